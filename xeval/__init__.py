@@ -1,0 +1,28 @@
+"""Zero-shot cross-lingual evaluation: fine-tune on English, evaluate elsewhere, compare with the published table.
+
+    run(task, models, ...)      fine-tune and evaluate; gives the records
+    reproduce(reference, ...)   run every row of a published table
+    load_results(folder)        what a results folder holds, as a pandas frame
+    XevalError                  what all of them raise for input that cannot be used
+
+Importing xeval is cheap: torch and pandas are loaded by the first call that needs them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from xeval.errors import XevalError
+
+if TYPE_CHECKING:
+    from xeval.pipeline import reproduce, run
+    from xeval.report.frame import load_results
+
+__all__ = ["XevalError", "load_results", "reproduce", "run"]
+
+_HOME_OF = {"run": "xeval.pipeline", "reproduce": "xeval.pipeline", "load_results": "xeval.report.frame"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'xeval' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)

@@ -1,0 +1,5 @@
+"""`python -m xeval` is the command `xeval`."""
+
+from xeval.cli import main
+
+main()

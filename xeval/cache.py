@@ -1,0 +1,45 @@
+"""What can be made again but takes time: fine-tuned weights and encoded rows, under XEVAL_CACHE.
+
+Nothing in here is a result; all of it can be deleted at any time.
+"""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Literal, get_args
+
+import platformdirs
+
+Part = Literal["weights", "encoded", "corpora"]
+PARTS = get_args(Part)
+
+
+def cache_home() -> Path:
+    """XEVAL_CACHE, or `xeval` in the user's cache folder."""
+    return Path(os.environ.get("XEVAL_CACHE") or platformdirs.user_cache_dir("xeval", appauthor=False)).expanduser()
+
+
+def size_bytes(part: Part) -> int:
+    return sum(path.stat().st_size for path in (cache_home() / part).rglob("*") if path.is_file())
+
+
+def clear(part: Part) -> None:
+    shutil.rmtree(cache_home() / part, ignore_errors=True)
+
+
+def weights_folder(identity: str) -> Path:
+    """Where the fine-tuned weights of the run of this identity lie, if they are still kept."""
+    return cache_home() / "weights" / identity
+
+
+def kept_weights(identity: str, weights_sha256: str) -> Path | None:
+    """The folder of a run's fine-tuned weights, if they are there and what the record says they were."""
+    folder = weights_folder(identity)
+    file = folder / "model.safetensors"
+    return folder if file.is_file() and file_sha256(file) == weights_sha256 else None
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

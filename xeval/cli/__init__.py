@@ -1,0 +1,52 @@
+"""The command line: parse, one library call, print. This file is its edge, where errors become exit codes.
+
+0: fine. 1: the work was done and its outcome is bad. 2: the input was wrong, said in one line on standard error.
+130: interrupted.
+"""
+
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from xeval.cli import cache, list_names, report, reproduce, run
+from xeval.errors import XevalError
+from xeval.schema import one_line
+
+app = typer.Typer(
+    name="xeval",
+    help="How well does an encoder transfer across languages, and is the published table true?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run.run)
+app.command("reproduce")(reproduce.reproduce)
+app.command("report")(report.report)
+app.command("list")(list_names.list_names)
+app.command("cache")(cache.cache)
+
+# The base class of every complaint about the command line's own words; typer does not name it.
+_CommandLineError = typer.BadParameter.__mro__[2]
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    try:
+        code = app(standalone_mode=False)
+    except XevalError as error:
+        code = _complain(str(error))
+    except _CommandLineError as error:
+        code = _complain(f"{error.format_message()} (xeval --help shows what there is)") if str(error) else 2
+    except (KeyboardInterrupt, typer.Abort):
+        code = _complain("interrupted; whatever was finished is kept, and the same command goes on from there", 130)
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str, code: int = 2) -> int:
+    print(f"xeval: {one_line(message)}", file=sys.stderr)
+    return code

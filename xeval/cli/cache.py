@@ -1,0 +1,25 @@
+"""`xeval cache`: what is kept to save time, how large it is, and a way to be rid of it."""
+
+from typing import Annotated
+
+import typer
+
+from xeval.cache import PARTS, cache_home, clear, size_bytes
+from xeval.errors import UnknownNameError
+
+
+def cache(
+    clear_part: Annotated[
+        list[str] | None,
+        typer.Option("--clear", help=f"Delete one part: {', '.join(PARTS)}, or all of them: all."),
+    ] = None,
+) -> None:
+    """Show what is kept to save time (nothing in it is a result), or delete it."""
+    for name in clear_part or []:
+        if name != "all" and name not in PARTS:
+            raise UnknownNameError("part of the cache", name, [*PARTS, "all"])
+        for part in PARTS if name == "all" else [name]:
+            clear(part)
+    print(cache_home())
+    for part in PARTS:
+        print(f"{part:8} {size_bytes(part) / 1e6:10,.1f} MB")

@@ -1,0 +1,106 @@
+"""`xeval list`: what there is to name on the command line, and which runs there are."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from xeval import registry
+from xeval.cli.options import Results, TasksDirs
+from xeval.store import load_records
+
+
+class What(StrEnum):
+    tasks = "tasks"
+    models = "models"
+    references = "references"
+    recipes = "recipes"
+    runs = "runs"
+
+
+def list_names(
+    what: Annotated[What, typer.Argument(help="What to list.")],
+    results: Results = Path("results"),
+    tasks_dir: TasksDirs = None,
+) -> None:
+    """List tasks, model aliases, published tables, recipes, or the runs of a results folder."""
+    header, rows = {
+        What.tasks: lambda: _tasks(tasks_dir or []),
+        What.models: _models,
+        What.references: _references,
+        What.recipes: _recipes,
+        What.runs: lambda: _runs(results),
+    }[what]()
+    table = Table(show_edge=False, box=None, pad_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+_Listing = tuple[tuple[str, ...], list[tuple[str, ...]]]
+
+
+def _tasks(tasks_dirs: list[Path]) -> _Listing:
+    rows = [
+        (
+            task.name,
+            task.kind,
+            f"{task.training_language} → {' '.join(task.languages)}",
+            f"{task.expected_rows.test:,}",
+        )
+        for task in registry.all_tasks(tasks_dirs).values()
+    ]
+    return ("task", "kind", "languages", "test pairs each"), rows
+
+
+def _models() -> _Listing:
+    return ("alias", "hub id"), list(registry.MODEL_ALIASES.items())
+
+
+def _references() -> _Listing:
+    rows = [
+        (table.name, table.task, row.name, f"{row.average:.1f}", " ".join(row.cells))
+        for table in registry.all_references().values()
+        for row in table.rows
+    ]
+    return ("reference", "task", "row", "mean", "languages"), rows
+
+
+def _recipes() -> _Listing:
+    rows = [
+        (
+            recipe.name,
+            f"{recipe.learning_rate:g}",
+            str(recipe.batch_size),
+            f"{recipe.epochs:g} epochs" if recipe.epochs else f"{recipe.max_steps:,} steps",
+            str(recipe.max_length),
+            recipe.selection,
+        )
+        for recipe in registry.all_recipes().values()
+    ]
+    return ("recipe", "learning rate", "batch", "until", "max length", "checkpoint"), rows
+
+
+def _runs(results: Path) -> _Listing:
+    rows = [
+        (
+            record.task,
+            record.model.id,
+            record.recipe.name,
+            str(record.seed),
+            record.status,
+            " ".join(record.scores),
+            f"{100 * sum(s.accuracy for s in record.scores.values()) / len(record.scores):.1f}"
+            if record.scores
+            else "–",
+            folder.name,
+        )
+        for folder, record in load_records(results)
+    ]
+    return ("task", "model", "recipe", "seed", "status", "languages", "mean", "folder"), rows

@@ -1,0 +1,95 @@
+"""`xeval run`: fine-tune on the task's training language, evaluate in every language, print the matrix."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xeval.cli.options import (
+    Data,
+    Device,
+    Dtype,
+    Json,
+    MaxEval,
+    MaxTrain,
+    Quiet,
+    Results,
+    Seeds,
+    TasksDirs,
+    numbers,
+    words,
+)
+from xeval.cli.outcome import show_outcome
+
+_RECIPE = "Recipe values"
+
+
+def run(
+    task: Annotated[str, typer.Argument(help="Task name, or path of a task file.")],
+    model: Annotated[
+        list[str],
+        typer.Option("--model", "-m", help="Alias, hub id (id@revision pins it) or folder; repeat it."),
+    ],
+    language: Annotated[
+        list[str] | None, typer.Option("--language", "-l", help="Codes, as in es,zh; default: all.")
+    ] = None,
+    seed: Seeds = None,
+    recipe: Annotated[str | None, typer.Option("--recipe", help="Recipe name or path; default: the task's.")] = None,
+    no_train: Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")] = False,
+    data: Data = None,
+    results: Results = Path("results"),
+    max_train: MaxTrain = None,
+    max_eval: MaxEval = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    tasks_dir: TasksDirs = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    epochs: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    max_steps: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    batch_size: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE, help="Pairs per step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    warmup_share: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE, help="Of all steps.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    max_grad_norm: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    max_length: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE, help="Pieces per pair.")] = None,
+    selection: Annotated[str | None, typer.Option(rich_help_panel=_RECIPE, help="english-dev or last.")] = None,
+    evaluate_every_steps: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    patience: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+) -> None:
+    """Fine-tune models on a task's training language and evaluate them in all its languages."""
+    overrides = {
+        "epochs": epochs,
+        "max_steps": max_steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "warmup_share": warmup_share,
+        "weight_decay": weight_decay,
+        "max_grad_norm": max_grad_norm,
+        "max_length": max_length,
+        "selection": selection,
+        "evaluate_every_steps": evaluate_every_steps,
+        "patience": patience,
+    }
+    languages, seeds = words(language), numbers(seed)
+    from xeval import pipeline  # takes seconds: torch and transformers
+    from xeval.progress import reporter
+
+    records = pipeline.run(
+        task,
+        model,
+        languages=languages,
+        seeds=seeds,
+        recipe=recipe,
+        overrides={name: value for name, value in overrides.items() if value is not None},
+        train=not no_train,
+        data=data,
+        results=results,
+        max_train=max_train,
+        max_eval=max_eval,
+        device=device,
+        dtype=dtype,
+        tasks_dirs=tasks_dir or (),
+        reporter=reporter(quiet),
+    )
+    show_outcome(records, reference=None, as_json=json, results=results)

@@ -1,0 +1,90 @@
+"""(task, language, split) → checked rows, from the hub or from a local copy."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xeval.errors import DataError
+from xeval.hub import fetch
+from xeval.layouts import RawPairs, Reader, Role, read_hub, recognise
+from xeval.pair_classification import LabelledPairs
+from xeval.schema import Task
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """An opened copy of a task's data."""
+
+    task: Task
+    folder: Path
+    read: Reader
+    name: str  # for the record: the hub id, or "local copy (<layout> layout)"
+    revision: str | None
+
+
+def open_source(task: Task, folder: Path | None, languages: Iterable[str]) -> DataSource:
+    """Open the local copy in `folder`, or fetch from the hub what a zero-shot run over `languages` reads.
+
+    Only the training language's training and selection rows are fetched, never another language's.
+    """
+    if folder is not None:
+        layout, reader = recognise(folder, task)
+        return DataSource(task, folder, reader, f"local copy ({layout} layout)", None)
+    if task.hub is None:
+        raise DataError(f"task {task.name} names no hub data set; pass --data DIR with a local copy")
+    english = task.configuration(task.training_language)
+    patterns = [f"{english}/{split}*.parquet" for split in (task.splits.train, task.splits.selection)]
+    patterns += [f"{task.configuration(language)}/{task.splits.test}*.parquet" for language in languages]
+    cached, commit = fetch("dataset", task.hub.id, task.hub.revision, patterns)
+    return DataSource(task, cached, read_hub, task.hub.id, commit)
+
+
+def load_pairs(source: DataSource, language: str, role: Role) -> LabelledPairs:
+    """The rows of `role` ("train", "selection" or "test") in `language`, all of them labelled.
+
+    Raises DataError for missing files, labels or rows: selection and test splits must have exactly the number of rows
+    that the task file states, and every label at least once.
+    """
+    task = source.task
+    raw = source.read(task, source.folder, language, role)
+    split = getattr(task.splits, role)
+    where = f"{raw.path}: {split} rows of {language!r}"
+    expected = getattr(task.expected_rows, role)
+    if not raw.labels or (role != "train" and len(raw.labels) != expected):
+        raise DataError(
+            f"{where}: wanted {expected:,}, found {len(raw.labels):,}; fetch the file again or mend the task file"
+        )
+    for column in (raw.premises, raw.hypotheses):
+        for number, text in enumerate(column, start=1):
+            if not isinstance(text, str):
+                raise DataError(f"{where}: row {number} has no text, got {text!r}")
+    labels = _label_indices(task, raw, where)
+    return LabelledPairs(language, split, raw.premises, raw.hypotheses, labels)
+
+
+def _label_indices(task: Task, raw: RawPairs, where: str) -> np.ndarray:
+    """(N,) int64 indices into the task's labels; names decide wherever the file has them, never their order."""
+    index_of = {label: index for index, label in enumerate(task.labels)}
+    index_of |= {alias: index_of[label] for alias, label in task.label_aliases.items()}
+    names = raw.label_names if raw.label_names is not None else list(task.labels)
+    index_of_value: dict[str | int | None, int] = dict(index_of)
+    index_of_value |= {number: index_of[name] for number, name in enumerate(names) if name in index_of}
+
+    counts = Counter(raw.labels)
+    if counts.keys() <= {None, "", "-", -1, "-1"}:
+        raise DataError(
+            f"{where} carry no labels (XTREME and some mirrors strip them), so they cannot be scored;"
+            " use the hub's copy or XNLI-1.0"
+        )
+    strays = [value for value in counts if value not in index_of_value]
+    if strays:
+        number = raw.labels.index(strays[0]) + 1
+        raise DataError(f"{where}: row {number} has label {strays[0]!r}; wanted one of {', '.join(task.labels)}")
+    if len(counts) == 1 and len(raw.labels) >= 10:
+        raise DataError(
+            f"{where} are all labelled {next(iter(counts))!r}, a placeholder; use a copy that carries the labels"
+        )
+    return np.array([index_of_value[value] for value in raw.labels], dtype=np.int64)

@@ -1,0 +1,56 @@
+"""Which device computes, in which arithmetic."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from xeval.errors import XevalError
+
+DTYPES = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and the arithmetic of forward and backward passes on it. Weights are float32 throughout."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    def autocast(self) -> AbstractContextManager:
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def token_budget(self) -> int:
+        """Tokens per evaluation batch: enough to keep the device busy, few enough to stay in its caches."""
+        return 65_536 if self.device.type == "cuda" else 4_096
+
+
+def choose(device: str, dtype: str) -> Compute:
+    """The device and arithmetic that the words mean; "auto" is a GPU if there is one, bfloat16 if it is fast there."""
+    if dtype not in DTYPES:
+        raise XevalError(f"dtype: wanted one of {', '.join(DTYPES)}, got {dtype!r}")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise XevalError(f"device: {device!r} cannot be used here; wanted auto, cpu or cuda") from error
+    if dtype == "auto":
+        dtype = "bfloat16" if _has_fast_bfloat16(chosen) else "float32"
+    return Compute(chosen, getattr(torch, dtype))
+
+
+def _has_fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False

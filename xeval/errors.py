@@ -1,0 +1,44 @@
+"""The errors xeval raises on purpose.
+
+Every message is one line that says what was wanted, what was got and how to mend it. The command line prints that
+line and exits with 2; a program that imports xeval can catch `XevalError` or one of its kinds.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class XevalError(Exception):
+    """Anything that the person or program calling xeval can put right."""
+
+
+class UnknownNameError(XevalError):
+    """A task, model alias, language, recipe or reference that nobody has defined."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        names = sorted(known)
+        folded = {known_name.casefold(): known_name for known_name in names}
+        nearest = get_close_matches(name.casefold(), folded, n=1, cutoff=0.0)
+        suggestion = f"did you mean {folded[nearest[0]]!r}?" if nearest else "none is defined"
+        others = f" (known: {', '.join(names)})" if 1 < len(names) <= 20 else ""
+        super().__init__(f"unknown {kind} {name!r}: {suggestion}{others}{hint}")
+
+
+class DefinitionError(XevalError):
+    """A task, recipe or reference file that cannot be read as one."""
+
+
+class DataError(XevalError):
+    """Rows that are missing, unlabelled, of the wrong number or not what a run was made with."""
+
+
+class ModelError(XevalError):
+    """A checkpoint that cannot be had, or not be used safely."""
+
+
+class TrainingError(XevalError):
+    """Fine-tuning that broke down, for instance by a loss that is no number."""
+
+
+class StoreError(XevalError):
+    """A record or prediction file that is damaged or belongs to another version."""

@@ -1,0 +1,53 @@
+"""The one room that talks to the hub: fetches files of a repository at a revision and says plainly when it cannot.
+
+The calls are huggingface_hub's own, so HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and its cache hold here too; a
+download that was cut off goes on from the files that arrived.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import huggingface_hub
+from huggingface_hub import errors as hub_errors
+from huggingface_hub.utils import logging as hub_logging
+
+from xeval.errors import DataError, ModelError, XevalError
+from xeval.schema import one_line
+
+
+def fetch(
+    kind: Literal["model", "dataset"], repo_id: str, revision: str | None, patterns: Sequence[str]
+) -> tuple[Path, str]:
+    """Fetch the files of `repo_id` that match `patterns` (or find them in the cache).
+
+    Returns the local folder that holds them and the commit that they belong to. Raises ModelError or DataError.
+    """
+    error_type: type[XevalError] = ModelError if kind == "model" else DataError
+    wanted = f"{kind} {repo_id}{'@' + revision if revision else ''}"
+    local_way = "give a local folder instead" if kind == "model" else "pass --data DIR for a local copy"
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()  # its own lines about retries come before ours about the outcome
+    try:
+        folder = Path(
+            huggingface_hub.snapshot_download(repo_id, repo_type=kind, revision=revision, allow_patterns=list(patterns))
+        )
+    except hub_errors.GatedRepoError as error:
+        raise error_type(f"{wanted}: access is gated; accept its terms on the hub and set HF_TOKEN") from error
+    except hub_errors.RepositoryNotFoundError as error:
+        raise error_type(f"{wanted}: the hub has no such {kind}, or HF_TOKEN may not see it; check the id") from error
+    except hub_errors.RevisionNotFoundError as error:
+        raise error_type(f"{wanted}: the hub has no such revision; give a commit, tag or branch of it") from error
+    except hub_errors.LocalEntryNotFoundError as error:
+        raise error_type(
+            f"{wanted}: not in the local cache, and the hub cannot be reached; check the network, HF_ENDPOINT and"
+            f" HF_HUB_OFFLINE, or {local_way}"
+        ) from error
+    except Exception as error:  # whatever the network, the server or the disk come up with
+        raise error_type(
+            f"{wanted}: download failed ({type(error).__name__}: {one_line(error)[:160]}); files that arrived are"
+            f" kept, so run the command again, or {local_way}"
+        ) from error
+    finally:
+        hub_logging.set_verbosity(verbosity)
+    return folder, folder.name

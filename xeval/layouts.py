@@ -1,0 +1,131 @@
+"""The three shapes in which copies of XNLI lie on disks, each read into raw rows. Labels are left as they are found.
+
+- hub: `<configuration>/<split>-*.parquet`, as on the hub; any task's own data can be laid out so.
+- XNLI-1.0: `xnli.dev.tsv`, `xnli.test.tsv`, `multinli.train.<language>.tsv`, as the authors distribute it.
+- XTREME: `train-en.tsv`, `dev-<language>.tsv`, `test-<language>.tsv`, as its download script writes them.
+"""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xeval.errors import DataError
+from xeval.schema import Task, one_line
+
+Role = str  # "train", "selection" or "test"
+
+
+@dataclass(frozen=True)
+class RawPairs:
+    """Rows as the file has them; a label is a name, a number, or None where the file carries none."""
+
+    path: Path
+    premises: list[str]
+    hypotheses: list[str]
+    labels: list[str | int | None]
+    label_names: list[str] | None = None  # what the numbers stand for, where the file says so
+
+
+Reader = Callable[[Task, Path, str, Role], RawPairs]
+
+
+def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
+    """The name of the layout that `folder` is in, and its reader."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: wanted a folder with a copy of {task.name}, found none; check --data or XEVAL_DATA")
+    if _official_file(folder, "xnli.test.tsv") or _official_file(folder, "xnli.dev.tsv"):
+        return "XNLI-1.0", read_official
+    if any(folder.glob("test-*.tsv")) or any(folder.glob("dev-*.tsv")):
+        return "XTREME", read_xtreme
+    if any(folder.glob("*/*.parquet")):
+        return "hub", read_hub
+    raise DataError(
+        f"{folder}: no copy of {task.name} recognised; wanted <language>/<split>-*.parquet (the hub's layout),"
+        " xnli.test.tsv (XNLI-1.0) or test-<language>.tsv (XTREME)"
+    )
+
+
+def read_hub(task: Task, folder: Path, language: str, role: Role) -> RawPairs:
+    configuration, split = task.configuration(language), getattr(task.splits, role)
+    paths = sorted((folder / configuration).glob(f"{split}-*.parquet")) or sorted(
+        (folder / configuration).glob(f"{split}.parquet")
+    )
+    if not paths:
+        raise DataError(
+            f"{folder}: no {configuration}/{split}-*.parquet, which the {role} rows of {language!r} are read from"
+        )
+    columns = task.columns
+    names = [columns.premise, columns.hypothesis, columns.label]
+    try:
+        tables = [pq.read_table(path) for path in paths]
+        lacking = [name for name in names[:2] if name not in tables[0].column_names]
+        if lacking:
+            raise DataError(f"{paths[0]}: no column {lacking[0]!r}; it has {', '.join(tables[0].column_names)}")
+        table = pa.concat_tables(tables)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{paths[0]}: not readable as parquet ({one_line(error)[:120]}); fetch it again") from error
+    labelled = columns.label in table.column_names
+    return RawPairs(
+        paths[0],
+        table[columns.premise].to_pylist(),
+        table[columns.hypothesis].to_pylist(),
+        table[columns.label].to_pylist() if labelled else [None] * len(table),
+        _label_names(table.schema, columns.label),
+    )
+
+
+def _label_names(schema: pa.Schema, column: str) -> list[str] | None:
+    feature = datasets.Features.from_arrow_schema(schema).get(column)
+    return feature.names if isinstance(feature, datasets.ClassLabel) else None
+
+
+def _official_file(folder: Path, name: str) -> Path | None:
+    """The archives unpack to XNLI-1.0/ and XNLI-MT-1.0/multinli/; users keep either level."""
+    return next((path for pattern in ("", "*/", "*/*/") for path in sorted(folder.glob(pattern + name))), None)
+
+
+def read_official(task: Task, folder: Path, language: str, role: Role) -> RawPairs:
+    name = {"train": f"multinli.train.{language}.tsv", "selection": "xnli.dev.tsv", "test": "xnli.test.tsv"}[role]
+    path = _official_file(folder, name)
+    if path is None:
+        raise DataError(f"{folder}: no {name}, which the {role} rows of {language!r} are read from")
+    # No quoting in these files: a quotation mark is a character like any other.
+    header, *rows = _tab_separated(path, csv.QUOTE_NONE) or [[]]
+    wanted = ["premise", "hypo", "label"] if role == "train" else ["sentence1", "sentence2", "gold_label", "language"]
+    lacking = [column for column in wanted if column not in header]
+    if lacking:
+        raise DataError(f"{path}: no column {lacking[0]!r} in its first line")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise DataError(f"{path}: line {number} has {len(row)} fields; its first line names {len(header)}")
+    premise, hypothesis, label = (header.index(column) for column in wanted[:3])
+    kept = rows if role == "train" else [row for row in rows if row[header.index("language")] == language]
+    return RawPairs(path, [r[premise] for r in kept], [r[hypothesis] for r in kept], [r[label] for r in kept])
+
+
+def read_xtreme(task: Task, folder: Path, language: str, role: Role) -> RawPairs:
+    path = folder / f"{'dev' if role == 'selection' else role}-{language}.tsv"
+    if not path.is_file():
+        raise DataError(f"{folder}: no {path.name}, which the {role} rows of {language!r} are read from")
+    # Written by csv.writer, so a field with a quotation mark is quoted and the mark doubled.
+    rows = _tab_separated(path, csv.QUOTE_MINIMAL)
+    for number, row in enumerate(rows, start=1):
+        if len(row) not in (2, 3):
+            raise DataError(f"{path}: row {number} has {len(row)} fields; wanted premise, hypothesis and label")
+    return RawPairs(path, [r[0] for r in rows], [r[1] for r in rows], [r[2] if len(r) == 3 else None for r in rows])
+
+
+def _tab_separated(path: Path, quoting: int) -> list[list[str]]:
+    """The rows of a tab-separated file, blank lines left out."""
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            return [row for row in csv.reader(lines, delimiter="\t", quoting=quoting) if row]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}; fetch the file again") from error
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a table: {one_line(error)}") from error

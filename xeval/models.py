@@ -1,0 +1,208 @@
+"""Checkpoints: found on the hub or on disk, checksummed, and loaded as a tokenizer and as an encoder with a head.
+
+Weights are read from safetensors only and no code that comes with a checkpoint is ever run.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from xeval.errors import ModelError, StoreError
+from xeval.hub import fetch
+from xeval.registry import split_revision
+from xeval.schema import Task, one_line
+
+_PATTERNS = (
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "*.model",
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's files on this machine."""
+
+    id: str  # hub id, or the folder's name
+    local: bool
+    revision: str | None
+    folder: Path
+    sha256: str
+
+
+def check_model_name(name: str) -> None:
+    """Raise UnknownNameError or ModelError for a name that can be no folder, alias or hub id; nothing is fetched."""
+    if Path(name).expanduser().is_dir():
+        return
+    if Path(name).is_absolute() or name.startswith((".", "~")):
+        raise ModelError(f"model {name}: wanted a folder with config.json and *.safetensors, found none there")
+    split_revision(name)
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """The checkpoint that `name` means: a folder, an alias, or a hub id, the last two with `@revision` if wanted.
+
+    Raises UnknownNameError for a name that can be none of these, ModelError for one that cannot be used.
+    """
+    check_model_name(name)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        resolved = folder.resolve()
+        return Checkpoint(resolved.name, True, None, resolved, _checksum(resolved, name))
+    model_id, revision = split_revision(name)
+    fetched, commit = fetch("model", model_id, revision, _PATTERNS)
+    return Checkpoint(model_id, False, commit, fetched, _checksum(fetched, model_id))
+
+
+def _checksum(folder: Path, name: str) -> str:
+    """SHA-256 over the names and contents of the files that determine what the checkpoint computes."""
+    paths = sorted({path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()})
+    if not any(path.name == "config.json" for path in paths):
+        raise ModelError(f"model {name}: no config.json; wanted a transformers checkpoint")
+    if not any(path.suffix == ".safetensors" for path in paths):
+        raise ModelError(
+            f"model {name}: no *.safetensors weights; pickled ones are not loaded because they can run code,"
+            " so save the model again with save_pretrained"
+        )
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()};".encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _plain_errors(checkpoint: Checkpoint, what: str) -> Iterator[None]:
+    """Silence transformers' load reports, and turn what it raises into one line about this checkpoint."""
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:  # dozens of kinds, for files that strangers wrote
+        raise ModelError(
+            f"model {checkpoint.id}: its {what} cannot be loaded ({type(error).__name__}: {one_line(error)[:200]})"
+        ) from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+
+
+def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
+    """The checkpoint's own tokenizer, checked to be one that encodes batches and to fit `max_length` pieces."""
+    with _plain_errors(checkpoint, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+    if not tokenizer.is_fast:
+        raise ModelError(f"model {checkpoint.id}: no fast tokenizer; save it with a tokenizer.json")
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions and config.model_type in ("xlm-roberta", "roberta", "camembert"):
+        positions -= 2  # this family numbers positions from 2
+    if positions and getattr(config, "position_biased_input", True) and max_length > positions:
+        raise ModelError(f"model {checkpoint.id}: takes {positions} pieces, but max_length is {max_length}; lower it")
+    return tokenizer
+
+
+def load_pretrained(checkpoint: Checkpoint, task: Task, seed: int) -> transformers.PreTrainedModel:
+    """The pretrained encoder in float32 under a new head for the task's labels, drawn from `seed`."""
+    torch.manual_seed(seed)
+    names = dict(enumerate(task.labels))
+    with _plain_errors(checkpoint, "weights"):
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint.folder,
+            num_labels=len(names),
+            id2label=names,
+            label2id={label: index for index, label in names.items()},
+            ignore_mismatched_sizes=True,  # a head for other labels is replaced; see below for everything else
+            **_SAFELY,
+        )
+        _refuse_unloaded(checkpoint, model, report)
+    return model
+
+
+_SAFELY = {
+    "trust_remote_code": False,
+    "use_safetensors": True,
+    "local_files_only": True,
+    "dtype": torch.float32,
+    "output_loading_info": True,
+}
+
+
+def _refuse_unloaded(checkpoint: Checkpoint, model: transformers.PreTrainedModel, report: dict) -> None:
+    """transformers fills weights that a checkpoint lacks with random ones; in an encoder that must not pass."""
+    encoder = model.base_model_prefix + "."
+    absent = [*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])]
+    unloaded = sorted(key for key in absent if key.startswith(encoder) and not key.startswith(encoder + "pooler."))
+    if unloaded:
+        raise ModelError(
+            f"model {checkpoint.id}: its weights lack {len(unloaded)} of the encoder's tensors (first {unloaded[0]});"
+            " the file does not belong to this config.json"
+        )
+
+
+def load_fine_tuned(checkpoint: Checkpoint, folder: Path | None = None) -> transformers.PreTrainedModel:
+    """A checkpoint that has its head already: the one in `folder`, or `checkpoint` itself as it is."""
+    with _plain_errors(checkpoint, "fine-tuned weights"):
+        model, report = AutoModelForSequenceClassification.from_pretrained(folder or checkpoint.folder, **_SAFELY)
+    if report["missing_keys"] or report["mismatched_keys"]:
+        raise ModelError(f"model {checkpoint.id}: it has no trained classification head; leave out --no-train")
+    return model
+
+
+def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:
+    """Keep the weights in `folder`, which appears whole or not at all; returns their SHA-256."""
+    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    try:
+        model.save_pretrained(partial, max_shard_size="1000GB")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.replace(folder)
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: fine-tuned weights cannot be kept: {error.strerror}; free space or set XEVAL_CACHE"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    with (folder / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def label_columns(checkpoint: Checkpoint, model: transformers.PreTrainedModel, task: Task) -> list[int]:
+    """For each label of the task, the column of the model's logits that means it, matched by name.
+
+    The order of labels differs between checkpoints, so a checkpoint whose labels have no names is refused.
+    """
+    column_of: dict[str, int] = {}
+    for column, name in model.config.id2label.items():
+        folded = str(name).strip().casefold()
+        column_of[task.label_aliases.get(folded, folded)] = int(column)
+    wanted = [label.casefold() for label in task.labels]
+    if sorted(column_of) != sorted(wanted):
+        got = ", ".join(str(name) for name in model.config.id2label.values())
+        raise ModelError(
+            f"model {checkpoint.id}: its labels are {one_line(got)[:120]}; wanted {', '.join(task.labels)}."
+            " Name them in id2label of its config.json: their order cannot be guessed"
+        )
+    return [column_of[label] for label in wanted]
+
+
+def count_encoder_parameters(model: transformers.PreTrainedModel) -> int:
+    """Parameters of the encoder, without the classification head."""
+    return sum(parameter.numel() for parameter in model.base_model.parameters())

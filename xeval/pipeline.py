@@ -1,0 +1,95 @@
+"""A whole invocation: names → definitions, rows and checkpoints → one run for each model and seed."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xeval import devices, registry
+from xeval.corpus import Corpus
+from xeval.data import open_source
+from xeval.errors import DefinitionError
+from xeval.models import check_model_name, find_checkpoint
+from xeval.one_run import OneRun
+from xeval.progress import Reporter, Silent
+from xeval.records import RunRecord
+from xeval.run_spec import RunSpec, limits, override
+
+
+def run(
+    task: str,
+    models: Sequence[str],
+    *,
+    languages: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    recipe: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    train: bool = True,
+    data: str | os.PathLike[str] | None = None,
+    results: str | os.PathLike[str] = "results",
+    max_train: int | None = None,
+    max_eval: int | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    tasks_dirs: Sequence[str | os.PathLike[str]] = (),
+    reporter: Reporter | None = None,
+) -> list[RunRecord]:
+    """Fine-tune each model on the task's training language with each seed and evaluate it in every language.
+
+    What is finished in the results folder is read, not computed again. One record per (model, seed) comes back, in
+    the order asked for; accuracies in it are fractions, times are seconds. A run whose training broke down has
+    `status == "failed"` and the others go on.
+
+    Args:
+        task: a task's name, or the path of a task file.
+        models: aliases, hub ids (`id@revision` pins one) or folders.
+        languages: codes; all of the task's by default.
+        seeds: the recipe's own by default.
+        recipe: a recipe's name or path; the task's default by default.
+        overrides: values of the recipe to replace, by name.
+        train: False evaluates fine-tuned checkpoints as they are, their labels matched by name.
+        data: a local copy of the data (see `xeval.layouts`); the hub's by default, or XEVAL_DATA.
+        results: the folder that records and predictions go to.
+        max_train, max_eval: use the first so many pairs, of training and of each evaluated split.
+        device: auto, cpu, cuda or cuda:N. dtype: auto, float32 or bfloat16.
+        tasks_dirs: folders with further task files.
+        reporter: told of progress; silent by default.
+
+    Raises XevalError, before anything is computed, for names, files or rows that cannot be used.
+    """
+    reporter = reporter or Silent()
+    definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
+    wanted = registry.check_languages(definition, languages)
+    chosen = override(registry.get_recipe(recipe or definition.default_recipe), overrides or {})
+    compute = devices.choose(device, dtype)
+    row_limits = limits(max_train, max_eval)
+    if not models:
+        raise DefinitionError("no model given; name at least one, for instance distilmbert")
+    for name in models:
+        check_model_name(name)
+    data = data or os.environ.get("XEVAL_DATA") or None
+    source = open_source(definition, Path(data) if data else None, wanted)
+    corpus = Corpus(source, row_limits)
+    checkpoints = [find_checkpoint(name) for name in dict.fromkeys(models)]
+    for language in wanted:
+        corpus.test(language)  # read now, so that a missing file costs nothing finished
+    specs = [
+        RunSpec(definition, checkpoint, chosen, overrides or {}, seed, train, corpus, compute)
+        for checkpoint in checkpoints
+        for seed in (dict.fromkeys(seeds) if train and seeds else [chosen.seed])
+    ]
+    return [OneRun(spec, Path(results), reporter).complete(wanted) for spec in specs]
+
+
+def reproduce(reference: str, **options: Any) -> list[RunRecord]:
+    """Run every model of a published table, on its languages, by the recipe that its file names for the row.
+
+    Takes the options of `run` except `task`, `models`, `recipe` and `languages`.
+    """
+    table = registry.get_reference(reference)
+    pairs = dict.fromkeys((row.model, row.recipe) for row in table.rows)
+    return [
+        record
+        for model, recipe in pairs
+        for record in run(table.task, [model], recipe=recipe, languages=table.languages, **options)
+    ]

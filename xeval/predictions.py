@@ -1,0 +1,47 @@
+"""Logits ↔ `predictions/<language>.parquet` in a run's folder: row, gold label, prediction, logits."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xeval.errors import StoreError
+from xeval.store import safe_name, write_atomically
+
+
+def save_predictions(folder: Path, language: str, logits: np.ndarray, labels: np.ndarray) -> str:
+    """Write (N, C) logits in the task's order of labels beside (N,) gold labels; returns the file's SHA-256."""
+    table = pa.table(
+        {
+            "row": pa.array(np.arange(len(labels)), pa.int32()),
+            "label": pa.array(labels, pa.int32()),
+            "prediction": pa.array(logits.argmax(axis=1), pa.int32()),
+            "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel(), pa.float32()), logits.shape[1]),
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    content = buffer.getvalue()
+    write_atomically(_predictions_path(folder, language), content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_predictions(folder: Path, language: str, sha256: str) -> pa.Table:
+    """The prediction table of `language`, checked against the hash in the record. Raises StoreError."""
+    path = _predictions_path(folder, language)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be read: {error.strerror}; remove the run's folder to compute it again"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise StoreError(f"{path}: damaged, it is not what the record was made with; remove the run's folder")
+    return pq.read_table(io.BytesIO(content))
+
+
+def _predictions_path(folder: Path, language: str) -> Path:
+    return folder / "predictions" / f"{safe_name(language)}.parquet"

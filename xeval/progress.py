@@ -1,0 +1,120 @@
+"""What a person sees while a run goes on, on standard error.
+
+On a terminal: a bar per phase with rate and remaining time. Elsewhere: one line per phase when it ends. With
+`--quiet`: nothing. Stages know nothing of this; they call plain functions that the pipeline gets from here.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class Reporter(Protocol):
+    """What the pipeline tells while it works."""
+
+    def say(self, line: str) -> None: ...
+
+    def phase(self, name: str, total: int, unit: str) -> "contextmanager[Phase]": ...
+
+
+@dataclass
+class Phase:
+    """A piece of work of known size that is going on."""
+
+    name: str
+    total: int
+    unit: str
+    on_change: Callable[["Phase"], None] = lambda phase: None
+    done: int = 0
+    note: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+    def advance(self, amount: int = 1, note: str | None = None) -> None:
+        self.done += amount
+        if note is not None:
+            self.note = note
+        self.on_change(self)
+
+    def summary(self) -> str:
+        elapsed_s = time.monotonic() - self.started
+        rate = self.done / elapsed_s if elapsed_s > 0 else 0.0
+        note = f", {self.note}" if self.note else ""
+        return f"{self.name}: {self.done:,} {self.unit} in {elapsed_s:.1f} s ({rate:,.1f} {self.unit}/s){note}"
+
+
+class Silent:
+    """Says nothing; for `--quiet` and for programs."""
+
+    def say(self, line: str) -> None:
+        pass
+
+    @contextmanager
+    def phase(self, name: str, total: int, unit: str) -> Iterator[Phase]:
+        yield Phase(name, total, unit)
+
+
+class Lines:
+    """One line per phase, for logs and pipes."""
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def phase(self, name: str, total: int, unit: str) -> Iterator[Phase]:
+        phase = Phase(name, total, unit)
+        yield phase
+        self.say(phase.summary())
+
+
+class _Rate(ProgressColumn):
+    def render(self, task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
+
+
+class Bars:
+    """A bar per phase; a finished one leaves its line on the screen."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+
+    def say(self, line: str) -> None:
+        self._console.print(escape(line))
+
+    @contextmanager
+    def phase(self, name: str, total: int, unit: str) -> Iterator[Phase]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self._console, transient=True) as bars:
+            task = bars.add_task(escape(name), total=total, unit=unit, note="")
+            phase = Phase(name, total, unit, lambda now: bars.update(task, completed=now.done, note=escape(now.note)))
+            yield phase
+        self.say(phase.summary())
+
+
+def reporter(quiet: bool) -> Reporter:
+    """The way of reporting that suits where standard error goes."""
+    if quiet:
+        return Silent()
+    return Bars() if sys.stderr.isatty() else Lines()

@@ -1,0 +1,40 @@
+"""Matrix → Markdown that renders on the usual hosts and whose source is aligned too."""
+
+import re
+
+from tabulate import tabulate
+
+from xeval.report.matrix import Matrix, Row
+from xeval.schema import one_line
+
+
+def render(matrix: Matrix) -> str:
+    """The whole report. Accuracies are percentages; a dash means that there is no number, never zero."""
+    with_others = len(matrix.languages) > matrix.n_reference_languages > 0
+    header = ["", *matrix.languages, f"mean of {matrix.n_reference_languages or len(matrix.languages)}"]
+    header += [f"mean of {len(matrix.languages)}"] if with_others else []
+    header += ["gap", "n", "seeds"]
+    body = [_cells(row, matrix.languages, with_others) for row in matrix.rows]
+    alignment = ["left"] + ["right"] * (len(header) - 1)
+    table = tabulate(body, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)
+    notes = [
+        "Accuracy in %, zero-shot: fine-tuned on English, evaluated on the test split."
+        " gap: English minus the mean of the other languages of the first mean.",
+        *matrix.footer,
+    ]
+    return f"# {escape(matrix.title)}\n\n{table}\n\n" + "\n".join(f"- {escape(note)}" for note in notes) + "\n"
+
+
+def _cells(row: Row, languages: list[str], with_others: bool) -> list[str]:
+    numbers = [row.cells.get(language) for language in languages] + [row.mean_reference]
+    numbers += [row.mean_all] if with_others else []
+    numbers += [row.gap]
+    shown = ["–" if number is None else f"{number:.1f}" for number in numbers]
+    name = escape(row.name)
+    return [name if row.published else f"**{name}**", *shown, row.n_examples, row.seeds]
+
+
+def escape(text: str) -> str:
+    """Text as Markdown shows it: one line, and nothing in it is markup. An underscore inside a word is none."""
+    text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
