@@ -19,7 +19,7 @@ class Corpus:
         self.source, self.limits = source, limits
         self.task: Task = source.task
         self._tests: dict[str, LabelledPairs] = {}
-        self._hashes: dict[tuple[str, str], str] = {}
+        self._hashes: dict[tuple[str, str, int], str] = {}
 
     @cached_property
     def _all_train(self) -> LabelledPairs:
@@ -45,7 +45,7 @@ class Corpus:
 
     def sha256(self, pairs: LabelledPairs) -> str:
         """The hash of rows of this corpus, computed once."""
-        key = (pairs.split, pairs.language)
+        key = (pairs.split, pairs.language, len(pairs))
         if key not in self._hashes:
             self._hashes[key] = pairs.sha256()
         return self._hashes[key]

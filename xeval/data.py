@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xeval.embedded import corpus_folder
 from xeval.errors import DataError
 from xeval.hub import fetch
 from xeval.layouts import RawPairs, Reader, Role, read_hub, recognise
@@ -25,18 +26,22 @@ class DataSource:
     revision: str | None
 
 
-def open_source(task: Task, folder: Path | None, languages: Iterable[str]) -> DataSource:
+def open_source(task: Task, folder: Path | None, languages: Iterable[str], training: bool = True) -> DataSource:
     """Open the local copy in `folder`, or fetch from the hub what a zero-shot run over `languages` reads.
 
-    Only the training language's training and selection rows are fetched, never another language's.
+    Only the training language's training and selection rows are fetched, never another language's, and not even those
+    unless there is `training` to be done.
     """
     if folder is not None:
         layout, reader = recognise(folder, task)
         return DataSource(task, folder, reader, f"local copy ({layout} layout)", None)
+    if task.embedded:
+        return DataSource(task, corpus_folder(task), read_hub, "embedded", None)
     if task.hub is None:
         raise DataError(f"task {task.name} names no hub data set; pass --data DIR with a local copy")
     english = task.configuration(task.training_language)
-    patterns = [f"{english}/{split}*.parquet" for split in (task.splits.train, task.splits.selection)]
+    splits = (task.splits.train, task.splits.selection) if training else ()
+    patterns = [f"{english}/{split}*.parquet" for split in splits]
     patterns += [f"{task.configuration(language)}/{task.splits.test}*.parquet" for language in languages]
     cached, commit = fetch("dataset", task.hub.id, task.hub.revision, patterns)
     return DataSource(task, cached, read_hub, task.hub.id, commit)
@@ -46,7 +51,7 @@ def load_pairs(source: DataSource, language: str, role: Role) -> LabelledPairs:
     """The rows of `role` ("train", "selection" or "test") in `language`, all of them labelled.
 
     Raises DataError for missing files, labels or rows: selection and test splits must have exactly the number of rows
-    that the task file states, and every label at least once.
+    that the task file states, and no split may have one label throughout.
     """
     task = source.task
     raw = source.read(task, source.folder, language, role)
@@ -73,6 +78,9 @@ def _label_indices(task: Task, raw: RawPairs, where: str) -> np.ndarray:
     index_of_value: dict[str | int | None, int] = dict(index_of)
     index_of_value |= {number: index_of[name] for number, name in enumerate(names) if name in index_of}
 
+    for number, value in enumerate(raw.labels, start=1):
+        if isinstance(value, bool) or not isinstance(value, str | int | None):
+            raise DataError(f"{where}: row {number} has label {value!r}; wanted one of {', '.join(task.labels)}")
     counts = Counter(raw.labels)
     if counts.keys() <= {None, "", "-", -1, "-1"}:
         raise DataError(

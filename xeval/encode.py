@@ -1,6 +1,7 @@
 """Rows → token ids, with counts of what the tokenizer did to the text."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from itertools import chain
 
@@ -16,7 +17,10 @@ ROWS_PER_CALL = 8192
 
 def encoding_key(tokenizer: PreTrainedTokenizerBase, pairs_sha256: str, max_length: int) -> str:
     """A hash of everything that the encoded rows depend on."""
-    parts = (tokenizer.backend_tokenizer.to_str(), tokenizers.__version__, pairs_sha256, str(max_length))
+    vocabulary = json.loads(tokenizer.backend_tokenizer.to_str())
+    for left_by_the_last_call in ("truncation", "padding"):
+        vocabulary.pop(left_by_the_last_call, None)
+    parts = (json.dumps(vocabulary), tokenizers.__version__, pairs_sha256, str(max_length))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -40,5 +40,9 @@ class TrainingError(XevalError):
     """Fine-tuning that broke down, for instance by a loss that is no number."""
 
 
+class PredictionError(XevalError):
+    """Logits that are no finite numbers."""
+
+
 class StoreError(XevalError):
     """A record or prediction file that is damaged or belongs to another version."""

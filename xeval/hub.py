@@ -10,10 +10,16 @@ from typing import Literal
 
 import huggingface_hub
 from huggingface_hub import errors as hub_errors
+from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
 
 from xeval.errors import DataError, ModelError, XevalError
 from xeval.schema import one_line
+
+
+def show_bars(wanted: bool) -> None:
+    """Whether downloads draw huggingface_hub's own bars, with rate and remaining time."""
+    (enable_progress_bars if wanted else disable_progress_bars)()
 
 
 def fetch(

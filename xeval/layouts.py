@@ -59,22 +59,27 @@ def read_hub(task: Task, folder: Path, language: str, role: Role) -> RawPairs:
         raise DataError(
             f"{folder}: no {configuration}/{split}-*.parquet, which the {role} rows of {language!r} are read from"
         )
-    columns = task.columns
-    names = [columns.premise, columns.hypothesis, columns.label]
     try:
-        tables = [pq.read_table(path) for path in paths]
-        lacking = [name for name in names[:2] if name not in tables[0].column_names]
-        if lacking:
-            raise DataError(f"{paths[0]}: no column {lacking[0]!r}; it has {', '.join(tables[0].column_names)}")
-        table = pa.concat_tables(tables)
-    except (pa.ArrowException, OSError) as error:
+        return _read_parquet(task, paths)
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file surfaces in dozens of ways
         raise DataError(f"{paths[0]}: not readable as parquet ({one_line(error)[:120]}); fetch it again") from error
-    labelled = columns.label in table.column_names
+
+
+def _read_parquet(task: Task, paths: list[Path]) -> RawPairs:
+    columns = task.columns
+    tables = [pq.read_table(path) for path in paths]
+    present = tables[0].column_names
+    lacking = [name for name in (columns.premise, columns.hypothesis) if name not in present]
+    if lacking:
+        raise DataError(f"{paths[0]}: no column {lacking[0]!r}; it has {', '.join(present)}")
+    table = pa.concat_tables(tables)
     return RawPairs(
         paths[0],
         table[columns.premise].to_pylist(),
         table[columns.hypothesis].to_pylist(),
-        table[columns.label].to_pylist() if labelled else [None] * len(table),
+        table[columns.label].to_pylist() if columns.label in present else [None] * len(table),
         _label_names(table.schema, columns.label),
     )
 
@@ -123,7 +128,7 @@ def read_xtreme(task: Task, folder: Path, language: str, role: Role) -> RawPairs
 def _tab_separated(path: Path, quoting: int) -> list[list[str]]:
     """The rows of a tab-separated file, blank lines left out."""
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
             return [row for row in csv.reader(lines, delimiter="\t", quoting=quoting) if row]
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}; fetch the file again") from error

@@ -15,8 +15,10 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from xeval import embedded
 from xeval.errors import ModelError, StoreError
 from xeval.hub import fetch
+from xeval.records import Origin
 from xeval.registry import split_revision
 from xeval.schema import Task, one_line
 
@@ -40,7 +42,7 @@ class Checkpoint:
     """A checkpoint's files on this machine."""
 
     id: str  # hub id, or the folder's name
-    local: bool
+    origin: Origin
     revision: str | None
     folder: Path
     sha256: str
@@ -48,7 +50,7 @@ class Checkpoint:
 
 def check_model_name(name: str) -> None:
     """Raise UnknownNameError or ModelError for a name that can be no folder, alias or hub id; nothing is fetched."""
-    if Path(name).expanduser().is_dir():
+    if name in embedded.MODELS or Path(name).expanduser().is_dir():
         return
     if Path(name).is_absolute() or name.startswith((".", "~")):
         raise ModelError(f"model {name}: wanted a folder with config.json and *.safetensors, found none there")
@@ -61,13 +63,15 @@ def find_checkpoint(name: str) -> Checkpoint:
     Raises UnknownNameError for a name that can be none of these, ModelError for one that cannot be used.
     """
     check_model_name(name)
+    if name in embedded.MODELS:
+        return Checkpoint(name, "embedded", None, embedded.MODELS[name], _checksum(embedded.MODELS[name], name))
     folder = Path(name).expanduser()
     if folder.is_dir():
         resolved = folder.resolve()
-        return Checkpoint(resolved.name, True, None, resolved, _checksum(resolved, name))
+        return Checkpoint(resolved.name, "local", None, resolved, _checksum(resolved, name))
     model_id, revision = split_revision(name)
     fetched, commit = fetch("model", model_id, revision, _PATTERNS)
-    return Checkpoint(model_id, False, commit, fetched, _checksum(fetched, model_id))
+    return Checkpoint(model_id, "hub", commit, fetched, _checksum(fetched, model_id))
 
 
 def _checksum(folder: Path, name: str) -> str:
@@ -88,21 +92,31 @@ def _checksum(folder: Path, name: str) -> str:
 
 
 @contextmanager
-def _plain_errors(checkpoint: Checkpoint, what: str) -> Iterator[None]:
-    """Silence transformers' load reports, and turn what it raises into one line about this checkpoint."""
-    verbosity = transformers.logging.get_verbosity()
+def _silence() -> Iterator[None]:
+    """No load reports and no bars of transformers' own while this lasts."""
+    verbosity, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
         yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.logging.enable_progress_bar()
+
+
+@contextmanager
+def _plain_errors(checkpoint: Checkpoint, what: str) -> Iterator[None]:
+    """Turn whatever transformers raises into one line about this checkpoint."""
+    try:
+        with _silence():
+            yield
     except ModelError:
         raise
     except Exception as error:  # dozens of kinds, for files that strangers wrote
         raise ModelError(
             f"model {checkpoint.id}: its {what} cannot be loaded ({type(error).__name__}: {one_line(error)[:200]})"
         ) from error
-    finally:
-        transformers.logging.set_verbosity(verbosity)
 
 
 def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
@@ -171,7 +185,8 @@ def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:
     """Keep the weights in `folder`, which appears whole or not at all; returns their SHA-256."""
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     try:
-        model.save_pretrained(partial, max_shard_size="1000GB")
+        with _silence():
+            model.save_pretrained(partial, max_shard_size="1000GB")
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except OSError as error:
@@ -189,12 +204,11 @@ def label_columns(checkpoint: Checkpoint, model: transformers.PreTrainedModel, t
 
     The order of labels differs between checkpoints, so a checkpoint whose labels have no names is refused.
     """
-    column_of: dict[str, int] = {}
-    for column, name in model.config.id2label.items():
-        folded = str(name).strip().casefold()
-        column_of[task.label_aliases.get(folded, folded)] = int(column)
+    aliases = {alias.casefold(): label.casefold() for alias, label in task.label_aliases.items()}
+    folded = {int(column): str(name).strip().casefold() for column, name in model.config.id2label.items()}
+    column_of = {aliases.get(name, name): column for column, name in folded.items()}
     wanted = [label.casefold() for label in task.labels]
-    if sorted(column_of) != sorted(wanted):
+    if sorted(column_of) != sorted(wanted) or len(column_of) != len(folded):
         got = ", ".join(str(name) for name in model.config.id2label.values())
         raise ModelError(
             f"model {checkpoint.id}: its labels are {one_line(got)[:120]}; wanted {', '.join(task.labels)}."

@@ -12,7 +12,8 @@ from xeval import environment
 from xeval.cache import kept_weights, weights_folder
 from xeval.encode import encode, encoding_key
 from xeval.encoded_cache import encoded_once
-from xeval.errors import DataError, TrainingError
+from xeval.errors import DataError, PredictionError, TrainingError
+from xeval.files import locked
 from xeval.models import (
     count_encoder_parameters,
     label_columns,
@@ -28,7 +29,7 @@ from xeval.progress import Reporter
 from xeval.records import ModelRecord, RunRecord, SelectionPoint, Timing, TrainingRecord
 from xeval.run_spec import RunSpec
 from xeval.score import predicted_labels, score_cell
-from xeval.store import load_record, locked, save_record
+from xeval.store import load_record, save_record
 from xeval.train import count_steps, fine_tune
 
 
@@ -39,6 +40,7 @@ class OneRun:
         self.spec, self.reporter = spec, reporter
         self.identity = spec.identity()
         self.folder = spec.folder(results)
+        self.environment = environment.describe(spec.compute)
         self.name = f"{spec.checkpoint.id} {spec.recipe_name} seed {spec.seed}"
 
     def complete(self, languages: Sequence[str]) -> RunRecord:
@@ -65,35 +67,31 @@ class OneRun:
     def _compute(self, record: RunRecord | None, missing: Sequence[str]) -> RunRecord:
         spec = self.spec
         tokenizer = load_tokenizer(spec.checkpoint, spec.recipe.max_length)
-        encoded = self._encode(tokenizer, missing)
         try:
-            model, record, missing = self._weights(record, encoded, missing)
-        except TrainingError as error:
+            model, record, missing = self._weights(tokenizer, record, missing)
+            columns = label_columns(spec.checkpoint, model, spec.task)
+            record = self._save(record.model_copy(update={"status": "incomplete", "failure": None}))
+            encoded = self._encode(tokenizer, {language: spec.corpus.test(language) for language in missing})
+            for language in missing:
+                record = self._evaluate(model, columns, record, language, encoded[language])
+        except (TrainingError, PredictionError) as error:
             self.reporter.say(f"{self.name}: failed: {error}")
-            return self._save(self._new_record(None, None, status="failed", failure=str(error)))
-        columns = label_columns(spec.checkpoint, model, spec.task)
-        for language in missing:
-            if language not in encoded:
-                encoded |= self._encode(tokenizer, [language])
-            record = self._evaluate(model, columns, record, language, encoded[language])
+            record = load_record(self.folder) or self._new_record(None, None)  # scores that are there already stay
+            return self._save(record.model_copy(update={"status": "failed", "failure": str(error)}))
         return self._save(record.model_copy(update={"status": "complete"}))
 
-    def _encode(self, tokenizer: Any, languages: Sequence[str]) -> dict[str, EncodedPairs]:
-        corpus, max_length = self.spec.corpus, self.spec.recipe.max_length
-        wanted: dict[str, LabelledPairs] = {language: corpus.test(language) for language in languages}
-        if self.spec.train:
-            wanted |= {"train": corpus.train, "selection": corpus.selection}
+    def _encode(self, tokenizer: Any, wanted: dict[str, LabelledPairs]) -> dict[str, EncodedPairs]:
         with self.reporter.phase("tokenize", sum(map(len, wanted.values())), "pairs") as phase:
             encoded = {}
             for name, pairs in wanted.items():
-                before = phase.done
-                key = encoding_key(tokenizer, corpus.sha256(pairs), max_length)
+                before, max_length = phase.done, self.spec.recipe.max_length
+                key = encoding_key(tokenizer, self.spec.corpus.sha256(pairs), max_length)
                 encoded[name] = encoded_once(key, partial(encode, tokenizer, pairs, max_length, phase.advance))
-                phase.advance(len(pairs) - (phase.done - before))
+                phase.advance(len(pairs) - (phase.done - before))  # what came from the cache
         return encoded
 
     def _weights(
-        self, record: RunRecord | None, encoded: dict[str, EncodedPairs], missing: Sequence[str]
+        self, tokenizer: Any, record: RunRecord | None, missing: Sequence[str]
     ) -> tuple[Any, RunRecord, Sequence[str]]:
         """The model to evaluate, the record to add to, and the languages that then are missing from it."""
         spec = self.spec
@@ -105,9 +103,10 @@ class OneRun:
             if kept is not None:
                 return load_fine_tuned(spec.checkpoint, kept).to(spec.compute.device), record, missing
             self.reporter.say(f"{self.name}: its fine-tuned weights are no longer in the cache, so it is trained again")
+        encoded = self._encode(tokenizer, {"train": spec.corpus.train, "selection": spec.corpus.selection})
         model, fresh = self._train(encoded["train"], encoded["selection"])
-        if record is None or not record.scores:
-            return model, self._save(fresh), missing
+        if record is None or record.training is None or not record.scores:
+            return model, fresh, missing
         if record.training.weights_sha256 == fresh.training.weights_sha256:
             return model, record, missing
         # Scores of two different sets of weights must not stand in one record.
@@ -121,9 +120,32 @@ class OneRun:
             f"{self.name}: effective batch size {spec.recipe.batch_size} pairs, {n_steps:,} steps on {len(pairs):,}"
             f" pairs, learning rate {spec.learning_rate:g}, {spec.compute.dtype_name} on {spec.compute.device}"
         )
-        trained_pairs = min(outcome.n_steps * spec.recipe.batch_size, round((spec.recipe.epochs or 1e9) * len(pairs)))
-        record = self._new_record(model, training, timing={"train": Timing(wall_s=wall_s, pairs=trained_pairs)})
-        return model, record
+        model = load_pretrained(spec.checkpoint, spec.task, spec.seed).to(spec.compute.device)
+        started = time.monotonic()
+        with self.reporter.phase("train", n_steps, "steps") as phase:
+            outcome = fine_tune(
+                model,
+                pairs,
+                spec.recipe,
+                spec.learning_rate,
+                spec.seed,
+                spec.compute,
+                lambda: self._accuracy(model, selection),
+                lambda loss: phase.advance(1, f"loss {loss:.3f}"),
+            )
+        wall_s = time.monotonic() - started
+        curve = [SelectionPoint(step=step, accuracy=accuracy) for step, accuracy in outcome.selection_curve]
+        training = TrainingRecord(
+            n_steps=outcome.n_steps,
+            effective_batch_size=spec.recipe.batch_size,
+            loss_curve=outcome.loss_curve,
+            selection=spec.recipe.selection,
+            selection_curve=curve,
+            chosen_step=outcome.chosen_step,
+            weights_sha256=save_fine_tuned(model, weights_folder(self.identity)),
+        )
+        timing = {"train": Timing(wall_s=wall_s, pairs=outcome.n_pairs)}
+        return model, self._new_record(model, training, timing=timing)
 
     def _accuracy(self, model: Any, pairs: EncodedPairs) -> float:
         return float(np.mean(predicted_labels(predict_logits(model, pairs, self.spec.compute)) == pairs.labels))
@@ -136,6 +158,10 @@ class OneRun:
         with self.reporter.phase(f"evaluate {language}", len(pairs), "pairs") as phase:
             logits = predict_logits(model, pairs, self.spec.compute, phase.advance)[:, list(columns)]
             wall_s = time.monotonic() - started
+            try:
+                predicted_labels(logits)  # before anything of them is saved
+            except PredictionError as error:
+                raise PredictionError(f"{language}: {error}") from error
             sha256 = save_predictions(self.folder, language, logits, pairs.labels)
             score = score_cell(logits, pairs, corpus.test(language).premise_groups(), sha256)
             phase.note = f"accuracy {100 * score.accuracy:.1f}"
@@ -160,11 +186,11 @@ class OneRun:
             training_language=spec.task.training_language,
             model=ModelRecord(
                 id=checkpoint.id,
-                local=checkpoint.local,
+                origin=checkpoint.origin,
                 revision=checkpoint.revision,
                 sha256=checkpoint.sha256,
-                n_parameters=count_encoder_parameters(model) if model is not None else 0,
-                architecture=model.config.model_type if model is not None else "",
+                n_parameters=count_encoder_parameters(model) if model is not None else None,
+                architecture=model.config.model_type if model is not None else None,
             ),
             recipe=spec.recipe_record(),
             seed=spec.seed,
@@ -172,7 +198,7 @@ class OneRun:
             data=spec.data_record({}),
             training=training,
             scores={},
-            environment=environment.describe(spec.compute),
+            environment=self.environment,
             **{"status": "incomplete", "timing": {}} | also,
         )
 

@@ -9,6 +9,7 @@ from xeval import devices, registry
 from xeval.corpus import Corpus
 from xeval.data import open_source
 from xeval.errors import DefinitionError
+from xeval.hub import show_bars
 from xeval.models import check_model_name, find_checkpoint
 from xeval.one_run import OneRun
 from xeval.progress import Reporter, Silent
@@ -67,8 +68,9 @@ def run(
         raise DefinitionError("no model given; name at least one, for instance distilmbert")
     for name in models:
         check_model_name(name)
+    show_bars(reporter.draws_bars)
     data = data or os.environ.get("XEVAL_DATA") or None
-    source = open_source(definition, Path(data) if data else None, wanted)
+    source = open_source(definition, Path(data) if data else None, wanted, train)
     corpus = Corpus(source, row_limits)
     checkpoints = [find_checkpoint(name) for name in dict.fromkeys(models)]
     for language in wanted:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xeval.errors import StoreError
-from xeval.store import safe_name, write_atomically
+from xeval.files import safe_name, write_atomically
 
 
 def save_predictions(folder: Path, language: str, logits: np.ndarray, labels: np.ndarray) -> str:

@@ -27,6 +27,8 @@ from rich.text import Text
 class Reporter(Protocol):
     """What the pipeline tells while it works."""
 
+    draws_bars: bool
+
     def say(self, line: str) -> None: ...
 
     def phase(self, name: str, total: int, unit: str) -> "contextmanager[Phase]": ...
@@ -60,6 +62,8 @@ class Phase:
 class Silent:
     """Says nothing; for `--quiet` and for programs."""
 
+    draws_bars = False
+
     def say(self, line: str) -> None:
         pass
 
@@ -70,6 +74,8 @@ class Silent:
 
 class Lines:
     """One line per phase, for logs and pipes."""
+
+    draws_bars = False
 
     def say(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -89,6 +95,8 @@ class _Rate(ProgressColumn):
 
 class Bars:
     """A bar per phase; a finished one leaves its line on the screen."""
+
+    draws_bars = True
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)

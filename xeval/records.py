@@ -14,17 +14,20 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+Origin = Literal["hub", "local", "embedded"]
+
+
 class Recorded(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class ModelRecord(Recorded):
-    id: str  # hub id, or the folder's name for a local checkpoint
-    local: bool
+    id: str  # hub id, name of an embedded model, or the folder's name
+    origin: Origin
     revision: str | None  # commit on the hub; None for a local checkpoint
     sha256: Sha256  # over weights, configuration and tokenizer files as they were found
-    n_parameters: int  # of the encoder, without the classification head
-    architecture: str
+    n_parameters: int | None  # of the encoder, without the classification head; None for a run that failed before
+    architecture: str | None
 
 
 class RecipeRecord(Recorded):

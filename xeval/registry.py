@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from xeval import embedded
 from xeval.errors import DefinitionError, UnknownNameError
 from xeval.schema import Definition, Recipe, Reference, Task, read_definition
 
@@ -61,7 +62,7 @@ def _find_all(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tupl
 
 def _get(name: str, noun: type[Definition], folders: Sequence[Path]) -> Definition:
     if name.endswith(".toml") or os.sep in name:
-        return read_definition(Path(name), noun)
+        return read_definition(Path(name).expanduser(), noun)
     found = _find_all(folders, noun)
     if name not in found:
         raise UnknownNameError(noun.__name__.lower(), name, found)
@@ -121,5 +122,5 @@ def split_revision(name: str) -> tuple[str, str | None]:
         return MODEL_ALIASES[model_id], revision or None
     if "/" not in model_id:
         hint = "; for a hub model give organisation/name, for a local one the path of its folder"
-        raise UnknownNameError("model", model_id, MODEL_ALIASES, hint)
+        raise UnknownNameError("model", model_id, [*MODEL_ALIASES, *embedded.MODELS], hint)
     return model_id, revision or None

@@ -14,6 +14,9 @@ from xeval.records import DataRecord, Limits, RecipeRecord
 from xeval.schema import Recipe, Task, first_complaint
 from xeval.store import run_folder
 
+# What a task file says that no weight and no score depends on.
+_BESIDE_THE_POINT = {"title", "default_recipe", "default_reference", "licence", "citation", "source_url", "note"}
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -64,7 +67,7 @@ class RunSpec:
         no longer match are refused.
         """
         parts = {
-            "task": self.task.model_dump(exclude={"note", "title", "citation", "licence", "source_url"}),
+            "task": self.task.model_dump(exclude=_BESIDE_THE_POINT),
             "data": self.data_record({}).sha256,
             "model": [self.checkpoint.revision, self.checkpoint.sha256],
             "recipe": self.recipe_record().values,

@@ -160,6 +160,11 @@ class Reference(Frozen):
 
     @model_validator(mode="after")
     def _lint(self) -> "Reference":
+        if len(set(self.languages)) != len(self.languages):
+            raise ValueError("a language is listed twice")
+        names = [row.name for row in self.rows]
+        if len(set(names)) != len(names):
+            raise ValueError("two rows have the same name")
         for row in self.rows:
             strays = set(row.cells) - set(self.languages)
             if strays:
@@ -186,19 +191,19 @@ def read_definition(path: Path, noun: type[Definition]) -> Definition:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DefinitionError(f"{path}: a {what} file of more than {MAX_FILE_BYTES:,} bytes is not read")
-        table = tomllib.loads(path.read_bytes().decode("utf-8"))
+        table = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
         # Strict pydantic takes arrays as tuples only from JSON, and TOML's dates, which no field wants, end here.
         return noun.model_validate_json(json.dumps(table))
     except OSError as error:
         raise DefinitionError(f"{path}: cannot read this {what} file: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DefinitionError(f"{path}: not UTF-8 at byte {error.start}; save the {what} file as UTF-8") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DefinitionError(f"{path}: not readable as TOML: {one_line(error)}") from error
-    except TypeError as error:
-        raise DefinitionError(f"{path}: dates and times have no place in a {what} file") from error
     except ValidationError as error:
         raise DefinitionError(f"{path}: {first_complaint(error)}") from error
+    except TypeError as error:
+        raise DefinitionError(f"{path}: dates and times have no place in a {what} file") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, and so is a number of 5,000 digits
+        raise DefinitionError(f"{path}: not readable as TOML: {one_line(error)}") from error
 
 
 def first_complaint(error: ValidationError) -> str:

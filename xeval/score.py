@@ -5,6 +5,7 @@ import math
 import numpy as np
 from scipy.stats import norm
 
+from xeval.errors import PredictionError
 from xeval.pair_classification import EncodedPairs
 from xeval.records import CellScore
 
@@ -34,9 +35,9 @@ def score_cell(
 
 
 def predicted_labels(logits: np.ndarray) -> np.ndarray:
-    """(N,) index of the largest of (N, C) logits. A row that is no finite number raises ValueError."""
+    """(N,) index of the largest of (N, C) logits. A row that is no finite number raises PredictionError."""
     if not np.isfinite(logits).all():
-        raise ValueError(f"{int((~np.isfinite(logits)).any(axis=1).sum())} rows have no finite logits")
+        raise PredictionError(f"{int((~np.isfinite(logits)).any(axis=1).sum())} rows have no finite logits")
     return logits.argmax(axis=1)
 
 
@@ -68,4 +69,4 @@ def design_effect(correct: np.ndarray, groups: np.ndarray) -> float:
         return 1.0
     deviations = np.bincount(group_of_row, weights=correct.astype(np.float64) - accuracy)
     clustered = n_groups / (n_groups - 1) * float(np.sum(deviations**2)) / n**2
-    return clustered / (accuracy * (1 - accuracy) / n)
+    return clustered / (accuracy * (1 - accuracy) / (n - 1))

@@ -6,7 +6,7 @@ training language's selection split.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -26,6 +26,7 @@ class Outcome:
     """What happened while training; the chosen weights are in the model when `fine_tune` returns."""
 
     n_steps: int
+    n_pairs: int = 0  # seen while training, each as often as it was
     loss_curve: list[tuple[int, float]] = field(default_factory=list)
     selection_curve: list[tuple[int, float]] = field(default_factory=list)
     chosen_step: int = 0
@@ -62,10 +63,12 @@ def fine_tune(
     select_every = recipe.evaluate_every_steps or steps_per_epoch
     point_every = max(1, outcome.n_steps // LOSS_CURVE_POINTS)
     losses: list[float] = []
-    for step, loss in enumerate(_steps(model, pairs, recipe, seed, compute, optimizer, schedule, outcome.n_steps), 1):
+    steps = _steps(model, pairs, recipe, seed, compute, optimizer, schedule, outcome.n_steps)
+    for step, (loss, n_pairs) in enumerate(steps, start=1):
         if not math.isfinite(loss):
             raise TrainingError(f"the loss became {loss} at step {step}; lower the learning rate or use another seed")
         losses.append(loss)
+        outcome.n_pairs += n_pairs
         on_step(loss)
         if step % point_every == 0 or step == outcome.n_steps:
             outcome.loss_curve.append((step, sum(losses) / len(losses)))
@@ -80,8 +83,17 @@ def fine_tune(
     return outcome
 
 
-def _steps(model, pairs, recipe, seed, compute, optimizer, schedule, n_steps):
-    """Take one optimizer step after the other, yielding the loss of each."""
+def _steps(
+    model: PreTrainedModel,
+    pairs: EncodedPairs,
+    recipe: Recipe,
+    seed: int,
+    compute: Compute,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    n_steps: int,
+) -> Iterator[tuple[float, int]]:
+    """Take one optimizer step after the other, yielding its loss and number of pairs."""
     takes_type_ids = getattr(model.config, "type_vocab_size", 0) > 1
     labels = torch.from_numpy(pairs.labels)
     step, epoch = 0, 0
@@ -99,7 +111,7 @@ def _steps(model, pairs, recipe, seed, compute, optimizer, schedule, n_steps):
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
             step += 1
-            yield loss.item()
+            yield loss.item(), len(rows)
         epoch += 1
 
 

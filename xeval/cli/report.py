@@ -8,8 +8,9 @@ import typer
 from xeval.cli.options import Results
 from xeval.cli.outcome import find_reference
 from xeval.errors import StoreError, UnknownNameError
+from xeval.files import write_atomically
 from xeval.report import markdown, matrix
-from xeval.store import load_records, write_atomically
+from xeval.store import load_records
 
 
 def report(

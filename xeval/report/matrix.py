@@ -70,7 +70,7 @@ def build(records: list[tuple[Path, RunRecord]], task: str, reference: Reference
         )
         last_of_model = published is [row for row in reference.rows if row.model == published.model][-1]
         for key, group in list(unplaced.items()):
-            if group[0].model.id == published.model and not group[0].model.local and last_of_model:
+            if group[0].model.id == published.model and group[0].model.origin != "local" and last_of_model:
                 rows.append(_our_row(unplaced.pop(key), list(groups.values()), shared, languages, english))
     rows += [_our_row(group, list(groups.values()), shared, languages, english) for group in unplaced.values()]
     return Matrix(task, scored[0].task_title, languages, len(first), rows, _footer(ours, reference))
@@ -138,7 +138,10 @@ def _footer(ours: list[RunRecord], reference: Reference | None) -> list[str]:
 
 def _produced_by(record: RunRecord) -> str:
     values, environment = record.recipe.values, record.environment
-    parts = [record.model.id + (f" at revision {record.model.revision[:12]}" if record.model.revision else " (local)")]
+    parts = [
+        record.model.id
+        + (f" at revision {record.model.revision[:12]}" if record.model.revision else f" ({record.model.origin})")
+    ]
     if record.training:
         parts.append(
             f"recipe {record.recipe.name}: learning rate {values['learning_rate']:g}, effective batch size"

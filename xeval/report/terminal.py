@@ -10,8 +10,8 @@ from xeval.report.matrix import Matrix
 
 def show(matrix: Matrix, console: Console) -> None:
     """Print the matrix on `console`. Accuracies are percentages."""
-    table = Table(title=f"{escape(matrix.title)}: accuracy in %", title_justify="left", show_edge=False)
-    table.add_column("language")
+    table = Table(title=f"{escape(matrix.title)}: accuracy in %, zero-shot", title_justify="left", show_edge=False)
+    table.add_column("language", no_wrap=True)
     for row in matrix.rows:
         table.add_column(escape(row.name), justify="right", style="dim" if row.published else "bold")
     for language in matrix.languages:
@@ -24,7 +24,7 @@ def show(matrix: Matrix, console: Console) -> None:
         table.add_row(f"mean of {matrix.n_reference_languages}", *(_number(row.mean_reference) for row in matrix.rows))
     if len(matrix.languages) > matrix.n_reference_languages:
         table.add_row(f"mean of {len(matrix.languages)}", *(_number(row.mean_all) for row in matrix.rows))
-    table.add_row("gap to English", *(_number(row.gap) for row in matrix.rows))
+    table.add_row("gap", *(_number(row.gap) for row in matrix.rows))
     table.add_row("seeds", *(row.seeds for row in matrix.rows))
     console.print(table)
 

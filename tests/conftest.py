@@ -1,0 +1,88 @@
+"""Every test runs in folders of its own and without a network; what several files of tests need is made once."""
+
+import ipaddress
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# huggingface_hub reads these when it is imported, which is before any fixture.
+_HOME = tempfile.TemporaryDirectory(prefix="xeval-tests-")
+os.environ["HF_HOME"] = _HOME.name
+for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+    os.environ.pop(_name, None)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_unconfigure() -> None:
+    _HOME.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches of its own for each test, for the libraries in this process and for the processes that it starts."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("XEVAL_CACHE", str(folder / "xeval"))
+    monkeypatch.setenv("HF_HOME", str(folder / "huggingface"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    for name in ("XEVAL_DATA", "XEVAL_TASKS", "HF_TOKEN", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    if "huggingface_hub" in sys.modules:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "huggingface" / "hub"))
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections to anything but this machine raise."""
+    connect = socket.socket.connect
+
+    def connect_here(self: socket.socket, address) -> None:
+        if self.family != socket.AF_UNIX and not _is_loopback(address[0]):
+            pytest.fail(f"the test wanted to connect to {address!r}", pytrace=False)
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_here)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the real data, next to the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("the real data are not in ../shared")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def mini(tmp_path_factory: pytest.TempPathFactory):
+    """The task mini-pairs, which xeval does not ship, with its rows in the hub's layout. Not to be changed."""
+    import tiny
+
+    folder = tmp_path_factory.mktemp("mini-pairs")
+    return tiny.Mini(tiny.write_task(folder / "tasks"), tiny.write_hub_layout(folder / "data", tiny.mini_rows()))
+
+
+@pytest.fixture(scope="session")
+def checkpoint_of(tmp_path_factory: pytest.TempPathFactory):
+    """`checkpoint_of(architecture, labels=None)`: the folder of a tiny checkpoint, made once. Not to be changed."""
+    import tiny
+
+    made: dict[tuple, Path] = {}
+
+    def checkpoint(architecture: str, labels: tuple[str, ...] | None = None) -> Path:
+        key = (architecture, labels)
+        if key not in made:
+            made[key] = tiny.make_checkpoint(tmp_path_factory.mktemp(architecture), architecture, labels)
+        return made[key]
+
+    return checkpoint

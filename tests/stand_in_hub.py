@@ -1,0 +1,138 @@
+"""A read-only stand-in for the hub on loopback: the few endpoints that a snapshot download asks for, and a log of them.
+
+    with serve(root) as hub:
+        ...  # HF_ENDPOINT=hub.url
+
+`root` holds `models/<organisation>/<name>/…` and `datasets/<organisation>/<name>/…`.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+
+class Request(NamedTuple):
+    method: str
+    path: str
+    status: int
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
+
+
+@dataclass
+class Hub:
+    """What is served, and what has been asked for so far."""
+
+    root: Path
+    commits: Mapping[str, str] = field(default_factory=dict)  # "datasets/<id>" → its one commit
+    gated: Collection[str] = ()  # repositories whose listing is open and whose files are not
+    fail_after: int | None = None  # answer 503 to everything after so many requests
+    url: str = ""
+    requests: list[Request] = field(default_factory=list)
+
+    def commit(self, repository: str) -> str:
+        return self.commits.get(repository) or hashlib.sha1(repository.encode()).hexdigest()
+
+    def files(self, repository: str, method: str = "GET") -> list[str]:
+        """The files of `repository` that were handed out, in the order asked for."""
+        start = f"/{repository.removeprefix('models/')}/resolve/"
+        return [
+            request.path.removeprefix(start).partition("/")[2]
+            for request in list(self.requests)
+            if request.method == method and request.path.startswith(start) and request.status == 200
+        ]
+
+    def answer(self, path: str) -> Answer:
+        parts = path.strip("/").split("/")
+        if parts[0] == "api":
+            repository, (action, *rest) = "/".join(parts[1:4]), parts[4:] or ["revision"]
+        else:
+            kind = [] if parts[0] == "datasets" else ["models"]
+            repository, (action, *rest) = "/".join((kind + parts)[:3]), (kind + parts)[3:] or [""]
+        folder = self.root / repository
+        if not folder.is_dir():  # the hub does not tell the absent from the private
+            return _refusal(401, "RepoNotFound")
+        revision, names = (rest[0], rest[1:]) if rest else ("main", [])
+        if revision not in ("main", self.commit(repository)):
+            return _refusal(404, "RevisionNotFound")
+        if action == "revision":
+            return _json({"id": repository.partition("/")[2], "sha": self.commit(repository), "siblings": []})
+        if action == "tree":
+            return _json([_entry(file, folder) for file in sorted(folder.rglob("*")) if file.is_file()])
+        if repository in self.gated:
+            return _refusal(401, "GatedRepo")
+        file = folder.joinpath(*names)
+        if action != "resolve" or ".." in names or not file.is_file():
+            return _refusal(404, "EntryNotFound")
+        headers = {"ETag": f'"{_etag(file)}"', "X-Repo-Commit": self.commit(repository)}
+        return Answer(200, file.read_bytes(), headers)
+
+
+def _refusal(status: int, code: str) -> Answer:
+    return Answer(status, b"", {"X-Error-Code": code, "X-Error-Message": code})
+
+
+def _json(content: object) -> Answer:
+    return Answer(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+
+
+def _entry(file: Path, folder: Path) -> dict[str, str | int]:
+    return {
+        "type": "file",
+        "path": file.relative_to(folder).as_posix(),
+        "size": file.stat().st_size,
+        "oid": _etag(file),
+    }
+
+
+def _etag(file: Path) -> str:
+    return hashlib.sha1(file.read_bytes()).hexdigest()
+
+
+@contextmanager
+def serve(root: Path, **options) -> Iterator[Hub]:
+    """Serve `root` on a free port of loopback; `options` are Hub's."""
+    hub = Hub(root, **options)
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            path = unquote(urlsplit(self.path).path)
+            with lock:
+                is_down = hub.fail_after is not None and len(hub.requests) >= hub.fail_after
+                answer = Answer(503, b"outage") if is_down else hub.answer(path)
+                hub.requests.append(Request(self.command, path, answer.status))
+            self.send_response(answer.status)
+            for name, value in {**answer.headers, "Content-Length": str(len(answer.body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(answer.body)
+
+        do_HEAD = do_GET  # noqa: N815 - http.server's name
+
+        def log_message(self, *arguments) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        hub.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield hub
+        finally:
+            server.shutdown()
+            thread.join()

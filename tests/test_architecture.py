@@ -1,0 +1,149 @@
+"""The shape of the house, read from the imports: stages know only nouns and leaves, and reports start without torch."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+STAGES = {"data", "encode", "models", "train", "predict", "score", "store"}
+# Nouns, and what knows of nothing but nouns.
+LEAVES = {
+    "batches",
+    "cache",
+    "devices",
+    "embedded",
+    "errors",
+    "files",
+    "hub",
+    "languages",
+    "layouts",
+    "metrics",
+    "pair_classification",
+    "records",
+    "registry",
+    "schema",
+}
+BESIDE_LEAVES = {"embedded": {"microcosm"}}
+JOINERS = {"pipeline", "one_run", "run_spec", "corpus"}  # the only modules that know of more than one stage
+FROM_SCORE_TO_REPORT = ("score", "store", "predictions", "report", "compare", "verdict", "diagnose", "gate")
+HEAVY = {"torch", "transformers", "datasets", "evaluate", "tokenizers", "huggingface_hub"}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of xeval by its dotted name; a package's is its __init__."""
+    found = {}
+    for path in sorted((ROOT / "xeval").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imports(module: str, within_functions: bool) -> frozenset[str]:
+    """Names of the modules that `module` imports, other than for type checkers; of xeval's, the full dotted names."""
+    names: set[str] = set()
+    nodes: list[ast.AST] = [ast.parse(modules()[module].read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are written in full here"
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not within_functions:
+            continue
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            nodes.extend(node.orelse)
+            continue
+        nodes.extend(ast.iter_child_nodes(node))
+    return frozenset(name for name in names if not name.startswith("xeval.") or name in modules())
+
+
+def rooms_imported(module: str) -> set[str]:
+    """xeval's rooms that `module` imports anywhere in it, by short name."""
+    names = imports(module, within_functions=True)
+    return {name.split(".")[1] for name in names if name.startswith("xeval.")}
+
+
+def libraries_imported(module: str, within_functions: bool = True) -> set[str]:
+    return {name.partition(".")[0] for name in imports(module, within_functions)} - {"xeval"}
+
+
+def loaded_with(module: str) -> dict[str, str]:
+    """Every library loaded by importing `module`, at module level, with the way to it."""
+    ways, waiting, seen = {}, [(module, module)], set()
+    while waiting:
+        name, way = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for library in libraries_imported(name, within_functions=False):
+            ways.setdefault(library, f"{way} → {library}")
+        packages = [name.rsplit(".", n)[0] for n in range(1, name.count(".") + 1)]
+        inner = [other for other in imports(name, within_functions=False) if other in modules()]
+        waiting += [(other, f"{way} → {other}") for other in [*packages, *inner]]
+    return ways
+
+
+def light_modules() -> list[str]:
+    return [name for name in modules() if name.split(".")[1:2] and name.split(".")[1] in FROM_SCORE_TO_REPORT]
+
+
+def test_the_rooms_named_here_exist():
+    assert {f"xeval.{room}" for room in STAGES | LEAVES | JOINERS} <= set(modules())
+    assert {"xeval.score", "xeval.store", "xeval.predictions", "xeval.report.markdown"} <= set(light_modules())
+
+
+@pytest.mark.parametrize("room", sorted(STAGES | LEAVES))
+def test_stages_and_leaves_import_only_nouns_and_leaves_never_each_other(room):
+    assert rooms_imported(f"xeval.{room}") - LEAVES - BESIDE_LEAVES.get(room, set()) == set()
+
+
+def test_only_the_pipeline_joins_stages():
+    joining = {name for name in modules() if len(rooms_imported(name) & STAGES) > 1}
+    assert joining <= {f"xeval.{room}" for room in JOINERS}
+
+
+def test_no_room_imports_the_command_line_and_only_the_command_line_knows_typer():
+    edges = ("xeval.cli", "xeval.__main__", "xeval.microcosm.making")  # the last is a tool of xeval's makers
+    outside = [name for name in modules() if not name.startswith(edges)]
+    assert [name for name in outside if "cli" in rooms_imported(name)] == []
+    assert [name for name in outside if "typer" in libraries_imported(name)] == []
+
+
+@pytest.mark.parametrize("module", light_modules())
+def test_nothing_from_score_to_report_needs_a_heavy_library_to_be_imported(module):
+    ways = loaded_with(module)
+    assert {library: way for library, way in ways.items() if library in HEAVY} == {}
+
+
+def test_importing_score_store_report_and_the_command_line_really_leaves_torch_alone():
+    names = [*light_modules(), "xeval", "xeval.registry", "xeval.cli"]
+    code = (
+        f"import importlib, sys\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+        f"print(sorted({HEAVY!r} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("library", "rooms"),
+    [("huggingface_hub", {"xeval.hub"}), ("datasets", {"xeval.layouts", "xeval.metrics"})],
+)
+def test_only_the_room_in_charge_imports_this_library(library, rooms):
+    assert {name for name in modules() if library in libraries_imported(name)} == rooms
+
+
+@pytest.mark.parametrize("library", ["evaluate", "pickle", "urllib", "requests", "httpx"])
+def test_nothing_else_fetches_or_runs_what_strangers_wrote(library):
+    allowed = {"evaluate": {"xeval.metrics"}}.get(library, set())
+    assert {name for name in modules() if library in libraries_imported(name)} <= allowed

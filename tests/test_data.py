@@ -1,0 +1,178 @@
+"""Rows are checked before anything is computed on them: labels by name, every row there, every text a text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny
+
+from xeval.errors import DataError
+
+ORDERS = [
+    ("entailment", "neutral", "contradiction"),
+    ("contradiction", "neutral", "entailment"),
+    ("neutral", "contradiction", "entailment"),
+    ("contradictory", "entailment", "neutral"),
+]
+
+
+@pytest.fixture
+def hub_copy(tmp_path) -> Path:
+    """mini-pairs in the hub's layout, to be changed at will."""
+    return tiny.write_hub_layout(tmp_path / "copy", tiny.mini_rows())
+
+
+@pytest.fixture
+def with_labels(hub_copy):
+    """`with_labels(values)` puts other labels to the Spanish test rows and gives the folder."""
+
+    def replace(values: Sequence, schema: pa.Schema | None = None) -> Path:
+        path = hub_file(hub_copy)
+        premises, hypotheses, _ = tiny.columns(tiny.mini_rows()["test", "es"])
+        table = {"premise": premises, "hypothesis": hypotheses, "label": values}
+        pq.write_table(pa.table(table, schema=schema), path)
+        return hub_copy
+
+    return replace
+
+
+def hub_file(folder: Path, language: str = "es", split: str = "test") -> Path:
+    [path] = (folder / language).glob(f"{split}-*.parquet")
+    return path
+
+
+def refusal(mini: tiny.Mini, folder: Path, role: str = "test", language: str = "es") -> str:
+    with pytest.raises(DataError) as caught:
+        mini.load(language, role, folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# ── labels ──
+
+
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
+def test_the_labels_of_a_file_are_matched_by_name_whatever_their_order(mini, tmp_path, order):
+    rows = tiny.mini_rows()
+    if "contradictory" in order:
+        rows = {
+            split: [(p, h, "contradictory" if label == "contradiction" else label) for p, h, label in kept]
+            for split, kept in rows.items()
+        }
+    pairs = mini.load("es", folder=tiny.write_hub_layout(tmp_path, rows, order))
+    assert pairs.labels.tolist() == [0, 1, 2] * 4
+    assert pairs.sha256() == mini.load("es").sha256()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0, 1, 2] * 4,
+        ["entailment", "neutral", "contradiction"] * 4,
+        ["entailment", "neutral", "contradictory"] * 4,
+    ],
+    ids=["numbers", "names", "other names"],
+)
+def test_labels_without_a_schema_are_names_or_the_tasks_own_numbers(mini, with_labels, values):
+    assert mini.load("es", folder=with_labels(values)).labels.tolist() == [0, 1, 2] * 4
+
+
+@pytest.mark.parametrize("values", [[-1] * 12, [None] * 12, ["-"] * 12, [""] * 12, ["-1"] * 12, [None, -1] * 6])
+def test_rows_without_labels_are_refused_with_the_reason(mini, with_labels, values):
+    message = refusal(mini, with_labels(pa.array(values)))
+    assert "test rows of 'es' carry no labels (XTREME and some mirrors strip them)" in message
+    assert "use the hub's copy or XNLI-1.0" in message
+
+
+def test_a_file_without_a_column_of_labels_is_refused_with_the_reason(mini, hub_copy):
+    path = hub_file(hub_copy)
+    pq.write_table(pq.read_table(path).drop_columns(["label"]), path)
+    assert f"{path}: test rows of 'es' carry no labels" in refusal(mini, hub_copy)
+
+
+def test_the_test_files_that_xtreme_hands_out_are_refused_with_the_reason(mini, tmp_path):
+    tiny.write_xtreme_layout(tmp_path, tiny.mini_rows(), test_labels=False)
+    message = refusal(mini, tmp_path)
+    assert message.startswith(f"{tmp_path / 'test-es.tsv'}: test rows of 'es' carry no labels (XTREME")
+    assert mini.load("en", "selection", tmp_path).labels.tolist() == [0, 1, 2] * 4
+
+
+@pytest.mark.parametrize("value", [0, 1, 2, "entailment"])
+def test_one_label_for_all_rows_is_a_placeholder(mini, with_labels, value):
+    message = refusal(mini, with_labels([value] * 12))
+    assert f"test rows of 'es' are all labelled {value!r}, a placeholder" in message
+
+
+@pytest.mark.parametrize("stray", [3, -1, "maybe", "Entailment", None], ids=repr)
+def test_a_label_that_is_none_of_the_tasks_is_named_by_its_row(mini, with_labels, stray):
+    names_or_numbers = [0, 1, 2] * 4 if isinstance(stray, int | None) else list(mini.task.labels) * 4
+    names_or_numbers[7] = stray
+    message = refusal(mini, with_labels(pa.array(names_or_numbers)))
+    assert f"row 8 has label {stray!r}; wanted one of entailment, neutral, contradiction" in message
+
+
+def test_a_schema_whose_names_are_not_the_tasks_is_refused(mini, with_labels):
+    folder = with_labels([0, 1, 2] * 4, tiny.hub_schema(("yes", "maybe", "no")))
+    assert "row 1 has label 0; wanted one of entailment, neutral, contradiction" in refusal(mini, folder)
+
+
+def test_labels_of_a_kind_that_no_label_has_are_refused(mini, with_labels):
+    assert "label" in refusal(mini, with_labels([[0], [1], [2]] * 4))
+
+
+# ── rows ──
+
+
+@pytest.mark.parametrize("n_rows", [0, 11, 13])
+@pytest.mark.parametrize(("role", "language"), [("selection", "en"), ("test", "en"), ("test", "es")])
+def test_a_wrong_number_of_evaluation_rows_is_refused(mini, tmp_path, role, language, n_rows):
+    rows = {**tiny.mini_rows(), (role, language): tiny.make_rows(language, 15)}
+    folder = tiny.write_hub_layout(tmp_path, rows)
+    path = hub_file(folder, language, tiny.hub_split(role))
+    pq.write_table(pq.read_table(path).slice(0, n_rows), path)
+    message = refusal(mini, folder, role, language)
+    assert message.startswith(f"{path}: {tiny.hub_split(role)} rows of {language!r}: wanted 12, found {n_rows}")
+
+
+@pytest.mark.parametrize("n_rows", [1, 23, 30])
+def test_a_training_split_may_be_a_sample(mini, tmp_path, n_rows):
+    folder = tiny.write_hub_layout(tmp_path, {("train", "en"): tiny.make_rows("en", 30)[:n_rows]})
+    assert len(mini.load("en", "train", folder)) == n_rows
+
+
+def test_an_empty_training_split_is_refused(mini, hub_copy):
+    path = hub_file(hub_copy, "en", "train")
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    assert "train rows of 'en': wanted 24, found 0" in refusal(mini, hub_copy, "train", "en")
+
+
+@pytest.mark.parametrize("column", ["premise", "hypothesis"])
+def test_a_row_without_text_is_named(mini, hub_copy, column):
+    path = hub_file(hub_copy)
+    table = pq.read_table(path)
+    texts = table[column].to_pylist()
+    texts[4] = None
+    pq.write_table(table.set_column(table.column_names.index(column), column, pa.array(texts)), path)
+    assert refusal(mini, hub_copy) == f"{path}: test rows of 'es': row 5 has no text, got None"
+
+
+def test_a_column_of_another_kind_than_text_is_named(mini, hub_copy):
+    path = hub_file(hub_copy)
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "premise", pa.array([{"es": "hola"}] * 12)), path)
+    assert "row 1 has no text, got {'es': 'hola'}" in refusal(mini, hub_copy)
+
+
+# ── the real thing ──
+
+XNLI_LANGUAGES = ["ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"]
+
+
+@pytest.mark.parametrize("language", XNLI_LANGUAGES)
+def test_real_xnli_has_all_its_test_rows_and_a_third_of_each_label(shared, language):
+    xnli = tiny.Mini(Path(__file__).parents[1] / "tasks" / "xnli.toml", shared / "data" / "xnli")
+    pairs = xnli.load(language)
+    assert len(pairs) == 5010
+    assert [int((pairs.labels == label).sum()) for label in range(3)] == [1670] * 3

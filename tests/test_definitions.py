@@ -1,0 +1,424 @@
+"""The files that people write: every shipped one is visited, and a faulty one is refused by file and place."""
+
+import re
+from pathlib import Path
+
+import pytest
+import tiny
+
+from xeval.errors import DefinitionError
+from xeval.languages import describe
+from xeval.registry import all_recipes, all_references, all_tasks, get_recipe, get_reference
+from xeval.schema import MAX_FILE_BYTES, Recipe, Reference, Task, read_definition
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FOLDERS = {
+    "task": (REPOSITORY / "tasks", Task, all_tasks),
+    "recipe": (REPOSITORY / "tasks" / "recipes", Recipe, all_recipes),
+    "reference": (REPOSITORY / "results" / "published", Reference, all_references),
+}
+SHIPPED = [(kind, path) for kind, (folder, _, _) in FOLDERS.items() for path in sorted(folder.glob("*.toml"))]
+
+
+# ── every file that comes with xeval ──
+
+
+@pytest.mark.parametrize(("kind", "path"), SHIPPED, ids=[f"{kind}/{path.stem}" for kind, path in SHIPPED])
+def test_a_shipped_file_holds_what_its_readers_rely_on(kind, path):
+    _, noun, all_of_kind = FOLDERS[kind]
+    definition = read_definition(path, noun)
+    assert definition.name == path.stem
+    assert all_of_kind()[path.stem] == definition, "the registry should find the very same"
+    assert all(ord(c) >= 32 or c == "\n" for c in path.read_text(encoding="utf-8"))
+    check = {"task": check_task, "recipe": check_recipe, "reference": check_reference}[kind]
+    check(definition)
+
+
+def check_task(task: Task) -> None:
+    assert task.default_recipe in all_recipes()
+    for language in task.languages:
+        assert describe(language).name != language, f"xeval.languages should know {language}"
+    assert task.licence and task.citation and is_url(task.source_url)
+    assert task.embedded or task.hub is not None, "the rows have to come from somewhere"
+    if task.default_reference is not None:
+        assert all_references()[task.default_reference].task == task.name
+
+
+def check_recipe(recipe: Recipe) -> None:
+    assert is_url(recipe.source_url) or not recipe.source_url
+    assert recipe.learning_rate < 1e-2, "a recipe fine-tunes a pretrained encoder"
+    assert recipe.patience is None or recipe.selection == "english-dev", "patience needs something to choose by"
+
+
+def check_reference(table: Reference) -> None:
+    task = all_tasks()[table.task]
+    assert set(table.languages) <= set(task.languages)
+    assert len(set(table.languages)) == len(table.languages)
+    assert task.training_language in table.languages or len(table.languages) == 1
+    assert is_url(table.source_url)
+    names = [row.name for row in table.rows]
+    assert len(set(names)) == len(names)
+    for row in table.rows:
+        assert row.recipe in all_recipes()
+        assert tuple(row.cells) == table.languages, f"{row.name} should have its cells in the table's order"
+
+
+def is_url(text: str) -> bool:
+    return re.fullmatch(r"https://[^\s]+", text) is not None
+
+
+def test_every_kind_of_file_is_shipped():
+    assert {kind for kind, _ in SHIPPED} == set(FOLDERS)
+
+
+def test_xnli_is_the_benchmark_as_published():
+    xnli = all_tasks()["xnli"]
+    assert sorted(xnli.languages) == sorted(FIFTEEN)
+    assert xnli.labels == ("entailment", "neutral", "contradiction")
+    rows = xnli.expected_rows
+    assert (rows.train, rows.selection, rows.test) == (392_702, 2_490, 5_010)
+    assert xnli.hub is not None and xnli.hub.id == "facebook/xnli"
+    assert xnli.training_language == "en"
+
+
+# ── recipes, against the values that their sources publish ──
+
+PUBLISHED_RECIPES = {
+    # transformers, examples/pytorch/text-classification/README.md
+    "hf-2019": {"learning_rate": 5e-5, "batch_size": 32, "epochs": 2, "max_length": 128, "selection": "last"},
+    # google-research/xtreme, scripts/train_xnli.sh
+    "xtreme-2020": {
+        "learning_rate": 2e-5,
+        "batch_size": 32,
+        "epochs": 5,
+        "max_length": 128,
+        "selection": "english-dev",
+        "seed": 42,
+    },
+    # nyu-mll/jiant
+    "jiant-2020": {"learning_rate": 1e-5, "batch_size": 32, "epochs": 2, "max_length": 128},
+    # izhx/nlu-evals
+    "nlu-evals": {
+        "learning_rate": 2e-5,
+        "batch_size": 32,
+        "epochs": 3,
+        "max_length": 128,
+        "warmup_share": 0.06,
+        "selection": "last",
+    },
+    # Conneau et al. 2020: up to 30 times 5,000 batches, patience 5
+    "xlmr-2020": {
+        "learning_rate": 5e-6,
+        "batch_size": 128,
+        "epochs": None,
+        "max_steps": 150_000,
+        "evaluate_every_steps": 5_000,
+        "patience": 5,
+    },
+}
+
+
+def test_the_published_recipes_are_all_there():
+    assert set(PUBLISHED_RECIPES) <= set(all_recipes())
+
+
+@pytest.mark.parametrize("name", PUBLISHED_RECIPES)
+def test_a_recipe_has_the_published_values(name):
+    recipe = get_recipe(name).model_dump()
+    assert {key: recipe[key] for key in PUBLISHED_RECIPES[name]} == PUBLISHED_RECIPES[name]
+
+
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED_RECIPES) - {"nlu-evals"}))
+def test_a_recipe_whose_source_names_no_warm_up_has_none(name):
+    assert get_recipe(name).warmup_share == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "learning_rate"),
+    [
+        ("FacebookAI/xlm-roberta-large", 3e-5),
+        ("FacebookAI/xlm-mlm-100-1280", 3e-5),
+        ("google-bert/bert-base-multilingual-cased", 2e-5),
+    ],
+)
+def test_xtreme_raises_the_learning_rate_for_two_models(model, learning_rate):
+    assert get_recipe("xtreme-2020").learning_rate_for(model) == learning_rate
+
+
+# ── published tables, against their sources ──
+
+CARD_LANGUAGES = ("en", "es", "zh", "de", "ar", "ur")
+CARD = {
+    "google-bert/bert-base-multilingual-cased": (82.1, 74.6, 69.1, 72.3, 66.4, 58.5),
+    "google-bert/bert-base-multilingual-uncased": (81.4, 74.3, 63.8, 70.5, 62.1, 58.3),
+    "distilbert/distilbert-base-multilingual-cased": (78.2, 69.1, 64.0, 66.3, 59.1, 54.7),
+}
+FIFTEEN = ("en", "fr", "es", "de", "el", "bg", "ru", "tr", "ar", "vi", "th", "zh", "hi", "sw", "ur")
+TABLE_1 = [  # model, printed average, cells
+    ("google-bert/bert-base-multilingual-cased", 66.3,
+     (82.1, 73.8, 74.3, 71.1, 66.4, 68.9, 69.0, 61.6, 64.9, 69.5, 55.8, 69.3, 60.0, 50.4, 58.0)),
+    ("FacebookAI/xlm-mlm-100-1280", 71.3,
+     (83.7, 76.2, 76.6, 73.7, 72.4, 73.0, 72.1, 68.1, 68.4, 72.0, 68.2, 71.5, 64.5, 58.0, 62.4)),
+    ("FacebookAI/xlm-mlm-100-1280", 70.7,
+     (83.2, 76.7, 77.7, 74.0, 72.7, 74.1, 72.7, 68.7, 68.6, 72.9, 68.9, 72.5, 65.6, 58.2, 62.4)),
+    ("FacebookAI/xlm-roberta-base", 76.2,
+     (85.8, 79.7, 80.7, 78.7, 77.5, 79.6, 78.1, 74.2, 73.8, 76.5, 74.6, 76.7, 72.4, 66.5, 68.3)),
+    ("FacebookAI/xlm-roberta-large", 80.9,
+     (89.1, 84.1, 85.1, 83.9, 82.9, 84.0, 81.2, 79.6, 79.8, 80.8, 78.1, 80.2, 76.9, 73.9, 73.8)),
+]  # fmt: skip
+MDEBERTA = (88.2, 82.6, 84.4, 82.7, 82.3, 82.4, 80.8, 79.5, 78.5, 78.1, 76.4, 79.5, 75.9, 73.9, 72.4)
+
+
+def test_the_distilmbert_cards_cells_are_those_of_the_card():
+    table = get_reference("distilmbert-card")
+    assert table.languages == CARD_LANGUAGES
+    assert {row.model: tuple(row.cells.values()) for row in table.rows} == CARD
+
+
+def test_the_distilmbert_card_publishes_no_recipe():
+    assert not any(row.recipe_published for row in get_reference("distilmbert-card").rows)
+
+
+def test_conneau_2020_has_the_cells_and_averages_of_table_1():
+    table = get_reference("conneau-2020")
+    assert table.languages == FIFTEEN
+    rows = [(row.model, row.claimed_average, tuple(row.cells.values())) for row in table.rows]
+    assert rows == TABLE_1
+
+
+def test_the_two_swapped_averages_of_table_1_are_explained_and_no_other():
+    explained = {row.claimed_average: row.average for row in get_reference("conneau-2020").rows if row.average_note}
+    assert explained == {71.3: pytest.approx(70.7, abs=0.1), 70.7: pytest.approx(71.3, abs=0.1)}
+
+
+def test_the_mdeberta_card_has_its_cells():
+    table = get_reference("mdeberta-card")
+    [row] = table.rows
+    assert (table.languages, tuple(row.cells.values())) == (FIFTEEN, MDEBERTA)
+
+
+def test_the_transformers_readme_has_its_one_cell():
+    [row] = get_reference("transformers-readme").rows
+    assert (row.model, row.cells) == ("google-bert/bert-base-multilingual-cased", {"de": 70.94})
+
+
+# ── the lint of averages ──
+
+TABLE_TOML = """\
+name = "table"
+title = "A table"
+task = "xnli"
+split = "test"
+source_url = "https://example.org/table"
+languages = ["en", "es"]
+
+[[rows]]
+name = "a row"
+model = "organisation/model"
+how = "computed"
+recipe = "hf-2019"
+cells = { en = 80.0, es = 70.0 }
+"""
+
+
+def read_table(folder: Path, more: str = "", *changes: tuple[str, str]) -> Reference:
+    text = TABLE_TOML + more
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / "table.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_definition(path, Reference)
+
+
+@pytest.mark.parametrize("claimed", [74.9, 75, 75.1])
+def test_an_average_that_rounding_explains_is_accepted(tmp_path, claimed):
+    [row] = read_table(tmp_path, f"claimed_average = {claimed}").rows
+    assert (row.claimed_average, row.average) == (claimed, 75.0)
+
+
+@pytest.mark.parametrize("claimed", [74.8, 75.2, 57.0])
+def test_an_average_that_the_cells_do_not_give_is_refused(tmp_path, claimed):
+    message = refusal(read_table, tmp_path, f"claimed_average = {claimed}")
+    assert f"row 'a row' claims an average of {claimed} where its cells give 75.00" in message
+    assert "average_note" in message
+
+
+def test_an_average_that_a_note_explains_is_accepted(tmp_path):
+    [row] = read_table(tmp_path, 'claimed_average = 57.0\naverage_note = "printed so"').rows
+    assert (row.claimed_average, row.average) == (57.0, 75.0)
+
+
+# ── faulty files ──
+
+
+def refusal(read, folder: Path, *arguments) -> str:
+    """The one line of the refusal, which has to name the file."""
+    with pytest.raises(DefinitionError) as caught:
+        read(folder, *arguments)
+    message = str(caught.value)
+    assert "\n" not in message and message.startswith(str(folder))
+    return message
+
+
+def read_task(folder: Path, *changes: tuple[str, str]) -> Task:
+    return read_definition(tiny.write_task(folder, *changes), Task)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        (
+            "[expected_rows]",
+            "lisence = 1\n[expected_rows]",
+            "label_aliases.lisence: Input should be a valid string",
+        ),
+        ('licence = "CC0"', 'lisence = "CC0"', "licence: Field required (and 1 more)"),
+        ('licence = "CC0"', 'licence = "CC0"\nshuffle = 1', "shuffle: Extra inputs are not permitted, got 1"),
+        ("test = 12", "test = 12\ndev = 12", "expected_rows.dev: Extra inputs are not permitted, got 12"),
+        ("test = 12", 'test = "12"', "expected_rows.test: Input should be a valid integer, got '12'"),
+        ("test = 12", "test = 12.5", "expected_rows.test: Input should be a valid integer"),
+        ("test = 12", "test = nan", "expected_rows.test: Input should be a valid integer, got nan"),
+        ("test = 12", "test = 0", "expected_rows.test: Input should be greater than 0, got 0"),
+        ("test = 12", "test = true", "expected_rows.test: Input should be a valid integer, got True"),
+        ("test = 12", "test = 1979-05-27", "dates and times have no place in a task file"),
+        ('licence = "CC0"', "licence = 0", "licence: Input should be a valid string, got 0"),
+        ('licence = "CC0"', 'licence = ""', "licence: String should have at least 1 character, got ''"),
+        ('"pair-classification"', '"tagging"', "kind: Input should be 'pair-classification', got 'tagging'"),
+        ('["en", "es", "zh"]', '"en"', "languages: Input should be a valid "),
+        ('["en", "es", "zh"]', '["en", "es", "es"]', "a language is listed twice"),
+        ('["en", "es", "zh"]', '["es", "zh"]', "training_language 'en' is not among the languages"),
+        ('["en", "es", "zh"]', '["en", "../zh"]', "languages.1: String should match pattern"),
+        ('["en", "es", "zh"]', '["en", false]', "languages.1: Input should be a valid string, got False"),
+        ('["entailment", "neutral",', '["contradiction", "neutral",', "a label is listed twice"),
+        (
+            'contradictory = "contradiction"',
+            'no = "negation"',
+            "'no' stands for 'negation', which is no label",
+        ),
+        ('name = "mini-pairs"', 'name = "../mini"', "name: String should match pattern"),
+        (
+            'licence = "CC0"',
+            'licence = "CC0"\nlicence = "MIT"',
+            "not readable as TOML: Cannot overwrite a value",
+        ),
+        ('licence = "CC0"', 'licence = "CC0', "not readable as TOML: Illegal character"),
+        ('licence = "CC0"', "licence = " + "[" * 5000, "not readable as TOML: maximum recursion depth"),
+        (
+            'licence = "CC0"',
+            'licence = "CC0"\n"a\\nb\\u001b" = 1',
+            r"a b\x1b: Extra inputs are not permitted",
+        ),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else None,
+)
+def test_a_faulty_task_file_is_refused_by_its_place(tmp_path, old, new, complaint):
+    assert complaint in refusal(read_task, tmp_path, (old, new))
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "0x" + "1" * 5000], ids=["decimal", "hexadecimal"])
+def test_a_number_of_thousands_of_digits_is_refused(tmp_path, number):
+    assert "mini-pairs.toml" in refusal(read_task, tmp_path, ("test = 12", f"test = {number}"))
+
+
+@pytest.mark.parametrize("revision", ["main", "b8dd5d7", "B8DD5D7AF51114DBDA02C0E3F6133F332186418E"])
+def test_a_task_must_pin_its_data_to_a_whole_commit(tmp_path, revision):
+    hub = f'[hub]\nid = "facebook/xnli"\nrevision = "{revision}"\n\n[expected_rows]'
+    assert "hub.revision: String should match pattern" in refusal(read_task, tmp_path, ("[expected_rows]", hub))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("es = 70.0", "es = 170.0", "rows.0.cells.es: Input should be less than or equal to 100, got 170.0"),
+        ("es = 70.0", "es = nan", "rows.0.cells.es: Input should be a finite number, got nan"),
+        ("es = 70.0", 'es = "70.0"', "rows.0.cells.es: Input should be a valid number, got '70.0'"),
+        ("es = 70.0", "zh = 70.0", "row 'a row' has a language that the table's list lacks: 'zh'"),
+        ("es = 70.0", "en = 70.0", "not readable as TOML: Duplicate inline table key 'en'"),
+        ('["en", "es"]', "[]", "languages: Tuple should have at least 1 item"),
+        (
+            'how = "computed"',
+            'how = "computed"\nseeds = 5',
+            "rows.0.seeds: Extra inputs are not permitted, got 5",
+        ),
+        ('"organisation/model"', '"../../etc/passwd"', "rows.0.model: String should match pattern"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_a_faulty_table_is_refused_by_its_place(tmp_path, old, new, complaint):
+    assert complaint in refusal(read_table, tmp_path, "", (old, new))
+
+
+RECIPE_TOML = """\
+name = "mine"
+description = "My own"
+learning_rate = 2e-5
+batch_size = 32
+epochs = 3
+max_length = 128
+"""
+
+
+def read_recipe(folder: Path, old: str = "", new: str = "") -> Recipe:
+    assert old in RECIPE_TOML
+    path = folder / "mine.toml"
+    path.write_text(RECIPE_TOML.replace(old, new) if old else RECIPE_TOML, encoding="utf-8")
+    return read_definition(path, Recipe)
+
+
+def test_a_recipe_of_ones_own_is_read_by_its_path(tmp_path):
+    read_recipe(tmp_path)
+    assert get_recipe(str(tmp_path / "mine.toml")).learning_rate == 2e-5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("epochs = 3\n", "", "epochs or max_steps must say where training ends"),
+        ("2e-5", "0", "learning_rate: Input should be greater than 0, got 0"),
+        ("2e-5", '"2e-5"', "learning_rate: Input should be a valid number, got '2e-5'"),
+        ("2e-5", "inf", "learning_rate: "),
+        ("batch_size = 32", "batch_size = 32.0", "batch_size: Input should be a valid integer"),
+        ("batch_size = 32", "batch = 32", "batch_size: Field required"),
+        ("epochs = 3", "epochs = -1", "epochs: Input should be greater than or equal to 0, got -1"),
+        (
+            "max_length = 128",
+            'max_length = 128\nselection = "target-dev"',
+            "selection: Input should be 'english-dev'",
+        ),
+        (
+            "max_length = 128",
+            "max_length = 128\nwarmup_share = 6",
+            "warmup_share: Input should be less than 1, got 6",
+        ),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_a_faulty_recipe_is_refused_by_its_place(tmp_path, old, new, complaint):
+    assert complaint in refusal(read_recipe, tmp_path, old, new)
+
+
+# ── files that are no definitions at all ──
+
+
+def read_bytes(folder: Path, content: bytes) -> Task:
+    path = folder / "task.toml"
+    path.write_bytes(content)
+    return read_definition(path, Task)
+
+
+def test_a_file_that_is_not_utf8_is_refused_at_its_byte(tmp_path):
+    assert "not UTF-8 at byte 8" in refusal(read_bytes, tmp_path, 'title = "é"'.encode("latin-1")[:8] + b"\xe9")
+
+
+def test_a_file_of_absurd_size_is_not_read(tmp_path):
+    assert "of more than 1,000,000 bytes is not read" in refusal(read_bytes, tmp_path, b"#" * (MAX_FILE_BYTES + 1))
+
+
+def test_an_empty_file_lacks_its_first_field(tmp_path):
+    assert "name: Field required (and " in refusal(read_bytes, tmp_path, b"")
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(DefinitionError, match="cannot read this task file: Is a directory"):
+        read_definition(tmp_path, Task)

@@ -1,0 +1,276 @@
+"""The default path: data and models come from the hub, here a stand-in for it on loopback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import tiny
+from stand_in_hub import Hub, serve
+
+import xeval
+from xeval.data import open_source
+from xeval.errors import DataError, ModelError, XevalError
+from xeval.hub import fetch
+from xeval.registry import get_task
+from xeval.schema import Hub as HubPlace
+from xeval.store import load_records
+
+XNLI = "datasets/facebook/xnli"
+DISTILMBERT = "models/distilbert/distilbert-base-multilingual-cased"
+MBERT = "models/google-bert/bert-base-multilingual-cased"
+COMMITS = {XNLI: "b8dd5d7af51114dbda02c0e3f6133f332186418e"}  # what tasks/xnli.toml pins
+
+# What a person writes; the limits and the single epoch are there for the time it takes.
+RUN = """
+import sys, xeval
+xeval.run(
+    "xnli", ["distilmbert", "mbert"], languages=["en", "es"], results=sys.argv[1],
+    max_train=64, max_eval=30, overrides={"epochs": 1}, device="cpu", dtype="float32",
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """XNLI with all its evaluation rows in two languages, and tiny models under the ids that the aliases stand for."""
+    root = tmp_path_factory.mktemp("hub")
+    rows = {(role, code): tiny.make_rows(code, 96) for role in ("train", "selection") for code in tiny.LANGUAGES}
+    rows |= {("selection", "en"): tiny.make_rows("en", 2490)}
+    rows |= {("test", code): tiny.make_rows(code, 5010, start=1000) for code in ("en", "es")}
+    rows |= {("test", "zh"): tiny.make_rows("zh", 96)}
+    tiny.write_hub_layout(root / XNLI, rows)
+    for repository, architecture in ((DISTILMBERT, "distilbert"), (MBERT, "bert")):
+        tiny.make_checkpoint(root / repository, architecture)
+        (root / repository / "pytorch_model.bin").write_bytes(b"a pickle that runs code")
+        (root / repository / "README.md").write_text("# a card", encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def connect(monkeypatch):
+    """`connect(hub)` makes `hub` the one that the libraries in this process talk to, without their pauses."""
+    constants = "huggingface_hub.constants."
+
+    def connect(hub: Hub) -> Hub:
+        monkeypatch.setattr(constants + "ENDPOINT", hub.url)
+        monkeypatch.setattr(
+            constants + "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        return hub
+
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    yield connect
+    huggingface_hub.close_session()
+
+
+def run_in_a_process_of_its_own(results: Path, home: Path, endpoint: str, **variables: str) -> None:
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home / "huggingface"),
+        "XEVAL_CACHE": str(home / "xeval"),
+        "OMP_NUM_THREADS": "1",
+        **variables,
+    }
+    subprocess.run([sys.executable, "-W", "error", "-c", RUN, str(results)], env=environment, check=True, timeout=120)
+
+
+# ── a run over the hub, from a machine with nothing on it ──
+
+
+class FirstRun:
+    """What was asked for and what was recorded when `RUN` was run on a fresh machine."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.home, self.results = folder / "home", folder / "results"
+        with serve(root, commits=COMMITS) as self.hub:
+            run_in_a_process_of_its_own(self.results, self.home, self.hub.url)
+        self.records = [record for _, record in load_records(self.results)]
+
+
+@pytest.fixture(scope="module")
+def first_run(root, tmp_path_factory) -> FirstRun:
+    return FirstRun(root, tmp_path_factory.mktemp("first-run"))
+
+
+def test_the_default_ids_give_a_finished_record_for_each_model(first_run):
+    assert [(record.model.id, record.status, sorted(record.scores)) for record in first_run.records] == [
+        ("distilbert/distilbert-base-multilingual-cased", "complete", ["en", "es"]),
+        ("google-bert/bert-base-multilingual-cased", "complete", ["en", "es"]),
+    ]
+
+
+def test_the_record_names_the_commits_that_data_and_model_came_from(first_run):
+    assert {record.data.revision for record in first_run.records} == {COMMITS[XNLI]}
+    assert {record.data.source for record in first_run.records} == {"facebook/xnli"}
+    commits = [first_run.hub.commit(repository) for repository in (DISTILMBERT, MBERT)]
+    assert [record.model.revision for record in first_run.records] == commits
+
+
+def test_no_row_of_a_target_language_is_fetched_except_its_test_rows(first_run):
+    assert sorted(first_run.hub.files(XNLI)) == [
+        "en/test-00000-of-00001.parquet",
+        "en/train-00000-of-00001.parquet",
+        "en/validation-00000-of-00001.parquet",
+        "es/test-00000-of-00001.parquet",
+    ]
+
+
+@pytest.mark.parametrize("repository", [DISTILMBERT, MBERT])
+def test_of_a_model_only_safe_weights_configuration_and_tokenizer_are_fetched(first_run, repository):
+    assert sorted(first_run.hub.files(repository)) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+
+
+def test_the_limits_of_an_invocation_hold_and_are_recorded(first_run):
+    for record in first_run.records:
+        assert (record.limits.max_train, record.limits.max_eval) == (64, 30)
+        assert record.data.train_rows == {"found": 96, "expected": 392702, "used": 64}
+        assert [score.n_examples for score in record.scores.values()] == [30, 30]
+
+
+def test_a_second_run_works_offline_and_gives_the_same_scores(first_run, tmp_path):
+    cold = tmp_path / "cold-xeval-cache"
+    run_in_a_process_of_its_own(
+        tmp_path / "results", first_run.home, first_run.hub.url, HF_HUB_OFFLINE="1", XEVAL_CACHE=str(cold)
+    )
+    again = [record for _, record in load_records(tmp_path / "results")]
+    assert [record.identity for record in again] == [record.identity for record in first_run.records]
+    assert [record.scores for record in again] == [record.scores for record in first_run.records]
+
+
+def run_again(first_run: FirstRun, results: Path, monkeypatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(first_run.home / "huggingface" / "hub"))
+    run_small(results)
+
+
+def run_small(results: Path) -> None:
+    options = {
+        "max_train": 32,
+        "max_eval": 9,
+        "overrides": {"epochs": 1},
+        "device": "cpu",
+        "dtype": "float32",
+    }
+    [record] = xeval.run("xnli", ["distilmbert"], languages=["en", "es"], results=results, **options)
+    assert record.status == "complete"
+
+
+def test_a_second_run_downloads_no_file(first_run, root, connect, tmp_path, monkeypatch):
+    with serve(root, commits=COMMITS) as hub:
+        connect(hub)
+        run_again(first_run, tmp_path, monkeypatch)
+    assert hub.requests and hub.files(XNLI) == hub.files(DISTILMBERT) == []
+
+
+def test_a_second_run_works_while_the_hub_cannot_be_reached(first_run, connect, tmp_path, monkeypatch):
+    connect(first_run.hub)  # no longer served
+    run_again(first_run, tmp_path, monkeypatch)
+
+
+def test_a_second_run_works_while_the_hub_has_an_outage(first_run, root, connect, tmp_path, monkeypatch):
+    with serve(root, commits=COMMITS, fail_after=0) as hub:
+        connect(hub)
+        run_again(first_run, tmp_path, monkeypatch)
+    assert hub.requests, "the run should have asked for the model's latest commit"
+
+
+# ── outages ──
+
+
+@pytest.mark.parametrize("n_requests", [0, 1, 2, 4, 8, 9, 10, 11, 14, 18])
+def test_an_outage_is_one_line_and_the_next_run_fetches_only_the_rest(root, connect, tmp_path, n_requests):
+    with serve(root, commits=COMMITS, fail_after=n_requests) as hub:
+        connect(hub)
+        with pytest.raises(XevalError) as caught:
+            run_small(tmp_path)
+    assert_one_line(caught.value, "run the command again", "the hub cannot be reached")
+    with serve(root, commits=COMMITS) as healthy_hub:
+        connect(healthy_hub)
+        run_small(tmp_path)
+    for repository, n_files in ((XNLI, 4), (DISTILMBERT, 4)):
+        arrived, fetched_later = hub.files(repository), healthy_hub.files(repository)
+        assert len(arrived) + len(fetched_later) == n_files
+        assert not set(arrived) & set(fetched_later)
+
+
+def assert_one_line(error: XevalError, *one_of: str) -> None:
+    assert "\n" not in str(error)
+    assert any(part in str(error) for part in one_of), str(error)
+
+
+# ── what the hub refuses ──
+
+
+@pytest.mark.parametrize(("kind", "error_type"), [("model", ModelError), ("dataset", DataError)])
+@pytest.mark.parametrize(
+    ("name", "revision", "message"),
+    [
+        ("nobody/nothing", None, "the hub has no such {kind}, or HF_TOKEN may not see it; check the id"),
+        ("some/thing", "f" * 40, "the hub has no such revision; give a commit, tag or branch of it"),
+        ("some/thing", "v2.0", "the hub has no such revision; give a commit, tag or branch of it"),
+        ("gated/thing", None, "access is gated; accept its terms on the hub and set HF_TOKEN"),
+    ],
+    ids=["unknown repository", "unknown commit", "unknown tag", "gated"],
+)
+def test_what_the_hub_refuses_is_said_in_one_line(tmp_path, connect, kind, error_type, name, revision, message):
+    for repository in ("some/thing", "gated/thing"):
+        folder = tmp_path / f"{kind}s" / repository
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}", encoding="utf-8")
+    with serve(tmp_path, gated={f"{kind}s/gated/thing"}) as hub:
+        connect(hub)
+        with pytest.raises(error_type) as caught:
+            fetch(kind, name, revision, ["config.json"])
+    wanted = f"{kind} {name}" + (f"@{revision}" if revision else "")
+    assert str(caught.value) == f"{wanted}: " + message.format(kind=kind)
+
+
+@pytest.mark.parametrize("name", ["no/such/thing", "--/--", "a b/c"])
+def test_an_id_that_cannot_be_one_is_said_in_one_line(connect, tmp_path, name):
+    with serve(tmp_path) as hub:
+        connect(hub)
+        with pytest.raises(ModelError) as caught:
+            fetch("model", name, None, ["config.json"])
+    assert_one_line(caught.value, name)
+    assert hub.requests == []
+
+
+def test_a_model_is_fetched_at_the_revision_asked_for(root, connect):
+    with serve(root) as hub:
+        connect(hub)
+        commit = hub.commit(MBERT)
+        folder, fetched = fetch("model", MBERT.removeprefix("models/"), commit, ["config.json"])
+    assert fetched == commit
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"] == "bert"
+
+
+def test_a_data_set_without_the_language_asked_for_is_named(root, connect, tmp_path):
+    task = get_task("xnli")
+    with serve(root, commits=COMMITS) as hub:
+        connect(hub)
+        with pytest.raises(DataError) as caught:
+            xeval.run("xnli", ["distilmbert"], languages=["sw"], results=tmp_path)
+    assert_one_line(caught.value, f"no {task.configuration('sw')}/test-*.parquet")
+
+
+def test_a_configuration_that_is_not_called_like_its_language_is_fetched_by_its_own_name(root, connect, mini):
+    place = HubPlace(id="facebook/xnli", revision=COMMITS[XNLI], configurations={"en": "es"})
+    with serve(root, commits=COMMITS) as hub:
+        connect(hub)
+        source = open_source(mini.task.model_copy(update={"hub": place}), None, ["zh"])
+    assert {file.partition("/")[0] for file in hub.files(XNLI)} == {"es", "zh"}
+    assert (source.name, source.revision) == ("facebook/xnli", COMMITS[XNLI])
+
+
+def test_a_task_without_a_place_on_the_hub_asks_for_a_local_copy(mini):
+    with pytest.raises(DataError, match=r"mini-pairs names no hub data set; pass --data DIR"):
+        open_source(mini.task, None, ["en"])

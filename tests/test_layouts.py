@@ -1,0 +1,320 @@
+"""The same rows, in whichever of the three shapes they lie on the disk, are the same rows."""
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import tiny
+
+from xeval.data import open_source
+from xeval.errors import DataError
+
+WRITERS = {
+    "hub": tiny.write_hub_layout,
+    "XNLI-1.0": tiny.write_official_layout,
+    "XNLI-1.0 as unpacked": lambda folder, rows: tiny.write_official_layout(folder, rows, nested=True),
+    "XTREME": tiny.write_xtreme_layout,
+}
+SPLITS = list(tiny.mini_rows())
+
+# Texts that a reader of tables may take for something else.
+AWKWARD = {
+    "begins with a quotation mark": '"So what?" she said.',
+    "ends with a quotation mark": 'She said "So what?"',
+    "is quoted as a whole": '"So what?"',
+    "has one quotation mark": 'A 5" nail',
+    "begins with one quotation mark": '"So what?',
+    "has doubled quotation marks": 'He wrote ""so"" twice.',
+    "is a quotation mark": '"',
+    "has an apostrophe": "It's the dogs' house.",
+    "has a backslash": "C:\\new\\table",
+    "begins with a space": "  So what? ",
+    "has a line separator": "So\u2028what\u0085then?",
+    "has a no-break space": "So\u00a0what?",
+    "means missing elsewhere": "NA",
+    "is a number": "007",
+    "begins a comment": "# So what?",
+    "has a byte order mark": "\ufeffSo what?",
+    "is written decomposed": "man\u0303ana",
+    "lies outside the basic plane": "👍🏽 𐍈",
+}
+
+
+def rows_with(text: str) -> tiny.Rows:
+    """The rows of mini-pairs with `text` as the second premise and the third hypothesis of every split."""
+    rows = tiny.mini_rows()
+    for split in rows.values():
+        split[1] = (text, *split[1][1:])
+        split[2] = (split[2][0], text, split[2][2])
+    return rows
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory) -> dict[str, Path]:
+    """The rows of mini-pairs in each layout. Not to be changed."""
+    return {layout: write(tmp_path_factory.mktemp("copy"), tiny.mini_rows()) for layout, write in WRITERS.items()}
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """`copy(layout, rows)`: a folder with mini-pairs in that layout, to be changed at will."""
+
+    def write(layout: str, rows: tiny.Rows | None = None) -> Path:
+        return WRITERS[layout](tmp_path / layout, tiny.mini_rows() if rows is None else rows)
+
+    return write
+
+
+def refusal(mini: tiny.Mini, folder: Path, role: str = "test", language: str = "es") -> str:
+    with pytest.raises(DataError) as caught:
+        mini.load(language, role, folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# ── one content, three shapes ──
+
+
+@pytest.mark.parametrize(("role", "language"), SPLITS)
+@pytest.mark.parametrize("layout", WRITERS)
+def test_every_layout_gives_the_rows_that_were_written(mini, copies, layout, role, language):
+    premises, hypotheses, labels = tiny.columns(tiny.mini_rows()[role, language])
+    pairs = mini.load(language, role, copies[layout])
+    assert list(pairs.premises) == premises
+    assert list(pairs.hypotheses) == hypotheses
+    assert [mini.task.labels[index] for index in pairs.labels] == labels
+    assert (pairs.language, pairs.split) == (language, tiny.hub_split(role))
+
+
+@pytest.mark.parametrize(("role", "language"), SPLITS)
+def test_the_same_rows_have_the_same_hash_in_every_layout(mini, copies, role, language):
+    assert len({mini.load(language, role, folder).sha256() for folder in copies.values()}) == 1
+
+
+def test_other_rows_have_another_hash(mini, copies):
+    hashes = {mini.load(language, role, copies["hub"]).sha256() for role, language in SPLITS}
+    assert len(hashes) == len(SPLITS)
+
+
+@pytest.mark.parametrize("change", ["premise", "hypothesis", "label", "order", "border between the texts"])
+def test_the_hash_notices_a_change_of(mini, copies, copy, change):
+    rows = tiny.mini_rows()
+    split = rows["test", "es"]
+    (premise, hypothesis, label), second = split[:2]
+    split[:2] = {
+        "premise": [(premise + "!", hypothesis, label), second],
+        "hypothesis": [(premise, hypothesis + "!", label), second],
+        "label": [(premise, hypothesis, "neutral"), second],
+        "order": [second, (premise, hypothesis, label)],
+        "border between the texts": [(premise + hypothesis[0], hypothesis[1:], label), second],
+    }[change]
+    changed = mini.load("es", "test", copy("hub", rows))
+    assert changed.sha256() != mini.load("es", "test", copies["hub"]).sha256()
+
+
+@pytest.mark.parametrize("text", AWKWARD.values(), ids=AWKWARD)
+@pytest.mark.parametrize("layout", WRITERS)
+def test_a_text_survives_that(mini, copy, layout, text):
+    folder = copy(layout, rows_with(text))
+    for role, language in SPLITS:
+        pairs = mini.load(language, role, folder)
+        assert (pairs.premises[1], pairs.hypotheses[2]) == (text, text)
+
+
+@pytest.mark.parametrize("text", ["a\ttab", "two\nlines", "two\r\nlines"], ids=["tab", "line feed", "CR LF"])
+@pytest.mark.parametrize("layout", ["hub", "XTREME"])
+def test_a_layout_that_can_hold_it_keeps_a(mini, copy, layout, text):
+    assert mini.load("es", "test", copy(layout, rows_with(text))).premises[1] == text
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_the_layout_is_named_for_the_record(mini, copies, layout):
+    source = open_source(mini.task, copies[layout], ["es"])
+    name = layout.removesuffix(" as unpacked")
+    assert (source.name, source.revision) == (f"local copy ({name} layout)", None)
+
+
+# ── the hub's layout ──
+
+
+def test_shards_of_a_split_are_read_one_after_the_other(mini, copy):
+    folder = copy("hub")
+    [path] = (folder / "es").glob("test-*.parquet")
+    table = pq.read_table(path)
+    path.unlink()
+    for number, (start, end) in enumerate([(0, 5), (5, 12)]):
+        pq.write_table(table.slice(start, end - start), path.with_name(f"test-0000{number}-of-00002.parquet"))
+    assert mini.load("es", folder=folder).sha256() == mini.load("es").sha256()
+
+
+def test_a_split_in_one_plain_parquet_file_is_read(mini, copy):
+    folder = copy("hub")
+    [path] = (folder / "es").glob("test-*.parquet")
+    path.rename(path.with_name("test.parquet"))
+    assert mini.load("es", folder=folder).sha256() == mini.load("es").sha256()
+
+
+def test_columns_are_found_by_the_names_that_the_task_gives_them(mini, copy, tmp_path):
+    task_file = tiny.write_task(
+        tmp_path, ("[expected_rows]", '[columns]\npremise = "context"\nlabel = "verdict"\n\n[expected_rows]')
+    )
+    folder = copy("hub")
+    [path] = (folder / "es").glob("test-*.parquet")
+    pq.write_table(pq.read_table(path).rename_columns(["context", "hypothesis", "verdict"]), path)
+    assert tiny.Mini(task_file, folder).load("es").sha256() == mini.load("es").sha256()
+
+
+# ── what is missing or broken ──
+
+
+def test_a_folder_that_is_not_there_is_said(mini, tmp_path):
+    assert "wanted a folder with a copy of mini-pairs, found none" in refusal(mini, tmp_path / "nowhere")
+
+
+def test_a_folder_without_any_layout_is_told_the_three(mini, tmp_path):
+    message = refusal(mini, tmp_path)
+    assert all(name in message for name in ("the hub's layout", "XNLI-1.0", "XTREME"))
+
+
+@pytest.mark.parametrize(
+    ("layout", "role", "name"),
+    [
+        ("hub", "train", "en/train-*.parquet"),
+        ("hub", "selection", "en/validation-*.parquet"),
+        ("hub", "test", "en/test-*.parquet"),
+        ("XNLI-1.0", "train", "multinli.train.en.tsv"),
+        ("XNLI-1.0", "selection", "xnli.dev.tsv"),
+        ("XNLI-1.0", "test", "xnli.test.tsv"),
+        ("XTREME", "train", "train-en.tsv"),
+        ("XTREME", "selection", "dev-en.tsv"),
+        ("XTREME", "test", "test-en.tsv"),
+    ],
+)
+def test_a_missing_file_is_named(mini, copy, layout, role, name):
+    folder = copy(layout)
+    for path in folder.glob(name):
+        path.unlink()
+    assert f"no {name}, which the {role} rows of 'en' are read from" in refusal(mini, folder, role, "en")
+
+
+def test_a_language_that_the_official_file_lacks_is_a_wrong_number_of_rows(mini, copy):
+    rows = {split: kept for split, kept in tiny.mini_rows().items() if split != ("test", "es")}
+    message = refusal(mini, copy("XNLI-1.0", rows))
+    assert "xnli.test.tsv: test rows of 'es': wanted 12, found 0" in message
+
+
+@pytest.mark.parametrize("column", ["premise", "hypothesis"])
+def test_a_missing_parquet_column_is_named_beside_those_that_are_there(mini, copy, column):
+    folder = copy("hub")
+    [path] = (folder / "es").glob("test-*.parquet")
+    table = pq.read_table(path).drop_columns([column])
+    pq.write_table(table, path)
+    assert refusal(mini, folder) == f"{path}: no column {column!r}; it has {', '.join(table.column_names)}"
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "column"),
+    [
+        ("train", "multinli.train.en.tsv", "premise"),
+        ("train", "multinli.train.en.tsv", "hypo"),
+        ("train", "multinli.train.en.tsv", "label"),
+        ("test", "xnli.test.tsv", "sentence1"),
+        ("test", "xnli.test.tsv", "sentence2"),
+        ("test", "xnli.test.tsv", "gold_label"),
+        ("test", "xnli.test.tsv", "language"),
+    ],
+)
+def test_a_missing_column_of_the_official_files_is_named(mini, copy, role, name, column):
+    path = copy("XNLI-1.0") / name
+    header, *lines = path.read_text(encoding="utf-8").split("\n")
+    renamed = ["other" if field == column else field for field in header.split("\t")]
+    path.write_text("\n".join(["\t".join(renamed), *lines]), encoding="utf-8")
+    assert refusal(mini, path.parent, role, "en") == f"{path}: no column {column!r} in its first line"
+
+
+def test_an_official_line_with_a_tab_too_many_is_named(mini, copy):
+    rows = tiny.mini_rows()
+    rows["train", "en"][4] = ("a\ttab", "So what?", "neutral")
+    folder = copy("XNLI-1.0", rows)
+    message = refusal(mini, folder, "train", "en")
+    assert message == f"{folder / 'multinli.train.en.tsv'}: line 6 has 4 fields; its first line names 3"
+
+
+def test_an_xtreme_row_with_a_field_too_many_is_named(mini, copy):
+    path = copy("XTREME") / "test-es.tsv"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    lines[4] = lines[4].strip() + "\tmore"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert refusal(mini, path.parent).startswith(f"{path}: row 5 has 4 fields; wanted premise")
+
+
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [("XNLI-1.0", "xnli.test.tsv"), ("XTREME", "test-es.tsv")],
+)
+def test_text_that_is_not_utf8_is_refused_by_its_place(mini, copy, layout, name):
+    path = copy(layout) / name
+    content = path.read_bytes()
+    at = content.index("ó".encode())
+    path.write_bytes(content[:at] + b"\xf3" + content[at + 2 :])  # as Latin-1 writes it
+    assert refusal(mini, path.parent) == f"{path}: not UTF-8 at byte {at}; fetch the file again"
+
+
+@pytest.mark.parametrize("layout", ["XNLI-1.0", "XTREME"])
+def test_an_empty_official_or_xtreme_file_is_refused(mini, copy, layout):
+    [path] = copy(layout).glob("*test*es.tsv" if layout == "XTREME" else "xnli.test.tsv")
+    path.write_bytes(b"")
+    assert str(path) in refusal(mini, path.parent)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "empty", "another kind of file", "header overwritten"])
+def test_a_broken_parquet_file_is_named(mini, copy, damage):
+    folder = copy("hub")
+    [path] = (folder / "es").glob("test-*.parquet")
+    content = path.read_bytes()
+    path.write_bytes(
+        {
+            "cut short": content[:-20],
+            "empty": b"",
+            "another kind of file": b"version https://git-lfs.github.com/spec/v1\n",
+            "header overwritten": b"\xff" * (len(content) // 2) + content[len(content) // 2 :],
+        }[damage]
+    )
+    message = refusal(mini, folder)
+    assert message.startswith(f"{path}: not readable as parquet (") and message.endswith("; fetch it again")
+
+
+def test_a_parquet_file_with_a_text_that_is_not_utf8_is_named(mini, copy):
+    folder = copy("hub")
+    [path] = (folder / "es").glob("test-*.parquet")
+    pq.write_table(pq.read_table(path), path, compression="none", use_dictionary=False)
+    content = path.read_bytes()
+    path.write_bytes(content.replace("habitación".encode(), b"habitacio\xff\xff"))
+    assert path.read_bytes() != content
+    assert refusal(mini, folder).startswith(f"{path}: not readable as parquet (")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ['{"info": ', '{"info": {"features": {"label": {"_type": "NotKnownHere"}}}}'],
+    ids=["cut short", "of a later version of datasets"],
+)
+def test_a_parquet_file_whose_metadata_mean_nothing_is_named(mini, copy, metadata):
+    folder = copy("hub")
+    [path] = (folder / "es").glob("test-*.parquet")
+    pq.write_table(pq.read_table(path).replace_schema_metadata({"huggingface": metadata}), path)
+    assert refusal(mini, folder).startswith(f"{path}: not readable as parquet (")
+
+
+def test_a_folder_where_a_file_should_be_is_refused(mini, copy):
+    path = copy("XTREME") / "test-es.tsv"
+    path.unlink()
+    path.mkdir()
+    assert "no test-es.tsv" in refusal(mini, path.parent)
+
+
+def test_two_layouts_side_by_side_are_read_as_the_official_one(mini, copy):
+    folder = copy("hub")
+    shutil.copytree(copy("XNLI-1.0", rows_with("So what?")), folder, dirs_exist_ok=True)
+    assert open_source(mini.task, folder, ["es"]).name == "local copy (XNLI-1.0 layout)"

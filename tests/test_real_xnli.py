@@ -1,0 +1,109 @@
+"""The real XNLI in its 15 languages, the real vocabulary, the real architecture made narrow and one layer deep.
+
+The weights are random, so that accuracies mean nothing here; counts, truncation and coverage do.
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel
+
+from xeval.pipeline import run
+from xeval.predictions import load_predictions
+from xeval.store import load_records
+
+SHARED = Path(__file__).parents[2] / "shared"
+pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the real XNLI and vocabulary are not in ../shared")
+
+LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
+N_TEST = 5010
+# Of the test pairs, exceeding 128 pieces of mBERT's vocabulary, in percent: ../shared/REFERENCES.md.
+TRUNCATED = {"th": 18.7, "ur": 0.14, "en": 0.0}
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """One run over everything: (its options, its record, its folder)."""
+    folder = tmp_path_factory.mktemp("real")
+    vocabulary, checkpoint = (
+        SHARED / "models" / "distilbert-base-multilingual-cased",
+        folder / "narrow-distilmbert",
+    )
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(vocabulary, dim=64, n_layers=1, n_heads=4, hidden_dim=128)
+    AutoModel.from_config(config).save_pretrained(checkpoint)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        shutil.copyfile(vocabulary / name, checkpoint / name)
+    options = {
+        "task": "xnli",
+        "models": [str(checkpoint)],
+        "data": SHARED / "data" / "xnli",
+        "results": folder / "results",
+        "max_train": 96,
+        "overrides": {"epochs": 1},
+        "device": "cpu",
+        "dtype": "float32",
+    }
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a model this narrow is faster so, three times on a busy machine
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XEVAL_CACHE", str(folder / "cache"))
+        (record,) = run(**options)
+        yield options, record, load_records(folder / "results")[0][0]
+    torch.set_num_threads(threads)
+
+
+def test_the_15_languages_are_complete_with_5010_pairs_each(real):
+    _, record, _ = real
+    assert record.status == "complete"
+    assert sorted(record.scores) == sorted(LANGUAGES)
+    assert {score.n_examples for score in record.scores.values()} == {N_TEST}
+    assert sum(score.n_examples for score in record.scores.values()) == 75_150
+    assert {record.timing[f"evaluate/{language}"].pairs for language in LANGUAGES} == {N_TEST}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_predictions_hold_every_row_once_with_the_label_of_the_data(real, language):
+    _, record, folder = real
+    score = record.scores[language]
+    table = load_predictions(folder, language, score.predictions_sha256)
+    data = pq.read_table(next((SHARED / "data" / "xnli" / language).glob("test-*.parquet")))
+    np.testing.assert_array_equal(table["row"], np.arange(N_TEST))
+    np.testing.assert_array_equal(table["label"], data["label"])
+    logits = np.array(table["logits"].to_pylist())
+    assert logits.shape == (N_TEST, 3) and np.isfinite(logits).all()
+    np.testing.assert_array_equal(table["prediction"], logits.argmax(axis=1))
+    assert score.n_correct == int((logits.argmax(axis=1) == np.array(data["label"])).sum())
+
+
+def test_thai_is_truncated_as_measured_with_this_vocabulary_and_english_is_not(real):
+    _, record, _ = real
+    for language, percent in TRUNCATED.items():
+        tolerance = 0.05 if percent > 1 else 0.005  # half of the last digit printed
+        assert 100 * record.scores[language].truncated_share == pytest.approx(percent, abs=tolerance)
+    assert max(record.scores, key=lambda language: record.scores[language].truncated_share) == "th"
+
+
+def test_three_rows_share_a_premise_so_the_interval_rests_on_fewer_than_5010_draws(real):
+    _, record, _ = real
+    for score in record.scores.values():
+        assert score.ci95_low < score.accuracy < score.ci95_high
+        assert 0.02 < score.ci95_high - score.ci95_low < 0.06
+
+
+def test_a_second_invocation_does_no_work(real, monkeypatch):
+    options, record, folder = real
+
+    def refuse(*args):
+        pytest.fail("nothing should have been computed")
+
+    monkeypatch.setattr("xeval.train.collate", refuse)
+    monkeypatch.setattr("xeval.predict.collate", refuse)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert run(**options) == [record]
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert len(list((folder / "predictions").iterdir())) == 15

@@ -1,0 +1,169 @@
+"""Names are found, misspelt ones get the nearest valid one, and a user's own task file works in three ways."""
+
+import os
+
+import pytest
+import tiny
+
+from xeval.errors import DefinitionError, UnknownNameError, XevalError
+from xeval.models import find_checkpoint
+from xeval.registry import (
+    MODEL_ALIASES,
+    all_recipes,
+    all_tasks,
+    check_languages,
+    get_recipe,
+    get_reference,
+    get_task,
+    split_revision,
+)
+
+
+def refusal(error_type: type[XevalError], call, *arguments) -> str:
+    with pytest.raises(error_type) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# ── names ──
+
+
+@pytest.mark.parametrize(
+    ("get", "kind", "misspelt", "meant"),
+    [
+        (get_task, "task", "xlni", "xnli"),
+        (get_task, "task", "XNLI", "xnli"),
+        (get_recipe, "recipe", "hf2019", "hf-2019"),
+        (get_recipe, "recipe", "Xtreme-2020", "xtreme-2020"),
+        (get_reference, "reference", "distilbert-card", "distilmbert-card"),
+        (get_reference, "reference", "conneau", "conneau-2020"),
+        (find_checkpoint, "model", "distilbert", "distilmbert"),
+        (find_checkpoint, "model", "xlm-r-base", "xlmr-base"),
+    ],
+)
+def test_a_misspelt_name_gets_the_nearest_valid_one(get, kind, misspelt, meant):
+    assert f"unknown {kind} {misspelt!r}: did you mean {meant!r}?" in refusal(UnknownNameError, get, misspelt)
+
+
+def test_an_unknown_name_gets_the_list_of_the_known_ones():
+    message = refusal(UnknownNameError, get_recipe, "mine")
+    known = message.partition("(known: ")[2].removesuffix(")").split(", ")
+    assert known == sorted(all_recipes()) and {"hf-2019", "xtreme-2020"} <= set(known)
+
+
+def test_a_name_with_control_characters_stays_on_one_line():
+    assert r"unknown task 'xn\nli\x1b[2J'" in refusal(UnknownNameError, get_task, "xn\nli\x1b[2J")
+
+
+def test_a_language_that_the_task_lacks_gets_the_nearest_one():
+    message = refusal(UnknownNameError, check_languages, get_task("xnli"), ["en", "esp"])
+    assert "unknown language of task xnli 'esp': did you mean 'es'?" in message
+
+
+def test_languages_are_kept_in_the_order_given_and_each_once():
+    assert check_languages(get_task("xnli"), ["zh", "en", "zh"]) == ["zh", "en"]
+
+
+def test_no_language_means_all_of_the_tasks():
+    assert check_languages(get_task("xnli"), []) == list(get_task("xnli").languages)
+
+
+# ── models ──
+
+# As the publishers name them on the hub.
+HUB_IDS = {
+    "mbert": "google-bert/bert-base-multilingual-cased",
+    "mbert-uncased": "google-bert/bert-base-multilingual-uncased",
+    "distilmbert": "distilbert/distilbert-base-multilingual-cased",
+    "xlmr-base": "FacebookAI/xlm-roberta-base",
+    "xlmr-large": "FacebookAI/xlm-roberta-large",
+    "mdeberta": "microsoft/mdeberta-v3-base",
+}
+
+
+def test_every_promised_alias_stands_for_its_model():
+    assert MODEL_ALIASES == HUB_IDS
+
+
+@pytest.mark.parametrize(
+    ("name", "model_id", "revision"),
+    [
+        ("mbert", HUB_IDS["mbert"], None),
+        ("mbert@v1", HUB_IDS["mbert"], "v1"),
+        ("organisation/name", "organisation/name", None),
+        ("organisation/name@refs/pr/1", "organisation/name", "refs/pr/1"),
+        ("organisation/name@", "organisation/name", None),
+    ],
+)
+def test_a_model_may_be_pinned_to_a_revision(name, model_id, revision):
+    assert split_revision(name) == (model_id, revision)
+
+
+@pytest.mark.parametrize("name", ["/nowhere/model", "./model", "../model", "~/nowhere/model"])
+def test_a_model_folder_that_is_not_there_is_not_looked_for_on_the_hub(name):
+    assert f"model {name}: wanted a folder with config.json" in refusal(XevalError, find_checkpoint, name)
+
+
+# ── a task of one's own ──
+
+
+def test_a_task_of_ones_own_is_found_by_its_path(tmp_path):
+    assert get_task(str(tiny.write_task(tmp_path))).name == "mini-pairs"
+
+
+def test_a_task_of_ones_own_is_found_by_a_relative_path(tmp_path, monkeypatch):
+    tiny.write_task(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert get_task("./mini-pairs.toml") == get_task("mini-pairs.toml") == get_task("./mini-pairs.toml", [])
+
+
+def test_a_task_of_ones_own_is_found_in_a_folder_given(tmp_path):
+    tiny.write_task(tmp_path)
+    assert get_task("mini-pairs", [tmp_path]).title == "Mini pairs"
+
+
+def test_a_task_of_ones_own_is_found_in_any_folder_of_xeval_tasks(tmp_path, monkeypatch):
+    for name in ("first", "second"):
+        tiny.write_task(tmp_path / name, name=name)
+    monkeypatch.setenv("XEVAL_TASKS", os.pathsep.join(str(tmp_path / name) for name in ("first", "second")))
+    assert get_task("second").name == "second"
+    assert {"first", "second", "xnli"} <= set(all_tasks())
+
+
+def test_the_shipped_tasks_stay_known_beside_ones_own(tmp_path):
+    tiny.write_task(tmp_path)
+    assert get_task("xnli", [tmp_path]) == get_task("xnli")
+
+
+def test_without_its_folder_a_task_of_ones_own_is_unknown():
+    assert "unknown task 'mini-pairs'" in refusal(UnknownNameError, get_task, "mini-pairs")
+
+
+def test_two_files_of_one_name_are_an_error_that_names_both(tmp_path):
+    one, other = tiny.write_task(tmp_path), tmp_path / "other.toml"
+    other.write_text(one.read_text(encoding="utf-8"), encoding="utf-8")
+    message = refusal(DefinitionError, get_task, "mini-pairs", [tmp_path])
+    assert message == f"{other}: task 'mini-pairs' is already defined by {one}; give one of the two another name"
+
+
+def test_a_task_of_ones_own_cannot_take_the_name_of_a_shipped_one(tmp_path):
+    mine = tiny.write_task(tmp_path, name="xnli")
+    message = refusal(DefinitionError, get_task, "xnli", [tmp_path])
+    assert "task 'xnli' is already defined by" in message and str(mine) in message
+
+
+def test_a_folder_named_twice_is_read_once(tmp_path, monkeypatch):
+    tiny.write_task(tmp_path)
+    monkeypatch.setenv("XEVAL_TASKS", str(tmp_path))
+    assert get_task("mini-pairs", [tmp_path, tmp_path / "."]).name == "mini-pairs"
+
+
+def test_a_folder_of_tasks_that_is_not_there_is_said(tmp_path):
+    message = refusal(DefinitionError, get_task, "xnli", [tmp_path / "nowhere"])
+    assert message.startswith(f"{tmp_path / 'nowhere'}: wanted a folder of task files, found none")
+
+
+def test_a_path_without_a_file_is_said(tmp_path):
+    path = tmp_path / "nowhere.toml"
+    assert refusal(DefinitionError, get_task, str(path)).startswith(f"{path}: cannot read this task file: No such")

@@ -1,0 +1,165 @@
+"""Scores against hand counts; intervals against a slow bootstrap and against scipy."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from xeval.errors import XevalError
+from xeval.pair_classification import EncodedPairs
+from xeval.score import clustered_wilson_interval, design_effect, predicted_labels, score_cell
+
+SHA = "0" * 64
+
+
+def encoded_with(labels: list[int]) -> EncodedPairs:
+    n = len(labels)
+    return EncodedPairs(
+        np.arange(n, dtype=np.int32),
+        np.zeros(n, dtype=np.uint8),
+        np.arange(n + 1),
+        np.array(labels),
+        truncated_share=0.25,
+        unknown_piece_share=0.125,
+        pieces_per_word=1.5,
+        pieces_per_pair=20.0,
+    )
+
+
+def logits_that_say(predictions: list[int]) -> np.ndarray:
+    return np.eye(3, dtype=np.float32)[predictions] * 2 - 1
+
+
+def test_accuracy_is_what_a_hand_count_gives():
+    logits = np.array([[3, 1, 2], [0, 5, 1], [-3, -2, -1], [9, 0, 0], [0, 1, 2]], dtype=np.float32)
+    score = score_cell(logits, encoded_with([0, 1, 1, 2, 2]), np.arange(5), SHA)
+    assert (score.n_correct, score.n_examples, score.accuracy) == (3, 5, 0.6)
+    assert (score.truncated_share, score.unknown_piece_share) == (0.25, 0.125)
+    assert (score.pieces_per_word, score.pieces_per_pair, score.predictions_sha256) == (1.5, 20.0, SHA)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40))
+def test_accuracy_is_the_share_of_rows_whose_prediction_is_the_label(rows):
+    predictions, labels = map(list, zip(*rows, strict=True))
+    score = score_cell(logits_that_say(predictions), encoded_with(labels), np.arange(len(rows)), SHA)
+    assert score.n_correct == sum(prediction == label for prediction, label in rows)
+    assert score.accuracy == score.n_correct / len(rows)
+    assert score.ci95_low <= score.accuracy <= score.ci95_high
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_logits_that_are_no_numbers_are_refused_with_their_count(broken):
+    logits = logits_that_say([0, 1, 2, 0])
+    logits[1, 2] = logits[3, 0] = logits[3, 1] = broken
+    with pytest.raises((ValueError, XevalError), match=r"^2 rows have no finite logits$"):
+        predicted_labels(logits)
+    with pytest.raises((ValueError, XevalError), match="no finite logits"):
+        score_cell(logits, encoded_with([0, 1, 2, 0]), np.arange(4), SHA)
+
+
+# ── intervals ──
+
+
+@pytest.mark.parametrize(("n_correct", "n"), [(0, 1), (1, 1), (0, 30), (30, 30), (1, 30), (17, 40), (3340, 5010)])
+def test_with_a_premise_per_row_the_interval_is_wilsons(n_correct, n):
+    correct = np.arange(n) < n_correct
+    expected = binomtest(n_correct, n).proportion_ci(method="wilson")
+    # The variance between premises is estimated with n - 1, which widens the interval by 1/(2n) of itself or so.
+    tolerance = (expected.high - expected.low) / n if 0 < n_correct < n else 1e-12
+    assert clustered_wilson_interval(correct, np.arange(n)) == (
+        pytest.approx(expected.low, abs=tolerance),
+        pytest.approx(expected.high, abs=tolerance),
+    )
+
+
+def clustered_rows(n_premises: int, seed: int, shares: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Three rows per premise; a premise is easy or hard as a whole, so its rows go right or wrong together."""
+    rng = np.random.default_rng(seed)
+    share = rng.choice(shares, size=n_premises)
+    groups = np.repeat(np.arange(n_premises), 3)
+    return rng.random(3 * n_premises) < share[groups], groups
+
+
+def bootstrap_means(correct: np.ndarray, groups: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Means over premises drawn with replacement, slowly."""
+    rng, rows_of = (
+        np.random.default_rng(seed),
+        [np.flatnonzero(groups == group) for group in np.unique(groups)],
+    )
+    means = []
+    for _ in range(n):
+        drawn = np.concatenate([rows_of[i] for i in rng.integers(len(rows_of), size=len(rows_of))])
+        means.append(correct[drawn].mean())
+    return np.array(means)
+
+
+@pytest.mark.parametrize(
+    ("shares", "least", "most"), [((0.05, 0.95), 1.8, 3.0), ((0.3, 0.9), 1.1, 2.2), ((0.7,), 0.8, 1.25)]
+)
+def test_the_design_effect_is_the_variance_that_a_bootstrap_over_premises_finds(shares, least, most):
+    correct, groups = clustered_rows(400, 1, shares)
+    binomial = correct.mean() * (1 - correct.mean()) / len(correct)
+    # The variance of 3,000 draws is known to about 2.6 %; four times that is allowed.
+    slow = bootstrap_means(correct, groups, 3000, seed=2).var() / binomial
+    assert design_effect(correct, groups) == pytest.approx(slow, rel=0.105)
+    assert least < design_effect(correct, groups) < most
+
+
+def test_the_interval_covers_what_a_bootstrap_over_premises_covers():
+    correct, groups = clustered_rows(400, 3, (0.2, 0.95))
+    low, high = clustered_wilson_interval(correct, groups)
+    slow_low, slow_high = np.quantile(bootstrap_means(correct, groups, 3000, seed=4), [0.025, 0.975])
+    # A quantile of 3,000 draws wavers by a tenth of a standard error; half a point is that and the bend of Wilson's.
+    assert (low, high) == (pytest.approx(slow_low, abs=0.005), pytest.approx(slow_high, abs=0.005))
+    alone = clustered_wilson_interval(correct, np.arange(len(correct)))
+    assert high - low > 1.2 * (alone[1] - alone[0])
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says():
+    """400 samples of 100 premises whose truth is 0.575: 95 % of the intervals hold it, give or take 3.3 (3 sigma)."""
+    held = sum(
+        low <= 0.575 <= high
+        for seed in range(400)
+        for low, high in [clustered_wilson_interval(*clustered_rows(100, seed, (0.2, 0.95)))]
+    )
+    assert 0.917 <= held / 400 <= 0.983
+
+
+def test_the_order_of_rows_and_the_names_of_premises_do_not_matter():
+    correct, groups = clustered_rows(50, 5, (0.2, 0.9))
+    order = np.random.default_rng(6).permutation(len(correct))
+    renamed = (groups * 7919 + 13) % 100_003
+    assert clustered_wilson_interval(correct[order], renamed[order]) == pytest.approx(
+        clustered_wilson_interval(correct, groups)
+    )
+
+
+def test_rows_that_make_up_for_each_other_within_a_premise_do_not_narrow_the_interval():
+    """A model that says one thing always gets exactly one of a premise's three rows right."""
+    correct, groups = np.tile([True, False, False], 100), np.repeat(np.arange(100), 3)
+    assert design_effect(correct, groups) == pytest.approx(0)
+    expected = binomtest(100, 300).proportion_ci(method="wilson")
+    assert clustered_wilson_interval(correct, groups) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize(
+    "groups", [np.repeat(np.arange(10), 3), np.zeros(30, dtype=int)], ids=["premises", "one premise"]
+)
+def test_at_0_and_1_the_interval_is_open_on_one_side_only(groups):
+    low, high = clustered_wilson_interval(np.zeros(30, dtype=bool), groups)
+    assert low == 0 and 0 < high < 0.2
+    low, high = clustered_wilson_interval(np.ones(30, dtype=bool), groups)
+    assert high == 1 and 0.8 < low < 1
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=1, max_size=60))
+def test_an_interval_is_within_0_and_1_and_around_the_accuracy(rows):
+    correct, groups = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    low, high = clustered_wilson_interval(correct, groups)
+    assert 0 <= low <= correct.mean() <= high <= 1
+    assert low < high

@@ -1,0 +1,359 @@
+"""What is on disk is whole, is what was written, and stays inside the results folder."""
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xeval import files, predictions, records, store
+from xeval.errors import StoreError
+
+SHA = "a" * 64
+LOGITS = np.array([[0.5, -1.25, 3.0], [2.0, 1.0, 0.0], [-1.0, -2.0, -0.5]], dtype=np.float32)
+LABELS = np.array([2, 1, 2])
+
+
+def run_record(**changes) -> records.RunRecord:
+    values = {
+        "identity": SHA,
+        "status": "complete",
+        "task": "cats",
+        "task_title": "Cats “and” dogs – ภาษาไทย",
+        "task_note": "",
+        "training_language": "en",
+        "model": records.ModelRecord(
+            id="org/m", origin="hub", revision="abc", sha256=SHA, n_parameters=12, architecture="bert"
+        ),
+        "recipe": records.RecipeRecord(
+            name="r",
+            values={"learning_rate": 5e-5, "epochs": 2.0, "max_steps": None},
+            overrides={"epochs": 2.0},
+        ),
+        "seed": 3,
+        "limits": records.Limits(max_train=10),
+        "data": records.DataRecord(
+            source="hub/x",
+            revision=None,
+            sha256={"test": {"de": SHA}},
+            train_rows={"found": 10, "expected": 12, "used": 10},
+        ),
+        "training": records.TrainingRecord(
+            n_steps=4,
+            effective_batch_size=8,
+            loss_curve=[(2, 1.0986123), (4, 0.1 + 0.2)],
+            selection="english-dev",
+            selection_curve=[records.SelectionPoint(step=4, accuracy=1 / 3)],
+            chosen_step=4,
+            weights_sha256=SHA,
+        ),
+        "scores": {
+            "de": records.CellScore(
+                accuracy=2 / 3,
+                n_examples=3,
+                n_correct=2,
+                ci95_low=0.2,
+                ci95_high=0.9,
+                truncated_share=0.0,
+                unknown_piece_share=0.0,
+                pieces_per_word=None,
+                pieces_per_pair=12.5,
+                predictions_sha256=SHA,
+            )
+        },
+        "timing": {"train": records.Timing(wall_s=1.5, pairs=20)},
+        "environment": records.Environment(
+            versions={"torch": "2"},
+            commit=None,
+            dirty=None,
+            hardware={"cpu": "x", "threads": 2},
+            device="cpu",
+            dtype="float32",
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+    }
+    return records.RunRecord(**(values | changes))
+
+
+def is_one_line_about(error: Exception, path: Path) -> bool:
+    return "\n" not in str(error) and str(path) in str(error)
+
+
+# ── records ──
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path):
+    store.save_record(tmp_path / "a" / "run", run_record())
+    assert store.load_record(tmp_path / "a" / "run") == run_record()
+
+
+def test_a_record_is_text_that_other_programs_can_read(tmp_path):
+    store.save_record(tmp_path, run_record())
+    text = (tmp_path / "record.json").read_text(encoding="utf-8")
+    assert '"schema_version": 1' in text and "ภาษาไทย" in text and text.endswith("}\n")
+
+
+def test_where_no_run_was_there_is_no_record(tmp_path):
+    assert store.load_record(tmp_path / "nowhere") is None
+
+
+def test_the_records_of_a_results_folder_come_in_the_order_of_their_folders(tmp_path):
+    for number, model in enumerate(["b", "a", "c"]):
+        folder = store.run_folder(tmp_path, "cats", model, "r", number, SHA)
+        store.save_record(folder, run_record(seed=number))
+    (tmp_path / "published").mkdir()
+    assert [record.seed for _, record in store.load_records(tmp_path)] == [1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: b"",
+        lambda text: b"\xff\xfe" + text,
+        lambda text: text.replace(b'"schema_version": 1', b'"schema_version": 2'),
+        lambda text: text.replace(b'"accuracy": 0.6', b'"accuracy": 6.6'),
+        lambda text: text.replace(b'"seed": 3', b'"seed": "3"'),
+        lambda text: text.replace(b'"seed": 3', b'"seed": 3, "sead": 4'),
+        lambda text: b"[]",
+        lambda text: b"[" * 100_000,
+    ],
+    ids=[
+        "cut",
+        "empty",
+        "not text",
+        "other version",
+        "impossible",
+        "wrong type",
+        "unknown key",
+        "list",
+        "deep",
+    ],
+)
+def test_a_damaged_record_is_refused_in_one_line(tmp_path, damage):
+    store.save_record(tmp_path, run_record())
+    path = tmp_path / "record.json"
+    damaged = damage(path.read_bytes())
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
+    with pytest.raises(StoreError) as refused:
+        store.load_record(tmp_path)
+    assert is_one_line_about(refused.value, path)
+
+
+def test_a_record_that_cannot_be_read_is_refused_in_one_line(tmp_path):
+    (tmp_path / "record.json").mkdir()
+    with pytest.raises(StoreError) as refused:
+        store.load_record(tmp_path)
+    assert is_one_line_about(refused.value, tmp_path / "record.json")
+
+
+# ── predictions ──
+
+
+def test_predictions_come_back_as_they_were_written(tmp_path):
+    sha256 = predictions.save_predictions(tmp_path, "de", LOGITS, LABELS)
+    table = predictions.load_predictions(tmp_path, "de", sha256).to_pydict()
+    assert table["row"] == [0, 1, 2]
+    assert table["label"] == [2, 1, 2]
+    assert table["prediction"] == [2, 0, 2]
+    np.testing.assert_array_equal(np.array(table["logits"], dtype=np.float32), LOGITS)
+
+
+def test_the_same_predictions_give_the_same_bytes(tmp_path):
+    first = predictions.save_predictions(tmp_path / "1", "de", LOGITS, LABELS)
+    assert predictions.save_predictions(tmp_path / "2", "de", LOGITS, LABELS) == first
+
+
+def test_a_flipped_bit_anywhere_in_the_predictions_is_noticed(tmp_path):
+    sha256 = predictions.save_predictions(tmp_path, "de", LOGITS, LABELS)
+    path = tmp_path / "predictions" / "de.parquet"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(StoreError) as refused:
+            predictions.load_predictions(tmp_path, "de", sha256)
+        assert is_one_line_about(refused.value, path)
+
+
+def test_predictions_that_are_gone_are_reported_in_one_line(tmp_path):
+    with pytest.raises(StoreError) as refused:
+        predictions.load_predictions(tmp_path, "de", SHA)
+    assert is_one_line_about(refused.value, tmp_path / "predictions" / "de.parquet")
+
+
+# ── writing whole or not at all ──
+
+
+def no_space(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("breaks", ["os.fsync", "pathlib.Path.replace", "tempfile.mkstemp"])
+@pytest.mark.parametrize("before", [b"the old content", None])
+def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch, breaks, before):
+    path = tmp_path / "file"
+    if before is not None:
+        path.write_bytes(before)
+    monkeypatch.setattr(breaks, no_space)
+    with pytest.raises(StoreError, match="No space left on device") as refused:
+        files.write_atomically(path, b"the new content")
+    assert is_one_line_about(refused.value, path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({} if before is None else {"file": before})
+
+
+def test_a_write_that_is_interrupted_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"the old content")
+
+    def interrupt(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_atomically(tmp_path / "file", b"the new content")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"file": b"the old content"}
+
+
+def test_content_is_on_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    happened, fsync, replace = [], os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (happened.append("fsync"), fsync(descriptor))[1])
+    monkeypatch.setattr(Path, "replace", lambda self, to: (happened.append("replace"), replace(self, to))[1])
+    files.write_atomically(tmp_path / "file", b"new")
+    assert happened == ["fsync", "replace", "fsync"]  # the last one is the folder's
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_a_results_folder_that_cannot_be_used_is_reported_in_one_line(tmp_path):
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(StoreError) as refused, files.locked(tmp_path / "results" / "run"):
+        pass
+    assert is_one_line_about(refused.value, tmp_path / "results" / "run")
+
+
+# ── hostile names ──
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../x",
+        "/etc/passwd",
+        "..",
+        ".",
+        "",
+        "a\\..\\b",
+        "x\n\x1b[31m",
+        "a\0b",
+        "~root",
+        ".hidden",
+        "模型",
+        "-rf",
+        "a b;c",
+    ],
+)
+def test_no_name_leads_out_of_the_results_folder(tmp_path, name):
+    results = tmp_path / "results"
+    folder = store.run_folder(results, name, name, name, 1, SHA)
+    assert folder.resolve().relative_to(results.resolve()).parts == folder.relative_to(results).parts
+    assert len(folder.relative_to(results).parts) == 3
+    store.save_record(folder, run_record())
+    predictions.save_predictions(folder, name, LOGITS, LABELS)
+    assert [found for found, _ in store.load_records(results)] == [folder]
+    assert list(tmp_path.iterdir()) == [results]
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_every_part_of_a_run_folder_is_one_plain_name(model, recipe):
+    parts = store.run_folder(Path("results"), "task", model, recipe, 1, SHA).parts
+    assert parts[:2] == ("results", "task") and len(parts) == 4
+    for part in parts:
+        assert part.isascii() and part.isprintable() and not part.startswith(".") and "/" not in part
+
+
+def test_runs_of_other_identities_lie_in_other_folders(tmp_path):
+    folders = {store.run_folder(tmp_path, "t", "m", "r", 1, digit * 64) for digit in "abc"}
+    assert len(folders) == 3
+
+
+# ── two processes ──
+
+HOLD = """
+import sys
+from pathlib import Path
+from xeval.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other_process(tmp_path):
+    """Another process that works on the run in tmp_path/run until its standard input is closed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / "run"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def start_waiting(folder: Path) -> tuple[threading.Thread, threading.Event]:
+    entered = threading.Event()
+
+    def work() -> None:
+        with files.locked(folder):
+            entered.set()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread, entered
+
+
+def test_a_second_process_on_the_same_run_waits_for_the_first(tmp_path, other_process):
+    thread, entered = start_waiting(tmp_path / "run")
+    assert not entered.wait(0.3)
+    other_process.stdin.close()
+    assert entered.wait(20)
+    thread.join(20)
+
+
+def test_a_process_that_is_killed_frees_its_run(tmp_path, other_process):
+    thread, entered = start_waiting(tmp_path / "run")
+    assert not entered.wait(0.1)
+    other_process.kill()
+    assert entered.wait(20)
+    thread.join(20)
+
+
+def test_another_run_is_not_kept_waiting(tmp_path, other_process):
+    with files.locked(tmp_path / "another run"):
+        pass
+
+
+def test_the_lock_is_given_back_when_the_work_fails(tmp_path):
+    with pytest.raises(KeyboardInterrupt), files.locked(tmp_path):
+        raise KeyboardInterrupt
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_an_error_of_the_work_itself_is_not_put_down_to_the_results_folder(tmp_path):
+    with pytest.raises(ConnectionResetError), files.locked(tmp_path):
+        raise ConnectionResetError(errno.ECONNRESET, "the hub went away")

@@ -1,0 +1,39 @@
+"""What comes inside the package, so that a first run needs no network: the xnli-mini corpus and its two encoders."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from xeval.cache import cache_home
+from xeval.errors import DataError
+from xeval.files import locked
+from xeval.schema import Task
+
+_MICROCOSM = Path(__file__).resolve().parent / "microcosm"
+
+MODELS = {name: _MICROCOSM / "models" / name for name in ("mini-mbert", "mini-distilmbert")}
+
+
+def corpus_folder(task: Task) -> Path:
+    """The embedded corpus in the hub's layout, generated into the cache the first time (seconds)."""
+    if task.name != "xnli-mini":
+        raise DataError(
+            f"task {task.name} says that it is embedded, but only xnli-mini is; give it a [hub] or use --data"
+        )
+    folder = cache_home() / "corpora" / f"{task.name}-{_source_hash()[:16]}"
+    with locked(folder.parent):
+        if not folder.is_dir():
+            from xeval.microcosm.corpus import write_corpus
+
+            partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+            write_corpus(partial, task.languages)
+            partial.replace(folder)
+    return folder
+
+
+def _source_hash() -> str:
+    """A hash of everything the corpus is generated from, so that a changed word list is never read stale."""
+    digest = hashlib.sha256()
+    for path in sorted([*_MICROCOSM.glob("*.py"), *(_MICROCOSM / "languages").glob("*.toml")]):
+        digest.update(f"{path.name}:".encode() + path.read_bytes())
+    return digest.hexdigest()

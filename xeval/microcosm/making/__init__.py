@@ -1,0 +1,1 @@
+"""How the microcosm's two encoders were made; `python -m xeval.microcosm.making` makes them again."""
