@@ -1,4 +1,4 @@
-"""What comes inside the package, so that a first run needs no network: the xnli-mini corpus and its two encoders."""
+"""What comes inside the package, so that a first run needs no network: the xnli-mini corpus."""
 
 import hashlib
 import os
@@ -10,8 +10,6 @@ from xeval.files import locked
 from xeval.schema import Task
 
 _MICROCOSM = Path(__file__).resolve().parent / "microcosm"
-
-MODELS = {name: _MICROCOSM / "models" / name for name in ("mini-mbert", "mini-distilmbert")}
 
 
 def corpus_folder(task: Task) -> Path:

@@ -15,7 +15,6 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from xeval import embedded
 from xeval.errors import ModelError, StoreError
 from xeval.hub import fetch
 from xeval.records import Origin
@@ -50,7 +49,7 @@ class Checkpoint:
 
 def check_model_name(name: str) -> None:
     """Raise UnknownNameError or ModelError for a name that can be no folder, alias or hub id; nothing is fetched."""
-    if name in embedded.MODELS or Path(name).expanduser().is_dir():
+    if Path(name).expanduser().is_dir():
         return
     if Path(name).is_absolute() or name.startswith((".", "~")):
         raise ModelError(f"model {name}: wanted a folder with config.json and *.safetensors, found none there")
@@ -63,8 +62,6 @@ def find_checkpoint(name: str) -> Checkpoint:
     Raises UnknownNameError for a name that can be none of these, ModelError for one that cannot be used.
     """
     check_model_name(name)
-    if name in embedded.MODELS:
-        return Checkpoint(name, "embedded", None, embedded.MODELS[name], _checksum(embedded.MODELS[name], name))
     folder = Path(name).expanduser()
     if folder.is_dir():
         resolved = folder.resolve()

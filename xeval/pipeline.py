@@ -73,8 +73,10 @@ def run(
     source = open_source(definition, Path(data) if data else None, wanted, train)
     corpus = Corpus(source, row_limits)
     checkpoints = [find_checkpoint(name) for name in dict.fromkeys(models)]
-    for language in wanted:
-        corpus.test(language)  # read now, so that a missing file costs nothing finished
+    with reporter.phase("read", len(wanted), "languages") as phase:
+        for language in wanted:
+            corpus.test(language)  # all of them now, so that a missing file costs nothing finished
+            phase.advance()
     specs = [
         RunSpec(definition, checkpoint, chosen, overrides or {}, seed, train, corpus, compute)
         for checkpoint in checkpoints

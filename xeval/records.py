@@ -14,7 +14,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-Origin = Literal["hub", "local", "embedded"]
+Origin = Literal["hub", "local"]
 
 
 class Recorded(BaseModel):
@@ -22,7 +22,7 @@ class Recorded(BaseModel):
 
 
 class ModelRecord(Recorded):
-    id: str  # hub id, name of an embedded model, or the folder's name
+    id: str  # hub id, or the folder's name for a local checkpoint
     origin: Origin
     revision: str | None  # commit on the hub; None for a local checkpoint
     sha256: Sha256  # over weights, configuration and tokenizer files as they were found

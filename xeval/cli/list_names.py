@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from xeval import embedded, registry
+from xeval import registry
 from xeval.cli.options import Results, TasksDirs
 from xeval.store import load_records
 
@@ -60,8 +60,7 @@ def _tasks(tasks_dirs: list[Path]) -> _Listing:
 
 
 def _models() -> _Listing:
-    inside = [(name, "comes with xeval, for the task xnli-mini") for name in embedded.MODELS]
-    return ("name", "hub id"), [*registry.MODEL_ALIASES.items(), *inside]
+    return ("alias", "hub id"), list(registry.MODEL_ALIASES.items())
 
 
 def _references() -> _Listing:
