@@ -27,6 +27,8 @@ app.command("report")(report.report)
 app.command("list")(list_names.list_names)
 app.command("cache")(cache.cache)
 
+_INTERRUPTED = 130
+
 # The base class of every complaint about the command line's own words; typer does not name it.
 _CommandLineError = typer.BadParameter.__mro__[2]
 
@@ -35,12 +37,16 @@ def main() -> NoReturn:
     """Run the command line and exit."""
     try:
         code = app(standalone_mode=False)
+        if code == _INTERRUPTED:  # typer keeps Ctrl-C to itself
+            raise KeyboardInterrupt
     except XevalError as error:
         code = _complain(str(error))
     except _CommandLineError as error:
         code = _complain(f"{error.format_message()} (xeval --help shows what there is)") if str(error) else 2
     except (KeyboardInterrupt, typer.Abort):
-        code = _complain("interrupted; whatever was finished is kept, and the same command goes on from there", 130)
+        code = _complain(
+            "interrupted; whatever was finished is kept, and the same command goes on from there", _INTERRUPTED
+        )
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0

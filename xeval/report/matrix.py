@@ -73,7 +73,8 @@ def build(records: list[tuple[Path, RunRecord]], task: str, reference: Reference
             if group[0].model.id == published.model and group[0].model.origin != "local" and last_of_model:
                 rows.append(_our_row(unplaced.pop(key), list(groups.values()), shared, languages, english))
     rows += [_our_row(group, list(groups.values()), shared, languages, english) for group in unplaced.values()]
-    return Matrix(task, scored[0].task_title, languages, len(first), rows, _footer(ours, reference))
+    n_reference = len(first) if reference else 0
+    return Matrix(task, scored[0].task_title, languages, n_reference, rows, _footer(ours, reference))
 
 
 def _row(name, published, cells, shared, languages, english, n_examples, seeds) -> Row:

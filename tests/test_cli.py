@@ -1,0 +1,168 @@
+"""The command line as a user meets it: exit codes, one line for each mistake, and what goes where."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xeval
+from xeval.cli import main
+from xeval.errors import TrainingError
+
+
+@pytest.fixture
+def command(capsys, monkeypatch, tmp_path):
+    """`command(*words)` runs xeval in an empty folder: its exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xeval", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def tiny_run(mini, checkpoint_of) -> list[str]:
+    """The words of a complete run of a task that xeval does not ship, on a tiny encoder."""
+    words = ["run", mini.task_file, "--model", checkpoint_of("distilbert"), "--data", mini.data]
+    return [str(word) for word in [*words, "--epochs", "1", "--dtype", "float32", "--device", "cpu"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "xnl", "--model", "mbert"), "did you mean 'xnli'?"),
+        (("run", "xnli", "--model", "distilmbrt"), "did you mean 'distilmbert'?"),
+        (("run", "xnli", "--model", "mbert", "--language", "zz"), "unknown language of task xnli 'zz'"),
+        (("run", "xnli", "--model", "mbert", "--recipe", "hf2019"), "did you mean 'hf-2019'?"),
+        (("reproduce", "distilmbert-crd"), "did you mean 'distilmbert-card'?"),
+        (("run", "xnli", "--model", "./nowhere"), "wanted a folder with config.json"),
+        (("run", "xnli", "--model", "mbert", "--data", "nowhere"), "nowhere: wanted a folder"),
+        (("run", "xnli", "--model", "mbert", "--batch-size", "0"), "batch_size"),
+        (("run", "xnli", "--model", "mbert", "--learning-rate", "nan"), "learning_rate"),
+        (("run", "xnli", "--model", "mbert", "--selection", "best"), "selection"),
+        (("run", "xnli", "--model", "mbert", "--max-train", "0"), "at least 1, got 0"),
+        (("run", "xnli", "--model", "mbert", "--seed", "-1"), "seed"),
+        (("run", "xnli", "--model", "mbert", "--dtype", "int8"), "wanted one of auto, float32, bfloat16"),
+        (("run", "xnli", "--model", "mbert", "--device", "abacus"), "'abacus' cannot be used"),
+        (("run", "xnli", "--model", "mbert", "--tasks-dir", "nowhere"), "nowhere: wanted a folder of task files"),
+        (("run", "xnli"), "--model"),
+        (("run", "xnli", "--modle", "mbert"), "--modle"),
+        (("report", "--results", "nowhere"), "no results there yet"),
+        (("list", "taks"), "'taks' is not one of"),
+        (("cache", "--clear", "wieghts"), "did you mean 'weights'?"),
+        (("frobnicate",), "frobnicate"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_mistake_is_one_line_on_standard_error_and_exit_2(command, words, said):
+    code, out, err = command(*words)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1 and err.startswith("xeval: ")
+    assert said in err
+
+
+def test_a_run_of_a_users_own_task_prints_the_matrix_and_leaves_records(command, tiny_run):
+    code, out, err = command(*tiny_run)
+    assert code == 0
+    assert "Chinese" in out and "results" in out
+    assert [line.split(":")[0] for line in err.splitlines() if line.startswith("evaluate")] == [
+        "evaluate en",
+        "evaluate es",
+        "evaluate zh",
+    ]
+    assert len(list(Path("results").glob("*/*/*/record.json"))) == 1
+
+
+def test_quiet_says_nothing_on_standard_error(command, tiny_run):
+    code, _, err = command(*tiny_run, "--quiet")
+    assert (code, err) == (0, "")
+
+
+def test_json_is_the_records_and_nothing_else_on_standard_output(command, tiny_run):
+    code, out, _ = command(*tiny_run, "--json", "--language", "es,zh", "--seed", "1,2", "--seed", "3")
+    records = json.loads(out)
+    assert code == 0
+    assert [record["seed"] for record in records] == [1, 2, 3]
+    assert [sorted(record["scores"]) for record in records] == [["es", "zh"]] * 3
+
+
+def test_a_users_task_is_found_in_a_folder_of_theirs(command, mini, tiny_run):
+    name = mini.task.name
+    assert command("run", name, *tiny_run[2:])[0] == 2
+    assert command("run", name, *tiny_run[2:], "--tasks-dir", mini.task_file.parent)[0] == 0
+
+
+def test_the_report_is_markdown_on_standard_output_or_in_a_file(command, tiny_run):
+    command(*tiny_run)
+    code, out, _ = command("report")
+    assert code == 0 and out.startswith("# ") and "| " in out
+    assert command("report", "--output", "table.md") == (0, "", "")
+    assert Path("table.md").read_text(encoding="utf-8") == out
+
+
+def test_a_run_that_fails_makes_exit_1(command, tiny_run, monkeypatch):
+    def diverge(*args, **kwargs):
+        raise TrainingError("the loss became nan at step 7")
+
+    monkeypatch.setattr("xeval.one_run.fine_tune", diverge)
+    code, out, err = command(*tiny_run, "--quiet")
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1 and "seed 42 failed: the loss became nan at step 7" in err
+
+
+def test_runs_are_listed_with_what_they_have(command, tiny_run):
+    command(*tiny_run)
+    code, out, _ = command("list", "runs")
+    assert code == 0 and "complete" in out and "en es zh" in out
+
+
+@pytest.mark.parametrize("what", ["tasks", "models", "references", "recipes", "runs"])
+def test_everything_that_can_be_named_can_be_listed(command, what):
+    code, out, err = command("list", what)
+    assert (code, err) == (0, "") and out.strip()
+
+
+def test_the_cache_can_be_seen_and_emptied(command, tiny_run):
+    command(*tiny_run)
+    sizes = dict(line.split()[:2] for line in command("cache")[1].splitlines()[1:])
+    assert float(sizes["weights"]) > 0
+    code, out, _ = command("cache", "--clear", "weights")
+    assert code == 0 and dict(line.split()[:2] for line in out.splitlines()[1:])["weights"] == "0.0"
+    assert not list((Path(out.splitlines()[0]) / "weights").glob("*"))
+
+
+def test_ctrl_c_says_that_finished_work_is_kept(command, tiny_run, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("xeval.one_run.predict_logits", interrupt)
+    code, _, err = command(*tiny_run, "--quiet")
+    assert code == 130
+    assert "the same command goes on from there" in err
+
+
+def test_help_and_lists_do_not_wait_for_torch():
+    """What does not compute starts without the libraries that do."""
+    program = "import sys, xeval.cli; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'pandas')))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_python_users_get_the_same_records(mini, checkpoint_of, tmp_path):
+    records = xeval.run(
+        str(mini.task_file), models=[str(checkpoint_of("bert"))], data=mini.data, results=tmp_path, dtype="float32"
+    )
+    frame = xeval.load_results(tmp_path)
+    assert list(frame["language"]) == list(records[0].scores)
+    assert frame["accuracy"].between(0, 1).all()
+
+
+def test_a_misspelt_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="load_result"):
+        xeval.load_result  # noqa: B018

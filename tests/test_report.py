@@ -1,0 +1,150 @@
+"""The matrix and its formats: what stands where, what is averaged, and that names stay text."""
+
+from pathlib import Path
+
+import pytest
+from sample_record import SHA, run_record, score
+
+from xeval.errors import StoreError
+from xeval.records import Limits, ModelRecord, RecipeRecord, RunRecord
+from xeval.registry import get_reference
+from xeval.report import markdown, matrix
+from xeval.report.frame import to_frame
+
+DISTILMBERT = "distilbert/distilbert-base-multilingual-cased"
+CARD = get_reference("distilmbert-card")
+
+
+def a_run(model: str = DISTILMBERT, seed: int = 1, origin: str = "hub", **accuracies: float) -> tuple[Path, RunRecord]:
+    model_record = ModelRecord(
+        id=model, origin=origin, revision=None, sha256=SHA, n_parameters=12, architecture="distilbert"
+    )
+    record = run_record(
+        task="xnli",
+        task_title="XNLI",
+        model=model_record,
+        recipe=RecipeRecord(name="hf-2019", values={"learning_rate": 5e-5}, overrides={}),
+        limits=Limits(),
+        seed=seed,
+        scores={language: score(accuracy) for language, accuracy in accuracies.items()},
+        environment=run_record().environment.model_copy(
+            update={"versions": {"xeval": "1", "torch": "2", "transformers": "5"}}
+        ),
+    )
+    return Path(f"results/{seed}"), record
+
+
+SIX = {"en": 0.80, "es": 0.70, "zh": 0.65, "de": 0.66, "ar": 0.60, "ur": 0.55}
+
+
+def rows(*runs, reference=CARD) -> list[matrix.Row]:
+    return matrix.build(list(runs), "xnli", reference).rows
+
+
+def test_the_published_row_of_a_model_stands_directly_above_ours():
+    names = [row.name for row in rows(a_run(**SIX))]
+    assert names == [
+        "mBERT base cased (computed), published",
+        "mBERT base uncased (reported), published",
+        "DistilmBERT, published",
+        f"{DISTILMBERT}, hf-2019",
+    ]
+    names = [row.name for row in rows(a_run("google-bert/bert-base-multilingual-cased", **SIX))]
+    assert names[:2] == ["mBERT base cased (computed), published", "google-bert/bert-base-multilingual-cased, hf-2019"]
+
+
+def test_a_local_folder_is_never_taken_for_the_published_model_of_its_name():
+    assert rows(a_run("mbert", origin="local", **SIX))[-1].name == "mbert, hf-2019"
+    local = a_run("google-bert/bert-base-multilingual-cased", origin="local", **SIX)
+    assert [row.published for row in rows(local)] == [True, True, True, False]
+
+
+def test_languages_stand_in_the_order_of_the_table_and_the_others_after_it():
+    table = matrix.build([a_run(**SIX, th=0.5, fr=0.6)], "xnli", CARD)
+    assert table.languages == ["en", "es", "zh", "de", "ar", "ur", "fr", "th"]
+
+
+def test_means_and_gap_are_those_of_the_cells():
+    ours = rows(a_run(**SIX, th=0.5))[-1]
+    assert ours.mean_reference == pytest.approx((80 + 70 + 65 + 66 + 60 + 55) / 6)
+    assert ours.mean_all == pytest.approx((80 + 70 + 65 + 66 + 60 + 55 + 50) / 7)
+    assert ours.gap == pytest.approx(80 - (70 + 65 + 66 + 60 + 55) / 5)
+    published = rows(a_run(**SIX))[2]
+    assert published.mean_reference == pytest.approx(65.2333, abs=1e-4)
+    assert published.gap == pytest.approx(78.2 - (69.1 + 64.0 + 66.3 + 59.1 + 54.7) / 5)
+
+
+def test_a_mean_over_languages_that_are_not_all_there_is_no_number():
+    ours = rows(a_run(en=0.8, es=0.7))[-1]
+    assert (ours.mean_reference, ours.gap) == (None, None)
+    assert "–" in markdown.render(matrix.build([a_run(en=0.8, es=0.7)], "xnli", CARD))
+
+
+def test_seeds_of_one_configuration_are_averaged_and_counted():
+    ours = rows(a_run(seed=1, en=0.80, es=0.70), a_run(seed=2, en=0.82, es=0.74))[-1]
+    assert ours.cells == pytest.approx({"en": 81, "es": 72})
+    assert ours.seeds == "2"
+
+
+def test_a_language_with_fewer_seeds_shows_in_the_number_of_seeds():
+    assert rows(a_run(seed=1, en=0.8, es=0.7), a_run(seed=2, en=0.8))[-1].seeds == "1 to 2"
+
+
+def test_runs_on_fewer_pairs_are_never_averaged_with_full_ones():
+    folder, limited = a_run(seed=2, en=0.5)
+    limited = limited.model_copy(update={"limits": Limits(max_train=10)})
+    ours = [row for row in rows(a_run(en=0.8), (folder, limited)) if not row.published]
+    assert [row.cells for row in ours] == [{"en": 80.0}, {"en": 50.0}]
+    assert "max train 10" in ours[1].name
+
+
+def test_a_failed_run_is_named_and_not_averaged():
+    folder, record = a_run(seed=2)
+    failed = record.model_copy(update={"status": "failed", "failure": "the loss became nan at step 7"})
+    table = matrix.build([a_run(**SIX), (folder, failed)], "xnli", CARD)
+    assert table.rows[-1].seeds == "1"
+    assert any("seed 2: the loss became nan at step 7" in line for line in table.footer)
+
+
+def test_without_results_there_is_an_error_and_not_an_empty_table():
+    with pytest.raises(StoreError, match="no results of task xnli"):
+        matrix.build([], "xnli", CARD)
+
+
+def test_the_source_of_the_markdown_table_is_aligned():
+    lines = [
+        line for line in markdown.render(matrix.build([a_run(**SIX)], "xnli", CARD)).splitlines() if line[:1] == "|"
+    ]
+    assert len(lines) == 6
+    assert len({len(line) for line in lines}) == 1
+    assert [[i for i, c in enumerate(line) if c == "|"] for line in lines[1:]] == [
+        [i for i, c in enumerate(lines[0]) if c == "|"]
+    ] * 5
+
+
+def test_the_markdown_says_what_produced_it():
+    text = markdown.render(matrix.build([a_run(**SIX)], "xnli", CARD))
+    for said in ("effective batch size 8", "hf-2019", "torch 2", CARD.source_url, "recipe is not published"):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    "name", ["a|b", "<script>alert(1)</script>", "[x](javascript:1)", "`id`", "*b*", "a\nb", "_i_"]
+)
+def test_a_hostile_model_name_stays_text_in_markdown(name):
+    text = markdown.render(matrix.build([a_run(name, origin="local", **SIX)], "xnli", CARD))
+    rows_of_table = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows_of_table) == 6
+    unescaped_bars = [line.replace("\\|", "").count("|") for line in rows_of_table]
+    assert len(set(unescaped_bars)) == 1
+    assert "<script" not in text and "](javascript" not in text.replace("\\]", "")
+
+
+def test_the_frame_has_a_row_per_run_and_language_in_fractions():
+    frame = to_frame([a_run(seed=1, en=0.8, es=0.7), a_run(seed=2, en=0.82)])
+    assert list(frame[["seed", "language", "accuracy"]].itertuples(index=False, name=None)) == [
+        (1, "en", 0.8),
+        (1, "es", 0.7),
+        (2, "en", 0.82),
+    ]
+    assert frame["configuration"].nunique() == 1
