@@ -37,6 +37,7 @@ class Hub:
     root: Path
     commits: Mapping[str, str] = field(default_factory=dict)  # "datasets/<id>" → its one commit
     gated: Collection[str] = ()  # repositories whose listing is open and whose files are not
+    any_revision: bool = False  # take every revision for the one commit, as some mirrors do
     fail_after: int | None = None  # answer 503 to everything after so many requests
     url: str = ""
     requests: list[Request] = field(default_factory=list)
@@ -64,7 +65,7 @@ class Hub:
         if not folder.is_dir():  # the hub does not tell the absent from the private
             return _refusal(401, "RepoNotFound")
         revision, names = (rest[0], rest[1:]) if rest else ("main", [])
-        if revision not in ("main", self.commit(repository)):
+        if not self.any_revision and revision not in ("main", self.commit(repository)):
             return _refusal(404, "RevisionNotFound")
         if action == "revision":
             return _json({"id": repository.partition("/")[2], "sha": self.commit(repository), "siblings": []})

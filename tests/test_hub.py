@@ -12,7 +12,7 @@ import tiny
 from stand_in_hub import Hub, serve
 
 import xeval
-from xeval.data import open_source
+from xeval.data import load_pairs, open_source
 from xeval.errors import DataError, ModelError, XevalError
 from xeval.hub import fetch
 from xeval.registry import get_task
@@ -274,3 +274,11 @@ def test_a_configuration_that_is_not_called_like_its_language_is_fetched_by_its_
 def test_a_task_without_a_place_on_the_hub_asks_for_a_local_copy(mini):
     with pytest.raises(DataError, match=r"mini-pairs names no hub data set; pass --data DIR"):
         open_source(mini.task, None, ["en"])
+
+
+def test_a_mirror_with_commits_of_its_own_is_read_and_its_commit_recorded(root, connect):
+    with serve(root, commits={XNLI: "d" * 40}, any_revision=True) as hub:
+        connect(hub)
+        source = open_source(get_task("xnli"), None, ["es"])
+    assert source.revision == "d" * 40
+    assert len(load_pairs(source, "es", "test")) == 5010

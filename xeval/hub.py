@@ -10,7 +10,7 @@ from typing import Literal
 
 import huggingface_hub
 from huggingface_hub import errors as hub_errors
-from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+from huggingface_hub.utils import disable_progress_bars, enable_progress_bars, filter_repo_objects
 from huggingface_hub.utils import logging as hub_logging
 
 from xeval.errors import DataError, ModelError, XevalError
@@ -35,9 +35,10 @@ def fetch(
     verbosity = hub_logging.get_verbosity()
     hub_logging.set_verbosity_error()  # its own lines about retries come before ours about the outcome
     try:
-        folder = Path(
-            huggingface_hub.snapshot_download(repo_id, repo_type=kind, revision=revision, allow_patterns=list(patterns))
-        )
+        options = {"repo_id": repo_id, "repo_type": kind, "revision": revision}
+        folder = Path(huggingface_hub.snapshot_download(**options, allow_patterns=list(patterns)))
+        if not any(next(folder.glob(pattern), None) for pattern in patterns):
+            folder = _folder_of_a_mirror(options, patterns) or folder
     except hub_errors.GatedRepoError as error:
         raise error_type(f"{wanted}: access is gated; accept its terms on the hub and set HF_TOKEN") from error
     except hub_errors.RepositoryNotFoundError as error:
@@ -57,3 +58,15 @@ def fetch(
     finally:
         hub_logging.set_verbosity(verbosity)
     return folder, folder.name
+
+
+def _folder_of_a_mirror(options: dict[str, str | None], patterns: Sequence[str]) -> Path | None:
+    """Where the files are if the server answers for a pinned revision with a commit of its own, as mirrors may do.
+
+    huggingface_hub then names the folder of the revision, but puts the files into the commit's.
+    """
+    there = huggingface_hub.HfApi().list_repo_files(**options)
+    name = next(iter(filter_repo_objects(there, allow_patterns=list(patterns))), None)
+    if name is None:
+        return None
+    return Path(huggingface_hub.hf_hub_download(filename=name, **options)).parents[len(Path(name).parts) - 1]

@@ -13,7 +13,7 @@ def show(matrix: Matrix, console: Console) -> None:
     table = Table(title=f"{escape(matrix.title)}: accuracy in %, zero-shot", title_justify="left", show_edge=False)
     table.add_column("language", no_wrap=True)
     for row in matrix.rows:
-        table.add_column(escape(row.name), justify="right", style="dim" if row.published else "bold")
+        table.add_column(escape(row.name), justify="right", style="dim" if row.published else "bold", overflow="fold")
     for language in matrix.languages:
         table.add_row(
             f"{language}  {describe(language).name}",

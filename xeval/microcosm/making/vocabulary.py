@@ -15,10 +15,13 @@ def train_tokenizer(languages: tuple[str, ...], seed: int) -> BertTokenizerFast:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=VOCABULARY_SIZE, special_tokens=SPECIAL, min_frequency=2, show_progress=False
-    )
     statements = pretraining_statements(N_STATEMENTS, seed)
-    text = (sentence for language in languages for sentence in sentences(statements, language))
+    text = [sentence for language in languages for sentence in sentences(statements, language)]
+    # The trainer numbers the pieces inside a word as its hash map gives them, and breaks ties by number. Named
+    # beforehand, they have the same numbers each time.
+    inside = sorted({f"##{character}" for sentence in text for character in sentence if not character.isspace()})
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY_SIZE, special_tokens=[*SPECIAL, *inside], min_frequency=2, show_progress=False
+    )
     tokenizer.train_from_iterator(text, trainer)
     return BertTokenizerFast(vocab=tokenizer.get_vocab(), do_lower_case=False, strip_accents=False)
