@@ -3,13 +3,14 @@
 Nothing in here is a result; all of it can be deleted at any time.
 """
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
 from typing import Literal, get_args
 
 import platformdirs
+
+from xeval.files import file_sha256
 
 Part = Literal["weights", "encoded", "corpora"]
 PARTS = get_args(Part)
@@ -38,8 +39,3 @@ def kept_weights(identity: str, weights_sha256: str) -> Path | None:
     folder = weights_folder(identity)
     file = folder / "model.safetensors"
     return folder if file.is_file() and file_sha256(file) == weights_sha256 else None
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

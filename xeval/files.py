@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, folders that one process at a time works in, and names that stay inside."""
 
 import fcntl
+import hashlib
 import os
 import re
 import tempfile
@@ -38,6 +39,11 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.close(folder)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}; mend that and run the command again") from error
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from xeval.errors import ModelError, StoreError
+from xeval.files import file_sha256
 from xeval.hub import fetch
 from xeval.records import Origin
 from xeval.registry import split_revision
@@ -83,8 +84,7 @@ def _checksum(folder: Path, name: str) -> str:
         )
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            digest.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()};".encode())
+        digest.update(f"{path.name}:{file_sha256(path)};".encode())
     return digest.hexdigest()
 
 
@@ -192,8 +192,7 @@ def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    with (folder / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(folder / "model.safetensors")
 
 
 def label_columns(checkpoint: Checkpoint, model: transformers.PreTrainedModel, task: Task) -> list[int]:

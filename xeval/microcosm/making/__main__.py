@@ -36,6 +36,7 @@ def make(
     """Make the microcosm's teacher and student."""
     torch.set_num_threads(threads)  # the sums of another number of threads round differently
     torch.use_deterministic_algorithms(True)
+    transformers.logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "making.log").open("w", encoding="utf-8") as file:
 
