@@ -53,7 +53,9 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     except OSError as error:
-        raise StoreError(f"{folder}: cannot be used for results: {error.strerror}; choose another --results") from error
+        raise StoreError(
+            f"{folder}: cannot be worked in: {error.strerror}; mend that or choose another folder"
+        ) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

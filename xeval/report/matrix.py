@@ -48,40 +48,41 @@ def build(records: list[tuple[Path, RunRecord]], task: str, reference: Reference
     evaluated = sorted({language for record in scored for language in record.scores})
     first = list(reference.languages) if reference else [english] * (english in evaluated)
     languages = first + [language for language in evaluated if language not in first]
+    columns = _Columns(english, first if reference else languages, languages)
     groups: dict[str, list[RunRecord]] = {}
     for record in scored:
         groups.setdefault(record.configuration(), []).append(record)
-    shared = first if reference else languages
 
     rows: list[Row] = []
     unplaced = dict(groups)
-    for published in reference.rows if reference else ():
-        rows.append(
-            _row(
-                f"{published.name}, published",
-                True,
-                published.cells,
-                shared,
-                languages,
-                english,
-                "",
-                str(published.n_seeds or ""),
-            )
-        )
-        last_of_model = published is [row for row in reference.rows if row.model == published.model][-1]
+    published_rows = reference.rows if reference else ()
+    last_row_of = {row.model: row for row in published_rows}  # ours follow the last published row of their model
+    for published in published_rows:
+        rows.append(columns.row(f"{published.name}, published", True, published.cells, seeds=published.n_seeds or ""))
         for key, group in list(unplaced.items()):
-            if group[0].model.id == published.model and group[0].model.origin != "local" and last_of_model:
-                rows.append(_our_row(unplaced.pop(key), list(groups.values()), shared, languages, english))
-    rows += [_our_row(group, list(groups.values()), shared, languages, english) for group in unplaced.values()]
+            model = group[0].model
+            if model.origin != "local" and last_row_of.get(model.id) is published:
+                rows.append(_our_row(unplaced.pop(key), list(groups.values()), columns))
+    rows += [_our_row(group, list(groups.values()), columns) for group in unplaced.values()]
     n_reference = len(first) if reference else 0
     return Matrix(task, scored[0].task_title, languages, n_reference, rows, _footer(ours, reference))
 
 
-def _row(name, published, cells, shared, languages, english, n_examples, seeds) -> Row:
-    others = [language for language in shared if language != english]
-    rest = _mean(cells, others)
-    gap = cells[english] - rest if english in cells and rest is not None else None
-    return Row(name, published, cells, _mean(cells, shared), _mean(cells, languages), gap, n_examples, seeds)
+@dataclass(frozen=True)
+class _Columns:
+    """The languages that every row of one matrix is shown and averaged over."""
+
+    english: str  # the training language
+    shared: list[str]  # what the first mean and the gap are over
+    languages: list[str]  # all that are shown
+
+    def row(
+        self, name: str, published: bool, cells: dict[str, float], n_examples: str = "", seeds: int | str = ""
+    ) -> Row:
+        rest = _mean(cells, [language for language in self.shared if language != self.english])
+        gap = cells[self.english] - rest if self.english in cells and rest is not None else None
+        means = _mean(cells, self.shared), _mean(cells, self.languages)
+        return Row(name, published, cells, *means, gap, n_examples, str(seeds))
 
 
 def _mean(cells: dict[str, float], languages: list[str]) -> float | None:
@@ -90,15 +91,15 @@ def _mean(cells: dict[str, float], languages: list[str]) -> float | None:
     return sum(cells[language] for language in languages) / len(languages)
 
 
-def _our_row(group: list[RunRecord], groups: list[list[RunRecord]], shared, languages, english) -> Row:
+def _our_row(group: list[RunRecord], groups: list[list[RunRecord]], columns: _Columns) -> Row:
     cells, n_seeds, n_examples = {}, set(), set()
-    for language in languages:
+    for language in columns.languages:
         scores = [record.scores[language] for record in group if language in record.scores]
         if scores:
             cells[language] = 100 * sum(score.accuracy for score in scores) / len(scores)
             n_seeds.add(len(scores))
             n_examples |= {score.n_examples for score in scores}
-    return _row(_name(group[0], groups), False, cells, shared, languages, english, _span(n_examples), _span(n_seeds))
+    return columns.row(_name(group[0], groups), False, cells, _span(n_examples), _span(n_seeds))
 
 
 def _span(numbers: set[int]) -> str:
