@@ -116,7 +116,7 @@ class Triple:
 
 
 # How far one label may get ahead of another on a feature: a few, or this share of the count.
-_SHAPE, _OVERLAP, _WORD = (2, 0.02), (4, 0.2), (2, 0.1)
+_SHAPE, _OVERLAP, _WORD = (2, 0.03), (80, 1.0), (3, 0.2)
 
 
 class Balance:
@@ -158,10 +158,10 @@ def _features(premise: Statement, h: Fact) -> Iterator[tuple[tuple, tuple[int, f
 
 
 def draw_triple(
-    rng: random.Random, balance: Balance, taken: Collection[Statement] = (), proposals: int = 60
+    rng: random.Random, balance: Balance, taken: Collection[Statement] = (), double: float = 0.15, proposals: int = 40
 ) -> Triple | None:
     """One triple that keeps the balance; None if the premise drawn is taken or offers none."""
-    premise = world.random_statement(rng)
+    premise = world.random_statement(rng, double)
     if premise in taken:
         return None
     offers: dict[int, dict[Fact, None]] = {label: {} for label in LABELS}
@@ -196,9 +196,9 @@ def _propose(rng: random.Random, premise: Statement) -> Fact | None:
             base = replace(fresh, subject=base.subject)
     changes: dict[str, object] = {}
     for slot in world.PATTERNS[base.pattern]:
-        if rng.random() < 0.35:
+        if rng.random() < 0.3:
             changes[slot] = _change(rng, base, slot, premise)
-    if base.pattern in world.NEGATABLE and rng.random() < 0.5:
+    if base.pattern in world.NEGATABLE and rng.random() < 0.15:
         changes["negated"] = not base.negated
     hypothesis = replace(base, **changes)
     return hypothesis if world.is_sensible(hypothesis) else None

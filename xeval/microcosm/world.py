@@ -167,7 +167,7 @@ def pick_entity(rng: random.Random, word_class: str, general: float) -> str:
     return rng.choice(kinds if rng.random() < general else [c for c in concepts if c not in KINDS])
 
 
-def random_fact(rng: random.Random, general: float = 0.25, negated: float = 0.2, detail: float = 0.6) -> Fact:
+def random_fact(rng: random.Random, general: float = 0.25, negated: float = 0.1, detail: float = 0.5) -> Fact:
     """A sensible fact; the arguments are the chances of a kind, of a negation, and of each optional slot."""
     pattern = rng.choices(tuple(_PATTERN_WEIGHTS), tuple(_PATTERN_WEIGHTS.values()))[0]
     while True:
@@ -183,7 +183,7 @@ def random_fact(rng: random.Random, general: float = 0.25, negated: float = 0.2,
             return fact
 
 
-def random_statement(rng: random.Random, double: float = 0.7, **chances: float) -> Statement:
+def random_statement(rng: random.Random, double: float = 0.25, **chances: float) -> Statement:
     """One fact, or (with probability ``double``) two facts about entities of different kinds.
 
     Different kinds, so that a hypernym picks out one of the two: "the adult" is never both of them.

@@ -19,7 +19,7 @@ import typer
 from xeval.microcosm.corpus import SEED
 from xeval.microcosm.lexicon import ALL
 from xeval.microcosm.making.distil import distillation, student_of
-from xeval.microcosm.making.pretrain import masked_language_modelling, new_teacher, train
+from xeval.microcosm.making.pretrain import new_teacher, pretraining_loss, train
 from xeval.microcosm.making.text import MultilingualText
 from xeval.microcosm.making.vocabulary import train_tokenizer
 
@@ -53,7 +53,7 @@ def make(
 
         teacher = new_teacher(len(tokenizer), SEED)
         log(f"{TEACHER}: {sum(p.numel() for p in teacher.bert.parameters()):,} parameters")
-        train(teacher, text, teacher_steps, masked_language_modelling(teacher), log)
+        train(teacher, text, teacher_steps, pretraining_loss(teacher), log)
         _save(teacher, tokenizer, folder / TEACHER)
 
         student = student_of(teacher)

@@ -7,10 +7,10 @@ cross-entropy to the teacher's softened predictions, masked language modelling, 
 from collections.abc import Callable
 
 import torch
-from transformers import BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
+from transformers import BertForPreTraining, DistilBertConfig, DistilBertForMaskedLM
 
 from xeval.microcosm.making.pretrain import tensors
-from xeval.microcosm.making.text import Batch
+from xeval.microcosm.making.text import NOT_ASKED, Batch
 
 TEMPERATURE = 2.0
 WEIGHTS = {"distillation": 5.0, "masked language modelling": 2.0, "cosine": 1.0}
@@ -28,7 +28,7 @@ _LAYER_NAMES = {
 }
 
 
-def student_of(teacher: BertForMaskedLM) -> DistilBertForMaskedLM:
+def student_of(teacher: BertForPreTraining) -> DistilBertForMaskedLM:
     """A DistilBERT of half the layers that starts from the teacher's embeddings, head and every other layer."""
     config = teacher.config
     student = DistilBertForMaskedLM(
@@ -62,16 +62,16 @@ def student_of(teacher: BertForMaskedLM) -> DistilBertForMaskedLM:
     return student
 
 
-def distillation(teacher: BertForMaskedLM, student: DistilBertForMaskedLM) -> Callable[[Batch], torch.Tensor]:
+def distillation(teacher: BertForPreTraining, student: DistilBertForMaskedLM) -> Callable[[Batch], torch.Tensor]:
     """The student's loss on one batch. The student sees no token types, as DistilBERT does not."""
     teacher.eval()
 
     def loss_of(batch: Batch) -> torch.Tensor:
         inputs, targets = tensors(batch)
-        chosen, real = targets != -100, inputs["attention_mask"].bool()  # (B, L)
+        chosen, real = targets != NOT_ASKED, inputs["attention_mask"].bool()  # (B, L)
         with torch.no_grad():
             teacher_hidden = teacher.bert(**inputs).last_hidden_state  # (B, L, H)
-            teacher_logits = teacher.cls(teacher_hidden[chosen])  # (masked, V)
+            teacher_logits = teacher.cls.predictions(teacher_hidden[chosen])  # (masked, V)
         hidden = student.distilbert(inputs["input_ids"], inputs["attention_mask"]).last_hidden_state
         transformed = student.vocab_layer_norm(student.activation(student.vocab_transform(hidden[chosen])))
         logits = student.vocab_projector(transformed)

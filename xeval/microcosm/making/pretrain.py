@@ -1,21 +1,21 @@
-"""Masked language modelling from scratch: the text → a BERT whose languages share their space."""
+"""Pretraining from scratch, as BERT had it: the text → an encoder whose languages share their space."""
 
 import time
 from collections.abc import Callable
 
 import torch
-from transformers import BertConfig, BertForMaskedLM
+from transformers import BertConfig, BertForPreTraining
 
-from xeval.microcosm.making.text import Batch, MultilingualText
+from xeval.microcosm.making.text import NOT_ASKED, Batch, MultilingualText
 
 N_LAYERS, HIDDEN_SIZE, N_HEADS = 4, 128, 4
 BATCH_SIZE, PEAK_LEARNING_RATE, WARMUP_SHARE = 128, 1.5e-3, 0.05
 
 
-def new_teacher(vocabulary_size: int, seed: int) -> BertForMaskedLM:
+def new_teacher(vocabulary_size: int, seed: int) -> BertForPreTraining:
     """A BERT with random weights. Dropout is off: the text never repeats itself enough to be learnt by heart."""
     torch.manual_seed(seed)
-    return BertForMaskedLM(
+    return BertForPreTraining(
         BertConfig(
             vocab_size=vocabulary_size,
             hidden_size=HIDDEN_SIZE,
@@ -65,13 +65,21 @@ def train(
             losses.clear()
 
 
-def masked_language_modelling(model: BertForMaskedLM) -> Callable[[Batch], torch.Tensor]:
-    """The loss of one batch; the vocabulary head is computed for masked positions only."""
+def pretraining_loss(model: BertForPreTraining) -> Callable[[Batch], torch.Tensor]:
+    """Masked language modelling, and on [CLS] whether two sentences say the same.
+
+    The second takes the place of BERT's next sentence prediction: these sentences have no next one. The vocabulary head
+    is computed for masked positions only.
+    """
+    cross_entropy = torch.nn.functional.cross_entropy
 
     def loss_of(batch: Batch) -> torch.Tensor:
         inputs, targets = tensors(batch)
-        hidden = model.bert(**inputs).last_hidden_state  # (B, L, H)
-        chosen = targets != -100  # (B, L)
-        return torch.nn.functional.cross_entropy(model.cls(hidden[chosen]), targets[chosen])
+        encoded = model.bert(**inputs)
+        chosen = targets != NOT_ASKED  # (B, L)
+        pieces = model.cls.predictions(encoded.last_hidden_state[chosen])  # (masked, V)
+        same_meaning = model.cls.seq_relationship(encoded.pooler_output)  # (B, 2)
+        asked = torch.from_numpy(batch.same_meaning)
+        return cross_entropy(pieces, targets[chosen]) + cross_entropy(same_meaning, asked, ignore_index=NOT_ASKED)
 
     return loss_of

@@ -1,4 +1,4 @@
-"""Multilingual text → masked batches: translation pairs for the most part, single sentences for the rest.
+"""Multilingual text → batches: translation pairs and single sentences to fill in, and pairs to compare.
 
 How much there is of a language differs as it does in the world, so that transfer differs by language too.
 """
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from xeval.microcosm.making.neighbours import Neighbours
 from xeval.microcosm.pretraining_text import pretraining_statements, sentences
 
 N_STATEMENTS = 60_000
-TWO_FACTS = 0.3  # of all statements; one fact is shorter, and shows which words belong together more plainly
+TWO_FACTS = 0.2  # of all statements; one fact is shorter, and shows which words belong together more plainly
 
 # Of the statements, the share that exists in each language. The ranks follow the sizes of the Wikipedias.
 TEXT_SHARE = {
@@ -32,19 +33,35 @@ TEXT_SHARE = {
     "ur": 0.1,
     "sw": 0.08,
 }
-TRANSLATION_PAIRS = 0.9  # of all examples; the rest are single sentences
+# Of all examples; the rest are single sentences.
+TRANSLATION_PAIRS, COMPARISONS = 0.65, 0.3
+NOT_ASKED = -100  # a target that the loss passes over
 MASKED_SHARE = 0.15  # where both sentences of an example are masked alike
 MASKED_SHARE_ONE_SIDED = 0.5  # where only one sentence of a pair is, so that the other one has to tell
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Masked inputs, each (B, L) int64; `targets` holds the original piece where one is to be predicted, else -100."""
+    """Inputs, each (B, L) int64; `targets` (B, L) holds the original piece where one is to be predicted.
+
+    `same_meaning` (B,) is 1 where the two sentences say the same, 0 where they do not. Whatever is not asked is -100.
+    """
 
     input_ids: np.ndarray
     token_type_ids: np.ndarray
     attention_mask: np.ndarray
     targets: np.ndarray
+    same_meaning: np.ndarray
+
+
+@dataclass(frozen=True)
+class Example:
+    """Token ids, where the second sentence begins, the share of each sentence to mask, and whether both say the same."""
+
+    ids: list[int]
+    boundary: int
+    masked_shares: tuple[float, float]
+    same_meaning: int = NOT_ASKED
 
 
 class MultilingualText:
@@ -53,7 +70,7 @@ class MultilingualText:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, languages: tuple[str, ...], seed: int) -> None:
         self._tokenizer, self._rng = tokenizer, np.random.default_rng(seed)
         statements = pretraining_statements(N_STATEMENTS, seed, double=TWO_FACTS)
-        self._languages = languages
+        self._neighbours = Neighbours(statements)
         self._ids: list[list[list[int]]] = []
         for language in languages:
             there = statements[: int(TEXT_SHARE[language] * len(statements))]
@@ -67,42 +84,63 @@ class MultilingualText:
         """Endless batches; examples of like length are drawn together, `group` batches at a time."""
         while True:
             examples = [self._example() for _ in range(batch_size * group)]
-            examples.sort(key=lambda example: len(example[0]))
+            examples.sort(key=lambda example: len(example.ids))
             for index in self._rng.permutation(group):
                 yield self._collate(examples[index * batch_size : (index + 1) * batch_size])
 
-    def _example(self) -> tuple[list[int], int, int]:
-        """Token ids, where the second sentence begins, and what to mask: 0 both, 1 the first, 2 the second."""
-        begin, end = self._tokenizer.cls_token_id, self._tokenizer.sep_token_id
-        rng = self._rng
-        if rng.random() >= TRANSLATION_PAIRS:
-            ids = self._ids[rng.choice(len(self._languages), p=self._frequency)]
-            first = [begin, *ids[rng.integers(len(ids))], end]
-            return first, len(first), 0
-        one, other = rng.choice(len(self._languages), size=2, replace=False, p=self._frequency)
-        row = rng.integers(min(len(self._ids[one]), len(self._ids[other])))
-        first = [begin, *self._ids[one][row], end]
-        return [*first, *self._ids[other][row], end], len(first), int(rng.choice((0, 1, 2), p=(0.4, 0.3, 0.3)))
+    def _example(self) -> Example:
+        kind = self._rng.random()
+        if kind < TRANSLATION_PAIRS:
+            return self._translation_pair()
+        return self._comparison() if kind < TRANSLATION_PAIRS + COMPARISONS else self._single()
 
-    def _collate(self, examples: list[tuple[list[int], int, int]]) -> Batch:
-        width = max(len(ids) for ids, _, _ in examples)
-        shape = (len(examples), width)
+    def _single(self) -> Example:
+        ids = self._ids[self._language()]
+        first = self._first(ids[self._rng.integers(len(ids))])
+        return Example(first, len(first), (MASKED_SHARE, 0.0))
+
+    def _translation_pair(self) -> Example:
+        one, other = self._rng.choice(len(self._ids), size=2, replace=False, p=self._frequency)
+        row = self._rng.integers(min(len(self._ids[one]), len(self._ids[other])))
+        shares = ((MASKED_SHARE, MASKED_SHARE), (MASKED_SHARE_ONE_SIDED, 0.0), (0.0, MASKED_SHARE_ONE_SIDED))
+        return self._pair(one, row, other, row, shares[self._rng.choice(3, p=(0.4, 0.3, 0.3))])
+
+    def _comparison(self) -> Example:
+        """Two sentences, of one language or of two, that say the same or (half the time) differ in one place."""
+        one, other = self._language(), self._language()
+        row = int(self._rng.integers(min(len(self._ids[one]), len(self._ids[other]))))
+        same = bool(self._rng.random() < 0.5)
+        second = row if same else self._neighbours.of(row, len(self._ids[other]), self._rng)
+        return self._pair(one, row, other, second, (0.0, 0.0), int(same))
+
+    def _language(self) -> int:
+        return int(self._rng.choice(len(self._ids), p=self._frequency))
+
+    def _first(self, ids: list[int]) -> list[int]:
+        return [self._tokenizer.cls_token_id, *ids, self._tokenizer.sep_token_id]
+
+    def _pair(
+        self, one: int, row: int, other: int, other_row: int, shares: tuple[float, float], same: int = NOT_ASKED
+    ) -> Example:
+        first = self._first(self._ids[one][row])
+        return Example([*first, *self._ids[other][other_row], self._tokenizer.sep_token_id], len(first), shares, same)
+
+    def _collate(self, examples: list[Example]) -> Batch:
+        shape = (len(examples), max(len(example.ids) for example in examples))
         ids = np.full(shape, self._tokenizer.pad_token_id, dtype=np.int64)
         types, attention = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         share = np.zeros(shape)
-        for row, (pieces, boundary, side) in enumerate(examples):
-            ids[row, : len(pieces)] = pieces
-            attention[row, : len(pieces)] = 1
-            types[row, boundary : len(pieces)] = 1
-            if side == 0:
-                share[row, : len(pieces)] = MASKED_SHARE
-            else:
-                share[row, slice(0, boundary) if side == 1 else slice(boundary, len(pieces))] = MASKED_SHARE_ONE_SIDED
+        for row, example in enumerate(examples):
+            length, boundary = len(example.ids), example.boundary
+            ids[row, :length] = example.ids
+            attention[row, :length] = 1
+            types[row, boundary:length] = 1
+            share[row, :boundary], share[row, boundary:length] = example.masked_shares
         share[np.isin(ids, self._tokenizer.all_special_ids)] = 0.0
         chosen = self._rng.random(shape) < share
-        targets = np.where(chosen, ids, -100)
+        targets = np.where(chosen, ids, NOT_ASKED)
         fate = self._rng.random(shape)
         masked = np.where(chosen & (fate < 0.8), self._tokenizer.mask_token_id, ids)
         random_pieces = self._rng.integers(len(self._tokenizer), size=shape)
         masked = np.where(chosen & (fate >= 0.9), random_pieces, masked)
-        return Batch(masked, types, attention, targets)
+        return Batch(masked, types, attention, targets, np.array([example.same_meaning for example in examples]))
