@@ -15,7 +15,7 @@ from xeval.microcosm.pairs import label_of
 from xeval.microcosm.pretraining_text import pretraining_statements, sentences
 
 # Of the triples, before any language: changes whenever world.py, pairs.py or corpus.py draw differently.
-TRIPLES_SHA256 = "1eb0bfe56285fc3e0e7820224bfbfa3b9dfff199dbda2aad9555c9904a6dac8a"
+TRIPLES_SHA256 = "559cde0e0ea73bcb7764690cce33ef5a2109d5ce1b66d746d574c86989ef9cd7"
 
 
 def digest(drawn) -> str:
@@ -24,7 +24,7 @@ def digest(drawn) -> str:
 
 def test_sizes_and_balance():
     assert {name: 3 * len(triples) for name, triples in corpus.splits().items()} == {
-        "train": 6000,
+        "train": 9000,
         "validation": 600,
         "test": 1200,
     }

@@ -56,7 +56,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids, where the second sentence begins, the share of each sentence to mask, and whether both say the same."""
+    """Token ids, where the second sentence begins, the share to mask of each, and whether both say the same."""
 
     ids: list[int]
     boundary: int

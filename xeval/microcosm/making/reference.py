@@ -1,0 +1,73 @@
+"""`python -m xeval.microcosm.making.reference RESULTS`: runs of xnli-mini → its reference table, as TOML.
+
+The table is what the project measured itself: the mean over seeds and their standard deviation, in points.
+"""
+
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xeval.embedded import MODELS
+from xeval.errors import StoreError
+from xeval.records import RunRecord
+from xeval.registry import get_task
+from xeval.store import load_records
+
+_HEAD = """\
+# Printed by `python -m xeval.microcosm.making.reference RESULTS` after
+#   xeval run xnli-mini --model mini-mbert --model mini-distilmbert{seeds} --results RESULTS
+# with {versions}.
+
+name = "xnli-mini"
+title = "xnli-mini, measured by xeval"
+task = "xnli-mini"
+split = "test"
+source_url = "https://arxiv.org/abs/1809.05053"
+note = "Measured by this project on its own synthetic corpus; says nothing about mBERT, DistilmBERT or XNLI."
+languages = [{languages}]"""
+
+
+def reference(
+    results: Annotated[Path, typer.Argument(help="Runs of several seeds of each model.")],
+) -> None:
+    """Print the reference table of xnli-mini."""
+    runs: dict[str, list[RunRecord]] = defaultdict(list)
+    for _, record in load_records(results):
+        if record.task == "xnli-mini" and record.status == "complete":
+            runs[record.model.id].append(record)
+    if set(runs) != set(MODELS) or min(map(len, runs.values())) < 2:
+        raise StoreError(f"{results}: wanted at least 2 finished seeds of each of {', '.join(MODELS)}")
+    languages = get_task("xnli-mini").languages
+    first = runs["mini-mbert"][0].environment
+    versions = ", ".join(f"{name} {first.versions[name]}" for name in ("torch", "transformers"))
+    seeds = "".join(f" --seed {record.seed}" for record in sorted(runs["mini-mbert"], key=lambda run: run.seed))
+    quoted = ", ".join(f'"{language}"' for language in languages)
+    print(_HEAD.format(seeds=seeds, versions=versions, languages=quoted))
+    for model in MODELS:
+        print("\n".join(_row(model, runs[model], languages)))
+
+
+def _row(model: str, runs: list[RunRecord], languages: tuple[str, ...]) -> list[str]:
+    percent = {language: [100 * run.scores[language].accuracy for run in runs] for language in languages}
+    return [
+        "",
+        "[[rows]]",
+        f'name = "{model}"',
+        f'model = "{model}"',
+        f'how = "mean of {len(runs)} seeds"',
+        'selection = "last checkpoint"',
+        'recipe = "mini"',
+        "recipe_published = true",
+        f"n_seeds = {len(runs)}",
+        "[rows.cells]",
+        *(f"{language} = {statistics.fmean(values):.1f}" for language, values in percent.items()),
+        "[rows.spread]",
+        *(f"{language} = {statistics.stdev(values):.2f}" for language, values in percent.items()),
+    ]
+
+
+if __name__ == "__main__":
+    typer.run(reference)
