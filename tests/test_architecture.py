@@ -30,7 +30,17 @@ LEAVES = {
 }
 BESIDE_LEAVES = {"embedded": {"microcosm"}}
 JOINERS = {"pipeline", "one_run", "run_spec", "corpus"}  # the only modules that know of more than one stage
-FROM_SCORE_TO_REPORT = ("score", "store", "predictions", "report", "compare", "verdict", "diagnose", "gate")
+FROM_SCORE_TO_REPORT = (
+    "score",
+    "store",
+    "predictions",
+    "report",
+    "compare",
+    "equivalence",
+    "verdict",
+    "diagnose",
+    "gate",
+)
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "tokenizers", "huggingface_hub"}
 
 

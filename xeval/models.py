@@ -15,6 +15,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from xeval.embedded import MODELS as EMBEDDED_MODELS
 from xeval.errors import ModelError, StoreError
 from xeval.files import file_sha256
 from xeval.hub import fetch
@@ -41,7 +42,7 @@ _PATTERNS = (
 class Checkpoint:
     """A checkpoint's files on this machine."""
 
-    id: str  # hub id, or the folder's name
+    id: str  # hub id, embedded model's name, or the folder's name
     origin: Origin
     revision: str | None
     folder: Path
@@ -50,7 +51,7 @@ class Checkpoint:
 
 def check_model_name(name: str) -> None:
     """Raise UnknownNameError or ModelError for a name that can be no folder, alias or hub id; nothing is fetched."""
-    if Path(name).expanduser().is_dir():
+    if Path(name).expanduser().is_dir() or name in EMBEDDED_MODELS:
         return
     if Path(name).is_absolute() or name.startswith((".", "~")):
         raise ModelError(f"model {name}: wanted a folder with config.json and *.safetensors, found none there")
@@ -58,7 +59,9 @@ def check_model_name(name: str) -> None:
 
 
 def find_checkpoint(name: str) -> Checkpoint:
-    """The checkpoint that `name` means: a folder, an alias, or a hub id, the last two with `@revision` if wanted.
+    """The checkpoint that `name` means: a folder, an embedded model, an alias, or a hub id.
+
+    The last two may carry `@revision`.
 
     Raises UnknownNameError for a name that can be none of these, ModelError for one that cannot be used.
     """
@@ -67,6 +70,8 @@ def find_checkpoint(name: str) -> Checkpoint:
     if folder.is_dir():
         resolved = folder.resolve()
         return Checkpoint(resolved.name, "local", None, resolved, _checksum(resolved, name))
+    if name in EMBEDDED_MODELS:
+        return Checkpoint(name, "embedded", None, EMBEDDED_MODELS[name], _checksum(EMBEDDED_MODELS[name], name))
     model_id, revision = split_revision(name)
     fetched, commit = fetch("model", model_id, revision, _PATTERNS)
     return Checkpoint(model_id, "hub", commit, fetched, _checksum(fetched, model_id))

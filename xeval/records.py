@@ -14,7 +14,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-Origin = Literal["hub", "local"]
+Origin = Literal["hub", "local", "embedded"]
 
 
 class Recorded(BaseModel):
@@ -22,9 +22,9 @@ class Recorded(BaseModel):
 
 
 class ModelRecord(Recorded):
-    id: str  # hub id, or the folder's name for a local checkpoint
+    id: str  # hub id, embedded model's name, or the folder's name for a local checkpoint
     origin: Origin
-    revision: str | None  # commit on the hub; None for a local checkpoint
+    revision: str | None  # commit on the hub; None for what does not come from there
     sha256: Sha256  # over weights, configuration and tokenizer files as they were found
     n_parameters: int | None  # of the encoder, without the classification head; None for a run that failed before
     architecture: str | None

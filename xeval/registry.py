@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from xeval.embedded import MODELS as EMBEDDED_MODELS
 from xeval.errors import DefinitionError, UnknownNameError
 from xeval.schema import Definition, Recipe, Reference, Task, read_definition
 
@@ -121,5 +122,5 @@ def split_revision(name: str) -> tuple[str, str | None]:
         return MODEL_ALIASES[model_id], revision or None
     if "/" not in model_id:
         hint = "; for a hub model give organisation/name, for a local one the path of its folder"
-        raise UnknownNameError("model", model_id, MODEL_ALIASES, hint)
+        raise UnknownNameError("model", model_id, [*MODEL_ALIASES, *EMBEDDED_MODELS], hint)
     return model_id, revision or None

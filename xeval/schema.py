@@ -137,8 +137,17 @@ class ReferenceRow(Frozen):
     recipe: Name  # what `xeval reproduce` trains with
     recipe_published: bool = False  # whether the source names that recipe
     n_seeds: Annotated[int, Field(gt=0)] | None = None
+    spread: dict[LanguageCode, Annotated[float, Field(ge=0, le=50)]] = {}  # standard deviation between seeds, points
     claimed_average: Percentage | None = None  # as printed
     average_note: str = ""  # why a claimed average is known to differ from the recomputed one
+
+    @model_validator(mode="after")
+    def _spread_of_seeds(self) -> "ReferenceRow":
+        if self.spread and self.spread.keys() != self.cells.keys():
+            raise ValueError(f"row {self.name!r}: spread must have the same languages as cells")
+        if self.spread and (self.n_seeds or 1) < 2:
+            raise ValueError(f"row {self.name!r}: a spread between seeds needs n_seeds of at least 2")
+        return self
 
     @property
     def average(self) -> float:

@@ -1,12 +1,17 @@
 """The making of the microcosm's encoders, on a schedule cut short."""
 
+from dataclasses import astuple, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from xeval.microcosm import world
 from xeval.microcosm.making import text, vocabulary
 from xeval.microcosm.making.__main__ import make
+from xeval.microcosm.making.neighbours import Neighbours
+from xeval.microcosm.pretraining_text import pretraining_statements
 
 
 @pytest.fixture
@@ -52,3 +57,32 @@ def test_the_student_starts_from_every_other_layer_of_its_teacher():
             teacher.bert.encoder.layer[theirs].intermediate.dense.weight
         )
     assert isinstance(AutoModel.from_config(student.config), type(student.distilbert))
+
+
+def test_a_neighbour_says_something_else_and_mostly_differs_in_one_place():
+    """Of single facts: the same pattern, and one slot or the negation apart; a synonym alone is no difference."""
+    statements = pretraining_statements(3_000, double=0.0)
+    neighbours, rng = Neighbours(statements), np.random.default_rng(1)
+    one_apart = 0
+    for row in range(200):
+        found = neighbours.of(row, limit=1_000, rng=rng)
+        assert found < 1_000
+        one, other = (astuple(_without_synonyms(statements[index][0])) for index in (row, found))
+        assert one != other
+        one_apart += sum(a != b for a, b in zip(one, other, strict=True)) == 1
+    assert one_apart > 150
+
+
+def _without_synonyms(fact: world.Fact) -> world.Fact:
+    first_of = {second: first for first, second in world.SYNONYMS}
+    return replace(fact, **{slot: first_of.get(getattr(fact, slot), getattr(fact, slot)) for slot in world.SLOTS})
+
+
+def test_what_is_compared_is_not_masked_and_what_is_masked_is_not_compared(monkeypatch):
+    monkeypatch.setattr(text, "N_STATEMENTS", 300)
+    monkeypatch.setattr(vocabulary, "N_STATEMENTS", 300)
+    tokenizer = vocabulary.train_tokenizer(("en", "de"), seed=1)
+    batch = next(text.MultilingualText(tokenizer, ("en", "de"), seed=1).batches(128))
+    asked, masked = batch.same_meaning != text.NOT_ASKED, (batch.targets != text.NOT_ASKED).any(axis=1)
+    assert asked.any() and masked.any() and not (asked & masked).any()
+    assert set(batch.same_meaning[asked]) == {0, 1}

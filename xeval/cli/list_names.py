@@ -60,7 +60,8 @@ def _tasks(tasks_dirs: list[Path]) -> _Listing:
 
 
 def _models() -> _Listing:
-    return ("alias", "hub id"), list(registry.MODEL_ALIASES.items())
+    embedded = [(name, "comes with xeval, for xnli-mini") for name in registry.EMBEDDED_MODELS]
+    return ("name", "hub id"), [*registry.MODEL_ALIASES.items(), *embedded]
 
 
 def _references() -> _Listing:

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Results
-from xeval.cli.outcome import find_reference
+from xeval.cli.outcome import CellTolerance, MeanTolerance, find_reference, n_labels
 from xeval.errors import StoreError, UnknownNameError
 from xeval.files import write_atomically
 from xeval.report import markdown, matrix
 from xeval.store import load_records
+from xeval.verdict import Tolerance
 
 
 def report(
@@ -20,6 +21,8 @@ def report(
         str | None, typer.Option("--reference", help="Published table, by name or path; default: the task's.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File; default: standard output.")] = None,
+    tolerance: CellTolerance = Tolerance.cell,
+    mean_tolerance: MeanTolerance = Tolerance.mean,
 ) -> None:
     """Put the results of a task beside a published table, in Markdown."""
     records = load_records(results)
@@ -31,7 +34,8 @@ def report(
     if task is not None and task not in tasks:
         raise UnknownNameError(f"task in {results}", task, tasks)
     chosen = task or tasks[0]
-    text = markdown.render(matrix.build(records, chosen, find_reference(chosen, reference)))
+    within = Tolerance(tolerance, mean_tolerance)
+    text = markdown.render(matrix.build(records, chosen, find_reference(chosen, reference), n_labels(chosen), within))
     if output is None:
         print(text, end="")
     else:

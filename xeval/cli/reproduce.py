@@ -1,12 +1,15 @@
 """`xeval reproduce`: every row of a published table, then the comparison."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from xeval.cli.options import Data, Device, Dtype, Json, MaxEval, MaxTrain, Quiet, Results, Seeds, numbers
-from xeval.cli.outcome import show_outcome
+from xeval.cli.outcome import CellTolerance, MeanTolerance, show_outcome
+from xeval.schema import one_line
+from xeval.verdict import Tolerance
 
 
 def reproduce(
@@ -20,8 +23,13 @@ def reproduce(
     dtype: Dtype = "auto",
     quiet: Quiet = False,
     json: Json = False,
+    tolerance: CellTolerance = Tolerance.cell,
+    mean_tolerance: MeanTolerance = Tolerance.mean,
 ) -> None:
-    """Run the models of a published table on its languages, each by the recipe that the table's file names."""
+    """Run the models of a published table on its languages, each by the recipe that the table's file names.
+
+    Exits with 1 if a mean or a cell is shown not to be reproduced; "inconclusive" is no such thing.
+    """
     seeds = numbers(seed)
     from xeval import pipeline  # takes seconds: torch and transformers
     from xeval.progress import reporter
@@ -37,4 +45,9 @@ def reproduce(
         dtype=dtype,
         reporter=reporter(quiet),
     )
-    show_outcome(records, reference=reference, as_json=json, results=results)
+    within = Tolerance(tolerance, mean_tolerance)
+    strays = show_outcome(records, reference=reference, as_json=json, results=results, tolerance=within)
+    for sentence in strays:
+        print(f"xeval: {one_line(sentence)}", file=sys.stderr)
+    if strays:
+        raise typer.Exit(1)

@@ -4,8 +4,10 @@ import re
 
 from tabulate import tabulate
 
+from xeval.report import verdicts
 from xeval.report.matrix import Matrix, Row
 from xeval.schema import one_line
+from xeval.verdict import RowVerdict
 
 
 def render(matrix: Matrix) -> str:
@@ -14,7 +16,7 @@ def render(matrix: Matrix) -> str:
     header = ["", *matrix.languages, f"mean of {matrix.n_reference_languages or len(matrix.languages)}"]
     header += [f"mean of {len(matrix.languages)}"] if with_others else []
     header += ["gap", "n", "seeds"]
-    body = [_cells(row, matrix.languages, with_others) for row in matrix.rows]
+    body = [_cells(row, matrix.languages, matrix.n_reference_languages, with_others) for row in matrix.rows]
     alignment = ["left"] + ["right"] * (len(header) - 1)
     table = tabulate(body, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)
     notes = [
@@ -22,16 +24,29 @@ def render(matrix: Matrix) -> str:
         " gap: English minus the mean of the other languages of the first mean.",
         *matrix.footer,
     ]
-    return f"# {escape(matrix.title)}\n\n{table}\n\n" + "\n".join(f"- {escape(note)}" for note in notes) + "\n"
+    below = "\n".join(f"- {escape(note)}" for note in notes)
+    return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{_verdicts(matrix.verdicts)}"
 
 
-def _cells(row: Row, languages: list[str], with_others: bool) -> list[str]:
-    numbers = [row.cells.get(language) for language in languages] + [row.mean_reference]
-    numbers += [row.mean_all] if with_others else []
-    numbers += [row.gap]
-    shown = ["–" if number is None else f"{number:.1f}" for number in numbers]
+def _cells(row: Row, languages: list[str], n_reference: int, with_others: bool) -> list[str]:
+    shown = [number(row.cells.get(language), verdicts.mark(row, language)) for language in languages]
+    shown.append(number(row.mean_reference, verdicts.mean_mark(row, n_reference)))
+    shown += [number(row.mean_all)] if with_others else []
+    shown.append(number(row.gap))
     name = escape(row.name)
     return [name if row.published else f"**{name}**", *shown, row.n_examples, row.seeds]
+
+
+def number(value: float | None, mark: str = "") -> str:
+    return "–" if value is None else f"{value:.1f} {mark}".rstrip()
+
+
+def _verdicts(found: list[RowVerdict]) -> str:
+    """A section of its own: the legend, then every sentence; nothing where there is no verdict."""
+    if not found:
+        return ""
+    blocks = [f"- {escape(line)}" for verdict in found for line in verdicts.sentences(verdict)]
+    return f"\n## Reproduced?\n\n{escape(verdicts.legend(found))}\n\n" + "\n".join(blocks) + "\n"
 
 
 def escape(text: str) -> str:

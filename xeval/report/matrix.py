@@ -3,12 +3,13 @@
 Every format is drawn from this one frame-like object, so that no two of them can disagree.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xeval.errors import StoreError
 from xeval.records import RunRecord
 from xeval.schema import Reference
+from xeval.verdict import RowVerdict, Tolerance, collapse, judge, row_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Row:
     gap: float | None  # training language minus the mean of the others among the reference's languages
     n_examples: str
     seeds: str
+    verdict: RowVerdict | None = None  # on ours, against the published row above it
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,22 @@ class Matrix:
     rows: list[Row]
     footer: list[str]
 
+    @property
+    def verdicts(self) -> list[RowVerdict]:
+        return [row.verdict for row in self.rows if row.verdict]
 
-def build(records: list[tuple[Path, RunRecord]], task: str, reference: Reference | None) -> Matrix:
+
+def build(
+    records: list[tuple[Path, RunRecord]],
+    task: str,
+    reference: Reference | None,
+    n_labels: int | None = None,
+    tolerance: Tolerance | None = None,
+) -> Matrix:
     """The matrix of `task` from `records`, beside `reference` if one is given.
+
+    `n_labels` is the task's number of labels. With it chance is known: collapsed trainings are left out of averages
+    and named in the footer, and our rows have verdicts against the published ones, within `tolerance`.
 
     Raises StoreError where the records hold no score for the task.
     """
@@ -49,23 +64,32 @@ def build(records: list[tuple[Path, RunRecord]], task: str, reference: Reference
     first = list(reference.languages) if reference else [english] * (english in evaluated)
     languages = first + [language for language in evaluated if language not in first]
     columns = _Columns(english, first if reference else languages, languages)
-    groups: dict[str, list[RunRecord]] = {}
-    for record in scored:
-        groups.setdefault(record.configuration(), []).append(record)
+    groups = _groups(scored, n_labels)
+    verdicts = judge(ours, reference, n_labels, tolerance) if reference and n_labels else []
+    verdict_on = {verdict.configuration: verdict for verdict in verdicts}
 
     rows: list[Row] = []
     unplaced = dict(groups)
-    published_rows = reference.rows if reference else ()
-    last_row_of = {row.model: row for row in published_rows}  # ours follow the last published row of their model
-    for published in published_rows:
+    for published in reference.rows if reference else ():
         rows.append(columns.row(f"{published.name}, published", True, published.cells, seeds=published.n_seeds or ""))
         for key, group in list(unplaced.items()):
-            model = group[0].model
-            if model.origin != "local" and last_row_of.get(model.id) is published:
-                rows.append(_our_row(unplaced.pop(key), list(groups.values()), columns))
+            if row_of(group[0], reference) is published:
+                rows.append(_our_row(unplaced.pop(key), list(groups.values()), columns, verdict_on.get(key)))
     rows += [_our_row(group, list(groups.values()), columns) for group in unplaced.values()]
     n_reference = len(first) if reference else 0
-    return Matrix(task, scored[0].task_title, languages, n_reference, rows, _footer(ours, reference))
+    footer = _footer(ours, reference) + _collapsed(scored, groups, n_labels)
+    return Matrix(task, scored[0].task_title, languages, n_reference, rows, footer)
+
+
+def _groups(scored: list[RunRecord], n_labels: int | None) -> dict[str, list[RunRecord]]:
+    """Seeds by configuration, without the collapsed ones unless there are no others."""
+    groups: dict[str, list[RunRecord]] = {}
+    for record in scored:
+        groups.setdefault(record.configuration(), []).append(record)
+    if n_labels is None:
+        return groups
+    healthy = {key: [record for record in group if not collapse(record, n_labels)] for key, group in groups.items()}
+    return {key: healthy[key] or group for key, group in groups.items()}
 
 
 @dataclass(frozen=True)
@@ -91,7 +115,9 @@ def _mean(cells: dict[str, float], languages: list[str]) -> float | None:
     return sum(cells[language] for language in languages) / len(languages)
 
 
-def _our_row(group: list[RunRecord], groups: list[list[RunRecord]], columns: _Columns) -> Row:
+def _our_row(
+    group: list[RunRecord], groups: list[list[RunRecord]], columns: _Columns, verdict: RowVerdict | None = None
+) -> Row:
     cells, n_seeds, n_examples = {}, set(), set()
     for language in columns.languages:
         scores = [record.scores[language] for record in group if language in record.scores]
@@ -99,7 +125,8 @@ def _our_row(group: list[RunRecord], groups: list[list[RunRecord]], columns: _Co
             cells[language] = 100 * sum(score.accuracy for score in scores) / len(scores)
             n_seeds.add(len(scores))
             n_examples |= {score.n_examples for score in scores}
-    return columns.row(_name(group[0], groups), False, cells, _span(n_examples), _span(n_seeds))
+    row = columns.row(_name(group[0], groups), False, cells, _span(n_examples), _span(n_seeds))
+    return replace(row, verdict=verdict)
 
 
 def _span(numbers: set[int]) -> str:
@@ -135,6 +162,17 @@ def _footer(ours: list[RunRecord], reference: Reference | None) -> list[str]:
         for record in ours
         if record.status == "failed"
     ]
+    return lines
+
+
+def _collapsed(scored: list[RunRecord], groups: dict[str, list[RunRecord]], n_labels: int | None) -> list[str]:
+    lines = []
+    for record in scored if n_labels else []:
+        reason = collapse(record, n_labels)
+        shown = record in groups[record.configuration()]
+        if reason:
+            fate = "shown, since there is no other seed" if shown else "left out of the averages"
+            lines.append(f"Collapsed: {record.model.id} {record.recipe.name} seed {record.seed}: {reason}; {fate}.")
     return lines
 
 

@@ -5,7 +5,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from xeval.languages import describe
+from xeval.report import verdicts
+from xeval.report.markdown import number
 from xeval.report.matrix import Matrix
+from xeval.schema import one_line
 
 
 def show(matrix: Matrix, console: Console) -> None:
@@ -17,17 +20,19 @@ def show(matrix: Matrix, console: Console) -> None:
     for language in matrix.languages:
         table.add_row(
             f"{language}  {describe(language).name}",
-            *(_number(row.cells.get(language)) for row in matrix.rows),
+            *(number(row.cells.get(language), verdicts.mark(row, language)) for row in matrix.rows),
         )
     table.add_section()
-    if matrix.n_reference_languages:
-        table.add_row(f"mean of {matrix.n_reference_languages}", *(_number(row.mean_reference) for row in matrix.rows))
-    if len(matrix.languages) > matrix.n_reference_languages:
-        table.add_row(f"mean of {len(matrix.languages)}", *(_number(row.mean_all) for row in matrix.rows))
-    table.add_row("gap", *(_number(row.gap) for row in matrix.rows))
+    n = matrix.n_reference_languages
+    if n:
+        means = (number(row.mean_reference, verdicts.mean_mark(row, n)) for row in matrix.rows)
+        table.add_row(f"mean of {n}", *means)
+    if len(matrix.languages) > n:
+        table.add_row(f"mean of {len(matrix.languages)}", *(number(row.mean_all) for row in matrix.rows))
+    table.add_row("gap", *(number(row.gap) for row in matrix.rows))
     table.add_row("seeds", *(row.seeds for row in matrix.rows))
     console.print(table)
 
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
+    found = matrix.verdicts
+    for line in [verdicts.legend(found), *(line for one in found for line in verdicts.headlines(one))] if found else []:
+        console.print(escape(one_line(line)))

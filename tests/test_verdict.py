@@ -1,0 +1,263 @@
+"""Verdicts: the interval against its definition and a published example, and what each kind of seed does to them."""
+
+import math
+import statistics
+
+import pytest
+from sample_record import run_record, score
+from scipy import stats
+from verdict_simulation import describe, rates, share_reproduced
+
+from xeval.equivalence import Assumptions, Published, Spread, compare, half_width, read, seed_spread
+from xeval.records import Limits, ModelRecord, RunRecord
+from xeval.schema import Reference
+from xeval.verdict import Tolerance, judge
+
+FIVE = [69.0, 69.4, 69.8, 69.2, 69.6]  # mean 69.4, variance 0.40 / 4
+ONE_DECIMAL = 0.1**2 / 12
+EN_ES = {"en": 80.0, "es": 70.0}
+
+
+def a_table(cells: dict[str, float] | None = None, **more) -> Reference:
+    row = {"name": "Model", "model": "org/m", "cells": cells or EN_ES, "how": "computed", "recipe": "r"} | more
+    table = {"name": "t", "title": "t", "task": "cats", "split": "test", "source_url": "x"}
+    return Reference.model_validate(table | {"languages": [*row["cells"]], "rows": [row]}, strict=False)
+
+
+def a_seed(seed: int, n_rows: int = 5010, **changes) -> RunRecord:
+    """A run whose accuracies, in percent, are among the changes by language."""
+    percent = {code: changes.pop(code) for code in list(changes) if code in ("en", "es", "zh", "de")}
+    scores = {code: score(value / 100, n_rows) for code, value in percent.items()}
+    return run_record(**({"seed": seed, "scores": scores, "limits": Limits()} | changes))
+
+
+def seeds(*english: float, es: float = 70.0) -> list[RunRecord]:
+    return [a_seed(number, en=value, es=es + value - 80) for number, value in enumerate(english, 1)]
+
+
+def judged(records, table=None, **more):
+    [verdict] = judge(records, table or a_table(), 3, **more)
+    return verdict
+
+
+# ── the arithmetic ──
+
+
+def test_five_seeds_against_one_by_hand():
+    found = compare(FIVE, Published(69.1, 1, ONE_DECIMAL), 1.5, Spread(0.8, 4))
+    # 0.1 (1/5 + 1/1) + 0.01/12 = 0.120833, its root 0.3476; 4.06 degrees of freedom, quantile 2.12
+    assert found.difference == pytest.approx(0.3)
+    assert (found.low, found.high) == (pytest.approx(-0.44, abs=0.005), pytest.approx(1.04, abs=0.005))
+    assert (found.outcome, found.assumed, found.seeds_needed) == ("reproduced", False, None)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+@pytest.mark.parametrize("theirs", [None, (0.4, 5)])
+@pytest.mark.parametrize("tolerance", [0.5, 1.0, 1.5])
+def test_the_interval_is_that_of_two_one_sided_tests_done_the_slow_way(n, theirs, tolerance):
+    scores, published = FIVE[:n], 68.7
+    own = statistics.variance(scores)
+    if theirs is None:
+        m, parts = 1, [(own * (1 / n + 1), n - 1)]
+    else:
+        sd, m = theirs
+        parts = [(own / n, n - 1), (sd**2 / m, m - 1)]
+    error = math.sqrt(sum(part for part, _ in parts) + ONE_DECIMAL)
+    df = error**4 / sum(part**2 / part_df for part, part_df in parts)
+    difference = statistics.fmean(scores) - published
+    above_low = stats.t.sf((difference + tolerance) / error, df)
+    below_high = stats.t.cdf((difference - tolerance) / error, df)
+
+    spread = Spread(theirs[0], theirs[1] - 1) if theirs else None
+    found = compare(scores, Published(published, m, ONE_DECIMAL, spread), tolerance, Spread(9.9, 4))
+    assert (found.outcome == "reproduced") == (max(above_low, below_high) < 0.05)
+    low, high = stats.t.interval(0.9, df, loc=difference, scale=error)
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_a_published_example_of_equivalence():
+    """Moery and Calin-Jageman 2016, Study 2, as the documentation of the R package TOSTER works it out: means 5.25 and
+    5.22, deviations 0.95 and 0.83, 95 and 89 people, bounds of d = ±0.43: t = -2.69, p = 0.004, equivalent."""
+    bound = 0.43 * math.sqrt((0.95**2 + 0.83**2) / 2)
+    half = half_width(Spread(0.95, 94), 95, Published(5.22, 89, 0.0, Spread(0.83, 88)))
+    error = half / stats.t.ppf(0.95, 181.3)
+    assert (0.03 - bound) / error == pytest.approx(-2.69, abs=0.005)
+    assert stats.t.cdf((0.03 - bound) / error, 181.3) == pytest.approx(0.004, abs=0.0005)
+    assert read(0.03 - half, 0.03 + half, bound) == "reproduced"
+
+
+def test_one_seed_has_the_assumed_spread_and_two_are_pooled_with_it():
+    assert seed_spread([70.0], Spread(0.8, 4)) == Spread(0.8, 4)
+    assert seed_spread([70.0, 71.0], Spread(0.8, 4)).sd == pytest.approx(math.sqrt((0.5 + 4 * 0.64) / 5))
+    assert seed_spread([70.0, 71.0], Spread(0.8, 4)).df == 5
+    assert seed_spread([70.0, 71.0, 72.0], Spread(0.8, 4)) == Spread(1.0, 2)
+
+
+def test_the_assumed_spread_grows_where_there_are_fewer_rows_and_the_mean_has_less_of_it():
+    assumed = Assumptions()
+    assert assumed.spread(True, 5010) == Spread(0.5, 4)
+    assert assumed.spread(False, 10_000).sd == pytest.approx(0.8)
+    # two trainings that disagree on a fifth of 1,200 rows: 100² · 0.1 / 1200 points² each, instead of / 5010
+    assert assumed.spread(True, 1200).sd == pytest.approx(math.sqrt(0.25 + 1000 / 1200 - 1000 / 5010))
+    assert assumed.of_mean([Spread(0.8, 4)] * 2).sd == pytest.approx(0.8 * math.sqrt((1 + 0.5) / 2))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [(-1.4, 1.4, "reproduced"), (-1.5, 1.4, "inconclusive"), (1.5, 3, "inconclusive"), (1.6, 3, "not reproduced")],
+)
+def test_the_edge_of_the_tolerance_is_not_inside(low, high, outcome):
+    assert read(low, high, 1.5) == read(-high, -low, 1.5) == outcome
+
+
+def test_the_number_of_seeds_that_would_settle_it_does():
+    published = Published(69.4, 5, 0.0, Spread(0.5, 4))
+    found = compare([69.0, 69.4, 70.7], published, 1.0, Spread(0.8, 4))
+    assert found.outcome == "inconclusive" and found.seeds_needed > 3
+
+    def settled(n: int) -> bool:
+        half = half_width(Spread(found.seed_sd, n - 1), n, published)
+        return read(found.difference - half, found.difference + half, 1.0) != "inconclusive"
+
+    assert settled(found.seeds_needed) and not settled(found.seeds_needed - 1)
+
+
+# ── records and tables ──
+
+
+def test_cells_and_mean_have_a_verdict_and_a_sentence_each():
+    verdict = judged(seeds(80.0, 80.4, 79.8, 80.2, 80.1))
+    assert [verdict.mean.outcome, *(cell.outcome for cell in verdict.cells.values())] == ["reproduced"] * 3
+    assert verdict.cells["en"].sentence == (
+        "Model (r, epochs=2.0), en: reproduced, our 80.1 (mean of 5 seeds) is 0.1 points above the published 80.0, and"
+        " the 90 % interval of the difference, -0.4 to +0.6, lies inside the tolerance of ±1.5."
+    )
+    assert verdict.mean.what == "mean of 2 languages" and verdict.mean.tolerance == 1.0
+
+
+def test_the_mean_is_taken_within_each_seed():
+    """Languages that go up and down together leave the mean as uncertain as they are; opposite ones leave it sure."""
+    together = [a_seed(n, en=80 + move, es=70 + move) for n, move in enumerate((-0.5, 0.0, 0.5))]
+    against = [a_seed(n, en=80 + move, es=70 - move) for n, move in enumerate((-0.5, 0.0, 0.5))]
+    assert judged(together).mean.comparison.seed_sd == pytest.approx(0.5)
+    assert judged(against).mean.comparison.seed_sd == pytest.approx(0.0, abs=1e-9)
+
+
+def test_far_off_is_not_reproduced_and_listed_mean_first():
+    verdict = judged(seeds(70.0, 70.2, 70.4))
+    assert [stray.what for stray in verdict.not_reproduced] == ["mean of 2 languages", "en", "es"]
+    assert "9.8 points below" in verdict.mean.sentence and "wholly outside" in verdict.mean.sentence
+
+
+def test_a_single_seed_says_that_its_spread_is_assumed():
+    cell = judged(seeds(80.0)).cells["es"]
+    assert cell.comparison.assumed and cell.outcome == "inconclusive"
+    assert "0.80 points, is assumed, not measured" in cell.sentence and "(one seed)" in cell.sentence
+    assert "12 seeds would settle it" in cell.sentence
+    far = judged(seeds(80.9)).cells["es"]
+    assert "not even 50 seeds of ours would settle it while the published side has one seed" in far.sentence
+
+
+def test_two_seeds_say_what_theirs_is_pooled_with():
+    sentence = judged(seeds(80.0, 80.4)).cells["en"].sentence
+    assert "is assumed, not measured, and pooled with what our seeds show" in sentence
+
+
+def test_a_spread_that_the_source_states_replaces_the_assumption():
+    table = a_table(spread={"en": 0.2, "es": 0.3}, n_seeds=5)
+    cell = judged(seeds(80.0), table).cells["en"]
+    assert cell.outcome == "reproduced" and "0.20 points, is taken from the source" in cell.sentence
+
+
+def test_the_tolerance_can_be_replaced_and_is_kept():
+    records = seeds(80.0, 80.4, 79.8, 80.2, 80.1)
+    verdict = judged(records, tolerance=Tolerance(cell=0.3, mean=0.2))
+    assert verdict.cells["en"].outcome == verdict.mean.outcome == "inconclusive"
+    assert (verdict.cells["en"].tolerance, verdict.mean.tolerance) == (0.3, 0.2)
+    assert "±0.3" in verdict.cells["en"].sentence and verdict.tolerance == Tolerance(0.3, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("collapsed", "reason"),
+    [
+        (a_seed(9, en=33.4, es=33.3), "accuracy in en is 33.4 % where chance is 33.3 %"),
+        (a_seed(9, en=55.0, es=55.0, zh=55.0), "all 3 languages score exactly alike"),
+    ],
+)
+def test_a_collapsed_seed_is_left_out_and_named(collapsed, reason):
+    healthy = seeds(80.0, 80.2, 80.4)
+    verdict = judged([*healthy, collapsed])
+    assert verdict.mean.comparison == judged(healthy).mean.comparison
+    assert f"Seed 9 is left out, its training collapsed: {reason}" in verdict.mean.sentence
+    assert verdict.cells["es"].sentence.endswith(" Seed 9 is left out, its training collapsed.")
+
+
+def test_where_every_seed_collapsed_there_is_no_verdict():
+    verdict = judged([a_seed(1, en=33.3, es=33.3)])
+    assert verdict.mean.outcome == verdict.cells["en"].outcome == "no verdict"
+    assert verdict.mean.comparison is None and "collapsed" in verdict.mean.sentence
+
+
+def test_a_failed_run_and_one_on_part_of_the_rows_are_no_zero_but_no_verdict():
+    failed = a_seed(1, status="failed", failure="the loss became nan")
+    limited = a_seed(2, en=80.0, es=70.0, limits=Limits(max_eval=100))
+    for record, said in ((failed, "Seed 1 failed: the loss became nan"), (limited, "used only part of the rows")):
+        verdict = judged([record])
+        assert verdict.mean.outcome == "no verdict" and said in verdict.mean.sentence
+        assert verdict.not_reproduced == []
+
+
+def test_a_missing_language_has_no_verdict_and_neither_has_the_mean():
+    verdict = judged([a_seed(1, en=80.0)])
+    assert verdict.cells["es"].outcome == verdict.mean.outcome == "no verdict"
+    assert "there is no score of ours" in verdict.cells["es"].sentence
+    assert verdict.cells["en"].comparison is not None
+
+
+def test_another_model_another_task_and_a_local_folder_are_not_judged():
+    local = ModelRecord(id="org/m", origin="local", revision=None, sha256="a" * 64, n_parameters=1, architecture="bert")
+    others = [a_seed(1, en=80.0, task="dogs"), a_seed(1, en=80.0, model=local)]
+    assert judge(others, a_table(), 3) == []
+
+
+def test_more_printed_decimals_mean_less_rounding():
+    coarse, fine = (judged(seeds(80.0, 80.0, 80.0), a_table({"en": en, "es": 70.0})) for en in (80.0, 80.04))
+    widths = [found.cells["en"].comparison.high - found.cells["en"].comparison.low for found in (coarse, fine)]
+    assert widths[0] == pytest.approx(10 * widths[1]) and widths[0] == pytest.approx(
+        2 * 1.645 * 0.1 / 12**0.5, rel=1e-3
+    )
+
+
+# ── error rates, with the truth known ──
+
+N_EXPERIMENTS = 150
+SLACK = 2.33 * math.sqrt(0.05 * 0.95 / N_EXPERIMENTS)  # of a share of 5 %: what chance alone passes once in a hundred
+
+
+@pytest.mark.parametrize(
+    ("difference", "n_published", "most", "least"),
+    [
+        (0.0, 1, {}, {"mean": 0.35, "cells": 0.4}),  # a single published training leaves half of them open
+        (0.0, 5, {}, {"mean": 0.9, "cells": 0.9}),
+        (1.0, 1, {"mean": 0.05 + SLACK}, {}),  # at the tolerance of the mean
+        (1.5, 1, {"mean": 0.01, "cells": 0.05 + SLACK}, {}),  # at that of a cell
+        (1.5, 5, {"mean": 0.01, "cells": 0.05 + SLACK}, {}),
+        (4.0, 1, {"mean": 0.001, "cells": 0.001}, {}),
+    ],
+)
+def test_simulated_experiments_are_called_reproduced_as_rarely_or_often_as_promised(
+    difference, n_published, most, least
+):
+    found = rates(difference, 5, n_published, N_EXPERIMENTS, seed=11)
+    print(describe(difference, 5, n_published, found))
+    assert all(found[what]["reproduced"] <= share for what, share in most.items())
+    assert all(found[what]["reproduced"] >= share for what, share in least.items())
+    if difference == 0:
+        assert found["mean"]["not reproduced"] == found["cells"]["not reproduced"] == 0
+
+
+@pytest.mark.parametrize("n_seeds", [3, 5])
+def test_from_three_seeds_on_a_wrong_assumption_does_no_harm(n_seeds):
+    share = share_reproduced(1.5, n_seeds, true_sd=0.5, assumed_sd=0.05, n_experiments=1000, seed=11)
+    print(f"{n_seeds} seeds: reproduced {100 * share:.1f} % at the tolerance")
+    assert share <= 0.05 + 2.33 * math.sqrt(0.05 * 0.95 / 1000)

@@ -1,0 +1,118 @@
+"""Where verdicts appear: marks in the matrix, sentences below it, the exit code of `xeval reproduce`."""
+
+import io
+import json
+import sys
+
+import pytest
+from rich.console import Console
+from test_report import CARD, SIX, a_run
+from test_verdict import a_table
+
+from xeval.cli import main
+from xeval.report import markdown, matrix, terminal, verdicts
+from xeval.verdict import Tolerance
+
+PUBLISHED = {language: value / 100 for language, value in CARD.rows[-1].cells.items()}
+MOVES = (-0.002, -0.001, 0.0, 0.001, 0.002)
+
+
+def five_runs(**changed: float):
+    cells = PUBLISHED | changed
+    return [a_run(seed=seed, **{k: value + move for k, value in cells.items()}) for seed, move in enumerate(MOVES)]
+
+
+def printed(table: matrix.Matrix) -> str:
+    console = Console(width=300, file=io.StringIO(), highlight=False)
+    terminal.show(table, console)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("show", [markdown.render, printed], ids=["markdown", "terminal"])
+def test_marks_stand_in_our_row_and_what_they_mean_below(show):
+    text = show(matrix.build(five_runs(ur=0.40), "xnli", CARD, n_labels=3))
+    for said in ("78.2 ✓", "40.0 ✗", "62.8 ✗", "✓ reproduced, ✗ not reproduced", "±1.5 points for a cell"):
+        assert said in text
+    assert "mean of 6 languages: not reproduced, our 62.8 (mean of 5 seeds)" in text
+    assert "ur: not reproduced, our 40.0" in text and "54.7 ✗" not in text
+
+
+@pytest.mark.parametrize("show", [markdown.render, printed], ids=["markdown", "terminal"])
+def test_without_a_row_of_the_same_model_there_is_no_mark_and_no_legend(show):
+    text = show(matrix.build([a_run("another/model", **SIX)], "xnli", CARD, n_labels=3))
+    assert not {"✓", "✗", "?"} & set(text)
+
+
+def test_a_row_that_lacks_some_of_the_tables_languages_has_no_mark_at_the_tables_mean():
+    table = a_table({"en": 80.0}, model=CARD.rows[-1].model)
+    wider = table.model_copy(update={"task": "xnli", "languages": ("en", "es")})
+    [ours] = [row for row in matrix.build(five_runs(en=0.8), "xnli", wider, 3).rows if not row.published]
+    assert (verdicts.mark(ours, "en"), verdicts.mark(ours, "es")) == ("✓", "")
+    assert (verdicts.mean_mark(ours, 1), verdicts.mean_mark(ours, 2)) == ("✓", "")
+
+
+def test_a_collapsed_seed_is_in_no_average_and_in_the_footer():
+    collapsed = a_run(seed=9, **dict.fromkeys(PUBLISHED, 1 / 3))
+    table = matrix.build([*five_runs(), collapsed], "xnli", CARD, n_labels=3)
+    ours = table.rows[-1]
+    assert ours.cells["en"] == pytest.approx(78.2) and ours.seeds == "5"
+    assert any("seed 9" in line and "left out of the averages" in line for line in table.footer)
+    alone = matrix.build([collapsed], "xnli", CARD, n_labels=3)
+    assert alone.rows[-1].cells["en"] == pytest.approx(100 / 3)
+    assert any("shown, since there is no other seed" in line for line in alone.footer)
+
+
+def test_the_tolerance_that_was_asked_for_is_the_one_shown():
+    text = markdown.render(matrix.build(five_runs(), "xnli", CARD, 3, Tolerance(cell=0.25, mean=0.2)))
+    assert "±0.25 points for a cell, ±0.2 for the mean" in text
+
+
+@pytest.fixture
+def reproduce(capsys, monkeypatch, tmp_path):
+    """`reproduce(records, *words)`: what the command makes of these records."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(runs, *words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("xeval.pipeline.reproduce", lambda *_, **__: [record for _, record in runs])
+        monkeypatch.setattr(sys, "argv", ["xeval", "reproduce", "distilmbert-card", *words])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return run
+
+
+def test_reproduce_exits_1_when_a_cell_is_shown_not_to_be_reproduced(reproduce):
+    code, out, err = reproduce(five_runs(ur=0.40))
+    assert code == 1 and "✗" in out
+    assert [line.startswith("xeval: DistilmBERT (hf-2019), ") for line in err.splitlines()] == [True, True]
+
+
+def test_reproduce_exits_0_when_it_is_reproduced_or_nothing_is_shown_against_it(reproduce):
+    assert reproduce(five_runs())[::2] == (0, "")
+    code, out, err = reproduce(five_runs()[:1])
+    assert (code, err) == (0, "") and "inconclusive" in out
+
+
+def test_a_wider_tolerance_is_taken_from_the_command_line(reproduce):
+    assert reproduce(five_runs(ur=0.40), "--tolerance", "30", "--mean-tolerance", "9")[0] == 0
+    assert reproduce(five_runs(), "--tolerance", "0")[0] == 2
+
+
+def test_json_keeps_to_the_records_and_the_exit_code_to_the_verdict(reproduce):
+    code, out, err = reproduce(five_runs(ur=0.40), "--json")
+    assert code == 1 and len(json.loads(out)) == 5 and "not reproduced" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        ({"spread": {"en": 0.3}, "n_seeds": 5}, "spread must have the same languages as cells"),
+        ({"spread": {"en": 0.3, "es": 0.3}}, "needs n_seeds of at least 2"),
+        ({"spread": {"en": -0.3, "es": 0.3}, "n_seeds": 5}, "greater than or equal to 0"),
+    ],
+)
+def test_a_spread_that_says_nothing_is_refused(more, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        a_table(**more)

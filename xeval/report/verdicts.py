@@ -1,0 +1,55 @@
+"""Verdicts → marks in the matrix, and the lines below it: the legend, and sentences that can be quoted."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from xeval.equivalence import ALPHA
+from xeval.report.matrix import Row
+from xeval.verdict import RowVerdict, Verdict
+
+MARKS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?"}
+
+
+def mark(row: Row, language: str) -> str:
+    """What stands after the number of `row` in `language`."""
+    cell = row.verdict.cells.get(language) if row.verdict else None
+    return MARKS.get(cell.outcome, "") if cell else ""
+
+
+def mean_mark(row: Row, n_languages: int) -> str:
+    """What stands after the mean of `row` over `n_languages`, if that is the mean that the verdict is on."""
+    judged = row.verdict is not None and len(row.verdict.cells) == n_languages
+    return MARKS.get(row.verdict.mean.outcome, "") if judged else ""
+
+
+def legend(verdicts: Sequence[RowVerdict]) -> str:
+    """What the marks mean, with the tolerance that they were set by."""
+    tolerance = verdicts[0].tolerance
+    meaning = ", ".join(f"{sign} {outcome}" for outcome, sign in MARKS.items())
+    level = 100 * (1 - 2 * ALPHA)
+    return (
+        f"{meaning}: the {level:.0f} % interval of ours minus published lies inside the tolerance, wholly outside, or"
+        f" neither. Tolerance: ±{tolerance.cell} points for a cell, ±{tolerance.mean} for the mean."
+    )
+
+
+def headlines(verdict: RowVerdict) -> list[str]:
+    """The sentence on the mean, how many cells are what, and a sentence on each cell that is not reproduced."""
+    strays = [cell.sentence for cell in verdict.cells.values() if cell.outcome == "not reproduced"]
+    return [verdict.mean.sentence, count(verdict), *strays]
+
+
+def sentences(verdict: RowVerdict) -> list[str]:
+    """The sentence on the mean and on every cell."""
+    return [verdict.mean.sentence, *(cell.sentence for cell in verdict.cells.values())]
+
+
+def count(verdict: RowVerdict) -> str:
+    """How many cells have which outcome, and for all but the reproduced which."""
+    counts = Counter(cell.outcome for cell in verdict.cells.values())
+    parts = [f"{n} {outcome}{_where(verdict.cells.values(), outcome)}" for outcome, n in counts.most_common()]
+    return f"{verdict.row}, by language: {', '.join(parts)}."
+
+
+def _where(cells: Iterable[Verdict], outcome: str) -> str:
+    return "" if outcome == "reproduced" else f" ({' '.join(cell.what for cell in cells if cell.outcome == outcome)})"
