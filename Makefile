@@ -19,11 +19,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: setup ## the main job on the embedded corpus, without a network (some minutes)
-	@echo "Making two tiny encoders here, pretrained for a minute or two on xnli-mini's text. That is far too short to"
-	@echo "transfer: expect accuracies near chance, 33 %. What the demo shows is the way from training to the matrix."
-	$(BIN)/python -m xeval.microcosm.making .demo/models --teacher-steps 300 --student-steps 100
-	$(BIN)/xeval run xnli-mini --model .demo/models/mini-mbert --model .demo/models/mini-distilmbert --results .demo/results
+demo: setup ## a small encoder, fine-tuned on English, evaluated in 15 languages, without a network (2 minutes)
+	$(BIN)/xeval run xnli-mini --model mini-mbert --results .demo/results
 	$(BIN)/xeval report --results .demo/results --output .demo/report.md
 	@echo "The same as Markdown is in .demo/report.md"
 

@@ -1,4 +1,4 @@
-"""What comes inside the package, so that a first run needs no network: xnli-mini and two encoders for it."""
+"""What comes inside the package, so that a first run needs no network: xnli-mini and an encoder for it."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from xeval.files import locked
 from xeval.schema import Task
 
 _MICROCOSM = Path(__file__).resolve().parent / "microcosm"
-MODELS = {name: _MICROCOSM / "models" / name for name in ("mini-mbert", "mini-distilmbert")}
+MODELS = {name: _MICROCOSM / "models" / name for name in ("mini-mbert",)}
 
 
 def corpus_folder(task: Task) -> Path:

@@ -1,4 +1,4 @@
-"""The first run of a new user: the embedded encoders on the embedded corpus, with every network call refused."""
+"""The first run of a new user: the embedded encoder on the embedded corpus, with every network call refused."""
 
 import socket
 
@@ -26,18 +26,11 @@ def test_a_short_run_touches_no_network(no_sockets, tmp_path):
 
 
 @pytest.mark.slow
-def test_transfer_has_the_shape_that_real_tables_have(no_sockets, tmp_path):
-    """No language at chance, English first, much text before little, the student below its teacher."""
-    teacher, student = xeval.run("xnli-mini", list(MODELS), results=tmp_path)
-    of_teacher, of_student = ({code: s.accuracy for code, s in run.scores.items()} for run in (teacher, student))
-    for accuracies in (of_teacher, of_student):
-        assert len(accuracies) == 15
-        assert max(accuracies, key=accuracies.get) == "en"
-        assert min(accuracies.values()) > 1 / 3 + 0.05
-        assert mean(accuracies, "de fr es ru zh") > mean(accuracies, "th hi ur sw") + 0.03
-    everywhere_else = " ".join(sorted(set(of_teacher) - {"en"}))
-    assert mean(of_teacher, everywhere_else) > mean(of_student, everywhere_else)
-
-
-def mean(accuracies: dict[str, float], languages: str) -> float:
-    return sum(accuracies[code] for code in languages.split()) / len(languages.split())
+def test_the_encoder_transfers(no_sockets, tmp_path):
+    """English first by far, no other language at chance (33.3 %, of which 1,200 pairs have a standard error of 1.4)."""
+    [record] = xeval.run("xnli-mini", list(MODELS), results=tmp_path)
+    accuracies = {code: score.accuracy for code, score in record.scores.items()}
+    assert len(accuracies) == 15
+    others = [accuracies[code] for code in accuracies if code != "en"]
+    assert accuracies["en"] > max(others) + 0.1
+    assert min(others) > 1 / 3 + 0.05

@@ -18,7 +18,7 @@ from xeval.store import load_records
 
 _HEAD = """\
 # Printed by `python -m xeval.microcosm.making.reference RESULTS` after
-#   xeval run xnli-mini --model mini-mbert --model mini-distilmbert{seeds} --results RESULTS
+#   xeval run xnli-mini --model mini-mbert{seeds} --results RESULTS
 # with {versions}.
 
 name = "xnli-mini"
