@@ -59,18 +59,22 @@ def test_the_student_starts_from_every_other_layer_of_its_teacher():
     assert isinstance(AutoModel.from_config(student.config), type(student.distilbert))
 
 
-def test_a_neighbour_says_something_else_and_mostly_differs_in_one_place():
+def test_a_neighbour_says_something_else_and_where_any_row_differs_in_one_place_mostly_does():
     """Of single facts: the same pattern, and one slot or the negation apart; a synonym alone is no difference."""
     statements = pretraining_statements(3_000, double=0.0)
+    meanings = [astuple(_without_synonyms(statement[0])) for statement in statements]
     neighbours, rng = Neighbours(statements), np.random.default_rng(1)
-    one_apart = 0
-    for row in range(200):
+
+    def n_differences(row: int, other: int) -> int:
+        return sum(a != b for a, b in zip(meanings[row], meanings[other], strict=True))
+
+    there_is_one, found_one = 0, 0
+    for row in range(150):
         found = neighbours.of(row, limit=1_000, rng=rng)
-        assert found < 1_000
-        one, other = (astuple(_without_synonyms(statements[index][0])) for index in (row, found))
-        assert one != other
-        one_apart += sum(a != b for a, b in zip(one, other, strict=True)) == 1
-    assert one_apart > 150
+        assert found < 1_000 and meanings[row] != meanings[found]
+        there_is_one += any(n_differences(row, other) == 1 for other in range(1_000))
+        found_one += n_differences(row, found) == 1
+    assert there_is_one > 75 and there_is_one >= found_one > 0.85 * there_is_one  # it looks at a few rows, not at all
 
 
 def _without_synonyms(fact: world.Fact) -> world.Fact:
