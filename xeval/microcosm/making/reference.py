@@ -19,7 +19,7 @@ from xeval.store import load_records
 _HEAD = """\
 # Printed by `python -m xeval.microcosm.making.reference RESULTS` after
 #   xeval run xnli-mini --model mini-mbert{seeds} --results RESULTS
-# with {versions}.
+# with {versions}, in {dtype}.
 
 name = "xnli-mini"
 title = "xnli-mini, measured by xeval"
@@ -45,7 +45,7 @@ def reference(
     versions = ", ".join(f"{name} {first.versions[name]}" for name in ("torch", "transformers"))
     seeds = "".join(f" --seed {record.seed}" for record in sorted(runs["mini-mbert"], key=lambda run: run.seed))
     quoted = ", ".join(f'"{language}"' for language in languages)
-    print(_HEAD.format(seeds=seeds, versions=versions, languages=quoted))
+    print(_HEAD.format(seeds=seeds, versions=versions, dtype=first.dtype, languages=quoted))
     for model in MODELS:
         print("\n".join(_row(model, runs[model], languages)))
 
