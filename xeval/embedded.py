@@ -10,7 +10,7 @@ from xeval.files import locked
 from xeval.schema import Task
 
 _MICROCOSM = Path(__file__).resolve().parent / "microcosm"
-MODELS = {name: _MICROCOSM / "models" / name for name in ("mini-mbert",)}
+MODELS = {"mini-mbert": _MICROCOSM / "models" / "mini-mbert"}
 
 
 def corpus_folder(task: Task) -> Path:

@@ -71,7 +71,8 @@ def find_checkpoint(name: str) -> Checkpoint:
         resolved = folder.resolve()
         return Checkpoint(resolved.name, "local", None, resolved, _checksum(resolved, name))
     if name in EMBEDDED_MODELS:
-        return Checkpoint(name, "embedded", None, EMBEDDED_MODELS[name], _checksum(EMBEDDED_MODELS[name], name))
+        folder = EMBEDDED_MODELS[name]
+        return Checkpoint(name, "embedded", None, folder, _checksum(folder, name))
     model_id, revision = split_revision(name)
     fetched, commit = fetch("model", model_id, revision, _PATTERNS)
     return Checkpoint(model_id, "hub", commit, fetched, _checksum(fetched, model_id))

@@ -11,7 +11,6 @@ from rich.console import Console
 from xeval.records import RunRecord
 from xeval.registry import all_tasks, get_reference
 from xeval.report import matrix, terminal
-from xeval.schema import Reference
 from xeval.verdict import Tolerance
 
 _POINTS = "Points that a verdict allows"
@@ -33,9 +32,7 @@ def show_outcome(
     strays: list[str] = []
     scored = [record for record in records if record.scores]
     if scored:
-        task = scored[0].task
-        beside = find_reference(task, reference)
-        table = matrix.build([(results, record) for record in records], task, beside, n_labels(task), tolerance)
+        table = compare([(results, record) for record in records], scored[0].task, reference, tolerance)
         strays = [verdict.sentence for row in table.verdicts for verdict in row.not_reproduced]
     if as_json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
@@ -50,18 +47,14 @@ def show_outcome(
     return strays
 
 
-def n_labels(task: str) -> int | None:
-    """How many labels the task called `task` has; None for one of the user's own that is not in XEVAL_TASKS."""
-    found = all_tasks().get(task)
-    return len(found.labels) if found else None
+def compare(
+    records: list[tuple[Path, RunRecord]], task: str, reference: str | None, tolerance: Tolerance | None
+) -> matrix.Matrix:
+    """The matrix of `task` beside the published table called `reference`, or else beside the task's own default.
 
-
-def find_reference(task: str, name: str | None) -> Reference | None:
-    """The published table called `name`, or the task's own default; None for a task that has none."""
-    if name is not None:
-        return get_reference(name)
-    try:
-        default = all_tasks()[task].default_reference
-    except KeyError:  # a task of the user's own
-        return None
-    return get_reference(default) if default else None
+    A task of the user's own that is not in XEVAL_TASKS has no default, and no verdicts: its labels are not known.
+    """
+    known = all_tasks().get(task)
+    name = reference if reference is not None else known and known.default_reference
+    table = get_reference(name) if name is not None else None
+    return matrix.build(records, task, table, len(known.labels) if known else None, tolerance)

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Results
-from xeval.cli.outcome import CellTolerance, MeanTolerance, find_reference, n_labels
+from xeval.cli.outcome import CellTolerance, MeanTolerance, compare
 from xeval.errors import StoreError, UnknownNameError
 from xeval.files import write_atomically
-from xeval.report import markdown, matrix
+from xeval.report import markdown
 from xeval.store import load_records
 from xeval.verdict import Tolerance
 
@@ -35,7 +35,7 @@ def report(
         raise UnknownNameError(f"task in {results}", task, tasks)
     chosen = task or tasks[0]
     within = Tolerance(tolerance, mean_tolerance)
-    text = markdown.render(matrix.build(records, chosen, find_reference(chosen, reference), n_labels(chosen), within))
+    text = markdown.render(compare(records, chosen, reference, within))
     if output is None:
         print(text, end="")
     else:

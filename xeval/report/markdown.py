@@ -29,16 +29,12 @@ def render(matrix: Matrix) -> str:
 
 
 def _cells(row: Row, languages: list[str], n_reference: int, with_others: bool) -> list[str]:
-    shown = [number(row.cells.get(language), verdicts.mark(row, language)) for language in languages]
-    shown.append(number(row.mean_reference, verdicts.mean_mark(row, n_reference)))
-    shown += [number(row.mean_all)] if with_others else []
-    shown.append(number(row.gap))
+    shown = [verdicts.number(row.cells.get(language), verdicts.mark(row, language)) for language in languages]
+    shown.append(verdicts.number(row.mean_reference, verdicts.mean_mark(row, n_reference)))
+    shown += [verdicts.number(row.mean_all)] if with_others else []
+    shown.append(verdicts.number(row.gap))
     name = escape(row.name)
     return [name if row.published else f"**{name}**", *shown, row.n_examples, row.seeds]
-
-
-def number(value: float | None, mark: str = "") -> str:
-    return "–" if value is None else f"{value:.1f} {mark}".rstrip()
 
 
 def _verdicts(found: list[RowVerdict]) -> str:

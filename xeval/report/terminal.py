@@ -6,7 +6,6 @@ from rich.table import Table
 
 from xeval.languages import describe
 from xeval.report import verdicts
-from xeval.report.markdown import number
 from xeval.report.matrix import Matrix
 from xeval.schema import one_line
 
@@ -20,16 +19,16 @@ def show(matrix: Matrix, console: Console) -> None:
     for language in matrix.languages:
         table.add_row(
             f"{language}  {describe(language).name}",
-            *(number(row.cells.get(language), verdicts.mark(row, language)) for row in matrix.rows),
+            *(verdicts.number(row.cells.get(language), verdicts.mark(row, language)) for row in matrix.rows),
         )
     table.add_section()
     n = matrix.n_reference_languages
     if n:
-        means = (number(row.mean_reference, verdicts.mean_mark(row, n)) for row in matrix.rows)
+        means = (verdicts.number(row.mean_reference, verdicts.mean_mark(row, n)) for row in matrix.rows)
         table.add_row(f"mean of {n}", *means)
     if len(matrix.languages) > n:
-        table.add_row(f"mean of {len(matrix.languages)}", *(number(row.mean_all) for row in matrix.rows))
-    table.add_row("gap", *(number(row.gap) for row in matrix.rows))
+        table.add_row(f"mean of {len(matrix.languages)}", *(verdicts.number(row.mean_all) for row in matrix.rows))
+    table.add_row("gap", *(verdicts.number(row.gap) for row in matrix.rows))
     table.add_row("seeds", *(row.seeds for row in matrix.rows))
     console.print(table)
 

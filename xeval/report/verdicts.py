@@ -22,6 +22,11 @@ def mean_mark(row: Row, n_languages: int) -> str:
     return MARKS.get(row.verdict.mean.outcome, "") if judged else ""
 
 
+def number(value: float | None, mark: str = "") -> str:
+    """A cell as every format shows it: one decimal and its mark, or a dash for what there is not."""
+    return "–" if value is None else f"{value:.1f} {mark}".rstrip()
+
+
 def legend(verdicts: Sequence[RowVerdict]) -> str:
     """What the marks mean, with the tolerance that they were set by."""
     tolerance = verdicts[0].tolerance
