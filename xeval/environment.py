@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _LIBRARIES = (
     "numpy",
     "pandas",
 )
+
+INVOCATION = uuid.uuid4().hex  # of this process
 
 
 def describe(compute: Compute) -> Environment:

@@ -1,4 +1,4 @@
-"""Logits ↔ `predictions/<language>.parquet` in a run's folder: row, gold label, prediction, logits."""
+"""Logits ↔ `predictions/<language>.parquet` in a run's folder: row, premise, gold label, prediction, logits."""
 
 import hashlib
 import io
@@ -12,11 +12,18 @@ from xeval.errors import StoreError
 from xeval.files import safe_name, write_atomically
 
 
-def save_predictions(folder: Path, language: str, logits: np.ndarray, labels: np.ndarray) -> str:
-    """Write (N, C) logits in the task's order of labels beside (N,) gold labels; returns the file's SHA-256."""
+def save_predictions(
+    folder: Path, language: str, logits: np.ndarray, labels: np.ndarray, premise_groups: np.ndarray | None = None
+) -> str:
+    """Write (N, C) logits in the task's order of labels beside (N,) gold labels; returns the file's SHA-256.
+
+    `premise_groups` (N,) numbers the premises, for rows that have one: whoever resamples the rows needs them.
+    """
+    premises = {} if premise_groups is None else {"premise": pa.array(premise_groups, pa.int32())}
     table = pa.table(
         {
             "row": pa.array(np.arange(len(labels)), pa.int32()),
+            **premises,
             "label": pa.array(labels, pa.int32()),
             "prediction": pa.array(logits.argmax(axis=1), pa.int32()),
             "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel(), pa.float32()), logits.shape[1]),
@@ -40,7 +47,20 @@ def load_predictions(folder: Path, language: str, sha256: str) -> pa.Table:
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise StoreError(f"{path}: damaged, it is not what the record was made with; remove the run's folder")
-    return pq.read_table(io.BytesIO(content))
+    return pq.ParquetFile(io.BytesIO(content)).read()  # read_table would load pandas, and so would to_numpy
+
+
+def column(table: pa.Table, name: str) -> np.ndarray:
+    """(N,) numbers, or (N, C) logits."""
+    values = table[name].combine_chunks()
+    if pa.types.is_fixed_size_list(values.type):
+        return np.from_dlpack(values.flatten()).reshape(len(table), values.type.list_size)
+    return np.from_dlpack(values)
+
+
+def premise_groups(table: pa.Table) -> np.ndarray | None:
+    """(N,) int32 numbers of the premises in a prediction table; None for one written before they were kept."""
+    return column(table, "premise") if "premise" in table.column_names else None
 
 
 def _predictions_path(folder: Path, language: str) -> Path:

@@ -5,6 +5,7 @@ absurd size is refused with the file and the place. `records.py` has the nouns t
 """
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -12,8 +13,10 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xeval.errors import DefinitionError
+from xeval.files import read_ordinary
 
 MAX_FILE_BYTES = 1_000_000
+_MAX_DEPTH = 200  # tomllib's time grows with the square of a dotted key's parts, and 50,000 of them take minutes
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
 LanguageCode = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}([_-][A-Za-z0-9]{1,8})*$")]
@@ -81,11 +84,11 @@ class Task(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> "Task":
         if len(set(self.languages)) != len(self.languages):
-            raise ValueError("a language is listed twice")
+            raise ValueError("languages: one is listed twice")
         if self.training_language not in self.languages:
             raise ValueError(f"training_language {self.training_language!r} is not among the languages")
         if len(set(self.labels)) != len(self.labels):
-            raise ValueError("a label is listed twice")
+            raise ValueError("labels: one is listed twice")
         for alias, label in self.label_aliases.items():
             if label not in self.labels:
                 raise ValueError(f"label_aliases: {alias!r} stands for {label!r}, which is no label")
@@ -155,6 +158,26 @@ class ReferenceRow(Frozen):
         return sum(self.cells.values()) / len(self.cells)
 
 
+class Claim(Frozen):
+    """What the source says of a model besides its accuracies: a size, or a ratio of speed."""
+
+    model: HubId
+    what: Literal["parameters", "layers", "hidden_size", "attention_heads", "times_as_fast"]
+    value: Annotated[float, Field(gt=0)]
+    tolerance: Annotated[float, Field(ge=0)] = 0.0  # how far off a number may be that the source would print so
+    than: HubId | None = None  # the model that a speed is compared with
+    printed: Text  # the source's own words
+    source_url: Text
+
+    @model_validator(mode="after")
+    def _speed_of_two(self) -> "Claim":
+        if (self.what == "times_as_fast") != (self.than is not None):
+            raise ValueError(
+                f"claim {self.printed!r}: than names the slower model of times_as_fast, and of nothing else"
+            )
+        return self
+
+
 class Reference(Frozen):
     """A published table: its rows, where it stands, and what is known about it."""
 
@@ -166,14 +189,21 @@ class Reference(Frozen):
     note: str = ""
     languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1)]  # in the table's own order
     rows: Annotated[tuple[ReferenceRow, ...], Field(min_length=1)]
+    claims: tuple[Claim, ...] = ()
 
     @model_validator(mode="after")
     def _lint(self) -> "Reference":
         if len(set(self.languages)) != len(self.languages):
-            raise ValueError("a language is listed twice")
+            raise ValueError("languages: one is listed twice")
         names = [row.name for row in self.rows]
         if len(set(names)) != len(names):
             raise ValueError("two rows have the same name")
+        unknown = {model for claim in self.claims for model in (claim.model, claim.than)} - {
+            None,
+            *(row.model for row in self.rows),
+        }
+        if unknown:
+            raise ValueError(f"a claim is about {min(unknown)!r}, which no row is about")
         for row in self.rows:
             strays = set(row.cells) - set(self.languages)
             if strays:
@@ -198,9 +228,10 @@ def read_definition(path: Path, noun: type[Definition]) -> Definition:
     """
     what = noun.__name__.lower()
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise DefinitionError(f"{path}: a {what} file of more than {MAX_FILE_BYTES:,} bytes is not read")
-        table = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        text = read_ordinary(path, MAX_FILE_BYTES).decode("utf-8-sig")
+        if any(part.count(".") > _MAX_DEPTH for part in re.split(r"[=,{\n]", text)):
+            raise DefinitionError(f"{path}: a key of more than {_MAX_DEPTH} parts has no place in a {what} file")
+        table = tomllib.loads(text)
         # Strict pydantic takes arrays as tuples only from JSON, and TOML's dates, which no field wants, end here.
         return noun.model_validate_json(json.dumps(table))
     except OSError as error:

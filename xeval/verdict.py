@@ -72,14 +72,19 @@ def judge(
         _Row(row, group, n_labels, tolerance or Tolerance(), assumptions or Assumptions()).verdict()
         for row in reference.rows
         for group in groups.values()
-        if row_of(group[0], reference) is row
+        if row in rows_of(group[0], reference)
     ]
 
 
+def rows_of(record: RunRecord, reference: Reference) -> list[ReferenceRow]:
+    """The rows of `reference` that are about the record's model: a table may have it twice, selected in two ways. A
+    local folder is never taken for a model that has its name."""
+    return [row for row in reference.rows if row.model == record.model.id and record.model.origin != "local"]
+
+
 def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
-    """The last row of `reference` that is about the record's model. A local folder is never taken for a model that
-    has its name."""
-    rows = [row for row in reference.rows if row.model == record.model.id and record.model.origin != "local"]
+    """The last of these rows, which a report puts ours below."""
+    rows = rows_of(record, reference)
     return rows[-1] if rows else None
 
 

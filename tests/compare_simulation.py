@@ -1,0 +1,86 @@
+"""Experiments with a known truth: how often is a difference shown? `python tests/compare_simulation.py` prints it.
+
+Each experiment draws premises from a population; three hypotheses share one and five languages translate it. Two
+trained models (or the means of several trainings on each side) answer every row with a fixed expected accuracy, which
+is the same on both sides or differs by a wanted number of points. What is drawn anew in each experiment is the test
+set, which is what the intervals are about. A model has luck of its own on a premise, in all languages and in one, so
+rows of one premise flip together.
+"""
+
+import numpy as np
+from scipy.special import ndtri
+
+from xeval.comparison.compare import compare
+from xeval.comparison.paired_runs import PairedLanguage, PairedRuns
+from xeval.comparison.paired_tests import holm, mcnemar_p
+
+LANGUAGES = {"en": 0.8, "es": 0.7, "zh": 0.65, "hi": 0.55, "sw": 0.5}  # expected accuracies
+N_PREMISES, PER_PREMISE = 400, 3
+SD_PREMISE_ALL, SD_PREMISE, SD_ROW = 0.5, 0.4, 0.5  # a model's luck; difficulty, shared by all, has 1
+SD_TOTAL = np.sqrt(1 + SD_PREMISE_ALL**2 + SD_PREMISE**2 + SD_ROW**2)
+N_RESAMPLES = 1000
+N_EXPERIMENTS = {0.0: 2000, 1.0: 400, 2.0: 400, 4.0: 400}  # by the true difference
+
+
+def trainings(accuracies: np.ndarray, n_seeds: int, difficulty: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(L, S, N) bool: which rows S trainings with (L,) expected accuracies have right, on (L, N) difficulties."""
+    n_languages, n_rows = difficulty.shape
+    in_all = SD_PREMISE_ALL * rng.standard_normal((1, n_seeds, N_PREMISES))
+    in_one = SD_PREMISE * rng.standard_normal((n_languages, n_seeds, N_PREMISES))
+    luck = np.repeat(in_all + in_one, PER_PREMISE, axis=2)
+    luck = luck + SD_ROW * rng.standard_normal((n_languages, n_seeds, n_rows))
+    return SD_TOTAL * ndtri(accuracies)[:, None, None] + luck > difficulty[:, None]
+
+
+def experiment(difference: float, n_seeds: int, rng: np.random.Generator) -> dict[str, float]:
+    """One experiment where B's expected accuracy is `difference` points above A's in every language."""
+    n_rows = N_PREMISES * PER_PREMISE
+    difficulty = np.sqrt(0.7) * rng.standard_normal(n_rows)
+    difficulty = difficulty + np.sqrt(0.3) * rng.standard_normal((len(LANGUAGES), n_rows))
+    accuracies = np.array([*LANGUAGES.values()])
+    right_a = trainings(accuracies, n_seeds, difficulty, rng)
+    right_b = trainings(accuracies + difference / 100, n_seeds, difficulty, rng)
+    labels, groups = np.arange(n_rows) % PER_PREMISE, np.repeat(np.arange(N_PREMISES), PER_PREMISE)
+    languages = [
+        PairedLanguage(code, "", labels, groups, np.where(a, labels, 3), np.where(b, labels, 3), True)
+        for code, a, b in zip(LANGUAGES, right_a, right_b, strict=True)
+    ]
+    seeds = list(range(n_seeds))
+    found = compare(PairedRuns("t", "t", "A", "B", seeds, seeds, languages, []), int(rng.integers(2**32)), N_RESAMPLES)
+    shown = {
+        "mean": found.mean.excludes_zero,
+        "cell": np.mean([one.interval.excludes_zero for one in found.languages]),
+        "family": any(one.better for one in found.languages),
+        "cell after Holm": np.mean([bool(one.better) for one in found.languages]),
+    }
+    if n_seeds == 1:
+        by_rows = [mcnemar_p(one.only_a_right, one.only_b_right) for one in found.languages]
+        shown |= {"McNemar": np.mean([p <= 0.05 for p in by_rows]), "family, McNemar": min(holm(by_rows)) <= 0.05}
+    return shown
+
+
+def rates(difference: float, n_seeds: int, n_experiments: int, seed: int) -> dict[str, float]:
+    """Shares of the experiments (of languages in them, for "cell" and "McNemar") in which a difference is shown."""
+    rng = np.random.default_rng(seed)
+    drawn = [experiment(difference, n_seeds, rng) for _ in range(n_experiments)]
+    return {name: float(np.mean([shown[name] for shown in drawn])) for name in drawn[0]}
+
+
+def describe(difference: float, n_seeds: int, found: dict[str, float]) -> str:
+    said = {
+        "mean": "interval of the mean excludes 0",
+        "cell": "of a cell",
+        "family": "any cell better after Holm",
+        "cell after Holm": "a given cell",
+        "McNemar": "with McNemar's test on rows instead: a cell before Holm",
+        "family, McNemar": "any after it",
+    }
+    parts = [f"{text} {100 * found[name]:.1f}" for name, text in said.items() if name in found]
+    return f"true difference {difference:.1f}, seeds {n_seeds}, %: {', '.join(parts)}"
+
+
+if __name__ == "__main__":
+    for n_seeds in (1, 3):
+        for difference, n in N_EXPERIMENTS.items():
+            found = rates(difference, n_seeds, n, seed=7)
+            print(f"{n} experiments, {describe(difference, n_seeds, found)}", flush=True)

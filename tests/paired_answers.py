@@ -1,0 +1,50 @@
+"""Runs on disk whose answers are known, for tests that compare them without a model."""
+
+from pathlib import Path
+
+import numpy as np
+from sample_record import SHA, run_record, score
+
+from xeval.comparison.named_runs import Run
+from xeval.predictions import save_predictions
+from xeval.records import DataRecord, Limits, ModelRecord, RecipeRecord
+from xeval.store import save_record
+
+N_LABELS = 3
+
+
+def write_run(
+    results: Path,
+    answers: dict[str, np.ndarray],  # language → (N,) predicted labels
+    labels: np.ndarray,  # (N,) gold, of every language
+    groups: np.ndarray | None = None,  # (N,) premises; None: a file from before they were kept
+    seed: int = 1,
+    model: str = "org/m",
+    learning_rate: float = 5e-5,
+    rows_sha256: str = SHA,
+    **changes,
+) -> Run:
+    """Write the run to results/cats/<model>/…, as a real one would lie there."""
+    folder = results / "cats" / model.replace("/", "--") / f"r-seed{seed}-{learning_rate:g}"
+    scores = {}
+    for language, predicted in answers.items():
+        logits = np.eye(N_LABELS, dtype=np.float32)[predicted]
+        sha256 = save_predictions(folder, language, logits, labels, groups)
+        accuracy = float(np.mean(predicted == labels))
+        scores[language] = score(accuracy, len(labels)).model_copy(update={"predictions_sha256": sha256})
+    record = run_record(
+        model=ModelRecord(id=model, origin="hub", revision=None, sha256=SHA, n_parameters=1, architecture="bert"),
+        recipe=RecipeRecord(name="r", values={"learning_rate": learning_rate}, overrides={}),
+        data=DataRecord(source="x", revision=None, sha256={"test": dict.fromkeys(answers, rows_sha256)}, train_rows={}),
+        limits=Limits(),
+        seed=seed,
+        scores=scores,
+        **changes,
+    )
+    save_record(folder, record)
+    return folder, record
+
+
+def answers_with(labels: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(N,) predictions that are right where (N,) `right` says so."""
+    return np.where(right, labels, (labels + 1) % N_LABELS)

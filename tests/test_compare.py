@@ -1,0 +1,267 @@
+"""Comparing two runs: how they are named, which rows are put side by side, the numbers and the sentence that follow."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from paired_answers import answers_with, write_run
+from scipy import stats
+
+from xeval.comparison.compare import compare
+from xeval.comparison.flips import flipped_rows
+from xeval.comparison.named_runs import find_runs
+from xeval.comparison.paired_runs import pair
+from xeval.comparison.paired_tests import premise_p
+from xeval.comparison.resampling import paired_difference
+from xeval.errors import DataError, StoreError, UnknownNameError
+
+RNG = np.random.default_rng(1)
+N = 60
+GROUPS = np.repeat(np.arange(N // 3), 3)
+LABELS = np.arange(N) % 3
+RIGHT_A, RIGHT_B = RNG.random(N) < 0.5, RNG.random(N) < 0.75
+
+
+# ── runs side by side ──
+
+
+@pytest.fixture
+def two(tmp_path):
+    """`two(...)`: runs A and B in folders of their own, with these changes to B."""
+
+    def write(right_a=RIGHT_A, right_b=RIGHT_B, languages=("en", "de"), **changes_of_b):
+        a = {language: answers_with(LABELS, right_a) for language in languages}
+        b = {language: answers_with(LABELS, right_b) for language in languages}
+        first = write_run(tmp_path / "a", a, LABELS, GROUPS)
+        return [first], [write_run(tmp_path / "b", b, **({"labels": LABELS, "groups": GROUPS} | changes_of_b))]
+
+    return write
+
+
+def test_numbers_are_those_of_the_rows(two):
+    found = compare(pair(*two(model="org/n")), seed=7, n_resamples=100)
+    en = found.languages[0]
+    assert (en.language, en.n_rows) == ("en", N)
+    assert (en.accuracy_a, en.accuracy_b) == pytest.approx((RIGHT_A.mean(), RIGHT_B.mean()))
+    table = Counter(zip(RIGHT_A.tolist(), RIGHT_B.tolist(), strict=True))
+    assert (en.only_a_right, en.only_b_right) == (table[True, False], table[False, True])
+    assert en.mcnemar_p == stats.binomtest(table[True, False], table[True, False] + table[False, True]).pvalue
+    assert en.premise_p == premise_p(RIGHT_B.astype(int) - RIGHT_A, GROUPS)
+    assert en.holm_p == pytest.approx(min(1, 2 * en.premise_p))  # two languages with the same p
+    assert en.interval == paired_difference(RIGHT_A, RIGHT_B, GROUPS, 7, 100)
+    assert found.mean.difference == pytest.approx(en.interval.difference)
+    assert (found.mean.seed, found.mean.n_resamples, found.resampled) == (7, 100, "premises")
+    assert (found.name_a, found.name_b) == ("org/m", "org/n")
+
+
+def test_the_same_seed_gives_the_same_comparison(two):
+    runs = two()
+    assert compare(pair(*runs), 3, 200) == compare(pair(*runs), 3, 200) != compare(pair(*runs), 4, 200)
+
+
+def test_other_rows_are_refused_in_one_line(two):
+    for changes in ({"rows_sha256": "b" * 64}, {"labels": LABELS[:30], "groups": None, "right_b": RIGHT_B[:30]}):
+        right = changes.pop("right_b", RIGHT_B)
+        a, _ = two()
+        answers = {"en": answers_with(changes.get("labels", LABELS), right)}
+        b = write_run(a[0][0] / "other", answers, **({"labels": LABELS} | changes))
+        with pytest.raises(DataError, match="en: not evaluated on the same rows") as refused:
+            pair(a, [b])
+        assert "\n" not in str(refused.value)
+
+
+def test_other_gold_labels_under_the_same_hash_are_refused(two):
+    with pytest.raises(DataError, match="gold labels in en differ"):
+        pair(*two(labels=(LABELS + 1) % 3))
+
+
+def test_a_task_is_only_compared_with_itself_and_no_run_with_itself(two):
+    a, b = two()
+    with pytest.raises(StoreError, match="is on both sides"):
+        pair(a, [*a, *b])
+    with pytest.raises(StoreError, match="A is of task cats and B of task dogs"):
+        pair(*two(task="dogs"))
+
+
+def test_languages_that_one_side_lacks_are_named_and_left_out(two, tmp_path):
+    a, _ = two(languages=("en", "de", "es"))
+    b = write_run(tmp_path / "c", dict.fromkeys(("de", "en", "zh"), LABELS), LABELS, GROUPS)
+    paired = pair(a, [b])
+    assert [one.language for one in paired.languages] == ["en", "de"]
+    assert "Languages that not every run has are left out: es zh." in paired.notes
+    c = write_run(tmp_path / "d", {"zh": LABELS}, LABELS, GROUPS)
+    with pytest.raises(StoreError, match="no language in common"):
+        pair(a, [c])
+
+
+def test_files_from_before_premises_were_kept_are_compared_row_by_row_and_say_so(tmp_path):
+    a = write_run(tmp_path / "a", {"en": answers_with(LABELS, RIGHT_A)}, LABELS)
+    b = write_run(tmp_path / "b", {"en": answers_with(LABELS, RIGHT_B)}, LABELS)
+    found = compare(pair([a], [b]))
+    assert found.resampled == "rows" and "those intervals are too narrow" in found.notes[-1]
+    assert found.languages[0].interval == paired_difference(RIGHT_A, RIGHT_B, np.arange(N))
+    newer = write_run(tmp_path / "c", {"en": answers_with(LABELS, RIGHT_B)}, LABELS, GROUPS)
+    assert compare(pair([a], [newer])).resampled == "premises"  # the same rows, so the other file's premises do
+
+
+def some_seeds(folder, seeds, share, **changes):
+    rng = np.random.default_rng([int(100 * share), *seeds])
+    rights = {seed: rng.random(N) < share for seed in seeds}
+    runs = [
+        write_run(folder, {"en": answers_with(LABELS, right)}, LABELS, GROUPS, seed, **changes)
+        for seed, right in rights.items()
+    ]
+    return runs, rights
+
+
+def test_seeds_are_paired_by_number_and_averaged_row_by_row(tmp_path):
+    a, rights_a = some_seeds(tmp_path / "a", [1, 2, 3], 0.5)
+    b, rights_b = some_seeds(tmp_path / "b", [2, 3, 4], 0.7)
+    found = compare(pair(a, b), n_resamples=100)
+    assert found.seeds_a == found.seeds_b == [2, 3]
+    assert [note for note in found.notes if "left out" in note] == [
+        "A: seeds that the other side lacks are left out: 1.",
+        "B: seeds that the other side lacks are left out: 4.",
+    ]
+    mean_a, mean_b = (np.mean([rights[seed] for seed in (2, 3)], axis=0) for rights in (rights_a, rights_b))
+    assert found.languages[0].interval == paired_difference(mean_a, mean_b, GROUPS, n_resamples=100)
+    by_seed = [rights_b[seed].mean() - rights_a[seed].mean() for seed in (2, 3)]
+    assert found.languages[0].seed_differences == found.mean_seed_differences == pytest.approx(by_seed)
+    assert found.languages[0].mcnemar_p is None  # a test of one answer per row
+    sums = sum(rights_b[seed].astype(int) - rights_a[seed] for seed in (2, 3))
+    assert found.languages[0].premise_p == premise_p(sums, GROUPS)
+
+
+def test_sides_without_a_seed_in_common_are_averaged_over_their_own(tmp_path):
+    a, rights_a = some_seeds(tmp_path / "a", [1, 2], 0.5)
+    b, rights_b = some_seeds(tmp_path / "b", [3, 4, 5], 0.7)
+    found = compare(pair(a, b), n_resamples=100)
+    assert (found.seeds_a, found.seeds_b, found.mean_seed_differences) == ([1, 2], [3, 4, 5], [])
+    sums = 2 * sum(right.astype(int) for right in rights_b.values()) - 3 * sum(map(np.int64, rights_a.values()))
+    assert found.languages[0].premise_p == premise_p(sums, GROUPS)
+    assert any("no seed in common" in note for note in found.notes)
+
+
+def test_a_failed_or_collapsed_seed_is_named_and_in_no_average(tmp_path):
+    a, _ = some_seeds(tmp_path / "a", [1, 2, 3], 0.8)
+    b, _ = some_seeds(tmp_path / "b", [1], 0.9)
+    b += [write_run(tmp_path / "b", {"en": np.zeros(N, int)}, LABELS, GROUPS, seed=2)]  # one label throughout
+    b += [write_run(tmp_path / "b", {}, LABELS, seed=3, status="failed", failure="the loss became nan")]
+    found = compare(pair(a, b), n_resamples=100)
+    assert found.seeds_a == found.seeds_b == [1]
+    assert any(note.startswith("B: seed 2 is left out; its training collapsed: accuracy in en") for note in found.notes)
+    assert any(note == "B: seed 3 is left out, it failed: the loss became nan." for note in found.notes)
+    with pytest.raises(StoreError, match="B: none of its runs has scores"):
+        pair(a, b[2:])
+
+
+# ── the sentence ──
+
+
+def conclusion(two, right_a, right_b, **changes):
+    return compare(pair(*two(right_a, right_b, model="org/n", **changes))).conclusion
+
+
+def test_a_shown_difference_is_said_to_be_one(two):
+    worse, better = np.arange(N) % 3 == 0, np.arange(N) % 10 != 0
+    assert conclusion(two, worse, better).startswith(
+        "B (org/n) is better than A (org/m) by 56.7 points on the mean of 2 languages (95 % interval of B minus A"
+    )
+    text = conclusion(two, better, worse)
+    assert text.startswith("A (org/m) is better than B (org/n)") and "A is better in 2 (en de)" in text
+    assert text.endswith("one training on each side cannot show what other seeds would give.")
+
+
+def test_no_difference_shown_is_not_said_to_be_equality(two):
+    flipped = RIGHT_A.copy()
+    flipped[0] = ~flipped[0]
+    text = conclusion(two, RIGHT_A, flipped, languages=("en",))
+    assert text.startswith("No difference is shown in en: A (org/m) and B (org/n) are 1.7 points apart (95 % interval")
+    assert "which does not show that they are equal" in text and "Holm" not in text
+
+
+# ── which rows flipped ──
+
+
+def test_flips_are_the_rows_whose_correctness_differs(two):
+    flipped = flipped_rows(pair(*two()), "de", None)
+    assert [flip.row for flip in flipped.rows] == np.flatnonzero(RIGHT_A != RIGHT_B).tolist()
+    assert flipped.n_won == int((RIGHT_B & ~RIGHT_A).sum())
+    for flip in flipped.rows:
+        assert flip.label == LABELS[flip.row]
+        assert (flip.prediction_a == flip.label, flip.prediction_b == flip.label) == (flip.right_a, flip.right_b)
+    with pytest.raises(UnknownNameError, match="unknown language that A and B share 'dd': did you mean 'de'"):
+        flipped_rows(pair(*two()), "dd", None)
+
+
+def test_with_several_seeds_a_flip_is_one_of_most_of_them(tmp_path):
+    right = {"a": [(1, 1, 1, 0), (1, 1, 0, 0), (1, 0, 0, 0)], "b": [(0, 0, 1, 1), (0, 1, 0, 1), (0, 1, 0, 1)]}
+    labels = np.arange(12) % 3
+    always = (1,) * 8  # rows that all have right, so that no training counts as collapsed
+    a, b = (
+        [
+            write_run(tmp_path / side, {"en": answers_with(labels, np.array(row + always, bool))}, labels, seed=seed)
+            for seed, row in enumerate(rows)
+        ]
+        for side, rows in right.items()
+    )
+    flipped = flipped_rows(pair(a, b), "en", None)
+    assert [(flip.row, flip.right_a, flip.right_b) for flip in flipped.rows] == [(0, 3, 0), (3, 0, 3)]
+    assert flipped.n_seeds == (3, 3) and flipped.n_won == 1
+
+
+# ── what a word names ──
+
+
+@pytest.fixture
+def results(tmp_path):
+    answers = {"en": answers_with(LABELS, RIGHT_A)}
+    for seed in (1, 2):
+        for learning_rate in (2e-5, 5e-5):
+            write_run(tmp_path / "results", answers, LABELS, GROUPS, seed, learning_rate=learning_rate)
+    write_run(tmp_path / "results", answers, LABELS, GROUPS, model="mini")
+    return tmp_path / "results"
+
+
+def test_a_run_is_named_by_its_folder_and_a_model_by_its_folder_or_name(results):
+    folder = results / "cats" / "org--m"
+    assert [path.name for path, _ in find_runs(str(folder / "r-seed1-2e-05"), results)] == ["r-seed1-2e-05"]
+    for word in (f"{folder}:learning_rate=0.00002", "org/m:learning_rate=2e-05", "org/m:learning_rate=2e-5,recipe=r"):
+        assert [path.name for path, _ in find_runs(word, results)] == ["r-seed1-2e-05", "r-seed2-2e-05"]
+    assert [path.name for path, _ in find_runs("org/m:learning_rate=2e-5,seed=2", results)] == ["r-seed2-2e-05"]
+    assert [path.parent.name for path, _ in find_runs("mini", results)] == ["mini"]
+
+
+def test_a_word_for_several_configurations_is_refused_with_the_words_that_tell_them_apart(results):
+    with pytest.raises(StoreError) as refused:
+        find_runs("org/m", results)
+    assert str(refused.value) == (
+        "org/m: it holds 2 configurations; name one: org/m:learning_rate=2e-05, org/m:learning_rate=5e-05"
+    )
+    with pytest.raises(StoreError, match=r"org/m:learning_rate=2e-05,seed=1, org/m:learning_rate=5e-05,seed=1$"):
+        find_runs("org/m:seed=1", results)
+    for named in ("org/m:learning_rate=2e-05", "org/m:learning_rate=5e-05"):
+        assert len(find_runs(named, results)) == 2
+    with pytest.raises(StoreError, match="none of its runs is like that; name one"):
+        find_runs("org/m:learning_rate=1", results)
+
+
+def test_an_unknown_word_gets_the_nearest_model(results, tmp_path):
+    with pytest.raises(UnknownNameError, match="'mimi': did you mean 'mini'"):
+        find_runs("mimi", results)
+    with pytest.raises(UnknownNameError):
+        find_runs("m" * 5000, results)
+    with pytest.raises(StoreError, match="nowhere: no runs in a folder of that name"):
+        find_runs("nowhere", tmp_path / "empty")
+
+
+def test_sides_are_called_by_what_tells_them_apart(results, tmp_path):
+    low, high = (find_runs(f"org/m:learning_rate={rate}", results) for rate in ("2e-5", "5e-5"))
+    paired = pair(low, high)
+    assert (paired.name_a, paired.name_b) == ("org/m, learning_rate 2e-05", "org/m, learning_rate 5e-05")
+    paired = pair(low[:1], low[1:])
+    assert (paired.name_a, paired.name_b) == ("org/m", "org/m")
+    assert "A (org/m, seed 1) and B (org/m, seed 2) are 0.0 points apart" in compare(paired, n_resamples=10).conclusion
+    again = write_run(tmp_path / "again", {"en": LABELS}, LABELS, GROUPS, learning_rate=2e-5)
+    paired = pair(low[:1], [again])
+    assert (paired.name_a, paired.name_b) == (str(low[0][0]), str(again[0]))

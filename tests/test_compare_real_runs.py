@@ -1,0 +1,62 @@
+"""Runs that the pipeline really made, compared: premises are on disk, and a selection is comparable with another."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from xeval.cli import main
+from xeval.comparison.named_runs import find_runs
+from xeval.comparison.paired_runs import pair
+from xeval.predictions import load_predictions, premise_groups
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, mini, checkpoint_of):
+    """mini-pairs with two seeds, once with the last checkpoint and once with the best one on English dev."""
+    from xeval.pipeline import run
+
+    folder = tmp_path_factory.mktemp("compared")
+    for selection in ("last", "english-dev"):
+        run(
+            str(mini.task_file),
+            [str(checkpoint_of("bert"))],
+            languages=["en", "es"],
+            seeds=[1, 2],
+            overrides={
+                "selection": selection,
+                "max_length": 48,
+                "epochs": 3.0,
+                "learning_rate": 2e-3,
+                "batch_size": 8,
+            },
+            data=mini.data,
+            results=folder,
+            device="cpu",
+            dtype="float32",
+        )
+    return folder
+
+
+def test_predictions_of_a_run_number_its_premises(results):
+    [folder, *_] = [path.parent for path in results.glob("*/*/*/record.json")]
+    [(_, record)] = find_runs(str(folder), results)
+    table = load_predictions(folder, "es", record.scores["es"].predictions_sha256)
+    np.testing.assert_array_equal(premise_groups(table), np.repeat(np.arange(4), 3))  # three hypotheses to a premise
+
+
+def test_two_selections_are_of_the_same_trainings_and_can_be_compared(results, monkeypatch, capsys):
+    model = str(next(results.glob("*/*")))
+    a, b = (find_runs(f"{model}:selection={selection}", results) for selection in ("english-dev", "last"))
+    paired = pair(a, b)
+    assert all(one.has_premises for one in paired.languages)
+    curves = [[record.training.selection_curve for _, record in runs] for runs in (a, b)]
+    assert curves[0] == curves[1]  # the same trainings
+    words = [f"{model}:selection=english-dev", f"{model}:selection=last", "--format", "json"]
+    monkeypatch.setattr(sys, "argv", ["xeval", "compare", *words])
+    with pytest.raises(SystemExit) as left:
+        main()
+    content = json.loads(capsys.readouterr().out)
+    assert left.value.code == 0 and content["resampled"] == "premises"
+    assert content["name_a"].endswith("selection english-dev") and content["name_b"].endswith("selection last")

@@ -1,0 +1,151 @@
+"""The statistics of comparisons: done the slow way, against published examples, and against known truths."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from compare_simulation import describe, rates
+from scipy import stats
+
+from xeval.comparison.paired_tests import holm, mcnemar_p, premise_p
+from xeval.comparison.resampling import PairedRows, joint_groups, paired_difference, paired_mean_difference
+
+RNG = np.random.default_rng(1)
+N = 60
+GROUPS = np.repeat(np.arange(N // 3), 3)
+LABELS = np.arange(N) % 3
+RIGHT_A, RIGHT_B = RNG.random(N) < 0.5, RNG.random(N) < 0.75
+
+
+# ── the bootstrap ──
+
+
+def slow_interval(a, b, groups, seed, n_resamples):
+    """As it is defined: draw premises with replacement, put their rows together, take both accuracies."""
+    rng, names, found = np.random.default_rng(seed), sorted(set(groups)), []
+    for drawn in rng.integers(0, len(names), (n_resamples, len(names))):
+        rows = [row for place in drawn for row in range(len(groups)) if groups[row] == names[place]]
+        found.append(sum(float(b[row]) for row in rows) / len(rows) - sum(float(a[row]) for row in rows) / len(rows))
+    return np.quantile(found, [0.025, 0.975])
+
+
+def test_the_interval_is_that_of_resampled_premises_done_the_slow_way():
+    uneven = np.minimum(GROUPS, 11)  # the last premise has 27 rows
+    for groups in (GROUPS, uneven):
+        found = paired_difference(RIGHT_A, RIGHT_B, groups, seed=5, n_resamples=60)
+        assert (found.low, found.high) == pytest.approx(slow_interval(RIGHT_A, RIGHT_B, groups, 5, 60))
+        assert found.difference == pytest.approx(RIGHT_B.mean() - RIGHT_A.mean())
+    assert found.n_groups == 12 and (found.seed, found.n_resamples) == (5, 60)
+
+
+def test_rows_that_say_the_same_thrice_count_once():
+    once = paired_difference(RIGHT_A, RIGHT_B, np.arange(N))
+    thrice = paired_difference(np.repeat(RIGHT_A, 3), np.repeat(RIGHT_B, 3), np.repeat(np.arange(N), 3))
+    as_rows = paired_difference(np.repeat(RIGHT_A, 3), np.repeat(RIGHT_B, 3), np.arange(3 * N))
+    assert (once.low, once.high) == pytest.approx((thrice.low, thrice.high))
+    assert as_rows.high - as_rows.low < 0.7 * (once.high - once.low)
+
+
+def test_the_interval_agrees_with_the_textbooks_standard_error():
+    a, b, groups = RNG.random(6000) < 0.6, RNG.random(6000) < 0.65, np.repeat(np.arange(2000), 3)
+    of_premises = (b.astype(float) - a).reshape(2000, 3).mean(axis=1)
+    half = 1.96 * of_premises.std(ddof=1) / math.sqrt(2000)
+    found = paired_difference(a, b, groups)
+    assert (found.low, found.high) == pytest.approx((found.difference - half, found.difference + half), abs=0.001)
+
+
+def test_one_premise_says_nothing():
+    found = paired_difference(RIGHT_A, RIGHT_B, np.zeros(N))
+    assert (found.low, found.high, found.excludes_zero) == (-1.0, 1.0, False)
+
+
+def test_translations_are_drawn_together_and_other_languages_on_their_own():
+    """Three copies of one language say no more than one of them; three independent ones say more."""
+    one = PairedRows(RIGHT_A, RIGHT_B, GROUPS, LABELS)
+    alone, copies = paired_mean_difference([one]), paired_mean_difference([one] * 3)
+    assert (copies.low, copies.high) == pytest.approx((alone.low, alone.high))
+    shuffled = [PairedRows(RIGHT_A, RIGHT_B, GROUPS, np.roll(LABELS, shift)) for shift in range(3)]
+    apart = paired_mean_difference(shuffled)
+    assert apart.high - apart.low == pytest.approx((alone.high - alone.low) / math.sqrt(3), rel=0.1)
+
+
+def test_the_mean_over_translations_done_the_slow_way():
+    other = PairedRows(~RIGHT_A, RIGHT_B, GROUPS, LABELS)
+    found = paired_mean_difference([PairedRows(RIGHT_A, RIGHT_B, GROUPS, LABELS), other], seed=5, n_resamples=60)
+    a = (RIGHT_A.astype(float) + ~RIGHT_A) / 2
+    assert (found.low, found.high) == pytest.approx(slow_interval(a, RIGHT_B, GROUPS, 5, 60))
+
+
+def test_two_premises_with_one_translation_are_one_premise():
+    translated = np.where(GROUPS == 1, 0, GROUPS)  # the second premise reads like the first in this language
+    joint = joint_groups([GROUPS, translated])
+    together = [{row for row in range(N) if joint[row] == number} for number in dict.fromkeys(joint)]
+    assert together == [set(range(6)), *({*range(start, start + 3)} for start in range(6, N, 3))]
+
+
+# ── the tests ──
+
+
+def test_a_published_example_of_mcnemars_exact_test():
+    """Bentur et al. (2009) as Fagerland et al. (2013), doi:10.1186/1471-2288-13-91, work it out: of 21 children one
+    changed one way and seven the other; exact conditional p = 0.070."""
+    assert mcnemar_p(1, 7) == pytest.approx(0.070, abs=0.0005)
+    assert mcnemar_p(7, 1) == mcnemar_p(1, 7) and mcnemar_p(0, 0) == mcnemar_p(4, 4) == 1
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 3), (5, 9), (140, 200)])
+def test_with_one_row_to_a_premise_the_test_by_premise_is_mcnemars(only_a, only_b):
+    differences = np.array([-1] * only_a + [1] * only_b + [0] * 20)
+    assert premise_p(differences, np.arange(len(differences))) == pytest.approx(mcnemar_p(only_a, only_b))
+
+
+def test_the_test_by_premise_counts_every_exchange_of_signs():
+    differences, groups = RNG.integers(-3, 4, 30), np.repeat(np.arange(10), 3)
+    sums = differences.reshape(10, 3).sum(axis=1)
+    totals = [abs(int(np.dot(signs, sums))) for signs in itertools.product((-1, 1), repeat=10)]
+    expected = sum(total >= abs(int(sums.sum())) for total in totals) / len(totals)
+    assert premise_p(differences, groups) == pytest.approx(expected)
+
+
+def test_the_test_by_premise_tends_to_the_clustered_mcnemar_statistic():
+    """Durkalski et al. 2003, for clusters of one size: (Σ d)² / Σ d² against chi-square with one degree of freedom."""
+    differences, groups = RNG.integers(-1, 2, 6000), np.repeat(np.arange(2000), 3)
+    sums = differences.reshape(2000, 3).sum(axis=1)
+    statistic = sums.sum() ** 2 / (sums**2).sum()
+    assert premise_p(differences, groups) == pytest.approx(stats.chi2.sf(statistic, 1), abs=0.02)
+
+
+def test_a_textbook_example_of_holms_correction():
+    """Four p values of which the smallest two are significant at 5 %: 0.005 < 0.05/4, 0.01 < 0.05/3, 0.03 > 0.05/2
+    (the worked example of Wikipedia's article on the Holm-Bonferroni method)."""
+    adjusted = holm([0.01, 0.04, 0.03, 0.005])
+    assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert [p <= 0.05 for p in adjusted] == [True, False, False, True]
+
+
+def test_holm_rejects_what_the_step_down_procedure_rejects():
+    for _ in range(50):
+        p_values = (RNG.random(8) ** 3).tolist()
+        rejected, left = set(), len(p_values)
+        for index in sorted(range(8), key=p_values.__getitem__):
+            if p_values[index] > 0.05 / left:
+                break
+            rejected.add(index)
+            left -= 1
+        assert {index for index, p in enumerate(holm(p_values)) if p <= 0.05} == rejected
+    assert holm([]) == [] and holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+# ── error rates, with the truth known ──
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_without_a_difference_one_is_shown_as_rarely_as_promised(n_seeds):
+    n = 300
+    found = rates(0.0, n_seeds, n, seed=11)
+    print(describe(0.0, n_seeds, found))
+    slack = 3.09 * math.sqrt(0.05 * 0.95 / n)  # what chance alone passes once in a thousand; several are held to it
+    assert found["mean"] <= 0.05 + slack and found["family"] <= 0.05 + slack
+    assert 0.05 - slack <= found["mean"]  # not wider than it need be
+    assert abs(found["cell"] - 0.05) <= 0.02
