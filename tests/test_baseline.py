@@ -1,0 +1,163 @@
+"""The baseline file: what goes into it, that it reads back, and what is refused with which line."""
+
+import re
+import tomllib
+
+import pytest
+from sample_record import SHA, run_record, score
+from test_gate import BASELINE, a_seed, as_it_is, data, seeds
+
+from xeval.errors import DefinitionError, StoreError
+from xeval.gate import baseline
+from xeval.gate.baseline import Baseline
+from xeval.gate.bless import bless
+from xeval.gate.check import check
+from xeval.records import Limits, ModelRecord, RecipeRecord, Timing
+
+HOSTILE = 'x"]\n[[configurations]]\r\x1b[31m\x00\x7f # ::error::\\u0041 <b> ไทย 🐈'
+
+
+def write(tmp_path, text: str):
+    path = tmp_path / "baseline.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_baseline_says_what_people_review():
+    table = tomllib.loads(baseline.to_toml(BASELINE))
+    [found] = table["configurations"]
+    assert (found["task"], found["model"], found["seeds"]) == ("cats", "org/m", [1, 2, 3])
+    assert found["languages"]["th"] == {
+        "accuracy_percent": 60.0,
+        "seed_sd_points": 0.36,  # the root of (0.4² + 0.1² + 0.3²) / 2
+        "n_examples": 5000,
+        "n_correct": [2980, 3005, 3015],
+    }
+    assert (found["mean_percent"], found["mean_seed_sd_points"]) == (70.0, 0.36)
+    assert found["settings"] == {"recipe": "r", "learning_rate": 5e-5, "epochs": 2.0, "dtype": "float32"}
+    assert found["throughput_pairs_per_s"]["train"] == [99.01, 98.04, 97.09]
+    assert found["hardware"] == {"device": "cpu", "cpu": "x", "threads": 2}
+    assert found["data_sha256"]["test"]["th"] == found["data_sha256"]["train"]["en"] == SHA
+
+
+def test_a_language_is_one_line_so_that_a_review_shows_which_changed():
+    [line] = [line for line in baseline.to_toml(BASELINE).splitlines() if line.startswith("th = {")]
+    assert "60.0" in line and "2980, 3005, 3015" in line
+
+
+@pytest.mark.parametrize("records", [seeds("a"), [as_it_is(SHA, en=80.0, es=70.0)]], ids=["trained", "as it is"])
+def test_written_and_read_it_is_the_same(tmp_path, records):
+    blessed = bless(records, {"cats": 3})
+    baseline.write(tmp_path / "new" / "b.toml", blessed)
+    assert baseline.read(tmp_path / "new" / "b.toml") == blessed
+
+
+def test_a_hostile_name_stays_a_name(tmp_path):
+    model = ModelRecord(id=HOSTILE, origin="local", revision=None, sha256=SHA, n_parameters=1, architecture="bert")
+    recipe = RecipeRecord(name="r", values={"epochs": 2.0, HOSTILE: HOSTILE}, overrides={HOSTILE: HOSTILE})
+    runs = seeds("a", model=model, recipe=recipe)
+    blessed = bless(runs, {"cats": 3})
+    baseline.write(tmp_path / "b.toml", blessed)
+    back = baseline.read(tmp_path / "b.toml")
+    assert back == blessed and back.configurations[0].model == HOSTILE
+    assert back.configurations[0].name.isprintable()
+    assert check(back, runs).passed
+
+
+def test_several_configurations_stand_in_one_file(tmp_path):
+    other = RecipeRecord(name="r", values={"epochs": 3.0}, overrides={"epochs": 3.0})
+    blessed = bless([*seeds("a"), *seeds("a", recipe=other)], {"cats": 3})
+    assert [configuration.name for configuration in blessed.configurations] == [
+        "cats: org/m, r, epochs=2.0, float32",
+        "cats: org/m, r, epochs=3.0, float32",
+    ]
+
+
+def test_throughput_of_evaluation_is_over_all_languages():
+    timing = {
+        f"evaluate/{code}": Timing(wall_s=wall_s, pairs=100) for code, wall_s in {"en": 1, "es": 3, "th": 6}.items()
+    }
+    [found] = bless(seeds("a", timing=timing), {"cats": 3}).configurations
+    assert found.throughput_pairs_per_s == {"evaluate": (30.0, 30.0, 30.0)}
+
+
+THREE = seeds("a")
+NOT_ALL = THREE[0].model_copy(update={"scores": {"en": score(0.8)}})
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        (THREE[:1], "wanted at least 2 seeds, got one"),
+        ([THREE[0].model_copy(update={"status": "incomplete"}), *THREE[1:]], "seed 1: the run is incomplete"),
+        ([THREE[0].model_copy(update={"status": "failed"}), *THREE[1:]], "seed 1: the run is failed"),
+        ([THREE[0].model_copy(update={"scores": {}}), *THREE[1:]], "seed 1: the record has no scores"),
+        ([a_seed(1, en=34, es=34, th=34), *THREE[1:]], "seed 1: the training collapsed: accuracy in en is 34.0 %"),
+        ([NOT_ALL, *THREE[1:]], "languages or data are not those of seed 1"),
+        ([*THREE[:2], a_seed(3, en=80, es=70, th=60, data=data(train="c" * 64))], "seed 3: languages or data are not"),
+        ([*THREE, a_seed(3, en=80, es=70, th=60)], "use a results folder of its own"),
+        (seeds("a", task="dogs"), "task dogs is not known here; give its folder with --tasks-dir"),
+    ],
+)
+def test_what_is_not_fit_to_be_blessed_is_refused_in_one_line(records, said):
+    with pytest.raises(StoreError, match=re.escape(said)) as refused:
+        bless(records, {"cats": 3})
+    assert "\n" not in str(refused.value)
+
+
+def test_runs_on_part_of_the_rows_may_be_blessed_and_say_so():
+    [found] = bless(seeds("a", limits=Limits(max_train=100, max_eval=50)), {"cats": 3}).configurations
+    assert found.name == "cats: org/m, r, epochs=2.0, max_train=100, max_eval=50, float32"
+
+
+GOOD = baseline.to_toml(BASELINE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("format = 1", "format = 2", "format: Input should be 1, got 2"),
+        ("format = 1", "formt = 1", "formt: Extra inputs are not permitted"),
+        ("2980, 3005, 3015", "2980, 3005, 3019", "accuracy_percent is 60.0, but n_correct gives 60.03"),
+        ("2980, 3005, 3015", "2980, 3005, 5015", "n_correct exceeds n_examples"),
+        ("2980, 3005, 3015", "2985, 3015", "th.n_correct: wanted one number for each of 3 seeds"),
+        ("2980, 3005, 3015", '"2980", 3005, 3015', "n_correct"),
+        ("seeds = [1, 2, 3]", "seeds = [1, 3, 2]", "seeds: wanted each once, in ascending order"),
+        ("seeds = [1, 2, 3]", "seeds = [1, 2, 2]", "seeds: wanted each once, in ascending order"),
+        ("trained = true", "trained = false", "weights_sha256: wanted one hash for each seed of a training"),
+        ("mean_percent = 70.0", "mean_percent = 71.0", "mean_percent is 71.0, but the languages give 70.00"),
+        ("mean_percent = 70.0", "mean_percent = 700.0", "mean_percent"),
+        ("mean_percent = 70.0", "mean_percent = nan", "mean_percent"),
+        ('task = "cats"', "task = 1979-05-27", "dates and times have no place"),
+        ('task = "cats"', 'task = "cats', "not readable as TOML"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_its_name_and_the_place(tmp_path, old, new, said):
+    assert old in GOOD
+    path = write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(DefinitionError, match=re.escape(said)) as refused:
+        baseline.read(path)
+    assert str(refused.value).startswith(f"{path}: ") and "\n" not in str(refused.value)
+
+
+def test_the_same_configuration_twice_is_refused(tmp_path):
+    twice = GOOD + "\n" + GOOD[GOOD.index("[[configurations]]") :]
+    with pytest.raises(DefinitionError, match="two configurations are of the same task, model and settings"):
+        baseline.read(write(tmp_path, twice))
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(DefinitionError, match=r"nowhere\.toml: cannot read this baseline file: No such file"):
+        baseline.read(tmp_path / "nowhere.toml")
+
+
+def test_whole_numbers_are_the_same_settings_however_they_are_written(tmp_path):
+    path = write(tmp_path, GOOD.replace("epochs = 2.0", "epochs = 2"))
+    assert check(baseline.read(path), seeds("b")).passed
+
+
+def test_the_sample_record_itself_can_be_blessed_beside_a_second_seed():
+    """The record that other tests use, as it is: whatever a run leaves must be understood here."""
+    first = run_record(seed=1, scores={"de": score(0.6)}, training_language="de")
+    found = bless([first, first.model_copy(update={"seed": 2})], {"cats": 3})
+    assert isinstance(found, Baseline)

@@ -1,0 +1,275 @@
+"""The gate: what it says of which results. Its arithmetic and error rates are in `test_gate_statistics.py`."""
+
+import math
+
+import pytest
+from sample_record import SHA, run_record, score
+from scipy import stats
+
+from xeval.errors import StoreError
+from xeval.gate.bless import bless
+from xeval.gate.check import check
+from xeval.gate.findings import Outcome, Thresholds
+from xeval.records import DataRecord, Limits, ModelRecord, RecipeRecord, RunRecord, Timing
+
+LUCK = (-0.4, 0.1, 0.3)  # of three seeds, in points; their mean is zero
+BLESSED = {"en": 80.0, "es": 70.0, "th": 60.0}
+OTHER_SHA = "b" * 64
+
+
+def a_seed(seed: int, weights: str = "a", n_rows: int = 5000, **changes) -> RunRecord:
+    """A run whose accuracies, in percent, are among the changes by language."""
+    percent = {code: changes.pop(code) for code in list(changes) if len(code) == 2}
+    values = {
+        "seed": seed,
+        "limits": Limits(),
+        "scores": {code: score(value / 100, n_rows) for code, value in percent.items()},
+        "data": data(),
+        "training": run_record().training.model_copy(update={"weights_sha256": weights * 64}),
+        "timing": {"train": Timing(wall_s=10.0 + seed / 10, pairs=1000)},
+    }
+    return run_record(**(values | changes))
+
+
+def data(train: str = SHA, **test: str) -> DataRecord:
+    test_sha256 = dict.fromkeys(BLESSED, SHA) | test
+    sha256 = {"test": test_sha256, "train": {"en": train}}
+    return DataRecord(source="hub/x", revision=None, sha256=sha256, train_rows={"found": 9, "expected": 9, "used": 9})
+
+
+def seeds(weights: str = "b", moves: dict[str, float] | None = None, **changes) -> list[RunRecord]:
+    """Three seeds like the blessed ones, but for `moves` in points."""
+    means = {code: value + (moves or {}).get(code, 0.0) for code, value in BLESSED.items()}
+    return [
+        a_seed(number, weights, **{code: mean + luck for code, mean in means.items()}, **changes)
+        for number, luck in enumerate(LUCK, 1)
+    ]
+
+
+BASELINE = bless(seeds("a"), {"cats": 3})
+
+
+def kinds(outcome: Outcome) -> dict[str, str]:
+    return {finding.what: finding.kind for finding in outcome.findings if finding.kind != "note"}
+
+
+def sentence(outcome: Outcome, what: str) -> str:
+    [found] = [finding.sentence for finding in outcome.findings if finding.what == what]
+    return found
+
+
+# ── what is a regression ──
+
+
+def test_the_same_again_passes():
+    outcome = check(BASELINE, seeds())
+    assert outcome.passed
+    assert set(kinds(outcome).values()) == {"unchanged"}
+    assert set(kinds(outcome)) == {"mean of 3 languages", "en", "es", "th", "train throughput"}
+
+
+def test_a_drop_beyond_threshold_and_chance_fails_and_says_so():
+    outcome = check(BASELINE, seeds(moves={"th": -6.0}))
+    assert kinds(outcome)["th"] == kinds(outcome)["mean of 3 languages"] == "regression"
+    assert kinds(outcome)["es"] == "unchanged" and not outcome.passed
+    assert sentence(outcome, "th") == (
+        "cats: org/m, r, epochs=2.0, float32: th fell by 6.0 points, from 60.0 to 54.0 %, more than the allowed 1.5,"
+        " and more than chance in training explains (3 seeds each, p < 0.001, wanted at most 0.02)."
+    )
+
+
+def test_a_supported_drop_within_the_threshold_passes():
+    outcome = check(BASELINE, seeds(moves={"th": -6.0}), Thresholds(cell=7.0, mean=3.0))
+    assert outcome.passed and kinds(outcome)["th"] == "unchanged"
+
+
+def test_a_drop_that_chance_may_explain_passes_and_says_from_where_on_it_would_not():
+    wide = [a_seed(n, "a", en=80 + luck, es=70 + luck, th=60 + luck) for n, luck in enumerate((-3.0, 0.0, 3.0), 1)]
+    now = [a_seed(n, "b", en=77 + luck, es=67 + luck, th=57 + luck) for n, luck in enumerate((-3.0, 0.0, 3.0), 1)]
+    outcome = check(bless(wide, {"cats": 3}), now)
+    assert outcome.passed and kinds(outcome)["mean of 3 languages"] == "drop within chance"
+    # t at 2 % and 4 degrees of freedom is 2.999, the error 3 times the root of 2/3
+    assert "from 7.3 points on it could not" in sentence(outcome, "mean of 3 languages")
+
+
+def test_a_drop_of_the_very_same_weights_is_never_chance():
+    wide = (-3.0, 0.0, 3.0)
+    blessed = [a_seed(n, "a", en=80 + luck, es=70 + luck, th=60 + luck) for n, luck in enumerate(wide, 1)]
+    now = [a_seed(n, "a", en=80 + luck, es=70 + luck, th=58 + luck) for n, luck in enumerate(wide, 1)]
+    outcome = check(bless(blessed, {"cats": 3}), now)
+    assert kinds(outcome)["th"] == "regression" and kinds(outcome)["es"] == "unchanged"
+    assert "no chance explains it: the weights are the blessed ones bit for bit" in sentence(outcome, "th")
+
+
+def test_an_improvement_is_named_and_passes():
+    outcome = check(BASELINE, seeds(moves={"es": 6.0}))
+    assert outcome.passed and kinds(outcome)["es"] == "improvement"
+    assert "bless it if it is to stay" in sentence(outcome, "es")
+
+
+def test_p_values_of_languages_are_corrected_over_all_configurations():
+    """The same drop, alone and beside a second configuration: twice the questions, twice the smallest p."""
+    other = RecipeRecord(name="r", values={"epochs": 3.0}, overrides={"epochs": 3.0})
+    blessed, now = seeds("a"), seeds(moves={"th": -2.0})
+    alone = check(bless(blessed, {"cats": 3}), now)
+    beside = check(bless([*blessed, *seeds("a", recipe=other)], {"cats": 3}), [*now, *seeds(moves={}, recipe=other)])
+    [p] = [finding.numbers.p for finding in alone.findings if finding.what == "th"]
+    ps = [finding.numbers.p for finding in beside.findings if finding.what == "th"]
+    assert min(ps) == pytest.approx(2 * p) and 0 < p < 0.5
+
+
+@pytest.mark.parametrize(
+    ("speeds", "kind"),
+    [
+        ((100, 99, 98), "unchanged"),
+        ((75, 74, 76), "unchanged"),
+        ((50, 50.5, 49.5), "regression"),
+        ((20, 50, 120), "drop within chance"),
+        ((200, 201, 199), "improvement"),
+    ],
+)
+def test_throughput_is_compared_as_a_ratio(speeds, kind):
+    runs = [
+        record.model_copy(update={"timing": {"train": Timing(wall_s=1000 / speed, pairs=1000)}})
+        for record, speed in zip(seeds(), speeds, strict=True)
+    ]
+    outcome = check(BASELINE, runs)
+    assert kinds(outcome)["train throughput"] == kind and outcome.passed == (kind != "regression")
+
+
+def test_throughput_on_other_hardware_is_not_compared():
+    environment = run_record().environment.model_copy(update={"hardware": {"cpu": "another", "threads": 2}})
+    slow = {"train": Timing(wall_s=1e6, pairs=1000)}
+    outcome = check(BASELINE, seeds(environment=environment, timing=slow))
+    assert outcome.passed and kinds(outcome)["train throughput"] == "not compared"
+    assert "the hardware is not the blessed one" in sentence(outcome, "train throughput")
+
+
+# ── what is no comparison ──
+
+
+def failed(record: RunRecord) -> RunRecord:
+    return record.model_copy(update={"status": "failed", "failure": "the loss became nan", "scores": {}})
+
+
+def without(record: RunRecord, language: str) -> RunRecord:
+    return record.model_copy(
+        update={"scores": {code: kept for code, kept in record.scores.items() if code != language}}
+    )
+
+
+THREE = seeds()
+OTHER_RECIPE = RecipeRecord(name="r", values={"learning_rate": 3e-5, "epochs": 2.0}, overrides={"epochs": 2.0})
+FLOAT16 = run_record().environment.model_copy(update={"dtype": "bfloat16"})
+NEW_TEST_ROWS = [record.model_copy(update={"data": data(th=OTHER_SHA)}) for record in THREE]
+
+
+@pytest.mark.parametrize(
+    ("runs", "what", "kind", "said"),
+    [
+        (THREE[:2], "seed 3", "missing seed", "seed 3 is in the baseline but was not run"),
+        ([*THREE, a_seed(9, en=80, es=70, th=60)], "seed 9", "extra seed", "seed 9 is not in the baseline"),
+        ([failed(THREE[0]), *THREE[1:]], "seed 1", "failed training", "seed 1 failed: the loss became nan"),
+        (
+            [a_seed(1, en=33.4, es=33.3, th=33.3), *THREE[1:]],
+            "seed 1",
+            "collapsed training",
+            "seed 1 collapsed in training: accuracy in en is 33.4 %",
+        ),
+        (seeds(data=data(train=OTHER_SHA)), "train rows", "other data", "train rows are not the blessed ones"),
+        (
+            seeds(recipe=OTHER_RECIPE),
+            "settings",
+            "other settings",
+            "was run with other settings: learning_rate is 3e-05, blessed 5e-05",
+        ),
+        (seeds(limits=Limits(max_eval=9)), "settings", "other settings", "max_eval is 9, blessed not set"),
+        (seeds(environment=FLOAT16), "settings", "other settings", "dtype is bfloat16, blessed float32"),
+    ],
+)
+def test_what_is_not_the_blessed_thing_fails_without_any_comparison(runs, what, kind, said):
+    outcome = check(BASELINE, runs)
+    assert kinds(outcome) == {what: kind} and not outcome.passed
+    assert said in sentence(outcome, what)
+    assert all(finding.numbers is None for finding in outcome.findings)
+
+
+@pytest.mark.parametrize(
+    ("runs", "kind", "said"),
+    [
+        (
+            [without(THREE[0], "th"), *THREE[1:]],
+            "missing language",
+            "th is in the baseline but was not evaluated (seed 1)",
+        ),
+        (
+            [a_seed(n, n_rows=4999, en=80, es=70, th=60) for n in (1, 2, 3)],
+            "other number of rows",
+            "th was evaluated on 4,999 rows, blessed 5,000",
+        ),
+        (NEW_TEST_ROWS, "other data", "th was evaluated on other rows than the blessed"),
+    ],
+)
+def test_a_language_that_is_not_the_blessed_one_is_left_out_and_so_is_the_mean(runs, kind, said):
+    outcome = check(BASELINE, runs)
+    assert kinds(outcome)["th"] == kind and said in sentence(outcome, "th") and not outcome.passed
+    assert kinds(outcome)["mean of 3 languages"] == "not compared"
+    numbers = {finding.what for finding in outcome.findings if finding.numbers}
+    assert numbers == ({"train throughput"} if kind == "other number of rows" else {"en", "es", "train throughput"})
+
+
+def test_a_configuration_is_missing_or_extra():
+    another = ModelRecord(id="org/n", origin="hub", revision="abc", sha256=SHA, n_parameters=1, architecture="bert")
+    outcome = check(BASELINE, seeds(model=another))
+    assert [finding.kind for finding in outcome.findings] == ["missing configuration", "extra configuration"]
+    assert "cats: org/n, r is not in the baseline" in outcome.failures[1].sentence
+
+
+def test_a_new_model_under_the_same_name_is_compared_and_noted():
+    retrained = ModelRecord(id="org/m", origin="hub", revision="d", sha256=OTHER_SHA, n_parameters=1, architecture="b")
+    outcome = check(BASELINE, seeds(model=retrained, moves={"th": -6.0}))
+    assert kinds(outcome)["th"] == "regression"
+    assert "the model's files are not the blessed ones" in sentence(outcome, "model")
+
+
+def test_other_versions_and_languages_beyond_the_baseline_are_noted():
+    environment = run_record().environment.model_copy(update={"versions": {"torch": "3"}})
+    runs = [
+        record.model_copy(update={"environment": environment, "scores": record.scores | {"zh": score(0.5)}})
+        for record in seeds()
+    ]
+    outcome = check(BASELINE, runs)
+    assert outcome.passed
+    assert "torch 3, blessed 2" in sentence(outcome, "versions")
+    assert "zh not in the baseline" in sentence(outcome, "languages")
+
+
+def test_two_runs_of_one_seed_are_refused():
+    with pytest.raises(StoreError, match="use a results folder of its own"):
+        check(BASELINE, [*seeds(), a_seed(1, en=80, es=70, th=60)])
+
+
+# ── checkpoints that are evaluated as they are ──
+
+
+def as_it_is(sha256: str, **percent: float) -> RunRecord:
+    model = ModelRecord(id="org/m", origin="hub", revision=None, sha256=sha256, n_parameters=1, architecture="bert")
+    recipe = RecipeRecord(name="no-train", values={"max_length": 128}, overrides={})
+    return a_seed(42, model=model, recipe=recipe, training=None, timing={}, **percent)
+
+
+def test_without_training_the_rows_are_the_sample():
+    blessed = bless([as_it_is(SHA, en=80.0, es=70.0)], {"cats": 3})
+    # both sides have an interval of ±1 point: an error of 2/3.92 each, of the difference 0.72
+    small, large = (check(blessed, [as_it_is(OTHER_SHA, en=80.0, es=es)]) for es in (68.4, 66.0))
+    assert kinds(small)["es"] == "drop within chance" and small.passed
+    assert "chance in the choice of rows may explain it" in sentence(small, "es")
+    assert kinds(large)["es"] == "regression"
+    [p] = [finding.numbers.p for finding in large.findings if finding.what == "es"]
+    assert p == pytest.approx(2 * stats.norm.sf(4 / math.hypot(2 / 3.92, 2 / 3.92)), rel=0.01)
+
+
+def test_without_training_the_same_files_must_give_the_same():
+    blessed = bless([as_it_is(SHA, en=80.0, es=70.0)], {"cats": 3})
+    outcome = check(blessed, [as_it_is(SHA, en=80.0, es=68.4)])
+    assert kinds(outcome)["es"] == "regression" and "bit for bit" in sentence(outcome, "es")

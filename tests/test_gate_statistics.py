@@ -1,0 +1,116 @@
+"""The gate's arithmetic against definitions done the slow way, and its error rates where the truth is known."""
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+from gate_simulation import WORLDS, Drop, of_rows, of_world
+from scipy import stats
+
+from xeval.gate import drops
+from xeval.gate.check import ALPHA_LANGUAGES, ALPHA_MEANS, ALPHA_THROUGHPUT
+
+# ── the arithmetic ──
+
+
+def test_the_mean_is_students_test_of_the_seeds_means():
+    rng = np.random.default_rng(1)
+    blessed, now = rng.normal(70, 1, (4, 6)), rng.normal(69, 1, (4, 6))
+    change = drops.of_mean(blessed, now)
+    found = stats.ttest_ind(now.mean(axis=1), blessed.mean(axis=1), equal_var=True, alternative="less")
+    assert change.p_of_drop() == pytest.approx(found.pvalue)
+    assert change.p_of_rise() == pytest.approx(1 - found.pvalue)
+    assert stats.t.sf(change.least(0.02) / change.error, 6) == pytest.approx(0.02)
+
+
+def test_one_language_alone_is_students_test_too():
+    rng = np.random.default_rng(2)
+    blessed, now = rng.normal(70, 1, (3, 1)), rng.normal(69, 1, (3, 1))
+    [change] = drops.of_languages(blessed, now)
+    found = stats.ttest_ind(now[:, 0], blessed[:, 0], equal_var=True, alternative="less")
+    assert change.df == pytest.approx(4) and change.p_of_drop() == pytest.approx(found.pvalue)
+
+
+def test_languages_share_the_spread_of_a_split_plot_done_the_slow_way():
+    """Mean squares of the two-way layout within each side, seeds by languages, in loops."""
+    rng = np.random.default_rng(3)
+    n_seeds, n_languages = 3, 5
+    blessed, now = rng.normal(70, 1, (n_seeds, n_languages)), rng.normal(69, 1, (n_seeds, n_languages))
+    between = within = 0.0
+    for side in (blessed, now):
+        grand = side.mean()
+        for s in range(n_seeds):
+            between += n_languages * (side[s].mean() - grand) ** 2
+            for k in range(n_languages):
+                within += (side[s, k] - side[s].mean() - side[:, k].mean() + grand) ** 2
+    df_between, df_within = 2 * (n_seeds - 1), 2 * (n_seeds - 1) * (n_languages - 1)
+    between, within = between / df_between, within / df_within
+    shared = (between + (n_languages - 1) * within) / n_languages
+    df = (between + (n_languages - 1) * within) ** 2 / (
+        between**2 / df_between + ((n_languages - 1) * within) ** 2 / df_within
+    )
+    for k, change in enumerate(drops.of_languages(blessed, now)):
+        own = (statistics.variance(blessed[:, k]) + statistics.variance(now[:, k])) / 2
+        assert change.df == pytest.approx(df)
+        assert change.error == pytest.approx(math.sqrt(2 * max(own, shared) / n_seeds))
+        assert change.difference == pytest.approx(now[:, k].mean() - blessed[:, k].mean())
+
+
+def test_languages_that_always_move_together_tell_no_more_than_one():
+    moves = np.array([[-1.0], [0.2], [0.8]])
+    blessed, now = np.array([[80.0, 70, 60]]) + moves, np.array([[80.0, 70, 60]]) + moves[::-1]
+    assert {round(change.df, 9) for change in drops.of_languages(blessed, now)} == {4}
+
+
+def test_no_spread_at_all_leaves_no_doubt():
+    same = np.full((2, 3), 70.0)
+    assert [change.p_of_drop() for change in drops.of_languages(same, same - 1)] == [0, 0, 0]
+    assert drops.of_mean(same, same).p_of_drop() == 1
+
+
+def test_the_levels_add_up_to_five_percent():
+    assert sum((ALPHA_MEANS, ALPHA_LANGUAGES, ALPHA_THROUGHPUT)) == pytest.approx(0.05)
+
+
+# ── error rates, with the truth known ──
+
+N_EXPERIMENTS = 150
+SLACK = 2.33 * math.sqrt(0.05 * 0.95 / N_EXPERIMENTS)  # what chance alone passes once in a hundred
+
+
+@pytest.mark.parametrize(
+    ("world", "n_seeds"),
+    [
+        *[("small encoder", n_seeds) for n_seeds in (2, 3, 5)],
+        ("small encoder, languages independent", 2),
+        ("small encoder, languages nearly alike", 2),
+        ("base encoder", 3),
+    ],
+)
+def test_without_a_drop_the_whole_gate_fails_in_about_five_percent_or_fewer(world, n_seeds):
+    found = of_world(WORLDS[world], n_seeds, Drop(), N_EXPERIMENTS, seed=11)
+    print(f"{world}, {n_seeds} seeds: {found}")
+    assert found.failed <= 0.05 + SLACK
+
+
+@pytest.mark.parametrize(
+    ("world", "drop", "n_seeds", "least"),
+    [
+        ("small encoder", Drop(5.0), 3, 0.8),
+        ("small encoder", Drop(10.0, ("th",)), 3, 0.7),
+        ("base encoder", Drop(3.0), 3, 0.9),
+        ("base encoder", Drop(5.0, ("th",)), 3, 0.8),
+        ("base encoder", Drop(speed=0.5), 5, 0.8),
+    ],
+)
+def test_a_true_drop_is_found(world, drop, n_seeds, least):
+    found = of_world(WORLDS[world], n_seeds, drop, N_EXPERIMENTS, seed=11)
+    print(f"{world}, {drop}, {n_seeds} seeds: {found}")
+    assert found.failed >= least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("points", "most", "least"), [(0.0, 0.05 + SLACK, 0.0), (3.0, 1.0, 0.9)])
+def test_trainings_that_answer_rows_are_judged_as_well(points, most, least):
+    assert least <= of_rows(3, Drop(points), N_EXPERIMENTS, seed=11).failed <= most

@@ -1,0 +1,34 @@
+"""`xeval bless`: make results the baseline that later ones are checked against."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xeval.cli.options import Results, TasksDirs
+from xeval.errors import StoreError
+from xeval.registry import all_tasks
+from xeval.store import load_records
+
+
+def bless(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The baseline file to write, as TOML.")],
+    results: Results = Path("results"),
+    tasks_dir: TasksDirs = None,
+) -> None:
+    """Write a baseline of all runs in a results folder, to be reviewed and committed; `xeval check` reads it."""
+    from xeval.gate import baseline
+    from xeval.gate.bless import bless as make_baseline
+
+    records = [record for _, record in load_records(results)]
+    if not records:
+        raise StoreError(f"{results}: no results there yet; make some with: xeval run xnli --model distilmbert")
+    n_labels = {task.name: len(task.labels) for task in all_tasks(tasks_dir or []).values()}
+    blessed = make_baseline(records, n_labels)
+    baseline.write(output, blessed)
+    for configuration in blessed.configurations:
+        print(
+            f"{configuration.name}: mean {configuration.mean_percent:.1f} % over {len(configuration.languages)}"
+            f" languages, seeds {', '.join(map(str, configuration.seeds))}"
+        )
+    print(f"Blessed in {output}: review it, commit it, and compare later runs with: xeval check --baseline {output}")

@@ -1,0 +1,120 @@
+"""Is one set of trainings worse than another, beyond chance in training? One-sided t tests on scores in points.
+
+Both sides were scored on the same rows, so what differs between them is training, and how much chance there is in a
+training is what its seeds show. `docs/statistics.md`, "The gate", has the method, its sources and its limits.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Change:
+    """Now minus blessed, with its standard error and the degrees of freedom that the error was estimated with."""
+
+    blessed: float
+    now: float
+    error: float
+    df: float
+
+    @property
+    def difference(self) -> float:
+        return self.now - self.blessed
+
+    def p_of_drop(self) -> float:
+        """Probability of a drop of this size or more if there is none: one-sided."""
+        return _t_below(self.difference, self.error, self.df)
+
+    def p_of_rise(self) -> float:
+        return _t_below(-self.difference, self.error, self.df)
+
+    def least(self, p: float) -> float:
+        """The smallest difference whose one-sided p would be at most `p`."""
+        from scipy.special import stdtrit
+
+        return float(stdtrit(min(self.df, 1e9), 1 - p)) * self.error
+
+
+def _t_below(difference: float, error: float, df: float) -> float:
+    from scipy.special import stdtr  # half a second that `xeval --help` need not wait for
+
+    if error == 0:
+        return 0.0 if difference < 0 else 1.0
+    return float(stdtr(min(df, 1e9), difference / error))
+
+
+def of_mean(blessed: np.ndarray, now: np.ndarray) -> Change:
+    """The change of the mean over languages between (S, L) scores of S seeds each, S of at least 2.
+
+    The mean is taken within each seed, so what a training does to all languages at once is in the spread.
+    """
+    n_seeds = len(blessed)
+    sides = blessed.mean(axis=1), now.mean(axis=1)  # (S,) each
+    variance = float(np.mean([side.var(ddof=1) for side in sides]))
+    return Change(
+        float(sides[0].mean()), float(sides[1].mean()), math.sqrt(2 * variance / n_seeds), 2.0 * (n_seeds - 1)
+    )
+
+
+def of_languages(blessed: np.ndarray, now: np.ndarray) -> list[Change]:
+    """The change of each language between (S, L) scores of S seeds each, S of at least 2.
+
+    A language's variance is the average over languages, as in a split plot whose whole plots are trainings (Cochran
+    and Cox 1957, *Experimental Designs*, chapter 7), or its own where that is larger: languages need not spread alike.
+    """
+    n_seeds, n_languages = blessed.shape
+    own = (blessed.var(axis=0, ddof=1) + now.var(axis=0, ddof=1)) / 2  # (L,)
+    shared = float(own.mean())
+    of_means = (of_mean(blessed, now).error ** 2) * n_seeds / 2
+    df = satterthwaite(shared, of_means, n_seeds, n_languages)
+    means = zip(blessed.mean(axis=0).tolist(), now.mean(axis=0).tolist(), own.tolist(), strict=True)
+    return [Change(old, new, math.sqrt(2 * max(variance, shared) / n_seeds), df) for old, new, variance in means]
+
+
+def satterthwaite(shared: float, of_means: float, n_seeds: int, n_languages: int) -> float:
+    """Degrees of freedom (Satterthwaite 1946, *Biometrics Bulletin* 2) of the average variance over languages.
+
+    `shared` times the number of languages is the sum of two independent mean squares: that between trainings, with
+    2 (S - 1) degrees of freedom, which is the number of languages times the variance of their mean, `of_means`; and
+    what languages do apart from it, with L - 1 times as many. Languages that always move together leave 2 (S - 1).
+    """
+    df = 2.0 * (n_seeds - 1)
+    between = n_languages * of_means
+    within = max(0.0, n_languages * shared - between)
+    doubt = between**2 / df + within**2 / (df * max(1, n_languages - 1))
+    return (between + within) ** 2 / doubt if doubt > 0 else df
+
+
+def exact(blessed: np.ndarray, now: np.ndarray) -> tuple[Change, list[Change]]:
+    """The change of the mean, and of each language, between (S, L) scores of the very same weights on the same rows.
+
+    No chance is left that could explain a difference, so its error is zero.
+    """
+    sides = [(side.mean(), side.mean(axis=0).tolist()) for side in (blessed, now)]
+    (old_mean, old), (new_mean, new) = sides
+    cells = [Change(*values, 0.0, math.inf) for values in zip(old, new, strict=True)]
+    return Change(float(old_mean), float(new_mean), 0.0, math.inf), cells
+
+
+def as_drawn(
+    blessed: Sequence[float], now: Sequence[float], blessed_errors: Sequence[float], now_errors: Sequence[float]
+) -> tuple[Change, list[Change]]:
+    """The change of the mean, and of each language, of a checkpoint that was evaluated without any training.
+
+    There is no chance in training here, so the rows are taken for the sample. Both sides have the same rows, which the
+    counts cannot pair: treating them as drawn apart, and a mean's languages as moving together, makes errors too large
+    rather than too small. `blessed_errors` and `now_errors` are the standard errors in points.
+    """
+    errors = [math.hypot(old, new) for old, new in zip(blessed_errors, now_errors, strict=True)]
+    cells = [Change(*values, math.inf) for values in zip(blessed, now, errors, strict=True)]
+    n = len(cells)
+    return Change(sum(blessed) / n, sum(now) / n, sum(errors) / n, math.inf), cells
+
+
+def of_throughput(blessed: Sequence[float], now: Sequence[float]) -> Change:
+    """The change of the logarithm of (S,) pairs per second, from the seeds of either side, S of at least 2."""
+    logs = [np.log(np.asarray(side, np.float64))[:, None] for side in (blessed, now)]  # (S, 1) each
+    return of_mean(*logs)
