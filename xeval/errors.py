@@ -36,6 +36,10 @@ class ModelError(XevalError):
     """A checkpoint that cannot be had, or not be used safely."""
 
 
+class PreflightError(XevalError):
+    """A run whose numbers would be worthless, stopped before anything is computed."""
+
+
 class TrainingError(XevalError):
     """Fine-tuning that broke down, for instance by a loss that is no number."""
 

@@ -9,12 +9,15 @@ from xeval import devices, registry
 from xeval.corpus import Corpus
 from xeval.data import open_source
 from xeval.errors import DefinitionError
+from xeval.findings import Finding, wrong
 from xeval.hub import show_bars
-from xeval.models import check_model_name, find_checkpoint
+from xeval.models import Checkpoint, check_model_name, find_checkpoint
 from xeval.one_run import OneRun
+from xeval.preflight.examine import examine, stop_on_errors
 from xeval.progress import Reporter, Silent
 from xeval.records import RunRecord
 from xeval.run_spec import RunSpec, limits, override
+from xeval.schema import Recipe, one_line
 
 
 def run(
@@ -61,7 +64,8 @@ def run(
     reporter = reporter or Silent()
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
     wanted = registry.check_languages(definition, languages)
-    chosen = override(registry.get_recipe(recipe or definition.default_recipe), overrides or {})
+    unchanged = registry.get_recipe(recipe or definition.default_recipe)
+    chosen = override(unchanged, overrides or {})
     compute = devices.choose(device, dtype)
     row_limits = limits(max_train, max_eval)
     if not models:
@@ -82,7 +86,21 @@ def run(
         for checkpoint in checkpoints
         for seed in (dict.fromkeys(seeds) if train and seeds else [chosen.seed])
     ]
-    return [OneRun(spec, Path(results), reporter).complete(wanted) for spec in specs]
+    found = _preflight(specs, unchanged, wanted, reporter)
+    return [OneRun(spec, Path(results), reporter, found[spec.checkpoint]).complete(wanted) for spec in specs]
+
+
+def _preflight(
+    specs: Sequence[RunSpec], unchanged: Recipe, languages: Sequence[str], reporter: Reporter
+) -> dict[Checkpoint, list[Finding]]:
+    """What is wrong with the runs on each checkpoint, said before any of them starts; an error stops them all."""
+    spec_of = {spec.checkpoint: spec for spec in specs}  # seeds make no difference
+    found = {checkpoint: wrong(examine(spec, unchanged, languages)) for checkpoint, spec in spec_of.items()}
+    for checkpoint, findings in found.items():
+        stop_on_errors(checkpoint.id, findings)
+        for finding in findings:
+            reporter.say(one_line(f"{checkpoint.id}: {finding.line}"))
+    return found
 
 
 def reproduce(reference: str, **options: Any) -> list[RunRecord]:

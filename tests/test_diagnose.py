@@ -1,0 +1,292 @@
+"""Each signature of a failure is named when the fault happens for real, and a healthy run is left in peace."""
+
+import json
+import random
+import shutil
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tiny
+import toy
+from checkpoints import LABELS
+
+from xeval.cache import weights_folder
+from xeval.diagnosis.diagnose import diagnose_run
+from xeval.files import file_sha256
+from xeval.findings import Finding
+from xeval.records import RunRecord
+from xeval.registry import get_reference, get_task
+from xeval.schema import Reference, ReferenceRow
+from xeval.store import folder_of, load_record, save_record
+
+
+class World(toy.Toy):
+    """The toy task with a results folder of its own."""
+
+    def diagnose(self, record: RunRecord, results: Path, reference: Reference | None = None) -> list[Finding]:
+        return diagnose_run(folder_of(results, record), record, get_task(str(self.task_file)), reference)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> World:
+    made = toy.write_toy(tmp_path_factory.mktemp("toy"))
+    return World(made.folder, made.task_file, made.data, made.model)
+
+
+@pytest.fixture(scope="module")
+def healthy(world) -> tuple[RunRecord, Path]:
+    """A run with nothing wrong: its record and its results folder; its weights lie in `fine_tuned`."""
+    results = world.folder / "healthy"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XEVAL_CACHE", str(world.folder / "cache"))
+        record = world.run(results)
+        shutil.copytree(weights_folder(record.identity), world.folder / "fine-tuned")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(world.model / name, world.folder / "fine-tuned" / name)
+    return record, results
+
+
+@pytest.fixture
+def fine_tuned(world, healthy, tmp_path) -> Path:
+    """A copy of the healthy run's weights as a checkpoint, to be changed."""
+    return Path(shutil.copytree(world.folder / "fine-tuned", tmp_path / "fine-tuned"))
+
+
+def names(findings: list[Finding]) -> list[str]:
+    return [finding.name for finding in findings]
+
+
+def only(findings: list[Finding]) -> Finding:
+    assert len(findings) == 1, [finding.line for finding in findings]
+    return findings[0]
+
+
+def test_a_healthy_run_has_no_finding(world, healthy):
+    record, results = healthy
+    assert min(score.accuracy for score in record.scores.values()) > 0.9
+    assert (record.preflight, world.diagnose(record, results)) == ([], [])
+
+
+# ── labels ──
+
+
+def test_test_labels_that_belong_to_other_rows_are_told_from_a_collapsed_training(world, tmp_path):
+    rows = toy.toy_rows()
+    for language in toy.LANGUAGES:
+        labels = [label for _, _, label in rows["test", language]]
+        random.Random(0).shuffle(labels)
+        rows["test", language] = [(p, h, y) for (p, h, _), y in zip(rows["test", language], labels, strict=True)]
+    record = world.run(tmp_path, data=tiny.write_hub_layout(tmp_path / "data", rows))
+    found = only(world.diagnose(record, tmp_path))
+    assert (found.name, found.severity) == ("placeholder labels", "error")
+    assert "development data is 100.0 %" in found.evidence or "development data is 9" in found.evidence
+    assert "XNLI-1.0" in found.mend
+
+
+def test_gold_labels_that_are_one_label_throughout_are_named(world, fine_tuned, tmp_path):
+    """As where a test file is sorted by label and only its first rows are evaluated."""
+    rows = toy.toy_rows()
+    for language in ("en", "es"):
+        rows["test", language].sort(key=lambda row: row[2])
+    data = tiny.write_hub_layout(tmp_path / "data", rows)
+    record = world.run(tmp_path, models=[str(fine_tuned)], train=False, data=data, max_eval=30)
+    found = next(found for found in world.diagnose(record, tmp_path) if found.severity == "error")
+    assert (found.name, found.evidence) == ("placeholder labels", "every gold label is the same in en, es")
+
+
+@pytest.mark.parametrize("order", [order for order in permutations(LABELS) if order != LABELS], ids="-".join)
+def test_every_wrong_order_of_three_labels_is_found_with_the_reading_that_mends_it(world, fine_tuned, tmp_path, order):
+    config = json.loads((fine_tuned / "config.json").read_text())
+    config["id2label"] = {str(column): label for column, label in enumerate(order)}
+    config["label2id"] = {label: column for column, label in enumerate(order)}
+    (fine_tuned / "config.json").write_text(json.dumps(config))
+    record = world.run(tmp_path, models=[str(fine_tuned)], train=False)
+    found = only(world.diagnose(record, tmp_path))
+    assert found.name == "permuted labels"
+    for trained_as, called in zip(LABELS, order, strict=True):
+        assert (f"{called} as {trained_as}" in found.evidence) == (called != trained_as)
+    assert "id2label" in found.mend
+
+
+def test_an_order_of_labels_that_is_wrong_in_one_language_is_found_there(world, fine_tuned, tmp_path):
+    """As in a copy that numbers its labels in another order and does not name them."""
+    rows = toy.toy_rows()
+    renamed = dict(zip(LABELS, LABELS[1:] + LABELS[:1], strict=True))
+    rows["test", "zh"] = [(p, h, renamed[y]) for p, h, y in rows["test", "zh"]]
+    data = tiny.write_hub_layout(tmp_path / "data", rows)
+    record = world.run(tmp_path, models=[str(fine_tuned)], train=False, data=data)
+    found = world.diagnose(record, tmp_path)
+    assert names(found) == ["permuted labels", "parallel labels"]
+    assert "accuracy in zh is" in found[0].evidence and "zh 100.0 % of rows differ" in found[1].evidence
+
+
+# ── training ──
+
+
+def test_a_training_that_collapsed(world, tmp_path):
+    record = world.run(tmp_path, overrides={"learning_rate": 1.0})
+    found = only(world.diagnose(record, tmp_path))
+    assert found.name == "collapsed training"
+    assert "accuracy in en is 33.3 % where chance is 33.3 %" in found.evidence and "ln 3 is 1.10" in found.evidence
+    assert "learning rate" in found.mend
+
+
+def test_a_recipe_of_three_steps_is_not_called_a_collapse(world, tmp_path):
+    recipe = tmp_path / "short.toml"
+    recipe.write_text((world.folder / "toy.toml").read_text().replace("epochs = 6", "max_steps = 3"))
+    record = world.run(tmp_path, recipe=str(recipe))
+    found = only(world.diagnose(record, tmp_path))
+    assert found.name == "too few steps"
+    assert "3 steps of 16 pairs show 13.3 % of 360 training pairs" in found.evidence
+
+
+def test_a_loss_that_is_no_number_is_named_with_its_step(world, tmp_path):
+    record = world.run(tmp_path, overrides={"learning_rate": 1.0, "max_grad_norm": 1e30, "weight_decay": 1.0})
+    found = world.diagnose(record, tmp_path)
+    if record.status == "failed":  # whether the loss overflows depends on the processor's arithmetic
+        assert names(found) == ["training broke down"] and "step" in found[0].evidence
+    else:
+        assert names(found) == ["collapsed training"]
+
+
+# ── languages ──
+
+
+def test_chance_outside_latin_script(world, tmp_path):
+    data = tiny.write_hub_layout(tmp_path / "data", toy.toy_rows(own_words=("ar", "zh")))
+    record = world.run(tmp_path, data=data)
+    found = only(world.diagnose(record, tmp_path))
+    assert found.name == "chance outside Latin script"
+    assert "es " in found.evidence.split("against")[1] and "xeval doctor" in found.mend
+
+
+def test_an_encoder_that_knows_only_english(world, tmp_path):
+    data = tiny.write_hub_layout(tmp_path / "data", toy.toy_rows(own_words=("es", "ar", "zh")))
+    record = world.run(tmp_path, data=data)
+    assert names(world.diagnose(record, tmp_path)) == ["no transfer"]
+
+
+def test_one_label_throughout_in_a_language_whose_words_are_all_unknown(world, fine_tuned, tmp_path):
+    rows = toy.toy_rows()
+    signs = [chr(0x2600 + number) for number in range(toy.COUNTS["test"])]  # in no vocabulary
+    rows["test", "zh"] = [
+        (sign, sign * 2, label) for sign, (_, _, label) in zip(signs, rows["test", "zh"], strict=True)
+    ]
+    data = tiny.write_hub_layout(tmp_path / "data", rows)
+    record = world.run(tmp_path, models=[str(fine_tuned)], train=False, data=data, languages=["en", "zh"])
+    found = {finding.name: finding for finding in world.diagnose(record, tmp_path)}
+    assert found.keys() == {"unknown pieces", "one label throughout"}
+    assert found["unknown pieces"].evidence == "zh 100.0 % of pieces"
+    assert found["one label throughout"].evidence.endswith(": zh 100.0 %")
+
+
+def test_heavy_truncation_is_reported_with_its_languages(world, fine_tuned, tmp_path):
+    rows = toy.toy_rows()
+    rows["test", "ar"][:36] = [(f"{p} {p} {p} {p}", h, label) for p, h, label in rows["test", "ar"][:36]]
+    data = tiny.write_hub_layout(tmp_path / "data", rows)
+    record = world.run(tmp_path, models=[str(fine_tuned)], train=False, data=data)
+    found = only(world.diagnose(record, tmp_path))
+    assert (found.name, found.severity) == ("truncated pairs", "warning")
+    assert found.evidence == "ar 30.0 % of pairs lose their end at 24 pieces"
+    assert "--max-length" in found.mend
+    assert [warned.name for warned in record.preflight] == ["truncated pairs"]  # said before the run too
+
+
+# ── rows ──
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (list(range(0, 120, 2)), "es 60 predictions for 120 rows (60 rows missing, 0 counted again)"),
+        ([*range(120), *range(8)], "es 128 predictions for 120 rows (0 rows missing, 8 counted again)"),
+    ],
+    ids=["one process's share", "padded duplicates"],
+)
+def test_rows_that_are_missing_or_counted_again(world, healthy, tmp_path, kept, said):
+    """As after an evaluation in several processes."""
+    record, results = healthy
+    shutil.copytree(results, tmp_path / "results")
+    folder = folder_of(tmp_path / "results", record)
+    path = folder / "predictions" / "es.parquet"
+    pq.write_table(pq.read_table(path).take(kept), path)
+    score = record.scores["es"].model_copy(update={"predictions_sha256": file_sha256(path), "n_examples": len(kept)})
+    save_record(folder, record.model_copy(update={"scores": record.scores | {"es": score}}))
+    found = only(world.diagnose(load_record(folder), tmp_path / "results"))
+    assert (found.name, found.evidence) == ("missing or repeated rows", said)
+
+
+def test_predictions_that_are_not_those_scored(world, healthy, tmp_path):
+    record, results = healthy
+    shutil.copytree(results, tmp_path / "results")
+    path = folder_of(tmp_path / "results", record) / "predictions" / "es.parquet"
+    path.write_bytes(path.read_bytes()[:-100])
+    found = only(world.diagnose(record, tmp_path / "results"))
+    assert found.name == "damaged predictions" and found.evidence.startswith("es: ")
+
+
+# ── against a published row ──
+
+
+def published(record: RunRecord, points_above: float, selection: str) -> Reference:
+    """A table whose row for the record's model lies so many points above the record."""
+    row = ReferenceRow(
+        name="Published",
+        model="org/toy",
+        how="computed",
+        recipe="hf-2019",
+        selection=selection,
+        cells={language: 100 * score.accuracy + points_above for language, score in record.scores.items()},
+    )
+    shown = {"name": "t", "title": "t", "task": record.task, "split": "test", "source_url": "https://example.org"}
+    return Reference(**shown, languages=tuple(record.scores), rows=(row,))
+
+
+@pytest.fixture
+def from_the_hub(world, fine_tuned, tmp_path):
+    """A record with some errors in it, as of a model that a published row is about."""
+    rows = toy.toy_rows()
+    for n_wrong, language in enumerate(toy.LANGUAGES, start=15):
+        rows["test", language][:n_wrong] = [(p, h, "neutral") for p, h, _ in rows["test", language][:n_wrong]]
+    data = tiny.write_hub_layout(tmp_path / "data", rows)
+    record = world.run(tmp_path, models=[str(fine_tuned)], train=False, data=data)
+    return record.model_copy(update={"model": record.model.model_copy(update={"id": "org/toy", "origin": "hub"})})
+
+
+JOINT = next(row.selection for row in get_reference("conneau-2020").rows if row.name.startswith("XLM-R"))
+
+
+@pytest.mark.parametrize(
+    ("points_above", "selection", "expected"),
+    [
+        (1.5, JOINT, ["another selection rule"]),
+        (1.5, "best English development accuracy", ["low everywhere"]),
+        (6.0, JOINT, ["low everywhere"]),
+        (0.2, JOINT, []),
+        (-2.0, JOINT, []),
+    ],
+)
+def test_a_run_below_its_published_row(from_the_hub, world, tmp_path, points_above, selection, expected):
+    reference = published(from_the_hub, points_above, selection)
+    folder = next(tmp_path.glob("*/*/*/record.json")).parent
+    found = diagnose_run(folder, from_the_hub, get_task(str(world.task_file)), reference)
+    assert names(found) == expected
+    if expected == ["another selection rule"]:
+        assert JOINT in found[0].evidence and "1.5 points below Published" in found[0].evidence
+
+
+def test_a_cased_checkpoint_that_is_lower_cased_is_a_few_points_low_everywhere(world, healthy, fine_tuned, tmp_path):
+    toy.toy_tokenizer(do_lower_case=True).save_pretrained(fine_tuned)
+    record = world.run(tmp_path, models=[str(fine_tuned)], train=False)
+    folder = folder_of(tmp_path, record)
+    record = record.model_copy(update={"model": record.model.model_copy(update={"id": "org/toy", "origin": "hub"})})
+    losses = [healthy[0].scores[language].accuracy - score.accuracy for language, score in record.scores.items()]
+    assert np.min(losses) > 0.02 and np.max(losses) < 0.4
+    reference = published(healthy[0], 0.0, "last checkpoint")
+    found = diagnose_run(folder, record, get_task(str(world.task_file)), reference)
+    assert {"low everywhere", "capital letters"} <= set(names(found))
+    low = next(finding for finding in found if finding.name == "low everywhere")
+    assert low.mend.startswith("First mend the tokenizer: the tokenizer lower-cases")

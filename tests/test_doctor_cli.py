@@ -1,0 +1,126 @@
+"""`xeval doctor`, `xeval diagnose`, and what `xeval run` and `xeval report` say of a fault, as a user meets them."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import toy
+
+from xeval.cache import weights_folder
+from xeval.cli import main
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> toy.Toy:
+    return toy.write_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture
+def command(capsys, monkeypatch, tmp_path):
+    """`command(*words)` runs xeval in an empty folder: its exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xeval", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return run
+
+
+def words(world: toy.Toy, *others: object) -> list[object]:
+    device = ["--device", "cpu", "--dtype", "float32"]
+    return [world.task_file, "--model", world.model, "--data", world.data, *device, *others]
+
+
+def test_the_doctor_prints_a_line_for_each_check_and_exits_with_0_when_all_is_fine(command, world):
+    code, out, err = command("doctor", *words(world, "--recipe", world.folder / "toy.toml"))
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert len(lines) == 14 and all("✓" in line for line in lines)
+    assert {line.partition(":")[0] for line in lines} == {"machine", "data", "toy-encoder"}
+
+
+def test_the_doctor_without_a_task_looks_at_the_machine_only(command):
+    code, out, _ = command("doctor", "--device", "cpu")
+    assert code == 0 and out.startswith("machine: ✓ device: cpu") and out.count("\n") == 1
+
+
+def test_warnings_exit_with_0_and_name_the_mend(command, world, tmp_path):
+    model = Path(shutil.copytree(world.model, tmp_path / "lowered"))
+    toy.toy_tokenizer(do_lower_case=True).save_pretrained(model)
+    code, out, _ = command("doctor", *words(world, "--model", model))
+    (line,) = [line for line in out.splitlines() if "capital letters" in line and line.startswith("lowered")]
+    assert code == 0
+    assert line.startswith("lowered: ! capital letters: ") and "Set do_lower_case to false" in line
+
+
+def test_what_makes_a_run_worthless_exits_with_1(command, world, tmp_path):
+    rows = toy.toy_rows()
+    rows["test", "es"] = [(p, h, "neutral") for p, h, _ in rows["test", "es"]]
+    data = tiny.write_hub_layout(tmp_path / "data", rows)
+    code, out, err = command("doctor", *words(world, "--data", data))
+    assert (code, err) == (1, "")
+    assert "data: ✗ test rows, es: " in out and "placeholder" in out
+
+
+@pytest.mark.parametrize(
+    ("mistaken", "said"),
+    [
+        (("doctor", "xnl"), "did you mean 'xnli'?"),
+        (("doctor", "--model", "mbert"), "wanted a task too"),
+        (("doctor", "xnli", "--data", "nowhere"), "nowhere: wanted a folder"),
+        (("doctor", "xnli", "--model", "./nowhere"), "wanted a folder with config.json"),
+        (("doctor", "--device", "abacus"), "'abacus' cannot be used"),
+        (("diagnose", "--results", "nowhere"), "no results there yet"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_wrong_input_is_one_line_and_exit_2(command, mistaken, said):
+    code, out, err = command(*mistaken)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err
+
+
+def test_a_run_says_before_and_after_what_is_wrong_and_the_report_and_diagnose_say_it_again(command, world, tmp_path):
+    """A checkpoint that has learnt is evaluated with the wrong names of its labels, and lower-cased."""
+    recipe = ["--recipe", world.folder / "toy.toml"]
+    code, out, err = command("run", *words(world, *recipe, "--results", "healthy"))
+    assert (code, "✗" in out, "✗" in err, "!" in err) == (0, False, False, False)
+    assert command("diagnose", "--results", "healthy")[:2] == (0, "nothing wrong found in 1 runs\n")
+    assert "## Findings" not in command("report", "--results", "healthy")[1]
+
+    record = json.loads(next(Path("healthy").glob("*/*/*/record.json")).read_text())
+    model = Path(shutil.copytree(weights_folder(record["identity"]), tmp_path / "misnamed"))
+    toy.toy_tokenizer(do_lower_case=True).save_pretrained(model)
+    config = json.loads((model / "config.json").read_text())
+    config["id2label"] = {"0": "contradiction", "1": "entailment", "2": "neutral"}
+    (model / "config.json").write_text(json.dumps(config))
+    arguments = [world.task_file, "--model", model, "--data", world.data, *recipe, "--no-train"]
+    code, out, err = command("run", *arguments, "--device", "cpu", "--dtype", "float32", "--results", "misnamed-run")
+    assert code == 0
+    assert "misnamed: ! capital letters: " in err  # before the run
+    (line,) = [line for line in out.splitlines() if "permuted labels" in line]  # and after it
+    assert line.startswith("✗ misnamed no-train seed 1: permuted labels: accuracy is ")
+    assert line.endswith("in the order that the head was trained with, and evaluate again.")
+
+    findings = command("report", "--results", "misnamed-run")[1].partition("## Findings\n")[2]
+    assert "- ✗ misnamed no-train seed 1: permuted labels: " in findings and "capital letters" in findings
+    code, out, err = command("diagnose", "--results", "misnamed-run")
+    assert (code, out.splitlines()[0].partition(": accuracy")[0]) == (1, line.partition(": accuracy")[0])
+
+
+def test_an_error_found_before_the_run_is_one_line_and_nothing_is_trained(command, world, tmp_path):
+    rows = toy.toy_rows()
+    rows["train", "en"][:120] = rows["test", "en"]
+    data = tiny.write_hub_layout(tmp_path / "data", rows)
+    code, out, err = command("run", *words(world, "--data", data, "--quiet"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("xeval: toy-encoder: overlap: 100.0 % of 120 en test pairs are among those to train on.")
+    assert not Path("results").exists()

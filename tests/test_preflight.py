@@ -1,0 +1,277 @@
+"""What is found before a run: faults that really are in rows, tokenizers and settings, and nothing where none is."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny
+import toy
+from checkpoints import LABELS
+from transformers import AutoTokenizer, BertTokenizer
+
+from xeval.errors import PreflightError
+from xeval.findings import Finding
+from xeval.preflight.examine import doctor
+from xeval.preflight.machine_checks import check_disk
+from xeval.preflight.tokenizer_checks import KNOWN_VOCABULARIES, check_letters, check_vocabulary
+from xeval.records import RunRecord
+from xeval.store import folder_of
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> toy.Toy:
+    return toy.write_toy(tmp_path_factory.mktemp("toy"))
+
+
+def check(world: toy.Toy, **changes) -> dict[str, Finding]:
+    """What the doctor finds, by the check's name."""
+    options = {"models": [str(world.model)], "recipe": str(world.folder / "toy.toml"), "data": world.data}
+    found = doctor(str(world.task_file), **(options | {"device": "cpu", "dtype": "float32"} | changes))
+    assert len({finding.name for _, finding in found}) == len(found)
+    return {finding.name: finding for _, finding in found}
+
+
+def check_rows(world: toy.Toy, folder: Path, rows: tiny.Rows) -> dict[str, Finding]:
+    return check(world, models=[], data=tiny.write_hub_layout(folder / "data", rows))
+
+
+def wrong(found: dict[str, Finding]) -> dict[str, str]:
+    return {name: finding.severity for name, finding in found.items() if finding.severity != "fine"}
+
+
+def test_a_healthy_run_passes_every_check_with_evidence(world):
+    found = check(world)
+    assert wrong(found) == {}
+    assert found["rows"].evidence == "360 of 360 pairs to train on, 120 to test on in each of 4 languages"
+    assert found["effective batch size"].evidence.startswith("16 pairs per step, 138 steps on 360 pairs")
+    assert {
+        "device",
+        "labels",
+        "overlap",
+        "vocabulary",
+        "capital letters",
+        "unknown pieces",
+        "disk space",
+    } <= found.keys()
+    assert all(finding.evidence and not finding.mend for finding in found.values())
+
+
+# ── rows ──
+
+
+def test_a_placeholder_label_is_an_error_and_the_other_checks_go_on(world, tmp_path):
+    rows = toy.toy_rows()
+    rows["test", "es"] = [(p, h, "entailment") for p, h, _ in rows["test", "es"]]
+    found = check_rows(world, tmp_path, rows)
+    assert wrong(found) == {"test rows, es": "error"}
+    assert "placeholder" in found["test rows, es"].evidence
+    assert "3 languages" in found["rows"].evidence
+
+
+def test_missing_rows_and_missing_files_are_errors(world, tmp_path):
+    rows = toy.toy_rows()
+    rows["test", "ar"].pop()
+    del rows["test", "zh"]
+    found = check_rows(world, tmp_path, rows)
+    assert wrong(found) == {"test rows, ar": "error", "test rows, zh": "error"}
+    assert "wanted 120, found 119" in found["test rows, ar"].evidence
+
+
+def test_training_rows_that_cannot_be_used_do_not_hide_what_is_wrong_with_the_tests(world, tmp_path):
+    rows = toy.toy_rows()
+    rows["train", "en"] = [(p, h, "neutral") for p, h, _ in rows["train", "en"]]
+    rows["test", "ar"].pop()
+    assert wrong(check_rows(world, tmp_path, rows)) == {"train rows": "error", "test rows, ar": "error"}
+
+
+def test_a_part_of_the_training_rows_is_a_warning(world, tmp_path):
+    rows = toy.toy_rows()
+    rows["train", "en"] = rows["train", "en"][:90]
+    found = check_rows(world, tmp_path, rows)
+    assert wrong(found) == {"rows": "warning"}
+    assert "90 training pairs where the task file states 360" in found["rows"].evidence
+
+
+def test_a_label_that_is_never_trained_is_an_error(world, tmp_path):
+    rows = toy.toy_rows()
+    rows["train", "en"] = [(p, h, y if y != "neutral" else "entailment") for p, h, y in rows["train", "en"]]
+    found = check_rows(world, tmp_path, rows)
+    assert wrong(found) == {"labels": "error"}
+    assert found["labels"].evidence == "en train: entailment 67 %, neutral 0 %, contradiction 33 %"
+
+
+def test_a_test_split_with_far_too_much_of_one_label_is_a_warning(world, tmp_path):
+    rows = toy.toy_rows()
+    for language in toy.LANGUAGES:
+        rows["test", language][:90] = [(p, h, "neutral") for p, h, _ in rows["test", language][:90]]
+    found = check_rows(world, tmp_path, rows)
+    assert wrong(found) == {"labels": "warning"}
+    assert "zh test: entailment 8 %, neutral 83 %, contradiction 8 %" in found["labels"].evidence
+
+
+@pytest.mark.parametrize(("n_known", "severity"), [(0, "fine"), (6, "warning"), (120, "error")])
+def test_test_pairs_that_are_trained_on(world, tmp_path, n_known, severity):
+    rows = toy.toy_rows()
+    rows["train", "en"][:n_known] = rows["test", "en"][:n_known]
+    found = check_rows(world, tmp_path, rows)["overlap"]
+    assert found.severity == severity
+    assert f"{100 * n_known / 120:.1f} % of 120 en test pairs" in found.evidence
+
+
+def test_pairs_that_a_test_split_repeats(world, tmp_path):
+    rows = toy.toy_rows()
+    rows["test", "es"][60:72] = rows["test", "es"][:12]
+    found = check_rows(world, tmp_path, rows)
+    assert wrong(found) == {"repeated rows": "warning"}
+    assert found["repeated rows"].evidence.endswith("es 10.0 %")
+
+
+def test_one_language_whose_rows_are_in_another_order(world, tmp_path):
+    rows = toy.toy_rows()
+    random.Random(0).shuffle(rows["test", "ar"])
+    found = check_rows(world, tmp_path, rows)
+    assert wrong(found) == {"parallel labels": "warning"}
+    assert "ar" in found["parallel labels"].evidence
+
+
+# ── tokenizers ──
+
+
+def with_tokenizer(world: toy.Toy, folder: Path, tokenizer) -> str:
+    shutil.copytree(world.model, folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_cased_vocabulary_under_a_tokenizer_that_lower_cases(world, tmp_path):
+    found = check(world, models=[with_tokenizer(world, tmp_path / "m", toy.toy_tokenizer(do_lower_case=True))])
+    assert found["capital letters"].severity == "warning"
+    assert "the tokenizer lower-cases (do_lower_case in its settings: True)" in found["capital letters"].evidence
+    assert "Set do_lower_case to false" in found["capital letters"].mend
+
+
+def test_an_uncased_vocabulary_under_a_tokenizer_that_keeps_capitals(world, tmp_path):
+    tokenizer = toy.toy_tokenizer(words_in_lower_case=True)
+    model = toy.write_checkpoint(tmp_path / "m", tokenizer)
+    assert "Set do_lower_case to true" in check(world, models=[str(model)])["capital letters"].mend
+    right = toy.toy_tokenizer(do_lower_case=True, words_in_lower_case=True)
+    model = toy.write_checkpoint(tmp_path / "right", right)
+    assert check(world, models=[str(model)])["capital letters"].severity == "fine"
+
+
+def test_vowel_signs_that_are_stripped_although_the_vocabulary_has_them():
+    words = ["में", "हिन्दी", "भाषा", "विद्यालय", "पुस्तक", "नदी"]
+    vocabulary = {piece: row for row, piece in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+    stripping = BertTokenizer(vocab=vocabulary, do_lower_case=False, strip_accents=True)
+    assert [found.severity for found in check_letters(stripping, words)] == ["fine", "warning"]
+    keeping = BertTokenizer(vocab=vocabulary, do_lower_case=False, strip_accents=False)
+    assert [found.severity for found in check_letters(keeping, words)] == ["fine", "fine"]
+
+
+def test_a_language_that_the_vocabulary_does_not_know_is_hurt_and_the_others_are_not(world, tmp_path):
+    rows = toy.toy_rows()
+    rows["test", "zh"] = [(p.replace("桌", "☃"), h, y) for p, h, y in rows["test", "zh"]]
+    found = check(world, data=tiny.write_hub_layout(tmp_path / "data", rows))
+    assert wrong(found) == {"unknown pieces": "warning"}
+    assert found["unknown pieces"].evidence.startswith("zh ") and "," not in found["unknown pieces"].evidence
+
+
+def test_ids_beyond_the_embedding_stop_a_run_before_it_trains(world, tmp_path):
+    model = toy.write_checkpoint(tmp_path / "m", toy.toy_tokenizer(), rows_of_embedding=60)
+    assert check(world, models=[str(model)])["vocabulary"].severity == "error"
+    with pytest.raises(
+        PreflightError, match=r"^m: vocabulary: the tokenizer's ids go up to \d+, the embedding has 60 rows"
+    ):
+        world.run(tmp_path / "results", models=[str(model)])
+    assert list((tmp_path / "results").rglob("*")) == []
+
+
+def test_a_training_language_that_cannot_be_read_stops_a_run(world, tmp_path):
+    rows = toy.toy_rows()
+    for split in (("train", "en"), ("selection", "en"), ("test", "en")):
+        rows[split] = [(p.translate(dict.fromkeys(range(97, 123), "☃")), h, y) for p, h, y in rows[split]]
+    data = tiny.write_hub_layout(tmp_path / "data", rows)
+    with pytest.raises(PreflightError, match="unknown pieces: en "):
+        world.run(tmp_path / "results", data=data)
+
+
+@pytest.mark.parametrize("name", ["bert-base-multilingual-cased", "distilbert-base-multilingual-cased"])
+def test_the_real_vocabulary_has_the_known_ids_and_its_letters(shared, name):
+    tokenizer = AutoTokenizer.from_pretrained(shared / "models" / name)
+    rows = json.loads((shared / "models" / name / "config.json").read_text())["vocab_size"]
+    found = check_vocabulary(tokenizer, rows)
+    assert (found.severity, "mBERT cased" in found.evidence) == ("fine", True)
+    assert [letters.severity for letters in check_letters(tokenizer, ["In Paris", "En avión", "में"])] == ["fine", "fine"]
+
+
+def test_the_real_vocabulary_lower_cased_keeps_the_known_ids_but_not_its_letters(shared):
+    folder = shared / "models" / "bert-base-multilingual-cased"
+    tokenizer = AutoTokenizer.from_pretrained(folder, do_lower_case=True)
+    assert check_vocabulary(tokenizer, 119_547).severity == "fine"
+    found = check_letters(tokenizer, ["In Paris", "En avión", "में"])
+    assert [letters.severity for letters in found] == ["warning", "warning"]
+    assert "16,582 of the vocabulary's 119,542 pieces have capitals" in found[0].evidence
+
+
+def test_the_real_vocabulary_in_another_order_is_not_the_checkpoints(shared, tmp_path):
+    lines = (shared / "models" / "bert-base-multilingual-cased" / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    moved = {piece: row for row, piece in enumerate([*lines[:1000], *reversed(lines[1000:])])}
+    found = check_vocabulary(BertTokenizer(vocab=moved, do_lower_case=False), len(lines))
+    assert found.severity == "error"
+    assert "7 of 7 words do not have the ids of mBERT cased's vocabulary" in found.evidence
+
+
+def test_known_words_are_told_apart_by_no_casing_or_accent():
+    _, words = KNOWN_VOCABULARIES[119_547]
+    assert all(word == word.lower() for word in words)
+
+
+# ── the run ──
+
+
+def test_a_batch_of_four_times_the_recipes_is_said_before_the_run_and_kept_in_the_record(world, tmp_path):
+    record = world.run(tmp_path, overrides={"batch_size": 64, "epochs": 1.0})
+    (found,) = record.preflight
+    assert (found.name, found.severity) == ("effective batch size", "warning")
+    assert "64 pairs per step, 6 steps on 360 pairs" in found.evidence and "the recipe has 16" in found.evidence
+    path = folder_of(tmp_path, record) / "record.json"
+    assert json.loads(path.read_text())["preflight"][0]["name"] == "effective batch size"
+
+
+def test_a_batch_with_a_learning_rate_of_its_own_is_a_choice(world, tmp_path):
+    record = world.run(tmp_path, overrides={"batch_size": 64, "epochs": 1.0, "learning_rate": 1e-2})
+    assert record.preflight == []
+
+
+def test_records_from_before_there_was_a_preflight_are_read(world, tmp_path):
+    record = world.run(tmp_path, overrides={"max_steps": 1}, languages=["en"])
+    old = {name: value for name, value in record.model_dump(mode="json").items() if name != "preflight"}
+    assert RunRecord.model_validate_json(json.dumps(old)) == record
+
+
+def test_labels_of_a_head_that_do_not_map(world, tmp_path):
+    shutil.copytree(world.model, tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    for names, severity in ((("LABEL_0", "LABEL_1", "LABEL_2"), "error"), (LABELS[::-1], "fine")):
+        named = config | {"id2label": {str(column): name for column, name in enumerate(names)}}
+        (tmp_path / "m" / "config.json").write_text(json.dumps(named))
+        found = check(world, models=[str(tmp_path / "m")], train=False)
+        assert found["labels of the head"].severity == severity
+
+
+def test_weights_that_find_no_room_are_an_error(tmp_path):
+    found = check_disk(tmp_path / "not" / "there" / "yet", n_weights=10**15)
+    assert found.severity == "error" and "4,000,000.00 GB" in found.evidence
+    n_weights = shutil.disk_usage(tmp_path).free // (5 * 4)  # of 4 bytes: room for the weights five times
+    assert check_disk(tmp_path, n_weights).severity == "warning"
+    assert check_disk(tmp_path, n_weights=1).severity == "fine"
+
+
+def test_a_damaged_weights_file_is_one_line(world, tmp_path):
+    model = Path(shutil.copytree(world.model, tmp_path / "m"))
+    (model / "model.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(Exception, match=r"model m: model\.safetensors cannot be read") as caught:
+        check(world, models=[str(model)])
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,50 @@
+"""`xeval doctor`: what could make a run worthless, found out before it is made."""
+
+from typing import Annotated
+
+import typer
+
+from xeval.cli.options import Data, Device, Dtype, TasksDirs, words
+from xeval.schema import one_line
+
+
+def doctor(
+    task: Annotated[str | None, typer.Argument(help="Task name or path; without it only the machine.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Alias, hub id (id@revision pins it) or folder; repeat it."),
+    ] = None,
+    language: Annotated[
+        list[str] | None, typer.Option("--language", "-l", help="Codes, as in es,zh; default: all.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option("--recipe", help="Recipe name or path; default: the task's.")] = None,
+    no_train: Annotated[bool, typer.Option("--no-train", help="For a fine-tuned checkpoint used as it is.")] = False,
+    data: Data = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    tasks_dir: TasksDirs = None,
+) -> None:
+    """Check machine, rows and tokenizers before a run: a line for each check, with the mend of what is wrong.
+
+    Exits with 1 if something would make the run worthless (✗); warnings (!) are no reason to.
+    """
+    if model and task is None:
+        raise typer.BadParameter("--model: wanted a task too, whose rows the model is checked on, as in: doctor xnli")
+    languages = words(language)
+    from xeval.preflight import examine as preflight  # takes seconds: torch and transformers
+
+    found = preflight.doctor(
+        task,
+        model or [],
+        languages=languages,
+        recipe=recipe,
+        train=not no_train,
+        data=data,
+        device=device,
+        dtype=dtype,
+        tasks_dirs=tasks_dir or (),
+    )
+    for subject, finding in found:
+        print(one_line(f"{subject}: {finding.line}"))
+    if any(finding.severity == "error" for _, finding in found):
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""The signatures of known failures, looked for in finished runs."""

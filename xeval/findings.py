@@ -1,0 +1,62 @@
+"""The noun of preflight and diagnosis: what a check has found, with its evidence and the mend."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Severity = Literal["fine", "warning", "error"]
+MARKS: dict[Severity, str] = {"fine": "✓", "warning": "!", "error": "✗"}
+
+
+class Finding(BaseModel):
+    """One check's outcome. An error makes the numbers worthless or something else than they say."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str
+    severity: Severity
+    evidence: str
+    mend: str = ""  # one sentence; empty where there is nothing to mend, or the evidence says how
+
+    @property
+    def line(self) -> str:
+        """The finding in one line, as terminals and logs show it."""
+        return f"{MARKS[self.severity]} {self.sentence}"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.name}: {self.evidence}" + f". {self.mend}" * bool(self.mend)
+
+
+def fine(name: str, evidence: str) -> Finding:
+    return Finding(name=name, severity="fine", evidence=evidence)
+
+
+def warning(name: str, evidence: str, mend: str) -> Finding:
+    return Finding(name=name, severity="warning", evidence=evidence, mend=mend)
+
+
+def error(name: str, evidence: str, mend: str = "") -> Finding:
+    return Finding(name=name, severity="error", evidence=evidence, mend=mend)
+
+
+def wrong(findings: Iterable[Finding]) -> list[Finding]:
+    """Those that are not fine, errors first."""
+    return sorted((found for found in findings if found.severity != "fine"), key=lambda found: found.severity)
+
+
+def by_language(shares: dict[str, float], as_text: str = "{:.1%}") -> str:
+    """`th 18.7 %, el 4.2 %`: numbers by language, the largest first."""
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    return ", ".join(f"{language} {_spaced(as_text.format(number))}" for language, number in ordered)
+
+
+def at_most(shares: dict[str, float], as_text: str = "{:.1%}") -> str:
+    """`at most 18.7 % (th)`: the largest of numbers by language."""
+    language, number = max(shares.items(), key=lambda item: item[1])
+    return f"at most {_spaced(as_text.format(number))} ({language})"
+
+
+def _spaced(number: str) -> str:
+    return number.replace("%", " %")

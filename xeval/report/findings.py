@@ -1,0 +1,30 @@
+"""The diagnosis of the runs that a report shows, each finding under the name of its run."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from xeval.diagnosis.diagnose import diagnose_run
+from xeval.findings import Finding
+from xeval.records import RunRecord
+from xeval.schema import Reference, Task
+
+
+def of(runs: Iterable[tuple[Path, RunRecord]], task: Task | None, reference: Reference | None) -> list[Finding]:
+    """What is wrong with `runs` (folder, record). A finding that seeds have in common stands there once."""
+    by_run: dict[Finding, list[RunRecord]] = {}
+    for folder, record in runs:
+        for finding in diagnose_run(folder, record, task, reference):
+            by_run.setdefault(finding, []).append(record)
+    return [
+        finding.model_copy(update={"name": f"{_names(records)}: {finding.name}"}) for finding, records in by_run.items()
+    ]
+
+
+def _names(records: list[RunRecord]) -> str:
+    """`distilmbert hf-2019 seeds 1, 2`, for all that share a finding."""
+    seeds: dict[str, list[int]] = {}
+    for record in records:
+        seeds.setdefault(f"{record.model.id} {record.recipe.name}", []).append(record.seed)
+    return "; ".join(
+        f"{name} seed{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}" for name, numbers in seeds.items()
+    )
