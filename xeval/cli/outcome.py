@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,9 @@ from rich.console import Console
 
 from xeval.records import RunRecord
 from xeval.registry import all_tasks, get_reference
-from xeval.report import matrix, terminal
+from xeval.report import findings, matrix, terminal
+from xeval.schema import one_line
+from xeval.store import folder_of
 from xeval.verdict import Tolerance
 
 _POINTS = "Points that a verdict allows"
@@ -32,7 +35,8 @@ def show_outcome(
     strays: list[str] = []
     scored = [record for record in records if record.scores]
     if scored:
-        table = compare([(results, record) for record in records], scored[0].task, reference, tolerance)
+        runs = [(folder_of(results, record), record) for record in records]
+        table = compare(runs, scored[0].task, reference, tolerance)
         strays = [verdict.sentence for row in table.verdicts for verdict in row.not_reproduced]
     if as_json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
@@ -41,7 +45,7 @@ def show_outcome(
         print(f"Records and predictions are in {results}; a report of them: xeval report --results {results}")
     failed = [record for record in records if record.status == "failed"]
     for record in failed:
-        print(f"xeval: {record.model.id} seed {record.seed} failed: {record.failure}", file=sys.stderr)
+        print(one_line(f"xeval: {record.model.id} seed {record.seed} failed: {record.failure}"), file=sys.stderr)
     if failed:
         raise typer.Exit(1)
     return strays
@@ -57,4 +61,5 @@ def compare(
     known = all_tasks().get(task)
     name = reference if reference is not None else known and known.default_reference
     table = get_reference(name) if name is not None else None
-    return matrix.build(records, task, table, len(known.labels) if known else None, tolerance)
+    built = matrix.build(records, task, table, len(known.labels) if known else None, tolerance)
+    return replace(built, findings=findings.of(built.runs, known, table))

@@ -1,12 +1,14 @@
-"""Records → one tidy pandas frame, a row per run and language."""
+"""Records → one tidy table, a row per run and language: as dictionaries, or as a pandas frame."""
 
 import os
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from xeval.records import RunRecord
 from xeval.store import load_records
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = [
     "task",
@@ -30,7 +32,7 @@ COLUMNS = [
 ]
 
 
-def load_results(results: str | os.PathLike[str]) -> pd.DataFrame:
+def load_results(results: str | os.PathLike[str]) -> "pd.DataFrame":
     """Every score under the folder `results`, one row per run and language.
 
     `accuracy`, the interval and the shares are fractions. Runs that differ only in their seed (and language) share a
@@ -39,8 +41,15 @@ def load_results(results: str | os.PathLike[str]) -> pd.DataFrame:
     return to_frame(load_records(Path(results)))
 
 
-def to_frame(records: list[tuple[Path, RunRecord]]) -> pd.DataFrame:
-    rows = [
+def to_frame(records: list[tuple[Path, RunRecord]]) -> "pd.DataFrame":
+    import pandas as pd  # half a second
+
+    return pd.DataFrame(tidy_rows(records), columns=COLUMNS)
+
+
+def tidy_rows(records: list[tuple[Path, RunRecord]]) -> list[dict[str, Any]]:
+    """A dictionary with COLUMNS as its keys for each run and language."""
+    return [
         {
             "task": record.task,
             "model": record.model.id,
@@ -56,4 +65,3 @@ def to_frame(records: list[tuple[Path, RunRecord]]) -> pd.DataFrame:
         for folder, record in records
         for language, score in record.scores.items()
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)

@@ -25,7 +25,9 @@ def render(matrix: Matrix) -> str:
         *matrix.footer,
     ]
     below = "\n".join(f"- {escape(note)}" for note in notes)
-    return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{_verdicts(matrix.verdicts)}"
+    findings = [f"- {escape(finding.line)}" for finding in matrix.findings]
+    found = "\n".join(["", "## Findings", "", *findings, ""]) if findings else ""
+    return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{found}{_verdicts(matrix.verdicts)}{_claims(matrix)}"
 
 
 def _cells(row: Row, languages: list[str], n_reference: int, with_others: bool) -> list[str]:
@@ -45,7 +47,14 @@ def _verdicts(found: list[RowVerdict]) -> str:
     return f"\n## Reproduced?\n\n{escape(verdicts.legend(found))}\n\n" + "\n".join(blocks) + "\n"
 
 
+def _claims(matrix: Matrix) -> str:
+    """What else the published table's source says of the models; nothing where it says nothing."""
+    lines = [f"- {escape(claim.sentence)}" for claim in matrix.claims]
+    return "\n## Other claims of the source\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
 def escape(text: str) -> str:
     """Text as Markdown shows it: one line, and nothing in it is markup. An underscore inside a word is none."""
     text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    text = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    return re.sub(r"^(\d*)(?=[-+#=]|[.)](?:\s|$))", r"\1\\", text)  # at the start of a line: headings, lists, rules

@@ -3,13 +3,18 @@
 Every format is drawn from this one frame-like object, so that no two of them can disagree.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from xeval.claims import ClaimVerdict, check
 from xeval.errors import StoreError
+from xeval.findings import Finding
 from xeval.records import RunRecord
-from xeval.schema import Reference
+from xeval.report import footnotes
+from xeval.schema import Reference, ReferenceRow
 from xeval.verdict import RowVerdict, Tolerance, collapse, judge, row_of
+
+Run = tuple[Path, RunRecord]  # its folder, its record
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,9 @@ class Row:
     n_examples: str
     seeds: str
     verdict: RowVerdict | None = None  # on ours, against the published row above it
+    more_verdicts: tuple[RowVerdict, ...] = ()  # against other published rows of the same model
+    beside: ReferenceRow | None = None  # the published row that ours stands under
+    runs: tuple[Run, ...] = ()  # the seeds that ours is the mean of
 
 
 @dataclass(frozen=True)
@@ -35,14 +43,28 @@ class Matrix:
     n_reference_languages: int
     rows: list[Row]
     footer: list[str]
+    note: str = ""  # what every report of the task has to say
+    training_language: str = "en"
+    reference: Reference | None = None
+    runs: list[Run] = field(default_factory=list)  # of the task, failed ones included
+    findings: list[Finding] = field(default_factory=list)  # what the diagnosis of these runs has found
+
+    @property
+    def ours(self) -> list[Row]:
+        return [row for row in self.rows if not row.published]
 
     @property
     def verdicts(self) -> list[RowVerdict]:
-        return [row.verdict for row in self.rows if row.verdict]
+        return [verdict for row in self.rows if row.verdict for verdict in (*row.more_verdicts, row.verdict)]
+
+    @property
+    def claims(self) -> list[ClaimVerdict]:
+        """On what else the published table's source says of the models."""
+        return check([record for _, record in self.runs], self.reference) if self.reference else []
 
 
 def build(
-    records: list[tuple[Path, RunRecord]],
+    records: list[Run],
     task: str,
     reference: Reference | None,
     n_labels: int | None = None,
@@ -55,40 +77,48 @@ def build(
 
     Raises StoreError where the records hold no score for the task.
     """
-    ours = [record for _, record in records if record.task == task]
-    scored = [record for record in ours if record.scores]
+    runs = [(folder, record) for folder, record in records if record.task == task]
+    ours = [record for _, record in runs]
+    scored = [run for run in runs if run[1].scores]
     if not scored:
         raise StoreError(f"no results of task {task} there yet; make some with: xeval run {task} --model distilmbert")
-    english = scored[0].training_language
-    evaluated = sorted({language for record in scored for language in record.scores})
+    example = scored[0][1]
+    english = example.training_language
+    evaluated = sorted({language for _, record in scored for language in record.scores})
     first = list(reference.languages) if reference else [english] * (english in evaluated)
     languages = first + [language for language in evaluated if language not in first]
     columns = _Columns(english, first if reference else languages, languages)
     groups = _groups(scored, n_labels)
     verdicts = judge(ours, reference, n_labels, tolerance) if reference and n_labels else []
-    verdict_on = {verdict.configuration: verdict for verdict in verdicts}
+    verdicts_on: dict[str, list[RowVerdict]] = {}
+    for verdict in verdicts:
+        verdicts_on.setdefault(verdict.configuration, []).append(verdict)
 
     rows: list[Row] = []
     unplaced = dict(groups)
     for published in reference.rows if reference else ():
         rows.append(columns.row(f"{published.name}, published", True, published.cells, seeds=published.n_seeds or ""))
         for key, group in list(unplaced.items()):
-            if row_of(group[0], reference) is published:
-                rows.append(_our_row(unplaced.pop(key), list(groups.values()), columns, verdict_on.get(key)))
+            if row_of(group[0][1], reference) is published:
+                ours_below = _our_row(unplaced.pop(key), list(groups.values()), columns)
+                *more, verdict = verdicts_on.get(key, [None])
+                rows.append(replace(ours_below, verdict=verdict, more_verdicts=tuple(more), beside=published))
     rows += [_our_row(group, list(groups.values()), columns) for group in unplaced.values()]
     n_reference = len(first) if reference else 0
-    footer = _footer(ours, reference) + _collapsed(scored, groups, n_labels)
-    return Matrix(task, scored[0].task_title, languages, n_reference, rows, footer)
+    footer = footnotes.of(ours, reference) + _collapsed(scored, groups, n_labels)
+    return Matrix(
+        task, example.task_title, languages, n_reference, rows, footer, example.task_note, english, reference, runs
+    )
 
 
-def _groups(scored: list[RunRecord], n_labels: int | None) -> dict[str, list[RunRecord]]:
+def _groups(scored: list[Run], n_labels: int | None) -> dict[str, list[Run]]:
     """Seeds by configuration, without the collapsed ones unless there are no others."""
-    groups: dict[str, list[RunRecord]] = {}
-    for record in scored:
-        groups.setdefault(record.configuration(), []).append(record)
+    groups: dict[str, list[Run]] = {}
+    for run in scored:
+        groups.setdefault(run[1].configuration(), []).append(run)
     if n_labels is None:
         return groups
-    healthy = {key: [record for record in group if not collapse(record, n_labels)] for key, group in groups.items()}
+    healthy = {key: [run for run in group if not collapse(run[1], n_labels)] for key, group in groups.items()}
     return {key: healthy[key] or group for key, group in groups.items()}
 
 
@@ -115,18 +145,16 @@ def _mean(cells: dict[str, float], languages: list[str]) -> float | None:
     return sum(cells[language] for language in languages) / len(languages)
 
 
-def _our_row(
-    group: list[RunRecord], groups: list[list[RunRecord]], columns: _Columns, verdict: RowVerdict | None = None
-) -> Row:
+def _our_row(group: list[Run], groups: list[list[Run]], columns: _Columns) -> Row:
     cells, n_seeds, n_examples = {}, set(), set()
     for language in columns.languages:
-        scores = [record.scores[language] for record in group if language in record.scores]
+        scores = [record.scores[language] for _, record in group if language in record.scores]
         if scores:
             cells[language] = 100 * sum(score.accuracy for score in scores) / len(scores)
             n_seeds.add(len(scores))
             n_examples |= {score.n_examples for score in scores}
-    row = columns.row(_name(group[0], groups), False, cells, _span(n_examples), _span(n_seeds))
-    return replace(row, verdict=verdict)
+    name = _name(group[0][1], [other[0][1] for other in groups])
+    return replace(columns.row(name, False, cells, _span(n_examples), _span(n_seeds)), runs=tuple(group))
 
 
 def _span(numbers: set[int]) -> str:
@@ -134,9 +162,9 @@ def _span(numbers: set[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _name(record: RunRecord, groups: list[list[RunRecord]]) -> str:
+def _name(record: RunRecord, others: list[RunRecord]) -> str:
     """The model, with whatever it takes to tell it from the other rows of the same model."""
-    twins = [group[0] for group in groups if group[0].model.id == record.model.id and group[0] is not record]
+    twins = [other for other in others if other.model.id == record.model.id and other is not record]
     parts = [record.model.id, record.recipe.name]
     parts += [f"{key} {value}" for key, value in record.recipe.overrides.items()]
     parts += [f"{key.replace('_', ' ')} {value:,}" for key, value in record.limits.model_dump().items() if value]
@@ -147,57 +175,13 @@ def _name(record: RunRecord, groups: list[list[RunRecord]]) -> str:
     return ", ".join(parts)
 
 
-def _footer(ours: list[RunRecord], reference: Reference | None) -> list[str]:
-    lines = sorted({record.task_note for record in ours if record.task_note})
-    if reference:
-        lines.append(f"Published rows: {reference.title}, {reference.source_url}. {reference.note}".strip())
-        unpublished = sorted({row.recipe for row in reference.rows if not row.recipe_published})
-        if unpublished:
-            lines.append(
-                f"The table's recipe is not published for every row; its file names {', '.join(unpublished)} instead."
-            )
-    lines += [f"{_produced_by(record)}" for record in {record.configuration(): record for record in ours}.values()]
-    lines += [
-        f"Failed: {record.model.id} {record.recipe.name} seed {record.seed}: {record.failure}"
-        for record in ours
-        if record.status == "failed"
-    ]
-    return lines
-
-
-def _collapsed(scored: list[RunRecord], groups: dict[str, list[RunRecord]], n_labels: int | None) -> list[str]:
+def _collapsed(scored: list[Run], groups: dict[str, list[Run]], n_labels: int | None) -> list[str]:
     lines = []
-    for record in scored if n_labels else []:
+    for run in scored if n_labels else []:
+        record = run[1]
         reason = collapse(record, n_labels)
-        shown = record in groups[record.configuration()]
+        shown = run in groups[record.configuration()]
         if reason:
             fate = "shown, since there is no other seed" if shown else "left out of the averages"
             lines.append(f"Collapsed: {record.model.id} {record.recipe.name} seed {record.seed}: {reason}; {fate}.")
     return lines
-
-
-def _produced_by(record: RunRecord) -> str:
-    values, environment = record.recipe.values, record.environment
-    parts = [
-        record.model.id
-        + (f" at revision {record.model.revision[:12]}" if record.model.revision else f" ({record.model.origin})")
-    ]
-    if record.training:
-        parts.append(
-            f"recipe {record.recipe.name}: learning rate {values['learning_rate']:g}, effective batch size"
-            f" {record.training.effective_batch_size}, {record.training.n_steps:,} steps on"
-            f" {record.data.train_rows['used']:,} pairs, checkpoint: {record.training.selection}"
-        )
-        changed = [f"{key}={value}" for key, value in record.recipe.overrides.items()]
-        parts += [f"changed from the recipe: {', '.join(changed)}"] if changed else []
-    else:
-        parts.append("evaluated as it is, without training")
-    where = record.data.source + (f" at {record.data.revision[:12]}" if record.data.revision else "")
-    parts.append(f"data: {where}")
-    commit = f" ({environment.commit[:12]}{', modified' if environment.dirty else ''})" if environment.commit else ""
-    versions = environment.versions
-    parts.append(
-        f"xeval {versions['xeval']}{commit}, torch {versions['torch']}, transformers {versions['transformers']},"
-        f" {environment.dtype} on {environment.hardware.get('gpu') or environment.hardware['cpu']}"
-    )
-    return "; ".join(parts) + "."

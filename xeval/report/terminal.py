@@ -1,8 +1,8 @@
 """Matrix → a table for the terminal: languages down, models across, so that fifteen of them fit 80 columns."""
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from xeval.languages import describe
 from xeval.report import verdicts
@@ -12,13 +12,14 @@ from xeval.schema import one_line
 
 def show(matrix: Matrix, console: Console) -> None:
     """Print the matrix on `console`. Accuracies are percentages."""
-    table = Table(title=f"{escape(matrix.title)}: accuracy in %, zero-shot", title_justify="left", show_edge=False)
+    title = _plain(f"{matrix.title}: accuracy in %, zero-shot")
+    table = Table(title=title, title_justify="left", show_edge=False)
     table.add_column("language", no_wrap=True)
     for row in matrix.rows:
-        table.add_column(escape(row.name), justify="right", style="dim" if row.published else "bold", overflow="fold")
+        table.add_column(_plain(row.name), justify="right", style="dim" if row.published else "bold", overflow="fold")
     for language in matrix.languages:
         table.add_row(
-            f"{language}  {describe(language).name}",
+            _plain(f"{language}  {describe(language).name}"),
             *(verdicts.number(row.cells.get(language), verdicts.mark(row, language)) for row in matrix.rows),
         )
     table.add_section()
@@ -32,6 +33,15 @@ def show(matrix: Matrix, console: Console) -> None:
     table.add_row("seeds", *(row.seeds for row in matrix.rows))
     console.print(table)
 
+    for finding in matrix.findings:
+        console.print(_plain(finding.line))
     found = matrix.verdicts
     for line in [verdicts.legend(found), *(line for one in found for line in verdicts.headlines(one))] if found else []:
-        console.print(escape(one_line(line)))
+        console.print(_plain(line))
+    for claim in matrix.claims:
+        console.print(_plain(claim.sentence))
+
+
+def _plain(text: str) -> Text:
+    """Text in which nothing is markup, and no control character is left."""
+    return Text(one_line(text))

@@ -1,0 +1,104 @@
+"""A headless Chromium, driven over a pipe by the DevTools protocol (https://chromedevtools.github.io/devtools-protocol).
+
+A pipe needs no port and no library: messages are JSON that ends in a zero byte.
+"""
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+PATH = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WHY_NOT = "there is no Chromium here; Debian has it as: apt-get install chromium"
+PATIENCE_S = 60
+
+
+class Browser:
+    """One browser with one page. `events` is what the browser has reported by itself, in its order."""
+
+    def __init__(self, profile: Path) -> None:
+        theirs_in, self._to = os.pipe()
+        self._from, theirs_out = os.pipe()
+        words = [PATH, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
+        words += [f"--user-data-dir={profile}", "--no-first-run", "--disable-background-networking", "about:blank"]
+        # Chromium reads from descriptor 3 and writes to 4.
+        redirect = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
+        self._process = subprocess.Popen(
+            ["bash", "-c", redirect, "bash", *words],
+            pass_fds=(theirs_in, theirs_out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self._waiting, self._id, self._session = b"", 0, None
+        self.events: list[dict[str, Any]] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network", "Accessibility"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """What the browser answers to one command. Raises RuntimeError for an error of its."""
+        self._id += 1
+        message = {"id": self._id, "method": method, "params": parameters}
+        message |= {"sessionId": self._session} if self._session else {}
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while (answer := self._read()).get("id") != self._id:
+            self.events.append(answer)
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']}")
+        return answer["result"]
+
+    def _read(self) -> dict[str, Any]:
+        until = time.monotonic() + PATIENCE_S
+        while b"\0" not in self._waiting:
+            if not select.select([self._from], [], [], max(0.0, until - time.monotonic()))[0]:
+                raise TimeoutError(f"Chromium said nothing for {PATIENCE_S} s")
+            received = os.read(self._from, 1 << 20)
+            if not received:
+                raise RuntimeError("Chromium has gone")
+            self._waiting += received
+        message, _, self._waiting = self._waiting.partition(b"\0")
+        return json.loads(message)
+
+    def open(self, path: Path) -> None:
+        """Show the file at `path` and wait until it is loaded."""
+        self.events.clear()
+        self.call("Page.navigate", url=path.resolve().as_uri())
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._read())
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def resize(self, width: int, height: int, dark: bool = False) -> None:
+        phone = width < 600
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+
+    def screenshot(self, path: Path) -> None:
+        """The whole page, as high as it is, as PNG."""
+        picture = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(picture["data"]))
+
+    def reported(self, method: str) -> list[dict[str, Any]]:
+        return [event["params"] for event in self.events if event.get("method") == method]
+
+    def close(self) -> None:
+        for descriptor in (self._to, self._from):
+            os.close(descriptor)
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

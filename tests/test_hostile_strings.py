@@ -1,0 +1,294 @@
+"""Names and texts that come with models, data and results stay text in every format, whatever is in them."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+from rich.console import Console
+from sample_record import SHA, run_record, score
+
+from xeval import records
+from xeval.findings import warning
+from xeval.report import matrix, terminal
+from xeval.report.formats import Format, render_as
+from xeval.report.model_card import Footprint
+from xeval.schema import one_line
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    "</style><style>*{display:none}</style>",
+    "</title><title>x",
+    "</pre></details></main><h1>x</h1>",
+    "<img src=x onerror=alert(1)>",
+    "<svg onload=alert(1)>",
+    "<!-- x",
+    "-->",
+    "<![CDATA[x]]>",
+    '" onmouseover="alert(1)',
+    "' autofocus onfocus='alert(1)",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "&#60;b&#62;",
+    "javascript:alert(1)",
+    "<https://example.org>",
+    "{{7*7}}",
+    "{% include '/etc/passwd' %}",
+    "{# x #}",
+    "${7*7}",
+    "$(id)",
+    "`id`",
+    "``",
+    "```",
+    "a|b",
+    "|",
+    "\\|",
+    "\\",
+    "a\\",
+    "[x](javascript:alert(1))",
+    "![x](https://example.org/x.png)",
+    "[x]: https://example.org",
+    "*b*",
+    "**b**",
+    "_i_",
+    "~~s~~",
+    "# h",
+    "- x",
+    "1. x",
+    "> q",
+    "---",
+    "***",
+    "[bold]x[/bold]",
+    "[/]",
+    "[link=https://example.org]x[/link]",
+    "[red",
+    "\\[bold]",
+    r"\input{/etc/passwd}",
+    r"\write18{id}",
+    r"\end{tabular}\end{document}",
+    r"\\",
+    r"[2em]",
+    "%",
+    "a%b & c_d^e~f#g{h}i$j",
+    "}}",
+    "$x$",
+    "^^5cinput",
+    "=cmd|'/C calc'!A0",
+    "+1+1",
+    "-1+1",
+    "@SUM(1)",
+    "\t=1+1",
+    "\r=1+1",
+    "\n=1+1",
+    "＝1+1",
+    '","x","y',
+    "a;b,c",
+    "a\nb",
+    "a\r\nb",
+    "a\0b",
+    "\x1b[31mred\x1b[0m",
+    "\x1b]8;;https://example.org\x07x\x1b]8;;\x07",
+    "\x9b31m",
+    "\x07\x08\x7f",
+    "a\u202egnp.exe",
+    "\u2066x\u2069",
+    "\u200b\u200d\ufeff",
+    "a\u2028b\u2029c",
+    "\ufffe",
+    "💣 ภาษาไทย العربية 中文",
+    "é" * 10 + "x" * 400,
+    "null",
+    "no: yes",
+    "!!python/object/apply:os.system [id]",
+    "&anchor *alias",
+    "../../etc/passwd",
+    " ",
+    "",
+]
+PLAIN = "plain"
+LANGUAGES = {"en": 0.8, "es": 0.7, "zh": 0.6}
+
+
+def hostile_matrix(text: str) -> matrix.Matrix:
+    """Results in which every text that can come from outside is `text`; the last language is called so, too."""
+    environment = run_record().environment.model_copy(
+        update={
+            "versions": {"xeval": text, "torch": text, "transformers": text},
+            "hardware": {"cpu": text, "gpu": text},
+            "dtype": text,
+            "commit": text,
+        }
+    )
+
+    def run(seed: int, **also) -> records.RunRecord:
+        return run_record(
+            task=text,
+            task_title=text,
+            task_note=text or PLAIN,
+            seed=seed,
+            model=records.ModelRecord(
+                id=text, origin="local", revision=text, sha256=SHA, n_parameters=1, architecture=text
+            ),
+            recipe=records.RecipeRecord(name=text, values={text: text, "learning_rate": text}, overrides={text: text}),
+            data=records.DataRecord(source=text, revision=text, sha256={}, train_rows={}),
+            environment=environment,
+            **also,
+        )
+
+    scores = {language: score(accuracy) for language, accuracy in LANGUAGES.items()} | {text: score(0.5)}
+    runs = [
+        (Path("results"), run(1, scores=scores)),
+        (Path(f"results/{text}"), run(2, status="failed", failure=text, scores={})),
+    ]
+    made = matrix.build(runs, text, None)
+    made.findings.append(warning(text, text, text))
+    return made
+
+
+def rendered(chosen: Format, text: str) -> str:
+    written = render_as(chosen, hostile_matrix(text), None, Footprint())
+    written.encode()  # it can be written to a file
+    return written
+
+
+def no_control_character(written: str) -> bool:
+    """Nothing that a terminal or a viewer would obey."""
+    return all(character.isprintable() or character == "\n" for character in written)
+
+
+hostile = pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+
+
+def test_there_are_many_and_all_differ():
+    assert len(set(HOSTILE)) == len(HOSTILE) >= 50
+
+
+class Structure(HTMLParser):
+    """The elements of a page with their attributes' names, and the text in it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements, self.values, self.text = [], [], []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, [name for name, _ in attributes]))
+        self.values += attributes
+
+    def handle_endtag(self, tag):
+        self.elements.append((f"/{tag}", []))
+
+    def handle_comment(self, data):
+        self.elements.append(("comment", []))
+
+    def handle_decl(self, decl):
+        self.elements.append((decl, []))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@hostile
+def test_html_has_the_elements_and_attributes_that_it_has_for_a_plain_name(text):
+    written = rendered(Format.HTML, text)
+    page, plain = Structure(written), Structure(rendered(Format.HTML, PLAIN))
+    assert page.elements == plain.elements
+    assert all(value.startswith("#") for name, value in page.values if name in ("href", "src"))
+    assert [value for name, value in page.values if name == "content"] == [
+        value for name, value in plain.values if name == "content"
+    ]
+    assert one_line(text) in "".join(page.text)
+    assert no_control_character(written)
+
+
+@hostile
+@pytest.mark.parametrize("chosen", [Format.MARKDOWN, Format.MODEL_CARD])
+def test_markdown_has_no_markup_but_its_own_and_the_table_keeps_its_columns(chosen, text):
+    written = rendered(chosen, text)
+    assert no_control_character(written)
+    if chosen is Format.MODEL_CARD:
+        _, metadata, written = written.split("---\n", 2)
+        assert yaml.safe_load(metadata)["model-index"][0]["name"] == one_line(text)
+    tokens = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(written)
+    kinds = Counter(token.type for token in tokens)
+    inline = [token for token in tokens if token.type == "inline"]
+    kinds += Counter(child.type for token in inline for child in token.children)
+    plain = rendered(chosen, PLAIN).split("---\n", 2)[-1] if chosen is Format.MODEL_CARD else rendered(chosen, PLAIN)
+    expected_tokens = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(plain)
+    expected = Counter(token.type for token in expected_tokens)
+    for kind in ("td_open", "th_open", "tr_open", "list_item_open", "heading_open", "fence", "code_block", "hr"):
+        assert kinds[kind] == expected[kind], kind
+    for kind in ("html_block", "html_inline", "link_open", "image", "code_inline", "em_open", "s_open"):
+        assert kinds[kind] == 0, kind
+
+
+# What latex.py itself writes; everything else must have been taken apart.
+LATEX_WORDS = (
+    "begin end centering caption resizebox ifdim width linewidth else fi toprule midrule bottomrule par smallskip"
+    " footnotesize raggedright textbf textbackslash textasciitilde textasciicircum textless textgreater textbar"
+    " textasciigrave textendash textemdash ldots pm times rightarrow checkmark char"
+)
+LATEX_COMMANDS = {*LATEX_WORDS.split(), *"\\{}$&#_%,"}
+
+
+@hostile
+def test_latex_has_no_command_but_its_own(text):
+    written = rendered(Format.LATEX, text)
+    assert no_control_character(written)
+    body = written.partition("\n")[2]  # the first line is a comment
+    commands = re.findall(r"\\([A-Za-z]+|.)", body)
+    assert set(commands) <= LATEX_COMMANDS
+    bare = re.sub(r"\\([A-Za-z]+|.)", "", body)
+    assert bare.count("{") == bare.count("}") and "#" not in bare and "^" not in bare and "~" not in bare
+    assert bare.count("%") == 1  # after \resizebox{…}{…}{
+    environments = re.findall(r"\\(begin|end)\{([a-z*]+)\}", body)
+    assert Counter(kind for kind, _ in environments) == {"begin": 3, "end": 3}
+    assert len({line.count(" & ") for line in body.splitlines() if line.endswith(r"\\")}) == 1
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
+def test_latex_compiles_with_all_of_them(tmp_path):
+    tables = "\n".join(rendered(Format.LATEX, text) + r"\clearpage" for text in HOSTILE)
+    packages = r"\usepackage{amssymb,booktabs,graphicx}"
+    document = rf"\documentclass{{article}}{packages}\begin{{document}}{tables}\end{{document}}"
+    (tmp_path / "all.tex").write_text(document, encoding="utf-8")
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "-draftmode", "all.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=200)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+
+
+@hostile
+def test_csv_has_its_columns_and_no_formula(text):
+    written = rendered(Format.CSV, text)
+    assert no_control_character(written)
+    header, *rows = csv.reader(io.StringIO(written))
+    assert len(rows) == len(set(LANGUAGES) | {text}) and {len(row) for row in rows} == {len(header)}
+    assert len(written.splitlines()) == len(rows) + 1
+    assert [cell for row in rows for cell in row if re.match(r"[=+\-@＝＋－＠\t\r\n ]", cell)] == []
+    assert rows[0][header.index("model")] in (one_line(text), "'" + one_line(text))
+
+
+@hostile
+def test_json_gives_back_exactly_what_was_put_in(text):
+    written = rendered(Format.JSON, text)
+    assert no_control_character(written)
+    report = json.loads(written)
+    assert (report["title"], report["runs"][0]["model"], report["runs"][1]["failure"]) == (text, text, text)
+
+
+@hostile
+def test_the_terminal_obeys_nothing_and_shows_all(text):
+    console = Console(file=io.StringIO(), width=3000, highlight=False)
+    terminal.show(hostile_matrix(text), console)
+    shown = console.file.getvalue()
+    assert no_control_character(shown)
+    assert one_line(text) in shown

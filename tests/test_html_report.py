@@ -1,0 +1,226 @@
+"""The page as a browser shows it: headless Chromium draws it, sorts its tables, and asks nobody for anything."""
+
+from pathlib import Path
+
+import browser
+import pytest
+from sample_report import TASK, sample_matrix
+from test_hostile_strings import HOSTILE
+
+from xeval.findings import warning
+from xeval.report import html
+from xeval.report.matrix import Matrix
+
+pytestmark = pytest.mark.skipif(browser.PATH is None, reason=browser.WHY_NOT)
+
+ACCURACY = "document.querySelector('table.sortable')"
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    path = folder / "report.html"
+    path.write_text(html.render(sample_matrix(folder / "results"), TASK), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    running = browser.Browser(tmp_path_factory.mktemp("profile"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def page(chromium, page_file) -> browser.Browser:
+    chromium.resize(1280, 900)
+    chromium.open(page_file)
+    return chromium
+
+
+def complaints(page: browser.Browser) -> list:
+    """Everything that a developer's console would show."""
+    methods = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
+    return [found for method in methods for found in page.reported(method)]
+
+
+def requests(page: browser.Browser) -> list[str]:
+    return [found["request"]["url"] for found in page.reported("Network.requestWillBeSent")]
+
+
+def column(page: browser.Browser, index: int) -> list[str]:
+    return page.evaluate(f"[...{ACCURACY}.tBodies[0].rows].map(row => row.cells[{index}].innerText)")
+
+
+def press(page: browser.Browser, key: str, code: int, text: str = "") -> None:
+    for kind in ("keyDown", "keyUp"):
+        typed = {"text": text} if text and kind == "keyDown" else {}
+        page.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **typed)
+
+
+def test_it_is_drawn_without_a_complaint_and_without_a_request(page, page_file):
+    assert page.evaluate("document.querySelectorAll('h2').length") == 6
+    assert complaints(page) == []
+    assert requests(page) == [page_file.as_uri()]
+    boxes = page.evaluate("[...document.querySelectorAll('figure svg')].map(svg => svg.getBoundingClientRect().height)")
+    assert len(boxes) == 10 and min(boxes) > 100
+
+
+def test_nothing_in_it_could_reach_the_network(page):
+    for attempt in (
+        "fetch('http://127.0.0.1:9/').then(() => 'sent', () => 'refused')",
+        "new Promise(done => {const i = new Image(); i.onload = () => done('sent');"
+        " i.onerror = () => done('refused'); i.src = 'http://127.0.0.1:9/x.png'})",
+        "new Promise(done => {const s = document.createElement('script'); s.onload = () => done('sent');"
+        " s.onerror = () => done('refused'); s.src = 'http://127.0.0.1:9/x.js'; document.body.append(s)})",
+    ):
+        answer = page.call("Runtime.evaluate", expression=attempt, awaitPromise=True, returnByValue=True)
+        assert answer["result"]["value"] == "refused"
+    refusals = [found["entry"]["text"] for found in page.reported("Log.entryAdded")]
+    assert len(refusals) >= 3 and all("Content Security Policy" in text for text in refusals)
+
+
+def test_a_click_sorts_a_column_and_another_turns_it_round(page):
+    ours = 4
+    before = column(page, ours)
+    page.evaluate(f"{ACCURACY}.tHead.rows[0].cells[{ours}].querySelector('button').click()")
+    numbers = [float(text.split()[0]) for text in column(page, ours)]
+    assert numbers == sorted(numbers) and column(page, ours) != before
+    assert page.evaluate(f"{ACCURACY}.tHead.rows[0].cells[{ours}].getAttribute('aria-sort')") == "ascending"
+    page.evaluate(f"{ACCURACY}.tHead.rows[0].cells[{ours}].querySelector('button').click()")
+    assert [float(text.split()[0]) for text in column(page, ours)] == sorted(numbers, reverse=True)
+    assert page.evaluate("document.querySelectorAll('[aria-sort]').length") == 1
+    assert "descending" in page.evaluate("document.getElementById('sorted').textContent")
+    assert complaints(page) == []
+
+
+def test_what_is_not_there_comes_last_whichever_way_it_is_sorted(page):
+    published = 1
+    for _ in range(2):
+        page.evaluate(f"{ACCURACY}.tHead.rows[0].cells[{published}].querySelector('button').click()")
+        assert column(page, published).index("–") == len(column(page, published)) - 1
+
+
+def test_the_keyboard_is_enough(page):
+    press(page, "Tab", 9)
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the results"
+    assert page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0  # visible once it has the focus
+    page.evaluate(f"{ACCURACY}.tHead.rows[0].cells[0].querySelector('button').focus()")
+    press(page, "Enter", 13, "\r")
+    assert column(page, 0) == sorted(column(page, 0)) != []
+
+
+def test_a_screen_reader_is_told_what_everything_is(page):
+    tree = page.call("Accessibility.getFullAXTree")["nodes"]
+    nodes = [node for node in tree if not node.get("ignored")]
+    named = {"image", "img", "button", "link", "region", "table", "navigation"}
+    for node in nodes:
+        if node["role"]["value"] in named:
+            assert node["name"]["value"], node
+    roles = [node["role"]["value"] for node in nodes]
+    assert {"main", "navigation", "banner", "table", "columnheader", "rowheader"} <= set(roles)
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.evaluate("document.querySelectorAll('h1').length") == 1
+    assert page.evaluate("document.querySelectorAll('table:not(:has(caption)), th:not([scope])').length") == 0
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(element => element.id)")
+    assert len(set(ids)) == len(ids)
+
+
+CONTRASTS = """(() => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const rgb = (colour) => colour.startsWith('color(') ? parts(colour) : parts(colour).map(part => part / 255);
+  const luminance = (colour) => {
+    const [r, g, b] = rgb(colour).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const background = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if (!/, 0\\)$/.test(colour)) return colour;
+    }
+  };
+  return [...document.querySelectorAll('td, th, caption, p, li, a, summary, figcaption, .code')].map(element => {
+    const pair = [luminance(getComputedStyle(element).color), luminance(background(element))].sort((a, b) => b - a);
+    return (pair[0] + 0.05) / (pair[1] + 0.05);
+  });
+})()"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_all_text_has_the_contrast_that_wcag_asks_for(page, dark):
+    page.resize(1280, 900, dark=dark)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)"
+    )
+    # Every depth of colour on the page, beside those that these numbers happen to have.
+    page.evaluate(
+        "for (const kind of ['heat', 'more', 'less']) for (let level = 0; level < 10; level++)"
+        " document.querySelector('table').rows[1].insertCell().className = `${kind}-${level}`"
+    )
+    contrasts = page.evaluate(CONTRASTS)
+    assert len(contrasts) > 200 and min(contrasts) >= 4.5  # WCAG 2.2, 1.4.3
+
+
+def test_on_a_phone_only_tables_are_wider_than_the_screen_and_scroll_by_themselves(page, page_file):
+    page.resize(390, 844)
+    page.open(page_file)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    letters = "[...document.querySelectorAll('figure svg text')].map(text => text.getBoundingClientRect().height)"
+    assert min(page.evaluate(letters)) >= 10  # in pixels
+
+
+def test_on_paper_everything_but_the_records_is_unfolded_and_there_is_nothing_to_click(page):
+    assert page.evaluate("document.querySelectorAll('details[open]').length") == 0
+    page.call("Emulation.setEmulatedMedia", media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.querySelectorAll('details[open]').length") == 3  # verdicts, confusion of two models
+    assert page.evaluate("document.querySelectorAll('.record').length") == 3
+    assert page.evaluate("document.querySelectorAll('.record[open]').length") == 0
+    assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("document.querySelectorAll('details[open]').length") == 0
+    page.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_it_reads_without_its_script(page, page_file):
+    page.call("Emulation.setScriptExecutionDisabled", value=True)
+    page.open(page_file)
+    page.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert page.evaluate("document.querySelectorAll('button').length") == 0
+    assert page.evaluate("document.querySelector('table').tBodies[0].rows.length") == 7
+
+
+def test_hostile_texts_do_nothing_in_a_browser(chromium, tmp_path):
+    matrix = sample_matrix(tmp_path / "results")
+    made = Matrix(**(vars(matrix) | {"footer": HOSTILE, "title": " ".join(HOSTILE), "note": " ".join(HOSTILE)}))
+    made.findings.extend(warning(text, text, text) for text in HOSTILE)
+    path = tmp_path / "hostile.html"
+    path.write_text(html.render(made, TASK), encoding="utf-8")
+    chromium.open(path)
+    assert complaints(chromium) == [] and requests(chromium) == [path.as_uri()]
+    assert chromium.reported("Page.javascriptDialogOpening") == []
+    assert chromium.evaluate("document.querySelectorAll('#made ~ ul li').length") == len(HOSTILE)
+    assert chromium.evaluate("document.scripts.length") == 1
+
+
+def test_a_page_without_predictions_says_why_and_shows_the_rest(tmp_path, chromium):
+    matrix = sample_matrix(tmp_path / "results")
+    damaged = next((tmp_path / "results").rglob("en.parquet"))
+    damaged.write_bytes(b"\0" + damaged.read_bytes()[1:])
+    path = tmp_path / "report.html"
+    path.write_text(html.render(matrix, TASK), encoding="utf-8")
+    chromium.open(path)
+    notes = chromium.evaluate("[...document.querySelectorAll('[role=note]')].map(note => note.textContent)")
+    assert len(notes) == 1 and "Calibration and confusion are left out" in notes[0] and "damaged" in notes[0]
+    assert complaints(chromium) == []
+
+
+def test_a_task_that_is_a_toy_says_so_above_all_numbers(tmp_path, chromium):
+    matrix = sample_matrix(tmp_path / "results")
+    note = "numbers on it say nothing about mBERT"
+    path = tmp_path / "report.html"
+    path.write_text(html.render(Matrix(**(vars(matrix) | {"note": note})), TASK), encoding="utf-8")
+    chromium.open(path)
+    top = "document.querySelector('[role=note]').getBoundingClientRect().bottom"
+    assert note in chromium.evaluate("document.querySelector('[role=note]').textContent")
+    assert chromium.evaluate(f"{top} < {ACCURACY}.getBoundingClientRect().top")

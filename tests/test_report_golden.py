@@ -1,0 +1,57 @@
+"""Every format as it was last looked at and found good. To renew the files after a change that is meant:
+
+    XEVAL_RENEW_GOLDEN=1 python -m pytest tests/test_report_golden.py
+
+and look at what git then shows as changed.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from sample_record import SHA
+from sample_report import TASK, sample_matrix
+
+from xeval.report.formats import Format, render_as
+from xeval.report.model_card import Footprint
+
+GOLDEN = Path(__file__).parent / "golden"
+ENDINGS = {
+    Format.MARKDOWN: "report.md",
+    Format.HTML: "report.html",
+    Format.LATEX: "report.tex",
+    Format.CSV: "report.csv",
+    Format.JSON: "report.json",
+    Format.MODEL_CARD: "model-card.md",
+    Format.EVAL_RESULTS: "eval-results.yaml",
+}
+
+
+@pytest.mark.parametrize("chosen", Format)
+def test_a_report_is_the_one_that_was_looked_at(chosen, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # so that the names of the folders are the same everywhere
+    matrix = sample_matrix(Path("results"))
+    if chosen in (Format.MODEL_CARD, Format.EVAL_RESULTS):
+        matrix = _only_the_first_model(matrix)
+    text = render_as(chosen, matrix, TASK, Footprint(watts=250, grams_per_kwh=380))
+    # The hash of a parquet file depends on the library that wrote it.
+    text = re.sub(r'("predictions_sha256": "|&#34;predictions_sha256&#34;: &#34;)[0-9a-f]{64}', rf"\g<1>{SHA}", text)
+    path = GOLDEN / ENDINGS[chosen]
+    if os.environ.get("XEVAL_RENEW_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        pytest.skip(f"{path.name} was renewed")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def _only_the_first_model(matrix):
+    from xeval.report.matrix import build
+
+    first = [run for run in matrix.runs if run[1].model.id == matrix.runs[0][1].model.id]
+    return build(first, "xnli", matrix.reference, n_labels=3)
+
+
+def test_there_is_a_file_for_every_format_and_no_other():
+    assert sorted(path.name for path in GOLDEN.iterdir()) == sorted(ENDINGS.values())
+    assert set(ENDINGS) == set(Format)

@@ -1,0 +1,75 @@
+"""Are the probabilities to be believed? The reliability diagram and its expected calibration error, from logits.
+
+C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger 2017, On calibration of modern neural networks, arXiv:1706.04599.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+N_BINS = 15  # as in the paper's experiments
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The predictions whose confidence lies in (low, high]. All numbers but `n` are fractions."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float  # mean
+    accuracy: float
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """(N, C) softmax of (N, C) logits."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def reliability(logits: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS) -> list[Bin]:
+    """The bins of equal width that hold at least one of the (N, C) `logits` beside (N,) gold `labels`.
+
+    Confidence is the probability of the predicted label, the largest of a row.
+    """
+    confidence = probabilities(logits).max(axis=1)  # (N,)
+    correct = logits.argmax(axis=1) == labels  # (N,); by the logits, since close ones may have equal probabilities
+    edges = np.arange(1, n_bins + 1) / n_bins
+    bin_of_row = np.minimum(np.digitize(confidence, edges, right=True), n_bins - 1)
+    n, confidence_sum, n_correct = (
+        np.bincount(bin_of_row, weights=weights, minlength=n_bins) for weights in (None, confidence, correct)
+    )
+    return [
+        Bin(
+            index / n_bins,
+            float(edges[index]),
+            int(n[index]),
+            float(confidence_sum[index] / n[index]),
+            float(n_correct[index] / n[index]),
+        )
+        for index in np.flatnonzero(n).tolist()
+    ]
+
+
+def pooled(several: Sequence[list[Bin]]) -> list[Bin]:
+    """The bins of all the rows that bins of the same edges were made of."""
+    by_edges: dict[tuple[float, float], list[Bin]] = {}
+    for one in sorted((one for bins in several for one in bins), key=lambda one: one.low):
+        by_edges.setdefault((one.low, one.high), []).append(one)
+    return [Bin(*edges, *_weighted(parts)) for edges, parts in by_edges.items()]
+
+
+def _weighted(parts: list[Bin]) -> tuple[int, float, float]:
+    n = sum(part.n for part in parts)
+    confidence, accuracy = (
+        sum(part.n * getattr(part, name) for part in parts) / n for name in ("confidence", "accuracy")
+    )
+    return n, confidence, accuracy
+
+
+def expected_calibration_error(bins: list[Bin]) -> float:
+    """Equation 3 of Guo et al.: the mean over rows of how far the accuracy of a row's bin is from its confidence."""
+    n = sum(one.n for one in bins)
+    return sum(one.n * abs(one.accuracy - one.confidence) for one in bins) / n

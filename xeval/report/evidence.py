@@ -1,0 +1,67 @@
+"""What the logits of a row's runs show beside its accuracy: which labels are confused, and how far to believe it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from xeval.calibration import Bin, expected_calibration_error, pooled, reliability
+from xeval.errors import StoreError
+from xeval.predictions import column, load_predictions
+from xeval.report.matrix import Row
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of one seed in one language, or of several together."""
+
+    confusion: np.ndarray  # (C, C) pairs: by gold label, then by predicted label
+    bins: list[Bin]
+    calibration_error: float
+
+    @property
+    def confidence(self) -> float:
+        """The mean."""
+        return sum(one.n * one.confidence for one in self.bins) / sum(one.n for one in self.bins)
+
+
+def load(row: Row) -> tuple[dict[str, list[Evidence]], list[str]]:
+    """The evidence of every seed by language, and what is wrong with predictions that cannot be had."""
+    found: dict[str, list[Evidence]] = {}
+    problems = []
+    for folder, record in row.runs:
+        for language, score in record.scores.items():
+            try:
+                table = load_predictions(folder, language, score.predictions_sha256)
+                found.setdefault(language, []).append(_evidence(table))
+            except StoreError as error:
+                problems.append(str(error))
+            except (KeyError, TypeError, ValueError, pa.ArrowException):  # the right hash, but nothing that xeval wrote
+                problems.append(f"{folder}: the predictions in {language} are not what xeval writes")
+    sizes = {len(one.confusion) for seeds in found.values() for one in seeds}
+    if len(sizes) > 1:
+        problems.append(f"the predictions have different numbers of labels: {sorted(sizes)}")
+    return found, problems
+
+
+def together(parts: Sequence[Evidence]) -> Evidence:
+    """Several seeds or languages of the same labels, at least one, as one.
+
+    Rows are pooled, but the calibration error is the mean of the parts' own: pooled, a part that is too sure would
+    hide another that is not sure enough.
+    """
+    error = sum(part.calibration_error for part in parts) / len(parts)
+    return Evidence(sum(part.confusion for part in parts), pooled([part.bins for part in parts]), error)
+
+
+def _evidence(table: pa.Table) -> Evidence:
+    labels, logits = column(table, "label"), column(table, "logits").astype(np.float64)  # (N,), (N, C)
+    if logits.ndim != 2 or not logits.size or not np.isfinite(logits).all():
+        raise ValueError("no finite logits")
+    n_labels = logits.shape[1]
+    if labels.dtype.kind != "i" or not np.isin(labels, np.arange(n_labels)).all():
+        raise ValueError("labels that the logits are not of")
+    pairs = np.bincount(labels * n_labels + logits.argmax(axis=1), minlength=n_labels**2)
+    bins = reliability(logits, labels)
+    return Evidence(pairs.reshape(n_labels, n_labels), bins, expected_calibration_error(bins))

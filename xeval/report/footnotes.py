@@ -1,0 +1,76 @@
+"""What stands under a matrix: the table it is compared with, what produced each row, which runs failed."""
+
+from xeval.records import RunRecord
+from xeval.schema import Reference
+
+
+def of(ours: list[RunRecord], reference: Reference | None) -> list[str]:
+    """Every footnote, in the order in which reports show them."""
+    lines = sorted({record.task_note for record in ours if record.task_note})
+    if reference:
+        lines.append(f"Published rows: {reference.title}, {reference.source_url}. {reference.note}".strip())
+        unpublished = sorted({row.recipe for row in reference.rows if not row.recipe_published})
+        if unpublished:
+            lines.append(
+                f"The table's recipe is not published for every row; its file names {', '.join(unpublished)} instead."
+            )
+    lines += [f"{_produced_by(record)}" for record in {record.configuration(): record for record in ours}.values()]
+    lines += [line for line in map(_against_float32, _configurations(ours)) if line]
+    lines += [
+        f"Failed: {record.model.id} {record.recipe.name} seed {record.seed}: {record.failure}"
+        for record in ours
+        if record.status == "failed"
+    ]
+    return lines
+
+
+def _configurations(ours: list[RunRecord]) -> list[list[RunRecord]]:
+    seeds: dict[str, list[RunRecord]] = {}
+    for record in ours:
+        seeds.setdefault(record.configuration(), []).append(record)
+    return list(seeds.values())
+
+
+def _against_float32(seeds: list[RunRecord]) -> str:
+    """How far the arithmetic of a configuration's runs is from float32; empty where there is nothing to say."""
+    checks = [check for record in seeds for check in record.float32_checks.values()]
+    if not checks:
+        return ""
+    n_flips, n_examples = sum(check.n_flips for check in checks), sum(check.n_examples for check in checks)
+    largest = max(check.max_logit_difference for check in checks)
+    return (
+        f"{seeds[0].model.id} in {seeds[0].environment.dtype} against float32, on a sample of {n_examples:,} rows:"
+        f" {n_flips:,} predictions differ, logits by at most {largest:.2g}."
+    )
+
+
+def _produced_by(record: RunRecord) -> str:
+    values, environment = record.recipe.values, record.environment
+    parts = [
+        record.model.id
+        + (f" at revision {record.model.revision[:12]}" if record.model.revision else f" ({record.model.origin})")
+    ]
+    if record.training:
+        parts.append(
+            f"recipe {record.recipe.name}: learning rate {values.get('learning_rate')}, effective batch size"
+            f" {record.training.effective_batch_size}, {record.training.n_steps:,} steps on"
+            f" {record.data.train_rows.get('used', 0):,} pairs, checkpoint: {record.training.selection}"
+        )
+        changed = [f"{key}={value}" for key, value in record.recipe.overrides.items()]
+        parts += [f"changed from the recipe: {', '.join(changed)}"] if changed else []
+    else:
+        parts.append("evaluated as it is, without training")
+    where = record.data.source + (f" at {record.data.revision[:12]}" if record.data.revision else "")
+    parts.append(f"data: {where}")
+    commit = f" ({environment.commit[:12]}{', modified' if environment.dirty else ''})" if environment.commit else ""
+    xeval, torch, transformers = (environment.versions.get(name, "?") for name in ("xeval", "torch", "transformers"))
+    parts.append(
+        f"xeval {xeval}{commit}, torch {torch}, transformers {transformers}, {environment.dtype} on {hardware(record)}"
+    )
+    return "; ".join(parts) + "."
+
+
+def hardware(record: RunRecord) -> str:
+    """What did the arithmetic: the GPU, or else the processor."""
+    found = record.environment.hardware
+    return str(found.get("gpu") or found.get("cpu") or "unknown hardware")
