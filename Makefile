@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test test-slow lint clean
+# Seeds enough to tell a drop from chance; arithmetic that does not depend on the processor.
+CHECK_RUN := xnli-mini --model mini-mbert --seed 1,2,3 --language en,es,ru,th,zh --max-train 3000 --dtype float32
+
+.PHONY: help setup demo check bless test test-slow bench torture lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,7 +25,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## a small encoder, fine-tuned on English, evaluated in 15 languages, without a network (2 minutes)
 	$(BIN)/xeval run xnli-mini --model mini-mbert --results .demo/results
 	$(BIN)/xeval report --results .demo/results --output .demo/report.md
-	@echo "The same as Markdown is in .demo/report.md"
+	$(BIN)/xeval report --results .demo/results --output .demo/report.html
+	@echo "The same stands in .demo/report.md, and as a page to look at in .demo/report.html"
 
 test: setup ## the tests, under 10 minutes on two cores
 	$(BIN)/python -m pytest -m 'not slow'
@@ -30,9 +34,26 @@ test: setup ## the tests, under 10 minutes on two cores
 test-slow: setup ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
 
+bench: setup ## how fast training and evaluation are beside the transformers Trainer (8 minutes)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks
+
+torture: setup ## kills, full disks, damage and outages, all that docs/reliability.md tells of (20 minutes)
+	$(BIN)/python -m pytest -q tests/torture
+
+check: setup ## the gate: the microcosm against its committed baseline (1 minute)
+	rm -rf .check
+	$(BIN)/xeval run $(CHECK_RUN) --results .check/results
+	$(BIN)/xeval check --results .check/results --baseline results/baselines/xnli-mini.toml
+
+bless: setup ## make that baseline again, to be reviewed and committed
+	rm -rf .check
+	$(BIN)/xeval run $(CHECK_RUN) --results .check/results
+	$(BIN)/xeval bless --results .check/results --output results/baselines/xnli-mini.toml
+
 lint: setup ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-clean: ## remove .venv and what the demo made
-	rm -rf $(VENV) .demo
+clean: ## remove .venv and what the demo and the gate made
+	rm -rf $(VENV) .demo .check

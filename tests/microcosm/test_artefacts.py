@@ -37,7 +37,7 @@ def test_overlap_counts_stay_far_below_a_model():
     for _ in range(1500):  # logistic regression
         scores = np.exp(x @ weights)
         weights -= 0.5 * x.T @ (scores / scores.sum(1, keepdims=True) - np.eye(3)[y]) / len(y)
-    assert ((x_test @ weights).argmax(1) == y_test).mean() <= 0.5
+    assert ((x_test @ weights).argmax(1) == y_test).mean() <= 0.55
 
 
 def test_overlap_categories_stay_far_below_a_model():
@@ -51,4 +51,4 @@ def test_overlap_categories_stay_far_below_a_model():
     for key, label in keyed(train):
         counts.setdefault(key, [0, 0, 0])[label] += 1
     hits = [int(np.argmax(counts.get(key, [1, 0, 0]))) == label for key, label in keyed(test)]
-    assert np.mean(hits) <= 0.5
+    assert np.mean(hits) <= 0.55

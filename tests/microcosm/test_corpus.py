@@ -15,7 +15,7 @@ from xeval.microcosm.pairs import label_of
 from xeval.microcosm.pretraining_text import pretraining_statements, sentences
 
 # Of the triples, before any language: changes whenever world.py, pairs.py or corpus.py draw differently.
-TRIPLES_SHA256 = "559cde0e0ea73bcb7764690cce33ef5a2109d5ce1b66d746d574c86989ef9cd7"
+TRIPLES_SHA256 = "6dd7eb6a4d94db8424d2d362857e2ecbfe48d50a402cfb7ddfd85e1ed21463ee"
 
 
 def digest(drawn) -> str:

@@ -87,7 +87,7 @@ TREACHEROUS = {
         "Бащата е тъжен.": (Fact("is", "father", "sad"),),
         "Леглото не е тежко.": (Fact("is", "bed", "heavy", negated=True),),
         "В гората има два папагала.": (Fact("count", "parrot", "two", place="forest"),),
-        "Преподавателят купува ябълка на пазара, а кравата не е голяма.": (
+        "Преподавателят купува ябълка на пазара, и кравата не е голяма.": (
             Fact("use", "instructor", "buy", "apple", place="market"),
             Fact("is", "cow", "big", negated=True),
         ),
@@ -105,7 +105,7 @@ TREACHEROUS = {
         "Мать больна.": (Fact("is", "mother", "sick"),),
         "Кровать не грязная.": (Fact("is", "bed", "dirty", negated=True),),
         "В деревне два насекомых.": (Fact("count", "insect", "two", place="village"),),
-        "Повар отправляет грушу с рынка, а в саду пять пчёл.": (
+        "Повар отправляет грушу с рынка, и в саду пять пчёл.": (
             Fact("use", "cook", "send", "pear", place="market"),
             Fact("count", "bee", "five", place="garden"),
         ),
@@ -164,10 +164,12 @@ TREACHEROUS = {
         "Kiti kiko jikoni asubuhi.": (Fact("at", "chair", place="kitchen", time="morning"),),
         "Shoka haliko sokoni usiku.": (Fact("at", "axe", place="market", time="night", negated=True),),
         "Mpishi anafanya kazi hotelini jioni.": (Fact("act", "cook", "work", place="hotel", time="evening"),),
-        "Bibi haketi bustanini siku ya Jumatatu.": (
+        "Bibi hajaketi bustanini siku ya Jumatatu.": (
             Fact("act", "grandmother", "sit", place="garden", time="monday", negated=True),
         ),
         "Mkulima anauza ng'ombe sokoni adhuhuri.": (Fact("use", "farmer", "sell", "cow", place="market", time="noon"),),
+        "Mjomba anatuma ngoma kutoka sokoni.": (Fact("use", "uncle", "send", "drum", place="market"),),
+        "Msichana anakimbia ndani ya shule.": (Fact("act", "girl", "run", place="school"),),
         "Kipepeo ni mdogo.": (Fact("is", "butterfly", "small"),),
         "Gari si jipya.": (Fact("is", "car", "new", negated=True),),
         "Kuna vipepeo wawili msituni.": (Fact("count", "butterfly", "two", place="forest"),),

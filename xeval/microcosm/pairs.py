@@ -116,9 +116,10 @@ class Triple:
 
 
 # Of the premises drawn; of those kept it is more, since two facts have more to offer.
-TWO_FACTS = 0.15
+TWO_FACTS = 0.1
+DROPPED, CHANGED, FLIPPED = 0.3, (0.2, 0.65, 0.15), 0.04
 # How far one label may get ahead of another on a feature: a few, or this share of the count.
-_SHAPE, _OVERLAP, _WORD = (2, 0.03), (80, 1.0), (3, 0.2)
+_SHAPE, _WORD = (2, 0.03), (3, 0.2)
 
 
 class Balance:
@@ -150,11 +151,7 @@ def _words(fact: Fact) -> tuple[str, ...]:
 def _features(premise: Statement, h: Fact) -> Iterator[tuple[tuple, tuple[int, float]]]:
     """The shape of the hypothesis, each word in its pattern and polarity, and the overlap with the premise."""
     shape = (h.pattern, h.negated, bool(h.place), bool(h.time), h.subject in world.KINDS, h.object in world.KINDS)
-    stated = {word for fact in premise for word in _words(fact)}
-    new = sum(word not in stated for word in _words(h))
-    denies = any(fact.negated for fact in premise)
     yield shape, _SHAPE
-    yield ("overlap", denies, h.negated, new), _OVERLAP
     for word in _words(h):
         yield (h.pattern, h.negated, word), _WORD
 
@@ -188,19 +185,22 @@ def draw_triple(
 
 
 def _propose(rng: random.Random, premise: Statement) -> Fact | None:
-    """A hypothesis near the premise: one of its facts with some slots changed; None if it makes no sense."""
+    """A hypothesis near the premise: one of its facts, with a detail dropped and a slot changed or two."""
     base = rng.choice(premise)
     if base.pattern in ("act", "use") and base.place and rng.random() < 0.15:
         base = Fact("at", base.subject, place=base.place, time=base.time, negated=base.negated)
-    if rng.random() < 0.1:  # something else about the same subject
+    if rng.random() < 0.05:  # something else about the same subject
         fresh = world.random_fact(rng, general=0)
         if world.PATTERNS[fresh.pattern]["subject"] == world.PATTERNS[base.pattern]["subject"]:
             base = replace(fresh, subject=base.subject)
     changes: dict[str, object] = {}
-    for slot in world.PATTERNS[base.pattern]:
-        if rng.random() < 0.3:
-            changes[slot] = _change(rng, base, slot, premise)
-    if base.pattern in world.NEGATABLE and rng.random() < 0.15:
+    for slot in ("place", "time"):
+        if (base.pattern, slot) in world.OPTIONAL and getattr(base, slot) and rng.random() < DROPPED:
+            changes[slot] = ""
+    slots = [slot for slot in world.PATTERNS[base.pattern] if slot not in changes]
+    for slot in rng.sample(slots, k=min(len(slots), rng.choices((0, 1, 2), CHANGED)[0])):
+        changes[slot] = _change(rng, base, slot, premise)
+    if base.pattern in world.NEGATABLE and rng.random() < FLIPPED:
         changes["negated"] = not base.negated
     hypothesis = replace(base, **changes)
     return hypothesis if world.is_sensible(hypothesis) else None
@@ -210,8 +210,6 @@ def _change(rng: random.Random, fact: Fact, slot: str, premise: Statement) -> st
     """Another filler for a slot: a hypernym, hyponym, synonym, opposite, none, or just another one."""
     now = getattr(fact, slot)
     all_fillers = world.fillers(fact.pattern, slot)
-    if (fact.pattern, slot) in world.OPTIONAL and now and rng.random() < 0.6:
-        return ""
     if slot in ("subject", "object"):
         near = [*world.KINDS.get(now, ()), world.KIND_OF.get(now, ""), world.SYNONYM_OF.get(now, "")]
     else:

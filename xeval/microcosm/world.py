@@ -167,7 +167,7 @@ def pick_entity(rng: random.Random, word_class: str, general: float) -> str:
     return rng.choice(kinds if rng.random() < general else [c for c in concepts if c not in KINDS])
 
 
-def random_fact(rng: random.Random, general: float = 0.25, negated: float = 0.1, detail: float = 0.5) -> Fact:
+def random_fact(rng: random.Random, general: float = 0.35, negated: float = 0.05, detail: float = 0.5) -> Fact:
     """A sensible fact; the arguments are the chances of a kind, of a negation, and of each optional slot."""
     pattern = rng.choices(tuple(_PATTERN_WEIGHTS), tuple(_PATTERN_WEIGHTS.values()))[0]
     while True:

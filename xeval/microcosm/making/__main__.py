@@ -29,9 +29,9 @@ STUDENT_LEARNING_RATE = 1e-3
 
 def make(
     folder: Annotated[Path, typer.Argument(help="Where the two models go.")],
-    teacher_steps: int = 9_000,
-    student_steps: int = 3_000,
-    threads: int = 2,
+    teacher_steps: int = 10_000,
+    student_steps: int = 4_000,
+    threads: int = 1,
 ) -> None:
     """Make the microcosm's teacher and student."""
     torch.set_num_threads(threads)  # the sums of another number of threads round differently

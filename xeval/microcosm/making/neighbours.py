@@ -26,9 +26,9 @@ class Neighbours:
         for index in rng.permutation(len(keys)):
             rows = self._rows[keys[index]]
             candidates = rows[: int(np.searchsorted(rows, limit))]
-            for _ in range(4):
-                if candidates and self._meanings[found := candidates[rng.integers(len(candidates))]] != meaning:
-                    return found
+            others = [other for other in candidates if self._meanings[other] != meaning]
+            if others:
+                return others[rng.integers(len(others))]
         while self._meanings[found := int(rng.integers(limit))] == meaning:
             pass
         return found

@@ -80,6 +80,8 @@ def pretraining_loss(model: BertForPreTraining) -> Callable[[Batch], torch.Tenso
         pieces = model.cls.predictions(encoded.last_hidden_state[chosen])  # (masked, V)
         same_meaning = model.cls.seq_relationship(encoded.pooler_output)  # (B, 2)
         asked = torch.from_numpy(batch.same_meaning)
-        return cross_entropy(pieces, targets[chosen]) + cross_entropy(same_meaning, asked, ignore_index=NOT_ASKED)
+        n_asked = max(1, int((asked != NOT_ASKED).sum()))  # there are batches of single sentences only
+        comparison = cross_entropy(same_meaning, asked, ignore_index=NOT_ASKED, reduction="sum") / n_asked
+        return cross_entropy(pieces, targets[chosen]) + comparison
 
     return loss_of

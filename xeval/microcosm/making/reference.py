@@ -11,14 +11,13 @@ from typing import Annotated
 import typer
 
 from xeval.embedded import MODELS
-from xeval.errors import StoreError
 from xeval.records import RunRecord
 from xeval.registry import get_task
 from xeval.store import load_records
 
 _HEAD = """\
 # Printed by `python -m xeval.microcosm.making.reference RESULTS` after
-#   xeval run xnli-mini --model mini-mbert{seeds} --results RESULTS
+#   xeval run xnli-mini{models}{seeds} --results RESULTS
 # with {versions}, in {dtype}.
 
 name = "xnli-mini"
@@ -39,13 +38,14 @@ def reference(
         if record.task == "xnli-mini" and record.status == "complete":
             runs[record.model.id].append(record)
     if set(runs) != set(MODELS) or min(map(len, runs.values())) < 2:
-        raise StoreError(f"{results}: wanted at least 2 finished seeds of each of {', '.join(MODELS)}")
+        raise typer.BadParameter(f"{results}: wanted at least 2 finished seeds of each of {', '.join(MODELS)}")
     languages = get_task("xnli-mini").languages
     first = runs["mini-mbert"][0].environment
     versions = ", ".join(f"{name} {first.versions[name]}" for name in ("torch", "transformers"))
     seeds = "".join(f" --seed {record.seed}" for record in sorted(runs["mini-mbert"], key=lambda run: run.seed))
+    models = "".join(f" --model {name}" for name in MODELS)
     quoted = ", ".join(f'"{language}"' for language in languages)
-    print(_HEAD.format(seeds=seeds, versions=versions, dtype=first.dtype, languages=quoted))
+    print(_HEAD.format(models=models, seeds=seeds, versions=versions, dtype=first.dtype, languages=quoted))
     for model in MODELS:
         print("\n".join(_row(model, runs[model], languages)))
 

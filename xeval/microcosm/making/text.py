@@ -1,4 +1,4 @@
-"""Multilingual text → batches: translation pairs and single sentences to fill in, and pairs to compare.
+"""Multilingual text → batches: translation pairs, restatements and single sentences to fill in, and pairs to compare.
 
 How much there is of a language differs as it does in the world, so that transfer differs by language too.
 """
@@ -10,10 +10,11 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from xeval.microcosm.making.neighbours import Neighbours
+from xeval.microcosm.making.restatements import restatements
 from xeval.microcosm.pretraining_text import pretraining_statements, sentences
 
 N_STATEMENTS = 60_000
-TWO_FACTS = 0.2  # of all statements; one fact is shorter, and shows which words belong together more plainly
+TWO_FACTS = 0.1  # of all statements; one fact is shorter, and shows which words belong together more plainly
 
 # Of the statements, the share that exists in each language. The ranks follow the sizes of the Wikipedias.
 TEXT_SHARE = {
@@ -34,7 +35,7 @@ TEXT_SHARE = {
     "sw": 0.08,
 }
 # Of all examples; the rest are single sentences.
-TRANSLATION_PAIRS, COMPARISONS = 0.65, 0.3
+TRANSLATION_PAIRS, RESTATEMENTS, COMPARISONS = 0.6, 0.2, 0.15
 NOT_ASKED = -100  # a target that the loss passes over
 MASKED_SHARE = 0.15  # where both sentences of an example are masked alike
 MASKED_SHARE_ONE_SIDED = 0.5  # where only one sentence of a pair is, so that the other one has to tell
@@ -71,16 +72,19 @@ class MultilingualText:
         self._tokenizer, self._rng = tokenizer, np.random.default_rng(seed)
         statements = pretraining_statements(N_STATEMENTS, seed, double=TWO_FACTS)
         self._neighbours = Neighbours(statements)
+        restated = restatements(statements, seed)
         self._ids: list[list[list[int]]] = []
+        self._restated_ids: list[list[list[int]]] = []
         for language in languages:
-            there = statements[: int(TEXT_SHARE[language] * len(statements))]
-            self._ids.append(tokenizer(sentences(there, language), add_special_tokens=False)["input_ids"])
+            n = int(TEXT_SHARE[language] * len(statements))
+            for ids, said in ((self._ids, statements), (self._restated_ids, restated)):
+                ids.append(tokenizer(sentences(said[:n], language), add_special_tokens=False)["input_ids"])
         amounts = np.array([len(ids) for ids in self._ids], dtype=np.float64)
         self.n_sentences = int(amounts.sum())
         # Smoothed, as XLM's text was (https://arxiv.org/abs/1901.07291), so that rare languages are not drowned.
         self._frequency = np.sqrt(amounts) / np.sqrt(amounts).sum()
 
-    def batches(self, batch_size: int, group: int = 8) -> Iterator[Batch]:
+    def batches(self, batch_size: int, group: int = 32) -> Iterator[Batch]:
         """Endless batches; examples of like length are drawn together, `group` batches at a time."""
         while True:
             examples = [self._example() for _ in range(batch_size * group)]
@@ -89,10 +93,9 @@ class MultilingualText:
                 yield self._collate(examples[index * batch_size : (index + 1) * batch_size])
 
     def _example(self) -> Example:
-        kind = self._rng.random()
-        if kind < TRANSLATION_PAIRS:
-            return self._translation_pair()
-        return self._comparison() if kind < TRANSLATION_PAIRS + COMPARISONS else self._single()
+        shares = (TRANSLATION_PAIRS, RESTATEMENTS, COMPARISONS)
+        kind = int(np.searchsorted(np.cumsum(shares), self._rng.random(), side="right"))
+        return (self._translation_pair, self._restatement, self._comparison, self._single)[kind]()
 
     def _single(self) -> Example:
         ids = self._ids[self._language()]
@@ -103,7 +106,14 @@ class MultilingualText:
         one, other = self._rng.choice(len(self._ids), size=2, replace=False, p=self._frequency)
         row = self._rng.integers(min(len(self._ids[one]), len(self._ids[other])))
         shares = ((MASKED_SHARE, MASKED_SHARE), (MASKED_SHARE_ONE_SIDED, 0.0), (0.0, MASKED_SHARE_ONE_SIDED))
-        return self._pair(one, row, other, row, shares[self._rng.choice(3, p=(0.4, 0.3, 0.3))])
+        return self._pair(self._ids[one][row], self._ids[other][row], shares[self._rng.choice(3, p=(0.4, 0.3, 0.3))])
+
+    def _restatement(self) -> Example:
+        """A sentence and one, of the same language or another, that says a part of it again."""
+        one, other = self._language(), self._language()
+        row = int(self._rng.integers(min(len(self._ids[one]), len(self._ids[other]))))
+        shares = ((MASKED_SHARE, MASKED_SHARE), (0.0, MASKED_SHARE_ONE_SIDED))
+        return self._pair(self._ids[one][row], self._restated_ids[other][row], shares[self._rng.integers(2)])
 
     def _comparison(self) -> Example:
         """Two sentences, of one language or of two, that say the same or (half the time) differ in one place."""
@@ -111,7 +121,7 @@ class MultilingualText:
         row = int(self._rng.integers(min(len(self._ids[one]), len(self._ids[other]))))
         same = bool(self._rng.random() < 0.5)
         second = row if same else self._neighbours.of(row, len(self._ids[other]), self._rng)
-        return self._pair(one, row, other, second, (0.0, 0.0), int(same))
+        return self._pair(self._ids[one][row], self._ids[other][second], (0.0, 0.0), int(same))
 
     def _language(self) -> int:
         return int(self._rng.choice(len(self._ids), p=self._frequency))
@@ -120,10 +130,10 @@ class MultilingualText:
         return [self._tokenizer.cls_token_id, *ids, self._tokenizer.sep_token_id]
 
     def _pair(
-        self, one: int, row: int, other: int, other_row: int, shares: tuple[float, float], same: int = NOT_ASKED
+        self, ids: list[int], other_ids: list[int], shares: tuple[float, float], same: int = NOT_ASKED
     ) -> Example:
-        first = self._first(self._ids[one][row])
-        return Example([*first, *self._ids[other][other_row], self._tokenizer.sep_token_id], len(first), shares, same)
+        first = self._first(ids)
+        return Example([*first, *other_ids, self._tokenizer.sep_token_id], len(first), shares, same)
 
     def _collate(self, examples: list[Example]) -> Batch:
         shape = (len(examples), max(len(example.ids) for example in examples))
