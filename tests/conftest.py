@@ -86,3 +86,19 @@ def checkpoint_of(tmp_path_factory: pytest.TempPathFactory):
         return made[key]
 
     return checkpoint
+
+
+_FIGURES: list[tuple[str, str]] = []
+
+
+@pytest.fixture
+def figure():
+    """`figure(what, result)` puts a line into the table that is printed at the end, as docs/reliability.md has it."""
+    return lambda what, result: _FIGURES.append((what, str(result)))
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if _FIGURES:
+        terminalreporter.section("figures")
+        for what, result in _FIGURES:
+            terminalreporter.write_line(f"| {what} | {result} |")

@@ -15,30 +15,44 @@ STAGES = {"data", "encode", "models", "train", "predict", "score", "store"}
 LEAVES = {
     "batches",
     "cache",
+    "checkpoints",
+    "cls_only",
+    "compact_vocabulary",
     "devices",
     "embedded",
     "errors",
     "files",
+    "findings",
+    "forward",
     "hub",
     "languages",
     "layouts",
     "metrics",
+    "packed_attention",
+    "packing",
     "pair_classification",
     "records",
     "registry",
     "schema",
+    "sealed",
+    "termination",
+    "training_progress",
 }
 BESIDE_LEAVES = {"embedded": {"microcosm"}}
-JOINERS = {"pipeline", "one_run", "run_spec", "corpus"}  # the only modules that know of more than one stage
+# The only ones that know of several stages.
+JOINERS = {"pipeline", "preflight.examine", "one_run", "run_spec", "corpus"}
 FROM_SCORE_TO_REPORT = (
     "score",
     "store",
     "predictions",
+    "calibration",
     "report",
-    "compare",
+    "claims",
+    "comparison",
     "equivalence",
     "verdict",
-    "diagnose",
+    "diagnosis",
+    "findings",
     "gate",
 )
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "tokenizers", "huggingface_hub"}
@@ -147,7 +161,7 @@ def test_importing_score_store_report_and_the_command_line_really_leaves_torch_a
 
 @pytest.mark.parametrize(
     ("library", "rooms"),
-    [("huggingface_hub", {"xeval.hub"}), ("datasets", {"xeval.layouts", "xeval.metrics"})],
+    [("huggingface_hub", {"xeval.hub", "xeval.report.model_card"}), ("datasets", {"xeval.layouts", "xeval.metrics"})],
 )
 def test_only_the_room_in_charge_imports_this_library(library, rooms):
     assert {name for name in modules() if library in libraries_imported(name)} == rooms

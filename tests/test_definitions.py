@@ -286,11 +286,11 @@ def read_task(folder: Path, *changes: tuple[str, str]) -> Task:
         ('licence = "CC0"', 'licence = ""', "licence: String should have at least 1 character, got ''"),
         ('"pair-classification"', '"tagging"', "kind: Input should be 'pair-classification', got 'tagging'"),
         ('["en", "es", "zh"]', '"en"', "languages: Input should be a valid "),
-        ('["en", "es", "zh"]', '["en", "es", "es"]', "a language is listed twice"),
+        ('["en", "es", "zh"]', '["en", "es", "es"]', "languages: one is listed twice"),
         ('["en", "es", "zh"]', '["es", "zh"]', "training_language 'en' is not among the languages"),
         ('["en", "es", "zh"]', '["en", "../zh"]', "languages.1: String should match pattern"),
         ('["en", "es", "zh"]', '["en", false]', "languages.1: Input should be a valid string, got False"),
-        ('["entailment", "neutral",', '["contradiction", "neutral",', "a label is listed twice"),
+        ('["entailment", "neutral",', '["contradiction", "neutral",', "labels: one is listed twice"),
         (
             'contradictory = "contradiction"',
             'no = "negation"',
@@ -412,7 +412,7 @@ def test_a_file_that_is_not_utf8_is_refused_at_its_byte(tmp_path):
 
 
 def test_a_file_of_absurd_size_is_not_read(tmp_path):
-    assert "of more than 1,000,000 bytes is not read" in refusal(read_bytes, tmp_path, b"#" * (MAX_FILE_BYTES + 1))
+    assert "it has more than 1,000,000 bytes" in refusal(read_bytes, tmp_path, b"#" * (MAX_FILE_BYTES + 1))
 
 
 def test_an_empty_file_lacks_its_first_field(tmp_path):

@@ -101,8 +101,8 @@ def test_a_second_invocation_does_no_work(real, monkeypatch):
     def refuse(*args):
         pytest.fail("nothing should have been computed")
 
-    monkeypatch.setattr("xeval.train.collate", refuse)
-    monkeypatch.setattr("xeval.predict.collate", refuse)
+    monkeypatch.setattr("xeval.train.logits_of", refuse)
+    monkeypatch.setattr("xeval.predict.logits_of", refuse)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
     assert run(**options) == [record]
     assert before == {path: path.stat().st_mtime_ns for path in before}

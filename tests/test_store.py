@@ -2,7 +2,10 @@
 
 import errno
 import fcntl
+import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_record import SHA, run_record
 
-from xeval import files, predictions, store
+from xeval import files, predictions, records, store
 from xeval.errors import StoreError
 
 LOGITS = np.array([[0.5, -1.25, 3.0], [2.0, 1.0, 0.0], [-1.0, -2.0, -0.5]], dtype=np.float32)
@@ -36,7 +39,7 @@ def test_a_record_comes_back_as_it_was_written(tmp_path):
 def test_a_record_is_text_that_other_programs_can_read(tmp_path):
     store.save_record(tmp_path, run_record())
     text = (tmp_path / "record.json").read_text(encoding="utf-8")
-    assert '"schema_version": 1' in text and "ภาษาไทย" in text and text.endswith("}\n")
+    assert '"schema_version": 2' in text and "ภาษาไทย" in text and text.endswith("}\n")
 
 
 def test_where_no_run_was_there_is_no_record(tmp_path):
@@ -51,16 +54,33 @@ def test_the_records_of_a_results_folder_come_in_the_order_of_their_folders(tmp_
     assert [record.seed for _, record in store.load_records(tmp_path)] == [1, 0, 2]
 
 
+def unsealed(text: bytes) -> bytes:
+    """A record's file without the line that has its checksum."""
+    first, second, rest = text.split(b"\n", 2)
+    assert second.startswith(b' "content_sha256": ')
+    return first + b"\n" + rest
+
+
+def resealed(text: bytes) -> bytes:
+    """A changed record's file with the checksum of what it has now."""
+    plain = unsealed(text)
+    line = b' "content_sha256": "%s",\n' % hashlib.sha256(plain).hexdigest().encode()
+    return plain.replace(b"{\n", b"{\n" + line, 1)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda text: text[: len(text) // 2],
         lambda text: b"",
         lambda text: b"\xff\xfe" + text,
-        lambda text: text.replace(b'"schema_version": 1', b'"schema_version": 2'),
-        lambda text: text.replace(b'"accuracy": 0.6', b'"accuracy": 6.6'),
-        lambda text: text.replace(b'"seed": 3', b'"seed": "3"'),
-        lambda text: text.replace(b'"seed": 3', b'"seed": 3, "sead": 4'),
+        lambda text: resealed(text.replace(b'"schema_version": 2', b'"schema_version": 3')),
+        lambda text: resealed(text.replace(b'"accuracy": 0.6', b'"accuracy": 6.6')),
+        lambda text: resealed(text.replace(b'"seed": 3', b'"seed": "3"')),
+        lambda text: resealed(text.replace(b'"seed": 3', b'"seed": 3, "sead": 4')),
+        lambda text: text.replace(b'"seed": 3', b'"seed": 4'),
+        lambda text: text.replace(b'"seed": 3', b'"seed":  3'),
+        lambda text: unsealed(text),
         lambda text: b"[]",
         lambda text: b"[" * 100_000,
     ],
@@ -72,6 +92,9 @@ def test_the_records_of_a_results_folder_come_in_the_order_of_their_folders(tmp_
         "impossible",
         "wrong type",
         "unknown key",
+        "edited",
+        "a space more",
+        "checksum gone",
         "list",
         "deep",
     ],
@@ -85,6 +108,92 @@ def test_a_damaged_record_is_refused_in_one_line(tmp_path, damage):
     with pytest.raises(StoreError) as refused:
         store.load_record(tmp_path)
     assert is_one_line_about(refused.value, path)
+
+
+def test_any_flipped_bit_in_a_record_is_noticed(tmp_path):
+    store.save_record(tmp_path, run_record())
+    path = tmp_path / "record.json"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        with pytest.raises(StoreError) as refused:
+            store.load_record(tmp_path)
+        assert is_one_line_about(refused.value, path)
+
+
+def test_the_checksum_of_a_record_can_be_checked_without_xeval(tmp_path):
+    store.save_record(tmp_path, run_record())
+    check = """grep -v '^ "content_sha256"' record.json | sha256sum; grep -c . record.json"""
+    done = subprocess.run(["sh", "-c", check], cwd=tmp_path, capture_output=True, text=True, check=True)
+    stated = json.loads((tmp_path / "record.json").read_text())["content_sha256"]
+    assert done.stdout.split()[0] == stated
+
+
+def test_a_record_of_the_first_version_which_had_no_checksum_is_read_and_gets_one_when_it_is_written(tmp_path):
+    store.save_record(tmp_path, run_record())
+    path = tmp_path / "record.json"
+    path.write_bytes(unsealed(path.read_bytes()).replace(b'"schema_version": 2', b'"schema_version": 1'))
+    assert store.load_record(tmp_path) == run_record()
+    store.save_record(tmp_path, store.load_record(tmp_path))
+    assert b"content_sha256" in path.read_bytes() and b'"schema_version": 2' in path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "huge"])
+def test_a_record_that_is_no_ordinary_file_is_refused_at_once(tmp_path, kind):
+    path = tmp_path / "record.json"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    else:
+        with path.open("wb") as file:
+            file.truncate(10**12)
+    with pytest.raises(StoreError) as refused:
+        store.load_record(tmp_path)
+    assert is_one_line_about(refused.value, path)
+
+
+# ── a run that is evaluated again with other weights ──
+
+
+def old_and_successor(folder: Path) -> tuple[records.RunRecord, records.RunRecord]:
+    """A finished run, and a finished successor of it whose predictions are others."""
+    written = []
+    for place, logits in ((folder, LOGITS), (store.successor_folder(folder), -LOGITS)):
+        sha256 = predictions.save_predictions(place, "de", logits, LABELS)
+        scores = {"de": run_record().scores["de"].model_copy(update={"predictions_sha256": sha256})}
+        written.append(run_record(scores=scores))
+        store.save_record(place, written[-1])
+    return written[0], written[1]
+
+
+def test_a_finished_successor_takes_the_place_of_the_old_run(tmp_path):
+    _, new = old_and_successor(tmp_path)
+    assert store.replace_by_successor(tmp_path) == new == store.load_record(tmp_path)
+    predictions.load_predictions(tmp_path, "de", new.scores["de"].predictions_sha256)
+    assert not store.successor_folder(tmp_path).exists()
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_taking_the_place_goes_on_after_an_interruption(tmp_path, monkeypatch, after):
+    _, new = old_and_successor(tmp_path)
+    written = []
+
+    def interrupt(path, content):
+        if len(written) == after:
+            raise KeyboardInterrupt
+        written.append(path)
+        files.write_atomically(path, content)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("xeval.store.write_atomically", interrupt)
+        store.replace_by_successor(tmp_path)
+    assert store.replace_by_successor(tmp_path) == new == store.load_record(tmp_path)
+    predictions.load_predictions(tmp_path, "de", new.scores["de"].predictions_sha256)
+
+
+def test_a_successor_is_no_run_of_its_own(tmp_path):
+    folder = store.run_folder(tmp_path, "cats", "m", "r", 1, SHA)
+    old, _ = old_and_successor(folder)
+    assert store.load_records(tmp_path) == [(folder, old)]
 
 
 def test_a_record_that_cannot_be_read_is_refused_in_one_line(tmp_path):
@@ -283,6 +392,25 @@ def test_a_process_that_is_killed_frees_its_run(tmp_path, other_process):
 def test_another_run_is_not_kept_waiting(tmp_path, other_process):
     with files.locked(tmp_path / "another run"):
         pass
+
+
+def test_a_lock_on_a_folder_that_was_removed_meanwhile_keeps_nobody_out_and_is_taken_anew(tmp_path, other_process):
+    thread, entered = start_waiting(tmp_path / "run")
+    assert not entered.wait(0.3)
+    shutil.rmtree(tmp_path / "run")
+    other_process.stdin.close()
+    assert entered.wait(20)
+    thread.join(20)
+    assert (tmp_path / "run" / ".lock").is_file()
+
+
+def test_what_a_killed_process_left_is_swept_by_the_next_one_in_the_folder_and_nothing_else_is(tmp_path):
+    for name in (".record.json.abc.tmp", "predictions/.de.parquet.x_1.tmp", "record.json", "notes.tmp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    with files.locked(tmp_path):
+        left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {".lock", "record.json", "notes.tmp"}
 
 
 def test_the_lock_is_given_back_when_the_work_fails(tmp_path):

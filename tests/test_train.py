@@ -319,3 +319,38 @@ def test_selection_does_not_disturb_training():
 
     train(often, recipe(evaluate_every_steps=1), selection=evaluate)
     assert same(weights(model), weights(often))
+
+
+# ── the loop against the plain one ──
+
+
+def plain_losses(model, chosen: Recipe, seed: int, n_steps: int) -> list[float]:
+    """The usual loop: padded batches, torch's AdamW over all parameters, clipping, linear decay."""
+    tokenizer, losses = tiny_tokenizer(model.config.model_type), []
+    optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (n_steps - step) / n_steps)
+    model.train()
+    for step in range(n_steps):
+        epoch, start = divmod(step, math.ceil(len(PAIRS) / chosen.batch_size))
+        order = np.random.default_rng((seed, epoch)).permutation(len(PAIRS)).tolist()
+        rows = order[start * chosen.batch_size : (start + 1) * chosen.batch_size]
+        texts = [[column[row] for row in rows] for column in (PAIRS.premises, PAIRS.hypotheses)]
+        inputs = tokenizer(*texts, truncation=True, max_length=MAX_LENGTH, padding="max_length", return_tensors="pt")
+        loss = model(**inputs, labels=torch.from_numpy(PAIRS.labels[rows])).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), chosen.max_grad_norm)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_fifty_steps_in_float32_have_the_losses_of_the_plain_loop(architecture):
+    chosen = recipe(max_steps=50, learning_rate=1e-4)
+    losses: list[float] = []
+    train(model_of(architecture, **without_dropout(architecture)), chosen, seed=2, on_step=losses.append)
+    expected = plain_losses(model_of(architecture, **without_dropout(architecture)), chosen, seed=2, n_steps=50)
+    assert max(expected) - min(expected) > 0.1
+    np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-4)

@@ -1,4 +1,4 @@
-"""What can be made again but takes time: fine-tuned weights and encoded rows, under XEVAL_CACHE.
+"""What can be made again but takes time: fine-tuned weights, trainings half done and encoded rows, under XEVAL_CACHE.
 
 Nothing in here is a result; all of it can be deleted at any time.
 """
@@ -10,9 +10,9 @@ from typing import Literal, get_args
 
 import platformdirs
 
-from xeval.files import file_sha256
+from xeval.sealed import checksums
 
-Part = Literal["weights", "encoded", "corpora"]
+Part = Literal["weights", "checkpoints", "encoded", "corpora"]
 PARTS = get_args(Part)
 
 
@@ -34,8 +34,12 @@ def weights_folder(identity: str) -> Path:
     return cache_home() / "weights" / identity
 
 
+def checkpoints_folder(identity: str) -> Path:
+    """Where the run of this identity keeps how far its training is, and what one process at a time may hold."""
+    return cache_home() / "checkpoints" / identity
+
+
 def kept_weights(identity: str, weights_sha256: str) -> Path | None:
     """The folder of a run's fine-tuned weights, if they are there and what the record says they were."""
     folder = weights_folder(identity)
-    file = folder / "model.safetensors"
-    return folder if file.is_file() and file_sha256(file) == weights_sha256 else None
+    return folder if (checksums(folder) or {}).get("model.safetensors") == weights_sha256 else None

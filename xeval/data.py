@@ -65,7 +65,7 @@ def load_pairs(source: DataSource, language: str, role: Role) -> LabelledPairs:
     for column in (raw.premises, raw.hypotheses):
         for number, text in enumerate(column, start=1):
             if not isinstance(text, str):
-                raise DataError(f"{where}: row {number} has no text, got {text!r}")
+                raise DataError(f"{where}: row {number} has no text, got {repr(text)[:80]}")
     labels = _label_indices(task, raw, where)
     return LabelledPairs(language, split, raw.premises, raw.hypotheses, labels)
 
@@ -80,7 +80,9 @@ def _label_indices(task: Task, raw: RawPairs, where: str) -> np.ndarray:
 
     for number, value in enumerate(raw.labels, start=1):
         if isinstance(value, bool) or not isinstance(value, str | int | None):
-            raise DataError(f"{where}: row {number} has label {value!r}; wanted one of {', '.join(task.labels)}")
+            raise DataError(
+                f"{where}: row {number} has label {repr(value)[:80]}; wanted one of {', '.join(task.labels)}"
+            )
     counts = Counter(raw.labels)
     if counts.keys() <= {None, "", "-", -1, "-1"}:
         raise DataError(
@@ -90,7 +92,9 @@ def _label_indices(task: Task, raw: RawPairs, where: str) -> np.ndarray:
     strays = [value for value in counts if value not in index_of_value]
     if strays:
         number = raw.labels.index(strays[0]) + 1
-        raise DataError(f"{where}: row {number} has label {strays[0]!r}; wanted one of {', '.join(task.labels)}")
+        raise DataError(
+            f"{where}: row {number} has label {repr(strays[0])[:80]}; wanted one of {', '.join(task.labels)}"
+        )
     if len(counts) == 1 and len(raw.labels) >= 10:
         raise DataError(
             f"{where} are all labelled {next(iter(counts))!r}, a placeholder; use a copy that carries the labels"

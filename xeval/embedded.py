@@ -1,13 +1,13 @@
 """What comes inside the package, so that a first run needs no network: xnli-mini and an encoder for it."""
 
 import hashlib
-import os
 from pathlib import Path
 
 from xeval.cache import cache_home
 from xeval.errors import DataError
 from xeval.files import locked
 from xeval.schema import Task
+from xeval.sealed import checksums, sealing
 
 _MICROCOSM = Path(__file__).resolve().parent / "microcosm"
 MODELS = {"mini-mbert": _MICROCOSM / "models" / "mini-mbert"}
@@ -21,12 +21,11 @@ def corpus_folder(task: Task) -> Path:
         )
     folder = cache_home() / "corpora" / f"{task.name}-{_source_hash()[:16]}"
     with locked(folder.parent):
-        if not folder.is_dir():
+        if checksums(folder) is None:  # not made yet, or damaged
             from xeval.microcosm.corpus import write_corpus
 
-            partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-            write_corpus(partial, task.languages)
-            partial.replace(folder)
+            with sealing(folder) as partial:
+                write_corpus(partial, task.languages)
     return folder
 
 

@@ -8,10 +8,11 @@ from dataclasses import asdict
 import numpy as np
 
 from xeval.cache import cache_home
-from xeval.files import write_atomically
+from xeval.files import sweep_temporaries, write_atomically
 from xeval.pair_classification import EncodedPairs
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
+_A_DAY = 24 * 3600.0  # no write takes as long, so older temporary files are of processes that died
 
 
 def encoded_once(key: str, encode: Callable[[], EncodedPairs]) -> EncodedPairs:
@@ -20,17 +21,23 @@ def encoded_once(key: str, encode: Callable[[], EncodedPairs]) -> EncodedPairs:
     try:
         content = path.read_bytes()
         arrays, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
-        if hashlib.sha256(arrays).digest() == digest:  # a zip's own checksums do not cover all of it
+        if _digest(key, arrays) == digest:  # a zip's own checksums do not cover all of it
             with np.load(io.BytesIO(arrays), allow_pickle=False) as loaded:
                 return EncodedPairs(**{name: _plain(loaded[name]) for name in loaded.files})
-    except (OSError, TypeError):
-        pass  # absent, or of another version of xeval
+    except (OSError, TypeError, ValueError):
+        pass  # absent, of another version of xeval, or with objects in it, which could run code when they are loaded
     pairs = encode()
     buffer = io.BytesIO()
     np.savez(buffer, **{name: np.nan if value is None else value for name, value in asdict(pairs).items()})
     content = buffer.getvalue()
-    write_atomically(path, content + hashlib.sha256(content).digest())
+    write_atomically(path, content + _digest(key, content))
+    sweep_temporaries(path.parent, older_than_s=_A_DAY)
     return pairs
+
+
+def _digest(key: str, arrays: bytes) -> bytes:
+    """Of the content and of what it is of, so that a file under another one's name is no match."""
+    return hashlib.sha256(key.encode() + arrays).digest()
 
 
 def _plain(array: np.ndarray) -> np.ndarray | float | None:

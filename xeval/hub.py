@@ -31,7 +31,6 @@ def fetch(
     """
     error_type: type[XevalError] = ModelError if kind == "model" else DataError
     wanted = f"{kind} {repo_id}{'@' + revision if revision else ''}"
-    local_way = "give a local folder instead" if kind == "model" else "pass --data DIR for a local copy"
     verbosity = hub_logging.get_verbosity()
     hub_logging.set_verbosity_error()  # its own lines about retries come before ours about the outcome
     try:
@@ -39,25 +38,42 @@ def fetch(
         folder = Path(huggingface_hub.snapshot_download(**options, allow_patterns=list(patterns)))
         if not any(next(folder.glob(pattern), None) for pattern in patterns):
             folder = _folder_of_a_mirror(options, patterns) or folder
-    except hub_errors.GatedRepoError as error:
-        raise error_type(f"{wanted}: access is gated; accept its terms on the hub and set HF_TOKEN") from error
-    except hub_errors.RepositoryNotFoundError as error:
-        raise error_type(f"{wanted}: the hub has no such {kind}, or HF_TOKEN may not see it; check the id") from error
-    except hub_errors.RevisionNotFoundError as error:
-        raise error_type(f"{wanted}: the hub has no such revision; give a commit, tag or branch of it") from error
-    except hub_errors.LocalEntryNotFoundError as error:
-        raise error_type(
-            f"{wanted}: not in the local cache, and the hub cannot be reached; check the network, HF_ENDPOINT and"
-            f" HF_HUB_OFFLINE, or {local_way}"
-        ) from error
     except Exception as error:  # whatever the network, the server or the disk come up with
-        raise error_type(
-            f"{wanted}: download failed ({type(error).__name__}: {one_line(error)[:160]}); files that arrived are"
-            f" kept, so run the command again, or {local_way}"
-        ) from error
+        cause = None if _says_token(error) else error  # a server can say it back, and tracebacks are pasted into issues
+        raise error_type(f"{wanted}: {_explain(error, kind)}") from cause
     finally:
         hub_logging.set_verbosity(verbosity)
     return folder, folder.name
+
+
+def _explain(error: Exception, kind: str) -> str:
+    local_way = "give a local folder instead" if kind == "model" else "pass --data DIR for a local copy"
+    if isinstance(error, hub_errors.GatedRepoError):
+        return "access is gated; accept its terms on the hub and set HF_TOKEN"
+    if isinstance(error, hub_errors.RepositoryNotFoundError):
+        return f"the hub has no such {kind}, or HF_TOKEN may not see it; check the id"
+    if isinstance(error, hub_errors.RevisionNotFoundError):
+        return "the hub has no such revision; give a commit, tag or branch of it"
+    if isinstance(error, hub_errors.LocalEntryNotFoundError):
+        return (
+            "not in the local cache, and the hub cannot be reached; check the network, HF_ENDPOINT and HF_HUB_OFFLINE,"
+            f" or {local_way}"
+        )
+    text = "its text names HF_TOKEN" if _says_token(error) else one_line(error)[:160]
+    return (
+        f"download failed ({type(error).__name__}: {text}); files that arrived are kept, so run the command again, or"
+        f" {local_way}"
+    )
+
+
+def _says_token(error: BaseException | None) -> bool:
+    """Whether the token stands in `error` or in anything that a traceback would show with it."""
+    token = huggingface_hub.get_token()
+    while error is not None and token:
+        if token in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _folder_of_a_mirror(options: dict[str, str | None], patterns: Sequence[str]) -> Path | None:

@@ -12,10 +12,16 @@ from pathlib import Path
 
 import datasets
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xeval.errors import DataError
+from xeval.files import check_ordinary
 from xeval.schema import Task, one_line
+
+# A file of a few kilobytes can stand for terabytes of rows, so what it says is looked at before it is unpacked.
+MAX_FILE_BYTES = 4_000_000_000
+MAX_TEXT_BYTES = 100_000
 
 Role = str  # "train", "selection" or "test"
 
@@ -59,29 +65,72 @@ def read_hub(task: Task, folder: Path, language: str, role: Role) -> RawPairs:
         raise DataError(
             f"{folder}: no {configuration}/{split}-*.parquet, which the {role} rows of {language!r} are read from"
         )
+    most_rows = 10 * getattr(task.expected_rows, role)
     try:
-        return _read_parquet(task, paths)
+        return _read_parquet(task, paths, most_rows)
     except DataError:
         raise
     except Exception as error:  # a damaged file surfaces in dozens of ways
         raise DataError(f"{paths[0]}: not readable as parquet ({one_line(error)[:120]}); fetch it again") from error
 
 
-def _read_parquet(task: Task, paths: list[Path]) -> RawPairs:
+def _read_parquet(task: Task, paths: list[Path], most_rows: int) -> RawPairs:
     columns = task.columns
-    tables = [pq.read_table(path) for path in paths]
-    present = tables[0].column_names
-    lacking = [name for name in (columns.premise, columns.hypothesis) if name not in present]
-    if lacking:
-        raise DataError(f"{paths[0]}: no column {lacking[0]!r}; it has {', '.join(present)}")
-    table = pa.concat_tables(tables)
+    table = pa.concat_tables([_table(path, [columns.premise, columns.hypothesis], most_rows) for path in paths])
     return RawPairs(
         paths[0],
-        table[columns.premise].to_pylist(),
-        table[columns.hypothesis].to_pylist(),
-        table[columns.label].to_pylist() if columns.label in present else [None] * len(table),
+        _values(table[columns.premise], paths[0], columns.premise),
+        _values(table[columns.hypothesis], paths[0], columns.hypothesis),
+        _values(table[columns.label], paths[0], columns.label)
+        if columns.label in table.column_names
+        else [None] * len(table),
         _label_names(table.schema, columns.label),
     )
+
+
+def _table(path: Path, texts: list[str], most_rows: int) -> pa.Table:
+    """The table at `path`, with every text in memory once, however often it is repeated."""
+    try:
+        check_ordinary(path, MAX_FILE_BYTES)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    schema = pq.read_schema(path)
+    lacking = [name for name in texts if name not in schema.names]
+    if lacking:
+        raise DataError(f"{path}: no column {lacking[0]!r}; it has {one_line(', '.join(schema.names))[:200]}")
+    found = pq.read_metadata(path)
+    if found.num_rows > most_rows:
+        raise DataError(f"{path}: {found.num_rows:,} rows, more than ten times what the task file says")
+    unpacked = sum(found.row_group(group).total_byte_size for group in range(found.num_row_groups))
+    if unpacked > MAX_FILE_BYTES:
+        raise DataError(f"{path}: unpacks to {unpacked:,} bytes; wanted at most {MAX_FILE_BYTES:,}")
+    repeated = [name for name in schema.names if _is_text(schema.field(name).type)]
+    return pq.read_table(path, read_dictionary=repeated)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_binary(kind)
+
+
+def _values(column: pa.ChunkedArray, path: Path, name: str) -> list:
+    """The values of a column as Python's, after a look at how much that will be."""
+    kind = column.type
+    if pa.types.is_nested(kind):
+        raise DataError(f"{path}: column {name!r} holds {one_line(kind)[:80]}; wanted text")
+    if not pa.types.is_dictionary(kind):
+        return column.to_pylist()
+    total = 0
+    for chunk in column.chunks:
+        lengths = pc.fill_null(pc.binary_length(chunk.dictionary), 0)
+        longest = pc.max(lengths).as_py() or 0
+        if longest > MAX_TEXT_BYTES:
+            raise DataError(
+                f"{path}: column {name!r} has a text of {longest:,} bytes; wanted {MAX_TEXT_BYTES:,} at most"
+            )
+        total += pc.sum(lengths.cast(pa.int64()).take(chunk.indices)).as_py() or 0
+    if total > MAX_FILE_BYTES:
+        raise DataError(f"{path}: column {name!r} unpacks to {total:,} bytes; wanted at most {MAX_FILE_BYTES:,}")
+    return column.cast(kind.value_type).to_pylist()
 
 
 def _label_names(schema: pa.Schema, column: str) -> list[str] | None:
@@ -128,6 +177,7 @@ def read_xtreme(task: Task, folder: Path, language: str, role: Role) -> RawPairs
 def _tab_separated(path: Path, quoting: int) -> list[list[str]]:
     """The rows of a tab-separated file, blank lines left out."""
     try:
+        check_ordinary(path, MAX_FILE_BYTES)
         with path.open(encoding="utf-8-sig", newline="") as lines:
             return [row for row in csv.reader(lines, delimiter="\t", quoting=quoting) if row]
     except UnicodeDecodeError as error:

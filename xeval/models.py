@@ -4,15 +4,16 @@ Weights are read from safetensors only and no code that comes with a checkpoint 
 """
 
 import hashlib
-import os
-import shutil
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from xeval.embedded import MODELS as EMBEDDED_MODELS
@@ -22,6 +23,7 @@ from xeval.hub import fetch
 from xeval.records import Origin
 from xeval.registry import split_revision
 from xeval.schema import Task, one_line
+from xeval.sealed import sealing
 
 _PATTERNS = (
     "config.json",
@@ -88,10 +90,26 @@ def _checksum(folder: Path, name: str) -> str:
             f"model {name}: no *.safetensors weights; pickled ones are not loaded because they can run code,"
             " so save the model again with save_pretrained"
         )
+    _refuse_absurd(folder / "config.json", name)
     digest = hashlib.sha256()
     for path in paths:
         digest.update(f"{path.name}:{file_sha256(path)};".encode())
     return digest.hexdigest()
+
+
+# A few words in config.json can ask for more than any machine has, before a single weight is read.
+_MOST = {"num_labels": 100_000, "num_hidden_layers": 1000, "n_layers": 1000, "num_layers": 1000}
+
+
+def _refuse_absurd(path: Path, name: str) -> None:
+    try:
+        config = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"model {name}: {path} is not readable as JSON: {one_line(error)[:200]}") from error
+    for key, most in _MOST.items():
+        value = config.get(key, 0) if isinstance(config, dict) else 0
+        if isinstance(value, int) and value > most:
+            raise ModelError(f"model {name}: {path} says that {key} is {value:,}; at most {most:,} is read")
 
 
 @contextmanager
@@ -139,6 +157,7 @@ def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreT
 
 def load_pretrained(checkpoint: Checkpoint, task: Task, seed: int) -> transformers.PreTrainedModel:
     """The pretrained encoder in float32 under a new head for the task's labels, drawn from `seed`."""
+    _refuse_inflated(checkpoint)
     torch.manual_seed(seed)
     names = dict(enumerate(task.labels))
     with _plain_errors(checkpoint, "weights"):
@@ -163,6 +182,21 @@ _SAFELY = {
 }
 
 
+def _refuse_inflated(checkpoint: Checkpoint) -> None:
+    """transformers draws weights that a checkpoint lacks at random, as many as config.json says there should be."""
+    with _plain_errors(checkpoint, "config.json"):
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+        with torch.device("meta"):  # shapes without memory
+            described = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+        n_described = sum(parameter.numel() for parameter in described.parameters())
+    stored_bytes = sum(path.stat().st_size for path in checkpoint.folder.glob("*.safetensors"))
+    if n_described > stored_bytes + 10_000_000:
+        raise ModelError(
+            f"model {checkpoint.id}: config.json describes {n_described:,} parameters, but the weights are"
+            f" {stored_bytes:,} bytes; the two do not belong together"
+        )
+
+
 def _refuse_unloaded(checkpoint: Checkpoint, model: transformers.PreTrainedModel, report: dict) -> None:
     """transformers fills weights that a checkpoint lacks with random ones; in an encoder that must not pass."""
     encoder = model.base_model_prefix + "."
@@ -177,6 +211,7 @@ def _refuse_unloaded(checkpoint: Checkpoint, model: transformers.PreTrainedModel
 
 def load_fine_tuned(checkpoint: Checkpoint, folder: Path | None = None) -> transformers.PreTrainedModel:
     """A checkpoint that has its head already: the one in `folder`, or `checkpoint` itself as it is."""
+    _refuse_inflated(checkpoint)
     with _plain_errors(checkpoint, "fine-tuned weights"):
         model, report = AutoModelForSequenceClassification.from_pretrained(folder or checkpoint.folder, **_SAFELY)
     if report["missing_keys"] or report["mismatched_keys"]:
@@ -186,32 +221,27 @@ def load_fine_tuned(checkpoint: Checkpoint, folder: Path | None = None) -> trans
 
 def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:
     """Keep the weights in `folder`, which appears whole or not at all; returns their SHA-256."""
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     try:
-        with _silence():
+        with _silence(), sealing(folder) as partial:
             model.save_pretrained(partial, max_shard_size="1000GB")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.replace(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise StoreError(
-            f"{folder}: fine-tuned weights cannot be kept: {error.strerror}; free space or set XEVAL_CACHE"
+            f"{folder}: fine-tuned weights cannot be kept: {one_line(error)}; free space or set XEVAL_CACHE"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return file_sha256(folder / "model.safetensors")
 
 
-def label_columns(checkpoint: Checkpoint, model: transformers.PreTrainedModel, task: Task) -> list[int]:
-    """For each label of the task, the column of the model's logits that means it, matched by name.
+def label_columns(checkpoint: Checkpoint, id2label: Mapping[Any, str], task: Task) -> list[int]:
+    """For each label of the task, the column of the model's logits that means it, matched by name in its `id2label`.
 
     The order of labels differs between checkpoints, so a checkpoint whose labels have no names is refused.
     """
     aliases = {alias.casefold(): label.casefold() for alias, label in task.label_aliases.items()}
-    folded = {int(column): str(name).strip().casefold() for column, name in model.config.id2label.items()}
+    folded = {int(column): str(name).strip().casefold() for column, name in id2label.items()}
     column_of = {aliases.get(name, name): column for column, name in folded.items()}
     wanted = [label.casefold() for label in task.labels]
     if sorted(column_of) != sorted(wanted) or len(column_of) != len(folded):
-        got = ", ".join(str(name) for name in model.config.id2label.values())
+        got = ", ".join(str(name) for name in id2label.values())
         raise ModelError(
             f"model {checkpoint.id}: its labels are {one_line(got)[:120]}; wanted {', '.join(task.labels)}."
             " Name them in id2label of its config.json: their order cannot be guessed"
@@ -222,3 +252,10 @@ def label_columns(checkpoint: Checkpoint, model: transformers.PreTrainedModel, t
 def count_encoder_parameters(model: transformers.PreTrainedModel) -> int:
     """Parameters of the encoder, without the classification head."""
     return sum(parameter.numel() for parameter in model.base_model.parameters())
+
+
+def encoder_shape(model: transformers.PreTrainedModel | None) -> dict[str, int]:
+    """Layers, hidden size and attention heads, under the names of `ModelRecord`, where the configuration has them."""
+    names = {"n_layers": "num_hidden_layers", "hidden_size": "hidden_size", "n_attention_heads": "num_attention_heads"}
+    found = {name: getattr(model.config, key, None) for name, key in names.items()} if model is not None else {}
+    return {name: value for name, value in found.items() if isinstance(value, int)}

@@ -6,29 +6,31 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from xeval.batches import collate, even_batches
+from xeval.batches import even_batches
 from xeval.devices import Compute
+from xeval.forward import logits_of, packed
 from xeval.pair_classification import EncodedPairs
 
 
-@torch.inference_mode()
+@torch.no_grad()  # jagged tensors do not take inference mode
 def predict_logits(
     model: PreTrainedModel,
     pairs: EncodedPairs,
     compute: Compute,
     on_batch: Callable[[int], None] = lambda n: None,
+    rows: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Logits of every pair, (N, C) float32, in row order. `on_batch` is told the number of pairs of each batch done."""
+    """Logits of every pair, or of `rows`, (N, C) float32, in their order.
+
+    `on_batch` is told the number of pairs of each batch done.
+    """
+    rows = np.arange(len(pairs)) if rows is None else rows
     was_training = model.training
     model.eval()
-    logits = np.full((len(pairs), model.config.num_labels), np.nan, dtype=np.float32)
-    takes_type_ids = getattr(model.config, "type_vocab_size", 0) > 1
-    pad_token_id = model.config.pad_token_id or 0
-    for rows in even_batches(pairs.lengths, compute.token_budget()):
-        inputs = collate(pairs, rows, pad_token_id, takes_type_ids, compute.device)
-        with compute.autocast():
-            batch_logits = model(**inputs).logits  # (B, C)
-        logits[rows] = batch_logits.float().cpu().numpy()
-        on_batch(len(rows))
+    logits = np.full((len(rows), model.config.num_labels), np.nan, dtype=np.float32)
+    with packed(model), compute.matmuls(), compute.autocast():  # once, so that weights are cast once
+        for batch in even_batches(pairs.lengths[rows], compute.token_budget()):
+            logits[batch] = logits_of(model, pairs, rows[batch], compute).float().cpu().numpy()  # (B, C)
+            on_batch(len(batch))
     model.train(was_training)
     return logits

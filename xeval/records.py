@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+from xeval.findings import Finding
+
+SCHEMA_VERSION = 2  # 2: the file has a checksum of its own, which xeval.store writes and checks
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -28,6 +30,9 @@ class ModelRecord(Recorded):
     sha256: Sha256  # over weights, configuration and tokenizer files as they were found
     n_parameters: int | None  # of the encoder, without the classification head; None for a run that failed before
     architecture: str | None
+    n_layers: int | None = None  # these three as the checkpoint's configuration has them
+    hidden_size: int | None = None
+    n_attention_heads: int | None = None
 
 
 class RecipeRecord(Recorded):
@@ -71,6 +76,7 @@ class SelectionPoint(Recorded):
 class TrainingRecord(Recorded):
     n_steps: int
     effective_batch_size: int
+    batch_parts: int = 1  # that each batch was computed in at last, because a whole one did not fit into memory
     loss_curve: list[tuple[int, float]]  # (step, mean loss since the point before)
     selection: str
     selection_curve: list[SelectionPoint]
@@ -78,9 +84,18 @@ class TrainingRecord(Recorded):
     weights_sha256: Sha256  # of the fine-tuned weights that every language was evaluated with
 
 
+class Float32Check(Recorded):
+    """What float32 said of a sample of rows that the run had computed in another arithmetic."""
+
+    n_examples: int
+    n_flips: int  # predictions that differ
+    max_logit_difference: float
+
+
 class Timing(Recorded):
     wall_s: float
     pairs: int
+    invocation: str | None = None  # equal for what one process timed: only such speeds are compared
 
     @property
     def pairs_per_s(self) -> float:
@@ -102,7 +117,7 @@ class Environment(Recorded):
 class RunRecord(Recorded):
     """One (task, model, recipe, seed): everything that later rooms need, in one JSON file."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     identity: Sha256
     status: Literal["complete", "incomplete", "failed"]  # complete: every language asked for so far has its score
     failure: str | None = None
@@ -119,6 +134,8 @@ class RunRecord(Recorded):
     scores: dict[str, CellScore]
     timing: dict[str, Timing]  # "train", "evaluate/<language>"
     environment: Environment
+    float32_checks: dict[str, Float32Check] = {}  # by language; none where float32 is what was computed in
+    preflight: list[Finding] = []  # what was found wrong before the run, and did not stop it
 
     def configuration(self) -> str:
         """What has to be equal for two runs to be seeds of one and the same thing."""

@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from xeval.errors import PredictionError
 from xeval.pair_classification import EncodedPairs
-from xeval.records import CellScore
+from xeval.records import CellScore, Float32Check
 
 
 def score_cell(
@@ -31,6 +31,15 @@ def score_cell(
         pieces_per_word=pairs.pieces_per_word,
         pieces_per_pair=pairs.pieces_per_pair,
         predictions_sha256=predictions_sha256,
+    )
+
+
+def compare_with_float32(logits: np.ndarray, in_float32: np.ndarray) -> Float32Check:
+    """How far (N, C) `logits` are from those of the same rows in float32."""
+    return Float32Check(
+        n_examples=len(logits),
+        n_flips=int((predicted_labels(logits) != predicted_labels(in_float32)).sum()),
+        max_logit_difference=float(np.abs(logits - in_float32).max()),
     )
 
 

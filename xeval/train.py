@@ -7,29 +7,24 @@ training language's selection split.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from itertools import islice
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from xeval.batches import collate, random_batches
+from xeval.batches import random_batches
+from xeval.checkpoints import Checkpoints
+from xeval.compact_vocabulary import CompactVocabulary
 from xeval.devices import Compute
 from xeval.errors import TrainingError
+from xeval.forward import can_pack, logits_of, packed
 from xeval.pair_classification import EncodedPairs
 from xeval.schema import Recipe
+from xeval.termination import Terminated, postponed
+from xeval.training_progress import Choice, Outcome, Progress
 
 LOSS_CURVE_POINTS = 100
-
-
-@dataclass
-class Outcome:
-    """What happened while training; the chosen weights are in the model when `fine_tune` returns."""
-
-    n_steps: int
-    n_pairs: int = 0  # seen while training, each as often as it was
-    loss_curve: list[tuple[int, float]] = field(default_factory=list)
-    selection_curve: list[tuple[int, float]] = field(default_factory=list)
-    chosen_step: int = 0
 
 
 def count_steps(recipe: Recipe, n_pairs: int) -> int:
@@ -49,70 +44,116 @@ def fine_tune(
     compute: Compute,
     selection_accuracy: Callable[[], float],
     on_step: Callable[[float], None] = lambda loss: None,
+    checkpoints: Checkpoints | None = None,
+    on_resume: Callable[[int], None] = lambda step: None,
 ) -> Outcome:
     """Fine-tune `model` in place and leave the chosen checkpoint's weights in it.
 
-    Raises TrainingError when the loss is no finite number.
+    With `checkpoints` it goes on from the newest of them, tells `on_resume` from which step, and keeps new ones: on one
+    thread of a processor, the weights are the same to the bit as without the interruption.
+
+    Raises TrainingError when the loss is no finite number or when not even one pair fits into memory, and Terminated,
+    after saving, on SIGTERM.
     """
     torch.manual_seed(seed)
     model.train()
     outcome = Outcome(count_steps(recipe, len(pairs)))
-    optimizer, schedule = _optimizer(model, recipe, learning_rate, outcome.n_steps)
-    choice = _Choice(model, keep_best=recipe.selection == "english-dev")
-    steps_per_epoch = math.ceil(len(pairs) / recipe.batch_size)
-    select_every = recipe.evaluate_every_steps or steps_per_epoch
+    choice = Choice(model, keep_best=recipe.selection == "english-dev")
+    select_every = recipe.evaluate_every_steps or math.ceil(len(pairs) / recipe.batch_size)
     point_every = max(1, outcome.n_steps // LOSS_CURVE_POINTS)
-    losses: list[float] = []
-    steps = _steps(model, pairs, recipe, seed, compute, optimizer, schedule, outcome.n_steps)
-    for step, (loss, n_pairs) in enumerate(steps, start=1):
-        if not math.isfinite(loss):
-            raise TrainingError(f"the loss became {loss} at step {step}; lower the learning rate or use another seed")
-        losses.append(loss)
-        outcome.n_pairs += n_pairs
-        on_step(loss)
-        if step % point_every == 0 or step == outcome.n_steps:
-            outcome.loss_curve.append((step, sum(losses) / len(losses)))
-            losses.clear()
-        if step % select_every == 0 or step == outcome.n_steps:
-            outcome.selection_curve.append((step, selection_accuracy()))
-            choice.see(step, outcome.selection_curve[-1][1])
-            if recipe.patience and choice.stale >= recipe.patience:
-                outcome.n_steps = step
-                break
+    keep_all = not can_pack(model)
+    with (
+        packed(model),
+        compute.matmuls(),
+        CompactVocabulary(model, pairs, keep_all) as vocabulary,
+        postponed() as asked,
+    ):
+        optimizer, schedule = _optimizer(model, recipe, learning_rate, outcome.n_steps)
+        progress = Progress(model, vocabulary, optimizer, schedule, choice, outcome)
+        if checkpoints is not None and (found := checkpoints.newest()) is not None:
+            progress.restore(found)
+            on_resume(found.step)
+        for loss in _steps(progress, recipe, seed, compute):
+            step = outcome.step
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss became {loss} at step {step}; lower the learning rate or use another seed"
+                )
+            on_step(loss)
+            if step % point_every == 0 or step == outcome.n_steps:
+                outcome.add_loss_point()
+            if step % select_every == 0 or step == outcome.n_steps:
+                with vocabulary.expanded():
+                    outcome.selection_curve.append((step, selection_accuracy()))
+                    choice.see(step, outcome.selection_curve[-1][1])
+                if recipe.patience and choice.stale >= recipe.patience:
+                    outcome.n_steps = step
+                    break
+            if checkpoints is not None and (checkpoints.is_due() or asked()):
+                checkpoints.save(progress.snapshot())
+            if asked():
+                raise Terminated
     outcome.chosen_step = choice.settle()
     return outcome
 
 
-def _steps(
-    model: PreTrainedModel,
-    pairs: EncodedPairs,
-    recipe: Recipe,
-    seed: int,
-    compute: Compute,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    n_steps: int,
-) -> Iterator[tuple[float, int]]:
-    """Take one optimizer step after the other, yielding its loss and number of pairs."""
-    takes_type_ids = getattr(model.config, "type_vocab_size", 0) > 1
-    labels = torch.from_numpy(pairs.labels)
-    step, epoch = 0, 0
-    while step < n_steps:
-        for rows in random_batches(len(pairs), recipe.batch_size, seed, epoch):
-            if step == n_steps:
+def _steps(progress: Progress, recipe: Recipe, seed: int, compute: Compute) -> Iterator[float]:
+    """Take one optimizer step after the other from where `progress` is, yielding the mean loss of its pairs."""
+    outcome, optimizer, schedule = progress.outcome, progress.optimizer, progress.schedule
+    n_pairs = len(progress.vocabulary.pairs)
+    epoch, n_done = divmod(outcome.step, math.ceil(n_pairs / recipe.batch_size))
+    while outcome.step < outcome.n_steps:
+        for rows in islice(random_batches(n_pairs, recipe.batch_size, seed, epoch), n_done, None):
+            if outcome.step == outcome.n_steps:
                 break
-            inputs = collate(pairs, rows, model.config.pad_token_id or 0, takes_type_ids, compute.device)
-            with compute.autocast():
-                logits = model(**inputs).logits  # (B, C)
-            loss = torch.nn.functional.cross_entropy(logits.float(), labels[rows].to(compute.device))
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+            loss = _gradients(progress, rows, compute)
+            torch.nn.utils.clip_grad_norm_(progress.model.parameters(), recipe.max_grad_norm)
             optimizer.step()
+            progress.vocabulary.decay_unused(schedule.get_last_lr()[0], recipe.weight_decay)
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
-            step += 1
-            yield loss.item(), len(rows)
-        epoch += 1
+            outcome.count(loss, len(rows))
+            yield loss
+        epoch, n_done = epoch + 1, 0
+
+
+def _gradients(progress: Progress, rows: np.ndarray, compute: Compute) -> float:
+    """Put the gradients of the mean loss over `rows` into the model and return that loss.
+
+    A batch that does not fit into memory is computed in twice as many parts as before, and so are those after it; each
+    part counts by its number of pairs, so the effective batch is the same.
+    """
+    while True:
+        try:
+            parts = np.array_split(rows, min(progress.outcome.n_parts, len(rows)))
+            return sum(_part_of_gradients(progress, part, len(part) / len(rows), compute) for part in parts)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if progress.outcome.n_parts >= len(rows):
+                raise TrainingError(
+                    f"out of memory at step {progress.outcome.step + 1} with a single pair; lower max_length or use a"
+                    " smaller model"
+                ) from error
+        progress.optimizer.zero_grad(set_to_none=True)
+        progress.outcome.n_parts *= 2
+        if compute.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _part_of_gradients(progress: Progress, rows: np.ndarray, share: float, compute: Compute) -> float:
+    pairs = progress.vocabulary.pairs
+    labels = torch.from_numpy(pairs.labels[rows]).to(compute.device)
+    with compute.autocast():
+        logits = logits_of(progress.model, pairs, rows, compute)  # (B, C)
+    loss = torch.nn.functional.cross_entropy(logits.float(), labels) * share
+    loss.backward()
+    return loss.item()
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has a type for it on accelerators; its allocator for processors only has these words."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _optimizer(
@@ -134,30 +175,3 @@ def _optimizer(
         return max(0.0, (n_steps - step) / max(1, n_steps - n_warmup))
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-class _Choice:
-    """Remembers the weights of the best selection accuracy seen; of two equal ones the earlier."""
-
-    def __init__(self, model: PreTrainedModel, keep_best: bool) -> None:
-        self._model, self._keep_best = model, keep_best
-        self._weights: dict[str, torch.Tensor] | None = None
-        self._best_accuracy, self._best_step, self._last_step = -1.0, 0, 0
-        self.stale = 0  # selections since the best one
-
-    def see(self, step: int, accuracy: float) -> None:
-        self._last_step = step
-        if accuracy <= self._best_accuracy:
-            self.stale += 1
-            return
-        self._best_accuracy, self._best_step, self.stale = accuracy, step, 0
-        if self._keep_best:
-            self._weights = {name: tensor.detach().cpu().clone() for name, tensor in self._model.state_dict().items()}
-
-    def settle(self) -> int:
-        """Put the chosen weights into the model and return their step."""
-        if not self._keep_best:
-            return self._last_step
-        if self._best_step != self._last_step and self._weights is not None:
-            self._model.load_state_dict(self._weights)
-        return self._best_step

@@ -1,7 +1,7 @@
 """The command line: parse, one library call, print. This file is its edge, where errors become exit codes.
 
 0: fine. 1: the work was done and its outcome is bad. 2: the input was wrong, said in one line on standard error.
-130: interrupted.
+130: interrupted. 143: terminated by SIGTERM, to be started again.
 """
 
 import os
@@ -10,9 +10,10 @@ from typing import NoReturn
 
 import typer
 
-from xeval.cli import cache, list_names, report, reproduce, run
+from xeval.cli import bless, cache, check, compare, diagnose, doctor, list_names, report, reproduce, run
 from xeval.errors import XevalError
 from xeval.schema import one_line
+from xeval.termination import Terminated, listen
 
 app = typer.Typer(
     name="xeval",
@@ -24,10 +25,16 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
+app.command("doctor")(doctor.doctor)
+app.command("diagnose")(diagnose.diagnose)
+app.command("bless")(bless.bless)
+app.command("check")(check.check)
 app.command("list")(list_names.list_names)
 app.command("cache")(cache.cache)
 
 _INTERRUPTED = 130
+_TERMINATED = 143
 
 # The base class of every complaint about the command line's own words; typer does not name it.
 _CommandLineError = typer.BadParameter.__mro__[2]
@@ -35,6 +42,7 @@ _CommandLineError = typer.BadParameter.__mro__[2]
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    listen()
     try:
         code = app(standalone_mode=False)
         if code == _INTERRUPTED:  # typer keeps Ctrl-C to itself
@@ -46,6 +54,12 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         code = _complain(
             "interrupted; whatever was finished is kept, and the same command goes on from there", _INTERRUPTED
+        )
+    except Terminated:
+        code = _complain(
+            "terminated by SIGTERM; what was finished is kept and training is saved, and the same command goes on"
+            " from there",
+            _TERMINATED,
         )
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

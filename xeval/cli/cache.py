@@ -22,4 +22,4 @@ def cache(
             clear(part)
     print(cache_home())
     for part in PARTS:
-        print(f"{part:8} {size_bytes(part) / 1e6:10,.1f} MB")
+        print(f"{part:11} {size_bytes(part) / 1e6:10,.1f} MB")

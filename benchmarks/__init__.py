@@ -1,0 +1,1 @@
+"""How fast xeval is beside the transformers Trainer, measured on the machine at hand: `make bench`."""

@@ -1,0 +1,54 @@
+"""How many floating-point operations the work takes at least, and how many the machine can do."""
+
+import time
+
+import numpy as np
+import torch
+from transformers import PretrainedConfig
+
+# Rows, columns and inner size: of a batch's tokens through a feed-forward block of these models, and larger ones.
+SHAPES = ((1_312, 3_072, 768), (4_096, 3_072, 768), (4_096, 768, 3_072), (2_048, 2_048, 2_048))
+
+
+def needed_flops(config: PretrainedConfig, lengths: np.ndarray, training: bool) -> float:
+    """What pairs of these lengths take without padding, the last layer for the first token alone; thrice to train.
+
+    Matrix products only, two operations for each multiplication and addition; embeddings and optimizer not counted.
+    """
+    width, layers = config.hidden_size, config.num_hidden_layers
+    inner = getattr(config, "intermediate_size", None) or config.hidden_dim
+    tokens, squares, pairs = lengths.sum(), (lengths**2).sum(), len(lengths)
+    block, attention = 4 * width**2 + 2 * width * inner, 2 * width  # multiplications per token, and per pair of tokens
+    whole = (layers - 1) * (tokens * block + squares * attention)
+    last = tokens * 2 * width**2 + pairs * (2 * width**2 + 2 * width * inner) + tokens * attention
+    head = pairs * width**2
+    return 2.0 * float(whole + last + head) * (3 if training else 1)
+
+
+def gemm_peak(dtype: torch.dtype, seconds: float = 0.5) -> float:
+    """Operations per second of the fastest matrix product here: the best of several shapes and ways to compute it."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precisions = ("highest", "medium") if dtype == torch.float32 and device.type == "cpu" else ("highest",)
+    usual, best = torch.get_float32_matmul_precision(), 0.0
+    for precision in precisions:
+        torch.set_float32_matmul_precision(precision)
+        for rows, columns, inner in SHAPES:
+            some = torch.randn(rows, inner, dtype=dtype, device=device)
+            other = torch.randn(columns, inner, dtype=dtype, device=device)
+            best = max(best, 2.0 * rows * columns * inner / _quickest(some, other, seconds / len(SHAPES)))
+    torch.set_float32_matmul_precision(usual)
+    return best
+
+
+def _quickest(some: torch.Tensor, other: torch.Tensor, seconds: float) -> float:
+    """Seconds of the quickest product within so many seconds."""
+    quickest, ends = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < ends or quickest == float("inf"):
+        if some.is_cuda:
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        torch.nn.functional.linear(some, other)
+        if some.is_cuda:
+            torch.cuda.synchronize()
+        quickest = min(quickest, time.perf_counter() - started)
+    return quickest

@@ -1,0 +1,44 @@
+"""Whether bfloat16 changes what a trained model predicts: the small encoder of xeval, after its own training."""
+
+import os
+import tempfile
+
+import numpy as np
+from tabulate import tabulate
+
+import xeval
+from xeval.cache import kept_weights
+from xeval.data import load_pairs, open_source
+from xeval.devices import choose
+from xeval.encode import encode
+from xeval.models import find_checkpoint, load_fine_tuned, load_tokenizer
+from xeval.predict import predict_logits
+from xeval.registry import get_task
+
+TASK, MODEL, ROWS_PER_LANGUAGE = "xnli-mini", "mini-mbert", 100
+
+
+def flips() -> str:
+    """Markdown: predictions of one set of weights in both arithmetics."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XEVAL_CACHE"] = f"{folder}/cache"
+        (record,) = xeval.run(TASK, [MODEL], results=f"{folder}/results", max_eval=ROWS_PER_LANGUAGE)
+        checkpoint, task = find_checkpoint(MODEL), get_task(TASK)
+        model = load_fine_tuned(checkpoint, kept_weights(record.identity, record.training.weights_sha256))
+    max_length = int(record.recipe.values["max_length"])
+    tokenizer, source = load_tokenizer(checkpoint, max_length), open_source(task, None, task.languages)
+    logits: dict[str, list[np.ndarray]] = {"float32": [], "bfloat16": []}
+    labels = []
+    for language in task.languages:
+        pairs = encode(tokenizer, load_pairs(source, language, "test").first(ROWS_PER_LANGUAGE), max_length)
+        labels.append(pairs.labels)
+        for dtype, found in logits.items():
+            found.append(predict_logits(model, pairs, choose("auto", dtype)))
+    in_float32, in_bfloat16 = (np.concatenate(logits[dtype]) for dtype in ("float32", "bfloat16"))
+    gold = np.concatenate(labels)
+    n_flips = int((in_float32.argmax(1) != in_bfloat16.argmax(1)).sum())
+    accuracies = [f"{100 * (found.argmax(1) == gold).mean():.2f}" for found in (in_float32, in_bfloat16)]
+    largest = f"{np.abs(in_float32 - in_bfloat16).max():.3f}"
+    row = [f"{len(gold):,}", n_flips, largest, *accuracies]
+    header = ["rows", "predictions that differ", "largest logit difference", "accuracy, float32", "accuracy, bfloat16"]
+    return tabulate([row], header, "pipe", disable_numparse=True, colalign=["right"] * len(row))

@@ -1,0 +1,54 @@
+"""Pairs of random pieces with the lengths of real ones, and encoders of real sizes with random weights."""
+
+import numpy as np
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from xeval.batches import random_batches
+from xeval.pair_classification import EncodedPairs
+
+BATCH_SIZE, MAX_LENGTH, N_LABELS = 32, 128, 3
+
+# Pieces per pair at the 0th, 5th, … 100th percentile, with the vocabulary of the models below and at most 128: of
+# 10,000 English training pairs of XNLI (mean 40.8), and of its 75,150 test pairs in 15 languages (mean 56.5).
+TRAINING_LENGTHS = (5, 16, 19, 22, 24, 27, 29, 31, 33, 36, 38, 40, 43, 45, 48, 51, 55, 59, 65, 76, 128)
+TEST_LENGTHS = (5, 25, 30, 33, 36, 39, 42, 45, 48, 50, 53, 56, 59, 62, 65, 69, 74, 79, 87, 101, 128)
+N_TRAINING_PAIRS, N_TRAINING_PIECES = 10_000, 16_089  # those pairs, and the distinct pieces in them
+
+ARCHITECTURES = {
+    "DistilmBERT": AutoConfig.for_model("distilbert", vocab_size=119_547, num_labels=N_LABELS),
+    "mBERT": AutoConfig.for_model("bert", vocab_size=119_547, num_labels=N_LABELS),
+}
+
+
+def classifier(architecture: str) -> transformers.PreTrainedModel:
+    torch.manual_seed(0)
+    return AutoModelForSequenceClassification.from_config(ARCHITECTURES[architecture])
+
+
+def typical_lengths(percentiles: tuple[int, ...], n: int) -> np.ndarray:
+    """(n,) int64: one length from the middle of each n-th of the distribution, in random order."""
+    places = (np.arange(n) + 0.5) / n
+    lengths = np.interp(places, np.linspace(0, 1, len(percentiles)), percentiles).round().astype(np.int64)
+    return np.random.default_rng(0).permutation(lengths)
+
+
+def pairs_of(lengths: np.ndarray, n_pieces: int = N_TRAINING_PIECES) -> EncodedPairs:
+    """Pairs of these lengths, of `n_pieces` different pieces from all over the vocabulary."""
+    rng = np.random.default_rng(1)
+    pieces = rng.choice(np.arange(1_000, 119_547, dtype=np.int32), n_pieces, replace=False)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ids = pieces[rng.integers(n_pieces, size=offsets[-1])]
+    is_hypothesis = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths) > np.repeat(lengths, lengths) * 2 // 3
+    labels = rng.integers(N_LABELS, size=len(lengths))
+    return EncodedPairs(ids, is_hypothesis.astype(np.uint8), offsets, labels, 0.0, 0.0, None, float(lengths.mean()))
+
+
+def training_pairs(n_steps: int) -> tuple[EncodedPairs, np.ndarray]:
+    """As many pairs as the pieces were counted in, and the rows of the first `n_steps` batches, of typical lengths."""
+    batches = list(random_batches(N_TRAINING_PAIRS, BATCH_SIZE, seed=0, epoch=0))
+    first = np.concatenate(batches[:n_steps])
+    lengths = typical_lengths(TRAINING_LENGTHS, N_TRAINING_PAIRS)
+    lengths[first] = typical_lengths(TRAINING_LENGTHS, len(first))
+    return pairs_of(lengths), first

@@ -1,0 +1,68 @@
+"""xeval's own training and evaluation over the same rows."""
+
+import time
+
+import torch
+
+from benchmarks import inputs
+from benchmarks.clock import FirstForward
+from xeval.devices import choose
+from xeval.predict import predict_logits
+from xeval.schema import Recipe
+from xeval.train import fine_tune
+
+
+class Ours:
+    def __init__(self, architecture: str, dtype: str, n_steps: int, n_rows: int) -> None:
+        self.compute = choose("auto", dtype)
+        self.dtype = self.compute.dtype
+        self.model = inputs.classifier(architecture).to(self.compute.device)
+        self.training, rows = inputs.training_pairs(n_steps)
+        self.n_training_tokens = int(self.training.lengths[rows].sum())
+        self.test = inputs.pairs_of(inputs.typical_lengths(inputs.TEST_LENGTHS, n_rows), 119_547 - 1_000)
+        self.recipe = recipe(n_steps)
+        self.clock = FirstForward(self.model)
+
+    def warm_up(self) -> None:
+        self._fine_tune(recipe(1))
+
+    def train(self) -> tuple[float, int]:
+        """Seconds and tokens, from the first forward pass to the last optimizer step."""
+        self.clock.reset()
+        ended = self._fine_tune(self.recipe)
+        return ended - self.clock.started, self.n_training_tokens
+
+    def _fine_tune(self, chosen: Recipe) -> float:
+        """When the last step was over."""
+        ended: list[float] = []
+        fine_tune(
+            self.model,
+            self.training,
+            chosen,
+            chosen.learning_rate,
+            0,
+            self.compute,
+            selection_accuracy=lambda: 0.0,
+            on_step=lambda loss: ended.append(time.perf_counter()),
+        )
+        return ended[-1]
+
+    def evaluate(self) -> tuple[float, int]:
+        self.clock.reset()
+        predict_logits(self.model, self.test, self.compute)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - self.clock.started, int(self.test.lengths.sum())
+
+
+def recipe(n_steps: int) -> Recipe:
+    """The hyperparameters of run_xnli.py, for so many steps."""
+    return Recipe(
+        name="benchmark",
+        description="hf-2019 cut short",
+        learning_rate=5e-5,
+        batch_size=inputs.BATCH_SIZE,
+        max_length=inputs.MAX_LENGTH,
+        max_steps=n_steps,
+        selection="last",
+    )

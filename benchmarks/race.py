@@ -1,0 +1,75 @@
+"""The contenders' training and evaluation, in turns: what disturbs the machine disturbs all of them."""
+
+from dataclasses import dataclass, field
+from statistics import median
+
+from tabulate import tabulate
+
+from benchmarks import inputs
+from benchmarks.arithmetic import needed_flops
+from benchmarks.worker import Worker
+
+NAMES = {
+    "defaults": "Trainer as run_xnli.py sets it: float32, padded to 128",
+    "flags": "Trainer, its fastest flags: bfloat16, length grouping, dynamic padding",
+    "float32": "xeval, float32",
+    "bfloat16": "xeval, bfloat16",
+}
+DTYPES = {"defaults": "float32", "flags": "bfloat16"}
+
+
+@dataclass
+class Measured:
+    """One contender's rounds, tokens per second without padding, and the highest memory of its process."""
+
+    train: list[float] = field(default_factory=list)
+    evaluate: list[float] = field(default_factory=list)
+    peak_memory_bytes: int = 0
+
+
+@dataclass
+class Race:
+    architecture: str
+    measured: dict[str, Measured]
+    peak_flops: dict[str, float]  # by dtype, the best of all rounds
+
+
+def race(architecture: str, n_rounds: int, n_steps: int, n_rows: int) -> Race:
+    """`n_steps` batches and `n_rows` test pairs per contender and round."""
+    workers = {kind: Worker(kind, architecture, n_steps, n_rows) for kind in NAMES}
+    result = Race(architecture, {kind: Measured() for kind in NAMES}, {"float32": 0.0, "bfloat16": 0.0})
+    for _ in range(n_rounds):
+        for dtype, best in result.peak_flops.items():
+            result.peak_flops[dtype] = max(best, workers[dtype].ask("peak_flops"))
+        for task in ("train", "evaluate"):
+            for kind, worker in workers.items():
+                seconds, n_tokens = worker.ask(task)
+                getattr(result.measured[kind], task).append(n_tokens / seconds)
+    for kind, worker in workers.items():
+        result.measured[kind].peak_memory_bytes = worker.ask("peak_memory_bytes")
+        worker.end()
+    return result
+
+
+def table(race: Race, task: str) -> str:
+    """Markdown: speed, ratio to the defaults with its spread over the rounds, and share of the machine's peak."""
+    percentiles = inputs.TRAINING_LENGTHS if task == "train" else inputs.TEST_LENGTHS
+    lengths = inputs.typical_lengths(percentiles, 1_000)
+    flops_per_token = needed_flops(inputs.ARCHITECTURES[race.architecture], lengths, task == "train") / lengths.sum()
+    defaults, rows = getattr(race.measured["defaults"], task), []
+    for kind, name in NAMES.items():
+        speeds = getattr(race.measured[kind], task)
+        ratios = sorted(speed / slow for speed, slow in zip(speeds, defaults, strict=True))
+        share = median(speeds) * flops_per_token / race.peak_flops[DTYPES.get(kind, kind)]
+        rows.append(
+            [
+                name,
+                f"{median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})",
+                f"{median(speeds) / lengths.mean():,.1f}",
+                f"{median(speeds):,.0f}",
+                f"{100 * share:.0f} %",
+                f"{race.measured[kind].peak_memory_bytes / 2**30:.1f}",
+            ]
+        )
+    header = [f"{race.architecture}, {task}", "ratio", "pairs/s", "tokens/s", "of GEMM peak", "peak memory, GiB"]
+    return tabulate(rows, header, "pipe", disable_numparse=True, colalign=["left"] + ["right"] * 5)

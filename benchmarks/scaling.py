@@ -1,0 +1,82 @@
+"""What xeval's cost grows with: rows, languages, length; and what a run costs that goes on from an earlier one."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+from transformers import AutoModelForSequenceClassification
+
+from benchmarks import inputs
+from benchmarks.ours import recipe
+from xeval.devices import choose
+from xeval.predict import predict_logits
+from xeval.train import fine_tune
+
+COMPUTE = choose("auto", "auto")
+
+
+def rows_and_languages() -> str:
+    """DistilmBERT from disk, then one language after the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        inputs.classifier("DistilmBERT").save_pretrained(folder)
+        started = time.perf_counter()
+        model = AutoModelForSequenceClassification.from_pretrained(folder).to(COMPUTE.device)
+        load_s = time.perf_counter() - started
+    lines = []
+    for n_languages, n_rows in ((1, 50), (1, 100), (1, 200), (1, 400), (2, 100), (4, 100)):
+        languages = [inputs.pairs_of(inputs.typical_lengths(inputs.TEST_LENGTHS, n_rows)) for _ in range(n_languages)]
+        started = time.perf_counter()
+        for pairs in languages:
+            predict_logits(model, pairs, COMPUTE)
+        seconds = time.perf_counter() - started
+        lines.append([n_languages, n_rows, f"{load_s:.1f}", f"{seconds:.1f}", f"{n_languages * n_rows / seconds:.0f}"])
+    return _table(lines, ["languages", "rows of each", "load, s", "evaluate, s", "pairs/s"])
+
+
+def lengths() -> str:
+    """DistilmBERT on pairs that are all of one length."""
+    model, lines = inputs.classifier("DistilmBERT").to(COMPUTE.device), []
+    for length in (16, 32, 64, 128):
+        pairs = inputs.pairs_of(np.full(3 * inputs.BATCH_SIZE, length))
+        ended: list[float] = []
+
+        def note(loss: float, ended: list[float] = ended) -> None:
+            ended.append(time.perf_counter())
+
+        fine_tune(model, pairs, recipe(3), 5e-5, 0, COMPUTE, lambda: 0.0, note)
+        train_s = (ended[-1] - ended[0]) / 2  # the first step is left out: it makes the optimizer's state
+        started = time.perf_counter()
+        predict_logits(model, pairs, COMPUTE)
+        per_pair_s = (time.perf_counter() - started) / len(pairs)
+        lines.append([length, f"{inputs.BATCH_SIZE * length / train_s:,.0f}", f"{length / per_pair_s:,.0f}"])
+    return _table(lines, ["pieces per pair", "train, tokens/s", "evaluate, tokens/s"])
+
+
+def going_on() -> str:
+    """Whole commands, over the corpus and the small encoder that come with xeval."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = ["run", "xnli-mini", "--model", "mini-mbert", "--max-train", "2000", "--results", f"{folder}/results"]
+        commands = {
+            "train, and evaluate two languages": [*run, "-l", "en", "-l", "de"],
+            "the same again: nothing to do": [*run, "-l", "en", "-l", "de"],
+            "a third language": [*run, "-l", "en", "-l", "de", "-l", "fr"],
+            "report": ["report", "--results", f"{folder}/results"],
+        }
+        lines = [[name, f"{_seconds(arguments, Path(folder)):.1f}"] for name, arguments in commands.items()]
+    return _table(lines, ["command", "whole command, s"])
+
+
+def _seconds(arguments: list[str], cache: Path) -> float:
+    started = time.perf_counter()
+    environment = os.environ | {"XEVAL_CACHE": str(cache / "cache")}
+    subprocess.run([sys.executable, "-m", "xeval", *arguments], env=environment, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def _table(lines: list[list], header: list[str]) -> str:
+    return tabulate(lines, header, "pipe", disable_numparse=True, colalign=["right"] * len(header))

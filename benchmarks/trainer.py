@@ -1,0 +1,132 @@
+"""The Trainer of transformers, as run_xnli.py sets it up and as its flags make it fastest.
+
+https://github.com/huggingface/transformers/blob/main/examples/pytorch/text-classification/run_xnli.py
+"""
+
+import time
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import transformers
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from benchmarks import inputs
+from benchmarks.clock import FirstForward
+from xeval.pair_classification import EncodedPairs
+
+ROWS_THAT_GROUPING_SORTS = 50 * inputs.BATCH_SIZE  # transformers.trainer_pt_utils.get_length_grouped_indices
+EVALUATION_BATCH_SIZE = 8  # the default of TrainingArguments, which run_xnli.py leaves alone
+
+
+class Defaults:
+    """Pads every pair to 128, float32, one language at a time."""
+
+    dtype = torch.float32
+    arguments: ClassVar[dict[str, Any]] = {"per_device_eval_batch_size": EVALUATION_BATCH_SIZE}
+
+    def __init__(self, architecture: str, n_steps: int, n_rows: int) -> None:
+        self.model = inputs.classifier(architecture)
+        self.takes_type_ids = self.model.config.model_type == "bert"
+        training, lengths = self.training_rows(n_steps)
+        self.training, self.n_training_tokens = self.dataset(training, lengths), int(training.lengths[lengths].sum())
+        test = inputs.pairs_of(self.test_lengths(n_rows), 119_547 - 1_000)
+        self.test, self.n_test_tokens = self.dataset(test, np.arange(n_rows)), int(test.lengths.sum())
+        self.trainer = _trainer(self.model, self.training, self.arguments)
+        self.clock = FirstForward(self.model)
+
+    def training_rows(self, n_steps: int) -> tuple[EncodedPairs, np.ndarray]:
+        return inputs.training_pairs(n_steps)
+
+    def test_lengths(self, n_rows: int) -> np.ndarray:
+        return inputs.typical_lengths(inputs.TEST_LENGTHS, n_rows)
+
+    def dataset(self, pairs: EncodedPairs, rows: np.ndarray) -> list[dict[str, torch.Tensor]]:
+        """Padded to the longest pair that is allowed, or, by batches, to the longest of each."""
+        examples = []
+        for row, width in zip(rows, self.widths(pairs.lengths[rows]), strict=True):
+            inside, length = slice(*pairs.offsets[row : row + 2]), pairs.lengths[row]
+            columns = {"input_ids": pairs.input_ids[inside], "attention_mask": np.ones(length)}
+            if self.takes_type_ids:
+                columns["token_type_ids"] = pairs.token_type_ids[inside]
+            example = {name: _padded(column, width) for name, column in columns.items()}
+            examples.append(example | {"labels": torch.tensor(pairs.labels[row])})
+        return examples
+
+    def widths(self, lengths: np.ndarray) -> np.ndarray:
+        return np.full(len(lengths), inputs.MAX_LENGTH)
+
+    def warm_up(self) -> None:
+        self.trainer.args.max_steps = 1
+        self.trainer.train()
+        self.trainer.args.max_steps = -1
+
+    def train(self) -> tuple[float, int]:
+        """Seconds and tokens, padding not counted, from the first forward pass to the last optimizer step."""
+        self.trainer.optimizer = None  # a new one, as a new run has
+        self.clock.reset()
+        self.trainer.train()
+        return self.trainer.callback_handler.callbacks[-1].ended - self.clock.started, self.n_training_tokens
+
+    def evaluate(self) -> tuple[float, int]:
+        self.clock.reset()
+        self.trainer.predict(self.test)
+        return time.perf_counter() - self.clock.started, self.n_test_tokens
+
+
+class Flags(Defaults):
+    """bfloat16, dynamic padding, and batches of pairs of about one length, which are other batches than the recipe's.
+
+    Which batches grouping makes is worked out here, over as many rows as it sorts at once, and the Trainer gets a few
+    of them, so that a short measurement pads no more than a long training would.
+    """
+
+    dtype = torch.bfloat16
+    arguments: ClassVar[dict[str, Any]] = {"bf16": True, "per_device_eval_batch_size": inputs.BATCH_SIZE}
+
+    def training_rows(self, n_steps: int) -> tuple[EncodedPairs, np.ndarray]:
+        lengths = np.sort(inputs.typical_lengths(inputs.TRAINING_LENGTHS, ROWS_THAT_GROUPING_SORTS))[::-1]
+        batches = np.arange(ROWS_THAT_GROUPING_SORTS).reshape(-1, inputs.BATCH_SIZE)
+        chosen = ((np.arange(n_steps) + 0.5) / n_steps * len(batches)).astype(int)
+        return inputs.pairs_of(lengths), batches[chosen].ravel()
+
+    def test_lengths(self, n_rows: int) -> np.ndarray:
+        return np.sort(super().test_lengths(n_rows))[::-1]
+
+    def widths(self, lengths: np.ndarray) -> np.ndarray:
+        starts = np.arange(0, len(lengths), inputs.BATCH_SIZE)
+        longest = np.maximum.reduceat(lengths, starts)
+        return np.repeat(longest, np.diff([*starts, len(lengths)]))
+
+
+def _padded(column: np.ndarray, width: int) -> torch.Tensor:
+    return torch.from_numpy(np.pad(column, (0, width - len(column))).astype(np.int64))
+
+
+class _End(TrainerCallback):
+    """Remembers when the last optimizer step was over."""
+
+    ended = 0.0
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.ended = time.perf_counter()
+
+
+def _trainer(model: transformers.PreTrainedModel, rows: list[dict], arguments: dict[str, Any]) -> Trainer:
+    transformers.logging.set_verbosity_error()
+    settings = TrainingArguments(
+        per_device_train_batch_size=inputs.BATCH_SIZE,
+        num_train_epochs=1,
+        learning_rate=5e-5,
+        train_sampling_strategy="sequential",  # the rows come in the order that was drawn for them
+        use_cpu=not torch.cuda.is_available(),
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        logging_strategy="no",
+        **arguments,
+    )
+    trainer = Trainer(model, settings, train_dataset=rows, data_collator=transformers.default_data_collator)
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.add_callback(_End())
+    return trainer

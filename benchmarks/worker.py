@@ -1,0 +1,59 @@
+"""A contender in a process of its own, which waits while the others are measured, so that their memory tells apart."""
+
+import multiprocessing
+import resource
+from multiprocessing.connection import Connection
+from typing import Any
+
+
+class Worker:
+    def __init__(self, kind: str, *arguments: Any) -> None:
+        """`kind` is "defaults", "flags", "float32" or "bfloat16"; the rest is what all of them take."""
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, kind, arguments), daemon=True)
+        self._process.start()
+        self.ask("warm_up")
+
+    def ask(self, what: str) -> Any:
+        """What a method of the contender returns, or its "peak_flops" or "peak_memory_bytes"."""
+        self._connection.send(what)
+        answer = self._connection.recv()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def end(self) -> None:
+        self._connection.send(None)
+        self._process.join()
+
+
+def _serve(connection: Connection, kind: str, arguments: tuple[Any, ...]) -> None:
+    try:
+        contender = _contender(kind, *arguments)
+        while (what := connection.recv()) is not None:
+            connection.send(_answer(contender, what))
+    except Exception as error:
+        connection.send(error)
+
+
+def _contender(kind: str, architecture: str, *sizes: int) -> Any:
+    from benchmarks import ours, trainer
+
+    if kind in ("defaults", "flags"):
+        return (trainer.Defaults if kind == "defaults" else trainer.Flags)(architecture, *sizes)
+    return ours.Ours(architecture, kind, *sizes)
+
+
+def _answer(contender: Any, what: str) -> Any:
+    import torch
+
+    from benchmarks.arithmetic import gemm_peak
+
+    if what == "peak_flops":
+        return gemm_peak(contender.dtype)
+    if what == "peak_memory_bytes":
+        if torch.cuda.is_available():
+            return torch.cuda.max_memory_allocated()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return getattr(contender, what)()

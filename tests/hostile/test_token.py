@@ -1,0 +1,99 @@
+"""A token in the environment goes to the hub and nowhere else: no log, record, report, cache or traceback has it."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import tiny
+from stand_in_hub import Answer, Hub, serve
+
+from xeval.cli import main
+from xeval.errors import XevalError
+from xeval.pipeline import run
+
+TOKEN = "hf_CanaryCanaryCanaryCanaryCanaryCanary"
+
+
+@pytest.fixture
+def hub(tmp_path, checkpoint_of, monkeypatch):
+    """A hub that wants the token, with a model in it."""
+    shutil.copytree(checkpoint_of("bert", tiny.LABELS), tmp_path / "root" / "models" / "org" / "name")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    with serve(tmp_path / "root") as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield hub
+    huggingface_hub.close_session()
+
+
+def words(mini, model: str) -> list[str]:
+    options = ["--data", str(mini.data), "--no-train", "--language", "es", "--results", "results"]
+    return ["xeval", "run", str(mini.task_file), "--model", model, *options]
+
+
+def has_token(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+
+
+def test_a_run_leaves_the_token_nowhere(hub: Hub, mini, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command in (words(mini, "org/name"), ["xeval", "report"], ["xeval", "report", "-o", "report.md"]):
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert left.value.code in (0, None)
+    assert list(tmp_path.glob("results/*/*/*/record.json"))
+    captured = capsys.readouterr()
+    assert TOKEN not in captured.out + captured.err
+    assert has_token(tmp_path) == has_token(Path(os.environ["XEVAL_CACHE"]).parent) == []
+
+
+STATUSES = [400, 401, 403, 404, 418, 429, 500, 503]
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_hub_that_says_the_token_back_does_not_get_it_printed(hub: Hub, mini, monkeypatch, tmp_path, status):
+    body = json.dumps({"error": f"Bearer {TOKEN} is not welcome"}).encode()
+    message = {"X-Error-Message": f"no entry with {TOKEN}", "X-Error-Code": TOKEN, "X-Request-Id": TOKEN}
+    hub.answer = lambda path: Answer(status, body, message)
+    with pytest.raises(XevalError) as refused:
+        run(str(mini.task_file), ["org/name"], data=mini.data, train=False, results=tmp_path / "results")
+    assert TOKEN not in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("status", [403, 418])
+def test_no_traceback_of_a_program_that_uses_xeval_has_the_token(hub: Hub, mini, monkeypatch, tmp_path, status):
+    hub.answer = lambda path: Answer(status, TOKEN.encode(), {"X-Error-Message": TOKEN})
+    text = io.StringIO()
+    try:
+        run(str(mini.task_file), ["org/name"], data=mini.data, train=False, results=tmp_path / "results")
+    except XevalError:
+        traceback.print_exc(file=text)
+    assert "Traceback" in text.getvalue() and TOKEN not in text.getvalue()
+
+
+def test_an_endpoint_with_a_password_in_it_is_not_printed(mini, tmp_path):
+    code = f"import sys; sys.argv = {words(mini, 'org/name')!r}; from xeval.cli import main; main()"
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HF_TOKEN": TOKEN,
+        "HF_ENDPOINT": f"http://user:{TOKEN}@127.0.0.1:9",
+        "HF_HOME": str(tmp_path / "hf"),
+        "XEVAL_CACHE": str(tmp_path / "xeval"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert TOKEN not in done.stdout + done.stderr
+    assert has_token(tmp_path) == []

@@ -1,0 +1,51 @@
+"""What the benchmark counts and draws, checked against what torch counts and what was counted in real rows."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from benchmarks import inputs
+from benchmarks.arithmetic import needed_flops
+from xeval.devices import Compute
+from xeval.forward import logits_of, packed
+
+CPU = Compute(torch.device("cpu"), torch.float32)
+SIZES = {
+    "bert": {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64},
+    "distilbert": {"dim": 32, "n_layers": 3, "n_heads": 2, "hidden_dim": 64},
+}
+
+
+@pytest.mark.parametrize("architecture", SIZES)
+def test_the_operations_counted_are_those_of_the_packed_model(architecture):
+    """Up to the keys and values of first tokens in the last layer, computed twice, and the head's last product."""
+    config = AutoConfig.for_model(architecture, vocab_size=119_547, num_labels=3, **SIZES[architecture])
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    lengths = np.array([7, 40, 40, 21])
+    with torch.no_grad(), packed(model), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        logits_of(model, inputs.pairs_of(lengths), np.arange(4), CPU)
+    twice, last = 4 * 2 * 32**2, 4 * 32 * 3
+    assert counter.get_total_flops() == needed_flops(config, lengths, training=False) + 2 * (twice + last)
+
+
+def test_training_is_counted_as_three_forward_passes():
+    config, lengths = inputs.ARCHITECTURES["mBERT"], np.array([40, 50])
+    assert needed_flops(config, lengths, True) == 3 * needed_flops(config, lengths, False)
+
+
+@pytest.mark.parametrize(
+    ("percentiles", "mean"), [(inputs.TRAINING_LENGTHS, 40.8), (inputs.TEST_LENGTHS, 56.5)], ids=["training", "test"]
+)
+@pytest.mark.parametrize("n", [48, 128, 5010])
+def test_lengths_drawn_have_the_mean_of_the_real_ones(percentiles, mean, n):
+    assert inputs.typical_lengths(percentiles, n).mean() == pytest.approx(mean, rel=0.02)
+
+
+def test_the_steps_that_are_timed_train_on_rows_of_typical_lengths_out_of_all_pieces():
+    pairs, rows = inputs.training_pairs(3)
+    assert len(rows) == len(set(rows.tolist())) == 3 * inputs.BATCH_SIZE
+    assert pairs.lengths[rows].mean() == pytest.approx(40.8, rel=0.02)
+    assert len(np.unique(pairs.input_ids)) == inputs.N_TRAINING_PIECES

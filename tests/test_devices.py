@@ -1,0 +1,39 @@
+"""The arithmetic of a run is the one that its record names."""
+
+import pytest
+import torch
+
+from xeval import devices
+from xeval.devices import Compute
+
+CPU = torch.device("cpu")
+
+
+def error_of_a_product(compute: Compute) -> float:
+    """Of a matrix product by the definition in float64, relative to the largest entry."""
+    generator = torch.Generator().manual_seed(0)
+    some, other = torch.randn(300, 768, generator=generator), torch.randn(700, 768, generator=generator)
+    with compute.matmuls(), compute.autocast():
+        got = torch.nn.functional.linear(some, other)
+    expected = some.double() @ other.double().T
+    return float((got.double() - expected).abs().max() / expected.abs().max())
+
+
+def test_float32_products_are_float32_products_and_bfloat16_ones_are_not():
+    assert error_of_a_product(Compute(CPU, torch.float32)) < 1e-6
+    assert 1e-4 < error_of_a_product(Compute(CPU, torch.bfloat16)) < 1e-2
+
+
+def test_the_choice_of_products_ends_where_it_was_made():
+    usual = torch.get_float32_matmul_precision()
+    with pytest.raises(ZeroDivisionError), Compute(CPU, torch.float32).matmuls():
+        raise ZeroDivisionError
+    assert torch.get_float32_matmul_precision() == usual
+
+
+def test_where_faster_products_would_be_less_exact_they_are_left_alone(monkeypatch):
+    """As on processors with AMX, where "medium" precision means bfloat16."""
+    monkeypatch.setattr(devices, "_onednn_is_exact", lambda: False)
+    usual = torch.get_float32_matmul_precision()
+    with Compute(CPU, torch.float32).matmuls():
+        assert torch.get_float32_matmul_precision() == usual

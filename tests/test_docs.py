@@ -1,0 +1,164 @@
+"""What the documentation names exists: links, files, commands, options, make targets; and versions agree."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from xeval.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+README, MAKEFILE = ROOT / "README.md", (ROOT / "Makefile").read_text(encoding="utf-8")
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "xeval").rglob("*.md"), *ROOT.glob(".github/*.md")]
+)
+COMMANDS = typer.main.get_command(app).commands
+OPTIONS = {
+    name: {"--help", *(word for parameter in command.params for word in parameter.opts)}
+    for name, command in COMMANDS.items()
+}
+FOLDERS = ("benchmarks/", "docs/", "results/baselines/", "results/published/", "tasks/", "tests/", "xeval/")
+
+_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_INDENTED = re.compile(r"^(?: {4}|\t).*$", re.MULTILINE)
+_SPAN = re.compile(r"`([^`]+)`")
+
+
+def page_name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
+
+
+def blocks(page: Path) -> list[str]:
+    """Lines of code blocks, without comments; lines that a backslash continues are one."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    found = "\n".join([*_FENCED.findall(text), *_INDENTED.findall(_FENCED.sub("", text))])
+    return [re.sub(r"(^|\s)#.*", "", line) for line in found.splitlines()]
+
+
+def spans(page: Path) -> list[str]:
+    """What stands between backticks in running text."""
+    text = _INDENTED.sub("", _FENCED.sub("", page.read_text(encoding="utf-8")))
+    return [" ".join(span.split()) for span in _SPAN.findall(text)]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", _FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page: Path) -> list[str]:
+    text = _INDENTED.sub("", _FENCED.sub("", page.read_text(encoding="utf-8")))
+    return re.findall(r"\]\(([^)\s]+)\)", text)
+
+
+def dead_links(page: Path) -> list[str]:
+    dead = []
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        if re.match(r"[a-z]+:", link):
+            continue
+        target = (page.parent / path).resolve() if path else page
+        if not target.is_relative_to(ROOT) or not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(link)
+    return dead
+
+
+def calls(page: Path) -> list[tuple[str, set[str]]]:
+    """Each `xeval COMMAND …` in code: the command and its options."""
+    code = "\n".join([*blocks(page), *spans(page)])
+    found = re.findall(r"(?:^|[\s/])xeval ([a-z][\w-]*)([^\n|;&]*)", code, re.MULTILINE)
+    return [(name, set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest))) for name, rest in found]
+
+
+@every_page
+def test_every_relative_link_leads_somewhere(page):
+    assert dead_links(page) == []
+
+
+@every_page
+def test_every_file_named_exists(page):
+    words = [word for span in spans(page) for word in span.split()]
+    named = {word for word in words if word.startswith(FOLDERS) and not re.search(r"[<>{}…]", word)}
+    assert [name for name in sorted(named) if not list(ROOT.glob(name.rstrip("/")))] == []
+
+
+@every_page
+def test_every_command_and_option_shown_exists(page):
+    assert [name for name, _ in calls(page) if name not in COMMANDS] == []
+    assert [(name, options - OPTIONS[name]) for name, options in calls(page) if options - OPTIONS[name]] == []
+    if page.is_relative_to(ROOT / "xeval"):  # there, options are those of `python -m xeval.microcosm…`
+        return
+    alone = {word for span in spans(page) if span.startswith("--") for word in re.findall(r"--[a-z-]+", span)}
+    assert alone - set.union(*OPTIONS.values()) == set()
+
+
+@every_page
+def test_every_make_target_shown_exists(page):
+    code = "\n".join([*blocks(page), *(span for span in spans(page) if span.startswith("make "))])
+    targets = " ".join(re.findall(r"^\s*make ((?:[a-z-]+ ?)+)", code, re.MULTILINE)).split()
+    assert [target for target in targets if not re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)] == []
+
+
+def test_the_readers_of_pages_see_what_is_there():
+    assert "docs/statistics.md#the-gate" in links(README)
+    assert "the-gate" in anchors(ROOT / "docs" / "statistics.md")
+    assert ("compare", {"--flips"}) in calls(README)
+    assert "xeval/pipeline.py" in spans(README)
+
+
+# ── the map of the house ──
+
+
+def map_rows() -> list[tuple[list[str], list[str]]]:
+    """For each row of the README's map, what stands between backticks on its left and on its right."""
+    _, _, section = README.read_text(encoding="utf-8").partition("## A map of the house")
+    cells = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("| `")]
+    return [(_SPAN.findall(left), _SPAN.findall(right)) for left, right in cells]
+
+
+def test_the_map_names_every_room():
+    rooms = {f"xeval/{path.name}" for path in (ROOT / "xeval").glob("*.py") if not path.name.startswith("__")}
+    rooms |= {f"xeval/{path.parent.name}/" for path in (ROOT / "xeval").glob("*/__init__.py")}
+    assert rooms - {name for left, _ in map_rows() for name in left} == set()
+
+
+def test_the_map_names_files_of_a_room_that_are_in_it():
+    missing = []
+    for folders, names in map_rows():
+        for name in names:
+            if name.endswith((".py", "/")) and not any((ROOT / folder / name).exists() for folder in ["", *folders]):
+                missing.append(name)
+    assert missing == []
+
+
+# ── files for others' tools ──
+
+
+def test_the_citation_names_this_version_and_licence():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+
+
+@pytest.mark.parametrize("form", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").iterdir()), ids=lambda path: path.stem)
+def test_an_issue_form_asks_each_thing_once(form):
+    questions = yaml.safe_load(form.read_text(encoding="utf-8"))
+    assert questions["name"] and questions["description"]
+    names = [part["id"] for part in questions["body"] if part["type"] != "markdown"]
+    assert names and len(names) == len(set(names))
+
+
+def test_our_workflow_runs_what_ci_runs_with_the_actions_that_the_docs_show():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    steps = workflow["jobs"]["ci"]["steps"]
+    shown = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    assert [step["uses"] for step in steps if "uses" in step and step["uses"] not in shown] == []
+    assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o100

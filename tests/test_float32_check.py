@@ -1,0 +1,60 @@
+"""A run in another arithmetic than float32 measures and reports what that changes."""
+
+import numpy as np
+import pytest
+from sample_record import run_record
+from tiny import Mini
+
+import xeval
+from xeval.records import Float32Check, RunRecord
+from xeval.report import footnotes
+from xeval.score import compare_with_float32
+
+
+def test_a_flip_is_a_prediction_that_float32_does_not_make():
+    in_float32 = np.array([[0.0, 1.0, 0.5], [2.0, 1.9, 0.0], [3.0, 0.0, 0.0]])
+    logits = np.array([[0.0, 1.0, 0.5], [1.9, 2.0, 0.0], [2.5, 0.0, 0.0]])
+    check = compare_with_float32(logits, in_float32)
+    assert (check.n_examples, check.n_flips, check.max_logit_difference) == (3, 1, 0.5)
+
+
+@pytest.mark.parametrize(("dtype", "checked"), [("bfloat16", ["en", "es"]), ("float32", [])])
+def test_a_sample_of_each_language_is_compared_where_the_arithmetic_is_another(
+    mini: Mini, checkpoint_of, tmp_path, dtype, checked
+):
+    (record,) = xeval.run(
+        str(mini.task_file),
+        [str(checkpoint_of("bert"))],
+        languages=["en", "es"],
+        overrides={"epochs": 1.0, "batch_size": 8},
+        data=mini.data,
+        results=tmp_path,
+        device="cpu",
+        dtype=dtype,
+    )
+    assert (record.status, sorted(record.float32_checks)) == ("complete", checked)
+    for check in record.float32_checks.values():
+        assert check.n_examples == 12  # all there are
+        assert 0 < check.max_logit_difference < 0.1
+
+
+def with_checks(seed: int, **checks: tuple[int, int, float]) -> RunRecord:
+    named = ("n_examples", "n_flips", "max_logit_difference")
+    found = {language: Float32Check(**dict(zip(named, values, strict=True))) for language, values in checks.items()}
+    return run_record(seed=seed, float32_checks=found)
+
+
+def test_the_report_adds_up_what_the_seeds_of_a_configuration_found():
+    records = [with_checks(1, de=(32, 1, 0.02), fr=(32, 0, 0.03)), with_checks(2, de=(32, 2, 0.011))]
+    line = "org/m in float32 against float32, on a sample of 96 rows: 3 predictions differ, logits by at most 0.03."
+    assert line in footnotes.of(records, None)
+
+
+def test_the_report_is_silent_where_nothing_was_compared():
+    assert not any("against float32" in line for line in footnotes.of([run_record()], None))
+
+
+def test_a_record_from_before_this_was_measured_is_read():
+    old = run_record().model_dump(mode="json")
+    del old["float32_checks"]
+    assert RunRecord.model_validate(old, strict=False).float32_checks == {}

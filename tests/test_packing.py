@@ -1,0 +1,285 @@
+"""Packed computation is padded computation, without the padding."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import ARCHITECTURES, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+
+import xeval
+from xeval.batches import collate
+from xeval.devices import Compute
+from xeval.encode import encode
+from xeval.forward import can_pack, logits_of, packed
+from xeval.packed_attention import attend_by_length, attend_jagged
+from xeval.packing import Sequences, pack
+from xeval.pair_classification import EncodedPairs
+from xeval.predict import predict_logits
+from xeval.progress import Silent
+
+CPU = Compute(torch.device("cpu"), torch.float32)
+ALL = np.arange(14)
+
+
+def encoded_rows(architecture: str) -> EncodedPairs:
+    return encode(tiny_tokenizer(architecture), labelled_pairs("en", make_pairs("en", len(ALL))), 128)
+
+
+def classifier(architecture: str) -> torch.nn.Module:
+    """In float64, so that what is left of a difference is no rounding."""
+    model = tiny_model(architecture, len(tiny_tokenizer(architecture)), **without_dropout(architecture))
+    return model.double().eval()
+
+
+def plain_logits(model: torch.nn.Module, pairs: EncodedPairs, rows: np.ndarray) -> torch.Tensor:
+    takes_type_ids = model.config.model_type == "bert"
+    return model(**collate(pairs, rows, model.config.pad_token_id, takes_type_ids, CPU.device)).logits
+
+
+# ── where everything lies ──
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.randoms())
+def test_packed_rows_come_out_as_they_went_in(lengths, random):
+    n_tokens, offsets = sum(lengths), np.cumsum([0, *lengths])
+    pairs = EncodedPairs(
+        np.array([random.randrange(5, 99) for _ in range(n_tokens)], dtype=np.int32),
+        np.array([random.randrange(2) for _ in range(n_tokens)], dtype=np.uint8),
+        offsets,
+        np.zeros(len(lengths), dtype=np.int64),
+        *(0.0, 0.0, None, 0.0),
+    )
+    rows = np.array([random.randrange(len(lengths)) for _ in range(random.randrange(1, 15))])
+    inputs, sequences = pack(pairs, rows, AutoConfig.for_model("bert"), CPU.device)
+    assert {tuple(tensor.shape) for tensor in inputs.values()} == {(1, sum(lengths[row] for row in rows))}
+    for place, row in zip(sequences.places.tolist(), rows, strict=True):
+        inside = slice(*sequences.offsets[place : place + 2].tolist())
+        whole = slice(*offsets[row : row + 2])
+        assert inputs["input_ids"][0, inside].tolist() == pairs.input_ids[whole].tolist()
+        assert inputs["token_type_ids"][0, inside].tolist() == pairs.token_type_ids[whole].tolist()
+        assert inputs["position_ids"][0, inside].tolist() == list(range(lengths[row]))
+    in_order = [length for n, length in sequences.runs for _ in range(n)]
+    assert in_order == torch.diff(sequences.offsets).tolist() == sorted(in_order, reverse=True)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_padding_that_stands_in_a_text_has_the_position_that_the_model_gives_it(architecture):
+    """ "[PAD]" or "<pad>" in a text becomes that piece; XLM-R does not count it."""
+    model, pairs = classifier(architecture), encoded_rows(architecture)
+    ids = pairs.input_ids.copy()
+    ids[pairs.offsets[3] + 2] = ids[pairs.offsets[5] + 1] = model.config.pad_token_id
+    pairs = replace(pairs, input_ids=ids)
+    with torch.no_grad(), packed(model):
+        got = logits_of(model, pairs, ALL, CPU)
+    with torch.no_grad():
+        np.testing.assert_allclose(got, plain_logits(model, pairs, ALL), rtol=0, atol=1e-9)
+
+
+# ── nobody sees the neighbours ──
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_logits_of_a_sequence_do_not_depend_on_its_neighbours(architecture):
+    model, pairs = classifier(architecture), encoded_rows(architecture)
+    ids = pairs.input_ids.copy()
+    of_row_4 = slice(pairs.offsets[4] + 1, pairs.offsets[5])
+    ids[of_row_4] = np.roll(ids[of_row_4], 3)
+    with torch.no_grad(), packed(model):
+        before = logits_of(model, pairs, ALL, CPU)
+        after = logits_of(model, replace(pairs, input_ids=ids), ALL, CPU)
+        alone = torch.cat([logits_of(model, pairs, ALL[row : row + 1], CPU) for row in ALL])
+    assert not torch.allclose(before[4], after[4], atol=1e-3)
+    others = ALL != 4
+    torch.testing.assert_close(after[others], before[others], rtol=0, atol=0)
+    torch.testing.assert_close(alone, before, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_plain_attention_over_packed_input_would_see_across_sequences(architecture):
+    """Hence an attention of our own: with transformers' the same input gives other logits, without a word."""
+    model, pairs = classifier(architecture), encoded_rows(architecture)
+    inputs, sequences = pack(pairs, ALL, model.config, CPU.device)
+    with torch.no_grad():
+        hidden = model.base_model(**inputs)[0][:, sequences.starts]  # (1, B, hidden)
+        expected = model.base_model(**pack(pairs, ALL[:1], model.config, CPU.device)[0])[0][0, 0]
+    assert (hidden[0, sequences.places[0]] - expected).abs().max() > 1e-3
+
+
+def test_a_packed_model_refuses_input_that_does_not_say_where_sequences_lie():
+    model, pairs = classifier("bert"), encoded_rows("bert")
+    with packed(model), pytest.raises(TypeError, match="sequences"):
+        plain_logits(model, pairs, ALL)
+
+
+# ── the ways to attend ──
+
+LENGTHS = (9, 7, 7, 3, 1)
+
+
+def sequences_of(lengths: tuple[int, ...]) -> Sequences:
+    offsets = torch.tensor(np.cumsum([0, *lengths]), dtype=torch.int32)
+    runs = tuple((lengths.count(length), length) for length in dict.fromkeys(lengths))
+    return Sequences(offsets, runs, torch.arange(len(lengths)))
+
+
+def one_by_one(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Softmax of scaled products, each sequence for itself (Vaswani et al. 2017, equation 1)."""
+    n_queries = LENGTHS if len(query) == len(key) else [1] * len(LENGTHS)
+    parts = zip(query.split(n_queries), key.split(LENGTHS), value.split(LENGTHS), strict=True)
+    attended = []
+    for q, k, v in parts:
+        shares = torch.einsum("qhd,khd->hqk", q, k).div(q.shape[-1] ** 0.5).softmax(-1)
+        attended.append(torch.einsum("hqk,khd->qhd", shares, v))
+    return torch.cat(attended)
+
+
+def states(n_queries: int) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    sizes = (n_queries, sum(LENGTHS), sum(LENGTHS))
+    return [torch.randn(n, 2, 8, dtype=torch.float64, generator=generator, requires_grad=True) for n in sizes]
+
+
+@pytest.mark.parametrize("n_queries", [sum(LENGTHS), len(LENGTHS)], ids=["all tokens", "first tokens"])
+@pytest.mark.parametrize("attend", [attend_by_length, attend_jagged])
+def test_attention_and_its_gradient_are_those_of_each_sequence_for_itself(attend, n_queries):
+    inputs = states(n_queries)
+    got, expected = attend(*inputs, sequences_of(LENGTHS), 0.0), one_by_one(*inputs)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
+    weights = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for mine, reference in zip(
+        torch.autograd.grad((got * weights).sum(), inputs),
+        torch.autograd.grad((expected * weights).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, reference, rtol=0, atol=1e-12)
+    with torch.no_grad():
+        detached = [tensor.detach() for tensor in inputs]
+        torch.testing.assert_close(attend(*detached, sequences_of(LENGTHS), 0.0), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_queries", [sum(LENGTHS), len(LENGTHS)], ids=["all tokens", "first tokens"])
+@pytest.mark.parametrize("attend", [attend_by_length, attend_jagged])
+def test_dropout_changes_each_draw_and_not_the_mean(attend, n_queries):
+    torch.manual_seed(0)
+    inputs = [tensor.detach() for tensor in states(n_queries)]
+    draws = torch.stack([attend(*inputs, sequences_of(LENGTHS), 0.3) for _ in range(150)])
+    expected = one_by_one(*inputs)
+    assert (draws[0] - draws[1]).abs().max() > 0.1
+    error = draws.std(0) / len(draws) ** 0.5
+    assert ((draws.mean(0) - expected).abs() < 5 * error + 1e-9).all()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_logits_by_jagged_attention_are_those_of_the_padded_model(architecture, monkeypatch):
+    """The path that a GPU takes, on a processor."""
+    monkeypatch.setattr("xeval.packed_attention.attend_by_length", attend_jagged)
+    model, pairs = classifier(architecture), encoded_rows(architecture)
+    with torch.no_grad():
+        expected = plain_logits(model, pairs, ALL)
+    np.testing.assert_allclose(predict_logits(model, pairs, CPU), expected, rtol=0, atol=1e-6)
+
+
+# ── the whole model ──
+
+
+def gradients(model: torch.nn.Module, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+    loss = torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)) % 3)
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_gradients_are_those_of_the_padded_model(architecture):
+    """In float32, as they are trained with; relative to the whole gradient's size."""
+    model, pairs = classifier(architecture).float().train(), encoded_rows(architecture)
+    expected = gradients(model, plain_logits(model, pairs, ALL))
+    with packed(model):
+        got = gradients(model, logits_of(model, pairs, ALL, CPU))
+    difference = torch.sqrt(sum(((got[name] - expected[name]) ** 2).sum() for name in expected))
+    size = torch.sqrt(sum((gradient**2).sum() for gradient in expected.values()))
+    assert difference < 1e-5 * size
+    for name, gradient in expected.items():
+        torch.testing.assert_close(got[name], gradient, rtol=1e-5, atol=1e-5 * float(size), msg=name)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_last_layer_computes_the_first_tokens_only(architecture):
+    model, pairs = classifier(architecture), encoded_rows(architecture)
+    n_tokens = []
+    for module in model.modules():
+        if getattr(module, "out_features", 0) == 24:  # the first half of each layer's feed-forward block
+            module.register_forward_hook(lambda _, inputs, __: n_tokens.append(inputs[0].shape[:-1].numel()))
+    with torch.no_grad(), packed(model):
+        logits_of(model, pairs, ALL, CPU)
+    assert n_tokens == [pairs.lengths.sum(), len(ALL)]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_afterwards_the_model_is_as_before(architecture):
+    model, pairs = classifier(architecture), encoded_rows(architecture)
+    with torch.no_grad():
+        before = plain_logits(model, pairs, ALL)
+        with pytest.raises(ZeroDivisionError), packed(model), packed(model):
+            assert not torch.equal(logits_of(model, pairs, ALL, CPU), before)
+            raise ZeroDivisionError
+        torch.testing.assert_close(plain_logits(model, pairs, ALL), before, rtol=0, atol=0)
+
+
+# ── models that are not known ──
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings"),
+    [
+        ("electra", {"embedding_size": 8}),
+        ("bert", {"is_decoder": True}),
+        ("bert", {"chunk_size_feed_forward": 1}),
+    ],
+    ids=["another type", "a decoder", "feed-forward in chunks"],
+)
+def test_what_is_not_known_to_pack_is_padded(architecture, settings):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    config = AutoConfig.for_model(
+        architecture, vocab_size=len(tiny_tokenizer("bert")), num_labels=3, initializer_range=0.3, **sizes, **settings
+    )
+    torch.manual_seed(0)
+    model, pairs = AutoModelForSequenceClassification.from_config(config).eval(), encoded_rows("bert")
+    assert not can_pack(model)
+    with torch.no_grad():
+        expected = model(**collate(pairs, ALL, 0, True, CPU.device)).logits
+    np.testing.assert_allclose(predict_logits(model, pairs, CPU), expected, rtol=0, atol=1e-5)
+
+
+class Notes(Silent):
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.mark.parametrize("architecture", ["electra", "bert"])
+def test_a_run_says_that_it_pads_where_it_does(architecture, mini, checkpoint_of, tmp_path):
+    folder = checkpoint_of("bert")
+    if architecture != "bert":
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+        config = AutoConfig.for_model(architecture, vocab_size=len(tokenizer), embedding_size=8, **sizes)
+        folder = tmp_path / architecture
+        AutoModel.from_config(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    notes = Notes()
+    options = {"data": mini.data, "results": tmp_path / "results", "device": "cpu", "dtype": "float32"}
+    (record,) = xeval.run(
+        str(mini.task_file), [str(folder)], languages=["en"], overrides={"epochs": 1.0}, reporter=notes, **options
+    )
+    assert record.status == "complete"
+    told = [line for line in notes.lines if "padded batches" in line]
+    assert len(told) == (architecture != "bert") and all("electra" in line for line in told)

@@ -1,0 +1,48 @@
+"""What keeping checkpoints takes for a model of DistilmBERT's size."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from transformers import DistilBertConfig, DistilBertForSequenceClassification
+
+from xeval.checkpoints import LEAST_INTERVAL_S, SHARE_OF_TIME, Checkpoints
+from xeval.compact_vocabulary import CompactVocabulary
+from xeval.pair_classification import EncodedPairs
+from xeval.training_progress import Choice, Outcome, Progress
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep_best", [False, True], ids=["last", "english-dev"])
+def test_saving_distilmbert_takes_less_than_a_fiftieth_of_the_time(tmp_path, figure, keep_best):
+    """Six layers of 768, 119,547 word pieces of which the training pairs use 25,000; random weights."""
+    model = DistilBertForSequenceClassification(DistilBertConfig(vocab_size=119_547, num_labels=3))
+    ids = np.arange(1000, 26_000, dtype=np.int32)
+    pairs = EncodedPairs(
+        input_ids=ids,
+        offsets=np.array([0, len(ids)]),
+        **{field: None for field in EncodedPairs.__dataclass_fields__ if field not in ("input_ids", "offsets")},
+    )
+    with CompactVocabulary(model, pairs) as vocabulary:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, 1e-3)
+        optimizer.step()
+        choice = Choice(model, keep_best)
+        with vocabulary.expanded():
+            choice.see(1, 0.5)
+        progress = Progress(model, vocabulary, optimizer, schedule, choice, Outcome(10, step=1))
+        checkpoints = Checkpoints(tmp_path)
+        started_s = time.monotonic()
+        assert checkpoints.save(progress.snapshot())
+        wall_s = time.monotonic() - started_s
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    kept = "best weights kept" if keep_best else "last weights kept"
+    interval_s = max(LEAST_INTERVAL_S, wall_s / SHARE_OF_TIME)
+    figure(
+        f"a checkpoint of DistilmBERT, {kept}",
+        f"{size / 1e6:,.0f} MB in {wall_s:.1f} s, one every {interval_s:.0f} s: {wall_s / interval_s:.1%} of the time",
+    )
+    assert wall_s / interval_s <= SHARE_OF_TIME

@@ -1,0 +1,179 @@
+"""The store, killed at random moments and at every file operation: nothing torn, nothing lost that was acknowledged."""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import victims as victim
+
+from xeval import predictions, store
+from xeval.files import locked
+from xeval.report import markdown, matrix
+
+
+def check_everything_recorded_is_there(folder: Path) -> set[str]:
+    """The languages that the record speaks of, after reading every prediction of theirs."""
+    record = store.load_record(folder)
+    if record is None:
+        return set()
+    for language, score in record.scores.items():
+        predictions.load_predictions(folder, language, score.predictions_sha256)
+    return set(record.scores)
+
+
+def kill_while_committing(folder: Path, victims, start: int, after_s: float) -> list[int]:
+    """What a process acknowledged before it was killed this long after its first acknowledgement."""
+    receiver, sender = victims.Pipe(duplex=False)
+    process = victims.Process(target=victim.commit_until_killed, args=(folder, sender, start))
+    process.start()
+    sender.close()
+    acknowledged = [receiver.recv()]
+    time.sleep(after_s)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    with suppress(EOFError):
+        while receiver.poll():
+            acknowledged.append(receiver.recv())
+    receiver.close()
+    return acknowledged
+
+
+@pytest.mark.parametrize("n_kills", [25, pytest.param(250, marks=pytest.mark.slow)])
+def test_random_kills_tear_nothing_and_lose_nothing_acknowledged(tmp_path, victims, figure, n_kills):
+    rng, n_torn, n_lost, n_acknowledged = random.Random(1), 0, 0, 0
+    for number in range(n_kills):
+        folder = tmp_path / f"run-{number // 10}"  # ten processes one after the other on the same run
+        if number % 10 == 0:
+            acknowledged: list[int] = []
+        acknowledged += kill_while_committing(folder, victims, len(acknowledged) + 1000 * number, rng.random() * 0.05)
+        try:
+            there = check_everything_recorded_is_there(folder)
+        except Exception:  # the figure counts it, and the assertion below fails
+            n_torn += 1
+            continue
+        n_lost += len({f"l{number}" for number in acknowledged} - there)
+        n_acknowledged += len(acknowledged) if number % 10 == 9 else 0
+    with locked(folder):
+        left = [path.name for path in folder.rglob("*.tmp")]
+    figure(
+        f"SIGKILL at {n_kills} random moments of the store",
+        f"{n_torn} torn, {n_lost} of {n_acknowledged} acknowledged lost",
+    )
+    assert (n_torn, n_lost, left) == (0, 0, [])
+    assert n_acknowledged > n_kills
+
+
+def test_a_kill_at_any_file_operation_of_a_commit_leaves_the_old_or_the_new(tmp_path, victims, figure):
+    n_operations, n_kills, outcomes = 1, 0, set()
+    while n_kills < n_operations:
+        n_kills += 1
+        folder = tmp_path / f"kill-{n_kills}"
+        victim.commit(folder, victim.run_record(scores={}), "de", victim.logits_of(0, 0))
+        receiver, sender = victims.Pipe(duplex=False)
+        process = victims.Process(target=victim.commit_with_fault, args=(folder, sender, n_kills, 0))
+        process.start()
+        sender.close()
+        process.join()
+        if process.exitcode == 0:
+            outcome, seen = receiver.recv()
+            assert outcome == "done" and seen == n_kills - 1
+            n_kills -= 1
+            break
+        assert process.exitcode == -signal.SIGKILL
+        n_operations += 1
+        outcomes.add(frozenset(check_everything_recorded_is_there(folder)))
+    figure(f"SIGKILL at each of the {n_kills} file operations of a commit", "the old record or the new one, each time")
+    assert n_kills > 8 and outcomes == {frozenset({"de"}), frozenset({"de", "es"})}
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EIO"])
+def test_a_disk_that_fails_at_any_operation_of_a_commit_costs_nothing_and_says_one_line(
+    tmp_path, victims, figure, name
+):
+    n_faults = 0
+    while True:
+        folder = tmp_path / f"fault-{n_faults + 1}"
+        victim.commit(folder, victim.run_record(scores={}), "de", victim.logits_of(0, 0))
+        receiver, sender = victims.Pipe(duplex=False)
+        arguments = (folder, sender, n_faults + 1, getattr(errno, name))
+        process = victims.Process(target=victim.commit_with_fault, args=arguments)
+        process.start()
+        sender.close()
+        outcome, _ = receiver.recv()
+        process.join()
+        there = check_everything_recorded_is_there(folder)
+        if outcome == "done":
+            assert there == {"de", "es"}
+            break
+        n_faults += 1
+        assert "\n" not in outcome and str(folder) in outcome and os.strerror(getattr(errno, name)) in outcome
+        assert "de" in there
+        record = victim.commit(folder, store.load_record(folder), "es", victim.logits_of(0, 1))
+        assert set(record.scores) == check_everything_recorded_is_there(folder) == {"de", "es"}
+    figure(f"{name} from each of the {n_faults} file operations of a commit on", "0 partial results, one line each")
+    assert n_faults > 8
+
+
+@pytest.mark.parametrize("n_processes", [3, pytest.param(8, marks=pytest.mark.slow)])
+def test_processes_that_share_a_folder_compute_each_cell_once_and_the_report_is_that_of_one(
+    tmp_path, victims, figure, n_processes
+):
+    orders = [random.Random(number).sample(range(100), 100) for number in range(n_processes)]
+    processes = [
+        victims.Process(target=victim.cells, args=(tmp_path / "shared", order, tmp_path / "computed"))
+        for order in orders
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * n_processes
+    lines = (tmp_path / "computed").read_text().split("\n")[:-1]
+    workers = {line.split()[1] for line in lines}
+    victim.cells(tmp_path / "alone", list(range(100)), tmp_path / "computed-alone")
+    reports = [
+        markdown.render(matrix.build(store.load_records(tmp_path / name), "cats", None, None)).encode()
+        for name in ("shared", "alone")
+    ]
+    what = f"{n_processes} processes × 100 cells in one folder"
+    figure(
+        what,
+        f"{len(lines)} computed by {len(workers)} of them; report equal to one process's: {reports[0] == reports[1]}",
+    )
+    assert sorted(int(line.split()[0]) for line in lines) == list(range(100))
+    assert len(workers) == n_processes
+    assert reports[0] == reports[1]
+
+
+def test_a_full_disk_is_one_line_and_what_was_there_is_still_there(tmp_path, figure):
+    """A real one, where this process may mount one: a temporary file system of 64 kilobytes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        code = (
+            "import sys; from pathlib import Path; import victims as v; from xeval.errors import XevalError\n"
+            "folder, record = Path(sys.argv[1]), v.run_record(scores={})\n"
+            "for number in range(100):\n"
+            "    try: record = v.commit(folder, record, f'l{number}', v.logits_of(0, number))\n"
+            "    except XevalError as error: print(number, error); break\n"
+        )
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        command = [sys.executable, "-c", code, disk / "run"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        number, _, message = done.stdout.rstrip("\n").partition(" ")
+        assert "\n" not in message and "No space left on device" in message
+        there = check_everything_recorded_is_there(disk / "run")
+        assert there == {f"l{n}" for n in range(int(number))} and int(number) > 1
+        figure("a file system of 64 kB that fills up", f"{number} results kept, 0 partial, one line")
+    finally:
+        subprocess.run(["umount", disk], check=True)

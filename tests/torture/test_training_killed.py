@@ -1,0 +1,149 @@
+"""Whole runs that are killed, or whose disk fails, anywhere: the next one ends with the same weights and results."""
+
+import errno
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import training_victims as victim
+
+from xeval import predictions, store
+
+RECIPE = """\
+name = "brief"
+description = "Two epochs of three batches of 8 pairs, the best of the two kept"
+learning_rate = 2e-3
+batch_size = 8
+epochs = 2
+max_length = 48
+weight_decay = 0.01
+seed = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def world_in(tmp_path_factory, mini, checkpoint_of):
+    """`world_in(folder)`: nothing has run there yet."""
+    recipe = tmp_path_factory.mktemp("recipe") / "brief.toml"
+    recipe.write_text(RECIPE)
+    model = checkpoint_of("bert")
+    return lambda folder: victim.World(folder, mini.task_file, mini.data, model, recipe)
+
+
+@pytest.fixture(scope="module")
+def run_in(victims, world_in):
+    """`run_in(folder, **options)` runs there in a process of its own: its answer, or None if it was killed."""
+
+    def run(folder: Path, **options) -> victim.Answer | None:
+        receiver, sender = victims.Pipe(duplex=False)
+        process = victims.Process(target=victim.run_once, args=(world_in(folder), sender), kwargs=options)
+        process.start()
+        sender.close()
+        try:
+            answer = receiver.recv()
+        except EOFError:
+            answer = None
+        process.join()
+        receiver.close()
+        assert process.exitcode == (-signal.SIGKILL if answer is None else 0)
+        return answer
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(run_in, tmp_path_factory) -> victim.Answer:
+    """A run that nothing happened to; its process counted file operations without failing any."""
+    answer = run_in(tmp_path_factory.mktemp("whole") / "run", nth=10**9, error=errno.EIO)
+    assert (answer.outcome, len(answer.predictions), len(answer.saves)) == ("complete", 3, 6)
+    return answer
+
+
+def check_nothing_is_partial(folder: Path) -> None:
+    """Every record there is can be read, and so can every prediction that it speaks of."""
+    for run_folder, record in store.load_records(folder / "results"):
+        for language, score in record.scores.items():
+            predictions.load_predictions(run_folder, language, score.predictions_sha256)
+
+
+def killed_and_run_again(run_in, folder: Path, **options) -> victim.Answer:
+    assert run_in(folder, **options) is None, "it should have been killed"
+    check_nothing_is_partial(folder)
+    answer = run_in(folder)
+    check_nothing_is_partial(folder)
+    left = [path for pattern in ("*.tmp", "*.partial", "step-*") for path in folder.rglob(pattern)]
+    assert [path for path in left if path.parent.name != "encoded"] == []  # there they are swept after a day
+    shutil.rmtree(folder)
+    return answer
+
+
+def places_in(saves: list[tuple[int, int]], n_places: int) -> list[int]:
+    """So many operations of each save, spread evenly over it."""
+    return [
+        first + (last - first) * place // max(1, n_places - 1) for first, last in saves for place in range(n_places)
+    ]
+
+
+def test_a_run_killed_at_any_step_ends_with_the_same_weights_and_predictions(run_in, whole, tmp_path, figure):
+    n_steps = len(whole.saves)
+    answers = [killed_and_run_again(run_in, tmp_path / "run", kill_at_step=step) for step in range(1, n_steps + 1)]
+    same = [answer.results() == whole.results() for answer in answers]
+    figure(f"SIGKILL at each of the {n_steps} steps of a training", f"{sum(same)} resumed, bit-identical")
+    assert all(same)
+    steps_again = [len(answer.saves) for answer in answers]
+    assert steps_again == list(range(n_steps, 0, -1)), "each goes on from the step before the one it was killed in"
+
+
+def test_sigterm_saves_the_training_and_exits_143_with_one_line(victims, world_in, run_in, whole, tmp_path, figure):
+    world = world_in(tmp_path / "run")
+    process = victims.Process(target=victim.terminated, args=(world, 4, tmp_path / "said"))
+    process.start()
+    process.join()
+    said = (tmp_path / "said").read_text()
+    assert process.exitcode == 143
+    assert said.count("\n") == 1 and said.startswith("xeval: terminated by SIGTERM; ")
+    answer = run_in(tmp_path / "run")
+    assert answer.results() == whole.results() and len(answer.saves) == len(whole.saves) - 4
+    figure(
+        "SIGTERM in step 4 of 6", f"exit {process.exitcode}, one line; the next run starts with step 5, bit-identical"
+    )
+
+
+@pytest.mark.parametrize("n_places", [1, pytest.param(8, marks=pytest.mark.slow)])
+def test_a_run_killed_inside_any_save_ends_with_the_same_weights_and_predictions(
+    run_in, whole, tmp_path, figure, n_places
+):
+    saves = whole.saves if n_places > 1 else whole.saves[1:4:2]
+    places = places_in(saves, n_places) if n_places > 1 else [(first + last) // 2 for first, last in saves]
+    answers = [killed_and_run_again(run_in, tmp_path / "run", nth=place) for place in places]
+    same = [answer.results() == whole.results() for answer in answers]
+    figure(
+        f"SIGKILL at {n_places} points inside each of {len(saves)} saves", f"{sum(same)} of {len(same)} bit-identical"
+    )
+    assert all(same) and len(set(places)) == len(places)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_file_operation_ends_with_the_same_weights_and_predictions(run_in, whole, tmp_path, figure):
+    places = range(1, whole.n_operations + 1)
+    answers = [killed_and_run_again(run_in, tmp_path / "run", nth=place) for place in places]
+    same = [answer.results() == whole.results() for answer in answers]
+    figure(f"SIGKILL at each of the {len(same)} file operations of a run", f"{sum(same)} bit-identical")
+    assert all(same)
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EIO"])
+@pytest.mark.parametrize("every", [23, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_disk_that_fails_anywhere_is_one_line_and_costs_nothing(run_in, whole, tmp_path, figure, name, every):
+    places = range(1, whole.n_operations + 1, every)
+    for place in places:
+        failed = run_in(tmp_path / "run", nth=place, error=getattr(errno, name))
+        assert failed.outcome != "complete", "a disk that has failed for good takes no record"
+        assert "\n" not in failed.outcome and os.strerror(getattr(errno, name)) in failed.outcome
+        check_nothing_is_partial(tmp_path / "run")
+        assert run_in(tmp_path / "run").results() == whole.results()
+        shutil.rmtree(tmp_path / "run")
+    what = f"{name} from {'each' if every == 1 else 'some'} of the {whole.n_operations} file operations of a run on"
+    figure(what, f"{len(places)} times one line, 0 partial results, the next run identical")

@@ -1,0 +1,109 @@
+"""A whole run, from nothing to a record, in a process that is killed or whose disk fails."""
+
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from faults import arm, operations
+
+import xeval.embedded
+import xeval.one_run
+import xeval.preflight.examine  # noqa: F401 - so that no victim has to
+from xeval.checkpoints import Checkpoints
+from xeval.cli import main
+from xeval.errors import XevalError
+from xeval.pipeline import run
+from xeval.training_progress import Outcome
+
+
+@dataclass(frozen=True)
+class World:
+    """Where a run finds what it needs and leaves what it makes."""
+
+    folder: Path
+    task: Path
+    data: Path
+    model: Path
+    recipe: Path
+
+
+@dataclass
+class Answer:
+    outcome: str = ""  # a status, or the line that a user sees
+    weights: str = ""
+    predictions: dict[str, str] = field(default_factory=dict)
+    n_operations: int = 0
+    saves: list[tuple[int, int]] = field(default_factory=list)  # first and last operation of each checkpoint
+
+    def results(self) -> tuple:
+        return self.outcome, self.weights, self.predictions
+
+
+def run_once(world: World, connection: Connection, nth: int = 0, error: int = 0, kill_at_step: int = 0) -> None:
+    """With a checkpoint after every step; the `nth` file operation fails, or the process is killed at a step."""
+    torch.set_num_threads(1)
+    os.environ["XEVAL_CACHE"] = str(world.folder / "cache")
+    answer = Answer()
+    _watch(answer, kill_at_step)
+    world.folder.mkdir(exist_ok=True)
+    arm(world.folder, nth, error)
+    try:
+        (record,) = run(
+            str(world.task),
+            [str(world.model)],
+            recipe=str(world.recipe),
+            data=world.data,
+            results=world.folder / "results",
+            device="cpu",
+            dtype="float32",
+        )
+        answer.outcome = record.status
+        answer.weights = record.training.weights_sha256
+        answer.predictions = {language: score.predictions_sha256 for language, score in record.scores.items()}
+    except XevalError as complaint:
+        answer.outcome = str(complaint)
+    answer.n_operations = operations()
+    arm(world.folder, 0, 0)
+    connection.send(answer)
+
+
+def _watch(answer: Answer, kill_at_step: int) -> None:
+    save, count = Checkpoints.save, Outcome.count
+
+    def noted_save(self, snapshot):
+        first = operations() + 1
+        saved = save(self, snapshot)
+        answer.saves.append((first, operations()))
+        return saved
+
+    def deadly_count(self, loss, n_pairs):
+        count(self, loss, n_pairs)
+        if self.step == kill_at_step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Checkpoints.is_due = lambda self: True
+    Checkpoints.save = noted_save
+    Outcome.count = deadly_count
+
+
+def terminated(world: World, step: int, said: Path) -> None:
+    """The command line, which gets SIGTERM in the middle of `step`; what it says goes to a file."""
+    torch.set_num_threads(1)
+    os.environ["XEVAL_CACHE"] = str(world.folder / "cache")
+    count = Outcome.count
+
+    def count_and_signal(self, loss, n_pairs):
+        count(self, loss, n_pairs)
+        if self.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    Outcome.count = count_and_signal
+    words = ["run", world.task, "--model", world.model, "--recipe", world.recipe, "--data", world.data, "--quiet"]
+    more = ["--results", world.folder / "results", "--device", "cpu", "--dtype", "float32"]
+    sys.argv = ["xeval", *map(str, [*words, *more])]
+    with said.open("w") as sys.stderr:
+        main()

@@ -1,0 +1,30 @@
+"""The last layer of an encoder computed for the first token of each sequence alone, which is all that a head reads.
+
+Exact: in that layer the other tokens are only looked at, as keys and values.
+"""
+
+from typing import Any
+
+import torch
+from torch.utils.hooks import RemovableHandle
+
+
+def compute_first_tokens_only(last_layer: torch.nn.Module) -> tuple[RemovableHandle, RemovableHandle]:
+    """Make `last_layer`, while it runs on packed input, take and give the first tokens; the handles undo it."""
+    return (
+        last_layer.register_forward_pre_hook(_take_first_tokens, with_kwargs=True),
+        last_layer.register_forward_hook(_one_sequence_each),
+    )
+
+
+def _take_first_tokens(
+    layer: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    whole = inputs[0]  # (1, total_tokens, hidden)
+    first = whole.index_select(1, options["sequences"].starts)  # (1, B, hidden)
+    return (first, *inputs[1:]), options | {"whole": whole}
+
+
+def _one_sequence_each(layer: torch.nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+    """(1, B, hidden) → (B, 1, hidden), of which the model's own pooler or head reads the first and only position."""
+    return output.transpose(0, 1)

@@ -1,0 +1,51 @@
+"""Rows of encoded pairs → logits: packed where the architecture is known, padded where it is not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from xeval import packed_attention
+from xeval.batches import collate
+from xeval.cls_only import compute_first_tokens_only
+from xeval.devices import Compute
+from xeval.packing import pack
+from xeval.pair_classification import EncodedPairs
+
+_LAYERS = {"bert": "encoder.layer", "xlm-roberta": "encoder.layer", "distilbert": "transformer.layer"}
+
+
+def can_pack(model: PreTrainedModel) -> bool:
+    """Whether this is an encoder whose packed computation is known, and tested, to be the padded one."""
+    config = model.config
+    is_plain = not getattr(config, "is_decoder", False) and not getattr(config, "chunk_size_feed_forward", 0)
+    return config.model_type in _LAYERS and is_plain
+
+
+@contextmanager
+def packed(model: PreTrainedModel) -> Iterator[None]:
+    """`logits_of` computes on packed input while this lasts; otherwise, and for a model that cannot, on padded."""
+    usual = model.config._attn_implementation
+    if not can_pack(model) or usual == packed_attention.NAME:
+        yield
+        return
+    model.set_attn_implementation(packed_attention.NAME)
+    hooks = compute_first_tokens_only(model.base_model.get_submodule(_LAYERS[model.config.model_type])[-1])
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.set_attn_implementation(usual)
+
+
+def logits_of(model: PreTrainedModel, pairs: EncodedPairs, rows: np.ndarray, compute: Compute) -> torch.Tensor:
+    """(B, C), in the order of `rows`."""
+    config = model.config
+    if config._attn_implementation == packed_attention.NAME:
+        inputs, sequences = pack(pairs, rows, config, compute.device)
+        return model(**inputs, sequences=sequences).logits[sequences.places]
+    takes_type_ids = getattr(config, "type_vocab_size", 0) > 1
+    return model(**collate(pairs, rows, config.pad_token_id or 0, takes_type_ids, compute.device)).logits
