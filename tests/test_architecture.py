@@ -14,6 +14,7 @@ STAGES = {"data", "encode", "models", "train", "predict", "score", "store"}
 # Nouns, and what knows of nothing but nouns.
 LEAVES = {
     "batches",
+    "bundle",
     "cache",
     "checkpoints",
     "cls_only",
@@ -40,7 +41,7 @@ LEAVES = {
 }
 BESIDE_LEAVES = {"embedded": {"microcosm"}}
 # The only ones that know of several stages.
-JOINERS = {"pipeline", "preflight.examine", "one_run", "run_spec", "corpus"}
+JOINERS = {"pipeline", "make_bundle", "preflight.examine", "one_run", "run_spec", "corpus"}
 FROM_SCORE_TO_REPORT = (
     "score",
     "store",

@@ -1,4 +1,5 @@
-"""What can be made again but takes time: fine-tuned weights, trainings half done and encoded rows, under XEVAL_CACHE.
+"""What can be made again but takes time: fine-tuned weights, trainings half done, encoded rows, corpora and unpacked
+bundles, under XEVAL_CACHE.
 
 Nothing in here is a result; all of it can be deleted at any time.
 """
@@ -12,7 +13,7 @@ import platformdirs
 
 from xeval.sealed import checksums
 
-Part = Literal["weights", "checkpoints", "encoded", "corpora"]
+Part = Literal["weights", "checkpoints", "encoded", "corpora", "bundles"]
 PARTS = get_args(Part)
 
 

@@ -39,12 +39,16 @@ def open_source(task: Task, folder: Path | None, languages: Iterable[str], train
         return DataSource(task, corpus_folder(task), read_hub, "embedded", None)
     if task.hub is None:
         raise DataError(f"task {task.name} names no hub data set; pass --data DIR with a local copy")
+    cached, commit = fetch("dataset", task.hub.id, task.hub.revision, hub_patterns(task, languages, training))
+    return DataSource(task, cached, read_hub, task.hub.id, commit)
+
+
+def hub_patterns(task: Task, languages: Iterable[str], training: bool = True) -> list[str]:
+    """Which files a run over `languages` reads, in the hub's layout."""
     english = task.configuration(task.training_language)
     splits = (task.splits.train, task.splits.selection) if training else ()
     patterns = [f"{english}/{split}*.parquet" for split in splits]
-    patterns += [f"{task.configuration(language)}/{task.splits.test}*.parquet" for language in languages]
-    cached, commit = fetch("dataset", task.hub.id, task.hub.revision, patterns)
-    return DataSource(task, cached, read_hub, task.hub.id, commit)
+    return patterns + [f"{task.configuration(language)}/{task.splits.test}*.parquet" for language in languages]
 
 
 def load_pairs(source: DataSource, language: str, role: Role) -> LabelledPairs:

@@ -36,6 +36,10 @@ class ModelError(XevalError):
     """A checkpoint that cannot be had, or not be used safely."""
 
 
+class BundleError(XevalError):
+    """A bundle that is damaged, is none, or lacks what was asked for."""
+
+
 class PreflightError(XevalError):
     """A run whose numbers would be worthless, stopped before anything is computed."""
 

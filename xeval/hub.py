@@ -13,6 +13,7 @@ from huggingface_hub import errors as hub_errors
 from huggingface_hub.utils import disable_progress_bars, enable_progress_bars, filter_repo_objects
 from huggingface_hub.utils import logging as hub_logging
 
+from xeval import bundle
 from xeval.errors import DataError, ModelError, XevalError
 from xeval.schema import one_line
 
@@ -25,10 +26,14 @@ def show_bars(wanted: bool) -> None:
 def fetch(
     kind: Literal["model", "dataset"], repo_id: str, revision: str | None, patterns: Sequence[str]
 ) -> tuple[Path, str]:
-    """Fetch the files of `repo_id` that match `patterns` (or find them in the cache).
+    """Fetch the files of `repo_id` that match `patterns` (or find them in the cache, or in the bundle in use).
 
-    Returns the local folder that holds them and the commit that they belong to. Raises ModelError or DataError.
+    Returns the local folder that holds them and the commit that they belong to. Raises ModelError, DataError or
+    BundleError.
     """
+    in_use = bundle.in_use()
+    if in_use is not None:
+        return in_use.find(kind, repo_id, revision)
     error_type: type[XevalError] = ModelError if kind == "model" else DataError
     wanted = f"{kind} {repo_id}{'@' + revision if revision else ''}"
     verbosity = hub_logging.get_verbosity()

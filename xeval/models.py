@@ -80,9 +80,14 @@ def find_checkpoint(name: str) -> Checkpoint:
     return Checkpoint(model_id, "hub", commit, fetched, _checksum(fetched, model_id))
 
 
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The files in `folder` that determine what the checkpoint computes."""
+    return sorted({path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()})
+
+
 def _checksum(folder: Path, name: str) -> str:
     """SHA-256 over the names and contents of the files that determine what the checkpoint computes."""
-    paths = sorted({path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()})
+    paths = checkpoint_files(folder)
     if not any(path.name == "config.json" for path in paths):
         raise ModelError(f"model {name}: no config.json; wanted a transformers checkpoint")
     if not any(path.suffix == ".safetensors" for path in paths):

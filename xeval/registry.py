@@ -1,13 +1,14 @@
 """Finds task, recipe and reference files and model aliases by name; an unknown name gets the nearest valid one.
 
-Files are looked for in the folders that the user names (`--tasks-dir`, `XEVAL_TASKS`) and among those that come with
-xeval. A name that ends in `.toml` or holds a path separator is a path.
+Files are looked for in the bundle in use, in the folders that the user names (`--tasks-dir`, `XEVAL_TASKS`) and among
+those that come with xeval. A name that ends in `.toml` or holds a path separator is a path.
 """
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from xeval import bundle
 from xeval.embedded import MODELS as EMBEDDED_MODELS
 from xeval.errors import DefinitionError, UnknownNameError
 from xeval.schema import Definition, Recipe, Reference, Task, read_definition
@@ -60,29 +61,52 @@ def _find_all(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tupl
     return found
 
 
-def _get(name: str, noun: type[Definition], folders: Sequence[Path]) -> Definition:
+def _known(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[Path, Definition]]:
+    """Every definition by name; those of the bundle in use take the place of others of their names."""
+    in_use = bundle.in_use()
+    bundled = _find_all([in_use.folder / f"{noun.__name__.lower()}s"], noun) if in_use is not None else {}
+    return _find_all(folders, noun) | bundled
+
+
+def _find(name: str, noun: type[Definition], folders: Sequence[Path]) -> tuple[Path, Definition]:
     if name.endswith(".toml") or os.sep in name:
-        return read_definition(Path(name).expanduser(), noun)
-    found = _find_all(folders, noun)
+        path = Path(name).expanduser()
+        return path, read_definition(path, noun)
+    found = _known(folders, noun)
     if name not in found:
         raise UnknownNameError(noun.__name__.lower(), name, found)
-    return found[name][1]
+    return found[name]
 
 
 def all_tasks(tasks_dirs: Sequence[Path] = ()) -> dict[str, Task]:
     """Every known task by name."""
-    found = _find_all([*_user_folders(tasks_dirs), _home_of("task")], Task)
+    found = _known([*_user_folders(tasks_dirs), _home_of("task")], Task)
     return {name: task for name, (_, task) in found.items()}
 
 
 def all_recipes() -> dict[str, Recipe]:
     """Every known recipe by name."""
-    return {name: recipe for name, (_, recipe) in _find_all([_home_of("recipe")], Recipe).items()}
+    return {name: recipe for name, (_, recipe) in _known([_home_of("recipe")], Recipe).items()}
 
 
 def all_references() -> dict[str, Reference]:
     """Every known published table by name."""
-    return {name: table for name, (_, table) in _find_all([_home_of("reference")], Reference).items()}
+    return {name: table for name, (_, table) in _known([_home_of("reference")], Reference).items()}
+
+
+def find_task(name: str, tasks_dirs: Sequence[Path] = ()) -> tuple[Path, Task]:
+    """The file that `get_task` reads, and the task."""
+    return _find(name, Task, [*_user_folders(tasks_dirs), _home_of("task")])
+
+
+def find_recipe(name: str) -> tuple[Path, Recipe]:
+    """The file that `get_recipe` reads, and the recipe."""
+    return _find(name, Recipe, [_home_of("recipe")])
+
+
+def find_reference(name: str) -> tuple[Path, Reference]:
+    """The file that `get_reference` reads, and the table."""
+    return _find(name, Reference, [_home_of("reference")])
 
 
 def get_task(name: str, tasks_dirs: Sequence[Path] = ()) -> Task:
@@ -90,17 +114,17 @@ def get_task(name: str, tasks_dirs: Sequence[Path] = ()) -> Task:
 
     Raises UnknownNameError, or DefinitionError for a file that is not a task.
     """
-    return _get(name, Task, [*_user_folders(tasks_dirs), _home_of("task")])
+    return find_task(name, tasks_dirs)[1]
 
 
 def get_recipe(name: str) -> Recipe:
     """The recipe called `name`, or the one in the file of that path. Raises as `get_task` does."""
-    return _get(name, Recipe, [_home_of("recipe")])
+    return find_recipe(name)[1]
 
 
 def get_reference(name: str) -> Reference:
     """The published table called `name`, or the one in the file of that path. Raises as `get_task` does."""
-    return _get(name, Reference, [_home_of("reference")])
+    return find_reference(name)[1]
 
 
 def check_languages(task: Task, languages: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from xeval.cli import bless, cache, check, compare, diagnose, doctor, list_names, report, reproduce, run
+from xeval.cli import bless, bundle, cache, check, compare, diagnose, doctor, list_names, report, reproduce, run
 from xeval.errors import XevalError
 from xeval.schema import one_line
 from xeval.termination import Terminated, listen
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("reproduce")(reproduce.reproduce)
+app.command("bundle")(bundle.bundle)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("doctor")(doctor.doctor)

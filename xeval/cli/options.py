@@ -10,6 +10,9 @@ Data = Annotated[
     Path | None,
     typer.Option("--data", envvar="XEVAL_DATA", help="Local copy of the data: hub, XNLI-1.0 or XTREME layout."),
 ]
+Bundle = Annotated[
+    Path | None, typer.Option("--bundle", help="File that xeval bundle made; nothing is fetched, no network is needed.")
+]
 Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Seed; repeat it or separate by commas.")]
 MaxTrain = Annotated[int | None, typer.Option("--max-train", help="Train on the first so many pairs.")]
 MaxEval = Annotated[int | None, typer.Option("--max-eval", help="Evaluate the first so many pairs of each language.")]

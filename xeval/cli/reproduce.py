@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from xeval.cli.options import Data, Device, Dtype, Json, MaxEval, MaxTrain, Quiet, Results, Seeds, numbers
+from xeval.bundle import using
+from xeval.cli.options import Bundle, Data, Device, Dtype, Json, MaxEval, MaxTrain, Quiet, Results, Seeds, numbers
 from xeval.cli.outcome import CellTolerance, MeanTolerance, show_outcome
 from xeval.schema import one_line
 from xeval.verdict import Tolerance
@@ -16,6 +17,7 @@ def reproduce(
     reference: Annotated[str, typer.Argument(help="Name or path of a published table.")],
     seed: Seeds = None,
     data: Data = None,
+    bundle: Bundle = None,
     results: Results = Path("results"),
     max_train: MaxTrain = None,
     max_eval: MaxEval = None,
@@ -34,19 +36,20 @@ def reproduce(
     from xeval import pipeline  # takes seconds: torch and transformers
     from xeval.progress import reporter
 
-    records = pipeline.reproduce(
-        reference,
-        seeds=seeds,
-        data=data,
-        results=results,
-        max_train=max_train,
-        max_eval=max_eval,
-        device=device,
-        dtype=dtype,
-        reporter=reporter(quiet),
-    )
-    within = Tolerance(tolerance, mean_tolerance)
-    strays = show_outcome(records, reference=reference, as_json=json, results=results, tolerance=within)
+    with using(bundle):
+        records = pipeline.reproduce(
+            reference,
+            seeds=seeds,
+            data=data,
+            results=results,
+            max_train=max_train,
+            max_eval=max_eval,
+            device=device,
+            dtype=dtype,
+            reporter=reporter(quiet),
+        )
+        within = Tolerance(tolerance, mean_tolerance)
+        strays = show_outcome(records, reference=reference, as_json=json, results=results, tolerance=within)
     for sentence in strays:
         print(f"xeval: {one_line(sentence)}", file=sys.stderr)
     if strays:

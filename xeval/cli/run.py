@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
+from xeval.bundle import using
 from xeval.cli.options import (
+    Bundle,
     Data,
     Device,
     Dtype,
@@ -37,6 +39,7 @@ def run(
     recipe: Annotated[str | None, typer.Option("--recipe", help="Recipe name or path; default: the task's.")] = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")] = False,
     data: Data = None,
+    bundle: Bundle = None,
     results: Results = Path("results"),
     max_train: MaxTrain = None,
     max_eval: MaxEval = None,
@@ -75,21 +78,22 @@ def run(
     from xeval import pipeline  # takes seconds: torch and transformers
     from xeval.progress import reporter
 
-    records = pipeline.run(
-        task,
-        model,
-        languages=languages,
-        seeds=seeds,
-        recipe=recipe,
-        overrides={name: value for name, value in overrides.items() if value is not None},
-        train=not no_train,
-        data=data,
-        results=results,
-        max_train=max_train,
-        max_eval=max_eval,
-        device=device,
-        dtype=dtype,
-        tasks_dirs=tasks_dir or (),
-        reporter=reporter(quiet),
-    )
-    show_outcome(records, reference=None, as_json=json, results=results)
+    with using(bundle):
+        records = pipeline.run(
+            task,
+            model,
+            languages=languages,
+            seeds=seeds,
+            recipe=recipe,
+            overrides={name: value for name, value in overrides.items() if value is not None},
+            train=not no_train,
+            data=data,
+            results=results,
+            max_train=max_train,
+            max_eval=max_eval,
+            device=device,
+            dtype=dtype,
+            tasks_dirs=tasks_dir or (),
+            reporter=reporter(quiet),
+        )
+        show_outcome(records, reference=None, as_json=json, results=results)

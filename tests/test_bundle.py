@@ -1,0 +1,334 @@
+"""A bundle: made where the hub is (a stand-in for it on loopback), read where it is not, and refused when damaged."""
+
+import hashlib
+import io
+import json
+import sys
+import tarfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import huggingface_hub
+import pytest
+import tiny
+from stand_in_hub import serve
+
+import xeval.bundle
+from xeval.cli import main
+from xeval.errors import BundleError
+from xeval.store import load_records
+
+MODEL, DATA = "distilbert/distilbert-base-multilingual-cased", "some/pairs"
+COMMIT = "a" * 40  # of the data
+TABLE = f"""\
+name = "mini-table"
+title = "Mini table"
+task = "mini-pairs"
+split = "test"
+source_url = "https://example.org/mini-table"
+languages = ["en", "es"]
+
+[[rows]]
+name = "DistilmBERT"
+model = "{MODEL}"
+how = "computed"
+recipe = "hf-2019"
+cells = {{ en = 40.0, es = 40.0 }}
+"""
+ON_CPU = ("--device", "cpu", "--dtype", "float32", "--quiet")
+
+
+class Made(NamedTuple):
+    """A bundle, and where the hub's files and the definitions are that it was made from."""
+
+    path: Path
+    root: Path
+    tasks: Path
+    table: Path
+
+
+@pytest.fixture(scope="module")
+def connected(tmp_path_factory):
+    """`with connected(root):` this process talks to a stand-in for the hub and has nothing of it yet."""
+
+    @contextmanager
+    def connect(root: Path):
+        constants, folder = "huggingface_hub.constants.", tmp_path_factory.mktemp("hub-cache")
+        with pytest.MonkeyPatch.context() as patch, serve(root, commits={f"datasets/{DATA}": COMMIT}) as hub:
+            patch.setattr(constants + "ENDPOINT", hub.url)
+            patch.setattr(
+                constants + "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+            )
+            patch.setattr(constants + "HF_HUB_CACHE", str(folder))
+            yield hub
+            huggingface_hub.close_session()
+
+    return connect
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """`command(*words)` runs xeval: its exit code, standard output and standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xeval", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory) -> tuple[Path, Path]:
+    """A folder with the task, and the table's file."""
+    folder = tmp_path_factory.mktemp("definitions")
+    place = f'\n[hub]\nid = "{DATA}"\nrevision = "{COMMIT}"\n\n[label_aliases]'
+    tiny.write_task(folder / "tasks", ("\n[label_aliases]", place))
+    (folder / "table.toml").write_text(TABLE, encoding="utf-8")
+    return folder / "tasks", folder / "table.toml"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("hub")
+    tiny.write_hub_layout(root / "datasets" / DATA, tiny.mini_rows())
+    tiny.make_checkpoint(root / "models" / MODEL, "distilbert")
+    (root / "models" / MODEL / "pytorch_model.bin").write_bytes(b"a pickle that runs code")
+    return root
+
+
+@pytest.fixture(scope="module")
+def made(connected, root, definitions, tmp_path_factory) -> Made:
+    from xeval.make_bundle import make_bundle
+
+    tasks, table = definitions
+    path = tmp_path_factory.mktemp("bundle") / "bundle.tar"
+    with connected(root), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XEVAL_TASKS", str(tasks))
+        make_bundle(str(table), path)
+    return Made(path, root, tasks, table)
+
+
+# ── made and used ──
+
+
+def test_the_command_says_what_is_in_the_bundle_and_how_to_use_it(command, connected, made, tmp_path, monkeypatch):
+    monkeypatch.setenv("XEVAL_TASKS", str(made.tasks))
+    with connected(made.root) as hub:
+        code, out, _ = command("bundle", made.table, "--output", tmp_path / "again.tar", "--quiet")
+        model_commit = hub.commit(f"models/{MODEL}")
+    assert code == 0
+    assert out.splitlines()[:2] == [f"dataset  {COMMIT}  {DATA}", f"model    {model_commit}  {MODEL}"]
+    assert f"xeval reproduce mini-table --bundle {tmp_path / 'again.tar'}" in out
+    assert (tmp_path / "again.tar").read_bytes() == made.path.read_bytes(), "the same files should give the same bytes"
+
+
+def test_it_holds_what_the_runs_read_and_nothing_else(made):
+    model, data = f"models/{MODEL.replace('/', '--')}", f"datasets/{DATA.replace('/', '--')}"
+    with tarfile.open(made.path, "r:") as tar:
+        assert sorted(tar.getnames()) == sorted(
+            [
+                "SHA256SUMS",
+                "bundle.json",
+                "recipes/hf-2019.toml",
+                "references/mini-table.toml",
+                "tasks/mini-pairs.toml",
+                *(f"{model}/{name}" for name in ("config.json", "model.safetensors")),
+                *(f"{model}/{name}" for name in ("tokenizer.json", "tokenizer_config.json")),
+                *(f"{data}/en/{split}-00000-of-00001.parquet" for split in ("train", "validation", "test")),
+                f"{data}/es/test-00000-of-00001.parquet",
+            ]
+        )
+        for line in tar.extractfile("SHA256SUMS").read().decode().splitlines():
+            checksum, name = line.split("  ")
+            assert hashlib.sha256(tar.extractfile(name).read()).hexdigest() == checksum
+
+
+def test_a_reproduction_from_it_is_the_run_that_the_hub_gives(command, connected, made, tmp_path, monkeypatch):
+    with connected(made.root) as hub:
+        code, out, err = command(
+            "reproduce", "mini-table", "--bundle", made.path, "--results", tmp_path / "from-bundle", *ON_CPU
+        )
+        assert code in (0, 1), err  # random weights may or may not be shown to miss the table
+        assert "DistilmBERT" in out  # the row of the table that came with the bundle
+        assert hub.requests == []
+        monkeypatch.setenv("XEVAL_TASKS", str(made.tasks))
+        assert command("reproduce", made.table, "--results", tmp_path / "from-hub", *ON_CPU)[0] == code
+        assert hub.requests != []
+    [(_, ours)], [(_, hubs)] = load_records(tmp_path / "from-bundle"), load_records(tmp_path / "from-hub")
+    assert (ours.identity, ours.model, ours.scores) == (hubs.identity, hubs.model, hubs.scores)
+    assert (ours.data, ours.training.weights_sha256) == (hubs.data, hubs.training.weights_sha256)
+    assert (ours.status, ours.model.origin, ours.data.source, ours.data.revision) == ("complete", "hub", DATA, COMMIT)
+
+
+def test_what_it_lacks_is_said_and_not_fetched(command, connected, made, tmp_path):
+    with connected(made.root) as hub:
+        for words, message in (
+            (("--model", "mbert"), f"no model google-bert/bert-base-multilingual-cased in this bundle; it has {MODEL}"),
+            (("--model", f"{MODEL}@{'f' * 40}"), f"wanted model {MODEL}@{'f' * 40}, it has "),
+            (("--model", "distilmbert", "--language", "zh"), "no zh/test-*.parquet"),
+        ):
+            found = command("run", "mini-pairs", *words, "--bundle", made.path, "--results", tmp_path, *ON_CPU)
+            assert_refused(found, message)
+        assert hub.requests == []
+
+
+def test_its_definitions_and_files_count_only_while_it_is_in_use(made):
+    from xeval.registry import all_tasks, get_reference
+
+    with xeval.bundle.using(made.path):
+        assert "mini-pairs" in all_tasks()
+        assert get_reference("mini-table").task == "mini-pairs"
+    assert "mini-pairs" not in all_tasks()
+    assert xeval.bundle.in_use() is None
+
+
+def test_it_is_unpacked_once_and_again_only_if_that_is_damaged(made):
+    with xeval.bundle.using(made.path):
+        weights = next(xeval.bundle.in_use().folder.rglob("model.safetensors"))
+    before = weights.stat().st_ino
+    with xeval.bundle.using(made.path):
+        assert weights.stat().st_ino == before
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with xeval.bundle.using(made.path):
+        content[-1] ^= 1
+        assert weights.read_bytes() == content
+
+
+# ── damaged and hostile ──
+
+
+def assert_refused(found: tuple[int, str, str], message: str) -> None:
+    code, out, err = found
+    assert (code, out) == (2, "")
+    assert message in err and err.count("\n") == 1
+
+
+@pytest.fixture
+def refused(command, tmp_path):
+    def refuse(path: Path, message: str) -> None:
+        found = command("reproduce", "distilmbert-card", "--bundle", path, "--results", tmp_path / "results", *ON_CPU)
+        assert_refused(found, message)
+        assert not (tmp_path / "results").exists()
+
+    return refuse
+
+
+def test_every_flipped_byte_of_what_is_in_it_is_found(made, tmp_path):
+    """At the first and last byte of every member; what lies between members is tar's own and holds nothing."""
+    content = bytearray(made.path.read_bytes())
+    with tarfile.open(made.path, "r:") as tar:
+        places = [place for m in tar for place in (m.offset_data, m.offset_data + m.size - 1)]
+    for place in places:
+        content[place] ^= 1
+        (tmp_path / "damaged.tar").write_bytes(content)
+        content[place] ^= 1
+        with (
+            pytest.raises(BundleError, match=r"copy the bundle again|copy it again"),
+            xeval.bundle.using(tmp_path / "damaged.tar"),
+        ):
+            pytest.fail(f"byte {place} was flipped and nobody noticed")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9])
+def test_one_that_was_cut_off_is_refused(made, refused, tmp_path, share):
+    content = made.path.read_bytes()
+    (tmp_path / "cut.tar").write_bytes(content[: int(share * len(content))])
+    refused(tmp_path / "cut.tar", "again")
+
+
+def test_what_is_no_bundle_is_refused(made, refused, tmp_path):
+    (tmp_path / "text.tar").write_text("no tar at all " * 100, encoding="utf-8")
+    with tarfile.open(tmp_path / "other.tar", "w") as tar:
+        tar.add(made.table, "table.toml")
+    with tarfile.open(tmp_path / "compressed.tar", "w:gz") as tar:
+        tar.add(made.table, "SHA256SUMS")
+    refused(tmp_path / "text.tar", "no bundle, or a damaged one")
+    refused(tmp_path / "compressed.tar", "no bundle, or a damaged one")
+    refused(tmp_path / "other.tar", "its first member is not SHA256SUMS")
+    refused(tmp_path / "absent.tar", "No such file or directory")
+    refused(tmp_path, "Is a directory")
+
+
+def write_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+    """A tar whose manifest vouches for every member."""
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {member.name}\n" for member, content in members)
+    manifest = tarfile.TarInfo("SHA256SUMS")
+    with tarfile.open(path, "w") as tar:
+        for member, content in [(manifest, sums.encode()), *members]:
+            if member.isreg():
+                member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize(
+    ("hostile", "message"),
+    [
+        (member("../../evil"), "outside the destination"),
+        (member("models/../../../evil"), "outside the destination"),
+        (member("link", tarfile.SYMTYPE, "/etc/passwd"), "no plain file"),
+        (member("link", tarfile.LNKTYPE, "bundle.json"), "no plain file"),
+        (member("pipe", tarfile.FIFOTYPE), "no plain file"),
+        (member("device", tarfile.CHRTYPE), "no plain file"),
+        (member("folder", tarfile.DIRTYPE), "no plain file"),
+    ],
+    ids=lambda value: value.name + value.type.decode() if isinstance(value, tarfile.TarInfo) else "",
+)
+def test_members_that_lead_elsewhere_or_are_no_files_are_refused(refused, tmp_path, monkeypatch, hostile, message):
+    monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))
+    write_tar(tmp_path / "hostile.tar", [(hostile, b"")])
+    refused(tmp_path / "hostile.tar", message)
+    assert not list(tmp_path.rglob("evil"))
+    assert [path.name for path in (tmp_path / "cache" / "bundles").iterdir()] == [".lock"]
+
+
+def test_an_absolute_name_stays_inside(refused, tmp_path):
+    write_tar(tmp_path / "hostile.tar", [(member(str(tmp_path / "evil")), b"")])
+    refused(tmp_path / "hostile.tar", "again")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_member_that_the_manifest_does_not_name_or_that_stands_twice_is_refused(made, refused, tmp_path):
+    for name in ("stowaway", "bundle.json"):
+        (tmp_path / "more.tar").write_bytes(made.path.read_bytes())
+        with tarfile.open(tmp_path / "more.tar", "a:") as tar:
+            tar.addfile(member(name), io.BytesIO())
+        refused(tmp_path / "more.tar", f"member '{name}' is not in its SHA256SUMS, or stands twice")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[" * 100_000,
+        b"{}",
+        json.dumps({"bundle_version": 2, "reference": "x", "repositories": []}).encode(),
+        json.dumps(
+            {"reference": "x", "repositories": [{"kind": "model", "id": "../x", "revision": None, "commit": "a" * 40}]}
+        ).encode(),
+    ],
+    ids=["empty", "deep", "nothing", "of a later version", "an id that is a path"],
+)
+def test_contents_that_cannot_be_read_are_refused(refused, tmp_path, text):
+    write_tar(tmp_path / "odd.tar", [(member("bundle.json"), text)])
+    refused(tmp_path / "odd.tar", "its bundle.json is not of this version of xeval")
+
+
+def test_an_output_that_cannot_be_written_is_one_line_and_leaves_nothing(made, tmp_path):
+    contents = xeval.bundle.Contents(reference="x", repositories=[])
+    for path in (tmp_path / "absent" / "bundle.tar", tmp_path):
+        with pytest.raises(BundleError, match="cannot be written"):
+            xeval.bundle.write(path, contents, {"tasks/t.toml": made.table})
+    assert list(tmp_path.iterdir()) == []
+    assert not tmp_path.with_name(tmp_path.name + ".partial").exists()

@@ -1,0 +1,24 @@
+"""`xeval bundle`: all that reproducing a published table reads, in one file to carry to where there is no network."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xeval.cli.options import Quiet
+
+
+def bundle(
+    reference: Annotated[str, typer.Argument(help="Name or path of a published table.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("bundle.tar"),
+    quiet: Quiet = False,
+) -> None:
+    """Put a published table, its task, recipes, data and models into one file, each at a pinned commit."""
+    from xeval.make_bundle import make_bundle  # takes seconds: torch and transformers
+
+    contents = make_bundle(reference, output, draws_bars=not quiet and sys.stderr.isatty())
+    for repository in contents.repositories:
+        print(f"{repository.kind:7}  {repository.commit}  {repository.id}")
+    print(f"{output}: {output.stat().st_size / 1e6:,.1f} MB; data and models in it keep their own licences")
+    print(f"Where there is no network: xeval reproduce {contents.reference} --bundle {output}")
