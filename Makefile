@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Seeds enough to tell a drop from chance; arithmetic that does not depend on the processor.
+# Seeds enough to tell a drop from chance; arithmetic that does not depend on the processor. The speed is let fall far,
+# since a machine that others use too is now and then half as fast.
 CHECK_RUN := xnli-mini --model mini-mbert --seed 1,2,3 --language en,es,ru,th,zh --max-train 3000 --dtype float32
 
 .PHONY: help setup demo check bless test test-slow bench torture lint clean
@@ -44,7 +45,7 @@ torture: setup ## kills, full disks, damage and outages, all that docs/reliabili
 check: setup ## the gate: the microcosm against its committed baseline (1 minute)
 	rm -rf .check
 	$(BIN)/xeval run $(CHECK_RUN) --results .check/results
-	$(BIN)/xeval check --results .check/results --baseline results/baselines/xnli-mini.toml
+	$(BIN)/xeval check --results .check/results --baseline results/baselines/xnli-mini.toml --throughput-threshold 0.3
 
 bless: setup ## make that baseline again, to be reviewed and committed
 	rm -rf .check
