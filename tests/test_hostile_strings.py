@@ -18,6 +18,7 @@ from sample_record import SHA, run_record, score
 
 from xeval import records
 from xeval.findings import warning
+from xeval.registry import get_task
 from xeval.report import matrix, terminal
 from xeval.report.formats import Format, render_as
 from xeval.report.model_card import Footprint
@@ -283,6 +284,16 @@ def test_json_gives_back_exactly_what_was_put_in(text):
     assert no_control_character(written)
     report = json.loads(written)
     assert (report["title"], report["runs"][0]["model"], report["runs"][1]["failure"]) == (text, text, text)
+
+
+@hostile
+def test_eval_results_are_plain_yaml_with_one_entry_for_each_language(text):
+    """Of a task of the hub: others have no data set to name."""
+    written = render_as(Format.EVAL_RESULTS, hostile_matrix(text), get_task("xnli"), Footprint())
+    assert no_control_character(written)
+    entries = yaml.safe_load(written)
+    assert len(entries) == len(set(LANGUAGES) | {text})
+    assert {key for entry in entries for key in entry} <= {"dataset", "value", "date", "notes"}
 
 
 @hostile

@@ -75,7 +75,7 @@ def render_eval_results(matrix: Matrix, task: Task | None) -> str:
         )
         for row, language, how in _cells(matrix)
     ]
-    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
 
 
 def _only_model(matrix: Matrix) -> str:
