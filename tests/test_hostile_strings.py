@@ -168,8 +168,9 @@ def no_control_character(written: str) -> bool:
 hostile = pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 
 
-def test_there_are_many_and_all_differ():
+def test_there_are_many_and_all_differ(figure):
     assert len(set(HOSTILE)) == len(HOSTILE) >= 50
+    figure("hostile strings in every text", f"{len(HOSTILE)} in each of {len(Format)} formats and on the terminal")
 
 
 class Structure(HTMLParser):
