@@ -88,6 +88,21 @@ def checkpoint_of(tmp_path_factory: pytest.TempPathFactory):
     return checkpoint
 
 
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """`command(*words)` runs xeval: its exit code, standard output and standard error."""
+    from xeval.cli import main
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xeval", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return run
+
+
 _FIGURES: list[tuple[str, str]] = []
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import sys
 import tarfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ import tiny
 from stand_in_hub import serve
 
 import xeval.bundle
-from xeval.cli import main
 from xeval.errors import BundleError
 from xeval.store import load_records
 
@@ -65,20 +63,6 @@ def connected(tmp_path_factory):
             huggingface_hub.close_session()
 
     return connect
-
-
-@pytest.fixture
-def command(capsys, monkeypatch):
-    """`command(*words)` runs xeval: its exit code, standard output and standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xeval", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -13,26 +13,18 @@ from sample_record import SHA
 from test_gate import seeds
 from test_gate_reports import HOSTILE_NAMES
 
-from xeval.cli import app, main
+from xeval.cli import app
 from xeval.records import ModelRecord
 from xeval.store import save_record
 
 
 @pytest.fixture
-def command(capsys, monkeypatch, tmp_path):
-    """`command(*words)` runs xeval in an empty folder: its exit code, standard output and standard error."""
+def command(command, monkeypatch, tmp_path):
+    """`command(*words)` runs xeval in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xeval", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return run
+    return command
 
 
 def put(folder: Path, records) -> Path:

@@ -8,23 +8,14 @@ from pathlib import Path
 import pytest
 
 import xeval
-from xeval.cli import main
 from xeval.errors import TrainingError
 
 
 @pytest.fixture
-def command(capsys, monkeypatch, tmp_path):
-    """`command(*words)` runs xeval in an empty folder: its exit code, standard output and standard error."""
+def command(command, monkeypatch, tmp_path):
+    """`command(*words)` runs xeval in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xeval", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return run
+    return command
 
 
 @pytest.fixture
