@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import tiny
 import toy
 
 from xeval.cache import weights_folder
-from xeval.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -19,19 +17,11 @@ def world(tmp_path_factory) -> toy.Toy:
 
 
 @pytest.fixture
-def command(capsys, monkeypatch, tmp_path):
-    """`command(*words)` runs xeval in an empty folder: its exit code, standard output and standard error."""
+def command(command, monkeypatch, tmp_path):
+    """`command(*words)` runs xeval in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "400")
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xeval", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return run
+    return command
 
 
 def words(world: toy.Toy, *others: object) -> list[object]:
