@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # since a machine that others use too is now and then half as fast.
 CHECK_RUN := xnli-mini --model mini-mbert --seed 1,2,3 --language en,es,ru,th,zh --max-train 3000 --dtype float32
 
-.PHONY: help setup demo check bless test test-slow bench torture lint clean
+.PHONY: help setup demo check bless test test-slow bench torture picture lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -52,9 +52,20 @@ bless: setup ## make that baseline again, to be reviewed and committed
 	$(BIN)/xeval run $(CHECK_RUN) --results .check/results
 	$(BIN)/xeval bless --results .check/results --output results/baselines/xnli-mini.toml
 
-lint: setup ## ruff
+picture: ## the README's picture of the demo's report (needs chromium)
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1200,960 \
+		--screenshot=docs/pictures/report.png file://$(CURDIR)/.demo/report.html
+
+docs: setup ## docs/reference/ from the code, and the pages of docs/ as a site in build/site; warnings are errors
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m docs.generate
+	$(BIN)/python -m sphinx -q -W --keep-going -E -b html -d build/site-cache docs build/site
+	@echo "Open build/site/index.html"
+
+lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean: ## remove .venv and what the demo and the gate made
 	rm -rf $(VENV) .demo .check

@@ -7,12 +7,16 @@ import torch
 
 from benchmarks import scaling
 from benchmarks.flips import flips
-from benchmarks.race import race, table
+from benchmarks.race import NAMES, ON_ANY_MACHINE, race, table
+from benchmarks.widths import widths
 from xeval import devices, environment
 
 
 def compare(architecture: str, n_rounds: int, n_steps: int, n_rows: int) -> str:
-    done = race(architecture, n_rounds, n_steps, n_rows)
+    """With as many contenders and, a GPU being so much faster, as much more work as the machine calls for."""
+    on_gpu = torch.cuda.is_available()
+    kinds, times = (tuple(NAMES), 40) if on_gpu else (ON_ANY_MACHINE, 1)
+    done = race(architecture, n_rounds, times * n_steps, times * n_rows, kinds)
     peaks = ", ".join(f"{dtype} {peak / 1e9:,.0f}" for dtype, peak in done.peak_flops.items())
     return f"{table(done, 'train')}\n\n{table(done, 'evaluate')}\n\nGEMM peak, GFLOP/s: {peaks}"
 
@@ -22,6 +26,7 @@ PARTS = {
     "mbert": [lambda: compare("mBERT", 2, 1, 24)],
     "scaling": [scaling.rows_and_languages, scaling.lengths, scaling.going_on],
     "flips": [flips],
+    "widths": [widths],
 }
 
 
@@ -34,7 +39,8 @@ def main(names: list[str]) -> int:
     print(f"{here.hardware}, torch {torch.__version__}, transformers {here.versions['transformers']}\n", flush=True)
     for name in names or PARTS:
         for measure in PARTS[name]:
-            print(f"{measure()}\n", flush=True)
+            began = time.perf_counter()
+            print(f"{measure()}\n\n{name}: {time.perf_counter() - began:.0f} s\n", flush=True)
     print(f"{time.perf_counter() - started:.0f} s in all")
     return 0
 

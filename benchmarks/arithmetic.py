@@ -8,6 +8,7 @@ from transformers import PretrainedConfig
 
 # Rows, columns and inner size: of a batch's tokens through a feed-forward block of these models, and larger ones.
 SHAPES = ((1_312, 3_072, 768), (4_096, 3_072, 768), (4_096, 768, 3_072), (2_048, 2_048, 2_048))
+LARGE = (8_192, 8_192, 8_192)  # what it takes to fill a GPU
 
 
 def needed_flops(config: PretrainedConfig, lengths: np.ndarray, training: bool) -> float:
@@ -32,7 +33,7 @@ def gemm_peak(dtype: torch.dtype, seconds: float = 0.5) -> float:
     usual, best = torch.get_float32_matmul_precision(), 0.0
     for precision in precisions:
         torch.set_float32_matmul_precision(precision)
-        for rows, columns, inner in SHAPES:
+        for rows, columns, inner in SHAPES if device.type == "cpu" else (*SHAPES, LARGE):
             some = torch.randn(rows, inner, dtype=dtype, device=device)
             other = torch.randn(columns, inner, dtype=dtype, device=device)
             best = max(best, 2.0 * rows * columns * inner / _quickest(some, other, seconds / len(SHAPES)))

@@ -46,9 +46,12 @@ def pairs_of(lengths: np.ndarray, n_pieces: int = N_TRAINING_PIECES) -> EncodedP
 
 
 def training_pairs(n_steps: int) -> tuple[EncodedPairs, np.ndarray]:
-    """As many pairs as the pieces were counted in, and the rows of the first `n_steps` batches, of typical lengths."""
+    """As many pairs as the pieces were counted in, and the rows of the first batch and the `n_steps` after it.
+
+    These `n_steps` are of typical lengths together. The first is not timed: it makes the optimizer's state.
+    """
     batches = list(random_batches(N_TRAINING_PAIRS, BATCH_SIZE, seed=0, epoch=0))
-    first = np.concatenate(batches[:n_steps])
+    rows = np.concatenate(batches[: n_steps + 1])
     lengths = typical_lengths(TRAINING_LENGTHS, N_TRAINING_PAIRS)
-    lengths[first] = typical_lengths(TRAINING_LENGTHS, len(first))
-    return pairs_of(lengths), first
+    lengths[rows[BATCH_SIZE:]] = typical_lengths(TRAINING_LENGTHS, n_steps * BATCH_SIZE)
+    return pairs_of(lengths), rows

@@ -8,16 +8,19 @@ from typing import Any
 
 class Worker:
     def __init__(self, kind: str, *arguments: Any) -> None:
-        """`kind` is "defaults", "flags", "float32" or "bfloat16"; the rest is what all of them take."""
+        """`kind` is one of `race.NAMES`; the rest is what all of them take. It is ready when this returns."""
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, kind, arguments), daemon=True)
         self._process.start()
-        self.ask("warm_up")
+        self._receive()
 
     def ask(self, what: str) -> Any:
         """What a method of the contender returns, or its "peak_flops" or "peak_memory_bytes"."""
         self._connection.send(what)
+        return self._receive()
+
+    def _receive(self) -> Any:
         answer = self._connection.recv()
         if isinstance(answer, BaseException):
             raise answer
@@ -31,6 +34,7 @@ class Worker:
 def _serve(connection: Connection, kind: str, arguments: tuple[Any, ...]) -> None:
     try:
         contender = _contender(kind, *arguments)
+        connection.send("ready")
         while (what := connection.recv()) is not None:
             connection.send(_answer(contender, what))
     except Exception as error:
@@ -40,8 +44,9 @@ def _serve(connection: Connection, kind: str, arguments: tuple[Any, ...]) -> Non
 def _contender(kind: str, architecture: str, *sizes: int) -> Any:
     from benchmarks import ours, trainer
 
-    if kind in ("defaults", "flags"):
-        return (trainer.Defaults if kind == "defaults" else trainer.Flags)(architecture, *sizes)
+    trainers = {"defaults": trainer.Defaults, "tf32": trainer.TensorFloat32, "flags": trainer.Flags}
+    if kind in trainers:
+        return trainers[kind](architecture, *sizes)
     return ours.Ours(architecture, kind, *sizes)
 
 

@@ -10,12 +10,51 @@ import select
 import shutil
 import subprocess
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-PATH = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-WHY_NOT = "there is no Chromium here; Debian has it as: apt-get install chromium"
+INSTALL = "XEVAL_INSTALL_CHROMIUM"  # set to 1, lets tests install Debian's package; else they install nothing
+INSTALL_PATIENCE_S = 240
 PATIENCE_S = 60
+
+
+@cache
+def provide() -> tuple[str | None, str]:
+    """Chromium's path, or None and why there is none. Installed where it is missing, at most once, if INSTALL asks."""
+    if path := _find():
+        return path, ""
+    if os.environ.get(INSTALL) != "1":
+        return None, f"there is no Chromium here; with {INSTALL}=1 the tests install Debian's chromium"
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return None, f"there is no Chromium here, and {INSTALL} needs root and apt-get to install it"
+    problem = _install()
+    path = _find()
+    return path, "" if path else f"there is no Chromium here, and apt-get did not install it: {problem}"
+
+
+def _find() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def _install() -> str:
+    """Why the package could not be installed; empty where it could."""
+    until = time.monotonic() + INSTALL_PATIENCE_S
+    for words in (["update"], ["install", "--yes", "--no-install-recommends", "chromium", "fonts-dejavu-core"]):
+        try:
+            done = subprocess.run(
+                ["apt-get", "--quiet", *words],
+                env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=max(1.0, until - time.monotonic()),
+            )
+        except subprocess.TimeoutExpired:
+            return f"not done after {INSTALL_PATIENCE_S} s"
+        if done.returncode:
+            return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return ""
 
 
 class Browser:
@@ -24,7 +63,7 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         theirs_in, self._to = os.pipe()
         self._from, theirs_out = os.pipe()
-        words = [PATH, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
+        words = [provide()[0], "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
         words += [f"--user-data-dir={profile}", "--no-first-run", "--disable-background-networking", "about:blank"]
         # Chromium reads from descriptor 3 and writes to 4.
         redirect = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'

@@ -109,7 +109,7 @@ def test_outside_github_the_same_words_work_without_a_summary(command, tmp_path)
         (("bless", "--results", "cats", "--output", "b.toml"), "task cats is not known here"),
         (("check", "--results", "one", "--baseline", "bad.toml"), "bad.toml: configurations"),
         (("check", "--results", "one", "--baseline", "good.toml", "--threshold", "-1"), "--threshold"),
-        (("check", "--results", "empty", "--baseline", "good.toml"), "empty: no results there to check"),
+        (("check", "--results", "empty", "--baseline", "good.toml"), "empty: no results there yet"),
         (("check", "--results", "one", "--baseline", "good.toml", "--junit", "one/xnli-mini"), "xnli-mini: cannot be"),
     ],
 )

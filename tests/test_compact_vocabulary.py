@@ -8,10 +8,10 @@ import pytest
 import torch
 from checkpoints import ARCHITECTURES, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
 
-from xeval.compact_vocabulary import CompactVocabulary
 from xeval.devices import Compute
 from xeval.encode import encode
 from xeval.errors import TrainingError
+from xeval.fast_path.compact_vocabulary import CompactVocabulary
 from xeval.predict import predict_logits
 from xeval.schema import Recipe
 from xeval.train import fine_tune

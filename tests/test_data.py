@@ -155,7 +155,7 @@ def test_a_row_without_text_is_named(mini, hub_copy, column):
     texts = table[column].to_pylist()
     texts[4] = None
     pq.write_table(table.set_column(table.column_names.index(column), column, pa.array(texts)), path)
-    assert refusal(mini, hub_copy) == f"{path}: test rows of 'es': row 5 has no text, got None"
+    assert refusal(mini, hub_copy) == f"{path}: test rows of 'es': row 5 has no text, got None; fetch the file again"
 
 
 def test_a_column_of_another_kind_than_text_is_named(mini, hub_copy):
@@ -176,3 +176,27 @@ def test_real_xnli_has_all_its_test_rows_and_a_third_of_each_label(shared, langu
     pairs = xnli.load(language)
     assert len(pairs) == 5010
     assert [int((pairs.labels == label).sum()) for label in range(3)] == [1670] * 3
+
+
+# ── the hash of rows ──
+
+
+def test_other_rows_have_another_hash(mini):
+    splits = list(tiny.mini_rows())
+    assert len({mini.load(language, role).sha256() for role, language in splits}) == len(splits)
+
+
+@pytest.mark.parametrize("change", ["premise", "hypothesis", "label", "order", "border between the texts"])
+def test_the_hash_notices_a_change_of(mini, tmp_path, change):
+    rows = tiny.mini_rows()
+    split = rows["test", "es"]
+    (premise, hypothesis, label), second = split[:2]
+    split[:2] = {
+        "premise": [(premise + "!", hypothesis, label), second],
+        "hypothesis": [(premise, hypothesis + "!", label), second],
+        "label": [(premise, hypothesis, "neutral"), second],
+        "order": [second, (premise, hypothesis, label)],
+        "border between the texts": [(premise + hypothesis[0], hypothesis[1:], label), second],
+    }[change]
+    changed = mini.load("es", "test", tiny.write_hub_layout(tmp_path, rows))
+    assert changed.sha256() != mini.load("es", "test").sha256()

@@ -31,6 +31,18 @@ def test_the_choice_of_products_ends_where_it_was_made():
     assert torch.get_float32_matmul_precision() == usual
 
 
+def test_narrow_encoders_are_computed_in_float32_and_others_in_bfloat16_where_it_is_fast(monkeypatch):
+    monkeypatch.setattr(devices, "_has_fast_bfloat16", lambda device: True)
+    dtypes = {width: devices.choose("cpu", "auto", width).dtype_name for width in (128, 191, 192, 768, None)}
+    assert dtypes == {128: "float32", 191: "float32", 192: "bfloat16", 768: "bfloat16", None: "bfloat16"}
+    assert devices.choose("cpu", "bfloat16", 128).dtype_name == "bfloat16"  # what is asked for is done
+
+
+def test_no_encoder_is_computed_in_bfloat16_unasked_where_it_is_slow(monkeypatch):
+    monkeypatch.setattr(devices, "_has_fast_bfloat16", lambda device: False)
+    assert devices.choose("cpu", "auto", 768).dtype_name == "float32"
+
+
 def test_where_faster_products_would_be_less_exact_they_are_left_alone(monkeypatch):
     """As on processors with AMX, where "medium" precision means bfloat16."""
     monkeypatch.setattr(devices, "_onednn_is_exact", lambda: False)

@@ -1,6 +1,10 @@
-"""What the documentation names exists: links, files, commands, options, make targets; and versions agree."""
+"""What the documentation names exists: links, files, commands, options, make targets; and versions agree.
+
+What docs/generate.py writes is compared with what it would write now; to renew it: python -m docs.generate
+"""
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -8,6 +12,8 @@ import pytest
 import typer
 import yaml
 
+from docs import generate
+from xeval import records, schema
 from xeval.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,6 +117,66 @@ def test_the_readers_of_pages_see_what_is_there():
     assert "the-gate" in anchors(ROOT / "docs" / "statistics.md")
     assert ("compare", {"--flips"}) in calls(README)
     assert "xeval/pipeline.py" in spans(README)
+
+
+# ── the site ──
+
+DOCS = ROOT / "docs"
+NAVIGATION = runpy.run_path(str(DOCS / "conf.py"))["NAVIGATION"]
+
+
+def test_every_page_of_docs_is_in_the_navigation_once_and_on_the_first_page():
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")} - {"index"}
+    assert sorted(name for names in NAVIGATION.values() for name in names) == sorted(pages)
+    assert set(links(DOCS / "index.md")) == {f"{name}.md" for name in pages}
+
+
+# ── the pages that are generated ──
+
+GENERATED = generate.pages()
+
+
+@pytest.mark.parametrize("name", sorted(GENERATED))
+def test_a_generated_page_is_what_would_be_written_now(name):
+    as_committed = (DOCS / "reference" / name).read_text(encoding="utf-8")
+    assert as_committed == GENERATED[name], "renew it with: python -m docs.generate"
+
+
+def test_every_page_of_the_reference_folder_is_generated():
+    assert {path.name for path in (DOCS / "reference").iterdir()} == set(GENERATED)
+
+
+def test_every_command_has_its_section_with_all_its_options():
+    page = GENERATED["command-line.md"]
+    for name in COMMANDS:
+        _, _, section = page.partition(f"\n## `xeval {name}`\n")
+        shown = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section.partition("\n## ")[0]))
+        assert OPTIONS[name] - {"task", "reference", "what", "a", "b"} - shown == set(), name
+
+
+def test_every_noun_of_the_files_has_a_row_for_each_key():
+    page = GENERATED["keys.md"]
+    nouns = [*schema.Frozen.__subclasses__(), *records.Recorded.__subclasses__()]
+    missing = [(noun.__name__, key) for noun in nouns for key in noun.model_fields if f"\n| `{key}` |" not in page]
+    assert missing == []
+    tops = {noun.__name__ for noun in generate.FILES.values()}
+    assert [noun.__name__ for noun in nouns if noun.__name__ not in tops and f"### {noun.__name__}\n" not in page] == []
+
+
+def test_a_key_is_shown_with_its_kind_its_default_and_the_words_behind_it():
+    page = GENERATED["keys.md"]
+    assert "| `learning_rate` | number, above 0 to 1 | required |  |" in page
+    assert (
+        "| `warmup_share` | number, from 0 below 1 | `0.0` | of all steps, linearly; linear decay to 0 follows |"
+        in page
+    )
+    assert "| `rows` | list: [ReferenceRow](#referencerow), at least 1 | required |  |" in page
+
+
+def test_every_public_name_of_python_has_its_section():
+    import xeval
+
+    assert [name for name in xeval.__all__ if f"\n## `xeval.{name}`\n" not in GENERATED["python.md"]] == []
 
 
 # ── the map of the house ──

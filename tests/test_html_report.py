@@ -11,9 +11,14 @@ from xeval.findings import warning
 from xeval.report import html
 from xeval.report.matrix import Matrix
 
-pytestmark = pytest.mark.skipif(browser.PATH is None, reason=browser.WHY_NOT)
-
 ACCURACY = "document.querySelector('table.sortable')"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def there_is_a_chromium() -> None:
+    path, why_not = browser.provide()
+    if path is None:
+        pytest.skip(why_not)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,16 @@ def test_it_is_drawn_without_a_complaint_and_without_a_request(page, page_file):
     assert requests(page) == [page_file.as_uri()]
     boxes = page.evaluate("[...document.querySelectorAll('figure svg')].map(svg => svg.getBoundingClientRect().height)")
     assert len(boxes) == 10 and min(boxes) > 100
+
+
+def test_the_first_screen_has_the_verdict_and_the_top_of_the_matrix(page):
+    foot = "document.querySelector('.verdict').getBoundingClientRect().bottom"
+    first_row = f"{ACCURACY}.tBodies[0].rows[0].getBoundingClientRect().bottom"
+    assert page.evaluate(foot) < page.evaluate(first_row) < 500 < page.evaluate("innerHeight")
+    said = page.evaluate("document.querySelector('.verdict').innerText")
+    assert said.startswith("? inconclusive") and "mean of 6 languages: inconclusive, our" in said
+    everything = page.evaluate("document.body.innerText")
+    assert everything.count("mean of 6 languages: inconclusive, our") == 1  # and folded, among every verdict
 
 
 def test_nothing_in_it_could_reach_the_network(page):

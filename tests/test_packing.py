@@ -14,9 +14,9 @@ import xeval
 from xeval.batches import collate
 from xeval.devices import Compute
 from xeval.encode import encode
-from xeval.forward import can_pack, logits_of, packed
-from xeval.packed_attention import attend_by_length, attend_jagged
-from xeval.packing import Sequences, pack
+from xeval.fast_path.forward import can_pack, logits_of, packed
+from xeval.fast_path.packed_attention import attend_by_length, attend_jagged
+from xeval.fast_path.packing import Sequences, pack
 from xeval.pair_classification import EncodedPairs
 from xeval.predict import predict_logits
 from xeval.progress import Silent
@@ -174,10 +174,19 @@ def test_dropout_changes_each_draw_and_not_the_mean(attend, n_queries):
     assert ((draws.mean(0) - expected).abs() < 5 * error + 1e-9).all()
 
 
+@pytest.mark.parametrize("n_queries", [sum(LENGTHS), len(LENGTHS)], ids=["all tokens", "first tokens"])
+def test_the_gradient_under_dropout_is_the_slope_of_what_was_computed(n_queries):
+    def attended(*inputs: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(0)  # the same draw each time
+        return attend_by_length(*inputs, sequences_of(LENGTHS), 0.3)
+
+    assert torch.autograd.gradcheck(attended, states(n_queries), fast_mode=True)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_logits_by_jagged_attention_are_those_of_the_padded_model(architecture, monkeypatch):
     """The path that a GPU takes, on a processor."""
-    monkeypatch.setattr("xeval.packed_attention.attend_by_length", attend_jagged)
+    monkeypatch.setattr("xeval.fast_path.packed_attention.attend_by_length", attend_jagged)
     model, pairs = classifier(architecture), encoded_rows(architecture)
     with torch.no_grad():
         expected = plain_logits(model, pairs, ALL)

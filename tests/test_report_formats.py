@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from sample_report import TASK, sample_matrix
 
 from xeval.cli import main
 from xeval.errors import XevalError
+from xeval.findings import error
 from xeval.report import matrix, model_card
-from xeval.report.formats import Format, format_of
+from xeval.report.formats import Format, format_of, render_as
 from xeval.report.model_card import Footprint
 from xeval.store import save_record
 
@@ -147,3 +149,12 @@ def test_no_format_loads_what_takes_seconds(chosen, results):
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+@pytest.mark.parametrize("chosen", [Format.MARKDOWN, Format.HTML, Format.LATEX, Format.JSON, Format.MODEL_CARD])
+def test_what_the_diagnosis_has_found_stands_in_every_format_for_people_and_in_json(chosen, tmp_path):
+    made = replace(one_model(tmp_path), findings=[error("permuted labels", "the evidence of it", "the mend of it.")])
+    text = render_as(chosen, made, TASK, Footprint())
+    for said in ("permuted labels", "the evidence of it", "the mend of it"):
+        assert said in text
+    assert "permuted" not in render_as(chosen, one_model(tmp_path), TASK, Footprint())

@@ -7,12 +7,14 @@ and look at what git then shows as changed.
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sample_record import SHA
 from sample_report import TASK, sample_matrix
 
+from xeval.findings import error, warning
 from xeval.report.formats import Format, render_as
 from xeval.report.model_card import Footprint
 
@@ -27,6 +29,13 @@ ENDINGS = {
     Format.EVAL_RESULTS: "eval-results.yaml",
 }
 
+FOUND = [
+    error(
+        "distilmbert hf-2019 seed 2: permuted labels", "42.0 %, and 71.0 % if one reads a_label as <b>", "Name them."
+    ),
+    warning("distilmbert hf-2019 seeds 1, 2: truncated pairs", "th 18.7 %, el 4.2 % of pairs", "Raise --max-length."),
+]
+
 
 @pytest.mark.parametrize("chosen", Format)
 def test_a_report_is_the_one_that_was_looked_at(chosen, tmp_path, monkeypatch):
@@ -34,6 +43,7 @@ def test_a_report_is_the_one_that_was_looked_at(chosen, tmp_path, monkeypatch):
     matrix = sample_matrix(Path("results"))
     if chosen in (Format.MODEL_CARD, Format.EVAL_RESULTS):
         matrix = _only_the_first_model(matrix)
+    matrix = replace(matrix, findings=FOUND)
     text = render_as(chosen, matrix, TASK, Footprint(watts=250, grams_per_kwh=380))
     # The hash of a parquet file depends on the library that wrote it.
     text = re.sub(r'("predictions_sha256": "|&#34;predictions_sha256&#34;: &#34;)[0-9a-f]{64}', rf"\g<1>{SHA}", text)

@@ -11,7 +11,7 @@ from verdict_simulation import describe, rates, share_reproduced
 from xeval.equivalence import Assumptions, Published, Spread, compare, half_width, read, seed_spread
 from xeval.records import Limits, ModelRecord, RunRecord
 from xeval.schema import Reference
-from xeval.verdict import Tolerance, judge
+from xeval.verdict import Tolerance, collapse, judge
 
 FIVE = [69.0, 69.4, 69.8, 69.2, 69.6]  # mean 69.4, variance 0.40 / 4
 ONE_DECIMAL = 0.1**2 / 12
@@ -29,6 +29,12 @@ def a_seed(seed: int, n_rows: int = 5010, **changes) -> RunRecord:
     percent = {code: changes.pop(code) for code in list(changes) if code in ("en", "es", "zh", "de")}
     scores = {code: score(value / 100, n_rows) for code, value in percent.items()}
     return run_record(**({"seed": seed, "scores": scores, "limits": Limits()} | changes))
+
+
+def one_label(record: RunRecord) -> RunRecord:
+    """The same scores, come by through saying one label throughout."""
+    said = {code: cell.model_copy(update={"n_most_predicted": cell.n_examples}) for code, cell in record.scores.items()}
+    return record.model_copy(update={"scores": said})
 
 
 def seeds(*english: float, es: float = 70.0) -> list[RunRecord]:
@@ -181,7 +187,7 @@ def test_the_tolerance_can_be_replaced_and_is_kept():
     ("collapsed", "reason"),
     [
         (a_seed(9, en=33.4, es=33.3), "accuracy in en is 33.4 % where chance is 33.3 %"),
-        (a_seed(9, en=55.0, es=55.0, zh=55.0), "all 3 languages score exactly alike"),
+        (one_label(a_seed(9, en=55.0, es=55.0)), "every prediction is one label, in each of 2 languages"),
     ],
 )
 def test_a_collapsed_seed_is_left_out_and_named(collapsed, reason):
@@ -190,6 +196,18 @@ def test_a_collapsed_seed_is_left_out_and_named(collapsed, reason):
     assert verdict.mean.comparison == judged(healthy).mean.comparison
     assert f"Seed 9 is left out, its training collapsed: {reason}" in verdict.mean.sentence
     assert verdict.cells["es"].sentence.endswith(" Seed 9 is left out, its training collapsed.")
+
+
+def test_languages_whose_errors_coincide_are_no_collapse():
+    alike = a_seed(9, en=80.0, es=80.0, zh=80.0)
+    assert collapse(alike, 3) is None
+    mixed = alike.model_copy(
+        update={"scores": {k: v.model_copy(update={"n_most_predicted": 4000}) for k, v in alike.scores.items()}}
+    )
+    assert collapse(mixed, 3) is None
+    assert collapse(one_label(alike), 3) is not None
+    assert collapse(one_label(a_seed(9, n_rows=60, en=80.0, es=80.0)), 3) is None  # too few rows to tell
+    assert collapse(one_label(a_seed(9, en=100.0, es=100.0)), 3) is None  # the gold labels are one label too
 
 
 def test_where_every_seed_collapsed_there_is_no_verdict():

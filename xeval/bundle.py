@@ -113,9 +113,11 @@ def _open(path: Path) -> Bundle:
 def _unpacked(tar: tarfile.TarFile) -> Path:
     """The folder of the cache that holds what is in `tar`, exactly as its manifest says."""
     first = tar.next()
-    if first is None or first.name != _MANIFEST or not first.isreg() or first.size > _MAX_TEXT_BYTES:
+    is_manifest = first is not None and first.name == _MANIFEST and first.size <= _MAX_TEXT_BYTES
+    content = tar.extractfile(first) if first is not None and is_manifest and first.isreg() else None
+    if content is None:
         raise BundleError(f"its first member is not {_MANIFEST}, so it is no bundle of xeval's")
-    manifest = tar.extractfile(first).read()
+    manifest = content.read()
     folder = cache_home() / "bundles" / hashlib.sha256(manifest).hexdigest()
     with locked(folder.parent):
         if checksums(folder) is None or (folder / _MANIFEST).read_bytes() != manifest:

@@ -14,7 +14,7 @@ import platformdirs
 from xeval.sealed import checksums
 
 Part = Literal["weights", "checkpoints", "encoded", "corpora", "bundles"]
-PARTS = get_args(Part)
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 def cache_home() -> Path:

@@ -26,7 +26,8 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     """(N, C) softmax of (N, C) logits."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    shares: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return shares
 
 
 def reliability(logits: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS) -> list[Bin]:
@@ -58,15 +59,15 @@ def pooled(several: Sequence[list[Bin]]) -> list[Bin]:
     by_edges: dict[tuple[float, float], list[Bin]] = {}
     for one in sorted((one for bins in several for one in bins), key=lambda one: one.low):
         by_edges.setdefault((one.low, one.high), []).append(one)
-    return [Bin(*edges, *_weighted(parts)) for edges, parts in by_edges.items()]
+    return [_as_one(parts) for parts in by_edges.values()]
 
 
-def _weighted(parts: list[Bin]) -> tuple[int, float, float]:
+def _as_one(parts: list[Bin]) -> Bin:
     n = sum(part.n for part in parts)
     confidence, accuracy = (
         sum(part.n * getattr(part, name) for part in parts) / n for name in ("confidence", "accuracy")
     )
-    return n, confidence, accuracy
+    return Bin(parts[0].low, parts[0].high, n, confidence, accuracy)
 
 
 def expected_calibration_error(bins: list[Bin]) -> float:

@@ -69,18 +69,17 @@ def load_pairs(source: DataSource, language: str, role: Role) -> LabelledPairs:
     for column in (raw.premises, raw.hypotheses):
         for number, text in enumerate(column, start=1):
             if not isinstance(text, str):
-                raise DataError(f"{where}: row {number} has no text, got {repr(text)[:80]}")
+                raise DataError(f"{where}: row {number} has no text, got {repr(text)[:80]}; fetch the file again")
     labels = _label_indices(task, raw, where)
     return LabelledPairs(language, split, raw.premises, raw.hypotheses, labels)
 
 
 def _label_indices(task: Task, raw: RawPairs, where: str) -> np.ndarray:
     """(N,) int64 indices into the task's labels; names decide wherever the file has them, never their order."""
-    index_of = {label: index for index, label in enumerate(task.labels)}
+    index_of: dict[str | int | None, int] = {label: index for index, label in enumerate(task.labels)}
     index_of |= {alias: index_of[label] for alias, label in task.label_aliases.items()}
     names = raw.label_names if raw.label_names is not None else list(task.labels)
-    index_of_value: dict[str | int | None, int] = dict(index_of)
-    index_of_value |= {number: index_of[name] for number, name in enumerate(names) if name in index_of}
+    index_of_value = index_of | {number: index_of[name] for number, name in enumerate(names) if name in index_of}
 
     for number, value in enumerate(raw.labels, start=1):
         if isinstance(value, bool) or not isinstance(value, str | int | None):

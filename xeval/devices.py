@@ -10,6 +10,7 @@ import torch
 from xeval.errors import XevalError
 
 DTYPES = ("auto", "float32", "bfloat16")
+_NARROWEST_IN_BFLOAT16 = 192  # hidden size; narrower ones measured slower to train, see docs/performance.md
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,11 @@ class Compute:
         return 65_536 if self.device.type == "cuda" else 4_096
 
 
-def choose(device: str, dtype: str) -> Compute:
-    """The device and arithmetic that the words mean; "auto" is a GPU if there is one, bfloat16 if it is fast there."""
+def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
+    """The device and arithmetic that the words mean; "auto" is a GPU if there is one, bfloat16 if it is fast there.
+
+    On a processor that also depends on the encoder's `hidden_size`, if it is told: narrow ones stay in float32.
+    """
     if dtype not in DTYPES:
         raise XevalError(f"dtype: wanted one of {', '.join(DTYPES)}, got {dtype!r}")
     if device == "auto":
@@ -61,7 +65,8 @@ def choose(device: str, dtype: str) -> Compute:
     except (RuntimeError, AssertionError) as error:
         raise XevalError(f"device: {device!r} cannot be used here; wanted auto, cpu or cuda") from error
     if dtype == "auto":
-        dtype = "bfloat16" if _has_fast_bfloat16(chosen) else "float32"
+        is_narrow = chosen.type == "cpu" and hidden_size is not None and hidden_size < _NARROWEST_IN_BFLOAT16
+        dtype = "bfloat16" if _has_fast_bfloat16(chosen) and not is_narrow else "float32"
     return Compute(chosen, getattr(torch, dtype))
 
 

@@ -31,7 +31,8 @@ def encode(
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> EncodedPairs:
     """Encode each pair as `tokenizer(premise, hypothesis, truncation=True, max_length=max_length)` does."""
-    input_ids, token_type_ids, lengths, n_truncated = [], [], [], 0
+    input_ids, token_type_ids, n_truncated = [], [], 0
+    lengths: list[int] = []
     for start in range(0, len(pairs), ROWS_PER_CALL):
         batch = tokenizer(
             list(pairs.premises[start : start + ROWS_PER_CALL]),

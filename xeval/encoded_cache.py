@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +24,14 @@ def encoded_once(key: str, encode: Callable[[], EncodedPairs]) -> EncodedPairs:
         arrays, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
         if _digest(key, arrays) == digest:  # a zip's own checksums do not cover all of it
             with np.load(io.BytesIO(arrays), allow_pickle=False) as loaded:
-                return EncodedPairs(**{name: _plain(loaded[name]) for name in loaded.files})
+                fields: dict[str, Any] = {name: _plain(loaded[name]) for name in loaded.files}
+                return EncodedPairs(**fields)
     except (OSError, TypeError, ValueError):
         pass  # absent, of another version of xeval, or with objects in it, which could run code when they are loaded
     pairs = encode()
     buffer = io.BytesIO()
-    np.savez(buffer, **{name: np.nan if value is None else value for name, value in asdict(pairs).items()})
+    plain: dict[str, Any] = {name: np.nan if value is None else value for name, value in asdict(pairs).items()}
+    np.savez(buffer, **plain)
     content = buffer.getvalue()
     write_atomically(path, content + _digest(key, content))
     sweep_temporaries(path.parent, older_than_s=_A_DAY)

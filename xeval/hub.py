@@ -39,10 +39,11 @@ def fetch(
     verbosity = hub_logging.get_verbosity()
     hub_logging.set_verbosity_error()  # its own lines about retries come before ours about the outcome
     try:
-        options = {"repo_id": repo_id, "repo_type": kind, "revision": revision}
-        folder = Path(huggingface_hub.snapshot_download(**options, allow_patterns=list(patterns)))
+        folder = Path(
+            huggingface_hub.snapshot_download(repo_id, repo_type=kind, revision=revision, allow_patterns=list(patterns))
+        )
         if not any(next(folder.glob(pattern), None) for pattern in patterns):
-            folder = _folder_of_a_mirror(options, patterns) or folder
+            folder = _folder_of_a_mirror(kind, repo_id, revision, patterns) or folder
     except Exception as error:  # whatever the network, the server or the disk come up with
         cause = None if _says_token(error) else error  # a server can say it back, and tracebacks are pasted into issues
         raise error_type(f"{wanted}: {_explain(error, kind)}") from cause
@@ -81,13 +82,14 @@ def _says_token(error: BaseException | None) -> bool:
     return False
 
 
-def _folder_of_a_mirror(options: dict[str, str | None], patterns: Sequence[str]) -> Path | None:
+def _folder_of_a_mirror(kind: str, repo_id: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
     """Where the files are if the server answers for a pinned revision with a commit of its own, as mirrors may do.
 
     huggingface_hub then names the folder of the revision, but puts the files into the commit's.
     """
-    there = huggingface_hub.HfApi().list_repo_files(**options)
+    there = huggingface_hub.HfApi().list_repo_files(repo_id, repo_type=kind, revision=revision)
     name = next(iter(filter_repo_objects(there, allow_patterns=list(patterns))), None)
     if name is None:
         return None
-    return Path(huggingface_hub.hf_hub_download(filename=name, **options)).parents[len(Path(name).parts) - 1]
+    file = Path(huggingface_hub.hf_hub_download(repo_id, name, repo_type=kind, revision=revision))
+    return file.parents[len(Path(name).parts) - 1]

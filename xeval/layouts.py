@@ -9,6 +9,7 @@ import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -63,7 +64,8 @@ def read_hub(task: Task, folder: Path, language: str, role: Role) -> RawPairs:
     )
     if not paths:
         raise DataError(
-            f"{folder}: no {configuration}/{split}-*.parquet, which the {role} rows of {language!r} are read from"
+            f"{folder}: no {configuration}/{split}-*.parquet, which the {role} rows of {language!r} are read from;"
+            " add it"
         )
     most_rows = 10 * getattr(task.expected_rows, role)
     try:
@@ -100,7 +102,9 @@ def _table(path: Path, texts: list[str], most_rows: int) -> pa.Table:
         raise DataError(f"{path}: no column {lacking[0]!r}; it has {one_line(', '.join(schema.names))[:200]}")
     found = pq.read_metadata(path)
     if found.num_rows > most_rows:
-        raise DataError(f"{path}: {found.num_rows:,} rows, more than ten times what the task file says")
+        raise DataError(
+            f"{path}: {found.num_rows:,} rows, more than ten times what the task file says; mend one of the two"
+        )
     unpacked = sum(found.row_group(group).total_byte_size for group in range(found.num_row_groups))
     if unpacked > MAX_FILE_BYTES:
         raise DataError(f"{path}: unpacks to {unpacked:,} bytes; wanted at most {MAX_FILE_BYTES:,}")
@@ -109,16 +113,22 @@ def _table(path: Path, texts: list[str], most_rows: int) -> pa.Table:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_binary(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
-def _values(column: pa.ChunkedArray, path: Path, name: str) -> list:
+def _values(column: pa.ChunkedArray, path: Path, name: str) -> list[Any]:
     """The values of a column as Python's, after a look at how much that will be."""
     kind = column.type
     if pa.types.is_nested(kind):
         raise DataError(f"{path}: column {name!r} holds {one_line(kind)[:80]}; wanted text")
-    if not pa.types.is_dictionary(kind):
-        return column.to_pylist()
+    if pa.types.is_dictionary(kind):
+        _refuse_huge(column, path, name)
+        column = column.cast(kind.value_type)
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _refuse_huge(column: pa.ChunkedArray, path: Path, name: str) -> None:
     total = 0
     for chunk in column.chunks:
         lengths = pc.fill_null(pc.binary_length(chunk.dictionary), 0)
@@ -130,7 +140,6 @@ def _values(column: pa.ChunkedArray, path: Path, name: str) -> list:
         total += pc.sum(lengths.cast(pa.int64()).take(chunk.indices)).as_py() or 0
     if total > MAX_FILE_BYTES:
         raise DataError(f"{path}: column {name!r} unpacks to {total:,} bytes; wanted at most {MAX_FILE_BYTES:,}")
-    return column.cast(kind.value_type).to_pylist()
 
 
 def _label_names(schema: pa.Schema, column: str) -> list[str] | None:
@@ -147,16 +156,18 @@ def read_official(task: Task, folder: Path, language: str, role: Role) -> RawPai
     name = {"train": f"multinli.train.{language}.tsv", "selection": "xnli.dev.tsv", "test": "xnli.test.tsv"}[role]
     path = _official_file(folder, name)
     if path is None:
-        raise DataError(f"{folder}: no {name}, which the {role} rows of {language!r} are read from")
+        raise DataError(f"{folder}: no {name}, which the {role} rows of {language!r} are read from; add it")
     # No quoting in these files: a quotation mark is a character like any other.
-    header, *rows = _tab_separated(path, csv.QUOTE_NONE) or [[]]
+    header, *rows = _tab_separated(path, quoted=False) or [[]]
     wanted = ["premise", "hypo", "label"] if role == "train" else ["sentence1", "sentence2", "gold_label", "language"]
     lacking = [column for column in wanted if column not in header]
     if lacking:
-        raise DataError(f"{path}: no column {lacking[0]!r} in its first line")
+        raise DataError(f"{path}: no column {lacking[0]!r} in its first line; fetch the file again")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
-            raise DataError(f"{path}: line {number} has {len(row)} fields; its first line names {len(header)}")
+            raise DataError(
+                f"{path}: line {number} has {len(row)} fields; its first line names {len(header)}; fetch the file again"
+            )
     premise, hypothesis, label = (header.index(column) for column in wanted[:3])
     kept = rows if role == "train" else [row for row in rows if row[header.index("language")] == language]
     return RawPairs(path, [r[premise] for r in kept], [r[hypothesis] for r in kept], [r[label] for r in kept])
@@ -165,21 +176,22 @@ def read_official(task: Task, folder: Path, language: str, role: Role) -> RawPai
 def read_xtreme(task: Task, folder: Path, language: str, role: Role) -> RawPairs:
     path = folder / f"{'dev' if role == 'selection' else role}-{language}.tsv"
     if not path.is_file():
-        raise DataError(f"{folder}: no {path.name}, which the {role} rows of {language!r} are read from")
+        raise DataError(f"{folder}: no {path.name}, which the {role} rows of {language!r} are read from; add it")
     # Written by csv.writer, so a field with a quotation mark is quoted and the mark doubled.
-    rows = _tab_separated(path, csv.QUOTE_MINIMAL)
+    rows = _tab_separated(path, quoted=True)
     for number, row in enumerate(rows, start=1):
         if len(row) not in (2, 3):
             raise DataError(f"{path}: row {number} has {len(row)} fields; wanted premise, hypothesis and label")
     return RawPairs(path, [r[0] for r in rows], [r[1] for r in rows], [r[2] if len(r) == 3 else None for r in rows])
 
 
-def _tab_separated(path: Path, quoting: int) -> list[list[str]]:
+def _tab_separated(path: Path, quoted: bool) -> list[list[str]]:
     """The rows of a tab-separated file, blank lines left out."""
     try:
         check_ordinary(path, MAX_FILE_BYTES)
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            return [row for row in csv.reader(lines, delimiter="\t", quoting=quoting) if row]
+            rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+            return [row for row in rows if row]
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}; fetch the file again") from error
     except (OSError, csv.Error) as error:

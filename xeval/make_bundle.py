@@ -5,6 +5,7 @@ from pathlib import Path
 
 from xeval import bundle, registry
 from xeval.data import hub_patterns, open_source
+from xeval.embedded import MODELS as EMBEDDED_MODELS
 from xeval.errors import DataError, ModelError
 from xeval.hub import show_bars
 from xeval.models import checkpoint_files, find_checkpoint
@@ -26,7 +27,7 @@ def make_bundle(reference: str, output: Path, draws_bars: bool = False) -> bundl
         file_of[f"recipes/{recipe.name}.toml"] = recipe_file
     held = [] if task.embedded else [_data(task, table.languages)]
     models = dict.fromkeys(row.model for row in table.rows)
-    held += [_model(name) for name in models if name not in registry.EMBEDDED_MODELS]
+    held += [_model(name) for name in models if name not in EMBEDDED_MODELS]
     for repository, folder, paths in held:
         inside = bundle.folder_of(repository.kind, repository.id)
         file_of |= {f"{inside}/{path.relative_to(folder).as_posix()}": path for path in paths}
@@ -37,6 +38,7 @@ def make_bundle(reference: str, output: Path, draws_bars: bool = False) -> bundl
 
 def _data(task: Task, languages: Sequence[str]) -> tuple[bundle.Repository, Path, list[Path]]:
     source = open_source(task, None, languages)
+    assert task.hub is not None and source.revision is not None  # it has been fetched
     paths = []
     for pattern in hub_patterns(task, languages):
         found = sorted(source.folder.glob(pattern))
@@ -49,7 +51,7 @@ def _data(task: Task, languages: Sequence[str]) -> tuple[bundle.Repository, Path
 
 def _model(name: str) -> tuple[bundle.Repository, Path, list[Path]]:
     checkpoint = find_checkpoint(name)
-    if checkpoint.origin != "hub":
+    if checkpoint.origin != "hub" or checkpoint.revision is None:
         raise ModelError(f"model {name}: a bundle holds the hub's, but here this is the folder {checkpoint.folder}")
     repository = bundle.Repository(kind="model", id=name, revision=None, commit=checkpoint.revision)
     return repository, checkpoint.folder, checkpoint_files(checkpoint.folder)

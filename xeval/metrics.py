@@ -3,12 +3,20 @@
 `evaluate.load` needs the hub even for accuracy, and loading a metric from a path runs that path's code.
 """
 
+from typing import TypedDict
+
 import datasets
 import evaluate
 import numpy as np
 
 
-class Accuracy(evaluate.Metric):
+class Counts(TypedDict):
+    accuracy: float
+    n_correct: int
+    n_examples: int
+
+
+class Accuracy(evaluate.Metric):  # type: ignore[misc]  # evaluate comes without types
     """The share of rows whose predicted label is the gold label, with the counts that it was made from."""
 
     def _info(self) -> evaluate.MetricInfo:
@@ -18,7 +26,7 @@ class Accuracy(evaluate.Metric):
             features=datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}),
         )
 
-    def _compute(self, predictions: list[int], references: list[int]) -> dict[str, float | int]:
+    def _compute(self, predictions: list[int], references: list[int]) -> Counts:
         n_correct = int(np.equal(predictions, references).sum())
         return {
             "accuracy": n_correct / len(references),
@@ -27,6 +35,7 @@ class Accuracy(evaluate.Metric):
         }
 
 
-def compute_accuracy(predictions: np.ndarray, labels: np.ndarray) -> dict[str, float | int]:
+def compute_accuracy(predictions: np.ndarray, labels: np.ndarray) -> Counts:
     """`accuracy`, `n_correct` and `n_examples` of (N,) predicted against (N,) gold label indices."""
-    return Accuracy(keep_in_memory=True).compute(predictions=predictions, references=labels)
+    counts: Counts = Accuracy(keep_in_memory=True).compute(predictions=predictions, references=labels)
+    return counts

@@ -145,11 +145,19 @@ def _plain_errors(checkpoint: Checkpoint, what: str) -> Iterator[None]:
         ) from error
 
 
+def _config(checkpoint: Checkpoint) -> transformers.PretrainedConfig:
+    with _plain_errors(checkpoint, "config.json"):
+        config: transformers.PretrainedConfig = AutoConfig.from_pretrained(
+            checkpoint.folder, trust_remote_code=False, local_files_only=True
+        )
+    return config
+
+
 def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
     """The checkpoint's own tokenizer, checked to be one that encodes batches and to fit `max_length` pieces."""
+    config = _config(checkpoint)
     with _plain_errors(checkpoint, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
-        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
     if not tokenizer.is_fast:
         raise ModelError(f"model {checkpoint.id}: no fast tokenizer; save it with a tokenizer.json")
     positions = getattr(config, "max_position_embeddings", None)
@@ -160,11 +168,18 @@ def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreT
     return tokenizer
 
 
+def hidden_size(checkpoint: Checkpoint) -> int | None:
+    """Of the encoder, as its configuration says; None where it does not."""
+    size = getattr(_config(checkpoint), "hidden_size", None)
+    return size if isinstance(size, int) else None
+
+
 def load_pretrained(checkpoint: Checkpoint, task: Task, seed: int) -> transformers.PreTrainedModel:
     """The pretrained encoder in float32 under a new head for the task's labels, drawn from `seed`."""
     _refuse_inflated(checkpoint)
     torch.manual_seed(seed)
     names = dict(enumerate(task.labels))
+    model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
         model, report = AutoModelForSequenceClassification.from_pretrained(
             checkpoint.folder,
@@ -189,11 +204,10 @@ _SAFELY = {
 
 def _refuse_inflated(checkpoint: Checkpoint) -> None:
     """transformers draws weights that a checkpoint lacks at random, as many as config.json says there should be."""
-    with _plain_errors(checkpoint, "config.json"):
-        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
-        with torch.device("meta"):  # shapes without memory
-            described = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
-        n_described = sum(parameter.numel() for parameter in described.parameters())
+    config = _config(checkpoint)
+    with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
+        described = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+    n_described = sum(parameter.numel() for parameter in described.parameters())
     stored_bytes = sum(path.stat().st_size for path in checkpoint.folder.glob("*.safetensors"))
     if n_described > stored_bytes + 10_000_000:
         raise ModelError(
@@ -202,7 +216,7 @@ def _refuse_inflated(checkpoint: Checkpoint) -> None:
         )
 
 
-def _refuse_unloaded(checkpoint: Checkpoint, model: transformers.PreTrainedModel, report: dict) -> None:
+def _refuse_unloaded(checkpoint: Checkpoint, model: transformers.PreTrainedModel, report: dict[str, Any]) -> None:
     """transformers fills weights that a checkpoint lacks with random ones; in an encoder that must not pass."""
     encoder = model.base_model_prefix + "."
     absent = [*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])]
@@ -217,6 +231,7 @@ def _refuse_unloaded(checkpoint: Checkpoint, model: transformers.PreTrainedModel
 def load_fine_tuned(checkpoint: Checkpoint, folder: Path | None = None) -> transformers.PreTrainedModel:
     """A checkpoint that has its head already: the one in `folder`, or `checkpoint` itself as it is."""
     _refuse_inflated(checkpoint)
+    model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "fine-tuned weights"):
         model, report = AutoModelForSequenceClassification.from_pretrained(folder or checkpoint.folder, **_SAFELY)
     if report["missing_keys"] or report["mismatched_keys"]:

@@ -11,7 +11,7 @@ from xeval.data import open_source
 from xeval.errors import DefinitionError
 from xeval.findings import Finding, wrong
 from xeval.hub import show_bars
-from xeval.models import Checkpoint, check_model_name, find_checkpoint
+from xeval.models import Checkpoint, check_model_name, find_checkpoint, hidden_size
 from xeval.one_run import OneRun
 from xeval.preflight.examine import examine, stop_on_errors
 from xeval.progress import Reporter, Silent
@@ -29,6 +29,7 @@ def run(
     recipe: str | None = None,
     overrides: dict[str, Any] | None = None,
     train: bool = True,
+    every_checkpoint: bool = False,
     data: str | os.PathLike[str] | None = None,
     results: str | os.PathLike[str] = "results",
     max_train: int | None = None,
@@ -51,11 +52,14 @@ def run(
         seeds: the recipe's own by default.
         recipe: a recipe's name or path; the task's default by default.
         overrides: values of the recipe to replace, by name.
-        train: False evaluates fine-tuned checkpoints as they are, their labels matched by name.
+        train: False evaluates fine-tuned checkpoints as they are, their labels matched by name; they have no seeds.
+        every_checkpoint: evaluate the training's other checkpoints too, each time it measures English development
+            accuracy. A finished run whose checkpoints are not known is trained again for that.
         data: a local copy of the data (see `xeval.layouts`); the hub's by default, or XEVAL_DATA.
         results: the folder that records and predictions go to.
         max_train, max_eval: use the first so many pairs, of training and of each evaluated split.
-        device: auto, cpu, cuda or cuda:N. dtype: auto, float32 or bfloat16.
+        device: auto, cpu, cuda or cuda:N.
+        dtype: auto, float32 or bfloat16.
         tasks_dirs: folders with further task files.
         reporter: told of progress; silent by default.
 
@@ -66,28 +70,45 @@ def run(
     wanted = registry.check_languages(definition, languages)
     unchanged = registry.get_recipe(recipe or definition.default_recipe)
     chosen = override(unchanged, overrides or {})
-    compute = devices.choose(device, dtype)
+    devices.choose(device, dtype)  # words that mean nothing are refused before anything is fetched
     row_limits = limits(max_train, max_eval)
     if not models:
         raise DefinitionError("no model given; name at least one, for instance distilmbert")
     for name in models:
         check_model_name(name)
+    if not train:
+        _check_options_without_training(seeds, every_checkpoint)
     show_bars(reporter.draws_bars)
     data = data or os.environ.get("XEVAL_DATA") or None
     source = open_source(definition, Path(data) if data else None, wanted, train)
     corpus = Corpus(source, row_limits)
     checkpoints = [find_checkpoint(name) for name in dict.fromkeys(models)]
+    compute = {found: devices.choose(device, dtype, hidden_size(found)) for found in checkpoints}
     with reporter.phase("read", len(wanted), "languages") as phase:
         for language in wanted:
             corpus.test(language)  # all of them now, so that a missing file costs nothing finished
             phase.advance()
     specs = [
-        RunSpec(definition, checkpoint, chosen, overrides or {}, seed, train, corpus, compute)
+        RunSpec(definition, checkpoint, chosen, overrides or {}, seed, train, corpus, compute[checkpoint])
         for checkpoint in checkpoints
-        for seed in (dict.fromkeys(seeds) if train and seeds else [chosen.seed])
+        for seed in (dict.fromkeys(seeds) if seeds else [chosen.seed])
     ]
     found = _preflight(specs, unchanged, wanted, reporter)
-    return [OneRun(spec, Path(results), reporter, found[spec.checkpoint]).complete(wanted) for spec in specs]
+    return [
+        OneRun(spec, Path(results), reporter, found[spec.checkpoint], every_checkpoint).complete(wanted)
+        for spec in specs
+    ]
+
+
+def _check_options_without_training(seeds: Sequence[int], every_checkpoint: bool) -> None:
+    if seeds:
+        raise DefinitionError(
+            f"seed {seeds[0]}: nothing is drawn at random where nothing is trained; leave out --seed or --no-train"
+        )
+    if every_checkpoint:
+        raise DefinitionError(
+            "every checkpoint: only a training has several; leave out --every-checkpoint or --no-train"
+        )
 
 
 def _preflight(

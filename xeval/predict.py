@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from xeval.batches import even_batches
 from xeval.devices import Compute
-from xeval.forward import logits_of, packed
+from xeval.fast_path.forward import logits_of, packed
 from xeval.pair_classification import EncodedPairs
 
 

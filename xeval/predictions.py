@@ -37,7 +37,10 @@ def save_predictions(
 
 
 def load_predictions(folder: Path, language: str, sha256: str) -> pa.Table:
-    """The prediction table of `language`, checked against the hash in the record. Raises StoreError."""
+    """The prediction table of `language`, checked against the hash in the record and for being one.
+
+    Raises StoreError for a file that is absent, damaged, or has the hash and yet other content than xeval writes.
+    """
     path = _predictions_path(folder, language)
     try:
         content = path.read_bytes()
@@ -47,7 +50,36 @@ def load_predictions(folder: Path, language: str, sha256: str) -> pa.Table:
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise StoreError(f"{path}: damaged, it is not what the record was made with; remove the run's folder")
-    return pq.ParquetFile(io.BytesIO(content)).read()  # read_table would load pandas, and so would to_numpy
+    try:
+        table = pq.ParquetFile(io.BytesIO(content)).read()  # read_table would load pandas, and so would to_numpy
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{path}: no Parquet file that can be read; remove the run's folder") from error
+    if problem := _problem(table):
+        raise StoreError(f"{path}: not what xeval writes: {problem}; remove the run's folder")
+    return table
+
+
+def _problem(table: pa.Table) -> str:
+    """What is not as `save_predictions` writes it, though the record has its hash; "" if nothing is."""
+    for name in ("row", "premise", "label", "prediction"):
+        places = table.schema.get_all_field_indices(name)
+        if len(places) != 1 and (name != "premise" or places):
+            return f"wanted one column {name}, found {len(places)}"
+        if places and (table.schema.types[places[0]] != pa.int32() or table[name].null_count):
+            return f"wanted whole numbers of 32 bits in {name}"
+    places = table.schema.get_all_field_indices("logits")
+    kind = table.schema.types[places[0]] if len(places) == 1 else None
+    if kind is None or not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float32() or not kind.list_size:
+        return "wanted one column logits, of lists of one size of numbers of 32 bits"
+    if not len(table) or table["logits"].null_count or table["logits"].combine_chunks().flatten().null_count:
+        return "wanted at least one row, and logits in each"
+    logits = column(table, "logits")
+    if not np.isfinite(logits).all():
+        return "wanted finite logits"
+    for name in ("label", "prediction"):
+        if not np.isin(column(table, name), np.arange(logits.shape[1])).all():
+            return f"wanted a {name} for which there is a logit"
+    return ""
 
 
 def column(table: pa.Table, name: str) -> np.ndarray:

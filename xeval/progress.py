@@ -1,13 +1,14 @@
 """What a person sees while a run goes on, on standard error.
 
-On a terminal: a bar per phase with rate and remaining time. Elsewhere: one line per phase when it ends. With
+On a terminal: a bar per phase with rate and remaining time. Elsewhere, and where TERM is
+dumb: one line per phase when it ends. With
 `--quiet`: nothing. Stages know nothing of this; they call plain functions that the pipeline gets from here.
 """
 
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,10 +19,12 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
+from rich.theme import Theme
 
 
 class Reporter(Protocol):
@@ -31,7 +34,7 @@ class Reporter(Protocol):
 
     def say(self, line: str) -> None: ...
 
-    def phase(self, name: str, total: int, unit: str) -> "contextmanager[Phase]": ...
+    def phase(self, name: str, total: int, unit: str) -> "AbstractContextManager[Phase]": ...
 
 
 @dataclass
@@ -87,8 +90,13 @@ class Lines:
         self.say(phase.summary())
 
 
+# rich's own green, red and cyan of these numbers can hardly be read on white.
+_NUMBERS = ("progress.download", "progress.data.speed", "progress.remaining", "progress.elapsed")
+_LEGIBLE = Theme(dict.fromkeys(_NUMBERS, "none"))
+
+
 class _Rate(ProgressColumn):
-    def render(self, task) -> Text:
+    def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text(f"{speed:,.1f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
 
@@ -99,7 +107,7 @@ class Bars:
     draws_bars = True
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, theme=_LEGIBLE)
 
     def say(self, line: str) -> None:
         self._console.print(escape(line))
@@ -125,4 +133,5 @@ def reporter(quiet: bool) -> Reporter:
     """The way of reporting that suits where standard error goes."""
     if quiet:
         return Silent()
-    return Bars() if sys.stderr.isatty() else Lines()
+    draws = sys.stderr.isatty() and not Console(stderr=True).is_dumb_terminal
+    return Bars() if draws else Lines()

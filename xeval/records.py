@@ -4,13 +4,13 @@ Accuracies are fractions here; percentages exist only in what people read. Times
 """
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from xeval.findings import Finding
 
-SCHEMA_VERSION = 2  # 2: the file has a checksum of its own, which xeval.store writes and checks
+SCHEMA_VERSION: Final = 2  # 2: the file has a checksum of its own, which xeval.store writes and checks
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -66,6 +66,7 @@ class CellScore(Recorded):
     pieces_per_word: float | None  # fertility; None where the script puts no space between words
     pieces_per_pair: float
     predictions_sha256: Sha256  # of the parquet file that this score was made from
+    n_most_predicted: int | None = None  # predictions of the label that is predicted most; None in older records
 
 
 class SelectionPoint(Recorded):
@@ -82,6 +83,33 @@ class TrainingRecord(Recorded):
     selection_curve: list[SelectionPoint]
     chosen_step: int
     weights_sha256: Sha256  # of the fine-tuned weights that every language was evaluated with
+
+
+class CheckpointScore(Recorded):
+    """Of one checkpoint on the way of a training, in one language."""
+
+    accuracy: Fraction
+    n_examples: int
+    rows_sha256: Sha256
+    predictions_sha256: Sha256
+
+
+class CheckpointRecord(Recorded):
+    """One checkpoint on the way of a training: what it scored wherever it was evaluated."""
+
+    step: int
+    weights_sha256: Sha256  # of the tensors as they were at this step
+    scores: dict[str, CheckpointScore]  # by language
+    failures: dict[str, str]  # language → why its predictions are of no use
+
+
+class CheckpointsRecord(Recorded):
+    """Every checkpoint at which a training measured its selection accuracy, in order."""
+
+    checkpoints_version: Literal[1] = 1
+    weights_sha256: Sha256  # of the fine-tuned weights that the training ended with, as in its `TrainingRecord`
+    languages: list[str]  # that every checkpoint was evaluated in
+    checkpoints: list[CheckpointRecord]
 
 
 class Float32Check(Recorded):

@@ -7,11 +7,14 @@ those that come with xeval. A name that ends in `.toml` or holds a path separato
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from xeval import bundle
 from xeval.embedded import MODELS as EMBEDDED_MODELS
 from xeval.errors import DefinitionError, UnknownNameError
-from xeval.schema import Definition, Recipe, Reference, Task, read_definition
+from xeval.schema import Recipe, Reference, Task, read_definition
+
+Definition = TypeVar("Definition", Task, Recipe, Reference)
 
 MODEL_ALIASES = {
     "mbert": "google-bert/bert-base-multilingual-cased",

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from xeval.corpus import Corpus
 from xeval.devices import Compute
 from xeval.errors import DefinitionError
@@ -88,7 +90,7 @@ def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
         if "learning_rate" in overrides:
             changed["learning_rate_by_model"] = {}
         return Recipe.model_validate_json(json.dumps(changed))
-    except ValueError as error:  # pydantic's ValidationError is one
+    except ValidationError as error:
         raise DefinitionError(f"recipe {recipe.name}: {first_complaint(error)}") from error
 
 

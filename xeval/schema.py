@@ -198,10 +198,8 @@ class Reference(Frozen):
         names = [row.name for row in self.rows]
         if len(set(names)) != len(names):
             raise ValueError("two rows have the same name")
-        unknown = {model for claim in self.claims for model in (claim.model, claim.than)} - {
-            None,
-            *(row.model for row in self.rows),
-        }
+        named = {model for claim in self.claims for model in (claim.model, claim.than) if model is not None}
+        unknown = named - {row.model for row in self.rows}
         if unknown:
             raise ValueError(f"a claim is about {min(unknown)!r}, which no row is about")
         for row in self.rows:
@@ -218,11 +216,11 @@ class Reference(Frozen):
         return self
 
 
-Definition = TypeVar("Definition", Task, Recipe, Reference)
+Definition = TypeVar("Definition", bound=Frozen)
 
 
 def read_definition(path: Path, noun: type[Definition]) -> Definition:
-    """Read the task, recipe or reference file at `path`.
+    """Read the file at `path`, which people write: a task, a recipe, a reference, or a baseline that they reviewed.
 
     Raises DefinitionError naming the file, the place in it, what was wanted and what was got.
     """

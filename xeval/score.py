@@ -31,6 +31,7 @@ def score_cell(
         pieces_per_word=pairs.pieces_per_word,
         pieces_per_pair=pairs.pieces_per_pair,
         predictions_sha256=predictions_sha256,
+        n_most_predicted=int(np.bincount(predictions).max()),
     )
 
 
@@ -47,7 +48,8 @@ def predicted_labels(logits: np.ndarray) -> np.ndarray:
     """(N,) index of the largest of (N, C) logits. A row that is no finite number raises PredictionError."""
     if not np.isfinite(logits).all():
         raise PredictionError(f"{int((~np.isfinite(logits)).any(axis=1).sum())} rows have no finite logits")
-    return logits.argmax(axis=1)
+    largest: np.ndarray = logits.argmax(axis=1)
+    return largest
 
 
 def clustered_wilson_interval(correct: np.ndarray, groups: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """RunRecord ↔ disk.
 
-`results/<task>/<model>/<recipe>-seed<N>-<hash8>/` holds `record.json` and `predictions/<language>.parquet`. A file
+`results/<task>/<model>/<recipe>-seed<N>-<hash8>/` holds `record.json` and `predictions/<language>.parquet`, and
+`checkpoints/` where every checkpoint of the training was evaluated (`xeval.checkpoint_predictions`). A file
 appears whole or not at all, and a prediction file is in its place before the record speaks of it. The second line of
 `record.json` is the SHA-256 of all its other lines: `grep -v '^ "content_sha256"' record.json | sha256sum`.
 """
@@ -16,6 +17,7 @@ from xeval.errors import StoreError
 from xeval.files import read_ordinary, safe_name, write_atomically
 from xeval.records import SCHEMA_VERSION, RunRecord
 from xeval.schema import first_complaint
+from xeval.sealed import sealing
 
 MAX_RECORD_BYTES = 50_000_000
 
@@ -91,6 +93,19 @@ def replace_by_successor(folder: Path) -> RunRecord:
         raise StoreError(f"{successor}: wanted a record, found none; remove this folder")
     for path in sorted((successor / "predictions").glob("*.parquet")):
         write_atomically(folder / "predictions" / path.name, path.read_bytes())
+    _replace_checkpoints(successor / "checkpoints", folder / "checkpoints")
     save_record(folder, record)
     shutil.rmtree(successor)
     return record
+
+
+def _replace_checkpoints(source: Path, target: Path) -> None:
+    """What the checkpoints of the new training predicted takes the place of the old one's, which no score is of now."""
+    if not source.exists():
+        shutil.rmtree(target, ignore_errors=True)
+        return
+    try:
+        with sealing(target) as partial:
+            shutil.copytree(source, partial, dirs_exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{target}: cannot be written: {error.strerror}; run the command again") from error

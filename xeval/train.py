@@ -6,7 +6,8 @@ training language's selection split.
 """
 
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -15,10 +16,10 @@ from transformers import PreTrainedModel
 
 from xeval.batches import random_batches
 from xeval.checkpoints import Checkpoints
-from xeval.compact_vocabulary import CompactVocabulary
 from xeval.devices import Compute
 from xeval.errors import TrainingError
-from xeval.forward import can_pack, logits_of, packed
+from xeval.fast_path.compact_vocabulary import CompactVocabulary
+from xeval.fast_path.forward import can_pack, logits_of, packed
 from xeval.pair_classification import EncodedPairs
 from xeval.schema import Recipe
 from xeval.termination import Terminated, postponed
@@ -46,14 +47,16 @@ def fine_tune(
     on_step: Callable[[float], None] = lambda loss: None,
     checkpoints: Checkpoints | None = None,
     on_resume: Callable[[int], None] = lambda step: None,
+    at_selection: Callable[[int], Iterable[object]] = lambda step: (),
 ) -> Outcome:
     """Fine-tune `model` in place and leave the chosen checkpoint's weights in it.
 
+    After each measurement of `selection_accuracy`, `at_selection` is given the step, while `model` is whole. What it
+    returns is gone through one by one, so that SIGTERM ends a long evaluation between two parts of it.
     With `checkpoints` it goes on from the newest of them, tells `on_resume` from which step, and keeps new ones: on one
     thread of a processor, the weights are the same to the bit as without the interruption.
-
-    Raises TrainingError when the loss is no finite number or when not even one pair fits into memory, and Terminated,
-    after saving, on SIGTERM.
+    Raises TrainingError when the loss is no finite number or when not even one pair fits into memory, and Terminated
+    on SIGTERM, after saving unless `at_selection` was going on.
     """
     torch.manual_seed(seed)
     model.train()
@@ -83,9 +86,7 @@ def fine_tune(
             if step % point_every == 0 or step == outcome.n_steps:
                 outcome.add_loss_point()
             if step % select_every == 0 or step == outcome.n_steps:
-                with vocabulary.expanded():
-                    outcome.selection_curve.append((step, selection_accuracy()))
-                    choice.see(step, outcome.selection_curve[-1][1])
+                _select(progress, selection_accuracy, at_selection, asked)
                 if recipe.patience and choice.stale >= recipe.patience:
                     outcome.n_steps = step
                     break
@@ -95,6 +96,25 @@ def fine_tune(
                 raise Terminated
     outcome.chosen_step = choice.settle()
     return outcome
+
+
+def _select(
+    progress: Progress,
+    selection_accuracy: Callable[[], float],
+    at_selection: Callable[[int], Iterable[object]],
+    asked: Callable[[], bool],
+) -> None:
+    """Measure the selection accuracy of the whole model as it is now, and let this checkpoint be evaluated besides."""
+    outcome = progress.outcome
+    with progress.vocabulary.expanded():
+        accuracy = selection_accuracy()
+        outcome.selection_curve.append((outcome.step, accuracy))
+        progress.choice.see(outcome.step, accuracy)
+        started_s = time.monotonic()
+        for _ in at_selection(outcome.step):
+            if asked():  # nothing is saved, since a training that goes on from here would leave the rest out
+                raise Terminated
+        outcome.aside_wall_s += time.monotonic() - started_s
 
 
 def _steps(progress: Progress, recipe: Recipe, seed: int, compute: Compute) -> Iterator[float]:

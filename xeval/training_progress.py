@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from xeval.checkpoints import Snapshot
-from xeval.compact_vocabulary import CompactVocabulary
+from xeval.fast_path.compact_vocabulary import CompactVocabulary
 
 
 @dataclass
@@ -19,6 +19,7 @@ class Outcome:
     n_pairs: int = 0  # seen while training, each as often as it was
     n_parts: int = 1  # that each batch was computed in at last, because a whole one did not fit into memory
     earlier_wall_s: float = 0.0  # of the processes that were interrupted
+    aside_wall_s: float = 0.0  # of all processes, spent on evaluating checkpoints besides training
     loss_curve: list[tuple[int, float]] = field(default_factory=list)
     selection_curve: list[tuple[int, float]] = field(default_factory=list)
     chosen_step: int = 0

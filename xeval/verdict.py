@@ -4,15 +4,16 @@ sentence. Pure functions; the arithmetic is in `equivalence.py`, the method in `
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from xeval import equivalence
 from xeval.equivalence import Assumptions, Comparison, Published, Spread
-from xeval.records import RunRecord
+from xeval.records import CellScore, RunRecord
 from xeval.schema import Reference, ReferenceRow
 
 NO_VERDICT = "no verdict"
 NEAR_CHANCE = 0.05  # accuracy in the training language within so much of chance: nothing was learnt
-CONSTANT_FROM = 3, 100  # so many languages of so many rows never score alike to the row unless one label is said
+CONSTANT_FROM = 100  # rows; that so many are given one label is no chance
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,14 @@ def collapse(record: RunRecord, n_labels: int) -> str | None:
     accuracy = record.scores[language].accuracy if language in record.scores else _selected_accuracy(record)
     if accuracy is not None and accuracy < chance + NEAR_CHANCE:
         return f"accuracy in {language} is {100 * accuracy:.1f} % where chance is {100 * chance:.1f} %"
-    counts = {(score.n_correct, score.n_examples) for score in record.scores.values()}
-    if len(counts) == 1 and len(record.scores) >= CONSTANT_FROM[0]:
-        [(n_correct, n_examples)] = counts
-        if n_examples >= CONSTANT_FROM[1] and n_correct < n_examples:
-            return f"all {len(record.scores)} languages score exactly alike, as one label throughout does"
+    if record.scores and all(map(_is_one_label_throughout, record.scores.values())):
+        return f"every prediction is one label, in each of {len(record.scores)} languages"
     return None
+
+
+def _is_one_label_throughout(score: CellScore) -> bool:
+    """Whether it is, though the gold labels are not. Equal scores alone say nothing: errors may coincide."""
+    return CONSTANT_FROM <= score.n_examples == score.n_most_predicted != score.n_correct
 
 
 def _selected_accuracy(record: RunRecord) -> float | None:
@@ -122,7 +125,7 @@ class _Row:
         return RowVerdict(self.row.name, self.records[0].configuration(), self.tolerance, cells, self._mean())
 
     def _cell(self, language: str) -> Verdict:
-        runs = [record for record in self._usable() if language in record.scores]
+        runs = [record for record in self._usable if language in record.scores]
         spread = self._published_spread(language)
         published = Published(self.row.cells[language], self.row.n_seeds or 1, self._rounding_variance(), spread)
         scores = [100 * record.scores[language].accuracy for record in runs]
@@ -135,18 +138,24 @@ class _Row:
         The mean is taken within each seed, so what a training does to all languages at once is in the spread.
         """
         languages = list(self.row.cells)
-        runs = [record for record in self._usable() if set(languages) <= record.scores.keys()]
+        runs = [record for record in self._usable if set(languages) <= record.scores.keys()]
         rounding_variance = self._rounding_variance() / len(languages)
         published = Published(self.row.average, self.row.n_seeds or 1, rounding_variance)
         scores = [100 * sum(record.scores[lang].accuracy for lang in languages) / len(languages) for record in runs]
         expected = self.assumptions.of_mean([self._expected(lang, runs) for lang in languages]) if runs else None
         return self._say(f"mean of {len(languages)} languages", scores, published, self.tolerance.mean, expected)
 
+    @cached_property
+    def _collapses(self) -> list[str | None]:
+        """Why the training of each run is held to have collapsed."""
+        return [collapse(record, self.n_labels) for record in self.records]
+
+    @cached_property
     def _usable(self) -> list[RunRecord]:
         return [
             record
-            for record in self.records
-            if record.status != "failed" and not _limited(record) and collapse(record, self.n_labels) is None
+            for record, collapsed in zip(self.records, self._collapses, strict=True)
+            if record.status != "failed" and not _limited(record) and collapsed is None
         ]
 
     def _expected(self, language: str, runs: list[RunRecord]) -> Spread:
@@ -185,8 +194,7 @@ class _Row:
         return f"{self.row.name} ({', '.join([recipe.name, *(f'{k}={v}' for k, v in recipe.overrides.items())])})"
 
     def _left_out(self, with_reason: bool) -> Iterable[str]:
-        for record in self.records:
-            reason = collapse(record, self.n_labels)
+        for record, reason in zip(self.records, self._collapses, strict=True):
             if record.status == "failed":
                 yield f"Seed {record.seed} failed" + (f": {record.failure}." if with_reason else ".")
             elif _limited(record):

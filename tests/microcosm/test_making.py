@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from xeval.microcosm import corpus, world
 from xeval.microcosm.making import text, vocabulary
-from xeval.microcosm.making.__main__ import make
+from xeval.microcosm.making.__main__ import make_student, make_teacher
 from xeval.microcosm.making.neighbours import Neighbours
 from xeval.microcosm.making.restatements import restatements
 from xeval.microcosm.pairs import ENTAILMENT, label_of
@@ -18,12 +19,13 @@ from xeval.microcosm.pretraining_text import pretraining_statements
 
 @pytest.fixture
 def short_schedule(monkeypatch):
-    """`make` with little text and few steps, on one thread."""
+    """Both makings with little text and few steps, on one thread."""
     monkeypatch.setattr(text, "N_STATEMENTS", 300)
     monkeypatch.setattr(vocabulary, "N_STATEMENTS", 300)
 
     def run(folder: Path) -> Path:
-        make(folder, teacher_steps=3, student_steps=2, threads=1)
+        make_teacher(folder, steps=3)
+        make_student(folder, steps=2)
         return folder
 
     return run
@@ -48,17 +50,41 @@ def test_the_student_has_half_the_layers_and_the_same_vocabulary(short_schedule,
 
 
 def test_the_student_starts_from_every_other_layer_of_its_teacher():
-    """Without a step of distillation the student's layers are the teacher's first and third."""
+    """Without a step of distillation the student's layers are the teacher's first, third and fifth."""
     from xeval.microcosm.making.distil import student_of
     from xeval.microcosm.making.pretrain import new_teacher
 
     teacher = new_teacher(vocabulary_size=50, seed=1)
     student = student_of(teacher)
-    for ours, theirs in ((0, 0), (1, 2)):
+    for ours, theirs in ((0, 0), (1, 2), (2, 4)):
         assert student.distilbert.transformer.layer[ours].ffn.lin1.weight.equal(
             teacher.bert.encoder.layer[theirs].intermediate.dense.weight
         )
     assert isinstance(AutoModel.from_config(student.config), type(student.distilbert))
+
+
+def test_a_student_that_is_its_teacher_has_nothing_to_learn_but_the_masked_words(monkeypatch):
+    """Where student and teacher agree, softened predictions, cosine and comparison cost nothing."""
+    from xeval.microcosm.making import distil
+    from xeval.microcosm.making.pretrain import new_teacher
+
+    monkeypatch.setattr(text, "N_STATEMENTS", 300)
+    monkeypatch.setattr(vocabulary, "N_STATEMENTS", 300)
+    tokenizer = vocabulary.train_tokenizer(("en", "de"), seed=1)
+    batch = next(text.MultilingualText(tokenizer, ("en", "de"), seed=1).batches(64))
+    teacher = new_teacher(len(tokenizer), seed=1)
+    teacher.bert.encoder.layer = teacher.bert.encoder.layer[:2]
+    teacher.config.num_hidden_layers = 2
+    teacher.bert.encoder.layer[1] = _passes_through(teacher.bert.encoder.layer[1])
+    student = distil.student_of(teacher)
+    assert student.config.n_layers == 1
+    monkeypatch.setitem(distil.WEIGHTS, "masked language modelling", 0.0)
+    batch.token_type_ids[:] = 0
+    with torch.no_grad():
+        teacher.bert.embeddings.token_type_embeddings.weight.zero_()
+        assert distil.distillation(teacher, student)(batch).item() == pytest.approx(0, abs=1e-4)
+        torch.nn.init.normal_(student.distilbert.transformer.layer[0].ffn.lin2.weight)
+        assert distil.distillation(teacher, student)(batch).item() > 0.1
 
 
 def test_a_neighbour_says_something_else_and_differs_in_one_place_where_any_row_does():
@@ -89,6 +115,14 @@ def test_a_restatement_follows_from_what_it_restates_and_often_says_it_otherwise
 
 def test_no_restatement_stands_in_validation_or_test():
     assert not set(restatements(pretraining_statements(20_000), seed=1)) & corpus.held_out()
+
+
+def _passes_through(layer: torch.nn.Module) -> torch.nn.Module:
+    """A layer that adds nothing to what comes in, which is normed already."""
+    for output in (layer.attention.output.dense, layer.output.dense):
+        torch.nn.init.zeros_(output.weight)
+        torch.nn.init.zeros_(output.bias)
+    return layer
 
 
 def _without_synonyms(fact: world.Fact) -> world.Fact:

@@ -8,7 +8,7 @@ import torch
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from xeval.checkpoints import LEAST_INTERVAL_S, SHARE_OF_TIME, Checkpoints
-from xeval.compact_vocabulary import CompactVocabulary
+from xeval.fast_path.compact_vocabulary import CompactVocabulary
 from xeval.pair_classification import EncodedPairs
 from xeval.training_progress import Choice, Outcome, Progress
 

@@ -4,6 +4,7 @@
 130: interrupted. 143: terminated by SIGTERM, to be started again.
 """
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -11,6 +12,7 @@ from typing import NoReturn
 import typer
 
 from xeval.cli import bless, bundle, cache, check, compare, diagnose, doctor, list_names, report, reproduce, run
+from xeval.cli.screen import make_help_legible
 from xeval.errors import XevalError
 from xeval.schema import one_line
 from xeval.termination import Terminated, listen
@@ -37,13 +39,18 @@ app.command("cache")(cache.cache)
 _INTERRUPTED = 130
 _TERMINATED = 143
 
-# The base class of every complaint about the command line's own words; typer does not name it.
-_CommandLineError = typer.BadParameter.__mro__[2]
+# The base class of every complaint about the command line's own words; typer does not name it, but it has all that is
+# used of this one.
+_CommandLineError: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
 
 
 def main() -> NoReturn:
     """Run the command line and exit."""
     listen()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a mark that the locale cannot write is shown as its code point
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if "--help" in sys.argv or len(sys.argv) == 1:
+        make_help_legible()
     try:
         code = app(standalone_mode=False)
         if code == _INTERRUPTED:  # typer keeps Ctrl-C to itself

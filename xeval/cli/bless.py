@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Results, TasksDirs
-from xeval.errors import StoreError
+from xeval.cli.runs import runs_in
 from xeval.registry import all_tasks
-from xeval.store import load_records
 
 
 def bless(
@@ -20,9 +19,7 @@ def bless(
     from xeval.gate import baseline
     from xeval.gate.bless import bless as make_baseline
 
-    records = [record for _, record in load_records(results)]
-    if not records:
-        raise StoreError(f"{results}: no results there yet; make some with: xeval run xnli --model distilmbert")
+    records = [record for _, record in runs_in(results)]
     n_labels = {task.name: len(task.labels) for task in all_tasks(tasks_dir or []).values()}
     blessed = make_baseline(records, n_labels)
     baseline.write(output, blessed)

@@ -18,8 +18,9 @@ def cache(
     for name in clear_part or []:
         if name != "all" and name not in PARTS:
             raise UnknownNameError("part of the cache", name, [*PARTS, "all"])
-        for part in PARTS if name == "all" else [name]:
-            clear(part)
+        for part in PARTS:
+            if name in ("all", part):
+                clear(part)
     print(cache_home())
     for part in PARTS:
         print(f"{part:11} {size_bytes(part) / 1e6:10,.1f} MB")

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from xeval.cli.options import Results
-from xeval.errors import StoreError
+from xeval.cli.runs import runs_in
+from xeval.cli.screen import screen
 from xeval.files import write_atomically
 from xeval.gate.findings import Outcome, Thresholds
-from xeval.store import load_records
 
 _POINTS = "Points that accuracy may fall by whatever the statistics say"
 
@@ -20,13 +19,16 @@ def check(
     baseline: Annotated[Path, typer.Option("--baseline", help="File that `xeval bless` wrote.")],
     results: Results = Path("results"),
     threshold: Annotated[
-        float, typer.Option("--threshold", min=0, max=100, help=f"{_POINTS}, in a language.")
+        float, typer.Option("--threshold", metavar="POINTS", min=0, max=100, help=f"{_POINTS}, in a language.")
     ] = Thresholds.cell,
     mean_threshold: Annotated[
-        float, typer.Option("--mean-threshold", min=0, max=100, help=f"{_POINTS}, in the mean.")
+        float, typer.Option("--mean-threshold", metavar="POINTS", min=0, max=100, help=f"{_POINTS}, in the mean.")
     ] = Thresholds.mean,
     throughput_threshold: Annotated[
-        float, typer.Option("--throughput-threshold", min=0, max=1, help="Share of the blessed speed to fall to.")
+        float,
+        typer.Option(
+            "--throughput-threshold", metavar="SHARE", min=0, max=1, help="Share of the blessed speed to fall to."
+        ),
     ] = Thresholds.throughput,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML to this file.")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON to this file.")] = None,
@@ -34,17 +36,14 @@ def check(
         bool, typer.Option("--github", help="Print GitHub annotations and add to $GITHUB_STEP_SUMMARY.")
     ] = False,
 ) -> None:
-    """Compare results with a baseline: fails if something fell by more than the thresholds and by more than chance,
-    or cannot be compared."""
+    """Fail if results fell below a baseline by more than thresholds and chance allow, or cannot be compared."""
     from xeval.gate import baseline as baselines
     from xeval.gate import check as gate
     from xeval.report import gate_json, gate_summary
     from xeval.report import junit as junit_xml
 
     blessed = baselines.read(baseline)
-    records = [record for _, record in load_records(results)]
-    if not records:
-        raise StoreError(f"{results}: no results there to check; xeval run makes them")
+    records = [record for _, record in runs_in(results)]
     outcome = gate.check(blessed, records, Thresholds(threshold, mean_threshold, throughput_threshold))
     _show(outcome, github)
     if junit is not None:
@@ -64,8 +63,8 @@ def _show(outcome: Outcome, github: bool) -> None:
     from xeval.report import github as github_commands
 
     if not github:
-        gate_terminal.show(outcome, Console(highlight=False))
+        gate_terminal.show(outcome, screen())
         return
     with github_commands.commands_stopped():
-        gate_terminal.show(outcome, Console(highlight=False))
+        gate_terminal.show(outcome, screen())
     print("\n".join(github_commands.annotations(outcome)))

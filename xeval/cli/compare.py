@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from xeval.cli.options import Results, TasksDirs
+from xeval.cli.screen import screen
 from xeval.registry import all_tasks
 
 _WHAT = "folder of a run, of a model or of results, or a model's name in --results; :key=value chooses among them"
@@ -21,8 +21,16 @@ class Format(StrEnum):
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=f"The one side: {_WHAT}.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The other side, named in the same way.")],
+    b: Annotated[
+        str | None, typer.Argument(metavar="B", show_default=False, help="The other side, named in the same way.")
+    ] = None,
     results: Results = Path("results"),
+    selection: Annotated[
+        bool,
+        typer.Option(
+            "--selection", help="No B: A's checkpoints by English dev, last and oracle, after run --every-checkpoint."
+        ),
+    ] = False,
     flips: Annotated[
         str | None, typer.Option("--flips", metavar="LANGUAGE", help="Show the rows that only one side has right.")
     ] = None,
@@ -39,16 +47,28 @@ def compare(
     from xeval.comparison.flips import flipped_rows
     from xeval.comparison.named_runs import find_runs
     from xeval.comparison.paired_runs import pair
+    from xeval.comparison.selection import compare_selection, load_selection
     from xeval.report import comparison
+    from xeval.report import selection as selection_report
 
-    paired = pair(find_runs(a, results), find_runs(b, results))
+    if selection and b is not None:
+        raise typer.BadParameter("--selection compares the checkpoints of A with each other; leave out B")
+    if not selection and b is None:
+        raise typer.BadParameter("Missing argument 'B'; --selection needs none")
+    seed = comparing.SEED if seed is None else seed
+    runs = find_runs(a, results)
+    if selection:
+        chosen = load_selection(runs)
+        paired, found, report = chosen.pair, compare_selection(chosen, seed), selection_report
+    else:
+        paired = pair(runs, find_runs(b, results))
+        found, report = comparing.compare(paired, seed), comparison
     shown = None
     if flips is not None:
         shown = flipped_rows(paired, flips, all_tasks(tasks_dir or []).get(paired.task), data)
-    found = comparing.compare(paired, comparing.SEED if seed is None else seed)
     if output_format is Format.json:
-        print(comparison.as_json(found, shown), end="")
+        print(report.as_json(found, shown), end="")
     elif output_format is Format.markdown:
-        print(comparison.markdown(found, shown), end="")
+        print(report.markdown(found, shown), end="")
     else:
-        comparison.show(found, shown, Console(highlight=False))
+        report.show(found, shown, screen())

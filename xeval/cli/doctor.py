@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from xeval.cli.options import Data, Device, Dtype, TasksDirs, words
+from xeval.cli.options import Data, Device, Dtype, Languages, RecipeName, TasksDirs, words
 from xeval.schema import one_line
 
 
@@ -14,10 +14,8 @@ def doctor(
         list[str] | None,
         typer.Option("--model", "-m", help="Alias, hub id (id@revision pins it) or folder; repeat it."),
     ] = None,
-    language: Annotated[
-        list[str] | None, typer.Option("--language", "-l", help="Codes, as in es,zh; default: all.")
-    ] = None,
-    recipe: Annotated[str | None, typer.Option("--recipe", help="Recipe name or path; default: the task's.")] = None,
+    language: Languages = None,
+    recipe: RecipeName = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="For a fine-tuned checkpoint used as it is.")] = False,
     data: Data = None,
     device: Device = "auto",

@@ -1,17 +1,21 @@
 """`xeval list`: what there is to name on the command line, and which runs there are."""
 
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from xeval import registry
 from xeval.cli.options import Results, TasksDirs
+from xeval.cli.screen import screen
+from xeval.embedded import MODELS as EMBEDDED_MODELS
 from xeval.store import load_records
+
+Listing = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]  # header and rows
 
 
 class What(StrEnum):
@@ -28,25 +32,23 @@ def list_names(
     tasks_dir: TasksDirs = None,
 ) -> None:
     """List tasks, model aliases, published tables, recipes, or the runs of a results folder."""
-    header, rows = {
+    listings: dict[What, Callable[[], Listing]] = {
         What.tasks: lambda: _tasks(tasks_dir or []),
         What.models: _models,
         What.references: _references,
         What.recipes: _recipes,
         What.runs: lambda: _runs(results),
-    }[what]()
+    }
+    header, rows = listings[what]()
     table = Table(show_edge=False, box=None, pad_edge=False)
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    Console(highlight=False).print(table)
+    screen().print(table)
 
 
-_Listing = tuple[tuple[str, ...], list[tuple[str, ...]]]
-
-
-def _tasks(tasks_dirs: list[Path]) -> _Listing:
+def _tasks(tasks_dirs: list[Path]) -> Listing:
     rows = [
         (
             task.name,
@@ -59,12 +61,12 @@ def _tasks(tasks_dirs: list[Path]) -> _Listing:
     return ("task", "kind", "languages", "test pairs each"), rows
 
 
-def _models() -> _Listing:
-    embedded = [(name, "comes with xeval, for xnli-mini") for name in registry.EMBEDDED_MODELS]
+def _models() -> Listing:
+    embedded = [(name, "comes with xeval, for xnli-mini") for name in EMBEDDED_MODELS]
     return ("name", "hub id"), [*registry.MODEL_ALIASES.items(), *embedded]
 
 
-def _references() -> _Listing:
+def _references() -> Listing:
     rows = [
         (table.name, table.task, row.name, f"{row.average:.1f}", " ".join(row.cells))
         for table in registry.all_references().values()
@@ -73,7 +75,7 @@ def _references() -> _Listing:
     return ("reference", "task", "row", "mean", "languages"), rows
 
 
-def _recipes() -> _Listing:
+def _recipes() -> Listing:
     rows = [
         (
             recipe.name,
@@ -88,7 +90,7 @@ def _recipes() -> _Listing:
     return ("recipe", "learning rate", "batch", "until", "max length", "checkpoint"), rows
 
 
-def _runs(results: Path) -> _Listing:
+def _runs(results: Path) -> Listing:
     rows = [
         (
             record.task,

@@ -13,6 +13,11 @@ Data = Annotated[
 Bundle = Annotated[
     Path | None, typer.Option("--bundle", help="File that xeval bundle made; nothing is fetched, no network is needed.")
 ]
+Languages = Annotated[list[str] | None, typer.Option("--language", "-l", help="Codes, as in es,zh; default: all.")]
+RecipeName = Annotated[str | None, typer.Option("--recipe", help="Recipe name or path; default: the task's.")]
+ReferenceName = Annotated[
+    str | None, typer.Option("--reference", help="Published table, by name or path; default: the task's.")
+]
 Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Seed; repeat it or separate by commas.")]
 MaxTrain = Annotated[int | None, typer.Option("--max-train", help="Train on the first so many pairs.")]
 MaxEval = Annotated[int | None, typer.Option("--max-eval", help="Evaluate the first so many pairs of each language.")]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from xeval.cli.screen import screen
 from xeval.records import RunRecord
 from xeval.registry import all_tasks, get_reference
 from xeval.report import findings, matrix, terminal
@@ -41,7 +41,7 @@ def show_outcome(
     if as_json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     elif scored:
-        terminal.show(table, Console(highlight=False))
+        terminal.show(table, screen())
         print(f"Records and predictions are in {results}; a report of them: xeval report --results {results}")
     failed = [record for record in records if record.status == "failed"]
     for record in failed:
@@ -59,7 +59,8 @@ def compare(
     A task of the user's own that is not in XEVAL_TASKS has no default, and no verdicts: its labels are not known.
     """
     known = all_tasks().get(task)
-    name = reference if reference is not None else known and known.default_reference
+    default = known.default_reference if known else None
+    name = reference if reference is not None else default
     table = get_reference(name) if name is not None else None
     built = matrix.build(records, task, table, len(known.labels) if known else None, tolerance)
     return replace(built, findings=findings.of(built.runs, known, table))

@@ -38,6 +38,12 @@ def run(
     seed: Seeds = None,
     recipe: Annotated[str | None, typer.Option("--recipe", help="Recipe name or path; default: the task's.")] = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")] = False,
+    every_checkpoint: Annotated[
+        bool,
+        typer.Option(
+            "--every-checkpoint", help="Evaluate the training's other checkpoints too, for compare --selection."
+        ),
+    ] = False,
     data: Data = None,
     bundle: Bundle = None,
     results: Results = Path("results"),
@@ -87,6 +93,7 @@ def run(
             recipe=recipe,
             overrides={name: value for name, value in overrides.items() if value is not None},
             train=not no_train,
+            every_checkpoint=every_checkpoint,
             data=data,
             results=results,
             max_train=max_train,

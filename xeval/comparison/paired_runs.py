@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from xeval.comparison.named_runs import Run, names_of
 from xeval.comparison.resampling import PairedRows
 from xeval.errors import DataError, StoreError
-from xeval.predictions import load_predictions, premise_groups
+from xeval.predictions import column, load_predictions, premise_groups
 from xeval.records import RunRecord
 from xeval.verdict import collapse
 
@@ -76,7 +77,7 @@ def pair(a: list[Run], b: list[Run]) -> PairedRuns:
         raise StoreError(f"A is of task {tasks[0]} and B of task {tasks[1]}; compare runs of one task")
     name_a, name_b = names_of(a, b)
     notes: list[str] = []
-    a, b = _usable("A", a, notes), _usable("B", b, notes)
+    a, b = usable("A: ", a, notes), usable("B: ", b, notes)
     a, b = _same_seeds(a, b, notes)
     languages = [_language(language, a, b) for language in _shared_languages(a, b, notes)]
     without = [paired.language for paired in languages if not paired.has_premises]
@@ -89,17 +90,18 @@ def pair(a: list[Run], b: list[Run]) -> PairedRuns:
     return PairedRuns(tasks[0], a[0][1].task_title, name_a, name_b, seeds_a, seeds_b, languages, notes)
 
 
-def _usable(side: str, runs: list[Run], notes: list[str]) -> list[Run]:
+def usable(side: str, runs: list[Run], notes: list[str]) -> list[Run]:
+    """Those of `runs` that are not failed or collapsed; `notes`, which begin with `side`, say which are."""
     scored = [(folder, record) for folder, record in runs if record.scores and record.status != "failed"]
     for _, record in runs:
         if record.status == "failed":
-            notes.append(f"{side}: seed {record.seed} is left out, it failed: {record.failure}.")
+            notes.append(f"{side}seed {record.seed} is left out, it failed: {record.failure}.")
     if not scored:
-        raise StoreError(f"{side}: none of its runs has scores ({runs[0][0]}); finish one with xeval run")
+        raise StoreError(f"{side}none of its runs has scores ({runs[0][0]}); finish one with xeval run")
     reasons = {record.seed: collapse(record, _n_labels(folder, record)) for folder, record in scored}
     healthy = [run for run in scored if reasons[run[1].seed] is None]
     fate = "is left out" if healthy else "is compared all the same, there being no other"
-    notes += [f"{side}: seed {seed} {fate}; its training collapsed: {why}." for seed, why in reasons.items() if why]
+    notes += [f"{side}seed {seed} {fate}; its training collapsed: {why}." for seed, why in reasons.items() if why]
     return healthy or scored
 
 
@@ -134,28 +136,40 @@ def _shared_languages(a: list[Run], b: list[Run], notes: list[str]) -> list[str]
 
 
 def _language(language: str, a: list[Run], b: list[Run]) -> PairedLanguage:
-    rows = {(_rows_sha256(record, language), record.scores[language].n_examples) for _, record in [*a, *b]}
-    if len(rows) > 1:
-        found = " and ".join(sorted(f"{n:,} rows of hash {sha256[:8]}" for sha256, n in rows))
-        raise DataError(f"{language}: not evaluated on the same rows: {found}; evaluate both sides on the same data")
+    sha256 = shared_rows(language, [record for _, record in [*a, *b]])
     tables_a, tables_b = (
         [load_predictions(folder, language, record.scores[language].predictions_sha256) for folder, record in runs]
         for runs in (a, b)
     )
-    labels = tables_a[0]["label"].to_numpy()
-    for (folder, _), table in zip([*a, *b], [*tables_a, *tables_b], strict=True):
-        if not np.array_equal(table["label"].to_numpy(), labels):
-            raise DataError(f"{folder}: its gold labels in {language} differ from those of {a[0][0]}; evaluate again")
-    known = _first(premise_groups(table) for table in [*tables_a, *tables_b])
-    groups = np.arange(len(labels)) if known is None else known
-    stacked = (np.stack([table["prediction"].to_numpy() for table in tables]) for tables in (tables_a, tables_b))
+    return beside(language, sha256, tables_a, tables_b, [folder for folder, _ in [*a, *b]])
+
+
+def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
+    """The hash of the rows of `language` that all of `records` were scored on. Raises DataError."""
+    rows = {(_rows_sha256(record, language), record.scores[language].n_examples) for record in records}
+    if len(rows) > 1:
+        found = " and ".join(sorted(f"{n:,} rows of hash {sha256[:8]}" for sha256, n in rows))
+        raise DataError(f"{language}: not evaluated on the same rows: {found}; evaluate both sides on the same data")
     [(sha256, _)] = rows
+    return sha256
+
+
+def beside(
+    language: str, sha256: str, tables_a: list[pa.Table], tables_b: list[pa.Table], folders: list[Path]
+) -> PairedLanguage:
+    """Prediction tables of the same rows, one per seed; `folders` are where they lie, in order. Raises DataError."""
+    tables = [*tables_a, *tables_b]
+    labels = column(tables[0], "label")
+    for folder, table in zip(folders, tables, strict=True):
+        if not np.array_equal(column(table, "label"), labels):
+            raise DataError(
+                f"{folder}: its gold labels in {language} differ from those of {folders[0]}; evaluate again"
+            )
+    known = next((own for own in map(premise_groups, tables) if own is not None), None)
+    groups = np.arange(len(labels)) if known is None else known
+    stacked = (np.stack([column(table, "prediction") for table in side]) for side in (tables_a, tables_b))
     return PairedLanguage(language, sha256, labels, groups, *stacked, has_premises=known is not None)
 
 
 def _rows_sha256(record: RunRecord, language: str) -> str:
     return record.data.sha256.get("test", {}).get(language, "unknown")
-
-
-def _first(groups: Iterable[np.ndarray | None]) -> np.ndarray | None:
-    return next((own for own in groups if own is not None), None)

@@ -18,9 +18,12 @@ TRUNCATION_HURTS = 0.05  # of pairs
 class Tokenized(Protocol):
     """What a tokenizer made of some rows: EncodedPairs, or the score of a language."""
 
-    truncated_share: float
-    unknown_piece_share: float
-    pieces_per_word: float | None
+    @property
+    def truncated_share(self) -> float: ...
+    @property
+    def unknown_piece_share(self) -> float: ...
+    @property
+    def pieces_per_word(self) -> float | None: ...
 
 
 def check_languages(

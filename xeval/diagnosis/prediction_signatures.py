@@ -90,9 +90,10 @@ def permuted_labels(predicted: Mapping[str, Predicted], labels: Sequence[str]) -
     confusions = {language: found.confusion() for language, found in predicted.items()}
     if not confusions or not 2 <= len(labels) <= MOST_LABELS:
         return None
-    order = _better_order(sum(confusions.values()))
+    together = np.sum(list(confusions.values()), axis=0)
+    order = _better_order(together)
     if order is not None:
-        return _permuted("", sum(confusions.values()), order, labels, "Name the labels in id2label of config.json")
+        return _permuted("", together, order, labels, "Name the labels in id2label of config.json")
     for language, confusion in confusions.items():
         order = _better_order(confusion)
         if order is not None:

@@ -172,8 +172,10 @@ def _accuracy(record: RunRecord, language: str) -> float | None:
 
 def _chosen_accuracy(record: RunRecord) -> float | None:
     """Of the chosen checkpoint, on the training language's development data."""
-    curve = record.training.selection_curve if record.training else []
-    return next((point.accuracy for point in curve if point.step == record.training.chosen_step), None)
+    if record.training is None:
+        return None
+    chosen = record.training.chosen_step
+    return next((point.accuracy for point in record.training.selection_curve if point.step == chosen), None)
 
 
 def _best_known_accuracy(record: RunRecord) -> float | None:

@@ -9,6 +9,8 @@ from xeval.comparison.paired_tests import holm
 from xeval.gate.drops import Change
 from xeval.gate.findings import GateFinding, Kind, Numbers
 
+Chance = Literal["training", "rows", "none"]
+
 
 @dataclass(frozen=True)
 class Question:
@@ -17,7 +19,7 @@ class Question:
     configuration: str
     what: str
     change: Change
-    chance: Literal["training", "rows", "none"]  # what the change's error is the size of
+    chance: Chance  # what the change's error is the size of
     n_seeds: int  # on either side
 
 

@@ -39,14 +39,19 @@ def settings(record: RunRecord) -> dict[str, Setting]:
 def hardware(record: RunRecord) -> dict[str, Setting]:
     """What has to be equal for speeds to be comparable."""
     environment = record.environment
-    named = {key: environment.hardware[key] for key in ("gpu", "cpu", "threads") if key in environment.hardware}
+    named: dict[str, Setting] = {
+        key: environment.hardware[key] for key in ("gpu", "cpu", "threads") if key in environment.hardware
+    }
     return {"device": environment.device, **named}
 
 
 def throughput(runs: Sequence[RunRecord], languages: Sequence[str]) -> dict[Phase, tuple[float, ...]]:
     """Pairs per second by phase, one for each run; a phase that one of them has no time for is left out."""
-    phases = {"train": ["train"], "evaluate": [f"evaluate/{language}" for language in languages]}
-    found = {}
+    phases: dict[Phase, list[str]] = {
+        "train": ["train"],
+        "evaluate": [f"evaluate/{language}" for language in languages],
+    }
+    found: dict[Phase, tuple[float, ...]] = {}
     for phase, names in phases.items():
         if all(name in record.timing for record in runs for name in names):
             times = [[record.timing[name] for name in names] for record in runs]

@@ -5,11 +5,12 @@ Pure functions. The arithmetic is in `drops.py`, what cannot be compared in `mis
 """
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
 from xeval.gate import drops
-from xeval.gate.answers import Question, answer, of_score, of_speed
+from xeval.gate.answers import Chance, Question, answer, of_score, of_speed
 from xeval.gate.baseline import Baseline
 from xeval.gate.bless import group, hardware, throughput
 from xeval.gate.drops import Change
@@ -22,7 +23,7 @@ from xeval.schema import one_line
 ALPHA_MEANS = 0.02
 ALPHA_LANGUAGES = 0.02
 ALPHA_THROUGHPUT = 0.01
-Z95 = 1.959964
+_Z95 = NormalDist().inv_cdf(0.975)  # standard errors in half of a 95 % interval
 
 
 def check(baseline: Baseline, records: Sequence[RunRecord], thresholds: Thresholds | None = None) -> Outcome:
@@ -67,9 +68,14 @@ def _changes(each: Comparable) -> tuple[Change, list[Change]]:
         return drops.exact(blessed, now)
     if each.configuration.trained:
         return drops.of_mean(blessed, now), drops.of_languages(blessed, now)
-    blessed_errors = [(cell.ci95_percent[1] - cell.ci95_percent[0]) / 2 / Z95 for cell in cells]
-    now_errors = [100 * (row[0].ci95_high - row[0].ci95_low) / 2 / Z95 for row in scores]
+    # Without training every cell of a baseline has its interval.
+    blessed_errors = [_standard_error(*cell.ci95_percent) for cell in cells if cell.ci95_percent is not None]
+    now_errors = [_standard_error(100 * row[0].ci95_low, 100 * row[0].ci95_high) for row in scores]
     return drops.as_drawn(blessed[0].tolist(), now[0].tolist(), blessed_errors, now_errors)
+
+
+def _standard_error(ci95_low: float, ci95_high: float) -> float:
+    return (ci95_high - ci95_low) / 2 / _Z95
 
 
 def _same_weights(each: Comparable) -> bool:
@@ -81,7 +87,7 @@ def _same_weights(each: Comparable) -> bool:
 
 
 def _question(each: Comparable, what: str, change: Change) -> Question:
-    chance = "none" if _same_weights(each) else "training" if each.configuration.trained else "rows"
+    chance: Chance = "none" if _same_weights(each) else "training" if each.configuration.trained else "rows"
     return Question(each.configuration.name, what, change, chance, len(each.runs))
 
 

@@ -85,6 +85,7 @@ def _training_data(configuration: Configuration, runs: Sequence[RunRecord]) -> l
 
 def _languages(configuration: Configuration, runs: Sequence[RunRecord]) -> list[GateFinding]:
     found = []
+    kind: Kind
     for language, cell in configuration.languages.items():
         scores = [record.scores.get(language) for record in runs]
         lacking = [str(record.seed) for record, score in zip(runs, scores, strict=True) if score is None]

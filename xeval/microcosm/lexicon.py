@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from xeval.microcosm import world
 
@@ -68,7 +70,7 @@ def load(code: str) -> Lexicon:
     return parse(code, data)
 
 
-def parse(code: str, data: dict) -> Lexicon:
+def parse(code: str, data: dict[str, Any]) -> Lexicon:
     """A lexicon from the parsed file; LexiconError lists all faults at once."""
     faults = [f"[{part}] is missing" for part in ("language", "patterns", *world.CONCEPTS) if part not in data]
     if not faults:
@@ -104,7 +106,7 @@ def _report(code: str, faults: list[str]) -> str:
     return f"languages/{code}.toml:\n  " + "\n  ".join(faults)
 
 
-def _unexpected(data: dict):
+def _unexpected(data: dict[str, Any]) -> Iterator[str]:
     """Concepts and patterns that are missing, or that the world does not know."""
     for word_class, concepts in world.CONCEPTS.items():
         for concept in set(concepts) - set(data[word_class]):
@@ -119,7 +121,7 @@ def _unexpected(data: dict):
             yield f"[patterns] {name!r} is no pattern"
 
 
-def _pattern_faults(lexicon: Lexicon, name: str):
+def _pattern_faults(lexicon: Lexicon, name: str) -> Iterator[str]:
     """What this pattern asks for that some word does not have."""
     pattern = name.removesuffix("_no_place").removesuffix("_not")
     template = lexicon.patterns[name]
@@ -132,8 +134,9 @@ def _pattern_faults(lexicon: Lexicon, name: str):
                 return
         classes: set[str] = set()
         for concept in world.fillers(pattern, controller) if controller else ():
-            if "class" in lexicon.concepts[concept]:
-                classes.add(lexicon.concepts[concept]["class"])
+            concept_class = lexicon.concepts[concept].get("class")
+            if isinstance(concept_class, str):
+                classes.add(concept_class)
             else:
                 yield f"{concept}: no class, which [patterns] {name} agrees with"
         if slot:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from xeval.microcosm import world
 from xeval.microcosm.world import Fact, Statement
@@ -37,7 +38,7 @@ def relate(premise: Fact, hypothesis: Fact) -> int | None:
     if premise.negated:
         return _relate_to_negation(premise.positive(), hypothesis)
     label = _relate_positive(premise, hypothesis)
-    if hypothesis.negated:
+    if hypothesis.negated and label is not None:
         return {ENTAILMENT: CONTRADICTION, CONTRADICTION: ENTAILMENT}.get(label, label)
     return label
 
@@ -126,21 +127,21 @@ class Balance:
     """Keeps whatever shows on the surface of a pair equally frequent under the three labels."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple, list[int]] = {}
+        self._seen: dict[tuple[object, ...], list[int]] = {}
 
-    def lead(self, premise: Statement, hypothesis: Fact, label: int) -> float | None:
-        """How far this label is ahead on the pair's features (the less the better); None if too far."""
+    def lead(self, hypothesis: Fact, label: int) -> float | None:
+        """How far this label is ahead on the features of the hypothesis (the less the better); None if too far."""
         lead = 0.0
-        for feature, (few, share) in _features(premise, hypothesis):
+        for feature, (few, share) in _features(hypothesis):
             counts = self._seen.get(feature, (0, 0, 0))
             if counts[label] >= min(counts) + few + int(share * min(counts)):
                 return None
             lead += counts[label] - sum(counts) / len(LABELS)
         return lead
 
-    def add(self, premise: Statement, hypothesis: Fact, label: int) -> None:
+    def add(self, hypothesis: Fact, label: int) -> None:
         """Counts an accepted pair."""
-        for feature, _ in _features(premise, hypothesis):
+        for feature, _ in _features(hypothesis):
             self._seen.setdefault(feature, [0, 0, 0])[label] += 1
 
 
@@ -148,8 +149,8 @@ def _words(fact: Fact) -> tuple[str, ...]:
     return tuple(c for c in (fact.subject, fact.predicate, fact.object, fact.place, fact.time) if c)
 
 
-def _features(premise: Statement, h: Fact) -> Iterator[tuple[tuple, tuple[int, float]]]:
-    """The shape of the hypothesis, each word in its pattern and polarity, and the overlap with the premise."""
+def _features(h: Fact) -> Iterator[tuple[tuple[object, ...], tuple[int, float]]]:
+    """The shape of the hypothesis and each word in its pattern and polarity."""
     shape = (h.pattern, h.negated, bool(h.place), bool(h.time), h.subject in world.KINDS, h.object in world.KINDS)
     yield shape, _SHAPE
     for word in _words(h):
@@ -172,14 +173,14 @@ def draw_triple(
                 offers[label][hypothesis] = None
     chosen = []
     for label, hypotheses in offers.items():
-        leads = [(balance.lead(premise, h, label), h) for h in hypotheses]
+        leads = [(balance.lead(h, label), h) for h in hypotheses]
         welcome = [(lead, h) for lead, h in leads if lead is not None]
         if not welcome:
             return None
         # The one that most evens out the labels; otherwise ever fewer premises would have all three.
         chosen.append((min(welcome, key=lambda offer: offer[0])[1], label))
     for hypothesis, label in chosen:
-        balance.add(premise, hypothesis, label)
+        balance.add(hypothesis, label)
     rng.shuffle(chosen)
     return Triple(premise, tuple(chosen))
 
@@ -193,7 +194,7 @@ def _propose(rng: random.Random, premise: Statement) -> Fact | None:
         fresh = world.random_fact(rng, general=0)
         if world.PATTERNS[fresh.pattern]["subject"] == world.PATTERNS[base.pattern]["subject"]:
             base = replace(fresh, subject=base.subject)
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     for slot in ("place", "time"):
         if (base.pattern, slot) in world.OPTIONAL and getattr(base, slot) and rng.random() < DROPPED:
             changes[slot] = ""
@@ -208,14 +209,14 @@ def _propose(rng: random.Random, premise: Statement) -> Fact | None:
 
 def _change(rng: random.Random, fact: Fact, slot: str, premise: Statement) -> str:
     """Another filler for a slot: a hypernym, hyponym, synonym, opposite, none, or just another one."""
-    now = getattr(fact, slot)
+    now: str = getattr(fact, slot)
     all_fillers = world.fillers(fact.pattern, slot)
     if slot in ("subject", "object"):
         near = [*world.KINDS.get(now, ()), world.KIND_OF.get(now, ""), world.SYNONYM_OF.get(now, "")]
     else:
         near = [*world.OPPOSITES.get(now, ()), world.SYNONYM_OF.get(now, "")]
     # What the premise's other fact has in this slot: right words in the wrong place.
-    borrowed = [getattr(other, slot) for other in premise]
+    borrowed: list[str] = [getattr(other, slot) for other in premise]
     near = [c for c in near if c]
     borrowed = [c for c in borrowed if c in all_fillers and c != now]
     chance = rng.random()

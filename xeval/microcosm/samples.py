@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from collections.abc import Iterator
 
 from xeval.microcosm import world
 from xeval.microcosm.lexicon import LexiconError, load
@@ -42,7 +43,7 @@ def main() -> int:
     return 0
 
 
-def some(pattern: str, negated: bool, count: int):
+def some(pattern: str, negated: bool, count: int) -> Iterator[world.Fact]:
     """``count`` random facts of one pattern."""
     rng = random.Random(f"{pattern} {negated}")
     while count:
@@ -52,7 +53,7 @@ def some(pattern: str, negated: bool, count: int):
             yield fact
 
 
-def every_word(pattern: str, negated: bool):
+def every_word(pattern: str, negated: bool) -> Iterator[world.Fact]:
     """Facts that together show each concept in each slot of one pattern, every number with every noun."""
     rng = random.Random(pattern)
     for slot in world.PATTERNS[pattern]:

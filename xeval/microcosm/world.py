@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 # Kind (hypernym) -> its members. A kind is a concept too: "a fruit" can be bought like "an apple".
-PERSON_KINDS = {
+PERSON_KINDS: dict[str, tuple[str, ...]] = {
     "adult": ("teacher", "instructor", "doctor", "physician", "farmer", "cook", "driver", "soldier", "singer", "judge"),
     "relative": ("father", "mother", "uncle", "aunt", "brother", "sister", "grandfather", "grandmother"),
     "child": ("boy", "girl", "pupil"),
 }  # fmt: skip
-ANIMAL_KINDS = {
+ANIMAL_KINDS: dict[str, tuple[str, ...]] = {
     "animal": ("dog", "cat", "horse", "cow", "goat", "lion", "elephant"),
     "bird": ("duck", "eagle", "owl", "parrot", "pigeon"),
     "insect": ("bee", "ant", "butterfly", "fly"),
 }
-THING_KINDS = {
+THING_KINDS: dict[str, tuple[str, ...]] = {
     "fruit": ("apple", "banana", "lemon", "pear"),
     "vegetable": ("tomato", "onion", "carrot", "potato"),
     "tool": ("hammer", "saw", "axe", "shovel"),

@@ -111,9 +111,9 @@ def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, Labe
     english = task.training_language
     training = {f"{english} train": corpus.train, f"{english} selection": corpus.selection} if train else {}
     findings = [
-        check_sizes(task, corpus.train_rows() if train else {}, tests),
+        check_sizes(corpus.train_rows() if train else {}, tests),
         check_labels(task, training | {f"{language} test": pairs for language, pairs in tests.items()}),
-        check_overlap(*(training.values() or (None, None)), tests.get(english)),
+        check_overlap(corpus.train if train else None, corpus.selection if train else None, tests.get(english)),
         check_repetition(tests),
         check_alignment(tests),
     ]
@@ -177,7 +177,8 @@ def _sample(pairs: LabelledPairs) -> LabelledPairs:
 
 def _configuration(checkpoint: Checkpoint) -> dict[str, Any]:
     """config.json, which the tokenizer's loading has shown to be readable."""
-    return json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
+    return content
 
 
 def _count_weights(checkpoint: Checkpoint) -> int:

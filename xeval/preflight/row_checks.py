@@ -16,7 +16,7 @@ COMMON = 0.01  # share of rows from which repetition and overlap are no accident
 WORTHLESS = 0.5  # share of test rows that are known from training from which a score says nothing
 
 
-def check_sizes(task: Task, train_rows: Mapping[str, int], tests: Mapping[str, LabelledPairs]) -> Finding:
+def check_sizes(train_rows: Mapping[str, int], tests: Mapping[str, LabelledPairs]) -> Finding:
     """`train_rows`: found, expected and used; empty where nothing is trained. Other splits are counted when read."""
     n_tests = sorted({len(pairs) for pairs in tests.values()})
     spans = " to ".join(f"{n:,}" for n in dict.fromkeys((n_tests[0], n_tests[-1])))

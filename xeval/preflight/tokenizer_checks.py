@@ -150,7 +150,8 @@ def _unknown_share(tokenizer: Any, texts: Sequence[str]) -> float:
 
 
 def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    return tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def _declared(tokenizer: Any) -> str:

@@ -18,18 +18,22 @@ from xeval.schema import one_line
 
 def show(found: RunComparison, flipped: FlippedRows | None, console: Console) -> None:
     """Print the comparison on `console`. Accuracies and differences are in points."""
-    console.print(_plain(f"{found.title}: accuracy in %, B minus A in points"))
+    console.print(plain(f"{found.title}: accuracy in %, B minus A in points"))
     for line in _sides(found):
-        console.print(_plain(line))
-    _print_table(_header(found), _rows(found), console, n_left=1)
+        console.print(plain(line))
+    print_table(_header(found), _rows(found), console, n_left=1)
     console.print()
-    console.print(_plain(found.conclusion), style="bold")
+    console.print(plain(found.conclusion), style="bold")
     for note in _notes(found):
-        console.print(_plain(note), style="dim")
+        console.print(plain(note), style="dim")
     if flipped is not None:
-        console.print()
-        console.print(_plain(_flips_title(flipped)))
-        _print_table(_flips_header(flipped), _flips_rows(flipped), console, n_left=99)
+        show_flips(flipped, console)
+
+
+def show_flips(flipped: FlippedRows, console: Console) -> None:
+    console.print()
+    console.print(plain(_flips_title(flipped)))
+    print_table(_flips_header(flipped), _flips_rows(flipped), console, n_left=99)
 
 
 def markdown(found: RunComparison, flipped: FlippedRows | None) -> str:
@@ -37,12 +41,14 @@ def markdown(found: RunComparison, flipped: FlippedRows | None) -> str:
     notes = "\n".join(f"- {escape(note)}" for note in _notes(found))
     text = (
         f"# {escape(found.title)}: B minus A\n\n{sides}\n\n**{escape(found.conclusion)}**\n\n"
-        f"{_markdown_table(_header(found), _rows(found), n_left=1)}\n\n{notes}\n"
+        f"{markdown_table(_header(found), _rows(found), n_left=1)}\n\n{notes}\n"
     )
-    if flipped is None:
-        return text
-    table = _markdown_table(_flips_header(flipped), _flips_rows(flipped), n_left=99)
-    return f"{text}\n## {escape(_flips_title(flipped))}\n\n{table}\n"
+    return text if flipped is None else text + markdown_flips(flipped)
+
+
+def markdown_flips(flipped: FlippedRows) -> str:
+    table = markdown_table(_flips_header(flipped), _flips_rows(flipped), n_left=99)
+    return f"\n## {escape(_flips_title(flipped))}\n\n{table}\n"
 
 
 def as_json(found: RunComparison, flipped: FlippedRows | None) -> str:
@@ -55,7 +61,7 @@ def as_json(found: RunComparison, flipped: FlippedRows | None) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _plain(text: str) -> Text:
+def plain(text: str) -> Text:
     """Text in which nothing is markup, and no control character is left."""
     return Text(one_line(text))
 
@@ -88,9 +94,9 @@ def _rows(found: RunComparison) -> list[list[str]]:
 def _row(found: RunComparison, one: LanguageDifference) -> list[str]:
     tested = []
     if _one_run_each(found):
-        tested = [f"{one.only_a_right}/{one.only_b_right}", _p(one.mcnemar_p)]
+        tested = [f"{one.only_a_right}/{one.only_b_right}", shown_p(one.mcnemar_p)]
     numbers = _numbers(one.accuracy_a, one.accuracy_b, one.interval)
-    return [one.language, *numbers, *_spread(one.seed_differences), *tested, _p(one.holm_p), one.better or "–"]
+    return [one.language, *numbers, *_spread(one.seed_differences), *tested, shown_p(one.holm_p), one.better or "–"]
 
 
 def _numbers(accuracy_a: float, accuracy_b: float, interval: Interval) -> list[str]:
@@ -106,7 +112,7 @@ def _one_run_each(found: RunComparison) -> bool:
     return len(found.seeds_a) == len(found.seeds_b) == 1
 
 
-def _p(value: float | None) -> str:
+def shown_p(value: float | None) -> str:
     if value is None:
         return "–"
     return "<0.001" if value < 0.001 else f"{value:.3f}"
@@ -160,17 +166,17 @@ def _share(n_right: int, n_seeds: int) -> str:
     return f" ({n_right} of {n_seeds} right)" if n_seeds > 1 else ""
 
 
-def _print_table(header: list[str], rows: list[list[str]], console: Console, n_left: int) -> None:
+def print_table(header: list[str], rows: list[list[str]], console: Console, n_left: int) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(header):
         side = "left" if place < n_left else "right"
-        table.add_column(_plain(name), justify=side, overflow="fold", no_wrap=place >= n_left)
+        table.add_column(plain(name), justify=side, overflow="fold")
     for row in rows:
-        table.add_row(*(_plain(cell) for cell in row))
+        table.add_row(*(plain(cell) for cell in row))
     console.print(table)
 
 
-def _markdown_table(header: list[str], rows: list[list[str]], n_left: int) -> str:
+def markdown_table(header: list[str], rows: list[list[str]], n_left: int) -> str:
     alignment = ["left" if place < n_left else "right" for place in range(len(header))]
     cells = [[escape(cell) if place < n_left else cell for place, cell in enumerate(row)] for row in rows]
     return tabulate(cells, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)

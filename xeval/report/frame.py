@@ -27,6 +27,7 @@ COLUMNS = [
     "unknown_piece_share",
     "pieces_per_word",
     "pieces_per_pair",
+    "n_most_predicted",
     "status",
     "folder",
 ]

@@ -12,7 +12,8 @@ from xeval.schema import one_line
 def show(outcome: Outcome, console: Console) -> None:
     """Print `outcome` on `console`. Languages of which there is nothing to say are counted, not listed."""
     for name, findings in by_configuration(outcome.findings).items():
-        table = Table(title=escape(one_line(name)), title_justify="left", show_edge=False)
+        console.print(escape(one_line(name)), style="italic")
+        table = Table(show_edge=False)
         for column in COLUMNS:
             table.add_column(column, justify="left" if column in ("", "finding") else "right", overflow="fold")
         told = [finding for finding in findings if finding.kind != "note"]

@@ -60,7 +60,11 @@ def mean_lines(matrix: Matrix) -> list[Line]:
     if n:
         marks = [verdicts.mean_mark(row, n) for row in matrix.rows]
         cells = [
-            Cell(verdicts.number(row.mean_reference), mark=mark, outcome=row.verdict.mean.outcome if mark else "")
+            Cell(
+                verdicts.number(row.mean_reference),
+                mark=mark,
+                outcome=row.verdict.mean.outcome if row.verdict and mark else "",
+            )
             for row, mark in zip(matrix.rows, marks, strict=True)
         ]
         lines.append(Line(f"mean of {n}", (), cells))
@@ -76,6 +80,7 @@ def difference_lines(matrix: Matrix) -> tuple[list[Row], list[Line]]:
     differences = {
         (row.name, language): row.cells[language] - published
         for row in rows
+        if row.beside is not None
         for language, published in row.beside.cells.items()
         if language in row.cells
     }
@@ -108,8 +113,8 @@ def gap_lines(matrix: Matrix) -> dict[str, list[Line]]:
     widest = max((abs(gap) for gap in gaps.values() if gap is not None), default=0) or 1
 
     def cell(row: Row, languages: list[str]) -> Cell:
-        found = [gaps[row.name, language] for language in languages]
-        if any(gap is None for gap in found):
+        found = [gap for language in languages if (gap := gaps[row.name, language]) is not None]
+        if len(found) < len(languages):
             return Cell("–")
         mean = sum(found) / len(found)
         return Cell(f"{mean:.1f}", mean, bar=max(0.0, mean) / widest)

@@ -42,7 +42,9 @@ def render(matrix: Matrix, task: Task | None) -> str:
             differences=differences,
             gaps=heat.gap_lines(matrix),
             legend=verdicts.legend(found) if found else "",
-            headlines=[line for verdict in found for line in verdicts.headlines(verdict)],
+            marks=verdicts.MARKS,
+            means_judged=[verdict.mean for verdict in found],
+            headlines=[line for verdict in found for line in verdicts.headlines(verdict)[1:]],
             sentences=[
                 *(line for verdict in found for line in verdicts.sentences(verdict)),
                 *(claim.sentence for claim in matrix.claims),

@@ -17,7 +17,7 @@ def render(outcome: Outcome) -> str:
     root = ElementTree.Element("testsuites", name="xeval check")
     for name, findings in by_configuration(outcome.findings).items():
         cases = [finding for finding in findings if finding.kind != "note"]
-        suite = ElementTree.SubElement(root, "testsuite", name=one_line(name), **_counts(cases))
+        suite = ElementTree.SubElement(root, "testsuite", {"name": one_line(name), **_counts(cases)})
         for finding in cases:
             _add_case(suite, finding)
         notes = [one_line(finding.sentence) for finding in findings if finding.kind == "note"]

@@ -86,7 +86,8 @@ def _line(name: str, cells: list[str], bold: bool = False) -> str:
 def _notes(matrix: Matrix) -> list[str]:
     found = matrix.verdicts
     sentences = [line for verdict in found for line in verdicts.headlines(verdict)]
-    return [*matrix.footer, *([verdicts.legend(found)] if found else []), *sentences]
+    findings = [f"{finding.severity.capitalize()}: {finding.sentence}" for finding in matrix.findings]
+    return [*findings, *matrix.footer, *([verdicts.legend(found)] if found else []), *sentences]
 
 
 def escape(text: str) -> str:

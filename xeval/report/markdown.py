@@ -25,9 +25,14 @@ def render(matrix: Matrix) -> str:
         *matrix.footer,
     ]
     below = "\n".join(f"- {escape(note)}" for note in notes)
-    findings = [f"- {escape(finding.line)}" for finding in matrix.findings]
-    found = "\n".join(["", "## Findings", "", *findings, ""]) if findings else ""
+    found = findings_section(matrix)
     return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{found}{_verdicts(matrix.verdicts)}{_claims(matrix)}"
+
+
+def findings_section(matrix: Matrix) -> str:
+    """What the diagnosis has found; nothing where it has found nothing."""
+    lines = [f"- {escape(finding.line)}" for finding in matrix.findings]
+    return "\n".join(["", "## Findings", "", *lines, ""]) if lines else ""
 
 
 def _cells(row: Row, languages: list[str], n_reference: int, with_others: bool) -> list[str]:

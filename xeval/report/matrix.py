@@ -96,13 +96,14 @@ def build(
 
     rows: list[Row] = []
     unplaced = dict(groups)
+    row_of_group = {key: row_of(group[0][1], reference) for key, group in groups.items()} if reference else {}
     for published in reference.rows if reference else ():
         rows.append(columns.row(f"{published.name}, published", True, published.cells, seeds=published.n_seeds or ""))
-        for key, group in list(unplaced.items()):
-            if row_of(group[0][1], reference) is published:
-                ours_below = _our_row(unplaced.pop(key), list(groups.values()), columns)
-                *more, verdict = verdicts_on.get(key, [None])
-                rows.append(replace(ours_below, verdict=verdict, more_verdicts=tuple(more), beside=published))
+        for key in [key for key, row in row_of_group.items() if row is published]:
+            ours_below = _our_row(unplaced.pop(key), list(groups.values()), columns)
+            on_it = verdicts_on.get(key, [])
+            last = on_it[-1] if on_it else None
+            rows.append(replace(ours_below, verdict=last, more_verdicts=tuple(on_it[:-1]), beside=published))
     rows += [_our_row(group, list(groups.values()), columns) for group in unplaced.values()]
     n_reference = len(first) if reference else 0
     footer = footnotes.of(ours, reference) + _collapsed(scored, groups, n_labels)
@@ -176,8 +177,10 @@ def _name(record: RunRecord, others: list[RunRecord]) -> str:
 
 
 def _collapsed(scored: list[Run], groups: dict[str, list[Run]], n_labels: int | None) -> list[str]:
+    if n_labels is None:
+        return []
     lines = []
-    for run in scored if n_labels else []:
+    for run in scored:
         record = run[1]
         reason = collapse(record, n_labels)
         shown = run in groups[record.configuration()]

@@ -15,7 +15,7 @@ from xeval.languages import describe
 from xeval.records import RunRecord
 from xeval.report import verdicts
 from xeval.report.footnotes import hardware
-from xeval.report.markdown import escape
+from xeval.report.markdown import escape, findings_section
 from xeval.report.matrix import Matrix, Row
 from xeval.schema import Task, one_line
 
@@ -33,21 +33,18 @@ def render(matrix: Matrix, task: Task | None, footprint: Footprint) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     model = _only_model(matrix)
-    dataset = {
-        "dataset_type": task.hub.id if task and task.hub else one_line(matrix.task),
-        "dataset_name": one_line(matrix.title),
-        "dataset_split": task.splits.test if task else "test",
-    }
     results = [
         EvalResult(
             task_type="text-classification",
             task_name="Zero-shot cross-lingual classification of sentence pairs",
+            dataset_type=task.hub.id if task and task.hub else one_line(matrix.task),
+            dataset_name=one_line(matrix.title),
+            dataset_split=task.splits.test if task else "test",
             dataset_config=task.configuration(language) if task else one_line(language),
             dataset_revision=_revision(row),
             metric_type="accuracy",
             metric_value=round(row.cells[language] / 100, 4),
             metric_name=f"accuracy ({how})",
-            **dataset,
         )
         for row, language, how in _cells(matrix)
     ]
@@ -122,6 +119,7 @@ def _evaluation(matrix: Matrix) -> str:
         f" {trained} portion, and evaluated on the portion of each language.\n\n{warning}{table}\n\n"
         + "\n".join(f"- {escape(note)}" for note in notes)
         + "\n"
+        + findings_section(matrix)
     )
 
 

@@ -76,7 +76,8 @@ def _by_seed(records: Sequence[RunRecord], language: str) -> dict[int, float]:
 
 
 def _selection(record: RunRecord) -> list[tuple[float, float]]:
-    return [(point.step, 100 * point.accuracy) for point in record.training.selection_curve]
+    curve = record.training.selection_curve if record.training else []
+    return [(point.step, 100 * point.accuracy) for point in curve]
 
 
 def _line(language: str, row: Row, records: Sequence[RunRecord], found: Evidence | None) -> Line:
@@ -106,8 +107,8 @@ def _mean(scores: Sequence[CellScore], name: str) -> float | None:
 
 def _confusion(title: str, found: Evidence, task: Task | None) -> Confusion:
     n_labels = len(found.confusion)
-    known = task is not None and len(task.labels) == n_labels
-    labels = list(task.labels) if known else [f"label {index}" for index in range(n_labels)]
+    known = task.labels if task else ()
+    labels = list(known) if len(known) == n_labels else [f"label {index}" for index in range(n_labels)]
     rows = []
     for counts in found.confusion.tolist():
         n = sum(counts)

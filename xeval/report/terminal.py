@@ -12,11 +12,11 @@ from xeval.schema import one_line
 
 def show(matrix: Matrix, console: Console) -> None:
     """Print the matrix on `console`. Accuracies are percentages."""
-    title = _plain(f"{matrix.title}: accuracy in %, zero-shot")
-    table = Table(title=title, title_justify="left", show_edge=False)
+    console.print(_plain(f"{matrix.title}: accuracy in %, zero-shot"), style="italic")
+    table = Table(show_edge=False)
     table.add_column("language", no_wrap=True)
     for row in matrix.rows:
-        table.add_column(_plain(row.name), justify="right", style="dim" if row.published else "bold", overflow="fold")
+        table.add_column(_plain(row.name), justify="right", style="" if row.published else "bold", overflow="fold")
     for language in matrix.languages:
         table.add_row(
             _plain(f"{language}  {describe(language).name}"),

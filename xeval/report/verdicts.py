@@ -18,8 +18,9 @@ def mark(row: Row, language: str) -> str:
 
 def mean_mark(row: Row, n_languages: int) -> str:
     """What stands after the mean of `row` over `n_languages`, if that is the mean that the verdict is on."""
-    judged = row.verdict is not None and len(row.verdict.cells) == n_languages
-    return MARKS.get(row.verdict.mean.outcome, "") if judged else ""
+    if row.verdict is None or len(row.verdict.cells) != n_languages:
+        return ""
+    return MARKS.get(row.verdict.mean.outcome, "")
 
 
 def number(value: float | None, mark: str = "") -> str:

@@ -1,14 +1,14 @@
-"""`python -m xeval.microcosm.making DIR`: vocabulary, teacher, student, in this order, with a log beside them.
+"""`python -m xeval.microcosm.making teacher DIR`, then `student DIR`: vocabulary and teacher, then its student.
 
-One machine with the same libraries gives the same bytes each time. `--teacher-steps` and `--student-steps` shorten the
-schedule for trials and tests.
+One machine with the same libraries gives the same bytes each time. DIR gets a log; `--steps` shortens the schedule for
+trials and tests. DIR/pretrained keeps the teacher with its heads, in full precision, for the distillation.
 """
 
 import copy
 import platform
 import shutil
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -23,53 +23,65 @@ from xeval.microcosm.making.pretrain import new_teacher, pretraining_loss, train
 from xeval.microcosm.making.text import MultilingualText
 from xeval.microcosm.making.vocabulary import train_tokenizer
 
-TEACHER, STUDENT = "mini-mbert", "mini-distilmbert"
+TEACHER, STUDENT, PRETRAINED = "mini-mbert", "mini-distilmbert", "pretrained"
 STUDENT_LEARNING_RATE = 1e-3
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Folder = Annotated[Path, typer.Argument(help="Where the two models go.")]
 
-def make(
-    folder: Annotated[Path, typer.Argument(help="Where the two models go.")],
-    teacher_steps: int = 10_000,
-    student_steps: int = 4_000,
-    threads: int = 1,
-) -> None:
-    """Make the microcosm's teacher and student."""
+
+@app.command("teacher")
+def make_teacher(folder: Folder, steps: int = 10_000, threads: int = 1) -> None:
+    """Train the vocabulary, then pretrain the teacher from scratch."""
+    log = _start(folder, threads)
+    tokenizer = train_tokenizer(ALL, SEED)
+    text = MultilingualText(tokenizer, ALL, SEED)
+    log(f"vocabulary of {len(tokenizer):,} pieces; {text.n_sentences:,} sentences in {len(ALL)} languages")
+    teacher = new_teacher(len(tokenizer), SEED)
+    log(f"{TEACHER}: {sum(p.numel() for p in teacher.bert.parameters()):,} parameters")
+    train(teacher, text, steps, pretraining_loss(teacher), log)
+    teacher.save_pretrained(folder / PRETRAINED)
+    _save(teacher, tokenizer, folder / TEACHER)
+
+
+@app.command("student")
+def make_student(folder: Folder, steps: int = 2_500, threads: int = 1) -> None:
+    """Distil the teacher that stands in the folder."""
+    log = _start(folder, threads)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / TEACHER)
+    teacher = transformers.BertForPreTraining.from_pretrained(folder / PRETRAINED)
+    student = student_of(teacher)
+    log(f"{STUDENT}: {sum(p.numel() for p in student.distilbert.parameters()):,} parameters")
+    text = MultilingualText(tokenizer, ALL, SEED + 1)  # the same statements for the most part, drawn otherwise
+    train(student, text, steps, distillation(teacher, student), log, STUDENT_LEARNING_RATE)
+    _save(student, tokenizer, folder / STUDENT)
+
+
+def _start(folder: Path, threads: int) -> Callable[[str], None]:
+    """Make the arithmetic repeatable; what writes a line to the terminal and to the folder's log."""
     torch.set_num_threads(threads)  # the sums of another number of threads round differently
     torch.use_deterministic_algorithms(True)
     transformers.logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "making.log").open("w", encoding="utf-8") as file:
 
-        def log(line: str) -> None:
-            print(line, file=sys.stderr, flush=True)
-            print(line, file=file, flush=True)
+    def log(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+        with (folder / "making.log").open("a", encoding="utf-8") as file:
+            print(line, file=file)
 
-        started = time.monotonic()
-        log(f"seed {SEED}, {threads} threads, torch {torch.__version__}, transformers {transformers.__version__}")
-        log(f"python {platform.python_version()}, {platform.machine()}")
-        tokenizer = train_tokenizer(ALL, SEED)
-        text = MultilingualText(tokenizer, ALL, SEED)
-        log(f"vocabulary of {len(tokenizer):,} pieces; {text.n_sentences:,} sentences in {len(ALL)} languages")
-
-        teacher = new_teacher(len(tokenizer), SEED)
-        log(f"{TEACHER}: {sum(p.numel() for p in teacher.bert.parameters()):,} parameters")
-        train(teacher, text, teacher_steps, pretraining_loss(teacher), log)
-        _save(teacher, tokenizer, folder / TEACHER)
-
-        student = student_of(teacher)
-        log(f"{STUDENT}: {sum(p.numel() for p in student.distilbert.parameters()):,} parameters")
-        train(student, text, student_steps, distillation(teacher, student), log, STUDENT_LEARNING_RATE)
-        _save(student, tokenizer, folder / STUDENT)
-        log(f"made in {(time.monotonic() - started) / 60:.1f} minutes")
+    log(f"seed {SEED}, {threads} threads, torch {torch.__version__}, transformers {transformers.__version__}")
+    log(f"python {platform.python_version()}, {platform.machine()}")
+    return log
 
 
 def _save(model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, folder: Path) -> None:
     """The encoder alone, in half precision, which is what ships."""
     shutil.rmtree(folder, ignore_errors=True)
-    encoder = copy.deepcopy(model.base_model)
-    encoder.to(torch.float16).save_pretrained(folder)
+    encoder = copy.deepcopy(model.base_model).half()
+    assert isinstance(encoder, transformers.PreTrainedModel)
+    encoder.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 if __name__ == "__main__":
-    typer.run(make)
+    app()

@@ -1,7 +1,10 @@
 """Teacher → student, as DistilBERT was made (Sanh et al. 2019, https://arxiv.org/abs/1910.01108).
 
 The student has every other layer of its teacher to begin with. Its loss weighs three parts as the authors' code does:
-cross-entropy to the teacher's softened predictions, masked language modelling, and the cosine of hidden states.
+cross-entropy to the teacher's softened predictions, masked language modelling, and the cosine of hidden states, here
+after each of its layers and not the last alone, or three layers hardly find again how six compare two sentences. The
+fourth, the teacher's softened answer on [CLS] to whether two sentences say the same, stands in for what the authors'
+student learns of sentence pairs from texts of many sentences.
 """
 
 from collections.abc import Callable
@@ -13,7 +16,7 @@ from xeval.microcosm.making.pretrain import tensors
 from xeval.microcosm.making.text import NOT_ASKED, Batch
 
 TEMPERATURE = 2.0
-WEIGHTS = {"distillation": 5.0, "masked language modelling": 2.0, "cosine": 1.0}
+WEIGHTS = {"distillation": 5.0, "masked language modelling": 2.0, "cosine": 3.0, "comparison": 2.0}
 
 # Where DistilBERT keeps what BERT calls otherwise, within one layer.
 _LAYER_NAMES = {
@@ -64,27 +67,52 @@ def student_of(teacher: BertForPreTraining) -> DistilBertForMaskedLM:
 
 def distillation(teacher: BertForPreTraining, student: DistilBertForMaskedLM) -> Callable[[Batch], torch.Tensor]:
     """The student's loss on one batch. The student sees no token types, as DistilBERT does not."""
-    teacher.eval()
+    teacher.eval().requires_grad_(False)
 
     def loss_of(batch: Batch) -> torch.Tensor:
         inputs, targets = tensors(batch)
         chosen, real = targets != NOT_ASKED, inputs["attention_mask"].bool()  # (B, L)
+        compared = torch.from_numpy(batch.same_meaning != NOT_ASKED)  # (B,)
         with torch.no_grad():
-            teacher_hidden = teacher.bert(**inputs).last_hidden_state  # (B, L, H)
-            teacher_logits = teacher.cls.predictions(teacher_hidden[chosen])  # (masked, V)
-        hidden = student.distilbert(inputs["input_ids"], inputs["attention_mask"]).last_hidden_state
-        transformed = student.vocab_layer_norm(student.activation(student.vocab_transform(hidden[chosen])))
+            teacher_hidden = _hidden(teacher.bert, inputs)[1::2]  # a layer of the student stands for two of these
+            teacher_logits = teacher.cls.predictions(teacher_hidden[-1][chosen])  # (masked, V)
+            teacher_comparison = _comparison(teacher, teacher_hidden[-1][compared])  # (compared, 2)
+        hidden = _hidden(student.distilbert, {name: inputs[name] for name in ("input_ids", "attention_mask")})
+        last = hidden[-1]  # (B, L, H)
+        transformed = student.vocab_layer_norm(student.activation(student.vocab_transform(last[chosen])))
         logits = student.vocab_projector(transformed)
-        softened = torch.nn.functional.kl_div(
-            torch.log_softmax(logits / TEMPERATURE, dim=-1),
-            torch.softmax(teacher_logits / TEMPERATURE, dim=-1),
-            reduction="batchmean",
-        )
-        cosine = 1 - torch.nn.functional.cosine_similarity(hidden[real], teacher_hidden[real], dim=-1).mean()
+        cosine = sum(1 - _similarity(one[real], its[real]) for one, its in zip(hidden, teacher_hidden, strict=True))
         return (
-            WEIGHTS["distillation"] * softened * TEMPERATURE**2
+            WEIGHTS["distillation"] * _divergence(logits, teacher_logits)
             + WEIGHTS["masked language modelling"] * torch.nn.functional.cross_entropy(logits, targets[chosen])
             + WEIGHTS["cosine"] * cosine
+            + WEIGHTS["comparison"] * _divergence(_comparison(teacher, last[compared]), teacher_comparison)
         )
 
     return loss_of
+
+
+def _hidden(encoder: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """The hidden states after every layer, each (B, L, H)."""
+    states: tuple[torch.Tensor, ...] = encoder(**inputs, output_hidden_states=True).hidden_states
+    return states[1:]  # the first are the embeddings
+
+
+def _similarity(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """The mean cosine of hidden states, each (tokens, H)."""
+    return torch.nn.functional.cosine_similarity(ours, theirs, dim=-1).mean()
+
+
+def _comparison(teacher: BertForPreTraining, hidden: torch.Tensor) -> torch.Tensor:
+    """Whether two sentences say the same, (N, 2), by the teacher's head on hidden states (N, L, H)."""
+    assert teacher.bert.pooler is not None  # BertForPreTraining always has one
+    comparison: torch.Tensor = teacher.cls.seq_relationship(teacher.bert.pooler(hidden))
+    return comparison
+
+
+def _divergence(logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence of the softened predictions, each (N, classes), in the scale of the unsoftened."""
+    softened = torch.log_softmax(logits / TEMPERATURE, dim=-1)
+    wanted = torch.log_softmax(teacher_logits / TEMPERATURE, dim=-1)
+    total = torch.nn.functional.kl_div(softened, wanted, reduction="sum", log_target=True)
+    return total / max(1, len(logits)) * TEMPERATURE**2

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import astuple, replace
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,9 @@ class Neighbours:
 
 def _meaning(fact: Fact) -> Fact:
     """The fact with one word for each group of synonyms, so that a synonym is no difference."""
-    words = {slot: min(word, SYNONYM_OF.get(word, word)) for slot in SLOTS if (word := getattr(fact, slot))}
+    words: dict[str, Any] = {
+        slot: min(word, SYNONYM_OF.get(word, word)) for slot in SLOTS if (word := getattr(fact, slot))
+    }
     return replace(fact, **words)
 
 
@@ -48,4 +51,5 @@ def _keys(statement: Statement) -> Iterator[Hashable]:
             yield index, "fact", rest
         yield index, "negated", rest, astuple(replace(fact, negated=False))
         for slot in SLOTS:
-            yield index, slot, rest, astuple(replace(fact, **{slot: ""}))
+            opened: dict[str, Any] = {slot: ""}
+            yield index, slot, rest, astuple(replace(fact, **opened))

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 from xeval.microcosm.corpus import held_out
 from xeval.microcosm.world import KIND_OF, OPTIONAL, SYNONYM_OF, Fact, Statement
@@ -21,7 +22,9 @@ def restate(statement: Statement, rng: random.Random) -> Statement:
     fact = rng.choice(statement)
     if fact.negated:
         return (fact,)  # what is not so of the dog may be so of another animal
-    changes = {slot: "" for slot in ("place", "time") if _may_be_empty(fact, slot) and rng.random() < DETAIL_DROPPED}
+    changes: dict[str, Any] = {
+        slot: "" for slot in ("place", "time") if _may_be_empty(fact, slot) and rng.random() < DETAIL_DROPPED
+    }
     for slot in ("subject", "object", "predicate"):
         word = getattr(fact, slot)
         if word in SYNONYM_OF and rng.random() < SYNONYM:

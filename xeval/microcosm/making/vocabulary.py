@@ -1,7 +1,7 @@
 """The wordpiece vocabulary that both encoders share, trained on the pretraining text of all languages."""
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-from transformers import BertTokenizerFast
+from transformers import BertTokenizer
 
 from xeval.microcosm.pretraining_text import pretraining_statements, sentences
 
@@ -10,7 +10,7 @@ VOCABULARY_SIZE = 6_000
 N_STATEMENTS = 12_000
 
 
-def train_tokenizer(languages: tuple[str, ...], seed: int) -> BertTokenizerFast:
+def train_tokenizer(languages: tuple[str, ...], seed: int) -> BertTokenizer:
     """A cased BERT tokenizer whose pieces come from the same amount of text of each language."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
@@ -24,4 +24,4 @@ def train_tokenizer(languages: tuple[str, ...], seed: int) -> BertTokenizerFast:
         vocab_size=VOCABULARY_SIZE, special_tokens=[*SPECIAL, *inside], min_frequency=2, show_progress=False
     )
     tokenizer.train_from_iterator(text, trainer)
-    return BertTokenizerFast(vocab=tokenizer.get_vocab(), do_lower_case=False, strip_accents=False)
+    return BertTokenizer(vocab=tokenizer.get_vocab(), do_lower_case=False, strip_accents=False)

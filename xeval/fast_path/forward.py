@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from xeval import packed_attention
 from xeval.batches import collate
-from xeval.cls_only import compute_first_tokens_only
 from xeval.devices import Compute
-from xeval.packing import pack
+from xeval.fast_path import packed_attention
+from xeval.fast_path.cls_only import compute_first_tokens_only
+from xeval.fast_path.dropout import faster_dropout
+from xeval.fast_path.packing import pack
 from xeval.pair_classification import EncodedPairs
 
 _LAYERS = {"bert": "encoder.layer", "xlm-roberta": "encoder.layer", "distilbert": "transformer.layer"}
@@ -34,7 +35,8 @@ def packed(model: PreTrainedModel) -> Iterator[None]:
     model.set_attn_implementation(packed_attention.NAME)
     hooks = compute_first_tokens_only(model.base_model.get_submodule(_LAYERS[model.config.model_type])[-1])
     try:
-        yield
+        with faster_dropout(model):
+            yield
     finally:
         for hook in hooks:
             hook.remove()

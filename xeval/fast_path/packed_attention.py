@@ -11,7 +11,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from xeval.packing import Sequences
+from xeval.fast_path.attention_with_dropout import attend_with_dropout
+from xeval.fast_path.packing import Sequences
 
 NAME = "xeval_packed"
 
@@ -31,7 +32,7 @@ def packed_attention(
     """`query`, `key`, `value` are (1, heads, total_tokens, size); gives (1, total_tokens, heads, size).
 
     With `whole`, (1, total_tokens, hidden), the three are of the first tokens alone, (1, heads, B, size), and these
-    attend to the tokens of `whole` (see `xeval.cls_only`).
+    attend to the tokens of `whole` (see `xeval.fast_path.cls_only`).
     """
     if whole is not None:
         key, value = _keys_and_values(module, whole, heads=query.shape[1])
@@ -58,6 +59,8 @@ def attend_by_length(
 
     Parts come by one split, whose gradient is one concatenation; each slice's would be as large as the whole.
     """
+    if dropout > 0.0:
+        return attend_with_dropout(query, key, value, sequences, dropout)
     of_first_tokens = len(query) < len(key)
     sizes = [n * length for n, length in sequences.runs]
     query_sizes = [n for n, _ in sequences.runs] if of_first_tokens else sizes
@@ -65,7 +68,7 @@ def attend_by_length(
     attended = []
     for (n, _), part in zip(sequences.runs, parts, strict=True):
         together = (tensor.unflatten(0, (n, -1)).transpose(1, 2) for tensor in part)  # (n, heads, length, size) each
-        attended.append(scaled_dot_product_attention(*together, dropout_p=dropout).transpose(1, 2).flatten(0, 1))
+        attended.append(scaled_dot_product_attention(*together).transpose(1, 2).flatten(0, 1))
     return torch.cat(attended)
 
 

@@ -1,0 +1,49 @@
+"""How Sphinx makes the site of these pages: `make docs`. The pages are plain Markdown and read as well without it."""
+
+import re
+from pathlib import Path
+
+NAVIGATION = {
+    "Tutorial": ["tutorial"],
+    "How to": ["how-to/own-task", "how-to/own-model", "ci", "how-to/cluster"],
+    "Reference": ["reference/command-line", "files", "reference/keys", "reference/python", "diagnosis", "licences"],
+    "Explanation": [
+        "explanation/zero-shot",
+        "explanation/why-tables-differ",
+        "statistics",
+        "performance",
+        "reliability",
+    ],
+}
+
+project = "xeval"
+copyright = "The xeval developers"
+html_title = "xeval"
+html_theme = "furo"
+html_copy_source = False
+extensions = ["myst_parser"]
+exclude_patterns = ["*.py"]
+myst_heading_anchors = 4
+highlight_language = "none"
+nitpicky = True
+
+_LINK_OUT = re.compile(r"\[([^\]]+)\]\((\.\./[^)#\s]*)(#[^)\s]*)?\)")
+
+
+def _prepare(app, name, source):
+    """Put the navigation behind the first page; unlink what lies outside of docs/ and is no page of the site."""
+    folder = Path(app.srcdir, name).parent
+
+    def unlinked(link):
+        inside = (folder / link[2]).resolve().is_relative_to(Path(app.srcdir).resolve())
+        return link[0] if inside else link[1]
+
+    source[0] = _LINK_OUT.sub(unlinked, source[0])
+    if name == app.config.root_doc:
+        for caption, pages in NAVIGATION.items():
+            source[0] += "\n```{toctree}\n:hidden:\n:caption: " + caption + "\n\n" + "\n".join(pages) + "\n```\n"
+
+
+def setup(app):
+    app.connect("source-read", _prepare)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,234 @@
+"""Writes docs/reference/: the commands from the command line, keys from the schema, Python from the docstrings.
+
+    python -m docs.generate
+
+`tests/test_docs.py` compares these pages with what would be written now.
+"""
+
+import ast
+import html
+import inspect
+import io
+import re
+import tokenize
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import BaseModel, TypeAdapter
+from typer.cli import get_docs_for_click
+
+import xeval
+from xeval import bundle, errors, records, schema
+from xeval.cli import app
+from xeval.gate.baseline import Baseline
+
+FOLDER = Path(__file__).parent / "reference"
+NOTE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
+
+FILES: dict[str, type[BaseModel]] = {
+    "A task": schema.Task,
+    "A recipe": schema.Recipe,
+    "A published table": schema.Reference,
+    "A record": records.RunRecord,
+    "Checkpoints on the way": records.CheckpointsRecord,
+    "A baseline of the gate": Baseline,
+    "What a bundle holds": bundle.Contents,
+}
+_KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+_PATTERNS = {
+    TypeAdapter(kind).json_schema()["pattern"]: name
+    for name, kind in {
+        "name": schema.Name,
+        "language code": schema.LanguageCode,
+        "hub id": schema.HubId,
+        "SHA-256": records.Sha256,
+    }.items()
+}
+_LIMITS = {
+    "minimum": "from {:,}",
+    "exclusiveMinimum": "above {:,}",
+    "maximum": "to {:,}",
+    "exclusiveMaximum": "below {:,}",
+}
+_LIMITS |= {"minItems": "at least {}", "maxLength": "at most {:,} characters"}
+
+
+def pages() -> dict[str, str]:
+    """The text of every page of docs/reference/, by its file's name."""
+    return {name: NOTE + write() for name, write in PAGES.items()}
+
+
+# ── the command line ──
+
+
+def command_line() -> str:
+    group = typer.main.get_command(app)
+    commands = group.commands.items()
+    text = [
+        "# Command line",
+        "`xeval --help` and `xeval COMMAND --help` show the same. An option of type `list` is repeated;"
+        " `--language` and `--seed` also take values separated by commas. Options of `xeval run` without a sentence"
+        " are values of a [recipe](keys.md#a-recipe)."
+        " Exit codes: 0 fine; 1 the work was done and its outcome is bad; 2 the input was wrong; 130 interrupted; 143"
+        " terminated by SIGTERM, to be started again.",
+        "| command | |\n|---|---|\n"
+        + "\n".join(f"| [`{name}`](#xeval-{name}) | {_first_line(command.help)} |" for name, command in commands),
+    ]
+    for name, command in commands:
+        context = typer.Context(command, info_name=name)
+        text.append(html.unescape(get_docs_for_click(obj=command, ctx=context, indent=1, call_prefix="xeval")).strip())
+    return "\n\n".join(text) + "\n"
+
+
+def _first_line(text: str | None) -> str:
+    return " ".join((text or "").split("\n\n")[0].split())
+
+
+# ── keys of files ──
+
+
+def keys() -> str:
+    text = [
+        "# Keys of files",
+        "What each key of a file may hold. What the files are for, and where they lie, is in"
+        " [files that xeval reads and writes](../files.md). Keys that are not listed are refused.",
+        "| word | stands for text like |\n|---|---|\n"
+        + "\n".join(f"| {name} | `{pattern}` |" for pattern, name in _PATTERNS.items()),
+    ]
+    shown: set[str] = set()
+    for title, noun in FILES.items():
+        text.append(f"## {title}")
+        for part in _with_parts(noun):
+            if part.__name__ in shown:
+                continue
+            shown.add(part.__name__)
+            heading = [] if part is noun else [f"### {part.__name__}"]
+            text += [*heading, *_own_docstring(part), _table(part)]
+    return "\n\n".join(text) + "\n"
+
+
+def _with_parts(noun: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """`noun` and the nouns that its fields hold, each once, from the outside in."""
+    waiting, found = [noun], [noun]
+    while waiting:
+        for field in waiting.pop(0).model_fields.values():
+            new = [part for part in _nouns_in(field.annotation) if part not in found]
+            waiting, found = waiting + new, found + new
+    yield from found
+
+
+def _nouns_in(annotation: Any) -> list[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [noun for part in getattr(annotation, "__args__", ()) for noun in _nouns_in(part)]
+
+
+def _own_docstring(noun: type[BaseModel]) -> list[str]:
+    return [inspect.cleandoc(noun.__doc__)] if noun.__doc__ else []
+
+
+def _table(noun: type[BaseModel]) -> str:
+    described = noun.model_json_schema()
+    said, required = _comments(noun), described.get("required", [])
+    rows = []
+    for key, kind in described["properties"].items():
+        default = "required" if key in required else _default(kind.get("default"))
+        rows.append(f"| `{key}` | {_words(kind)} | {default} | {said.get(key, '')} |")
+    return "\n".join(["| key | holds | default | |", "|---|---|---|---|", *rows])
+
+
+def _comments(noun: type[BaseModel]) -> dict[str, str]:
+    """What the source says behind each field."""
+    source = inspect.getsource(noun)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    on_line = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    fields = [node for node in ast.parse(source).body[0].body if isinstance(node, ast.AnnAssign)]
+    return {field.target.id: on_line[field.end_lineno] for field in fields if field.end_lineno in on_line}
+
+
+def _default(value: Any) -> str:
+    if value in (None, "", [], {}) or isinstance(value, dict):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _words(kind: dict[str, Any]) -> str:
+    """What a JSON schema allows, in words."""
+    if "$ref" in kind:
+        name = kind["$ref"].rsplit("/", 1)[-1]
+        return f"[{name}](#{name.lower()})"
+    if "prefixItems" in kind:
+        return f"({', '.join(_words(part) for part in kind['prefixItems'])})"
+    if "anyOf" in kind:
+        return " or ".join(_words(part) for part in kind["anyOf"] if part != {"type": "null"})
+    if "enum" in kind or "const" in kind:
+        return ", ".join(f"`{value}`" for value in kind.get("enum", [kind.get("const")]))
+    limits = [words.format(_whole(kind[name])) for name, words in _LIMITS.items() if name in kind]
+    return ", ".join([_bare_words(kind), " ".join(limits)]) if limits else _bare_words(kind)
+
+
+def _whole(number: float) -> float:
+    return int(number) if number == int(number) else number
+
+
+def _bare_words(kind: dict[str, Any]) -> str:
+    if kind["type"] == "array":
+        return f"list: {_words(kind['items'])}"
+    if kind["type"] == "object":
+        pattern, held = next(iter(kind.get("patternProperties", {}).items()), (None, kind.get("additionalProperties")))
+        return f"table: {_PATTERNS.get(pattern, 'text')} → {_words(held)}"
+    other = f" like `{kind['pattern']}`" if "pattern" in kind else ""
+    return _PATTERNS.get(kind.get("pattern"), _KINDS[kind["type"]] + other)
+
+
+# ── Python ──
+
+
+def python() -> str:
+    text = [
+        "# Python",
+        "What `import xeval` gives. [Records](keys.md#a-record) are what `run` and `reproduce` return.",
+    ]
+    named = [getattr(xeval, name) for name in sorted(xeval.__all__)]
+    for function in filter(inspect.isfunction, named):
+        text += [f"## `xeval.{function.__name__}`", _signature(function), *_docstring(function)]
+    text += ["## `xeval.XevalError`", *_docstring(xeval.XevalError)]
+    text.append("All of these are its kinds, in `xeval.errors`:")
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__base__ is xeval.XevalError]
+    text.append("\n".join(f"- `{kind.__name__}`: {_first_line(kind.__doc__)}" for kind in kinds))
+    return "\n\n".join(text) + "\n"
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    parameters = [str(parameter) for parameter in inspect.signature(function).parameters.values()]
+    stars = next(
+        (n for n, p in enumerate(inspect.signature(function).parameters.values()) if p.kind is p.KEYWORD_ONLY), None
+    )
+    if stars is not None:
+        parameters.insert(stars, "*")
+    returned = inspect.formatannotation(inspect.signature(function).return_annotation).strip("'\"")
+    lines = "".join(f"    {parameter},\n" for parameter in parameters)
+    plain = re.sub(r"\b(?:collections\.abc|typing|xeval\.\w+)\.", "", lines + f") -> {returned}")
+    return f"```python\nxeval.{function.__name__}(\n{plain}\n```"
+
+
+def _docstring(thing: Any) -> list[str]:
+    """Its paragraphs; the arguments among them as a list."""
+    paragraphs = inspect.cleandoc(thing.__doc__).split("\n\n")
+    return [_arguments(text) if text.startswith("Args:\n") else text for text in paragraphs]
+
+
+def _arguments(text: str) -> str:
+    lines = inspect.cleandoc(text.partition("\n")[2]).splitlines()
+    return "\n".join(
+        re.sub(r"^([\w, ]+): ", lambda m: "- " + re.sub(r"\w+", r"`\g<0>`", m[1]) + ": ", line) for line in lines
+    )
+
+
+PAGES: dict[str, Callable[[], str]] = {"command-line.md": command_line, "keys.md": keys, "python.md": python}
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,111 @@
+"""A checkpoint that is fine-tuned already is evaluated by the names of its labels."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from world import LABELS
+
+from xeval.errors import ModelError
+from xeval.predictions import load_predictions
+from xeval.store import load_record
+
+
+def renamed(checkpoint: Path, folder: Path, labels: tuple[str, ...]) -> Path:
+    """The checkpoint with a head for as many labels of these names."""
+    shutil.copytree(checkpoint, folder)
+    names = {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": {}}
+    AutoModelForSequenceClassification.from_pretrained(folder, **names).save_pretrained(folder)
+    assert json.loads((folder / "config.json").read_text())["id2label"] == {str(i): n for i, n in enumerate(labels)}
+    return folder
+
+
+def with_permuted_labels(checkpoint: Path, folder: Path) -> Path:
+    """The same classifier with the rows of its head, and the names of its labels, in another order."""
+    order = [2, 0, 1]
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
+    with torch.no_grad():
+        model.classifier.weight.copy_(model.classifier.weight[order].clone())
+        model.classifier.bias.copy_(model.classifier.bias[order].clone())
+    names = [LABELS[place].upper() for place in order]
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: place for place, name in enumerate(names)}
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(checkpoint).save_pretrained(folder)
+    return folder
+
+
+def test_a_fine_tuned_checkpoint_is_evaluated_by_the_names_of_its_labels(empty, checkpoint_of, no_training):
+    plain = checkpoint_of("bert", LABELS)
+    permuted = with_permuted_labels(plain, empty.folder / "permuted")
+    records = empty.run_all(models=[str(plain), str(permuted)], train=False)
+    assert records[0].model.sha256 != records[1].model.sha256
+    for language in tiny.LANGUAGES:
+        tables = [
+            load_predictions(folder, language, load_record(folder).scores[language].predictions_sha256)
+            for folder in empty.folders()
+        ]
+        assert len(tables) == 2
+        np.testing.assert_allclose(tables[0]["logits"].to_pylist(), tables[1]["logits"].to_pylist(), atol=1e-6)
+        assert records[0].scores[language].n_correct == records[1].scores[language].n_correct
+        assert tables[0]["prediction"] == tables[1]["prediction"]
+
+
+def test_a_checkpoint_evaluated_as_it_is_reads_no_training_rows_and_says_that_none_were_used(
+    empty, checkpoint_of, no_training
+):
+    data = empty.copy_of_data()
+    (data / "en" / "train-00000-of-00001.parquet").unlink()
+    (data / "en" / "validation-00000-of-00001.parquet").unlink()
+    record = empty.run(models=[str(checkpoint_of("bert", LABELS))], train=False, data=data)
+    assert (record.status, record.training, record.recipe.name) == ("complete", None, "no-train")
+    assert (sorted(record.data.sha256), record.data.train_rows) == (["test"], {})
+    assert sorted(record.scores) == sorted(tiny.LANGUAGES)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("LABEL_0", "LABEL_1", "LABEL_2"),
+        ("entailment", "neutral", "contradiction", "other"),
+        ("entailment", "not_entailment"),
+        ("entailment", "neutral", "contradiction", "contradictory"),
+    ],
+)
+def test_a_checkpoint_whose_labels_cannot_be_told_is_refused_in_one_line(empty, labels, no_prediction):
+    model = renamed(empty.model, empty.folder / "renamed", labels)
+    with pytest.raises(ModelError, match=f"^model [^\n]*its labels are {', '.join(labels)}; [^\n]*$"):
+        empty.run(models=[str(model)], train=False)
+    assert empty.folders() == []
+
+
+def test_labels_are_matched_whatever_their_capitals_and_by_their_other_names(empty, checkpoint_of):
+    names = tuple(label.title() for label in LABELS)
+    capitals = [('"entailment", "neutral", "contradiction"', ", ".join(f'"{name}"' for name in names))]
+    capitals.append(('contradictory = "contradiction"', 'Contradictory = "Contradiction"'))
+    task = tiny.write_task(empty.folder, *capitals)
+    rows = {key: [(*row[:2], row[2].title()) for row in rows] for key, rows in tiny.mini_rows().items()}
+    data = tiny.write_hub_layout(empty.folder / "data", rows, label_names=names)
+    models = [
+        checkpoint_of("bert", LABELS),
+        checkpoint_of("bert", ("ENTAILMENT", "Neutral", "contradictory")),
+    ]
+    plain, other = empty.run_all(task=str(task), models=list(map(str, models)), data=data, train=False)
+    assert {language: score.n_correct for language, score in plain.scores.items()} == {
+        language: score.n_correct for language, score in other.scores.items()
+    }
+
+
+def test_a_checkpoint_without_a_head_is_refused_where_it_is_to_be_evaluated_as_it_is(empty):
+    with pytest.raises(ModelError, match=r"^model [^\n]*no trained classification head[^\n]*$"):
+        empty.run(train=False)
+
+
+def test_a_fine_tuned_checkpoint_can_be_fine_tuned_further(empty, checkpoint_of):
+    record = empty.run(models=[str(checkpoint_of("bert", LABELS))], languages=["en"])
+    assert record.status == "complete" and record.training.n_steps == 8

@@ -1,0 +1,118 @@
+"""What makes a run another run, and what does not."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import tiny
+import torch
+from transformers import AutoModelForSequenceClassification
+from world import (
+    World,
+    record_of,
+)
+
+from xeval.errors import DataError
+
+
+def changed_rows(world: World, language: str, split: str, place: int = 0) -> Path:
+    """A copy of the data in which one hypothesis of this file differs."""
+    folder = world.copy_of_data()
+    path = folder / language / f"{split}-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    hypotheses = table["hypothesis"].to_pylist()
+    hypotheses[place] = hypotheses[place].swapcase() + " 2"
+    index = table.column_names.index("hypothesis")
+    pq.write_table(table.set_column(index, table.schema.field(index), [hypotheses]), path)
+    return folder
+
+
+def changed_weights(world: World) -> Path:
+    folder = Path(shutil.copytree(world.model, world.folder / "models" / world.model.name))
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
+    with torch.no_grad():
+        next(model.base_model.parameters())[0, 0] += 0.5
+    model.base_model.save_pretrained(folder)
+    return folder
+
+
+def changed_tokenizer(world: World) -> Path:
+    folder = Path(shutil.copytree(world.model, world.folder / "models" / world.model.name))
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["normalizer"]["lowercase"] = not tokenizer["normalizer"]["lowercase"]
+    path.write_text(json.dumps(tokenizer))
+    return folder
+
+
+CHANGES = {
+    "seed": lambda world: {"seeds": [4]},
+    "learning rate": lambda world: {"overrides": {"learning_rate": 1e-3}},
+    "epochs": lambda world: {"overrides": {"epochs": 1}},
+    "max_length": lambda world: {"overrides": {"max_length": 40}},
+    "selection": lambda world: {"overrides": {"selection": "last"}},
+    "max_train": lambda world: {"max_train": 23},
+    "max_eval": lambda world: {"max_eval": 11},
+    "training rows": lambda world: {"data": changed_rows(world, "en", "train", place=23)},
+    "selection rows": lambda world: {"data": changed_rows(world, "en", "validation")},
+    "weights": lambda world: {"models": [str(changed_weights(world))]},
+    "tokenizer": lambda world: {"models": [str(changed_tokenizer(world))]},
+    "arithmetic": lambda world: {"dtype": "bfloat16"},
+    "labels": lambda world: {
+        "task": str(tiny.write_task(world.folder, ('"neutral", "contradiction"', '"contradiction", "neutral"')))
+    },
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_run_that_differs_in_this_has_a_folder_of_its_own(finished, change):
+    before, first = finished.files(), record_of(finished)
+    second = finished.run(languages=["en"], **change(finished))
+    assert second.identity != first.identity
+    assert len(finished.folders()) == 2
+    assert {name: content for name, content in finished.files().items() if name in before} == before
+
+
+def test_a_run_of_the_same_content_in_other_folders_is_the_same_run(finished, no_training, no_prediction):
+    model = shutil.copytree(finished.model, finished.folder / "elsewhere" / finished.model.name)
+    data = shutil.copytree(finished.data, finished.folder / "another name")
+    recipe = shutil.copy(finished.folder / "brief.toml", finished.folder / "same.toml")
+    task = shutil.copy(finished.task_file, finished.folder / "same-task.toml")
+    options = {"models": [str(model)], "data": data, "recipe": str(recipe), "task": str(task)}
+    assert finished.run(**options) == record_of(finished)
+
+
+@pytest.mark.parametrize("write", [tiny.write_official_layout, tiny.write_xtreme_layout])
+def test_the_same_rows_in_another_layout_are_the_same_run(finished, no_training, no_prediction, write):
+    data = write(finished.folder / "layout", tiny.mini_rows())
+    assert finished.run(data=data) == record_of(finished)
+
+
+def test_a_checkpoint_of_the_same_content_under_another_name_has_the_same_identity(empty, finished_once):
+    first = record_of(finished_once)
+    model = shutil.copytree(empty.model, empty.folder / "another-name")
+    record = empty.run(models=[str(model)], languages=["en"])
+    assert (record.model.id, record.identity) == ("another-name", first.identity)
+    assert (record.training, record.scores["en"]) == (first.training, first.scores["en"])
+
+
+def test_a_value_given_that_the_recipe_has_already_makes_no_other_run(finished, no_training, no_prediction):
+    finished.run(overrides={"learning_rate": 2e-3, "epochs": 2})
+    assert len(finished.folders()) == 1
+
+
+def test_test_rows_that_changed_since_the_run_are_refused_and_nothing_is_touched(finished, no_training, no_prediction):
+    before = finished.files()
+    with pytest.raises(DataError, match=r"^test rows of 'es' differ from those that [^\n]+$"):
+        finished.run(data=changed_rows(finished, "es", "test"))
+    assert finished.files() == before
+
+
+def test_a_missing_language_is_noticed_before_anything_is_computed(empty, no_training, no_prediction):
+    data = empty.copy_of_data()
+    shutil.rmtree(data / "zh")
+    with pytest.raises(DataError, match="zh"):
+        empty.run(data=data)
+    assert empty.files() == {}

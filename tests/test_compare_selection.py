@@ -1,0 +1,211 @@
+"""`xeval compare RUN --selection`: one training's checkpoints by English dev, last, and the oracle, no result."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from paired_answers import N_LABELS, answers_with, write_run
+from rich.console import Console
+from sample_record import SHA
+
+from xeval.checkpoint_predictions import GatheredPredictions, checkpoints_of
+from xeval.comparison.resampling import paired_difference, paired_mean_difference
+from xeval.comparison.selection import compare_selection, load_selection
+from xeval.errors import DataError, StoreError
+from xeval.records import SelectionPoint, TrainingRecord
+from xeval.report import selection
+
+N = 90
+LABELS, GROUPS = np.arange(N) % 3, np.repeat(np.arange(N // 3), 3)
+RNG = np.random.default_rng(7)
+STEPS = (10, 20, 30)
+DEV = (0.9, 0.8, 0.9)  # the first and the last are equal, so the first is chosen
+SHARES = {"en": (0.9, 0.85, 0.8), "de": (0.5, 0.75, 0.6), "ur": (0.6, 0.4, 0.5)}
+RIGHT = {(step, lang): RNG.random(N) < own[i] for lang, own in SHARES.items() for i, step in enumerate(STEPS)}
+
+
+def training(dev=DEV) -> TrainingRecord:
+    return TrainingRecord(
+        n_steps=30,
+        effective_batch_size=8,
+        loss_curve=[(30, 0.5)],
+        selection="english-dev",
+        selection_curve=[SelectionPoint(step=step, accuracy=own) for step, own in zip(STEPS, dev, strict=True)],
+        chosen_step=10,
+        weights_sha256=SHA,
+    )
+
+
+def write(folder, right=RIGHT, dev=DEV, rows_sha256=SHA, at_checkpoints=("en", "de", "ur"), **changes):
+    """A run whose scores are those of step 10, with its checkpoints."""
+    answers = {language: answers_with(LABELS, right[10, language]) for language in SHARES}
+    run = write_run(folder / "results", answers, LABELS, GROUPS, training=training(dev), **changes)
+    gathered = GatheredPredictions(folder / "gathered")
+    gathered.clear()
+    for step in STEPS:
+        gathered.start(step, f"{step:064}")
+        for language in at_checkpoints:
+            logits = np.eye(N_LABELS, dtype=np.float32)[answers_with(LABELS, right[step, language])]
+            gathered.add(step, language, logits, LABELS, GROUPS, rows_sha256)
+    gathered.seal(STEPS, at_checkpoints, SHA, run[0])
+    return run
+
+
+@pytest.fixture
+def found(tmp_path):
+    return compare_selection(load_selection([write(tmp_path)]), seed=5)
+
+
+def accuracy(step, language) -> float:
+    return float(RIGHT[step, language].mean())
+
+
+def test_english_dev_takes_the_best_on_english_and_the_oracle_the_best_on_each_languages_own_test_rows(found):
+    [choice] = found.choices
+    assert (choice.dev_step, choice.dev_accuracy, choice.last_step, choice.steps) == (10, 0.9, 30, list(STEPS))
+    for one, oracle in zip(found.last_minus_dev.languages, found.oracle, strict=True):
+        language = one.language
+        assert (one.accuracy_a, one.accuracy_b) == (accuracy(10, language), accuracy(30, language))
+        slow = max((accuracy(step, language), -step) for step in STEPS)
+        assert (oracle.accuracy, oracle.steps) == (slow[0], [-slow[1]])
+        assert oracle.difference == pytest.approx(slow[0] - accuracy(10, language))
+        assert oracle.accuracies == [[accuracy(step, language) for step in STEPS]]
+    assert found.oracle[1].steps == [20]
+
+
+def test_no_choice_among_the_checkpoints_exceeds_the_oracle(tmp_path):
+    for number in range(20):
+        rng = np.random.default_rng(number)
+        right = {key: rng.random(N) < 0.6 for key in RIGHT}
+        found = compare_selection(load_selection([write(tmp_path, right, dev=rng.random(3).tolist())]))
+        best = {own.language: own.accuracy for own in found.oracle}
+        for (_, language), own in right.items():
+            assert own.mean() <= best[language]
+        assert all(own.difference >= 0 for own in found.oracle)
+
+
+def test_last_is_compared_with_english_dev_on_the_same_rows_with_premises_resampled(found):
+    for one in found.last_minus_dev.languages:
+        expected = paired_difference(RIGHT[10, one.language], RIGHT[30, one.language], GROUPS, 5)
+        assert one.interval == expected
+    assert found.last_minus_dev.resampled == "premises"
+
+
+def test_the_mean_of_target_languages_leaves_english_out(tmp_path, found):
+    rows = [one.rows for one in load_selection([write(tmp_path)]).pair.languages if one.language != "en"]
+    assert found.target_mean == paired_mean_difference(rows, 5)
+    assert found.target_mean.difference == pytest.approx(
+        np.mean([accuracy(30, code) - accuracy(10, code) for code in ("de", "ur")])
+    )
+
+
+def test_several_seeds_choose_for_themselves_and_are_averaged(tmp_path):
+    other = {key: np.roll(right, 7) | (np.arange(N) < 5) for key, right in RIGHT.items()}
+    runs = [write(tmp_path, seed=1), write(tmp_path, other, dev=(0.1, 0.2, 0.3), seed=2)]
+    found = compare_selection(load_selection(runs))
+    assert [(choice.seed, choice.dev_step) for choice in found.choices] == [(1, 10), (2, 30)]
+    for one, oracle in zip(found.last_minus_dev.languages, found.oracle, strict=True):
+        own = [right[step, one.language].mean() for right, step in ((RIGHT, 10), (other, 30))]
+        assert one.accuracy_a == pytest.approx(np.mean(own))
+        best = [max(right[step, one.language].mean() for step in STEPS) for right in (RIGHT, other)]
+        assert oracle.accuracy == pytest.approx(np.mean(best)) and len(oracle.steps) == 2
+    [header] = [line for line in printed(found).splitlines() if "oracle*" in line and "Holm" in line]
+    assert header.split()[-1] == "dev" and "org/m, mean of seeds 1, 2" in " ".join(printed(found).split())
+
+
+# ── what it is called ──
+
+
+def printed(found) -> str:
+    console = Console(width=80, file=io.StringIO(), highlight=False)
+    selection.show(found, None, console)
+    return console.file.getvalue()
+
+
+def test_the_table_fits_80_columns(found):
+    lines = printed(found).splitlines()
+    assert max(map(len, lines)) <= 80
+    [de] = [line.split() for line in lines if line.startswith("de ")]
+    dev, last, best = (f"{100 * accuracy(step, 'de'):.1f}" for step in (10, 30, 20))
+    assert de[:2] == [dev, last] or de[1:3] == [dev, last]
+    assert de[-3] == best and de[-1] == "20"
+    assert any(line.startswith("mean of 3 ") for line in lines) and any(line.startswith("but en ") for line in lines)
+
+
+@pytest.mark.parametrize("show", [printed, lambda found: selection.markdown(found, None)], ids=["terminal", "markdown"])
+def test_the_oracle_is_said_not_to_be_zero_shot_above_the_table_and_below_it(found, show):
+    text = " ".join(show(found).replace("\\", "").split())
+    assert text.count("NOT zero-shot") >= 2 and "is not zero-shot" in text and "oracle*" in text
+    header, footnotes = text.index("95 % interval Holm") if show is printed else text.index("Holm"), text.rindex("NOT")
+    assert text.index("NOT zero-shot") < header < footnotes
+
+
+def test_json_calls_it_so_too(found):
+    content = json.loads(selection.as_json(found, None))
+    assert content["oracle_is"].startswith("NOT zero-shot") and content["model"] == "org/m"
+    assert content["oracle"][1]["accuracy"] == accuracy(20, "de")
+    assert content["last_minus_dev"]["languages"][1]["interval"]["seed"] == 5
+
+
+def test_where_english_dev_chose_the_last_one_it_says_so(tmp_path):
+    found = compare_selection(load_selection([write(tmp_path, dev=(0.1, 0.2, 0.3))]))
+    assert found.conclusion.startswith("English dev chose the last checkpoint. No choice among these checkpoints can")
+    assert found.last_minus_dev.mean.difference == 0
+
+
+def test_names_stay_text(tmp_path):
+    found = compare_selection(load_selection([write(tmp_path, model="org/<b>|x|[red]\x1b[31m")]))
+    assert "<b>" not in selection.markdown(found, None)
+    assert "\x1b" not in printed(found) and "org/<b>|x|[red]" in printed(found)
+
+
+# ── what is refused, and what is left out ──
+
+
+def test_languages_that_no_checkpoint_was_evaluated_in_are_left_out_and_named(tmp_path):
+    found = compare_selection(load_selection([write(tmp_path, at_checkpoints=("en", "de"))]))
+    assert [own.language for own in found.oracle] == ["en", "de"]
+    [note] = found.last_minus_dev.notes
+    assert "left out: ur" in note and "--every-checkpoint" in note
+
+
+def test_checkpoints_on_other_rows_than_the_scores_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"^[^\n]*not evaluated on the rows of en that the run was[^\n]*$"):
+        load_selection([write(tmp_path, rows_sha256="b" * 64)])
+
+
+def test_a_run_without_training_has_nothing_to_choose(tmp_path):
+    answers = {"en": answers_with(LABELS, RIGHT[10, "en"])}
+    with pytest.raises(StoreError, match="nothing was trained"):
+        load_selection([write_run(tmp_path, answers, LABELS, GROUPS, training=None)])
+
+
+def test_the_command_shows_the_table_in_three_formats(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, _ = write(tmp_path)
+    code, out, err = command("compare", "org/m", "--selection", "--seed", "3")
+    assert (code, err) == (0, "") and "oracle*" in out and "seed 3" in " ".join(out.split())
+    code, out, _ = command("compare", folder, "--selection", "--format", "markdown", "--flips", "de")
+    assert code == 0 and "oracle" in out and "Rows in de that only one" in out
+    code, out, _ = command("compare", folder, "--selection", "--format", "json", "--flips", "de")
+    n_flips = int((RIGHT[10, "de"] != RIGHT[30, "de"]).sum())
+    assert len(json.loads(out)["flips"]["rows"]) == n_flips
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("org/m", "org/m", "--selection"), "leave out B"),
+        (("org/m",), "Missing argument 'B'"),
+        (("org/m", "--selection"), "only the checkpoint that was chosen is known of this run; xeval run with --every"),
+    ],
+)
+def test_what_cannot_be_shown_exits_2_with_one_line(command, tmp_path, monkeypatch, words, complaint):
+    monkeypatch.chdir(tmp_path)
+    folder, _ = write(tmp_path)
+    for path in sorted(checkpoints_of(folder).rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    checkpoints_of(folder).rmdir()
+    code, out, err = command("compare", *words)
+    assert (code, out) == (2, "") and complaint in err and len(err.splitlines()) == 1

@@ -1,0 +1,149 @@
+"""A bundle that is damaged, cut off, or made to do harm is refused in one line, and nothing of it stays."""
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import xeval.bundle
+from xeval.errors import BundleError
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A bundle of two files, with nothing wrong with it."""
+    folder = tmp_path_factory.mktemp("bundle")
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_bytes(name.encode() * 10_000)
+    contents = xeval.bundle.Contents(reference="x", repositories=[])
+    files = {f"models/some--model/{name}": folder / name for name in ("config.json", "model.safetensors")}
+    xeval.bundle.write(folder / "bundle.tar", contents, files)
+    return folder / "bundle.tar"
+
+
+@pytest.fixture
+def refused(command, tmp_path):
+    def refuse(path: Path, message: str) -> None:
+        found = command("reproduce", "distilmbert-card", "--bundle", path, "--results", tmp_path / "results")
+        assert found[:2] == (2, "") and message in found[2] and found[2].count("\n") == 1
+        assert not (tmp_path / "results").exists()
+
+    return refuse
+
+
+def test_every_flipped_byte_of_what_is_in_it_is_found(whole, tmp_path):
+    """At the first and last byte of every member; what lies between members is tar's own and holds nothing."""
+    content = bytearray(whole.read_bytes())
+    with tarfile.open(whole, "r:") as tar:
+        places = [place for m in tar for place in (m.offset_data, m.offset_data + m.size - 1)]
+    for place in places:
+        content[place] ^= 1
+        (tmp_path / "damaged.tar").write_bytes(content)
+        content[place] ^= 1
+        with (
+            pytest.raises(BundleError, match=r"copy the bundle again|copy it again"),
+            xeval.bundle.using(tmp_path / "damaged.tar"),
+        ):
+            pytest.fail(f"byte {place} was flipped and nobody noticed")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9])
+def test_one_that_was_cut_off_is_refused(whole, refused, tmp_path, share):
+    content = whole.read_bytes()
+    (tmp_path / "cut.tar").write_bytes(content[: int(share * len(content))])
+    refused(tmp_path / "cut.tar", "again")
+
+
+def test_what_is_no_bundle_is_refused(whole, refused, tmp_path):
+    (tmp_path / "text.tar").write_text("no tar at all " * 100, encoding="utf-8")
+    with tarfile.open(tmp_path / "other.tar", "w") as tar:
+        tar.add(__file__, "table.toml")
+    with tarfile.open(tmp_path / "compressed.tar", "w:gz") as tar:
+        tar.add(__file__, "SHA256SUMS")
+    refused(tmp_path / "text.tar", "no bundle, or a damaged one")
+    refused(tmp_path / "compressed.tar", "no bundle, or a damaged one")
+    refused(tmp_path / "other.tar", "its first member is not SHA256SUMS")
+    refused(tmp_path / "absent.tar", "No such file or directory")
+    refused(tmp_path, "Is a directory")
+
+
+def write_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+    """A tar whose manifest vouches for every member."""
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {member.name}\n" for member, content in members)
+    manifest = tarfile.TarInfo("SHA256SUMS")
+    with tarfile.open(path, "w") as tar:
+        for member, content in [(manifest, sums.encode()), *members]:
+            if member.isreg():
+                member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize(
+    ("hostile", "message"),
+    [
+        (member("../../evil"), "outside the destination"),
+        (member("models/../../../evil"), "outside the destination"),
+        (member("link", tarfile.SYMTYPE, "/etc/passwd"), "no plain file"),
+        (member("link", tarfile.LNKTYPE, "bundle.json"), "no plain file"),
+        (member("pipe", tarfile.FIFOTYPE), "no plain file"),
+        (member("device", tarfile.CHRTYPE), "no plain file"),
+        (member("folder", tarfile.DIRTYPE), "no plain file"),
+    ],
+    ids=lambda value: value.name + value.type.decode() if isinstance(value, tarfile.TarInfo) else "",
+)
+def test_members_that_lead_elsewhere_or_are_no_files_are_refused(refused, tmp_path, monkeypatch, hostile, message):
+    monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))
+    write_tar(tmp_path / "hostile.tar", [(hostile, b"")])
+    refused(tmp_path / "hostile.tar", message)
+    assert not list(tmp_path.rglob("evil"))
+    assert [path.name for path in (tmp_path / "cache" / "bundles").iterdir()] == [".lock"]
+
+
+def test_an_absolute_name_stays_inside(refused, tmp_path):
+    write_tar(tmp_path / "hostile.tar", [(member(str(tmp_path / "evil")), b"")])
+    refused(tmp_path / "hostile.tar", "again")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_member_that_the_manifest_does_not_name_or_that_stands_twice_is_refused(whole, refused, tmp_path):
+    for name in ("stowaway", "bundle.json"):
+        (tmp_path / "more.tar").write_bytes(whole.read_bytes())
+        with tarfile.open(tmp_path / "more.tar", "a:") as tar:
+            tar.addfile(member(name), io.BytesIO())
+        refused(tmp_path / "more.tar", f"member '{name}' is not in its SHA256SUMS, or stands twice")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[" * 100_000,
+        b"{}",
+        json.dumps({"bundle_version": 2, "reference": "x", "repositories": []}).encode(),
+        json.dumps(
+            {"reference": "x", "repositories": [{"kind": "model", "id": "../x", "revision": None, "commit": "a" * 40}]}
+        ).encode(),
+    ],
+    ids=["empty", "deep", "nothing", "of a later version", "an id that is a path"],
+)
+def test_contents_that_cannot_be_read_are_refused(refused, tmp_path, text):
+    write_tar(tmp_path / "odd.tar", [(member("bundle.json"), text)])
+    refused(tmp_path / "odd.tar", "its bundle.json is not of this version of xeval")
+
+
+def test_an_output_that_cannot_be_written_is_one_line_and_leaves_nothing(whole, tmp_path):
+    contents = xeval.bundle.Contents(reference="x", repositories=[])
+    for path in (tmp_path / "absent" / "bundle.tar", tmp_path):
+        with pytest.raises(BundleError, match="cannot be written"):
+            xeval.bundle.write(path, contents, {"tasks/t.toml": Path(__file__)})
+    assert list(tmp_path.iterdir()) == []
+    assert not tmp_path.with_name(tmp_path.name + ".partial").exists()

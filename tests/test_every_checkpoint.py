@@ -1,0 +1,288 @@
+"""Runs with `--every-checkpoint`: each evaluated in every language, whatever comes between, and all else as usual."""
+
+import shutil
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from xeval.checkpoint_predictions import GatheredPredictions, checkpoints_of, load_checkpoints, step_folder
+from xeval.errors import DefinitionError, StoreError
+from xeval.pipeline import run
+from xeval.predictions import column, load_predictions
+from xeval.progress import Phase, Silent
+from xeval.records import RunRecord
+from xeval.store import load_record, replace_by_successor, save_record, successor_folder
+
+RECIPE = """\
+name = "brief"
+description = "Four steps to an epoch of 24 pairs; selection every third step and at the end"
+learning_rate = 2e-3
+batch_size = 7
+epochs = 2
+max_length = 48
+weight_decay = 0.01
+evaluate_every_steps = 3
+seed = 3
+"""
+STEPS = [3, 6, 8]
+
+
+class Notes(Silent):
+    def __init__(self, interrupt_at: str = "") -> None:
+        self.lines: list[str] = []
+        self._interrupt_at = interrupt_at
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    @contextmanager
+    def phase(self, name, total, unit):
+        def on_change(phase):
+            if self._interrupt_at and phase.note == self._interrupt_at:
+                raise KeyboardInterrupt
+
+        yield Phase(name, total, unit, on_change)
+
+
+class World:
+    def __init__(self, folder, mini, model) -> None:
+        self.folder, self.mini, self.model = folder, mini, model
+        (folder / "brief.toml").write_text(RECIPE)
+
+    def run(self, results="results", **changes) -> RunRecord:
+        options = {
+            "models": [str(self.model)],
+            "recipe": str(self.folder / "brief.toml"),
+            "data": self.mini.data,
+            "results": self.folder / results,
+            "device": "cpu",
+            "dtype": "float32",
+            "every_checkpoint": True,
+        }
+        (record,) = run(str(self.mini.task_file), **(options | changes))
+        return record
+
+    def run_folder(self, results="results"):
+        (path,) = (self.folder / results).glob("*/*/*/record.json")
+        return path.parent
+
+    def logits(self, results="results"):
+        """(step, language) → logits of every checkpoint, as they are on disk."""
+        folder = self.run_folder(results)
+        return {
+            (one.step, language): column(
+                load_predictions(step_folder(checkpoints_of(folder), one.step), language, score.predictions_sha256),
+                "logits",
+            ).tolist()
+            for one in load_checkpoints(folder, load_record(folder)).checkpoints
+            for language, score in one.scores.items()
+        }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """On which a training that is repeated takes the same course."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch, mini, checkpoint_of):
+    monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))
+    return World(tmp_path, mini, checkpoint_of("bert"))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, mini, checkpoint_of):
+    """With the option in `results`, and without it in `plain`."""
+    made = World(tmp_path_factory.mktemp("every"), mini, checkpoint_of("bert"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XEVAL_CACHE", str(made.folder / "cache"))
+        made.run()
+        made.run("plain", every_checkpoint=False)
+    return made
+
+
+@pytest.fixture
+def finished(done, world):
+    shutil.copytree(done.folder, world.folder, dirs_exist_ok=True)
+    return world
+
+
+def timeless(record: RunRecord) -> RunRecord:
+    environment = record.environment.model_copy(update={"started_at": ""})
+    pairs = {phase: entry.pairs for phase, entry in record.timing.items()}
+    return record.model_copy(update={"timing": pairs, "environment": environment})
+
+
+def test_record_predictions_and_weights_are_those_of_a_run_without_the_option(done):
+    with_it, without = (done.run_folder(results) for results in ("results", "plain"))
+    assert timeless(load_record(with_it)) == timeless(load_record(without))
+    for language in tiny.LANGUAGES:
+        name = f"predictions/{language}.parquet"
+        assert (with_it / name).read_bytes() == (without / name).read_bytes()
+    assert sorted(path.name for path in with_it.iterdir()) == [".lock", "checkpoints", "predictions", "record.json"]
+
+
+def test_every_checkpoint_is_there_in_every_language_and_the_chosen_one_predicts_what_the_run_does(done):
+    folder = done.run_folder()
+    record, logits = load_record(folder), done.logits()
+    assert [point.step for point in record.training.selection_curve] == STEPS
+    assert sorted(logits) == [(step, language) for step in STEPS for language in tiny.LANGUAGES]
+    for language, score in record.scores.items():
+        chosen = column(load_predictions(folder, language, score.predictions_sha256), "logits")
+        np.testing.assert_array_equal(logits[record.training.chosen_step, language], chosen)
+    for one in load_checkpoints(folder, record).checkpoints:
+        for language, score in one.scores.items():
+            gold = [tiny.LABELS.index(label) for *_, label in tiny.mini_rows()["test", language]]
+            right = np.mean(np.argmax(logits[one.step, language], axis=1) == gold)
+            assert (score.accuracy, score.n_examples) == (right, 12)
+
+
+def test_a_second_invocation_does_nothing(finished, monkeypatch):
+    for stage in ("train", "predict"):
+        monkeypatch.setattr(f"xeval.{stage}.logits_of", lambda *args: pytest.fail("nothing should be computed"))
+    notes = Notes()
+    finished.run(reporter=notes)
+    assert "nothing to do" in notes.lines[-2] and notes.lines[-1].endswith("--selection")
+
+
+def test_target_rows_reach_neither_training_nor_choice_with_the_option_either(world, done):
+    """Other rows in every file of the target languages leave the fine-tuned weights the same to the bit."""
+    rows = tiny.mini_rows()
+    poison = [("en en en", "es zh en", label) for _, _, label in rows["test", "en"]]
+    rows |= {(role, language): poison for role in tiny.ROLES for language in ("es", "zh")}
+    record = world.run(data=tiny.write_hub_layout(world.folder / "poisoned", rows))
+    assert record.training == load_record(done.run_folder()).training
+    assert world.logits()[6, "es"] != done.logits()[6, "es"] and world.logits()[6, "en"] == done.logits()[6, "en"]
+
+
+@pytest.mark.parametrize("often", [True, False], ids=["saved after every step", "never saved"])
+def test_a_training_that_was_interrupted_ends_with_the_same_set_and_computes_nothing_again(
+    world, done, monkeypatch, often
+):
+    """Interrupted after Spanish at the second checkpoint."""
+    monkeypatch.setattr("xeval.checkpoints.Checkpoints.is_due", lambda self: often)
+    with pytest.raises(KeyboardInterrupt):
+        world.run(reporter=Notes("step 6 evaluated in es"))
+    added, add = [], GatheredPredictions.add
+    monkeypatch.setattr(
+        "xeval.checkpoint_predictions.GatheredPredictions.add",
+        lambda self, step, language, *args: (added.append((step, language)), add(self, step, language, *args))[1],
+    )
+    notes = Notes()
+    record = world.run(reporter=notes)
+    assert added == [(6, "zh"), (8, "en"), (8, "es"), (8, "zh")]
+    assert any("training goes on from step 5" in line for line in notes.lines) == often
+    assert world.logits() == done.logits()
+    assert (record.training, record.scores) == (
+        load_record(done.run_folder()).training,
+        load_record(done.run_folder()).scores,
+    )
+
+
+@pytest.mark.parametrize(
+    "before", [{"every_checkpoint": False}, {"languages": ["en"]}], ids=["without the option", "in fewer languages"]
+)
+def test_a_training_that_left_checkpoints_behind_unevaluated_starts_again_and_says_so(world, done, monkeypatch, before):
+    monkeypatch.setattr("xeval.checkpoints.Checkpoints.is_due", lambda self: True)
+    steps = []
+
+    class Interrupting(Silent):
+        @contextmanager
+        def phase(self, name, total, unit):
+            def on_change(phase):
+                steps.append(phase.done)
+                if phase.done == 5:
+                    raise KeyboardInterrupt
+
+            yield Phase(name, total, unit, on_change if name == "train" else lambda phase: None)
+
+    with pytest.raises(KeyboardInterrupt):
+        world.run(reporter=Interrupting(), **before)
+    notes = Notes()
+    world.run(reporter=notes)
+    assert any("training starts again, though it was at step 4" in line for line in notes.lines)
+    assert world.logits() == done.logits()
+
+
+def test_a_finished_run_is_trained_again_for_its_checkpoints_says_so_and_keeps_its_scores(world, done):
+    plain = world.run(every_checkpoint=False)
+    with pytest.raises(StoreError, match="only the checkpoint that was chosen is known of this run; xeval run with"):
+        load_checkpoints(world.run_folder(), plain)
+    notes = Notes()
+    record = world.run(reporter=notes)
+    assert any("not all its checkpoints were evaluated in en es zh, so it is trained again" in n for n in notes.lines)
+    assert record == plain and record.status == "complete"
+    assert world.logits() == done.logits()
+
+
+def test_a_language_added_later_without_the_option_is_not_claimed_and_with_it_is_evaluated_everywhere(world, done):
+    world.run(languages=["en", "es"])
+    world.run(every_checkpoint=False)
+    folder = world.run_folder()
+    assert load_checkpoints(folder, load_record(folder)).languages == ["en", "es"]
+    notes = Notes()
+    world.run(languages=["zh"], reporter=notes)
+    assert any("evaluated in zh, so it is trained again" in line for line in notes.lines)
+    assert world.logits() == done.logits()
+
+
+def test_checkpoints_of_another_training_are_refused_and_made_again(finished, done):
+    folder = finished.run_folder()
+    record = load_record(folder)
+    other = record.training.model_copy(update={"weights_sha256": "0" * 64})
+    save_record(folder, record.model_copy(update={"training": other}))
+    with pytest.raises(StoreError, match="of another training than the run's scores"):
+        load_checkpoints(folder, load_record(folder))
+    again = finished.run()
+    assert again.training == record.training and finished.logits() == done.logits()
+    assert not successor_folder(folder).exists()
+
+
+def test_a_successor_without_checkpoints_takes_the_old_ones_away(finished):
+    folder = finished.run_folder()
+    successor = successor_folder(folder)
+    shutil.copytree(folder / "predictions", successor / "predictions")
+    save_record(successor, load_record(folder))
+    replace_by_successor(folder)
+    assert not checkpoints_of(folder).exists()
+
+
+@pytest.mark.parametrize("name", ["checkpoints.json", "step-000006/predictions/es.parquet", "SHA256SUMS"])
+def test_a_damaged_set_is_refused_by_name_and_made_again(finished, done, name):
+    path = checkpoints_of(finished.run_folder()) / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(StoreError, match=r"^[^\n]*checkpoints: damaged[^\n]*--every-checkpoint[^\n]*$"):
+        load_checkpoints(finished.run_folder(), load_record(finished.run_folder()))
+    finished.run()
+    assert finished.logits() == done.logits()
+
+
+def test_logits_that_are_no_numbers_at_a_checkpoint_are_noted_and_the_run_is_what_it_is_without(world, monkeypatch):
+    """As where a piece that only Chinese has is broken by a flipped bit."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    broken = world.folder / "broken"
+    shutil.copytree(world.model, broken)
+    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(broken), AutoTokenizer.from_pretrained(broken)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids("猫")] = float("nan")
+    model.save_pretrained(broken)
+    record, plain = (world.run(name, models=[str(broken)], every_checkpoint=name == "a") for name in ("a", "b"))
+    assert record.status == plain.status == "failed" and record.failure == plain.failure
+    assert record.scores == plain.scores and sorted(record.scores) == ["en", "es"]
+    for one in load_checkpoints(world.run_folder("a"), record).checkpoints:
+        assert sorted(one.scores) == ["en", "es"] and "no finite logits" in one.failures["zh"]
+
+
+@pytest.mark.parametrize("options", [{"every_checkpoint": True}, {"every_checkpoint": False, "seeds": [1]}])
+def test_options_of_a_training_are_refused_where_nothing_is_trained(world, checkpoint_of, options):
+    with pytest.raises(DefinitionError, match=r"^[^\n]*leave out --[^\n]* or --no-train$"):
+        world.run(models=[str(checkpoint_of("bert", tiny.LABELS))], train=False, **options)

@@ -1,0 +1,93 @@
+"""A prediction file with the hash in the record, and yet not what xeval writes, is refused in one line."""
+
+import hashlib
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from xeval.errors import StoreError
+from xeval.predictions import column, load_predictions, premise_groups, save_predictions
+
+LABELS = np.array([0, 1, 2, 1])
+LOGITS = np.eye(3, dtype=np.float32)[[0, 1, 1, 1]]
+GROUPS = np.array([0, 0, 0, 1])
+
+
+def whole() -> pa.Table:
+    flat = pa.array(LOGITS.ravel(), pa.float32())
+    return pa.table(
+        {
+            "row": pa.array(range(4), pa.int32()),
+            "premise": pa.array(GROUPS, pa.int32()),
+            "label": pa.array(LABELS, pa.int32()),
+            "prediction": pa.array(LOGITS.argmax(axis=1), pa.int32()),
+            "logits": pa.FixedSizeListArray.from_arrays(flat, 3),
+        }
+    )
+
+
+def put(folder, content: bytes) -> str:
+    (folder / "predictions").mkdir()
+    (folder / "predictions" / "de.parquet").write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def with_column(name: str, values: pa.Array) -> pa.Table:
+    return whole().set_column(whole().column_names.index(name), name, values)
+
+
+def logits(*rows) -> pa.Table:
+    return with_column("logits", pa.array(list(rows), pa.list_(pa.float32(), len(rows[0]))))
+
+
+FOREIGN = {
+    "another table": pa.table({"text": ["a", "b"]}),
+    "no labels": whole().drop_columns(["label"]),
+    "no logits": whole().drop_columns(["logits"]),
+    "two columns of one name": whole().append_column("row", pa.array(range(4), pa.int32())),
+    "text for labels": with_column("label", pa.array(["a"] * 4)),
+    "numbers of 64 bits": with_column("prediction", pa.array([0, 1, 1, 1], pa.int64())),
+    "premises that are text": with_column("premise", pa.array(["a"] * 4)),
+    "a label that is absent": with_column("label", pa.array([0, 1, None, 1], pa.int32())),
+    "a label without a logit": with_column("label", pa.array([0, 1, 3, 1], pa.int32())),
+    "a negative label": with_column("label", pa.array([0, 1, -1, 1], pa.int32())),
+    "a prediction without a logit": with_column("prediction", pa.array([0, 1, 9, 1], pa.int32())),
+    "logits of several lengths": with_column(
+        "logits", pa.array([[0.5], [1.0, 2.0], [], [1.0]], pa.list_(pa.float32()))
+    ),
+    "logits in float64": with_column("logits", pa.array([[0.5, 1.0]] * 4, pa.list_(pa.float64(), 2))),
+    "logits that are no numbers": logits([0.5, float("nan"), 0.0], *[[0.5, 1.0, 0.0]] * 3),
+    "a logit that is absent": logits([0.5, None, 0.0], *[[0.5, 1.0, 0.0]] * 3),
+    "a row without logits": with_column("logits", pa.array([None, *[[0.5] * 3] * 3], pa.list_(pa.float32(), 3))),
+    "no rows": whole().slice(0, 0),
+}
+
+
+@pytest.mark.parametrize("table", FOREIGN.values(), ids=FOREIGN)
+def test_columns_that_xeval_does_not_write_are_refused_in_one_line(tmp_path, table):
+    sha256 = put(tmp_path, parquet(table))
+    with pytest.raises(StoreError, match=r"^[^\n]*de\.parquet: not what xeval writes: wanted [^\n]+$"):
+        load_predictions(tmp_path, "de", sha256)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 500, parquet(whole())[:-3]], ids=["empty", "4", "x", "cut"])
+def test_what_is_no_parquet_is_refused_in_one_line(tmp_path, content):
+    with pytest.raises(StoreError, match=r"^[^\n]*de\.parquet: no Parquet file that can be read[^\n]+$"):
+        load_predictions(tmp_path, "de", put(tmp_path, content))
+
+
+@pytest.mark.parametrize("groups", [GROUPS, None], ids=["with premises", "from before they were kept"])
+def test_what_xeval_writes_is_read(tmp_path, groups):
+    table = load_predictions(tmp_path, "de", save_predictions(tmp_path, "de", LOGITS, LABELS, groups))
+    np.testing.assert_array_equal(column(table, "logits"), LOGITS)
+    np.testing.assert_array_equal(column(table, "label"), LABELS)
+    assert premise_groups(table) is None if groups is None else (premise_groups(table) == GROUPS).all()

@@ -1,0 +1,122 @@
+"""What commands leave on a screen, in a pipe and in a file: of any width, with and without colour, in any script."""
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from test_report import CARD, a_run
+
+from xeval import progress
+from xeval.cli import screen
+from xeval.report import matrix, terminal
+
+ESCAPE = "\x1b"
+SIX = {"en": 0.80, "es": 0.70, "zh": 0.65, "de": 0.66, "ar": 0.60, "ur": 0.55}
+
+
+def a_matrix(**more) -> matrix.Matrix:
+    return matrix.build([a_run(**SIX), a_run("模型/多言語モデル-हिन्दी", **(SIX | more))], "xnli", CARD, n_labels=3)
+
+
+def shown(table: matrix.Matrix, width: int, **more) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, highlight=False, **more)
+    terminal.show(table, console)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_table_fits_the_screen_and_every_number_is_whole(width):
+    lines = shown(a_matrix(), width)
+    assert max(map(cell_len, lines)) <= width
+    for language, accuracy in SIX.items():
+        [line] = [line for line in lines if re.match(rf" ?{language} ", line)]
+        assert line.count(f"{100 * accuracy:.1f}") >= 2 and "…" not in line
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_columns_stand_under_each_other_though_letters_are_two_columns_wide_or_none(width):
+    lines = shown(a_matrix(中文=0.5, हिन्दी=0.5, ไทย=0.5), width)
+    ends = {tuple(cell_len(line[: found.start()]) for found in re.finditer("│", line)) for line in lines if "│" in line}
+    assert len(ends) == 1
+
+
+def test_colour_is_left_out_where_it_is_not_wanted(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    lines = shown(a_matrix(), 80, force_terminal=True)
+    assert set(re.findall(r"\x1b\[([\d;]*)m", "\n".join(lines))) <= {"0", "1", "2", "3"}  # bold, faint, italic
+
+
+def test_numbers_are_neither_faint_nor_coloured_so_that_they_can_be_read_on_white_and_on_black():
+    lines = shown(a_matrix(), 80, force_terminal=True, color_system="truecolor")
+    assert set(re.findall(r"\x1b\[([\d;]*)m", "\n".join(lines))) == {"0", "1", "3"}
+
+
+def test_in_a_pipe_nothing_is_folded_and_there_is_no_escape_code(capsys, command):
+    code, out, _ = command("list", "references")
+    assert code == 0 and ESCAPE not in out and "…" not in out
+    rows = [line for line in out.splitlines() if line.startswith("conneau-2020")]
+    assert len(rows) == 5 and all(row.rstrip().endswith("hi sw ur") for row in rows)
+    assert all(line == line.strip() or line[0] != " " for line in out.splitlines())
+
+
+def test_a_pipe_has_no_width_and_a_terminal_has_its_own(monkeypatch):
+    assert screen.screen().width > 1000
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert screen.screen().width == 60
+
+
+def a_phase_on(terminal_type: str | None, width: int = 80, **more: str) -> str:
+    """What a phase leaves on standard error: a terminal of that type, or a pipe for None."""
+    code = (
+        "from xeval.progress import reporter\n"
+        "with reporter(quiet=False).phase('evaluate zh', 3, 'pairs') as phase:\n"
+        "    for _ in range(3): phase.advance(1, 'accuracy 63.7')"
+    )
+    environment = os.environ | {"COLUMNS": str(width)} | more
+    words = [sys.executable, "-c", code]
+    if terminal_type is None:
+        return subprocess.run(words, env=environment, stderr=subprocess.PIPE, text=True, check=True).stderr
+    ours, theirs = pty.openpty()
+    subprocess.run(words, env=environment | {"TERM": terminal_type}, stderr=theirs, check=True)
+    os.close(theirs)
+    try:
+        return os.read(ours, 1 << 20).decode()
+    finally:
+        os.close(ours)
+
+
+SUMMARY = r"evaluate zh: 3 pairs in \d+\.\d s \([\d,.]+ pairs/s\), accuracy 63\.7\r?\n"
+
+
+def test_in_a_pipe_a_phase_is_one_line():
+    assert re.fullmatch(SUMMARY, a_phase_on(None))
+
+
+def test_on_a_terminal_that_can_move_no_cursor_a_phase_is_one_line_too():
+    assert re.fullmatch(SUMMARY, a_phase_on("dumb"))
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_on_a_terminal_a_bar_keeps_to_one_line(width):
+    written = a_phase_on("xterm-256color", width)
+    assert "━" in written and "3/3" in written
+    frames = re.findall(r"evaluate zh [^\r\n]*", re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", written))
+    assert frames and all("accuracy" in frame for frame in frames[-1:]) and max(map(cell_len, frames)) <= width
+
+
+def test_a_bar_has_no_colour_where_none_is_wanted():
+    written = a_phase_on("xterm-256color", NO_COLOR="1")
+    assert not re.findall(r"\x1b\[[\d;]*(?:3[0-8]|9[0-7])[\d;]*m", written)
+
+
+def test_the_numbers_beside_a_bar_have_the_colour_of_text():
+    console = progress.Bars()._console
+    for name in ("progress.download", "progress.data.speed", "progress.remaining", "progress.elapsed"):
+        assert console.get_style(name).color is None

@@ -1,0 +1,109 @@
+"""A training whose checkpoints are evaluated on the way does not notice."""
+
+import math
+import os
+import signal
+
+import pytest
+import torch
+from checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
+
+from xeval import termination
+from xeval.checkpoints import Checkpoints
+from xeval.devices import Compute
+from xeval.encode import encode
+from xeval.every_checkpoint import weights_sha256
+from xeval.predict import predict_logits
+from xeval.schema import Recipe
+from xeval.train import fine_tune
+
+CPU = Compute(torch.device("cpu"), torch.float32)
+PAIRS = encode(tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 22), "train"), 48)
+
+
+def train(at_selection=lambda model, step: (), folder=None, **values):
+    chosen = Recipe(
+        name="r",
+        description="d",
+        learning_rate=1e-3,
+        batch_size=8,
+        epochs=2.0,
+        max_length=48,
+        **({"selection": "english-dev", "evaluate_every_steps": 2, "weight_decay": 0.1} | values),
+    )
+    model = tiny_model("bert", len(tiny_tokenizer("bert")))
+    assert model.config.hidden_dropout_prob > 0
+    accuracies = iter([0.5, 0.7, 0.6])
+    outcome = fine_tune(
+        model,
+        PAIRS,
+        chosen,
+        1e-3,
+        3,
+        CPU,
+        lambda: next(accuracies),
+        checkpoints=Checkpoints(folder) if folder else None,
+        at_selection=lambda step: at_selection(model, step),
+    )
+    return outcome, model
+
+
+@pytest.mark.parametrize("selection", ["english-dev", "last"])
+def test_predicting_at_every_checkpoint_leaves_the_weights_the_same_to_the_bit(selection):
+    """Dropout goes on drawing what it would have drawn, and stays on."""
+    plain, model = train(selection=selection)
+    seen = []
+
+    def predict(same_model, step):
+        assert same_model.training
+        seen.append((step, weights_sha256(same_model)))
+        yield predict_logits(same_model, PAIRS, CPU)
+        assert same_model.training
+
+    watched, other = train(predict, selection=selection)
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in model.state_dict().items())
+    assert (plain.loss_curve, plain.selection_curve) == (watched.loss_curve, watched.selection_curve)
+    assert [step for step, _ in seen] == [2, 4, 6] == [step for step, _ in plain.selection_curve]
+    assert dict(seen)[watched.chosen_step] == weights_sha256(other)
+    assert len({sha256 for _, sha256 in seen}) == 3
+
+
+def test_what_is_spent_on_evaluating_is_not_counted_as_training(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("xeval.train.time.monotonic", lambda: now[0])
+
+    def take_ten_seconds(model, step):
+        now[0] += 10.0
+        yield
+
+    assert train(take_ten_seconds)[0].aside_wall_s == 30.0
+
+
+def test_sigterm_ends_an_evaluation_between_two_languages_and_the_training_does_not_go_on_behind_it(tmp_path):
+    done, before = [], signal.getsignal(signal.SIGTERM)
+
+    def evaluate(model, step):
+        for language in ("en", "es", "zh"):
+            done.append((step, language))
+            if (step, language) == (4, "es"):
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield language
+
+    termination.listen()
+    try:
+        with pytest.raises(termination.Terminated):
+            train(evaluate, tmp_path)
+    finally:
+        termination.listen()
+        signal.signal(signal.SIGTERM, before)
+    assert done == [(2, "en"), (2, "es"), (2, "zh"), (4, "en"), (4, "es")]
+    assert Checkpoints(tmp_path).newest() is None
+
+
+def test_the_hash_of_weights_tells_any_two_apart():
+    model = tiny_model("bert", len(tiny_tokenizer("bert")))
+    before = weights_sha256(model)
+    assert weights_sha256(model) == before
+    with torch.no_grad():
+        model.classifier.bias[1] = math.nextafter(float(model.classifier.bias[1]), 1) + 1e-6
+    assert weights_sha256(model) != before

@@ -1,0 +1,25 @@
+"""The runs that a command reads from a results folder."""
+
+from pathlib import Path
+
+from xeval.errors import StoreError, UnknownNameError
+from xeval.records import RunRecord
+from xeval.store import load_records
+
+
+def runs_in(results: Path, task: str | None = None, model: str | None = None) -> list[tuple[Path, RunRecord]]:
+    """The runs in `results` with their folders: all of them, or those of one task or of one model's id.
+
+    Raises StoreError where there are none, UnknownNameError for a task or a model that has none.
+    """
+    runs = load_records(results)
+    if not runs:
+        raise StoreError(f"{results}: no results there yet; make some with: xeval run xnli --model distilmbert")
+    tasks = sorted({record.task for _, record in runs})
+    if task is not None and task not in tasks:
+        raise UnknownNameError(f"task in {results}", task, tasks)
+    of_task = [run for run in runs if task in (None, run[1].task)]
+    models = sorted({record.model.id for _, record in of_task})
+    if model is not None and model not in models:
+        raise UnknownNameError(f"model in {results}", model, models)
+    return [run for run in of_task if model in (None, run[1].model.id)]

@@ -1,0 +1,21 @@
+"""Where commands print their tables."""
+
+import sys
+
+from rich.console import Console
+
+_WIDER_THAN_ANY_TABLE = 10_000  # columns
+
+
+def screen() -> Console:
+    """Standard output. Lines are folded at the width of a terminal; in a pipe or file, which has none, never."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDER_THAN_ANY_TABLE)
+
+
+def make_help_legible() -> None:
+    """Give typer's help no colours: its yellow and cyan can hardly be read on white."""
+    from typer import rich_utils  # a tenth of a second, only for --help
+
+    for name in ("OPTION", "SWITCH", "NEGATIVE_OPTION", "NEGATIVE_SWITCH", "USAGE", "COMMANDS_TABLE_FIRST_COLUMN"):
+        setattr(rich_utils, f"STYLE_{name}", "bold")
+    rich_utils.STYLE_TYPES = rich_utils.STYLE_OPTION_ENVVAR = "dim"
