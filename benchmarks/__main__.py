@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -21,7 +22,7 @@ def compare(architecture: str, n_rounds: int, n_steps: int, n_rows: int) -> str:
     return f"{table(done, 'train')}\n\n{table(done, 'evaluate')}\n\nGEMM peak, GFLOP/s: {peaks}"
 
 
-PARTS = {
+PARTS: dict[str, list[Callable[[], str]]] = {
     "distilmbert": [lambda: compare("DistilmBERT", 3, 1, 48)],
     "mbert": [lambda: compare("mBERT", 2, 1, 24)],
     "scaling": [scaling.rows_and_languages, scaling.lengths, scaling.going_on],

@@ -23,9 +23,11 @@ def flips() -> str:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XEVAL_CACHE"] = f"{folder}/cache"
         (record,) = xeval.run(TASK, [MODEL], results=f"{folder}/results", max_eval=ROWS_PER_LANGUAGE)
+        assert record.training is not None
         checkpoint, task = find_checkpoint(MODEL), get_task(TASK)
         model = load_fine_tuned(checkpoint, kept_weights(record.identity, record.training.weights_sha256))
-    max_length = int(record.recipe.values["max_length"])
+    max_length = record.recipe.values["max_length"]
+    assert isinstance(max_length, int)
     tokenizer, source = load_tokenizer(checkpoint, max_length), open_source(task, None, task.languages)
     logits: dict[str, list[np.ndarray]] = {"float32": [], "bfloat16": []}
     labels = []

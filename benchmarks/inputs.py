@@ -22,9 +22,10 @@ ARCHITECTURES = {
 }
 
 
-def classifier(architecture: str) -> transformers.PreTrainedModel:
+def classifier(architecture: str, device: torch.device | str = "cpu") -> transformers.PreTrainedModel:
     torch.manual_seed(0)
-    return AutoModelForSequenceClassification.from_config(ARCHITECTURES[architecture])
+    model: transformers.PreTrainedModel = AutoModelForSequenceClassification.from_config(ARCHITECTURES[architecture])
+    return torch.nn.Module.to(model, device)
 
 
 def typical_lengths(percentiles: tuple[int, ...], n: int) -> np.ndarray:

@@ -16,7 +16,7 @@ class Ours:
     def __init__(self, architecture: str, dtype: str, n_steps: int, n_rows: int) -> None:
         self.compute = choose("auto", dtype)
         self.dtype = self.compute.dtype
-        self.model = inputs.classifier(architecture).to(self.compute.device)
+        self.model = inputs.classifier(architecture, self.compute.device)
         self.training, rows = inputs.training_pairs(n_steps)
         self.n_training_tokens = int(self.training.lengths[rows[inputs.BATCH_SIZE :]].sum())
         self.test = inputs.pairs_of(inputs.typical_lengths(inputs.TEST_LENGTHS, n_rows), 119_547 - 1_000)

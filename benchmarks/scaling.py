@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def rows_and_languages() -> str:
 
 def lengths() -> str:
     """DistilmBERT on pairs that are all of one length."""
-    model, lines = inputs.classifier("DistilmBERT").to(COMPUTE.device), []
+    model, lines = inputs.classifier("DistilmBERT", COMPUTE.device), []
     for length in (16, 32, 64, 128):
         pairs = inputs.pairs_of(np.full(3 * inputs.BATCH_SIZE, length))
         ended: list[float] = []
@@ -83,5 +84,5 @@ def _seconds(arguments: list[str], cache: Path) -> float:
     return time.perf_counter() - started
 
 
-def _table(lines: list[list], header: list[str]) -> str:
+def _table(lines: Sequence[Sequence[object]], header: list[str]) -> str:
     return tabulate(lines, header, "pipe", disable_numparse=True, colalign=["right"] * len(header))

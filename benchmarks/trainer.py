@@ -19,6 +19,17 @@ ROWS_THAT_GROUPING_SORTS = 50 * inputs.BATCH_SIZE  # transformers.trainer_pt_uti
 EVALUATION_BATCH_SIZE = 8  # the default of TrainingArguments, which run_xnli.py leaves alone
 
 
+class Rows(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    def __init__(self, examples: list[dict[str, torch.Tensor]]) -> None:
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return self._examples[index]
+
+
 class Defaults:
     """Pads every pair to 128, float32, one language at a time."""
 
@@ -42,7 +53,7 @@ class Defaults:
     def test_lengths(self, n_rows: int) -> np.ndarray:
         return inputs.typical_lengths(inputs.TEST_LENGTHS, n_rows)
 
-    def dataset(self, pairs: EncodedPairs, rows: np.ndarray) -> list[dict[str, torch.Tensor]]:
+    def dataset(self, pairs: EncodedPairs, rows: np.ndarray) -> Rows:
         """Padded to the longest pair that is allowed, or, by batches, to the longest of each."""
         examples = []
         for row, width in zip(rows, self.widths(pairs.lengths[rows]), strict=True):
@@ -52,7 +63,7 @@ class Defaults:
                 columns["token_type_ids"] = pairs.token_type_ids[inside]
             example = {name: _padded(column, width) for name, column in columns.items()}
             examples.append(example | {"labels": torch.tensor(pairs.labels[row])})
-        return examples
+        return Rows(examples)
 
     def widths(self, lengths: np.ndarray) -> np.ndarray:
         return np.full(len(lengths), inputs.MAX_LENGTH)
@@ -117,7 +128,7 @@ class _Ends(TrainerCallback):
         self.ended.append(time.perf_counter())
 
 
-def _trainer(model: transformers.PreTrainedModel, rows: list[dict], arguments: dict[str, Any]) -> Trainer:
+def _trainer(model: transformers.PreTrainedModel, rows: Rows, arguments: dict[str, Any]) -> Trainer:
     transformers.logging.set_verbosity_error()
     settings = TrainingArguments(
         per_device_train_batch_size=inputs.BATCH_SIZE,

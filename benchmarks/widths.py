@@ -5,12 +5,14 @@ from statistics import median
 
 import numpy as np
 import torch
+import transformers
 from tabulate import tabulate
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from benchmarks import inputs
 from benchmarks.ours import recipe
-from xeval.devices import choose
+from xeval.devices import Compute, choose
+from xeval.pair_classification import EncodedPairs
 from xeval.predict import predict_logits
 from xeval.train import fine_tune
 
@@ -27,9 +29,8 @@ def widths() -> str:
         evaluate_s: dict[str, list[float]] = {"float32": [], "bfloat16": []}
         for _ in range(N_ROUNDS):
             for dtype in train_s:
-                compute, ended = choose("auto", dtype), []
-                fine_tune(model, pairs, recipe(N_STEPS), 5e-5, 0, compute, lambda: 0.0, lambda _, e=ended: _note(e))
-                train_s[dtype] += np.diff(ended).tolist()
+                compute = choose("auto", dtype)
+                train_s[dtype] += _step_s(model, pairs, compute)
                 started = time.perf_counter()
                 predict_logits(model, pairs, compute)
                 evaluate_s[dtype].append(time.perf_counter() - started)
@@ -39,11 +40,15 @@ def widths() -> str:
     return tabulate(lines, header, "pipe", disable_numparse=True, colalign=["right"] * len(header))
 
 
-def _note(ended: list[float]) -> None:
-    ended.append(time.perf_counter())
+def _step_s(model: transformers.PreTrainedModel, pairs: EncodedPairs, compute: Compute) -> list[float]:
+    """Seconds of each training step but the first."""
+    ended: list[float] = []
+    note = lambda loss: ended.append(time.perf_counter())  # noqa: E731
+    fine_tune(model, pairs, recipe(N_STEPS), 5e-5, 0, compute, lambda: 0.0, note)
+    return [float(step_s) for step_s in np.diff(ended)]
 
 
-def _encoder(width: int) -> torch.nn.Module:
+def _encoder(width: int) -> transformers.PreTrainedModel:
     torch.manual_seed(0)
     config = AutoConfig.for_model(
         "bert",
@@ -56,4 +61,5 @@ def _encoder(width: int) -> torch.nn.Module:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    return AutoModelForSequenceClassification.from_config(config)
+    model: transformers.PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    return model

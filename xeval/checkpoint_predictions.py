@@ -76,12 +76,18 @@ class GatheredPredictions:
             rows_sha256=rows_sha256,
             predictions_sha256=sha256,
         )
-        record = self.at(step)
+        record = self._started(step)
         self._save(record.model_copy(update={"scores": record.scores | {language: score}}))
 
     def add_failure(self, step: int, language: str, why: str) -> None:
-        record = self.at(step)
+        record = self._started(step)
         self._save(record.model_copy(update={"failures": record.failures | {language: why}}))
+
+    def _started(self, step: int) -> CheckpointRecord:
+        record = self.at(step)
+        if record is None:
+            raise StoreError(f"{self._record_path(step)}: is gone or damaged; run the command again")
+        return record
 
     def seal(self, steps: Sequence[int], languages: Sequence[str], weights_sha256: str, run_folder: Path) -> None:
         """Put the checkpoints of `steps` into the run's folder, as those of the training that gave these weights.

@@ -27,7 +27,7 @@ class Compute:
     def in_float32(self) -> "Compute":
         return replace(self, dtype=torch.float32)
 
-    def autocast(self) -> AbstractContextManager:
+    def autocast(self) -> AbstractContextManager[object]:
         if self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
@@ -77,10 +77,10 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
     speed, where an AMD one gained half again.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it
     is_amd = "AMD" in str(capabilities.get("cpu_name", ""))
     return bool(capabilities.get("amx_bf16") or (capabilities.get("avx512_bf16") and is_amd))
 

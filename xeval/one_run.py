@@ -134,19 +134,20 @@ class OneRun:
         if not spec.train:
             model = self._on_device(load_fine_tuned(spec.checkpoint))
             return model, record or self._new_record(model), missing
-        is_trained = record is not None and record.training is not None
-        if is_trained and not unknown:
-            kept = kept_weights(self.identity, record.training.weights_sha256)
+        trained = record.training if record else None
+        if record and trained and not unknown:
+            kept = kept_weights(self.identity, trained.weights_sha256)
             if kept is not None:
                 return self._on_device(load_fine_tuned(spec.checkpoint, kept)), record, missing
             self._say("its fine-tuned weights are no longer in the cache, so it is trained again")
-        elif is_trained:
+        elif trained:
             self._say(f"not all its checkpoints were evaluated in {' '.join(unknown)}, so it is trained again")
         every = self._every_checkpoint(tokenizer, record, unknown)
         model, fresh = self._train(tokenizer, every)
-        if not is_trained or not record.scores:
+        assert fresh.training is not None  # it has just been trained
+        if not record or not trained or not record.scores:
             record = fresh
-        elif record.training.weights_sha256 != fresh.training.weights_sha256:
+        elif trained.weights_sha256 != fresh.training.weights_sha256:
             # Scores of two different sets of weights must not stand in one record.
             self._say("training again gave other weights, so all its languages are evaluated again")
             missing = list(dict.fromkeys([*self.disk.start_successor(record), *missing]))

@@ -27,7 +27,8 @@ def predict_logits(
     rows = np.arange(len(pairs)) if rows is None else rows
     was_training = model.training
     model.eval()
-    logits = np.full((len(rows), model.config.num_labels), np.nan, dtype=np.float32)
+    n_labels = int(model.config.num_labels or 0)  # C; a checked checkpoint has a head
+    logits = np.full((len(rows), n_labels), np.nan, dtype=np.float32)
     with packed(model), compute.matmuls(), compute.autocast():  # once, so that weights are cast once
         for batch in even_batches(pairs.lengths[rows], compute.token_budget()):
             logits[batch] = logits_of(model, pairs, rows[batch], compute).float().cpu().numpy()  # (B, C)

@@ -129,7 +129,7 @@ def _steps(progress: Progress, recipe: Recipe, seed: int, compute: Compute) -> I
             loss = _gradients(progress, rows, compute)
             torch.nn.utils.clip_grad_norm_(progress.model.parameters(), recipe.max_grad_norm)
             optimizer.step()
-            progress.vocabulary.decay_unused(schedule.get_last_lr()[0], recipe.weight_decay)
+            progress.vocabulary.decay_unused(float(schedule.get_last_lr()[0]), recipe.weight_decay)
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
             outcome.count(loss, len(rows))

@@ -1,4 +1,4 @@
-"""The first run of a new user: the embedded encoders on the embedded corpus, with every network call refused."""
+"""The first run of a new user: the embedded encoder on the embedded corpus, with every network call refused."""
 
 import socket
 from statistics import fmean
@@ -8,7 +8,6 @@ import pytest
 import xeval
 from xeval.embedded import MODELS
 from xeval.microcosm.making.text import TEXT_SHARE
-from xeval.records import RunRecord
 
 
 @pytest.fixture
@@ -29,24 +28,16 @@ def test_a_short_run_touches_no_network(no_sockets, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_encoders_transfer(no_sockets, tmp_path):
-    """English first by far, much text before little, none near chance (33.3 %), the student faster and no better."""
-    records = xeval.run("xnli-mini", list(MODELS), results=tmp_path)
-    teacher, student = ({code: score.accuracy for code, score in record.scores.items()} for record in records)
-    for accuracies in (teacher, student):
-        assert accuracies["en"] > 0.9
-        assert _mean_of_others(accuracies) > 0.66  # the standard deviation between seeds is about 0.015
-        assert min(accuracies.values()) > 0.55
-        by_amount = sorted(TEXT_SHARE, key=TEXT_SHARE.__getitem__, reverse=True)[1:]  # without English
-        much, little = by_amount[:4], by_amount[-4:]
-        assert fmean(accuracies[code] for code in much) > fmean(accuracies[code] for code in little) + 0.05
-    assert _mean_of_others(student) < _mean_of_others(teacher) + 0.01
-    assert _evaluation_s(records[1]) < 0.7 * _evaluation_s(records[0])
+def test_the_encoder_transfers(no_sockets, tmp_path):
+    """English first by far; languages with much text before those with little; none near chance (33.3 %)."""
+    [record] = xeval.run("xnli-mini", list(MODELS), results=tmp_path)
+    accuracies = {code: score.accuracy for code, score in record.scores.items()}
+    others = [accuracies[code] for code in accuracies if code != "en"]
+    assert len(others) == 14
+    assert accuracies["en"] > 0.9
+    assert fmean(others) > 0.66  # 72.7 % with a standard deviation of 1.5 between seeds
+    assert min(others) > 0.55
 
-
-def _mean_of_others(accuracies: dict[str, float]) -> float:
-    return fmean(accuracy for code, accuracy in accuracies.items() if code != "en")
-
-
-def _evaluation_s(record: RunRecord) -> float:
-    return sum(timing.wall_s for phase, timing in record.timing.items() if phase.startswith("evaluate/"))
+    by_amount = sorted(TEXT_SHARE, key=TEXT_SHARE.__getitem__, reverse=True)[1:]  # without English
+    much, little = by_amount[:4], by_amount[-4:]
+    assert fmean(accuracies[code] for code in much) > fmean(accuracies[code] for code in little) + 0.05

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,32 +43,35 @@ def compare(
     tasks_dir: TasksDirs = None,
 ) -> None:
     """Compare B with A on the same test rows: differences with intervals, tests, and a sentence."""
-    from xeval.comparison import compare as comparing  # pandas and scipy, which `xeval --help` need not wait for
+    from xeval.comparison.compare import compare as compare_runs  # pandas and scipy, which help need not wait for
     from xeval.comparison.flips import flipped_rows
     from xeval.comparison.named_runs import find_runs
     from xeval.comparison.paired_runs import pair
+    from xeval.comparison.resampling import SEED
     from xeval.comparison.selection import compare_selection, load_selection
-    from xeval.report import comparison
+    from xeval.report import comparison as comparison_report
     from xeval.report import selection as selection_report
 
     if selection and b is not None:
         raise typer.BadParameter("--selection compares the checkpoints of A with each other; leave out B")
     if not selection and b is None:
         raise typer.BadParameter("Missing argument 'B'; --selection needs none")
-    seed = comparing.SEED if seed is None else seed
+    seed = SEED if seed is None else seed
     runs = find_runs(a, results)
-    if selection:
+    found: Any
+    show: Any  # the two kinds of comparison are shown alike
+    if b is None:
         chosen = load_selection(runs)
-        paired, found, report = chosen.pair, compare_selection(chosen, seed), selection_report
+        paired, found, show = chosen.pair, compare_selection(chosen, seed), selection_report
     else:
         paired = pair(runs, find_runs(b, results))
-        found, report = comparing.compare(paired, seed), comparison
+        found, show = compare_runs(paired, seed), comparison_report
     shown = None
     if flips is not None:
         shown = flipped_rows(paired, flips, all_tasks(tasks_dir or []).get(paired.task), data)
     if output_format is Format.json:
-        print(report.as_json(found, shown), end="")
+        print(show.as_json(found, shown), end="")
     elif output_format is Format.markdown:
-        print(report.markdown(found, shown), end="")
+        print(show.markdown(found, shown), end="")
     else:
-        report.show(found, shown, screen())
+        show.show(found, shown, screen())

@@ -89,9 +89,10 @@ def _difference(
     one: PairedLanguage, p: float, corrected: float, by_seed: bool, seed: int, n_resamples: int
 ) -> LanguageDifference:
     rows, (right_a, right_b) = one.rows, (one.right_a, one.right_b)
-    only_a = only_b = None
+    only_a = only_b = exact_p = None
     if len(right_a) == len(right_b) == 1:
         only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+        exact_p = mcnemar_p(only_a, only_b)
     return LanguageDifference(
         one.language,
         len(one.labels),
@@ -100,7 +101,7 @@ def _difference(
         paired_difference(rows.correct_a, rows.correct_b, one.groups, seed, n_resamples),
         only_a,
         only_b,
-        None if only_a is None else mcnemar_p(only_a, only_b),
+        exact_p,
         p,
         corrected,
         (right_b.mean(axis=1) - right_a.mean(axis=1)).tolist() if by_seed else [],
@@ -111,7 +112,8 @@ def _whole_differences(one: PairedLanguage) -> np.ndarray:
     """(N,) int64: row by row B minus A, in the smallest unit that both numbers of seeds divide."""
     n_a, n_b = len(one.right_a), len(one.right_b)
     unit = math.lcm(n_a, n_b)
-    return one.right_b.sum(axis=0) * (unit // n_b) - one.right_a.sum(axis=0) * (unit // n_a)
+    differences: np.ndarray = one.right_b.sum(axis=0) * (unit // n_b) - one.right_a.sum(axis=0) * (unit // n_a)
+    return differences
 
 
 def _resampled(languages: list[PairedLanguage]) -> str:

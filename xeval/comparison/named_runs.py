@@ -6,6 +6,7 @@ results folder. Where it fits several configurations, `:key=value` behind it cho
 """
 
 from pathlib import Path
+from typing import Any
 
 from xeval.errors import StoreError, UnknownNameError
 from xeval.records import RunRecord
@@ -76,9 +77,11 @@ def names_of(a: list[Run], b: list[Run]) -> tuple[str, str]:
     shown = [key for key in differing if key not in ("model", "revision", "sha256")]
     if sides[0]["model"] == sides[1]["model"]:
         shown = [key for key in differing if key != "model"]
-    return tuple(
-        ", ".join([str(own["model"]), *(f"{k} {own[k]}" for k in shown if own.get(k) is not None)]) for own in sides
-    )
+    return _name(sides[0], shown), _name(sides[1], shown)
+
+
+def _name(own: dict[str, Any], shown: list[str]) -> str:
+    return ", ".join([str(own["model"]), *(f"{key} {own[key]}" for key in shown if own.get(key) is not None)])
 
 
 def _split(word: str) -> tuple[str, dict[str, str]]:
@@ -101,7 +104,7 @@ def _is_like(record: RunRecord, wanted: dict[str, str]) -> bool:
     return all(_matches(known.get(key), value) for key, value in wanted.items())
 
 
-def _matches(value: object, wanted: str) -> bool:
+def _matches(value: Any, wanted: str) -> bool:
     try:
         return float(value) == float(wanted)
     except (TypeError, ValueError):

@@ -30,12 +30,14 @@ class PairedLanguage:
     @property
     def right_a(self) -> np.ndarray:
         """(S_a, N) bool"""
-        return self.predictions_a == self.labels
+        right: np.ndarray = self.predictions_a == self.labels
+        return right
 
     @property
     def right_b(self) -> np.ndarray:
         """(S_b, N) bool"""
-        return self.predictions_b == self.labels
+        right: np.ndarray = self.predictions_b == self.labels
+        return right
 
     @property
     def rows(self) -> PairedRows:
@@ -108,7 +110,7 @@ def usable(side: str, runs: list[Run], notes: list[str]) -> list[Run]:
 def _n_labels(folder: Path, record: RunRecord) -> int:
     language, score = next(iter(record.scores.items()))
     table = load_predictions(folder, language, score.predictions_sha256)
-    return table.schema.field("logits").type.list_size
+    return int(table.schema.field("logits").type.list_size)
 
 
 def _same_seeds(a: list[Run], b: list[Run], notes: list[str]) -> tuple[list[Run], list[Run]]:
@@ -167,8 +169,8 @@ def beside(
             )
     known = next((own for own in map(premise_groups, tables) if own is not None), None)
     groups = np.arange(len(labels)) if known is None else known
-    stacked = (np.stack([column(table, "prediction") for table in side]) for side in (tables_a, tables_b))
-    return PairedLanguage(language, sha256, labels, groups, *stacked, has_premises=known is not None)
+    a, b = (np.stack([column(table, "prediction") for table in side]) for side in (tables_a, tables_b))
+    return PairedLanguage(language, sha256, labels, groups, a, b, has_premises=known is not None)
 
 
 def _rows_sha256(record: RunRecord, language: str) -> str:

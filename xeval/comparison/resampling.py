@@ -118,4 +118,6 @@ def joint_groups(groups: Sequence[np.ndarray]) -> np.ndarray:
         _, first, group_of_row = np.unique(own, return_index=True, return_inverse=True)
         edges.append((np.arange(n_rows), first[group_of_row]))
     ends = np.concatenate([pair[0] for pair in edges]), np.concatenate([pair[1] for pair in edges])
-    return connected_components(coo_array((np.ones(len(ends[0])), ends), shape=(n_rows, n_rows)), directed=False)[1]
+    ties = coo_array((np.ones(len(ends[0])), ends), shape=(n_rows, n_rows))
+    numbers: np.ndarray = connected_components(ties, directed=False)[1]
+    return numbers

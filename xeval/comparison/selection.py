@@ -114,7 +114,7 @@ def compare_selection(runs: SelectionRuns, seed: int = SEED) -> SelectionCompari
 
 
 def _choices(folder: Path, record: RunRecord, checkpoints: Sequence[CheckpointRecord]) -> Choices:
-    curve = record.training.selection_curve
+    curve = record.training.selection_curve if record.training else []
     steps = [point.step for point in curve]
     if not steps:
         raise StoreError(f"{folder}: its training measured English development accuracy at no step")

@@ -20,7 +20,8 @@ def attend_with_dropout(
     exact = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):
         together = (tensor.to(exact) for tensor in (query, key, value))
-        return _Attention.apply(*together, sequences.runs, dropout).to(query.dtype)
+        attended: torch.Tensor = _Attention.apply(*together, sequences.runs, dropout)  # type: ignore[no-untyped-call]
+        return attended.to(query.dtype)
 
 
 def _by_length(tensor: torch.Tensor, runs: tuple[tuple[int, int], ...], of_first: bool = False) -> Iterator[Any]:

@@ -27,8 +27,9 @@ class CompactVocabulary:
 
     def __init__(self, model: PreTrainedModel, pairs: EncodedPairs, keep_all: bool = False) -> None:
         self.pairs = pairs
-        self._model, self._whole = model, model.get_input_embeddings()
-        self._compact = self._whole
+        whole = model.get_input_embeddings()
+        assert isinstance(whole, torch.nn.Embedding)  # as in every model that transformers calls an encoder
+        self._model, self._whole, self._compact = model, whole, whole
         self._unused_factor = 1.0  # the decay that has still to be applied to unused rows
         self._applied: list[float] = []  # what has been applied
         if not keep_all:

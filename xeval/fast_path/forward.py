@@ -33,7 +33,8 @@ def packed(model: PreTrainedModel) -> Iterator[None]:
         yield
         return
     model.set_attn_implementation(packed_attention.NAME)
-    hooks = compute_first_tokens_only(model.base_model.get_submodule(_LAYERS[model.config.model_type])[-1])
+    *_, last_layer = model.base_model.get_submodule(_LAYERS[model.config.model_type]).children()
+    hooks = compute_first_tokens_only(last_layer)
     try:
         with faster_dropout(model):
             yield
@@ -48,6 +49,10 @@ def logits_of(model: PreTrainedModel, pairs: EncodedPairs, rows: np.ndarray, com
     config = model.config
     if config._attn_implementation == packed_attention.NAME:
         inputs, sequences = pack(pairs, rows, config, compute.device)
-        return model(**inputs, sequences=sequences).logits[sequences.places]
+        logits: torch.Tensor = model(**inputs, sequences=sequences).logits
+        return logits[sequences.places]
     takes_type_ids = getattr(config, "type_vocab_size", 0) > 1
-    return model(**collate(pairs, rows, config.pad_token_id or 0, takes_type_ids, compute.device)).logits
+    padded: torch.Tensor = model(
+        **collate(pairs, rows, config.pad_token_id or 0, takes_type_ids, compute.device)
+    ).logits
+    return padded

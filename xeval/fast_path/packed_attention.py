@@ -102,9 +102,12 @@ def _attend_by_flash(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 
     offsets, longest = sequences.offsets, sequences.max_length
     if len(query) == len(key):
-        return varlen_attn(query, key, value, offsets, offsets, longest, longest)
-    one_each = torch.arange(len(sequences) + 1, dtype=torch.int32, device=query.device)
-    return varlen_attn(query, key, value, one_each, offsets, 1, longest)
+        query_offsets, longest_query = offsets, longest
+    else:
+        query_offsets, longest_query = torch.arange(len(sequences) + 1, dtype=torch.int32, device=query.device), 1
+    attended = varlen_attn(query, key, value, query_offsets, offsets, longest_query, longest)
+    assert isinstance(attended, torch.Tensor)  # a tuple only where more was asked for
+    return attended
 
 
 AttentionInterface.register(NAME, packed_attention)

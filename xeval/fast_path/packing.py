@@ -59,7 +59,8 @@ def _positions_from_padding(input_ids: np.ndarray, offsets: np.ndarray, pad_toke
     counted = input_ids != pad_token_id
     n_counted = np.concatenate([[0], np.cumsum(counted)])
     before = np.repeat(n_counted[offsets[:-1]], np.diff(offsets))
-    return (n_counted[1:] - before) * counted + pad_token_id
+    positions: np.ndarray = (n_counted[1:] - before) * counted + pad_token_id
+    return positions
 
 
 def _to(array: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from typing import Literal
 
 import numpy as np
 from rich.console import Console
@@ -169,7 +170,7 @@ def _share(n_right: int, n_seeds: int) -> str:
 def print_table(header: list[str], rows: list[list[str]], console: Console, n_left: int) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(header):
-        side = "left" if place < n_left else "right"
+        side: Literal["left", "right"] = "left" if place < n_left else "right"
         table.add_column(plain(name), justify=side, overflow="fold")
     for row in rows:
         table.add_row(*(plain(cell) for cell in row))
