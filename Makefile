@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # since a machine that others use too is now and then half as fast.
 CHECK_RUN := xnli-mini --model mini-mbert --seed 1,2,3 --language en,es,ru,th,zh --max-train 3000 --dtype float32
 
-.PHONY: help setup demo check bless test test-slow bench torture picture lint clean
+.PHONY: help setup demo check bless test test-slow bench torture picture docs lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
