@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,6 +185,24 @@ def test_a_training_that_was_interrupted_ends_with_the_same_set_and_computes_not
         load_record(done.run_folder()).training,
         load_record(done.run_folder()).scores,
     )
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{")], ids=["gone", "damaged"])
+def test_what_was_gathered_and_breaks_in_the_middle_is_said_in_a_line_and_gathered_again(world, done, damage):
+    class Damaging(Silent):
+        @contextmanager
+        def phase(self, name, total, unit):
+            def on_change(phase):
+                if phase.note == "step 6 evaluated in en":
+                    (path,) = (world.folder / "cache").rglob("step-000006/checkpoint.json")
+                    damage(path)
+
+            yield Phase(name, total, unit, on_change)
+
+    with pytest.raises(StoreError, match=r"^[^\n]*step-000006/checkpoint\.json: [^\n]*; run the command again$"):
+        world.run(reporter=Damaging())
+    world.run()
+    assert world.logits() == done.logits()
 
 
 @pytest.mark.parametrize(

@@ -50,13 +50,13 @@ def test_the_student_has_half_the_layers_and_the_same_vocabulary(short_schedule,
 
 
 def test_the_student_starts_from_every_other_layer_of_its_teacher():
-    """Without a step of distillation the student's layers are the teacher's first, third and fifth."""
+    """Without a step of distillation the student's layers are the teacher's first and third."""
     from xeval.microcosm.making.distil import student_of
     from xeval.microcosm.making.pretrain import new_teacher
 
     teacher = new_teacher(vocabulary_size=50, seed=1)
     student = student_of(teacher)
-    for ours, theirs in ((0, 0), (1, 2), (2, 4)):
+    for ours, theirs in ((0, 0), (1, 2)):
         assert student.distilbert.transformer.layer[ours].ffn.lin1.weight.equal(
             teacher.bert.encoder.layer[theirs].intermediate.dense.weight
         )

@@ -58,7 +58,8 @@ def main() -> NoReturn:
     except XevalError as error:
         code = _complain(str(error))
     except _CommandLineError as error:
-        code = _complain(f"{error.format_message()} (xeval --help shows what there is)") if str(error) else 2
+        wrong = error.format_message().replace(": Value error, ", ": ", 1)  # pydantic's word, which typer passes on
+        code = _complain(f"{wrong} (xeval --help shows what there is)") if str(error) else 2
     except (KeyboardInterrupt, typer.Abort):
         code = _complain(
             "interrupted; whatever was finished is kept, and the same command goes on from there", _INTERRUPTED

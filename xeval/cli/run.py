@@ -1,7 +1,7 @@
 """`xeval run`: fine-tune on the task's training language, evaluate in every language, print the matrix."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,9 +12,11 @@ from xeval.cli.options import (
     Device,
     Dtype,
     Json,
+    Languages,
     MaxEval,
     MaxTrain,
     Quiet,
+    RecipeName,
     Results,
     Seeds,
     TasksDirs,
@@ -23,7 +25,10 @@ from xeval.cli.options import (
 )
 from xeval.cli.outcome import show_outcome
 
-_RECIPE = "Recipe values"
+
+def _recipe_value(help_text: str) -> Any:
+    """An option that stands for a value of the recipe."""
+    return typer.Option(rich_help_panel="Recipe values", help=help_text)
 
 
 def run(
@@ -32,11 +37,9 @@ def run(
         list[str],
         typer.Option("--model", "-m", help="Alias, hub id (id@revision pins it) or folder; repeat it."),
     ],
-    language: Annotated[
-        list[str] | None, typer.Option("--language", "-l", help="Codes, as in es,zh; default: all.")
-    ] = None,
+    language: Languages = None,
     seed: Seeds = None,
-    recipe: Annotated[str | None, typer.Option("--recipe", help="Recipe name or path; default: the task's.")] = None,
+    recipe: RecipeName = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")] = False,
     every_checkpoint: Annotated[
         bool,
@@ -54,17 +57,19 @@ def run(
     tasks_dir: TasksDirs = None,
     quiet: Quiet = False,
     json: Json = False,
-    epochs: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
-    max_steps: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE)] = None,
-    batch_size: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE, help="Pairs per step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
-    warmup_share: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE, help="Of all steps.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
-    max_grad_norm: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
-    max_length: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE, help="Pieces per pair.")] = None,
-    selection: Annotated[str | None, typer.Option(rich_help_panel=_RECIPE, help="english-dev or last.")] = None,
-    evaluate_every_steps: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE)] = None,
-    patience: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    epochs: Annotated[float | None, _recipe_value("Passes over the training pairs.")] = None,
+    max_steps: Annotated[int | None, _recipe_value("Optimizer steps; the earlier of the two ends.")] = None,
+    batch_size: Annotated[int | None, _recipe_value("Pairs per step.")] = None,
+    learning_rate: Annotated[float | None, _recipe_value("AdamW's, after warm-up.")] = None,
+    warmup_share: Annotated[float | None, _recipe_value("Of all steps.")] = None,
+    weight_decay: Annotated[float | None, _recipe_value("AdamW's, not on biases and layer norms.")] = None,
+    max_grad_norm: Annotated[float | None, _recipe_value("Longer gradients are clipped to this L2 norm.")] = None,
+    max_length: Annotated[int | None, _recipe_value("Pieces per pair.")] = None,
+    selection: Annotated[str | None, _recipe_value("english-dev or last.")] = None,
+    evaluate_every_steps: Annotated[
+        int | None, _recipe_value("Optimizer steps between selections; default: an epoch.")
+    ] = None,
+    patience: Annotated[int | None, _recipe_value("Selections without improvement before stopping.")] = None,
 ) -> None:
     """Fine-tune models on a task's training language and evaluate them in all its languages."""
     overrides = {

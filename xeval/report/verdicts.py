@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from xeval.equivalence import ALPHA
 from xeval.report.matrix import Row
-from xeval.verdict import RowVerdict, Verdict
+from xeval.verdict import NO_VERDICT, RowVerdict, Verdict
 
 MARKS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?"}
 
@@ -46,7 +46,9 @@ def headlines(verdict: RowVerdict) -> list[str]:
 
 
 def sentences(verdict: RowVerdict) -> list[str]:
-    """The sentence on the mean and on every cell."""
+    """The sentence on the mean and on every cell; where there is no verdict on any, it is said once for the row."""
+    if {one.outcome for one in (verdict.mean, *verdict.cells.values())} == {NO_VERDICT}:
+        return headlines(verdict)
     return [verdict.mean.sentence, *(cell.sentence for cell in verdict.cells.values())]
 
 
