@@ -86,7 +86,7 @@ class GatheredPredictions:
     def _started(self, step: int) -> CheckpointRecord:
         record = self.at(step)
         if record is None:
-            raise StoreError(f"{self._record_path(step)}: is gone or damaged; run the command again")
+            raise StoreError(f"{self._record_path(step)}: gone or damaged; run the command again")
         return record
 
     def seal(self, steps: Sequence[int], languages: Sequence[str], weights_sha256: str, run_folder: Path) -> None:

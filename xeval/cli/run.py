@@ -58,7 +58,7 @@ def run(
     quiet: Quiet = False,
     json: Json = False,
     epochs: Annotated[float | None, _recipe_value("Passes over the training pairs.")] = None,
-    max_steps: Annotated[int | None, _recipe_value("Optimizer steps; the earlier of the two ends.")] = None,
+    max_steps: Annotated[int | None, _recipe_value("Optimizer steps, if these end before the epochs.")] = None,
     batch_size: Annotated[int | None, _recipe_value("Pairs per step.")] = None,
     learning_rate: Annotated[float | None, _recipe_value("AdamW's, after warm-up.")] = None,
     warmup_share: Annotated[float | None, _recipe_value("Of all steps.")] = None,
