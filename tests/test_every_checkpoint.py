@@ -1,6 +1,7 @@
 """Runs with `--every-checkpoint`: each evaluated in every language, whatever comes between, and all else as usual."""
 
 import shutil
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import tiny
 import torch
 
 from xeval.checkpoint_predictions import GatheredPredictions, checkpoints_of, load_checkpoints, step_folder
-from xeval.errors import DefinitionError, StoreError
+from xeval.errors import StoreError
 from xeval.pipeline import run
 from xeval.predictions import column, load_predictions
 from xeval.progress import Phase, Silent
@@ -31,10 +32,14 @@ seed = 3
 STEPS = [3, 6, 8]
 
 
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 class Notes(Silent):
-    def __init__(self, interrupt_at: str = "") -> None:
+    def __init__(self, at: str = "", do: Callable[[], None] = interrupt) -> None:
         self.lines: list[str] = []
-        self._interrupt_at = interrupt_at
+        self._at, self._do = at, do
 
     def say(self, line: str) -> None:
         self.lines.append(line)
@@ -42,8 +47,8 @@ class Notes(Silent):
     @contextmanager
     def phase(self, name, total, unit):
         def on_change(phase):
-            if self._interrupt_at and phase.note == self._interrupt_at:
-                raise KeyboardInterrupt
+            if self._at and phase.note == self._at:
+                self._do()
 
         yield Phase(name, total, unit, on_change)
 
@@ -189,18 +194,12 @@ def test_a_training_that_was_interrupted_ends_with_the_same_set_and_computes_not
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{")], ids=["gone", "damaged"])
 def test_what_was_gathered_and_breaks_in_the_middle_is_said_in_a_line_and_gathered_again(world, done, damage):
-    class Damaging(Silent):
-        @contextmanager
-        def phase(self, name, total, unit):
-            def on_change(phase):
-                if phase.note == "step 6 evaluated in en":
-                    (path,) = (world.folder / "cache").rglob("step-000006/checkpoint.json")
-                    damage(path)
-
-            yield Phase(name, total, unit, on_change)
+    def break_it():
+        (path,) = (world.folder / "cache").rglob("step-000006/checkpoint.json")
+        damage(path)
 
     with pytest.raises(StoreError, match=r"^[^\n]*step-000006/checkpoint\.json: [^\n]*; run the command again$"):
-        world.run(reporter=Damaging())
+        world.run(reporter=Notes("step 6 evaluated in en", break_it))
     world.run()
     assert world.logits() == done.logits()
 
@@ -299,9 +298,3 @@ def test_logits_that_are_no_numbers_at_a_checkpoint_are_noted_and_the_run_is_wha
     assert record.scores == plain.scores and sorted(record.scores) == ["en", "es"]
     for one in load_checkpoints(world.run_folder("a"), record).checkpoints:
         assert sorted(one.scores) == ["en", "es"] and "no finite logits" in one.failures["zh"]
-
-
-@pytest.mark.parametrize("options", [{"every_checkpoint": True}, {"every_checkpoint": False, "seeds": [1]}])
-def test_options_of_a_training_are_refused_where_nothing_is_trained(world, checkpoint_of, options):
-    with pytest.raises(DefinitionError, match=r"^[^\n]*leave out --[^\n]* or --no-train$"):
-        world.run(models=[str(checkpoint_of("bert", tiny.LABELS))], train=False, **options)

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from world import LABELS
 
-from xeval.errors import ModelError
+from xeval.errors import DefinitionError, ModelError
 from xeval.predictions import load_predictions
 from xeval.store import load_record
 
@@ -109,3 +109,9 @@ def test_a_checkpoint_without_a_head_is_refused_where_it_is_to_be_evaluated_as_i
 def test_a_fine_tuned_checkpoint_can_be_fine_tuned_further(empty, checkpoint_of):
     record = empty.run(models=[str(checkpoint_of("bert", LABELS))], languages=["en"])
     assert record.status == "complete" and record.training.n_steps == 8
+
+
+@pytest.mark.parametrize("options", [{"every_checkpoint": True}, {"every_checkpoint": False, "seeds": [1]}])
+def test_options_of_a_training_are_refused_where_nothing_is_trained(empty, checkpoint_of, options):
+    with pytest.raises(DefinitionError, match=r"^[^\n]*leave out --[^\n]* or --no-train$"):
+        empty.run(models=[str(checkpoint_of("bert", LABELS))], train=False, **options)
