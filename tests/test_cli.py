@@ -46,7 +46,7 @@ def tiny_run(mini, checkpoint_of) -> list[str]:
         (("run", "xnli"), "--model"),
         (("run", "xnli", "--modle", "mbert"), "--modle"),
         (("report", "--results", "nowhere"), "no results there yet"),
-        (("list", "taks"), "'taks' is not one of"),
+        (("list", "taks"), "'what': 'taks' is not one of"),
         (("cache", "--clear", "wieghts"), "did you mean 'weights'?"),
         (("frobnicate",), "frobnicate"),
     ],

@@ -116,3 +116,11 @@ def test_json_keeps_to_the_records_and_the_exit_code_to_the_verdict(reproduce):
 def test_a_spread_that_says_nothing_is_refused(more, complaint):
     with pytest.raises(ValueError, match=complaint):
         a_table(**more)
+
+
+def test_where_there_is_no_verdict_at_all_it_is_said_once_for_the_row_and_not_for_every_language():
+    collapsed = a_run(seed=9, **dict.fromkeys(PUBLISHED, 1 / 3))
+    text = markdown.render(matrix.build([collapsed], "xnli", CARD, n_labels=3))
+    below = text.partition("## Reproduced?")[2]
+    assert below.count("there is no score of ours to compare") == 1 and "its training collapsed" in below
+    assert f"6 no verdict ({' '.join(PUBLISHED)})" in below
