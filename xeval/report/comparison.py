@@ -1,7 +1,7 @@
 """RunComparison → what people and programs read: terminal, Markdown, JSON. Percentages exist only here."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,16 +17,38 @@ from xeval.report.markdown import escape
 from xeval.schema import one_line
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What every comparison of runs shows, in words."""
+
+    title: str
+    sides: list[str]
+    conclusion: str
+    header: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def print_parts(parts: Parts, console: Console) -> None:
+    for line in (parts.title, *parts.sides):
+        console.print(plain(line))
+    print_table(parts.header, parts.rows, console, n_left=1)
+    console.print()
+    console.print(plain(parts.conclusion), style="bold")
+    for note in parts.notes:
+        console.print(plain(note), style="dim")
+
+
+def markdown_parts(parts: Parts) -> str:
+    sides, notes = ("\n".join(f"- {escape(line)}" for line in lines) for lines in (parts.sides, parts.notes))
+    table = markdown_table(parts.header, parts.rows, n_left=1)
+    return f"# {escape(parts.title)}\n\n{sides}\n\n**{escape(parts.conclusion)}**\n\n{table}\n\n{notes}\n"
+
+
 def show(found: RunComparison, flipped: FlippedRows | None, console: Console) -> None:
     """Print the comparison on `console`. Accuracies and differences are in points."""
-    console.print(plain(f"{found.title}: accuracy in %, B minus A in points"))
-    for line in _sides(found):
-        console.print(plain(line))
-    print_table(_header(found), _rows(found), console, n_left=1)
-    console.print()
-    console.print(plain(found.conclusion), style="bold")
-    for note in _notes(found):
-        console.print(plain(note), style="dim")
+    title = f"{found.title}: accuracy in %, B minus A in points"
+    print_parts(Parts(title, _sides(found), found.conclusion, _header(found), _rows(found), _notes(found)), console)
     if flipped is not None:
         show_flips(flipped, console)
 
@@ -38,12 +60,8 @@ def show_flips(flipped: FlippedRows, console: Console) -> None:
 
 
 def markdown(found: RunComparison, flipped: FlippedRows | None) -> str:
-    sides = "\n".join(f"- {escape(line)}" for line in _sides(found))
-    notes = "\n".join(f"- {escape(note)}" for note in _notes(found))
-    text = (
-        f"# {escape(found.title)}: B minus A\n\n{sides}\n\n**{escape(found.conclusion)}**\n\n"
-        f"{markdown_table(_header(found), _rows(found), n_left=1)}\n\n{notes}\n"
-    )
+    title = f"{found.title}: B minus A"
+    text = markdown_parts(Parts(title, _sides(found), found.conclusion, _header(found), _rows(found), _notes(found)))
     return text if flipped is None else text + markdown_flips(flipped)
 
 

@@ -9,8 +9,7 @@ from rich.console import Console
 from xeval.comparison.flips import FlippedRows
 from xeval.comparison.resampling import Interval
 from xeval.comparison.selection import SelectionComparison
-from xeval.report.comparison import markdown_flips, markdown_table, plain, print_table, show_flips, shown_p
-from xeval.report.markdown import escape
+from xeval.report.comparison import Parts, markdown_flips, markdown_parts, plain, print_parts, show_flips, shown_p
 
 ORACLE = "NOT zero-shot: for each language, the checkpoint that is best on its own test labels"
 _FLIPS = "Below, A is dev and B is last."
@@ -18,25 +17,14 @@ _FLIPS = "Below, A is dev and B is last."
 
 def show(found: SelectionComparison, flipped: FlippedRows | None, console: Console) -> None:
     """Print the table on `console`. Accuracies and differences are in points."""
-    console.print(plain(_title(found)))
-    for line in _sides(found):
-        console.print(plain(line))
-    print_table(_header(found), _rows(found), console, n_left=1)
-    console.print()
-    console.print(plain(found.conclusion), style="bold")
-    for note in _notes(found):
-        console.print(plain(note), style="dim")
+    print_parts(_parts(found), console)
     if flipped is not None:
         console.print(plain(_FLIPS), style="dim")
         show_flips(flipped, console)
 
 
 def markdown(found: SelectionComparison, flipped: FlippedRows | None) -> str:
-    sides, notes = ("\n".join(f"- {escape(line)}" for line in lines) for lines in (_sides(found), _notes(found)))
-    text = (
-        f"# {escape(_title(found))}\n\n{sides}\n\n**{escape(found.conclusion)}**\n\n"
-        f"{markdown_table(_header(found), _rows(found), n_left=1)}\n\n{notes}\n"
-    )
+    text = markdown_parts(_parts(found))
     return text if flipped is None else f"{text}- {_FLIPS}\n{markdown_flips(flipped)}"
 
 
@@ -46,6 +34,10 @@ def as_json(found: SelectionComparison, flipped: FlippedRows | None) -> str:
     if flipped is not None:
         content["flips"] = asdict(flipped)
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _parts(found: SelectionComparison) -> Parts:
+    return Parts(_title(found), _sides(found), found.conclusion, _header(found), _rows(found), _notes(found))
 
 
 def _title(found: SelectionComparison) -> str:
