@@ -7,6 +7,7 @@ import torch
 from benchmarks import inputs
 from benchmarks.clock import FirstForward
 from xeval.devices import choose
+from xeval.freed_memory import keep_freed_memory
 from xeval.predict import predict_logits
 from xeval.schema import Recipe
 from xeval.train import fine_tune
@@ -14,6 +15,7 @@ from xeval.train import fine_tune
 
 class Ours:
     def __init__(self, architecture: str, dtype: str, n_steps: int, n_rows: int) -> None:
+        keep_freed_memory()  # as `xeval run` does
         self.compute = choose("auto", dtype)
         self.dtype = self.compute.dtype
         self.model = inputs.classifier(architecture, self.compute.device)

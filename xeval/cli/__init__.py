@@ -14,6 +14,7 @@ import typer
 from xeval.cli import bless, bundle, cache, check, compare, diagnose, doctor, list_names, report, reproduce, run
 from xeval.cli.screen import make_help_legible
 from xeval.errors import XevalError
+from xeval.freed_memory import keep_freed_memory
 from xeval.schema import one_line
 from xeval.termination import Terminated, listen
 
@@ -47,6 +48,7 @@ _CommandLineError: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
 def main() -> NoReturn:
     """Run the command line and exit."""
     listen()
+    keep_freed_memory()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a mark that the locale cannot write is shown as its code point
         sys.stdout.reconfigure(errors="backslashreplace")
     if "--help" in sys.argv or len(sys.argv) == 1:
