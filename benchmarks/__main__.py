@@ -11,6 +11,7 @@ from benchmarks.flips import flips
 from benchmarks.race import NAMES, ON_ANY_MACHINE, race, table
 from benchmarks.widths import widths
 from xeval import devices, environment
+from xeval.freed_memory import keep_freed_memory
 
 
 def compare(architecture: str, n_rounds: int, n_steps: int, n_rows: int) -> str:
@@ -23,8 +24,8 @@ def compare(architecture: str, n_rounds: int, n_steps: int, n_rows: int) -> str:
 
 
 PARTS: dict[str, list[Callable[[], str]]] = {
-    "distilmbert": [lambda: compare("DistilmBERT", 3, 1, 48)],
-    "mbert": [lambda: compare("mBERT", 2, 1, 24)],
+    "distilmbert": [lambda: compare("DistilmBERT", 5, 1, 144)],
+    "mbert": [lambda: compare("mBERT", 2, 1, 72)],
     "scaling": [scaling.rows_and_languages, scaling.lengths, scaling.going_on],
     "flips": [flips],
     "widths": [widths],
@@ -35,6 +36,7 @@ def main(names: list[str]) -> int:
     if unknown := set(names) - set(PARTS):
         print(f"no part {min(unknown)!r}; wanted {', '.join(PARTS)}", file=sys.stderr)
         return 2
+    keep_freed_memory()  # as `xeval run` does
     started = time.perf_counter()
     here = environment.describe(devices.choose("auto", "auto"))
     print(f"{here.hardware}, torch {torch.__version__}, transformers {here.versions['transformers']}\n", flush=True)

@@ -69,8 +69,7 @@ def command_line() -> str:
     text = [
         "# Command line",
         "`xeval --help` and `xeval COMMAND --help` show the same. An option of type `list` is repeated;"
-        " `--language` and `--seed` also take values separated by commas. Options of `xeval run` without a sentence"
-        " are values of a [recipe](keys.md#a-recipe)."
+        " `--language` and `--seed` also take values separated by commas."
         " Exit codes: 0 fine; 1 the work was done and its outcome is bad; 2 the input was wrong; 130 interrupted; 143"
         " terminated by SIGTERM, to be started again.",
         "| command | |\n|---|---|\n"

@@ -145,6 +145,15 @@ def test_a_reproduction_from_it_is_the_run_that_the_hub_gives(command, connected
     assert (ours.status, ours.model.origin, ours.data.source, ours.data.revision) == ("complete", "hub", DATA, COMMIT)
 
 
+def test_the_doctor_looks_at_what_is_in_it(command, connected, made):
+    with connected(made.root) as hub:
+        words = ("doctor", "mini-pairs", "--model", MODEL, "--language", "en,es", "--device", "cpu")
+        code, out, err = command(*words, "--bundle", made.path)
+        assert (code, err) == (0, ""), out
+        assert "data: ✓ rows: 24 of 24 pairs to train on" in out and f"{MODEL}: " in out
+        assert hub.requests == []
+
+
 def test_what_it_lacks_is_said_and_not_fetched(command, connected, made, tmp_path):
     with connected(made.root) as hub:
         for words, message in (

@@ -77,7 +77,7 @@ def test_quiet_says_nothing_on_standard_error(command, tiny_run):
 
 
 def test_json_is_the_records_and_nothing_else_on_standard_output(command, tiny_run):
-    code, out, _ = command(*tiny_run, "--json", "--language", "es,zh", "--seed", "1,2", "--seed", "3")
+    code, out, _ = command(*tiny_run, "--format", "json", "--language", "es,zh", "--seed", "1,2", "--seed", "3")
     records = json.loads(out)
     assert code == 0
     assert [record["seed"] for record in records] == [1, 2, 3]
@@ -88,6 +88,13 @@ def test_a_users_task_is_found_in_a_folder_of_theirs(command, mini, tiny_run):
     name = mini.task.name
     assert command("run", name, *tiny_run[2:])[0] == 2
     assert command("run", name, *tiny_run[2:], "--tasks-dir", mini.task_file.parent)[0] == 0
+
+
+def test_a_report_on_a_users_task_names_its_labels_if_told_where_the_task_is(command, mini, tiny_run):
+    assert command(*tiny_run)[0] == 0
+    words, label = ("report", "--format", "html"), mini.task.labels[-1]
+    assert label not in command(*words)[1]
+    assert label in command(*words, "--tasks-dir", mini.task_file.parent)[1]
 
 
 def test_the_report_is_markdown_on_standard_output_or_in_a_file(command, tiny_run):

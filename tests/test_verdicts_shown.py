@@ -101,7 +101,7 @@ def test_a_wider_tolerance_is_taken_from_the_command_line(reproduce):
 
 
 def test_json_keeps_to_the_records_and_the_exit_code_to_the_verdict(reproduce):
-    code, out, err = reproduce(five_runs(ur=0.40), "--json")
+    code, out, err = reproduce(five_runs(ur=0.40), "--format", "json")
     assert code == 1 and len(json.loads(out)) == 5 and "not reproduced" in err
 
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from xeval.cli.options import Data, Device, Dtype, Languages, RecipeName, TasksDirs, words
+from xeval.bundle import using
+from xeval.cli.options import Bundle, Data, Device, Dtype, Languages, RecipeName, TasksDirs, words
 from xeval.schema import one_line
 
 
@@ -18,6 +19,7 @@ def doctor(
     recipe: RecipeName = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="For a fine-tuned checkpoint used as it is.")] = False,
     data: Data = None,
+    bundle: Bundle = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     tasks_dir: TasksDirs = None,
@@ -31,17 +33,18 @@ def doctor(
     languages = words(language)
     from xeval.preflight import examine as preflight  # takes seconds: torch and transformers
 
-    found = preflight.doctor(
-        task,
-        model or [],
-        languages=languages,
-        recipe=recipe,
-        train=not no_train,
-        data=data,
-        device=device,
-        dtype=dtype,
-        tasks_dirs=tasks_dir or (),
-    )
+    with using(bundle):
+        found = preflight.doctor(
+            task,
+            model or [],
+            languages=languages,
+            recipe=recipe,
+            train=not no_train,
+            data=data,
+            device=device,
+            dtype=dtype,
+            tasks_dirs=tasks_dir or (),
+        )
     for subject, finding in found:
         print(one_line(f"{subject}: {finding.line}"))
     if any(finding.severity == "error" for _, finding in found):

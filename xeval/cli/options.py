@@ -1,5 +1,6 @@
 """Options that several commands share, and the shapes of their values."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -24,10 +25,17 @@ MaxEval = Annotated[int | None, typer.Option("--max-eval", help="Evaluate the fi
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32 or bfloat16.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of the table.")]
 TasksDirs = Annotated[
     list[Path] | None, typer.Option("--tasks-dir", help="Folder with further task files (also XEVAL_TASKS).")
 ]
+
+
+class OutcomeFormat(StrEnum):
+    terminal = "terminal"
+    json = "json"
+
+
+HowToShow = Annotated[OutcomeFormat, typer.Option("--format", help="A table, or the records as JSON.")]
 
 
 def words(values: list[str] | None) -> list[str]:

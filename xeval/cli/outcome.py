@@ -2,12 +2,14 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from xeval.cli.options import OutcomeFormat
 from xeval.cli.screen import screen
 from xeval.records import RunRecord
 from xeval.registry import all_tasks, get_reference
@@ -24,9 +26,10 @@ MeanTolerance = Annotated[float, typer.Option("--mean-tolerance", min=0.01, max=
 def show_outcome(
     records: list[RunRecord],
     reference: str | None,
-    as_json: bool,
+    output_format: OutcomeFormat,
     results: Path,
     tolerance: Tolerance | None = None,
+    tasks_dirs: Sequence[Path] = (),
 ) -> list[str]:
     """Print `records` and exit with 1 if one of them failed.
 
@@ -36,9 +39,9 @@ def show_outcome(
     scored = [record for record in records if record.scores]
     if scored:
         runs = [(folder_of(results, record), record) for record in records]
-        table = compare(runs, scored[0].task, reference, tolerance)
+        table = compare(runs, scored[0].task, reference, tolerance, tasks_dirs)
         strays = [verdict.sentence for row in table.verdicts for verdict in row.not_reproduced]
-    if as_json:
+    if output_format is OutcomeFormat.json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     elif scored:
         terminal.show(table, screen())
@@ -52,13 +55,18 @@ def show_outcome(
 
 
 def compare(
-    records: list[tuple[Path, RunRecord]], task: str, reference: str | None, tolerance: Tolerance | None
+    records: list[tuple[Path, RunRecord]],
+    task: str,
+    reference: str | None,
+    tolerance: Tolerance | None,
+    tasks_dirs: Sequence[Path] = (),
 ) -> matrix.Matrix:
     """The matrix of `task` beside the published table called `reference`, or else beside the task's own default.
 
-    A task of the user's own that is not in XEVAL_TASKS has no default, and no verdicts: its labels are not known.
+    A task of the user's own that is in none of the folders of tasks has no default, and no verdicts: its labels are not
+    known.
     """
-    known = all_tasks().get(task)
+    known = all_tasks(tasks_dirs).get(task)
     default = known.default_reference if known else None
     name = reference if reference is not None else default
     table = get_reference(name) if name is not None else None

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from xeval.cli.options import ReferenceName, Results
+from xeval.cli.options import ReferenceName, Results, TasksDirs
 from xeval.cli.outcome import CellTolerance, MeanTolerance, compare
 from xeval.cli.runs import runs_in
 from xeval.errors import StoreError
@@ -34,13 +34,14 @@ def report(
     grams_per_kwh: Annotated[
         float | None, typer.Option("--grams-per-kwh", min=0, help="CO2 equivalent of its grid, for the same.")
     ] = None,
+    tasks_dir: TasksDirs = None,
 ) -> None:
     """Put the results of a task beside a published table."""
     chosen = format or format_of(output)
     runs = runs_in(results, task, model)
     name = _only_task(runs, results)
-    matrix = compare(runs, name, reference, Tolerance(tolerance, mean_tolerance))
-    text = render_as(chosen, matrix, all_tasks().get(name), Footprint(watts, grams_per_kwh))
+    matrix = compare(runs, name, reference, Tolerance(tolerance, mean_tolerance), tasks_dir or ())
+    text = render_as(chosen, matrix, all_tasks(tasks_dir or ()).get(name), Footprint(watts, grams_per_kwh))
     if output is None:
         print(text, end="")
     else:

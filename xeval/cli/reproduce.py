@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from xeval.bundle import using
-from xeval.cli.options import Bundle, Data, Device, Dtype, Json, MaxEval, MaxTrain, Quiet, Results, Seeds, numbers
+from xeval.cli.options import (
+    Bundle,
+    Data,
+    Device,
+    Dtype,
+    HowToShow,
+    MaxEval,
+    MaxTrain,
+    OutcomeFormat,
+    Quiet,
+    Results,
+    Seeds,
+    numbers,
+)
 from xeval.cli.outcome import CellTolerance, MeanTolerance, show_outcome
 from xeval.schema import one_line
 from xeval.verdict import Tolerance
@@ -24,7 +37,7 @@ def reproduce(
     device: Device = "auto",
     dtype: Dtype = "auto",
     quiet: Quiet = False,
-    json: Json = False,
+    output_format: HowToShow = OutcomeFormat.terminal,
     tolerance: CellTolerance = Tolerance.cell,
     mean_tolerance: MeanTolerance = Tolerance.mean,
 ) -> None:
@@ -49,7 +62,7 @@ def reproduce(
             reporter=reporter(quiet),
         )
         within = Tolerance(tolerance, mean_tolerance)
-        strays = show_outcome(records, reference=reference, as_json=json, results=results, tolerance=within)
+        strays = show_outcome(records, reference, output_format, results, within)
     for sentence in strays:
         print(f"xeval: {one_line(sentence)}", file=sys.stderr)
     if strays:

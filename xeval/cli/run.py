@@ -11,10 +11,11 @@ from xeval.cli.options import (
     Data,
     Device,
     Dtype,
-    Json,
+    HowToShow,
     Languages,
     MaxEval,
     MaxTrain,
+    OutcomeFormat,
     Quiet,
     RecipeName,
     Results,
@@ -56,7 +57,7 @@ def run(
     dtype: Dtype = "auto",
     tasks_dir: TasksDirs = None,
     quiet: Quiet = False,
-    json: Json = False,
+    output_format: HowToShow = OutcomeFormat.terminal,
     epochs: Annotated[float | None, _recipe_value("Passes over the training pairs.")] = None,
     max_steps: Annotated[int | None, _recipe_value("Optimizer steps, if these end before the epochs.")] = None,
     batch_size: Annotated[int | None, _recipe_value("Pairs per step.")] = None,
@@ -108,4 +109,4 @@ def run(
             tasks_dirs=tasks_dir or (),
             reporter=reporter(quiet),
         )
-        show_outcome(records, reference=None, as_json=json, results=results)
+        show_outcome(records, None, output_format, results, tasks_dirs=tasks_dir or ())
