@@ -7,9 +7,9 @@ import typer
 
 from xeval.cli.options import ReferenceName, Results, TasksDirs
 from xeval.cli.runs import runs_in
+from xeval.cli.screen import say
 from xeval.registry import all_tasks, get_reference
 from xeval.report import findings
-from xeval.schema import one_line
 
 
 def diagnose(
@@ -30,7 +30,7 @@ def diagnose(
         of_task = [run for run in runs if run[1].task == name]
         found += findings.of(of_task, definition, get_reference(table) if table else None)
     for finding in found:
-        print(one_line(finding.line))
+        say(finding.line)
     if not found:
         print(f"nothing wrong found in {len(runs)} runs")
     if any(finding.severity == "error" for finding in found):

@@ -6,7 +6,7 @@ import typer
 
 from xeval.bundle import using
 from xeval.cli.options import Bundle, Data, Device, Dtype, Languages, RecipeName, TasksDirs, words
-from xeval.schema import one_line
+from xeval.cli.screen import say
 
 
 def doctor(
@@ -46,6 +46,6 @@ def doctor(
             tasks_dirs=tasks_dir or (),
         )
     for subject, finding in found:
-        print(one_line(f"{subject}: {finding.line}"))
+        say(f"{subject}: {finding.line}")
     if any(finding.severity == "error" for _, finding in found):
         raise typer.Exit(1)

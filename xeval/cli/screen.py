@@ -1,8 +1,11 @@
-"""Where commands print their tables."""
+"""Where commands print their tables and lines."""
 
 import sys
 
 from rich.console import Console
+from rich.text import Text
+
+from xeval.schema import one_line
 
 _WIDER_THAN_ANY_TABLE = 10_000  # columns
 
@@ -10,6 +13,11 @@ _WIDER_THAN_ANY_TABLE = 10_000  # columns
 def screen() -> Console:
     """Standard output. Lines are folded at the width of a terminal; in a pipe or file, which has none, never."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDER_THAN_ANY_TABLE)
+
+
+def say(line: str) -> None:
+    """Print one line of text, whatever is in it; a terminal narrower than it gets it folded between words."""
+    screen().print(Text(one_line(line)))
 
 
 def make_help_legible() -> None:

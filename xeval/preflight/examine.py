@@ -77,11 +77,7 @@ def doctor(
     Takes what `xeval.run` takes. Raises XevalError for names and files that lead nowhere; rows that cannot be used are
     findings.
     """
-    compute = devices.choose(device, dtype)
-    hardware = environment.describe(compute).hardware
-    found: Findings = [
-        (MACHINE, check_device(str(compute.device), compute.dtype_name, hardware, torch.cuda.is_available()))
-    ]
+    found: Findings = [(MACHINE, _check_machine(device, dtype))]
     if task is None:
         return found
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
@@ -102,6 +98,15 @@ def doctor(
             findings.append(_check_head(checkpoint, definition))
         found += [(checkpoint.id, finding) for finding in findings]
     return found
+
+
+def _check_machine(device: str, dtype: str) -> Finding:
+    compute, narrow = devices.choose(device, dtype), devices.choose(device, dtype, hidden_size=1)
+    arithmetic = compute.dtype_name
+    if narrow.dtype != compute.dtype:
+        arithmetic += f" ({narrow.dtype_name} for narrow encoders)"
+    hardware = environment.describe(compute).hardware
+    return check_device(str(compute.device), arithmetic, hardware, torch.cuda.is_available())
 
 
 def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, LabelledPairs]) -> list[Finding]:

@@ -42,8 +42,8 @@ def check_disk(folder: Path, n_weights: int) -> Finding:
     return warning("disk space", evidence, mend) if free < weights + checkpoints else fine("disk space", evidence)
 
 
-def check_device(device: str, dtype: str, hardware: dict[str, str | int], has_gpu: bool) -> Finding:
-    what = f"{device} ({hardware.get('gpu') or hardware.get('cpu')}), {dtype}, {hardware.get('threads')} threads"
+def check_device(device: str, arithmetic: str, hardware: dict[str, str | int], has_gpu: bool) -> Finding:
+    what = f"{device} ({hardware.get('gpu') or hardware.get('cpu')}), {arithmetic}, {hardware.get('threads')} threads"
     if device == "cpu" and has_gpu:
         return warning("device", f"{what}; this machine has a GPU", "Leave out --device to use it.")
     return fine("device", what)
