@@ -83,7 +83,7 @@ def test_a_run_says_before_and_after_what_is_wrong_and_the_report_and_diagnose_s
     recipe = ["--recipe", world.folder / "toy.toml"]
     code, out, err = command("run", *words(world, *recipe, "--results", "healthy"))
     assert (code, "✗" in out, "✗" in err, "!" in err) == (0, False, False, False)
-    assert command("diagnose", "--results", "healthy")[:2] == (0, "nothing wrong found in 1 runs\n")
+    assert command("diagnose", "--results", "healthy")[:2] == (0, "nothing wrong found in 1 run\n")
     assert "## Findings" not in command("report", "--results", "healthy")[1]
 
     record = json.loads(next(Path("healthy").glob("*/*/*/record.json")).read_text())

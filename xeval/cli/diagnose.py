@@ -32,6 +32,6 @@ def diagnose(
     for finding in found:
         say(finding.line)
     if not found:
-        print(f"nothing wrong found in {len(runs)} runs")
+        print(f"nothing wrong found in {len(runs)} run{'s' * (len(runs) > 1)}")
     if any(finding.severity == "error" for finding in found):
         raise typer.Exit(1)

@@ -43,7 +43,8 @@ def check_disk(folder: Path, n_weights: int) -> Finding:
 
 
 def check_device(device: str, arithmetic: str, hardware: dict[str, str | int], has_gpu: bool) -> Finding:
-    what = f"{device} ({hardware.get('gpu') or hardware.get('cpu')}), {arithmetic}, {hardware.get('threads')} threads"
+    threads = "1 thread" if hardware.get("threads") == 1 else f"{hardware.get('threads')} threads"
+    what = f"{device} ({hardware.get('gpu') or hardware.get('cpu')}), {arithmetic}, {threads}"
     if device == "cpu" and has_gpu:
         return warning("device", f"{what}; this machine has a GPU", "Leave out --device to use it.")
     return fine("device", what)

@@ -130,7 +130,7 @@ def _environment(rows: list[Row], footprint: Footprint) -> str:
     items: dict[str, Any] = {
         "Hardware Type": "; ".join(sorted({hardware(record) for record in records})),
         "Hours used": f"{_short(hours)} ({_short(training_h)} fine-tuning, {_short(evaluation_h)} evaluation) in"
-        f" {len(records)} runs; pretraining is not counted",
+        f" {len(records)} run{'s' * (len(records) > 1)}; pretraining is not counted",
         "Cloud Provider": "not recorded",
         "Compute Region": "not recorded",
         "Energy": "not measured",
