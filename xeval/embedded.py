@@ -1,4 +1,4 @@
-"""What comes inside the package, so that a first run needs no network: xnli-mini and an encoder for it."""
+"""What comes inside the package, so that a first run needs no network: xnli-mini, an encoder for it and its student."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ from xeval.schema import Task
 from xeval.sealed import checksums, sealing
 
 _MICROCOSM = Path(__file__).resolve().parent / "microcosm"
-MODELS = {"mini-mbert": _MICROCOSM / "models" / "mini-mbert"}
+MODELS = {name: _MICROCOSM / "models" / name for name in ("mini-mbert", "mini-distilmbert")}
 
 
 def corpus_folder(task: Task) -> Path:

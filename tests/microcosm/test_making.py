@@ -49,18 +49,52 @@ def test_the_student_has_half_the_layers_and_the_same_vocabulary(short_schedule,
     assert student.vocab_size == teacher.vocab_size == len(AutoTokenizer.from_pretrained(made / "mini-mbert"))
 
 
-def test_the_student_starts_from_every_other_layer_of_its_teacher():
-    """Without a step of distillation the student's layers are the teacher's first and third."""
+def test_the_student_starts_from_half_the_layers_of_its_teacher():
+    """Without a step of distillation the student's layers are the teacher's first and last two."""
     from xeval.microcosm.making.distil import student_of
     from xeval.microcosm.making.pretrain import new_teacher
 
     teacher = new_teacher(vocabulary_size=50, seed=1)
-    student = student_of(teacher)
-    for ours, theirs in ((0, 0), (1, 2)):
+    student = student_of(teacher, [])
+    for ours, theirs in ((0, 0), (1, 4), (2, 5)):
         assert student.distilbert.transformer.layer[ours].ffn.lin1.weight.equal(
             teacher.bert.encoder.layer[theirs].intermediate.dense.weight
         )
     assert isinstance(AutoModel.from_config(student.config), type(student.distilbert))
+
+
+def test_the_student_meets_at_each_position_the_token_types_that_its_teacher_met_there():
+    from xeval.microcosm.making.distil import student_of
+    from xeval.microcosm.making.pretrain import new_teacher
+
+    teacher = new_teacher(vocabulary_size=50, seed=1)
+    ids = np.zeros((2, 3), dtype=np.int64)
+    batch = text.Batch(ids, np.array([[0, 1, 1], [0, 0, 1]]), np.array([[1, 1, 1], [1, 1, 0]]), ids, np.zeros(2))
+    embeddings = teacher.bert.embeddings
+    zero, one = embeddings.token_type_embeddings.weight
+    expected = [zero, (zero + one) / 2, one]  # the fourth and last: a position that padding has, and one that none has
+    found = student_of(teacher, [batch]).distilbert.embeddings.position_embeddings.weight
+    for position, types in enumerate([*expected, one]):
+        torch.testing.assert_close(found[position], embeddings.position_embeddings.weight[position] + types)
+
+
+def test_a_layer_that_adds_nothing_is_the_one_that_a_student_can_do_without(monkeypatch):
+    from xeval.microcosm.making.layers import losses_of_choices
+    from xeval.microcosm.making.pretrain import new_teacher, pretraining_loss
+
+    monkeypatch.setattr(text, "N_STATEMENTS", 300)
+    monkeypatch.setattr(vocabulary, "N_STATEMENTS", 300)
+    tokenizer = vocabulary.train_tokenizer(("en", "de"), seed=1)
+    batch = next(text.MultilingualText(tokenizer, ("en", "de"), seed=1).batches(32))
+    teacher = new_teacher(len(tokenizer), seed=1).eval()
+    teacher.bert.encoder.layer = teacher.bert.encoder.layer[:3]
+    _passes_through(teacher.bert.encoder.layer[1])
+    with torch.no_grad():
+        whole = pretraining_loss(teacher)(batch).item()
+    losses = losses_of_choices(teacher, [batch], n_layers=2)
+    assert set(losses) == {(0, 1), (0, 2), (1, 2)} and list(losses.values()) == sorted(losses.values())
+    assert losses[0, 2] == pytest.approx(whole, abs=1e-3)
+    assert losses_of_choices(teacher, [batch], n_layers=3) == {(0, 1, 2): pytest.approx(whole)}
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn_but_the_masked_words(monkeypatch):
@@ -76,12 +110,13 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_but_the_masked_words
     teacher.bert.encoder.layer = teacher.bert.encoder.layer[:2]
     teacher.config.num_hidden_layers = 2
     teacher.bert.encoder.layer[1] = _passes_through(teacher.bert.encoder.layer[1])
-    student = distil.student_of(teacher)
+    monkeypatch.setattr(distil, "LAYERS", (0,))
+    torch.nn.init.zeros_(teacher.bert.embeddings.token_type_embeddings.weight)
+    student = distil.student_of(teacher, [batch])
     assert student.config.n_layers == 1
     monkeypatch.setitem(distil.WEIGHTS, "masked language modelling", 0.0)
     batch.token_type_ids[:] = 0
     with torch.no_grad():
-        teacher.bert.embeddings.token_type_embeddings.weight.zero_()
         assert distil.distillation(teacher, student)(batch).item() == pytest.approx(0, abs=1e-4)
         torch.nn.init.normal_(student.distilbert.transformer.layer[0].ffn.lin2.weight)
         assert distil.distillation(teacher, student)(batch).item() > 0.1

@@ -1,4 +1,5 @@
-"""`python -m xeval.microcosm.making teacher DIR`, then `student DIR`: vocabulary and teacher, then its student.
+"""`python -m xeval.microcosm.making teacher DIR`, then `student DIR`: vocabulary and teacher, then its student. Between
+them, `layers DIR` shows which of the teacher's layers a student does well to begin with.
 
 One machine with the same libraries gives the same bytes each time. DIR gets a log; `--steps` shortens the schedule for
 trials and tests. DIR/pretrained keeps the teacher with its heads, in full precision, for the distillation.
@@ -9,6 +10,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +21,14 @@ import typer
 from xeval.microcosm.corpus import SEED
 from xeval.microcosm.lexicon import ALL
 from xeval.microcosm.making.distil import distillation, student_of
-from xeval.microcosm.making.pretrain import new_teacher, pretraining_loss, train
+from xeval.microcosm.making.layers import losses_of_choices
+from xeval.microcosm.making.pretrain import BATCH_SIZE, new_teacher, pretraining_loss, train
 from xeval.microcosm.making.text import MultilingualText
 from xeval.microcosm.making.vocabulary import train_tokenizer
 
 TEACHER, STUDENT, PRETRAINED = "mini-mbert", "mini-distilmbert", "pretrained"
 STUDENT_LEARNING_RATE = 1e-3
+SAMPLED_BATCHES = 4
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Folder = Annotated[Path, typer.Argument(help="Where the two models go.")]
@@ -50,11 +54,21 @@ def make_student(folder: Folder, steps: int = 2_500, threads: int = 1) -> None:
     log = _start(folder, threads)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / TEACHER)
     teacher = transformers.BertForPreTraining.from_pretrained(folder / PRETRAINED)
-    student = student_of(teacher)
-    log(f"{STUDENT}: {sum(p.numel() for p in student.distilbert.parameters()):,} parameters")
     text = MultilingualText(tokenizer, ALL, SEED + 1)  # the same statements for the most part, drawn otherwise
+    student = student_of(teacher, list(islice(text.batches(BATCH_SIZE), SAMPLED_BATCHES)))
+    log(f"{STUDENT}: {sum(p.numel() for p in student.distilbert.parameters()):,} parameters")
     train(student, text, steps, distillation(teacher, student), log, STUDENT_LEARNING_RATE)
     _save(student, tokenizer, folder / STUDENT)
+
+
+@app.command("layers")
+def show_layers(folder: Folder, n_layers: int = 3) -> None:
+    """Print the loss of the teacher that stands in the folder, cut down to each choice of its layers."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / TEACHER)
+    teacher = transformers.BertForPreTraining.from_pretrained(folder / PRETRAINED).eval()
+    batches = list(islice(MultilingualText(tokenizer, ALL, SEED + 1).batches(BATCH_SIZE), SAMPLED_BATCHES))
+    for choice, loss in losses_of_choices(teacher, batches, n_layers).items():
+        print(f"{loss:8.2f}  layers {', '.join(map(str, choice))}")
 
 
 def _start(folder: Path, threads: int) -> Callable[[str], None]:

@@ -1,13 +1,13 @@
 """Teacher → student, as DistilBERT was made (Sanh et al. 2019, https://arxiv.org/abs/1910.01108).
 
-The student has every other layer of its teacher to begin with. Its loss weighs three parts as the authors' code does:
-cross-entropy to the teacher's softened predictions, masked language modelling, and the cosine of hidden states, here
-after each of its layers and not the last alone, or three layers hardly find again how six compare two sentences. The
-fourth, the teacher's softened answer on [CLS] to whether two sentences say the same, stands in for what the authors'
-student learns of sentence pairs from texts of many sentences.
+The student begins with half the layers of its teacher: not every other one, but those three with which the teacher,
+cut down to them, has the smallest loss; `python -m xeval.microcosm.making layers DIR` prints it for every choice. Its
+loss weighs three parts as the authors' code does: cross-entropy to the teacher's softened predictions, masked language
+modelling, and the cosine of the last hidden states. The fourth, the teacher's softened answer on [CLS] to whether two
+sentences say the same, stands in for what the authors' student learns of sentence pairs from texts of many sentences.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from transformers import BertForPreTraining, DistilBertConfig, DistilBertForMaskedLM
@@ -15,8 +15,9 @@ from transformers import BertForPreTraining, DistilBertConfig, DistilBertForMask
 from xeval.microcosm.making.pretrain import tensors
 from xeval.microcosm.making.text import NOT_ASKED, Batch
 
+LAYERS = (0, 4, 5)  # of the teacher's six; two at the end side by side compare, with one alone nothing is learnt
 TEMPERATURE = 2.0
-WEIGHTS = {"distillation": 5.0, "masked language modelling": 2.0, "cosine": 3.0, "comparison": 2.0}
+WEIGHTS = {"distillation": 5.0, "masked language modelling": 2.0, "cosine": 1.0, "comparison": 2.0}
 
 # Where DistilBERT keeps what BERT calls otherwise, within one layer.
 _LAYER_NAMES = {
@@ -31,15 +32,19 @@ _LAYER_NAMES = {
 }
 
 
-def student_of(teacher: BertForPreTraining) -> DistilBertForMaskedLM:
-    """A DistilBERT of half the layers that starts from the teacher's embeddings, head and every other layer."""
+def student_of(teacher: BertForPreTraining, batches: Sequence[Batch]) -> DistilBertForMaskedLM:
+    """A DistilBERT that starts from the teacher's embeddings, head and `LAYERS`.
+
+    It has no token types. Its position embeddings begin with what the teacher's token types are, in the mean, at each
+    position of `batches`; without, the layers meet what they have never seen.
+    """
     config = teacher.config
     student = DistilBertForMaskedLM(
         DistilBertConfig(
             vocab_size=config.vocab_size,
             dim=config.hidden_size,
             hidden_dim=config.intermediate_size,
-            n_layers=config.num_hidden_layers // 2,
+            n_layers=len(LAYERS),
             n_heads=config.num_attention_heads,
             max_position_embeddings=config.max_position_embeddings,
             dropout=0.0,
@@ -50,11 +55,15 @@ def student_of(teacher: BertForPreTraining) -> DistilBertForMaskedLM:
     ours = {}
     for part in ("word_embeddings.weight", "position_embeddings.weight", "LayerNorm.weight", "LayerNorm.bias"):
         ours[f"distilbert.embeddings.{part}"] = theirs[f"bert.embeddings.{part}"]
-    for layer in range(config.num_hidden_layers // 2):
+    types = theirs["bert.embeddings.token_type_embeddings.weight"]  # (2, H)
+    share = _share_of_second_sentences(batches, config.max_position_embeddings)[:, None]  # (P, 1)
+    positions = ours["distilbert.embeddings.position_embeddings.weight"]  # (P, H)
+    ours["distilbert.embeddings.position_embeddings.weight"] = positions + (1 - share) * types[0] + share * types[1]
+    for layer, their_layer in enumerate(LAYERS):
         for their_name, our_name in _LAYER_NAMES.items():
             for kind in ("weight", "bias"):
                 ours[f"distilbert.transformer.layer.{layer}.{our_name}.{kind}"] = theirs[
-                    f"bert.encoder.layer.{2 * layer}.{their_name}.{kind}"
+                    f"bert.encoder.layer.{their_layer}.{their_name}.{kind}"
                 ]
     for kind in ("weight", "bias"):
         ours[f"vocab_transform.{kind}"] = theirs[f"cls.predictions.transform.dense.{kind}"]
@@ -63,6 +72,17 @@ def student_of(teacher: BertForPreTraining) -> DistilBertForMaskedLM:
     ours["vocab_projector.bias"] = theirs["cls.predictions.bias"]
     student.load_state_dict(ours)
     return student
+
+
+def _share_of_second_sentences(batches: Sequence[Batch], n_positions: int) -> torch.Tensor:
+    """(P,): of the tokens at each position, how many are of a second sentence; 1 where there are none."""
+    counts = torch.zeros(2, n_positions)
+    for batch in batches:
+        types, real = torch.from_numpy(batch.token_type_ids), torch.from_numpy(batch.attention_mask).bool()  # (B, L)
+        for sentence in (0, 1):
+            counts[sentence, : types.shape[1]] += (real & (types == sentence)).sum(0)
+    seen = counts.sum(0)
+    return torch.where(seen > 0, counts[1] / seen.clamp(min=1), 1.0)
 
 
 def distillation(teacher: BertForPreTraining, student: DistilBertForMaskedLM) -> Callable[[Batch], torch.Tensor]:
@@ -74,33 +94,22 @@ def distillation(teacher: BertForPreTraining, student: DistilBertForMaskedLM) ->
         chosen, real = targets != NOT_ASKED, inputs["attention_mask"].bool()  # (B, L)
         compared = torch.from_numpy(batch.same_meaning != NOT_ASKED)  # (B,)
         with torch.no_grad():
-            teacher_hidden = _hidden(teacher.bert, inputs)[1::2]  # a layer of the student stands for two of these
-            teacher_logits = teacher.cls.predictions(teacher_hidden[-1][chosen])  # (masked, V)
-            teacher_comparison = _comparison(teacher, teacher_hidden[-1][compared])  # (compared, 2)
-        hidden = _hidden(student.distilbert, {name: inputs[name] for name in ("input_ids", "attention_mask")})
-        last = hidden[-1]  # (B, L, H)
-        transformed = student.vocab_layer_norm(student.activation(student.vocab_transform(last[chosen])))
+            teacher_hidden = teacher.bert(**inputs).last_hidden_state  # (B, L, H)
+            teacher_logits = teacher.cls.predictions(teacher_hidden[chosen])  # (masked, V)
+            teacher_comparison = _comparison(teacher, teacher_hidden[compared])  # (compared, 2)
+        seen = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        hidden = student.distilbert(**seen).last_hidden_state  # (B, L, H)
+        transformed = student.vocab_layer_norm(student.activation(student.vocab_transform(hidden[chosen])))
         logits = student.vocab_projector(transformed)
-        cosine = sum(1 - _similarity(one[real], its[real]) for one, its in zip(hidden, teacher_hidden, strict=True))
+        similarity = torch.nn.functional.cosine_similarity(hidden[real], teacher_hidden[real], dim=-1)  # (real,)
         return (
             WEIGHTS["distillation"] * _divergence(logits, teacher_logits)
             + WEIGHTS["masked language modelling"] * torch.nn.functional.cross_entropy(logits, targets[chosen])
-            + WEIGHTS["cosine"] * cosine
-            + WEIGHTS["comparison"] * _divergence(_comparison(teacher, last[compared]), teacher_comparison)
+            + WEIGHTS["cosine"] * (1 - similarity.mean())
+            + WEIGHTS["comparison"] * _divergence(_comparison(teacher, hidden[compared]), teacher_comparison)
         )
 
     return loss_of
-
-
-def _hidden(encoder: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    """The hidden states after every layer, each (B, L, H)."""
-    states: tuple[torch.Tensor, ...] = encoder(**inputs, output_hidden_states=True).hidden_states
-    return states[1:]  # the first are the embeddings
-
-
-def _similarity(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """The mean cosine of hidden states, each (tokens, H)."""
-    return torch.nn.functional.cosine_similarity(ours, theirs, dim=-1).mean()
 
 
 def _comparison(teacher: BertForPreTraining, hidden: torch.Tensor) -> torch.Tensor:

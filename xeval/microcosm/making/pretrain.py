@@ -8,8 +8,8 @@ from transformers import BertConfig, BertForPreTraining
 
 from xeval.microcosm.making.text import NOT_ASKED, Batch, MultilingualText
 
-N_LAYERS, HIDDEN_SIZE, N_HEADS = 4, 128, 4
-BATCH_SIZE, PEAK_LEARNING_RATE, WARMUP_SHARE = 128, 1.5e-3, 0.05
+N_LAYERS, HIDDEN_SIZE, N_HEADS = 6, 128, 4
+BATCH_SIZE, PEAK_LEARNING_RATE, WARMUP_SHARE = 128, 1.2e-3, 0.05
 
 
 def new_teacher(vocabulary_size: int, seed: int) -> BertForPreTraining:

@@ -69,7 +69,7 @@ class MultilingualText:
     """The statements in every language that has them, as token ids."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, languages: tuple[str, ...], seed: int) -> None:
-        self._tokenizer, self._rng = tokenizer, np.random.default_rng(seed)
+        self._tokenizer, self._seed = tokenizer, seed
         statements = pretraining_statements(N_STATEMENTS, seed, double=TWO_FACTS)
         self._neighbours = Neighbours(statements)
         restated = restatements(statements, seed)
@@ -85,7 +85,8 @@ class MultilingualText:
         self._frequency = np.sqrt(amounts) / np.sqrt(amounts).sum()
 
     def batches(self, batch_size: int, group: int = 32) -> Iterator[Batch]:
-        """Endless batches; examples of like length are drawn together, `group` batches at a time."""
+        """Endless batches, the same each time; examples of like length are drawn together, `group` batches at once."""
+        self._rng = np.random.default_rng(self._seed)
         while True:
             examples = [self._example() for _ in range(batch_size * group)]
             examples.sort(key=lambda example: len(example.ids))
