@@ -278,6 +278,18 @@ def test_a_run_below_its_published_row(from_the_hub, world, tmp_path, points_abo
         assert JOINT in found[0].evidence and "1.5 points below Published" in found[0].evidence
 
 
+def test_low_by_no_more_than_the_source_says_that_seeds_differ_is_not_called_low(from_the_hub, world, tmp_path):
+    reference, task = published(from_the_hub, 5.0, "last checkpoint"), get_task(str(world.task_file))
+    folder = next(tmp_path.glob("*/*/*/record.json")).parent
+
+    def found(points_between_seeds: float) -> list[str]:
+        spread = dict.fromkeys(reference.rows[0].cells, points_between_seeds)
+        row = reference.rows[0].model_copy(update={"spread": spread, "n_seeds": 5})
+        return names(diagnose_run(folder, from_the_hub, task, reference.model_copy(update={"rows": (row,)})))
+
+    assert found(3.0) == [] and found(1.0) == ["low everywhere"]
+
+
 def test_a_cased_checkpoint_that_is_lower_cased_is_a_few_points_low_everywhere(world, healthy, fine_tuned, tmp_path):
     toy.toy_tokenizer(do_lower_case=True).save_pretrained(fine_tuned)
     record = world.run(tmp_path, models=[str(fine_tuned)], train=False)
