@@ -231,7 +231,7 @@ def test_predictions_that_are_not_those_scored(world, healthy, tmp_path):
 # ── against a published row ──
 
 
-def published(record: RunRecord, points_above: float, selection: str) -> Reference:
+def published(record: RunRecord, points_above: float, selection: str, **more) -> Reference:
     """A table whose row for the record's model lies so many points above the record."""
     row = ReferenceRow(
         name="Published",
@@ -240,6 +240,7 @@ def published(record: RunRecord, points_above: float, selection: str) -> Referen
         recipe="hf-2019",
         selection=selection,
         cells={language: 100 * score.accuracy + points_above for language, score in record.scores.items()},
+        **more,
     )
     shown = {"name": "t", "title": "t", "task": record.task, "split": "test", "source_url": "https://example.org"}
     return Reference(**shown, languages=tuple(record.scores), rows=(row,))
@@ -278,16 +279,11 @@ def test_a_run_below_its_published_row(from_the_hub, world, tmp_path, points_abo
         assert JOINT in found[0].evidence and "1.5 points below Published" in found[0].evidence
 
 
-def test_low_by_no_more_than_the_source_says_that_seeds_differ_is_not_called_low(from_the_hub, world, tmp_path):
-    reference, task = published(from_the_hub, 5.0, "last checkpoint"), get_task(str(world.task_file))
+@pytest.mark.parametrize(("spread", "expected"), [(3.0, []), (1.0, ["low everywhere"])])
+def test_low_means_by_more_than_the_source_says_that_seeds_differ(from_the_hub, world, tmp_path, spread, expected):
+    reference = published(from_the_hub, 5.0, "last", spread=dict.fromkeys(from_the_hub.scores, spread), n_seeds=5)
     folder = next(tmp_path.glob("*/*/*/record.json")).parent
-
-    def found(points_between_seeds: float) -> list[str]:
-        spread = dict.fromkeys(reference.rows[0].cells, points_between_seeds)
-        row = reference.rows[0].model_copy(update={"spread": spread, "n_seeds": 5})
-        return names(diagnose_run(folder, from_the_hub, task, reference.model_copy(update={"rows": (row,)})))
-
-    assert found(3.0) == [] and found(1.0) == ["low everywhere"]
+    assert names(diagnose_run(folder, from_the_hub, get_task(str(world.task_file)), reference)) == expected
 
 
 def test_a_cased_checkpoint_that_is_lower_cased_is_a_few_points_low_everywhere(world, healthy, fine_tuned, tmp_path):
