@@ -118,7 +118,7 @@ def test_a_run_that_fails_makes_exit_1(command, tiny_run, monkeypatch):
 def test_runs_are_listed_with_what_they_have(command, tiny_run):
     command(*tiny_run)
     code, out, _ = command("list", "runs")
-    assert code == 0 and "complete" in out and "en es zh" in out
+    assert code == 0 and "complete" in out and "en es zh" in out and "hf-2019, epochs 1.0" in out
 
 
 @pytest.mark.parametrize("what", ["tasks", "models", "references", "recipes", "runs"])

@@ -165,6 +165,12 @@ class RunRecord(Recorded):
     float32_checks: dict[str, Float32Check] = {}  # by language; none where float32 is what was computed in
     preflight: list[Finding] = []  # what was found wrong before the run, and did not stop it
 
+    def recipe_in_words(self) -> str:
+        """The recipe, what of it the command line changed, and limits: `hf-2019, epochs 3, max train 960`."""
+        parts = [self.recipe.name, *(f"{key} {value}" for key, value in self.recipe.overrides.items())]
+        parts += [f"{key.replace('_', ' ')} {value:,}" for key, value in self.limits.model_dump().items() if value]
+        return ", ".join(parts)
+
     def configuration(self) -> str:
         """What has to be equal for two runs to be seeds of one and the same thing."""
         parts = [

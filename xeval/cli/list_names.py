@@ -95,7 +95,7 @@ def _runs(results: Path) -> Listing:
         (
             record.task,
             record.model.id,
-            record.recipe.name,
+            record.recipe_in_words(),
             str(record.seed),
             record.status,
             " ".join(record.scores),

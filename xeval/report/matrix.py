@@ -166,9 +166,7 @@ def _span(numbers: set[int]) -> str:
 def _name(record: RunRecord, others: list[RunRecord]) -> str:
     """The model, with whatever it takes to tell it from the other rows of the same model."""
     twins = [other for other in others if other.model.id == record.model.id and other is not record]
-    parts = [record.model.id, record.recipe.name]
-    parts += [f"{key} {value}" for key, value in record.recipe.overrides.items()]
-    parts += [f"{key.replace('_', ' ')} {value:,}" for key, value in record.limits.model_dump().items() if value]
+    parts = [record.model.id, record.recipe_in_words()]
     if any(twin.environment.dtype != record.environment.dtype for twin in twins):
         parts.append(record.environment.dtype)
     if any(twin.model.sha256 != record.model.sha256 for twin in twins):
