@@ -1,7 +1,8 @@
 """Memory that was freed stays with the process, where the C library would give it back and take it anew, zeroed.
 
-A training step frees and allocates hundreds of megabytes; fresh pages for them took 10 % of it (docs/performance.md).
-It changes the whole process, so it is for the command line, whose process is xeval's own, and not for the library.
+A training step frees and allocates hundreds of megabytes; fresh pages for them took 7 to 10 % of its time in bfloat16
+(docs/performance.md). It changes the whole process, so it is for the command line, whose process is xeval's own, and
+not for the library.
 """
 
 import ctypes
