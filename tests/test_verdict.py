@@ -198,6 +198,11 @@ def test_a_collapsed_seed_is_left_out_and_named(collapsed, reason):
     assert verdict.cells["es"].sentence.endswith(" Seed 9 is left out, its training collapsed.")
 
 
+def test_without_a_score_in_english_its_development_rows_tell_of_a_collapse_and_are_named():
+    assert collapse(a_seed(9, es=35.0), 3) == "accuracy on en development rows is 33.3 % where chance is 33.3 %"
+    assert collapse(a_seed(9, en=80.0, es=35.0), 3) is None
+
+
 def test_languages_whose_errors_coincide_are_no_collapse():
     alike = a_seed(9, en=80.0, es=80.0, zh=80.0)
     assert collapse(alike, 3) is None

@@ -92,9 +92,11 @@ def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
 def collapse(record: RunRecord, n_labels: int) -> str | None:
     """Why the training of `record` is held to have collapsed, in words; None if it did not, or nothing tells."""
     language, chance = record.training_language, 1 / n_labels
-    accuracy = record.scores[language].accuracy if language in record.scores else _selected_accuracy(record)
+    place, accuracy = f"on {language} development rows", _selected_accuracy(record)
+    if language in record.scores:
+        place, accuracy = f"in {language}", record.scores[language].accuracy
     if accuracy is not None and accuracy < chance + NEAR_CHANCE:
-        return f"accuracy in {language} is {100 * accuracy:.1f} % where chance is {100 * chance:.1f} %"
+        return f"accuracy {place} is {100 * accuracy:.1f} % where chance is {100 * chance:.1f} %"
     if record.scores and all(map(_is_one_label_throughout, record.scores.values())):
         return f"every prediction is one label, in each of {len(record.scores)} languages"
     return None
