@@ -42,7 +42,7 @@ bench: setup ## how fast training and evaluation are beside the transformers Tra
 torture: setup ## kills, full disks, damage and outages, all that docs/reliability.md tells of (10 minutes)
 	$(BIN)/python -m pytest -q tests/torture
 
-check: setup ## the gate: the microcosm against its committed baseline (1 minute)
+check: setup ## the gate: the microcosm against its committed baseline (a minute and a half)
 	rm -rf .check
 	$(BIN)/xeval run $(CHECK_RUN) --results .check/results
 	$(BIN)/xeval check --results .check/results --baseline results/baselines/xnli-mini.toml --throughput-threshold 0.3

@@ -52,9 +52,7 @@ def make_teacher(folder: Folder, steps: int = 10_000, threads: int = 1) -> None:
 def make_student(folder: Folder, steps: int = 2_500, threads: int = 1) -> None:
     """Distil the teacher that stands in the folder."""
     log = _start(folder, threads)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / TEACHER)
-    teacher = transformers.BertForPreTraining.from_pretrained(folder / PRETRAINED)
-    text = MultilingualText(tokenizer, ALL, SEED + 1)  # the same statements for the most part, drawn otherwise
+    teacher, tokenizer, text = _teacher_in(folder)
     student = student_of(teacher, list(islice(text.batches(BATCH_SIZE), SAMPLED_BATCHES)))
     log(f"{STUDENT}: {sum(p.numel() for p in student.distilbert.parameters()):,} parameters")
     train(student, text, steps, distillation(teacher, student), log, STUDENT_LEARNING_RATE)
@@ -64,11 +62,19 @@ def make_student(folder: Folder, steps: int = 2_500, threads: int = 1) -> None:
 @app.command("layers")
 def show_layers(folder: Folder, n_layers: int = 3) -> None:
     """Print the loss of the teacher that stands in the folder, cut down to each choice of its layers."""
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / TEACHER)
-    teacher = transformers.BertForPreTraining.from_pretrained(folder / PRETRAINED).eval()
-    batches = list(islice(MultilingualText(tokenizer, ALL, SEED + 1).batches(BATCH_SIZE), SAMPLED_BATCHES))
+    teacher, _, text = _teacher_in(folder)
+    batches = list(islice(text.batches(BATCH_SIZE), SAMPLED_BATCHES))
     for choice, loss in losses_of_choices(teacher, batches, n_layers).items():
         print(f"{loss:8.2f}  layers {', '.join(map(str, choice))}")
+
+
+def _teacher_in(
+    folder: Path,
+) -> tuple[transformers.BertForPreTraining, transformers.PreTrainedTokenizerBase, MultilingualText]:
+    """The teacher with its heads, its tokenizer, and text like that which it has read."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / TEACHER)
+    teacher = transformers.BertForPreTraining.from_pretrained(folder / PRETRAINED)
+    return teacher, tokenizer, MultilingualText(tokenizer, ALL, SEED + 1)  # mostly the same statements, drawn otherwise
 
 
 def _start(folder: Path, threads: int) -> Callable[[str], None]:

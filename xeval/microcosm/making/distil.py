@@ -15,7 +15,7 @@ from transformers import BertForPreTraining, DistilBertConfig, DistilBertForMask
 from xeval.microcosm.making.pretrain import tensors
 from xeval.microcosm.making.text import NOT_ASKED, Batch
 
-LAYERS = (0, 4, 5)  # of the teacher's six; two at the end side by side compare, with one alone nothing is learnt
+LAYERS = (0, 4, 5)  # of the teacher's six; a student of every other one learnt nothing of comparing
 TEMPERATURE = 2.0
 WEIGHTS = {"distillation": 5.0, "masked language modelling": 2.0, "cosine": 1.0, "comparison": 2.0}
 
