@@ -10,8 +10,8 @@ from benchmarks import scaling
 from benchmarks.flips import flips
 from benchmarks.race import NAMES, ON_ANY_MACHINE, race, table
 from benchmarks.widths import widths
-from xeval import devices, environment
-from xeval.freed_memory import keep_freed_memory
+from xeval.engine import devices, environment
+from xeval.support.freed_memory import keep_freed_memory
 
 
 def compare(architecture: str, n_rounds: int, n_steps: int, n_rows: int) -> str:

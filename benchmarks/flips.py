@@ -7,13 +7,13 @@ import numpy as np
 from tabulate import tabulate
 
 import xeval
-from xeval.cache import kept_weights
-from xeval.data import load_pairs, open_source
-from xeval.devices import choose
-from xeval.encode import encode
-from xeval.models import find_checkpoint, load_fine_tuned, load_tokenizer
-from xeval.predict import predict_logits
-from xeval.registry import get_task
+from xeval.data.source import load_pairs, open_source
+from xeval.definitions.registry import get_task
+from xeval.engine.devices import choose
+from xeval.engine.encoding import encode
+from xeval.engine.loading import find_checkpoint, load_fine_tuned, load_tokenizer
+from xeval.engine.prediction import predict_logits
+from xeval.support.cache import kept_weights
 
 TASK, MODEL, ROWS_PER_LANGUAGE = "xnli-mini", "mini-mbert", 100
 

@@ -5,8 +5,8 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from xeval.batches import random_batches
-from xeval.pair_classification import EncodedPairs
+from xeval.engine.batches import random_batches
+from xeval.kinds.pairs import EncodedPairs
 
 BATCH_SIZE, MAX_LENGTH, N_LABELS = 32, 128, 3
 

@@ -6,11 +6,11 @@ import torch
 
 from benchmarks import inputs
 from benchmarks.clock import FirstForward
-from xeval.devices import choose
-from xeval.freed_memory import keep_freed_memory
-from xeval.predict import predict_logits
-from xeval.schema import Recipe
-from xeval.train import fine_tune
+from xeval.definitions.schema import Recipe
+from xeval.engine.devices import choose
+from xeval.engine.prediction import predict_logits
+from xeval.engine.training import fine_tune
+from xeval.support.freed_memory import keep_freed_memory
 
 
 class Ours:

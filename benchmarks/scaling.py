@@ -15,9 +15,9 @@ from transformers import AutoModelForSequenceClassification
 
 from benchmarks import inputs
 from benchmarks.ours import recipe
-from xeval.devices import choose
-from xeval.predict import predict_logits
-from xeval.train import fine_tune
+from xeval.engine.devices import choose
+from xeval.engine.prediction import predict_logits
+from xeval.engine.training import fine_tune
 
 COMPUTE = choose("auto", "auto")
 LONGEST_COMMAND_S = 120

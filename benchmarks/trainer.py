@@ -13,7 +13,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks import inputs
 from benchmarks.clock import FirstForward
-from xeval.pair_classification import EncodedPairs
+from xeval.kinds.pairs import EncodedPairs
 
 ROWS_THAT_GROUPING_SORTS = 50 * inputs.BATCH_SIZE  # transformers.trainer_pt_utils.get_length_grouped_indices
 EVALUATION_BATCH_SIZE = 8  # the default of TrainingArguments, which run_xnli.py leaves alone

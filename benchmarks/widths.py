@@ -1,4 +1,4 @@
-"""From which hidden size on bfloat16 pays: what the rule of `xeval.devices.choose` goes by."""
+"""From which hidden size on bfloat16 pays: what the rule of `xeval.engine.devices.choose` goes by."""
 
 import time
 from statistics import median
@@ -11,10 +11,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from benchmarks import inputs
 from benchmarks.ours import recipe
-from xeval.devices import Compute, choose
-from xeval.pair_classification import EncodedPairs
-from xeval.predict import predict_logits
-from xeval.train import fine_tune
+from xeval.engine.devices import Compute, choose
+from xeval.engine.prediction import predict_logits
+from xeval.engine.training import fine_tune
+from xeval.kinds.pairs import EncodedPairs
 
 WIDTHS, N_LAYERS, N_STEPS, N_ROUNDS, N_PAIRS = (128, 160, 192, 256, 384), 4, 6, 3, 256
 

@@ -20,9 +20,12 @@ from pydantic import BaseModel, TypeAdapter
 from typer.cli import get_docs_for_click
 
 import xeval
-from xeval import bundle, errors, records, schema
 from xeval.cli import app
-from xeval.gate.baseline import Baseline
+from xeval.data.source import bundle
+from xeval.definitions import schema
+from xeval.judging.gate.baseline import Baseline
+from xeval.results import records
+from xeval.support import errors
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
@@ -194,7 +197,7 @@ def python() -> str:
     for function in filter(inspect.isfunction, named):
         text += [f"## `xeval.{function.__name__}`", _signature(function), *_docstring(function)]
     text += ["## `xeval.XevalError`", *_docstring(xeval.XevalError)]
-    text.append("All of these are its kinds, in `xeval.errors`:")
+    text.append("All of these are its kinds, in `xeval.support.errors`:")
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__base__ is xeval.XevalError]
     text.append("\n".join(f"- `{kind.__name__}`: {_first_line(kind.__doc__)}" for kind in kinds))
     return "\n\n".join(text) + "\n"

@@ -13,7 +13,7 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from xeval.pair_classification import LabelledPairs
+from xeval.kinds.pairs import LabelledPairs
 
 torch.set_num_threads(1)  # of matrices this small, several threads make several times the work on a busy machine
 

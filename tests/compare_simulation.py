@@ -10,9 +10,9 @@ rows of one premise flip together.
 import numpy as np
 from scipy.special import ndtri
 
-from xeval.comparison.compare import compare
-from xeval.comparison.paired_runs import PairedLanguage, PairedRuns
-from xeval.comparison.paired_tests import holm, mcnemar_p
+from xeval.judging.comparison.compare import compare
+from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
+from xeval.judging.comparison.paired_tests import holm, mcnemar_p
 
 LANGUAGES = {"en": 0.8, "es": 0.7, "zh": 0.65, "hi": 0.55, "sw": 0.5}  # expected accuracies
 N_PREMISES, PER_PREMISE = 400, 3

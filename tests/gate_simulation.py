@@ -3,7 +3,7 @@
 Two kinds. In the first, scores are drawn around given means, with a luck of each training that all its languages share
 and one in each language. In the second, trainings answer the rows of one test set, as in `verdict_simulation.py`. Both
 sides are seeds of one recipe, except that the later one is worse by a known number of points; each seed's speed is
-drawn too. Then `xeval.gate.bless` and `xeval.gate.check` do what they do with records.
+drawn too. Then `xeval.judging.gate.bless` and `xeval.judging.gate.check` do what they do with records.
 """
 
 from collections import Counter
@@ -15,10 +15,10 @@ import verdict_simulation
 from sample_record import run_record, score
 from scipy.optimize import brentq
 
-from xeval.equivalence import Assumptions
-from xeval.gate.bless import bless
-from xeval.gate.check import check
-from xeval.records import Limits, Timing
+from xeval.judging.equivalence import Assumptions
+from xeval.judging.gate.bless import bless
+from xeval.judging.gate.check import check
+from xeval.results.records import Limits, Timing
 
 N_EXPERIMENTS = 300
 N_WITHOUT_DROP = 2000  # a rate near 5 % takes more of them to be known

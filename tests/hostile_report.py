@@ -4,9 +4,9 @@ from pathlib import Path
 
 from sample_record import SHA, run_record, score
 
-from xeval import records
-from xeval.findings import warning
 from xeval.report import matrix
+from xeval.results import records
+from xeval.results.findings import warning
 
 HOSTILE = [
     "<script>alert(1)</script>",

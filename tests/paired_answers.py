@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from sample_record import SHA, run_record, score
 
-from xeval.comparison.named_runs import Run
-from xeval.predictions import save_predictions
-from xeval.records import DataRecord, Limits, ModelRecord, RecipeRecord
-from xeval.store import save_record
+from xeval.judging.comparison.named_runs import Run
+from xeval.results.predictions import save_predictions
+from xeval.results.records import DataRecord, Limits, ModelRecord, RecipeRecord
+from xeval.results.store import save_record
 
 N_LABELS = 3
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from xeval import records
+from xeval.results import records
 
 SHA = "a" * 64
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from sample_record import SHA, run_record
 
-from xeval import records
-from xeval.predictions import save_predictions
-from xeval.registry import all_tasks, get_reference
+from xeval.definitions.registry import all_tasks, get_reference
 from xeval.report import matrix
+from xeval.results import records
+from xeval.results.predictions import save_predictions
 
 LANGUAGES = {"en": 1.6, "es": 1.1, "zh": 0.9, "de": 1.0, "ar": 0.8, "ur": 0.6, "th": 0.5}  # how much is known
 N_ROWS = 60

@@ -124,7 +124,12 @@ def light_modules() -> list[str]:
 
 def test_the_rooms_named_here_exist():
     assert {f"xeval.{room}" for room in STAGES | LEAVES | JOINERS} <= set(modules())
-    assert {"xeval.score", "xeval.store", "xeval.predictions", "xeval.report.markdown"} <= set(light_modules())
+    assert {
+        "xeval.judging.score",
+        "xeval.results.store",
+        "xeval.results.predictions",
+        "xeval.report.formats.markdown",
+    } <= set(light_modules())
 
 
 @pytest.mark.parametrize("room", sorted(STAGES | LEAVES))
@@ -139,7 +144,7 @@ def test_only_the_pipeline_joins_stages():
 
 
 def test_no_room_imports_the_command_line_and_only_the_command_line_knows_typer():
-    edges = ("xeval.cli", "xeval.__main__", "xeval.microcosm.making")  # the last is a tool of xeval's makers
+    edges = ("xeval.cli", "xeval.__main__", "tools.microcosm")  # the last is a tool of xeval's makers
     outside = [name for name in modules() if not name.startswith(edges)]
     assert [name for name in outside if "cli" in rooms_imported(name)] == []
     assert [name for name in outside if "typer" in libraries_imported(name)] == []
@@ -152,7 +157,7 @@ def test_nothing_from_score_to_report_needs_a_heavy_library_to_be_imported(modul
 
 
 def test_importing_score_store_report_and_the_command_line_really_leaves_torch_alone():
-    names = [*light_modules(), "xeval", "xeval.registry", "xeval.cli"]
+    names = [*light_modules(), "xeval", "xeval.definitions.registry", "xeval.cli"]
     code = (
         f"import importlib, sys\n"
         f"for name in {names!r}: importlib.import_module(name)\n"
@@ -164,7 +169,10 @@ def test_importing_score_store_report_and_the_command_line_really_leaves_torch_a
 
 @pytest.mark.parametrize(
     ("library", "rooms"),
-    [("huggingface_hub", {"xeval.hub", "xeval.report.model_card"}), ("datasets", {"xeval.layouts", "xeval.metrics"})],
+    [
+        ("huggingface_hub", {"xeval.data.hub", "xeval.report.formats.model_card"}),
+        ("datasets", {"xeval.data.xnli_copies", "xeval.kinds.metric"}),
+    ],
 )
 def test_only_the_room_in_charge_imports_this_library(library, rooms):
     assert {name for name in modules() if library in libraries_imported(name)} == rooms
@@ -172,7 +180,7 @@ def test_only_the_room_in_charge_imports_this_library(library, rooms):
 
 @pytest.mark.parametrize("library", ["evaluate", "pickle", "urllib", "requests", "httpx"])
 def test_nothing_else_fetches_or_runs_what_strangers_wrote(library):
-    allowed = {"evaluate": {"xeval.metrics"}}.get(library, set())
+    allowed = {"evaluate": {"xeval.kinds.metric"}}.get(library, set())
     assert {name for name in modules() if library in libraries_imported(name)} <= allowed
 
 
@@ -180,7 +188,7 @@ MOST_LINES = {"a file": 300, "a function": 60}
 # What may be longer, each with its reason.
 LONGER = {
     "xeval/cli/run.py: run": "an option is a parameter, and one call hands them all on",
-    "xeval/pipeline.py: run": "the same parameters, each explained to who calls it from Python",
+    "xeval/runs/grid.py: run": "the same parameters, each explained to who calls it from Python",
 }
 
 

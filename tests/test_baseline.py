@@ -7,12 +7,12 @@ import pytest
 from sample_record import SHA, run_record, score
 from test_gate import BASELINE, a_seed, as_it_is, data, seeds
 
-from xeval.errors import DefinitionError, StoreError
-from xeval.gate import baseline
-from xeval.gate.baseline import Baseline
-from xeval.gate.bless import bless
-from xeval.gate.check import check
-from xeval.records import Limits, ModelRecord, RecipeRecord, Timing
+from xeval.judging.gate import baseline
+from xeval.judging.gate.baseline import Baseline
+from xeval.judging.gate.bless import bless
+from xeval.judging.gate.check import check
+from xeval.results.records import Limits, ModelRecord, RecipeRecord, Timing
+from xeval.support.errors import DefinitionError, StoreError
 
 HOSTILE = 'x"]\n[[configurations]]\r\x1b[31m\x00\x7f # ::error::\\u0041 <b> ไทย 🐈'
 

@@ -9,8 +9,8 @@ from checkpoints import labelled_pairs, make_pairs, tiny_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xeval.batches import collate, even_batches, random_batches
-from xeval.encode import encode
+from xeval.engine.batches import collate, even_batches, random_batches
+from xeval.engine.encoding import encode
 
 lengths_of_rows = st.lists(st.integers(2, 600), max_size=200).map(lambda lengths: np.array(lengths, dtype=np.int64))
 

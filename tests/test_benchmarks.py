@@ -9,8 +9,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from benchmarks import inputs
 from benchmarks.arithmetic import needed_flops
-from xeval.devices import Compute
-from xeval.fast_path.forward import logits_of, packed
+from xeval.engine.devices import Compute
+from xeval.engine.fast_path.forward import logits_of, packed
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 SIZES = {

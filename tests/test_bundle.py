@@ -11,8 +11,8 @@ import pytest
 import tiny
 from stand_in_hub import serve
 
-import xeval.bundle
-from xeval.store import load_records
+import xeval.data.bundle
+from xeval.results.store import load_records
 
 MODEL, DATA = "distilbert/distilbert-base-multilingual-cased", "some/pairs"
 COMMIT = "a" * 40  # of the data
@@ -83,7 +83,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(connected, root, definitions, tmp_path_factory) -> Made:
-    from xeval.make_bundle import make_bundle
+    from xeval.runs.make_bundle import make_bundle
 
     tasks, table = definitions
     path = tmp_path_factory.mktemp("bundle") / "bundle.tar"
@@ -167,24 +167,24 @@ def test_what_it_lacks_is_said_and_not_fetched(command, connected, made, tmp_pat
 
 
 def test_its_definitions_and_files_count_only_while_it_is_in_use(made):
-    from xeval.registry import all_tasks, get_reference
+    from xeval.definitions.registry import all_tasks, get_reference
 
-    with xeval.bundle.using(made.path):
+    with xeval.data.bundle.using(made.path):
         assert "mini-pairs" in all_tasks()
         assert get_reference("mini-table").task == "mini-pairs"
     assert "mini-pairs" not in all_tasks()
-    assert xeval.bundle.in_use() is None
+    assert xeval.data.bundle.in_use() is None
 
 
 def test_it_is_unpacked_once_and_again_only_if_that_is_damaged(made):
-    with xeval.bundle.using(made.path):
-        weights = next(xeval.bundle.in_use().folder.rglob("model.safetensors"))
+    with xeval.data.bundle.using(made.path):
+        weights = next(xeval.data.bundle.in_use().folder.rglob("model.safetensors"))
     before = weights.stat().st_ino
-    with xeval.bundle.using(made.path):
+    with xeval.data.bundle.using(made.path):
         assert weights.stat().st_ino == before
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with xeval.bundle.using(made.path):
+    with xeval.data.bundle.using(made.path):
         content[-1] ^= 1
         assert weights.read_bytes() == content

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xeval.calibration import expected_calibration_error, pooled, probabilities, reliability
+from xeval.judging.calibration import expected_calibration_error, pooled, probabilities, reliability
 
 
 def definition(logits: list[list[float]], labels: list[int], n_bins: int) -> float:

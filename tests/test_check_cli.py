@@ -14,8 +14,8 @@ from test_gate import seeds
 from test_gate_reports import HOSTILE_NAMES
 
 from xeval.cli import app
-from xeval.records import ModelRecord
-from xeval.store import save_record
+from xeval.results.records import ModelRecord
+from xeval.results.store import save_record
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from scipy import stats
 from test_report import CARD, DISTILMBERT, SIX, a_run
 from test_verdict import a_seed, a_table
 
-from xeval import claims
-from xeval.records import ModelRecord, RunRecord, Timing
+from xeval.definitions.schema import Reference
+from xeval.judging import claims
+from xeval.judging.verdict import judge
 from xeval.report import markdown, matrix
-from xeval.schema import Reference
-from xeval.verdict import judge
+from xeval.results.records import ModelRecord, RunRecord, Timing
 
 MBERT = "google-bert/bert-base-multilingual-cased"
 SIZES = {
@@ -190,7 +190,7 @@ def test_both_rows_about_one_model_are_judged():
 @pytest.mark.parametrize("model", [DISTILMBERT, MBERT])
 def test_the_real_configurations_have_the_sizes_that_the_card_states(model, shared):
     """Counted on the meta device, where weights take no memory."""
-    torch, transformers, models = (import_module(name) for name in ("torch", "transformers", "xeval.models"))
+    torch, transformers, models = (import_module(name) for name in ("torch", "transformers", "xeval.engine.loading"))
     config = transformers.AutoConfig.from_pretrained(shared / "models" / model.partition("/")[2])
     with torch.device("meta"):
         encoder = transformers.AutoModelForSequenceClassification.from_config(config)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import xeval
-from xeval.errors import TrainingError
+from xeval.support.errors import TrainingError
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_run_that_fails_makes_exit_1(command, tiny_run, monkeypatch):
     def diverge(*args, **kwargs):
         raise TrainingError("the loss became nan at step 7")
 
-    monkeypatch.setattr("xeval.one_run.fine_tune", diverge)
+    monkeypatch.setattr("xeval.runs.execute.fine_tune", diverge)
     code, out, err = command(*tiny_run, "--quiet")
     assert (code, out) == (1, "")
     assert err.count("\n") == 1 and "seed 42 failed: the loss became nan at step 7" in err
@@ -140,7 +140,7 @@ def test_ctrl_c_says_that_finished_work_is_kept(command, tiny_run, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xeval.one_run.predict_logits", interrupt)
+    monkeypatch.setattr("xeval.runs.execute.predict_logits", interrupt)
     code, _, err = command(*tiny_run, "--quiet")
     assert code == 130
     assert "the same command goes on from there" in err

@@ -8,13 +8,13 @@ import pytest
 import torch
 from checkpoints import ARCHITECTURES, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
 
-from xeval.devices import Compute
-from xeval.encode import encode
-from xeval.errors import TrainingError
-from xeval.fast_path.compact_vocabulary import CompactVocabulary
-from xeval.predict import predict_logits
-from xeval.schema import Recipe
-from xeval.train import fine_tune
+from xeval.definitions.schema import Recipe
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.fast_path.compact_vocabulary import CompactVocabulary
+from xeval.engine.prediction import predict_logits
+from xeval.engine.training import fine_tune
+from xeval.support.errors import TrainingError
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 
@@ -41,7 +41,7 @@ def train(model: torch.nn.Module, chosen: Recipe, select=lambda: 0.5, **also) ->
 
 def train_all_rows(monkeypatch, model: torch.nn.Module, *args) -> list[float]:
     with monkeypatch.context() as patch:
-        patch.setattr("xeval.train.can_pack", lambda model: False)
+        patch.setattr("xeval.engine.training.can_pack", lambda model: False)
         return train(model, *args)
 
 

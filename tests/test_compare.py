@@ -7,13 +7,13 @@ import pytest
 from paired_answers import answers_with, write_run
 from scipy import stats
 
-from xeval.comparison.compare import compare
-from xeval.comparison.flips import flipped_rows
-from xeval.comparison.named_runs import find_runs
-from xeval.comparison.paired_runs import pair
-from xeval.comparison.paired_tests import premise_p
-from xeval.comparison.resampling import paired_difference
-from xeval.errors import DataError, StoreError, UnknownNameError
+from xeval.judging.comparison.compare import compare
+from xeval.judging.comparison.flips import flipped_rows
+from xeval.judging.comparison.named_runs import find_runs
+from xeval.judging.comparison.paired_runs import pair
+from xeval.judging.comparison.paired_tests import premise_p
+from xeval.judging.comparison.resampling import paired_difference
+from xeval.support.errors import DataError, StoreError, UnknownNameError
 
 RNG = np.random.default_rng(1)
 N = 60

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from xeval.cli import main
-from xeval.comparison.named_runs import find_runs
-from xeval.comparison.paired_runs import pair
-from xeval.predictions import load_predictions, premise_groups
+from xeval.judging.comparison.named_runs import find_runs
+from xeval.judging.comparison.paired_runs import pair
+from xeval.results.predictions import load_predictions, premise_groups
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, mini, checkpoint_of):
     """mini-pairs with two seeds, once with the last checkpoint and once with the best one on English dev."""
-    from xeval.pipeline import run
+    from xeval.runs.grid import run
 
     folder = tmp_path_factory.mktemp("compared")
     for selection in ("last", "english-dev"):

@@ -9,12 +9,12 @@ from paired_answers import N_LABELS, answers_with, write_run
 from rich.console import Console
 from sample_record import SHA
 
-from xeval.checkpoint_predictions import GatheredPredictions, checkpoints_of
-from xeval.comparison.resampling import paired_difference, paired_mean_difference
-from xeval.comparison.selection import compare_selection, load_selection
-from xeval.errors import DataError, StoreError
-from xeval.records import SelectionPoint, TrainingRecord
+from xeval.judging.comparison.resampling import paired_difference, paired_mean_difference
+from xeval.judging.comparison.selection import compare_selection, load_selection
 from xeval.report import selection
+from xeval.results.candidates import GatheredPredictions, checkpoints_of
+from xeval.results.records import SelectionPoint, TrainingRecord
+from xeval.support.errors import DataError, StoreError
 
 N = 90
 LABELS, GROUPS = np.arange(N) % 3, np.repeat(np.arange(N // 3), 3)

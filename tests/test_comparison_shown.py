@@ -12,9 +12,9 @@ from paired_answers import answers_with, write_run
 from rich.console import Console
 
 from xeval.cli import main
-from xeval.comparison.compare import compare
-from xeval.comparison.flips import flipped_rows
-from xeval.comparison.paired_runs import pair
+from xeval.judging.comparison.compare import compare
+from xeval.judging.comparison.flips import flipped_rows
+from xeval.judging.comparison.paired_runs import pair
 from xeval.report import comparison
 
 N = 90
@@ -146,8 +146,8 @@ def test_a_damaged_prediction_file_is_named(command, tmp_path):
 
 def test_flipped_rows_have_their_sentences_where_the_data_are_at_hand(mini, tmp_path, command):
     """mini-pairs' own rows: A has the first wrong, B all right."""
-    from xeval.data import load_pairs, open_source
-    from xeval.registry import get_task
+    from xeval.data.source import load_pairs, open_source
+    from xeval.definitions.registry import get_task
 
     task = get_task(str(mini.task_file))
     pairs = load_pairs(open_source(task, mini.data, ["es"], False), "es", "test")

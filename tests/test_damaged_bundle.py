@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import xeval.bundle
-from xeval.errors import BundleError
+import xeval.data.bundle
+from xeval.support.errors import BundleError
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +18,9 @@ def whole(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_bytes(name.encode() * 10_000)
-    contents = xeval.bundle.Contents(reference="x", repositories=[])
+    contents = xeval.data.bundle.Contents(reference="x", repositories=[])
     files = {f"models/some--model/{name}": folder / name for name in ("config.json", "model.safetensors")}
-    xeval.bundle.write(folder / "bundle.tar", contents, files)
+    xeval.data.bundle.write(folder / "bundle.tar", contents, files)
     return folder / "bundle.tar"
 
 
@@ -45,7 +45,7 @@ def test_every_flipped_byte_of_what_is_in_it_is_found(whole, tmp_path):
         content[place] ^= 1
         with (
             pytest.raises(BundleError, match=r"copy the bundle again|copy it again"),
-            xeval.bundle.using(tmp_path / "damaged.tar"),
+            xeval.data.bundle.using(tmp_path / "damaged.tar"),
         ):
             pytest.fail(f"byte {place} was flipped and nobody noticed")
 
@@ -141,9 +141,9 @@ def test_contents_that_cannot_be_read_are_refused(refused, tmp_path, text):
 
 
 def test_an_output_that_cannot_be_written_is_one_line_and_leaves_nothing(whole, tmp_path):
-    contents = xeval.bundle.Contents(reference="x", repositories=[])
+    contents = xeval.data.bundle.Contents(reference="x", repositories=[])
     for path in (tmp_path / "absent" / "bundle.tar", tmp_path):
         with pytest.raises(BundleError, match="cannot be written"):
-            xeval.bundle.write(path, contents, {"tasks/t.toml": Path(__file__)})
+            xeval.data.bundle.write(path, contents, {"tasks/t.toml": Path(__file__)})
     assert list(tmp_path.iterdir()) == []
     assert not tmp_path.with_name(tmp_path.name + ".partial").exists()

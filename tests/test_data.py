@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 
-from xeval.errors import DataError
+from xeval.support.errors import DataError
 
 ORDERS = [
     ("entailment", "neutral", "contradiction"),

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from xeval.languages import describe
-from xeval.registry import all_recipes, all_references, all_tasks, get_recipe, get_reference
-from xeval.schema import Recipe, Reference, Task, read_definition
+from xeval.definitions.languages import describe
+from xeval.definitions.registry import all_recipes, all_references, all_tasks, get_recipe, get_reference
+from xeval.definitions.schema import Recipe, Reference, Task, read_definition
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDERS = {
@@ -35,7 +35,7 @@ def test_a_shipped_file_holds_what_its_readers_rely_on(kind, path):
 def check_task(task: Task) -> None:
     assert task.default_recipe in all_recipes()
     for language in task.languages:
-        assert describe(language).name != language, f"xeval.languages should know {language}"
+        assert describe(language).name != language, f"xeval.definitions.languages should know {language}"
     assert task.licence and task.citation and is_url(task.source_url)
     assert task.embedded or task.hub is not None, "the rows have to come from somewhere"
     if task.default_reference is not None:

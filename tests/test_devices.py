@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from xeval import devices
-from xeval.devices import Compute
+from xeval.engine import devices
+from xeval.engine.devices import Compute
 
 CPU = torch.device("cpu")
 

@@ -13,14 +13,14 @@ import tiny
 import toy
 from checkpoints import LABELS
 
-from xeval.cache import weights_folder
-from xeval.diagnosis.diagnose import diagnose_run
-from xeval.files import file_sha256
-from xeval.findings import Finding
-from xeval.records import RunRecord
-from xeval.registry import get_reference, get_task
-from xeval.schema import Reference, ReferenceRow
-from xeval.store import folder_of, load_record, save_record
+from xeval.checks.after.diagnose import diagnose_run
+from xeval.definitions.registry import get_reference, get_task
+from xeval.definitions.schema import Reference, ReferenceRow
+from xeval.results.findings import Finding
+from xeval.results.records import RunRecord
+from xeval.results.store import folder_of, load_record, save_record
+from xeval.support.cache import weights_folder
+from xeval.support.files import file_sha256
 
 
 class World(toy.Toy):

@@ -13,8 +13,9 @@ import typer
 import yaml
 
 from docs import generate
-from xeval import records, schema
 from xeval.cli import app
+from xeval.definitions import schema
+from xeval.results import records
 
 ROOT = Path(__file__).resolve().parents[1]
 README, MAKEFILE = ROOT / "README.md", (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -99,7 +100,7 @@ def test_every_file_named_exists(page):
 def test_every_command_and_option_shown_exists(page):
     assert [name for name, _ in calls(page) if name not in COMMANDS] == []
     assert [(name, options - OPTIONS[name]) for name, options in calls(page) if options - OPTIONS[name]] == []
-    if page.is_relative_to(ROOT / "xeval"):  # there, options are those of `python -m xeval.microcosm…`
+    if page.is_relative_to(ROOT / "xeval"):  # there, options are those of `python -m xeval.data.microcosm…`
         return
     alone = {word for span in spans(page) if span.startswith("--") for word in re.findall(r"--[a-z-]+", span)}
     assert alone - set.union(*OPTIONS.values()) == set()
@@ -116,7 +117,7 @@ def test_the_readers_of_pages_see_what_is_there():
     assert "docs/statistics.md#the-gate" in links(README)
     assert "the-gate" in anchors(ROOT / "docs" / "statistics.md")
     assert ("compare", {"--flips"}) in calls(README)
-    assert "xeval/pipeline.py" in spans(README)
+    assert "xeval/runs/grid.py" in spans(README)
 
 
 # ── the site ──

@@ -8,7 +8,7 @@ import pytest
 import tiny
 import toy
 
-from xeval.cache import weights_folder
+from xeval.support.cache import weights_folder
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xeval.fast_path.dropout import faster_dropout
+from xeval.engine.fast_path.dropout import faster_dropout
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])

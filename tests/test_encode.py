@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from checkpoints import ARCHITECTURES, UNKNOWN_CHARACTER, WORDS, labelled_pairs, make_pairs, tiny_tokenizer
 
-from xeval.cache import cache_home
-from xeval.encode import encode, encoding_key
-from xeval.encoded_cache import encoded_once
-from xeval.pair_classification import EncodedPairs, LabelledPairs
+from xeval.engine.encoded_cache import encoded_once
+from xeval.engine.encoding import encode, encoding_key
+from xeval.kinds.pairs import EncodedPairs, LabelledPairs
+from xeval.support.cache import cache_home
 
 MAX_LENGTH = 40
 
@@ -89,7 +89,7 @@ def test_fertility_is_left_open_where_writing_puts_no_space_between_words(tokeni
 
 def test_rows_beyond_one_call_of_the_tokenizer_are_encoded_alike(tokenizer, pairs, monkeypatch):
     whole, done = encode(tokenizer, pairs, MAX_LENGTH), []
-    monkeypatch.setattr("xeval.encode.ROWS_PER_CALL", 4)
+    monkeypatch.setattr("xeval.engine.encoding.ROWS_PER_CALL", 4)
     in_parts = encode(tokenizer, pairs, MAX_LENGTH, done.append)
     assert done == [4, 4, 4, 4, 4, 1]
     for name, value in vars(whole).items():

@@ -10,13 +10,13 @@ import pytest
 import tiny
 import torch
 
-from xeval.checkpoint_predictions import GatheredPredictions, checkpoints_of, load_checkpoints, step_folder
-from xeval.errors import StoreError
-from xeval.pipeline import run
-from xeval.predictions import column, load_predictions
-from xeval.progress import Phase, Silent
-from xeval.records import RunRecord
-from xeval.store import load_record, replace_by_successor, save_record, successor_folder
+from xeval.results.candidates import GatheredPredictions, checkpoints_of, load_checkpoints, step_folder
+from xeval.results.predictions import column, load_predictions
+from xeval.results.records import RunRecord
+from xeval.results.store import load_record, replace_by_successor, save_record, successor_folder
+from xeval.runs.grid import run
+from xeval.support.errors import StoreError
+from xeval.support.progress import Phase, Silent
 
 RECIPE = """\
 name = "brief"
@@ -173,12 +173,12 @@ def test_a_training_that_was_interrupted_ends_with_the_same_set_and_computes_not
     world, done, monkeypatch, often
 ):
     """Interrupted after Spanish at the second checkpoint."""
-    monkeypatch.setattr("xeval.checkpoints.Checkpoints.is_due", lambda self: often)
+    monkeypatch.setattr("xeval.engine.snapshots.Checkpoints.is_due", lambda self: often)
     with pytest.raises(KeyboardInterrupt):
         world.run(reporter=Notes("step 6 evaluated in es"))
     added, add = [], GatheredPredictions.add
     monkeypatch.setattr(
-        "xeval.checkpoint_predictions.GatheredPredictions.add",
+        "xeval.results.candidates.GatheredPredictions.add",
         lambda self, step, language, *args: (added.append((step, language)), add(self, step, language, *args))[1],
     )
     notes = Notes()
@@ -208,7 +208,7 @@ def test_what_was_gathered_and_breaks_in_the_middle_is_said_in_a_line_and_gather
     "before", [{"every_checkpoint": False}, {"languages": ["en"]}], ids=["without the option", "in fewer languages"]
 )
 def test_a_training_that_left_checkpoints_behind_unevaluated_starts_again_and_says_so(world, done, monkeypatch, before):
-    monkeypatch.setattr("xeval.checkpoints.Checkpoints.is_due", lambda self: True)
+    monkeypatch.setattr("xeval.engine.snapshots.Checkpoints.is_due", lambda self: True)
     steps = []
 
     class Interrupting(Silent):

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from xeval.errors import DefinitionError
-from xeval.registry import get_recipe
-from xeval.schema import MAX_FILE_BYTES, Recipe, Reference, Task, read_definition
+from xeval.definitions.registry import get_recipe
+from xeval.definitions.schema import MAX_FILE_BYTES, Recipe, Reference, Task, read_definition
+from xeval.support.errors import DefinitionError
 
 # ── the lint of averages ──
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from xeval import files
-from xeval.errors import StoreError
+from xeval.support import files
+from xeval.support.errors import StoreError
 
 # ── writing whole or not at all ──
 
@@ -68,7 +68,7 @@ def test_a_results_folder_that_cannot_be_used_is_reported_in_one_line(tmp_path):
 HOLD = """
 import sys
 from pathlib import Path
-from xeval.files import locked
+from xeval.support.files import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

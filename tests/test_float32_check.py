@@ -6,9 +6,9 @@ from sample_record import run_record
 from tiny import Mini
 
 import xeval
-from xeval.records import Float32Check, RunRecord
+from xeval.judging.score import compare_with_float32
 from xeval.report import footnotes
-from xeval.score import compare_with_float32
+from xeval.results.records import Float32Check, RunRecord
 
 
 def test_a_flip_is_a_prediction_that_float32_does_not_make():

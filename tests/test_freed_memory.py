@@ -9,7 +9,7 @@ import pytest
 PAGES = 25_600  # of 4 KiB: 100 MiB
 PROGRAM = f"""
 import resource, sys
-from xeval.freed_memory import keep_freed_memory
+from xeval.support.freed_memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 faults = []

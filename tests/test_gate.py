@@ -6,11 +6,11 @@ import pytest
 from sample_record import SHA, run_record, score
 from scipy import stats
 
-from xeval.errors import StoreError
-from xeval.gate.bless import bless
-from xeval.gate.check import check
-from xeval.gate.findings import Outcome, Thresholds
-from xeval.records import DataRecord, Limits, ModelRecord, RecipeRecord, RunRecord, Timing
+from xeval.judging.gate.bless import bless
+from xeval.judging.gate.check import check
+from xeval.judging.gate.findings import Outcome, Thresholds
+from xeval.results.records import DataRecord, Limits, ModelRecord, RecipeRecord, RunRecord, Timing
+from xeval.support.errors import StoreError
 
 LUCK = (-0.4, 0.1, 0.3)  # of three seeds, in points; their mean is zero
 BLESSED = {"en": 80.0, "es": 70.0, "th": 60.0}

@@ -14,11 +14,11 @@ from sample_record import SHA
 from test_baseline import HOSTILE
 from test_gate import BASELINE, seeds
 
-from xeval.errors import StoreError
-from xeval.gate.check import check
-from xeval.gate.findings import GateFinding, Numbers, Outcome, Thresholds
-from xeval.records import ModelRecord
+from xeval.judging.gate.check import check
+from xeval.judging.gate.findings import GateFinding, Numbers, Outcome, Thresholds
 from xeval.report import gate_json, gate_summary, github, junit
+from xeval.results.records import ModelRecord
+from xeval.support.errors import StoreError
 
 GOLDEN = Path(__file__).parent / "golden_gate"
 HOSTILE_NAMES = [

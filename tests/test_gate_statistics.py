@@ -8,8 +8,8 @@ import pytest
 from gate_simulation import WORLDS, Drop, of_rows, of_world
 from scipy import stats
 
-from xeval.gate import drops
-from xeval.gate.check import ALPHA_LANGUAGES, ALPHA_MEANS, ALPHA_THROUGHPUT
+from xeval.judging.gate import drops
+from xeval.judging.gate.check import ALPHA_LANGUAGES, ALPHA_MEANS, ALPHA_THROUGHPUT
 
 # ── the arithmetic ──
 

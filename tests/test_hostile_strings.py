@@ -15,11 +15,11 @@ from hostile_report import HOSTILE, LANGUAGES, PLAIN, hostile_matrix
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from xeval.registry import get_task
+from xeval.definitions.registry import get_task
+from xeval.definitions.schema import one_line
 from xeval.report import terminal
 from xeval.report.formats import Format, render_as
-from xeval.report.model_card import Footprint
-from xeval.schema import one_line
+from xeval.report.formats.model_card import Footprint
 
 
 def rendered(chosen: Format, text: str) -> str:

@@ -12,12 +12,12 @@ import tiny
 from stand_in_hub import Hub, serve
 
 import xeval
-from xeval.data import load_pairs, open_source
-from xeval.errors import DataError, ModelError, XevalError
-from xeval.hub import fetch
-from xeval.registry import get_task
-from xeval.schema import Hub as HubPlace
-from xeval.store import load_records
+from xeval.data.hub import fetch
+from xeval.data.source import load_pairs, open_source
+from xeval.definitions.registry import get_task
+from xeval.definitions.schema import Hub as HubPlace
+from xeval.results.store import load_records
+from xeval.support.errors import DataError, ModelError, XevalError
 
 XNLI = "datasets/facebook/xnli"
 DISTILMBERT = "models/distilbert/distilbert-base-multilingual-cased"

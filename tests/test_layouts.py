@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 
-from xeval.data import open_source
-from xeval.errors import DataError
+from xeval.data.source import open_source
+from xeval.support.errors import DataError
 
 WRITERS = {
     "hub": tiny.write_hub_layout,

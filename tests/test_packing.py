@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 import xeval
-from xeval.batches import collate
-from xeval.devices import Compute
-from xeval.encode import encode
-from xeval.fast_path.forward import can_pack, logits_of, packed
-from xeval.fast_path.packed_attention import attend_by_length, attend_jagged
-from xeval.fast_path.packing import Sequences, pack
-from xeval.pair_classification import EncodedPairs
-from xeval.predict import predict_logits
-from xeval.progress import Silent
+from xeval.engine.batches import collate
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.fast_path.forward import can_pack, logits_of, packed
+from xeval.engine.fast_path.packed_attention import attend_by_length, attend_jagged
+from xeval.engine.fast_path.packing import Sequences, pack
+from xeval.engine.prediction import predict_logits
+from xeval.kinds.pairs import EncodedPairs
+from xeval.support.progress import Silent
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 ALL = np.arange(14)
@@ -186,7 +186,7 @@ def test_the_gradient_under_dropout_is_the_slope_of_what_was_computed(n_queries)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_logits_by_jagged_attention_are_those_of_the_padded_model(architecture, monkeypatch):
     """The path that a GPU takes, on a processor."""
-    monkeypatch.setattr("xeval.fast_path.packed_attention.attend_by_length", attend_jagged)
+    monkeypatch.setattr("xeval.engine.fast_path.packed_attention.attend_by_length", attend_jagged)
     model, pairs = classifier(architecture), encoded_rows(architecture)
     with torch.no_grad():
         expected = plain_logits(model, pairs, ALL)

@@ -8,8 +8,8 @@ import pytest
 from compare_simulation import describe, rates
 from scipy import stats
 
-from xeval.comparison.paired_tests import holm, mcnemar_p, premise_p
-from xeval.comparison.resampling import PairedRows, joint_groups, paired_difference, paired_mean_difference
+from xeval.judging.comparison.paired_tests import holm, mcnemar_p, premise_p
+from xeval.judging.comparison.resampling import PairedRows, joint_groups, paired_difference, paired_mean_difference
 
 RNG = np.random.default_rng(1)
 N = 60

@@ -16,10 +16,10 @@ import torch
 from checkpoints import ARCHITECTURES, LABELS, WORDS, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from xeval.devices import Compute
-from xeval.encode import encode
-from xeval.pair_classification import LabelledPairs
-from xeval.predict import predict_logits
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.prediction import predict_logits
+from xeval.kinds.pairs import LabelledPairs
 
 SHARED = Path(__file__).parents[2] / "shared"
 XNLI = SHARED / "data" / "xnli"
@@ -183,6 +183,6 @@ def test_every_row_is_reported_done_once(classifier_and_rows):
 def test_a_row_that_no_batch_covered_would_show_as_no_number(classifier_and_rows, monkeypatch):
     model, tokenizer, rows = classifier_and_rows
     encoded = encode(tokenizer, labelled_pairs("en", rows), MAX_LENGTH)
-    monkeypatch.setattr("xeval.predict.even_batches", lambda lengths, budget: [np.arange(1, len(lengths))])
+    monkeypatch.setattr("xeval.engine.prediction.even_batches", lambda lengths, budget: [np.arange(1, len(lengths))])
     logits = predict_logits(model, encoded, CPU)
     assert np.isnan(logits[0]).all() and np.isfinite(logits[1:]).all()

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xeval.errors import StoreError
-from xeval.predictions import column, load_predictions, premise_groups, save_predictions
+from xeval.results.predictions import column, load_predictions, premise_groups, save_predictions
+from xeval.support.errors import StoreError
 
 LABELS = np.array([0, 1, 2, 1])
 LOGITS = np.eye(3, dtype=np.float32)[[0, 1, 1, 1]]

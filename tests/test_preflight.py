@@ -11,13 +11,13 @@ import toy
 from checkpoints import LABELS
 from transformers import AutoTokenizer, BertTokenizer
 
-from xeval.errors import PreflightError
-from xeval.findings import Finding
-from xeval.preflight.examine import doctor
-from xeval.preflight.machine_checks import check_disk
-from xeval.preflight.tokenizer_checks import KNOWN_VOCABULARIES, check_letters, check_vocabulary
-from xeval.records import RunRecord
-from xeval.store import folder_of
+from xeval.checks.before.machine_checks import check_disk
+from xeval.checks.before.tokenizer_checks import KNOWN_VOCABULARIES, check_letters, check_vocabulary
+from xeval.results.findings import Finding
+from xeval.results.records import RunRecord
+from xeval.results.store import folder_of
+from xeval.runs.preflight import doctor
+from xeval.support.errors import PreflightError
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from xeval.pipeline import run
-from xeval.predictions import load_predictions
-from xeval.store import load_records
+from xeval.results.predictions import load_predictions
+from xeval.results.store import load_records
+from xeval.runs.grid import run
 
 SHARED = Path(__file__).parents[2] / "shared"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the real XNLI and vocabulary are not in ../shared")
@@ -101,8 +101,8 @@ def test_a_second_invocation_does_no_work(real, monkeypatch):
     def refuse(*args):
         pytest.fail("nothing should have been computed")
 
-    monkeypatch.setattr("xeval.train.logits_of", refuse)
-    monkeypatch.setattr("xeval.predict.logits_of", refuse)
+    monkeypatch.setattr("xeval.engine.training.logits_of", refuse)
+    monkeypatch.setattr("xeval.engine.prediction.logits_of", refuse)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
     assert run(**options) == [record]
     assert before == {path: path.stat().st_mtime_ns for path in before}

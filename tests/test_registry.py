@@ -5,9 +5,7 @@ import os
 import pytest
 import tiny
 
-from xeval.errors import DefinitionError, UnknownNameError, XevalError
-from xeval.models import find_checkpoint
-from xeval.registry import (
+from xeval.definitions.registry import (
     MODEL_ALIASES,
     all_recipes,
     all_tasks,
@@ -17,6 +15,8 @@ from xeval.registry import (
     get_task,
     split_revision,
 )
+from xeval.engine.loading import find_checkpoint
+from xeval.support.errors import DefinitionError, UnknownNameError, XevalError
 
 
 def refusal(error_type: type[XevalError], call, *arguments) -> str:

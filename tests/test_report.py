@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from sample_record import SHA, run_record, score
 
-from xeval.errors import StoreError
-from xeval.records import Limits, ModelRecord, RecipeRecord, RunRecord
-from xeval.registry import get_reference
+from xeval.definitions.registry import get_reference
 from xeval.report import markdown, matrix
 from xeval.report.frame import to_frame
+from xeval.results.records import Limits, ModelRecord, RecipeRecord, RunRecord
+from xeval.support.errors import StoreError
 
 DISTILMBERT = "distilbert/distilbert-base-multilingual-cased"
 CARD = get_reference("distilmbert-card")

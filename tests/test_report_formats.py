@@ -11,12 +11,12 @@ import yaml
 from sample_report import TASK, sample_matrix
 
 from xeval.cli import main
-from xeval.errors import XevalError
-from xeval.findings import error
 from xeval.report import matrix, model_card
 from xeval.report.formats import Format, format_of, render_as
-from xeval.report.model_card import Footprint
-from xeval.store import save_record
+from xeval.report.formats.model_card import Footprint
+from xeval.results.findings import error
+from xeval.results.store import save_record
+from xeval.support.errors import XevalError
 
 ROOT = Path(__file__).parents[1]
 

@@ -14,9 +14,9 @@ import pytest
 from sample_record import SHA
 from sample_report import TASK, sample_matrix
 
-from xeval.findings import error, warning
 from xeval.report.formats import Format, render_as
-from xeval.report.model_card import Footprint
+from xeval.report.formats.model_card import Footprint
+from xeval.results.findings import error, warning
 
 GOLDEN = Path(__file__).parent / "golden"
 ENDINGS = {

@@ -9,14 +9,14 @@ import pytest
 import torch
 from checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
 
-import xeval.train
-from xeval import termination
-from xeval.checkpoints import KEPT, Checkpoints, Snapshot
-from xeval.devices import Compute
-from xeval.encode import encode
-from xeval.errors import TrainingError
-from xeval.schema import Recipe
-from xeval.train import fine_tune
+import xeval.engine.training
+from xeval.definitions.schema import Recipe
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.snapshots import KEPT, Checkpoints, Snapshot
+from xeval.engine.training import fine_tune
+from xeval.support import termination
+from xeval.support.errors import TrainingError
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 PAIRS = encode(tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 22), "train"), 48)
@@ -146,9 +146,9 @@ def test_no_more_than_two_are_kept_and_none_after_the_end(tmp_path):
 
 def test_saving_takes_no_more_than_a_fiftieth_of_the_time(tmp_path, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("xeval.checkpoints.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("xeval.engine.snapshots.time.monotonic", lambda: now[0])
     checkpoints, spent = Checkpoints(tmp_path), 0.0
-    monkeypatch.setattr("xeval.checkpoints.save_file", lambda *args: now.__setitem__(0, now[0] + 7.0))
+    monkeypatch.setattr("xeval.engine.snapshots.save_file", lambda *args: now.__setitem__(0, now[0] + 7.0))
     for _ in range(100_000):
         now[0] += 0.5
         if checkpoints.is_due():
@@ -212,14 +212,14 @@ def memory_for(monkeypatch):
     """`memory_for(n)`: batches of more than n pairs do not fit."""
 
     def limit(n_pairs: int, error: Exception | None = None) -> None:
-        logits_of = xeval.train.logits_of
+        logits_of = xeval.engine.training.logits_of
 
         def limited(model, pairs, rows, compute):
             if len(rows) > n_pairs:
                 raise error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
             return logits_of(model, pairs, rows, compute)
 
-        monkeypatch.setattr(xeval.train, "logits_of", limited)
+        monkeypatch.setattr(xeval.engine.training, "logits_of", limited)
 
     return limit
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from xeval.errors import XevalError
-from xeval.pair_classification import EncodedPairs
-from xeval.score import clustered_wilson_interval, design_effect, predicted_labels, score_cell
+from xeval.judging.score import clustered_wilson_interval, design_effect, predicted_labels, score_cell
+from xeval.kinds.pairs import EncodedPairs
+from xeval.support.errors import XevalError
 
 SHA = "0" * 64
 

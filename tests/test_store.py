@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_record import SHA, run_record
 
-from xeval import files, predictions, records, store
-from xeval.errors import StoreError
+from xeval.results import predictions, records, store
+from xeval.support import files
+from xeval.support.errors import StoreError
 
 LOGITS = np.array([[0.5, -1.25, 3.0], [2.0, 1.0, 0.0], [-1.0, -2.0, -0.5]], dtype=np.float32)
 LABELS = np.array([2, 1, 2])
@@ -179,7 +180,7 @@ def test_taking_the_place_goes_on_after_an_interruption(tmp_path, monkeypatch, a
         files.write_atomically(path, content)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("xeval.store.write_atomically", interrupt)
+        patch.setattr("xeval.results.store.write_atomically", interrupt)
         store.replace_by_successor(tmp_path)
     assert store.replace_by_successor(tmp_path) == new == store.load_record(tmp_path)
     predictions.load_predictions(tmp_path, "de", new.scores["de"].predictions_sha256)

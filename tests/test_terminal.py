@@ -12,9 +12,9 @@ from rich.cells import cell_len
 from rich.console import Console
 from test_report import CARD, a_run
 
-from xeval import progress
 from xeval.cli import screen
 from xeval.report import matrix, terminal
+from xeval.support import progress
 
 ESCAPE = "\x1b"
 SIX = {"en": 0.80, "es": 0.70, "zh": 0.65, "de": 0.66, "ar": 0.60, "ur": 0.55}
@@ -75,7 +75,7 @@ def test_a_pipe_has_no_width_and_a_terminal_has_its_own(monkeypatch):
 def a_phase_on(terminal_type: str | None, width: int = 80, **more: str) -> str:
     """What a phase leaves on standard error: a terminal of that type, or a pipe for None."""
     code = (
-        "from xeval.progress import reporter\n"
+        "from xeval.support.progress import reporter\n"
         "with reporter(quiet=False).phase('evaluate zh', 3, 'pairs') as phase:\n"
         "    for _ in range(3): phase.advance(1, 'accuracy 63.7')"
     )

@@ -5,8 +5,8 @@ import pytest
 import torch
 from tiny_training import PAIRS, model_of, recipe, same, train, weights
 
-from xeval.errors import TrainingError
-from xeval.train import count_steps
+from xeval.engine.training import count_steps
+from xeval.support.errors import TrainingError
 
 # ── how many steps, and at what rate ──
 
@@ -126,7 +126,7 @@ def test_patience_ends_training_after_so_many_selections_without_improvement():
 
 
 def test_the_loss_curve_is_the_mean_loss_since_the_point_before(monkeypatch):
-    monkeypatch.setattr("xeval.train.LOSS_CURVE_POINTS", 3)
+    monkeypatch.setattr("xeval.engine.training.LOSS_CURVE_POINTS", 3)
     losses: list[float] = []
     outcome = train(model_of(), recipe(max_steps=11), on_step=losses.append)
     parts = [(3, losses[0:3]), (6, losses[3:6]), (9, losses[6:9]), (11, losses[9:11])]

@@ -8,14 +8,14 @@ import pytest
 import torch
 from checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
 
-from xeval import termination
-from xeval.checkpoints import Checkpoints
-from xeval.devices import Compute
-from xeval.encode import encode
-from xeval.every_checkpoint import weights_sha256
-from xeval.predict import predict_logits
-from xeval.schema import Recipe
-from xeval.train import fine_tune
+from xeval.definitions.schema import Recipe
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.prediction import predict_logits
+from xeval.engine.snapshots import Checkpoints
+from xeval.engine.training import fine_tune
+from xeval.runs.candidates import weights_sha256
+from xeval.support import termination
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 PAIRS = encode(tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 22), "train"), 48)
@@ -70,7 +70,7 @@ def test_predicting_at_every_checkpoint_leaves_the_weights_the_same_to_the_bit(s
 
 def test_what_is_spent_on_evaluating_is_not_counted_as_training(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("xeval.train.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("xeval.engine.training.time.monotonic", lambda: now[0])
 
     def take_ten_seconds(model, step):
         now[0] += 10.0

@@ -13,8 +13,8 @@ from checkpoints import (
 )
 from tiny_training import MAX_LENGTH, PAIRS, model_of, recipe, train, weights
 
-from xeval.pair_classification import LabelledPairs
-from xeval.schema import Recipe
+from xeval.definitions.schema import Recipe
+from xeval.kinds.pairs import LabelledPairs
 
 # ── the loop against its definition ──
 

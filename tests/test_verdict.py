@@ -8,10 +8,10 @@ from sample_record import run_record, score
 from scipy import stats
 from verdict_simulation import describe, rates, share_reproduced
 
-from xeval.equivalence import Assumptions, Published, Spread, compare, half_width, read, seed_spread
-from xeval.records import Limits, ModelRecord, RunRecord
-from xeval.schema import Reference
-from xeval.verdict import Tolerance, collapse, judge
+from xeval.definitions.schema import Reference
+from xeval.judging.equivalence import Assumptions, Published, Spread, compare, half_width, read, seed_spread
+from xeval.judging.verdict import Tolerance, collapse, judge
+from xeval.results.records import Limits, ModelRecord, RunRecord
 
 FIVE = [69.0, 69.4, 69.8, 69.2, 69.6]  # mean 69.4, variance 0.40 / 4
 ONE_DECIMAL = 0.1**2 / 12

@@ -10,8 +10,8 @@ from test_report import CARD, SIX, a_run
 from test_verdict import a_table
 
 from xeval.cli import main
+from xeval.judging.verdict import Tolerance
 from xeval.report import markdown, matrix, terminal, verdicts
-from xeval.verdict import Tolerance
 
 PUBLISHED = {language: value / 100 for language, value in CARD.rows[-1].cells.items()}
 MOVES = (-0.002, -0.001, 0.0, 0.001, 0.002)
@@ -73,7 +73,7 @@ def reproduce(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(runs, *words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("xeval.pipeline.reproduce", lambda *_, **__: [record for _, record in runs])
+        monkeypatch.setattr("xeval.runs.grid.reproduce", lambda *_, **__: [record for _, record in runs])
         monkeypatch.setattr(sys, "argv", ["xeval", "reproduce", "distilmbert-card", *words])
         with pytest.raises(SystemExit) as left:
             main()

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from checkpoints import LABELS, tiny_model, tiny_tokenizer
 
-from xeval.data import load_pairs, open_source
-from xeval.pair_classification import LabelledPairs
-from xeval.registry import get_task
-from xeval.schema import Task
+from xeval.data.source import load_pairs, open_source
+from xeval.definitions.registry import get_task
+from xeval.definitions.schema import Task
+from xeval.kinds.pairs import LabelledPairs
 
 Row = tuple[str, str, str]  # premise, hypothesis, label
 Rows = dict[tuple[str, str], list[Row]]  # (role, language) → rows in file order

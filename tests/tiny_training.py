@@ -10,10 +10,10 @@ from checkpoints import (
     tiny_tokenizer,
 )
 
-from xeval.devices import Compute
-from xeval.encode import encode
-from xeval.schema import Recipe
-from xeval.train import fine_tune
+from xeval.definitions.schema import Recipe
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.training import fine_tune
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 PAIRS = labelled_pairs("en", make_pairs("en", 22), "train")

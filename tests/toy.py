@@ -12,8 +12,8 @@ import tiny
 from checkpoints import LABELS, tiny_model
 from transformers import BertTokenizer, PreTrainedTokenizerBase
 
-from xeval.pipeline import run
-from xeval.records import RunRecord
+from xeval.results.records import RunRecord
+from xeval.runs.grid import run
 
 LANGUAGES = ("en", "es", "ar", "zh")
 COUNTS = {"train": 360, "selection": 90, "test": 120}

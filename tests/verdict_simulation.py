@@ -14,10 +14,10 @@ from sample_record import run_record, score
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from xeval.equivalence import Assumptions, Published, Spread, compare
-from xeval.records import Limits
-from xeval.schema import Reference
-from xeval.verdict import judge
+from xeval.definitions.schema import Reference
+from xeval.judging.equivalence import Assumptions, Published, Spread, compare
+from xeval.judging.verdict import judge
+from xeval.results.records import Limits
 
 LANGUAGES = {"en": 1.0, "es": 0.55, "zh": 0.4}  # how much ability exceeds the mean difficulty
 N_EXPERIMENTS = 200

@@ -11,15 +11,15 @@ Importing xeval is cheap: torch and pandas are loaded by the first call that nee
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from xeval.errors import XevalError
+from xeval.support.errors import XevalError
 
 if TYPE_CHECKING:
-    from xeval.pipeline import reproduce, run
     from xeval.report.frame import load_results
+    from xeval.runs.grid import reproduce, run
 
 __all__ = ["XevalError", "load_results", "reproduce", "run"]
 
-_HOME_OF = {"run": "xeval.pipeline", "reproduce": "xeval.pipeline", "load_results": "xeval.report.frame"}
+_HOME_OF = {"run": "xeval.runs.grid", "reproduce": "xeval.runs.grid", "load_results": "xeval.report.frame"}
 
 
 def __getattr__(name: str) -> Any:

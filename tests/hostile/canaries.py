@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 
-import xeval.encoded_cache
-from xeval.files import write_atomically
+import xeval.engine.encoded_cache
+from xeval.support.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -180,14 +180,14 @@ def _poisoned_encoded_rows(nest: Nest) -> None:
     buffer = nest.folder / "poison.npz"
     np.savez(buffer, **dict.fromkeys(("input_ids", "labels"), arrays), allow_pickle=True)
     content = buffer.read_bytes()
-    kept = xeval.encoded_cache.encoded_once
+    kept = xeval.engine.encoded_cache.encoded_once
 
     def poison(key, encode):
-        path = xeval.encoded_cache.cache_home() / "encoded" / f"{key}.npz"
-        write_atomically(path, content + xeval.encoded_cache._digest(key, content))
+        path = xeval.engine.encoded_cache.cache_home() / "encoded" / f"{key}.npz"
+        write_atomically(path, content + xeval.engine.encoded_cache._digest(key, content))
         return kept(key, encode)
 
-    nest.patch.setattr("xeval.one_run.encoded_once", poison)
+    nest.patch.setattr("xeval.runs.execute.encoded_once", poison)
 
 
 CANARIES: dict[str, Callable[[Nest], None]] = {

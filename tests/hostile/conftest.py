@@ -40,4 +40,4 @@ def command(capsys, monkeypatch, tmp_path):
 @pytest.fixture(scope="session", autouse=True)
 def loaded() -> None:
     """What takes seconds to import is imported before any clock runs."""
-    import xeval.pipeline  # noqa: F401
+    import xeval.runs.grid  # noqa: F401

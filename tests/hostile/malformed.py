@@ -7,8 +7,8 @@ import tiny
 from sample_record import run_record
 from test_gate import BASELINE
 
-from xeval.gate import baseline
-from xeval.records import RunRecord
+from xeval.judging.gate import baseline
+from xeval.results.records import RunRecord
 
 TASK = tiny.TASK_TOML + '\n[hub]\nid = "org/data"\nrevision = "' + "0" * 40 + '"\n'
 

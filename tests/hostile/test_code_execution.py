@@ -13,7 +13,7 @@ import pytest
 import tiny
 from canaries import CANARIES, Nest
 
-from xeval.store import load_records
+from xeval.results.store import load_records
 
 
 @pytest.fixture

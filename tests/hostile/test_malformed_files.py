@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from malformed import FILES, VALID, Broken
 
-from xeval.errors import DefinitionError, StoreError
-from xeval.gate.baseline import Baseline
-from xeval.schema import Recipe, Reference, Task, read_definition
-from xeval.store import load_record
+from xeval.definitions.schema import Recipe, Reference, Task, read_definition
+from xeval.judging.gate.baseline import Baseline
+from xeval.results.store import load_record
+from xeval.support.errors import DefinitionError, StoreError
 
 NOUNS = {"task": Task, "recipe": Recipe, "reference": Reference, "baseline": Baseline}
 

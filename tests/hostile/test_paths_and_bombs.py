@@ -15,7 +15,7 @@ from malformed import RECIPE
 from sample_record import run_record
 from stand_in_hub import Answer, serve
 
-from xeval.store import save_record
+from xeval.results.store import save_record
 
 WAYS_OUT = [
     *("../out", "../../../out", "..", ".", "/out", "//out", "a/../../out", "./../out"),

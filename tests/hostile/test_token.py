@@ -15,8 +15,8 @@ import tiny
 from stand_in_hub import Answer, Hub, serve
 
 from xeval.cli import main
-from xeval.errors import XevalError
-from xeval.pipeline import run
+from xeval.runs.grid import run
+from xeval.support.errors import XevalError
 
 TOKEN = "hf_CanaryCanaryCanaryCanaryCanaryCanary"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bayes import accuracy, ngrams
 
-from xeval.microcosm import corpus, lexicon
+from xeval.data.microcosm import corpus, lexicon
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

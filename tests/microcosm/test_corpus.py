@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from xeval.microcosm import corpus, lexicon, world
-from xeval.microcosm.pairs import label_of
-from xeval.microcosm.pretraining_text import pretraining_statements, sentences
+from tools.microcosm.pretraining_text import pretraining_statements, sentences
+from xeval.data.microcosm import corpus, lexicon, world
+from xeval.data.microcosm.pairs import label_of
 
 # Of the triples, before any language: changes whenever world.py, pairs.py or corpus.py draw differently.
 TRIPLES_SHA256 = "6dd7eb6a4d94db8424d2d362857e2ecbfe48d50a402cfb7ddfd85e1ed21463ee"
@@ -108,9 +108,9 @@ def test_written_in_the_hubs_layout(tmp_path):
 
 def test_needs_neither_torch_nor_the_harness():
     program = (
-        "import sys, xeval; package = set(sys.modules); import xeval.microcosm.pretraining_text; "
+        "import sys, xeval; package = set(sys.modules); import tools.microcosm.pretraining_text; "
         "print([m for m in set(sys.modules) - package if m in ('torch', 'transformers')"
-        " or m.startswith('xeval.') and not m.startswith('xeval.microcosm')])"
+        " or m.startswith('xeval.') and not m.startswith('xeval.data.microcosm')])"
     )
     root = Path(__file__).parents[2]
     result = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)

@@ -7,9 +7,9 @@ from statistics import fmean
 import pytest
 
 import xeval
-from xeval.embedded import MODELS
-from xeval.microcosm.making.text import TEXT_SHARE
-from xeval.registry import get_reference
+from tools.microcosm.text import TEXT_SHARE
+from xeval.data.embedded import MODELS
+from xeval.definitions.registry import get_reference
 
 
 @pytest.fixture

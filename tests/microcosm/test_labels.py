@@ -2,8 +2,8 @@
 
 import pytest
 
-from xeval.microcosm.pairs import label_of
-from xeval.microcosm.world import Fact
+from xeval.data.microcosm.pairs import label_of
+from xeval.data.microcosm.world import Fact
 
 E, N, C = 0, 1, 2
 

@@ -6,9 +6,9 @@ import tomllib
 
 import pytest
 
-from xeval.microcosm import lexicon, world
-from xeval.microcosm.realise import realise
-from xeval.microcosm.world import Fact
+from xeval.data.microcosm import lexicon, world
+from xeval.data.microcosm.realise import realise
+from xeval.data.microcosm.world import Fact
 
 DOG_NIGHT = (Fact("at", "dog", place="garden", time="night"),)
 DOUBLE = (Fact("use", "girl", "buy", "apple", place="market"), Fact("is", "cow", "big", negated=True))

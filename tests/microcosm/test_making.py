@@ -8,13 +8,13 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from xeval.microcosm import corpus, world
-from xeval.microcosm.making import text, vocabulary
-from xeval.microcosm.making.__main__ import make_student, make_teacher
-from xeval.microcosm.making.neighbours import Neighbours
-from xeval.microcosm.making.restatements import restatements
-from xeval.microcosm.pairs import ENTAILMENT, label_of
-from xeval.microcosm.pretraining_text import pretraining_statements
+from tools.microcosm import text, vocabulary
+from tools.microcosm.__main__ import make_student, make_teacher
+from tools.microcosm.neighbours import Neighbours
+from tools.microcosm.pretraining_text import pretraining_statements
+from tools.microcosm.restatements import restatements
+from xeval.data.microcosm import corpus, world
+from xeval.data.microcosm.pairs import ENTAILMENT, label_of
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_the_student_has_half_the_layers_and_the_same_vocabulary(short_schedule,
 
 def test_the_student_starts_from_half_the_layers_of_its_teacher():
     """Without a step of distillation the student's layers are the teacher's first and last two."""
-    from xeval.microcosm.making.distil import student_of
-    from xeval.microcosm.making.pretrain import new_teacher
+    from tools.microcosm.distil import student_of
+    from tools.microcosm.pretrain import new_teacher
 
     teacher = new_teacher(vocabulary_size=50, seed=1)
     student = student_of(teacher, [])
@@ -64,8 +64,8 @@ def test_the_student_starts_from_half_the_layers_of_its_teacher():
 
 
 def test_the_student_meets_at_each_position_the_token_types_that_its_teacher_met_there():
-    from xeval.microcosm.making.distil import student_of
-    from xeval.microcosm.making.pretrain import new_teacher
+    from tools.microcosm.distil import student_of
+    from tools.microcosm.pretrain import new_teacher
 
     teacher = new_teacher(vocabulary_size=50, seed=1)
     ids = np.zeros((2, 3), dtype=np.int64)
@@ -79,8 +79,8 @@ def test_the_student_meets_at_each_position_the_token_types_that_its_teacher_met
 
 
 def test_a_layer_that_adds_nothing_is_the_one_that_a_student_can_do_without(monkeypatch):
-    from xeval.microcosm.making.layers import losses_of_choices
-    from xeval.microcosm.making.pretrain import new_teacher, pretraining_loss
+    from tools.microcosm.layers import losses_of_choices
+    from tools.microcosm.pretrain import new_teacher, pretraining_loss
 
     monkeypatch.setattr(text, "N_STATEMENTS", 300)
     monkeypatch.setattr(vocabulary, "N_STATEMENTS", 300)
@@ -99,8 +99,8 @@ def test_a_layer_that_adds_nothing_is_the_one_that_a_student_can_do_without(monk
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn_but_the_masked_words(monkeypatch):
     """Where student and teacher agree, softened predictions, cosine and comparison cost nothing."""
-    from xeval.microcosm.making import distil
-    from xeval.microcosm.making.pretrain import new_teacher
+    from tools.microcosm import distil
+    from tools.microcosm.pretrain import new_teacher
 
     monkeypatch.setattr(text, "N_STATEMENTS", 300)
     monkeypatch.setattr(vocabulary, "N_STATEMENTS", 300)

@@ -34,9 +34,9 @@ def finished(finished_once, empty) -> World:
 
 @pytest.fixture
 def no_training(monkeypatch):
-    monkeypatch.setattr("xeval.train.logits_of", forbid("training"))
+    monkeypatch.setattr("xeval.engine.training.logits_of", forbid("training"))
 
 
 @pytest.fixture
 def no_prediction(monkeypatch):
-    monkeypatch.setattr("xeval.predict.logits_of", forbid("prediction"))
+    monkeypatch.setattr("xeval.engine.prediction.logits_of", forbid("prediction"))

@@ -11,9 +11,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from world import LABELS
 
-from xeval.errors import DefinitionError, ModelError
-from xeval.predictions import load_predictions
-from xeval.store import load_record
+from xeval.results.predictions import load_predictions
+from xeval.results.store import load_record
+from xeval.support.errors import DefinitionError, ModelError
 
 
 def renamed(checkpoint: Path, folder: Path, labels: tuple[str, ...]) -> Path:

@@ -14,7 +14,7 @@ from world import (
     record_of,
 )
 
-from xeval.errors import DataError
+from xeval.support.errors import DataError
 
 
 def changed_rows(world: World, language: str, split: str, place: int = 0) -> Path:

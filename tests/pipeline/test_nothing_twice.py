@@ -6,15 +6,15 @@ from contextlib import contextmanager
 import pytest
 from world import Notes, World, forbid, predictions_of, record_of, sha256, weights_file
 
-import xeval.checkpoints
-import xeval.corpus
-import xeval.files
-import xeval.train
-from xeval.cache import clear
-from xeval.errors import TrainingError
-from xeval.progress import Phase
-from xeval.records import RunRecord
-from xeval.store import save_record
+import xeval.data.corpus
+import xeval.engine.snapshots
+import xeval.engine.training
+import xeval.support.files
+from xeval.results.records import RunRecord
+from xeval.results.store import save_record
+from xeval.support.cache import clear
+from xeval.support.errors import TrainingError
+from xeval.support.progress import Phase
 
 
 def test_a_second_invocation_does_no_work_and_changes_no_file(finished, no_training, no_prediction):
@@ -34,7 +34,7 @@ def test_a_language_added_later_is_evaluated_with_the_kept_weights_and_nothing_e
 ):
     first = empty.run(languages=["en", "es"])
     before = empty.files()
-    monkeypatch.setattr("xeval.train.logits_of", forbid("training"))
+    monkeypatch.setattr("xeval.engine.training.logits_of", forbid("training"))
     second = empty.run()
     after = empty.files()
     assert {name for name in after if name not in before} == {f"{folder_name(empty)}/predictions/zh.parquet"}
@@ -54,7 +54,7 @@ def test_encoded_rows_are_kept_and_used_again(empty, monkeypatch, checkpoint_of)
     empty.run(seeds=[1])
     kept = sorted((empty.folder / "cache" / "encoded").iterdir())
     assert len(kept) == 5  # English training and selection rows, test rows in three languages
-    monkeypatch.setattr("xeval.one_run.encode", forbid("encoding"))
+    monkeypatch.setattr("xeval.runs.execute.encode", forbid("encoding"))
     empty.run(seeds=[2])
     assert sorted((empty.folder / "cache" / "encoded").iterdir()) == kept
 
@@ -85,7 +85,7 @@ def test_an_interruption_while_training_again_keeps_the_scores_that_were_there(e
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xeval.predictions.write_atomically", interrupt)
+    monkeypatch.setattr("xeval.results.predictions.write_atomically", interrupt)
     with pytest.raises(KeyboardInterrupt):
         empty.run()
     assert record_of(empty).scores == finished.scores
@@ -97,7 +97,7 @@ def test_a_language_that_was_asked_for_but_not_finished_leaves_the_run_incomplet
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xeval.predictions.write_atomically", interrupt)
+    monkeypatch.setattr("xeval.results.predictions.write_atomically", interrupt)
     with pytest.raises(KeyboardInterrupt):
         empty.run()
     assert (record_of(empty).status, sorted(record_of(empty).scores)) == ("incomplete", ["en"])
@@ -110,7 +110,7 @@ def test_training_again_that_breaks_down_does_not_take_the_finished_scores_with_
     def break_down(*args, **kwargs):
         raise TrainingError("the loss became nan at step 1")
 
-    monkeypatch.setattr("xeval.one_run.fine_tune", break_down)
+    monkeypatch.setattr("xeval.runs.execute.fine_tune", break_down)
     empty.run()
     assert record_of(empty).scores == finished.scores
 
@@ -132,7 +132,7 @@ def test_an_evaluation_with_other_weights_that_is_interrupted_costs_no_score_and
 ):
     """At any file after the new record: predictions and records of three languages, and those that take over."""
     own, before = with_scores_of_other_weights(finished), record_of(finished)
-    written, write = [], xeval.files.write_atomically
+    written, write = [], xeval.support.files.write_atomically
 
     def interrupt(path, content):
         written.append(path)
@@ -141,11 +141,11 @@ def test_an_evaluation_with_other_weights_that_is_interrupted_costs_no_score_and
         write(path, content)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("xeval.predictions.write_atomically", interrupt)
-        patch.setattr("xeval.store.write_atomically", interrupt)
+        patch.setattr("xeval.results.predictions.write_atomically", interrupt)
+        patch.setattr("xeval.results.store.write_atomically", interrupt)
         finished.run(languages=["zh"])
     assert record_of(finished) == before
-    monkeypatch.setattr("xeval.train.logits_of", forbid("training again"))
+    monkeypatch.setattr("xeval.engine.training.logits_of", forbid("training again"))
     again = finished.run(languages=["zh"])
     assert (again.status, sorted(again.scores)) == ("complete", ["en", "es", "zh"])
     assert again.training.weights_sha256 == own
@@ -172,14 +172,15 @@ def test_damaged_or_missing_predictions_are_made_again(finished, no_training):
 
 @pytest.mark.parametrize("is_broken", [False, True])
 def test_a_training_that_has_ended_keeps_no_checkpoints(empty, monkeypatch, is_broken):
-    saved, save = [], xeval.checkpoints.Checkpoints.save
-    monkeypatch.setattr("xeval.checkpoints.Checkpoints.is_due", lambda self: True)
+    saved, save = [], xeval.engine.snapshots.Checkpoints.save
+    monkeypatch.setattr("xeval.engine.snapshots.Checkpoints.is_due", lambda self: True)
     monkeypatch.setattr(
-        "xeval.checkpoints.Checkpoints.save", lambda self, snapshot: (saved.append(snapshot.step), save(self, snapshot))
+        "xeval.engine.snapshots.Checkpoints.save",
+        lambda self, snapshot: (saved.append(snapshot.step), save(self, snapshot)),
     )
     if is_broken:
         is_finite = iter([True] * 5 + [False])
-        monkeypatch.setattr("xeval.train.math.isfinite", lambda loss: next(is_finite))
+        monkeypatch.setattr("xeval.engine.training.math.isfinite", lambda loss: next(is_finite))
     record = empty.run(languages=["en"])
     assert (record.status, len(saved)) == (("failed", 5) if is_broken else ("complete", 8))
     assert list((empty.folder / "cache" / "checkpoints").iterdir()) == []
@@ -195,7 +196,7 @@ def test_what_a_run_was_interrupted_in_is_said_when_it_goes_on(empty, monkeypatc
 
             yield Phase(name, total, unit, advance)
 
-    monkeypatch.setattr("xeval.checkpoints.Checkpoints.is_due", lambda self: True)
+    monkeypatch.setattr("xeval.engine.snapshots.Checkpoints.is_due", lambda self: True)
     with pytest.raises(KeyboardInterrupt):
         empty.run(reporter=Interrupting())
     notes = Notes()
@@ -216,7 +217,7 @@ def test_scores_of_two_different_sets_of_weights_never_stand_in_one_record(finis
 
 
 def test_what_was_finished_before_an_interruption_is_not_computed_again(empty, monkeypatch):
-    done, save = [], xeval.predictions.write_atomically
+    done, save = [], xeval.results.predictions.write_atomically
 
     def interrupt_at_the_third(path, content):
         done.append(path)
@@ -225,20 +226,20 @@ def test_what_was_finished_before_an_interruption_is_not_computed_again(empty, m
         save(path, content)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("xeval.predictions.write_atomically", interrupt_at_the_third)
+        patch.setattr("xeval.results.predictions.write_atomically", interrupt_at_the_third)
         empty.run()
     left = record_of(empty)
     assert (left.status, sorted(left.scores)) == ("incomplete", ["en", "es"])
     before = empty.files()
-    monkeypatch.setattr("xeval.train.logits_of", forbid("training"))
+    monkeypatch.setattr("xeval.engine.training.logits_of", forbid("training"))
     record = empty.run()
     assert record.status == "complete" and sorted(record.scores) == ["en", "es", "zh"]
     assert all(empty.files()[name] == before[name] for name in before if name.endswith(".parquet"))
 
 
 def test_two_invocations_at_once_share_one_training(empty, monkeypatch):
-    trainings, load = [], xeval.one_run.load_pretrained
-    monkeypatch.setattr("xeval.one_run.load_pretrained", lambda *args: (trainings.append(args), load(*args))[1])
+    trainings, load = [], xeval.runs.execute.load_pretrained
+    monkeypatch.setattr("xeval.runs.execute.load_pretrained", lambda *args: (trainings.append(args), load(*args))[1])
     records: list[RunRecord] = []
     threads = [threading.Thread(target=lambda: records.append(empty.run())) for _ in range(2)]
     for thread in threads:

@@ -15,10 +15,10 @@ from world import (
     weights_file,
 )
 
-import xeval.checkpoints
-import xeval.corpus
-import xeval.files
-import xeval.train
+import xeval.data.corpus
+import xeval.engine.snapshots
+import xeval.engine.training
+import xeval.support.files
 
 
 def test_a_run_is_complete_with_every_row_of_every_language_counted_once(finished):
@@ -105,8 +105,10 @@ def test_the_pairs_timed_in_training_are_those_trained_on(empty, overrides, n_st
 
 def test_the_effective_batch_size_is_told_before_training_starts(empty, monkeypatch):
     notes, told = Notes(), []
-    logits_of = xeval.train.logits_of
-    monkeypatch.setattr("xeval.train.logits_of", lambda *args: (told.append(len(notes.lines)), logits_of(*args))[1])
+    logits_of = xeval.engine.training.logits_of
+    monkeypatch.setattr(
+        "xeval.engine.training.logits_of", lambda *args: (told.append(len(notes.lines)), logits_of(*args))[1]
+    )
     empty.run(languages=["en"], reporter=notes)
     assert any("effective batch size 7 pairs" in line for line in notes.lines[: told[0]])
 

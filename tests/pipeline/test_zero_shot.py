@@ -6,10 +6,10 @@ from world import (
     record_of,
 )
 
-import xeval.checkpoints
-import xeval.corpus
-import xeval.files
-import xeval.train
+import xeval.data.corpus
+import xeval.engine.snapshots
+import xeval.engine.training
+import xeval.support.files
 
 
 def test_target_language_rows_reach_neither_training_nor_selection(empty, finished_once):
@@ -37,9 +37,9 @@ def test_english_selection_rows_do_reach_selection(empty, finished_once):
 
 
 def test_only_english_is_asked_for_to_train_and_to_select(empty, monkeypatch):
-    asked, load = [], xeval.corpus.load_pairs
+    asked, load = [], xeval.data.corpus.load_pairs
     monkeypatch.setattr(
-        "xeval.corpus.load_pairs",
+        "xeval.data.corpus.load_pairs",
         lambda source, language, role: (asked.append((role, language)), load(source, language, role))[1],
     )
     empty.run()

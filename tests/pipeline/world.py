@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from xeval.pipeline import run
-from xeval.predictions import load_predictions
-from xeval.progress import Silent
-from xeval.records import RunRecord
-from xeval.store import load_record
+from xeval.results.predictions import load_predictions
+from xeval.results.records import RunRecord
+from xeval.results.store import load_record
+from xeval.runs.grid import run
+from xeval.support.progress import Silent
 
 MAX_LENGTH = 48
 BATCH_SIZE = 7

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
-from xeval.checkpoints import LEAST_INTERVAL_S, SHARE_OF_TIME, Checkpoints
-from xeval.fast_path.compact_vocabulary import CompactVocabulary
-from xeval.pair_classification import EncodedPairs
-from xeval.training_progress import Choice, Outcome, Progress
+from xeval.engine.fast_path.compact_vocabulary import CompactVocabulary
+from xeval.engine.snapshots import LEAST_INTERVAL_S, SHARE_OF_TIME, Checkpoints
+from xeval.engine.training_progress import Choice, Outcome, Progress
+from xeval.kinds.pairs import EncodedPairs
 
 
 @pytest.mark.slow

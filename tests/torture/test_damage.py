@@ -15,17 +15,17 @@ import torch
 from checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
 from sample_record import run_record
 
-import xeval.microcosm.corpus
-from xeval import predictions, store
-from xeval.cache import cache_home, kept_weights, weights_folder
-from xeval.checkpoints import Checkpoints, Snapshot
-from xeval.embedded import corpus_folder
-from xeval.encode import encode
-from xeval.encoded_cache import encoded_once
-from xeval.errors import DataError, StoreError
-from xeval.models import save_fine_tuned
-from xeval.pipeline import run
-from xeval.registry import get_task
+import xeval.data.microcosm.corpus
+from xeval.data.embedded import corpus_folder
+from xeval.definitions.registry import get_task
+from xeval.engine.encoded_cache import encoded_once
+from xeval.engine.encoding import encode
+from xeval.engine.loading import save_fine_tuned
+from xeval.engine.snapshots import Checkpoints, Snapshot
+from xeval.results import predictions, store
+from xeval.runs.grid import run
+from xeval.support.cache import cache_home, kept_weights, weights_folder
+from xeval.support.errors import DataError, StoreError
 
 N_FAST, N_FULL = 10, 100
 Notice = Callable[[], bool]
@@ -82,7 +82,7 @@ def corpus(folder: Path, patch: pytest.MonkeyPatch) -> tuple[list[Path], Notice]
             (place / name).parent.mkdir(parents=True)
             (place / name).write_bytes(random.Random(name).randbytes(5000))
 
-    patch.setattr(xeval.microcosm.corpus, "write_corpus", write)
+    patch.setattr(xeval.data.microcosm.corpus, "write_corpus", write)
     task = get_task("xnli-mini")
     place = corpus_folder(task)
     whole = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}

@@ -9,7 +9,7 @@ import test_hub
 from stand_in_hub import serve
 from test_hub import COMMITS, DISTILMBERT, XNLI, assert_one_line, run_small
 
-from xeval.errors import XevalError
+from xeval.support.errors import XevalError
 
 root, connect = test_hub.root, test_hub.connect  # fixtures
 

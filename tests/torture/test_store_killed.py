@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import victims as victim
 
-from xeval import predictions, store
-from xeval.files import locked
 from xeval.report import markdown, matrix
+from xeval.results import predictions, store
+from xeval.support.files import locked
 
 
 def check_everything_recorded_is_there(folder: Path) -> set[str]:
@@ -161,7 +161,7 @@ def test_a_full_disk_is_one_line_and_what_was_there_is_still_there(tmp_path, fig
         pytest.skip("mounting is not allowed here")
     try:
         code = (
-            "import sys; from pathlib import Path; import victims as v; from xeval.errors import XevalError\n"
+            "import sys; from pathlib import Path; import victims as v; from xeval.support.errors import XevalError\n"
             "folder, record = Path(sys.argv[1]), v.run_record(scores={})\n"
             "for number in range(100):\n"
             "    try: record = v.commit(folder, record, f'l{number}', v.logits_of(0, number))\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import training_victims as victim
 
-from xeval import predictions, store
+from xeval.results import predictions, store
 
 RECIPE = """\
 name = "brief"

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from faults import arm, operations
 
-import xeval.embedded
-import xeval.one_run
-import xeval.preflight.examine  # noqa: F401 - so that no victim has to
-from xeval.checkpoints import Checkpoints
+import xeval.data.embedded
+import xeval.runs.execute
+import xeval.runs.preflight  # noqa: F401 - so that no victim has to
 from xeval.cli import main
-from xeval.errors import XevalError
-from xeval.pipeline import run
-from xeval.training_progress import Outcome
+from xeval.engine.snapshots import Checkpoints
+from xeval.engine.training_progress import Outcome
+from xeval.runs.grid import run
+from xeval.support.errors import XevalError
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import numpy as np
 from faults import arm, operations
 from sample_record import run_record, score
 
-from xeval import predictions, store
-from xeval.errors import XevalError
-from xeval.files import locked
-from xeval.records import RunRecord
+from xeval.results import predictions, store
+from xeval.results.records import RunRecord
+from xeval.support.errors import XevalError
+from xeval.support.files import locked
 
 LABELS = np.arange(300) % 3
 

@@ -7,7 +7,7 @@ import typer
 
 from xeval.cli.options import Results, TasksDirs
 from xeval.cli.runs import runs_in
-from xeval.registry import all_tasks
+from xeval.definitions.registry import all_tasks
 
 
 def bless(
@@ -16,8 +16,8 @@ def bless(
     tasks_dir: TasksDirs = None,
 ) -> None:
     """Write a baseline of all runs in a results folder, to be reviewed and committed; `xeval check` reads it."""
-    from xeval.gate import baseline
-    from xeval.gate.bless import bless as make_baseline
+    from xeval.judging.gate import baseline
+    from xeval.judging.gate.bless import bless as make_baseline
 
     records = [record for _, record in runs_in(results)]
     n_labels = {task.name: len(task.labels) for task in all_tasks(tasks_dir or []).values()}

@@ -15,7 +15,7 @@ def bundle(
     quiet: Quiet = False,
 ) -> None:
     """Put a published table, its task, recipes, data and models into one file, each at a pinned commit."""
-    from xeval.make_bundle import make_bundle  # takes seconds: torch and transformers
+    from xeval.runs.make_bundle import make_bundle  # takes seconds: torch and transformers
 
     contents = make_bundle(reference, output, draws_bars=not quiet and sys.stderr.isatty())
     for repository in contents.repositories:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from xeval.cache import PARTS, cache_home, clear, size_bytes
-from xeval.errors import UnknownNameError
+from xeval.support.cache import PARTS, cache_home, clear, size_bytes
+from xeval.support.errors import UnknownNameError
 
 
 def cache(

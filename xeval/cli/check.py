@@ -9,8 +9,8 @@ import typer
 from xeval.cli.options import Results
 from xeval.cli.runs import runs_in
 from xeval.cli.screen import screen
-from xeval.files import write_atomically
-from xeval.gate.findings import Outcome, Thresholds
+from xeval.judging.gate.findings import Outcome, Thresholds
+from xeval.support.files import write_atomically
 
 _POINTS = "Points that accuracy may fall by whatever the statistics say"
 
@@ -37,8 +37,8 @@ def check(
     ] = False,
 ) -> None:
     """Fail if results fell below a baseline by more than thresholds and chance allow, or cannot be compared."""
-    from xeval.gate import baseline as baselines
-    from xeval.gate import check as gate
+    from xeval.judging.gate import baseline as baselines
+    from xeval.judging.gate import check as gate
     from xeval.report import gate_json, gate_summary
     from xeval.report import junit as junit_xml
 
@@ -51,7 +51,7 @@ def check(
     if json is not None:
         write_atomically(json, gate_json.render(outcome).encode())
     if github and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
-        from xeval.report.github import append_summary
+        from xeval.report.gate.github import append_summary
 
         append_summary(Path(summary), gate_summary.render(outcome))
     if not outcome.passed:

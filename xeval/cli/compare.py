@@ -8,7 +8,7 @@ import typer
 
 from xeval.cli.options import Results, TasksDirs
 from xeval.cli.screen import screen
-from xeval.registry import all_tasks
+from xeval.definitions.registry import all_tasks
 
 _WHAT = "folder of a run, of a model or of results, or a model's name in --results; :key=value chooses among them"
 
@@ -43,12 +43,14 @@ def compare(
     tasks_dir: TasksDirs = None,
 ) -> None:
     """Compare B with A on the same test rows: differences with intervals, tests, and a sentence."""
-    from xeval.comparison.compare import compare as compare_runs  # pandas and scipy, which help need not wait for
-    from xeval.comparison.flips import flipped_rows
-    from xeval.comparison.named_runs import find_runs
-    from xeval.comparison.paired_runs import pair
-    from xeval.comparison.resampling import SEED
-    from xeval.comparison.selection import compare_selection, load_selection
+    from xeval.judging.comparison.compare import (
+        compare as compare_runs,  # pandas and scipy, which help need not wait for
+    )
+    from xeval.judging.comparison.flips import flipped_rows
+    from xeval.judging.comparison.named_runs import find_runs
+    from xeval.judging.comparison.paired_runs import pair
+    from xeval.judging.comparison.resampling import SEED
+    from xeval.judging.comparison.selection import compare_selection, load_selection
     from xeval.report import comparison as comparison_report
     from xeval.report import selection as selection_report
 

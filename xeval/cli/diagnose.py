@@ -8,7 +8,7 @@ import typer
 from xeval.cli.options import ReferenceName, Results, TasksDirs
 from xeval.cli.runs import runs_in
 from xeval.cli.screen import say
-from xeval.registry import all_tasks, get_reference
+from xeval.definitions.registry import all_tasks, get_reference
 from xeval.report import findings
 
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from xeval.bundle import using
 from xeval.cli.options import Bundle, Data, Device, Dtype, Languages, RecipeName, TasksDirs, words
 from xeval.cli.screen import say
+from xeval.data.bundle import using
 
 
 def doctor(
@@ -31,7 +31,7 @@ def doctor(
     if model and task is None:
         raise typer.BadParameter("--model: wanted a task too, whose rows the model is checked on, as in: doctor xnli")
     languages = words(language)
-    from xeval.preflight import examine as preflight  # takes seconds: torch and transformers
+    from xeval.checks.before import examine as preflight  # takes seconds: torch and transformers
 
     with using(bundle):
         found = preflight.doctor(

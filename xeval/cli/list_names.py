@@ -9,11 +9,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from xeval import registry
 from xeval.cli.options import Results, TasksDirs
 from xeval.cli.screen import screen
-from xeval.embedded import MODELS as EMBEDDED_MODELS
-from xeval.store import load_records
+from xeval.data.embedded import MODELS as EMBEDDED_MODELS
+from xeval.definitions import registry
+from xeval.results.store import load_records
 
 Listing = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]  # header and rows
 

@@ -8,13 +8,13 @@ import typer
 from xeval.cli.options import ReferenceName, Results, TasksDirs
 from xeval.cli.outcome import CellTolerance, MeanTolerance, compare
 from xeval.cli.runs import runs_in
-from xeval.errors import StoreError
-from xeval.files import write_atomically
-from xeval.records import RunRecord
-from xeval.registry import all_tasks
+from xeval.definitions.registry import all_tasks
+from xeval.judging.verdict import Tolerance
 from xeval.report.formats import Format, format_of, render_as
-from xeval.report.model_card import Footprint
-from xeval.verdict import Tolerance
+from xeval.report.formats.model_card import Footprint
+from xeval.results.records import RunRecord
+from xeval.support.errors import StoreError
+from xeval.support.files import write_atomically
 
 
 def report(

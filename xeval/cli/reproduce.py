@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from xeval.bundle import using
 from xeval.cli.options import (
     Bundle,
     Data,
@@ -22,8 +21,9 @@ from xeval.cli.options import (
     numbers,
 )
 from xeval.cli.outcome import CellTolerance, MeanTolerance, show_outcome
-from xeval.schema import one_line
-from xeval.verdict import Tolerance
+from xeval.data.bundle import using
+from xeval.definitions.schema import one_line
+from xeval.judging.verdict import Tolerance
 
 
 def reproduce(
@@ -46,11 +46,11 @@ def reproduce(
     Exits with 1 if a mean or a cell is shown not to be reproduced; "inconclusive" is no such thing.
     """
     seeds = numbers(seed)
-    from xeval import pipeline  # takes seconds: torch and transformers
-    from xeval.progress import reporter
+    from xeval.runs import grid  # takes seconds: torch and transformers
+    from xeval.support.progress import reporter
 
     with using(bundle):
-        records = pipeline.reproduce(
+        records = grid.reproduce(
             reference,
             seeds=seeds,
             data=data,

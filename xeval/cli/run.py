@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from xeval.bundle import using
 from xeval.cli.options import (
     Bundle,
     Data,
@@ -25,6 +24,7 @@ from xeval.cli.options import (
     words,
 )
 from xeval.cli.outcome import show_outcome
+from xeval.data.bundle import using
 
 
 def _recipe_value(help_text: str) -> Any:
@@ -87,11 +87,11 @@ def run(
         "patience": patience,
     }
     languages, seeds = words(language), numbers(seed)
-    from xeval import pipeline  # takes seconds: torch and transformers
-    from xeval.progress import reporter
+    from xeval.runs import grid  # takes seconds: torch and transformers
+    from xeval.support.progress import reporter
 
     with using(bundle):
-        records = pipeline.run(
+        records = grid.run(
             task,
             model,
             languages=languages,

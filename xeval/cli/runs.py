@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from xeval.errors import StoreError, UnknownNameError
-from xeval.records import RunRecord
-from xeval.store import load_records
+from xeval.results.records import RunRecord
+from xeval.results.store import load_records
+from xeval.support.errors import StoreError, UnknownNameError
 
 
 def runs_in(results: Path, task: str | None = None, model: str | None = None) -> list[tuple[Path, RunRecord]]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from xeval.calibration import Bin, expected_calibration_error, pooled, reliability
-from xeval.errors import StoreError
-from xeval.predictions import column, load_predictions
+from xeval.judging.calibration import Bin, expected_calibration_error, pooled, reliability
 from xeval.report.matrix import Row
+from xeval.results.predictions import column, load_predictions
+from xeval.support.errors import StoreError
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from xeval.diagnosis.diagnose import diagnose_run
-from xeval.findings import Finding
-from xeval.records import RunRecord
-from xeval.schema import Reference, Task
+from xeval.checks.after.diagnose import diagnose_run
+from xeval.definitions.schema import Reference, Task
+from xeval.results.findings import Finding
+from xeval.results.records import RunRecord
 
 
 def of(runs: Iterable[tuple[Path, RunRecord]], task: Task | None, reference: Reference | None) -> list[Finding]:

@@ -1,7 +1,7 @@
 """What stands under a matrix: the table it is compared with, what produced each row, which runs failed."""
 
-from xeval.records import RunRecord
-from xeval.schema import Reference
+from xeval.definitions.schema import Reference
+from xeval.results.records import RunRecord
 
 
 def of(ours: list[RunRecord], reference: Reference | None) -> list[str]:

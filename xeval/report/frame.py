@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xeval.records import RunRecord
-from xeval.store import load_records
+from xeval.results.records import RunRecord
+from xeval.results.store import load_records
 
 if TYPE_CHECKING:
     import pandas as pd

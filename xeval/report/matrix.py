@@ -6,13 +6,13 @@ Every format is drawn from this one frame-like object, so that no two of them ca
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from xeval.claims import ClaimVerdict, check
-from xeval.errors import StoreError
-from xeval.findings import Finding
-from xeval.records import RunRecord
+from xeval.definitions.schema import Reference, ReferenceRow
+from xeval.judging.claims import ClaimVerdict, check
+from xeval.judging.verdict import RowVerdict, Tolerance, collapse, judge, row_of
 from xeval.report import footnotes
-from xeval.schema import Reference, ReferenceRow
-from xeval.verdict import RowVerdict, Tolerance, collapse, judge, row_of
+from xeval.results.findings import Finding
+from xeval.results.records import RunRecord
+from xeval.support.errors import StoreError
 
 Run = tuple[Path, RunRecord]  # its folder, its record
 

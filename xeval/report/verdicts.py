@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from xeval.equivalence import ALPHA
+from xeval.judging.equivalence import ALPHA
+from xeval.judging.verdict import NO_VERDICT, RowVerdict, Verdict
 from xeval.report.matrix import Row
-from xeval.verdict import NO_VERDICT, RowVerdict, Verdict
 
 MARKS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?"}
 

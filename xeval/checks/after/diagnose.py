@@ -1,0 +1,114 @@
+"""What went wrong, if anything did: a record and its predictions → findings, each with its evidence and the mend.
+
+The signatures are those by which people have failed to reproduce published tables; `docs/diagnosis.md` has them with
+their sources. A finding that another one explains is left out. Pure functions, but for `diagnose_run`, which reads the
+prediction files.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from xeval.checks.after import prediction_signatures, record_signatures
+from xeval.checks.after.hurt_languages import check_languages
+from xeval.checks.after.prediction_signatures import Predicted
+from xeval.definitions.schema import Reference, ReferenceRow, Task
+from xeval.judging.verdict import row_of
+from xeval.results.findings import Finding, wrong
+from xeval.results.records import RunRecord
+from xeval.support.errors import StoreError
+
+_WRONG_LABELS = {"placeholder labels", "permuted labels"}
+_NOTHING_LEARNT = _WRONG_LABELS | {"training broke down", "too few steps", "collapsed training"}
+_NO_COMPARISON = _NOTHING_LEARNT | {"chance outside Latin script", "no transfer", "missing or repeated rows"}
+_MEASURED_AGAIN = {"unknown pieces", "pieces per word", "truncated pairs"}  # on all rows, where preflight took a sample
+_OF_TOKENIZERS = ("vocabulary", "capital letters", "accents")
+# A finding → those that explain it.
+EXPLAINED_BY = {
+    "too few steps": _WRONG_LABELS,
+    "collapsed training": _NOTHING_LEARNT - {"collapsed training"},
+    "one label throughout": _NOTHING_LEARNT | {"chance outside Latin script", "no transfer"},
+    "chance outside Latin script": _WRONG_LABELS,
+    "no transfer": _WRONG_LABELS,
+    "another selection rule": _NO_COMPARISON,
+    "low everywhere": _NO_COMPARISON | {"another selection rule"},
+}
+
+
+def diagnose_run(folder: Path, record: RunRecord, task: Task | None, reference: Reference | None) -> list[Finding]:
+    """`diagnose` with the predictions that lie in the run's `folder`."""
+    predicted, problems = _read_predictions(folder, record)
+    published = row_of(record, reference) if reference is not None and reference.task == record.task else None
+    return diagnose(record, predicted, task, published, problems)
+
+
+def diagnose(
+    record: RunRecord,
+    predicted: Mapping[str, Predicted],
+    task: Task | None = None,
+    published: ReferenceRow | None = None,
+    problems: Mapping[str, str] | None = None,
+) -> list[Finding]:
+    """Findings on one run, errors first; none for a healthy one. What preflight found wrong is among them.
+
+    `task` gives the labels' names and the number of rows that should be there, `published` is the row to compare with,
+    `problems` says of languages why their predictions cannot be read.
+    """
+    n_labels = len(task.labels) if task else next((found.n_labels for found in predicted.values()), None)
+    labels = task.labels if task else [f"label {number}" for number in range(n_labels or 0)]
+    hints = [hint for hint in record.preflight if hint.name in _OF_TOKENIZERS]
+    found = [
+        prediction_signatures.unreadable_predictions(problems or {}),
+        prediction_signatures.missing_or_repeated_rows(record, predicted, task.expected_rows.test if task else None),
+        prediction_signatures.placeholder_labels(predicted),
+        prediction_signatures.permuted_labels(predicted, labels),
+        prediction_signatures.one_label_throughout(predicted, labels),
+        record_signatures.broken_training(record),
+        *(_learning(record, n_labels) if n_labels else ()),
+        *check_languages(record.scores, record.training_language, _max_length(record)),
+        record_signatures.other_selection(record, published),
+        record_signatures.low_everywhere(record, published, hints),
+        *(said for said in record.preflight if said.name not in _MEASURED_AGAIN or not record.scores),
+    ]
+    return _without_explained(wrong(one for one in found if one is not None))
+
+
+def _learning(record: RunRecord, n_labels: int) -> list[Finding | None]:
+    return [
+        record_signatures.labels_out_of_line(record, n_labels),
+        record_signatures.too_few_steps(record, n_labels),
+        record_signatures.collapsed_training(record, n_labels),
+        record_signatures.chance_outside_latin_script(record, n_labels),
+        record_signatures.no_transfer(record, n_labels),
+    ]
+
+
+def _without_explained(findings: list[Finding]) -> list[Finding]:
+    """The first finding of each name, without those that another one explains."""
+    names = {finding.name for finding in findings}
+    first = {finding.name: finding for finding in reversed(findings)}
+    return [
+        finding
+        for finding in findings
+        if first[finding.name] is finding and not EXPLAINED_BY.get(finding.name, set()) & names
+    ]
+
+
+def _max_length(record: RunRecord) -> int | None:
+    value = record.recipe.values.get("max_length")
+    return value if isinstance(value, int) else None
+
+
+def _read_predictions(folder: Path, record: RunRecord) -> tuple[dict[str, Predicted], dict[str, str]]:
+    """The predictions of every language that has a score, and why some of them cannot be read."""
+    from xeval.results.predictions import column, load_predictions  # pyarrow
+
+    predicted, problems = {}, {}
+    for language, score in record.scores.items():
+        try:
+            table = load_predictions(folder, language, score.predictions_sha256)
+        except StoreError as problem:
+            problems[language] = str(problem)
+            continue
+        rows, labels, predictions = (column(table, name) for name in ("row", "label", "prediction"))
+        predicted[language] = Predicted(rows, labels, predictions, table.schema.field("logits").type.list_size)
+    return predicted, problems

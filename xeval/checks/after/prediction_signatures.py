@@ -1,0 +1,149 @@
+"""Signatures that show in predictions beside gold labels: rows, labels, their order, one label throughout.
+
+Each function gives its finding, or None. Predictions are by language; a language whose file cannot be read is absent.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+
+from xeval.results.findings import Finding, by_language, error, warning
+from xeval.results.records import RunRecord
+
+FEW_ROWS = 100  # below this many, a share of rows is left uninterpreted
+PLACEHOLDER_FROM = 10  # rows with one gold label throughout
+MOST_LABELS = 4  # whose orders are all tried
+CLEARLY = 0.1  # by so much accuracy another order of labels has to be better
+STANDARD_ERRORS = 4  # and by so many
+NEARLY_CONSTANT = 0.95  # share of predictions with one label
+USUAL_GOLD = 0.7  # where the gold labels are so much alike, predictions may be
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A language's predictions as they were saved."""
+
+    rows: np.ndarray  # (N,) int, the row that each belongs to
+    labels: np.ndarray  # (N,) int, gold
+    predictions: np.ndarray  # (N,) int
+    n_labels: int
+
+    def confusion(self) -> np.ndarray:
+        """(C, C) counts: predicted label by gold label."""
+        flat = np.bincount(self.predictions * self.n_labels + self.labels, minlength=self.n_labels**2)
+        return flat.reshape(self.n_labels, self.n_labels)
+
+
+def unreadable_predictions(problems: Mapping[str, str]) -> Finding | None:
+    """`problems`: language → why its predictions cannot be read."""
+    if not problems:
+        return None
+    first = next(iter(problems.values()))
+    return error("damaged predictions", f"{', '.join(problems)}: {first}", "")
+
+
+def missing_or_repeated_rows(
+    record: RunRecord, predicted: Mapping[str, Predicted], expected_rows: int | None
+) -> Finding | None:
+    """Whether each of the `expected_rows` test rows was scored once: not one process's share, no padded duplicates."""
+    if expected_rows is not None and record.limits.max_eval is not None:
+        expected_rows = min(expected_rows, record.limits.max_eval)
+    strays = []
+    for language, found in predicted.items():
+        wanted = expected_rows or record.scores[language].n_examples
+        n_missing = wanted - len(np.intersect1d(found.rows, np.arange(wanted)))
+        n_repeated = len(found.rows) - len(np.unique(found.rows))
+        if n_missing or n_repeated or len(found.rows) != wanted:
+            strays.append(
+                f"{language} {len(found.rows):,} predictions for {wanted:,} rows ({n_missing:,} rows missing,"
+                f" {n_repeated:,} counted again)"
+            )
+    if not strays:
+        return None
+    mend = "Evaluate these languages again in one process; a score over other rows is no score on this test set."
+    return error("missing or repeated rows", "; ".join(strays), mend)
+
+
+def placeholder_labels(predicted: Mapping[str, Predicted]) -> Finding | None:
+    """Gold labels that are one label throughout."""
+    constant = [
+        language
+        for language, found in predicted.items()
+        if len(found.labels) >= PLACEHOLDER_FROM and len(np.unique(found.labels)) == 1
+    ]
+    if not constant:
+        return None
+    return error(
+        "placeholder labels",
+        f"every gold label is the same in {', '.join(constant)}",
+        "Take the test split from a copy that carries its labels (the hub's, or XNLI-1.0); XTREME strips them.",
+    )
+
+
+def permuted_labels(predicted: Mapping[str, Predicted], labels: Sequence[str]) -> Finding | None:
+    """An order of the labels in which the predictions agree with the gold labels far better than in their own.
+
+    All orders are tried over all languages together, then language by language.
+    """
+    confusions = {language: found.confusion() for language, found in predicted.items()}
+    if not confusions or not 2 <= len(labels) <= MOST_LABELS:
+        return None
+    together = np.sum(list(confusions.values()), axis=0)
+    order = _better_order(together)
+    if order is not None:
+        return _permuted("", together, order, labels, "Name the labels in id2label of config.json")
+    for language, confusion in confusions.items():
+        order = _better_order(confusion)
+        if order is not None:
+            return _permuted(f" in {language}", confusion, order, labels, "Mend the label names of this test split")
+    return None
+
+
+def _better_order(confusion: np.ndarray) -> tuple[int, ...] | None:
+    """What each predicted label (C of them) would have to mean for far more of the rows to be right."""
+    n = confusion.sum()
+    if n < FEW_ROWS:
+        return None
+    counts = {order: _n_right(confusion, order) for order in permutations(range(len(confusion)))}
+    best = max(counts, key=counts.__getitem__)
+    as_it_is = counts[tuple(range(len(confusion)))]
+    gained = counts[best] - as_it_is
+    is_clear = gained > CLEARLY * n and gained > STANDARD_ERRORS * np.sqrt(counts[best] + as_it_is)
+    is_clear &= counts[best] > (1 / len(confusion) + CLEARLY) * n
+    return best if is_clear else None
+
+
+def _n_right(confusion: np.ndarray, order: Sequence[int]) -> int:
+    return int(sum(confusion[predicted, meant] for predicted, meant in enumerate(order)))
+
+
+def _permuted(where: str, confusion: np.ndarray, order: Sequence[int], labels: Sequence[str], mend: str) -> Finding:
+    n = confusion.sum()
+    as_it_is, reread = (_n_right(confusion, some) / n for some in (range(len(order)), order))
+    reading = ", ".join(f"{labels[p]} as {labels[meant]}" for p, meant in enumerate(order) if p != meant)
+    return error(
+        "permuted labels",
+        f"accuracy{where} is {100 * as_it_is:.1f} %, and {100 * reread:.1f} % if one reads {reading}",
+        f"{mend} in the order that the head was trained with, and evaluate again.",
+    )
+
+
+def one_label_throughout(predicted: Mapping[str, Predicted], labels: Sequence[str]) -> Finding | None:
+    """Languages in which nearly every prediction is one label, though the gold labels are mixed."""
+    shares, said = {}, set()
+    for language, found in predicted.items():
+        n = len(found.predictions)
+        counts = np.bincount(found.predictions, minlength=found.n_labels)
+        usual_gold = np.bincount(found.labels, minlength=found.n_labels).max() / n
+        if n >= FEW_ROWS and counts.max() >= NEARLY_CONSTANT * n and usual_gold < USUAL_GOLD:
+            shares[language] = counts.max() / n
+            said.add(labels[int(counts.argmax())])
+    if not shares:
+        return None
+    return warning(
+        "one label throughout",
+        f"share of predictions that are {' or '.join(sorted(said))}: {by_language(shares)}",
+        "Check the tokenizer on these languages with xeval doctor; where it is all of them, nothing was learnt.",
+    )

@@ -1,0 +1,189 @@
+"""Signatures that show in a record's scores and training: what was learnt, what transfers, what the published row has.
+
+Each function gives its finding, or None.
+"""
+
+import math
+from collections.abc import Sequence
+
+from xeval.definitions.languages import describe
+from xeval.definitions.schema import ReferenceRow
+from xeval.judging.verdict import NEAR_CHANCE, collapse
+from xeval.results.findings import Finding, by_language, error, warning
+from xeval.results.records import RunRecord
+
+LEARNT = 0.10  # accuracy above chance from which something has been learnt
+UNDERFITTED = 0.20  # accuracy above chance that even a short training reaches
+FEW_ROWS = 100
+EPOCHS_ENOUGH = 0.5  # of the task's training rows
+LOW = 1.5  # points below published, on the mean
+LOW_EACH = 0.5  # and in every language
+SELECTION_COSTS = 0.3, 4.0  # points on the mean that choosing on the target languages may account for
+
+
+def broken_training(record: RunRecord) -> Finding | None:
+    if record.status != "failed":
+        return None
+    return error("training broke down", record.failure or "no reason was recorded")
+
+
+def labels_out_of_line(record: RunRecord, n_labels: int) -> Finding | None:
+    """Development data of the training language are well predicted, its test data no better than by chance."""
+    dev, chance = _chosen_accuracy(record), 1 / n_labels
+    scores = {language: 100 * score.accuracy for language, score in record.scores.items()}
+    test = _accuracy(record, record.training_language)
+    at_chance = test is not None and _is_at_chance(record, record.training_language, chance)
+    if dev is None or not at_chance or dev < chance + LEARNT:
+        return None
+    return error(
+        "placeholder labels",
+        f"accuracy on the {record.training_language} development data is {100 * dev:.1f} %, on test it is"
+        f" {by_language(scores, '{:.1f}')} %, where chance is {100 * chance:.1f} %",
+        "Take the test split from a copy that carries its own labels, in its own order (the hub's, or XNLI-1.0).",
+    )
+
+
+def too_few_steps(record: RunRecord, n_labels: int) -> Finding | None:
+    """Hardly anything was learnt, and the training saw less than half of the task's training rows once."""
+    training, reached = record.training, _best_known_accuracy(record)
+    expected = record.data.train_rows.get("expected", 0)
+    if training is None or reached is None or not expected or reached > 1 / n_labels + UNDERFITTED:
+        return None
+    seen = training.n_steps * training.effective_batch_size
+    if seen >= EPOCHS_ENOUGH * expected:
+        return None
+    return error(
+        "too few steps",
+        f"{training.n_steps:,} steps of {training.effective_batch_size} pairs show {100 * seen / expected:.1f} % of"
+        f" {expected:,} training pairs once; accuracy in {record.training_language} is {100 * reached:.1f} %",
+        "Train on all rows for the recipe's epochs (no --max-train, no --max-steps) with its effective batch size.",
+    )
+
+
+def collapsed_training(record: RunRecord, n_labels: int) -> Finding | None:
+    reason = collapse(record, n_labels)
+    if reason is None or all(score.n_examples < FEW_ROWS for score in record.scores.values()):
+        return None
+    curve = record.training.loss_curve if record.training else []
+    loss = f"; the loss ended at {curve[-1][1]:.2f} where ln {n_labels} is {math.log(n_labels):.2f}" if curve else ""
+    mend = "Lower the learning rate, add warm-up (--warmup-share 0.1), or take another seed."
+    if record.training is None:
+        mend = "Check that the checkpoint's head was fine-tuned on this task."
+    return error("collapsed training", reason + loss, mend)
+
+
+def chance_outside_latin_script(record: RunRecord, n_labels: int) -> Finding | None:
+    """The training language and other languages in Latin script are learnt, those in other scripts are at chance."""
+    chance = 1 / n_labels
+    targets = _targets(record)
+    latin = {language: accuracy for language, accuracy in targets.items() if describe(language).script == "Latin"}
+    others = {language: accuracy for language, accuracy in targets.items() if describe(language).script != "Latin"}
+    at_chance = [language for language in others if _is_at_chance(record, language, chance)]
+    if not latin or not at_chance or 2 * len(at_chance) < len(others) or min(latin.values()) < chance + LEARNT:
+        return None
+    unknown = max((record.scores[language].unknown_piece_share for language in at_chance), default=0.0)
+    pieces = f"; up to {100 * unknown:.1f} % of their pieces are unknown" if unknown > 0.01 else ""
+    return error(
+        "chance outside Latin script",
+        f"{by_language({language: others[language] for language in at_chance})}, against"
+        f" {by_language(latin)} in Latin script{pieces}",
+        "Check vocabulary and casing with xeval doctor: the weights and the tokenizer do not belong together, or the"
+        " checkpoint was converted badly.",
+    )
+
+
+def no_transfer(record: RunRecord, n_labels: int) -> Finding | None:
+    """The training language is learnt, and no other language is better than chance."""
+    chance, targets = 1 / n_labels, _targets(record)
+    learnt = _accuracy(record, record.training_language)
+    if learnt is None or learnt < chance + LEARNT or len(targets) < 2:
+        return None
+    if not all(_is_at_chance(record, language, chance) for language in targets):
+        return None
+    return error(
+        "no transfer",
+        f"{record.training_language} {100 * learnt:.1f} %, and at chance: {by_language(targets)}",
+        "Check that the encoder is multilingual and, with xeval doctor, that the tokenizer is its own.",
+    )
+
+
+def other_selection(record: RunRecord, published: ReferenceRow | None) -> Finding | None:
+    """The published row's checkpoints were chosen on target languages' development data, and it lies a little above."""
+    difference = _mean_difference(record, published)
+    if published is None or difference is None or not _sees_targets(published.selection):
+        return None
+    least, most = SELECTION_COSTS
+    if not -most <= difference <= -least:
+        return None
+    ours = record.training.selection if record.training else "none, the checkpoint is evaluated as it is"
+    return warning(
+        "another selection rule",
+        f"the mean is {-difference:.1f} points below {published.name}, whose selection was: {published.selection}; ours"
+        f" is: {ours}",
+        "Expect 1 to 2 points less: a zero-shot run must not choose its checkpoint on target-language data.",
+    )
+
+
+def low_everywhere(record: RunRecord, published: ReferenceRow | None, hints: Sequence[Finding]) -> Finding | None:
+    """Every language lies below the published row, by more than the source says that seeds differ.
+
+    `hints`: what preflight found wrong with the tokenizer.
+    """
+    difference = _mean_difference(record, published)
+    if published is None or difference is None or any(record.limits.model_dump().values()):
+        return None
+    between_seeds = sum(published.spread.values()) / max(1, len(published.spread))
+    if difference > -max(LOW, 2 * between_seeds):
+        return None
+    points = {language: 100 * record.scores[language].accuracy - cell for language, cell in published.cells.items()}
+    if max(points.values()) > -LOW_EACH:
+        return None
+    mend = "Compare tokenizer (xeval doctor), library versions and recipe with the source's: a seed seldom does that."
+    if hints:
+        mend = f"First mend the tokenizer: {hints[0].evidence}."
+    return warning("low everywhere", f"points against {published.name}: {by_language(points, '{:+.1f}')}", mend)
+
+
+def _sees_targets(selection: str) -> bool:
+    return any(words in selection for words in ("all languages", "per language", "that language", "target"))
+
+
+def _mean_difference(record: RunRecord, published: ReferenceRow | None) -> float | None:
+    """Our mean minus the published one in points, over the row's languages if we have them all."""
+    if published is None or not published.cells.keys() <= record.scores.keys():
+        return None
+    ours = [100 * record.scores[language].accuracy for language in published.cells]
+    return sum(ours) / len(ours) - published.average
+
+
+def _targets(record: RunRecord) -> dict[str, float]:
+    """Accuracy by language, of target languages with rows enough to tell it from chance."""
+    return {
+        language: score.accuracy
+        for language, score in record.scores.items()
+        if language != record.training_language and score.n_examples >= FEW_ROWS
+    }
+
+
+def _is_at_chance(record: RunRecord, language: str, chance: float) -> bool:
+    """Whether the accuracy in `language` is little more than chance, or no more than two standard errors."""
+    score = record.scores[language]
+    return score.accuracy <= chance + max(NEAR_CHANCE, 2 * math.sqrt(chance * (1 - chance) / score.n_examples))
+
+
+def _accuracy(record: RunRecord, language: str) -> float | None:
+    score = record.scores.get(language)
+    return score.accuracy if score and score.n_examples >= FEW_ROWS else None
+
+
+def _chosen_accuracy(record: RunRecord) -> float | None:
+    """Of the chosen checkpoint, on the training language's development data."""
+    if record.training is None:
+        return None
+    chosen = record.training.chosen_step
+    return next((point.accuracy for point in record.training.selection_curve if point.step == chosen), None)
+
+
+def _best_known_accuracy(record: RunRecord) -> float | None:
+    known = (_accuracy(record, record.training_language), _chosen_accuracy(record))
+    return max((accuracy for accuracy in known if accuracy is not None), default=None)

@@ -1,0 +1,50 @@
+"""Checks of what a run is about to do with this machine: steps and effective batch size, disk space, device."""
+
+import shutil
+from pathlib import Path
+
+from xeval.results.findings import Finding, error, fine, warning
+
+BYTES_PER_WEIGHT = 4  # fine-tuned weights are kept in float32
+CHECKPOINT_COPIES = 4  # weights, two moments of the optimizer, the best weights so far
+CHECKPOINTS = 3  # two are kept while the next is written
+
+
+def check_batch(
+    batch_size: int, unchanged: int, learning_rates: tuple[float, float], n_steps: int, n_pairs: int
+) -> Finding:
+    """A run's effective batch size against the `unchanged` one of its recipe; the learning rates are the run's and the
+    recipe's. A batch of another size at the same learning rate is another training."""
+    name, (learning_rate, unchanged_rate) = "effective batch size", learning_rates
+    what = f"{batch_size} pairs per step, {n_steps:,} steps on {n_pairs:,} pairs, learning rate {learning_rate:g}"
+    if unchanged / 2 < batch_size < 2 * unchanged or learning_rate != unchanged_rate:
+        return fine(name, what)
+    return warning(
+        name,
+        f"{what}: the recipe has {unchanged} pairs per step at this learning rate, so there are"
+        f" {'fewer' if batch_size > unchanged else 'more'} steps, by a factor of {unchanged / batch_size:g}",
+        "Leave out --batch-size, or change --learning-rate with it.",
+    )
+
+
+def check_disk(folder: Path, n_weights: int) -> Finding:
+    """Whether fine-tuned weights and checkpoints find room in `folder`, which need not be there yet."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    free, weights = shutil.disk_usage(existing).free, n_weights * BYTES_PER_WEIGHT
+    checkpoints = weights * CHECKPOINT_COPIES * CHECKPOINTS
+    evidence = (
+        f"{free / 1e9:,.1f} GB free in {folder}; fine-tuned weights take {weights / 1e9:,.2f} GB, checkpoints to resume"
+        f" from up to {checkpoints / 1e9:,.2f} GB"
+    )
+    mend = "Free space there, or set XEVAL_CACHE to a folder with more."
+    if free < weights:
+        return error("disk space", evidence, mend)
+    return warning("disk space", evidence, mend) if free < weights + checkpoints else fine("disk space", evidence)
+
+
+def check_device(device: str, arithmetic: str, hardware: dict[str, str | int], has_gpu: bool) -> Finding:
+    threads = "1 thread" if hardware.get("threads") == 1 else f"{hardware.get('threads')} threads"
+    what = f"{device} ({hardware.get('gpu') or hardware.get('cpu')}), {arithmetic}, {threads}"
+    if device == "cpu" and has_gpu:
+        return warning("device", f"{what}; this machine has a GPU", "Leave out --device to use it.")
+    return fine("device", what)

@@ -1,0 +1,159 @@
+"""Checks of a tokenizer: does it belong to the checkpoint, and does it leave the text as the vocabulary wants it?
+
+The evidence is what the tokenizer does to text, not what its files declare.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+from xeval.definitions.schema import one_line
+from xeval.results.findings import Finding, error, fine, warning
+
+# Rows of the embedding → whose vocabulary that is, and the ids of words in several scripts. The words are the same in
+# lower case and without accents, so that a changed vocabulary is told from changed text.
+# mBERT's: its vocab.txt. XLM-R's: fairseq, tests/gpu/test_binaries_gpu.py and examples/xlmr/README.md.
+KNOWN_VOCABULARIES: dict[int, tuple[str, dict[str, list[int]]]] = {
+    119_547: (
+        "mBERT cased",
+        {
+            "house": [13215],
+            "город": [17516],
+            "και": [10358],
+            "العربية": [19179],
+            "और": [10977],
+            "国": [3014],
+            "การ": [1395, 52780],
+        },
+    ),
+    250_002: (
+        "XLM-R",
+        {
+            "Hello world!": [35378, 8999, 38],
+            "Bonjour le monde": [84602, 95, 11146],
+            "你好，世界": [6, 124084, 4, 3221],
+            "नमस्ते दुनिया": [68700, 97883, 29405],
+            "مرحبا بالعالم": [665, 193478, 258, 1705, 77796],
+        },
+    ),
+}
+SMALLEST_FIT = 0.9  # pieces per embedding row: checkpoints pad their embeddings, but not by more
+IN_THE_VOCABULARY = 0.01  # share of pieces with a kind of letter from which the vocabulary has learnt it
+OUT_OF_IT = 0.001
+NEARLY_ALL = 0.99
+
+_CAPITAL = re.compile("[A-Z]")
+_SMALL_WORD = re.compile("[a-z]{2}")
+
+
+def check_vocabulary(tokenizer: Any, embedding_rows: int | None) -> Finding:
+    """Whether the tokenizer's ids are the rows of the checkpoint's embedding that they were in pretraining."""
+    name = "vocabulary"
+    n_pieces, mend = len(tokenizer), "Use the tokenizer that was published with these weights."
+    if not isinstance(embedding_rows, int):  # as config.json has it, which a stranger wrote
+        return fine(name, f"{n_pieces:,} pieces")
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if highest >= embedding_rows:
+        return error(name, f"the tokenizer's ids go up to {highest:,}, the embedding has {embedding_rows:,} rows", mend)
+    if n_pieces < SMALLEST_FIT * embedding_rows:
+        return warning(name, f"the tokenizer has {n_pieces:,} pieces, the embedding {embedding_rows:,} rows", mend)
+    if embedding_rows not in KNOWN_VOCABULARIES:
+        return fine(name, f"{n_pieces:,} pieces for {embedding_rows:,} rows of the embedding")
+    whose, words = KNOWN_VOCABULARIES[embedding_rows]
+    ids = {word: tokenizer(word, add_special_tokens=False)["input_ids"] for word in words}
+    strays = [word for word in words if ids[word] != words[word]]
+    if not strays:
+        return fine(name, f"{n_pieces:,} pieces; {len(words)} words have the ids that they have in {whose}'s")
+    evidence = (
+        f"{len(strays)} of {len(words)} words do not have the ids of {whose}'s vocabulary, though the embedding has its"
+        f" {embedding_rows:,} rows: {strays[0]!r} is {ids[strays[0]]}, there {words[strays[0]]}"
+    )
+    return (error if 2 * len(strays) > len(words) else warning)(name, evidence, mend)
+
+
+def check_letters(tokenizer: Any, texts: Sequence[str]) -> list[Finding]:
+    """Whether capital letters and accents of `texts` reach the encoder exactly if its vocabulary has them."""
+    pieces = list(tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens))
+    if any(piece.startswith("Ġ") for piece in pieces):
+        return [fine("capital letters", "a vocabulary of bytes, which keeps every letter")]
+    return [
+        _check_capitals(tokenizer, [text for text in texts if _CAPITAL.search(text)], pieces),
+        _check_accents(tokenizer, [text for text in texts if without_accents(text) != text], pieces),
+    ]
+
+
+def without_accents(text: str) -> str:
+    """`text` as BERT's own lower-casing leaves it: without combining marks, vowel signs of Indic scripts included."""
+    if text.isascii():
+        return text
+    marked = unicodedata.normalize("NFD", text)
+    return unicodedata.normalize("NFC", "".join(c for c in marked if unicodedata.category(c) != "Mn"))
+
+
+def _check_capitals(tokenizer: Any, texts: Sequence[str], pieces: Sequence[str]) -> Finding:
+    name = "capital letters"
+    if not texts:
+        return fine(name, "none in the rows looked at")
+    with_capitals = sum(bool(_CAPITAL.search(piece)) for piece in pieces)
+    if with_capitals >= IN_THE_VOCABULARY * len(pieces) and _loses(tokenizer, texts, str.lower):
+        return warning(
+            name,
+            f"the tokenizer lower-cases ({_declared(tokenizer)}), but {with_capitals:,} of the vocabulary's"
+            f" {len(pieces):,} pieces have capitals and are never used",
+            "Set do_lower_case to false in tokenizer_config.json (and lowercase in tokenizer.json): the vocabulary is a"
+            " cased one.",
+        )
+    small_words = sum(bool(_SMALL_WORD.search(piece)) for piece in pieces)
+    if with_capitals < OUT_OF_IT * len(pieces) and small_words >= IN_THE_VOCABULARY * len(pieces):
+        unknown, unknown_in_lower_case = (
+            _unknown_share(tokenizer, some) for some in (texts, [text.lower() for text in texts])
+        )
+        if unknown > unknown_in_lower_case + IN_THE_VOCABULARY:
+            return warning(
+                name,
+                f"the vocabulary has none, but the tokenizer keeps them ({_declared(tokenizer)}): {100 * unknown:.1f} %"
+                f" of pieces are unknown, in lower case {100 * unknown_in_lower_case:.1f} %",
+                "Set do_lower_case to true in tokenizer_config.json: the vocabulary is an uncased one.",
+            )
+    kept = "kept, as the vocabulary wants" if with_capitals >= IN_THE_VOCABULARY * len(pieces) else "not needed"
+    return fine(name, f"{kept} ({with_capitals:,} of {len(pieces):,} pieces have some)")
+
+
+def _check_accents(tokenizer: Any, texts: Sequence[str], pieces: Sequence[str]) -> Finding:
+    name = "accents"
+    if not texts:
+        return fine(name, "none in the rows looked at")
+    with_accents = sum(without_accents(piece) != piece for piece in pieces)
+    if with_accents >= IN_THE_VOCABULARY * len(pieces) and _loses(tokenizer, texts, without_accents):
+        return warning(
+            name,
+            f"the tokenizer strips them, and vowel signs with them, but {with_accents:,} of the vocabulary's"
+            f" {len(pieces):,} pieces have some and are never used",
+            "Set do_lower_case, which strips them too, or strip_accents to false in tokenizer_config.json (and in"
+            " tokenizer.json).",
+        )
+    kept = "kept, as the vocabulary wants" if with_accents >= IN_THE_VOCABULARY * len(pieces) else "not needed"
+    return fine(name, f"{kept} ({with_accents:,} of {len(pieces):,} pieces have some)")
+
+
+def _loses(tokenizer: Any, texts: Sequence[str], change: Callable[[str], str]) -> bool:
+    """Whether the ids of `texts` are the same after `change`, so that what it takes away never reached the encoder."""
+    as_they_are, changed = _ids(tokenizer, texts), _ids(tokenizer, [change(text) for text in texts])
+    return sum(a == b for a, b in zip(as_they_are, changed, strict=True)) >= NEARLY_ALL * len(texts)
+
+
+def _unknown_share(tokenizer: Any, texts: Sequence[str]) -> float:
+    ids = list(chain.from_iterable(_ids(tokenizer, texts)))
+    return ids.count(tokenizer.unk_token_id) / max(1, len(ids))
+
+
+def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _declared(tokenizer: Any) -> str:
+    declared = one_line(tokenizer.init_kwargs.get("do_lower_case", "not stated"))[:20]  # a stranger wrote it
+    return f"do_lower_case in its settings: {declared}"

@@ -1,0 +1,1 @@
+"""Bytes → checked rows and model files."""

@@ -1,0 +1,171 @@
+"""A bundle: one tar file with all that a published table's reproduction needs, for a machine without a network.
+
+Its first member is SHA256SUMS, with the checksum of every other one; it is unpacked once, into the cache, under the
+hash of that. While a bundle is in use, `xeval.data.hub` and `xeval.definitions.registry` find in it what they would fetch or look up.
+"""
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from xeval.definitions.schema import Frozen, HubId, Name, one_line
+from xeval.support.cache import cache_home
+from xeval.support.errors import BundleError, StoreError
+from xeval.support.files import check_ordinary, file_sha256, locked, read_ordinary, safe_name
+from xeval.support.sealed import checksums, sealing
+
+_MANIFEST = "SHA256SUMS"
+_CONTENTS = "bundle.json"
+_MAX_TEXT_BYTES = 10_000_000  # of the two above
+_MAX_BYTES = 1_000_000_000_000
+
+Kind = Literal["model", "dataset"]
+
+
+class Repository(Frozen):
+    """One repository of the hub, in the bundle's folder of `folder_of`."""
+
+    kind: Kind
+    id: HubId
+    revision: str | None  # what was asked for, None for the newest
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]  # what was got
+
+
+class Contents(Frozen):
+    bundle_version: Literal[1] = 1
+    reference: Name
+    repositories: Annotated[list[Repository], Field(max_length=1000)]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that has been verified and unpacked."""
+
+    path: Path
+    folder: Path
+    contents: Contents
+
+    def find(self, kind: Kind, repo_id: str, revision: str | None) -> tuple[Path, str]:
+        """The folder of a repository's files and the commit that they belong to. Raises BundleError."""
+        of_kind = [repository for repository in self.contents.repositories if repository.kind == kind]
+        found = next((repository for repository in of_kind if repository.id == repo_id), None)
+        if found is None:
+            there = ", ".join(repository.id for repository in of_kind) or "none"
+            raise BundleError(f"{self.path}: no {kind} {repo_id} in this bundle; it has {there}")
+        if revision not in (None, found.revision, found.commit):
+            raise BundleError(f"{self.path}: wanted {kind} {repo_id}@{revision}, it has {found.commit}; make it again")
+        return self.folder / folder_of(kind, repo_id), found.commit
+
+
+def folder_of(kind: Kind, repo_id: str) -> str:
+    return f"{kind}s/{safe_name(repo_id)}"
+
+
+_in_use: ContextVar[Bundle | None] = ContextVar("bundle in use", default=None)
+
+
+def in_use() -> Bundle | None:
+    return _in_use.get()
+
+
+@contextmanager
+def using(path: str | os.PathLike[str] | None) -> Iterator[None]:
+    """While this lasts, definitions and files of the hub come from the bundle at `path`, and nothing from the network.
+
+    None changes nothing. Raises BundleError for a file that is no bundle, or a damaged or hostile one.
+    """
+    token = _in_use.set(_open(Path(path)) if path is not None else None)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+def _open(path: Path) -> Bundle:
+    try:
+        check_ordinary(path, _MAX_BYTES)
+        with tarfile.open(path, "r:") as tar:  # never compressed, so it cannot unpack to more than its own size
+            folder = _unpacked(tar)
+        contents = Contents.model_validate_json(read_ordinary(folder / _CONTENTS, _MAX_TEXT_BYTES))
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}; copy the bundle again") from error
+    except StoreError:  # of the cache, not of the bundle
+        raise
+    except ValidationError as error:
+        raise BundleError(f"{path}: its {_CONTENTS} is not of this version of xeval; make the bundle again") from error
+    except OSError as error:
+        reason = one_line(error.strerror or error)
+        raise BundleError(f"{path}: cannot be read, or not unpacked into {cache_home()}: {reason}") from error
+    except Exception as error:  # tarfile's own, and whatever else a stranger's file brings about in it
+        raise BundleError(f"{path}: no bundle, or a damaged one ({one_line(error)[:160]}); copy it again") from error
+    return Bundle(path, folder, contents)
+
+
+def _unpacked(tar: tarfile.TarFile) -> Path:
+    """The folder of the cache that holds what is in `tar`, exactly as its manifest says."""
+    first = tar.next()
+    is_manifest = first is not None and first.name == _MANIFEST and first.size <= _MAX_TEXT_BYTES
+    content = tar.extractfile(first) if first is not None and is_manifest and first.isreg() else None
+    if content is None:
+        raise BundleError(f"its first member is not {_MANIFEST}, so it is no bundle of xeval's")
+    manifest = content.read()
+    folder = cache_home() / "bundles" / hashlib.sha256(manifest).hexdigest()
+    with locked(folder.parent):
+        if checksums(folder) is None or (folder / _MANIFEST).read_bytes() != manifest:
+            with sealing(folder) as partial:
+                _extract(tar, manifest, partial)
+    return folder
+
+
+def _extract(tar: tarfile.TarFile, manifest: bytes, folder: Path) -> None:
+    unseen = {line.partition("  ")[2] for line in manifest.decode().splitlines()}
+    (folder / _MANIFEST).write_bytes(manifest)
+    while (member := tar.next()) is not None:
+        if member.name not in unseen:
+            raise BundleError(f"member {one_line(member.name)[:120]!r} is not in its {_MANIFEST}, or stands twice")
+        if not member.isreg() or member.issparse():
+            raise BundleError(f"member {one_line(member.name)[:120]!r} is no plain file")
+        unseen.remove(member.name)
+        tar.extract(member, folder, filter="data")  # refuses names that lead out of the folder
+    if checksums(folder) is None:
+        raise BundleError("a file in it is damaged or missing: the checksums do not match")
+
+
+def write(path: Path, contents: Contents, file_of: Mapping[str, Path]) -> None:
+    """Write a bundle of the files in `file_of` (name inside → file); of the same files, the same bytes.
+
+    Raises BundleError when it cannot be written; what was at `path` then stays.
+    """
+    text = contents.model_dump_json(indent=1).encode() + b"\n"
+    partial = path.with_name(path.name + ".partial")
+    try:
+        checksum_of = {name: file_sha256(file) for name, file in file_of.items()}
+        checksum_of[_CONTENTS] = hashlib.sha256(text).hexdigest()
+        # In the order in which xeval.support.sealed lists files: by path, not by the letters of the name.
+        manifest = "".join(f"{checksum_of[name]}  {name}\n" for name in sorted(checksum_of, key=Path)).encode()
+        with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
+            tar.addfile(_member(_MANIFEST, len(manifest)), io.BytesIO(manifest))
+            tar.addfile(_member(_CONTENTS, len(text)), io.BytesIO(text))
+            for name, file in sorted(file_of.items()):
+                with file.open("rb") as content:
+                    tar.addfile(_member(name, file.stat().st_size), content)
+        partial.replace(path)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be written: {one_line(error.strerror or error)}; mend that") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)  # no time, no owner: nothing of the machine that it is made on
+    member.size = size
+    return member

@@ -1,0 +1,59 @@
+"""The rows of one invocation: read once, checked, limited and hashed, and shared by every model and seed.
+
+Reading is by role, and the roles of target languages are only ever "test": what training and selection get is the
+training language's.
+"""
+
+from functools import cached_property
+
+from xeval.data.source import DataSource, load_pairs
+from xeval.definitions.schema import Task
+from xeval.kinds.pairs import LabelledPairs
+from xeval.results.records import Limits
+
+
+class Corpus:
+    """A task's rows, read when they are first asked for."""
+
+    def __init__(self, source: DataSource, limits: Limits) -> None:
+        self.source, self.limits = source, limits
+        self.task: Task = source.task
+        self._tests: dict[str, LabelledPairs] = {}
+        self._hashes: dict[tuple[str, str, int], str] = {}
+
+    @cached_property
+    def _all_train(self) -> LabelledPairs:
+        return load_pairs(self.source, self.task.training_language, "train")
+
+    @property
+    def train(self) -> LabelledPairs:
+        return self._all_train.first(self.limits.max_train)
+
+    @cached_property
+    def selection(self) -> LabelledPairs:
+        return load_pairs(self.source, self.task.training_language, "selection").first(self.limits.max_eval)
+
+    def test(self, language: str) -> LabelledPairs:
+        if language not in self._tests:
+            self._tests[language] = load_pairs(self.source, language, "test").first(self.limits.max_eval)
+        return self._tests[language]
+
+    @property
+    def read_languages(self) -> frozenset[str]:
+        """The languages whose test rows have been read."""
+        return frozenset(self._tests)
+
+    def sha256(self, pairs: LabelledPairs) -> str:
+        """The hash of rows of this corpus, computed once."""
+        key = (pairs.split, pairs.language, len(pairs))
+        if key not in self._hashes:
+            self._hashes[key] = pairs.sha256()
+        return self._hashes[key]
+
+    def train_rows(self) -> dict[str, int]:
+        """How many training rows there are, should be, and are used."""
+        return {
+            "found": len(self._all_train),
+            "expected": self.task.expected_rows.train,
+            "used": len(self.train),
+        }

@@ -1,0 +1,37 @@
+"""What comes inside the package, so that a first run needs no network: xnli-mini, an encoder for it and its student."""
+
+import hashlib
+from pathlib import Path
+
+from xeval.definitions.schema import Task
+from xeval.support.cache import cache_home
+from xeval.support.errors import DataError
+from xeval.support.files import locked
+from xeval.support.sealed import checksums, sealing
+
+_MICROCOSM = Path(__file__).resolve().parent / "microcosm"
+MODELS = {name: _MICROCOSM / "models" / name for name in ("mini-mbert", "mini-distilmbert")}
+
+
+def corpus_folder(task: Task) -> Path:
+    """The embedded corpus in the hub's layout, generated into the cache the first time (seconds)."""
+    if task.name != "xnli-mini":
+        raise DataError(
+            f"task {task.name} says that it is embedded, but only xnli-mini is; give it a [hub] or use --data"
+        )
+    folder = cache_home() / "corpora" / f"{task.name}-{_source_hash()[:16]}"
+    with locked(folder.parent):
+        if checksums(folder) is None:  # not made yet, or damaged
+            from xeval.data.microcosm.corpus import write_corpus
+
+            with sealing(folder) as partial:
+                write_corpus(partial, task.languages)
+    return folder
+
+
+def _source_hash() -> str:
+    """A hash of everything the corpus is generated from, so that a changed word list is never read stale."""
+    digest = hashlib.sha256()
+    for path in sorted([*_MICROCOSM.glob("*.py"), *(_MICROCOSM / "languages").glob("*.toml")]):
+        digest.update(f"{path.name}:".encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""The one room that talks to the hub: fetches files of a repository at a revision and says plainly when it cannot.
+
+The calls are huggingface_hub's own, so HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and its cache hold here too; a
+download that was cut off goes on from the files that arrived.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import huggingface_hub
+from huggingface_hub import errors as hub_errors
+from huggingface_hub.utils import disable_progress_bars, enable_progress_bars, filter_repo_objects
+from huggingface_hub.utils import logging as hub_logging
+
+from xeval.data.source import bundle
+from xeval.definitions.schema import one_line
+from xeval.support.errors import DataError, ModelError, XevalError
+
+
+def show_bars(wanted: bool) -> None:
+    """Whether downloads draw huggingface_hub's own bars, with rate and remaining time."""
+    (enable_progress_bars if wanted else disable_progress_bars)()
+
+
+def fetch(
+    kind: Literal["model", "dataset"], repo_id: str, revision: str | None, patterns: Sequence[str]
+) -> tuple[Path, str]:
+    """Fetch the files of `repo_id` that match `patterns` (or find them in the cache, or in the bundle in use).
+
+    Returns the local folder that holds them and the commit that they belong to. Raises ModelError, DataError or
+    BundleError.
+    """
+    in_use = bundle.in_use()
+    if in_use is not None:
+        return in_use.find(kind, repo_id, revision)
+    error_type: type[XevalError] = ModelError if kind == "model" else DataError
+    wanted = f"{kind} {repo_id}{'@' + revision if revision else ''}"
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()  # its own lines about retries come before ours about the outcome
+    try:
+        folder = Path(
+            huggingface_hub.snapshot_download(repo_id, repo_type=kind, revision=revision, allow_patterns=list(patterns))
+        )
+        if not any(next(folder.glob(pattern), None) for pattern in patterns):
+            folder = _folder_of_a_mirror(kind, repo_id, revision, patterns) or folder
+    except Exception as error:  # whatever the network, the server or the disk come up with
+        cause = None if _says_token(error) else error  # a server can say it back, and tracebacks are pasted into issues
+        raise error_type(f"{wanted}: {_explain(error, kind)}") from cause
+    finally:
+        hub_logging.set_verbosity(verbosity)
+    return folder, folder.name
+
+
+def _explain(error: Exception, kind: str) -> str:
+    local_way = "give a local folder instead" if kind == "model" else "pass --data DIR for a local copy"
+    if isinstance(error, hub_errors.GatedRepoError):
+        return "access is gated; accept its terms on the hub and set HF_TOKEN"
+    if isinstance(error, hub_errors.RepositoryNotFoundError):
+        return f"the hub has no such {kind}, or HF_TOKEN may not see it; check the id"
+    if isinstance(error, hub_errors.RevisionNotFoundError):
+        return "the hub has no such revision; give a commit, tag or branch of it"
+    if isinstance(error, hub_errors.LocalEntryNotFoundError):
+        return (
+            "not in the local cache, and the hub cannot be reached; check the network, HF_ENDPOINT and HF_HUB_OFFLINE,"
+            f" or {local_way}"
+        )
+    text = "its text names HF_TOKEN" if _says_token(error) else one_line(error)[:160]
+    return (
+        f"download failed ({type(error).__name__}: {text}); files that arrived are kept, so run the command again, or"
+        f" {local_way}"
+    )
+
+
+def _says_token(error: BaseException | None) -> bool:
+    """Whether the token stands in `error` or in anything that a traceback would show with it."""
+    token = huggingface_hub.get_token()
+    while error is not None and token:
+        if token in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _folder_of_a_mirror(kind: str, repo_id: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
+    """Where the files are if the server answers for a pinned revision with a commit of its own, as mirrors may do.
+
+    huggingface_hub then names the folder of the revision, but puts the files into the commit's.
+    """
+    there = huggingface_hub.HfApi().list_repo_files(repo_id, repo_type=kind, revision=revision)
+    name = next(iter(filter_repo_objects(there, allow_patterns=list(patterns))), None)
+    if name is None:
+        return None
+    file = Path(huggingface_hub.hf_hub_download(repo_id, name, repo_type=kind, revision=revision))
+    return file.parents[len(Path(name).parts) - 1]

@@ -1,0 +1,153 @@
+"""Finds task, recipe and reference files and model aliases by name; an unknown name gets the nearest valid one.
+
+Files are looked for in the bundle in use, in the folders that the user names (`--tasks-dir`, `XEVAL_TASKS`) and among
+those that come with xeval. A name that ends in `.toml` or holds a path separator is a path.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from xeval.data.embedded import MODELS as EMBEDDED_MODELS
+from xeval.data.source import bundle
+from xeval.definitions.schema import Recipe, Reference, Task, read_definition
+from xeval.support.errors import DefinitionError, UnknownNameError
+
+Definition = TypeVar("Definition", Task, Recipe, Reference)
+
+MODEL_ALIASES = {
+    "mbert": "google-bert/bert-base-multilingual-cased",
+    "mbert-uncased": "google-bert/bert-base-multilingual-uncased",
+    "distilmbert": "distilbert/distilbert-base-multilingual-cased",
+    "xlmr-base": "FacebookAI/xlm-roberta-base",
+    "xlmr-large": "FacebookAI/xlm-roberta-large",
+    "mdeberta": "microsoft/mdeberta-v3-base",
+}
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def _home_of(kind: str) -> Path:
+    """The folder of the `kind` of files that come with xeval, in an installed package or in its repository."""
+    in_package, in_repository = {
+        "task": ("bundled/tasks", "../tasks"),
+        "recipe": ("bundled/tasks/recipes", "../tasks/recipes"),
+        "reference": ("bundled/published", "../results/published"),
+    }[kind]
+    bundled = _PACKAGE / in_package
+    return bundled if bundled.is_dir() else (_PACKAGE / in_repository).resolve()
+
+
+def _user_folders(tasks_dirs: Sequence[Path]) -> list[Path]:
+    from_environment = [Path(entry) for entry in os.environ.get("XEVAL_TASKS", "").split(os.pathsep) if entry]
+    folders = [*tasks_dirs, *from_environment]
+    for folder in folders:
+        if not folder.is_dir():
+            raise DefinitionError(
+                f"{folder}: wanted a folder of task files, found none; check --tasks-dir or XEVAL_TASKS"
+            )
+    return folders
+
+
+def _find_all(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[Path, Definition]]:
+    found: dict[str, tuple[Path, Definition]] = {}
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        for path in sorted(folder.glob("*.toml")):
+            definition = read_definition(path, noun)
+            if definition.name in found:
+                raise DefinitionError(
+                    f"{path}: {noun.__name__.lower()} {definition.name!r} is already defined by"
+                    f" {found[definition.name][0]}; give one of the two another name"
+                )
+            found[definition.name] = (path, definition)
+    return found
+
+
+def _known(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[Path, Definition]]:
+    """Every definition by name; those of the bundle in use take the place of others of their names."""
+    in_use = bundle.in_use()
+    bundled = _find_all([in_use.folder / f"{noun.__name__.lower()}s"], noun) if in_use is not None else {}
+    return _find_all(folders, noun) | bundled
+
+
+def _find(name: str, noun: type[Definition], folders: Sequence[Path]) -> tuple[Path, Definition]:
+    if name.endswith(".toml") or os.sep in name:
+        path = Path(name).expanduser()
+        return path, read_definition(path, noun)
+    found = _known(folders, noun)
+    if name not in found:
+        raise UnknownNameError(noun.__name__.lower(), name, found)
+    return found[name]
+
+
+def all_tasks(tasks_dirs: Sequence[Path] = ()) -> dict[str, Task]:
+    """Every known task by name."""
+    found = _known([*_user_folders(tasks_dirs), _home_of("task")], Task)
+    return {name: task for name, (_, task) in found.items()}
+
+
+def all_recipes() -> dict[str, Recipe]:
+    """Every known recipe by name."""
+    return {name: recipe for name, (_, recipe) in _known([_home_of("recipe")], Recipe).items()}
+
+
+def all_references() -> dict[str, Reference]:
+    """Every known published table by name."""
+    return {name: table for name, (_, table) in _known([_home_of("reference")], Reference).items()}
+
+
+def find_task(name: str, tasks_dirs: Sequence[Path] = ()) -> tuple[Path, Task]:
+    """The file that `get_task` reads, and the task."""
+    return _find(name, Task, [*_user_folders(tasks_dirs), _home_of("task")])
+
+
+def find_recipe(name: str) -> tuple[Path, Recipe]:
+    """The file that `get_recipe` reads, and the recipe."""
+    return _find(name, Recipe, [_home_of("recipe")])
+
+
+def find_reference(name: str) -> tuple[Path, Reference]:
+    """The file that `get_reference` reads, and the table."""
+    return _find(name, Reference, [_home_of("reference")])
+
+
+def get_task(name: str, tasks_dirs: Sequence[Path] = ()) -> Task:
+    """The task called `name`, or the one in the file of that path.
+
+    Raises UnknownNameError, or DefinitionError for a file that is not a task.
+    """
+    return find_task(name, tasks_dirs)[1]
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe called `name`, or the one in the file of that path. Raises as `get_task` does."""
+    return find_recipe(name)[1]
+
+
+def get_reference(name: str) -> Reference:
+    """The published table called `name`, or the one in the file of that path. Raises as `get_task` does."""
+    return find_reference(name)[1]
+
+
+def check_languages(task: Task, languages: Sequence[str]) -> list[str]:
+    """`languages` without repetition, in the order given; all of the task's when none is given."""
+    for language in languages:
+        if language not in task.languages:
+            raise UnknownNameError(f"language of task {task.name}", language, task.languages)
+    return list(dict.fromkeys(languages)) or list(task.languages)
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """Split `id@revision`; an alias becomes the hub id that it stands for.
+
+    A bare word that is neither an alias nor a folder is taken for a misspelt alias: hub ids of today are
+    `organisation/name`, except for a few old ones that the hub redirects.
+    """
+    model_id, _, revision = name.partition("@")
+    if model_id in MODEL_ALIASES:
+        return MODEL_ALIASES[model_id], revision or None
+    if "/" not in model_id:
+        hint = "; for a hub model give organisation/name, for a local one the path of its folder"
+        raise UnknownNameError("model", model_id, [*MODEL_ALIASES, *EMBEDDED_MODELS], hint)
+    return model_id, revision or None

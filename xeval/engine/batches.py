@@ -1,0 +1,48 @@
+"""Encoded pairs → batches: random ones of a fixed number of pairs to train on, even ones of tokens to evaluate."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from xeval.kinds.pairs import EncodedPairs
+
+
+def random_batches(n_pairs: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
+    """The rows of one epoch in an order drawn from (seed, epoch), `batch_size` at a time; the last may be smaller."""
+    order = np.random.default_rng((seed, epoch)).permutation(n_pairs)
+    for start in range(0, n_pairs, batch_size):
+        yield order[start : start + batch_size]
+
+
+def even_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
+    """Every row once, longest first, in batches whose padded size stays within `token_budget` tokens.
+
+    A pair longer than the budget gets a batch of its own.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        size = max(1, token_budget // int(lengths[order[start]]))
+        batches.append(order[start : start + size])
+        start += size
+    return batches
+
+
+def collate(
+    pairs: EncodedPairs, rows: np.ndarray, pad_token_id: int, type_ids: bool, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """The model's inputs for `rows`, each (B, L) int64, padded on the right to the longest of them."""
+    starts, lengths = pairs.offsets[rows], pairs.lengths[rows]
+    columns = np.arange(int(lengths.max()))
+    mask = columns[None, :] < lengths[:, None]  # (B, L)
+    places = (starts[:, None] + columns[None, :])[mask]
+    inputs = {
+        "input_ids": np.full(mask.shape, pad_token_id, dtype=np.int64),
+        "attention_mask": mask.astype(np.int64),
+    }
+    inputs["input_ids"][mask] = pairs.input_ids[places]
+    if type_ids:
+        inputs["token_type_ids"] = np.zeros(mask.shape, dtype=np.int64)
+        inputs["token_type_ids"][mask] = pairs.token_type_ids[places]
+    return {name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in inputs.items()}

@@ -1,0 +1,98 @@
+"""Which device computes, in which arithmetic."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cache
+
+import torch
+
+from xeval.support.errors import XevalError
+
+DTYPES = ("auto", "float32", "bfloat16")
+_NARROWEST_IN_BFLOAT16 = 192  # hidden size; narrower ones measured slower to train, see docs/performance.md
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and the arithmetic of forward and backward passes on it. Weights are float32 throughout."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    def in_float32(self) -> "Compute":
+        return replace(self, dtype=torch.float32)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    @contextmanager
+    def matmuls(self) -> Iterator[None]:
+        """While this lasts, a processor's float32 matrix products are oneDNN's where these are exact: faster ones."""
+        if self.device.type != "cpu" or self.dtype != torch.float32 or not _onednn_is_exact():
+            yield
+            return
+        usual = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("medium")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(usual)
+
+    def token_budget(self) -> int:
+        """Tokens per evaluation batch: enough to keep the device busy, few enough to stay in its caches."""
+        return 65_536 if self.device.type == "cuda" else 4_096
+
+
+def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
+    """The device and arithmetic that the words mean; "auto" is a GPU if there is one, bfloat16 if it is fast there.
+
+    On a processor that also depends on the encoder's `hidden_size`, if it is told: narrow ones stay in float32.
+    """
+    if dtype not in DTYPES:
+        raise XevalError(f"dtype: wanted one of {', '.join(DTYPES)}, got {dtype!r}")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise XevalError(f"device: {device!r} cannot be used here; wanted auto, cpu or cuda") from error
+    if dtype == "auto":
+        is_narrow = chosen.type == "cpu" and hidden_size is not None and hidden_size < _NARROWEST_IN_BFLOAT16
+        dtype = "bfloat16" if _has_fast_bfloat16(chosen) and not is_narrow else "float32"
+    return Compute(chosen, getattr(torch, dtype))
+
+
+def _has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 beats float32 there: by what the device is, not by a stopwatch, so that a run stays the same.
+
+    A processor's avx512_bf16 is not enough: on an Intel one without AMX, matrix products measured 0.64 of the float32
+    speed, where an AMD one gained half again.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it
+    is_amd = "AMD" in str(capabilities.get("cpu_name", ""))
+    return bool(capabilities.get("amx_bf16") or (capabilities.get("avx512_bf16") and is_amd))
+
+
+@cache
+def _onednn_is_exact() -> bool:
+    """Whether "medium" precision merely chooses oneDNN here, or computes in bfloat16, as it may where there is AMX."""
+    some, other = torch.linspace(-1, 1, 2**18).view(2, 512, 256).sin().unbind()
+    expected = some.double() @ other.double().T  # (512, 512)
+    usual = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        return bool(((some @ other.T).double() - expected).abs().max() < 1e-6 * expected.abs().max())
+    finally:
+        torch.set_float32_matmul_precision(usual)

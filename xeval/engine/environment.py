@@ -1,0 +1,91 @@
+"""Where a run was made: library versions, xeval's own commit, hardware, device and arithmetic."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from xeval.engine.devices import Compute
+from xeval.results.records import Environment
+
+_LIBRARIES = (
+    "xeval",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "evaluate",
+    "huggingface-hub",
+    "numpy",
+    "pandas",
+)
+
+INVOCATION = uuid.uuid4().hex  # of this process
+
+
+def describe(compute: Compute) -> Environment:
+    commit, dirty = _own_commit()
+    return Environment(
+        versions={"python": platform.python_version(), **_versions()},
+        commit=commit,
+        dirty=dirty,
+        hardware=_hardware(compute),
+        device=str(compute.device),
+        dtype=compute.dtype_name,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            versions[library] = "not installed as a package"
+    return versions
+
+
+def _own_commit() -> tuple[str | None, bool | None]:
+    """The commit of the checkout that xeval runs from, and whether tracked files differ from it."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        commit = _git(root, "rev-parse", "HEAD").strip()
+        return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no").strip())
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout
+
+
+def _hardware(compute: Compute) -> dict[str, str | int]:
+    hardware: dict[str, str | int] = {
+        "cpu": _cpu_name(),
+        "cpu_cores": os.cpu_count() or 0,
+        "threads": torch.get_num_threads(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+    if compute.device.type == "cuda":
+        hardware["gpu"] = torch.cuda.get_device_name(compute.device)
+    return hardware
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )

@@ -1,0 +1,67 @@
+"""Encoded pairs → one sequence without padding, and where each pair lies in it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PretrainedConfig
+
+from xeval.kinds.pairs import EncodedPairs
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Where the B sequences of a packed batch lie, longest first."""
+
+    offsets: torch.Tensor  # (B + 1,) int32: sequence i is tokens offsets[i] to offsets[i + 1]
+    runs: tuple[tuple[int, int], ...]  # (number of sequences, their length), in the order in which they lie
+    places: torch.Tensor  # (B,) int64: where each row that was asked for lies among the sequences
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def starts(self) -> torch.Tensor:
+        """(B,) int32: the first token of each sequence."""
+        return self.offsets[:-1]
+
+    @property
+    def max_length(self) -> int:
+        return self.runs[0][1]
+
+
+def pack(
+    pairs: EncodedPairs, rows: np.ndarray, config: PretrainedConfig, device: torch.device
+) -> tuple[dict[str, torch.Tensor], Sequences]:
+    """The model's inputs for `rows` laid end to end, each (1, total_tokens) int64, and where each row went.
+
+    Rows of one length lie side by side, so that attention can take them in one call.
+    """
+    order = np.argsort(-pairs.lengths[rows], kind="stable")
+    rows = rows[order]
+    lengths = pairs.lengths[rows]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    from_start = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    taken = np.repeat(pairs.offsets[rows], lengths) + from_start
+    inputs = {"input_ids": pairs.input_ids[taken], "position_ids": from_start}
+    if config.model_type == "xlm-roberta":
+        inputs["position_ids"] = _positions_from_padding(inputs["input_ids"], offsets, config.pad_token_id)
+    if getattr(config, "type_vocab_size", 0) > 1:
+        inputs["token_type_ids"] = pairs.token_type_ids[taken]
+    distinct, counts = np.unique(-lengths, return_counts=True)
+    runs = tuple(zip(counts.tolist(), (-distinct).tolist(), strict=True))
+    sequences = Sequences(_to(offsets.astype(np.int32), device), runs, _to(np.argsort(order), device))
+    return {name: _to(ids.astype(np.int64), device)[None] for name, ids in inputs.items()}, sequences
+
+
+def _positions_from_padding(input_ids: np.ndarray, offsets: np.ndarray, pad_token_id: int) -> np.ndarray:
+    """XLM-R numbers its positions from pad_token_id + 1 and does not count a padding token that stands in a text."""
+    counted = input_ids != pad_token_id
+    n_counted = np.concatenate([[0], np.cumsum(counted)])
+    before = np.repeat(n_counted[offsets[:-1]], np.diff(offsets))
+    positions: np.ndarray = (n_counted[1:] - before) * counted + pad_token_id
+    return positions
+
+
+def _to(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(array).to(device, non_blocking=True)

@@ -1,0 +1,281 @@
+"""Checkpoints: found on the hub or on disk, checksummed, and loaded as a tokenizer and as an encoder with a head.
+
+Weights are read from safetensors only and no code that comes with a checkpoint is ever run.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from xeval.data.embedded import MODELS as EMBEDDED_MODELS
+from xeval.data.hub import fetch
+from xeval.definitions.registry import split_revision
+from xeval.definitions.schema import Task, one_line
+from xeval.results.records import Origin
+from xeval.support.errors import ModelError, StoreError
+from xeval.support.files import file_sha256
+from xeval.support.sealed import sealing
+
+_PATTERNS = (
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "*.model",
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's files on this machine."""
+
+    id: str  # hub id, embedded model's name, or the folder's name
+    origin: Origin
+    revision: str | None
+    folder: Path
+    sha256: str
+
+
+def check_model_name(name: str) -> None:
+    """Raise UnknownNameError or ModelError for a name that can be no folder, alias or hub id; nothing is fetched."""
+    if Path(name).expanduser().is_dir() or name in EMBEDDED_MODELS:
+        return
+    if Path(name).is_absolute() or name.startswith((".", "~")):
+        raise ModelError(f"model {name}: wanted a folder with config.json and *.safetensors, found none there")
+    split_revision(name)
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """The checkpoint that `name` means: a folder, an embedded model, an alias, or a hub id.
+
+    The last two may carry `@revision`.
+
+    Raises UnknownNameError for a name that can be none of these, ModelError for one that cannot be used.
+    """
+    check_model_name(name)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        resolved = folder.resolve()
+        return Checkpoint(resolved.name, "local", None, resolved, _checksum(resolved, name))
+    if name in EMBEDDED_MODELS:
+        folder = EMBEDDED_MODELS[name]
+        return Checkpoint(name, "embedded", None, folder, _checksum(folder, name))
+    model_id, revision = split_revision(name)
+    fetched, commit = fetch("model", model_id, revision, _PATTERNS)
+    return Checkpoint(model_id, "hub", commit, fetched, _checksum(fetched, model_id))
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The files in `folder` that determine what the checkpoint computes."""
+    return sorted({path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()})
+
+
+def _checksum(folder: Path, name: str) -> str:
+    """SHA-256 over the names and contents of the files that determine what the checkpoint computes."""
+    paths = checkpoint_files(folder)
+    if not any(path.name == "config.json" for path in paths):
+        raise ModelError(f"model {name}: no config.json; wanted a transformers checkpoint")
+    if not any(path.suffix == ".safetensors" for path in paths):
+        raise ModelError(
+            f"model {name}: no *.safetensors weights; pickled ones are not loaded because they can run code,"
+            " so save the model again with save_pretrained"
+        )
+    _refuse_absurd(folder / "config.json", name)
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name}:{file_sha256(path)};".encode())
+    return digest.hexdigest()
+
+
+# A few words in config.json can ask for more than any machine has, before a single weight is read.
+_MOST = {"num_labels": 100_000, "num_hidden_layers": 1000, "n_layers": 1000, "num_layers": 1000}
+
+
+def _refuse_absurd(path: Path, name: str) -> None:
+    try:
+        config = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"model {name}: {path} is not readable as JSON: {one_line(error)[:200]}") from error
+    for key, most in _MOST.items():
+        value = config.get(key, 0) if isinstance(config, dict) else 0
+        if isinstance(value, int) and value > most:
+            raise ModelError(f"model {name}: {path} says that {key} is {value:,}; at most {most:,} is read")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No load reports and no bars of transformers' own while this lasts."""
+    verbosity, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.logging.enable_progress_bar()
+
+
+@contextmanager
+def _plain_errors(checkpoint: Checkpoint, what: str) -> Iterator[None]:
+    """Turn whatever transformers raises into one line about this checkpoint."""
+    try:
+        with _silence():
+            yield
+    except ModelError:
+        raise
+    except Exception as error:  # dozens of kinds, for files that strangers wrote
+        raise ModelError(
+            f"model {checkpoint.id}: its {what} cannot be loaded ({type(error).__name__}: {one_line(error)[:200]})"
+        ) from error
+
+
+def _config(checkpoint: Checkpoint) -> transformers.PretrainedConfig:
+    with _plain_errors(checkpoint, "config.json"):
+        config: transformers.PretrainedConfig = AutoConfig.from_pretrained(
+            checkpoint.folder, trust_remote_code=False, local_files_only=True
+        )
+    return config
+
+
+def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
+    """The checkpoint's own tokenizer, checked to be one that encodes batches and to fit `max_length` pieces."""
+    config = _config(checkpoint)
+    with _plain_errors(checkpoint, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+    if not tokenizer.is_fast:
+        raise ModelError(f"model {checkpoint.id}: no fast tokenizer; save it with a tokenizer.json")
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions and config.model_type in ("xlm-roberta", "roberta", "camembert"):
+        positions -= 2  # this family numbers positions from 2
+    if positions and getattr(config, "position_biased_input", True) and max_length > positions:
+        raise ModelError(f"model {checkpoint.id}: takes {positions} pieces, but max_length is {max_length}; lower it")
+    return tokenizer
+
+
+def hidden_size(checkpoint: Checkpoint) -> int | None:
+    """Of the encoder, as its configuration says; None where it does not."""
+    size = getattr(_config(checkpoint), "hidden_size", None)
+    return size if isinstance(size, int) else None
+
+
+def load_pretrained(checkpoint: Checkpoint, task: Task, seed: int) -> transformers.PreTrainedModel:
+    """The pretrained encoder in float32 under a new head for the task's labels, drawn from `seed`."""
+    _refuse_inflated(checkpoint)
+    torch.manual_seed(seed)
+    names = dict(enumerate(task.labels))
+    model: transformers.PreTrainedModel
+    with _plain_errors(checkpoint, "weights"):
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint.folder,
+            num_labels=len(names),
+            id2label=names,
+            label2id={label: index for index, label in names.items()},
+            ignore_mismatched_sizes=True,  # a head for other labels is replaced; see below for everything else
+            **_SAFELY,
+        )
+        _refuse_unloaded(checkpoint, model, report)
+    return model
+
+
+_SAFELY = {
+    "trust_remote_code": False,
+    "use_safetensors": True,
+    "local_files_only": True,
+    "dtype": torch.float32,
+    "output_loading_info": True,
+}
+
+
+def _refuse_inflated(checkpoint: Checkpoint) -> None:
+    """transformers draws weights that a checkpoint lacks at random, as many as config.json says there should be."""
+    config = _config(checkpoint)
+    with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
+        described = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+    n_described = sum(parameter.numel() for parameter in described.parameters())
+    stored_bytes = sum(path.stat().st_size for path in checkpoint.folder.glob("*.safetensors"))
+    if n_described > stored_bytes + 10_000_000:
+        raise ModelError(
+            f"model {checkpoint.id}: config.json describes {n_described:,} parameters, but the weights are"
+            f" {stored_bytes:,} bytes; the two do not belong together"
+        )
+
+
+def _refuse_unloaded(checkpoint: Checkpoint, model: transformers.PreTrainedModel, report: dict[str, Any]) -> None:
+    """transformers fills weights that a checkpoint lacks with random ones; in an encoder that must not pass."""
+    encoder = model.base_model_prefix + "."
+    absent = [*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])]
+    unloaded = sorted(key for key in absent if key.startswith(encoder) and not key.startswith(encoder + "pooler."))
+    if unloaded:
+        raise ModelError(
+            f"model {checkpoint.id}: its weights lack {len(unloaded)} of the encoder's tensors (first {unloaded[0]});"
+            " the file does not belong to this config.json"
+        )
+
+
+def load_fine_tuned(checkpoint: Checkpoint, folder: Path | None = None) -> transformers.PreTrainedModel:
+    """A checkpoint that has its head already: the one in `folder`, or `checkpoint` itself as it is."""
+    _refuse_inflated(checkpoint)
+    model: transformers.PreTrainedModel
+    with _plain_errors(checkpoint, "fine-tuned weights"):
+        model, report = AutoModelForSequenceClassification.from_pretrained(folder or checkpoint.folder, **_SAFELY)
+    if report["missing_keys"] or report["mismatched_keys"]:
+        raise ModelError(f"model {checkpoint.id}: it has no trained classification head; leave out --no-train")
+    return model
+
+
+def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:
+    """Keep the weights in `folder`, which appears whole or not at all; returns their SHA-256."""
+    try:
+        with _silence(), sealing(folder) as partial:
+            model.save_pretrained(partial, max_shard_size="1000GB")
+    except (OSError, SafetensorError) as error:
+        raise StoreError(
+            f"{folder}: fine-tuned weights cannot be kept: {one_line(error)}; free space or set XEVAL_CACHE"
+        ) from error
+    return file_sha256(folder / "model.safetensors")
+
+
+def label_columns(checkpoint: Checkpoint, id2label: Mapping[Any, str], task: Task) -> list[int]:
+    """For each label of the task, the column of the model's logits that means it, matched by name in its `id2label`.
+
+    The order of labels differs between checkpoints, so a checkpoint whose labels have no names is refused.
+    """
+    aliases = {alias.casefold(): label.casefold() for alias, label in task.label_aliases.items()}
+    folded = {int(column): str(name).strip().casefold() for column, name in id2label.items()}
+    column_of = {aliases.get(name, name): column for column, name in folded.items()}
+    wanted = [label.casefold() for label in task.labels]
+    if sorted(column_of) != sorted(wanted) or len(column_of) != len(folded):
+        got = ", ".join(str(name) for name in id2label.values())
+        raise ModelError(
+            f"model {checkpoint.id}: its labels are {one_line(got)[:120]}; wanted {', '.join(task.labels)}."
+            " Name them in id2label of its config.json: their order cannot be guessed"
+        )
+    return [column_of[label] for label in wanted]
+
+
+def count_encoder_parameters(model: transformers.PreTrainedModel) -> int:
+    """Parameters of the encoder, without the classification head."""
+    return sum(parameter.numel() for parameter in model.base_model.parameters())
+
+
+def encoder_shape(model: transformers.PreTrainedModel | None) -> dict[str, int]:
+    """Layers, hidden size and attention heads, under the names of `ModelRecord`, where the configuration has them."""
+    names = {"n_layers": "num_hidden_layers", "hidden_size": "hidden_size", "n_attention_heads": "num_attention_heads"}
+    found = {name: getattr(model.config, key, None) for name, key in names.items()} if model is not None else {}
+    return {name: value for name, value in found.items() if isinstance(value, int)}

@@ -1,0 +1,94 @@
+"""How far a training is, kept on disk so that it goes on from there after a kill.
+
+A checkpoint is a sealed folder `step-<number>` with tensors in safetensors and all else in JSON: reading one runs no
+code. The newest whole one counts; one that is damaged, or half written, is passed over.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from xeval.definitions.schema import one_line
+from xeval.support.errors import StoreError
+from xeval.support.sealed import checksums, sealing
+
+FORMAT = 1  # of what `xeval.engine.training` keeps in a checkpoint
+KEPT = 2
+LEAST_INTERVAL_S = 120.0
+SHARE_OF_TIME = 0.02  # that saving may take at most
+
+
+@dataclass
+class Snapshot:
+    """Everything that the rest of a training depends on, after `step` optimizer steps."""
+
+    step: int
+    tensors: dict[str, torch.Tensor]
+    values: dict[str, Any]  # as JSON has them
+
+
+class Checkpoints:
+    """The checkpoints of one training in `folder`, which one process at a time works in."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
+        self.folder, self._say = folder, say
+        self._next_at_s = time.monotonic() + LEAST_INTERVAL_S
+
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._next_at_s
+
+    def save(self, snapshot: Snapshot) -> bool:
+        """Keep `snapshot` and remove all but the newest. Where that fails, say so and let the training go on."""
+        started_s = time.monotonic()
+        path = self.folder / f"step-{snapshot.step:09}"
+        try:
+            with sealing(path) as partial:
+                values = {"format": FORMAT, "step": snapshot.step, **snapshot.values}
+                (partial / "values.json").write_text(json.dumps(values), encoding="utf-8")
+                save_file(snapshot.tensors, partial / "tensors.safetensors")
+            for old in [*self._found()[KEPT:], *self.folder.glob("*.partial")]:
+                shutil.rmtree(old, ignore_errors=True)
+            saved = True
+        except (OSError, SafetensorError, StoreError) as error:
+            self._say(f"{path}: no checkpoint could be kept: {one_line(error)}; the training itself goes on")
+            saved = False
+        now_s = time.monotonic()
+        self._next_at_s = now_s + max(LEAST_INTERVAL_S, (now_s - started_s) / SHARE_OF_TIME)
+        return saved
+
+    def newest(self) -> Snapshot | None:
+        """The newest checkpoint that is whole; every newer one that is not is named."""
+        for path in self._found():
+            snapshot = _load(path)
+            if snapshot is not None:
+                return snapshot
+            self._say(f"{path}: this checkpoint is damaged or of another version of xeval, so it is passed over")
+        return None
+
+    def clear(self) -> None:
+        """Remove them all, with their folder; the training has ended."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _found(self) -> list[Path]:
+        """The newest first."""
+        return sorted((path for path in self.folder.glob("step-*") if path.suffix != ".partial"), reverse=True)
+
+
+def _load(path: Path) -> Snapshot | None:
+    if checksums(path) is None:
+        return None
+    try:
+        values = json.loads((path / "values.json").read_text(encoding="utf-8"))
+        if values.pop("format") != FORMAT:
+            return None
+        return Snapshot(values.pop("step"), load_file(path / "tensors.safetensors"), values)
+    except (OSError, ValueError, KeyError, AttributeError, RecursionError, SafetensorError):
+        return None

@@ -1,0 +1,131 @@
+"""How far a training is: what has happened, the best weights so far, and all of it as a snapshot and back."""
+
+import time
+from dataclasses import asdict, dataclass, field
+
+import torch
+from transformers import PreTrainedModel
+
+from xeval.engine.fast_path.compact_vocabulary import CompactVocabulary
+from xeval.engine.snapshots import Snapshot
+
+
+@dataclass
+class Outcome:
+    """What happened while training; the chosen weights are in the model when `fine_tune` returns."""
+
+    n_steps: int
+    step: int = 0  # steps taken
+    n_pairs: int = 0  # seen while training, each as often as it was
+    n_parts: int = 1  # that each batch was computed in at last, because a whole one did not fit into memory
+    earlier_wall_s: float = 0.0  # of the processes that were interrupted
+    aside_wall_s: float = 0.0  # of all processes, spent on evaluating checkpoints besides training
+    loss_curve: list[tuple[int, float]] = field(default_factory=list)
+    selection_curve: list[tuple[int, float]] = field(default_factory=list)
+    chosen_step: int = 0
+    losses: list[float] = field(default_factory=list)  # since the last point of the curve
+
+    def count(self, loss: float, n_pairs: int) -> None:
+        self.step += 1
+        self.n_pairs += n_pairs
+        self.losses.append(loss)
+
+    def add_loss_point(self) -> None:
+        self.loss_curve.append((self.step, sum(self.losses) / len(self.losses)))
+        self.losses.clear()
+
+
+class Choice:
+    """Remembers the weights of the best selection accuracy seen; of two equal ones the earlier."""
+
+    def __init__(self, model: PreTrainedModel, keep_best: bool) -> None:
+        self._model, self._keep_best = model, keep_best
+        self.weights: dict[str, torch.Tensor] = {}  # of the best step, where they are to be kept
+        self.best_accuracy, self.best_step, self.last_step = -1.0, 0, 0
+        self.stale = 0  # selections since the best one
+
+    def see(self, step: int, accuracy: float) -> None:
+        self.last_step = step
+        if accuracy <= self.best_accuracy:
+            self.stale += 1
+            return
+        self.best_accuracy, self.best_step, self.stale = accuracy, step, 0
+        if self._keep_best:
+            self.weights = {name: tensor.detach().cpu().clone() for name, tensor in self._model.state_dict().items()}
+
+    def settle(self) -> int:
+        """Put the chosen weights into the model and return their step."""
+        if not self._keep_best:
+            return self.last_step
+        if self.best_step != self.last_step and self.weights:
+            self._model.load_state_dict(self.weights)
+        return self.best_step
+
+
+@dataclass
+class Progress:
+    """Everything that the rest of a training depends on."""
+
+    model: PreTrainedModel
+    vocabulary: CompactVocabulary
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    choice: Choice
+    outcome: Outcome
+
+    def __post_init__(self) -> None:
+        self._started_s = time.monotonic()
+
+    def snapshot(self) -> Snapshot:
+        tensors = {f"model.{name}": parameter.detach() for name, parameter in self.model.named_parameters()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.choice.weights.items()}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in state.items()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self._device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self._device)
+        wall_s = self.outcome.earlier_wall_s + time.monotonic() - self._started_s
+        values = {
+            "outcome": asdict(self.outcome) | {"earlier_wall_s": wall_s},
+            "choice": {name: getattr(self.choice, name) for name in _CHOICE},
+            "schedule": self.schedule.state_dict(),
+            "rates": [group["lr"] for group in self.optimizer.param_groups],
+            "decay_of_unused": self.vocabulary.decay_so_far(),
+        }
+        return Snapshot(self.outcome.step, {name: tensor.contiguous() for name, tensor in tensors.items()}, values)
+
+    @torch.no_grad()
+    def restore(self, snapshot: Snapshot) -> None:
+        tensors, values = snapshot.tensors, snapshot.values
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(tensors[f"model.{name}"])
+        self.vocabulary.resume_decay(values["decay_of_unused"])
+        self.choice.weights = _named(tensors, "best.")
+        for name in _CHOICE:
+            setattr(self.choice, name, values["choice"][name])
+        for name, value in values["outcome"].items():
+            setattr(self.outcome, name, value)
+        for curve in ("loss_curve", "selection_curve"):
+            setattr(self.outcome, curve, [tuple(point) for point in values["outcome"][curve]])
+        state = self.optimizer.state_dict()
+        for number in range(sum(len(group["params"]) for group in state["param_groups"])):
+            if found := _named(tensors, f"optimizer.{number}."):
+                state["state"][number] = found
+        for group, rate in zip(state["param_groups"], values["rates"], strict=True):
+            group["lr"] = rate
+        self.optimizer.load_state_dict(state)
+        self.schedule.load_state_dict(values["schedule"])
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and self._device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+_CHOICE = ("best_accuracy", "best_step", "last_step", "stale")
+
+
+def _named(tensors: dict[str, torch.Tensor], start: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

@@ -1,0 +1,1 @@
+"""Numbers → statements: scores, verdicts, comparisons, the gate."""

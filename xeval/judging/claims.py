@@ -1,0 +1,123 @@
+"""What a source says of its models besides accuracies, checked against records: sizes, and who is faster how often.
+
+Pure functions. A size is what the run counted. A speed is a ratio of pairs per second in evaluation, and only between
+runs that one invocation of xeval timed on one device in one arithmetic. Where the records cannot tell, the reason is
+said and there is no verdict.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xeval.definitions.schema import Claim, Reference
+from xeval.judging.equivalence import ALPHA, read
+from xeval.judging.verdict import NO_VERDICT
+from xeval.results.records import RunRecord
+
+FEWEST_RATIOS = 3  # languages, or seeds and languages, from which a ratio has a spread
+
+_SIZES = {
+    "parameters": ("n_parameters", "parameters in its encoder"),
+    "layers": ("n_layers", "layers"),
+    "hidden_size": ("hidden_size", "dimensions"),
+    "attention_heads": ("n_attention_heads", "attention heads in a layer"),
+}
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    claim: Claim
+    outcome: str  # reproduced, not reproduced, inconclusive, no verdict
+    sentence: str
+    measured: float | None = None
+    low: float | None = None  # of the 90 % interval of a ratio
+    high: float | None = None
+
+
+def check(records: Sequence[RunRecord], reference: Reference) -> list[ClaimVerdict]:
+    """A verdict on every claim of `reference` about a model that `records` have runs of."""
+    by_model: dict[str, list[RunRecord]] = {}
+    for record in records:
+        if record.task == reference.task and record.model.origin != "local":  # a folder's name makes no model
+            by_model.setdefault(record.model.id, []).append(record)
+    return [
+        _speed(claim, by_model[claim.model], by_model.get(claim.than, []))
+        if claim.than
+        else _size(claim, by_model[claim.model])
+        for claim in reference.claims
+        if claim.model in by_model
+    ]
+
+
+def _size(claim: Claim, records: list[RunRecord]) -> ClaimVerdict:
+    attribute, unit = _SIZES[claim.what]
+    found = {getattr(record.model, attribute) for record in records} - {None}
+    if not found:
+        return _none(claim, "no run of it has recorded that")
+    if len(found) > 1:
+        return _none(claim, f"its runs differ: {', '.join(f'{size:,}' for size in sorted(found))}")
+    [size] = found
+    agrees = size == claim.value or abs(size - claim.value) < claim.tolerance
+    outcome = "reproduced" if agrees else "not reproduced"
+    return ClaimVerdict(claim, outcome, _say(claim, f"{outcome}, it has {size:,} {unit}"), size)
+
+
+def _speed(claim: Claim, records: list[RunRecord], others: list[RunRecord]) -> ClaimVerdict:
+    if not others:
+        return _none(claim, f"there is no run of {claim.than} to compare it with")
+    ratios = [ratio for record in records for other in others for ratio in _ratios(record, other)]
+    if len(ratios) < FEWEST_RATIOS:
+        got = f"only {len(ratios)} times" if ratios else "nowhere"
+        return _none(
+            claim,
+            f"both were timed {got} in one invocation of xeval with one seed, on the same pairs, device and"
+            " arithmetic; evaluate both models with one command in three languages or more",
+        )
+    mean, low, high = _geometric_mean(ratios)
+    outcome = read(low - claim.value, high - claim.value, claim.tolerance)
+    environment = records[0].environment
+    where = f"{environment.dtype} on {environment.hardware.get('gpu') or environment.hardware.get('cpu')}"
+    said = (
+        f"{outcome}, in evaluation it is {mean:.2f} times as fast, the geometric mean of {len(ratios)} languages and"
+        f" seeds from {min(ratios):.2f} to {max(ratios):.2f}, with a 90 % interval of {low:.2f} to {high:.2f} where"
+        f" {claim.value - claim.tolerance:g} to {claim.value + claim.tolerance:g} counts as {claim.value:g} ({where})"
+    )
+    return ClaimVerdict(claim, outcome, _say(claim, said), mean, low, high)
+
+
+def _ratios(record: RunRecord, other: RunRecord) -> list[float]:
+    """Pairs per second of `record` over those of `other`, for each language that can be compared."""
+    same = (
+        record.seed == other.seed
+        and record.environment.device == other.environment.device
+        and record.environment.dtype == other.environment.dtype
+        and record.environment.hardware == other.environment.hardware
+        and record.recipe.values.get("max_length") == other.recipe.values.get("max_length")
+    )
+    ratios = []
+    for phase, ours in record.timing.items() if same else ():
+        theirs = other.timing.get(phase)
+        if not phase.startswith("evaluate/") or theirs is None or ours.invocation is None:
+            continue
+        if ours.invocation == theirs.invocation and ours.pairs == theirs.pairs and theirs.wall_s > 0 < ours.wall_s:
+            ratios.append(ours.pairs_per_s / theirs.pairs_per_s)
+    return ratios
+
+
+def _geometric_mean(ratios: list[float]) -> tuple[float, float, float]:
+    """With its 90 % interval: Student's, on the logarithms."""
+    from scipy.special import stdtrit  # half a second that `xeval --help` need not wait for
+
+    logs = [math.log(ratio) for ratio in ratios]
+    mean = statistics.fmean(logs)
+    half = float(stdtrit(len(logs) - 1, 1 - ALPHA)) * statistics.stdev(logs) / math.sqrt(len(logs))
+    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
+
+
+def _none(claim: Claim, reason: str) -> ClaimVerdict:
+    return ClaimVerdict(claim, NO_VERDICT, _say(claim, f"{NO_VERDICT}, {reason}"))
+
+
+def _say(claim: Claim, text: str) -> str:
+    return f"{claim.model}, “{claim.printed}”: {text}."

@@ -1,0 +1,172 @@
+"""Is B better than A on the same test rows, and where? Paired answers → differences, intervals, tests, a sentence.
+
+Differences are B minus A, as fractions. `docs/statistics.md` has the method.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
+from xeval.judging.comparison.paired_tests import holm, mcnemar_p, premise_p
+from xeval.judging.comparison.resampling import N_RESAMPLES, SEED, Interval, paired_difference, paired_mean_difference
+
+ALPHA = 0.05  # after Holm's correction
+
+
+@dataclass(frozen=True)
+class LanguageDifference:
+    """Of one language. What McNemar's test counts exists only where one run stands on either side."""
+
+    language: str
+    n_rows: int
+    accuracy_a: float  # mean over seeds
+    accuracy_b: float
+    interval: Interval
+    only_a_right: int | None  # rows
+    only_b_right: int | None
+    mcnemar_p: float | None  # exact, rows taken for independent
+    premise_p: float  # exact, premises exchanged whole
+    holm_p: float  # premise_p, corrected over the languages
+    seed_differences: list[float]  # of the paired seeds, in their order; empty where seeds are not paired
+
+    @property
+    def better(self) -> str:
+        """ "A" or "B" where a difference is shown after the correction, else ""."""
+        if self.holm_p > ALPHA or self.interval.difference == 0:
+            return ""
+        return "B" if self.interval.difference > 0 else "A"
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    task: str
+    title: str
+    name_a: str
+    name_b: str
+    seeds_a: list[int]
+    seeds_b: list[int]
+    languages: list[LanguageDifference]
+    mean_a: float  # over languages
+    mean_b: float
+    mean: Interval
+    mean_seed_differences: list[float]
+    resampled: str  # what was drawn: "premises", "rows", or "premises, rows in de es"
+    notes: list[str]
+
+    @property
+    def conclusion(self) -> str:
+        return _conclusion(self)
+
+
+def compare(paired: PairedRuns, seed: int = SEED, n_resamples: int = N_RESAMPLES) -> RunComparison:
+    """Compare two sides on the rows that they share. `seed` is of the resampling."""
+    p_values = [premise_p(_whole_differences(one), one.groups) for one in paired.languages]
+    languages = [
+        _difference(one, p, corrected, paired.paired_by_seed, seed, n_resamples)
+        for one, p, corrected in zip(paired.languages, p_values, holm(p_values), strict=True)
+    ]
+    by_seed = np.array([one.seed_differences for one in languages])  # (L, S)
+    return RunComparison(
+        paired.task,
+        paired.title,
+        paired.name_a,
+        paired.name_b,
+        paired.seeds_a,
+        paired.seeds_b,
+        languages,
+        float(np.mean([one.accuracy_a for one in languages])),
+        float(np.mean([one.accuracy_b for one in languages])),
+        paired_mean_difference([one.rows for one in paired.languages], seed, n_resamples),
+        by_seed.mean(axis=0).tolist(),
+        _resampled(paired.languages),
+        paired.notes,
+    )
+
+
+def _difference(
+    one: PairedLanguage, p: float, corrected: float, by_seed: bool, seed: int, n_resamples: int
+) -> LanguageDifference:
+    rows, (right_a, right_b) = one.rows, (one.right_a, one.right_b)
+    only_a = only_b = exact_p = None
+    if len(right_a) == len(right_b) == 1:
+        only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+        exact_p = mcnemar_p(only_a, only_b)
+    return LanguageDifference(
+        one.language,
+        len(one.labels),
+        float(right_a.mean()),
+        float(right_b.mean()),
+        paired_difference(rows.correct_a, rows.correct_b, one.groups, seed, n_resamples),
+        only_a,
+        only_b,
+        exact_p,
+        p,
+        corrected,
+        (right_b.mean(axis=1) - right_a.mean(axis=1)).tolist() if by_seed else [],
+    )
+
+
+def _whole_differences(one: PairedLanguage) -> np.ndarray:
+    """(N,) int64: row by row B minus A, in the smallest unit that both numbers of seeds divide."""
+    n_a, n_b = len(one.right_a), len(one.right_b)
+    unit = math.lcm(n_a, n_b)
+    differences: np.ndarray = one.right_b.sum(axis=0) * (unit // n_b) - one.right_a.sum(axis=0) * (unit // n_a)
+    return differences
+
+
+def _resampled(languages: list[PairedLanguage]) -> str:
+    without = [one.language for one in languages if not one.has_premises]
+    if len(without) == len(languages):
+        return "rows"
+    return f"premises, rows in {' '.join(without)}" if without else "premises"
+
+
+def _conclusion(found: RunComparison) -> str:
+    mean, n = found.mean, len(found.languages)
+    where = f"on the mean of {n} languages" if n > 1 else f"in {found.languages[0].language}"
+    bounds = f"{100 * mean.level:.0f} % interval of B minus A {100 * mean.low:+.1f} to {100 * mean.high:+.1f}"
+    size = f"{100 * abs(mean.difference):.1f} points"
+    sides = [f"A ({found.name_a})", f"B ({found.name_b})"]
+    if found.name_a == found.name_b:
+        sides = [f"A ({found.name_a}, {named(found.seeds_a)})", f"B ({found.name_b}, {named(found.seeds_b)})"]
+    if mean.excludes_zero:
+        behind, ahead = sides if mean.difference > 0 else reversed(sides)
+        text = f"{ahead} is better than {behind} by {size} {where} ({bounds})"
+    else:
+        text = f"No difference is shown {where}: {' and '.join(sides)} are {size} apart ({bounds})"
+        text += ", which does not show that they are equal"
+    if n > 1:
+        text += f"; by language, {_by_language(found.languages)} (Holm's correction, {100 * ALPHA:.0f} %)"
+    return f"{text}. {_scope(found)}"
+
+
+def named(seeds: list[int]) -> str:
+    """ "seed 1", or "seeds 1, 2"."""
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def _by_language(languages: list[LanguageDifference]) -> str:
+    parts = []
+    for side in ("A", "B"):
+        codes = [one.language for one in languages if one.better == side]
+        parts += [f"{side} is better in {len(codes)} ({' '.join(codes)})"] if codes else []
+    undecided = sum(not one.better for one in languages)
+    parts += [f"{undecided} of {len(languages)} show no difference"] if undecided else []
+    return ", ".join(parts)
+
+
+def _scope(found: RunComparison) -> str:
+    """What the interval is about, and what the seeds show of what it is not about."""
+    about = "The interval is about drawing other test pairs for these trained models"
+    if len(found.seeds_a) == len(found.seeds_b) == 1:
+        return f"{about}; one training on each side cannot show what other seeds would give."
+    differences = [100 * value for value in found.mean_seed_differences]
+    if not differences:
+        return f"{about}, not about training again; seeds are not paired, so their spread is not shown."
+    ahead = sum(value > 0 for value in differences)
+    return (
+        f"{about}, not about training again: over {len(differences)} pairs of seeds the difference ran from"
+        f" {min(differences):+.1f} to {max(differences):+.1f}, and B was ahead in {ahead}."
+    )

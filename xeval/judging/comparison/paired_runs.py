@@ -1,0 +1,177 @@
+"""Two lists of runs → their answers side by side on the same test rows, or one line on why they cannot be compared."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from xeval.judging.comparison.named_runs import Run, names_of
+from xeval.judging.comparison.resampling import PairedRows
+from xeval.judging.verdict import collapse
+from xeval.results.predictions import column, load_predictions, premise_groups
+from xeval.results.records import RunRecord
+from xeval.support.errors import DataError, StoreError
+
+
+@dataclass(frozen=True)
+class PairedLanguage:
+    """What both sides said of the same N rows of one language."""
+
+    language: str
+    sha256: str  # of the rows
+    labels: np.ndarray  # (N,) gold
+    groups: np.ndarray  # (N,) premise numbers; the rows' own where the files do not have them
+    predictions_a: np.ndarray  # (S_a, N) labels, a line per seed
+    predictions_b: np.ndarray  # (S_b, N)
+    has_premises: bool
+
+    @property
+    def right_a(self) -> np.ndarray:
+        """(S_a, N) bool"""
+        right: np.ndarray = self.predictions_a == self.labels
+        return right
+
+    @property
+    def right_b(self) -> np.ndarray:
+        """(S_b, N) bool"""
+        right: np.ndarray = self.predictions_b == self.labels
+        return right
+
+    @property
+    def rows(self) -> PairedRows:
+        """Correctness averaged over seeds, row by row."""
+        return PairedRows(self.right_a.mean(axis=0), self.right_b.mean(axis=0), self.groups, self.labels)
+
+
+@dataclass(frozen=True)
+class PairedRuns:
+    """Everything that is compared, and notes on what is not."""
+
+    task: str
+    title: str
+    name_a: str
+    name_b: str
+    seeds_a: list[int]
+    seeds_b: list[int]
+    languages: list[PairedLanguage]
+    notes: list[str]
+
+    @property
+    def paired_by_seed(self) -> bool:
+        return self.seeds_a == self.seeds_b
+
+
+def pair(a: list[Run], b: list[Run]) -> PairedRuns:
+    """Put the runs of one configuration beside those of another.
+
+    Seeds that both sides have are compared with each other; where they share none, each side is averaged over its
+    own. Failed runs and collapsed trainings are left out, and the notes name them.
+
+    Raises StoreError where there is nothing to compare, DataError where the test rows differ.
+    """
+    both = {folder.resolve() for folder, _ in a} & {folder.resolve() for folder, _ in b}
+    if both:
+        raise StoreError(f"{min(both)} is on both sides; name different runs for A and B")
+    tasks = a[0][1].task, b[0][1].task
+    if tasks[0] != tasks[1]:
+        raise StoreError(f"A is of task {tasks[0]} and B of task {tasks[1]}; compare runs of one task")
+    name_a, name_b = names_of(a, b)
+    notes: list[str] = []
+    a, b = usable("A: ", a, notes), usable("B: ", b, notes)
+    a, b = _same_seeds(a, b, notes)
+    languages = [_language(language, a, b) for language in _shared_languages(a, b, notes)]
+    without = [paired.language for paired in languages if not paired.has_premises]
+    if without:
+        notes.append(
+            f"The predictions in {' '.join(without)} were written before premises were kept in them: rows are taken for"
+            " independent draws there, so those intervals are too narrow. Evaluate again to mend that."
+        )
+    seeds_a, seeds_b = ([record.seed for _, record in runs] for runs in (a, b))
+    return PairedRuns(tasks[0], a[0][1].task_title, name_a, name_b, seeds_a, seeds_b, languages, notes)
+
+
+def usable(side: str, runs: list[Run], notes: list[str]) -> list[Run]:
+    """Those of `runs` that are not failed or collapsed; `notes`, which begin with `side`, say which are."""
+    scored = [(folder, record) for folder, record in runs if record.scores and record.status != "failed"]
+    for _, record in runs:
+        if record.status == "failed":
+            notes.append(f"{side}seed {record.seed} is left out, it failed: {record.failure}.")
+    if not scored:
+        raise StoreError(f"{side}none of its runs has scores ({runs[0][0]}); finish one with xeval run")
+    reasons = {record.seed: collapse(record, _n_labels(folder, record)) for folder, record in scored}
+    healthy = [run for run in scored if reasons[run[1].seed] is None]
+    fate = "is left out" if healthy else "is compared all the same, there being no other"
+    notes += [f"{side}seed {seed} {fate}; its training collapsed: {why}." for seed, why in reasons.items() if why]
+    return healthy or scored
+
+
+def _n_labels(folder: Path, record: RunRecord) -> int:
+    language, score = next(iter(record.scores.items()))
+    table = load_predictions(folder, language, score.predictions_sha256)
+    return int(table.schema.field("logits").type.list_size)
+
+
+def _same_seeds(a: list[Run], b: list[Run], notes: list[str]) -> tuple[list[Run], list[Run]]:
+    shared = {record.seed for _, record in a} & {record.seed for _, record in b}
+    if not shared:
+        if len(a) + len(b) > 2:
+            notes.append("A and B have no seed in common, so each side is averaged over its own.")
+        return a, b
+    for side, runs in (("A", a), ("B", b)):
+        extra = [str(record.seed) for _, record in runs if record.seed not in shared]
+        if extra:
+            notes.append(f"{side}: seeds that the other side lacks are left out: {', '.join(extra)}.")
+    return [run for run in a if run[1].seed in shared], [run for run in b if run[1].seed in shared]
+
+
+def _shared_languages(a: list[Run], b: list[Run], notes: list[str]) -> list[str]:
+    records = [record for _, record in [*a, *b]]
+    shared = [language for language in records[0].scores if all(language in record.scores for record in records)]
+    if not shared:
+        raise StoreError("A and B have no language in common; evaluate both in one, with xeval run --language")
+    rest = sorted({language for record in records for language in record.scores} - set(shared))
+    if rest:
+        notes.append(f"Languages that not every run has are left out: {' '.join(rest)}.")
+    return shared
+
+
+def _language(language: str, a: list[Run], b: list[Run]) -> PairedLanguage:
+    sha256 = shared_rows(language, [record for _, record in [*a, *b]])
+    tables_a, tables_b = (
+        [load_predictions(folder, language, record.scores[language].predictions_sha256) for folder, record in runs]
+        for runs in (a, b)
+    )
+    return beside(language, sha256, tables_a, tables_b, [folder for folder, _ in [*a, *b]])
+
+
+def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
+    """The hash of the rows of `language` that all of `records` were scored on. Raises DataError."""
+    rows = {(_rows_sha256(record, language), record.scores[language].n_examples) for record in records}
+    if len(rows) > 1:
+        found = " and ".join(sorted(f"{n:,} rows of hash {sha256[:8]}" for sha256, n in rows))
+        raise DataError(f"{language}: not evaluated on the same rows: {found}; evaluate both sides on the same data")
+    [(sha256, _)] = rows
+    return sha256
+
+
+def beside(
+    language: str, sha256: str, tables_a: list[pa.Table], tables_b: list[pa.Table], folders: list[Path]
+) -> PairedLanguage:
+    """Prediction tables of the same rows, one per seed; `folders` are where they lie, in order. Raises DataError."""
+    tables = [*tables_a, *tables_b]
+    labels = column(tables[0], "label")
+    for folder, table in zip(folders, tables, strict=True):
+        if not np.array_equal(column(table, "label"), labels):
+            raise DataError(
+                f"{folder}: its gold labels in {language} differ from those of {folders[0]}; evaluate again"
+            )
+    known = next((own for own in map(premise_groups, tables) if own is not None), None)
+    groups = np.arange(len(labels)) if known is None else known
+    a, b = (np.stack([column(table, "prediction") for table in side]) for side in (tables_a, tables_b))
+    return PairedLanguage(language, sha256, labels, groups, a, b, has_premises=known is not None)
+
+
+def _rows_sha256(record: RunRecord, language: str) -> str:
+    return record.data.sha256.get("test", {}).get(language, "unknown")

@@ -1,0 +1,202 @@
+"""What the choice of the checkpoint is worth: one training, its checkpoints by English dev, last, and the oracle's.
+
+The oracle takes, for each language, the checkpoint that is best on that language's own test rows. It looks at test
+labels, so it is NOT zero-shot and no result: it is what no choice among these checkpoints can exceed. Keung et al. 2020
+(https://arxiv.org/abs/2004.15001), who ask for such a bound, let it choose on the language's development rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from xeval.judging.comparison.compare import RunComparison, compare
+from xeval.judging.comparison.named_runs import Run, traits
+from xeval.judging.comparison.paired_runs import PairedRuns, beside, shared_rows, usable
+from xeval.judging.comparison.resampling import SEED, Interval, paired_mean_difference
+from xeval.results.candidates import checkpoints_of, load_checkpoints, step_folder
+from xeval.results.predictions import column, load_predictions
+from xeval.results.records import CheckpointRecord, RunRecord, SelectionPoint
+from xeval.support.errors import DataError, StoreError
+
+_DEV, _LAST = "English dev", "last"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Of one training: its checkpoints, and which of them English dev and the end of training choose."""
+
+    seed: int
+    steps: list[int]
+    dev_step: int
+    dev_accuracy: float  # on the training language's development rows
+    last_step: int
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Of one language. It looks at the test labels: NOT zero-shot."""
+
+    language: str
+    accuracy: float  # mean over seeds
+    difference: float  # to English dev's; never negative
+    steps: list[int]  # chosen, one per seed; of equal ones the earliest
+    accuracies: list[list[float]]  # per seed, of each of its checkpoints in order
+
+
+@dataclass(frozen=True)
+class SelectionRuns:
+    """Trainings of one configuration, each with English dev's checkpoint as A and the last as B."""
+
+    pair: PairedRuns
+    model: str
+    training_language: str
+    choices: list[Choices]
+    oracle: list[Oracle]
+
+
+@dataclass(frozen=True)
+class SelectionComparison:
+    model: str
+    last_minus_dev: RunComparison  # A: English dev, B: last
+    training_language: str
+    choices: list[Choices]
+    oracle: list[Oracle]
+    oracle_mean: float  # over languages
+    target_mean: Interval | None  # last minus English dev, over all but the training language; None without one
+
+    @property
+    def conclusion(self) -> str:
+        return _conclusion(self)
+
+
+def load_selection(runs: list[Run]) -> SelectionRuns:
+    """The trainings of `runs`, which are seeds of one configuration, with the predictions of all their checkpoints.
+
+    Raises StoreError where the checkpoints of one are not known, DataError where rows differ.
+    """
+    notes: list[str] = []
+    runs = usable("", runs, notes)
+    if any(record.training is None for _, record in runs):
+        raise StoreError(f"{runs[0][0]}: nothing was trained, so there is no checkpoint to choose")
+    found = [load_checkpoints(folder, record) for folder, record in runs]
+    choices = [_choices(folder, record, own.checkpoints) for (folder, record), own in zip(runs, found, strict=True)]
+    checkpoints = [own.checkpoints for own in found]
+    languages = _languages(runs, checkpoints, notes)
+    paired, oracle = [], []
+    for language in languages:
+        sha256 = shared_rows(language, [record for _, record in runs])
+        tables = [_tables(folder, own, language, sha256) for (folder, _), own in zip(runs, checkpoints, strict=True)]
+        dev = [own[choice.dev_step] for own, choice in zip(tables, choices, strict=True)]
+        last = [own[choice.last_step] for own, choice in zip(tables, choices, strict=True)]
+        paired.append(beside(language, sha256, dev, last, [folder for folder, _ in [*runs, *runs]]))
+        oracle.append(_oracle(language, tables, float(paired[-1].right_a.mean())))
+    record, seeds = runs[0][1], [record.seed for _, record in runs]
+    pair = PairedRuns(record.task, record.task_title, _DEV, _LAST, seeds, seeds, paired, notes)
+    return SelectionRuns(pair, str(traits(record)["model"]), record.training_language, choices, oracle)
+
+
+def compare_selection(runs: SelectionRuns, seed: int = SEED) -> SelectionComparison:
+    """Last against English dev as any two sides are compared, and the oracle beside them. `seed`: of the resampling."""
+    targets = [one.rows for one in runs.pair.languages if one.language != runs.training_language]
+    apart = 0 < len(targets) < len(runs.pair.languages)
+    return SelectionComparison(
+        runs.model,
+        compare(runs.pair, seed),
+        runs.training_language,
+        runs.choices,
+        runs.oracle,
+        float(np.mean([one.accuracy for one in runs.oracle])),
+        paired_mean_difference(targets, seed) if apart else None,
+    )
+
+
+def _choices(folder: Path, record: RunRecord, checkpoints: Sequence[CheckpointRecord]) -> Choices:
+    curve = record.training.selection_curve if record.training else []
+    steps = [point.step for point in curve]
+    if not steps:
+        raise StoreError(f"{folder}: its training measured English development accuracy at no step")
+    if steps != [checkpoint.step for checkpoint in checkpoints]:
+        raise StoreError(f"{checkpoints_of(folder)}: not the checkpoints of this training; remove it and run again")
+    best = english_dev(curve)
+    return Choices(record.seed, steps, best.step, best.accuracy, steps[-1])
+
+
+def english_dev(curve: Sequence[SelectionPoint]) -> SelectionPoint:
+    """The best on the training language's development rows; of equal ones the earliest."""
+    return max(curve, key=lambda point: (point.accuracy, -point.step))
+
+
+def _languages(runs: Sequence[Run], checkpoints: Sequence[Sequence[CheckpointRecord]], notes: list[str]) -> list[str]:
+    every = [checkpoint for own in checkpoints for checkpoint in own]
+    known = [language for language in runs[0][1].scores if all(language in one.scores for one in every)]
+    known = [language for language in known if all(language in record.scores for _, record in runs)]
+    rest = sorted({language for _, record in runs for language in record.scores} - set(known))
+    failed = sorted(
+        {f"{language} at step {one.step}: {why}" for one in every for language, why in one.failures.items()}
+    )
+    notes += [f"Left out, since its logits are of no use: {problem}." for problem in failed]
+    rest = [language for language in rest if not any(language in one.failures for one in every)]
+    if rest:
+        notes.append(
+            f"Languages in which not every checkpoint was evaluated are left out: {' '.join(rest)}. xeval run with"
+            " --every-checkpoint trains again to evaluate them."
+        )
+    if not known:
+        raise StoreError(f"{runs[0][0]}: no language in which every checkpoint was evaluated")
+    return known
+
+
+def _tables(
+    folder: Path, checkpoints: Sequence[CheckpointRecord], language: str, rows_sha256: str
+) -> dict[int, pa.Table]:
+    """Step → what that checkpoint predicted in `language`."""
+    place = checkpoints_of(folder)
+    for checkpoint in checkpoints:
+        if checkpoint.scores[language].rows_sha256 != rows_sha256:
+            raise DataError(
+                f"{place}: not evaluated on the rows of {language} that the run was; remove it and run again"
+            )
+    return {
+        one.step: load_predictions(step_folder(place, one.step), language, one.scores[language].predictions_sha256)
+        for one in checkpoints
+    }
+
+
+def _oracle(language: str, tables: Sequence[dict[int, pa.Table]], dev_accuracy: float) -> Oracle:
+    accuracies, chosen = [], []
+    for own in tables:
+        by_step = {step: float((column(t, "prediction") == column(t, "label")).mean()) for step, t in own.items()}
+        accuracies.append(list(by_step.values()))
+        chosen.append(max(by_step, key=lambda step: (by_step[step], -step)))
+    accuracy = float(np.mean([max(own) for own in accuracies]))
+    return Oracle(language, accuracy, accuracy - dev_accuracy, chosen, accuracies)
+
+
+def _conclusion(found: SelectionComparison) -> str:
+    compared, n = found.last_minus_dev, len(found.oracle)
+    mean = compared.mean
+    where = f"on the mean of {n} languages" if n > 1 else f"in {found.oracle[0].language}"
+    bounds = f"{100 * mean.level:.0f} % interval of the difference {100 * mean.low:+.1f} to {100 * mean.high:+.1f}"
+    size = f"{100 * abs(mean.difference):.1f} points"
+    if all(choice.dev_step == choice.last_step for choice in found.choices):
+        first = "English dev chose the last checkpoint"
+    elif mean.excludes_zero:
+        ahead, behind = (_LAST, _DEV) if mean.difference > 0 else (_DEV, _LAST)
+        first = f"{_called(ahead).capitalize()} is better than {_called(behind)} by {size} {where} ({bounds})"
+    else:
+        first = (
+            f"No difference is shown {where} between English dev's checkpoint and the last: they are {size} apart"
+            f" ({bounds})"
+        )
+    gain = 100 * (found.oracle_mean - compared.mean_a)
+    return (
+        f"{first}. No choice among these checkpoints can exceed English dev's by more than {gain:.1f} points {where}:"
+        " that is the oracle, which looks at test labels and is not zero-shot."
+    )
+
+
+def _called(side: str) -> str:
+    return "English dev's checkpoint" if side == _DEV else "the last checkpoint"

@@ -1,0 +1,115 @@
+"""A change and how likely chance makes one like it → whether it is a regression, in a sentence."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from xeval.judging.comparison.paired_tests import holm
+from xeval.judging.gate.drops import Change
+from xeval.judging.gate.findings import GateFinding, Kind, Numbers
+
+Chance = Literal["training", "rows", "none"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One number that is asked about: has it dropped?"""
+
+    configuration: str
+    what: str
+    change: Change
+    chance: Chance  # what the change's error is the size of
+    n_seeds: int  # on either side
+
+
+@dataclass(frozen=True)
+class Answer:
+    """To one question, among all of its family. The p values are one-sided and corrected for their number."""
+
+    p_of_drop: float
+    p_of_rise: float
+    alpha: float
+    least: float  # the smallest drop that would have been held for one whatever the others are, in the change's unit
+
+    @property
+    def dropped(self) -> bool:
+        return self.p_of_drop <= self.alpha
+
+    @property
+    def risen(self) -> bool:
+        return self.p_of_rise <= self.alpha
+
+
+Telling = Callable[[Question, Answer, float], GateFinding]
+
+
+def answer(questions: Sequence[Question], alpha: float, threshold: float, tell: Telling) -> list[GateFinding]:
+    """One finding on each question of a family in which `alpha` is the chance of even one false alarm."""
+    falls = holm([question.change.p_of_drop() for question in questions])
+    rises = holm([question.change.p_of_rise() for question in questions])
+    return [
+        tell(question, Answer(fall, rise, alpha, question.change.least(alpha / len(questions))), threshold)
+        for question, fall, rise in zip(questions, falls, rises, strict=True)
+    ]
+
+
+def of_score(question: Question, answer: Answer, threshold: float) -> GateFinding:
+    """On an accuracy in percent; `threshold` in points."""
+    change = question.change
+    size = f"{abs(change.difference):.1f} points, from {change.blessed:.1f} to {change.now:.1f} %"
+    if change.difference < -threshold and answer.dropped:
+        kind: Kind = "regression"
+        said = f"fell by {size}, more than the allowed {threshold:g}, and {_no_chance(question, answer)}"
+    elif change.difference < -threshold:
+        kind = "drop within chance"
+        said = (
+            f"fell by {size}, more than the allowed {threshold:g}, but {_cause(question)} may explain it"
+            f" ({_evidence(question, answer)}); from {answer.least:.1f} points on it could not"
+        )
+    elif change.difference > threshold and answer.risen:
+        kind = "improvement"
+        said = f"rose by {size}; bless it if it is to stay"
+    else:
+        kind = "unchanged"
+        said = f"changed by {change.difference:+.1f} points, from {change.blessed:.1f} to {change.now:.1f} %"
+    return _finding(kind, question, said, Numbers(change.blessed, change.now, answer.p_of_drop, "%"))
+
+
+def of_speed(question: Question, answer: Answer, threshold: float) -> GateFinding:
+    """On pairs per second, whose change is one of logarithms; `threshold` is the ratio that it may fall to."""
+    ratio = math.exp(question.change.difference)
+    numbers = Numbers(math.exp(question.change.blessed), math.exp(question.change.now), answer.p_of_drop, "pairs/s")
+    said = f"is {ratio:.2f} times the blessed one, {numbers.now:,.0f} pairs/s after {numbers.blessed:,.0f}"
+    kind: Kind = "unchanged"
+    if ratio < threshold and answer.dropped:
+        kind = "regression"
+        said += f", less than the allowed {threshold:g} times, and the seeds' own speeds do not spread so far"
+    elif ratio < threshold:
+        kind = "drop within chance"
+        said += f", less than the allowed {threshold:g} times, but the seeds' own speeds spread as far"
+    elif ratio > 1 / threshold and answer.risen:
+        kind = "improvement"
+    evidence = "" if kind in ("unchanged", "improvement") else f" ({_evidence(question, answer)})"
+    return _finding(kind, question, said + evidence, numbers)
+
+
+def _finding(kind: Kind, question: Question, said: str, numbers: Numbers) -> GateFinding:
+    sentence = f"{question.configuration}: {question.what} {said}."
+    return GateFinding(kind, question.configuration, question.what, sentence, numbers)
+
+
+def _no_chance(question: Question, answer: Answer) -> str:
+    if question.chance == "none":
+        return "no chance explains it: the weights are the blessed ones bit for bit"
+    return f"more than {_cause(question)} explains ({_evidence(question, answer)})"
+
+
+def _cause(question: Question) -> str:
+    return "chance in training" if question.chance == "training" else "chance in the choice of rows"
+
+
+def _evidence(question: Question, answer: Answer) -> str:
+    p = "p < 0.001" if answer.p_of_drop < 0.001 else f"p = {answer.p_of_drop:.3f}"
+    seeds = f"{question.n_seeds} seeds each, " if question.n_seeds > 1 else ""
+    return f"{seeds}{p}, wanted at most {answer.alpha:g}"

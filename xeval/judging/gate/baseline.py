@@ -1,0 +1,158 @@
+"""The baseline of the gate: its nouns, and Baseline ↔ TOML.
+
+A baseline is what a person has looked at and blessed. It is reviewed like code, so it says what it holds in words and
+in percent; what the gate computes with are the counts.
+"""
+
+import json
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from xeval.definitions.schema import Frozen, LanguageCode, Percentage, Text, one_line, read_definition
+from xeval.results.records import Sha256
+from xeval.support.files import write_atomically
+
+ROUNDING = 0.006  # of a percentage with two decimals
+LEAST_SEEDS = 2  # with one there is no telling a drop from chance in training
+
+Count = Annotated[int, Field(ge=0)]
+Setting = int | float | Text
+Phase = Literal["train", "evaluate"]
+Speed = Annotated[float, Field(gt=0)]  # pairs per second
+
+
+class Cell(Frozen):
+    """One language of one configuration. `n_correct` and the interval are in the order of the seeds."""
+
+    accuracy_percent: Percentage  # mean over seeds
+    seed_sd_points: Annotated[float, Field(ge=0, le=100)] | None = None  # None without training
+    ci95_percent: tuple[Percentage, Percentage] | None = None  # only without training, where rows are the sample
+    n_examples: Annotated[int, Field(gt=0)]
+    n_correct: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1000)]
+
+    @property
+    def scores(self) -> list[float]:
+        """Accuracy of each seed in percent."""
+        return [100 * correct / self.n_examples for correct in self.n_correct]
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "Cell":
+        if max(self.n_correct) > self.n_examples:
+            raise ValueError("n_correct exceeds n_examples")
+        if abs(statistics.fmean(self.scores) - self.accuracy_percent) > ROUNDING:
+            raise ValueError(
+                f"accuracy_percent is {self.accuracy_percent}, but n_correct gives {statistics.fmean(self.scores):.2f}"
+            )
+        return self
+
+
+class Configuration(Frozen):
+    """The seeds of one (task, model, settings): what the gate compares with the same seeds of later runs."""
+
+    task: Text
+    n_labels: Annotated[int, Field(ge=2)]
+    model: Text
+    model_revision: Text | None = None
+    model_sha256: Sha256
+    trained: bool  # False: evaluated as it is
+    settings: dict[Text, Setting]  # recipe, each of its values, limits, dtype
+    overrides: dict[Text, Setting] = Field(default_factory=dict)  # what of the settings the command line changed
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1000)]
+    weights_sha256: tuple[Sha256, ...] = ()  # fine-tuned, of each seed; none without training
+    mean_percent: Percentage  # over languages and seeds
+    mean_seed_sd_points: Annotated[float, Field(ge=0, le=100)] | None = None
+    languages: Annotated[dict[LanguageCode, Cell], Field(min_length=1)]
+    throughput_pairs_per_s: dict[Phase, tuple[Speed, ...]] = Field(default_factory=dict)
+    hardware: dict[Text, Setting]
+    versions: dict[Text, Text]
+    data_sha256: dict[Text, dict[LanguageCode, Sha256]]  # split → language → hash of the rows' content
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "Configuration":
+        if list(self.seeds) != sorted(set(self.seeds)):
+            raise ValueError("seeds: wanted each once, in ascending order")
+        if self.trained and len(self.seeds) < LEAST_SEEDS:
+            raise ValueError(f"wanted at least {LEAST_SEEDS} seeds, got {len(self.seeds)}")
+        if len(self.weights_sha256) != len(self.seeds) * self.trained:
+            raise ValueError("weights_sha256: wanted one hash for each seed of a training")
+        for language, cell in self.languages.items():
+            if len(cell.n_correct) != len(self.seeds):
+                raise ValueError(
+                    f"languages.{language}.n_correct: wanted one number for each of {len(self.seeds)} seeds"
+                )
+            if not self.trained and cell.ci95_percent is None:
+                raise ValueError(f"languages.{language}: without training, ci95_percent is needed")
+        mean = statistics.fmean(statistics.fmean(cell.scores) for cell in self.languages.values())
+        if abs(mean - self.mean_percent) > ROUNDING:
+            raise ValueError(f"mean_percent is {self.mean_percent}, but the languages give {mean:.2f}")
+        if any(len(speeds) != len(self.seeds) for speeds in self.throughput_pairs_per_s.values()):
+            raise ValueError("throughput_pairs_per_s: wanted one number for each seed")
+        return self
+
+    @property
+    def key(self) -> str:
+        return key_of(self.task, self.model, self.settings)
+
+    @property
+    def name(self) -> str:
+        """As people read it, in one line."""
+        changed = [f"{key}={value}" for key, value in self.overrides.items()]
+        limits = [f"{key}={self.settings[key]}" for key in ("max_train", "max_eval") if key in self.settings]
+        parts = [self.model, self.settings.get("recipe", ""), *changed, *limits, self.settings.get("dtype", "")]
+        return one_line(f"{self.task}: {', '.join(str(part) for part in parts if part != '')}")
+
+
+class Baseline(Frozen):
+    """A whole baseline file."""
+
+    format: Literal[1] = 1
+    configurations: Annotated[tuple[Configuration, ...], Field(min_length=1, max_length=1000)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Baseline":
+        if len({configuration.key for configuration in self.configurations}) != len(self.configurations):
+            raise ValueError("two configurations are of the same task, model and settings")
+        return self
+
+
+def key_of(task: str, model: str, values: Mapping[str, Setting]) -> str:
+    """One text for what has to be equal if later runs are to be compared with blessed ones."""
+    # Python holds 4 and 4.0 for equal, JSON does not.
+    plain = {
+        key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in values.items()
+    }
+    return json.dumps([task, model, plain], sort_keys=True)
+
+
+def read(path: Path) -> Baseline:
+    """The baseline file at `path`. Raises DefinitionError naming the file, the place, what was wanted and got."""
+    return read_definition(path, Baseline)
+
+
+HEADER = """\
+# Made by `xeval bless`; `xeval check` compares later runs with it. Review it, and make it again rather than edit it.
+# Accuracies are in percent, means over the seeds; n_correct has one count for each seed, in their order.
+"""
+
+
+def write(path: Path, baseline: Baseline) -> None:
+    """Write `baseline` as TOML. Raises StoreError where that cannot be."""
+    write_atomically(path, to_toml(baseline).encode())
+
+
+def to_toml(baseline: Baseline) -> str:
+    import tomlkit
+
+    def inline(cell: dict[str, Any]) -> Any:
+        table = tomlkit.inline_table()
+        table.update(cell)
+        return table
+
+    content = baseline.model_dump(mode="json", exclude_none=True)
+    for configuration in content["configurations"]:
+        configuration["languages"] = {name: inline(cell) for name, cell in configuration["languages"].items()}
+    return HEADER + "\n" + tomlkit.dumps(content)

@@ -1,0 +1,143 @@
+"""Baseline × records → findings: is anything worse than what was blessed, beyond a threshold and beyond chance?
+
+Pure functions. The arithmetic is in `drops.py`, what cannot be compared in `mismatches.py`, the method in
+`docs/statistics.md`, "The gate".
+"""
+
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+from xeval.definitions.schema import one_line
+from xeval.judging.gate import drops
+from xeval.judging.gate.answers import Chance, Question, answer, of_score, of_speed
+from xeval.judging.gate.baseline import Baseline
+from xeval.judging.gate.bless import group, hardware, throughput
+from xeval.judging.gate.drops import Change
+from xeval.judging.gate.findings import GateFinding, Outcome, Thresholds
+from xeval.judging.gate.mismatches import Comparable, sort_out
+from xeval.results.records import RunRecord
+
+# Of each family of questions over all configurations together; they add up to the 5 % that a whole check may be wrong.
+ALPHA_MEANS = 0.02
+ALPHA_LANGUAGES = 0.02
+ALPHA_THROUGHPUT = 0.01
+_Z95 = NormalDist().inv_cdf(0.975)  # standard errors in half of a 95 % interval
+
+
+def check(baseline: Baseline, records: Sequence[RunRecord], thresholds: Thresholds | None = None) -> Outcome:
+    """Compare `records` with `baseline`. Raises StoreError for records that are no seeds of one thing."""
+    thresholds = thresholds or Thresholds()
+    comparable, findings = sort_out(baseline, group(records))
+    means = [question for each in comparable for question in _mean(each)]
+    languages = [question for each in comparable for question in _languages(each)]
+    speeds = [question for each in comparable if _same_machine(each) for question in _throughput(each)]
+    findings += answer(means, ALPHA_MEANS, thresholds.mean, of_score)
+    findings += answer(languages, ALPHA_LANGUAGES, thresholds.cell, of_score)
+    findings += answer(speeds, ALPHA_THROUGHPUT, thresholds.throughput, of_speed)
+    for each in comparable:
+        findings += _not_compared(each) + _notes(each)
+    order = [configuration.name for configuration in baseline.configurations]
+    rank = {name: index for index, name in reversed(list(enumerate(order)))}
+    return Outcome(sorted(findings, key=lambda finding: rank.get(finding.configuration, len(order))), thresholds)
+
+
+# ── what is asked ──
+
+
+def _mean(each: Comparable) -> list[Question]:
+    if len(each.languages) < max(2, len(each.configuration.languages)):
+        return []  # over fewer languages it would be another mean, and over one it is that language
+    return [_question(each, f"mean of {len(each.languages)} languages", _changes(each)[0])]
+
+
+def _languages(each: Comparable) -> list[Question]:
+    if not each.languages:
+        return []
+    return [_question(each, *pair) for pair in zip(each.languages, _changes(each)[1], strict=True)]
+
+
+def _changes(each: Comparable) -> tuple[Change, list[Change]]:
+    """Of the mean over the languages that are compared, and of each of them."""
+    cells = [each.configuration.languages[language] for language in each.languages]
+    scores = [[record.scores[language] for record in each.runs] for language in each.languages]
+    blessed = np.array([cell.scores for cell in cells]).T  # (S, L), in percent
+    now = np.array([[100 * score.n_correct / score.n_examples for score in row] for row in scores]).T  # (S, L)
+    if _same_weights(each):
+        return drops.exact(blessed, now)
+    if each.configuration.trained:
+        return drops.of_mean(blessed, now), drops.of_languages(blessed, now)
+    # Without training every cell of a baseline has its interval.
+    blessed_errors = [_standard_error(*cell.ci95_percent) for cell in cells if cell.ci95_percent is not None]
+    now_errors = [_standard_error(100 * row[0].ci95_low, 100 * row[0].ci95_high) for row in scores]
+    return drops.as_drawn(blessed[0].tolist(), now[0].tolist(), blessed_errors, now_errors)
+
+
+def _standard_error(ci95_low: float, ci95_high: float) -> float:
+    return (ci95_high - ci95_low) / 2 / _Z95
+
+
+def _same_weights(each: Comparable) -> bool:
+    """Whether every number of now comes from the very weights that gave the blessed one."""
+    if not each.configuration.trained:
+        return all(record.model.sha256 == each.configuration.model_sha256 for record in each.runs)
+    now = tuple(record.training.weights_sha256 for record in each.runs if record.training)
+    return now == each.configuration.weights_sha256
+
+
+def _question(each: Comparable, what: str, change: Change) -> Question:
+    chance: Chance = "none" if _same_weights(each) else "training" if each.configuration.trained else "rows"
+    return Question(each.configuration.name, what, change, chance, len(each.runs))
+
+
+def _throughput(each: Comparable) -> list[Question]:
+    if not each.configuration.trained:
+        return []  # a single time says nothing of its spread
+    now = throughput(each.runs, list(each.configuration.languages))
+    return [
+        _question(each, f"{phase} throughput", drops.of_throughput(blessed, now[phase]))
+        for phase, blessed in each.configuration.throughput_pairs_per_s.items()
+        if phase in now
+    ]
+
+
+def _same_machine(each: Comparable) -> bool:
+    return all(hardware(record) == each.configuration.hardware for record in each.runs)
+
+
+# ── what else is said ──
+
+
+def _not_compared(each: Comparable) -> list[GateFinding]:
+    name, configuration = each.configuration.name, each.configuration
+    found = []
+    if len(each.languages) < len(configuration.languages):
+        what = f"mean of {len(configuration.languages)} languages"
+        found.append((what, "is not compared: not all of them could be"))
+    for phase in configuration.throughput_pairs_per_s if configuration.trained else ():
+        if not _same_machine(each):
+            found.append((f"{phase} throughput", "is not compared: the hardware is not the blessed one"))
+        elif phase not in throughput(each.runs, list(configuration.languages)):
+            found.append((f"{phase} throughput", "is not compared: these runs have no times for it"))
+    return [GateFinding("not compared", name, what, f"{name}: {what} {said}.") for what, said in found]
+
+
+def _notes(each: Comparable) -> list[GateFinding]:
+    """What is not as it was blessed and may be the reason for a difference."""
+    first, configuration = each.runs[0], each.configuration
+    versions = first.environment.versions
+    differ = [key for key, value in configuration.versions.items() if versions.get(key) != value]
+    found = []
+    if _same_weights(each):
+        found.append(("weights", "the weights are the blessed ones bit for bit"))
+    if differ:
+        changed = [f"{key} {versions.get(key, 'none')}, blessed {configuration.versions[key]}" for key in differ]
+        found.append(("versions", "; ".join(changed)))
+    if first.model.sha256 != configuration.model_sha256:
+        found.append(("model", "the model's files are not the blessed ones"))
+    extra = [language for language in first.scores if language not in configuration.languages]
+    if extra:
+        found.append(("languages", f"{' '.join(extra)} not in the baseline and not compared"))
+    name = configuration.name
+    return [GateFinding("note", name, what, one_line(f"{name}: {said}.")) for what, said in found]

@@ -1,0 +1,109 @@
+"""What keeps later runs from being compared with a baseline, each with its own sentence: nothing here is a drop."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from xeval.definitions.schema import one_line
+from xeval.judging.gate.baseline import Baseline, Configuration
+from xeval.judging.gate.bless import settings
+from xeval.judging.gate.findings import GateFinding, Kind
+from xeval.judging.verdict import collapse
+from xeval.results.records import RunRecord
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """A blessed configuration, its runs of now in the order of its seeds, and the languages that both have alike."""
+
+    configuration: Configuration
+    runs: list[RunRecord]
+    languages: list[str]
+
+
+def sort_out(baseline: Baseline, groups: Mapping[str, list[RunRecord]]) -> tuple[list[Comparable], list[GateFinding]]:
+    """What of `groups`, which are runs by configuration, can be compared, and findings on all that cannot."""
+    comparable: list[Comparable] = []
+    findings: list[GateFinding] = []
+    unmatched = dict(groups)
+    matched = {configuration.key: unmatched.pop(configuration.key, None) for configuration in baseline.configurations}
+    for configuration in baseline.configurations:
+        runs = matched[configuration.key]
+        if runs is None:
+            findings.append(_absent(configuration, unmatched))
+            continue
+        found = [*_seeds(configuration, runs), *_training_data(configuration, runs)]
+        if not found:
+            found = _languages(configuration, runs)
+            unequal = {finding.what for finding in found}
+            languages = [language for language in configuration.languages if language not in unequal]
+            comparable.append(Comparable(configuration, runs, languages))
+        findings += found
+    for runs in unmatched.values():
+        name = f"{runs[0].task}: {runs[0].model.id}, {runs[0].recipe.name}"
+        said = "is not in the baseline; bless it, or keep it out of this results folder"
+        findings.append(_finding("extra configuration", one_line(name), "configuration", said))
+    return comparable, findings
+
+
+def _absent(configuration: Configuration, unmatched: dict[str, list[RunRecord]]) -> GateFinding:
+    """Runs of the same task and model that match nothing else are held to be this configuration, made otherwise."""
+    for key, runs in unmatched.items():
+        if (runs[0].task, runs[0].model.id) == (configuration.task, configuration.model):
+            now, blessed = settings(runs[0]), configuration.settings
+            names = [name for name in {**blessed, **now} if blessed.get(name) != now.get(name)]
+            parts = [f"{name} is {now.get(name, 'not set')}, blessed {blessed.get(name, 'not set')}" for name in names]
+            del unmatched[key]
+            said = f"was run with other settings: {'; '.join(parts)}"
+            return _finding("other settings", configuration.name, "settings", said)
+    return _finding("missing configuration", configuration.name, "configuration", "is in the baseline but was not run")
+
+
+def _seeds(configuration: Configuration, runs: Sequence[RunRecord]) -> list[GateFinding]:
+    seeds = {record.seed for record in runs}
+    found: list[tuple[Kind, int, str]] = []
+    found += [("missing seed", n, "is in the baseline but was not run") for n in configuration.seeds if n not in seeds]
+    found += [("extra seed", n, "is not in the baseline") for n in sorted(seeds) if n not in configuration.seeds]
+    for record in runs:
+        reason = collapse(record, configuration.n_labels)
+        if record.status == "failed":
+            found.append(("failed training", record.seed, f"failed: {one_line(record.failure)}"))
+        elif reason:
+            found.append(("collapsed training", record.seed, f"collapsed in training: {one_line(reason)}"))
+    return [_finding(kind, configuration.name, f"seed {seed}", said) for kind, seed, said in found]
+
+
+def _training_data(configuration: Configuration, runs: Sequence[RunRecord]) -> list[GateFinding]:
+    """Rows that were trained on, or that chose the checkpoint, but not the blessed ones."""
+    changed = [
+        f"{split} rows"
+        for split, blessed in configuration.data_sha256.items()
+        if split != "test" and any(record.data.sha256.get(split) != blessed for record in runs)
+    ]
+    said = "are not the blessed ones: their content has another hash"
+    return [_finding("other data", configuration.name, what, said) for what in changed]
+
+
+def _languages(configuration: Configuration, runs: Sequence[RunRecord]) -> list[GateFinding]:
+    found = []
+    kind: Kind
+    for language, cell in configuration.languages.items():
+        scores = [record.scores.get(language) for record in runs]
+        lacking = [str(record.seed) for record, score in zip(runs, scores, strict=True) if score is None]
+        counts = {score.n_examples for score in scores if score is not None}
+        blessed = configuration.data_sha256.get("test", {}).get(language)
+        if lacking:
+            kind, said = "missing language", f"is in the baseline but was not evaluated (seed {', '.join(lacking)})"
+        elif counts != {cell.n_examples}:
+            rows = " or ".join(f"{count:,}" for count in sorted(counts))
+            kind, said = "other number of rows", f"was evaluated on {rows} rows, blessed {cell.n_examples:,}"
+        elif any(record.data.sha256.get("test", {}).get(language) != blessed for record in runs):
+            kind, said = "other data", "was evaluated on other rows than the blessed: their content has another hash"
+        else:
+            continue
+        found.append(_finding(kind, configuration.name, language, said))
+    return found
+
+
+def _finding(kind: Kind, name: str, what: str, said: str) -> GateFinding:
+    subject = name if what in ("configuration", "settings") else f"{name}: {what}"
+    return GateFinding(kind, name, what, one_line(f"{subject} {said}."))

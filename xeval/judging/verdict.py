@@ -1,0 +1,239 @@
+"""Is a published row reproduced? Records and a Reference → a verdict for each cell and for the mean, each with its
+sentence. Pure functions; the arithmetic is in `equivalence.py`, the method in `docs/statistics.md`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from xeval.definitions.schema import Reference, ReferenceRow
+from xeval.judging import equivalence
+from xeval.judging.equivalence import Assumptions, Comparison, Published, Spread
+from xeval.results.records import CellScore, RunRecord
+
+NO_VERDICT = "no verdict"
+NEAR_CHANCE = 0.05  # accuracy in the training language within so much of chance: nothing was learnt
+CONSTANT_FROM = 100  # rows; that so many are given one label is no chance
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far ours may lie from published, in points, and still be called the same."""
+
+    cell: float = 1.5
+    mean: float = 1.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """On one number. `comparison` is None, and `outcome` "no verdict", where there is nothing to compare."""
+
+    what: str  # a language, or "mean of 6 languages"
+    outcome: str
+    sentence: str
+    published: float
+    tolerance: float  # points
+    n_seeds: int
+    comparison: Comparison | None = None
+
+
+@dataclass(frozen=True)
+class RowVerdict:
+    """On one published row and one configuration of ours: a verdict per language, and one on their mean."""
+
+    row: str
+    configuration: str
+    tolerance: Tolerance
+    cells: dict[str, Verdict]
+    mean: Verdict
+
+    @property
+    def not_reproduced(self) -> list[Verdict]:
+        """The mean and cells of which it is shown that they are not reproduced, the mean first."""
+        return [verdict for verdict in (self.mean, *self.cells.values()) if verdict.outcome == "not reproduced"]
+
+
+def judge(
+    records: Sequence[RunRecord],
+    reference: Reference,
+    n_labels: int,
+    tolerance: Tolerance | None = None,
+    assumptions: Assumptions | None = None,
+) -> list[RowVerdict]:
+    """Verdicts on every row of `reference` that `records` have a model for, one per configuration of ours.
+
+    `n_labels` is the task's number of labels, which chance follows from. Failed runs, collapsed trainings and runs
+    on part of the rows enter no number, and the sentences say so.
+    """
+    groups: dict[str, list[RunRecord]] = {}
+    for record in records:
+        if record.task == reference.task:
+            groups.setdefault(record.configuration(), []).append(record)
+    return [
+        _Row(row, group, n_labels, tolerance or Tolerance(), assumptions or Assumptions()).verdict()
+        for row in reference.rows
+        for group in groups.values()
+        if row in rows_of(group[0], reference)
+    ]
+
+
+def rows_of(record: RunRecord, reference: Reference) -> list[ReferenceRow]:
+    """The rows of `reference` that are about the record's model: a table may have it twice, selected in two ways. A
+    local folder is never taken for a model that has its name."""
+    return [row for row in reference.rows if row.model == record.model.id and record.model.origin != "local"]
+
+
+def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
+    """The last of these rows, which a report puts ours below."""
+    rows = rows_of(record, reference)
+    return rows[-1] if rows else None
+
+
+def collapse(record: RunRecord, n_labels: int) -> str | None:
+    """Why the training of `record` is held to have collapsed, in words; None if it did not, or nothing tells."""
+    language, chance = record.training_language, 1 / n_labels
+    place, accuracy = f"on {language} development rows", _selected_accuracy(record)
+    if language in record.scores:
+        place, accuracy = f"in {language}", record.scores[language].accuracy
+    if accuracy is not None and accuracy < chance + NEAR_CHANCE:
+        return f"accuracy {place} is {100 * accuracy:.1f} % where chance is {100 * chance:.1f} %"
+    if record.scores and all(map(_is_one_label_throughout, record.scores.values())):
+        return f"every prediction is one label, in each of {len(record.scores)} languages"
+    return None
+
+
+def _is_one_label_throughout(score: CellScore) -> bool:
+    """Whether it is, though the gold labels are not. Equal scores alone say nothing: errors may coincide."""
+    return CONSTANT_FROM <= score.n_examples == score.n_most_predicted != score.n_correct
+
+
+def _selected_accuracy(record: RunRecord) -> float | None:
+    curve = record.training.selection_curve if record.training else []
+    return max((point.accuracy for point in curve), default=None)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One published row and the seeds of one configuration of ours."""
+
+    row: ReferenceRow
+    records: list[RunRecord]
+    n_labels: int
+    tolerance: Tolerance
+    assumptions: Assumptions
+
+    def verdict(self) -> RowVerdict:
+        cells = {language: self._cell(language) for language in self.row.cells}
+        return RowVerdict(self.row.name, self.records[0].configuration(), self.tolerance, cells, self._mean())
+
+    def _cell(self, language: str) -> Verdict:
+        runs = [record for record in self._usable if language in record.scores]
+        spread = self._published_spread(language)
+        published = Published(self.row.cells[language], self.row.n_seeds or 1, self._rounding_variance(), spread)
+        scores = [100 * record.scores[language].accuracy for record in runs]
+        expected = self._expected(language, runs) if runs else None
+        return self._say(language, scores, published, self.tolerance.cell, expected)
+
+    def _mean(self) -> Verdict:
+        """On the mean over the row's languages, from the seeds that have all of them.
+
+        The mean is taken within each seed, so what a training does to all languages at once is in the spread.
+        """
+        languages = list(self.row.cells)
+        runs = [record for record in self._usable if set(languages) <= record.scores.keys()]
+        rounding_variance = self._rounding_variance() / len(languages)
+        published = Published(self.row.average, self.row.n_seeds or 1, rounding_variance)
+        scores = [100 * sum(record.scores[lang].accuracy for lang in languages) / len(languages) for record in runs]
+        expected = self.assumptions.of_mean([self._expected(lang, runs) for lang in languages]) if runs else None
+        return self._say(f"mean of {len(languages)} languages", scores, published, self.tolerance.mean, expected)
+
+    @cached_property
+    def _collapses(self) -> list[str | None]:
+        """Why the training of each run is held to have collapsed."""
+        return [collapse(record, self.n_labels) for record in self.records]
+
+    @cached_property
+    def _usable(self) -> list[RunRecord]:
+        return [
+            record
+            for record, collapsed in zip(self.records, self._collapses, strict=True)
+            if record.status != "failed" and not _limited(record) and collapsed is None
+        ]
+
+    def _expected(self, language: str, runs: list[RunRecord]) -> Spread:
+        """What the source measured with this recipe on these rows; the assumption only where it states nothing."""
+        n_rows = min(record.scores[language].n_examples for record in runs)
+        assumed = self.assumptions.spread(language == runs[0].training_language, n_rows)
+        return self._published_spread(language) or assumed
+
+    def _published_spread(self, language: str) -> Spread | None:
+        if language not in self.row.spread:
+            return None
+        return Spread(self.row.spread[language], (self.row.n_seeds or 1) - 1)
+
+    def _rounding_variance(self) -> float:
+        """Of a number printed with the row's decimals: uniform over the last one's width (0.05 either side of 66.3)."""
+        decimals = max(len(repr(cell).partition(".")[2]) for cell in self.row.cells.values())
+        return 0.1 ** (2 * decimals) / 12
+
+    def _say(
+        self, what: str, scores: list[float], published: Published, tolerance: float, expected: Spread | None
+    ) -> Verdict:
+        left_out = "".join(f" {note}" for note in self._left_out(with_reason=what not in self.row.cells))
+        if not scores or expected is None:
+            sentence = f"{self._name()}, {what}: {NO_VERDICT}, there is no score of ours to compare.{left_out}"
+            return Verdict(what, NO_VERDICT, sentence, published.value, tolerance, 0)
+        found = equivalence.compare(scores, published, tolerance, expected)
+        source = "taken from the source" if self.row.spread else "assumed, not measured"
+        if len(scores) > 1:
+            source += ", and pooled with what our seeds show"
+        basis = f" The standard deviation between seeds, {found.seed_sd:.2f} points, is {source}." * found.assumed
+        sentence = f"{self._name()}, {what}: {_sentence(found, published, tolerance, len(scores))}{basis}{left_out}"
+        return Verdict(what, found.outcome, sentence, published.value, tolerance, len(scores), found)
+
+    def _name(self) -> str:
+        recipe = self.records[0].recipe
+        return f"{self.row.name} ({', '.join([recipe.name, *(f'{k}={v}' for k, v in recipe.overrides.items())])})"
+
+    def _left_out(self, with_reason: bool) -> Iterable[str]:
+        for record, reason in zip(self.records, self._collapses, strict=True):
+            if record.status == "failed":
+                yield f"Seed {record.seed} failed" + (f": {record.failure}." if with_reason else ".")
+            elif _limited(record):
+                yield f"Seed {record.seed} is left out: it used only part of the rows."
+            elif reason:
+                yield f"Seed {record.seed} is left out, its training collapsed" + (
+                    f": {reason}." if with_reason else "."
+                )
+
+
+def _limited(record: RunRecord) -> bool:
+    """Whether the run is no attempt at the published number: trained or evaluated on the first rows only."""
+    return any(record.limits.model_dump().values())
+
+
+def _sentence(found: Comparison, published: Published, tolerance: float, n_seeds: int) -> str:
+    ours = f"our {found.ours:.1f} ({'one seed' if n_seeds == 1 else f'mean of {n_seeds} seeds'})"
+    side = "above" if found.difference >= 0 else "below"
+    place = {
+        "reproduced": "lies inside",
+        "not reproduced": "lies wholly outside",
+        "inconclusive": "reaches across the edge of",
+    }[found.outcome]
+    return (
+        f"{found.outcome}, {ours} is {abs(found.difference):.1f} points {side} the published {published.value:.1f}, and"
+        f" the 90 % interval of the difference, {found.low:+.1f} to {found.high:+.1f}, {place} the tolerance of"
+        f" ±{tolerance}{_what_would_settle(found, published)}."
+    )
+
+
+def _what_would_settle(found: Comparison, published: Published) -> str:
+    if found.outcome != "inconclusive":
+        return ""
+    if found.seeds_needed:
+        return f"; with numbers like these {found.seeds_needed} seeds would settle it"
+    seeds = "one seed" if published.n_seeds == 1 else f"{published.n_seeds} seeds"
+    return (
+        f"; with numbers like these not even {equivalence.MOST_SEEDS} seeds of ours would settle it while the published"
+        f" side has {seeds}"
+    )

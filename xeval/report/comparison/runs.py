@@ -1,0 +1,201 @@
+"""RunComparison → what people and programs read: terminal, Markdown, JSON. Percentages exist only here."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+from xeval.definitions.schema import one_line
+from xeval.judging.comparison.compare import LanguageDifference, RunComparison, named
+from xeval.judging.comparison.flips import FlippedRows
+from xeval.judging.comparison.resampling import Interval
+from xeval.report.formats.markdown import escape
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every comparison of runs shows, in words."""
+
+    title: str
+    sides: list[str]
+    conclusion: str
+    header: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def print_parts(parts: Parts, console: Console) -> None:
+    for line in (parts.title, *parts.sides):
+        console.print(plain(line))
+    print_table(parts.header, parts.rows, console, n_left=1)
+    console.print()
+    console.print(plain(parts.conclusion), style="bold")
+    for note in parts.notes:
+        console.print(plain(note), style="dim")
+
+
+def markdown_parts(parts: Parts) -> str:
+    sides, notes = ("\n".join(f"- {escape(line)}" for line in lines) for lines in (parts.sides, parts.notes))
+    table = markdown_table(parts.header, parts.rows, n_left=1)
+    return f"# {escape(parts.title)}\n\n{sides}\n\n**{escape(parts.conclusion)}**\n\n{table}\n\n{notes}\n"
+
+
+def show(found: RunComparison, flipped: FlippedRows | None, console: Console) -> None:
+    """Print the comparison on `console`. Accuracies and differences are in points."""
+    title = f"{found.title}: accuracy in %, B minus A in points"
+    print_parts(Parts(title, _sides(found), found.conclusion, _header(found), _rows(found), _notes(found)), console)
+    if flipped is not None:
+        show_flips(flipped, console)
+
+
+def show_flips(flipped: FlippedRows, console: Console) -> None:
+    console.print()
+    console.print(plain(_flips_title(flipped)))
+    print_table(_flips_header(flipped), _flips_rows(flipped), console, n_left=99)
+
+
+def markdown(found: RunComparison, flipped: FlippedRows | None) -> str:
+    title = f"{found.title}: B minus A"
+    text = markdown_parts(Parts(title, _sides(found), found.conclusion, _header(found), _rows(found), _notes(found)))
+    return text if flipped is None else text + markdown_flips(flipped)
+
+
+def markdown_flips(flipped: FlippedRows) -> str:
+    table = markdown_table(_flips_header(flipped), _flips_rows(flipped), n_left=99)
+    return f"\n## {escape(_flips_title(flipped))}\n\n{table}\n"
+
+
+def as_json(found: RunComparison, flipped: FlippedRows | None) -> str:
+    """Everything as one object; accuracies, differences and bounds are fractions."""
+    content = asdict(found) | {"conclusion": found.conclusion}
+    for entry, one in zip(content["languages"], found.languages, strict=True):
+        entry["better"] = one.better
+    if flipped is not None:
+        content["flips"] = asdict(flipped)
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def plain(text: str) -> Text:
+    """Text in which nothing is markup, and no control character is left."""
+    return Text(one_line(text))
+
+
+def _sides(found: RunComparison) -> list[str]:
+    return [
+        f"{side}: {name}, {'mean of ' * (len(seeds) > 1)}{named(seeds)}"
+        for side, name, seeds in (("A", found.name_a, found.seeds_a), ("B", found.name_b, found.seeds_b))
+    ]
+
+
+def _header(found: RunComparison) -> list[str]:
+    tested = ["only A/B", "McNemar"] if _one_run_each(found) else []
+    spread = ["SD of seeds"] if len(found.mean_seed_differences) > 1 else []
+    return ["", "A", "B", "B − A", f"{100 * found.mean.level:.0f} % interval", *spread, *tested, "Holm", "better"]
+
+
+def _rows(found: RunComparison) -> list[list[str]]:
+    rows = [_row(found, one) for one in found.languages]
+    if len(found.languages) > 1:
+        spread = _spread(found.mean_seed_differences)
+        blank = ["", ""] if _one_run_each(found) else []
+        ahead = "B" if found.mean.difference > 0 else "A"
+        better = ahead if found.mean.excludes_zero else "–"
+        numbers = _numbers(found.mean_a, found.mean_b, found.mean)
+        rows.append([f"mean of {len(found.languages)}", *numbers, *spread, *blank, "", better])
+    return rows
+
+
+def _row(found: RunComparison, one: LanguageDifference) -> list[str]:
+    tested = []
+    if _one_run_each(found):
+        tested = [f"{one.only_a_right}/{one.only_b_right}", shown_p(one.mcnemar_p)]
+    numbers = _numbers(one.accuracy_a, one.accuracy_b, one.interval)
+    return [one.language, *numbers, *_spread(one.seed_differences), *tested, shown_p(one.holm_p), one.better or "–"]
+
+
+def _numbers(accuracy_a: float, accuracy_b: float, interval: Interval) -> list[str]:
+    bounds = f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
+    return [f"{100 * accuracy_a:.1f}", f"{100 * accuracy_b:.1f}", f"{100 * interval.difference:+.1f}", bounds]
+
+
+def _spread(differences: list[float]) -> list[str]:
+    return [f"{100 * np.std(differences, ddof=1):.1f}"] if len(differences) > 1 else []
+
+
+def _one_run_each(found: RunComparison) -> bool:
+    return len(found.seeds_a) == len(found.seeds_b) == 1
+
+
+def shown_p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _notes(found: RunComparison) -> list[str]:
+    mean = found.mean
+    method = (
+        f"Interval: paired bootstrap, {mean.n_resamples:,} resamples of {found.resampled}, seed {mean.seed}. Holm: p of"
+        " the exact test that exchanges A's and B's answers premise by premise, corrected over the languages; better:"
+        " the side that is, where p is at most 0.05, and for the mean where the interval excludes 0."
+    )
+    if _one_run_each(found):
+        method += " only A/B: rows that one side alone has right. McNemar: its exact p, if rows were independent draws."
+    if len(found.mean_seed_differences) > 1:
+        method += " SD of seeds: standard deviation of B minus A between the paired seeds, in no interval."
+    return [method, *found.notes]
+
+
+def _flips_title(flipped: FlippedRows) -> str:
+    n, hint = len(flipped.rows), ""
+    if not flipped.sentences and n:
+        hint = "; with --data DIR, a copy of the data that was scored, their sentences stand here too"
+    won = flipped.n_won
+    return f"Rows in {flipped.language} that only one side has right: {n} ({n - won} A, {won} B){hint}"
+
+
+def _flips_header(flipped: FlippedRows) -> list[str]:
+    sentences = ["premise", "hypothesis"] if flipped.sentences else []
+    return ["row", "gold", "A", "B", *sentences]
+
+
+def _flips_rows(flipped: FlippedRows) -> list[list[str]]:
+    return [
+        [
+            str(flip.row),
+            _label(flipped, flip.label),
+            _label(flipped, flip.prediction_a) + _share(flip.right_a, flipped.n_seeds[0]),
+            _label(flipped, flip.prediction_b) + _share(flip.right_b, flipped.n_seeds[1]),
+            *flipped.sentences.get(flip.row, ()),
+        ]
+        for flip in flipped.rows
+    ]
+
+
+def _label(flipped: FlippedRows, index: int) -> str:
+    return flipped.labels[index] if flipped.labels else str(index)
+
+
+def _share(n_right: int, n_seeds: int) -> str:
+    return f" ({n_right} of {n_seeds} right)" if n_seeds > 1 else ""
+
+
+def print_table(header: list[str], rows: list[list[str]], console: Console, n_left: int) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, name in enumerate(header):
+        side: Literal["left", "right"] = "left" if place < n_left else "right"
+        table.add_column(plain(name), justify=side, overflow="fold")
+    for row in rows:
+        table.add_row(*(plain(cell) for cell in row))
+    console.print(table)
+
+
+def markdown_table(header: list[str], rows: list[list[str]], n_left: int) -> str:
+    alignment = ["left" if place < n_left else "right" for place in range(len(header))]
+    cells = [[escape(cell) if place < n_left else cell for place, cell in enumerate(row)] for row in rows]
+    return tabulate(cells, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)

@@ -1,0 +1,108 @@
+"""SelectionComparison → terminal, Markdown, JSON. Percentages exist only here; the oracle always has its label."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+from rich.console import Console
+
+from xeval.judging.comparison.flips import FlippedRows
+from xeval.judging.comparison.resampling import Interval
+from xeval.judging.comparison.selection import SelectionComparison
+from xeval.report.comparison.runs import Parts, markdown_flips, markdown_parts, plain, print_parts, show_flips, shown_p
+
+ORACLE = "NOT zero-shot: for each language, the checkpoint that is best on its own test labels"
+_FLIPS = "Below, A is dev and B is last."
+
+
+def show(found: SelectionComparison, flipped: FlippedRows | None, console: Console) -> None:
+    """Print the table on `console`. Accuracies and differences are in points."""
+    print_parts(_parts(found), console)
+    if flipped is not None:
+        console.print(plain(_FLIPS), style="dim")
+        show_flips(flipped, console)
+
+
+def markdown(found: SelectionComparison, flipped: FlippedRows | None) -> str:
+    text = markdown_parts(_parts(found))
+    return text if flipped is None else f"{text}- {_FLIPS}\n{markdown_flips(flipped)}"
+
+
+def as_json(found: SelectionComparison, flipped: FlippedRows | None) -> str:
+    """Everything as one object; accuracies, differences and bounds are fractions."""
+    content = asdict(found) | {"conclusion": found.conclusion, "oracle_is": ORACLE}
+    if flipped is not None:
+        content["flips"] = asdict(flipped)
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _parts(found: SelectionComparison) -> Parts:
+    return Parts(_title(found), _sides(found), found.conclusion, _header(found), _rows(found), _notes(found))
+
+
+def _title(found: SelectionComparison) -> str:
+    seeds = found.last_minus_dev.seeds_a
+    what = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
+    return f"{found.last_minus_dev.title}: which checkpoint of one training? {found.model}, {what}; accuracy in %"
+
+
+def _sides(found: SelectionComparison) -> list[str]:
+    choices = found.choices
+    dev = " ".join(f"{choice.dev_step:,} ({100 * choice.dev_accuracy:.1f} %)" for choice in choices)
+    last = " ".join(f"{choice.last_step:,}" for choice in choices)
+    step = "step" if len(choices) == 1 else "steps, by seed:"
+    return [
+        f"dev: {step} {dev}, the best on {found.training_language} development rows",
+        f"last: {step} {last}",
+        f"oracle*: {ORACLE}",
+    ]
+
+
+def _header(found: SelectionComparison) -> list[str]:
+    interval = f"{100 * found.last_minus_dev.mean.level:.0f} % interval"
+    return ["", "dev", "last", "− dev", interval, "Holm", "oracle*", "− dev", *_if_one_seed(found, "at step")]
+
+
+def _rows(found: SelectionComparison) -> list[list[str]]:
+    rows = []
+    for one, oracle in zip(found.last_minus_dev.languages, found.oracle, strict=True):
+        numbers = _numbers(one.accuracy_a, one.accuracy_b, one.interval)
+        best = [f"{100 * oracle.accuracy:.1f}", f"{100 * oracle.difference:+.1f}"]
+        step = _if_one_seed(found, f"{oracle.steps[0]:,}")
+        rows.append([one.language, *numbers, shown_p(one.holm_p), *best, *step])
+    n = len(rows)
+    if n > 1:
+        rows.append(_mean_row(found, f"mean of {n}", found.last_minus_dev.mean, without=None))
+    if found.target_mean is not None:
+        rows.append(_mean_row(found, f"but {found.training_language}", found.target_mean, found.training_language))
+    return rows
+
+
+def _mean_row(found: SelectionComparison, name: str, interval: Interval, without: str | None) -> list[str]:
+    pairs = zip(found.last_minus_dev.languages, found.oracle, strict=True)
+    numbers = [(one.accuracy_a, one.accuracy_b, best.accuracy) for one, best in pairs if one.language != without]
+    dev, last, oracle = np.mean(numbers, axis=0).tolist()
+    best = [f"{100 * oracle:.1f}", f"{100 * (oracle - dev):+.1f}"]
+    return [name, *_numbers(dev, last, interval), "", *best, *_if_one_seed(found, "")]
+
+
+def _numbers(dev: float, last: float, interval: Interval) -> list[str]:
+    bounds = f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
+    return [f"{100 * dev:.1f}", f"{100 * last:.1f}", f"{100 * interval.difference:+.1f}", bounds]
+
+
+def _if_one_seed(found: SelectionComparison, cell: str) -> list[str]:
+    return [cell] if len(found.choices) == 1 else []
+
+
+def _notes(found: SelectionComparison) -> list[str]:
+    mean = found.last_minus_dev.mean
+    n_checkpoints = " ".join(str(len(choice.steps)) for choice in found.choices)
+    return [
+        f"* The oracle is {ORACLE}, of {n_checkpoints}. It is an upper bound of what any choice among them can reach,"
+        " not a result: part of its lead is luck on these very rows, so it has no interval.",
+        f"Interval: of last minus dev, paired bootstrap, {mean.n_resamples:,} resamples of"
+        f" {found.last_minus_dev.resampled}, seed {mean.seed}; drawing other test pairs, not training again. Holm: p of"
+        " the exact test that exchanges the answers of the two premise by premise, corrected over the languages.",
+        *found.last_minus_dev.notes,
+    ]

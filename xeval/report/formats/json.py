@@ -1,0 +1,102 @@
+"""Matrix → JSON for programs; docs/files.md describes it. Accuracies are fractions, differences are in points."""
+
+import json
+from typing import Any
+
+from xeval.judging.claims import ClaimVerdict
+from xeval.judging.verdict import RowVerdict, Verdict
+from xeval.report.matrix import Matrix, Row, Run
+
+REPORT_VERSION = 1
+
+
+def render(matrix: Matrix) -> str:
+    reference = matrix.reference
+    report = {
+        "report_version": REPORT_VERSION,
+        "task": matrix.task,
+        "title": matrix.title,
+        "note": matrix.note,
+        "training_language": matrix.training_language,
+        "languages": matrix.languages,
+        "reference": reference and {"name": reference.name, "title": reference.title, "url": reference.source_url},
+        "rows": [_row(row) for row in matrix.rows],
+        "claims": [_claim(claim) for claim in matrix.claims],
+        "runs": [_run(run) for run in matrix.runs],
+        "findings": [finding.model_dump() for finding in matrix.findings],
+        "footnotes": matrix.footer,
+    }
+    return json.dumps(report, indent=1, allow_nan=False) + "\n"
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "published": row.published,
+        "accuracy": {language: _fraction(value) for language, value in row.cells.items()},
+        "mean_of_reference_languages": _fraction(row.mean_reference),
+        "mean_of_all_languages": _fraction(row.mean_all),
+        "gap_points": _points(row.gap),
+        "seeds": sorted({record.seed for _, record in row.runs}),
+        "verdict": _verdicts(row.verdict) if row.verdict else None,
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    folder, record = run
+    return {
+        "folder": str(folder),
+        "identity": record.identity,
+        "model": record.model.id,
+        "recipe": record.recipe.name,
+        "overrides": record.recipe.overrides,
+        "seed": record.seed,
+        "status": record.status,
+        "failure": record.failure,
+        "accuracy": {language: score.accuracy for language, score in record.scores.items()},
+    }
+
+
+def _verdicts(verdict: RowVerdict) -> dict[str, Any]:
+    return {
+        "published_row": verdict.row,
+        "cells": {language: _verdict(cell) for language, cell in verdict.cells.items()},
+        "mean": _verdict(verdict.mean),
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    found = verdict.comparison
+    numbers = found and {
+        "difference_points": _points(found.difference),
+        "interval90_points": [_points(found.low), _points(found.high)],
+        "seeds_needed": found.seeds_needed,
+    }
+    return {
+        "outcome": verdict.outcome,
+        "sentence": verdict.sentence,
+        "published_accuracy": _fraction(verdict.published),
+        "tolerance_points": verdict.tolerance,
+        "n_seeds": verdict.n_seeds,
+        **(numbers or {}),
+    }
+
+
+def _claim(found: ClaimVerdict) -> dict[str, Any]:
+    bounds = {} if found.low is None else {"interval90": [found.low, found.high]}
+    return {
+        **found.claim.model_dump(),
+        "outcome": found.outcome,
+        "sentence": found.sentence,
+        "measured": found.measured,
+        **bounds,
+    }
+
+
+def _fraction(percentage: float | None) -> float | None:
+    """Without the digits that only floating point makes of a division by 100."""
+    return None if percentage is None else round(percentage / 100, 12)
+
+
+def _points(value: float | None) -> float | None:
+    return None if value is None else round(value, 10)

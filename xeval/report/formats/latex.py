@@ -1,0 +1,102 @@
+r"""Matrix → a LaTeX table to \input into a paper: booktabs, with the marks of the verdicts and footnotes below."""
+
+import re
+
+from xeval.definitions.languages import describe
+from xeval.definitions.schema import one_line
+from xeval.report import verdicts
+from xeval.report.matrix import Matrix, Row
+
+_WRITTEN = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    '"': r"{\char34}",  # babel makes it active in some languages
+    "–": r"\textendash{}",
+    "—": r"\textemdash{}",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+    "…": r"\ldots{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "→": r"$\rightarrow$",
+    "✓": r"$\checkmark$",
+    "✗": r"$\times$",
+}
+# pdflatex stops at a character that it knows no glyph for, so any other is written as its code point.
+_GLYPHS = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ")
+
+
+def render(matrix: Matrix) -> str:
+    """One table* float, never wider than the page. Accuracies are percentages."""
+    with_others = len(matrix.languages) > matrix.n_reference_languages > 0
+    header = [*matrix.languages, f"mean of {matrix.n_reference_languages or len(matrix.languages)}"]
+    header += [f"mean of {len(matrix.languages)}"] if with_others else []
+    header += ["gap", "n", "seeds"]
+    trained = describe(matrix.training_language).name
+    lines = [
+        "% Needs amssymb, booktabs and graphicx. Written by xeval report --format latex.",
+        r"\begin{table*}",
+        r"\centering",
+        rf"\caption{{{escape(matrix.title)}: accuracy in \%, zero-shot: fine-tuned on {escape(trained)}, evaluated on"
+        r" the test split.}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{l{'r' * len(header)}}}",
+        r"\toprule",
+        _line("", header),
+        r"\midrule",
+        *(_row(row, matrix, with_others) for row in matrix.rows),
+        r"\bottomrule",
+        r"\end{tabular}}",
+        r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize\raggedright",
+        *(rf"{escape(note)}\par" for note in _notes(matrix)),
+        r"\end{minipage}",
+        r"\end{table*}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(row: Row, matrix: Matrix, with_others: bool) -> str:
+    n = matrix.n_reference_languages
+    cells = [verdicts.number(row.cells.get(name), verdicts.mark(row, name)) for name in matrix.languages]
+    cells.append(verdicts.number(row.mean_reference, verdicts.mean_mark(row, n)))
+    cells += [verdicts.number(row.mean_all)] if with_others else []
+    return _line(row.name, [*cells, verdicts.number(row.gap), row.n_examples, row.seeds], bold=not row.published)
+
+
+def _line(name: str, cells: list[str], bold: bool = False) -> str:
+    # In braces, since a * or [ at the start of a line belongs to the \\ of the line before.
+    first = (r"\textbf" if bold else "") + f"{{{escape(name)}}}"
+    return " & ".join([first, *map(escape, cells)]) + r" \\"
+
+
+def _notes(matrix: Matrix) -> list[str]:
+    found = matrix.verdicts
+    sentences = [line for verdict in found for line in verdicts.headlines(verdict)]
+    findings = [f"{finding.severity.capitalize()}: {finding.sentence}" for finding in matrix.findings]
+    return [*findings, *matrix.footer, *([verdicts.legend(found)] if found else []), *sentences]
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX prints it: one line in which no command is."""
+    written = "".join(_character(character) for character in one_line(text))
+    return re.sub(r"-(?=-)", "-{}", written)  # no ligature: -- would be printed as a dash
+
+
+def _character(character: str) -> str:
+    if character in _WRITTEN:
+        return _WRITTEN[character]
+    return character if character.isascii() or character in _GLYPHS else f"[U+{ord(character):04X}]"

@@ -1,0 +1,65 @@
+"""Matrix → Markdown that renders on the usual hosts and whose source is aligned too."""
+
+import re
+
+from tabulate import tabulate
+
+from xeval.definitions.schema import one_line
+from xeval.judging.verdict import RowVerdict
+from xeval.report import verdicts
+from xeval.report.matrix import Matrix, Row
+
+
+def render(matrix: Matrix) -> str:
+    """The whole report. Accuracies are percentages; a dash means that there is no number, never zero."""
+    with_others = len(matrix.languages) > matrix.n_reference_languages > 0
+    header = ["", *matrix.languages, f"mean of {matrix.n_reference_languages or len(matrix.languages)}"]
+    header += [f"mean of {len(matrix.languages)}"] if with_others else []
+    header += ["gap", "n", "seeds"]
+    body = [_cells(row, matrix.languages, matrix.n_reference_languages, with_others) for row in matrix.rows]
+    alignment = ["left"] + ["right"] * (len(header) - 1)
+    table = tabulate(body, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)
+    notes = [
+        "Accuracy in %, zero-shot: fine-tuned on English, evaluated on the test split."
+        " gap: English minus the mean of the other languages of the first mean.",
+        *matrix.footer,
+    ]
+    below = "\n".join(f"- {escape(note)}" for note in notes)
+    found = findings_section(matrix)
+    return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{found}{_verdicts(matrix.verdicts)}{_claims(matrix)}"
+
+
+def findings_section(matrix: Matrix) -> str:
+    """What the diagnosis has found; nothing where it has found nothing."""
+    lines = [f"- {escape(finding.line)}" for finding in matrix.findings]
+    return "\n".join(["", "## Findings", "", *lines, ""]) if lines else ""
+
+
+def _cells(row: Row, languages: list[str], n_reference: int, with_others: bool) -> list[str]:
+    shown = [verdicts.number(row.cells.get(language), verdicts.mark(row, language)) for language in languages]
+    shown.append(verdicts.number(row.mean_reference, verdicts.mean_mark(row, n_reference)))
+    shown += [verdicts.number(row.mean_all)] if with_others else []
+    shown.append(verdicts.number(row.gap))
+    name = escape(row.name)
+    return [name if row.published else f"**{name}**", *shown, row.n_examples, row.seeds]
+
+
+def _verdicts(found: list[RowVerdict]) -> str:
+    """A section of its own: the legend, then every sentence; nothing where there is no verdict."""
+    if not found:
+        return ""
+    blocks = [f"- {escape(line)}" for verdict in found for line in verdicts.sentences(verdict)]
+    return f"\n## Reproduced?\n\n{escape(verdicts.legend(found))}\n\n" + "\n".join(blocks) + "\n"
+
+
+def _claims(matrix: Matrix) -> str:
+    """What else the published table's source says of the models; nothing where it says nothing."""
+    lines = [f"- {escape(claim.sentence)}" for claim in matrix.claims]
+    return "\n## Other claims of the source\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def escape(text: str) -> str:
+    """Text as Markdown shows it: one line, and nothing in it is markup. An underscore inside a word is none."""
+    text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    return re.sub(r"^(\d*)(?=[-+#=]|[.)](?:\s|$))", r"\1\\", text)  # at the start of a line: headings, lists, rules

@@ -1,0 +1,159 @@
+"""Matrix → the evaluation part of a model card: metadata for the hub, results, and what the runs took.
+
+The results have the shape of the DistilmBERT card's, a row per model and a column per language. The metadata are made
+by huggingface_hub's own classes, imported when a card is asked for.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tabulate import tabulate
+
+from xeval.definitions.languages import describe
+from xeval.definitions.schema import Task, one_line
+from xeval.report import verdicts
+from xeval.report.footnotes import hardware
+from xeval.report.formats.markdown import escape, findings_section
+from xeval.report.matrix import Matrix, Row
+from xeval.results.records import RunRecord
+from xeval.support.errors import XevalError
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What the user says of the machine, which xeval does not measure."""
+
+    watts: float | None = None  # drawn by the whole machine under load, on average
+    grams_per_kwh: float | None = None  # of CO2 equivalent, for the grid that fed it
+
+
+def render(matrix: Matrix, task: Task | None, footprint: Footprint) -> str:
+    """The card of the one model in `matrix`. Metrics are fractions in the metadata and percentages in the table."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    model = _only_model(matrix)
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            task_name="Zero-shot cross-lingual classification of sentence pairs",
+            dataset_type=task.hub.id if task and task.hub else one_line(matrix.task),
+            dataset_name=one_line(matrix.title),
+            dataset_split=task.splits.test if task else "test",
+            dataset_config=task.configuration(language) if task else one_line(language),
+            dataset_revision=_revision(row),
+            metric_type="accuracy",
+            metric_value=round(row.cells[language] / 100, 4),
+            metric_name=f"accuracy ({how})",
+        )
+        for row, language, how in _cells(matrix)
+    ]
+    metadata = ModelCardData(model_name=one_line(model), eval_results=results, metrics=["accuracy"]).to_yaml()
+    return f"---\n{metadata}\n---\n\n{_evaluation(matrix)}\n{_environment(matrix.ours, footprint)}"
+
+
+def render_eval_results(matrix: Matrix, task: Task | None) -> str:
+    """Entries for a file in the `.eval_results` folder of a model on the hub, in the format that
+    https://huggingface.co/docs/hub/eval-results describes. Values are fractions."""
+    import yaml
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    _only_model(matrix)
+    if task is None or task.hub is None:
+        raise XevalError(f"task {matrix.task}: eval-results name a data set of the hub, and this task is of none")
+    entries = [
+        EvalResultEntry(
+            dataset_id=task.hub.id,
+            task_id=task.configuration(language),
+            dataset_revision=_revision(row),
+            value=round(row.cells[language] / 100, 4),
+            date=max(record.environment.started_at for _, record in row.runs),
+            notes=f"zero-shot from {one_line(matrix.training_language)}, {how}, evaluated by xeval",
+        )
+        for row, language, how in _cells(matrix)
+    ]
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
+
+
+def _only_model(matrix: Matrix) -> str:
+    models = sorted({record.model.id for row in matrix.ours for _, record in row.runs})
+    if len(models) > 1:
+        raise XevalError(f"a model card is about one model; choose one with --model ({', '.join(models)})")
+    return models[0]
+
+
+def _cells(matrix: Matrix) -> Iterator[tuple[Row, str, str]]:
+    """Our row, language, and how the number was got, for every number of ours."""
+    for row in matrix.ours:
+        for language in row.cells:
+            seeds = sorted(record.seed for _, record in row.runs if language in record.scores)
+            recipe = row.runs[0][1].recipe
+            changed = [f"{key} {value}" for key, value in recipe.overrides.items()]
+            counted = f"{'seed' if len(seeds) == 1 else 'mean of seeds'} {', '.join(map(str, seeds))}"
+            yield row, language, one_line(", ".join([f"recipe {recipe.name}", *changed, counted]))
+
+
+def _revision(row: Row) -> str | None:
+    """The commit on the hub that the rows were read at; None for rows that came from elsewhere."""
+    revision = row.runs[0][1].data.revision
+    return one_line(revision) if revision else None
+
+
+def _evaluation(matrix: Matrix) -> str:
+    header = ["Model", *(escape(describe(language).name) for language in matrix.languages)]
+    body = [
+        [
+            escape(row.name) if row.published else f"**{escape(row.name)}**",
+            *(verdicts.number(row.cells.get(name), verdicts.mark(row, name)) for name in matrix.languages),
+        ]
+        for row in matrix.rows
+    ]
+    table = tabulate(body, header, "pipe", colalign=["left"] + ["right"] * (len(header) - 1), disable_numparse=True)
+    found = matrix.verdicts
+    notes = [*matrix.footer, *([verdicts.legend(found)] if found else [])]
+    notes += [line for verdict in found for line in verdicts.headlines(verdict)]
+    trained = escape(describe(matrix.training_language).name)
+    warning = f"> **Note.** {escape(matrix.note)}\n\n" if matrix.note else ""
+    return (
+        f"# Evaluation\n\nAccuracy in % on the test sets of {escape(matrix.title)}, computed zero-shot: trained on the"
+        f" {trained} portion, and evaluated on the portion of each language.\n\n{warning}{table}\n\n"
+        + "\n".join(f"- {escape(note)}" for note in notes)
+        + "\n"
+        + findings_section(matrix)
+    )
+
+
+def _environment(rows: list[Row], footprint: Footprint) -> str:
+    records = [record for row in rows for _, record in row.runs]
+    training_h, evaluation_h = (_hours(records, training) for training in (True, False))
+    hours = training_h + evaluation_h
+    items: dict[str, Any] = {
+        "Hardware Type": "; ".join(sorted({hardware(record) for record in records})),
+        "Hours used": f"{_short(hours)} ({_short(training_h)} fine-tuning, {_short(evaluation_h)} evaluation) in"
+        f" {len(records)} run{'s' * (len(records) > 1)}; pretraining is not counted",
+        "Cloud Provider": "not recorded",
+        "Compute Region": "not recorded",
+        "Energy": "not measured",
+        "Carbon Emitted": "not measured",
+    }
+    if footprint.watts is not None:
+        kwh = hours * footprint.watts / 1000
+        items["Energy"] = f"an estimate: {_short(kwh)} kWh, if the machine drew {footprint.watts:g} W throughout"
+        if footprint.grams_per_kwh is not None:
+            grams = kwh * footprint.grams_per_kwh
+            items["Carbon Emitted"] = (
+                f"an estimate: {_short(grams)} g of CO2 equivalent, if its grid emitted {footprint.grams_per_kwh:g} g"
+                " per kWh"
+            )
+    lines = "\n".join(f"- **{name}:** {escape(str(value))}" for name, value in items.items())
+    return f"# Environmental Impact\n\n{lines}\n"
+
+
+def _hours(records: list[RunRecord], training: bool) -> float:
+    timings = [item for record in records for item in record.timing.items()]
+    return sum(timing.wall_s for phase, timing in timings if (phase == "train") is training) / 3600
+
+
+def _short(number: float) -> str:
+    """Three digits, and no exponent for what is large."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -1,0 +1,1 @@
+"""The gate's outcome, one file per format."""

@@ -1,0 +1,72 @@
+"""The gate's outcome → annotations and the step's summary, as GitHub's runner reads them.
+
+https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands has the commands, and
+`ActionCommand.cs` of https://github.com/actions/runner what is escaped in them.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xeval.definitions.schema import one_line
+from xeval.judging.gate.findings import GateFinding, Outcome
+from xeval.report.gate.text import headline
+from xeval.support.errors import StoreError
+
+MAX_ANNOTATIONS = 10  # of one level for a step; what is beyond is dropped without a word
+MAX_SUMMARY_BYTES = 1024 * 1024  # for a step; beyond, nothing of it is shown
+CUT = "\n\n… cut here: GitHub shows 1 MiB of a step's summary. `xeval check --json FILE` writes all of it.\n"
+
+
+def annotations(outcome: Outcome) -> list[str]:
+    """The workflow commands: an error for each failure, a warning for each drop within chance, and the headline."""
+    doubtful = [finding for finding in outcome.findings if finding.kind == "drop within chance"]
+    return [
+        *_level("error", outcome.failures),
+        *_level("warning", doubtful),
+        _command("notice", "xeval check", headline(outcome)),
+    ]
+
+
+def _level(level: str, findings: list[GateFinding]) -> list[str]:
+    shown = findings if len(findings) <= MAX_ANNOTATIONS else findings[: MAX_ANNOTATIONS - 1]
+    lines = [_command(level, f"xeval: {finding.kind}", finding.sentence) for finding in shown]
+    if len(shown) < len(findings):
+        rest = f"and {len(findings) - len(shown)} more; the summary of this step has them all"
+        lines.append(_command(level, "xeval", rest))
+    return lines
+
+
+def _command(level: str, title: str, message: str) -> str:
+    escaped = _escape(title).replace(":", "%3A").replace(",", "%2C")
+    return f"::{level} title={escaped}::{_escape(message)}"
+
+
+def _escape(text: str) -> str:
+    return one_line(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+@contextmanager
+def commands_stopped() -> Iterator[None]:
+    """Whatever is printed meanwhile is text to the runner, even where a model's name looks like a command."""
+    token = secrets.token_hex(16)
+    print(f"::stop-commands::{token}", flush=True)
+    try:
+        yield
+    finally:
+        print(f"::{token}::", flush=True)
+
+
+def append_summary(path: Path, text: str) -> None:
+    """Add `text` to the step's summary at `path`, cut to what there is room for. Raises StoreError."""
+    content = text.encode()
+    try:
+        room = MAX_SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0)
+        if len(content) > room:
+            kept = content[: max(0, room - len(CUT.encode()))]
+            content = (kept[: kept.rfind(b"\n") + 1] + CUT.encode())[: max(0, room)]
+        with path.open("ab") as file:
+            file.write(content)
+    except OSError as error:
+        raise StoreError(f"{path}: the step's summary cannot be written: {error.strerror}") from error

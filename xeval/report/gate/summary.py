@@ -1,0 +1,22 @@
+"""The gate's outcome → Markdown, as the summary of a CI step."""
+
+from tabulate import tabulate
+
+from xeval.judging.gate.findings import Outcome
+from xeval.report.formats.markdown import escape
+from xeval.report.gate.text import COLUMNS, by_configuration, cells, headline
+
+
+def render(outcome: Outcome) -> str:
+    """Headline and failures first, since a long summary is cut at its end; then every number and the notes."""
+    mark = "✅" if outcome.passed else "❌"
+    blocks = [f"### {mark} xeval check", escape(headline(outcome))]
+    if outcome.failures:
+        blocks.append("\n".join(f"- {escape(finding.sentence)}" for finding in outcome.failures))
+    for name, findings in by_configuration(outcome.findings).items():
+        rows = [[escape(cell) for cell in cells(finding)] for finding in findings if finding.kind != "note"]
+        alignment = ["left", "right", "right", "right", "right", "left"]
+        table = tabulate(rows, list(COLUMNS), "pipe", colalign=alignment, disable_numparse=True)
+        notes = "".join(f"\n- {escape(finding.sentence)}" for finding in findings if finding.kind == "note")
+        blocks.append(f"#### {escape(name)}\n\n{table}" + (f"\n{notes}" if notes else ""))
+    return "\n\n".join(blocks) + "\n"

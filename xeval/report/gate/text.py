@@ -1,0 +1,49 @@
+"""What every format of the gate's outcome says alike: the headline, and a finding's numbers as people read them."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from xeval.judging.gate.findings import GateFinding, Outcome
+
+COLUMNS = ("", "blessed", "now", "change", "p", "finding")
+
+
+def headline(outcome: Outcome) -> str:
+    """The outcome in one sentence."""
+    thresholds = outcome.thresholds
+    allowed = (
+        f"{thresholds.cell:g} points in a language, {thresholds.mean:g} on the mean, a speed of"
+        f" {thresholds.throughput:g} times the blessed"
+    )
+    if not outcome.passed:
+        return f"Failed: {_counted(outcome.failures)} (allowed are {allowed})."
+    others = [finding for finding in outcome.findings if finding.kind in ("drop within chance", "improvement")]
+    also = f"; {_counted(others)}" if others else ""
+    return f"Passed: no drop beyond both chance and what is allowed ({allowed}){also}."
+
+
+def _counted(findings: Iterable[GateFinding]) -> str:
+    return ", ".join(f"{n} × {kind}" for kind, n in Counter(finding.kind for finding in findings).items())
+
+
+def cells(finding: GateFinding) -> tuple[str, ...]:
+    """A finding under COLUMNS, without its configuration; a dash for what there is not."""
+    numbers = finding.numbers
+    if numbers is None:
+        return (finding.what, "–", "–", "–", "–", finding.kind)
+    if numbers.unit == "%":
+        shown = f"{numbers.blessed:.1f} %", f"{numbers.now:.1f} %", f"{numbers.now - numbers.blessed:+.1f}"
+    else:
+        shown = (
+            f"{numbers.blessed:,.0f}/s",
+            f"{numbers.now:,.0f}/s",
+            f"× {numbers.now / numbers.blessed:.2f}",
+        )
+    return (finding.what, *shown, "< 0.001" if numbers.p < 0.001 else f"{numbers.p:.3f}", finding.kind)
+
+
+def by_configuration(findings: Iterable[GateFinding]) -> dict[str, list[GateFinding]]:
+    groups: dict[str, list[GateFinding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.configuration, []).append(finding)
+    return groups

@@ -1,0 +1,146 @@
+"""Numbers → where they stand in a drawing: plain geometry in SVG's units, which the templates draw."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xeval.judging.calibration import Bin
+
+WIDTH = 360  # of every drawing, so that its letters are legible on a phone
+LEFT, RIGHT, BOTTOM, TOP = 40, 12, 34, 10  # margins
+ROW = 18  # height of a row of dots
+NAMES = 92  # width of the names left of them
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A linear scale from `low`..`high` to the drawing's `start`..`end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+    def ticks(self, most: int = 6) -> list[tuple[float, str]]:
+        """Places of round numbers within the axis, and the numbers."""
+        step = _round_step((self.high - self.low) / most)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+        return [(self.at(index * step), f"{index * step:.{decimals}f}") for index in range(first, last + 1)]
+
+
+def axis_around(values: Sequence[float], start: float, end: float) -> Axis:
+    """An axis on which all of `values` have their place, with a little room at both ends."""
+    low, high = min(values), max(values)
+    room = 0.05 * (high - low) or abs(high) * 0.1 or 1.0
+    return Axis(low - room, high + room, start, end)
+
+
+def _round_step(least: float) -> float:
+    """The smallest of 1, 2 and 5 times a power of ten that is not below `least`."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
+
+
+@dataclass(frozen=True)
+class DotRow:
+    name: str
+    y: float
+    dots: list[tuple[float, str]]  # x, what it is
+    mean: float
+    published: float | None
+
+
+@dataclass(frozen=True)
+class Dots:
+    height: float
+    x_axis: Axis
+    rows: list[DotRow]
+
+
+def dots(rows: Sequence[tuple[str, dict[int, float], float | None]]) -> Dots:
+    """A row of dots for each (name, score by seed, published score or None)."""
+    values = [value for _, seeds, published in rows for value in (*seeds.values(), published) if value is not None]
+    axis = axis_around(values, NAMES, WIDTH - RIGHT)
+    placed = [
+        DotRow(
+            name,
+            TOP + ROW * (index + 0.5),
+            [(axis.at(value), f"seed {seed}: {value:.1f}") for seed, value in seeds.items()],
+            axis.at(sum(seeds.values()) / len(seeds)),
+            None if published is None else axis.at(published),
+        )
+        for index, (name, seeds, published) in enumerate(rows)
+    ]
+    return Dots(TOP + ROW * len(rows) + BOTTOM, axis, placed)
+
+
+@dataclass(frozen=True)
+class Bar:
+    x: float
+    y: float
+    width: float
+    height: float
+    confidence: float  # x of the bin's mean confidence
+    what: str
+
+
+@dataclass(frozen=True)
+class Reliability:
+    height: float
+    x_axis: Axis
+    y_axis: Axis
+    bars: list[Bar]
+
+
+def reliability_diagram(bins: Sequence[Bin]) -> Reliability:
+    height = 260
+    x_axis, y_axis = Axis(0, 1, LEFT, WIDTH - RIGHT), Axis(0, 1, height - BOTTOM, TOP)
+    bars = [
+        Bar(
+            x_axis.at(one.low),
+            y_axis.at(one.accuracy),
+            round(x_axis.at(one.high) - x_axis.at(one.low), 1),
+            round(y_axis.at(0) - y_axis.at(one.accuracy), 1),
+            x_axis.at(one.confidence),
+            f"confidence {one.confidence:.2f}, accuracy {one.accuracy:.2f}, {one.n:,} predictions",
+        )
+        for one in bins
+    ]
+    return Reliability(height, x_axis, y_axis, bars)
+
+
+@dataclass(frozen=True)
+class Line:
+    points: list[tuple[float, float]]
+    what: str
+
+    @property
+    def path(self) -> str:
+        return " ".join(f"{x},{y}" for x, y in self.points)
+
+
+@dataclass(frozen=True)
+class Curves:
+    height: float
+    x_axis: Axis
+    y_axis: Axis
+    lines: list[Line]
+
+
+def curves(series: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> Curves | None:
+    """A line for each (name, points); None where there is no point that is a finite number."""
+    height = 200
+    finite = [(name, [point for point in points if all(map(math.isfinite, point))]) for name, points in series]
+    everything = [point for _, points in finite for point in points]
+    if not everything:
+        return None
+    x_axis = axis_around([0, *(x for x, _ in everything)], LEFT, WIDTH - RIGHT)
+    x_axis = Axis(0, x_axis.high, LEFT, WIDTH - RIGHT)
+    y_axis = axis_around([y for _, y in everything], height - BOTTOM, TOP)
+    lines = [Line([(x_axis.at(x), y_axis.at(y)) for x, y in points], name) for name, points in finite if points]
+    return Curves(height, x_axis, y_axis, lines)

@@ -1,0 +1,146 @@
+"""Matrix → the cells of the page's tables: number, mark, and how deep its colour is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from xeval.definitions.languages import describe
+from xeval.report import verdicts
+from xeval.report.matrix import Matrix, Row
+
+LEVELS = 9  # of colour; style.css has a class for each
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`text` always says what the colour says."""
+
+    text: str
+    value: float | None = None  # what the table is sorted by
+    colour: str = ""  # a class of style.css
+    mark: str = ""
+    outcome: str = ""  # the mark in words
+    bar: float = 0.0  # share of the widest bar
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table, under the name of a language or of what several have in common."""
+
+    name: str
+    more: tuple[str, ...]
+    cells: list[Cell]
+
+
+def accuracy_lines(matrix: Matrix) -> list[Line]:
+    """A line per language, a cell per row of the matrix.
+
+    The colours are spread over the other languages; the training language, far above them, has the deepest there is.
+    """
+    every = [(language, value) for row in matrix.rows for language, value in row.cells.items()]
+    values = [value for language, value in every if language != matrix.training_language] or [every[0][1]]
+    low, high = min(values), max(values)
+
+    def cell(row: Row, language: str) -> Cell:
+        value, verdict = row.cells.get(language), row.verdict
+        if value is None:
+            return Cell("–")
+        judged = verdict.cells.get(language) if verdict else None
+        level = round(LEVELS * min(1.0, max(0.0, (value - low) / (high - low or 1))))
+        return Cell(
+            f"{value:.1f}", value, f"heat-{level}", verdicts.mark(row, language), judged.outcome if judged else ""
+        )
+
+    return [_line(language, [cell(row, language) for row in matrix.rows]) for language in matrix.languages]
+
+
+def mean_lines(matrix: Matrix) -> list[Line]:
+    """The means over languages and the gap, which stand below and are not sorted."""
+    n, most = matrix.n_reference_languages, len(matrix.languages)
+    lines = []
+    if n:
+        marks = [verdicts.mean_mark(row, n) for row in matrix.rows]
+        cells = [
+            Cell(
+                verdicts.number(row.mean_reference),
+                mark=mark,
+                outcome=row.verdict.mean.outcome if row.verdict and mark else "",
+            )
+            for row, mark in zip(matrix.rows, marks, strict=True)
+        ]
+        lines.append(Line(f"mean of {n}", (), cells))
+    if most > n:
+        lines.append(Line(f"mean of {most}", (), [Cell(verdicts.number(row.mean_all)) for row in matrix.rows]))
+    lines.append(Line("gap", (), [Cell(verdicts.number(row.gap)) for row in matrix.rows]))
+    return lines
+
+
+def difference_lines(matrix: Matrix) -> tuple[list[Row], list[Line]]:
+    """Our rows that stand under a published one, and ours minus published in points, a line per language."""
+    rows = [row for row in matrix.ours if row.beside]
+    differences = {
+        (row.name, language): row.cells[language] - published
+        for row in rows
+        if row.beside is not None
+        for language, published in row.beside.cells.items()
+        if language in row.cells
+    }
+    largest = max((abs(difference) for difference in differences.values()), default=0) or 1
+
+    def cell(row: Row, language: str) -> Cell:
+        difference = differences.get((row.name, language))
+        if difference is None:
+            return Cell("–")
+        side, level = "more" if difference > 0 else "less", round(LEVELS * abs(difference) / largest)
+        judged = row.verdict.cells.get(language) if row.verdict else None
+        found = judged.comparison if judged else None
+        interval = f" ({found.low:+.1f} to {found.high:+.1f})" if found else ""
+        mark, outcome = verdicts.mark(row, language), judged.outcome if judged else ""
+        return Cell(f"{difference:+.1f}{interval}", difference, f"{side}-{level}", mark, outcome)
+
+    compared = [language for language in matrix.languages if any((row.name, language) in differences for row in rows)]
+    return rows, [_line(language, [cell(row, language) for row in rows]) for language in compared]
+
+
+def gap_lines(matrix: Matrix) -> dict[str, list[Line]]:
+    """The transfer gap, training language minus the others, in points: by language, by script and by family."""
+    others = [language for language in matrix.languages if language != matrix.training_language]
+    by = {
+        "language": {describe(language).name: [language] for language in others},
+        "script": _grouped(others, "script"),
+        "family": _grouped(others, "family"),
+    }
+    gaps = {(row.name, language): _gap(row, language, matrix) for row in matrix.rows for language in others}
+    widest = max((abs(gap) for gap in gaps.values() if gap is not None), default=0) or 1
+
+    def cell(row: Row, languages: list[str]) -> Cell:
+        found = [gap for language in languages if (gap := gaps[row.name, language]) is not None]
+        if len(found) < len(languages):
+            return Cell("–")
+        mean = sum(found) / len(found)
+        return Cell(f"{mean:.1f}", mean, bar=max(0.0, mean) / widest)
+
+    return {
+        kind: [
+            Line(name, (" ".join(languages),), [cell(row, languages) for row in matrix.rows])
+            for name, languages in groups.items()
+        ]
+        for kind, groups in by.items()
+    }
+
+
+def _gap(row: Row, language: str, matrix: Matrix) -> float | None:
+    if matrix.training_language not in row.cells or language not in row.cells:
+        return None
+    return row.cells[matrix.training_language] - row.cells[language]
+
+
+def _grouped(languages: Iterable[str], attribute: str) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for language in languages:
+        groups.setdefault(getattr(describe(language), attribute), []).append(language)
+    return dict(sorted(groups.items()))
+
+
+def _line(language: str, cells: list[Cell]) -> Line:
+    known = describe(language)
+    return Line(known.name, (language, known.script, known.family), cells)

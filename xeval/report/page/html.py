@@ -1,0 +1,91 @@
+"""Matrix → one HTML file that needs nothing else: no network, no other file, and only its own small script.
+
+The browser is told so by a content security policy, which names style and script by their hashes.
+"""
+
+import base64
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from xeval.definitions.languages import describe
+from xeval.definitions.schema import Task, one_line
+from xeval.report import heat, model_section, verdicts
+from xeval.report.matrix import Matrix, Run
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(matrix: Matrix, task: Task | None) -> str:
+    """The whole page. What the predictions show is left out, with the reason, where they cannot be read."""
+    style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "sort.js"))
+    compared, differences = heat.difference_lines(matrix)
+    found = matrix.verdicts
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            matrix=matrix,
+            style=Markup(style),
+            script=Markup(script),
+            style_hash=_hash(style),
+            script_hash=_hash(script),
+            training=describe(matrix.training_language).name,
+            accuracies=heat.accuracy_lines(matrix),
+            means=heat.mean_lines(matrix),
+            compared=compared,
+            differences=differences,
+            gaps=heat.gap_lines(matrix),
+            legend=verdicts.legend(found) if found else "",
+            marks=verdicts.MARKS,
+            means_judged=[verdict.mean for verdict in found],
+            headlines=[line for verdict in found for line in verdicts.headlines(verdict)[1:]],
+            sentences=[
+                *(line for verdict in found for line in verdicts.sentences(verdict)),
+                *(claim.sentence for claim in matrix.claims),
+            ],
+            header=model_section.HEADER,
+            models=[model_section.build(row, matrix, task) for row in matrix.ours],
+            records=[(_run_name(run), _record(run)) for run in matrix.runs],
+        )
+        + "\n"
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    # Escaping is switched on outright: select_autoescape goes by the ending and takes .html.j2 for plain text.
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _shown(value: Any) -> Any:
+    """Text on one line, without control characters and without those that turn the direction of what follows."""
+    return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _hash(content: str) -> str:
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+def _run_name(run: Run) -> str:
+    record = run[1]
+    return f"{record.model.id}, {record.recipe.name}, seed {record.seed}: {record.status}"
+
+
+def _record(run: Run) -> Markup:
+    """The record as it lies on disk, line by line, each as clean as any other text here."""
+    lines = json.dumps(run[1].model_dump(mode="json"), indent=1, ensure_ascii=False).split("\n")
+    indented = [line[: len(line) - len(line.lstrip(" "))] + one_line(line) for line in lines]
+    return Markup("\n").join(escape(line) for line in indented)

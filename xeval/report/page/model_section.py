@@ -1,0 +1,122 @@
+"""A row of ours → what the page says of this one model: language by language, and its drawings."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xeval.definitions.languages import describe
+from xeval.definitions.schema import Task
+from xeval.report import charts, evidence
+from xeval.report.evidence import Evidence
+from xeval.report.matrix import Matrix, Row
+from xeval.report.page.heat import LEVELS, Cell, Line
+from xeval.results.records import CellScore, RunRecord
+
+HEADER = ("accuracy", "SD of seeds", "pieces per word", "truncated", "unknown pieces", "confidence", "ECE")
+
+
+@dataclass(frozen=True)
+class Confusion:
+    title: str
+    labels: list[str]
+    rows: list[list[Cell]]  # share of a gold label's rows that each label was predicted for
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    name: str
+    n_seeds: str
+    by_language: list[Line]
+    dots: charts.Dots
+    reliability: list[tuple[str, charts.Reliability, float]]  # title, drawing, expected calibration error
+    confusions: list[Confusion]  # the first two: the training language, and all others together
+    loss: charts.Curves | None
+    selection: charts.Curves | None
+    problems: list[str]  # with predictions that could not be had
+
+
+def build(row: Row, matrix: Matrix, task: Task | None) -> ModelSection:
+    of_seeds, problems = evidence.load(row)
+    if problems:  # all or nothing: half of the seeds would look like the whole
+        of_seeds = {}
+    found = {language: evidence.together(seeds) for language, seeds in of_seeds.items()}
+    two = _training_language_and_others(of_seeds, matrix.training_language)
+    languages = sorted(row.cells, key=lambda language: -row.cells[language])
+    published = row.beside.cells if row.beside else {}
+    records = [record for _, record in row.runs]
+    return ModelSection(
+        row.name,
+        row.seeds,
+        [_line(language, row, records, found.get(language)) for language in matrix.languages if language in row.cells],
+        charts.dots([(describe(name).name, _by_seed(records, name), published.get(name)) for name in languages]),
+        [(title, charts.reliability_diagram(one.bins), one.calibration_error) for title, one in two.items()],
+        [_confusion(title, one, task) for title, one in (two | _named(found, languages)).items()],
+        charts.curves([(f"seed {one.seed}", one.training.loss_curve) for one in records if one.training]),
+        charts.curves([(f"seed {one.seed}", _selection(one)) for one in records if one.training]),
+        problems,
+    )
+
+
+def _training_language_and_others(
+    of_seeds: Mapping[str, list[Evidence]], training_language: str
+) -> dict[str, Evidence]:
+    training = of_seeds.get(training_language, [])
+    others = [one for language, seeds in of_seeds.items() if language != training_language for one in seeds]
+    two = {describe(training_language).name: training, "Other languages together": others}
+    return {title: evidence.together(parts) for title, parts in two.items() if parts}
+
+
+def _named(found: Mapping[str, Evidence], languages: Sequence[str]) -> dict[str, Evidence]:
+    return {describe(language).name: found[language] for language in languages if language in found}
+
+
+def _by_seed(records: Sequence[RunRecord], language: str) -> dict[int, float]:
+    return {one.seed: 100 * one.scores[language].accuracy for one in records if language in one.scores}
+
+
+def _selection(record: RunRecord) -> list[tuple[float, float]]:
+    curve = record.training.selection_curve if record.training else []
+    return [(point.step, 100 * point.accuracy) for point in curve]
+
+
+def _line(language: str, row: Row, records: Sequence[RunRecord], found: Evidence | None) -> Line:
+    scores = [record.scores[language] for record in records if language in record.scores]
+    seeds = [100 * score.accuracy for score in scores]
+    cells = [
+        _cell(row.cells[language], ".1f"),
+        _cell(statistics.stdev(seeds) if len(seeds) > 1 else None, ".2f"),
+        _cell(_mean(scores, "pieces_per_word"), ".2f"),
+        _cell(_mean(scores, "truncated_share"), ".1%"),
+        _cell(_mean(scores, "unknown_piece_share"), ".1%"),
+        _cell(found.confidence if found else None, ".2f"),
+        _cell(found.calibration_error if found else None, ".3f"),
+    ]
+    known = describe(language)
+    return Line(known.name, (language, known.script, known.family), cells)
+
+
+def _cell(value: float | None, how: str) -> Cell:
+    return Cell("–") if value is None else Cell(format(value, how).replace("%", " %"), value)
+
+
+def _mean(scores: Sequence[CellScore], name: str) -> float | None:
+    values: list[Any] = [getattr(score, name) for score in scores]
+    return None if None in values else statistics.fmean(values)
+
+
+def _confusion(title: str, found: Evidence, task: Task | None) -> Confusion:
+    n_labels = len(found.confusion)
+    known = task.labels if task else ()
+    labels = list(known) if len(known) == n_labels else [f"label {index}" for index in range(n_labels)]
+    rows = []
+    for counts in found.confusion.tolist():
+        n = sum(counts)
+        shares = [count / n if n else 0.0 for count in counts]
+        rows.append(
+            [
+                Cell(f"{share:.0%}".replace("%", " %") if n else "–", share, f"heat-{round(LEVELS * share)}")
+                for share in shares
+            ]
+        )
+    return Confusion(title, labels, rows)

@@ -1,0 +1,1 @@
+"""What xeval writes: records, predictions, and where they lie."""

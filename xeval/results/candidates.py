@@ -1,0 +1,141 @@
+"""What every checkpoint of a training predicted ↔ disk: gathered while it goes on, sealed when it has ended.
+
+While the training goes on, `step-<number>/checkpoint.json` and `step-<number>/predictions/<language>.parquet` grow
+beside what the training itself resumes from. In the end they lie in the run's folder, as `checkpoints/`: sealed, and
+bound to the weights that the run's scores are of by `checkpoints.json`.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from xeval.definitions.schema import first_complaint
+from xeval.results.predictions import load_predictions, save_predictions
+from xeval.results.records import CheckpointRecord, CheckpointScore, CheckpointsRecord, RunRecord
+from xeval.support.errors import StoreError
+from xeval.support.files import read_ordinary, write_atomically
+from xeval.support.sealed import checksums, sealing
+
+MAX_RECORD_BYTES = 50_000_000
+_AGAIN = "xeval run with --every-checkpoint trains it again for them"
+
+
+def checkpoints_of(folder: Path) -> Path:
+    """Where the run in `folder` keeps what its checkpoints predicted."""
+    return folder / "checkpoints"
+
+
+def step_folder(folder: Path, step: int) -> Path:
+    """Where the predictions of the checkpoint of `step` lie below `folder`."""
+    return folder / f"step-{step:06}"
+
+
+class GatheredPredictions:
+    """The predictions of a training that goes on, in `folder`, which one process at a time works in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def at(self, step: int) -> CheckpointRecord | None:
+        """What is known of the checkpoint of `step`; None where that is nothing, or cannot be read."""
+        try:
+            content = read_ordinary(self._record_path(step), MAX_RECORD_BYTES)
+            return CheckpointRecord.model_validate_json(content)
+        except (OSError, ValidationError):
+            return None
+
+    def has(self, step: int, language: str, rows_sha256: str) -> bool:
+        """Whether `language` is done with at `step`, on these rows, and its predictions are whole."""
+        record = self.at(step)
+        if record is None or language not in record.scores:
+            return record is not None and language in record.failures
+        score = record.scores[language]
+        try:
+            load_predictions(step_folder(self.folder, step), language, score.predictions_sha256)
+        except StoreError:
+            return False
+        return score.rows_sha256 == rows_sha256
+
+    def start(self, step: int, weights_sha256: str) -> None:
+        """Forget what other weights predicted at `step`: on several threads a training does not repeat itself."""
+        record = self.at(step)
+        if record is None or record.weights_sha256 != weights_sha256:
+            self._save(CheckpointRecord(step=step, weights_sha256=weights_sha256, scores={}, failures={}))
+
+    def add(
+        self, step: int, language: str, logits: np.ndarray, labels: np.ndarray, groups: np.ndarray, rows_sha256: str
+    ) -> None:
+        """Keep finite (N,C) logits of `language` beside its (N,) gold labels and (N,) premises."""
+        sha256 = save_predictions(step_folder(self.folder, step), language, logits, labels, groups)
+        score = CheckpointScore(
+            accuracy=float(np.mean(logits.argmax(axis=1) == labels)),
+            n_examples=len(labels),
+            rows_sha256=rows_sha256,
+            predictions_sha256=sha256,
+        )
+        record = self._started(step)
+        self._save(record.model_copy(update={"scores": record.scores | {language: score}}))
+
+    def add_failure(self, step: int, language: str, why: str) -> None:
+        record = self._started(step)
+        self._save(record.model_copy(update={"failures": record.failures | {language: why}}))
+
+    def _started(self, step: int) -> CheckpointRecord:
+        record = self.at(step)
+        if record is None:
+            raise StoreError(f"{self._record_path(step)}: gone or damaged; run the command again")
+        return record
+
+    def seal(self, steps: Sequence[int], languages: Sequence[str], weights_sha256: str, run_folder: Path) -> None:
+        """Put the checkpoints of `steps` into the run's folder, as those of the training that gave these weights.
+
+        They take the place of others that are there, all at once. Raises StoreError.
+        """
+        target = checkpoints_of(run_folder)
+        records = [record for step in steps if (record := self.at(step)) is not None]
+        whole = CheckpointsRecord(weights_sha256=weights_sha256, languages=list(languages), checkpoints=records)
+        try:
+            with sealing(target) as partial:
+                for record in records:
+                    _copy_predictions(step_folder(self.folder, record.step), step_folder(partial, record.step))
+                (partial / "checkpoints.json").write_text(whole.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"{target}: cannot be written: {error.strerror}; run the command again") from error
+
+    def clear(self) -> None:
+        """Forget everything that was gathered."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _save(self, record: CheckpointRecord) -> None:
+        write_atomically(self._record_path(record.step), (record.model_dump_json(indent=1) + "\n").encode())
+
+    def _record_path(self, step: int) -> Path:
+        return step_folder(self.folder, step) / "checkpoint.json"
+
+
+def _copy_predictions(source: Path, target: Path) -> None:
+    (target / "predictions").mkdir(parents=True)
+    for path in sorted(source.glob("predictions/*.parquet")):
+        shutil.copyfile(path, target / "predictions" / path.name)
+
+
+def load_checkpoints(folder: Path, record: RunRecord) -> CheckpointsRecord:
+    """Every checkpoint of the training of the run in `folder`, in order. Raises StoreError where they are not known."""
+    path = checkpoints_of(folder)
+    if not path.exists():
+        raise StoreError(f"{folder}: only the checkpoint that was chosen is known of this run; {_AGAIN}")
+    if checksums(path) is None:
+        raise StoreError(f"{path}: damaged, its files are not what SHA256SUMS says; {_AGAIN}")
+    try:
+        content = read_ordinary(path / "checkpoints.json", MAX_RECORD_BYTES)
+        found = CheckpointsRecord.model_validate_json(content)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}; {_AGAIN}") from error
+    except ValidationError as error:
+        raise StoreError(f"{path}: {first_complaint(error)}; {_AGAIN}") from error
+    if record.training is None or found.weights_sha256 != record.training.weights_sha256:
+        raise StoreError(f"{path}: of another training than the run's scores; {_AGAIN}")
+    return found

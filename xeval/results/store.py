@@ -1,0 +1,111 @@
+"""RunRecord ↔ disk.
+
+`results/<task>/<model>/<recipe>-seed<N>-<hash8>/` holds `record.json` and `predictions/<language>.parquet`, and
+`checkpoints/` where every checkpoint of the training was evaluated (`xeval.results.candidates`). A file
+appears whole or not at all, and a prediction file is in its place before the record speaks of it. The second line of
+`record.json` is the SHA-256 of all its other lines: `grep -v '^ "content_sha256"' record.json | sha256sum`.
+"""
+
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from xeval.definitions.schema import first_complaint
+from xeval.results.records import SCHEMA_VERSION, RunRecord
+from xeval.support.errors import StoreError
+from xeval.support.files import read_ordinary, safe_name, write_atomically
+from xeval.support.sealed import sealing
+
+MAX_RECORD_BYTES = 50_000_000
+
+_CHECKSUM_LINE = re.compile(rb'\{\n "content_sha256": "([0-9a-f]{64})",\n')
+
+
+def run_folder(results: Path, task: str, model_id: str, recipe: str, seed: int, identity: str) -> Path:
+    """Where the run of this identity lies."""
+    return results / safe_name(task) / safe_name(model_id) / f"{safe_name(recipe)}-seed{seed}-{identity[:8]}"
+
+
+def folder_of(results: Path, record: RunRecord) -> Path:
+    """Where the run of `record` lies."""
+    return run_folder(results, record.task, record.model.id, record.recipe.name, record.seed, record.identity)
+
+
+def save_record(folder: Path, record: RunRecord) -> None:
+    plain = (record.model_dump_json(indent=1) + "\n").encode()
+    line = f' "content_sha256": "{hashlib.sha256(plain).hexdigest()}",\n'.encode()
+    write_atomically(folder / "record.json", plain.replace(b"{\n", b"{\n" + line, 1))
+
+
+def load_record(folder: Path) -> RunRecord | None:
+    """The record in `folder`; None where there is none yet. Raises StoreError for a damaged one."""
+    path = folder / "record.json"
+    try:
+        content = read_ordinary(path, MAX_RECORD_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+    line = _CHECKSUM_LINE.match(content)
+    plain = b"{\n" + content[line.end() :] if line else content
+    if line and hashlib.sha256(plain).hexdigest() != line[1].decode():
+        raise StoreError(
+            f"{path}: damaged or edited, it does not have the checksum it was written with; restore it, or remove"
+            " the folder to compute this run again"
+        )
+    try:
+        record = RunRecord.model_validate_json(plain)
+    except ValidationError as error:
+        mend = (
+            "another version of xeval wrote it: read it with that one"
+            if line
+            else "remove the folder to compute this run again"
+        )
+        raise StoreError(f"{path}: {first_complaint(error)}; {mend}") from error
+    if not line and record.schema_version != 1:
+        raise StoreError(f"{path}: damaged, its checksum is gone; remove the folder to compute this run again")
+    return record.model_copy(update={"schema_version": SCHEMA_VERSION})  # as it is written from now on
+
+
+def load_records(results: Path) -> list[tuple[Path, RunRecord]]:
+    """Every run under `results` with its folder, in the order of the folders' names."""
+    folders = sorted(path.parent for path in results.glob("*/*/*/record.json"))
+    return [(folder, record) for folder in folders if (record := load_record(folder)) is not None]
+
+
+# A run that was trained again to other weights is evaluated again from the start. Its new record and predictions grow
+# in a folder of their own, so that a crash does not cost the old ones, and take their place when they have all of them.
+
+
+def successor_folder(folder: Path) -> Path:
+    """Where the new results of the run in `folder` grow until they replace the old ones."""
+    return folder / "successor"
+
+
+def replace_by_successor(folder: Path) -> RunRecord:
+    """Put the finished successor in the place of the run in `folder`; can be done again after a crash in the middle."""
+    successor = successor_folder(folder)
+    record = load_record(successor)
+    if record is None:
+        raise StoreError(f"{successor}: wanted a record, found none; remove this folder")
+    for path in sorted((successor / "predictions").glob("*.parquet")):
+        write_atomically(folder / "predictions" / path.name, path.read_bytes())
+    _replace_checkpoints(successor / "checkpoints", folder / "checkpoints")
+    save_record(folder, record)
+    shutil.rmtree(successor)
+    return record
+
+
+def _replace_checkpoints(source: Path, target: Path) -> None:
+    """What the checkpoints of the new training predicted takes the place of the old one's, which no score is of now."""
+    if not source.exists():
+        shutil.rmtree(target, ignore_errors=True)
+        return
+    try:
+        with sealing(target) as partial:
+            shutil.copytree(source, partial, dirs_exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{target}: cannot be written: {error.strerror}; run the command again") from error

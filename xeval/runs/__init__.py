@@ -1,0 +1,1 @@
+"""Doing: names → runs → records."""

@@ -1,0 +1,292 @@
+"""One run through the stages: encode, train, predict, score, store. The only room that knows their order."""
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xeval.engine import environment
+from xeval.engine.encoded_cache import encoded_once
+from xeval.engine.encoding import encode, encoding_key
+from xeval.engine.fast_path.forward import can_pack
+from xeval.engine.loading import (
+    label_columns,
+    load_fine_tuned,
+    load_pretrained,
+    load_tokenizer,
+    save_fine_tuned,
+)
+from xeval.engine.prediction import predict_logits
+from xeval.engine.snapshots import Checkpoints
+from xeval.engine.training import count_steps, fine_tune
+from xeval.judging.score import compare_with_float32, predicted_labels, score_cell
+from xeval.kinds.pairs import EncodedPairs, LabelledPairs
+from xeval.results.candidates import GatheredPredictions
+from xeval.results.findings import Finding
+from xeval.results.predictions import save_predictions
+from xeval.results.records import Float32Check, RunRecord, SelectionPoint, Timing, TrainingRecord
+from xeval.results.run_on_disk import RunOnDisk
+from xeval.runs.candidates import CheckpointsBehindEvaluated, EveryCheckpoint, LanguageRows
+from xeval.runs.provenance import new_record
+from xeval.runs.spec import RunSpec
+from xeval.support.cache import checkpoints_folder, kept_weights, weights_folder
+from xeval.support.errors import DataError, PredictionError, TrainingError
+from xeval.support.files import locked
+from xeval.support.progress import Phase, Reporter
+
+FLOAT32_ROWS = 32  # of each language, computed again in float32 where the run's arithmetic is another
+
+
+class OneRun:
+    """One run on its way from what the results folder has of it to all the languages that are wanted."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        results: Path,
+        reporter: Reporter,
+        preflight: Sequence[Finding] = (),
+        every_checkpoint: bool = False,  # evaluate those on the way of the training too
+    ) -> None:
+        self.spec, self.reporter, self.every_checkpoint = spec, reporter, every_checkpoint
+        self.preflight = list(preflight)  # what was found wrong before the run
+        self.identity = spec.identity()
+        self.environment = environment.describe(spec.compute)
+        self.name = f"{spec.checkpoint.id} {spec.recipe_name} seed {spec.seed}"
+        self.disk = RunOnDisk(spec.folder(results), self._say)
+        self.checkpoints = Checkpoints(checkpoints_folder(self.identity), reporter.say)
+        self.gathered = GatheredPredictions(checkpoints_folder(self.identity) / "evaluated")
+
+    def complete(self, languages: Sequence[str]) -> RunRecord:
+        with locked(self.disk.folder):
+            record, languages = self.disk.found(languages)
+            if record is not None:
+                self._check_same_rows(record)
+            missing = [language for language in languages if not self.disk.is_finished(record, language)]
+            unknown = self._unknown_at_checkpoints(record, languages)
+            if record is not None and not missing and not unknown:
+                self._say(f"nothing to do, {len(languages)} languages are in {self.disk.folder}")
+            else:
+                self._say(f"{len(missing)} of {len(languages)} languages to evaluate")
+                record = self._compute(record, missing, unknown)
+        if self.every_checkpoint and record.status == "complete":
+            self._say(f"what each checkpoint scored: xeval compare {self.disk.folder} --selection")
+        return record
+
+    def _say(self, line: str) -> None:
+        self.reporter.say(f"{self.name}: {line}")
+
+    def _unknown_at_checkpoints(self, record: RunRecord | None, languages: Sequence[str]) -> list[str]:
+        """Where every checkpoint is wanted: the languages that some of them was not evaluated in."""
+        if not self.every_checkpoint:
+            return []
+        known = self.disk.known_at_checkpoints(record)
+        return [language for language in languages if known is None or language not in known]
+
+    def _check_same_rows(self, record: RunRecord) -> None:
+        corpus = self.spec.corpus
+        for language, recorded in record.data.sha256.get("test", {}).items():
+            if language in corpus.read_languages and corpus.sha256(corpus.test(language)) != recorded:
+                raise DataError(
+                    f"test rows of {language!r} differ from those that {self.disk.folder} was scored on; use another"
+                    " --results folder, or remove that one to evaluate again"
+                )
+
+    def _compute(self, record: RunRecord | None, missing: Sequence[str], unknown: Sequence[str]) -> RunRecord:
+        """Evaluate in the `missing` languages, and at every checkpoint if there are any that are `unknown` there."""
+        spec = self.spec
+        tokenizer = load_tokenizer(spec.checkpoint, spec.recipe.max_length)
+        try:
+            with locked(checkpoints_folder(self.identity)):  # other results folders share the cache
+                model, record, missing = self._weights(tokenizer, record, missing, unknown)
+                columns = label_columns(spec.checkpoint, model.config.id2label, spec.task)
+                status = "incomplete" if missing else "complete"
+                record = self.disk.save(record.model_copy(update={"status": status, "failure": None}))
+                self.checkpoints.clear()  # only now that the record knows of the weights
+            encoded = self._encode(tokenizer, {language: spec.corpus.test(language) for language in missing})
+            for language in missing:
+                record = self._evaluate(model, columns, record, language, encoded[language])
+                status = "complete" if language == missing[-1] else "incomplete"
+                record = self.disk.save(record.model_copy(update={"status": status}))
+        except (TrainingError, PredictionError) as error:
+            self._say(f"failed: {error}")
+            return self.disk.fail(str(error), lambda: self._new_record(None))
+        return self.disk.finish(record)
+
+    def _encode(self, tokenizer: Any, wanted: dict[str, LabelledPairs]) -> dict[str, EncodedPairs]:
+        with self.reporter.phase("tokenize", sum(map(len, wanted.values())), "pairs") as phase:
+            encoded = {}
+            for name, pairs in wanted.items():
+                before, max_length = phase.done, self.spec.recipe.max_length
+                key = encoding_key(tokenizer, self.spec.corpus.sha256(pairs), max_length)
+                encoded[name] = encoded_once(key, partial(encode, tokenizer, pairs, max_length, phase.advance))
+                phase.advance(len(pairs) - (phase.done - before))  # what came from the cache
+        return encoded
+
+    def _weights(
+        self, tokenizer: Any, record: RunRecord | None, missing: Sequence[str], unknown: Sequence[str]
+    ) -> tuple[Any, RunRecord, Sequence[str]]:
+        """The model to evaluate, the record to add to, and the languages that then are missing from it."""
+        spec = self.spec
+        if not spec.train:
+            model = self._on_device(load_fine_tuned(spec.checkpoint))
+            return model, record or self._new_record(model), missing
+        trained = record.training if record else None
+        if record and trained and not unknown:
+            kept = kept_weights(self.identity, trained.weights_sha256)
+            if kept is not None:
+                return self._on_device(load_fine_tuned(spec.checkpoint, kept)), record, missing
+            self._say("its fine-tuned weights are no longer in the cache, so it is trained again")
+        elif trained:
+            self._say(f"not all its checkpoints were evaluated in {' '.join(unknown)}, so it is trained again")
+        every = self._every_checkpoint(tokenizer, record, unknown)
+        model, fresh = self._train(tokenizer, every)
+        assert fresh.training is not None  # it has just been trained
+        if not record or not trained or not record.scores:
+            record = fresh
+        elif trained.weights_sha256 != fresh.training.weights_sha256:
+            # Scores of two different sets of weights must not stand in one record.
+            self._say("training again gave other weights, so all its languages are evaluated again")
+            missing = list(dict.fromkeys([*self.disk.start_successor(record), *missing]))
+            record = fresh
+        if every is not None:
+            steps = [point.step for point in fresh.training.selection_curve]
+            self.gathered.seal(steps, every.languages, fresh.training.weights_sha256, self.disk.writes_to)
+        return model, record, missing
+
+    def _every_checkpoint(
+        self, tokenizer: Any, record: RunRecord | None, unknown: Sequence[str]
+    ) -> EveryCheckpoint | None:
+        """What evaluates every checkpoint in the languages that are `unknown`, and in those that were known before."""
+        if not self.every_checkpoint:
+            self.gathered.clear()  # another training's, maybe, between whose checkpoints this one would leave gaps
+            return None
+        known = self.disk.known_at_checkpoints(record) or ()
+        tests = {language: self.spec.corpus.test(language) for language in dict.fromkeys([*known, *unknown])}
+        encoded = self._encode(tokenizer, tests)
+        rows = {
+            language: LanguageRows(encoded[language], pairs.premise_groups(), self.spec.corpus.sha256(pairs))
+            for language, pairs in tests.items()
+        }
+        return EveryCheckpoint(self.gathered, rows)
+
+    def _train(self, tokenizer: Any, every: EveryCheckpoint | None) -> tuple[Any, RunRecord]:
+        spec = self.spec
+        encoded = self._encode(tokenizer, {"train": spec.corpus.train, "selection": spec.corpus.selection})
+        pairs, selection = encoded["train"], encoded["selection"]
+        n_steps = count_steps(spec.recipe, len(pairs))
+        self._say(
+            f"effective batch size {spec.recipe.batch_size} pairs, {n_steps:,} steps on {len(pairs):,}"
+            f" pairs, learning rate {spec.learning_rate:g}, {spec.compute.dtype_name} on {spec.compute.device}"
+        )
+        checkpoints = self.checkpoints
+        if every is not None:
+            checkpoints = CheckpointsBehindEvaluated(checkpoints.folder, self._say, every)
+        model = self._on_device(load_pretrained(spec.checkpoint, spec.task, spec.seed))
+        started = time.monotonic()
+        with self.reporter.phase("train", n_steps, "steps") as phase:
+            try:
+                outcome = fine_tune(
+                    model,
+                    pairs,
+                    spec.recipe,
+                    spec.learning_rate,
+                    spec.seed,
+                    spec.compute,
+                    lambda: self._accuracy(model, selection),
+                    lambda loss: phase.advance(1, f"loss {loss:.3f}"),
+                    checkpoints,
+                    lambda step: self._resume(phase, step),
+                    lambda step: self._at_checkpoint(every, step, model, phase),
+                )
+            except TrainingError:
+                self.checkpoints.clear()  # it would break down there again
+                raise
+        wall_s = time.monotonic() - started + outcome.earlier_wall_s - outcome.aside_wall_s
+        curve = [SelectionPoint(step=step, accuracy=accuracy) for step, accuracy in outcome.selection_curve]
+        training = TrainingRecord(
+            n_steps=outcome.n_steps,
+            effective_batch_size=spec.recipe.batch_size,
+            batch_parts=outcome.n_parts,
+            loss_curve=outcome.loss_curve,
+            selection=spec.recipe.selection,
+            selection_curve=curve,
+            chosen_step=outcome.chosen_step,
+            weights_sha256=save_fine_tuned(model, weights_folder(self.identity)),
+        )
+        record = self._new_record(model)
+        timing = {"train": self._timing(wall_s, outcome.n_pairs)}
+        return model, record.model_copy(update={"training": training, "timing": timing})
+
+    def _resume(self, phase: Phase, step: int) -> None:
+        self._say(f"training goes on from step {step:,}, where it was interrupted")
+        phase.advance(step)
+
+    def _at_checkpoint(self, every: EveryCheckpoint | None, step: int, model: Any, phase: Phase) -> Iterator[str]:
+        if every is None:
+            return
+        columns = label_columns(self.spec.checkpoint, model.config.id2label, self.spec.task)
+        languages = []
+        for language in every.evaluate(
+            step, model, lambda pairs: predict_logits(model, pairs, self.spec.compute)[:, list(columns)]
+        ):
+            languages.append(language)
+            phase.advance(0, f"step {step:,} evaluated in {language}")
+            yield language
+        self._say(f"the checkpoint of step {step:,} is evaluated in {len(languages)} languages")
+
+    def _on_device(self, model: Any) -> Any:
+        if not can_pack(model):
+            kind = model.config.model_type
+            self._say(f"padded batches, since packed ones are not tested with {kind} models")
+        return model.to(self.spec.compute.device)
+
+    def _accuracy(self, model: Any, pairs: EncodedPairs) -> float:
+        return float(np.mean(predicted_labels(predict_logits(model, pairs, self.spec.compute)) == pairs.labels))
+
+    def _evaluate(
+        self, model: Any, columns: Sequence[int], record: RunRecord, language: str, pairs: EncodedPairs
+    ) -> RunRecord:
+        corpus = self.spec.corpus
+        started = time.monotonic()
+        with self.reporter.phase(f"evaluate {language}", len(pairs), "pairs") as phase:
+            logits = predict_logits(model, pairs, self.spec.compute, phase.advance)[:, list(columns)]
+            wall_s = time.monotonic() - started
+            try:
+                predicted_labels(logits)  # before anything of them is saved
+            except PredictionError as error:
+                raise PredictionError(f"{language}: {error}") from error
+            premise_groups = corpus.test(language).premise_groups()
+            sha256 = save_predictions(self.disk.writes_to, language, logits, pairs.labels, premise_groups)
+            score = score_cell(logits, pairs, premise_groups, sha256)
+            check = self._compare_with_float32(model, columns, pairs, logits)
+            phase.note = f"accuracy {100 * score.accuracy:.1f}"
+        hashes = record.data.sha256["test"] | {language: corpus.sha256(corpus.test(language))}
+        return record.model_copy(
+            update={
+                "scores": record.scores | {language: score},
+                "timing": record.timing | {f"evaluate/{language}": self._timing(wall_s, len(pairs))},
+                "data": self.spec.data_record(hashes),
+                "float32_checks": record.float32_checks | ({language: check} if check else {}),
+            }
+        )
+
+    def _compare_with_float32(
+        self, model: Any, columns: Sequence[int], pairs: EncodedPairs, logits: np.ndarray
+    ) -> Float32Check | None:
+        """Some rows again, spread evenly over all of them; None where they were computed in float32 already."""
+        compute = self.spec.compute
+        if compute.dtype_name == "float32":
+            return None
+        rows = np.unique(np.linspace(0, len(pairs) - 1, FLOAT32_ROWS, dtype=np.int64))
+        in_float32 = predict_logits(model, pairs, compute.in_float32(), rows=rows)[:, list(columns)]
+        return compare_with_float32(logits[rows], in_float32)
+
+    def _new_record(self, model: Any) -> RunRecord:
+        return new_record(self.spec, model, self.environment, self.preflight)
+
+    def _timing(self, wall_s: float, n_pairs: int) -> Timing:
+        return Timing(wall_s=wall_s, pairs=n_pairs, invocation=environment.INVOCATION)

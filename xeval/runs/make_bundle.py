@@ -1,0 +1,57 @@
+"""A published table → a bundle of all that its reproduction reads, fetched from the hub where it is not there yet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from xeval.data.embedded import MODELS as EMBEDDED_MODELS
+from xeval.data.hub import show_bars
+from xeval.data.source import bundle, hub_patterns, open_source
+from xeval.definitions import registry
+from xeval.definitions.schema import Task
+from xeval.engine.loading import checkpoint_files, find_checkpoint
+from xeval.support.errors import DataError, ModelError
+
+
+def make_bundle(reference: str, output: Path, draws_bars: bool = False) -> bundle.Contents:
+    """Write a bundle for the published table called `reference` to `output`, and say what is in it.
+
+    It holds the table, its task and recipes, the models at their newest commit, and of the data, at the pinned
+    revision, what a zero-shot run over the table's languages reads. Raises XevalError.
+    """
+    show_bars(draws_bars)
+    table_file, table = registry.find_reference(reference)
+    task_file, task = registry.find_task(table.task)
+    file_of = {f"references/{table.name}.toml": table_file, f"tasks/{task.name}.toml": task_file}
+    for name in {row.recipe for row in table.rows}:
+        recipe_file, recipe = registry.find_recipe(name)
+        file_of[f"recipes/{recipe.name}.toml"] = recipe_file
+    held = [] if task.embedded else [_data(task, table.languages)]
+    models = dict.fromkeys(row.model for row in table.rows)
+    held += [_model(name) for name in models if name not in EMBEDDED_MODELS]
+    for repository, folder, paths in held:
+        inside = bundle.folder_of(repository.kind, repository.id)
+        file_of |= {f"{inside}/{path.relative_to(folder).as_posix()}": path for path in paths}
+    contents = bundle.Contents(reference=table.name, repositories=[repository for repository, _, _ in held])
+    bundle.write(output, contents, file_of)
+    return contents
+
+
+def _data(task: Task, languages: Sequence[str]) -> tuple[bundle.Repository, Path, list[Path]]:
+    source = open_source(task, None, languages)
+    assert task.hub is not None and source.revision is not None  # it has been fetched
+    paths = []
+    for pattern in hub_patterns(task, languages):
+        found = sorted(source.folder.glob(pattern))
+        if not found:
+            raise DataError(f"data set {source.name}: no {pattern}, which the table's runs read; mend the task file")
+        paths += found
+    repository = bundle.Repository(kind="dataset", id=source.name, revision=task.hub.revision, commit=source.revision)
+    return repository, source.folder, paths
+
+
+def _model(name: str) -> tuple[bundle.Repository, Path, list[Path]]:
+    checkpoint = find_checkpoint(name)
+    if checkpoint.origin != "hub" or checkpoint.revision is None:
+        raise ModelError(f"model {name}: a bundle holds the hub's, but here this is the folder {checkpoint.folder}")
+    repository = bundle.Repository(kind="model", id=name, revision=None, commit=checkpoint.revision)
+    return repository, checkpoint.folder, checkpoint_files(checkpoint.folder)

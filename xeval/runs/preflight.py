@@ -1,0 +1,201 @@
+"""What is checked before a run: rows, tokenizer, and what the run is about to do. Seconds, whatever the size.
+
+`examine` checks one (task, model, recipe) on rows that are read; a run calls it and stops at an error. `doctor` reads
+the rows itself, goes on past what cannot be read, and gives every check's outcome.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from xeval.checks.after.hurt_languages import check_languages
+from xeval.checks.before.machine_checks import check_batch, check_device, check_disk
+from xeval.checks.before.row_checks import check_alignment, check_labels, check_overlap, check_repetition, check_sizes
+from xeval.checks.before.tokenizer_checks import check_letters, check_vocabulary
+from xeval.data.corpus import Corpus
+from xeval.data.source import open_source
+from xeval.definitions import registry
+from xeval.definitions.schema import Recipe, Task, one_line
+from xeval.engine import devices, environment
+from xeval.engine.encoding import encode
+from xeval.engine.loading import Checkpoint, find_checkpoint, label_columns, load_tokenizer
+from xeval.engine.training import count_steps
+from xeval.kinds.pairs import LabelledPairs
+from xeval.results.findings import Finding, error, fine
+from xeval.results.records import Limits
+from xeval.runs.spec import RunSpec
+from xeval.support.cache import cache_home
+from xeval.support.errors import DataError, ModelError, PreflightError
+
+SAMPLED_PAIRS = 300  # of each language, for the checks that tokenize
+DATA, MACHINE = "data", "machine"
+
+Findings = list[tuple[str, Finding]]  # what was checked (data, machine or a model's name), what was found
+
+
+def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str]) -> list[Finding]:
+    """Everything that is checked before the run `spec` over `languages`, whose rows have been read.
+
+    `unchanged` is the recipe as its file has it. Raises ModelError for a tokenizer that cannot be loaded.
+    """
+    tests = {language: spec.corpus.test(language) for language in languages}
+    findings = check_rows(spec.task, spec.corpus, spec.train, tests)
+    findings += _check_tokenizer(spec.checkpoint, spec.task, spec.recipe, tests)
+    if spec.train:
+        findings += _check_training(spec.checkpoint, spec.recipe, unchanged, len(spec.corpus.train))
+    return findings
+
+
+def stop_on_errors(model: str, findings: Sequence[Finding]) -> None:
+    """Raise PreflightError for the first error among `findings`."""
+    errors = [found for found in findings if found.severity == "error"]
+    if errors:
+        more = f" (and {len(errors) - 1} more; see xeval doctor)" if len(errors) > 1 else ""
+        raise PreflightError(f"{model}: {errors[0].sentence}{more}")
+
+
+def doctor(
+    task: str | None,
+    models: Sequence[str] = (),
+    *,
+    languages: Sequence[str] = (),
+    recipe: str | None = None,
+    train: bool = True,
+    data: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    tasks_dirs: Sequence[str | os.PathLike[str]] = (),
+) -> Findings:
+    """Check a run before it is made: the machine, the task's rows if there is a task, and each model on them.
+
+    Takes what `xeval.run` takes. Raises XevalError for names and files that lead nowhere; rows that cannot be used are
+    findings.
+    """
+    found: Findings = [(MACHINE, _check_machine(device, dtype))]
+    if task is None:
+        return found
+    definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
+    wanted = registry.check_languages(definition, languages)
+    chosen = registry.get_recipe(recipe or definition.default_recipe)
+    checkpoints = [find_checkpoint(name) for name in dict.fromkeys(models)]
+    data = data or os.environ.get("XEVAL_DATA") or None
+    corpus = Corpus(open_source(definition, Path(data) if data else None, wanted, train), Limits())
+    tests, unreadable = _read(corpus, wanted, train)
+    found += [(DATA, finding) for finding in unreadable]
+    readable = train and not any(finding.name.startswith(("train", "selection")) for finding in unreadable)
+    found += [(DATA, finding) for finding in check_rows(definition, corpus, readable, tests)]
+    for checkpoint in checkpoints:
+        findings = _check_tokenizer(checkpoint, definition, chosen, tests)
+        if readable:
+            findings += _check_training(checkpoint, chosen, chosen, len(corpus.train))
+        if not train:
+            findings.append(_check_head(checkpoint, definition))
+        found += [(checkpoint.id, finding) for finding in findings]
+    return found
+
+
+def _check_machine(device: str, dtype: str) -> Finding:
+    compute, narrow = devices.choose(device, dtype), devices.choose(device, dtype, hidden_size=1)
+    arithmetic = compute.dtype_name
+    if narrow.dtype != compute.dtype:
+        arithmetic += f" ({narrow.dtype_name} for narrow encoders)"
+    hardware = environment.describe(compute).hardware
+    return check_device(str(compute.device), arithmetic, hardware, torch.cuda.is_available())
+
+
+def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, LabelledPairs]) -> list[Finding]:
+    """The checks of the rows that a run would train on, choose a checkpoint on, and be tested on."""
+    if not tests:
+        return []
+    english = task.training_language
+    training = {f"{english} train": corpus.train, f"{english} selection": corpus.selection} if train else {}
+    findings = [
+        check_sizes(corpus.train_rows() if train else {}, tests),
+        check_labels(task, training | {f"{language} test": pairs for language, pairs in tests.items()}),
+        check_overlap(corpus.train if train else None, corpus.selection if train else None, tests.get(english)),
+        check_repetition(tests),
+        check_alignment(tests),
+    ]
+    return [finding for finding in findings if finding is not None]
+
+
+def _check_tokenizer(
+    checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: Mapping[str, LabelledPairs]
+) -> list[Finding]:
+    """The checks of a checkpoint's tokenizer, on a sample of the rows."""
+    tokenizer, config = load_tokenizer(checkpoint, recipe.max_length), _configuration(checkpoint)
+    samples = {language: _sample(pairs) for language, pairs in tests.items()}
+    texts = [text for pairs in samples.values() for text in (*pairs.premises[::10], *pairs.hypotheses[::10])]
+    findings = [check_vocabulary(tokenizer, config.get("vocab_size")), *check_letters(tokenizer, texts)]
+    encoded = {language: encode(tokenizer, pairs, recipe.max_length) for language, pairs in samples.items()}
+    return findings + check_languages(encoded, task.training_language, recipe.max_length)
+
+
+def _check_head(checkpoint: Checkpoint, task: Task) -> Finding:
+    """Whether the labels of a checkpoint that is to be used as it is can be told; a run refuses it if not."""
+    name, id2label = "labels of the head", _configuration(checkpoint).get("id2label") or {}
+    try:
+        label_columns(checkpoint, id2label, task)
+    except ModelError as problem:
+        return error(name, str(problem).removeprefix(f"model {checkpoint.id}: "))
+    return fine(name, f"{', '.join(map(str, id2label.values()))}, matched by name")
+
+
+def _check_training(checkpoint: Checkpoint, recipe: Recipe, unchanged: Recipe, n_pairs: int) -> list[Finding]:
+    rates = recipe.learning_rate_for(checkpoint.id), unchanged.learning_rate_for(checkpoint.id)
+    return [
+        check_batch(recipe.batch_size, unchanged.batch_size, rates, count_steps(recipe, n_pairs), n_pairs),
+        check_disk(cache_home(), _count_weights(checkpoint)),
+    ]
+
+
+def _read(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[dict[str, LabelledPairs], list[Finding]]:
+    """The test rows that can be used, and an error for each split that cannot."""
+    tests, problems = {}, []
+    for split in ("train", "selection") if train else ():
+        try:
+            getattr(corpus, split)
+        except DataError as problem:
+            problems.append(error(f"{split} rows", str(problem)))
+    for language in languages:
+        try:
+            tests[language] = corpus.test(language)
+        except DataError as problem:
+            problems.append(error(f"test rows, {language}", str(problem)))
+    return tests, problems
+
+
+def _sample(pairs: LabelledPairs) -> LabelledPairs:
+    """At most SAMPLED_PAIRS of the rows, evenly from the first to the last."""
+    if len(pairs) <= SAMPLED_PAIRS:
+        return pairs
+    rows = np.linspace(0, len(pairs) - 1, SAMPLED_PAIRS).astype(np.int64)
+    premises, hypotheses = ([column[row] for row in rows] for column in (pairs.premises, pairs.hypotheses))
+    return LabelledPairs(pairs.language, pairs.split, premises, hypotheses, pairs.labels[rows])
+
+
+def _configuration(checkpoint: Checkpoint) -> dict[str, Any]:
+    """config.json, which the tokenizer's loading has shown to be readable."""
+    content: dict[str, Any] = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _count_weights(checkpoint: Checkpoint) -> int:
+    """Numbers in the checkpoint's safetensors files, from their headers."""
+    n_weights = 0
+    for path in checkpoint.folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, framework="np") as tensors:
+                n_weights += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.offset_keys())
+        except (SafetensorError, OSError) as problem:
+            raise ModelError(
+                f"model {checkpoint.id}: {path.name} cannot be read ({one_line(problem)[:120]})"
+            ) from problem
+    return n_weights

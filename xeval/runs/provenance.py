@@ -1,0 +1,43 @@
+"""A run's first record: what it is made of, before anything of it is scored."""
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedModel
+
+from xeval.engine.loading import count_encoder_parameters, encoder_shape
+from xeval.results.findings import Finding
+from xeval.results.records import Environment, ModelRecord, RunRecord
+from xeval.runs.spec import RunSpec
+
+
+def new_record(
+    spec: RunSpec, model: PreTrainedModel | None, environment: Environment, preflight: Sequence[Finding]
+) -> RunRecord:
+    """An incomplete record without training or scores; `model` is None where it could not be had."""
+    checkpoint = spec.checkpoint
+    return RunRecord(
+        identity=spec.identity(),
+        status="incomplete",
+        task=spec.task.name,
+        task_title=spec.task.title,
+        task_note=spec.task.note,
+        training_language=spec.task.training_language,
+        model=ModelRecord(
+            id=checkpoint.id,
+            origin=checkpoint.origin,
+            revision=checkpoint.revision,
+            sha256=checkpoint.sha256,
+            n_parameters=count_encoder_parameters(model) if model is not None else None,
+            architecture=model.config.model_type if model is not None else None,
+            **encoder_shape(model),
+        ),
+        recipe=spec.recipe_record(),
+        seed=spec.seed,
+        limits=spec.corpus.limits,
+        data=spec.data_record({}),
+        training=None,
+        scores={},
+        timing={},
+        environment=environment,
+        preflight=list(preflight),
+    )

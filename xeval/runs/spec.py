@@ -1,0 +1,101 @@
+"""What one run is made of, and the identity that follows from it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from xeval.data.corpus import Corpus
+from xeval.definitions.schema import Recipe, Task, first_complaint
+from xeval.engine.devices import Compute
+from xeval.engine.loading import Checkpoint
+from xeval.results.records import DataRecord, Limits, RecipeRecord
+from xeval.results.store import run_folder
+from xeval.support.errors import DefinitionError
+
+# What a task file says that no weight and no score depends on.
+_BESIDE_THE_POINT = {"title", "default_recipe", "default_reference", "licence", "citation", "source_url", "note"}
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One (task, model, recipe, seed) on given rows and in a given arithmetic."""
+
+    task: Task
+    checkpoint: Checkpoint
+    recipe: Recipe
+    overrides: dict[str, Any]
+    seed: int
+    train: bool  # False: the checkpoint is evaluated as it is
+    corpus: Corpus
+    compute: Compute
+
+    @property
+    def learning_rate(self) -> float:
+        return self.recipe.learning_rate_for(self.checkpoint.id)
+
+    @property
+    def recipe_name(self) -> str:
+        return self.recipe.name if self.train else "no-train"
+
+    def recipe_record(self) -> RecipeRecord:
+        if not self.train:
+            kept = {key: value for key, value in self.overrides.items() if key == "max_length"}
+            return RecipeRecord(name=self.recipe_name, values={"max_length": self.recipe.max_length}, overrides=kept)
+        values = self.recipe.model_dump(exclude={"name", "description", "source_url", "seed", "learning_rate_by_model"})
+        values["learning_rate"] = self.learning_rate
+        return RecipeRecord(name=self.recipe_name, values=values, overrides=self.overrides)
+
+    def data_record(self, test_sha256: dict[str, str]) -> DataRecord:
+        corpus, english = self.corpus, self.task.training_language
+        sha256 = {"test": test_sha256}
+        if self.train:
+            sha256["train"] = {english: corpus.sha256(corpus.train)}
+            sha256["selection"] = {english: corpus.sha256(corpus.selection)}
+        return DataRecord(
+            source=corpus.source.name,
+            revision=corpus.source.revision,
+            sha256=sha256,
+            train_rows=corpus.train_rows() if self.train else {},
+        )
+
+    def identity(self) -> str:
+        """A hash over everything that the fine-tuned weights depend on, and over the number of rows evaluated.
+
+        Test rows are not part of it, so that a language can be added later; the record has their hashes, and rows that
+        no longer match are refused.
+        """
+        parts = {
+            "task": self.task.model_dump(exclude=_BESIDE_THE_POINT),
+            "data": self.data_record({}).sha256,
+            "model": [self.checkpoint.revision, self.checkpoint.sha256],
+            "recipe": self.recipe_record().values,
+            "seed": self.seed,
+            "limits": self.corpus.limits.model_dump(),
+            "dtype": self.compute.dtype_name,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def folder(self, results: Path) -> Path:
+        return run_folder(results, self.task.name, self.checkpoint.id, self.recipe_name, self.seed, self.identity())
+
+
+def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
+    """`recipe` with some of its values replaced. Raises DefinitionError for a value that no recipe may have."""
+    try:
+        changed = recipe.model_dump(mode="json") | overrides
+        if "learning_rate" in overrides:
+            changed["learning_rate_by_model"] = {}
+        return Recipe.model_validate_json(json.dumps(changed))
+    except ValidationError as error:
+        raise DefinitionError(f"recipe {recipe.name}: {first_complaint(error)}") from error
+
+
+def limits(max_train: int | None, max_eval: int | None) -> Limits:
+    for name, limit in (("max_train", max_train), ("max_eval", max_eval)):
+        if limit is not None and limit < 1:
+            raise DefinitionError(f"{name}: wanted a number of pairs of at least 1, got {limit}")
+    return Limits(max_train=max_train, max_eval=max_eval)

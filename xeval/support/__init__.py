@@ -1,0 +1,1 @@
+"""Leaves: files, progress, signals, errors."""

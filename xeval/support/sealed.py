@@ -1,0 +1,65 @@
+"""Folders that are whole or not used: the checksums of their files stand in a manifest that is written last.
+
+The manifest is what `sha256sum` writes, so `sha256sum --check SHA256SUMS` in the folder says what is damaged.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xeval.support.files import file_sha256, read_ordinary, sync_folder, write_atomically
+
+_MANIFEST = "SHA256SUMS"
+_MAX_MANIFEST_BYTES = 10_000_000
+_PARTIAL = ".partial"
+
+
+@contextmanager
+def sealing(folder: Path) -> Iterator[Path]:
+    """Give a new folder to write into; when the block ends it is sealed and takes the place of `folder`.
+
+    Whoever calls this holds a lock that keeps others from writing the same folder. Raises OSError, and leaves `folder`
+    as it was, when something cannot be written.
+    """
+    partial = folder.with_name(folder.name + _PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        _seal(partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.replace(folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _seal(folder: Path) -> None:
+    for path in _files(folder):
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    write_atomically(folder / _MANIFEST, _manifest(_checksums(folder)))
+
+
+def checksums(folder: Path) -> dict[str, str] | None:
+    """The SHA-256 of every file of a sealed folder by its name; None unless all are there, as written, and no more."""
+    try:
+        found = _checksums(folder)
+        is_whole = bool(found) and read_ordinary(folder / _MANIFEST, _MAX_MANIFEST_BYTES) == _manifest(found)
+    except OSError:
+        return None
+    return found if is_whole else None
+
+
+def _manifest(checksum_of: dict[str, str]) -> bytes:
+    return "".join(f"{checksum}  {name}\n" for name, checksum in checksum_of.items()).encode()
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in _files(folder)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _MANIFEST)
