@@ -21,7 +21,7 @@ from typer.cli import get_docs_for_click
 
 import xeval
 from xeval.cli import app
-from xeval.data.source import bundle
+from xeval.data import bundle
 from xeval.definitions import schema
 from xeval.judging.gate.baseline import Baseline
 from xeval.results import records
@@ -212,7 +212,7 @@ def _signature(function: Callable[..., Any]) -> str:
         parameters.insert(stars, "*")
     returned = inspect.formatannotation(inspect.signature(function).return_annotation).strip("'\"")
     lines = "".join(f"    {parameter},\n" for parameter in parameters)
-    plain = re.sub(r"\b(?:collections\.abc|typing|xeval\.\w+)\.", "", lines + f") -> {returned}")
+    plain = re.sub(r"\b(?:collections\.abc|typing|xeval(?:\.\w+)+)\.", "", lines + f") -> {returned}")
     return f"```python\nxeval.{function.__name__}(\n{plain}\n```"
 
 

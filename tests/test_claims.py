@@ -11,7 +11,8 @@ from test_verdict import a_seed, a_table
 from xeval.definitions.schema import Reference
 from xeval.judging import claims
 from xeval.judging.verdict import judge
-from xeval.report import markdown, matrix
+from xeval.report import matrix
+from xeval.report.formats import markdown
 from xeval.results.records import ModelRecord, RunRecord, Timing
 
 MBERT = "google-bert/bert-base-multilingual-cased"

@@ -11,7 +11,7 @@ from sample_record import SHA
 
 from xeval.judging.comparison.resampling import paired_difference, paired_mean_difference
 from xeval.judging.comparison.selection import compare_selection, load_selection
-from xeval.report import selection
+from xeval.report.comparison import selection
 from xeval.results.candidates import GatheredPredictions, checkpoints_of
 from xeval.results.records import SelectionPoint, TrainingRecord
 from xeval.support.errors import DataError, StoreError

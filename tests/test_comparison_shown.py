@@ -15,7 +15,7 @@ from xeval.cli import main
 from xeval.judging.comparison.compare import compare
 from xeval.judging.comparison.flips import flipped_rows
 from xeval.judging.comparison.paired_runs import pair
-from xeval.report import comparison
+from xeval.report.comparison import runs as comparison
 
 N = 90
 LABELS, GROUPS = np.arange(N) % 3, np.repeat(np.arange(N // 3), 3)

@@ -151,8 +151,8 @@ def test_every_checkpoint_is_there_in_every_language_and_the_chosen_one_predicts
 
 
 def test_a_second_invocation_does_nothing(finished, monkeypatch):
-    for stage in ("train", "predict"):
-        monkeypatch.setattr(f"xeval.{stage}.logits_of", lambda *args: pytest.fail("nothing should be computed"))
+    for stage in ("training", "prediction"):
+        monkeypatch.setattr(f"xeval.engine.{stage}.logits_of", lambda *args: pytest.fail("nothing should be computed"))
     notes = Notes()
     finished.run(reporter=notes)
     assert "nothing to do" in notes.lines[-2] and notes.lines[-1].endswith("--selection")

@@ -16,7 +16,9 @@ from test_gate import BASELINE, seeds
 
 from xeval.judging.gate.check import check
 from xeval.judging.gate.findings import GateFinding, Numbers, Outcome, Thresholds
-from xeval.report import gate_json, gate_summary, github, junit
+from xeval.report.gate import github, junit
+from xeval.report.gate import json as gate_json
+from xeval.report.gate import summary as gate_summary
 from xeval.results.records import ModelRecord
 from xeval.support.errors import StoreError
 

@@ -17,8 +17,7 @@ from rich.console import Console
 
 from xeval.definitions.registry import get_task
 from xeval.definitions.schema import one_line
-from xeval.report import terminal
-from xeval.report.formats import Format, render_as
+from xeval.report.formats import Format, render_as, terminal
 from xeval.report.formats.model_card import Footprint
 
 

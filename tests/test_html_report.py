@@ -7,8 +7,8 @@ import pytest
 from sample_report import TASK, sample_matrix
 from test_hostile_strings import HOSTILE
 
-from xeval.report import html
 from xeval.report.matrix import Matrix
+from xeval.report.page import html
 from xeval.results.findings import warning
 
 ACCURACY = "document.querySelector('table.sortable')"

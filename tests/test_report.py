@@ -6,7 +6,8 @@ import pytest
 from sample_record import SHA, run_record, score
 
 from xeval.definitions.registry import get_reference
-from xeval.report import markdown, matrix
+from xeval.report import matrix
+from xeval.report.formats import markdown
 from xeval.report.frame import to_frame
 from xeval.results.records import Limits, ModelRecord, RecipeRecord, RunRecord
 from xeval.support.errors import StoreError

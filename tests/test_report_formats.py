@@ -11,8 +11,8 @@ import yaml
 from sample_report import TASK, sample_matrix
 
 from xeval.cli import main
-from xeval.report import matrix, model_card
-from xeval.report.formats import Format, format_of, render_as
+from xeval.report import matrix
+from xeval.report.formats import Format, format_of, model_card, render_as
 from xeval.report.formats.model_card import Footprint
 from xeval.results.findings import error
 from xeval.results.store import save_record

@@ -13,7 +13,8 @@ from rich.console import Console
 from test_report import CARD, a_run
 
 from xeval.cli import screen
-from xeval.report import matrix, terminal
+from xeval.report import matrix
+from xeval.report.formats import terminal
 from xeval.support import progress
 
 ESCAPE = "\x1b"

@@ -11,7 +11,8 @@ from test_verdict import a_table
 
 from xeval.cli import main
 from xeval.judging.verdict import Tolerance
-from xeval.report import markdown, matrix, terminal, verdicts
+from xeval.report import matrix, verdicts
+from xeval.report.formats import markdown, terminal
 
 PUBLISHED = {language: value / 100 for language, value in CARD.rows[-1].cells.items()}
 MOVES = (-0.002, -0.001, 0.0, 0.001, 0.002)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import victims as victim
 
-from xeval.report import markdown, matrix
+from xeval.report import matrix
+from xeval.report.formats import markdown
 from xeval.results import predictions, store
 from xeval.support.files import locked
 

@@ -39,8 +39,9 @@ def check(
     """Fail if results fell below a baseline by more than thresholds and chance allow, or cannot be compared."""
     from xeval.judging.gate import baseline as baselines
     from xeval.judging.gate import check as gate
-    from xeval.report import gate_json, gate_summary
-    from xeval.report import junit as junit_xml
+    from xeval.report.gate import json as gate_json
+    from xeval.report.gate import junit as junit_xml
+    from xeval.report.gate import summary as gate_summary
 
     blessed = baselines.read(baseline)
     records = [record for _, record in runs_in(results)]
@@ -59,8 +60,8 @@ def check(
 
 
 def _show(outcome: Outcome, github: bool) -> None:
-    from xeval.report import gate_terminal
-    from xeval.report import github as github_commands
+    from xeval.report.gate import github as github_commands
+    from xeval.report.gate import terminal as gate_terminal
 
     if not github:
         gate_terminal.show(outcome, screen())

@@ -43,16 +43,15 @@ def compare(
     tasks_dir: TasksDirs = None,
 ) -> None:
     """Compare B with A on the same test rows: differences with intervals, tests, and a sentence."""
-    from xeval.judging.comparison.compare import (
-        compare as compare_runs,  # pandas and scipy, which help need not wait for
-    )
+    # pandas and scipy, which help need not wait for
+    from xeval.judging.comparison.compare import compare as compare_runs
     from xeval.judging.comparison.flips import flipped_rows
     from xeval.judging.comparison.named_runs import find_runs
     from xeval.judging.comparison.paired_runs import pair
     from xeval.judging.comparison.resampling import SEED
     from xeval.judging.comparison.selection import compare_selection, load_selection
-    from xeval.report import comparison as comparison_report
-    from xeval.report import selection as selection_report
+    from xeval.report.comparison import runs as comparison_report
+    from xeval.report.comparison import selection as selection_report
 
     if selection and b is not None:
         raise typer.BadParameter("--selection compares the checkpoints of A with each other; leave out B")

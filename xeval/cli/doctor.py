@@ -31,7 +31,7 @@ def doctor(
     if model and task is None:
         raise typer.BadParameter("--model: wanted a task too, whose rows the model is checked on, as in: doctor xnli")
     languages = words(language)
-    from xeval.checks.before import examine as preflight  # takes seconds: torch and transformers
+    from xeval.runs import preflight  # takes seconds: torch and transformers
 
     with using(bundle):
         found = preflight.doctor(

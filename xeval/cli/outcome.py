@@ -14,7 +14,8 @@ from xeval.cli.screen import screen
 from xeval.definitions.registry import all_tasks, get_reference
 from xeval.definitions.schema import one_line
 from xeval.judging.verdict import Tolerance
-from xeval.report import findings, matrix, terminal
+from xeval.report import findings, matrix
+from xeval.report.formats import terminal
 from xeval.results.records import RunRecord
 from xeval.results.store import folder_of
 

@@ -1,7 +1,8 @@
 """A bundle: one tar file with all that a published table's reproduction needs, for a machine without a network.
 
 Its first member is SHA256SUMS, with the checksum of every other one; it is unpacked once, into the cache, under the
-hash of that. While a bundle is in use, `xeval.data.hub` and `xeval.definitions.registry` find in it what they would fetch or look up.
+hash of that. While a bundle is in use, `xeval.data.hub` and `xeval.definitions.registry` find in it what they would
+fetch or look up.
 """
 
 import hashlib

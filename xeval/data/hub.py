@@ -13,7 +13,7 @@ from huggingface_hub import errors as hub_errors
 from huggingface_hub.utils import disable_progress_bars, enable_progress_bars, filter_repo_objects
 from huggingface_hub.utils import logging as hub_logging
 
-from xeval.data.source import bundle
+from xeval.data import bundle
 from xeval.definitions.schema import one_line
 from xeval.support.errors import DataError, ModelError, XevalError
 

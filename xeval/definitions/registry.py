@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from xeval.data import bundle
 from xeval.data.embedded import MODELS as EMBEDDED_MODELS
-from xeval.data.source import bundle
 from xeval.definitions.schema import Recipe, Reference, Task, read_definition
 from xeval.support.errors import DefinitionError, UnknownNameError
 

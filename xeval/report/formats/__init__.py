@@ -4,7 +4,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from xeval.definitions.schema import Task
-from xeval.report import csv, json, latex, markdown, model_card
+from xeval.report.formats import csv, json, latex, markdown, model_card
 from xeval.report.formats.model_card import Footprint
 from xeval.report.matrix import Matrix
 from xeval.support.errors import XevalError
@@ -44,7 +44,7 @@ def render_as(chosen: Format, matrix: Matrix, task: Task | None, footprint: Foot
     """The whole report. `task` is the definition of the matrix's task where it is known."""
     match chosen:
         case Format.HTML:
-            from xeval.report import html  # numpy, pyarrow and jinja2
+            from xeval.report.page import html  # numpy, pyarrow and jinja2
 
             return html.render(matrix, task)
         case Format.LATEX:

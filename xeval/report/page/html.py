@@ -15,8 +15,9 @@ from markupsafe import Markup, escape
 
 from xeval.definitions.languages import describe
 from xeval.definitions.schema import Task, one_line
-from xeval.report import heat, model_section, verdicts
+from xeval.report import verdicts
 from xeval.report.matrix import Matrix, Run
+from xeval.report.page import heat, model_section
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from xeval.definitions.languages import describe
 from xeval.definitions.schema import Task
-from xeval.report import charts, evidence
+from xeval.report import evidence
 from xeval.report.evidence import Evidence
 from xeval.report.matrix import Matrix, Row
+from xeval.report.page import charts
 from xeval.report.page.heat import LEVELS, Cell, Line
 from xeval.results.records import CellScore, RunRecord
 

@@ -1,0 +1,1 @@
+"""Programs for the makers of xeval; not part of the wheel."""
