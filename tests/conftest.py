@@ -66,7 +66,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def mini(tmp_path_factory: pytest.TempPathFactory):
     """The task mini-pairs, which xeval does not ship, with its rows in the hub's layout. Not to be changed."""
-    import tiny
+    from tests.helpers import tiny
 
     folder = tmp_path_factory.mktemp("mini-pairs")
     return tiny.Mini(tiny.write_task(folder / "tasks"), tiny.write_hub_layout(folder / "data", tiny.mini_rows()))
@@ -75,7 +75,7 @@ def mini(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def checkpoint_of(tmp_path_factory: pytest.TempPathFactory):
     """`checkpoint_of(architecture, labels=None)`: the folder of a tiny checkpoint, made once. Not to be changed."""
-    import tiny
+    from tests.helpers import tiny
 
     made: dict[tuple, Path] = {}
 

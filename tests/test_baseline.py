@@ -4,9 +4,9 @@ import re
 import tomllib
 
 import pytest
-from sample_record import SHA, run_record, score
 from test_gate import BASELINE, a_seed, as_it_is, data, seeds
 
+from tests.helpers.sample_record import SHA, run_record, score
 from xeval.judging.gate import baseline
 from xeval.judging.gate.baseline import Baseline
 from xeval.judging.gate.bless import bless

@@ -5,10 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from checkpoints import labelled_pairs, make_pairs, tiny_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_tokenizer
 from xeval.engine.batches import collate, even_batches, random_batches
 from xeval.engine.encoding import encode
 

@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-import browser
 import pytest
+
+from tests.helpers import browser
 
 
 @pytest.fixture

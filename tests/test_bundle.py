@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import huggingface_hub
 import pytest
-import tiny
-from stand_in_hub import serve
 
 import xeval.data.bundle
+from tests.helpers import tiny
+from tests.helpers.stand_in_hub import serve
 from xeval.results.store import load_records
 
 MODEL, DATA = "distilbert/distilbert-base-multilingual-cased", "some/pairs"

@@ -9,10 +9,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from sample_record import SHA
 from test_gate import seeds
 from test_gate_reports import HOSTILE_NAMES
 
+from tests.helpers.sample_record import SHA
 from xeval.cli import app
 from xeval.results.records import ModelRecord
 from xeval.results.store import save_record

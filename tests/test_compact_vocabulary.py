@@ -6,8 +6,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from checkpoints import ARCHITECTURES, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
 
+from tests.helpers.checkpoints import (
+    ARCHITECTURES,
+    labelled_pairs,
+    make_pairs,
+    tiny_model,
+    tiny_tokenizer,
+    without_dropout,
+)
 from xeval.definitions.schema import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode

@@ -4,9 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from paired_answers import answers_with, write_run
 from scipy import stats
 
+from tests.helpers.paired_answers import answers_with, write_run
 from xeval.judging.comparison.compare import compare
 from xeval.judging.comparison.flips import flipped_rows
 from xeval.judging.comparison.named_runs import find_runs

@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 import pytest
-from paired_answers import N_LABELS, answers_with, write_run
 from rich.console import Console
-from sample_record import SHA
 
+from tests.helpers.paired_answers import N_LABELS, answers_with, write_run
+from tests.helpers.sample_record import SHA
 from xeval.judging.comparison.resampling import paired_difference, paired_mean_difference
 from xeval.judging.comparison.selection import compare_selection, load_selection
 from xeval.report.comparison import selection

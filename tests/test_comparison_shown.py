@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-import tiny
-from paired_answers import answers_with, write_run
 from rich.console import Console
 
+from tests.helpers import tiny
+from tests.helpers.paired_answers import answers_with, write_run
 from xeval.cli import main
 from xeval.judging.comparison.compare import compare
 from xeval.judging.comparison.flips import flipped_rows

@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tiny
 
+from tests.helpers import tiny
 from xeval.support.errors import DataError
 
 ORDERS = [

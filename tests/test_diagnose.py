@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import tiny
-import toy
-from checkpoints import LABELS
 
+from tests.helpers import tiny, toy
+from tests.helpers.checkpoints import LABELS
 from xeval.checks.after.diagnose import diagnose_run
 from xeval.definitions.registry import get_reference, get_task
 from xeval.definitions.schema import Reference, ReferenceRow

@@ -5,9 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import tiny
-import toy
 
+from tests.helpers import tiny, toy
 from xeval.support.cache import weights_folder
 
 

@@ -2,8 +2,15 @@
 
 import numpy as np
 import pytest
-from checkpoints import ARCHITECTURES, UNKNOWN_CHARACTER, WORDS, labelled_pairs, make_pairs, tiny_tokenizer
 
+from tests.helpers.checkpoints import (
+    ARCHITECTURES,
+    UNKNOWN_CHARACTER,
+    WORDS,
+    labelled_pairs,
+    make_pairs,
+    tiny_tokenizer,
+)
 from xeval.engine.encoded_cache import encoded_once
 from xeval.engine.encoding import encode, encoding_key
 from xeval.kinds.pairs import EncodedPairs, LabelledPairs

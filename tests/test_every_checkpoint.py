@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
+from tests.helpers import tiny
 from xeval.results.candidates import GatheredPredictions, checkpoints_of, load_checkpoints, step_folder
 from xeval.results.predictions import column, load_predictions
 from xeval.results.records import RunRecord

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-import tiny
 
+from tests.helpers import tiny
 from xeval.definitions.registry import get_recipe
 from xeval.definitions.schema import MAX_FILE_BYTES, Recipe, Reference, Task, read_definition
 from xeval.support.errors import DefinitionError

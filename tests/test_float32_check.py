@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from sample_record import run_record
-from tiny import Mini
 
 import xeval
+from tests.helpers.sample_record import run_record
+from tests.helpers.tiny import Mini
 from xeval.judging.score import compare_with_float32
 from xeval.report import footnotes
 from xeval.results.records import Float32Check, RunRecord

@@ -3,9 +3,9 @@
 import math
 
 import pytest
-from sample_record import SHA, run_record, score
 from scipy import stats
 
+from tests.helpers.sample_record import SHA, run_record, score
 from xeval.judging.gate.bless import bless
 from xeval.judging.gate.check import check
 from xeval.judging.gate.findings import Outcome, Thresholds

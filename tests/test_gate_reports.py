@@ -10,10 +10,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from sample_record import SHA
 from test_baseline import HOSTILE
 from test_gate import BASELINE, seeds
 
+from tests.helpers.sample_record import SHA
 from xeval.judging.gate.check import check
 from xeval.judging.gate.findings import GateFinding, Numbers, Outcome, Thresholds
 from xeval.report.gate import github, junit

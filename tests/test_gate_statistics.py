@@ -5,9 +5,9 @@ import statistics
 
 import numpy as np
 import pytest
-from gate_simulation import WORLDS, Drop, of_rows, of_world
 from scipy import stats
 
+from tests.helpers.gate_simulation import WORLDS, Drop, of_rows, of_world
 from xeval.judging.gate import drops
 from xeval.judging.gate.check import ALPHA_LANGUAGES, ALPHA_MEANS, ALPHA_THROUGHPUT
 

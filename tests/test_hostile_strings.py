@@ -11,10 +11,10 @@ from html.parser import HTMLParser
 
 import pytest
 import yaml
-from hostile_report import HOSTILE, LANGUAGES, PLAIN, hostile_matrix
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from tests.helpers.hostile_report import HOSTILE, LANGUAGES, PLAIN, hostile_matrix
 from xeval.definitions.registry import get_task
 from xeval.definitions.schema import one_line
 from xeval.report.formats import Format, render_as, terminal

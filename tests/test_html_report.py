@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import browser
 import pytest
-from sample_report import TASK, sample_matrix
 from test_hostile_strings import HOSTILE
 
+from tests.helpers import browser
+from tests.helpers.sample_report import TASK, sample_matrix
 from xeval.report.matrix import Matrix
 from xeval.report.page import html
 from xeval.results.findings import warning

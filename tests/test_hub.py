@@ -8,10 +8,10 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
-import tiny
-from stand_in_hub import Hub, serve
 
 import xeval
+from tests.helpers import tiny
+from tests.helpers.stand_in_hub import Hub, serve
 from xeval.data.hub import fetch
 from xeval.data.source import load_pairs, open_source
 from xeval.definitions.registry import get_task

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import tiny
 
+from tests.helpers import tiny
 from xeval.data.source import open_source
 from xeval.support.errors import DataError
 

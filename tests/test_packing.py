@@ -5,12 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from checkpoints import ARCHITECTURES, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 import xeval
+from tests.helpers.checkpoints import (
+    ARCHITECTURES,
+    labelled_pairs,
+    make_pairs,
+    tiny_model,
+    tiny_tokenizer,
+    without_dropout,
+)
 from xeval.engine.batches import collate
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode

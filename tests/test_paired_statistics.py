@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 import pytest
-from compare_simulation import describe, rates
 from scipy import stats
 
+from tests.helpers.compare_simulation import describe, rates
 from xeval.judging.comparison.paired_tests import holm, mcnemar_p, premise_p
 from xeval.judging.comparison.resampling import PairedRows, joint_groups, paired_difference, paired_mean_difference
 

@@ -13,9 +13,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from checkpoints import ARCHITECTURES, LABELS, WORDS, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from tests.helpers.checkpoints import (
+    ARCHITECTURES,
+    LABELS,
+    WORDS,
+    labelled_pairs,
+    make_pairs,
+    tiny_model,
+    tiny_tokenizer,
+)
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.prediction import predict_logits

@@ -6,11 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-import tiny
-import toy
-from checkpoints import LABELS
 from transformers import AutoTokenizer, BertTokenizer
 
+from tests.helpers import tiny, toy
+from tests.helpers.checkpoints import LABELS
 from xeval.checks.before.machine_checks import check_disk
 from xeval.checks.before.tokenizer_checks import KNOWN_VOCABULARIES, check_letters, check_vocabulary
 from xeval.results.findings import Finding

@@ -3,8 +3,8 @@
 import os
 
 import pytest
-import tiny
 
+from tests.helpers import tiny
 from xeval.definitions.registry import (
     MODEL_ALIASES,
     all_recipes,

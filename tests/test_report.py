@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from sample_record import SHA, run_record, score
 
+from tests.helpers.sample_record import SHA, run_record, score
 from xeval.definitions.registry import get_reference
 from xeval.report import matrix
 from xeval.report.formats import markdown

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sample_report import TASK, sample_matrix
 
+from tests.helpers.sample_report import TASK, sample_matrix
 from xeval.cli import main
 from xeval.report import matrix
 from xeval.report.formats import Format, format_of, model_card, render_as

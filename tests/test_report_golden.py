@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sample_record import SHA
-from sample_report import TASK, sample_matrix
 
+from tests.helpers.sample_record import SHA
+from tests.helpers.sample_report import TASK, sample_matrix
 from xeval.report.formats import Format, render_as
 from xeval.report.formats.model_card import Footprint
 from xeval.results.findings import error, warning

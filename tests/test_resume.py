@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
 
 import xeval.engine.training
+from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
 from xeval.definitions.schema import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_record import SHA, run_record
 
+from tests.helpers.sample_record import SHA, run_record
 from xeval.results import predictions, records, store
 from xeval.support import files
 from xeval.support.errors import StoreError

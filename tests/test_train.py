@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tiny_training import PAIRS, model_of, recipe, same, train, weights
 
+from tests.helpers.tiny_training import PAIRS, model_of, recipe, same, train, weights
 from xeval.engine.training import count_steps
 from xeval.support.errors import TrainingError
 

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 import torch
-from checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
 
+from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
 from xeval.definitions.schema import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode

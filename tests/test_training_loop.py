@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from checkpoints import (
+
+from tests.helpers.checkpoints import (
     ARCHITECTURES,
     LABELS,
     tiny_tokenizer,
     without_dropout,
 )
-from tiny_training import MAX_LENGTH, PAIRS, model_of, recipe, train, weights
-
+from tests.helpers.tiny_training import MAX_LENGTH, PAIRS, model_of, recipe, train, weights
 from xeval.definitions.schema import Recipe
 from xeval.kinds.pairs import LabelledPairs
 

@@ -4,10 +4,10 @@ import math
 import statistics
 
 import pytest
-from sample_record import run_record, score
 from scipy import stats
-from verdict_simulation import describe, rates, share_reproduced
 
+from tests.helpers.sample_record import run_record, score
+from tests.helpers.verdict_simulation import describe, rates, share_reproduced
 from xeval.definitions.schema import Reference
 from xeval.judging.equivalence import Assumptions, Published, Spread, compare, half_width, read, seed_spread
 from xeval.judging.verdict import Tolerance, collapse, judge

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tiny
 
 import xeval.engine.encoded_cache
+from tests.helpers import tiny
 from xeval.support.files import write_atomically
 
 

@@ -3,10 +3,10 @@
 import json
 from dataclasses import dataclass
 
-import tiny
-from sample_record import run_record
 from test_gate import BASELINE
 
+from tests.helpers import tiny
+from tests.helpers.sample_record import run_record
 from xeval.judging.gate import baseline
 from xeval.results.records import RunRecord
 

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
 from canaries import CANARIES, Nest
 
+from tests.helpers import tiny
 from xeval.results.store import load_records
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tiny
 from test_malformed_files import is_refused
+
+from tests.helpers import tiny
 
 TEST, TRAIN = "es/test-00000-of-00001.parquet", "en/train-00000-of-00001.parquet"
 Break = Callable[[Path], None]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
-import tiny
 from malformed import RECIPE
-from sample_record import run_record
-from stand_in_hub import Answer, serve
 
+from tests.helpers import tiny
+from tests.helpers.sample_record import run_record
+from tests.helpers.stand_in_hub import Answer, serve
 from xeval.results.store import save_record
 
 WAYS_OUT = [

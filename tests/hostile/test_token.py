@@ -11,9 +11,9 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
-import tiny
-from stand_in_hub import Answer, Hub, serve
 
+from tests.helpers import tiny
+from tests.helpers.stand_in_hub import Answer, Hub, serve
 from xeval.cli import main
 from xeval.runs.grid import run
 from xeval.support.errors import XevalError

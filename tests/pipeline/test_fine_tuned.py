@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from world import LABELS
 
+from tests.helpers import tiny
 from xeval.results.predictions import load_predictions
 from xeval.results.store import load_record
 from xeval.support.errors import DefinitionError, ModelError

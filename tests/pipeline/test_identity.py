@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import tiny
 import torch
 from transformers import AutoModelForSequenceClassification
 from world import (
@@ -14,6 +13,7 @@ from world import (
     record_of,
 )
 
+from tests.helpers import tiny
 from xeval.support.errors import DataError
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from world import (
@@ -19,6 +18,7 @@ import xeval.data.corpus
 import xeval.engine.snapshots
 import xeval.engine.training
 import xeval.support.files
+from tests.helpers import tiny
 
 
 def test_a_run_is_complete_with_every_row_of_every_language_counted_once(finished):

@@ -1,6 +1,5 @@
 """No row of a target language reaches training or selection."""
 
-import tiny
 from world import (
     predictions_of,
     record_of,
@@ -10,6 +9,7 @@ import xeval.data.corpus
 import xeval.engine.snapshots
 import xeval.engine.training
 import xeval.support.files
+from tests.helpers import tiny
 
 
 def test_target_language_rows_reach_neither_training_nor_selection(empty, finished_once):

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
-from sample_record import run_record
 
 import xeval.data.microcosm.corpus
+from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
+from tests.helpers.sample_record import run_record
 from xeval.data.embedded import corpus_folder
 from xeval.definitions.registry import get_task
 from xeval.engine.encoded_cache import encoded_once

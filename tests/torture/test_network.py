@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import test_hub
-from stand_in_hub import serve
 from test_hub import COMMITS, DISTILMBERT, XNLI, assert_one_line, run_small
 
+from tests.helpers.stand_in_hub import serve
 from xeval.support.errors import XevalError
 
 root, connect = test_hub.root, test_hub.connect  # fixtures

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from faults import arm, operations
-from sample_record import run_record, score
 
+from tests.helpers.sample_record import run_record, score
 from xeval.results import predictions, store
 from xeval.results.records import RunRecord
 from xeval.support.errors import XevalError

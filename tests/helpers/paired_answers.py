@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from sample_record import SHA, run_record, score
 
+from tests.helpers.sample_record import SHA, run_record, score
 from xeval.judging.comparison.named_runs import Run
 from xeval.results.predictions import save_predictions
 from xeval.results.records import DataRecord, Limits, ModelRecord, RecipeRecord

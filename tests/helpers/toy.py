@@ -8,10 +8,10 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-import tiny
-from checkpoints import LABELS, tiny_model
 from transformers import BertTokenizer, PreTrainedTokenizerBase
 
+from tests.helpers import tiny
+from tests.helpers.checkpoints import LABELS, tiny_model
 from xeval.results.records import RunRecord
 from xeval.runs.grid import run
 

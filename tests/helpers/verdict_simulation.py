@@ -1,4 +1,6 @@
-"""Experiments with a known truth: how often does which verdict fall? `python tests/verdict_simulation.py` prints it.
+"""Experiments with a known truth: how often does which verdict fall?
+
+`python -m tests.helpers.verdict_simulation` prints the answer.
 
 Each experiment draws a test set whose rows have a difficulty of their own, shared by every training, and premises that
 three rows share. A training has luck of its own in all languages, in each language, on each premise and on each row.
@@ -10,10 +12,10 @@ are rounded to 0.1.
 from collections import Counter
 
 import numpy as np
-from sample_record import run_record, score
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
+from tests.helpers.sample_record import run_record, score
 from xeval.definitions.schema import Reference
 from xeval.judging.equivalence import Assumptions, Published, Spread, compare
 from xeval.judging.verdict import judge

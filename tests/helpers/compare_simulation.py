@@ -1,4 +1,6 @@
-"""Experiments with a known truth: how often is a difference shown? `python tests/compare_simulation.py` prints it.
+"""Experiments with a known truth: how often is a difference shown?
+
+`python -m tests.helpers.compare_simulation` prints the answer.
 
 Each experiment draws premises from a population; three hypotheses share one and five languages translate it. Two
 trained models (or the means of several trainings on each side) answer every row with a fixed expected accuracy, which

@@ -1,4 +1,6 @@
-"""Experiments with a known truth: how often does the gate fail? `PYTHONPATH=tests python tests/gate_simulation.py`.
+"""Experiments with a known truth: how often does the gate fail?
+
+`python -m tests.helpers.gate_simulation` prints the answer.
 
 Two kinds. In the first, scores are drawn around given means, with a luck of each training that all its languages share
 and one in each language. In the second, trainings answer the rows of one test set, as in `verdict_simulation.py`. Both
@@ -11,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import verdict_simulation
-from sample_record import run_record, score
 from scipy.optimize import brentq
 
+from tests.helpers import verdict_simulation
+from tests.helpers.sample_record import run_record, score
 from xeval.judging.equivalence import Assumptions
 from xeval.judging.gate.bless import bless
 from xeval.judging.gate.check import check

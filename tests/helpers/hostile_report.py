@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from sample_record import SHA, run_record, score
-
+from tests.helpers.sample_record import SHA, run_record, score
 from xeval.report import matrix
 from xeval.results import records
 from xeval.results.findings import warning

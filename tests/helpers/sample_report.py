@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from sample_record import SHA, run_record
 
+from tests.helpers.sample_record import SHA, run_record
 from xeval.definitions.registry import all_tasks, get_reference
 from xeval.report import matrix
 from xeval.results import records

@@ -8,8 +8,8 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
-from checkpoints import LABELS, tiny_model, tiny_tokenizer
 
+from tests.helpers.checkpoints import LABELS, tiny_model, tiny_tokenizer
 from xeval.data.source import load_pairs, open_source
 from xeval.definitions.registry import get_task
 from xeval.definitions.schema import Task

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import torch
-from checkpoints import (
+
+from tests.helpers.checkpoints import (
     labelled_pairs,
     make_pairs,
     tiny_model,
     tiny_tokenizer,
 )
-
 from xeval.definitions.schema import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
