@@ -13,7 +13,7 @@ from xeval.results.store import save_record
 N_LABELS = 3
 
 
-def write_run(
+def write_run(  # noqa: PLR0913  each test names the few that matter to it
     results: Path,
     answers: dict[str, np.ndarray],  # language → (N,) predicted labels
     labels: np.ndarray,  # (N,) gold, of every language

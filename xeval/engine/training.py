@@ -36,7 +36,7 @@ def count_steps(recipe: Recipe, n_pairs: int) -> int:
     return min(ends)
 
 
-def fine_tune(
+def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     model: PreTrainedModel,
     pairs: EncodedPairs,
     recipe: Recipe,

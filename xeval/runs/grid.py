@@ -21,7 +21,7 @@ from xeval.support.errors import DefinitionError
 from xeval.support.progress import Reporter, Silent
 
 
-def run(
+def run(  # noqa: PLR0913  the public call: one parameter for each option
     task: str,
     models: Sequence[str],
     *,

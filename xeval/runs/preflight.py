@@ -61,7 +61,7 @@ def stop_on_errors(model: str, findings: Sequence[Finding]) -> None:
         raise PreflightError(f"{model}: {errors[0].sentence}{more}")
 
 
-def doctor(
+def doctor(  # noqa: PLR0913  takes what `run` takes
     task: str | None,
     models: Sequence[str] = (),
     *,

@@ -17,7 +17,7 @@ from xeval.engine.fast_path.packing import Sequences
 NAME = "xeval_packed"
 
 
-def packed_attention(
+def packed_attention(  # noqa: PLR0913  transformers calls it with these
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
