@@ -1,4 +1,4 @@
-"""The shape of the house, read from the imports: stages know only nouns and leaves, and reports start without torch."""
+"""The layers of xeval and what each may import, read from the source."""
 
 import ast
 import subprocess
@@ -10,54 +10,41 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-STAGES = {"data", "encode", "models", "train", "predict", "score", "store"}
-# Nouns, and what knows of nothing but nouns.
-LEAVES = {
-    "batches",
-    "bundle",
-    "cache",
-    "checkpoints",
-    "devices",
-    "embedded",
-    "errors",
-    "fast_path",
-    "files",
-    "findings",
-    "hub",
-    "languages",
-    "layouts",
-    "metrics",
-    "pair_classification",
-    "records",
-    "registry",
-    "schema",
-    "sealed",
-    "termination",
-    "training_progress",
-}
-BESIDE_LEAVES = {"embedded": {"microcosm"}}
-# The only ones that know of several stages.
-JOINERS = {"pipeline", "make_bundle", "preflight.examine", "one_run", "run_spec", "corpus"}
-FROM_SCORE_TO_REPORT = (
-    "score",
-    "store",
-    "predictions",
-    "calibration",
+# From top to bottom. A module imports from its own layer and from those below.
+LAYERS = (
+    "cli",
+    "runs",
     "report",
-    "claims",
-    "comparison",
-    "equivalence",
-    "verdict",
-    "diagnosis",
-    "findings",
-    "gate",
+    "checks",
+    "judging",
+    "engine",
+    "data",
+    "results",
+    "kinds",
+    "definitions",
+    "support",
 )
+# Imports from a layer above, each with its reason.
+EXCEPTIONS = {
+    ("xeval.definitions.registry", "xeval.data.bundle"): "a name is looked up in the bundle in use first",
+    ("xeval.definitions.registry", "xeval.data.embedded"): "the models that come with xeval are names too",
+}
+# They start fast, because nothing that they import loads a heavy library.
+LIGHT = ("xeval.cli", "xeval.report", "xeval.checks.after", "xeval.judging", "xeval.results")
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "tokenizers", "huggingface_hub"}
+# Libraries that only the modules named here import.
+IN_CHARGE = {
+    "datasets": {"xeval.data.xnli_copies", "xeval.kinds.metric"},
+    "evaluate": {"xeval.kinds.metric"},
+    "huggingface_hub": {"xeval.data.hub", "xeval.report.formats.model_card"},
+}
+# They fetch, or run what strangers wrote.
+FORBIDDEN = ("pickle", "urllib", "requests", "httpx")
 
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module of xeval by its dotted name; a package's is its __init__."""
+    """Every module of xeval by its dotted name. A package's is its __init__."""
     found = {}
     for path in sorted((ROOT / "xeval").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -66,8 +53,8 @@ def modules() -> dict[str, Path]:
 
 
 @cache
-def imports(module: str, within_functions: bool) -> frozenset[str]:
-    """Names of the modules that `module` imports, other than for type checkers; of xeval's, the full dotted names."""
+def imports(module: str, only_on_loading: bool = False) -> frozenset[str]:
+    """Full names of the modules that `module` imports, or only of those that it imports when it is loaded."""
     names: set[str] = set()
     nodes: list[ast.AST] = [ast.parse(modules()[module].read_text(encoding="utf-8"))]
     while nodes:
@@ -75,89 +62,94 @@ def imports(module: str, within_functions: bool) -> frozenset[str]:
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: imports are written in full here"
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not within_functions:
+            assert node.level == 0, f"{module}: write imports in full"
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            names.update(name if name in modules() else node.module for name in inside)
+        elif only_on_loading and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
-        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        elif only_on_loading and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             nodes.extend(node.orelse)
             continue
         nodes.extend(ast.iter_child_nodes(node))
-    return frozenset(name for name in names if not name.startswith("xeval.") or name in modules())
+    return frozenset(names)
 
 
-def rooms_imported(module: str) -> set[str]:
-    """xeval's rooms that `module` imports anywhere in it, by short name."""
-    names = imports(module, within_functions=True)
-    return {name.split(".")[1] for name in names if name.startswith("xeval.")}
+def libraries(module: str, only_on_loading: bool = False) -> set[str]:
+    return {name.partition(".")[0] for name in imports(module, only_on_loading)} - {"xeval"}
 
 
-def modules_of(room: str) -> list[str]:
-    """The module of that name, or all those of the package."""
-    return [name for name in modules() if f"{name}.".startswith(f"xeval.{room}.")]
+def layer(module: str) -> int:
+    """The number of the module's layer, from the top. Only `xeval` and `xeval.__main__` stand above all of them."""
+    folder = module.split(".")[1:2]
+    return LAYERS.index(folder[0]) if folder and folder[0] in LAYERS else -1
 
 
-def libraries_imported(module: str, within_functions: bool = True) -> set[str]:
-    return {name.partition(".")[0] for name in imports(module, within_functions)} - {"xeval"}
+@cache
+def upward_imports() -> frozenset[tuple[str, str]]:
+    """Every import from a layer above, as (who imports, what is imported)."""
+    arrows = {(module, name) for module in modules() for name in imports(module) & modules().keys()}
+    return frozenset((module, name) for module, name in arrows if layer(name) < layer(module))
 
 
 def loaded_with(module: str) -> dict[str, str]:
-    """Every library loaded by importing `module`, at module level, with the way to it."""
+    """Every library that importing `module` loads, with the way to it."""
     ways, waiting, seen = {}, [(module, module)], set()
     while waiting:
         name, way = waiting.pop()
         if name in seen:
             continue
         seen.add(name)
-        for library in libraries_imported(name, within_functions=False):
+        for library in libraries(name, only_on_loading=True):
             ways.setdefault(library, f"{way} → {library}")
         packages = [name.rsplit(".", n)[0] for n in range(1, name.count(".") + 1)]
-        inner = [other for other in imports(name, within_functions=False) if other in modules()]
+        inner = imports(name, only_on_loading=True) & modules().keys()
         waiting += [(other, f"{way} → {other}") for other in [*packages, *inner]]
     return ways
 
 
 def light_modules() -> list[str]:
-    return [name for name in modules() if name.split(".")[1:2] and name.split(".")[1] in FROM_SCORE_TO_REPORT]
+    return [name for name in modules() if f"{name}.".startswith(tuple(f"{room}." for room in LIGHT))]
 
 
-def test_the_rooms_named_here_exist():
-    assert {f"xeval.{room}" for room in STAGES | LEAVES | JOINERS} <= set(modules())
-    assert {
-        "xeval.judging.score",
-        "xeval.results.store",
-        "xeval.results.predictions",
-        "xeval.report.formats.markdown",
-    } <= set(light_modules())
+def test_every_folder_is_a_layer_and_every_module_is_in_one():
+    assert {path.parent.name for path in (ROOT / "xeval").glob("*/__init__.py")} == set(LAYERS)
+    assert {path.name for path in (ROOT / "xeval").glob("*.py")} == {"__init__.py", "__main__.py"}
 
 
-@pytest.mark.parametrize("room", sorted(STAGES | LEAVES))
-def test_stages_and_leaves_import_only_nouns_and_leaves_never_each_other(room):
-    imported = set().union(*(rooms_imported(module) for module in modules_of(room)))
-    assert imported - LEAVES - BESIDE_LEAVES.get(room, set()) == set()
+def test_no_module_imports_from_a_layer_above_its_own():
+    assert sorted(upward_imports() - EXCEPTIONS.keys()) == []
 
 
-def test_only_the_pipeline_joins_stages():
-    joining = {name for name in modules() if len(rooms_imported(name) & STAGES) > 1}
-    assert joining <= {f"xeval.{room}" for room in JOINERS}
+def test_the_exceptions_are_still_needed():
+    assert sorted(EXCEPTIONS.keys() - upward_imports()) == []
 
 
-def test_no_room_imports_the_command_line_and_only_the_command_line_knows_typer():
-    edges = ("xeval.cli", "xeval.__main__", "tools.microcosm")  # the last is a tool of xeval's makers
-    outside = [name for name in modules() if not name.startswith(edges)]
-    assert [name for name in outside if "cli" in rooms_imported(name)] == []
-    assert [name for name in outside if "typer" in libraries_imported(name)] == []
+def test_imports_are_found_at_the_top_of_a_module_and_inside_functions():
+    assert "xeval.definitions.schema" in imports("xeval.cli", only_on_loading=True)
+    assert "xeval.runs.grid" in imports("xeval.cli.run") - imports("xeval.cli.run", only_on_loading=True)
+
+
+def test_only_the_command_line_uses_typer():
+    assert {name for name in modules() if "typer" in libraries(name) and not name.startswith("xeval.cli")} == set()
+
+
+def test_the_package_imports_nothing_that_is_not_in_the_wheel():
+    beside = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"xeval"}
+    assert {name: libraries(name) & beside for name in modules() if libraries(name) & beside} == {}
+
+
+def test_there_are_modules_that_load_fast():
+    assert {room for room in LIGHT if room not in light_modules()} == set()
 
 
 @pytest.mark.parametrize("module", light_modules())
-def test_nothing_from_score_to_report_needs_a_heavy_library_to_be_imported(module):
+def test_a_light_module_loads_no_heavy_library(module):
     ways = loaded_with(module)
     assert {library: way for library, way in ways.items() if library in HEAVY} == {}
 
 
-def test_importing_score_store_report_and_the_command_line_really_leaves_torch_alone():
-    names = [*light_modules(), "xeval", "xeval.definitions.registry", "xeval.cli"]
+def test_importing_every_light_module_really_leaves_the_heavy_libraries_alone():
+    names = [*light_modules(), "xeval", "xeval.definitions.registry"]
     code = (
         f"import importlib, sys\n"
         f"for name in {names!r}: importlib.import_module(name)\n"
@@ -167,41 +159,11 @@ def test_importing_score_store_report_and_the_command_line_really_leaves_torch_a
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
-@pytest.mark.parametrize(
-    ("library", "rooms"),
-    [
-        ("huggingface_hub", {"xeval.data.hub", "xeval.report.formats.model_card"}),
-        ("datasets", {"xeval.data.xnli_copies", "xeval.kinds.metric"}),
-    ],
-)
-def test_only_the_room_in_charge_imports_this_library(library, rooms):
-    assert {name for name in modules() if library in libraries_imported(name)} == rooms
+@pytest.mark.parametrize("library", sorted(IN_CHARGE))
+def test_only_the_modules_in_charge_import_this_library(library):
+    assert {name for name in modules() if library in libraries(name)} == IN_CHARGE[library]
 
 
-@pytest.mark.parametrize("library", ["evaluate", "pickle", "urllib", "requests", "httpx"])
+@pytest.mark.parametrize("library", FORBIDDEN)
 def test_nothing_else_fetches_or_runs_what_strangers_wrote(library):
-    allowed = {"evaluate": {"xeval.kinds.metric"}}.get(library, set())
-    assert {name for name in modules() if library in libraries_imported(name)} <= allowed
-
-
-MOST_LINES = {"a file": 300, "a function": 60}
-# What may be longer, each with its reason.
-LONGER = {
-    "xeval/cli/run.py: run": "an option is a parameter, and one call hands them all on",
-    "xeval/runs/grid.py: run": "the same parameters, each explained to who calls it from Python",
-}
-
-
-def lengths(path: Path) -> dict[str, int]:
-    """How many lines the file at `path` has, and each function in it."""
-    text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
-    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return {name: text.count("\n")} | {f"{name}: {n.name}": n.end_lineno - n.lineno + 1 for n in functions}
-
-
-def test_files_and_functions_are_of_a_length_that_can_be_read():
-    files = sorted(path for room in ("xeval", "benchmarks", "tests") for path in (ROOT / room).rglob("*.py"))
-    measured = {name: n for path in files for name, n in lengths(path).items()}
-    too_long = {name: n for name, n in measured.items() if n > MOST_LINES["a function" if ": " in name else "a file"]}
-    assert {name: n for name, n in too_long.items() if name not in LONGER} == {}
-    assert LONGER.keys() <= too_long.keys(), "what is short enough needs no exception"
+    assert {name for name in modules() if library in libraries(name)} == set()
