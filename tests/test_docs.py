@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from test_architecture import LAYERS
 
 from docs import generate
 from xeval.cli import app
@@ -27,7 +28,7 @@ OPTIONS = {
     name: {"--help", *(word for parameter in command.params for word in parameter.opts)}
     for name, command in COMMANDS.items()
 }
-FOLDERS = ("benchmarks/", "docs/", "results/baselines/", "results/published/", "tasks/", "tests/", "xeval/")
+FOLDERS = ("benchmarks/", "docs/", "results/baselines/", "results/published/", "tasks/", "tests/", "tools/", "xeval/")
 
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"^(?: {4}|\t).*$", re.MULTILINE)
@@ -100,7 +101,7 @@ def test_every_file_named_exists(page):
 def test_every_command_and_option_shown_exists(page):
     assert [name for name, _ in calls(page) if name not in COMMANDS] == []
     assert [(name, options - OPTIONS[name]) for name, options in calls(page) if options - OPTIONS[name]] == []
-    if page.is_relative_to(ROOT / "xeval"):  # there, options are those of `python -m xeval.data.microcosm…`
+    if page.is_relative_to(ROOT / "xeval"):  # there, options are those of `python -m tools.microcosm…`
         return
     alone = {word for span in spans(page) if span.startswith("--") for word in re.findall(r"--[a-z-]+", span)}
     assert alone - set.union(*OPTIONS.values()) == set()
@@ -117,7 +118,7 @@ def test_the_readers_of_pages_see_what_is_there():
     assert "docs/statistics.md#the-gate" in links(README)
     assert "the-gate" in anchors(ROOT / "docs" / "statistics.md")
     assert ("compare", {"--flips"}) in calls(README)
-    assert "xeval/runs/grid.py" in spans(README)
+    assert "xeval/runs/" in spans(README)
 
 
 # ── the site ──
@@ -183,26 +184,22 @@ def test_every_public_name_of_python_has_its_section():
 # ── the map of the house ──
 
 
-def map_rows() -> list[tuple[list[str], list[str]]]:
-    """For each row of the README's map, what stands between backticks on its left and on its right."""
+def on_the_map() -> list[str]:
+    """What the left column of the README's map names, from top to bottom."""
     _, _, section = README.read_text(encoding="utf-8").partition("## A map of the house")
-    cells = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("| `")]
-    return [(_SPAN.findall(left), _SPAN.findall(right)) for left, right in cells]
+    return [
+        name for line in section.splitlines() if line.startswith("| `") for name in _SPAN.findall(line.split("|")[1])
+    ]
 
 
-def test_the_map_names_every_room():
-    rooms = {f"xeval/{path.name}" for path in (ROOT / "xeval").glob("*.py") if not path.name.startswith("__")}
-    rooms |= {f"xeval/{path.parent.name}/" for path in (ROOT / "xeval").glob("*/__init__.py")}
-    assert rooms - {name for left, _ in map_rows() for name in left} == set()
+def test_the_map_names_the_layers_in_their_order():
+    of_xeval = [name for name in on_the_map() if name.startswith("xeval/")]
+    assert of_xeval == ["xeval/__init__.py", "xeval/__main__.py", *(f"xeval/{layer}/" for layer in LAYERS)]
 
 
-def test_the_map_names_files_of_a_room_that_are_in_it():
-    missing = []
-    for folders, names in map_rows():
-        for name in names:
-            if name.endswith((".py", "/")) and not any((ROOT / folder / name).exists() for folder in ["", *folders]):
-                missing.append(name)
-    assert missing == []
+def test_the_map_names_every_folder_beside_the_package():
+    beside = {f"{folder.split('/')[0]}/" for folder in FOLDERS} - {"xeval/"}
+    assert {name for name in on_the_map() if not name.startswith("xeval/")} == beside
 
 
 # ── files for others' tools ──
