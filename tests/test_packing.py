@@ -22,7 +22,7 @@ from xeval.engine.batches import collate
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.fast_path.forward import can_pack, logits_of, packed
-from xeval.engine.fast_path.packed_attention import attend_by_length, attend_jagged
+from xeval.engine.fast_path.packed_attention import attend_by_length
 from xeval.engine.fast_path.packing import Sequences, pack
 from xeval.engine.prediction import predict_logits
 from xeval.kinds.pairs import EncodedPairs
@@ -131,7 +131,7 @@ LENGTHS = (9, 7, 7, 3, 1)
 def sequences_of(lengths: tuple[int, ...]) -> Sequences:
     offsets = torch.tensor(np.cumsum([0, *lengths]), dtype=torch.int32)
     runs = tuple((lengths.count(length), length) for length in dict.fromkeys(lengths))
-    return Sequences(offsets, runs, torch.arange(len(lengths)))
+    return Sequences(offsets, runs, torch.arange(len(lengths)), max(lengths))
 
 
 def one_by_one(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -152,10 +152,9 @@ def states(n_queries: int) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("n_queries", [sum(LENGTHS), len(LENGTHS)], ids=["all tokens", "first tokens"])
-@pytest.mark.parametrize("attend", [attend_by_length, attend_jagged])
-def test_attention_and_its_gradient_are_those_of_each_sequence_for_itself(attend, n_queries):
+def test_attention_and_its_gradient_are_those_of_each_sequence_for_itself(n_queries):
     inputs = states(n_queries)
-    got, expected = attend(*inputs, sequences_of(LENGTHS), 0.0), one_by_one(*inputs)
+    got, expected = attend_by_length(*inputs, sequences_of(LENGTHS), 0.0), one_by_one(*inputs)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
     weights = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for mine, reference in zip(
@@ -166,15 +165,16 @@ def test_attention_and_its_gradient_are_those_of_each_sequence_for_itself(attend
         torch.testing.assert_close(mine, reference, rtol=0, atol=1e-12)
     with torch.no_grad():
         detached = [tensor.detach() for tensor in inputs]
-        torch.testing.assert_close(attend(*detached, sequences_of(LENGTHS), 0.0), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            attend_by_length(*detached, sequences_of(LENGTHS), 0.0), expected, rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("n_queries", [sum(LENGTHS), len(LENGTHS)], ids=["all tokens", "first tokens"])
-@pytest.mark.parametrize("attend", [attend_by_length, attend_jagged])
-def test_dropout_changes_each_draw_and_not_the_mean(attend, n_queries):
+def test_dropout_changes_each_draw_and_not_the_mean(n_queries):
     torch.manual_seed(0)
     inputs = [tensor.detach() for tensor in states(n_queries)]
-    draws = torch.stack([attend(*inputs, sequences_of(LENGTHS), 0.3) for _ in range(150)])
+    draws = torch.stack([attend_by_length(*inputs, sequences_of(LENGTHS), 0.3) for _ in range(150)])
     expected = one_by_one(*inputs)
     assert (draws[0] - draws[1]).abs().max() > 0.1
     error = draws.std(0) / len(draws) ** 0.5
@@ -188,16 +188,6 @@ def test_the_gradient_under_dropout_is_the_slope_of_what_was_computed(n_queries)
         return attend_by_length(*inputs, sequences_of(LENGTHS), 0.3)
 
     assert torch.autograd.gradcheck(attended, states(n_queries), fast_mode=True)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_logits_by_jagged_attention_are_those_of_the_padded_model(architecture, monkeypatch):
-    """The path that a GPU takes, on a processor."""
-    monkeypatch.setattr("xeval.engine.fast_path.packed_attention.attend_by_length", attend_jagged)
-    model, pairs = classifier(architecture), encoded_rows(architecture)
-    with torch.no_grad():
-        expected = plain_logits(model, pairs, ALL)
-    np.testing.assert_allclose(predict_logits(model, pairs, CPU), expected, rtol=0, atol=1e-6)
 
 
 # ── the whole model ──

@@ -101,7 +101,7 @@ def test_a_second_invocation_does_no_work(real, monkeypatch):
     def refuse(*args):
         pytest.fail("nothing should have been computed")
 
-    monkeypatch.setattr("xeval.engine.training.logits_of", refuse)
+    monkeypatch.setattr("xeval.engine.steps.logits_of", refuse)
     monkeypatch.setattr("xeval.engine.prediction.logits_of", refuse)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
     assert run(**options) == [record]

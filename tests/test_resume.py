@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-import xeval.engine.training
+import xeval.engine.steps
 from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
 from xeval.definitions.schema import Recipe
 from xeval.engine.devices import Compute
@@ -212,14 +212,14 @@ def memory_for(monkeypatch):
     """`memory_for(n)`: batches of more than n pairs do not fit."""
 
     def limit(n_pairs: int, error: Exception | None = None) -> None:
-        logits_of = xeval.engine.training.logits_of
+        logits_of = xeval.engine.steps.logits_of
 
         def limited(model, pairs, rows, compute):
             if len(rows) > n_pairs:
                 raise error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
             return logits_of(model, pairs, rows, compute)
 
-        monkeypatch.setattr(xeval.engine.training, "logits_of", limited)
+        monkeypatch.setattr(xeval.engine.steps, "logits_of", limited)
 
     return limit
 

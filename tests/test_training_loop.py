@@ -12,7 +12,7 @@ from tests.helpers.checkpoints import (
     tiny_tokenizer,
     without_dropout,
 )
-from tests.helpers.tiny_training import MAX_LENGTH, PAIRS, model_of, recipe, train, weights
+from tests.helpers.tiny_training import PAIRS, model_of, plain_losses, recipe, train, weights
 from xeval.definitions.schema import Recipe
 from xeval.kinds.pairs import LabelledPairs
 
@@ -103,28 +103,6 @@ def test_a_tiny_encoder_learns_rows_by_heart():
 
 
 # ── the loop against the plain one ──
-
-
-def plain_losses(model, chosen: Recipe, seed: int, n_steps: int) -> list[float]:
-    """The usual loop: padded batches, torch's AdamW over all parameters, clipping, linear decay."""
-    tokenizer, losses = tiny_tokenizer(model.config.model_type), []
-    optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (n_steps - step) / n_steps)
-    model.train()
-    for step in range(n_steps):
-        epoch, start = divmod(step, math.ceil(len(PAIRS) / chosen.batch_size))
-        order = np.random.default_rng((seed, epoch)).permutation(len(PAIRS)).tolist()
-        rows = order[start * chosen.batch_size : (start + 1) * chosen.batch_size]
-        texts = [[column[row] for row in rows] for column in (PAIRS.premises, PAIRS.hypotheses)]
-        inputs = tokenizer(*texts, truncation=True, max_length=MAX_LENGTH, padding="max_length", return_tensors="pt")
-        loss = model(**inputs, labels=torch.from_numpy(PAIRS.labels[rows])).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), chosen.max_grad_norm)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-    return losses
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

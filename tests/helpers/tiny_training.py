@@ -1,7 +1,9 @@
 """A training of a tiny encoder on a few pairs, for the tests of it."""
 
+import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from tests.helpers.checkpoints import (
@@ -48,3 +50,27 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(some[name], others[name]) for name in some)
+
+
+def plain_losses(model, chosen: Recipe, seed: int, n_steps: int) -> list[float]:
+    """The usual loop: padded batches, torch's AdamW over all parameters, clipping, linear decay."""
+    tokenizer, losses = tiny_tokenizer(model.config.model_type), []
+    optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (n_steps - step) / n_steps)
+    model.train()
+    for step in range(n_steps):
+        epoch, start = divmod(step, math.ceil(len(PAIRS) / chosen.batch_size))
+        order = np.random.default_rng((seed, epoch)).permutation(len(PAIRS)).tolist()
+        rows = order[start * chosen.batch_size : (start + 1) * chosen.batch_size]
+        texts = [[column[row] for row in rows] for column in (PAIRS.premises, PAIRS.hypotheses)]
+        inputs = tokenizer(
+            *texts, truncation=True, max_length=MAX_LENGTH, padding="max_length", return_tensors="pt"
+        ).to(model.device)
+        loss = model(**inputs, labels=torch.from_numpy(PAIRS.labels[rows]).to(model.device)).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), chosen.max_grad_norm)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses

@@ -34,7 +34,7 @@ def finished(finished_once, empty) -> World:
 
 @pytest.fixture
 def no_training(monkeypatch):
-    monkeypatch.setattr("xeval.engine.training.logits_of", forbid("training"))
+    monkeypatch.setattr("xeval.engine.steps.logits_of", forbid("training"))
 
 
 @pytest.fixture

@@ -41,8 +41,8 @@ def test_a_training_that_breaks_down_is_recorded_and_the_other_model_is_complete
 def test_a_run_that_failed_is_tried_again(empty, monkeypatch):
     broken = with_no_numbers(empty.model, empty.folder / "broken")
     empty.run(models=[str(broken)])
-    tried, logits_of = [], xeval.engine.training.logits_of
-    monkeypatch.setattr("xeval.engine.training.logits_of", lambda *args: (tried.append(args), logits_of(*args))[1])
+    tried, logits_of = [], xeval.engine.steps.logits_of
+    monkeypatch.setattr("xeval.engine.steps.logits_of", lambda *args: (tried.append(args), logits_of(*args))[1])
     assert empty.run(models=[str(broken)]).status == "failed"
     assert tried
 

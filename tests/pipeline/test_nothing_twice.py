@@ -34,7 +34,7 @@ def test_a_language_added_later_is_evaluated_with_the_kept_weights_and_nothing_e
 ):
     first = empty.run(languages=["en", "es"])
     before = empty.files()
-    monkeypatch.setattr("xeval.engine.training.logits_of", forbid("training"))
+    monkeypatch.setattr("xeval.engine.steps.logits_of", forbid("training"))
     second = empty.run()
     after = empty.files()
     assert {name for name in after if name not in before} == {f"{folder_name(empty)}/predictions/zh.parquet"}
@@ -145,7 +145,7 @@ def test_an_evaluation_with_other_weights_that_is_interrupted_costs_no_score_and
         patch.setattr("xeval.results.store.write_atomically", interrupt)
         finished.run(languages=["zh"])
     assert record_of(finished) == before
-    monkeypatch.setattr("xeval.engine.training.logits_of", forbid("training again"))
+    monkeypatch.setattr("xeval.engine.steps.logits_of", forbid("training again"))
     again = finished.run(languages=["zh"])
     assert (again.status, sorted(again.scores)) == ("complete", ["en", "es", "zh"])
     assert again.training.weights_sha256 == own
@@ -231,7 +231,7 @@ def test_what_was_finished_before_an_interruption_is_not_computed_again(empty, m
     left = record_of(empty)
     assert (left.status, sorted(left.scores)) == ("incomplete", ["en", "es"])
     before = empty.files()
-    monkeypatch.setattr("xeval.engine.training.logits_of", forbid("training"))
+    monkeypatch.setattr("xeval.engine.steps.logits_of", forbid("training"))
     record = empty.run()
     assert record.status == "complete" and sorted(record.scores) == ["en", "es", "zh"]
     assert all(empty.files()[name] == before[name] for name in before if name.endswith(".parquet"))

@@ -16,6 +16,7 @@ from world import (
 
 import xeval.data.corpus
 import xeval.engine.snapshots
+import xeval.engine.steps
 import xeval.engine.training
 import xeval.support.files
 from tests.helpers import tiny
@@ -105,9 +106,9 @@ def test_the_pairs_timed_in_training_are_those_trained_on(empty, overrides, n_st
 
 def test_the_effective_batch_size_is_told_before_training_starts(empty, monkeypatch):
     notes, told = Notes(), []
-    logits_of = xeval.engine.training.logits_of
+    logits_of = xeval.engine.steps.logits_of
     monkeypatch.setattr(
-        "xeval.engine.training.logits_of", lambda *args: (told.append(len(notes.lines)), logits_of(*args))[1]
+        "xeval.engine.steps.logits_of", lambda *args: (told.append(len(notes.lines)), logits_of(*args))[1]
     )
     empty.run(languages=["en"], reporter=notes)
     assert any("effective batch size 7 pairs" in line for line in notes.lines[: told[0]])

@@ -24,6 +24,10 @@ class Compute:
     def dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
+    @property
+    def multiplies_in_half_on_gpu(self) -> bool:
+        return self.device.type == "cuda" and self.dtype == torch.bfloat16
+
     def in_float32(self) -> "Compute":
         return replace(self, dtype=torch.float32)
 
@@ -46,8 +50,13 @@ class Compute:
             torch.set_float32_matmul_precision(usual)
 
     def token_budget(self) -> int:
-        """Tokens per evaluation batch: enough to keep the device busy, few enough to stay in its caches."""
+        """Tokens per evaluation batch: enough to keep the device busy, few enough to stay in a processor's caches."""
         return 65_536 if self.device.type == "cuda" else 4_096
+
+    def free_memory(self) -> None:
+        """Give back what the allocator of a GPU keeps, after something did not fit."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
@@ -67,7 +76,17 @@ def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
     if dtype == "auto":
         is_narrow = chosen.type == "cpu" and hidden_size is not None and hidden_size < _NARROWEST_IN_BFLOAT16
         dtype = "bfloat16" if _has_fast_bfloat16(chosen) and not is_narrow else "float32"
+    if dtype == "bfloat16" and chosen.type == "cuda" and not _has_fast_bfloat16(chosen):
+        raise XevalError(
+            f"dtype: bfloat16 needs a GPU of compute capability 8.0 or later, {torch.cuda.get_device_name(chosen)} has"
+            f" {'.'.join(map(str, torch.cuda.get_device_capability(chosen)))}; use --dtype float32"
+        )
     return Compute(chosen, getattr(torch, dtype))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it is: torch has a type for it on accelerators; its allocator for processors has only these words."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _has_fast_bfloat16(device: torch.device) -> bool:

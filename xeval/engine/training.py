@@ -8,6 +8,7 @@ training language's selection split.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 
 import numpy as np
@@ -18,8 +19,10 @@ from xeval.definitions.schema import Recipe
 from xeval.engine.batches import random_batches
 from xeval.engine.devices import Compute
 from xeval.engine.fast_path.compact_vocabulary import CompactVocabulary
-from xeval.engine.fast_path.forward import can_pack, logits_of, packed
+from xeval.engine.fast_path.forward import can_pack, packed
+from xeval.engine.fast_path.half_products import half_products
 from xeval.engine.snapshots import Checkpoints
+from xeval.engine.steps import Steps
 from xeval.engine.training_progress import Choice, Outcome, Progress
 from xeval.kinds.pairs import EncodedPairs
 from xeval.support.errors import TrainingError
@@ -48,6 +51,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     checkpoints: Checkpoints | None = None,
     on_resume: Callable[[int], None] = lambda step: None,
     at_selection: Callable[[int], Iterable[object]] = lambda step: (),
+    say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Fine-tune `model` in place and leave the chosen checkpoint's weights in it.
 
@@ -69,33 +73,45 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
         packed(model),
         compute.matmuls(),
         CompactVocabulary(model, pairs, keep_all) as vocabulary,
+        half_products(model) if compute.multiplies_in_half_on_gpu else nullcontext() as half_weights,
         postponed() as asked,
     ):
         optimizer, schedule = _optimizer(model, recipe, learning_rate, outcome.n_steps)
         progress = Progress(model, vocabulary, optimizer, schedule, choice, outcome)
-        if checkpoints is not None and (found := checkpoints.newest()) is not None:
-            progress.restore(found)
-            on_resume(found.step)
-        for loss in _steps(progress, recipe, seed, compute):
-            step = outcome.step
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss became {loss} at step {step}; lower the learning rate or use another seed"
-                )
-            on_step(loss)
-            if step % point_every == 0 or step == outcome.n_steps:
+        if checkpoints is not None and (snapshot := checkpoints.newest()) is not None:
+            progress.restore(snapshot)
+            on_resume(snapshot.step)
+        steps = Steps(progress, recipe, compute, half_weights, say)
+        for rows in _batches(progress, recipe, seed):
+            steps.take(rows)
+            step, is_last = outcome.step, outcome.step == outcome.n_steps
+            is_point, is_selection = step % point_every == 0 or is_last, step % select_every == 0 or is_last
+            if steps.must_read or is_point or is_selection:
+                _read_losses(steps, outcome, on_step)
+            if is_point:
                 outcome.add_loss_point()
-            if step % select_every == 0 or step == outcome.n_steps:
+            if is_selection:
                 _select(progress, selection_accuracy, at_selection, asked)
                 if recipe.patience and choice.stale >= recipe.patience:
                     outcome.n_steps = step
-                    break
-            if checkpoints is not None and (checkpoints.is_due() or asked()):
+            is_asked = asked()
+            if checkpoints is not None and (is_asked or checkpoints.is_due()):
+                _read_losses(steps, outcome, on_step)
                 checkpoints.save(progress.snapshot())
-            if asked():
+            if is_asked:
                 raise Terminated
     outcome.chosen_step = choice.settle()
     return outcome
+
+
+def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float], None]) -> None:
+    """Take note of the losses of the steps up to the present one; the first that is no finite number ends it all."""
+    losses = steps.losses()
+    for step, loss in enumerate(losses, outcome.step - len(losses) + 1):
+        if not math.isfinite(loss):
+            raise TrainingError(f"the loss became {loss} at step {step}; lower the learning rate or use another seed")
+        outcome.losses.append(loss)
+        on_step(loss)
 
 
 def _select(
@@ -117,63 +133,16 @@ def _select(
         outcome.aside_wall_s += time.monotonic() - started_s
 
 
-def _steps(progress: Progress, recipe: Recipe, seed: int, compute: Compute) -> Iterator[float]:
-    """Take one optimizer step after the other from where `progress` is, yielding the mean loss of its pairs."""
-    outcome, optimizer, schedule = progress.outcome, progress.optimizer, progress.schedule
-    n_pairs = len(progress.vocabulary.pairs)
+def _batches(progress: Progress, recipe: Recipe, seed: int) -> Iterator[np.ndarray]:
+    """The rows of one batch after the other, (B,) each, from where `progress` is up to the last step."""
+    outcome, n_pairs = progress.outcome, len(progress.vocabulary.pairs)
     epoch, n_done = divmod(outcome.step, math.ceil(n_pairs / recipe.batch_size))
     while outcome.step < outcome.n_steps:
         for rows in islice(random_batches(n_pairs, recipe.batch_size, seed, epoch), n_done, None):
             if outcome.step == outcome.n_steps:
                 break
-            loss = _gradients(progress, rows, compute)
-            torch.nn.utils.clip_grad_norm_(progress.model.parameters(), recipe.max_grad_norm)
-            optimizer.step()
-            progress.vocabulary.decay_unused(float(schedule.get_last_lr()[0]), recipe.weight_decay)
-            schedule.step()
-            optimizer.zero_grad(set_to_none=True)
-            outcome.count(loss, len(rows))
-            yield loss
+            yield rows
         epoch, n_done = epoch + 1, 0
-
-
-def _gradients(progress: Progress, rows: np.ndarray, compute: Compute) -> float:
-    """Put the gradients of the mean loss over `rows` into the model and return that loss.
-
-    A batch that does not fit into memory is computed in twice as many parts as before, and so are those after it; each
-    part counts by its number of pairs, so the effective batch is the same.
-    """
-    while True:
-        try:
-            parts = np.array_split(rows, min(progress.outcome.n_parts, len(rows)))
-            return sum(_part_of_gradients(progress, part, len(part) / len(rows), compute) for part in parts)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if progress.outcome.n_parts >= len(rows):
-                raise TrainingError(
-                    f"out of memory at step {progress.outcome.step + 1} with a single pair; lower max_length or use a"
-                    " smaller model"
-                ) from error
-        progress.optimizer.zero_grad(set_to_none=True)
-        progress.outcome.n_parts *= 2
-        if compute.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-
-def _part_of_gradients(progress: Progress, rows: np.ndarray, share: float, compute: Compute) -> float:
-    pairs = progress.vocabulary.pairs
-    labels = torch.from_numpy(pairs.labels[rows]).to(compute.device)
-    with compute.autocast():
-        logits = logits_of(progress.model, pairs, rows, compute)  # (B, C)
-    loss = torch.nn.functional.cross_entropy(logits.float(), labels) * share
-    loss.backward()
-    return loss.item()
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch has a type for it on accelerators; its allocator for processors only has these words."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _optimizer(
@@ -186,7 +155,10 @@ def _optimizer(
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    is_cuda = decayed[0].is_cuda  # where a CUDA graph may record its steps
+    optimizer = torch.optim.AdamW(
+        groups, lr=learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True, capturable=is_cuda
+    )
     n_warmup = math.ceil(recipe.warmup_share * n_steps)
 
     def factor(step: int) -> float:

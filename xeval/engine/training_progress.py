@@ -25,10 +25,9 @@ class Outcome:
     chosen_step: int = 0
     losses: list[float] = field(default_factory=list)  # since the last point of the curve
 
-    def count(self, loss: float, n_pairs: int) -> None:
+    def count_step(self, n_pairs: int) -> None:
         self.step += 1
         self.n_pairs += n_pairs
-        self.losses.append(loss)
 
     def add_loss_point(self) -> None:
         self.loss_curve.append((self.step, sum(self.losses) / len(self.losses)))

@@ -201,6 +201,7 @@ class OneRun:
                     checkpoints,
                     lambda step: self._resume(phase, step),
                     lambda step: self._at_checkpoint(every, step, model, phase),
+                    self._say,
                 )
             except TrainingError:
                 self.checkpoints.clear()  # it would break down there again

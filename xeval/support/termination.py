@@ -26,9 +26,11 @@ def _on_signal(number: int, frame: object) -> None:
 
 @contextmanager
 def postponed() -> Iterator[Callable[[], bool]]:
-    """While this lasts, SIGTERM does nothing but make what this gives answer True."""
+    """While this lasts, SIGTERM does nothing but make what this gives answer True; at its end it raises Terminated."""
     _state["postponed"] = True
     try:
         yield lambda: _state["arrived"]
     finally:
         _state["postponed"] = False
+    if _state["arrived"]:
+        raise Terminated

@@ -5,8 +5,6 @@ https://huggingface.co/docs/transformers/attention_interface. Plain attention ov
 sequences without a word; this one cannot be called without `sequences`.
 """
 
-import warnings
-
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
@@ -15,6 +13,7 @@ from xeval.engine.fast_path.attention_with_dropout import attend_with_dropout
 from xeval.engine.fast_path.packing import Sequences
 
 NAME = "xeval_packed"
+_NO_CAUSAL_MASK = 0
 
 
 def packed_attention(  # noqa: PLR0913  transformers calls it with these
@@ -36,14 +35,13 @@ def packed_attention(  # noqa: PLR0913  transformers calls it with these
     """
     if whole is not None:
         key, value = _keys_and_values(module, whole, heads=query.shape[1])
-    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # (tokens, heads, size)
+    # (tokens, heads, size) each; the gradient of an index would be a tensor of zeros and two copies.
+    query, key, value = (tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value))
     if not query.is_cuda:
         attended = attend_by_length(query, key, value, sequences, dropout)
-    elif dropout == 0.0 and query.dtype in (torch.float16, torch.bfloat16):
-        attended = _attend_by_flash(query, key, value, sequences)
     else:
-        attended = attend_jagged(query, key, value, sequences, dropout)
-    return attended[None], None
+        attended = attend_on_gpu(query, key, value, sequences, dropout)
+    return attended.unsqueeze(0), None
 
 
 def _keys_and_values(module: torch.nn.Module, whole: torch.Tensor, heads: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,42 +70,29 @@ def attend_by_length(
     return torch.cat(attended)
 
 
-def attend_jagged(
+def attend_on_gpu(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, sequences: Sequences, dropout: float
 ) -> torch.Tensor:
-    """All sequences in one call, with dropout: https://docs.pytorch.org/docs/stable/nested.html."""
-    offsets, lengths = sequences.offsets.long(), (sequences.runs[-1][1], sequences.max_length)
-    query_offsets, query_lengths = offsets, lengths
-    if len(query) < len(key):
-        query_offsets, query_lengths = torch.arange(len(sequences) + 1, device=query.device), (1, 1)
+    """All sequences in one kernel: FlashAttention-2 in half precision, else memory-efficient attention.
 
-    def jagged(tensor: torch.Tensor, offsets: torch.Tensor, lengths: tuple[int, int]) -> torch.Tensor:
-        shortest, longest = lengths
-        nested = torch.nested.nested_tensor_from_jagged(tensor, offsets, min_seqlen=shortest, max_seqlen=longest)
-        return nested.transpose(1, 2)  # (B, heads, length, size)
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The PyTorch API of nested tensors is in prototype stage")
-        together = (
-            jagged(query, query_offsets, query_lengths),
-            jagged(key, offsets, lengths),
-            jagged(value, offsets, lengths),
-        )
-        return scaled_dot_product_attention(*together, dropout_p=dropout).transpose(1, 2).values()
-
-
-def _attend_by_flash(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, sequences: Sequences) -> torch.Tensor:
-    """All sequences in one call, in half precision and without dropout."""
-    from torch.nn.attention.varlen import varlen_attn
-
+    These are the kernels behind scaled_dot_product_attention. Its own interface takes no offsets, and `varlen_attn`,
+    which does, takes no dropout.
+    """
     offsets, longest = sequences.offsets, sequences.max_length
-    if len(query) == len(key):
-        query_offsets, longest_query = offsets, longest
-    else:
+    query_offsets, longest_query = offsets, longest
+    if len(query) < len(key):  # of first tokens alone
         query_offsets, longest_query = torch.arange(len(sequences) + 1, dtype=torch.int32, device=query.device), 1
-    attended = varlen_attn(query, key, value, query_offsets, offsets, longest_query, longest)
-    assert isinstance(attended, torch.Tensor)  # a tuple only where more was asked for
-    return attended
+    attended: torch.Tensor
+    if query.dtype != torch.float32 and torch.backends.cuda.is_flash_attention_available():
+        attended, *_ = torch.ops.aten._flash_attention_forward(
+            query, key, value, query_offsets, offsets, longest_query, longest, dropout, False, False
+        )
+        return attended
+    one_batch = (tensor.unsqueeze(0) for tensor in (query, key, value))  # (1, tokens, heads, size) each
+    attended, *_ = torch.ops.aten._efficient_attention_forward(
+        *one_batch, None, query_offsets, offsets, longest_query, longest, dropout, _NO_CAUSAL_MASK, True
+    )
+    return attended.squeeze(0)
 
 
 AttentionInterface.register(NAME, packed_attention)

@@ -11,23 +11,20 @@ from xeval.kinds.pairs import EncodedPairs
 
 @dataclass(frozen=True)
 class Sequences:
-    """Where the B sequences of a packed batch lie, longest first."""
+    """Where the B sequences of a packed batch lie."""
 
     offsets: torch.Tensor  # (B + 1,) int32: sequence i is tokens offsets[i] to offsets[i + 1]
     runs: tuple[tuple[int, int], ...]  # (number of sequences, their length), in the order in which they lie
-    places: torch.Tensor  # (B,) int64: where each row that was asked for lies among the sequences
+    places: torch.Tensor  # (rows,) int64: where each row that was asked for lies among the sequences
+    max_length: int  # at least that of the longest sequence
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.offsets) - 1
 
     @property
     def starts(self) -> torch.Tensor:
         """(B,) int32: the first token of each sequence."""
         return self.offsets[:-1]
-
-    @property
-    def max_length(self) -> int:
-        return self.runs[0][1]
 
 
 def pack(
@@ -35,7 +32,7 @@ def pack(
 ) -> tuple[dict[str, torch.Tensor], Sequences]:
     """The model's inputs for `rows` laid end to end, each (1, total_tokens) int64, and where each row went.
 
-    Rows of one length lie side by side, so that attention can take them in one call.
+    Rows of one length lie side by side, longest first, so that attention can take them in one call.
     """
     order = np.argsort(-pairs.lengths[rows], kind="stable")
     rows = rows[order]
@@ -45,16 +42,17 @@ def pack(
     taken = np.repeat(pairs.offsets[rows], lengths) + from_start
     inputs = {"input_ids": pairs.input_ids[taken], "position_ids": from_start}
     if config.model_type == "xlm-roberta":
-        inputs["position_ids"] = _positions_from_padding(inputs["input_ids"], offsets, config.pad_token_id)
+        inputs["position_ids"] = positions_from_padding(inputs["input_ids"], offsets, config.pad_token_id)
     if getattr(config, "type_vocab_size", 0) > 1:
         inputs["token_type_ids"] = pairs.token_type_ids[taken]
     distinct, counts = np.unique(-lengths, return_counts=True)
     runs = tuple(zip(counts.tolist(), (-distinct).tolist(), strict=True))
-    sequences = Sequences(_to(offsets.astype(np.int32), device), runs, _to(np.argsort(order), device))
+    places = _to(np.argsort(order), device)
+    sequences = Sequences(_to(offsets.astype(np.int32), device), runs, places, int(lengths[0]))
     return {name: _to(ids.astype(np.int64), device)[None] for name, ids in inputs.items()}, sequences
 
 
-def _positions_from_padding(input_ids: np.ndarray, offsets: np.ndarray, pad_token_id: int) -> np.ndarray:
+def positions_from_padding(input_ids: np.ndarray, offsets: np.ndarray, pad_token_id: int) -> np.ndarray:
     """XLM-R numbers its positions from pad_token_id + 1 and does not count a padding token that stands in a text."""
     counted = input_ids != pad_token_id
     n_counted = np.concatenate([[0], np.cumsum(counted)])
@@ -64,4 +62,6 @@ def _positions_from_padding(input_ids: np.ndarray, offsets: np.ndarray, pad_toke
 
 
 def _to(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(array).to(device, non_blocking=True)
+    tensor = torch.from_numpy(array)
+    # From pinned memory a copy does not wait for what the device still computes.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -1,0 +1,145 @@
+"""On a CUDA device: the same numbers as plain transformers give there. Skipped where there is none."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.checkpoints import (
+    ARCHITECTURES,
+    labelled_pairs,
+    make_pairs,
+    tiny_model,
+    tiny_tokenizer,
+    without_dropout,
+)
+from tests.helpers.tiny_training import PAIRS, plain_losses, recipe
+from xeval.engine.batches import collate
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.fast_path.forward import packed
+from xeval.engine.fast_path.packed_attention import attend_on_gpu, packed_attention
+from xeval.engine.fast_path.packing import Sequences
+from xeval.engine.fast_path.resident import ResidentPairs
+from xeval.engine.prediction import predict_logits
+from xeval.engine.steps import step_on_device
+from xeval.engine.training import fine_tune
+from xeval.support.errors import TrainingError
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+N_ROWS, MAX_LENGTH = 64, 48
+ROWS = np.arange(N_ROWS)
+FLOAT32, BFLOAT16 = (Compute(torch.device("cuda"), dtype) for dtype in (torch.float32, torch.bfloat16))
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+
+
+def pairs_for(architecture: str):
+    return encode(tiny_tokenizer(architecture), labelled_pairs("en", make_pairs("en", N_ROWS)), MAX_LENGTH)
+
+
+def model_on_gpu(architecture: str, **overrides) -> torch.nn.Module:
+    return tiny_model(architecture, len(tiny_tokenizer(architecture)), **overrides).cuda()
+
+
+def padded_logits(model, pairs, compute: Compute) -> torch.Tensor:
+    takes_type_ids = model.config.model_type == "bert"
+    with compute.autocast():
+        return model(**collate(pairs, ROWS, model.config.pad_token_id, takes_type_ids, compute.device)).logits.float()
+
+
+@pytest.mark.parametrize("compute", [FLOAT32, BFLOAT16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_logits_are_those_of_the_padded_model(architecture, compute):
+    model, pairs = model_on_gpu(architecture).eval(), pairs_for(architecture)
+    with torch.no_grad():
+        expected = padded_logits(model, pairs, compute).cpu().numpy()
+    difference = np.abs(predict_logits(model, pairs, compute) - expected).max()
+    assert difference < TOLERANCE[compute.dtype]
+
+
+@pytest.mark.parametrize("compute", [FLOAT32, BFLOAT16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_gradients_are_those_of_the_padded_model(architecture, compute):
+    model, pairs = model_on_gpu(architecture, **without_dropout(architecture)).train(), pairs_for(architecture)
+    labels = torch.from_numpy(pairs.labels).cuda()
+    torch.nn.functional.cross_entropy(padded_logits(model, pairs, compute), labels).backward()
+    expected = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    with packed(model):
+        resident = ResidentPairs(pairs, model.config, N_ROWS, compute.device)
+        step_on_device(model, resident, torch.from_numpy(ROWS).cuda(), resident.n_tokens(ROWS), compute)
+    squares = [((p.grad - expected[name]) ** 2).sum() for name, p in model.named_parameters()]
+    size = math.sqrt(sum(float((gradient**2).sum()) for gradient in expected.values()))
+    assert math.sqrt(float(sum(squares))) < (1 if compute is FLOAT32 else 2000) * 1e-5 * size
+
+
+@pytest.mark.parametrize("n_queries", [27, 5], ids=["all tokens", "first tokens"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_in_attention_changes_each_draw_and_not_the_mean(dtype, n_queries):
+    torch.manual_seed(0)
+    query = torch.randn(1, 2, n_queries, 32, device="cuda", dtype=dtype)
+    key, value = (torch.randn(1, 2, 27, 32, device="cuda", dtype=dtype) for _ in range(2))
+    offsets = torch.tensor([0, 9, 16, 23, 26, 27], dtype=torch.int32, device="cuda")
+    sequences = Sequences(offsets, (), torch.arange(5, device="cuda"), max_length=9)
+
+    def attended(dropout: float) -> torch.Tensor:
+        if n_queries == 27:
+            return packed_attention(None, query, key, value, None, sequences=sequences, dropout=dropout)[0].float()
+        parts = (tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value))
+        return attend_on_gpu(*parts, sequences, dropout).float()
+
+    draws = torch.stack([attended(0.3) for _ in range(400)])
+    error = draws.std(0) / len(draws) ** 0.5
+    assert (draws[0] - draws[1]).abs().max() > 0.1
+    assert ((draws.mean(0) - attended(0.0)).abs() < 5 * error + 0.02).all()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_fifty_steps_in_float32_have_the_losses_of_the_plain_loop(architecture):
+    """Most of them replayed by graphs, the first of each size not."""
+    chosen, said = recipe(max_steps=50, learning_rate=1e-4), []
+    losses: list[float] = []
+    model = model_on_gpu(architecture, **without_dropout(architecture))
+    pairs = encode(tiny_tokenizer(architecture), PAIRS, chosen.max_length)
+    fine_tune(model, pairs, chosen, 1e-4, 2, FLOAT32, lambda: 0.5, losses.append, say=said.append)
+    expected = plain_losses(model_on_gpu(architecture, **without_dropout(architecture)), chosen, seed=2, n_steps=50)
+    assert said == []
+    assert max(expected) - min(expected) > 0.1
+    np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-4)
+
+
+def test_replayed_steps_draw_other_dropout_each_time():
+    """One batch over and over at a rate of zero: only dropout makes its loss differ."""
+    model, losses = model_on_gpu("bert", hidden_dropout_prob=0.3), []
+    pairs = encode(tiny_tokenizer("bert"), PAIRS.first(8), MAX_LENGTH)
+    fine_tune(model, pairs, recipe(max_steps=30, batch_size=8), 1e-30, 2, BFLOAT16, lambda: 0.5, losses.append)
+    assert len(set(losses)) == 30
+
+
+def test_a_loss_that_is_no_number_is_named_with_its_step():
+    model, pairs = model_on_gpu("bert"), encode(tiny_tokenizer("bert"), PAIRS.first(8), MAX_LENGTH)
+    with pytest.raises(TrainingError, match=r"^the loss became (nan|inf) at step \d+; [^\n]+$") as caught:
+        fine_tune(model, pairs, recipe(max_steps=300, batch_size=8), 1e35, 2, FLOAT32, lambda: 0.5)
+    assert " at step 1;" not in str(caught.value)
+
+
+def test_rows_that_do_not_fit_are_predicted_in_smaller_batches():
+    """Half of what whole batches take is all there is: the same logits come of it."""
+    model, pairs = model_on_gpu("bert", num_hidden_layers=2).eval(), pairs_for("bert")
+    whole = predict_logits(model, pairs, FLOAT32)
+    torch.cuda.empty_cache()
+    calls = []
+    forward = model.forward
+
+    def too_large(*args, **options):
+        calls.append(options["input_ids"].shape[1])
+        if calls[-1] > 600:
+            raise torch.OutOfMemoryError("too large")
+        return forward(*args, **options)
+
+    model.forward = too_large
+    halved = predict_logits(model, pairs, FLOAT32)
+    assert max(calls) > 600 >= calls[-1]
+    np.testing.assert_allclose(halved, whole, rtol=0, atol=1e-5)

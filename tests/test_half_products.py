@@ -1,0 +1,69 @@
+"""Products in bfloat16 with copied weights are those of autocast, forward and backward."""
+
+import pytest
+import torch
+
+from xeval.engine.fast_path.half_products import half_products
+
+
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    layers = (torch.nn.Linear(24, 32), torch.nn.GELU(), torch.nn.LayerNorm(32), torch.nn.Linear(32, 3, bias=False))
+    return torch.nn.Sequential(*layers)
+
+
+def gradients(model: torch.nn.Module, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(rows)
+    (output.float() ** 2).sum().backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()} | {"rows": rows.grad}
+
+
+def rows() -> torch.Tensor:
+    return torch.randn(2, 50, 24, generator=torch.Generator().manual_seed(1)).requires_grad_()
+
+
+def test_gradients_are_those_of_autocast_up_to_the_rounding_that_is_left_out():
+    plain, half = network(), network()
+    expected = gradients(plain, rows())
+    with half_products(half):
+        got = gradients(half, rows())
+    for name, gradient in expected.items():
+        assert got[name].dtype == torch.float32
+        assert (got[name] - gradient).norm() < 1e-2 * gradient.norm(), name
+
+
+def test_the_rounding_is_less_than_autocasts():
+    exact, plain, half = network(), network(), network()
+    (exact(rows()) ** 2).sum().backward()
+    expected = {name: parameter.grad for name, parameter in exact.named_parameters()}
+    of_autocast = gradients(plain, rows())
+    with half_products(half):
+        of_half = gradients(half, rows())
+
+    def error(got: dict[str, torch.Tensor]) -> float:
+        return float(sum((got[name] - gradient).norm() ** 2 for name, gradient in expected.items()))
+
+    assert error(of_half) < error(of_autocast)
+
+
+def test_weights_that_change_are_taken_over_by_a_refresh():
+    model, x = network(), rows()
+    with half_products(model) as weights, torch.autocast("cpu", dtype=torch.bfloat16):
+        before = model(x)
+        with torch.no_grad():
+            model[0].weight.mul_(2)
+        assert torch.equal(model(x), before)
+        weights.refresh()
+        assert not torch.equal(model(x), before)
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_a_model_is_as_before_in_the_end(is_training):
+    model, x = network().train(is_training), rows()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        before = model(x)
+        with half_products(model):
+            torch.testing.assert_close(model(x), before, rtol=0, atol=0)
+        assert [type(layer) for layer in model] == [type(layer) for layer in network()]
+        assert torch.equal(model(x), before)

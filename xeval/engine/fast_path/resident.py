@@ -1,0 +1,69 @@
+"""Training pairs that stay on the device, where batches of them are laid end to end in shapes that recur.
+
+The host names rows and a number of tokens, and nothing else crosses over to the device: what a CUDA graph needs.
+"""
+
+import numpy as np
+import torch
+from transformers import PretrainedConfig
+
+from xeval.engine.fast_path.packing import Sequences, positions_from_padding
+from xeval.kinds.pairs import EncodedPairs
+
+
+class ResidentPairs:
+    """Encoded pairs on `device`, for batches of `batch_size` rows."""
+
+    def __init__(self, pairs: EncodedPairs, config: PretrainedConfig, batch_size: int, device: torch.device) -> None:
+        self.lengths_on_host = pairs.lengths  # (N,) int64
+        self._granule = granule(pairs.lengths, batch_size)
+        self.max_length = max(int(pairs.lengths.max()), self._granule)
+        padding = config.pad_token_id or 0
+        ids = np.append(pairs.input_ids, np.int32(padding))  # the last one fills up what a batch leaves of its shape
+        from_start = np.arange(len(pairs.input_ids)) - np.repeat(pairs.offsets[:-1], pairs.lengths)
+        positions, of_filling = from_start, 0
+        if config.model_type == "xlm-roberta":
+            positions, of_filling = positions_from_padding(pairs.input_ids, pairs.offsets, padding), padding
+        columns = {"input_ids": ids, "position_ids": np.append(positions, of_filling)}
+        if getattr(config, "type_vocab_size", 0) > 1:
+            columns["token_type_ids"] = np.append(pairs.token_type_ids, np.uint8(0))
+        self._columns = {
+            name: torch.from_numpy(column.astype(np.int32)).to(device)
+            for name, column in columns.items()  # (total_tokens + 1,) each
+        }
+        self._starts = torch.from_numpy(pairs.offsets.astype(np.int64)).to(device)  # (N + 1,), the last of the filling
+        self._lengths = torch.from_numpy(pairs.lengths.astype(np.int64)).to(device)  # (N,)
+        self._labels = torch.from_numpy(pairs.labels).to(device)  # (N,)
+
+    def n_tokens(self, rows: np.ndarray) -> int:
+        """The size of the shape that `rows` are laid out in: few sizes, each a little larger than its batches."""
+        return (int(self.lengths_on_host[rows].sum()) // self._granule + 1) * self._granule
+
+    def lay_out(self, rows: torch.Tensor, n_tokens: int) -> tuple[dict[str, torch.Tensor], Sequences, torch.Tensor]:
+        """The model's inputs for `rows`, (B,) int64 on the device, each (1, n_tokens) int64, and the labels, (B,).
+
+        One sequence more, of padding alone, fills the shape up to `n_tokens`.
+        """
+        ends = self._lengths[rows].cumsum(0)  # (B,)
+        offsets = torch.nn.functional.pad(ends, (1, 1))  # (B + 2,)
+        offsets[-1].fill_(n_tokens)  # an assignment would copy from the host
+        token = torch.arange(n_tokens, device=rows.device)
+        sequence = torch.searchsorted(ends, token, right=True)  # (n_tokens,), B for the filling
+        filling = len(self._starts) - 1
+        starts = self._starts[torch.nn.functional.pad(rows, (0, 1), value=filling)]  # (B + 1,)
+        is_filling = sequence == len(rows)
+        taken = starts[sequence] + torch.where(is_filling, 0, token - offsets[sequence])
+        inputs = {name: column[taken].long()[None] for name, column in self._columns.items()}
+        runs = _runs(offsets) if rows.device.type == "cpu" else ()
+        places = torch.arange(len(rows), device=rows.device)
+        return inputs, Sequences(offsets.int(), runs, places, self.max_length), self._labels[rows]
+
+
+def granule(lengths: np.ndarray, batch_size: int) -> int:
+    """Tokens by which the sizes of shapes differ: about a sixteenth of a batch, a multiple of 64."""
+    return 64 * max(1, round(float(lengths.mean()) * batch_size / 16 / 64))
+
+
+def _runs(offsets: torch.Tensor) -> tuple[tuple[int, int], ...]:
+    """Each sequence a run of its own: what attention on a processor goes by."""
+    return tuple((1, length) for length in torch.diff(offsets).tolist())

@@ -1,0 +1,189 @@
+"""Optimizer steps: the gradients of a batch, clipping, AdamW. On a GPU they are queued and replayed as CUDA graphs.
+
+The host is slower than a GPU at this: launching the kernels of one step takes it longer than the step itself. A graph
+(https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs) launches all of them at once, and losses stay on the
+device until somebody asks for them.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from xeval.definitions.schema import Recipe, one_line
+from xeval.engine.devices import Compute, is_out_of_memory
+from xeval.engine.fast_path.forward import can_pack, logits_of
+from xeval.engine.fast_path.half_products import HalfWeights
+from xeval.engine.fast_path.resident import ResidentPairs
+from xeval.engine.training_progress import Progress
+from xeval.support.errors import TrainingError
+
+QUEUED_STEPS = 50  # at most, before their losses are read
+MOST_GRAPHS = 40
+
+
+class Steps:
+    """Takes optimizer steps on `progress`."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        recipe: Recipe,
+        compute: Compute,
+        half_weights: HalfWeights | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._progress, self._recipe, self._compute, self._say = progress, recipe, compute, say
+        self._half_weights = half_weights
+        self._losses: list[torch.Tensor] = []  # of steps taken since they were last read
+        self._parameters = list(progress.model.parameters())
+        if half_weights is not None:
+            half_weights.refresh()  # they may have been restored from a snapshot
+        self._graphs: _Graphs | None = None
+        if compute.device.type == "cuda" and can_pack(progress.model):
+            self._graphs = _Graphs(progress, recipe.batch_size, compute, self.update)
+
+    def take(self, rows: np.ndarray) -> None:
+        """Take one step on `rows`. Its loss waits until `losses` is called."""
+        progress = self._progress
+        loss = self._replay(rows)
+        if loss is None:
+            loss = self._gradients(rows)
+            self.update()
+        progress.optimizer.zero_grad(set_to_none=True)
+        progress.vocabulary.decay_unused(float(progress.schedule.get_last_lr()[0]), self._recipe.weight_decay)
+        progress.schedule.step()
+        progress.outcome.count_step(len(rows))
+        self._losses.append(loss)
+
+    @property
+    def must_read(self) -> bool:
+        """Whether no more steps are to be taken before `losses` is called: on a processor, after each."""
+        return len(self._losses) >= (QUEUED_STEPS if self._compute.device.type == "cuda" else 1)
+
+    def losses(self) -> list[float]:
+        """The mean loss of each step taken since the last call."""
+        losses: list[float] = torch.stack(self._losses).tolist() if self._losses else []
+        self._losses.clear()
+        return losses
+
+    def update(self) -> None:
+        """Clip the gradients and change the weights by them, and what is kept of the weights."""
+        torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm)
+        self._progress.optimizer.step()
+        if self._half_weights is not None:
+            self._half_weights.refresh()
+
+    def _replay(self, rows: np.ndarray) -> torch.Tensor | None:
+        """The loss of a step taken by a graph; None where it has still to be taken without one."""
+        if self._graphs is None:
+            return None
+        try:
+            return self._graphs.step(rows)
+        except RuntimeError as error:  # out of memory is one
+            self._say(f"training goes on without CUDA graphs, more slowly: {one_line(error)[:200]}")
+            self._graphs = None
+            self._progress.optimizer.zero_grad(set_to_none=True)
+            self._compute.free_memory()
+            return None
+
+    def _gradients(self, rows: np.ndarray) -> torch.Tensor:
+        """Put the gradients of the mean loss over `rows` into the model and return that loss.
+
+        A batch that does not fit into memory is computed in twice as many parts as before, and so are those after it;
+        each part counts by its number of pairs, so the effective batch is the same.
+        """
+        outcome, compute = self._progress.outcome, self._compute
+        while True:
+            try:
+                parts = np.array_split(rows, min(outcome.n_parts, len(rows)))
+                losses = [self._part_of_gradients(part, len(part) / len(rows)) for part in parts]
+                return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if outcome.n_parts >= len(rows):
+                    raise TrainingError(
+                        f"out of memory at step {outcome.step + 1} with a single pair; lower max_length or use a"
+                        " smaller model"
+                    ) from error
+            self._progress.optimizer.zero_grad(set_to_none=True)
+            self._graphs = None  # they hold memory, and compute whole batches only
+            outcome.n_parts *= 2
+            compute.free_memory()
+
+    def _part_of_gradients(self, rows: np.ndarray, share: float) -> torch.Tensor:
+        pairs, compute = self._progress.vocabulary.pairs, self._compute
+        labels = torch.from_numpy(pairs.labels[rows]).to(compute.device)
+        with compute.autocast():
+            logits = logits_of(self._progress.model, pairs, rows, compute)  # (B, C)
+        return backward(logits, labels, share)
+
+
+class _Graphs:
+    """Steps on a CUDA device as graphs, one for each size of batch that comes a second time."""
+
+    def __init__(self, progress: Progress, batch_size: int, compute: Compute, update: Callable[[], None]) -> None:
+        self._model, self._optimizer = progress.model, progress.optimizer
+        self._compute, self._update = compute, update
+        self._pairs = ResidentPairs(progress.vocabulary.pairs, progress.model.config, batch_size, compute.device)
+        self._rate = torch.zeros((), device=compute.device)  # the learning rate that recorded AdamW reads
+        self._pinned = torch.zeros((QUEUED_STEPS, batch_size), dtype=torch.int64, pin_memory=True)
+        self._n_replayed = 0
+        self._pool = torch.cuda.graph_pool_handle()
+        self._seen: set[tuple[int, int]] = set()
+        self._recorded: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
+
+    def step(self, rows: np.ndarray) -> torch.Tensor | None:
+        """Take a step and return its loss; None, and no step, for the first batch of its size."""
+        size = len(rows), self._pairs.n_tokens(rows)
+        if size not in self._seen:
+            self._seen.add(size)  # the step that is now taken without a graph warms up what this one will launch
+            return None
+        if size not in self._recorded:
+            if len(self._recorded) == MOST_GRAPHS:
+                return None
+            self._recorded[size] = self._record(*size)
+        graph, graph_rows, loss = self._recorded[size]
+        # Losses are read, and with that all copies made, before a slot comes round again.
+        slot = self._pinned[self._n_replayed % QUEUED_STEPS, : len(rows)]
+        slot.numpy()[:] = rows
+        graph_rows.copy_(slot, non_blocking=True)
+        self._rate.fill_(float(self._optimizer.param_groups[0]["lr"]))
+        graph.replay()
+        self._n_replayed += 1
+        return loss.clone()  # the next replay writes over it
+
+    def _record(self, n_rows: int, n_tokens: int) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
+        """A graph, the rows that it takes, (n_rows,) int64, and the loss that it gives."""
+        graph, rows = torch.cuda.CUDAGraph(), torch.zeros(n_rows, dtype=torch.int64, device=self._compute.device)
+        groups = self._optimizer.param_groups
+        rates = [group["lr"] for group in groups]
+        try:
+            for group in groups:
+                group["lr"] = self._rate
+            with torch.cuda.graph(graph, pool=self._pool):
+                loss = step_on_device(self._model, self._pairs, rows, n_tokens, self._compute)
+                self._update()
+        finally:
+            for group, rate in zip(groups, rates, strict=True):
+                group["lr"] = rate
+        return graph, rows, loss
+
+
+def step_on_device(
+    model: PreTrainedModel, pairs: ResidentPairs, rows: torch.Tensor, n_tokens: int, compute: Compute
+) -> torch.Tensor:
+    """Add the gradients of the mean loss over `rows`, (B,) int64, to the weights' and return that loss."""
+    with compute.autocast():
+        inputs, sequences, labels = pairs.lay_out(rows, n_tokens)
+        logits = model(**inputs, sequences=sequences).logits[sequences.places]  # (B, C)
+    return backward(logits, labels)
+
+
+def backward(logits: torch.Tensor, labels: torch.Tensor, share: float = 1.0) -> torch.Tensor:
+    """Add the gradients of `share` times the mean cross-entropy to the weights' and return what they are of."""
+    loss = torch.nn.functional.cross_entropy(logits.float(), labels) * share
+    loss.backward()
+    return loss.detach()
