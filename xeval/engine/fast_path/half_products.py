@@ -37,14 +37,17 @@ class HalfWeights:
 def half_products(model: torch.nn.Module) -> Iterator[HalfWeights]:
     """While this lasts, the linear layers of `model` multiply in bfloat16 as above whenever it is in training mode."""
     modules = [module for module in model.modules() if type(module) is torch.nn.Linear]
+    half_linears: list[_HalfLinear] = []
     for module in modules:
         module.__class__ = _HalfLinear
+        assert isinstance(module, _HalfLinear)
+        half_linears.append(module)
     try:
-        yield HalfWeights(modules)
+        yield HalfWeights(half_linears)
     finally:
-        for module in modules:
-            module.__class__ = torch.nn.Linear
-            del module.copies, module.casts
+        for half_linear in half_linears:
+            del half_linear.copies, half_linear.casts
+            half_linear.__class__ = torch.nn.Linear
 
 
 def _tensors(module: torch.nn.Linear) -> list[torch.Tensor]:
@@ -59,7 +62,8 @@ class _HalfLinear(torch.nn.Linear):
         if not self.training:
             return super().forward(input)
         half = self.casts.of(input)
-        return _Product.apply(input, self.weight, self.bias, half, *self.copies)  # type: ignore[no-untyped-call]
+        output: torch.Tensor = _Product.apply(input, self.weight, self.bias, half, *self.copies)  # type: ignore[no-untyped-call]
+        return output
 
 
 class _Casts:
