@@ -67,3 +67,32 @@ def test_a_model_is_as_before_in_the_end(is_training):
             torch.testing.assert_close(model(x), before, rtol=0, atol=0)
         assert [type(layer) for layer in model] == [type(layer) for layer in network()]
         assert torch.equal(model(x), before)
+
+
+class Attention(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.query, self.key, self.value = (torch.nn.Linear(24, n) for n in (8, 8, 16))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return (self.query(rows) @ self.key(rows).mT).softmax(-1).to(rows.dtype) @ self.value(rows).to(rows.dtype)
+
+
+def test_layers_of_one_input_are_one_product_with_the_same_gradients():
+    plain, half = Attention(), Attention()
+    expected = gradients(plain, x := rows()) | {"rows": x.grad}
+    with half_products(half, [(half.query, half.key, half.value)]):
+        got = gradients(half, x := rows()) | {"rows": x.grad}
+    for name, gradient in expected.items():
+        assert (got[name] - gradient).norm() < 2e-2 * gradient.norm(), name
+
+
+def test_layers_of_one_input_keep_apart_what_was_computed_from_another():
+    model = Attention()
+    with half_products(model, [(model.key, model.value)]), torch.autocast("cpu", dtype=torch.bfloat16):
+        some, other = rows(), rows() * 2
+        model.key(some)  # the value of it is never asked for
+        keys, values = model.key(other), model.value(other)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(keys, model.key(other)) and torch.equal(values, model.value(other))

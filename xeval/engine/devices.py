@@ -24,10 +24,6 @@ class Compute:
     def dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
-    @property
-    def multiplies_in_half_on_gpu(self) -> bool:
-        return self.device.type == "cuda" and self.dtype == torch.bfloat16
-
     def in_float32(self) -> "Compute":
         return replace(self, dtype=torch.float32)
 

@@ -21,6 +21,7 @@ from xeval.support.errors import TrainingError
 
 QUEUED_STEPS = 50  # at most, before their losses are read
 MOST_GRAPHS = 40
+_CLIP_EPSILON = 1e-6  # of torch.nn.utils.clip_grad_norm_
 
 
 class Steps:
@@ -70,8 +71,16 @@ class Steps:
 
     def update(self) -> None:
         """Clip the gradients and change the weights by them, and what is kept of the weights."""
-        torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm)
-        self._progress.optimizer.step()
+        optimizer = self._progress.optimizer
+        if self._compute.device.type == "cuda":
+            # Fused AdamW divides gradients while it reads them, as GradScaler has it do: no pass of its own to clip.
+            gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients)
+            scale = ((norm + _CLIP_EPSILON) / self._recipe.max_grad_norm).clamp(min=1.0)
+            setattr(optimizer, "grad_scale", scale)  # noqa: B010 - no type knows of it
+        else:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm)
+        optimizer.step()
         if self._half_weights is not None:
             self._half_weights.refresh()
 

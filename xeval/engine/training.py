@@ -8,7 +8,7 @@ training language's selection split.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 
 import numpy as np
@@ -19,8 +19,8 @@ from xeval.definitions.schema import Recipe
 from xeval.engine.batches import random_batches
 from xeval.engine.devices import Compute
 from xeval.engine.fast_path.compact_vocabulary import CompactVocabulary
-from xeval.engine.fast_path.forward import can_pack, packed
-from xeval.engine.fast_path.half_products import half_products
+from xeval.engine.fast_path.forward import can_pack, layers_of_one_input, packed
+from xeval.engine.fast_path.half_products import HalfWeights, half_products
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.steps import Steps
 from xeval.engine.training_progress import Choice, Outcome, Progress
@@ -73,7 +73,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
         packed(model),
         compute.matmuls(),
         CompactVocabulary(model, pairs, keep_all) as vocabulary,
-        half_products(model) if compute.multiplies_in_half_on_gpu else nullcontext() as half_weights,
+        _half_products(model, compute) as half_weights,
         postponed() as asked,
     ):
         optimizer, schedule = _optimizer(model, recipe, learning_rate, outcome.n_steps)
@@ -102,6 +102,13 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
                 raise Terminated
     outcome.chosen_step = choice.settle()
     return outcome
+
+
+def _half_products(model: PreTrainedModel, compute: Compute) -> AbstractContextManager[HalfWeights | None]:
+    """Where they are a gain: on a processor, casts cost little beside products."""
+    if compute.device.type == "cuda" and compute.dtype == torch.bfloat16:
+        return half_products(model, layers_of_one_input(model))
+    return nullcontext()
 
 
 def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float], None]) -> None:

@@ -44,6 +44,21 @@ def packed(model: PreTrainedModel) -> Iterator[None]:
         model.set_attn_implementation(usual)
 
 
+def layers_of_one_input(model: PreTrainedModel) -> list[tuple[torch.nn.Linear, ...]]:
+    """Of each attention, the layers that make queries, keys and values: in the last one, where queries are of first
+    tokens alone, keys and values."""
+    if not can_pack(model):
+        return []
+    groups = []
+    for layer in model.base_model.get_submodule(_LAYERS[model.config.model_type]).children():
+        linear = {
+            name.rpartition(".")[2]: each for name, each in layer.named_modules() if type(each) is torch.nn.Linear
+        }
+        names = ("q_lin", "k_lin", "v_lin") if "q_lin" in linear else ("query", "key", "value")
+        groups.append(tuple(linear[name] for name in names))
+    return [*groups[:-1], groups[-1][1:]]
+
+
 def logits_of(model: PreTrainedModel, pairs: EncodedPairs, rows: np.ndarray, compute: Compute) -> torch.Tensor:
     """(B, C), in the order of `rows`."""
     config = model.config

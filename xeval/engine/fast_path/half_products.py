@@ -2,28 +2,28 @@
 
 Under autocast every linear layer casts its weight, its bias and its input on the way forward, and their gradients on
 the way back: on a GPU most of the launches of a training step are such casts. Here weights have copies in bfloat16,
-made once after each optimizer step, and products give their gradients in float32 at once, with the sums that tensor
-cores keep anyway. What is multiplied is the same; gradients are rounded once less.
+made once after each optimizer step; layers that read one input are one product; and products give their gradients in
+float32 at once, with the sums that tensor cores keep anyway. What is multiplied is the same; gradients are rounded once
+less.
 """
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+_MOST_ONES = 2**16  # rows of a batch; a larger one makes its own
+_PRODUCT = "product"  # the attribute of a layer
+
 
 class HalfWeights:
-    """Copies in bfloat16 of the weights of all linear layers of a model."""
+    """Copies in bfloat16 of the weights of linear layers."""
 
-    def __init__(self, modules: list["_HalfLinear"]) -> None:
-        self._masters = [tensor.detach() for module in modules for tensor in _tensors(module)]
-        self._copies = [torch.empty_like(tensor, dtype=torch.bfloat16) for tensor in self._masters]
-        copies, casts = iter(self._copies), _Casts()
-        for module in modules:
-            module.copies = next(copies), next(copies) if module.bias is not None else None
-            module.casts = casts
+    def __init__(self, products: Sequence["_Product"]) -> None:
+        self._masters = [tensor for product in products for tensor in product.masters]
+        self._copies = [tensor for product in products for tensor in product.copies]
         self.refresh()
 
     @torch.no_grad()
@@ -34,80 +34,97 @@ class HalfWeights:
 
 
 @contextmanager
-def half_products(model: torch.nn.Module) -> Iterator[HalfWeights]:
-    """While this lasts, the linear layers of `model` multiply in bfloat16 as above whenever it is in training mode."""
-    modules = [module for module in model.modules() if type(module) is torch.nn.Linear]
-    half_linears: list[_HalfLinear] = []
-    for module in modules:
-        module.__class__ = _HalfLinear
-        assert isinstance(module, _HalfLinear)
-        half_linears.append(module)
+def half_products(
+    model: torch.nn.Module, of_one_input: Sequence[tuple[torch.nn.Linear, ...]] = ()
+) -> Iterator[HalfWeights]:
+    """While this lasts, the linear layers of `model` multiply in bfloat16 as above whenever it is in training mode.
+
+    `of_one_input` are groups of layers that are always called with the same input, one after the other.
+    """
+    grouped = {layer for group in of_one_input for layer in group}
+    alone = [(layer,) for layer in model.modules() if type(layer) is torch.nn.Linear and layer not in grouped]
+    groups = [*of_one_input, *alone]
+    ones = torch.ones(1, _MOST_ONES, dtype=torch.bfloat16, device=next(model.parameters()).device)
+    products = [_Product(group, ones) for group in groups]
+    for group, product in zip(groups, products, strict=True):
+        for layer in group:
+            layer.__class__ = _HalfLinear
+            setattr(layer, _PRODUCT, product)
     try:
-        yield HalfWeights(half_linears)
+        yield HalfWeights(products)
     finally:
-        for half_linear in half_linears:
-            del half_linear.copies, half_linear.casts
-            half_linear.__class__ = torch.nn.Linear
-
-
-def _tensors(module: torch.nn.Linear) -> list[torch.Tensor]:
-    return [module.weight] if module.bias is None else [module.weight, module.bias]
+        for layer in (layer for group in groups for layer in group):
+            layer.__class__ = torch.nn.Linear
+            delattr(layer, _PRODUCT)
 
 
 class _HalfLinear(torch.nn.Linear):
-    copies: tuple[torch.Tensor, torch.Tensor | None]
-    casts: "_Casts"
+    product: "_Product"
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if not self.training:
-            return super().forward(input)
-        half = self.casts.of(input)
-        output: torch.Tensor = _Product.apply(input, self.weight, self.bias, half, *self.copies)  # type: ignore[no-untyped-call]
-        return output
+        return self.product.output(self, input) if self.training else super().forward(input)
 
 
-class _Casts:
-    """The last input and what it is in bfloat16: queries, keys and values are made of one input."""
+class _Product:
+    """The product of one input with the weights of `layers`, laid one below the other."""
 
-    def __init__(self) -> None:
-        self._input: weakref.ref[torch.Tensor] | None = None  # weak, or it would keep a whole step's graph alive
-        self._cast = torch.empty(0)
+    def __init__(self, layers: tuple[torch.nn.Linear, ...], ones: torch.Tensor) -> None:
+        self._layers, self.ones = layers, ones
+        self.sizes = [layer.out_features for layer in layers]
+        first = layers[0].weight  # (out, in)
+        self.weight = first.new_empty(sum(self.sizes), first.shape[1], dtype=torch.bfloat16)
+        self.bias = None if layers[0].bias is None else first.new_empty(sum(self.sizes), dtype=torch.bfloat16)
+        self._input: weakref.ref[torch.Tensor] | None = None  # of the outputs that still wait for their layers
+        self._waiting: dict[torch.nn.Linear, torch.Tensor] = {}
 
-    def of(self, input: torch.Tensor) -> torch.Tensor:
-        if input.dtype == torch.bfloat16:
-            return input
-        if self._input is None or self._input() is not input:
-            self._input, self._cast = weakref.ref(input), input.detach().to(torch.bfloat16)
-        return self._cast
+    @property
+    def masters(self) -> list[torch.Tensor]:
+        """The weights of the layers and, if they have them, their biases."""
+        weights = [layer.weight.detach() for layer in self._layers]
+        return weights if self.bias is None else [*weights, *(layer.bias.detach() for layer in self._layers)]
+
+    @property
+    def copies(self) -> list[torch.Tensor]:
+        """What `masters` are copied to, in their order."""
+        weights = [*self.weight.split(self.sizes)]
+        return weights if self.bias is None else [*weights, *self.bias.split(self.sizes)]
+
+    def output(self, layer: torch.nn.Linear, input: torch.Tensor) -> torch.Tensor:
+        """(..., out), of one of the layers; the others' are computed with it."""
+        if layer not in self._waiting or self._input is None or self._input() is not input:
+            parameters = [tensor for each in self._layers for tensor in (each.weight, each.bias) if tensor is not None]
+            outputs = _Multiplication.apply(input, self, *parameters)  # type: ignore[no-untyped-call]
+            self._input, self._waiting = weakref.ref(input), dict(zip(self._layers, outputs, strict=True))
+        return self._waiting.pop(layer)
 
 
-class _Product(torch.autograd.Function):
+class _Multiplication(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        input: torch.Tensor,  # (..., in), of either type
-        weight: torch.Tensor,  # (out, in) float32
-        bias: torch.Tensor | None,  # (out,) float32
-        half: torch.Tensor,  # these three are the three above in bfloat16
-        half_weight: torch.Tensor,
-        half_bias: torch.Tensor | None,
-    ) -> torch.Tensor:
-        ctx.save_for_backward(half, half_weight)
-        ctx.input_dtype = input.dtype
-        return torch.nn.functional.linear(half, half_weight, half_bias)
+    def forward(ctx: Any, input: torch.Tensor, product: _Product, *_: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """`input` is (..., in), float32 or bfloat16; gives (..., out) bfloat16 for each layer."""
+        half, weight = input.to(torch.bfloat16), product.weight
+        ctx.save_for_backward(half, weight)
+        ctx.product, ctx.input_dtype = product, input.dtype
+        output = torch.nn.functional.linear(half, weight, product.bias)
+        return tuple(output.split(product.sizes, -1))
 
     @staticmethod
-    def backward(ctx: Any, of_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *of_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         half, weight = ctx.saved_tensors
-        rows, of_rows = half.flatten(0, -2), of_output.flatten(0, -2)  # (n, in), (n, out)
-        of_input = _product(of_rows, weight, ctx.input_dtype).view(half.shape) if ctx.needs_input_grad[0] else None
-        of_weight = _product(of_rows.mT, rows, torch.float32)
-        ones = of_rows.new_ones(1, len(of_rows))  # a product with ones is faster than a sum
-        of_bias = _product(ones, of_rows, torch.float32)[0] if ctx.needs_input_grad[2] else None
-        return of_input, of_weight, of_bias, None, None, None
+        product, rows = ctx.product, half.flatten(0, -2)  # (n, in)
+        parts = [of_output.flatten(0, -2) for of_output in of_outputs]
+        of_rows = torch.cat(parts, -1) if len(parts) > 1 else parts[0]  # (n, out of all layers)
+        of_input = _multiply(of_rows, weight, ctx.input_dtype).view(half.shape) if ctx.needs_input_grad[0] else None
+        of_weights = _multiply(of_rows.mT, rows, torch.float32).split(product.sizes)
+        if product.bias is None:
+            return of_input, None, *of_weights
+        n_rows = len(of_rows)  # a product with ones is faster than a sum
+        ones = product.ones[:, :n_rows] if n_rows <= _MOST_ONES else of_rows.new_ones(1, n_rows)
+        of_biases = _multiply(ones, of_rows, torch.float32)[0].split(product.sizes)
+        return of_input, None, *(tensor for both in zip(of_weights, of_biases, strict=True) for tensor in both)
 
 
-def _product(some: torch.Tensor, other: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _multiply(some: torch.Tensor, other: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if dtype == torch.bfloat16:
         return some @ other
     if some.is_cuda:
