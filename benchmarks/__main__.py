@@ -3,29 +3,34 @@
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import torch
 
-from benchmarks import scaling
+from benchmarks import inputs, scaling
 from benchmarks.flips import flips
 from benchmarks.race import NAMES, ON_ANY_MACHINE, race, table
+from benchmarks.split import split
 from benchmarks.widths import widths
 from xeval.engine import devices, environment
 from xeval.support.freed_memory import keep_freed_memory
 
 
-def compare(architecture: str, n_rounds: int, n_steps: int, n_rows: int) -> str:
-    """With as many contenders and, a GPU being so much faster, as much more work as the machine calls for."""
-    on_gpu = torch.cuda.is_available()
-    kinds, times = (tuple(NAMES), 40) if on_gpu else (ON_ANY_MACHINE, 1)
-    done = race(architecture, n_rounds, times * n_steps, times * n_rows, kinds)
+def compare(architecture: str, n_rounds: int, n_rows: int) -> str:
+    """All contenders in turns: on a GPU with so much more work as it is faster."""
+    sizes = {kind: inputs.Size(1, 1, n_rows) for kind in ON_ANY_MACHINE}
+    if torch.cuda.is_available():
+        n_rounds, trainer, ours = 3, inputs.Size(10, 60, 6_000), inputs.Size(400, 400, 6_000)
+        sizes = {kind: ours if kind in ("float32", "bfloat16") else trainer for kind in NAMES}
+    done = race(architecture, n_rounds, sizes)
     peaks = ", ".join(f"{dtype} {peak / 1e9:,.0f}" for dtype, peak in done.peak_flops.items())
     return f"{table(done, 'train')}\n\n{table(done, 'evaluate')}\n\nGEMM peak, GFLOP/s: {peaks}"
 
 
 PARTS: dict[str, list[Callable[[], str]]] = {
-    "distilmbert": [lambda: compare("DistilmBERT", 5, 1, 144)],
-    "mbert": [lambda: compare("mBERT", 2, 1, 72)],
+    "distilmbert": [lambda: compare("DistilmBERT", 5, 144)],
+    "mbert": [lambda: compare("mBERT", 2, 72)],
+    "split": [lambda: split("DistilmBERT"), lambda: split("mBERT")],
     "scaling": [scaling.rows_and_languages, scaling.lengths, scaling.going_on],
     "flips": [flips],
     "widths": [widths],
@@ -36,16 +41,27 @@ def main(names: list[str]) -> int:
     if unknown := set(names) - set(PARTS):
         print(f"no part {min(unknown)!r}; wanted {', '.join(PARTS)}", file=sys.stderr)
         return 2
+    if find_spec("accelerate") is None:
+        print("the Trainer needs accelerate, which is not installed: pip install -e '.[bench]'", file=sys.stderr)
+        return 2
     keep_freed_memory()  # as `xeval run` does
     started = time.perf_counter()
     here = environment.describe(devices.choose("auto", "auto"))
-    print(f"{here.hardware}, torch {torch.__version__}, transformers {here.versions['transformers']}\n", flush=True)
+    versions = f"torch {torch.__version__}, transformers {here.versions['transformers']}"
+    print(f"{here.hardware}, {_bfloat16_instructions()}, {versions}\n", flush=True)
     for name in names or PARTS:
         for measure in PARTS[name]:
             began = time.perf_counter()
             print(f"{measure()}\n\n{name}: {time.perf_counter() - began:.0f} s\n", flush=True)
     print(f"{time.perf_counter() - started:.0f} s in all")
     return 0
+
+
+def _bfloat16_instructions() -> str:
+    """What the processor has for bfloat16, which decides how fast that is there."""
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it
+    names = [name for name in ("amx_bf16", "avx512_bf16") if capabilities.get(name)]
+    return " and ".join(names) if names else "no bfloat16 instructions" if capabilities else "instructions not known"
 
 
 if __name__ == "__main__":

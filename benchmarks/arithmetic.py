@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig
 
+from xeval.engine.devices import onednn_is_exact
+
 # Rows, columns and inner size: of a batch's tokens through a feed-forward block of these models, and larger ones.
 SHAPES = ((1_312, 3_072, 768), (4_096, 3_072, 768), (4_096, 768, 3_072), (2_048, 2_048, 2_048))
 LARGE = (8_192, 8_192, 8_192)  # what it takes to fill a GPU
@@ -29,7 +31,9 @@ def needed_flops(config: PretrainedConfig, lengths: np.ndarray, training: bool) 
 def gemm_peak(dtype: torch.dtype, seconds: float = 0.5) -> float:
     """Operations per second of the fastest matrix product here: the best of several shapes and ways to compute it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    precisions = ("highest", "medium") if dtype == torch.float32 and device.type == "cpu" else ("highest",)
+    # "medium" chooses a faster library on some processors, and on others, with AMX, to compute in bfloat16.
+    is_exact = dtype == torch.float32 and device.type == "cpu" and onednn_is_exact()
+    precisions = ("highest", "medium") if is_exact else ("highest",)
     usual, best = torch.get_float32_matmul_precision(), 0.0
     for precision in precisions:
         torch.set_float32_matmul_precision(precision)

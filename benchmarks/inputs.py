@@ -1,5 +1,8 @@
 """Pairs of random pieces with the lengths of real ones, and encoders of real sizes with random weights."""
 
+from dataclasses import dataclass
+from itertools import islice
+
 import numpy as np
 import torch
 import transformers
@@ -46,13 +49,23 @@ def pairs_of(lengths: np.ndarray, n_pieces: int = N_TRAINING_PIECES) -> EncodedP
     return EncodedPairs(ids, is_hypothesis.astype(np.uint8), offsets, labels, 0.0, 0.0, None, float(lengths.mean()))
 
 
-def training_pairs(n_steps: int) -> tuple[EncodedPairs, np.ndarray]:
-    """As many pairs as the pieces were counted in, and the rows of the first batch and the `n_steps` after it.
+@dataclass(frozen=True)
+class Size:
+    """How much a contender does in a round."""
 
-    These `n_steps` are of typical lengths together. The first is not timed: it makes the optimizer's state.
+    n_warm: int  # optimizer steps before those that are timed: they make its state and, on a GPU, xeval's CUDA graphs
+    n_steps: int  # that are timed
+    n_rows: int  # test pairs
+
+
+def training_pairs(n_warm: int, n_steps: int) -> tuple[EncodedPairs, np.ndarray]:
+    """As many pairs as the pieces were counted in, or more, and the rows of the first `n_warm` + `n_steps` batches.
+
+    Those of the last `n_steps` are of typical lengths together.
     """
-    batches = list(random_batches(N_TRAINING_PAIRS, BATCH_SIZE, seed=0, epoch=0))
-    rows = np.concatenate(batches[: n_steps + 1])
-    lengths = typical_lengths(TRAINING_LENGTHS, N_TRAINING_PAIRS)
-    lengths[rows[BATCH_SIZE:]] = typical_lengths(TRAINING_LENGTHS, n_steps * BATCH_SIZE)
+    n_batches = n_warm + n_steps
+    n_pairs = max(N_TRAINING_PAIRS, n_batches * BATCH_SIZE)
+    rows = np.concatenate([*islice(random_batches(n_pairs, BATCH_SIZE, seed=0, epoch=0), n_batches)])
+    lengths = typical_lengths(TRAINING_LENGTHS, n_pairs)
+    lengths[rows[n_warm * BATCH_SIZE :]] = typical_lengths(TRAINING_LENGTHS, n_steps * BATCH_SIZE)
     return pairs_of(lengths), rows

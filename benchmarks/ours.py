@@ -14,19 +14,23 @@ from xeval.support.freed_memory import keep_freed_memory
 
 
 class Ours:
-    def __init__(self, architecture: str, dtype: str, n_steps: int, n_rows: int) -> None:
+    def __init__(self, architecture: str, dtype: str, size: inputs.Size) -> None:
         keep_freed_memory()  # as `xeval run` does
         self.compute = choose("auto", dtype)
         self.dtype = self.compute.dtype
         self.model = inputs.classifier(architecture, self.compute.device)
-        self.training, rows = inputs.training_pairs(n_steps)
-        self.n_training_tokens = int(self.training.lengths[rows[inputs.BATCH_SIZE :]].sum())
-        self.test = inputs.pairs_of(inputs.typical_lengths(inputs.TEST_LENGTHS, n_rows), 119_547 - 1_000)
-        self.recipe = recipe(1 + n_steps)
+        self.training, rows = inputs.training_pairs(size.n_warm, size.n_steps)
+        self.n_training_tokens = int(self.training.lengths[rows[size.n_warm * inputs.BATCH_SIZE :]].sum())
+        self.test = inputs.pairs_of(inputs.typical_lengths(inputs.TEST_LENGTHS, size.n_rows), 119_547 - 1_000)
+        self.size, self.recipe = size, recipe(size.n_warm + size.n_steps)
         self.clock = FirstForward(self.model)
 
     def train(self) -> tuple[float, int]:
-        """Seconds and tokens of all optimizer steps but the first."""
+        """Seconds and tokens of the optimizer steps that are timed.
+
+        Losses of a GPU are read in groups, and a group ends with the last step that is not timed: at a point of the
+        loss curve.
+        """
         ended: list[float] = []
         fine_tune(
             self.model,
@@ -38,7 +42,7 @@ class Ours:
             selection_accuracy=lambda: 0.0,
             on_step=lambda loss: ended.append(time.perf_counter()),
         )
-        return ended[-1] - ended[0], self.n_training_tokens
+        return ended[-1] - ended[self.size.n_warm - 1], self.n_training_tokens
 
     def evaluate(self) -> tuple[float, int]:
         self.clock.reset()

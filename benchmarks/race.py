@@ -1,6 +1,6 @@
 """The contenders' training and evaluation, in turns: what disturbs the machine disturbs all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -37,10 +37,12 @@ class Race:
     peak_flops: dict[str, float]  # by dtype, the best of all rounds
 
 
-def race(architecture: str, n_rounds: int, n_steps: int, n_rows: int, kinds: Sequence[str] = ON_ANY_MACHINE) -> Race:
-    """`n_steps` batches, after one that is not timed, and `n_rows` test pairs per contender and round."""
-    workers = {kind: Worker(kind, architecture, n_steps, n_rows) for kind in kinds}
-    result = Race(architecture, {kind: Measured() for kind in kinds}, {"float32": 0.0, "bfloat16": 0.0})
+def race(architecture: str, n_rounds: int, sizes: Mapping[str, inputs.Size]) -> Race:
+    """Each kind of contender does in each round what its size says."""
+    workers = {kind: Worker(kind, architecture, size) for kind, size in sizes.items()}
+    for worker in workers.values():
+        worker.wait()
+    result = Race(architecture, {kind: Measured() for kind in sizes}, {"float32": 0.0, "bfloat16": 0.0})
     for _ in range(n_rounds):
         for dtype, best in result.peak_flops.items():
             result.peak_flops[dtype] = max(best, workers[dtype].ask("peak_flops"))
@@ -66,7 +68,7 @@ def table(race: Race, task: str) -> str:
     for kind, measured in race.measured.items():
         speeds = getattr(measured, task)
         ratios = sorted(speed / slow for speed, slow in zip(speeds, defaults, strict=True))
-        highest = race.peak_flops.get(DTYPES.get(kind, kind), float("nan")) / flops_per_token
+        highest = race.peak_flops.get(DTYPES.get(kind, kind), float("nan")) / flops_per_token  # no peak of TF32's
         rows.append(
             [
                 NAMES[kind],

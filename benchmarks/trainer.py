@@ -36,19 +36,20 @@ class Defaults:
     dtype = torch.float32
     arguments: ClassVar[dict[str, Any]] = {"per_device_eval_batch_size": EVALUATION_BATCH_SIZE}
 
-    def __init__(self, architecture: str, n_steps: int, n_rows: int) -> None:
+    def __init__(self, architecture: str, size: inputs.Size) -> None:
         self.model = inputs.classifier(architecture)
         self.takes_type_ids = self.model.config.model_type == "bert"
-        training, rows = self.training_rows(n_steps)
+        training, rows = self.training_rows(size)
         self.training = self.dataset(training, rows)
-        self.n_training_tokens = int(training.lengths[rows[inputs.BATCH_SIZE :]].sum())
-        test = inputs.pairs_of(self.test_lengths(n_rows), 119_547 - 1_000)
-        self.test, self.n_test_tokens = self.dataset(test, np.arange(n_rows)), int(test.lengths.sum())
-        self.trainer = _trainer(self.model, self.training, self.arguments)
+        self.n_training_tokens = int(training.lengths[rows[size.n_warm * inputs.BATCH_SIZE :]].sum())
+        test = inputs.pairs_of(self.test_lengths(size.n_rows), 119_547 - 1_000)
+        self.test, self.n_test_tokens = self.dataset(test, np.arange(size.n_rows)), int(test.lengths.sum())
+        self.stopwatch = _Stopwatch(size.n_warm)
+        self.trainer = _trainer(self.model, self.training, self.arguments, self.stopwatch)
         self.clock = FirstForward(self.model)
 
-    def training_rows(self, n_steps: int) -> tuple[EncodedPairs, np.ndarray]:
-        return inputs.training_pairs(n_steps)
+    def training_rows(self, size: inputs.Size) -> tuple[EncodedPairs, np.ndarray]:
+        return inputs.training_pairs(size.n_warm, size.n_steps)
 
     def test_lengths(self, n_rows: int) -> np.ndarray:
         return inputs.typical_lengths(inputs.TEST_LENGTHS, n_rows)
@@ -69,11 +70,10 @@ class Defaults:
         return np.full(len(lengths), inputs.MAX_LENGTH)
 
     def train(self) -> tuple[float, int]:
-        """Seconds and tokens, padding not counted, of all optimizer steps but the first."""
+        """Seconds and tokens, padding not counted, of the optimizer steps that are timed."""
         self.trainer.optimizer = None  # a new one, as a new run has
         self.trainer.train()
-        ended = self.trainer.callback_handler.callbacks[-1].ended[-len(self.training) // inputs.BATCH_SIZE :]
-        return ended[-1] - ended[0], self.n_training_tokens
+        return self.stopwatch.seconds, self.n_training_tokens
 
     def evaluate(self) -> tuple[float, int]:
         self.clock.reset()
@@ -95,13 +95,18 @@ class Flags(Defaults):
     """
 
     dtype = torch.bfloat16
-    arguments: ClassVar[dict[str, Any]] = {"bf16": True, "per_device_eval_batch_size": inputs.BATCH_SIZE}
+    arguments: ClassVar[dict[str, Any]] = {
+        "bf16": True,
+        "per_device_eval_batch_size": inputs.BATCH_SIZE,
+        "logging_nan_inf_filter": False,  # it has the host wait for every step's loss
+    }
 
-    def training_rows(self, n_steps: int) -> tuple[EncodedPairs, np.ndarray]:
+    def training_rows(self, size: inputs.Size) -> tuple[EncodedPairs, np.ndarray]:
         lengths = np.sort(inputs.typical_lengths(inputs.TRAINING_LENGTHS, ROWS_THAT_GROUPING_SORTS))[::-1]
         batches = np.arange(ROWS_THAT_GROUPING_SORTS).reshape(-1, inputs.BATCH_SIZE)
-        chosen = ((np.arange(n_steps) + 0.5) / n_steps * len(batches)).astype(int)
-        return inputs.pairs_of(lengths), batches[[0, *chosen]].ravel()
+        chosen = ((np.arange(size.n_steps) + 0.5) / size.n_steps * len(batches)).astype(int)
+        warm = np.arange(size.n_warm) % len(batches)  # the longest pairs first, as grouping has it
+        return inputs.pairs_of(lengths), batches[[*warm, *chosen]].ravel()
 
     def test_lengths(self, n_rows: int) -> np.ndarray:
         return np.sort(super().test_lengths(n_rows))[::-1]
@@ -116,19 +121,29 @@ def _padded(column: np.ndarray, width: int) -> torch.Tensor:
     return torch.from_numpy(np.pad(column, (0, width - len(column))).astype(np.int64))
 
 
-class _Ends(TrainerCallback):
-    """Remembers when each optimizer step was over."""
+class _Stopwatch(TrainerCallback):
+    """Times all steps of a training after the first `n_warm`; the device is waited for at its two ends alone."""
 
-    def __init__(self) -> None:
-        self.ended: list[float] = []
+    def __init__(self, n_warm: int) -> None:
+        self._n_warm, self._started, self.seconds = n_warm, 0.0, 0.0
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.ended.append(time.perf_counter())
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self._n_warm:
+            self._started = _now()
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        self.seconds = _now() - self._started
 
 
-def _trainer(model: transformers.PreTrainedModel, rows: Rows, arguments: dict[str, Any]) -> Trainer:
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _trainer(
+    model: transformers.PreTrainedModel, rows: Rows, arguments: dict[str, Any], stopwatch: _Stopwatch
+) -> Trainer:
     transformers.logging.set_verbosity_error()
     settings = TrainingArguments(
         per_device_train_batch_size=inputs.BATCH_SIZE,
@@ -144,5 +159,5 @@ def _trainer(model: transformers.PreTrainedModel, rows: Rows, arguments: dict[st
     )
     trainer = Trainer(model, settings, train_dataset=rows, data_collator=transformers.default_data_collator)
     trainer.remove_callback(transformers.PrinterCallback)
-    trainer.add_callback(_Ends())
+    trainer.add_callback(stopwatch)
     return trainer

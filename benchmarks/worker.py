@@ -8,11 +8,14 @@ from typing import Any
 
 class Worker:
     def __init__(self, kind: str, *arguments: Any) -> None:
-        """`kind` is one of `race.NAMES`; the rest is what all of them take. It is ready when this returns."""
+        """`kind` is one of `race.NAMES`; the rest is what all of them take."""
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, kind, arguments), daemon=True)
         self._process.start()
+
+    def wait(self) -> None:
+        """Until it is ready."""
         self._receive()
 
     def ask(self, what: str) -> Any:
@@ -41,13 +44,13 @@ def _serve(connection: Connection, kind: str, arguments: tuple[Any, ...]) -> Non
         connection.send(error)
 
 
-def _contender(kind: str, architecture: str, *sizes: int) -> Any:
+def _contender(kind: str, architecture: str, size: Any) -> Any:
     from benchmarks import ours, trainer
 
     trainers = {"defaults": trainer.Defaults, "tf32": trainer.TensorFloat32, "flags": trainer.Flags}
     if kind in trainers:
-        return trainers[kind](architecture, *sizes)
-    return ours.Ours(architecture, kind, *sizes)
+        return trainers[kind](architecture, size)
+    return ours.Ours(architecture, kind, size)
 
 
 def _answer(contender: Any, what: str) -> Any:

@@ -45,7 +45,7 @@ def test_no_encoder_is_computed_in_bfloat16_unasked_where_it_is_slow(monkeypatch
 
 def test_where_faster_products_would_be_less_exact_they_are_left_alone(monkeypatch):
     """As on processors with AMX, where "medium" precision means bfloat16."""
-    monkeypatch.setattr(devices, "_onednn_is_exact", lambda: False)
+    monkeypatch.setattr(devices, "onednn_is_exact", lambda: False)
     usual = torch.get_float32_matmul_precision()
     with Compute(CPU, torch.float32).matmuls():
         assert torch.get_float32_matmul_precision() == usual

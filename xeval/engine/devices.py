@@ -35,7 +35,7 @@ class Compute:
     @contextmanager
     def matmuls(self) -> Iterator[None]:
         """While this lasts, a processor's float32 matrix products are oneDNN's where these are exact: faster ones."""
-        if self.device.type != "cpu" or self.dtype != torch.float32 or not _onednn_is_exact():
+        if self.device.type != "cpu" or self.dtype != torch.float32 or not onednn_is_exact():
             yield
             return
         usual = torch.get_float32_matmul_precision()
@@ -101,7 +101,7 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
 
 
 @cache
-def _onednn_is_exact() -> bool:
+def onednn_is_exact() -> bool:
     """Whether "medium" precision merely chooses oneDNN here, or computes in bfloat16, as it may where there is AMX."""
     some, other = torch.linspace(-1, 1, 2**18).view(2, 512, 256).sin().unbind()
     expected = some.double() @ other.double().T  # (512, 512)
