@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import tiny
+from xeval.definitions.recipe import Recipe
+from xeval.definitions.reference import Reference
 from xeval.definitions.registry import get_recipe
-from xeval.definitions.schema import MAX_FILE_BYTES, Recipe, Reference, Task, read_definition
+from xeval.definitions.task import Task
+from xeval.definitions.toml import MAX_FILE_BYTES, read_definition
 from xeval.support.errors import DefinitionError
 
 # ── the lint of averages ──

@@ -8,7 +8,7 @@ from scipy import stats
 
 from tests.helpers.sample_record import run_record, score
 from tests.helpers.verdict_simulation import describe, rates, share_reproduced
-from xeval.definitions.schema import Reference
+from xeval.definitions.reference import Reference
 from xeval.judging.equivalence import Assumptions, Published, Spread, compare, half_width, read, seed_spread
 from xeval.judging.verdict import Tolerance, collapse, judge
 from xeval.results.records import Limits, ModelRecord, RunRecord

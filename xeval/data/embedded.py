@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from xeval.definitions.schema import Task
+from xeval.definitions.task import Task
 from xeval.support.cache import cache_home
 from xeval.support.errors import DataError
 from xeval.support.files import locked

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from xeval.definitions.schema import Reference, ReferenceRow
+from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.judging import equivalence
 from xeval.judging.equivalence import Assumptions, Comparison, Published, Spread
 from xeval.results.records import CellScore, RunRecord

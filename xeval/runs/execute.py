@@ -12,13 +12,7 @@ from xeval.engine import environment
 from xeval.engine.encoded_cache import encoded_once
 from xeval.engine.encoding import encode, encoding_key
 from xeval.engine.fast_path.forward import can_pack
-from xeval.engine.loading import (
-    label_columns,
-    load_fine_tuned,
-    load_pretrained,
-    load_tokenizer,
-    save_fine_tuned,
-)
+from xeval.engine.loading import label_columns, load_fine_tuned, load_pretrained, load_tokenizer, save_fine_tuned
 from xeval.engine.prediction import predict_logits
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.training import count_steps, fine_tune
