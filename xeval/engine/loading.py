@@ -79,7 +79,10 @@ def hidden_size(checkpoint: Checkpoint) -> int | None:
 
 
 def load_pretrained(checkpoint: Checkpoint, task: Task, seed: int) -> transformers.PreTrainedModel:
-    """The pretrained encoder in float32 under a new head for the task's labels, drawn from `seed`."""
+    """The pretrained encoder in float32 under a new head for the task's labels, drawn from `seed`.
+
+    A head that the checkpoint brings along is not used, whatever it was trained for.
+    """
     _refuse_inflated(checkpoint)
     torch.manual_seed(seed)
     names = dict(enumerate(task.labels))
@@ -94,7 +97,25 @@ def load_pretrained(checkpoint: Checkpoint, task: Task, seed: int) -> transforme
             **_SAFELY,
         )
         _refuse_unloaded(checkpoint, model, report)
+        if _brought_its_head(model, report):
+            torch.manual_seed(seed)
+            encoder = {name: tensor for name, tensor in model.state_dict().items() if _is_of_encoder(model, name)}
+            model, _ = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **_SAFELY)
     return model
+
+
+def _is_of_encoder(model: transformers.PreTrainedModel, name: str) -> bool:
+    return name.startswith(model.base_model_prefix + ".")
+
+
+def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any]) -> bool:
+    """Whether the checkpoint had the layer that gives a logit for each label, of this size or of another.
+
+    Other layers of a head may be part of the pretraining, as ModernBERT's are, and then stay as they were loaded.
+    """
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if not _is_of_encoder(model, name)}
+    of_labels = {name for name, shape in shapes.items() if shape[:1] == (model.config.num_labels,)}
+    return bool(of_labels - set(report["missing_keys"]))
 
 
 _SAFELY = {
