@@ -118,7 +118,7 @@ def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any
     return bool(of_labels - set(report["missing_keys"]))
 
 
-_SAFELY = {
+_SAFELY: dict[str, Any] = {
     "trust_remote_code": False,
     "use_safetensors": True,
     "local_files_only": True,
