@@ -1,12 +1,19 @@
 """A published table: its rows, its claims, and where it stands."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, WrapValidator, model_validator
 
-from xeval.definitions.toml import Frozen, HubId, LanguageCode, Name, Text
+from xeval.definitions.toml import Frozen, HubId, LanguageCode, Name, Printed, Text
 
-Percentage = Annotated[float, Field(ge=0, le=100)]
+
+def _as_printed(value: Any, check: Callable[[Any], float]) -> float:
+    check(value)
+    return Printed(value)
+
+
+Percentage = Annotated[float, Field(ge=0, le=100), WrapValidator(_as_printed)]
 
 
 class ReferenceRow(Frozen):
@@ -33,9 +40,20 @@ class ReferenceRow(Frozen):
         return self
 
     @property
+    def decimals(self) -> int:
+        """How many the row is printed with: in a table of tenths, somebody may have typed 82.0 as 82."""
+        return max(Printed(cell).decimals for cell in self.cells.values())
+
+    @property
     def average(self) -> float:
         """The mean of the cells, recomputed."""
         return sum(self.cells.values()) / len(self.cells)
+
+    @property
+    def average_tolerance(self) -> float:
+        """How far `claimed_average` may lie from `average`: both were rounded, the second in each of its cells."""
+        decimals = Printed(self.claimed_average).decimals if self.claimed_average is not None else self.decimals
+        return float(0.1**decimals + 0.1**self.decimals) / 2
 
 
 class Claim(Frozen):
@@ -87,8 +105,7 @@ class Reference(Frozen):
             if strays:
                 raise ValueError(f"row {row.name!r} has a language that the table's list lacks: {min(strays)!r}")
             claimed = row.claimed_average
-            # A printed average is rounded to 0.1 and was made from unrounded cells, hence 0.1 on either side.
-            if claimed is not None and abs(claimed - row.average) > 0.1 and not row.average_note:
+            if claimed is not None and abs(claimed - row.average) > row.average_tolerance and not row.average_note:
                 raise ValueError(
                     f"row {row.name!r} claims an average of {claimed} where its cells give {row.average:.2f};"
                     " mend it, or say in average_note that the source prints it so"

@@ -100,7 +100,8 @@ def load_pretrained(checkpoint: Checkpoint, task: Task, seed: int) -> transforme
         if _brought_its_head(model, report):
             torch.manual_seed(seed)
             encoder = {name: tensor for name, tensor in model.state_dict().items() if _is_of_encoder(model, name)}
-            model, _ = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **_SAFELY)
+            safely = _SAFELY | {"output_loading_info": False}
+            model = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **safely)
     return model
 
 
