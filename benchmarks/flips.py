@@ -7,11 +7,12 @@ import numpy as np
 from tabulate import tabulate
 
 import xeval
+from xeval.data.model_files import find_checkpoint
 from xeval.data.source import load_pairs, open_source
 from xeval.definitions.registry import get_task
 from xeval.engine.devices import choose
 from xeval.engine.encoding import encode
-from xeval.engine.loading import find_checkpoint, load_fine_tuned, load_tokenizer
+from xeval.engine.loading import load_fine_tuned, load_tokenizer
 from xeval.engine.prediction import predict_logits
 from xeval.support.cache import kept_weights
 

@@ -6,7 +6,7 @@ import torch
 
 from benchmarks import inputs
 from benchmarks.clock import FirstForward
-from xeval.definitions.schema import Recipe
+from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import choose
 from xeval.engine.prediction import predict_logits
 from xeval.engine.training import fine_tune

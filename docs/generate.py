@@ -22,7 +22,7 @@ from typer.cli import get_docs_for_click
 import xeval
 from xeval.cli import app
 from xeval.data import bundle
-from xeval.definitions import schema
+from xeval.definitions import recipe, reference, task, toml
 from xeval.judging.gate.baseline import Baseline
 from xeval.results import records
 from xeval.support import errors
@@ -31,9 +31,9 @@ FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
 
 FILES: dict[str, type[BaseModel]] = {
-    "A task": schema.Task,
-    "A recipe": schema.Recipe,
-    "A published table": schema.Reference,
+    "A task": task.Task,
+    "A recipe": recipe.Recipe,
+    "A published table": reference.Reference,
     "A record": records.RunRecord,
     "Checkpoints on the way": records.CheckpointsRecord,
     "A baseline of the gate": Baseline,
@@ -43,9 +43,9 @@ _KINDS = {"string": "text", "integer": "whole number", "number": "number", "bool
 _PATTERNS = {
     TypeAdapter(kind).json_schema()["pattern"]: name
     for name, kind in {
-        "name": schema.Name,
-        "language code": schema.LanguageCode,
-        "hub id": schema.HubId,
+        "name": toml.Name,
+        "language code": toml.LanguageCode,
+        "hub id": toml.HubId,
         "SHA-256": records.Sha256,
     }.items()
 }

@@ -125,7 +125,7 @@ def test_the_exceptions_are_still_needed():
 
 
 def test_imports_are_found_at_the_top_of_a_module_and_inside_functions():
-    assert "xeval.definitions.schema" in imports("xeval.cli", only_on_loading=True)
+    assert "xeval.support.text" in imports("xeval.cli", only_on_loading=True)
     assert "xeval.runs.grid" in imports("xeval.cli.run") - imports("xeval.cli.run", only_on_loading=True)
 
 

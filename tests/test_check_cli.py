@@ -14,7 +14,7 @@ from test_gate_reports import HOSTILE_NAMES
 
 from tests.helpers.sample_record import SHA
 from xeval.cli import app
-from xeval.results.records import ModelRecord
+from xeval.results.records import ModelRecord, Timing
 from xeval.results.store import save_record
 
 
@@ -67,6 +67,23 @@ def test_thresholds_are_options_and_recorded(command, tmp_path):
     assert code == 0 and "7 points in a language, 3 on the mean, a speed of 0.5 times the blessed" in out
     written = json.loads((tmp_path / "o.json").read_text())
     assert written["thresholds"] == {"cell_points": 7.0, "mean_points": 3.0, "throughput_ratio": 0.5}
+
+
+def test_a_speed_may_be_allowed_to_fall_to_nothing(command, tmp_path):
+    def timed(wall_s: float):
+        return [record.model_copy(update={"timing": {"train": Timing(wall_s=wall_s, pairs=1000)}}) for record in runs]
+
+    runs = mini(seeds("a"))
+    for folder, wall_s in {"blessed": 10.0, "slow": 1000.0, "fast": 0.1}.items():
+        put(tmp_path / folder, timed(wall_s))
+    command("bless", "--results", "blessed", "--output", "b.toml")
+    words = ["check", "--baseline", "b.toml", "--json", "o.json", "--results"]
+    assert command(*words, "slow")[0] == 1
+    for folder in ("blessed", "slow", "fast"):
+        code, out, err = command(*words, folder, "--throughput-threshold", "0")
+        assert (code, err) == (0, "") and "a speed of 0 times the blessed" in out
+        findings = json.loads((tmp_path / "o.json").read_text())["findings"]
+        assert [finding["kind"] for finding in findings if finding["what"] == "train throughput"] == ["unchanged"]
 
 
 def test_on_github_annotations_and_summary_come_too(command, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from scipy import stats
 from test_report import CARD, DISTILMBERT, SIX, a_run
 from test_verdict import a_seed, a_table
 
-from xeval.definitions.schema import Reference
+from xeval.definitions.reference import Reference
 from xeval.judging import claims
 from xeval.judging.verdict import judge
 from xeval.report import matrix

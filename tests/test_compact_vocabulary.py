@@ -15,7 +15,7 @@ from tests.helpers.checkpoints import (
     tiny_tokenizer,
     without_dropout,
 )
-from xeval.definitions.schema import Recipe
+from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.fast_path.compact_vocabulary import CompactVocabulary

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from xeval.definitions.languages import describe
+from xeval.definitions.recipe import Recipe
+from xeval.definitions.reference import Reference
 from xeval.definitions.registry import all_recipes, all_references, all_tasks, get_recipe, get_reference
-from xeval.definitions.schema import Recipe, Reference, Task, read_definition
+from xeval.definitions.task import Task
+from xeval.definitions.toml import read_definition
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDERS = {

@@ -13,8 +13,8 @@ import pytest
 from tests.helpers import tiny, toy
 from tests.helpers.checkpoints import LABELS
 from xeval.checks.after.diagnose import diagnose_run
+from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
-from xeval.definitions.schema import Reference, ReferenceRow
 from xeval.results.findings import Finding
 from xeval.results.records import RunRecord
 from xeval.results.store import folder_of, load_record, save_record

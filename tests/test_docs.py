@@ -15,7 +15,7 @@ from test_architecture import LAYERS
 
 from docs import generate
 from xeval.cli import app
-from xeval.definitions import schema
+from xeval.definitions import toml
 from xeval.results import records
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -158,7 +158,7 @@ def test_every_command_has_its_section_with_all_its_options():
 
 def test_every_noun_of_the_files_has_a_row_for_each_key():
     page = GENERATED["keys.md"]
-    nouns = [*schema.Frozen.__subclasses__(), *records.Recorded.__subclasses__()]
+    nouns = [*toml.Frozen.__subclasses__(), *records.Recorded.__subclasses__()]
     missing = [(noun.__name__, key) for noun in nouns for key in noun.model_fields if f"\n| `{key}` |" not in page]
     assert missing == []
     tops = {noun.__name__ for noun in generate.FILES.values()}

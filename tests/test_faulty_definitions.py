@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import tiny
+from xeval.definitions.recipe import Recipe
+from xeval.definitions.reference import Reference
 from xeval.definitions.registry import get_recipe
-from xeval.definitions.schema import MAX_FILE_BYTES, Recipe, Reference, Task, read_definition
+from xeval.definitions.task import Task
+from xeval.definitions.toml import MAX_FILE_BYTES, read_definition
 from xeval.support.errors import DefinitionError
 
 # ── the lint of averages ──
@@ -132,6 +135,25 @@ def test_a_number_of_thousands_of_digits_is_refused(tmp_path, number):
 def test_a_task_must_pin_its_data_to_a_whole_commit(tmp_path, revision):
     hub = f'[hub]\nid = "facebook/xnli"\nrevision = "{revision}"\n\n[expected_rows]'
     assert "hub.revision: String should match pattern" in refusal(read_task, tmp_path, ("[expected_rows]", hub))
+
+
+@pytest.mark.parametrize(
+    ("printed", "decimals"),
+    [("82", 0), ("82.0", 1), ("82.00", 2), ("82.3", 1), ("8_2.30", 2), ("82e0", 0), ("8.23e1", 1)],
+)
+def test_a_published_number_keeps_the_decimals_that_it_was_printed_with(tmp_path, printed, decimals):
+    [row] = read_table(tmp_path, "", ("en = 80.0, es = 70.0", f"en = {printed}, es = 70")).rows
+    assert (row.cells["en"], row.decimals) == (float(printed), decimals)
+
+
+@pytest.mark.parametrize(("claimed", "is_refused"), [("75", False), ("76", False), ("77", True), ("76.0", True)])
+def test_a_claimed_average_may_be_as_far_off_as_rounding_takes_it(tmp_path, claimed, is_refused):
+    """The cells, 80 and 70, may have been anything from 74.5 to 75.5 in the mean."""
+    arguments = f"claimed_average = {claimed}", ("en = 80.0, es = 70.0", "en = 80, es = 70")
+    if is_refused:
+        assert "claims an average" in refusal(read_table, tmp_path, *arguments)
+    else:
+        assert read_table(tmp_path, *arguments).rows[0].average == 75
 
 
 @pytest.mark.parametrize(

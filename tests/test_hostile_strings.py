@@ -16,9 +16,9 @@ from rich.console import Console
 
 from tests.helpers.hostile_report import HOSTILE, LANGUAGES, PLAIN, hostile_matrix
 from xeval.definitions.registry import get_task
-from xeval.definitions.schema import one_line
 from xeval.report.formats import Format, render_as, terminal
 from xeval.report.formats.model_card import Footprint
+from xeval.support.text import one_line
 
 
 def rendered(chosen: Format, text: str) -> str:

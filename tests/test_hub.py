@@ -15,7 +15,7 @@ from tests.helpers.stand_in_hub import Hub, serve
 from xeval.data.hub import fetch
 from xeval.data.source import load_pairs, open_source
 from xeval.definitions.registry import get_task
-from xeval.definitions.schema import Hub as HubPlace
+from xeval.definitions.task import Hub as HubPlace
 from xeval.results.store import load_records
 from xeval.support.errors import DataError, ModelError, XevalError
 

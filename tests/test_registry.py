@@ -5,6 +5,7 @@ import os
 import pytest
 
 from tests.helpers import tiny
+from xeval.data.model_files import find_checkpoint
 from xeval.definitions.registry import (
     MODEL_ALIASES,
     all_recipes,
@@ -15,7 +16,6 @@ from xeval.definitions.registry import (
     get_task,
     split_revision,
 )
-from xeval.engine.loading import find_checkpoint
 from xeval.support.errors import DefinitionError, UnknownNameError, XevalError
 
 

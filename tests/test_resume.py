@@ -10,7 +10,7 @@ import torch
 
 import xeval.engine.steps
 from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
-from xeval.definitions.schema import Recipe
+from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.snapshots import KEPT, Checkpoints, Snapshot

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
-from xeval.definitions.schema import Recipe
+from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.prediction import predict_logits

@@ -13,7 +13,7 @@ from tests.helpers.checkpoints import (
     without_dropout,
 )
 from tests.helpers.tiny_training import PAIRS, model_of, plain_losses, recipe, train, weights
-from xeval.definitions.schema import Recipe
+from xeval.definitions.recipe import Recipe
 from xeval.kinds.pairs import LabelledPairs
 
 # ── the loop against its definition ──

@@ -8,7 +8,8 @@ from scipy import stats
 
 from tests.helpers.sample_record import run_record, score
 from tests.helpers.verdict_simulation import describe, rates, share_reproduced
-from xeval.definitions.schema import Reference
+from xeval.definitions.reference import Reference
+from xeval.definitions.toml import Printed
 from xeval.judging.equivalence import Assumptions, Published, Spread, compare, half_width, read, seed_spread
 from xeval.judging.verdict import Tolerance, collapse, judge
 from xeval.results.records import Limits, ModelRecord, RunRecord
@@ -244,11 +245,10 @@ def test_another_model_another_task_and_a_local_folder_are_not_judged():
 
 
 def test_more_printed_decimals_mean_less_rounding():
-    coarse, fine = (judged(seeds(80.0, 80.0, 80.0), a_table({"en": en, "es": 70.0})) for en in (80.0, 80.04))
-    widths = [found.cells["en"].comparison.high - found.cells["en"].comparison.low for found in (coarse, fine)]
-    assert widths[0] == pytest.approx(10 * widths[1]) and widths[0] == pytest.approx(
-        2 * 1.645 * 0.1 / 12**0.5, rel=1e-3
-    )
+    tables = [a_table({"en": Printed(en), "es": 70}) for en in ("80", "80.0", "80.00")]
+    verdicts = [judged(seeds(80.0, 80.0, 80.0), table).cells["en"].comparison for table in tables]
+    widths = [verdict.high - verdict.low for verdict in verdicts]
+    assert widths == pytest.approx([2 * 1.645 * step / 12**0.5 for step in (1, 0.1, 0.01)], rel=1e-3)
 
 
 # ── error rates, with the truth known ──

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from tests.helpers.checkpoints import LABELS, tiny_model, tiny_tokenizer
 from xeval.data.source import load_pairs, open_source
 from xeval.definitions.registry import get_task
-from xeval.definitions.schema import Task
+from xeval.definitions.task import Task
 from xeval.kinds.pairs import LabelledPairs
 
 Row = tuple[str, str, str]  # premise, hypothesis, label

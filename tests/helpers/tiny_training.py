@@ -12,7 +12,7 @@ from tests.helpers.checkpoints import (
     tiny_model,
     tiny_tokenizer,
 )
-from xeval.definitions.schema import Recipe
+from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.training import fine_tune

@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from tests.helpers.sample_record import run_record, score
-from xeval.definitions.schema import Reference
+from xeval.definitions.reference import Reference
 from xeval.judging.equivalence import Assumptions, Published, Spread, compare
 from xeval.judging.verdict import judge
 from xeval.results.records import Limits

@@ -12,7 +12,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from malformed import FILES, VALID, Broken
 
-from xeval.definitions.schema import Recipe, Reference, Task, read_definition
+from xeval.definitions.recipe import Recipe
+from xeval.definitions.reference import Reference
+from xeval.definitions.task import Task
+from xeval.definitions.toml import read_definition
 from xeval.judging.gate.baseline import Baseline
 from xeval.results.store import load_record
 from xeval.support.errors import DefinitionError, StoreError

@@ -16,7 +16,7 @@ import victims as victim
 from xeval.report import matrix
 from xeval.report.formats import markdown
 from xeval.results import predictions, store
-from xeval.support.files import locked
+from xeval.support.locks import locked
 
 
 def check_everything_recorded_is_there(folder: Path) -> set[str]:

@@ -11,7 +11,7 @@ from tests.helpers.sample_record import run_record, score
 from xeval.results import predictions, store
 from xeval.results.records import RunRecord
 from xeval.support.errors import XevalError
-from xeval.support.files import locked
+from xeval.support.locks import locked
 
 LABELS = np.arange(300) % 3
 

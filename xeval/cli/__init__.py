@@ -13,10 +13,10 @@ import typer
 
 from xeval.cli import bless, bundle, cache, check, compare, diagnose, doctor, list_names, report, reproduce, run
 from xeval.cli.screen import make_help_legible
-from xeval.definitions.schema import one_line
 from xeval.support.errors import XevalError
 from xeval.support.freed_memory import keep_freed_memory
 from xeval.support.termination import Terminated, listen
+from xeval.support.text import one_line
 
 app = typer.Typer(
     name="xeval",

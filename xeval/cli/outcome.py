@@ -12,12 +12,12 @@ import typer
 from xeval.cli.options import OutcomeFormat
 from xeval.cli.screen import screen
 from xeval.definitions.registry import all_tasks, get_reference
-from xeval.definitions.schema import one_line
 from xeval.judging.verdict import Tolerance
 from xeval.report import findings, matrix
 from xeval.report.formats import terminal
 from xeval.results.records import RunRecord
 from xeval.results.store import folder_of
+from xeval.support.text import one_line
 
 _POINTS = "Points that a verdict allows"
 CellTolerance = Annotated[float, typer.Option("--tolerance", min=0.01, max=100, help=f"{_POINTS} in a language.")]

@@ -22,8 +22,8 @@ from xeval.cli.options import (
 )
 from xeval.cli.outcome import CellTolerance, MeanTolerance, show_outcome
 from xeval.data.bundle import using
-from xeval.definitions.schema import one_line
 from xeval.judging.verdict import Tolerance
+from xeval.support.text import one_line
 
 
 def reproduce(

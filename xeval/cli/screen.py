@@ -5,7 +5,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from xeval.definitions.schema import one_line
+from xeval.support.text import one_line
 
 _WIDER_THAN_ANY_TABLE = 10_000  # columns
 

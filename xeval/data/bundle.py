@@ -18,11 +18,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from xeval.definitions.schema import Frozen, HubId, Name, one_line
+from xeval.definitions.toml import Frozen, HubId, Name
 from xeval.support.cache import cache_home
 from xeval.support.errors import BundleError, StoreError
-from xeval.support.files import check_ordinary, file_sha256, locked, read_ordinary, safe_name
+from xeval.support.files import check_ordinary, file_sha256, read_ordinary, safe_name
+from xeval.support.locks import locked
 from xeval.support.sealed import checksums, sealing
+from xeval.support.text import one_line
 
 _MANIFEST = "SHA256SUMS"
 _CONTENTS = "bundle.json"

@@ -7,7 +7,7 @@ training language's.
 from functools import cached_property
 
 from xeval.data.source import DataSource, load_pairs
-from xeval.definitions.schema import Task
+from xeval.definitions.task import Task
 from xeval.kinds.pairs import LabelledPairs
 from xeval.results.records import Limits
 

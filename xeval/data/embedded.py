@@ -3,10 +3,10 @@
 import hashlib
 from pathlib import Path
 
-from xeval.definitions.schema import Task
+from xeval.definitions.task import Task
 from xeval.support.cache import cache_home
 from xeval.support.errors import DataError
-from xeval.support.files import locked
+from xeval.support.locks import locked
 from xeval.support.sealed import checksums, sealing
 
 _MICROCOSM = Path(__file__).resolve().parent / "microcosm"

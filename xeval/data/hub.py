@@ -14,8 +14,8 @@ from huggingface_hub.utils import disable_progress_bars, enable_progress_bars, f
 from huggingface_hub.utils import logging as hub_logging
 
 from xeval.data import bundle
-from xeval.definitions.schema import one_line
 from xeval.support.errors import DataError, ModelError, XevalError
+from xeval.support.text import one_line
 
 
 def show_bars(wanted: bool) -> None:

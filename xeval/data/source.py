@@ -10,7 +10,7 @@ import numpy as np
 from xeval.data.embedded import corpus_folder
 from xeval.data.hub import fetch
 from xeval.data.xnli_copies import RawPairs, Reader, Role, read_hub, recognise
-from xeval.definitions.schema import Task
+from xeval.definitions.task import Task
 from xeval.kinds.pairs import LabelledPairs
 from xeval.support.errors import DataError
 

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xeval.definitions.schema import Task, one_line
+from xeval.definitions.task import Task
 from xeval.support.errors import DataError
 from xeval.support.files import check_ordinary
+from xeval.support.text import one_line
 
 # A file of a few kilobytes can stand for terabytes of rows, so what it says is looked at before it is unpacked.
 MAX_FILE_BYTES = 4_000_000_000

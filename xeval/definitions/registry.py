@@ -11,7 +11,10 @@ from typing import TypeVar
 
 from xeval.data import bundle
 from xeval.data.embedded import MODELS as EMBEDDED_MODELS
-from xeval.definitions.schema import Recipe, Reference, Task, read_definition
+from xeval.definitions.recipe import Recipe
+from xeval.definitions.reference import Reference
+from xeval.definitions.task import Task
+from xeval.definitions.toml import read_definition
 from xeval.support.errors import DefinitionError, UnknownNameError
 
 Definition = TypeVar("Definition", Task, Recipe, Reference)

@@ -16,9 +16,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from xeval.definitions.schema import one_line
 from xeval.support.errors import StoreError
 from xeval.support.sealed import checksums, sealing
+from xeval.support.text import one_line
 
 FORMAT = 1  # of what `xeval.engine.training` keeps in a checkpoint
 KEPT = 2

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from xeval.definitions.schema import Recipe, one_line
+from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute, is_out_of_memory
 from xeval.engine.fast_path.forward import can_pack, logits_of
 from xeval.engine.fast_path.half_products import HalfWeights
 from xeval.engine.fast_path.resident import ResidentPairs
 from xeval.engine.training_progress import Progress
 from xeval.support.errors import TrainingError
+from xeval.support.text import one_line
 
 QUEUED_STEPS = 50  # at most, before their losses are read
 MOST_GRAPHS = 40

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from xeval.definitions.schema import Recipe
+from xeval.definitions.recipe import Recipe
 from xeval.engine.batches import random_batches
 from xeval.engine.devices import Compute
 from xeval.engine.fast_path.compact_vocabulary import CompactVocabulary

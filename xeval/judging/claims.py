@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xeval.definitions.schema import Claim, Reference
+from xeval.definitions.reference import Claim, Reference
 from xeval.judging.equivalence import ALPHA, read
 from xeval.judging.verdict import NO_VERDICT
 from xeval.results.records import RunRecord

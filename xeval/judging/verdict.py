@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from xeval.definitions.schema import Reference, ReferenceRow
+from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.judging import equivalence
 from xeval.judging.equivalence import Assumptions, Comparison, Published, Spread
 from xeval.results.records import CellScore, RunRecord
@@ -173,8 +173,7 @@ class _Row:
 
     def _rounding_variance(self) -> float:
         """Of a number printed with the row's decimals: uniform over the last one's width (0.05 either side of 66.3)."""
-        decimals = max(len(repr(cell).partition(".")[2]) for cell in self.row.cells.values())
-        return 0.1 ** (2 * decimals) / 12
+        return 0.1 ** (2 * self.row.decimals) / 12
 
     def _say(
         self, what: str, scores: list[float], published: Published, tolerance: float, expected: Spread | None

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from xeval.checks.after.diagnose import diagnose_run
-from xeval.definitions.schema import Reference, Task
+from xeval.definitions.reference import Reference
+from xeval.definitions.task import Task
 from xeval.results.findings import Finding
 from xeval.results.records import RunRecord
 

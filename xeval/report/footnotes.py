@@ -1,6 +1,6 @@
 """What stands under a matrix: the table it is compared with, what produced each row, which runs failed."""
 
-from xeval.definitions.schema import Reference
+from xeval.definitions.reference import Reference
 from xeval.results.records import RunRecord
 
 

@@ -6,7 +6,7 @@ Every format is drawn from this one frame-like object, so that no two of them ca
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from xeval.definitions.schema import Reference, ReferenceRow
+from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.judging.claims import ClaimVerdict, check
 from xeval.judging.verdict import RowVerdict, Tolerance, collapse, judge, row_of
 from xeval.report import footnotes

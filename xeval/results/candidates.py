@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from xeval.definitions.schema import first_complaint
+from xeval.definitions.toml import first_complaint
 from xeval.results.predictions import load_predictions, save_predictions
 from xeval.results.records import CheckpointRecord, CheckpointScore, CheckpointsRecord, RunRecord
 from xeval.support.errors import StoreError

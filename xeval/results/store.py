@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from xeval.definitions.schema import first_complaint
+from xeval.definitions.toml import first_complaint
 from xeval.results.records import SCHEMA_VERSION, RunRecord
 from xeval.support.errors import StoreError
 from xeval.support.files import read_ordinary, safe_name, write_atomically

@@ -12,13 +12,7 @@ from xeval.engine import environment
 from xeval.engine.encoded_cache import encoded_once
 from xeval.engine.encoding import encode, encoding_key
 from xeval.engine.fast_path.forward import can_pack
-from xeval.engine.loading import (
-    label_columns,
-    load_fine_tuned,
-    load_pretrained,
-    load_tokenizer,
-    save_fine_tuned,
-)
+from xeval.engine.loading import label_columns, load_fine_tuned, load_pretrained, load_tokenizer, save_fine_tuned
 from xeval.engine.prediction import predict_logits
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.training import count_steps, fine_tune
@@ -34,7 +28,7 @@ from xeval.runs.provenance import new_record
 from xeval.runs.spec import RunSpec
 from xeval.support.cache import checkpoints_folder, kept_weights, weights_folder
 from xeval.support.errors import DataError, PredictionError, TrainingError
-from xeval.support.files import locked
+from xeval.support.locks import locked
 from xeval.support.progress import Phase, Reporter
 
 FLOAT32_ROWS = 32  # of each language, computed again in float32 where the run's arithmetic is another
@@ -61,7 +55,7 @@ class OneRun:
         self.gathered = GatheredPredictions(checkpoints_folder(self.identity) / "evaluated")
 
     def complete(self, languages: Sequence[str]) -> RunRecord:
-        with locked(self.disk.folder):
+        with locked(self.disk.folder, self._say):
             record, languages = self.disk.found(languages)
             if record is not None:
                 self._check_same_rows(record)
@@ -100,7 +94,7 @@ class OneRun:
         spec = self.spec
         tokenizer = load_tokenizer(spec.checkpoint, spec.recipe.max_length)
         try:
-            with locked(checkpoints_folder(self.identity)):  # other results folders share the cache
+            with locked(checkpoints_folder(self.identity), self._say):  # other results folders share the cache
                 model, record, missing = self._weights(tokenizer, record, missing, unknown)
                 columns = label_columns(spec.checkpoint, model.config.id2label, spec.task)
                 status = "incomplete" if missing else "complete"

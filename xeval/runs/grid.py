@@ -7,11 +7,12 @@ from typing import Any
 
 from xeval.data.corpus import Corpus
 from xeval.data.hub import show_bars
+from xeval.data.model_files import Checkpoint, check_model_name, find_checkpoint
 from xeval.data.source import open_source
 from xeval.definitions import registry
-from xeval.definitions.schema import Recipe, one_line
+from xeval.definitions.recipe import Recipe
 from xeval.engine import devices
-from xeval.engine.loading import Checkpoint, check_model_name, find_checkpoint, hidden_size
+from xeval.engine.loading import hidden_size
 from xeval.results.findings import Finding, wrong
 from xeval.results.records import RunRecord
 from xeval.runs.execute import OneRun
@@ -19,6 +20,7 @@ from xeval.runs.preflight import examine, stop_on_errors
 from xeval.runs.spec import RunSpec, limits, override
 from xeval.support.errors import DefinitionError
 from xeval.support.progress import Reporter, Silent
+from xeval.support.text import one_line
 
 
 def run(  # noqa: PLR0913  the public call: one parameter for each option

@@ -6,10 +6,10 @@ from pathlib import Path
 from xeval.data import bundle
 from xeval.data.embedded import MODELS as EMBEDDED_MODELS
 from xeval.data.hub import show_bars
+from xeval.data.model_files import checkpoint_files, find_checkpoint
 from xeval.data.source import hub_patterns, open_source
 from xeval.definitions import registry
-from xeval.definitions.schema import Task
-from xeval.engine.loading import checkpoint_files, find_checkpoint
+from xeval.definitions.task import Task
 from xeval.support.errors import DataError, ModelError
 
 

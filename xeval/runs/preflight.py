@@ -20,12 +20,14 @@ from xeval.checks.before.machine_checks import check_batch, check_device, check_
 from xeval.checks.before.row_checks import check_alignment, check_labels, check_overlap, check_repetition, check_sizes
 from xeval.checks.before.tokenizer_checks import check_letters, check_vocabulary
 from xeval.data.corpus import Corpus
+from xeval.data.model_files import Checkpoint, find_checkpoint
 from xeval.data.source import open_source
 from xeval.definitions import registry
-from xeval.definitions.schema import Recipe, Task, one_line
+from xeval.definitions.recipe import Recipe
+from xeval.definitions.task import Task
 from xeval.engine import devices, environment
 from xeval.engine.encoding import encode
-from xeval.engine.loading import Checkpoint, find_checkpoint, label_columns, load_tokenizer
+from xeval.engine.loading import label_columns, load_tokenizer
 from xeval.engine.training import count_steps
 from xeval.kinds.pairs import LabelledPairs
 from xeval.results.findings import Finding, error, fine
@@ -33,6 +35,7 @@ from xeval.results.records import Limits
 from xeval.runs.spec import RunSpec
 from xeval.support.cache import cache_home
 from xeval.support.errors import DataError, ModelError, PreflightError
+from xeval.support.text import one_line
 
 SAMPLED_PAIRS = 300  # of each language, for the checks that tokenize
 DATA, MACHINE = "data", "machine"

@@ -9,9 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from xeval.data.corpus import Corpus
-from xeval.definitions.schema import Recipe, Task, first_complaint
+from xeval.data.model_files import Checkpoint
+from xeval.definitions.recipe import Recipe
+from xeval.definitions.task import Task
+from xeval.definitions.toml import first_complaint
 from xeval.engine.devices import Compute
-from xeval.engine.loading import Checkpoint
 from xeval.results.records import DataRecord, Limits, RecipeRecord
 from xeval.results.store import run_folder
 from xeval.support.errors import DefinitionError

@@ -1,17 +1,14 @@
-"""Files that appear whole or not at all, folders that one process at a time works in, and names that stay inside."""
+"""Files that appear whole or not at all, and names that stay inside."""
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
 from xeval.support.errors import StoreError
 
@@ -71,40 +68,6 @@ def read_ordinary(path: Path, max_bytes: int) -> bytes:
 def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` against other processes that would work on the same run; the kernel frees it if this one dies.
-
-    Temporary files that a process left here when it was killed are swept: nobody else is writing.
-    """
-    with _take_lock(folder):
-        sweep_temporaries(folder)
-        yield
-
-
-def _take_lock(folder: Path) -> TextIO:
-    path = folder / ".lock"
-    while True:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = path.open("w")
-        except OSError as error:
-            raise StoreError(
-                f"{folder}: cannot be worked in: {error.strerror}; mend that or choose another folder"
-            ) from error
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if _is_still_at(lock.fileno(), path):
-            return lock
-        lock.close()  # the folder was removed while this process waited, and what it got is nobody's lock any more
-
-
-def _is_still_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def sweep_temporaries(folder: Path, older_than_s: float = 0.0) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from xeval.checks.after import prediction_signatures, record_signatures
 from xeval.checks.after.hurt_languages import check_languages
 from xeval.checks.after.prediction_signatures import Predicted
-from xeval.definitions.schema import Reference, ReferenceRow, Task
+from xeval.definitions.reference import Reference, ReferenceRow
+from xeval.definitions.task import Task
 from xeval.judging.verdict import row_of
 from xeval.results.findings import Finding, wrong
 from xeval.results.records import RunRecord

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from xeval.definitions.languages import describe
-from xeval.definitions.schema import ReferenceRow
+from xeval.definitions.reference import ReferenceRow
 from xeval.judging.verdict import NEAR_CHANCE, collapse
 from xeval.results.findings import Finding, by_language, error, warning
 from xeval.results.records import RunRecord

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from xeval.definitions.schema import Task
+from xeval.definitions.task import Task
 from xeval.kinds.pairs import LabelledPairs
 from xeval.results.findings import Finding, at_most, by_language, error, fine, warning
 

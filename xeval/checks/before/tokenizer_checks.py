@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
-from xeval.definitions.schema import one_line
 from xeval.results.findings import Finding, error, fine, warning
+from xeval.support.text import one_line
 
 # Rows of the embedding → whose vocabulary that is, and the ids of words in several scripts. The words are the same in
 # lower case and without accents, so that a changed vocabulary is told from changed text.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xeval.definitions.schema import Task
+from xeval.definitions.task import Task
 from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
 from xeval.support.errors import DataError, UnknownNameError
 

@@ -88,7 +88,7 @@ def of_speed(question: Question, answer: Answer, threshold: float) -> GateFindin
     elif ratio < threshold:
         kind = "drop within chance"
         said += f", less than the allowed {threshold:g} times, but the seeds' own speeds spread as far"
-    elif ratio > 1 / threshold and answer.risen:
+    elif ratio * threshold > 1 and answer.risen:  # nothing is an improvement where any speed is allowed
         kind = "improvement"
     evidence = "" if kind in ("unchanged", "improvement") else f" ({_evidence(question, answer)})"
     return _finding(kind, question, said + evidence, numbers)

@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from xeval.definitions.schema import Frozen, LanguageCode, Percentage, Text, one_line, read_definition
+from xeval.definitions.reference import Percentage
+from xeval.definitions.toml import Frozen, LanguageCode, Text, read_definition
 from xeval.results.records import Sha256
 from xeval.support.files import write_atomically
+from xeval.support.text import one_line
 
 ROUNDING = 0.006  # of a percentage with two decimals
 LEAST_SEEDS = 2  # with one there is no telling a drop from chance in training

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
-from xeval.definitions.schema import first_complaint, one_line
+from xeval.definitions.toml import first_complaint
 from xeval.judging.gate.baseline import LEAST_SEEDS, Baseline, Cell, Configuration, Phase, Setting, key_of
 from xeval.judging.verdict import collapse
 from xeval.results.records import CellScore, RunRecord
 from xeval.support.errors import StoreError
+from xeval.support.text import one_line
 
 
 def group(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:

@@ -9,7 +9,6 @@ from statistics import NormalDist
 
 import numpy as np
 
-from xeval.definitions.schema import one_line
 from xeval.judging.gate import drops
 from xeval.judging.gate.answers import Chance, Question, answer, of_score, of_speed
 from xeval.judging.gate.baseline import Baseline
@@ -18,6 +17,7 @@ from xeval.judging.gate.drops import Change
 from xeval.judging.gate.findings import GateFinding, Outcome, Thresholds
 from xeval.judging.gate.mismatches import Comparable, sort_out
 from xeval.results.records import RunRecord
+from xeval.support.text import one_line
 
 # Of each family of questions over all configurations together; they add up to the 5 % that a whole check may be wrong.
 ALPHA_MEANS = 0.02

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from xeval.definitions.schema import one_line
 from xeval.judging.gate.baseline import Baseline, Configuration
 from xeval.judging.gate.bless import settings
 from xeval.judging.gate.findings import GateFinding, Kind
 from xeval.judging.verdict import collapse
 from xeval.results.records import RunRecord
+from xeval.support.text import one_line
 
 
 @dataclass(frozen=True)

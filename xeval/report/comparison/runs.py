@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
-from xeval.definitions.schema import one_line
 from xeval.judging.comparison.compare import LanguageDifference, RunComparison, named
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.resampling import Interval
 from xeval.report.formats.markdown import escape
+from xeval.support.text import one_line
 
 
 @dataclass(frozen=True)

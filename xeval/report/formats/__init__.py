@@ -3,7 +3,7 @@
 from enum import StrEnum
 from pathlib import Path
 
-from xeval.definitions.schema import Task
+from xeval.definitions.task import Task
 from xeval.report.formats import csv, json, latex, markdown, model_card
 from xeval.report.formats.model_card import Footprint
 from xeval.report.matrix import Matrix

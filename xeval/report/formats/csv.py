@@ -5,9 +5,9 @@ import io
 import re
 from typing import Any
 
-from xeval.definitions.schema import one_line
 from xeval.report.frame import COLUMNS, tidy_rows
 from xeval.report.matrix import Matrix
+from xeval.support.text import one_line
 
 # What a spreadsheet may take for the start of a formula, in full width too (https://owasp.org/www-community/attacks/CSV_Injection).
 _FORMULA = re.compile(r"[=+\-@＝＋－＠]")

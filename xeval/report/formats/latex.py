@@ -3,9 +3,9 @@ r"""Matrix → a LaTeX table to \input into a paper: booktabs, with the marks of
 import re
 
 from xeval.definitions.languages import describe
-from xeval.definitions.schema import one_line
 from xeval.report import verdicts
 from xeval.report.matrix import Matrix, Row
+from xeval.support.text import one_line
 
 _WRITTEN = {
     "\\": r"\textbackslash{}",

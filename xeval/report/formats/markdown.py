@@ -4,10 +4,10 @@ import re
 
 from tabulate import tabulate
 
-from xeval.definitions.schema import one_line
 from xeval.judging.verdict import RowVerdict
 from xeval.report import verdicts
 from xeval.report.matrix import Matrix, Row
+from xeval.support.text import one_line
 
 
 def render(matrix: Matrix) -> str:

@@ -11,13 +11,14 @@ from typing import Any
 from tabulate import tabulate
 
 from xeval.definitions.languages import describe
-from xeval.definitions.schema import Task, one_line
+from xeval.definitions.task import Task
 from xeval.report import verdicts
 from xeval.report.footnotes import hardware
 from xeval.report.formats.markdown import escape, findings_section
 from xeval.report.matrix import Matrix, Row
 from xeval.results.records import RunRecord
 from xeval.support.errors import XevalError
+from xeval.support.text import one_line
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from rich.table import Table
 from rich.text import Text
 
 from xeval.definitions.languages import describe
-from xeval.definitions.schema import one_line
 from xeval.report import verdicts
 from xeval.report.matrix import Matrix
+from xeval.support.text import one_line
 
 
 def show(matrix: Matrix, console: Console) -> None:

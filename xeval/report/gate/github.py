@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xeval.definitions.schema import one_line
 from xeval.judging.gate.findings import GateFinding, Outcome
 from xeval.report.gate.text import headline
 from xeval.support.errors import StoreError
+from xeval.support.text import one_line
 
 MAX_ANNOTATIONS = 10  # of one level for a step; what is beyond is dropped without a word
 MAX_SUMMARY_BYTES = 1024 * 1024  # for a step; beyond, nothing of it is shown

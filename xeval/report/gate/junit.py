@@ -7,9 +7,9 @@ references, so every text goes through `one_line`, which shows them as escapes.
 
 from xml.etree import ElementTree
 
-from xeval.definitions.schema import one_line
 from xeval.judging.gate.findings import GateFinding, Outcome
 from xeval.report.gate.text import by_configuration
+from xeval.support.text import one_line
 
 
 def render(outcome: Outcome) -> str:

@@ -4,9 +4,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from xeval.definitions.schema import one_line
 from xeval.judging.gate.findings import GateFinding, Outcome
 from xeval.report.gate.text import COLUMNS, by_configuration, cells, headline
+from xeval.support.text import one_line
 
 
 def show(outcome: Outcome, console: Console) -> None:

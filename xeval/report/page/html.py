@@ -14,10 +14,11 @@ import jinja2
 from markupsafe import Markup, escape
 
 from xeval.definitions.languages import describe
-from xeval.definitions.schema import Task, one_line
+from xeval.definitions.task import Task
 from xeval.report import verdicts
 from xeval.report.matrix import Matrix, Run
 from xeval.report.page import heat, model_section
+from xeval.support.text import one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 

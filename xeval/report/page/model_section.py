@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xeval.definitions.languages import describe
-from xeval.definitions.schema import Task
+from xeval.definitions.task import Task
 from xeval.report import evidence
 from xeval.report.evidence import Evidence
 from xeval.report.matrix import Matrix, Row

@@ -1,0 +1,113 @@
+"""A published table: its rows, its claims, and where it stands."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, WrapValidator, model_validator
+
+from xeval.definitions.toml import Frozen, HubId, LanguageCode, Name, Printed, Text
+
+
+def _as_printed(value: Any, check: Callable[[Any], float]) -> float:
+    check(value)
+    return Printed(value)
+
+
+Percentage = Annotated[float, Field(ge=0, le=100), WrapValidator(_as_printed)]
+
+
+class ReferenceRow(Frozen):
+    """One published row: accuracies in percent."""
+
+    name: Text  # as the table calls it
+    model: HubId
+    cells: Annotated[dict[LanguageCode, Percentage], Field(min_length=1)]
+    how: Text  # computed, reported from elsewhere, mean of seeds …
+    selection: Text = "not published"
+    recipe: Name  # what `xeval reproduce` trains with
+    recipe_published: bool = False  # whether the source names that recipe
+    n_seeds: Annotated[int, Field(gt=0)] | None = None  # trainings that stand behind the row
+    spread: dict[LanguageCode, Annotated[float, Field(ge=0, le=50)]] = {}  # standard deviation between seeds, points
+    claimed_average: Percentage | None = None  # as printed
+    average_note: str = ""  # why a claimed average is known to differ from the recomputed one
+
+    @model_validator(mode="after")
+    def _spread_of_seeds(self) -> "ReferenceRow":
+        if self.spread and self.spread.keys() != self.cells.keys():
+            raise ValueError(f"row {self.name!r}: spread must have the same languages as cells")
+        if self.spread and (self.n_seeds or 1) < 2:
+            raise ValueError(f"row {self.name!r}: a spread between seeds needs n_seeds of at least 2")
+        return self
+
+    @property
+    def decimals(self) -> int:
+        """How many the row is printed with: in a table of tenths, somebody may have typed 82.0 as 82."""
+        return max(Printed(cell).decimals for cell in self.cells.values())
+
+    @property
+    def average(self) -> float:
+        """The mean of the cells, recomputed."""
+        return sum(self.cells.values()) / len(self.cells)
+
+    @property
+    def average_tolerance(self) -> float:
+        """How far `claimed_average` may lie from `average`: both were rounded, the second in each of its cells."""
+        decimals = Printed(self.claimed_average).decimals if self.claimed_average is not None else self.decimals
+        return float(0.1**decimals + 0.1**self.decimals) / 2
+
+
+class Claim(Frozen):
+    """What the source says of a model besides its accuracies: a size, or a ratio of speed."""
+
+    model: HubId
+    what: Literal["parameters", "layers", "hidden_size", "attention_heads", "times_as_fast"]
+    value: Annotated[float, Field(gt=0)]
+    tolerance: Annotated[float, Field(ge=0)] = 0.0  # how far off a number may be that the source would print so
+    than: HubId | None = None  # the model that a speed is compared with
+    printed: Text  # the source's own words
+    source_url: Text
+
+    @model_validator(mode="after")
+    def _speed_of_two(self) -> "Claim":
+        if (self.what == "times_as_fast") != (self.than is not None):
+            raise ValueError(
+                f"claim {self.printed!r}: than names the slower model of times_as_fast, and of nothing else"
+            )
+        return self
+
+
+class Reference(Frozen):
+    """A published table: its rows, where it stands, and what is known about it."""
+
+    name: Name
+    title: Text
+    task: Name
+    split: Text
+    source_url: Text
+    note: str = ""
+    languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1)]  # in the table's own order
+    rows: Annotated[tuple[ReferenceRow, ...], Field(min_length=1)]
+    claims: tuple[Claim, ...] = ()
+
+    @model_validator(mode="after")
+    def _lint(self) -> "Reference":
+        if len(set(self.languages)) != len(self.languages):
+            raise ValueError("languages: one is listed twice")
+        names = [row.name for row in self.rows]
+        if len(set(names)) != len(names):
+            raise ValueError("two rows have the same name")
+        named = {model for claim in self.claims for model in (claim.model, claim.than) if model is not None}
+        unknown = named - {row.model for row in self.rows}
+        if unknown:
+            raise ValueError(f"a claim is about {min(unknown)!r}, which no row is about")
+        for row in self.rows:
+            strays = set(row.cells) - set(self.languages)
+            if strays:
+                raise ValueError(f"row {row.name!r} has a language that the table's list lacks: {min(strays)!r}")
+            claimed = row.claimed_average
+            if claimed is not None and abs(claimed - row.average) > row.average_tolerance and not row.average_note:
+                raise ValueError(
+                    f"row {row.name!r} claims an average of {claimed} where its cells give {row.average:.2f};"
+                    " mend it, or say in average_note that the source prints it so"
+                )
+        return self
