@@ -123,23 +123,3 @@ def test_a_loss_that_is_no_number_is_named_with_its_step():
     with pytest.raises(TrainingError, match=r"^the loss became (nan|inf) at step \d+; [^\n]+$") as caught:
         fine_tune(model, pairs, recipe(max_steps=300, batch_size=8), 1e35, 2, FLOAT32, lambda: 0.5)
     assert " at step 1;" not in str(caught.value)
-
-
-def test_rows_that_do_not_fit_are_predicted_in_smaller_batches():
-    """Half of what whole batches take is all there is: the same logits come of it."""
-    model, pairs = model_on_gpu("bert", num_hidden_layers=2).eval(), pairs_for("bert")
-    whole = predict_logits(model, pairs, FLOAT32)
-    torch.cuda.empty_cache()
-    calls = []
-    forward = model.forward
-
-    def too_large(*args, **options):
-        calls.append(options["input_ids"].shape[1])
-        if calls[-1] > 600:
-            raise torch.OutOfMemoryError("too large")
-        return forward(*args, **options)
-
-    model.forward = too_large
-    halved = predict_logits(model, pairs, FLOAT32)
-    assert max(calls) > 600 >= calls[-1]
-    np.testing.assert_allclose(halved, whole, rtol=0, atol=1e-5)

@@ -1,0 +1,43 @@
+"""Prediction where memory is short: smaller batches, the same logits."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.prediction import predict_logits
+from xeval.support.errors import PredictionError
+
+CPU = Compute(torch.device("cpu"), torch.float32)
+PAIRS = encode(tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 64)), 48)
+
+
+def model_with_room_for(n_tokens: int) -> tuple[torch.nn.Module, list[int]]:
+    """A model that runs out of memory on larger batches, and the sizes of those that it was given."""
+    model, sizes = tiny_model("bert", len(tiny_tokenizer("bert"))), list[int]()
+    forward = model.forward
+
+    def limited(**inputs):
+        sizes.append(inputs["input_ids"].numel())
+        if sizes[-1] > n_tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(**inputs)
+
+    model.forward = limited
+    return model, sizes
+
+
+def test_rows_that_do_not_fit_are_predicted_in_smaller_batches():
+    whole = predict_logits(model_with_room_for(10**9)[0], PAIRS, CPU)
+    model, sizes = model_with_room_for(600)
+    told: list[int] = []
+    np.testing.assert_allclose(predict_logits(model, PAIRS, CPU, told.append), whole, rtol=0, atol=1e-5)
+    assert sizes[0] > 600 >= max(sizes[-len(told) :])
+    assert sum(told) == len(PAIRS)
+
+
+def test_a_single_pair_that_does_not_fit_ends_it_in_a_line():
+    with pytest.raises(PredictionError, match=r"^out of memory with a single pair; [^\n]+$"):
+        predict_logits(model_with_room_for(3)[0], PAIRS, CPU)

@@ -1,0 +1,54 @@
+"""SIGTERM is postponed where something would be lost, and never forgotten."""
+
+import os
+import signal
+
+import pytest
+
+from tests.helpers.tiny_training import model_of, recipe, train
+from xeval.engine.snapshots import Checkpoints
+from xeval.support import termination
+from xeval.support.termination import Terminated, postponed
+
+
+@pytest.fixture(autouse=True)
+def listening():
+    before = signal.getsignal(signal.SIGTERM)
+    termination.listen()
+    yield
+    termination.listen()
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_it_is_raised_at_the_end_of_what_postponed_it():
+    reached = False
+    with pytest.raises(Terminated), postponed() as asked:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked()
+        reached = True
+    assert reached
+
+
+def test_an_error_on_the_way_is_what_is_raised():
+    with pytest.raises(ValueError), postponed():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ValueError
+
+
+@pytest.mark.parametrize("patience", [None, 1], ids=["last step", "patience"])
+def test_a_training_that_ends_in_this_step_is_saved_and_goes_on_to_the_same_end(tmp_path, patience):
+    chosen = recipe(max_steps=9, evaluate_every_steps=3, patience=patience, selection="english-dev")
+    expected = train(model_of(), chosen)
+    last = expected.n_steps
+
+    def terminate_at_the_end(loss: float, steps: list[float] = []) -> None:  # noqa: B006 - counts the calls
+        steps.append(loss)
+        if len(steps) == last:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Terminated):
+        train(model_of(), chosen, on_step=terminate_at_the_end, checkpoints=Checkpoints(tmp_path))
+    termination.listen()
+    outcome = train(model_of(), chosen, checkpoints=Checkpoints(tmp_path))
+    assert (outcome.n_steps, outcome.chosen_step) == (last, expected.chosen_step)
+    assert outcome.loss_curve == expected.loss_curve
