@@ -24,11 +24,6 @@ LAYERS = (
     "definitions",
     "support",
 )
-# Imports from a layer above, each with its reason.
-EXCEPTIONS = {
-    ("xeval.definitions.registry", "xeval.data.bundle"): "a name is looked up in the bundle in use first",
-    ("xeval.definitions.registry", "xeval.data.embedded"): "the models that come with xeval are names too",
-}
 # They start fast, because nothing that they import loads a heavy library.
 LIGHT = ("xeval.cli", "xeval.report", "xeval.checks.after", "xeval.judging", "xeval.results")
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "tokenizers", "huggingface_hub"}
@@ -117,11 +112,7 @@ def test_every_folder_is_a_layer_and_every_module_is_in_one():
 
 
 def test_no_module_imports_from_a_layer_above_its_own():
-    assert sorted(upward_imports() - EXCEPTIONS.keys()) == []
-
-
-def test_the_exceptions_are_still_needed():
-    assert sorted(EXCEPTIONS.keys() - upward_imports()) == []
+    assert sorted(upward_imports()) == []
 
 
 def test_imports_are_found_at_the_top_of_a_module_and_inside_functions():

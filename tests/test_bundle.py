@@ -1,7 +1,10 @@
 """A bundle: made where the hub is (a stand-in for it on loopback), read where it is not."""
 
 import hashlib
+import subprocess
+import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -174,6 +177,25 @@ def test_its_definitions_and_files_count_only_while_it_is_in_use(made):
         assert get_reference("mini-table").task == "mini-pairs"
     assert "mini-pairs" not in all_tasks()
     assert xeval.data.bundle.in_use() is None
+
+
+def test_no_bundle_leaves_the_one_in_use(made):
+    with xeval.data.bundle.using(made.path):
+        with xeval.data.bundle.using(None):
+            assert xeval.data.bundle.in_use().path == made.path
+        assert xeval.data.bundle.in_use().path == made.path
+    with xeval.data.bundle.using(None):
+        assert xeval.data.bundle.in_use() is None
+
+
+def test_threads_and_processes_started_meanwhile_see_it(made):
+    code = "from xeval.data import bundle; from xeval.definitions.registry import get_reference; "
+    code += "print(bundle.in_use().folder, get_reference('mini-table').task)"
+    with xeval.data.bundle.using(made.path), ThreadPoolExecutor() as threads:
+        here = xeval.data.bundle.in_use()
+        assert threads.submit(xeval.data.bundle.in_use).result() == here
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == f"{here.folder} mini-pairs\n"
 
 
 def test_it_is_unpacked_once_and_again_only_if_that_is_damaged(made):

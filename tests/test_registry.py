@@ -5,16 +5,14 @@ import os
 import pytest
 
 from tests.helpers import tiny
-from xeval.data.model_files import find_checkpoint
+from xeval.definitions.model_name import ModelName
 from xeval.definitions.registry import (
-    MODEL_ALIASES,
     all_recipes,
     all_tasks,
     check_languages,
     get_recipe,
     get_reference,
     get_task,
-    split_revision,
 )
 from xeval.support.errors import DefinitionError, UnknownNameError, XevalError
 
@@ -38,8 +36,8 @@ def refusal(error_type: type[XevalError], call, *arguments) -> str:
         (get_recipe, "recipe", "Xtreme-2020", "xtreme-2020"),
         (get_reference, "reference", "distilbert-card", "distilmbert-card"),
         (get_reference, "reference", "conneau", "conneau-2020"),
-        (find_checkpoint, "model", "distilbert", "distilmbert"),
-        (find_checkpoint, "model", "xlm-r-base", "xlmr-base"),
+        (ModelName.parse, "model", "distilbert", "distilmbert"),
+        (ModelName.parse, "model", "xlm-r-base", "xlmr-base"),
     ],
 )
 def test_a_misspelt_name_gets_the_nearest_valid_one(get, kind, misspelt, meant):
@@ -67,42 +65,6 @@ def test_languages_are_kept_in_the_order_given_and_each_once():
 
 def test_no_language_means_all_of_the_tasks():
     assert check_languages(get_task("xnli"), []) == list(get_task("xnli").languages)
-
-
-# ── models ──
-
-# As the publishers name them on the hub.
-HUB_IDS = {
-    "mbert": "google-bert/bert-base-multilingual-cased",
-    "mbert-uncased": "google-bert/bert-base-multilingual-uncased",
-    "distilmbert": "distilbert/distilbert-base-multilingual-cased",
-    "xlmr-base": "FacebookAI/xlm-roberta-base",
-    "xlmr-large": "FacebookAI/xlm-roberta-large",
-    "mdeberta": "microsoft/mdeberta-v3-base",
-}
-
-
-def test_every_promised_alias_stands_for_its_model():
-    assert MODEL_ALIASES == HUB_IDS
-
-
-@pytest.mark.parametrize(
-    ("name", "model_id", "revision"),
-    [
-        ("mbert", HUB_IDS["mbert"], None),
-        ("mbert@v1", HUB_IDS["mbert"], "v1"),
-        ("organisation/name", "organisation/name", None),
-        ("organisation/name@refs/pr/1", "organisation/name", "refs/pr/1"),
-        ("organisation/name@", "organisation/name", None),
-    ],
-)
-def test_a_model_may_be_pinned_to_a_revision(name, model_id, revision):
-    assert split_revision(name) == (model_id, revision)
-
-
-@pytest.mark.parametrize("name", ["/nowhere/model", "./model", "../model", "~/nowhere/model"])
-def test_a_model_folder_that_is_not_there_is_not_looked_for_on_the_hub(name):
-    assert f"model {name}: wanted a folder with config.json" in refusal(XevalError, find_checkpoint, name)
 
 
 # ── a task of one's own ──

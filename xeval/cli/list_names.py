@@ -11,8 +11,8 @@ from rich.table import Table
 
 from xeval.cli.options import Results, TasksDirs
 from xeval.cli.screen import screen
-from xeval.data.embedded import MODELS as EMBEDDED_MODELS
 from xeval.definitions import registry
+from xeval.definitions.model_name import EMBEDDED_MODELS, MODEL_ALIASES
 from xeval.results.store import load_records
 
 Listing = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]  # header and rows
@@ -63,7 +63,7 @@ def _tasks(tasks_dirs: list[Path]) -> Listing:
 
 def _models() -> Listing:
     embedded = [(name, "comes with xeval, for xnli-mini") for name in EMBEDDED_MODELS]
-    return ("name", "hub id"), [*registry.MODEL_ALIASES.items(), *embedded]
+    return ("name", "hub id"), [*MODEL_ALIASES.items(), *embedded]
 
 
 def _references() -> Listing:

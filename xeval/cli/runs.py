@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from xeval.results.named_models import runs_of_model
 from xeval.results.records import RunRecord
 from xeval.results.store import load_records
 from xeval.support.errors import StoreError, UnknownNameError
 
 
 def runs_in(results: Path, task: str | None = None, model: str | None = None) -> list[tuple[Path, RunRecord]]:
-    """The runs in `results` with their folders: all of them, or those of one task or of one model's id.
+    """The runs in `results` with their folders: all of them, or those of one task or of one model.
 
     Raises StoreError where there are none, UnknownNameError for a task or a model that has none.
     """
@@ -19,7 +20,4 @@ def runs_in(results: Path, task: str | None = None, model: str | None = None) ->
     if task is not None and task not in tasks:
         raise UnknownNameError(f"task in {results}", task, tasks)
     of_task = [run for run in runs if task in (None, run[1].task)]
-    models = sorted({record.model.id for _, record in of_task})
-    if model is not None and model not in models:
-        raise UnknownNameError(f"model in {results}", model, models)
-    return [run for run in of_task if model in (None, run[1].model.id)]
+    return of_task if model is None else runs_of_model(of_task, model, f"model in {results}")

@@ -10,8 +10,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +18,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from xeval.definitions.toml import Frozen, HubId, Name
+from xeval.support import bundle_in_use
+from xeval.support.bundle_in_use import Unpacked
 from xeval.support.cache import cache_home
 from xeval.support.errors import BundleError, StoreError
 from xeval.support.files import check_ordinary, file_sha256, read_ordinary, safe_name
@@ -73,32 +74,29 @@ def folder_of(kind: Kind, repo_id: str) -> str:
     return f"{kind}s/{safe_name(repo_id)}"
 
 
-_in_use: ContextVar[Bundle | None] = ContextVar("bundle in use", default=None)
-
-
 def in_use() -> Bundle | None:
-    return _in_use.get()
+    """The bundle that `using` was last called with, in this process or in the one that started it."""
+    unpacked = bundle_in_use.unpacked()
+    return Bundle(unpacked.path, unpacked.folder, _contents(unpacked)) if unpacked is not None else None
 
 
 @contextmanager
 def using(path: str | os.PathLike[str] | None) -> Iterator[None]:
     """While this lasts, definitions and files of the hub come from the bundle at `path`, and nothing from the network.
 
-    None changes nothing. Raises BundleError for a file that is no bundle, or a damaged or hostile one.
+    That holds for every thread of this process and for the processes that it starts. None changes nothing: a bundle
+    in use stays so. Raises BundleError for a file that is no bundle, or a damaged or hostile one.
     """
-    token = _in_use.set(_open(Path(path)) if path is not None else None)
-    try:
+    with bundle_in_use.using(_open(Path(path))) if path is not None else nullcontext():
         yield
-    finally:
-        _in_use.reset(token)
 
 
-def _open(path: Path) -> Bundle:
+def _open(path: Path) -> Unpacked:
     try:
         check_ordinary(path, _MAX_BYTES)
         with tarfile.open(path, "r:") as tar:  # never compressed, so it cannot unpack to more than its own size
-            folder = _unpacked(tar)
-        contents = Contents.model_validate_json(read_ordinary(folder / _CONTENTS, _MAX_TEXT_BYTES))
+            unpacked = Unpacked(path, _unpacked(tar))
+        _contents(unpacked)
     except BundleError as error:
         raise BundleError(f"{path}: {error}; copy the bundle again") from error
     except StoreError:  # of the cache, not of the bundle
@@ -110,7 +108,11 @@ def _open(path: Path) -> Bundle:
         raise BundleError(f"{path}: cannot be read, or not unpacked into {cache_home()}: {reason}") from error
     except Exception as error:  # tarfile's own, and whatever else a stranger's file brings about in it
         raise BundleError(f"{path}: no bundle, or a damaged one ({one_line(error)[:160]}); copy it again") from error
-    return Bundle(path, folder, contents)
+    return unpacked
+
+
+def _contents(unpacked: Unpacked) -> Contents:
+    return Contents.model_validate_json(read_ordinary(unpacked.folder / _CONTENTS, _MAX_TEXT_BYTES))
 
 
 def _unpacked(tar: tarfile.TarFile) -> Path:

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from xeval.definitions.model_name import EMBEDDED_MODELS
 from xeval.definitions.task import Task
 from xeval.support.cache import cache_home
 from xeval.support.errors import DataError
@@ -10,7 +11,7 @@ from xeval.support.locks import locked
 from xeval.support.sealed import checksums, sealing
 
 _MICROCOSM = Path(__file__).resolve().parent / "microcosm"
-MODELS = {name: _MICROCOSM / "models" / name for name in ("mini-mbert", "mini-distilmbert")}
+MODELS = {name: _MICROCOSM / "models" / name for name in EMBEDDED_MODELS}
 
 
 def corpus_folder(task: Task) -> Path:

@@ -5,9 +5,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from xeval.data.embedded import MODELS as EMBEDDED_MODELS
+from xeval.data.embedded import MODELS as EMBEDDED_FOLDERS
 from xeval.data.hub import fetch
-from xeval.definitions.registry import split_revision
+from xeval.definitions.model_name import ModelName
 from xeval.results.records import Origin
 from xeval.support.errors import ModelError
 from xeval.support.files import file_sha256
@@ -39,33 +39,19 @@ class Checkpoint:
     sha256: str
 
 
-def check_model_name(name: str) -> None:
-    """Raise UnknownNameError or ModelError for a name that can be no folder, alias or hub id; nothing is fetched."""
-    if Path(name).expanduser().is_dir() or name in EMBEDDED_MODELS:
-        return
-    if Path(name).is_absolute() or name.startswith((".", "~")):
-        raise ModelError(f"model {name}: wanted a folder with config.json and *.safetensors, found none there")
-    split_revision(name)
-
-
 def find_checkpoint(name: str) -> Checkpoint:
-    """The checkpoint that `name` means: a folder, an embedded model, an alias, or a hub id.
+    """The checkpoint that `name` means; the hub's is fetched, where it is not there yet.
 
-    The last two may carry `@revision`.
-
-    Raises UnknownNameError for a name that can be none of these, ModelError for one that cannot be used.
+    Raises UnknownNameError for a name that can be none, ModelError for a checkpoint that cannot be used.
     """
-    check_model_name(name)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        resolved = folder.resolve()
-        return Checkpoint(resolved.name, "local", None, resolved, _checksum(resolved, name))
-    if name in EMBEDDED_MODELS:
-        folder = EMBEDDED_MODELS[name]
-        return Checkpoint(name, "embedded", None, folder, _checksum(folder, name))
-    model_id, revision = split_revision(name)
-    fetched, commit = fetch("model", model_id, revision, _PATTERNS)
-    return Checkpoint(model_id, "hub", commit, fetched, _checksum(fetched, model_id))
+    parsed = ModelName.parse(name)
+    if parsed.folder is not None:
+        return Checkpoint(parsed.id, "local", None, parsed.folder, _checksum(parsed.folder, name))
+    if parsed.origin == "embedded":
+        folder = EMBEDDED_FOLDERS[parsed.id]
+        return Checkpoint(parsed.id, "embedded", None, folder, _checksum(folder, name))
+    fetched, commit = fetch("model", parsed.id, parsed.revision, _PATTERNS)
+    return Checkpoint(parsed.id, "hub", commit, fetched, _checksum(fetched, parsed.id))
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Finds task, recipe and reference files and model aliases by name; an unknown name gets the nearest valid one.
+"""Finds task, recipe and reference files by name; an unknown name gets the nearest valid one.
 
 Files are looked for in the bundle in use, in the folders that the user names (`--tasks-dir`, `XEVAL_TASKS`) and among
 those that come with xeval. A name that ends in `.toml` or holds a path separator is a path.
@@ -9,24 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from xeval.data import bundle
-from xeval.data.embedded import MODELS as EMBEDDED_MODELS
 from xeval.definitions.recipe import Recipe
 from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
 from xeval.definitions.toml import read_definition
+from xeval.support import bundle_in_use
 from xeval.support.errors import DefinitionError, UnknownNameError
 
 Definition = TypeVar("Definition", Task, Recipe, Reference)
-
-MODEL_ALIASES = {
-    "mbert": "google-bert/bert-base-multilingual-cased",
-    "mbert-uncased": "google-bert/bert-base-multilingual-uncased",
-    "distilmbert": "distilbert/distilbert-base-multilingual-cased",
-    "xlmr-base": "FacebookAI/xlm-roberta-base",
-    "xlmr-large": "FacebookAI/xlm-roberta-large",
-    "mdeberta": "microsoft/mdeberta-v3-base",
-}
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -69,7 +59,7 @@ def _find_all(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tupl
 
 def _known(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[Path, Definition]]:
     """Every definition by name; those of the bundle in use take the place of others of their names."""
-    in_use = bundle.in_use()
+    in_use = bundle_in_use.unpacked()
     bundled = _find_all([in_use.folder / f"{noun.__name__.lower()}s"], noun) if in_use is not None else {}
     return _find_all(folders, noun) | bundled
 
@@ -139,18 +129,3 @@ def check_languages(task: Task, languages: Sequence[str]) -> list[str]:
         if language not in task.languages:
             raise UnknownNameError(f"language of task {task.name}", language, task.languages)
     return list(dict.fromkeys(languages)) or list(task.languages)
-
-
-def split_revision(name: str) -> tuple[str, str | None]:
-    """Split `id@revision`; an alias becomes the hub id that it stands for.
-
-    A bare word that is neither an alias nor a folder is taken for a misspelt alias: hub ids of today are
-    `organisation/name`, except for a few old ones that the hub redirects.
-    """
-    model_id, _, revision = name.partition("@")
-    if model_id in MODEL_ALIASES:
-        return MODEL_ALIASES[model_id], revision or None
-    if "/" not in model_id:
-        hint = "; for a hub model give organisation/name, for a local one the path of its folder"
-        raise UnknownNameError("model", model_id, [*MODEL_ALIASES, *EMBEDDED_MODELS], hint)
-    return model_id, revision or None

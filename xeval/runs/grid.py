@@ -7,9 +7,10 @@ from typing import Any
 
 from xeval.data.corpus import Corpus
 from xeval.data.hub import show_bars
-from xeval.data.model_files import Checkpoint, check_model_name, find_checkpoint
+from xeval.data.model_files import Checkpoint, find_checkpoint
 from xeval.data.source import open_source
 from xeval.definitions import registry
+from xeval.definitions.model_name import ModelName
 from xeval.definitions.recipe import Recipe
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size
@@ -78,14 +79,14 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     if not models:
         raise DefinitionError("no model given; name at least one, for instance distilmbert")
     for name in models:
-        check_model_name(name)
+        ModelName.parse(name)  # one that can be none is refused before anything is fetched
     if not train:
         _check_options_without_training(seeds, every_checkpoint)
     show_bars(reporter.draws_bars)
     data = data or os.environ.get("XEVAL_DATA") or None
     source = open_source(definition, Path(data) if data else None, wanted, train)
     corpus = Corpus(source, row_limits)
-    checkpoints = [find_checkpoint(name) for name in dict.fromkeys(models)]
+    checkpoints = list(dict.fromkeys(find_checkpoint(name) for name in dict.fromkeys(models)))  # an id and its alias
     compute = {found: devices.choose(device, dtype, hidden_size(found)) for found in checkpoints}
     with reporter.phase("read", len(wanted), "languages") as phase:
         for language in wanted:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xeval.data import bundle
-from xeval.data.embedded import MODELS as EMBEDDED_MODELS
 from xeval.data.hub import show_bars
 from xeval.data.model_files import checkpoint_files, find_checkpoint
 from xeval.data.source import hub_patterns, open_source
 from xeval.definitions import registry
+from xeval.definitions.model_name import ModelName
 from xeval.definitions.task import Task
 from xeval.support.errors import DataError, ModelError
 
@@ -27,8 +27,8 @@ def make_bundle(reference: str, output: Path, draws_bars: bool = False) -> bundl
         recipe_file, recipe = registry.find_recipe(name)
         file_of[f"recipes/{recipe.name}.toml"] = recipe_file
     held = [] if task.embedded else [_data(task, table.languages)]
-    models = dict.fromkeys(row.model for row in table.rows)
-    held += [_model(name) for name in models if name not in EMBEDDED_MODELS]
+    models = {row.model: ModelName.parse(row.model) for row in table.rows}
+    held += [_model(name) for name, parsed in models.items() if parsed.origin != "embedded"]
     for repository, folder, paths in held:
         inside = bundle.folder_of(repository.kind, repository.id)
         file_of |= {f"{inside}/{path.relative_to(folder).as_posix()}": path for path in paths}
@@ -54,5 +54,5 @@ def _model(name: str) -> tuple[bundle.Repository, Path, list[Path]]:
     checkpoint = find_checkpoint(name)
     if checkpoint.origin != "hub" or checkpoint.revision is None:
         raise ModelError(f"model {name}: a bundle holds the hub's, but here this is the folder {checkpoint.folder}")
-    repository = bundle.Repository(kind="model", id=name, revision=None, commit=checkpoint.revision)
+    repository = bundle.Repository(kind="model", id=checkpoint.id, revision=None, commit=checkpoint.revision)
     return repository, checkpoint.folder, checkpoint_files(checkpoint.folder)

@@ -87,7 +87,7 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
     wanted = registry.check_languages(definition, languages)
     chosen = registry.get_recipe(recipe or definition.default_recipe)
-    checkpoints = [find_checkpoint(name) for name in dict.fromkeys(models)]
+    checkpoints = list(dict.fromkeys(find_checkpoint(name) for name in dict.fromkeys(models)))
     data = data or os.environ.get("XEVAL_DATA") or None
     corpus = Corpus(open_source(definition, Path(data) if data else None, wanted, train), Limits())
     tests, unreadable = _read(corpus, wanted, train)

@@ -8,10 +8,10 @@ results folder. Where it fits several configurations, `:key=value` behind it cho
 from pathlib import Path
 from typing import Any
 
-from xeval.definitions.registry import MODEL_ALIASES
+from xeval.results.named_models import runs_of_model
 from xeval.results.records import RunRecord
 from xeval.results.store import load_record
-from xeval.support.errors import StoreError, UnknownNameError
+from xeval.support.errors import StoreError
 
 Run = tuple[Path, RunRecord]
 _DEPTHS = ("", "*/", "*/*/", "*/*/*/")  # a run's folder, its model's, its task's, results
@@ -27,14 +27,11 @@ def find_runs(word: str, results: Path) -> list[Run]:
     found = runs_under(Path(name).expanduser())
     if not found:
         there = runs_under(results)
-        model_id = MODEL_ALIASES.get(name, name)
-        found = [run for run in there if run[1].model.id == model_id]
-        if not found and not there:
+        if not there:
             raise StoreError(
                 f"{name}: no runs in a folder of that name, and none in {results}; --results names another"
             )
-        if not found:
-            raise UnknownNameError(f"folder of runs, or model in {results},", name, {run[1].model.id for run in there})
+        found = runs_of_model(there, name, f"folder of runs, or model in {results},")
     matching = [run for run in found if _is_like(run[1], wanted)]
     configurations = {record.configuration(): record for _, record in matching or found}
     if len(configurations) > 1:
