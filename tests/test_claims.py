@@ -1,5 +1,6 @@
 """What a source says besides accuracies: read from records where they can tell, and no verdict where they cannot."""
 
+import json
 import math
 from importlib import import_module
 
@@ -12,6 +13,7 @@ from xeval.definitions.reference import Reference
 from xeval.judging import claims
 from xeval.judging.verdict import judge
 from xeval.report import matrix
+from xeval.report.formats import json as as_json
 from xeval.report.formats import markdown
 from xeval.results.records import ModelRecord, RunRecord, Timing
 
@@ -186,6 +188,10 @@ def test_both_rows_about_one_model_are_judged():
     built = matrix.build([(a_run()[0], run) for run in runs], "cats", both, 3)
     [ours] = [row for row in built.rows if not row.published]
     assert ours.verdict == second and built.verdicts == [first, second]
+    written = next(row for row in json.loads(as_json.render(built))["rows"] if not row["published"])
+    assert written["verdict"]["published_row"] == "one checkpoint"
+    assert [verdict["published_row"] for verdict in written["more_verdicts"]] == ["selected per language"]
+    assert written["more_verdicts"][0]["cells"]["en"]["outcome"] == "not reproduced"
 
 
 @pytest.mark.parametrize("model", [DISTILMBERT, MBERT])

@@ -8,6 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.helpers import tiny
+from xeval.data.corpus import Corpus
+from xeval.data.source import open_source
+from xeval.results.records import Limits
 from xeval.support.errors import DataError
 
 ORDERS = [
@@ -48,6 +51,42 @@ def refusal(mini: tiny.Mini, folder: Path, role: str = "test", language: str = "
         mini.load(language, role, folder)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+# ── what is read ──
+
+
+def test_columns_that_are_not_asked_for_are_not_read(mini, hub_copy):
+    """An embedding of each row, say, that unpacks to garbage: whoever reads it fails."""
+    path = hub_file(hub_copy)
+    table = pq.read_table(path)
+    extra = pa.array([[float(number)] * 99 for number in range(len(table))])
+    pq.write_table(table.append_column("embedding", extra), path, compression="zstd", use_dictionary=False)
+    column = pq.read_metadata(path).row_group(0).column(3)
+    assert column.path_in_schema.startswith("embedding")
+    content = bytearray(path.read_bytes())
+    start = column.data_page_offset + 40
+    content[start : start + 40] = bytes(40)
+    path.write_bytes(content)
+    with pytest.raises(OSError, match=r"(?i)zstd|decompress|corrupt|page"):
+        pq.read_table(path)
+    assert mini.load("es", folder=hub_copy).sha256() == mini.load("es").sha256()
+
+
+def test_what_a_file_unpacks_to_is_counted_in_the_columns_that_are_read(mini, hub_copy, monkeypatch):
+    path = hub_file(hub_copy)
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("embedding", pa.array([[0.0] * 9999] * len(table))), path)
+    monkeypatch.setattr("xeval.data.xnli_copies.MAX_FILE_BYTES", 50_000)
+    assert path.stat().st_size < 50_000
+    assert len(mini.load("es", folder=hub_copy)) == len(table)
+
+
+def test_rows_are_limited_once_however_often_they_are_asked_for(mini):
+    corpus = Corpus(open_source(mini.task, mini.data, ["es"]), Limits(max_train=5, max_eval=4))
+    for read in (lambda: corpus.train, lambda: corpus.selection, lambda: corpus.test("es")):
+        assert read() is read()
+    assert (len(corpus.train), len(corpus.selection), len(corpus.test("es"))) == (5, 4, 4)
 
 
 # ── labels ──

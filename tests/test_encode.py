@@ -105,21 +105,34 @@ def test_rows_beyond_one_call_of_the_tokenizer_are_encoded_alike(tokenizer, pair
 
 def test_the_key_of_encoded_rows_is_the_same_before_and_after_the_tokenizer_was_used(tokenizer):
     pairs = rows_in("en")
-    key = encoding_key(tokenizer, pairs.sha256(), MAX_LENGTH)
+    key = encoding_key(tokenizer, "en", pairs.sha256(), MAX_LENGTH)
     encode(tokenizer, pairs, MAX_LENGTH)
-    assert encoding_key(tokenizer, pairs.sha256(), MAX_LENGTH) == key
+    assert encoding_key(tokenizer, "en", pairs.sha256(), MAX_LENGTH) == key
 
 
 def test_the_key_of_encoded_rows_tells_rows_lengths_and_vocabularies_apart():
     tokenizer, pairs = tiny_tokenizer("bert"), rows_in("en")
     keys = {
-        encoding_key(tokenizer, pairs.sha256(), MAX_LENGTH),
-        encoding_key(tokenizer, rows_in("de").sha256(), MAX_LENGTH),
-        encoding_key(tokenizer, pairs.sha256(), MAX_LENGTH + 1),
-        encoding_key(tiny_tokenizer("bert", ["abc"]), pairs.sha256(), MAX_LENGTH),
-        encoding_key(tiny_tokenizer("xlm-roberta"), pairs.sha256(), MAX_LENGTH),
+        encoding_key(tokenizer, "en", pairs.sha256(), MAX_LENGTH),
+        encoding_key(tokenizer, "en", rows_in("de").sha256(), MAX_LENGTH),
+        encoding_key(tokenizer, "en", pairs.sha256(), MAX_LENGTH + 1),
+        encoding_key(tiny_tokenizer("bert", ["abc"]), "en", pairs.sha256(), MAX_LENGTH),
+        encoding_key(tiny_tokenizer("xlm-roberta"), "en", pairs.sha256(), MAX_LENGTH),
     }
     assert len(keys) == 5
+
+
+def test_the_key_tells_apart_what_the_counts_depend_on():
+    """The same rows said to be in a language without spaces have no fertility; a piece may be special or not."""
+    pairs, plain, special = rows_in("en"), tiny_tokenizer("bert"), tiny_tokenizer("bert")
+    special.add_special_tokens({"additional_special_tokens": ["the"]})
+    unknown, from_the_left = tiny_tokenizer("bert"), tiny_tokenizer("bert")
+    unknown.unk_token = "[MASK]"
+    from_the_left.truncation_side = "left"
+    keys = [encoding_key(plain, language, pairs.sha256(), MAX_LENGTH) for language in ("en", "th", "de", "zh")]
+    assert keys[0] == keys[2] != keys[1] == keys[3]
+    others = [encoding_key(other, "en", pairs.sha256(), MAX_LENGTH) for other in (special, unknown, from_the_left)]
+    assert len({*keys, *others}) == 5
 
 
 # ── encoded rows that are kept ──
@@ -154,20 +167,31 @@ def must_not_encode():
 
 def test_kept_rows_come_back_as_they_were_encoded():
     rows = many_rows()
-    assert encoded_once("key", lambda: rows) is rows
-    assert_same(rows, encoded_once("key", must_not_encode))
+    assert encoded_once("key", lambda: rows, pytest.fail) is rows
+    assert_same(rows, encoded_once("key", must_not_encode, pytest.fail))
     assert [path.name for path in (cache_home() / "encoded").iterdir()] == ["key.npz"]
 
 
 def test_a_flipped_bit_in_kept_rows_is_noticed_and_they_are_encoded_again():
     rows = many_rows()
-    encoded_once("key", lambda: rows)
+    encoded_once("key", lambda: rows, pytest.fail)
     path = cache_home() / "encoded" / "key.npz"
     whole = path.read_bytes()
     shape, directory = whole.index(b"(5010,)") + 3, whole.index(b"PK\x01\x02")
     at_random = np.random.default_rng(1).integers(0, len(whole), 40).tolist()
     for place in [shape, *range(directory, directory + 46), len(whole) - 10, *at_random]:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        assert_same(rows, encoded_once("key", lambda: rows))
+        assert_same(rows, encoded_once("key", lambda: rows, pytest.fail))
     path.write_bytes(whole[: len(whole) // 2])
-    assert_same(rows, encoded_once("key", lambda: rows))
+    assert_same(rows, encoded_once("key", lambda: rows, pytest.fail))
+
+
+def test_rows_that_cannot_be_kept_are_given_all_the_same_and_that_is_said():
+    cache_home().mkdir(parents=True)
+    (cache_home() / "encoded").write_text("a file where the folder should be")
+    rows, said = many_rows(), []
+    assert encoded_once("key", lambda: rows, said.append) is rows
+    [line] = said
+    assert (
+        line.startswith(f"encoded rows are not kept for the next run ({cache_home() / 'encoded'}") and "\n" not in line
+    )

@@ -182,10 +182,10 @@ def _poisoned_encoded_rows(nest: Nest) -> None:
     content = buffer.read_bytes()
     kept = xeval.engine.encoded_cache.encoded_once
 
-    def poison(key, encode):
+    def poison(key, encode, say):
         path = xeval.engine.encoded_cache.cache_home() / "encoded" / f"{key}.npz"
         write_atomically(path, content + xeval.engine.encoded_cache._digest(key, content))
-        return kept(key, encode)
+        return kept(key, encode, say)
 
     nest.patch.setattr("xeval.runs.execute.encoded_once", poison)
 

@@ -61,6 +61,15 @@ def test_encoded_rows_are_kept_and_used_again(empty, monkeypatch, checkpoint_of)
     assert sorted((empty.folder / "cache" / "encoded").iterdir()) == kept
 
 
+def test_encoded_rows_that_cannot_be_kept_cost_the_run_nothing_and_are_said_once(empty):
+    (empty.folder / "cache").mkdir(exist_ok=True)
+    (empty.folder / "cache" / "encoded").write_text("a file where the folder should be")
+    notes = Notes()
+    assert empty.run(reporter=notes).status == "complete"
+    said = [line for line in notes.lines if "encoded rows are not kept for the next run" in line]
+    assert len(said) == 2 and all("\n" not in line for line in said)  # of training, and of the evaluation
+
+
 def test_with_the_weights_gone_it_trains_again_says_so_and_the_record_stays_consistent(empty, finished_once):
     empty.run(languages=["en", "es"])
     clear("weights")

@@ -20,7 +20,9 @@ from xeval.support.files import write_atomically
 def report(
     results: Results = Path("results"),
     task: Annotated[str | None, typer.Option("--task", help="Default: the only task in the folder.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Only the runs of this model: alias, id (@revision) or folder.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Only the runs of this model: alias, id (@revision) or folder.")
+    ] = None,
     reference: ReferenceName = None,
     format: Annotated[
         Format | None, typer.Option("--format", help="Default: by the ending of --output; Markdown without one.")

@@ -25,7 +25,7 @@ class Corpus:
     def _all_train(self) -> LabelledPairs:
         return load_pairs(self.source, self.task.training_language, "train")
 
-    @property
+    @cached_property
     def train(self) -> LabelledPairs:
         return self._all_train.first(self.limits.max_train)
 

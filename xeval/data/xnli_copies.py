@@ -79,7 +79,8 @@ def read_hub(task: Task, folder: Path, language: str, role: Role) -> RawPairs:
 
 def _read_parquet(task: Task, paths: list[Path], most_rows: int) -> RawPairs:
     columns = task.columns
-    table = pa.concat_tables([_table(path, [columns.premise, columns.hypothesis], most_rows) for path in paths])
+    texts = [columns.premise, columns.hypothesis]
+    table = pa.concat_tables([_table(path, texts, columns.label, most_rows) for path in paths])
     return RawPairs(
         paths[0],
         _values(table[columns.premise], paths[0], columns.premise),
@@ -91,8 +92,10 @@ def _read_parquet(task: Task, paths: list[Path], most_rows: int) -> RawPairs:
     )
 
 
-def _table(path: Path, texts: list[str], most_rows: int) -> pa.Table:
-    """The table at `path`, with every text in memory once, however often it is repeated."""
+def _table(path: Path, texts: list[str], label: str, most_rows: int) -> pa.Table:
+    """The columns `texts` of the file at `path`, with every text in memory once, however often it is repeated, and the
+    column `label` if there is one. No other column is read.
+    """
     try:
         check_ordinary(path, MAX_FILE_BYTES)
     except OSError as error:
@@ -106,11 +109,20 @@ def _table(path: Path, texts: list[str], most_rows: int) -> pa.Table:
         raise DataError(
             f"{path}: {found.num_rows:,} rows, more than ten times what the task file says; mend one of the two"
         )
-    unpacked = sum(found.row_group(group).total_byte_size for group in range(found.num_row_groups))
+    wanted = [name for name in (*texts, label) if name in schema.names]
+    unpacked = _unpacked_bytes(found, wanted)
     if unpacked > MAX_FILE_BYTES:
         raise DataError(f"{path}: unpacks to {unpacked:,} bytes; wanted at most {MAX_FILE_BYTES:,}")
-    repeated = [name for name in schema.names if _is_text(schema.field(name).type)]
-    return pq.read_table(path, read_dictionary=repeated)
+    repeated = [name for name in wanted if _is_text(schema.field(name).type)]
+    return pq.read_table(path, columns=wanted, read_dictionary=repeated)
+
+
+def _unpacked_bytes(metadata: pq.FileMetaData, names: list[str]) -> int:
+    """What the columns of these names unpack to, as the file says."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    inside = tuple(f"{name}." for name in names)  # of a nested column
+    return sum(column.total_uncompressed_size for column in columns if f"{column.path_in_schema}.".startswith(inside))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -10,14 +10,18 @@ import numpy as np
 
 from xeval.kinds.pairs import EncodedPairs
 from xeval.support.cache import cache_home
+from xeval.support.errors import StoreError
 from xeval.support.files import sweep_temporaries, write_atomically
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _A_DAY = 24 * 3600.0  # no write takes as long, so older temporary files are of processes that died
 
 
-def encoded_once(key: str, encode: Callable[[], EncodedPairs]) -> EncodedPairs:
-    """The encoded rows of this key, from the cache or by calling `encode` and keeping what it gives."""
+def encoded_once(key: str, encode: Callable[[], EncodedPairs], say: Callable[[str], None]) -> EncodedPairs:
+    """The encoded rows of this key, from the cache or by calling `encode` and keeping what it gives.
+
+    Where they cannot be kept, `say` is told and nothing else is lost.
+    """
     path = cache_home() / "encoded" / f"{key}.npz"
     try:
         content = path.read_bytes()
@@ -33,8 +37,11 @@ def encoded_once(key: str, encode: Callable[[], EncodedPairs]) -> EncodedPairs:
     plain: dict[str, Any] = {name: np.nan if value is None else value for name, value in asdict(pairs).items()}
     np.savez(buffer, **plain)
     content = buffer.getvalue()
-    write_atomically(path, content + _digest(key, content))
-    sweep_temporaries(path.parent, older_than_s=_A_DAY)
+    try:
+        write_atomically(path, content + _digest(key, content))
+        sweep_temporaries(path.parent, older_than_s=_A_DAY)
+    except StoreError as error:
+        say(f"encoded rows are not kept for the next run ({error})")
     return pairs
 
 

@@ -15,12 +15,14 @@ from xeval.kinds.pairs import EncodedPairs, LabelledPairs
 ROWS_PER_CALL = 8192
 
 
-def encoding_key(tokenizer: PreTrainedTokenizerBase, pairs_sha256: str, max_length: int) -> str:
-    """A hash of everything that the encoded rows depend on."""
+def encoding_key(tokenizer: PreTrainedTokenizerBase, language: str, pairs_sha256: str, max_length: int) -> str:
+    """A hash of everything that the encoded rows, and the counts that come with them, depend on."""
     vocabulary = json.loads(tokenizer.backend_tokenizer.to_str())
     for left_by_the_last_call in ("truncation", "padding"):
         vocabulary.pop(left_by_the_last_call, None)
-    parts = (json.dumps(vocabulary), tokenizers.__version__, pairs_sha256, str(max_length))
+    counted = (tokenizer.unk_token_id, sorted(tokenizer.all_special_ids), describe(language).spaces_between_words)
+    how = (tokenizer.truncation_side, max_length, *counted)
+    parts = (json.dumps(vocabulary), tokenizers.__version__, pairs_sha256, json.dumps(how))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -112,12 +112,15 @@ class OneRun:
 
     def _encode(self, tokenizer: Any, wanted: dict[str, LabelledPairs]) -> dict[str, EncodedPairs]:
         with self.reporter.phase("tokenize", sum(map(len, wanted.values())), "pairs") as phase:
-            encoded = {}
+            encoded, problems = {}, list[str]()
             for name, pairs in wanted.items():
                 before, max_length = phase.done, self.spec.recipe.max_length
-                key = encoding_key(tokenizer, self.spec.corpus.sha256(pairs), max_length)
-                encoded[name] = encoded_once(key, partial(encode, tokenizer, pairs, max_length, phase.advance))
+                key = encoding_key(tokenizer, pairs.language, self.spec.corpus.sha256(pairs), max_length)
+                encode_them = partial(encode, tokenizer, pairs, max_length, phase.advance)
+                encoded[name] = encoded_once(key, encode_them, problems.append)
                 phase.advance(len(pairs) - (phase.done - before))  # what came from the cache
+        for problem in problems[:1]:  # the others are like it
+            self._say(problem)
         return encoded
 
     def _weights(

@@ -39,6 +39,7 @@ def _row(row: Row) -> dict[str, Any]:
         "gap_points": _points(row.gap),
         "seeds": sorted({record.seed for _, record in row.runs}),
         "verdict": _verdicts(row.verdict) if row.verdict else None,
+        "more_verdicts": [_verdicts(verdict) for verdict in row.more_verdicts],
     }
 
 
