@@ -141,6 +141,19 @@ def test_two_languages_are_too_few_and_another_number_of_pairs_is_another_measur
     )
 
 
+def test_only_hardware_that_was_timed_is_named():
+    """The trainings were made elsewhere, and so was another language."""
+    twice = {code: 2 * value for code, value in MBERT_SPEED.items()}
+    first = {"one": Invocation(environment=environment(hardware={"cpu": "x", "threads": 2}))}
+    elsewhere = {"two": Invocation(environment=environment(hardware={"gpu": "y", "threads": 2}))}
+    ours, theirs = (
+        record_of(model, speeds).model_copy(update={"invocations": elsewhere | first})
+        for model, speeds in ((DISTILMBERT, twice), (MBERT, MBERT_SPEED))
+    )
+    said = checked(ours, theirs)[TWICE].sentence
+    assert "(float32 on x)" in said
+
+
 def test_without_the_other_model_there_is_no_ratio():
     assert checked(record_of(DISTILMBERT))[TWICE].sentence.endswith(f"there is no run of {MBERT} to compare it with.")
 

@@ -158,6 +158,40 @@ def test_throughput_on_other_hardware_is_not_compared():
     assert "the hardware is not the blessed one" in sentence(outcome, "train throughput")
 
 
+def timed_by(record: RunRecord, **invocations: str) -> RunRecord:
+    """`record` with these phases (`train`, `en`, `es` …) timed by these invocations."""
+    timing = {
+        phase if phase == "train" else f"evaluate/{phase}": Timing(wall_s=10.0, rows=1000, invocation=invocation)
+        for phase, invocation in invocations.items()
+    }
+    return record.model_copy(update={"timing": timing})
+
+
+def test_a_speed_is_compared_only_where_all_of_it_was_taken_on_the_blessed_hardware():
+    """English was evaluated where the training was, Thai on another machine: of its speed nothing follows."""
+    here = dict.fromkeys(("train", "en", "es", "th"), INVOCATION)
+    baseline = bless([timed_by(record, **here) for record in seeds("a")])
+    assert set(baseline.configurations[0].throughput_pairs_per_s) == {"train", "evaluate"}
+    both = made_in() | {"elsewhere": Invocation(environment=environment(hardware={"cpu": "another", "threads": 2}))}
+    now = [timed_by(record, **(here | {"th": "elsewhere"})) for record in seeds(invocations=both)]
+    outcome = check(baseline, now)
+    assert kinds(outcome)["train throughput"] == "unchanged"
+    assert kinds(outcome)["evaluate throughput"] == "not compared"
+    assert "the hardware is not the blessed one" in sentence(outcome, "evaluate throughput")
+
+
+def test_a_training_timed_by_several_invocations_has_no_speed():
+    outcome = check(BASELINE, [timed_by(record, train=None) for record in seeds()])
+    assert outcome.passed and kinds(outcome)["train throughput"] == "not compared"
+    assert "on which hardware it was timed is not known" in sentence(outcome, "train throughput")
+
+
+def test_a_baseline_is_of_one_machine_even_where_only_a_language_was_made_on_another():
+    both = made_in() | {"elsewhere": Invocation(environment=environment(hardware={"cpu": "another", "threads": 2}))}
+    with pytest.raises(StoreError, match="use one machine for a baseline"):
+        bless(seeds("a", invocations=both))
+
+
 # ── what is no comparison ──
 
 

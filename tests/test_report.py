@@ -139,3 +139,31 @@ def test_the_frame_has_a_row_per_run_and_language_in_fractions():
         (2, "en", 0.82),
     ]
     assert frame["configuration"].nunique() == 1
+
+
+def how(*runs: StoredRun) -> str:
+    text = markdown.render(matrix.build(list(runs), "xnli", None))
+    return next(line for line in text.splitlines() if line.startswith("- Accuracy in %"))
+
+
+def test_the_language_trained_on_is_the_one_that_is_named():
+    run = a_run(en=0.8, fr=0.7)
+    french = StoredRun(run.folder, run.record.model_copy(update={"training_language": "fr"}))
+    assert "fine-tuned on French, evaluated" in how(french) and "gap: French minus" in how(french)
+    assert "English" not in how(french)
+
+
+def test_of_checkpoints_evaluated_as_they_are_no_fine_tuning_is_claimed():
+    run = a_run("org/n", en=0.8, fr=0.7)
+    plain = RecipeRecord(name="no-train", values={"max_length": 128}, overrides={})
+    as_it_is = StoredRun(run.folder, run.record.model_copy(update={"recipe": plain, "training": None}))
+    assert "fine-tuned" not in how(as_it_is) and "without training" in how(as_it_is)
+    assert "fine-tuned on English (rows of no-train: evaluated as they are)" in how(a_run(**SIX), as_it_is)
+
+
+def test_a_configuration_made_on_two_machines_names_both():
+    run = a_run(**SIX)
+    there = Invocation(environment=environment(versions={"torch": "3"}, hardware={"gpu": "H"}))
+    both = StoredRun(run.folder, run.record.model_copy(update={"invocations": run.record.invocations | {"2": there}}))
+    [line] = [line for line in matrix.build([both], "xnli", None).footer if "effective batch size" in line]
+    assert "torch 2, transformers 5, float32 on x and xeval ?, torch 3, transformers ?, float32 on H" in line

@@ -232,6 +232,14 @@ def test_a_failed_run_and_one_on_part_of_the_rows_are_no_zero_but_no_verdict():
         assert verdict.not_reproduced == []
 
 
+def test_a_failed_addition_leaves_the_verdicts_on_what_is_finished():
+    failure = Failure(reason="zh: 3 rows have no finite logits", invocation=None)
+    broken = a_seed(1, en=80.0, es=70.0, status="incomplete", failures={"evaluate/zh": failure})
+    ours, plain = judged([broken]), judged([a_seed(1, en=80.0, es=70.0)])
+    assert ours.cells == plain.cells and ours.mean.comparison == plain.mean.comparison
+    assert ours.mean.sentence.endswith("Seed 1 failed: zh: 3 rows have no finite logits.")
+
+
 def test_a_missing_language_has_no_verdict_and_neither_has_the_mean():
     verdict = judged([a_seed(1, en=80.0)])
     assert verdict.cells["es"].outcome == verdict.mean.outcome == "no verdict"

@@ -122,7 +122,7 @@ def with_scores_of_other_weights(world: World) -> str:
     weights that training gives."""
     (folder,) = world.folders()
     record = record_of(world)
-    scores = {language: record.scores[language].model_copy(update={"accuracy": 0.125}) for language in ("en", "es")}
+    scores = {language: record.scores[language].model_copy(update={"value": 0.125}) for language in ("en", "es")}
     other = record.training.model_copy(update={"weights_sha256": "0" * 64})
     save_record(folder, record.model_copy(update={"training": other, "scores": scores}))
     return record.training.weights_sha256

@@ -83,9 +83,11 @@ def by_configuration(runs: Iterable[StoredRun]) -> dict[Configuration, list[Stor
         configuration = Configuration.of(run.record)
         seeds = groups.setdefault(configuration, {})
         if run.record.seed in seeds:
+            first = seeds[run.record.seed]
+            name = one_line(Configuration.of(first.record).name())
             raise StoreError(
-                f"seed {run.record.seed} of {one_line(configuration.name())} is there twice, which is one training and"
-                f" no second seed: {seeds[run.record.seed].folder} and {run.folder}; move one of them out of the results"
+                f"seed {run.record.seed} of {name} is there twice, which is one training and no second seed:"
+                f" {first.folder} and {run.folder}; move one of them out of the results"
             )
         seeds[run.record.seed] = run
     return {configuration: [seeds[seed] for seed in sorted(seeds)] for configuration, seeds in groups.items()}
