@@ -15,7 +15,7 @@ import pytest
 import xeval.data.bundle
 from tests.helpers import tiny
 from tests.helpers.stand_in_hub import serve
-from xeval.results.store import load_records
+from xeval.results.store import load_runs
 
 MODEL, DATA = "distilbert/distilbert-base-multilingual-cased", "some/pairs"
 COMMIT = "a" * 40  # of the data
@@ -142,7 +142,7 @@ def test_a_reproduction_from_it_is_the_run_that_the_hub_gives(command, connected
         monkeypatch.setenv("XEVAL_TASKS", str(made.tasks))
         assert command("reproduce", made.table, "--results", tmp_path / "from-hub", *ON_CPU)[0] == code
         assert hub.requests != []
-    [(_, ours)], [(_, hubs)] = load_records(tmp_path / "from-bundle"), load_records(tmp_path / "from-hub")
+    [ours], [hubs] = ([run.record for run in load_runs(tmp_path / name)] for name in ("from-bundle", "from-hub"))
     assert (ours.identity, ours.model, ours.scores) == (hubs.identity, hubs.model, hubs.scores)
     assert (ours.data, ours.training.weights_sha256) == (hubs.data, hubs.training.weights_sha256)
     assert (ours.status, ours.model.origin, ours.data.source, ours.data.revision) == ("complete", "hub", DATA, COMMIT)

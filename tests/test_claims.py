@@ -9,13 +9,14 @@ from scipy import stats
 from test_report import CARD, DISTILMBERT, SIX, a_run
 from test_verdict import a_seed, a_table
 
+from tests.helpers.sample_record import environment, stored
 from xeval.definitions.reference import Reference
 from xeval.judging import claims
 from xeval.judging.verdict import judge
 from xeval.report import matrix
 from xeval.report.formats import json as as_json
 from xeval.report.formats import markdown
-from xeval.results.records import ModelRecord, RunRecord, Timing
+from xeval.results.records import Invocation, ModelRecord, RunRecord, Timing
 
 MBERT = "google-bert/bert-base-multilingual-cased"
 SIZES = {
@@ -27,14 +28,14 @@ SIZES = {
 def record_of(model: str, pairs_per_s: dict[str, float] | None = None, seed: int = 1, **changes) -> RunRecord:
     """A run of `model`, with so many pairs per second in each language, timed by the invocation "one"."""
     invocation, sizes = changes.pop("invocation", "one"), SIZES[model] | changes.pop("sizes", {})
-    record = a_run(model, seed=seed, **SIX)[1]
+    record = a_run(model, seed=seed, **SIX).record
     timing = {
-        f"evaluate/{language}": Timing(wall_s=100 / speed, pairs=100, invocation=invocation)
+        f"evaluate/{language}": Timing(wall_s=100 / speed, rows=100, invocation=invocation)
         for language, speed in (pairs_per_s or {}).items()
     }
     shape = record.model.model_copy(update=sizes)
-    environment = record.environment.model_copy(update=changes.pop("environment", {}))
-    return record.model_copy(update={"model": shape, "timing": timing, "environment": environment} | changes)
+    invocations = {invocation or "?": Invocation(environment=environment(**changes.pop("environment", {})))}
+    return record.model_copy(update={"model": shape, "timing": timing, "invocations": invocations} | changes)
 
 
 def checked(*records: RunRecord) -> dict[str, claims.ClaimVerdict]:
@@ -119,7 +120,7 @@ def test_what_is_not_about_twice_as_fast_is_not_said_to_be(ratios, outcome):
         {"invocation": "another"},
         {"invocation": None},
         {"seed": 2},
-        {"environment": {"dtype": "bfloat16"}},
+        {"dtype": "bfloat16"},
         {"environment": {"hardware": {"cpu": "y", "threads": 2}}},
         {"environment": {"device": "cuda"}},
     ],
@@ -136,10 +137,23 @@ def test_speeds_taken_at_different_times_or_places_are_not_compared(changes):
 def test_two_languages_are_too_few_and_another_number_of_pairs_is_another_measurement():
     assert "only 2 times" in speed({"en": 2.0, "es": 2.0}).sentence
     ours = record_of(DISTILMBERT, {"en": 200.0, "es": 200.0, "zh": 200.0})
-    fewer = {name: Timing(wall_s=1, pairs=50, invocation="one") for name in ours.timing}
+    fewer = {name: Timing(wall_s=1, rows=50, invocation="one") for name in ours.timing}
     assert (
         checked(ours.model_copy(update={"timing": fewer}), record_of(MBERT, MBERT_SPEED))[TWICE].outcome == "no verdict"
     )
+
+
+def test_only_hardware_that_was_timed_is_named():
+    """The trainings were made elsewhere, and so was another language."""
+    twice = {code: 2 * value for code, value in MBERT_SPEED.items()}
+    first = {"one": Invocation(environment=environment(hardware={"cpu": "x", "threads": 2}))}
+    elsewhere = {"two": Invocation(environment=environment(hardware={"gpu": "y", "threads": 2}))}
+    ours, theirs = (
+        record_of(model, speeds).model_copy(update={"invocations": elsewhere | first})
+        for model, speeds in ((DISTILMBERT, twice), (MBERT, MBERT_SPEED))
+    )
+    said = checked(ours, theirs)[TWICE].sentence
+    assert "(float32 on x)" in said
 
 
 def test_without_the_other_model_there_is_no_ratio():
@@ -150,11 +164,11 @@ def test_without_the_other_model_there_is_no_ratio():
 
 
 def test_the_report_has_the_claims_below_the_verdicts():
-    runs = [(a_run()[0], record_of(model)) for model in (DISTILMBERT, MBERT)]
-    text = markdown.render(matrix.build(runs, "xnli", CARD, 3))
+    runs = stored(record_of(model) for model in (DISTILMBERT, MBERT))
+    text = markdown.render(matrix.build(runs, "xnli", CARD))
     assert text.index("## Reproduced?") < text.index("## Other claims of the source")
     assert "“177M parameters for mBERT-base”: reproduced, it has 177,853,440 parameters" in text
-    assert "Other claims" not in markdown.render(matrix.build(runs, "xnli", None, 3))
+    assert "Other claims" not in markdown.render(matrix.build(runs, "xnli", None))
 
 
 @pytest.mark.parametrize(
@@ -181,11 +195,11 @@ def test_both_rows_about_one_model_are_judged():
     table = a_table({"en": 90.0, "es": 60.0}, name="selected per language").model_dump(mode="json")
     table["rows"] += a_table({"en": 80.0, "es": 70.0}, name="one checkpoint").model_dump(mode="json")["rows"]
     both = Reference.model_validate(table, strict=False)
-    runs = [a_seed(seed, en=80 + move, es=70 + move) for seed, move in enumerate((-0.1, 0.0, 0.1))]
-    first, second = judge(runs, both, 3)
+    runs = stored(a_seed(seed, en=80 + move, es=70 + move) for seed, move in enumerate((-0.1, 0.0, 0.1)))
+    first, second = judge(runs, both)
     assert (first.row, first.cells["en"].outcome) == ("selected per language", "not reproduced")
     assert (second.row, second.cells["en"].outcome) == ("one checkpoint", "reproduced")
-    built = matrix.build([(a_run()[0], run) for run in runs], "cats", both, 3)
+    built = matrix.build(runs, "cats", both)
     [ours] = [row for row in built.rows if not row.published]
     assert ours.verdict == second and built.verdicts == [first, second]
     written = next(row for row in json.loads(as_json.render(built))["rows"] if not row["published"])

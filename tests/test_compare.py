@@ -13,8 +13,10 @@ from xeval.judging.comparison.named_runs import find_runs
 from xeval.judging.comparison.paired_runs import pair
 from xeval.judging.comparison.paired_tests import premise_p
 from xeval.judging.comparison.resampling import paired_difference
+from xeval.results.records import Failure
 from xeval.support.errors import DataError, StoreError, UnknownNameError
 
+NAN = Failure(reason="the loss became nan", invocation=None)
 RNG = np.random.default_rng(1)
 N = 60
 GROUPS = np.repeat(np.arange(N // 3), 3)
@@ -64,7 +66,7 @@ def test_other_rows_are_refused_in_one_line(two):
         right = changes.pop("right_b", RIGHT_B)
         a, _ = two()
         answers = {"en": answers_with(changes.get("labels", LABELS), right)}
-        b = write_run(a[0][0] / "other", answers, **({"labels": LABELS} | changes))
+        b = write_run(a[0].folder / "other", answers, **({"labels": LABELS} | changes))
         with pytest.raises(DataError, match="en: not evaluated on the same rows") as refused:
             pair(a, [b])
         assert "\n" not in str(refused.value)
@@ -146,7 +148,7 @@ def test_a_failed_or_collapsed_seed_is_named_and_in_no_average(tmp_path):
     a, _ = some_seeds(tmp_path / "a", [1, 2, 3], 0.8)
     b, _ = some_seeds(tmp_path / "b", [1], 0.9)
     b += [write_run(tmp_path / "b", {"en": np.zeros(N, int)}, LABELS, GROUPS, seed=2)]  # one label throughout
-    b += [write_run(tmp_path / "b", {}, LABELS, seed=3, status="failed", failure="the loss became nan")]
+    b += [write_run(tmp_path / "b", {}, LABELS, seed=3, status="failed", failures={"train": NAN})]
     found = compare(pair(a, b), n_resamples=100)
     assert found.seeds_a == found.seeds_b == [1]
     assert any(note.startswith("B: seed 2 is left out; its training collapsed: accuracy in en") for note in found.notes)
@@ -225,11 +227,11 @@ def results(tmp_path):
 
 def test_a_run_is_named_by_its_folder_and_a_model_by_its_folder_or_name(results):
     folder = results / "cats" / "org--m"
-    assert [path.name for path, _ in find_runs(str(folder / "r-seed1-2e-05"), results)] == ["r-seed1-2e-05"]
+    assert [run.folder.name for run in find_runs(str(folder / "r-seed1-2e-05"), results)] == ["r-seed1-2e-05"]
     for word in (f"{folder}:learning_rate=0.00002", "org/m:learning_rate=2e-05", "org/m:learning_rate=2e-5,recipe=r"):
-        assert [path.name for path, _ in find_runs(word, results)] == ["r-seed1-2e-05", "r-seed2-2e-05"]
-    assert [path.name for path, _ in find_runs("org/m:learning_rate=2e-5,seed=2", results)] == ["r-seed2-2e-05"]
-    assert [path.parent.name for path, _ in find_runs("mini", results)] == ["mini"]
+        assert [run.folder.name for run in find_runs(word, results)] == ["r-seed1-2e-05", "r-seed2-2e-05"]
+    assert [run.folder.name for run in find_runs("org/m:learning_rate=2e-5,seed=2", results)] == ["r-seed2-2e-05"]
+    assert [run.folder.parent.name for run in find_runs("mini", results)] == ["mini"]
 
 
 def test_a_word_for_several_configurations_is_refused_with_the_words_that_tell_them_apart(results):
@@ -264,4 +266,4 @@ def test_sides_are_called_by_what_tells_them_apart(results, tmp_path):
     assert "A (org/m, seed 1) and B (org/m, seed 2) are 0.0 points apart" in compare(paired, n_resamples=10).conclusion
     again = write_run(tmp_path / "again", {"en": LABELS}, LABELS, GROUPS, learning_rate=2e-5)
     paired = pair(low[:1], [again])
-    assert (paired.name_a, paired.name_b) == (str(low[0][0]), str(again[0]))
+    assert (paired.name_a, paired.name_b) == (str(low[0].folder), str(again.folder))

@@ -31,7 +31,7 @@ def training(dev=DEV) -> TrainingRecord:
         effective_batch_size=8,
         loss_curve=[(30, 0.5)],
         selection="english-dev",
-        selection_curve=[SelectionPoint(step=step, accuracy=own) for step, own in zip(STEPS, dev, strict=True)],
+        selection_curve=[SelectionPoint(step=step, value=own) for step, own in zip(STEPS, dev, strict=True)],
         chosen_step=10,
         weights_sha256=SHA,
     )
@@ -48,7 +48,7 @@ def write(folder, right=RIGHT, dev=DEV, rows_sha256=SHA, at_checkpoints=("en", "
         for language in at_checkpoints:
             logits = np.eye(N_LABELS, dtype=np.float32)[answers_with(LABELS, right[step, language])]
             gathered.add(step, language, logits, LABELS, GROUPS, rows_sha256)
-    gathered.seal(STEPS, at_checkpoints, SHA, run[0])
+    gathered.seal(STEPS, at_checkpoints, SHA, run.folder)
     return run
 
 
@@ -183,7 +183,7 @@ def test_a_run_without_training_has_nothing_to_choose(tmp_path):
 
 def test_the_command_shows_the_table_in_three_formats(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folder, _ = write(tmp_path)
+    folder = write(tmp_path).folder
     code, out, err = command("compare", "org/m", "--selection", "--seed", "3")
     assert (code, err) == (0, "") and "oracle*" in out and "seed 3" in " ".join(out.split())
     code, out, _ = command("compare", folder, "--selection", "--format", "markdown", "--flips", "de")
@@ -203,7 +203,7 @@ def test_the_command_shows_the_table_in_three_formats(command, tmp_path, monkeyp
 )
 def test_what_cannot_be_shown_exits_2_with_one_line(command, tmp_path, monkeypatch, words, complaint):
     monkeypatch.chdir(tmp_path)
-    folder, _ = write(tmp_path)
+    folder = write(tmp_path).folder
     for path in sorted(checkpoints_of(folder).rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     checkpoints_of(folder).rmdir()

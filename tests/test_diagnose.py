@@ -17,7 +17,7 @@ from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
 from xeval.results.findings import Finding
 from xeval.results.records import RunRecord
-from xeval.results.store import folder_of, load_record, save_record
+from xeval.results.store import StoredRun, load_record, save_record
 from xeval.support.cache import weights_folder
 from xeval.support.files import file_sha256
 
@@ -26,7 +26,7 @@ class World(toy.Toy):
     """The toy task with a results folder of its own."""
 
     def diagnose(self, record: RunRecord, results: Path, reference: Reference | None = None) -> list[Finding]:
-        return diagnose_run(folder_of(results, record), record, get_task(str(self.task_file)), reference)
+        return diagnose_run(StoredRun(toy.folder_of(results, record), record), get_task(str(self.task_file)), reference)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def only(findings: list[Finding]) -> Finding:
 
 def test_a_healthy_run_has_no_finding(world, healthy):
     record, results = healthy
-    assert min(score.accuracy for score in record.scores.values()) > 0.9
+    assert min(score.value for score in record.scores.values()) > 0.9
     assert (record.preflight, world.diagnose(record, results)) == ([], [])
 
 
@@ -209,10 +209,10 @@ def test_rows_that_are_missing_or_counted_again(world, healthy, tmp_path, kept, 
     """As after an evaluation in several processes."""
     record, results = healthy
     shutil.copytree(results, tmp_path / "results")
-    folder = folder_of(tmp_path / "results", record)
+    folder = toy.folder_of(tmp_path / "results", record)
     path = folder / "predictions" / "es.parquet"
     pq.write_table(pq.read_table(path).take(kept), path)
-    score = record.scores["es"].model_copy(update={"predictions_sha256": file_sha256(path), "n_examples": len(kept)})
+    score = record.scores["es"].model_copy(update={"predictions_sha256": file_sha256(path), "n_rows": len(kept)})
     save_record(folder, record.model_copy(update={"scores": record.scores | {"es": score}}))
     found = only(world.diagnose(load_record(folder), tmp_path / "results"))
     assert (found.name, found.evidence) == ("missing or repeated rows", said)
@@ -221,7 +221,7 @@ def test_rows_that_are_missing_or_counted_again(world, healthy, tmp_path, kept, 
 def test_predictions_that_are_not_those_scored(world, healthy, tmp_path):
     record, results = healthy
     shutil.copytree(results, tmp_path / "results")
-    path = folder_of(tmp_path / "results", record) / "predictions" / "es.parquet"
+    path = toy.folder_of(tmp_path / "results", record) / "predictions" / "es.parquet"
     path.write_bytes(path.read_bytes()[:-100])
     found = only(world.diagnose(record, tmp_path / "results"))
     assert found.name == "damaged predictions" and found.evidence.startswith("es: ")
@@ -238,7 +238,7 @@ def published(record: RunRecord, points_above: float, selection: str, **more) ->
         how="computed",
         recipe="hf-2019",
         selection=selection,
-        cells={language: 100 * score.accuracy + points_above for language, score in record.scores.items()},
+        cells={language: 100 * score.value + points_above for language, score in record.scores.items()},
         **more,
     )
     shown = {"name": "t", "title": "t", "task": record.task, "split": "test", "source_url": "https://example.org"}
@@ -272,7 +272,7 @@ JOINT = next(row.selection for row in get_reference("conneau-2020").rows if row.
 def test_a_run_below_its_published_row(from_the_hub, world, tmp_path, points_above, selection, expected):
     reference = published(from_the_hub, points_above, selection)
     folder = next(tmp_path.glob("*/*/*/record.json")).parent
-    found = diagnose_run(folder, from_the_hub, get_task(str(world.task_file)), reference)
+    found = diagnose_run(StoredRun(folder, from_the_hub), get_task(str(world.task_file)), reference)
     assert names(found) == expected
     if expected == ["another selection rule"]:
         assert JOINT in found[0].evidence and "1.5 points below Published" in found[0].evidence
@@ -282,18 +282,18 @@ def test_a_run_below_its_published_row(from_the_hub, world, tmp_path, points_abo
 def test_low_means_by_more_than_the_source_says_that_seeds_differ(from_the_hub, world, tmp_path, spread, expected):
     reference = published(from_the_hub, 5.0, "last", spread=dict.fromkeys(from_the_hub.scores, spread), n_seeds=5)
     folder = next(tmp_path.glob("*/*/*/record.json")).parent
-    assert names(diagnose_run(folder, from_the_hub, get_task(str(world.task_file)), reference)) == expected
+    assert names(diagnose_run(StoredRun(folder, from_the_hub), get_task(str(world.task_file)), reference)) == expected
 
 
 def test_a_cased_checkpoint_that_is_lower_cased_is_a_few_points_low_everywhere(world, healthy, fine_tuned, tmp_path):
     toy.toy_tokenizer(do_lower_case=True).save_pretrained(fine_tuned)
     record = world.run(tmp_path, models=[str(fine_tuned)], train=False)
-    folder = folder_of(tmp_path, record)
+    folder = toy.folder_of(tmp_path, record)
     record = record.model_copy(update={"model": record.model.model_copy(update={"id": "org/toy", "origin": "hub"})})
-    losses = [healthy[0].scores[language].accuracy - score.accuracy for language, score in record.scores.items()]
+    losses = [healthy[0].scores[language].value - score.value for language, score in record.scores.items()]
     assert np.min(losses) > 0.02 and np.max(losses) < 0.4
     reference = published(healthy[0], 0.0, "last checkpoint")
-    found = diagnose_run(folder, record, get_task(str(world.task_file)), reference)
+    found = diagnose_run(StoredRun(folder, record), get_task(str(world.task_file)), reference)
     assert {"low everywhere", "capital letters"} <= set(names(found))
     low = next(finding for finding in found if finding.name == "low everywhere")
     assert low.mend.startswith("First mend the tokenizer: the tokenizer lower-cases")

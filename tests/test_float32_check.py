@@ -15,7 +15,7 @@ def test_a_flip_is_a_prediction_that_float32_does_not_make():
     in_float32 = np.array([[0.0, 1.0, 0.5], [2.0, 1.9, 0.0], [3.0, 0.0, 0.0]])
     logits = np.array([[0.0, 1.0, 0.5], [1.9, 2.0, 0.0], [2.5, 0.0, 0.0]])
     check = compare_with_float32(logits, in_float32)
-    assert (check.n_examples, check.n_flips, check.max_logit_difference) == (3, 1, 0.5)
+    assert (check.n_rows, check.n_flips, check.max_logit_difference) == (3, 1, 0.5)
 
 
 @pytest.mark.parametrize(("dtype", "checked"), [("bfloat16", ["en", "es"]), ("float32", [])])
@@ -34,12 +34,12 @@ def test_a_sample_of_each_language_is_compared_where_the_arithmetic_is_another(
     )
     assert (record.status, sorted(record.float32_checks)) == ("complete", checked)
     for check in record.float32_checks.values():
-        assert check.n_examples == 12  # all there are
+        assert check.n_rows == 12  # all there are
         assert 0 < check.max_logit_difference < 0.1
 
 
 def with_checks(seed: int, **checks: tuple[int, int, float]) -> RunRecord:
-    named = ("n_examples", "n_flips", "max_logit_difference")
+    named = ("n_rows", "n_flips", "max_logit_difference")
     found = {language: Float32Check(**dict(zip(named, values, strict=True))) for language, values in checks.items()}
     return run_record(seed=seed, float32_checks=found)
 

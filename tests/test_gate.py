@@ -5,16 +5,25 @@ import math
 import pytest
 from scipy import stats
 
-from tests.helpers.sample_record import SHA, run_record, score
-from xeval.judging.gate.bless import bless
-from xeval.judging.gate.check import check
+from tests.helpers.sample_record import INVOCATION, SHA, environment, run_record, score, stored
+from xeval.judging.gate import bless as blessing
+from xeval.judging.gate import check as gate
+from xeval.judging.gate.baseline import Baseline
 from xeval.judging.gate.findings import Outcome, Thresholds
-from xeval.results.records import DataRecord, Limits, ModelRecord, RecipeRecord, RunRecord, Timing
+from xeval.results.records import DataRecord, Failure, Invocation, Limits, ModelRecord, RecipeRecord, RunRecord, Timing
 from xeval.support.errors import StoreError
 
 LUCK = (-0.4, 0.1, 0.3)  # of three seeds, in points; their mean is zero
 BLESSED = {"en": 80.0, "es": 70.0, "th": 60.0}
 OTHER_SHA = "b" * 64
+
+
+def bless(records: list[RunRecord]) -> Baseline:
+    return blessing.bless(stored(records))
+
+
+def check(baseline: Baseline, records: list[RunRecord], thresholds: Thresholds | None = None) -> Outcome:
+    return gate.check(baseline, stored(records), thresholds)
 
 
 def a_seed(seed: int, weights: str = "a", n_rows: int = 5000, **changes) -> RunRecord:
@@ -26,9 +35,13 @@ def a_seed(seed: int, weights: str = "a", n_rows: int = 5000, **changes) -> RunR
         "scores": {code: score(value / 100, n_rows) for code, value in percent.items()},
         "data": data(),
         "training": run_record().training.model_copy(update={"weights_sha256": weights * 64}),
-        "timing": {"train": Timing(wall_s=10.0 + seed / 10, pairs=1000)},
+        "timing": {"train": Timing(wall_s=10.0 + seed / 10, rows=1000, invocation=INVOCATION)},
     }
     return run_record(**(values | changes))
+
+
+def made_in(**changes) -> dict[str, Invocation]:
+    return {INVOCATION: Invocation(environment=environment(**changes))}
 
 
 def data(train: str = SHA, **test: str) -> DataRecord:
@@ -46,7 +59,7 @@ def seeds(weights: str = "b", moves: dict[str, float] | None = None, **changes) 
     ]
 
 
-BASELINE = bless(seeds("a"), {"cats": 3})
+BASELINE = bless(seeds("a"))
 
 
 def kinds(outcome: Outcome) -> dict[str, str]:
@@ -73,7 +86,7 @@ def test_a_drop_beyond_threshold_and_chance_fails_and_says_so():
     assert kinds(outcome)["th"] == kinds(outcome)["mean of 3 languages"] == "regression"
     assert kinds(outcome)["es"] == "unchanged" and not outcome.passed
     assert sentence(outcome, "th") == (
-        "cats: org/m, r, epochs=2.0, float32: th fell by 6.0 points, from 60.0 to 54.0 %, more than the allowed 1.5,"
+        "cats: org/m, r, epochs 2.0, float32: th fell by 6.0 points, from 60.0 to 54.0 %, more than the allowed 1.5,"
         " and more than chance in training explains (3 seeds each, p < 0.001, wanted at most 0.02)."
     )
 
@@ -86,7 +99,7 @@ def test_a_supported_drop_within_the_threshold_passes():
 def test_a_drop_that_chance_may_explain_passes_and_says_from_where_on_it_would_not():
     wide = [a_seed(n, "a", en=80 + luck, es=70 + luck, th=60 + luck) for n, luck in enumerate((-3.0, 0.0, 3.0), 1)]
     now = [a_seed(n, "b", en=77 + luck, es=67 + luck, th=57 + luck) for n, luck in enumerate((-3.0, 0.0, 3.0), 1)]
-    outcome = check(bless(wide, {"cats": 3}), now)
+    outcome = check(bless(wide), now)
     assert outcome.passed and kinds(outcome)["mean of 3 languages"] == "drop within chance"
     # t at 2 % and 4 degrees of freedom is 2.999, the error 3 times the root of 2/3
     assert "from 7.3 points on it could not" in sentence(outcome, "mean of 3 languages")
@@ -96,7 +109,7 @@ def test_a_drop_of_the_very_same_weights_is_never_chance():
     wide = (-3.0, 0.0, 3.0)
     blessed = [a_seed(n, "a", en=80 + luck, es=70 + luck, th=60 + luck) for n, luck in enumerate(wide, 1)]
     now = [a_seed(n, "a", en=80 + luck, es=70 + luck, th=58 + luck) for n, luck in enumerate(wide, 1)]
-    outcome = check(bless(blessed, {"cats": 3}), now)
+    outcome = check(bless(blessed), now)
     assert kinds(outcome)["th"] == "regression" and kinds(outcome)["es"] == "unchanged"
     assert "no chance explains it: the weights are the blessed ones bit for bit" in sentence(outcome, "th")
 
@@ -111,8 +124,8 @@ def test_p_values_of_languages_are_corrected_over_all_configurations():
     """The same drop, alone and beside a second configuration: twice the questions, twice the smallest p."""
     other = RecipeRecord(name="r", values={"epochs": 3.0}, overrides={"epochs": 3.0})
     blessed, now = seeds("a"), seeds(moves={"th": -2.0})
-    alone = check(bless(blessed, {"cats": 3}), now)
-    beside = check(bless([*blessed, *seeds("a", recipe=other)], {"cats": 3}), [*now, *seeds(moves={}, recipe=other)])
+    alone = check(bless(blessed), now)
+    beside = check(bless([*blessed, *seeds("a", recipe=other)]), [*now, *seeds(moves={}, recipe=other)])
     [p] = [finding.numbers.p for finding in alone.findings if finding.what == "th"]
     ps = [finding.numbers.p for finding in beside.findings if finding.what == "th"]
     assert min(ps) == pytest.approx(2 * p) and 0 < p < 0.5
@@ -130,7 +143,7 @@ def test_p_values_of_languages_are_corrected_over_all_configurations():
 )
 def test_throughput_is_compared_as_a_ratio(speeds, kind):
     runs = [
-        record.model_copy(update={"timing": {"train": Timing(wall_s=1000 / speed, pairs=1000)}})
+        record.model_copy(update={"timing": {"train": Timing(wall_s=1000 / speed, rows=1000, invocation=INVOCATION)}})
         for record, speed in zip(seeds(), speeds, strict=True)
     ]
     outcome = check(BASELINE, runs)
@@ -138,18 +151,55 @@ def test_throughput_is_compared_as_a_ratio(speeds, kind):
 
 
 def test_throughput_on_other_hardware_is_not_compared():
-    environment = run_record().environment.model_copy(update={"hardware": {"cpu": "another", "threads": 2}})
-    slow = {"train": Timing(wall_s=1e6, pairs=1000)}
-    outcome = check(BASELINE, seeds(environment=environment, timing=slow))
+    elsewhere = made_in(hardware={"cpu": "another", "threads": 2})
+    slow = {"train": Timing(wall_s=1e6, rows=1000, invocation=INVOCATION)}
+    outcome = check(BASELINE, seeds(invocations=elsewhere, timing=slow))
     assert outcome.passed and kinds(outcome)["train throughput"] == "not compared"
     assert "the hardware is not the blessed one" in sentence(outcome, "train throughput")
+
+
+def timed_by(record: RunRecord, **invocations: str) -> RunRecord:
+    """`record` with these phases (`train`, `en`, `es` …) timed by these invocations."""
+    timing = {
+        phase if phase == "train" else f"evaluate/{phase}": Timing(wall_s=10.0, rows=1000, invocation=invocation)
+        for phase, invocation in invocations.items()
+    }
+    return record.model_copy(update={"timing": timing})
+
+
+def test_a_speed_is_compared_only_where_all_of_it_was_taken_on_the_blessed_hardware():
+    """English was evaluated where the training was, Thai on another machine: of its speed nothing follows."""
+    here = dict.fromkeys(("train", "en", "es", "th"), INVOCATION)
+    baseline = bless([timed_by(record, **here) for record in seeds("a")])
+    assert set(baseline.configurations[0].throughput_pairs_per_s) == {"train", "evaluate"}
+    both = made_in() | {"elsewhere": Invocation(environment=environment(hardware={"cpu": "another", "threads": 2}))}
+    now = [timed_by(record, **(here | {"th": "elsewhere"})) for record in seeds(invocations=both)]
+    outcome = check(baseline, now)
+    assert kinds(outcome)["train throughput"] == "unchanged"
+    assert kinds(outcome)["evaluate throughput"] == "not compared"
+    assert "the hardware is not the blessed one" in sentence(outcome, "evaluate throughput")
+
+
+def test_a_training_timed_by_several_invocations_has_no_speed():
+    outcome = check(BASELINE, [timed_by(record, train=None) for record in seeds()])
+    assert outcome.passed and kinds(outcome)["train throughput"] == "not compared"
+    assert "on which hardware it was timed is not known" in sentence(outcome, "train throughput")
+
+
+def test_a_baseline_is_of_one_machine_even_where_only_a_language_was_made_on_another():
+    both = made_in() | {"elsewhere": Invocation(environment=environment(hardware={"cpu": "another", "threads": 2}))}
+    with pytest.raises(StoreError, match="use one machine for a baseline"):
+        bless(seeds("a", invocations=both))
 
 
 # ── what is no comparison ──
 
 
+FAILED = {"train": Failure(reason="the loss became nan", invocation=INVOCATION)}
+
+
 def failed(record: RunRecord) -> RunRecord:
-    return record.model_copy(update={"status": "failed", "failure": "the loss became nan", "scores": {}})
+    return record.model_copy(update={"status": "failed", "failures": FAILED, "scores": {}})
 
 
 def without(record: RunRecord, language: str) -> RunRecord:
@@ -160,7 +210,6 @@ def without(record: RunRecord, language: str) -> RunRecord:
 
 THREE = seeds()
 OTHER_RECIPE = RecipeRecord(name="r", values={"learning_rate": 3e-5, "epochs": 2.0}, overrides={"epochs": 2.0})
-FLOAT16 = run_record().environment.model_copy(update={"dtype": "bfloat16"})
 NEW_TEST_ROWS = [record.model_copy(update={"data": data(th=OTHER_SHA)}) for record in THREE]
 
 
@@ -184,7 +233,7 @@ NEW_TEST_ROWS = [record.model_copy(update={"data": data(th=OTHER_SHA)}) for reco
             "was run with other settings: learning_rate is 3e-05, blessed 5e-05",
         ),
         (seeds(limits=Limits(max_eval=9)), "settings", "other settings", "max_eval is 9, blessed not set"),
-        (seeds(environment=FLOAT16), "settings", "other settings", "dtype is bfloat16, blessed float32"),
+        (seeds(dtype="bfloat16"), "settings", "other settings", "dtype is bfloat16, blessed float32"),
     ],
 )
 def test_what_is_not_the_blessed_thing_fails_without_any_comparison(runs, what, kind, said):
@@ -233,9 +282,10 @@ def test_a_new_model_under_the_same_name_is_compared_and_noted():
 
 
 def test_other_versions_and_languages_beyond_the_baseline_are_noted():
-    environment = run_record().environment.model_copy(update={"versions": {"torch": "3"}})
     runs = [
-        record.model_copy(update={"environment": environment, "scores": record.scores | {"zh": score(0.5)}})
+        record.model_copy(
+            update={"invocations": made_in(versions={"torch": "3"}), "scores": record.scores | {"zh": score(0.5)}}
+        )
         for record in seeds()
     ]
     outcome = check(BASELINE, runs)
@@ -245,8 +295,13 @@ def test_other_versions_and_languages_beyond_the_baseline_are_noted():
 
 
 def test_two_runs_of_one_seed_are_refused():
-    with pytest.raises(StoreError, match="use a results folder of its own"):
+    with pytest.raises(StoreError, match=r"seed 1 of org/m, r, epochs 2.0 is there twice.*: run-0 and run-3;"):
         check(BASELINE, [*seeds(), a_seed(1, en=80, es=70, th=60)])
+
+
+def test_seeds_on_other_training_data_are_no_seeds_of_one_thing():
+    with pytest.raises(StoreError, match="use a results folder of its own"):
+        check(BASELINE, [*seeds(), a_seed(4, en=80, es=70, th=60, data=data(train=OTHER_SHA))])
 
 
 # ── checkpoints that are evaluated as they are ──
@@ -259,7 +314,7 @@ def as_it_is(sha256: str, **percent: float) -> RunRecord:
 
 
 def test_without_training_the_rows_are_the_sample():
-    blessed = bless([as_it_is(SHA, en=80.0, es=70.0)], {"cats": 3})
+    blessed = bless([as_it_is(SHA, en=80.0, es=70.0)])
     # both sides have an interval of ±1 point: an error of 2/3.92 each, of the difference 0.72
     small, large = (check(blessed, [as_it_is(OTHER_SHA, en=80.0, es=es)]) for es in (68.4, 66.0))
     assert kinds(small)["es"] == "drop within chance" and small.passed
@@ -270,6 +325,6 @@ def test_without_training_the_rows_are_the_sample():
 
 
 def test_without_training_the_same_files_must_give_the_same():
-    blessed = bless([as_it_is(SHA, en=80.0, es=70.0)], {"cats": 3})
+    blessed = bless([as_it_is(SHA, en=80.0, es=70.0)])
     outcome = check(blessed, [as_it_is(SHA, en=80.0, es=68.4)])
     assert kinds(outcome)["es"] == "regression" and "bit for bit" in sentence(outcome, "es")

@@ -11,10 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 from test_baseline import HOSTILE
-from test_gate import BASELINE, seeds
+from test_gate import BASELINE, check, seeds
 
-from tests.helpers.sample_record import SHA
-from xeval.judging.gate.check import check
 from xeval.judging.gate.findings import GateFinding, Numbers, Outcome, Thresholds
 from xeval.report.gate import github, junit
 from xeval.report.gate import json as gate_json
@@ -43,7 +41,9 @@ def some_of_everything() -> Outcome:
         record.model_copy(update={"scores": {code: kept for code, kept in record.scores.items() if code != "es"}})
         for record in seeds(moves={"en": 5.0, "th": -6.0})
     ]
-    another = ModelRecord(id=HOSTILE, origin="local", revision=None, sha256=SHA, n_parameters=1, architecture="bert")
+    another = ModelRecord(
+        id=HOSTILE, origin="local", revision=None, sha256="d" * 64, n_parameters=1, architecture="bert"
+    )
     outcome = check(BASELINE, [*runs, *seeds(model=another)])
     name = BASELINE.configurations[0].name
     doubt = f"{name}: zh fell by 2.0 points, but chance in training may explain it."

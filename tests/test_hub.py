@@ -16,7 +16,7 @@ from xeval.data.hub import fetch
 from xeval.data.source import load_pairs, open_source
 from xeval.definitions.registry import get_task
 from xeval.definitions.task import Hub as HubPlace
-from xeval.results.store import load_records
+from xeval.results.store import load_runs
 from xeval.support.errors import DataError, ModelError, XevalError
 
 XNLI = "datasets/facebook/xnli"
@@ -89,7 +89,7 @@ class FirstRun:
         self.home, self.results = folder / "home", folder / "results"
         with serve(root, commits=COMMITS) as self.hub:
             run_in_a_process_of_its_own(self.results, self.home, self.hub.url)
-        self.records = [record for _, record in load_records(self.results)]
+        self.records = [run.record for run in load_runs(self.results)]
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_the_limits_of_an_invocation_hold_and_are_recorded(first_run):
     for record in first_run.records:
         assert (record.limits.max_train, record.limits.max_eval) == (64, 30)
         assert record.data.train_rows == {"found": 96, "expected": 392702, "used": 64}
-        assert [score.n_examples for score in record.scores.values()] == [30, 30]
+        assert [score.n_rows for score in record.scores.values()] == [30, 30]
 
 
 def test_a_second_run_works_offline_and_gives_the_same_scores(first_run, tmp_path):
@@ -142,7 +142,7 @@ def test_a_second_run_works_offline_and_gives_the_same_scores(first_run, tmp_pat
     run_in_a_process_of_its_own(
         tmp_path / "results", first_run.home, first_run.hub.url, HF_HUB_OFFLINE="1", XEVAL_CACHE=str(cold)
     )
-    again = [record for _, record in load_records(tmp_path / "results")]
+    again = [run.record for run in load_runs(tmp_path / "results")]
     assert [record.identity for record in again] == [record.identity for record in first_run.records]
     assert [record.scores for record in again] == [record.scores for record in first_run.records]
 

@@ -14,7 +14,6 @@ from xeval.checks.before.machine_checks import check_disk
 from xeval.checks.before.tokenizer_checks import KNOWN_VOCABULARIES, check_letters, check_vocabulary
 from xeval.results.findings import Finding
 from xeval.results.records import RunRecord
-from xeval.results.store import folder_of
 from xeval.runs.preflight import doctor
 from xeval.support.errors import PreflightError
 
@@ -235,7 +234,7 @@ def test_a_batch_of_four_times_the_recipes_is_said_before_the_run_and_kept_in_th
     (found,) = record.preflight
     assert (found.name, found.severity) == ("effective batch size", "warning")
     assert "64 pairs per step, 6 steps on 360 pairs" in found.evidence and "the recipe has 16" in found.evidence
-    path = folder_of(tmp_path, record) / "record.json"
+    path = toy.folder_of(tmp_path, record) / "record.json"
     assert json.loads(path.read_text())["preflight"][0]["name"] == "effective batch size"
 
 

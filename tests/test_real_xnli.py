@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from xeval.results.predictions import load_predictions
-from xeval.results.store import load_records
+from xeval.results.store import load_runs
 from xeval.runs.grid import run
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -53,7 +53,7 @@ def real(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XEVAL_CACHE", str(folder / "cache"))
         (record,) = run(**options)
-        yield options, record, load_records(folder / "results")[0][0]
+        yield options, record, load_runs(folder / "results")[0].folder
     torch.set_num_threads(threads)
 
 
@@ -61,8 +61,8 @@ def test_the_15_languages_are_complete_with_5010_pairs_each(real):
     _, record, _ = real
     assert record.status == "complete"
     assert sorted(record.scores) == sorted(LANGUAGES)
-    assert {score.n_examples for score in record.scores.values()} == {N_TEST}
-    assert sum(score.n_examples for score in record.scores.values()) == 75_150
+    assert {score.n_rows for score in record.scores.values()} == {N_TEST}
+    assert sum(score.n_rows for score in record.scores.values()) == 75_150
     assert {record.timing[f"evaluate/{language}"].pairs for language in LANGUAGES} == {N_TEST}
 
 
@@ -77,7 +77,7 @@ def test_the_predictions_hold_every_row_once_with_the_label_of_the_data(real, la
     logits = np.array(table["logits"].to_pylist())
     assert logits.shape == (N_TEST, 3) and np.isfinite(logits).all()
     np.testing.assert_array_equal(table["prediction"], logits.argmax(axis=1))
-    assert score.n_correct == int((logits.argmax(axis=1) == np.array(data["label"])).sum())
+    assert score.totals["correct"] == int((logits.argmax(axis=1) == np.array(data["label"])).sum())
 
 
 def test_thai_is_truncated_as_measured_with_this_vocabulary_and_english_is_not(real):
@@ -91,8 +91,8 @@ def test_thai_is_truncated_as_measured_with_this_vocabulary_and_english_is_not(r
 def test_three_rows_share_a_premise_so_the_interval_rests_on_fewer_than_5010_draws(real):
     _, record, _ = real
     for score in record.scores.values():
-        assert score.ci95_low < score.accuracy < score.ci95_high
-        assert 0.02 < score.ci95_high - score.ci95_low < 0.06
+        assert score.ci95[0] < score.value < score.ci95[1]
+        assert 0.02 < score.ci95[1] - score.ci95[0] < 0.06
 
 
 def test_a_second_invocation_does_no_work(real, monkeypatch):

@@ -4,21 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.sample_record import SHA, run_record, score
+from tests.helpers.sample_record import INVOCATION, environment, files_of, run_record, score
 from xeval.definitions.registry import get_reference
 from xeval.report import matrix
 from xeval.report.formats import markdown
 from xeval.report.frame import to_frame
-from xeval.results.records import Limits, ModelRecord, RecipeRecord, RunRecord
+from xeval.results.records import Failure, Invocation, Limits, ModelRecord, RecipeRecord
+from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 
 DISTILMBERT = "distilbert/distilbert-base-multilingual-cased"
 CARD = get_reference("distilmbert-card")
 
 
-def a_run(model: str = DISTILMBERT, seed: int = 1, origin: str = "hub", **accuracies: float) -> tuple[Path, RunRecord]:
+def a_run(model: str = DISTILMBERT, seed: int = 1, origin: str = "hub", **accuracies: float) -> StoredRun:
     model_record = ModelRecord(
-        id=model, origin=origin, revision=None, sha256=SHA, n_parameters=12, architecture="distilbert"
+        id=model, origin=origin, revision=None, sha256=files_of(model), n_parameters=12, architecture="distilbert"
     )
     record = run_record(
         task="xnli",
@@ -28,11 +29,11 @@ def a_run(model: str = DISTILMBERT, seed: int = 1, origin: str = "hub", **accura
         limits=Limits(),
         seed=seed,
         scores={language: score(accuracy) for language, accuracy in accuracies.items()},
-        environment=run_record().environment.model_copy(
-            update={"versions": {"xeval": "1", "torch": "2", "transformers": "5"}}
-        ),
+        invocations={
+            INVOCATION: Invocation(environment=environment(versions={"xeval": "1", "torch": "2", "transformers": "5"}))
+        },
     )
-    return Path(f"results/{seed}"), record
+    return StoredRun(Path(f"results/{seed}"), record)
 
 
 SIX = {"en": 0.80, "es": 0.70, "zh": 0.65, "de": 0.66, "ar": 0.60, "ur": 0.55}
@@ -92,17 +93,18 @@ def test_a_language_with_fewer_seeds_shows_in_the_number_of_seeds():
 
 
 def test_runs_on_fewer_pairs_are_never_averaged_with_full_ones():
-    folder, limited = a_run(seed=2, en=0.5)
-    limited = limited.model_copy(update={"limits": Limits(max_train=10)})
-    ours = [row for row in rows(a_run(en=0.8), (folder, limited)) if not row.published]
+    run = a_run(seed=2, en=0.5)
+    limited = run.record.model_copy(update={"limits": Limits(max_train=10)})
+    ours = [row for row in rows(a_run(en=0.8), StoredRun(run.folder, limited)) if not row.published]
     assert [row.cells for row in ours] == [{"en": 80.0}, {"en": 50.0}]
     assert "max train 10" in ours[1].name
 
 
 def test_a_failed_run_is_named_and_not_averaged():
-    folder, record = a_run(seed=2)
-    failed = record.model_copy(update={"status": "failed", "failure": "the loss became nan at step 7"})
-    table = matrix.build([a_run(**SIX), (folder, failed)], "xnli", CARD)
+    run = a_run(seed=2)
+    failure = Failure(reason="the loss became nan at step 7", invocation=None)
+    failed = run.record.model_copy(update={"status": "failed", "failures": {"train": failure}})
+    table = matrix.build([a_run(**SIX), StoredRun(run.folder, failed)], "xnli", CARD)
     assert table.rows[-1].seeds == "1"
     assert any("seed 2: the loss became nan at step 7" in line for line in table.footer)
 
@@ -131,9 +133,37 @@ def test_the_markdown_says_what_produced_it():
 
 def test_the_frame_has_a_row_per_run_and_language_in_fractions():
     frame = to_frame([a_run(seed=1, en=0.8, es=0.7), a_run(seed=2, en=0.82)])
-    assert list(frame[["seed", "language", "accuracy"]].itertuples(index=False, name=None)) == [
+    assert list(frame[["seed", "language", "value"]].itertuples(index=False, name=None)) == [
         (1, "en", 0.8),
         (1, "es", 0.7),
         (2, "en", 0.82),
     ]
     assert frame["configuration"].nunique() == 1
+
+
+def how(*runs: StoredRun) -> str:
+    text = markdown.render(matrix.build(list(runs), "xnli", None))
+    return next(line for line in text.splitlines() if line.startswith("- Accuracy in %"))
+
+
+def test_the_language_trained_on_is_the_one_that_is_named():
+    run = a_run(en=0.8, fr=0.7)
+    french = StoredRun(run.folder, run.record.model_copy(update={"training_language": "fr"}))
+    assert "fine-tuned on French, evaluated" in how(french) and "gap: French minus" in how(french)
+    assert "English" not in how(french)
+
+
+def test_of_checkpoints_evaluated_as_they_are_no_fine_tuning_is_claimed():
+    run = a_run("org/n", en=0.8, fr=0.7)
+    plain = RecipeRecord(name="no-train", values={"max_length": 128}, overrides={})
+    as_it_is = StoredRun(run.folder, run.record.model_copy(update={"recipe": plain, "training": None}))
+    assert "fine-tuned" not in how(as_it_is) and "without training" in how(as_it_is)
+    assert "fine-tuned on English (rows of no-train: evaluated as they are)" in how(a_run(**SIX), as_it_is)
+
+
+def test_a_configuration_made_on_two_machines_names_both():
+    run = a_run(**SIX)
+    there = Invocation(environment=environment(versions={"torch": "3"}, hardware={"gpu": "H"}))
+    both = StoredRun(run.folder, run.record.model_copy(update={"invocations": run.record.invocations | {"2": there}}))
+    [line] = [line for line in matrix.build([both], "xnli", None).footer if "effective batch size" in line]
+    assert "torch 2, transformers 5, float32 on x and xeval ?, torch 3, transformers ?, float32 on H" in line

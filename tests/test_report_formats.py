@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 def results(tmp_path_factory) -> Path:
     """A results folder with two models."""
     folder = tmp_path_factory.mktemp("sample") / "results"
-    for run_folder, record in sample_matrix(folder).runs:
+    for run_folder, record in ((run.folder, run.record) for run in sample_matrix(folder).runs):
         save_record(run_folder, record)
     return folder
 
@@ -47,7 +47,7 @@ def report(capsys, monkeypatch, tmp_path, results):
 
 def one_model(folder: Path) -> matrix.Matrix:
     whole = sample_matrix(folder)
-    return matrix.build(whole.runs[:2], "xnli", whole.reference, n_labels=3)
+    return matrix.build(whole.runs[:2], "xnli", whole.reference)
 
 
 @pytest.mark.parametrize(

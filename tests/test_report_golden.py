@@ -58,8 +58,8 @@ def test_a_report_is_the_one_that_was_looked_at(chosen, tmp_path, monkeypatch):
 def _only_the_first_model(matrix):
     from xeval.report.matrix import build
 
-    first = [run for run in matrix.runs if run[1].model.id == matrix.runs[0][1].model.id]
-    return build(first, "xnli", matrix.reference, n_labels=3)
+    first = [run for run in matrix.runs if run.record.model.id == matrix.runs[0].record.model.id]
+    return build(first, "xnli", matrix.reference)
 
 
 def test_there_is_a_file_for_every_format_and_no_other():

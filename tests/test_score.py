@@ -12,7 +12,7 @@ from xeval.judging.score import clustered_wilson_interval, design_effect, predic
 from xeval.kinds.pairs import EncodedPairs
 from xeval.support.errors import XevalError
 
-SHA = "0" * 64
+SHA, INVOCATION = "0" * 64, "1" * 32
 
 
 def encoded_with(labels: list[int]) -> EncodedPairs:
@@ -35,20 +35,21 @@ def logits_that_say(predictions: list[int]) -> np.ndarray:
 
 def test_accuracy_is_what_a_hand_count_gives():
     logits = np.array([[3, 1, 2], [0, 5, 1], [-3, -2, -1], [9, 0, 0], [0, 1, 2]], dtype=np.float32)
-    score = score_cell(logits, encoded_with([0, 1, 1, 2, 2]), np.arange(5), SHA)
-    assert (score.n_correct, score.n_examples, score.accuracy) == (3, 5, 0.6)
-    assert (score.truncated_share, score.unknown_piece_share) == (0.25, 0.125)
-    assert (score.pieces_per_word, score.pieces_per_pair, score.predictions_sha256) == (1.5, 20.0, SHA)
+    score = score_cell(logits, encoded_with([0, 1, 1, 2, 2]), np.arange(5), SHA, INVOCATION)
+    assert (score.totals, score.n_rows, score.value) == ({"correct": 3, "rows": 5}, 5, 0.6)
+    assert (score.tokenization.truncated_share, score.tokenization.unknown_piece_share) == (0.25, 0.125)
+    assert (score.n_groups, score.invocation, score.predictions_sha256) == (5, INVOCATION, SHA)
+    assert (score.tokenization.pieces_per_word, score.tokenization.pieces_per_row) == (1.5, 20.0)
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40))
 def test_accuracy_is_the_share_of_rows_whose_prediction_is_the_label(rows):
     predictions, labels = map(list, zip(*rows, strict=True))
-    score = score_cell(logits_that_say(predictions), encoded_with(labels), np.arange(len(rows)), SHA)
-    assert score.n_correct == sum(prediction == label for prediction, label in rows)
-    assert score.accuracy == score.n_correct / len(rows)
-    assert score.ci95_low <= score.accuracy <= score.ci95_high
+    score = score_cell(logits_that_say(predictions), encoded_with(labels), np.arange(len(rows)), SHA, INVOCATION)
+    assert score.totals["correct"] == sum(prediction == label for prediction, label in rows)
+    assert score.value == score.totals["correct"] / len(rows)
+    assert score.ci95[0] <= score.value <= score.ci95[1]
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
@@ -58,7 +59,7 @@ def test_logits_that_are_no_numbers_are_refused_with_their_count(broken):
     with pytest.raises((ValueError, XevalError), match=r"^2 rows have no finite logits$"):
         predicted_labels(logits)
     with pytest.raises((ValueError, XevalError), match="no finite logits"):
-        score_cell(logits, encoded_with([0, 1, 2, 0]), np.arange(4), SHA)
+        score_cell(logits, encoded_with([0, 1, 2, 0]), np.arange(4), SHA, INVOCATION)
 
 
 # ── intervals ──

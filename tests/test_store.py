@@ -35,7 +35,7 @@ def test_a_record_comes_back_as_it_was_written(tmp_path):
 def test_a_record_is_text_that_other_programs_can_read(tmp_path):
     store.save_record(tmp_path, run_record())
     text = (tmp_path / "record.json").read_text(encoding="utf-8")
-    assert '"schema_version": 2' in text and "ภาษาไทย" in text and text.endswith("}\n")
+    assert '"schema_version": 3' in text and "ภาษาไทย" in text and text.endswith("}\n")
 
 
 def test_where_no_run_was_there_is_no_record(tmp_path):
@@ -47,7 +47,7 @@ def test_the_records_of_a_results_folder_come_in_the_order_of_their_folders(tmp_
         folder = store.run_folder(tmp_path, "cats", model, "r", number, SHA)
         store.save_record(folder, run_record(seed=number))
     (tmp_path / "published").mkdir()
-    assert [record.seed for _, record in store.load_records(tmp_path)] == [1, 0, 2]
+    assert [run.record.seed for run in store.load_runs(tmp_path)] == [1, 0, 2]
 
 
 def unsealed(text: bytes) -> bytes:
@@ -70,8 +70,8 @@ def resealed(text: bytes) -> bytes:
         lambda text: text[: len(text) // 2],
         lambda text: b"",
         lambda text: b"\xff\xfe" + text,
-        lambda text: resealed(text.replace(b'"schema_version": 2', b'"schema_version": 3')),
-        lambda text: resealed(text.replace(b'"accuracy": 0.6', b'"accuracy": 6.6')),
+        lambda text: resealed(text.replace(b'"schema_version": 3', b'"schema_version": 4')),
+        lambda text: resealed(text.replace(b'"value": 0.6', b'"value": 6.6')),
         lambda text: resealed(text.replace(b'"seed": 3', b'"seed": "3"')),
         lambda text: resealed(text.replace(b'"seed": 3', b'"seed": 3, "sead": 4')),
         lambda text: text.replace(b'"seed": 3', b'"seed": 4'),
@@ -123,15 +123,6 @@ def test_the_checksum_of_a_record_can_be_checked_without_xeval(tmp_path):
     done = subprocess.run(["sh", "-c", check], cwd=tmp_path, capture_output=True, text=True, check=True)
     stated = json.loads((tmp_path / "record.json").read_text())["content_sha256"]
     assert done.stdout.split()[0] == stated
-
-
-def test_a_record_of_the_first_version_which_had_no_checksum_is_read_and_gets_one_when_it_is_written(tmp_path):
-    store.save_record(tmp_path, run_record())
-    path = tmp_path / "record.json"
-    path.write_bytes(unsealed(path.read_bytes()).replace(b'"schema_version": 2', b'"schema_version": 1'))
-    assert store.load_record(tmp_path) == run_record()
-    store.save_record(tmp_path, store.load_record(tmp_path))
-    assert b"content_sha256" in path.read_bytes() and b'"schema_version": 2' in path.read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["a pipe", "huge"])
@@ -189,7 +180,7 @@ def test_taking_the_place_goes_on_after_an_interruption(tmp_path, monkeypatch, a
 def test_a_successor_is_no_run_of_its_own(tmp_path):
     folder = store.run_folder(tmp_path, "cats", "m", "r", 1, SHA)
     old, _ = old_and_successor(folder)
-    assert store.load_records(tmp_path) == [(folder, old)]
+    assert store.load_runs(tmp_path) == [store.StoredRun(folder, old)]
 
 
 def test_a_record_that_cannot_be_read_is_refused_in_one_line(tmp_path):
@@ -261,7 +252,7 @@ def test_no_name_leads_out_of_the_results_folder(tmp_path, name):
     assert len(folder.relative_to(results).parts) == 3
     store.save_record(folder, run_record())
     predictions.save_predictions(folder, name, LOGITS, LABELS)
-    assert [found for found, _ in store.load_records(results)] == [folder]
+    assert [run.folder for run in store.load_runs(results)] == [folder]
     assert list(tmp_path.iterdir()) == [results]
 
 

@@ -22,7 +22,7 @@ SIX = {"en": 0.80, "es": 0.70, "zh": 0.65, "de": 0.66, "ar": 0.60, "ur": 0.55}
 
 
 def a_matrix(**more) -> matrix.Matrix:
-    return matrix.build([a_run(**SIX), a_run("模型/多言語モデル-हिन्दी", **(SIX | more))], "xnli", CARD, n_labels=3)
+    return matrix.build([a_run(**SIX), a_run("模型/多言語モデル-हिन्दी", **(SIX | more))], "xnli", CARD)
 
 
 def shown(table: matrix.Matrix, width: int, **more) -> list[str]:

@@ -6,13 +6,13 @@ import statistics
 import pytest
 from scipy import stats
 
-from tests.helpers.sample_record import run_record, score
+from tests.helpers.sample_record import run_record, score, stored
 from tests.helpers.verdict_simulation import describe, rates, share_reproduced
 from xeval.definitions.reference import Reference
 from xeval.definitions.toml import Printed
 from xeval.judging.equivalence import Assumptions, Published, Spread, compare, half_width, read, seed_spread
 from xeval.judging.verdict import Tolerance, collapse, judge
-from xeval.results.records import Limits, ModelRecord, RunRecord
+from xeval.results.records import Failure, Limits, ModelRecord, RunRecord
 
 FIVE = [69.0, 69.4, 69.8, 69.2, 69.6]  # mean 69.4, variance 0.40 / 4
 ONE_DECIMAL = 0.1**2 / 12
@@ -34,7 +34,7 @@ def a_seed(seed: int, n_rows: int = 5010, **changes) -> RunRecord:
 
 def one_label(record: RunRecord) -> RunRecord:
     """The same scores, come by through saying one label throughout."""
-    said = {code: cell.model_copy(update={"n_most_predicted": cell.n_examples}) for code, cell in record.scores.items()}
+    said = {code: cell.model_copy(update={"n_most_predicted": cell.n_rows}) for code, cell in record.scores.items()}
     return record.model_copy(update={"scores": said})
 
 
@@ -43,7 +43,7 @@ def seeds(*english: float, es: float = 70.0) -> list[RunRecord]:
 
 
 def judged(records, table=None, **more):
-    [verdict] = judge(records, table or a_table(), 3, **more)
+    [verdict] = judge(stored(records), table or a_table(), **more)
     return verdict
 
 
@@ -136,7 +136,7 @@ def test_cells_and_mean_have_a_verdict_and_a_sentence_each():
     verdict = judged(seeds(80.0, 80.4, 79.8, 80.2, 80.1))
     assert [verdict.mean.outcome, *(cell.outcome for cell in verdict.cells.values())] == ["reproduced"] * 3
     assert verdict.cells["en"].sentence == (
-        "Model (r, epochs=2.0), en: reproduced, our 80.1 (mean of 5 seeds) is 0.1 points above the published 80.0, and"
+        "Model (r, epochs 2.0), en: reproduced, our 80.1 (mean of 5 seeds) is 0.1 points above the published 80.0, and"
         " the 90 % interval of the difference, -0.4 to +0.6, lies inside the tolerance of ±1.5."
     )
     assert verdict.mean.what == "mean of 2 languages" and verdict.mean.tolerance == 1.0
@@ -200,20 +200,20 @@ def test_a_collapsed_seed_is_left_out_and_named(collapsed, reason):
 
 
 def test_without_a_score_in_english_its_development_rows_tell_of_a_collapse_and_are_named():
-    assert collapse(a_seed(9, es=35.0), 3) == "accuracy on en development rows is 33.3 % where chance is 33.3 %"
-    assert collapse(a_seed(9, en=80.0, es=35.0), 3) is None
+    assert collapse(a_seed(9, es=35.0)) == "accuracy on en development rows is 33.3 % where chance is 33.3 %"
+    assert collapse(a_seed(9, en=80.0, es=35.0)) is None
 
 
 def test_languages_whose_errors_coincide_are_no_collapse():
     alike = a_seed(9, en=80.0, es=80.0, zh=80.0)
-    assert collapse(alike, 3) is None
+    assert collapse(alike) is None
     mixed = alike.model_copy(
         update={"scores": {k: v.model_copy(update={"n_most_predicted": 4000}) for k, v in alike.scores.items()}}
     )
-    assert collapse(mixed, 3) is None
-    assert collapse(one_label(alike), 3) is not None
-    assert collapse(one_label(a_seed(9, n_rows=60, en=80.0, es=80.0)), 3) is None  # too few rows to tell
-    assert collapse(one_label(a_seed(9, en=100.0, es=100.0)), 3) is None  # the gold labels are one label too
+    assert collapse(mixed) is None
+    assert collapse(one_label(alike)) is not None
+    assert collapse(one_label(a_seed(9, n_rows=60, en=80.0, es=80.0))) is None  # too few rows to tell
+    assert collapse(one_label(a_seed(9, en=100.0, es=100.0))) is None  # the gold labels are one label too
 
 
 def test_where_every_seed_collapsed_there_is_no_verdict():
@@ -223,12 +223,21 @@ def test_where_every_seed_collapsed_there_is_no_verdict():
 
 
 def test_a_failed_run_and_one_on_part_of_the_rows_are_no_zero_but_no_verdict():
-    failed = a_seed(1, status="failed", failure="the loss became nan")
+    failure = Failure(reason="the loss became nan", invocation=None)
+    failed = a_seed(1, status="failed", failures={"train": failure}, training=None)
     limited = a_seed(2, en=80.0, es=70.0, limits=Limits(max_eval=100))
     for record, said in ((failed, "Seed 1 failed: the loss became nan"), (limited, "used only part of the rows")):
         verdict = judged([record])
         assert verdict.mean.outcome == "no verdict" and said in verdict.mean.sentence
         assert verdict.not_reproduced == []
+
+
+def test_a_failed_addition_leaves_the_verdicts_on_what_is_finished():
+    failure = Failure(reason="zh: 3 rows have no finite logits", invocation=None)
+    broken = a_seed(1, en=80.0, es=70.0, status="incomplete", failures={"evaluate/zh": failure})
+    ours, plain = judged([broken]), judged([a_seed(1, en=80.0, es=70.0)])
+    assert ours.cells == plain.cells and ours.mean.comparison == plain.mean.comparison
+    assert ours.mean.sentence.endswith("Seed 1 failed: zh: 3 rows have no finite logits.")
 
 
 def test_a_missing_language_has_no_verdict_and_neither_has_the_mean():
@@ -241,7 +250,7 @@ def test_a_missing_language_has_no_verdict_and_neither_has_the_mean():
 def test_another_model_another_task_and_a_local_folder_are_not_judged():
     local = ModelRecord(id="org/m", origin="local", revision=None, sha256="a" * 64, n_parameters=1, architecture="bert")
     others = [a_seed(1, en=80.0, task="dogs"), a_seed(1, en=80.0, model=local)]
-    assert judge(others, a_table(), 3) == []
+    assert judge(stored(others), a_table()) == []
 
 
 def test_more_printed_decimals_mean_less_rounding():

@@ -31,7 +31,7 @@ def printed(table: matrix.Matrix) -> str:
 
 @pytest.mark.parametrize("show", [markdown.render, printed], ids=["markdown", "terminal"])
 def test_marks_stand_in_our_row_and_what_they_mean_below(show):
-    text = show(matrix.build(five_runs(ur=0.40), "xnli", CARD, n_labels=3))
+    text = show(matrix.build(five_runs(ur=0.40), "xnli", CARD))
     for said in ("78.2 ✓", "40.0 ✗", "62.8 ✗", "✓ reproduced, ✗ not reproduced", "±1.5 points for a cell"):
         assert said in text
     assert "mean of 6 languages: not reproduced, our 62.8 (mean of 5 seeds)" in text
@@ -40,31 +40,31 @@ def test_marks_stand_in_our_row_and_what_they_mean_below(show):
 
 @pytest.mark.parametrize("show", [markdown.render, printed], ids=["markdown", "terminal"])
 def test_without_a_row_of_the_same_model_there_is_no_mark_and_no_legend(show):
-    text = show(matrix.build([a_run("another/model", **SIX)], "xnli", CARD, n_labels=3))
+    text = show(matrix.build([a_run("another/model", **SIX)], "xnli", CARD))
     assert not {"✓", "✗", "?"} & set(text)
 
 
 def test_a_row_that_lacks_some_of_the_tables_languages_has_no_mark_at_the_tables_mean():
     table = a_table({"en": 80.0}, model=CARD.rows[-1].model)
     wider = table.model_copy(update={"task": "xnli", "languages": ("en", "es")})
-    [ours] = [row for row in matrix.build(five_runs(en=0.8), "xnli", wider, 3).rows if not row.published]
+    [ours] = [row for row in matrix.build(five_runs(en=0.8), "xnli", wider).rows if not row.published]
     assert (verdicts.mark(ours, "en"), verdicts.mark(ours, "es")) == ("✓", "")
     assert (verdicts.mean_mark(ours, 1), verdicts.mean_mark(ours, 2)) == ("✓", "")
 
 
 def test_a_collapsed_seed_is_in_no_average_and_in_the_footer():
     collapsed = a_run(seed=9, **dict.fromkeys(PUBLISHED, 1 / 3))
-    table = matrix.build([*five_runs(), collapsed], "xnli", CARD, n_labels=3)
+    table = matrix.build([*five_runs(), collapsed], "xnli", CARD)
     ours = table.rows[-1]
     assert ours.cells["en"] == pytest.approx(78.2) and ours.seeds == "5"
     assert any("seed 9" in line and "left out of the averages" in line for line in table.footer)
-    alone = matrix.build([collapsed], "xnli", CARD, n_labels=3)
+    alone = matrix.build([collapsed], "xnli", CARD)
     assert alone.rows[-1].cells["en"] == pytest.approx(100 / 3)
     assert any("shown, since there is no other seed" in line for line in alone.footer)
 
 
 def test_the_tolerance_that_was_asked_for_is_the_one_shown():
-    text = markdown.render(matrix.build(five_runs(), "xnli", CARD, 3, Tolerance(cell=0.25, mean=0.2)))
+    text = markdown.render(matrix.build(five_runs(), "xnli", CARD, Tolerance(cell=0.25, mean=0.2)))
     assert "±0.25 points for a cell, ±0.2 for the mean" in text
 
 
@@ -74,7 +74,7 @@ def reproduce(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(runs, *words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("xeval.runs.grid.reproduce", lambda *_, **__: [record for _, record in runs])
+        monkeypatch.setattr("xeval.runs.grid.reproduce_grid", lambda *_, **__: runs)
         monkeypatch.setattr(sys, "argv", ["xeval", "reproduce", "distilmbert-card", *words])
         with pytest.raises(SystemExit) as left:
             main()
@@ -121,7 +121,7 @@ def test_a_spread_that_says_nothing_is_refused(more, complaint):
 
 def test_where_there_is_no_verdict_at_all_it_is_said_once_for_the_row_and_not_for_every_language():
     collapsed = a_run(seed=9, **dict.fromkeys(PUBLISHED, 1 / 3))
-    text = markdown.render(matrix.build([collapsed], "xnli", CARD, n_labels=3))
+    text = markdown.render(matrix.build([collapsed], "xnli", CARD))
     below = text.partition("## Reproduced?")[2]
     assert below.count("there is no score of ours to compare") == 1 and "its training collapsed" in below
     assert f"6 no verdict ({' '.join(PUBLISHED)})" in below

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from tests.helpers import verdict_simulation
-from tests.helpers.sample_record import run_record, score
+from tests.helpers.sample_record import INVOCATION, run_record, score, stored
 from xeval.judging.equivalence import Assumptions
 from xeval.judging.gate.bless import bless
 from xeval.judging.gate.check import check
@@ -109,7 +109,7 @@ def records(scores: Scores, n_rows: int, speeds: list[float], weights: str) -> l
             seed=seed + 1,
             limits=Limits(),
             scores={code: score(values[seed] / 100, n_rows) for code, values in scores.items()},
-            timing={"train": Timing(wall_s=20 / speeds[seed], pairs=20)},
+            timing={"train": Timing(wall_s=20 / speeds[seed], rows=20, invocation=INVOCATION)},
             training=training.model_copy(update={"weights_sha256": weights * 64}),
         )
         for seed in range(n_seeds)
@@ -142,8 +142,8 @@ def rates(
         blessed, now = draw(rng)
         logs = SD_LOG_SPEED * rng.standard_normal((2, n_seeds)) + np.log([[100.0], [100.0 * speed]])
         before, later = np.exp(logs).tolist()
-        baseline = bless(records(blessed, n_rows, before, "a"), {"cats": 3})
-        outcome = check(baseline, records(now, n_rows, later, "b"))
+        baseline = bless(stored(records(blessed, n_rows, before, "a")))
+        outcome = check(baseline, stored(records(now, n_rows, later, "b")))
         failed += not outcome.passed
         found.update({_family(finding.what) for finding in outcome.failures})
     return Rates(failed / n_experiments, Counter({what: n / n_experiments for what, n in found.items()}))

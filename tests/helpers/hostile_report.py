@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from tests.helpers.sample_record import SHA, run_record, score
+from tests.helpers.sample_record import INVOCATION, SHA, environment, run_record, score
 from xeval.report import matrix
 from xeval.results import records
 from xeval.results.findings import warning
+from xeval.results.store import StoredRun
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -103,13 +104,8 @@ LANGUAGES = {"en": 0.8, "es": 0.7, "zh": 0.6}
 
 def hostile_matrix(text: str) -> matrix.Matrix:
     """Results in which every text that can come from outside is `text`; the last language is called so, too."""
-    environment = run_record().environment.model_copy(
-        update={
-            "versions": {"xeval": text, "torch": text, "transformers": text},
-            "hardware": {"cpu": text, "gpu": text},
-            "dtype": text,
-            "commit": text,
-        }
+    made_with = environment(
+        versions={"xeval": text, "torch": text, "transformers": text}, hardware={"cpu": text, "gpu": text}, commit=text
     )
 
     def run(seed: int, **also) -> records.RunRecord:
@@ -123,14 +119,17 @@ def hostile_matrix(text: str) -> matrix.Matrix:
             ),
             recipe=records.RecipeRecord(name=text, values={text: text, "learning_rate": text}, overrides={text: text}),
             data=records.DataRecord(source=text, revision=text, sha256={}, train_rows={}),
-            environment=environment,
+            dtype=text,
+            labels=[text, text + "2"],
+            invocations={INVOCATION: records.Invocation(environment=made_with)},
             **also,
         )
 
+    failure = records.Failure(reason=text, invocation=INVOCATION)
     scores = {language: score(accuracy) for language, accuracy in LANGUAGES.items()} | {text: score(0.5)}
     runs = [
-        (Path("results"), run(1, scores=scores)),
-        (Path(f"results/{text}"), run(2, status="failed", failure=text, scores={})),
+        StoredRun(Path("results"), run(1, scores=scores)),
+        StoredRun(Path(f"results/{text}"), run(2, status="failed", failures={"train": failure}, scores={})),
     ]
     made = matrix.build(runs, text, None)
     made.findings.append(warning(text, text, text))

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.helpers.sample_record import SHA, run_record, score
-from xeval.judging.comparison.named_runs import Run
+from tests.helpers.sample_record import SHA, files_of, run_record, score
 from xeval.results.predictions import save_predictions
 from xeval.results.records import DataRecord, Limits, ModelRecord, RecipeRecord
-from xeval.results.store import save_record
+from xeval.results.store import StoredRun, save_record
 
 N_LABELS = 3
 
@@ -23,7 +22,7 @@ def write_run(  # noqa: PLR0913  each test names the few that matter to it
     learning_rate: float = 5e-5,
     rows_sha256: str = SHA,
     **changes,
-) -> Run:
+) -> StoredRun:
     """Write the run to results/cats/<model>/…, as a real one would lie there."""
     folder = results / "cats" / model.replace("/", "--") / f"r-seed{seed}-{learning_rate:g}"
     scores = {}
@@ -33,7 +32,9 @@ def write_run(  # noqa: PLR0913  each test names the few that matter to it
         accuracy = float(np.mean(predicted == labels))
         scores[language] = score(accuracy, len(labels)).model_copy(update={"predictions_sha256": sha256})
     record = run_record(
-        model=ModelRecord(id=model, origin="hub", revision=None, sha256=SHA, n_parameters=1, architecture="bert"),
+        model=ModelRecord(
+            id=model, origin="hub", revision=None, sha256=files_of(model), n_parameters=1, architecture="bert"
+        ),
         recipe=RecipeRecord(name="r", values={"learning_rate": learning_rate}, overrides={}),
         data=DataRecord(source="x", revision=None, sha256={"test": dict.fromkeys(answers, rows_sha256)}, train_rows={}),
         limits=Limits(),
@@ -42,7 +43,7 @@ def write_run(  # noqa: PLR0913  each test names the few that matter to it
         **changes,
     )
     save_record(folder, record)
-    return folder, record
+    return StoredRun(folder, record)
 
 
 def answers_with(labels: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -1,10 +1,19 @@
 """A record as a run leaves it, for tests that want one without a run."""
 
+import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
+from xeval.kinds.tokenization import Tokenization
 from xeval.results import records
+from xeval.results.store import StoredRun
 
 SHA = "a" * 64
+INVOCATION = "1" * 32
+
+
+TOKENIZATION = Tokenization(truncated_share=0.0, unknown_piece_share=0.0, pieces_per_word=None, pieces_per_row=12.5)
 
 
 def run_record(**changes) -> records.RunRecord:
@@ -14,6 +23,11 @@ def run_record(**changes) -> records.RunRecord:
         "task": "cats",
         "task_title": "Cats “and” dogs – ภาษาไทย",
         "task_note": "",
+        "kind": "pair-classification",
+        "encoding": "pairs-1",
+        "metric": "accuracy",
+        "labels": ["yes", "maybe", "no"],
+        "chance": 1 / 3,
         "training_language": "en",
         "model": records.ModelRecord(
             id="org/m", origin="hub", revision="abc", sha256=SHA, n_parameters=12, architecture="bert"
@@ -25,6 +39,7 @@ def run_record(**changes) -> records.RunRecord:
         ),
         "seed": 3,
         "limits": records.Limits(max_train=10),
+        "dtype": "float32",
         "data": records.DataRecord(
             source="hub/x",
             revision=None,
@@ -36,49 +51,61 @@ def run_record(**changes) -> records.RunRecord:
             effective_batch_size=8,
             loss_curve=[(2, 1.0986123), (4, 0.1 + 0.2)],
             selection="english-dev",
-            selection_curve=[records.SelectionPoint(step=4, accuracy=1 / 3)],
+            selection_curve=[records.SelectionPoint(step=4, value=1 / 3)],
             chosen_step=4,
             weights_sha256=SHA,
+            invocation=INVOCATION,
         ),
         "scores": {
-            "de": records.CellScore(
-                accuracy=2 / 3,
-                n_examples=3,
-                n_correct=2,
-                ci95_low=0.2,
-                ci95_high=0.9,
-                truncated_share=0.0,
-                unknown_piece_share=0.0,
-                pieces_per_word=None,
-                pieces_per_pair=12.5,
+            "de": records.Score(
+                value=2 / 3,
+                ci95=(0.2, 0.9),
+                n_rows=3,
+                n_groups=1,
+                totals={"correct": 2, "rows": 3},
+                tokenization=TOKENIZATION,
                 predictions_sha256=SHA,
+                invocation=INVOCATION,
             )
         },
-        "timing": {"train": records.Timing(wall_s=1.5, pairs=20)},
-        "environment": records.Environment(
-            versions={"torch": "2"},
-            commit=None,
-            dirty=None,
-            hardware={"cpu": "x", "threads": 2},
-            device="cpu",
-            dtype="float32",
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        ),
+        "timing": {"train": records.Timing(wall_s=1.5, rows=20, invocation=INVOCATION)},
+        "invocations": {INVOCATION: records.Invocation(environment=environment())},
     }
     return records.RunRecord(**(values | changes))
 
 
-def score(accuracy: float, n_examples: int = 1000) -> records.CellScore:
+def environment(**changes) -> records.Environment:
+    values = {
+        "versions": {"torch": "2"},
+        "commit": None,
+        "dirty": None,
+        "hardware": {"cpu": "x", "threads": 2},
+        "device": "cpu",
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return records.Environment(**(values | changes))
+
+
+def score(accuracy: float, n_rows: int = 1000, **changes) -> records.Score:
     """A score with this accuracy; what else is in it does not matter."""
-    return records.CellScore(
-        accuracy=accuracy,
-        n_examples=n_examples,
-        n_correct=round(accuracy * n_examples),
-        ci95_low=max(0.0, accuracy - 0.01),
-        ci95_high=min(1.0, accuracy + 0.01),
-        truncated_share=0.0,
-        unknown_piece_share=0.0,
-        pieces_per_word=None,
-        pieces_per_pair=12.5,
-        predictions_sha256=SHA,
-    )
+    values = {
+        "value": accuracy,
+        "ci95": (max(0.0, accuracy - 0.01), min(1.0, accuracy + 0.01)),
+        "n_rows": n_rows,
+        "n_groups": n_rows,
+        "totals": {"correct": round(accuracy * n_rows), "rows": n_rows},
+        "tokenization": TOKENIZATION,
+        "predictions_sha256": SHA,
+        "invocation": INVOCATION,
+    }
+    return records.Score(**(values | changes))
+
+
+def files_of(model: str) -> str:
+    """A hash for a model's files: different models have different ones."""
+    return hashlib.sha256(model.encode()).hexdigest()
+
+
+def stored(runs: Iterable[records.RunRecord]) -> list[StoredRun]:
+    """Records as they would come from disk, each from a folder of its own."""
+    return [StoredRun(Path(f"run-{number}"), record) for number, record in enumerate(runs)]

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.helpers.sample_record import SHA, run_record
+from tests.helpers.sample_record import INVOCATION, environment, files_of, run_record
 from xeval.definitions.registry import all_tasks, get_reference
+from xeval.kinds.tokenization import Tokenization
 from xeval.report import matrix
 from xeval.results import records
 from xeval.results.predictions import save_predictions
+from xeval.results.store import StoredRun
 
 LANGUAGES = {"en": 1.6, "es": 1.1, "zh": 0.9, "de": 1.0, "ar": 0.8, "ur": 0.6, "th": 0.5}  # how much is known
 N_ROWS = 60
@@ -23,10 +25,10 @@ def sample_matrix(results: Path) -> matrix.Matrix:
         _run(results, CARD.rows[-1].model, seed=2, knowledge=1.1),
         _run(results, "organisation/another", seed=1, knowledge=1.4),
     ]
-    return matrix.build(runs, "xnli", CARD, n_labels=3)
+    return matrix.build(runs, "xnli", CARD)
 
 
-def _run(results: Path, model: str, seed: int, knowledge: float) -> tuple[Path, records.RunRecord]:
+def _run(results: Path, model: str, seed: int, knowledge: float) -> StoredRun:
     folder = results / "xnli" / model.replace("/", "--") / f"hf-2019-seed{seed}"
     scores = {}
     for index, (language, known) in enumerate(LANGUAGES.items()):
@@ -35,42 +37,48 @@ def _run(results: Path, model: str, seed: int, knowledge: float) -> tuple[Path, 
         logits = generator.normal(size=(N_ROWS, 3))
         logits[np.arange(N_ROWS), labels] += known * knowledge
         scores[language] = _score(logits, labels, save_predictions(folder, language, logits, labels), index)
-    environment = run_record().environment.model_copy(
-        update={
-            "versions": {"xeval": "1.0", "torch": "2.0", "transformers": "5.0"},
-            "started_at": "2026-01-02T03:04:05+00:00",
-        }
+    made_with = environment(
+        versions={"xeval": "1.0", "torch": "2.0", "transformers": "5.0"}, started_at="2026-01-02T03:04:05+00:00"
     )
     record = run_record(
         task="xnli",
         task_title=TASK.title,
+        labels=list(TASK.labels),
         model=records.ModelRecord(
-            id=model, origin="hub", revision="0123456789abcdef", sha256=SHA, n_parameters=12, architecture="bert"
+            id=model,
+            origin="hub",
+            revision="0123456789abcdef",
+            sha256=files_of(model),
+            n_parameters=12,
+            architecture="bert",
         ),
         recipe=records.RecipeRecord(name="hf-2019", values={"learning_rate": 5e-5}, overrides={}),
         seed=seed,
         limits=records.Limits(),
         scores=scores,
         timing={
-            "train": records.Timing(wall_s=1800.0, pairs=20),
-            "evaluate/en": records.Timing(wall_s=180.0, pairs=N_ROWS),
+            "train": records.Timing(wall_s=1800.0, rows=20, invocation=INVOCATION),
+            "evaluate/en": records.Timing(wall_s=180.0, rows=N_ROWS, invocation=INVOCATION),
         },
-        environment=environment,
+        invocations={INVOCATION: records.Invocation(environment=made_with)},
     )
-    return folder, record
+    return StoredRun(folder, record)
 
 
-def _score(logits: np.ndarray, labels: np.ndarray, sha256: str, index: int) -> records.CellScore:
+def _score(logits: np.ndarray, labels: np.ndarray, sha256: str, index: int) -> records.Score:
     n_correct = int((logits.argmax(axis=1) == labels).sum())
-    return records.CellScore(
-        accuracy=n_correct / N_ROWS,
-        n_examples=N_ROWS,
-        n_correct=n_correct,
-        ci95_low=0.0,
-        ci95_high=1.0,
-        truncated_share=index / 100,
-        unknown_piece_share=index / 1000,
-        pieces_per_word=None if index % 3 == 2 else 1 + index / 10,
-        pieces_per_pair=30.0,
+    return records.Score(
+        value=n_correct / N_ROWS,
+        ci95=(0.0, 1.0),
+        n_rows=N_ROWS,
+        n_groups=N_ROWS // 3,
+        totals={"correct": n_correct, "rows": N_ROWS},
+        tokenization=Tokenization(
+            truncated_share=index / 100,
+            unknown_piece_share=index / 1000,
+            pieces_per_word=None if index % 3 == 2 else 1 + index / 10,
+            pieces_per_row=30.0,
+        ),
         predictions_sha256=sha256,
+        invocation=INVOCATION,
     )

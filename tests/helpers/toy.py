@@ -13,6 +13,7 @@ from transformers import BertTokenizer, PreTrainedTokenizerBase
 from tests.helpers import tiny
 from tests.helpers.checkpoints import LABELS, tiny_model
 from xeval.results.records import RunRecord
+from xeval.results.store import run_folder
 from xeval.runs.grid import run
 
 LANGUAGES = ("en", "es", "ar", "zh")
@@ -111,6 +112,11 @@ class Toy:
         }
         (record,) = run(**(options | changes))
         return record
+
+
+def folder_of(results: Path, record: RunRecord) -> Path:
+    """Where the run of `record` lies."""
+    return run_folder(results, record.task, record.model.id, record.recipe.name, record.seed, record.identity)
 
 
 def write_toy(folder: Path) -> Toy:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from tests.helpers.sample_record import run_record, score
+from tests.helpers.sample_record import run_record, score, stored
 from xeval.definitions.reference import Reference
 from xeval.judging.equivalence import Assumptions, Published, Spread, compare
 from xeval.judging.verdict import judge
@@ -56,7 +56,7 @@ def experiment(difference: float, n_seeds: int, n_published: int, rng: np.random
     theirs = [_moved(ability, -difference, rows) for ability, rows in zip(ours, difficulty, strict=True)]
     abilities = np.array([*[ours] * n_seeds, *[theirs] * n_published], np.float32)
     scores = trainings(abilities, difficulty, rng)
-    [verdict] = judge(_records(scores[:n_seeds]), _reference(scores[n_seeds:]), n_labels=3)
+    [verdict] = judge(stored(_records(scores[:n_seeds])), _reference(scores[n_seeds:]))
     return verdict.mean.outcome, [cell.outcome for cell in verdict.cells.values()], scores[:n_seeds]
 
 

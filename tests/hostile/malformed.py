@@ -172,7 +172,6 @@ _EDITS = [
     ("baseline", "accuracy above a hundred", "accuracy_percent = 70.0", "accuracy_percent = 170.0", "accuracy_percent"),
     ("baseline", "counts of fewer seeds", "[3480, 3505, 3515]", "[3480, 3520]", "languages.es"),
     ("baseline", "a seed twice", "seeds = [1, 2, 3]", "seeds = [1, 2, 2]", "configurations.0"),
-    ("baseline", "one label", "n_labels = 3", "n_labels = 1", "n_labels"),
     ("baseline", "language with a way out", "es = {", '"../es" = {', "../es"),
     ("baseline", "speed of nothing", "[99.01, 98.04, 97.09]", "[0.0, 98.04, 97.09]", "throughput_pairs_per_s"),
     ("baseline", "truth that is text", "trained = true", 'trained = "true"', "trained"),
@@ -223,7 +222,7 @@ def _records() -> list[Broken]:
     """Records with one value replaced; their checksums are right."""
     whole = json.loads(run_record().model_dump_json())
     replaced = {
-        "schema_version": [0, 3, "2", None],
+        "schema_version": [0, 4, "2", None],
         "identity": ["a" * 63, "A" * 64, 7, None],
         "status": ["done", None],
         "task": [7, None],
@@ -238,13 +237,13 @@ def _records() -> list[Broken]:
         "training.loss_curve": [[[1]], [["a", 1.0]], None, 7],
         "training.chosen_step": ["4", None],
         "scores": [None, [], {"de": None}, {"de": 0.5}],
-        "scores.de.accuracy": [1.5, -0.1, "0.5", None],
-        "scores.de.n_examples": ["3", 1.5, None],
-        "scores.de.ci95_low": [2, None],
+        "scores.de.value": [1.5, -0.1, "0.5", None],
+        "scores.de.n_rows": ["3", 1.5, None],
+        "scores.de.ci95": [[2, 1], [0.5], None],
         "scores.de.predictions_sha256": ["../../etc/passwd", None],
-        "timing": [None, {"train": 1.5}, {"train": {"wall_s": "x", "pairs": 1}}],
-        "environment": [None, {}],
-        "environment.versions": [None, {"torch": 2}],
+        "timing": [None, {"train": 1.5}, {"train": {"wall_s": "x", "rows": 1}}],
+        "invocations": [None, {"x": {}}],
+        "failures": [None, {"train": "x"}],
     }
     broken = []
     for place, values in replaced.items():

@@ -13,7 +13,7 @@ import pytest
 from canaries import CANARIES, Nest
 
 from tests.helpers import tiny
-from xeval.results.store import load_records
+from xeval.results.store import load_runs
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_what_is_left_out_changes_no_result(command, nest):
     ):
         CANARIES[name](nest)
     command(*nest.words(), "--quiet", "--results", "beside")
-    (_, clean), (_, beside) = (load_records(Path(folder))[0] for folder in ("clean", "beside"))
+    clean, beside = (load_runs(Path(folder))[0].record for folder in ("clean", "beside"))
     assert clean.scores == beside.scores
 
 

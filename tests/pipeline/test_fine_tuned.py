@@ -52,7 +52,7 @@ def test_a_fine_tuned_checkpoint_is_evaluated_by_the_names_of_its_labels(empty, 
         ]
         assert len(tables) == 2
         np.testing.assert_allclose(tables[0]["logits"].to_pylist(), tables[1]["logits"].to_pylist(), atol=1e-6)
-        assert records[0].scores[language].n_correct == records[1].scores[language].n_correct
+        assert records[0].scores[language].totals["correct"] == records[1].scores[language].totals["correct"]
         assert tables[0]["prediction"] == tables[1]["prediction"]
 
 
@@ -96,8 +96,8 @@ def test_labels_are_matched_whatever_their_capitals_and_by_their_other_names(emp
         checkpoint_of("bert", ("ENTAILMENT", "Neutral", "contradictory")),
     ]
     plain, other = empty.run_all(task=str(task), models=list(map(str, models)), data=data, train=False)
-    assert {language: score.n_correct for language, score in plain.scores.items()} == {
-        language: score.n_correct for language, score in other.scores.items()
+    assert {language: score.totals["correct"] for language, score in plain.scores.items()} == {
+        language: score.totals["correct"] for language, score in other.scores.items()
     }
 
 

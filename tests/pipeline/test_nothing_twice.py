@@ -131,7 +131,7 @@ def with_scores_of_other_weights(world: World) -> str:
     weights that training gives."""
     (folder,) = world.folders()
     record = record_of(world)
-    scores = {language: record.scores[language].model_copy(update={"accuracy": 0.125}) for language in ("en", "es")}
+    scores = {language: record.scores[language].model_copy(update={"value": 0.125}) for language in ("en", "es")}
     other = record.training.model_copy(update={"weights_sha256": "0" * 64})
     save_record(folder, record.model_copy(update={"training": other, "scores": scores}))
     return record.training.weights_sha256
@@ -215,7 +215,7 @@ def test_what_a_run_was_interrupted_in_is_said_when_it_goes_on(empty, monkeypatc
     record = empty.run(reporter=notes)
     assert any("training goes on from step 4, where it was interrupted" in line for line in notes.lines)
     assert (record.training, record.scores) == (record_of(finished_once).training, record_of(finished_once).scores)
-    assert record.timing["train"].pairs == 48
+    assert record.timing["train"].rows == 48
 
 
 def test_scores_of_two_different_sets_of_weights_never_stand_in_one_record(finished):
@@ -225,7 +225,7 @@ def test_scores_of_two_different_sets_of_weights_never_stand_in_one_record(finis
     again = finished.run(languages=["zh"], reporter=notes)
     assert any("all its languages are evaluated again" in line for line in notes.lines)
     assert again.training.weights_sha256 == own and sorted(again.scores) == ["en", "es", "zh"]
-    assert all(score.accuracy == score.n_correct / 12 for score in again.scores.values())
+    assert all(score.value == score.totals["correct"] / 12 for score in again.scores.values())
 
 
 def test_what_was_finished_before_an_interruption_is_not_computed_again(empty, monkeypatch):

@@ -33,8 +33,8 @@ def test_a_run_is_complete_with_every_row_of_every_language_counted_once(finishe
         assert table["label"] == gold
         assert table["prediction"] == [int(np.argmax(logits)) for logits in table["logits"]]
         n_correct = sum(got == wanted for got, wanted in zip(table["prediction"], gold, strict=True))
-        assert (score.n_examples, score.n_correct, score.accuracy) == (12, n_correct, n_correct / 12)
-        assert score.ci95_low <= score.accuracy <= score.ci95_high
+        assert (score.n_rows, score.totals["correct"], score.value) == (12, n_correct, n_correct / 12)
+        assert score.ci95[0] <= score.value <= score.ci95[1]
 
 
 def test_the_logits_on_disk_are_those_of_the_kept_weights_one_row_at_a_time(finished):
@@ -54,7 +54,7 @@ def test_the_record_says_how_it_was_trained(finished):
     assert (training.n_steps, training.effective_batch_size, training.selection) == (8, 7, "english-dev")
     steps, losses = zip(*training.loss_curve, strict=True)
     assert steps == tuple(range(1, 9)) and all(np.isfinite(losses)) and min(losses) > 0
-    accuracies = {point.step: point.accuracy for point in training.selection_curve}
+    accuracies = {point.step: point.value for point in training.selection_curve}
     assert list(accuracies) == [4, 8]
     assert all((12 * accuracy).is_integer() for accuracy in accuracies.values())
     assert training.chosen_step == max(accuracies, key=accuracies.get)  # the first of the best
@@ -73,7 +73,7 @@ def test_the_record_says_what_went_in(finished):
     assert (record.recipe.name, record.recipe.overrides) == ("brief", {})
     assert record.recipe.values["learning_rate"] == 2e-3 and record.recipe.values["batch_size"] == 7
     assert (record.limits.max_train, record.limits.max_eval) == (None, None)
-    assert (record.environment.device, record.environment.dtype) == ("cpu", "float32")
+    assert ([place.device for place in record.environments], record.dtype) == (["cpu"], "float32")
     encoder = AutoModelForSequenceClassification.from_pretrained(weights_file(finished, record).parent).base_model
     assert record.model.n_parameters == sum(parameter.numel() for parameter in encoder.parameters())
     assert (record.model.architecture, record.model.origin, record.model.revision) == ("bert", "local", None)
@@ -81,7 +81,7 @@ def test_the_record_says_what_went_in(finished):
 
 def test_the_record_says_how_long_each_phase_took_and_for_how_many_pairs(finished):
     timing = record_of(finished).timing
-    assert {phase: entry.pairs for phase, entry in timing.items()} == {
+    assert {phase: entry.rows for phase, entry in timing.items()} == {
         "train": 48,
         "evaluate/en": 12,
         "evaluate/es": 12,
@@ -100,7 +100,7 @@ def test_the_record_says_how_long_each_phase_took_and_for_how_many_pairs(finishe
 )
 def test_the_pairs_timed_in_training_are_those_trained_on(empty, overrides, n_steps, n_pairs):
     record = empty.run(languages=["en"], overrides=overrides)
-    assert (record.training.n_steps, record.timing["train"].pairs) == (n_steps, n_pairs)
+    assert (record.training.n_steps, record.timing["train"].rows) == (n_steps, n_pairs)
     assert record.recipe.overrides == overrides
 
 

@@ -140,7 +140,7 @@ def test_processes_that_share_a_folder_compute_each_cell_once_and_the_report_is_
     workers = {line.split()[1] for line in lines}
     victim.cells(tmp_path / "alone", list(range(100)), tmp_path / "computed-alone")
     reports = [
-        markdown.render(matrix.build(store.load_records(tmp_path / name), "cats", None, None)).encode()
+        markdown.render(matrix.build(store.load_runs(tmp_path / name), "cats", None)).encode()
         for name in ("shared", "alone")
     ]
     what = f"{n_processes} processes × 100 cells in one folder"

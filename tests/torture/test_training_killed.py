@@ -63,7 +63,7 @@ def whole(run_in, tmp_path_factory) -> victim.Answer:
 
 def check_nothing_is_partial(folder: Path) -> None:
     """Every record there is can be read, and so can every prediction that it speaks of."""
-    for run_folder, record in store.load_records(folder / "results"):
+    for run_folder, record in ((run.folder, run.record) for run in store.load_runs(folder / "results")):
         for language, score in record.scores.items():
             predictions.load_predictions(run_folder, language, score.predictions_sha256)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from faults import arm, operations
 
-from tests.helpers.sample_record import run_record, score
+from tests.helpers.sample_record import INVOCATION, environment, run_record, score
 from xeval.results import predictions, store
-from xeval.results.records import RunRecord
+from xeval.results.records import Invocation, RunRecord
 from xeval.support.errors import XevalError
 from xeval.support.locks import locked
 
@@ -69,7 +69,7 @@ def cells(results: Path, order: list[int], computed: Path) -> None:
                 scores={},
                 seed=seed,
                 model=run_record().model.model_copy(update={"id": f"org/{model}", "sha256": f"{number // 10:064x}"}),
-                environment=run_record().environment.model_copy(update={"started_at": "2026-01-01T00:00:00+00:00"}),
+                invocations={INVOCATION: Invocation(environment=environment(started_at="2026-01-01T00:00:00+00:00"))},
             )
             for language in ("de", "es", "zh"):
                 record = commit(folder, record, language, logits_of(number, len(language)))

@@ -13,7 +13,7 @@ import typer
 from xeval.data.embedded import MODELS
 from xeval.definitions.registry import get_task
 from xeval.results.records import RunRecord
-from xeval.results.store import load_records
+from xeval.results.store import load_runs
 
 _HEAD = """\
 # Printed by `python -m tools.microcosm.reference RESULTS` after
@@ -45,14 +45,14 @@ def reference(
 ) -> None:
     """Print the reference table of xnli-mini."""
     runs: dict[str, list[RunRecord]] = defaultdict(list)
-    for _, record in load_records(results):
+    for record in (run.record for run in load_runs(results)):
         if record.task == "xnli-mini" and record.status == "complete":
             runs[record.model.id].append(record)
     if set(runs) != set(MODELS) or min(map(len, runs.values())) < 2:
         raise typer.BadParameter(f"{results}: wanted at least 2 finished seeds of each of {', '.join(MODELS)}")
     languages = get_task("xnli-mini").languages
-    first = runs["mini-mbert"][0].environment
-    versions = ", ".join(f"{name} {first.versions[name]}" for name in ("torch", "transformers"))
+    first = runs["mini-mbert"][0]
+    versions = ", ".join(f"{name} {first.environments[0].versions[name]}" for name in ("torch", "transformers"))
     seeds = "".join(f" --seed {record.seed}" for record in sorted(runs["mini-mbert"], key=lambda run: run.seed))
     models = "".join(f" --model {name}" for name in MODELS)
     quoted = ", ".join(f'"{language}"' for language in languages)
@@ -63,7 +63,7 @@ def reference(
 
 
 def _row(model: str, runs: list[RunRecord], languages: tuple[str, ...]) -> list[str]:
-    percent = {language: [100 * run.scores[language].accuracy for run in runs] for language in languages}
+    percent = {language: [100 * run.scores[language].value for run in runs] for language in languages}
     return [
         "",
         "[[rows]]",

@@ -5,23 +5,19 @@ from typing import Annotated
 
 import typer
 
-from xeval.cli.options import Results, TasksDirs
+from xeval.cli.options import Results
 from xeval.cli.runs import runs_in
-from xeval.definitions.registry import all_tasks
 
 
 def bless(
     output: Annotated[Path, typer.Option("--output", "-o", help="The baseline file to write, as TOML.")],
     results: Results = Path("results"),
-    tasks_dir: TasksDirs = None,
 ) -> None:
     """Write a baseline of all runs in a results folder, to be reviewed and committed; `xeval check` reads it."""
     from xeval.judging.gate import baseline
     from xeval.judging.gate.bless import bless as make_baseline
 
-    records = [record for _, record in runs_in(results)]
-    n_labels = {task.name: len(task.labels) for task in all_tasks(tasks_dir or []).values()}
-    blessed = make_baseline(records, n_labels)
+    blessed = make_baseline(runs_in(results))
     baseline.write(output, blessed)
     for configuration in blessed.configurations:
         print(

@@ -44,8 +44,7 @@ def check(
     from xeval.report.gate import summary as gate_summary
 
     blessed = baselines.read(baseline)
-    records = [record for _, record in runs_in(results)]
-    outcome = gate.check(blessed, records, Thresholds(threshold, mean_threshold, throughput_threshold))
+    outcome = gate.check(blessed, runs_in(results), Thresholds(threshold, mean_threshold, throughput_threshold))
     _show(outcome, github)
     if junit is not None:
         write_atomically(junit, junit_xml.render(outcome).encode())

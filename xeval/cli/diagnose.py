@@ -24,10 +24,10 @@ def diagnose(
     """
     runs = runs_in(results, task)
     known, found = all_tasks(tasks_dir or []), []
-    for name in sorted({record.task for _, record in runs}):
+    for name in sorted({run.record.task for run in runs}):
         definition = known.get(name)
         table = reference or (definition and definition.default_reference)
-        of_task = [run for run in runs if run[1].task == name]
+        of_task = [run for run in runs if run.record.task == name]
         found += findings.of(of_task, definition, get_reference(table) if table else None)
     for finding in found:
         say(finding.line)

@@ -13,7 +13,8 @@ from xeval.cli.options import Results, TasksDirs
 from xeval.cli.screen import screen
 from xeval.definitions import registry
 from xeval.definitions.model_name import EMBEDDED_MODELS, MODEL_ALIASES
-from xeval.results.store import load_records
+from xeval.results.configurations import Configuration
+from xeval.results.store import load_runs
 
 Listing = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]  # header and rows
 
@@ -95,15 +96,13 @@ def _runs(results: Path) -> Listing:
         (
             record.task,
             record.model.id,
-            record.recipe_in_words(),
+            Configuration.of(record).in_words,
             str(record.seed),
             record.status,
             " ".join(record.scores),
-            f"{100 * sum(s.accuracy for s in record.scores.values()) / len(record.scores):.1f}"
-            if record.scores
-            else "–",
+            f"{100 * sum(s.value for s in record.scores.values()) / len(record.scores):.1f}" if record.scores else "–",
             folder.name,
         )
-        for folder, record in load_records(results)
+        for folder, record in ((run.folder, run.record) for run in load_runs(results))
     ]
     return ("task", "model", "recipe", "seed", "status", "languages", "mean", "folder"), rows

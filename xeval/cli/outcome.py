@@ -15,8 +15,7 @@ from xeval.definitions.registry import all_tasks, get_reference
 from xeval.judging.verdict import Tolerance
 from xeval.report import findings, matrix
 from xeval.report.formats import terminal
-from xeval.results.records import RunRecord
-from xeval.results.store import folder_of
+from xeval.results.store import StoredRun
 from xeval.support.text import one_line
 
 _POINTS = "Points that a verdict allows"
@@ -25,21 +24,21 @@ MeanTolerance = Annotated[float, typer.Option("--mean-tolerance", min=0.01, max=
 
 
 def show_outcome(
-    records: list[RunRecord],
+    runs: list[StoredRun],
     reference: str | None,
     output_format: OutcomeFormat,
     results: Path,
     tolerance: Tolerance | None = None,
     tasks_dirs: Sequence[Path] = (),
 ) -> list[str]:
-    """Print `records` and exit with 1 if one of them failed.
+    """Print `runs` and exit with 1 if something in one of them failed.
 
     Returns the sentences on what is shown not to be reproduced of the table that they stand beside.
     """
     strays: list[str] = []
+    records = [run.record for run in runs]
     scored = [record for record in records if record.scores]
     if scored:
-        runs = [(folder_of(results, record), record) for record in records]
         table = compare(runs, scored[0].task, reference, tolerance, tasks_dirs)
         strays = [verdict.sentence for row in table.verdicts for verdict in row.not_reproduced]
     if output_format is OutcomeFormat.json:
@@ -47,7 +46,7 @@ def show_outcome(
     elif scored:
         terminal.show(table, screen())
         print(f"Records and predictions are in {results}; a report of them: xeval report --results {results}")
-    failed = [record for record in records if record.status == "failed"]
+    failed = [record for record in records if record.failures]
     for record in failed:
         print(one_line(f"xeval: {record.model.id} seed {record.seed} failed: {record.failure}"), file=sys.stderr)
     if failed:
@@ -56,7 +55,7 @@ def show_outcome(
 
 
 def compare(
-    records: list[tuple[Path, RunRecord]],
+    runs: list[StoredRun],
     task: str,
     reference: str | None,
     tolerance: Tolerance | None,
@@ -64,12 +63,14 @@ def compare(
 ) -> matrix.Matrix:
     """The matrix of `task` beside the published table called `reference`, or else beside the task's own default.
 
-    A task of the user's own that is in none of the folders of tasks has no default, and no verdicts: its labels are not
-    known.
+    A task of the user's own has no default unless it is in one of the folders of tasks: a task that is known under its
+    name, and has other labels, is another one.
     """
     known = all_tasks(tasks_dirs).get(task)
+    if known is not None and any(run.record.labels not in (None, list(known.labels)) for run in runs):
+        known = None
     default = known.default_reference if known else None
     name = reference if reference is not None else default
     table = get_reference(name) if name is not None else None
-    built = matrix.build(records, task, table, len(known.labels) if known else None, tolerance)
+    built = matrix.build(runs, task, table, tolerance)
     return replace(built, findings=findings.of(built.runs, known, table))

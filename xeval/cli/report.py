@@ -12,7 +12,7 @@ from xeval.definitions.registry import all_tasks
 from xeval.judging.verdict import Tolerance
 from xeval.report.formats import Format, format_of, render_as
 from xeval.report.formats.model_card import Footprint
-from xeval.results.records import RunRecord
+from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.files import write_atomically
 
@@ -50,8 +50,8 @@ def report(
         write_atomically(output, text.encode())
 
 
-def _only_task(runs: list[tuple[Path, RunRecord]], results: Path) -> str:
-    tasks = sorted({record.task for _, record in runs})
+def _only_task(runs: list[StoredRun], results: Path) -> str:
+    tasks = sorted({run.record.task for run in runs})
     if len(tasks) > 1:
         raise StoreError(f"{results}: holds several tasks; choose one with --task ({', '.join(tasks)})")
     return tasks[0]

@@ -50,7 +50,7 @@ def reproduce(
     from xeval.support.progress import reporter
 
     with using(bundle):
-        records = grid.reproduce(
+        runs = grid.reproduce_grid(
             reference,
             seeds=seeds,
             data=data,
@@ -62,7 +62,7 @@ def reproduce(
             reporter=reporter(quiet),
         )
         within = Tolerance(tolerance, mean_tolerance)
-        strays = show_outcome(records, reference, output_format, results, within)
+        strays = show_outcome(runs, reference, output_format, results, within)
     for sentence in strays:
         print(f"xeval: {one_line(sentence)}", file=sys.stderr)
     if strays:

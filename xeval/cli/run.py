@@ -91,12 +91,11 @@ def run(
     from xeval.support.progress import reporter
 
     with using(bundle):
-        records = grid.run(
+        runs = grid.run_grid(
             task,
-            model,
+            [(name, recipe) for name in model],
             languages=languages,
             seeds=seeds,
-            recipe=recipe,
             overrides={name: value for name, value in overrides.items() if value is not None},
             train=not no_train,
             every_checkpoint=every_checkpoint,
@@ -109,4 +108,4 @@ def run(
             tasks_dirs=tasks_dir or (),
             reporter=reporter(quiet),
         )
-        show_outcome(records, None, output_format, results, tasks_dirs=tasks_dir or ())
+        show_outcome(runs, None, output_format, results, tasks_dirs=tasks_dir or ())

@@ -38,6 +38,10 @@ class Corpus:
             self._tests[language] = load_pairs(self.source, language, "test").first(self.limits.max_eval)
         return self._tests[language]
 
+    def read_from(self, source: DataSource) -> None:
+        """Read from now on what has not been read yet from `source`, which has more of the same data."""
+        self.source = source
+
     @property
     def read_languages(self) -> frozenset[str]:
         """The languages whose test rows have been read."""

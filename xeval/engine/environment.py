@@ -1,4 +1,4 @@
-"""Where a run was made: library versions, xeval's own commit, hardware, device and arithmetic."""
+"""Where a run was made: library versions, xeval's own commit, hardware and device."""
 
 import importlib.metadata
 import os
@@ -36,7 +36,6 @@ def describe(compute: Compute) -> Environment:
         dirty=dirty,
         hardware=_hardware(compute),
         device=str(compute.device),
-        dtype=compute.dtype_name,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

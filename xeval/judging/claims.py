@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from xeval.definitions.reference import Claim, Reference
 from xeval.judging.equivalence import ALPHA, read
 from xeval.judging.verdict import NO_VERDICT
-from xeval.results.records import RunRecord
+from xeval.results.records import Environment, RunRecord
 
 FEWEST_RATIOS = 3  # languages, or seeds and languages, from which a ratio has a spread
 
@@ -74,35 +74,47 @@ def _speed(claim: Claim, records: list[RunRecord], others: list[RunRecord]) -> C
             f"both were timed {got} in one invocation of xeval with one seed, on the same pairs, device and"
             " arithmetic; evaluate both models with one command in three languages or more",
         )
-    mean, low, high = _geometric_mean(ratios)
+    values = [ratio.value for ratio in ratios]
+    mean, low, high = _geometric_mean(values)
     outcome = read(low - claim.value, high - claim.value, claim.tolerance)
-    environment = records[0].environment
-    where = f"{environment.dtype} on {environment.hardware.get('gpu') or environment.hardware.get('cpu')}"
+    where = " and ".join(dict.fromkeys(ratio.where for ratio in ratios))
     said = (
         f"{outcome}, in evaluation it is {mean:.2f} times as fast, the geometric mean of {len(ratios)} languages and"
-        f" seeds from {min(ratios):.2f} to {max(ratios):.2f}, with a 90 % interval of {low:.2f} to {high:.2f} where"
+        f" seeds from {min(values):.2f} to {max(values):.2f}, with a 90 % interval of {low:.2f} to {high:.2f} where"
         f" {claim.value - claim.tolerance:g} to {claim.value + claim.tolerance:g} counts as {claim.value:g} ({where})"
     )
     return ClaimVerdict(claim, outcome, _say(claim, said), mean, low, high)
 
 
-def _ratios(record: RunRecord, other: RunRecord) -> list[float]:
-    """Pairs per second of `record` over those of `other`, for each language that can be compared."""
+@dataclass(frozen=True)
+class _Ratio:
+    value: float
+    where: str  # the arithmetic, and what did it
+
+
+def _ratios(record: RunRecord, other: RunRecord) -> list[_Ratio]:
+    """Rows per second of `record` over those of `other`, for each language that can be compared."""
     same = (
         record.seed == other.seed
-        and record.environment.device == other.environment.device
-        and record.environment.dtype == other.environment.dtype
-        and record.environment.hardware == other.environment.hardware
+        and record.dtype == other.dtype
         and record.recipe.values.get("max_length") == other.recipe.values.get("max_length")
     )
     ratios = []
     for phase, ours in record.timing.items() if same else ():
         theirs = other.timing.get(phase)
-        if not phase.startswith("evaluate/") or theirs is None or ours.invocation is None:
+        environment = record.environment_of(ours.invocation)
+        if not phase.startswith("evaluate/") or theirs is None or environment is None:
             continue
-        if ours.invocation == theirs.invocation and ours.pairs == theirs.pairs and theirs.wall_s > 0 < ours.wall_s:
-            ratios.append(ours.pairs_per_s / theirs.pairs_per_s)
+        if not _on_one_machine(environment, other.environment_of(theirs.invocation)):
+            continue
+        if ours.invocation == theirs.invocation and ours.rows == theirs.rows and theirs.wall_s > 0 < ours.wall_s:
+            where = f"{record.dtype} on {environment.processor}"
+            ratios.append(_Ratio(ours.rows_per_s / theirs.rows_per_s, where))
     return ratios
+
+
+def _on_one_machine(environment: Environment, other: Environment | None) -> bool:
+    return other is not None and (environment.device, environment.hardware) == (other.device, other.hardware)
 
 
 def _geometric_mean(ratios: list[float]) -> tuple[float, float, float]:

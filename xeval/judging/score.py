@@ -6,14 +6,15 @@ import numpy as np
 from scipy.stats import norm
 
 from xeval.kinds.pairs import EncodedPairs
-from xeval.results.records import CellScore, Float32Check
+from xeval.kinds.tokenization import Tokenization
+from xeval.results.records import Float32Check, Score
 from xeval.support.errors import PredictionError
 
 
 def score_cell(
-    logits: np.ndarray, pairs: EncodedPairs, premise_groups: np.ndarray, predictions_sha256: str
-) -> CellScore:
-    """The score of (N, C) `logits` whose columns stand in the order of the task's labels.
+    logits: np.ndarray, pairs: EncodedPairs, premise_groups: np.ndarray, predictions_sha256: str, invocation: str
+) -> Score:
+    """The score of (N, C) `logits` whose columns stand in the order of the task's labels, made by `invocation`.
 
     `premise_groups` (N,) numbers the premises: rows that share one are not independent draws.
     """
@@ -21,16 +22,20 @@ def score_cell(
 
     predictions = predicted_labels(logits)
     counts = compute_accuracy(predictions, pairs.labels)
-    low, high = clustered_wilson_interval(predictions == pairs.labels, premise_groups)
-    return CellScore(
-        **counts,
-        ci95_low=low,
-        ci95_high=high,
-        truncated_share=pairs.truncated_share,
-        unknown_piece_share=pairs.unknown_piece_share,
-        pieces_per_word=pairs.pieces_per_word,
-        pieces_per_pair=pairs.pieces_per_pair,
+    return Score(
+        value=counts["accuracy"],
+        ci95=clustered_wilson_interval(predictions == pairs.labels, premise_groups),
+        n_rows=counts["n_examples"],
+        n_groups=len(np.unique(premise_groups)),
+        totals={"correct": counts["n_correct"], "rows": counts["n_examples"]},
+        tokenization=Tokenization(
+            truncated_share=pairs.truncated_share,
+            unknown_piece_share=pairs.unknown_piece_share,
+            pieces_per_word=pairs.pieces_per_word,
+            pieces_per_row=pairs.pieces_per_pair,
+        ),
         predictions_sha256=predictions_sha256,
+        invocation=invocation,
         n_most_predicted=int(np.bincount(predictions).max()),
     )
 
@@ -38,7 +43,7 @@ def score_cell(
 def compare_with_float32(logits: np.ndarray, in_float32: np.ndarray) -> Float32Check:
     """How far (N, C) `logits` are from those of the same rows in float32."""
     return Float32Check(
-        n_examples=len(logits),
+        n_rows=len(logits),
         n_flips=int((predicted_labels(logits) != predicted_labels(in_float32)).sum()),
         max_logit_difference=float(np.abs(logits - in_float32).max()),
     )

@@ -2,14 +2,16 @@
 sentence. Pure functions; the arithmetic is in `equivalence.py`, the method in `docs/statistics.md`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.judging import equivalence
 from xeval.judging.equivalence import Assumptions, Comparison, Published, Spread
-from xeval.results.records import CellScore, RunRecord
+from xeval.results.configurations import Configuration, by_configuration
+from xeval.results.records import RunRecord, Score
+from xeval.results.store import StoredRun
 
 NO_VERDICT = "no verdict"
 NEAR_CHANCE = 0.05  # accuracy in the training language within so much of chance: nothing was learnt
@@ -42,7 +44,7 @@ class RowVerdict:
     """On one published row and one configuration of ours: a verdict per language, and one on their mean."""
 
     row: str
-    configuration: str
+    configuration: Configuration
     tolerance: Tolerance
     cells: dict[str, Verdict]
     mean: Verdict
@@ -54,26 +56,24 @@ class RowVerdict:
 
 
 def judge(
-    records: Sequence[RunRecord],
+    runs: Iterable[StoredRun],
     reference: Reference,
-    n_labels: int,
     tolerance: Tolerance | None = None,
     assumptions: Assumptions | None = None,
 ) -> list[RowVerdict]:
-    """Verdicts on every row of `reference` that `records` have a model for, one per configuration of ours.
+    """Verdicts on every row of `reference` that `runs` have a model for, one per configuration of ours.
 
-    `n_labels` is the task's number of labels, which chance follows from. Failed runs, collapsed trainings and runs
-    on part of the rows enter no number, and the sentences say so.
+    Failed runs, collapsed trainings and runs on part of the rows enter no number, and the sentences say so. Raises
+    StoreError where a seed of a configuration is there twice.
     """
-    groups: dict[str, list[RunRecord]] = {}
-    for record in records:
-        if record.task == reference.task:
-            groups.setdefault(record.configuration(), []).append(record)
+    groups = by_configuration(run for run in runs if run.record.task == reference.task)
     return [
-        _Row(row, group, n_labels, tolerance or Tolerance(), assumptions or Assumptions()).verdict()
+        _Row(
+            row, configuration, [run.record for run in group], tolerance or Tolerance(), assumptions or Assumptions()
+        ).verdict()
         for row in reference.rows
-        for group in groups.values()
-        if row in rows_of(group[0], reference)
+        for configuration, group in groups.items()
+        if row in rows_of(group[0].record, reference)
     ]
 
 
@@ -89,27 +89,27 @@ def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
     return rows[-1] if rows else None
 
 
-def collapse(record: RunRecord, n_labels: int) -> str | None:
+def collapse(record: RunRecord) -> str | None:
     """Why the training of `record` is held to have collapsed, in words; None if it did not, or nothing tells."""
-    language, chance = record.training_language, 1 / n_labels
-    place, accuracy = f"on {language} development rows", _selected_accuracy(record)
+    language, chance = record.training_language, record.chance
+    place, value = f"on {language} development rows", _selected_value(record)
     if language in record.scores:
-        place, accuracy = f"in {language}", record.scores[language].accuracy
-    if accuracy is not None and accuracy < chance + NEAR_CHANCE:
-        return f"accuracy {place} is {100 * accuracy:.1f} % where chance is {100 * chance:.1f} %"
+        place, value = f"in {language}", record.scores[language].value
+    if chance is not None and value is not None and value < chance + NEAR_CHANCE:
+        return f"{record.metric} {place} is {100 * value:.1f} % where chance is {100 * chance:.1f} %"
     if record.scores and all(map(_is_one_label_throughout, record.scores.values())):
         return f"every prediction is one label, in each of {len(record.scores)} languages"
     return None
 
 
-def _is_one_label_throughout(score: CellScore) -> bool:
+def _is_one_label_throughout(score: Score) -> bool:
     """Whether it is, though the gold labels are not. Equal scores alone say nothing: errors may coincide."""
-    return CONSTANT_FROM <= score.n_examples == score.n_most_predicted != score.n_correct
+    return CONSTANT_FROM <= score.n_rows == score.n_most_predicted and score.value < 1
 
 
-def _selected_accuracy(record: RunRecord) -> float | None:
+def _selected_value(record: RunRecord) -> float | None:
     curve = record.training.selection_curve if record.training else []
-    return max((point.accuracy for point in curve), default=None)
+    return max((point.value for point in curve), default=None)
 
 
 @dataclass(frozen=True)
@@ -117,20 +117,20 @@ class _Row:
     """One published row and the seeds of one configuration of ours."""
 
     row: ReferenceRow
+    configuration: Configuration
     records: list[RunRecord]
-    n_labels: int
     tolerance: Tolerance
     assumptions: Assumptions
 
     def verdict(self) -> RowVerdict:
         cells = {language: self._cell(language) for language in self.row.cells}
-        return RowVerdict(self.row.name, self.records[0].configuration(), self.tolerance, cells, self._mean())
+        return RowVerdict(self.row.name, self.configuration, self.tolerance, cells, self._mean())
 
     def _cell(self, language: str) -> Verdict:
         runs = [record for record in self._usable if language in record.scores]
         spread = self._published_spread(language)
         published = Published(self.row.cells[language], self.row.n_seeds or 1, self._rounding_variance(), spread)
-        scores = [100 * record.scores[language].accuracy for record in runs]
+        scores = [100 * record.scores[language].value for record in runs]
         expected = self._expected(language, runs) if runs else None
         return self._say(language, scores, published, self.tolerance.cell, expected)
 
@@ -143,26 +143,26 @@ class _Row:
         runs = [record for record in self._usable if set(languages) <= record.scores.keys()]
         rounding_variance = self._rounding_variance() / len(languages)
         published = Published(self.row.average, self.row.n_seeds or 1, rounding_variance)
-        scores = [100 * sum(record.scores[lang].accuracy for lang in languages) / len(languages) for record in runs]
+        scores = [100 * sum(record.scores[lang].value for lang in languages) / len(languages) for record in runs]
         expected = self.assumptions.of_mean([self._expected(lang, runs) for lang in languages]) if runs else None
         return self._say(f"mean of {len(languages)} languages", scores, published, self.tolerance.mean, expected)
 
     @cached_property
     def _collapses(self) -> list[str | None]:
         """Why the training of each run is held to have collapsed."""
-        return [collapse(record, self.n_labels) for record in self.records]
+        return [collapse(record) for record in self.records]
 
     @cached_property
     def _usable(self) -> list[RunRecord]:
         return [
             record
             for record, collapsed in zip(self.records, self._collapses, strict=True)
-            if record.status != "failed" and not _limited(record) and collapsed is None
+            if record.scores and not _limited(record) and collapsed is None
         ]
 
     def _expected(self, language: str, runs: list[RunRecord]) -> Spread:
         """What the source measured with this recipe on these rows; the assumption only where it states nothing."""
-        n_rows = min(record.scores[language].n_examples for record in runs)
+        n_rows = min(record.scores[language].n_rows for record in runs)
         assumed = self.assumptions.spread(language == runs[0].training_language, n_rows)
         return self._published_spread(language) or assumed
 
@@ -178,7 +178,7 @@ class _Row:
     def _say(
         self, what: str, scores: list[float], published: Published, tolerance: float, expected: Spread | None
     ) -> Verdict:
-        left_out = "".join(f" {note}" for note in self._left_out(with_reason=what not in self.row.cells))
+        left_out = "".join(f" {note}" for note in self._left_out(what))
         if not scores or expected is None:
             sentence = f"{self._name()}, {what}: {NO_VERDICT}, there is no score of ours to compare.{left_out}"
             return Verdict(what, NO_VERDICT, sentence, published.value, tolerance, 0)
@@ -191,12 +191,16 @@ class _Row:
         return Verdict(what, found.outcome, sentence, published.value, tolerance, len(scores), found)
 
     def _name(self) -> str:
-        recipe = self.records[0].recipe
-        return f"{self.row.name} ({', '.join([recipe.name, *(f'{k}={v}' for k, v in recipe.overrides.items())])})"
+        return f"{self.row.name} ({self.configuration.in_words})"
 
-    def _left_out(self, with_reason: bool) -> Iterable[str]:
+    def _left_out(self, what: str) -> Iterable[str]:
+        """On every run that does not enter the number on `what`; the reasons stand once, with the mean."""
+        with_reason = what not in self.row.cells
         for record, reason in zip(self.records, self._collapses, strict=True):
-            if record.status == "failed":
+            failed = (
+                record.failures if with_reason or not record.scores else record.failures.keys() & {f"evaluate/{what}"}
+            )
+            if failed:
                 yield f"Seed {record.seed} failed" + (f": {record.failure}." if with_reason else ".")
             elif _limited(record):
                 yield f"Seed {record.seed} is left out: it used only part of the rows."

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ENCODING = "pairs-1"  # premise and hypothesis as one sequence; another number where ids become others
+
 
 @dataclass(frozen=True)
 class LabelledPairs:

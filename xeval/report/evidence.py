@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from xeval.judging.calibration import Bin, expected_calibration_error, pooled, reliability
 from xeval.report.matrix import Row
-from xeval.results.predictions import column, load_predictions
+from xeval.results.predictions import column
 from xeval.support.errors import StoreError
 
 
@@ -30,11 +30,10 @@ def load(row: Row) -> tuple[dict[str, list[Evidence]], list[str]]:
     """The evidence of every seed by language, and what is wrong with predictions that cannot be had."""
     found: dict[str, list[Evidence]] = {}
     problems = []
-    for folder, record in row.runs:
-        for language, score in record.scores.items():
+    for run in row.runs:
+        for language in run.record.scores:
             try:
-                table = load_predictions(folder, language, score.predictions_sha256)
-                found.setdefault(language, []).append(_evidence(table))
+                found.setdefault(language, []).append(_evidence(run.predictions(language)))
             except StoreError as error:
                 problems.append(str(error))
     sizes = {len(one.confusion) for seeds in found.values() for one in seeds}

@@ -1,21 +1,21 @@
 """The diagnosis of the runs that a report shows, each finding under the name of its run."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from xeval.checks.after.diagnose import diagnose_run
 from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
 from xeval.results.findings import Finding
 from xeval.results.records import RunRecord
+from xeval.results.store import StoredRun
 
 
-def of(runs: Iterable[tuple[Path, RunRecord]], task: Task | None, reference: Reference | None) -> list[Finding]:
-    """What is wrong with `runs` (folder, record). A finding that seeds have in common stands there once."""
+def of(runs: Iterable[StoredRun], task: Task | None, reference: Reference | None) -> list[Finding]:
+    """What is wrong with `runs`. A finding that seeds have in common stands there once."""
     by_run: dict[Finding, list[RunRecord]] = {}
-    for folder, record in runs:
-        for finding in diagnose_run(folder, record, task, reference):
-            by_run.setdefault(finding, []).append(record)
+    for run in runs:
+        for finding in diagnose_run(run, task, reference):
+            by_run.setdefault(finding, []).append(run.record)
     return [
         finding.model_copy(update={"name": f"{_names(records)}: {finding.name}"}) for finding, records in by_run.items()
     ]

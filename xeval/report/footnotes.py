@@ -1,11 +1,17 @@
 """What stands under a matrix: the table it is compared with, what produced each row, which runs failed."""
 
+from collections.abc import Mapping
+
 from xeval.definitions.reference import Reference
-from xeval.results.records import RunRecord
+from xeval.results.configurations import Configuration
+from xeval.results.records import Environment, RunRecord
+from xeval.results.store import StoredRun
 
 
-def of(ours: list[RunRecord], reference: Reference | None) -> list[str]:
+def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | None) -> list[str]:
     """Every footnote, in the order in which reports show them."""
+    seeds = [[run.record for run in runs] for runs in groups.values()]
+    ours = [record for records in seeds for record in records]
     lines = sorted({record.task_note for record in ours if record.task_note})
     if reference:
         lines.append(f"Published rows: {reference.title}, {reference.source_url}. {reference.note}".strip())
@@ -14,21 +20,14 @@ def of(ours: list[RunRecord], reference: Reference | None) -> list[str]:
             lines.append(
                 f"The table's recipe is not published for every row; its file names {', '.join(unpublished)} instead."
             )
-    lines += [f"{_produced_by(record)}" for record in {record.configuration(): record for record in ours}.values()]
-    lines += [line for line in map(_against_float32, _configurations(ours)) if line]
+    lines += map(_produced_by, seeds)
+    lines += filter(None, map(_against_float32, seeds))
     lines += [
         f"Failed: {record.model.id} {record.recipe.name} seed {record.seed}: {record.failure}"
         for record in ours
-        if record.status == "failed"
+        if record.failures
     ]
     return lines
-
-
-def _configurations(ours: list[RunRecord]) -> list[list[RunRecord]]:
-    seeds: dict[str, list[RunRecord]] = {}
-    for record in ours:
-        seeds.setdefault(record.configuration(), []).append(record)
-    return list(seeds.values())
 
 
 def _against_float32(seeds: list[RunRecord]) -> str:
@@ -36,16 +35,17 @@ def _against_float32(seeds: list[RunRecord]) -> str:
     checks = [check for record in seeds for check in record.float32_checks.values()]
     if not checks:
         return ""
-    n_flips, n_examples = sum(check.n_flips for check in checks), sum(check.n_examples for check in checks)
+    n_flips, n_examples = sum(check.n_flips for check in checks), sum(check.n_rows for check in checks)
     largest = max(check.max_logit_difference for check in checks)
     return (
-        f"{seeds[0].model.id} in {seeds[0].environment.dtype} against float32, on a sample of {n_examples:,} rows:"
+        f"{seeds[0].model.id} in {seeds[0].dtype} against float32, on a sample of {n_examples:,} rows:"
         f" {n_flips:,} predictions differ, logits by at most {largest:.2g}."
     )
 
 
-def _produced_by(record: RunRecord) -> str:
-    values, environment = record.recipe.values, record.environment
+def _produced_by(seeds: list[RunRecord]) -> str:
+    record = next((record for record in reversed(seeds) if record.training), seeds[-1])
+    values = record.recipe.values
     parts = [
         record.model.id
         + (f" at revision {record.model.revision[:12]}" if record.model.revision else f" ({record.model.origin})")
@@ -62,15 +62,12 @@ def _produced_by(record: RunRecord) -> str:
         parts.append("evaluated as it is, without training")
     where = record.data.source + (f" at {record.data.revision[:12]}" if record.data.revision else "")
     parts.append(f"data: {where}")
-    commit = f" ({environment.commit[:12]}{', modified' if environment.dirty else ''})" if environment.commit else ""
-    xeval, torch, transformers = (environment.versions.get(name, "?") for name in ("xeval", "torch", "transformers"))
-    parts.append(
-        f"xeval {xeval}{commit}, torch {torch}, transformers {transformers}, {environment.dtype} on {hardware(record)}"
-    )
+    made = [_made_with(environment, record.dtype) for record in seeds for environment in record.environments]
+    parts.append(" and ".join(dict.fromkeys(made)))
     return "; ".join(parts) + "."
 
 
-def hardware(record: RunRecord) -> str:
-    """What did the arithmetic: the GPU, or else the processor."""
-    found = record.environment.hardware
-    return str(found.get("gpu") or found.get("cpu") or "unknown hardware")
+def _made_with(environment: Environment, dtype: str) -> str:
+    commit = f" ({environment.commit[:12]}{', modified' if environment.dirty else ''})" if environment.commit else ""
+    xeval, torch, transformers = (environment.versions.get(name, "?") for name in ("xeval", "torch", "transformers"))
+    return f"xeval {xeval}{commit}, torch {torch}, transformers {transformers}, {dtype} on {environment.processor}"

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xeval.results.records import RunRecord
-from xeval.results.store import load_records
+from xeval.results.configurations import Configuration
+from xeval.results.store import StoredRun, load_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,15 +18,16 @@ COLUMNS = [
     "recipe",
     "seed",
     "language",
-    "accuracy",
-    "n_examples",
-    "n_correct",
+    "metric",
+    "value",
+    "n_rows",
+    "n_groups",
     "ci95_low",
     "ci95_high",
     "truncated_share",
     "unknown_piece_share",
     "pieces_per_word",
-    "pieces_per_pair",
+    "pieces_per_row",
     "n_most_predicted",
     "status",
     "folder",
@@ -36,33 +37,40 @@ COLUMNS = [
 def load_results(results: str | os.PathLike[str]) -> "pd.DataFrame":
     """Every score under the folder `results`, one row per run and language.
 
-    `accuracy`, the interval and the shares are fractions. Runs that differ only in their seed (and language) share a
-    `configuration`. A run without scores has no row. Raises StoreError for a damaged record.
+    `value`, in the `metric`, the interval and the shares are fractions. Runs that differ only in their seed (and
+    language) share a `configuration`. A run without scores has no row. Raises StoreError for a damaged record.
     """
-    return to_frame(load_records(Path(results)))
+    return to_frame(load_runs(Path(results)))
 
 
-def to_frame(records: list[tuple[Path, RunRecord]]) -> "pd.DataFrame":
+def to_frame(runs: list[StoredRun]) -> "pd.DataFrame":
     import pandas as pd  # half a second
 
-    return pd.DataFrame(tidy_rows(records), columns=COLUMNS)
+    return pd.DataFrame(tidy_rows(runs), columns=COLUMNS)
 
 
-def tidy_rows(records: list[tuple[Path, RunRecord]]) -> list[dict[str, Any]]:
+def tidy_rows(runs: list[StoredRun]) -> list[dict[str, Any]]:
     """A dictionary with COLUMNS as its keys for each run and language."""
     return [
         {
-            "task": record.task,
-            "model": record.model.id,
-            "revision": record.model.revision,
-            "configuration": record.configuration(),
-            "recipe": record.recipe.name,
-            "seed": record.seed,
+            "task": run.record.task,
+            "model": run.record.model.id,
+            "revision": run.record.model.revision,
+            "configuration": Configuration.of(run.record).key,
+            "recipe": run.record.recipe.name,
+            "seed": run.record.seed,
             "language": language,
-            **score.model_dump(exclude={"predictions_sha256"}),
-            "status": record.status,
-            "folder": str(folder),
+            "metric": run.record.metric,
+            "value": score.value,
+            "n_rows": score.n_rows,
+            "n_groups": score.n_groups,
+            "ci95_low": score.ci95[0],
+            "ci95_high": score.ci95[1],
+            **score.tokenization.model_dump(),
+            "n_most_predicted": score.n_most_predicted,
+            "status": run.record.status,
+            "folder": str(run.folder),
         }
-        for folder, record in records
-        for language, score in record.scores.items()
+        for run in runs
+        for language, score in run.record.scores.items()
     ]

@@ -3,18 +3,18 @@
 Every format is drawn from this one frame-like object, so that no two of them can disagree.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
+from xeval.definitions.languages import describe
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.judging.claims import ClaimVerdict, check
 from xeval.judging.verdict import RowVerdict, Tolerance, collapse, judge, row_of
 from xeval.report import footnotes
+from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration
 from xeval.results.findings import Finding
-from xeval.results.records import RunRecord
+from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
-
-Run = tuple[Path, RunRecord]  # its folder, its record
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Row:
     verdict: RowVerdict | None = None  # on ours, against the published row above it
     more_verdicts: tuple[RowVerdict, ...] = ()  # against other published rows of the same model
     beside: ReferenceRow | None = None  # the published row that ours stands under
-    runs: tuple[Run, ...] = ()  # the seeds that ours is the mean of
+    runs: tuple[StoredRun, ...] = ()  # the seeds that ours is the mean of
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,17 @@ class Matrix:
     note: str = ""  # what every report of the task has to say
     training_language: str = "en"
     reference: Reference | None = None
-    runs: list[Run] = field(default_factory=list)  # of the task, failed ones included
+    runs: list[StoredRun] = field(default_factory=list)  # of the task, failed ones included
     findings: list[Finding] = field(default_factory=list)  # what the diagnosis of these runs has found
+
+    @property
+    def how(self) -> str:
+        """How our numbers came about, in half a sentence."""
+        trained = {run.record.recipe.name != NO_TRAINING for row in self.ours for run in row.runs}
+        if trained == {False}:
+            return "checkpoints evaluated as they are, without training, on the test split"
+        aside = f" (rows of {NO_TRAINING}: evaluated as they are)" if len(trained) > 1 else ""
+        return f"zero-shot: fine-tuned on {describe(self.training_language).name}{aside}, evaluated on the test split"
 
     @property
     def ours(self) -> list[Row]:
@@ -60,67 +69,59 @@ class Matrix:
     @property
     def claims(self) -> list[ClaimVerdict]:
         """On what else the published table's source says of the models."""
-        return check([record for _, record in self.runs], self.reference) if self.reference else []
+        return check([run.record for run in self.runs], self.reference) if self.reference else []
 
 
 def build(
-    records: list[Run],
-    task: str,
-    reference: Reference | None,
-    n_labels: int | None = None,
-    tolerance: Tolerance | None = None,
+    stored: list[StoredRun], task: str, reference: Reference | None, tolerance: Tolerance | None = None
 ) -> Matrix:
-    """The matrix of `task` from `records`, beside `reference` if one is given.
+    """The matrix of `task` from `stored` runs, beside `reference` if one is given.
 
-    `n_labels` is the task's number of labels. With it chance is known: collapsed trainings are left out of averages
-    and named in the footer, and our rows have verdicts against the published ones, within `tolerance`.
+    Collapsed trainings are left out of averages and named in the footer, and our rows have verdicts against the
+    published ones, within `tolerance`.
 
-    Raises StoreError where the records hold no score for the task.
+    Raises StoreError where the runs hold no score for the task, or one seed of a configuration twice.
     """
-    runs = [(folder, record) for folder, record in records if record.task == task]
-    ours = [record for _, record in runs]
-    scored = [run for run in runs if run[1].scores]
+    runs = [run for run in stored if run.record.task == task]
+    everything = by_configuration(runs)
+    scored = [run for run in runs if run.record.scores]
     if not scored:
         raise StoreError(f"no results of task {task} there yet; make some with: xeval run {task} --model distilmbert")
-    example = scored[0][1]
+    example = scored[0].record
     english = example.training_language
-    evaluated = sorted({language for _, record in scored for language in record.scores})
+    evaluated = sorted({language for run in scored for language in run.record.scores})
     first = list(reference.languages) if reference else [english] * (english in evaluated)
     languages = first + [language for language in evaluated if language not in first]
     columns = _Columns(english, first if reference else languages, languages)
-    groups = _groups(scored, n_labels)
-    verdicts = judge(ours, reference, n_labels, tolerance) if reference and n_labels else []
-    verdicts_on: dict[str, list[RowVerdict]] = {}
+    groups = _shown(everything)
+    verdicts = judge(runs, reference, tolerance) if reference else []
+    verdicts_on: dict[Configuration, list[RowVerdict]] = {}
     for verdict in verdicts:
         verdicts_on.setdefault(verdict.configuration, []).append(verdict)
 
     rows: list[Row] = []
     unplaced = dict(groups)
-    row_of_group = {key: row_of(group[0][1], reference) for key, group in groups.items()} if reference else {}
+    row_of_group = {key: row_of(key.example, reference) for key in groups} if reference else {}
     for published in reference.rows if reference else ():
         rows.append(columns.row(f"{published.name}, published", True, published.cells, seeds=published.n_seeds or ""))
         for key in [key for key, row in row_of_group.items() if row is published]:
-            ours_below = _our_row(unplaced.pop(key), list(groups.values()), columns)
+            ours_below = _our_row(key, unplaced.pop(key), groups, columns)
             on_it = verdicts_on.get(key, [])
             last = on_it[-1] if on_it else None
             rows.append(replace(ours_below, verdict=last, more_verdicts=tuple(on_it[:-1]), beside=published))
-    rows += [_our_row(group, list(groups.values()), columns) for group in unplaced.values()]
+    rows += [_our_row(key, group, groups, columns) for key, group in unplaced.items()]
     n_reference = len(first) if reference else 0
-    footer = footnotes.of(ours, reference) + _collapsed(scored, groups, n_labels)
+    footer = footnotes.of(everything, reference) + _collapsed(scored, groups)
     return Matrix(
         task, example.task_title, languages, n_reference, rows, footer, example.task_note, english, reference, runs
     )
 
 
-def _groups(scored: list[Run], n_labels: int | None) -> dict[str, list[Run]]:
-    """Seeds by configuration, without the collapsed ones unless there are no others."""
-    groups: dict[str, list[Run]] = {}
-    for run in scored:
-        groups.setdefault(run[1].configuration(), []).append(run)
-    if n_labels is None:
-        return groups
-    healthy = {key: [run for run in group if not collapse(run[1], n_labels)] for key, group in groups.items()}
-    return {key: healthy[key] or group for key, group in groups.items()}
+def _shown(groups: Mapping[Configuration, list[StoredRun]]) -> dict[Configuration, list[StoredRun]]:
+    """Those with scores, without the collapsed ones unless there are no others."""
+    scored = {key: [run for run in group if run.record.scores] for key, group in groups.items()}
+    healthy = {key: [run for run in group if not collapse(run.record)] for key, group in scored.items()}
+    return {key: healthy[key] or group for key, group in scored.items() if group}
 
 
 @dataclass(frozen=True)
@@ -146,15 +147,17 @@ def _mean(cells: dict[str, float], languages: list[str]) -> float | None:
     return sum(cells[language] for language in languages) / len(languages)
 
 
-def _our_row(group: list[Run], groups: list[list[Run]], columns: _Columns) -> Row:
+def _our_row(
+    configuration: Configuration, group: list[StoredRun], others: Collection[Configuration], columns: _Columns
+) -> Row:
     cells, n_seeds, n_examples = {}, set(), set()
     for language in columns.languages:
-        scores = [record.scores[language] for _, record in group if language in record.scores]
+        scores = [run.record.scores[language] for run in group if language in run.record.scores]
         if scores:
-            cells[language] = 100 * sum(score.accuracy for score in scores) / len(scores)
+            cells[language] = 100 * sum(score.value for score in scores) / len(scores)
             n_seeds.add(len(scores))
-            n_examples |= {score.n_examples for score in scores}
-    name = _name(group[0][1], [other[0][1] for other in groups])
+            n_examples |= {score.n_rows for score in scores}
+    name = configuration.name(others)
     return replace(columns.row(name, False, cells, _span(n_examples), _span(n_seeds)), runs=tuple(group))
 
 
@@ -163,25 +166,12 @@ def _span(numbers: set[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _name(record: RunRecord, others: list[RunRecord]) -> str:
-    """The model, with whatever it takes to tell it from the other rows of the same model."""
-    twins = [other for other in others if other.model.id == record.model.id and other is not record]
-    parts = [record.model.id, record.recipe_in_words()]
-    if any(twin.environment.dtype != record.environment.dtype for twin in twins):
-        parts.append(record.environment.dtype)
-    if any(twin.model.sha256 != record.model.sha256 for twin in twins):
-        parts.append(f"@{(record.model.revision or record.model.sha256)[:8]}")
-    return ", ".join(parts)
-
-
-def _collapsed(scored: list[Run], groups: dict[str, list[Run]], n_labels: int | None) -> list[str]:
-    if n_labels is None:
-        return []
+def _collapsed(scored: list[StoredRun], groups: Mapping[Configuration, list[StoredRun]]) -> list[str]:
     lines = []
     for run in scored:
-        record = run[1]
-        reason = collapse(record, n_labels)
-        shown = run in groups[record.configuration()]
+        record = run.record
+        reason = collapse(record)
+        shown = run in groups[Configuration.of(record)]
         if reason:
             fate = "shown, since there is no other seed" if shown else "left out of the averages"
             lines.append(f"Collapsed: {record.model.id} {record.recipe.name} seed {record.seed}: {reason}; {fate}.")

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from xeval.definitions.toml import first_complaint
+from xeval.results import old_records
 from xeval.results.predictions import load_predictions, save_predictions
 from xeval.results.records import CheckpointRecord, CheckpointScore, CheckpointsRecord, RunRecord
 from xeval.support.errors import StoreError
@@ -71,8 +72,8 @@ class GatheredPredictions:
         """Keep finite (N,C) logits of `language` beside its (N,) gold labels and (N,) premises."""
         sha256 = save_predictions(step_folder(self.folder, step), language, logits, labels, groups)
         score = CheckpointScore(
-            accuracy=float(np.mean(logits.argmax(axis=1) == labels)),
-            n_examples=len(labels),
+            value=float(np.mean(logits.argmax(axis=1) == labels)),
+            n_rows=len(labels),
             rows_sha256=rows_sha256,
             predictions_sha256=sha256,
         )
@@ -131,11 +132,18 @@ def load_checkpoints(folder: Path, record: RunRecord) -> CheckpointsRecord:
         raise StoreError(f"{path}: damaged, its files are not what SHA256SUMS says; {_AGAIN}")
     try:
         content = read_ordinary(path / "checkpoints.json", MAX_RECORD_BYTES)
-        found = CheckpointsRecord.model_validate_json(content)
+        known = _read(content)
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}; {_AGAIN}") from error
     except ValidationError as error:
         raise StoreError(f"{path}: {first_complaint(error)}; {_AGAIN}") from error
-    if record.training is None or found.weights_sha256 != record.training.weights_sha256:
+    if record.training is None or known.weights_sha256 != record.training.weights_sha256:
         raise StoreError(f"{path}: of another training than the run's scores; {_AGAIN}")
-    return found
+    return known
+
+
+def _read(content: bytes) -> CheckpointsRecord:
+    try:
+        return old_records.read_checkpoints(content)
+    except ValidationError:
+        return CheckpointsRecord.model_validate_json(content)

@@ -1,16 +1,16 @@
 """The nouns that xeval writes: what a run was, what it scored, what it took.
 
-Accuracies are fractions here; percentages exist only in what people read. Times are in seconds (`_s`).
+Scores are fractions here; percentages exist only in what people read. Times are in seconds (`_s`).
 """
 
-import json
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from xeval.kinds.tokenization import Tokenization
 from xeval.results.findings import Finding
 
-SCHEMA_VERSION: Final = 2  # 2: the file has a checksum of its own, which xeval.results.store writes and checks
+SCHEMA_VERSION: Final = 3  # `xeval.results.old_records` reads those before
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -42,8 +42,8 @@ class RecipeRecord(Recorded):
 
 
 class Limits(Recorded):
-    max_train: int | None = None  # pairs
-    max_eval: int | None = None  # pairs per language and split
+    max_train: int | None = None  # rows
+    max_eval: int | None = None  # rows per language and split
 
 
 class DataRecord(Recorded):
@@ -53,25 +53,24 @@ class DataRecord(Recorded):
     train_rows: dict[str, int]  # found, expected by the task file, used
 
 
-class CellScore(Recorded):
+class Score(Recorded):
     """The score of one run in one language, and what its tokenizer did to the text."""
 
-    accuracy: Fraction
-    n_examples: int
-    n_correct: int
-    ci95_low: Fraction
-    ci95_high: Fraction
-    truncated_share: Fraction  # of pairs longer than max_length
-    unknown_piece_share: Fraction
-    pieces_per_word: float | None  # fertility; None where the script puts no space between words
-    pieces_per_pair: float
+    value: Fraction  # of the record's metric
+    ci95: tuple[Fraction, Fraction]
+    n_rows: int
+    n_groups: int | None  # of rows that depend on each other; None in records before schema 3, which did not count them
+    totals: dict[str, int | float]  # what the value is made of: sums over the rows, by name
+    more: dict[str, float] = {}  # other metrics, by name
+    tokenization: Tokenization
     predictions_sha256: Sha256  # of the parquet file that this score was made from
-    n_most_predicted: int | None = None  # predictions of the label that is predicted most; None in older records
+    invocation: str | None  # which made it; None in older records where that is not known
+    n_most_predicted: int | None = None  # predictions of the label that is predicted most, where there are labels
 
 
 class SelectionPoint(Recorded):
     step: int
-    accuracy: Fraction  # on the training language's selection split
+    value: Fraction  # of the metric, on the training language's selection split
 
 
 class TrainingRecord(Recorded):
@@ -83,13 +82,14 @@ class TrainingRecord(Recorded):
     selection_curve: list[SelectionPoint]
     chosen_step: int
     weights_sha256: Sha256  # of the fine-tuned weights that every language was evaluated with
+    invocation: str | None = None  # which ended it; None in older records where that is not known
 
 
 class CheckpointScore(Recorded):
     """Of one checkpoint on the way of a training, in one language."""
 
-    accuracy: Fraction
-    n_examples: int
+    value: Fraction
+    n_rows: int
     rows_sha256: Sha256
     predictions_sha256: Sha256
 
@@ -104,9 +104,9 @@ class CheckpointRecord(Recorded):
 
 
 class CheckpointsRecord(Recorded):
-    """Every checkpoint at which a training measured its selection accuracy, in order."""
+    """Every checkpoint at which a training measured its selection score, in order."""
 
-    checkpoints_version: Literal[1] = 1
+    checkpoints_version: Literal[2] = 2
     weights_sha256: Sha256  # of the fine-tuned weights that the training ended with, as in its `TrainingRecord`
     languages: list[str]  # that every checkpoint was evaluated in
     checkpoints: list[CheckpointRecord]
@@ -115,71 +115,102 @@ class CheckpointsRecord(Recorded):
 class Float32Check(Recorded):
     """What float32 said of a sample of rows that the run had computed in another arithmetic."""
 
-    n_examples: int
+    n_rows: int
     n_flips: int  # predictions that differ
     max_logit_difference: float
 
 
 class Timing(Recorded):
     wall_s: float
-    pairs: int
-    invocation: str | None = None  # equal for what one process timed: only such speeds are compared
+    rows: int
+    invocation: str | None = None  # which timed all of it; None for a training that went on from another's snapshot
 
     @property
-    def pairs_per_s(self) -> float:
-        return self.pairs / self.wall_s if self.wall_s > 0 else 0.0
+    def rows_per_s(self) -> float:
+        return self.rows / self.wall_s if self.wall_s > 0 else 0.0
 
 
 class Environment(Recorded):
-    """Where the run was made. `dtype` is the arithmetic of the forward and backward passes."""
+    """Where something was computed."""
 
     versions: dict[str, str]
     commit: str | None  # of xeval's own checkout; None where it is installed from a wheel
     dirty: bool | None
     hardware: dict[str, str | int]
     device: str
-    dtype: str
     started_at: str  # ISO 8601, UTC
+
+    @property
+    def processor(self) -> str:
+        """What did the arithmetic: the GPU, or else the processor."""
+        return str(self.hardware.get("gpu") or self.hardware.get("cpu") or "unknown hardware")
+
+
+class Invocation(Recorded):
+    """One process that contributed something to a run: where it ran, and what it found wrong beforehand."""
+
+    environment: Environment
+    preflight: list[Finding] = []  # that did not stop it
+
+
+class Failure(Recorded):
+    reason: str
+    invocation: str | None
 
 
 class RunRecord(Recorded):
     """One (task, model, recipe, seed): everything that later rooms need, in one JSON file."""
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
-    identity: Sha256
-    status: Literal["complete", "incomplete", "failed"]  # complete: every language asked for so far has its score
-    failure: str | None = None
+    schema_version: Literal[3] = SCHEMA_VERSION
+    identity: Sha256  # what its folder and its weights in the cache are called by
+    status: Literal[
+        "complete", "incomplete", "failed"
+    ]  # complete: every language asked for has its score; failed: none
+    failures: dict[str, Failure] = {}  # phase, as in `timing` → why it has no result; tried again when asked for again
     task: str
     task_title: str
     task_note: str  # what every report of this task has to say, for instance that it is a toy
+    kind: str
+    encoding: str  # how the kind's rows become token ids, with its version
+    metric: str  # what `Score.value` is
+    labels: list[str] | None  # in the order of the predictions' numbers; None for kinds without, or where not known
+    chance: Fraction | None  # what guessing scores; None where that is not known
     training_language: str
     model: ModelRecord
     recipe: RecipeRecord
     seed: int
     limits: Limits
+    dtype: str  # the arithmetic of the forward and backward passes
     data: DataRecord
     training: TrainingRecord | None  # None for a checkpoint evaluated as it is, or before training has ended
-    scores: dict[str, CellScore]
+    scores: dict[str, Score]
     timing: dict[str, Timing]  # "train", "evaluate/<language>"
-    environment: Environment
+    invocations: dict[str, Invocation]  # those that contributed, in order
     float32_checks: dict[str, Float32Check] = {}  # by language; none where float32 is what was computed in
-    preflight: list[Finding] = []  # what was found wrong before the run, and did not stop it
 
-    def recipe_in_words(self) -> str:
-        """The recipe, what of it the command line changed, and limits: `hf-2019, epochs 3, max train 960`."""
-        parts = [self.recipe.name, *(f"{key} {value}" for key, value in self.recipe.overrides.items())]
-        parts += [f"{key.replace('_', ' ')} {value:,}" for key, value in self.limits.model_dump().items() if value]
-        return ", ".join(parts)
+    @property
+    def failure(self) -> str | None:
+        """Why whatever has no result has none, in one line; None where nothing failed."""
+        return "; ".join(failure.reason for failure in self.failures.values()) if self.failures else None
 
-    def configuration(self) -> str:
-        """What has to be equal for two runs to be seeds of one and the same thing."""
-        parts = [
-            self.task,
-            self.model.id,
-            self.model.sha256,
-            self.recipe.name,
-            self.recipe.values,
-            self.limits.model_dump(),
-            self.environment.dtype,
-        ]
-        return json.dumps(parts, sort_keys=True)
+    @property
+    def environments(self) -> list[Environment]:
+        """Where what is in the record was made, in order."""
+        return [invocation.environment for invocation in self.invocations.values()]
+
+    @property
+    def preflight(self) -> list[Finding]:
+        """What was found wrong before anything was computed, each finding once."""
+        every = [finding for invocation in self.invocations.values() for finding in invocation.preflight]
+        return [finding for place, finding in enumerate(every) if finding not in every[:place]]
+
+    def environment_of(self, invocation: str | None) -> Environment | None:
+        """Where `invocation` ran; None where that is not known."""
+        return self.invocations[invocation].environment if invocation in self.invocations else None
+
+    def without_idle_invocations(self) -> "RunRecord":
+        """The record without the invocations that nothing in it comes from."""
+        named = {part.invocation for parts in (self.scores, self.timing, self.failures) for part in parts.values()}
+        named.add(self.training.invocation if self.training else None)
+        kept = {name: invocation for name, invocation in self.invocations.items() if name in named}
+        return self.model_copy(update={"invocations": kept})

@@ -4,12 +4,12 @@ Usually both are the run's own folder. When a training that was repeated gave ot
 predictions grow in a successor's folder, and the old ones are kept until the new ones are all there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from xeval.results.candidates import load_checkpoints
 from xeval.results.predictions import load_predictions
-from xeval.results.records import RunRecord
+from xeval.results.records import Failure, Invocation, RunRecord
 from xeval.results.store import load_record, replace_by_successor, save_record, successor_folder
 from xeval.support.errors import StoreError
 
@@ -17,11 +17,20 @@ from xeval.support.errors import StoreError
 class RunOnDisk:
     """The run in `folder`, which one process at a time works in."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = self.writes_to = folder
-        self._say = say
 
-    def found(self, languages: Sequence[str]) -> tuple[RunRecord | None, Sequence[str]]:
+    def newest(self) -> RunRecord | None:
+        """What there is of this run, or of its successor where that grows. Nothing is written."""
+        return load_record(successor_folder(self.folder)) or load_record(self.folder)
+
+    def languages(self) -> list[str]:
+        """Every language that the run, its successor or its checkpoints have been evaluated in."""
+        records = [load_record(folder) for folder in (self.folder, successor_folder(self.folder))]
+        scored = [language for record in records if record is not None for language in record.scores]
+        return list(dict.fromkeys([*scored, *(self.known_at_checkpoints(self.newest()) or ())]))
+
+    def resume(self, languages: Sequence[str]) -> tuple[RunRecord | None, Sequence[str]]:
         """What there is of this run, and the languages that it has to have in the end."""
         record, successor = load_record(self.folder), load_record(successor_folder(self.folder))
         if successor is None:
@@ -32,15 +41,18 @@ class RunOnDisk:
         self.writes_to = successor_folder(self.folder)
         return successor, list(dict.fromkeys([*old, *languages]))
 
-    def is_finished(self, record: RunRecord | None, language: str) -> bool:
-        if record is None or language not in record.scores:
-            return False
-        try:
-            load_predictions(self.writes_to, language, record.scores[language].predictions_sha256)
-        except StoreError as error:
-            self._say(f"{language} is evaluated again: {error}")
-            return False
-        return True
+    def unfinished(self, record: RunRecord | None, languages: Sequence[str]) -> dict[str, str]:
+        """Which of `languages` have no score whose predictions are whole, with what is wrong with those that have."""
+        problems = {}
+        for language in languages:
+            try:
+                if record is None or language not in record.scores:
+                    problems[language] = ""
+                else:
+                    load_predictions(self.writes_to, language, record.scores[language].predictions_sha256)
+            except StoreError as error:
+                problems[language] = str(error)
+        return problems
 
     def known_at_checkpoints(self, record: RunRecord | None) -> list[str] | None:
         """The languages that every checkpoint of the run was evaluated in; None where its checkpoints are not known."""
@@ -50,14 +62,28 @@ class RunOnDisk:
             return None
 
     def save(self, record: RunRecord) -> RunRecord:
+        record = record.without_idle_invocations()
         save_record(self.writes_to, record)
         return record
 
-    def fail(self, why: str, empty: Callable[[], RunRecord]) -> RunRecord:
-        """Note in the run's own record, or in an `empty` one, that it failed; scores that are there already stay."""
+    def fail(
+        self,
+        failures: Mapping[str, Failure],
+        invocations: Mapping[str, Invocation],
+        empty: Callable[[], RunRecord],
+    ) -> RunRecord:
+        """Note in the run's own record, or in an `empty` one, what failed; scores that are there already stay."""
         self.writes_to = self.folder
         record = load_record(self.folder) or empty()
-        return self.save(record.model_copy(update={"status": "failed", "failure": why}))
+        return self.save(
+            record.model_copy(
+                update={
+                    "status": "incomplete" if record.scores else "failed",
+                    "failures": record.failures | dict(failures),
+                    "invocations": record.invocations | dict(invocations),
+                }
+            )
+        )
 
     def start_successor(self, record: RunRecord) -> list[str]:
         """From now on, write beside what there is; the languages that then have to be evaluated again."""

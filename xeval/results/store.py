@@ -9,15 +9,21 @@ appears whole or not at all, and a prediction file is in its place before the re
 import hashlib
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from xeval.definitions.toml import first_complaint
-from xeval.results.records import SCHEMA_VERSION, RunRecord
+from xeval.results import old_records
+from xeval.results.records import CheckpointsRecord, RunRecord
 from xeval.support.errors import StoreError
 from xeval.support.files import read_ordinary, safe_name, write_atomically
 from xeval.support.sealed import sealing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAX_RECORD_BYTES = 50_000_000
 
@@ -27,11 +33,6 @@ _CHECKSUM_LINE = re.compile(rb'\{\n "content_sha256": "([0-9a-f]{64})",\n')
 def run_folder(results: Path, task: str, model_id: str, recipe: str, seed: int, identity: str) -> Path:
     """Where the run of this identity lies."""
     return results / safe_name(task) / safe_name(model_id) / f"{safe_name(recipe)}-seed{seed}-{identity[:8]}"
-
-
-def folder_of(results: Path, record: RunRecord) -> Path:
-    """Where the run of `record` lies."""
-    return run_folder(results, record.task, record.model.id, record.recipe.name, record.seed, record.identity)
 
 
 def save_record(folder: Path, record: RunRecord) -> None:
@@ -56,8 +57,9 @@ def load_record(folder: Path) -> RunRecord | None:
             f"{path}: damaged or edited, it does not have the checksum it was written with; restore it, or remove"
             " the folder to compute this run again"
         )
+    version = _version(plain)
     try:
-        record = RunRecord.model_validate_json(plain)
+        record = old_records.read_record(plain, folder) if version in (1, 2) else RunRecord.model_validate_json(plain)
     except ValidationError as error:
         mend = (
             "another version of xeval wrote it: read it with that one"
@@ -65,15 +67,60 @@ def load_record(folder: Path) -> RunRecord | None:
             else "remove the folder to compute this run again"
         )
         raise StoreError(f"{path}: {first_complaint(error)}; {mend}") from error
-    if not line and record.schema_version != 1:
+    if not line and version != 1:
         raise StoreError(f"{path}: damaged, its checksum is gone; remove the folder to compute this run again")
-    return record.model_copy(update={"schema_version": SCHEMA_VERSION})  # as it is written from now on
+    return record
 
 
-def load_records(results: Path) -> list[tuple[Path, RunRecord]]:
-    """Every run under `results` with its folder, in the order of the folders' names."""
+class _Versioned(BaseModel):
+    schema_version: int
+
+
+def _version(content: bytes) -> int | None:
+    """The schema of a record; None where it says none, which the reading of it then complains about."""
+    try:
+        return _Versioned.model_validate_json(content, strict=True).schema_version
+    except ValidationError:
+        return None
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as it lies on disk: its record, and the way to what it predicted."""
+
+    folder: Path
+    record: RunRecord
+
+    def predictions(self, language: str) -> "pa.Table":
+        """The predictions that the score of `language` was made from. Raises StoreError where they cannot be had."""
+        from xeval.results.predictions import load_predictions
+
+        return load_predictions(self.folder, language, self.record.scores[language].predictions_sha256)
+
+    def candidates(self) -> CheckpointsRecord:
+        """Every checkpoint of its training, in order. Raises StoreError where they are not known."""
+        from xeval.results.candidates import load_checkpoints
+
+        return load_checkpoints(self.folder, self.record)
+
+    def candidate_predictions(self, step: int, language: str, sha256: str) -> "pa.Table":
+        """What the checkpoint of `step` predicted in `language`. Raises StoreError where that cannot be had."""
+        from xeval.results.candidates import checkpoints_of, step_folder
+        from xeval.results.predictions import load_predictions
+
+        return load_predictions(step_folder(checkpoints_of(self.folder), step), language, sha256)
+
+
+def load_run(folder: Path) -> StoredRun | None:
+    """The run in `folder`; None where there is none yet. Raises StoreError for a damaged record."""
+    record = load_record(folder)
+    return StoredRun(folder, record) if record is not None else None
+
+
+def load_runs(results: Path) -> list[StoredRun]:
+    """Every run under `results`, in the order of the folders' names."""
     folders = sorted(path.parent for path in results.glob("*/*/*/record.json"))
-    return [(folder, record) for folder in folders if (record := load_record(folder)) is not None]
+    return [run for folder in folders if (run := load_run(folder)) is not None]
 
 
 # A run that was trained again to other weights is evaluated again from the start. Its new record and predictions grow

@@ -1,7 +1,7 @@
 """One run through the stages: encode, train, predict, score, store. The only room that knows their order."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from xeval.kinds.pairs import EncodedPairs, LabelledPairs
 from xeval.results.candidates import GatheredPredictions
 from xeval.results.findings import Finding
 from xeval.results.predictions import save_predictions
-from xeval.results.records import Float32Check, RunRecord, SelectionPoint, Timing, TrainingRecord
+from xeval.results.records import Failure, Float32Check, Invocation, RunRecord, SelectionPoint, Timing, TrainingRecord
 from xeval.results.run_on_disk import RunOnDisk
+from xeval.results.store import StoredRun
 from xeval.runs.candidates import CheckpointsBehindEvaluated, EveryCheckpoint, LanguageRows
 from xeval.runs.provenance import new_record
 from xeval.runs.spec import RunSpec
@@ -40,35 +41,67 @@ class OneRun:
     def __init__(
         self,
         spec: RunSpec,
-        results: Path,
+        folder: Path,  # where it lies
         reporter: Reporter,
-        preflight: Sequence[Finding] = (),
+        preflight: Sequence[Finding] = (),  # what was found wrong before the run
         every_checkpoint: bool = False,  # evaluate those on the way of the training too
     ) -> None:
         self.spec, self.reporter, self.every_checkpoint = spec, reporter, every_checkpoint
-        self.preflight = list(preflight)  # what was found wrong before the run
-        self.identity = spec.identity()
-        self.environment = environment.describe(spec.compute)
+        self.invocation = Invocation(environment=environment.describe(spec.compute), preflight=list(preflight))
         self.name = f"{spec.checkpoint.id} {spec.recipe_name} seed {spec.seed}"
-        self.disk = RunOnDisk(spec.folder(results), self._say)
+        self.disk = RunOnDisk(folder)
+        record = self.disk.newest()
+        self.identity = record.identity if record is not None else spec.identity()
         self.checkpoints = Checkpoints(checkpoints_folder(self.identity), reporter.say)
         self.gathered = GatheredPredictions(checkpoints_folder(self.identity) / "evaluated")
 
-    def complete(self, languages: Sequence[str]) -> RunRecord:
+    def may_read(self, languages: Sequence[str]) -> list[str]:
+        """The languages whose test rows this run may need if `languages` are wanted, beside those themselves.
+
+        A training that is repeated may give other weights, and then every score there is has to be made again.
+        """
+        record = self.disk.newest()
+        if record is None or not self.spec.train:
+            return list(languages)
+        unknown = self._unknown_at_checkpoints(record, languages)
+        if not unknown and (not self.disk.unfinished(record, languages) or self._kept_weights(record) is not None):
+            return list(languages)
+        return list(dict.fromkeys([*languages, *self.disk.languages()]))
+
+    def check_rows(self, languages: Sequence[str]) -> None:
+        """Raise DataError where rows cannot be read that the weights of a repeated training may have to be evaluated
+        on."""
+        for language in languages:
+            try:
+                self.spec.corpus.test(language)
+            except DataError as error:
+                raise DataError(
+                    f"{self.name} has to be trained again, and other weights have to be evaluated again in {language!r}"
+                    f" too, but {error}; use another --results folder to do without"
+                ) from error
+
+    def complete(self, languages: Sequence[str]) -> StoredRun:
+        """Compute what of `languages` is not there yet."""
         with locked(self.disk.folder, self._say):
-            record, languages = self.disk.found(languages)
+            record, languages = self.disk.resume(languages)
             if record is not None:
+                record = self._with_labels(record)
                 self._check_same_rows(record)
-            missing = [language for language in languages if not self.disk.is_finished(record, language)]
+            missing = self.disk.unfinished(record, languages)
+            for language, problem in missing.items():
+                if problem:
+                    self._say(f"{language} is evaluated again: {problem}")
             unknown = self._unknown_at_checkpoints(record, languages)
             if record is not None and not missing and not unknown:
                 self._say(f"nothing to do, {len(languages)} languages are in {self.disk.folder}")
+                if record.failures or record.status != "complete":  # of what is no longer asked for
+                    record = self.disk.save(record.model_copy(update={"status": "complete", "failures": {}}))
             else:
                 self._say(f"{len(missing)} of {len(languages)} languages to evaluate")
-                record = self._compute(record, missing, unknown)
+                record = self._compute(record, list(missing), unknown)
         if self.every_checkpoint and record.status == "complete":
             self._say(f"what each checkpoint scored: xeval compare {self.disk.folder} --selection")
-        return record
+        return StoredRun(self.disk.folder, record)
 
     def _say(self, line: str) -> None:
         self.reporter.say(f"{self.name}: {line}")
@@ -79,6 +112,13 @@ class OneRun:
             return []
         known = self.disk.known_at_checkpoints(record)
         return [language for language in languages if known is None or language not in known]
+
+    def _with_labels(self, record: RunRecord) -> RunRecord:
+        """An old record whose labels nothing told has those of the task that it turns out to be of."""
+        if record.labels is not None:
+            return record
+        labels = list(self.spec.task.labels)
+        return record.model_copy(update={"labels": labels, "chance": 1 / len(labels)})
 
     def _check_same_rows(self, record: RunRecord) -> None:
         corpus = self.spec.corpus
@@ -98,17 +138,30 @@ class OneRun:
                 model, record, missing = self._weights(tokenizer, record, missing, unknown)
                 columns = label_columns(spec.checkpoint, model.config.id2label, spec.task)
                 status = "incomplete" if missing else "complete"
-                record = self.disk.save(record.model_copy(update={"status": status, "failure": None}))
+                record = self.disk.save(record.model_copy(update={"status": status, "failures": {}}))
                 self.checkpoints.clear()  # only now that the record knows of the weights
-            encoded = self._encode(tokenizer, {language: spec.corpus.test(language) for language in missing})
-            for language in missing:
-                record = self._evaluate(model, columns, record, language, encoded[language])
-                status = "complete" if language == missing[-1] else "incomplete"
-                record = self.disk.save(record.model_copy(update={"status": status}))
         except (TrainingError, PredictionError) as error:
+            return self._fail({"train": error})
+        encoded = self._encode(tokenizer, {language: spec.corpus.test(language) for language in missing})
+        failures: dict[str, Exception] = {}
+        for language in missing:
+            try:
+                record = self._evaluate(model, columns, record, language, encoded[language])
+            except PredictionError as error:
+                failures[f"evaluate/{language}"] = error
+                continue
+            status = "complete" if language == missing[-1] and not failures else "incomplete"
+            record = self.disk.save(record.model_copy(update={"status": status}))
+        return self._fail(failures) if failures else self.disk.finish(record)
+
+    def _fail(self, errors: Mapping[str, Exception]) -> RunRecord:
+        """Note by phase what failed; what is finished stays as it is."""
+        for error in errors.values():
             self._say(f"failed: {error}")
-            return self.disk.fail(str(error), lambda: self._new_record(None))
-        return self.disk.finish(record)
+        failures = {
+            phase: Failure(reason=str(error), invocation=environment.INVOCATION) for phase, error in errors.items()
+        }
+        return self.disk.fail(failures, {environment.INVOCATION: self.invocation}, lambda: self._new_record(None))
 
     def _encode(self, tokenizer: Any, wanted: dict[str, LabelledPairs]) -> dict[str, EncodedPairs]:
         with self.reporter.phase("tokenize", sum(map(len, wanted.values())), "pairs") as phase:
@@ -133,12 +186,15 @@ class OneRun:
             return model, record or self._new_record(model), missing
         trained = record.training if record else None
         if record and trained and not unknown:
-            kept = kept_weights(self.identity, trained.weights_sha256)
+            kept = self._kept_weights(record)
             if kept is not None:
                 return self._on_device(load_fine_tuned(spec.checkpoint, kept)), record, missing
             self._say("its fine-tuned weights are no longer in the cache, so it is trained again")
         elif trained:
             self._say(f"not all its checkpoints were evaluated in {' '.join(unknown)}, so it is trained again")
+        self.check_rows(self.disk.languages())
+        if record is not None:
+            self._check_same_rows(record)
         every = self._every_checkpoint(tokenizer, record, unknown)
         model, fresh = self._train(tokenizer, every)
         assert fresh.training is not None  # it has just been trained
@@ -153,6 +209,9 @@ class OneRun:
             steps = [point.step for point in fresh.training.selection_curve]
             self.gathered.seal(steps, every.languages, fresh.training.weights_sha256, self.disk.writes_to)
         return model, record, missing
+
+    def _kept_weights(self, record: RunRecord) -> Path | None:
+        return kept_weights(self.identity, record.training.weights_sha256) if record.training else None
 
     def _every_checkpoint(
         self, tokenizer: Any, record: RunRecord | None, unknown: Sequence[str]
@@ -204,7 +263,7 @@ class OneRun:
                 self.checkpoints.clear()  # it would break down there again
                 raise
         wall_s = time.monotonic() - started + outcome.earlier_wall_s - outcome.aside_wall_s
-        curve = [SelectionPoint(step=step, accuracy=accuracy) for step, accuracy in outcome.selection_curve]
+        curve = [SelectionPoint(step=step, value=accuracy) for step, accuracy in outcome.selection_curve]
         training = TrainingRecord(
             n_steps=outcome.n_steps,
             effective_batch_size=spec.recipe.batch_size,
@@ -214,10 +273,11 @@ class OneRun:
             selection_curve=curve,
             chosen_step=outcome.chosen_step,
             weights_sha256=save_fine_tuned(model, weights_folder(self.identity)),
+            invocation=environment.INVOCATION,
         )
-        record = self._new_record(model)
-        timing = {"train": self._timing(wall_s, outcome.n_pairs)}
-        return model, record.model_copy(update={"training": training, "timing": timing})
+        timed_by = None if outcome.earlier_wall_s else environment.INVOCATION  # or by several, maybe on two machines
+        timing = {"train": Timing(wall_s=wall_s, rows=outcome.n_pairs, invocation=timed_by)}
+        return model, self._signed(self._new_record(model)).model_copy(update={"training": training, "timing": timing})
 
     def _resume(self, phase: Phase, step: int) -> None:
         self._say(f"training goes on from step {step:,}, where it was interrupted")
@@ -259,14 +319,15 @@ class OneRun:
                 raise PredictionError(f"{language}: {error}") from error
             premise_groups = corpus.test(language).premise_groups()
             sha256 = save_predictions(self.disk.writes_to, language, logits, pairs.labels, premise_groups)
-            score = score_cell(logits, pairs, premise_groups, sha256)
+            score = score_cell(logits, pairs, premise_groups, sha256, environment.INVOCATION)
             check = self._compare_with_float32(model, columns, pairs, logits)
-            phase.note = f"accuracy {100 * score.accuracy:.1f}"
+            phase.note = f"accuracy {100 * score.value:.1f}"
         hashes = record.data.sha256["test"] | {language: corpus.sha256(corpus.test(language))}
-        return record.model_copy(
+        timing = Timing(wall_s=wall_s, rows=len(pairs), invocation=environment.INVOCATION)
+        return self._signed(record).model_copy(
             update={
                 "scores": record.scores | {language: score},
-                "timing": record.timing | {f"evaluate/{language}": self._timing(wall_s, len(pairs))},
+                "timing": record.timing | {f"evaluate/{language}": timing},
                 "data": self.spec.data_record(hashes),
                 "float32_checks": record.float32_checks | ({language: check} if check else {}),
             }
@@ -284,7 +345,8 @@ class OneRun:
         return compare_with_float32(logits[rows], in_float32)
 
     def _new_record(self, model: Any) -> RunRecord:
-        return new_record(self.spec, model, self.environment, self.preflight)
+        return new_record(self.spec, model).model_copy(update={"identity": self.identity})
 
-    def _timing(self, wall_s: float, n_pairs: int) -> Timing:
-        return Timing(wall_s=wall_s, pairs=n_pairs, invocation=environment.INVOCATION)
+    def _signed(self, record: RunRecord) -> RunRecord:
+        """`record` with this invocation among those that contributed to it."""
+        return record.model_copy(update={"invocations": record.invocations | {environment.INVOCATION: self.invocation}})

@@ -1,25 +1,29 @@
 """A whole invocation: names → definitions, rows and checkpoints → one run for each model and seed."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from xeval.data.corpus import Corpus
 from xeval.data.hub import show_bars
 from xeval.data.model_files import Checkpoint, find_checkpoint
-from xeval.data.source import open_source
+from xeval.data.source import DataSource, open_source
 from xeval.definitions import registry
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.recipe import Recipe
+from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size
 from xeval.results.findings import Finding, wrong
 from xeval.results.records import RunRecord
+from xeval.results.store import StoredRun, load_run
 from xeval.runs.execute import OneRun
 from xeval.runs.preflight import examine, stop_on_errors
 from xeval.runs.spec import RunSpec, limits, override
-from xeval.support.errors import DefinitionError
+from xeval.support.errors import DefinitionError, StoreError
+from xeval.support.files import safe_name
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import one_line
 
@@ -46,8 +50,9 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     """Fine-tune each model on the task's training language with each seed and evaluate it in every language.
 
     What is finished in the results folder is read, not computed again. One record per (model, seed) comes back, in
-    the order asked for; accuracies in it are fractions, times are seconds. A run whose training broke down has
-    `status == "failed"` and the others go on.
+    the order asked for, and one for all names of the same model; scores in it are fractions, times are seconds. A run
+    whose training broke down has `status == "failed"`, one that broke down in some languages names them in `failures`;
+    the others go on.
 
     Args:
         task: a task's name, or the path of a task file.
@@ -69,39 +74,115 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
 
     Raises XevalError, before anything is computed, for names, files or rows that cannot be used.
     """
+    runs = run_grid(
+        task,
+        [(model, recipe) for model in models],
+        languages=languages,
+        seeds=seeds,
+        overrides=overrides,
+        train=train,
+        every_checkpoint=every_checkpoint,
+        data=data,
+        results=results,
+        max_train=max_train,
+        max_eval=max_eval,
+        device=device,
+        dtype=dtype,
+        tasks_dirs=tasks_dirs,
+        reporter=reporter,
+    )
+    return [run.record for run in runs]
+
+
+def run_grid(  # noqa: PLR0913  what `run` takes
+    task: str,
+    pairs: Sequence[tuple[str, str | None]],
+    *,
+    languages: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    overrides: dict[str, Any] | None = None,
+    train: bool = True,
+    every_checkpoint: bool = False,
+    data: str | os.PathLike[str] | None = None,
+    results: str | os.PathLike[str] = "results",
+    max_train: int | None = None,
+    max_eval: int | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    tasks_dirs: Sequence[str | os.PathLike[str]] = (),
+    reporter: Reporter | None = None,
+) -> list[StoredRun]:
+    """`run` for each pair of a model and a recipe (None: the task's default), giving the runs with their folders.
+
+    Everything is read and checked, for all of them, before the first is computed.
+    """
     reporter = reporter or Silent()
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
     wanted = registry.check_languages(definition, languages)
-    unchanged = registry.get_recipe(recipe or definition.default_recipe)
-    chosen = override(unchanged, overrides or {})
+    recipes = {name: registry.get_recipe(name or definition.default_recipe) for _, name in pairs}
+    changed = {name: override(recipe, overrides or {}) for name, recipe in recipes.items()}
     devices.choose(device, dtype)  # words that mean nothing are refused before anything is fetched
     row_limits = limits(max_train, max_eval)
-    if not models:
+    if not pairs:
         raise DefinitionError("no model given; name at least one, for instance distilmbert")
-    for name in models:
-        ModelName.parse(name)  # one that can be none is refused before anything is fetched
+    for model, _ in pairs:
+        ModelName.parse(model)  # one that can be none is refused before anything is fetched
     if not train:
         _check_options_without_training(seeds, every_checkpoint)
     show_bars(reporter.draws_bars)
     data = data or os.environ.get("XEVAL_DATA") or None
-    source = open_source(definition, Path(data) if data else None, wanted, train)
-    corpus = Corpus(source, row_limits)
-    checkpoints = list(dict.fromkeys(find_checkpoint(name) for name in dict.fromkeys(models)))  # an id and its alias
-    compute = {found: devices.choose(device, dtype, hidden_size(found)) for found in checkpoints}
+    copy = Path(data) if data else None
+    corpus = Corpus(open_source(definition, copy, wanted, train), row_limits)
+    checkpoints = {name: find_checkpoint(name) for name, _ in pairs}
     with reporter.phase("read", len(wanted), "languages") as phase:
         for language in wanted:
             corpus.test(language)  # all of them now, so that a missing file costs nothing finished
             phase.advance()
-    specs = [
-        RunSpec(definition, checkpoint, chosen, overrides or {}, seed, train, corpus, compute[checkpoint])
-        for checkpoint in checkpoints
-        for seed in (dict.fromkeys(seeds) if seeds else [chosen.seed])
+    specs: dict[str, RunSpec] = {}
+    unchanged: dict[str, Recipe] = {}
+    same: dict[str, str] = {}  # model → the one that has the same files
+    for model, name in pairs:
+        checkpoint, recipe = checkpoints[model], changed[name]
+        compute = devices.choose(device, dtype, hidden_size(checkpoint))
+        for seed in seeds or [recipe.seed]:
+            spec = RunSpec(definition, checkpoint, recipe, overrides or {}, seed, train, corpus, compute)
+            identity = spec.identity()
+            if specs.setdefault(identity, spec).checkpoint != checkpoint:
+                same.setdefault(model, specs[identity].checkpoint.id)
+            unchanged.setdefault(identity, recipes[name])
+    for model, other in same.items():
+        reporter.say(one_line(f"{model} has the files of {other}: it is run once for both"))
+    findings = _preflight(specs, unchanged, wanted, reporter)
+    known = _known_runs(Path(results), definition)
+    runs = [
+        OneRun(spec, spec.folder(Path(results), known), reporter, findings[identity], every_checkpoint)
+        for identity, spec in specs.items()
     ]
-    found = _preflight(specs, unchanged, wanted, reporter)
-    return [
-        OneRun(spec, Path(results), reporter, found[spec.checkpoint], every_checkpoint).complete(wanted)
-        for spec in specs
-    ]
+    _read_what_may_be_needed(runs, wanted, corpus, lambda more: open_source(definition, copy, more, train))
+    return [run.complete(wanted) for run in runs]
+
+
+def _known_runs(results: Path, task: Task) -> list[StoredRun]:
+    """The runs of `task` that are in `results` already; damaged ones are left to whoever wants them."""
+    runs = []
+    for path in sorted((results / safe_name(task.name)).glob("*/*/record.json")):
+        with suppress(StoreError):
+            run = load_run(path.parent)
+            runs += [run] if run is not None else []
+    return runs
+
+
+def _read_what_may_be_needed(
+    runs: Sequence[OneRun], wanted: Sequence[str], corpus: Corpus, reopen: Callable[[Sequence[str]], DataSource]
+) -> None:
+    """Read the rows of languages that a run has, that nobody asked for, and that training again makes necessary."""
+    needed = {run: run.may_read(wanted) for run in runs}
+    more = list(dict.fromkeys(language for languages in needed.values() for language in languages))
+    if set(more) <= set(wanted):
+        return
+    corpus.read_from(reopen(more))
+    for run, languages in needed.items():
+        run.check_rows(languages)
 
 
 def _check_options_without_training(seeds: Sequence[int], every_checkpoint: bool) -> None:
@@ -116,16 +197,19 @@ def _check_options_without_training(seeds: Sequence[int], every_checkpoint: bool
 
 
 def _preflight(
-    specs: Sequence[RunSpec], unchanged: Recipe, languages: Sequence[str], reporter: Reporter
-) -> dict[Checkpoint, list[Finding]]:
-    """What is wrong with the runs on each checkpoint, said before any of them starts; an error stops them all."""
-    spec_of = {spec.checkpoint: spec for spec in specs}  # seeds make no difference
-    found = {checkpoint: wrong(examine(spec, unchanged, languages)) for checkpoint, spec in spec_of.items()}
-    for checkpoint, findings in found.items():
-        stop_on_errors(checkpoint.id, findings)
-        for finding in findings:
+    specs: Mapping[str, RunSpec], unchanged: Mapping[str, Recipe], languages: Sequence[str], reporter: Reporter
+) -> dict[str, list[Finding]]:
+    """What is wrong with each run, by identity, said before any of them starts; an error stops them all."""
+    findings: dict[tuple[Checkpoint, str], list[Finding]] = {}
+    for identity, spec in specs.items():
+        key = spec.checkpoint, spec.recipe.name  # seeds make no difference
+        if key not in findings:
+            findings[key] = wrong(examine(spec, unchanged[identity], languages))
+    for (checkpoint, _), own in findings.items():
+        stop_on_errors(checkpoint.id, own)
+        for finding in own:
             reporter.say(one_line(f"{checkpoint.id}: {finding.line}"))
-    return found
+    return {identity: findings[spec.checkpoint, spec.recipe.name] for identity, spec in specs.items()}
 
 
 def reproduce(reference: str, **options: Any) -> list[RunRecord]:
@@ -133,10 +217,11 @@ def reproduce(reference: str, **options: Any) -> list[RunRecord]:
 
     Takes the options of `run` except `task`, `models`, `recipe` and `languages`.
     """
+    return [run.record for run in reproduce_grid(reference, **options)]
+
+
+def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
+    """`reproduce`, giving the runs with their folders."""
     table = registry.get_reference(reference)
-    pairs = dict.fromkeys((row.model, row.recipe) for row in table.rows)
-    return [
-        record
-        for model, recipe in pairs
-        for record in run(table.task, [model], recipe=recipe, languages=table.languages, **options)
-    ]
+    pairs = list(dict.fromkeys((row.model, row.recipe) for row in table.rows))
+    return run_grid(table.task, pairs, languages=table.languages, **options)

@@ -1,18 +1,14 @@
 """A run's first record: what it is made of, before anything of it is scored."""
 
-from collections.abc import Sequence
-
 from transformers import PreTrainedModel
 
 from xeval.engine.loading import count_encoder_parameters, encoder_shape
-from xeval.results.findings import Finding
-from xeval.results.records import Environment, ModelRecord, RunRecord
+from xeval.kinds.pairs import ENCODING
+from xeval.results.records import ModelRecord, RunRecord
 from xeval.runs.spec import RunSpec
 
 
-def new_record(
-    spec: RunSpec, model: PreTrainedModel | None, environment: Environment, preflight: Sequence[Finding]
-) -> RunRecord:
+def new_record(spec: RunSpec, model: PreTrainedModel | None) -> RunRecord:
     """An incomplete record without training or scores; `model` is None where it could not be had."""
     checkpoint = spec.checkpoint
     return RunRecord(
@@ -21,6 +17,11 @@ def new_record(
         task=spec.task.name,
         task_title=spec.task.title,
         task_note=spec.task.note,
+        kind=spec.task.kind,
+        encoding=ENCODING,
+        metric=spec.task.metric,
+        labels=list(spec.task.labels),
+        chance=1 / len(spec.task.labels),
         training_language=spec.task.training_language,
         model=ModelRecord(
             id=checkpoint.id,
@@ -34,10 +35,10 @@ def new_record(
         recipe=spec.recipe_record(),
         seed=spec.seed,
         limits=spec.corpus.limits,
+        dtype=spec.compute.dtype_name,
         data=spec.data_record({}),
         training=None,
         scores={},
         timing={},
-        environment=environment,
-        preflight=list(preflight),
+        invocations={},
     )

@@ -1,7 +1,7 @@
 """What one run is made of, and the identity that follows from it."""
 
-import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from xeval.definitions.recipe import Recipe
 from xeval.definitions.task import Task
 from xeval.definitions.toml import first_complaint
 from xeval.engine.devices import Compute
-from xeval.results.records import DataRecord, Limits, RecipeRecord
-from xeval.results.store import run_folder
+from xeval.kinds.pairs import ENCODING
+from xeval.results.configurations import NO_TRAINING
+from xeval.results.identity import identity, ingredients, is_of
+from xeval.results.records import DataRecord, Limits, RecipeRecord, RunRecord
+from xeval.results.store import StoredRun, run_folder
 from xeval.support.errors import DefinitionError
-
-# What a task file says that no weight and no score depends on.
-_BESIDE_THE_POINT = {"title", "default_recipe", "default_reference", "licence", "citation", "source_url", "note"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RunSpec:
 
     @property
     def recipe_name(self) -> str:
-        return self.recipe.name if self.train else "no-train"
+        return self.recipe.name if self.train else NO_TRAINING
 
     def recipe_record(self) -> RecipeRecord:
         if not self.train:
@@ -65,24 +65,38 @@ class RunSpec:
         )
 
     def identity(self) -> str:
-        """A hash over everything that the fine-tuned weights depend on, and over the number of rows evaluated.
+        """A hash over everything that the fine-tuned weights depend on.
 
         Test rows are not part of it, so that a language can be added later; the record has their hashes, and rows that
         no longer match are refused.
         """
-        parts = {
-            "task": self.task.model_dump(exclude=_BESIDE_THE_POINT),
-            "data": self.data_record({}).sha256,
-            "model": [self.checkpoint.revision, self.checkpoint.sha256],
-            "recipe": self.recipe_record().values,
-            "seed": self.seed,
-            "limits": self.corpus.limits.model_dump(),
-            "dtype": self.compute.dtype_name,
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return identity(self._ingredients(), self.seed)
 
-    def folder(self, results: Path) -> Path:
-        return run_folder(results, self.task.name, self.checkpoint.id, self.recipe_name, self.seed, self.identity())
+    def describes(self, record: RunRecord) -> bool:
+        """Whether `record` is of this very run, whatever its folder and its model are called."""
+        return is_of(record, self._ingredients(), self.seed)
+
+    def _ingredients(self) -> dict[str, Any]:
+        return ingredients(
+            kind=self.task.kind,
+            encoding=ENCODING,
+            labels=list(self.task.labels),
+            rows_sha256=self.data_record({}).sha256,
+            model_sha256=self.checkpoint.sha256,
+            recipe_values=self.recipe_record().values,
+            limits=self.corpus.limits,
+            dtype=self.compute.dtype_name,
+        )
+
+    def folder(self, results: Path, known: Sequence[StoredRun] = ()) -> Path:
+        """Where this run lies below `results`, or is going to.
+
+        A run of the same content among those that are `known` there is this run: version 0.1.0 called its folder by
+        another identity, and one model may have several names.
+        """
+        own = run_folder(results, self.task.name, self.checkpoint.id, self.recipe_name, self.seed, self.identity())
+        same = [run.folder for run in known if run.record.task == self.task.name and self.describes(run.record)]
+        return own if (own / "record.json").exists() or not same else same[0]
 
 
 def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:

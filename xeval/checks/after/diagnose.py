@@ -6,7 +6,6 @@ prediction files.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from xeval.checks.after import prediction_signatures, record_signatures
 from xeval.checks.after.hurt_languages import check_languages
@@ -16,6 +15,7 @@ from xeval.definitions.task import Task
 from xeval.judging.verdict import row_of
 from xeval.results.findings import Finding, wrong
 from xeval.results.records import RunRecord
+from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 
 _WRONG_LABELS = {"placeholder labels", "permuted labels"}
@@ -35,9 +35,10 @@ EXPLAINED_BY = {
 }
 
 
-def diagnose_run(folder: Path, record: RunRecord, task: Task | None, reference: Reference | None) -> list[Finding]:
-    """`diagnose` with the predictions that lie in the run's `folder`."""
-    predicted, problems = _read_predictions(folder, record)
+def diagnose_run(run: StoredRun, task: Task | None, reference: Reference | None) -> list[Finding]:
+    """`diagnose` with the predictions that lie in the run's folder."""
+    record = run.record
+    predicted, problems = _read_predictions(run)
     published = row_of(record, reference) if reference is not None and reference.task == record.task else None
     return diagnose(record, predicted, task, published, problems)
 
@@ -51,11 +52,12 @@ def diagnose(
 ) -> list[Finding]:
     """Findings on one run, errors first; none for a healthy one. What preflight found wrong is among them.
 
-    `task` gives the labels' names and the number of rows that should be there, `published` is the row to compare with,
-    `problems` says of languages why their predictions cannot be read.
+    `task` gives the number of rows that should be there, `published` is the row to compare with, `problems` says of
+    languages why their predictions cannot be read.
     """
-    n_labels = len(task.labels) if task else next((found.n_labels for found in predicted.values()), None)
-    labels = task.labels if task else [f"label {number}" for number in range(n_labels or 0)]
+    n_labels = next((own.n_labels for own in predicted.values()), 0)
+    labels = record.labels or [f"label {number}" for number in range(n_labels)]
+    tokenized = {language: score.tokenization for language, score in record.scores.items()}
     hints = [hint for hint in record.preflight if hint.name in _OF_TOKENIZERS]
     found = [
         prediction_signatures.unreadable_predictions(problems or {}),
@@ -64,8 +66,8 @@ def diagnose(
         prediction_signatures.permuted_labels(predicted, labels),
         prediction_signatures.one_label_throughout(predicted, labels),
         record_signatures.broken_training(record),
-        *(_learning(record, n_labels) if n_labels else ()),
-        *check_languages(record.scores, record.training_language, _max_length(record)),
+        *(_learning(record, record.chance) if record.chance is not None else ()),
+        *check_languages(tokenized, record.training_language, _max_length(record)),
         record_signatures.other_selection(record, published),
         record_signatures.low_everywhere(record, published, hints),
         *(said for said in record.preflight if said.name not in _MEASURED_AGAIN or not record.scores),
@@ -73,13 +75,13 @@ def diagnose(
     return _without_explained(wrong(one for one in found if one is not None))
 
 
-def _learning(record: RunRecord, n_labels: int) -> list[Finding | None]:
+def _learning(record: RunRecord, chance: float) -> list[Finding | None]:
     return [
-        record_signatures.labels_out_of_line(record, n_labels),
-        record_signatures.too_few_steps(record, n_labels),
-        record_signatures.collapsed_training(record, n_labels),
-        record_signatures.chance_outside_latin_script(record, n_labels),
-        record_signatures.no_transfer(record, n_labels),
+        record_signatures.labels_out_of_line(record, chance),
+        record_signatures.too_few_steps(record, chance),
+        record_signatures.collapsed_training(record),
+        record_signatures.chance_outside_latin_script(record, chance),
+        record_signatures.no_transfer(record, chance),
     ]
 
 
@@ -99,14 +101,14 @@ def _max_length(record: RunRecord) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _read_predictions(folder: Path, record: RunRecord) -> tuple[dict[str, Predicted], dict[str, str]]:
+def _read_predictions(run: StoredRun) -> tuple[dict[str, Predicted], dict[str, str]]:
     """The predictions of every language that has a score, and why some of them cannot be read."""
-    from xeval.results.predictions import column, load_predictions  # pyarrow
+    from xeval.results.predictions import column  # pyarrow
 
     predicted, problems = {}, {}
-    for language, score in record.scores.items():
+    for language in run.record.scores:
         try:
-            table = load_predictions(folder, language, score.predictions_sha256)
+            table = run.predictions(language)
         except StoreError as problem:
             problems[language] = str(problem)
             continue

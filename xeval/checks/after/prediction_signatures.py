@@ -52,7 +52,7 @@ def missing_or_repeated_rows(
         expected_rows = min(expected_rows, record.limits.max_eval)
     strays = []
     for language, found in predicted.items():
-        wanted = expected_rows or record.scores[language].n_examples
+        wanted = expected_rows or record.scores[language].n_rows
         n_missing = wanted - len(np.intersect1d(found.rows, np.arange(wanted)))
         n_repeated = len(found.rows) - len(np.unique(found.rows))
         if n_missing or n_repeated or len(found.rows) != wanted:

@@ -22,15 +22,17 @@ SELECTION_COSTS = 0.3, 4.0  # points on the mean that choosing on the target lan
 
 
 def broken_training(record: RunRecord) -> Finding | None:
-    if record.status != "failed":
-        return None
-    return error("training broke down", record.failure or "no reason was recorded")
+    if "train" in record.failures:
+        return error("training broke down", record.failures["train"].reason)
+    if record.failures:
+        return error("evaluation broke down", record.failure or "", "")
+    return None
 
 
-def labels_out_of_line(record: RunRecord, n_labels: int) -> Finding | None:
+def labels_out_of_line(record: RunRecord, chance: float) -> Finding | None:
     """Development data of the training language are well predicted, its test data no better than by chance."""
-    dev, chance = _chosen_accuracy(record), 1 / n_labels
-    scores = {language: 100 * score.accuracy for language, score in record.scores.items()}
+    dev = _chosen_accuracy(record)
+    scores = {language: 100 * score.value for language, score in record.scores.items()}
     test = _accuracy(record, record.training_language)
     at_chance = test is not None and _is_at_chance(record, record.training_language, chance)
     if dev is None or not at_chance or dev < chance + LEARNT:
@@ -43,11 +45,11 @@ def labels_out_of_line(record: RunRecord, n_labels: int) -> Finding | None:
     )
 
 
-def too_few_steps(record: RunRecord, n_labels: int) -> Finding | None:
+def too_few_steps(record: RunRecord, chance: float) -> Finding | None:
     """Hardly anything was learnt, and the training saw less than half of the task's training rows once."""
     training, reached = record.training, _best_known_accuracy(record)
     expected = record.data.train_rows.get("expected", 0)
-    if training is None or reached is None or not expected or reached > 1 / n_labels + UNDERFITTED:
+    if training is None or reached is None or not expected or reached > chance + UNDERFITTED:
         return None
     seen = training.n_steps * training.effective_batch_size
     if seen >= EPOCHS_ENOUGH * expected:
@@ -60,28 +62,29 @@ def too_few_steps(record: RunRecord, n_labels: int) -> Finding | None:
     )
 
 
-def collapsed_training(record: RunRecord, n_labels: int) -> Finding | None:
-    reason = collapse(record, n_labels)
-    if reason is None or all(score.n_examples < FEW_ROWS for score in record.scores.values()):
+def collapsed_training(record: RunRecord) -> Finding | None:
+    reason = collapse(record)
+    if reason is None or all(score.n_rows < FEW_ROWS for score in record.scores.values()):
         return None
     curve = record.training.loss_curve if record.training else []
-    loss = f"; the loss ended at {curve[-1][1]:.2f} where ln {n_labels} is {math.log(n_labels):.2f}" if curve else ""
+    loss, n_labels = "", len(record.labels or ())
+    if curve and n_labels:
+        loss = f"; the loss ended at {curve[-1][1]:.2f} where ln {n_labels} is {math.log(n_labels):.2f}"
     mend = "Lower the learning rate, add warm-up (--warmup-share 0.1), or take another seed."
     if record.training is None:
         mend = "Check that the checkpoint's head was fine-tuned on this task."
     return error("collapsed training", reason + loss, mend)
 
 
-def chance_outside_latin_script(record: RunRecord, n_labels: int) -> Finding | None:
+def chance_outside_latin_script(record: RunRecord, chance: float) -> Finding | None:
     """The training language and other languages in Latin script are learnt, those in other scripts are at chance."""
-    chance = 1 / n_labels
     targets = _targets(record)
     latin = {language: accuracy for language, accuracy in targets.items() if describe(language).script == "Latin"}
     others = {language: accuracy for language, accuracy in targets.items() if describe(language).script != "Latin"}
     at_chance = [language for language in others if _is_at_chance(record, language, chance)]
     if not latin or not at_chance or 2 * len(at_chance) < len(others) or min(latin.values()) < chance + LEARNT:
         return None
-    unknown = max((record.scores[language].unknown_piece_share for language in at_chance), default=0.0)
+    unknown = max((record.scores[language].tokenization.unknown_piece_share for language in at_chance), default=0.0)
     pieces = f"; up to {100 * unknown:.1f} % of their pieces are unknown" if unknown > 0.01 else ""
     return error(
         "chance outside Latin script",
@@ -92,9 +95,9 @@ def chance_outside_latin_script(record: RunRecord, n_labels: int) -> Finding | N
     )
 
 
-def no_transfer(record: RunRecord, n_labels: int) -> Finding | None:
+def no_transfer(record: RunRecord, chance: float) -> Finding | None:
     """The training language is learnt, and no other language is better than chance."""
-    chance, targets = 1 / n_labels, _targets(record)
+    targets = _targets(record)
     learnt = _accuracy(record, record.training_language)
     if learnt is None or learnt < chance + LEARNT or len(targets) < 2:
         return None
@@ -135,7 +138,7 @@ def low_everywhere(record: RunRecord, published: ReferenceRow | None, hints: Seq
     between_seeds = sum(published.spread.values()) / max(1, len(published.spread))
     if difference > -max(LOW, 2 * between_seeds):
         return None
-    points = {language: 100 * record.scores[language].accuracy - cell for language, cell in published.cells.items()}
+    points = {language: 100 * record.scores[language].value - cell for language, cell in published.cells.items()}
     if max(points.values()) > -LOW_EACH:
         return None
     mend = "Compare tokenizer (xeval doctor), library versions and recipe with the source's: a seed seldom does that."
@@ -152,28 +155,28 @@ def _mean_difference(record: RunRecord, published: ReferenceRow | None) -> float
     """Our mean minus the published one in points, over the row's languages if we have them all."""
     if published is None or not published.cells.keys() <= record.scores.keys():
         return None
-    ours = [100 * record.scores[language].accuracy for language in published.cells]
+    ours = [100 * record.scores[language].value for language in published.cells]
     return sum(ours) / len(ours) - published.average
 
 
 def _targets(record: RunRecord) -> dict[str, float]:
     """Accuracy by language, of target languages with rows enough to tell it from chance."""
     return {
-        language: score.accuracy
+        language: score.value
         for language, score in record.scores.items()
-        if language != record.training_language and score.n_examples >= FEW_ROWS
+        if language != record.training_language and score.n_rows >= FEW_ROWS
     }
 
 
 def _is_at_chance(record: RunRecord, language: str, chance: float) -> bool:
     """Whether the accuracy in `language` is little more than chance, or no more than two standard errors."""
     score = record.scores[language]
-    return score.accuracy <= chance + max(NEAR_CHANCE, 2 * math.sqrt(chance * (1 - chance) / score.n_examples))
+    return score.value <= chance + max(NEAR_CHANCE, 2 * math.sqrt(chance * (1 - chance) / score.n_rows))
 
 
 def _accuracy(record: RunRecord, language: str) -> float | None:
     score = record.scores.get(language)
-    return score.accuracy if score and score.n_examples >= FEW_ROWS else None
+    return score.value if score and score.n_rows >= FEW_ROWS else None
 
 
 def _chosen_accuracy(record: RunRecord) -> float | None:
@@ -181,7 +184,7 @@ def _chosen_accuracy(record: RunRecord) -> float | None:
     if record.training is None:
         return None
     chosen = record.training.chosen_step
-    return next((point.accuracy for point in record.training.selection_curve if point.step == chosen), None)
+    return next((point.value for point in record.training.selection_curve if point.step == chosen), None)
 
 
 def _best_known_accuracy(record: RunRecord) -> float | None:

@@ -31,7 +31,7 @@ class FlippedRows:
 
     language: str
     rows: list[Flip]
-    labels: Sequence[str]  # names by index; empty where the task is not known here
+    labels: Sequence[str]  # names by index; empty where the records do not know them
     sentences: dict[int, tuple[str, str]]  # row → premise and hypothesis; empty where they were not read
     n_seeds: tuple[int, int]  # of A and of B
 
@@ -56,7 +56,7 @@ def flipped_rows(paired: PairedRuns, language: str, task: Task | None, data: Pat
     if task is not None and (data is not None or task.embedded):
         sentences = _sentences(task, one, [flip.row for flip in rows], data)
     n_seeds = len(paired.seeds_a), len(paired.seeds_b)
-    return FlippedRows(language, rows, task.labels if task else (), sentences, n_seeds)
+    return FlippedRows(language, rows, paired.labels, sentences, n_seeds)
 
 
 def flips(one: PairedLanguage) -> list[Flip]:

@@ -1,17 +1,18 @@
 """Two lists of runs → their answers side by side on the same test rows, or one line on why they cannot be compared."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from xeval.judging.comparison.named_runs import Run, names_of
+from xeval.judging.comparison.named_runs import names_of
 from xeval.judging.comparison.resampling import PairedRows
 from xeval.judging.verdict import collapse
-from xeval.results.predictions import column, load_predictions, premise_groups
+from xeval.results.predictions import column, premise_groups
 from xeval.results.records import RunRecord
+from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
 
 
@@ -57,13 +58,14 @@ class PairedRuns:
     seeds_b: list[int]
     languages: list[PairedLanguage]
     notes: list[str]
+    labels: Sequence[str] = ()  # names by index; empty where the records do not know them
 
     @property
     def paired_by_seed(self) -> bool:
         return self.seeds_a == self.seeds_b
 
 
-def pair(a: list[Run], b: list[Run]) -> PairedRuns:
+def pair(a: list[StoredRun], b: list[StoredRun]) -> PairedRuns:
     """Put the runs of one configuration beside those of another.
 
     Seeds that both sides have are compared with each other; where they share none, each side is averaged over its
@@ -71,10 +73,10 @@ def pair(a: list[Run], b: list[Run]) -> PairedRuns:
 
     Raises StoreError where there is nothing to compare, DataError where the test rows differ.
     """
-    both = {folder.resolve() for folder, _ in a} & {folder.resolve() for folder, _ in b}
+    both = {run.folder.resolve() for run in a} & {run.folder.resolve() for run in b}
     if both:
         raise StoreError(f"{min(both)} is on both sides; name different runs for A and B")
-    tasks = a[0][1].task, b[0][1].task
+    tasks = a[0].record.task, b[0].record.task
     if tasks[0] != tasks[1]:
         raise StoreError(f"A is of task {tasks[0]} and B of task {tasks[1]}; compare runs of one task")
     name_a, name_b = names_of(a, b)
@@ -88,46 +90,42 @@ def pair(a: list[Run], b: list[Run]) -> PairedRuns:
             f"The predictions in {' '.join(without)} were written before premises were kept in them: rows are taken for"
             " independent draws there, so those intervals are too narrow. Evaluate again to mend that."
         )
-    seeds_a, seeds_b = ([record.seed for _, record in runs] for runs in (a, b))
-    return PairedRuns(tasks[0], a[0][1].task_title, name_a, name_b, seeds_a, seeds_b, languages, notes)
+    seeds_a, seeds_b = ([run.record.seed for run in runs] for runs in (a, b))
+    return PairedRuns(
+        tasks[0], a[0].record.task_title, name_a, name_b, seeds_a, seeds_b, languages, notes, a[0].record.labels or ()
+    )
 
 
-def usable(side: str, runs: list[Run], notes: list[str]) -> list[Run]:
+def usable(side: str, runs: list[StoredRun], notes: list[str]) -> list[StoredRun]:
     """Those of `runs` that are not failed or collapsed; `notes`, which begin with `side`, say which are."""
-    scored = [(folder, record) for folder, record in runs if record.scores and record.status != "failed"]
-    for _, record in runs:
+    scored = [run for run in runs if run.record.scores]
+    for record in (run.record for run in runs):
         if record.status == "failed":
             notes.append(f"{side}seed {record.seed} is left out, it failed: {record.failure}.")
     if not scored:
-        raise StoreError(f"{side}none of its runs has scores ({runs[0][0]}); finish one with xeval run")
-    reasons = {record.seed: collapse(record, _n_labels(folder, record)) for folder, record in scored}
-    healthy = [run for run in scored if reasons[run[1].seed] is None]
+        raise StoreError(f"{side}none of its runs has scores ({runs[0].folder}); finish one with xeval run")
+    reasons = {run.record.seed: collapse(run.record) for run in scored}
+    healthy = [run for run in scored if reasons[run.record.seed] is None]
     fate = "is left out" if healthy else "is compared all the same, there being no other"
     notes += [f"{side}seed {seed} {fate}; its training collapsed: {why}." for seed, why in reasons.items() if why]
     return healthy or scored
 
 
-def _n_labels(folder: Path, record: RunRecord) -> int:
-    language, score = next(iter(record.scores.items()))
-    table = load_predictions(folder, language, score.predictions_sha256)
-    return int(table.schema.field("logits").type.list_size)
-
-
-def _same_seeds(a: list[Run], b: list[Run], notes: list[str]) -> tuple[list[Run], list[Run]]:
-    shared = {record.seed for _, record in a} & {record.seed for _, record in b}
+def _same_seeds(a: list[StoredRun], b: list[StoredRun], notes: list[str]) -> tuple[list[StoredRun], list[StoredRun]]:
+    shared = {run.record.seed for run in a} & {run.record.seed for run in b}
     if not shared:
         if len(a) + len(b) > 2:
             notes.append("A and B have no seed in common, so each side is averaged over its own.")
         return a, b
     for side, runs in (("A", a), ("B", b)):
-        extra = [str(record.seed) for _, record in runs if record.seed not in shared]
+        extra = [str(run.record.seed) for run in runs if run.record.seed not in shared]
         if extra:
             notes.append(f"{side}: seeds that the other side lacks are left out: {', '.join(extra)}.")
-    return [run for run in a if run[1].seed in shared], [run for run in b if run[1].seed in shared]
+    return [run for run in a if run.record.seed in shared], [run for run in b if run.record.seed in shared]
 
 
-def _shared_languages(a: list[Run], b: list[Run], notes: list[str]) -> list[str]:
-    records = [record for _, record in [*a, *b]]
+def _shared_languages(a: list[StoredRun], b: list[StoredRun], notes: list[str]) -> list[str]:
+    records = [run.record for run in (*a, *b)]
     shared = [language for language in records[0].scores if all(language in record.scores for record in records)]
     if not shared:
         raise StoreError("A and B have no language in common; evaluate both in one, with xeval run --language")
@@ -137,18 +135,15 @@ def _shared_languages(a: list[Run], b: list[Run], notes: list[str]) -> list[str]
     return shared
 
 
-def _language(language: str, a: list[Run], b: list[Run]) -> PairedLanguage:
-    sha256 = shared_rows(language, [record for _, record in [*a, *b]])
-    tables_a, tables_b = (
-        [load_predictions(folder, language, record.scores[language].predictions_sha256) for folder, record in runs]
-        for runs in (a, b)
-    )
-    return beside(language, sha256, tables_a, tables_b, [folder for folder, _ in [*a, *b]])
+def _language(language: str, a: list[StoredRun], b: list[StoredRun]) -> PairedLanguage:
+    sha256 = shared_rows(language, [run.record for run in (*a, *b)])
+    tables_a, tables_b = ([run.predictions(language) for run in runs] for runs in (a, b))
+    return beside(language, sha256, tables_a, tables_b, [run.folder for run in (*a, *b)])
 
 
 def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
     """The hash of the rows of `language` that all of `records` were scored on. Raises DataError."""
-    rows = {(_rows_sha256(record, language), record.scores[language].n_examples) for record in records}
+    rows = {(_rows_sha256(record, language), record.scores[language].n_rows) for record in records}
     if len(rows) > 1:
         found = " and ".join(sorted(f"{n:,} rows of hash {sha256[:8]}" for sha256, n in rows))
         raise DataError(f"{language}: not evaluated on the same rows: {found}; evaluate both sides on the same data")

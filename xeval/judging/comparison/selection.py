@@ -7,18 +7,17 @@ labels, so it is NOT zero-shot and no result: it is what no choice among these c
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from xeval.judging.comparison.compare import RunComparison, compare
-from xeval.judging.comparison.named_runs import Run, traits
 from xeval.judging.comparison.paired_runs import PairedRuns, beside, shared_rows, usable
 from xeval.judging.comparison.resampling import SEED, Interval, paired_mean_difference
-from xeval.results.candidates import checkpoints_of, load_checkpoints, step_folder
-from xeval.results.predictions import column, load_predictions
-from xeval.results.records import CheckpointRecord, RunRecord, SelectionPoint
+from xeval.results.candidates import checkpoints_of
+from xeval.results.predictions import column
+from xeval.results.records import CheckpointRecord, SelectionPoint
+from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
 
 _DEV, _LAST = "English dev", "last"
@@ -72,30 +71,29 @@ class SelectionComparison:
         return _conclusion(self)
 
 
-def load_selection(runs: list[Run]) -> SelectionRuns:
+def load_selection(runs: list[StoredRun]) -> SelectionRuns:
     """The trainings of `runs`, which are seeds of one configuration, with the predictions of all their checkpoints.
 
     Raises StoreError where the checkpoints of one are not known, DataError where rows differ.
     """
     notes: list[str] = []
     runs = usable("", runs, notes)
-    if any(record.training is None for _, record in runs):
-        raise StoreError(f"{runs[0][0]}: nothing was trained, so there is no checkpoint to choose")
-    found = [load_checkpoints(folder, record) for folder, record in runs]
-    choices = [_choices(folder, record, own.checkpoints) for (folder, record), own in zip(runs, found, strict=True)]
-    checkpoints = [own.checkpoints for own in found]
+    if any(run.record.training is None for run in runs):
+        raise StoreError(f"{runs[0].folder}: nothing was trained, so there is no checkpoint to choose")
+    checkpoints = [run.candidates().checkpoints for run in runs]
+    choices = [_choices(run, own) for run, own in zip(runs, checkpoints, strict=True)]
     languages = _languages(runs, checkpoints, notes)
     paired, oracle = [], []
     for language in languages:
-        sha256 = shared_rows(language, [record for _, record in runs])
-        tables = [_tables(folder, own, language, sha256) for (folder, _), own in zip(runs, checkpoints, strict=True)]
+        sha256 = shared_rows(language, [run.record for run in runs])
+        tables = [_tables(run, own, language, sha256) for run, own in zip(runs, checkpoints, strict=True)]
         dev = [own[choice.dev_step] for own, choice in zip(tables, choices, strict=True)]
         last = [own[choice.last_step] for own, choice in zip(tables, choices, strict=True)]
-        paired.append(beside(language, sha256, dev, last, [folder for folder, _ in [*runs, *runs]]))
+        paired.append(beside(language, sha256, dev, last, [run.folder for run in (*runs, *runs)]))
         oracle.append(_oracle(language, tables, float(paired[-1].right_a.mean())))
-    record, seeds = runs[0][1], [record.seed for _, record in runs]
-    pair = PairedRuns(record.task, record.task_title, _DEV, _LAST, seeds, seeds, paired, notes)
-    return SelectionRuns(pair, str(traits(record)["model"]), record.training_language, choices, oracle)
+    record, seeds = runs[0].record, [run.record.seed for run in runs]
+    pair = PairedRuns(record.task, record.task_title, _DEV, _LAST, seeds, seeds, paired, notes, record.labels or ())
+    return SelectionRuns(pair, record.model.id, record.training_language, choices, oracle)
 
 
 def compare_selection(runs: SelectionRuns, seed: int = SEED) -> SelectionComparison:
@@ -113,7 +111,8 @@ def compare_selection(runs: SelectionRuns, seed: int = SEED) -> SelectionCompari
     )
 
 
-def _choices(folder: Path, record: RunRecord, checkpoints: Sequence[CheckpointRecord]) -> Choices:
+def _choices(run: StoredRun, checkpoints: Sequence[CheckpointRecord]) -> Choices:
+    folder, record = run.folder, run.record
     curve = record.training.selection_curve if record.training else []
     steps = [point.step for point in curve]
     if not steps:
@@ -121,19 +120,21 @@ def _choices(folder: Path, record: RunRecord, checkpoints: Sequence[CheckpointRe
     if steps != [checkpoint.step for checkpoint in checkpoints]:
         raise StoreError(f"{checkpoints_of(folder)}: not the checkpoints of this training; remove it and run again")
     best = english_dev(curve)
-    return Choices(record.seed, steps, best.step, best.accuracy, steps[-1])
+    return Choices(record.seed, steps, best.step, best.value, steps[-1])
 
 
 def english_dev(curve: Sequence[SelectionPoint]) -> SelectionPoint:
     """The best on the training language's development rows; of equal ones the earliest."""
-    return max(curve, key=lambda point: (point.accuracy, -point.step))
+    return max(curve, key=lambda point: (point.value, -point.step))
 
 
-def _languages(runs: Sequence[Run], checkpoints: Sequence[Sequence[CheckpointRecord]], notes: list[str]) -> list[str]:
+def _languages(
+    runs: Sequence[StoredRun], checkpoints: Sequence[Sequence[CheckpointRecord]], notes: list[str]
+) -> list[str]:
     every = [checkpoint for own in checkpoints for checkpoint in own]
-    known = [language for language in runs[0][1].scores if all(language in one.scores for one in every)]
-    known = [language for language in known if all(language in record.scores for _, record in runs)]
-    rest = sorted({language for _, record in runs for language in record.scores} - set(known))
+    known = [language for language in runs[0].record.scores if all(language in one.scores for one in every)]
+    known = [language for language in known if all(language in run.record.scores for run in runs)]
+    rest = sorted({language for run in runs for language in run.record.scores} - set(known))
     failed = sorted(
         {f"{language} at step {one.step}: {why}" for one in every for language, why in one.failures.items()}
     )
@@ -145,22 +146,22 @@ def _languages(runs: Sequence[Run], checkpoints: Sequence[Sequence[CheckpointRec
             " --every-checkpoint trains again to evaluate them."
         )
     if not known:
-        raise StoreError(f"{runs[0][0]}: no language in which every checkpoint was evaluated")
+        raise StoreError(f"{runs[0].folder}: no language in which every checkpoint was evaluated")
     return known
 
 
 def _tables(
-    folder: Path, checkpoints: Sequence[CheckpointRecord], language: str, rows_sha256: str
+    run: StoredRun, checkpoints: Sequence[CheckpointRecord], language: str, rows_sha256: str
 ) -> dict[int, pa.Table]:
     """Step → what that checkpoint predicted in `language`."""
-    place = checkpoints_of(folder)
     for checkpoint in checkpoints:
         if checkpoint.scores[language].rows_sha256 != rows_sha256:
             raise DataError(
-                f"{place}: not evaluated on the rows of {language} that the run was; remove it and run again"
+                f"{checkpoints_of(run.folder)}: not evaluated on the rows of {language} that the run was; remove it and"
+                " run again"
             )
     return {
-        one.step: load_predictions(step_folder(place, one.step), language, one.scores[language].predictions_sha256)
+        one.step: run.candidate_predictions(one.step, language, one.scores[language].predictions_sha256)
         for one in checkpoints
     }
 

@@ -14,7 +14,8 @@ from pydantic import Field, model_validator
 
 from xeval.definitions.reference import Percentage
 from xeval.definitions.toml import Frozen, LanguageCode, Text, read_definition
-from xeval.results.records import Sha256
+from xeval.results.configurations import in_words
+from xeval.results.records import Limits, Sha256
 from xeval.support.files import write_atomically
 from xeval.support.text import one_line
 
@@ -52,11 +53,11 @@ class Cell(Frozen):
         return self
 
 
-class Configuration(Frozen):
+class Blessed(Frozen):
     """The seeds of one (task, model, settings): what the gate compares with the same seeds of later runs."""
 
     task: Text
-    n_labels: Annotated[int, Field(ge=2)]
+    n_labels: Annotated[int, Field(ge=2)] | None = None  # in files of version 0.1.0; records say it themselves now
     model: Text
     model_revision: Text | None = None
     model_sha256: Sha256
@@ -74,7 +75,7 @@ class Configuration(Frozen):
     data_sha256: dict[Text, dict[LanguageCode, Sha256]]  # split → language → hash of the rows' content
 
     @model_validator(mode="after")
-    def _agrees(self) -> "Configuration":
+    def _agrees(self) -> "Blessed":
         if list(self.seeds) != sorted(set(self.seeds)):
             raise ValueError("seeds: wanted each once, in ascending order")
         if self.trained and len(self.seeds) < LEAST_SEEDS:
@@ -102,9 +103,9 @@ class Configuration(Frozen):
     @property
     def name(self) -> str:
         """As people read it, in one line."""
-        changed = [f"{key}={value}" for key, value in self.overrides.items()]
-        limits = [f"{key}={self.settings[key]}" for key in ("max_train", "max_eval") if key in self.settings]
-        parts = [self.model, self.settings.get("recipe", ""), *changed, *limits, self.settings.get("dtype", "")]
+        limits = {key: self.settings[key] for key in Limits.model_fields if key in self.settings}
+        recipe = in_words(str(self.settings.get("recipe", "")), self.overrides, limits)
+        parts = [self.model, recipe, self.settings.get("dtype", "")]
         return one_line(f"{self.task}: {', '.join(str(part) for part in parts if part != '')}")
 
 
@@ -112,7 +113,7 @@ class Baseline(Frozen):
     """A whole baseline file."""
 
     format: Literal[1] = 1
-    configurations: Annotated[tuple[Configuration, ...], Field(min_length=1, max_length=1000)]
+    configurations: Annotated[tuple[Blessed, ...], Field(min_length=1, max_length=1000)]
 
     @model_validator(mode="after")
     def _distinct(self) -> "Baseline":

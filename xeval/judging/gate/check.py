@@ -4,7 +4,7 @@ Pure functions. The arithmetic is in `drops.py`, what cannot be compared in `mis
 `docs/statistics.md`, "The gate".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from statistics import NormalDist
 
 import numpy as np
@@ -12,11 +12,11 @@ import numpy as np
 from xeval.judging.gate import drops
 from xeval.judging.gate.answers import Chance, Question, answer, of_score, of_speed
 from xeval.judging.gate.baseline import Baseline
-from xeval.judging.gate.bless import group, hardware, throughput
+from xeval.judging.gate.bless import group, throughput
 from xeval.judging.gate.drops import Change
 from xeval.judging.gate.findings import GateFinding, Outcome, Thresholds
 from xeval.judging.gate.mismatches import Comparable, sort_out
-from xeval.results.records import RunRecord
+from xeval.results.store import StoredRun
 from xeval.support.text import one_line
 
 # Of each family of questions over all configurations together; they add up to the 5 % that a whole check may be wrong.
@@ -26,13 +26,13 @@ ALPHA_THROUGHPUT = 0.01
 _Z95 = NormalDist().inv_cdf(0.975)  # standard errors in half of a 95 % interval
 
 
-def check(baseline: Baseline, records: Sequence[RunRecord], thresholds: Thresholds | None = None) -> Outcome:
-    """Compare `records` with `baseline`. Raises StoreError for records that are no seeds of one thing."""
+def check(baseline: Baseline, runs: Iterable[StoredRun], thresholds: Thresholds | None = None) -> Outcome:
+    """Compare `runs` with `baseline`. Raises StoreError for runs that are no seeds of one thing."""
     thresholds = thresholds or Thresholds()
-    comparable, findings = sort_out(baseline, group(records))
+    comparable, findings = sort_out(baseline, group(runs))
     means = [question for each in comparable for question in _mean(each)]
     languages = [question for each in comparable for question in _languages(each)]
-    speeds = [question for each in comparable if _same_machine(each) for question in _throughput(each)]
+    speeds = [question for each in comparable for question in _throughput(each)]
     findings += answer(means, ALPHA_MEANS, thresholds.mean, of_score)
     findings += answer(languages, ALPHA_LANGUAGES, thresholds.cell, of_score)
     findings += answer(speeds, ALPHA_THROUGHPUT, thresholds.throughput, of_speed)
@@ -63,14 +63,14 @@ def _changes(each: Comparable) -> tuple[Change, list[Change]]:
     cells = [each.configuration.languages[language] for language in each.languages]
     scores = [[record.scores[language] for record in each.runs] for language in each.languages]
     blessed = np.array([cell.scores for cell in cells]).T  # (S, L), in percent
-    now = np.array([[100 * score.n_correct / score.n_examples for score in row] for row in scores]).T  # (S, L)
+    now = np.array([[100 * score.totals["correct"] / score.n_rows for score in row] for row in scores]).T  # (S, L)
     if _same_weights(each):
         return drops.exact(blessed, now)
     if each.configuration.trained:
         return drops.of_mean(blessed, now), drops.of_languages(blessed, now)
     # Without training every cell of a baseline has its interval.
     blessed_errors = [_standard_error(*cell.ci95_percent) for cell in cells if cell.ci95_percent is not None]
-    now_errors = [_standard_error(100 * row[0].ci95_low, 100 * row[0].ci95_high) for row in scores]
+    now_errors = [_standard_error(*(100 * bound for bound in row[0].ci95)) for row in scores]
     return drops.as_drawn(blessed[0].tolist(), now[0].tolist(), blessed_errors, now_errors)
 
 
@@ -96,14 +96,10 @@ def _throughput(each: Comparable) -> list[Question]:
         return []  # a single time says nothing of its spread
     now = throughput(each.runs, list(each.configuration.languages))
     return [
-        _question(each, f"{phase} throughput", drops.of_throughput(blessed, now[phase]))
+        _question(each, f"{phase} throughput", drops.of_throughput(blessed, now[phase].rows_per_s))
         for phase, blessed in each.configuration.throughput_pairs_per_s.items()
-        if phase in now
+        if phase in now and now[phase].is_on(each.configuration.hardware)
     ]
-
-
-def _same_machine(each: Comparable) -> bool:
-    return all(hardware(record) == each.configuration.hardware for record in each.runs)
 
 
 # ── what else is said ──
@@ -115,24 +111,28 @@ def _not_compared(each: Comparable) -> list[GateFinding]:
     if len(each.languages) < len(configuration.languages):
         what = f"mean of {len(configuration.languages)} languages"
         found.append((what, "is not compared: not all of them could be"))
+    now = throughput(each.runs, list(configuration.languages))
     for phase in configuration.throughput_pairs_per_s if configuration.trained else ():
-        if not _same_machine(each):
-            found.append((f"{phase} throughput", "is not compared: the hardware is not the blessed one"))
-        elif phase not in throughput(each.runs, list(configuration.languages)):
+        if phase not in now:
             found.append((f"{phase} throughput", "is not compared: these runs have no times for it"))
+        elif None in now[phase].machines:
+            found.append((f"{phase} throughput", "is not compared: on which hardware it was timed is not known"))
+        elif not now[phase].is_on(configuration.hardware):
+            found.append((f"{phase} throughput", "is not compared: the hardware is not the blessed one"))
     return [GateFinding("not compared", name, what, f"{name}: {what} {said}.") for what, said in found]
 
 
 def _notes(each: Comparable) -> list[GateFinding]:
     """What is not as it was blessed and may be the reason for a difference."""
     first, configuration = each.runs[0], each.configuration
-    versions = first.environment.versions
-    differ = [key for key, value in configuration.versions.items() if versions.get(key) != value]
+    now = [environment.versions for record in each.runs for environment in record.environments]
+    versions = {key: sorted({own.get(key, "none") for own in now}) for key in configuration.versions}
+    differ = [key for key, value in configuration.versions.items() if versions[key] != [value]]
     found = []
     if _same_weights(each):
         found.append(("weights", "the weights are the blessed ones bit for bit"))
     if differ:
-        changed = [f"{key} {versions.get(key, 'none')}, blessed {configuration.versions[key]}" for key in differ]
+        changed = [f"{key} {' and '.join(versions[key])}, blessed {configuration.versions[key]}" for key in differ]
         found.append(("versions", "; ".join(changed)))
     if first.model.sha256 != configuration.model_sha256:
         found.append(("model", "the model's files are not the blessed ones"))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from xeval.judging.gate.baseline import Baseline, Configuration
+from xeval.judging.gate.baseline import Baseline, Blessed
 from xeval.judging.gate.bless import settings
 from xeval.judging.gate.findings import GateFinding, Kind
 from xeval.judging.verdict import collapse
@@ -15,7 +15,7 @@ from xeval.support.text import one_line
 class Comparable:
     """A blessed configuration, its runs of now in the order of its seeds, and the languages that both have alike."""
 
-    configuration: Configuration
+    configuration: Blessed
     runs: list[RunRecord]
     languages: list[str]
 
@@ -45,7 +45,7 @@ def sort_out(baseline: Baseline, groups: Mapping[str, list[RunRecord]]) -> tuple
     return comparable, findings
 
 
-def _absent(configuration: Configuration, unmatched: dict[str, list[RunRecord]]) -> GateFinding:
+def _absent(configuration: Blessed, unmatched: dict[str, list[RunRecord]]) -> GateFinding:
     """Runs of the same task and model that match nothing else are held to be this configuration, made otherwise."""
     for key, runs in unmatched.items():
         if (runs[0].task, runs[0].model.id) == (configuration.task, configuration.model):
@@ -58,13 +58,13 @@ def _absent(configuration: Configuration, unmatched: dict[str, list[RunRecord]])
     return _finding("missing configuration", configuration.name, "configuration", "is in the baseline but was not run")
 
 
-def _seeds(configuration: Configuration, runs: Sequence[RunRecord]) -> list[GateFinding]:
+def _seeds(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFinding]:
     seeds = {record.seed for record in runs}
     found: list[tuple[Kind, int, str]] = []
     found += [("missing seed", n, "is in the baseline but was not run") for n in configuration.seeds if n not in seeds]
     found += [("extra seed", n, "is not in the baseline") for n in sorted(seeds) if n not in configuration.seeds]
     for record in runs:
-        reason = collapse(record, configuration.n_labels)
+        reason = collapse(record)
         if record.status == "failed":
             found.append(("failed training", record.seed, f"failed: {one_line(record.failure)}"))
         elif reason:
@@ -72,7 +72,7 @@ def _seeds(configuration: Configuration, runs: Sequence[RunRecord]) -> list[Gate
     return [_finding(kind, configuration.name, f"seed {seed}", said) for kind, seed, said in found]
 
 
-def _training_data(configuration: Configuration, runs: Sequence[RunRecord]) -> list[GateFinding]:
+def _training_data(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFinding]:
     """Rows that were trained on, or that chose the checkpoint, but not the blessed ones."""
     changed = [
         f"{split} rows"
@@ -83,13 +83,13 @@ def _training_data(configuration: Configuration, runs: Sequence[RunRecord]) -> l
     return [_finding("other data", configuration.name, what, said) for what in changed]
 
 
-def _languages(configuration: Configuration, runs: Sequence[RunRecord]) -> list[GateFinding]:
+def _languages(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFinding]:
     found = []
     kind: Kind
     for language, cell in configuration.languages.items():
         scores = [record.scores.get(language) for record in runs]
         lacking = [str(record.seed) for record, score in zip(runs, scores, strict=True) if score is None]
-        counts = {score.n_examples for score in scores if score is not None}
+        counts = {score.n_rows for score in scores if score is not None}
         blessed = configuration.data_sha256.get("test", {}).get(language)
         if lacking:
             kind, said = "missing language", f"is in the baseline but was not evaluated (seed {', '.join(lacking)})"

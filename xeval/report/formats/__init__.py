@@ -46,7 +46,7 @@ def render_as(chosen: Format, matrix: Matrix, task: Task | None, footprint: Foot
         case Format.HTML:
             from xeval.report.page import html  # numpy, pyarrow and jinja2
 
-            return html.render(matrix, task)
+            return html.render(matrix)
         case Format.LATEX:
             return latex.render(matrix)
         case Format.CSV:

@@ -5,7 +5,8 @@ from typing import Any
 
 from xeval.judging.claims import ClaimVerdict
 from xeval.judging.verdict import RowVerdict, Verdict
-from xeval.report.matrix import Matrix, Row, Run
+from xeval.report.matrix import Matrix, Row
+from xeval.results.store import StoredRun
 
 REPORT_VERSION = 1
 
@@ -37,16 +38,16 @@ def _row(row: Row) -> dict[str, Any]:
         "mean_of_reference_languages": _fraction(row.mean_reference),
         "mean_of_all_languages": _fraction(row.mean_all),
         "gap_points": _points(row.gap),
-        "seeds": sorted({record.seed for _, record in row.runs}),
+        "seeds": sorted({run.record.seed for run in row.runs}),
         "verdict": _verdicts(row.verdict) if row.verdict else None,
         "more_verdicts": [_verdicts(verdict) for verdict in row.more_verdicts],
     }
 
 
-def _run(run: Run) -> dict[str, Any]:
-    folder, record = run
+def _run(run: StoredRun) -> dict[str, Any]:
+    record = run.record
     return {
-        "folder": str(folder),
+        "folder": str(run.folder),
         "identity": record.identity,
         "model": record.model.id,
         "recipe": record.recipe.name,
@@ -54,7 +55,7 @@ def _run(run: Run) -> dict[str, Any]:
         "seed": record.seed,
         "status": record.status,
         "failure": record.failure,
-        "accuracy": {language: score.accuracy for language, score in record.scores.items()},
+        "accuracy": {language: score.value for language, score in record.scores.items()},
     }
 
 

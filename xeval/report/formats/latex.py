@@ -2,7 +2,6 @@ r"""Matrix → a LaTeX table to \input into a paper: booktabs, with the marks of
 
 import re
 
-from xeval.definitions.languages import describe
 from xeval.report import verdicts
 from xeval.report.matrix import Matrix, Row
 from xeval.support.text import one_line
@@ -46,13 +45,11 @@ def render(matrix: Matrix) -> str:
     header = [*matrix.languages, f"mean of {matrix.n_reference_languages or len(matrix.languages)}"]
     header += [f"mean of {len(matrix.languages)}"] if with_others else []
     header += ["gap", "n", "seeds"]
-    trained = describe(matrix.training_language).name
     lines = [
         "% Needs amssymb, booktabs and graphicx. Written by xeval report --format latex.",
         r"\begin{table*}",
         r"\centering",
-        rf"\caption{{{escape(matrix.title)}: accuracy in \%, zero-shot: fine-tuned on {escape(trained)}, evaluated on"
-        r" the test split.}",
+        rf"\caption{{{escape(matrix.title)}: accuracy in \%, {escape(matrix.how)}.}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * len(header)}}}",
         r"\toprule",

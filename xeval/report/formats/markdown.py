@@ -4,6 +4,7 @@ import re
 
 from tabulate import tabulate
 
+from xeval.definitions.languages import describe
 from xeval.judging.verdict import RowVerdict
 from xeval.report import verdicts
 from xeval.report.matrix import Matrix, Row
@@ -20,8 +21,8 @@ def render(matrix: Matrix) -> str:
     alignment = ["left"] + ["right"] * (len(header) - 1)
     table = tabulate(body, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)
     notes = [
-        "Accuracy in %, zero-shot: fine-tuned on English, evaluated on the test split."
-        " gap: English minus the mean of the other languages of the first mean.",
+        f"Accuracy in %, {matrix.how}. gap: {describe(matrix.training_language).name} minus the mean of the other"
+        " languages of the first mean.",
         *matrix.footer,
     ]
     below = "\n".join(f"- {escape(note)}" for note in notes)

@@ -13,9 +13,9 @@ from tabulate import tabulate
 from xeval.definitions.languages import describe
 from xeval.definitions.task import Task
 from xeval.report import verdicts
-from xeval.report.footnotes import hardware
 from xeval.report.formats.markdown import escape, findings_section
 from xeval.report.matrix import Matrix, Row
+from xeval.results.configurations import NO_TRAINING
 from xeval.results.records import RunRecord
 from xeval.support.errors import XevalError
 from xeval.support.text import one_line
@@ -68,16 +68,22 @@ def render_eval_results(matrix: Matrix, task: Task | None) -> str:
             task_id=task.configuration(language),
             dataset_revision=_revision(row),
             value=round(row.cells[language] / 100, 4),
-            date=max(record.environment.started_at for _, record in row.runs),
-            notes=f"zero-shot from {one_line(matrix.training_language)}, {how}, evaluated by xeval",
+            date=max(place.started_at for run in row.runs for place in run.record.environments),
+            notes=f"{_from(row, matrix)}, {how}, evaluated by xeval",
         )
         for row, language, how in _cells(matrix)
     ]
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
 
 
+def _from(row: Row, matrix: Matrix) -> str:
+    if row.runs[0].record.recipe.name == NO_TRAINING:
+        return "evaluated as it is"
+    return f"zero-shot from {one_line(matrix.training_language)}"
+
+
 def _only_model(matrix: Matrix) -> str:
-    models = sorted({record.model.id for row in matrix.ours for _, record in row.runs})
+    models = sorted({run.record.model.id for row in matrix.ours for run in row.runs})
     if len(models) > 1:
         raise XevalError(f"a model card is about one model; choose one with --model ({', '.join(models)})")
     return models[0]
@@ -87,8 +93,8 @@ def _cells(matrix: Matrix) -> Iterator[tuple[Row, str, str]]:
     """Our row, language, and how the number was got, for every number of ours."""
     for row in matrix.ours:
         for language in row.cells:
-            seeds = sorted(record.seed for _, record in row.runs if language in record.scores)
-            recipe = row.runs[0][1].recipe
+            seeds = sorted(run.record.seed for run in row.runs if language in run.record.scores)
+            recipe = row.runs[0].record.recipe
             changed = [f"{key} {value}" for key, value in recipe.overrides.items()]
             counted = f"{'seed' if len(seeds) == 1 else 'mean of seeds'} {', '.join(map(str, seeds))}"
             yield row, language, one_line(", ".join([f"recipe {recipe.name}", *changed, counted]))
@@ -96,7 +102,7 @@ def _cells(matrix: Matrix) -> Iterator[tuple[Row, str, str]]:
 
 def _revision(row: Row) -> str | None:
     """The commit on the hub that the rows were read at; None for rows that came from elsewhere."""
-    revision = row.runs[0][1].data.revision
+    revision = row.runs[0].record.data.revision
     return one_line(revision) if revision else None
 
 
@@ -113,11 +119,10 @@ def _evaluation(matrix: Matrix) -> str:
     found = matrix.verdicts
     notes = [*matrix.footer, *([verdicts.legend(found)] if found else [])]
     notes += [line for verdict in found for line in verdicts.headlines(verdict)]
-    trained = escape(describe(matrix.training_language).name)
     warning = f"> **Note.** {escape(matrix.note)}\n\n" if matrix.note else ""
     return (
-        f"# Evaluation\n\nAccuracy in % on the test sets of {escape(matrix.title)}, computed zero-shot: trained on the"
-        f" {trained} portion, and evaluated on the portion of each language.\n\n{warning}{table}\n\n"
+        f"# Evaluation\n\nAccuracy in % on {escape(matrix.title)}, {escape(matrix.how)} of each"
+        f" language.\n\n{warning}{table}\n\n"
         + "\n".join(f"- {escape(note)}" for note in notes)
         + "\n"
         + findings_section(matrix)
@@ -125,11 +130,11 @@ def _evaluation(matrix: Matrix) -> str:
 
 
 def _environment(rows: list[Row], footprint: Footprint) -> str:
-    records = [record for row in rows for _, record in row.runs]
+    records = [run.record for row in rows for run in row.runs]
     training_h, evaluation_h = (_hours(records, training) for training in (True, False))
     hours = training_h + evaluation_h
     items: dict[str, Any] = {
-        "Hardware Type": "; ".join(sorted({hardware(record) for record in records})),
+        "Hardware Type": "; ".join(sorted({place.processor for record in records for place in record.environments})),
         "Hours used": f"{_short(hours)} ({_short(training_h)} fine-tuning, {_short(evaluation_h)} evaluation) in"
         f" {len(records)} run{'s' * (len(records) > 1)}; pretraining is not counted",
         "Cloud Provider": "not recorded",

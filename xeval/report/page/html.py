@@ -14,16 +14,16 @@ import jinja2
 from markupsafe import Markup, escape
 
 from xeval.definitions.languages import describe
-from xeval.definitions.task import Task
 from xeval.report import verdicts
-from xeval.report.matrix import Matrix, Run
+from xeval.report.matrix import Matrix
 from xeval.report.page import heat, model_section
+from xeval.results.store import StoredRun
 from xeval.support.text import one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(matrix: Matrix, task: Task | None) -> str:
+def render(matrix: Matrix) -> str:
     """The whole page. What the predictions show is left out, with the reason, where they cannot be read."""
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "sort.js"))
     compared, differences = heat.difference_lines(matrix)
@@ -52,7 +52,7 @@ def render(matrix: Matrix, task: Task | None) -> str:
                 *(claim.sentence for claim in matrix.claims),
             ],
             header=model_section.HEADER,
-            models=[model_section.build(row, matrix, task) for row in matrix.ours],
+            models=[model_section.build(row, matrix) for row in matrix.ours],
             records=[(_run_name(run), _record(run)) for run in matrix.runs],
         )
         + "\n"
@@ -81,13 +81,13 @@ def _hash(content: str) -> str:
     return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
-def _run_name(run: Run) -> str:
-    record = run[1]
+def _run_name(run: StoredRun) -> str:
+    record = run.record
     return f"{record.model.id}, {record.recipe.name}, seed {record.seed}: {record.status}"
 
 
-def _record(run: Run) -> Markup:
+def _record(run: StoredRun) -> Markup:
     """The record as it lies on disk, line by line, each as clean as any other text here."""
-    lines = json.dumps(run[1].model_dump(mode="json"), indent=1, ensure_ascii=False).split("\n")
+    lines = json.dumps(run.record.model_dump(mode="json"), indent=1, ensure_ascii=False).split("\n")
     indented = [line[: len(line) - len(line.lstrip(" "))] + one_line(line) for line in lines]
     return Markup("\n").join(escape(line) for line in indented)

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from xeval.definitions.languages import describe
-from xeval.definitions.task import Task
 from xeval.report import evidence
 from xeval.report.evidence import Evidence
 from xeval.report.matrix import Matrix, Row
 from xeval.report.page import charts
 from xeval.report.page.heat import LEVELS, Cell, Line
-from xeval.results.records import CellScore, RunRecord
+from xeval.results.records import RunRecord, Score
 
 HEADER = ("accuracy", "SD of seeds", "pieces per word", "truncated", "unknown pieces", "confidence", "ECE")
 
@@ -37,7 +36,7 @@ class ModelSection:
     problems: list[str]  # with predictions that could not be had
 
 
-def build(row: Row, matrix: Matrix, task: Task | None) -> ModelSection:
+def build(row: Row, matrix: Matrix) -> ModelSection:
     of_seeds, problems = evidence.load(row)
     if problems:  # all or nothing: half of the seeds would look like the whole
         of_seeds = {}
@@ -45,14 +44,14 @@ def build(row: Row, matrix: Matrix, task: Task | None) -> ModelSection:
     two = _training_language_and_others(of_seeds, matrix.training_language)
     languages = sorted(row.cells, key=lambda language: -row.cells[language])
     published = row.beside.cells if row.beside else {}
-    records = [record for _, record in row.runs]
+    records = [run.record for run in row.runs]
     return ModelSection(
         row.name,
         row.seeds,
         [_line(language, row, records, found.get(language)) for language in matrix.languages if language in row.cells],
         charts.dots([(describe(name).name, _by_seed(records, name), published.get(name)) for name in languages]),
         [(title, charts.reliability_diagram(one.bins), one.calibration_error) for title, one in two.items()],
-        [_confusion(title, one, task) for title, one in (two | _named(found, languages)).items()],
+        [_confusion(title, one, records[0].labels) for title, one in (two | _named(found, languages)).items()],
         charts.curves([(f"seed {one.seed}", one.training.loss_curve) for one in records if one.training]),
         charts.curves([(f"seed {one.seed}", _selection(one)) for one in records if one.training]),
         problems,
@@ -73,17 +72,17 @@ def _named(found: Mapping[str, Evidence], languages: Sequence[str]) -> dict[str,
 
 
 def _by_seed(records: Sequence[RunRecord], language: str) -> dict[int, float]:
-    return {one.seed: 100 * one.scores[language].accuracy for one in records if language in one.scores}
+    return {one.seed: 100 * one.scores[language].value for one in records if language in one.scores}
 
 
 def _selection(record: RunRecord) -> list[tuple[float, float]]:
     curve = record.training.selection_curve if record.training else []
-    return [(point.step, 100 * point.accuracy) for point in curve]
+    return [(point.step, 100 * point.value) for point in curve]
 
 
 def _line(language: str, row: Row, records: Sequence[RunRecord], found: Evidence | None) -> Line:
     scores = [record.scores[language] for record in records if language in record.scores]
-    seeds = [100 * score.accuracy for score in scores]
+    seeds = [100 * score.value for score in scores]
     cells = [
         _cell(row.cells[language], ".1f"),
         _cell(statistics.stdev(seeds) if len(seeds) > 1 else None, ".2f"),
@@ -101,15 +100,14 @@ def _cell(value: float | None, how: str) -> Cell:
     return Cell("–") if value is None else Cell(format(value, how).replace("%", " %"), value)
 
 
-def _mean(scores: Sequence[CellScore], name: str) -> float | None:
-    values: list[Any] = [getattr(score, name) for score in scores]
+def _mean(scores: Sequence[Score], name: str) -> float | None:
+    values: list[Any] = [getattr(score.tokenization, name) for score in scores]
     return None if None in values else statistics.fmean(values)
 
 
-def _confusion(title: str, found: Evidence, task: Task | None) -> Confusion:
+def _confusion(title: str, found: Evidence, names: Sequence[str] | None) -> Confusion:
     n_labels = len(found.confusion)
-    known = task.labels if task else ()
-    labels = list(known) if len(known) == n_labels else [f"label {index}" for index in range(n_labels)]
+    labels = list(names) if names and len(names) == n_labels else [f"label {index}" for index in range(n_labels)]
     rows = []
     for counts in found.confusion.tolist():
         n = sum(counts)

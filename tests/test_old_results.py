@@ -1,0 +1,215 @@
+"""What version 0.1.0 wrote is read for ever: today's reports, comparisons and gate say of it what that version said.
+
+`fixtures/v0.1.0/make.sh` made the files with the code of that version. Its words for a recipe (`max_steps=200`) have
+become those that the matrix always had (`max_steps 200`); every number is held.
+"""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from xeval.cli import main
+from xeval.report import frame
+from xeval.results.configurations import by_configuration
+from xeval.results.records import RunRecord
+from xeval.results.store import load_run, load_runs
+
+FIXTURES = Path(__file__).parent / "fixtures" / "v0.1.0"
+NEW_WORDS = {  # verdicts name limits too, as the rows of the matrix always did
+    "mini-mbert (mini, epochs 2.0)": "mini-mbert (mini, epochs 2.0, max train 600, max eval 90)",
+    "max_grad_norm 1e+30), ": "max_grad_norm 1e+30, max train 600), ",
+}
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """`command(*words)`: the exit code, standard output and standard error, run where the fixtures lie."""
+    monkeypatch.chdir(FIXTURES)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["xeval", *words])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return run
+
+
+def in_todays_words(said: str) -> str:
+    """A sentence of 0.1.0 with its recipe as it is written today."""
+    parts = re.split(r"(changed from the recipe: [^;]*;)", re.sub(r"\bmax_(train|eval)=", r"max \1 ", said))
+    text = "".join(
+        part if part.startswith("changed") else re.sub(r"\b([a-z_]+)=(?=[\d.])", r"\1 ", part) for part in parts
+    )
+    for old, new in NEW_WORDS.items():
+        text = text.replace(old, new)
+    return text
+
+
+def said(name: str) -> str:
+    return (FIXTURES / "said" / name).read_text(encoding="utf-8")
+
+
+def read_json(text: str):
+    return json.loads(text)
+
+
+def without(report: dict, *keys: str) -> dict:
+    return {key: value for key, value in report.items() if key not in keys}
+
+
+# ── reading ──
+
+
+def test_every_record_is_read_and_all_its_numbers_are_there():
+    runs = load_runs(FIXTURES / "results")
+    assert len(runs) == 10
+    for run in runs:
+        old = json.loads((run.folder / "record.json").read_text(encoding="utf-8"))
+        assert old["schema_version"] == 2
+        record = run.record
+        assert (record.schema_version, record.identity, record.seed) == (3, old["identity"], old["seed"])
+        assert (record.kind, record.metric, record.chance) == ("pair-classification", "accuracy", 1 / 3)
+        assert record.labels == ["entailment", "neutral", "contradiction"]
+        assert record.dtype == old["environment"]["dtype"]
+        for language, score in record.scores.items():
+            before = old["scores"][language]
+            assert (score.value, *score.ci95) == (before["accuracy"], before["ci95_low"], before["ci95_high"])
+            assert score.totals == {"correct": before["n_correct"], "rows": before["n_examples"]}
+            assert score.tokenization.pieces_per_row == before["pieces_per_pair"]
+            assert len(run.predictions(language)) == score.n_rows
+        [place] = record.environments
+        assert (place.hardware, place.versions) == (old["environment"]["hardware"], old["environment"]["versions"])
+        made_by = {timing.invocation for timing in record.timing.values()}
+        assert made_by <= set(record.invocations) and (made_by or record.failures)
+
+
+def test_a_record_of_the_first_schema_says_the_same_as_that_of_the_second():
+    first, second = (
+        load_run(FIXTURES / name / "xnli-mini/mini-distilmbert/mini-seed2-68f2d0b6") for name in ("schema1", "results")
+    )
+    assert first.record == second.record
+
+
+def test_what_failed_says_so_and_of_what():
+    [run] = load_runs_of("broken")
+    assert (run.record.status, list(run.record.failures), run.record.scores) == ("failed", ["train"], {})
+    assert run.record.failure.startswith("the loss became nan at step 1")
+
+
+def test_every_checkpoint_of_a_training_is_read():
+    [run] = [run for run in load_runs_of("mini-mbert") if run.record.limits.max_train == 600]
+    candidates = run.candidates()
+    assert candidates.languages == ["en", "es", "zh"]
+    for checkpoint in candidates.checkpoints:
+        for language, score in checkpoint.scores.items():
+            table = run.candidate_predictions(checkpoint.step, language, score.predictions_sha256)
+            right = sum(
+                a == b for a, b in zip(table["prediction"].to_pylist(), table["label"].to_pylist(), strict=True)
+            )
+            assert score.value == right / score.n_rows
+
+
+def load_runs_of(model: str):
+    return [run for run in load_runs(FIXTURES / "results") if run.record.model.id == model]
+
+
+def test_a_record_written_again_is_the_same_record():
+    for run in load_runs(FIXTURES / "results"):
+        assert RunRecord.model_validate_json(run.record.model_dump_json()) == run.record
+
+
+def test_seeds_are_grouped_as_they_were():
+    groups = by_configuration(load_runs(FIXTURES / "results"))
+    seeds = {configuration.name(): [run.record.seed for run in runs] for configuration, runs in groups.items()}
+    assert seeds["mini-mbert, mini, max_steps 200"] == seeds["mini-distilmbert, mini, max_steps 200"] == [1, 2, 3]
+    assert len(seeds) == 6
+
+
+def test_the_frame_has_a_row_for_each_score():
+    assert len(frame.load_results(FIXTURES / "results")) == 2 * 6 + 3 + 2 + 2
+
+
+# ── saying ──
+
+
+def test_the_report_in_markdown_is_the_same(command):
+    code, out, _ = command("report", "--results", "results")
+    before = in_todays_words(said("report.markdown"))
+    before = before.replace(
+        "fine-tuned on English,", "fine-tuned on English (rows of no-train: evaluated as they are),"
+    )
+    assert (code, out) == (0, before)
+
+
+def test_the_report_as_json_is_the_same(command):
+    code, out, _ = command("report", "--results", "results", "--format", "json")
+    now, before = read_json(out), read_json(in_todays_words(said("report.json")))
+    assert code == 0 and without(now, "more_verdicts") == before
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("compare.json", ["mini-distilmbert:max_steps=200", "mini-mbert:max_steps=200"]),
+        ("selection.json", ["mini-mbert:max_train=600", "--selection"]),
+    ],
+)
+def test_comparisons_are_the_same(command, file, words):
+    code, out, _ = command("compare", *words, "--results", "results", "--format", "json")
+    assert (code, read_json(out)) == (0, read_json(said(file)))
+
+
+def test_the_diagnosis_and_the_list_are_the_same(command):
+    assert command("diagnose", "--results", "results")[1] == said("diagnose.txt")
+    assert command("list", "runs", "--results", "results")[1] == said("runs.txt")
+
+
+def test_the_gate_says_the_same_on_the_old_baseline(command, tmp_path):
+    where = str(tmp_path / "check.json")
+    code, out, _ = command("check", "--results", "gate", "--baseline", "baseline.toml", "--json", where)
+    assert (code, out) == (0, in_todays_words(said("check.txt")))
+    assert read_json(Path(where).read_text()) == read_json(in_todays_words(said("check.json")))
+
+
+def test_a_baseline_blessed_today_from_the_old_results_passes_them(command, tmp_path):
+    where = str(tmp_path / "new.toml")
+    assert command("bless", "--results", "gate", "--output", where)[0] == 0
+    assert command("check", "--results", "gate", "--baseline", where)[0] == 0
+    old, new = ((path.read_text()).splitlines() for path in (FIXTURES / "baseline.toml", Path(where)))
+    assert [line for line in old if line not in new] == ["n_labels = 3"] and set(new) <= set(old)
+
+
+# ── running ──
+
+
+def test_what_0_1_0_finished_is_finished(command, tmp_path, no_computing):
+    """The very command that made them trains nothing again, and touches no file."""
+    shutil.copytree(FIXTURES / "gate", tmp_path / "gate")
+    before = contents(tmp_path / "gate")
+    words = "--model mini-distilmbert --seed 1,2 --language en,th --max-train 600 --max-eval 300 --dtype float32"
+    code, _, err = command("run", "xnli-mini", *words.split(), "--results", str(tmp_path / "gate"))
+    assert code == 0 and err.count("nothing to do, 2 languages") == 2
+    assert contents(tmp_path / "gate") == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+@pytest.fixture
+def no_computing(monkeypatch):
+    def refuse(*args, **options):
+        pytest.fail("nothing should have been computed")
+
+    monkeypatch.setattr("xeval.engine.steps.logits_of", refuse)
+    monkeypatch.setattr("xeval.engine.prediction.logits_of", refuse)

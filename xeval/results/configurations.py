@@ -1,0 +1,106 @@
+"""What runs are seeds of: one noun, one way to group runs by it, and its name for people."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from xeval.results.identity import ingredients_of
+from xeval.results.records import RunRecord
+from xeval.results.store import StoredRun
+from xeval.support.errors import StoreError
+from xeval.support.text import one_line
+
+NO_TRAINING = "no-train"  # what the recipe of a checkpoint that is evaluated as it is is called
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A task and everything that weights depend on but the seed. Equal for runs that differ in nothing else.
+
+    Models and rows count by their content: one model under two names is one configuration.
+    """
+
+    task: str
+    key: str  # of all ingredients, as one text
+    example: RunRecord = field(compare=False, repr=False)  # one of its runs, which has what names are made of
+
+    @classmethod
+    def of(cls, record: RunRecord) -> "Configuration":
+        """What `record` is a seed of."""
+        parts = ingredients_of(record)
+        del parts["labels"]  # the rows have their numbers, and not every old record knows their names
+        return cls(record.task, json.dumps(parts, sort_keys=True), record)
+
+    @property
+    def in_words(self) -> str:
+        """The recipe, what of it the command line changed, and limits: `hf-2019, epochs 3, max train 960`."""
+        recipe = self.example.recipe
+        return in_words(recipe.name, recipe.overrides, self.example.limits.model_dump())
+
+    def name(self, others: Collection["Configuration"] = ()) -> str:
+        """The model and `in_words`, with whatever it takes to tell it from `others` of the same model."""
+        record = self.example
+        twins = [
+            other.example for other in others if other.example.model.id == record.model.id and other.key != self.key
+        ]
+        parts = [record.model.id, self.in_words]
+        if any(twin.dtype != record.dtype for twin in twins):
+            parts.append(record.dtype)
+        if any(twin.model.sha256 != record.model.sha256 for twin in twins):
+            parts.append(f"@{(record.model.revision or record.model.sha256)[:8]}")
+        alike = [other for other in others if other.example in twins and other.in_words == self.in_words]
+        if any(_training_rows(other.example) != _training_rows(record) for other in alike):
+            parts.append(f"rows {_training_rows(record)}")
+        return ", ".join(parts)
+
+    @cached_property
+    def traits(self) -> dict[str, object]:
+        """What it is told by, under the words that choose it on the command line."""
+        record = self.example
+        model = record.model
+        version = {"revision": model.revision[:12]} if model.revision else {"sha256": model.sha256[:12]}
+        return {
+            "task": record.task,
+            "model": model.id,
+            **version,
+            "recipe": record.recipe.name,
+            **record.recipe.values,
+            **record.limits.model_dump(),
+            "dtype": record.dtype,
+            "rows": _training_rows(record),
+        }
+
+
+def by_configuration(runs: Iterable[StoredRun]) -> dict[Configuration, list[StoredRun]]:
+    """`runs` by what they are seeds of, in the order of the seeds.
+
+    Raises StoreError where one seed of a configuration is there twice: it would be counted as two trainings.
+    """
+    groups: dict[Configuration, dict[int, StoredRun]] = {}
+    for run in runs:
+        configuration = Configuration.of(run.record)
+        seeds = groups.setdefault(configuration, {})
+        if run.record.seed in seeds:
+            first = seeds[run.record.seed]
+            name = one_line(Configuration.of(first.record).name())
+            raise StoreError(
+                f"seed {run.record.seed} of {name} is there twice, which is one training and no second seed:"
+                f" {first.folder} and {run.folder}; move one of them out of the results"
+            )
+        seeds[run.record.seed] = run
+    return {configuration: [seeds[seed] for seed in sorted(seeds)] for configuration, seeds in groups.items()}
+
+
+def in_words(recipe: str, overrides: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
+    """A recipe, what of it was changed, and limits, in one line."""
+    parts = [recipe, *(f"{key} {value}" for key, value in overrides.items())]
+    parts += [f"{key.replace('_', ' ')} {value:,}" for key, value in limits.items() if value]
+    return ", ".join(parts)
+
+
+def _training_rows(record: RunRecord) -> str:
+    """A short name for the rows that were trained on and selected with; empty where there was no training."""
+    hashes = [sha256 for split in ("train", "selection") for sha256 in record.data.sha256.get(split, {}).values()]
+    return "+".join(sha256[:8] for sha256 in hashes)

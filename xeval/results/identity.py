@@ -1,0 +1,100 @@
+"""What a run's weights depend on, and the identity that follows from it.
+
+The list says what counts, not what does not: the training and selection rows, the model and the recipe by content, how
+rows become token ids, labels, limits, arithmetic, and the seed. Names, notes, test rows, a task's languages and the
+hub's revisions are not on it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from xeval.definitions.recipe import Recipe
+from xeval.results.records import Limits, RunRecord
+
+# A recipe's keys in version 0.1.0. A later one counts only where its value is not the default, which is what 0.1.0 did.
+_FIRST_KEYS = frozenset(
+    {
+        "learning_rate",
+        "batch_size",
+        "epochs",
+        "max_steps",
+        "max_length",
+        "warmup_share",
+        "weight_decay",
+        "max_grad_norm",
+        "selection",
+        "evaluate_every_steps",
+        "patience",
+    }
+)
+
+
+def ingredients(  # noqa: PLR0913  one parameter for each thing that counts
+    *,
+    kind: str,
+    encoding: str,
+    labels: list[str] | None,
+    rows_sha256: Mapping[str, Mapping[str, str]],
+    model_sha256: str,
+    recipe_values: Mapping[str, Any],
+    limits: Limits,
+    dtype: str,
+) -> dict[str, Any]:
+    """All that weights depend on but the seed, as plain values. `rows_sha256`: split → language → hash."""
+    return {
+        "kind": kind,
+        "encoding": encoding,
+        "labels": labels,
+        "rows": {split: dict(hashes) for split, hashes in rows_sha256.items() if split != "test"},
+        "model": model_sha256,
+        "recipe": lasting_values(recipe_values),
+        "limits": {key: value for key, value in limits.model_dump().items() if value is not None},
+        "dtype": dtype,
+    }
+
+
+def ingredients_of(record: RunRecord) -> dict[str, Any]:
+    """The same of a run that there is."""
+    return ingredients(
+        kind=record.kind,
+        encoding=record.encoding,
+        labels=record.labels,
+        rows_sha256=record.data.sha256,
+        model_sha256=record.model.sha256,
+        recipe_values=record.recipe.values,
+        limits=record.limits,
+        dtype=record.dtype,
+    )
+
+
+def identity(parts: Mapping[str, Any], seed: int) -> str:
+    """The SHA-256 of these ingredients and the seed."""
+    return hashlib.sha256(json.dumps({**parts, "seed": seed}, sort_keys=True).encode()).hexdigest()
+
+
+def is_of(record: RunRecord, parts: Mapping[str, Any], seed: int) -> bool:
+    """Whether `record` is the run of these ingredients and this seed. Labels that it does not know are not held
+    against it."""
+    own = ingredients_of(record)
+    if own["labels"] is None:
+        own["labels"] = parts["labels"]
+    return identity(own, record.seed) == identity(parts, seed)
+
+
+def lasting_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's values without what says nothing: keys that 0.1.0 did not have, where they are at their default."""
+    fields = Recipe.model_fields
+    return {
+        key: _plain(value)
+        for key, value in values.items()
+        if key in _FIRST_KEYS or key not in fields or _plain(value) != _plain(fields[key].default)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Python holds 4 and 4.0, and lists and tuples, for what JSON does not."""
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
