@@ -72,6 +72,7 @@ class CellScore(Recorded):
 class SelectionPoint(Recorded):
     step: int
     accuracy: Fraction  # on the training language's selection split
+    loss: float | None = None  # mean cross-entropy there, where the checkpoint is chosen by it
 
 
 class TrainingRecord(Recorded):
