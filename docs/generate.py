@@ -133,7 +133,7 @@ def _own_docstring(noun: type[BaseModel]) -> list[str]:
 
 def _table(noun: type[BaseModel]) -> str:
     described = noun.model_json_schema()
-    said, required = _comments(noun), described.get("required", [])
+    said, required = _said(noun), described.get("required", [])
     rows = []
     for key, kind in described["properties"].items():
         default = "required" if key in required else _default(kind.get("default"))
@@ -141,8 +141,13 @@ def _table(noun: type[BaseModel]) -> str:
     return "\n".join(["| key | holds | default | |", "|---|---|---|---|", *rows])
 
 
+def _said(noun: type[BaseModel]) -> dict[str, str]:
+    """What the docstring of each field says, or else the comment behind it."""
+    docstrings = {name: field.description for name, field in noun.model_fields.items() if field.description}
+    return _comments(noun) | {name: " ".join(text.split()) for name, text in docstrings.items()}
+
+
 def _comments(noun: type[BaseModel]) -> dict[str, str]:
-    """What the source says behind each field."""
     source = inspect.getsource(noun)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     on_line = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}

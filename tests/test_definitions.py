@@ -1,5 +1,6 @@
 """Every shipped task, recipe and published table is visited, and held against its source."""
 
+import math
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from xeval.definitions.languages import describe
 from xeval.definitions.recipe import Recipe
 from xeval.definitions.reference import Reference
-from xeval.definitions.registry import all_recipes, all_references, all_tasks, get_recipe, get_reference
+from xeval.definitions.registry import all_recipes, all_references, all_tasks, get_recipe, get_reference, get_task
 from xeval.definitions.task import Task
 from xeval.definitions.toml import read_definition
 
@@ -48,7 +49,7 @@ def check_task(task: Task) -> None:
 def check_recipe(recipe: Recipe) -> None:
     assert is_url(recipe.source_url) or not recipe.source_url
     assert recipe.learning_rate < 1e-2, "a recipe fine-tunes a pretrained encoder"
-    assert recipe.patience is None or recipe.selection == "english-dev", "patience needs something to choose by"
+    assert recipe.patience is None or recipe.selection != "last", "patience needs something to choose by"
 
 
 def check_reference(table: Reference) -> None:
@@ -87,17 +88,28 @@ def test_xnli_is_the_benchmark_as_published():
 PUBLISHED_RECIPES = {
     # transformers, examples/pytorch/text-classification/README.md
     "hf-2019": {"learning_rate": 5e-5, "batch_size": 32, "epochs": 2, "max_length": 128, "selection": "last"},
-    # google-research/xtreme, scripts/train_xnli.sh
+    # google-research/xtreme, scripts/train_xnli.sh and third_party/run_classify.py
     "xtreme-2020": {
         "learning_rate": 2e-5,
         "batch_size": 32,
         "epochs": 5,
         "max_length": 128,
         "selection": "english-dev",
+        "evaluate_every_steps": 100,
         "seed": 42,
     },
-    # nyu-mll/jiant
-    "jiant-2020": {"learning_rate": 1e-5, "batch_size": 32, "epochs": 2, "max_length": 128},
+    # nyu-mll/jiant, jiant/scripts/benchmarks/xtreme
+    "jiant-2020": {
+        "learning_rate": 1e-5,
+        "batch_size": 32,
+        "epochs": 2,
+        "max_length": 256,
+        "warmup_share": 0.1,
+        "selection": "english-dev",
+        "selection_rows": 500,
+        "evaluate_every_steps": 1000,
+        "patience": 30,
+    },
     # izhx/nlu-evals
     "nlu-evals": {
         "learning_rate": 2e-5,
@@ -129,9 +141,21 @@ def test_a_recipe_has_the_published_values(name):
     assert {key: recipe[key] for key in PUBLISHED_RECIPES[name]} == PUBLISHED_RECIPES[name]
 
 
-@pytest.mark.parametrize("name", sorted(set(PUBLISHED_RECIPES) - {"nlu-evals"}))
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED_RECIPES) - {"nlu-evals", "jiant-2020"}))
 def test_a_recipe_whose_source_names_no_warm_up_has_none(name):
-    assert get_recipe(name).warmup_share == 0
+    assert get_recipe(name).count_warmup_steps(10_000) == 0
+
+
+@pytest.mark.parametrize("name", PUBLISHED_RECIPES)
+def test_all_sources_leave_adams_own_numbers_as_they_are(name):
+    recipe = get_recipe(name)
+    assert (recipe.adam_beta1, recipe.adam_beta2, recipe.adam_epsilon) == (0.9, 0.999, 1e-8)
+
+
+def test_xtremes_checkpoint_is_chosen_among_613_on_the_whole_of_xnli():
+    recipe, n_pairs = get_recipe("xtreme-2020"), get_task("xnli").expected_rows.train
+    n_steps = recipe.epochs * math.ceil(n_pairs / recipe.batch_size)
+    assert (n_steps, n_steps // recipe.evaluate_every_steps) == (61_360, 613)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def calls(page: Path) -> list[tuple[str, set[str]]]:
     """Each `xeval COMMAND …` in code: the command and its options."""
     code = "\n".join([*blocks(page), *spans(page)])
     found = re.findall(r"(?:^|[\s/])xeval ([a-z][\w-]*)([^\n|;&]*)", code, re.MULTILINE)
-    return [(name, set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest))) for name, rest in found]
+    return [(name, set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", rest))) for name, rest in found]
 
 
 @every_page
@@ -103,7 +103,7 @@ def test_every_command_and_option_shown_exists(page):
     assert [(name, options - OPTIONS[name]) for name, options in calls(page) if options - OPTIONS[name]] == []
     if page.is_relative_to(ROOT / "xeval"):  # there, options are those of `python -m tools.microcosm…`
         return
-    alone = {word for span in spans(page) if span.startswith("--") for word in re.findall(r"--[a-z-]+", span)}
+    alone = {word for span in spans(page) if span.startswith("--") for word in re.findall(r"--[a-z0-9-]+", span)}
     assert alone - set.union(*OPTIONS.values()) == set()
 
 
@@ -152,7 +152,7 @@ def test_every_command_has_its_section_with_all_its_options():
     page = GENERATED["command-line.md"]
     for name in COMMANDS:
         _, _, section = page.partition(f"\n## `xeval {name}`\n")
-        shown = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", section.partition("\n## ")[0]))
+        shown = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", section.partition("\n## ")[0]))
         assert OPTIONS[name] - {"task", "reference", "what", "a", "b"} - shown == set(), name
 
 
@@ -167,11 +167,9 @@ def test_every_noun_of_the_files_has_a_row_for_each_key():
 
 def test_a_key_is_shown_with_its_kind_its_default_and_the_words_behind_it():
     page = GENERATED["keys.md"]
-    assert "| `learning_rate` | number, above 0 to 1 | required | AdamW's, after warm-up |" in page
-    assert (
-        "| `warmup_share` | number, from 0 below 1 | `0.0` | of all steps, linearly; linear decay to 0 follows |"
-        in page
-    )
+    assert "| `learning_rate` | number, above 0 to 1 | required | AdamW's, after warm-up. |" in page
+    assert "| `patience` | whole number, above 0 |  | Selections without improvement before stopping. |" in page
+    assert "| `accuracy_percent` | number, from 0 to 100 | required | mean over seeds |" in page  # from a comment
     assert "| `rows` | list: [ReferenceRow](#referencerow), at least 1 | required |  |" in page
 
 

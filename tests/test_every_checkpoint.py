@@ -156,7 +156,7 @@ def test_every_checkpoint_is_there_in_every_language_and_the_chosen_one_predicts
 
 
 def test_a_second_invocation_does_nothing(finished, monkeypatch):
-    for stage in ("training", "prediction"):
+    for stage in ("steps", "prediction"):
         monkeypatch.setattr(f"xeval.engine.{stage}.logits_of", lambda *args: pytest.fail("nothing should be computed"))
     notes = Notes()
     finished.run(reporter=notes)

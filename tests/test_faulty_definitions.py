@@ -220,6 +220,13 @@ def test_a_recipe_of_ones_own_is_read_by_its_path(tmp_path):
             "max_length = 128\nwarmup_share = 6",
             "warmup_share: Input should be less than 1, got 6",
         ),
+        (
+            "max_length = 128",
+            "max_length = 128\nwarmup_share = 0.1\nwarmup_steps = 500",
+            "warmup_share and warmup_steps both say how long the warm-up is; leave one out",
+        ),
+        ("epochs = 3", "epochs = 3\nadam_beta2 = 1.0", "adam_beta2: Input should be less than 1, got 1.0"),
+        ("epochs = 3", "epochs = 3\nselection_rows = 0", "selection_rows: Input should be greater than 0, got 0"),
     ],
     ids=lambda value: value[:40],
 )

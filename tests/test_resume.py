@@ -48,13 +48,15 @@ def train(folder: Path | None, chosen: Recipe | None = None, model=None, **also)
 
     chosen = chosen or recipe()
     kept = Often(folder) if folder else None
+    also["selection_loss"] = lambda: abs(np.cos(selected[-1] * 1e3))
     outcome = fine_tune(model, PAIRS, chosen, chosen.learning_rate, 3, CPU, selection, checkpoints=kept, **also)
     return outcome, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
 def same(some, others) -> bool:
     outcomes = [
-        (o.n_steps, o.step, o.n_pairs, o.loss_curve, o.selection_curve, o.chosen_step) for o, _ in (some, others)
+        (o.n_steps, o.step, o.n_pairs, o.loss_curve, o.selection_curve, o.selection_losses, o.chosen_step)
+        for o, _ in (some, others)
     ]
     return outcomes[0] == outcomes[1] and all(torch.equal(some[1][name], others[1][name]) for name in some[1])
 
@@ -97,8 +99,14 @@ def test_a_training_that_is_interrupted_after_every_step_ends_with_the_same_weig
 
 @pytest.mark.parametrize(
     "values",
-    [{"selection": "last"}, {"patience": 1}, {"weight_decay": 0.0}, {"epochs": None, "max_steps": 7}],
-    ids=["last", "patience", "no decay", "max_steps"],
+    [
+        {"selection": "last"},
+        {"selection": "english-dev-loss"},
+        {"patience": 1},
+        {"weight_decay": 0.0},
+        {"epochs": None, "max_steps": 7},
+    ],
+    ids=["last", "by loss", "patience", "no decay", "max_steps"],
 )
 def test_the_same_for_recipes_of_other_kinds(tmp_path, values):
     with pytest.raises(KeyboardInterrupt):

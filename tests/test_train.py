@@ -71,11 +71,24 @@ def test_warm_up_rises_linearly_over_its_share_of_the_steps(monkeypatch):
     assert rates[5:] == pytest.approx([1e-3 * left / 6 for left in (5, 4, 3, 2, 1)])
 
 
+def test_warm_up_rises_linearly_over_its_number_of_steps(monkeypatch):
+    rates = learning_rates(monkeypatch, max_steps=10, warmup_steps=4)
+    assert rates[:5] == pytest.approx([0, 1e-3 / 4, 2e-3 / 4, 3e-3 / 4, 1e-3])
+    assert rates[5:] == pytest.approx([1e-3 * left / 6 for left in (5, 4, 3, 2, 1)])
+
+
+def test_a_training_shorter_than_its_warm_up_never_comes_to_the_full_rate(monkeypatch):
+    assert learning_rates(monkeypatch, max_steps=3, warmup_steps=5) == pytest.approx([0, 1e-3 / 5, 2e-3 / 5])
+
+
 # ── which checkpoint is kept ──
 
 
-def train_with_scripted_selection(accuracies: list[float], **values):
-    """Train with these as the selection's accuracies; gives model, outcome, and the weights at each selection."""
+def train_with_scripted_selection(accuracies: list[float], loss=None, **values):
+    """Train with these as the selection's accuracies, and `loss()` as its losses.
+
+    Gives model, outcome, and the weights at each selection.
+    """
     model, seen = model_of(), []
     script = iter(accuracies)
 
@@ -83,7 +96,7 @@ def train_with_scripted_selection(accuracies: list[float], **values):
         seen.append(weights(model))
         return next(script)
 
-    return model, train(model, recipe(**values), selection=select), seen
+    return model, train(model, recipe(**values), selection=select, selection_loss=loss), seen
 
 
 def test_english_dev_selection_puts_the_best_checkpoint_back():
@@ -109,6 +122,27 @@ def test_selecting_the_last_checkpoint_keeps_it_whatever_the_accuracies():
     model, outcome, seen = train_with_scripted_selection([0.9, 0.7, 0.1], epochs=3.0, selection="last")
     assert outcome.chosen_step == 9
     assert same(weights(model), seen[2])
+
+
+def test_selection_by_loss_keeps_the_checkpoint_of_the_least_whatever_the_accuracies():
+    losses = iter([0.9, 0.5, 0.5, 0.7])
+    values = {"epochs": 4.0, "selection": "english-dev-loss"}
+    model, outcome, seen = train_with_scripted_selection([0.1, 0.2, 0.3, 0.9], losses.__next__, **values)
+    assert outcome.selection_curve == [(3, 0.1), (6, 0.2), (9, 0.3), (12, 0.9)]
+    assert outcome.selection_losses == [(3, 0.9), (6, 0.5), (9, 0.5), (12, 0.7)]
+    assert outcome.chosen_step == 6 and same(weights(model), seen[1])
+
+
+def test_patience_waits_for_a_smaller_loss_where_loss_chooses():
+    losses = iter([0.9, 0.5, 0.6, 0.5])
+    values = {"epochs": 9.0, "selection": "english-dev-loss", "patience": 2}
+    _, outcome, _ = train_with_scripted_selection([0.1, 0.2, 0.3, 0.4], losses.__next__, **values)
+    assert (outcome.n_steps, outcome.chosen_step) == (12, 6)
+
+
+def test_a_selection_by_loss_without_anything_that_measures_it_is_refused():
+    with pytest.raises(ValueError, match="selects by loss"):
+        train_with_scripted_selection([0.1], selection="english-dev-loss")
 
 
 def test_selection_takes_place_every_so_many_steps_and_at_the_end():

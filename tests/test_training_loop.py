@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from transformers import get_linear_schedule_with_warmup
 
 from tests.helpers.checkpoints import (
     ARCHITECTURES,
@@ -22,11 +23,12 @@ from xeval.kinds.pairs import LabelledPairs
 def slow_fine_tune(model, pairs: LabelledPairs, recipe: Recipe, seed: int, n_steps: int) -> list[float]:
     """Fine-tuning by its definition: every number written out, every batch padded to the full length.
 
-    AdamW (Loshchilov and Hutter 2019, Algorithm 2) with betas 0.9 and 0.999, epsilon 1e-8.
+    AdamW (Loshchilov and Hutter 2019, Algorithm 2).
     """
+    beta1, beta2, epsilon = recipe.adam_beta1, recipe.adam_beta2, recipe.adam_epsilon
     tokenizer, step, losses = tiny_tokenizer(model.config.model_type), 0, []
     first, second = ({name: torch.zeros_like(p) for name, p in model.named_parameters()} for _ in range(2))
-    n_warmup = math.ceil(recipe.warmup_share * n_steps)
+    n_warmup = recipe.warmup_steps or math.ceil(recipe.warmup_share * n_steps)
     model.train()
     for epoch in range(1000):
         order = np.random.default_rng((seed, epoch)).permutation(len(pairs)).tolist()
@@ -54,10 +56,10 @@ def slow_fine_tune(model, pairs: LabelledPairs, recipe: Recipe, seed: int, n_ste
                     gradient = gradients[name] * shrink
                     exempt = name.endswith(".bias") or "layernorm" in name.lower().replace("_", "")
                     parameter *= 1 - rate * (0.0 if exempt else recipe.weight_decay)
-                    first[name] = 0.9 * first[name] + 0.1 * gradient
-                    second[name] = 0.999 * second[name] + 0.001 * gradient**2
-                    mean, spread = first[name] / (1 - 0.9**step), second[name] / (1 - 0.999**step)
-                    parameter -= rate * mean / (spread.sqrt() + 1e-8)
+                    first[name] = beta1 * first[name] + (1 - beta1) * gradient
+                    second[name] = beta2 * second[name] + (1 - beta2) * gradient**2
+                    mean, spread = first[name] / (1 - beta1**step), second[name] / (1 - beta2**step)
+                    parameter -= rate * mean / (spread.sqrt() + epsilon)
             losses.append(float(loss.detach()))
         if step == n_steps:
             return losses
@@ -71,8 +73,9 @@ def slow_fine_tune(model, pairs: LabelledPairs, recipe: Recipe, seed: int, n_ste
         {"warmup_share": 0.4, "weight_decay": 0.1},
         {"max_grad_norm": 0.05, "epochs": 1.4},
         {"max_steps": 4},
+        {"adam_beta1": 0.8, "adam_beta2": 0.95, "adam_epsilon": 1e-5, "warmup_steps": 2},
     ],
-    ids=["plain", "warm-up and decay", "hard clipping, part of an epoch", "max_steps"],
+    ids=["plain", "warm-up and decay", "hard clipping, part of an epoch", "max_steps", "Adam's own numbers"],
 )
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_training_is_adamw_with_linear_schedule_and_clipping_as_defined(architecture, values):
@@ -86,6 +89,19 @@ def test_training_is_adamw_with_linear_schedule_and_clipping_as_defined(architec
     np.testing.assert_allclose(losses, expected, atol=1e-6)
     for name, parameter in slow.named_parameters():
         np.testing.assert_allclose(fast.state_dict()[name], parameter.detach(), rtol=0, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(("n_warmup", "n_steps"), [(0, 7), (3, 7), (6_136, 61_360), (500, 499), (1, 1)])
+def test_the_schedule_is_to_the_bit_what_its_formula_gives(n_warmup, n_steps):
+    rates = {}
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=2e-5)
+    schedule = get_linear_schedule_with_warmup(optimizer, n_warmup, n_steps)
+    factor = schedule.lr_lambdas[0]
+    for step in range(n_steps + 1):
+        rise, fall = step / max(1, n_warmup), max(0.0, (n_steps - step) / max(1, n_steps - n_warmup))
+        rates[step] = (factor(step), rise if step < n_warmup else fall)
+    assert [step for step, (theirs, formula) in rates.items() if theirs != formula] == []
 
 
 def test_training_moves_every_weight_of_encoder_and_head():

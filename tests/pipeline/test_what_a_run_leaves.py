@@ -61,6 +61,40 @@ def test_the_record_says_how_it_was_trained(finished):
     assert training.weights_sha256 == sha256(weights_file(finished, record_of(finished)))
 
 
+def test_the_checkpoint_is_chosen_by_loss_on_part_of_the_rows_where_the_recipe_says_so(empty):
+    """The losses in the record are those of plain transformers, on the first rows and on no others."""
+    values = {"selection": "english-dev-loss", "selection_rows": 7, "evaluate_every_steps": 1, "learning_rate": 2e-2}
+    record = empty.run(languages=["en"], overrides=values)
+    curve = record.training.selection_curve
+    assert all((7 * point.accuracy).is_integer() for point in curve) and len(curve) == 8
+    losses = {point.step: point.loss for point in curve}
+    assert record.training.chosen_step == min(losses, key=losses.get)
+    model = AutoModelForSequenceClassification.from_pretrained(weights_file(empty, record).parent)
+    tokenizer = AutoTokenizer.from_pretrained(empty.model)
+    surprises = []
+    for premise, hypothesis, label in tiny.mini_rows()["selection", "en"][:7]:
+        inputs = tokenizer(premise, hypothesis, truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
+        gold = torch.tensor([LABELS.index(label)])
+        with torch.no_grad():
+            surprises.append(float(model(**inputs, labels=gold).loss))
+    assert np.mean(surprises) == pytest.approx(min(losses.values()), abs=1e-5)
+
+
+def test_the_record_of_another_choice_has_no_losses(finished):
+    assert {point.loss for point in record_of(finished).training.selection_curve} == {None}
+
+
+@pytest.mark.parametrize(
+    ("of_the_recipe", "given"),
+    [("warmup_share = 0.5", {"warmup_steps": 2}), ("warmup_steps = 2", {"warmup_share": 0.5})],
+)
+def test_a_warm_up_that_is_given_takes_the_place_of_the_recipes(empty, of_the_recipe, given):
+    path = empty.folder / "brief.toml"
+    path.write_text(f"{path.read_text()}{of_the_recipe}\n")
+    values = empty.run(languages=["en"], overrides=given).recipe.values
+    assert {key: value for key, value in values.items() if key.startswith("warmup") and value} == given
+
+
 def test_the_record_says_what_went_in(finished):
     record = record_of(finished)
     assert (record.task, record.training_language, record.seed) == ("mini-pairs", "en", 3)

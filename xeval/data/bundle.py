@@ -40,8 +40,10 @@ class Repository(Frozen):
 
     kind: Kind
     id: HubId
-    revision: str | None  # what was asked for, None for the newest
-    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]  # what was got
+    revision: str | None
+    """What was asked for, None for the newest."""
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    """What was got."""
 
 
 class Contents(Frozen):

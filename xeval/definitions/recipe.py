@@ -1,12 +1,13 @@
 """A recipe: how an encoder is fine-tuned, as its file describes it."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from xeval.definitions.toml import Frozen, HubId, Name, Text
 
-Selection = Literal["english-dev", "last"]
+Selection = Literal["english-dev", "english-dev-loss", "last"]
 
 
 class Recipe(Frozen):
@@ -15,25 +16,58 @@ class Recipe(Frozen):
     name: Name
     description: Text
     source_url: str = ""
-    learning_rate: Annotated[float, Field(gt=0, le=1)]  # AdamW's, after warm-up
-    learning_rate_by_model: dict[HubId, Annotated[float, Field(gt=0, le=1)]] = {}  # for these models, another one
-    batch_size: Annotated[int, Field(gt=0, le=65536)]  # pairs per optimizer step: the effective one
-    epochs: Annotated[float, Field(ge=0, le=1000)] | None = None  # passes over the training pairs
-    max_steps: Annotated[int, Field(gt=0)] | None = None  # the earlier of the two ends training
-    max_length: Annotated[int, Field(ge=4, le=100_000)]  # pieces per pair, special ones included
-    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of all steps, linearly; linear decay to 0 follows
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0  # not on biases and layer norms
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0  # longer gradients are clipped to this L2 norm
-    selection: Selection = "english-dev"  # the checkpoint best on the selection split, or the last
-    evaluate_every_steps: Annotated[int, Field(gt=0)] | None = None  # default: after every epoch
-    patience: Annotated[int, Field(gt=0)] | None = None  # selections without improvement before stopping
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42  # what --seed is by default
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    """AdamW's, after warm-up."""
+    learning_rate_by_model: dict[HubId, Annotated[float, Field(gt=0, le=1)]] = {}
+    """Another learning rate for these models."""
+    batch_size: Annotated[int, Field(gt=0, le=65536)]
+    """Pairs per optimizer step: the effective one."""
+    epochs: Annotated[float, Field(ge=0, le=1000)] | None = None
+    """Passes over the training pairs."""
+    max_steps: Annotated[int, Field(gt=0)] | None = None
+    """Optimizer steps; where epochs are given too, the earlier end counts."""
+    max_length: Annotated[int, Field(ge=4, le=100_000)]
+    """Pieces per pair, special ones included."""
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of all steps in which the learning rate rises linearly; then it falls linearly to 0."""
+    warmup_steps: Annotated[int, Field(gt=0)] | None = None
+    """The same as a number of steps, in place of a share."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """AdamW's; none on biases and layer norms."""
+    adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Decay rate of AdamW's mean of gradients."""
+    adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay rate of AdamW's mean of squared gradients."""
+    adam_epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-8
+    """What AdamW adds to the root of the latter."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """L2 norm to which longer gradients are clipped."""
+    selection: Selection = "english-dev"
+    """Which checkpoint is kept: that of best accuracy or of least loss on the selection split, or the last."""
+    selection_rows: Annotated[int, Field(gt=0)] | None = None
+    """How many rows of the selection split are used, from the first on; default: all."""
+    evaluate_every_steps: Annotated[int, Field(gt=0)] | None = None
+    """Optimizer steps between two selections; default: an epoch."""
+    patience: Annotated[int, Field(gt=0)] | None = None
+    """Selections without improvement before stopping."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """What --seed is by default."""
 
     @model_validator(mode="after")
     def _ends(self) -> "Recipe":
         if self.epochs is None and self.max_steps is None:
             raise ValueError("epochs or max_steps must say where training ends")
         return self
+
+    @model_validator(mode="after")
+    def _one_warm_up(self) -> "Recipe":
+        if self.warmup_share and self.warmup_steps:
+            raise ValueError("warmup_share and warmup_steps both say how long the warm-up is; leave one out")
+        return self
+
+    def count_warmup_steps(self, n_steps: int) -> int:
+        """Of a training of `n_steps`."""
+        return self.warmup_steps or math.ceil(self.warmup_share * n_steps)
 
     def learning_rate_for(self, model_id: str) -> float:
         return self.learning_rate_by_model.get(model_id, self.learning_rate)

@@ -19,17 +19,25 @@ Percentage = Annotated[float, Field(ge=0, le=100), WrapValidator(_as_printed)]
 class ReferenceRow(Frozen):
     """One published row: accuracies in percent."""
 
-    name: Text  # as the table calls it
+    name: Text
+    """As the table calls it."""
     model: HubId
     cells: Annotated[dict[LanguageCode, Percentage], Field(min_length=1)]
-    how: Text  # computed, reported from elsewhere, mean of seeds …
+    how: Text
+    """Computed, reported from elsewhere, mean of seeds …"""
     selection: Text = "not published"
-    recipe: Name  # what `xeval reproduce` trains with
-    recipe_published: bool = False  # whether the source names that recipe
-    n_seeds: Annotated[int, Field(gt=0)] | None = None  # trainings that stand behind the row
-    spread: dict[LanguageCode, Annotated[float, Field(ge=0, le=50)]] = {}  # standard deviation between seeds, points
-    claimed_average: Percentage | None = None  # as printed
-    average_note: str = ""  # why a claimed average is known to differ from the recomputed one
+    recipe: Name
+    """What `xeval reproduce` trains with."""
+    recipe_published: bool = False
+    """Whether the source names that recipe."""
+    n_seeds: Annotated[int, Field(gt=0)] | None = None
+    """Trainings that stand behind the row."""
+    spread: dict[LanguageCode, Annotated[float, Field(ge=0, le=50)]] = {}
+    """Standard deviation between seeds, points."""
+    claimed_average: Percentage | None = None
+    """As printed."""
+    average_note: str = ""
+    """Why a claimed average is known to differ from the recomputed one."""
 
     @model_validator(mode="after")
     def _spread_of_seeds(self) -> "ReferenceRow":
@@ -62,9 +70,12 @@ class Claim(Frozen):
     model: HubId
     what: Literal["parameters", "layers", "hidden_size", "attention_heads", "times_as_fast"]
     value: Annotated[float, Field(gt=0)]
-    tolerance: Annotated[float, Field(ge=0)] = 0.0  # how far off a number may be that the source would print so
-    than: HubId | None = None  # the model that a speed is compared with
-    printed: Text  # the source's own words
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """How far off a number may be that the source would print so."""
+    than: HubId | None = None
+    """The model that a speed is compared with."""
+    printed: Text
+    """The source's own words."""
     source_url: Text
 
     @model_validator(mode="after")
@@ -85,7 +96,8 @@ class Reference(Frozen):
     split: Text
     source_url: Text
     note: str = ""
-    languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1)]  # in the table's own order
+    languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1)]
+    """In the table's own order."""
     rows: Annotated[tuple[ReferenceRow, ...], Field(min_length=1)]
     claims: tuple[Claim, ...] = ()
 

@@ -41,7 +41,9 @@ class Printed(float):
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 Definition = TypeVar("Definition", bound=Frozen)

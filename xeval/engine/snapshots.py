@@ -20,7 +20,7 @@ from xeval.support.errors import StoreError
 from xeval.support.sealed import checksums, sealing
 from xeval.support.text import one_line
 
-FORMAT = 1  # of what `xeval.engine.training` keeps in a checkpoint
+FORMAT = 2  # of what `xeval.engine.training` keeps in a checkpoint
 KEPT = 2
 LEAST_INTERVAL_S = 120.0
 SHARE_OF_TIME = 0.02  # that saving may take at most

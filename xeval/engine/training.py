@@ -13,7 +13,7 @@ from itertools import islice
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from xeval.definitions.recipe import Recipe
 from xeval.engine.batches import random_batches
@@ -52,9 +52,11 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     on_resume: Callable[[int], None] = lambda step: None,
     at_selection: Callable[[int], Iterable[object]] = lambda step: (),
     say: Callable[[str], None] = lambda line: None,
+    selection_loss: Callable[[], float] | None = None,
 ) -> Outcome:
     """Fine-tune `model` in place and leave the chosen checkpoint's weights in it.
 
+    Where the recipe selects by loss, `selection_loss` is called after each measurement of `selection_accuracy`.
     After each measurement of `selection_accuracy`, `at_selection` is given the step, while `model` is whole. What it
     returns is gone through one by one, so that SIGTERM ends a long evaluation between two parts of it.
     With `checkpoints` it goes on from the newest of them, tells `on_resume` from which step, and keeps new ones: on one
@@ -65,7 +67,8 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     torch.manual_seed(seed)
     model.train()
     outcome = Outcome(count_steps(recipe, len(pairs)))
-    choice = Choice(model, keep_best=recipe.selection == "english-dev")
+    choice = Choice(model, keep_best=recipe.selection != "last")
+    selection_loss = _loss_to_select_by(recipe, selection_loss)
     select_every = recipe.evaluate_every_steps or math.ceil(len(pairs) / recipe.batch_size)
     point_every = max(1, outcome.n_steps // LOSS_CURVE_POINTS)
     keep_all = not can_pack(model)
@@ -91,7 +94,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
             if is_point:
                 outcome.add_loss_point()
             if is_selection:
-                _select(progress, selection_accuracy, at_selection, asked)
+                _select(progress, selection_accuracy, selection_loss, at_selection, asked)
                 if recipe.patience and choice.stale >= recipe.patience:
                     outcome.n_steps = step
             is_asked = asked()
@@ -102,6 +105,14 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
                 raise Terminated
     outcome.chosen_step = choice.settle()
     return outcome
+
+
+def _loss_to_select_by(recipe: Recipe, selection_loss: Callable[[], float] | None) -> Callable[[], float] | None:
+    if recipe.selection != "english-dev-loss":
+        return None
+    if selection_loss is None:
+        raise ValueError(f"recipe {recipe.name} selects by loss, but nothing measures it: give selection_loss")
+    return selection_loss
 
 
 def _half_products(model: PreTrainedModel, compute: Compute) -> AbstractContextManager[HalfWeights | None]:
@@ -124,6 +135,7 @@ def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float], None
 def _select(
     progress: Progress,
     selection_accuracy: Callable[[], float],
+    selection_loss: Callable[[], float] | None,
     at_selection: Callable[[int], Iterable[object]],
     asked: Callable[[], bool],
 ) -> None:
@@ -132,7 +144,12 @@ def _select(
     with progress.vocabulary.expanded():
         accuracy = selection_accuracy()
         outcome.selection_curve.append((outcome.step, accuracy))
-        progress.choice.see(outcome.step, accuracy)
+        if selection_loss is not None:
+            loss = selection_loss()
+            outcome.selection_losses.append((outcome.step, loss))
+            progress.choice.see(outcome.step, -loss)
+        else:
+            progress.choice.see(outcome.step, accuracy)
         started_s = time.monotonic()
         for _ in at_selection(outcome.step):
             if asked():  # nothing is saved, since a training that goes on from here would leave the rest out
@@ -163,14 +180,6 @@ def _optimizer(
         {"params": plain, "weight_decay": 0.0},
     ]
     is_cuda = decayed[0].is_cuda  # where a CUDA graph may record its steps
-    optimizer = torch.optim.AdamW(
-        groups, lr=learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True, capturable=is_cuda
-    )
-    n_warmup = math.ceil(recipe.warmup_share * n_steps)
-
-    def factor(step: int) -> float:
-        if step < n_warmup:
-            return step / max(1, n_warmup)
-        return max(0.0, (n_steps - step) / max(1, n_steps - n_warmup))
-
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    betas, epsilon = (recipe.adam_beta1, recipe.adam_beta2), recipe.adam_epsilon
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True, capturable=is_cuda)
+    return optimizer, get_linear_schedule_with_warmup(optimizer, recipe.count_warmup_steps(n_steps), n_steps)

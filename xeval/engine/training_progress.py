@@ -1,5 +1,6 @@
 """How far a training is: what has happened, the best weights so far, and all of it as a snapshot and back."""
 
+import math
 import time
 from dataclasses import asdict, dataclass, field
 
@@ -21,7 +22,8 @@ class Outcome:
     earlier_wall_s: float = 0.0  # of the processes that were interrupted
     aside_wall_s: float = 0.0  # of all processes, spent on evaluating checkpoints besides training
     loss_curve: list[tuple[int, float]] = field(default_factory=list)
-    selection_curve: list[tuple[int, float]] = field(default_factory=list)
+    selection_curve: list[tuple[int, float]] = field(default_factory=list)  # accuracies
+    selection_losses: list[tuple[int, float]] = field(default_factory=list)  # where the choice is made by them
     chosen_step: int = 0
     losses: list[float] = field(default_factory=list)  # since the last point of the curve
 
@@ -35,20 +37,21 @@ class Outcome:
 
 
 class Choice:
-    """Remembers the weights of the best selection accuracy seen; of two equal ones the earlier."""
+    """Remembers the weights of the best figure seen in the selection; of two equal ones the earlier."""
 
     def __init__(self, model: PreTrainedModel, keep_best: bool) -> None:
         self._model, self._keep_best = model, keep_best
         self.weights: dict[str, torch.Tensor] = {}  # of the best step, where they are to be kept
-        self.best_accuracy, self.best_step, self.last_step = -1.0, 0, 0
+        self.best, self.best_step, self.last_step = -math.inf, 0, 0
         self.stale = 0  # selections since the best one
 
-    def see(self, step: int, accuracy: float) -> None:
+    def see(self, step: int, figure: float) -> None:
+        """`figure` is the better the larger it is."""
         self.last_step = step
-        if accuracy <= self.best_accuracy:
+        if figure <= self.best:
             self.stale += 1
             return
-        self.best_accuracy, self.best_step, self.stale = accuracy, step, 0
+        self.best, self.best_step, self.stale = figure, step, 0
         if self._keep_best:
             self.weights = {name: tensor.detach().cpu().clone() for name, tensor in self._model.state_dict().items()}
 
@@ -104,7 +107,7 @@ class Progress:
             setattr(self.choice, name, values["choice"][name])
         for name, value in values["outcome"].items():
             setattr(self.outcome, name, value)
-        for curve in ("loss_curve", "selection_curve"):
+        for curve in ("loss_curve", "selection_curve", "selection_losses"):
             setattr(self.outcome, curve, [tuple(point) for point in values["outcome"][curve]])
         state = self.optimizer.state_dict()
         for number in range(sum(len(group["params"]) for group in state["param_groups"])):
@@ -123,7 +126,7 @@ class Progress:
         return next(self.model.parameters()).device
 
 
-_CHOICE = ("best_accuracy", "best_step", "last_step", "stale")
+_CHOICE = ("best", "best_step", "last_step", "stale")
 
 
 def _named(tensors: dict[str, torch.Tensor], start: str) -> dict[str, torch.Tensor]:

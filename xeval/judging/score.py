@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from scipy.special import log_softmax
 from scipy.stats import norm
 
 from xeval.kinds.pairs import EncodedPairs
@@ -55,6 +56,12 @@ def predicted_labels(logits: np.ndarray) -> np.ndarray:
         raise PredictionError(f"{int((~np.isfinite(logits)).any(axis=1).sum())} rows have no finite logits")
     largest: np.ndarray = logits.argmax(axis=1)
     return largest
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The mean cross-entropy of (N, C) `logits` and (N,) `labels`, in nats."""
+    shares = log_softmax(logits.astype(np.float64), axis=1)  # (N, C)
+    return float(-shares[np.arange(len(labels)), labels].mean())
 
 
 def clustered_wilson_interval(correct: np.ndarray, groups: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -71,6 +71,7 @@ class Score(Recorded):
 class SelectionPoint(Recorded):
     step: int
     value: Fraction  # of the metric, on the training language's selection split
+    loss: float | None = None  # mean cross-entropy there, where the checkpoint is chosen by it
 
 
 class TrainingRecord(Recorded):

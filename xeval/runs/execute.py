@@ -1,7 +1,7 @@
 """One run through the stages: encode, train, predict, score, store. The only room that knows their order."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from xeval.engine.loading import label_columns, load_fine_tuned, load_pretrained
 from xeval.engine.prediction import predict_logits
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.training import count_steps, fine_tune
-from xeval.judging.score import compare_with_float32, predicted_labels, score_cell
+from xeval.judging.score import compare_with_float32, cross_entropy, predicted_labels, score_cell
 from xeval.kinds.pairs import EncodedPairs, LabelledPairs
 from xeval.results.candidates import GatheredPredictions
 from xeval.results.findings import Finding
@@ -33,6 +33,22 @@ from xeval.support.locks import locked
 from xeval.support.progress import Phase, Reporter
 
 FLOAT32_ROWS = 32  # of each language, computed again in float32 where the run's arithmetic is another
+
+
+class Selection:
+    """What a training is told of the selection rows: the accuracy on them, and the loss of the same predictions."""
+
+    def __init__(self, pairs: EncodedPairs, logits_of: Callable[[EncodedPairs], np.ndarray]) -> None:
+        self._pairs, self._logits_of = pairs, logits_of
+        self._logits = np.zeros((0, 0))  # (N, C) of the last measurement
+
+    def accuracy(self) -> float:
+        self._logits = self._logits_of(self._pairs)
+        return float(np.mean(predicted_labels(self._logits) == self._pairs.labels))
+
+    def loss(self) -> float:
+        """Of what `accuracy` has just measured."""
+        return cross_entropy(self._logits, self._pairs.labels)
 
 
 class OneRun:
@@ -231,8 +247,9 @@ class OneRun:
 
     def _train(self, tokenizer: Any, every: EveryCheckpoint | None) -> tuple[Any, RunRecord]:
         spec = self.spec
-        encoded = self._encode(tokenizer, {"train": spec.corpus.train, "selection": spec.corpus.selection})
-        pairs, selection = encoded["train"], encoded["selection"]
+        rows = {"train": spec.corpus.train, "selection": spec.corpus.selection.first(spec.recipe.selection_rows)}
+        encoded = self._encode(tokenizer, rows)
+        pairs = encoded["train"]
         n_steps = count_steps(spec.recipe, len(pairs))
         self._say(
             f"effective batch size {spec.recipe.batch_size} pairs, {n_steps:,} steps on {len(pairs):,}"
@@ -242,6 +259,7 @@ class OneRun:
         if every is not None:
             checkpoints = CheckpointsBehindEvaluated(checkpoints.folder, self._say, every)
         model = self._on_device(load_pretrained(spec.checkpoint, spec.task, spec.seed))
+        selection = Selection(encoded["selection"], lambda rows: predict_logits(model, rows, spec.compute))
         started = time.monotonic()
         with self.reporter.phase("train", n_steps, "steps") as phase:
             try:
@@ -252,18 +270,23 @@ class OneRun:
                     spec.learning_rate,
                     spec.seed,
                     spec.compute,
-                    lambda: self._accuracy(model, selection),
+                    selection.accuracy,
                     lambda loss: phase.advance(1, f"loss {loss:.3f}"),
                     checkpoints,
                     lambda step: self._resume(phase, step),
                     lambda step: self._at_checkpoint(every, step, model, phase),
                     self._say,
+                    selection.loss,
                 )
             except TrainingError:
                 self.checkpoints.clear()  # it would break down there again
                 raise
         wall_s = time.monotonic() - started + outcome.earlier_wall_s - outcome.aside_wall_s
-        curve = [SelectionPoint(step=step, value=accuracy) for step, accuracy in outcome.selection_curve]
+        losses = dict(outcome.selection_losses)
+        curve = [
+            SelectionPoint(step=step, value=accuracy, loss=losses.get(step))
+            for step, accuracy in outcome.selection_curve
+        ]
         training = TrainingRecord(
             n_steps=outcome.n_steps,
             effective_batch_size=spec.recipe.batch_size,
@@ -301,9 +324,6 @@ class OneRun:
             kind = model.config.model_type
             self._say(f"padded batches, since packed ones are not tested with {kind} models")
         return model.to(self.spec.compute.device)
-
-    def _accuracy(self, model: Any, pairs: EncodedPairs) -> float:
-        return float(np.mean(predicted_labels(predict_logits(model, pairs, self.spec.compute)) == pairs.labels))
 
     def _evaluate(
         self, model: Any, columns: Sequence[int], record: RunRecord, language: str, pairs: EncodedPairs

@@ -105,6 +105,10 @@ def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
         changed = recipe.model_dump(mode="json") | overrides
         if "learning_rate" in overrides:
             changed["learning_rate_by_model"] = {}
+        if "warmup_steps" in overrides and "warmup_share" not in overrides:
+            changed["warmup_share"] = 0.0
+        if "warmup_share" in overrides and "warmup_steps" not in overrides:
+            changed["warmup_steps"] = None
         return Recipe.model_validate_json(json.dumps(changed))
     except ValidationError as error:
         raise DefinitionError(f"recipe {recipe.name}: {first_complaint(error)}") from error
