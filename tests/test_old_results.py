@@ -150,7 +150,8 @@ def test_the_report_in_markdown_is_the_same(command):
 def test_the_report_as_json_is_the_same(command):
     code, out, _ = command("report", "--results", "results", "--format", "json")
     now, before = read_json(out), read_json(in_todays_words(said("report.json")))
-    assert code == 0 and without(now, "more_verdicts") == before
+    now["rows"] = [without(row, "more_verdicts") for row in now["rows"]]
+    assert (code, now) == (0, before)
 
 
 @pytest.mark.parametrize(
