@@ -162,3 +162,16 @@ def test_python_users_get_the_same_records(mini, checkpoint_of, tmp_path):
 def test_a_misspelt_public_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="load_result"):
         xeval.load_result  # noqa: B018
+
+
+def test_a_task_that_no_folder_knows_is_shown_beside_the_table_that_its_file_names(command, mini, tiny_run, tmp_path):
+    """And a report that cannot know of the file says why there are no verdicts."""
+    text = mini.task_file.read_text(encoding="utf-8").replace('"mini-pairs"', '"mine"', 1)
+    task = tmp_path / "mine.toml"
+    task.write_text(text.replace("\n", '\ndefault_reference = "distilmbert-card"\n', 1), encoding="utf-8")
+    words = [str(task) if word == str(mini.task_file) else word for word in tiny_run]
+    code, out, _ = command(*words)
+    assert code == 0 and "DistilmBERT, published" in out
+    assert "No published table: no task file here is of this task" in command("report", "--task", "mine")[1]
+    said = command("report", "--task", "mine", "--reference", "distilmbert-card")[1]
+    assert "No verdicts: the published table is of task xnli, these runs are of mine." in said

@@ -235,7 +235,8 @@ def test_a_batch_of_four_times_the_recipes_is_said_before_the_run_and_kept_in_th
     assert (found.name, found.severity) == ("effective batch size", "warning")
     assert "64 pairs per step, 6 steps on 360 pairs" in found.evidence and "the recipe has 16" in found.evidence
     path = toy.folder_of(tmp_path, record) / "record.json"
-    assert json.loads(path.read_text())["preflight"][0]["name"] == "effective batch size"
+    [invocation] = json.loads(path.read_text())["invocations"].values()
+    assert invocation["preflight"][0]["name"] == "effective batch size"
 
 
 def test_a_batch_with_a_learning_rate_of_its_own_is_a_choice(world, tmp_path):

@@ -18,6 +18,9 @@ from xeval.report.formats import terminal
 from xeval.results.store import StoredRun
 from xeval.support.text import one_line
 
+_NO_TABLE = (
+    "No published table: no task file here is of this task. --reference names a table, --tasks-dir a folder of tasks."
+)
 _POINTS = "Points that a verdict allows"
 CellTolerance = Annotated[float, typer.Option("--tolerance", min=0.01, max=100, help=f"{_POINTS} in a language.")]
 MeanTolerance = Annotated[float, typer.Option("--mean-tolerance", min=0.01, max=100, help=f"{_POINTS} in the mean.")]
@@ -73,4 +76,5 @@ def compare(
     name = reference if reference is not None else default
     table = get_reference(name) if name is not None else None
     built = matrix.build(runs, task, table, tolerance)
-    return replace(built, findings=findings.of(built.runs, known, table))
+    unknown = [_NO_TABLE] if known is None and table is None else []
+    return replace(built, footer=built.footer + unknown, findings=findings.of(built.runs, known, table))

@@ -25,6 +25,7 @@ from xeval.cli.options import (
 )
 from xeval.cli.outcome import show_outcome
 from xeval.data.bundle import using
+from xeval.definitions.registry import get_task
 
 
 def _recipe_value(help_text: str) -> Any:
@@ -118,4 +119,5 @@ def run(
             tasks_dirs=tasks_dir or (),
             reporter=reporter(quiet),
         )
-        show_outcome(runs, None, output_format, results, tasks_dirs=tasks_dir or ())
+        table = get_task(task, tasks_dir or ()).default_reference  # of a task file that may lie anywhere
+        show_outcome(runs, table, output_format, results, tasks_dirs=tasks_dir or ())

@@ -112,6 +112,8 @@ def build(
     rows += [_our_row(key, group, groups, columns) for key, group in unplaced.items()]
     n_reference = len(first) if reference else 0
     footer = footnotes.of(everything, reference) + _collapsed(scored, groups)
+    if reference and reference.task != task:
+        footer.append(f"No verdicts: the published table is of task {reference.task}, these runs are of {task}.")
     return Matrix(
         task, example.task_title, languages, n_reference, rows, footer, example.task_note, english, reference, runs
     )

@@ -7,7 +7,7 @@ made if a later invocation added it, so that is not known of those.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from xeval.definitions.registry import all_tasks
 from xeval.kinds.tokenization import Tokenization
@@ -25,7 +25,6 @@ from xeval.results.records import (
     Limits,
     ModelRecord,
     RecipeRecord,
-    Recorded,
     RunRecord,
     Score,
     SelectionPoint,
@@ -38,7 +37,11 @@ from xeval.support.errors import StoreError
 KIND, ENCODING, METRIC = "pair-classification", "pairs-1", "accuracy"
 
 
-class _Score(Recorded):
+class _Old(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _Score(_Old):
     accuracy: Fraction
     n_examples: Annotated[int, Field(ge=0)]
     n_correct: Annotated[int, Field(ge=0)]
@@ -70,12 +73,12 @@ class _Score(Recorded):
         )
 
 
-class _SelectionPoint(Recorded):
+class _SelectionPoint(_Old):
     step: int
     accuracy: Fraction
 
 
-class _Training(Recorded):
+class _Training(_Old):
     n_steps: int
     effective_batch_size: int
     batch_parts: int = 1
@@ -91,7 +94,7 @@ class _Training(Recorded):
         return TrainingRecord(**same, selection_curve=curve, invocation=invocation)
 
 
-class _Float32Check(Recorded):
+class _Float32Check(_Old):
     n_examples: int
     n_flips: int
     max_logit_difference: float
@@ -102,13 +105,13 @@ class _Float32Check(Recorded):
         )
 
 
-class _Timing(Recorded):
+class _Timing(_Old):
     wall_s: float
     pairs: int
     invocation: str | None = None
 
 
-class _Environment(Recorded):
+class _Environment(_Old):
     versions: dict[str, str]
     commit: str | None
     dirty: bool | None
@@ -121,7 +124,7 @@ class _Environment(Recorded):
         return Environment(**self.model_dump(exclude={"dtype"}))
 
 
-class _Record(Recorded):
+class _Record(_Old):
     schema_version: Literal[1, 2]
     identity: Sha256
     status: Literal["complete", "incomplete", "failed"]
@@ -219,7 +222,7 @@ def _count_labels(old: _Record, folder: Path) -> int | None:
     return None
 
 
-class _CheckpointScore(Recorded):
+class _CheckpointScore(_Old):
     accuracy: Fraction
     n_examples: int
     rows_sha256: Sha256
@@ -234,14 +237,14 @@ class _CheckpointScore(Recorded):
         )
 
 
-class _Checkpoint(Recorded):
+class _Checkpoint(_Old):
     step: int
     weights_sha256: Sha256
     scores: dict[str, _CheckpointScore]
     failures: dict[str, str]
 
 
-class _Checkpoints(Recorded):
+class _Checkpoints(_Old):
     checkpoints_version: Literal[1] = 1
     weights_sha256: Sha256
     languages: list[str]
