@@ -62,14 +62,16 @@ class Bundle:
 
     def find(self, kind: Kind, repo_id: str, revision: str | None) -> tuple[Path, str]:
         """The folder of a repository's files and the commit that they belong to. Raises BundleError."""
-        of_kind = [repository for repository in self.contents.repositories if repository.kind == kind]
-        found = next((repository for repository in of_kind if repository.id == repo_id), None)
-        if found is None:
-            there = ", ".join(repository.id for repository in of_kind) or "none"
+        of_kind = [held for held in self.contents.repositories if held.kind == kind]
+        repository = next((held for held in of_kind if held.id == repo_id), None)
+        if repository is None:
+            there = ", ".join(held.id for held in of_kind) or "none"
             raise BundleError(f"{self.path}: no {kind} {repo_id} in this bundle; it has {there}")
-        if revision not in (None, found.revision, found.commit):
-            raise BundleError(f"{self.path}: wanted {kind} {repo_id}@{revision}, it has {found.commit}; make it again")
-        return self.folder / folder_of(kind, repo_id), found.commit
+        if revision not in (None, repository.revision, repository.commit):
+            raise BundleError(
+                f"{self.path}: wanted {kind} {repo_id}@{revision}, it has {repository.commit}; make it again"
+            )
+        return self.folder / folder_of(kind, repo_id), repository.commit
 
 
 def folder_of(kind: Kind, repo_id: str) -> str:

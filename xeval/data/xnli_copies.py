@@ -104,13 +104,13 @@ def _table(path: Path, texts: list[str], label: str, most_rows: int) -> pa.Table
     lacking = [name for name in texts if name not in schema.names]
     if lacking:
         raise DataError(f"{path}: no column {lacking[0]!r}; it has {one_line(', '.join(schema.names))[:200]}")
-    found = pq.read_metadata(path)
-    if found.num_rows > most_rows:
+    metadata = pq.read_metadata(path)
+    if metadata.num_rows > most_rows:
         raise DataError(
-            f"{path}: {found.num_rows:,} rows, more than ten times what the task file says; mend one of the two"
+            f"{path}: {metadata.num_rows:,} rows, more than ten times what the task file says; mend one of the two"
         )
     wanted = [name for name in (*texts, label) if name in schema.names]
-    unpacked = _unpacked_bytes(found, wanted)
+    unpacked = _unpacked_bytes(metadata, wanted)
     if unpacked > MAX_FILE_BYTES:
         raise DataError(f"{path}: unpacks to {unpacked:,} bytes; wanted at most {MAX_FILE_BYTES:,}")
     repeated = [name for name in wanted if _is_text(schema.field(name).type)]

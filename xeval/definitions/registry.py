@@ -44,17 +44,17 @@ def _user_folders(tasks_dirs: Sequence[Path]) -> list[Path]:
 
 
 def _find_all(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[Path, Definition]]:
-    found: dict[str, tuple[Path, Definition]] = {}
+    by_name: dict[str, tuple[Path, Definition]] = {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         for path in sorted(folder.glob("*.toml")):
             definition = read_definition(path, noun)
-            if definition.name in found:
+            if definition.name in by_name:
                 raise DefinitionError(
                     f"{path}: {noun.__name__.lower()} {definition.name!r} is already defined by"
-                    f" {found[definition.name][0]}; give one of the two another name"
+                    f" {by_name[definition.name][0]}; give one of the two another name"
                 )
-            found[definition.name] = (path, definition)
-    return found
+            by_name[definition.name] = (path, definition)
+    return by_name
 
 
 def _known(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[Path, Definition]]:
@@ -68,16 +68,16 @@ def _find(name: str, noun: type[Definition], folders: Sequence[Path]) -> tuple[P
     if name.endswith(".toml") or os.sep in name:
         path = Path(name).expanduser()
         return path, read_definition(path, noun)
-    found = _known(folders, noun)
-    if name not in found:
-        raise UnknownNameError(noun.__name__.lower(), name, found)
-    return found[name]
+    known = _known(folders, noun)
+    if name not in known:
+        raise UnknownNameError(noun.__name__.lower(), name, known)
+    return known[name]
 
 
 def all_tasks(tasks_dirs: Sequence[Path] = ()) -> dict[str, Task]:
     """Every known task by name."""
-    found = _known([*_user_folders(tasks_dirs), _home_of("task")], Task)
-    return {name: task for name, (_, task) in found.items()}
+    known = _known([*_user_folders(tasks_dirs), _home_of("task")], Task)
+    return {name: task for name, (_, task) in known.items()}
 
 
 def all_recipes() -> dict[str, Recipe]:

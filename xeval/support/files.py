@@ -52,10 +52,10 @@ def sync_folder(folder: Path) -> None:
 def check_ordinary(path: Path, max_bytes: int) -> None:
     """Raise OSError for a pipe or a device, which could keep a reader for ever, and for a file of more than
     `max_bytes`."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         raise OSError(errno.EINVAL, "it is no ordinary file")
-    if found.st_size > max_bytes:
+    if status.st_size > max_bytes:
         raise OSError(errno.EFBIG, f"it has more than {max_bytes:,} bytes")
 
 

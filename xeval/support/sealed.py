@@ -46,11 +46,11 @@ def _seal(folder: Path) -> None:
 def checksums(folder: Path) -> dict[str, str] | None:
     """The SHA-256 of every file of a sealed folder by its name; None unless all are there, as written, and no more."""
     try:
-        found = _checksums(folder)
-        is_whole = bool(found) and read_ordinary(folder / _MANIFEST, _MAX_MANIFEST_BYTES) == _manifest(found)
+        checksum_of = _checksums(folder)
+        manifest = read_ordinary(folder / _MANIFEST, _MAX_MANIFEST_BYTES)
     except OSError:
         return None
-    return found if is_whole else None
+    return checksum_of if checksum_of and manifest == _manifest(checksum_of) else None
 
 
 def _manifest(checksum_of: dict[str, str]) -> bytes:
