@@ -7,8 +7,7 @@ from pathlib import Path
 
 from xeval.data.embedded import MODELS as EMBEDDED_FOLDERS
 from xeval.data.hub import fetch
-from xeval.definitions.model_name import ModelName
-from xeval.results.records import Origin
+from xeval.definitions.model_name import ModelName, Origin
 from xeval.support.errors import ModelError
 from xeval.support.files import file_sha256
 from xeval.support.text import one_line

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from xeval.definitions.model_name import Origin
 from xeval.kinds.tokenization import Tokenization
 from xeval.results.findings import Finding
 
@@ -14,9 +15,6 @@ SCHEMA_VERSION: Final = 3  # `xeval.results.old_records` reads those before
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-Origin = Literal["hub", "local", "embedded"]
 
 
 class Recorded(BaseModel):
