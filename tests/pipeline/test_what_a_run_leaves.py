@@ -66,7 +66,7 @@ def test_the_checkpoint_is_chosen_by_loss_on_part_of_the_rows_where_the_recipe_s
     values = {"selection": "english-dev-loss", "selection_rows": 7, "evaluate_every_steps": 1, "learning_rate": 2e-2}
     record = empty.run(languages=["en"], overrides=values)
     curve = record.training.selection_curve
-    assert all((7 * point.accuracy).is_integer() for point in curve) and len(curve) == 8
+    assert all((7 * point.value).is_integer() for point in curve) and len(curve) == 8
     losses = {point.step: point.loss for point in curve}
     assert record.training.chosen_step == min(losses, key=losses.get)
     model = AutoModelForSequenceClassification.from_pretrained(weights_file(empty, record).parent)
