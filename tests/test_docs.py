@@ -159,6 +159,7 @@ def test_every_command_has_its_section_with_all_its_options():
 def test_every_noun_of_the_files_has_a_row_for_each_key():
     page = GENERATED["keys.md"]
     nouns = [*toml.Frozen.__subclasses__(), *records.Recorded.__subclasses__()]
+    nouns = [noun for noun in nouns if not noun.__name__.startswith("_")]  # those of records before schema 3
     missing = [(noun.__name__, key) for noun in nouns for key in noun.model_fields if f"\n| `{key}` |" not in page]
     assert missing == []
     tops = {noun.__name__ for noun in generate.FILES.values()}
@@ -169,7 +170,7 @@ def test_a_key_is_shown_with_its_kind_its_default_and_the_words_behind_it():
     page = GENERATED["keys.md"]
     assert "| `learning_rate` | number, above 0 to 1 | required | AdamW's, after warm-up. |" in page
     assert "| `patience` | whole number, above 0 |  | Selections without improvement before stopping. |" in page
-    assert "| `accuracy_percent` | number, from 0 to 100 | required | mean over seeds |" in page  # from a comment
+    assert "| `accuracy_percent` | number, from 0 to 100 |  | mean over seeds |" in page  # from a comment
     assert "| `rows` | list: [ReferenceRow](#referencerow), at least 1 | required |  |" in page
 
 
