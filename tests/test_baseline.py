@@ -159,3 +159,63 @@ def test_the_sample_record_itself_can_be_blessed_beside_a_second_seed():
     first = run_record(seed=1, scores={"de": score(0.6)}, training_language="de")
     found = bless([first, first.model_copy(update={"seed": 2})])
     assert isinstance(found, Baseline)
+
+
+# ── other metrics than accuracy ──
+
+
+def by_f1(runs):
+    """The same scores, as the F1 of some kind of task; its sums hold no right rows."""
+    return [
+        record.model_copy(
+            update={
+                "kind": "tags",
+                "metric": "span_f1",
+                "scores": {
+                    language: cell.model_copy(update={"totals": {"tp": 7, "fp": 2, "fn": 1}})
+                    for language, cell in record.scores.items()
+                },
+            }
+        )
+        for record in runs
+    ]
+
+
+def test_a_metric_that_counts_no_right_rows_is_blessed_by_its_values():
+    runs = by_f1(seeds())
+    made = bless(runs)
+    table = tomllib.loads(baseline.to_toml(made))
+    [found] = table["configurations"]
+    cell = found["languages"]["th"]
+    assert (found["metric"], cell["value_percent"]) == ("span_f1", 60.0)
+    assert cell["values"] == [record.scores["th"].value for record in runs]
+    assert {"accuracy_percent", "n_correct"} & cell.keys() == set()
+
+
+def test_it_reads_back_and_the_gate_compares_values(tmp_path):
+    made = bless(by_f1(seeds()))
+    assert baseline.read(write(tmp_path, baseline.to_toml(made))) == made
+    assert "regression" not in {finding.kind for finding in check(made, by_f1(seeds())).findings}
+    worse = by_f1(seeds(weights="c", moves={"th": -20.0}))
+    found = [finding for finding in check(made, worse).findings if finding.kind == "regression"]
+    assert any("th fell by 20.0 points" in finding.sentence for finding in found)
+
+
+def test_runs_scored_by_another_metric_are_another_configuration():
+    kinds = {finding.kind for finding in check(bless(seeds()), by_f1(seeds())).findings}
+    assert "regression" not in kinds and kinds & {"missing configuration", "other settings"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("n_correct = [", "values = ["),
+        ("accuracy_percent = 60.0", "value_percent = 60.0"),
+        ("n_examples = 5000", "n_examples = 5000, values = [0.5, 0.5, 0.5]"),
+    ],
+)
+def test_a_cell_has_counts_or_values_and_says_its_number_accordingly(tmp_path, old, new):
+    text = baseline.to_toml(BASELINE)
+    assert old in text
+    with pytest.raises(DefinitionError, match=r"wanted accuracy_percent and n_correct, or value_percent and values|less"):
+        baseline.read(write(tmp_path, text.replace(old, new)))
