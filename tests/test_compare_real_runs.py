@@ -9,7 +9,7 @@ import pytest
 from xeval.cli import main
 from xeval.judging.comparison.named_runs import find_runs
 from xeval.judging.comparison.paired_runs import pair
-from xeval.results.predictions import load_predictions, premise_groups
+from xeval.results.predictions import groups_of, load_predictions
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_predictions_of_a_run_number_its_premises(results):
     [folder, *_] = [path.parent for path in results.glob("*/*/*/record.json")]
     [(_, record)] = find_runs(str(folder), results)
     table = load_predictions(folder, "es", record.scores["es"].predictions_sha256)
-    np.testing.assert_array_equal(premise_groups(table), np.repeat(np.arange(4), 3))  # three hypotheses to a premise
+    np.testing.assert_array_equal(groups_of(table), np.repeat(np.arange(4), 3))  # three hypotheses to a premise
 
 
 def test_two_selections_are_of_the_same_trainings_and_can_be_compared(results, monkeypatch, capsys):

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from tests.helpers.paired_answers import N_LABELS, answers_with, write_run
+from tests.helpers.predictions import answers_of
 from tests.helpers.sample_record import SHA
 from xeval.judging.comparison.resampling import paired_difference, paired_mean_difference
 from xeval.judging.comparison.selection import compare_selection, load_selection
@@ -46,8 +47,11 @@ def write(folder, right=RIGHT, dev=DEV, rows_sha256=SHA, at_checkpoints=("en", "
     for step in STEPS:
         gathered.start(step, f"{step:064}")
         for language in at_checkpoints:
-            logits = np.eye(N_LABELS, dtype=np.float32)[answers_with(LABELS, right[step, language])]
-            gathered.add(step, language, logits, LABELS, GROUPS, rows_sha256)
+            answers = answers_of(
+                np.eye(N_LABELS, dtype=np.float32)[answers_with(LABELS, right[step, language])], LABELS
+            )
+            tally = np.stack([right[step, language], np.ones(len(LABELS))], axis=1)
+            gathered.add(step, language, answers, tally, GROUPS, float(tally[:, 0].mean()), rows_sha256)
     gathered.seal(STEPS, at_checkpoints, SHA, run.folder)
     return run
 

@@ -12,9 +12,9 @@ from xeval.judging.claims import ClaimVerdict, check
 from xeval.judging.verdict import RowVerdict, Tolerance, collapse, judge, row_of
 from xeval.report import footnotes
 from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration
-from xeval.results.findings import Finding
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
+from xeval.support.findings import Finding
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from xeval.kinds.tokenization import Tokenization
-from xeval.results.findings import Finding
+from xeval.support.findings import Finding
 
 SCHEMA_VERSION: Final = 3  # `xeval.results.old_records` reads those before
 

@@ -16,7 +16,6 @@ from xeval.definitions.recipe import Recipe
 from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size
-from xeval.results.findings import Finding, wrong
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun, load_run
 from xeval.runs.execute import OneRun
@@ -24,6 +23,7 @@ from xeval.runs.preflight import examine, stop_on_errors
 from xeval.runs.spec import RunSpec, limits, override
 from xeval.support.errors import DefinitionError, StoreError
 from xeval.support.files import safe_name
+from xeval.support.findings import Finding, wrong
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import one_line
 

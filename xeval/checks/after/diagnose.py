@@ -13,10 +13,10 @@ from xeval.checks.after.prediction_signatures import Predicted
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.task import Task
 from xeval.judging.verdict import row_of
-from xeval.results.findings import Finding, wrong
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
+from xeval.support.findings import Finding, wrong
 
 _WRONG_LABELS = {"placeholder labels", "permuted labels"}
 _NOTHING_LEARNT = _WRONG_LABELS | {"training broke down", "too few steps", "collapsed training"}

@@ -6,7 +6,7 @@ Before a run on a sample of its rows, after it on all of them; both carry the th
 from collections.abc import Mapping
 from typing import Protocol
 
-from xeval.results.findings import Finding, at_most, by_language, error, fine, warning
+from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
 
 # mBERT on XNLI, for scale: at most 0.4 % unknown (zh), 2.6 pieces per word (el), and 18.7 % truncated (th) at 128.
 UNKNOWN_HURTS = 0.02  # of all pieces
@@ -16,7 +16,7 @@ TRUNCATION_HURTS = 0.05  # of pairs
 
 
 class Tokenized(Protocol):
-    """What a tokenizer made of some rows: EncodedPairs, or the score of a language."""
+    """What a tokenizer made of some rows: a Tokenization, or the score of a language."""
 
     @property
     def truncated_share(self) -> float: ...

@@ -9,8 +9,8 @@ from itertools import permutations
 
 import numpy as np
 
-from xeval.results.findings import Finding, by_language, error, warning
 from xeval.results.records import RunRecord
+from xeval.support.findings import Finding, by_language, error, warning
 
 FEW_ROWS = 100  # below this many, a share of rows is left uninterpreted
 PLACEHOLDER_FROM = 10  # rows with one gold label throughout

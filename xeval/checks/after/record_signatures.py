@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from xeval.definitions.languages import describe
 from xeval.definitions.reference import ReferenceRow
 from xeval.judging.verdict import NEAR_CHANCE, collapse
-from xeval.results.findings import Finding, by_language, error, warning
 from xeval.results.records import RunRecord
+from xeval.support.findings import Finding, by_language, error, warning
 
 LEARNT = 0.10  # accuracy above chance from which something has been learnt
 UNDERFITTED = 0.20  # accuracy above chance that even a short training reaches

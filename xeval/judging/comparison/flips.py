@@ -32,7 +32,7 @@ class FlippedRows:
     language: str
     rows: list[Flip]
     labels: Sequence[str]  # names by index; empty where the records do not know them
-    sentences: dict[int, tuple[str, str]]  # row → premise and hypothesis; empty where they were not read
+    sentences: dict[int, tuple[str, ...]]  # row → its texts; empty where they were not read
     n_seeds: tuple[int, int]  # of A and of B
 
     @property
@@ -76,13 +76,13 @@ def flips(one: PairedLanguage) -> list[Flip]:
     ]
 
 
-def _sentences(task: Task, one: PairedLanguage, rows: Sequence[int], data: Path | None) -> dict[int, tuple[str, str]]:
-    from xeval.data.source import load_pairs, open_source  # the library of data sets takes seconds
+def _sentences(task: Task, one: PairedLanguage, rows: Sequence[int], data: Path | None) -> dict[int, tuple[str, ...]]:
+    from xeval.data.source import load_rows, open_source  # the library of data sets takes seconds
 
     source = open_source(task, data, [one.language], training=False)
-    pairs = load_pairs(source, one.language, "test").first(len(one.labels))
-    if pairs.sha256() == one.sha256:
-        return {row: (pairs.premises[row], pairs.hypotheses[row]) for row in rows}
+    known = load_rows(source, one.language, "test").first(len(one.labels))
+    if known.sha256() == one.sha256:
+        return {row: tuple(column[row] for column in known.texts.values()) for row in rows}
     if data is None:  # the embedded corpus is no longer what it was; row numbers are all there is
         return {}
     raise DataError(f"{data}: its test rows of {one.language!r} are not those that were scored; leave out --data")

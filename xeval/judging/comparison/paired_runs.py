@@ -10,7 +10,7 @@ import pyarrow as pa
 from xeval.judging.comparison.named_runs import names_of
 from xeval.judging.comparison.resampling import PairedRows
 from xeval.judging.verdict import collapse
-from xeval.results.predictions import column, premise_groups
+from xeval.results.predictions import column, groups_of
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
@@ -162,7 +162,7 @@ def beside(
             raise DataError(
                 f"{folder}: its gold labels in {language} differ from those of {folders[0]}; evaluate again"
             )
-    known = next((own for own in map(premise_groups, tables) if own is not None), None)
+    known = next((own for own in map(groups_of, tables) if own is not None), None)
     groups = np.arange(len(labels)) if known is None else known
     a, b = (np.stack([column(table, "prediction") for table in side]) for side in (tables_a, tables_b))
     return PairedLanguage(language, sha256, labels, groups, a, b, has_premises=known is not None)
