@@ -14,9 +14,8 @@ from xeval.judging.score import (
     interval,
     judge,
     score_of,
-    value_of,
 )
-from xeval.kinds.metric import Metric, compute
+from xeval.kinds.metric import Measure, Metric, compute
 from xeval.kinds.rows import Rows
 from xeval.kinds.tokenization import Tokenization
 from xeval.results.records import Score
@@ -56,13 +55,16 @@ def test_accuracy_is_the_share_of_rows_whose_prediction_is_the_label(rows):
     score = scored(logits_that_say(predictions), labels)
     assert score.totals["correct"] == sum(prediction == label for prediction, label in rows)
     assert score.value == score.totals["correct"] / len(rows)
-    assert score.value == value_of(KIND, "accuracy", judged(logits_that_say(predictions), labels).tally)
+    assert score.value == KIND.measure("accuracy").over(judged(logits_that_say(predictions), labels).tally)
     assert score.ci95[0] <= score.value <= score.ci95[1]
 
 
 # ── metrics that are no share of rows ──
 
-F1 = Metric("f1", ("tp", "fp", "fn"), lambda sums: 2 * sums[..., 0] / (2 * sums[..., 0] + sums[..., 1] + sums[..., 2]))
+F1_METRIC = Metric(
+    "f1", ("tp", "fp", "fn"), lambda sums: 2 * sums[..., 0] / (2 * sums[..., 0] + sums[..., 1] + sums[..., 2])
+)
+F1 = Measure(F1_METRIC, F1_METRIC.counts)
 
 
 def made_up_tally(n_groups: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,14 +83,14 @@ def slow_f1(tally: np.ndarray) -> float:
 
 def test_a_metric_is_a_function_of_sums_over_rows():
     tally, _ = made_up_tally(40, 0)
-    assert F1.value(tally.sum(axis=0), F1.counts) == pytest.approx(slow_f1(tally))
+    assert F1.value(tally.sum(axis=0)) == pytest.approx(slow_f1(tally))
     more = np.concatenate(
         [np.full((len(tally), 1), 7), tally[:, ::-1]], axis=1
     )  # other counts beside, in another order
-    assert F1.value(more.sum(axis=0), ("other", "fn", "fp", "tp")) == pytest.approx(slow_f1(tally))
-    assert compute(F1, tally, F1.counts) == {
+    assert F1_METRIC.value(more.sum(axis=0), ("other", "fn", "fp", "tp")) == pytest.approx(slow_f1(tally))
+    assert compute(F1, tally) == {
         "f1": pytest.approx(slow_f1(tally)),
-        **dict(zip(F1.counts, tally.sum(axis=0), strict=True)),
+        **dict(zip(F1_METRIC.counts, tally.sum(axis=0), strict=True)),
     }
 
 
@@ -99,17 +101,17 @@ def test_its_interval_is_what_a_bootstrap_over_groups_covers():
         slow_f1(tally[np.concatenate([rows_of[i] for i in rng.integers(len(rows_of), size=len(rows_of))])])
         for _ in range(2000)
     ]
-    low, high = interval(F1, tally, F1.counts, groups)
+    low, high = interval(F1, tally, groups)
     # A quantile of 2,000 draws wavers by a tenth of a standard error.
     expected, wavers = np.quantile(values, [0.025, 0.975]), np.std(values) / 5
     assert (low, high) == (pytest.approx(expected[0], abs=wavers), pytest.approx(expected[1], abs=wavers))
-    assert (low, high) == interval(F1, tally, F1.counts, groups)
+    assert (low, high) == interval(F1, tally, groups)
     assert low <= slow_f1(tally) <= high
 
 
 def test_one_group_says_nothing_of_others():
     tally, groups = made_up_tally(1, 0)
-    assert interval(F1, tally, F1.counts, groups) == (0.0, 1.0)
+    assert interval(F1, tally, groups) == (0.0, 1.0)
 
 
 # ── intervals ──

@@ -88,9 +88,10 @@ class Task(Frozen):
         if self.training_language not in self.languages:
             raise ValueError(f"training_language {self.training_language!r} is not among the languages")
         kind, own = get_kind(self.kind), self.__pydantic_extra__ or {}
-        metrics = [metric.name for metric in kind.metrics]
-        if self.metric not in metrics:
-            raise ValueError(f"metric: {self.kind} has {', '.join(metrics)}, not {self.metric!r}")
+        try:
+            kind.measure(self.metric)
+        except XevalError as error:
+            raise ValueError(f"metric: {error}") from error
         keys = kind.keys_model.model_validate_json(to_json(own))
         own.update(keys.model_dump())  # with their defaults
         self._of_kind = kind(keys)

@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import norm
 
+from xeval.judging.grouped import draws, sums_of_groups
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Kind
-from xeval.kinds.metric import Metric
+from xeval.kinds.metric import Measure
 from xeval.kinds.rows import Rows
 from xeval.kinds.tokenization import Tokenization
 from xeval.results.records import Float32Check, Score
 
 SEED = 20181101  # of the bootstrap
 N_RESAMPLES = 10_000
-_DRAWS_AT_ONCE = 4_000_000  # groups drawn in one block: 32 MB for each count
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,9 @@ def judge(kind: Kind, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> Judg
     return Judged(answers, tally, rows.groups)
 
 
-def value_of(kind: Kind, metric: str, tally: np.ndarray) -> float:
-    """The value of the metric called `metric` over all rows of (N, K) `tally`."""
-    return float(metric_of(kind, metric).value(tally.sum(axis=0), kind.counts))
-
-
-def metric_of(kind: Kind | type[Kind], name: str) -> Metric:
-    """The metric of a kind of task that is called `name`."""
-    return next(metric for metric in kind.metrics if metric.name == name)
-
-
 def score_of(
     kind: Kind,
-    metric_name: str,
+    metric: str,
     judged: Judged,
     tokenization: Tokenization,
     predictions_sha256: str,
@@ -63,15 +53,16 @@ def score_of(
     """The score of what was answered in one language, made by `invocation`."""
     from xeval.kinds.metric import compute  # evaluate takes seconds to import
 
-    metric = metric_of(kind, metric_name)
-    result = compute(metric, judged.tally, kind.counts)
+    result = compute(kind.measure(metric), judged.tally)
     return Score(
-        value=result[metric.name],
-        ci95=interval(metric, judged.tally, kind.counts, judged.groups),
+        value=result[metric],
+        ci95=interval(kind.measure(metric), judged.tally, judged.groups),
         n_rows=len(judged.tally),
         n_groups=len(np.unique(judged.groups)),
         totals={name: _whole(total) for name, total in zip(kind.counts, judged.tally.sum(axis=0), strict=True)},
-        more={other.name: value_of(kind, other.name, judged.tally) for other in kind.metrics if other is not metric},
+        more={
+            other.name: kind.measure(other.name).over(judged.tally) for other in kind.metrics if other.name != metric
+        },
         tokenization=tokenization,
         predictions_sha256=predictions_sha256,
         invocation=invocation,
@@ -95,32 +86,20 @@ def compare_with_float32(
     )
 
 
-def interval(
-    metric: Metric, tally: np.ndarray, counted: tuple[str, ...], groups: np.ndarray, level: float = 0.95
-) -> tuple[float, float]:
-    """The interval of the metric over (N, K) `tally` of the counts `counted`, whose rows were drawn in (N,) `groups`.
+def interval(measure: Measure, tally: np.ndarray, groups: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The interval of a metric over an (N, K) `tally` whose rows were drawn in (N,) `groups`.
 
     Wilson's where the metric is a share of rows, and otherwise the percentiles of a bootstrap over groups.
     """
-    if metric.is_share_of_rows:
-        return clustered_wilson_interval(tally[:, counted.index(metric.counts[0])] > 0, groups, level)
-    _, group_of_row = np.unique(groups, return_inverse=True)
-    sums = np.stack([np.bincount(group_of_row, weights=count) for count in tally.T], axis=1)  # (G, K)
+    if measure.metric.is_share_of_rows:
+        return clustered_wilson_interval(measure.right(tally), groups, level)
+    sums = sums_of_groups(tally, groups)
     if len(sums) < 2:
         return 0.0, 1.0  # one group says nothing about others
-    value, values = float(metric.value(tally.sum(axis=0), counted)), resampled_values(metric, sums, counted)
+    rng, value = np.random.default_rng(SEED), measure.over(tally)
+    values = np.concatenate([measure.value(sums[chosen].sum(axis=1)) for chosen in draws(rng, len(sums), N_RESAMPLES)])
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
     return min(low, value), max(high, value)
-
-
-def resampled_values(metric: Metric, sums: np.ndarray, counted: tuple[str, ...]) -> np.ndarray:
-    """(B,) values of the metric, each over as many groups as there are, drawn with replacement from (G, K) `sums`."""
-    rng, n_groups, values = np.random.default_rng(SEED), len(sums), []
-    for start in range(0, N_RESAMPLES, per_block := max(1, _DRAWS_AT_ONCE // n_groups)):
-        chosen = rng.integers(0, n_groups, (min(per_block, N_RESAMPLES - start), n_groups))
-        drawn = np.stack([count[chosen].sum(axis=1) for count in sums.T], axis=1)  # (b, K)
-        values.append(metric.value(drawn, counted))
-    return np.concatenate(values)
 
 
 def clustered_wilson_interval(correct: np.ndarray, groups: np.ndarray, level: float = 0.95) -> tuple[float, float]:

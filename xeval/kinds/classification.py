@@ -47,6 +47,7 @@ class LabelKeys(Keys):
 class Classification(Kind):
     """One label for each row. A subclass says which texts a row has, in which columns."""
 
+    pipeline: ClassVar[str] = "text-classification"
     head: ClassVar[str] = "AutoModelForSequenceClassification"
     reads: ClassVar[Reads] = "first token"
     counts: ClassVar[tuple[str, ...]] = ACCURACY.counts

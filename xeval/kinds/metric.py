@@ -32,6 +32,27 @@ class Metric:
         return values
 
 
+@dataclass(frozen=True)
+class Measure:
+    """A metric of a kind of task, and the columns of the kind's tally that it is made from."""
+
+    metric: Metric
+    counted: tuple[str, ...]  # the columns, in order
+
+    def value(self, sums: np.ndarray) -> np.ndarray:
+        """(...) values from (..., C) sums of a tally's lines."""
+        return self.metric.value(sums, self.counted)
+
+    def over(self, tally: np.ndarray) -> float:
+        """The value over all rows of an (N, C) tally."""
+        return float(self.value(tally.sum(axis=0)))
+
+    def right(self, tally: np.ndarray) -> np.ndarray:
+        """(...) bool from (..., C) lines of a tally: which rows are right, for a metric that is their share."""
+        right: np.ndarray = tally[..., self.counted.index(self.metric.counts[0])] > 0
+        return right
+
+
 def share(sums: np.ndarray) -> np.ndarray:
     """The first of two sums over the second; 0 where the second is 0."""
     part, whole = sums[..., 0], sums[..., 1]
@@ -42,10 +63,10 @@ def share(sums: np.ndarray) -> np.ndarray:
 ACCURACY = Metric("accuracy", ("correct", "rows"), share, is_share_of_rows=True)
 
 
-def compute(metric: Metric, tally: np.ndarray, counted: tuple[str, ...]) -> dict[str, float]:
-    """The metric's value and the sums that it was made of, by name, from an (N, C) `tally` of the counts `counted`."""
-    columns = {name: tally[:, counted.index(name)] for name in metric.counts}
-    result: dict[str, float] = as_evaluate(metric).compute(**columns)
+def compute(measure: Measure, tally: np.ndarray) -> dict[str, float]:
+    """The metric's value and the sums that it was made of, by name, from an (N, C) `tally`."""
+    columns = {name: tally[:, measure.counted.index(name)] for name in measure.metric.counts}
+    result: dict[str, float] = as_evaluate(measure.metric).compute(**columns)
     return result
 
 

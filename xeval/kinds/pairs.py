@@ -32,6 +32,8 @@ class PairClassification(Classification):
 
     name: ClassVar[str] = "pair-classification"
     unit: ClassVar[str] = "pairs"
+    in_words: ClassVar[str] = "classification of sentence pairs"
+    grouped_by: ClassVar[str] = "premises"
     encoding: ClassVar[str] = "pairs-1"
     keys_model: ClassVar[type[Keys]] = PairKeys
     labels_are_balanced: ClassVar[bool] = True

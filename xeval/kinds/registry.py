@@ -4,7 +4,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from xeval.kinds.kind import Kind
-from xeval.support.errors import DefinitionError, UnknownNameError
+from xeval.support.errors import DefinitionError, UnknownNameError, XevalError
 from xeval.support.text import one_line
 
 GROUP = "xeval.kinds"
@@ -40,6 +40,14 @@ def get_kind(name: str) -> type[Kind]:
         raise DefinitionError(f"kind of task {name!r}: {entry.value} is no xeval.kinds.kind.Kind of that name")
     loaded: type[Kind] = kind
     return loaded
+
+
+def unit_of(name: str) -> str:
+    """What the kind called `name` calls its rows; "rows" for one whose package is not installed here."""
+    try:
+        return get_kind(name).unit
+    except XevalError:
+        return "rows"
 
 
 def all_kinds() -> list[str]:

@@ -27,6 +27,7 @@ class SentenceClassification(Classification):
 
     name: ClassVar[str] = "sentence-classification"
     unit: ClassVar[str] = "sentences"
+    in_words: ClassVar[str] = "classification of sentences"
     encoding: ClassVar[str] = "sentences-1"
     keys_model: ClassVar[type[Keys]] = SentenceKeys
     assumed_spread: ClassVar[AssumedSpread] = AssumedSpread(

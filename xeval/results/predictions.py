@@ -108,6 +108,11 @@ def column(table: pa.Table, name: str) -> np.ndarray:
     return np.from_dlpack(values)
 
 
+def has_labels(table: pa.Table) -> bool:
+    """Whether rows have a gold label and a predicted one, as numbers, and logits of all labels."""
+    return {"label", "prediction", "logits"} <= set(table.column_names)
+
+
 def groups_of(table: pa.Table) -> np.ndarray | None:
     """(N,) int32: rows with one number depend on each other. None for a table written before groups were kept."""
     name = next((name for name in ("group", "premise") if name in table.column_names), None)

@@ -13,7 +13,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from xeval.engine.snapshots import Checkpoints, Snapshot
-from xeval.judging.score import judge, value_of
+from xeval.judging.score import judge
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Kind
 from xeval.kinds.rows import Rows
@@ -55,7 +55,7 @@ class EveryCheckpoint:
                 except PredictionError as error:
                     self.gathered.add_failure(step, language, str(error))
                 else:
-                    value = value_of(self._kind, self._metric, judged.tally)
+                    value = self._kind.measure(self._metric).over(judged.tally)
                     self.gathered.add(step, language, judged.answers, judged.tally, judged.groups, value, rows.sha256)
             yield language
 

@@ -17,7 +17,7 @@ from xeval.engine.loading import load_fine_tuned, load_pretrained, load_tokenize
 from xeval.engine.prediction import mean_loss, predict
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.training import count_steps, fine_tune
-from xeval.judging.score import compare_with_float32, judge, score_of, value_of
+from xeval.judging.score import compare_with_float32, judge, score_of
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.rows import Rows
 from xeval.results.candidates import GatheredPredictions
@@ -47,7 +47,7 @@ class Selection:
     def score(self) -> float:
         kind, self._outputs = self._task.of_kind, self._outputs_of(self._encoded)
         judged = judge(kind, self._outputs, self._encoded, self._rows)
-        return value_of(kind, self._task.metric, judged.tally)
+        return kind.measure(self._task.metric).over(judged.tally)
 
     def loss(self) -> float:
         """Of what `score` has just measured."""

@@ -66,7 +66,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
             accuracy. A finished run whose checkpoints are not known is trained again for that.
         data: a local copy of the data (see `xeval.data.xnli_copies`); the hub's by default, or XEVAL_DATA.
         results: the folder that records and predictions go to.
-        max_train, max_eval: use the first so many pairs, of training and of each evaluated split.
+        max_train, max_eval: use the first so many rows, of training and of each evaluated split.
         device: auto, cpu, cuda or cuda:N.
         dtype: auto, float32 or bfloat16.
         tasks_dirs: folders with further task files.

@@ -136,7 +136,7 @@ def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: 
     findings = [check_vocabulary(tokenizer, config.get("vocab_size")), *check_letters(tokenizer, texts)]
     encoded = {language: encode(task.of_kind, tokenizer, rows, recipe.max_length) for language, rows in samples.items()}
     tokenized = {language: some.tokenization for language, some in encoded.items()}
-    return findings + check_languages(tokenized, task.training_language, recipe.max_length)
+    return findings + check_languages(tokenized, task.training_language, recipe.max_length, task.of_kind.unit)
 
 
 def _check_head(checkpoint: Checkpoint, task: Task) -> Finding:

@@ -116,5 +116,5 @@ def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
 def limits(max_train: int | None, max_eval: int | None) -> Limits:
     for name, limit in (("max_train", max_train), ("max_eval", max_eval)):
         if limit is not None and limit < 1:
-            raise DefinitionError(f"{name}: wanted a number of pairs of at least 1, got {limit}")
+            raise DefinitionError(f"{name}: wanted a number of rows of at least 1, got {limit}")
     return Limits(max_train=max_train, max_eval=max_eval)

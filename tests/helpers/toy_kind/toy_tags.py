@@ -27,6 +27,8 @@ class TagKeys(Keys):
 class ToyTags(Kind):
     name = "toy-tags"
     unit = "sentences"
+    in_words = "tagging of words"
+    pipeline = "token-classification"
     encoding = "toy-tags-1"
     head = "AutoModelForTokenClassification"
     reads = "every token"

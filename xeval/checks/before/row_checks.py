@@ -70,4 +70,9 @@ def check_repetition(unit: str, tests: Mapping[str, Rows]) -> Finding:
 
 
 def _texts(rows: Rows) -> list[tuple[Any, ...]]:
-    return list(zip(*rows.texts.values(), strict=True))
+    """What is shown of each row, as something that sets can hold."""
+    return [_hashable(texts) for texts in zip(*rows.texts.values(), strict=True)]
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
