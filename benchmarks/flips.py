@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 import xeval
 from xeval.data.model_files import find_checkpoint
-from xeval.data.source import load_pairs, open_source
+from xeval.data.source import load_rows, open_source
 from xeval.definitions.registry import get_task
 from xeval.engine.devices import choose
 from xeval.engine.encoding import encode
@@ -26,15 +26,16 @@ def flips() -> str:
         (record,) = xeval.run(TASK, [MODEL], results=f"{folder}/results", max_eval=ROWS_PER_LANGUAGE)
         assert record.training is not None
         checkpoint, task = find_checkpoint(MODEL), get_task(TASK)
-        model = load_fine_tuned(checkpoint, kept_weights(record.identity, record.training.weights_sha256))
+        model = load_fine_tuned(checkpoint, task.of_kind, kept_weights(record.identity, record.training.weights_sha256))
     max_length = record.recipe.values["max_length"]
     assert isinstance(max_length, int)
     tokenizer, source = load_tokenizer(checkpoint, max_length), open_source(task, None, task.languages)
     logits: dict[str, list[np.ndarray]] = {"float32": [], "bfloat16": []}
     labels = []
     for language in task.languages:
-        pairs = encode(tokenizer, load_pairs(source, language, "test").first(ROWS_PER_LANGUAGE), max_length)
-        labels.append(pairs.labels)
+        rows = load_rows(source, language, "test").first(ROWS_PER_LANGUAGE)
+        pairs = encode(task.of_kind, tokenizer, rows, max_length)
+        labels.append(rows.gold)
         for dtype, found in logits.items():
             found.append(predict_logits(model, pairs, choose("auto", dtype)))
     in_float32, in_bfloat16 = (np.concatenate(logits[dtype]) for dtype in ("float32", "bfloat16"))

@@ -9,7 +9,9 @@ import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from xeval.engine.batches import random_batches
-from xeval.kinds.pairs import EncodedPairs
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.pairs import PairClassification, PairKeys
+from xeval.kinds.tokenization import Tokenization
 
 BATCH_SIZE, MAX_LENGTH, N_LABELS = 32, 128, 3
 
@@ -18,6 +20,8 @@ BATCH_SIZE, MAX_LENGTH, N_LABELS = 32, 128, 3
 TRAINING_LENGTHS = (5, 16, 19, 22, 24, 27, 29, 31, 33, 36, 38, 40, 43, 45, 48, 51, 55, 59, 65, 76, 128)
 TEST_LENGTHS = (5, 25, 30, 33, 36, 39, 42, 45, 48, 50, 53, 56, 59, 62, 65, 69, 74, 79, 87, 101, 128)
 N_TRAINING_PAIRS, N_TRAINING_PIECES = 10_000, 16_089  # those pairs, and the distinct pieces in them
+
+KIND = PairClassification(PairKeys(labels=("0", "1", "2")))
 
 ARCHITECTURES = {
     "DistilmBERT": AutoConfig.for_model("distilbert", vocab_size=119_547, num_labels=N_LABELS),
@@ -38,7 +42,7 @@ def typical_lengths(percentiles: tuple[int, ...], n: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(lengths)
 
 
-def pairs_of(lengths: np.ndarray, n_pieces: int = N_TRAINING_PIECES) -> EncodedPairs:
+def pairs_of(lengths: np.ndarray, n_pieces: int = N_TRAINING_PIECES) -> Encoded:
     """Pairs of these lengths, of `n_pieces` different pieces from all over the vocabulary."""
     rng = np.random.default_rng(1)
     pieces = rng.choice(np.arange(1_000, 119_547, dtype=np.int32), n_pieces, replace=False)
@@ -46,7 +50,16 @@ def pairs_of(lengths: np.ndarray, n_pieces: int = N_TRAINING_PIECES) -> EncodedP
     ids = pieces[rng.integers(n_pieces, size=offsets[-1])]
     is_hypothesis = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths) > np.repeat(lengths, lengths) * 2 // 3
     labels = rng.integers(N_LABELS, size=len(lengths))
-    return EncodedPairs(ids, is_hypothesis.astype(np.uint8), offsets, labels, 0.0, 0.0, None, float(lengths.mean()))
+    return Encoded(
+        input_ids=ids,
+        token_type_ids=is_hypothesis.astype(np.uint8),
+        offsets=offsets,
+        row_of=np.arange(len(lengths)),
+        targets=labels,
+        tokenization=Tokenization(
+            truncated_share=0.0, unknown_piece_share=0.0, pieces_per_word=None, pieces_per_row=float(lengths.mean())
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ class Size:
     n_rows: int  # test pairs
 
 
-def training_pairs(n_warm: int, n_steps: int) -> tuple[EncodedPairs, np.ndarray]:
+def training_pairs(n_warm: int, n_steps: int) -> tuple[Encoded, np.ndarray]:
     """As many pairs as the pieces were counted in, or more, and the rows of the first `n_warm` + `n_steps` batches.
 
     Those of the last `n_steps` are of typical lengths together.

@@ -33,6 +33,7 @@ class Ours:
         """
         ended: list[float] = []
         fine_tune(
+            inputs.KIND,
             self.model,
             self.training,
             self.recipe,

@@ -52,7 +52,7 @@ def lengths() -> str:
         def note(loss: float, ended: list[float] = ended) -> None:
             ended.append(time.perf_counter())
 
-        fine_tune(model, pairs, recipe(3), 5e-5, 0, COMPUTE, lambda: 0.0, note)
+        fine_tune(inputs.KIND, model, pairs, recipe(3), 5e-5, 0, COMPUTE, lambda: 0.0, note)
         train_s = (ended[-1] - ended[0]) / 2  # the first step is left out: it makes the optimizer's state
         started = time.perf_counter()
         predict_logits(model, pairs, COMPUTE)

@@ -41,7 +41,7 @@ def split(architecture: str) -> str:
             profiler.start()
 
     chosen = recipe(n_warm + 2 * n_steps)
-    fine_tune(model, pairs, chosen, chosen.learning_rate, 0, compute, lambda: 0.0, watch)
+    fine_tune(inputs.KIND, model, pairs, chosen, chosen.learning_rate, 0, compute, lambda: 0.0, watch)
     profiler.stop()
     plain_ms, profiled_ms = (
         1e3 * (ended[last - 1] - ended[last - n_steps - 1]) / n_steps for last in (n_warm + n_steps, len(ended))

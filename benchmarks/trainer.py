@@ -13,7 +13,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks import inputs
 from benchmarks.clock import FirstForward
-from xeval.kinds.pairs import EncodedPairs
+from xeval.kinds.encoded import Encoded
 
 ROWS_THAT_GROUPING_SORTS = 50 * inputs.BATCH_SIZE  # transformers.trainer_pt_utils.get_length_grouped_indices
 EVALUATION_BATCH_SIZE = 8  # the default of TrainingArguments, which run_xnli.py leaves alone
@@ -48,13 +48,13 @@ class Defaults:
         self.trainer = _trainer(self.model, self.training, self.arguments, self.stopwatch)
         self.clock = FirstForward(self.model)
 
-    def training_rows(self, size: inputs.Size) -> tuple[EncodedPairs, np.ndarray]:
+    def training_rows(self, size: inputs.Size) -> tuple[Encoded, np.ndarray]:
         return inputs.training_pairs(size.n_warm, size.n_steps)
 
     def test_lengths(self, n_rows: int) -> np.ndarray:
         return inputs.typical_lengths(inputs.TEST_LENGTHS, n_rows)
 
-    def dataset(self, pairs: EncodedPairs, rows: np.ndarray) -> Rows:
+    def dataset(self, pairs: Encoded, rows: np.ndarray) -> Rows:
         """Padded to the longest pair that is allowed, or, by batches, to the longest of each."""
         examples = []
         for row, width in zip(rows, self.widths(pairs.lengths[rows]), strict=True):
@@ -63,7 +63,7 @@ class Defaults:
             if self.takes_type_ids:
                 columns["token_type_ids"] = pairs.token_type_ids[inside]
             example = {name: _padded(column, width) for name, column in columns.items()}
-            examples.append(example | {"labels": torch.tensor(pairs.labels[row])})
+            examples.append(example | {"labels": torch.tensor(pairs.targets[row])})
         return Rows(examples)
 
     def widths(self, lengths: np.ndarray) -> np.ndarray:
@@ -101,7 +101,7 @@ class Flags(Defaults):
         "logging_nan_inf_filter": False,  # it has the host wait for every step's loss
     }
 
-    def training_rows(self, size: inputs.Size) -> tuple[EncodedPairs, np.ndarray]:
+    def training_rows(self, size: inputs.Size) -> tuple[Encoded, np.ndarray]:
         lengths = np.sort(inputs.typical_lengths(inputs.TRAINING_LENGTHS, ROWS_THAT_GROUPING_SORTS))[::-1]
         batches = np.arange(ROWS_THAT_GROUPING_SORTS).reshape(-1, inputs.BATCH_SIZE)
         chosen = ((np.arange(size.n_steps) + 0.5) / size.n_steps * len(batches)).astype(int)

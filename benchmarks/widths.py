@@ -14,7 +14,7 @@ from benchmarks.ours import recipe
 from xeval.engine.devices import Compute, choose
 from xeval.engine.prediction import predict_logits
 from xeval.engine.training import fine_tune
-from xeval.kinds.pairs import EncodedPairs
+from xeval.kinds.encoded import Encoded
 
 WIDTHS, N_LAYERS, N_STEPS, N_ROUNDS, N_PAIRS = (128, 160, 192, 256, 384), 4, 6, 3, 256
 
@@ -40,11 +40,11 @@ def widths() -> str:
     return tabulate(lines, header, "pipe", disable_numparse=True, colalign=["right"] * len(header))
 
 
-def _step_s(model: transformers.PreTrainedModel, pairs: EncodedPairs, compute: Compute) -> list[float]:
+def _step_s(model: transformers.PreTrainedModel, pairs: Encoded, compute: Compute) -> list[float]:
     """Seconds of each training step but the first."""
     ended: list[float] = []
     note = lambda loss: ended.append(time.perf_counter())  # noqa: E731
-    fine_tune(model, pairs, recipe(N_STEPS), 5e-5, 0, compute, lambda: 0.0, note)
+    fine_tune(inputs.KIND, model, pairs, recipe(N_STEPS), 5e-5, 0, compute, lambda: 0.0, note)
     return [float(step_s) for step_s in np.diff(ended)]
 
 

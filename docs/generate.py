@@ -24,6 +24,8 @@ from xeval.cli import app
 from xeval.data import bundle
 from xeval.definitions import recipe, reference, task, toml
 from xeval.judging.gate.baseline import Baseline
+from xeval.kinds.pairs import PairKeys
+from xeval.kinds.sentences import SentenceKeys
 from xeval.results import records
 from xeval.support import errors
 
@@ -32,6 +34,8 @@ NOTE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
 
 FILES: dict[str, type[BaseModel]] = {
     "A task": task.Task,
+    "A task of pair-classification": PairKeys,
+    "A task of sentence-classification": SentenceKeys,
     "A recipe": recipe.Recipe,
     "A published table": reference.Reference,
     "A record": records.RunRecord,

@@ -20,8 +20,8 @@ LAYERS = (
     "engine",
     "data",
     "results",
-    "kinds",
     "definitions",
+    "kinds",
     "support",
 )
 # They start fast, because nothing that they import loads a heavy library.
@@ -29,7 +29,7 @@ LIGHT = ("xeval.cli", "xeval.report", "xeval.checks.after", "xeval.judging", "xe
 HEAVY = {"torch", "transformers", "datasets", "evaluate", "tokenizers", "huggingface_hub"}
 # Libraries that only the modules named here import.
 IN_CHARGE = {
-    "datasets": {"xeval.data.xnli_copies", "xeval.kinds.metric"},
+    "datasets": {"xeval.data.tables", "xeval.kinds.metric"},
     "evaluate": {"xeval.kinds.metric"},
     "huggingface_hub": {"xeval.data.hub", "xeval.report.formats.model_card"},
 }

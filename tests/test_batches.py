@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_tokenizer
+from tests.helpers.checkpoints import KIND, labelled_pairs, make_pairs, tiny_tokenizer
 from xeval.engine.batches import collate, even_batches, random_batches
 from xeval.engine.encoding import encode
 
@@ -57,7 +57,7 @@ def test_the_order_is_the_same_for_the_same_seed_and_epoch_and_differs_for_other
 
 @pytest.fixture
 def encoded():
-    return encode(tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 12)), 64)
+    return encode(KIND, tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 12)), 64)
 
 
 @pytest.mark.parametrize("rows", [[0], [11, 3, 7], list(range(12)), [5, 5]])

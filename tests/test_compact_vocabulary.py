@@ -9,6 +9,7 @@ import torch
 
 from tests.helpers.checkpoints import (
     ARCHITECTURES,
+    KIND,
     labelled_pairs,
     make_pairs,
     tiny_model,
@@ -32,7 +33,7 @@ def recipe(**values) -> Recipe:
 
 
 def rows(architecture: str, language: str = "en"):
-    return encode(tiny_tokenizer(architecture), labelled_pairs(language, make_pairs(language, 22), "train"), 48)
+    return encode(KIND, tiny_tokenizer(architecture), labelled_pairs(language, make_pairs(language, 22), "train"), 48)
 
 
 def model_of(architecture: str, **config) -> torch.nn.Module:
@@ -42,7 +43,7 @@ def model_of(architecture: str, **config) -> torch.nn.Module:
 def train(model: torch.nn.Module, chosen: Recipe, select=lambda: 0.5, **also) -> list[float]:
     losses: list[float] = []
     pairs = rows(model.config.model_type)
-    fine_tune(model, pairs, chosen, chosen.learning_rate, 3, CPU, select, on_step=losses.append, **also)
+    fine_tune(KIND, model, pairs, chosen, chosen.learning_rate, 3, CPU, select, on_step=losses.append, **also)
     return losses
 
 

@@ -11,7 +11,7 @@ from xeval.judging.comparison.compare import compare
 from xeval.judging.comparison.flips import flipped_rows
 from xeval.judging.comparison.named_runs import find_runs
 from xeval.judging.comparison.paired_runs import pair
-from xeval.judging.comparison.paired_tests import premise_p
+from xeval.judging.comparison.paired_tests import group_p
 from xeval.judging.comparison.resampling import paired_difference
 from xeval.results.records import Failure
 from xeval.support.errors import DataError, StoreError, UnknownNameError
@@ -44,12 +44,12 @@ def test_numbers_are_those_of_the_rows(two):
     found = compare(pair(*two(model="org/n")), seed=7, n_resamples=100)
     en = found.languages[0]
     assert (en.language, en.n_rows) == ("en", N)
-    assert (en.accuracy_a, en.accuracy_b) == pytest.approx((RIGHT_A.mean(), RIGHT_B.mean()))
+    assert (en.value_a, en.value_b) == pytest.approx((RIGHT_A.mean(), RIGHT_B.mean()))
     table = Counter(zip(RIGHT_A.tolist(), RIGHT_B.tolist(), strict=True))
     assert (en.only_a_right, en.only_b_right) == (table[True, False], table[False, True])
     assert en.mcnemar_p == stats.binomtest(table[True, False], table[True, False] + table[False, True]).pvalue
-    assert en.premise_p == premise_p(RIGHT_B.astype(int) - RIGHT_A, GROUPS)
-    assert en.holm_p == pytest.approx(min(1, 2 * en.premise_p))  # two languages with the same p
+    assert en.group_p == group_p(RIGHT_B.astype(int) - RIGHT_A, GROUPS)
+    assert en.holm_p == pytest.approx(min(1, 2 * en.group_p))  # two languages with the same p
     assert en.interval == paired_difference(RIGHT_A, RIGHT_B, GROUPS, 7, 100)
     assert found.mean.difference == pytest.approx(en.interval.difference)
     assert (found.mean.seed, found.mean.n_resamples, found.resampled) == (7, 100, "premises")
@@ -131,7 +131,7 @@ def test_seeds_are_paired_by_number_and_averaged_row_by_row(tmp_path):
     assert found.languages[0].seed_differences == found.mean_seed_differences == pytest.approx(by_seed)
     assert found.languages[0].mcnemar_p is None  # a test of one answer per row
     sums = sum(rights_b[seed].astype(int) - rights_a[seed] for seed in (2, 3))
-    assert found.languages[0].premise_p == premise_p(sums, GROUPS)
+    assert found.languages[0].group_p == group_p(sums, GROUPS)
 
 
 def test_sides_without_a_seed_in_common_are_averaged_over_their_own(tmp_path):
@@ -140,7 +140,7 @@ def test_sides_without_a_seed_in_common_are_averaged_over_their_own(tmp_path):
     found = compare(pair(a, b), n_resamples=100)
     assert (found.seeds_a, found.seeds_b, found.mean_seed_differences) == ([1, 2], [3, 4, 5], [])
     sums = 2 * sum(right.astype(int) for right in rights_b.values()) - 3 * sum(map(np.int64, rights_a.values()))
-    assert found.languages[0].premise_p == premise_p(sums, GROUPS)
+    assert found.languages[0].group_p == group_p(sums, GROUPS)
     assert any("no seed in common" in note for note in found.notes)
 
 

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from tests.helpers.paired_answers import N_LABELS, answers_with, write_run
+from tests.helpers.predictions import answers_of
 from tests.helpers.sample_record import SHA
 from xeval.judging.comparison.resampling import paired_difference, paired_mean_difference
 from xeval.judging.comparison.selection import compare_selection, load_selection
@@ -46,8 +47,11 @@ def write(folder, right=RIGHT, dev=DEV, rows_sha256=SHA, at_checkpoints=("en", "
     for step in STEPS:
         gathered.start(step, f"{step:064}")
         for language in at_checkpoints:
-            logits = np.eye(N_LABELS, dtype=np.float32)[answers_with(LABELS, right[step, language])]
-            gathered.add(step, language, logits, LABELS, GROUPS, rows_sha256)
+            answers = answers_of(
+                np.eye(N_LABELS, dtype=np.float32)[answers_with(LABELS, right[step, language])], LABELS
+            )
+            tally = np.stack([right[step, language], np.ones(len(LABELS))], axis=1)
+            gathered.add(step, language, answers, tally, GROUPS, float(tally[:, 0].mean()), rows_sha256)
     gathered.seal(STEPS, at_checkpoints, SHA, run.folder)
     return run
 
@@ -63,14 +67,14 @@ def accuracy(step, language) -> float:
 
 def test_english_dev_takes_the_best_on_english_and_the_oracle_the_best_on_each_languages_own_test_rows(found):
     [choice] = found.choices
-    assert (choice.dev_step, choice.dev_accuracy, choice.last_step, choice.steps) == (10, 0.9, 30, list(STEPS))
+    assert (choice.dev_step, choice.dev_value, choice.last_step, choice.steps) == (10, 0.9, 30, list(STEPS))
     for one, oracle in zip(found.last_minus_dev.languages, found.oracle, strict=True):
         language = one.language
-        assert (one.accuracy_a, one.accuracy_b) == (accuracy(10, language), accuracy(30, language))
+        assert (one.value_a, one.value_b) == (accuracy(10, language), accuracy(30, language))
         slow = max((accuracy(step, language), -step) for step in STEPS)
-        assert (oracle.accuracy, oracle.steps) == (slow[0], [-slow[1]])
+        assert (oracle.value, oracle.steps) == (slow[0], [-slow[1]])
         assert oracle.difference == pytest.approx(slow[0] - accuracy(10, language))
-        assert oracle.accuracies == [[accuracy(step, language) for step in STEPS]]
+        assert oracle.values == [[accuracy(step, language) for step in STEPS]]
     assert found.oracle[1].steps == [20]
 
 
@@ -79,7 +83,7 @@ def test_no_choice_among_the_checkpoints_exceeds_the_oracle(tmp_path):
         rng = np.random.default_rng(number)
         right = {key: rng.random(N) < 0.6 for key in RIGHT}
         found = compare_selection(load_selection([write(tmp_path, right, dev=rng.random(3).tolist())]))
-        best = {own.language: own.accuracy for own in found.oracle}
+        best = {own.language: own.value for own in found.oracle}
         for (_, language), own in right.items():
             assert own.mean() <= best[language]
         assert all(own.difference >= 0 for own in found.oracle)
@@ -107,9 +111,9 @@ def test_several_seeds_choose_for_themselves_and_are_averaged(tmp_path):
     assert [(choice.seed, choice.dev_step) for choice in found.choices] == [(1, 10), (2, 30)]
     for one, oracle in zip(found.last_minus_dev.languages, found.oracle, strict=True):
         own = [right[step, one.language].mean() for right, step in ((RIGHT, 10), (other, 30))]
-        assert one.accuracy_a == pytest.approx(np.mean(own))
+        assert one.value_a == pytest.approx(np.mean(own))
         best = [max(right[step, one.language].mean() for step in STEPS) for right in (RIGHT, other)]
-        assert oracle.accuracy == pytest.approx(np.mean(best)) and len(oracle.steps) == 2
+        assert oracle.value == pytest.approx(np.mean(best)) and len(oracle.steps) == 2
     [header] = [line for line in printed(found).splitlines() if "oracle*" in line and "Holm" in line]
     assert header.split()[-1] == "dev" and "org/m, mean of seeds 1, 2" in " ".join(printed(found).split())
 

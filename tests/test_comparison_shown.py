@@ -146,19 +146,19 @@ def test_a_damaged_prediction_file_is_named(command, tmp_path):
 
 def test_flipped_rows_have_their_sentences_where_the_data_are_at_hand(mini, tmp_path, command):
     """mini-pairs' own rows: A has the first wrong, B all right."""
-    from xeval.data.source import load_pairs, open_source
+    from xeval.data.source import load_rows, open_source
     from xeval.definitions.registry import get_task
 
     task = get_task(str(mini.task_file))
-    pairs = load_pairs(open_source(task, mini.data, ["es"], False), "es", "test")
+    pairs = load_rows(open_source(task, mini.data, ["es"], False), "es", "test")
     right = np.arange(len(pairs)) > 0
     rows = {"rows_sha256": pairs.sha256(), "task": "mini-pairs"}
     for model, correct in (("org/m", right), ("org/n", right | True)):
-        answers = {"es": answers_with(pairs.labels, correct)}
-        write_run(tmp_path / "results", answers, pairs.labels, pairs.premise_groups(), model=model, **rows)
+        answers = {"es": answers_with(pairs.gold, correct)}
+        write_run(tmp_path / "results", answers, pairs.gold, pairs.groups, model=model, **rows)
     words = ("org/m", "org/n", "--flips", "es", "--tasks-dir", str(mini.task_file.parent), "--format", "json")
     flips = json.loads(command(*words, "--data", str(mini.data))[1])["flips"]
-    assert flips["sentences"] == {"0": [pairs.premises[0], pairs.hypotheses[0]]}
+    assert flips["sentences"] == {"0": [pairs.texts["premise"][0], pairs.texts["hypothesis"][0]]}
     assert flips["labels"] == ["yes", "maybe", "no"]  # the record's
     assert json.loads(command(*words)[1])["flips"]["sentences"] == {}
     changed = tiny.mini_rows()

@@ -78,7 +78,7 @@ def test_what_a_file_unpacks_to_is_counted_in_the_columns_that_are_read(mini, hu
     table = pq.read_table(path)
     wide = table.append_column("embedding", pa.array([[0.0] * 9999] * len(table)))
     pq.write_table(wide, path, compression="zstd", use_dictionary=False)
-    monkeypatch.setattr("xeval.data.xnli_copies.MAX_FILE_BYTES", 50_000)
+    monkeypatch.setattr("xeval.data.tables.MAX_FILE_BYTES", 50_000)
     assert path.stat().st_size < 50_000
     assert len(mini.load("es", folder=hub_copy)) == len(table)
 
@@ -102,7 +102,7 @@ def test_the_labels_of_a_file_are_matched_by_name_whatever_their_order(mini, tmp
             for split, kept in rows.items()
         }
     pairs = mini.load("es", folder=tiny.write_hub_layout(tmp_path, rows, order))
-    assert pairs.labels.tolist() == [0, 1, 2] * 4
+    assert pairs.gold.tolist() == [0, 1, 2] * 4
     assert pairs.sha256() == mini.load("es").sha256()
 
 
@@ -116,14 +116,14 @@ def test_the_labels_of_a_file_are_matched_by_name_whatever_their_order(mini, tmp
     ids=["numbers", "names", "other names"],
 )
 def test_labels_without_a_schema_are_names_or_the_tasks_own_numbers(mini, with_labels, values):
-    assert mini.load("es", folder=with_labels(values)).labels.tolist() == [0, 1, 2] * 4
+    assert mini.load("es", folder=with_labels(values)).gold.tolist() == [0, 1, 2] * 4
 
 
 @pytest.mark.parametrize("values", [[-1] * 12, [None] * 12, ["-"] * 12, [""] * 12, ["-1"] * 12, [None, -1] * 6])
 def test_rows_without_labels_are_refused_with_the_reason(mini, with_labels, values):
     message = refusal(mini, with_labels(pa.array(values)))
     assert "test rows of 'es' carry no labels (XTREME and some mirrors strip them)" in message
-    assert "use the hub's copy or XNLI-1.0" in message
+    assert "use a copy that has them, such as the hub's" in message
 
 
 def test_a_file_without_a_column_of_labels_is_refused_with_the_reason(mini, hub_copy):
@@ -136,7 +136,7 @@ def test_the_test_files_that_xtreme_hands_out_are_refused_with_the_reason(mini, 
     tiny.write_xtreme_layout(tmp_path, tiny.mini_rows(), test_labels=False)
     message = refusal(mini, tmp_path)
     assert message.startswith(f"{tmp_path / 'test-es.tsv'}: test rows of 'es' carry no labels (XTREME")
-    assert mini.load("en", "selection", tmp_path).labels.tolist() == [0, 1, 2] * 4
+    assert mini.load("en", "selection", tmp_path).gold.tolist() == [0, 1, 2] * 4
 
 
 @pytest.mark.parametrize("value", [0, 1, 2, "entailment"])
@@ -215,7 +215,7 @@ def test_real_xnli_has_all_its_test_rows_and_a_third_of_each_label(shared, langu
     xnli = tiny.Mini(Path(__file__).parents[1] / "tasks" / "xnli.toml", shared / "data" / "xnli")
     pairs = xnli.load(language)
     assert len(pairs) == 5010
-    assert [int((pairs.labels == label).sum()) for label in range(3)] == [1670] * 3
+    assert [int((pairs.gold == label).sum()) for label in range(3)] == [1670] * 3
 
 
 # ── the hash of rows ──

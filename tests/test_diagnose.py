@@ -15,11 +15,11 @@ from tests.helpers.checkpoints import LABELS
 from xeval.checks.after.diagnose import diagnose_run
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
-from xeval.results.findings import Finding
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun, load_record, save_record
 from xeval.support.cache import weights_folder
 from xeval.support.files import file_sha256
+from xeval.support.findings import Finding
 
 
 class World(toy.Toy):

@@ -159,6 +159,7 @@ def test_every_command_has_its_section_with_all_its_options():
 def test_every_noun_of_the_files_has_a_row_for_each_key():
     page = GENERATED["keys.md"]
     nouns = [*toml.Frozen.__subclasses__(), *records.Recorded.__subclasses__()]
+    nouns = [noun for noun in nouns if not noun.__name__.startswith("_")]  # those of records before schema 3
     missing = [(noun.__name__, key) for noun in nouns for key in noun.model_fields if f"\n| `{key}` |" not in page]
     assert missing == []
     tops = {noun.__name__ for noun in generate.FILES.values()}

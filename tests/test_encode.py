@@ -5,6 +5,7 @@ import pytest
 
 from tests.helpers.checkpoints import (
     ARCHITECTURES,
+    KIND,
     UNKNOWN_CHARACTER,
     WORDS,
     labelled_pairs,
@@ -13,13 +14,17 @@ from tests.helpers.checkpoints import (
 )
 from xeval.engine.encoded_cache import encoded_once
 from xeval.engine.encoding import encode, encoding_key
-from xeval.kinds.pairs import EncodedPairs, LabelledPairs
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.rows import Rows
+from xeval.kinds.sentences import SentenceClassification, SentenceKeys
+from xeval.kinds.tokenization import Tokenization
 from xeval.support.cache import cache_home
 
 MAX_LENGTH = 40
+TOPICS = SentenceClassification(SentenceKeys(labels=("a", "b")))
 
 
-def rows_in(language: str) -> LabelledPairs:
+def rows_in(language: str) -> Rows:
     """Rows that fit, rows that are cut, rows that hold a character which no vocabulary has."""
     rows = make_pairs(language, 21)
     rows[3] = (f"{rows[3][0]} {UNKNOWN_CHARACTER}", f"{UNKNOWN_CHARACTER} {rows[3][1]}", 0)
@@ -36,68 +41,72 @@ def pairs(request):
     return rows_in(request.param)
 
 
-def row(encoded: EncodedPairs, number: int) -> tuple[list[int], list[int]]:
+def row(encoded: Encoded, number: int) -> tuple[list[int], list[int]]:
     place = slice(encoded.offsets[number], encoded.offsets[number + 1])
     return encoded.input_ids[place].tolist(), encoded.token_type_ids[place].tolist()
 
 
 def test_every_row_is_what_the_tokenizer_makes_of_it_alone(tokenizer, pairs):
-    encoded = encode(tokenizer, pairs, MAX_LENGTH)
+    encoded = encode(KIND, tokenizer, pairs, MAX_LENGTH)
     assert len(encoded) == len(pairs)
-    for number, (premise, hypothesis) in enumerate(zip(pairs.premises, pairs.hypotheses, strict=True)):
+    for number, (premise, hypothesis) in enumerate(zip(pairs.texts["premise"], pairs.texts["hypothesis"], strict=True)):
         alone = tokenizer(premise, hypothesis, truncation=True, max_length=MAX_LENGTH, return_token_type_ids=True)
         assert row(encoded, number) == (alone["input_ids"], alone["token_type_ids"])
         assert encoded.lengths[number] == len(alone["input_ids"]) <= MAX_LENGTH
-    np.testing.assert_array_equal(encoded.labels, pairs.labels)
+    np.testing.assert_array_equal(encoded.targets, pairs.gold)
 
 
 def test_the_truncated_share_counts_the_pairs_longer_than_max_length(tokenizer, pairs):
     full = [
         len(tokenizer(premise, hypothesis)["input_ids"])
-        for premise, hypothesis in zip(pairs.premises, pairs.hypotheses, strict=True)
+        for premise, hypothesis in zip(pairs.texts["premise"], pairs.texts["hypothesis"], strict=True)
     ]
     for max_length in (MAX_LENGTH, max(full), max(full) - 1):
         truncated = sum(length > max_length for length in full)
-        assert encode(tokenizer, pairs, max_length).truncated_share == pytest.approx(truncated / len(pairs))
+        assert encode(KIND, tokenizer, pairs, max_length).tokenization.truncated_share == pytest.approx(
+            truncated / len(pairs)
+        )
 
 
 def test_the_unknown_piece_share_is_of_the_pieces_that_stand_for_text(tokenizer, pairs):
     n_unknown = n_text = 0
-    for premise, hypothesis in zip(pairs.premises, pairs.hypotheses, strict=True):
+    for premise, hypothesis in zip(pairs.texts["premise"], pairs.texts["hypothesis"], strict=True):
         marks = tokenizer(premise, hypothesis, truncation=True, max_length=MAX_LENGTH, return_special_tokens_mask=True)
         for piece, is_special in zip(marks["input_ids"], marks["special_tokens_mask"], strict=True):
             is_unknown = piece == tokenizer.unk_token_id
             n_unknown += is_unknown
             n_text += is_unknown or not is_special
     assert n_unknown > 0
-    assert encode(tokenizer, pairs, MAX_LENGTH).unknown_piece_share == pytest.approx(n_unknown / n_text)
+    assert encode(KIND, tokenizer, pairs, MAX_LENGTH).tokenization.unknown_piece_share == pytest.approx(
+        n_unknown / n_text
+    )
 
 
-def test_pieces_per_pair_is_the_mean_length_with_special_pieces(tokenizer, pairs):
-    encoded = encode(tokenizer, pairs, MAX_LENGTH)
-    assert encoded.pieces_per_pair == pytest.approx(np.mean(encoded.lengths))
+def test_pieces_per_row_is_the_mean_length_with_special_pieces(tokenizer, pairs):
+    encoded = encode(KIND, tokenizer, pairs, MAX_LENGTH)
+    assert encoded.tokenization.pieces_per_row == pytest.approx(np.mean(encoded.lengths))
 
 
 @pytest.mark.parametrize("language", [code for code in WORDS if code not in ("th", "zh")])
 def test_fertility_is_pieces_per_word_where_no_row_is_cut(tokenizer, language):
     pairs = rows_in(language)
-    texts = [*pairs.premises, *pairs.hypotheses]
+    texts = [*pairs.texts["premise"], *pairs.texts["hypothesis"]]
     pieces, words = (
         sum(len(tokenizer.tokenize(text)) for text in texts),
         sum(len(text.split()) for text in texts),
     )
-    assert encode(tokenizer, pairs, 10_000).pieces_per_word == pytest.approx(pieces / words)
+    assert encode(KIND, tokenizer, pairs, 10_000).tokenization.pieces_per_word == pytest.approx(pieces / words)
 
 
 @pytest.mark.parametrize("language", ["th", "zh"])
 def test_fertility_is_left_open_where_writing_puts_no_space_between_words(tokenizer, language):
-    assert encode(tokenizer, rows_in(language), MAX_LENGTH).pieces_per_word is None
+    assert encode(KIND, tokenizer, rows_in(language), MAX_LENGTH).tokenization.pieces_per_word is None
 
 
 def test_rows_beyond_one_call_of_the_tokenizer_are_encoded_alike(tokenizer, pairs, monkeypatch):
-    whole, done = encode(tokenizer, pairs, MAX_LENGTH), []
-    monkeypatch.setattr("xeval.engine.encoding.ROWS_PER_CALL", 4)
-    in_parts = encode(tokenizer, pairs, MAX_LENGTH, done.append)
+    whole, done = encode(KIND, tokenizer, pairs, MAX_LENGTH), []
+    monkeypatch.setattr("xeval.kinds.encoded.ROWS_PER_CALL", 4)
+    in_parts = encode(KIND, tokenizer, pairs, MAX_LENGTH, done.append)
     assert done == [4, 4, 4, 4, 4, 1]
     for name, value in vars(whole).items():
         np.testing.assert_array_equal(getattr(in_parts, name), value)
@@ -105,19 +114,19 @@ def test_rows_beyond_one_call_of_the_tokenizer_are_encoded_alike(tokenizer, pair
 
 def test_the_key_of_encoded_rows_is_the_same_before_and_after_the_tokenizer_was_used(tokenizer):
     pairs = rows_in("en")
-    key = encoding_key(tokenizer, "en", pairs.sha256(), MAX_LENGTH)
-    encode(tokenizer, pairs, MAX_LENGTH)
-    assert encoding_key(tokenizer, "en", pairs.sha256(), MAX_LENGTH) == key
+    key = encoding_key(KIND, tokenizer, "en", pairs.sha256(), MAX_LENGTH)
+    encode(KIND, tokenizer, pairs, MAX_LENGTH)
+    assert encoding_key(KIND, tokenizer, "en", pairs.sha256(), MAX_LENGTH) == key
 
 
 def test_the_key_of_encoded_rows_tells_rows_lengths_and_vocabularies_apart():
     tokenizer, pairs = tiny_tokenizer("bert"), rows_in("en")
     keys = {
-        encoding_key(tokenizer, "en", pairs.sha256(), MAX_LENGTH),
-        encoding_key(tokenizer, "en", rows_in("de").sha256(), MAX_LENGTH),
-        encoding_key(tokenizer, "en", pairs.sha256(), MAX_LENGTH + 1),
-        encoding_key(tiny_tokenizer("bert", ["abc"]), "en", pairs.sha256(), MAX_LENGTH),
-        encoding_key(tiny_tokenizer("xlm-roberta"), "en", pairs.sha256(), MAX_LENGTH),
+        encoding_key(KIND, tokenizer, "en", pairs.sha256(), MAX_LENGTH),
+        encoding_key(KIND, tokenizer, "en", rows_in("de").sha256(), MAX_LENGTH),
+        encoding_key(KIND, tokenizer, "en", pairs.sha256(), MAX_LENGTH + 1),
+        encoding_key(KIND, tiny_tokenizer("bert", ["abc"]), "en", pairs.sha256(), MAX_LENGTH),
+        encoding_key(KIND, tiny_tokenizer("xlm-roberta"), "en", pairs.sha256(), MAX_LENGTH),
     }
     assert len(keys) == 5
 
@@ -129,33 +138,47 @@ def test_the_key_tells_apart_what_the_counts_depend_on():
     unknown, from_the_left = tiny_tokenizer("bert"), tiny_tokenizer("bert")
     unknown.unk_token = "[MASK]"
     from_the_left.truncation_side = "left"
-    keys = [encoding_key(plain, language, pairs.sha256(), MAX_LENGTH) for language in ("en", "th", "de", "zh")]
+    keys = [encoding_key(KIND, plain, language, pairs.sha256(), MAX_LENGTH) for language in ("en", "th", "de", "zh")]
     assert keys[0] == keys[2] != keys[1] == keys[3]
-    others = [encoding_key(other, "en", pairs.sha256(), MAX_LENGTH) for other in (special, unknown, from_the_left)]
+    others = [
+        encoding_key(KIND, other, "en", pairs.sha256(), MAX_LENGTH) for other in (special, unknown, from_the_left)
+    ]
     assert len({*keys, *others}) == 5
+
+
+def test_rows_of_another_kind_of_task_are_other_rows():
+    kinds = [KIND, TOPICS, SentenceClassification(SentenceKeys(labels=("b", "a")))]
+    assert len({encoding_key(kind, tiny_tokenizer("bert"), "en", "0" * 64, MAX_LENGTH) for kind in kinds}) == 3
+
+
+def test_sentences_are_encoded_as_the_tokenizer_does_it(tokenizer):
+    texts = rows_in("de").texts["premise"]
+    rows = Rows("de", "test", {"text": texts}, np.zeros(len(texts), dtype=np.int64), np.arange(len(texts)))
+    encoded = encode(TOPICS, tokenizer, rows, 20)
+    for number, text in enumerate(texts):
+        alone = tokenizer(text, truncation=True, max_length=20, return_token_type_ids=True)
+        assert row(encoded, number) == (alone["input_ids"], alone["token_type_ids"])
 
 
 # ── encoded rows that are kept ──
 
 
-def many_rows() -> EncodedPairs:
+def many_rows() -> Encoded:
     """As many rows as a test set of XNLI has, so that an array is read in more than one piece."""
     n, rng = 5010, np.random.default_rng(0)
     offsets = np.concatenate([[0], np.cumsum(rng.integers(3, 40, n))])
     ids, type_ids = rng.integers(0, 999, offsets[-1]), rng.integers(0, 2, offsets[-1])
-    return EncodedPairs(
+    return Encoded(
         ids.astype(np.int32),
         type_ids.astype(np.uint8),
         offsets,
+        np.arange(n),
         rng.integers(0, 3, n),
-        0.125,
-        0.0,
-        None,
-        21.5,
+        Tokenization(truncated_share=0.125, unknown_piece_share=0.0, pieces_per_word=None, pieces_per_row=21.5),
     )
 
 
-def assert_same(some: EncodedPairs, other: EncodedPairs) -> None:
+def assert_same(some: Encoded, other: Encoded) -> None:
     for name, value in vars(some).items():
         np.testing.assert_array_equal(getattr(other, name), value)
         assert getattr(getattr(other, name), "dtype", None) == getattr(value, "dtype", None)

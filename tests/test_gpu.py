@@ -8,6 +8,7 @@ import torch
 
 from tests.helpers.checkpoints import (
     ARCHITECTURES,
+    KIND,
     labelled_pairs,
     make_pairs,
     tiny_model,
@@ -36,7 +37,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
 def pairs_for(architecture: str):
-    return encode(tiny_tokenizer(architecture), labelled_pairs("en", make_pairs("en", N_ROWS)), MAX_LENGTH)
+    return encode(KIND, tiny_tokenizer(architecture), labelled_pairs("en", make_pairs("en", N_ROWS)), MAX_LENGTH)
 
 
 def model_on_gpu(architecture: str, **overrides) -> torch.nn.Module:
@@ -63,13 +64,13 @@ def test_logits_are_those_of_the_padded_model(architecture, compute):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_gradients_are_those_of_the_padded_model(architecture, compute):
     model, pairs = model_on_gpu(architecture, **without_dropout(architecture)).train(), pairs_for(architecture)
-    labels = torch.from_numpy(pairs.labels).cuda()
+    labels = torch.from_numpy(pairs.targets).cuda()
     torch.nn.functional.cross_entropy(padded_logits(model, pairs, compute), labels).backward()
     expected = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
     model.zero_grad()
     with packed(model):
         resident = ResidentPairs(pairs, model.config, N_ROWS, compute.device)
-        step_on_device(model, resident, torch.from_numpy(ROWS).cuda(), resident.n_tokens(ROWS), compute)
+        step_on_device(KIND, model, resident, torch.from_numpy(ROWS).cuda(), resident.n_tokens(ROWS), compute)
     squares = [((p.grad - expected[name]) ** 2).sum() for name, p in model.named_parameters()]
     size = math.sqrt(sum(float((gradient**2).sum()) for gradient in expected.values()))
     assert math.sqrt(float(sum(squares))) < (1 if compute is FLOAT32 else 2000) * 1e-5 * size
@@ -102,8 +103,8 @@ def test_fifty_steps_in_float32_have_the_losses_of_the_plain_loop(architecture):
     chosen, said = recipe(max_steps=50, learning_rate=1e-4), []
     losses: list[float] = []
     model = model_on_gpu(architecture, **without_dropout(architecture))
-    pairs = encode(tiny_tokenizer(architecture), PAIRS, chosen.max_length)
-    fine_tune(model, pairs, chosen, 1e-4, 2, FLOAT32, lambda: 0.5, losses.append, say=said.append)
+    pairs = encode(KIND, tiny_tokenizer(architecture), PAIRS, chosen.max_length)
+    fine_tune(KIND, model, pairs, chosen, 1e-4, 2, FLOAT32, lambda: 0.5, losses.append, say=said.append)
     expected = plain_losses(model_on_gpu(architecture, **without_dropout(architecture)), chosen, seed=2, n_steps=50)
     assert said == []
     assert max(expected) - min(expected) > 0.1
@@ -113,13 +114,13 @@ def test_fifty_steps_in_float32_have_the_losses_of_the_plain_loop(architecture):
 def test_replayed_steps_draw_other_dropout_each_time():
     """One batch over and over at a rate of zero: only dropout makes its loss differ."""
     model, losses = model_on_gpu("bert", hidden_dropout_prob=0.3), []
-    pairs = encode(tiny_tokenizer("bert"), PAIRS.first(8), MAX_LENGTH)
-    fine_tune(model, pairs, recipe(max_steps=30, batch_size=8), 1e-30, 2, BFLOAT16, lambda: 0.5, losses.append)
+    pairs = encode(KIND, tiny_tokenizer("bert"), PAIRS.first(8), MAX_LENGTH)
+    fine_tune(KIND, model, pairs, recipe(max_steps=30, batch_size=8), 1e-30, 2, BFLOAT16, lambda: 0.5, losses.append)
     assert len(set(losses)) == 30
 
 
 def test_a_loss_that_is_no_number_is_named_with_its_step():
-    model, pairs = model_on_gpu("bert"), encode(tiny_tokenizer("bert"), PAIRS.first(8), MAX_LENGTH)
+    model, pairs = model_on_gpu("bert"), encode(KIND, tiny_tokenizer("bert"), PAIRS.first(8), MAX_LENGTH)
     with pytest.raises(TrainingError, match=r"^the loss became (nan|inf) at step \d+; [^\n]+$") as caught:
-        fine_tune(model, pairs, recipe(max_steps=300, batch_size=8), 1e35, 2, FLOAT32, lambda: 0.5)
+        fine_tune(KIND, model, pairs, recipe(max_steps=300, batch_size=8), 1e35, 2, FLOAT32, lambda: 0.5)
     assert " at step 1;" not in str(caught.value)

@@ -9,7 +9,7 @@ from tests.helpers import browser
 from tests.helpers.sample_report import TASK, sample_matrix
 from xeval.report.matrix import Matrix
 from xeval.report.page import html
-from xeval.results.findings import warning
+from xeval.support.findings import warning
 
 ACCURACY = "document.querySelector('table.sortable')"
 

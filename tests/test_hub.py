@@ -13,7 +13,7 @@ import xeval
 from tests.helpers import tiny
 from tests.helpers.stand_in_hub import Hub, serve
 from xeval.data.hub import fetch
-from xeval.data.source import load_pairs, open_source
+from xeval.data.source import load_rows, open_source
 from xeval.definitions.registry import get_task
 from xeval.definitions.task import Hub as HubPlace
 from xeval.results.records import RunRecord
@@ -287,4 +287,4 @@ def test_a_mirror_with_commits_of_its_own_is_read_and_its_commit_recorded(root, 
         connect(hub)
         source = open_source(get_task("xnli"), None, ["es"])
     assert source.revision == "d" * 40
-    assert len(load_pairs(source, "es", "test")) == 5010
+    assert len(load_rows(source, "es", "test")) == 5010

@@ -1,13 +1,20 @@
 """The same rows, in whichever of the three shapes they lie on the disk, are the same rows."""
 
+import csv
+import json
 import shutil
+import tarfile
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.conftest import SHARED
 from tests.helpers import tiny
-from xeval.data.source import open_source
+from xeval.data.source import load_rows, open_source
+from xeval.definitions.registry import get_task
 from xeval.support.errors import DataError
 
 WRITERS = {
@@ -81,9 +88,9 @@ def refusal(mini: tiny.Mini, folder: Path, role: str = "test", language: str = "
 def test_every_layout_gives_the_rows_that_were_written(mini, copies, layout, role, language):
     premises, hypotheses, labels = tiny.columns(tiny.mini_rows()[role, language])
     pairs = mini.load(language, role, copies[layout])
-    assert list(pairs.premises) == premises
-    assert list(pairs.hypotheses) == hypotheses
-    assert [mini.task.labels[index] for index in pairs.labels] == labels
+    assert list(pairs.texts["premise"]) == premises
+    assert list(pairs.texts["hypothesis"]) == hypotheses
+    assert [mini.task.labels[index] for index in pairs.gold] == labels
     assert (pairs.language, pairs.split) == (language, tiny.hub_split(role))
 
 
@@ -98,13 +105,13 @@ def test_a_text_survives_that(mini, copy, layout, text):
     folder = copy(layout, rows_with(text))
     for role, language in SPLITS:
         pairs = mini.load(language, role, folder)
-        assert (pairs.premises[1], pairs.hypotheses[2]) == (text, text)
+        assert (pairs.texts["premise"][1], pairs.texts["hypothesis"][2]) == (text, text)
 
 
 @pytest.mark.parametrize("text", ["a\ttab", "two\nlines", "two\r\nlines"], ids=["tab", "line feed", "CR LF"])
 @pytest.mark.parametrize("layout", ["hub", "XTREME"])
 def test_a_layout_that_can_hold_it_keeps_a(mini, copy, layout, text):
-    assert mini.load("es", "test", copy(layout, rows_with(text))).premises[1] == text
+    assert mini.load("es", "test", copy(layout, rows_with(text))).texts["premise"][1] == text
 
 
 @pytest.mark.parametrize("layout", WRITERS)
@@ -142,6 +149,127 @@ def test_columns_are_found_by_the_names_that_the_task_gives_them(mini, copy, tmp
     [path] = (folder / "es").glob("test-*.parquet")
     pq.write_table(pq.read_table(path).rename_columns(["context", "hypothesis", "verdict"]), path)
     assert tiny.Mini(task_file, folder).load("es").sha256() == mini.load("es").sha256()
+
+
+# ── a folder for each language, in other files ──
+
+SENTENCES = [
+    (text, tiny.LABELS[number % 3]) for number, text in enumerate(AWKWARD.values()) if text != "\ufeffSo what?"
+]
+
+
+def write_csv(path: Path, rows: list[tuple[str, ...]], delimiter: str) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+
+
+def write_sentences(folder: Path, suffix: str, rows: list[tuple[str, str]]) -> None:
+    """`es/test` and so on, with a column that no task asks for."""
+    for language, split in (("en", "train"), ("en", "dev"), ("es", "test")):
+        path = folder / language / f"{split}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header, numbered = ("id", "topic", "body"), [(str(n), label, text) for n, (text, label) in enumerate(rows)]
+        if suffix == ".parquet":
+            pq.write_table(pa.table(dict(zip(header, map(list, zip(*numbered, strict=True)), strict=True))), path)
+        elif suffix == ".jsonl":
+            lines = [json.dumps(dict(zip(header, row, strict=True)), ensure_ascii=False) for row in numbered]
+            path.write_text("\n".join(lines) + "\n\n", encoding="utf-8", newline="")
+        else:
+            write_csv(path, [header, *numbered], "\t" if suffix == ".tsv" else ",")
+
+
+@pytest.fixture
+def sentences(tmp_path) -> Path:
+    """The task file of a task of single texts, whose columns and development split have other names."""
+    n = len(SENTENCES)
+    return tiny.write_task(
+        tmp_path / "tasks",
+        ("pair-classification", "sentence-classification"),
+        *((f"{role} = {tiny.COUNTS[role]}\n", f"{role} = {n}\n") for role in tiny.COUNTS),
+        (
+            "[expected_rows]",
+            '[columns]\ntext = "body"\nlabel = "topic"\n\n[splits]\nselection = "dev"\n\n[expected_rows]',
+        ),
+        name="topics",
+    )
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".tsv", ".csv", ".jsonl"])
+@pytest.mark.parametrize(("language", "role"), [("en", "train"), ("en", "selection"), ("es", "test")])
+def test_a_folder_for_each_language_holds_files_of_any_of_these_kinds(tmp_path, sentences, suffix, language, role):
+    write_sentences(tmp_path / "data", suffix, SENTENCES)
+    task = tiny.Mini(sentences, tmp_path / "data")
+    rows = task.load(language, role)
+    assert rows.texts == {"text": [text for text, _ in SENTENCES]}
+    assert [task.task.labels[index] for index in rows.gold] == [label for _, label in SENTENCES]
+    assert (rows.language, rows.split) == (language, "dev" if role == "selection" else role)
+    assert open_source(task.task, tmp_path / "data", ["es"]).name == "local copy (hub layout)"
+
+
+def test_the_same_sentences_have_the_same_hash_in_every_layout(tmp_path, sentences):
+    hashes = set()
+    for suffix in (".parquet", ".tsv", ".csv", ".jsonl"):
+        write_sentences(tmp_path / suffix, suffix, SENTENCES)
+        hashes.add(tiny.Mini(sentences, tmp_path / suffix).load().sha256())
+    xtreme = tmp_path / "xtreme"
+    xtreme.mkdir()
+    write_csv(xtreme / "test-es.tsv", SENTENCES, "\t")
+    hashes.add(tiny.Mini(sentences, xtreme).load().sha256())
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"body\tlabel\na\tneutral\n", "no column 'topic'"),
+        (b"topic\tlabel\na\tneutral\n", "no column 'body'; it has topic, label"),
+        (b"body\ttopic\na\tneutral\nb\n", "row 3 has 1 fields; its first line names 2"),
+        (b"", "no column 'body'"),
+        (b"body\ttopic\n" + b"x" * 200_000 + b"\tneutral\n", "cannot be read as a table: field larger than"),
+    ],
+)
+def test_a_faulty_table_is_named_with_its_place(tmp_path, sentences, content, said):
+    write_sentences(tmp_path / "data", ".tsv", SENTENCES)
+    path = tmp_path / "data" / "es" / "test.tsv"
+    path.write_bytes(content)
+    message = refusal(tiny.Mini(sentences, tmp_path / "data"), tmp_path / "data")
+    assert message.startswith(f"{path}: ")
+    assert said in message or "carry no labels" in message or "wanted 17, found 1" in message
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"body": "a"', "line 2 is not readable as JSON"),
+        ('["a", "neutral"]', "line 2 has ['a', 'neutral']; wanted an object with a key per column"),
+        ("[" * 100_000, "line 2 is not readable as JSON"),
+        (json.dumps({"body": "é" * 60_000, "topic": "neutral"}), "column 'body' has a text of 120,000 bytes"),
+        ('{"topic": "neutral"}', "row 2 has no text, got None"),
+        ('{"body": 7, "topic": "neutral"}', "row 2 has no text, got 7"),
+    ],
+)
+def test_a_faulty_line_of_json_is_named(tmp_path, sentences, line, said):
+    write_sentences(tmp_path / "data", ".jsonl", SENTENCES)
+    path = tmp_path / "data" / "es" / "test.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    path.write_text("\n".join([lines[0], line, *lines[2:]]), encoding="utf-8")
+    message = refusal(tiny.Mini(sentences, tmp_path / "data"), tmp_path / "data")
+    assert message.startswith(f"{path}: ") and said in message
+
+
+@pytest.mark.skipif(not (SHARED / "data/xtreme/sib200.tar.xz").exists(), reason="no SIB-200 here")
+def test_sib_200_is_read_as_it_lies(tmp_path):
+    with tarfile.open(SHARED / "data/xtreme/sib200.tar.xz") as tar:
+        tar.extractall(tmp_path, filter="data")
+    task = get_task("sib200")
+    source = open_source(task, tmp_path / "sib200", task.languages)
+    assert (len(load_rows(source, "eng_Latn", "train")), len(load_rows(source, "eng_Latn", "selection"))) == (701, 99)
+    tests = {language: load_rows(source, language, "test") for language in task.languages}
+    assert len(tests) == 22 and {len(rows) for rows in tests.values()} == {204}
+    assert all((rows.gold == tests["eng_Latn"].gold).all() for rows in tests.values()), "the tests are parallel"
+    by_hand = pd.read_csv(tmp_path / "sib200/yor_Latn/test.tsv", sep="\t", keep_default_na=False)
+    assert list(tests["yor_Latn"].texts["text"]) == by_hand["text"].tolist()
+    assert [task.labels[index] for index in tests["yor_Latn"].gold] == by_hand["category"].tolist()
 
 
 # ── what is missing or broken ──

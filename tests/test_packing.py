@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 import xeval
 from tests.helpers.checkpoints import (
     ARCHITECTURES,
+    KIND,
     labelled_pairs,
     make_pairs,
     tiny_model,
@@ -25,15 +26,16 @@ from xeval.engine.fast_path.forward import can_pack, logits_of, packed
 from xeval.engine.fast_path.packed_attention import attend_by_length
 from xeval.engine.fast_path.packing import Sequences, pack
 from xeval.engine.prediction import predict_logits
-from xeval.kinds.pairs import EncodedPairs
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.tokenization import Tokenization
 from xeval.support.progress import Silent
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 ALL = np.arange(14)
 
 
-def encoded_rows(architecture: str) -> EncodedPairs:
-    return encode(tiny_tokenizer(architecture), labelled_pairs("en", make_pairs("en", len(ALL))), 128)
+def encoded_rows(architecture: str) -> Encoded:
+    return encode(KIND, tiny_tokenizer(architecture), labelled_pairs("en", make_pairs("en", len(ALL))), 128)
 
 
 def classifier(architecture: str) -> torch.nn.Module:
@@ -42,7 +44,7 @@ def classifier(architecture: str) -> torch.nn.Module:
     return model.double().eval()
 
 
-def plain_logits(model: torch.nn.Module, pairs: EncodedPairs, rows: np.ndarray) -> torch.Tensor:
+def plain_logits(model: torch.nn.Module, pairs: Encoded, rows: np.ndarray) -> torch.Tensor:
     takes_type_ids = model.config.model_type == "bert"
     return model(**collate(pairs, rows, model.config.pad_token_id, takes_type_ids, CPU.device)).logits
 
@@ -54,12 +56,13 @@ def plain_logits(model: torch.nn.Module, pairs: EncodedPairs, rows: np.ndarray) 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.randoms())
 def test_packed_rows_come_out_as_they_went_in(lengths, random):
     n_tokens, offsets = sum(lengths), np.cumsum([0, *lengths])
-    pairs = EncodedPairs(
+    pairs = Encoded(
         np.array([random.randrange(5, 99) for _ in range(n_tokens)], dtype=np.int32),
         np.array([random.randrange(2) for _ in range(n_tokens)], dtype=np.uint8),
         offsets,
+        np.arange(len(lengths)),
         np.zeros(len(lengths), dtype=np.int64),
-        *(0.0, 0.0, None, 0.0),
+        Tokenization(truncated_share=0.0, unknown_piece_share=0.0, pieces_per_word=None, pieces_per_row=0.0),
     )
     rows = np.array([random.randrange(len(lengths)) for _ in range(random.randrange(1, 15))])
     inputs, sequences = pack(pairs, rows, AutoConfig.for_model("bert"), CPU.device)

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from tests.helpers.compare_simulation import describe, rates
-from xeval.judging.comparison.paired_tests import holm, mcnemar_p, premise_p
+from xeval.judging.comparison.paired_tests import group_p, holm, mcnemar_p
 from xeval.judging.comparison.resampling import PairedRows, joint_groups, paired_difference, paired_mean_difference
 
 RNG = np.random.default_rng(1)
@@ -97,7 +97,7 @@ def test_a_published_example_of_mcnemars_exact_test():
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 3), (5, 9), (140, 200)])
 def test_with_one_row_to_a_premise_the_test_by_premise_is_mcnemars(only_a, only_b):
     differences = np.array([-1] * only_a + [1] * only_b + [0] * 20)
-    assert premise_p(differences, np.arange(len(differences))) == pytest.approx(mcnemar_p(only_a, only_b))
+    assert group_p(differences, np.arange(len(differences))) == pytest.approx(mcnemar_p(only_a, only_b))
 
 
 def test_the_test_by_premise_counts_every_exchange_of_signs():
@@ -105,7 +105,7 @@ def test_the_test_by_premise_counts_every_exchange_of_signs():
     sums = differences.reshape(10, 3).sum(axis=1)
     totals = [abs(int(np.dot(signs, sums))) for signs in itertools.product((-1, 1), repeat=10)]
     expected = sum(total >= abs(int(sums.sum())) for total in totals) / len(totals)
-    assert premise_p(differences, groups) == pytest.approx(expected)
+    assert group_p(differences, groups) == pytest.approx(expected)
 
 
 def test_the_test_by_premise_tends_to_the_clustered_mcnemar_statistic():
@@ -113,7 +113,7 @@ def test_the_test_by_premise_tends_to_the_clustered_mcnemar_statistic():
     differences, groups = RNG.integers(-1, 2, 6000), np.repeat(np.arange(2000), 3)
     sums = differences.reshape(2000, 3).sum(axis=1)
     statistic = sums.sum() ** 2 / (sums**2).sum()
-    assert premise_p(differences, groups) == pytest.approx(stats.chi2.sf(statistic, 1), abs=0.02)
+    assert group_p(differences, groups) == pytest.approx(stats.chi2.sf(statistic, 1), abs=0.02)
 
 
 def test_a_textbook_example_of_holms_correction():

@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from tests.helpers.checkpoints import (
     ARCHITECTURES,
+    KIND,
     LABELS,
     WORDS,
     labelled_pairs,
@@ -27,7 +28,7 @@ from tests.helpers.checkpoints import (
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.prediction import predict_logits
-from xeval.kinds.pairs import LabelledPairs
+from xeval.kinds.rows import Rows
 
 SHARED = Path(__file__).parents[2] / "shared"
 XNLI = SHARED / "data" / "xnli"
@@ -49,7 +50,7 @@ class WithBudget(Compute):
         return self.budget
 
 
-def made_up_pairs(language: str) -> LabelledPairs:
+def made_up_pairs(language: str) -> Rows:
     space = "" if language in ("th", "zh") else " "
     one_word, long = WORDS[language][0], space.join(WORDS[language] * 4)
     both_ends_cut = [(long, one_word, 0), (one_word, long, 1), (long, long, 2)]
@@ -57,7 +58,7 @@ def made_up_pairs(language: str) -> LabelledPairs:
 
 
 @cache
-def real_pairs(language: str) -> LabelledPairs:
+def real_pairs(language: str) -> Rows:
     """The first rows, and the longest ones."""
     table = pq.read_table(next((XNLI / language).glob("test-*.parquet"))).to_pylist()
     rows = [(row["premise"], row["hypothesis"], row["label"]) for row in table]
@@ -75,7 +76,9 @@ def tiny_classifier(architecture: str):
 def real_classifier(architecture: str):
     """The real configuration and vocabulary made narrow; for XLM-R, which has neither here, its kind of tokenizer."""
     if architecture == "xlm-roberta":
-        tokenizer = tiny_tokenizer(architecture, [t for code in REAL_LANGUAGES for t in real_pairs(code).premises])
+        tokenizer = tiny_tokenizer(
+            architecture, [t for code in REAL_LANGUAGES for t in real_pairs(code).texts["premise"]]
+        )
         return tiny_model(architecture, len(tokenizer)).eval(), tokenizer
     folder = SHARED / "models" / VOCABULARIES[architecture]
     narrow = {
@@ -94,9 +97,9 @@ def real_classifier(architecture: str):
 
 
 @torch.no_grad()
-def logits_one_row_at_a_time(model, tokenizer, pairs: LabelledPairs) -> np.ndarray:
+def logits_one_row_at_a_time(model, tokenizer, pairs: Rows) -> np.ndarray:
     rows = []
-    for premise, hypothesis in zip(pairs.premises, pairs.hypotheses, strict=True):
+    for premise, hypothesis in zip(pairs.texts["premise"], pairs.texts["hypothesis"], strict=True):
         inputs = tokenizer(
             premise,
             hypothesis,
@@ -109,9 +112,9 @@ def logits_one_row_at_a_time(model, tokenizer, pairs: LabelledPairs) -> np.ndarr
     return np.stack(rows)
 
 
-def assert_parity(model, tokenizer, pairs: LabelledPairs) -> None:
+def assert_parity(model, tokenizer, pairs: Rows) -> None:
     expected = logits_one_row_at_a_time(model, tokenizer, pairs)
-    got = predict_logits(model, encode(tokenizer, pairs, MAX_LENGTH), CPU)
+    got = predict_logits(model, encode(KIND, tokenizer, pairs, MAX_LENGTH), CPU)
     assert np.ptp(expected, axis=0).max() > 0.05, "the reference should tell the rows apart"
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
 
@@ -120,7 +123,7 @@ def assert_parity(model, tokenizer, pairs: LabelledPairs) -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_logits_agree_with_plain_transformers(architecture, language):
     model, tokenizer = tiny_classifier(architecture)
-    assert encode(tokenizer, made_up_pairs(language), MAX_LENGTH).truncated_share > 0
+    assert encode(KIND, tokenizer, made_up_pairs(language), MAX_LENGTH).tokenization.truncated_share > 0
     assert_parity(model, tokenizer, made_up_pairs(language))
 
 
@@ -136,7 +139,7 @@ def test_logits_agree_with_plain_transformers_on_real_rows(architecture, languag
 @pytest.mark.parametrize("architecture", VOCABULARIES)
 def test_the_real_rows_compared_include_truncated_ones(architecture):
     _, tokenizer = real_classifier(architecture)
-    assert encode(tokenizer, real_pairs("th"), MAX_LENGTH).truncated_share > 0
+    assert encode(KIND, tokenizer, real_pairs("th"), MAX_LENGTH).tokenization.truncated_share > 0
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -149,7 +152,7 @@ def classifier_and_rows(request):
 @pytest.mark.parametrize("budget", [1, 130, 700, 10**9])
 def test_logits_do_not_depend_on_the_token_budget(classifier_and_rows, budget):
     model, tokenizer, rows = classifier_and_rows
-    encoded = encode(tokenizer, labelled_pairs("en", rows), MAX_LENGTH)
+    encoded = encode(KIND, tokenizer, labelled_pairs("en", rows), MAX_LENGTH)
     other = predict_logits(model, encoded, WithBudget(CPU.device, CPU.dtype, budget))
     np.testing.assert_allclose(other, predict_logits(model, encoded, CPU), rtol=0, atol=1e-5)
 
@@ -159,7 +162,7 @@ def test_logits_of_a_row_do_not_depend_on_the_order_or_the_company_it_comes_in(c
 
     def logits(chosen: list[int]) -> np.ndarray:
         return predict_logits(
-            model, encode(tokenizer, labelled_pairs("en", [rows[i] for i in chosen]), MAX_LENGTH), CPU
+            model, encode(KIND, tokenizer, labelled_pairs("en", [rows[i] for i in chosen]), MAX_LENGTH), CPU
         )
 
     everything = logits(list(range(len(rows))))
@@ -170,7 +173,7 @@ def test_logits_of_a_row_do_not_depend_on_the_order_or_the_company_it_comes_in(c
 
 def test_predicting_leaves_the_model_in_the_mode_it_was_in_and_without_dropout(classifier_and_rows):
     model, tokenizer, rows = classifier_and_rows
-    encoded = encode(tokenizer, labelled_pairs("en", rows), MAX_LENGTH)
+    encoded = encode(KIND, tokenizer, labelled_pairs("en", rows), MAX_LENGTH)
     expected = predict_logits(model, encoded, CPU)
     try:
         model.train()
@@ -184,13 +187,13 @@ def test_every_row_is_reported_done_once(classifier_and_rows):
     model, tokenizer, rows = classifier_and_rows
     done: list[int] = []
     budget = WithBudget(CPU.device, CPU.dtype, 200)
-    predict_logits(model, encode(tokenizer, labelled_pairs("en", rows), MAX_LENGTH), budget, done.append)
+    predict_logits(model, encode(KIND, tokenizer, labelled_pairs("en", rows), MAX_LENGTH), budget, done.append)
     assert sum(done) == len(rows) and len(done) > 1
 
 
 def test_a_row_that_no_batch_covered_would_show_as_no_number(classifier_and_rows, monkeypatch):
     model, tokenizer, rows = classifier_and_rows
-    encoded = encode(tokenizer, labelled_pairs("en", rows), MAX_LENGTH)
+    encoded = encode(KIND, tokenizer, labelled_pairs("en", rows), MAX_LENGTH)
     monkeypatch.setattr("xeval.engine.prediction.even_batches", lambda lengths, budget: [np.arange(1, len(lengths))])
     logits = predict_logits(model, encoded, CPU)
     assert np.isnan(logits[0]).all() and np.isfinite(logits[1:]).all()

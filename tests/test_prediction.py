@@ -1,17 +1,19 @@
 """Prediction where memory is short: smaller batches, the same logits."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
+from tests.helpers.checkpoints import KIND, LABELS, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
-from xeval.engine.prediction import predict_logits
+from xeval.engine.prediction import mean_loss, predict, predict_logits
 from xeval.support.errors import PredictionError
 
 CPU = Compute(torch.device("cpu"), torch.float32)
-PAIRS = encode(tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 64)), 48)
+PAIRS = encode(KIND, tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 64)), 48)
 
 
 def model_with_room_for(n_tokens: int) -> tuple[torch.nn.Module, list[int]]:
@@ -41,3 +43,19 @@ def test_rows_that_do_not_fit_are_predicted_in_smaller_batches():
 def test_a_single_pair_that_does_not_fit_ends_it_in_a_line():
     with pytest.raises(PredictionError, match=r"^out of memory with a single pair; [^\n]+$"):
         predict_logits(model_with_room_for(3)[0], PAIRS, CPU)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_outputs_that_are_no_numbers_are_refused_with_their_count(monkeypatch, broken):
+    outputs = np.zeros((len(PAIRS), 3), dtype=np.float32)
+    outputs[1, 2] = outputs[3, 0] = outputs[3, 1] = broken
+    monkeypatch.setattr("xeval.engine.prediction.predict_logits", lambda *_: outputs)
+    model = tiny_model("bert", 99, id2label=dict(enumerate(LABELS)))
+    with pytest.raises(PredictionError, match=r"^2 rows have no finite logits$"):
+        predict(model, KIND, PAIRS, CPU)
+
+
+def test_the_mean_loss_of_predictions_is_torchs():
+    outputs = np.random.default_rng(0).normal(size=(len(PAIRS), 3)).astype(np.float32)
+    expected = torch.nn.functional.cross_entropy(torch.from_numpy(outputs), torch.from_numpy(PAIRS.targets))
+    assert mean_loss(KIND, outputs, PAIRS) == pytest.approx(float(expected), rel=1e-6)

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xeval.results.predictions import column, load_predictions, premise_groups, save_predictions
+from tests.helpers.predictions import save_old_predictions, save_predictions
+from xeval.results.predictions import column, groups_of, load_predictions, tally_of
 from xeval.support.errors import StoreError
 
 LABELS = np.array([0, 1, 2, 1])
@@ -49,7 +50,21 @@ def logits(*rows) -> pa.Table:
     return with_column("logits", pa.array(list(rows), pa.list_(pa.float32(), len(rows[0]))))
 
 
+def as_written(**changes: pa.Array) -> pa.Table:
+    """What xeval writes now of another kind of task, with some columns replaced, or left out for None."""
+    tally = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(12.0), pa.float64()), 3)
+    columns = {"row": pa.array(range(4), pa.int32()), "group": pa.array(GROUPS, pa.int32()), "tally": tally}
+    columns |= {"prediction": pa.array([["B", "I"], ["O"], [], ["O"]])} | changes
+    return pa.table({name: values for name, values in columns.items() if values is not None})
+
+
 FOREIGN = {
+    "no groups": as_written(group=None),
+    "no predictions": as_written(prediction=None),
+    "a prediction that is absent": as_written(prediction=pa.array(["B", None, "O", "O"])),
+    "a tally that is one number": as_written(tally=pa.array([1.0, 0.0, 1.0, 1.0])),
+    "a tally that is no number": as_written(tally=pa.array([[np.nan]] * 4, pa.list_(pa.float64(), 1))),
+    "groups that are text": as_written(group=pa.array(["a"] * 4)),
     "another table": pa.table({"text": ["a", "b"]}),
     "no labels": whole().drop_columns(["label"]),
     "no logits": whole().drop_columns(["logits"]),
@@ -85,9 +100,27 @@ def test_what_is_no_parquet_is_refused_in_one_line(tmp_path, content):
         load_predictions(tmp_path, "de", put(tmp_path, content))
 
 
-@pytest.mark.parametrize("groups", [GROUPS, None], ids=["with premises", "from before they were kept"])
-def test_what_xeval_writes_is_read(tmp_path, groups):
-    table = load_predictions(tmp_path, "de", save_predictions(tmp_path, "de", LOGITS, LABELS, groups))
+def test_what_xeval_writes_is_read(tmp_path):
+    table = load_predictions(tmp_path, "de", save_predictions(tmp_path, "de", LOGITS, LABELS, GROUPS))
     np.testing.assert_array_equal(column(table, "logits"), LOGITS)
     np.testing.assert_array_equal(column(table, "label"), LABELS)
-    assert premise_groups(table) is None if groups is None else (premise_groups(table) == GROUPS).all()
+    np.testing.assert_array_equal(groups_of(table), GROUPS)
+    np.testing.assert_array_equal(tally_of(table), [[1, 1], [1, 1], [0, 1], [1, 1]])
+
+
+def test_what_version_0_1_0_wrote_is_read_and_counted(tmp_path):
+    table = load_predictions(tmp_path, "de", put(tmp_path, parquet(whole())))
+    np.testing.assert_array_equal(groups_of(table), GROUPS)
+    np.testing.assert_array_equal(tally_of(table), [[1, 1], [1, 1], [0, 1], [1, 1]])
+
+
+def test_a_file_from_before_premises_were_kept_has_no_groups(tmp_path):
+    table = load_predictions(tmp_path, "de", save_old_predictions(tmp_path, "de", LOGITS, LABELS))
+    assert groups_of(table) is None
+    np.testing.assert_array_equal(tally_of(table), [[1, 1], [1, 1], [0, 1], [1, 1]])
+
+
+def test_another_kind_of_task_has_columns_of_its_own(tmp_path):
+    table = load_predictions(tmp_path, "de", put(tmp_path, parquet(as_written())))
+    assert table["prediction"].to_pylist() == [["B", "I"], ["O"], [], ["O"]]
+    np.testing.assert_array_equal(tally_of(table), np.arange(12.0).reshape(4, 3))

@@ -12,10 +12,12 @@ from tests.helpers import tiny, toy
 from tests.helpers.checkpoints import LABELS
 from xeval.checks.before.machine_checks import check_disk
 from xeval.checks.before.tokenizer_checks import KNOWN_VOCABULARIES, check_letters, check_vocabulary
-from xeval.results.findings import Finding
 from xeval.results.records import RunRecord
 from xeval.runs.preflight import doctor
 from xeval.support.errors import PreflightError
+from xeval.support.findings import Finding
+
+WORDS = [f"Word{chr(97 + n)}{chr(97 + m)}" for n in range(26) for m in range(10)]
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +143,16 @@ def with_tokenizer(world: toy.Toy, folder: Path, tokenizer) -> str:
     shutil.copytree(world.model, folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+def test_a_piece_in_maltese_does_not_make_a_vocabulary_one_of_bytes():
+    """XLM-R's has pieces that begin with the letter by which byte-level vocabularies write a space."""
+    maltese = BertTokenizer(
+        vocab={piece: n for n, piece in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "Ġ", *WORDS])},
+        do_lower_case=True,
+    )
+    [capitals, *_] = check_letters(maltese, WORDS)
+    assert (capitals.name, capitals.severity) == ("capital letters", "warning")
 
 
 def test_a_cased_vocabulary_under_a_tokenizer_that_lower_cases(world, tmp_path):

@@ -14,9 +14,9 @@ from xeval.cli import main
 from xeval.report import matrix
 from xeval.report.formats import Format, format_of, model_card, render_as
 from xeval.report.formats.model_card import Footprint
-from xeval.results.findings import error
 from xeval.results.store import save_record
 from xeval.support.errors import XevalError
+from xeval.support.findings import error
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,7 +16,7 @@ from tests.helpers.sample_record import SHA
 from tests.helpers.sample_report import TASK, sample_matrix
 from xeval.report.formats import Format, render_as
 from xeval.report.formats.model_card import Footprint
-from xeval.results.findings import error, warning
+from xeval.support.findings import error, warning
 
 GOLDEN = Path(__file__).parent / "golden"
 ENDINGS = {

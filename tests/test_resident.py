@@ -8,6 +8,7 @@ import torch
 
 from tests.helpers.checkpoints import (
     ARCHITECTURES,
+    KIND,
     labelled_pairs,
     make_pairs,
     tiny_model,
@@ -20,14 +21,14 @@ from xeval.engine.encoding import encode
 from xeval.engine.fast_path.forward import packed
 from xeval.engine.fast_path.resident import ResidentPairs
 from xeval.engine.steps import step_on_device
-from xeval.kinds.pairs import EncodedPairs
+from xeval.kinds.encoded import Encoded
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 ROWS = np.array([3, 11, 0, 7, 7])
 
 
-def encoded_rows(architecture: str) -> EncodedPairs:
-    pairs = encode(tiny_tokenizer(architecture), labelled_pairs("en", make_pairs("en", 14)), 128)
+def encoded_rows(architecture: str) -> Encoded:
+    pairs = encode(KIND, tiny_tokenizer(architecture), labelled_pairs("en", make_pairs("en", 14)), 128)
     ids = pairs.input_ids.copy()
     ids[pairs.offsets[3] + 2] = tiny_tokenizer(architecture).pad_token_id  # XLM-R does not count it as a position
     return replace(pairs, input_ids=ids)
@@ -46,7 +47,7 @@ def test_rows_are_laid_end_to_end_and_padding_fills_the_shape():
         assert inputs["position_ids"][0, inside].tolist() == list(range(pairs.lengths[row]))
     assert sequences.offsets[-2:].tolist() == [n_tokens, size]
     assert set(inputs["input_ids"][0, n_tokens:].tolist()) == {config.pad_token_id}
-    assert labels.tolist() == pairs.labels[ROWS].tolist()
+    assert labels.tolist() == pairs.targets[ROWS].tolist()
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 32, 1000])
@@ -66,12 +67,12 @@ def test_loss_and_gradients_are_those_of_the_padded_model(architecture):
         tiny_model(architecture, len(tiny_tokenizer(architecture)), **without_dropout(architecture)).double().train()
     )
     padded = collate(pairs, ROWS, model.config.pad_token_id, architecture == "bert", CPU.device)
-    expected = model(**padded, labels=torch.from_numpy(pairs.labels[ROWS])).loss
+    expected = model(**padded, labels=torch.from_numpy(pairs.targets[ROWS])).loss
     names, parameters = zip(*model.named_parameters(), strict=True)
     expected_gradients = torch.autograd.grad(expected, parameters)
     with packed(model):
         resident = ResidentPairs(pairs, model.config, len(ROWS), CPU.device)
-        loss = step_on_device(model, resident, torch.from_numpy(ROWS), resident.n_tokens(ROWS), CPU)
+        loss = step_on_device(KIND, model, resident, torch.from_numpy(ROWS), resident.n_tokens(ROWS), CPU)
     torch.testing.assert_close(loss.double(), expected.detach(), rtol=0, atol=1e-6)
     for name, parameter, gradient in zip(names, parameters, expected_gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-7, msg=name)

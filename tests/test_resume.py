@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import xeval.engine.steps
-from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
+from tests.helpers.checkpoints import KIND, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
 from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
@@ -19,7 +19,7 @@ from xeval.support import termination
 from xeval.support.errors import TrainingError
 
 CPU = Compute(torch.device("cpu"), torch.float32)
-PAIRS = encode(tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 22), "train"), 48)
+PAIRS = encode(KIND, tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 22), "train"), 48)
 N_STEPS = 9  # three epochs of two batches of 8 pairs and one of 6
 
 
@@ -49,7 +49,7 @@ def train(folder: Path | None, chosen: Recipe | None = None, model=None, **also)
     chosen = chosen or recipe()
     kept = Often(folder) if folder else None
     also["selection_loss"] = lambda: abs(np.cos(selected[-1] * 1e3))
-    outcome = fine_tune(model, PAIRS, chosen, chosen.learning_rate, 3, CPU, selection, checkpoints=kept, **also)
+    outcome = fine_tune(KIND, model, PAIRS, chosen, chosen.learning_rate, 3, CPU, selection, checkpoints=kept, **also)
     return outcome, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
@@ -175,7 +175,7 @@ def test_where_no_checkpoint_can_be_kept_training_goes_on_and_says_so(tmp_path, 
 
     model = tiny_model("bert", len(tiny_tokenizer("bert")))
     outcome = fine_tune(
-        model, PAIRS, recipe(selection="last"), 1e-3, 3, CPU, lambda: 0.5, checkpoints=Loud(tmp_path / "file")
+        KIND, model, PAIRS, recipe(selection="last"), 1e-3, 3, CPU, lambda: 0.5, checkpoints=Loud(tmp_path / "file")
     )
     assert outcome.step == N_STEPS
     assert len(said) == N_STEPS and all("no checkpoint could be kept" in line and "\n" not in line for line in said)
@@ -203,7 +203,7 @@ def test_sigterm_in_training_saves_the_step_before_it_ends(tmp_path, uninterrupt
 
     model = tiny_model("bert", len(tiny_tokenizer("bert")))
     with pytest.raises(termination.Terminated):
-        fine_tune(model, PAIRS, recipe(), 1e-3, 3, CPU, lambda: 0.5, on_step, checkpoints=Checkpoints(tmp_path))
+        fine_tune(KIND, model, PAIRS, recipe(), 1e-3, 3, CPU, lambda: 0.5, on_step, checkpoints=Checkpoints(tmp_path))
     assert Checkpoints(tmp_path).newest().step == len(calls) == 5
 
 

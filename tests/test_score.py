@@ -1,32 +1,39 @@
 """Scores against hand counts; intervals against a slow bootstrap and against scipy."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from xeval.judging.score import clustered_wilson_interval, design_effect, predicted_labels, score_cell
-from xeval.kinds.pairs import EncodedPairs
-from xeval.support.errors import XevalError
+from tests.helpers.checkpoints import KIND
+from xeval.judging.score import (
+    Judged,
+    clustered_wilson_interval,
+    design_effect,
+    interval,
+    judge,
+    score_of,
+)
+from xeval.kinds.metric import Measure, Metric, compute
+from xeval.kinds.rows import Rows
+from xeval.kinds.tokenization import Tokenization
+from xeval.results.records import Score
 
 SHA, INVOCATION = "0" * 64, "1" * 32
 
 
-def encoded_with(labels: list[int]) -> EncodedPairs:
-    n = len(labels)
-    return EncodedPairs(
-        np.arange(n, dtype=np.int32),
-        np.zeros(n, dtype=np.uint8),
-        np.arange(n + 1),
-        np.array(labels),
-        truncated_share=0.25,
-        unknown_piece_share=0.125,
-        pieces_per_word=1.5,
-        pieces_per_pair=20.0,
-    )
+TOKENIZATION = Tokenization(truncated_share=0.25, unknown_piece_share=0.125, pieces_per_word=1.5, pieces_per_row=20.0)
+
+
+def judged(logits: np.ndarray, labels: list[int]) -> Judged:
+    """Rows that are independent of each other, as their kind of task judges them."""
+    texts = {"premise": ["a"] * len(labels), "hypothesis": ["b"] * len(labels)}
+    return judge(KIND, logits, None, Rows("en", "test", texts, np.array(labels), np.arange(len(labels))))
+
+
+def scored(logits: np.ndarray, labels: list[int]) -> Score:
+    return score_of(KIND, "accuracy", judged(logits, labels), TOKENIZATION, SHA, INVOCATION)
 
 
 def logits_that_say(predictions: list[int]) -> np.ndarray:
@@ -35,31 +42,76 @@ def logits_that_say(predictions: list[int]) -> np.ndarray:
 
 def test_accuracy_is_what_a_hand_count_gives():
     logits = np.array([[3, 1, 2], [0, 5, 1], [-3, -2, -1], [9, 0, 0], [0, 1, 2]], dtype=np.float32)
-    score = score_cell(logits, encoded_with([0, 1, 1, 2, 2]), np.arange(5), SHA, INVOCATION)
+    score = scored(logits, [0, 1, 1, 2, 2])
     assert (score.totals, score.n_rows, score.value) == ({"correct": 3, "rows": 5}, 5, 0.6)
-    assert (score.tokenization.truncated_share, score.tokenization.unknown_piece_share) == (0.25, 0.125)
     assert (score.n_groups, score.invocation, score.predictions_sha256) == (5, INVOCATION, SHA)
-    assert (score.tokenization.pieces_per_word, score.tokenization.pieces_per_row) == (1.5, 20.0)
+    assert (score.tokenization, score.more, score.n_most_predicted) == (TOKENIZATION, {}, 2)
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40))
 def test_accuracy_is_the_share_of_rows_whose_prediction_is_the_label(rows):
     predictions, labels = map(list, zip(*rows, strict=True))
-    score = score_cell(logits_that_say(predictions), encoded_with(labels), np.arange(len(rows)), SHA, INVOCATION)
+    score = scored(logits_that_say(predictions), labels)
     assert score.totals["correct"] == sum(prediction == label for prediction, label in rows)
     assert score.value == score.totals["correct"] / len(rows)
+    assert score.value == KIND.measure("accuracy").over(judged(logits_that_say(predictions), labels).tally)
     assert score.ci95[0] <= score.value <= score.ci95[1]
 
 
-@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
-def test_logits_that_are_no_numbers_are_refused_with_their_count(broken):
-    logits = logits_that_say([0, 1, 2, 0])
-    logits[1, 2] = logits[3, 0] = logits[3, 1] = broken
-    with pytest.raises((ValueError, XevalError), match=r"^2 rows have no finite logits$"):
-        predicted_labels(logits)
-    with pytest.raises((ValueError, XevalError), match="no finite logits"):
-        score_cell(logits, encoded_with([0, 1, 2, 0]), np.arange(4), SHA, INVOCATION)
+# ── metrics that are no share of rows ──
+
+F1_METRIC = Metric(
+    "f1", ("tp", "fp", "fn"), lambda sums: 2 * sums[..., 0] / (2 * sums[..., 0] + sums[..., 1] + sums[..., 2])
+)
+F1 = Measure(F1_METRIC, F1_METRIC.counts)
+
+
+def made_up_tally(n_groups: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of three kinds for rows in groups of one to three, whose rows are good or bad as a whole."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(n_groups), rng.integers(1, 4, n_groups))
+    rate = rng.choice([0.5, 4.0], n_groups)[groups]
+    return np.stack([rng.poisson(rate), rng.poisson(1.0, len(groups)), rng.poisson(0.8, len(groups))], axis=1), groups
+
+
+def slow_f1(tally: np.ndarray) -> float:
+    true, false, missed = (sum(int(row[place]) for row in tally) for place in range(3))
+    precision, recall = true / (true + false), true / (true + missed)
+    return 2 * precision * recall / (precision + recall)
+
+
+def test_a_metric_is_a_function_of_sums_over_rows():
+    tally, _ = made_up_tally(40, 0)
+    assert F1.value(tally.sum(axis=0)) == pytest.approx(slow_f1(tally))
+    more = np.concatenate(
+        [np.full((len(tally), 1), 7), tally[:, ::-1]], axis=1
+    )  # other counts beside, in another order
+    assert F1_METRIC.value(more.sum(axis=0), ("other", "fn", "fp", "tp")) == pytest.approx(slow_f1(tally))
+    assert compute(F1, tally) == {
+        "f1": pytest.approx(slow_f1(tally)),
+        **dict(zip(F1_METRIC.counts, tally.sum(axis=0), strict=True)),
+    }
+
+
+def test_its_interval_is_what_a_bootstrap_over_groups_covers():
+    tally, groups = made_up_tally(150, 1)
+    rng, rows_of = np.random.default_rng(2), [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    values = [
+        slow_f1(tally[np.concatenate([rows_of[i] for i in rng.integers(len(rows_of), size=len(rows_of))])])
+        for _ in range(2000)
+    ]
+    low, high = interval(F1, tally, groups)
+    # A quantile of 2,000 draws wavers by a tenth of a standard error.
+    expected, wavers = np.quantile(values, [0.025, 0.975]), np.std(values) / 5
+    assert (low, high) == (pytest.approx(expected[0], abs=wavers), pytest.approx(expected[1], abs=wavers))
+    assert (low, high) == interval(F1, tally, groups)
+    assert low <= slow_f1(tally) <= high
+
+
+def test_one_group_says_nothing_of_others():
+    tally, groups = made_up_tally(1, 0)
+    assert interval(F1, tally, groups) == (0.0, 1.0)
 
 
 # ── intervals ──

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers.predictions import save_predictions
 from tests.helpers.sample_record import SHA, run_record
 from xeval.results import predictions, records, store
 from xeval.support import files
@@ -145,7 +146,7 @@ def old_and_successor(folder: Path) -> tuple[records.RunRecord, records.RunRecor
     """A finished run, and a finished successor of it whose predictions are others."""
     written = []
     for place, logits in ((folder, LOGITS), (store.successor_folder(folder), -LOGITS)):
-        sha256 = predictions.save_predictions(place, "de", logits, LABELS)
+        sha256 = save_predictions(place, "de", logits, LABELS)
         scores = {"de": run_record().scores["de"].model_copy(update={"predictions_sha256": sha256})}
         written.append(run_record(scores=scores))
         store.save_record(place, written[-1])
@@ -194,7 +195,7 @@ def test_a_record_that_cannot_be_read_is_refused_in_one_line(tmp_path):
 
 
 def test_predictions_come_back_as_they_were_written(tmp_path):
-    sha256 = predictions.save_predictions(tmp_path, "de", LOGITS, LABELS)
+    sha256 = save_predictions(tmp_path, "de", LOGITS, LABELS)
     table = predictions.load_predictions(tmp_path, "de", sha256).to_pydict()
     assert table["row"] == [0, 1, 2]
     assert table["label"] == [2, 1, 2]
@@ -203,12 +204,12 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
 
 
 def test_the_same_predictions_give_the_same_bytes(tmp_path):
-    first = predictions.save_predictions(tmp_path / "1", "de", LOGITS, LABELS)
-    assert predictions.save_predictions(tmp_path / "2", "de", LOGITS, LABELS) == first
+    first = save_predictions(tmp_path / "1", "de", LOGITS, LABELS)
+    assert save_predictions(tmp_path / "2", "de", LOGITS, LABELS) == first
 
 
 def test_a_flipped_bit_anywhere_in_the_predictions_is_noticed(tmp_path):
-    sha256 = predictions.save_predictions(tmp_path, "de", LOGITS, LABELS)
+    sha256 = save_predictions(tmp_path, "de", LOGITS, LABELS)
     path = tmp_path / "predictions" / "de.parquet"
     whole = path.read_bytes()
     for place in range(0, len(whole), 7):
@@ -251,7 +252,7 @@ def test_no_name_leads_out_of_the_results_folder(tmp_path, name):
     assert folder.resolve().relative_to(results.resolve()).parts == folder.relative_to(results).parts
     assert len(folder.relative_to(results).parts) == 3
     store.save_record(folder, run_record())
-    predictions.save_predictions(folder, name, LOGITS, LABELS)
+    save_predictions(folder, name, LOGITS, LABELS)
     assert [run.folder for run in store.load_runs(results)] == [folder]
     assert list(tmp_path.iterdir()) == [results]
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
+from tests.helpers.checkpoints import KIND, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
 from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
@@ -18,7 +18,7 @@ from xeval.runs.candidates import weights_sha256
 from xeval.support import termination
 
 CPU = Compute(torch.device("cpu"), torch.float32)
-PAIRS = encode(tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 22), "train"), 48)
+PAIRS = encode(KIND, tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 22), "train"), 48)
 
 
 def train(at_selection=lambda model, step: (), folder=None, **values):
@@ -35,6 +35,7 @@ def train(at_selection=lambda model, step: (), folder=None, **values):
     assert model.config.hidden_dropout_prob > 0
     accuracies = iter([0.5, 0.7, 0.6])
     outcome = fine_tune(
+        KIND,
         model,
         PAIRS,
         chosen,

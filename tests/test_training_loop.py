@@ -15,12 +15,12 @@ from tests.helpers.checkpoints import (
 )
 from tests.helpers.tiny_training import PAIRS, model_of, plain_losses, recipe, train, weights
 from xeval.definitions.recipe import Recipe
-from xeval.kinds.pairs import LabelledPairs
+from xeval.kinds.rows import Rows
 
 # ── the loop against its definition ──
 
 
-def slow_fine_tune(model, pairs: LabelledPairs, recipe: Recipe, seed: int, n_steps: int) -> list[float]:
+def slow_fine_tune(model, pairs: Rows, recipe: Recipe, seed: int, n_steps: int) -> list[float]:
     """Fine-tuning by its definition: every number written out, every batch padded to the full length.
 
     AdamW (Loshchilov and Hutter 2019, Algorithm 2).
@@ -35,15 +35,15 @@ def slow_fine_tune(model, pairs: LabelledPairs, recipe: Recipe, seed: int, n_ste
         while order and step < n_steps:
             rows, order = order[: recipe.batch_size], order[recipe.batch_size :]
             inputs = tokenizer(
-                [pairs.premises[row] for row in rows],
-                [pairs.hypotheses[row] for row in rows],
+                [pairs.texts["premise"][row] for row in rows],
+                [pairs.texts["hypothesis"][row] for row in rows],
                 truncation=True,
                 max_length=recipe.max_length,
                 padding="max_length",
                 return_tensors="pt",
             )
             log_shares = torch.log_softmax(model(**inputs).logits, dim=-1)
-            loss = -sum(log_shares[place, pairs.labels[row]] for place, row in enumerate(rows)) / len(rows)
+            loss = -sum(log_shares[place, pairs.gold[row]] for place, row in enumerate(rows)) / len(rows)
             names, parameters = zip(*model.named_parameters(), strict=True)
             gradients = dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
             norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients.values()))

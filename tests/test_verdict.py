@@ -10,8 +10,20 @@ from tests.helpers.sample_record import run_record, score, stored
 from tests.helpers.verdict_simulation import describe, rates, share_reproduced
 from xeval.definitions.reference import Reference
 from xeval.definitions.toml import Printed
-from xeval.judging.equivalence import Assumptions, Published, Spread, compare, half_width, read, seed_spread
-from xeval.judging.verdict import Tolerance, collapse, judge
+from xeval.judging.equivalence import (
+    Published,
+    Spread,
+    assumed_spread,
+    compare,
+    half_width,
+    read,
+    seed_spread,
+    spread_of_mean,
+)
+from xeval.judging.verdict import Tolerance, assumed_of, collapse, judge
+from xeval.kinds.kind import WIDE
+from xeval.kinds.pairs import PairClassification
+from xeval.kinds.registry import all_kinds, get_kind
 from xeval.results.records import Failure, Limits, ModelRecord, RunRecord
 
 FIVE = [69.0, 69.4, 69.8, 69.2, 69.6]  # mean 69.4, variance 0.40 / 4
@@ -101,12 +113,28 @@ def test_one_seed_has_the_assumed_spread_and_two_are_pooled_with_it():
 
 
 def test_the_assumed_spread_grows_where_there_are_fewer_rows_and_the_mean_has_less_of_it():
-    assumed = Assumptions()
-    assert assumed.spread(True, 5010) == Spread(0.5, 4)
-    assert assumed.spread(False, 10_000).sd == pytest.approx(0.8)
+    assumed = PairClassification.assumed_spread
+    assert assumed_spread(assumed, True, 5010) == Spread(0.5, 4)
+    assert assumed_spread(assumed, False, 10_000).sd == pytest.approx(0.8)
     # two trainings that disagree on a fifth of 1,200 rows: 100² · 0.1 / 1200 points² each, instead of / 5010
-    assert assumed.spread(True, 1200).sd == pytest.approx(math.sqrt(0.25 + 1000 / 1200 - 1000 / 5010))
-    assert assumed.of_mean([Spread(0.8, 4)] * 2).sd == pytest.approx(0.8 * math.sqrt((1 + 0.5) / 2))
+    assert assumed_spread(assumed, True, 1200).sd == pytest.approx(math.sqrt(0.25 + 1000 / 1200 - 1000 / 5010))
+    assert spread_of_mean(assumed, [Spread(0.8, 4)] * 2).sd == pytest.approx(0.8 * math.sqrt((1 + 0.5) / 2))
+
+
+def test_what_is_assumed_belongs_to_the_kind_of_task_and_says_why():
+    for kind in map(get_kind, all_kinds()):
+        assert kind.assumed_spread.source
+    assert assumed_of("pair-classification") == PairClassification.assumed_spread
+    assert assumed_of("of a package that is not installed") == WIDE
+
+
+def test_one_seed_of_an_unknown_kind_of_task_settles_less():
+    """Its numbers are those of pairs, which one seed can settle; what is assumed of it is wider."""
+    of_pairs, of_others = (
+        judged([a_seed(1, en=80.0, es=70.0, kind=kind)]) for kind in ("pair-classification", "not-installed")
+    )
+    for language, cell in of_pairs.cells.items():
+        assert of_others.cells[language].comparison.seed_sd > cell.comparison.seed_sd
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,13 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from xeval.kinds.pairs import LabelledPairs
+from xeval.kinds.pairs import PairClassification, PairKeys
+from xeval.kinds.rows import Rows, groups_of
 
 torch.set_num_threads(1)  # of matrices this small, several threads make several times the work on a busy machine
 
 LABELS = ("entailment", "neutral", "contradiction")
+KIND = PairClassification(PairKeys(labels=LABELS))
 _VOCABULARY = {
     "en": "the small cat sees that old house and a dog sleeps under our big table",
     "de": "die kleine Katze sieht das alte Haus und ein Hund schläft unter unserem großen Tisch",
@@ -92,6 +94,7 @@ def without_dropout(architecture: str) -> dict[str, float]:
     return {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
-def labelled_pairs(language: str, rows: list[Pair], split: str = "test") -> LabelledPairs:
+def labelled_pairs(language: str, rows: list[Pair], split: str = "test") -> Rows:
     premises, hypotheses, labels = zip(*rows, strict=True)
-    return LabelledPairs(language, split, premises, hypotheses, np.array(labels, dtype=np.int64))
+    texts = {"premise": premises, "hypothesis": hypotheses}
+    return Rows(language, split, texts, np.array(labels, dtype=np.int64), groups_of(premises))

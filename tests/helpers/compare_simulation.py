@@ -12,10 +12,12 @@ rows of one premise flip together.
 import numpy as np
 from scipy.special import ndtri
 
+from tests.helpers.checkpoints import KIND
 from xeval.judging.comparison.compare import compare
 from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
 from xeval.judging.comparison.paired_tests import holm, mcnemar_p
 
+ACCURACY = KIND.measure("accuracy")
 LANGUAGES = {"en": 0.8, "es": 0.7, "zh": 0.65, "hi": 0.55, "sw": 0.5}  # expected accuracies
 N_PREMISES, PER_PREMISE = 400, 3
 SD_PREMISE_ALL, SD_PREMISE, SD_ROW = 0.5, 0.4, 0.5  # a model's luck; difficulty, shared by all, has 1
@@ -34,6 +36,11 @@ def trainings(accuracies: np.ndarray, n_seeds: int, difficulty: np.ndarray, rng:
     return SD_TOTAL * ndtri(accuracies)[:, None, None] + luck > difficulty[:, None]
 
 
+def tallies(right: np.ndarray) -> np.ndarray:
+    """(S, N, 2) of (S, N) booleans."""
+    return np.stack([right, np.ones(right.shape)], axis=-1)
+
+
 def experiment(difference: float, n_seeds: int, rng: np.random.Generator) -> dict[str, float]:
     """One experiment where B's expected accuracy is `difference` points above A's in every language."""
     n_rows = N_PREMISES * PER_PREMISE
@@ -44,7 +51,7 @@ def experiment(difference: float, n_seeds: int, rng: np.random.Generator) -> dic
     right_b = trainings(accuracies + difference / 100, n_seeds, difficulty, rng)
     labels, groups = np.arange(n_rows) % PER_PREMISE, np.repeat(np.arange(N_PREMISES), PER_PREMISE)
     languages = [
-        PairedLanguage(code, "", labels, groups, np.where(a, labels, 3), np.where(b, labels, 3), True)
+        PairedLanguage(code, "", ACCURACY, groups, tallies(a), tallies(b), labels, None, None, True)
         for code, a, b in zip(LANGUAGES, right_a, right_b, strict=True)
     ]
     seeds = list(range(n_seeds))

@@ -17,9 +17,9 @@ from scipy.optimize import brentq
 
 from tests.helpers import verdict_simulation
 from tests.helpers.sample_record import INVOCATION, run_record, score, stored
-from xeval.judging.equivalence import Assumptions
 from xeval.judging.gate.bless import bless
 from xeval.judging.gate.check import check
+from xeval.kinds.pairs import PairClassification
 from xeval.results.records import Limits, Timing
 
 N_EXPERIMENTS = 300
@@ -49,7 +49,7 @@ def small_encoder(**changes) -> World:
 
 def base_encoder(**changes) -> World:
     """Spreads as the verdicts assume them for an encoder of BERT's size on XNLI."""
-    assumed = Assumptions()
+    assumed = PairClassification.assumed_spread
     sds = {code: assumed.training_sd if code == "en" else assumed.other_sd for code in LANGUAGES}
     means = {code: 82.0 if code == "en" else 70.0 for code in LANGUAGES}
     return World(means, sds, **{"n_rows": assumed.n_rows} | changes)

@@ -5,8 +5,8 @@ from pathlib import Path
 from tests.helpers.sample_record import INVOCATION, SHA, environment, run_record, score
 from xeval.report import matrix
 from xeval.results import records
-from xeval.results.findings import warning
 from xeval.results.store import StoredRun
+from xeval.support.findings import warning
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.helpers.predictions import save_old_predictions, save_predictions
 from tests.helpers.sample_record import SHA, files_of, run_record, score
-from xeval.results.predictions import save_predictions
 from xeval.results.records import DataRecord, Limits, ModelRecord, RecipeRecord
 from xeval.results.store import StoredRun, save_record
 
@@ -28,7 +28,10 @@ def write_run(  # noqa: PLR0913  each test names the few that matter to it
     scores = {}
     for language, predicted in answers.items():
         logits = np.eye(N_LABELS, dtype=np.float32)[predicted]
-        sha256 = save_predictions(folder, language, logits, labels, groups)
+        if groups is None:
+            sha256 = save_old_predictions(folder, language, logits, labels)
+        else:
+            sha256 = save_predictions(folder, language, logits, labels, groups)
         accuracy = float(np.mean(predicted == labels))
         scores[language] = score(accuracy, len(labels)).model_copy(update={"predictions_sha256": sha256})
     record = run_record(

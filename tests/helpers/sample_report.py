@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.helpers.predictions import save_predictions
 from tests.helpers.sample_record import INVOCATION, environment, files_of, run_record
 from xeval.definitions.registry import all_tasks, get_reference
 from xeval.kinds.tokenization import Tokenization
 from xeval.report import matrix
 from xeval.results import records
-from xeval.results.predictions import save_predictions
 from xeval.results.store import StoredRun
 
 LANGUAGES = {"en": 1.6, "es": 1.1, "zh": 0.9, "de": 1.0, "ar": 0.8, "ur": 0.6, "th": 0.5}  # how much is known

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.helpers.checkpoints import LABELS, tiny_model, tiny_tokenizer
-from xeval.data.source import load_pairs, open_source
+from xeval.data.source import load_rows, open_source
 from xeval.definitions.registry import get_task
 from xeval.definitions.task import Task
-from xeval.kinds.pairs import LabelledPairs
+from xeval.kinds.rows import Rows as CheckedRows
 
 Row = tuple[str, str, str]  # premise, hypothesis, label
 Rows = dict[tuple[str, str], list[Row]]  # (role, language) → rows in file order
@@ -249,7 +249,7 @@ class Mini:
     def task(self) -> Task:
         return get_task(str(self.task_file))
 
-    def load(self, language: str = "es", role: str = "test", folder: Path | None = None) -> LabelledPairs:
+    def load(self, language: str = "es", role: str = "test", folder: Path | None = None) -> CheckedRows:
         """The rows as a run gets them, from `folder` or from the data at hand."""
         source = open_source(self.task, folder or self.data, [language])
-        return load_pairs(source, language, role)
+        return load_rows(source, language, role)

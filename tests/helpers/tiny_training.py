@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from tests.helpers.checkpoints import (
+    KIND,
     labelled_pairs,
     make_pairs,
     tiny_model,
@@ -40,8 +41,8 @@ def model_of(architecture: str = "bert", **config) -> torch.nn.Module:
 
 
 def train(model, chosen: Recipe, seed: int = 0, selection: Callable[[], float] = lambda: 0.5, **also):
-    pairs = encode(tiny_tokenizer(model.config.model_type), PAIRS, MAX_LENGTH)
-    return fine_tune(model, pairs, chosen, chosen.learning_rate, seed, CPU, selection, **also)
+    pairs = encode(KIND, tiny_tokenizer(model.config.model_type), PAIRS, MAX_LENGTH)
+    return fine_tune(KIND, model, pairs, chosen, chosen.learning_rate, seed, CPU, selection, **also)
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -62,11 +63,11 @@ def plain_losses(model, chosen: Recipe, seed: int, n_steps: int) -> list[float]:
         epoch, start = divmod(step, math.ceil(len(PAIRS) / chosen.batch_size))
         order = np.random.default_rng((seed, epoch)).permutation(len(PAIRS)).tolist()
         rows = order[start * chosen.batch_size : (start + 1) * chosen.batch_size]
-        texts = [[column[row] for row in rows] for column in (PAIRS.premises, PAIRS.hypotheses)]
+        texts = [[column[row] for row in rows] for column in (PAIRS.texts["premise"], PAIRS.texts["hypothesis"])]
         inputs = tokenizer(
             *texts, truncation=True, max_length=MAX_LENGTH, padding="max_length", return_tensors="pt"
         ).to(model.device)
-        loss = model(**inputs, labels=torch.from_numpy(PAIRS.labels[rows]).to(model.device)).loss
+        loss = model(**inputs, labels=torch.from_numpy(PAIRS.gold[rows]).to(model.device)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), chosen.max_grad_norm)
         optimizer.step()

@@ -17,8 +17,9 @@ from scipy.special import ndtr
 
 from tests.helpers.sample_record import run_record, score, stored
 from xeval.definitions.reference import Reference
-from xeval.judging.equivalence import Assumptions, Published, Spread, compare
+from xeval.judging.equivalence import Published, Spread, compare
 from xeval.judging.verdict import judge
+from xeval.kinds.pairs import PairClassification
 from xeval.results.records import Limits
 
 LANGUAGES = {"en": 1.0, "es": 0.55, "zh": 0.4}  # how much ability exceeds the mean difficulty
@@ -113,7 +114,7 @@ def share_reproduced(
     rng = np.random.default_rng(seed)
     ours = difference + true_sd * rng.standard_normal((n_experiments, n_seeds))
     theirs = np.round(true_sd * rng.standard_normal(n_experiments), 1)
-    expected = Spread(assumed_sd, Assumptions().df)
+    expected = Spread(assumed_sd, PairClassification.assumed_spread.df)
     outcomes = [
         compare(scores, Published(value, 1, 0.1**2 / 12), 1.5, expected).outcome
         for scores, value in zip(ours.tolist(), theirs.tolist(), strict=True)

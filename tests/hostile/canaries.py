@@ -178,7 +178,7 @@ def _poisoned_encoded_rows(nest: Nest) -> None:
     """With the right checksum, as only somebody who can write the cache can make it."""
     arrays = np.array([_Canary(str(nest.fired))], dtype=object)
     buffer = nest.folder / "poison.npz"
-    np.savez(buffer, **dict.fromkeys(("input_ids", "labels"), arrays), allow_pickle=True)
+    np.savez(buffer, **dict.fromkeys(("input_ids", "targets"), arrays), allow_pickle=True)
     content = buffer.read_bytes()
     kept = xeval.engine.encoded_cache.encoded_once
 

@@ -171,10 +171,10 @@ def test_every_model_of_a_table_is_looked_at_before_the_first_is_trained(empty, 
 
 def test_the_rows_of_a_table_are_read_once(empty, monkeypatch):
     (empty.folder / "two.toml").write_text(TABLE.format(name="twin", model="mini-mbert", recipe="hf-2019"))
-    read, load_pairs = [], xeval.data.corpus.load_pairs
+    read, load_rows = [], xeval.data.corpus.load_rows
     monkeypatch.setattr(
-        "xeval.data.corpus.load_pairs",
-        lambda source, language, role: (read.append((language, role)), load_pairs(source, language, role))[1],
+        "xeval.data.corpus.load_rows",
+        lambda source, language, role: (read.append((language, role)), load_rows(source, language, role))[1],
     )
     reproduce(
         str(empty.folder / "two.toml"), results=empty.results, max_train=32, max_eval=60, device="cpu", dtype="float32"

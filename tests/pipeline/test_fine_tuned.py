@@ -102,7 +102,7 @@ def test_labels_are_matched_whatever_their_capitals_and_by_their_other_names(emp
 
 
 def test_a_checkpoint_without_a_head_is_refused_where_it_is_to_be_evaluated_as_it_is(empty):
-    with pytest.raises(ModelError, match=r"^model [^\n]*no trained classification head[^\n]*$"):
+    with pytest.raises(ModelError, match=r"^model [^\n]*no trained head for this task[^\n]*$"):
         empty.run(train=False)
 
 

@@ -37,9 +37,9 @@ def test_english_selection_rows_do_reach_selection(empty, finished_once):
 
 
 def test_only_english_is_asked_for_to_train_and_to_select(empty, monkeypatch):
-    asked, load = [], xeval.data.corpus.load_pairs
+    asked, load = [], xeval.data.corpus.load_rows
     monkeypatch.setattr(
-        "xeval.data.corpus.load_pairs",
+        "xeval.data.corpus.load_rows",
         lambda source, language, role: (asked.append((role, language)), load(source, language, role))[1],
     )
     empty.run()

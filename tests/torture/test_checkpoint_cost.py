@@ -10,7 +10,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 from xeval.engine.fast_path.compact_vocabulary import CompactVocabulary
 from xeval.engine.snapshots import LEAST_INTERVAL_S, SHARE_OF_TIME, Checkpoints
 from xeval.engine.training_progress import Choice, Outcome, Progress
-from xeval.kinds.pairs import EncodedPairs
+from xeval.kinds.encoded import Encoded
 
 
 @pytest.mark.slow
@@ -19,10 +19,10 @@ def test_saving_distilmbert_takes_less_than_a_fiftieth_of_the_time(tmp_path, fig
     """Six layers of 768, 119,547 word pieces of which the training pairs use 25,000; random weights."""
     model = DistilBertForSequenceClassification(DistilBertConfig(vocab_size=119_547, num_labels=3))
     ids = np.arange(1000, 26_000, dtype=np.int32)
-    pairs = EncodedPairs(
+    pairs = Encoded(
         input_ids=ids,
         offsets=np.array([0, len(ids)]),
-        **{field: None for field in EncodedPairs.__dataclass_fields__ if field not in ("input_ids", "offsets")},
+        **{field: None for field in Encoded.__dataclass_fields__ if field not in ("input_ids", "offsets")},
     )
     with CompactVocabulary(model, pairs) as vocabulary:
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)

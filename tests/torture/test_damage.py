@@ -14,7 +14,8 @@ import pytest
 import torch
 
 import xeval.data.microcosm.corpus
-from tests.helpers.checkpoints import labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
+from tests.helpers.checkpoints import KIND, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer
+from tests.helpers.predictions import save_predictions
 from tests.helpers.sample_record import run_record
 from xeval.data.embedded import corpus_folder
 from xeval.definitions.registry import get_task
@@ -48,7 +49,7 @@ def record(folder: Path) -> tuple[list[Path], Notice]:
 
 
 def prediction(folder: Path) -> tuple[list[Path], Notice]:
-    sha256 = predictions.save_predictions(folder, "de", np.eye(3, dtype=np.float32), np.arange(3))
+    sha256 = save_predictions(folder, "de", np.eye(3, dtype=np.float32), np.arange(3))
     path = folder / "predictions" / "de.parquet"
     return [path], lambda: is_named(path, lambda: predictions.load_predictions(folder, "de", sha256))
 
@@ -60,7 +61,7 @@ def is_named(path: Path, read: Callable) -> bool:
 
 
 def encoded_rows(folder: Path) -> tuple[list[Path], Notice]:
-    pairs = encode(tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 12)), 48)
+    pairs = encode(KIND, tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 12)), 48)
     encoded_once("k" * 64, lambda: pairs, pytest.fail)
     made = []
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from faults import arm, operations
 
+from tests.helpers.predictions import save_predictions
 from tests.helpers.sample_record import INVOCATION, environment, run_record, score
-from xeval.results import predictions, store
+from xeval.results import store
 from xeval.results.records import Invocation, RunRecord
 from xeval.support.errors import XevalError
 from xeval.support.locks import locked
@@ -23,7 +24,7 @@ def logits_of(seed: int, number: int) -> np.ndarray:
 
 def commit(folder: Path, record: RunRecord, language: str, logits: np.ndarray) -> RunRecord:
     """A finished language, as a run commits it."""
-    sha256 = predictions.save_predictions(folder, language, logits, LABELS)
+    sha256 = save_predictions(folder, language, logits, LABELS)
     cell = score(0.5).model_copy(update={"predictions_sha256": sha256})
     record = record.model_copy(update={"scores": record.scores | {language: cell}})
     store.save_record(folder, record)

@@ -12,7 +12,7 @@ from xeval.cli.screen import screen
 from xeval.judging.gate.findings import Outcome, Thresholds
 from xeval.support.files import write_atomically
 
-_POINTS = "Points that accuracy may fall by whatever the statistics say"
+_POINTS = "Points that a score may fall by whatever the statistics say"
 
 
 def check(

@@ -59,7 +59,7 @@ def _tasks(tasks_dirs: list[Path]) -> Listing:
         )
         for task in registry.all_tasks(tasks_dirs).values()
     ]
-    return ("task", "kind", "languages", "test pairs each"), rows
+    return ("task", "kind", "languages", "test rows each"), rows
 
 
 def _models() -> Listing:

@@ -59,7 +59,7 @@ def run(
     tasks_dir: TasksDirs = None,
     quiet: Quiet = False,
     output_format: HowToShow = OutcomeFormat.terminal,
-    epochs: Annotated[float | None, _recipe_value("Passes over the training pairs.")] = None,
+    epochs: Annotated[float | None, _recipe_value("Passes over the training rows.")] = None,
     max_steps: Annotated[int | None, _recipe_value("Optimizer steps, if these end before the epochs.")] = None,
     batch_size: Annotated[int | None, _recipe_value("Pairs per step.")] = None,
     learning_rate: Annotated[float | None, _recipe_value("AdamW's, after warm-up.")] = None,

@@ -6,9 +6,9 @@ training language's.
 
 from functools import cached_property
 
-from xeval.data.source import DataSource, load_pairs
+from xeval.data.source import DataSource, load_rows
 from xeval.definitions.task import Task
-from xeval.kinds.pairs import LabelledPairs
+from xeval.kinds.rows import Rows
 from xeval.results.records import Limits
 
 
@@ -18,24 +18,24 @@ class Corpus:
     def __init__(self, source: DataSource, limits: Limits) -> None:
         self.source, self.limits = source, limits
         self.task: Task = source.task
-        self._tests: dict[str, LabelledPairs] = {}
+        self._tests: dict[str, Rows] = {}
         self._hashes: dict[tuple[str, str, int], str] = {}
 
     @cached_property
-    def _all_train(self) -> LabelledPairs:
-        return load_pairs(self.source, self.task.training_language, "train")
+    def _all_train(self) -> Rows:
+        return load_rows(self.source, self.task.training_language, "train")
 
     @cached_property
-    def train(self) -> LabelledPairs:
+    def train(self) -> Rows:
         return self._all_train.first(self.limits.max_train)
 
     @cached_property
-    def selection(self) -> LabelledPairs:
-        return load_pairs(self.source, self.task.training_language, "selection").first(self.limits.max_eval)
+    def selection(self) -> Rows:
+        return load_rows(self.source, self.task.training_language, "selection").first(self.limits.max_eval)
 
-    def test(self, language: str) -> LabelledPairs:
+    def test(self, language: str) -> Rows:
         if language not in self._tests:
-            self._tests[language] = load_pairs(self.source, language, "test").first(self.limits.max_eval)
+            self._tests[language] = load_rows(self.source, language, "test").first(self.limits.max_eval)
         return self._tests[language]
 
     def read_from(self, source: DataSource) -> None:
@@ -47,11 +47,11 @@ class Corpus:
         """The languages whose test rows have been read."""
         return frozenset(self._tests)
 
-    def sha256(self, pairs: LabelledPairs) -> str:
+    def sha256(self, rows: Rows) -> str:
         """The hash of rows of this corpus, computed once."""
-        key = (pairs.split, pairs.language, len(pairs))
+        key = (rows.split, rows.language, len(rows))
         if key not in self._hashes:
-            self._hashes[key] = pairs.sha256()
+            self._hashes[key] = rows.sha256()
         return self._hashes[key]
 
     def train_rows(self) -> dict[str, int]:

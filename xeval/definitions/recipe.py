@@ -23,7 +23,7 @@ class Recipe(Frozen):
     batch_size: Annotated[int, Field(gt=0, le=65536)]
     """Pairs per optimizer step: the effective one."""
     epochs: Annotated[float, Field(ge=0, le=1000)] | None = None
-    """Passes over the training pairs."""
+    """Passes over the training rows."""
     max_steps: Annotated[int, Field(gt=0)] | None = None
     """Optimizer steps; where epochs are given too, the earlier end counts."""
     max_length: Annotated[int, Field(ge=4, le=100_000)]

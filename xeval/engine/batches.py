@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from xeval.kinds.pairs import EncodedPairs
+from xeval.kinds.encoded import Encoded
 
 
 def random_batches(n_pairs: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
@@ -30,7 +30,7 @@ def even_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
 
 
 def collate(
-    pairs: EncodedPairs, rows: np.ndarray, pad_token_id: int, type_ids: bool, device: torch.device
+    pairs: Encoded, rows: np.ndarray, pad_token_id: int, type_ids: bool, device: torch.device
 ) -> dict[str, torch.Tensor]:
     """The model's inputs for `rows`, each (B, L) int64, padded on the right to the longest of them."""
     starts, lengths = pairs.offsets[rows], pairs.lengths[rows]

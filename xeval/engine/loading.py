@@ -11,10 +11,10 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from xeval.data.model_files import Checkpoint
-from xeval.definitions.task import Task
+from xeval.kinds.kind import Kind
 from xeval.support.errors import ModelError, StoreError
 from xeval.support.files import file_sha256
 from xeval.support.sealed import sealing
@@ -78,21 +78,24 @@ def hidden_size(checkpoint: Checkpoint) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def load_pretrained(checkpoint: Checkpoint, task: Task, seed: int) -> transformers.PreTrainedModel:
-    """The pretrained encoder in float32 under a new head for the task's labels, drawn from `seed`.
+def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transformers.PreTrainedModel:
+    """The pretrained encoder in float32 under a new head for this kind of task, drawn from `seed`.
 
     A head that the checkpoint brings along is not used, whatever it was trained for.
     """
-    _refuse_inflated(checkpoint)
+    _refuse_inflated(checkpoint, kind)
     torch.manual_seed(seed)
-    names = dict(enumerate(task.labels))
+    names = dict(enumerate(kind.labels))
+    of_labels: dict[str, Any] = {
+        "num_labels": len(names),
+        "id2label": names,
+        "label2id": {label: index for index, label in names.items()},
+    }
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        model, report = _head(kind).from_pretrained(
             checkpoint.folder,
-            num_labels=len(names),
-            id2label=names,
-            label2id={label: index for index, label in names.items()},
+            **(of_labels if names else {}),
             ignore_mismatched_sizes=True,  # a head for other labels is replaced; see below for everything else
             **_SAFELY,
         )
@@ -128,11 +131,16 @@ _SAFELY: dict[str, Any] = {
 }
 
 
-def _refuse_inflated(checkpoint: Checkpoint) -> None:
+def _head(kind: Kind) -> Any:
+    """The class of transformers that makes a model for this kind of task."""
+    return getattr(transformers, kind.head)
+
+
+def _refuse_inflated(checkpoint: Checkpoint, kind: Kind) -> None:
     """transformers draws weights that a checkpoint lacks at random, as many as config.json says there should be."""
     config = _config(checkpoint)
     with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
-        described = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+        described = _head(kind).from_config(config, trust_remote_code=False)
     n_described = sum(parameter.numel() for parameter in described.parameters())
     stored_bytes = sum(path.stat().st_size for path in checkpoint.folder.glob("*.safetensors"))
     if n_described > stored_bytes + 10_000_000:
@@ -154,14 +162,19 @@ def _refuse_unloaded(checkpoint: Checkpoint, model: transformers.PreTrainedModel
         )
 
 
-def load_fine_tuned(checkpoint: Checkpoint, folder: Path | None = None) -> transformers.PreTrainedModel:
-    """A checkpoint that has its head already: the one in `folder`, or `checkpoint` itself as it is."""
-    _refuse_inflated(checkpoint)
+def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = None) -> transformers.PreTrainedModel:
+    """A checkpoint that has its head already: the one in `folder`, or `checkpoint` itself as it is.
+
+    Raises ModelError if it cannot be told which of its outputs means which label.
+    """
+    _refuse_inflated(checkpoint, kind)
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "fine-tuned weights"):
-        model, report = AutoModelForSequenceClassification.from_pretrained(folder or checkpoint.folder, **_SAFELY)
+        model, report = _head(kind).from_pretrained(folder or checkpoint.folder, **_SAFELY)
     if report["missing_keys"] or report["mismatched_keys"]:
-        raise ModelError(f"model {checkpoint.id}: it has no trained classification head; leave out --no-train")
+        raise ModelError(f"model {checkpoint.id}: it has no trained head for this task; leave out --no-train")
+    if kind.labels:
+        label_columns(checkpoint.id, model.config.id2label or {}, kind)
     return model
 
 
@@ -177,19 +190,19 @@ def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:
     return file_sha256(folder / "model.safetensors")
 
 
-def label_columns(checkpoint: Checkpoint, id2label: Mapping[Any, str], task: Task) -> list[int]:
+def label_columns(model: str, id2label: Mapping[Any, str], kind: Kind) -> list[int]:
     """For each label of the task, the column of the model's logits that means it, matched by name in its `id2label`.
 
     The order of labels differs between checkpoints, so a checkpoint whose labels have no names is refused.
     """
-    aliases = {alias.casefold(): label.casefold() for alias, label in task.label_aliases.items()}
+    aliases = {alias.casefold(): label.casefold() for alias, label in kind.label_aliases.items()}
     folded = {int(column): str(name).strip().casefold() for column, name in id2label.items()}
     column_of = {aliases.get(name, name): column for column, name in folded.items()}
-    wanted = [label.casefold() for label in task.labels]
+    wanted = [label.casefold() for label in kind.labels]
     if sorted(column_of) != sorted(wanted) or len(column_of) != len(folded):
         got = ", ".join(str(name) for name in id2label.values())
         raise ModelError(
-            f"model {checkpoint.id}: its labels are {one_line(got)[:120]}; wanted {', '.join(task.labels)}."
+            f"model {model}: its labels are {one_line(got)[:120]}; wanted {', '.join(kind.labels)}."
             " Name them in id2label of its config.json: their order cannot be guessed"
         )
     return [column_of[label] for label in wanted]

@@ -1,4 +1,4 @@
-"""Weights + encoded rows → logits. Every row is computed exactly once and comes back in its own place."""
+"""Weights + encoded rows → outputs. Every row is computed exactly once and comes back in its own place."""
 
 from collections.abc import Callable
 
@@ -9,34 +9,40 @@ from transformers import PreTrainedModel
 from xeval.engine.batches import even_batches
 from xeval.engine.devices import Compute, is_out_of_memory
 from xeval.engine.fast_path.forward import logits_of, packed
-from xeval.kinds.pairs import EncodedPairs
+from xeval.engine.loading import label_columns
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.kind import Kind, Reads
 from xeval.support.errors import PredictionError
 
 
 @torch.no_grad()
 def predict_logits(
     model: PreTrainedModel,
-    pairs: EncodedPairs,
+    pairs: Encoded,
     compute: Compute,
     on_batch: Callable[[int], None] = lambda n: None,
     rows: np.ndarray | None = None,
+    reads: Reads = "first token",
 ) -> np.ndarray:
-    """Logits of every pair, or of `rows`, (N, C) float32, in their order.
+    """Logits of every sequence, or of those numbered `rows`, (N, C) float32, in their order.
+
+    Of a head that reads every token they are (tokens, C), one sequence after the other.
 
     `on_batch` is told the number of pairs of each batch done. Batches that do not fit into a device's memory are
     halved. Raises PredictionError when not even one pair fits.
     """
-    rows = np.arange(len(pairs)) if rows is None else rows
-    lengths, budget = pairs.lengths[rows], compute.token_budget()
+    if rows is not None:
+        pairs = pairs.take(rows)
+    lengths, budget = pairs.lengths, compute.token_budget()
     was_training = model.training
     model.eval()
-    done: list[tuple[np.ndarray, torch.Tensor]] = []  # (b,) places among `rows`, and their logits, (b, C)
+    done: list[tuple[np.ndarray, torch.Tensor]] = []  # (b,) sequences, and their logits, (b, C)
     left = even_batches(lengths, budget)
-    with packed(model), compute.matmuls(), compute.autocast():  # once, so that weights are cast once
+    with packed(model, reads), compute.matmuls(), compute.autocast():  # once, so that weights are cast once
         while left:
             batch = left[0]
             try:
-                logits = logits_of(model, pairs, rows[batch], compute).float()
+                logits = logits_of(model, pairs, batch, compute).float()
                 # On a GPU the logits are read at the end: it computes while the next batches are laid out.
                 done.append((batch, logits if compute.device.type == "cuda" else logits.cpu()))
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -55,7 +61,41 @@ def predict_logits(
             places = np.concatenate(left)
             left = [places[part] for part in even_batches(lengths[places], budget)]
     model.train(was_training)
-    gathered = np.full((len(rows), int(model.config.num_labels or 0)), np.nan, dtype=np.float32)  # (N, C)
-    if done:
-        gathered[np.concatenate([batch for batch, _ in done])] = torch.cat([logits for _, logits in done]).cpu().numpy()
+    if not done:
+        return np.empty((0, int(model.config.num_labels or 0)), dtype=np.float32)
+    places, n_places = np.concatenate([batch for batch, _ in done]), len(pairs)
+    if reads == "every token":
+        places, n_places = pairs.tokens_of(places), len(pairs.input_ids)
+    logits = torch.cat([logits for _, logits in done])
+    gathered = np.full((n_places, *logits.shape[1:]), np.nan, dtype=np.float32)  # (N, C) or (tokens, C)
+    gathered[places] = logits.cpu().numpy()
     return gathered
+
+
+def mean_loss(kind: Kind, outputs: np.ndarray, encoded: Encoded) -> float:
+    """The mean loss of `outputs`, as `predict` gives them of all of `encoded`."""
+    total, n = kind.loss(torch.from_numpy(outputs).double(), torch.from_numpy(encoded.targets))
+    return float(total / n)
+
+
+def predict(
+    model: PreTrainedModel,
+    kind: Kind,
+    encoded: Encoded,
+    compute: Compute,
+    on_batch: Callable[[int], None] = lambda n: None,
+    rows: np.ndarray | None = None,
+) -> np.ndarray:
+    """What `predict_logits` gives, with columns in the order of the kind's labels, if it has any.
+
+    Raises PredictionError for outputs that are no finite numbers.
+    """
+    outputs = predict_logits(model, encoded, compute, on_batch, rows, kind.reads)
+    if kind.labels:
+        names = model.config.id2label or {}
+        outputs = outputs[:, np.array(label_columns(str(model.config.name_or_path), names, kind))]
+    is_finite = np.isfinite(outputs).all(axis=1)
+    if not is_finite.all():
+        what = "rows have" if kind.reads == "first token" else "tokens have"
+        raise PredictionError(f"{int((~is_finite).sum())} {what} no finite logits")
+    return outputs

@@ -17,6 +17,7 @@ from xeval.engine.fast_path.forward import can_pack, logits_of
 from xeval.engine.fast_path.half_products import HalfWeights
 from xeval.engine.fast_path.resident import ResidentPairs
 from xeval.engine.training_progress import Progress
+from xeval.kinds.kind import Kind
 from xeval.support.errors import TrainingError
 from xeval.support.text import one_line
 
@@ -30,13 +31,14 @@ class Steps:
 
     def __init__(
         self,
+        kind: Kind,
         progress: Progress,
         recipe: Recipe,
         compute: Compute,
         half_weights: HalfWeights | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._progress, self._recipe, self._compute, self._say = progress, recipe, compute, say
+        self._kind, self._progress, self._recipe, self._compute, self._say = kind, progress, recipe, compute, say
         self._half_weights = half_weights
         self._losses: list[torch.Tensor] = []  # of steps taken since they were last read
         self._parameters = list(progress.model.parameters())
@@ -44,7 +46,7 @@ class Steps:
             half_weights.refresh()  # they may have been restored from a snapshot
         self._graphs: _Graphs | None = None
         if compute.device.type == "cuda" and can_pack(progress.model):
-            self._graphs = _Graphs(progress, recipe.batch_size, compute, self.update)
+            self._graphs = _Graphs(kind, progress, recipe.batch_size, compute, self.update)
 
     def take(self, rows: np.ndarray) -> None:
         """Take one step on `rows`. Its loss waits until `losses` is called."""
@@ -102,14 +104,13 @@ class Steps:
         """Put the gradients of the mean loss over `rows` into the model and return that loss.
 
         A batch that does not fit into memory is computed in twice as many parts as before, and so are those after it;
-        each part counts by its number of pairs, so the effective batch is the same.
+        the sum of their losses is divided by what it is over in all of them, so the effective batch is the same.
         """
         outcome, compute = self._progress.outcome, self._compute
         while True:
             try:
                 parts = np.array_split(rows, min(outcome.n_parts, len(rows)))
-                losses = [self._part_of_gradients(part, len(part) / len(rows)) for part in parts]
-                return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+                return self._whole_batch(rows) if len(parts) == 1 else self._in_parts(parts)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -123,19 +124,34 @@ class Steps:
             outcome.n_parts *= 2
             compute.free_memory()
 
-    def _part_of_gradients(self, rows: np.ndarray, share: float) -> torch.Tensor:
-        pairs, compute = self._progress.vocabulary.pairs, self._compute
-        labels = torch.from_numpy(pairs.labels[rows]).to(compute.device)
+    def _whole_batch(self, rows: np.ndarray) -> torch.Tensor:
+        return backward(self._kind, *self._outputs(rows))
+
+    def _in_parts(self, parts: list[np.ndarray]) -> torch.Tensor:
+        total, n = torch.zeros((), device=self._compute.device), torch.zeros((), device=self._compute.device)
+        for rows in parts:
+            outputs, targets = self._outputs(rows)
+            loss, n_of_part = self._kind.loss(outputs.float(), targets)
+            loss.backward()
+            total, n = total + loss.detach(), n + n_of_part
+        torch._foreach_div_([parameter.grad for parameter in self._parameters if parameter.grad is not None], n)
+        return total / n
+
+    def _outputs(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the model gives for `rows`, (B, C) or (tokens, C), and their targets."""
+        encoded, compute = self._progress.vocabulary.pairs, self._compute
+        targets = torch.from_numpy(encoded.targets_of(rows)).to(compute.device)
         with compute.autocast():
-            logits = logits_of(self._progress.model, pairs, rows, compute)  # (B, C)
-        return backward(logits, labels, share)
+            return logits_of(self._progress.model, encoded, rows, compute), targets
 
 
 class _Graphs:
     """Steps on a CUDA device as graphs, one for each size of batch that comes a second time."""
 
-    def __init__(self, progress: Progress, batch_size: int, compute: Compute, update: Callable[[], None]) -> None:
-        self._model, self._optimizer = progress.model, progress.optimizer
+    def __init__(
+        self, kind: Kind, progress: Progress, batch_size: int, compute: Compute, update: Callable[[], None]
+    ) -> None:
+        self._kind, self._model, self._optimizer = kind, progress.model, progress.optimizer
         self._compute, self._update = compute, update
         self._pairs = ResidentPairs(progress.vocabulary.pairs, progress.model.config, batch_size, compute.device)
         self._rate = torch.zeros((), device=compute.device)  # the learning rate that recorded AdamW reads
@@ -174,7 +190,7 @@ class _Graphs:
             for group in groups:
                 group["lr"] = self._rate
             with torch.cuda.graph(graph, pool=self._pool):
-                loss = step_on_device(self._model, self._pairs, rows, n_tokens, self._compute)
+                loss = step_on_device(self._kind, self._model, self._pairs, rows, n_tokens, self._compute)
                 self._update()
         finally:
             for group, rate in zip(groups, rates, strict=True):
@@ -183,17 +199,24 @@ class _Graphs:
 
 
 def step_on_device(
-    model: PreTrainedModel, pairs: ResidentPairs, rows: torch.Tensor, n_tokens: int, compute: Compute
+    kind: Kind,
+    model: PreTrainedModel,
+    pairs: ResidentPairs,
+    rows: torch.Tensor,
+    n_tokens: int,
+    compute: Compute,
 ) -> torch.Tensor:
     """Add the gradients of the mean loss over `rows`, (B,) int64, to the weights' and return that loss."""
     with compute.autocast():
-        inputs, sequences, labels = pairs.lay_out(rows, n_tokens)
-        logits = model(**inputs, sequences=sequences).logits[sequences.places]  # (B, C)
-    return backward(logits, labels)
+        inputs, sequences, targets = pairs.lay_out(rows, n_tokens)
+        logits = model(**inputs, sequences=sequences).logits
+        logits = logits[sequences.places] if kind.reads == "first token" else logits[0]  # (B, C) or (n_tokens, C)
+    return backward(kind, logits, targets)
 
 
-def backward(logits: torch.Tensor, labels: torch.Tensor, share: float = 1.0) -> torch.Tensor:
-    """Add the gradients of `share` times the mean cross-entropy to the weights' and return what they are of."""
-    loss = torch.nn.functional.cross_entropy(logits.float(), labels) * share
+def backward(kind: Kind, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Add the gradients of the mean loss to the weights' and return that loss."""
+    total, n = kind.loss(outputs.float(), targets)
+    loss = total / n
     loss.backward()
     return loss.detach()

@@ -24,7 +24,8 @@ from xeval.engine.fast_path.half_products import HalfWeights, half_products
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.steps import Steps
 from xeval.engine.training_progress import Choice, Outcome, Progress
-from xeval.kinds.pairs import EncodedPairs
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.kind import Kind
 from xeval.support.errors import TrainingError
 from xeval.support.termination import Terminated, postponed
 
@@ -40,8 +41,9 @@ def count_steps(recipe: Recipe, n_pairs: int) -> int:
 
 
 def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
+    kind: Kind,
     model: PreTrainedModel,
-    pairs: EncodedPairs,
+    pairs: Encoded,
     recipe: Recipe,
     learning_rate: float,
     seed: int,
@@ -73,10 +75,10 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     point_every = max(1, outcome.n_steps // LOSS_CURVE_POINTS)
     keep_all = not can_pack(model)
     with (
-        packed(model),
+        packed(model, kind.reads),
         compute.matmuls(),
         CompactVocabulary(model, pairs, keep_all) as vocabulary,
-        _half_products(model, compute) as half_weights,
+        _half_products(kind, model, compute) as half_weights,
         postponed() as asked,
     ):
         optimizer, schedule = _optimizer(model, recipe, learning_rate, outcome.n_steps)
@@ -84,7 +86,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
         if checkpoints is not None and (snapshot := checkpoints.newest()) is not None:
             progress.restore(snapshot)
             on_resume(snapshot.step)
-        steps = Steps(progress, recipe, compute, half_weights, say)
+        steps = Steps(kind, progress, recipe, compute, half_weights, say)
         for rows in _batches(progress, recipe, seed):
             steps.take(rows)
             step, is_last = outcome.step, outcome.step == outcome.n_steps
@@ -115,10 +117,10 @@ def _loss_to_select_by(recipe: Recipe, selection_loss: Callable[[], float] | Non
     return selection_loss
 
 
-def _half_products(model: PreTrainedModel, compute: Compute) -> AbstractContextManager[HalfWeights | None]:
+def _half_products(kind: Kind, model: PreTrainedModel, compute: Compute) -> AbstractContextManager[HalfWeights | None]:
     """Where they are a gain: on a processor, casts cost little beside products."""
     if compute.device.type == "cuda" and compute.dtype == torch.bfloat16:
-        return half_products(model, layers_of_one_input(model))
+        return half_products(model, layers_of_one_input(model, kind.reads))
     return nullcontext()
 
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from xeval.kinds.kind import AssumedSpread
+
 Outcome = Literal["reproduced", "not reproduced", "inconclusive"]
 
 ALPHA = 0.05  # of each one-sided test; the interval that shows both tests at once covers 90 %
@@ -26,34 +28,19 @@ class Spread:
     df: float
 
 
-@dataclass(frozen=True)
-class Assumptions:
-    """What is taken for the spread between seeds, in points, until it is measured. No run of ours stands behind it.
+def assumed_spread(assumed: AssumedSpread, of_training_language: bool, n_rows: int) -> Spread:
+    """What is assumed on `n_rows` rows. On fewer than it was stated for, chance on single rows weighs more."""
+    missing = max(0.0, 1 / n_rows - 1 / assumed.n_rows)
+    sd = assumed.training_sd if of_training_language else assumed.other_sd
+    return Spread(math.sqrt(sd**2 + 100**2 * assumed.disagreement / 2 * missing), assumed.df)
 
-    0.5 and 0.8 are for an encoder of BERT's size on XNLI's 5,010 test rows. The first is little more than what
-    trainings must differ by if they disagree on `disagreement` of the rows and in nothing else, 0.45 points; zero-shot
-    scores vary more than English ones (Keung et al. 2020, arXiv:2004.15001).
-    """
 
-    training_sd: float = 0.5  # of the language trained on
-    other_sd: float = 0.8  # of every other language
-    df: float = 4.0  # how firmly the two are believed: as much as five observed seeds
-    n_rows: int = 5010  # test rows that the two hold for
-    disagreement: float = 0.2  # share of rows that one of two trainings has right; clustering by premise included
-    correlation: float = 0.5  # between the scores of one training in two languages
-
-    def spread(self, of_training_language: bool, n_rows: int) -> Spread:
-        """The assumed spread on `n_rows` rows. On fewer than it was stated for, chance on single rows weighs more."""
-        missing = max(0.0, 1 / n_rows - 1 / self.n_rows)
-        sd = self.training_sd if of_training_language else self.other_sd
-        return Spread(math.sqrt(sd**2 + 100**2 * self.disagreement / 2 * missing), self.df)
-
-    def of_mean(self, spreads: Sequence[Spread]) -> Spread:
-        """The spread of the mean over languages with these `spreads`, which share a training."""
-        own = sum(spread.sd**2 for spread in spreads)
-        all_pairs = sum(spread.sd for spread in spreads) ** 2
-        variance = (own + self.correlation * (all_pairs - own)) / len(spreads) ** 2
-        return Spread(math.sqrt(variance), min(spread.df for spread in spreads))
+def spread_of_mean(assumed: AssumedSpread, spreads: Sequence[Spread]) -> Spread:
+    """The spread of the mean over languages with these `spreads`, which share a training."""
+    own = sum(spread.sd**2 for spread in spreads)
+    all_pairs = sum(spread.sd for spread in spreads) ** 2
+    variance = (own + assumed.correlation * (all_pairs - own)) / len(spreads) ** 2
+    return Spread(math.sqrt(variance), min(spread.df for spread in spreads))
 
 
 @dataclass(frozen=True)

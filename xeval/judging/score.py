@@ -1,67 +1,105 @@
-"""Predictions → scores with their intervals. No torch here, and the metric's library only when something is scored."""
+"""Outputs → answers → scores with their intervals, by the metric of a kind of task. No torch here.
+
+The metric's library is loaded only when something is scored.
+"""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax
+import pyarrow as pa
 from scipy.stats import norm
 
-from xeval.kinds.pairs import EncodedPairs
+from xeval.judging.grouped import draws, sums_of_groups
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.kind import Kind
+from xeval.kinds.metric import Measure
+from xeval.kinds.rows import Rows
 from xeval.kinds.tokenization import Tokenization
 from xeval.results.records import Float32Check, Score
-from xeval.support.errors import PredictionError
+
+SEED = 20181101  # of the bootstrap
+N_RESAMPLES = 10_000
 
 
-def score_cell(
-    logits: np.ndarray, pairs: EncodedPairs, premise_groups: np.ndarray, predictions_sha256: str, invocation: str
+@dataclass(frozen=True)
+class Judged:
+    """What a run answered on the rows of one language, and what each answer adds to a metric's sums."""
+
+    answers: pa.Table  # a line for each of N rows
+    tally: np.ndarray  # (N, K) float64
+    groups: np.ndarray  # (N,) int64, rows that depend on each other
+
+
+def judge(kind: Kind, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> Judged:
+    """What `outputs` answer on `rows`. Raises TypeError for a kind of task that does not answer once for each row."""
+    answers = kind.answers(outputs, encoded, rows)
+    tally = np.asarray(kind.tally(answers, rows), dtype=np.float64)
+    if len(answers) != len(rows) or "prediction" not in answers.column_names:
+        raise TypeError(f"{kind.name}: answers wants {len(rows)} rows with a column 'prediction', got {answers.shape}")
+    if tally.shape != (len(rows), len(kind.counts)) or not np.isfinite(tally).all():
+        raise TypeError(f"{kind.name}: tally wants ({len(rows)}, {len(kind.counts)}) numbers, got {tally.shape}")
+    return Judged(answers, tally, rows.groups)
+
+
+def score_of(
+    kind: Kind,
+    metric: str,
+    judged: Judged,
+    tokenization: Tokenization,
+    predictions_sha256: str,
+    invocation: str,
 ) -> Score:
-    """The score of (N, C) `logits` whose columns stand in the order of the task's labels, made by `invocation`.
+    """The score of what was answered in one language, made by `invocation`."""
+    from xeval.kinds.metric import compute  # evaluate takes seconds to import
 
-    `premise_groups` (N,) numbers the premises: rows that share one are not independent draws.
-    """
-    from xeval.kinds.metric import compute_accuracy  # evaluate takes seconds to import
-
-    predictions = predicted_labels(logits)
-    counts = compute_accuracy(predictions, pairs.labels)
+    result = compute(kind.measure(metric), judged.tally)
     return Score(
-        value=counts["accuracy"],
-        ci95=clustered_wilson_interval(predictions == pairs.labels, premise_groups),
-        n_rows=counts["n_examples"],
-        n_groups=len(np.unique(premise_groups)),
-        totals={"correct": counts["n_correct"], "rows": counts["n_examples"]},
-        tokenization=Tokenization(
-            truncated_share=pairs.truncated_share,
-            unknown_piece_share=pairs.unknown_piece_share,
-            pieces_per_word=pairs.pieces_per_word,
-            pieces_per_row=pairs.pieces_per_pair,
-        ),
+        value=result[metric],
+        ci95=interval(kind.measure(metric), judged.tally, judged.groups),
+        n_rows=len(judged.tally),
+        n_groups=len(np.unique(judged.groups)),
+        totals={name: _whole(total) for name, total in zip(kind.counts, judged.tally.sum(axis=0), strict=True)},
+        more={
+            other.name: kind.measure(other.name).over(judged.tally) for other in kind.metrics if other.name != metric
+        },
+        tokenization=tokenization,
         predictions_sha256=predictions_sha256,
         invocation=invocation,
-        n_most_predicted=int(np.bincount(predictions).max()),
+        n_most_predicted=kind.most_predicted(judged.answers),
     )
 
 
-def compare_with_float32(logits: np.ndarray, in_float32: np.ndarray) -> Float32Check:
-    """How far (N, C) `logits` are from those of the same rows in float32."""
+def _whole(number: float) -> int | float:
+    return int(number) if float(number).is_integer() else float(number)
+
+
+def compare_with_float32(
+    outputs: np.ndarray, in_float32: np.ndarray, answers: pa.Table, answers_in_float32: pa.Table
+) -> Float32Check:
+    """How far `outputs` are from those of the same rows in float32, and the `answers` that follow from each."""
+    both = zip(answers["prediction"].to_pylist(), answers_in_float32["prediction"].to_pylist(), strict=True)
     return Float32Check(
-        n_rows=len(logits),
-        n_flips=int((predicted_labels(logits) != predicted_labels(in_float32)).sum()),
-        max_logit_difference=float(np.abs(logits - in_float32).max()),
+        n_rows=len(answers),
+        n_flips=sum(some != other for some, other in both),
+        max_logit_difference=float(np.abs(outputs - in_float32).max()),
     )
 
 
-def predicted_labels(logits: np.ndarray) -> np.ndarray:
-    """(N,) index of the largest of (N, C) logits. A row that is no finite number raises PredictionError."""
-    if not np.isfinite(logits).all():
-        raise PredictionError(f"{int((~np.isfinite(logits)).any(axis=1).sum())} rows have no finite logits")
-    largest: np.ndarray = logits.argmax(axis=1)
-    return largest
+def interval(measure: Measure, tally: np.ndarray, groups: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The interval of a metric over an (N, K) `tally` whose rows were drawn in (N,) `groups`.
 
-
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The mean cross-entropy of (N, C) `logits` and (N,) `labels`, in nats."""
-    shares = log_softmax(logits.astype(np.float64), axis=1)  # (N, C)
-    return float(-shares[np.arange(len(labels)), labels].mean())
+    Wilson's where the metric is a share of rows, and otherwise the percentiles of a bootstrap over groups.
+    """
+    if measure.metric.is_share_of_rows:
+        return clustered_wilson_interval(measure.right(tally), groups, level)
+    sums = sums_of_groups(tally, groups)
+    if len(sums) < 2:
+        return 0.0, 1.0  # one group says nothing about others
+    rng, value = np.random.default_rng(SEED), measure.over(tally)
+    values = np.concatenate([measure.value(sums[chosen].sum(axis=1)) for chosen in draws(rng, len(sums), N_RESAMPLES)])
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return min(low, value), max(high, value)
 
 
 def clustered_wilson_interval(correct: np.ndarray, groups: np.ndarray, level: float = 0.95) -> tuple[float, float]:

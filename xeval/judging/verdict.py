@@ -8,10 +8,13 @@ from functools import cached_property
 
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.judging import equivalence
-from xeval.judging.equivalence import Assumptions, Comparison, Published, Spread
+from xeval.judging.equivalence import Comparison, Published, Spread, assumed_spread, spread_of_mean
+from xeval.kinds.kind import WIDE, AssumedSpread
+from xeval.kinds.registry import get_kind
 from xeval.results.configurations import Configuration, by_configuration
 from xeval.results.records import RunRecord, Score
 from xeval.results.store import StoredRun
+from xeval.support.errors import XevalError
 
 NO_VERDICT = "no verdict"
 NEAR_CHANCE = 0.05  # accuracy in the training language within so much of chance: nothing was learnt
@@ -59,7 +62,7 @@ def judge(
     runs: Iterable[StoredRun],
     reference: Reference,
     tolerance: Tolerance | None = None,
-    assumptions: Assumptions | None = None,
+    assumed: AssumedSpread | None = None,
 ) -> list[RowVerdict]:
     """Verdicts on every row of `reference` that `runs` have a model for, one per configuration of ours.
 
@@ -69,12 +72,24 @@ def judge(
     groups = by_configuration(run for run in runs if run.record.task == reference.task)
     return [
         _Row(
-            row, configuration, [run.record for run in group], tolerance or Tolerance(), assumptions or Assumptions()
+            row,
+            configuration,
+            [run.record for run in group],
+            tolerance or Tolerance(),
+            assumed or assumed_of(group[0].record.kind),
         ).verdict()
         for row in reference.rows
         for configuration, group in groups.items()
         if row in rows_of(group[0].record, reference)
     ]
+
+
+def assumed_of(kind: str) -> AssumedSpread:
+    """What is taken for the spread between seeds of this kind of task, also if its package is not installed here."""
+    try:
+        return get_kind(kind).assumed_spread
+    except XevalError:
+        return WIDE
 
 
 def rows_of(record: RunRecord, reference: Reference) -> list[ReferenceRow]:
@@ -120,7 +135,7 @@ class _Row:
     configuration: Configuration
     records: list[RunRecord]
     tolerance: Tolerance
-    assumptions: Assumptions
+    assumed: AssumedSpread
 
     def verdict(self) -> RowVerdict:
         cells = {language: self._cell(language) for language in self.row.cells}
@@ -144,7 +159,7 @@ class _Row:
         rounding_variance = self._rounding_variance() / len(languages)
         published = Published(self.row.average, self.row.n_seeds or 1, rounding_variance)
         scores = [100 * sum(record.scores[lang].value for lang in languages) / len(languages) for record in runs]
-        expected = self.assumptions.of_mean([self._expected(lang, runs) for lang in languages]) if runs else None
+        expected = spread_of_mean(self.assumed, [self._expected(lang, runs) for lang in languages]) if runs else None
         return self._say(f"mean of {len(languages)} languages", scores, published, self.tolerance.mean, expected)
 
     @cached_property
@@ -163,7 +178,7 @@ class _Row:
     def _expected(self, language: str, runs: list[RunRecord]) -> Spread:
         """What the source measured with this recipe on these rows; the assumption only where it states nothing."""
         n_rows = min(record.scores[language].n_rows for record in runs)
-        assumed = self.assumptions.spread(language == runs[0].training_language, n_rows)
+        assumed = assumed_spread(self.assumed, language == runs[0].training_language, n_rows)
         return self._published_spread(language) or assumed
 
     def _published_spread(self, language: str) -> Spread | None:

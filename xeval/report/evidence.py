@@ -1,4 +1,4 @@
-"""What the logits of a row's runs show beside its accuracy: which labels are confused, and how far to believe it."""
+"""What the logits of a row's runs show beside its score: which labels are confused, and how far to believe it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from xeval.judging.calibration import Bin, expected_calibration_error, pooled, reliability
 from xeval.report.matrix import Row
-from xeval.results.predictions import column
+from xeval.results.predictions import column, has_labels
 from xeval.support.errors import StoreError
 
 
@@ -27,15 +27,21 @@ class Evidence:
 
 
 def load(row: Row) -> tuple[dict[str, list[Evidence]], list[str]]:
-    """The evidence of every seed by language, and what is wrong with predictions that cannot be had."""
+    """The evidence of every seed by language, and what is wrong with predictions that cannot be had.
+
+    None, and nothing wrong, for a kind of task without labels.
+    """
     found: dict[str, list[Evidence]] = {}
     problems = []
     for run in row.runs:
         for language in run.record.scores:
             try:
-                found.setdefault(language, []).append(_evidence(run.predictions(language)))
+                table = run.predictions(language)
             except StoreError as error:
                 problems.append(str(error))
+                continue
+            if has_labels(table):
+                found.setdefault(language, []).append(_evidence(table))
     sizes = {len(one.confusion) for seeds in found.values() for one in seeds}
     if len(sizes) > 1:
         problems.append(f"the predictions have different numbers of labels: {sorted(sizes)}")

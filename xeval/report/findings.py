@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from xeval.checks.after.diagnose import diagnose_run
 from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
-from xeval.results.findings import Finding
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
+from xeval.support.findings import Finding
 
 
 def of(runs: Iterable[StoredRun], task: Task | None, reference: Reference | None) -> list[Finding]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from xeval.definitions.reference import Reference
+from xeval.kinds.registry import unit_of
 from xeval.results.configurations import Configuration
 from xeval.results.records import Environment, RunRecord
 from xeval.results.store import StoredRun
@@ -45,6 +46,7 @@ def _against_float32(seeds: list[RunRecord]) -> str:
 
 def _produced_by(seeds: list[RunRecord]) -> str:
     record = next((record for record in reversed(seeds) if record.training), seeds[-1])
+    unit = unit_of(record.kind)
     values = record.recipe.values
     parts = [
         record.model.id
@@ -54,7 +56,7 @@ def _produced_by(seeds: list[RunRecord]) -> str:
         parts.append(
             f"recipe {record.recipe.name}: learning rate {values.get('learning_rate')}, effective batch size"
             f" {record.training.effective_batch_size}, {record.training.n_steps:,} steps on"
-            f" {record.data.train_rows.get('used', 0):,} pairs, checkpoint: {record.training.selection}"
+            f" {record.data.train_rows.get('used', 0):,} {unit}, checkpoint: {record.training.selection}"
         )
         changed = [f"{key}={value}" for key, value in record.recipe.overrides.items()]
         parts += [f"changed from the recipe: {', '.join(changed)}"] if changed else []

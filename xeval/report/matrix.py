@@ -12,14 +12,14 @@ from xeval.judging.claims import ClaimVerdict, check
 from xeval.judging.verdict import RowVerdict, Tolerance, collapse, judge, row_of
 from xeval.report import footnotes
 from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration
-from xeval.results.findings import Finding
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
+from xeval.support.findings import Finding
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the matrix. Accuracies are percentages; None where there is no number."""
+    """One line of the matrix. Numbers are percentages; None where there is no number."""
 
     name: str
     published: bool
@@ -45,9 +45,14 @@ class Matrix:
     footer: list[str]
     note: str = ""  # what every report of the task has to say
     training_language: str = "en"
+    metric: str = "accuracy"  # what the numbers are
     reference: Reference | None = None
     runs: list[StoredRun] = field(default_factory=list)  # of the task, failed ones included
     findings: list[Finding] = field(default_factory=list)  # what the diagnosis of these runs has found
+
+    @property
+    def metric_in_words(self) -> str:
+        return self.metric.replace("_", " ")
 
     @property
     def how(self) -> str:
@@ -88,6 +93,9 @@ def build(
     if not scored:
         raise StoreError(f"no results of task {task} there yet; make some with: xeval run {task} --model distilmbert")
     example = scored[0].record
+    metrics = sorted({run.record.metric for run in scored})
+    if len(metrics) > 1:
+        raise StoreError(f"the runs of task {task} are scored by {' and by '.join(metrics)}; report them apart")
     english = example.training_language
     evaluated = sorted({language for run in scored for language in run.record.scores})
     first = list(reference.languages) if reference else [english] * (english in evaluated)
@@ -115,7 +123,17 @@ def build(
     if reference and reference.task != task:
         footer.append(f"No verdicts: the published table is of task {reference.task}, these runs are of {task}.")
     return Matrix(
-        task, example.task_title, languages, n_reference, rows, footer, example.task_note, english, reference, runs
+        task,
+        example.task_title,
+        languages,
+        n_reference,
+        rows,
+        footer,
+        example.task_note,
+        english,
+        example.metric,
+        reference,
+        runs,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from pydantic import ValidationError
 
 from xeval.definitions.toml import first_complaint
@@ -67,13 +68,20 @@ class GatheredPredictions:
             self._save(CheckpointRecord(step=step, weights_sha256=weights_sha256, scores={}, failures={}))
 
     def add(
-        self, step: int, language: str, logits: np.ndarray, labels: np.ndarray, groups: np.ndarray, rows_sha256: str
+        self,
+        step: int,
+        language: str,
+        answers: pa.Table,
+        tally: np.ndarray,
+        groups: np.ndarray,
+        value: float,
+        rows_sha256: str,
     ) -> None:
-        """Keep finite (N,C) logits of `language` beside its (N,) gold labels and (N,) premises."""
-        sha256 = save_predictions(step_folder(self.folder, step), language, logits, labels, groups)
+        """Keep what was answered on N rows of `language`, with its (N, K) `tally`, (N,) `groups` and metric's value."""
+        sha256 = save_predictions(step_folder(self.folder, step), language, answers, tally, groups)
         score = CheckpointScore(
-            value=float(np.mean(logits.argmax(axis=1) == labels)),
-            n_rows=len(labels),
+            value=value,
+            n_rows=len(tally),
             rows_sha256=rows_sha256,
             predictions_sha256=sha256,
         )

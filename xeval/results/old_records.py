@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from xeval.definitions.registry import all_tasks
 from xeval.kinds.tokenization import Tokenization
-from xeval.results.findings import Finding
 from xeval.results.records import (
     CheckpointRecord,
     CheckpointScore,
@@ -33,6 +32,7 @@ from xeval.results.records import (
     TrainingRecord,
 )
 from xeval.support.errors import StoreError
+from xeval.support.findings import Finding
 
 KIND, ENCODING, METRIC = "pair-classification", "pairs-1", "accuracy"
 

@@ -1,4 +1,8 @@
-"""Logits ↔ `predictions/<language>.parquet` in a run's folder: row, premise, gold label, prediction, logits."""
+"""What a run answered ↔ `predictions/<language>.parquet` in its folder: row, group, tally, and its kind's own columns.
+
+`tally` holds a line of counts for each row; sums of its lines are what scores are made of. Files of version 0.1.0,
+which knew pairs only, have `premise` for `group` and no tally; both are read.
+"""
 
 import hashlib
 import io
@@ -12,23 +16,17 @@ from xeval.support.errors import StoreError
 from xeval.support.files import safe_name, write_atomically
 
 
-def save_predictions(
-    folder: Path, language: str, logits: np.ndarray, labels: np.ndarray, premise_groups: np.ndarray | None = None
-) -> str:
-    """Write (N, C) logits in the task's order of labels beside (N,) gold labels; returns the file's SHA-256.
+def save_predictions(folder: Path, language: str, answers: pa.Table, tally: np.ndarray, groups: np.ndarray) -> str:
+    """Write `answers`, a line for each of N rows, with their (N, K) `tally` and (N,) `groups`; returns the SHA-256.
 
-    `premise_groups` (N,) numbers the premises, for rows that have one: whoever resamples the rows needs them.
+    `groups` numbers the rows that depend on each other: whoever resamples rows needs them.
     """
-    premises = {} if premise_groups is None else {"premise": pa.array(premise_groups, pa.int32())}
-    table = pa.table(
-        {
-            "row": pa.array(np.arange(len(labels)), pa.int32()),
-            **premises,
-            "label": pa.array(labels, pa.int32()),
-            "prediction": pa.array(logits.argmax(axis=1), pa.int32()),
-            "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel(), pa.float32()), logits.shape[1]),
-        }
-    )
+    columns = {
+        "row": pa.array(np.arange(len(answers)), pa.int32()),
+        "group": pa.array(groups, pa.int32()),
+        "tally": pa.FixedSizeListArray.from_arrays(pa.array(tally.ravel(), pa.float64()), tally.shape[1]),
+    }
+    table = pa.table(columns | dict(zip(answers.column_names, answers.columns, strict=True)))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     content = buffer.getvalue()
@@ -61,38 +59,72 @@ def load_predictions(folder: Path, language: str, sha256: str) -> pa.Table:
 
 def _problem(table: pa.Table) -> str:
     """What is not as `save_predictions` writes it, though the record has its hash; "" if nothing is."""
-    for name in ("row", "premise", "label", "prediction"):
-        places = table.schema.get_all_field_indices(name)
-        if len(places) != 1 and (name != "premise" or places):
-            return f"wanted one column {name}, found {len(places)}"
-        if places and (table.schema.types[places[0]] != pa.int32() or table[name].null_count):
+    if not len(table):
+        return "wanted at least one row"
+    is_old = "tally" not in table.column_names
+    needed = ("row", "label", "prediction", "logits") if is_old else ("row", "group", "tally", "prediction")
+    for name in dict.fromkeys((*needed, *table.column_names)):
+        n_found = table.column_names.count(name)
+        if n_found != 1:
+            return f"wanted one column {name}, found {n_found}"
+        if table[name].null_count:
+            return f"wanted a value of {name} in each row"
+    for name in {"row", "group", "premise"} & set(table.column_names):
+        if table.schema.field(name).type != pa.int32():
             return f"wanted whole numbers of 32 bits in {name}"
-    places = table.schema.get_all_field_indices("logits")
-    kind = table.schema.types[places[0]] if len(places) == 1 else None
-    if kind is None or not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float32() or not kind.list_size:
-        return "wanted one column logits, of lists of one size of numbers of 32 bits"
-    if not len(table) or table["logits"].null_count or table["logits"].combine_chunks().flatten().null_count:
-        return "wanted at least one row, and logits in each"
-    logits = column(table, "logits")
-    if not np.isfinite(logits).all():
-        return "wanted finite logits"
+    for name, kind in {"tally": pa.float64(), "logits": pa.float32()}.items():
+        if name in table.column_names and (problem := _problem_in_lists(table, name, kind)):
+            return problem
+    return _problem_in_labels(table) if "logits" in table.column_names else ""
+
+
+def _problem_in_lists(table: pa.Table, name: str, wanted: pa.DataType) -> str:
+    kind = table.schema.field(name).type
+    if not pa.types.is_fixed_size_list(kind) or kind.value_type != wanted or not kind.list_size:
+        return f"wanted in {name} lists of one size of numbers of {wanted.bit_width} bits"
+    if table[name].combine_chunks().flatten().null_count or not np.isfinite(column(table, name)).all():
+        return f"wanted finite numbers in {name}"
+    return ""
+
+
+def _problem_in_labels(table: pa.Table) -> str:
+    """Where there are logits, labels and predictions are numbers of them."""
+    n_labels = table.schema.field("logits").type.list_size
     for name in ("label", "prediction"):
-        if not np.isin(column(table, name), np.arange(logits.shape[1])).all():
+        if name not in table.column_names:
+            return f"wanted one column {name}, found 0"
+        if table.schema.field(name).type != pa.int32():
+            return f"wanted whole numbers of 32 bits in {name}"
+        if not np.isin(column(table, name), np.arange(n_labels)).all():
             return f"wanted a {name} for which there is a logit"
     return ""
 
 
 def column(table: pa.Table, name: str) -> np.ndarray:
-    """(N,) numbers, or (N, C) logits."""
+    """(N,) numbers, or (N, C) where each row has a list of them."""
     values = table[name].combine_chunks()
     if pa.types.is_fixed_size_list(values.type):
         return np.from_dlpack(values.flatten()).reshape(len(table), values.type.list_size)
     return np.from_dlpack(values)
 
 
-def premise_groups(table: pa.Table) -> np.ndarray | None:
-    """(N,) int32 numbers of the premises in a prediction table; None for one written before they were kept."""
-    return column(table, "premise") if "premise" in table.column_names else None
+def has_labels(table: pa.Table) -> bool:
+    """Whether rows have a gold label and a predicted one, as numbers, and logits of all labels."""
+    return {"label", "prediction", "logits"} <= set(table.column_names)
+
+
+def groups_of(table: pa.Table) -> np.ndarray | None:
+    """(N,) int32: rows with one number depend on each other. None for a table written before groups were kept."""
+    name = next((name for name in ("group", "premise") if name in table.column_names), None)
+    return column(table, name) if name is not None else None
+
+
+def tally_of(table: pa.Table) -> np.ndarray:
+    """(N, K) float64. What version 0.1.0 wrote is counted now: right, and one, for each row."""
+    if "tally" in table.column_names:
+        return column(table, "tally")
+    right = column(table, "label") == column(table, "prediction")
+    return np.stack([right, np.ones(len(table))], axis=1)
 
 
 def _predictions_path(folder: Path, language: str) -> Path:

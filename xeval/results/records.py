@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from xeval.definitions.model_name import Origin
 from xeval.kinds.tokenization import Tokenization
-from xeval.results.findings import Finding
+from xeval.support.findings import Finding
 
 SCHEMA_VERSION: Final = 3  # `xeval.results.old_records` reads those before
 

@@ -13,8 +13,10 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from xeval.engine.snapshots import Checkpoints, Snapshot
-from xeval.judging.score import predicted_labels
-from xeval.kinds.pairs import EncodedPairs
+from xeval.judging.score import judge
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.kind import Kind
+from xeval.kinds.rows import Rows
 from xeval.results.candidates import GatheredPredictions
 from xeval.support.errors import PredictionError
 
@@ -23,40 +25,38 @@ from xeval.support.errors import PredictionError
 class LanguageRows:
     """Of one language, to be evaluated on."""
 
-    pairs: EncodedPairs
-    premise_groups: np.ndarray  # (N,) int
+    rows: Rows
+    encoded: Encoded
     sha256: str
 
 
 class EveryCheckpoint:
     """Evaluates a training's checkpoints on `rows` by language, but not again what `gathered` has already."""
 
-    def __init__(self, gathered: GatheredPredictions, rows: Mapping[str, LanguageRows]) -> None:
-        self.gathered, self._rows = gathered, rows
+    def __init__(
+        self, kind: Kind, metric: str, gathered: GatheredPredictions, rows: Mapping[str, LanguageRows]
+    ) -> None:
+        self.gathered, self._kind, self._metric, self._rows = gathered, kind, metric, rows
 
     @property
     def languages(self) -> list[str]:
         return list(self._rows)
 
-    def evaluate(
-        self, step: int, model: PreTrainedModel, logits_of: Callable[[EncodedPairs], np.ndarray]
-    ) -> Iterator[str]:
+    def evaluate(self, step: int, model: PreTrainedModel, outputs_of: Callable[[Encoded], np.ndarray]) -> Iterator[str]:
         """Keep what `model` predicts after `step` steps; yields each language when it is done.
 
-        `logits_of` gives (N, C) logits in the order of the task's labels. Where they are no finite numbers that is kept
-        in their place, and the training goes on.
+        `outputs_of` gives what `model` gives. Where it raises PredictionError that is kept, and the training goes on.
         """
         self.gathered.start(step, weights_sha256(model))
         for language, rows in self._rows.items():
             if not self.gathered.has(step, language, rows.sha256):
-                logits = logits_of(rows.pairs)
                 try:
-                    predicted_labels(logits)
+                    judged = judge(self._kind, outputs_of(rows.encoded), rows.encoded, rows.rows)
                 except PredictionError as error:
                     self.gathered.add_failure(step, language, str(error))
                 else:
-                    labels = rows.pairs.labels
-                    self.gathered.add(step, language, logits, labels, rows.premise_groups, rows.sha256)
+                    value = self._kind.measure(self._metric).over(judged.tally)
+                    self.gathered.add(step, language, judged.answers, judged.tally, judged.groups, value, rows.sha256)
             yield language
 
     def knows(self, snapshot: Snapshot) -> bool:

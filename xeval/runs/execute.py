@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from xeval.definitions.task import Task
 from xeval.engine import environment
 from xeval.engine.encoded_cache import encoded_once
 from xeval.engine.encoding import encode, encoding_key
 from xeval.engine.fast_path.forward import can_pack
-from xeval.engine.loading import label_columns, load_fine_tuned, load_pretrained, load_tokenizer, save_fine_tuned
-from xeval.engine.prediction import predict_logits
+from xeval.engine.loading import load_fine_tuned, load_pretrained, load_tokenizer, save_fine_tuned
+from xeval.engine.prediction import mean_loss, predict
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.training import count_steps, fine_tune
-from xeval.judging.score import compare_with_float32, cross_entropy, predicted_labels, score_cell
-from xeval.kinds.pairs import EncodedPairs, LabelledPairs
+from xeval.judging.score import compare_with_float32, judge, score_of
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.rows import Rows
 from xeval.results.candidates import GatheredPredictions
-from xeval.results.findings import Finding
 from xeval.results.predictions import save_predictions
 from xeval.results.records import Failure, Float32Check, Invocation, RunRecord, SelectionPoint, Timing, TrainingRecord
 from xeval.results.run_on_disk import RunOnDisk
@@ -29,6 +30,7 @@ from xeval.runs.provenance import new_record
 from xeval.runs.spec import RunSpec
 from xeval.support.cache import checkpoints_folder, kept_weights, weights_folder
 from xeval.support.errors import DataError, PredictionError, TrainingError
+from xeval.support.findings import Finding
 from xeval.support.locks import locked
 from xeval.support.progress import Phase, Reporter
 
@@ -36,19 +38,20 @@ FLOAT32_ROWS = 32  # of each language, computed again in float32 where the run's
 
 
 class Selection:
-    """What a training is told of the selection rows: the accuracy on them, and the loss of the same predictions."""
+    """What a training is told of the selection rows: the metric on them, and the loss of the same predictions."""
 
-    def __init__(self, pairs: EncodedPairs, logits_of: Callable[[EncodedPairs], np.ndarray]) -> None:
-        self._pairs, self._logits_of = pairs, logits_of
-        self._logits = np.zeros((0, 0))  # (N, C) of the last measurement
+    def __init__(self, task: Task, rows: Rows, encoded: Encoded, outputs_of: Callable[[Encoded], np.ndarray]) -> None:
+        self._task, self._rows, self._encoded, self._outputs_of = task, rows, encoded, outputs_of
+        self._outputs = np.zeros((0, 0))  # of the last measurement
 
-    def accuracy(self) -> float:
-        self._logits = self._logits_of(self._pairs)
-        return float(np.mean(predicted_labels(self._logits) == self._pairs.labels))
+    def score(self) -> float:
+        kind, self._outputs = self._task.of_kind, self._outputs_of(self._encoded)
+        judged = judge(kind, self._outputs, self._encoded, self._rows)
+        return kind.measure(self._task.metric).over(judged.tally)
 
     def loss(self) -> float:
-        """Of what `accuracy` has just measured."""
-        return cross_entropy(self._logits, self._pairs.labels)
+        """Of what `score` has just measured."""
+        return mean_loss(self._task.of_kind, self._outputs, self._encoded)
 
 
 class OneRun:
@@ -63,6 +66,7 @@ class OneRun:
         every_checkpoint: bool = False,  # evaluate those on the way of the training too
     ) -> None:
         self.spec, self.reporter, self.every_checkpoint = spec, reporter, every_checkpoint
+        self.kind = spec.task.of_kind
         self.invocation = Invocation(environment=environment.describe(spec.compute), preflight=list(preflight))
         self.name = f"{spec.checkpoint.id} {spec.recipe_name} seed {spec.seed}"
         self.disk = RunOnDisk(folder)
@@ -133,8 +137,7 @@ class OneRun:
         """An old record whose labels nothing told has those of the task that it turns out to be of."""
         if record.labels is not None:
             return record
-        labels = list(self.spec.task.labels)
-        return record.model_copy(update={"labels": labels, "chance": 1 / len(labels)})
+        return record.model_copy(update={"labels": list(self.kind.labels) or None, "chance": self.kind.chance})
 
     def _check_same_rows(self, record: RunRecord) -> None:
         corpus = self.spec.corpus
@@ -152,7 +155,6 @@ class OneRun:
         try:
             with locked(checkpoints_folder(self.identity), self._say):  # other results folders share the cache
                 model, record, missing = self._weights(tokenizer, record, missing, unknown)
-                columns = label_columns(spec.checkpoint, model.config.id2label, spec.task)
                 status = "incomplete" if missing else "complete"
                 record = self.disk.save(record.model_copy(update={"status": status, "failures": {}}))
                 self.checkpoints.clear()  # only now that the record knows of the weights
@@ -162,7 +164,7 @@ class OneRun:
         failures: dict[str, Exception] = {}
         for language in missing:
             try:
-                record = self._evaluate(model, columns, record, language, encoded[language])
+                record = self._evaluate(model, record, language, encoded[language])
             except PredictionError as error:
                 failures[f"evaluate/{language}"] = error
                 continue
@@ -179,15 +181,15 @@ class OneRun:
         }
         return self.disk.fail(failures, {environment.INVOCATION: self.invocation}, lambda: self._new_record(None))
 
-    def _encode(self, tokenizer: Any, wanted: dict[str, LabelledPairs]) -> dict[str, EncodedPairs]:
-        with self.reporter.phase("tokenize", sum(map(len, wanted.values())), "pairs") as phase:
+    def _encode(self, tokenizer: Any, wanted: dict[str, Rows]) -> dict[str, Encoded]:
+        with self.reporter.phase("tokenize", sum(map(len, wanted.values())), self.kind.unit) as phase:
             encoded, problems = {}, list[str]()
-            for name, pairs in wanted.items():
-                before, max_length = phase.done, self.spec.recipe.max_length
-                key = encoding_key(tokenizer, pairs.language, self.spec.corpus.sha256(pairs), max_length)
-                encode_them = partial(encode, tokenizer, pairs, max_length, phase.advance)
+            for name, rows in wanted.items():
+                before, sha256, max_length = phase.done, self.spec.corpus.sha256(rows), self.spec.recipe.max_length
+                key = encoding_key(self.kind, tokenizer, rows.language, sha256, max_length)
+                encode_them = partial(encode, self.kind, tokenizer, rows, max_length, phase.advance)
                 encoded[name] = encoded_once(key, encode_them, problems.append)
-                phase.advance(len(pairs) - (phase.done - before))  # what came from the cache
+                phase.advance(len(rows) - (phase.done - before))  # what came from the cache
         for problem in problems[:1]:  # the others are like it
             self._say(problem)
         return encoded
@@ -198,13 +200,13 @@ class OneRun:
         """The model to evaluate, the record to add to, and the languages that then are missing from it."""
         spec = self.spec
         if not spec.train:
-            model = self._on_device(load_fine_tuned(spec.checkpoint))
+            model = self._on_device(load_fine_tuned(spec.checkpoint, self.kind))
             return model, record or self._new_record(model), missing
         trained = record.training if record else None
         if record and trained and not unknown:
             kept = self._kept_weights(record)
             if kept is not None:
-                return self._on_device(load_fine_tuned(spec.checkpoint, kept)), record, missing
+                return self._on_device(load_fine_tuned(spec.checkpoint, self.kind, kept)), record, missing
             self._say("its fine-tuned weights are no longer in the cache, so it is trained again")
         elif trained:
             self._say(f"not all its checkpoints were evaluated in {' '.join(unknown)}, so it is trained again")
@@ -240,37 +242,39 @@ class OneRun:
         tests = {language: self.spec.corpus.test(language) for language in dict.fromkeys([*known, *unknown])}
         encoded = self._encode(tokenizer, tests)
         rows = {
-            language: LanguageRows(encoded[language], pairs.premise_groups(), self.spec.corpus.sha256(pairs))
-            for language, pairs in tests.items()
+            language: LanguageRows(of_language, encoded[language], self.spec.corpus.sha256(of_language))
+            for language, of_language in tests.items()
         }
-        return EveryCheckpoint(self.gathered, rows)
+        return EveryCheckpoint(self.kind, self.spec.task.metric, self.gathered, rows)
 
     def _train(self, tokenizer: Any, every: EveryCheckpoint | None) -> tuple[Any, RunRecord]:
         spec = self.spec
         rows = {"train": spec.corpus.train, "selection": spec.corpus.selection.first(spec.recipe.selection_rows)}
         encoded = self._encode(tokenizer, rows)
-        pairs = encoded["train"]
-        n_steps = count_steps(spec.recipe, len(pairs))
+        train, unit = encoded["train"], self.kind.unit
+        n_steps = count_steps(spec.recipe, len(train))
         self._say(
-            f"effective batch size {spec.recipe.batch_size} pairs, {n_steps:,} steps on {len(pairs):,}"
-            f" pairs, learning rate {spec.learning_rate:g}, {spec.compute.dtype_name} on {spec.compute.device}"
+            f"effective batch size {spec.recipe.batch_size} {unit}, {n_steps:,} steps on {len(train):,}"
+            f" {unit}, learning rate {spec.learning_rate:g}, {spec.compute.dtype_name} on {spec.compute.device}"
         )
         checkpoints = self.checkpoints
         if every is not None:
             checkpoints = CheckpointsBehindEvaluated(checkpoints.folder, self._say, every)
-        model = self._on_device(load_pretrained(spec.checkpoint, spec.task, spec.seed))
-        selection = Selection(encoded["selection"], lambda rows: predict_logits(model, rows, spec.compute))
+        model = self._on_device(load_pretrained(spec.checkpoint, self.kind, spec.seed))
+        outputs_of = partial(self._outputs, model)
+        selection = Selection(spec.task, rows["selection"], encoded["selection"], outputs_of)
         started = time.monotonic()
         with self.reporter.phase("train", n_steps, "steps") as phase:
             try:
                 outcome = fine_tune(
+                    self.kind,
                     model,
-                    pairs,
+                    train,
                     spec.recipe,
                     spec.learning_rate,
                     spec.seed,
                     spec.compute,
-                    selection.accuracy,
+                    selection.score,
                     lambda loss: phase.advance(1, f"loss {loss:.3f}"),
                     checkpoints,
                     lambda step: self._resume(phase, step),
@@ -284,8 +288,7 @@ class OneRun:
         wall_s = time.monotonic() - started + outcome.earlier_wall_s - outcome.aside_wall_s
         losses = dict(outcome.selection_losses)
         curve = [
-            SelectionPoint(step=step, value=accuracy, loss=losses.get(step))
-            for step, accuracy in outcome.selection_curve
+            SelectionPoint(step=step, value=value, loss=losses.get(step)) for step, value in outcome.selection_curve
         ]
         training = TrainingRecord(
             n_steps=outcome.n_steps,
@@ -309,11 +312,8 @@ class OneRun:
     def _at_checkpoint(self, every: EveryCheckpoint | None, step: int, model: Any, phase: Phase) -> Iterator[str]:
         if every is None:
             return
-        columns = label_columns(self.spec.checkpoint, model.config.id2label, self.spec.task)
         languages = []
-        for language in every.evaluate(
-            step, model, lambda pairs: predict_logits(model, pairs, self.spec.compute)[:, list(columns)]
-        ):
+        for language in every.evaluate(step, model, partial(self._outputs, model)):
             languages.append(language)
             phase.advance(0, f"step {step:,} evaluated in {language}")
             yield language
@@ -325,25 +325,26 @@ class OneRun:
             self._say(f"padded batches, since packed ones are not tested with {kind} models")
         return model.to(self.spec.compute.device)
 
-    def _evaluate(
-        self, model: Any, columns: Sequence[int], record: RunRecord, language: str, pairs: EncodedPairs
-    ) -> RunRecord:
-        corpus = self.spec.corpus
+    def _outputs(self, model: Any, encoded: Encoded) -> np.ndarray:
+        return predict(model, self.kind, encoded, self.spec.compute)
+
+    def _evaluate(self, model: Any, record: RunRecord, language: str, encoded: Encoded) -> RunRecord:
+        corpus, metric = self.spec.corpus, self.spec.task.metric
+        rows = corpus.test(language)
         started = time.monotonic()
-        with self.reporter.phase(f"evaluate {language}", len(pairs), "pairs") as phase:
-            logits = predict_logits(model, pairs, self.spec.compute, phase.advance)[:, list(columns)]
-            wall_s = time.monotonic() - started
+        with self.reporter.phase(f"evaluate {language}", len(encoded), self.kind.unit) as phase:
             try:
-                predicted_labels(logits)  # before anything of them is saved
+                outputs = predict(model, self.kind, encoded, self.spec.compute, phase.advance)
             except PredictionError as error:
                 raise PredictionError(f"{language}: {error}") from error
-            premise_groups = corpus.test(language).premise_groups()
-            sha256 = save_predictions(self.disk.writes_to, language, logits, pairs.labels, premise_groups)
-            score = score_cell(logits, pairs, premise_groups, sha256, environment.INVOCATION)
-            check = self._compare_with_float32(model, columns, pairs, logits)
-            phase.note = f"accuracy {100 * score.value:.1f}"
-        hashes = record.data.sha256["test"] | {language: corpus.sha256(corpus.test(language))}
-        timing = Timing(wall_s=wall_s, rows=len(pairs), invocation=environment.INVOCATION)
+            wall_s = time.monotonic() - started
+            judged = judge(self.kind, outputs, encoded, rows)
+            sha256 = save_predictions(self.disk.writes_to, language, judged.answers, judged.tally, judged.groups)
+            score = score_of(self.kind, metric, judged, encoded.tokenization, sha256, environment.INVOCATION)
+            check = self._compare_with_float32(model, encoded, rows, outputs)
+            phase.note = f"{metric} {100 * score.value:.1f}"
+        hashes = record.data.sha256["test"] | {language: corpus.sha256(rows)}
+        timing = Timing(wall_s=wall_s, rows=len(rows), invocation=environment.INVOCATION)
         return self._signed(record).model_copy(
             update={
                 "scores": record.scores | {language: score},
@@ -354,15 +355,19 @@ class OneRun:
         )
 
     def _compare_with_float32(
-        self, model: Any, columns: Sequence[int], pairs: EncodedPairs, logits: np.ndarray
+        self, model: Any, encoded: Encoded, rows: Rows, outputs: np.ndarray
     ) -> Float32Check | None:
         """Some rows again, spread evenly over all of them; None where they were computed in float32 already."""
         compute = self.spec.compute
         if compute.dtype_name == "float32":
             return None
-        rows = np.unique(np.linspace(0, len(pairs) - 1, FLOAT32_ROWS, dtype=np.int64))
-        in_float32 = predict_logits(model, pairs, compute.in_float32(), rows=rows)[:, list(columns)]
-        return compare_with_float32(logits[rows], in_float32)
+        numbers = np.unique(np.linspace(0, len(rows) - 1, FLOAT32_ROWS, dtype=np.int64))
+        sequences = np.flatnonzero(np.isin(encoded.row_of, numbers))
+        some, some_rows = encoded.take(sequences), rows.take(numbers)
+        places = sequences if self.kind.reads == "first token" else encoded.tokens_of(sequences)
+        both = outputs[places], predict(model, self.kind, some, compute.in_float32())
+        answers = [judge(self.kind, each, some, some_rows).answers for each in both]
+        return compare_with_float32(both[0], both[1], answers[0], answers[1])
 
     def _new_record(self, model: Any) -> RunRecord:
         return new_record(self.spec, model).model_copy(update={"identity": self.identity})

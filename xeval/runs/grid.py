@@ -16,7 +16,6 @@ from xeval.definitions.recipe import Recipe
 from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size
-from xeval.results.findings import Finding, wrong
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun, load_run
 from xeval.runs.execute import OneRun
@@ -24,6 +23,7 @@ from xeval.runs.preflight import examine, stop_on_errors
 from xeval.runs.spec import RunSpec, limits, override
 from xeval.support.errors import DefinitionError, StoreError
 from xeval.support.files import safe_name
+from xeval.support.findings import Finding, wrong
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import one_line
 
@@ -64,9 +64,9 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         train: False evaluates fine-tuned checkpoints as they are, their labels matched by name; they have no seeds.
         every_checkpoint: evaluate the training's other checkpoints too, each time it measures English development
             accuracy. A finished run whose checkpoints are not known is trained again for that.
-        data: a local copy of the data (see `xeval.data.xnli_copies`); the hub's by default, or XEVAL_DATA.
+        data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA.
         results: the folder that records and predictions go to.
-        max_train, max_eval: use the first so many pairs, of training and of each evaluated split.
+        max_train, max_eval: use the first so many rows, of training and of each evaluated split.
         device: auto, cpu, cuda or cuda:N.
         dtype: auto, float32 or bfloat16.
         tasks_dirs: folders with further task files.

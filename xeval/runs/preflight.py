@@ -7,7 +7,7 @@ the rows itself, goes on past what cannot be read, and gives every check's outco
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from xeval.checks.after.hurt_languages import check_languages
 from xeval.checks.before.machine_checks import check_batch, check_device, check_disk
-from xeval.checks.before.row_checks import check_alignment, check_labels, check_overlap, check_repetition, check_sizes
+from xeval.checks.before.row_checks import check_overlap, check_repetition, check_sizes
 from xeval.checks.before.tokenizer_checks import check_letters, check_vocabulary
 from xeval.data.corpus import Corpus
 from xeval.data.model_files import Checkpoint, find_checkpoint
@@ -29,15 +29,15 @@ from xeval.engine import devices, environment
 from xeval.engine.encoding import encode
 from xeval.engine.loading import label_columns, load_tokenizer
 from xeval.engine.training import count_steps
-from xeval.kinds.pairs import LabelledPairs
-from xeval.results.findings import Finding, error, fine
+from xeval.kinds.rows import Rows
 from xeval.results.records import Limits
 from xeval.runs.spec import RunSpec
 from xeval.support.cache import cache_home
 from xeval.support.errors import DataError, ModelError, PreflightError
+from xeval.support.findings import Finding, error, fine
 from xeval.support.text import one_line
 
-SAMPLED_PAIRS = 300  # of each language, for the checks that tokenize
+SAMPLED_ROWS = 300  # of each language, for the checks that tokenize
 DATA, MACHINE = "data", "machine"
 
 Findings = list[tuple[str, Finding]]  # what was checked (data, machine or a model's name), what was found
@@ -52,7 +52,7 @@ def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str]) -> list[
     findings = check_rows(spec.task, spec.corpus, spec.train, tests)
     findings += _check_tokenizer(spec.checkpoint, spec.task, spec.recipe, tests)
     if spec.train:
-        findings += _check_training(spec.checkpoint, spec.recipe, unchanged, len(spec.corpus.train))
+        findings += _check_training(spec.checkpoint, spec.task, spec.recipe, unchanged, len(spec.corpus.train))
     return findings
 
 
@@ -97,7 +97,7 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
     for checkpoint in checkpoints:
         findings = _check_tokenizer(checkpoint, definition, chosen, tests)
         if readable:
-            findings += _check_training(checkpoint, chosen, chosen, len(corpus.train))
+            findings += _check_training(checkpoint, definition, chosen, chosen, len(corpus.train))
         if not train:
             findings.append(_check_head(checkpoint, definition))
         found += [(checkpoint.id, finding) for finding in findings]
@@ -113,53 +113,54 @@ def _check_machine(device: str, dtype: str) -> Finding:
     return check_device(str(compute.device), arithmetic, hardware, torch.cuda.is_available())
 
 
-def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, LabelledPairs]) -> list[Finding]:
+def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, Rows]) -> list[Finding]:
     """The checks of the rows that a run would train on, choose a checkpoint on, and be tested on."""
     if not tests:
         return []
-    english = task.training_language
-    training = {f"{english} train": corpus.train, f"{english} selection": corpus.selection} if train else {}
+    unit, training = task.of_kind.unit, {"train": corpus.train, "selection": corpus.selection} if train else {}
+    test = tests.get(task.training_language)
     findings = [
-        check_sizes(corpus.train_rows() if train else {}, tests),
-        check_labels(task, training | {f"{language} test": pairs for language, pairs in tests.items()}),
-        check_overlap(corpus.train if train else None, corpus.selection if train else None, tests.get(english)),
-        check_repetition(tests),
-        check_alignment(tests),
+        check_sizes(unit, corpus.train_rows() if train else {}, tests),
+        *task.of_kind.row_checks(training, tests),
+        check_overlap(unit, training.get("train"), training.get("selection"), test),
+        check_repetition(unit, tests),
     ]
     return [finding for finding in findings if finding is not None]
 
 
-def _check_tokenizer(
-    checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: Mapping[str, LabelledPairs]
-) -> list[Finding]:
+def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: Mapping[str, Rows]) -> list[Finding]:
     """The checks of a checkpoint's tokenizer, on a sample of the rows."""
     tokenizer, config = load_tokenizer(checkpoint, recipe.max_length), _configuration(checkpoint)
-    samples = {language: _sample(pairs) for language, pairs in tests.items()}
-    texts = [text for pairs in samples.values() for text in (*pairs.premises[::10], *pairs.hypotheses[::10])]
+    samples = {language: _sample(rows) for language, rows in tests.items()}
+    texts = [text for rows in samples.values() for column in rows.texts.values() for text in _strings(column[::10])]
     findings = [check_vocabulary(tokenizer, config.get("vocab_size")), *check_letters(tokenizer, texts)]
-    encoded = {language: encode(tokenizer, pairs, recipe.max_length) for language, pairs in samples.items()}
-    return findings + check_languages(encoded, task.training_language, recipe.max_length)
+    encoded = {language: encode(task.of_kind, tokenizer, rows, recipe.max_length) for language, rows in samples.items()}
+    tokenized = {language: some.tokenization for language, some in encoded.items()}
+    return findings + check_languages(tokenized, task.training_language, recipe.max_length, task.of_kind.unit)
 
 
 def _check_head(checkpoint: Checkpoint, task: Task) -> Finding:
     """Whether the labels of a checkpoint that is to be used as it is can be told; a run refuses it if not."""
     name, id2label = "labels of the head", _configuration(checkpoint).get("id2label") or {}
     try:
-        label_columns(checkpoint, id2label, task)
+        label_columns(checkpoint.id, id2label, task.of_kind)
     except ModelError as problem:
         return error(name, str(problem).removeprefix(f"model {checkpoint.id}: "))
     return fine(name, f"{', '.join(map(str, id2label.values()))}, matched by name")
 
 
-def _check_training(checkpoint: Checkpoint, recipe: Recipe, unchanged: Recipe, n_pairs: int) -> list[Finding]:
+def _check_training(
+    checkpoint: Checkpoint, task: Task, recipe: Recipe, unchanged: Recipe, n_rows: int
+) -> list[Finding]:
+    n_steps, unit = count_steps(recipe, n_rows), task.of_kind.unit
     rates = recipe.learning_rate_for(checkpoint.id), unchanged.learning_rate_for(checkpoint.id)
     return [
-        check_batch(recipe.batch_size, unchanged.batch_size, rates, count_steps(recipe, n_pairs), n_pairs),
+        check_batch(unit, recipe.batch_size, unchanged.batch_size, rates, n_steps, n_rows),
         check_disk(cache_home(), _count_weights(checkpoint)),
     ]
 
 
-def _read(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[dict[str, LabelledPairs], list[Finding]]:
+def _read(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[dict[str, Rows], list[Finding]]:
     """The test rows that can be used, and an error for each split that cannot."""
     tests, problems = {}, []
     for split in ("train", "selection") if train else ():
@@ -175,13 +176,17 @@ def _read(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[dict[s
     return tests, problems
 
 
-def _sample(pairs: LabelledPairs) -> LabelledPairs:
-    """At most SAMPLED_PAIRS of the rows, evenly from the first to the last."""
-    if len(pairs) <= SAMPLED_PAIRS:
-        return pairs
-    rows = np.linspace(0, len(pairs) - 1, SAMPLED_PAIRS).astype(np.int64)
-    premises, hypotheses = ([column[row] for row in rows] for column in (pairs.premises, pairs.hypotheses))
-    return LabelledPairs(pairs.language, pairs.split, premises, hypotheses, pairs.labels[rows])
+def _sample(rows: Rows) -> Rows:
+    """At most SAMPLED_ROWS of the rows, evenly from the first to the last."""
+    if len(rows) <= SAMPLED_ROWS:
+        return rows
+    return rows.take(np.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(np.int64))
+
+
+def _strings(values: Sequence[Any]) -> Iterator[str]:
+    """The texts among `values`, and in lists among them."""
+    for value in values:
+        yield from [value] if isinstance(value, str) else _strings(value)
 
 
 def _configuration(checkpoint: Checkpoint) -> dict[str, Any]:

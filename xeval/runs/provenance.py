@@ -3,7 +3,6 @@
 from transformers import PreTrainedModel
 
 from xeval.engine.loading import count_encoder_parameters, encoder_shape
-from xeval.kinds.pairs import ENCODING
 from xeval.results.records import ModelRecord, RunRecord
 from xeval.runs.spec import RunSpec
 
@@ -18,10 +17,10 @@ def new_record(spec: RunSpec, model: PreTrainedModel | None) -> RunRecord:
         task_title=spec.task.title,
         task_note=spec.task.note,
         kind=spec.task.kind,
-        encoding=ENCODING,
+        encoding=spec.task.of_kind.encoding,
         metric=spec.task.metric,
-        labels=list(spec.task.labels),
-        chance=1 / len(spec.task.labels),
+        labels=list(spec.task.labels) or None,
+        chance=spec.task.of_kind.chance,
         training_language=spec.task.training_language,
         model=ModelRecord(
             id=checkpoint.id,

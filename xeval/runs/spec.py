@@ -14,7 +14,6 @@ from xeval.definitions.recipe import Recipe
 from xeval.definitions.task import Task
 from xeval.definitions.toml import first_complaint
 from xeval.engine.devices import Compute
-from xeval.kinds.pairs import ENCODING
 from xeval.results.configurations import NO_TRAINING
 from xeval.results.identity import identity, ingredients, is_of
 from xeval.results.records import DataRecord, Limits, RecipeRecord, RunRecord
@@ -79,8 +78,8 @@ class RunSpec:
     def _ingredients(self) -> dict[str, Any]:
         return ingredients(
             kind=self.task.kind,
-            encoding=ENCODING,
-            labels=list(self.task.labels),
+            encoding=self.task.of_kind.encoding,
+            labels=list(self.task.labels) or None,
             rows_sha256=self.data_record({}).sha256,
             model_sha256=self.checkpoint.sha256,
             recipe_values=self.recipe_record().values,
@@ -117,5 +116,5 @@ def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
 def limits(max_train: int | None, max_eval: int | None) -> Limits:
     for name, limit in (("max_train", max_train), ("max_eval", max_eval)):
         if limit is not None and limit < 1:
-            raise DefinitionError(f"{name}: wanted a number of pairs of at least 1, got {limit}")
+            raise DefinitionError(f"{name}: wanted a number of rows of at least 1, got {limit}")
     return Limits(max_train=max_train, max_eval=max_eval)

@@ -8,20 +8,21 @@ prediction files.
 from collections.abc import Mapping
 
 from xeval.checks.after import prediction_signatures, record_signatures
-from xeval.checks.after.hurt_languages import check_languages
+from xeval.checks.after.hurt_languages import check_languages, truncated
 from xeval.checks.after.prediction_signatures import Predicted
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.task import Task
 from xeval.judging.verdict import row_of
-from xeval.results.findings import Finding, wrong
+from xeval.kinds.registry import unit_of
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
+from xeval.support.findings import Finding, wrong
 
 _WRONG_LABELS = {"placeholder labels", "permuted labels"}
 _NOTHING_LEARNT = _WRONG_LABELS | {"training broke down", "too few steps", "collapsed training"}
 _NO_COMPARISON = _NOTHING_LEARNT | {"chance outside Latin script", "no transfer", "missing or repeated rows"}
-_MEASURED_AGAIN = {"unknown pieces", "pieces per word", "truncated pairs"}  # on all rows, where preflight took a sample
+_MEASURED_AGAIN = {"unknown pieces", "pieces per word"}  # on all rows, where preflight took a sample
 _OF_TOKENIZERS = ("vocabulary", "capital letters", "accents")
 # A finding → those that explain it.
 EXPLAINED_BY = {
@@ -56,21 +57,24 @@ def diagnose(
     languages why their predictions cannot be read.
     """
     n_labels = next((own.n_labels for own in predicted.values()), 0)
+    unit = unit_of(record.kind)
+    measured_again = _MEASURED_AGAIN | {truncated(unit)}
+    labelled = predicted if n_labels else {}
     labels = record.labels or [f"label {number}" for number in range(n_labels)]
     tokenized = {language: score.tokenization for language, score in record.scores.items()}
     hints = [hint for hint in record.preflight if hint.name in _OF_TOKENIZERS]
     found = [
         prediction_signatures.unreadable_predictions(problems or {}),
         prediction_signatures.missing_or_repeated_rows(record, predicted, task.expected_rows.test if task else None),
-        prediction_signatures.placeholder_labels(predicted),
-        prediction_signatures.permuted_labels(predicted, labels),
-        prediction_signatures.one_label_throughout(predicted, labels),
+        prediction_signatures.placeholder_labels(labelled),
+        prediction_signatures.permuted_labels(labelled, labels),
+        prediction_signatures.one_label_throughout(labelled, labels),
         record_signatures.broken_training(record),
         *(_learning(record, record.chance) if record.chance is not None else ()),
-        *check_languages(tokenized, record.training_language, _max_length(record)),
+        *check_languages(tokenized, record.training_language, _max_length(record), unit),
         record_signatures.other_selection(record, published),
         record_signatures.low_everywhere(record, published, hints),
-        *(said for said in record.preflight if said.name not in _MEASURED_AGAIN or not record.scores),
+        *(said for said in record.preflight if said.name not in measured_again or not record.scores),
     ]
     return _without_explained(wrong(one for one in found if one is not None))
 
@@ -103,7 +107,7 @@ def _max_length(record: RunRecord) -> int | None:
 
 def _read_predictions(run: StoredRun) -> tuple[dict[str, Predicted], dict[str, str]]:
     """The predictions of every language that has a score, and why some of them cannot be read."""
-    from xeval.results.predictions import column  # pyarrow
+    from xeval.results.predictions import column, has_labels  # pyarrow
 
     predicted, problems = {}, {}
     for language in run.record.scores:
@@ -112,6 +116,8 @@ def _read_predictions(run: StoredRun) -> tuple[dict[str, Predicted], dict[str, s
         except StoreError as problem:
             problems[language] = str(problem)
             continue
-        rows, labels, predictions = (column(table, name) for name in ("row", "label", "prediction"))
-        predicted[language] = Predicted(rows, labels, predictions, table.schema.field("logits").type.list_size)
+        predicted[language] = Predicted(column(table, "row"))
+        if has_labels(table):
+            rows, labels, predictions = (column(table, name) for name in ("row", "label", "prediction"))
+            predicted[language] = Predicted(rows, labels, predictions, table.schema.field("logits").type.list_size)
     return predicted, problems

@@ -1,4 +1,4 @@
-"""Which languages a tokenizer hurts: unknown pieces, words in many pieces, truncated pairs.
+"""Which languages a tokenizer hurts: unknown pieces, words in many pieces, truncated rows.
 
 Before a run on a sample of its rows, after it on all of them; both carry the three numbers under the same names.
 """
@@ -6,17 +6,17 @@ Before a run on a sample of its rows, after it on all of them; both carry the th
 from collections.abc import Mapping
 from typing import Protocol
 
-from xeval.results.findings import Finding, at_most, by_language, error, fine, warning
+from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
 
 # mBERT on XNLI, for scale: at most 0.4 % unknown (zh), 2.6 pieces per word (el), and 18.7 % truncated (th) at 128.
 UNKNOWN_HURTS = 0.02  # of all pieces
 UNKNOWN_IS_UNREADABLE = 0.3
 PIECES_PER_WORD_HURT = 4.0
-TRUNCATION_HURTS = 0.05  # of pairs
+TRUNCATION_HURTS = 0.05  # of rows
 
 
 class Tokenized(Protocol):
-    """What a tokenizer made of some rows: EncodedPairs, or the score of a language."""
+    """What a tokenizer made of some rows: a Tokenization, or the score of a language."""
 
     @property
     def truncated_share(self) -> float: ...
@@ -27,9 +27,12 @@ class Tokenized(Protocol):
 
 
 def check_languages(
-    tokenized: Mapping[str, Tokenized], training_language: str, max_length: int | None
+    tokenized: Mapping[str, Tokenized], training_language: str, max_length: int | None, unit: str = "rows"
 ) -> list[Finding]:
-    """A finding each on unknown pieces, pieces per word and truncation, over languages → numbers."""
+    """A finding each on unknown pieces, pieces per word and truncation, over languages → numbers.
+
+    `unit` is what rows are called.
+    """
     if not tokenized:
         return []
     return [
@@ -37,7 +40,7 @@ def check_languages(
             {language: found.unknown_piece_share for language, found in tokenized.items()}, training_language
         ),
         _pieces_per_word({k: found.pieces_per_word for k, found in tokenized.items() if found.pieces_per_word}),
-        _truncation({language: found.truncated_share for language, found in tokenized.items()}, max_length),
+        _truncation({language: found.truncated_share for language, found in tokenized.items()}, max_length, unit),
     ]
 
 
@@ -63,13 +66,18 @@ def _pieces_per_word(numbers: dict[str, float]) -> Finding:
     )
 
 
-def _truncation(shares: dict[str, float], max_length: int | None) -> Finding:
-    name, at = "truncated pairs", f" at {max_length} pieces" if max_length else ""
+def truncated(unit: str) -> str:
+    """The name of the finding about truncation."""
+    return f"truncated {unit}"
+
+
+def _truncation(shares: dict[str, float], max_length: int | None, unit: str) -> Finding:
+    name, at = truncated(unit), f" at {max_length} pieces" if max_length else ""
     hurt = {language: share for language, share in shares.items() if share >= TRUNCATION_HURTS}
     if not hurt:
         return fine(name, at_most(shares) + at)
     return warning(
         name,
-        f"{by_language(hurt)} of pairs lose their end{at}",
+        f"{by_language(hurt)} of {unit} lose their end{at}",
         "Raise --max-length, or expect less of these languages; published numbers may have the same handicap.",
     )

@@ -4,13 +4,13 @@ Each function gives its finding, or None. Predictions are by language; a languag
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 
 import numpy as np
 
-from xeval.results.findings import Finding, by_language, error, warning
 from xeval.results.records import RunRecord
+from xeval.support.findings import Finding, by_language, error, warning
 
 FEW_ROWS = 100  # below this many, a share of rows is left uninterpreted
 PLACEHOLDER_FROM = 10  # rows with one gold label throughout
@@ -21,14 +21,18 @@ NEARLY_CONSTANT = 0.95  # share of predictions with one label
 USUAL_GOLD = 0.7  # where the gold labels are so much alike, predictions may be
 
 
+def _none() -> np.ndarray:
+    return np.zeros(0, dtype=np.int32)
+
+
 @dataclass(frozen=True)
 class Predicted:
-    """A language's predictions as they were saved."""
+    """A language's predictions as they were saved. A kind of task without labels has rows only."""
 
     rows: np.ndarray  # (N,) int, the row that each belongs to
-    labels: np.ndarray  # (N,) int, gold
-    predictions: np.ndarray  # (N,) int
-    n_labels: int
+    labels: np.ndarray = field(default_factory=_none)  # (N,) int, gold
+    predictions: np.ndarray = field(default_factory=_none)  # (N,) int
+    n_labels: int = 0
 
     def confusion(self) -> np.ndarray:
         """(C, C) counts: predicted label by gold label."""

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from xeval.definitions.languages import describe
 from xeval.definitions.reference import ReferenceRow
 from xeval.judging.verdict import NEAR_CHANCE, collapse
-from xeval.results.findings import Finding, by_language, error, warning
+from xeval.kinds.registry import unit_of
 from xeval.results.records import RunRecord
+from xeval.support.findings import Finding, by_language, error, warning
 
-LEARNT = 0.10  # accuracy above chance from which something has been learnt
-UNDERFITTED = 0.20  # accuracy above chance that even a short training reaches
+LEARNT = 0.10  # score above chance from which something has been learnt
+UNDERFITTED = 0.20  # score above chance that even a short training reaches
 FEW_ROWS = 100
 EPOCHS_ENOUGH = 0.5  # of the task's training rows
 LOW = 1.5  # points below published, on the mean
@@ -31,15 +32,15 @@ def broken_training(record: RunRecord) -> Finding | None:
 
 def labels_out_of_line(record: RunRecord, chance: float) -> Finding | None:
     """Development data of the training language are well predicted, its test data no better than by chance."""
-    dev = _chosen_accuracy(record)
+    dev = _chosen_value(record)
     scores = {language: 100 * score.value for language, score in record.scores.items()}
-    test = _accuracy(record, record.training_language)
+    test = _score(record, record.training_language)
     at_chance = test is not None and _is_at_chance(record, record.training_language, chance)
     if dev is None or not at_chance or dev < chance + LEARNT:
         return None
     return error(
         "placeholder labels",
-        f"accuracy on the {record.training_language} development data is {100 * dev:.1f} %, on test it is"
+        f"{_metric(record)} on the {record.training_language} development data is {100 * dev:.1f} %, on test it is"
         f" {by_language(scores, '{:.1f}')} %, where chance is {100 * chance:.1f} %",
         "Take the test split from a copy that carries its own labels, in its own order (the hub's, or XNLI-1.0).",
     )
@@ -47,17 +48,17 @@ def labels_out_of_line(record: RunRecord, chance: float) -> Finding | None:
 
 def too_few_steps(record: RunRecord, chance: float) -> Finding | None:
     """Hardly anything was learnt, and the training saw less than half of the task's training rows once."""
-    training, reached = record.training, _best_known_accuracy(record)
+    training, reached = record.training, _best_known_value(record)
     expected = record.data.train_rows.get("expected", 0)
     if training is None or reached is None or not expected or reached > chance + UNDERFITTED:
         return None
-    seen = training.n_steps * training.effective_batch_size
+    seen, unit = training.n_steps * training.effective_batch_size, unit_of(record.kind)
     if seen >= EPOCHS_ENOUGH * expected:
         return None
     return error(
         "too few steps",
-        f"{training.n_steps:,} steps of {training.effective_batch_size} pairs show {100 * seen / expected:.1f} % of"
-        f" {expected:,} training pairs once; accuracy in {record.training_language} is {100 * reached:.1f} %",
+        f"{training.n_steps:,} steps of {training.effective_batch_size} {unit} show {100 * seen / expected:.1f} % of"
+        f" {expected:,} training {unit} once; {_metric(record)} in {record.training_language} is {100 * reached:.1f} %",
         "Train on all rows for the recipe's epochs (no --max-train, no --max-steps) with its effective batch size.",
     )
 
@@ -79,8 +80,8 @@ def collapsed_training(record: RunRecord) -> Finding | None:
 def chance_outside_latin_script(record: RunRecord, chance: float) -> Finding | None:
     """The training language and other languages in Latin script are learnt, those in other scripts are at chance."""
     targets = _targets(record)
-    latin = {language: accuracy for language, accuracy in targets.items() if describe(language).script == "Latin"}
-    others = {language: accuracy for language, accuracy in targets.items() if describe(language).script != "Latin"}
+    latin = {language: value for language, value in targets.items() if describe(language).script == "Latin"}
+    others = {language: value for language, value in targets.items() if describe(language).script != "Latin"}
     at_chance = [language for language in others if _is_at_chance(record, language, chance)]
     if not latin or not at_chance or 2 * len(at_chance) < len(others) or min(latin.values()) < chance + LEARNT:
         return None
@@ -98,7 +99,7 @@ def chance_outside_latin_script(record: RunRecord, chance: float) -> Finding | N
 def no_transfer(record: RunRecord, chance: float) -> Finding | None:
     """The training language is learnt, and no other language is better than chance."""
     targets = _targets(record)
-    learnt = _accuracy(record, record.training_language)
+    learnt = _score(record, record.training_language)
     if learnt is None or learnt < chance + LEARNT or len(targets) < 2:
         return None
     if not all(_is_at_chance(record, language, chance) for language in targets):
@@ -159,8 +160,12 @@ def _mean_difference(record: RunRecord, published: ReferenceRow | None) -> float
     return sum(ours) / len(ours) - published.average
 
 
+def _metric(record: RunRecord) -> str:
+    return record.metric.replace("_", " ")
+
+
 def _targets(record: RunRecord) -> dict[str, float]:
-    """Accuracy by language, of target languages with rows enough to tell it from chance."""
+    """The metric by language, of target languages with rows enough to tell it from chance."""
     return {
         language: score.value
         for language, score in record.scores.items()
@@ -169,17 +174,17 @@ def _targets(record: RunRecord) -> dict[str, float]:
 
 
 def _is_at_chance(record: RunRecord, language: str, chance: float) -> bool:
-    """Whether the accuracy in `language` is little more than chance, or no more than two standard errors."""
+    """Whether the score in `language` is little more than chance, or no more than two standard errors."""
     score = record.scores[language]
     return score.value <= chance + max(NEAR_CHANCE, 2 * math.sqrt(chance * (1 - chance) / score.n_rows))
 
 
-def _accuracy(record: RunRecord, language: str) -> float | None:
+def _score(record: RunRecord, language: str) -> float | None:
     score = record.scores.get(language)
     return score.value if score and score.n_rows >= FEW_ROWS else None
 
 
-def _chosen_accuracy(record: RunRecord) -> float | None:
+def _chosen_value(record: RunRecord) -> float | None:
     """Of the chosen checkpoint, on the training language's development data."""
     if record.training is None:
         return None
@@ -187,6 +192,6 @@ def _chosen_accuracy(record: RunRecord) -> float | None:
     return next((point.value for point in record.training.selection_curve if point.step == chosen), None)
 
 
-def _best_known_accuracy(record: RunRecord) -> float | None:
-    known = (_accuracy(record, record.training_language), _chosen_accuracy(record))
-    return max((accuracy for accuracy in known if accuracy is not None), default=None)
+def _best_known_value(record: RunRecord) -> float | None:
+    known = (_score(record, record.training_language), _chosen_value(record))
+    return max((value for value in known if value is not None), default=None)

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from xeval.results.findings import Finding, error, fine, warning
+from xeval.support.findings import Finding, error, fine, warning
 
 BYTES_PER_WEIGHT = 4  # fine-tuned weights are kept in float32
 CHECKPOINT_COPIES = 4  # weights, two moments of the optimizer, the best weights so far
@@ -11,17 +11,17 @@ CHECKPOINTS = 3  # two are kept while the next is written
 
 
 def check_batch(
-    batch_size: int, unchanged: int, learning_rates: tuple[float, float], n_steps: int, n_pairs: int
+    unit: str, batch_size: int, unchanged: int, learning_rates: tuple[float, float], n_steps: int, n_rows: int
 ) -> Finding:
     """A run's effective batch size against the `unchanged` one of its recipe; the learning rates are the run's and the
-    recipe's. A batch of another size at the same learning rate is another training."""
+    recipe's, and rows are called `unit`. A batch of another size at the same learning rate is another training."""
     name, (learning_rate, unchanged_rate) = "effective batch size", learning_rates
-    what = f"{batch_size} pairs per step, {n_steps:,} steps on {n_pairs:,} pairs, learning rate {learning_rate:g}"
+    what = f"{batch_size} {unit} per step, {n_steps:,} steps on {n_rows:,} {unit}, learning rate {learning_rate:g}"
     if unchanged / 2 < batch_size < 2 * unchanged or learning_rate != unchanged_rate:
         return fine(name, what)
     return warning(
         name,
-        f"{what}: the recipe has {unchanged} pairs per step at this learning rate, so there are"
+        f"{what}: the recipe has {unchanged} {unit} per step at this learning rate, so there are"
         f" {'fewer' if batch_size > unchanged else 'more'} steps, by a factor of {unchanged / batch_size:g}",
         "Leave out --batch-size, or change --learning-rate with it.",
     )

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from xeval.kinds.pairs import EncodedPairs
+from xeval.kinds.encoded import Encoded
 
 
 class CompactVocabulary:
@@ -25,7 +25,7 @@ class CompactVocabulary:
     With `keep_all` nothing is cut.
     """
 
-    def __init__(self, model: PreTrainedModel, pairs: EncodedPairs, keep_all: bool = False) -> None:
+    def __init__(self, model: PreTrainedModel, pairs: Encoded, keep_all: bool = False) -> None:
         self.pairs = pairs
         whole = model.get_input_embeddings()
         assert isinstance(whole, torch.nn.Embedding)  # as in every model that transformers calls an encoder

@@ -1,4 +1,4 @@
-"""Rows of encoded pairs → logits: packed where the architecture is known, padded where it is not."""
+"""Encoded rows → logits: packed where the architecture is known, padded where it is not."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,8 @@ from xeval.engine.fast_path import packed_attention
 from xeval.engine.fast_path.cls_only import compute_first_tokens_only
 from xeval.engine.fast_path.dropout import faster_dropout
 from xeval.engine.fast_path.packing import pack
-from xeval.kinds.pairs import EncodedPairs
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.kind import Reads
 
 _LAYERS = {"bert": "encoder.layer", "xlm-roberta": "encoder.layer", "distilbert": "transformer.layer"}
 
@@ -26,15 +27,18 @@ def can_pack(model: PreTrainedModel) -> bool:
 
 
 @contextmanager
-def packed(model: PreTrainedModel) -> Iterator[None]:
-    """`logits_of` computes on packed input while this lasts; otherwise, and for a model that cannot, on padded."""
+def packed(model: PreTrainedModel, reads: Reads = "first token") -> Iterator[None]:
+    """`logits_of` computes on packed input while this lasts; otherwise, and for a model that cannot, on padded.
+
+    If the head `reads` first tokens only, the last layer computes no others.
+    """
     usual = model.config._attn_implementation
     if not can_pack(model) or usual == packed_attention.NAME:
         yield
         return
     model.set_attn_implementation(packed_attention.NAME)
     *_, last_layer = model.base_model.get_submodule(_LAYERS[model.config.model_type]).children()
-    hooks = compute_first_tokens_only(last_layer)
+    hooks = compute_first_tokens_only(last_layer) if reads == "first token" else ()
     try:
         with faster_dropout(model):
             yield
@@ -44,8 +48,8 @@ def packed(model: PreTrainedModel) -> Iterator[None]:
         model.set_attn_implementation(usual)
 
 
-def layers_of_one_input(model: PreTrainedModel) -> list[tuple[torch.nn.Linear, ...]]:
-    """Of each attention, the layers that make queries, keys and values: in the last one, where queries are of first
+def layers_of_one_input(model: PreTrainedModel, reads: Reads) -> list[tuple[torch.nn.Linear, ...]]:
+    """Of each attention, the layers that make queries, keys and values: in the last one, where queries may be of first
     tokens alone, keys and values."""
     if not can_pack(model):
         return []
@@ -56,18 +60,17 @@ def layers_of_one_input(model: PreTrainedModel) -> list[tuple[torch.nn.Linear, .
         }
         names = ("q_lin", "k_lin", "v_lin") if "q_lin" in linear else ("query", "key", "value")
         groups.append(tuple(linear[name] for name in names))
-    return [*groups[:-1], groups[-1][1:]]
+    return groups if reads == "every token" else [*groups[:-1], groups[-1][1:]]
 
 
-def logits_of(model: PreTrainedModel, pairs: EncodedPairs, rows: np.ndarray, compute: Compute) -> torch.Tensor:
-    """(B, C), in the order of `rows`."""
+def logits_of(model: PreTrainedModel, pairs: Encoded, rows: np.ndarray, compute: Compute) -> torch.Tensor:
+    """(B, C), in the order of `rows`; of a head that reads every token (tokens, C), one sequence after the other."""
     config = model.config
     if config._attn_implementation == packed_attention.NAME:
         inputs, sequences = pack(pairs, rows, config, compute.device)
         logits: torch.Tensor = model(**inputs, sequences=sequences).logits
-        return logits[sequences.places]
+        return logits[sequences.places] if logits.ndim == 2 else logits[0, sequences.tokens_in_place()]
     takes_type_ids = getattr(config, "type_vocab_size", 0) > 1
-    padded: torch.Tensor = model(
-        **collate(pairs, rows, config.pad_token_id or 0, takes_type_ids, compute.device)
-    ).logits
-    return padded
+    padded = collate(pairs, rows, config.pad_token_id or 0, takes_type_ids, compute.device)
+    of_padded: torch.Tensor = model(**padded).logits
+    return of_padded if of_padded.ndim == 2 else of_padded[padded["attention_mask"].bool()]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig
 
-from xeval.kinds.pairs import EncodedPairs
+from xeval.kinds.encoded import Encoded
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,15 @@ class Sequences:
         """(B,) int32: the first token of each sequence."""
         return self.offsets[:-1]
 
+    def tokens_in_place(self) -> torch.Tensor:
+        """(total_tokens,) int64: where the tokens lie of the rows that were asked for, one row after the other."""
+        lengths = self.offsets.diff()[self.places]  # (rows,)
+        starts = self.offsets[self.places] - (lengths.cumsum(0) - lengths)
+        return torch.arange(int(lengths.sum()), device=self.offsets.device) + starts.repeat_interleave(lengths)
+
 
 def pack(
-    pairs: EncodedPairs, rows: np.ndarray, config: PretrainedConfig, device: torch.device
+    pairs: Encoded, rows: np.ndarray, config: PretrainedConfig, device: torch.device
 ) -> tuple[dict[str, torch.Tensor], Sequences]:
     """The model's inputs for `rows` laid end to end, each (1, total_tokens) int64, and where each row went.
 

@@ -8,13 +8,13 @@ import torch
 from transformers import PretrainedConfig
 
 from xeval.engine.fast_path.packing import Sequences, positions_from_padding
-from xeval.kinds.pairs import EncodedPairs
+from xeval.kinds.encoded import IGNORED, Encoded
 
 
 class ResidentPairs:
     """Encoded pairs on `device`, for batches of `batch_size` rows."""
 
-    def __init__(self, pairs: EncodedPairs, config: PretrainedConfig, batch_size: int, device: torch.device) -> None:
+    def __init__(self, pairs: Encoded, config: PretrainedConfig, batch_size: int, device: torch.device) -> None:
         self.lengths_on_host = pairs.lengths  # (N,) int64
         self._granule = granule(pairs.lengths, batch_size)
         self.max_length = max(int(pairs.lengths.max()), self._granule)
@@ -33,14 +33,19 @@ class ResidentPairs:
         }
         self._starts = torch.from_numpy(pairs.offsets.astype(np.int64)).to(device)  # (N + 1,), the last of the filling
         self._lengths = torch.from_numpy(pairs.lengths.astype(np.int64)).to(device)  # (N,)
-        self._labels = torch.from_numpy(pairs.labels).to(device)  # (N,)
+        targets = pairs.targets  # (N, ...), or of each token and of the filling
+        if pairs.has_target_per_token:
+            targets = np.concatenate([targets, np.full((1, *targets.shape[1:]), IGNORED, targets.dtype)])
+        self._has_target_per_token = pairs.has_target_per_token
+        self._targets = torch.from_numpy(targets).to(device)
 
     def n_tokens(self, rows: np.ndarray) -> int:
         """The size of the shape that `rows` are laid out in: few sizes, each a little larger than its batches."""
         return (int(self.lengths_on_host[rows].sum()) // self._granule + 1) * self._granule
 
     def lay_out(self, rows: torch.Tensor, n_tokens: int) -> tuple[dict[str, torch.Tensor], Sequences, torch.Tensor]:
-        """The model's inputs for `rows`, (B,) int64 on the device, each (1, n_tokens) int64, and the labels, (B,).
+        """The model's inputs for `rows`, (B,) int64 on the device, each (1, n_tokens) int64, and the targets: (B, ...)
+        of rows, or (n_tokens, ...) of tokens.
 
         One sequence more, of padding alone, fills the shape up to `n_tokens`.
         """
@@ -56,7 +61,8 @@ class ResidentPairs:
         inputs = {name: column[taken].long()[None] for name, column in self._columns.items()}
         runs = _runs(offsets) if rows.device.type == "cpu" else ()
         places = torch.arange(len(rows), device=rows.device)
-        return inputs, Sequences(offsets.int(), runs, places, self.max_length), self._labels[rows]
+        targets = self._targets[taken if self._has_target_per_token else rows]
+        return inputs, Sequences(offsets.int(), runs, places, self.max_length), targets
 
 
 def granule(lengths: np.ndarray, batch_size: int) -> int:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xeval.judging.comparison.paired_metrics import exchange_p, paired_metric_difference
 from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
-from xeval.judging.comparison.paired_tests import holm, mcnemar_p, premise_p
-from xeval.judging.comparison.resampling import N_RESAMPLES, SEED, Interval, paired_difference, paired_mean_difference
+from xeval.judging.comparison.paired_tests import group_p, holm, mcnemar_p
+from xeval.judging.comparison.resampling import N_RESAMPLES, SEED, Interval, paired_mean_difference
 
 ALPHA = 0.05  # after Holm's correction
 
@@ -21,14 +22,14 @@ class LanguageDifference:
 
     language: str
     n_rows: int
-    accuracy_a: float  # mean over seeds
-    accuracy_b: float
+    value_a: float  # of the metric, mean over seeds
+    value_b: float
     interval: Interval
     only_a_right: int | None  # rows
     only_b_right: int | None
     mcnemar_p: float | None  # exact, rows taken for independent
-    premise_p: float  # exact, premises exchanged whole
-    holm_p: float  # premise_p, corrected over the languages
+    group_p: float  # groups of dependent rows exchanged whole: exact, or drawn for a metric that is no share of rows
+    holm_p: float  # group_p, corrected over the languages
     seed_differences: list[float]  # of the paired seeds, in their order; empty where seeds are not paired
 
     @property
@@ -43,6 +44,9 @@ class LanguageDifference:
 class RunComparison:
     task: str
     title: str
+    metric: str
+    unit: str  # what rows are called
+    grouped_by: str  # what they are drawn in
     name_a: str
     name_b: str
     seeds_a: list[int]
@@ -53,6 +57,7 @@ class RunComparison:
     mean: Interval
     mean_seed_differences: list[float]
     resampled: str  # what was drawn: "premises", "rows", or "premises, rows in de es"
+    is_share_of_rows: bool  # whether rows are right or wrong: then tests are exact
     notes: list[str]
 
     @property
@@ -62,7 +67,11 @@ class RunComparison:
 
 def compare(paired: PairedRuns, seed: int = SEED, n_resamples: int = N_RESAMPLES) -> RunComparison:
     """Compare two sides on the rows that they share. `seed` is of the resampling."""
-    p_values = [premise_p(_whole_differences(one), one.groups) for one in paired.languages]
+    is_share = paired.languages[0].is_share_of_rows
+    p_values = [
+        group_p(_whole_differences(one), one.groups) if is_share else exchange_p(one.tallies, seed)
+        for one in paired.languages
+    ]
     languages = [
         _difference(one, p, corrected, paired.paired_by_seed, seed, n_resamples)
         for one, p, corrected in zip(paired.languages, p_values, holm(p_values), strict=True)
@@ -71,40 +80,51 @@ def compare(paired: PairedRuns, seed: int = SEED, n_resamples: int = N_RESAMPLES
     return RunComparison(
         paired.task,
         paired.title,
+        paired.metric,
+        paired.unit,
+        paired.grouped_by,
         paired.name_a,
         paired.name_b,
         paired.seeds_a,
         paired.seeds_b,
         languages,
-        float(np.mean([one.accuracy_a for one in languages])),
-        float(np.mean([one.accuracy_b for one in languages])),
-        paired_mean_difference([one.rows for one in paired.languages], seed, n_resamples),
+        float(np.mean([one.value_a for one in languages])),
+        float(np.mean([one.value_b for one in languages])),
+        difference_of(paired.languages, seed, n_resamples),
         by_seed.mean(axis=0).tolist(),
-        _resampled(paired.languages),
+        _resampled(paired),
+        is_share,
         paired.notes,
     )
+
+
+def difference_of(languages: list[PairedLanguage], seed: int, n_resamples: int = N_RESAMPLES) -> Interval:
+    """B minus A on the mean of `languages`."""
+    if not languages[0].is_share_of_rows:
+        return paired_metric_difference([one.tallies for one in languages], seed, n_resamples)
+    return paired_mean_difference([one.rows for one in languages], seed, n_resamples)
 
 
 def _difference(
     one: PairedLanguage, p: float, corrected: float, by_seed: bool, seed: int, n_resamples: int
 ) -> LanguageDifference:
-    rows, (right_a, right_b) = one.rows, (one.right_a, one.right_b)
+    values_a, values_b = one.values_a, one.values_b
     only_a = only_b = exact_p = None
-    if len(right_a) == len(right_b) == 1:
+    if one.is_share_of_rows and len(values_a) == len(values_b) == 1:
+        right_a, right_b = one.right_a, one.right_b
         only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
         exact_p = mcnemar_p(only_a, only_b)
     return LanguageDifference(
         one.language,
-        len(one.labels),
-        float(right_a.mean()),
-        float(right_b.mean()),
-        paired_difference(rows.correct_a, rows.correct_b, one.groups, seed, n_resamples),
+        len(one.groups),
+        *one.means,
+        difference_of([one], seed, n_resamples),
         only_a,
         only_b,
         exact_p,
         p,
         corrected,
-        (right_b.mean(axis=1) - right_a.mean(axis=1)).tolist() if by_seed else [],
+        (values_b - values_a).tolist() if by_seed else [],
     )
 
 
@@ -116,11 +136,11 @@ def _whole_differences(one: PairedLanguage) -> np.ndarray:
     return differences
 
 
-def _resampled(languages: list[PairedLanguage]) -> str:
-    without = [one.language for one in languages if not one.has_premises]
-    if len(without) == len(languages):
+def _resampled(paired: PairedRuns) -> str:
+    without = [one.language for one in paired.languages if not one.has_groups]
+    if len(without) == len(paired.languages):
         return "rows"
-    return f"premises, rows in {' '.join(without)}" if without else "premises"
+    return f"{paired.grouped_by}, rows in {' '.join(without)}" if without else paired.grouped_by
 
 
 def _conclusion(found: RunComparison) -> str:
@@ -159,7 +179,7 @@ def _by_language(languages: list[LanguageDifference]) -> str:
 
 def _scope(found: RunComparison) -> str:
     """What the interval is about, and what the seeds show of what it is not about."""
-    about = "The interval is about drawing other test pairs for these trained models"
+    about = f"The interval is about drawing other test {found.unit} for these trained models"
     if len(found.seeds_a) == len(found.seeds_b) == 1:
         return f"{about}; one training on each side cannot show what other seeds would give."
     differences = [100 * value for value in found.mean_seed_differences]

@@ -8,9 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from xeval.judging.comparison.named_runs import names_of
+from xeval.judging.comparison.paired_metrics import PairedTallies, values
 from xeval.judging.comparison.resampling import PairedRows
 from xeval.judging.verdict import collapse
-from xeval.results.predictions import column, premise_groups
+from xeval.kinds.metric import Measure
+from xeval.kinds.registry import get_kind
+from xeval.results.predictions import column, groups_of, has_labels, tally_of
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
@@ -22,28 +25,54 @@ class PairedLanguage:
 
     language: str
     sha256: str  # of the rows
-    labels: np.ndarray  # (N,) gold
-    groups: np.ndarray  # (N,) premise numbers; the rows' own where the files do not have them
-    predictions_a: np.ndarray  # (S_a, N) labels, a line per seed
-    predictions_b: np.ndarray  # (S_b, N)
-    has_premises: bool
+    measure: Measure
+    groups: np.ndarray  # (N,) rows with one number depend on each other; the rows' own where the files have none
+    tallies_a: np.ndarray  # (S_a, N, K), a tally per seed
+    tallies_b: np.ndarray  # (S_b, N, K)
+    labels: np.ndarray  # (N,) gold; zeros for a kind of task without labels
+    predictions_a: np.ndarray | None  # (S_a, N) labels; None for a kind of task without
+    predictions_b: np.ndarray | None  # (S_b, N)
+    has_groups: bool
+
+    @property
+    def is_share_of_rows(self) -> bool:
+        """Whether rows are right or wrong, and the metric says how many are right."""
+        return self.measure.metric.is_share_of_rows
 
     @property
     def right_a(self) -> np.ndarray:
-        """(S_a, N) bool"""
-        right: np.ndarray = self.predictions_a == self.labels
-        return right
+        """(S_a, N) bool, where the metric is a share of rows"""
+        return self.measure.right(self.tallies_a)
 
     @property
     def right_b(self) -> np.ndarray:
         """(S_b, N) bool"""
-        right: np.ndarray = self.predictions_b == self.labels
-        return right
+        return self.measure.right(self.tallies_b)
+
+    @property
+    def values_a(self) -> np.ndarray:
+        """(S_a,) of the metric"""
+        return self.right_a.mean(axis=1) if self.is_share_of_rows else values(self.measure, self.tallies_a)
+
+    @property
+    def values_b(self) -> np.ndarray:
+        """(S_b,)"""
+        return self.right_b.mean(axis=1) if self.is_share_of_rows else values(self.measure, self.tallies_b)
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """The metric's values of A and of B, each the mean over its seeds."""
+        sides = (self.right_a, self.right_b) if self.is_share_of_rows else (self.values_a, self.values_b)
+        return float(sides[0].mean()), float(sides[1].mean())
 
     @property
     def rows(self) -> PairedRows:
-        """Correctness averaged over seeds, row by row."""
+        """Correctness averaged over seeds, row by row, where the metric is a share of rows."""
         return PairedRows(self.right_a.mean(axis=0), self.right_b.mean(axis=0), self.groups, self.labels)
+
+    @property
+    def tallies(self) -> PairedTallies:
+        return PairedTallies(self.measure, self.tallies_a, self.tallies_b, self.groups)
 
 
 @dataclass(frozen=True)
@@ -59,6 +88,9 @@ class PairedRuns:
     languages: list[PairedLanguage]
     notes: list[str]
     labels: Sequence[str] = ()  # names by index; empty where the records do not know them
+    metric: str = "accuracy"
+    unit: str = "pairs"  # what rows are called
+    grouped_by: str = "premises"  # what rows are drawn in
 
     @property
     def paired_by_seed(self) -> bool:
@@ -79,20 +111,35 @@ def pair(a: list[StoredRun], b: list[StoredRun]) -> PairedRuns:
     tasks = a[0].record.task, b[0].record.task
     if tasks[0] != tasks[1]:
         raise StoreError(f"A is of task {tasks[0]} and B of task {tasks[1]}; compare runs of one task")
+    metrics = a[0].record.metric, b[0].record.metric
+    if metrics[0] != metrics[1]:
+        raise StoreError(f"A is scored by {metrics[0]} and B by {metrics[1]}; compare runs of one metric")
     name_a, name_b = names_of(a, b)
     notes: list[str] = []
     a, b = usable("A: ", a, notes), usable("B: ", b, notes)
     a, b = _same_seeds(a, b, notes)
     languages = [_language(language, a, b) for language in _shared_languages(a, b, notes)]
-    without = [paired.language for paired in languages if not paired.has_premises]
+    without = [paired.language for paired in languages if not paired.has_groups]
     if without:
         notes.append(
             f"The predictions in {' '.join(without)} were written before premises were kept in them: rows are taken for"
             " independent draws there, so those intervals are too narrow. Evaluate again to mend that."
         )
     seeds_a, seeds_b = ([run.record.seed for run in runs] for runs in (a, b))
+    first, kind = a[0].record, get_kind(a[0].record.kind)
     return PairedRuns(
-        tasks[0], a[0].record.task_title, name_a, name_b, seeds_a, seeds_b, languages, notes, a[0].record.labels or ()
+        first.task,
+        first.task_title,
+        name_a,
+        name_b,
+        seeds_a,
+        seeds_b,
+        languages,
+        notes,
+        first.labels or (),
+        first.metric,
+        kind.unit,
+        kind.grouped_by,
     )
 
 
@@ -138,7 +185,8 @@ def _shared_languages(a: list[StoredRun], b: list[StoredRun], notes: list[str]) 
 def _language(language: str, a: list[StoredRun], b: list[StoredRun]) -> PairedLanguage:
     sha256 = shared_rows(language, [run.record for run in (*a, *b)])
     tables_a, tables_b = ([run.predictions(language) for run in runs] for runs in (a, b))
-    return beside(language, sha256, tables_a, tables_b, [run.folder for run in (*a, *b)])
+    measure = get_kind(a[0].record.kind).measure(a[0].record.metric)
+    return beside(language, sha256, measure, tables_a, tables_b, [run.folder for run in (*a, *b)])
 
 
 def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
@@ -152,20 +200,48 @@ def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
 
 
 def beside(
-    language: str, sha256: str, tables_a: list[pa.Table], tables_b: list[pa.Table], folders: list[Path]
+    language: str,
+    sha256: str,
+    measure: Measure,
+    tables_a: list[pa.Table],
+    tables_b: list[pa.Table],
+    folders: list[Path],
 ) -> PairedLanguage:
     """Prediction tables of the same rows, one per seed; `folders` are where they lie, in order. Raises DataError."""
     tables = [*tables_a, *tables_b]
+    known = next((own for own in map(groups_of, tables) if own is not None), None)
+    groups = np.arange(len(tables[0])) if known is None else known
+    tallies = [np.stack([tally_of(table) for table in side]) for side in (tables_a, tables_b)]
+    labels = np.zeros(len(groups), np.int32)
+    predictions_a = predictions_b = None
+    if has_labels(tables[0]):
+        labels = _shared_labels(language, tables, folders)
+        predictions_a, predictions_b = (
+            np.stack([column(table, "prediction") for table in side]) for side in (tables_a, tables_b)
+        )
+    return PairedLanguage(
+        language,
+        sha256,
+        measure,
+        groups,
+        tallies[0],
+        tallies[1],
+        labels,
+        predictions_a,
+        predictions_b,
+        has_groups=known is not None,
+    )
+
+
+def _shared_labels(language: str, tables: list[pa.Table], folders: list[Path]) -> np.ndarray:
+    """(N,) gold labels. Raises DataError if they are not the same in all tables."""
     labels = column(tables[0], "label")
     for folder, table in zip(folders, tables, strict=True):
         if not np.array_equal(column(table, "label"), labels):
             raise DataError(
                 f"{folder}: its gold labels in {language} differ from those of {folders[0]}; evaluate again"
             )
-    known = next((own for own in map(premise_groups, tables) if own is not None), None)
-    groups = np.arange(len(labels)) if known is None else known
-    a, b = (np.stack([column(table, "prediction") for table in side]) for side in (tables_a, tables_b))
-    return PairedLanguage(language, sha256, labels, groups, a, b, has_premises=known is not None)
+    return labels
 
 
 def _rows_sha256(record: RunRecord, language: str) -> str:

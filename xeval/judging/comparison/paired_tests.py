@@ -1,4 +1,4 @@
-"""Tests on two models' answers to the same rows: McNemar's, the same with premises in place of rows, and Holm's
+"""Tests on two models' answers to the same rows: McNemar's, the same with groups in place of rows, and Holm's
 correction for asking several questions. `docs/statistics.md` says when which is valid.
 """
 
@@ -19,13 +19,13 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
     return 1.0 if n == 0 else float(binomtest(only_a, n, 0.5).pvalue)
 
 
-def premise_p(differences: np.ndarray, groups: np.ndarray) -> float:
+def group_p(differences: np.ndarray, groups: np.ndarray) -> float:
     """Two-sided exact p for (N,) whole-numbered row `differences` whose (N,) `groups` are independent, not the rows.
 
-    The null hypothesis is that for each premise A's and B's answers might as well be exchanged, all its rows at once:
-    each group's sum keeps its size and takes either sign with probability 1/2. The distribution of the total is
-    computed, not drawn. With one row to a premise this is `mcnemar_p`; with premises of one size it is the exact form
-    of the clustered McNemar test of Durkalski et al. (2003), Statistics in Medicine 22(15).
+    The null hypothesis is that for each group (the rows of one premise, say) A's and B's answers might as well be
+    exchanged, all its rows at once: each group's sum keeps its size and takes either sign with probability 1/2. The
+    distribution of the total is computed, not drawn. With one row to a group this is `mcnemar_p`; with groups of one
+    size it is the exact form of the clustered McNemar test of Durkalski et al. (2003), Statistics in Medicine 22(15).
     """
     from scipy.stats import binom
 

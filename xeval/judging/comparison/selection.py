@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from xeval.judging.comparison.compare import RunComparison, compare
+from xeval.judging.comparison.compare import RunComparison, compare, difference_of
 from xeval.judging.comparison.paired_runs import PairedRuns, beside, shared_rows, usable
-from xeval.judging.comparison.resampling import SEED, Interval, paired_mean_difference
+from xeval.judging.comparison.resampling import SEED, Interval
+from xeval.kinds.metric import Measure
+from xeval.kinds.registry import get_kind
 from xeval.results.candidates import checkpoints_of
-from xeval.results.predictions import column
+from xeval.results.predictions import tally_of
 from xeval.results.records import CheckpointRecord, SelectionPoint
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
@@ -30,7 +32,7 @@ class Choices:
     seed: int
     steps: list[int]
     dev_step: int
-    dev_accuracy: float  # on the training language's development rows
+    dev_value: float  # of the metric, on the training language's development rows
     last_step: int
 
 
@@ -39,10 +41,10 @@ class Oracle:
     """Of one language. It looks at the test labels: NOT zero-shot."""
 
     language: str
-    accuracy: float  # mean over seeds
+    value: float  # of the metric, mean over seeds
     difference: float  # to English dev's; never negative
     steps: list[int]  # chosen, one per seed; of equal ones the earliest
-    accuracies: list[list[float]]  # per seed, of each of its checkpoints in order
+    values: list[list[float]]  # per seed, of each of its checkpoints in order
 
 
 @dataclass(frozen=True)
@@ -83,22 +85,37 @@ def load_selection(runs: list[StoredRun]) -> SelectionRuns:
     checkpoints = [run.candidates().checkpoints for run in runs]
     choices = [_choices(run, own) for run, own in zip(runs, checkpoints, strict=True)]
     languages = _languages(runs, checkpoints, notes)
+    record, seeds = runs[0].record, [run.record.seed for run in runs]
+    kind = get_kind(record.kind)
+    measure = kind.measure(record.metric)
     paired, oracle = [], []
     for language in languages:
         sha256 = shared_rows(language, [run.record for run in runs])
         tables = [_tables(run, own, language, sha256) for run, own in zip(runs, checkpoints, strict=True)]
         dev = [own[choice.dev_step] for own, choice in zip(tables, choices, strict=True)]
         last = [own[choice.last_step] for own, choice in zip(tables, choices, strict=True)]
-        paired.append(beside(language, sha256, dev, last, [run.folder for run in (*runs, *runs)]))
-        oracle.append(_oracle(language, tables, float(paired[-1].right_a.mean())))
-    record, seeds = runs[0].record, [run.record.seed for run in runs]
-    pair = PairedRuns(record.task, record.task_title, _DEV, _LAST, seeds, seeds, paired, notes, record.labels or ())
+        paired.append(beside(language, sha256, measure, dev, last, [run.folder for run in (*runs, *runs)]))
+        oracle.append(_oracle(language, measure, tables, paired[-1].means[0]))
+    pair = PairedRuns(
+        record.task,
+        record.task_title,
+        _DEV,
+        _LAST,
+        seeds,
+        seeds,
+        paired,
+        notes,
+        record.labels or (),
+        record.metric,
+        kind.unit,
+        kind.grouped_by,
+    )
     return SelectionRuns(pair, record.model.id, record.training_language, choices, oracle)
 
 
 def compare_selection(runs: SelectionRuns, seed: int = SEED) -> SelectionComparison:
     """Last against English dev as any two sides are compared, and the oracle beside them. `seed`: of the resampling."""
-    targets = [one.rows for one in runs.pair.languages if one.language != runs.training_language]
+    targets = [one for one in runs.pair.languages if one.language != runs.training_language]
     apart = 0 < len(targets) < len(runs.pair.languages)
     return SelectionComparison(
         runs.model,
@@ -106,8 +123,8 @@ def compare_selection(runs: SelectionRuns, seed: int = SEED) -> SelectionCompari
         runs.training_language,
         runs.choices,
         runs.oracle,
-        float(np.mean([one.accuracy for one in runs.oracle])),
-        paired_mean_difference(targets, seed) if apart else None,
+        float(np.mean([one.value for one in runs.oracle])),
+        difference_of(targets, seed) if apart else None,
     )
 
 
@@ -116,7 +133,7 @@ def _choices(run: StoredRun, checkpoints: Sequence[CheckpointRecord]) -> Choices
     curve = record.training.selection_curve if record.training else []
     steps = [point.step for point in curve]
     if not steps:
-        raise StoreError(f"{folder}: its training measured English development accuracy at no step")
+        raise StoreError(f"{folder}: its training measured the metric on development rows at no step")
     if steps != [checkpoint.step for checkpoint in checkpoints]:
         raise StoreError(f"{checkpoints_of(folder)}: not the checkpoints of this training; remove it and run again")
     best = english_dev(curve)
@@ -166,14 +183,14 @@ def _tables(
     }
 
 
-def _oracle(language: str, tables: Sequence[dict[int, pa.Table]], dev_accuracy: float) -> Oracle:
-    accuracies, chosen = [], []
+def _oracle(language: str, measure: Measure, tables: Sequence[dict[int, pa.Table]], dev_value: float) -> Oracle:
+    values, chosen = [], []
     for own in tables:
-        by_step = {step: float((column(t, "prediction") == column(t, "label")).mean()) for step, t in own.items()}
-        accuracies.append(list(by_step.values()))
+        by_step = {step: measure.over(tally_of(table)) for step, table in own.items()}
+        values.append(list(by_step.values()))
         chosen.append(max(by_step, key=lambda step: (by_step[step], -step)))
-    accuracy = float(np.mean([max(own) for own in accuracies]))
-    return Oracle(language, accuracy, accuracy - dev_accuracy, chosen, accuracies)
+    value = float(np.mean([max(own) for own in values]))
+    return Oracle(language, value, value - dev_value, chosen, values)
 
 
 def _conclusion(found: SelectionComparison) -> str:

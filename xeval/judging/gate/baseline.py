@@ -15,11 +15,12 @@ from pydantic import Field, model_validator
 from xeval.definitions.reference import Percentage
 from xeval.definitions.toml import Frozen, LanguageCode, Text, read_definition
 from xeval.results.configurations import in_words
-from xeval.results.records import Limits, Sha256
+from xeval.results.records import Fraction, Limits, Sha256
 from xeval.support.files import write_atomically
 from xeval.support.text import one_line
 
 ROUNDING = 0.006  # of a percentage with two decimals
+ACCURACY = "accuracy"  # of which right rows are counted; it was the only metric of version 0.1.0
 LEAST_SEEDS = 2  # with one there is no telling a drop from chance in training
 
 Count = Annotated[int, Field(ge=0)]
@@ -29,27 +30,37 @@ Speed = Annotated[float, Field(gt=0)]  # pairs per second
 
 
 class Cell(Frozen):
-    """One language of one configuration. `n_correct` and the interval are in the order of the seeds."""
+    """One language of one configuration. What there is for each seed is in the order of the seeds.
 
-    accuracy_percent: Percentage  # mean over seeds
+    Of accuracy, right rows are counted; any other metric has its values.
+    """
+
+    accuracy_percent: Percentage | None = None  # mean over seeds
+    value_percent: Percentage | None = None  # of another metric, mean over seeds
     seed_sd_points: Annotated[float, Field(ge=0, le=100)] | None = None  # None without training
     ci95_percent: tuple[Percentage, Percentage] | None = None  # only without training, where rows are the sample
     n_examples: Annotated[int, Field(gt=0)]
-    n_correct: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1000)]
+    n_correct: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1000)] | None = None
+    values: Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=1000)] | None = None
 
     @property
     def scores(self) -> list[float]:
-        """Accuracy of each seed in percent."""
-        return [100 * correct / self.n_examples for correct in self.n_correct]
+        """The metric's value of each seed in percent."""
+        if self.n_correct is not None:
+            return [100 * correct / self.n_examples for correct in self.n_correct]
+        return [100 * value for value in self.values or ()]
 
     @model_validator(mode="after")
     def _agrees(self) -> "Cell":
-        if max(self.n_correct) > self.n_examples:
+        counted = self.n_correct is not None
+        if counted == (self.values is not None) or counted != (self.accuracy_percent is not None):
+            raise ValueError("wanted accuracy_percent and n_correct, or value_percent and values")
+        if self.n_correct is not None and max(self.n_correct) > self.n_examples:
             raise ValueError("n_correct exceeds n_examples")
-        if abs(statistics.fmean(self.scores) - self.accuracy_percent) > ROUNDING:
-            raise ValueError(
-                f"accuracy_percent is {self.accuracy_percent}, but n_correct gives {statistics.fmean(self.scores):.2f}"
-            )
+        name, said = ("accuracy", self.accuracy_percent) if counted else ("value", self.value_percent)
+        if said is None or abs(statistics.fmean(self.scores) - said) > ROUNDING:
+            source, given = "n_correct" if counted else "values", statistics.fmean(self.scores)
+            raise ValueError(f"{name}_percent is {said}, but {source} gives {given:.2f}")
         return self
 
 
@@ -57,6 +68,7 @@ class Blessed(Frozen):
     """The seeds of one (task, model, settings): what the gate compares with the same seeds of later runs."""
 
     task: Text
+    metric: Text = ACCURACY
     n_labels: Annotated[int, Field(ge=2)] | None = None  # in files of version 0.1.0; records say it themselves now
     model: Text
     model_revision: Text | None = None
@@ -83,10 +95,9 @@ class Blessed(Frozen):
         if len(self.weights_sha256) != len(self.seeds) * self.trained:
             raise ValueError("weights_sha256: wanted one hash for each seed of a training")
         for language, cell in self.languages.items():
-            if len(cell.n_correct) != len(self.seeds):
-                raise ValueError(
-                    f"languages.{language}.n_correct: wanted one number for each of {len(self.seeds)} seeds"
-                )
+            if len(cell.scores) != len(self.seeds):
+                own = "n_correct" if cell.n_correct is not None else "values"
+                raise ValueError(f"languages.{language}.{own}: wanted one number for each of {len(self.seeds)} seeds")
             if not self.trained and cell.ci95_percent is None:
                 raise ValueError(f"languages.{language}: without training, ci95_percent is needed")
         mean = statistics.fmean(statistics.fmean(cell.scores) for cell in self.languages.values())
@@ -98,7 +109,7 @@ class Blessed(Frozen):
 
     @property
     def key(self) -> str:
-        return key_of(self.task, self.model, self.settings)
+        return key_of(self.task, self.model, self.settings, self.metric)
 
     @property
     def name(self) -> str:
@@ -122,13 +133,13 @@ class Baseline(Frozen):
         return self
 
 
-def key_of(task: str, model: str, values: Mapping[str, Setting]) -> str:
+def key_of(task: str, model: str, values: Mapping[str, Setting], metric: str) -> str:
     """One text for what has to be equal if later runs are to be compared with blessed ones."""
     # Python holds 4 and 4.0 for equal, JSON does not.
     plain = {
         key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in values.items()
     }
-    return json.dumps([task, model, plain], sort_keys=True)
+    return json.dumps([task, model, plain, metric], sort_keys=True)
 
 
 def read(path: Path) -> Baseline:
@@ -156,6 +167,9 @@ def to_toml(baseline: Baseline) -> str:
         return table
 
     content = baseline.model_dump(mode="json", exclude_none=True)
+    for configuration in content["configurations"]:
+        if configuration["metric"] == ACCURACY:
+            del configuration["metric"]
     for configuration in content["configurations"]:
         configuration["languages"] = {name: inline(cell) for name, cell in configuration["languages"].items()}
     return HEADER + "\n" + tomlkit.dumps(content)

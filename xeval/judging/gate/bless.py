@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from xeval.definitions.toml import first_complaint
-from xeval.judging.gate.baseline import LEAST_SEEDS, Baseline, Blessed, Cell, Phase, Setting, key_of
+from xeval.judging.gate.baseline import ACCURACY, LEAST_SEEDS, Baseline, Blessed, Cell, Phase, Setting, key_of
 from xeval.judging.verdict import collapse
 from xeval.results.configurations import by_configuration
 from xeval.results.identity import lasting_values
@@ -24,7 +24,7 @@ def group(runs: Iterable[StoredRun]) -> dict[str, list[RunRecord]]:
     groups: dict[str, list[RunRecord]] = {}
     for own in by_configuration(runs).values():
         first = own[0].record
-        key = key_of(first.task, first.model.id, settings(first))
+        key = key_of(first.task, first.model.id, settings(first), first.metric)
         if key in groups:
             raise StoreError(
                 f"{one_line(first.model.id)}, recipe {one_line(first.recipe.name)}: the folder has runs that differ"
@@ -109,11 +109,14 @@ def _blessed(runs: list[RunRecord]) -> Blessed:
             f"{name}: wanted at least {LEAST_SEEDS} seeds, got one, which cannot tell a drop from chance in training;"
             " run more with --seed (3 to 5 are better)"
         )
-    cells = {language: _cell([record.scores[language] for record in runs], trained) for language in languages}
+    cells = {
+        language: _cell(first.metric, [record.scores[language] for record in runs], trained) for language in languages
+    }
     means = [statistics.fmean(scores) for scores in zip(*(cell.scores for cell in cells.values()), strict=True)]
     machine = hardware(first.environments[0])
     return Blessed(
         task=first.task,
+        metric=first.metric,
         model=first.model.id,
         model_revision=first.model.revision,
         model_sha256=first.model.sha256,
@@ -149,17 +152,24 @@ def _check_healthy(record: RunRecord, name: str, first: RunRecord) -> None:
         raise StoreError(f"{name}: was not made on the hardware of seed {first.seed}; use one machine for a baseline")
 
 
-def _cell(scores: Sequence[Score], trained: bool) -> Cell:
-    n_correct = tuple(int(score.totals["correct"]) for score in scores)
-    points = [100 * correct / score.n_rows for correct, score in zip(n_correct, scores, strict=True)]
+def in_percent(metric: str, score: Score) -> float:
+    """The value as a baseline holds it: of accuracy from the count of right rows."""
+    return 100 * score.totals["correct"] / score.n_rows if metric == ACCURACY else 100 * score.value
+
+
+def _cell(metric: str, scores: Sequence[Score], trained: bool) -> Cell:
+    points = [in_percent(metric, score) for score in scores]
     low, high = scores[0].ci95
     interval = (round(100 * low, 2), round(100 * high, 2))
+    counted = metric == ACCURACY
     return Cell(
-        accuracy_percent=_mean(points),
+        accuracy_percent=_mean(points) if counted else None,
+        value_percent=None if counted else _mean(points),
         seed_sd_points=round(statistics.stdev(points), 2) if trained else None,
         ci95_percent=None if trained else interval,
         n_examples=scores[0].n_rows,
-        n_correct=n_correct,
+        n_correct=tuple(int(score.totals["correct"]) for score in scores) if counted else None,
+        values=None if counted else tuple(score.value for score in scores),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from xeval.judging.gate import drops
 from xeval.judging.gate.answers import Chance, Question, answer, of_score, of_speed
 from xeval.judging.gate.baseline import Baseline
-from xeval.judging.gate.bless import group, throughput
+from xeval.judging.gate.bless import group, in_percent, throughput
 from xeval.judging.gate.drops import Change
 from xeval.judging.gate.findings import GateFinding, Outcome, Thresholds
 from xeval.judging.gate.mismatches import Comparable, sort_out
@@ -63,7 +63,7 @@ def _changes(each: Comparable) -> tuple[Change, list[Change]]:
     cells = [each.configuration.languages[language] for language in each.languages]
     scores = [[record.scores[language] for record in each.runs] for language in each.languages]
     blessed = np.array([cell.scores for cell in cells]).T  # (S, L), in percent
-    now = np.array([[100 * score.totals["correct"] / score.n_rows for score in row] for row in scores]).T  # (S, L)
+    now = np.array([[in_percent(each.configuration.metric, score) for score in row] for row in scores]).T  # (S, L)
     if _same_weights(each):
         return drops.exact(blessed, now)
     if each.configuration.trained:

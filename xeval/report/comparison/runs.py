@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -46,8 +46,8 @@ def markdown_parts(parts: Parts) -> str:
 
 
 def show(found: RunComparison, flipped: FlippedRows | None, console: Console) -> None:
-    """Print the comparison on `console`. Accuracies and differences are in points."""
-    title = f"{found.title}: accuracy in %, B minus A in points"
+    """Print the comparison on `console`. Values and differences are in points."""
+    title = f"{found.title}: {found.metric} in %, B minus A in points"
     print_parts(Parts(title, _sides(found), found.conclusion, _header(found), _rows(found), _notes(found)), console)
     if flipped is not None:
         show_flips(flipped, console)
@@ -71,13 +71,34 @@ def markdown_flips(flipped: FlippedRows) -> str:
 
 
 def as_json(found: RunComparison, flipped: FlippedRows | None) -> str:
-    """Everything as one object; accuracies, differences and bounds are fractions."""
-    content = asdict(found) | {"conclusion": found.conclusion}
+    """Everything as one object; values, differences and bounds are fractions."""
+    content = as_object(found) | {"conclusion": found.conclusion}
     for entry, one in zip(content["languages"], found.languages, strict=True):
         entry["better"] = one.better
     if flipped is not None:
-        content["flips"] = asdict(flipped)
+        content["flips"] = flips_as_object(flipped)
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_object(found: RunComparison) -> dict[str, Any]:
+    """All fields, those of values by the name of their metric."""
+    content = asdict(found)
+    names = {"value_a": f"{found.metric}_a", "value_b": f"{found.metric}_b", "group_p": f"{_group(found)}_p"}
+    content["languages"] = [
+        {names.get(key, key): value for key, value in entry.items()} for entry in content["languages"]
+    ]
+    for in_words in ("unit", "grouped_by", "is_share_of_rows"):
+        del content[in_words]
+    return content
+
+
+def flips_as_object(flipped: FlippedRows) -> dict[str, Any]:
+    return {key: value for key, value in asdict(flipped).items() if key != "text_names"}
+
+
+def _group(found: RunComparison) -> str:
+    """What one group of dependent rows is called."""
+    return found.grouped_by.removesuffix("s")
 
 
 def plain(text: str) -> Text:
@@ -114,13 +135,13 @@ def _row(found: RunComparison, one: LanguageDifference) -> list[str]:
     tested = []
     if _one_run_each(found):
         tested = [f"{one.only_a_right}/{one.only_b_right}", shown_p(one.mcnemar_p)]
-    numbers = _numbers(one.accuracy_a, one.accuracy_b, one.interval)
+    numbers = _numbers(one.value_a, one.value_b, one.interval)
     return [one.language, *numbers, *_spread(one.seed_differences), *tested, shown_p(one.holm_p), one.better or "–"]
 
 
-def _numbers(accuracy_a: float, accuracy_b: float, interval: Interval) -> list[str]:
+def _numbers(value_a: float, value_b: float, interval: Interval) -> list[str]:
     bounds = f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
-    return [f"{100 * accuracy_a:.1f}", f"{100 * accuracy_b:.1f}", f"{100 * interval.difference:+.1f}", bounds]
+    return [f"{100 * value_a:.1f}", f"{100 * value_b:.1f}", f"{100 * interval.difference:+.1f}", bounds]
 
 
 def _spread(differences: list[float]) -> list[str]:
@@ -128,7 +149,14 @@ def _spread(differences: list[float]) -> list[str]:
 
 
 def _one_run_each(found: RunComparison) -> bool:
-    return len(found.seeds_a) == len(found.seeds_b) == 1
+    """Whether rows can be counted that one side alone has right."""
+    return found.is_share_of_rows and len(found.seeds_a) == len(found.seeds_b) == 1
+
+
+def exchanged(found: RunComparison, answers: str = "A's and B's answers") -> str:
+    """What Holm's p values are of."""
+    test = "the exact test" if found.is_share_of_rows else "a randomisation test"
+    return f"{test} that exchanges {answers} {_group(found)} by {_group(found)}"
 
 
 def shown_p(value: float | None) -> str:
@@ -141,7 +169,7 @@ def _notes(found: RunComparison) -> list[str]:
     mean = found.mean
     method = (
         f"Interval: paired bootstrap, {mean.n_resamples:,} resamples of {found.resampled}, seed {mean.seed}. Holm: p of"
-        " the exact test that exchanges A's and B's answers premise by premise, corrected over the languages; better:"
+        f" {exchanged(found)}, corrected over the languages; better:"
         " the side that is, where p is at most 0.05, and for the mean where the interval excludes 0."
     )
     if _one_run_each(found):
@@ -160,7 +188,7 @@ def _flips_title(flipped: FlippedRows) -> str:
 
 
 def _flips_header(flipped: FlippedRows) -> list[str]:
-    sentences = ["premise", "hypothesis"] if flipped.sentences else []
+    sentences = flipped.text_names if flipped.sentences else []
     return ["row", "gold", "A", "B", *sentences]
 
 

@@ -9,14 +9,26 @@ from rich.console import Console
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.resampling import Interval
 from xeval.judging.comparison.selection import SelectionComparison
-from xeval.report.comparison.runs import Parts, markdown_flips, markdown_parts, plain, print_parts, show_flips, shown_p
+from xeval.report.comparison.runs import (
+    Parts,
+    as_object,
+    exchanged,
+    flips_as_object,
+    markdown_flips,
+    markdown_parts,
+    plain,
+    print_parts,
+    show_flips,
+    shown_p,
+)
 
 ORACLE = "NOT zero-shot: for each language, the checkpoint that is best on its own test labels"
+_PLURALS = {"accuracy": "accuracies"}
 _FLIPS = "Below, A is dev and B is last."
 
 
 def show(found: SelectionComparison, flipped: FlippedRows | None, console: Console) -> None:
-    """Print the table on `console`. Accuracies and differences are in points."""
+    """Print the table on `console`. Values and differences are in points."""
     print_parts(_parts(found), console)
     if flipped is not None:
         console.print(plain(_FLIPS), style="dim")
@@ -29,10 +41,15 @@ def markdown(found: SelectionComparison, flipped: FlippedRows | None) -> str:
 
 
 def as_json(found: SelectionComparison, flipped: FlippedRows | None) -> str:
-    """Everything as one object; accuracies, differences and bounds are fractions."""
-    content = asdict(found) | {"conclusion": found.conclusion, "oracle_is": ORACLE}
+    """Everything as one object; values, differences and bounds are fractions."""
+    metric = found.last_minus_dev.metric
+    names = {"dev_value": f"dev_{metric}", "value": metric, "values": _PLURALS.get(metric, f"{metric}_by_step")}
+    content = asdict(found) | {"last_minus_dev": as_object(found.last_minus_dev)}
+    for part in ("choices", "oracle"):
+        content[part] = [{names.get(key, key): value for key, value in entry.items()} for entry in content[part]]
+    content |= {"conclusion": found.conclusion, "oracle_is": ORACLE}
     if flipped is not None:
-        content["flips"] = asdict(flipped)
+        content["flips"] = flips_as_object(flipped)
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -43,12 +60,13 @@ def _parts(found: SelectionComparison) -> Parts:
 def _title(found: SelectionComparison) -> str:
     seeds = found.last_minus_dev.seeds_a
     what = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
-    return f"{found.last_minus_dev.title}: which checkpoint of one training? {found.model}, {what}; accuracy in %"
+    compared = found.last_minus_dev
+    return f"{compared.title}: which checkpoint of one training? {found.model}, {what}; {compared.metric} in %"
 
 
 def _sides(found: SelectionComparison) -> list[str]:
     choices = found.choices
-    dev = " ".join(f"{choice.dev_step:,} ({100 * choice.dev_accuracy:.1f} %)" for choice in choices)
+    dev = " ".join(f"{choice.dev_step:,} ({100 * choice.dev_value:.1f} %)" for choice in choices)
     last = " ".join(f"{choice.last_step:,}" for choice in choices)
     step = "step" if len(choices) == 1 else "steps, by seed:"
     return [
@@ -66,8 +84,8 @@ def _header(found: SelectionComparison) -> list[str]:
 def _rows(found: SelectionComparison) -> list[list[str]]:
     rows = []
     for one, oracle in zip(found.last_minus_dev.languages, found.oracle, strict=True):
-        numbers = _numbers(one.accuracy_a, one.accuracy_b, one.interval)
-        best = [f"{100 * oracle.accuracy:.1f}", f"{100 * oracle.difference:+.1f}"]
+        numbers = _numbers(one.value_a, one.value_b, one.interval)
+        best = [f"{100 * oracle.value:.1f}", f"{100 * oracle.difference:+.1f}"]
         step = _if_one_seed(found, f"{oracle.steps[0]:,}")
         rows.append([one.language, *numbers, shown_p(one.holm_p), *best, *step])
     n = len(rows)
@@ -80,7 +98,7 @@ def _rows(found: SelectionComparison) -> list[list[str]]:
 
 def _mean_row(found: SelectionComparison, name: str, interval: Interval, without: str | None) -> list[str]:
     pairs = zip(found.last_minus_dev.languages, found.oracle, strict=True)
-    numbers = [(one.accuracy_a, one.accuracy_b, best.accuracy) for one, best in pairs if one.language != without]
+    numbers = [(one.value_a, one.value_b, best.value) for one, best in pairs if one.language != without]
     dev, last, oracle = np.mean(numbers, axis=0).tolist()
     best = [f"{100 * oracle:.1f}", f"{100 * (oracle - dev):+.1f}"]
     return [name, *_numbers(dev, last, interval), "", *best, *_if_one_seed(found, "")]
@@ -96,13 +114,14 @@ def _if_one_seed(found: SelectionComparison, cell: str) -> list[str]:
 
 
 def _notes(found: SelectionComparison) -> list[str]:
-    mean = found.last_minus_dev.mean
+    compared = found.last_minus_dev
+    mean = compared.mean
     n_checkpoints = " ".join(str(len(choice.steps)) for choice in found.choices)
     return [
         f"* The oracle is {ORACLE}, of {n_checkpoints}. It is an upper bound of what any choice among them can reach,"
         " not a result: part of its lead is luck on these very rows, so it has no interval.",
         f"Interval: of last minus dev, paired bootstrap, {mean.n_resamples:,} resamples of"
-        f" {found.last_minus_dev.resampled}, seed {mean.seed}; drawing other test pairs, not training again. Holm: p of"
-        " the exact test that exchanges the answers of the two premise by premise, corrected over the languages.",
-        *found.last_minus_dev.notes,
+        f" {compared.resampled}, seed {mean.seed}; drawing other test {compared.unit}, not training again. Holm: p of"
+        f" {exchanged(compared, 'the answers of the two')}, corrected over the languages.",
+        *compared.notes,
     ]

@@ -1,4 +1,4 @@
-"""Matrix → JSON for programs; docs/files.md describes it. Accuracies are fractions, differences are in points."""
+"""Matrix → JSON for programs; docs/files.md describes it. Scores are fractions, differences are in points."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ def render(matrix: Matrix) -> str:
         "training_language": matrix.training_language,
         "languages": matrix.languages,
         "reference": reference and {"name": reference.name, "title": reference.title, "url": reference.source_url},
-        "rows": [_row(row) for row in matrix.rows],
+        "rows": [_row(row, matrix.metric) for row in matrix.rows],
         "claims": [_claim(claim) for claim in matrix.claims],
         "runs": [_run(run) for run in matrix.runs],
         "findings": [finding.model_dump() for finding in matrix.findings],
@@ -30,17 +30,17 @@ def render(matrix: Matrix) -> str:
     return json.dumps(report, indent=1, allow_nan=False) + "\n"
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Row, metric: str) -> dict[str, Any]:
     return {
         "name": row.name,
         "published": row.published,
-        "accuracy": {language: _fraction(value) for language, value in row.cells.items()},
+        metric: {language: _fraction(value) for language, value in row.cells.items()},
         "mean_of_reference_languages": _fraction(row.mean_reference),
         "mean_of_all_languages": _fraction(row.mean_all),
         "gap_points": _points(row.gap),
         "seeds": sorted({run.record.seed for run in row.runs}),
-        "verdict": _verdicts(row.verdict) if row.verdict else None,
-        "more_verdicts": [_verdicts(verdict) for verdict in row.more_verdicts],
+        "verdict": _verdicts(row.verdict, metric) if row.verdict else None,
+        "more_verdicts": [_verdicts(verdict, metric) for verdict in row.more_verdicts],
     }
 
 
@@ -55,19 +55,19 @@ def _run(run: StoredRun) -> dict[str, Any]:
         "seed": record.seed,
         "status": record.status,
         "failure": record.failure,
-        "accuracy": {language: score.value for language, score in record.scores.items()},
+        record.metric: {language: score.value for language, score in record.scores.items()},
     }
 
 
-def _verdicts(verdict: RowVerdict) -> dict[str, Any]:
+def _verdicts(verdict: RowVerdict, metric: str) -> dict[str, Any]:
     return {
         "published_row": verdict.row,
-        "cells": {language: _verdict(cell) for language, cell in verdict.cells.items()},
-        "mean": _verdict(verdict.mean),
+        "cells": {language: _verdict(cell, metric) for language, cell in verdict.cells.items()},
+        "mean": _verdict(verdict.mean, metric),
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def _verdict(verdict: Verdict, metric: str) -> dict[str, Any]:
     found = verdict.comparison
     numbers = found and {
         "difference_points": _points(found.difference),
@@ -77,7 +77,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "outcome": verdict.outcome,
         "sentence": verdict.sentence,
-        "published_accuracy": _fraction(verdict.published),
+        f"published_{metric}": _fraction(verdict.published),
         "tolerance_points": verdict.tolerance,
         "n_seeds": verdict.n_seeds,
         **(numbers or {}),

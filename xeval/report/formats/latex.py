@@ -49,7 +49,7 @@ def render(matrix: Matrix) -> str:
         "% Needs amssymb, booktabs and graphicx. Written by xeval report --format latex.",
         r"\begin{table*}",
         r"\centering",
-        rf"\caption{{{escape(matrix.title)}: accuracy in \%, {escape(matrix.how)}.}}",
+        rf"\caption{{{escape(matrix.title)}: {escape(matrix.metric_in_words)} in \%, {escape(matrix.how)}.}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * len(header)}}}",
         r"\toprule",

@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 from xeval.definitions.languages import describe
 from xeval.definitions.task import Task
+from xeval.kinds.registry import get_kind
 from xeval.report import verdicts
 from xeval.report.formats.markdown import escape, findings_section
 from xeval.report.matrix import Matrix, Row
@@ -34,22 +35,23 @@ def render(matrix: Matrix, task: Task | None, footprint: Footprint) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     model = _only_model(matrix)
+    pipeline, in_words = _kind_of_task(matrix)
     results = [
         EvalResult(
-            task_type="text-classification",
-            task_name="Zero-shot cross-lingual classification of sentence pairs",
+            task_type=pipeline,
+            task_name=f"Zero-shot cross-lingual {in_words}",
             dataset_type=task.hub.id if task and task.hub else one_line(matrix.task),
             dataset_name=one_line(matrix.title),
             dataset_split=task.splits.test if task else "test",
             dataset_config=task.configuration(language) if task else one_line(language),
             dataset_revision=_revision(row),
-            metric_type="accuracy",
+            metric_type=matrix.metric,
             metric_value=round(row.cells[language] / 100, 4),
-            metric_name=f"accuracy ({how})",
+            metric_name=f"{matrix.metric_in_words} ({how})",
         )
         for row, language, how in _cells(matrix)
     ]
-    metadata = ModelCardData(model_name=one_line(model), eval_results=results, metrics=["accuracy"]).to_yaml()
+    metadata = ModelCardData(model_name=one_line(model), eval_results=results, metrics=[matrix.metric]).to_yaml()
     return f"---\n{metadata}\n---\n\n{_evaluation(matrix)}\n{_environment(matrix.ours, footprint)}"
 
 
@@ -74,6 +76,16 @@ def render_eval_results(matrix: Matrix, task: Task | None) -> str:
         for row, language, how in _cells(matrix)
     ]
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
+
+
+def _kind_of_task(matrix: Matrix) -> tuple[str, str]:
+    """What the hub calls such tasks, and what people do."""
+    name = matrix.ours[0].runs[0].record.kind
+    try:
+        kind = get_kind(name)
+    except XevalError:  # its package is not installed here
+        return "other", one_line(name)
+    return kind.pipeline, kind.in_words
 
 
 def _from(row: Row, matrix: Matrix) -> str:
@@ -121,8 +133,8 @@ def _evaluation(matrix: Matrix) -> str:
     notes += [line for verdict in found for line in verdicts.headlines(verdict)]
     warning = f"> **Note.** {escape(matrix.note)}\n\n" if matrix.note else ""
     return (
-        f"# Evaluation\n\nAccuracy in % on {escape(matrix.title)}, {escape(matrix.how)} of each"
-        f" language.\n\n{warning}{table}\n\n"
+        f"# Evaluation\n\n{escape(matrix.metric_in_words.capitalize())} in % on {escape(matrix.title)},"
+        f" {escape(matrix.how)} of each language.\n\n{warning}{table}\n\n"
         + "\n".join(f"- {escape(note)}" for note in notes)
         + "\n"
         + findings_section(matrix)

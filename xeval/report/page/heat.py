@@ -31,7 +31,7 @@ class Line:
     cells: list[Cell]
 
 
-def accuracy_lines(matrix: Matrix) -> list[Line]:
+def score_lines(matrix: Matrix) -> list[Line]:
     """A line per language, a cell per row of the matrix.
 
     The colours are spread over the other languages; the training language, far above them, has the deepest there is.

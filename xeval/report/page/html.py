@@ -38,7 +38,7 @@ def render(matrix: Matrix) -> str:
             style_hash=_hash(style),
             script_hash=_hash(script),
             training=describe(matrix.training_language).name,
-            accuracies=heat.accuracy_lines(matrix),
+            scores=heat.score_lines(matrix),
             means=heat.mean_lines(matrix),
             compared=compared,
             differences=differences,
@@ -51,7 +51,7 @@ def render(matrix: Matrix) -> str:
                 *(line for verdict in found for line in verdicts.sentences(verdict)),
                 *(claim.sentence for claim in matrix.claims),
             ],
-            header=model_section.HEADER,
+            header=(matrix.metric_in_words, *model_section.HEADER),
             models=[model_section.build(row, matrix) for row in matrix.ours],
             records=[(_run_name(run), _record(run)) for run in matrix.runs],
         )

@@ -13,7 +13,7 @@ from xeval.report.page import charts
 from xeval.report.page.heat import LEVELS, Cell, Line
 from xeval.results.records import RunRecord, Score
 
-HEADER = ("accuracy", "SD of seeds", "pieces per word", "truncated", "unknown pieces", "confidence", "ECE")
+HEADER = ("SD of seeds", "pieces per word", "truncated", "unknown pieces", "confidence", "ECE")
 
 
 @dataclass(frozen=True)

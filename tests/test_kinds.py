@@ -1,0 +1,201 @@
+"""What kinds of task have to say: rows, gold answers, losses and tallies, and how a kind is found by its name."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.checkpoints import KIND
+from xeval.kinds.kind import Kind
+from xeval.kinds.pairs import PairClassification
+from xeval.kinds.registry import all_kinds, get_kind
+from xeval.kinds.rows import Rows, Table, groups_of
+from xeval.kinds.sentences import SentenceClassification, SentenceKeys
+from xeval.support.errors import DataError, DefinitionError, UnknownNameError
+
+TOPICS = SentenceClassification(SentenceKeys(labels=("sports", "travel"), label_aliases={"trips": "travel"}))
+
+
+def table(**columns: list) -> Table:
+    return Table("de", "test", "file.tsv: test rows of 'de'", columns, {})
+
+
+# ── rows ──
+
+
+def rows_of(n: int) -> Rows:
+    texts = {"premise": [f"p{i // 3}" for i in range(n)], "hypothesis": [f"h{i}" for i in range(n)]}
+    return Rows("de", "test", texts, np.arange(n) % 3, groups_of(texts["premise"]))
+
+
+def test_the_first_rows_are_the_same_rows():
+    assert len(rows_of(10).first(None)) == len(rows_of(10).first(99)) == 10
+    assert rows_of(10).first(4).sha256() == rows_of(4).sha256()
+    assert rows_of(10).first(4).groups.tolist() == [0, 0, 0, 1]
+
+
+def test_rows_are_taken_in_the_order_asked_for():
+    some = rows_of(10).take(np.array([7, 2]))
+    assert (some.texts["hypothesis"], some.gold.tolist(), some.groups.tolist()) == (["h7", "h2"], [1, 2], [2, 0])
+
+
+def test_the_hash_tells_texts_answers_and_their_borders_apart():
+    def hashed(texts: list, gold) -> str:
+        return Rows("de", "test", {"a": [texts[0]], "b": [texts[1]]}, gold, np.zeros(1, dtype=np.int64)).sha256()
+
+    hashes = [
+        hashed(["x", "yz"], np.array([0])),
+        hashed(["xy", "z"], np.array([0])),
+        hashed(["x", "yz"], np.array([1])),
+        hashed([["x", "y"], "z"], [["B", "I"]]),
+        hashed([["xy"], "z"], [["B", "I"]]),
+        hashed([["x", "y"], "z"], [["BI"]]),
+    ]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_the_hash_of_pairs_is_what_version_0_1_0_made_of_them():
+    """Finished runs are known by it."""
+    assert rows_of(2).sha256() == "2b1e060f183195d872cad50b145e3b5c8b253f0306fdb5d43e207788ec57da88"
+
+
+def test_rows_with_one_premise_are_a_group_wherever_they_stand():
+    assert groups_of(["a", "b", "a", "c", "b"]).tolist() == [0, 1, 0, 2, 1]
+
+
+# ── reading ──
+
+
+def test_sentences_are_read_by_the_names_of_their_labels():
+    rows = TOPICS.read(table(text=["a", "b", "c"], label=["travel", "sports", "trips"]))
+    assert rows.texts == {"text": ["a", "b", "c"]}
+    assert rows.gold.tolist() == [1, 0, 1]
+    assert rows.groups.tolist() == [0, 1, 2], "sentences are independent of each other"
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"text": ["a", "b"], "label": ["sports", "politics"]}, "row 2 has label 'politics'; wanted one of sports, tr"),
+        ({"text": ["a", None], "label": ["sports", "travel"]}, "row 2 has no text, got None"),
+        ({"text": ["a", "b"]}, "carry no labels"),
+        ({"text": ["a"] * 10, "label": ["sports"] * 10}, "are all labelled 'sports', a placeholder"),
+    ],
+)
+def test_sentences_that_cannot_be_used_are_refused_with_their_place(columns, said):
+    with pytest.raises(DataError, match=r"^file\.tsv: test rows of 'de'[^\n]*$") as caught:
+        TOPICS.read(table(**columns))
+    assert said in str(caught.value)
+
+
+def test_numbers_count_through_the_names_that_the_file_gives_them():
+    columns = {"text": ["a", "b"], "label": [0, 1]}
+    named = Table("de", "test", "x", columns, {"label": ["travel", "sports"]})
+    assert TOPICS.read(named).gold.tolist() == [1, 0]
+    assert TOPICS.read(table(**columns)).gold.tolist() == [0, 1], "without names, in the task's order"
+
+
+# ── loss and tally ──
+
+
+def test_the_loss_is_a_sum_and_its_mean_is_torchs_to_the_bit():
+    """With gradients: weights of the microcosm must not change."""
+    torch.manual_seed(0)
+    for n in (1, 3, 6, 7, 32):
+        logits, targets = torch.randn(n, 3), torch.randint(3, (n,))
+        ours, plain = (logits.clone().requires_grad_() for _ in range(2))
+        total, over = KIND.loss(ours, targets)
+        (total / over).backward()
+        expected = torch.nn.functional.cross_entropy(plain, targets)
+        expected.backward()
+        assert over == n
+        assert torch.equal((total / over).detach(), expected.detach())
+        assert torch.equal(ours.grad, plain.grad)
+
+
+def test_a_tally_says_of_each_row_whether_it_is_right():
+    rows = TOPICS.read(table(text=["a", "b", "c"], label=["travel", "sports", "travel"]))
+    answers = TOPICS.answers(np.array([[0, 1], [0, 1], [2, 1]], dtype=np.float32), None, rows)
+    assert answers["prediction"].to_pylist() == [1, 1, 0]
+    assert TOPICS.tally(answers, rows).tolist() == [[1, 1], [0, 1], [0, 1]]
+    assert TOPICS.most_predicted(answers) == 2
+    assert TOPICS.chance == 0.5
+
+
+# ── by name ──
+
+
+def test_kinds_that_come_with_xeval_are_found_by_name():
+    assert get_kind("pair-classification") is PairClassification
+    assert get_kind("sentence-classification") is SentenceClassification
+    assert all_kinds()[:2] == ["pair-classification", "sentence-classification"]
+
+
+def test_every_kind_names_a_head_counts_and_metrics_over_them():
+    import transformers
+
+    for name in all_kinds():
+        kind = get_kind(name)
+        assert kind.name == name and hasattr(transformers, kind.head)
+        assert kind.metrics and all(set(metric.counts) <= set(kind.counts) for metric in kind.metrics)
+
+
+def test_an_unknown_kind_gets_the_nearest_name():
+    with pytest.raises(UnknownNameError, match=r"^unknown kind of task 'pairs-classification': did you mean 'pair-cl"):
+        get_kind("pairs-classification")
+
+
+def installed(folder: Path, monkeypatch, module: str, entry: str) -> None:
+    """A distribution in `folder` with this module and this entry point of the group `xeval.kinds`."""
+    (folder / "made_up_kind.py").write_text(module)
+    information = folder / "made_up_kind-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: made-up-kind\nVersion: 1\n")
+    (information / "entry_points.txt").write_text(f"[xeval.kinds]\n{entry}\n")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "made_up_kind", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("module", "entry", "said"),
+    [
+        ("1 / 0", "made-up = made_up_kind:Made", "cannot be loaded (ZeroDivisionError"),
+        ("", "made-up = made_up_kind:Made", "cannot be loaded (AttributeError"),
+        ("Made = 7", "made-up = made_up_kind:Made", "is no xeval.kinds.kind.Kind of that name"),
+        (
+            "from xeval.kinds.pairs import PairClassification as Made",
+            "made-up = made_up_kind:Made",
+            "is no xeval.kinds.kind.Kind of that name",
+        ),
+    ],
+    ids=["its import fails", "it is not there", "it is a number", "it has another name"],
+)
+def test_an_entry_point_that_is_no_kind_is_one_line(tmp_path, monkeypatch, module, entry, said):
+    installed(tmp_path, monkeypatch, module, entry)
+    with pytest.raises(DefinitionError, match=r"^kind of task 'made-up': [^\n]*$") as caught:
+        get_kind("made-up")
+    assert said in str(caught.value)
+
+
+def test_a_kind_of_another_package_is_suggested_too(tmp_path, monkeypatch):
+    installed(tmp_path, monkeypatch, "", "made-up = made_up_kind:Made")
+    with pytest.raises(UnknownNameError, match="did you mean 'made-up'"):
+        get_kind("made-upp")
+    assert "made-up" in all_kinds()
+
+
+def test_a_kind_that_lacks_a_method_cannot_be_made():
+    class Half(Kind):
+        def read(self, table):
+            return None
+
+    with pytest.raises(TypeError, match="abstract"):
+        Half(None)
+
+
+def test_bound_kinds_are_equal_if_their_keys_are():
+    other = SentenceClassification(SentenceKeys(labels=("sports", "travel")))
+    assert other != TOPICS
+    assert SentenceClassification(TOPICS.keys) == TOPICS

@@ -1,0 +1,114 @@
+"""The shapes in which copies of a task's data lie on disks, each read into a table. Values are left as they are found.
+
+- hub: a folder for each language, `<configuration>/<split>-*.parquet`, as on the hub; any task's own data can be laid
+  out so, and `<split>.parquet`, `.tsv`, `.csv` and `.jsonl` do as well.
+- XTREME: `train-en.tsv`, `dev-<language>.tsv`, `test-<language>.tsv`, as its download script writes them.
+- XNLI-1.0: `xnli.dev.tsv`, `xnli.test.tsv`, `multinli.train.<language>.tsv`, as the authors of XNLI distribute it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from xeval.data import tables
+from xeval.data.tables import Columns, Wanted
+from xeval.definitions.task import Task
+from xeval.kinds.rows import Table
+from xeval.support.errors import DataError
+
+Role = str  # "train", "selection" or "test"
+Reader = Callable[[Task, Path, str, Role], Table]
+
+SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl")
+
+
+def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
+    """The name of the layout that `folder` is in, and its reader."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: wanted a folder with a copy of {task.name}, found none; check --data or XEVAL_DATA")
+    if _can_be_official(task) and (_official_file(folder, "xnli.test.tsv") or _official_file(folder, "xnli.dev.tsv")):
+        return "XNLI-1.0", read_official
+    if any(folder.glob("test-*.tsv")) or any(folder.glob("dev-*.tsv")):
+        return "XTREME", read_xtreme
+    if any(next(folder.glob(f"*/*{suffix}"), None) for suffix in SUFFIXES):
+        return "hub", read_hub
+    raise DataError(
+        f"{folder}: no copy of {task.name} recognised; wanted <language>/<split>-*.parquet (the hub's layout; .tsv,"
+        " .csv and .jsonl do as well), xnli.test.tsv (XNLI-1.0) or test-<language>.tsv (XTREME)"
+    )
+
+
+def wanted_of(task: Task, role: Role) -> Wanted:
+    kind = task.of_kind
+    return Wanted(kind.text_columns, kind.gold_columns, 10 * getattr(task.expected_rows, role))
+
+
+def _table(task: Task, path: Path, language: str, role: Role, columns: Columns) -> Table:
+    split = getattr(task.splits, role)
+    where = f"{path}: {split} rows of {language!r}"
+    return Table(language, split, where, columns.values, columns.value_names)
+
+
+# ── a folder for each language ──
+
+
+def read_hub(task: Task, folder: Path, language: str, role: Role) -> Table:
+    configuration, split = task.configuration(language), getattr(task.splits, role)
+    wanted, inside = wanted_of(task, role), folder / configuration
+    paths = sorted(inside.glob(f"{split}-*.parquet")) or sorted(inside.glob(f"{split}.parquet"))
+    if paths:
+        return _table(task, paths[0], language, role, tables.read_parquet(paths, wanted))
+    for suffix in SUFFIXES[1:]:
+        path = inside / f"{split}{suffix}"
+        if path.is_file():
+            read = tables.read_json_lines if suffix == ".jsonl" else tables.read_delimited
+            return _table(task, path, language, role, read(path, wanted))
+    raise DataError(
+        f"{folder}: no {configuration}/{split}-*.parquet, which the {role} rows of {language!r} are read from;"
+        f" add it, or {split}.tsv, .csv or .jsonl"
+    )
+
+
+# ── XTREME ──
+
+
+def read_xtreme(task: Task, folder: Path, language: str, role: Role) -> Table:
+    path = folder / f"{'dev' if role == 'selection' else role}-{language}.tsv"
+    if not path.is_file():
+        raise DataError(f"{folder}: no {path.name}, which the {role} rows of {language!r} are read from; add it")
+    # Written by csv.writer, so a field with a quotation mark is quoted and the mark doubled.
+    return _table(task, path, language, role, tables.read_headless(path, wanted_of(task, role)))
+
+
+# ── XNLI-1.0 ──
+
+
+def _can_be_official(task: Task) -> bool:
+    """Whether rows are two texts and one label, which is all that these files hold."""
+    kind = task.of_kind
+    return (len(kind.text_columns), len(kind.gold_columns)) == (2, 1)
+
+
+def _official_file(folder: Path, name: str) -> Path | None:
+    """The archives unpack to XNLI-1.0/ and XNLI-MT-1.0/multinli/; users keep either level."""
+    return next((path for pattern in ("", "*/", "*/*/") for path in sorted(folder.glob(pattern + name))), None)
+
+
+def read_official(task: Task, folder: Path, language: str, role: Role) -> Table:
+    name = {"train": f"multinli.train.{language}.tsv", "selection": "xnli.dev.tsv", "test": "xnli.test.tsv"}[role]
+    path = _official_file(folder, name)
+    if path is None:
+        raise DataError(f"{folder}: no {name}, which the {role} rows of {language!r} are read from; add it")
+    # No quoting in these files: a quotation mark is a character like any other.
+    header, *rows = tables.read_lines(path, "\t", quoted=False) or [[]]
+    named = ["premise", "hypo", "label"] if role == "train" else ["sentence1", "sentence2", "gold_label", "language"]
+    lacking = [column for column in named if column not in header]
+    if lacking:
+        raise DataError(f"{path}: no column {lacking[0]!r} in its first line; fetch the file again")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}: line {number} has {len(row)} fields; its first line names {len(header)}; fetch the file again"
+            )
+    kept = rows if role == "train" else [row for row in rows if row[header.index("language")] == language]
+    places = zip(wanted_of(task, role).columns, (header.index(column) for column in named[:3]), strict=True)
+    return _table(task, path, language, role, Columns({name: [row[at] for row in kept] for name, at in places}, {}))

@@ -1,0 +1,198 @@
+"""Files of rows → columns: Parquet, CSV, TSV and JSON Lines, none of them trusted.
+
+Columns come as lists of Python values, as the file has them. Only the wanted ones are read. Whatever a file says of its
+size is looked at before it is unpacked, since a few kilobytes can stand for terabytes of rows.
+"""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from xeval.support.errors import DataError
+from xeval.support.files import check_ordinary
+from xeval.support.text import one_line
+
+MAX_FILE_BYTES = 4_000_000_000
+MAX_TEXT_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to read of a file."""
+
+    texts: tuple[str, ...]  # columns that have to be there
+    gold: tuple[str, ...]  # columns that may be absent
+    most_rows: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*self.texts, *self.gold)
+
+    def refuse_lacking(self, path: Path, there: Sequence[str]) -> None:
+        lacking = [name for name in self.texts if name not in there]
+        if lacking:
+            raise DataError(f"{path}: no column {lacking[0]!r}; it has {one_line(', '.join(there))[:200]}")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The wanted columns that a file has, and what the numbers in them stand for, where it says so."""
+
+    values: dict[str, list[Any]]
+    value_names: dict[str, list[str]]
+
+
+# ── Parquet ──
+
+
+def read_parquet(paths: Sequence[Path], wanted: Wanted) -> Columns:
+    """The rows of several files, one after the other."""
+    try:
+        table = pa.concat_tables([_parquet_table(path, wanted) for path in paths])
+        features = datasets.Features.from_arrow_schema(pq.read_schema(paths[0]))
+        values = {name: _values(table[name], paths[0], name) for name in table.column_names}
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file surfaces in dozens of ways
+        raise DataError(f"{paths[0]}: not readable as parquet ({one_line(error)[:120]}); fetch it again") from error
+    named = {name: features.get(name) for name in wanted.columns}
+    return Columns(values, {name: of.names for name, of in named.items() if isinstance(of, datasets.ClassLabel)})
+
+
+def _parquet_table(path: Path, wanted: Wanted) -> pa.Table:
+    """The wanted columns of `path`, with every text in memory once, however often it is repeated."""
+    try:
+        check_ordinary(path, MAX_FILE_BYTES)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    schema, said = pq.read_schema(path), pq.read_metadata(path)
+    wanted.refuse_lacking(path, schema.names)
+    if said.num_rows > wanted.most_rows:
+        raise DataError(
+            f"{path}: {said.num_rows:,} rows, more than ten times what the task file says; mend one of the two"
+        )
+    columns = [name for name in wanted.columns if name in schema.names]
+    unpacked = _unpacked_bytes(said, columns)
+    if unpacked > MAX_FILE_BYTES:
+        raise DataError(f"{path}: unpacks to {unpacked:,} bytes; wanted at most {MAX_FILE_BYTES:,}")
+    repeated = [name for name in columns if _is_text(schema.field(name).type)]
+    return pq.read_table(path, columns=columns, read_dictionary=repeated)
+
+
+def _unpacked_bytes(said: pq.FileMetaData, columns: Sequence[str]) -> int:
+    """What the file says that `columns` take when they are read."""
+    chunks = (
+        said.row_group(group).column(place) for group in range(said.num_row_groups) for place in range(said.num_columns)
+    )
+    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.partition(".")[0] in columns)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+
+
+def _values(column: pa.ChunkedArray, path: Path, name: str) -> list[Any]:
+    """The values of a column as Python's, after a look at how much that will be."""
+    kind = column.type
+    if pa.types.is_nested(kind):
+        raise DataError(f"{path}: column {name!r} holds {one_line(kind)[:80]}; wanted text")
+    if pa.types.is_dictionary(kind):
+        _refuse_huge(column, path, name)
+        column = column.cast(kind.value_type)
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _refuse_huge(column: pa.ChunkedArray, path: Path, name: str) -> None:
+    total = 0
+    for chunk in column.chunks:
+        lengths = pc.fill_null(pc.binary_length(chunk.dictionary), 0)
+        _refuse_long(pc.max(lengths).as_py() or 0, path, name)
+        total += pc.sum(lengths.cast(pa.int64()).take(chunk.indices)).as_py() or 0
+    if total > MAX_FILE_BYTES:
+        raise DataError(f"{path}: column {name!r} unpacks to {total:,} bytes; wanted at most {MAX_FILE_BYTES:,}")
+
+
+def _refuse_long(n_bytes: int, path: Path, name: str) -> None:
+    if n_bytes > MAX_TEXT_BYTES:
+        raise DataError(f"{path}: column {name!r} has a text of {n_bytes:,} bytes; wanted {MAX_TEXT_BYTES:,} at most")
+
+
+# ── text ──
+
+
+def read_delimited(path: Path, wanted: Wanted) -> Columns:
+    """A CSV or TSV file whose first line names its columns, with quotes as pandas and Python's csv write them."""
+    header, *lines = read_lines(path, "\t" if path.suffix == ".tsv" else ",") or [[]]
+    wanted.refuse_lacking(path, header)
+    for number, line in enumerate(lines, start=2):
+        if len(line) != len(header):
+            raise DataError(
+                f"{path}: row {number} has {len(line)} fields; its first line names {len(header)}; fetch the file again"
+            )
+    places = {name: header.index(name) for name in wanted.columns if name in header}
+    return Columns({name: [line[place] for line in lines] for name, place in places.items()}, {})
+
+
+def read_headless(path: Path, wanted: Wanted) -> Columns:
+    """A TSV file whose columns are the wanted ones, in their order; the gold ones may be left out."""
+    lines, n_texts = read_lines(path, "\t"), len(wanted.texts)
+    for number, line in enumerate(lines, start=1):
+        if len(line) not in (n_texts, len(wanted.columns)):
+            raise DataError(f"{path}: row {number} has {len(line)} fields; wanted {', '.join(wanted.columns)}")
+    return Columns(
+        {name: [line[i] if i < len(line) else None for line in lines] for i, name in enumerate(wanted.columns)}, {}
+    )
+
+
+def read_lines(path: Path, delimiter: str, quoted: bool = True) -> list[list[str]]:
+    """The fields of each line of a delimited file, blank lines left out."""
+    try:
+        check_ordinary(path, MAX_FILE_BYTES)
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+            return [row for row in rows if row]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}; fetch the file again") from error
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a table: {one_line(error)}") from error
+
+
+def read_json_lines(path: Path, wanted: Wanted) -> Columns:
+    """A file with a JSON object on each line, blank lines left out."""
+    rows: list[dict[str, Any]] = []
+    try:
+        check_ordinary(path, MAX_FILE_BYTES)
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    rows.append(_json_row(line, path, number, wanted, not rows))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}; fetch the file again") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    there = [name for name in wanted.columns if name in wanted.texts or any(name in row for row in rows)]
+    return Columns({name: [row.get(name) for row in rows] for name in there}, {})
+
+
+def _json_row(line: str, path: Path, number: int, wanted: Wanted, is_first: bool) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: line {number} is not readable as JSON: {one_line(error)[:120]}") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{path}: line {number} has {one_line(repr(row))[:80]}; wanted an object with a key per column")
+    if is_first:
+        wanted.refuse_lacking(path, list(row))
+    for name in wanted.columns:
+        if isinstance(row.get(name), str):
+            _refuse_long(len(row[name].encode(errors="replace")), path, name)
+    return {name: row[name] for name in wanted.columns if name in row}

@@ -1,0 +1,211 @@
+"""What kinds of task have in common whose rows get one label each, out of a fixed list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from xeval.kinds.encoded import Encoded, encode_texts
+from xeval.kinds.kind import Column, Keys, Kind, Reads
+from xeval.kinds.metric import ACCURACY, Metric
+from xeval.kinds.rows import Rows, Table
+from xeval.support.errors import DataError
+from xeval.support.findings import Finding, by_language, error, fine, warning
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+TOO_FREQUENT = 1.5  # times the share that a label should have
+PLACEHOLDER_FROM = 10  # rows with one label throughout
+NO_LABEL = {None, "", "-", -1, "-1"}
+
+Label = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class LabelKeys(Keys):
+    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)]
+    """In the order of the data's numbers."""
+    label_aliases: dict[str, str] = Field(default={})
+    """How some copies of the data write a label → the label."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LabelKeys:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: one is listed twice")
+        for alias, label in self.label_aliases.items():
+            if label not in self.labels:
+                raise ValueError(f"label_aliases: {alias!r} stands for {label!r}, which is no label")
+        return self
+
+
+class Classification(Kind):
+    """One label for each row. A subclass says which texts a row has, in which columns."""
+
+    pipeline: ClassVar[str] = "text-classification"
+    head: ClassVar[str] = "AutoModelForSequenceClassification"
+    reads: ClassVar[Reads] = "first token"
+    counts: ClassVar[tuple[str, ...]] = ACCURACY.counts
+    metrics: ClassVar[tuple[Metric, ...]] = (ACCURACY,)
+    labels_are_balanced: ClassVar[bool] = False  # whether a task of this kind has each label equally often
+
+    def __init__(self, keys: Any) -> None:
+        self.keys = keys
+        columns: dict[str, Column] = keys.columns.model_dump()
+        self._label_column = columns.pop("label")
+        self._column_of_text = columns
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        labels: tuple[str, ...] = self.keys.labels
+        return labels
+
+    @property
+    def label_aliases(self) -> Mapping[str, str]:
+        aliases: dict[str, str] = self.keys.label_aliases
+        return aliases
+
+    @property
+    def chance(self) -> float:
+        return 1 / len(self.labels)
+
+    # ── rows ──
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        return tuple(self._column_of_text.values())
+
+    @property
+    def gold_columns(self) -> tuple[str, ...]:
+        return (self._label_column,)
+
+    def read(self, table: Table) -> Rows:
+        texts = {name: table.texts(column) for name, column in self._column_of_text.items()}
+        return Rows(table.language, table.split, texts, self._gold(table), self.groups(texts))
+
+    def groups(self, texts: Mapping[str, Sequence[str]]) -> np.ndarray:
+        """(N,) int64: rows that depend on each other share a number."""
+        return np.arange(len(next(iter(texts.values()))))
+
+    def _gold(self, table: Table) -> np.ndarray:
+        """(N,) int64 indices into the labels; names decide wherever the file has them, never their order."""
+        index_of: dict[str | int | None, int] = {label: index for index, label in enumerate(self.labels)}
+        index_of |= {alias: index_of[label] for alias, label in self.label_aliases.items()}
+        names = table.value_names.get(self._label_column, self.labels)
+        index_of_value = index_of | {number: index_of[name] for number, name in enumerate(names) if name in index_of}
+        values = table.columns.get(self._label_column, [None] * len(table))
+        wanted = f"wanted one of {', '.join(self.labels)}"
+
+        for number, value in enumerate(values, start=1):
+            if isinstance(value, bool) or not isinstance(value, str | int | None):
+                raise DataError(f"{table.where}: row {number} has label {repr(value)[:80]}; {wanted}")
+        counts = Counter(values)
+        if counts.keys() <= NO_LABEL:
+            raise DataError(
+                f"{table.where} carry no labels (XTREME and some mirrors strip them), so they cannot be scored;"
+                " use a copy that has them, such as the hub's"
+            )
+        strays = [value for value in counts if value not in index_of_value]
+        if strays:
+            number = list(values).index(strays[0]) + 1
+            raise DataError(f"{table.where}: row {number} has label {repr(strays[0])[:80]}; {wanted}")
+        if len(counts) == 1 and len(values) >= PLACEHOLDER_FROM:
+            raise DataError(
+                f"{table.where} are all labelled {next(iter(counts))!r}, a placeholder; use a copy that carries the"
+                " labels"
+            )
+        return np.array([index_of_value[value] for value in values], dtype=np.int64)
+
+    # ── encoder ──
+
+    def encode(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Rows,
+        max_length: int,
+        on_rows: Callable[[int], None] = lambda n: None,
+    ) -> Encoded:
+        """Encode each row as `tokenizer(*texts, truncation=True, max_length=max_length)` does."""
+        return encode_texts(tokenizer, tuple(rows.texts.values()), rows.gold, max_length, on_rows)
+
+    def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, int]:
+        import torch
+
+        return torch.nn.functional.cross_entropy(output, targets, reduction="sum"), len(targets)
+
+    # ── answers ──
+
+    def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
+        """`label`, `prediction`, both indices into the labels, and the `logits`, (C,) for each row."""
+        import pyarrow as pa
+
+        logits = pa.FixedSizeListArray.from_arrays(pa.array(outputs.ravel(), pa.float32()), outputs.shape[1])
+        predictions = pa.array(outputs.argmax(axis=1), pa.int32())
+        return pa.table({"label": pa.array(rows.gold, pa.int32()), "prediction": predictions, "logits": logits})
+
+    def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
+        right = np.asarray(answers["prediction"]) == rows.gold
+        return np.stack([right, np.ones(len(rows))], axis=1)
+
+    def most_predicted(self, answers: pa.Table) -> int:
+        return int(np.bincount(np.asarray(answers["prediction"])).max())
+
+    # ── checks before a run ──
+
+    def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:
+        findings = [self._check_labels(training, tests), check_alignment(tests)]
+        return [finding for finding in findings if finding is not None]
+
+    def _check_labels(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Finding:
+        """Whether each split has every label, none of them far more often than it should be."""
+        splits = {f"{rows.language} {split}": rows for split, rows in training.items()}
+        splits |= {f"{language} test": rows for language, rows in tests.items()}
+        shares = {name: np.bincount(rows.gold, minlength=len(self.labels)) / len(rows) for name, rows in splits.items()}
+        expected = np.full(len(self.labels), 1 / len(self.labels))  # (C,)
+        if not self.labels_are_balanced:
+            expected = np.median(list(shares.values()), axis=0)
+        strays = []
+        for name, found in shares.items():
+            noise = 3 * np.sqrt((1 - expected) * expected / len(splits[name]))
+            lacks_one = (found[expected > 0].min() == 0) and len(splits[name]) > 10 * len(self.labels)
+            if (found > TOO_FREQUENT * expected + noise).any() or lacks_one:
+                said = ", ".join(f"{label} {part:.0%}" for label, part in zip(self.labels, found, strict=True))
+                strays.append(f"{name}: {said}".replace("%", " %"))
+        untrained = any(
+            shares[f"{rows.language} {split}"].min() == 0 for split, rows in training.items() if split == "train"
+        )
+        if not strays and not untrained:
+            how = "balanced" if self.labels_are_balanced else "about equally often"
+            return fine("labels", f"{', '.join(self.labels)}, {how} in each of {len(splits)} splits")
+        evidence = "; ".join(strays) or "a label is absent from the rows to train on"
+        mend = "Check that the copy of the data is whole and carries its own labels."
+        return (error if untrained else warning)("labels", evidence, mend)
+
+
+def check_alignment(tests: Mapping[str, Rows]) -> Finding | None:
+    """Whether one language's gold labels are out of line where most of the others have the same ones, row by row.
+
+    None where the languages are not parallel, or too few to tell.
+    """
+    keys = {language: rows.gold.tobytes() for language, rows in tests.items()}
+    [(common, n_common)] = Counter(keys.values()).most_common(1) or [(b"", 0)]
+    if n_common < 3 or 2 * n_common <= len(tests):
+        return None
+    usual = next(tests[language].gold for language, key in keys.items() if key == common)
+    strays = {
+        language: float(np.mean(rows.gold != usual)) if len(rows) == len(usual) else 1.0
+        for language, rows in tests.items()
+        if keys[language] != common
+    }
+    if not strays:
+        return fine("parallel labels", f"the same, row by row, in {n_common} languages")
+    return warning(
+        "parallel labels",
+        f"{n_common} languages have the same labels row by row, but not: {by_language(strays)} of rows differ",
+        "Fetch the test splits of these languages again: their labels or their order are not the others'.",
+    )

@@ -1,0 +1,120 @@
+"""Rows as an encoder takes them: token ids laid end to end, with what the tokenizer did to the text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xeval.kinds.tokenization import Tokenization
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ROWS_PER_CALL = 8192
+IGNORED = -100  # the target of a token that no loss is computed for, as in torch
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of S sequences laid end to end, without padding. Most kinds make one sequence of each row."""
+
+    input_ids: np.ndarray  # (total_tokens,) int32
+    token_type_ids: np.ndarray  # (total_tokens,) uint8
+    offsets: np.ndarray  # (S + 1,) int64: sequence i is input_ids[offsets[i]:offsets[i + 1]]
+    row_of: np.ndarray  # (S,) int64: the row that a sequence belongs to, for windows of a long text
+    targets: np.ndarray  # (S, ...), or (total_tokens, ...) with IGNORED where a token has none
+    tokenization: Tokenization
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(S,) int64: pieces per sequence, special ones included."""
+        return np.diff(self.offsets)
+
+    @property
+    def has_target_per_token(self) -> bool:
+        return len(self.targets) != len(self)
+
+    def tokens_of(self, sequences: np.ndarray) -> np.ndarray:
+        """Where the tokens of these (B,) sequences lie, one sequence after the other."""
+        lengths = self.lengths[sequences]
+        ends = np.cumsum(lengths)
+        within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+        places: np.ndarray = np.repeat(self.offsets[sequences], lengths) + within
+        return places
+
+    def targets_of(self, sequences: np.ndarray) -> np.ndarray:
+        """The targets of these (B,) sequences: (B, ...), or those of their tokens, one sequence after the other."""
+        targets: np.ndarray = self.targets[self.tokens_of(sequences) if self.has_target_per_token else sequences]
+        return targets
+
+    def take(self, sequences: np.ndarray) -> Encoded:
+        """These (B,) sequences alone; rows are numbered anew, in the order of theirs."""
+        tokens, lengths = self.tokens_of(sequences), self.lengths[sequences]
+        return replace(
+            self,
+            input_ids=self.input_ids[tokens],
+            token_type_ids=self.token_type_ids[tokens],
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            row_of=np.unique(self.row_of[sequences], return_inverse=True)[1],
+            targets=self.targets_of(sequences),
+        )
+
+
+def encode_texts(
+    tokenizer: PreTrainedTokenizerBase,
+    columns: Sequence[Sequence[str]],
+    targets: np.ndarray,
+    max_length: int,
+    on_rows: Callable[[int], None] = lambda n: None,
+) -> Encoded:
+    """One sequence of each row, of one or two `columns` of texts, as the tokenizer makes it with truncation."""
+    n_rows = len(columns[0])
+    input_ids, token_type_ids, n_truncated = [], [], 0
+    lengths: list[int] = []
+    for start in range(0, n_rows, ROWS_PER_CALL):
+        batch = tokenizer(
+            *(list(column[start : start + ROWS_PER_CALL]) for column in columns),
+            truncation=True,
+            max_length=max_length,
+            return_attention_mask=False,
+            return_token_type_ids=True,
+        )
+        input_ids.append(np.fromiter(chain.from_iterable(batch["input_ids"]), dtype=np.int32))
+        token_type_ids.append(np.fromiter(chain.from_iterable(batch["token_type_ids"]), dtype=np.uint8))
+        lengths.extend(map(len, batch["input_ids"]))
+        n_truncated += sum(bool(encoding.overflowing) for encoding in batch.encodings)
+        on_rows(len(batch["input_ids"]))
+    ids = np.concatenate(input_ids)
+    n_words = sum(len(text.split()) for column in columns for text in column)
+    return Encoded(
+        ids,
+        np.concatenate(token_type_ids),
+        np.concatenate([[0], np.cumsum(lengths)]),
+        np.arange(n_rows),
+        targets,
+        count_pieces(tokenizer, ids, n_rows, n_words, n_truncated / n_rows),
+    )
+
+
+def count_pieces(
+    tokenizer: PreTrainedTokenizerBase, ids: np.ndarray, n_rows: int, n_words: int, truncated_share: float
+) -> Tokenization:
+    """The numbers about (total_tokens,) `ids` of `n_rows` rows with `n_words` words, which white space parts.
+
+    Pieces per word: Rust et al. 2021, https://arxiv.org/abs/2012.15613.
+    """
+    is_unknown = ids == tokenizer.unk_token_id
+    n_text_pieces = int((np.isin(ids, tokenizer.all_special_ids, invert=True) | is_unknown).sum())
+    return Tokenization(
+        truncated_share=truncated_share,
+        unknown_piece_share=int(is_unknown.sum()) / max(1, n_text_pieces),
+        pieces_per_word=n_text_pieces / max(1, n_words),
+        pieces_per_row=len(ids) / n_rows,
+    )

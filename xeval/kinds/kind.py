@@ -1,0 +1,166 @@
+"""What a kind of task has to say for itself; everything else asks it and knows none by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.metric import Measure, Metric
+from xeval.kinds.rows import Rows, Table
+from xeval.support.errors import UnknownNameError
+from xeval.support.findings import Finding
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+Reads = Literal["first token", "every token"]
+Column = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+
+
+class Keys(BaseModel):
+    """The keys of a task file that belong to a kind of task; each kind has its own subclass."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+@dataclass(frozen=True)
+class AssumedSpread:
+    """What is taken for the standard deviation between seeds, in points, until it is measured, and on what grounds."""
+
+    training_sd: float  # of the language trained on
+    other_sd: float  # of every other language
+    correlation: float  # between the scores of one training in two languages
+    n_rows: int  # test rows that the two deviations hold for
+    disagreement: float  # share of rows that one of two trainings has right; adds to the deviations on fewer rows
+    df: float  # how firmly this is believed, in degrees of freedom: 4 is as much as five observed seeds
+    source: str
+
+
+WIDE = AssumedSpread(
+    training_sd=1.0,
+    other_sd=2.5,
+    correlation=0.7,
+    n_rows=1000,
+    disagreement=0.2,
+    df=4.0,
+    source="Nothing is known of this kind of task, so this is wide. Over five seeds, F1 of XLM-R base and"
+    " XLM-V base spreads by 0.3 to 0.4 points in English and by 0.4 to 2.4 in others on XQuAD, by 0.2 and 0.2 to 5.0 on"
+    " WikiANN, and their means over the languages by 0.2 to 0.9 (stefan-it/xlm-v-experiments @13f86b4), which"
+    " correlations of 0 to 0.7 within a training would give.",
+)
+
+
+class Kind(ABC):
+    """A kind of task, bound to the keys of one task file.
+
+    It is found by the name that task files give as `kind`: as an entry point of the group `xeval.kinds`, if it does not
+    come with xeval.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str]  # what messages call its rows: "pairs"
+    in_words: ClassVar[str]  # "classification of sentence pairs"
+    pipeline: ClassVar[str]  # what the hub calls such tasks: "text-classification"
+    grouped_by: ClassVar[str] = "rows"  # what rows are drawn in, as messages call it: "premises"
+    encoding: ClassVar[str]  # how rows become token ids, with a number that changes where the ids do: "pairs-1"
+    head: ClassVar[str]  # the class of transformers that makes the model: "AutoModelForTokenClassification"
+    reads: ClassVar[Reads]  # of the encoder's last layer; if only the first token, the others are not computed there
+    counts: ClassVar[tuple[str, ...]]  # the columns of a tally
+    metrics: ClassVar[tuple[Metric, ...]]  # over these counts; the first is the main one
+    keys_model: ClassVar[type[Keys]]
+    assumed_spread: ClassVar[AssumedSpread] = WIDE
+
+    def __init__(self, keys: Any) -> None:
+        self.keys = keys  # a `keys_model`
+
+    # ── what its files hold ──
+
+    @property
+    @abstractmethod
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns that have to be there, in the order of files without a header."""
+
+    @property
+    @abstractmethod
+    def gold_columns(self) -> tuple[str, ...]:
+        """Columns with the right answers, which follow in files without a header; some copies lack them."""
+
+    @abstractmethod
+    def read(self, table: Table) -> Rows:
+        """The rows, checked. Raises DataError for what cannot be used."""
+
+    # ── what an encoder is given, and what it gives ──
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.keys == other.keys
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the outputs of the head mean, in order; empty where they mean no labels."""
+        return ()
+
+    @property
+    def label_aliases(self) -> Mapping[str, str]:
+        """Other names of labels, as data or checkpoints have them."""
+        return {}
+
+    @abstractmethod
+    def encode(
+        self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int, on_rows: Callable[[int], None]
+    ) -> Encoded:
+        """Token ids of at most `max_length` a sequence, and targets. `on_rows` is told of rows done."""
+
+    @abstractmethod
+    def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, int | torch.Tensor]:
+        """The sum of the losses, and over how many: their quotient is what training minimises.
+
+        `output` is float32, (B, C) for a kind that reads the first token and (tokens, C) for one that reads every
+        token, and `targets` has a line for each of its lines.
+        """
+
+    # ── what it answered, and how good that is ──
+
+    @abstractmethod
+    def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
+        """A line for each of the N rows: at least a column `prediction`.
+
+        `outputs` are finite: (S, C), or (total_tokens, C) for a kind that reads every token, columns in the order of
+        `labels`.
+        """
+
+    @abstractmethod
+    def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
+        """(N, len(counts)): what each row adds to the sums that metrics are made of."""
+
+    @property
+    def chance(self) -> float | None:
+        """The main metric's value for an encoder that has learnt nothing; None where there is no such number."""
+        return None
+
+    # ── optional ──
+
+    @classmethod
+    def measure(cls, metric: str) -> Measure:
+        """The metric called `metric`. Raises UnknownNameError."""
+        known = {own.name: own for own in cls.metrics}
+        if metric not in known:
+            raise UnknownNameError(f"metric of {cls.name}", metric, known)
+        return Measure(known[metric], cls.counts)
+
+    def most_predicted(self, answers: pa.Table) -> int | None:
+        """How many rows have the most frequent answer, where answers are few: a training that collapsed has one."""
+        return None
+
+    def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Sequence[Finding]:
+        """Checks before a run: of the rows to train and select on, if any, by split, and to test on, by language."""
+        return ()

@@ -1,0 +1,55 @@
+"""Kinds of task by name: those that come with xeval, and entry points of the group `xeval.kinds` of other packages."""
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from xeval.kinds.kind import Kind
+from xeval.support.errors import DefinitionError, UnknownNameError, XevalError
+from xeval.support.text import one_line
+
+GROUP = "xeval.kinds"
+
+
+@cache
+def _own() -> dict[str, type[Kind]]:
+    from xeval.kinds.pairs import PairClassification
+    from xeval.kinds.sentences import SentenceClassification
+
+    return {kind.name: kind for kind in (PairClassification, SentenceClassification)}
+
+
+def get_kind(name: str) -> type[Kind]:
+    """The kind of task called `name`.
+
+    Raises UnknownNameError with the nearest name, or DefinitionError for an entry point that cannot be loaded.
+    """
+    if name in _own():
+        return _own()[name]
+    others = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in others:
+        raise UnknownNameError("kind of task", name, [*_own(), *others])
+    entry = others[name]
+    try:
+        kind = entry.load()
+    except Exception as error:  # whatever importing another package may raise
+        raise DefinitionError(
+            f"kind of task {name!r}: {entry.value} cannot be loaded ({type(error).__name__}: {one_line(error)[:160]});"
+            " install the package that has it again"
+        ) from error
+    if not (isinstance(kind, type) and issubclass(kind, Kind) and kind.name == name):
+        raise DefinitionError(f"kind of task {name!r}: {entry.value} is no xeval.kinds.kind.Kind of that name")
+    loaded: type[Kind] = kind
+    return loaded
+
+
+def unit_of(name: str) -> str:
+    """What the kind called `name` calls its rows; "rows" for one whose package is not installed here."""
+    try:
+        return get_kind(name).unit
+    except XevalError:
+        return "rows"
+
+
+def all_kinds() -> list[str]:
+    """The names of all kinds, xeval's own first."""
+    return list(dict.fromkeys([*_own(), *sorted(entry.name for entry in entry_points(group=GROUP))]))

@@ -1,0 +1,42 @@
+"""Sentence classification: a text and a label."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from xeval.kinds.classification import Classification, LabelKeys
+from xeval.kinds.kind import AssumedSpread, Column, Keys
+
+
+class SentenceColumns(Keys):
+    """What the columns are called in the data."""
+
+    text: Column = "text"
+    label: Column = "label"
+
+
+class SentenceKeys(LabelKeys):
+    """The keys of a task of single texts."""
+
+    columns: SentenceColumns = SentenceColumns()
+    """What the columns are called in the data."""
+
+
+class SentenceClassification(Classification):
+    """Rows are independent of each other."""
+
+    name: ClassVar[str] = "sentence-classification"
+    unit: ClassVar[str] = "sentences"
+    in_words: ClassVar[str] = "classification of sentences"
+    encoding: ClassVar[str] = "sentences-1"
+    keys_model: ClassVar[type[Keys]] = SentenceKeys
+    assumed_spread: ClassVar[AssumedSpread] = AssumedSpread(
+        training_sd=0.5,
+        other_sd=0.8,
+        correlation=0.5,
+        n_rows=5010,
+        disagreement=0.2,
+        df=4.0,
+        source="No published table of seeds was found for such a task, so this is what is assumed of pairs, with what"
+        " chance on single rows adds on fewer rows than XNLI's.",
+    )
