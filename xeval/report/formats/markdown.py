@@ -12,7 +12,7 @@ from xeval.support.text import one_line
 
 
 def render(matrix: Matrix) -> str:
-    """The whole report. Accuracies are percentages; a dash means that there is no number, never zero."""
+    """The whole report. Numbers are percentages; a dash means that there is no number, never zero."""
     with_others = len(matrix.languages) > matrix.n_reference_languages > 0
     header = ["", *matrix.languages, f"mean of {matrix.n_reference_languages or len(matrix.languages)}"]
     header += [f"mean of {len(matrix.languages)}"] if with_others else []
@@ -21,8 +21,8 @@ def render(matrix: Matrix) -> str:
     alignment = ["left"] + ["right"] * (len(header) - 1)
     table = tabulate(body, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)
     notes = [
-        f"Accuracy in %, {matrix.how}. gap: {describe(matrix.training_language).name} minus the mean of the other"
-        " languages of the first mean.",
+        f"{matrix.metric_in_words.capitalize()} in %, {matrix.how}. gap: {describe(matrix.training_language).name}"
+        " minus the mean of the other languages of the first mean.",
         *matrix.footer,
     ]
     below = "\n".join(f"- {escape(note)}" for note in notes)
