@@ -217,5 +217,7 @@ def test_runs_scored_by_another_metric_are_another_configuration():
 def test_a_cell_has_counts_or_values_and_says_its_number_accordingly(tmp_path, old, new):
     text = baseline.to_toml(BASELINE)
     assert old in text
-    with pytest.raises(DefinitionError, match=r"wanted accuracy_percent and n_correct, or value_percent and values|less"):
+    with pytest.raises(
+        DefinitionError, match=r"wanted accuracy_percent and n_correct, or value_percent and values|less"
+    ):
         baseline.read(write(tmp_path, text.replace(old, new)))

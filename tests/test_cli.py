@@ -138,7 +138,7 @@ def test_ctrl_c_says_that_finished_work_is_kept(command, tiny_run, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xeval.runs.execute.predict_logits", interrupt)
+    monkeypatch.setattr("xeval.runs.execute.predict", interrupt)
     code, _, err = command(*tiny_run, "--quiet")
     assert code == 130
     assert "the same command goes on from there" in err

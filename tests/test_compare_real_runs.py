@@ -41,8 +41,8 @@ def results(tmp_path_factory, mini, checkpoint_of):
 
 def test_predictions_of_a_run_number_its_premises(results):
     [folder, *_] = [path.parent for path in results.glob("*/*/*/record.json")]
-    [(_, record)] = find_runs(str(folder), results)
-    table = load_predictions(folder, "es", record.scores["es"].predictions_sha256)
+    [run] = find_runs(str(folder), results)
+    table = load_predictions(folder, "es", run.record.scores["es"].predictions_sha256)
     np.testing.assert_array_equal(groups_of(table), np.repeat(np.arange(4), 3))  # three hypotheses to a premise
 
 
@@ -51,7 +51,7 @@ def test_two_selections_are_of_the_same_trainings_and_can_be_compared(results, m
     a, b = (find_runs(f"{model}:selection={selection}", results) for selection in ("english-dev", "last"))
     paired = pair(a, b)
     assert all(one.has_groups for one in paired.languages)
-    curves = [[record.training.selection_curve for _, record in runs] for runs in (a, b)]
+    curves = [[run.record.training.selection_curve for run in runs] for runs in (a, b)]
     assert curves[0] == curves[1]  # the same trainings
     words = [f"{model}:selection=english-dev", f"{model}:selection=last", "--format", "json"]
     monkeypatch.setattr(sys, "argv", ["xeval", "compare", *words])

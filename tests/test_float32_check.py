@@ -1,5 +1,7 @@
 """A run in another arithmetic than float32 measures and reports what that changes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,9 @@ from tests.helpers.sample_record import run_record
 from tests.helpers.tiny import Mini
 from xeval.judging.score import compare_with_float32
 from xeval.report import footnotes
+from xeval.results.configurations import Configuration, by_configuration
 from xeval.results.records import Float32Check, RunRecord
+from xeval.results.store import StoredRun
 
 
 def test_a_flip_is_a_prediction_that_float32_does_not_make():
@@ -44,14 +48,18 @@ def with_checks(seed: int, **checks: tuple[int, int, float]) -> RunRecord:
     return run_record(seed=seed, float32_checks=found)
 
 
+def grouped(records: list[RunRecord]) -> dict[Configuration, list[StoredRun]]:
+    return by_configuration(StoredRun(Path(str(record.seed)), record) for record in records)
+
+
 def test_the_report_adds_up_what_the_seeds_of_a_configuration_found():
     records = [with_checks(1, de=(32, 1, 0.02), fr=(32, 0, 0.03)), with_checks(2, de=(32, 2, 0.011))]
     line = "org/m in float32 against float32, on a sample of 96 rows: 3 predictions differ, logits by at most 0.03."
-    assert line in footnotes.of(records, None)
+    assert line in footnotes.of(grouped(records), None)
 
 
 def test_the_report_is_silent_where_nothing_was_compared():
-    assert not any("against float32" in line for line in footnotes.of([run_record()], None))
+    assert not any("against float32" in line for line in footnotes.of(grouped([run_record()]), None))
 
 
 def test_a_record_from_before_this_was_measured_is_read():

@@ -63,7 +63,7 @@ def test_the_15_languages_are_complete_with_5010_pairs_each(real):
     assert sorted(record.scores) == sorted(LANGUAGES)
     assert {score.n_rows for score in record.scores.values()} == {N_TEST}
     assert sum(score.n_rows for score in record.scores.values()) == 75_150
-    assert {record.timing[f"evaluate/{language}"].pairs for language in LANGUAGES} == {N_TEST}
+    assert {record.timing[f"evaluate/{language}"].rows for language in LANGUAGES} == {N_TEST}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -84,8 +84,8 @@ def test_thai_is_truncated_as_measured_with_this_vocabulary_and_english_is_not(r
     _, record, _ = real
     for language, percent in TRUNCATED.items():
         tolerance = 0.05 if percent > 1 else 0.005  # half of the last digit printed
-        assert 100 * record.scores[language].truncated_share == pytest.approx(percent, abs=tolerance)
-    assert max(record.scores, key=lambda language: record.scores[language].truncated_share) == "th"
+        assert 100 * record.scores[language].tokenization.truncated_share == pytest.approx(percent, abs=tolerance)
+    assert max(record.scores, key=lambda language: record.scores[language].tokenization.truncated_share) == "th"
 
 
 def test_three_rows_share_a_premise_so_the_interval_rests_on_fewer_than_5010_draws(real):

@@ -164,7 +164,7 @@ _EDITS = [
     ("baseline", "unknown key", "format = 1", "format = 1\nformats = 1", "formats"),
     ("baseline", "unknown key inside", "trained = true", "trained = true\ntrain = 1", "configurations.0.train"),
     ("baseline", "no task", 'task = "cats"\n', "", "configurations.0.task"),
-    ("baseline", "no counts", ", n_correct = [3480, 3505, 3515]", "", "languages.es.n_correct"),
+    ("baseline", "no counts", ", n_correct = [3480, 3505, 3515]", "", "languages.es: wanted"),
     ("baseline", "more correct than there are", "[3480, 3505, 3515]", "[9480, 3505, 3515]", "languages.es"),
     ("baseline", "fewer correct than none", "[3480, 3505, 3515]", "[-3480, 3505, 3515]", "languages.es.n_correct"),
     ("baseline", "accuracy that the counts do not give", "accuracy_percent = 70.0", "accuracy_percent = 71.0", "71.0"),

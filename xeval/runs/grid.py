@@ -64,7 +64,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         train: False evaluates fine-tuned checkpoints as they are, their labels matched by name; they have no seeds.
         every_checkpoint: evaluate the training's other checkpoints too, each time it measures English development
             accuracy. A finished run whose checkpoints are not known is trained again for that.
-        data: a local copy of the data (see `xeval.data.xnli_copies`); the hub's by default, or XEVAL_DATA.
+        data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA.
         results: the folder that records and predictions go to.
         max_train, max_eval: use the first so many rows, of training and of each evaluated split.
         device: auto, cpu, cuda or cuda:N.
