@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import xeval
@@ -18,7 +19,8 @@ from xeval.results.store import StoredRun
 def test_a_flip_is_a_prediction_that_float32_does_not_make():
     in_float32 = np.array([[0.0, 1.0, 0.5], [2.0, 1.9, 0.0], [3.0, 0.0, 0.0]])
     logits = np.array([[0.0, 1.0, 0.5], [1.9, 2.0, 0.0], [2.5, 0.0, 0.0]])
-    check = compare_with_float32(logits, in_float32)
+    answers, answers_in_float32 = (pa.table({"prediction": outputs.argmax(axis=1)}) for outputs in (logits, in_float32))
+    check = compare_with_float32(logits, in_float32, answers, answers_in_float32)
     assert (check.n_rows, check.n_flips, check.max_logit_difference) == (3, 1, 0.5)
 
 

@@ -72,7 +72,7 @@ def run_once(world: World, connection: Connection, nth: int = 0, error: int = 0,
 
 
 def _watch(answer: Answer, kill_at_step: int) -> None:
-    save, count = Checkpoints.save, Outcome.count
+    save, count = Checkpoints.save, Outcome.count_step
 
     def noted_save(self, snapshot):
         first = operations() + 1
@@ -80,28 +80,28 @@ def _watch(answer: Answer, kill_at_step: int) -> None:
         answer.saves.append((first, operations()))
         return saved
 
-    def deadly_count(self, loss, n_pairs):
-        count(self, loss, n_pairs)
+    def deadly_count(self, n_pairs):
+        count(self, n_pairs)
         if self.step == kill_at_step:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Checkpoints.is_due = lambda self: True
     Checkpoints.save = noted_save
-    Outcome.count = deadly_count
+    Outcome.count_step = deadly_count
 
 
 def terminated(world: World, step: int, said: Path) -> None:
     """The command line, which gets SIGTERM in the middle of `step`; what it says goes to a file."""
     torch.set_num_threads(1)
     os.environ["XEVAL_CACHE"] = str(world.folder / "cache")
-    count = Outcome.count
+    count = Outcome.count_step
 
-    def count_and_signal(self, loss, n_pairs):
-        count(self, loss, n_pairs)
+    def count_and_signal(self, n_pairs):
+        count(self, n_pairs)
         if self.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    Outcome.count = count_and_signal
+    Outcome.count_step = count_and_signal
     words = ["run", world.task, "--model", world.model, "--recipe", world.recipe, "--data", world.data, "--quiet"]
     more = ["--results", world.folder / "results", "--device", "cpu", "--dtype", "float32"]
     sys.argv = ["xeval", *map(str, [*words, *more])]
