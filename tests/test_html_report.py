@@ -6,7 +6,7 @@ import pytest
 from test_hostile_strings import HOSTILE
 
 from tests.helpers import browser
-from tests.helpers.sample_report import TASK, sample_matrix
+from tests.helpers.sample_report import sample_matrix
 from xeval.report.matrix import Matrix
 from xeval.report.page import html
 from xeval.support.findings import warning
@@ -25,7 +25,7 @@ def there_is_a_chromium() -> None:
 def page_file(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     path = folder / "report.html"
-    path.write_text(html.render(sample_matrix(folder / "results"), TASK), encoding="utf-8")
+    path.write_text(html.render(sample_matrix(folder / "results")), encoding="utf-8")
     return path
 
 
@@ -210,7 +210,7 @@ def test_hostile_texts_do_nothing_in_a_browser(chromium, tmp_path):
     made = Matrix(**(vars(matrix) | {"footer": HOSTILE, "title": " ".join(HOSTILE), "note": " ".join(HOSTILE)}))
     made.findings.extend(warning(text, text, text) for text in HOSTILE)
     path = tmp_path / "hostile.html"
-    path.write_text(html.render(made, TASK), encoding="utf-8")
+    path.write_text(html.render(made), encoding="utf-8")
     chromium.open(path)
     assert complaints(chromium) == [] and requests(chromium) == [path.as_uri()]
     assert chromium.reported("Page.javascriptDialogOpening") == []
@@ -223,7 +223,7 @@ def test_a_page_without_predictions_says_why_and_shows_the_rest(tmp_path, chromi
     damaged = next((tmp_path / "results").rglob("en.parquet"))
     damaged.write_bytes(b"\0" + damaged.read_bytes()[1:])
     path = tmp_path / "report.html"
-    path.write_text(html.render(matrix, TASK), encoding="utf-8")
+    path.write_text(html.render(matrix), encoding="utf-8")
     chromium.open(path)
     notes = chromium.evaluate("[...document.querySelectorAll('[role=note]')].map(note => note.textContent)")
     assert len(notes) == 1 and "Calibration and confusion are left out" in notes[0] and "damaged" in notes[0]
@@ -234,7 +234,7 @@ def test_a_task_that_is_a_toy_says_so_above_all_numbers(tmp_path, chromium):
     matrix = sample_matrix(tmp_path / "results")
     note = "numbers on it say nothing about mBERT"
     path = tmp_path / "report.html"
-    path.write_text(html.render(Matrix(**(vars(matrix) | {"note": note})), TASK), encoding="utf-8")
+    path.write_text(html.render(Matrix(**(vars(matrix) | {"note": note}))), encoding="utf-8")
     chromium.open(path)
     top = "document.querySelector('[role=note]').getBoundingClientRect().bottom"
     assert note in chromium.evaluate("document.querySelector('[role=note]').textContent")
