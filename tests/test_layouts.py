@@ -15,7 +15,7 @@ from tests.conftest import SHARED
 from tests.helpers import tiny
 from xeval.data.source import load_rows, open_source
 from xeval.definitions.registry import get_task
-from xeval.support.errors import DataError
+from xeval.support.errors import DataError, DefinitionError
 
 WRITERS = {
     "hub": tiny.write_hub_layout,
@@ -426,3 +426,48 @@ def test_two_layouts_side_by_side_are_read_as_the_official_one(mini, copy):
     folder = copy("hub")
     shutil.copytree(copy("XNLI-1.0", rows_with("So what?")), folder, dirs_exist_ok=True)
     assert open_source(mini.task, folder, ["es"]).name == "local copy (XNLI-1.0 layout)"
+
+
+FILES = """
+[files]
+train = ["absent/{language}.csv", "mine/{language}-*.csv"]
+selection = ["mine/{language}-validation.csv"]
+test = ["nowhere/{language}.csv", "mine/tests/{language}.csv"]
+"""
+
+
+@pytest.fixture
+def own_layout(mini, tmp_path) -> tuple[Path, Path]:
+    """A task file that says where its rows lie, and a folder where they lie so."""
+    task_file = tmp_path / "own.toml"
+    task_file.write_text(mini.task_file.read_text(encoding="utf-8") + FILES, encoding="utf-8")
+    folder = tmp_path / "copy"
+    (folder / "mine" / "tests").mkdir(parents=True)
+    for language in ("en", "es"):
+        table = pq.read_table(next((mini.data / language).glob("test-*.parquet"))).to_pandas()
+        table["label"] = table["label"].map(dict(enumerate(mini.task.labels)))
+        table.to_csv(folder / "mine" / "tests" / f"{language}.csv", index=False)
+    return task_file, folder
+
+
+def test_rows_are_read_where_the_task_file_says(mini, own_layout):
+    task_file, folder = own_layout
+    source = open_source(get_task(str(task_file)), folder, ["es"])
+    assert source.name == "local copy (authors' layout)"
+    assert load_rows(source, "es", "test").sha256() == mini.load().sha256()
+
+
+def test_a_file_that_is_not_where_the_task_file_says_is_named(own_layout):
+    task_file, folder = own_layout
+    source = open_source(get_task(str(task_file)), folder, ["es"])
+    with pytest.raises(DataError, match=r"no nowhere/de\.csv or mine/tests/de\.csv"):
+        load_rows(source, "de", "test")
+
+
+@pytest.mark.parametrize("pattern", ["../{language}.csv", "/etc/{language}", "a/../b", "{place}.csv", "a//b", ""])
+def test_a_path_that_leaves_the_folder_is_refused(own_layout, pattern):
+    task_file, _ = own_layout
+    text = task_file.read_text(encoding="utf-8").replace("nowhere/{language}.csv", pattern)
+    task_file.write_text(text, encoding="utf-8")
+    with pytest.raises(DefinitionError, match=r"files\.test"):
+        get_task(str(task_file))

@@ -3,6 +3,7 @@
 - hub: a folder for each language, `<configuration>/<split>-*.parquet`, as on the hub; any task's own data can be laid
   out so, and `<split>.parquet`, `.tsv`, `.csv` and `.jsonl` do as well.
 - XTREME: `train-en.tsv`, `dev-<language>.tsv`, `test-<language>.tsv`, as its download script writes them.
+- the authors': wherever the task's `files` say, in tables or in a format of the task's kind, such as CoNLL-U.
 - XNLI-1.0: `xnli.dev.tsv`, `xnli.test.tsv`, `multinli.train.<language>.tsv`, as the authors of XNLI distribute it.
 """
 
@@ -27,6 +28,8 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
         raise DataError(f"{folder}: wanted a folder with a copy of {task.name}, found none; check --data or XEVAL_DATA")
     if _can_be_official(task) and (_official_file(folder, "xnli.test.tsv") or _official_file(folder, "xnli.dev.tsv")):
         return "XNLI-1.0", read_official
+    if task.files and any(_fitting(folder, task.files.test, language) for language in task.languages):
+        return "authors'", read_files
     if any(folder.glob("test-*.tsv")) or any(folder.glob("dev-*.tsv")):
         return "XTREME", read_xtreme
     if any(next(folder.glob(f"*/*{suffix}"), None) for suffix in SUFFIXES):
@@ -48,24 +51,52 @@ def _table(task: Task, path: Path, language: str, role: Role, columns: Columns) 
     return Table(language, split, where, columns.values, columns.value_names)
 
 
+def _read(task: Task, paths: list[Path], language: str, role: Role) -> Table:
+    """The rows of files of one format, one after the other."""
+    kind, wanted, suffix = task.of_kind, wanted_of(task, role), paths[0].suffix
+    if suffix not in SUFFIXES or suffix in kind.native:
+        columns = Columns(kind.columns_in({str(path): tables.read_text(path) for path in paths}), {})
+    elif suffix == ".parquet":
+        columns = tables.read_parquet(paths, wanted)
+    elif suffix == ".jsonl":
+        columns = tables.read_json_lines(paths[0], wanted)
+    else:
+        columns = tables.read_delimited(paths[0], wanted)
+    return _table(task, paths[0], language, role, columns)
+
+
 # ── a folder for each language ──
 
 
 def read_hub(task: Task, folder: Path, language: str, role: Role) -> Table:
     configuration, split = task.configuration(language), getattr(task.splits, role)
-    wanted, inside = wanted_of(task, role), folder / configuration
-    paths = sorted(inside.glob(f"{split}-*.parquet")) or sorted(inside.glob(f"{split}.parquet"))
-    if paths:
-        return _table(task, paths[0], language, role, tables.read_parquet(paths, wanted))
-    for suffix in SUFFIXES[1:]:
-        path = inside / f"{split}{suffix}"
-        if path.is_file():
-            read = tables.read_json_lines if suffix == ".jsonl" else tables.read_delimited
-            return _table(task, path, language, role, read(path, wanted))
+    inside = folder / configuration
+    for name in (f"{split}-*.parquet", *(f"{split}{suffix}" for suffix in (*SUFFIXES, *task.of_kind.native))):
+        paths = sorted(inside.glob(name))
+        if paths:
+            return _read(task, paths, language, role)
     raise DataError(
         f"{folder}: no {configuration}/{split}-*.parquet, which the {role} rows of {language!r} are read from;"
         f" add it, or {split}.tsv, .csv or .jsonl"
     )
+
+
+# ── where the task file says ──
+
+
+def read_files(task: Task, folder: Path, language: str, role: Role) -> Table:
+    patterns: tuple[str, ...] = getattr(task.files, role)
+    paths = _fitting(folder, patterns, language)
+    if not paths:
+        names = " or ".join(pattern.format(language=language) for pattern in patterns) or "such file in its task file"
+        raise DataError(f"{folder}: no {names}, which the {role} rows of {language!r} are read from; add it")
+    return _read(task, paths, language, role)
+
+
+def _fitting(folder: Path, patterns: tuple[str, ...], language: str) -> list[Path]:
+    """The files that the first of `patterns` fits that fits any."""
+    fits = (sorted(folder.glob(pattern.format(language=language))) for pattern in patterns)
+    return next((paths for paths in fits if paths), [])
 
 
 # ── XTREME ──
@@ -75,6 +106,8 @@ def read_xtreme(task: Task, folder: Path, language: str, role: Role) -> Table:
     path = folder / f"{'dev' if role == 'selection' else role}-{language}.tsv"
     if not path.is_file():
         raise DataError(f"{folder}: no {path.name}, which the {role} rows of {language!r} are read from; add it")
+    if path.suffix in task.of_kind.native:
+        return _read(task, [path], language, role)
     # Written by csv.writer, so a field with a quotation mark is quoted and the mark doubled.
     return _table(task, path, language, role, tables.read_headless(path, wanted_of(task, role)))
 

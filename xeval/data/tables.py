@@ -166,6 +166,17 @@ def read_lines(path: Path, delimiter: str, quoted: bool = True) -> list[list[str
         raise DataError(f"{path}: cannot be read as a table: {one_line(error)}") from error
 
 
+def read_text(path: Path) -> str:
+    """The whole text of a file that is no table, with line ends as "\n"."""
+    try:
+        check_ordinary(path, MAX_FILE_BYTES)
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}; fetch the file again") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def read_json_lines(path: Path, wanted: Wanted) -> Columns:
     """A file with a JSON object on each line, blank lines left out."""
     rows: list[dict[str, Any]] = []

@@ -23,6 +23,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
 LanguageCode = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}([_-][A-Za-z0-9]{1,8})*$")]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 HubId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=200)]
+_SEGMENT = r"(?:[A-Za-z0-9_*?-]|\{language\})(?:[A-Za-z0-9._*?-]|\{language\})*"  # never "." or ".."
+FilePattern = Annotated[str, Field(pattern=rf"^{_SEGMENT}(/{_SEGMENT})*$", max_length=200)]
 
 
 class Printed(float):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.metric import Measure, Metric
 from xeval.kinds.rows import Rows, Table
-from xeval.support.errors import UnknownNameError
+from xeval.support.errors import DataError, UnknownNameError
 from xeval.support.findings import Finding
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Kind(ABC):
     counts: ClassVar[tuple[str, ...]]  # the columns of a tally
     metrics: ClassVar[tuple[Metric, ...]]  # over these counts; the first is the main one
     keys_model: ClassVar[type[Keys]]
+    native: ClassVar[tuple[str, ...]] = ()  # suffixes of files that `columns_in` reads: ".conllu"
     assumed_spread: ClassVar[AssumedSpread] = WIDE
 
     def __init__(self, keys: Any) -> None:
@@ -94,6 +95,13 @@ class Kind(ABC):
     @abstractmethod
     def gold_columns(self) -> tuple[str, ...]:
         """Columns with the right answers, which follow in files without a header; some copies lack them."""
+
+    def columns_in(self, files: Mapping[str, str]) -> dict[str, list[Any]]:
+        """The columns that the texts of `files`, by path and in a format of this kind's own, hold one after the other.
+
+        Raises DataError, with path and line, for what cannot be read.
+        """
+        raise DataError(f"{next(iter(files))}: no format that {self.name} is read from; wanted a table")
 
     @abstractmethod
     def read(self, table: Table) -> Rows:
