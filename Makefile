@@ -29,8 +29,8 @@ demo: setup ## a small encoder and its student, fine-tuned on English, evaluated
 	$(BIN)/xeval report --results .demo/results --output .demo/report.html
 	@echo "The same stands in .demo/report.md, and as a page to look at in .demo/report.html"
 
-test: setup ## the tests, under 10 minutes on two cores
-	$(BIN)/python -m pytest -m 'not slow'
+test: setup ## the tests, two at a time, under 10 minutes on two cores
+	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
 test-slow: setup ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
