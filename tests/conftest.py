@@ -15,7 +15,7 @@ os.environ["HF_HOME"] = _HOME.name
 for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
     os.environ.pop(_name, None)
 
-# Two processes of tests share two cores; threads that wait for each other would spin on them. Torch reads it when loaded.
+# Two processes of tests share two cores, where threads that wait for each other would spin. Torch reads it when loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
