@@ -6,22 +6,27 @@ https://github.com/google-research/xtreme/blob/master/third_party/run_xcopa.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from xeval.kinds.classification import check_alignment
 from xeval.kinds.encoded import Encoded, encode_texts
 from xeval.kinds.kind import Column, Keys, Kind, Reads
 from xeval.kinds.metric import ACCURACY, Metric
 from xeval.kinds.rows import Rows, Table
 from xeval.support.errors import DataError
+from xeval.support.findings import Finding
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import torch
     from transformers import PreTrainedTokenizerBase
+
+
+PLACEHOLDER_FROM = 10  # rows with one right choice throughout
 
 
 class ChoiceColumns(Keys):
@@ -114,7 +119,16 @@ class MultipleChoice(Kind):
                     " of the right choice"
                 )
             gold.append(int(said))
+        if len(set(gold)) == 1 and len(gold) >= PLACEHOLDER_FROM:
+            raise DataError(
+                f"{table.where} all have choice {gold[0]} as the right one, a placeholder; use a copy that carries the"
+                " labels, or evaluate another split, as --test-split dev does"
+            )
         return np.array(gold, dtype=np.int64)
+
+    def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:
+        found = check_alignment(tests)
+        return [found] if found else []
 
     # ── encoder ──
 

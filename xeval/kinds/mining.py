@@ -20,7 +20,7 @@ from xeval.kinds.metric import Metric, share
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
 from xeval.support.errors import DataError
-from xeval.support.findings import Finding, by_language, fine, warning
+from xeval.support.findings import Finding, fine, warning
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -150,15 +150,15 @@ class BitextMining(OfVectors):
         return encode_texts(tokenizer, [rows.texts["text"]], np.zeros(len(rows), np.int64), max_length, on_rows)
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
-        """`prediction`, the id of the English sentence that a sentence is paired with, its margin and the threshold;
-        empty where there is none, and for English sentences."""
+        """`prediction`, the id of the English sentence that a sentence is paired with, empty where it is with none, and
+        for English sentences; the `margin` of the best pair it was in, 0 for none, and the `threshold`."""
         import pyarrow as pa
 
         vectors = normalised(outputs)
         mined = {part: mine(vectors, rows, part) for part in dict.fromkeys(gold[0] for gold in rows.gold)}
         tested = tested_part(mined)
         threshold = best_threshold(mined["dev"] if "dev" in mined else mined[tested], rows)
-        predictions, margins = [""] * len(rows), np.full(len(rows), np.nan)
+        predictions, margins = [""] * len(rows), np.zeros(len(rows))
         found = mined[tested]
         for foreign, english, margin in zip(found.foreign, found.english, found.margins, strict=True):
             margins[foreign] = margin
@@ -168,7 +168,7 @@ class BitextMining(OfVectors):
             {
                 "id": [gold[2] for gold in rows.gold],
                 "prediction": predictions,
-                "margin": pa.array(margins, pa.float32(), from_pandas=True),
+                "margin": pa.array(margins, pa.float32()),
                 "threshold": pa.array(np.full(len(rows), threshold), pa.float32()),
             }
         )
@@ -186,14 +186,14 @@ class BitextMining(OfVectors):
 
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Sequence[Finding]:
         parts = {language: {gold[0] for gold in rows.gold} for language, rows in tests.items()}
-        alone = {language: float(len(found) == 1) for language, found in parts.items() if len(found) == 1}
+        alone = [language for language, found in parts.items() if len(found) == 1]
         if not alone:
             return [fine("threshold", "chosen on other sentences than those that are scored")]
         return [
             warning(
                 "threshold",
-                f"chosen on the sentences that are scored, since there is one part of them alone: {by_language(alone)}"
-                " of their rows; F1 is the best that any threshold gives",
+                f"chosen on the sentences that are scored, since there is one part of them alone, in {' '.join(alone)}:"
+                " F1 is the best that any threshold gives",
                 "Say so beside the score, or add the files of the part that is missing, dev or test.",
             )
         ]

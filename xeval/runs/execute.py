@@ -345,7 +345,8 @@ class OneRun:
         corpus, metric = self.spec.corpus, self.spec.task.metric
         rows = corpus.test(language)
         started = time.monotonic()
-        with self.reporter.phase(f"evaluate {language}", len(encoded), self.kind.unit) as phase:
+        unit = self.kind.unit if len(encoded) == len(rows) else "sequences"
+        with self.reporter.phase(f"evaluate {language}", len(encoded), unit) as phase:
             try:
                 outputs = predict(model, self.kind, encoded, self.spec.compute, phase.advance)
             except PredictionError as error:
