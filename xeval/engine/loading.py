@@ -78,6 +78,14 @@ def hidden_size(checkpoint: Checkpoint) -> int | None:
     return size if isinstance(size, int) else None
 
 
+def count_layers(checkpoint: Checkpoint) -> int:
+    """Of the encoder, as its configuration says."""
+    n_layers = getattr(_config(checkpoint), "num_hidden_layers", None)
+    if not isinstance(n_layers, int) or n_layers < 1:
+        raise ModelError(f"model {checkpoint.id}: its config.json does not say how many layers it has")
+    return n_layers
+
+
 def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transformers.PreTrainedModel:
     """The pretrained encoder in float32 under a new head for this kind of task, drawn from `seed`.
 
@@ -85,17 +93,11 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
     """
     _refuse_inflated(checkpoint, kind)
     torch.manual_seed(seed)
-    names = dict(enumerate(kind.labels))
-    of_labels: dict[str, Any] = {
-        "num_labels": len(names),
-        "id2label": names,
-        "label2id": {label: index for index, label in names.items()},
-    }
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
         model, report = _head(kind).from_pretrained(
             checkpoint.folder,
-            **(of_labels if names else {}),
+            **_outputs_of_head(kind),
             ignore_mismatched_sizes=True,  # a head for other labels is replaced; see below for everything else
             **_SAFELY,
         )
@@ -105,6 +107,41 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
             encoder = {name: tensor for name, tensor in model.state_dict().items() if _is_of_encoder(model, name)}
             safely = _SAFELY | {"output_loading_info": False}
             model = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **safely)
+    return _one_output_each(model, kind)
+
+
+def _outputs_of_head(kind: Kind) -> dict[str, Any]:
+    """What a new head's configuration says of its outputs."""
+    names = dict(enumerate(kind.labels))
+    if not names:
+        return {"num_labels": 1} if kind.head == _CHOICES else {}  # of however many choices
+    label2id = {label: index for index, label in names.items()}
+    return {"num_labels": len(names), "id2label": names, "label2id": label2id}
+
+
+def _one_output_each(model: transformers.PreTrainedModel, kind: Kind) -> transformers.PreTrainedModel:
+    """`model` itself. A head of choices, which takes (rows, choices, L) and gives (rows, choices), is made to take
+    (B, L) as any other and gives (B, 1): which sequences are choices of one row, the kind knows."""
+    if kind.head == _CHOICES:
+        model.register_forward_pre_hook(_as_single_choices, with_kwargs=True)
+    return model
+
+
+def _as_single_choices(
+    model: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return inputs, {
+        name: value.unsqueeze(1) if isinstance(value, torch.Tensor) else value for name, value in options.items()
+    }
+
+
+def load_encoder(checkpoint: Checkpoint, kind: Kind) -> transformers.PreTrainedModel:
+    """The pretrained encoder in float32, without any head."""
+    _refuse_inflated(checkpoint, kind)
+    model: transformers.PreTrainedModel
+    with _plain_errors(checkpoint, "weights"):
+        model, report = _head(kind).from_pretrained(checkpoint.folder, **_SAFELY)
+    _refuse_unloaded(checkpoint, model, report)
     return model
 
 
@@ -122,6 +159,7 @@ def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any
     return bool(of_labels - set(report["missing_keys"]))
 
 
+_CHOICES = "AutoModelForMultipleChoice"
 _SAFELY: dict[str, Any] = {
     "trust_remote_code": False,
     "use_safetensors": True,
@@ -152,7 +190,7 @@ def _refuse_inflated(checkpoint: Checkpoint, kind: Kind) -> None:
 
 def _refuse_unloaded(checkpoint: Checkpoint, model: transformers.PreTrainedModel, report: dict[str, Any]) -> None:
     """transformers fills weights that a checkpoint lacks with random ones; in an encoder that must not pass."""
-    encoder = model.base_model_prefix + "."
+    encoder = model.base_model_prefix + "." if model.base_model is not model else ""
     absent = [*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])]
     unloaded = sorted(key for key in absent if key.startswith(encoder) and not key.startswith(encoder + "pooler."))
     if unloaded:
@@ -175,7 +213,7 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
         raise ModelError(f"model {checkpoint.id}: it has no trained head for this task; leave out --no-train")
     if kind.labels:
         label_columns(checkpoint.id, model.config.id2label or {}, kind)
-    return model
+    return _one_output_each(model, kind)
 
 
 def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:

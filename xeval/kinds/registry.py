@@ -12,10 +12,14 @@ GROUP = "xeval.kinds"
 
 @cache
 def _own() -> dict[str, type[Kind]]:
+    from xeval.kinds.choices import MultipleChoice
+    from xeval.kinds.mining import BitextMining
     from xeval.kinds.pairs import PairClassification
+    from xeval.kinds.retrieval import SentenceRetrieval
     from xeval.kinds.sentences import SentenceClassification
 
-    return {kind.name: kind for kind in (PairClassification, SentenceClassification)}
+    own = (PairClassification, SentenceClassification, SentenceRetrieval, BitextMining, MultipleChoice)
+    return {kind.name: kind for kind in own}
 
 
 def get_kind(name: str) -> type[Kind]:

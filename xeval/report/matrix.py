@@ -11,7 +11,7 @@ from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.judging.claims import ClaimVerdict, check
 from xeval.judging.verdict import RowVerdict, Tolerance, collapse, judge, row_of
 from xeval.report import footnotes
-from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration
+from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, is_as_it_was
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.findings import Finding
@@ -57,11 +57,23 @@ class Matrix:
     @property
     def how(self) -> str:
         """How our numbers came about, in half a sentence."""
-        trained = {run.record.recipe.name != NO_TRAINING for row in self.ours for run in row.runs}
+        trained = {not is_as_it_was(run.record) for row in self.ours for run in row.runs}
         if trained == {False}:
-            return "checkpoints evaluated as they are, without training, on the test split"
+            return f"checkpoints evaluated as they are, without training, on the {self.split} split"
         aside = f" (rows of {NO_TRAINING}: evaluated as they are)" if len(trained) > 1 else ""
-        return f"zero-shot: fine-tuned on {describe(self.training_language).name}{aside}, evaluated on the test split"
+        training = describe(self.training_language).name
+        return f"zero-shot: fine-tuned on {training}{aside}, evaluated on the {self.split} split"
+
+    @property
+    def setting(self) -> str:
+        """The same in a word or two."""
+        return "without training" if all(run.record.trains_nothing for run in self.runs) else "zero-shot"
+
+    @property
+    def split(self) -> str:
+        """What was evaluated on; where that differs between rows, their names say which are not on the test split."""
+        splits = {run.record.limits.test_split or "test" for row in self.ours for run in row.runs}
+        return splits.pop() if len(splits) == 1 else "test"
 
     @property
     def ours(self) -> list[Row]:
@@ -122,7 +134,7 @@ def build(
     footer = footnotes.of(everything, reference) + _collapsed(scored, groups)
     if reference and reference.task != task:
         footer.append(f"No verdicts: the published table is of task {reference.task}, these runs are of {task}.")
-    return Matrix(
+    built = Matrix(
         task,
         example.task_title,
         languages,
@@ -135,6 +147,7 @@ def build(
         reference,
         runs,
     )
+    return built if built.split == "test" else replace(built, title=f"{built.title} ({built.split})")
 
 
 def _shown(groups: Mapping[Configuration, list[StoredRun]]) -> dict[Configuration, list[StoredRun]]:
@@ -178,7 +191,8 @@ def _our_row(
             n_seeds.add(len(scores))
             n_examples |= {score.n_rows for score in scores}
     name = configuration.name(others)
-    return replace(columns.row(name, False, cells, _span(n_examples), _span(n_seeds)), runs=tuple(group))
+    seeds = "–" if configuration.example.trains_nothing else _span(n_seeds)
+    return replace(columns.row(name, False, cells, _span(n_examples), seeds), runs=tuple(group))
 
 
 def _span(numbers: set[int]) -> str:
@@ -194,5 +208,5 @@ def _collapsed(scored: list[StoredRun], groups: Mapping[Configuration, list[Stor
         shown = run in groups[Configuration.of(record)]
         if reason:
             fate = "shown, since there is no other seed" if shown else "left out of the averages"
-            lines.append(f"Collapsed: {record.model.id} {record.recipe.name} seed {record.seed}: {reason}; {fate}.")
+            lines.append(f"Collapsed: {record.name_of_run}: {reason}; {fate}.")
     return lines

@@ -15,6 +15,11 @@ from xeval.support.text import one_line
 NO_TRAINING = "no-train"  # what the recipe of a checkpoint that is evaluated as it is is called
 
 
+def is_as_it_was(record: RunRecord) -> bool:
+    """Whether `record` is of a checkpoint that was evaluated without training it."""
+    return record.recipe.name == NO_TRAINING or record.trains_nothing
+
+
 @dataclass(frozen=True)
 class Configuration:
     """A task and everything that weights depend on but the seed. Equal for runs that differ in nothing else.
@@ -96,8 +101,12 @@ def by_configuration(runs: Iterable[StoredRun]) -> dict[Configuration, list[Stor
 def in_words(recipe: str, overrides: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
     """A recipe, what of it was changed, and limits, in one line."""
     parts = [recipe, *(f"{key} {value}" for key, value in overrides.items())]
-    parts += [f"{key.replace('_', ' ')} {value:,}" for key, value in limits.items() if value]
+    parts += [f"{key.replace('_', ' ')} {_grouped(value)}" for key, value in limits.items() if value]
     return ", ".join(parts)
+
+
+def _grouped(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _training_rows(record: RunRecord) -> str:

@@ -16,7 +16,7 @@ from xeval.kinds.registry import get_kind
 from xeval.report import verdicts
 from xeval.report.formats.markdown import escape, findings_section
 from xeval.report.matrix import Matrix, Row
-from xeval.results.configurations import NO_TRAINING
+from xeval.results.configurations import is_as_it_was
 from xeval.results.records import RunRecord
 from xeval.support.errors import XevalError
 from xeval.support.text import one_line
@@ -42,7 +42,7 @@ def render(matrix: Matrix, task: Task | None, footprint: Footprint) -> str:
             task_name=f"Zero-shot cross-lingual {in_words}",
             dataset_type=task.hub.id if task and task.hub else one_line(matrix.task),
             dataset_name=one_line(matrix.title),
-            dataset_split=task.splits.test if task else "test",
+            dataset_split=task.splits.test if task and matrix.split == "test" else matrix.split,
             dataset_config=task.configuration(language) if task else one_line(language),
             dataset_revision=_revision(row),
             metric_type=matrix.metric,
@@ -62,6 +62,8 @@ def render_eval_results(matrix: Matrix, task: Task | None) -> str:
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     _only_model(matrix)
+    if matrix.split != "test":
+        raise XevalError(f"task {matrix.task}: eval-results are of test splits, and these runs are of {matrix.split}")
     if task is None or task.hub is None:
         raise XevalError(f"task {matrix.task}: eval-results name a data set of the hub, and this task is of none")
     entries = [
@@ -89,7 +91,7 @@ def _kind_of_task(matrix: Matrix) -> tuple[str, str]:
 
 
 def _from(row: Row, matrix: Matrix) -> str:
-    if row.runs[0].record.recipe.name == NO_TRAINING:
+    if is_as_it_was(row.runs[0].record):
         return "evaluated as it is"
     return f"zero-shot from {one_line(matrix.training_language)}"
 
@@ -109,7 +111,8 @@ def _cells(matrix: Matrix) -> Iterator[tuple[Row, str, str]]:
             recipe = row.runs[0].record.recipe
             changed = [f"{key} {value}" for key, value in recipe.overrides.items()]
             counted = f"{'seed' if len(seeds) == 1 else 'mean of seeds'} {', '.join(map(str, seeds))}"
-            yield row, language, one_line(", ".join([f"recipe {recipe.name}", *changed, counted]))
+            of_seeds = [] if row.runs[0].record.trains_nothing else [counted]
+            yield row, language, one_line(", ".join([f"recipe {recipe.name}", *changed, *of_seeds]))
 
 
 def _revision(row: Row) -> str | None:
