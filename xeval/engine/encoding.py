@@ -9,7 +9,7 @@ import tokenizers
 from transformers import PreTrainedTokenizerBase
 
 from xeval.definitions.languages import describe
-from xeval.kinds.encoded import Encoded
+from xeval.kinds.encoded import Encoded, hands_over_segments
 from xeval.kinds.kind import Kind
 from xeval.kinds.rows import Rows
 
@@ -22,7 +22,15 @@ def encoding_key(
     for left_by_the_last_call in ("truncation", "padding"):
         vocabulary.pop(left_by_the_last_call, None)
     counted = (tokenizer.unk_token_id, sorted(tokenizer.all_special_ids), describe(language).spaces_between_words)
-    how = (kind.name, kind.encoding, kind.keys.model_dump(), tokenizer.truncation_side, max_length, *counted)
+    how = (
+        kind.name,
+        kind.encoding,
+        kind.keys.model_dump(),
+        tokenizer.truncation_side,
+        max_length,
+        hands_over_segments(tokenizer),
+        *counted,
+    )
     parts = (json.dumps(vocabulary), tokenizers.__version__, rows_sha256, json.dumps(how))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PretrainedConfig
 
 from xeval.data.model_files import Checkpoint
 from xeval.kinds.kind import Kind
@@ -49,12 +49,31 @@ def _plain_errors(checkpoint: Checkpoint, what: str) -> Iterator[None]:
         ) from error
 
 
+# Types of encoder that came with code of their own before transformers had them → a checkpoint that it can load.
+_CONVERTED = {"new": "alibaba-nlp-community/gte-multilingual-base"}
+
+
 def _config(checkpoint: Checkpoint) -> transformers.PretrainedConfig:
+    _refuse_unknown_type(checkpoint)
     with _plain_errors(checkpoint, "config.json"):
         config: transformers.PretrainedConfig = AutoConfig.from_pretrained(
             checkpoint.folder, trust_remote_code=False, local_files_only=True
         )
     return config
+
+
+def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
+    with _plain_errors(checkpoint, "config.json"):
+        config, _ = PretrainedConfig.get_config_dict(checkpoint.folder, local_files_only=True)
+    model_type = config.get("model_type")
+    if not model_type or model_type in CONFIG_MAPPING:
+        return
+    own_code = " and comes with code of its own, which is never run" if config.get("auto_map") else ""
+    advice = f"use {_CONVERTED[model_type]}" if model_type in _CONVERTED else "use a checkpoint converted for it"
+    raise ModelError(
+        f"model {checkpoint.id}: it is of type {one_line(repr(model_type))[:60]}, which transformers"
+        f" {transformers.__version__} does not have{own_code}; {advice}"
+    )
 
 
 def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
@@ -63,9 +82,12 @@ def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreT
     with _plain_errors(checkpoint, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
     if not tokenizer.is_fast:
-        raise ModelError(f"model {checkpoint.id}: no fast tokenizer; save it with a tokenizer.json")
+        raise ModelError(
+            f"model {checkpoint.id}: no fast tokenizer, and transformers has none for {config.model_type};"
+            " add a tokenizer.json, or use another encoder"
+        )
     positions = getattr(config, "max_position_embeddings", None)
-    if positions and config.model_type in ("xlm-roberta", "roberta", "camembert"):
+    if positions and config.model_type in ("camembert", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl"):
         positions -= 2  # this family numbers positions from 2
     if positions and getattr(config, "position_biased_input", True) and max_length > positions:
         raise ModelError(f"model {checkpoint.id}: takes {positions} pieces, but max_length is {max_length}; lower it")
@@ -95,7 +117,7 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
     torch.manual_seed(seed)
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
-        model, report = _head(kind).from_pretrained(
+        model, report = _head(checkpoint, kind).from_pretrained(
             checkpoint.folder,
             **_outputs_of_head(kind),
             ignore_mismatched_sizes=True,  # a head for other labels is replaced; see below for everything else
@@ -140,7 +162,7 @@ def load_encoder(checkpoint: Checkpoint, kind: Kind) -> transformers.PreTrainedM
     _refuse_inflated(checkpoint, kind)
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
-        model, report = _head(kind).from_pretrained(checkpoint.folder, **_SAFELY)
+        model, report = _head(checkpoint, kind).from_pretrained(checkpoint.folder, **_SAFELY)
     _refuse_unloaded(checkpoint, model, report)
     return model
 
@@ -169,16 +191,22 @@ _SAFELY: dict[str, Any] = {
 }
 
 
-def _head(kind: Kind) -> Any:
+def _head(checkpoint: Checkpoint, kind: Kind) -> Any:
     """The class of transformers that makes a model for this kind of task."""
-    return getattr(transformers, kind.head)
+    head, config = getattr(transformers, kind.head), _config(checkpoint)
+    if type(config) not in head._model_mapping:
+        raise ModelError(
+            f"model {checkpoint.id}: transformers {transformers.__version__} has no {kind.head} for encoders of type"
+            f" {config.model_type}; use another encoder for {kind.in_words}"
+        )
+    return head
 
 
 def _refuse_inflated(checkpoint: Checkpoint, kind: Kind) -> None:
     """transformers draws weights that a checkpoint lacks at random, as many as config.json says there should be."""
     config = _config(checkpoint)
     with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
-        described = _head(kind).from_config(config, trust_remote_code=False)
+        described = _head(checkpoint, kind).from_config(config, trust_remote_code=False)
     n_described = sum(parameter.numel() for parameter in described.parameters())
     stored_bytes = sum(path.stat().st_size for path in checkpoint.folder.glob("*.safetensors"))
     if n_described > stored_bytes + 10_000_000:
@@ -208,7 +236,7 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
     _refuse_inflated(checkpoint, kind)
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "fine-tuned weights"):
-        model, report = _head(kind).from_pretrained(folder or checkpoint.folder, **_SAFELY)
+        model, report = _head(checkpoint, kind).from_pretrained(folder or checkpoint.folder, **_SAFELY)
     if report["missing_keys"] or report["mismatched_keys"]:
         raise ModelError(f"model {checkpoint.id}: it has no trained head for this task; leave out --no-train")
     if kind.labels:

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from xeval.definitions.recipe import Pooling
-from xeval.engine.fast_path.forward import LAYERS, can_pack
+from xeval.engine.fast_path.forward import layers_of
 from xeval.engine.fast_path.packing import Sequences
 
 
@@ -20,11 +20,10 @@ class SentenceEncoder(torch.nn.Module):
     def __init__(self, encoder: PreTrainedModel, layer: int, pooling: Pooling) -> None:
         super().__init__()
         self.encoder, self.layer, self.pooling = encoder, layer, pooling
-        self.is_cut = can_pack(encoder)
-        if self.is_cut:
-            parent, _, name = LAYERS[encoder.config.model_type].rpartition(".")
-            holder = encoder.get_submodule(parent)
-            setattr(holder, name, getattr(holder, name)[:layer])
+        layers = layers_of(encoder)
+        self.is_cut = layers is not None
+        if layers is not None:
+            del layers[layer:]
 
     @property
     def config(self) -> Any:

@@ -96,7 +96,7 @@ def encode_texts(
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Encoded:
     """One sequence of each row, of one or two `columns` of texts, as the tokenizer makes it with truncation."""
-    n_rows = len(columns[0])
+    n_rows, has_segments = len(columns[0]), hands_over_segments(tokenizer)
     input_ids, token_type_ids, n_truncated = [], [], 0
     lengths: list[int] = []
     for start in range(0, n_rows, ROWS_PER_CALL):
@@ -105,10 +105,11 @@ def encode_texts(
             truncation=True,
             max_length=max_length,
             return_attention_mask=False,
-            return_token_type_ids=True,
+            return_token_type_ids=has_segments,
         )
         input_ids.append(np.fromiter(chain.from_iterable(batch["input_ids"]), dtype=np.int32))
-        token_type_ids.append(np.fromiter(chain.from_iterable(batch["token_type_ids"]), dtype=np.uint8))
+        if has_segments:
+            token_type_ids.append(np.fromiter(chain.from_iterable(batch["token_type_ids"]), dtype=np.uint8))
         lengths.extend(map(len, batch["input_ids"]))
         n_truncated += sum(bool(encoding.overflowing) for encoding in batch.encodings)
         on_rows(len(batch["input_ids"]))
@@ -116,12 +117,21 @@ def encode_texts(
     n_words = sum(len(text.split()) for column in columns for text in column)
     return Encoded(
         ids,
-        np.concatenate(token_type_ids),
+        np.concatenate(token_type_ids) if has_segments else np.zeros(len(ids), dtype=np.uint8),
         np.concatenate([[0], np.cumsum(lengths)]),
         np.arange(n_rows),
         targets,
         count_pieces(tokenizer, ids, n_rows, n_words, n_truncated / n_rows),
     )
+
+
+def hands_over_segments(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a plain call of the tokenizer says which of two texts each piece belongs to.
+
+    Where it does not, an encoder that knows segments is shown the first one throughout, whatever the tokenizer would
+    say if it were asked.
+    """
+    return "token_type_ids" in tokenizer.model_input_names
 
 
 def count_pieces(

@@ -9,12 +9,12 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 
-def compute_first_tokens_only(last_layer: torch.nn.Module) -> tuple[RemovableHandle, RemovableHandle]:
+def compute_first_tokens_only(last_layer: torch.nn.Module) -> list[RemovableHandle]:
     """Make `last_layer`, while it runs on packed input, take and give the first tokens; the handles undo it."""
-    return (
+    return [
         last_layer.register_forward_pre_hook(_take_first_tokens, with_kwargs=True),
         last_layer.register_forward_hook(_one_sequence_each),
-    )
+    ]
 
 
 def _take_first_tokens(

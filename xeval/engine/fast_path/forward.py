@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from xeval.engine.batches import collate
@@ -13,17 +14,37 @@ from xeval.engine.fast_path import packed_attention
 from xeval.engine.fast_path.cls_only import compute_first_tokens_only
 from xeval.engine.fast_path.dropout import faster_dropout
 from xeval.engine.fast_path.packing import pack
+from xeval.engine.fast_path.padded_heads import show_padded
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Reads
 
-LAYERS = {"bert": "encoder.layer", "xlm-roberta": "encoder.layer", "distilbert": "transformer.layer"}
+# The types of encoder whose packed computation is tested. The first are built as BERT is, so that their last layer can
+# be computed for first tokens alone; where their layers are stands with them.
+_AS_BERT = {
+    "bert": "encoder.layer",
+    "camembert": "encoder.layer",
+    "distilbert": "transformer.layer",
+    "electra": "encoder.layer",
+    "ernie": "encoder.layer",
+    "roberta": "encoder.layer",
+    "xlm-roberta": "encoder.layer",
+}
+_OTHERS = frozenset({"eurobert", "gte", "jina_embeddings_v3", "modernbert", "nomic_bert", "xlm-roberta-xl"})
+_ON_GPU = ("bert", "distilbert", "xlm-roberta")  # the others have not been tried there
 
 
 def can_pack(model: PreTrainedModel) -> bool:
     """Whether this is an encoder whose packed computation is known, and tested, to be the padded one."""
     config = model.config
     is_plain = not getattr(config, "is_decoder", False) and not getattr(config, "chunk_size_feed_forward", 0)
-    return config.model_type in LAYERS and is_plain
+    is_tested = config.model_type in (_ON_GPU if model.device.type == "cuda" else {*_AS_BERT, *_OTHERS})
+    return is_tested and is_plain
+
+
+def layers_of(model: PreTrainedModel) -> torch.nn.ModuleList | None:
+    """The layers of an encoder built as BERT is, whose last output is the last hidden state; None of any other."""
+    path = _AS_BERT.get(model.config.model_type)
+    return model.base_model.get_submodule(path) if path else None
 
 
 @contextmanager
@@ -37,8 +58,9 @@ def packed(model: PreTrainedModel, reads: Reads = "first token") -> Iterator[Non
         yield
         return
     model.set_attn_implementation(packed_attention.NAME)
-    *_, last_layer = model.base_model.get_submodule(LAYERS[model.config.model_type]).children()
-    hooks = compute_first_tokens_only(last_layer) if reads == "first token" else ()
+    layers, hooks = layers_of(model), list[RemovableHandle]()
+    if reads == "first token":
+        hooks = show_padded(model) if layers is None else compute_first_tokens_only(layers[-1])
     try:
         with faster_dropout(model):
             yield
@@ -54,13 +76,13 @@ def layers_of_one_input(model: PreTrainedModel, reads: Reads) -> list[tuple[torc
     if not can_pack(model):
         return []
     groups = []
-    for layer in model.base_model.get_submodule(LAYERS[model.config.model_type]).children():
+    for layer in layers_of(model) or ():
         linear = {
             name.rpartition(".")[2]: each for name, each in layer.named_modules() if type(each) is torch.nn.Linear
         }
         names = ("q_lin", "k_lin", "v_lin") if "q_lin" in linear else ("query", "key", "value")
         groups.append(tuple(linear[name] for name in names))
-    return [*groups[:-1], groups[-1][1:]] if reads == "first token" else groups
+    return [*groups[:-1], groups[-1][1:]] if groups and reads == "first token" else groups
 
 
 def logits_of(model: PreTrainedModel, pairs: Encoded, rows: np.ndarray, compute: Compute) -> torch.Tensor:

@@ -26,6 +26,7 @@ def packed_attention(  # noqa: PLR0913  transformers calls it with these
     sequences: Sequences,
     whole: torch.Tensor | None = None,
     dropout: float = 0.0,
+    sliding_window: int | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """`query`, `key`, `value` are (1, heads, total_tokens, size); gives (1, total_tokens, heads, size).
@@ -37,8 +38,10 @@ def packed_attention(  # noqa: PLR0913  transformers calls it with these
         key, value = _keys_and_values(module, whole, heads=query.shape[1])
     # (tokens, heads, size) each; the gradient of an index would be a tensor of zeros and two copies.
     query, key, value = (tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value))
+    if key.shape[1] < query.shape[1]:  # several heads of queries share one of keys and values
+        key, value = (tensor.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for tensor in (key, value))
     if not query.is_cuda:
-        attended = attend_by_length(query, key, value, sequences, dropout)
+        attended = attend_by_length(query, key, value, sequences, dropout, sliding_window)
     else:
         attended = attend_on_gpu(query, key, value, sequences, dropout)
     return attended.unsqueeze(0), None
@@ -51,23 +54,39 @@ def _keys_and_values(module: torch.nn.Module, whole: torch.Tensor, heads: int) -
 
 
 def attend_by_length(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, sequences: Sequences, dropout: float
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    sequences: Sequences,
+    dropout: float,
+    sliding_window: int | None = None,
 ) -> torch.Tensor:
     """Sequences of one length in one call, without copies.
 
-    Parts come by one split, whose gradient is one concatenation; each slice's would be as large as the whole.
+    Parts come by one split, whose gradient is one concatenation; each slice's would be as large as the whole. With a
+    sliding window a token sees those that are fewer than so many tokens away, on both sides.
     """
-    if dropout > 0.0:
+    if dropout > 0.0 and not sliding_window:
         return attend_with_dropout(query, key, value, sequences, dropout)
     of_first_tokens = len(query) < len(key)
     sizes = [n * length for n, length in sequences.runs]
     query_sizes = [n for n, _ in sequences.runs] if of_first_tokens else sizes
     parts = zip(query.split(query_sizes), key.split(sizes), value.split(sizes), strict=True)
     attended = []
-    for (n, _), part in zip(sequences.runs, parts, strict=True):
+    for (n, length), part in zip(sequences.runs, parts, strict=True):
         together = (tensor.unflatten(0, (n, -1)).transpose(1, 2) for tensor in part)  # (n, heads, length, size) each
-        attended.append(scaled_dot_product_attention(*together).transpose(1, 2).flatten(0, 1))
+        mask = _within(sliding_window, length, query.device)
+        attended_part = scaled_dot_product_attention(*together, attn_mask=mask, dropout_p=dropout)
+        attended.append(attended_part.transpose(1, 2).flatten(0, 1))
     return torch.cat(attended)
+
+
+def _within(sliding_window: int | None, length: int, device: torch.device) -> torch.Tensor | None:
+    """(length, length) bool: which tokens see each other; None where all do."""
+    if sliding_window is None or length <= sliding_window:
+        return None
+    place = torch.arange(length, device=device)
+    return (place[:, None] - place[None, :]).abs() < sliding_window
 
 
 def attend_on_gpu(

@@ -47,7 +47,7 @@ def pack(
     from_start = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
     taken = np.repeat(pairs.offsets[rows], lengths) + from_start
     inputs = {"input_ids": pairs.input_ids[taken], "position_ids": from_start}
-    if config.model_type == "xlm-roberta":
+    if counts_from_padding(config):
         inputs["position_ids"] = positions_from_padding(inputs["input_ids"], offsets, config.pad_token_id)
     if getattr(config, "type_vocab_size", 0) > 1:
         inputs["token_type_ids"] = pairs.token_type_ids[taken]
@@ -58,8 +58,13 @@ def pack(
     return {name: _to(ids.astype(np.int64), device)[None] for name, ids in inputs.items()}, sequences
 
 
+def counts_from_padding(config: PretrainedConfig) -> bool:
+    """Whether the model numbers positions as RoBERTa does."""
+    return config.model_type in ("camembert", "roberta", "xlm-roberta", "xlm-roberta-xl")
+
+
 def positions_from_padding(input_ids: np.ndarray, offsets: np.ndarray, pad_token_id: int) -> np.ndarray:
-    """XLM-R numbers its positions from pad_token_id + 1 and does not count a padding token that stands in a text."""
+    """RoBERTa and its like number positions from pad_token_id + 1 and do not count a padding token within a text."""
     counted = input_ids != pad_token_id
     n_counted = np.concatenate([[0], np.cumsum(counted)])
     before = np.repeat(n_counted[offsets[:-1]], np.diff(offsets))

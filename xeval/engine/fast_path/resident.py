@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig
 
-from xeval.engine.fast_path.packing import Sequences, positions_from_padding
+from xeval.engine.fast_path.packing import Sequences, counts_from_padding, positions_from_padding
 from xeval.kinds.encoded import IGNORED, Encoded
 
 
@@ -22,7 +22,7 @@ class ResidentPairs:
         ids = np.append(pairs.input_ids, np.int32(padding))  # the last one fills up what a batch leaves of its shape
         from_start = np.arange(len(pairs.input_ids)) - np.repeat(pairs.offsets[:-1], pairs.lengths)
         positions, of_filling = from_start, 0
-        if config.model_type == "xlm-roberta":
+        if counts_from_padding(config):
             positions, of_filling = positions_from_padding(pairs.input_ids, pairs.offsets, padding), padding
         columns = {"input_ids": ids, "position_ids": np.append(positions, of_filling)}
         if getattr(config, "type_vocab_size", 0) > 1:

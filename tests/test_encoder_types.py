@@ -1,0 +1,161 @@
+"""Every type of encoder gives what plain transformers gives, or is refused in one line."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, CanineConfig
+
+from tests.helpers.checkpoints import KIND, WORDS, labelled_pairs, make_pairs
+from tests.helpers.encoder_types import TYPES, tiny_checkpoint, tiny_config
+from xeval.data.model_files import find_checkpoint
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.fast_path.forward import can_pack, logits_of, packed
+from xeval.engine.loading import load_pretrained, load_tokenizer
+from xeval.engine.prediction import predict, predict_logits
+from xeval.kinds.rows import Rows
+from xeval.support.errors import ModelError
+
+CPU = Compute(torch.device("cpu"), torch.float32)
+MAX_LENGTH = 96
+RATES = (
+    *("attention_dropout", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "embedding_dropout"),
+    *("hidden_dropout_prob", "mlp_dropout", "seq_classif_dropout"),
+)
+NO_DROPOUT = dict.fromkeys(RATES, 0.0)
+POOLED = {"modernbert": ("cls", "mean"), "eurobert": ("bos", "late", "mean")}
+HEADS = [(name, pooling) for name in TYPES for pooling in POOLED.get(name, (None,))]
+PACKED = sorted(set(TYPES) - {"albert", "deberta-v2", "mpnet", "rembert", "t5", "umt5"})
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """`checkpoint(model_type, **config)`: a tiny one, made once."""
+
+    @cache
+    def make(model_type: str, **config):
+        return find_checkpoint(str(tiny_checkpoint(tmp_path_factory.mktemp("encoder"), model_type, **config)))
+
+    return make
+
+
+def pairs() -> Rows:
+    """Rows in several languages, some of them cut."""
+    rows = [row for language in WORDS for row in make_pairs(language, 3)]
+    long = " ".join(WORDS["en"] * 4)
+    return labelled_pairs("en", [*rows, (long, "dog", 0), ("dog", long, 1), (long, long, 2)])
+
+
+def pooling_of(pooling: str | None) -> dict[str, str]:
+    return {"classifier_pooling": pooling} if pooling else {}
+
+
+@torch.no_grad()
+def plain_logits(model, tokenizer, rows: Rows) -> np.ndarray:
+    """By hand, one row at a time."""
+    logits = []
+    for premise, hypothesis in zip(rows.texts["premise"], rows.texts["hypothesis"], strict=True):
+        inputs = tokenizer(premise, hypothesis, truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
+        logits.append(model(**inputs).logits[0].numpy())
+    return np.stack(logits)
+
+
+@pytest.mark.parametrize(("model_type", "pooling"), HEADS)
+def test_logits_are_those_of_plain_transformers(checkpoint, model_type, pooling):
+    own = checkpoint(model_type, **pooling_of(pooling))
+    model, tokenizer = load_pretrained(own, KIND, seed=1).eval(), load_tokenizer(own, MAX_LENGTH)
+    encoded = encode(KIND, tokenizer, pairs(), MAX_LENGTH)
+    assert encoded.tokenization.truncated_share > 0
+    expected = plain_logits(model, tokenizer, pairs())
+    assert np.ptp(expected, axis=0).max() > 0.05, "the reference should tell the rows apart"
+    np.testing.assert_allclose(predict(model, KIND, encoded, CPU), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", TYPES)
+def test_which_types_are_packed(checkpoint, model_type):
+    assert can_pack(load_pretrained(checkpoint(model_type), KIND, seed=1)) == (model_type in PACKED)
+
+
+def gradients(model, encoded, rows: np.ndarray, reads: str | None) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    if reads is None:
+        logits = logits_of(model, encoded, rows, CPU)
+    else:
+        with packed(model, reads):
+            logits = logits_of(model, encoded, rows, CPU)
+    (logits * torch.linspace(-1, 1, logits.numel()).view_as(logits)).mean().backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+@pytest.mark.parametrize("reads", ["first token", "every token"])
+@pytest.mark.parametrize(("model_type", "pooling"), [head for head in HEADS if head[0] in PACKED])
+def test_gradients_of_packed_rows_are_those_of_padded_ones(checkpoint, model_type, pooling, reads):
+    own = checkpoint(model_type)
+    tokenizer = load_tokenizer(own, MAX_LENGTH)
+    config = tiny_config(model_type, tokenizer, num_labels=3, **NO_DROPOUT, **pooling_of(pooling))
+    torch.manual_seed(0)
+    head = AutoModelForSequenceClassification if reads == "first token" else AutoModelForTokenClassification
+    model, encoded = head.from_config(config).train(), encode(KIND, tokenizer, pairs(), MAX_LENGTH)
+    chosen = np.array([3, 16, 0, 9, 15, 1])
+    expected, got = (gradients(model, encoded, chosen, how) for how in (None, reads))
+    assert got.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(got[name], gradient, rtol=0, atol=1e-5)
+    assert max(float(gradient.abs().max()) for gradient in expected.values()) > 0.01
+
+
+def test_windows_narrower_than_a_row_are_seen(checkpoint):
+    tokenizer = load_tokenizer(checkpoint("modernbert"), MAX_LENGTH)
+    encoded, logits = encode(KIND, tokenizer, pairs(), MAX_LENGTH), []
+    for local_attention in (16, 512):
+        torch.manual_seed(0)
+        config = tiny_config("modernbert", tokenizer, num_labels=3, local_attention=local_attention)
+        logits.append(predict_logits(AutoModelForSequenceClassification.from_config(config), encoded, CPU))
+    assert np.abs(logits[0] - logits[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("model_type", ["albert", "rembert"])
+def test_segments_are_shown_where_a_plain_call_of_the_tokenizer_has_them(checkpoint, model_type, tmp_path):
+    own = checkpoint(model_type)
+    silent, speaking = load_tokenizer(own, MAX_LENGTH), load_tokenizer(own, MAX_LENGTH)
+    speaking.model_input_names = [*speaking.model_input_names, "token_type_ids"]
+    assert not encode(KIND, silent, pairs(), MAX_LENGTH).token_type_ids.any()
+    assert encode(KIND, speaking, pairs(), MAX_LENGTH).token_type_ids.any()
+
+
+def refusal(folder: Path) -> str:
+    own = find_checkpoint(str(folder))
+    with pytest.raises(ModelError) as refused:
+        load_tokenizer(own, MAX_LENGTH)
+        load_pretrained(own, KIND, seed=1)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_an_encoder_of_characters_is_refused(tmp_path):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    transformers.CanineModel(CanineConfig(**sizes, num_hash_buckets=32)).save_pretrained(tmp_path)
+    transformers.CanineTokenizer().save_pretrained(tmp_path)
+    assert "no fast tokenizer, and transformers has none for canine; add a tokenizer.json" in refusal(tmp_path)
+
+
+def test_a_type_that_came_with_code_of_its_own_is_refused_with_the_checkpoint_to_use(checkpoint, tmp_path):
+    folder = tiny_checkpoint(tmp_path, "bert")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "new", "auto_map": {"AutoModel": "modeling.NewModel"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "comes with code of its own, which is never run; use alibaba-nlp-community/gte-multilingual-base" in refusal(
+        folder
+    )
+
+
+def test_a_type_that_nobody_knows_is_refused(tmp_path):
+    folder = tiny_checkpoint(tmp_path, "bert")
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": "bart-of-tomorrow"}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "of type 'bart-of-tomorrow', which transformers" in refusal(folder)

@@ -1,0 +1,62 @@
+"""Packed layers under a head that is shown padded output, so that whatever it pools, it computes as it always does."""
+
+from typing import Any
+
+import torch
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
+
+from xeval.engine.fast_path.packing import Sequences
+
+
+def show_padded(model: PreTrainedModel) -> list[RemovableHandle]:
+    """Make the encoder of `model`, while it runs on packed input, give its head padded output; the handles undo it.
+
+    The head is also given the attention mask of that padding, which the packed layers have no use for.
+    """
+    hooks = _Hooks()
+    handles = [
+        model.register_forward_pre_hook(hooks.give_mask, with_kwargs=True),
+        model.base_model.register_forward_pre_hook(hooks.take_mask, with_kwargs=True),
+        model.base_model.register_forward_hook(hooks.unpack),
+    ]
+    pooler = getattr(model.base_model, "pooler", None)
+    if isinstance(pooler, torch.nn.Module):
+        handles.append(pooler.register_forward_pre_hook(hooks.first_tokens))
+    return handles
+
+
+class _Hooks:
+    """What the hooks know of the batch that runs."""
+
+    sequences: Sequences
+
+    def give_mask(
+        self, model: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self.sequences = options["sequences"]
+        return inputs, options | {"attention_mask": _mask(self.sequences).long()}
+
+    def take_mask(
+        self, encoder: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return inputs, options | {"attention_mask": None}
+
+    def first_tokens(self, pooler: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """(1, total_tokens, hidden) → (B, 1, hidden)"""
+        hidden, *others = inputs
+        return hidden.index_select(1, self.sequences.starts).transpose(0, 1), *others
+
+    def unpack(self, encoder: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        """(1, total_tokens, hidden) → (B, L, hidden), zeros where there is padding"""
+        hidden, mask = output.last_hidden_state, _mask(self.sequences)
+        padded = hidden.new_zeros(*mask.shape, hidden.shape[-1])
+        padded[mask] = hidden[0]
+        output.last_hidden_state = padded
+        return output
+
+
+def _mask(sequences: Sequences) -> torch.Tensor:
+    """(B, L) bool: where there are tokens."""
+    columns = torch.arange(sequences.max_length, device=sequences.offsets.device)
+    return columns[None, :] < sequences.offsets.diff()[:, None]
