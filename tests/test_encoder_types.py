@@ -11,7 +11,7 @@ import transformers
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, CanineConfig
 
 from tests.helpers.checkpoints import KIND, WORDS, labelled_pairs, make_pairs
-from tests.helpers.encoder_types import TYPES, tiny_checkpoint, tiny_config
+from tests.helpers.encoder_types import T5_LIKE, TYPES, tiny_checkpoint, tiny_config
 from xeval.data.model_files import find_checkpoint
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
@@ -30,7 +30,7 @@ RATES = (
 NO_DROPOUT = dict.fromkeys(RATES, 0.0)
 POOLED = {"modernbert": ("cls", "mean"), "eurobert": ("bos", "late", "mean")}
 HEADS = [(name, pooling) for name in TYPES for pooling in POOLED.get(name, (None,))]
-PACKED = sorted(set(TYPES) - {"albert", "deberta-v2", "mpnet", "rembert", "t5", "umt5"})
+PACKED = sorted(set(TYPES) - {"albert", "deberta-v2", "mpnet", "rembert", *T5_LIKE})
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +159,61 @@ def test_a_type_that_nobody_knows_is_refused(tmp_path):
     config = json.loads((folder / "config.json").read_text()) | {"model_type": "bart-of-tomorrow"}
     (folder / "config.json").write_text(json.dumps(config))
     assert "of type 'bart-of-tomorrow', which transformers" in refusal(folder)
+
+
+EXAMPLES = {
+    "albert": "",
+    "bert": "mBERT, LaBSE",
+    "camembert": "CamemBERT",
+    "deberta-v2": "mDeBERTa",
+    "distilbert": "DistilmBERT",
+    "electra": "",
+    "ernie": "",
+    "eurobert": "EuroBERT",
+    "gte": "mGTE, as alibaba-nlp-community/gte-multilingual-base has it",
+    "jina_embeddings_v3": "jinaai/jina-embeddings-v3-hf",
+    "modernbert": "mmBERT, ModernBERT",
+    "mpnet": "",
+    "mt5": "mT5",
+    "nomic_bert": "nomic-embed",
+    "rembert": "RemBERT",
+    "roberta": "",
+    "t5": "",
+    "umt5": "umT5",
+    "xlm-roberta": "XLM-R, XLM-V, multilingual-e5, bge-m3",
+    "xlm-roberta-xl": "XLM-R XL and XXL",
+}
+
+
+def table(checkpoint) -> list[str]:
+    """What this file has tested, as docs/encoders.md shows it."""
+    heads = {
+        "tags": transformers.AutoModelForTokenClassification,
+        "answers": transformers.AutoModelForQuestionAnswering,
+        "choices": transformers.AutoModelForMultipleChoice,
+    }
+    lines = [
+        f"| type | for instance | a pair | segments | packed | {' | '.join(heads)} |",
+        f"|{'---|' * (5 + len(heads))}",
+    ]
+    for model_type, examples in EXAMPLES.items():
+        own = checkpoint(model_type)
+        tokenizer = load_tokenizer(own, MAX_LENGTH)
+        pieces = [piece.strip("▁") for piece in tokenizer("a", "b").tokens()]
+        pair = " ".join(f"*{piece}*" if piece in "ab" else f"`{piece}`" for piece in pieces if piece).replace(
+            "|", "\\|"
+        )
+        told = "token_type_ids" in tokenizer.model_input_names and tokenizer("a", "b").token_type_ids[-1] == 1
+        segments = told and getattr(tiny_config(model_type, tokenizer), "type_vocab_size", 0) > 1
+        config = transformers.CONFIG_MAPPING[model_type]
+        marks = [segments, model_type in PACKED, *(config in head._model_mapping for head in heads.values())]
+        cells = [f"`{model_type}`", examples, pair, *("yes" if mark else "–" for mark in marks)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def test_the_table_in_the_docs_is_this_one(checkpoint):
+    page = (Path(__file__).parents[1] / "docs" / "encoders.md").read_text(encoding="utf-8")
+    printed = "\n".join(table(checkpoint))
+    print(printed)
+    assert printed in page

@@ -101,6 +101,8 @@ _DEBERTA = {
 }
 _NARROW_WINDOWS = {"local_attention": 16, "global_attn_every_n_layers": 3, "reference_compile": False}
 
+T5_LIKE = ("mt5", "t5", "umt5")
+
 TYPES: dict[str, tuple[Callable[[], PreTrainedTokenizerBase], dict[str, Any]]] = {
     "albert": (_albert, {"embedding_size": 8}),
     "bert": (_bert, {}),
@@ -114,6 +116,7 @@ TYPES: dict[str, tuple[Callable[[], PreTrainedTokenizerBase], dict[str, Any]]] =
     "jina_embeddings_v3": (_xlmr, {"pad_token_id": 1, "type_vocab_size": 1}),
     "modernbert": (_modernbert, _NARROW_WINDOWS),
     "mpnet": (_mpnet, {"pad_token_id": 1, "max_position_embeddings": 130}),
+    "mt5": (_t5, _T5),
     "nomic_bert": (_bert, {}),
     "rembert": (_rembert, {"input_embedding_size": 8, "output_embedding_size": 12}),
     "roberta": (_roberta, _FROM_PADDING),
@@ -158,7 +161,7 @@ def tiny_checkpoint(folder: Path, model_type: str, **config: Any) -> Path:
     tokenizer = make_tokenizer()
     torch.manual_seed(0)
     model = transformers.AutoModel.from_config(tiny_config(model_type, tokenizer, **config))
-    if model_type in ("t5", "umt5"):  # whose initial weights take no range
+    if model_type in T5_LIKE:  # whose initial weights take no range
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
     model.save_pretrained(folder)
