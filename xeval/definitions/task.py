@@ -105,8 +105,10 @@ class Task(Frozen):
     default_reference: Name | None = None
     """The published table that --reference is by default."""
     training_language: LanguageCode
-    """One of the languages."""
+    """One of the languages, unless it is not tested."""
     languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1, max_length=500)]
+    tests_training_language: bool = True
+    """False: the training rows come from another data set, and there are no test rows in their language."""
     licence: Text
     """Licence of the data."""
     citation: Text
@@ -141,8 +143,9 @@ class Task(Frozen):
     def _consistent(self) -> "Task":
         if len(set(self.languages)) != len(self.languages):
             raise ValueError("languages: one is listed twice")
-        if self.training_language not in self.languages:
-            raise ValueError(f"training_language {self.training_language!r} is not among the languages")
+        if self.tests_training_language != (self.training_language in self.languages):
+            among = "not among the languages" if self.tests_training_language else "among the languages, yet not tested"
+            raise ValueError(f"training_language {self.training_language!r} is {among}; see tests_training_language")
         for role in ("selection", "test"):
             self._check_count(role)
         kind, own = get_kind(self.kind), self.__pydantic_extra__ or {}
