@@ -12,9 +12,11 @@ from xeval.data.source import open_source
 from xeval.definitions import registry
 from xeval.definitions.suite import SuiteTask
 from xeval.definitions.task import DEV, Task
+from xeval.engine import devices
 from xeval.results.records import Limits
 from xeval.results.store import StoredRun
 from xeval.runs.grid import run_grid
+from xeval.runs.spec import limits
 from xeval.support.errors import DataError, XevalError
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import one_line
@@ -58,8 +60,7 @@ def run_suite(  # noqa: PLR0913  what `run_grid` takes
     """
     reporter = reporter or Silent()
     suite, folders = registry.get_suite(name), [Path(folder) for folder in tasks_dirs]
-    for model in models:
-        find_checkpoint(model)  # what is wrong with a model is wrong in every task
+    _check_what_holds_for_all(models, recipe, options)
     data = data or os.environ.get("XEVAL_DATA") or None
     outcome = SuiteRuns()
     for member in suite.tasks:
@@ -80,7 +81,20 @@ def run_suite(  # noqa: PLR0913  what `run_grid` takes
         except XevalError as error:
             outcome.skipped[member.task] = str(error)
             reporter.say(one_line(f"{member.task}: skipped: {error}"))
+    reasons = set(outcome.skipped.values())
+    if not outcome.runs and len(reasons) == 1:  # it is no task's fault
+        raise XevalError(reasons.pop())
     return outcome
+
+
+def _check_what_holds_for_all(models: Sequence[str], recipe: str | None, options: dict[str, Any]) -> None:
+    """Raise XevalError for what would be wrong in every task."""
+    limits(options.get("max_train"), options.get("max_eval"))
+    devices.choose(options.get("device", "auto"), options.get("dtype", "auto"))
+    if recipe is not None:
+        registry.get_recipe(recipe)
+    for model in models:
+        find_checkpoint(model)
 
 
 def make_plan(
