@@ -42,7 +42,8 @@ class ExpectedRows(Frozen):
     """Rows per language. Selection and test must have exactly these; a training split may be a sample."""
 
     train: Annotated[int, Field(gt=0)]
-    selection: Annotated[int, Field(gt=0)]
+    selection: Annotated[int, Field(gt=0)] | None = None
+    """None: the task has no rows to select a checkpoint on, so that recipes have to take the last."""
     test: Annotated[int, Field(gt=0)]
 
 
@@ -115,6 +116,11 @@ class Task(Frozen):
     def of_kind(self) -> Kind:
         """The kind of this task, bound to the task's own keys."""
         return self._of_kind
+
+    @property
+    def has_selection(self) -> bool:
+        """Whether there are rows to select a checkpoint on."""
+        return self.expected_rows.selection is not None
 
     @property
     def labels(self) -> tuple[str, ...]:
