@@ -14,8 +14,9 @@ GROUP = "xeval.kinds"
 def _own() -> dict[str, type[Kind]]:
     from xeval.kinds.pairs import PairClassification
     from xeval.kinds.sentences import SentenceClassification
+    from xeval.kinds.tags import Tagging
 
-    return {kind.name: kind for kind in (PairClassification, SentenceClassification)}
+    return {kind.name: kind for kind in (PairClassification, SentenceClassification, Tagging)}
 
 
 def get_kind(name: str) -> type[Kind]:
