@@ -1,7 +1,7 @@
 """Answers as text: how they are compared with right ones, by the rules of SQuAD v1.1 and of MLQA.
 
-SQuAD: https://rajpurkar.github.io/SQuAD-explorer/. MLQA: https://github.com/facebookresearch/MLQA, whose rules differ by
-language. XTREME takes SQuAD's for XQuAD and TyDiQA in every language, English articles and all.
+SQuAD: https://rajpurkar.github.io/SQuAD-explorer/. MLQA: https://github.com/facebookresearch/MLQA, whose rules differ
+by language. XTREME takes SQuAD's for XQuAD and TyDiQA in every language, English articles and all.
 """
 
 import re
