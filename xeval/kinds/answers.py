@@ -161,7 +161,8 @@ class Answers(Kind):
         for row, question, context in self._pieces(tokenizer, rows, on_rows):
             count.add(question.ids, context.ids, is_cut=len(question.ids) > most_of_question)
             asked = question.ids[:most_of_question]
-            room, before = max_length - len(frame) - len(asked), len(frame.before) + len(asked) + len(frame.between)
+            room = max_length - len(frame) - len(asked)
+            before = frame.before.shape[1] + len(asked) + frame.between.shape[1]
             first, last = _target(context.characters, rows.gold[row][0])
             for start in windows.starts_of_windows(len(context.ids), room, self.keys.stride):
                 shown = context.ids[start : start + room]
@@ -295,23 +296,23 @@ def _list_in(holder: Any, key: str, path: str) -> list[Any]:
 
 
 def _listed(answers: Any) -> Any:
-    """The answers as (start, text) each, from a table of lists or a list of tables; anything else as it is."""
+    """The answers as (start, text) each, from a table of lists or a list of tables; anything else in words."""
     if answers is None:
         return []
     if isinstance(answers, dict):
         texts, starts = answers.get("text"), answers.get("answer_start")
         if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
-            return answers
+            return one_line(repr(answers))[:60]
         return list(zip(starts, texts, strict=True))
     if isinstance(answers, list) and all(isinstance(each, dict) for each in answers):
         return [(each.get("answer_start"), each.get("text")) for each in answers]
-    return answers
+    return one_line(repr(answers))[:60]
 
 
 def _problem(answers: Any, context: str) -> str:
     """What is wrong with the answers to a question; "" if nothing is."""
     if not isinstance(answers, list):
-        return f"has answers {one_line(repr(answers))[:60]}; wanted lists text and answer_start of one length"
+        return f"has answers {answers}; wanted lists text and answer_start of one length"
     if not answers:
         return "has no answer; wanted questions that their context answers"
     for start, text in answers:

@@ -38,12 +38,12 @@ def cut_into_pieces(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) ->
 
 @dataclass(frozen=True)
 class Frame:
-    """The special pieces that a tokenizer puts around two texts."""
+    """The special pieces that a tokenizer puts around two texts, each (2, n): ids, and the types of the sequences."""
 
-    before: np.ndarray  # ids in front of the first text
+    before: np.ndarray
     between: np.ndarray
     after: np.ndarray
-    type_ids: tuple[int, int, int, int, int]  # of before, first text, between, second text, after
+    types: tuple[int, int]  # of the first and of the second text
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> Frame:
@@ -52,18 +52,21 @@ class Frame:
         first, second = which.index(0), which.index(1)
         end_of_first = len(which) - which[::-1].index(0)
         end = len(which) - which[::-1].index(1)
-        ids, types = np.array(pair["input_ids"], dtype=np.int32), pair["token_type_ids"]
-        parts = ids[:first], ids[end_of_first:second], ids[end:]
-        type_ids = types[0], types[first], types[end_of_first], types[second], types[-1]
-        return cls(*parts, type_ids)
+        both = np.array([pair["input_ids"], pair["token_type_ids"]], dtype=np.int32)  # (2, L)
+        types = int(both[1, first]), int(both[1, second])
+        return cls(both[:, :first], both[:, end_of_first:second], both[:, end:], types)
 
     def __len__(self) -> int:
-        return len(self.before) + len(self.between) + len(self.after)
+        return self.before.shape[1] + self.between.shape[1] + self.after.shape[1]
 
     def around(self, question: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The ids of a whole sequence, and their types."""
-        parts = self.before, question, self.between, text, self.after
-        return np.concatenate(parts), np.repeat(np.array(self.type_ids, dtype=np.uint8), [len(part) for part in parts])
+        texts = [
+            np.stack([ids, np.full_like(ids, of_type)])
+            for ids, of_type in zip((question, text), self.types, strict=True)
+        ]
+        ids, types = np.concatenate([self.before, texts[0], self.between, texts[1], self.after], axis=1)
+        return ids, types.astype(np.uint8)
 
 
 def starts_of_windows(n_pieces: int, room: int, stride: int) -> list[int]:
