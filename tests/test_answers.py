@@ -28,6 +28,7 @@ from xeval.engine.steps import step_on_device
 from xeval.kinds.answer_text import exact_and_f1, mlqa_rule, squad_normalised
 from xeval.kinds.answers import AnswerKeys, Answers
 from xeval.kinds.encoded import Encoded
+from xeval.kinds.metric import compute
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.windows import NOWHERE
 from xeval.support.errors import DataError
@@ -468,3 +469,11 @@ def test_the_real_files_of_this_kind_say_the_same_in_every_layout(tmp_path):
         b"\xef\xbb\xbf" + json.dumps(json.loads(squad(PARAGRAPH)), indent=1).replace("\n", "\r\n").encode()
     )
     assert KIND.columns_in({"": tables.read_text(path)}) == KIND.columns_in({"": squad(PARAGRAPH)})
+
+
+@pytest.mark.parametrize("metric", [metric.name for metric in Answers.metrics])
+def test_a_metric_is_its_own_in_the_library_too(metric):
+    """Which gives value and counts under their names in one table, so that none may be called like another."""
+    tally = np.random.default_rng(1).random((30, len(Answers.counts)))
+    tally[:, -1] = 1
+    assert compute(KIND.measure(metric), tally)[metric] == KIND.measure(metric).over(tally)

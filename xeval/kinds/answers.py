@@ -66,15 +66,15 @@ class Answers(Kind):
     head: ClassVar[str] = "AutoModelForQuestionAnswering"
     reads: ClassVar[Reads] = "every token"
     counts: ClassVar[tuple[str, ...]] = (
-        *("exact", "f1", "mlqa_exact", "mlqa_f1", "exact_in_words", "f1_in_words"),
+        *("exact", "f1_sum", "mlqa_exact", "mlqa_f1_sum", "exact_in_words", "f1_in_words_sum"),
         "rows",
     )
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("f1", ("f1", "rows"), share),
+        Metric("f1", ("f1_sum", "rows"), share),
         Metric("exact_match", ("exact", "rows"), share, is_share_of_rows=True),
-        Metric("mlqa_f1", ("mlqa_f1", "rows"), share),
+        Metric("mlqa_f1", ("mlqa_f1_sum", "rows"), share),
         Metric("mlqa_exact_match", ("mlqa_exact", "rows"), share, is_share_of_rows=True),
-        Metric("f1_in_words", ("f1_in_words", "rows"), share),
+        Metric("f1_in_words", ("f1_in_words_sum", "rows"), share),
         Metric("exact_match_in_words", ("exact_in_words", "rows"), share, is_share_of_rows=True),
     )
     keys_model: ClassVar[type[Keys]] = AnswerKeys

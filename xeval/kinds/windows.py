@@ -16,6 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+ALL = 1_000_000_000  # more pieces than any text has
 NOWHERE = -1  # the characters of a piece that is not of the context
 LENGTH_COUNTS = 0.01  # what a piece of a window's length is worth beside one around an answer
 
@@ -28,8 +29,13 @@ class Pieces(NamedTuple):
 
 
 def cut_into_pieces(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Pieces]:
-    # `verbose` would have it warn of texts that are longer than the encoder takes at once.
-    batch = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    batch = tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        truncation=True,  # without, it warns of texts that are longer than the encoder takes at once
+        max_length=ALL,
+    )
     both = zip(batch["input_ids"], batch["offset_mapping"], strict=True)
     return [
         Pieces(np.array(ids, dtype=np.int32), np.array(places, dtype=np.int32).reshape(-1, 2)) for ids, places in both
@@ -57,7 +63,7 @@ class Frame:
         return cls(both[:, :first], both[:, end_of_first:second], both[:, end:], types)
 
     def __len__(self) -> int:
-        return self.before.shape[1] + self.between.shape[1] + self.after.shape[1]
+        return int(self.before.shape[1] + self.between.shape[1] + self.after.shape[1])
 
     def around(self, question: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The ids of a whole sequence, and their types."""
