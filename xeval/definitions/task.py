@@ -17,7 +17,7 @@ from pydantic_core import PydanticKnownError, to_json
 from xeval.definitions.toml import FilePattern, Frozen, HubId, LanguageCode, Name, Text
 from xeval.kinds.kind import Kind
 from xeval.kinds.registry import get_kind
-from xeval.support.errors import XevalError
+from xeval.support.errors import DefinitionError, XevalError
 
 
 class Hub(Frozen):
@@ -65,10 +65,9 @@ def _one_for_all_or_by_language(value: Any) -> int | dict[str, int]:
         raise PydanticKnownError(finding["type"], finding.get("ctx")) from error  # type: ignore[arg-type]  # its own
 
 
-Counts = Annotated[
-    int | dict[str, int],
-    PlainValidator(_one_for_all_or_by_language, json_schema_input_type=Count | dict[LanguageCode, Count]),
-]
+_counts = PlainValidator(_one_for_all_or_by_language, json_schema_input_type=Count | dict[LanguageCode, Count])
+Counts = Annotated[int | dict[str, int], _counts]
+CountsIfAny = Annotated[int | dict[str, int] | None, _counts]
 
 
 class ExpectedRows(Frozen):
@@ -78,13 +77,14 @@ class ExpectedRows(Frozen):
     """
 
     train: Count
-    selection: Counts
+    selection: CountsIfAny = None
+    """Absent: the task has no rows to select a checkpoint on, and recipes have to take the last."""
     test: Counts
 
     def of(self, role: str, language: str) -> int | None:
         """Of "train", "selection" or "test" rows in `language`; None where that is not known."""
-        count: int | dict[str, int] = getattr(self, role)
-        return count if isinstance(count, int) else count.get(language, count.get(DEFAULT))
+        count: int | dict[str, int] | None = getattr(self, role)
+        return count.get(language, count.get(DEFAULT)) if isinstance(count, dict) else count
 
 
 class Task(Frozen):
@@ -160,8 +160,8 @@ class Task(Frozen):
 
     def _check_count(self, role: str) -> None:
         """Refuse a table of counts that names a language which the task lacks, or leaves one of its languages out."""
-        counts: int | dict[str, int] = getattr(self.expected_rows, role)
-        if isinstance(counts, int):
+        counts: int | dict[str, int] | None = getattr(self.expected_rows, role)
+        if not isinstance(counts, dict):
             return
         known = {*self.languages, self.training_language}
         strays = [language for language in counts if language not in {*known, DEFAULT}]
@@ -181,6 +181,8 @@ class Task(Frozen):
         if split is None:
             return self
         on_selection = split in (DEV, "validation", "selection", self.splits.selection)
+        if on_selection and not self.has_selection:
+            raise DefinitionError(f"task {self.name} has no split {split!r}; leave out --test-split")
         if on_selection:
             splits = {"test": self.splits.selection}
             rows = {"test": self.expected_rows.selection}
@@ -205,6 +207,11 @@ class Task(Frozen):
     def of_kind(self) -> Kind:
         """The kind of this task, bound to the task's own keys."""
         return self._of_kind
+
+    @property
+    def has_selection(self) -> bool:
+        """Whether there are rows to select a checkpoint on."""
+        return self.expected_rows.selection is not None
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
     with _plain_errors(checkpoint, "weights"):
         model, report = _head(kind).from_pretrained(
             checkpoint.folder,
-            **(of_labels if names else {}),
+            **(of_labels if names else _outputs_of(kind)),
             ignore_mismatched_sizes=True,  # a head for other labels is replaced; see below for everything else
             **_SAFELY,
         )
@@ -131,6 +131,11 @@ _SAFELY: dict[str, Any] = {
 }
 
 
+def _outputs_of(kind: Kind) -> dict[str, int]:
+    """What a configuration has to say of a head without labels: a pretrained one may say something else."""
+    return {"num_labels": kind.n_outputs} if kind.n_outputs is not None else {}
+
+
 def _head(kind: Kind) -> Any:
     """The class of transformers that makes a model for this kind of task."""
     return getattr(transformers, kind.head)
@@ -139,6 +144,8 @@ def _head(kind: Kind) -> Any:
 def _refuse_inflated(checkpoint: Checkpoint, kind: Kind) -> None:
     """transformers draws weights that a checkpoint lacks at random, as many as config.json says there should be."""
     config = _config(checkpoint)
+    for name, value in _outputs_of(kind).items():
+        setattr(config, name, value)
     with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
         described = _head(kind).from_config(config, trust_remote_code=False)
     n_described = sum(parameter.numel() for parameter in described.parameters())

@@ -12,10 +12,12 @@ GROUP = "xeval.kinds"
 
 @cache
 def _own() -> dict[str, type[Kind]]:
+    from xeval.kinds.answers import Answers
     from xeval.kinds.pairs import PairClassification
     from xeval.kinds.sentences import SentenceClassification
+    from xeval.kinds.tags import Tagging
 
-    return {kind.name: kind for kind in (PairClassification, SentenceClassification)}
+    return {kind.name: kind for kind in (PairClassification, SentenceClassification, Tagging, Answers)}
 
 
 def get_kind(name: str) -> type[Kind]:

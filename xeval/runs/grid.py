@@ -1,7 +1,7 @@
 """A whole invocation: names → definitions, rows and checkpoints → one run for each model and seed."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,8 @@ def run_grid(  # noqa: PLR0913  what `run` takes
         ModelName.parse(model)  # one that can be none is refused before anything is fetched
     if not train:
         _check_options_without_training(seeds, every_checkpoint)
+    else:
+        _check_selection(definition, changed.values(), every_checkpoint)
     show_bars(reporter.draws_bars)
     data = data or os.environ.get("XEVAL_DATA") or None
     copy = Path(data) if data else None
@@ -197,6 +199,21 @@ def _check_options_without_training(seeds: Sequence[int], every_checkpoint: bool
     if every_checkpoint:
         raise DefinitionError(
             "every checkpoint: only a training has several; leave out --every-checkpoint or --no-train"
+        )
+
+
+def _check_selection(task: Task, recipes: Iterable[Recipe], every_checkpoint: bool) -> None:
+    if task.has_selection:
+        return
+    for recipe in recipes:
+        if recipe.selection != "last":
+            raise DefinitionError(
+                f"recipe {recipe.name}: selection is {recipe.selection}, but task {task.name} has no rows to select on;"
+                " take the last checkpoint (--selection last)"
+            )
+    if every_checkpoint:
+        raise DefinitionError(
+            f"every checkpoint: task {task.name} has no rows to select on; leave out --every-checkpoint"
         )
 
 
