@@ -321,3 +321,33 @@ def test_from_three_seeds_on_a_wrong_assumption_does_no_harm(n_seeds):
     share = share_reproduced(1.5, n_seeds, true_sd=0.5, assumed_sd=0.05, n_experiments=1000, seed=11)
     print(f"{n_seeds} seeds: reproduced {100 * share:.1f} % at the tolerance")
     assert share <= 0.05 + 2.33 * math.sqrt(0.05 * 0.95 / 1000)
+
+
+# ── runs that are no attempt at the published number ──
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"limits": Limits(max_eval=100)}, "it used only part of the rows"),
+        ({"limits": Limits(test_split="dev")}, "it was evaluated on dev rows, not on the test split"),
+        (
+            {"train_rows": {"found": 10_000, "expected": 392_702, "used": 10_000}},
+            "its data had 10,000 training rows where the task has 392,702",
+        ),
+    ],
+)
+def test_a_run_on_other_rows_than_the_tasks_gets_no_verdict_and_the_sentence_says_why(changes, reason):
+    run = a_seed(1, en=80.0, es=70.0)
+    if "train_rows" in changes:
+        changes = {"data": run.data.model_copy(update=changes)}
+    found = judged([run.model_copy(update=changes)])
+    for verdict in (found.mean, *found.cells.values()):
+        assert verdict.outcome == "no verdict"
+        assert f"Seed 1 is left out: {reason}." in verdict.sentence
+
+
+def test_a_checkpoint_that_is_evaluated_as_it_is_needs_no_training_rows():
+    run = a_seed(1, en=80.0, es=70.0)
+    found = judged([run.model_copy(update={"data": run.data.model_copy(update={"train_rows": {}})})])
+    assert found.mean.outcome != "no verdict"

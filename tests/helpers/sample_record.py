@@ -44,7 +44,7 @@ def run_record(**changes) -> records.RunRecord:
             source="hub/x",
             revision=None,
             sha256={"test": {"de": SHA}},
-            train_rows={"found": 10, "expected": 12, "used": 10},
+            train_rows={"found": 12, "expected": 12, "used": 10},
         ),
         "training": records.TrainingRecord(
             n_steps=4,

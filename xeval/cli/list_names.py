@@ -1,6 +1,6 @@
 """`xeval list`: what there is to name on the command line, and which runs there are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -55,11 +55,16 @@ def _tasks(tasks_dirs: list[Path]) -> Listing:
             task.name,
             task.kind,
             f"{task.training_language} → {' '.join(task.languages)}",
-            f"{task.expected_rows.test:,}",
+            _span(task.expected_rows.of("test", language) or 0 for language in task.languages),
         )
         for task in registry.all_tasks(tasks_dirs).values()
     ]
     return ("task", "kind", "languages", "test rows each"), rows
+
+
+def _span(counts: Iterable[int]) -> str:
+    low, *_, high = sorted([*counts] * 2)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _models() -> Listing:

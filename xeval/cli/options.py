@@ -22,6 +22,10 @@ ReferenceName = Annotated[
 Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Seed; repeat it or separate by commas.")]
 MaxTrain = Annotated[int | None, typer.Option("--max-train", help="Train on the first so many rows.")]
 MaxEval = Annotated[int | None, typer.Option("--max-eval", help="Evaluate the first so many rows of each language.")]
+TestSplit = Annotated[
+    str | None,
+    typer.Option("--test-split", help="Evaluate on this split instead, for instance dev; no verdicts then."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32 or bfloat16.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]

@@ -20,6 +20,7 @@ from xeval.cli.options import (
     Results,
     Seeds,
     TasksDirs,
+    TestSplit,
     numbers,
     words,
 )
@@ -54,6 +55,7 @@ def run(
     results: Results = Path("results"),
     max_train: MaxTrain = None,
     max_eval: MaxEval = None,
+    test_split: TestSplit = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     tasks_dir: TasksDirs = None,
@@ -114,6 +116,7 @@ def run(
             results=results,
             max_train=max_train,
             max_eval=max_eval,
+            test_split=test_split,
             device=device,
             dtype=dtype,
             tasks_dirs=tasks_dir or (),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from xeval.data import tables
 from xeval.data.tables import Columns, Wanted
-from xeval.definitions.task import Task
+from xeval.definitions.task import DEV, Task
 from xeval.kinds.rows import Table
 from xeval.support.errors import DataError
 
@@ -40,9 +40,9 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
     )
 
 
-def wanted_of(task: Task, role: Role) -> Wanted:
-    kind = task.of_kind
-    return Wanted(kind.text_columns, kind.gold_columns, 10 * getattr(task.expected_rows, role))
+def wanted_of(task: Task, language: str, role: Role) -> Wanted:
+    kind, expected = task.of_kind, task.expected_rows.of(role, language)
+    return Wanted(kind.text_columns, kind.gold_columns, 10 * (expected or task.expected_rows.train))
 
 
 def _table(task: Task, path: Path, language: str, role: Role, columns: Columns) -> Table:
@@ -53,7 +53,7 @@ def _table(task: Task, path: Path, language: str, role: Role, columns: Columns) 
 
 def _read(task: Task, paths: list[Path], language: str, role: Role) -> Table:
     """The rows of files of one format, one after the other."""
-    kind, wanted, suffix = task.of_kind, wanted_of(task, role), paths[0].suffix
+    kind, wanted, suffix = task.of_kind, wanted_of(task, language, role), paths[0].suffix
     if suffix not in SUFFIXES or suffix in kind.native:
         columns = Columns(kind.columns_in({str(path): tables.read_text(path) for path in paths}), {})
     elif suffix == ".parquet":
@@ -103,13 +103,14 @@ def _fitting(folder: Path, patterns: tuple[str, ...], language: str) -> list[Pat
 
 
 def read_xtreme(task: Task, folder: Path, language: str, role: Role) -> Table:
-    path = folder / f"{'dev' if role == 'selection' else role}-{language}.tsv"
+    part = {"train": "train", "selection": "dev"}.get(role) or task.test_split or "test"
+    path = folder / f"{part}-{language}.tsv"
     if not path.is_file():
         raise DataError(f"{folder}: no {path.name}, which the {role} rows of {language!r} are read from; add it")
     if path.suffix in task.of_kind.native:
         return _read(task, [path], language, role)
     # Written by csv.writer, so a field with a quotation mark is quoted and the mark doubled.
-    return _table(task, path, language, role, tables.read_headless(path, wanted_of(task, role)))
+    return _table(task, path, language, role, tables.read_headless(path, wanted_of(task, language, role)))
 
 
 # ── XNLI-1.0 ──
@@ -127,7 +128,10 @@ def _official_file(folder: Path, name: str) -> Path | None:
 
 
 def read_official(task: Task, folder: Path, language: str, role: Role) -> Table:
-    name = {"train": f"multinli.train.{language}.tsv", "selection": "xnli.dev.tsv", "test": "xnli.test.tsv"}[role]
+    part = "selection" if (role, task.test_split) == ("test", DEV) else role
+    name = {"train": f"multinli.train.{language}.tsv", "selection": "xnli.dev.tsv", "test": "xnli.test.tsv"}[part]
+    if part == "test" and task.test_split:
+        name = f"xnli.{task.test_split}.tsv"
     path = _official_file(folder, name)
     if path is None:
         raise DataError(f"{folder}: no {name}, which the {role} rows of {language!r} are read from; add it")
@@ -143,5 +147,5 @@ def read_official(task: Task, folder: Path, language: str, role: Role) -> Table:
                 f"{path}: line {number} has {len(row)} fields; its first line names {len(header)}; fetch the file again"
             )
     kept = rows if role == "train" else [row for row in rows if row[header.index("language")] == language]
-    places = zip(wanted_of(task, role).columns, (header.index(column) for column in named[:3]), strict=True)
+    places = zip(wanted_of(task, language, role).columns, (header.index(column) for column in named[:3]), strict=True)
     return _table(task, path, language, role, Columns({name: [row[at] for row in kept] for name, at in places}, {}))

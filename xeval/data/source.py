@@ -58,9 +58,10 @@ def load_rows(source: DataSource, language: str, role: Role) -> Rows:
     """
     task = source.task
     table = source.read(task, source.folder, language, role)
-    expected = getattr(task.expected_rows, role)
-    if not len(table) or (role != "train" and len(table) != expected):
+    expected = task.expected_rows.of(role, language)
+    if not len(table) or (role != "train" and expected is not None and len(table) != expected):
+        wanted = f"{expected:,}" if expected is not None else "some"
         raise DataError(
-            f"{table.where}: wanted {expected:,}, found {len(table):,}; fetch the file again or mend the task file"
+            f"{table.where}: wanted {wanted}, found {len(table):,}; fetch the file again or mend the task file"
         )
     return task.of_kind.read(table)

@@ -1,9 +1,18 @@
 """A task: one benchmark in all its languages, as its file describes it."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
-from pydantic_core import to_json
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError, to_json
 
 from xeval.definitions.toml import FilePattern, Frozen, HubId, LanguageCode, Name, Text
 from xeval.kinds.kind import Kind
@@ -38,12 +47,41 @@ class Files(Frozen):
     test: Annotated[tuple[FilePattern, ...], Field(min_length=1)]
 
 
-class ExpectedRows(Frozen):
-    """Rows per language. Selection and test must have exactly these; a training split may be a sample."""
+DEV = "dev"  # what a task's selection split is called where it is evaluated on
+DEFAULT = "default"  # in a table by language: all the others
+Count = Annotated[int, Field(gt=0)]
+_ONE_FOR_ALL = TypeAdapter[int](Count)
+_BY_LANGUAGE = TypeAdapter[dict[str, int]](dict[LanguageCode, Count])
 
-    train: Annotated[int, Field(gt=0)]
-    selection: Annotated[int, Field(gt=0)]
-    test: Annotated[int, Field(gt=0)]
+
+def _one_for_all_or_by_language(value: Any) -> int | dict[str, int]:
+    """A table is checked as one and anything else as a number, so that a complaint speaks of what was meant."""
+    try:
+        if isinstance(value, dict):
+            return _BY_LANGUAGE.validate_python(value, strict=True)
+        return _ONE_FOR_ALL.validate_python(value, strict=True)
+    except ValidationError as error:
+        finding = error.errors()[0]
+        raise PydanticKnownError(finding["type"], finding.get("ctx")) from error  # type: ignore[arg-type]  # its own
+
+
+Counts = Annotated[int | dict[str, int], PlainValidator(_one_for_all_or_by_language)]
+
+
+class ExpectedRows(Frozen):
+    """Rows per language. Selection and test must have exactly these; a training split may be a sample.
+
+    Selection and test are one number for all languages, or a table by language in which `default` is all the others.
+    """
+
+    train: Count
+    selection: Counts
+    test: Counts
+
+    def of(self, role: str, language: str) -> int | None:
+        """Of "train", "selection" or "test" rows in `language`; None where that is not known."""
+        count: int | dict[str, int] = getattr(self, role)
+        return count if isinstance(count, int) else count.get(language, count.get(DEFAULT))
 
 
 class Task(Frozen):
@@ -85,6 +123,7 @@ class Task(Frozen):
     """Printed under every report of this task."""
 
     _of_kind: Kind = PrivateAttr()
+    _test_split: str | None = PrivateAttr(default=None)
 
     @field_validator("kind")
     @classmethod
@@ -101,6 +140,8 @@ class Task(Frozen):
             raise ValueError("languages: one is listed twice")
         if self.training_language not in self.languages:
             raise ValueError(f"training_language {self.training_language!r} is not among the languages")
+        for role in ("selection", "test"):
+            self._check_count(role)
         kind, own = get_kind(self.kind), self.__pydantic_extra__ or {}
         try:
             kind.measure(self.metric)
@@ -110,6 +151,49 @@ class Task(Frozen):
         own.update(keys.model_dump())  # with their defaults
         self._of_kind = kind(keys)
         return self
+
+    def _check_count(self, role: str) -> None:
+        """Refuse a table of counts that names a language which the task lacks, or leaves one of its languages out."""
+        counts: int | dict[str, int] = getattr(self.expected_rows, role)
+        if isinstance(counts, int):
+            return
+        known = {*self.languages, self.training_language}
+        strays = [language for language in counts if language not in {*known, DEFAULT}]
+        if strays:
+            raise ValueError(f"expected_rows.{role}: {strays[0]!r} is not among the languages")
+        read = self.languages if role == "test" else (self.training_language,)
+        lacking = [language for language in read if self.expected_rows.of(role, language) is None]
+        if lacking:
+            raise ValueError(f"expected_rows.{role}: no number for {lacking[0]!r}; add it, or {DEFAULT}")
+
+    def tested_on(self, split: str | None) -> "Task":
+        """The same task with another split in the place of its test split; itself for None.
+
+        `split` is what the data call it, and "dev" whatever is selected on. How many rows any other split has is not
+        known.
+        """
+        if split is None:
+            return self
+        on_selection = split in (DEV, "validation", "selection", self.splits.selection)
+        if on_selection:
+            splits = {"test": self.splits.selection}
+            rows = {"test": self.expected_rows.selection}
+            files = {"test": self.files.selection} if self.files else {}
+        else:
+            splits, rows, files = {"test": split}, {"test": {}}, {"test": ()}
+        changed = {
+            "splits": self.splits.model_copy(update=splits),
+            "expected_rows": self.expected_rows.model_copy(update=rows),
+            "files": self.files and self.files.model_copy(update=files),
+        }
+        task = self.model_copy(update=changed)
+        task._test_split = DEV if on_selection else split
+        return task
+
+    @property
+    def test_split(self) -> str | None:
+        """What is evaluated on in place of the test split: "dev" for the selection split; None for the test split."""
+        return self._test_split
 
     @property
     def of_kind(self) -> Kind:

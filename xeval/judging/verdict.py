@@ -172,7 +172,7 @@ class _Row:
         return [
             record
             for record, collapsed in zip(self.records, self._collapses, strict=True)
-            if record.scores and not _limited(record) and collapsed is None
+            if record.scores and record.departure is None and collapsed is None
         ]
 
     def _expected(self, language: str, runs: list[RunRecord]) -> Spread:
@@ -217,17 +217,12 @@ class _Row:
             )
             if failed:
                 yield f"Seed {record.seed} failed" + (f": {record.failure}." if with_reason else ".")
-            elif _limited(record):
-                yield f"Seed {record.seed} is left out: it used only part of the rows."
+            elif record.departure:
+                yield f"Seed {record.seed} is left out: {record.departure}."
             elif reason:
                 yield f"Seed {record.seed} is left out, its training collapsed" + (
                     f": {reason}." if with_reason else "."
                 )
-
-
-def _limited(record: RunRecord) -> bool:
-    """Whether the run is no attempt at the published number: trained or evaluated on the first rows only."""
-    return any(record.limits.model_dump().values())
 
 
 def _sentence(found: Comparison, published: Published, tolerance: float, n_seeds: int) -> str:

@@ -59,9 +59,16 @@ class Matrix:
         """How our numbers came about, in half a sentence."""
         trained = {run.record.recipe.name != NO_TRAINING for row in self.ours for run in row.runs}
         if trained == {False}:
-            return "checkpoints evaluated as they are, without training, on the test split"
+            return f"checkpoints evaluated as they are, without training, on the {self.split} split"
         aside = f" (rows of {NO_TRAINING}: evaluated as they are)" if len(trained) > 1 else ""
-        return f"zero-shot: fine-tuned on {describe(self.training_language).name}{aside}, evaluated on the test split"
+        training = describe(self.training_language).name
+        return f"zero-shot: fine-tuned on {training}{aside}, evaluated on the {self.split} split"
+
+    @property
+    def split(self) -> str:
+        """What was evaluated on; where that differs between rows, their names say which are not on the test split."""
+        splits = {run.record.limits.test_split or "test" for row in self.ours for run in row.runs}
+        return splits.pop() if len(splits) == 1 else "test"
 
     @property
     def ours(self) -> list[Row]:
@@ -122,7 +129,7 @@ def build(
     footer = footnotes.of(everything, reference) + _collapsed(scored, groups)
     if reference and reference.task != task:
         footer.append(f"No verdicts: the published table is of task {reference.task}, these runs are of {task}.")
-    return Matrix(
+    built = Matrix(
         task,
         example.task_title,
         languages,
@@ -135,6 +142,7 @@ def build(
         reference,
         runs,
     )
+    return built if built.split == "test" else replace(built, title=f"{built.title} ({built.split})")
 
 
 def _shown(groups: Mapping[Configuration, list[StoredRun]]) -> dict[Configuration, list[StoredRun]]:

@@ -96,8 +96,12 @@ def by_configuration(runs: Iterable[StoredRun]) -> dict[Configuration, list[Stor
 def in_words(recipe: str, overrides: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
     """A recipe, what of it was changed, and limits, in one line."""
     parts = [recipe, *(f"{key} {value}" for key, value in overrides.items())]
-    parts += [f"{key.replace('_', ' ')} {value:,}" for key, value in limits.items() if value]
+    parts += [f"{key.replace('_', ' ')} {_grouped(value)}" for key, value in limits.items() if value]
     return ", ".join(parts)
+
+
+def _grouped(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _training_rows(record: RunRecord) -> str:

@@ -42,6 +42,7 @@ class RecipeRecord(Recorded):
 class Limits(Recorded):
     max_train: int | None = None  # rows
     max_eval: int | None = None  # rows per language and split
+    test_split: str | None = None  # what was evaluated on in place of the task's test split
 
 
 class DataRecord(Recorded):
@@ -186,6 +187,18 @@ class RunRecord(Recorded):
     timing: dict[str, Timing]  # "train", "evaluate/<language>"
     invocations: dict[str, Invocation]  # those that contributed, in order
     float32_checks: dict[str, Float32Check] = {}  # by language; none where float32 is what was computed in
+
+    @property
+    def departure(self) -> str | None:
+        """Why its numbers are no attempt at published ones, in words; None where they are on all of the task's rows."""
+        rows = self.data.train_rows
+        if self.limits.max_train or self.limits.max_eval:
+            return "it used only part of the rows"
+        if self.limits.test_split:
+            return f"it was evaluated on {self.limits.test_split} rows, not on the test split"
+        if rows.get("found", 0) < rows.get("expected", 0):
+            return f"its data had {rows['found']:,} training rows where the task has {rows['expected']:,}"
+        return None
 
     @property
     def failure(self) -> str | None:

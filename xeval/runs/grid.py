@@ -42,6 +42,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     results: str | os.PathLike[str] = "results",
     max_train: int | None = None,
     max_eval: int | None = None,
+    test_split: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
@@ -67,6 +68,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA.
         results: the folder that records and predictions go to.
         max_train, max_eval: use the first so many rows, of training and of each evaluated split.
+        test_split: evaluate on this split in place of the task's test split; "dev" is the one that is selected on.
         device: auto, cpu, cuda or cuda:N.
         dtype: auto, float32 or bfloat16.
         tasks_dirs: folders with further task files.
@@ -86,6 +88,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         results=results,
         max_train=max_train,
         max_eval=max_eval,
+        test_split=test_split,
         device=device,
         dtype=dtype,
         tasks_dirs=tasks_dirs,
@@ -107,6 +110,7 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     results: str | os.PathLike[str] = "results",
     max_train: int | None = None,
     max_eval: int | None = None,
+    test_split: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
@@ -117,12 +121,12 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     Everything is read and checked, for all of them, before the first is computed.
     """
     reporter = reporter or Silent()
-    definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
+    definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
     wanted = registry.check_languages(definition, languages)
     recipes = {name: registry.get_recipe(name or definition.default_recipe) for _, name in pairs}
     changed = {name: override(recipe, overrides or {}) for name, recipe in recipes.items()}
     devices.choose(device, dtype)  # words that mean nothing are refused before anything is fetched
-    row_limits = limits(max_train, max_eval)
+    row_limits = limits(max_train, max_eval, definition.test_split)
     if not pairs:
         raise DefinitionError("no model given; name at least one, for instance distilmbert")
     for model, _ in pairs:
@@ -222,6 +226,10 @@ def reproduce(reference: str, **options: Any) -> list[RunRecord]:
 
 def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
     """`reproduce`, giving the runs with their folders."""
+    if options.get("test_split") is not None:
+        raise DefinitionError(
+            f"test split {options['test_split']}: a published table is compared with on its own split; leave it out"
+        )
     table = registry.get_reference(reference)
     pairs = list(dict.fromkeys((row.model, row.recipe) for row in table.rows))
     return run_grid(table.task, pairs, languages=table.languages, **options)

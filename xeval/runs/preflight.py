@@ -17,14 +17,14 @@ from safetensors import SafetensorError, safe_open
 
 from xeval.checks.after.hurt_languages import check_languages
 from xeval.checks.before.machine_checks import check_batch, check_device, check_disk
-from xeval.checks.before.row_checks import check_overlap, check_repetition, check_sizes
+from xeval.checks.before.row_checks import check_choice, check_overlap, check_repetition, check_sizes
 from xeval.checks.before.tokenizer_checks import check_letters, check_vocabulary
 from xeval.data.corpus import Corpus
 from xeval.data.model_files import Checkpoint, find_checkpoint
 from xeval.data.source import open_source
 from xeval.definitions import registry
 from xeval.definitions.recipe import Recipe
-from xeval.definitions.task import Task
+from xeval.definitions.task import DEV, Task
 from xeval.engine import devices, environment
 from xeval.engine.encoding import encode
 from xeval.engine.loading import label_columns, load_tokenizer
@@ -53,6 +53,8 @@ def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str]) -> list[
     findings += _check_tokenizer(spec.checkpoint, spec.task, spec.recipe, tests)
     if spec.train:
         findings += _check_training(spec.checkpoint, spec.task, spec.recipe, unchanged, len(spec.corpus.train))
+    if spec.train and spec.task.test_split == DEV and spec.task.training_language in tests:
+        findings += filter(None, [check_choice(spec.task.training_language, spec.recipe.selection)])
     return findings
 
 
@@ -122,7 +124,7 @@ def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, Rows
     findings = [
         check_sizes(unit, corpus.train_rows() if train else {}, tests),
         *task.of_kind.row_checks(training, tests),
-        check_overlap(unit, training.get("train"), training.get("selection"), test),
+        check_overlap(unit, training.get("train"), None if task.test_split == DEV else training.get("selection"), test),
         check_repetition(unit, tests),
     ]
     return [finding for finding in findings if finding is not None]

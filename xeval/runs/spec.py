@@ -113,8 +113,8 @@ def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
         raise DefinitionError(f"recipe {recipe.name}: {first_complaint(error)}") from error
 
 
-def limits(max_train: int | None, max_eval: int | None) -> Limits:
+def limits(max_train: int | None, max_eval: int | None, test_split: str | None = None) -> Limits:
     for name, limit in (("max_train", max_train), ("max_eval", max_eval)):
         if limit is not None and limit < 1:
             raise DefinitionError(f"{name}: wanted a number of rows of at least 1, got {limit}")
-    return Limits(max_train=max_train, max_eval=max_eval)
+    return Limits(max_train=max_train, max_eval=max_eval, test_split=test_split)

@@ -65,7 +65,7 @@ def diagnose(
     hints = [hint for hint in record.preflight if hint.name in _OF_TOKENIZERS]
     found = [
         prediction_signatures.unreadable_predictions(problems or {}),
-        prediction_signatures.missing_or_repeated_rows(record, predicted, task.expected_rows.test if task else None),
+        prediction_signatures.missing_or_repeated_rows(record, predicted, _expected_rows(record, task)),
         prediction_signatures.placeholder_labels(labelled),
         prediction_signatures.permuted_labels(labelled, labels),
         prediction_signatures.one_label_throughout(labelled, labels),
@@ -87,6 +87,12 @@ def _learning(record: RunRecord, chance: float) -> list[Finding | None]:
         record_signatures.chance_outside_latin_script(record, chance),
         record_signatures.no_transfer(record, chance),
     ]
+
+
+def _expected_rows(record: RunRecord, task: Task | None) -> dict[str, int | None]:
+    """How many test rows there should be by language, as far as the task file says that."""
+    expected = task.tested_on(record.limits.test_split).expected_rows if task else None
+    return {language: expected.of("test", language) for language in record.scores} if expected else {}
 
 
 def _without_explained(findings: list[Finding]) -> list[Finding]:

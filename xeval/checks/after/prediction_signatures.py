@@ -49,14 +49,16 @@ def unreadable_predictions(problems: Mapping[str, str]) -> Finding | None:
 
 
 def missing_or_repeated_rows(
-    record: RunRecord, predicted: Mapping[str, Predicted], expected_rows: int | None
+    record: RunRecord, predicted: Mapping[str, Predicted], expected_rows: Mapping[str, int | None]
 ) -> Finding | None:
-    """Whether each of the `expected_rows` test rows was scored once: not one process's share, no padded duplicates."""
-    if expected_rows is not None and record.limits.max_eval is not None:
-        expected_rows = min(expected_rows, record.limits.max_eval)
+    """Whether each test row was scored once: not one process's share, no padded duplicates.
+
+    `expected_rows`: how many there should be, by language, where that is known.
+    """
     strays = []
     for language, found in predicted.items():
-        wanted = expected_rows or record.scores[language].n_rows
+        wanted = expected_rows.get(language) or record.scores[language].n_rows
+        wanted = min(wanted, record.limits.max_eval or wanted)
         n_missing = wanted - len(np.intersect1d(found.rows, np.arange(wanted)))
         n_repeated = len(found.rows) - len(np.unique(found.rows))
         if n_missing or n_repeated or len(found.rows) != wanted:

@@ -36,12 +36,15 @@ def check_sizes(unit: str, train_rows: Mapping[str, int], tests: Mapping[str, Ro
 def check_overlap(unit: str, train: Rows | None, selection: Rows | None, test: Rows | None) -> Finding | None:
     """Whether rows of the training language's test split are trained on, or the checkpoint is chosen on them.
 
-    None where there is no test split of that language, or nothing is trained.
+    None where there is no test split of that language, or nothing is trained. `selection` is None where the test
+    rows are those to choose on, as the user has said.
     """
-    if test is None or train is None or selection is None:
+    if test is None or train is None:
         return None
     shares = {}
     for name, rows in (("to train on", train), ("to choose the checkpoint on", selection)):
+        if rows is None:
+            continue
         known = set(_texts(rows))
         shares[name] = sum(row in known for row in _texts(test)) / len(test)
     name, share = max(shares.items(), key=lambda item: item[1])
@@ -53,6 +56,17 @@ def check_overlap(unit: str, train: Rows | None, selection: Rows | None, test: R
         "overlap",
         f"{100 * share:.1f} % of {len(test):,} {test.language} test {unit} are among those {name}",
         "Take the training and test splits from one release of the data.",
+    )
+
+
+def check_choice(language: str, selection: str) -> Finding | None:
+    """Whether the checkpoint is chosen on the very rows that are evaluated on; None if the last one is taken."""
+    if selection == "last":
+        return None
+    return warning(
+        "rows to choose on",
+        f"evaluated on the selection split, whose {language} rows the checkpoint is chosen on",
+        f"Leave the number in {language} out, or add --selection last.",
     )
 
 

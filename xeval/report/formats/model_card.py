@@ -42,7 +42,7 @@ def render(matrix: Matrix, task: Task | None, footprint: Footprint) -> str:
             task_name=f"Zero-shot cross-lingual {in_words}",
             dataset_type=task.hub.id if task and task.hub else one_line(matrix.task),
             dataset_name=one_line(matrix.title),
-            dataset_split=task.splits.test if task else "test",
+            dataset_split=task.splits.test if task and matrix.split == "test" else matrix.split,
             dataset_config=task.configuration(language) if task else one_line(language),
             dataset_revision=_revision(row),
             metric_type=matrix.metric,
@@ -62,6 +62,8 @@ def render_eval_results(matrix: Matrix, task: Task | None) -> str:
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     _only_model(matrix)
+    if matrix.split != "test":
+        raise XevalError(f"task {matrix.task}: eval-results are of test splits, and these runs are of {matrix.split}")
     if task is None or task.hub is None:
         raise XevalError(f"task {matrix.task}: eval-results name a data set of the hub, and this task is of none")
     entries = [
