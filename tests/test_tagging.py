@@ -300,11 +300,13 @@ def plain_predictions(model, tokenizer, rows: Rows, max_length: int) -> list[lis
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_prediction_is_that_of_a_plain_loop(architecture, language):
     model, tokenizer, rows = tagger(architecture), tiny_tokenizer(architecture), sentences(language, 60)
-    encoded = encode(PEOPLE, tokenizer, rows, 48)
+    encoded = encode(PEOPLE, tokenizer, rows, 24)
     assert len(encoded) > len(rows), "some sentence is split"
+    with torch.no_grad():  # so that it says all sorts of things
+        model.classifier.bias -= torch.from_numpy(predict(model, PEOPLE, encoded, CPU).mean(axis=0))
     judged = judge(PEOPLE, predict(model, PEOPLE, encoded, CPU), encoded, rows)
     ours = [[NAMES[tag] for tag in row] for row in judged.answers["prediction"].to_pylist()]
-    assert ours == plain_predictions(model, tokenizer, rows, 48)
+    assert ours == plain_predictions(model, tokenizer, rows, 24)
     assert len({tag for row in ours for tag in row}) > 2, "a model that says one thing shows nothing"
 
 
