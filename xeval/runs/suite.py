@@ -147,10 +147,8 @@ def _readable(task: Task, folder: Path | None, languages: Sequence[str], train: 
             problems.append(error)
     if not found:
         raise problems[0]
-    if train:
-        for role in ("train", "selection"):
-            if task.expected_rows.of(role, task.training_language):  # not every task has them
-                getattr(corpus, role)
+    for role in ("train", *(["selection"] if task.has_selection else [])) if train else ():
+        getattr(corpus, role)
     return found
 
 
