@@ -15,8 +15,9 @@ from xeval.runs.grid import reproduce
 from xeval.support.errors import DefinitionError
 
 XLMR_OF_XLMV = """
-    73.8 65.5 50.6 74.3 64.0 76.5 78.4 60.8 77.7 75.9 73.0 76.4 45.2 29.8 52.3 37.6 67.0 4.7 49.4 67.5 21.9 65.2 77.5 76.7
-    79.0 77.7 77.9 49.0 55.1 61.3 67.8 69.6 74.1 75.4 83.4 80.8 75.8 49.3 56.8 62.2 59.1 72.2 62.3 58.3 50.0 67.9 52.6 47.8
+    73.8 65.5 50.6 74.3 64.0 76.5 78.4 60.8 77.7 75.9 73.0 76.4 45.2 29.8 52.3 37.6 67.0 4.7 49.4 67.5 21.9 65.2
+    77.5 76.7 79.0 77.7 77.9 49.0 55.1 61.3 67.8 69.6 74.1 75.4 83.4 80.8 75.8 49.3 56.8 62.2 59.1 72.2 62.3
+    58.3 50.0 67.9 52.6 47.8
 """
 XLMR_IN_THE_PAPER = """
     73.5 62.9 53.6 72.7 61.0 72.4 77.5 60.4 75.8 74.4 71.2 75.4 42.2 25.3 48.9 33.6 66.3 5.2 49.4 65.4 21.0 63.1
@@ -34,8 +35,8 @@ XLMV = """
     64.8 53.9 69.6 61.1 47.2
 """
 SPREAD = """
-    2.8 3.3 2.2 0.6 1.6 3.4 0.4 2.5 1.2 0.6 0.7 1.4 2.3 1.2 2.5 1.6 1.7 0.4 0.9 1.7 0.7 0.5 0.6 1.7 0.7 0.6 0.7 2.1 3.7 1.4
-    1.2 0.9 0.7 0.4 0.2 0.3 0.4 2.1 1.0 2.0 1.7 0.9 5.0 2.1 1.0 1.2 1.1 2.4
+    2.8 3.3 2.2 0.6 1.6 3.4 0.4 2.5 1.2 0.6 0.7 1.4 2.3 1.2 2.5 1.6 1.7 0.4 0.9 1.7 0.7 0.5 0.6 1.7 0.7 0.6 0.7
+    2.1 3.7 1.4 1.2 0.9 0.7 0.4 0.2 0.3 0.4 2.1 1.0 2.0 1.7 0.9 5.0 2.1 1.0 1.2 1.1 2.4
 """
 FORTY_EIGHT = """
     ro gu pa lt az uk pl qu hu fi et tr kk zh my yo sw th ko ka ja ru bg es pt it fr fa ur mr hi bn el de en nl
@@ -155,7 +156,7 @@ def test_a_row_has_the_sources_cells(table, languages, name, cells):
 @pytest.mark.parametrize(("table", "name", "cells"), NAMED, ids=lambda value: str(value).strip()[:30])
 def test_a_row_has_the_sources_cells_and_spread(table, name, cells):
     row = row_in(table, name)
-    found = re.findall(r"([a-z]{2,3}) ([0-9.]+)(?:±([0-9.]+))?", cells)
+    found = re.findall(r"([a-z]{2,3})\s([0-9.]+)(?:±([0-9.]+))?", cells)
     assert row.cells == {language: float(value) for language, value, _ in found}
     assert row.spread == {language: float(spread) for language, _, spread in found if spread}
     assert not row.spread or row.n_seeds == 5
