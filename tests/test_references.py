@@ -156,7 +156,7 @@ def test_a_row_has_the_sources_cells(table, languages, name, cells):
 @pytest.mark.parametrize(("table", "name", "cells"), NAMED, ids=lambda value: str(value).strip()[:30])
 def test_a_row_has_the_sources_cells_and_spread(table, name, cells):
     row = row_in(table, name)
-    found = re.findall(r"([a-z]{2,3})\s([0-9.]+)(?:±([0-9.]+))?", cells)
+    found = re.findall(r"([a-z]{2,3})\s+([0-9.]+)(?:±([0-9.]+))?", cells)
     assert row.cells == {language: float(value) for language, value, _ in found}
     assert row.spread == {language: float(spread) for language, _, spread in found if spread}
     assert not row.spread or row.n_seeds == 5
