@@ -1,4 +1,4 @@
-"""A task whose training language has no test rows of its own: trained and selected on, shown nowhere, asked for nowhere."""
+"""A task whose training language has no test rows of its own: it is trained and selected on, and shown nowhere."""
 
 import pytest
 from world import World

@@ -147,7 +147,8 @@ def _readable(task: Task, folder: Path | None, languages: Sequence[str], train: 
             problems.append(error)
     if not found:
         raise problems[0]
-    for role in ("train", *(["selection"] if task.has_selection else [])) if train else ():
+    trains = train and task.expected_rows.train > 0  # there are tasks that need no training
+    for role in ("train", *(["selection"] if task.has_selection else [])) if trains else ():
         getattr(corpus, role)
     return found
 
