@@ -19,7 +19,8 @@ FOLDERS = {
     "recipe": (REPOSITORY / "tasks" / "recipes", Recipe, all_recipes),
     "reference": (REPOSITORY / "results" / "published", Reference, all_references),
 }
-ONLY_LOCAL = {"sib200"}  # its repository has the rows as they are read; of the hub's copy no commit was looked at
+# Their repositories or downloads have the rows as they are read; of the hub's copies no commit was looked at.
+ONLY_LOCAL = {"sib200", "pan-x", "udpos", "masakhaner"}
 SHIPPED = [(kind, path) for kind, (folder, _, _) in FOLDERS.items() for path in sorted(folder.glob("*.toml"))]
 
 

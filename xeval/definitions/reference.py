@@ -13,11 +13,18 @@ def _as_printed(value: Any, check: Callable[[Any], float]) -> float:
     return Printed(value)
 
 
+Protocol = Literal[
+    "zero-shot",
+    "selected on target languages",
+    "translate-train",
+    "translate-test",
+    "multilingual training",
+]
 Percentage = Annotated[float, Field(ge=0, le=100), WrapValidator(_as_printed)]
 
 
 class ReferenceRow(Frozen):
-    """One published row: accuracies in percent."""
+    """One published row: scores in percent."""
 
     name: Text
     """As the table calls it."""
@@ -26,6 +33,8 @@ class ReferenceRow(Frozen):
     how: Text
     """Computed, reported from elsewhere, mean of seeds …"""
     selection: Text = "not published"
+    protocol: Protocol = "zero-shot"
+    """How the row came about; one that is not zero-shot is shown, and never compared with by a verdict."""
     recipe: Name
     """What `xeval reproduce` trains with."""
     recipe_published: bool = False
@@ -93,6 +102,8 @@ class Reference(Frozen):
     name: Name
     title: Text
     task: Name
+    metric: Name = "accuracy"
+    """What the numbers are; runs that are scored by another metric are not compared with them."""
     split: Text
     source_url: Text
     note: str = ""

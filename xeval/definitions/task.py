@@ -74,6 +74,7 @@ class ExpectedRows(Frozen):
     """Rows per language. Selection and test must have exactly these; a training split may be a sample.
 
     Selection and test are one number for all languages, or a table by language in which `default` is all the others.
+    An empty table says that copies differ, and then rows are not counted.
     """
 
     train: Count
@@ -105,8 +106,10 @@ class Task(Frozen):
     default_reference: Name | None = None
     """The published table that --reference is by default."""
     training_language: LanguageCode
-    """One of the languages."""
+    """One of the languages, unless it is not tested."""
     languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1, max_length=500)]
+    tests_training_language: bool = True
+    """False: the training rows come from another data set, and there are no test rows in their language."""
     licence: Text
     """Licence of the data."""
     citation: Text
@@ -141,8 +144,9 @@ class Task(Frozen):
     def _consistent(self) -> "Task":
         if len(set(self.languages)) != len(self.languages):
             raise ValueError("languages: one is listed twice")
-        if self.training_language not in self.languages:
-            raise ValueError(f"training_language {self.training_language!r} is not among the languages")
+        if self.tests_training_language != (self.training_language in self.languages):
+            among = "not among the languages" if self.tests_training_language else "among the languages, yet not tested"
+            raise ValueError(f"training_language {self.training_language!r} is {among}; see tests_training_language")
         for role in ("selection", "test"):
             self._check_count(role)
         kind, own = get_kind(self.kind), self.__pydantic_extra__ or {}
@@ -158,7 +162,7 @@ class Task(Frozen):
     def _check_count(self, role: str) -> None:
         """Refuse a table of counts that names a language which the task lacks, or leaves one of its languages out."""
         counts: int | dict[str, int] | None = getattr(self.expected_rows, role)
-        if not isinstance(counts, dict):
+        if not isinstance(counts, dict) or not counts:
             return
         known = {*self.languages, self.training_language}
         strays = [language for language in counts if language not in {*known, DEFAULT}]

@@ -63,7 +63,9 @@ class SpanFinder:
         before = np.concatenate([[self._outside], here[:-1]])
         is_begin, places = self._begins[before, here], np.arange(len(here))
         last = np.maximum.accumulate(np.where(is_begin, places, 0))  # the last beginning, up to here
-        begins = np.concatenate([[0], last[:-1]])
+        ends_of_rows = np.cumsum(lengths + 1)
+        rows_begin = np.repeat(ends_of_rows - lengths - 1, lengths + 1)
+        begins = np.maximum(np.concatenate([[0], last[:-1]]), rows_begin)  # so that a row counts alike among any others
         return Spans(self._ends[before, here], begins, self._type[before])
 
     def with_ends(self, tags: np.ndarray, lengths: np.ndarray) -> np.ndarray:
