@@ -6,6 +6,7 @@ import pytest
 
 from tests.helpers.sample_record import run_record
 from xeval.definitions.suite import SuiteTask
+from xeval.judging.score import clustered_wilson_interval
 from xeval.judging.suite import score_of
 from xeval.results.predictions import save_predictions
 from xeval.results.records import Score
@@ -63,8 +64,8 @@ def test_the_interval_of_the_mean_is_the_bootstraps_over_groups(tmp_path, correl
     found = score_of(seeds(tmp_path, correct, groups, n_seeds), MEMBER, ["de", "en", "zh"])
     low, high = slow_interval(correct, groups)
     assert found.value == pytest.approx(np.mean([every.mean() for every in correct.values()]))
-    assert found.interval[0] == pytest.approx(low, abs=0.008)
-    assert found.interval[1] == pytest.approx(high, abs=0.008)
+    assert found.interval == pytest.approx((low, high), abs=0.015)  # Wilson's leans to the middle
+    assert found.interval[1] - found.interval[0] == pytest.approx(high - low, rel=0.1)
 
 
 def test_translations_are_not_counted_as_so_many_independent_rows(tmp_path):
@@ -112,4 +113,21 @@ def test_without_predictions_there_is_a_score_and_no_interval(tmp_path):
 def test_one_group_alone_rules_nothing_out(tmp_path):
     right = np.array([[True, False, True, True]])
     found = score_of(seeds(tmp_path, {"en": right}, {"en": np.zeros(4, dtype=int)}), MEMBER, ["en"])
-    assert found.interval == (0.0, 1.0)
+    low, high = found.interval
+    assert low < 0.1 and high > 0.98
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_score_of_all_or_nothing_is_no_certainty(tmp_path, right):
+    """As of one language with as many rows: Wilson's interval."""
+    every = {language: np.full((1, 60), right) for language in ("de", "en")}
+    found = score_of(seeds(tmp_path, every, dict.fromkeys(every, np.arange(60))), MEMBER, ["de", "en"])
+    assert found.interval == pytest.approx(clustered_wilson_interval(every["en"][0], np.arange(60)))
+    assert found.interval[1] - found.interval[0] > 0.05
+
+
+def test_of_one_language_it_is_the_interval_of_its_score(tmp_path):
+    rng = np.random.default_rng(11)
+    right, groups = rng.random((1, 600)) < 0.7, np.repeat(np.arange(200), 3)
+    found = score_of(seeds(tmp_path, {"en": right}, {"en": groups}), MEMBER, ["en"])
+    assert found.interval == pytest.approx(clustered_wilson_interval(right[0], groups), abs=0.002)

@@ -9,19 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
 from xeval.definitions.suite import SuiteTask
 from xeval.judging.comparison.resampling import joint_groups
 from xeval.judging.grouped import sums_of_groups
+from xeval.judging.score import wilson_interval
 from xeval.kinds.kind import Kind
 from xeval.kinds.registry import get_kind
 from xeval.results.predictions import groups_of, tally_of
 from xeval.results.records import Score
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -52,10 +50,9 @@ def score_of(runs: Sequence[StoredRun], member: SuiteTask, languages: Sequence[s
     lacking = tuple(language for language in languages if language not in common)
     value = math.fsum(known) / len(known)
     try:
-        half = _half_width(runs, common, metrics)
+        interval = wilson_interval(value, _effective_rows(value, runs, common, metrics))
     except XevalError as error:
         return TaskScore(value, tuple(common), lacking, metrics, None, str(error))
-    interval = (max(0.0, value - half), min(1.0, value + half))
     return TaskScore(value, tuple(common), lacking, metrics, interval)
 
 
@@ -63,12 +60,18 @@ def _value(run: StoredRun, score: Score, metric: str) -> float | None:
     return score.value if metric == run.record.metric else score.more.get(metric)
 
 
-def _half_width(runs: Sequence[StoredRun], languages: Sequence[str], metrics: Sequence[str]) -> float:
-    """Half of the interval of the mean. Raises XevalError where predictions or the kind of task cannot be had."""
+def _effective_rows(value: float, runs: Sequence[StoredRun], languages: Sequence[str], metrics: Sequence[str]) -> float:
+    """How many independent rows of one language would make the mean as certain as it is.
+
+    By its jackknife variance; where that is 0, as for scores of 0 and 1, by the number of groups. Raises XevalError
+    where predictions or the kind of task cannot be had.
+    """
     kind = get_kind(runs[0].record.kind)
-    rows = [_Rows.of(runs, language, kind, metrics) for language in languages]
-    variance = sum(_variance(part, len(languages)) for part in _parallel_parts(rows))
-    return float(norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance)
+    parts = _parallel_parts([_Rows.of(runs, language, kind, metrics) for language in languages])
+    variance = sum(_variance(part, len(languages)) for part in parts)
+    if variance > 0 and 0 < value < 1:
+        return value * (1 - value) / variance
+    return 1 / sum((len(rows) / len(languages)) ** 2 / len(np.unique(groups)) for rows, groups in parts)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def _parallel_parts(rows: Sequence[_Rows]) -> list[tuple[list[_Rows], np.ndarray
 def _variance(part: tuple[list[_Rows], np.ndarray], n_languages: int) -> float:
     """What `part` contributes to the variance of a mean over `n_languages`: the jackknife's, with groups left out.
 
-    Miller 1974, Biometrika 61(1). One group alone says nothing of others; nothing it could be is ruled out.
+    Miller 1974, Biometrika 61(1). One group alone says nothing of others; hardly anything is ruled out then.
     """
     rows, groups = part
     without = np.sum([own.without_each(groups) for own in rows], axis=0) / n_languages  # (G,)
