@@ -107,7 +107,7 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
             encoder = {name: tensor for name, tensor in model.state_dict().items() if _is_of_encoder(model, name)}
             safely = _SAFELY | {"output_loading_info": False}
             model = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **safely)
-    return _one_output_each(model, kind)
+    return with_single_choices(model) if kind.head == _CHOICES else model
 
 
 def _outputs_of_head(kind: Kind) -> dict[str, Any]:
@@ -119,20 +119,18 @@ def _outputs_of_head(kind: Kind) -> dict[str, Any]:
     return {"num_labels": len(names), "id2label": names, "label2id": label2id}
 
 
-def _one_output_each(model: transformers.PreTrainedModel, kind: Kind) -> transformers.PreTrainedModel:
-    """`model` itself. A head of choices, which takes (rows, choices, L) and gives (rows, choices), is made to take
-    (B, L) as any other and gives (B, 1): which sequences are choices of one row, the kind knows."""
-    if kind.head == _CHOICES:
-        model.register_forward_pre_hook(_as_single_choices, with_kwargs=True)
+def with_single_choices(model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
+    """`model`, whose head takes (rows, choices, L) and gives (rows, choices), made to take (B, L) as any other does and
+    to give (B, 1): which sequences are choices of one row, their kind knows."""
+    model.register_forward_pre_hook(_as_single_choices, with_kwargs=True)
     return model
 
 
 def _as_single_choices(
     model: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return inputs, {
-        name: value.unsqueeze(1) if isinstance(value, torch.Tensor) else value for name, value in options.items()
-    }
+    """The model counts the choices by its ids alone; whatever else it takes is laid out (B, L) inside."""
+    return inputs, options | {"input_ids": options["input_ids"].unsqueeze(1)}
 
 
 def load_encoder(checkpoint: Checkpoint, kind: Kind) -> transformers.PreTrainedModel:
@@ -213,7 +211,7 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
         raise ModelError(f"model {checkpoint.id}: it has no trained head for this task; leave out --no-train")
     if kind.labels:
         label_columns(checkpoint.id, model.config.id2label or {}, kind)
-    return _one_output_each(model, kind)
+    return with_single_choices(model) if kind.head == _CHOICES else model
 
 
 def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:

@@ -25,6 +25,7 @@ class SentenceEncoder(torch.nn.Module):
             parent, _, name = LAYERS[encoder.config.model_type].rpartition(".")
             holder = encoder.get_submodule(parent)
             setattr(holder, name, getattr(holder, name)[:layer])
+        self.eval()
 
     @property
     def config(self) -> Any:
