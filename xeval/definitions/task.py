@@ -65,7 +65,10 @@ def _one_for_all_or_by_language(value: Any) -> int | dict[str, int]:
         raise PydanticKnownError(finding["type"], finding.get("ctx")) from error  # type: ignore[arg-type]  # its own
 
 
-Counts = Annotated[int | dict[str, int], PlainValidator(_one_for_all_or_by_language)]
+Counts = Annotated[
+    int | dict[str, int],
+    PlainValidator(_one_for_all_or_by_language, json_schema_input_type=Count | dict[LanguageCode, Count]),
+]
 
 
 class ExpectedRows(Frozen):
