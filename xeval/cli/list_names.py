@@ -55,15 +55,18 @@ def _tasks(tasks_dirs: list[Path]) -> Listing:
             task.name,
             task.kind,
             f"{task.training_language} → {' '.join(task.languages)}",
-            _span(task.expected_rows.of("test", language) or 0 for language in task.languages),
+            _span(task.expected_rows.of("test", language) for language in task.languages),
         )
         for task in registry.all_tasks(tasks_dirs).values()
     ]
     return ("task", "kind", "languages", "test rows each"), rows
 
 
-def _span(counts: Iterable[int]) -> str:
-    low, *_, high = sorted([*counts] * 2)
+def _span(counts: Iterable[int | None]) -> str:
+    known = [count for count in counts if count is not None]
+    if not known:
+        return "as many as a copy has"
+    low, high = min(known), max(known)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 

@@ -1,4 +1,4 @@
-"""What comes inside the package, so that a first run needs no network: xnli-mini, an encoder for it and its student."""
+"""What comes inside the package, so that a first run needs no network: small corpora, an encoder and its student."""
 
 import hashlib
 from pathlib import Path
@@ -11,22 +11,27 @@ from xeval.support.locks import locked
 from xeval.support.sealed import checksums, sealing
 
 _MICROCOSM = Path(__file__).resolve().parent / "microcosm"
+CORPORA = ("xnli-mini", "tags-mini", "pos-mini")
 MODELS = {name: _MICROCOSM / "models" / name for name in EMBEDDED_MODELS}
 
 
 def corpus_folder(task: Task) -> Path:
     """The embedded corpus in the hub's layout, generated into the cache the first time (seconds)."""
-    if task.name != "xnli-mini":
+    if task.name not in CORPORA:
         raise DataError(
-            f"task {task.name} says that it is embedded, but only xnli-mini is; give it a [hub] or use --data"
+            f"task {task.name} says that it is embedded, but only {', '.join(CORPORA)} are; give it a [hub] or use"
+            " --data"
         )
     folder = cache_home() / "corpora" / f"{task.name}-{_source_hash()[:16]}"
     with locked(folder.parent):
         if checksums(folder) is None:  # not made yet, or damaged
-            from xeval.data.microcosm.corpus import write_corpus
+            from xeval.data.microcosm import corpus, tagged
 
             with sealing(folder) as partial:
-                write_corpus(partial, task.languages)
+                if task.name == "xnli-mini":
+                    corpus.write_corpus(partial, task.languages)
+                else:
+                    tagged.write_corpus(task.name, partial, task.languages)
     return folder
 
 

@@ -75,6 +75,7 @@ class ExpectedRows(Frozen):
     """Rows per language. Selection and test must have exactly these; a training split may be a sample.
 
     Selection and test are one number for all languages, or a table by language in which `default` is all the others.
+    An empty table says that copies differ, and then rows are not counted.
     """
 
     train: Count = 0
@@ -162,7 +163,7 @@ class Task(Frozen):
     def _check_count(self, role: str) -> None:
         """Refuse a table of counts that names a language which the task lacks, or leaves one of its languages out."""
         counts: int | dict[str, int] = getattr(self.expected_rows, role)
-        if isinstance(counts, int):
+        if isinstance(counts, int) or not counts:
             return
         known = {*self.languages, self.training_language}
         strays = [language for language in counts if language not in {*known, DEFAULT}]

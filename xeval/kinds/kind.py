@@ -178,3 +178,7 @@ class Kind(ABC):
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Sequence[Finding]:
         """Checks before a run: of the rows to train and select on, if any, by split, and to test on, by language."""
         return ()
+
+    def tokenizer_checks(self, tokenizer: PreTrainedTokenizerBase, tests: Mapping[str, Rows]) -> Sequence[Finding]:
+        """Checks of a tokenizer before a run, on a sample of the rows to test on, by language."""
+        return ()

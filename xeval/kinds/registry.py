@@ -17,8 +17,9 @@ def _own() -> dict[str, type[Kind]]:
     from xeval.kinds.pairs import PairClassification
     from xeval.kinds.retrieval import SentenceRetrieval
     from xeval.kinds.sentences import SentenceClassification
+    from xeval.kinds.tags import Tagging
 
-    own = (PairClassification, SentenceClassification, SentenceRetrieval, BitextMining, MultipleChoice)
+    own = (PairClassification, SentenceClassification, Tagging, SentenceRetrieval, BitextMining, MultipleChoice)
     return {kind.name: kind for kind in own}
 
 

@@ -136,6 +136,7 @@ def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: 
     samples = {language: _sample(rows) for language, rows in tests.items()}
     texts = [text for rows in samples.values() for column in rows.texts.values() for text in _strings(column[::10])]
     findings = [check_vocabulary(tokenizer, config.get("vocab_size")), *check_letters(tokenizer, texts)]
+    findings += task.of_kind.tokenizer_checks(tokenizer, samples)
     encoded = {language: encode(task.of_kind, tokenizer, rows, recipe.max_length) for language, rows in samples.items()}
     tokenized = {language: some.tokenization for language, some in encoded.items()}
     return findings + check_languages(tokenized, task.training_language, recipe.max_length, task.of_kind.unit)
