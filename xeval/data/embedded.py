@@ -11,7 +11,7 @@ from xeval.support.locks import locked
 from xeval.support.sealed import checksums, sealing
 
 _MICROCOSM = Path(__file__).resolve().parent / "microcosm"
-CORPORA = ("xnli-mini", "tags-mini", "pos-mini")
+CORPORA = ("xnli-mini", "tags-mini", "pos-mini", "retrieval-mini")
 MODELS = {name: _MICROCOSM / "models" / name for name in EMBEDDED_MODELS}
 
 
@@ -25,11 +25,13 @@ def corpus_folder(task: Task) -> Path:
     folder = cache_home() / "corpora" / f"{task.name}-{_source_hash()[:16]}"
     with locked(folder.parent):
         if checksums(folder) is None:  # not made yet, or damaged
-            from xeval.data.microcosm import corpus, tagged
+            from xeval.data.microcosm import corpus, parallel, tagged
 
             with sealing(folder) as partial:
                 if task.name == "xnli-mini":
                     corpus.write_corpus(partial, task.languages)
+                elif task.name == "retrieval-mini":
+                    parallel.write_corpus(partial, task.languages)
                 else:
                     tagged.write_corpus(task.name, partial, task.languages)
     return folder

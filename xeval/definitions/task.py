@@ -146,7 +146,7 @@ class Task(Frozen):
         kind, own = get_kind(self.kind), self.__pydantic_extra__ or {}
         if kind.trains and self.training_language not in self.languages:
             raise ValueError(f"training_language {self.training_language!r} is not among the languages")
-        lacking = [role for role in ("train", "selection") if not getattr(self.expected_rows, role)]
+        lacking = [role for role in ("train", "selection") if getattr(self.expected_rows, role) == 0]
         if kind.trains and lacking:
             raise ValueError(f"expected_rows.{lacking[0]}: Field required, since a task of kind {self.kind} trains")
         for role in ("selection", "test"):
