@@ -1,8 +1,8 @@
 """Files of rows → columns: Parquet, CSV, TSV and JSON Lines, none of them trusted.
 
-Columns come as lists of Python values, as the file has them: texts, numbers, or lists of either. Only the wanted ones
-are read. Whatever a file says of its size is looked at before it is unpacked, since a few kilobytes can stand for
-terabytes of rows.
+Columns come as lists of Python values, as the file has them: texts, numbers, lists of either, or dicts of these.
+Only the wanted ones are read. Whatever a file says of its size is looked at before it is unpacked, since a few
+kilobytes can stand for terabytes of rows.
 """
 
 import csv
@@ -89,8 +89,7 @@ def _parquet_table(path: Path, wanted: Wanted) -> pa.Table:
     values = _most_values(metadata, columns)
     if values > MAX_VALUES:
         raise DataError(f"{path}: a column has {values:,} values; wanted at most {MAX_VALUES:,}")
-    repeated = {column: name for name in columns if (column := _leaf(metadata, name)) and _is_text(schema.field(name))}
-    return pq.read_table(path, columns=columns, read_dictionary=list(repeated))
+    return pq.read_table(path, columns=columns, read_dictionary=_text_paths(metadata, schema, columns))
 
 
 def _chunks(said: pq.FileMetaData, columns: Sequence[str]) -> Iterator[pq.ColumnChunkMetaData]:
@@ -114,15 +113,19 @@ def _most_values(said: pq.FileMetaData, columns: Sequence[str]) -> int:
     return max(totals.values(), default=0)
 
 
-def _leaf(said: pq.FileMetaData, name: str) -> str | None:
-    """The path of a column's values: its name, or that of what its lists hold."""
-    paths = (said.schema.column(place).path for place in range(said.num_columns))
-    return next((path for path in paths if path.partition(".")[0] == name), None)
-
-
-def _is_text(field: pa.Field) -> bool:
-    kind = _held(field.type)
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+def _text_paths(said: pq.FileMetaData, schema: pa.Schema, columns: Sequence[str]) -> list[str]:
+    """The paths of the texts in these columns: a column's name, or those of what its lists and structs hold."""
+    found = []
+    for path in (said.schema.column(place).path for place in range(said.num_columns)):
+        name = next((name for name in columns if path == name or path.startswith(f"{name}.")), None)
+        if name is None:
+            continue
+        kind = schema.field(name).type
+        if pa.types.is_struct(kind):
+            kind = kind.field(path.removeprefix(f"{name}.").partition(".")[0]).type
+        if pa.types.is_string(_held(kind)) or pa.types.is_binary(_held(kind)):
+            found.append(path)
+    return found
 
 
 def _held(kind: pa.DataType) -> pa.DataType:
@@ -132,6 +135,10 @@ def _held(kind: pa.DataType) -> pa.DataType:
 
 def _values(column: pa.ChunkedArray, path: Path, name: str) -> list[Any]:
     """The values of a column as Python's, after a look at how much that will be."""
+    if pa.types.is_struct(column.type) and "." not in name:  # one in another is refused
+        fields = [column.type.field(place).name for place in range(column.type.num_fields)]
+        parts = [_values(part, path, f"{name}.{each}") for each, part in zip(fields, column.flatten(), strict=True)]
+        return [dict(zip(fields, of_row, strict=True)) for of_row in zip(*parts, strict=True)]
     kind = _held(column.type)
     if pa.types.is_nested(kind):
         raise DataError(f"{path}: column {name!r} holds {one_line(column.type)[:80]}; wanted text, or lists of it")

@@ -93,11 +93,17 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
     """
     _refuse_inflated(checkpoint, kind)
     torch.manual_seed(seed)
+    names = dict(enumerate(kind.labels))
+    of_labels: dict[str, Any] = {
+        "num_labels": len(names),
+        "id2label": names,
+        "label2id": {label: index for index, label in names.items()},
+    }
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
         model, report = _head(kind).from_pretrained(
             checkpoint.folder,
-            **_outputs_of_head(kind),
+            **(of_labels if names else _outputs_of(kind)),
             ignore_mismatched_sizes=True,  # a head for other labels is replaced; see below for everything else
             **_SAFELY,
         )
@@ -108,15 +114,6 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
             safely = _SAFELY | {"output_loading_info": False}
             model = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **safely)
     return with_single_choices(model) if kind.head == _CHOICES else model
-
-
-def _outputs_of_head(kind: Kind) -> dict[str, Any]:
-    """What a new head's configuration says of its outputs."""
-    names = dict(enumerate(kind.labels))
-    if not names:
-        return {"num_labels": 1} if kind.head == _CHOICES else {}  # of however many choices
-    label2id = {label: index for index, label in names.items()}
-    return {"num_labels": len(names), "id2label": names, "label2id": label2id}
 
 
 def with_single_choices(model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
@@ -167,6 +164,11 @@ _SAFELY: dict[str, Any] = {
 }
 
 
+def _outputs_of(kind: Kind) -> dict[str, int]:
+    """What a configuration has to say of a head without labels: a pretrained one may say something else."""
+    return {"num_labels": kind.n_outputs} if kind.n_outputs is not None else {}
+
+
 def _head(kind: Kind) -> Any:
     """The class of transformers that makes a model for this kind of task."""
     return getattr(transformers, kind.head)
@@ -175,6 +177,8 @@ def _head(kind: Kind) -> Any:
 def _refuse_inflated(checkpoint: Checkpoint, kind: Kind) -> None:
     """transformers draws weights that a checkpoint lacks at random, as many as config.json says there should be."""
     config = _config(checkpoint)
+    for name, value in _outputs_of(kind).items():
+        setattr(config, name, value)
     with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
         described = _head(kind).from_config(config, trust_remote_code=False)
     n_described = sum(parameter.numel() for parameter in described.parameters())

@@ -119,6 +119,11 @@ class Kind(ABC):
         return ()
 
     @property
+    def n_outputs(self) -> int | None:
+        """How many numbers the head gives, where they mean no labels and a checkpoint might ask for others."""
+        return None
+
+    @property
     def label_aliases(self) -> Mapping[str, str]:
         """Other names of labels, as data or checkpoints have them."""
         return {}

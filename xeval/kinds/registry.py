@@ -12,6 +12,7 @@ GROUP = "xeval.kinds"
 
 @cache
 def _own() -> dict[str, type[Kind]]:
+    from xeval.kinds.answers import Answers
     from xeval.kinds.choices import MultipleChoice
     from xeval.kinds.mining import BitextMining
     from xeval.kinds.pairs import PairClassification
@@ -19,7 +20,15 @@ def _own() -> dict[str, type[Kind]]:
     from xeval.kinds.sentences import SentenceClassification
     from xeval.kinds.tags import Tagging
 
-    own = (PairClassification, SentenceClassification, Tagging, SentenceRetrieval, BitextMining, MultipleChoice)
+    own = (
+        PairClassification,
+        SentenceClassification,
+        Tagging,
+        Answers,
+        SentenceRetrieval,
+        BitextMining,
+        MultipleChoice,
+    )
     return {kind.name: kind for kind in own}
 
 
