@@ -164,6 +164,12 @@ PUBLISHED_RECIPES = {
         "weight_decay": 0.0,
         "selection": "last",
     },
+    # google-research/xtreme, scripts/run_tatoeba.sh: number 7 of the last 12 hidden states, 13 of the last 24
+    "xtreme-vectors": {"max_length": 512, "pooling": "mean", "layer": None},
+    # izhx/nlu-evals; the layer is not named here
+    "nlu-evals-vectors": {"max_length": 512, "pooling": "first token"},
+    # google-research/xtreme, scripts/train_xcopa.sh and third_party/run_xcopa.py
+    "xtreme-r-xcopa": {"learning_rate": 2e-5, "batch_size": 32, "epochs": 5, "max_length": 128, "selection": "last"},
     # Conneau et al. 2020: up to 30 times 5,000 batches, patience 5
     "xlmr-2020": {
         "learning_rate": 5e-6,
@@ -195,6 +201,21 @@ def test_a_recipe_whose_source_names_no_warm_up_has_none(name):
 def test_all_sources_leave_adams_own_numbers_as_they_are(name):
     recipe = get_recipe(name)
     assert (recipe.adam_beta1, recipe.adam_beta2, recipe.adam_epsilon) == (0.9, 0.999, 1e-8)
+
+
+def test_xtreme_takes_vectors_of_layer_8_of_12_and_14_of_24():
+    recipe = get_recipe("xtreme-vectors")
+    assert (recipe.layer_of(12), recipe.layer_of(24), recipe.layer_of(13)) == (8, 14, None)
+
+
+def test_a_recipe_without_training_has_no_values_of_one():
+    values = {"name": "vectors", "description": "d", "max_length": 64, "pooling": "mean", "layer": 2}
+    assert Recipe.model_validate(values).layer_of(12) == 2
+    with pytest.raises(ValueError, match="epochs: a recipe with a pooling trains nothing"):
+        Recipe.model_validate(values | {"epochs": 3})
+    training = {"learning_rate": 1e-5, "batch_size": 32, "epochs": 1}
+    with pytest.raises(ValueError, match="layer: only a recipe with a pooling takes vectors from one"):
+        Recipe.model_validate({key: value for key, value in values.items() if key != "pooling"} | training)
 
 
 def test_xtremes_checkpoint_is_chosen_among_613_on_the_whole_of_xnli():
