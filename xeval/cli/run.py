@@ -74,6 +74,8 @@ def run(
     adam_epsilon: Annotated[float | None, _recipe_value("AdamW's.")] = None,
     max_grad_norm: Annotated[float | None, _recipe_value("Longer gradients are clipped to this L2 norm.")] = None,
     max_length: Annotated[int | None, _recipe_value("Pieces per pair.")] = None,
+    layer: Annotated[int | None, _recipe_value("Layer that vectors are made of, where nothing is trained.")] = None,
+    pooling: Annotated[str | None, _recipe_value("Of what in it: mean or 'first token'.")] = None,
     selection: Annotated[str | None, _recipe_value("english-dev, english-dev-loss or last.")] = None,
     selection_rows: Annotated[int | None, _recipe_value("Select on the first so many development rows.")] = None,
     evaluate_every_steps: Annotated[
@@ -98,6 +100,8 @@ def run(
         "adam_epsilon": adam_epsilon,
         "max_grad_norm": max_grad_norm,
         "max_length": max_length,
+        "layer": layer,
+        "pooling": pooling,
         "selection": selection,
         "selection_rows": selection_rows,
         "evaluate_every_steps": evaluate_every_steps,

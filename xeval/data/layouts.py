@@ -19,6 +19,7 @@ from xeval.support.errors import DataError
 Role = str  # "train", "selection" or "test"
 Reader = Callable[[Task, Path, str, Role], Table]
 
+MANY_ROWS = 1_000_000  # where nothing says how many there should be
 SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl")
 
 
@@ -32,7 +33,7 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
         return "authors'", read_files
     if any(folder.glob("test-*.tsv")) or any(folder.glob("dev-*.tsv")):
         return "XTREME", read_xtreme
-    if any(next(folder.glob(f"*/*{suffix}"), None) for suffix in SUFFIXES):
+    if any(next(folder.glob(f"*/*{suffix}"), None) for suffix in (*SUFFIXES, *task.of_kind.native)):
         return "hub", read_hub
     raise DataError(
         f"{folder}: no copy of {task.name} recognised; wanted <language>/<split>-*.parquet (the hub's layout; .tsv,"
@@ -42,7 +43,7 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
 
 def wanted_of(task: Task, language: str, role: Role) -> Wanted:
     kind, expected = task.of_kind, task.expected_rows.of(role, language)
-    return Wanted(kind.text_columns, kind.gold_columns, 10 * (expected or task.expected_rows.train))
+    return Wanted(kind.text_columns, kind.gold_columns, 10 * (expected or task.expected_rows.train or MANY_ROWS))
 
 
 def _table(task: Task, path: Path, language: str, role: Role, columns: Columns) -> Table:

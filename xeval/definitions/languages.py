@@ -46,6 +46,7 @@ _LANGUAGES = (
     Language("hch", "Wixarika", "Latin", "Uto-Aztecan"),
     Language("he", "Hebrew", "Hebrew", "Semitic"),
     Language("hi", "Hindi", "Devanagari", "Indo-Aryan"),
+    Language("ht", "Haitian Creole", "Latin", "French Creole"),
     Language("hu", "Hungarian", "Latin", "Uralic"),
     Language("hy", "Armenian", "Armenian", "Armenian"),
     Language("id", "Indonesian", "Latin", "Austronesian"),

@@ -1,17 +1,26 @@
 """A recipe: how an encoder is fine-tuned, as its file describes it."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from xeval.definitions.toml import Frozen, HubId, Name, Text
 
 Selection = Literal["english-dev", "english-dev-loss", "last"]
+Pooling = Literal["mean", "first token"]
+
+# What stands for the values of a training in a recipe that has none.
+_NO_TRAINING = {"learning_rate": 1.0, "batch_size": 1, "epochs": 0.0}
+_WITHOUT_TRAINING = {"name", "description", "source_url", "max_length", "pooling", "layer", "layer_by_depth", "seed"}
 
 
 class Recipe(Frozen):
-    """How an encoder is fine-tuned. Each value can be replaced on the command line, and the record lists which were."""
+    """How an encoder is fine-tuned. Each value can be replaced on the command line, and the record lists which were.
+
+    A recipe that names a `pooling` trains nothing: it says how a pretrained encoder makes vectors of sentences, with
+    `max_length` and the layer, and has no other values.
+    """
 
     name: Name
     description: Text
@@ -53,6 +62,38 @@ class Recipe(Frozen):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """What --seed is by default."""
 
+    pooling: Pooling | None = None
+    """Of what a sentence's vector is made where nothing is trained: the mean of all its pieces, special ones included,
+    or the first."""
+    layer: Annotated[int, Field(gt=0)] | None = None
+    """The layer whose output that is, counted from 1."""
+    layer_by_depth: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]{0,2}$")], Annotated[int, Field(gt=0)]] = {}
+    """The same for encoders of so many layers."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_training(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("pooling") is None:
+            return values
+        strays = [
+            key
+            for key, value in values.items()
+            if key in cls.model_fields
+            and key not in _WITHOUT_TRAINING
+            and value not in (_NO_TRAINING.get(key), cls.model_fields[key].default)
+        ]
+        if strays:
+            raise ValueError(f"{strays[0]}: a recipe with a pooling trains nothing; leave out one of the two")
+        return _NO_TRAINING | values
+
+    @model_validator(mode="after")
+    def _layer_of_vectors(self) -> "Recipe":
+        if self.pooling is None and (self.layer or self.layer_by_depth):
+            raise ValueError(
+                "layer: only a recipe with a pooling takes vectors from one; leave it out or add a pooling"
+            )
+        return self
+
     @model_validator(mode="after")
     def _ends(self) -> "Recipe":
         if self.epochs is None and self.max_steps is None:
@@ -71,3 +112,7 @@ class Recipe(Frozen):
 
     def learning_rate_for(self, model_id: str) -> float:
         return self.learning_rate_by_model.get(model_id, self.learning_rate)
+
+    def layer_of(self, n_layers: int) -> int | None:
+        """The layer whose output vectors are made of, in an encoder of `n_layers`; None where the recipe names none."""
+        return self.layer or self.layer_by_depth.get(str(n_layers))

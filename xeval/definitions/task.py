@@ -77,7 +77,8 @@ class ExpectedRows(Frozen):
     An empty table says that copies differ, and then rows are not counted.
     """
 
-    train: Count
+    train: Count = 0
+    """Left out where the kind of task trains nothing, as are those to select on."""
     selection: CountsIfAny = None
     """Absent: the task has no rows to select a checkpoint on, and recipes have to take the last."""
     test: Counts
@@ -106,7 +107,7 @@ class Task(Frozen):
     default_reference: Name | None = None
     """The published table that --reference is by default."""
     training_language: LanguageCode
-    """One of the languages, unless it is not tested."""
+    """One of the languages, unless it is not tested; where nothing is trained, the one that is looked up from."""
     languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1, max_length=500)]
     tests_training_language: bool = True
     """False: the training rows come from another data set, and there are no test rows in their language."""
@@ -144,12 +145,10 @@ class Task(Frozen):
     def _consistent(self) -> "Task":
         if len(set(self.languages)) != len(self.languages):
             raise ValueError("languages: one is listed twice")
-        if self.tests_training_language != (self.training_language in self.languages):
-            among = "not among the languages" if self.tests_training_language else "among the languages, yet not tested"
-            raise ValueError(f"training_language {self.training_language!r} is {among}; see tests_training_language")
+        kind, own = get_kind(self.kind), self.__pydantic_extra__ or {}
+        self._check_training(kind)
         for role in ("selection", "test"):
             self._check_count(role)
-        kind, own = get_kind(self.kind), self.__pydantic_extra__ or {}
         try:
             kind.measure(self.metric)
         except XevalError as error:
@@ -158,6 +157,16 @@ class Task(Frozen):
         own.update(keys.model_dump())  # with their defaults
         self._of_kind = kind(keys)
         return self
+
+    def _check_training(self, kind: type[Kind]) -> None:
+        """Refuse a training language, and numbers of training rows, that say another thing than the kind does."""
+        if not kind.trains:
+            return
+        if self.tests_training_language != (self.training_language in self.languages):
+            among = "not among the languages" if self.tests_training_language else "among the languages, yet not tested"
+            raise ValueError(f"training_language {self.training_language!r} is {among}; see tests_training_language")
+        if not self.expected_rows.train:
+            raise ValueError("expected_rows.train: Field required")
 
     def _check_count(self, role: str) -> None:
         """Refuse a table of counts that names a language which the task lacks, or leaves one of its languages out."""

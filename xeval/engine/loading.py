@@ -78,6 +78,14 @@ def hidden_size(checkpoint: Checkpoint) -> int | None:
     return size if isinstance(size, int) else None
 
 
+def count_layers(checkpoint: Checkpoint) -> int:
+    """Of the encoder, as its configuration says."""
+    n_layers = getattr(_config(checkpoint), "num_hidden_layers", None)
+    if not isinstance(n_layers, int) or n_layers < 1:
+        raise ModelError(f"model {checkpoint.id}: its config.json does not say how many layers it has")
+    return n_layers
+
+
 def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transformers.PreTrainedModel:
     """The pretrained encoder in float32 under a new head for this kind of task, drawn from `seed`.
 
@@ -105,6 +113,30 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
             encoder = {name: tensor for name, tensor in model.state_dict().items() if _is_of_encoder(model, name)}
             safely = _SAFELY | {"output_loading_info": False}
             model = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **safely)
+    return with_single_choices(model) if kind.head == _CHOICES else model
+
+
+def with_single_choices(model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
+    """`model`, whose head takes (rows, choices, L) and gives (rows, choices), made to take (B, L) as any other does and
+    to give (B, 1): which sequences are choices of one row, their kind knows."""
+    model.register_forward_pre_hook(_as_single_choices, with_kwargs=True)
+    return model
+
+
+def _as_single_choices(
+    model: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The model counts the choices by its ids alone; whatever else it takes is laid out (B, L) inside."""
+    return inputs, options | {"input_ids": options["input_ids"].unsqueeze(1)}
+
+
+def load_encoder(checkpoint: Checkpoint, kind: Kind) -> transformers.PreTrainedModel:
+    """The pretrained encoder in float32, without any head."""
+    _refuse_inflated(checkpoint, kind)
+    model: transformers.PreTrainedModel
+    with _plain_errors(checkpoint, "weights"):
+        model, report = _head(kind).from_pretrained(checkpoint.folder, **_SAFELY)
+    _refuse_unloaded(checkpoint, model, report)
     return model
 
 
@@ -122,6 +154,7 @@ def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any
     return bool(of_labels - set(report["missing_keys"]))
 
 
+_CHOICES = "AutoModelForMultipleChoice"
 _SAFELY: dict[str, Any] = {
     "trust_remote_code": False,
     "use_safetensors": True,
@@ -159,7 +192,7 @@ def _refuse_inflated(checkpoint: Checkpoint, kind: Kind) -> None:
 
 def _refuse_unloaded(checkpoint: Checkpoint, model: transformers.PreTrainedModel, report: dict[str, Any]) -> None:
     """transformers fills weights that a checkpoint lacks with random ones; in an encoder that must not pass."""
-    encoder = model.base_model_prefix + "."
+    encoder = model.base_model_prefix + "." if model.base_model is not model else ""
     absent = [*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])]
     unloaded = sorted(key for key in absent if key.startswith(encoder) and not key.startswith(encoder + "pooler."))
     if unloaded:
@@ -182,7 +215,7 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
         raise ModelError(f"model {checkpoint.id}: it has no trained head for this task; leave out --no-train")
     if kind.labels:
         label_columns(checkpoint.id, model.config.id2label or {}, kind)
-    return model
+    return with_single_choices(model) if kind.head == _CHOICES else model
 
 
 def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:

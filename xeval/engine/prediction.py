@@ -26,7 +26,7 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits of every sequence, or of those numbered `rows`, (N, C) float32, in their order.
 
-    Of a head that reads every token they are (tokens, C), one sequence after the other.
+    Of a head that gives an output of every token they are (tokens, C), one sequence after the other.
 
     `on_batch` is told the number of pairs of each batch done. Batches that do not fit into a device's memory are
     halved. Raises PredictionError when not even one pair fits.
@@ -96,6 +96,6 @@ def predict(
         outputs = outputs[:, np.array(label_columns(str(model.config.name_or_path), names, kind))]
     is_finite = np.isfinite(outputs).all(axis=1)
     if not is_finite.all():
-        what = "rows have" if kind.reads == "first token" else "tokens have"
+        what = "tokens have" if kind.reads == "every token" else "rows have"
         raise PredictionError(f"{int((~is_finite).sum())} {what} no finite logits")
     return outputs

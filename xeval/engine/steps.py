@@ -46,7 +46,8 @@ class Steps:
             half_weights.refresh()  # they may have been restored from a snapshot
         self._graphs: _Graphs | None = None
         if compute.device.type == "cuda" and can_pack(progress.model):
-            self._graphs = _Graphs(kind, progress, recipe.batch_size, compute, self.update)
+            batch_size = recipe.batch_size * kind.sequences_together
+            self._graphs = _Graphs(kind, progress, batch_size, compute, self.update)
 
     def take(self, rows: np.ndarray) -> None:
         """Take one step on `rows`. Its loss waits until `losses` is called."""
@@ -58,7 +59,7 @@ class Steps:
         progress.optimizer.zero_grad(set_to_none=True)
         progress.vocabulary.decay_unused(float(progress.schedule.get_last_lr()[0]), self._recipe.weight_decay)
         progress.schedule.step()
-        progress.outcome.count_step(len(rows))
+        progress.outcome.count_step(len(rows) // self._kind.sequences_together)
         self._losses.append(loss)
 
     @property
@@ -107,14 +108,15 @@ class Steps:
         the sum of their losses is divided by what it is over in all of them, so the effective batch is the same.
         """
         outcome, compute = self._progress.outcome, self._compute
+        whole = rows.reshape(-1, self._kind.sequences_together)  # what no part may divide
         while True:
             try:
-                parts = np.array_split(rows, min(outcome.n_parts, len(rows)))
+                parts = [part.ravel() for part in np.array_split(whole, min(outcome.n_parts, len(whole)))]
                 return self._whole_batch(rows) if len(parts) == 1 else self._in_parts(parts)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if outcome.n_parts >= len(rows):
+                if outcome.n_parts >= len(whole):
                     raise TrainingError(
                         f"out of memory at step {outcome.step + 1} with a single pair; lower max_length or use a"
                         " smaller model"
@@ -210,7 +212,7 @@ def step_on_device(
     with compute.autocast():
         inputs, sequences, targets = pairs.lay_out(rows, n_tokens)
         logits = logits_in(model(**inputs, sequences=sequences))
-        logits = logits[sequences.places] if kind.reads == "first token" else logits[0]  # (B, C) or (n_tokens, C)
+        logits = logits[0] if kind.reads == "every token" else logits[sequences.places]  # (n_tokens, C) or (B, C)
     return backward(kind, logits, targets)
 
 

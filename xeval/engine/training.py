@@ -69,10 +69,11 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     """
     torch.manual_seed(seed)
     model.train()
-    outcome = Outcome(count_steps(recipe, len(pairs)))
+    n_rows = len(pairs) // kind.sequences_together
+    outcome = Outcome(count_steps(recipe, n_rows))
     choice = Choice(model, keep_best=recipe.selection != "last")
     selection_loss = _loss_to_select_by(recipe, selection_loss)
-    select_every = recipe.evaluate_every_steps or math.ceil(len(pairs) / recipe.batch_size)
+    select_every = recipe.evaluate_every_steps or math.ceil(n_rows / recipe.batch_size)
     point_every = max(1, outcome.n_steps // LOSS_CURVE_POINTS)
     keep_all = not can_pack(model)
     with (
@@ -88,7 +89,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
             progress.restore(snapshot)
             on_resume(snapshot.step)
         steps = Steps(kind, progress, recipe, compute, half_weights, say)
-        for rows in _batches(progress, recipe, seed):
+        for rows in _batches(progress, recipe, seed, kind.sequences_together):
             steps.take(rows)
             step, is_last = outcome.step, outcome.step == outcome.n_steps
             is_point, is_selection = step % point_every == 0 or is_last, step % select_every == 0 or is_last
@@ -163,15 +164,16 @@ def _select(
         outcome.aside_wall_s += time.monotonic() - started_s
 
 
-def _batches(progress: Progress, recipe: Recipe, seed: int) -> Iterator[np.ndarray]:
-    """The rows of one batch after the other, (B,) each, from where `progress` is up to the last step."""
-    outcome, n_pairs = progress.outcome, len(progress.vocabulary.pairs)
+def _batches(progress: Progress, recipe: Recipe, seed: int, together: int = 1) -> Iterator[np.ndarray]:
+    """The sequences of one batch after the other, from where `progress` is up to the last step: (B,) each, or
+    (B · `together`,) where so many of a row have to be in one batch."""
+    outcome, n_pairs = progress.outcome, len(progress.vocabulary.pairs) // together
     epoch, n_done = divmod(outcome.step, math.ceil(n_pairs / recipe.batch_size))
     while outcome.step < outcome.n_steps:
         for rows in islice(random_batches(n_pairs, recipe.batch_size, seed, epoch), n_done, None):
             if outcome.step == outcome.n_steps:
                 break
-            yield rows
+            yield (rows[:, None] * together + np.arange(together)).ravel()
         epoch, n_done = epoch + 1, 0
 
 

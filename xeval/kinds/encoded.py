@@ -55,6 +55,14 @@ class Encoded:
         targets: np.ndarray = self.targets[self.tokens_of(sequences) if self.has_target_per_token else sequences]
         return targets
 
+    def with_rows(self, row_of: np.ndarray) -> Encoded:
+        """The same sequences, belonging to these (S,) rows."""
+        n_rows = len(np.unique(row_of))
+        pieces = self.tokenization.pieces_per_row * len(self) / n_rows
+        return replace(
+            self, row_of=row_of, tokenization=self.tokenization.model_copy(update={"pieces_per_row": pieces})
+        )
+
     def take(self, sequences: np.ndarray) -> Encoded:
         """These (B,) sequences alone; rows are numbered anew, in the order of theirs."""
         tokens, lengths = self.tokens_of(sequences), self.lengths[sequences]
@@ -67,6 +75,19 @@ class Encoded:
             targets=self.targets_of(sequences),
             characters=self.characters[tokens] if self.characters is not None else None,
         )
+
+
+def laid_end_to_end(parts: Sequence[Encoded]) -> Encoded:
+    """The sequences of several, whose rows are the same ones. What the tokenizer did is told of the first."""
+    first, starts = parts[0], np.cumsum([0, *(len(part.input_ids) for part in parts)])
+    return replace(
+        first,
+        input_ids=np.concatenate([part.input_ids for part in parts]),
+        token_type_ids=np.concatenate([part.token_type_ids for part in parts]),
+        offsets=np.concatenate([[0], *(part.offsets[1:] + start for part, start in zip(parts, starts, strict=False))]),
+        row_of=np.concatenate([part.row_of for part in parts]),
+        targets=np.concatenate([part.targets for part in parts]),
+    )
 
 
 def encode_texts(

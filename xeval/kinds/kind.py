@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-Reads = Literal["first token", "every token"]
+Reads = Literal["first token", "every token", "sequence"]
 Column = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
 
 
@@ -74,6 +74,7 @@ class Kind(ABC):
     grouped_by: ClassVar[str] = "rows"  # what rows are drawn in, as messages call it: "premises"
     encoding: ClassVar[str]  # how rows become token ids, with a number that changes where the ids do: "pairs-1"
     head: ClassVar[str]  # the class of transformers that makes the model: "AutoModelForTokenClassification"
+    trains: ClassVar[bool] = True  # if not, the pretrained encoder is evaluated as it is, by the vectors of sequences
     reads: ClassVar[Reads]  # of the encoder's last layer; if only the first token, the others are not computed there
     counts: ClassVar[tuple[str, ...]]  # the columns of a tally
     metrics: ClassVar[tuple[Metric, ...]]  # over these counts; the first is the main one
@@ -127,6 +128,11 @@ class Kind(ABC):
         """Other names of labels, as data or checkpoints have them."""
         return {}
 
+    @property
+    def sequences_together(self) -> int:
+        """How many sequences each row has, one after the other, that a loss needs in one batch; 1 where any will do."""
+        return 1
+
     @abstractmethod
     def encode(
         self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int, on_rows: Callable[[int], None]
@@ -137,8 +143,8 @@ class Kind(ABC):
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, int | torch.Tensor]:
         """The sum of the losses, and over how many: their quotient is what training minimises.
 
-        `output` is float32, (B, C) for a kind that reads the first token and (tokens, C) for one that reads every
-        token, and `targets` has a line for each of its lines.
+        `output` is float32, (tokens, C) for a kind that reads every token and (B, C) for any other, and `targets` has a
+        line for each of its lines.
         """
 
     # ── what it answered, and how good that is ──
@@ -148,7 +154,7 @@ class Kind(ABC):
         """A line for each of the N rows: at least a column `prediction`.
 
         `outputs` are finite: (S, C), or (total_tokens, C) for a kind that reads every token, columns in the order of
-        `labels`.
+        `labels`. For a kind that does not train they are the vectors of the sequences.
         """
 
     @abstractmethod

@@ -13,11 +13,23 @@ GROUP = "xeval.kinds"
 @cache
 def _own() -> dict[str, type[Kind]]:
     from xeval.kinds.answers import Answers
+    from xeval.kinds.choices import MultipleChoice
+    from xeval.kinds.mining import BitextMining
     from xeval.kinds.pairs import PairClassification
+    from xeval.kinds.retrieval import SentenceRetrieval
     from xeval.kinds.sentences import SentenceClassification
     from xeval.kinds.tags import Tagging
 
-    return {kind.name: kind for kind in (PairClassification, SentenceClassification, Tagging, Answers)}
+    own = (
+        PairClassification,
+        SentenceClassification,
+        Tagging,
+        Answers,
+        SentenceRetrieval,
+        BitextMining,
+        MultipleChoice,
+    )
+    return {kind.name: kind for kind in own}
 
 
 def get_kind(name: str) -> type[Kind]:

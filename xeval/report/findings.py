@@ -25,7 +25,9 @@ def _names(records: list[RunRecord]) -> str:
     """`distilmbert hf-2019 seeds 1, 2`, for all that share a finding."""
     seeds: dict[str, list[int]] = {}
     for record in records:
-        seeds.setdefault(f"{record.model.id} {record.recipe.name}", []).append(record.seed)
+        own = seeds.setdefault(f"{record.model.id} {record.recipe.name}", [])
+        own += [] if record.trains_nothing else [record.seed]
     return "; ".join(
-        f"{name} seed{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}" for name, numbers in seeds.items()
+        f"{name} seed{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}" if numbers else name
+        for name, numbers in seeds.items()
     )

@@ -26,11 +26,7 @@ def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | N
             )
     lines += map(_produced_by, seeds)
     lines += filter(None, map(_against_float32, seeds))
-    lines += [
-        f"Failed: {record.model.id} {record.recipe.name} seed {record.seed}: {record.failure}"
-        for record in ours
-        if record.failures
-    ]
+    lines += [f"Failed: {record.name_of_run}: {record.failure}" for record in ours if record.failures]
     return lines
 
 
@@ -64,7 +60,8 @@ def _produced_by(seeds: list[RunRecord]) -> str:
         changed = [f"{key}={value}" for key, value in record.recipe.overrides.items()]
         parts += [f"changed from the recipe: {', '.join(changed)}"] if changed else []
     else:
-        parts.append("evaluated as it is, without training")
+        vectors = f", by the {values['pooling']} of layer {values['layer']}" if record.trains_nothing else ""
+        parts.append(f"evaluated as it is, without training{vectors}")
     where = record.data.source + (f" at {record.data.revision[:12]}" if record.data.revision else "")
     parts.append(f"data: {where}")
     made = [_made_with(environment, record.dtype) for record in seeds for environment in record.environments]

@@ -11,7 +11,7 @@ from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.judging.claims import ClaimVerdict, check
 from xeval.judging.verdict import RowVerdict, Tolerance, collapse, judge, row_of
 from xeval.report import footnotes
-from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration
+from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, is_as_it_was
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.findings import Finding
@@ -57,12 +57,17 @@ class Matrix:
     @property
     def how(self) -> str:
         """How our numbers came about, in half a sentence."""
-        trained = {run.record.recipe.name != NO_TRAINING for row in self.ours for run in row.runs}
+        trained = {not is_as_it_was(run.record) for row in self.ours for run in row.runs}
         if trained == {False}:
             return f"checkpoints evaluated as they are, without training, on the {self.split} split"
         aside = f" (rows of {NO_TRAINING}: evaluated as they are)" if len(trained) > 1 else ""
         training = describe(self.training_language).name
         return f"zero-shot: fine-tuned on {training}{aside}, evaluated on the {self.split} split"
+
+    @property
+    def setting(self) -> str:
+        """The same in a word or two."""
+        return "without training" if all(run.record.trains_nothing for run in self.runs) else "zero-shot"
 
     @property
     def split(self) -> str:
@@ -201,7 +206,8 @@ def _our_row(
             n_seeds.add(len(scores))
             n_examples |= {score.n_rows for score in scores}
     name = configuration.name(others)
-    return replace(columns.row(name, False, cells, _span(n_examples), _span(n_seeds)), runs=tuple(group))
+    seeds = "–" if configuration.example.trains_nothing else _span(n_seeds)
+    return replace(columns.row(name, False, cells, _span(n_examples), seeds), runs=tuple(group))
 
 
 def _span(numbers: set[int]) -> str:
@@ -217,5 +223,5 @@ def _collapsed(scored: list[StoredRun], groups: Mapping[Configuration, list[Stor
         shown = run in groups[Configuration.of(record)]
         if reason:
             fate = "shown, since there is no other seed" if shown else "left out of the averages"
-            lines.append(f"Collapsed: {record.model.id} {record.recipe.name} seed {record.seed}: {reason}; {fate}.")
+            lines.append(f"Collapsed: {record.name_of_run}: {reason}; {fate}.")
     return lines

@@ -201,6 +201,17 @@ class RunRecord(Recorded):
         return None
 
     @property
+    def trains_nothing(self) -> bool:
+        """Whether a pretrained encoder was evaluated by its vectors, so that there is no seed, whatever `seed` says."""
+        return "pooling" in self.recipe.values
+
+    @property
+    def name_of_run(self) -> str:
+        """How messages call it: model, recipe and, where something was drawn at random, the seed."""
+        name = f"{self.model.id} {self.recipe.name}"
+        return name if self.trains_nothing else f"{name} seed {self.seed}"
+
+    @property
     def failure(self) -> str | None:
         """Why whatever has no result has none, in one line; None where nothing failed."""
         return "; ".join(failure.reason for failure in self.failures.values()) if self.failures else None

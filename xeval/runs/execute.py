@@ -13,10 +13,11 @@ from xeval.engine import environment
 from xeval.engine.encoded_cache import encoded_once
 from xeval.engine.encoding import encode, encoding_key
 from xeval.engine.fast_path.forward import can_pack
-from xeval.engine.loading import load_fine_tuned, load_pretrained, load_tokenizer, save_fine_tuned
+from xeval.engine.loading import load_encoder, load_fine_tuned, load_pretrained, load_tokenizer, save_fine_tuned
 from xeval.engine.prediction import mean_loss, predict
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.training import count_steps, fine_tune
+from xeval.engine.vectors import SentenceEncoder
 from xeval.judging.score import compare_with_float32, judge, score_of
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.rows import Rows
@@ -68,7 +69,7 @@ class OneRun:
         self.spec, self.reporter, self.every_checkpoint = spec, reporter, every_checkpoint
         self.kind = spec.task.of_kind
         self.invocation = Invocation(environment=environment.describe(spec.compute), preflight=list(preflight))
-        self.name = f"{spec.checkpoint.id} {spec.recipe_name} seed {spec.seed}"
+        self.name = spec.in_words
         self.disk = RunOnDisk(folder)
         record = self.disk.newest()
         self.identity = record.identity if record is not None else spec.identity()
@@ -200,8 +201,8 @@ class OneRun:
         """The model to evaluate, the record to add to, and the languages that then are missing from it."""
         spec = self.spec
         if not spec.train:
-            model = self._on_device(load_fine_tuned(spec.checkpoint, self.kind))
-            return model, record or self._new_record(model), missing
+            model, record = self._as_it_is(record)
+            return model, record, missing
         trained = record.training if record else None
         if record and trained and not unknown:
             kept = self._kept_weights(record)
@@ -227,6 +228,17 @@ class OneRun:
             steps = [point.step for point in fresh.training.selection_curve]
             self.gathered.seal(steps, every.languages, fresh.training.weights_sha256, self.disk.writes_to)
         return model, record, missing
+
+    def _as_it_is(self, record: RunRecord | None) -> tuple[Any, RunRecord]:
+        """The checkpoint's own model, fine-tuned already or an encoder alone, and the record to add to."""
+        spec = self.spec
+        if self.kind.trains:
+            model = self._on_device(load_fine_tuned(spec.checkpoint, self.kind))
+            return model, record or self._new_record(model)
+        encoder = load_encoder(spec.checkpoint, self.kind)
+        record = record or self._new_record(encoder)  # before layers are cut off
+        assert spec.recipe.layer and spec.recipe.pooling  # as `fitting` and `with_layer` have seen to
+        return self._on_device(SentenceEncoder(encoder, spec.recipe.layer, spec.recipe.pooling)), record
 
     def _kept_weights(self, record: RunRecord) -> Path | None:
         return kept_weights(self.identity, record.training.weights_sha256) if record.training else None
@@ -254,9 +266,10 @@ class OneRun:
             rows["selection"] = rows["selection"].first(spec.recipe.selection_rows)
         encoded = self._encode(tokenizer, rows)
         train, unit = encoded["train"], self.kind.unit
-        n_steps = count_steps(spec.recipe, len(train))
+        n_rows = len(train) // self.kind.sequences_together
+        n_steps = count_steps(spec.recipe, n_rows)
         self._say(
-            f"effective batch size {spec.recipe.batch_size} {unit}, {n_steps:,} steps on {len(train):,}"
+            f"effective batch size {spec.recipe.batch_size} {unit}, {n_steps:,} steps on {n_rows:,}"
             f" {unit}, learning rate {spec.learning_rate:g}, {spec.compute.dtype_name} on {spec.compute.device}"
         )
         checkpoints = self.checkpoints
@@ -336,7 +349,8 @@ class OneRun:
         corpus, metric = self.spec.corpus, self.spec.task.metric
         rows = corpus.test(language)
         started = time.monotonic()
-        with self.reporter.phase(f"evaluate {language}", len(encoded), self.kind.unit) as phase:
+        unit = self.kind.unit if len(encoded) == len(rows) else "sequences"
+        with self.reporter.phase(f"evaluate {language}", len(encoded), unit) as phase:
             try:
                 outputs = predict(model, self.kind, encoded, self.spec.compute, phase.advance)
             except PredictionError as error:
@@ -368,7 +382,7 @@ class OneRun:
         numbers = np.unique(np.linspace(0, len(rows) - 1, FLOAT32_ROWS, dtype=np.int64))
         sequences = np.flatnonzero(np.isin(encoded.row_of, numbers))
         some, some_rows = encoded.take(sequences), rows.take(numbers)
-        places = sequences if self.kind.reads == "first token" else encoded.tokens_of(sequences)
+        places = encoded.tokens_of(sequences) if self.kind.reads == "every token" else sequences
         both = outputs[places], predict(model, self.kind, some, compute.in_float32())
         answers = [judge(self.kind, each, some, some_rows).answers for each in both]
         return compare_with_float32(both[0], both[1], answers[0], answers[1])

@@ -20,7 +20,7 @@ from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun, load_run
 from xeval.runs.execute import OneRun
 from xeval.runs.preflight import examine, stop_on_errors
-from xeval.runs.spec import RunSpec, limits, override
+from xeval.runs.spec import RunSpec, fitting, limits, override, with_layer
 from xeval.support.errors import DefinitionError, StoreError
 from xeval.support.files import safe_name
 from xeval.support.findings import Finding, wrong
@@ -124,15 +124,16 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
     wanted = registry.check_languages(definition, languages)
     recipes = {name: registry.get_recipe(name or definition.default_recipe) for _, name in pairs}
-    changed = {name: override(recipe, overrides or {}) for name, recipe in recipes.items()}
+    changed = {name: fitting(definition, override(recipe, overrides or {})) for name, recipe in recipes.items()}
     devices.choose(device, dtype)  # words that mean nothing are refused before anything is fetched
     row_limits = limits(max_train, max_eval, definition.test_split)
     if not pairs:
         raise DefinitionError("no model given; name at least one, for instance distilmbert")
     for model, _ in pairs:
         ModelName.parse(model)  # one that can be none is refused before anything is fetched
+    train = train and definition.of_kind.trains
     if not train:
-        _check_options_without_training(seeds, every_checkpoint)
+        _check_options_without_training(definition, seeds, every_checkpoint)
     else:
         _check_selection(definition, changed.values(), every_checkpoint)
     show_bars(reporter.draws_bars)
@@ -148,7 +149,8 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     unchanged: dict[str, Recipe] = {}
     same: dict[str, str] = {}  # model → the one that has the same files
     for model, name in pairs:
-        checkpoint, recipe = checkpoints[model], changed[name]
+        checkpoint = checkpoints[model]
+        recipe = with_layer(changed[name], checkpoint)
         compute = devices.choose(device, dtype, hidden_size(checkpoint))
         for seed in seeds or [recipe.seed]:
             spec = RunSpec(definition, checkpoint, recipe, overrides or {}, seed, train, corpus, compute)
@@ -191,15 +193,14 @@ def _read_what_may_be_needed(
         run.check_rows(languages)
 
 
-def _check_options_without_training(seeds: Sequence[int], every_checkpoint: bool) -> None:
+def _check_options_without_training(task: Task, seeds: Sequence[int], every_checkpoint: bool) -> None:
+    other = " or --no-train" if task.of_kind.trains else f", since task {task.name} trains nothing"
     if seeds:
         raise DefinitionError(
-            f"seed {seeds[0]}: nothing is drawn at random where nothing is trained; leave out --seed or --no-train"
+            f"seed {seeds[0]}: nothing is drawn at random where nothing is trained; leave out --seed{other}"
         )
     if every_checkpoint:
-        raise DefinitionError(
-            "every checkpoint: only a training has several; leave out --every-checkpoint or --no-train"
-        )
+        raise DefinitionError(f"every checkpoint: only a training has several; leave out --every-checkpoint{other}")
 
 
 def _check_selection(task: Task, recipes: Iterable[Recipe], every_checkpoint: bool) -> None:

@@ -88,7 +88,7 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
         return found
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
     wanted = registry.check_languages(definition, languages)
-    chosen = registry.get_recipe(recipe or definition.default_recipe)
+    chosen, train = registry.get_recipe(recipe or definition.default_recipe), train and definition.of_kind.trains
     checkpoints = list(dict.fromkeys(find_checkpoint(name) for name in dict.fromkeys(models)))
     data = data or os.environ.get("XEVAL_DATA") or None
     corpus = Corpus(open_source(definition, Path(data) if data else None, wanted, train), Limits())

@@ -14,11 +14,16 @@ from xeval.definitions.recipe import Recipe
 from xeval.definitions.task import Task
 from xeval.definitions.toml import first_complaint
 from xeval.engine.devices import Compute
+from xeval.engine.loading import count_layers
 from xeval.results.configurations import NO_TRAINING
 from xeval.results.identity import identity, ingredients, is_of
 from xeval.results.records import DataRecord, Limits, RecipeRecord, RunRecord
 from xeval.results.store import StoredRun, run_folder
 from xeval.support.errors import DefinitionError
+
+_NOT_OF_TRAINING = {
+    "name", "description", "source_url", "seed", "learning_rate_by_model", "pooling", "layer", "layer_by_depth",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,22 @@ class RunSpec:
 
     @property
     def recipe_name(self) -> str:
-        return self.recipe.name if self.train else NO_TRAINING
+        return self.recipe.name if self.train or self.recipe.pooling else NO_TRAINING
+
+    @property
+    def in_words(self) -> str:
+        """How messages call this run."""
+        name = f"{self.checkpoint.id} {self.recipe_name}"
+        return f"{name} seed {self.seed}" if self.task.of_kind.trains else name
 
     def recipe_record(self) -> RecipeRecord:
+        if self.recipe.pooling:
+            values = self.recipe.model_dump(include={"max_length", "pooling", "layer"})
+            return RecipeRecord(name=self.recipe_name, values=values, overrides=self.overrides)
         if not self.train:
             kept = {key: value for key, value in self.overrides.items() if key == "max_length"}
             return RecipeRecord(name=self.recipe_name, values={"max_length": self.recipe.max_length}, overrides=kept)
-        values = self.recipe.model_dump(exclude={"name", "description", "source_url", "seed", "learning_rate_by_model"})
+        values = self.recipe.model_dump(exclude=_NOT_OF_TRAINING)
         values["learning_rate"] = self.learning_rate
         return RecipeRecord(name=self.recipe_name, values=values, overrides=self.overrides)
 
@@ -107,9 +121,36 @@ def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
             changed["warmup_share"] = 0.0
         if "warmup_share" in overrides and "warmup_steps" not in overrides:
             changed["warmup_steps"] = None
+        if "layer" in overrides:
+            changed["layer_by_depth"] = {}
         return Recipe.model_validate_json(json.dumps(changed))
     except ValidationError as error:
         raise DefinitionError(f"recipe {recipe.name}: {first_complaint(error)}") from error
+
+
+def fitting(task: Task, recipe: Recipe) -> Recipe:
+    """`recipe` itself. Raises DefinitionError for one that trains where the task's kind does not, or the reverse."""
+    if task.of_kind.trains == (recipe.pooling is None):
+        return recipe
+    wanted, got = ("how to train", "a pooling") if task.of_kind.trains else ("a pooling", "how to train")
+    raise DefinitionError(
+        f"recipe {recipe.name}: task {task.name} wants one that says {wanted}, this one says {got};"
+        f" use --recipe {task.default_recipe}"
+    )
+
+
+def with_layer(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
+    """`recipe` with the layer that it takes vectors from in this encoder; one that trains is left as it is."""
+    if recipe.pooling is None:
+        return recipe
+    n_layers = count_layers(checkpoint)
+    layer = recipe.layer_of(n_layers)
+    if layer is None or layer > n_layers:
+        said = "names no layer for so many" if layer is None else f"names layer {layer}"
+        raise DefinitionError(
+            f"recipe {recipe.name}: {checkpoint.id} has {n_layers} layers, and it {said}; give --layer"
+        )
+    return recipe.model_copy(update={"layer": layer})
 
 
 def limits(max_train: int | None, max_eval: int | None, test_split: str | None = None) -> Limits:

@@ -17,14 +17,14 @@ from xeval.engine.fast_path.packing import pack
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Reads
 
-_LAYERS = {"bert": "encoder.layer", "xlm-roberta": "encoder.layer", "distilbert": "transformer.layer"}
+LAYERS = {"bert": "encoder.layer", "xlm-roberta": "encoder.layer", "distilbert": "transformer.layer"}
 
 
 def can_pack(model: PreTrainedModel) -> bool:
     """Whether this is an encoder whose packed computation is known, and tested, to be the padded one."""
     config = model.config
     is_plain = not getattr(config, "is_decoder", False) and not getattr(config, "chunk_size_feed_forward", 0)
-    return config.model_type in _LAYERS and is_plain
+    return config.model_type in LAYERS and is_plain
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def packed(model: PreTrainedModel, reads: Reads = "first token") -> Iterator[Non
         yield
         return
     model.set_attn_implementation(packed_attention.NAME)
-    *_, last_layer = model.base_model.get_submodule(_LAYERS[model.config.model_type]).children()
+    *_, last_layer = model.base_model.get_submodule(LAYERS[model.config.model_type]).children()
     hooks = compute_first_tokens_only(last_layer) if reads == "first token" else ()
     try:
         with faster_dropout(model):
@@ -55,17 +55,17 @@ def layers_of_one_input(model: PreTrainedModel, reads: Reads) -> list[tuple[torc
     if not can_pack(model):
         return []
     groups = []
-    for layer in model.base_model.get_submodule(_LAYERS[model.config.model_type]).children():
+    for layer in model.base_model.get_submodule(LAYERS[model.config.model_type]).children():
         linear = {
             name.rpartition(".")[2]: each for name, each in layer.named_modules() if type(each) is torch.nn.Linear
         }
         names = ("q_lin", "k_lin", "v_lin") if "q_lin" in linear else ("query", "key", "value")
         groups.append(tuple(linear[name] for name in names))
-    return groups if reads == "every token" else [*groups[:-1], groups[-1][1:]]
+    return [*groups[:-1], groups[-1][1:]] if reads == "first token" else groups
 
 
 def logits_of(model: PreTrainedModel, pairs: Encoded, rows: np.ndarray, compute: Compute) -> torch.Tensor:
-    """(B, C), in the order of `rows`; of a head that reads every token (tokens, C), one sequence after the other."""
+    """(B, C), in the order of `rows`; of a head that has an output for every token (tokens, C), row after row."""
     config = model.config
     if config._attn_implementation == packed_attention.NAME:
         inputs, sequences = pack(pairs, rows, config, compute.device)

@@ -16,7 +16,7 @@ from xeval.kinds.registry import get_kind
 from xeval.report import verdicts
 from xeval.report.formats.markdown import escape, findings_section
 from xeval.report.matrix import Matrix, Row
-from xeval.results.configurations import NO_TRAINING
+from xeval.results.configurations import is_as_it_was
 from xeval.results.records import RunRecord
 from xeval.support.errors import XevalError
 from xeval.support.text import one_line
@@ -91,7 +91,7 @@ def _kind_of_task(matrix: Matrix) -> tuple[str, str]:
 
 
 def _from(row: Row, matrix: Matrix) -> str:
-    if row.runs[0].record.recipe.name == NO_TRAINING:
+    if is_as_it_was(row.runs[0].record):
         return "evaluated as it is"
     return f"zero-shot from {one_line(matrix.training_language)}"
 
@@ -111,7 +111,8 @@ def _cells(matrix: Matrix) -> Iterator[tuple[Row, str, str]]:
             recipe = row.runs[0].record.recipe
             changed = [f"{key} {value}" for key, value in recipe.overrides.items()]
             counted = f"{'seed' if len(seeds) == 1 else 'mean of seeds'} {', '.join(map(str, seeds))}"
-            yield row, language, one_line(", ".join([f"recipe {recipe.name}", *changed, counted]))
+            of_seeds = [] if row.runs[0].record.trains_nothing else [counted]
+            yield row, language, one_line(", ".join([f"recipe {recipe.name}", *changed, *of_seeds]))
 
 
 def _revision(row: Row) -> str | None:

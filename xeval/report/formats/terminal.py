@@ -12,7 +12,7 @@ from xeval.support.text import one_line
 
 def show(matrix: Matrix, console: Console) -> None:
     """Print the matrix on `console`. Accuracies are percentages."""
-    console.print(_plain(f"{matrix.title}: {matrix.metric_in_words} in %, zero-shot"), style="italic")
+    console.print(_plain(f"{matrix.title}: {matrix.metric_in_words} in %, {matrix.setting}"), style="italic")
     table = Table(show_edge=False)
     table.add_column("language", no_wrap=True)
     for row in matrix.rows:

@@ -1,0 +1,61 @@
+"""A pretrained encoder without a head → a vector of each sequence: the output of one of its layers, pooled."""
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from xeval.definitions.recipe import Pooling
+from xeval.engine.fast_path.forward import LAYERS, can_pack
+from xeval.engine.fast_path.packing import Sequences
+
+
+class SentenceEncoder(torch.nn.Module):
+    """Gives as `logits` the (B, hidden) vectors of B sequences, so that it is evaluated as a model with a head is.
+
+    The layers above `layer`, counted from 1, are cut off where the architecture is known, and else not looked at.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, layer: int, pooling: Pooling) -> None:
+        super().__init__()
+        self.encoder, self.layer, self.pooling = encoder, layer, pooling
+        self.is_cut = can_pack(encoder)
+        if self.is_cut:
+            parent, _, name = LAYERS[encoder.config.model_type].rpartition(".")
+            holder = encoder.get_submodule(parent)
+            setattr(holder, name, getattr(holder, name)[:layer])
+        self.eval()
+
+    @property
+    def config(self) -> Any:
+        return self.encoder.config
+
+    @property
+    def base_model(self) -> PreTrainedModel:
+        return self.encoder
+
+    def set_attn_implementation(self, name: str) -> None:
+        self.encoder.set_attn_implementation(name)
+
+    def forward(
+        self, attention_mask: torch.Tensor | None = None, sequences: Sequences | None = None, **inputs: Any
+    ) -> SequenceClassifierOutput:
+        """Of packed input, (1, total_tokens) with `sequences`, or of padded, (B, L) with `attention_mask`."""
+        where = {"attention_mask": attention_mask} if sequences is None else {"sequences": sequences}
+        output = self.encoder(**inputs, **where, output_hidden_states=not self.is_cut)
+        hidden = output.last_hidden_state if self.is_cut else output.hidden_states[self.layer]
+        return SequenceClassifierOutput(logits=self._pool(hidden.float(), attention_mask, sequences))
+
+    def _pool(
+        self, hidden: torch.Tensor, attention_mask: torch.Tensor | None, sequences: Sequences | None
+    ) -> torch.Tensor:
+        if sequences is not None:
+            if self.pooling == "first token":
+                return hidden[0, sequences.starts]
+            return torch.segment_reduce(hidden[0], "mean", lengths=sequences.offsets.diff().long(), axis=0)
+        if self.pooling == "first token":
+            return hidden[:, 0]
+        assert attention_mask is not None  # as padded input always has
+        counted = attention_mask.unsqueeze(-1)  # (B, L, 1)
+        return (hidden * counted).sum(dim=1) / counted.sum(dim=1)

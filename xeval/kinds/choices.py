@@ -1,0 +1,178 @@
+"""Multiple choice: a premise, a question about it, and answers of which one is right.
+
+Questions are asked in the words of the task file, in English whatever the language, as XTREME-R does:
+https://github.com/google-research/xtreme/blob/master/third_party/run_xcopa.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from xeval.kinds.classification import check_alignment
+from xeval.kinds.encoded import Encoded, encode_texts
+from xeval.kinds.kind import Column, Keys, Kind, Reads
+from xeval.kinds.metric import ACCURACY, Metric
+from xeval.kinds.rows import Rows, Table
+from xeval.support.errors import DataError
+from xeval.support.findings import Finding
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+
+PLACEHOLDER_FROM = 10  # rows with one right choice throughout
+
+
+class ChoiceColumns(Keys):
+    """What the columns are called in the data."""
+
+    premise: Column = "premise"
+    question: Column = "question"
+    choices: Annotated[tuple[Column, ...], Field(min_length=2, max_length=20)] = ("choice1", "choice2")
+    label: Column = "label"
+
+
+class ChoiceKeys(Keys):
+    """The keys of a task of multiple choice."""
+
+    columns: ChoiceColumns = ChoiceColumns()
+    """What the columns are called in the data."""
+    questions: dict[str, str] = Field(default={})
+    """What stands in the question column → what is asked, after the premise; other questions are refused. Without it,
+    questions are asked as they stand there."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> ChoiceKeys:
+        if len(set(self.columns.choices)) != len(self.columns.choices):
+            raise ValueError("columns.choices: one is listed twice")
+        return self
+
+
+class MultipleChoice(Kind):
+    """A row is a question. Each of its choices is a sequence, (premise and question, choice), and gets one output."""
+
+    name: ClassVar[str] = "multiple-choice"
+    unit: ClassVar[str] = "questions"
+    in_words: ClassVar[str] = "multiple choice"
+    pipeline: ClassVar[str] = "multiple-choice"
+    encoding: ClassVar[str] = "choices-1"
+    head: ClassVar[str] = "AutoModelForMultipleChoice"
+    reads: ClassVar[Reads] = "first token"
+    counts: ClassVar[tuple[str, ...]] = ACCURACY.counts
+    metrics: ClassVar[tuple[Metric, ...]] = (ACCURACY,)
+    keys_model: ClassVar[type[Keys]] = ChoiceKeys
+
+    @property
+    def sequences_together(self) -> int:
+        return len(self.keys.columns.choices)
+
+    @property
+    def n_outputs(self) -> int:
+        """One for each sequence, which is a choice."""
+        return 1
+
+    @property
+    def chance(self) -> float:
+        return 1 / self.sequences_together
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        columns = self.keys.columns
+        return (columns.premise, columns.question, *columns.choices)
+
+    @property
+    def gold_columns(self) -> tuple[str, ...]:
+        return (self.keys.columns.label,)
+
+    # ── rows ──
+
+    def read(self, table: Table) -> Rows:
+        columns = self.keys.columns
+        asked = [self._asked(table, *row) for row in enumerate(table.texts(columns.question), start=1)]
+        choices = list(zip(*(table.texts(column) for column in columns.choices), strict=True))
+        premises = table.texts(columns.premise)
+        texts: dict[str, Sequence[Any]] = {"premise": premises, "question": asked, "choices": choices}
+        for number, (premise, of_row) in enumerate(zip(premises, choices, strict=True), start=1):
+            if not all(text.strip() for text in (premise, *of_row)):
+                raise DataError(f"{table.where}: row {number} has an empty premise or choice; fetch the file again")
+        return Rows(table.language, table.split, texts, self._gold(table), np.arange(len(table)))
+
+    def _asked(self, table: Table, number: int, question: str) -> str:
+        known: dict[str, str] = self.keys.questions
+        if known and question not in known:
+            raise DataError(f"{table.where}: row {number} asks {question[:80]!r}; wanted one of {', '.join(known)}")
+        return known[question] if known else question
+
+    def _gold(self, table: Table) -> np.ndarray:
+        """(N,) int64: which choice is right, counted from 0."""
+        n_choices = self.sequences_together
+        values = table.columns.get(self.keys.columns.label, [None] * len(table))
+        if all(value in (None, "", -1, "-1") for value in values):
+            raise DataError(f"{table.where} carry no labels, so they cannot be scored; use a copy that has them")
+        gold = []
+        for number, value in enumerate(values, start=1):
+            said = str(value).strip()
+            if isinstance(value, bool) or said not in map(str, range(n_choices)):
+                raise DataError(
+                    f"{table.where}: row {number} has label {repr(value)[:80]}; wanted 0 to {n_choices - 1}, the number"
+                    " of the right choice"
+                )
+            gold.append(int(said))
+        if len(set(gold)) == 1 and len(gold) >= PLACEHOLDER_FROM:
+            raise DataError(
+                f"{table.where} all have choice {gold[0]} as the right one, a placeholder; use a copy that carries the"
+                " labels, or evaluate another split, as --test-split dev does"
+            )
+        return np.array(gold, dtype=np.int64)
+
+    def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:
+        found = check_alignment(tests)
+        return [found] if found else []
+
+    # ── encoder ──
+
+    def encode(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Rows,
+        max_length: int,
+        on_rows: Callable[[int], None] = lambda n: None,
+    ) -> Encoded:
+        """The sequences of a row lie side by side; the target of a sequence is 1 if it is the right one's, else 0."""
+        n_choices = self.sequences_together
+        asked: Sequence[tuple[Any, Any]] = list(zip(rows.texts["premise"], rows.texts["question"], strict=True))
+        first = [f"{premise} {question}".strip() for premise, question in asked for _ in range(n_choices)]
+        second = [choice for choices in rows.texts["choices"] for choice in choices]
+        targets = (np.arange(n_choices) == rows.gold[:, None]).astype(np.int64).ravel()
+        encoded = encode_texts(tokenizer, [first, second], targets, max_length)
+        on_rows(len(rows))
+        return encoded.with_rows(np.repeat(np.arange(len(rows)), n_choices))
+
+    def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Cross-entropy over the choices of each row: `output` is (B · choices, 1), `targets` (B · choices,)."""
+        import torch
+
+        by_row = output.view(-1, self.sequences_together)
+        right = targets.view(by_row.shape).argmax(dim=1)
+        return torch.nn.functional.cross_entropy(by_row, right, reduction="sum"), len(by_row)
+
+    # ── answers ──
+
+    def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
+        """`label`, `prediction`, both numbers of choices, and the `logits`, one for each choice."""
+        import pyarrow as pa
+
+        by_row = outputs.reshape(len(rows), self.sequences_together)
+        logits = pa.FixedSizeListArray.from_arrays(pa.array(by_row.ravel(), pa.float32()), by_row.shape[1])
+        predictions = pa.array(by_row.argmax(axis=1), pa.int32())
+        return pa.table({"label": pa.array(rows.gold, pa.int32()), "prediction": predictions, "logits": logits})
+
+    def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
+        correct = answers["prediction"].to_numpy() == rows.gold
+        return np.stack([correct, np.ones(len(rows))], axis=1)

@@ -1,0 +1,306 @@
+"""Bitext mining: which sentences of two corpora translate each other, by margins between vectors, without training.
+
+Margins: Artetxe and Schwenk 2019, https://arxiv.org/abs/1811.01136. The task is that of BUCC (Zweigenbaum, Sharoff and
+Rapp 2018), as XTREME mines and scores it: https://github.com/google-research/xtreme.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from xeval.kinds.encoded import Encoded, encode_texts
+from xeval.kinds.kind import Column, Keys
+from xeval.kinds.metric import Metric, share
+from xeval.kinds.rows import Rows, Table
+from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
+from xeval.support.errors import DataError
+from xeval.support.findings import Finding, fine, warning
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from transformers import PreTrainedTokenizerBase
+
+NEIGHBOURS = 4  # whose mean similarity a margin is a ratio to
+
+
+class MiningColumns(Keys):
+    """What the columns are called in the data."""
+
+    id: Column = "id"
+    text: Column = "text"
+    side: Column = "side"
+    part: Column = "part"
+    pairs: Column = "pairs"
+
+
+class MiningKeys(Keys):
+    """The keys of a task of two corpora, some of whose sentences translate each other."""
+
+    columns: MiningColumns = MiningColumns()
+    """What the columns are called in the data."""
+    english_suffix: Column = "en"
+    """How the files end that have the English sentences; the others are of the other language, and `gold`."""
+
+
+@dataclass(frozen=True)
+class Mined:
+    """The pairs that were mined in one part of the rows, best first."""
+
+    part: str
+    foreign: np.ndarray  # (M,) int64, rows
+    english: np.ndarray  # (M,) int64, rows
+    margins: np.ndarray  # (M,) float64
+
+
+def _over_twice(sums: np.ndarray) -> np.ndarray:
+    found, wrong, missed = sums[..., 0], sums[..., 1], sums[..., 2]
+    return share(np.stack([2 * found, 2 * found + wrong + missed], axis=-1))
+
+
+def _precision(sums: np.ndarray) -> np.ndarray:
+    return share(np.stack([sums[..., 0], sums[..., 0] + sums[..., 1]], axis=-1))
+
+
+class BitextMining(OfVectors):
+    """A row is a sentence of either language. What is counted of a pair is counted at its sentence that is not English.
+
+    Files come in parts: pairs are mined in the part `test`, with the threshold whose F1 is best in the part `dev`.
+    Where there is one part alone it is both, and its F1 the best that any threshold gives.
+    """
+
+    name: ClassVar[str] = "bitext-mining"
+    in_words: ClassVar[str] = "mining of translations"
+    encoding: ClassVar[str] = "sentences-1"
+    counts: ClassVar[tuple[str, ...]] = ("tp", "fp", "fn")
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("f1", ("tp", "fp", "fn"), _over_twice),
+        Metric("precision", ("tp", "fp"), _precision),
+        Metric("recall", ("tp", "fn"), _precision),
+    )
+    keys_model: ClassVar[type[Keys]] = MiningKeys
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        columns = self.keys.columns
+        return (columns.id, columns.text, columns.side, columns.part)
+
+    @property
+    def gold_columns(self) -> tuple[str, ...]:
+        return (self.keys.columns.pairs,)
+
+    def columns_in(self, files: Mapping[str, str]) -> dict[str, list[Any]]:
+        """Of `<name>.<part>.<language>` with an id, a tabulator and a sentence on each line, and `<name>.<part>.gold`
+        with the ids of a pair, the English one last."""
+        rows: list[tuple[float, list[str]]] = []  # by how far down their file they stand
+        for part, paths in _parts(files).items():
+            if "gold" not in paths or self.keys.english_suffix not in paths or len(paths) != 3:
+                raise DataError(
+                    f"{next(iter(paths.values()))}: wanted {part}.{self.keys.english_suffix}, {part}.gold and one"
+                    f" file of another language, got {', '.join(f'{part}.{name}' for name in paths)}"
+                )
+            partners: dict[str, list[str]] = {}
+            for foreign, english in _two_fields(paths.pop("gold"), files, "the ids of a pair"):
+                partners.setdefault(foreign, []).append(english)
+            for language, path in paths.items():
+                side = "english" if language == self.keys.english_suffix else "foreign"
+                lines = _two_fields(path, files, "an id and a sentence")
+                of_side = partners if side == "foreign" else {}
+                rows += [
+                    (place / len(lines), [id_, text, side, part, " ".join(of_side.pop(id_, ()))])
+                    for place, (id_, text) in enumerate(lines)
+                ]
+            if partners:
+                raise DataError(
+                    f"{next(iter(paths.values()))}: {next(iter(partners))!r} is paired, but is no sentence of {part}"
+                )
+        # The first rows are then as many of both languages as they are of all.
+        columns = zip(*(row for _, row in sorted(rows, key=lambda row: row[0])), strict=True)
+        return dict(zip((*self.text_columns, *self.gold_columns), map(list, columns), strict=True))
+
+    def read(self, table: Table) -> Rows:
+        names = self.keys.columns
+        texts = not_empty(table, table.texts(names.text))
+        ids, sides, parts = (table.texts(column) for column in (names.id, names.side, names.part))
+        pairs = table.columns.get(names.pairs)
+        if pairs is None or not any(pairs):
+            raise DataError(f"{table.where} carry no pairs, so they cannot be scored; use a copy that has them")
+        for (part, id_), n in Counter(zip(parts, ids, strict=True)).items():
+            if n > 1:
+                raise DataError(f"{table.where}: id {id_!r} stands there {n} times in {part}; fetch the files again")
+        english = {(part, id_) for part, id_, side in zip(parts, ids, sides, strict=True) if side == "english"}
+        for part, id_, partners in zip(parts, ids, pairs, strict=True):
+            for partner in (partners or "").split():
+                if (part, partner) not in english:
+                    raise DataError(f"{table.where}: {id_!r} is paired with {partner!r}, which is no English sentence")
+        gold = [
+            (part, side, id_, (partners or "").split())
+            for part, side, id_, partners in zip(parts, sides, ids, pairs, strict=True)
+        ]
+        return Rows(table.language, table.split, {"text": texts}, gold, np.arange(len(table)))
+
+    def encode(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Rows,
+        max_length: int,
+        on_rows: Callable[[int], None] = lambda n: None,
+    ) -> Encoded:
+        """A sequence of each sentence."""
+        return encode_texts(tokenizer, [rows.texts["text"]], np.zeros(len(rows), np.int64), max_length, on_rows)
+
+    def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
+        """`prediction`, the id of the English sentence that a sentence is paired with, empty where it is with none, and
+        for English sentences; the `margin` of the best pair it was in, 0 for none, and the `threshold`."""
+        import pyarrow as pa
+
+        vectors = normalised(outputs)
+        mined = {part: mine(vectors, rows, part) for part in dict.fromkeys(gold[0] for gold in rows.gold)}
+        tested = tested_part(mined)
+        threshold = best_threshold(mined["dev"] if "dev" in mined else mined[tested], rows)
+        predictions, margins = [""] * len(rows), np.zeros(len(rows))
+        found = mined[tested]
+        for foreign, english, margin in zip(found.foreign, found.english, found.margins, strict=True):
+            margins[foreign] = margin
+            if margin >= threshold:
+                predictions[foreign] = rows.gold[english][2]
+        return pa.table(
+            {
+                "id": [gold[2] for gold in rows.gold],
+                "prediction": predictions,
+                "margin": pa.array(margins, pa.float32()),
+                "threshold": pa.array(np.full(len(rows), threshold), pa.float32()),
+            }
+        )
+
+    def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
+        tested = tested_part({gold[0] for gold in rows.gold})
+        tally = np.zeros((len(rows), 3))
+        for row, (prediction, (part, _, _, partners)) in enumerate(
+            zip(answers["prediction"].to_pylist(), rows.gold, strict=True)
+        ):
+            if part == tested:
+                is_right = prediction in partners
+                tally[row] = is_right, bool(prediction) and not is_right, len(partners) - is_right
+        return tally
+
+    def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Sequence[Finding]:
+        parts = {language: {gold[0] for gold in rows.gold} for language, rows in tests.items()}
+        alone = [language for language, found in parts.items() if len(found) == 1]
+        if not alone:
+            return [fine("threshold", "chosen on other sentences than those that are scored")]
+        return [
+            warning(
+                "threshold",
+                f"chosen on the sentences that are scored, since there is one part of them alone, in {' '.join(alone)}:"
+                " F1 is the best that any threshold gives",
+                "Say so beside the score, or add the files of the part that is missing, dev or test.",
+            )
+        ]
+
+
+def _parts(files: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Part → language, or "gold" → path, of files called `<name>.<part>.<language>`."""
+    found: dict[str, dict[str, str]] = {}
+    for path in files:
+        _, _, named = PurePath(path).name.partition(".")
+        part, _, language = named.partition(".")
+        found.setdefault(part, {})[language] = path
+    return found
+
+
+def _two_fields(path: str, files: Mapping[str, str], wanted: str) -> list[tuple[str, str]]:
+    pairs = []
+    for number, line in enumerate(lines_of(files[path]), start=1):
+        first, tab, second = line.partition("\t")
+        if not (first and tab and second.strip()):
+            raise DataError(f"{path}: line {number} is {line[:80]!r}; wanted {wanted}, with a tabulator between them")
+        pairs.append((first, second))
+    return pairs
+
+
+def tested_part(parts: Iterable[str]) -> str:
+    """The one whose pairs are scored."""
+    names = list(parts)
+    return "test" if "test" in names or len(names) > 1 else names[0]
+
+
+def mine(vectors: np.ndarray, rows: Rows, part: str) -> Mined:
+    """The pairs of `part` in (N, H) unit `vectors`: in both directions the best of each sentence's neighbours by
+    margin, then the best of all, each sentence once.
+
+    Equal sentences are one while mining, and since it cannot be told which of them was meant, in no pair afterwards.
+    """
+    sides = {
+        side: np.array([row for row, gold in enumerate(rows.gold) if gold[:2] == (part, side)], dtype=np.int64)
+        for side in ("foreign", "english")
+    }
+    distinct: dict[str, np.ndarray] = {}
+    is_repeated: dict[str, np.ndarray] = {}
+    for side, own in sides.items():
+        texts = [rows.texts["text"][row] for row in own]
+        distinct[side] = np.unique(first_of_each(texts, own))
+        times = Counter(texts)
+        is_repeated[side] = np.array([times[rows.texts["text"][row]] > 1 for row in distinct[side]], dtype=bool)
+    foreign, english, margins = best_pairs(vectors[distinct["foreign"]], vectors[distinct["english"]])
+    kept = ~(is_repeated["foreign"][foreign] | is_repeated["english"][english])
+    return Mined(part, distinct["foreign"][foreign[kept]], distinct["english"][english[kept]], margins[kept])
+
+
+def best_pairs(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places in (X, H) and (Y, H) unit vectors, and margins, best first; each place is in one pair at most.
+
+    The margin of a pair is its cosine over the mean of what both have with their nearest neighbours.
+    """
+    if not len(x) or not len(y):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    near_x, cosines_x = neighbours(x, y)  # (X, k)
+    near_y, cosines_y = neighbours(y, x)  # (Y, k)
+    mean_x, mean_y = cosines_x.mean(axis=1), cosines_y.mean(axis=1)
+    margins_x = cosines_x / ((mean_x[:, None] + mean_y[near_x]) / 2)
+    margins_y = cosines_y / ((mean_y[:, None] + mean_x[near_y]) / 2)
+    best_x, best_y = margins_x.argmax(axis=1), margins_y.argmax(axis=1)
+    xs = np.concatenate([np.arange(len(x)), near_y[np.arange(len(y)), best_y]])
+    ys = np.concatenate([near_x[np.arange(len(x)), best_x], np.arange(len(y))])
+    margins = np.concatenate([margins_x.max(axis=1), margins_y.max(axis=1)])
+    taken_x, taken_y = np.zeros(len(x), bool), np.zeros(len(y), bool)
+    kept = []
+    for pair in np.argsort(-margins, kind="stable").tolist():
+        if not taken_x[xs[pair]] and not taken_y[ys[pair]]:
+            taken_x[xs[pair]] = taken_y[ys[pair]] = True
+            kept.append(pair)
+    return xs[kept], ys[kept], margins[kept]
+
+
+def best_threshold(mined: Mined, rows: Rows) -> float:
+    """Half way between the margins on both sides of the cut whose F1 is best; above all of them if none is right."""
+    n_gold = sum(len(gold[3]) for gold in rows.gold if gold[0] == mined.part)
+    pairs = zip(mined.foreign, mined.english, strict=True)
+    right = np.array([rows.gold[english][2] in rows.gold[foreign][3] for foreign, english in pairs], dtype=bool)
+    if not right.any():
+        return float("inf")
+    n_right, n_taken = np.cumsum(right), np.arange(1, len(right) + 1)
+    is_cut = np.append(mined.margins[:-1] > mined.margins[1:], True)  # equal margins go together
+    f1 = np.where(is_cut, 2 * n_right / (n_taken + n_gold), -1.0)
+    best = int(f1.argmax())
+    if best + 1 == len(right):
+        return float(mined.margins[best])
+    return float((mined.margins[best] + mined.margins[best + 1]) / 2)
+
+
+def neighbours(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(X, k) places of the nearest in (Y, H) of each in (X, H), the nearest first, and their cosines."""
+    k = min(NEIGHBOURS, len(y))
+    places, cosines = np.zeros((len(x), k), np.int64), np.zeros((len(x), k), np.float64)
+    for start, block in similarities(x, y):
+        found = np.argpartition(-block, k - 1, axis=1)[:, :k]
+        values = np.take_along_axis(block, found, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        places[start : start + len(block)] = np.take_along_axis(found, order, axis=1)
+        cosines[start : start + len(block)] = np.take_along_axis(values, order, axis=1)
+    return places, cosines

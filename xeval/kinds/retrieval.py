@@ -1,0 +1,183 @@
+"""Sentence retrieval: for each English sentence, the nearest of all sentences of another language, without training.
+
+Artetxe and Schwenk 2019, https://arxiv.org/abs/1812.10464; as XTREME scores it, https://github.com/google-research/xtreme.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from xeval.kinds.encoded import Encoded, encode_texts, laid_end_to_end
+from xeval.kinds.kind import Column, Keys
+from xeval.kinds.metric import ACCURACY, Metric
+from xeval.kinds.rows import Rows, Table
+from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
+from xeval.support.errors import DataError
+from xeval.support.findings import Finding, at_most, fine
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from transformers import PreTrainedTokenizerBase
+
+SORTED_FROM = 50  # sentences in the order of the alphabet, in which that many never are by chance
+
+
+class RetrievalColumns(Keys):
+    """What the columns are called in the data."""
+
+    query: Column = "english"
+    text: Column = "text"
+    label: Column = "label"
+
+
+class RetrievalKeys(Keys):
+    """The keys of a task of sentences and their translations."""
+
+    columns: RetrievalColumns = RetrievalColumns()
+    """What the columns are called in the data: sentences that are looked up, those among which they are, and, where
+    rows do not translate each other, the number of the row that has the translation, counted from 0."""
+    query_suffix: Column = "en"
+    """How the file ends that has the sentences to look up, where a language has files of parallel lines."""
+
+
+class SentenceRetrieval(OfVectors):
+    """A row is a sentence and its translation; it is right if no other row's translation is nearer.
+
+    Of equal translations the first one stands for all, and the row itself alone counts as right, as in XTREME.
+    """
+
+    name: ClassVar[str] = "sentence-retrieval"
+    in_words: ClassVar[str] = "retrieval of translations"
+    encoding: ClassVar[str] = "translations-1"
+    counts: ClassVar[tuple[str, ...]] = ACCURACY.counts
+    metrics: ClassVar[tuple[Metric, ...]] = (ACCURACY,)
+    keys_model: ClassVar[type[Keys]] = RetrievalKeys
+
+    # ── rows ──
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        return (self.keys.columns.query, self.keys.columns.text)
+
+    @property
+    def gold_columns(self) -> tuple[str, ...]:
+        return (self.keys.columns.label,)
+
+    def columns_in(self, files: Mapping[str, str]) -> dict[str, list[Any]]:
+        """Of two files with a sentence on each line, and maybe a third that ends in `.gold`: of each sentence to look
+        up the number of the line that translates it. Without it, line i translates line i."""
+        suffixes = {path: PurePath(path).suffix for path in files}
+        gold = [path for path, suffix in suffixes.items() if suffix == ".gold"]
+        queries = [path for path, suffix in suffixes.items() if suffix == f".{self.keys.query_suffix}"]
+        texts = [path for path in files if path not in (*gold, *queries)]
+        if len(queries) != 1 or len(texts) != 1 or len(gold) > 1:
+            raise DataError(
+                f"{next(iter(files))}: wanted two files of parallel lines, one of which ends in"
+                f" .{self.keys.query_suffix}, got {', '.join(PurePath(path).name for path in files)}"
+            )
+        columns = [lines_of(files[path]) for path in (*queries, *texts, *gold)]
+        for path, column in zip((*texts, *gold), columns[1:], strict=True):
+            if len(column) != len(columns[0]):
+                raise DataError(
+                    f"{path}: wanted as many lines as {PurePath(queries[0]).name} has, {len(columns[0]):,}, got"
+                    f" {len(column):,}; fetch these files again"
+                )
+        return dict(zip((*self.text_columns, *self.gold_columns), columns, strict=False))
+
+    def read(self, table: Table) -> Rows:
+        """Rows in the order of the queries, each with its own translation, whose number is the right answer."""
+        names = self.keys.columns
+        queries, texts = (not_empty(table, table.texts(column)) for column in (names.query, names.text))
+        gold = self._gold(table, queries, texts)
+        own = [texts[number] for number in gold]
+        return Rows(table.language, table.split, {"query": queries, "text": own}, gold, np.arange(len(table)))
+
+    def _gold(self, table: Table, queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+        """(N,) int64: each row's number once."""
+        values = table.columns.get(self.keys.columns.label)
+        if values is None or all(value is None for value in values):
+            if len(queries) >= SORTED_FROM and _in_order(queries) and not _in_order(texts):
+                raise DataError(
+                    f"{table.where} have their {self.keys.query_suffix} side in the order of the alphabet and the other"
+                    " not, as XTREME prepares them, so rows do not translate each other; use the files that its script"
+                    f" downloads, or add {self.keys.columns.label!r}, in which row each translation is"
+                )
+            return np.arange(len(table))
+        for number, value in enumerate(values, start=1):
+            if isinstance(value, bool) or not str(value).isdecimal() or int(value) >= len(table):
+                raise DataError(
+                    f"{table.where}: row {number} has its translation in {repr(value)[:80]}; wanted a number from 0 to"
+                    f" {len(table) - 1:,}"
+                )
+        gold = np.array([int(value) for value in values], dtype=np.int64)
+        if len(np.unique(gold)) < len(gold):
+            raise DataError(f"{table.where}: two rows have one and the same translation; wanted each number once")
+        return gold
+
+    # ── vectors ──
+
+    def encode(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Rows,
+        max_length: int,
+        on_rows: Callable[[int], None] = lambda n: None,
+    ) -> Encoded:
+        """Two sequences of each row: first those of all translations, then those of all queries."""
+        targets = np.zeros(len(rows), dtype=np.int64)
+        texts = encode_texts(tokenizer, [rows.texts["text"]], targets, max_length, on_rows)
+        return laid_end_to_end([texts, encode_texts(tokenizer, [rows.texts["query"]], targets, max_length)])
+
+    def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
+        """`prediction`, the number of the translation that is nearest, and its cosine; the cosine of the right one, and
+        how many are nearer than that."""
+        import pyarrow as pa
+
+        vectors = normalised(outputs)
+        texts, queries = vectors[: len(rows)], vectors[len(rows) :]
+        number_of = first_of_each(rows.texts["text"], rows.gold)
+        nearest, cosines, right, nearer = [], [], [], []
+        for start, block in similarities(queries, texts):
+            within = np.arange(len(block))
+            found = block.argmax(axis=1)
+            nearest.append(number_of[found])
+            cosines.append(block[within, found])
+            right.append(block[within, start + within])
+            nearer.append((block > right[-1][:, None]).sum(axis=1))
+        return pa.table(
+            {
+                "prediction": pa.array(np.concatenate(nearest), pa.int32()),
+                "cosine": pa.array(np.concatenate(cosines), pa.float32()),
+                "right_cosine": pa.array(np.concatenate(right), pa.float32()),
+                "nearer": pa.array(np.concatenate(nearer), pa.int32()),
+            }
+        )
+
+    def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
+        correct = answers["prediction"].to_numpy() == rows.gold
+        return np.stack([correct, np.ones(len(rows))], axis=1)
+
+    def most_predicted(self, answers: pa.Table) -> int:
+        """Of the translation that is nearest to the most queries: a hub (Radovanović et al. 2010, JMLR 11)."""
+        return max(Counter(answers["prediction"].to_pylist()).values(), default=0)
+
+    # ── checks before a run ──
+
+    def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Sequence[Finding]:
+        shares = {language: 1 - len(set(rows.texts["text"])) / len(rows) for language, rows in tests.items()}
+        return [
+            fine(
+                "equal translations",
+                f"{at_most(shares, '{:.1%}')} of a language's; of equal ones the first alone is right, as in XTREME",
+            )
+        ]
+
+
+def _in_order(texts: Sequence[str]) -> bool:
+    return all(first <= second for first, second in pairwise(texts))

@@ -1,0 +1,76 @@
+"""What kinds of task have in common that look for translations by the vectors of a pretrained encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from xeval.kinds.kind import AssumedSpread, Kind, Reads
+from xeval.kinds.rows import Table
+from xeval.support.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+BLOCK = 1024  # sentences that are compared with all others at a time
+
+NOTHING_DRAWN = AssumedSpread(
+    training_sd=0.1,
+    other_sd=0.1,
+    correlation=0.5,
+    n_rows=1000,
+    disagreement=0.0,
+    df=4.0,
+    source="Nothing is trained and nothing drawn at random, so what two evaluations of one encoder differ by is"
+    " arithmetic and the versions of libraries: a row in a thousand or so.",
+)
+
+
+class OfVectors(Kind):
+    """A pretrained encoder as it is, and a vector of each sequence."""
+
+    unit: ClassVar[str] = "sentences"
+    pipeline: ClassVar[str] = "sentence-similarity"
+    head: ClassVar[str] = "AutoModel"
+    trains: ClassVar[bool] = False
+    reads: ClassVar[Reads] = "sequence"
+    assumed_spread: ClassVar[AssumedSpread] = NOTHING_DRAWN
+
+    def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, int]:
+        raise TypeError(f"{self.name} trains nothing, so it has no loss")
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a file, which a line break parts and nothing else that Unicode has."""
+    return text.removesuffix("\n").split("\n")
+
+
+def not_empty(table: Table, texts: list[str]) -> list[str]:
+    """`texts`, of which none may be empty."""
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise DataError(f"{table.where}: row {number} has an empty sentence; fetch the file again")
+    return texts
+
+
+def first_of_each(texts: Sequence[str], numbers: np.ndarray) -> np.ndarray:
+    """(N,) int64: of each text the least of the (N,) `numbers` that equal texts have."""
+    least: dict[str, int] = {}
+    for text, number in zip(texts, numbers.tolist(), strict=True):
+        least[text] = min(number, least.get(text, number))
+    return np.array([least[text] for text in texts], dtype=np.int64)
+
+
+def normalised(vectors: np.ndarray) -> np.ndarray:
+    """(N, H) of length 1, float32."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: np.ndarray = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+    return unit
+
+
+def similarities(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Block by block: the first place in (X, H) unit vectors, and the (B, Y) cosines of the block with all of `y`."""
+    for start in range(0, len(x), BLOCK):
+        yield start, x[start : start + BLOCK] @ y.T
