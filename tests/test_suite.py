@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -140,6 +141,23 @@ def test_published_rows_stand_above_ours_and_say_what_they_are(matrix):
     assert (good.total.value, good.total.other_metrics) == (65.0, True)
     assert any(line == "* not by this suite's metrics: absent by f1." for line in matrix.footer)
     assert any("A paper, https://example.org/paper. As printed." in line for line in matrix.footer)
+
+
+def test_runs_of_tasks_that_train_nothing_stand_in_the_row_of_their_model(ran, world):
+    """Though what was changed of the training's recipe is not theirs."""
+    suite = get_suite(str(world / "minis.toml"))
+    runs = [
+        replace(run, record=run.record.model_copy(update={"training": None, "recipe": untrained(run.record.recipe)}))
+        if run.record.task == "unanswered"
+        else run
+        for run in load_runs(world / "results")
+    ]
+    [ours] = build(runs, suite, all_tasks([world / "tasks"])).ours
+    assert set(ours.cells) == {"mini-pairs", "unanswered"}
+
+
+def untrained(recipe):
+    return recipe.model_copy(update={"overrides": {}})
 
 
 def test_markdown_has_a_row_for_each_model_and_the_notes(matrix):

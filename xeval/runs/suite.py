@@ -76,7 +76,7 @@ def run_suite(  # noqa: PLR0913  what `run_grid` takes
                 data=plan.data,
                 tasks_dirs=tasks_dirs,
                 reporter=reporter,
-                **(options | {"test_split": plan.test_split}),
+                **(options | {"test_split": plan.test_split, "overrides": _overrides_of(task, options)}),
             )
         except XevalError as error:
             outcome.skipped[member.task] = str(error)
@@ -85,6 +85,14 @@ def run_suite(  # noqa: PLR0913  what `run_grid` takes
     if not outcome.runs and len(reasons) == 1:  # it is no task's fault
         raise XevalError(reasons.pop())
     return outcome
+
+
+def _overrides_of(task: Task, options: dict[str, Any]) -> dict[str, Any]:
+    """The values of recipes to replace that mean something to `task`, with a training or without."""
+    overrides: dict[str, Any] = options.get("overrides") or {}
+    if task.of_kind.trains:
+        return {key: value for key, value in overrides.items() if key not in ("layer", "pooling")}
+    return {key: value for key, value in overrides.items() if key in ("max_length", "layer", "pooling")}
 
 
 def _check_what_holds_for_all(models: Sequence[str], recipe: str | None, options: dict[str, Any]) -> None:

@@ -97,16 +97,22 @@ def build(
 
 
 def _by_manner(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:
-    """Runs by model and by what the command line changed for all tasks alike: they make one row."""
+    """Runs by model and by what the command line changed for all tasks alike: they make one row.
+
+    Of tasks that train nothing, which a recipe's values mean nothing to, runs stand in every row of their model.
+    """
     rows: dict[str, list[StoredRun]] = {}
-    for run in runs:
-        rows.setdefault(json.dumps(_manner(run.record), sort_keys=True), []).append(run)
+    for run in sorted(runs, key=lambda run: run.record.training is None):
+        manner = _manner(run.record)
+        alike = [key for key in rows if run.record.training is None and json.loads(key)[::2] == manner[::2]]
+        for key in alike or [json.dumps(manner, sort_keys=True)]:
+            rows.setdefault(key, []).append(run)
     return rows
 
 
 def _manner(record: RunRecord) -> list[object]:
-    limits = record.limits.model_copy(update={"test_split": None})
-    return [record.model.sha256, lasting_values(record.recipe.overrides), limits.model_dump(), record.dtype]
+    limits = record.limits.model_copy(update={"test_split": None}).model_dump()
+    return [record.model.sha256, lasting_values(record.recipe.overrides), [limits, record.dtype]]
 
 
 def _our_row(runs: Sequence[StoredRun], suite: Suite, tasks: Mapping[str, Task]) -> Row:
