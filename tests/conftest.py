@@ -4,6 +4,7 @@ import ipaddress
 import os
 import socket
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -64,6 +65,25 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real data are not in ../shared")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def unpacked(tmp_path_factory: pytest.TempPathFactory):
+    """`unpacked("tatoeba")`: the folder of that archive of real data, unpacked once. Not to be changed."""
+    folders: dict[str, Path] = {}
+
+    def unpack(name: str) -> Path:
+        archive = SHARED / f"data/xtreme/{name}.tar.xz"
+        if not archive.exists():
+            pytest.skip(f"{name} is not in ../shared")
+        if name not in folders:
+            folder = tmp_path_factory.mktemp(name)
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="data")
+            folders[name] = folder / name
+        return folders[name]
+
+    return unpack
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,6 @@ def test_a_number_is_every_languages(tmp_path):
         ("{ default = 12, fr = 11 }", "expected_rows.test: 'fr' is not among the languages"),
         ("{ default = 12, es = 0 }", "expected_rows.test: Input should be greater than 0"),
         ('{ default = 12, es = "11" }', "expected_rows.test: Input should be a valid integer"),
-        ("{}", "expected_rows.test: no number for 'en'; add it, or default"),
         ("[12]", "expected_rows.test: Input should be a valid integer, got (12,)"),
     ],
 )
@@ -40,6 +39,12 @@ def test_a_table_that_leaves_a_language_out_or_has_one_too_many_is_refused(tmp_p
     with pytest.raises(DefinitionError) as caught:
         task_with(tmp_path, test)
     assert complaint in str(caught.value)
+
+
+def test_an_empty_table_leaves_rows_uncounted(tmp_path):
+    folder = tiny.write_hub_layout(tmp_path / "data", tiny.mini_rows() | {("test", "es"): tiny.make_rows("es", 9)})
+    own = tiny.write_task(tmp_path / "own", (NUMBER, "test = {}"))
+    assert len(tiny.Mini(own, folder).load("es")) == 9
 
 
 def test_rows_are_counted_against_their_languages_own_number(tmp_path, mini):

@@ -96,8 +96,8 @@ def read_task(folder: Path, *changes: tuple[str, str]) -> Task:
         ('licence = "CC0"', 'licence = ""', "licence: String should have at least 1 character, got ''"),
         (
             '"pair-classification"',
-            '"tagging"',
-            "kind: unknown kind of task 'tagging': did you mean 'pair-classification'?",
+            '"pair-clasification"',
+            "kind: unknown kind of task 'pair-clasification': did you mean 'pair-classification'?",
         ),
         ('["en", "es", "zh"]', '"en"', "languages: Input should be a valid "),
         ('["en", "es", "zh"]', '["en", "es", "es"]', "languages: one is listed twice"),

@@ -8,10 +8,12 @@ import typer
 from xeval.cli.options import ReferenceName, Results, TasksDirs
 from xeval.cli.outcome import CellTolerance, MeanTolerance, compare
 from xeval.cli.runs import runs_in
+from xeval.cli.suite import table_of
 from xeval.definitions.registry import all_tasks
 from xeval.judging.verdict import Tolerance
 from xeval.report.formats import Format, format_of, render_as
 from xeval.report.formats.model_card import Footprint
+from xeval.report.suite import formats
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.files import write_atomically
@@ -20,6 +22,9 @@ from xeval.support.files import write_atomically
 def report(
     results: Results = Path("results"),
     task: Annotated[str | None, typer.Option("--task", help="Default: the only task in the folder.")] = None,
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="All tasks of this suite in one table; Markdown, HTML or JSON.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Only the runs of this model: alias, id (@revision) or folder.")
     ] = None,
@@ -38,12 +43,15 @@ def report(
     ] = None,
     tasks_dir: TasksDirs = None,
 ) -> None:
-    """Put the results of a task beside a published table."""
+    """Put the results of a task, or of a suite of tasks, beside published tables."""
     chosen = format or format_of(output)
     runs = runs_in(results, task, model)
-    name = _only_task(runs, results)
-    matrix = compare(runs, name, reference, Tolerance(tolerance, mean_tolerance), tasks_dir or ())
-    text = render_as(chosen, matrix, all_tasks(tasks_dir or ()).get(name), Footprint(watts, grams_per_kwh))
+    if suite is not None:
+        text = formats.render_as(chosen, table_of(runs, suite, tasks_dir or ()))
+    else:
+        name = _only_task(runs, results)
+        matrix = compare(runs, name, reference, Tolerance(tolerance, mean_tolerance), tasks_dir or ())
+        text = render_as(chosen, matrix, all_tasks(tasks_dir or ()).get(name), Footprint(watts, grams_per_kwh))
     if output is None:
         print(text, end="")
     else:

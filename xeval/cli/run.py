@@ -25,8 +25,9 @@ from xeval.cli.options import (
     words,
 )
 from xeval.cli.outcome import show_outcome
+from xeval.cli.suite import show_suite
 from xeval.data.bundle import using
-from xeval.definitions.registry import get_task
+from xeval.definitions.registry import get_task, is_suite
 
 
 def _recipe_value(help_text: str) -> Any:
@@ -35,7 +36,7 @@ def _recipe_value(help_text: str) -> Any:
 
 
 def run(
-    task: Annotated[str, typer.Argument(help="Task name, or path of a task file.")],
+    task: Annotated[str, typer.Argument(help="Task or suite of tasks: its name, or the path of its file.")],
     model: Annotated[
         list[str],
         typer.Option("--model", "-m", help="Alias, hub id (id@revision pins it) or folder; repeat it."),
@@ -82,7 +83,10 @@ def run(
     ] = None,
     patience: Annotated[int | None, _recipe_value("Selections without improvement before stopping.")] = None,
 ) -> None:
-    """Fine-tune models on a task's training language and evaluate them in all its languages."""
+    """Fine-tune models on a task's training language and evaluate them in all its languages.
+
+    For a suite, on each of its tasks that there are rows for; exits with 1 if there are tasks without.
+    """
     overrides = {
         "epochs": epochs,
         "max_steps": max_steps,
@@ -107,24 +111,28 @@ def run(
     from xeval.runs import grid  # takes seconds: torch and transformers
     from xeval.support.progress import reporter
 
+    options: dict[str, Any] = {
+        "languages": languages,
+        "seeds": seeds,
+        "overrides": {name: value for name, value in overrides.items() if value is not None},
+        "train": not no_train,
+        "every_checkpoint": every_checkpoint,
+        "data": data,
+        "results": results,
+        "max_train": max_train,
+        "max_eval": max_eval,
+        "test_split": test_split,
+        "device": device,
+        "dtype": dtype,
+        "tasks_dirs": tasks_dir or (),
+        "reporter": reporter(quiet),
+    }
     with using(bundle):
-        runs = grid.run_grid(
-            task,
-            [(name, recipe) for name in model],
-            languages=languages,
-            seeds=seeds,
-            overrides={name: value for name, value in overrides.items() if value is not None},
-            train=not no_train,
-            every_checkpoint=every_checkpoint,
-            data=data,
-            results=results,
-            max_train=max_train,
-            max_eval=max_eval,
-            test_split=test_split,
-            device=device,
-            dtype=dtype,
-            tasks_dirs=tasks_dir or (),
-            reporter=reporter(quiet),
-        )
+        if is_suite(task, tasks_dir or ()):
+            from xeval.runs.suite import run_suite
+
+            outcome = run_suite(task, model, recipe=recipe, **options)
+            return show_suite(outcome.runs, outcome.skipped, task, output_format, results, tasks_dir or ())
+        runs = grid.run_grid(task, [(name, recipe) for name in model], **options)
         table = get_task(task, tasks_dir or ()).default_reference  # of a task file that may lie anywhere
         show_outcome(runs, table, output_format, results, tasks_dirs=tasks_dir or ())

@@ -31,7 +31,15 @@ class Corpus:
 
     @cached_property
     def selection(self) -> Rows:
+        """Raises DataError for a task without rows to select on."""
         return load_rows(self.source, self.task.training_language, "selection").first(self.limits.max_eval)
+
+    @property
+    def training(self) -> dict[str, Rows]:
+        """What a training is given, by split: the rows to train on, and those to select on if the task has any."""
+        return {
+            split: getattr(self, split) for split in ("train", *(("selection",) if self.task.has_selection else ()))
+        }
 
     def test(self, language: str) -> Rows:
         if language not in self._tests:

@@ -1,6 +1,8 @@
-"""What comes inside the package, so that a first run needs no network: xnli-mini, an encoder for it and its student."""
+"""What comes inside the package, so that a first run needs no network: small corpora, an encoder and its student."""
 
 import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from xeval.definitions.model_name import EMBEDDED_MODELS
@@ -16,23 +18,37 @@ MODELS = {name: _MICROCOSM / "models" / name for name in EMBEDDED_MODELS}
 
 def corpus_folder(task: Task) -> Path:
     """The embedded corpus in the hub's layout, generated into the cache the first time (seconds)."""
-    if task.name != "xnli-mini":
+    writers = _writers()
+    if task.name not in writers:
         raise DataError(
-            f"task {task.name} says that it is embedded, but only xnli-mini is; give it a [hub] or use --data"
+            f"task {task.name} says that it is embedded, but only {', '.join(writers)} are; give it a [hub] or use"
+            " --data"
         )
     folder = cache_home() / "corpora" / f"{task.name}-{_source_hash()[:16]}"
     with locked(folder.parent):
         if checksums(folder) is None:  # not made yet, or damaged
-            from xeval.data.microcosm.corpus import write_corpus
-
-            with sealing(folder) as partial:
-                write_corpus(partial, task.languages)
+            with sealing(folder) as unfinished:
+                writers[task.name](unfinished, task.languages)
     return folder
+
+
+def _writers() -> dict[str, Callable[[Path, Sequence[str]], None]]:
+    """What writes each corpus into a folder."""
+    from xeval.data.microcosm import corpus, parallel, questions, tagged
+
+    return {
+        "xnli-mini": corpus.write_corpus,
+        "answers-mini": questions.write_corpus,
+        "retrieval-mini": parallel.write_corpus,
+        **{name: partial(tagged.write_corpus, name) for name in ("tags-mini", "pos-mini")},
+    }
 
 
 def _source_hash() -> str:
     """A hash of everything the corpus is generated from, so that a changed word list is never read stale."""
     digest = hashlib.sha256()
-    for path in sorted([*_MICROCOSM.glob("*.py"), *(_MICROCOSM / "languages").glob("*.toml")]):
+    for path in sorted(
+        [*_MICROCOSM.glob("*.py"), *_MICROCOSM.glob("*.toml"), *(_MICROCOSM / "languages").glob("*.toml")]
+    ):
         digest.update(f"{path.name}:".encode() + path.read_bytes())
     return digest.hexdigest()

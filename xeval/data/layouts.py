@@ -12,13 +12,14 @@ from pathlib import Path
 
 from xeval.data import tables
 from xeval.data.tables import Columns, Wanted
-from xeval.definitions.task import DEV, Task
+from xeval.definitions.task import DEV, Files, Task
 from xeval.kinds.rows import Table
 from xeval.support.errors import DataError
 
 Role = str  # "train", "selection" or "test"
 Reader = Callable[[Task, Path, str, Role], Table]
 
+MANY_ROWS = 1_000_000  # where nothing says how many there should be
 SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl")
 
 
@@ -28,11 +29,11 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
         raise DataError(f"{folder}: wanted a folder with a copy of {task.name}, found none; check --data or XEVAL_DATA")
     if _can_be_official(task) and (_official_file(folder, "xnli.test.tsv") or _official_file(folder, "xnli.dev.tsv")):
         return "XNLI-1.0", read_official
-    if task.files and any(_fitting(folder, task.files.test, language) for language in task.languages):
+    if task.files and any(_fitting(folder, patterns, name) for patterns in _all(task.files) for name in task.languages):
         return "authors'", read_files
     if any(folder.glob("test-*.tsv")) or any(folder.glob("dev-*.tsv")):
         return "XTREME", read_xtreme
-    if any(next(folder.glob(f"*/*{suffix}"), None) for suffix in SUFFIXES):
+    if any(next(folder.glob(f"*/*{suffix}"), None) for suffix in (*SUFFIXES, *task.of_kind.native)):
         return "hub", read_hub
     raise DataError(
         f"{folder}: no copy of {task.name} recognised; wanted <language>/<split>-*.parquet (the hub's layout; .tsv,"
@@ -42,7 +43,7 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
 
 def wanted_of(task: Task, language: str, role: Role) -> Wanted:
     kind, expected = task.of_kind, task.expected_rows.of(role, language)
-    return Wanted(kind.text_columns, kind.gold_columns, 10 * (expected or task.expected_rows.train))
+    return Wanted(kind.text_columns, kind.gold_columns, 10 * (expected or task.expected_rows.train or MANY_ROWS))
 
 
 def _table(task: Task, path: Path, language: str, role: Role, columns: Columns) -> Table:
@@ -91,6 +92,10 @@ def read_files(task: Task, folder: Path, language: str, role: Role) -> Table:
         names = " or ".join(pattern.format(language=language) for pattern in patterns) or "such file in its task file"
         raise DataError(f"{folder}: no {names}, which the {role} rows of {language!r} are read from; add it")
     return _read(task, paths, language, role)
+
+
+def _all(files: Files) -> tuple[tuple[str, ...], ...]:
+    return files.test, files.selection, files.train
 
 
 def _fitting(folder: Path, patterns: tuple[str, ...], language: str) -> list[Path]:

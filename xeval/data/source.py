@@ -45,7 +45,7 @@ def open_source(task: Task, folder: Path | None, languages: Iterable[str], train
 def hub_patterns(task: Task, languages: Iterable[str], training: bool = True) -> list[str]:
     """Which files a run over `languages` reads, in the hub's layout."""
     english = task.configuration(task.training_language)
-    splits = (task.splits.train, task.splits.selection) if training else ()
+    splits = [task.splits.train, *([task.splits.selection] if task.has_selection else [])] if training else []
     patterns = [f"{english}/{split}*.parquet" for split in splits]
     return patterns + [f"{task.configuration(language)}/{task.splits.test}*.parquet" for language in languages]
 
@@ -57,6 +57,8 @@ def load_rows(source: DataSource, language: str, role: Role) -> Rows:
     that the task file states.
     """
     task = source.task
+    if role == "selection" and not task.has_selection:
+        raise DataError(f"task {task.name} has no rows to select a checkpoint on; take the last (--selection last)")
     table = source.read(task, source.folder, language, role)
     expected = task.expected_rows.of(role, language)
     if not len(table) or (role != "train" and expected is not None and len(table) != expected):

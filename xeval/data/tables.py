@@ -1,12 +1,14 @@
 """Files of rows → columns: Parquet, CSV, TSV and JSON Lines, none of them trusted.
 
-Columns come as lists of Python values, as the file has them. Only the wanted ones are read. Whatever a file says of its
-size is looked at before it is unpacked, since a few kilobytes can stand for terabytes of rows.
+Columns come as lists of Python values, as the file has them: texts, numbers, lists of either, or dicts of these.
+Only the wanted ones are read. Whatever a file says of its size is looked at before it is unpacked, since a few
+kilobytes can stand for terabytes of rows.
 """
 
 import csv
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from xeval.support.text import one_line
 
 MAX_FILE_BYTES = 4_000_000_000
 MAX_TEXT_BYTES = 100_000
+MAX_VALUES = 100_000_000  # in a column of lists
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def read_parquet(paths: Sequence[Path], wanted: Wanted) -> Columns:
         raise
     except Exception as error:  # a damaged file surfaces in dozens of ways
         raise DataError(f"{paths[0]}: not readable as parquet ({one_line(error)[:120]}); fetch it again") from error
-    named = {name: features.get(name) for name in wanted.columns}
+    named = {name: getattr(features.get(name), "feature", features.get(name)) for name in wanted.columns}  # or a list's
     return Columns(values, {name: of.names for name, of in named.items() if isinstance(of, datasets.ClassLabel)})
 
 
@@ -83,37 +86,72 @@ def _parquet_table(path: Path, wanted: Wanted) -> pa.Table:
     unpacked = _unpacked_bytes(metadata, columns)
     if unpacked > MAX_FILE_BYTES:
         raise DataError(f"{path}: unpacks to {unpacked:,} bytes; wanted at most {MAX_FILE_BYTES:,}")
-    repeated = [name for name in columns if _is_text(schema.field(name).type)]
-    return pq.read_table(path, columns=columns, read_dictionary=repeated)
+    values = _most_values(metadata, columns)
+    if values > MAX_VALUES:
+        raise DataError(f"{path}: a column has {values:,} values; wanted at most {MAX_VALUES:,}")
+    return pq.read_table(path, columns=columns, read_dictionary=_text_paths(metadata, schema, columns))
+
+
+def _chunks(said: pq.FileMetaData, columns: Sequence[str]) -> Iterator[pq.ColumnChunkMetaData]:
+    for group in range(said.num_row_groups):
+        for place in range(said.num_columns):
+            chunk = said.row_group(group).column(place)
+            if chunk.path_in_schema.partition(".")[0] in columns:
+                yield chunk
 
 
 def _unpacked_bytes(said: pq.FileMetaData, columns: Sequence[str]) -> int:
     """What the file says that `columns` take when they are read."""
-    chunks = (
-        said.row_group(group).column(place) for group in range(said.num_row_groups) for place in range(said.num_columns)
-    )
-    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.partition(".")[0] in columns)
+    return sum(chunk.total_uncompressed_size for chunk in _chunks(said, columns))
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+def _most_values(said: pq.FileMetaData, columns: Sequence[str]) -> int:
+    """What the file says of how many values one of the `columns` has, those in lists counted one by one."""
+    totals = Counter[str]()
+    for chunk in _chunks(said, columns):
+        totals[chunk.path_in_schema] += chunk.num_values
+    return max(totals.values(), default=0)
+
+
+def _text_paths(said: pq.FileMetaData, schema: pa.Schema, columns: Sequence[str]) -> list[str]:
+    """The paths of the texts in these columns: a column's name, or those of what its lists and structs hold."""
+    found = []
+    for path in (said.schema.column(place).path for place in range(said.num_columns)):
+        name = next((name for name in columns if path == name or path.startswith(f"{name}.")), None)
+        if name is None:
+            continue
+        kind = schema.field(name).type
+        if pa.types.is_struct(kind):
+            kind = kind.field(path.removeprefix(f"{name}.").partition(".")[0]).type
+        if pa.types.is_string(_held(kind)) or pa.types.is_binary(_held(kind)):
+            found.append(path)
+    return found
+
+
+def _held(kind: pa.DataType) -> pa.DataType:
+    """The type of what lists of this type hold; that itself for others."""
+    return kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
 
 
 def _values(column: pa.ChunkedArray, path: Path, name: str) -> list[Any]:
     """The values of a column as Python's, after a look at how much that will be."""
-    kind = column.type
+    if pa.types.is_struct(column.type) and "." not in name:  # one in another is refused
+        fields = [column.type.field(place).name for place in range(column.type.num_fields)]
+        parts = [_values(part, path, f"{name}.{each}") for each, part in zip(fields, column.flatten(), strict=True)]
+        return [dict(zip(fields, of_row, strict=True)) for of_row in zip(*parts, strict=True)]
+    kind = _held(column.type)
     if pa.types.is_nested(kind):
-        raise DataError(f"{path}: column {name!r} holds {one_line(kind)[:80]}; wanted text")
+        raise DataError(f"{path}: column {name!r} holds {one_line(column.type)[:80]}; wanted text, or lists of it")
     if pa.types.is_dictionary(kind):
-        _refuse_huge(column, path, name)
-        column = column.cast(kind.value_type)
+        _refuse_huge([chunk if kind == column.type else chunk.flatten() for chunk in column.chunks], path, name)
+        column = column.cast(pa.list_(kind.value_type) if kind != column.type else kind.value_type)
     values: list[Any] = column.to_pylist()
     return values
 
 
-def _refuse_huge(column: pa.ChunkedArray, path: Path, name: str) -> None:
+def _refuse_huge(chunks: Sequence[pa.DictionaryArray], path: Path, name: str) -> None:
     total = 0
-    for chunk in column.chunks:
+    for chunk in chunks:
         lengths = pc.fill_null(pc.binary_length(chunk.dictionary), 0)
         _refuse_long(pc.max(lengths).as_py() or 0, path, name)
         total += pc.sum(lengths.cast(pa.int64()).take(chunk.indices)).as_py() or 0

@@ -13,11 +13,18 @@ def _as_printed(value: Any, check: Callable[[Any], float]) -> float:
     return Printed(value)
 
 
+Protocol = Literal[
+    "zero-shot",
+    "selected on target languages",
+    "translate-train",
+    "translate-test",
+    "multilingual training",
+]
 Percentage = Annotated[float, Field(ge=0, le=100), WrapValidator(_as_printed)]
 
 
 class ReferenceRow(Frozen):
-    """One published row: accuracies in percent."""
+    """One published row: scores in percent."""
 
     name: Text
     """As the table calls it."""
@@ -26,8 +33,10 @@ class ReferenceRow(Frozen):
     how: Text
     """Computed, reported from elsewhere, mean of seeds …"""
     selection: Text = "not published"
-    recipe: Name
-    """What `xeval reproduce` trains with."""
+    protocol: Protocol = "zero-shot"
+    """How the row came about; one that is not zero-shot is shown, and never compared with by a verdict."""
+    recipe: Name | None = None
+    """What `xeval reproduce` trains with; none where the row cannot come of training in one language."""
     recipe_published: bool = False
     """Whether the source names that recipe."""
     n_seeds: Annotated[int, Field(gt=0)] | None = None
@@ -38,6 +47,17 @@ class ReferenceRow(Frozen):
     """As printed."""
     average_note: str = ""
     """Why a claimed average is known to differ from the recomputed one."""
+
+    @property
+    def is_trained_zero_shot(self) -> bool:
+        """Whether it was trained in one language alone, whatever its checkpoint was selected on."""
+        return self.protocol in ("zero-shot", "selected on target languages")
+
+    @model_validator(mode="after")
+    def _recipe_of_training(self) -> "ReferenceRow":
+        if self.is_trained_zero_shot and self.recipe is None:
+            raise ValueError(f"row {self.name!r}: recipe is missing, which says what to train with")
+        return self
 
     @model_validator(mode="after")
     def _spread_of_seeds(self) -> "ReferenceRow":
@@ -93,6 +113,8 @@ class Reference(Frozen):
     name: Name
     title: Text
     task: Name
+    metric: Name = "accuracy"
+    """What the numbers are; runs that are scored by another metric are not compared with them."""
     split: Text
     source_url: Text
     note: str = ""

@@ -5,18 +5,20 @@ those that come with xeval. A name that ends in `.toml` or holds a path separato
 """
 
 import os
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from xeval.definitions.recipe import Recipe
 from xeval.definitions.reference import Reference
+from xeval.definitions.suite import Suite, SuiteTable
 from xeval.definitions.task import Task
 from xeval.definitions.toml import read_definition
 from xeval.support import bundle_in_use
 from xeval.support.errors import DefinitionError, UnknownNameError
 
-Definition = TypeVar("Definition", Task, Recipe, Reference)
+Definition = TypeVar("Definition", Task, Recipe, Reference, Suite, SuiteTable)
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -27,6 +29,8 @@ def _home_of(kind: str) -> Path:
         "task": ("bundled/tasks", "../tasks"),
         "recipe": ("bundled/tasks/recipes", "../tasks/recipes"),
         "reference": ("bundled/published", "../results/published"),
+        "suite": ("bundled/tasks/suites", "../tasks/suites"),
+        "suitetable": ("bundled/published/suites", "../results/published/suites"),
     }[kind]
     bundled = _PACKAGE / in_package
     return bundled if bundled.is_dir() else (_PACKAGE / in_repository).resolve()
@@ -88,6 +92,36 @@ def all_recipes() -> dict[str, Recipe]:
 def all_references() -> dict[str, Reference]:
     """Every known published table by name."""
     return {name: table for name, (_, table) in _known([_home_of("reference")], Reference).items()}
+
+
+def all_suites() -> dict[str, Suite]:
+    """Every known suite of tasks by name."""
+    return {name: suite for name, (_, suite) in _known([_home_of("suite")], Suite).items()}
+
+
+def suite_tables(suite: str) -> list[SuiteTable]:
+    """The published tables over the tasks of `suite`."""
+    known = _known([_home_of("suitetable")], SuiteTable)
+    return [table for _, table in known.values() if table.suite == suite]
+
+
+def get_suite(name: str) -> Suite:
+    """The suite called `name`, or the one in the file of that path. Raises as `get_task` does."""
+    return _find(name, Suite, [_home_of("suite")])[1]
+
+
+def is_suite(name: str, tasks_dirs: Sequence[Path] = ()) -> bool:
+    """Whether `name` is a suite's; a task of that name comes first. A file is a suite's where it lists `tasks`."""
+    if name.endswith(".toml") or os.sep in name:
+        return _has_tasks(Path(name).expanduser())
+    return name in all_suites() and name not in all_tasks(tasks_dirs)
+
+
+def _has_tasks(path: Path) -> bool:
+    try:
+        return "tasks" in tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # whoever reads it as a task will say what is wrong
+        return False
 
 
 def find_task(name: str, tasks_dirs: Sequence[Path] = ()) -> tuple[Path, Task]:

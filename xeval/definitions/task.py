@@ -17,7 +17,7 @@ from pydantic_core import PydanticKnownError, to_json
 from xeval.definitions.toml import FilePattern, Frozen, HubId, LanguageCode, Name, Text
 from xeval.kinds.kind import Kind
 from xeval.kinds.registry import get_kind
-from xeval.support.errors import XevalError
+from xeval.support.errors import DefinitionError, XevalError
 
 
 class Hub(Frozen):
@@ -65,27 +65,28 @@ def _one_for_all_or_by_language(value: Any) -> int | dict[str, int]:
         raise PydanticKnownError(finding["type"], finding.get("ctx")) from error  # type: ignore[arg-type]  # its own
 
 
-Counts = Annotated[
-    int | dict[str, int],
-    PlainValidator(_one_for_all_or_by_language, json_schema_input_type=Count | dict[LanguageCode, Count]),
-]
+_counts = PlainValidator(_one_for_all_or_by_language, json_schema_input_type=Count | dict[LanguageCode, Count])
+Counts = Annotated[int | dict[str, int], _counts]
+CountsIfAny = Annotated[int | dict[str, int] | None, _counts]
 
 
 class ExpectedRows(Frozen):
     """Rows per language. Selection and test must have exactly these; a training split may be a sample.
 
     Selection and test are one number for all languages, or a table by language in which `default` is all the others.
+    An empty table says that copies differ, and then rows are not counted.
     """
 
     train: Count = 0
     """Left out where the kind of task trains nothing, as are those to select on."""
-    selection: Counts = 0
+    selection: CountsIfAny = None
+    """Absent: the task has no rows to select a checkpoint on, and recipes have to take the last."""
     test: Counts
 
     def of(self, role: str, language: str) -> int | None:
         """Of "train", "selection" or "test" rows in `language`; None where that is not known."""
-        count: int | dict[str, int] = getattr(self, role)
-        return count if isinstance(count, int) else count.get(language, count.get(DEFAULT))
+        count: int | dict[str, int] | None = getattr(self, role)
+        return count.get(language, count.get(DEFAULT)) if isinstance(count, dict) else count
 
 
 class Task(Frozen):
@@ -106,8 +107,10 @@ class Task(Frozen):
     default_reference: Name | None = None
     """The published table that --reference is by default."""
     training_language: LanguageCode
-    """One of the languages. Where nothing is trained, the language whose sentences are looked up."""
+    """One of the languages, unless it is not tested; where nothing is trained, the one that is looked up from."""
     languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1, max_length=500)]
+    tests_training_language: bool = True
+    """False: the training rows come from another data set, and there are no test rows in their language."""
     licence: Text
     """Licence of the data."""
     citation: Text
@@ -143,11 +146,7 @@ class Task(Frozen):
         if len(set(self.languages)) != len(self.languages):
             raise ValueError("languages: one is listed twice")
         kind, own = get_kind(self.kind), self.__pydantic_extra__ or {}
-        if kind.trains and self.training_language not in self.languages:
-            raise ValueError(f"training_language {self.training_language!r} is not among the languages")
-        lacking = [role for role in ("train", "selection") if not getattr(self.expected_rows, role)]
-        if kind.trains and lacking:
-            raise ValueError(f"expected_rows.{lacking[0]}: Field required, since a task of kind {self.kind} trains")
+        self._check_training(kind)
         for role in ("selection", "test"):
             self._check_count(role)
         try:
@@ -159,10 +158,20 @@ class Task(Frozen):
         self._of_kind = kind(keys)
         return self
 
+    def _check_training(self, kind: type[Kind]) -> None:
+        """Refuse a training language, and numbers of training rows, that say another thing than the kind does."""
+        if not kind.trains:
+            return
+        if self.tests_training_language != (self.training_language in self.languages):
+            among = "not among the languages" if self.tests_training_language else "among the languages, yet not tested"
+            raise ValueError(f"training_language {self.training_language!r} is {among}; see tests_training_language")
+        if not self.expected_rows.train:
+            raise ValueError("expected_rows.train: Field required")
+
     def _check_count(self, role: str) -> None:
         """Refuse a table of counts that names a language which the task lacks, or leaves one of its languages out."""
-        counts: int | dict[str, int] = getattr(self.expected_rows, role)
-        if isinstance(counts, int):
+        counts: int | dict[str, int] | None = getattr(self.expected_rows, role)
+        if not isinstance(counts, dict) or not counts:
             return
         known = {*self.languages, self.training_language}
         strays = [language for language in counts if language not in {*known, DEFAULT}]
@@ -182,6 +191,8 @@ class Task(Frozen):
         if split is None:
             return self
         on_selection = split in (DEV, "validation", "selection", self.splits.selection)
+        if on_selection and not self.has_selection:
+            raise DefinitionError(f"task {self.name} has no split {split!r}; leave out --test-split")
         if on_selection:
             splits = {"test": self.splits.selection}
             rows = {"test": self.expected_rows.selection}
@@ -206,6 +217,11 @@ class Task(Frozen):
     def of_kind(self) -> Kind:
         """The kind of this task, bound to the task's own keys."""
         return self._of_kind
+
+    @property
+    def has_selection(self) -> bool:
+        """Whether there are rows to select a checkpoint on."""
+        return self.expected_rows.selection is not None
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ def encoded_once(key: str, encode: Callable[[], Encoded], say: Callable[[str], N
 def _packed(encoded: Encoded) -> bytes:
     numbers = encoded.tokenization.model_dump()
     columns: dict[str, Any] = {field.name: getattr(encoded, field.name) for field in fields(Encoded)}
+    columns = {name: column for name, column in columns.items() if column is not None}  # it would be an object
     columns["tokenization"] = np.array([np.nan if numbers[name] is None else numbers[name] for name in _NUMBERS])
     buffer = io.BytesIO()
     np.savez(buffer, **columns)

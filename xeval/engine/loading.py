@@ -115,11 +115,17 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
     """
     _refuse_inflated(checkpoint, kind)
     torch.manual_seed(seed)
+    names = dict(enumerate(kind.labels))
+    of_labels: dict[str, Any] = {
+        "num_labels": len(names),
+        "id2label": names,
+        "label2id": {label: index for index, label in names.items()},
+    }
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
         model, report = _head(checkpoint, kind).from_pretrained(
             checkpoint.folder,
-            **_outputs_of_head(kind),
+            **(of_labels if names else _outputs_of(kind)),
             ignore_mismatched_sizes=True,  # a head for other labels is replaced; see below for everything else
             **_SAFELY,
         )
@@ -129,32 +135,21 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
             encoder = {name: tensor for name, tensor in model.state_dict().items() if _is_of_encoder(model, name)}
             safely = _SAFELY | {"output_loading_info": False}
             model = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **safely)
-    return _one_output_each(model, kind)
+    return with_single_choices(model) if kind.head == _CHOICES else model
 
 
-def _outputs_of_head(kind: Kind) -> dict[str, Any]:
-    """What a new head's configuration says of its outputs."""
-    names = dict(enumerate(kind.labels))
-    if not names:
-        return {"num_labels": 1} if kind.head == _CHOICES else {}  # of however many choices
-    label2id = {label: index for index, label in names.items()}
-    return {"num_labels": len(names), "id2label": names, "label2id": label2id}
-
-
-def _one_output_each(model: transformers.PreTrainedModel, kind: Kind) -> transformers.PreTrainedModel:
-    """`model` itself. A head of choices, which takes (rows, choices, L) and gives (rows, choices), is made to take
-    (B, L) as any other and gives (B, 1): which sequences are choices of one row, the kind knows."""
-    if kind.head == _CHOICES:
-        model.register_forward_pre_hook(_as_single_choices, with_kwargs=True)
+def with_single_choices(model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
+    """`model`, whose head takes (rows, choices, L) and gives (rows, choices), made to take (B, L) as any other does and
+    to give (B, 1): which sequences are choices of one row, their kind knows."""
+    model.register_forward_pre_hook(_as_single_choices, with_kwargs=True)
     return model
 
 
 def _as_single_choices(
     model: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return inputs, {
-        name: value.unsqueeze(1) if isinstance(value, torch.Tensor) else value for name, value in options.items()
-    }
+    """The model counts the choices by its ids alone; whatever else it takes is laid out (B, L) inside."""
+    return inputs, options | {"input_ids": options["input_ids"].unsqueeze(1)}
 
 
 def load_encoder(checkpoint: Checkpoint, kind: Kind) -> transformers.PreTrainedModel:
@@ -191,6 +186,11 @@ _SAFELY: dict[str, Any] = {
 }
 
 
+def _outputs_of(kind: Kind) -> dict[str, int]:
+    """What a configuration has to say of a head without labels: a pretrained one may say something else."""
+    return {"num_labels": kind.n_outputs} if kind.n_outputs is not None else {}
+
+
 def _head(checkpoint: Checkpoint, kind: Kind) -> Any:
     """The class of transformers that makes a model for this kind of task."""
     head, config = getattr(transformers, kind.head), _config(checkpoint)
@@ -205,6 +205,8 @@ def _head(checkpoint: Checkpoint, kind: Kind) -> Any:
 def _refuse_inflated(checkpoint: Checkpoint, kind: Kind) -> None:
     """transformers draws weights that a checkpoint lacks at random, as many as config.json says there should be."""
     config = _config(checkpoint)
+    for name, value in _outputs_of(kind).items():
+        setattr(config, name, value)
     with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
         described = _head(checkpoint, kind).from_config(config, trust_remote_code=False)
     n_described = sum(parameter.numel() for parameter in described.parameters())
@@ -241,7 +243,7 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
         raise ModelError(f"model {checkpoint.id}: it has no trained head for this task; leave out --no-train")
     if kind.labels:
         label_columns(checkpoint.id, model.config.id2label or {}, kind)
-    return _one_output_each(model, kind)
+    return with_single_choices(model) if kind.head == _CHOICES else model
 
 
 def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute, is_out_of_memory
-from xeval.engine.fast_path.forward import can_pack, logits_of
+from xeval.engine.fast_path.forward import can_pack, logits_in, logits_of
 from xeval.engine.fast_path.half_products import HalfWeights
 from xeval.engine.fast_path.resident import ResidentPairs
 from xeval.engine.training_progress import Progress
@@ -211,7 +211,7 @@ def step_on_device(
     """Add the gradients of the mean loss over `rows`, (B,) int64, to the weights' and return that loss."""
     with compute.autocast():
         inputs, sequences, targets = pairs.lay_out(rows, n_tokens)
-        logits = model(**inputs, sequences=sequences).logits
+        logits = logits_in(model(**inputs, sequences=sequences))
         logits = logits[0] if kind.reads == "every token" else logits[sequences.places]  # (n_tokens, C) or (B, C)
     return backward(kind, logits, targets)
 

@@ -48,7 +48,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     learning_rate: float,
     seed: int,
     compute: Compute,
-    selection_accuracy: Callable[[], float],
+    selection_accuracy: Callable[[], float] | None,
     on_step: Callable[[float], None] = lambda loss: None,
     checkpoints: Checkpoints | None = None,
     on_resume: Callable[[int], None] = lambda step: None,
@@ -58,6 +58,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
 ) -> Outcome:
     """Fine-tune `model` in place and leave the chosen checkpoint's weights in it.
 
+    Without `selection_accuracy`, for tasks that have no rows to select on, the last checkpoint is the chosen one.
     Where the recipe selects by loss, `selection_loss` is called after each measurement of `selection_accuracy`.
     After each measurement of `selection_accuracy`, `at_selection` is given the step, while `model` is whole. What it
     returns is gone through one by one, so that SIGTERM ends a long evaluation between two parts of it.
@@ -137,13 +138,16 @@ def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float], None
 
 def _select(
     progress: Progress,
-    selection_accuracy: Callable[[], float],
+    selection_accuracy: Callable[[], float] | None,
     selection_loss: Callable[[], float] | None,
     at_selection: Callable[[int], Iterable[object]],
     asked: Callable[[], bool],
 ) -> None:
     """Measure the selection accuracy of the whole model as it is now, and let this checkpoint be evaluated besides."""
     outcome = progress.outcome
+    if selection_accuracy is None:
+        progress.choice.take_last(outcome.step)
+        return
     with progress.vocabulary.expanded():
         accuracy = selection_accuracy()
         outcome.selection_curve.append((outcome.step, accuracy))

@@ -1,10 +1,10 @@
 """A pretrained encoder without a head → a vector of each sequence: the output of one of its layers, pooled."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from xeval.definitions.recipe import Pooling
 from xeval.engine.fast_path.forward import layers_of
@@ -24,6 +24,7 @@ class SentenceEncoder(torch.nn.Module):
         self.is_cut = layers is not None
         if layers is not None:
             del layers[layer:]
+        self.eval()
 
     @property
     def config(self) -> Any:
@@ -38,12 +39,12 @@ class SentenceEncoder(torch.nn.Module):
 
     def forward(
         self, attention_mask: torch.Tensor | None = None, sequences: Sequences | None = None, **inputs: Any
-    ) -> SimpleNamespace:
+    ) -> SequenceClassifierOutput:
         """Of packed input, (1, total_tokens) with `sequences`, or of padded, (B, L) with `attention_mask`."""
         where = {"attention_mask": attention_mask} if sequences is None else {"sequences": sequences}
         output = self.encoder(**inputs, **where, output_hidden_states=not self.is_cut)
         hidden = output.last_hidden_state if self.is_cut else output.hidden_states[self.layer]
-        return SimpleNamespace(logits=self._pool(hidden.float(), attention_mask, sequences))
+        return SequenceClassifierOutput(logits=self._pool(hidden.float(), attention_mask, sequences))
 
     def _pool(
         self, hidden: torch.Tensor, attention_mask: torch.Tensor | None, sequences: Sequences | None

@@ -110,7 +110,11 @@ def clustered_wilson_interval(correct: np.ndarray, groups: np.ndarray, level: fl
     effect below 1 is not believed.
     """
     n, accuracy = len(correct), float(np.mean(correct))
-    n_effective = n / max(1.0, design_effect(correct, groups))
+    return wilson_interval(accuracy, n / max(1.0, design_effect(correct, groups)), level)
+
+
+def wilson_interval(accuracy: float, n_effective: float, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a share of as many rows as `n_effective` independent ones."""
     z = float(norm.ppf((1 + level) / 2))
     centre = (accuracy + z * z / (2 * n_effective)) / (1 + z * z / n_effective)
     half = (

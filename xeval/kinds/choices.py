@@ -73,6 +73,11 @@ class MultipleChoice(Kind):
         return len(self.keys.columns.choices)
 
     @property
+    def n_outputs(self) -> int:
+        """One for each sequence, which is a choice."""
+        return 1
+
+    @property
     def chance(self) -> float:
         return 1 / self.sequences_together
 

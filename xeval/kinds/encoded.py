@@ -28,6 +28,7 @@ class Encoded:
     row_of: np.ndarray  # (S,) int64: the row that a sequence belongs to, for windows of a long text
     targets: np.ndarray  # (S, ...), or (total_tokens, ...) with IGNORED where a token has none
     tokenization: Tokenization
+    characters: np.ndarray | None = None  # (total_tokens, 2) int32: where each begins and ends in its text, for answers
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -72,6 +73,7 @@ class Encoded:
             offsets=np.concatenate([[0], np.cumsum(lengths)]),
             row_of=np.unique(self.row_of[sequences], return_inverse=True)[1],
             targets=self.targets_of(sequences),
+            characters=self.characters[tokens] if self.characters is not None else None,
         )
 
 

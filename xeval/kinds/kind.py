@@ -119,6 +119,11 @@ class Kind(ABC):
         return ()
 
     @property
+    def n_outputs(self) -> int | None:
+        """How many numbers the head gives, where they mean no labels and a checkpoint might ask for others."""
+        return None
+
+    @property
     def label_aliases(self) -> Mapping[str, str]:
         """Other names of labels, as data or checkpoints have them."""
         return {}
@@ -177,4 +182,8 @@ class Kind(ABC):
 
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Sequence[Finding]:
         """Checks before a run: of the rows to train and select on, if any, by split, and to test on, by language."""
+        return ()
+
+    def tokenizer_checks(self, tokenizer: PreTrainedTokenizerBase, tests: Mapping[str, Rows]) -> Sequence[Finding]:
+        """Checks of a tokenizer before a run, on a sample of the rows to test on, by language."""
         return ()

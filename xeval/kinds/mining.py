@@ -110,10 +110,15 @@ class BitextMining(OfVectors):
             for language, path in paths.items():
                 side = "english" if language == self.keys.english_suffix else "foreign"
                 lines = _two_fields(path, files, "an id and a sentence")
+                of_side = partners if side == "foreign" else {}
                 rows += [
-                    (place / len(lines), [id_, text, side, part, " ".join(partners.get(id_, ()))])
+                    (place / len(lines), [id_, text, side, part, " ".join(of_side.pop(id_, ()))])
                     for place, (id_, text) in enumerate(lines)
                 ]
+            if partners:
+                raise DataError(
+                    f"{next(iter(paths.values()))}: {next(iter(partners))!r} is paired, but is no sentence of {part}"
+                )
         # The first rows are then as many of both languages as they are of all.
         columns = zip(*(row for _, row in sorted(rows, key=lambda row: row[0])), strict=True)
         return dict(zip((*self.text_columns, *self.gold_columns), map(list, columns), strict=True))

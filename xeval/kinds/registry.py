@@ -12,13 +12,23 @@ GROUP = "xeval.kinds"
 
 @cache
 def _own() -> dict[str, type[Kind]]:
+    from xeval.kinds.answers import Answers
     from xeval.kinds.choices import MultipleChoice
     from xeval.kinds.mining import BitextMining
     from xeval.kinds.pairs import PairClassification
     from xeval.kinds.retrieval import SentenceRetrieval
     from xeval.kinds.sentences import SentenceClassification
+    from xeval.kinds.tags import Tagging
 
-    own = (PairClassification, SentenceClassification, SentenceRetrieval, BitextMining, MultipleChoice)
+    own = (
+        PairClassification,
+        SentenceClassification,
+        Tagging,
+        Answers,
+        SentenceRetrieval,
+        BitextMining,
+        MultipleChoice,
+    )
     return {kind.name: kind for kind in own}
 
 

@@ -261,7 +261,9 @@ class OneRun:
 
     def _train(self, tokenizer: Any, every: EveryCheckpoint | None) -> tuple[Any, RunRecord]:
         spec = self.spec
-        rows = {"train": spec.corpus.train, "selection": spec.corpus.selection.first(spec.recipe.selection_rows)}
+        rows = dict(spec.corpus.training)
+        if "selection" in rows:
+            rows["selection"] = rows["selection"].first(spec.recipe.selection_rows)
         encoded = self._encode(tokenizer, rows)
         train, unit = encoded["train"], self.kind.unit
         n_rows = len(train) // self.kind.sequences_together
@@ -275,7 +277,9 @@ class OneRun:
             checkpoints = CheckpointsBehindEvaluated(checkpoints.folder, self._say, every)
         model = self._on_device(load_pretrained(spec.checkpoint, self.kind, spec.seed))
         outputs_of = partial(self._outputs, model)
-        selection = Selection(spec.task, rows["selection"], encoded["selection"], outputs_of)
+        selection = None
+        if "selection" in rows:
+            selection = Selection(spec.task, rows["selection"], encoded["selection"], outputs_of)
         started = time.monotonic()
         with self.reporter.phase("train", n_steps, "steps") as phase:
             try:
@@ -287,13 +291,13 @@ class OneRun:
                     spec.learning_rate,
                     spec.seed,
                     spec.compute,
-                    selection.score,
+                    selection.score if selection else None,
                     lambda loss: phase.advance(1, f"loss {loss:.3f}"),
                     checkpoints,
                     lambda step: self._resume(phase, step),
                     lambda step: self._at_checkpoint(every, step, model, phase),
                     self._say,
-                    selection.loss,
+                    selection.loss if selection else None,
                 )
             except TrainingError:
                 self.checkpoints.clear()  # it would break down there again

@@ -1,7 +1,7 @@
 """A whole invocation: names → definitions, rows and checkpoints → one run for each model and seed."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,8 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     train = train and definition.of_kind.trains
     if not train:
         _check_options_without_training(definition, seeds, every_checkpoint)
+    else:
+        _check_selection(definition, changed.values(), every_checkpoint)
     show_bars(reporter.draws_bars)
     data = data or os.environ.get("XEVAL_DATA") or None
     copy = Path(data) if data else None
@@ -201,6 +203,21 @@ def _check_options_without_training(task: Task, seeds: Sequence[int], every_chec
         raise DefinitionError(f"every checkpoint: only a training has several; leave out --every-checkpoint{other}")
 
 
+def _check_selection(task: Task, recipes: Iterable[Recipe], every_checkpoint: bool) -> None:
+    if task.has_selection:
+        return
+    for recipe in recipes:
+        if recipe.selection != "last":
+            raise DefinitionError(
+                f"recipe {recipe.name}: selection is {recipe.selection}, but task {task.name} has no rows to select on;"
+                " take the last checkpoint (--selection last)"
+            )
+    if every_checkpoint:
+        raise DefinitionError(
+            f"every checkpoint: task {task.name} has no rows to select on; leave out --every-checkpoint"
+        )
+
+
 def _preflight(
     specs: Mapping[str, RunSpec], unchanged: Mapping[str, Recipe], languages: Sequence[str], reporter: Reporter
 ) -> dict[str, list[Finding]]:
@@ -232,5 +249,7 @@ def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
             f"test split {options['test_split']}: a published table is compared with on its own split; leave it out"
         )
     table = registry.get_reference(reference)
-    pairs = list(dict.fromkeys((row.model, row.recipe) for row in table.rows))
+    pairs = list(dict.fromkeys((row.model, row.recipe) for row in table.rows if row.is_trained_zero_shot))
+    if not pairs:
+        raise DefinitionError(f"reference {reference}: no row of it comes of training in one language alone")
     return run_grid(table.task, pairs, languages=table.languages, **options)

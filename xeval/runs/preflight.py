@@ -100,7 +100,7 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
         findings = _check_tokenizer(checkpoint, definition, chosen, tests)
         if readable:
             findings += _check_training(checkpoint, definition, chosen, chosen, len(corpus.train))
-        if not train and definition.of_kind.trains:
+        if not train and definition.labels:
             findings.append(_check_head(checkpoint, definition))
         found += [(checkpoint.id, finding) for finding in findings]
     return found
@@ -119,7 +119,7 @@ def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, Rows
     """The checks of the rows that a run would train on, choose a checkpoint on, and be tested on."""
     if not tests:
         return []
-    unit, training = task.of_kind.unit, {"train": corpus.train, "selection": corpus.selection} if train else {}
+    unit, training = task.of_kind.unit, corpus.training if train else {}
     test = tests.get(task.training_language)
     findings = [
         check_sizes(unit, corpus.train_rows() if train else {}, tests),
@@ -136,6 +136,7 @@ def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: 
     samples = {language: _sample(rows) for language, rows in tests.items()}
     texts = [text for rows in samples.values() for column in rows.texts.values() for text in _strings(column[::10])]
     findings = [check_vocabulary(tokenizer, config.get("vocab_size")), *check_letters(tokenizer, texts)]
+    findings += task.of_kind.tokenizer_checks(tokenizer, samples)
     encoded = {language: encode(task.of_kind, tokenizer, rows, recipe.max_length) for language, rows in samples.items()}
     tokenized = {language: some.tokenization for language, some in encoded.items()}
     return findings + check_languages(tokenized, task.training_language, recipe.max_length, task.of_kind.unit)
@@ -165,7 +166,7 @@ def _check_training(
 def _read(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[dict[str, Rows], list[Finding]]:
     """The test rows that can be used, and an error for each split that cannot."""
     tests, problems = {}, []
-    for split in ("train", "selection") if train else ():
+    for split in ("train", *(["selection"] if corpus.task.has_selection else [])) if train else ():
         try:
             getattr(corpus, split)
         except DataError as problem:

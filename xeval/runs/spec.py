@@ -68,8 +68,7 @@ class RunSpec:
         corpus, english = self.corpus, self.task.training_language
         sha256 = {"test": test_sha256}
         if self.train:
-            sha256["train"] = {english: corpus.sha256(corpus.train)}
-            sha256["selection"] = {english: corpus.sha256(corpus.selection)}
+            sha256 |= {split: {english: corpus.sha256(rows)} for split, rows in corpus.training.items()}
         return DataRecord(
             source=corpus.source.name,
             revision=corpus.source.revision,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,9 +91,17 @@ def logits_of(model: PreTrainedModel, pairs: Encoded, rows: np.ndarray, compute:
     config = model.config
     if config._attn_implementation == packed_attention.NAME:
         inputs, sequences = pack(pairs, rows, config, compute.device)
-        logits: torch.Tensor = model(**inputs, sequences=sequences).logits
+        logits = logits_in(model(**inputs, sequences=sequences))
         return logits[sequences.places] if logits.ndim == 2 else logits[0, sequences.tokens_in_place()]
     takes_type_ids = getattr(config, "type_vocab_size", 0) > 1
     padded = collate(pairs, rows, config.pad_token_id or 0, takes_type_ids, compute.device)
-    of_padded: torch.Tensor = model(**padded).logits
+    of_padded = logits_in(model(**padded))
     return of_padded if of_padded.ndim == 2 else of_padded[padded["attention_mask"].bool()]
+
+
+def logits_in(output: Any) -> torch.Tensor:
+    """(..., C) of a model's output; of a head for answers, its logits of the start and of the end."""
+    if "start_logits" in output:
+        return torch.stack([output.start_logits, output.end_logits], dim=-1)
+    logits: torch.Tensor = output.logits
+    return logits

@@ -1,0 +1,232 @@
+"""Multiple choice: rows, choices that stay together; predictions, losses and gradients are those of transformers."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForMultipleChoice
+
+import xeval.engine.steps
+from tests.helpers.checkpoints import ARCHITECTURES, SIZES, WORDS, tiny_tokenizer, without_dropout
+from tests.helpers.tiny_training import recipe
+from xeval.data.model_files import find_checkpoint
+from xeval.engine.devices import Compute
+from xeval.engine.fast_path.forward import logits_of, packed
+from xeval.engine.fast_path.resident import ResidentPairs
+from xeval.engine.loading import load_fine_tuned, load_pretrained, with_single_choices
+from xeval.engine.prediction import mean_loss, predict
+from xeval.engine.steps import step_on_device
+from xeval.engine.training import fine_tune
+from xeval.kinds.choices import ChoiceColumns, ChoiceKeys, MultipleChoice
+from xeval.kinds.rows import Rows, Table
+from xeval.support.errors import DataError
+
+CPU = Compute(torch.device("cpu"), torch.float32)
+ASKED = {"cause": "What was the cause?", "effect": "What was the effect?"}
+THREE = ("choice1", "choice2", "choice3")
+KIND = MultipleChoice(ChoiceKeys(questions=ASKED))
+OF_THREE = MultipleChoice(ChoiceKeys(columns=ChoiceColumns(choices=THREE)))
+
+
+def table(n: int = 12, choices=("choice1", "choice2"), **changes: list) -> Table:
+    rng = np.random.default_rng(5)
+
+    def texts():
+        return [" ".join(rng.choice(WORDS["en"], rng.integers(1, 9))) for _ in range(n)]
+
+    columns = {"premise": texts(), "question": ["cause", "effect"] * (n // 2), **{name: texts() for name in choices}}
+    columns["label"] = rng.integers(0, len(choices), n).tolist()
+    return Table("en", "test", "test-en.jsonl: test rows of 'en'", columns | changes, {})
+
+
+def rows_of(kind: MultipleChoice, n: int = 12) -> Rows:
+    return kind.read(table(n, kind.keys.columns.choices))
+
+
+def model_of(architecture: str) -> torch.nn.Module:
+    is_roberta = architecture == "xlm-roberta"
+    config = AutoConfig.for_model(
+        architecture,
+        vocab_size=len(tiny_tokenizer(architecture)),
+        max_position_embeddings=130,
+        pad_token_id=1 if is_roberta else 0,
+        initializer_range=0.3,
+        **SIZES[architecture] | without_dropout(architecture) | ({"type_vocab_size": 1} if is_roberta else {}),
+    )
+    torch.manual_seed(0)
+    return AutoModelForMultipleChoice.from_config(config)
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def saved(request, tmp_path):
+    """A tiny checkpoint with a head of choices: its architecture, and its folder."""
+    model_of(request.param).save_pretrained(tmp_path)
+    tiny_tokenizer(request.param).save_pretrained(tmp_path)
+    return request.param, tmp_path
+
+
+def plain(model, architecture: str, kind: MultipleChoice, rows: Rows) -> torch.Tensor:
+    """(N, choices), one question at a time, as transformers' own example does it."""
+    tokenizer, logits = tiny_tokenizer(architecture), []
+    for premise, question, choices in zip(*rows.texts.values(), strict=True):
+        inputs = tokenizer(
+            [f"{premise} {question}"] * len(choices), list(choices), truncation=True, max_length=128, padding=True,
+            return_tensors="pt",
+        )  # fmt: skip
+        if architecture != "bert":
+            inputs.pop("token_type_ids", None)
+        logits.append(model(**{name: tensor[None] for name, tensor in inputs.items()}).logits[0])
+    return torch.stack(logits)
+
+
+# ── model ──
+
+
+@pytest.mark.parametrize("kind", [KIND, OF_THREE], ids=["two", "three"])
+def test_every_prediction_is_that_of_a_plain_loop(saved, kind):
+    architecture, folder = saved
+    rows = rows_of(kind)
+    model = load_fine_tuned(find_checkpoint(str(folder)), kind)
+    encoded = kind.encode(tiny_tokenizer(architecture), rows, 128)
+    outputs = predict(model, kind, encoded, CPU)
+    assert outputs.shape == (len(rows) * kind.sequences_together, 1)
+    with torch.no_grad():
+        expected = plain(AutoModelForMultipleChoice.from_pretrained(folder).eval(), architecture, kind, rows)
+    np.testing.assert_allclose(outputs.reshape(expected.shape), expected.numpy(), rtol=0, atol=1e-5)
+    answers = kind.answers(outputs, encoded, rows)
+    assert answers["prediction"].to_pylist() == expected.argmax(dim=1).tolist()
+    right = expected.argmax(dim=1).numpy() == rows.gold
+    assert kind.measure("accuracy").over(kind.tally(answers, rows)) == np.mean(right)
+
+
+@pytest.mark.parametrize("kind", [KIND, OF_THREE], ids=["two", "three"])
+def test_loss_and_gradients_are_those_of_transformers(saved, kind):
+    architecture, folder = saved
+    rows = rows_of(kind)
+    expected_model = AutoModelForMultipleChoice.from_pretrained(folder)
+    expected = torch.nn.functional.cross_entropy(
+        plain(expected_model, architecture, kind, rows), torch.from_numpy(rows.gold)
+    )
+    expected.backward()
+    model = load_fine_tuned(find_checkpoint(str(folder)), kind)
+    encoded = kind.encode(tiny_tokenizer(architecture), rows, 128)
+    sequences = np.arange(len(encoded))
+    with packed(model, kind.reads):
+        resident = ResidentPairs(encoded, model.config, len(sequences), CPU.device)
+        loss = step_on_device(kind, model, resident, torch.from_numpy(sequences), resident.n_tokens(sequences), CPU)
+    torch.testing.assert_close(loss, expected.detach(), rtol=0, atol=1e-5)
+    assert mean_loss(kind, predict(model, kind, encoded, CPU), encoded) == pytest.approx(float(loss), abs=1e-5)
+    for (name, got), (_, wanted) in zip(model.named_parameters(), expected_model.named_parameters(), strict=True):
+        torch.testing.assert_close(got.grad, wanted.grad, rtol=0, atol=1e-5, msg=name)
+
+
+def test_padded_batches_give_the_same(saved):
+    architecture, folder = saved
+    model = load_fine_tuned(find_checkpoint(str(folder)), KIND).eval()
+    encoded = KIND.encode(tiny_tokenizer(architecture), rows_of(KIND), 128)
+    sequences = np.arange(len(encoded))
+    with torch.no_grad():
+        padded = logits_of(model, encoded, sequences, CPU)
+    np.testing.assert_allclose(predict(model, KIND, encoded, CPU), padded.numpy(), rtol=0, atol=1e-5)
+
+
+def test_a_head_that_the_checkpoint_brings_along_is_drawn_anew(saved):
+    _, folder = saved
+    brought = AutoModelForMultipleChoice.from_pretrained(folder)
+    first, again, other = (load_pretrained(find_checkpoint(str(folder)), KIND, seed) for seed in (1, 1, 2))
+    weights = [model.classifier.weight for model in (brought, first, again, other)]
+    assert weights[1].shape == weights[0].shape
+    assert torch.equal(weights[1], weights[2])
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[3])
+
+
+# ── training ──
+
+
+def trained(monkeypatch, most_sequences: int) -> tuple[list[list[int]], list[float], dict[str, torch.Tensor]]:
+    """The sequences of each batch, the losses and the weights of six steps on a machine with so much memory."""
+    model, batches, losses = with_single_choices(model_of("bert")), [], []
+
+    def limited(model, encoded, sequences, compute):
+        if len(sequences) > most_sequences:
+            raise MemoryError
+        batches.append(sequences.tolist())
+        return logits_of(model, encoded, sequences, compute)
+
+    monkeypatch.setattr(xeval.engine.steps, "logits_of", limited)
+    encoded = OF_THREE.encode(tiny_tokenizer("bert"), rows_of(OF_THREE), 128)
+    chosen = recipe(max_steps=6, batch_size=5, learning_rate=1e-3)
+    outcome = fine_tune(OF_THREE, model, encoded, chosen, 1e-3, 1, CPU, lambda: 0.5, losses.append)
+    assert outcome.n_pairs == 2 * 12
+    return batches, losses, model.state_dict()
+
+
+def test_the_choices_of_a_row_are_in_one_batch(monkeypatch):
+    batches, losses, weights = trained(monkeypatch, most_sequences=15)
+    assert [len(batch) for batch in batches] == [15, 15, 6] * 2  # 12 questions of 3 choices, 5 questions a batch
+    in_parts, losses_in_parts, weights_in_parts = trained(monkeypatch, most_sequences=7)
+    for batch in [*batches, *in_parts]:
+        assert [sequence // 3 for sequence in batch[::3]] == [sequence // 3 for sequence in batch[2::3]]
+        assert all(first % 3 == 0 for first in batch[::3])
+    for epoch in (batches[:3], batches[3:]):
+        assert sorted(sequence for batch in epoch for sequence in batch) == list(range(36))
+    assert losses_in_parts == pytest.approx(losses, rel=1e-5)
+    rounding = {name for name in weights if name.endswith("key.bias")} | {"classifier.bias"}  # shift all choices alike
+    for name in weights.keys() - rounding:
+        torch.testing.assert_close(weights_in_parts[name], weights[name], rtol=0, atol=1e-5, msg=name)
+
+
+# ── rows ──
+
+
+def test_each_choice_is_a_sequence_beside_premise_and_question():
+    rows = rows_of(KIND, 4)
+    tokenizer = tiny_tokenizer("bert")
+    encoded = KIND.encode(tokenizer, rows, 128)
+    assert encoded.row_of.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert encoded.targets.reshape(4, 2).argmax(axis=1).tolist() == rows.gold.tolist()
+    third = encoded.input_ids[encoded.offsets[3] : encoded.offsets[4]].tolist()
+    premise, question = (rows.texts[name][1] for name in ("premise", "question"))
+    assert question == "What was the effect?"
+    assert third == tokenizer(f"{premise} {question}", rows.texts["choices"][1][1])["input_ids"]
+    assert encoded.tokenization.pieces_per_row == pytest.approx(len(encoded.input_ids) / 4)
+
+
+def test_without_a_table_of_questions_they_are_asked_as_they_stand():
+    assert rows_of(OF_THREE, 4).texts["question"] == ["cause", "effect", "cause", "effect"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"label": [0, 1, 2, 0]}, "row 3 has label 2; wanted 0 to 1, the number of the right choice"),
+        ({"label": [0, -1, 1, 0]}, "row 2 has label -1; wanted 0 to 1"),
+        ({"label": [0, True, 1, 0]}, "row 2 has label True; wanted 0 to 1"),
+        ({"label": ["0", "one", "1", "0"]}, "row 2 has label 'one'; wanted 0 to 1"),
+        ({"label": [-1] * 4}, "carry no labels, so they cannot be scored"),
+        ({"label": [None] * 4}, "carry no labels, so they cannot be scored"),
+        ({"question": ["cause", "why", "cause", "effect"]}, "row 2 asks 'why'; wanted one of cause, effect"),
+        ({"choice2": ["a", "b", " ", "d"]}, "row 3 has an empty premise or choice"),
+        ({"premise": ["a", "b", "c", ""]}, "row 4 has an empty premise or choice"),
+    ],
+)
+def test_faulty_rows_are_refused_in_one_line(changes, said):
+    with pytest.raises(DataError) as refused:
+        KIND.read(table(4, **changes))
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_one_right_choice_throughout_is_a_placeholder():
+    with pytest.raises(DataError, match="all have choice 0 as the right one, a placeholder"):
+        KIND.read(table(10, label=[0] * 10))
+    assert len(KIND.read(table(4, label=["0"] * 4))) == 4
+
+
+def test_a_choice_that_is_listed_twice_is_refused():
+    with pytest.raises(ValueError, match=r"columns.choices: one is listed twice"):
+        ChoiceKeys(columns=ChoiceColumns(choices=("a", "a")))
+
+
+def test_chance_is_one_of_the_choices():
+    assert (KIND.chance, OF_THREE.chance) == (1 / 2, 1 / 3)

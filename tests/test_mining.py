@@ -1,0 +1,232 @@
+"""Bitext mining: margins, pairs, threshold and F1, each recomputed the slow way."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from xeval.kinds.mining import BitextMining, MiningKeys, best_pairs, best_threshold, mine, neighbours
+from xeval.kinds.rows import Rows, Table
+from xeval.kinds.vectors import normalised
+from xeval.support.errors import DataError
+
+KIND = BitextMining(MiningKeys())
+FILES = {
+    "d/de-en.dev.de": "de-1\teins\nde-2\tzwei\n",
+    "d/de-en.dev.en": "en-1\ttwo\nen-2\tten\nen-3\tone\n",
+    "d/de-en.dev.gold": "de-1\ten-3\nde-2\ten-1\n",
+    "d/de-en.test.de": "de-1\tdrei\n",
+    "d/de-en.test.en": "en-1\tthree\n",
+    "d/de-en.test.gold": "de-1\ten-1\n",
+}
+
+
+def table(columns: dict[str, list]) -> Table:
+    return Table("de", "test", "d/de-en.dev.de: test rows of 'de'", columns, {})
+
+
+def read(files: dict[str, str]) -> Rows:
+    return KIND.read(table(KIND.columns_in(files)))
+
+
+def dev_alone() -> dict[str, str]:
+    return {path: text for path, text in FILES.items() if ".dev." in path}
+
+
+def corpus(rng: np.random.Generator, n_foreign: int, n_english: int, parts=("dev", "test")) -> tuple[Rows, np.ndarray]:
+    """Rows, half of whose foreign sentences have a translation, and noisy vectors of them."""
+    texts, gold, vectors = [], [], []
+    for part in parts:
+        english = rng.normal(size=(n_english, 6))
+        pairs = {i: int(j) for i, j in enumerate(rng.permutation(n_english)[: n_foreign // 2])}
+        for i in range(n_foreign):
+            near = english[pairs[i]] if i in pairs else rng.normal(size=6)
+            vectors.append(near + 0.3 * rng.normal(size=6))
+            texts.append(f"{part} f{i % (n_foreign - 1)}")  # the first and the last are the same text
+            gold.append((part, "foreign", f"f{i}", [f"e{pairs[i]}"] if i in pairs else []))
+        for j in range(n_english):
+            vectors.append(english[j])
+            texts.append(f"{part} e{j}")
+            gold.append((part, "english", f"e{j}", []))
+    return Rows("de", "test", {"text": texts}, gold, np.arange(len(gold))), np.array(vectors, dtype=np.float32)
+
+
+# ── margins and pairs ──
+
+
+def slow_pairs(x: np.ndarray, y: np.ndarray) -> list[tuple[int, int, float]]:
+    def nearest(vector, others):
+        order = sorted(range(len(others)), key=lambda other: -float(vector @ others[other]))[:4]
+        return order, float(np.mean([vector @ others[other] for other in order]))
+
+    of_x, of_y = [nearest(vector, y) for vector in x], [nearest(vector, x) for vector in y]
+
+    def margin(i, j):
+        return float(x[i] @ y[j]) / ((of_x[i][1] + of_y[j][1]) / 2)
+
+    candidates = []
+    for i in range(len(x)):
+        best = max(of_x[i][0], key=lambda j: margin(i, j))
+        candidates.append((margin(i, best), i, best))
+    for j in range(len(y)):
+        best = max(of_y[j][0], key=lambda i: margin(i, j))
+        candidates.append((margin(best, j), best, j))
+    taken_x, taken_y, pairs = set(), set(), []
+    for value, i, j in sorted(candidates, key=lambda pair: -pair[0]):
+        if i not in taken_x and j not in taken_y:
+            taken_x.add(i)
+            taken_y.add(j)
+            pairs.append((i, j, value))
+    return pairs
+
+
+@pytest.mark.parametrize(("n_x", "n_y"), [(30, 40), (40, 30), (3, 2), (1, 1), (1100, 7)])
+def test_pairs_and_margins_are_those_of_a_slow_loop(n_x, n_y):
+    rng = np.random.default_rng(n_x)
+    x, y = (normalised(rng.normal(loc=0.5, size=(n, 5))) for n in (n_x, n_y))
+    foreign, english, margins = best_pairs(x, y)
+    expected = slow_pairs(x, y)
+    assert list(zip(foreign.tolist(), english.tolist(), strict=True)) == [pair[:2] for pair in expected]
+    np.testing.assert_allclose(margins, [pair[2] for pair in expected], rtol=1e-5)
+
+
+def test_neighbours_come_nearest_first():
+    places, cosines = neighbours(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[[2, 0]])
+    assert places[:, 0].tolist()[:1] == [1]
+    assert cosines[:, 0].tolist() == [1, 0, 1]
+
+
+def test_no_pairs_without_sentences():
+    nothing = np.zeros((0, 4), np.float32)
+    assert [len(part) for part in best_pairs(nothing, np.eye(4, dtype=np.float32))] == [0, 0, 0]
+
+
+def test_sentences_that_are_there_twice_are_in_no_pair():
+    rows, vectors = corpus(np.random.default_rng(1), 12, 20)
+    mined = mine(normalised(vectors), rows, "test")
+    repeated = {
+        row for row, gold in enumerate(rows.gold) if gold[:2] == ("test", "foreign") and gold[2] in ("f0", "f11")
+    }
+    assert len(repeated) == 2
+    assert not repeated & set(mined.foreign.tolist())
+    assert 5 < len(mined.foreign) <= 10
+
+
+# ── threshold and F1 ──
+
+
+def slow_f1(pairs: set, gold: set) -> float:
+    right = len(pairs & gold)
+    if not right:
+        return 0.0
+    precision, recall = right / len(pairs), right / len(gold)
+    return 2 * precision * recall / (precision + recall)
+
+
+@pytest.mark.parametrize("parts", [("dev", "test"), ("dev",), ("test",)])
+@pytest.mark.parametrize("seed", range(6))
+def test_f1_is_that_of_sets_of_pairs_at_the_best_threshold_on_dev(seed, parts):
+    rows, vectors = corpus(np.random.default_rng(seed), 30, 40, parts)
+    answers = KIND.answers(vectors, None, rows)
+    tally = KIND.tally(answers, rows)
+
+    gold, mined = {}, {}
+    for part in parts:
+        gold[part] = {(own[2], other) for own in rows.gold if own[0] == part for other in own[3]}
+        found = mine(normalised(vectors), rows, part)
+        mined[part] = {
+            (rows.gold[foreign][2], rows.gold[english][2]): margin
+            for foreign, english, margin in zip(found.foreign, found.english, found.margins, strict=True)
+        }
+    chosen_on, tested = parts[0], parts[-1]
+    threshold = answers["threshold"][0].as_py()
+    on_dev = {pair for pair, margin in mined[chosen_on].items() if margin >= threshold}
+    best = max(
+        slow_f1({pair for pair, margin in mined[chosen_on].items() if margin >= cut}, gold[chosen_on])
+        for cut in mined[chosen_on].values()
+    )
+    assert slow_f1(on_dev, gold[chosen_on]) == pytest.approx(best)
+
+    pairs = {pair for pair, margin in mined[tested].items() if margin >= threshold}
+    assert KIND.measure("f1").over(tally) == pytest.approx(slow_f1(pairs, gold[tested]))
+    right = len(pairs & gold[tested])
+    assert tally.sum(axis=0).tolist() == [right, len(pairs) - right, len(gold[tested]) - right]
+    assert KIND.measure("precision").over(tally) == pytest.approx(right / max(1, len(pairs)))
+    assert KIND.measure("recall").over(tally) == pytest.approx(right / len(gold[tested]))
+
+
+def test_without_a_right_pair_nothing_is_paired():
+    rows, vectors = corpus(np.random.default_rng(1), 12, 20, ("dev",))
+    rows.gold[:] = [(part, side, id_, []) for part, side, id_, _ in rows.gold]
+    assert best_threshold(mine(normalised(vectors), rows, "dev"), rows) == float("inf")
+    assert set(KIND.answers(vectors, None, rows)["prediction"].to_pylist()) == {""}
+
+
+def test_xtremes_own_score_of_its_mock_data(unpacked):
+    """https://github.com/google-research/xtreme, evaluate_test.py."""
+    folder, scores = unpacked("mock_test_data"), []
+    for path in sorted((folder / "labels/bucc2018").glob("*.tsv")):
+        gold, said = (
+            [line.split("\t") for line in (folder / side / "bucc2018" / path.name).read_text().splitlines()]
+            for side in ("labels", "predictions")
+        )
+        predicted = dict(said)
+        ids = list(dict.fromkeys([*predicted, *(foreign for foreign, _ in gold)]))
+        rows = Rows(
+            "de",
+            "test",
+            {"text": ids},
+            [("test", "foreign", id_, [english for foreign, english in gold if foreign == id_]) for id_ in ids],
+            np.arange(len(ids)),
+        )
+        answers = pa.table({"prediction": [predicted.get(id_, "") for id_ in ids]})
+        scores.append(KIND.measure("f1").over(KIND.tally(answers, rows)))
+    assert 100 * np.mean(scores) == pytest.approx(55.0, abs=1e-12)
+
+
+# ── rows ──
+
+
+def test_files_become_rows_of_both_languages_in_turn():
+    rows = read(FILES)
+    assert len(rows) == 7
+    assert ("dev", "foreign", "de-1", ["en-3"]) in rows.gold
+    assert ("test", "english", "en-1", []) in rows.gold
+    sides = [gold[1] for gold in rows.gold if gold[0] == "dev"]
+    assert sides == ["foreign", "english", "english", "foreign", "english"]
+
+
+def test_a_threshold_that_is_chosen_on_what_is_scored_is_said():
+    [finding] = KIND.row_checks({}, {"de": read(FILES)})
+    assert finding.severity == "fine"
+    [finding] = KIND.row_checks({}, {"de": read(dev_alone())})
+    assert finding.severity == "warning"
+    assert "chosen on the sentences that are scored" in finding.sentence
+    assert " in de:" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"d/de-en.dev.de": "de-1 eins\n"}, "d/de-en.dev.de: line 1 is 'de-1 eins'; wanted an id and a sentence"),
+        ({"d/de-en.dev.de": "de-1\teins\nde-2\t \n"}, "line 2 is 'de-2\\t '; wanted an id and a sentence"),
+        ({"d/de-en.dev.gold": "de-1\n"}, "d/de-en.dev.gold: line 1 is 'de-1'; wanted the ids of a pair"),
+        ({"d/de-en.dev.gold": "de-1\ten-9\n"}, "'de-1' is paired with 'en-9', which is no English sentence"),
+        ({"d/de-en.dev.gold": "de-7\ten-1\n"}, "'de-7' is paired, but is no sentence of dev"),
+        ({"d/de-en.dev.de": "de-1\teins\nde-1\tzwei\nde-2\tzwei\n"}, "id 'de-1' stands there 2 times in dev"),
+        ({"d/de-en.dev.fr": "fr-1\tun\n"}, "wanted dev.en, dev.gold and one file of another language, got"),
+    ],
+)
+def test_faulty_files_are_refused_in_one_line(change, said):
+    with pytest.raises(DataError) as refused:
+        read(dev_alone() | change)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_part_without_gold_is_refused():
+    files = {path: text for path, text in dev_alone().items() if not path.endswith("gold")}
+    with pytest.raises(DataError, match=r"wanted dev\.en, dev\.gold and one file of another language"):
+        read(files)
+    columns = KIND.columns_in(dev_alone()) | {"pairs": [""] * 5}
+    with pytest.raises(DataError, match="carry no pairs"):
+        KIND.read(table(columns))

@@ -1,0 +1,52 @@
+"""PAWS-X for real, as XTREME hands it out: only development files have labels. English training pairs are not here."""
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import SHARED
+from xeval.data.source import load_rows, open_source
+from xeval.definitions.registry import get_suite, get_task
+from xeval.runs.suite import make_plan
+from xeval.support.errors import DataError
+
+ARCHIVE = SHARED / "data/xtreme/pawsx.tar.xz"
+pytestmark = pytest.mark.skipif(not ARCHIVE.exists(), reason="no PAWS-X here")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """The folder of the whole download, with PAWS-X's in it."""
+    folder = tmp_path_factory.mktemp("xtreme")
+    with tarfile.open(ARCHIVE) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def test_two_thousand_pairs_in_each_language_with_the_labels_of_their_files(data):
+    task = get_task("paws-x").tested_on("dev")
+    source = open_source(task, data / "pawsx", task.languages)
+    assert source.name == "local copy (XTREME layout)"
+    for language in task.languages:
+        rows = load_rows(source, language, "test")
+        lines = (data / "pawsx" / f"dev-{language}.tsv").read_text(encoding="utf-8").split("\n")[:-1]
+        assert len(rows) == len(lines) == 2000
+        assert rows.gold.tolist() == [int(line[-1]) for line in lines]
+        assert 0.4 < np.mean(rows.gold) < 0.5
+
+
+def test_its_first_pair_is_a_paraphrase(data):
+    task = get_task("paws-x").tested_on("dev")
+    rows = load_rows(open_source(task, data / "pawsx", ["en"]), "en", "test")
+    assert task.labels[rows.gold[0]] == "paraphrase"
+    assert rows.texts["premise"][0].startswith("From the merger of the Four Rivers Council")
+
+
+def test_a_suite_finds_its_folder_and_says_that_nothing_is_there_to_train_on(data):
+    [member] = [member for member in get_suite("xtreme").tasks if member.task == "paws-x"]
+    with pytest.raises(DataError, match=r"pawsx: no train-en.tsv, which the train rows of 'en' are read from"):
+        make_plan(get_task("paws-x"), member, data)
+    plan = make_plan(get_task("paws-x"), member, data, train=False)
+    assert (plan.data, plan.test_split, plan.lacking) == (data / "pawsx", "dev", ())

@@ -1,0 +1,244 @@
+"""Sentence retrieval: rows, vectors of a layer, the nearest translation; each beside a plain loop of transformers."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel
+
+from tests.helpers.checkpoints import ARCHITECTURES, SIZES, WORDS, tiny_tokenizer
+from xeval.engine.devices import Compute
+from xeval.engine.fast_path.forward import can_pack
+from xeval.engine.prediction import predict
+from xeval.engine.vectors import SentenceEncoder
+from xeval.kinds.retrieval import RetrievalKeys, SentenceRetrieval
+from xeval.kinds.rows import Rows, Table
+from xeval.support.errors import DataError
+
+CPU = Compute(torch.device("cpu"), torch.float32)
+KIND = SentenceRetrieval(RetrievalKeys())
+N_LAYERS = 3
+
+
+def table(queries: list[str], texts: list[str], label: list | None = None) -> Table:
+    columns = {"english": queries, "text": texts} | ({"label": label} if label is not None else {})
+    return Table("de", "test", "de-en.de: test rows of 'de'", columns, {})
+
+
+def sentences(n: int = 40) -> Rows:
+    rng = np.random.default_rng(3)
+    sides = [
+        [" ".join(rng.choice(WORDS[language], rng.integers(1, 12))) for _ in range(n)] for language in ("en", "de")
+    ]
+    return KIND.read(table(*sides))
+
+
+def encoder(architecture: str) -> torch.nn.Module:
+    is_roberta = architecture == "xlm-roberta"
+    depth = "n_layers" if architecture == "distilbert" else "num_hidden_layers"
+    config = AutoConfig.for_model(
+        architecture,
+        vocab_size=len(tiny_tokenizer(architecture)),
+        max_position_embeddings=130,
+        pad_token_id=1 if is_roberta else 0,
+        initializer_range=0.3,
+        **SIZES[architecture] | {depth: N_LAYERS} | ({"type_vocab_size": 1} if is_roberta else {}),
+    )
+    torch.manual_seed(0)
+    return AutoModel.from_config(config).eval()
+
+
+@torch.no_grad()
+def plain_vectors(model, architecture: str, texts: list[str], layer: int, pooling: str) -> np.ndarray:
+    """(N, hidden), one text at a time, of the hidden states that transformers gives."""
+    tokenizer, vectors = tiny_tokenizer(architecture), []
+    for text in texts:
+        states = model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True).hidden_states[layer][0]
+        vectors.append((states.mean(dim=0) if pooling == "mean" else states[0]).numpy())
+    return np.stack(vectors)
+
+
+# ── vectors ──
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first token"])
+@pytest.mark.parametrize("layer", [1, 2, 3])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_answer_is_that_of_a_plain_loop(architecture, layer, pooling):
+    rows = sentences()
+    model = encoder(architecture)
+    queries, texts = (
+        plain_vectors(model, architecture, rows.texts[name], layer, pooling) for name in ("query", "text")
+    )
+    encoded = KIND.encode(tiny_tokenizer(architecture), rows, 128)
+    outputs = predict(SentenceEncoder(model, layer, pooling), KIND, encoded, CPU)
+    np.testing.assert_allclose(outputs, np.concatenate([texts, queries]), rtol=0, atol=1e-5)
+    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (queries, texts)]
+    nearest = [int(np.argmin(((unit[1] - query) ** 2).sum(axis=1))) for query in unit[0]]
+    assert KIND.answers(outputs, encoded, rows)["prediction"].to_pylist() == nearest
+
+
+def test_layers_above_are_not_computed():
+    model = encoder("bert")
+    computed = [
+        layer.register_forward_hook(lambda *_, at=at: seen.append(at))
+        for at, layer in enumerate(model.encoder.layer, start=1)
+    ]
+    seen: list[int] = []
+    rows = sentences(4)
+    predict(SentenceEncoder(model, 2, "mean"), KIND, KIND.encode(tiny_tokenizer("bert"), rows, 128), CPU)
+    assert set(seen) == {1, 2}
+    assert len(computed) == N_LAYERS
+
+
+def test_an_architecture_without_packing_gives_the_hidden_state_of_the_layer():
+    config = AutoConfig.for_model(
+        "electra", vocab_size=len(tiny_tokenizer("bert")), embedding_size=16, hidden_size=16, num_hidden_layers=3,
+        num_attention_heads=2, intermediate_size=24, initializer_range=0.3,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model, rows = AutoModel.from_config(config).eval(), sentences(9)
+    assert not can_pack(model)
+    texts = [*rows.texts["text"], *rows.texts["query"]]
+    outputs = predict(SentenceEncoder(model, 2, "mean"), KIND, KIND.encode(tiny_tokenizer("bert"), rows, 128), CPU)
+    np.testing.assert_allclose(outputs, plain_vectors(model, "bert", texts, 2, "mean"), rtol=0, atol=1e-5)
+
+
+# ── answers ──
+
+
+def answered(texts: np.ndarray, queries: np.ndarray, rows: Rows) -> pa.Table:
+    return KIND.answers(np.concatenate([texts, queries]).astype(np.float32), None, rows)
+
+
+def test_answers_and_tally_are_those_of_a_slow_loop():
+    rng = np.random.default_rng(0)
+    n = 2100  # more than two blocks
+    texts = rng.normal(size=(n, 8))
+    queries = texts + rng.normal(size=(n, 8))
+    rows = KIND.read(table([f"q{i}" for i in range(n)], [f"t{i}" for i in range(n)]))
+    answers = answered(texts, queries, rows)
+    tally = KIND.tally(answers, rows)
+    for row in range(0, n, 97):
+        cosines = [float(queries[row] @ text / np.linalg.norm(queries[row]) / np.linalg.norm(text)) for text in texts]
+        best = max(range(n), key=cosines.__getitem__)
+        assert answers["prediction"][row].as_py() == best
+        assert answers["cosine"][row].as_py() == pytest.approx(cosines[best], abs=1e-5)
+        assert answers["right_cosine"][row].as_py() == pytest.approx(cosines[row], abs=1e-5)
+        assert answers["nearer"][row].as_py() == sum(cosine > cosines[row] for cosine in cosines)
+        assert tally[row].tolist() == [best == row, 1]
+
+
+def test_of_equal_translations_the_first_alone_is_right():
+    rows = KIND.read(table(["a", "b", "c"], ["x", "y", "x"]))
+    vectors = np.array([[1, 0], [0, 1], [1, 0]])
+    answers = answered(vectors, vectors, rows)
+    assert answers["prediction"].to_pylist() == [0, 1, 0]
+    assert KIND.tally(answers, rows)[:, 0].tolist() == [1, 1, 0]
+
+
+def test_a_hub_is_counted():
+    rows = KIND.read(table(["a", "b", "c"], ["x", "y", "z"]))
+    answers = answered(np.array([[1, 0], [0, 1], [-1, 0]]), np.array([[1, 0], [1, 0.1], [0.9, 0]]), rows)
+    assert KIND.most_predicted(answers) == 3
+
+
+def test_a_few_of_the_rows_can_be_answered_alone():
+    rows = sentences().take(np.array([7, 30]))
+    answers = answered(np.eye(2), np.eye(2), rows)
+    assert answers["prediction"].to_pylist() == rows.gold.tolist() == [7, 30]
+
+
+# ── rows ──
+
+
+def test_numbers_of_translations_put_each_beside_its_own():
+    rows = KIND.read(table(["a", "b", "c"], ["C", "A", "B"], ["1", "2", "0"]))
+    assert rows.texts["text"] == ["A", "B", "C"]
+    assert rows.gold.tolist() == [1, 2, 0]
+    answers = answered(np.eye(3), np.eye(3), rows)
+    assert answers["prediction"].to_pylist() == [1, 2, 0]  # in the numbers of the file
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (["0", "1", "3"], "row 3 has its translation in '3'; wanted a number from 0 to 2"),
+        (["0", "-1", "2"], "row 2 has its translation in '-1'"),
+        (["0", "x", "2"], "row 2 has its translation in 'x'"),
+        (["0", "1", "1"], "two rows have one and the same translation"),
+        ([True, 1, 2], "row 1 has its translation in True"),
+    ],
+)
+def test_numbers_that_lead_nowhere_are_refused(label, said):
+    with pytest.raises(DataError, match=said) as refused:
+        KIND.read(table(["a", "b", "c"], ["A", "B", "C"], label))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_side_that_was_sorted_by_itself_is_refused():
+    queries, texts = [f"{i:03}" for i in range(60)], [f"{97 * i % 60:03}" for i in range(60)]
+    with pytest.raises(DataError, match="in the order of the alphabet and the other not, as XTREME prepares them"):
+        KIND.read(table(queries, texts))
+    numbers = [texts.index(query) for query in queries]
+    assert KIND.read(table(queries, texts, numbers)).texts["text"] == queries
+    assert len(KIND.read(table(queries, queries))) == 60
+
+
+def test_an_empty_sentence_is_refused():
+    with pytest.raises(DataError, match="row 2 has an empty sentence; fetch the file again"):
+        KIND.read(table(["a", "b"], ["A", " "]))
+
+
+def test_parallel_files_are_read():
+    files = {"d/de-en.de": "eins\nzwei\u2028drei\n", "d/de-en.en": "one\ntwo three\n"}
+    assert KIND.columns_in(files) == {"english": ["one", "two three"], "text": ["eins", "zwei\u2028drei"]}
+    numbered = KIND.columns_in(files | {"d/de-en.gold": "1\n0\n"})
+    assert numbered["label"] == ["1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"de-en.de": "a\nb\n", "de-en.en": "a\n"}, "de-en.de: wanted as many lines as de-en.en has, 1, got 2"),
+        (
+            {"de-en.de": "a\nb\n", "de-en.en": "a\nb\n", "de-en.gold": "1\n"},
+            "de-en.gold: wanted as many lines as de-en.en has, 2, got 1",
+        ),
+        ({"de-en.de": "a\n"}, "de-en.de: wanted two files of parallel lines, one of which ends in .en, got de-en.de"),
+        ({"de-en.de": "a\n", "de-en.fr": "a\n", "de-en.en": "a\n"}, "got de-en.de, de-en.fr, de-en.en"),
+    ],
+)
+def test_files_that_are_not_parallel_are_refused_in_one_line(files, said):
+    with pytest.raises(DataError) as refused:
+        KIND.columns_in(files)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+# ── XTREME's mock data ──
+
+
+def test_xtremes_own_score_of_its_mock_data(unpacked):
+    """https://github.com/google-research/xtreme, evaluate_test.py."""
+    folder = unpacked("mock_test_data")
+    accuracies = []
+    for path in sorted((folder / "labels/tatoeba").glob("*.tsv")):
+        gold, said = (
+            np.array((folder / side / "tatoeba" / path.name).read_text().split(), dtype=np.int64)
+            for side in ("labels", "predictions")
+        )
+        texts = [str(number) for number in range(len(gold))]
+        rows = Rows("de", "test", {"query": texts, "text": texts}, gold, np.arange(len(gold)))
+        tally = KIND.tally(pa.table({"prediction": said}), rows)
+        accuracies.append(KIND.measure("accuracy").over(tally))
+    assert len(accuracies) == 36
+    assert 100 * np.mean(accuracies) == pytest.approx(53.611111111111114, abs=1e-12)
+
+
+def test_xtremes_prepared_files_are_refused(unpacked):
+    folder = unpacked("tatoeba")
+    files = {str(path): path.read_text(encoding="utf-8-sig") for path in sorted(folder.glob("de-en.*"))}
+    columns = KIND.columns_in(files)
+    with pytest.raises(DataError, match="as XTREME prepares them"):
+        KIND.read(Table("de", "test", "de", columns, {}))

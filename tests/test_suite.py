@@ -1,0 +1,287 @@
+"""A suite on the command line: what is run, on which rows, what is left out, and the table in each format."""
+
+import io
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from tests.helpers import tiny
+from xeval.definitions.registry import all_suites, all_tasks, get_suite, suite_tables
+from xeval.definitions.suite import Suite, SuiteTable
+from xeval.kinds.registry import get_kind
+from xeval.report.suite import formats
+from xeval.report.suite.table import build
+from xeval.results.store import load_runs
+from xeval.support.errors import StoreError
+
+SUITE = """\
+name = "minis"
+title = "Four small tasks"
+source_url = "https://example.org/minis"
+note = "They are small."
+
+[[tasks]]
+task = "mini-pairs"
+group = "pairs"
+folders = ["elsewhere", "pairs"]
+languages = ["en", "es"]
+
+[[tasks]]
+task = "unanswered"
+group = "pairs"
+folders = ["unanswered"]
+
+[[tasks]]
+task = "untrained"
+group = "others"
+folders = ["untrained"]
+
+[[tasks]]
+task = "absent"
+group = "others"
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, checkpoint_of):
+    """A suite, its task files, and data: whole, with answers in its dev rows alone, without training rows, none."""
+    folder = tmp_path_factory.mktemp("suite")
+    for name in ("mini-pairs", "unanswered", "untrained", "absent"):
+        tiny.write_task(folder / "tasks", ("hf-2019", "xtreme-2020"), name=name)
+    (folder / "minis.toml").write_text(SUITE, encoding="utf-8")
+    data, rows = folder / "data", tiny.mini_rows()
+    tiny.write_hub_layout(data / "pairs", rows)
+    dev = {("selection", "es"): tiny.make_rows("es", 12, start=300)}
+    tiny.write_xtreme_layout(data / "unanswered", rows | dev, test_labels=False)
+    tiny.write_hub_layout(data / "untrained", {key: own for key, own in rows.items() if key[0] != "train"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def words(world, checkpoint_of):
+    common = ["--data", world / "data", "--tasks-dir", world / "tasks", "--results", world / "results"]
+    model = ["--model", checkpoint_of("distilbert"), "--dtype", "float32", "--device", "cpu", "--epochs", "1"]
+    return [str(word) for word in ["run", world / "minis.toml", *common, *model]]
+
+
+@pytest.fixture
+def ran(command, words):
+    return command(*words)
+
+
+def test_each_task_that_there_are_rows_for_is_run_and_of_the_others_it_is_said_why_not(ran, world):
+    code, out, err = ran
+    assert code == 1
+    assert {run.record.task for run in load_runs(world / "results")} == {"mini-pairs", "unanswered"}
+    said = [line for line in err.splitlines() if line.startswith("xeval: ")]
+    assert len(said) == 2
+    assert said[0].startswith("xeval: untrained was not run: ")
+    assert "no en/train-*.parquet, which the train rows of 'en' are read from" in said[0]
+    assert said[1].startswith("xeval: absent was not run: ")
+    assert "unanswered: 2 languages on the dev split, since its test rows carry no answers here; no rows in zh" in err
+    assert "Mini pairs (dev)" in out and "mean of 4" in out and "(2 of 4)" in out
+
+
+def test_only_the_suites_languages_are_evaluated(ran, world):
+    [record] = [run.record for run in load_runs(world / "results") if run.record.task == "mini-pairs"]
+    assert list(record.scores) == ["en", "es"]
+    [on_dev] = [run.record for run in load_runs(world / "results") if run.record.task == "unanswered"]
+    assert (list(on_dev.scores), on_dev.limits.test_split) == (["en", "es"], "dev")
+
+
+@pytest.fixture
+def matrix(ran, world):
+    suite = get_suite(str(world / "minis.toml"))
+    return build(load_runs(world / "results"), suite, all_tasks([world / "tasks"]), [A_TABLE], {"absent": "no rows"})
+
+
+GOOD_AVERAGES = ["80.0 (1 of 2)", r"50.0\* (1 of 2)", r"65.0\* (2 of 4)"]
+A_TABLE = SuiteTable.model_validate(
+    {
+        "name": "published",
+        "title": "A paper",
+        "suite": "minis",
+        "source_url": "https://example.org/paper",
+        "note": "As printed.",
+        "tasks": ["mini-pairs", "absent", "not-in-the-suite"],
+        "metrics": {"absent": ["f1"]},
+        "rows": [
+            {"name": "Good", "model": "org/m", "cells": {"mini-pairs": 80.0, "absent": 50.0}},
+            {"name": "Other", "cells": {"not-in-the-suite": 10.0}, "claimed_average": 10.0},
+            {"name": "Taught", "cells": {"mini-pairs": 90.0}, "protocol": "translate-train"},
+        ],
+    },
+    strict=False,
+)
+
+
+def test_scores_are_means_over_languages_and_averages_means_over_tasks(matrix, world):
+    [ours] = matrix.ours
+    runs = {run.record.task: run.record for run in load_runs(world / "results")}
+    expected = {}
+    for task, record in runs.items():
+        expected[task] = 100 * sum(score.value for score in record.scores.values()) / len(record.scores)
+        assert ours.cells[task].value == pytest.approx(expected[task])
+        low, high = ours.cells[task].interval
+        assert 0 <= low <= expected[task] <= high <= 100
+    assert set(expected) == {"mini-pairs", "unanswered"}
+    assert ours.groups["pairs"].value == pytest.approx(sum(expected.values()) / 2)
+    assert "others" not in ours.groups
+    assert (ours.total.value, ours.total.n, ours.total.of) == (pytest.approx(sum(expected.values()) / 2), 2, 4)
+
+
+def test_published_rows_stand_above_ours_and_say_what_they_are(matrix):
+    names = [row.name for row in matrix.rows]
+    assert names[:2] == ["Good, published", "Taught, published, translate-train"]
+    assert len(names) == 3 and not matrix.rows[2].published
+    good = matrix.rows[0]
+    assert (good.total.value, good.total.other_metrics) == (65.0, True)
+    assert any(line == "* not by this suite's metrics: absent by f1." for line in matrix.footer)
+    assert any("A paper, https://example.org/paper. As printed." in line for line in matrix.footer)
+
+
+def test_runs_of_tasks_that_train_nothing_stand_in_the_row_of_their_model(ran, world):
+    """Though what was changed of the training's recipe is not theirs."""
+    suite = get_suite(str(world / "minis.toml"))
+    runs = [
+        replace(run, record=run.record.model_copy(update={"training": None, "recipe": untrained(run.record.recipe)}))
+        if run.record.task == "unanswered"
+        else run
+        for run in load_runs(world / "results")
+    ]
+    [ours] = build(runs, suite, all_tasks([world / "tasks"])).ours
+    assert set(ours.cells) == {"mini-pairs", "unanswered"}
+
+
+def untrained(recipe):
+    return recipe.model_copy(update={"overrides": {}})
+
+
+def test_markdown_has_a_row_for_each_model_and_the_notes(matrix):
+    lines = formats.markdown(matrix).splitlines()
+    header = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    titles = ["Mini pairs", "Mini pairs (dev)", "Mini pairs", "Mini pairs"]
+    assert header == ["", *titles, "pairs", "others", "mean of 4"]
+    good = [cell.strip() for cell in lines[4].strip("|").split("|")]
+    assert good == [
+        "Good, published",
+        "80.0",
+        "–",
+        "–",
+        r"50.0\*",
+        "80.0 (1 of 2)",
+        r"50.0\* (1 of 2)",
+        r"65.0\* (2 of 4)",
+    ]
+    said = "\n".join(lines)
+    assert "They are small." in said and "Not run: absent: no rows." in said
+    assert "unanswered: accuracy on the dev split in 2 of 3 languages (en es); xtreme-2020, seed 42." in said
+
+
+def test_json_has_fractions_and_what_stands_behind_them(matrix):
+    report = json.loads(formats.as_json(matrix))
+    good, _, ours = report["rows"]
+    assert good["scores"]["mini-pairs"] == {"value": 0.8, "other_metrics": False}
+    cell = ours["scores"]["unanswered"]
+    assert (cell["split"], cell["languages"], cell["lacking"], cell["metrics"]) == (
+        "dev",
+        ["en", "es"],
+        ["zh"],
+        ["accuracy"],
+    )
+    assert report["tasks"]["absent"]["group"] == "others" and ours["mean"]["n_tasks"] == 2
+
+
+def test_html_is_one_table_without_markup_from_names(matrix):
+    page = formats.html(matrix).replace(matrix.suite.title, "<script>x</script>")
+
+    class Cells(HTMLParser):
+        n = 0
+
+        def handle_starttag(self, tag, attrs):
+            self.n += tag in ("td", "th")
+            assert all(not value or "http" not in value for _, value in attrs)
+
+    parser = Cells()
+    parser.feed(formats.html(matrix))
+    assert parser.n == 8 * 4
+    hostile = matrix.suite.model_copy(update={"title": "<script>x</script>\n"})
+    page = formats.html(type(matrix)(hostile, matrix.titles, matrix.rows, matrix.footer))
+    assert "<script" not in page and "&lt;script&gt;" in page
+
+
+def test_the_terminal_shows_published_rows_of_our_models_alone(matrix):
+    console = Console(file=io.StringIO(), width=200)
+    formats.show(matrix, console)
+    said = console.file.getvalue()
+    assert "Good, published" not in said and "A report shows 2 published rows of other models too." in said
+    assert "Mini pairs (dev)" in said and "mean of 4" in said
+
+
+def test_without_training_rows_that_is_what_is_missing(ran):
+    """Not the test rows, which are there."""
+    assert "untrained was not run" in ran[2] and "which the train rows" in ran[2]
+
+
+@pytest.mark.parametrize(("ending", "said"), [("md", "# Four"), ("html", "<h1>Four"), ("json", '"minis"')])
+def test_a_report_of_a_suite_is_written_in_three_formats(ran, command, world, tmp_path, ending, said):
+    where = tmp_path / f"report.{ending}"
+    code, out, err = command(
+        *("report", "--suite", str(world / "minis.toml"), "--results", str(world / "results")),
+        *("--tasks-dir", str(world / "tasks"), "--output", str(where)),
+    )
+    assert (code, out, err) == (0, "", "")
+    assert said in where.read_text(encoding="utf-8")
+
+
+def test_other_formats_are_refused(ran, command, world):
+    words = ["report", "--suite", str(world / "minis.toml"), "--results", str(world / "results"), "--format", "latex"]
+    code, _, err = command(*words)
+    assert (code, err) == (2, "xeval: suite minis: wanted the format markdown, html, json, got latex\n")
+
+
+def test_what_is_wrong_in_every_task_is_said_once(command, words):
+    code, out, err = command(*words, "--max-train", "0", "--quiet")
+    assert (code, out) == (2, "")
+    assert err == "xeval: max_train: wanted a number of rows of at least 1, got 0\n"
+
+
+def test_results_without_a_task_of_the_suite_are_none(tmp_path, world):
+    with pytest.raises(StoreError, match="no results of suite minis there yet"):
+        build([], get_suite(str(world / "minis.toml")), {}, [])
+
+
+# ── what comes with xeval ──
+
+
+@pytest.mark.parametrize("suite", all_suites().values(), ids=lambda suite: suite.name)
+def test_a_shipped_suite_names_tasks_languages_and_metrics_that_there_are(suite: Suite):
+    known = all_tasks()
+    for member in suite.tasks:
+        if (task := known.get(member.task)) is not None:
+            assert not member.languages or set(member.languages) & set(task.languages)
+            for metric in member.metrics:
+                get_kind(task.kind).measure(metric)
+
+
+def test_xtreme_has_nine_tasks_in_four_groups_and_its_languages():
+    suite = get_suite("xtreme")
+    groups = {name: [member.task for member in members] for name, members in suite.groups.items()}
+    assert groups == {
+        "classification": ["xnli", "paws-x"],
+        "structured prediction": ["udpos", "pan-x"],
+        "question answering": ["xquad", "mlqa", "tydiqa-goldp"],
+        "retrieval": ["bucc2018", "tatoeba"],
+    }
+    n_languages = {member.task: len(member.languages) for member in suite.tasks if member.languages}
+    assert n_languages == {"udpos": 33, "pan-x": 40, "xquad": 11, "bucc2018": 4, "tatoeba": 36}
+
+
+@pytest.mark.parametrize("table", suite_tables("xtreme"), ids=lambda table: table.name)
+def test_a_published_table_of_a_suite_has_its_rows_in_order(table: SuiteTable):
+    for row in table.rows:
+        assert [task for task in table.tasks if task in row.cells] == list(row.cells)
+    assert table.source_url.startswith("https://")

@@ -1,0 +1,133 @@
+"""A task's score in a suite, its interval against a bootstrap done the slow way, and published tables of suites."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.helpers.sample_record import run_record
+from xeval.definitions.suite import SuiteTask
+from xeval.judging.score import clustered_wilson_interval
+from xeval.judging.suite import score_of
+from xeval.results.predictions import save_predictions
+from xeval.results.records import Score
+from xeval.results.store import StoredRun
+
+
+def seeds(folder, correct: dict[str, np.ndarray], groups: dict[str, np.ndarray], n_seeds: int = 1) -> list[StoredRun]:
+    """Runs whose rows are right where the (n_seeds, N) booleans of each language say so."""
+    runs = []
+    for seed in range(n_seeds):
+        own, scores = folder / str(seed), {}
+        for language, every in correct.items():
+            right = every[seed]
+            tally = np.stack([right, np.ones(len(right))], axis=1).astype(np.float64)
+            answers = pa.table(
+                {
+                    "label": pa.array(np.ones(len(right)), pa.int32()),
+                    "prediction": pa.array(right, pa.int32()),
+                    "logits": pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(3 * len(right)), pa.float32()), 3),
+                }
+            )
+            sha256 = save_predictions(own, language, answers, tally, groups[language])
+            example = run_record().scores["de"].model_dump()
+            changes = {"value": float(right.mean()), "n_rows": len(right), "predictions_sha256": sha256}
+            scores[language] = Score.model_validate(example | changes)
+        runs.append(StoredRun(own, run_record(seed=seed, scores=scores)))
+    return runs
+
+
+MEMBER = SuiteTask(task="cats", group="g")
+
+
+def slow_interval(correct, groups, n_resamples=1500):
+    """Percentiles over draws of groups, the same numbers in every language, one draw after the other."""
+    rng, values = np.random.default_rng(1), []
+    n_groups = len(np.unique(groups["en"]))
+    rows_of = [np.flatnonzero(groups["en"] == group) for group in range(n_groups)]
+    for _ in range(n_resamples):
+        rows = np.concatenate([rows_of[group] for group in rng.integers(0, n_groups, n_groups)])
+        values.append(np.mean([every[:, rows].mean() for every in correct.values()]))
+    return np.quantile(values, [0.025, 0.975])
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.9], ids=["unlike", "translations"])
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_the_interval_of_the_mean_is_the_bootstraps_over_groups(tmp_path, correlation, n_seeds):
+    rng = np.random.default_rng(7)
+    base = rng.random((100, 1)) < 0.7  # of each premise
+    groups = {language: np.repeat(np.arange(100), 3) for language in ("de", "en", "zh")}
+    correct = {}
+    for language in groups:
+        own = rng.random((n_seeds, 300)) < 0.7
+        shared = np.repeat(base, 3, axis=1).reshape(1, 300)
+        correct[language] = np.where(rng.random((1, 300)) < correlation, shared, own)
+    found = score_of(seeds(tmp_path, correct, groups, n_seeds), MEMBER, ["de", "en", "zh"])
+    low, high = slow_interval(correct, groups)
+    assert found.value == pytest.approx(np.mean([every.mean() for every in correct.values()]))
+    assert found.interval == pytest.approx((low, high), abs=0.015)  # Wilson's leans to the middle
+    assert found.interval[1] - found.interval[0] == pytest.approx(high - low, rel=0.1)
+
+
+def test_translations_are_not_counted_as_so_many_independent_rows(tmp_path):
+    right = np.random.default_rng(3).random((1, 400)) < 0.6
+    rows = np.arange(400)
+    one = score_of(seeds(tmp_path / "1", {"en": right}, {"en": rows}), MEMBER, ["en"])
+    three = score_of(
+        seeds(tmp_path / "3", dict.fromkeys(("de", "en", "zh"), right), dict.fromkeys(("de", "en", "zh"), rows)),
+        MEMBER,
+        ["de", "en", "zh"],
+    )
+    assert three.interval == pytest.approx(one.interval)
+
+
+def test_languages_whose_groups_have_nothing_in_common_are_taken_one_by_one(tmp_path):
+    rng = np.random.default_rng(5)
+    correct = {language: rng.random((1, 600)) < 0.5 for language in ("de", "en")}
+    groups = {"de": np.sort(rng.integers(0, 150, 600)), "en": rng.permutation(np.repeat(np.arange(150), 4))}
+    found = score_of(seeds(tmp_path, correct, groups), MEMBER, ["de", "en"])
+    low, high = found.interval
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 1200), rel=0.15)
+
+
+def test_languages_that_are_not_there_are_named_and_not_counted_as_zero(tmp_path):
+    right, rows = np.ones((1, 20), dtype=bool), np.arange(20)
+    found = score_of(seeds(tmp_path, {"en": right}, {"en": rows}), MEMBER, ["en", "th"])
+    assert (found.value, found.languages, found.lacking) == (1.0, ("en",), ("th",))
+    assert score_of(seeds(tmp_path, {"en": right}, {"en": rows}), MEMBER, ["th"]) is None
+
+
+def test_a_metric_that_the_runs_were_not_scored_by_gives_no_score(tmp_path):
+    right, rows = np.ones((1, 20), dtype=bool), np.arange(20)
+    member = SuiteTask(task="cats", group="g", metrics=("accuracy", "f1"))
+    assert score_of(seeds(tmp_path, {"en": right}, {"en": rows}), member, ["en"]) is None
+
+
+def test_without_predictions_there_is_a_score_and_no_interval(tmp_path):
+    [run] = seeds(tmp_path, {"en": np.ones((1, 20), dtype=bool)}, {"en": np.arange(20)})
+    (run.folder / "predictions" / "en.parquet").unlink()
+    found = score_of([run], MEMBER, ["en"])
+    assert (found.value, found.interval) == (1.0, None)
+    assert "cannot be read" in found.problem
+
+
+def test_one_group_alone_rules_nothing_out(tmp_path):
+    right = np.array([[True, False, True, True]])
+    found = score_of(seeds(tmp_path, {"en": right}, {"en": np.zeros(4, dtype=int)}), MEMBER, ["en"])
+    low, high = found.interval
+    assert low < 0.1 and high > 0.98
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_score_of_all_or_nothing_is_no_certainty(tmp_path, right):
+    """As of one language with as many rows: Wilson's interval."""
+    every = {language: np.full((1, 60), right) for language in ("de", "en")}
+    found = score_of(seeds(tmp_path, every, dict.fromkeys(every, np.arange(60))), MEMBER, ["de", "en"])
+    assert found.interval == pytest.approx(clustered_wilson_interval(every["en"][0], np.arange(60)))
+    assert found.interval[1] - found.interval[0] > 0.05
+
+
+def test_of_one_language_it_is_the_interval_of_its_score(tmp_path):
+    rng = np.random.default_rng(11)
+    right, groups = rng.random((1, 600)) < 0.7, np.repeat(np.arange(200), 3)
+    found = score_of(seeds(tmp_path, {"en": right}, {"en": groups}), MEMBER, ["en"])
+    assert found.interval == pytest.approx(clustered_wilson_interval(right[0], groups), abs=0.002)

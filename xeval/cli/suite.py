@@ -1,0 +1,49 @@
+"""What a suite leaves on the screen: its table, or the records as JSON, and a line for each task that was not run."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import typer
+
+from xeval.cli.options import OutcomeFormat
+from xeval.cli.screen import screen
+from xeval.definitions.registry import all_tasks, get_suite, suite_tables
+from xeval.report.suite import formats, table
+from xeval.results.store import StoredRun
+from xeval.support.text import one_line
+
+
+def table_of(
+    runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path], skipped: Mapping[str, str] | None = None
+) -> table.SuiteMatrix:
+    """The table of `suite`, by name or path, beside the tables that are published of it."""
+    definition = get_suite(suite)
+    return table.build(runs, definition, all_tasks(tasks_dirs), suite_tables(definition.name), skipped)
+
+
+def show_suite(
+    runs: list[StoredRun],
+    skipped: Mapping[str, str],
+    suite: str,
+    output_format: OutcomeFormat,
+    results: Path,
+    tasks_dirs: Sequence[Path],
+) -> None:
+    """Print what was run; exit with 1 if a task was not, or something in a run failed."""
+    records = [run.record for run in runs]
+    if output_format is OutcomeFormat.json:
+        print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
+    elif any(record.scores for record in records):
+        formats.show(table_of(runs, suite, tasks_dirs, skipped), screen())
+        report = f"xeval report --suite {suite} --results {results}"
+        print(one_line(f"Records and predictions are in {results}; a report of them: {report}"))
+    failed = [record for record in records if record.failures]
+    for record in failed:
+        said = f"xeval: {record.task}, {record.model.id} seed {record.seed} failed: {record.failure}"
+        print(one_line(said), file=sys.stderr)
+    for task, reason in skipped.items():
+        print(one_line(f"xeval: {task} was not run: {reason}"), file=sys.stderr)
+    if failed or skipped:
+        raise typer.Exit(1)

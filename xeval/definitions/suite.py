@@ -1,0 +1,118 @@
+"""A suite: several tasks with one score over all of them, as its file describes it, and the published tables of one."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from xeval.definitions.reference import Percentage, Protocol
+from xeval.definitions.toml import FilePattern, Frozen, HubId, LanguageCode, Name, Printed, Text
+
+
+class SuiteTask(Frozen):
+    """One task of a suite. Its score is the mean over its languages."""
+
+    task: Name
+    group: Text
+    """Tasks of one group have an average of their own."""
+    folders: tuple[FilePattern, ...] = ()
+    """What its folder below --data may be called; without such a folder, its files are looked for in --data itself."""
+    recipe: Name | None = None
+    """What it is trained with; the task's default recipe by default."""
+    metrics: tuple[Name, ...] = ()
+    """Its score is their mean; the task's own metric by default."""
+    languages: tuple[LanguageCode, ...] = ()
+    """Those that the suite averages over; all of the task's by default."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "SuiteTask":
+        for key in ("metrics", "languages"):
+            if len(set(getattr(self, key))) != len(getattr(self, key)):
+                raise ValueError(f"task {self.task!r}: {key} lists one twice")
+        return self
+
+
+class Suite(Frozen):
+    """Several tasks, and one score over them: the mean over the tasks, each of which counts alike."""
+
+    name: Name
+    """Its name on the command line, where tasks have theirs."""
+    title: Text
+    source_url: Text
+    """Where the rule of averaging is published."""
+    note: str = ""
+    """Printed under every report of this suite."""
+    tasks: Annotated[tuple[SuiteTask, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Suite":
+        if len({member.task for member in self.tasks}) != len(self.tasks):
+            raise ValueError("tasks: one is listed twice")
+        return self
+
+    @property
+    def groups(self) -> dict[str, list[SuiteTask]]:
+        """The tasks of each group, in the file's order."""
+        groups: dict[str, list[SuiteTask]] = {}
+        for member in self.tasks:
+            groups.setdefault(member.group, []).append(member)
+        return groups
+
+
+class SuiteRow(Frozen):
+    """One published row: a score in percent for each task that the source has."""
+
+    name: Text
+    """As the table calls it."""
+    model: HubId | None = None
+    """None: the source does not say which checkpoint of the hub it is, or there is none."""
+    cells: Annotated[dict[Name, Percentage], Field(min_length=1)]
+    protocol: Protocol = "zero-shot"
+    """How the row came about, if not by training and selecting in one language."""
+    claimed_average: Percentage | None = None
+    """As printed."""
+    average_note: str = ""
+    """Why a claimed average is known to differ from the recomputed one."""
+
+    @property
+    def average(self) -> float:
+        """The mean of the cells, recomputed."""
+        return sum(self.cells.values()) / len(self.cells)
+
+    @property
+    def average_tolerance(self) -> float:
+        """How far `claimed_average` may lie from `average`: both were rounded, the second in each of its cells."""
+        decimals = max(Printed(cell).decimals for cell in self.cells.values())
+        return float(0.1 ** Printed(self.claimed_average or 0.0).decimals + 0.1**decimals) / 2
+
+
+class SuiteTable(Frozen):
+    """A published table over the tasks of a suite."""
+
+    name: Name
+    title: Text
+    suite: Name
+    source_url: Text
+    note: str = ""
+    """What is known about it; printed under every report that shows it."""
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """In the table's own order."""
+    metrics: dict[Name, tuple[Name, ...]] = {}
+    """What its numbers of a task are, where they are not by the suite's metrics."""
+    rows: Annotated[tuple[SuiteRow, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _lint(self) -> "SuiteTable":
+        names = [row.name for row in self.rows]
+        if len(set(names)) != len(names):
+            raise ValueError("two rows have the same name")
+        for row in self.rows:
+            strays = set(row.cells) - set(self.tasks)
+            if strays:
+                raise ValueError(f"row {row.name!r} has a task that the table's list lacks: {min(strays)!r}")
+            claimed = row.claimed_average
+            if claimed is not None and abs(claimed - row.average) > row.average_tolerance and not row.average_note:
+                raise ValueError(
+                    f"row {row.name!r} claims an average of {claimed} where its cells give {row.average:.2f};"
+                    " mend it, or say in average_note that the source prints it so"
+                )
+        return self

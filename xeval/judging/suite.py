@@ -1,0 +1,134 @@
+"""The score of one model on one task of a suite: a mean over languages, with its interval. Pure functions.
+
+The interval is over the draw of test rows; a training is held fixed, as in the intervals of single scores. Rows of
+languages that are translations of each other are left out together, so that what a row does to all of them is in it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xeval.definitions.suite import SuiteTask
+from xeval.judging.comparison.resampling import joint_groups
+from xeval.judging.grouped import sums_of_groups
+from xeval.judging.score import wilson_interval
+from xeval.kinds.kind import Kind
+from xeval.kinds.registry import get_kind
+from xeval.results.predictions import groups_of, tally_of
+from xeval.results.records import Score
+from xeval.results.store import StoredRun
+from xeval.support.errors import XevalError
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """Of one model on one task: fractions."""
+
+    value: float
+    languages: tuple[str, ...]  # that it is the mean over
+    lacking: tuple[str, ...]  # languages of the suite that there is no score in
+    metrics: tuple[str, ...]  # that it is the mean of
+    interval: tuple[float, float] | None  # None where the predictions cannot be had
+    problem: str = ""  # why there is no interval
+
+
+def score_of(runs: Sequence[StoredRun], member: SuiteTask, languages: Sequence[str]) -> TaskScore | None:
+    """The score of `runs`, the seeds of one configuration, over those of `languages` that all of them have.
+
+    None where there is no such language, or the runs were not scored by the suite's metrics.
+    """
+    common = [language for language in languages if all(language in run.record.scores for run in runs)]
+    metrics = member.metrics or (runs[0].record.metric,)
+    values = [
+        [_value(run, run.record.scores[language], metric) for metric in metrics for language in common] for run in runs
+    ]
+    known = [value for row in values for value in row if value is not None]
+    if not common or len(known) < sum(map(len, values)):
+        return None
+    lacking = tuple(language for language in languages if language not in common)
+    value = math.fsum(known) / len(known)
+    try:
+        interval = wilson_interval(value, _effective_rows(value, runs, common, metrics))
+    except XevalError as error:
+        return TaskScore(value, tuple(common), lacking, metrics, None, str(error))
+    return TaskScore(value, tuple(common), lacking, metrics, interval)
+
+
+def _value(run: StoredRun, score: Score, metric: str) -> float | None:
+    return score.value if metric == run.record.metric else score.more.get(metric)
+
+
+def _effective_rows(value: float, runs: Sequence[StoredRun], languages: Sequence[str], metrics: Sequence[str]) -> float:
+    """How many independent rows of one language would make the mean as certain as it is.
+
+    By its jackknife variance; where that is 0, as for scores of 0 and 1, by the number of groups. Raises XevalError
+    where predictions or the kind of task cannot be had.
+    """
+    kind = get_kind(runs[0].record.kind)
+    parts = _parallel_parts([_Rows.of(runs, language, kind, metrics) for language in languages])
+    variance = sum(_variance(part, len(languages)) for part in parts)
+    if variance > 0 and 0 < value < 1:
+        return value * (1 - value) / variance
+    return 1 / sum((len(rows) / len(languages)) ** 2 / len(np.unique(groups)) for rows, groups in parts)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of one language: what each of the seeds made of them."""
+
+    tallies: list[np.ndarray]  # (N, K) for each seed
+    groups: np.ndarray  # (N,)
+    kind: type[Kind]
+    metrics: Sequence[str]
+
+    @classmethod
+    def of(cls, runs: Sequence[StoredRun], language: str, kind: type[Kind], metrics: Sequence[str]) -> "_Rows":
+        tables = [run.predictions(language) for run in runs]
+        groups = groups_of(tables[0])
+        own = groups if groups is not None else np.arange(len(tables[0]))
+        return cls([tally_of(table) for table in tables], own, kind, metrics)
+
+    def without_each(self, groups: np.ndarray) -> np.ndarray:
+        """(G,) values with each of the (N,) `groups` left out in turn, as means over seeds and metrics."""
+        values = []
+        for tally in self.tallies:
+            sums = sums_of_groups(tally, groups)
+            left = sums.sum(axis=0) - sums  # (G, K)
+            values += [self.kind.measure(metric).value(left) for metric in self.metrics]
+        mean: np.ndarray = np.mean(values, axis=0)
+        return mean
+
+
+def _parallel_parts(rows: Sequence[_Rows]) -> list[tuple[list[_Rows], np.ndarray]]:
+    """Languages whose rows may be translations of each other, with groups of rows that hold in all of them.
+
+    Languages of equally many rows are taken for such. Where they are none, leaving their rows out together does no
+    harm, unless groups that have nothing to do with each other grow together: then each language is on its own.
+    """
+    by_size: dict[int, list[_Rows]] = {}
+    for own in rows:
+        by_size.setdefault(len(own.groups), []).append(own)
+    parts: list[tuple[list[_Rows], np.ndarray]] = []
+    for alike in by_size.values():
+        joint = joint_groups([own.groups for own in alike])
+        fewest = min(len(np.unique(own.groups)) for own in alike)
+        if 2 * len(np.unique(joint)) >= fewest:
+            parts.append((alike, joint))
+        else:
+            parts += [([own], own.groups) for own in alike]
+    return parts
+
+
+def _variance(part: tuple[list[_Rows], np.ndarray], n_languages: int) -> float:
+    """What `part` contributes to the variance of a mean over `n_languages`: the jackknife's, with groups left out.
+
+    Miller 1974, Biometrika 61(1). One group alone says nothing of others; hardly anything is ruled out then.
+    """
+    rows, groups = part
+    without = np.sum([own.without_each(groups) for own in rows], axis=0) / n_languages  # (G,)
+    n_groups = len(without)
+    if n_groups < 2:
+        return 1.0
+    return float((n_groups - 1) / n_groups * np.sum((without - without.mean()) ** 2))

@@ -1,0 +1,66 @@
+"""Answers as text: how they are compared with right ones, by the rules of SQuAD v1.1 and of MLQA.
+
+SQuAD: https://rajpurkar.github.io/SQuAD-explorer/. MLQA: https://github.com/facebookresearch/MLQA, whose rules differ
+by language. XTREME takes SQuAD's for XQuAD and TyDiQA in every language, English articles and all.
+"""
+
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+Rule = Callable[[str], str]
+
+_ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ENGLISH_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_MLQA_ARTICLES = {
+    "en": _ENGLISH_ARTICLES,
+    "es": re.compile(r"\b(un|una|unos|unas|el|la|los|las)\b"),
+    "vi": re.compile(r"\b(của|là|cái|chiếc|những)\b"),
+    "de": re.compile(r"\b(ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b"),
+    "ar": re.compile(r"\sال^|ال"),
+}
+_HAN = re.compile(r"([\u4e00-\u9fa5])")
+
+
+def squad_normalised(answer: str) -> str:
+    """Lower case, without ASCII punctuation and English articles, one space between words."""
+    without = answer.lower().translate(_ASCII_PUNCTUATION)
+    return " ".join(_ENGLISH_ARTICLES.sub(" ", without).split())
+
+
+def mlqa_rule(language: str) -> Rule:
+    """The same by MLQA's rules for `language`; a language that MLQA lacks is taken for one without articles."""
+    code = re.split("[-_]", language)[0].lower()
+    code = {"zho": "zh", "eng": "en", "spa": "es", "vie": "vi", "deu": "de", "arb": "ar"}.get(code, code)
+    articles = _MLQA_ARTICLES.get(code)
+
+    def normalised(answer: str) -> str:
+        text = "".join(character for character in answer.lower() if not _is_punctuation(character))
+        if articles is not None:
+            text = articles.sub(" ", text)
+        if code == "zh":
+            text = _HAN.sub(r" \1 ", text)  # a token each
+        return " ".join(text.split())
+
+    return normalised
+
+
+def _is_punctuation(character: str) -> bool:
+    return character in string.punctuation or unicodedata.category(character).startswith("P")
+
+
+def exact_and_f1(prediction: str, right: Iterable[str], rule: Rule) -> tuple[float, float]:
+    """Whether the prediction is one of the `right` answers after `rule`, and its best F1 over tokens with any."""
+    said, wanted = rule(prediction), [rule(answer) for answer in right]
+    return float(said in wanted), max(_f1(said.split(), answer.split()) for answer in wanted)
+
+
+def _f1(said: list[str], wanted: list[str]) -> float:
+    """2 pr / (p + r) with p the share of said tokens that are wanted, and r that of wanted ones that are said."""
+    n_common = sum((Counter(said) & Counter(wanted)).values())
+    if not n_common:
+        return 0.0
+    precision, recall = n_common / len(said), n_common / len(wanted)
+    return 2 * precision * recall / (precision + recall)

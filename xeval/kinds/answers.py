@@ -1,0 +1,392 @@
+"""Extractive question answering: a question, a text, and the part of the text that answers it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from xeval.kinds import windows
+from xeval.kinds.answer_text import exact_and_f1, mlqa_rule, squad_normalised
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
+from xeval.kinds.metric import Metric, share
+from xeval.kinds.rows import Rows, Table, groups_of
+from xeval.kinds.tokenization import Tokenization
+from xeval.support.errors import DataError
+from xeval.support.text import one_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+TEXTS_PER_CALL = 1024
+START, END, FIRST = 0, 1, 2  # the columns of targets
+
+
+class AnswerColumns(Keys):
+    """What the columns are called in the data."""
+
+    question: Column = "question"
+    context: Column = "context"
+    answers: Column = "answers"
+    """Each a table of `text` and `answer_start`, as SQuAD has them."""
+
+
+class AnswerKeys(Keys):
+    """The keys of a task of questions. Their defaults are XTREME's."""
+
+    columns: AnswerColumns = AnswerColumns()
+    """What the columns are called in the data."""
+    stride: Annotated[int, Field(gt=0, le=100_000)] = 128
+    """Pieces by which one window over a long context follows another."""
+    question_pieces: Annotated[int, Field(gt=0, le=100_000)] = 64
+    """How many pieces of a question are shown at most; never more than half of what the encoder takes."""
+    answer_pieces: Annotated[int, Field(gt=0, le=100_000)] = 30
+    """The longest answer that is given."""
+    n_best: Annotated[int, Field(gt=0, le=10_000)] = 20
+    """Among how many pieces an answer begins, and ends."""
+
+
+Gold = Sequence[tuple[int, str]]  # the right answers to a question: where each begins in the context, and its text
+
+
+class Answers(Kind):
+    """Questions on one context depend on each other. Windows over a context are sequences of one row."""
+
+    name: ClassVar[str] = "answers"
+    unit: ClassVar[str] = "questions"
+    in_words: ClassVar[str] = "extractive question answering"
+    pipeline: ClassVar[str] = "question-answering"
+    grouped_by: ClassVar[str] = "contexts"
+    head: ClassVar[str] = "AutoModelForQuestionAnswering"
+    reads: ClassVar[Reads] = "every token"
+    counts: ClassVar[tuple[str, ...]] = (
+        *("exact", "f1_sum", "mlqa_exact", "mlqa_f1_sum", "exact_in_words", "f1_in_words_sum"),
+        "rows",
+    )
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("f1", ("f1_sum", "rows"), share),
+        Metric("exact_match", ("exact", "rows"), share, is_share_of_rows=True),
+        Metric("mlqa_f1", ("mlqa_f1_sum", "rows"), share),
+        Metric("mlqa_exact_match", ("mlqa_exact", "rows"), share, is_share_of_rows=True),
+        Metric("f1_in_words", ("f1_in_words_sum", "rows"), share),
+        Metric("exact_match_in_words", ("exact_in_words", "rows"), share, is_share_of_rows=True),
+    )
+    keys_model: ClassVar[type[Keys]] = AnswerKeys
+    native: ClassVar[tuple[str, ...]] = (".json",)
+    assumed_spread: ClassVar[AssumedSpread] = AssumedSpread(
+        training_sd=0.4,
+        other_sd=1.0,
+        correlation=0.5,
+        n_rows=1190,
+        disagreement=0.2,
+        df=4.0,
+        source="F1 of XLM-R base and XLM-V base on XQuAD, five seeds each: standard deviations of 0.3 to 0.4 points in"
+        " English and of 0.4 to 2.4 (root mean square 1.0) in ten other languages, of 0.2 and 0.9 in the mean over"
+        " languages (stefan-it/xlm-v-experiments @13f86b4)."
+        " A correlation of 0.5 gives the mean of both variances of the mean.",
+    )
+
+    # ── rows ──
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        columns = self.keys.columns
+        return (columns.question, columns.context)
+
+    @property
+    def gold_columns(self) -> tuple[str, ...]:
+        return (self.keys.columns.answers,)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # windows are other ones for other keys
+        """What the ids depend on besides the rows: it is part of a run's identity."""
+        return f"answers-1 stride {self.keys.stride} question {self.keys.question_pieces}"
+
+    @property
+    def n_outputs(self) -> int:
+        return 2
+
+    def columns_in(self, files: Mapping[str, str]) -> dict[str, list[Any]]:
+        """The questions of files in SQuAD's format, of version 1.1."""
+        rows: dict[tuple[Any, ...], tuple[str, str, Any]] = {}
+        for path, text in files.items():
+            for asked in _questions_in(path, text):
+                key = tuple(str(part) for part in asked)
+                if key in rows:
+                    raise DataError(
+                        f"{path}: question {one_line(repr(asked[0]))[:60]} stands in it twice; fetch the file again"
+                    )
+                rows[key] = asked[1:]
+        names = (*self.text_columns, *self.gold_columns)
+        return {name: [row[place] for row in rows.values()] for place, name in enumerate(names)}
+
+    def read(self, table: Table) -> Rows:
+        questions, contexts = (table.texts(column) for column in self.text_columns)
+        answers = [_listed(of_row) for of_row in table.columns.get(self.gold_columns[0], [None] * len(table))]
+        if all(not any(text for _, text in of_row) for of_row in answers if isinstance(of_row, list)):
+            raise DataError(
+                f"{table.where} carry no answers (XTREME strips them from test files), so they cannot be scored; use a"
+                " copy that has them"
+            )
+        for number, (question, context, of_row) in enumerate(zip(questions, contexts, answers, strict=True), start=1):
+            for name, text in (("question", question), ("context", context)):
+                if not text.strip():
+                    raise DataError(f"{table.where}: row {number} has an empty {name}; fetch the file again")
+            if problem := _problem(of_row, context):
+                raise DataError(f"{table.where}: row {number} {problem}; fetch the file again")
+        texts = {"question": questions, "context": contexts}
+        return Rows(table.language, table.split, texts, answers, groups_of(contexts))
+
+    # ── encoder ──
+
+    def encode(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Rows,
+        max_length: int,
+        on_rows: Callable[[int], None] = lambda n: None,
+    ) -> Encoded:
+        """Windows of question and context; one without the answer has its first token for a target, as in SQuAD v1."""
+        frame = windows.Frame.of(tokenizer)
+        most_of_question = min(self.keys.question_pieces, (max_length - len(frame)) // 2)
+        ids, type_ids, characters, targets = [], [], [], []
+        row_of: list[int] = []
+        count = _Count(tokenizer)
+        for row, question, context in self._pieces(tokenizer, rows, on_rows):
+            count.add(question.ids, context.ids, is_cut=len(question.ids) > most_of_question)
+            asked = question.ids[:most_of_question]
+            room = max_length - len(frame) - len(asked)
+            before = frame.before.shape[1] + len(asked) + frame.between.shape[1]
+            first, last = _target(context.characters, rows.gold[row][0])
+            for start in windows.starts_of_windows(len(context.ids), room, self.keys.stride):
+                shown = context.ids[start : start + room]
+                of_window, types = frame.around(asked, shown)
+                places = np.full((len(of_window), 2), windows.NOWHERE, dtype=np.int32)
+                places[before : before + len(shown)] = context.characters[start : start + room]
+                is_there = start <= first <= last < start + len(shown)
+                target = np.zeros((len(of_window), 3), dtype=np.int8)
+                target[0, FIRST] = 1
+                target[before + first - start if is_there else 0, START] = 1
+                target[before + last - start if is_there else 0, END] = 1
+                ids.append(of_window)
+                type_ids.append(types)
+                characters.append(places)
+                targets.append(target)
+                row_of.append(row)
+        offsets = np.concatenate([[0], np.cumsum([len(of_window) for of_window in ids])]).astype(np.int64)
+        n_words = sum(len(text.split()) for column in rows.texts.values() for text in column)
+        return Encoded(
+            np.concatenate(ids),
+            np.concatenate(type_ids),
+            offsets,
+            np.array(row_of, dtype=np.int64),
+            np.concatenate(targets),
+            count.tokenization(int(offsets[-1]), len(rows), n_words),
+            np.concatenate(characters),
+        )
+
+    def _pieces(
+        self, tokenizer: PreTrainedTokenizerBase, rows: Rows, on_rows: Callable[[int], None]
+    ) -> Iterator[tuple[int, windows.Pieces, windows.Pieces]]:
+        """Each row's number, question and context; a context is tokenized once for the questions that follow it."""
+        for start in range(0, len(rows), TEXTS_PER_CALL):
+            chunk = slice(start, start + TEXTS_PER_CALL)
+            questions = windows.cut_into_pieces(tokenizer, rows.texts["question"][chunk])
+            distinct = dict.fromkeys(rows.texts["context"][chunk])
+            contexts = dict(zip(distinct, windows.cut_into_pieces(tokenizer, list(distinct)), strict=True))
+            for row, question in enumerate(questions, start):
+                yield row, question, contexts[rows.texts["context"][row]]
+            on_rows(len(questions))
+
+    def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean of two cross-entropies over the positions of each sequence, for the start and for the end.
+
+        No number leaves the device, so that a CUDA graph can record it.
+        """
+        import torch
+
+        is_filling = targets[:, FIRST] < 0  # of a shape with more tokens than there are
+        is_first = targets[:, FIRST] == 1
+        sequence = (is_first.cumsum(0) - 1).clamp(min=0)[:, None].expand_as(output)  # (tokens, 2)
+        logits = output.masked_fill(is_filling[:, None], torch.finfo(output.dtype).min)
+        most = torch.full_like(logits, torch.finfo(output.dtype).min)
+        most = most.scatter_reduce(0, sequence, logits.detach(), "amax")  # (tokens, 2), a line for each sequence
+        exponentials = (logits - most.gather(0, sequence)).exp()
+        sums = torch.zeros_like(logits).scatter_add(0, sequence, exponentials)
+        is_target = targets[:, [START, END]] == 1
+        losses = most.gather(0, sequence) + sums.gather(0, sequence).log() - logits
+        return torch.where(is_target, losses, 0.0).sum() / 2, is_first.sum()
+
+    # ── answers ──
+
+    def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
+        """`prediction`, the same `in_words`: up to the white space around it, and the right answers, `gold`."""
+        import pyarrow as pa
+
+        assert encoded.characters is not None
+        bounds = np.searchsorted(encoded.row_of, np.arange(len(rows) + 1))
+        said, in_words = [], []
+        for row, context in enumerate(rows.texts["context"]):
+            start, end = self._span(outputs, encoded, range(bounds[row], bounds[row + 1]))
+            said.append(context[start:end].strip())
+            in_words.append(_whole_words(context, start, end))
+        gold = [[text for _, text in of_row] for of_row in rows.gold]
+        return pa.table(
+            {
+                "prediction": pa.array(said, pa.string()),
+                "in_words": pa.array(in_words, pa.string()),
+                "gold": pa.array(gold, pa.list_(pa.string())),
+            }
+        )
+
+    def _span(self, outputs: np.ndarray, encoded: Encoded, sequences: range) -> tuple[int, int]:
+        """Where the best answer in these windows of one row begins and ends in the context; (0, 0) for none."""
+        assert encoded.characters is not None
+        tokens = [slice(*encoded.offsets[sequence : sequence + 2]) for sequence in sequences]
+        may_begin = _may_begin([encoded.characters[each, 0] != windows.NOWHERE for each in tokens], self.keys.stride)
+        best: windows.Best | None = None
+        for each, begins in zip(tokens, may_begin, strict=True):
+            found = windows.best_answer(
+                outputs[each], encoded.characters[each], begins, self.keys.n_best, self.keys.answer_pieces
+            )
+            if found is not None and (best is None or found.logit > best.logit):
+                best = found
+        return (best.start, best.end) if best is not None else (0, 0)
+
+    def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
+        of_language = mlqa_rule(rows.language)
+        both = zip(answers["prediction"].to_pylist(), answers["in_words"].to_pylist(), strict=True)
+        lines = []
+        for (said, in_words), of_row in zip(both, rows.gold, strict=True):
+            right = [text for _, text in of_row]
+            by_squad = exact_and_f1(said, right, squad_normalised)
+            by_mlqa = exact_and_f1(said, right, of_language)
+            lines.append((*by_squad, *by_mlqa, *exact_and_f1(in_words, right, squad_normalised), 1.0))
+        return np.array(lines, dtype=np.float64).reshape(-1, len(self.counts))
+
+
+# ── files ──
+
+
+def _questions_in(path: str, text: str) -> Iterator[tuple[Any, str, str, Any]]:
+    """Id, question, context and answers of each question in a file in SQuAD's format."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable as JSON: {one_line(error)[:120]}; fetch the file again") from error
+    for article in _list_in(content, "data", path):
+        for paragraph in _list_in(article, "paragraphs", path):
+            for asked in _list_in(paragraph, "qas", path):
+                if not isinstance(asked, dict):
+                    raise DataError(f"{path}: a question is {one_line(repr(asked))[:60]}; wanted SQuAD's format")
+                yield asked.get("id"), asked.get("question", ""), paragraph.get("context"), asked.get("answers")
+
+
+def _list_in(holder: Any, key: str, path: str) -> list[Any]:
+    held = holder.get(key) if isinstance(holder, dict) else None
+    if not isinstance(held, list):
+        raise DataError(f"{path}: wanted SQuAD's format, data > paragraphs > qas, found no list {key!r}")
+    return held
+
+
+def _listed(answers: Any) -> Any:
+    """The answers as (start, text) each, from a table of lists or a list of tables; anything else in words."""
+    if answers is None:
+        return []
+    if isinstance(answers, dict):
+        texts, starts = answers.get("text"), answers.get("answer_start")
+        if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+            return one_line(repr(answers))[:60]
+        return list(zip(starts, texts, strict=True))
+    if isinstance(answers, list) and all(isinstance(each, dict) for each in answers):
+        return [(each.get("answer_start"), each.get("text")) for each in answers]
+    return one_line(repr(answers))[:60]
+
+
+def _problem(answers: Any, context: str) -> str:
+    """What is wrong with the answers to a question; "" if nothing is."""
+    if not isinstance(answers, list):
+        return f"has answers {answers}; wanted lists text and answer_start of one length"
+    if not answers:
+        return "has no answer; wanted questions that their context answers"
+    for start, text in answers:
+        if not isinstance(text, str) or isinstance(start, bool) or not isinstance(start, int):
+            got = f"{one_line(repr(text))[:40]} at {one_line(repr(start))[:20]}"
+            return f"has an answer {got}; wanted a text and a whole number"
+        said = one_line(repr(text))[:60]
+        if not text.strip():
+            return "has an empty answer"
+        if not 0 <= start < len(context):
+            return f"has an answer {said} at character {start:,}, but its context has {len(context):,}"
+        there = context[start : start + len(text)]
+        if there != text:
+            elsewhere = f", and {said} elsewhere" if text in context else ""
+            found = f"where its context says {one_line(repr(there))[:60]}{elsewhere}"
+            return f"has an answer {said} at character {start:,}, {found}"
+    return ""
+
+
+# ── pieces ──
+
+
+class _Count:
+    """Counts what a tokenizer did to questions and contexts, each row's once, in however many windows it is shown."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._unknown_id = tokenizer.unk_token_id
+        self._n_pieces = self._n_unknown = self._n_cut = 0
+
+    def add(self, question: np.ndarray, context: np.ndarray, is_cut: bool) -> None:
+        for ids in (question, context):
+            self._n_pieces += len(ids)
+            self._n_unknown += int(np.count_nonzero(ids == self._unknown_id))
+        self._n_cut += is_cut
+
+    def tokenization(self, n_tokens: int, n_rows: int, n_words: int) -> Tokenization:
+        return Tokenization(
+            truncated_share=self._n_cut / n_rows,  # of questions: no part of a context is left out
+            unknown_piece_share=self._n_unknown / max(1, self._n_pieces),
+            pieces_per_word=self._n_pieces / max(1, n_words),
+            pieces_per_row=n_tokens / n_rows,
+        )
+
+
+def _target(characters: np.ndarray, answer: tuple[int, str]) -> tuple[int, int]:
+    """The first and the last piece of an answer, without white space around it."""
+    start, text = answer
+    start += len(text) - len(text.lstrip())
+    return windows.target_pieces(characters, start, start + len(text.strip()))
+
+
+def _may_begin(is_context: list[np.ndarray], stride: int) -> list[np.ndarray]:
+    """For the tokens of each window of one row, (L,) bool, whether an answer may begin there."""
+    if len(is_context) == 1:
+        return is_context
+    lengths = np.array([int(of_window.sum()) for of_window in is_context])
+    starts = np.arange(len(lengths)) * min(stride, int(lengths[0]))  # the first of several windows is full
+    chosen = windows.shows_most(starts, lengths)  # (W, n)
+    may = []
+    for of_window, most, start, length in zip(is_context, chosen, starts, lengths, strict=True):
+        begins = of_window.copy()
+        begins[of_window] = most[start : start + length]
+        may.append(begins)
+    return may
+
+
+def _whole_words(context: str, start: int, end: int) -> str:
+    """The text from `start` to `end`, and on both sides as far as the next white space; "" for no text."""
+    said = context[start:end]
+    if not said.strip():
+        return ""
+    start, end = start + len(said) - len(said.lstrip()), end - len(said) + len(said.rstrip())
+    while start > 0 and not context[start - 1].isspace():
+        start -= 1
+    while end < len(context) and not context[end].isspace():
+        end += 1
+    return context[start:end]

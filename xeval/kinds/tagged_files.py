@@ -1,0 +1,134 @@
+"""Files of tagged words: a line for each word and a blank one after each sentence, or CoNLL-U."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xeval.support.errors import DataError
+
+Sentences = list[list[str]]
+
+_LANGUAGE_PREFIX = re.compile(r"[A-Za-z-]{2,12}:")  # of WikiANN's own files: "en:word"
+_ZERO_WIDTH_NON_JOINER = "\u200c"
+# Where two words of a fused one are as near to the root, the one whose tag stands first here gives it its tag, as in
+# https://github.com/coastalcph/ud-conversion-tools, which XTREME uses.
+_PRECEDENCE = (
+    "VERB", "NOUN", "PROPN", "PRON", "ADJ", "NUM", "ADV", "INTJ",
+    "AUX", "ADP", "DET", "PART", "CCONJ", "SCONJ", "X", "PUNCT",
+)  # fmt: skip
+
+
+@dataclass
+class Tagged:
+    """Sentences of words, and their tags, None where the file has none."""
+
+    words: Sentences = field(default_factory=list)
+    tags: list[list[str] | None] = field(default_factory=list)
+
+    def add(self, words: Sequence[str], tags: Sequence[str] | None) -> None:
+        self.words.append(list(words))
+        self.tags.append(list(tags) if tags is not None else None)
+
+
+def read_tagged(files: Mapping[str, str]) -> Tagged:
+    """The sentences of the texts of `files`, by path, one after the other in the order of the files' names."""
+    found = Tagged()
+    for path in sorted(files, key=lambda path: (Path(path).name, path)):
+        (_read_conllu if path.endswith(".conllu") else _read_lines)(path, files[path], found)
+    return found
+
+
+# ── a word a line ──
+
+
+def _read_lines(path: str, text: str, found: Tagged) -> None:
+    """A word, and last on its line its tag, parted by a tab, or by spaces where there is no tab."""
+    sentences: list[list[list[str]]] = [[]]
+    n_fields = 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        fields = [part.strip() for part in line.split("\t")] if "\t" in line else line.split()
+        if not any(fields) or fields[0] == "-DOCSTART-":
+            sentences.append([])
+            continue
+        n_fields = n_fields or len(fields)
+        if len(fields) != n_fields or not fields[0]:
+            wanted = "a word" + " and its tag" * (n_fields > 1)
+            raise DataError(
+                f"{path}: line {number} has {sum(map(bool, fields))} fields where others have {n_fields}; wanted"
+                f" {wanted}, and a blank line after each sentence"
+            )
+        sentences[-1].append(fields)
+    prefix = _prefix([fields[0] for sentence in sentences for fields in sentence])
+    for sentence in filter(None, sentences):
+        tags = [fields[-1] for fields in sentence] if n_fields > 1 else None
+        found.add([fields[0][len(prefix) :].strip() for fields in sentence], tags)
+
+
+def _prefix(words: Sequence[str]) -> str:
+    """The language and colon that every word begins with, or nothing."""
+    match = _LANGUAGE_PREFIX.match(words[0]) if words else None
+    return match[0] if match and all(word.startswith(match[0]) for word in words) else ""
+
+
+# ── CoNLL-U ──
+
+
+def _read_conllu(path: str, text: str, found: Tagged) -> None:
+    """Words as they are written: one that is fused of several ("am" of "an dem") is one word, as in XTREME.
+
+    Its tag is that of the word among them that is nearest to the root of the sentence. Words that are withheld ("_" in
+    treebanks without their text) leave their sentence out if they are all of it, or all but one. Spaces and zero-width
+    non-joiners inside words are taken away.
+    """
+    lines: list[tuple[int, list[str]]] = []
+    for number, line in enumerate([*text.split("\n"), ""], start=1):
+        if line.startswith("#"):
+            continue
+        if line.strip():
+            fields = line.split("\t")
+            if len(fields) != 10 or not fields[1]:
+                raise DataError(f"{path}: line {number} has {len(fields)} fields; wanted the 10 of CoNLL-U")
+            lines.append((number, fields))
+        elif lines:
+            words, tags = _written(path, lines)
+            n_withheld = words.count("_")
+            if n_withheld == 0 or n_withheld < len(words) - 1:
+                found.add([_without_spaces(word) for word in words], tags)
+            lines = []
+
+
+def _without_spaces(word: str) -> str:
+    return word.replace(_ZERO_WIDTH_NON_JOINER, "").replace(" ", "")
+
+
+def _written(path: str, lines: Sequence[tuple[int, list[str]]]) -> tuple[list[str], list[str]]:
+    """The words of a sentence as they are written, and their tags."""
+    parts = {fields[0]: fields for _, fields in lines if fields[0].isdigit()}
+    words, tags, fused_until = [], [], 0
+    for number, (place, form, _, tag, *_) in lines:
+        if re.fullmatch(r"\d+-\d+", place):
+            start, end = map(int, place.split("-"))
+            inside = [parts[str(each)] for each in range(start, min(end, start + 100) + 1) if str(each) in parts]
+            if len(inside) != end - start + 1:
+                raise DataError(f"{path}: line {number} is fused of words {place}, which do not follow it all")
+            words.append(form)
+            tags.append(_tag_of_fused(inside, parts))
+            fused_until = end
+        elif place.isdigit():
+            if int(place) > fused_until:
+                words.append(form)
+                tags.append(tag)
+        elif not re.fullmatch(r"\d+\.\d+", place):  # a word that is not written
+            raise DataError(f"{path}: line {number} begins with {place[:40]!r}; wanted the number of a word")
+    return words, tags
+
+
+def _tag_of_fused(inside: Sequence[list[str]], parts: Mapping[str, list[str]]) -> str:
+    def rank(fields: list[str]) -> tuple[int, int]:
+        depth, above = 0, fields[6]
+        while above in parts and depth <= len(parts):
+            depth, above = depth + 1, parts[above][6]
+        return depth, _PRECEDENCE.index(fields[3]) if fields[3] in _PRECEDENCE else len(_PRECEDENCE)
+
+    return min(inside, key=rank)[3]

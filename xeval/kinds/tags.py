@@ -1,0 +1,293 @@
+"""Tagging: every word of a sentence has a tag, such as a part of speech or its place in a name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from xeval.kinds.classification import PLACEHOLDER_FROM, LabelKeys
+from xeval.kinds.encoded import IGNORED, Encoded
+from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
+from xeval.kinds.metric import Metric, share
+from xeval.kinds.rows import Rows, Table
+from xeval.kinds.spans import SpanFinder, count_spans, f1, old_type_of, type_of
+from xeval.kinds.tagged_files import read_tagged
+from xeval.kinds.words import encode_words, share_of_other_pieces
+from xeval.support.errors import DataError
+from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+OUTSIDE = "O"
+OTHER_PIECES = 0.01  # share of words from which it matters how they are tokenized
+
+
+class TagColumns(Keys):
+    """What the columns are called in the data."""
+
+    words: Column = "tokens"
+    tags: Column = "tags"
+
+
+class TagKeys(LabelKeys):
+    """The keys of a task of tagged words; its labels are the tags."""
+
+    columns: TagColumns = TagColumns()
+    """What the columns are called in the data."""
+
+
+class Tagging(Kind):
+    """A sentence is a row. Its words are tokenized one by one, and none is left out of a score.
+
+    `span_f1` is micro F1 over the spans that seqeval finds by default, in which a span may begin with "I-".
+    `udpos_f1` is the same with the spans that seqeval found up to version 0.0.15, which is what XTREME calls the F1 of
+    UDPOS; it differs where tags have no "B-" and "I-". `token_accuracy` is the share of words with the right tag.
+    """
+
+    name: ClassVar[str] = "tagging"
+    unit: ClassVar[str] = "sentences"
+    in_words: ClassVar[str] = "tagging of words"
+    pipeline: ClassVar[str] = "token-classification"
+    encoding: ClassVar[str] = "words-one-by-one-1"
+    head: ClassVar[str] = "AutoModelForTokenClassification"
+    reads: ClassVar[Reads] = "every token"
+    counts: ClassVar[tuple[str, ...]] = ("tp", "fp", "fn", "old_tp", "old_fp", "old_fn", "correct", "tokens")
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("span_f1", ("tp", "fp", "fn"), f1),
+        Metric("udpos_f1", ("old_tp", "old_fp", "old_fn"), f1),
+        Metric("token_accuracy", ("correct", "tokens"), share),
+    )
+    keys_model: ClassVar[type[Keys]] = TagKeys
+    native: ClassVar[tuple[str, ...]] = (".tsv", ".txt", ".conll", ".conllu")
+    assumed_spread: ClassVar[AssumedSpread] = AssumedSpread(
+        training_sd=0.3,
+        other_sd=1.8,
+        correlation=0.1,
+        n_rows=10000,
+        disagreement=0.1,
+        df=4.0,
+        source="Of WikiANN: over five seeds of XLM-R base, F1 spreads by 0.2 points in English and by 0.3 to 5.0 in 47"
+        " other languages, 1.8 in the root mean square, and the mean of all by 0.49, so one training's languages hardly"
+        " go together (stefan-it/xlm-v-experiments @13f86b4, computed from its table). Of other tagging nothing is"
+        " known.",
+    )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        labels: tuple[str, ...] = self.keys.labels
+        return labels
+
+    @property
+    def label_aliases(self) -> Mapping[str, str]:
+        aliases: dict[str, str] = self.keys.label_aliases
+        return aliases
+
+    @property
+    def has_spans(self) -> bool:
+        """Whether tags say where spans begin, so that they are what counts."""
+        return any(label.startswith("B-") for label in self.labels)
+
+    @property
+    def chance(self) -> float | None:
+        """Of spans, what "O" throughout gives. Of other tags it depends on how often each occurs."""
+        return 0.0 if self.has_spans else None
+
+    # ── rows ──
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        return (self.keys.columns.words,)
+
+    @property
+    def gold_columns(self) -> tuple[str, ...]:
+        return (self.keys.columns.tags,)
+
+    def columns_in(self, files: Mapping[str, str]) -> dict[str, list[Any]]:
+        found = read_tagged(files)
+        return {self.keys.columns.words: list(found.words), self.keys.columns.tags: list(found.tags)}
+
+    def read(self, table: Table) -> Rows:
+        words = self._words(table)
+        tags = self._tags(table, words)
+        return Rows(table.language, table.split, {"words": words}, tags, np.arange(len(words)))
+
+    def _words(self, table: Table) -> list[list[str]]:
+        words = list(table.columns[self.keys.columns.words])
+        for number, own in enumerate(words, start=1):
+            if not isinstance(own, list) or not all(isinstance(word, str) for word in own):
+                raise DataError(f"{table.where}: row {number} has {repr(own)[:80]}; wanted a list of words")
+            if not own:
+                raise DataError(f"{table.where}: row {number} has no words; take it out of the file")
+        return words
+
+    def _tags(self, table: Table, words: Sequence[Sequence[str]]) -> list[list[str]]:
+        """The names of each row's tags; names decide wherever the file has them, never their order."""
+        column = self.keys.columns.tags
+        name_of: dict[Any, str] = {label: label for label in self.labels} | dict(self.label_aliases)
+        names = table.value_names.get(column, self.labels)
+        name_of |= {number: name_of[name] for number, name in enumerate(names) if name in name_of}
+        values = table.columns.get(column, [None] * len(table))
+        if all(not own for own in values):
+            raise DataError(
+                f"{table.where} carry no tags (XTREME's test files have none), so they cannot be scored; use a copy"
+                " that has them, such as the hub's"
+            )
+        tags = []
+        for number, (own, its_words) in enumerate(zip(values, words, strict=True), start=1):
+            if not isinstance(own, list) or len(own) != len(its_words):
+                got = f"{len(own)} tags" if isinstance(own, list) else repr(own)[:80]
+                raise DataError(
+                    f"{table.where}: row {number} has {len(its_words)} words and {got}; wanted one for each"
+                )
+            strays = [tag for tag in own if not _is_tag(tag) or tag not in name_of]
+            if strays:
+                wanted = ", ".join(self.labels)
+                raise DataError(f"{table.where}: row {number} has tag {repr(strays[0])[:80]}; wanted one of {wanted}")
+            tags.append([name_of[tag] for tag in own])
+        different = set(chain.from_iterable(tags))
+        if len(different) == 1 and len(tags) >= PLACEHOLDER_FROM:
+            raise DataError(
+                f"{table.where} are all tagged {next(iter(different))!r}, a placeholder; use a copy that carries the"
+                " tags"
+            )
+        return tags
+
+    # ── encoder ──
+
+    def encode(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Rows,
+        max_length: int,
+        on_rows: Callable[[int], None] = lambda n: None,
+    ) -> Encoded:
+        return encode_words(tokenizer, rows.texts["words"], self._numbers(rows), max_length, on_rows)
+
+    def _numbers(self, rows: Rows) -> np.ndarray:
+        """(W,) int64: the tags of all words, as indices into the labels."""
+        number_of = {label: number for number, label in enumerate(self.labels)}
+        return np.array([number_of[tag] for tags in rows.gold for tag in tags], dtype=np.int64)
+
+    def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        import torch
+
+        total = torch.nn.functional.cross_entropy(output, targets, ignore_index=IGNORED, reduction="sum")
+        return total, (targets != IGNORED).sum()
+
+    # ── answers ──
+
+    def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
+        """`label` and `prediction`: for each row a list of indices into the labels, one for each word."""
+        import pyarrow as pa
+
+        predicted = outputs.argmax(axis=1)[encoded.targets != IGNORED]  # (W,)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(_lengths(rows))]), pa.int32())
+        both = {"label": self._numbers(rows), "prediction": predicted}
+        return pa.table(
+            {
+                name: pa.ListArray.from_arrays(offsets, pa.array(numbers.astype(np.int16), pa.int16()))
+                for name, numbers in both.items()
+            }
+        )
+
+    def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
+        predicted, gold, lengths = _flat(answers, "prediction"), self._numbers(rows), _lengths(rows)
+        starts = np.cumsum(lengths) - lengths
+        n_right = np.add.reduceat((predicted == gold).astype(np.int64), starts)
+        spans = [
+            count for how in (type_of, old_type_of)
+            for count in count_spans(SpanFinder(self.labels, how), predicted, gold, lengths)
+        ]  # fmt: skip
+        return np.stack([*spans, n_right, lengths], axis=1)
+
+    def most_predicted(self, answers: pa.Table) -> int:
+        """Of rows whose words all have one tag."""
+        tags = [set(own) for own in answers["prediction"].to_pylist()]
+        return max(Counter(next(iter(own)) for own in tags if len(own) == 1).values(), default=0)
+
+    # ── checks before a run ──
+
+    def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:
+        splits = {f"{rows.language} {split}": rows for split, rows in training.items()}
+        splits |= {f"{language} test": rows for language, rows in tests.items()}
+        findings = [self._check_tags(splits, training.get("train"))]
+        if self.has_spans:
+            findings.append(_check_beginnings(splits))
+        return findings
+
+    def _check_tags(self, splits: Mapping[str, Rows], train: Rows | None) -> Finding:
+        """Whether each tag occurs where the encoder could learn it, and whether a split of some size lacks any."""
+        counts = {name: Counter(chain.from_iterable(rows.gold)) for name, rows in splits.items()}
+        lacking = {
+            name: [label for label in self.labels if not found[label]]
+            for name, found in counts.items()
+            if found.total() > 100 * len(self.labels)
+        }
+        untrained = [label for label in self.labels if not counts[f"{train.language} train"][label]] if train else []
+        mend = "Check that the copy of the data is whole and that its tags are those of the task file."
+        if untrained:
+            used = [label for label in untrained if any(found[label] for found in counts.values())]
+            say = error if used else warning
+            return say("tags", f"no row to train on has {', '.join(untrained)}", mend)
+        strays = [f"{name} has no {', '.join(labels)}" for name, labels in lacking.items() if labels]
+        if strays:
+            return fine("tags", f"{len(self.labels)} tags; {'; '.join(strays)}")
+        return fine("tags", f"{len(self.labels)} tags, each in every large split of {len(splits)}")
+
+    def tokenizer_checks(self, tokenizer: PreTrainedTokenizerBase, tests: Mapping[str, Rows]) -> list[Finding]:
+        """For how many words it matters that they are tokenized one by one."""
+        shares = {language: share_of_other_pieces(tokenizer, rows.texts["words"]) for language, rows in tests.items()}
+        name = "words one by one"
+        if not shares:
+            return []
+        if max(shares.values()) < OTHER_PIECES:
+            return [
+                fine(name, f"other pieces than in running text for {at_most(shares, '{:.2%}')} of a language's words")
+            ]
+        return [
+            warning(
+                name,
+                f"share of words with other pieces than in running text: {by_language(shares)}",
+                "Set add_prefix_space to true in tokenizer_config.json if this vocabulary marks spaces before words.",
+            )
+        ]
+
+
+def _is_tag(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _check_beginnings(splits: Mapping[str, Rows]) -> Finding:
+    """How many spans begin with I-, which the metric counts as spans."""
+    n_strays = {name: _count_without_beginning(rows) for name, rows in splits.items()}
+    found = {name: n for name, n in n_strays.items() if n}
+    if not found:
+        return fine("beginnings of spans", "each has its B-")
+    said = ", ".join(f"{name} {n:,}" for name, n in sorted(found.items(), key=lambda item: -item[1])[:10])
+    return fine("beginnings of spans", f"some begin with I- and count as spans: {said}")
+
+
+def _count_without_beginning(rows: Rows) -> int:
+    return sum(
+        tag.startswith("I-") and before[1:] != tag[1:]
+        for tags in rows.gold
+        for before, tag in zip([OUTSIDE, *tags], tags, strict=False)
+    )
+
+
+def _lengths(rows: Rows) -> np.ndarray:
+    """(N,) int64: words of each row."""
+    return np.array([len(tags) for tags in rows.gold], dtype=np.int64)
+
+
+def _flat(answers: pa.Table, name: str) -> np.ndarray:
+    """(W,) int64: a column of lists, one after the other."""
+    numbers: np.ndarray = np.asarray(answers[name].combine_chunks().flatten()).astype(np.int64)
+    return numbers

@@ -1,0 +1,192 @@
+"""The table of a suite as Markdown, HTML, JSON, and for the terminal."""
+
+import json
+from html import escape as html_escape
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+from xeval.report.formats import Format
+from xeval.report.formats.markdown import escape
+from xeval.report.suite.table import Average, Cell, Row, SuiteMatrix
+from xeval.support.errors import XevalError
+from xeval.support.text import one_line
+
+SUITE_REPORT_VERSION = 1
+
+
+def render_as(chosen: Format, matrix: SuiteMatrix) -> str:
+    """The whole report. Raises XevalError for a format that suites have none of."""
+    renderers = {Format.MARKDOWN: markdown, Format.HTML: html, Format.JSON: as_json}
+    if chosen not in renderers:
+        known = ", ".join(format.value for format in renderers)
+        raise XevalError(f"suite {matrix.suite.name}: wanted the format {known}, got {chosen.value}")
+    return renderers[chosen](matrix)
+
+
+# ── cells ──
+
+
+def cell(found: Cell | None, title: str = "") -> str:
+    """`71.2 [69.8, 72.6]`; a dash for what there is not. The split stands behind it where the title lacks it."""
+    if found is None:
+        return "–"
+    text = f"{found.value:.1f}{'*' * found.other_metrics}"
+    if found.interval is not None:
+        text += f" [{found.interval[0]:.1f}, {found.interval[1]:.1f}]"
+    return text if found.split == "test" or title.endswith(f" ({found.split})") else f"{text} {found.split}"
+
+
+def average(found: Average | None) -> str:
+    """`71.2`, with how many tasks it is over where they are not all there."""
+    if found is None:
+        return "–"
+    part = f" ({found.n} of {found.of})" if found.n < found.of else ""
+    return f"{found.value:.1f}{'*' * found.other_metrics}{part}"
+
+
+def _header(matrix: SuiteMatrix) -> list[str]:
+    return ["", *matrix.titles.values(), *matrix.suite.groups, f"mean of {len(matrix.tasks)}"]
+
+
+def _cells(row: Row, matrix: SuiteMatrix) -> list[str]:
+    scores = [cell(row.cells.get(task), title) for task, title in matrix.titles.items()]
+    return [*scores, *(average(row.groups.get(group)) for group in matrix.suite.groups), average(row.total)]
+
+
+# ── formats ──
+
+
+def markdown(matrix: SuiteMatrix) -> str:
+    header = [escape(name) for name in _header(matrix)]
+    body = [
+        [escape(row.name) if row.published else f"**{escape(row.name)}**", *map(escape, _cells(row, matrix))]
+        for row in matrix.rows
+    ]
+    alignment = ["left"] + ["right"] * (len(header) - 1)
+    table = tabulate(body, header, "pipe", colalign=alignment, disable_numparse=True)
+    notes = "\n".join(f"- {escape(line)}" for line in matrix.footer)
+    return f"# {escape(matrix.suite.title)}\n\n{table}\n\n{notes}\n"
+
+
+def html(matrix: SuiteMatrix) -> str:
+    """One file that needs nothing else, without a script."""
+
+    def safe(text: str) -> str:
+        return html_escape(one_line(text))
+
+    head = "".join(f'<th scope="col">{safe(name)}</th>' for name in _header(matrix))
+    body = "\n".join(
+        f'<tr{"" if row.published else " class=ours"}><th scope="row">{safe(row.name)}</th>'
+        + "".join(f"<td>{safe(text)}</td>" for text in _cells(row, matrix))
+        + "</tr>"
+        for row in matrix.rows
+    )
+    notes = "\n".join(f"<li>{safe(line)}</li>" for line in matrix.footer)
+    title = safe(matrix.suite.title)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}: zero-shot scores</title>
+<style>
+body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 100rem; padding: 0 1rem; }}
+.scroll {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; }}
+th, td {{ border-bottom: 1px solid #8886; padding: .3rem .6rem; text-align: right; white-space: nowrap; }}
+tr > :first-child {{ text-align: left; }}
+.ours {{ font-weight: bold; }}
+tr:not(.ours) th[scope=row] {{ font-weight: normal; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<div class="scroll" role="region" tabindex="0" aria-label="{title}">
+<table>
+<thead><tr>{head}</tr></thead>
+<tbody>
+{body}
+</tbody>
+</table>
+</div>
+<ul>
+{notes}
+</ul>
+</body>
+</html>
+"""
+
+
+def as_json(matrix: SuiteMatrix) -> str:
+    """docs/files.md describes it. Scores are fractions."""
+    report = {
+        "suite_report_version": SUITE_REPORT_VERSION,
+        "suite": matrix.suite.name,
+        "title": matrix.suite.title,
+        "tasks": {
+            member.task: {"title": matrix.titles[member.task], "group": member.group} for member in matrix.suite.tasks
+        },
+        "rows": [_json_row(row) for row in matrix.rows],
+        "footnotes": matrix.footer,
+    }
+    return json.dumps(report, indent=1, allow_nan=False) + "\n"
+
+
+def _json_row(row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "published": row.published,
+        "model": row.model,
+        "scores": {task: _json_cell(found) for task, found in row.cells.items()},
+        "groups": {group: _json_average(found) for group, found in row.groups.items()},
+        "mean": row.total and _json_average(row.total),
+        "problems": row.problems,
+    }
+
+
+def _json_cell(found: Cell) -> dict[str, Any]:
+    own = found.score and {
+        "interval95": found.score.interval,
+        "split": found.split,
+        "metrics": found.score.metrics,
+        "languages": found.score.languages,
+        "lacking": found.score.lacking,
+        "runs": [str(run.folder) for run in found.runs],
+    }
+    return {"value": round(found.value / 100, 12), "other_metrics": found.other_metrics, **(own or {})}
+
+
+def _json_average(found: Average) -> dict[str, Any]:
+    return {"value": round(found.value / 100, 12), "n_tasks": found.n, "of": found.of}
+
+
+def show(matrix: SuiteMatrix, console: Console) -> None:
+    """Print the table on `console`: tasks down, models across; of the published rows those of our models alone."""
+
+    def plain(text: str) -> Text:
+        return Text(one_line(text))
+
+    console.print(plain(f"{matrix.suite.title}: scores in %, zero-shot"), style="italic")
+    table = Table(show_edge=False)
+    table.add_column("task", no_wrap=True)
+    own = {row.model for row in matrix.ours}
+    rows = [row for row in matrix.rows if not row.published or row.model in own]
+    for row in rows:
+        table.add_column(plain(row.name), justify="right", style="" if row.published else "bold", overflow="fold")
+    for task, title in matrix.titles.items():
+        table.add_row(plain(title), *(cell(row.cells.get(task), title) for row in rows))
+    table.add_section()
+    for group in matrix.suite.groups:
+        table.add_row(plain(group), *(average(row.groups.get(group)) for row in rows))
+    table.add_row(f"mean of {len(matrix.tasks)}", *(average(row.total) for row in rows))
+    console.print(table)
+    if len(rows) < len(matrix.rows):
+        console.print(plain(f"A report shows {len(matrix.rows) - len(rows)} published rows of other models too."))
+    for line in matrix.footer:
+        console.print(plain(line))

@@ -1,0 +1,274 @@
+"""Runs of several tasks → the table of a suite as plain numbers in percent; every format is drawn from it."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from xeval.definitions.suite import Suite, SuiteRow, SuiteTable, SuiteTask
+from xeval.definitions.task import Task
+from xeval.judging.suite import TaskScore, score_of
+from xeval.judging.verdict import collapse
+from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, in_words
+from xeval.results.identity import lasting_values
+from xeval.results.records import RunRecord
+from xeval.results.store import StoredRun
+from xeval.support.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A model's score on a task, in percent."""
+
+    value: float
+    interval: tuple[float, float] | None = None  # 95 %, over the draw of test rows; None for a published number
+    split: str = "test"
+    other_metrics: bool = False  # a published number that is not by the suite's metrics
+    score: TaskScore | None = None  # of ours
+    runs: tuple[StoredRun, ...] = ()  # the seeds that ours is the mean of
+
+
+@dataclass(frozen=True)
+class Average:
+    """A mean over tasks, in percent; `n` of the `of` tasks that it should be over."""
+
+    value: float
+    n: int
+    of: int
+    other_metrics: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    published: bool
+    cells: dict[str, Cell]  # by task
+    groups: dict[str, Average]  # by group; one of which there is no task is left out
+    total: Average | None
+    model: str | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SuiteMatrix:
+    suite: Suite
+    titles: dict[str, str]  # task → its title, with the split where ours is not on the test split
+    rows: list[Row]
+    footer: list[str]
+
+    @property
+    def tasks(self) -> list[str]:
+        return [member.task for member in self.suite.tasks]
+
+    @property
+    def ours(self) -> list[Row]:
+        return [row for row in self.rows if not row.published]
+
+
+def build(
+    stored: Sequence[StoredRun],
+    suite: Suite,
+    tasks: Mapping[str, Task],
+    tables: Sequence[SuiteTable] = (),
+    skipped: Mapping[str, str] | None = None,
+) -> SuiteMatrix:
+    """The table of `suite` from `stored` runs beside its published `tables`.
+
+    `tasks` are those that are known, `skipped` says of tasks why they were not run. Raises StoreError where the runs
+    hold no score for any task of the suite.
+    """
+    names = [member.task for member in suite.tasks]
+    runs = [run for run in stored if run.record.task in names and run.record.scores]
+    if not runs:
+        raise StoreError(
+            f"no results of suite {suite.name} there yet; make some with: xeval run {suite.name} --model M"
+        )
+    ours = _told_apart([_our_row(own, suite, tasks) for own in _by_manner(runs).values()])
+    titles = {member.task: _title(member, ours, runs, tasks) for member in suite.tasks}
+    footer = [_rule(suite), *([suite.note] if suite.note else [])]
+    footer += [f"Published rows: {table.title}, {table.source_url}. {table.note}".strip() for table in tables]
+    footer += _marks(tables)
+    footer += [line for row in ours for line in _notes(row)]
+    footer += [f"Not run: {task}: {reason}." for task, reason in (skipped or {}).items()]
+    return SuiteMatrix(suite, titles, _beside_published(ours, suite, tables), footer)
+
+
+# ── our rows ──
+
+
+def _by_manner(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:
+    """Runs by model and by what the command line changed for all tasks alike: they make one row.
+
+    Of tasks that train nothing, which a recipe's values mean nothing to, runs stand in every row of their model.
+    """
+    rows: dict[str, list[StoredRun]] = {}
+    for run in sorted(runs, key=lambda run: run.record.training is None):
+        manner = _manner(run.record)
+        alike = [key for key in rows if run.record.training is None and json.loads(key)[::2] == manner[::2]]
+        for key in alike or [json.dumps(manner, sort_keys=True)]:
+            rows.setdefault(key, []).append(run)
+    return rows
+
+
+def _manner(record: RunRecord) -> list[object]:
+    limits = record.limits.model_copy(update={"test_split": None}).model_dump()
+    return [record.model.sha256, lasting_values(record.recipe.overrides), [limits, record.dtype]]
+
+
+def _our_row(runs: Sequence[StoredRun], suite: Suite, tasks: Mapping[str, Task]) -> Row:
+    cells: dict[str, Cell] = {}
+    problems: list[str] = []
+    for member in suite.tasks:
+        of_task = [run for run in runs if run.record.task == member.task]
+        chosen, others = _choose(of_task, member, tasks.get(member.task))
+        problems += [f"{member.task}: not shown: {name}" for name in others]
+        problems += [f"{member.task}: {line}" for line in _collapses(chosen)]
+        cell = _cell(_healthy(chosen), member, tasks.get(member.task)) if chosen else None
+        if cell is not None:
+            cells[member.task] = cell
+            if cell.score and cell.score.problem:
+                problems.append(f"{member.task}: no interval: {cell.score.problem}")
+    record = runs[0].record
+    limits = {**record.limits.model_dump(), "test_split": None}
+    name = ", ".join(filter(None, [record.model.id, in_words("", record.recipe.overrides, limits).lstrip(", ")]))
+    return _with_averages(Row(name, False, cells, {}, None, record.model.id, problems), suite)
+
+
+def _told_apart(rows: list[Row]) -> list[Row]:
+    """Rows of one name differ in arithmetic or in the model's files, which their names then say."""
+    names = [row.name for row in rows]
+
+    def more(row: Row) -> str:
+        record = next((cell.runs[0].record for cell in row.cells.values()), None)
+        return f"{row.name}, {record.dtype}, @{record.model.sha256[:8]}" if record else row.name
+
+    return [replace(row, name=more(row)) if names.count(row.name) > 1 else row for row in rows]
+
+
+def _choose(runs: Sequence[StoredRun], member: SuiteTask, task: Task | None) -> tuple[list[StoredRun], list[str]]:
+    """The seeds that stand in a cell, and the names of what could have stood there too.
+
+    The test split comes before another, the suite's recipe before another, more languages and seeds before fewer.
+    """
+    groups = by_configuration(runs)
+    wanted = member.recipe or (task.default_recipe if task else None)
+
+    def rank(configuration: Configuration) -> tuple[bool, bool, int, int]:
+        own, record = groups[configuration], configuration.example
+        on_test, usual = record.limits.test_split is None, record.recipe.name == wanted
+        return on_test, usual, min(len(run.record.scores) for run in own), len(own)
+
+    ranked = sorted(groups, key=rank, reverse=True)
+    return groups[ranked[0]] if ranked else [], [other.name(ranked) for other in ranked[1:]]
+
+
+def _healthy(runs: list[StoredRun]) -> list[StoredRun]:
+    """Without collapsed trainings, unless there are no others."""
+    return [run for run in runs if not collapse(run.record)] or runs
+
+
+def _collapses(runs: Sequence[StoredRun]) -> list[str]:
+    reasons = {run.record.seed: reason for run in runs if (reason := collapse(run.record))}
+    fate = "shown, since there is no other seed" if len(reasons) == len(runs) else "left out"
+    return [f"seed {seed} collapsed, {reason}; {fate}" for seed, reason in reasons.items()]
+
+
+def _cell(runs: list[StoredRun], member: SuiteTask, task: Task | None) -> Cell | None:
+    languages = member.languages or (task.languages if task else tuple(sorted(runs[0].record.scores)))
+    score = score_of(runs, member, languages)
+    if score is None:
+        return None
+    interval = (100 * score.interval[0], 100 * score.interval[1]) if score.interval else None
+    split = runs[0].record.limits.test_split or "test"
+    return Cell(100 * score.value, interval, split, False, score, tuple(runs))
+
+
+# ── averages ──
+
+
+def _with_averages(row: Row, suite: Suite) -> Row:
+    groups = {name: _average(row, [member.task for member in members]) for name, members in suite.groups.items()}
+    total = _average(row, [member.task for member in suite.tasks])
+    return replace(row, groups={name: average for name, average in groups.items() if average}, total=total)
+
+
+def _average(row: Row, tasks: Sequence[str]) -> Average | None:
+    cells = [row.cells[task] for task in tasks if task in row.cells]
+    if not cells:
+        return None
+    other_metrics = any(cell.other_metrics for cell in cells)
+    return Average(math.fsum(cell.value for cell in cells) / len(cells), len(cells), len(tasks), other_metrics)
+
+
+# ── published rows ──
+
+
+def _beside_published(ours: Sequence[Row], suite: Suite, tables: Sequence[SuiteTable]) -> list[Row]:
+    """Published rows in the order of their tables, ours below the last that is about the same model."""
+    published = [_published_row(row, table, suite) for table in tables for row in table.rows]
+    rows: list[Row] = []
+    for place, row in enumerate(published):
+        rows.append(row)
+        if row.model is not None and row.model not in {later.model for later in published[place + 1 :]}:
+            rows += [own for own in ours if _is_of(own, row.model)]
+    return [row for row in rows if row.cells] + [own for own in ours if own not in rows]
+
+
+def _is_of(row: Row, model: str) -> bool:
+    """Whether our row is of the model of that hub id; a local folder is never taken for a model that has its name."""
+    runs = next(iter(row.cells.values())).runs if row.cells else ()
+    return row.model == model and bool(runs) and runs[0].record.model.origin != "local"
+
+
+def _published_row(row: SuiteRow, table: SuiteTable, suite: Suite) -> Row:
+    cells = {
+        member.task: Cell(row.cells[member.task], other_metrics=member.task in table.metrics)
+        for member in suite.tasks
+        if member.task in row.cells
+    }
+    protocol = "" if row.protocol == "zero-shot" else f", {row.protocol}"
+    return _with_averages(Row(f"{row.name}, published{protocol}", True, cells, {}, None, row.model), suite)
+
+
+# ── words ──
+
+
+def _title(member: SuiteTask, ours: Sequence[Row], runs: Sequence[StoredRun], tasks: Mapping[str, Task]) -> str:
+    """The task's, with the split where all of ours are on another than the test split."""
+    of_task = [run.record.task_title for run in runs if run.record.task == member.task]
+    title = tasks[member.task].title if member.task in tasks else (of_task or [member.task])[0]
+    splits = {row.cells[member.task].split for row in ours if member.task in row.cells}
+    return f"{title} ({splits.pop()})" if len(splits) == 1 and splits != {"test"} else title
+
+
+def _rule(suite: Suite) -> str:
+    mixed = [f"{member.task} by the mean of {' and '.join(member.metrics)}" for member in suite.tasks if member.metrics]
+    by = f" ({', '.join(mixed).replace('_', ' ')})" if mixed else ""
+    return (
+        f"In %. A task's score is the mean over its languages{by}; averages are means over tasks. In brackets the 95 %"
+        " interval over the draw of test rows, with the training as it is: another seed moves a score too."
+    )
+
+
+def _marks(tables: Sequence[SuiteTable]) -> list[str]:
+    said = {
+        f"{task} by {' and '.join(metrics)}" for table in tables for task, metrics in table.metrics.items() if metrics
+    }
+    return [f"* not by this suite's metrics: {', '.join(sorted(said)).replace('_', ' ')}."] if said else []
+
+
+def _notes(row: Row) -> list[str]:
+    """What stands behind each cell of a row of ours, and what is wrong with it."""
+    lines = []
+    for task, cell in row.cells.items():
+        record, score = cell.runs[0].record, cell.score
+        assert score is not None  # ours have one
+        seeds = ", ".join(str(run.record.seed) for run in cell.runs)
+        trained = record.recipe.name if record.recipe.name == NO_TRAINING else f"{record.recipe.name}, seed {seeds}"
+        n_found, where = len(score.languages), f"{len(score.languages)} languages"
+        if score.lacking:
+            where = f"{n_found} of {n_found + len(score.lacking)} languages ({' '.join(score.languages)})"
+        split = f" on the {cell.split} split" if cell.split != "test" else ""
+        measured = " and ".join(score.metrics).replace("_", " ")
+        lines.append(f"{row.name}, {task}: {measured}{split} in {where}; {trained}.")
+    return lines + [f"{row.name}, {problem}." for problem in row.problems]
