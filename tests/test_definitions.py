@@ -20,7 +20,9 @@ FOLDERS = {
     "reference": (REPOSITORY / "results" / "published", Reference, all_references),
 }
 # Their repositories or downloads have the rows as they are read; of the hub's copies no commit was looked at.
-ONLY_LOCAL = {"sib200", "pan-x", "udpos", "masakhaner", "xquad", "mlqa", "tydiqa-goldp"}
+# They are read from a local copy in the hub's layout, or XTREME's; of the hub's copy no commit was looked at.
+ONLY_LOCAL = {"sib200", "paws-x", "americasnli", "indicxnli", "massive-intent"}
+AWAITED = {"tatoeba", "xcopa"}  # tasks of published tables whose kinds are not there yet
 SHIPPED = [(kind, path) for kind, (folder, _, _) in FOLDERS.items() for path in sorted(folder.glob("*.toml"))]
 
 
@@ -43,7 +45,8 @@ def check_task(task: Task) -> None:
     for language in task.languages:
         assert describe(language).name != language, f"xeval.definitions.languages should know {language}"
     assert task.licence and task.citation and is_url(task.source_url)
-    assert task.embedded or task.hub is not None or task.name in ONLY_LOCAL, "the rows have to come from somewhere"
+    from_somewhere = task.embedded or task.hub is not None or task.files is not None or task.name in ONLY_LOCAL
+    assert from_somewhere, "the rows have to come from somewhere"
     if task.default_reference is not None:
         assert all_references()[task.default_reference].task == task.name
 
@@ -55,16 +58,19 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def check_reference(table: Reference) -> None:
+    if table.task in AWAITED - all_tasks().keys():
+        pytest.skip(f"awaits the task {table.task}")
     task = all_tasks()[table.task]
     assert set(table.languages) <= set(task.languages)
     assert len(set(table.languages)) == len(table.languages)
-    assert task.training_language in table.languages or len(table.languages) == 1
+    task.of_kind.measure(table.metric)
     assert is_url(table.source_url)
     names = [row.name for row in table.rows]
     assert len(set(names)) == len(names)
     for row in table.rows:
-        assert row.recipe in all_recipes()
-        assert tuple(row.cells) == table.languages, f"{row.name} should have its cells in the table's order"
+        assert row.recipe in all_recipes() or not row.is_trained_zero_shot
+        in_order = [language for language in table.languages if language in row.cells]
+        assert list(row.cells) == in_order, f"{row.name} should have its cells in the table's order"
 
 
 def is_url(text: str) -> bool:
@@ -111,6 +117,17 @@ PUBLISHED_RECIPES = {
         "evaluate_every_steps": 100,
         "seed": 42,
     },
+    # google-research/xtreme, scripts/train_pawsx.sh
+    "xtreme-2020-pawsx": {
+        "learning_rate": 2e-5,
+        "learning_rate_by_model": {},
+        "batch_size": 32,
+        "epochs": 5,
+        "max_length": 128,
+        "selection": "english-dev",
+        "evaluate_every_steps": 200,
+        "seed": 42,
+    },
     # nyu-mll/jiant, jiant/scripts/benchmarks/xtreme
     "jiant-2020": {
         "learning_rate": 1e-5,
@@ -128,6 +145,14 @@ PUBLISHED_RECIPES = {
         "learning_rate": 2e-5,
         "batch_size": 32,
         "epochs": 3,
+        "max_length": 128,
+        "warmup_share": 0.06,
+        "selection": "last",
+    },
+    "nlu-evals-pawsx": {
+        "learning_rate": 2e-5,
+        "batch_size": 32,
+        "epochs": 2,
         "max_length": 128,
         "warmup_share": 0.06,
         "selection": "last",

@@ -1,9 +1,11 @@
 """A suite on the command line: what is run, on which rows, what is left out, and the table in each format."""
 
+import io
 import json
 from html.parser import HTMLParser
 
 import pytest
+from rich.console import Console
 
 from tests.helpers import tiny
 from xeval.definitions.registry import all_suites, all_tasks, get_suite, suite_tables
@@ -191,6 +193,19 @@ def test_html_is_one_table_without_markup_from_names(matrix):
     hostile = matrix.suite.model_copy(update={"title": "<script>x</script>\n"})
     page = formats.html(type(matrix)(hostile, matrix.titles, matrix.rows, matrix.footer))
     assert "<script" not in page and "&lt;script&gt;" in page
+
+
+def test_the_terminal_shows_published_rows_of_our_models_alone(matrix):
+    console = Console(file=io.StringIO(), width=200)
+    formats.show(matrix, console)
+    said = console.file.getvalue()
+    assert "Good, published" not in said and "A report shows 2 published rows of other models too." in said
+    assert "Mini pairs (dev)" in said and "mean of 4" in said
+
+
+def test_without_training_rows_that_is_what_is_missing(ran):
+    """Not the test rows, which are there."""
+    assert "untrained was not run" in ran[2] and "which the train rows" in ran[2]
 
 
 @pytest.mark.parametrize(("ending", "said"), [("md", "# Four"), ("html", "<h1>Four"), ("json", '"minis"')])

@@ -21,6 +21,7 @@ Listing = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]  # header and rows
 
 class What(StrEnum):
     tasks = "tasks"
+    suites = "suites"
     models = "models"
     references = "references"
     recipes = "recipes"
@@ -32,9 +33,10 @@ def list_names(
     results: Results = Path("results"),
     tasks_dir: TasksDirs = None,
 ) -> None:
-    """List tasks, model aliases, published tables, recipes, or the runs of a results folder."""
+    """List tasks by kind, suites, model aliases, published tables, recipes, or the runs of a results folder."""
     listings: dict[What, Callable[[], Listing]] = {
         What.tasks: lambda: _tasks(tasks_dir or []),
+        What.suites: _suites,
         What.models: _models,
         What.references: _references,
         What.recipes: _recipes,
@@ -57,9 +59,18 @@ def _tasks(tasks_dirs: list[Path]) -> Listing:
             f"{task.training_language} → {' '.join(task.languages)}",
             _span(task.expected_rows.of("test", language) for language in task.languages),
         )
-        for task in registry.all_tasks(tasks_dirs).values()
+        for task in sorted(registry.all_tasks(tasks_dirs).values(), key=lambda task: (task.kind, task.name))
     ]
     return ("task", "kind", "languages", "test rows each"), rows
+
+
+def _suites() -> Listing:
+    rows = [
+        (suite.name, group, " ".join(member.task for member in members))
+        for suite in registry.all_suites().values()
+        for group, members in suite.groups.items()
+    ]
+    return ("suite", "group", "tasks"), rows
 
 
 def _span(counts: Iterable[int | None]) -> str:
@@ -77,11 +88,11 @@ def _models() -> Listing:
 
 def _references() -> Listing:
     rows = [
-        (table.name, table.task, row.name, f"{row.average:.1f}", " ".join(row.cells))
+        (table.name, table.task, table.metric, row.name, row.protocol, f"{row.average:.1f}", " ".join(row.cells))
         for table in registry.all_references().values()
         for row in table.rows
     ]
-    return ("reference", "task", "row", "mean", "languages"), rows
+    return ("reference", "task", "metric", "row", "protocol", "mean", "languages"), rows
 
 
 def _recipes() -> Listing:

@@ -35,8 +35,8 @@ class ReferenceRow(Frozen):
     selection: Text = "not published"
     protocol: Protocol = "zero-shot"
     """How the row came about; one that is not zero-shot is shown, and never compared with by a verdict."""
-    recipe: Name
-    """What `xeval reproduce` trains with."""
+    recipe: Name | None = None
+    """What `xeval reproduce` trains with; none where the row cannot come of training in one language."""
     recipe_published: bool = False
     """Whether the source names that recipe."""
     n_seeds: Annotated[int, Field(gt=0)] | None = None
@@ -47,6 +47,17 @@ class ReferenceRow(Frozen):
     """As printed."""
     average_note: str = ""
     """Why a claimed average is known to differ from the recomputed one."""
+
+    @property
+    def is_trained_zero_shot(self) -> bool:
+        """Whether it was trained in one language alone, whatever its checkpoint was selected on."""
+        return self.protocol in ("zero-shot", "selected on target languages")
+
+    @model_validator(mode="after")
+    def _recipe_of_training(self) -> "ReferenceRow":
+        if self.is_trained_zero_shot and self.recipe is None:
+            raise ValueError(f"row {self.name!r}: recipe is missing, which says what to train with")
+        return self
 
     @model_validator(mode="after")
     def _spread_of_seeds(self) -> "ReferenceRow":

@@ -66,10 +66,12 @@ def judge(
 ) -> list[RowVerdict]:
     """Verdicts on every row of `reference` that `runs` have a model for, one per configuration of ours.
 
-    Failed runs, collapsed trainings and runs on part of the rows enter no number, and the sentences say so. Raises
-    StoreError where a seed of a configuration is there twice.
+    Failed runs, collapsed trainings and runs on part of the rows enter no number, and the sentences say so. Rows that
+    are not zero-shot, and runs that are scored by another metric than the table, get none. Raises StoreError where a
+    seed of a configuration is there twice.
     """
-    groups = by_configuration(run for run in runs if run.record.task == reference.task)
+    same = [run for run in runs if (run.record.task, run.record.metric) == (reference.task, reference.metric)]
+    groups = by_configuration(same)
     return [
         _Row(
             row,
@@ -80,7 +82,7 @@ def judge(
         ).verdict()
         for row in reference.rows
         for configuration, group in groups.items()
-        if row in rows_of(group[0].record, reference)
+        if row.protocol == "zero-shot" and row in rows_of(group[0].record, reference)
     ]
 
 
@@ -99,9 +101,10 @@ def rows_of(record: RunRecord, reference: Reference) -> list[ReferenceRow]:
 
 
 def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
-    """The last of these rows, which a report puts ours below."""
+    """The last of these rows, which a report puts ours below; a zero-shot one if there is any."""
     rows = rows_of(record, reference)
-    return rows[-1] if rows else None
+    best = [row for row in rows if row.protocol == "zero-shot"] or rows
+    return best[-1] if best else None
 
 
 def collapse(record: RunRecord) -> str | None:

@@ -16,7 +16,10 @@ def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | N
     lines = sorted({record.task_note for record in ours if record.task_note})
     if reference:
         lines.append(f"Published rows: {reference.title}, {reference.source_url}. {reference.note}".strip())
-        unpublished = sorted({row.recipe for row in reference.rows if not row.recipe_published})
+        others = sorted({row.protocol for row in reference.rows if row.protocol != "zero-shot"})
+        if others:
+            lines.append(f"There are no verdicts on published rows that are not zero-shot: {', '.join(others)}.")
+        unpublished = sorted({row.recipe for row in reference.rows if row.recipe and not row.recipe_published})
         if unpublished:
             lines.append(
                 f"The table's recipe is not published for every row; its file names {', '.join(unpublished)} instead."

@@ -118,7 +118,8 @@ def build(
     unplaced = dict(groups)
     row_of_group = {key: row_of(key.example, reference) for key in groups} if reference else {}
     for published in reference.rows if reference else ():
-        rows.append(columns.row(f"{published.name}, published", True, published.cells, seeds=published.n_seeds or ""))
+        name = f"{published.name}, published{_how_published(published, reference, example.metric)}"
+        rows.append(columns.row(name, True, published.cells, seeds=published.n_seeds or ""))
         for key in [key for key, row in row_of_group.items() if row is published]:
             ours_below = _our_row(key, unplaced.pop(key), groups, columns)
             on_it = verdicts_on.get(key, [])
@@ -127,6 +128,9 @@ def build(
     rows += [_our_row(key, group, groups, columns) for key, group in unplaced.items()]
     n_reference = len(first) if reference else 0
     footer = footnotes.of(everything, reference) + _collapsed(scored, groups)
+    if reference and reference.task == task and reference.metric != example.metric:
+        theirs, own = _words(reference.metric), _words(example.metric)
+        footer.append(f"No verdicts: the published numbers are {theirs}, ours {own}.")
     if reference and reference.task != task:
         footer.append(f"No verdicts: the published table is of task {reference.task}, these runs are of {task}.")
     built = Matrix(
@@ -143,6 +147,17 @@ def build(
         runs,
     )
     return built if built.split == "test" else replace(built, title=f"{built.title} ({built.split})")
+
+
+def _how_published(row: ReferenceRow, reference: Reference | None, metric: str) -> str:
+    """What tells a published number from ours, where it is not zero-shot or not by the same metric."""
+    protocol = [] if row.protocol == "zero-shot" else [row.protocol]
+    other = [_words(reference.metric)] if reference and reference.metric != metric else []
+    return "".join(f", {part}" for part in protocol + other)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _shown(groups: Mapping[Configuration, list[StoredRun]]) -> dict[Configuration, list[StoredRun]]:

@@ -248,5 +248,7 @@ def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
             f"test split {options['test_split']}: a published table is compared with on its own split; leave it out"
         )
     table = registry.get_reference(reference)
-    pairs = list(dict.fromkeys((row.model, row.recipe) for row in table.rows))
+    pairs = list(dict.fromkeys((row.model, row.recipe) for row in table.rows if row.is_trained_zero_shot))
+    if not pairs:
+        raise DefinitionError(f"reference {reference}: no row of it comes of training in one language alone")
     return run_grid(table.task, pairs, languages=table.languages, **options)

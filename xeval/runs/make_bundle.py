@@ -23,7 +23,7 @@ def make_bundle(reference: str, output: Path, draws_bars: bool = False) -> bundl
     table_file, table = registry.find_reference(reference)
     task_file, task = registry.find_task(table.task)
     file_of = {f"references/{table.name}.toml": table_file, f"tasks/{task.name}.toml": task_file}
-    for name in {row.recipe for row in table.rows}:
+    for name in {row.recipe for row in table.rows if row.recipe is not None}:
         recipe_file, recipe = registry.find_recipe(name)
         file_of[f"recipes/{recipe.name}.toml"] = recipe_file
     held = [] if task.embedded else [_data(task, table.languages)]

@@ -116,7 +116,7 @@ def make_plan(
     if data is None:
         return Plan(None, known, test_split, tuple(language for language in wanted if language not in known))
     problems: list[DataError] = []
-    for split in [test_split] if test_split else [None, DEV]:
+    for split in [test_split] if test_split else [None, DEV] if task.has_selection else [None]:
         for folder in _folders(task, member, data):
             try:
                 found = _readable(task.tested_on(split), folder, known, train)
@@ -138,6 +138,9 @@ def _folders(task: Task, member: SuiteTask, data: Path) -> Iterator[Path | None]
 def _readable(task: Task, folder: Path | None, languages: Sequence[str], train: bool) -> list[str]:
     """Those of `languages` whose test rows can be read. Raises DataError where none can, or nothing to train on."""
     corpus = Corpus(open_source(task, folder, languages, train), Limits())
+    trains = train and task.expected_rows.train > 0  # there are tasks that need no training
+    for role in ("train", *(["selection"] if task.has_selection else [])) if trains else ():
+        getattr(corpus, role)
     found, problems = [], []
     for language in languages:
         try:
@@ -147,8 +150,6 @@ def _readable(task: Task, folder: Path | None, languages: Sequence[str], train: 
             problems.append(error)
     if not found:
         raise problems[0]
-    for role in ("train", *(["selection"] if task.has_selection else [])) if train else ():
-        getattr(corpus, role)
     return found
 
 

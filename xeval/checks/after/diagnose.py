@@ -40,7 +40,7 @@ def diagnose_run(run: StoredRun, task: Task | None, reference: Reference | None)
     """`diagnose` with the predictions that lie in the run's folder."""
     record = run.record
     predicted, problems = _read_predictions(run)
-    published = row_of(record, reference) if reference is not None and reference.task == record.task else None
+    published = row_of(record, reference) if reference is not None and _is_of(record, reference) else None
     return diagnose(record, predicted, task, published, problems)
 
 
@@ -87,6 +87,10 @@ def _learning(record: RunRecord, chance: float) -> list[Finding | None]:
         record_signatures.chance_outside_latin_script(record, chance),
         record_signatures.no_transfer(record, chance),
     ]
+
+
+def _is_of(record: RunRecord, reference: Reference) -> bool:
+    return (reference.task, reference.metric) == (record.task, record.metric)
 
 
 def _expected_rows(record: RunRecord, task: Task | None) -> dict[str, int | None]:

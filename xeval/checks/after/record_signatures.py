@@ -134,7 +134,7 @@ def low_everywhere(record: RunRecord, published: ReferenceRow | None, hints: Seq
     `hints`: what preflight found wrong with the tokenizer.
     """
     difference = _mean_difference(record, published)
-    if published is None or difference is None or record.departure:
+    if published is None or difference is None or record.departure or not published.is_trained_zero_shot:
         return None
     between_seeds = sum(published.spread.values()) / max(1, len(published.spread))
     if difference > -max(LOW, 2 * between_seeds):

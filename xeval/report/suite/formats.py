@@ -167,7 +167,7 @@ def _json_average(found: Average) -> dict[str, Any]:
 
 
 def show(matrix: SuiteMatrix, console: Console) -> None:
-    """Print the table on `console`: tasks down, models across."""
+    """Print the table on `console`: tasks down, models across; of the published rows those of our models alone."""
 
     def plain(text: str) -> Text:
         return Text(one_line(text))
@@ -175,14 +175,18 @@ def show(matrix: SuiteMatrix, console: Console) -> None:
     console.print(plain(f"{matrix.suite.title}: scores in %, zero-shot"), style="italic")
     table = Table(show_edge=False)
     table.add_column("task", no_wrap=True)
-    for row in matrix.rows:
+    own = {row.model for row in matrix.ours}
+    rows = [row for row in matrix.rows if not row.published or row.model in own]
+    for row in rows:
         table.add_column(plain(row.name), justify="right", style="" if row.published else "bold", overflow="fold")
     for task, title in matrix.titles.items():
-        table.add_row(plain(title), *(cell(row.cells.get(task), title) for row in matrix.rows))
+        table.add_row(plain(title), *(cell(row.cells.get(task), title) for row in rows))
     table.add_section()
     for group in matrix.suite.groups:
-        table.add_row(plain(group), *(average(row.groups.get(group)) for row in matrix.rows))
-    table.add_row(f"mean of {len(matrix.tasks)}", *(average(row.total) for row in matrix.rows))
+        table.add_row(plain(group), *(average(row.groups.get(group)) for row in rows))
+    table.add_row(f"mean of {len(matrix.tasks)}", *(average(row.total) for row in rows))
     console.print(table)
+    if len(rows) < len(matrix.rows):
+        console.print(plain(f"A report shows {len(matrix.rows) - len(rows)} published rows of other models too."))
     for line in matrix.footer:
         console.print(plain(line))
