@@ -26,6 +26,7 @@ from xeval.definitions import recipe, reference, task, toml
 from xeval.judging.gate.baseline import Baseline
 from xeval.kinds.pairs import PairKeys
 from xeval.kinds.sentences import SentenceKeys
+from xeval.kinds.tags import TagKeys
 from xeval.results import records
 from xeval.support import errors
 
@@ -36,6 +37,7 @@ FILES: dict[str, type[BaseModel]] = {
     "A task": task.Task,
     "A task of pair-classification": PairKeys,
     "A task of sentence-classification": SentenceKeys,
+    "A task of tagging": TagKeys,
     "A recipe": recipe.Recipe,
     "A published table": reference.Reference,
     "A record": records.RunRecord,
