@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from xeval.definitions.model_name import EMBEDDED_MODELS
@@ -26,16 +27,17 @@ def corpus_folder(task: Task) -> Path:
     folder = cache_home() / "corpora" / f"{task.name}-{_source_hash()[:16]}"
     with locked(folder.parent):
         if checksums(folder) is None:  # not made yet, or damaged
-            with sealing(folder) as partial:
-                writers[task.name](partial, task.languages)
+            with sealing(folder) as unfinished:
+                writers[task.name](unfinished, task.languages)
     return folder
 
 
 def _writers() -> dict[str, Callable[[Path, Sequence[str]], None]]:
     """What writes each corpus into a folder."""
-    from xeval.data.microcosm import corpus, questions
+    from xeval.data.microcosm import corpus, questions, tagged
 
-    return {"xnli-mini": corpus.write_corpus, "answers-mini": questions.write_corpus}
+    tags = {name: partial(tagged.write_corpus, name) for name in ("tags-mini", "pos-mini")}
+    return {"xnli-mini": corpus.write_corpus, **tags, "answers-mini": questions.write_corpus}
 
 
 def _source_hash() -> str:

@@ -32,7 +32,7 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
         return "authors'", read_files
     if any(folder.glob("test-*.tsv")) or any(folder.glob("dev-*.tsv")):
         return "XTREME", read_xtreme
-    if any(next(folder.glob(f"*/*{suffix}"), None) for suffix in SUFFIXES):
+    if any(next(folder.glob(f"*/*{suffix}"), None) for suffix in (*SUFFIXES, *task.of_kind.native)):
         return "hub", read_hub
     raise DataError(
         f"{folder}: no copy of {task.name} recognised; wanted <language>/<split>-*.parquet (the hub's layout; .tsv,"

@@ -35,14 +35,14 @@ def _token(token: str, fact: Fact, lexicon: Lexicon) -> str:
             value = lexicon.concepts[concept][form]
         else:
             value = lexicon.words[form]
-        shown = _agree(value, getattr(fact, controller) if controller else "", lexicon)
+        shown = agree(value, getattr(fact, controller) if controller else "", lexicon)
         if token == match[0]:
             return shown
         token = token.replace(match[0], shown)
     return token
 
 
-def _agree(value: Form, controller: str, lexicon: Lexicon) -> str:
+def agree(value: Form, controller: str, lexicon: Lexicon) -> str:
     """The form that agrees with the controller's class; "other" stands for every class not named."""
     if isinstance(value, str):
         return value
