@@ -24,8 +24,10 @@ from xeval.cli import app
 from xeval.data import bundle
 from xeval.definitions import recipe, reference, suite, task, toml
 from xeval.judging.gate.baseline import Baseline
+from xeval.kinds.answers import AnswerKeys
 from xeval.kinds.pairs import PairKeys
 from xeval.kinds.sentences import SentenceKeys
+from xeval.kinds.tags import TagKeys
 from xeval.results import records
 from xeval.support import errors
 
@@ -36,6 +38,8 @@ FILES: dict[str, type[BaseModel]] = {
     "A task": task.Task,
     "A task of pair-classification": PairKeys,
     "A task of sentence-classification": SentenceKeys,
+    "A task of tagging": TagKeys,
+    "A task of answers": AnswerKeys,
     "A recipe": recipe.Recipe,
     "A published table": reference.Reference,
     "A suite": suite.Suite,

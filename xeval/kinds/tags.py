@@ -70,7 +70,7 @@ class Tagging(Kind):
         training_sd=0.3,
         other_sd=1.8,
         correlation=0.1,
-        n_rows=10000,
+        n_rows=1000,
         disagreement=0.1,
         df=4.0,
         source="Of WikiANN: over five seeds of XLM-R base, F1 spreads by 0.2 points in English and by 0.3 to 5.0 in 47"
