@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import tokenizers
 from transformers import PreTrainedTokenizerBase
@@ -18,9 +19,7 @@ def encoding_key(
     kind: Kind, tokenizer: PreTrainedTokenizerBase, language: str, rows_sha256: str, max_length: int
 ) -> str:
     """A hash of everything that encoded rows, and the counts that come with them, depend on."""
-    vocabulary = json.loads(tokenizer.backend_tokenizer.to_str())
-    for left_by_the_last_call in ("truncation", "padding"):
-        vocabulary.pop(left_by_the_last_call, None)
+    vocabulary = _without_settings(tokenizer.backend_tokenizer.to_str())
     counted = (tokenizer.unk_token_id, sorted(tokenizer.all_special_ids), describe(language).spaces_between_words)
     how = (
         kind.name,
@@ -31,8 +30,17 @@ def encoding_key(
         hands_over_segments(tokenizer),
         *counted,
     )
-    parts = (json.dumps(vocabulary), tokenizers.__version__, rows_sha256, json.dumps(how))
+    parts = (vocabulary, tokenizers.__version__, rows_sha256, json.dumps(how))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@lru_cache(maxsize=2)  # a second each time with a large vocabulary, and there may be fifty languages
+def _without_settings(tokenizer: str) -> str:
+    """A tokenizer as JSON without what its last call has left in it."""
+    content = json.loads(tokenizer)
+    for left_by_the_last_call in ("truncation", "padding"):
+        content.pop(left_by_the_last_call, None)
+    return json.dumps(content)
 
 
 def encode(
