@@ -5,7 +5,15 @@ from pathlib import Path
 
 NAVIGATION = {
     "Tutorial": ["tutorial"],
-    "How to": ["how-to/own-task", "how-to/own-retrieval", "how-to/own-choices", "how-to/own-kind", "how-to/own-model", "ci", "how-to/cluster"],
+    "How to": [
+        "how-to/own-task",
+        "how-to/own-retrieval",
+        "how-to/own-choices",
+        "how-to/own-kind",
+        "how-to/own-model",
+        "ci",
+        "how-to/cluster",
+    ],
     "Reference": ["reference/command-line", "files", "reference/keys", "reference/python", "diagnosis", "licences"],
     "Explanation": [
         "explanation/zero-shot",
