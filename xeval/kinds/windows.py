@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from xeval.kinds.encoded import hands_over_segments
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -58,7 +60,8 @@ class Frame:
         first, second = which.index(0), which.index(1)
         end_of_first = len(which) - which[::-1].index(0)
         end = len(which) - which[::-1].index(1)
-        both = np.array([pair["input_ids"], pair["token_type_ids"]], dtype=np.int32)  # (2, L)
+        segments = pair["token_type_ids"] if hands_over_segments(tokenizer) else [0] * len(which)
+        both = np.array([pair["input_ids"], segments], dtype=np.int32)  # (2, L)
         types = int(both[1, first]), int(both[1, second])
         return cls(both[:, :first], both[:, end_of_first:second], both[:, end:], types)
 
