@@ -45,7 +45,8 @@ def can_pack(model: PreTrainedModel) -> bool:
 def layers_of(model: PreTrainedModel) -> torch.nn.ModuleList | None:
     """The layers of an encoder built as BERT is, whose last output is the last hidden state; None of any other."""
     path = _AS_BERT.get(model.config.model_type)
-    return model.base_model.get_submodule(path) if path else None
+    layers = model.base_model.get_submodule(path) if path else None
+    return layers if isinstance(layers, torch.nn.ModuleList) else None
 
 
 @contextmanager

@@ -74,9 +74,9 @@ def attend_by_length(
     parts = zip(query.split(query_sizes), key.split(sizes), value.split(sizes), strict=True)
     attended = []
     for (n, length), part in zip(sequences.runs, parts, strict=True):
-        together = (tensor.unflatten(0, (n, -1)).transpose(1, 2) for tensor in part)  # (n, heads, length, size) each
+        q, k, v = (tensor.unflatten(0, (n, -1)).transpose(1, 2) for tensor in part)  # (n, heads, length, size) each
         mask = _within(sliding_window, length, query.device)
-        attended_part = scaled_dot_product_attention(*together, attn_mask=mask, dropout_p=dropout)
+        attended_part = scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         attended.append(attended_part.transpose(1, 2).flatten(0, 1))
     return torch.cat(attended)
 
