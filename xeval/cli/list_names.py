@@ -13,6 +13,7 @@ from xeval.cli.options import Results, TasksDirs
 from xeval.cli.screen import screen
 from xeval.definitions import registry
 from xeval.definitions.model_name import EMBEDDED_MODELS, MODEL_ALIASES
+from xeval.definitions.recipe import Recipe
 from xeval.results.configurations import Configuration
 from xeval.results.store import load_runs
 
@@ -95,15 +96,21 @@ def _references() -> Listing:
     return ("reference", "task", "metric", "row", "protocol", "mean", "languages"), rows
 
 
+def _of_training(recipe: Recipe) -> tuple[str, str, str]:
+    """Learning rate, batch size, and how long it lasts."""
+    if recipe.pooling is not None:
+        return "–", "–", "no training"
+    until = f"{recipe.epochs:g} epochs" if recipe.epochs else f"{recipe.max_steps:,} steps"
+    return f"{recipe.learning_rate:g}", str(recipe.batch_size), until
+
+
 def _recipes() -> Listing:
     rows = [
         (
             recipe.name,
-            f"{recipe.learning_rate:g}",
-            str(recipe.batch_size),
-            f"{recipe.epochs:g} epochs" if recipe.epochs else f"{recipe.max_steps:,} steps",
+            *_of_training(recipe),
             str(recipe.max_length),
-            recipe.selection,
+            recipe.selection if recipe.pooling is None else "–",
         )
         for recipe in registry.all_recipes().values()
     ]
