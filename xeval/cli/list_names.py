@@ -17,6 +17,7 @@ from xeval.definitions.recipe import Recipe
 from xeval.results.configurations import Configuration
 from xeval.results.store import load_runs
 
+LISTED = 15  # languages of a task
 Listing = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]  # header and rows
 
 
@@ -57,12 +58,18 @@ def _tasks(tasks_dirs: list[Path]) -> Listing:
         (
             task.name,
             task.kind,
-            f"{task.training_language} → {' '.join(task.languages)}",
+            f"{task.training_language} → {_some(task.languages)}",
             _span(task.expected_rows.of("test", language) for language in task.languages),
         )
         for task in sorted(registry.all_tasks(tasks_dirs).values(), key=lambda task: (task.kind, task.name))
     ]
     return ("task", "kind", "languages", "test rows each"), rows
+
+
+def _some(languages: Sequence[str]) -> str:
+    """All of them, or as many as XNLI has and how many more there are: a task's file names them all."""
+    shown = " ".join(languages[:LISTED])
+    return shown if len(languages) <= LISTED else f"{shown} and {len(languages) - LISTED} more"
 
 
 def _suites() -> Listing:
