@@ -6,7 +6,8 @@ from tabulate import tabulate
 
 from xeval.definitions.languages import describe
 from xeval.judging.verdict import RowVerdict
-from xeval.report import verdicts
+from xeval.kinds.exhibit import Exhibit
+from xeval.report import exhibits, verdicts
 from xeval.report.matrix import Matrix, Row
 from xeval.support.text import one_line
 
@@ -27,7 +28,7 @@ def render(matrix: Matrix) -> str:
     ]
     below = "\n".join(f"- {escape(note)}" for note in notes)
     found = findings_section(matrix)
-    return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{found}{_verdicts(matrix.verdicts)}{_claims(matrix)}"
+    return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{found}{_verdicts(matrix.verdicts)}{_claims(matrix)}{_exhibits(matrix)}"
 
 
 def findings_section(matrix: Matrix) -> str:
@@ -57,6 +58,22 @@ def _claims(matrix: Matrix) -> str:
     """What else the published table's source says of the models; nothing where it says nothing."""
     lines = [f"- {escape(claim.sentence)}" for claim in matrix.claims]
     return "\n## Other claims of the source\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _exhibits(matrix: Matrix) -> str:
+    """What the answers of our rows show, a section for each row; nothing for a kind of task without exhibits."""
+    sections = []
+    for row in matrix.ours:
+        tables = [f"**{escape(one.title)}**\n\n{_table(one)}\n" for one in exhibits.of(row, matrix.languages)]
+        sections += [f"\n## Answers: {escape(row.name)}\n\n" + "\n".join(tables)] if tables else []
+    return "".join(sections)
+
+
+def _table(exhibit: Exhibit) -> str:
+    body = [[escape(exhibits.in_words(cell)) for cell in line] for line in exhibit.rows]
+    alignment = ["left" if isinstance(cell, str) else "right" for cell in exhibit.rows[0]]
+    header = [escape(name) for name in exhibit.header]
+    return tabulate(body, header, "pipe", colalign=alignment, disable_numparse=True)
 
 
 def escape(text: str) -> str:

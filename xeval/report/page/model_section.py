@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from xeval.definitions.languages import describe
-from xeval.report import evidence
+from xeval.kinds.exhibit import LANGUAGE, Exhibit
+from xeval.kinds.exhibit import Cell as ExhibitCell
+from xeval.report import evidence, exhibits
 from xeval.report.evidence import Evidence
 from xeval.report.matrix import Matrix, Row
 from xeval.report.page import charts
@@ -24,6 +26,13 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class ShownExhibit:
+    title: str
+    header: tuple[str, ...]
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
 class ModelSection:
     name: str
     n_seeds: str
@@ -33,6 +42,7 @@ class ModelSection:
     confusions: list[Confusion]  # the first two: the training language, and all others together
     loss: charts.Curves | None
     selection: charts.Curves | None
+    exhibits: list[ShownExhibit]
     problems: list[str]  # with predictions that could not be had
 
 
@@ -54,8 +64,24 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
         [_confusion(title, one, records[0].labels) for title, one in (two | _named(found, languages)).items()],
         charts.curves([(f"seed {one.seed}", one.training.loss_curve) for one in records if one.training]),
         charts.curves([(f"seed {one.seed}", _selection(one)) for one in records if one.training]),
+        [_shown(exhibit) for exhibit in exhibits.of(row, matrix.languages)],
         problems,
     )
+
+
+def _shown(exhibit: Exhibit) -> ShownExhibit:
+    is_of_languages = exhibit.header[0] == LANGUAGE
+    lines = []
+    for first, *rest in exhibit.rows:
+        name, code = exhibits.in_words(first), ""
+        if is_of_languages:
+            name, code = describe(name).name, name
+        lines.append(Line(name, (code,), [_exhibit_cell(cell) for cell in rest]))
+    return ShownExhibit(exhibit.title, exhibit.header, lines)
+
+
+def _exhibit_cell(cell: ExhibitCell) -> Cell:
+    return Cell(exhibits.in_words(cell), None if isinstance(cell, str) else float(cell))
 
 
 def _training_language_and_others(
