@@ -87,7 +87,7 @@ def as_object(found: RunComparison) -> dict[str, Any]:
     content["languages"] = [
         {names.get(key, key): value for key, value in entry.items()} for entry in content["languages"]
     ]
-    for in_words in ("unit", "grouped_by", "is_share_of_rows"):
+    for in_words in ("unit", "grouped_by", "is_share_of_rows", "trains_nothing"):
         del content[in_words]
     return content
 
@@ -108,7 +108,8 @@ def plain(text: str) -> Text:
 
 def _sides(found: RunComparison) -> list[str]:
     return [
-        f"{side}: {name}, {'mean of ' * (len(seeds) > 1)}{named(seeds)}"
+        f"{side}: {name}, "
+        + ("without training" if found.trains_nothing else f"{'mean of ' * (len(seeds) > 1)}{named(seeds)}")
         for side, name, seeds in (("A", found.name_a, found.seeds_a), ("B", found.name_b, found.seeds_b))
     ]
 
@@ -205,7 +206,9 @@ def _flips_rows(flipped: FlippedRows) -> list[list[str]]:
     ]
 
 
-def _label(flipped: FlippedRows, index: int) -> str:
+def _label(flipped: FlippedRows, index: int | str) -> str:
+    if isinstance(index, str):
+        return index or "–"
     return flipped.labels[index] if flipped.labels else str(index)
 
 

@@ -28,7 +28,8 @@ def render(matrix: Matrix) -> str:
     ]
     below = "\n".join(f"- {escape(note)}" for note in notes)
     found = findings_section(matrix)
-    return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{found}{_verdicts(matrix.verdicts)}{_claims(matrix)}{_exhibits(matrix)}"
+    sections = found + _verdicts(matrix.verdicts) + _claims(matrix) + _exhibits(matrix)
+    return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{sections}"
 
 
 def findings_section(matrix: Matrix) -> str:
