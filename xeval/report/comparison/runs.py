@@ -14,7 +14,7 @@ from xeval.judging.comparison.compare import LanguageDifference, RunComparison, 
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.resampling import Interval
 from xeval.report.formats.markdown import escape
-from xeval.support.text import one_line
+from xeval.support.text import metric_in_words, one_line
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def markdown_parts(parts: Parts) -> str:
 
 def show(found: RunComparison, flipped: FlippedRows | None, console: Console) -> None:
     """Print the comparison on `console`. Values and differences are in points."""
-    title = f"{found.title}: {found.metric} in %, B minus A in points"
+    title = f"{found.title}: {metric_in_words(found.metric)} in %, B minus A in points"
     print_parts(Parts(title, _sides(found), found.conclusion, _header(found), _rows(found), _notes(found)), console)
     if flipped is not None:
         show_flips(flipped, console)

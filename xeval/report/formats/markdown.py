@@ -9,7 +9,7 @@ from xeval.judging.verdict import RowVerdict
 from xeval.kinds.exhibit import Exhibit
 from xeval.report import exhibits, verdicts
 from xeval.report.matrix import Matrix, Row
-from xeval.support.text import one_line
+from xeval.support.text import capitalised, one_line
 
 
 def render(matrix: Matrix) -> str:
@@ -22,7 +22,7 @@ def render(matrix: Matrix) -> str:
     alignment = ["left"] + ["right"] * (len(header) - 1)
     table = tabulate(body, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)
     notes = [
-        f"{matrix.metric_in_words.capitalize()} in %, {matrix.how}. gap: {describe(matrix.training_language).name}"
+        f"{capitalised(matrix.metric_in_words)} in %, {matrix.how}. gap: {describe(matrix.training_language).name}"
         " minus the mean of the other languages of the first mean.",
         *matrix.footer,
     ]

@@ -18,7 +18,7 @@ from xeval.report import verdicts
 from xeval.report.matrix import Matrix
 from xeval.report.page import heat, model_section
 from xeval.results.store import StoredRun
-from xeval.support.text import one_line
+from xeval.support.text import capitalised, one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -33,6 +33,7 @@ def render(matrix: Matrix) -> str:
         .get_template("report.html.j2")
         .render(
             matrix=matrix,
+            metric=capitalised(matrix.metric_in_words),
             style=Markup(style),
             script=Markup(script),
             style_hash=_hash(style),
