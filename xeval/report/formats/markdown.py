@@ -21,9 +21,10 @@ def render(matrix: Matrix) -> str:
     body = [_cells(row, matrix.languages, matrix.n_reference_languages, with_others) for row in matrix.rows]
     alignment = ["left"] + ["right"] * (len(header) - 1)
     table = tabulate(body, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)
+    gap = f" gap: {describe(matrix.training_language).name} minus the mean of the other languages of the first mean."
     notes = [
-        f"{capitalised(matrix.metric_in_words)} in %, {matrix.how}. gap: {describe(matrix.training_language).name}"
-        " minus the mean of the other languages of the first mean.",
+        f"{capitalised(matrix.metric_in_words)} in %, {matrix.how}."
+        + (gap if matrix.training_language in matrix.languages else ""),
         *matrix.footer,
     ]
     below = "\n".join(f"- {escape(note)}" for note in notes)
