@@ -325,7 +325,7 @@ def _confused(tables: Mapping[str, pa.Table], labels: Sequence[str]) -> list[Exh
         n_words = int(counts.sum())
         first = _mistakes(counts, labels, 1) or [("–", "–", 0, 0.0)]
         by_language.append((language, n_words, share_of(counts.trace(), n_words), *first[0]))
-    header = ("gold", "predicted", "mistakes", "of the gold tag's words")
+    header = ("gold", "predicted", "mistakes", "of the gold tag")
     return [
         Exhibit("The most frequent mistake by language", (LANGUAGE, "words", "right", *header), by_language),
         Exhibit("The most confused tags, all languages together", header, _mistakes(together, labels, MOST_CONFUSED)),

@@ -26,7 +26,7 @@ def of(row: Row, languages: Sequence[str]) -> Sequence[Exhibit]:
     except StoreError:
         return ()
     labels = next((run.record.labels for run in row.runs if run.record.labels), ())
-    return [exhibit for exhibit in kind.exhibits(answers, labels) if exhibit.rows]
+    return [exhibit for exhibit in kind.exhibits(answers, labels) if exhibit.rows] if answers else ()
 
 
 def in_words(cell: Cell) -> str:
