@@ -15,6 +15,8 @@ from xeval.kinds.kind import Kind
 from xeval.kinds.registry import get_kind
 from xeval.support.errors import DataError, UnknownNameError
 
+_Said = tuple[int | str, int | str, int | str]  # the right answer, and what A and B said
+
 
 @dataclass(frozen=True)
 class Flip:
@@ -83,16 +85,15 @@ def flips(one: PairedLanguage, kind: type[Kind], labels: Sequence[str]) -> list[
     return [Flip(row, *said, *counted) for row, said, counted in zip(flipped, answers, n_right, strict=True)]
 
 
-def _numbers(one: PairedLanguage, rows: Sequence[int]) -> list[tuple[int, int, int]]:
+def _numbers(one: PairedLanguage, rows: Sequence[int]) -> list[_Said]:
     """The label of each of `rows`, and the most frequent prediction of either side, as numbers of labels."""
     assert one.predictions_a is not None and one.predictions_b is not None
     sides = (one.predictions_a, one.predictions_b)
-    return [(int(one.labels[row]), *(int(np.bincount(side[:, row]).argmax()) for side in sides)) for row in rows]  # type: ignore[misc]
+    said_a, said_b = ([int(np.bincount(side[:, row]).argmax()) for row in rows] for side in sides)
+    return list(zip(one.labels[list(rows)].tolist(), said_a, said_b, strict=True))
 
 
-def _in_words(
-    one: PairedLanguage, rows: Sequence[int], kind: type[Kind], labels: Sequence[str]
-) -> list[tuple[str, str, str]]:
+def _in_words(one: PairedLanguage, rows: Sequence[int], kind: type[Kind], labels: Sequence[str]) -> list[_Said]:
     """The same in words."""
     if not rows:
         return []
