@@ -506,10 +506,11 @@ def test_contexts_that_are_trained_on_are_a_warning_and_ends_inside_words_are_co
 
     tested = rows(["It is here, now.", "Or there."], [(6, "here"), (3, "there.")])
 
-    def found(*train: Rows) -> dict:
-        return {one.name: one for one in KIND.row_checks({"train": own for own in train}, {"en": tested})}
+    def found(**training: Rows) -> dict:
+        return {one.name: one for one in KIND.row_checks(training, {"en": tested})}
 
-    apart, shared = found(rows(["Over there."], [(5, "there.")])), found(rows(["Or there."], [(3, "there")]))
+    apart = found(train=rows(["Over there."], [(5, "there.")]))
+    shared = found(train=rows(["Or there."], [(3, "there")]))
     assert apart.keys() == found().keys() == {"ends of answers"}
     assert "at most 50.0 % (en)" in apart["ends of answers"].evidence
     assert shared["contexts"].severity == "warning" and "at most 50.0 % (en)" in shared["contexts"].evidence
