@@ -60,6 +60,7 @@ TABLE = """\
 name = "toy-table"
 title = "A table of the toy task"
 task = "toy-tagging"
+metric = "tag_accuracy"
 split = "test"
 source_url = "https://example.org/toy-table"
 languages = ["en", "es"]

@@ -65,7 +65,7 @@ def _config(checkpoint: Checkpoint) -> transformers.PretrainedConfig:
 def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
     with _plain_errors(checkpoint, "config.json"):
         config, _ = PretrainedConfig.get_config_dict(checkpoint.folder, local_files_only=True)
-    model_type = config.get("model_type")
+        model_type = config.get("model_type")
     if not model_type or model_type in CONFIG_MAPPING:
         return
     own_code = " and comes with code of its own, which is never run" if config.get("auto_map") else ""

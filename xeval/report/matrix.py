@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from xeval.definitions.languages import describe
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.judging.claims import ClaimVerdict, check
-from xeval.judging.verdict import RowVerdict, Tolerance, collapse, judge, row_of
+from xeval.judging.health import collapse
+from xeval.judging.verdict import RowVerdict, Tolerance, judge, row_of
 from xeval.report import footnotes
 from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, is_as_it_was
 from xeval.results.store import StoredRun

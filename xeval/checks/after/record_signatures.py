@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from xeval.definitions.languages import describe
 from xeval.definitions.reference import ReferenceRow
-from xeval.judging.verdict import NEAR_CHANCE, collapse
+from xeval.judging.health import NEAR_CHANCE, collapse
 from xeval.kinds.registry import unit_of
 from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning

@@ -10,7 +10,7 @@ import pyarrow as pa
 from xeval.judging.comparison.named_runs import names_of
 from xeval.judging.comparison.paired_metrics import PairedTallies, values
 from xeval.judging.comparison.resampling import PairedRows
-from xeval.judging.verdict import collapse
+from xeval.judging.health import collapse
 from xeval.kinds.metric import Measure
 from xeval.kinds.registry import get_kind
 from xeval.results.predictions import column, groups_of, has_labels, tally_of

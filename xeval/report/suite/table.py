@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from xeval.definitions.suite import Suite, SuiteRow, SuiteTable, SuiteTask
 from xeval.definitions.task import Task
+from xeval.judging.health import collapse
 from xeval.judging.suite import TaskScore, score_of
-from xeval.judging.verdict import collapse
 from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, in_words
 from xeval.results.identity import lasting_values
 from xeval.results.records import RunRecord
