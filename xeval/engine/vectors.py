@@ -31,10 +31,6 @@ class SentenceEncoder(torch.nn.Module):
         return self.encoder.config
 
     @property
-    def device(self) -> torch.device:
-        return self.encoder.device
-
-    @property
     def base_model(self) -> PreTrainedModel:
         return self.encoder
 
