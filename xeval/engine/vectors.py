@@ -31,12 +31,12 @@ class SentenceEncoder(torch.nn.Module):
         return self.encoder.config
 
     @property
-    def device(self) -> torch.device:
-        return self.encoder.device
-
-    @property
     def base_model(self) -> PreTrainedModel:
         return self.encoder
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.device
 
     def set_attn_implementation(self, name: str) -> None:
         self.encoder.set_attn_implementation(name)
