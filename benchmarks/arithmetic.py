@@ -7,14 +7,15 @@ import torch
 from transformers import PretrainedConfig
 
 from xeval.engine.devices import onednn_is_exact
+from xeval.kinds.kind import Reads
 
 # Rows, columns and inner size: of a batch's tokens through a feed-forward block of these models, and larger ones.
 SHAPES = ((1_312, 3_072, 768), (4_096, 3_072, 768), (4_096, 768, 3_072), (2_048, 2_048, 2_048))
 LARGE = (8_192, 8_192, 8_192)  # what it takes to fill a GPU
 
 
-def needed_flops(config: PretrainedConfig, lengths: np.ndarray, training: bool) -> float:
-    """What pairs of these lengths take without padding, the last layer for the first token alone; thrice to train.
+def needed_flops(config: PretrainedConfig, lengths: np.ndarray, training: bool, reads: Reads = "first token") -> float:
+    """What rows of these lengths take without padding, the last layer for what the head reads; thrice to train.
 
     Matrix products only, two operations for each multiplication and addition; embeddings and optimizer not counted.
     """
@@ -22,7 +23,10 @@ def needed_flops(config: PretrainedConfig, lengths: np.ndarray, training: bool) 
     inner = getattr(config, "intermediate_size", None) or config.hidden_dim
     tokens, squares, pairs = lengths.sum(), (lengths**2).sum(), len(lengths)
     block, attention = 4 * width**2 + 2 * width * inner, 2 * width  # multiplications per token, and per pair of tokens
-    whole = (layers - 1) * (tokens * block + squares * attention)
+    layer = tokens * block + squares * attention
+    if reads == "every token":  # their heads are too small to count
+        return 2.0 * float(layers * layer) * (3 if training else 1)
+    whole = (layers - 1) * layer
     last = tokens * 2 * width**2 + pairs * (2 * width**2 + 2 * width * inner) + tokens * attention
     head = pairs * width**2
     return 2.0 * float(whole + last + head) * (3 if training else 1)

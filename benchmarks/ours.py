@@ -14,14 +14,16 @@ from xeval.support.freed_memory import keep_freed_memory
 
 
 class Ours:
-    def __init__(self, architecture: str, dtype: str, size: inputs.Size) -> None:
+    def __init__(self, name: str, dtype: str, size: inputs.Size) -> None:
         keep_freed_memory()  # as `xeval run` does
         self.compute = choose("auto", dtype)
         self.dtype = self.compute.dtype
-        self.model = inputs.classifier(architecture, self.compute.device)
-        self.training, rows = inputs.training_pairs(size.n_warm, size.n_steps)
+        self.workload = inputs.WORKLOADS[name]
+        self.model = inputs.model_of(self.workload, self.compute.device)
+        self.training, rows = inputs.training_pairs(size.n_warm, size.n_steps, self.workload)
         self.n_training_tokens = int(self.training.lengths[rows[size.n_warm * inputs.BATCH_SIZE :]].sum())
-        self.test = inputs.pairs_of(inputs.typical_lengths(inputs.TEST_LENGTHS, size.n_rows), 119_547 - 1_000)
+        lengths = inputs.typical_lengths(self.workload.test_lengths, size.n_rows)
+        self.test = inputs.rows_of(self.workload.kind, lengths, 119_547 - 1_000)
         self.size, self.recipe = size, recipe(size.n_warm + size.n_steps)
         self.clock = FirstForward(self.model)
 
@@ -33,7 +35,7 @@ class Ours:
         """
         ended: list[float] = []
         fine_tune(
-            inputs.KIND,
+            self.workload.kind,
             self.model,
             self.training,
             self.recipe,
@@ -47,7 +49,7 @@ class Ours:
 
     def evaluate(self) -> tuple[float, int]:
         self.clock.reset()
-        predict_logits(self.model, self.test, self.compute)
+        predict_logits(self.model, self.test, self.compute, reads=self.workload.kind.reads)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         return time.perf_counter() - self.clock.started, int(self.test.lengths.sum())

@@ -11,8 +11,8 @@ from benchmarks.arithmetic import needed_flops
 from benchmarks.worker import Worker
 
 NAMES = {
-    "defaults": "Trainer as run_xnli.py sets it: float32, padded to 128",
-    "tf32": "Trainer with TF32, padded to 128",
+    "defaults": "Trainer as the example script sets it: float32",
+    "tf32": "the same with TF32",
     "flags": "Trainer, its fastest flags: bfloat16, length grouping, dynamic padding",
     "float32": "xeval, float32",
     "bfloat16": "xeval, bfloat16",
@@ -61,9 +61,10 @@ def table(race: Race, task: str) -> str:
 
     The last ratio is what a contender would have at 100 % of the peak of its arithmetic.
     """
-    percentiles = inputs.TRAINING_LENGTHS if task == "train" else inputs.TEST_LENGTHS
-    lengths = inputs.typical_lengths(percentiles, 1_000)
-    flops_per_token = needed_flops(inputs.ARCHITECTURES[race.architecture], lengths, task == "train") / lengths.sum()
+    workload = inputs.WORKLOADS[race.architecture]
+    lengths = inputs.typical_lengths(workload.training_lengths if task == "train" else workload.test_lengths, 1_000)
+    needed = needed_flops(workload.config, lengths, task == "train", workload.kind.reads)
+    flops_per_token = needed / lengths.sum()
     defaults, rows = getattr(race.measured["defaults"], task), []
     for kind, measured in race.measured.items():
         speeds = getattr(measured, task)
@@ -83,7 +84,7 @@ def table(race: Race, task: str) -> str:
     header = [
         f"{race.architecture}, {task}",
         "ratio",
-        "pairs/s",
+        "rows/s",
         "tokens/s",
         "of GEMM peak",
         "ratio at the peak",

@@ -13,7 +13,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks import inputs
 from benchmarks.clock import FirstForward
-from xeval.kinds.encoded import Encoded
+from xeval.kinds.answers import END, START
+from xeval.kinds.encoded import IGNORED, Encoded
 
 ROWS_THAT_GROUPING_SORTS = 50 * inputs.BATCH_SIZE  # transformers.trainer_pt_utils.get_length_grouped_indices
 EVALUATION_BATCH_SIZE = 8  # the default of TrainingArguments, which run_xnli.py leaves alone
@@ -31,43 +32,56 @@ class Rows(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
 
 class Defaults:
-    """Pads every pair to 128, float32, one language at a time."""
+    """Pads as the example script for this kind of task does, float32, one language at a time."""
 
     dtype = torch.float32
     arguments: ClassVar[dict[str, Any]] = {"per_device_eval_batch_size": EVALUATION_BATCH_SIZE}
 
-    def __init__(self, architecture: str, size: inputs.Size) -> None:
-        self.model = inputs.classifier(architecture)
+    def __init__(self, name: str, size: inputs.Size) -> None:
+        self.workload = inputs.WORKLOADS[name]
+        self.model = inputs.model_of(self.workload)
         self.takes_type_ids = self.model.config.model_type == "bert"
         training, rows = self.training_rows(size)
         self.training = self.dataset(training, rows)
         self.n_training_tokens = int(training.lengths[rows[size.n_warm * inputs.BATCH_SIZE :]].sum())
-        test = inputs.pairs_of(self.test_lengths(size.n_rows), 119_547 - 1_000)
-        self.test, self.n_test_tokens = self.dataset(test, np.arange(size.n_rows)), int(test.lengths.sum())
+        test = inputs.rows_of(self.workload.kind, self.test_lengths(size.n_rows), 119_547 - 1_000)
+        rows, batch_size = np.arange(size.n_rows), self.arguments["per_device_eval_batch_size"]
+        self.test, self.n_test_tokens = self.dataset(test, rows, batch_size), int(test.lengths.sum())
         self.stopwatch = _Stopwatch(size.n_warm)
         self.trainer = _trainer(self.model, self.training, self.arguments, self.stopwatch)
         self.clock = FirstForward(self.model)
 
     def training_rows(self, size: inputs.Size) -> tuple[Encoded, np.ndarray]:
-        return inputs.training_pairs(size.n_warm, size.n_steps)
+        return inputs.training_pairs(size.n_warm, size.n_steps, self.workload)
 
     def test_lengths(self, n_rows: int) -> np.ndarray:
-        return inputs.typical_lengths(inputs.TEST_LENGTHS, n_rows)
+        return inputs.typical_lengths(self.workload.test_lengths, n_rows)
 
-    def dataset(self, pairs: Encoded, rows: np.ndarray) -> Rows:
-        """Padded to the longest pair that is allowed, or, by batches, to the longest of each."""
+    def dataset(self, pairs: Encoded, rows: np.ndarray, batch_size: int = inputs.BATCH_SIZE) -> Rows:
+        """Padded to the longest row that is allowed, or, by batches, to the longest of each."""
         examples = []
-        for row, width in zip(rows, self.widths(pairs.lengths[rows]), strict=True):
+        for row, width in zip(rows, self.widths(pairs.lengths[rows], batch_size), strict=True):
             inside, length = slice(*pairs.offsets[row : row + 2]), pairs.lengths[row]
             columns = {"input_ids": pairs.input_ids[inside], "attention_mask": np.ones(length)}
             if self.takes_type_ids:
                 columns["token_type_ids"] = pairs.token_type_ids[inside]
             example = {name: _padded(column, width) for name, column in columns.items()}
-            examples.append(example | {"labels": torch.tensor(pairs.targets[row])})
+            examples.append(example | self.labels(pairs, row, width))
         return Rows(examples)
 
-    def widths(self, lengths: np.ndarray) -> np.ndarray:
-        return np.full(len(lengths), inputs.MAX_LENGTH)
+    def labels(self, pairs: Encoded, row: int, width: int) -> dict[str, torch.Tensor]:
+        if not pairs.has_target_per_token:
+            return {"labels": torch.tensor(pairs.targets[row])}
+        targets = pairs.targets[slice(*pairs.offsets[row : row + 2])]
+        if targets.ndim == 1:
+            return {"labels": _padded(targets, width, IGNORED)}
+        names = {"start_positions": START, "end_positions": END}
+        return {name: torch.tensor(int(targets[:, column].argmax())) for name, column in names.items()}
+
+    def widths(self, lengths: np.ndarray, batch_size: int) -> np.ndarray:
+        if self.workload.pads_to_max_length:
+            return np.full(len(lengths), self.workload.max_length)
+        return _longest_of_batch(lengths, batch_size)
 
     def train(self) -> tuple[float, int]:
         """Seconds and tokens, padding not counted, of the optimizer steps that are timed."""
@@ -102,23 +116,30 @@ class Flags(Defaults):
     }
 
     def training_rows(self, size: inputs.Size) -> tuple[Encoded, np.ndarray]:
-        lengths = np.sort(inputs.typical_lengths(inputs.TRAINING_LENGTHS, ROWS_THAT_GROUPING_SORTS))[::-1]
+        lengths = np.sort(inputs.typical_lengths(self.workload.training_lengths, ROWS_THAT_GROUPING_SORTS))[::-1]
         batches = np.arange(ROWS_THAT_GROUPING_SORTS).reshape(-1, inputs.BATCH_SIZE)
         chosen = ((np.arange(size.n_steps) + 0.5) / size.n_steps * len(batches)).astype(int)
         warm = np.arange(size.n_warm) % len(batches)  # the longest pairs first, as grouping has it
-        return inputs.pairs_of(lengths), batches[[*warm, *chosen]].ravel()
+        rows = inputs.rows_of(self.workload.kind, lengths, self.workload.n_training_pieces)
+        return rows, batches[[*warm, *chosen]].ravel()
 
     def test_lengths(self, n_rows: int) -> np.ndarray:
         return np.sort(super().test_lengths(n_rows))[::-1]
 
-    def widths(self, lengths: np.ndarray) -> np.ndarray:
-        starts = np.arange(0, len(lengths), inputs.BATCH_SIZE)
-        longest = np.maximum.reduceat(lengths, starts)
-        return np.repeat(longest, np.diff([*starts, len(lengths)]))
+    def widths(self, lengths: np.ndarray, batch_size: int) -> np.ndarray:
+        return _longest_of_batch(lengths, batch_size)
 
 
-def _padded(column: np.ndarray, width: int) -> torch.Tensor:
-    return torch.from_numpy(np.pad(column, (0, width - len(column))).astype(np.int64))
+def _longest_of_batch(lengths: np.ndarray, batch_size: int) -> np.ndarray:
+    starts = np.arange(0, len(lengths), batch_size)
+    longest = np.maximum.reduceat(lengths, starts)
+    widths: np.ndarray = np.repeat(longest, np.diff([*starts, len(lengths)]))
+    return widths
+
+
+def _padded(column: np.ndarray, width: int, filling: int = 0) -> torch.Tensor:
+    padded = np.pad(column, (0, width - len(column)), constant_values=filling)
+    return torch.from_numpy(padded.astype(np.int64))
 
 
 class _Stopwatch(TrainerCallback):
