@@ -5,7 +5,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import unquote, urlsplit
 
 from xeval.support.errors import ModelError, UnknownNameError
 
@@ -123,7 +122,8 @@ def _of_address(text: str) -> str | None:
         if text.lower().startswith(("http://", "https://")):
             raise ModelError(f"model {text}: wanted organisation/name of the hub, got an address elsewhere")
         return None
-    parts = [part for part in unquote(urlsplit("//x/" + text[address.end() :]).path).split("/") if part]
+    path = re.split("[?#]", text[address.end() :])[0]
+    parts = [part for part in re.split("/|%2f", path, flags=re.IGNORECASE) if part]
     if not parts or parts[0] in _OTHER_PAGES:
         other = _OTHER_PAGES[parts[0]] if parts else "no model"
         raise ModelError(f"model {text}: wanted a model's address, got one of {other}; give organisation/name")
@@ -134,10 +134,10 @@ def _of_address(text: str) -> str | None:
     if not below or view[0] not in _VIEWS:
         return name
     n_parts = 3 if below[0] == "refs" else 1
-    revision, path = "/".join(below[:n_parts]), below[n_parts:]
-    if len(path) > (view[0] != "tree"):
+    revision, inside = "/".join(below[:n_parts]), below[n_parts:]
+    if len(inside) > (view[0] != "tree"):
         raise ModelError(
-            f"model {text}: wanted a model at the top of {name}, got the sub-folder {path[0]}; fetch it, and give its"
+            f"model {text}: wanted a model at the top of {name}, got the sub-folder {inside[0]}; fetch it, and give its"
             " folder here"
         )
     return name if revision == "main" else f"{name}@{revision}"
