@@ -21,9 +21,9 @@ def why_unreadable(folder: Path) -> str | None:
             f"no tokenizer.json, and {models[0]} is read only with the packages sentencepiece and protobuf; install"
             " them, or add tokenizer.json"
         )
-    if not any((folder / name).exists() for name in ("vocab.txt", "vocab.json")):
-        return "no tokenizer files; add those published with it, tokenizer.json at least"
-    return None
+    vocabularies = [name for name in ("vocab.txt", "vocab.json") if (folder / name).exists()]
+    found = f" ({' and '.join(vocabularies)} alone is not enough)" if vocabularies else ""
+    return f"no tokenizer files{found}; add those published with it, tokenizer.json at least"
 
 
 def refuse_incomplete(model: str, folder: Path, tokenizer: transformers.PreTrainedTokenizerBase) -> None:

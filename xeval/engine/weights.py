@@ -14,7 +14,7 @@ from xeval.support.errors import ModelError
 from xeval.support.text import one_line
 
 # What wrappers put before names: torch.compile, anywhere, and DistributedDataParallel, before all of them.
-_WRAPPERS = re.compile(r"_orig_mod\.|^module\.")
+_WRAPPERS = re.compile(r"^(?:_orig_mod\.|module\.)+|_orig_mod\.")
 # Modules beside the encoder that predict something: of pretraining, or of a task other than the one to be run.
 _HEADS = re.compile(
     r"cls|classif|predict|head|pooler|score|outputs|logits|projector|projection|vocab|relationship|summary|decoder|dense"
