@@ -68,6 +68,8 @@ def _config(checkpoint: Checkpoint) -> transformers.PretrainedConfig:
 def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
     with _plain_errors(checkpoint, "config.json"):
         config, _ = PretrainedConfig.get_config_dict(checkpoint.folder, local_files_only=True)
+    if not isinstance(config, dict):
+        raise ModelError(f"model {checkpoint.id}: its config.json is no object of settings; fetch it again")
     model_type = config.get("model_type")
     if not model_type or model_type in CONFIG_MAPPING:
         return

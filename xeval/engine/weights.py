@@ -17,8 +17,8 @@ from xeval.support.text import one_line
 _WRAPPERS = re.compile(r"^(?:_orig_mod\.|module\.)+|_orig_mod\.")
 # Modules beside the encoder that predict something: of pretraining, or of a task other than the one to be run.
 _HEADS = re.compile(
-    r"cls|classif|predict|head|pooler|score|outputs|logits|projector|projection|vocab|relationship|summary|decoder|dense"
-    r"|linear|crf"
+    r"cls|classif|predict|head|pooler|score|outputs|logit|projector|projection|vocab|relationship|summary|decoder|dense"
+    r"|linear|crf|loss|criterion"
 )
 _ENCODERS = re.compile(r"^(embed|encoder|layer|transformer|block|h$)")
 # Numbers that older versions of transformers kept in files although they follow from the configuration.
@@ -69,7 +69,7 @@ def without_wrappers(files: Sequence[Path], stored: dict[str, Stored]) -> dict[s
     bare = {_WRAPPERS.sub("", name) for name in stored}
     if bare == set(stored) or len(bare) < len(stored):
         return None
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for file in files:
         with safe_open(file, framework="pt") as of_file:
             tensors |= {_WRAPPERS.sub("", name): of_file.get_tensor(name) for name in of_file.offset_keys()}
