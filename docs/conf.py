@@ -22,6 +22,7 @@ NAVIGATION = {
         "reference/keys",
         "reference/python",
         "encoders",
+        "transfer",
         "diagnosis",
         "licences",
     ],

@@ -497,3 +497,20 @@ def test_a_short_file_that_stands_for_much_text_is_refused_before_it_is_unpacked
     assert (tmp_path / "test.parquet").stat().st_size < 200_000
     with pytest.raises(DataError, match=r"column 'answers.text' unpacks to 4,500,000,000 bytes"):
         tables.read_parquet([tmp_path / "test.parquet"], tables.Wanted(KIND.text_columns, KIND.gold_columns, 10))
+
+
+def test_contexts_that_are_trained_on_are_a_warning_and_ends_inside_words_are_counted():
+    def rows(contexts: list[str], answers: list[tuple[int, str]]) -> Rows:
+        texts = {"question": ["Where?"] * len(contexts), "context": contexts}
+        return Rows("en", "test", texts, [[own] for own in answers], np.arange(len(contexts)))
+
+    tested = rows(["It is here, now.", "Or there."], [(6, "here"), (3, "there.")])
+
+    def found(**training: Rows) -> dict:
+        return {one.name: one for one in KIND.row_checks(training, {"en": tested})}
+
+    apart = found(train=rows(["Over there."], [(5, "there.")]))
+    shared = found(train=rows(["Or there."], [(3, "there")]))
+    assert apart.keys() == found().keys() == {"ends of answers"}
+    assert "at most 50.0 % (en)" in apart["ends of answers"].evidence
+    assert shared["contexts"].severity == "warning" and "at most 50.0 % (en)" in shared["contexts"].evidence

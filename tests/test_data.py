@@ -202,7 +202,7 @@ def test_a_column_of_another_kind_than_text_is_named(mini, hub_copy):
     path = hub_file(hub_copy)
     table = pq.read_table(path)
     pq.write_table(table.set_column(0, "premise", pa.array([{"es": "hola"}] * 12)), path)
-    assert "column 'premise' holds struct<es: string>; wanted text" in refusal(mini, hub_copy)
+    assert "row 1 of column 'premise' holds {'es': 'hola'}; wanted text" in refusal(mini, hub_copy)
 
 
 # ── the real thing ──

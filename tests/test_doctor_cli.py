@@ -36,6 +36,20 @@ def test_the_doctor_prints_a_line_for_each_check_and_exits_with_0_when_all_is_fi
     assert {line.partition(":")[0] for line in lines} == {"machine", "data", "toy-encoder"}
 
 
+def test_the_doctor_looks_at_another_split_where_a_run_would(command, world, tmp_path):
+    rows = toy.toy_rows()
+    rows["test", "en"] = [(p, h, "neutral") for p, h, _ in rows["test", "en"]]
+    rows["selection", "es"] = rows["test", "es"]
+    data = tiny.write_hub_layout(tmp_path / "data", rows)
+    options = words(world, "--data", data, "-l", "en", "--recipe", "xtreme-2020")
+    assert command("doctor", *options)[0] == 1
+    code, out, _ = command("doctor", *options, "--test-split", "dev")
+    assert code == 0 and "to test on in each of 1 languages" in out
+    assert "! rows to choose on: evaluated on the selection split, whose en rows the checkpoint is chosen on" in out
+    code, out, err = command("doctor", *options, "--test-split", "nowhere")
+    assert code in (1, 2) and "nowhere" in out + err
+
+
 def test_the_doctor_without_a_task_looks_at_the_machine_only(command):
     code, out, _ = command("doctor", "--device", "cpu")
     assert code == 0 and out.startswith("machine: ✓ device: cpu") and out.count("\n") == 1

@@ -60,6 +60,7 @@ TABLE = """\
 name = "toy-table"
 title = "A table of the toy task"
 task = "toy-tagging"
+metric = "tag_accuracy"
 split = "test"
 source_url = "https://example.org/toy-table"
 languages = ["en", "es"]
@@ -214,7 +215,7 @@ def test_two_configurations_of_it_are_compared(place, xeval, ran):
     four = [record for record in records_of(place) if record["recipe"]["values"]["epochs"] == 4]
     assert values["es"] == pytest.approx(sum(record["scores"]["es"]["value"] for record in four) / 2)
     refused = xeval("compare", "mini-mbert:epochs=1", "mini-mbert:epochs=4", "--flips", "es", exits=2)
-    assert "its rows have no label that is right or wrong; leave out --flips" in refused
+    assert "its sentences are neither right nor wrong; leave out --flips" in refused
 
 
 def test_it_is_gated(place, xeval, ran):

@@ -245,7 +245,7 @@ def test_afterwards_the_model_is_as_before(architecture):
 @pytest.mark.parametrize(
     ("architecture", "settings"),
     [
-        ("electra", {"embedding_size": 8}),
+        ("albert", {"embedding_size": 8}),
         ("bert", {"is_decoder": True}),
         ("bert", {"chunk_size_feed_forward": 1}),
     ],
@@ -274,7 +274,7 @@ class Notes(Silent):
         self.lines.append(line)
 
 
-@pytest.mark.parametrize("architecture", ["electra", "bert"])
+@pytest.mark.parametrize("architecture", ["albert", "bert"])
 def test_a_run_says_that_it_pads_where_it_does(architecture, mini, checkpoint_of, tmp_path):
     folder = checkpoint_of("bert")
     if architecture != "bert":
@@ -291,4 +291,4 @@ def test_a_run_says_that_it_pads_where_it_does(architecture, mini, checkpoint_of
     )
     assert record.status == "complete"
     told = [line for line in notes.lines if "padded batches" in line]
-    assert len(told) == (architecture != "bert") and all("electra" in line for line in told)
+    assert len(told) == (architecture != "bert") and all("albert" in line for line in told)

@@ -20,7 +20,8 @@ from xeval.judging.equivalence import (
     seed_spread,
     spread_of_mean,
 )
-from xeval.judging.verdict import Tolerance, assumed_of, collapse, judge
+from xeval.judging.health import collapse
+from xeval.judging.verdict import Tolerance, assumed_of, judge
 from xeval.kinds.kind import WIDE
 from xeval.kinds.pairs import PairClassification
 from xeval.kinds.registry import all_kinds, get_kind

@@ -120,7 +120,7 @@ _EDITS = [
     ("task", "unknown key in a table", "train = 24", "train = 24\ntrane = 24", "expected_rows.trane"),
     ("task", "no rows", "test = 12", "test = 0", "expected_rows.test"),
     ("task", "fewer rows than none", "test = 12", "test = -12", "expected_rows.test"),
-    ("task", "another kind", '"pair-classification"', '"parsing"', "kind"),
+    ("task", "another kind", '"pair-classification"', '"pair-classificaton"', "kind"),
     ("task", "a metric of its own", '"accuracy"', '"./metric.py"', "metric"),
     ("task", "name with a way out", '"mini-pairs"', '"../mini"', "name"),
     ("task", "name of a thousand characters", '"mini-pairs"', f'"{"m" * 1000}"', "name"),

@@ -11,7 +11,7 @@ from world import Notes, World, forbid, record_of
 import xeval.runs.grid
 from tests.helpers import tiny
 from xeval.engine import environment
-from xeval.judging.verdict import collapse
+from xeval.judging.health import collapse
 from xeval.results.store import load_runs
 from xeval.runs.grid import reproduce
 from xeval.support.cache import clear

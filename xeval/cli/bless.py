@@ -20,8 +20,9 @@ def bless(
     blessed = make_baseline(runs_in(results))
     baseline.write(output, blessed)
     for configuration in blessed.configurations:
+        seeds = f"seeds {', '.join(map(str, configuration.seeds))}" if configuration.trained else "without training"
         print(
             f"{configuration.name}: mean {configuration.mean_percent:.1f} % over {len(configuration.languages)}"
-            f" languages, seeds {', '.join(map(str, configuration.seeds))}"
+            f" languages, {seeds}"
         )
     print(f"Blessed in {output}: review it, commit it, and compare later runs with: xeval check --baseline {output}")

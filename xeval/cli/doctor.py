@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from xeval.cli.options import Bundle, Data, Device, Dtype, Languages, RecipeName, TasksDirs, words
+from xeval.cli.options import Bundle, Data, Device, Dtype, Languages, RecipeName, TasksDirs, TestSplit, words
 from xeval.cli.screen import say
 from xeval.data.bundle import using
 
@@ -18,6 +18,7 @@ def doctor(
     language: Languages = None,
     recipe: RecipeName = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="For a fine-tuned checkpoint used as it is.")] = False,
+    test_split: TestSplit = None,
     data: Data = None,
     bundle: Bundle = None,
     device: Device = "auto",
@@ -40,6 +41,7 @@ def doctor(
             languages=languages,
             recipe=recipe,
             train=not no_train,
+            test_split=test_split,
             data=data,
             device=device,
             dtype=dtype,

@@ -13,9 +13,11 @@ from xeval.cli.options import Results, TasksDirs
 from xeval.cli.screen import screen
 from xeval.definitions import registry
 from xeval.definitions.model_name import EMBEDDED_MODELS, MODEL_ALIASES
+from xeval.definitions.recipe import Recipe
 from xeval.results.configurations import Configuration
 from xeval.results.store import load_runs
 
+LISTED = 15  # languages of a task
 Listing = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]  # header and rows
 
 
@@ -56,12 +58,18 @@ def _tasks(tasks_dirs: list[Path]) -> Listing:
         (
             task.name,
             task.kind,
-            f"{task.training_language} → {' '.join(task.languages)}",
+            f"{task.training_language} → {_some(task.languages)}",
             _span(task.expected_rows.of("test", language) for language in task.languages),
         )
         for task in sorted(registry.all_tasks(tasks_dirs).values(), key=lambda task: (task.kind, task.name))
     ]
     return ("task", "kind", "languages", "test rows each"), rows
+
+
+def _some(languages: Sequence[str]) -> str:
+    """All of them, or as many as XNLI has and how many more there are: a task's file names them all."""
+    shown = " ".join(languages[:LISTED])
+    return shown if len(languages) <= LISTED else f"{shown} and {len(languages) - LISTED} more"
 
 
 def _suites() -> Listing:
@@ -95,15 +103,21 @@ def _references() -> Listing:
     return ("reference", "task", "metric", "row", "protocol", "mean", "languages"), rows
 
 
+def _of_training(recipe: Recipe) -> tuple[str, str, str]:
+    """Learning rate, batch size, and how long it lasts."""
+    if recipe.pooling is not None:
+        return "–", "–", "no training"
+    until = f"{recipe.epochs:g} epochs" if recipe.epochs else f"{recipe.max_steps:,} steps"
+    return f"{recipe.learning_rate:g}", str(recipe.batch_size), until
+
+
 def _recipes() -> Listing:
     rows = [
         (
             recipe.name,
-            f"{recipe.learning_rate:g}",
-            str(recipe.batch_size),
-            f"{recipe.epochs:g} epochs" if recipe.epochs else f"{recipe.max_steps:,} steps",
+            *_of_training(recipe),
             str(recipe.max_length),
-            recipe.selection,
+            recipe.selection if recipe.pooling is None else "–",
         )
         for recipe in registry.all_recipes().values()
     ]

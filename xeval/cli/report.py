@@ -13,7 +13,6 @@ from xeval.definitions.registry import all_tasks
 from xeval.judging.verdict import Tolerance
 from xeval.report.formats import Format, format_of, render_as
 from xeval.report.formats.model_card import Footprint
-from xeval.report.suite import formats
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.files import write_atomically
@@ -47,6 +46,8 @@ def report(
     chosen = format or format_of(output)
     runs = runs_in(results, task, model)
     if suite is not None:
+        from xeval.report.suite import formats  # scipy
+
         text = formats.render_as(chosen, table_of(runs, suite, tasks_dir or ()))
     else:
         name = _only_task(runs, results)

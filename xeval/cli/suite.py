@@ -4,21 +4,26 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from xeval.cli.options import OutcomeFormat
 from xeval.cli.screen import screen
 from xeval.definitions.registry import all_tasks, get_suite, suite_tables
-from xeval.report.suite import formats, table
 from xeval.results.store import StoredRun
 from xeval.support.text import one_line
+
+if TYPE_CHECKING:
+    from xeval.report.suite.table import SuiteMatrix
 
 
 def table_of(
     runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path], skipped: Mapping[str, str] | None = None
-) -> table.SuiteMatrix:
+) -> "SuiteMatrix":
     """The table of `suite`, by name or path, beside the tables that are published of it."""
+    from xeval.report.suite import table  # scipy
+
     definition = get_suite(suite)
     return table.build(runs, definition, all_tasks(tasks_dirs), suite_tables(definition.name), skipped)
 
@@ -36,6 +41,8 @@ def show_suite(
     if output_format is OutcomeFormat.json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     elif any(record.scores for record in records):
+        from xeval.report.suite import formats
+
         formats.show(table_of(runs, suite, tasks_dirs, skipped), screen())
         report = f"xeval report --suite {suite} --results {results}"
         print(one_line(f"Records and predictions are in {results}; a report of them: {report}"))

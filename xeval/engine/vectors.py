@@ -34,6 +34,10 @@ class SentenceEncoder(torch.nn.Module):
     def base_model(self) -> PreTrainedModel:
         return self.encoder
 
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.device
+
     def set_attn_implementation(self, name: str) -> None:
         self.encoder.set_attn_implementation(name)
 

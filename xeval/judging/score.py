@@ -3,11 +3,13 @@
 The metric's library is loaded only when something is scored.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from scipy.stats import norm
 
 from xeval.judging.grouped import draws, sums_of_groups
@@ -17,6 +19,9 @@ from xeval.kinds.metric import Measure
 from xeval.kinds.rows import Rows
 from xeval.kinds.tokenization import Tokenization
 from xeval.results.records import Float32Check, Score
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SEED = 20181101  # of the bootstrap
 N_RESAMPLES = 10_000

@@ -16,7 +16,6 @@ from xeval.judging.grouped import sums_of_groups
 from xeval.judging.score import wilson_interval
 from xeval.kinds.kind import Kind
 from xeval.kinds.registry import get_kind
-from xeval.results.predictions import groups_of, tally_of
 from xeval.results.records import Score
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
@@ -85,6 +84,8 @@ class _Rows:
 
     @classmethod
     def of(cls, runs: Sequence[StoredRun], language: str, kind: type[Kind], metrics: Sequence[str]) -> "_Rows":
+        from xeval.results.predictions import groups_of, tally_of  # pyarrow
+
         tables = [run.predictions(language) for run in runs]
         groups = groups_of(tables[0])
         own = groups if groups is not None else np.arange(len(tables[0]))

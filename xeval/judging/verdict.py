@@ -9,16 +9,15 @@ from functools import cached_property
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.judging import equivalence
 from xeval.judging.equivalence import Comparison, Published, Spread, assumed_spread, spread_of_mean
+from xeval.judging.health import collapse
 from xeval.kinds.kind import WIDE, AssumedSpread
 from xeval.kinds.registry import get_kind
 from xeval.results.configurations import Configuration, by_configuration
-from xeval.results.records import RunRecord, Score
+from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
 
 NO_VERDICT = "no verdict"
-NEAR_CHANCE = 0.05  # accuracy in the training language within so much of chance: nothing was learnt
-CONSTANT_FROM = 100  # rows; that so many are given one label is no chance
 
 
 @dataclass(frozen=True)
@@ -105,29 +104,6 @@ def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
     rows = rows_of(record, reference)
     best = [row for row in rows if row.protocol == "zero-shot"] or rows
     return best[-1] if best else None
-
-
-def collapse(record: RunRecord) -> str | None:
-    """Why the training of `record` is held to have collapsed, in words; None if it did not, or nothing tells."""
-    language, chance = record.training_language, record.chance
-    place, value = f"on {language} development rows", _selected_value(record)
-    if language in record.scores:
-        place, value = f"in {language}", record.scores[language].value
-    if chance is not None and value is not None and value < chance + NEAR_CHANCE:
-        return f"{record.metric} {place} is {100 * value:.1f} % where chance is {100 * chance:.1f} %"
-    if record.scores and all(map(_is_one_label_throughout, record.scores.values())):
-        return f"every prediction is one label, in each of {len(record.scores)} languages"
-    return None
-
-
-def _is_one_label_throughout(score: Score) -> bool:
-    """Whether it is, though the gold labels are not. Equal scores alone say nothing: errors may coincide."""
-    return CONSTANT_FROM <= score.n_rows == score.n_most_predicted and score.value < 1
-
-
-def _selected_value(record: RunRecord) -> float | None:
-    curve = record.training.selection_curve if record.training else []
-    return max((point.value for point in curve), default=None)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ from pydantic import Field
 from xeval.kinds import windows
 from xeval.kinds.answer_text import exact_and_f1, mlqa_rule, squad_normalised
 from xeval.kinds.encoded import Encoded
+from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of, tallies
 from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
 from xeval.kinds.metric import Metric, share
 from xeval.kinds.rows import Rows, Table, groups_of
 from xeval.kinds.tokenization import Tokenization
 from xeval.support.errors import DataError
+from xeval.support.findings import Finding, at_most, fine, warning
 from xeval.support.text import one_line
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEXTS_PER_CALL = 1024
+WRONG_SHOWN = 2  # answers of each language
+SHOWN_LENGTH = 100  # characters of an answer
+COMMON = 0.01  # share of contexts from which it is no accident that they are trained on
 START, END, FIRST = 0, 1, 2  # the columns of targets
 
 
@@ -269,6 +274,85 @@ class Answers(Kind):
             by_mlqa = exact_and_f1(said, right, of_language)
             lines.append((*by_squad, *by_mlqa, *exact_and_f1(in_words, right, squad_normalised), 1.0))
         return np.array(lines, dtype=np.float64).reshape(-1, len(self.counts))
+
+    @classmethod
+    def right(cls, metric: str, tallies: np.ndarray) -> np.ndarray | None:
+        """Exact answers, by the rules of the metric."""
+        return super().right(metric.replace("f1", "exact_match"), tallies)
+
+    @classmethod
+    def in_a_word(cls, answers: pa.Table, labels: Sequence[str]) -> tuple[list[str], list[str]]:
+        gold = [" / ".join(dict.fromkeys(right)) for right in answers["gold"].to_pylist()]
+        return gold, answers["prediction"].to_pylist()
+
+    @classmethod
+    def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:
+        shares: list[tuple[Cell, ...]] = []
+        examples: list[tuple[Cell, ...]] = []
+        for language, tally in tallies(answers).items():
+            table = pooled(answers[language], "row", "prediction", "gold")
+            exact, f1 = (tally[:, cls.counts.index(name)] for name in ("exact", "f1_sum"))
+            rows = list(zip(*(table[name].to_pylist() for name in table.column_names), exact, f1, strict=True))
+            fates = [_fate(said, gold, is_exact, own) for _, said, gold, is_exact, own in rows]
+            shares.append((language, len(rows), *(share_of(fates.count(fate), len(rows)) for fate in FATES)))
+            examples += [
+                (language, row, _cut(" / ".join(dict.fromkeys(gold))), _cut(said), float(own))
+                for row, said, gold, is_exact, own in rows
+                if not is_exact
+            ][:WRONG_SHOWN]
+        return [
+            Exhibit("What the answers are, compared with the right ones", (LANGUAGE, "answers", *FATES), shares),
+            Exhibit("The first wrong answers", (LANGUAGE, "row", "right", "given", "F1"), examples),
+        ]
+
+    # ── checks before a run ──
+
+    def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:
+        shares = {language: _share_in_words(rows) for language, rows in tests.items()}
+        findings = [fine("ends of answers", f"inside a word, {at_most(shares, '{:.1%}')} of a language's")]
+        known = set(training["train"].texts["context"]) if "train" in training else set()
+        contexts = {language: set(rows.texts["context"]) for language, rows in tests.items()}
+        trained_on = {language: len(own & known) / len(own) for language, own in contexts.items()}
+        if max(trained_on.values(), default=0.0) >= COMMON:
+            findings.append(
+                warning(
+                    "contexts",
+                    f"{at_most(trained_on, '{:.1%}')} of a language's are trained on",
+                    "Take the training and test splits from one release of the data.",
+                )
+            )
+        return findings
+
+
+# ── what the answers are ──
+
+FATES = ("exact", "more than the right one", "part of it", "overlapping", "elsewhere", "none")
+
+
+def _fate(said: str, right: Sequence[str], is_exact: float, f1: float) -> str:
+    """Which of FATES an answer has. Whether it has more or less than a right one is told by its letters."""
+    normal, wanted = squad_normalised(said), list(map(squad_normalised, right))
+    if is_exact:
+        return "exact"
+    if not normal:
+        return "none"
+    if any(own and own in normal for own in wanted):
+        return "more than the right one"
+    if any(normal in own for own in wanted):
+        return "part of it"
+    return "overlapping" if f1 else "elsewhere"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_LENGTH else text[:SHOWN_LENGTH] + "…"
+
+
+def _share_in_words(rows: Rows) -> float:
+    """The share of first right answers that begin or end inside a word, as white space parts them."""
+    n = 0
+    for context, ((start, text), *_) in zip(rows.texts["context"], rows.gold, strict=True):
+        n += _whole_words(context, start, start + len(text)) != text.strip()
+    return n / len(rows)
 
 
 # ── files ──

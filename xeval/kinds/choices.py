@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from xeval.kinds.classification import check_alignment
 from xeval.kinds.encoded import Encoded, encode_texts
+from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of
 from xeval.kinds.kind import Column, Keys, Kind, Reads
 from xeval.kinds.metric import ACCURACY, Metric
 from xeval.kinds.rows import Rows, Table
@@ -176,3 +177,18 @@ class MultipleChoice(Kind):
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
         correct = answers["prediction"].to_numpy() == rows.gold
         return np.stack([correct, np.ones(len(rows))], axis=1)
+
+    @classmethod
+    def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:
+        """Whether a choice is preferred for its place."""
+        lines: list[tuple[Cell, ...]] = []
+        for language, tables in answers.items():
+            n_choices = tables[0].schema.field("logits").type.list_size
+            table = pooled(tables, "label", "prediction")
+            gold, given = (np.asarray(table[name].combine_chunks()) for name in ("label", "prediction"))
+            for choice in range(n_choices):
+                is_gold, is_given = gold == choice, given == choice
+                shares = [share_of(own.sum(), len(gold)) for own in (is_gold, is_given)]
+                lines.append((language, choice, *shares, share_of((is_gold & is_given).sum(), is_gold.sum())))
+        header = (LANGUAGE, "choice", "is the right one in", "is chosen in", "is chosen where it is right")
+        return [Exhibit("Is a choice preferred for its place?", header, lines)]

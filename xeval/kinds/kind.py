@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from xeval.kinds.encoded import Encoded
+from xeval.kinds.exhibit import Exhibit
 from xeval.kinds.metric import Measure, Metric
 from xeval.kinds.rows import Rows, Table
 from xeval.support.errors import DataError, UnknownNameError
@@ -175,6 +176,26 @@ class Kind(ABC):
         if metric not in known:
             raise UnknownNameError(f"metric of {cls.name}", metric, known)
         return Measure(known[metric], cls.counts)
+
+    @classmethod
+    def right(cls, metric: str, tallies: np.ndarray) -> np.ndarray | None:
+        """(...) bool from (..., K) lines of a tally: which rows are right. None where a row is neither right nor wrong.
+
+        `metric` is what the run is scored by. Comparisons show the rows that one side alone has right.
+        """
+        measure = cls.measure(metric)
+        return measure.right(tallies) if measure.metric.is_share_of_rows else None
+
+    @classmethod
+    def in_a_word(cls, answers: pa.Table, labels: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+        """The right answer to each row of a predictions file, "" where the file does not tell, and the given one."""
+        given = [str(value) for value in answers["prediction"].to_pylist()]
+        return [""] * len(given), given
+
+    @classmethod
+    def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> Sequence[Exhibit]:
+        """What the answers show beside the score: the predictions files of each language, one for each seed."""
+        return ()
 
     def most_predicted(self, answers: pa.Table) -> int | None:
         """How many rows have the most frequent answer, where answers are few: a training that collapsed has one."""

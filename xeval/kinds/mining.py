@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xeval.kinds.encoded import Encoded, encode_texts
+from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, share_of, tallies
 from xeval.kinds.kind import Column, Keys
 from xeval.kinds.metric import Metric, share
 from xeval.kinds.rows import Rows, Table
@@ -188,6 +189,33 @@ class BitextMining(OfVectors):
                 is_right = prediction in partners
                 tally[row] = is_right, bool(prediction) and not is_right, len(partners) - is_right
         return tally
+
+    @classmethod
+    def right(cls, metric: str, tallies: np.ndarray) -> np.ndarray:
+        """Sentences of whose pairs none is wrong and none missed."""
+        right: np.ndarray = tallies[..., [cls.counts.index("fp"), cls.counts.index("fn")]].sum(axis=-1) == 0
+        return right
+
+    @classmethod
+    def in_a_word(cls, answers: pa.Table, labels: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Ids of English sentences, "–" for none."""
+        given = [id_ or "–" for id_ in answers["prediction"].to_pylist()]
+        correct = cls.right("f1", tallies({"": [answers]})[""])
+        return [id_ if is_right else "" for id_, is_right in zip(given, correct, strict=True)], given
+
+    @classmethod
+    def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:
+        lines: list[tuple[Cell, ...]] = []
+        for language, tally in tallies(answers).items():
+            right, wrong, missed = tally.T
+            n_mined, n_gold = int((right + wrong).sum()), int((right + missed).sum())
+            other_partner = int(((wrong > 0) & (missed > 0)).sum())
+            no_partner = int(((wrong > 0) & (missed == 0)).sum())
+            threshold = f"{answers[language][0]['threshold'][0].as_py():.4f}"
+            shares = [share_of(n, n_mined) for n in (right.sum(), other_partner, no_partner)]
+            lines.append((language, threshold, n_mined, *shares, n_gold, share_of(right.sum(), n_gold)))
+        header = ("threshold", "mined", "right", "another partner", "no partner", "pairs there are", "of them found")
+        return [Exhibit("Mined pairs: shares of those that were mined", (LANGUAGE, *header), lines)]
 
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Sequence[Finding]:
         parts = {language: {gold[0] for gold in rows.gold} for language, rows in tests.items()}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xeval.kinds.encoded import Encoded, encode_texts, laid_end_to_end
+from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of, tallies
 from xeval.kinds.kind import Column, Keys
 from xeval.kinds.metric import ACCURACY, Metric
 from xeval.kinds.rows import Rows, Table
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedTokenizerBase
 
+RANKS = (1, 5, 10)  # among how many nearest the right translation is looked for, in reports
 SORTED_FROM = 50  # sentences in the order of the alphabet, in which that many never are by chance
 
 
@@ -166,6 +168,28 @@ class SentenceRetrieval(OfVectors):
     def most_predicted(self, answers: pa.Table) -> int:
         """Of the translation that is nearest to the most queries: a hub (Radovanović et al. 2010, JMLR 11)."""
         return max(Counter(answers["prediction"].to_pylist()).values(), default=0)
+
+    @classmethod
+    def in_a_word(cls, answers: pa.Table, labels: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Numbers of rows."""
+        given = [str(number) for number in answers["prediction"].to_pylist()]
+        correct = cls.right("accuracy", tallies({"": [answers]})[""])
+        assert correct is not None
+        return [number if is_right else "" for number, is_right in zip(given, correct, strict=True)], given
+
+    @classmethod
+    def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:
+        lines: list[tuple[Cell, ...]] = []
+        for language, tables in answers.items():
+            table = pooled(tables, "prediction", "nearer")
+            nearer, nearest = (np.asarray(table[name].combine_chunks()) for name in ("nearer", "prediction"))
+            ranks = [share_of((nearer < rank).sum(), len(nearer)) for rank in RANKS]
+            counts = np.bincount(nearest)
+            n_found, hub = int((counts > 0).sum()), int(counts.argmax())
+            lines.append((language, len(nearer), *ranks, 1 - share_of(n_found, len(nearer)), hub, int(counts[hub])))
+        among = ("nearest is right", *(f"right among {rank}" for rank in RANKS[1:]))
+        header = (LANGUAGE, "sentences", *among, "nearest to none", "hub: row", "nearest to")
+        return [Exhibit("Nearest neighbours, and the translation that is nearest to the most sentences", header, lines)]
 
     # ── checks before a run ──
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xeval.support.errors import DataError
+from xeval.support.text import one_line
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,12 @@ class Table:
         """The texts of a column. Raises DataError for a row that has none."""
         values = list(self.columns[column])
         for number, value in enumerate(values, start=1):
+            if value is None:
+                raise DataError(f"{self.where}: row {number} has no text, got None; fetch the file again")
             if not isinstance(value, str):
-                raise DataError(f"{self.where}: row {number} has no text, got {repr(value)[:80]}; fetch the file again")
+                raise DataError(
+                    f"{self.where}: row {number} of column {column!r} holds {one_line(repr(value))[:80]}; wanted text"
+                )
         return values
 
 

@@ -45,6 +45,14 @@ class Spans:
         both: np.ndarray = self.ends & other.ends & (self.begins == other.begins) & (self.types == other.types)
         return both
 
+    def overlap(self, other: "Spans") -> np.ndarray:
+        """(W + R,) bool: of the spans that end here, those that share a word with a span of `other`."""
+        steps = np.bincount(other.begins[other.ends], minlength=len(self.ends))
+        steps = steps - np.bincount(np.flatnonzero(other.ends), minlength=len(self.ends))
+        n_covered = np.concatenate([[0], np.cumsum(np.cumsum(steps) > 0)])  # before each place
+        found: np.ndarray = self.ends & (n_covered[:-1] > n_covered[self.begins])
+        return found
+
 
 class SpanFinder:
     """Finds spans in sequences of `tags`, given as their numbers."""
@@ -52,7 +60,7 @@ class SpanFinder:
     def __init__(self, tags: Sequence[str], type_of: Callable[[str], str]) -> None:
         known = [*tags, _OUTSIDE]
         types = [type_of(tag) for tag in known]
-        self._outside = len(tags)
+        self._outside = self.n_tags = len(tags)
         self._type = np.array([types.index(own) for own in types])  # (C + 1,)
         self._begins = np.array([[_begins(*pair) for pair in _pairs(known, types, tag)] for tag in range(len(known))])
         self._ends = np.array([[_ends(*pair) for pair in _pairs(known, types, tag)] for tag in range(len(known))])
@@ -96,6 +104,21 @@ def count_spans(
         np.add.reduceat(places.astype(np.int64), starts) for places in (said.shared_with(meant), said.ends, meant.ends)
     )
     return shared, n_said - shared, n_meant - shared
+
+
+def fates_of_spans(finder: SpanFinder, predicted: np.ndarray, gold: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(types, 6) counts, of gold spans: right, right but for the type, overlapping otherwise, missed; of predicted
+    ones: those that overlap no gold span, and all. A type has the number of the first tag that has it."""
+    said, meant = finder.find(predicted, lengths), finder.find(gold, lengths)
+    right = said.shared_with(meant)
+    same_words = said.ends & meant.ends & (said.begins == meant.begins)
+    touched, touching = meant.overlap(said), said.overlap(meant)
+    of_gold = (right, same_words & ~right, meant.ends & touched & ~same_words, meant.ends & ~touched)
+    of_predicted = (said.ends & ~touching, said.ends)
+    n_types = finder.n_tags + 1
+    counts = [np.bincount(meant.types[places], minlength=n_types) for places in of_gold]
+    counts += [np.bincount(said.types[places], minlength=n_types) for places in of_predicted]
+    return np.stack(counts, axis=1)
 
 
 def f1(sums: np.ndarray) -> np.ndarray:

@@ -11,10 +11,11 @@ import numpy as np
 
 from xeval.kinds.classification import PLACEHOLDER_FROM, LabelKeys
 from xeval.kinds.encoded import IGNORED, Encoded
+from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of
 from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
 from xeval.kinds.metric import Metric, share
 from xeval.kinds.rows import Rows, Table
-from xeval.kinds.spans import SpanFinder, count_spans, f1, old_type_of, type_of
+from xeval.kinds.spans import SpanFinder, count_spans, f1, fates_of_spans, old_type_of, type_of
 from xeval.kinds.tagged_files import read_tagged
 from xeval.kinds.words import encode_words, share_of_other_pieces
 from xeval.support.errors import DataError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 OUTSIDE = "O"
+MOST_CONFUSED = 10  # tags that are shown, of all languages together
 OTHER_PIECES = 0.01  # share of words from which it matters how they are tokenized
 
 
@@ -91,8 +93,7 @@ class Tagging(Kind):
 
     @property
     def has_spans(self) -> bool:
-        """Whether tags say where spans begin, so that they are what counts."""
-        return any(label.startswith("B-") for label in self.labels)
+        return _have_spans(self.labels)
 
     @property
     def chance(self) -> float | None:
@@ -212,6 +213,27 @@ class Tagging(Kind):
         tags = [set(own) for own in answers["prediction"].to_pylist()]
         return max(Counter(next(iter(own)) for own in tags if len(own) == 1).values(), default=0)
 
+    @classmethod
+    def right(cls, metric: str, tallies: np.ndarray) -> np.ndarray:
+        """Sentences all of whose words have the right tag."""
+        correct, words = (tallies[..., cls.counts.index(name)] for name in ("correct", "tokens"))
+        right: np.ndarray = correct == words
+        return right
+
+    @classmethod
+    def in_a_word(cls, answers: pa.Table, labels: Sequence[str]) -> tuple[list[str], list[str]]:
+        gold, given = (
+            [" ".join(labels[number] for number in own) for own in answers[name].to_pylist()]
+            for name in ("label", "prediction")
+        )
+        return gold, given
+
+    @classmethod
+    def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:
+        tables = {language: pooled(seeds, "label", "prediction") for language, seeds in answers.items()}
+        found = _confused(tables, labels)
+        return [*_fates(tables, labels), *found] if _have_spans(labels) else found
+
     # ── checks before a run ──
 
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:
@@ -258,6 +280,68 @@ class Tagging(Kind):
                 "Set add_prefix_space to true in tokenizer_config.json if this vocabulary marks spaces before words.",
             )
         ]
+
+
+def _have_spans(labels: Sequence[str]) -> bool:
+    """Whether tags say where spans begin, so that they are what counts."""
+    return any(label.startswith("B-") for label in labels)
+
+
+def _fates(tables: Mapping[str, pa.Table], labels: Sequence[str]) -> list[Exhibit]:
+    """What became of the spans, by language, and by type in all languages together."""
+    finder, counts = SpanFinder(labels, type_of), {}
+    for language, table in tables.items():
+        lengths = np.asarray(table["label"].combine_chunks().value_lengths()).astype(np.int64)
+        counts[language] = fates_of_spans(finder, _flat(table, "prediction"), _flat(table, "label"), lengths)
+    header = ("spans", "right", "wrong type", "wrong boundary", "missed", "invented")
+    together = np.sum(list(counts.values()), axis=0)
+    types = {type_of(label): labels.index(label) for label in reversed(labels) if label != OUTSIDE}
+    of_types: list[tuple[Cell, ...]] = [(name, *_shares(together[number])) for name, number in sorted(types.items())]
+    how = "shares of the gold spans; invented: of the predicted ones, those that touch no gold one"
+    return [
+        Exhibit(
+            f"What became of the spans: {how}",
+            (LANGUAGE, *header),
+            [(language, *_shares(found.sum(axis=0))) for language, found in counts.items()],
+        ),
+        Exhibit("What became of the spans, all languages together, by type", ("type", *header), of_types),
+    ]
+
+
+def _shares(fates: np.ndarray) -> tuple[Cell, ...]:
+    *of_gold, invented, n_predicted = fates.tolist()
+    n_gold = sum(of_gold)
+    return (n_gold, *(share_of(n, n_gold) for n in of_gold), share_of(invented, n_predicted))
+
+
+def _confused(tables: Mapping[str, pa.Table], labels: Sequence[str]) -> list[Exhibit]:
+    """Which tag is taken for which: the most frequent mistake of each language, and those of all together."""
+    by_language: list[tuple[Cell, ...]] = []
+    together = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    for language, table in tables.items():
+        flat = _flat(table, "label") * len(labels) + _flat(table, "prediction")
+        counts = np.bincount(flat, minlength=together.size).reshape(together.shape)  # by gold, then by predicted
+        together += counts
+        n_words = int(counts.sum())
+        first = _mistakes(counts, labels, 1) or [("–", "–", 0, 0.0)]
+        by_language.append((language, n_words, share_of(counts.trace(), n_words), *first[0]))
+    header = ("gold", "predicted", "mistakes", "of the gold tag")
+    return [
+        Exhibit("The most frequent mistake by language", (LANGUAGE, "words", "right", *header), by_language),
+        Exhibit("The most confused tags, all languages together", header, _mistakes(together, labels, MOST_CONFUSED)),
+    ]
+
+
+def _mistakes(counts: np.ndarray, labels: Sequence[str], most: int) -> list[tuple[Cell, ...]]:
+    wrong = counts * ~np.eye(len(counts), dtype=bool)
+    of_gold = counts.sum(axis=1)
+    places = np.argsort(-wrong, axis=None, kind="stable")[:most].tolist()
+    pairs = [(place // len(counts), place % len(counts)) for place in places]
+    return [
+        (labels[gold], labels[said], int(wrong[gold, said]), share_of(wrong[gold, said], of_gold[gold]))
+        for gold, said in pairs
+        if wrong[gold, said]
+    ]
 
 
 def _is_tag(value: Any) -> bool:

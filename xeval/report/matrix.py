@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from xeval.definitions.languages import describe
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.judging.claims import ClaimVerdict, check
-from xeval.judging.verdict import RowVerdict, Tolerance, collapse, judge, row_of
+from xeval.judging.health import collapse
+from xeval.judging.verdict import RowVerdict, Tolerance, judge, row_of
 from xeval.report import footnotes
 from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, is_as_it_was
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.findings import Finding
+from xeval.support.text import metric_in_words
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Matrix:
 
     @property
     def metric_in_words(self) -> str:
-        return self.metric.replace("_", " ")
+        return metric_in_words(self.metric)
 
     @property
     def how(self) -> str:
@@ -134,7 +136,7 @@ def build(
     n_reference = len(first) if reference else 0
     footer = footnotes.of(everything, reference) + _collapsed(scored, groups)
     if reference and reference.task == task and reference.metric != example.metric:
-        theirs, own = _words(reference.metric), _words(example.metric)
+        theirs, own = metric_in_words(reference.metric), metric_in_words(example.metric)
         footer.append(f"No verdicts: the published numbers are {theirs}, ours {own}.")
     if reference and reference.task != task:
         footer.append(f"No verdicts: the published table is of task {reference.task}, these runs are of {task}.")
@@ -157,12 +159,8 @@ def build(
 def _how_published(row: ReferenceRow, reference: Reference | None, metric: str) -> str:
     """What tells a published number from ours, where it is not zero-shot or not by the same metric."""
     protocol = [] if row.protocol == "zero-shot" else [row.protocol]
-    other = [_words(reference.metric)] if reference and reference.metric != metric else []
+    other = [metric_in_words(reference.metric)] if reference and reference.metric != metric else []
     return "".join(f", {part}" for part in protocol + other)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _shown(groups: Mapping[Configuration, list[StoredRun]]) -> dict[Configuration, list[StoredRun]]:

@@ -52,8 +52,8 @@ def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str]) -> list[
     findings += _check_tokenizer(spec.checkpoint, spec.task, spec.recipe, tests)
     if spec.train:
         findings += _check_training(spec.checkpoint, spec.task, spec.recipe, unchanged, len(spec.corpus.train))
-    if spec.train and spec.task.test_split == DEV and spec.task.training_language in tests:
-        findings += filter(None, [check_choice(spec.task.training_language, spec.recipe.selection)])
+    if spec.train:
+        findings += _check_choice(spec.task, spec.recipe, tests)
     return findings
 
 
@@ -72,6 +72,7 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
     languages: Sequence[str] = (),
     recipe: str | None = None,
     train: bool = True,
+    test_split: str | None = None,
     data: str | os.PathLike[str] | None = None,
     device: str = "auto",
     dtype: str = "auto",
@@ -85,7 +86,7 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
     found: Findings = [(MACHINE, _check_machine(device, dtype))]
     if task is None:
         return found
-    definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
+    definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
     wanted = registry.check_languages(definition, languages)
     chosen, train = registry.get_recipe(recipe or definition.default_recipe), train and definition.of_kind.trains
     checkpoints = list(dict.fromkeys(find_checkpoint(name) for name in dict.fromkeys(models)))
@@ -95,6 +96,8 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
     found += [(DATA, finding) for finding in unreadable]
     readable = train and not any(finding.name.startswith(("train", "selection")) for finding in unreadable)
     found += [(DATA, finding) for finding in check_rows(definition, corpus, readable, tests)]
+    if readable:
+        found += [(DATA, finding) for finding in _check_choice(definition, chosen, tests)]
     for checkpoint in checkpoints:
         findings = _check_tokenizer(checkpoint, definition, chosen, tests)
         if readable:
@@ -129,6 +132,13 @@ def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, Rows
         check_repetition(unit, tests),
     ]
     return [finding for finding in findings if finding is not None]
+
+
+def _check_choice(task: Task, recipe: Recipe, tests: Mapping[str, Rows]) -> list[Finding]:
+    """Whether the checkpoint is chosen on rows that are evaluated on."""
+    is_both = task.test_split == DEV and task.training_language in tests
+    found = check_choice(task.training_language, recipe.selection) if is_both else None
+    return [found] if found else []
 
 
 def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: Mapping[str, Rows]) -> list[Finding]:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 from xeval.definitions.languages import describe
 from xeval.definitions.reference import ReferenceRow
-from xeval.judging.verdict import NEAR_CHANCE, collapse
+from xeval.judging.health import NEAR_CHANCE, collapse
 from xeval.kinds.registry import unit_of
 from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
+from xeval.support.text import metric_in_words
 
 LEARNT = 0.10  # score above chance from which something has been learnt
 UNDERFITTED = 0.20  # score above chance that even a short training reaches
@@ -161,7 +162,7 @@ def _mean_difference(record: RunRecord, published: ReferenceRow | None) -> float
 
 
 def _metric(record: RunRecord) -> str:
-    return record.metric.replace("_", " ")
+    return metric_in_words(record.metric)
 
 
 def _targets(record: RunRecord) -> dict[str, float]:

@@ -59,6 +59,7 @@ class RunComparison:
     resampled: str  # what was drawn: "premises", "rows", or "premises, rows in de es"
     is_share_of_rows: bool  # whether rows are right or wrong: then tests are exact
     notes: list[str]
+    trains_nothing: bool = False  # then a seed is none
 
     @property
     def conclusion(self) -> str:
@@ -95,6 +96,7 @@ def compare(paired: PairedRuns, seed: int = SEED, n_resamples: int = N_RESAMPLES
         _resampled(paired),
         is_share,
         paired.notes,
+        paired.trains_nothing,
     )
 
 
@@ -149,7 +151,7 @@ def _conclusion(found: RunComparison) -> str:
     bounds = f"{100 * mean.level:.0f} % interval of B minus A {100 * mean.low:+.1f} to {100 * mean.high:+.1f}"
     size = f"{100 * abs(mean.difference):.1f} points"
     sides = [f"A ({found.name_a})", f"B ({found.name_b})"]
-    if found.name_a == found.name_b:
+    if found.name_a == found.name_b and not found.trains_nothing:
         sides = [f"A ({found.name_a}, {named(found.seeds_a)})", f"B ({found.name_b}, {named(found.seeds_b)})"]
     if mean.excludes_zero:
         behind, ahead = sides if mean.difference > 0 else reversed(sides)
@@ -179,7 +181,10 @@ def _by_language(languages: list[LanguageDifference]) -> str:
 
 def _scope(found: RunComparison) -> str:
     """What the interval is about, and what the seeds show of what it is not about."""
-    about = f"The interval is about drawing other test {found.unit} for these trained models"
+    trained = "" if found.trains_nothing else "trained "
+    about = f"The interval is about drawing other test {found.unit} for these {trained}models"
+    if found.trains_nothing:
+        return f"{about}."
     if len(found.seeds_a) == len(found.seeds_b) == 1:
         return f"{about}; one training on each side cannot show what other seeds would give."
     differences = [100 * value for value in found.mean_seed_differences]

@@ -1,15 +1,21 @@
 """Which rows flipped: right on one side of a comparison and wrong on the other, with their sentences where they are at
 hand without a network."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from xeval.definitions.task import Task
 from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
+from xeval.kinds.kind import Kind
+from xeval.kinds.registry import get_kind
 from xeval.support.errors import DataError, UnknownNameError
+
+_Said = tuple[int | str, int | str, int | str]  # the right answer, and what A and B said
 
 
 @dataclass(frozen=True)
@@ -18,9 +24,9 @@ class Flip:
     other have not. A prediction is then the most frequent one."""
 
     row: int
-    label: int
-    prediction_a: int
-    prediction_b: int
+    label: int | str  # a number of the labels, or in the words of the kind of task
+    prediction_a: int | str
+    prediction_b: int | str
     right_a: int  # seeds that have it right
     right_b: int
 
@@ -46,15 +52,15 @@ def flipped_rows(paired: PairedRuns, language: str, task: Task | None, data: Pat
     """The flipped rows of `language`. Their sentences are read from `data`, or from the corpus that comes with xeval.
 
     Raises UnknownNameError for a language that is not compared, DataError where `data` has other rows than were
-    scored, or where rows have no labels that could be right or wrong.
+    scored, or for a kind of task whose rows are neither right nor wrong.
     """
     by_language = {one.language: one for one in paired.languages}
     if language not in by_language:
         raise UnknownNameError("language that A and B share", language, by_language)
     one = by_language[language]
-    if one.predictions_a is None or not one.is_share_of_rows:
-        raise DataError(f"{paired.title}: its rows have no label that is right or wrong; leave out --flips")
-    rows = flips(one)
+    rows = flips(one, get_kind(paired.kind), paired.labels)
+    if rows is None:
+        raise DataError(f"{paired.title}: its {paired.unit} are neither right nor wrong; leave out --flips")
     names: Sequence[str] = ()
     sentences: dict[int, tuple[str, ...]] = {}
     if task is not None and (data is not None or task.embedded):
@@ -63,22 +69,41 @@ def flipped_rows(paired: PairedRuns, language: str, task: Task | None, data: Pat
     return FlippedRows(language, rows, paired.labels, names, sentences, n_seeds)
 
 
-def flips(one: PairedLanguage) -> list[Flip]:
-    """The rows of one language whose correctness differs between the sides, in the order of the rows."""
-    assert one.predictions_a is not None and one.predictions_b is not None  # rows have labels
-    share_a, share_b = one.right_a.mean(axis=0), one.right_b.mean(axis=0)
-    flipped = np.flatnonzero(((share_a > 0.5) & (share_b < 0.5)) | ((share_b > 0.5) & (share_a < 0.5)))
-    return [
-        Flip(
-            row,
-            int(one.labels[row]),
-            int(np.bincount(one.predictions_a[:, row]).argmax()),
-            int(np.bincount(one.predictions_b[:, row]).argmax()),
-            int(one.right_a[:, row].sum()),
-            int(one.right_b[:, row].sum()),
-        )
-        for row in flipped.tolist()
-    ]
+def flips(one: PairedLanguage, kind: type[Kind], labels: Sequence[str]) -> list[Flip] | None:
+    """The rows of one language whose correctness differs between the sides, in the order of the rows.
+
+    None where they are neither right nor wrong.
+    """
+    metric = one.measure.metric.name
+    right_a, right_b = kind.right(metric, one.tallies_a), kind.right(metric, one.tallies_b)  # (S, N)
+    if right_a is None or right_b is None:
+        return None
+    share_a, share_b = right_a.mean(axis=0), right_b.mean(axis=0)
+    flipped = np.flatnonzero(((share_a > 0.5) & (share_b < 0.5)) | ((share_b > 0.5) & (share_a < 0.5))).tolist()
+    n_right = zip(right_a.sum(axis=0)[flipped].tolist(), right_b.sum(axis=0)[flipped].tolist(), strict=True)
+    answers = _numbers(one, flipped) if one.predictions_a is not None else _in_words(one, flipped, kind, labels)
+    return [Flip(row, *said, *counted) for row, said, counted in zip(flipped, answers, n_right, strict=True)]
+
+
+def _numbers(one: PairedLanguage, rows: Sequence[int]) -> list[_Said]:
+    """The label of each of `rows`, and the most frequent prediction of either side, as numbers of labels."""
+    assert one.predictions_a is not None and one.predictions_b is not None
+    sides = (one.predictions_a, one.predictions_b)
+    said_a, said_b = ([int(np.bincount(side[:, row]).argmax()) for row in rows] for side in sides)
+    return list(zip(one.labels[list(rows)].tolist(), said_a, said_b, strict=True))
+
+
+def _in_words(one: PairedLanguage, rows: Sequence[int], kind: type[Kind], labels: Sequence[str]) -> list[_Said]:
+    """The same in words."""
+    if not rows:
+        return []
+    sides = [[kind.in_a_word(table.take(rows), labels) for table in side] for side in (one.files_a, one.files_b)]
+    gold = [next(filter(None, known), "") for known in zip(*(own for side in sides for own, _ in side), strict=True)]
+    said_a, said_b = (
+        [Counter(of_row).most_common(1)[0][0] for of_row in zip(*(given for _, given in side), strict=True)]
+        for side in sides
+    )
+    return list(zip(gold, said_a, said_b, strict=True))
 
 
 def _sentences(
@@ -90,7 +115,14 @@ def _sentences(
     source = open_source(task, data, [one.language], training=False)
     known = load_rows(source, one.language, "test").first(len(one.labels))
     if known.sha256() == one.sha256:
-        return list(known.texts), {row: tuple(column[row] for column in known.texts.values()) for row in rows}
+        return list(known.texts), {row: tuple(_text(column[row]) for column in known.texts.values()) for row in rows}
     if data is None:  # the embedded corpus is no longer what it was; row numbers are all there is
         return [], {}
     raise DataError(f"{data}: its test rows of {one.language!r} are not those that were scored; leave out --data")
+
+
+def _text(value: Any) -> str:
+    """A text as it is, words with spaces between them, and choices with bars."""
+    if isinstance(value, str):
+        return value
+    return (" | " if isinstance(value, tuple) else " ").join(map(_text, value))

@@ -10,7 +10,7 @@ import pyarrow as pa
 from xeval.judging.comparison.named_runs import names_of
 from xeval.judging.comparison.paired_metrics import PairedTallies, values
 from xeval.judging.comparison.resampling import PairedRows
-from xeval.judging.verdict import collapse
+from xeval.judging.health import collapse
 from xeval.kinds.metric import Measure
 from xeval.kinds.registry import get_kind
 from xeval.results.predictions import column, groups_of, has_labels, tally_of
@@ -33,6 +33,8 @@ class PairedLanguage:
     predictions_a: np.ndarray | None  # (S_a, N) labels; None for a kind of task without
     predictions_b: np.ndarray | None  # (S_b, N)
     has_groups: bool
+    files_a: Sequence[pa.Table] = ()  # the prediction files, one for each seed
+    files_b: Sequence[pa.Table] = ()
 
     @property
     def is_share_of_rows(self) -> bool:
@@ -91,6 +93,8 @@ class PairedRuns:
     metric: str = "accuracy"
     unit: str = "pairs"  # what rows are called
     grouped_by: str = "premises"  # what rows are drawn in
+    kind: str = ""
+    trains_nothing: bool = False  # then a seed is none
 
     @property
     def paired_by_seed(self) -> bool:
@@ -140,6 +144,8 @@ def pair(a: list[StoredRun], b: list[StoredRun]) -> PairedRuns:
         first.metric,
         kind.unit,
         kind.grouped_by,
+        kind.name,
+        all(run.record.trains_nothing for run in (*a, *b)),
     )
 
 
@@ -230,6 +236,8 @@ def beside(
         predictions_a,
         predictions_b,
         has_groups=known is not None,
+        files_a=tables_a,
+        files_b=tables_b,
     )
 
 

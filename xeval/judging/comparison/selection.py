@@ -109,6 +109,7 @@ def load_selection(runs: list[StoredRun]) -> SelectionRuns:
         record.metric,
         kind.unit,
         kind.grouped_by,
+        kind.name,
     )
     return SelectionRuns(pair, record.model.id, record.training_language, choices, oracle)
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from xeval.definitions.toml import first_complaint
 from xeval.judging.gate.baseline import ACCURACY, LEAST_SEEDS, Baseline, Blessed, Cell, Phase, Setting, key_of
-from xeval.judging.verdict import collapse
+from xeval.judging.health import collapse
 from xeval.results.configurations import by_configuration
 from xeval.results.identity import lasting_values
 from xeval.results.records import Environment, RunRecord, Score

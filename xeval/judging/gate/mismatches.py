@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from xeval.judging.gate.baseline import Baseline, Blessed
 from xeval.judging.gate.bless import settings
 from xeval.judging.gate.findings import GateFinding, Kind
-from xeval.judging.verdict import collapse
+from xeval.judging.health import collapse
 from xeval.results.records import RunRecord
 from xeval.support.text import one_line
 

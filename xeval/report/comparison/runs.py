@@ -14,7 +14,7 @@ from xeval.judging.comparison.compare import LanguageDifference, RunComparison, 
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.resampling import Interval
 from xeval.report.formats.markdown import escape
-from xeval.support.text import one_line
+from xeval.support.text import metric_in_words, one_line
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def markdown_parts(parts: Parts) -> str:
 
 def show(found: RunComparison, flipped: FlippedRows | None, console: Console) -> None:
     """Print the comparison on `console`. Values and differences are in points."""
-    title = f"{found.title}: {found.metric} in %, B minus A in points"
+    title = f"{found.title}: {metric_in_words(found.metric)} in %, B minus A in points"
     print_parts(Parts(title, _sides(found), found.conclusion, _header(found), _rows(found), _notes(found)), console)
     if flipped is not None:
         show_flips(flipped, console)
@@ -87,7 +87,7 @@ def as_object(found: RunComparison) -> dict[str, Any]:
     content["languages"] = [
         {names.get(key, key): value for key, value in entry.items()} for entry in content["languages"]
     ]
-    for in_words in ("unit", "grouped_by", "is_share_of_rows"):
+    for in_words in ("unit", "grouped_by", "is_share_of_rows", "trains_nothing"):
         del content[in_words]
     return content
 
@@ -108,7 +108,8 @@ def plain(text: str) -> Text:
 
 def _sides(found: RunComparison) -> list[str]:
     return [
-        f"{side}: {name}, {'mean of ' * (len(seeds) > 1)}{named(seeds)}"
+        f"{side}: {name}, "
+        + ("without training" if found.trains_nothing else f"{'mean of ' * (len(seeds) > 1)}{named(seeds)}")
         for side, name, seeds in (("A", found.name_a, found.seeds_a), ("B", found.name_b, found.seeds_b))
     ]
 
@@ -205,7 +206,9 @@ def _flips_rows(flipped: FlippedRows) -> list[list[str]]:
     ]
 
 
-def _label(flipped: FlippedRows, index: int) -> str:
+def _label(flipped: FlippedRows, index: int | str) -> str:
+    if isinstance(index, str):
+        return index or "–"
     return flipped.labels[index] if flipped.labels else str(index)
 
 

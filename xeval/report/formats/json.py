@@ -1,10 +1,12 @@
 """Matrix → JSON for programs; docs/files.md describes it. Scores are fractions, differences are in points."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from xeval.judging.claims import ClaimVerdict
 from xeval.judging.verdict import RowVerdict, Verdict
+from xeval.report import exhibits
 from xeval.report.matrix import Matrix, Row
 from xeval.results.store import StoredRun
 
@@ -21,7 +23,7 @@ def render(matrix: Matrix) -> str:
         "training_language": matrix.training_language,
         "languages": matrix.languages,
         "reference": reference and {"name": reference.name, "title": reference.title, "url": reference.source_url},
-        "rows": [_row(row, matrix.metric) for row in matrix.rows],
+        "rows": [_row(row, matrix) for row in matrix.rows],
         "claims": [_claim(claim) for claim in matrix.claims],
         "runs": [_run(run) for run in matrix.runs],
         "findings": [finding.model_dump() for finding in matrix.findings],
@@ -30,7 +32,9 @@ def render(matrix: Matrix) -> str:
     return json.dumps(report, indent=1, allow_nan=False) + "\n"
 
 
-def _row(row: Row, metric: str) -> dict[str, Any]:
+def _row(row: Row, matrix: Matrix) -> dict[str, Any]:
+    metric = matrix.metric
+    shown = [] if row.published else exhibits.of(row, matrix.languages)
     return {
         "name": row.name,
         "published": row.published,
@@ -41,6 +45,7 @@ def _row(row: Row, metric: str) -> dict[str, Any]:
         "seeds": sorted({run.record.seed for run in row.runs}),
         "verdict": _verdicts(row.verdict, metric) if row.verdict else None,
         "more_verdicts": [_verdicts(verdict, metric) for verdict in row.more_verdicts],
+        "exhibits": [asdict(exhibit) for exhibit in shown],
     }
 
 

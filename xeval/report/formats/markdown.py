@@ -6,9 +6,10 @@ from tabulate import tabulate
 
 from xeval.definitions.languages import describe
 from xeval.judging.verdict import RowVerdict
-from xeval.report import verdicts
+from xeval.kinds.exhibit import Exhibit
+from xeval.report import exhibits, verdicts
 from xeval.report.matrix import Matrix, Row
-from xeval.support.text import one_line
+from xeval.support.text import capitalised, one_line
 
 
 def render(matrix: Matrix) -> str:
@@ -20,14 +21,16 @@ def render(matrix: Matrix) -> str:
     body = [_cells(row, matrix.languages, matrix.n_reference_languages, with_others) for row in matrix.rows]
     alignment = ["left"] + ["right"] * (len(header) - 1)
     table = tabulate(body, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)
+    gap = f" gap: {describe(matrix.training_language).name} minus the mean of the other languages of the first mean."
     notes = [
-        f"{matrix.metric_in_words.capitalize()} in %, {matrix.how}. gap: {describe(matrix.training_language).name}"
-        " minus the mean of the other languages of the first mean.",
+        f"{capitalised(matrix.metric_in_words)} in %, {matrix.how}."
+        + (gap if matrix.training_language in matrix.languages else ""),
         *matrix.footer,
     ]
     below = "\n".join(f"- {escape(note)}" for note in notes)
     found = findings_section(matrix)
-    return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{found}{_verdicts(matrix.verdicts)}{_claims(matrix)}"
+    sections = found + _verdicts(matrix.verdicts) + _claims(matrix) + _exhibits(matrix)
+    return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{sections}"
 
 
 def findings_section(matrix: Matrix) -> str:
@@ -57,6 +60,22 @@ def _claims(matrix: Matrix) -> str:
     """What else the published table's source says of the models; nothing where it says nothing."""
     lines = [f"- {escape(claim.sentence)}" for claim in matrix.claims]
     return "\n## Other claims of the source\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _exhibits(matrix: Matrix) -> str:
+    """What the answers of our rows show, a section for each row; nothing for a kind of task without exhibits."""
+    sections = []
+    for row in matrix.ours:
+        tables = [f"**{escape(one.title)}**\n\n{_table(one)}\n" for one in exhibits.of(row, matrix.languages)]
+        sections += [f"\n## Answers: {escape(row.name)}\n\n" + "\n".join(tables)] if tables else []
+    return "".join(sections)
+
+
+def _table(exhibit: Exhibit) -> str:
+    body = [[escape(exhibits.in_words(cell)) for cell in line] for line in exhibit.rows]
+    alignment = ["left" if isinstance(cell, str) else "right" for cell in exhibit.rows[0]]
+    header = [escape(name) for name in exhibit.header]
+    return tabulate(body, header, "pipe", colalign=alignment, disable_numparse=True)
 
 
 def escape(text: str) -> str:

@@ -19,7 +19,7 @@ from xeval.report.matrix import Matrix, Row
 from xeval.results.configurations import is_as_it_was
 from xeval.results.records import RunRecord
 from xeval.support.errors import XevalError
-from xeval.support.text import one_line
+from xeval.support.text import capitalised, one_line
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _evaluation(matrix: Matrix) -> str:
     notes += [line for verdict in found for line in verdicts.headlines(verdict)]
     warning = f"> **Note.** {escape(matrix.note)}\n\n" if matrix.note else ""
     return (
-        f"# Evaluation\n\n{escape(matrix.metric_in_words.capitalize())} in % on {escape(matrix.title)},"
+        f"# Evaluation\n\n{escape(capitalised(matrix.metric_in_words))} in % on {escape(matrix.title)},"
         f" {escape(matrix.how)} of each language.\n\n{warning}{table}\n\n"
         + "\n".join(f"- {escape(note)}" for note in notes)
         + "\n"

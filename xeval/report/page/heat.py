@@ -16,7 +16,7 @@ class Cell:
 
     text: str
     value: float | None = None  # what the table is sorted by
-    colour: str = ""  # a class of style.css
+    colour: str = ""  # a class of style.css: of a colour, or "words" for text
     mark: str = ""
     outcome: str = ""  # the mark in words
     bar: float = 0.0  # share of the widest bar

@@ -18,7 +18,7 @@ from xeval.report import verdicts
 from xeval.report.matrix import Matrix
 from xeval.report.page import heat, model_section
 from xeval.results.store import StoredRun
-from xeval.support.text import one_line
+from xeval.support.text import capitalised, one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -33,6 +33,7 @@ def render(matrix: Matrix) -> str:
         .get_template("report.html.j2")
         .render(
             matrix=matrix,
+            metric=capitalised(matrix.metric_in_words),
             style=Markup(style),
             script=Markup(script),
             style_hash=_hash(style),
@@ -42,6 +43,7 @@ def render(matrix: Matrix) -> str:
             means=heat.mean_lines(matrix),
             compared=compared,
             differences=differences,
+            has_gap=matrix.training_language in matrix.languages,
             gaps=heat.gap_lines(matrix),
             legend=verdicts.legend(found) if found else "",
             marks=verdicts.MARKS,
@@ -51,7 +53,6 @@ def render(matrix: Matrix) -> str:
                 *(line for verdict in found for line in verdicts.sentences(verdict)),
                 *(claim.sentence for claim in matrix.claims),
             ],
-            header=(matrix.metric_in_words, *model_section.HEADER),
             models=[model_section.build(row, matrix) for row in matrix.ours],
             records=[(_run_name(run), _record(run)) for run in matrix.runs],
         )
@@ -83,7 +84,8 @@ def _hash(content: str) -> str:
 
 def _run_name(run: StoredRun) -> str:
     record = run.record
-    return f"{record.model.id}, {record.recipe.name}, seed {record.seed}: {record.status}"
+    drawn = "" if record.trains_nothing else f", seed {record.seed}"
+    return f"{record.model.id}, {record.recipe.name}{drawn}: {record.status}"
 
 
 def _record(run: StoredRun) -> Markup:

@@ -2,11 +2,13 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xeval.definitions.languages import describe
-from xeval.report import evidence
+from xeval.kinds.exhibit import LANGUAGE, Exhibit
+from xeval.kinds.exhibit import Cell as ExhibitCell
+from xeval.report import evidence, exhibits
 from xeval.report.evidence import Evidence
 from xeval.report.matrix import Matrix, Row
 from xeval.report.page import charts
@@ -14,6 +16,7 @@ from xeval.report.page.heat import LEVELS, Cell, Line
 from xeval.results.records import RunRecord, Score
 
 HEADER = ("SD of seeds", "pieces per word", "truncated", "unknown pieces", "confidence", "ECE")
+OF_LOGITS = 2  # columns, the last ones
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,25 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class ShownExhibit:
+    title: str
+    header: tuple[str, ...]
+    is_text: list[bool]  # by column
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
 class ModelSection:
     name: str
-    n_seeds: str
+    how: str  # the numbers by language came about
+    header: tuple[str, ...]
     by_language: list[Line]
-    dots: charts.Dots
+    dots: charts.Dots | None
     reliability: list[tuple[str, charts.Reliability, float]]  # title, drawing, expected calibration error
     confusions: list[Confusion]  # the first two: the training language, and all others together
     loss: charts.Curves | None
     selection: charts.Curves | None
+    exhibits: list[ShownExhibit]
     problems: list[str]  # with predictions that could not be had
 
 
@@ -45,17 +58,39 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
     languages = sorted(row.cells, key=lambda language: -row.cells[language])
     published = row.beside.cells if row.beside else {}
     records = [run.record for run in row.runs]
+    has_logits = bool(found or problems)  # a kind of task has them or has not
+    lines = [_line(name, row, records, found.get(name)) for name in matrix.languages if name in row.cells]
+    dots = [(describe(name).name, _by_seed(records, name), published.get(name)) for name in languages]
     return ModelSection(
         row.name,
-        row.seeds,
-        [_line(language, row, records, found.get(language)) for language in matrix.languages if language in row.cells],
-        charts.dots([(describe(name).name, _by_seed(records, name), published.get(name)) for name in languages]),
+        "without training" if records[0].trains_nothing else f"mean of the seeds ({row.seeds})",
+        (matrix.metric_in_words, *(HEADER if has_logits else HEADER[:-OF_LOGITS])),
+        [replace(line, cells=line.cells if has_logits else line.cells[:-OF_LOGITS]) for line in lines],
+        None if records[0].trains_nothing else charts.dots(dots),
         [(title, charts.reliability_diagram(one.bins), one.calibration_error) for title, one in two.items()],
         [_confusion(title, one, records[0].labels) for title, one in (two | _named(found, languages)).items()],
         charts.curves([(f"seed {one.seed}", one.training.loss_curve) for one in records if one.training]),
         charts.curves([(f"seed {one.seed}", _selection(one)) for one in records if one.training]),
+        [_shown(exhibit) for exhibit in exhibits.of(row, matrix.languages)],
         problems,
     )
+
+
+def _shown(exhibit: Exhibit) -> ShownExhibit:
+    is_of_languages = exhibit.header[0] == LANGUAGE
+    lines = []
+    for first, *rest in exhibit.rows:
+        name, code = exhibits.in_words(first), ""
+        if is_of_languages:
+            name, code = describe(name).name, name
+        lines.append(Line(name, (code,), [_exhibit_cell(cell) for cell in rest]))
+    is_text = [isinstance(cell, str) for cell in exhibit.rows[0]]
+    return ShownExhibit(exhibit.title, exhibit.header, is_text, lines)
+
+
+def _exhibit_cell(cell: ExhibitCell) -> Cell:
+    words = exhibits.in_words(cell)
+    return Cell(words, colour="words") if isinstance(cell, str) else Cell(words, float(cell))
 
 
 def _training_language_and_others(

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from xeval.definitions.suite import Suite, SuiteRow, SuiteTable, SuiteTask
 from xeval.definitions.task import Task
+from xeval.judging.health import collapse
 from xeval.judging.suite import TaskScore, score_of
-from xeval.judging.verdict import collapse
 from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, in_words
 from xeval.results.identity import lasting_values
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
+from xeval.support.text import metric_in_words
 
 
 @dataclass(frozen=True)
@@ -269,6 +270,6 @@ def _notes(row: Row) -> list[str]:
         if score.lacking:
             where = f"{n_found} of {n_found + len(score.lacking)} languages ({' '.join(score.languages)})"
         split = f" on the {cell.split} split" if cell.split != "test" else ""
-        measured = " and ".join(score.metrics).replace("_", " ")
+        measured = " and ".join(map(metric_in_words, score.metrics))
         lines.append(f"{row.name}, {task}: {measured}{split} in {where}; {trained}.")
     return lines + [f"{row.name}, {problem}." for problem in row.problems]
