@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import xeval
 from tests.helpers import tiny
 from tests.helpers.stand_in_hub import Hub, serve
 from xeval.data.hub import fetch
+from xeval.data.model_files import find_checkpoint
 from xeval.data.source import load_rows, open_source
 from xeval.definitions.registry import get_task
 from xeval.definitions.task import Hub as HubPlace
@@ -257,6 +259,42 @@ def test_a_model_is_fetched_at_the_revision_asked_for(root, connect):
         folder, fetched = fetch("model", MBERT.removeprefix("models/"), commit, ["config.json"])
     assert fetched == commit
     assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"] == "bert"
+
+
+def test_of_sub_folders_only_what_the_index_names_is_fetched(root, connect, tmp_path):
+    name = "organisation/in-parts"
+    folder = Path(shutil.copytree(root / DISTILMBERT, tmp_path / "models" / name))
+    for sub_folder in ("onnx", "parts"):
+        (folder / sub_folder).mkdir()
+        shutil.copy(folder / "model.safetensors", folder / sub_folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": {"distilbert.embeddings.LayerNorm.weight": "parts/model.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with serve(tmp_path) as hub:
+        connect(hub)
+        checkpoint = find_checkpoint(name)
+    assert [file for file in hub.files(f"models/{name}") if "/" in file] == ["parts/model.safetensors"]
+    assert checkpoint.sha256 == find_checkpoint(str(folder)).sha256
+
+
+def test_an_adapter_of_the_hub_is_named_with_its_base(connect, tmp_path):
+    folder = tmp_path / "models" / "organisation" / "adapter"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "some/base"}')
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    with serve(tmp_path) as hub:
+        connect(hub)
+        with pytest.raises(ModelError, match="model organisation/adapter: PEFT adapter of some/base: merge it first"):
+            find_checkpoint("organisation/adapter")
+
+
+def test_a_model_that_the_hub_has_pickled_only_is_said_to_be_so(root, connect, tmp_path):
+    folder = Path(shutil.copytree(root / DISTILMBERT, tmp_path / "models" / "organisation" / "pickled"))
+    (folder / "model.safetensors").unlink()
+    with serve(tmp_path) as hub:
+        connect(hub)
+        with pytest.raises(ModelError, match=r"no \*\.safetensors weights on the hub .* pickled ones are not fetched"):
+            find_checkpoint("organisation/pickled")
 
 
 def test_a_data_set_without_the_language_asked_for_is_named(root, connect, tmp_path):

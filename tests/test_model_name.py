@@ -58,6 +58,71 @@ def test_a_model_of_the_hub_may_be_pinned_to_a_revision(text, model_id, revision
     assert ModelName.parse(text) == ModelName(model_id, "hub", revision)
 
 
+@pytest.mark.parametrize(
+    ("text", "model_id", "revision"),
+    [
+        ("bert-base-multilingual-cased", HUB_IDS["mbert"], None),
+        ("bert-base-multilingual-cased@v1", HUB_IDS["mbert"], "v1"),
+        ("bert-base-multilingual-uncased", HUB_IDS["mbert-uncased"], None),
+        ("distilbert-base-multilingual-cased", HUB_IDS["distilmbert"], None),
+        ("xlm-roberta-base", HUB_IDS["xlmr-base"], None),
+        ("xlm-roberta-large", HUB_IDS["xlmr-large"], None),
+    ],
+)
+def test_a_name_from_before_organisations_is_the_model_that_the_hub_redirects_it_to(text, model_id, revision):
+    assert ModelName.parse(text) == ModelName(model_id, "hub", revision)
+
+
+@pytest.mark.parametrize(
+    ("text", "model_id", "revision"),
+    [
+        ("https://huggingface.co/google-bert/bert-base-multilingual-cased", HUB_IDS["mbert"], None),
+        ("https://huggingface.co/google-bert/bert-base-multilingual-cased/", HUB_IDS["mbert"], None),
+        ("https://huggingface.co/google-bert/bert-base-multilingual-cased/tree/main", HUB_IDS["mbert"], None),
+        (
+            "https://huggingface.co/google-bert/bert-base-multilingual-cased/blob/main/config.json",
+            HUB_IDS["mbert"],
+            None,
+        ),
+        ("https://huggingface.co/bert-base-multilingual-cased", HUB_IDS["mbert"], None),
+        ("https://huggingface.co/bert-base-multilingual-cased/tree/main", HUB_IDS["mbert"], None),
+        ("http://www.huggingface.co/organisation/name?library=transformers#usage", "organisation/name", None),
+        ("huggingface.co/organisation/name/discussions/3", "organisation/name", None),
+        ("hf.co/organisation/name", "organisation/name", None),
+        (f"https://huggingface.co/organisation/name/tree/{COMMIT}", "organisation/name", COMMIT),
+        ("https://huggingface.co/organisation/name/tree/refs%2Fpr%2F1", "organisation/name", "refs/pr/1"),
+        (
+            "https://huggingface.co/organisation/name/resolve/refs/pr/1/model.safetensors",
+            "organisation/name",
+            "refs/pr/1",
+        ),
+        ("https://huggingface.co/organisation/name@v1", "organisation/name", "v1"),
+        ("https://huggingface.co/organisation/tree", "organisation/tree", None),
+    ],
+)
+def test_an_address_of_the_hub_is_the_model_that_it_shows(text, model_id, revision):
+    assert ModelName.parse(text) == ModelName(model_id, "hub", revision)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("https://huggingface.co/datasets/facebook/xnli", "got one of a data set"),
+        ("https://huggingface.co/", "got one of no model"),
+        ("https://example.org/organisation/name", "got an address elsewhere"),
+        ("https://huggingface.co/organisation/name/tree/main/onnx", "got the sub-folder onnx"),
+        ("https://huggingface.co/organisation/name/blob/main/onnx/config.json", "got the sub-folder onnx"),
+    ],
+)
+def test_an_address_of_something_else_is_refused_as_that(text, reason):
+    assert reason in refusal(XevalError, ModelName.parse, text)
+
+
+def test_a_file_is_told_from_a_folder(in_a_folder_of_its_own):
+    (in_a_folder_of_its_own / "model.safetensors").write_bytes(b"")
+    assert "found a file; give the folder that it is in" in refusal(XevalError, ModelName.parse, "./model.safetensors")
+
+
 @pytest.mark.parametrize("text", ["./my-encoder", "my-encoder", "group/my-encoder", "../here/my-encoder"])
 def test_a_folder_is_a_model_by_any_path(in_a_folder_of_its_own, monkeypatch, text):
     here = in_a_folder_of_its_own / "here"

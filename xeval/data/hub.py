@@ -28,6 +28,7 @@ def fetch(
 ) -> tuple[Path, str]:
     """Fetch the files of `repo_id` that match `patterns` (or find them in the cache, or in the bundle in use).
 
+    Those in sub-folders are fetched only if a pattern has a slash: to the hub, `*` means any of them.
     Returns the local folder that holds them and the commit that they belong to. Raises ModelError, DataError or
     BundleError.
     """
@@ -40,7 +41,13 @@ def fetch(
     hub_logging.set_verbosity_error()  # its own lines about retries come before ours about the outcome
     try:
         folder = Path(
-            huggingface_hub.snapshot_download(repo_id, repo_type=kind, revision=revision, allow_patterns=list(patterns))
+            huggingface_hub.snapshot_download(
+                repo_id,
+                repo_type=kind,
+                revision=revision,
+                allow_patterns=list(patterns),
+                ignore_patterns=None if any("/" in pattern for pattern in patterns) else ["*/*"],
+            )
         )
         if not any(next(folder.glob(pattern), None) for pattern in patterns):
             folder = _folder_of_a_mirror(kind, repo_id, revision, patterns) or folder

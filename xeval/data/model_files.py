@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xeval.data.embedded import MODELS as EMBEDDED_FOLDERS
 from xeval.data.hub import fetch
+from xeval.data.model_folder import SIGNS, named_files, refuse_other_forms, refuse_pointers
 from xeval.definitions.model_name import ModelName, Origin
 from xeval.support.errors import ModelError
 from xeval.support.files import file_sha256
@@ -45,33 +46,33 @@ def find_checkpoint(name: str) -> Checkpoint:
     """
     parsed = ModelName.parse(name)
     if parsed.folder is not None:
-        return Checkpoint(parsed.id, "local", None, parsed.folder, _checksum(parsed.folder, name))
+        return Checkpoint(parsed.id, "local", None, parsed.folder, _checksum(parsed.folder, name, "local"))
     if parsed.origin == "embedded":
         folder = EMBEDDED_FOLDERS[parsed.id]
-        return Checkpoint(parsed.id, "embedded", None, folder, _checksum(folder, name))
-    fetched, commit = fetch("model", parsed.id, parsed.revision, _PATTERNS)
-    return Checkpoint(parsed.id, "hub", commit, fetched, _checksum(fetched, parsed.id))
+        return Checkpoint(parsed.id, "embedded", None, folder, _checksum(folder, name, "embedded"))
+    fetched, commit = fetch("model", parsed.id, parsed.revision, [*_PATTERNS, *SIGNS])
+    named = named_files(fetched, parsed.id)
+    if any(not (fetched / name).exists() for name in named):
+        fetch("model", parsed.id, commit, named)
+    return Checkpoint(parsed.id, "hub", commit, fetched, _checksum(fetched, parsed.id, "hub"))
 
 
-def checkpoint_files(folder: Path) -> list[Path]:
+def checkpoint_files(folder: Path, name: str) -> list[Path]:
     """The files in `folder` that determine what the checkpoint computes."""
-    return sorted({path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()})
+    paths = {path for pattern in _PATTERNS for path in folder.glob(pattern)}
+    paths |= {folder / named for named in named_files(folder, name)}
+    return sorted(path for path in paths if path.is_file())
 
 
-def _checksum(folder: Path, name: str) -> str:
+def _checksum(folder: Path, name: str, origin: Origin) -> str:
     """SHA-256 over the names and contents of the files that determine what the checkpoint computes."""
-    paths = checkpoint_files(folder)
-    if not any(path.name == "config.json" for path in paths):
-        raise ModelError(f"model {name}: no config.json; wanted a transformers checkpoint")
-    if not any(path.suffix == ".safetensors" for path in paths):
-        raise ModelError(
-            f"model {name}: no *.safetensors weights; pickled ones are not loaded because they can run code,"
-            " so save the model again with save_pretrained"
-        )
+    paths = checkpoint_files(folder, name)
+    refuse_pointers(paths, name)
+    refuse_other_forms(folder, name, origin)
     _refuse_absurd(folder / "config.json", name)
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(f"{path.name}:{file_sha256(path)};".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()}:{file_sha256(path)};".encode())
     return digest.hexdigest()
 
 

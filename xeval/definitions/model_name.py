@@ -1,5 +1,6 @@
 """What models are called: `mbert`, `organisation/name@revision`, `mini-mbert`, `./my-encoder`."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,28 @@ MODEL_ALIASES = {
     "xlmr-base": "FacebookAI/xlm-roberta-base",
     "xlmr-large": "FacebookAI/xlm-roberta-large",
     "mdeberta": "microsoft/mdeberta-v3-base",
+}
+# Names from before the hub had organisations, as papers and scripts still write them → where the hub redirects them.
+OLD_NAMES = {
+    "albert-base-v2": "albert/albert-base-v2",
+    "bert-base-cased": "google-bert/bert-base-cased",
+    "bert-base-chinese": "google-bert/bert-base-chinese",
+    "bert-base-german-cased": "google-bert/bert-base-german-cased",
+    "bert-base-multilingual-cased": "google-bert/bert-base-multilingual-cased",
+    "bert-base-multilingual-uncased": "google-bert/bert-base-multilingual-uncased",
+    "bert-base-uncased": "google-bert/bert-base-uncased",
+    "bert-large-cased": "google-bert/bert-large-cased",
+    "bert-large-uncased": "google-bert/bert-large-uncased",
+    "camembert-base": "almanach/camembert-base",
+    "distilbert-base-cased": "distilbert/distilbert-base-cased",
+    "distilbert-base-german-cased": "distilbert/distilbert-base-german-cased",
+    "distilbert-base-multilingual-cased": "distilbert/distilbert-base-multilingual-cased",
+    "distilbert-base-uncased": "distilbert/distilbert-base-uncased",
+    "distilroberta-base": "distilbert/distilroberta-base",
+    "roberta-base": "FacebookAI/roberta-base",
+    "roberta-large": "FacebookAI/roberta-large",
+    "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
+    "xlm-roberta-large": "FacebookAI/xlm-roberta-large",
 }
 EMBEDDED_MODELS = ("mini-mbert", "mini-distilmbert")  # they come with xeval, for xnli-mini
 
@@ -34,16 +57,16 @@ class ModelName:
         """The model that `text` names: a folder, an embedded model, or an alias or hub id, maybe with `@revision`.
 
         The ids of models in a results folder, where `recorded` gives them, count as names too and come first.
-        A bare word that is none of all these is taken for a misspelt alias: hub ids of today are `organisation/name`,
-        except for a few old ones that the hub redirects.
-        Raises UnknownNameError for such a word, ModelError for a folder that is not there and for a revision of what
-        has none.
+        The address of a model's page on the hub is its id, and the revision that the address shows. A bare word that is
+        none of all these is taken for a misspelt alias: hub ids of today are `organisation/name`.
+        Raises UnknownNameError for such a word, ModelError for a folder that is not there, for a revision of what has
+        none and for an address of something else.
         """
         if text in recorded:
             return cls(text, None)
         if (folder := _folder(text)) is not None:
             return cls(folder.name, "local", folder=folder)
-        name, _, revision = text.partition("@")
+        name, _, revision = (_of_address(text) or text).partition("@")
         if name in recorded:
             return cls(name, None, revision or None)
         is_path = text.startswith(("/", ".", "~"))
@@ -52,7 +75,10 @@ class ModelName:
                 raise ModelError(f"model {text}: only models of the hub have revisions; leave out @{revision}")
             return cls(name, "embedded")
         if is_path:
-            raise ModelError(f"model {text}: wanted a folder with config.json and *.safetensors, found none there")
+            raise ModelError(
+                f"model {text}: wanted a folder with config.json and *.safetensors, found {_instead(text)}"
+            )
+        name = OLD_NAMES.get(name, name)
         if name not in MODEL_ALIASES and "/" not in name:
             hint = "; for a hub model give organisation/name, for a local one the path of its folder"
             raise UnknownNameError("model", name, [*MODEL_ALIASES, *EMBEDDED_MODELS, *recorded], hint)
@@ -72,3 +98,46 @@ def _folder(text: str) -> Path | None:
         return path.resolve() if text and path.is_dir() else None
     except (OSError, RuntimeError, ValueError):  # longer than any path, of a user who is not there, or no path at all
         return None
+
+
+def _instead(text: str) -> str:
+    try:
+        there = Path(text).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):  # as above
+        there = False
+    return "a file; give the folder that it is in" if there else "none there"
+
+
+_ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.IGNORECASE)
+_VIEWS = ("tree", "blob", "resolve")  # in an address, what comes before a revision
+_OTHER_PAGES = {"datasets": "a data set", "spaces": "a space", "collections": "a collection", "papers": "a paper"}
+
+
+def _of_address(text: str) -> str | None:
+    """`organisation/name@revision` of a model's page on the hub, or of a file on it; None for what is no address.
+
+    Raises ModelError for other pages, and for a sub-folder, since models are at the top of their repositories.
+    """
+    if not (address := _ADDRESS.match(text)):
+        if text.lower().startswith(("http://", "https://")):
+            raise ModelError(f"model {text}: wanted organisation/name of the hub, got an address elsewhere")
+        return None
+    path = re.split("[?#]", text[address.end() :])[0]
+    parts = [part for part in re.split("/|%2f", path, flags=re.IGNORECASE) if part]
+    if not parts or parts[0] in _OTHER_PAGES:
+        other = _OTHER_PAGES[parts[0]] if parts else "no model"
+        raise ModelError(f"model {text}: wanted a model's address, got one of {other}; give organisation/name")
+    end = next(
+        (place for place in (1, 2) if parts[place : place + 1] and parts[place] in _VIEWS and parts[place + 1 :]), 2
+    )
+    name, view, below = "/".join(parts[:end]), parts[end : end + 1], parts[end + 1 :]
+    if not below or view[0] not in _VIEWS:
+        return name
+    n_parts = 3 if below[0] == "refs" else 1
+    revision, inside = "/".join(below[:n_parts]), below[n_parts:]
+    if len(inside) > (view[0] != "tree"):
+        raise ModelError(
+            f"model {text}: wanted a model at the top of {name}, got the sub-folder {inside[0]}; fetch it, and give its"
+            " folder here"
+        )
+    return name if revision == "main" else f"{name}@{revision}"

@@ -14,6 +14,9 @@ from safetensors import SafetensorError
 from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PretrainedConfig
 
 from xeval.data.model_files import Checkpoint
+from xeval.data.model_folder import weight_files
+from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
+from xeval.engine.weights import headers, refuse_unaccounted, refuse_whole_numbers, without_wrappers
 from xeval.kinds.kind import Kind
 from xeval.support.errors import ModelError, StoreError
 from xeval.support.files import file_sha256
@@ -65,10 +68,12 @@ def _config(checkpoint: Checkpoint) -> transformers.PretrainedConfig:
 def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
     with _plain_errors(checkpoint, "config.json"):
         config, _ = PretrainedConfig.get_config_dict(checkpoint.folder, local_files_only=True)
-        model_type = config.get("model_type")
+    if not isinstance(config, dict):
+        raise ModelError(f"model {checkpoint.id}: its config.json is no object of settings; fetch it again")
+    model_type = config.get("model_type")
     if not model_type or model_type in CONFIG_MAPPING:
         return
-    own_code = " and comes with code of its own, which is never run" if config.get("auto_map") else ""
+    own_code = ", and which comes with code of its own, which is never run" if config.get("auto_map") else ""
     advice = f"use {_CONVERTED[model_type]}" if model_type in _CONVERTED else "use a checkpoint converted for it"
     raise ModelError(
         f"model {checkpoint.id}: it is of type {one_line(repr(model_type))[:60]}, which transformers"
@@ -79,13 +84,18 @@ def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
 def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
     """The checkpoint's own tokenizer, checked to be one that encodes batches and to fit `max_length` pieces."""
     config = _config(checkpoint)
-    with _plain_errors(checkpoint, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+    try:
+        with _plain_errors(checkpoint, "tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+    except ModelError as error:
+        reason = why_unreadable(checkpoint.folder)
+        raise (ModelError(f"model {checkpoint.id}: {reason}") if reason else error) from error.__cause__
     if not tokenizer.is_fast:
         raise ModelError(
             f"model {checkpoint.id}: no fast tokenizer, and transformers has none for {config.model_type};"
             " add a tokenizer.json, or use another encoder"
         )
+    refuse_incomplete(checkpoint.id, checkpoint.folder, tokenizer)
     positions = getattr(config, "max_position_embeddings", None)
     if positions and config.model_type in ("camembert", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl"):
         positions -= 2  # this family numbers positions from 2
@@ -123,13 +133,7 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
     }
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
-        model, report = _head(checkpoint, kind).from_pretrained(
-            checkpoint.folder,
-            **(of_labels if names else _outputs_of(kind)),
-            ignore_mismatched_sizes=True,  # a head for other labels is replaced; see below for everything else
-            **_SAFELY,
-        )
-        _refuse_unloaded(checkpoint, model, report)
+        model, report = _read(checkpoint, kind, of_labels if names else _outputs_of(kind))
         if _brought_its_head(model, report):
             torch.manual_seed(seed)
             encoder = {name: tensor for name, tensor in model.state_dict().items() if _is_of_encoder(model, name)}
@@ -157,9 +161,33 @@ def load_encoder(checkpoint: Checkpoint, kind: Kind) -> transformers.PreTrainedM
     _refuse_inflated(checkpoint, kind)
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
-        model, report = _head(checkpoint, kind).from_pretrained(checkpoint.folder, **_SAFELY)
-    _refuse_unloaded(checkpoint, model, report)
+        model, _ = _read(checkpoint, kind, {})
     return model
+
+
+def _read(
+    checkpoint: Checkpoint, kind: Kind, settings: Mapping[str, Any]
+) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
+    """The model with all of the encoder's tensors, and what was not found for its head.
+
+    Raises ModelError for an encoder that is not whole and for tensors that have no place.
+    """
+    files = weight_files(checkpoint.folder, checkpoint.id)
+    stored = headers(checkpoint.id, files)
+    refuse_whole_numbers(checkpoint.id, stored)
+    options = _SAFELY | {"ignore_mismatched_sizes": True}  # a head for other labels is replaced
+    head, bare = _head(checkpoint, kind), without_wrappers(files, stored)
+    model: transformers.PreTrainedModel
+    if bare is None:
+        model, report = head.from_pretrained(checkpoint.folder, **settings, **options)
+    else:
+        config = AutoConfig.from_pretrained(
+            checkpoint.folder, trust_remote_code=False, local_files_only=True, **settings
+        )
+        of_config = head._model_mapping[type(config)]
+        model, report = of_config.from_pretrained(None, config=config, state_dict=bare, **options)
+    refuse_unaccounted(checkpoint.id, model, report, files)
+    return model, report
 
 
 def _is_of_encoder(model: transformers.PreTrainedModel, name: str) -> bool:
@@ -210,23 +238,11 @@ def _refuse_inflated(checkpoint: Checkpoint, kind: Kind) -> None:
     with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
         described = _head(checkpoint, kind).from_config(config, trust_remote_code=False)
     n_described = sum(parameter.numel() for parameter in described.parameters())
-    stored_bytes = sum(path.stat().st_size for path in checkpoint.folder.glob("*.safetensors"))
+    stored_bytes = sum(path.stat().st_size for path in weight_files(checkpoint.folder, checkpoint.id))
     if n_described > stored_bytes + 10_000_000:
         raise ModelError(
             f"model {checkpoint.id}: config.json describes {n_described:,} parameters, but the weights are"
             f" {stored_bytes:,} bytes; the two do not belong together"
-        )
-
-
-def _refuse_unloaded(checkpoint: Checkpoint, model: transformers.PreTrainedModel, report: dict[str, Any]) -> None:
-    """transformers fills weights that a checkpoint lacks with random ones; in an encoder that must not pass."""
-    encoder = model.base_model_prefix + "." if model.base_model is not model else ""
-    absent = [*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])]
-    unloaded = sorted(key for key in absent if key.startswith(encoder) and not key.startswith(encoder + "pooler."))
-    if unloaded:
-        raise ModelError(
-            f"model {checkpoint.id}: its weights lack {len(unloaded)} of the encoder's tensors (first {unloaded[0]});"
-            " the file does not belong to this config.json"
         )
 
 
@@ -238,7 +254,10 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
     _refuse_inflated(checkpoint, kind)
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "fine-tuned weights"):
-        model, report = _head(checkpoint, kind).from_pretrained(folder or checkpoint.folder, **_SAFELY)
+        if folder is None:
+            model, report = _read(checkpoint, kind, {})
+        else:
+            model, report = _head(checkpoint, kind).from_pretrained(folder, **_SAFELY)
     if report["missing_keys"] or report["mismatched_keys"]:
         raise ModelError(f"model {checkpoint.id}: it has no trained head for this task; leave out --no-train")
     if kind.labels:

@@ -55,4 +55,4 @@ def _model(name: str) -> tuple[bundle.Repository, Path, list[Path]]:
     if checkpoint.origin != "hub" or checkpoint.revision is None:
         raise ModelError(f"model {name}: a bundle holds the hub's, but here this is the folder {checkpoint.folder}")
     repository = bundle.Repository(kind="model", id=checkpoint.id, revision=None, commit=checkpoint.revision)
-    return repository, checkpoint.folder, checkpoint_files(checkpoint.folder)
+    return repository, checkpoint.folder, checkpoint_files(checkpoint.folder, checkpoint.id)

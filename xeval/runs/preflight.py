@@ -5,7 +5,6 @@ the rows itself, goes on past what cannot be read, and gives every check's outco
 """
 
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
 from xeval.checks.after.hurt_languages import check_languages
 from xeval.checks.before.machine_checks import check_batch, check_device, check_disk
@@ -21,21 +19,22 @@ from xeval.checks.before.row_checks import check_choice, check_overlap, check_re
 from xeval.checks.before.tokenizer_checks import check_letters, check_vocabulary
 from xeval.data.corpus import Corpus
 from xeval.data.model_files import Checkpoint, find_checkpoint
+from xeval.data.model_folder import weight_files
 from xeval.data.source import open_source
 from xeval.definitions import registry
 from xeval.definitions.recipe import Recipe
 from xeval.definitions.task import DEV, Task
 from xeval.engine import devices, environment
 from xeval.engine.encoding import encode
-from xeval.engine.loading import label_columns, load_tokenizer
+from xeval.engine.loading import label_columns, load_encoder, load_fine_tuned, load_pretrained, load_tokenizer
 from xeval.engine.training import count_steps
+from xeval.engine.weights import count_weights, headers
 from xeval.kinds.rows import Rows
 from xeval.results.records import Limits
 from xeval.runs.spec import RunSpec
 from xeval.support.cache import cache_home
 from xeval.support.errors import DataError, ModelError, PreflightError
 from xeval.support.findings import Finding, error, fine
-from xeval.support.text import one_line
 
 SAMPLED_ROWS = 300  # of each language, for the checks that tokenize
 DATA, MACHINE = "data", "machine"
@@ -105,6 +104,8 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
             findings += _check_training(checkpoint, definition, chosen, chosen, len(corpus.train))
         if not train and definition.labels:
             findings.append(_check_head(checkpoint, definition))
+        if not any(finding.severity == "error" for finding in findings):
+            findings += _check_weights(checkpoint, definition, train)
         found += [(checkpoint.id, finding) for finding in findings]
     return found
 
@@ -162,6 +163,19 @@ def _check_head(checkpoint: Checkpoint, task: Task) -> Finding:
     return fine(name, f"{', '.join(map(str, id2label.values()))}, matched by name")
 
 
+def _check_weights(checkpoint: Checkpoint, task: Task, train: bool) -> list[Finding]:
+    """An error if the weights are not those of the encoder that config.json describes; a run refuses it then."""
+    kind = task.of_kind
+    try:
+        if train:
+            load_pretrained(checkpoint, kind, seed=0)
+        else:
+            (load_fine_tuned if kind.trains else load_encoder)(checkpoint, kind)
+    except ModelError as problem:
+        return [error("weights", str(problem).removeprefix(f"model {checkpoint.id}: "))]
+    return []
+
+
 def _check_training(
     checkpoint: Checkpoint, task: Task, recipe: Recipe, unchanged: Recipe, n_rows: int
 ) -> list[Finding]:
@@ -210,13 +224,4 @@ def _configuration(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _count_weights(checkpoint: Checkpoint) -> int:
     """Numbers in the checkpoint's safetensors files, from their headers."""
-    n_weights = 0
-    for path in checkpoint.folder.glob("*.safetensors"):
-        try:
-            with safe_open(path, framework="np") as tensors:
-                n_weights += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.offset_keys())
-        except (SafetensorError, OSError) as problem:
-            raise ModelError(
-                f"model {checkpoint.id}: {path.name} cannot be read ({one_line(problem)[:120]})"
-            ) from problem
-    return n_weights
+    return count_weights(headers(checkpoint.id, weight_files(checkpoint.folder, checkpoint.id)))

@@ -1,0 +1,166 @@
+"""Looks at the folder of a model before anything is loaded from it: what is read, and what else it may be."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from xeval.support.errors import ModelError
+from xeval.support.files import read_ordinary
+from xeval.support.text import one_line
+
+SIGNS = ("adapter_config.json", "modules.json")  # of a folder that is something else, and says what
+
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_INDEX_ENDING = ".index.json"
+_MAX_JSON_BYTES = 50_000_000  # the index of a model with very many tensors
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_TO_SAFETENSORS = (
+    'python -c "import glob, torch, safetensors.torch as s;'
+    " s.save_file({k: v.clone().contiguous() for f in glob.glob('pytorch_model*.bin')"
+    " for k, v in torch.load(f, 'cpu', weights_only=True).items()}, 'model.safetensors', {'format': 'pt'})\""
+)
+
+
+def named_files(folder: Path, model: str) -> list[str]:
+    """Names of files that are read because another file names them, relative to `folder`.
+
+    Raises ModelError for a name that leads out of the folder.
+    """
+    config = _json(folder / "config.json", model)
+    names = [(name, "config.json") for name in _listed(config, "configuration_files")]
+    tokenizer = _json(folder / "tokenizer_config.json", model)
+    names += [(name, "tokenizer_config.json") for name in _listed(tokenizer, "fast_tokenizer_files")]
+    start = config.get("transformers_weights")
+    if start is not None:
+        names.append((start, "config.json"))
+        _refuse_outside(start, "config.json", model)
+    elif not (folder / _WEIGHTS).exists():
+        start = _INDEX
+    if isinstance(start, str) and start.endswith(_INDEX_ENDING):
+        shards = _json(folder / start, model).get("weight_map", {})
+        names += [(name, start) for name in (shards.values() if isinstance(shards, dict) else ())]
+    for name, source in names:
+        _refuse_outside(name, source, model)
+        if source.endswith(_INDEX_ENDING) and not name.endswith(".safetensors"):
+            raise ModelError(f"model {model}: {source} names {one_line(name)[:100]}; wanted *.safetensors")
+    return sorted({name for name, _ in names})
+
+
+def weight_files(folder: Path, model: str) -> list[Path]:
+    """The files that the weights are read from. Raises ModelError if there are none, or not all of them."""
+    start = _json(folder / "config.json", model).get("transformers_weights")
+    if start is None and (folder / _WEIGHTS).is_file():
+        return [folder / _WEIGHTS]
+    names = [name for name in named_files(folder, model) if name.endswith(".safetensors")]
+    absent = [name for name in names if not (folder / name).is_file()]
+    if absent:
+        raise ModelError(
+            f"model {model}: {len(absent)} of its {len(names)} files of weights are not there (first"
+            f" {one_line(absent[0])[:100]}); fetch it again"
+        )
+    return [folder / name for name in names]
+
+
+def refuse_other_forms(folder: Path, model: str, origin: str) -> None:
+    """Raise ModelError for a folder that holds something else than a checkpoint, and say what and what to do."""
+    _refuse_adapter(folder, model)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"model {model}: {_without_config(folder, origin)}")
+    if not weight_files(folder, model):
+        raise ModelError(f"model {model}: {_without_weights(folder, origin)}")
+
+
+def refuse_pointers(paths: list[Path], model: str) -> None:
+    """Raise ModelError for a file that Git LFS has put in the place of the one that was meant."""
+    for path in paths:
+        with path.open("rb") as file:
+            if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                raise ModelError(
+                    f"model {model}: {path.name} is a pointer of Git LFS, not the file itself; run git lfs pull in its"
+                    " folder"
+                )
+
+
+def _json(path: Path, model: str) -> dict[str, Any]:
+    """The object in `path`; empty if there is no such file, or no object in it."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(read_ordinary(path, _MAX_JSON_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"model {model}: {path} is not readable as JSON: {one_line(error)[:200]}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _listed(content: dict[str, Any], key: str) -> list[Any]:
+    names = content.get(key)
+    return names if isinstance(names, list) else []
+
+
+def _refuse_outside(name: Any, source: str, model: str) -> None:
+    path = PurePosixPath(name) if isinstance(name, str) else None
+    if path is None or path.is_absolute() or ".." in path.parts or "\\" in str(path) or ":" in str(path):
+        raise ModelError(
+            f"model {model}: {source} names the file {one_line(repr(name))[:100]}; wanted one in the model's own folder"
+        )
+
+
+def _refuse_adapter(folder: Path, model: str) -> None:
+    if not (folder / "adapter_config.json").exists():
+        return
+    config = _json(folder / "adapter_config.json", model)
+    base = config.get("base_model_name_or_path") or config.get("model_name") or "a model that it does not name"
+    raise ModelError(
+        f"model {model}: PEFT adapter of {one_line(base)[:120]}: merge it first with peft's merge_and_unload, keep that"
+        " with save_pretrained, and give its folder"
+    )
+
+
+def _without_config(folder: Path, origin: str) -> str:
+    below = list(_models_below(folder))
+    if not below:
+        return "no config.json; wanted a transformers checkpoint"
+    what = "a sentence-transformers folder" if (folder / "modules.json").exists() else "no config.json in the folder"
+    if origin == "hub":
+        return f"{what}, but in its sub-folder {below[0]}; fetch the model, and give that folder"
+    also = f" (also {', '.join(map(str, below[1:4]))})" if below[1:] else ""
+    return f"{what}; the encoder is in {below[0]}{also}: give {folder / below[0]}"
+
+
+def _models_below(folder: Path) -> Iterator[str]:
+    """Sub-folders with a model, as far as they are known; what sentence-transformers names comes first."""
+    modules = []
+    if (folder / "modules.json").is_file():
+        try:
+            modules = json.loads(read_ordinary(folder / "modules.json", _MAX_JSON_BYTES))
+        except (OSError, ValueError, RecursionError):
+            modules = []
+    for module in modules if isinstance(modules, list) else []:
+        if isinstance(module, dict) and str(module.get("type", "")).endswith("Transformer") and module.get("path"):
+            yield one_line(module["path"])[:100]
+            return
+    for pattern in ("*/config.json", "snapshots/*/config.json"):  # the second is the hub's cache
+        yield from (one_line(path.parent.relative_to(folder))[:100] for path in sorted(folder.glob(pattern)))
+
+
+def _without_weights(folder: Path, origin: str) -> str:
+    others = sorted(path.name for path in folder.glob("*.safetensors"))
+    if others:
+        return f"its weights are called {one_line(others[0])[:100]}; transformers reads {_WEIGHTS}, so rename them"
+    if any(folder.glob("pytorch_model*.bin")):
+        return (
+            "no *.safetensors weights; pickled ones are not loaded because they can run code. Convert them, in their"
+            f" folder: {_TO_SAFETENSORS}"
+        )
+    if origin == "hub":
+        return (
+            "no *.safetensors weights on the hub (or, where it cannot be reached, in the cache); pickled ones are not"
+            " fetched because they can run code. Fetch them yourself, convert them (docs/how-to/own-model.md), and give"
+            " the folder"
+        )
+    there = sorted(
+        path.name for pattern in ("*.h5", "*.msgpack", "*.onnx", "*.pt", "*.ckpt*") for path in folder.glob(pattern)
+    )
+    found = f", found {one_line(there[0])[:100]}" if there else ""
+    return f"no *.safetensors weights{found}; save the model again with transformers' save_pretrained"

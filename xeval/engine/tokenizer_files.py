@@ -1,0 +1,56 @@
+"""Whether a checkpoint's tokenizer has been made from all the files that it needs.
+
+Where files are missing, transformers makes a tokenizer of what there is, which can be one without a vocabulary.
+"""
+
+import json
+from pathlib import Path
+
+import transformers
+
+from xeval.support.errors import ModelError
+
+
+def why_unreadable(folder: Path) -> str | None:
+    """What is missing where a tokenizer could not be made at all; None if it is not files."""
+    if _has_whole_file(folder):
+        return None
+    models = sorted(path.name for path in folder.glob("*.model"))
+    if models:
+        return (
+            f"no tokenizer.json, and {models[0]} is read only with the packages sentencepiece and protobuf; install"
+            " them, or add tokenizer.json"
+        )
+    vocabularies = [name for name in ("vocab.txt", "vocab.json") if (folder / name).exists()]
+    found = f" ({' and '.join(vocabularies)} alone is not enough)" if vocabularies else ""
+    return f"no tokenizer files{found}; add those published with it, tokenizer.json at least"
+
+
+def refuse_incomplete(model: str, folder: Path, tokenizer: transformers.PreTrainedTokenizerBase) -> None:
+    """Raise ModelError for a tokenizer without a vocabulary, without merges, or in whose files a setting is missing
+    that the vocabulary shows to be needed."""
+    if _has_whole_file(folder):
+        return
+    wanted = [name for use, name in tokenizer.vocab_files_names.items() if use != "tokenizer_file"]
+    pieces = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens) - set(tokenizer.get_added_vocab())
+    if len(pieces) < 2 or ("merges.txt" in wanted and not (folder / "merges.txt").is_file()):  # one may be a lone "▁"
+        alternatives = " or ".join(filter(None, ["tokenizer.json", " and ".join(wanted)]))
+        raise ModelError(f"model {model}: no tokenizer files; wanted {alternatives}, as published with it")
+    if "vocab.txt" in wanted and "do_lower_case" not in _settings(folder):
+        normalizer = tokenizer.backend_tokenizer.normalizer
+        if normalizer is not None and normalizer.normalize_str("A") == "a" and any(p != p.lower() for p in pieces):
+            raise ModelError(
+                f"model {model}: vocab.txt has capital letters, and nothing says that the tokenizer keeps them; add the"
+                ' published tokenizer_config.json, or write {"do_lower_case": false} into one'
+            )
+
+
+def _has_whole_file(folder: Path) -> bool:
+    """Whether there is a tokenizer.json, or one for some version of transformers, such as tokenizer.4.0.json."""
+    return any(folder.glob("tokenizer.*json"))
+
+
+def _settings(folder: Path) -> dict[str, object]:
+    path = folder / "tokenizer_config.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,161 @@
+"""Accounts for every tensor of a checkpoint's weights: what was loaded, what was not there, what was left over."""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+
+from xeval.support.errors import ModelError
+from xeval.support.text import one_line
+
+# What wrappers put before names: torch.compile, anywhere, and DistributedDataParallel, before all of them.
+_WRAPPERS = re.compile(r"^(?:_orig_mod\.|module\.)+|_orig_mod\.")
+# Modules beside the encoder that predict something: of pretraining, or of a task other than the one to be run.
+_HEADS = re.compile(
+    r"cls|classif|predict|head|pooler|score|outputs|logit|projector|projection|vocab|relationship|summary|decoder|dense"
+    r"|linear|crf|loss|criterion"
+)
+_ENCODERS = re.compile(r"^(embed|encoder|layer|transformer|block|h$)")
+# Numbers that older versions of transformers kept in files although they follow from the configuration.
+_BUFFERS = re.compile(r"(^|\.)(position_ids|token_type_ids|inv_freq)$")
+_ADAPTERS = re.compile(
+    r"lora_|ia3_|adapter|base_layer|modules_to_save|prompt_encoder|vera_lambda|magnitude_vector", re.I
+)
+_SHOWN = 3
+
+
+class Stored(NamedTuple):
+    """A tensor of a file, as its header describes it."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def headers(model: str, files: Iterable[Path]) -> dict[str, Stored]:
+    """Every tensor in `files`. Nothing but the headers is read. Raises ModelError for a file that is damaged."""
+    stored = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                for name in tensors.offset_keys():
+                    of_name = tensors.get_slice(name)
+                    stored[name] = Stored(str(of_name.get_dtype()), tuple(of_name.get_shape()))
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"model {model}: {file.name} cannot be read ({one_line(error)[:120]})") from error
+    return stored
+
+
+def refuse_whole_numbers(model: str, stored: dict[str, Stored]) -> None:
+    """Raise ModelError for weights that mean something only with the scales that belong to them."""
+    others = {name: found.dtype for name, found in stored.items() if found.dtype not in ("F64", "F32", "F16", "BF16")}
+    weights = sorted(name for name in others if name.endswith((".weight", ".bias")))
+    if weights:
+        raise ModelError(
+            f"model {model}: {len(weights)} of its tensors are stored as {others[weights[0]]} (first"
+            f" {one_line(weights[0])[:100]}); wanted F32, F16 or BF16, which is what it was before it was quantized"
+        )
+
+
+def without_wrappers(files: Sequence[Path], stored: dict[str, Stored]) -> dict[str, torch.Tensor] | None:
+    """The tensors by their names without what torch.compile and DistributedDataParallel put before them.
+
+    None if they have put nothing there, or if two tensors would have one name.
+    """
+    bare = {_WRAPPERS.sub("", name) for name in stored}
+    if bare == set(stored) or len(bare) < len(stored):
+        return None
+    tensors: dict[str, torch.Tensor] = {}
+    for file in files:
+        with safe_open(file, framework="pt") as of_file:
+            tensors |= {_WRAPPERS.sub("", name): of_file.get_tensor(name) for name in of_file.offset_keys()}
+    return tensors
+
+
+def refuse_unaccounted(
+    name: str, model: transformers.PreTrainedModel, report: dict[str, Any], files: Sequence[Path]
+) -> None:
+    """Raise ModelError if tensors of the encoder are not in `files` or have other shapes there, and if `files` have
+    tensors for which neither the encoder nor a known head has a place.
+
+    transformers fills what it lacks with random numbers and leaves out what it has no place for.
+    """
+    of_encoder = model.base_model_prefix + "." if model.base_model is not model else ""
+    unequal = sorted(entry for entry in report["mismatched_keys"] if _is_needed(entry[0], of_encoder))
+    if unequal:
+        key, in_file, described = unequal[0]
+        raise ModelError(
+            f"model {name}: {len(unequal)} of the encoder's tensors have another shape than by config.json (first"
+            f" {one_line(key)[:100]}: {_shape(in_file)} in the weights, {_shape(described)} by config.json)"
+        )
+    unexpected = sorted(key for key in report["unexpected_keys"] if not _is_known(key, model))
+    missing = sorted(key for key in report["missing_keys"] if _is_needed(key, of_encoder))
+    if missing:
+        raise ModelError(
+            f"model {name}: its weights lack {len(missing)} of the encoder's tensors (first {missing[0]});"
+            f" {_called_otherwise(unexpected, headers(name, files))}"
+        )
+    if unexpected:
+        tensors = f"{len(unexpected)} tensor{'s' if unexpected[1:] else ''}"
+        raise ModelError(
+            f"model {name}: its weights have {tensors} for which the model has no place ({_some(unexpected)});"
+            f" {_why(unexpected)}"
+        )
+
+
+def _is_needed(key: str, of_encoder: str) -> bool:
+    return key.startswith(of_encoder) and not key.startswith(of_encoder + "pooler.")
+
+
+def _is_known(key: str, model: transformers.PreTrainedModel) -> bool:
+    """Whether a tensor that was left out could be: one of a head, or one that follows from the configuration."""
+    prefix = model.base_model_prefix + "."
+    bare = key.removeprefix(prefix)
+    if _ADAPTERS.search(bare):
+        return False
+    if _BUFFERS.search(bare) or _is_of_a_decoder_of_masks(bare, model.config):
+        return True
+    root = bare.partition(".")[0]
+    if root == "pooler":
+        return True
+    is_of_encoder = key != bare or root in dict(model.base_model.named_children()) or _ENCODERS.search(root)
+    return not is_of_encoder and bool(_HEADS.search(root))
+
+
+def _is_of_a_decoder_of_masks(bare: str, config: transformers.PreTrainedConfig) -> bool:
+    """DeBERTa's absolute positions: pretraining alone used them, in a decoder of the masked pieces."""
+    return getattr(config, "position_biased_input", True) is False and bare.startswith(
+        "embeddings.position_embeddings."
+    )
+
+
+def _called_otherwise(unexpected: Sequence[str], stored: dict[str, Stored]) -> str:
+    roots, wrong = {key.partition(".")[0] for key in unexpected}, "the file does not belong to this config.json"
+    if len(roots) == 1 and len(unexpected) >= len(stored) // 2:
+        root = one_line(roots.pop())[:60]
+        return f"{len(unexpected)} names in the file begin with {root}., so save what is inside of that module"
+    return f"they have {len(unexpected)} others instead ({_some(unexpected)}): {wrong}" if unexpected else wrong
+
+
+def _why(unexpected: Sequence[str]) -> str:
+    if any(_ADAPTERS.search(key) for key in unexpected):
+        return "adapters that were never merged: merge them with peft's merge_and_unload and save the model again"
+    return "the file does not belong to this config.json"
+
+
+def _some(keys: Sequence[str]) -> str:
+    more = ", …" if len(keys) > _SHOWN else ""
+    return ", ".join(one_line(key)[:100] for key in keys[:_SHOWN]) + more
+
+
+def _shape(shape: Iterable[int]) -> str:
+    sizes = list(shape)
+    return " × ".join(f"{size:,}" for size in sizes) if sizes else "a single number"
+
+
+def count_weights(stored: dict[str, Stored]) -> int:
+    return sum(math.prod(found.shape) for found in stored.values())
