@@ -245,7 +245,7 @@ def test_a_faulty_table_is_named_with_its_place(tmp_path, sentences, content, sa
         ("[" * 100_000, "line 2 is not readable as JSON"),
         (json.dumps({"body": "é" * 60_000, "topic": "neutral"}), "column 'body' has a text of 120,000 bytes"),
         ('{"topic": "neutral"}', "row 2 has no text, got None"),
-        ('{"body": 7, "topic": "neutral"}', "row 2 has no text, got 7"),
+        ('{"body": 7, "topic": "neutral"}', "row 2 of column 'body' holds 7; wanted text"),
     ],
 )
 def test_a_faulty_line_of_json_is_named(tmp_path, sentences, line, said):
