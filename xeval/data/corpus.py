@@ -37,9 +37,7 @@ class Corpus:
     @property
     def training(self) -> dict[str, Rows]:
         """What a training is given, by split: the rows to train on, and those to select on if the task has any."""
-        return {
-            split: getattr(self, split) for split in ("train", *(("selection",) if self.task.has_selection else ()))
-        }
+        return {role: getattr(self, role) for role in self.task.training_roles}
 
     def test(self, language: str) -> Rows:
         if language not in self._tests:

@@ -45,8 +45,8 @@ def open_source(task: Task, folder: Path | None, languages: Iterable[str], train
 def hub_patterns(task: Task, languages: Iterable[str], training: bool = True) -> list[str]:
     """Which files a run over `languages` reads, in the hub's layout."""
     english = task.configuration(task.training_language)
-    splits = [task.splits.train, *([task.splits.selection] if task.has_selection else [])] if training else []
-    patterns = [f"{english}/{split}*.parquet" for split in splits]
+    roles = task.training_roles if training else ()
+    patterns = [f"{english}/{getattr(task.splits, role)}*.parquet" for role in roles]
     return patterns + [f"{task.configuration(language)}/{task.splits.test}*.parquet" for language in languages]
 
 

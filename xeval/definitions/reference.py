@@ -1,6 +1,7 @@
 """A published table: its rows, its claims, and where it stands."""
 
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, WrapValidator, model_validator
@@ -84,6 +85,39 @@ class ReferenceRow(Frozen):
         return float(0.1**decimals + 0.1**self.decimals) / 2
 
 
+class Row(typing.Protocol):
+    """What rows of every published table have."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def cells(self) -> Mapping[str, float]: ...
+    @property
+    def claimed_average(self) -> float | None: ...
+    @property
+    def average_note(self) -> str: ...
+    @property
+    def average(self) -> float: ...
+    @property
+    def average_tolerance(self) -> float: ...
+
+
+def lint_rows(rows: Sequence[Row], column: str, columns: Collection[str]) -> None:
+    """Raise ValueError for rows of one name, for a cell in no column, and for an average that cells do not give."""
+    if len({row.name for row in rows}) != len(rows):
+        raise ValueError("two rows have the same name")
+    for row in rows:
+        strays = set(row.cells) - set(columns)
+        if strays:
+            raise ValueError(f"row {row.name!r} has a {column} that the table's list lacks: {min(strays)!r}")
+        claimed = row.claimed_average
+        if claimed is not None and abs(claimed - row.average) > row.average_tolerance and not row.average_note:
+            raise ValueError(
+                f"row {row.name!r} claims an average of {claimed} where its cells give {row.average:.2f};"
+                " mend it, or say in average_note that the source prints it so"
+            )
+
+
 class Claim(Frozen):
     """What the source says of a model besides its accuracies: a size, or a ratio of speed."""
 
@@ -127,21 +161,9 @@ class Reference(Frozen):
     def _lint(self) -> "Reference":
         if len(set(self.languages)) != len(self.languages):
             raise ValueError("languages: one is listed twice")
-        names = [row.name for row in self.rows]
-        if len(set(names)) != len(names):
-            raise ValueError("two rows have the same name")
+        lint_rows(self.rows, "language", self.languages)
         named = {model for claim in self.claims for model in (claim.model, claim.than) if model is not None}
         unknown = named - {row.model for row in self.rows}
         if unknown:
             raise ValueError(f"a claim is about {min(unknown)!r}, which no row is about")
-        for row in self.rows:
-            strays = set(row.cells) - set(self.languages)
-            if strays:
-                raise ValueError(f"row {row.name!r} has a language that the table's list lacks: {min(strays)!r}")
-            claimed = row.claimed_average
-            if claimed is not None and abs(claimed - row.average) > row.average_tolerance and not row.average_note:
-                raise ValueError(
-                    f"row {row.name!r} claims an average of {claimed} where its cells give {row.average:.2f};"
-                    " mend it, or say in average_note that the source prints it so"
-                )
         return self

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from xeval.definitions.reference import Percentage, Protocol
+from xeval.definitions.reference import Percentage, Protocol, lint_rows
 from xeval.definitions.toml import FilePattern, Frozen, HubId, LanguageCode, Name, Printed, Text
 
 
@@ -102,17 +102,5 @@ class SuiteTable(Frozen):
 
     @model_validator(mode="after")
     def _lint(self) -> "SuiteTable":
-        names = [row.name for row in self.rows]
-        if len(set(names)) != len(names):
-            raise ValueError("two rows have the same name")
-        for row in self.rows:
-            strays = set(row.cells) - set(self.tasks)
-            if strays:
-                raise ValueError(f"row {row.name!r} has a task that the table's list lacks: {min(strays)!r}")
-            claimed = row.claimed_average
-            if claimed is not None and abs(claimed - row.average) > row.average_tolerance and not row.average_note:
-                raise ValueError(
-                    f"row {row.name!r} claims an average of {claimed} where its cells give {row.average:.2f};"
-                    " mend it, or say in average_note that the source prints it so"
-                )
+        lint_rows(self.rows, "task", self.tasks)
         return self

@@ -219,6 +219,11 @@ class Task(Frozen):
         return self._of_kind
 
     @property
+    def training_roles(self) -> tuple[str, ...]:
+        """What a training reads: rows to train on, and rows to select on if there are any."""
+        return ("train", "selection") if self.has_selection else ("train",)
+
+    @property
     def has_selection(self) -> bool:
         """Whether there are rows to select a checkpoint on."""
         return self.expected_rows.selection is not None

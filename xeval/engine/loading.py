@@ -15,6 +15,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PretrainedCo
 
 from xeval.data.model_files import Checkpoint
 from xeval.data.model_folder import weight_files
+from xeval.engine.fast_path.packing import counts_from_padding
 from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
 from xeval.engine.weights import headers, refuse_unaccounted, refuse_whole_numbers, without_wrappers
 from xeval.kinds.kind import Kind
@@ -97,7 +98,7 @@ def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreT
         )
     refuse_incomplete(checkpoint.id, checkpoint.folder, tokenizer)
     positions = getattr(config, "max_position_embeddings", None)
-    if positions and config.model_type in ("camembert", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl"):
+    if positions and counts_from_padding(config):
         positions -= 2  # this family numbers positions from 2
     if positions and getattr(config, "position_biased_input", True) and max_length > positions:
         raise ModelError(f"model {checkpoint.id}: takes {positions} pieces, but max_length is {max_length}; lower it")

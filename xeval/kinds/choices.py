@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from xeval.kinds.classification import check_alignment
+from xeval.kinds.classification import PLACEHOLDER_FROM, best_of, check_alignment
 from xeval.kinds.encoded import Encoded, encode_texts
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of
 from xeval.kinds.kind import Column, Keys, Kind, Reads
-from xeval.kinds.metric import ACCURACY, Metric
+from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
 from xeval.kinds.rows import Rows, Table
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
     from transformers import PreTrainedTokenizerBase
-
-
-PLACEHOLDER_FROM = 10  # rows with one right choice throughout
 
 
 class ChoiceColumns(Keys):
@@ -167,16 +164,10 @@ class MultipleChoice(Kind):
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
         """`label`, `prediction`, both numbers of choices, and the `logits`, one for each choice."""
-        import pyarrow as pa
-
-        by_row = outputs.reshape(len(rows), self.sequences_together)
-        logits = pa.FixedSizeListArray.from_arrays(pa.array(by_row.ravel(), pa.float32()), by_row.shape[1])
-        predictions = pa.array(by_row.argmax(axis=1), pa.int32())
-        return pa.table({"label": pa.array(rows.gold, pa.int32()), "prediction": predictions, "logits": logits})
+        return best_of(outputs.reshape(len(rows), self.sequences_together), rows.gold)
 
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
-        correct = answers["prediction"].to_numpy() == rows.gold
-        return np.stack([correct, np.ones(len(rows))], axis=1)
+        return correct_of_rows(answers["prediction"].to_numpy(), rows.gold)
 
     @classmethod
     def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from xeval.kinds.encoded import Encoded, encode_texts
 from xeval.kinds.kind import Column, Keys, Kind, Reads
-from xeval.kinds.metric import ACCURACY, Metric
+from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
 from xeval.kinds.rows import Rows, Table
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding, by_language, error, fine, warning
@@ -142,15 +142,10 @@ class Classification(Kind):
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
         """`label`, `prediction`, both indices into the labels, and the `logits`, (C,) for each row."""
-        import pyarrow as pa
-
-        logits = pa.FixedSizeListArray.from_arrays(pa.array(outputs.ravel(), pa.float32()), outputs.shape[1])
-        predictions = pa.array(outputs.argmax(axis=1), pa.int32())
-        return pa.table({"label": pa.array(rows.gold, pa.int32()), "prediction": predictions, "logits": logits})
+        return best_of(outputs, rows.gold)
 
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
-        right = np.asarray(answers["prediction"]) == rows.gold
-        return np.stack([right, np.ones(len(rows))], axis=1)
+        return correct_of_rows(answers["prediction"].to_numpy(), rows.gold)
 
     def most_predicted(self, answers: pa.Table) -> int:
         return int(np.bincount(np.asarray(answers["prediction"])).max())
@@ -185,6 +180,15 @@ class Classification(Kind):
         evidence = "; ".join(strays) or "a label is absent from the rows to train on"
         mend = "Check that the copy of the data is whole and carries its own labels."
         return (error if untrained else warning)("labels", evidence, mend)
+
+
+def best_of(logits: np.ndarray, gold: np.ndarray) -> pa.Table:
+    """`label`, the (N,) right answers; `prediction`, the column with the highest of the (N, C) `logits`; and these."""
+    import pyarrow as pa
+
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel(), pa.float32()), logits.shape[1])
+    predictions = pa.array(logits.argmax(axis=1), pa.int32())
+    return pa.table({"label": pa.array(gold, pa.int32()), "prediction": predictions, "logits": lists})
 
 
 def check_alignment(tests: Mapping[str, Rows]) -> Finding | None:

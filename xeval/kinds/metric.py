@@ -60,7 +60,18 @@ def share(sums: np.ndarray) -> np.ndarray:
     return shares
 
 
+def f1(sums: np.ndarray) -> np.ndarray:
+    """(...) values from (..., 3) true positives, false positives and false negatives; 0 where nothing was found."""
+    found, wrong, missed = sums[..., 0], sums[..., 1], sums[..., 2]
+    return share(np.stack([2 * found, 2 * found + wrong + missed], axis=-1))
+
+
 ACCURACY = Metric("accuracy", ("correct", "rows"), share, is_share_of_rows=True)
+
+
+def correct_of_rows(predictions: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """(N, 2): the tally that accuracy is made of, from (N,) predictions and right answers."""
+    return np.stack([predictions == gold, np.ones(len(gold))], axis=1)
 
 
 def compute(measure: Measure, tally: np.ndarray) -> dict[str, float]:

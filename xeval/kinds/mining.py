@@ -17,7 +17,7 @@ import numpy as np
 from xeval.kinds.encoded import Encoded, encode_texts
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, share_of, tallies
 from xeval.kinds.kind import Column, Keys
-from xeval.kinds.metric import Metric, share
+from xeval.kinds.metric import Metric, f1, share
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
 from xeval.support.errors import DataError
@@ -59,11 +59,6 @@ class Mined:
     margins: np.ndarray  # (M,) float64
 
 
-def _over_twice(sums: np.ndarray) -> np.ndarray:
-    found, wrong, missed = sums[..., 0], sums[..., 1], sums[..., 2]
-    return share(np.stack([2 * found, 2 * found + wrong + missed], axis=-1))
-
-
 def _precision(sums: np.ndarray) -> np.ndarray:
     return share(np.stack([sums[..., 0], sums[..., 0] + sums[..., 1]], axis=-1))
 
@@ -80,7 +75,7 @@ class BitextMining(OfVectors):
     encoding: ClassVar[str] = "sentences-1"
     counts: ClassVar[tuple[str, ...]] = ("tp", "fp", "fn")
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("f1", ("tp", "fp", "fn"), _over_twice),
+        Metric("f1", ("tp", "fp", "fn"), f1),
         Metric("precision", ("tp", "fp"), _precision),
         Metric("recall", ("tp", "fn"), _precision),
     )
@@ -314,8 +309,8 @@ def best_threshold(mined: Mined, rows: Rows) -> float:
         return float("inf")
     n_right, n_taken = np.cumsum(right), np.arange(1, len(right) + 1)
     is_cut = np.append(mined.margins[:-1] > mined.margins[1:], True)  # equal margins go together
-    f1 = np.where(is_cut, 2 * n_right / (n_taken + n_gold), -1.0)
-    best = int(f1.argmax())
+    values = np.where(is_cut, 2 * n_right / (n_taken + n_gold), -1.0)
+    best = int(values.argmax())
     if best + 1 == len(right):
         return float(mined.margins[best])
     return float((mined.margins[best] + mined.margins[best + 1]) / 2)

@@ -16,7 +16,7 @@ import numpy as np
 from xeval.kinds.encoded import Encoded, encode_texts, laid_end_to_end
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of, tallies
 from xeval.kinds.kind import Column, Keys
-from xeval.kinds.metric import ACCURACY, Metric
+from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
 from xeval.support.errors import DataError
@@ -162,8 +162,7 @@ class SentenceRetrieval(OfVectors):
         )
 
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
-        correct = answers["prediction"].to_numpy() == rows.gold
-        return np.stack([correct, np.ones(len(rows))], axis=1)
+        return correct_of_rows(answers["prediction"].to_numpy(), rows.gold)
 
     def most_predicted(self, answers: pa.Table) -> int:
         """Of the translation that is nearest to the most queries: a hub (Radovanović et al. 2010, JMLR 11)."""

@@ -119,11 +119,3 @@ def fates_of_spans(finder: SpanFinder, predicted: np.ndarray, gold: np.ndarray, 
     counts = [np.bincount(meant.types[places], minlength=n_types) for places in of_gold]
     counts += [np.bincount(said.types[places], minlength=n_types) for places in of_predicted]
     return np.stack(counts, axis=1)
-
-
-def f1(sums: np.ndarray) -> np.ndarray:
-    """(...) values from (..., 3) true positives, false positives and false negatives; 0 where nothing was found."""
-    found, wrong, missed = sums[..., 0], sums[..., 1], sums[..., 2]
-    whole = 2 * found + wrong + missed
-    values: np.ndarray = np.divide(2 * found, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole) > 0)
-    return values

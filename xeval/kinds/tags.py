@@ -13,9 +13,9 @@ from xeval.kinds.classification import PLACEHOLDER_FROM, LabelKeys
 from xeval.kinds.encoded import IGNORED, Encoded
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of
 from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
-from xeval.kinds.metric import Metric, share
+from xeval.kinds.metric import Metric, f1, share
 from xeval.kinds.rows import Rows, Table
-from xeval.kinds.spans import SpanFinder, count_spans, f1, fates_of_spans, old_type_of, type_of
+from xeval.kinds.spans import SpanFinder, count_spans, fates_of_spans, old_type_of, type_of
 from xeval.kinds.tagged_files import read_tagged
 from xeval.kinds.words import encode_words, share_of_other_pieces
 from xeval.support.errors import DataError

@@ -190,7 +190,7 @@ def _check_training(
 def _read(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[dict[str, Rows], list[Finding]]:
     """The test rows that can be used, and an error for each split that cannot."""
     tests, problems = {}, []
-    for split in ("train", *(["selection"] if corpus.task.has_selection else [])) if train else ():
+    for split in corpus.task.training_roles if train else ():
         try:
             getattr(corpus, split)
         except DataError as problem:

@@ -147,7 +147,7 @@ def _readable(task: Task, folder: Path | None, languages: Sequence[str], train: 
     """Those of `languages` whose test rows can be read. Raises DataError where none can, or nothing to train on."""
     corpus = Corpus(open_source(task, folder, languages, train), Limits())
     trains = train and task.expected_rows.train > 0  # there are tasks that need no training
-    for role in ("train", *(["selection"] if task.has_selection else [])) if trains else ():
+    for role in task.training_roles if trains else ():
         getattr(corpus, role)
     found, problems = [], []
     for language in languages:

@@ -60,7 +60,7 @@ def pack(
 
 def counts_from_padding(config: PretrainedConfig) -> bool:
     """Whether the model numbers positions as RoBERTa does."""
-    return config.model_type in ("camembert", "roberta", "xlm-roberta", "xlm-roberta-xl")
+    return config.model_type in ("camembert", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl")
 
 
 def positions_from_padding(input_ids: np.ndarray, offsets: np.ndarray, pad_token_id: int) -> np.ndarray:

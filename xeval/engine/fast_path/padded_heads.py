@@ -30,12 +30,15 @@ class _Hooks:
     """What the hooks know of the batch that runs."""
 
     sequences: Sequences
+    mask: torch.Tensor  # (B, L) bool: where there are tokens
 
     def give_mask(
         self, model: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         self.sequences = options["sequences"]
-        return inputs, options | {"attention_mask": _mask(self.sequences).long()}
+        columns = torch.arange(self.sequences.max_length, device=self.sequences.offsets.device)
+        self.mask = columns[None, :] < self.sequences.offsets.diff()[:, None]
+        return inputs, options | {"attention_mask": self.mask.long()}
 
     def take_mask(
         self, encoder: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
@@ -49,14 +52,8 @@ class _Hooks:
 
     def unpack(self, encoder: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         """(1, total_tokens, hidden) → (B, L, hidden), zeros where there is padding"""
-        hidden, mask = output.last_hidden_state, _mask(self.sequences)
-        padded = hidden.new_zeros(*mask.shape, hidden.shape[-1])
-        padded[mask] = hidden[0]
+        hidden = output.last_hidden_state
+        padded = hidden.new_zeros(*self.mask.shape, hidden.shape[-1])
+        padded[self.mask] = hidden[0]
         output.last_hidden_state = padded
         return output
-
-
-def _mask(sequences: Sequences) -> torch.Tensor:
-    """(B, L) bool: where there are tokens."""
-    columns = torch.arange(sequences.max_length, device=sequences.offsets.device)
-    return columns[None, :] < sequences.offsets.diff()[:, None]
