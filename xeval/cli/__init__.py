@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from xeval.cli import bless, bundle, cache, check, compare, diagnose, doctor, list_names, report, reproduce, run
+from xeval.cli import bless, bundle, cache, check, compare, diagnose, doctor, list_names, report, reproduce, run, score
 from xeval.cli.screen import make_help_legible
 from xeval.support.errors import XevalError
 from xeval.support.freed_memory import keep_freed_memory
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("reproduce")(reproduce.reproduce)
+app.command("score")(score.score)
 app.command("bundle")(bundle.bundle)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
