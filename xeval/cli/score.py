@@ -18,8 +18,14 @@ from xeval.cli.options import (
     words,
 )
 from xeval.cli.outcome import show_outcome
+from xeval.cli.screen import screen
 from xeval.data.bundle import using
-from xeval.definitions.registry import get_task
+from xeval.definitions.registry import all_references, get_task
+from xeval.definitions.toml import Printed
+from xeval.judging.forensics import definitions
+from xeval.report.definitions import show
+
+MOST_DECIMALS = 10
 
 
 def score(
@@ -39,6 +45,10 @@ def score(
     bundle: Bundle = None,
     results: Results = Path("results"),
     test_split: TestSplit = None,
+    explain: Annotated[
+        str | None,
+        typer.Option("--explain", help="A published number, in %: which metric, over which languages, gives it?"),
+    ] = None,
     tasks_dir: TasksDirs = None,
     quiet: Quiet = False,
     output_format: HowToShow = OutcomeFormat.terminal,
@@ -48,7 +58,7 @@ def score(
     Files are of the language that their name tells (test-de.tsv), or have a column language. Rows are matched by id,
     by number from 0, or by order where there are as many predictions as rows.
     """
-    languages = words(language)
+    languages, published = words(language), _printed(explain)
     from xeval.runs.score_given import score_given  # takes seconds: torch and transformers
     from xeval.support.progress import reporter
 
@@ -65,5 +75,22 @@ def score(
     }
     with using(bundle):
         run = score_given(task, predictions, **options)
-        table = get_task(task, tasks_dir or ()).default_reference
-        show_outcome([run], table, output_format, results, tasks_dirs=tasks_dir or ())
+        definition = get_task(task, tasks_dir or ())
+        show_outcome([run], definition.default_reference, output_format, results, tasks_dirs=tasks_dir or ())
+        if published is not None:
+            tables = [table for table in all_references().values() if table.task == definition.name]
+            show(definitions([run], definition, tables), published, screen())
+
+
+def _printed(explain: str | None) -> Printed | None:
+    """The number to explain, as it is printed."""
+    if explain is None:
+        return None
+    try:
+        published = Printed(explain)
+        inside = 0 <= published <= 100 and published.decimals < MOST_DECIMALS
+    except (ValueError, ArithmeticError):
+        inside = False
+    if not inside:
+        raise typer.BadParameter(f"--explain: wanted a number in %, as in 73.8, got {explain!r}")
+    return published

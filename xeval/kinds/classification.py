@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from xeval.kinds.encoded import Encoded, encode_texts
 from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import Column, Keys, Kind, Reads
-from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
+from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows, f1
 from xeval.kinds.rows import Rows, Table
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding, by_language, error, fine, warning
@@ -184,6 +184,11 @@ class Classification(Kind):
 
     # ── answers ──
 
+    @classmethod
+    def other_scores(cls, answers: pa.Table, labels: Sequence[str]) -> dict[str, float]:
+        """F1 of each label, averaged."""
+        return {"macro_f1": macro_f1(*(np.asarray(answers[name]) for name in ("label", "prediction")))}
+
     def most_predicted(self, answers: pa.Table) -> int:
         return int(np.bincount(np.asarray(answers["prediction"])).max())
 
@@ -217,6 +222,16 @@ class Classification(Kind):
         evidence = "; ".join(strays) or "a label is absent from the rows to train on"
         mend = "Check that the copy of the data is whole and carries its own labels."
         return (error if untrained else warning)("labels", evidence, mend)
+
+
+def macro_f1(gold: np.ndarray, predictions: np.ndarray) -> float:
+    """The mean over the labels of (N,) `gold` of F1, in which a label that is never predicted has 0."""
+    scores = []
+    for label in np.unique(gold):
+        is_gold, is_said = gold == label, predictions == label
+        found = (is_gold & is_said).sum()
+        scores.append(f1(np.array([found, is_said.sum() - found, is_gold.sum() - found])))
+    return float(np.mean(scores))
 
 
 def best_of(logits: np.ndarray, gold: np.ndarray) -> pa.Table:

@@ -217,6 +217,11 @@ class Kind(ABC):
         return [""] * len(given), given
 
     @classmethod
+    def other_scores(cls, answers: pa.Table, labels: Sequence[str]) -> Mapping[str, float]:
+        """What the answers in one language score by definitions in use that are not among the `metrics`, by name."""
+        return {}
+
+    @classmethod
     def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> Sequence[Exhibit]:
         """What the answers show beside the score: the predictions files of each language, one for each seed."""
         return ()

@@ -17,7 +17,7 @@ from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
 from xeval.kinds.metric import Metric, f1, share
 from xeval.kinds.rows import Rows, Table
-from xeval.kinds.spans import SpanFinder, count_spans, fates_of_spans, old_type_of, type_of
+from xeval.kinds.spans import SpanFinder, count_spans, fates_of_spans, old_type_of, strict_spans, type_of
 from xeval.kinds.tagged_files import read_tagged
 from xeval.kinds.words import encode_words, share_of_other_pieces
 from xeval.support.errors import DataError
@@ -261,6 +261,19 @@ class Tagging(Kind):
             for name in ("label", "prediction")
         )
         return gold, given
+
+    @classmethod
+    def other_scores(cls, answers: pa.Table, labels: Sequence[str]) -> dict[str, float]:
+        """F1 of spans in seqeval's strict mode, of tags that say where spans begin."""
+        if not _have_spans(labels):
+            return {}
+        pairs = zip(answers["prediction"].to_pylist(), answers["label"].to_pylist(), strict=True)
+        counts = np.zeros(3)
+        for said, meant in pairs:
+            predicted, gold = (strict_spans([labels[number] for number in tags]) for tags in (said, meant))
+            shared = len(predicted & gold)
+            counts += shared, len(predicted) - shared, len(gold) - shared
+        return {"strict_span_f1": float(f1(counts))}
 
     @classmethod
     def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:

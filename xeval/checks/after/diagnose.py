@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from xeval.checks.after import prediction_signatures, record_signatures
 from xeval.checks.after.hurt_languages import check_languages, truncated
+from xeval.checks.after.other_definition import other_definition
 from xeval.checks.after.prediction_signatures import Predicted
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.task import Task
@@ -43,7 +44,11 @@ def diagnose_run(run: StoredRun, task: Task | None, reference: Reference | None)
     record = run.record
     predicted, problems = _read_predictions(run)
     published = row_of(record, reference) if reference is not None and _is_of(record, reference) else None
-    return diagnose(record, predicted, task, published, problems)
+    found = diagnose(record, predicted, task, published, problems)
+    if published is None or task is None or reference is None or {one.name for one in found} & _NO_COMPARISON:
+        return found
+    other = other_definition(run, task, reference, published)
+    return [*found, other] if other is not None else found
 
 
 def diagnose(
