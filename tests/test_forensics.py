@@ -28,7 +28,7 @@ def names(tmp_path):
     run = score_given(
         "pan-x", tmp_path / "said", labels=tmp_path / "gold", model="somebody", results=tmp_path / "results"
     )
-    return {(one.metric, one.over): one for one in definitions([run], get_task("pan-x"), [])}
+    return {(one.metric, one.over): one for one in definitions([run], get_task("pan-x"))}
 
 
 def test_metrics_and_averages_are_those_of_a_count_by_hand(names):
@@ -54,7 +54,7 @@ def test_answers_have_means_of_both_metrics_and_the_averages_of_others(tmp_path)
         answer = {"hi": "here", "ro": "a cat"}.get(language, "cat here")
         write(tmp_path / "said", f"test-{language}.json", json.dumps({"1": answer}))
     run = score_given("xquad", tmp_path / "said", labels=tmp_path / "gold", model="x", results=tmp_path / "results")
-    value = {(one.metric, one.over): one.value for one in definitions([run], task, [])}
+    value = {(one.metric, one.over): one.value for one in definitions([run], task)}
     f1 = 2 / 3  # of "cat here" with "cat": SQuAD leaves the article out
     assert value["F1", "mean of all 12"] == pytest.approx((10 * f1 + 0 + 1) / 12)
     assert value["F1", "mean of 11, as XTREME averages"] == pytest.approx((10 * f1 + 0) / 11)

@@ -137,7 +137,7 @@ BROKEN = {
     "a number that is no label": ("es.txt", "\n".join(["3", *SAID[1:]]), "prediction 1 is '3'"),
     "a number below 0": ("es.txt", "\n".join(["-1", *SAID[1:]]), "prediction 1 is '-1'"),
     "a fraction": ("es.txt", "\n".join(["0.5", *SAID[1:]]), "prediction 1 is '0.5'"),
-    "a row twice": ("es.tsv", table("row\tprediction", [0, 0, *ROWS[2:]], SAID), "1 rows stand there twice, first 0"),
+    "a row twice": ("es.tsv", table("row\tprediction", [0, 0, *ROWS[2:]], SAID), "rows that stand there twice: 1, first 0"),
     "a row left out": ("es.tsv", table("row\tprediction", ROWS[1:], SAID[1:]), "1 of 12 rows have no prediction"),
     "a row that is not there": ("es.tsv", table("row\tprediction", [*ROWS[:-1], 99], SAID), "first 99"),
     "rows counted from 1": ("es.tsv", table("row\tprediction", range(1, 13), SAID), "count them from 0"),
@@ -259,7 +259,7 @@ def test_rows_are_matched_by_id_whatever_the_order():
     rows = Rows("en", "test", {}, np.zeros(3), np.arange(3), ids=["a", "b", "c"])
     given = Given("file", ["C", "A", "B"], ids=["c", "a", "b"])
     assert given.in_order_of(rows).answers == ["A", "B", "C"]
-    for ids, message in ((["a", "a", "b"], "1 ids stand there twice"), (["a", "b", "d"], "an id that no row")):
+    for ids, message in ((["a", "a", "b"], "ids that stand there twice: 1"), (["a", "b", "d"], "an id that no row")):
         with pytest.raises(DataError, match=message):
             Given("file", ["A", "B", "C"], ids=ids).in_order_of(rows)
     with pytest.raises(DataError, match="1 of 3 rows have no prediction, first 'c'"):

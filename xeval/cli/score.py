@@ -20,7 +20,7 @@ from xeval.cli.options import (
 from xeval.cli.outcome import show_outcome
 from xeval.cli.screen import screen
 from xeval.data.bundle import using
-from xeval.definitions.registry import all_references, get_task
+from xeval.definitions.registry import get_task
 from xeval.definitions.toml import Printed
 from xeval.judging.forensics import definitions
 from xeval.report.definitions import show
@@ -78,8 +78,7 @@ def score(
         definition = get_task(task, tasks_dir or ())
         show_outcome([run], definition.default_reference, output_format, results, tasks_dirs=tasks_dir or ())
         if published is not None:
-            tables = [table for table in all_references().values() if table.task == definition.name]
-            show(definitions([run], definition, tables), published, screen())
+            show(definitions([run], definition), published, screen())
 
 
 def _printed(explain: str | None) -> Printed | None:

@@ -4,12 +4,12 @@ Two groups that report "F1" or "the average" of one task may mean numbers that d
 seqeval, SQuAD's and MLQA's rules for articles, XQuAD over three different sets of languages.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from xeval.definitions.reference import Reference
+from xeval.definitions.registry import all_references, all_suites
 from xeval.definitions.task import Task
 from xeval.definitions.toml import Printed
 from xeval.kinds.registry import get_kind
@@ -31,17 +31,17 @@ class Definition:
         return abs(100 * self.value - float(published)) <= 0.5 * 0.1**published.decimals + 1e-9
 
 
-def definitions(runs: Sequence[StoredRun], task: Task, references: Iterable[Reference]) -> list[Definition]:
+def definitions(runs: Sequence[StoredRun], task: Task) -> list[Definition]:
     """All that can be made of `runs`, the seeds of one configuration: first averages, then languages.
 
-    Averages are over all the languages that there are, over all but the training language, over those that the task
-    file says others average over, and over those of the published tables. Raises StoreError for predictions that cannot
+    Averages are over all the languages that there are, over all but the training language, over those that suites, the
+    task file and the published tables average over. Raises StoreError for predictions that cannot
     be read.
     """
     values = scores_by_metric(runs)
     own = runs[0].record.metric
     languages = [language for language in task.languages if all(language in run.record.scores for run in runs)]
-    sets = _sets(languages, task, references)
+    sets = _sets(languages, task)
     found = []
     for metric, of_language in values.items():
         for name, members in sets.items():
@@ -83,15 +83,20 @@ def _means_of_two(means: Mapping[str, Mapping[str, float]]) -> dict[str, dict[st
     }
 
 
-def _sets(languages: Sequence[str], task: Task, references: Iterable[Reference]) -> dict[str, Sequence[str]]:
+def _sets(languages: Sequence[str], task: Task) -> dict[str, Sequence[str]]:
     """What is averaged over, each set of languages once, by a name for people."""
     named: dict[frozenset[str], tuple[str, Sequence[str]]] = {}
     rest = [language for language in languages if language != task.training_language]
+    members_of = [
+        (suite, one.languages) for suite in all_suites().values() for one in suite.tasks if one.task == task.name
+    ]
+    tables = [one for one in all_references().values() if one.task == task.name]
     candidates = [
         (f"mean of all {len(languages)}", languages),
         (f"mean of {len(rest)}, without {task.training_language}", rest),
-        *((f"mean of {len(members)}, as {whose} averages", members) for whose, members in task.averages.items()),
-        *((f"mean of {len(one.languages)}, as in {one.name}", one.languages) for one in references),
+        *((f"mean of {len(own)}, as {suite.title} averages", own) for suite, own in members_of),
+        *((f"mean of {len(own)}, as {whose} averages", own) for whose, own in task.averages.items()),
+        *((f"mean of {len(one.languages)}, as in {one.name}", one.languages) for one in tables),
     ]
     for name, members in candidates:
         if members and set(members) <= set(languages):

@@ -68,7 +68,7 @@ class Given:
         strays = sorted(place_of.keys() - set(ours), key=place_of.__getitem__)
         lacking = [each for each in ours if each not in place_of]
         for several, said in (
-            (repeated, f"{len(repeated):,} {name}s stand there twice"),
+            (repeated, f"{name}s that stand there twice: {len(repeated):,}"),
             (strays, f"{len(strays):,} predictions have an {name} that no row of the data has"),
             (lacking, f"{len(lacking):,} of {len(ours):,} rows have no prediction"),
         ):

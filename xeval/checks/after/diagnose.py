@@ -45,9 +45,9 @@ def diagnose_run(run: StoredRun, task: Task | None, reference: Reference | None)
     predicted, problems = _read_predictions(run)
     published = row_of(record, reference) if reference is not None and _is_of(record, reference) else None
     found = diagnose(record, predicted, task, published, problems)
-    if published is None or task is None or reference is None or {one.name for one in found} & _NO_COMPARISON:
+    if published is None or task is None or {one.name for one in found} & _NO_COMPARISON:
         return found
-    other = other_definition(run, task, reference, published)
+    other = other_definition(run, task, published)
     return [*found, other] if other is not None else found
 
 
@@ -77,8 +77,7 @@ def diagnose(
         prediction_signatures.missing_or_repeated_rows(record, predicted, _expected_rows(record, task)),
         prediction_signatures.placeholder_labels(labelled),
         prediction_signatures.permuted_labels(labelled, labels),
-        prediction_signatures.shifted_rows(labelled),
-        prediction_signatures.one_file_for_two(labelled),
+        *(_mistaken_files(labelled) if record.computed_elsewhere else ()),
         prediction_signatures.one_label_throughout(labelled, labels),
         record_signatures.broken_training(record),
         *(_learning(record, record.chance) if record.chance is not None else ()),
@@ -88,6 +87,11 @@ def diagnose(
         *(said for said in record.preflight if said.name not in measured_again or not record.scores),
     ]
     return _without_explained(wrong(one for one in found if one is not None))
+
+
+def _mistaken_files(labelled: Mapping[str, Predicted]) -> list[Finding | None]:
+    """What goes wrong with files of predictions on their way from those who computed them."""
+    return [prediction_signatures.shifted_rows(labelled), prediction_signatures.one_file_for_two(labelled)]
 
 
 def _learning(record: RunRecord, chance: float) -> list[Finding | None]:

@@ -1,6 +1,6 @@
 """A published mean that ours misses, and that another definition of the score would reach."""
 
-from xeval.definitions.reference import Reference, ReferenceRow
+from xeval.definitions.reference import ReferenceRow
 from xeval.definitions.task import Task
 from xeval.judging.forensics import definitions
 from xeval.judging.verdict import Tolerance
@@ -11,7 +11,7 @@ from xeval.support.findings import Finding, warning
 NEAR = 0.5  # points
 
 
-def other_definition(run: StoredRun, task: Task, reference: Reference, published: ReferenceRow) -> Finding | None:
+def other_definition(run: StoredRun, task: Task, published: ReferenceRow) -> Finding | None:
     """Averages of other metrics, or over other languages, that lie near the published mean where our own does not."""
     scores, languages = run.record.scores, list(published.cells)
     if run.record.departure or not set(languages) <= scores.keys():
@@ -20,7 +20,7 @@ def other_definition(run: StoredRun, task: Task, reference: Reference, published
     if abs(ours - published.average) <= Tolerance().mean:
         return None
     try:
-        made = definitions([run], task, [reference])
+        made = definitions([run], task)
     except StoreError:  # which the diagnosis says in its own words
         return None
     near = [one for one in made if one.over not in scores and abs(100 * one.value - published.average) <= NEAR]
