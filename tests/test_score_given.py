@@ -137,7 +137,7 @@ BROKEN = {
     "a number that is no label": ("es.txt", "\n".join(["3", *SAID[1:]]), "prediction 1 is '3'"),
     "a number below 0": ("es.txt", "\n".join(["-1", *SAID[1:]]), "prediction 1 is '-1'"),
     "a fraction": ("es.txt", "\n".join(["0.5", *SAID[1:]]), "prediction 1 is '0.5'"),
-    "a row twice": ("es.tsv", table("row\tprediction", [0, 0, *ROWS[2:]], SAID), "rows that stand there twice: 1, first 0"),
+    "a row twice": ("es.tsv", table("row\tprediction", [0, 0, *ROWS[2:]], SAID), "that stand there twice: 1, first 0"),
     "a row left out": ("es.tsv", table("row\tprediction", ROWS[1:], SAID[1:]), "1 of 12 rows have no prediction"),
     "a row that is not there": ("es.tsv", table("row\tprediction", [*ROWS[:-1], 99], SAID), "first 99"),
     "rows counted from 1": ("es.tsv", table("row\tprediction", range(1, 13), SAID), "count them from 0"),
