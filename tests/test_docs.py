@@ -153,7 +153,7 @@ def test_every_command_has_its_section_with_all_its_options():
     for name in COMMANDS:
         _, _, section = page.partition(f"\n## `xeval {name}`\n")
         shown = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", section.partition("\n## ")[0]))
-        assert OPTIONS[name] - {"task", "reference", "what", "a", "b"} - shown == set(), name
+        assert {option for option in OPTIONS[name] if option.startswith("-")} - shown == set(), name
 
 
 def test_every_noun_of_the_files_has_a_row_for_each_key():

@@ -2,6 +2,7 @@
 
     run(task, models, ...)      fine-tune and evaluate; gives the records
     reproduce(reference, ...)   run every row of a published table
+    score(task, predictions)    score predictions that others computed
     load_results(folder)        what a results folder holds, as a pandas frame
     XevalError                  what all of them raise for input that cannot be used
 
@@ -16,10 +17,16 @@ from xeval.support.errors import XevalError
 if TYPE_CHECKING:
     from xeval.report.frame import load_results
     from xeval.runs.grid import reproduce, run
+    from xeval.runs.score_given import score
 
-__all__ = ["XevalError", "load_results", "reproduce", "run"]
+__all__ = ["XevalError", "load_results", "reproduce", "run", "score"]
 
-_HOME_OF = {"run": "xeval.runs.grid", "reproduce": "xeval.runs.grid", "load_results": "xeval.report.frame"}
+_HOME_OF = {
+    "run": "xeval.runs.grid",
+    "reproduce": "xeval.runs.grid",
+    "score": "xeval.runs.score_given",
+    "load_results": "xeval.report.frame",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,21 @@ from typing import NoReturn
 
 import typer
 
-from xeval.cli import bless, bundle, cache, check, compare, diagnose, doctor, list_names, report, reproduce, run
+from xeval.cli import (
+    bless,
+    bundle,
+    cache,
+    cell,
+    check,
+    compare,
+    diagnose,
+    doctor,
+    list_names,
+    report,
+    reproduce,
+    run,
+    score,
+)
 from xeval.cli.screen import make_help_legible
 from xeval.support.errors import XevalError
 from xeval.support.freed_memory import keep_freed_memory
@@ -27,6 +41,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("reproduce")(reproduce.reproduce)
+app.command("score")(score.score)
 app.command("bundle")(bundle.bundle)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
@@ -34,6 +49,7 @@ app.command("doctor")(doctor.doctor)
 app.command("diagnose")(diagnose.diagnose)
 app.command("bless")(bless.bless)
 app.command("check")(check.check)
+app.command("cell")(cell.cell)
 app.command("list")(list_names.list_names)
 app.command("cache")(cache.cache)
 

@@ -31,6 +31,9 @@ def compare(
             "--selection", help="No B: A's checkpoints by English dev, last and oracle, after run --every-checkpoint."
         ),
     ] = False,
+    retention: Annotated[
+        bool, typer.Option("--retention", help="What B, a student, keeps of A, its teacher, language by language.")
+    ] = False,
     flips: Annotated[
         str | None, typer.Option("--flips", metavar="LANGUAGE", help="Show the rows that only one side has right.")
     ] = None,
@@ -49,10 +52,14 @@ def compare(
     from xeval.judging.comparison.named_runs import find_runs
     from xeval.judging.comparison.paired_runs import pair
     from xeval.judging.comparison.resampling import SEED
+    from xeval.judging.comparison.retention import retention as kept
     from xeval.judging.comparison.selection import compare_selection, load_selection
+    from xeval.report.comparison import retention as retention_report
     from xeval.report.comparison import runs as comparison_report
     from xeval.report.comparison import selection as selection_report
 
+    if retention and b is None:
+        raise typer.BadParameter("--retention: wanted a student B beside the teacher A")
     if selection and b is not None:
         raise typer.BadParameter("--selection compares the checkpoints of A with each other; leave out B")
     if not selection and b is None:
@@ -65,8 +72,12 @@ def compare(
         chosen = load_selection(runs)
         paired, found, show = chosen.pair, compare_selection(chosen, seed), selection_report
     else:
-        paired = pair(runs, find_runs(b, results))
-        found, show = compare_runs(paired, seed), comparison_report
+        students = find_runs(b, results)
+        paired = pair(runs, students)
+        if retention:
+            found, show = kept(paired, runs, students, seed), retention_report
+        else:
+            found, show = compare_runs(paired, seed), comparison_report
     shown = None
     if flips is not None:
         shown = flipped_rows(paired, flips, all_tasks(tasks_dir or []).get(paired.task), data)

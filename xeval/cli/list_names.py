@@ -10,10 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from xeval.cli.options import Results, TasksDirs
-from xeval.cli.screen import screen
+from xeval.cli.screen import say, screen
 from xeval.definitions import registry
 from xeval.definitions.model_name import EMBEDDED_MODELS, MODEL_ALIASES
 from xeval.definitions.recipe import Recipe
+from xeval.judging.ledger import suspicions
 from xeval.results.configurations import Configuration
 from xeval.results.store import load_runs
 
@@ -34,8 +35,13 @@ def list_names(
     what: Annotated[What, typer.Argument(help="What to list.")],
     results: Results = Path("results"),
     tasks_dir: TasksDirs = None,
+    lint: Annotated[
+        bool, typer.Option("--lint", help="With references: what is suspicious about the published numbers.")
+    ] = False,
 ) -> None:
     """List tasks by kind, suites, model aliases, published tables, recipes, or the runs of a results folder."""
+    if lint:
+        return _lint(what)
     listings: dict[What, Callable[[], Listing]] = {
         What.tasks: lambda: _tasks(tasks_dir or []),
         What.suites: _suites,
@@ -51,6 +57,16 @@ def list_names(
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     screen().print(table)
+
+
+def _lint(what: What) -> None:
+    """A line for each suspicion."""
+    if what is not What.references:
+        raise typer.BadParameter(f"--lint: wanted with references, got it with {what.value}")
+    found = suspicions(list(registry.all_references().values()))
+    for line in found:
+        say(line)
+    say(f"Suspicious: {len(found)}. A suspicion is a reason to look at the source, and proves nothing.")
 
 
 def _tasks(tasks_dirs: list[Path]) -> Listing:

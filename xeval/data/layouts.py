@@ -13,7 +13,7 @@ from pathlib import Path
 from xeval.data import tables
 from xeval.data.tables import Columns, Wanted
 from xeval.definitions.task import DEV, Files, Task
-from xeval.kinds.rows import Table
+from xeval.kinds.rows import ID, Table
 from xeval.support.errors import DataError
 
 Role = str  # "train", "selection" or "test"
@@ -43,7 +43,8 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
 
 def wanted_of(task: Task, language: str, role: Role) -> Wanted:
     kind, expected = task.of_kind, task.expected_rows.of(role, language)
-    return Wanted(kind.text_columns, kind.gold_columns, 10 * (expected or task.expected_rows.train or MANY_ROWS))
+    most_rows = 10 * (expected or task.expected_rows.train or MANY_ROWS)
+    return Wanted(kind.text_columns, kind.gold_columns, most_rows, (ID,))
 
 
 def _table(task: Task, path: Path, language: str, role: Role, columns: Columns) -> Table:

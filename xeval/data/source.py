@@ -1,14 +1,14 @@
 """(task, language, split) → checked rows, from the hub or from a local copy."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xeval.data.embedded import corpus_folder
 from xeval.data.hub import fetch
 from xeval.data.layouts import Reader, Role, read_hub, recognise
 from xeval.definitions.task import Task
-from xeval.kinds.rows import Rows
+from xeval.kinds.rows import ID, Rows, Table
 from xeval.support.errors import DataError
 
 
@@ -66,4 +66,10 @@ def load_rows(source: DataSource, language: str, role: Role) -> Rows:
         raise DataError(
             f"{table.where}: wanted {wanted}, found {len(table):,}; fetch the file again or mend the task file"
         )
-    return task.of_kind.read(table)
+    return replace(task.of_kind.read(table), ids=_ids(table))
+
+
+def _ids(table: Table) -> list[str] | None:
+    """The name of each row, where the file names every one."""
+    values = table.columns.get(ID, ())
+    return [str(value) for value in values] if values and all(value not in (None, "") for value in values) else None

@@ -34,10 +34,16 @@ class Wanted:
     texts: tuple[str, ...]  # columns that have to be there
     gold: tuple[str, ...]  # columns that may be absent
     most_rows: int
+    ids: tuple[str, ...] = ()  # columns that may name rows, in files whose columns have names
 
     @property
     def columns(self) -> tuple[str, ...]:
         return (*self.texts, *self.gold)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """What to read of a file whose columns have names."""
+        return tuple(dict.fromkeys((*self.columns, *self.ids)))
 
     def refuse_lacking(self, path: Path, there: Sequence[str]) -> None:
         lacking = [name for name in self.texts if name not in there]
@@ -66,7 +72,7 @@ def read_parquet(paths: Sequence[Path], wanted: Wanted) -> Columns:
         raise
     except Exception as error:  # a damaged file surfaces in dozens of ways
         raise DataError(f"{paths[0]}: not readable as parquet ({one_line(error)[:120]}); fetch it again") from error
-    named = {name: getattr(features.get(name), "feature", features.get(name)) for name in wanted.columns}  # or a list's
+    named = {name: getattr(features.get(name), "feature", features.get(name)) for name in wanted.named}  # or a list's
     return Columns(values, {name: of.names for name, of in named.items() if isinstance(of, datasets.ClassLabel)})
 
 
@@ -82,7 +88,7 @@ def _parquet_table(path: Path, wanted: Wanted) -> pa.Table:
         raise DataError(
             f"{path}: {metadata.num_rows:,} rows, more than ten times what the task file says; mend one of the two"
         )
-    columns = [name for name in wanted.columns if name in schema.names]
+    columns = [name for name in wanted.named if name in schema.names]
     unpacked = _unpacked_bytes(metadata, columns)
     if unpacked > MAX_FILE_BYTES:
         raise DataError(f"{path}: unpacks to {unpacked:,} bytes; wanted at most {MAX_FILE_BYTES:,}")
@@ -130,7 +136,8 @@ def _text_paths(said: pq.FileMetaData, schema: pa.Schema, columns: Sequence[str]
 
 def _held(kind: pa.DataType) -> pa.DataType:
     """The type of what lists of this type hold; that itself for others."""
-    return kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return kind.value_type if is_list else kind
 
 
 def _values(column: pa.ChunkedArray, path: Path, name: str) -> list[Any]:
@@ -167,16 +174,16 @@ def _refuse_long(n_bytes: int, path: Path, name: str) -> None:
 # ── text ──
 
 
-def read_delimited(path: Path, wanted: Wanted) -> Columns:
+def read_delimited(path: Path, wanted: Wanted, delimiter: str | None = None) -> Columns:
     """A CSV or TSV file whose first line names its columns, with quotes as pandas and Python's csv write them."""
-    header, *lines = read_lines(path, "\t" if path.suffix == ".tsv" else ",") or [[]]
+    header, *lines = read_lines(path, delimiter or ("\t" if path.suffix == ".tsv" else ",")) or [[]]
     wanted.refuse_lacking(path, header)
     for number, line in enumerate(lines, start=2):
         if len(line) != len(header):
             raise DataError(
                 f"{path}: row {number} has {len(line)} fields; its first line names {len(header)}; fetch the file again"
             )
-    places = {name: header.index(name) for name in wanted.columns if name in header}
+    places = {name: header.index(name) for name in wanted.named if name in header}
     return Columns({name: [line[place] for line in lines] for name, place in places.items()}, {})
 
 
@@ -228,7 +235,7 @@ def read_json_lines(path: Path, wanted: Wanted) -> Columns:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}; fetch the file again") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    there = [name for name in wanted.columns if name in wanted.texts or any(name in row for row in rows)]
+    there = [name for name in wanted.named if name in wanted.texts or any(name in row for row in rows)]
     return Columns({name: [row.get(name) for row in rows] for name in there}, {})
 
 
@@ -241,7 +248,7 @@ def _json_row(line: str, path: Path, number: int, wanted: Wanted, is_first: bool
         raise DataError(f"{path}: line {number} has {one_line(repr(row))[:80]}; wanted an object with a key per column")
     if is_first:
         wanted.refuse_lacking(path, list(row))
-    for name in wanted.columns:
+    for name in wanted.named:
         if isinstance(row.get(name), str):
             _refuse_long(len(row[name].encode(errors="replace")), path, name)
-    return {name: row[name] for name in wanted.columns if name in row}
+    return {name: row[name] for name in wanted.named if name in row}

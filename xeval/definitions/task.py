@@ -126,6 +126,8 @@ class Task(Frozen):
     """What the splits are called in the data."""
     expected_rows: ExpectedRows
     """Rows in each language."""
+    averages: dict[Text, Annotated[tuple[LanguageCode, ...], Field(min_length=1)]] = {}
+    """Whose published averages are over which languages, where these are not all of them."""
     note: str = ""
     """Printed under every report of this task."""
 
@@ -145,6 +147,9 @@ class Task(Frozen):
     def _consistent(self) -> "Task":
         if len(set(self.languages)) != len(self.languages):
             raise ValueError("languages: one is listed twice")
+        for whose, languages in self.averages.items():
+            if strays := set(languages) - set(self.languages):
+                raise ValueError(f"averages of {whose}: {min(strays)!r} is not among the languages")
         kind, own = get_kind(self.kind), self.__pydantic_extra__ or {}
         self._check_training(kind)
         for role in ("selection", "test"):

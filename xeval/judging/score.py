@@ -38,7 +38,11 @@ class Judged:
 
 def judge(kind: Kind, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> Judged:
     """What `outputs` answer on `rows`. Raises TypeError for a kind of task that does not answer once for each row."""
-    answers = kind.answers(outputs, encoded, rows)
+    return judged_of(kind, kind.answers(outputs, encoded, rows), rows)
+
+
+def judged_of(kind: Kind, answers: pa.Table, rows: Rows) -> Judged:
+    """What `answers` are worth on `rows`. Raises TypeError where there is not one for each row."""
     tally = np.asarray(kind.tally(answers, rows), dtype=np.float64)
     if len(answers) != len(rows) or "prediction" not in answers.column_names:
         raise TypeError(f"{kind.name}: answers wants {len(rows)} rows with a column 'prediction', got {answers.shape}")
@@ -51,7 +55,7 @@ def score_of(
     kind: Kind,
     metric: str,
     judged: Judged,
-    tokenization: Tokenization,
+    tokenization: Tokenization | None,
     predictions_sha256: str,
     invocation: str,
 ) -> Score:

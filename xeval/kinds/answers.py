@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -13,9 +14,10 @@ from xeval.kinds import windows
 from xeval.kinds.answer_text import exact_and_f1, mlqa_rule, squad_normalised
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of, tallies
+from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
 from xeval.kinds.metric import Metric, share
-from xeval.kinds.rows import Rows, Table, groups_of
+from xeval.kinds.rows import ID, Rows, Table, groups_of
 from xeval.kinds.tokenization import Tokenization
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding, at_most, fine, warning
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEXTS_PER_CALL = 1024
+ENOUGH = 20  # answers to tell by whether they are of this language
 WRONG_SHOWN = 2  # answers of each language
 SHOWN_LENGTH = 100  # characters of an answer
 COMMON = 0.01  # share of contexts from which it is no accident that they are trained on
@@ -119,7 +122,7 @@ class Answers(Kind):
 
     def columns_in(self, files: Mapping[str, str]) -> dict[str, list[Any]]:
         """The questions of files in SQuAD's format, of version 1.1."""
-        rows: dict[tuple[Any, ...], tuple[str, str, Any]] = {}
+        rows: dict[tuple[Any, ...], tuple[Any, str, str, Any]] = {}
         for path, text in files.items():
             for asked in _questions_in(path, text):
                 key = tuple(str(part) for part in asked)
@@ -127,8 +130,8 @@ class Answers(Kind):
                     raise DataError(
                         f"{path}: question {one_line(repr(asked[0]))[:60]} stands in it twice; fetch the file again"
                     )
-                rows[key] = asked[1:]
-        names = (*self.text_columns, *self.gold_columns)
+                rows[key] = asked
+        names = (ID, *self.text_columns, *self.gold_columns)
         return {name: [row[place] for row in rows.values()] for place, name in enumerate(names)}
 
     def read(self, table: Table) -> Rows:
@@ -263,6 +266,50 @@ class Answers(Kind):
             if found is not None and (best is None or found.logit > best.logit):
                 best = found
         return (best.start, best.end) if best is not None else (0, 0)
+
+    def answers_in(self, path: str, text: str) -> list[Any]:
+        """The questions of a file in SQuAD's format, which is what a key is; answers alone come with their ids."""
+        return list(_questions_in(path, text))
+
+    def rows_of_key(self, table: Table, given: Given) -> Rows:
+        names = (ID, *self.text_columns, *self.gold_columns)
+        asked = dict(zip(names, map(list, zip(*table.columns[KEY], strict=True)), strict=True))
+        return replace(self.read(replace(table, columns=asked)), ids=[str(id_) for id_ in asked[ID]])
+
+    def answers_given(self, given: Given, rows: Rows) -> pa.Table:
+        """As of an encoder. Where an answer was found is not known: it is taken where its context first has it."""
+        import pyarrow as pa
+
+        said = given.in_order_of(rows).answers
+        for place, text in enumerate(said, start=1):
+            if not isinstance(text, str):
+                raise DataError(f"{given.where}: prediction {place:,} is {one_line(repr(text))[:80]}; wanted a text")
+        self._check_contexts(given, said, rows)
+        found = zip(said, rows.texts["context"], strict=True)
+        in_words = [
+            _whole_words(context, at, at + len(text)) if (at := context.find(text)) >= 0 else text
+            for text, context in found
+        ]
+        gold = [[text for _, text in of_row] for of_row in rows.gold]
+        return pa.table(
+            {
+                "prediction": pa.array([text.strip() for text in said], pa.string()),
+                "in_words": pa.array(in_words, pa.string()),
+                "gold": pa.array(gold, pa.list_(pa.string())),
+            }
+        )
+
+    def _check_contexts(self, given: Given, said: Sequence[str], rows: Rows) -> None:
+        """Refuse answers most of which are not in their contexts: questions of two languages may share their ids."""
+        texts = [
+            (text.strip(), context) for text, context in zip(said, rows.texts["context"], strict=True) if text.strip()
+        ]
+        n_there = sum(text in context for text, context in texts)
+        if len(texts) >= ENOUGH and n_there < len(texts) / 2:
+            raise DataError(
+                f"{given.where}: {n_there:,} of {len(texts):,} answers stand in their contexts; wanted answers that are"
+                " parts of them. Are they of another language?"
+            )
 
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
         of_language = mlqa_rule(rows.language)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from xeval.kinds.classification import PLACEHOLDER_FROM, best_of, check_alignment
+from xeval.kinds.classification import PLACEHOLDER_FROM, best_of, check_alignment, labels_given, numbers_of
 from xeval.kinds.encoded import Encoded, encode_texts
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of
+from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import Column, Keys, Kind, Reads
 from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
 from xeval.kinds.rows import Rows, Table
@@ -166,6 +167,22 @@ class MultipleChoice(Kind):
         """`label`, `prediction`, both numbers of choices, and the `logits`, one for each choice."""
         return best_of(outputs.reshape(len(rows), self.sequences_together), rows.gold)
 
+    def answers_given(self, given: Given, rows: Rows) -> pa.Table:
+        """`label` and `prediction`, numbers of choices, and the `logits` where they are given."""
+        ordered = given.in_order_of(rows)
+        if ordered.logits is not None and ordered.logits.shape[1] == self.sequences_together:
+            return best_of(ordered.logits, rows.gold)
+        return labels_given(self._numbers(ordered), rows.gold)
+
+    def rows_of_key(self, table: Table, given: Given) -> Rows:
+        gold = self._numbers(Given(table.where, table.columns[KEY]))
+        return Rows(table.language, table.split, {}, gold, np.arange(len(gold)))
+
+    def _numbers(self, given: Given) -> np.ndarray:
+        numbers = range(self.sequences_together)
+        number_of = {number: number for number in numbers} | {str(number): number for number in numbers}
+        return numbers_of(given, number_of, [str(number) for number in numbers])
+
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
         return correct_of_rows(answers["prediction"].to_numpy(), rows.gold)
 
@@ -174,9 +191,9 @@ class MultipleChoice(Kind):
         """Whether a choice is preferred for its place."""
         lines: list[tuple[Cell, ...]] = []
         for language, tables in answers.items():
-            n_choices = tables[0].schema.field("logits").type.list_size
             table = pooled(tables, "label", "prediction")
             gold, given = (np.asarray(table[name].combine_chunks()) for name in ("label", "prediction"))
+            n_choices = int(max(gold.max(), given.max())) + 1
             for choice in range(n_choices):
                 is_gold, is_given = gold == choice, given == choice
                 shares = [share_of(own.sum(), len(gold)) for own in (is_gold, is_given)]

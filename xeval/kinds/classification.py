@@ -10,11 +10,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from xeval.kinds.encoded import Encoded, encode_texts
+from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import Column, Keys, Kind, Reads
-from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
+from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows, f1
 from xeval.kinds.rows import Rows, Table
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding, by_language, error, fine, warning
+from xeval.support.text import one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,10 +96,7 @@ class Classification(Kind):
 
     def _gold(self, table: Table) -> np.ndarray:
         """(N,) int64 indices into the labels; names decide wherever the file has them, never their order."""
-        index_of: dict[str | int | None, int] = {label: index for index, label in enumerate(self.labels)}
-        index_of |= {alias: index_of[label] for alias, label in self.label_aliases.items()}
-        names = table.value_names.get(self._label_column, self.labels)
-        index_of_value = index_of | {number: index_of[name] for number, name in enumerate(names) if name in index_of}
+        index_of_value = self._index_of(table.value_names.get(self._label_column, self.labels))
         values = table.columns.get(self._label_column, [None] * len(table))
         wanted = f"wanted one of {', '.join(self.labels)}"
 
@@ -120,6 +119,12 @@ class Classification(Kind):
                 " labels"
             )
         return np.array([index_of_value[value] for value in values], dtype=np.int64)
+
+    def _index_of(self, names: Sequence[str]) -> dict[Any, int]:
+        """What may stand for a label in a file → its index; numbers stand for `names`, in their order."""
+        index_of: dict[Any, int] = {label: index for index, label in enumerate(self.labels)}
+        index_of |= {alias: index_of[label] for alias, label in self.label_aliases.items()}
+        return index_of | {number: index_of[name] for number, name in enumerate(names) if name in index_of}
 
     # ── encoder ──
 
@@ -146,6 +151,43 @@ class Classification(Kind):
 
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
         return correct_of_rows(answers["prediction"].to_numpy(), rows.gold)
+
+    # ── what others answered ──
+
+    def answers_given(self, given: Given, rows: Rows) -> pa.Table:
+        """`label` and `prediction`, and the `logits` where they are given, in the order of the labels."""
+        ordered = given.in_order_of(rows)
+        if ordered.logits is None:
+            return labels_given(self._numbers(ordered), rows.gold)
+        if ordered.logits.shape[1] != len(self.labels):
+            raise DataError(
+                f"{given.where}: {ordered.logits.shape[1]} logits a row; wanted one for each of"
+                f" {', '.join(self.labels)}"
+            )
+        answers = best_of(ordered.logits, rows.gold)
+        if ordered.answers and (n := int((self._numbers(ordered) != np.asarray(answers["prediction"])).sum())):
+            raise DataError(
+                f"{given.where}: in {n:,} of {len(rows):,} rows the highest logit is not the prediction's; wanted"
+                f" logits in the order {', '.join(self.labels)}"
+            )
+        return answers
+
+    def rows_of_key(self, table: Table, given: Given) -> Rows:
+        gold = self._numbers(Given(table.where, table.columns[KEY]))
+        return Rows(table.language, table.split, {}, gold, np.arange(len(gold)))
+
+    def _numbers(self, given: Given) -> np.ndarray:
+        """(N,) int64: the labels that are given, as indices."""
+        index_of = self._index_of(self.labels)
+        index_of |= {str(number): number for number in range(len(self.labels)) if str(number) not in index_of}
+        return numbers_of(given, index_of, self.labels)
+
+    # ── answers ──
+
+    @classmethod
+    def other_scores(cls, answers: pa.Table, labels: Sequence[str]) -> dict[str, float]:
+        """F1 of each label, averaged."""
+        return {"macro_f1": macro_f1(*(np.asarray(answers[name]) for name in ("label", "prediction")))}
 
     def most_predicted(self, answers: pa.Table) -> int:
         return int(np.bincount(np.asarray(answers["prediction"])).max())
@@ -182,6 +224,16 @@ class Classification(Kind):
         return (error if untrained else warning)("labels", evidence, mend)
 
 
+def macro_f1(gold: np.ndarray, predictions: np.ndarray) -> float:
+    """The mean over the labels of (N,) `gold` of F1, in which a label that is never predicted has 0."""
+    scores = []
+    for label in np.unique(gold):
+        is_gold, is_said = gold == label, predictions == label
+        found = (is_gold & is_said).sum()
+        scores.append(f1(np.array([found, is_said.sum() - found, is_gold.sum() - found])))
+    return float(np.mean(scores))
+
+
 def best_of(logits: np.ndarray, gold: np.ndarray) -> pa.Table:
     """`label`, the (N,) right answers; `prediction`, the column with the highest of the (N, C) `logits`; and these."""
     import pyarrow as pa
@@ -189,6 +241,24 @@ def best_of(logits: np.ndarray, gold: np.ndarray) -> pa.Table:
     lists = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel(), pa.float32()), logits.shape[1])
     predictions = pa.array(logits.argmax(axis=1), pa.int32())
     return pa.table({"label": pa.array(gold, pa.int32()), "prediction": predictions, "logits": lists})
+
+
+def labels_given(predictions: np.ndarray, gold: np.ndarray) -> pa.Table:
+    """`label`, the (N,) right answers, and `prediction`, what others answered without saying how surely."""
+    import pyarrow as pa
+
+    return pa.table({"label": pa.array(gold, pa.int32()), "prediction": pa.array(predictions, pa.int32())})
+
+
+def numbers_of(given: Given, number_of: Mapping[Any, int], names: Sequence[str]) -> np.ndarray:
+    """(N,) int64: what each answer stands for. Raises DataError, with all `names`, for one that stands for nothing."""
+    for place, answer in enumerate(given.answers, start=1):
+        if isinstance(answer, bool | list | dict) or answer not in number_of:
+            raise DataError(
+                f"{given.where}: prediction {place:,} is {one_line(repr(answer))[:80]}; wanted one of"
+                f" {', '.join(names)}"
+            )
+    return np.array([number_of[answer] for answer in given.answers], dtype=np.int64)
 
 
 def check_alignment(tests: Mapping[str, Rows]) -> Finding | None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.exhibit import Exhibit
+from xeval.kinds.given import Given, answers_on_lines
 from xeval.kinds.metric import Measure, Metric
 from xeval.kinds.rows import Rows, Table
 from xeval.support.errors import DataError, UnknownNameError
@@ -167,6 +168,29 @@ class Kind(ABC):
         """The main metric's value for an encoder that has learnt nothing; None where there is no such number."""
         return None
 
+    # ── what others answered ──
+
+    def answers_in(self, path: str, text: str) -> list[Any]:
+        """The predictions in a text file without names of columns: one on each line, unless a kind has another form.
+
+        Raises DataError, with path and line, for what cannot be read.
+        """
+        return answers_on_lines(path, text)
+
+    def answers_given(self, given: Given, rows: Rows) -> pa.Table:
+        """What `answers` would say if an encoder had given these predictions, a line for each of the N `rows`.
+
+        Raises DataError where it is not certain whose each one is, and for what is not an answer of this kind.
+        """
+        raise DataError(f"{given.where}: tasks of {self.in_words} are not scored from the predictions of others")
+
+    def rows_of_key(self, table: Table, given: Given) -> Rows:
+        """The rows of a key of right answers, without texts: `table` has a column `key`, in the form of predictions.
+
+        `given` are the predictions, which may name rows that such a key leaves out.
+        """
+        raise DataError(f"{table.where}: tasks of {self.in_words} are not scored with a key alone; give --data")
+
     # ── optional ──
 
     @classmethod
@@ -191,6 +215,11 @@ class Kind(ABC):
         """The right answer to each row of a predictions file, "" where the file does not tell, and the given one."""
         given = [str(value) for value in answers["prediction"].to_pylist()]
         return [""] * len(given), given
+
+    @classmethod
+    def other_scores(cls, answers: pa.Table, labels: Sequence[str]) -> Mapping[str, float]:
+        """What the answers in one language score by definitions in use that are not among the `metrics`, by name."""
+        return {}
 
     @classmethod
     def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> Sequence[Exhibit]:

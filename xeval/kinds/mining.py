@@ -16,6 +16,7 @@ import numpy as np
 
 from xeval.kinds.encoded import Encoded, encode_texts
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, share_of, tallies
+from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import Column, Keys
 from xeval.kinds.metric import Metric, f1, share
 from xeval.kinds.rows import Rows, Table
@@ -174,6 +175,37 @@ class BitextMining(OfVectors):
             }
         )
 
+    def answers_in(self, path: str, text: str) -> list[Any]:
+        """The ids of a pair on each line, the English one last."""
+        return _two_fields(path, {path: text}, "the ids of a pair") if text.strip() else []
+
+    def answers_given(self, given: Given, rows: Rows) -> pa.Table:
+        """`id` and `prediction`: pairs are of whatever sentences they name, and other sentences are in none."""
+        import pyarrow as pa
+
+        partners: dict[str, str] = {}
+        for place, pair in enumerate(given.answers, start=1):
+            if not isinstance(pair, tuple):
+                raise DataError(f"{given.where}: wanted the ids of a pair on each line, with a tabulator between them")
+            if partners.setdefault(pair[0], pair[1]) != pair[1]:
+                raise DataError(f"{given.where}: line {place:,} pairs {pair[0]!r} a second time; wanted it once")
+        tested = tested_part({gold[0] for gold in rows.gold})
+        ids = [gold[2] if gold[:2] == (tested, "foreign") else None for gold in rows.gold]
+        if strays := partners.keys() - set(ids):
+            raise DataError(
+                f"{given.where}: {len(strays):,} pairs are of a sentence that the data do not have, for instance"
+                f" {min(strays)!r}"
+            )
+        return pa.table({"id": [gold[2] for gold in rows.gold], "prediction": [partners.get(id_, "") for id_ in ids]})
+
+    def rows_of_key(self, table: Table, given: Given) -> Rows:
+        """The sentences that are paired in the key or in `given`; of others such a key says nothing."""
+        partners: dict[str, list[str]] = {pair[0]: [] for pair in (*table.columns[KEY], *given.answers)}
+        for foreign, english in table.columns[KEY]:
+            partners[foreign].append(english)
+        gold = [("test", "foreign", foreign, english) for foreign, english in partners.items()]
+        return Rows(table.language, table.split, {}, gold, np.arange(len(gold)))
+
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
         tested = tested_part({gold[0] for gold in rows.gold})
         tally = np.zeros((len(rows), 3))
@@ -206,7 +238,8 @@ class BitextMining(OfVectors):
             n_mined, n_gold = int((right + wrong).sum()), int((right + missed).sum())
             other_partner = int(((wrong > 0) & (missed > 0)).sum())
             no_partner = int(((wrong > 0) & (missed == 0)).sum())
-            threshold = f"{answers[language][0]['threshold'][0].as_py():.4f}"
+            first = answers[language][0]
+            threshold = f"{first['threshold'][0].as_py():.4f}" if "threshold" in first.column_names else "–"
             shares = [share_of(n, n_mined) for n in (right.sum(), other_partner, no_partner)]
             lines.append((language, threshold, n_mined, *shares, n_gold, share_of(right.sum(), n_gold)))
         header = ("threshold", "mined", "right", "another partner", "no partner", "pairs there are", "of them found")

@@ -15,18 +15,21 @@ import numpy as np
 
 from xeval.kinds.encoded import Encoded, encode_texts, laid_end_to_end
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of, tallies
+from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import Column, Keys
 from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding, at_most, fine
+from xeval.support.text import one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedTokenizerBase
 
 RANKS = (1, 5, 10)  # among how many nearest the right translation is looked for, in reports
+ANY_ROW = 1_000_000_000  # where only the numbers of right rows are known, and not how many there are
 SORTED_FROM = 50  # sentences in the order of the alphabet, in which that many never are by chance
 
 
@@ -161,6 +164,27 @@ class SentenceRetrieval(OfVectors):
             }
         )
 
+    def answers_given(self, given: Given, rows: Rows) -> pa.Table:
+        """`prediction` alone, the number of the row whose translation was found, counted from 0."""
+        import pyarrow as pa
+
+        n_rows = len(rows) if rows.texts else ANY_ROW
+        return pa.table({"prediction": pa.array(self._numbers(given.in_order_of(rows), n_rows), pa.int32())})
+
+    def rows_of_key(self, table: Table, given: Given) -> Rows:
+        key = Given(table.where, table.columns[KEY])
+        return Rows(table.language, table.split, {}, self._numbers(key, ANY_ROW), np.arange(len(key)))
+
+    def _numbers(self, given: Given, n_rows: int) -> np.ndarray:
+        """(N,) int64."""
+        for place, answer in enumerate(given.answers, start=1):
+            if isinstance(answer, bool) or not str(answer).isdecimal() or int(answer) >= n_rows:
+                raise DataError(
+                    f"{given.where}: prediction {place:,} is {one_line(repr(answer))[:80]}; wanted the number of a row,"
+                    f" from 0 to {n_rows - 1:,}"
+                )
+        return np.array([int(answer) for answer in given.answers], dtype=np.int64)
+
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
         return correct_of_rows(answers["prediction"].to_numpy(), rows.gold)
 
@@ -180,6 +204,8 @@ class SentenceRetrieval(OfVectors):
     def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:
         lines: list[tuple[Cell, ...]] = []
         for language, tables in answers.items():
+            if any("nearer" not in table.column_names for table in tables):
+                continue  # predictions of others, who did not say what was near
             table = pooled(tables, "prediction", "nearer")
             nearer, nearest = (np.asarray(table[name].combine_chunks()) for name in ("nearer", "prediction"))
             ranks = [share_of((nearer < rank).sum(), len(nearer)) for rank in RANKS]
@@ -188,7 +214,8 @@ class SentenceRetrieval(OfVectors):
             lines.append((language, len(nearer), *ranks, 1 - share_of(n_found, len(nearer)), hub, int(counts[hub])))
         among = ("nearest is right", *(f"right among {rank}" for rank in RANKS[1:]))
         header = (LANGUAGE, "sentences", *among, "nearest to none", "hub: row", "nearest to")
-        return [Exhibit("Nearest neighbours, and the translation that is nearest to the most sentences", header, lines)]
+        title = "Nearest neighbours, and the translation that is nearest to the most sentences"
+        return [Exhibit(title, header, lines)] if lines else []
 
     # ── checks before a run ──
 

@@ -10,6 +10,8 @@ import numpy as np
 from xeval.support.errors import DataError
 from xeval.support.text import one_line
 
+ID = "id"  # the column that names rows, in data that have one
+
 
 @dataclass(frozen=True)
 class Table:
@@ -46,6 +48,7 @@ class Rows:
     texts: Mapping[str, Sequence[Any]]  # what the encoder is shown of each row: "premise" → N texts, for instance
     gold: Any  # N right answers: (N,) int64 for labels, a list for anything else
     groups: np.ndarray  # (N,) int64: rows with one number depend on each other; intervals resample these numbers
+    ids: Sequence[str] | None = None  # N names of rows, by which predictions of others say whose they are
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -55,13 +58,14 @@ class Rows:
         if n is None or n >= len(self):
             return self
         texts = {name: column[:n] for name, column in self.texts.items()}
-        return replace(self, texts=texts, gold=self.gold[:n], groups=self.groups[:n])
+        return replace(self, texts=texts, gold=self.gold[:n], groups=self.groups[:n], ids=self.ids and self.ids[:n])
 
     def take(self, rows: np.ndarray) -> "Rows":
         """The rows with these (M,) numbers, in their order."""
         texts = {name: [column[row] for row in rows] for name, column in self.texts.items()}
         gold = self.gold[rows] if isinstance(self.gold, np.ndarray) else [self.gold[row] for row in rows]
-        return replace(self, texts=texts, gold=gold, groups=self.groups[rows])
+        ids = self.ids and [self.ids[row] for row in rows]
+        return replace(self, texts=texts, gold=gold, groups=self.groups[rows], ids=ids)
 
     def sha256(self) -> str:
         """A hash of the content: the same rows give the same hash from whichever layout they were read."""

@@ -81,6 +81,19 @@ class SpanFinder:
         return np.insert(tags.astype(np.int64), np.cumsum(lengths), self._outside)
 
 
+def strict_spans(tags: Sequence[str]) -> set[tuple[str, int, int]]:
+    """Type, first word and end of each span in seqeval's strict mode for IOB2: spans begin with "B-" alone."""
+    spans, begun = set(), -1
+    for place, tag in enumerate([*tags, _OUTSIDE]):
+        goes_on = begun >= 0 and tag == f"I-{type_of(tags[begun])}"
+        if begun >= 0 and not goes_on:
+            spans.add((type_of(tags[begun]), begun, place))
+            begun = -1
+        if tag.startswith("B-"):
+            begun = place
+    return spans
+
+
 def _pairs(known: Sequence[str], types: Sequence[str], before: int) -> list[tuple[str, str, bool]]:
     """For each tag: the first letters of `before` and of it, and whether their types are the same."""
     return [(known[before][0], tag[0], types[before] == own) for tag, own in zip(known, types, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,10 +13,11 @@ import numpy as np
 from xeval.kinds.classification import PLACEHOLDER_FROM, LabelKeys
 from xeval.kinds.encoded import IGNORED, Encoded
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of
+from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
 from xeval.kinds.metric import Metric, f1, share
 from xeval.kinds.rows import Rows, Table
-from xeval.kinds.spans import SpanFinder, count_spans, fates_of_spans, old_type_of, type_of
+from xeval.kinds.spans import SpanFinder, count_spans, fates_of_spans, old_type_of, strict_spans, type_of
 from xeval.kinds.tagged_files import read_tagged
 from xeval.kinds.words import encode_words, share_of_other_pieces
 from xeval.support.errors import DataError
@@ -186,9 +188,12 @@ class Tagging(Kind):
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
         """`label` and `prediction`: for each row a list of indices into the labels, one for each word."""
+        return self._both(rows, outputs.argmax(axis=1)[encoded.targets != IGNORED])
+
+    def _both(self, rows: Rows, predicted: np.ndarray) -> pa.Table:
+        """The right tags and the (W,) `predicted` ones, by row."""
         import pyarrow as pa
 
-        predicted = outputs.argmax(axis=1)[encoded.targets != IGNORED]  # (W,)
         offsets = pa.array(np.concatenate([[0], np.cumsum(_lengths(rows))]), pa.int32())
         both = {"label": self._numbers(rows), "prediction": predicted}
         return pa.table(
@@ -197,6 +202,35 @@ class Tagging(Kind):
                 for name, numbers in both.items()
             }
         )
+
+    # ── what others answered ──
+
+    def answers_in(self, path: str, text: str) -> list[Any]:
+        """A tag on each line, or a word and its tag, and a blank line after each sentence."""
+        found = read_tagged({path: text})
+        return [tags if tags is not None else words for words, tags in zip(found.words, found.tags, strict=True)]
+
+    def answers_given(self, given: Given, rows: Rows) -> pa.Table:
+        """`label` and `prediction`, as of an encoder."""
+        ordered = given.in_order_of(rows)
+        number_of = self._number_of()
+        for place, (tags, gold) in enumerate(zip(ordered.answers, rows.gold, strict=True), start=1):
+            if not isinstance(tags, list) or len(tags) != len(gold):
+                got = f"{len(tags)} tags" if isinstance(tags, list) else repr(tags)[:80]
+                raise DataError(f"{given.where}: sentence {place:,} has {len(gold)} words in the data, and {got} here")
+            if strays := [tag for tag in tags if not _is_tag(tag) or tag not in number_of]:
+                wanted = ", ".join(self.labels)
+                raise DataError(f"{given.where}: sentence {place:,} has {repr(strays[0])[:80]}; wanted one of {wanted}")
+        return self._both(rows, np.array([number_of[tag] for tags in ordered.answers for tag in tags], dtype=np.int64))
+
+    def rows_of_key(self, table: Table, given: Given) -> Rows:
+        tags = self._tags(replace(table, columns={self.keys.columns.tags: table.columns[KEY]}), table.columns[KEY])
+        return Rows(table.language, table.split, {}, tags, np.arange(len(tags)))
+
+    def _number_of(self) -> dict[Any, int]:
+        number_of: dict[Any, int] = {label: number for number, label in enumerate(self.labels)}
+        number_of |= {alias: number_of[label] for alias, label in self.label_aliases.items()}
+        return number_of | dict(enumerate(range(len(self.labels))))
 
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
         predicted, gold, lengths = _flat(answers, "prediction"), self._numbers(rows), _lengths(rows)
@@ -227,6 +261,19 @@ class Tagging(Kind):
             for name in ("label", "prediction")
         )
         return gold, given
+
+    @classmethod
+    def other_scores(cls, answers: pa.Table, labels: Sequence[str]) -> dict[str, float]:
+        """F1 of spans in seqeval's strict mode, of tags that say where spans begin."""
+        if not _have_spans(labels):
+            return {}
+        pairs = zip(answers["prediction"].to_pylist(), answers["label"].to_pylist(), strict=True)
+        counts = np.zeros(3)
+        for said, meant in pairs:
+            predicted, gold = (strict_spans([labels[number] for number in tags]) for tags in (said, meant))
+            shared = len(predicted & gold)
+            counts += shared, len(predicted) - shared, len(gold) - shared
+        return {"strict_span_f1": float(f1(counts))}
 
     @classmethod
     def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from xeval.judging.calibration import Bin, expected_calibration_error, pooled, reliability
 from xeval.report.matrix import Row
-from xeval.results.predictions import column, has_labels
+from xeval.results.predictions import column, has_logits
 from xeval.support.errors import StoreError
 
 
@@ -40,7 +40,7 @@ def load(row: Row) -> tuple[dict[str, list[Evidence]], list[str]]:
             except StoreError as error:
                 problems.append(str(error))
                 continue
-            if has_labels(table):
+            if has_logits(table):
                 found.setdefault(language, []).append(_evidence(table))
     sizes = {len(one.confusion) for seeds in found.values() for one in seeds}
     if len(sizes) > 1:

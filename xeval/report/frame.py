@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xeval.kinds.tokenization import Tokenization
 from xeval.results.configurations import Configuration
 from xeval.results.store import StoredRun, load_runs
 
@@ -66,7 +67,7 @@ def tidy_rows(runs: list[StoredRun]) -> list[dict[str, Any]]:
             "n_groups": score.n_groups,
             "ci95_low": score.ci95[0],
             "ci95_high": score.ci95[1],
-            **score.tokenization.model_dump(),
+            **{name: getattr(score.tokenization, name, None) for name in Tokenization.model_fields},
             "n_most_predicted": score.n_most_predicted,
             "status": run.record.status,
             "folder": str(run.folder),

@@ -13,6 +13,7 @@ from xeval.judging.health import collapse
 from xeval.judging.verdict import RowVerdict, Tolerance, judge, row_of
 from xeval.report import footnotes
 from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, is_as_it_was
+from xeval.results.records import ELSEWHERE
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.findings import Finding
@@ -59,10 +60,14 @@ class Matrix:
     @property
     def how(self) -> str:
         """How our numbers came about, in half a sentence."""
+        if all(run.record.computed_elsewhere for row in self.ours for run in row.runs):
+            return f"predictions that others computed, scored on the {self.split} split"
         trained = {not is_as_it_was(run.record) for row in self.ours for run in row.runs}
         if trained == {False}:
             return f"checkpoints evaluated as they are, without training, on the {self.split} split"
         aside = f" (rows of {NO_TRAINING}: evaluated as they are)" if len(trained) > 1 else ""
+        if any(run.record.computed_elsewhere for row in self.ours for run in row.runs):
+            aside += f" (rows of {ELSEWHERE}: computed by others)"
         training = describe(self.training_language).name
         return f"zero-shot: fine-tuned on {training}{aside}, evaluated on the {self.split} split"
 

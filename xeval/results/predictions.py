@@ -21,6 +21,13 @@ def save_predictions(folder: Path, language: str, answers: pa.Table, tally: np.n
 
     `groups` numbers the rows that depend on each other: whoever resamples rows needs them.
     """
+    content = as_parquet(answers, tally, groups)
+    write_atomically(_predictions_path(folder, language), content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def as_parquet(answers: pa.Table, tally: np.ndarray, groups: np.ndarray) -> bytes:
+    """The content of a predictions file: equal predictions give equal bytes."""
     columns = {
         "row": pa.array(np.arange(len(answers)), pa.int32()),
         "group": pa.array(groups, pa.int32()),
@@ -29,9 +36,7 @@ def save_predictions(folder: Path, language: str, answers: pa.Table, tally: np.n
     table = pa.table(columns | dict(zip(answers.column_names, answers.columns, strict=True)))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    content = buffer.getvalue()
-    write_atomically(_predictions_path(folder, language), content)
-    return hashlib.sha256(content).hexdigest()
+    return buffer.getvalue()
 
 
 def load_predictions(folder: Path, language: str, sha256: str) -> pa.Table:
@@ -75,7 +80,14 @@ def _problem(table: pa.Table) -> str:
     for name, kind in {"tally": pa.float64(), "logits": pa.float32()}.items():
         if name in table.column_names and (problem := _problem_in_lists(table, name, kind)):
             return problem
-    return _problem_in_labels(table) if "logits" in table.column_names else ""
+    return _problem_in_labels(table) if "logits" in table.column_names else _problem_in_numbers(table)
+
+
+def _problem_in_numbers(table: pa.Table) -> str:
+    """Where there are labels without logits, they are numbers from 0 on."""
+    if has_labels(table) and any((column(table, name) < 0).any() for name in ("label", "prediction")):
+        return "wanted labels and predictions from 0 on"
+    return ""
 
 
 def _problem_in_lists(table: pa.Table, name: str, wanted: pa.DataType) -> str:
@@ -109,8 +121,14 @@ def column(table: pa.Table, name: str) -> np.ndarray:
 
 
 def has_labels(table: pa.Table) -> bool:
-    """Whether rows have a gold label and a predicted one, as numbers, and logits of all labels."""
-    return {"label", "prediction", "logits"} <= set(table.column_names)
+    """Whether rows have a gold label and a predicted one, as numbers."""
+    types = dict(zip(table.schema.names, table.schema.types, strict=True))
+    return all(types.get(name) == pa.int32() for name in ("label", "prediction"))
+
+
+def has_logits(table: pa.Table) -> bool:
+    """Whether, besides, there are logits of all labels: others who made predictions may not have told theirs."""
+    return has_labels(table) and "logits" in table.column_names
 
 
 def groups_of(table: pa.Table) -> np.ndarray | None:

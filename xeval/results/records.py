@@ -11,6 +11,7 @@ from xeval.definitions.model_name import Origin
 from xeval.kinds.tokenization import Tokenization
 from xeval.support.findings import Finding
 
+ELSEWHERE: Final = "predictions"  # what the recipe of a run is called whose predictions others computed
 SCHEMA_VERSION: Final = 3  # `xeval.results.old_records` reads those before
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -25,7 +26,10 @@ class ModelRecord(Recorded):
     id: str  # hub id, embedded model's name, or the folder's name for a local checkpoint
     origin: Origin
     revision: str | None  # commit on the hub; None for what does not come from there
-    sha256: Sha256  # over weights, configuration and tokenizer files as they were found
+    sha256: (
+        Sha256  # over weights, configuration and tokenizer files as they were found, or over what names a model that
+    )
+    # others ran, of which nothing else is known
     n_parameters: int | None  # of the encoder, without the classification head; None for a run that failed before
     architecture: str | None
     n_layers: int | None = None  # these three as the checkpoint's configuration has them
@@ -61,7 +65,7 @@ class Score(Recorded):
     n_groups: int | None  # of rows that depend on each other; None in records before schema 3, which did not count them
     totals: dict[str, int | float]  # what the value is made of: sums over the rows, by name
     more: dict[str, float] = {}  # other metrics, by name
-    tokenization: Tokenization
+    tokenization: Tokenization | None  # None where others made the predictions
     predictions_sha256: Sha256  # of the parquet file that this score was made from
     invocation: str | None  # which made it; None in older records where that is not known
     n_most_predicted: int | None = None  # predictions of the label that is predicted most, where there are labels
@@ -199,6 +203,11 @@ class RunRecord(Recorded):
         if rows.get("found", 0) < rows.get("expected", 0):
             return f"its data had {rows['found']:,} training rows where the task has {rows['expected']:,}"
         return None
+
+    @property
+    def computed_elsewhere(self) -> bool:
+        """Whether others made its predictions, so that nothing is known of their model but what it is called."""
+        return self.recipe.name == ELSEWHERE
 
     @property
     def trains_nothing(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from xeval.checks.after import prediction_signatures, record_signatures
 from xeval.checks.after.hurt_languages import check_languages, truncated
+from xeval.checks.after.other_definition import other_definition
 from xeval.checks.after.prediction_signatures import Predicted
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.task import Task
@@ -20,12 +21,14 @@ from xeval.support.errors import StoreError
 from xeval.support.findings import Finding, wrong
 
 _WRONG_LABELS = {"placeholder labels", "permuted labels"}
-_NOTHING_LEARNT = _WRONG_LABELS | {"training broke down", "too few steps", "collapsed training"}
+_WRONG_ROWS = {"shifted rows", "one file for two languages"}
+_NOTHING_LEARNT = _WRONG_LABELS | _WRONG_ROWS | {"training broke down", "too few steps", "collapsed training"}
 _NO_COMPARISON = _NOTHING_LEARNT | {"chance outside Latin script", "no transfer", "missing or repeated rows"}
 _MEASURED_AGAIN = {"unknown pieces", "pieces per word"}  # on all rows, where preflight took a sample
 _OF_TOKENIZERS = ("vocabulary", "capital letters", "accents")
 # A finding → those that explain it.
 EXPLAINED_BY = {
+    "shifted rows": _WRONG_LABELS,
     "too few steps": _WRONG_LABELS,
     "collapsed training": _NOTHING_LEARNT - {"collapsed training"},
     "one label throughout": _NOTHING_LEARNT | {"chance outside Latin script", "no transfer"},
@@ -41,7 +44,11 @@ def diagnose_run(run: StoredRun, task: Task | None, reference: Reference | None)
     record = run.record
     predicted, problems = _read_predictions(run)
     published = row_of(record, reference) if reference is not None and _is_of(record, reference) else None
-    return diagnose(record, predicted, task, published, problems)
+    found = diagnose(record, predicted, task, published, problems)
+    if published is None or task is None or {one.name for one in found} & _NO_COMPARISON:
+        return found
+    other = other_definition(run, task, published)
+    return [*found, other] if other is not None else found
 
 
 def diagnose(
@@ -61,13 +68,16 @@ def diagnose(
     measured_again = _MEASURED_AGAIN | {truncated(unit)}
     labelled = predicted if n_labels else {}
     labels = record.labels or [f"label {number}" for number in range(n_labels)]
-    tokenized = {language: score.tokenization for language, score in record.scores.items()}
+    tokenized = {
+        language: score.tokenization for language, score in record.scores.items() if score.tokenization is not None
+    }
     hints = [hint for hint in record.preflight if hint.name in _OF_TOKENIZERS]
     found = [
         prediction_signatures.unreadable_predictions(problems or {}),
         prediction_signatures.missing_or_repeated_rows(record, predicted, _expected_rows(record, task)),
         prediction_signatures.placeholder_labels(labelled),
         prediction_signatures.permuted_labels(labelled, labels),
+        *(_mistaken_files(labelled) if record.computed_elsewhere else ()),
         prediction_signatures.one_label_throughout(labelled, labels),
         record_signatures.broken_training(record),
         *(_learning(record, record.chance) if record.chance is not None else ()),
@@ -77,6 +87,11 @@ def diagnose(
         *(said for said in record.preflight if said.name not in measured_again or not record.scores),
     ]
     return _without_explained(wrong(one for one in found if one is not None))
+
+
+def _mistaken_files(labelled: Mapping[str, Predicted]) -> list[Finding | None]:
+    """What goes wrong with files of predictions on their way from those who computed them."""
+    return [prediction_signatures.shifted_rows(labelled), prediction_signatures.one_file_for_two(labelled)]
 
 
 def _learning(record: RunRecord, chance: float) -> list[Finding | None]:
@@ -95,6 +110,8 @@ def _is_of(record: RunRecord, reference: Reference) -> bool:
 
 def _expected_rows(record: RunRecord, task: Task | None) -> dict[str, int | None]:
     """How many test rows there should be by language, as far as the task file says that."""
+    if record.computed_elsewhere:
+        return {}  # predictions of others are matched with the rows before they are scored
     expected = task.tested_on(record.limits.test_split).expected_rows if task else None
     return {language: expected.of("test", language) for language in record.scores} if expected else {}
 
@@ -117,7 +134,7 @@ def _max_length(record: RunRecord) -> int | None:
 
 def _read_predictions(run: StoredRun) -> tuple[dict[str, Predicted], dict[str, str]]:
     """The predictions of every language that has a score, and why some of them cannot be read."""
-    from xeval.results.predictions import column, has_labels  # pyarrow
+    from xeval.results.predictions import column, has_labels, has_logits  # pyarrow
 
     predicted, problems = {}, {}
     for language in run.record.scores:
@@ -129,5 +146,8 @@ def _read_predictions(run: StoredRun) -> tuple[dict[str, Predicted], dict[str, s
         predicted[language] = Predicted(column(table, "row"))
         if has_labels(table):
             rows, labels, predictions = (column(table, name) for name in ("row", "label", "prediction"))
-            predicted[language] = Predicted(rows, labels, predictions, table.schema.field("logits").type.list_size)
+            n_labels = len(run.record.labels or ()) or int(max(labels.max(), predictions.max())) + 1
+            if has_logits(table):
+                n_labels = table.schema.field("logits").type.list_size
+            predicted[language] = Predicted(rows, labels, predictions, n_labels)
     return predicted, problems

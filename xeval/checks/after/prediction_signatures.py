@@ -17,6 +17,8 @@ PLACEHOLDER_FROM = 10  # rows with one gold label throughout
 MOST_LABELS = 4  # whose orders are all tried
 CLEARLY = 0.1  # by so much accuracy another order of labels has to be better
 STANDARD_ERRORS = 4  # and by so many
+MOST_SHIFTED = 3  # rows
+FEW_WRONG = 20  # predictions; with fewer, two languages may well have the same ones
 NEARLY_CONSTANT = 0.95  # share of predictions with one label
 USUAL_GOLD = 0.7  # where the gold labels are so much alike, predictions may be
 
@@ -134,6 +136,49 @@ def _permuted(where: str, confusion: np.ndarray, order: Sequence[int], labels: S
         f"accuracy{where} is {100 * as_it_is:.1f} %, and {100 * reread:.1f} % if one reads {reading}",
         f"{mend} in the order that the head was trained with, and evaluate again.",
     )
+
+
+def shifted_rows(predicted: Mapping[str, Predicted]) -> Finding | None:
+    """Predictions that agree far better with the rows some places on: a line too many or too few somewhere before."""
+    strays = {}
+    for language, found in predicted.items():
+        if len(found.labels) < FEW_ROWS:
+            continue
+        right = {shift: _share_right(found, shift) for shift in range(-MOST_SHIFTED, MOST_SHIFTED + 1)}
+        best = max(right, key=right.__getitem__)
+        noise = STANDARD_ERRORS * np.sqrt(0.5 / len(found.labels))
+        if best and right[best] > right[0] + max(CLEARLY, noise):
+            strays[language] = (best, right[0], right[best])
+    if not strays:
+        return None
+    said = "; ".join(
+        f"{language}: {100 * as_it_is:.1f} % are right, and {100 * shifted:.1f} % if each belongs to the row"
+        f" {abs(shift)} {'before' if shift > 0 else 'after'} it"
+        for language, (shift, as_it_is, shifted) in strays.items()
+    )
+    return error("shifted rows", said, "Compare the first and last predictions with the rows, and score again.")
+
+
+def _share_right(found: Predicted, shift: int) -> float:
+    """Of predictions that belong to the row `shift` places before the one that they stand at."""
+    n = len(found.labels)
+    said, meant = found.predictions[max(0, shift) : n + min(0, shift)], found.labels[max(0, -shift) : n - max(0, shift)]
+    return float(np.mean(said == meant))
+
+
+def one_file_for_two(predicted: Mapping[str, Predicted]) -> Finding | None:
+    """Languages whose predictions are the same, row by row, though some are wrong: one was scored as the other."""
+    languages_of: dict[bytes, list[str]] = {}
+    for language, found in predicted.items():
+        n = len(found.predictions)
+        is_mixed = n >= FEW_ROWS and np.bincount(found.predictions).max() < NEARLY_CONSTANT * n
+        if is_mixed and (found.predictions != found.labels).sum() >= FEW_WRONG:
+            languages_of.setdefault(found.predictions.tobytes(), []).append(language)
+    same = [languages for languages in languages_of.values() if len(languages) > 1]
+    if not same:
+        return None
+    said = "; ".join(f"{' and '.join(languages)} have the same predictions, row by row" for languages in same)
+    return error("one file for two languages", said, "Find the file of each of them, and score it again.")
 
 
 def one_label_throughout(predicted: Mapping[str, Predicted], labels: Sequence[str]) -> Finding | None:

@@ -86,7 +86,8 @@ def chance_outside_latin_script(record: RunRecord, chance: float) -> Finding | N
     at_chance = [language for language in others if _is_at_chance(record, language, chance)]
     if not latin or not at_chance or 2 * len(at_chance) < len(others) or min(latin.values()) < chance + LEARNT:
         return None
-    unknown = max((record.scores[language].tokenization.unknown_piece_share for language in at_chance), default=0.0)
+    tokenized = [record.scores[language].tokenization for language in at_chance]
+    unknown = max((each.unknown_piece_share for each in tokenized if each is not None), default=0.0)
     pieces = f"; up to {100 * unknown:.1f} % of their pieces are unknown" if unknown > 0.01 else ""
     return error(
         "chance outside Latin script",

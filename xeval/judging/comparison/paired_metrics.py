@@ -33,15 +33,9 @@ def paired_metric_difference(
     Languages with as many rows as each other are drawn together, as translations of one set have to be. If they are
     none, their differences do not move together, and drawing them together does no harm.
     """
-    rng = np.random.default_rng(seed)
-    if len({len(rows.groups) for rows in languages}) == 1:
-        joint = joint_groups([rows.groups for rows in languages])
-        blocks = [(list(languages), joint)]
-    else:
-        blocks = [([rows], rows.groups) for rows in languages]
-    drawn = np.mean([own for some, groups in blocks for own in _resampled(some, groups, rng, n_resamples)], axis=0)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    n_groups = [len(np.unique(groups)) for _, groups in blocks]
+    values_a, values_b = resampled_values(languages, seed, n_resamples)
+    low, high = np.quantile((values_b - values_a).mean(axis=0), [(1 - level) / 2, (1 + level) / 2])
+    n_groups = [len(np.unique(groups)) for _, groups in _drawn_together(languages)]
     if min(n_groups) < 2:
         low, high = -1.0, 1.0
     difference = float(np.mean([_difference(rows.measure, rows.tallies_a, rows.tallies_b) for rows in languages]))
@@ -57,20 +51,35 @@ def _difference(measure: Measure, tallies_a: np.ndarray, tallies_b: np.ndarray) 
     return float(values(measure, tallies_b).mean() - values(measure, tallies_a).mean())
 
 
+def resampled_values(
+    languages: Sequence[PairedTallies], seed: int = SEED, n_resamples: int = N_RESAMPLES
+) -> tuple[np.ndarray, np.ndarray]:
+    """A's and B's values, (L, B) each, over B draws of the rows of each of L languages."""
+    rng = np.random.default_rng(seed)
+    pairs = [own for some, groups in _drawn_together(languages) for own in _resampled(some, groups, rng, n_resamples)]
+    return np.stack([of_a for of_a, _ in pairs]), np.stack([of_b for _, of_b in pairs])
+
+
+def _drawn_together(languages: Sequence[PairedTallies]) -> list[tuple[list[PairedTallies], np.ndarray]]:
+    """The languages in parts, and the (N,) groups of rows that are drawn in all languages of a part at once."""
+    if len({len(rows.groups) for rows in languages}) == 1:
+        return [(list(languages), joint_groups([rows.groups for rows in languages]))]
+    return [([rows], rows.groups) for rows in languages]
+
+
 def _resampled(
     languages: Sequence[PairedTallies], groups: np.ndarray, rng: np.random.Generator, n_resamples: int
-) -> list[np.ndarray]:
-    """For each language (B,) differences over the same draws of `groups`."""
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each language (B,) values of A and of B over the same draws of `groups`."""
     sums = [
         tuple(np.stack([sums_of_groups(tally, groups) for tally in side]) for side in (rows.tallies_a, rows.tallies_b))
         for rows in languages
     ]  # (S, G, K) each
-    found: list[list[np.ndarray]] = [[] for _ in languages]
+    found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in languages]
     for chosen in draws(rng, len(np.unique(groups)), n_resamples):
         for own, rows, (of_a, of_b) in zip(found, languages, sums, strict=True):
-            mean_a, mean_b = (_of_draws(rows.measure, side, chosen) for side in (of_a, of_b))
-            own.append(mean_b - mean_a)
-    return [np.concatenate(own) for own in found]
+            own.append((_of_draws(rows.measure, of_a, chosen), _of_draws(rows.measure, of_b, chosen)))
+    return [(np.concatenate([a for a, _ in own]), np.concatenate([b for _, b in own])) for own in found]
 
 
 def _of_draws(measure: Measure, sums: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -136,7 +136,7 @@ def _cell(value: float | None, how: str) -> Cell:
 
 
 def _mean(scores: Sequence[Score], name: str) -> float | None:
-    values: list[Any] = [getattr(score.tokenization, name) for score in scores]
+    values: list[Any] = [getattr(score.tokenization, name, None) for score in scores]
     return None if None in values else statistics.fmean(values)
 
 

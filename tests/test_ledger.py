@@ -1,0 +1,84 @@
+"""Published values of one cell over all sources, and what is suspicious about them."""
+
+import json
+
+import pytest
+
+from xeval.definitions.reference import Reference
+from xeval.definitions.registry import all_references
+from xeval.judging.ledger import entries, suspicions
+
+LANGUAGES = ("en", "de", "es", "fr", "ru", "zh")
+VALUES = [80.1, 70.2, 75.3, 74.4, 68.5, 66.6]
+
+
+def table(name: str, *rows: dict, languages=LANGUAGES, **changes) -> Reference:
+    plain = {"name": "row", "model": "org/encoder", "how": "reported", "recipe": "hf-2019"}
+    made = [plain | {"cells": dict(zip(languages, VALUES, strict=True))} | row for row in rows]
+    fields = {"name": name, "title": name, "task": "xnli", "split": "test", "source_url": "https://example.org"}
+    return Reference.model_validate_json(json.dumps(fields | {"languages": languages, "rows": made} | changes))
+
+
+def cells(values) -> dict[str, float]:
+    return dict(zip(LANGUAGES, values, strict=True))
+
+
+def test_every_published_cell_is_found_again():
+    tables = all_references().values()
+    n = 0
+    for one in tables:
+        for row in one.rows:
+            for language, value in row.cells.items():
+                found = entries(tables, one.task, row.model, language)
+                assert any((entry.value, entry.row, entry.table) == (value, row, one) for entry in found)
+                n += 1
+    assert n > 300
+
+
+def test_the_german_cell_of_mbert_has_four_published_values():
+    model = "google-bert/bert-base-multilingual-cased"
+    found = entries(all_references().values(), "xnli", model, "de")
+    # transformers' README, Conneau et al. 2020, the card of DistilmBERT, the README of BERT
+    assert [(entry.value, entry.row.protocol) for entry in found] == [
+        (70.94, "zero-shot"), (71.1, "zero-shot"), (72.3, "zero-shot"), (75.9, "translate-train"),
+    ]  # fmt: skip
+
+
+def test_swapped_averages_are_seen():
+    better = [value + 2 for value in VALUES]
+    mean = round(sum(VALUES) / 6, 1)
+    rows = [
+        {"name": "a", "claimed_average": mean + 2, "average_note": "as printed"},
+        {"name": "b", "cells": cells(better), "claimed_average": mean, "average_note": "as printed"},
+    ]
+    found = suspicions([table("swapped", *rows)])
+    assert found[0] == "swapped: the averages of 'a' and 'b' are swapped"
+    assert len(found) == 3  # and each claims what its own cells do not give
+    right = [{"name": "a", "claimed_average": mean}, {"name": "b", "cells": cells(better), "claimed_average": mean + 2}]
+    assert suspicions([table("right", *right)]) == []
+
+
+@pytest.mark.parametrize("shift", [1, 2, 5])
+def test_rotated_columns_are_seen(shift):
+    rotated = {"cells": cells([*VALUES[-shift:], *VALUES[:-shift]])}
+    [found] = suspicions([table("one", {}), table("other", rotated)])
+    assert found.endswith(f"their values agree if the columns of one are moved by {shift}")
+
+
+def test_sources_far_apart_are_seen_language_by_language():
+    far = {"cells": cells([VALUES[0], VALUES[1] - 6, *VALUES[2:]])}
+    [found] = suspicions([table("one", {}), table("other", far)])
+    assert found.endswith("5 points or more apart in de 70.2 and 64.2")
+    near = {"cells": cells([value + 1 for value in VALUES])}
+    assert suspicions([table("one", {}), table("other", near)]) == []
+
+
+@pytest.mark.parametrize("change", [{"task": "paws-x"}, {"metric": "f1"}])
+def test_numbers_of_another_kind_are_not_put_side_by_side(change):
+    far = {"cells": cells([value - 30 for value in VALUES])}
+    assert suspicions([table("one", {}), table("other", far, **change)]) == []
+
+
+def test_a_choice_for_each_language_is_named():
+    [found] = suspicions([table("swept", {"selection": "swept, and the best chosen for each language"})])
+    assert found.startswith("swept: 'row' is the best of several for each language")

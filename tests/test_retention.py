@@ -1,0 +1,133 @@
+"""What a student keeps of its teacher, against counts by hand and a bootstrap done the slow way."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from tests.helpers.paired_answers import answers_with, write_run
+from xeval.cli import main
+from xeval.judging.comparison.paired_runs import pair
+from xeval.judging.comparison.retention import cohens_kappa, retention
+
+N = 600
+RNG = np.random.default_rng(11)
+LABELS = RNG.integers(0, 3, N)
+GROUPS = np.repeat(np.arange(N // 3), 3)
+
+
+def right(share: float) -> np.ndarray:
+    """(N,) bool with exactly that share of rows."""
+    places = np.random.default_rng(int(1000 * share)).permutation(N)
+    return places < round(share * N)
+
+
+TEACHER = {"en": 0.90, "de": 0.80, "ur": 0.70}
+STUDENT = {"en": 0.85, "de": 0.72, "ur": 0.49}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    results = tmp_path_factory.mktemp("results")
+    sides = [
+        [write_run(results, {lang: answers_with(LABELS, right(n)) for lang, n in scores.items()}, LABELS, GROUPS,
+                   model=name)]
+        for name, scores in (("org/teacher", TEACHER), ("org/student", STUDENT))
+    ]  # fmt: skip
+    return results, *sides
+
+
+@pytest.fixture(scope="module")
+def found(runs):
+    _, a, b = runs
+    return retention(pair(a, b), a, b)
+
+
+def test_shares_are_those_of_a_division(found):
+    chance = 1 / 3
+    for row in found.languages:
+        a, b = TEACHER[row.language], STUDENT[row.language]
+        assert row.kept.value == pytest.approx(b / a)
+        assert row.kept_above_chance.value == pytest.approx((b - chance) / (a - chance))
+        assert row.kept.low < row.kept.value < row.kept.high
+    assert found.mean_kept.value == pytest.approx(sum(STUDENT.values()) / sum(TEACHER.values()))
+
+
+def test_a_loss_is_what_is_lost_in_english_and_what_is_lost_in_the_transfer(found):
+    for row in found.languages:
+        assert row.training_loss + row.transfer_loss == pytest.approx(row.value_a - row.value_b)
+        assert row.training_loss == pytest.approx(0.05)
+    by_language = {row.language: row.transfer_loss for row in found.languages}
+    assert by_language == pytest.approx({"en": 0.0, "de": 0.03, "ur": 0.16}, abs=1e-9)
+    assert "5.0 points are lost in English already, and 9.5 more in the transfer, most in ur" in found.conclusion
+
+
+def test_the_interval_is_that_of_a_bootstrap_over_groups_done_the_slow_way(found):
+    a, b = right(TEACHER["ur"]).reshape(-1, 3), right(STUDENT["ur"]).reshape(-1, 3)
+    rng, shares = np.random.default_rng(1), []
+    for _ in range(2000):
+        chosen = rng.integers(0, len(a), len(a))
+        shares.append(b[chosen].sum() / a[chosen].sum())
+    [row] = [row for row in found.languages if row.language == "ur"]
+    assert (row.kept.low, row.kept.high) == pytest.approx(np.quantile(shares, [0.025, 0.975]), abs=0.01)
+
+
+def test_kappa_is_that_of_a_table_of_counts(found):
+    [row] = [row for row in found.languages if row.language == "de"]
+    a, b = (answers_with(LABELS, right(side["de"])) for side in (TEACHER, STUDENT))
+    table = np.zeros((3, 3))
+    for one, other in zip(a, b, strict=True):
+        table[one, other] += 1 / N
+    agreed, expected = np.trace(table), (table.sum(axis=0) * table.sum(axis=1)).sum()
+    assert row.kappa == pytest.approx((agreed - expected) / (1 - expected))
+
+
+def test_kappa_at_its_ends():
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    assert cohens_kappa(labels, labels) == 1.0
+    assert cohens_kappa(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])) == 0.0
+    assert cohens_kappa(np.zeros(4, int), np.zeros(4, int)) == 1.0
+
+
+def test_without_english_a_loss_is_in_one_piece(tmp_path):
+    sides = [
+        [write_run(tmp_path, {"de": answers_with(LABELS, right(value))}, LABELS, GROUPS, model=name)]
+        for name, value in (("org/a", 0.8), ("org/b", 0.6))
+    ]
+    [row] = retention(pair(*sides), *sides).languages
+    assert (row.training_loss, row.transfer_loss) == (None, None)
+
+
+def test_a_teacher_at_chance_has_nothing_above_it_to_keep(tmp_path):
+    sides = [
+        [write_run(tmp_path, {"de": answers_with(LABELS, right(value))}, LABELS, GROUPS, model=name)]
+        for name, value in (("org/a", 0.34), ("org/b", 0.34))
+    ]
+    [row] = retention(pair(*sides), *sides).languages
+    assert row.kept_above_chance is None
+
+
+@pytest.mark.parametrize("how", ["terminal", "markdown", "json"])
+def test_it_is_shown_in_every_format(runs, found, how, monkeypatch, capsys):
+    results = str(runs[0])
+    words = ["xeval", "compare", "org/teacher", "org/student", "--retention", "--results", results, "--format", how]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as left:
+        main()
+    shown = capsys.readouterr().out
+    assert left.value.code == 0
+    if how == "json":
+        content = json.loads(shown)
+        assert content["conclusion"] == found.conclusion
+        assert content["mean_kept"]["value"] == found.mean_kept.value
+    else:
+        assert found.conclusion in shown and "70.0" in shown and "49.0" in shown
+
+
+def test_a_teacher_alone_is_refused_in_one_line(runs, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["xeval", "compare", "org/teacher", "--retention", "--results", str(runs[0])])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert "wanted a student B beside the teacher A" in capsys.readouterr().err

@@ -1,0 +1,300 @@
+"""Predictions that others computed: matched with their rows or refused in one line, and then a run like any other."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import SHARED
+from tests.helpers import tiny
+from tests.helpers.checkpoints import LABELS
+from xeval.checks.after.diagnose import diagnose_run
+from xeval.kinds.given import Given
+from xeval.kinds.rows import Rows
+from xeval.results.store import load_run, load_runs
+from xeval.runs.score_given import score_given
+from xeval.support.errors import DataError, DefinitionError, StoreError, XevalError
+
+GOLD = [label for _, _, label in tiny.mini_rows()["test", "es"]]
+SAID = [GOLD[1], *GOLD[1:]]  # one of twelve is wrong
+
+
+@pytest.fixture
+def world(tmp_path):
+    tiny.write_task(tmp_path / "tasks")
+    tiny.write_hub_layout(tmp_path / "data", tiny.mini_rows())
+    return tmp_path
+
+
+def scored(world: Path, path: Path, **options):
+    options = {"model": "somebody", "data": world / "data", "results": world / "results"} | options
+    return score_given(str(world / "tasks" / "mini-pairs.toml"), path, **options)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def table(header: str, *columns) -> str:
+    return "\n".join([header, *("\t".join(map(str, line)) for line in zip(*columns, strict=True))]) + "\n"
+
+
+ROWS = range(len(SAID))
+BACKWARDS = list(reversed(ROWS))
+FORMS = {
+    "a label a line": ("test-es.tsv", "\n".join(SAID) + "\n"),
+    "a number a line": ("test-es.tsv", "\n".join(str(LABELS.index(label)) for label in SAID)),
+    "CRLF": ("es.txt", "\r\n".join(SAID) + "\r\n"),
+    "a byte order mark": ("test-es.txt", "\ufeff" + "\n".join(SAID)),
+    "another name of a label": ("es.txt", "\n".join(SAID).replace("contradiction", "contradictory")),
+    "a script of transformers": ("es/predictions.txt", table("index\tprediction", ROWS, SAID)),
+    "numbered backwards": ("es.tsv", table("row\tprediction", BACKWARDS, [SAID[row] for row in BACKWARDS])),
+    "beside gold labels": ("predictions_es.tsv", table("label\tprediction", GOLD, SAID)),
+    "CSV": ("es.csv", table("row\tprediction", ROWS, SAID).replace("\t", ",")),
+    "JSON Lines": ("es.jsonl", "".join(json.dumps({"prediction": label}) + "\n" for label in SAID)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_predictions_are_read_in_every_form(world, form):
+    name, text = FORMS[form]
+    root = write(world / "given" / name, text)
+    run = scored(world, world / "given")
+    score = run.record.scores["es"]
+    assert (score.value, score.n_rows, score.n_groups) == (11 / 12, 12, 4)
+    assert run.record.computed_elsewhere and run.record.departure is None
+    assert run.predictions("es")["prediction"].to_pylist() == [LABELS.index(label) for label in SAID]
+    assert scored(world, root, languages=["es"], results=world / "file").record.scores == run.record.scores | {
+        "es": score.model_copy(update={"invocation": run.record.scores["es"].invocation})
+    }
+
+
+def test_logits_alone_are_in_the_order_of_the_labels(world):
+    logits = np.eye(3, dtype=np.float32)[[LABELS.index(label) for label in SAID]]
+    for name, column in {
+        "lists": logits.tolist(),
+        "of one size": pa.FixedSizeListArray.from_arrays(logits.ravel(), 3),
+    }.items():
+        path = world / name / "es.parquet"
+        path.parent.mkdir()
+        pq.write_table(pa.table({"logits": column}), path)
+        assert scored(world, path, results=world / f"{name} results").record.scores["es"].value == 11 / 12
+
+
+def test_what_a_run_wrote_scores_as_that_run_did(world):
+    first = scored(world, write(world / "es.txt", "\n".join(SAID)))
+    again = scored(world, first.folder / "predictions", results=world / "again")
+    assert again.record.scores["es"].predictions_sha256 == first.record.scores["es"].predictions_sha256
+
+
+def test_one_file_may_have_all_languages(world):
+    languages = [language for language in tiny.LANGUAGES for _ in ROWS]
+    write(world / "all.tsv", table("language\tprediction", languages, [*GOLD, *SAID, *GOLD]))
+    assert {lang: s.value for lang, s in scored(world, world / "all.tsv").record.scores.items()} == {
+        "en": 1.0, "es": 11 / 12, "zh": 1.0,
+    }  # fmt: skip
+
+
+def test_languages_are_added_to_the_same_model_and_seed(world):
+    scored(world, write(world / "es.txt", "\n".join(SAID)))
+    run = scored(world, write(world / "zh.txt", "\n".join(GOLD)))
+    assert list(run.record.scores) == ["es", "zh"]
+    assert load_run(run.folder) == run
+    assert len(scored(world, world / "es.txt").record.scores) == 2  # the same once more changes nothing
+    with pytest.raises(StoreError, match="other predictions for 'es' were scored as somebody predictions seed 0"):
+        scored(world, write(world / "es.txt", "\n".join(GOLD)))
+
+
+def test_seeds_of_one_model_are_one_row_with_a_spread(world):
+    from xeval.results.configurations import by_configuration
+
+    for seed in (1, 2, 3):
+        scored(world, write(world / "es.txt", "\n".join([*GOLD[:seed], *GOLD[:1] * (12 - seed)])), seed=seed)
+    [group] = by_configuration(load_runs(world / "results")).values()
+    assert [run.record.seed for run in group] == [1, 2, 3]
+
+
+def test_published_rows_are_compared_with_by_the_models_name(world):
+    run = scored(world, write(world / "es.txt", "\n".join(SAID)), model="mbert")
+    assert (run.record.model.id, run.record.model.origin) == ("google-bert/bert-base-multilingual-cased", "hub")
+    assert scored(world, world / "es.txt", model="our own").record.model.origin == "local"
+
+
+# ── refused, in one line each ──
+
+LONG = "\n".join([*SAID, SAID[0]])
+BROKEN = {
+    "one too few": ("es.txt", "\n".join(SAID[1:]), "wanted 12 predictions, one for each row of the data, found 11"),
+    "one too many": ("es.txt", LONG, "found 13"),
+    "none": ("es.txt", "", "found 0"),
+    "an empty line": ("es.txt", "\n".join([*SAID[:3], "", *SAID[3:]]), "line 4 is empty"),
+    "no label": ("es.txt", "\n".join(["maybe", *SAID[1:]]), "prediction 1 is 'maybe'; wanted one of entailment"),
+    "a number that is no label": ("es.txt", "\n".join(["3", *SAID[1:]]), "prediction 1 is '3'"),
+    "a number below 0": ("es.txt", "\n".join(["-1", *SAID[1:]]), "prediction 1 is '-1'"),
+    "a fraction": ("es.txt", "\n".join(["0.5", *SAID[1:]]), "prediction 1 is '0.5'"),
+    "a row twice": ("es.tsv", table("row\tprediction", [0, 0, *ROWS[2:]], SAID), "that stand there twice: 1, first 0"),
+    "a row left out": ("es.tsv", table("row\tprediction", ROWS[1:], SAID[1:]), "1 of 12 rows have no prediction"),
+    "a row that is not there": ("es.tsv", table("row\tprediction", [*ROWS[:-1], 99], SAID), "first 99"),
+    "rows counted from 1": ("es.tsv", table("row\tprediction", range(1, 13), SAID), "count them from 0"),
+    "a row number that is none": ("es.tsv", table("row\tprediction", ["x", *ROWS[1:]], SAID), "row number 'x'"),
+    "ids that the data lack": ("es.tsv", table("id\tprediction", ROWS, SAID), "the rows of the data have no ids"),
+    "an empty id": ("es.tsv", table("id\tprediction", ["", *ROWS[1:]], SAID), "a row has no id"),
+    "no column": ("es.csv", "guess,confidence\nentailment,1\n", "no column 'prediction' in its first line"),
+    "no column of objects": ("es.jsonl", '{"guess": 1}\n', "no column 'prediction', nor 'logits'"),
+    "lines of unequal length": ("es.tsv", "row\tprediction\n0\tneutral\textra\n", "row 2 has 3 fields"),
+    "not UTF-8": ("es.txt", b"entailment\xff", "not UTF-8 at byte 10"),
+    "two languages in its name": ("es-zh.txt", "\n".join(SAID), "its name tells of es and zh"),
+    "no language in its name": ("predictions.txt", "\n".join(SAID), "its name tells no language of the task"),
+    "a language of no task": ("all.tsv", table("language\tprediction", ["xx"] * 12, SAID), "'xx' is none of task"),
+    "another language": ("fr.txt", "\n".join(SAID), "its name tells no language of the task"),
+    "no JSON": ("es.json", "{", "not readable as JSON"),
+    "JSON without ids": ("es.json", json.dumps(SAID), "wanted answers by id"),
+    "JSON with ids that the data lack": ("es.json", json.dumps(dict(enumerate(SAID))), "the data have no ids"),
+    "JSON Lines cut off": ("es.jsonl", '{"prediction": 1}\n{"predi', "line 2 is not readable as JSON"),
+    "logits too few": ("es.jsonl", '{"logits": [1, 2]}\n' * 12, "2 logits a row; wanted one for each of entailment"),
+    "logits of unequal length": ("es.jsonl", '{"logits": [1, 2, 3]}\n{"logits": [1]}\n' * 6, "as many numbers each"),
+    "logits without end": ("es.jsonl", '{"logits": [1, 2, Infinity]}\n' * 12, "wanted logits as a list of finite"),
+    "logits in another order": (
+        "es.jsonl",
+        '{"logits": [1, 0, 0], "prediction": "contradiction"}\n' * 12,
+        "the highest logit is not the prediction's",
+    ),
+    "a list for a label": ("es.jsonl", '{"prediction": ["neutral"]}\n' * 12, "prediction 1 is"),
+    "true for a label": ("es.jsonl", '{"prediction": true}\n' * 12, "prediction 1 is True"),
+    "null for a label": ("es.jsonl", '{"prediction": null}\n' * 12, "prediction 1 is None"),
+    "a damaged Parquet": ("es.parquet", b"PAR1nothingPAR1", "not readable as parquet"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_what_is_not_certain_is_refused_and_nothing_is_written(world, fault):
+    name, content, message = BROKEN[fault]
+    path = write(world / "given" / name, content if isinstance(content, str) else "")
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    with pytest.raises(XevalError) as caught:
+        scored(world, path)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert not (world / "results").exists()
+
+
+def test_a_second_file_of_a_language_is_refused(world):
+    for name in ("es.txt", "es.tsv"):
+        write(world / "given" / name, "\n".join(SAID))
+    with pytest.raises(DataError, match="there are others for 'es'"):
+        scored(world, world / "given")
+
+
+def test_a_language_without_a_file_is_named(world):
+    write(world / "given" / "es.txt", "\n".join(SAID))
+    with pytest.raises(DataError, match="no predictions for zh"):
+        scored(world, world / "given", languages=["es", "zh"])
+    with pytest.raises(DataError, match="there is none"):
+        scored(world, world / "nowhere")
+    with pytest.raises(DefinitionError, match="wanted one of the two"):
+        scored(world, world / "given", labels=world / "given")
+
+
+def test_a_wrong_language_costs_the_others_nothing(world):
+    write(world / "given" / "es.txt", "\n".join(SAID))
+    write(world / "given" / "zh.txt", "\n".join(SAID[1:]))
+    with pytest.raises(DataError, match=r"zh\.txt: predictions for 'zh': wanted 12"):
+        scored(world, world / "given")
+    assert not (world / "results").exists()
+
+
+# ── recognised after scoring ──
+
+
+def many(world: Path, **said: list[int]):
+    """300 rows a language, whose labels are drawn, with predictions of each language."""
+    rng = np.random.default_rng(3)
+    gold = rng.integers(0, 3, 300)
+    rows = {key: value for key, value in tiny.mini_rows().items() if key[0] != "test"}
+    for language in said:
+        own = tiny.make_rows(language, 300, start=500)
+        rows["test", language] = [(*texts, LABELS[label]) for (*texts, _), label in zip(own, gold, strict=True)]
+    tiny.write_hub_layout(world / "data", rows)
+    tiny.write_task(world / "tasks", ("test = 12", "test = 300"))
+    for language, change in said.items():
+        right = np.where(rng.random(300) < 0.7, gold, rng.integers(0, 3, 300))
+        write(world / "given" / f"{language}.txt", "\n".join(LABELS[label] for label in change(right)))
+    run = scored(world, world / "given")
+    return {finding.name: finding.line for finding in diagnose_run(run, None, None)}
+
+
+def test_a_line_too_many_is_recognised(world):
+    found = many(world, en=lambda right: right, es=lambda right: np.roll(right, 1))
+    assert list(found) == ["shifted rows"]
+    assert "es: " in found["shifted rows"] and "the row 1 before it" in found["shifted rows"]
+
+
+def test_permuted_labels_are_recognised(world):
+    assert "permuted labels" in many(world, en=lambda right: (right + 1) % 3)
+
+
+def test_one_label_throughout_is_recognised(world):
+    assert "one label throughout" in many(world, en=lambda right: right, es=lambda right: right * 0)
+
+
+def test_one_file_for_two_languages_is_recognised(world):
+    same = np.random.default_rng(5).integers(0, 3, 300)
+    found = many(world, en=lambda right: right, es=lambda right: same, zh=lambda right: same)
+    assert "es and zh have the same predictions" in found["one file for two languages"]
+
+
+def test_healthy_predictions_give_no_finding(world):
+    assert many(world, en=lambda right: right, es=lambda right: right, zh=lambda right: right) == {}
+
+
+# ── ids ──
+
+
+def test_rows_are_matched_by_id_whatever_the_order():
+    rows = Rows("en", "test", {}, np.zeros(3), np.arange(3), ids=["a", "b", "c"])
+    given = Given("file", ["C", "A", "B"], ids=["c", "a", "b"])
+    assert given.in_order_of(rows).answers == ["A", "B", "C"]
+    for ids, message in ((["a", "a", "b"], "ids that stand there twice: 1"), (["a", "b", "d"], "an id that no row")):
+        with pytest.raises(DataError, match=message):
+            Given("file", ["A", "B", "C"], ids=ids).in_order_of(rows)
+    with pytest.raises(DataError, match="1 of 3 rows have no prediction, first 'c'"):
+        Given("file", ["A", "B"], ids=["a", "b"]).in_order_of(rows)
+
+
+# ── XTREME's own mock submission, https://github.com/google-research/xtreme, evaluate_test.py ──
+
+GOLDEN = {
+    "xnli": ("accuracy", 30.666666666666668),
+    "paws-x": ("accuracy", 51.42857142857143),
+    "pan-x": ("span_f1", 57.50793650793652),
+    "udpos": ("udpos_f1", 70.21746048354693),
+    "bucc2018": ("f1", 55.0),
+    "tatoeba": ("accuracy", 53.611111111111114),
+    "xquad": ("f1", 79.9586776859504),
+    "mlqa": ("mlqa_f1", 81.76870748299321),
+    "tydiqa-goldp": ("f1", 97.22222222222223),
+}
+EXACT = {"xquad": 77.27272727272727, "mlqa": 57.142857142857146, "tydiqa-goldp": 88.88888888888889}
+
+
+@pytest.mark.skipif(
+    not (SHARED / "data/xtreme/mock_test_data.tar.xz").exists(), reason="XTREME's mock data are not in ../shared"
+)
+@pytest.mark.parametrize("task", GOLDEN)
+def test_the_mock_submission_gets_its_golden_scores(task, tmp_path, unpacked):
+    folder = unpacked("mock_test_data")
+    run = score_given(
+        task, folder / "predictions", labels=folder / "labels", model="mock", results=tmp_path / "results"
+    )
+    metric, golden = GOLDEN[task]
+    scores = run.record.scores.values()
+    assert run.record.metric == metric
+    assert 100 * np.mean([score.value for score in scores]) == pytest.approx(golden, abs=1e-10)
+    if task in EXACT:
+        name = "mlqa_exact_match" if task == "mlqa" else "exact_match"
+        assert 100 * np.mean([score.more[name] for score in scores]) == pytest.approx(EXACT[task], abs=1e-10)

@@ -1,0 +1,95 @@
+"""`xeval score`: predictions that others computed become a run like any other."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xeval.cli.options import (
+    Bundle,
+    Data,
+    HowToShow,
+    Languages,
+    OutcomeFormat,
+    Quiet,
+    Results,
+    TasksDirs,
+    TestSplit,
+    words,
+)
+from xeval.cli.outcome import show_outcome
+from xeval.cli.screen import screen
+from xeval.data.bundle import using
+from xeval.definitions.registry import get_task
+from xeval.definitions.toml import Printed
+from xeval.judging.forensics import definitions
+from xeval.report.definitions import show
+
+MOST_DECIMALS = 10
+
+
+def score(
+    task: Annotated[str, typer.Argument(help="Task: its name, or the path of its file.")],
+    predictions: Annotated[
+        Path, typer.Option("--predictions", "-p", help="File, or folder with a file for each language.")
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Whose they are: alias or hub id for verdicts, or any name.")
+    ],
+    language: Languages = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which of several trainings they are of.")] = 0,
+    data: Data = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="The right answers alone, in the form of predictions; not --data.")
+    ] = None,
+    bundle: Bundle = None,
+    results: Results = Path("results"),
+    test_split: TestSplit = None,
+    explain: Annotated[
+        str | None,
+        typer.Option("--explain", help="A published number, in %: which metric, over which languages, gives it?"),
+    ] = None,
+    tasks_dir: TasksDirs = None,
+    quiet: Quiet = False,
+    output_format: HowToShow = OutcomeFormat.terminal,
+) -> None:
+    """Score predictions that others computed, and compare them with the published table.
+
+    Files are of the language that their name tells (test-de.tsv), or have a column language. Rows are matched by id,
+    by number from 0, or by order where there are as many predictions as rows.
+    """
+    languages, published = words(language), _printed(explain)
+    from xeval.runs.score_given import score_given  # takes seconds: torch and transformers
+    from xeval.support.progress import reporter
+
+    options: dict[str, Any] = {
+        "model": model,
+        "seed": seed,
+        "languages": languages,
+        "data": data,
+        "labels": labels,
+        "results": results,
+        "test_split": test_split,
+        "tasks_dirs": tasks_dir or (),
+        "reporter": reporter(quiet),
+    }
+    with using(bundle):
+        run = score_given(task, predictions, **options)
+        definition = get_task(task, tasks_dir or ())
+        show_outcome([run], definition.default_reference, output_format, results, tasks_dirs=tasks_dir or ())
+        if published is not None:
+            show(definitions([run], definition), published, screen())
+
+
+def _printed(explain: str | None) -> Printed | None:
+    """The number to explain, as it is printed."""
+    if explain is None:
+        return None
+    try:
+        published = Printed(explain)
+        inside = 0 <= published <= 100 and published.decimals < MOST_DECIMALS
+    except (ValueError, ArithmeticError):
+        inside = False
+    if not inside:
+        raise typer.BadParameter(f"--explain: wanted a number in %, as in 73.8, got {explain!r}")
+    return published

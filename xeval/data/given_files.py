@@ -1,0 +1,218 @@
+"""Files of predictions that others computed → what they say, language by language.
+
+- XTREME's submission: `test-<language>.tsv`, a prediction on each line, and `.json` with answers by the id of their
+  question (https://github.com/google-research/xtreme);
+- tables whose columns have names: Parquet, CSV, TSV and JSON Lines, such as the `predictions.txt` of transformers'
+  scripts.
+
+A file is of one language, which its name or its folder's tells, or else has a column `language`.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xeval.data import tables
+from xeval.data.tables import Columns, Wanted
+from xeval.definitions.task import Task
+from xeval.kinds.given import KEY, Given
+from xeval.kinds.rows import Rows, Table
+from xeval.support.errors import DataError
+from xeval.support.text import one_line
+
+PREDICTION = ("prediction", "predictions", "predicted", "pred", "predicted_label", "prediction_text", "label")
+LOGITS = ("logits", "scores")
+ID = ("id", "guid", "example_id", "pairID", "pair_id", "qid")
+NUMBER = ("row", "index", "idx")
+LANGUAGE = ("language", "lang")
+_COLUMNS = (*PREDICTION, *LOGITS, *ID, *NUMBER, *LANGUAGE)
+
+SUFFIXES = (".parquet", ".csv", ".tsv", ".txt", ".jsonl", ".json")
+MOST_ROWS = 100_000_000
+
+
+def read_given(path: Path, task: Task, languages: Sequence[str]) -> dict[str, Given]:
+    """The predictions in a file, or in the files of a folder, by language, in the order of the task's languages.
+
+    Where `languages` are named, no others are read, and a file that names none is of the only one.
+    Raises DataError for files that cannot be read, or of whose language there is doubt.
+    """
+    said: dict[str, Given] = {}
+    for each in _files(path, task):
+        for language, given in _of_file(each, path, task, languages):
+            if language in said:
+                raise DataError(f"{given.where}: there are others for {language!r}: {said[language].where}")
+            said[language] = given
+    lacking = [language for language in languages if language not in said]
+    if lacking or not said:
+        raise DataError(
+            f"{path}: no predictions for {', '.join(lacking) or 'any language of the task'}; a file is of the language"
+            f" that its name tells, as test-{task.training_language}.tsv does, or has a column {LANGUAGE[0]}"
+        )
+    return {language: said[language] for language in task.languages if language in said}
+
+
+def read_key(path: Path, task: Task, given: Mapping[str, Given]) -> dict[str, Rows]:
+    """The rows, without their texts, of files that hold the right answers in the form of predictions."""
+    keys = read_given(path, task, list(given))
+    return {
+        language: task.of_kind.rows_of_key(
+            Table(language, task.splits.test, key.where, {KEY: key.answers}, {}), given[language]
+        )
+        for language, key in keys.items()
+    }
+
+
+def _files(path: Path, task: Task) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"{path}: wanted predictions, a file or a folder of them; there is none")
+    inside = next((folder for folder in _of_suite(path, task)), path)
+    files = sorted(each for each in inside.glob("**/*") if each.suffix in SUFFIXES and each.is_file())
+    if not files:
+        raise DataError(f"{inside}: wanted files of predictions ({', '.join(SUFFIXES)}), found none")
+    return files
+
+
+def _of_suite(path: Path, task: Task) -> Iterator[Path]:
+    """The folder of this task in a submission to several, under the name that XTREME gives it or under our own."""
+    names = {task.name, task.name.replace("-", ""), task.name.split("-")[0]}
+    return (folder for folder in sorted(path.iterdir()) if folder.is_dir() and folder.name in names)
+
+
+def _of_file(path: Path, root: Path, task: Task, languages: Sequence[str]) -> Iterator[tuple[str, Given]]:
+    columns = _named_columns(path)
+    if columns is not None and (of_row := _first(columns, LANGUAGE)) is not None:
+        for language in dict.fromkeys(of_row):
+            if language in (languages or task.languages):
+                places = [place for place, each in enumerate(of_row) if each == language]
+                yield str(language), _from_columns(columns, path, str(language)).take(places)
+            elif language not in task.languages:
+                raise DataError(f"{path}: language {one_line(repr(language))[:40]} is none of task {task.name}'s")
+        return
+    language = _language_of(path, root, task.languages, languages)
+    if language is None:
+        return
+    if columns is not None:
+        yield language, _from_columns(columns, path, language)
+    elif path.suffix == ".json":
+        yield language, _from_json(path, task, language)
+    else:
+        answers = task.of_kind.answers_in(str(path), tables.read_text(path))
+        yield language, Given(_where(path, language), answers)
+
+
+def _where(path: Path, language: str) -> str:
+    return f"{path}: predictions for {language!r}"
+
+
+def _language_of(path: Path, root: Path, known: Collection[str], asked: Sequence[str]) -> str | None:
+    """The language that the name of the file tells, or that of its folder; None for one that was not asked for."""
+    parts = path.relative_to(root).parts if path != root else (path.name,)
+    for part in reversed(parts):
+        words = re.split(r"[^A-Za-z0-9]+", part)
+        tails = {"-".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, start + 3)}
+        named = [code for code in known if code in tails or code.replace("_", "-") in tails]
+        if len(named) > 1:
+            raise DataError(f"{path}: its name tells of {' and '.join(named)}; wanted one language in it")
+        if named:
+            return named[0] if not asked or named[0] in asked else None
+    if path == root and len(asked) == 1:
+        return asked[0]
+    raise DataError(f"{path}: its name tells no language of the task; name the only one with --language")
+
+
+# ── what a file holds ──
+
+
+def _named_columns(path: Path) -> dict[str, list[Any]] | None:
+    """The columns that are known by their names; None for a file without names."""
+    wanted = Wanted((), (), MOST_ROWS, _COLUMNS)
+    if path.suffix == ".parquet":
+        columns = tables.read_parquet([path], wanted)
+    elif path.suffix == ".jsonl":
+        columns = tables.read_json_lines(path, wanted)
+    elif path.suffix != ".json" and (delimiter := _delimiter(path)):
+        columns = tables.read_delimited(path, wanted, delimiter)
+    else:
+        return None
+    if _first(columns.values, (*PREDICTION, *LOGITS)) is None:
+        raise DataError(f"{path}: no column {PREDICTION[0]!r}, nor {LOGITS[0]!r}; wanted one of the two")
+    return {name: _with_names(columns, name) for name in columns.values}
+
+
+def _delimiter(path: Path) -> str | None:
+    """What parts the columns of a file whose first line names them; None where it does not."""
+    first = tables.read_text(path).partition("\n")[0]
+    for delimiter in ("\t", ","):
+        names = [name.strip().strip('"') for name in first.split(delimiter)]
+        if set(names) & {*PREDICTION, *LOGITS} and (len(names) > 1 or path.suffix == ".csv" or names[0] != "label"):
+            return delimiter
+    if path.suffix == ".csv":
+        raise DataError(f"{path}: no column {PREDICTION[0]!r} in its first line, {one_line(first)[:80]!r}")
+    return None
+
+
+def _with_names(columns: Columns, name: str) -> list[Any]:
+    """The values of a column, with names in place of numbers where the file has them."""
+    values, names = columns.values[name], columns.value_names.get(name)
+    if names is None:
+        return values
+    return [names[value] if isinstance(value, int) and 0 <= value < len(names) else value for value in values]
+
+
+def _first(columns: Mapping[str, list[Any]], names: Sequence[str]) -> list[Any] | None:
+    return next((columns[name] for name in names if name in columns), None)
+
+
+def _from_columns(columns: Mapping[str, list[Any]], path: Path, language: str) -> Given:
+    where = _where(path, language)
+    ids, numbers, logits = (_first(columns, names) for names in (ID, NUMBER, LOGITS))
+    if ids is not None and any(each in (None, "") for each in ids):
+        raise DataError(f"{where}: a row has no id; wanted one for each, or no ids at all")
+    return Given(
+        where,
+        _first(columns, PREDICTION) or [],
+        [str(each) for each in ids] if ids is not None else None,
+        [_whole(each, where) for each in numbers] if numbers is not None else None,
+        _array(logits, where) if logits is not None else None,
+    )
+
+
+def _whole(value: Any, where: str) -> int:
+    if isinstance(value, bool) or not str(value).isdecimal():
+        raise DataError(f"{where}: row number {one_line(repr(value))[:40]}; wanted whole numbers from 0")
+    return int(value)
+
+
+def _array(logits: list[Any], where: str) -> np.ndarray:
+    """(M, C) float32."""
+    try:
+        values = [json.loads(each) if isinstance(each, str) else each for each in logits]
+        array = np.array(values, dtype=np.float32)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{where}: logits that are not lists of as many numbers each: {one_line(error)[:80]}"
+        ) from error
+    if array.ndim != 2 or not np.isfinite(array).all():
+        raise DataError(f"{where}: wanted logits as a list of finite numbers for each row")
+    return array
+
+
+def _from_json(path: Path, task: Task, language: str) -> Given:
+    """Answers by id, or a key in the form of the task's own files."""
+    text, where = tables.read_text(path), _where(path, language)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable as JSON: {one_line(error)[:120]}") from error
+    if not isinstance(content, dict):
+        raise DataError(f'{where}: wanted answers by id, {{"id": "answer"}}, got {one_line(repr(content))[:60]}')
+    if isinstance(content.get("data"), list):
+        return Given(where, task.of_kind.answers_in(str(path), text))
+    return Given(where, list(content.values()), list(content))

@@ -1,0 +1,194 @@
+"""What a student keeps of its teacher: by language, with intervals, and whether English or the transfer is lost.
+
+A is the teacher and B the student. Of a language's loss, what is lost in the training language is one part, and the
+wider gap to the training language the other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from xeval.definitions.languages import describe
+from xeval.judging.comparison.paired_metrics import N_RESAMPLES, SEED, resampled_values
+from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
+from xeval.judging.comparison.resampling import LEVEL
+from xeval.results.records import RunRecord
+from xeval.results.store import StoredRun
+
+FEWEST = 5  # languages for a rank correlation
+LEARNT = 0.02  # above chance, from which a share of what the teacher has learnt means anything
+
+
+@dataclass(frozen=True)
+class Share:
+    """A ratio of B to A, with its bootstrap percentile interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LanguageRetention:
+    language: str
+    script: str
+    value_a: float
+    value_b: float
+    kept: Share
+    kept_above_chance: Share | None  # None where chance is not known, or A is hardly above it
+    training_loss: float | None  # what of A minus B is lost in the training language; None if that is not there
+    transfer_loss: float | None  # and what besides
+    kappa: float | None  # Cohen's, of A's and B's answers; None for a kind of task without labels
+    fertility: float | None  # pieces per word, of B's tokenizer
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a side needs, as far as that is known."""
+
+    rows_per_s: float | None
+    n_parameters: int | None
+
+
+@dataclass(frozen=True)
+class Retention:
+    task: str
+    title: str
+    metric: str
+    name_a: str
+    name_b: str
+    training_language: str
+    languages: list[LanguageRetention]
+    mean_kept: Share
+    mean_a: float
+    mean_b: float
+    costs: tuple[Cost, Cost]
+    fertility_correlation: tuple[float, float] | None  # Spearman's ρ of what is kept with fertility, and p
+    notes: list[str]
+
+    @property
+    def conclusion(self) -> str:
+        return _conclusion(self)
+
+
+def retention(
+    paired: PairedRuns, a: Sequence[StoredRun], b: Sequence[StoredRun], seed: int = SEED, n_resamples: int = N_RESAMPLES
+) -> Retention:
+    """What B keeps of A. `a` and `b` are the runs that `paired` was made of."""
+    example = a[0].record
+    drawn_a, drawn_b = resampled_values([one.tallies for one in paired.languages], seed, n_resamples)  # (L, B)
+    means = {one.language: one.means for one in paired.languages}
+    at_home = means.get(example.training_language)
+    rows = [
+        _language(one, drawn_a[place], drawn_b[place], at_home, example.chance, [run.record for run in b])
+        for place, one in enumerate(paired.languages)
+    ]
+    mean_a, mean_b = np.mean(list(means.values()), axis=0).tolist()
+    return Retention(
+        paired.task,
+        paired.title,
+        paired.metric,
+        paired.name_a,
+        paired.name_b,
+        example.training_language,
+        rows,
+        _share(mean_a, mean_b, drawn_a.mean(axis=0), drawn_b.mean(axis=0)),
+        mean_a,
+        mean_b,
+        (_cost(a, b), _cost(b, a)),
+        _correlation(rows),
+        paired.notes,
+    )
+
+
+def _language(
+    one: PairedLanguage,
+    drawn_a: np.ndarray,
+    drawn_b: np.ndarray,
+    at_home: tuple[float, float] | None,
+    chance: float | None,
+    students: Sequence[RunRecord],
+) -> LanguageRetention:
+    value_a, value_b = one.means
+    training_loss = transfer_loss = above = None
+    if at_home is not None:
+        training_loss = at_home[0] - at_home[1]
+        transfer_loss = (value_a - value_b) - training_loss
+    if chance is not None and value_a >= chance + LEARNT:
+        above = _share(value_a - chance, value_b - chance, drawn_a - chance, drawn_b - chance)
+    tokenized = [record.scores[one.language].tokenization for record in students]
+    words = [each.pieces_per_word for each in tokenized if each is not None and each.pieces_per_word is not None]
+    return LanguageRetention(
+        one.language,
+        describe(one.language).script,
+        value_a,
+        value_b,
+        _share(value_a, value_b, drawn_a, drawn_b),
+        above,
+        training_loss,
+        transfer_loss,
+        _kappa(one),
+        float(np.mean(words)) if words else None,
+    )
+
+
+def _share(value_a: float, value_b: float, drawn_a: np.ndarray, drawn_b: np.ndarray) -> Share:
+    """B's part of A, with the percentiles of (B,) draws; draws in which A has nothing are left out."""
+    has_some = drawn_a > 0
+    low, high = np.quantile(drawn_b[has_some] / drawn_a[has_some], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Share(value_b / value_a if value_a else float("nan"), float(low), float(high))
+
+
+def _kappa(one: PairedLanguage) -> float | None:
+    """Cohen's kappa (1960) of both sides' answers, the mean over all pairs of seeds."""
+    if one.predictions_a is None or one.predictions_b is None:
+        return None
+    return float(np.mean([cohens_kappa(x, y) for x in one.predictions_a for y in one.predictions_b]))
+
+
+def cohens_kappa(x: np.ndarray, y: np.ndarray) -> float:
+    """Agreement of two (N,) lists of labels beyond what their frequencies give; 1 where both are constant."""
+    n_labels = int(max(x.max(), y.max())) + 1
+    expected = float(np.bincount(x, minlength=n_labels) @ np.bincount(y, minlength=n_labels)) / len(x) ** 2
+    return 1.0 if expected == 1 else (float(np.mean(x == y)) - expected) / (1 - expected)
+
+
+def _cost(runs: Sequence[StoredRun], others: Sequence[StoredRun]) -> Cost:
+    """How fast a side was evaluated where both sides were on the same processor, and how large it is."""
+    processors = {place.processor for run in (*runs, *others) for place in run.record.environments}
+    timings = [timing for run in runs for phase, timing in run.record.timing.items() if phase.startswith("evaluate/")]
+    seconds = sum(timing.wall_s for timing in timings)
+    speed = sum(timing.rows for timing in timings) / seconds if seconds and len(processors) == 1 else None
+    return Cost(speed, runs[0].record.model.n_parameters)
+
+
+def _correlation(rows: Sequence[LanguageRetention]) -> tuple[float, float] | None:
+    pairs = [(row.fertility, row.kept.value) for row in rows if row.fertility is not None]
+    if len(pairs) < FEWEST or any(len(set(column)) < 2 for column in zip(*pairs, strict=True)):
+        return None
+    rho, p = spearmanr(*zip(*pairs, strict=True))
+    return float(rho), float(p)
+
+
+def _conclusion(found: Retention) -> str:
+    kept, n = found.mean_kept, len(found.languages)
+    text = (
+        f"B ({found.name_b}) keeps {100 * kept.value:.1f} % of the {found.metric.replace('_', ' ')} of A"
+        f" ({found.name_a}) on the mean of {n} languages (95 % interval {100 * kept.low:.1f} to {100 * kept.high:.1f})"
+        if n > 1
+        else f"B ({found.name_b}) keeps {100 * kept.value:.1f} % of A ({found.name_a}) in {found.languages[0].language}"
+        f" (95 % interval {100 * kept.low:.1f} to {100 * kept.high:.1f})"
+    )
+    others = [row for row in found.languages if row.language != found.training_language]
+    lost = [row for row in others if row.transfer_loss is not None]
+    if lost and lost[0].training_loss is not None:
+        transfer = np.mean([row.transfer_loss for row in lost if row.transfer_loss is not None])
+        text += (
+            f"; of what it loses elsewhere, {100 * lost[0].training_loss:.1f} points are lost in"
+            f" {describe(found.training_language).name} already, and {100 * transfer:.1f} more in the transfer"
+        )
+        worst = min(lost, key=lambda row: row.kept.value)
+        text += f", most in {worst.language} ({100 * worst.kept.value:.1f} % kept)"
+    return f"{text}."

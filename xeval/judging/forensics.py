@@ -1,0 +1,104 @@
+"""Which definition of a score reaches a published number: metrics in circulation, over languages in circulation.
+
+Two groups that report "F1" or "the average" of one task may mean numbers that differ by several points: old and new
+seqeval, SQuAD's and MLQA's rules for articles, XQuAD over three different sets of languages.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xeval.definitions.registry import all_references, all_suites
+from xeval.definitions.task import Task
+from xeval.definitions.toml import Printed
+from xeval.kinds.registry import get_kind
+from xeval.results.store import StoredRun
+from xeval.support.text import metric_in_words
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One number that can be made of a run: a metric, in a language or over several."""
+
+    metric: str  # in words
+    over: str
+    value: float  # a fraction, the mean of the seeds
+    is_own: bool  # whether the metric is the one that the run was scored by
+
+    def reaches(self, published: Printed) -> bool:
+        """Whether it is `published`, in percent, when it is printed with as many decimals."""
+        return abs(100 * self.value - float(published)) <= 0.5 * 0.1**published.decimals + 1e-9
+
+
+def definitions(runs: Sequence[StoredRun], task: Task) -> list[Definition]:
+    """All that can be made of `runs`, the seeds of one configuration: first averages, then languages.
+
+    Averages are over all the languages that there are, over all but the training language, over those that suites, the
+    task file and the published tables average over. Raises StoreError for predictions that cannot
+    be read.
+    """
+    values = scores_by_metric(runs)
+    own = runs[0].record.metric
+    languages = [language for language in task.languages if all(language in run.record.scores for run in runs)]
+    sets = _sets(languages, task)
+    found = []
+    for metric, of_language in values.items():
+        for name, members in sets.items():
+            if set(members) <= of_language.keys():
+                value = float(np.mean([of_language[language] for language in members]))
+                found.append(Definition(metric_in_words(metric), name, value, metric == own))
+    for metric, of_language in values.items():
+        found += [Definition(metric_in_words(metric), lang, of_language[lang], metric == own) for lang in languages]
+    return found
+
+
+def scores_by_metric(runs: Sequence[StoredRun]) -> dict[str, dict[str, float]]:
+    """Metric → language → the mean over the seeds: the run's own metric first, then others in circulation."""
+    kind = get_kind(runs[0].record.kind)
+    per_run: list[dict[str, dict[str, float]]] = []
+    for run in runs:
+        record, by_metric = run.record, dict[str, dict[str, float]]()
+        for language, score in record.scores.items():
+            others = kind.other_scores(run.predictions(language), record.labels or ())
+            for metric, value in {record.metric: score.value, **score.more, **others}.items():
+                by_metric.setdefault(metric, {})[language] = value
+        per_run.append(by_metric)
+    means: dict[str, dict[str, float]] = {}
+    for metric, of_language in per_run[0].items():
+        shared = [lang for lang in of_language if all(lang in other.get(metric, {}) for other in per_run)]
+        means[metric] = {lang: float(np.mean([other[metric][lang] for other in per_run])) for lang in shared}
+    return means | _means_of_two(means)
+
+
+def _means_of_two(means: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Exact match and F1 by the same rules, averaged, as XTREME does."""
+    pairs = {metric: metric.replace("f1", "exact_match") for metric in means if "f1" in metric}
+    return {
+        f"mean of {exact} and {metric}": {
+            lang: (value + means[exact][lang]) / 2 for lang, value in means[metric].items()
+        }
+        for metric, exact in pairs.items()
+        if exact in means
+    }
+
+
+def _sets(languages: Sequence[str], task: Task) -> dict[str, Sequence[str]]:
+    """What is averaged over, each set of languages once, by a name for people."""
+    named: dict[frozenset[str], tuple[str, Sequence[str]]] = {}
+    rest = [language for language in languages if language != task.training_language]
+    members_of = [
+        (suite, one.languages) for suite in all_suites().values() for one in suite.tasks if one.task == task.name
+    ]
+    tables = [one for one in all_references().values() if one.task == task.name]
+    candidates = [
+        (f"mean of all {len(languages)}", languages),
+        (f"mean of {len(rest)}, without {task.training_language}", rest),
+        *((f"mean of {len(own)}, as {suite.title} averages", own) for suite, own in members_of),
+        *((f"mean of {len(own)}, as {whose} averages", own) for whose, own in task.averages.items()),
+        *((f"mean of {len(one.languages)}, as in {one.name}", one.languages) for one in tables),
+    ]
+    for name, members in candidates:
+        if members and set(members) <= set(languages):
+            named.setdefault(frozenset(members), (name, members))
+    return dict(named.values())

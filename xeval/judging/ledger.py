@@ -1,0 +1,108 @@
+"""What is published of one cell, over all sources, and what looks suspicious when sources are put side by side."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from xeval.definitions.reference import Reference, ReferenceRow
+
+FAR_APART = 5.0  # points between two sources of one cell
+SAME = 0.05  # points: equal when printed with one decimal
+ENOUGH = 5  # cells to tell that columns are rotated, or that a row is best throughout
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One published value of a cell."""
+
+    value: float  # in percent
+    decimals: int
+    spread: float | None  # standard deviation between the source's seeds, points
+    row: ReferenceRow
+    table: Reference
+
+
+def entries(tables: Iterable[Reference], task: str, model: str, language: str) -> list[Entry]:
+    """Every published value of `model` in `language` of `task`, the lowest first."""
+    found = [
+        Entry(row.cells[language], row.decimals, row.spread.get(language), row, table)
+        for table in tables
+        if table.task == task
+        for row in table.rows
+        if row.model == model and language in row.cells
+    ]
+    return sorted(found, key=lambda entry: (entry.table.metric, entry.value))
+
+
+def suspicions(tables: Sequence[Reference]) -> list[str]:
+    """What is suspicious about published tables, a line each; a suspicion is a reason to look, and proves nothing."""
+    return [*_swapped_averages(tables), *_best_throughout(tables), *_between_sources(tables)]
+
+
+def _swapped_averages(tables: Iterable[Reference]) -> Iterator[str]:
+    """Two rows of a table each of which claims the average that the other's cells give."""
+    for table in tables:
+        claimed = [row for row in table.rows if row.claimed_average is not None]
+        for first, second in combinations(claimed, 2):
+            if (
+                not _claims(first, first)
+                and not _claims(second, second)
+                and _claims(first, second)
+                and _claims(second, first)
+            ):
+                yield f"{table.name}: the averages of {first.name!r} and {second.name!r} are swapped"
+        for row in claimed:
+            if row.average_note and not _claims(row, row):
+                yield (
+                    f"{table.name}: {row.name!r} claims an average of {row.claimed_average:g} where its cells give"
+                    f" {row.average:.2f}: {row.average_note}"
+                )
+
+
+def _claims(row: ReferenceRow, other: ReferenceRow) -> bool:
+    """Whether `row` claims the average of `other`."""
+    return row.claimed_average is not None and abs(row.claimed_average - other.average) <= row.average_tolerance
+
+
+def _best_throughout(tables: Iterable[Reference]) -> Iterator[str]:
+    """A row that is at least as good as another of the same model in every language, chosen on each one's own data."""
+    for table in tables:
+        for row in table.rows:
+            if "each language" in row.selection or "per language" in row.selection:
+                yield f"{table.name}: {row.name!r} is the best of several for each language ({row.selection})"
+
+
+def _between_sources(tables: Sequence[Reference]) -> Iterator[str]:
+    """Rows of one model in two tables of one task, metric and protocol whose cells do not go together."""
+    rows = [(table, row) for table in tables for row in table.rows]
+    for (table, row), (other_table, other) in combinations(rows, 2):
+        is_same = (table.task, table.metric, row.model, row.protocol) == (
+            other_table.task,
+            other_table.metric,
+            other.model,
+            other.protocol,
+        )
+        shared = [language for language in row.cells if language in other.cells]
+        if not is_same or table is other_table or not shared:
+            continue
+        both = f"{row.name!r} of {table.name} and {other.name!r} of {other_table.name}"
+        if shift := _rotation(
+            [row.cells[language] for language in shared], [other.cells[language] for language in shared]
+        ):
+            yield f"{both}: their values agree if the columns of one are moved by {shift}"
+            continue
+        apart = {language: row.cells[language] - other.cells[language] for language in shared}
+        far = [language for language in shared if abs(apart[language]) >= FAR_APART]
+        if far:
+            said = ", ".join(f"{lang} {row.cells[lang]:g} and {other.cells[lang]:g}" for lang in far)
+            yield f"{both}: {FAR_APART:g} points or more apart in {said}"
+
+
+def _rotation(first: Sequence[float], second: Sequence[float]) -> int:
+    """By how many places the values of one have to be moved to be the other's; 0 where they agree as they stand."""
+    if len(first) < ENOUGH or np.abs(np.subtract(first, second)).max() < SAME:
+        return 0
+    shifts = range(1, len(first))
+    return next((shift for shift in shifts if np.abs(np.roll(first, shift) - np.asarray(second)).max() < SAME), 0)

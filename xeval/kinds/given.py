@@ -1,0 +1,89 @@
+"""What others answered to the rows of a task, as their files have it, and whose answer each one is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from xeval.kinds.rows import Rows
+from xeval.support.errors import DataError
+from xeval.support.text import one_line
+
+KEY = "key"  # the column of right answers where there is nothing else
+
+
+@dataclass(frozen=True)
+class Given:
+    """M predictions for one language. Rows are named by id or by number, or else are those of the data, in order."""
+
+    where: str  # begins every message about them: the file, and the language
+    answers: Sequence[Any]  # M; empty where there are logits alone
+    ids: Sequence[str] | None = None  # M
+    numbers: Sequence[int] | None = None  # M row numbers, counted from 0
+    logits: np.ndarray | None = None  # (M, C) float32, in the order of the task's labels
+
+    def __len__(self) -> int:
+        return len(self.answers) if self.logits is None else len(self.logits)
+
+    def take(self, places: Sequence[int]) -> Given:
+        """The predictions in these places."""
+        return replace(
+            self,
+            answers=[self.answers[place] for place in places] if self.answers else [],
+            ids=self.ids and [self.ids[place] for place in places],
+            numbers=self.numbers and [self.numbers[place] for place in places],
+            logits=self.logits[list(places)] if self.logits is not None else None,
+        )
+
+    def in_order_of(self, rows: Rows) -> Given:
+        """One prediction for each of N rows, in their order.
+
+        Raises DataError where it is not certain whose each one is: the file names rows that the data do not name, names
+        one twice or leaves one out, or has another number of predictions than there are rows.
+        """
+        if self.ids is not None and rows.ids is not None:
+            return self._by_name(self.ids, rows.ids, "id")
+        if self.numbers is not None:
+            if len(self) == len(rows) and min(self.numbers) == 1 and max(self.numbers) == len(rows):
+                raise DataError(f"{self.where}: rows are counted from 1 to {len(rows):,}; count them from 0")
+            return self._by_name(self.numbers, range(len(rows)), "row")
+        if self.ids is not None:
+            raise DataError(
+                f"{self.where}: predictions name their rows by id, and the rows of the data have no ids; where they are"
+                " in the order of the rows, leave the ids out"
+            )
+        if len(self) != len(rows):
+            raise DataError(
+                f"{self.where}: wanted {len(rows):,} predictions, one for each row of the data, found {len(self):,}"
+            )
+        return self
+
+    def _by_name(self, theirs: Sequence[Any], ours: Sequence[Any], name: str) -> Given:
+        place_of = {theirs[place]: place for place in reversed(range(len(theirs)))}
+        repeated = [each for each, n in Counter(theirs).items() if n > 1]
+        strays = sorted(place_of.keys() - set(ours), key=place_of.__getitem__)
+        lacking = [each for each in ours if each not in place_of]
+        for several, said in (
+            (repeated, f"{name}s that stand there twice: {len(repeated):,}"),
+            (strays, f"{len(strays):,} predictions have an {name} that no row of the data has"),
+            (lacking, f"{len(lacking):,} of {len(ours):,} rows have no prediction"),
+        ):
+            if several:
+                raise DataError(f"{self.where}: {said.replace('an row', 'a row')}, first {_shown(several[0])}")
+        return self.take([place_of[each] for each in ours])
+
+
+def answers_on_lines(path: str, text: str) -> list[str]:
+    """The lines of a file with one prediction on each. Raises DataError for an empty one among them."""
+    lines = [line.strip() for line in text.rstrip().split("\n")]
+    if "" in lines and lines != [""]:
+        raise DataError(f"{path}: line {lines.index('') + 1} is empty; wanted a prediction on each line")
+    return lines if lines != [""] else []
+
+
+def _shown(value: Any) -> str:
+    return one_line(repr(value))[:80]

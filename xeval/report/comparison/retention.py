@@ -1,0 +1,115 @@
+"""Retention → terminal, Markdown, JSON. Percentages exist only here."""
+
+import json
+from dataclasses import asdict
+
+from rich.console import Console
+
+from xeval.judging.comparison.flips import FlippedRows
+from xeval.judging.comparison.retention import Cost, LanguageRetention, Retention, Share
+from xeval.report.comparison.runs import Parts, flips_as_object, markdown_flips, markdown_parts, print_parts, show_flips
+from xeval.support.text import metric_in_words
+
+FLOAT32_BYTES = 4
+
+
+def show(found: Retention, flipped: FlippedRows | None, console: Console) -> None:
+    """Print the table on `console`. Values and losses are in points, shares in percent."""
+    print_parts(_parts(found), console)
+    if flipped is not None:
+        show_flips(flipped, console)
+
+
+def markdown(found: Retention, flipped: FlippedRows | None) -> str:
+    text = markdown_parts(_parts(found))
+    return text if flipped is None else text + markdown_flips(flipped)
+
+
+def as_json(found: Retention, flipped: FlippedRows | None) -> str:
+    """Everything as one object; values, losses and shares are fractions."""
+    content = asdict(found) | {"conclusion": found.conclusion}
+    if flipped is not None:
+        content["flips"] = flips_as_object(flipped)
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _parts(found: Retention) -> Parts:
+    title = f"{found.title}: what B keeps of A; {metric_in_words(found.metric)} in %"
+    sides = [
+        f"{side}: {name}{_in_words(cost)}"
+        for side, name, cost in zip("AB", (found.name_a, found.name_b), found.costs, strict=True)
+    ]
+    header = [
+        "",
+        "A",
+        "B",
+        "kept",
+        "95 % interval",
+        "above chance",
+        "loss",
+        "at home",
+        "in transfer",
+        "kappa",
+        "script",
+    ]
+    rows = [_row(row) for row in found.languages]
+    if len(rows) > 1:
+        means = f"{100 * found.mean_a:.1f}", f"{100 * found.mean_b:.1f}"
+        loss = f"{100 * (found.mean_a - found.mean_b):.1f}"
+        rows.append([f"mean of {len(rows)}", *means, *_shown(found.mean_kept), "", loss, "", "", "", ""])
+    return Parts(title, sides, found.conclusion, header, rows, _notes(found))
+
+
+def _in_words(cost: Cost) -> str:
+    said = ""
+    if cost.n_parameters is not None:
+        size = cost.n_parameters * FLOAT32_BYTES / 1e6
+        said += f", {cost.n_parameters / 1e6:,.1f} million parameters ({size:,.0f} MB in float32)"
+    if cost.rows_per_s is not None:
+        said += f", {1000 / cost.rows_per_s:.2f} ms a row"
+    return said
+
+
+def _row(row: LanguageRetention) -> list[str]:
+    above = row.kept_above_chance
+    return [
+        row.language,
+        f"{100 * row.value_a:.1f}",
+        f"{100 * row.value_b:.1f}",
+        *_shown(row.kept),
+        f"{100 * above.value:.1f}" if above is not None else "–",
+        f"{100 * (row.value_a - row.value_b):.1f}",
+        *(f"{100 * loss:.1f}" if loss is not None else "–" for loss in (row.training_loss, row.transfer_loss)),
+        f"{row.kappa:.2f}" if row.kappa is not None else "–",
+        row.script,
+    ]
+
+
+def _shown(share: Share) -> tuple[str, str]:
+    return f"{100 * share.value:.1f}", f"{100 * share.low:.1f} to {100 * share.high:.1f}"
+
+
+def _notes(found: Retention) -> list[str]:
+    notes = [
+        "Kept: B's score as a share of A's, with a paired bootstrap over the test rows for these trained models; above"
+        " chance: the same of what is above chance. Loss, in points: what is lost in the training language (at home),"
+        " and what besides (in transfer). Kappa: Cohen's, of B's answers with A's."
+    ]
+    first, second = found.costs
+    if first.rows_per_s and second.rows_per_s:
+        times = second.rows_per_s / first.rows_per_s
+        saved = 1000 / first.rows_per_s - 1000 / second.rows_per_s
+        lost = 100 * (found.mean_a - found.mean_b)
+        price = f", {lost / saved:.1f} points for each millisecond a row that it saves" if saved > 0 else ""
+        notes.append(f"B was evaluated {times:.2f} times as fast as A on the same processor{price}.")
+    if first.n_parameters and second.n_parameters and second.n_parameters < first.n_parameters:
+        saved_mb = (first.n_parameters - second.n_parameters) * FLOAT32_BYTES / 1e6
+        lost = 100 * (found.mean_a - found.mean_b)
+        notes.append(f"B is smaller by {saved_mb:,.1f} MB in float32: {lost / saved_mb:.2f} points for each of them.")
+    if found.fertility_correlation is not None:
+        rho, p = found.fertility_correlation
+        shown = "no correlation is shown" if p > 0.05 else f"a correlation (p {p:.3f})"
+        notes.append(
+            f"What is kept and pieces per word: Spearman's ρ {rho:+.2f} over the languages, {shown}; it is not a cause."
+        )
+    return [*notes, *found.notes]

@@ -1,0 +1,223 @@
+"""A run whose predictions others computed: read, matched with the rows, scored and stored. Nothing is trained."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xeval.data.corpus import Corpus
+from xeval.data.given_files import read_given, read_key
+from xeval.data.source import DataSource, open_source
+from xeval.definitions import registry
+from xeval.definitions.model_name import ModelName
+from xeval.definitions.task import Task
+from xeval.engine import devices, environment
+from xeval.judging.score import Judged, judged_of, score_of
+from xeval.kinds.given import Given
+from xeval.kinds.rows import Rows
+from xeval.results.identity import identity, ingredients_of
+from xeval.results.predictions import as_parquet, save_predictions
+from xeval.results.records import (
+    ELSEWHERE,
+    DataRecord,
+    Invocation,
+    Limits,
+    ModelRecord,
+    RecipeRecord,
+    RunRecord,
+)
+from xeval.results.store import StoredRun, load_record, run_folder, save_record
+from xeval.support.errors import DefinitionError, StoreError, UnknownNameError
+from xeval.support.locks import locked
+from xeval.support.progress import Reporter, Silent
+
+NOT_KNOWN = "not known"  # the arithmetic that others computed in
+PathLike = str | os.PathLike[str]
+
+
+def score(  # noqa: PLR0913  the public call: one parameter for each option
+    task: str,
+    predictions: PathLike,
+    *,
+    model: str,
+    seed: int = 0,
+    languages: Sequence[str] = (),
+    data: PathLike | None = None,
+    labels: PathLike | None = None,
+    results: PathLike = "results",
+    test_split: str | None = None,
+    tasks_dirs: Sequence[PathLike] = (),
+    reporter: Reporter | None = None,
+) -> RunRecord:
+    """Score predictions that others computed, as a run like any other: for reports, comparisons, verdicts and the gate.
+
+    Rows are matched by id where predictions and data have ids, by number where predictions number their rows, and else
+    by order, where there are as many predictions as rows. Languages can be added to the same model and seed later.
+
+    Args:
+        task: a task's name, or the path of a task file.
+        predictions: a file, or a folder with a file for each language (see `xeval.data.given_files`).
+        model: whose they are: an alias or hub id, which published rows are compared with, or any name.
+        seed: which of several trainings they are of.
+        languages: codes; all that there are predictions for by default.
+        data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA.
+        labels: in place of `data`, the right answers alone, in the form of predictions.
+        results: the folder that the record and the predictions go to.
+        test_split: which split they are for, in place of the task's test split.
+        tasks_dirs: folders with further task files.
+        reporter: told of progress; silent by default.
+
+    Raises XevalError, before anything is written, for predictions that are not one for each row.
+    """
+    return score_given(
+        task,
+        predictions,
+        model=model,
+        seed=seed,
+        languages=languages,
+        data=data,
+        labels=labels,
+        results=results,
+        test_split=test_split,
+        tasks_dirs=tasks_dirs,
+        reporter=reporter,
+    ).record
+
+
+def score_given(  # noqa: PLR0913  what `score` takes
+    task: str,
+    predictions: PathLike,
+    *,
+    model: str,
+    seed: int = 0,
+    languages: Sequence[str] = (),
+    data: PathLike | None = None,
+    labels: PathLike | None = None,
+    results: PathLike = "results",
+    test_split: str | None = None,
+    tasks_dirs: Sequence[PathLike] = (),
+    reporter: Reporter | None = None,
+) -> StoredRun:
+    """`score`, giving the run with its folder."""
+    reporter = reporter or Silent()
+    definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
+    wanted = registry.check_languages(definition, languages) if languages else ()
+    if data and labels:
+        raise DefinitionError("data and labels: wanted one of the two, since both have the right answers")
+    name = _named(model)
+    given = read_given(Path(predictions), definition, wanted)
+    source = None
+    if labels is None:
+        copy = data or os.environ.get("XEVAL_DATA") or None
+        source = open_source(definition, Path(copy) if copy else None, list(given), training=False)
+        corpus = Corpus(source, Limits(test_split=definition.test_split))
+        with reporter.phase("read", len(given), "languages") as phase:
+            rows = {}
+            for language in given:
+                rows[language] = corpus.test(language)
+                phase.advance()
+    else:
+        rows = read_key(Path(labels), definition, given)
+    judged = {language: _judge(definition, given[language], rows[language]) for language in given}
+    record = _record(definition, name, seed, source, rows)
+    folder = run_folder(Path(results), record.task, record.model.id, ELSEWHERE, seed, record.identity)
+    with locked(folder, reporter.say):
+        return _Scored(definition, folder, record).add(judged, rows)
+
+
+def _named(model: str) -> ModelName:
+    """The model that somebody says the predictions are of; a word that is no model's name is a name of their own."""
+    try:
+        return ModelName.parse(model)
+    except UnknownNameError:
+        return ModelName(model, "local")
+
+
+def _judge(task: Task, given: Given, rows: Rows) -> Judged:
+    return judged_of(task.of_kind, task.of_kind.answers_given(given, rows), rows)
+
+
+def _record(task: Task, name: ModelName, seed: int, source: DataSource | None, rows: Mapping[str, Rows]) -> RunRecord:
+    """The record of the run, without scores."""
+    called = f"{ELSEWHERE} of {name.id}@{name.revision}" if name.revision else f"{ELSEWHERE} of {name.id}"
+    expected = {language: task.expected_rows.of("test", language) for language in rows}
+    is_part = any(len(own) < (expected[language] or 0) for language, own in rows.items())
+    limits = Limits(max_eval=max(map(len, rows.values())) if is_part else None, test_split=task.test_split)
+    record = RunRecord(
+        identity="0" * 64,
+        status="complete",
+        task=task.name,
+        task_title=task.title,
+        task_note=task.note,
+        kind=task.kind,
+        encoding=task.of_kind.encoding,
+        metric=task.metric,
+        labels=list(task.labels) or None,
+        chance=task.of_kind.chance,
+        training_language=task.training_language,
+        model=ModelRecord(
+            id=name.id,
+            origin=name.origin or "local",
+            revision=name.revision,
+            sha256=hashlib.sha256(called.encode()).hexdigest(),
+            n_parameters=None,
+            architecture=None,
+        ),
+        recipe=RecipeRecord(name=ELSEWHERE, values={}, overrides={}),
+        seed=seed,
+        limits=limits,
+        dtype=NOT_KNOWN,
+        data=DataRecord(
+            source=source.name if source else "right answers alone",
+            revision=source.revision if source else None,
+            sha256={"test": {}},
+            train_rows={},
+        ),
+        training=None,
+        scores={},
+        timing={},
+        invocations={},
+    )
+    return record.model_copy(update={"identity": identity(ingredients_of(record), seed)})
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The run in `folder`, to which languages are added."""
+
+    task: Task
+    folder: Path
+    empty: RunRecord
+
+    def add(self, judged: Mapping[str, Judged], rows: Mapping[str, Rows]) -> StoredRun:
+        record = load_record(self.folder) or self.empty
+        scores, hashes = dict(record.scores), dict(record.data.sha256["test"])
+        invocation = environment.INVOCATION
+        for language, own in judged.items():
+            sha256 = rows[language].sha256()
+            if hashes.get(language, sha256) != sha256:
+                raise StoreError(
+                    f"test rows of {language!r} differ from those that {self.folder} was scored on; use another"
+                    " --results folder, or remove that one"
+                )
+            hashes[language] = sha256
+            content = as_parquet(own.answers, own.tally, own.groups)
+            if language in scores and scores[language].predictions_sha256 != hashlib.sha256(content).hexdigest():
+                raise StoreError(
+                    f"other predictions for {language!r} were scored as {record.name_of_run} before; give another"
+                    f" --seed or --model, or remove {self.folder}"
+                )
+        for language, own in judged.items():
+            written = save_predictions(self.folder, language, own.answers, own.tally, own.groups)
+            scores[language] = score_of(self.task.of_kind, self.task.metric, own, None, written, invocation)
+        where = Invocation(environment=environment.describe(devices.choose("cpu", "float32")))
+        record = record.model_copy(
+            update={
+                "scores": scores,
+                "data": record.data.model_copy(update={"sha256": {"test": hashes}}),
+                "invocations": record.invocations | {invocation: where},
+            }
+        ).without_idle_invocations()
+        save_record(self.folder, record)
+        return StoredRun(self.folder, record)
