@@ -187,7 +187,7 @@ class OneRun:
             encoded, problems = {}, list[str]()
             for name, rows in wanted.items():
                 before, sha256, max_length = phase.done, self.spec.corpus.sha256(rows), self.spec.recipe.max_length
-                key = encoding_key(self.kind, tokenizer, rows.language, sha256, max_length)
+                key = encoding_key(self.kind, tokenizer, sha256, max_length)
                 encode_them = partial(encode, self.kind, tokenizer, rows, max_length, phase.advance)
                 encoded[name] = encoded_once(key, encode_them, problems.append)
                 phase.advance(len(rows) - (phase.done - before))  # what came from the cache

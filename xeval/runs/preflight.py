@@ -6,11 +6,10 @@ the rows itself, goes on past what cannot be read, and gives every check's outco
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from xeval.checks.after.hurt_languages import check_languages
@@ -29,7 +28,7 @@ from xeval.engine.encoding import encode
 from xeval.engine.loading import label_columns, load_encoder, load_fine_tuned, load_pretrained, load_tokenizer
 from xeval.engine.training import count_steps
 from xeval.engine.weights import count_weights, headers
-from xeval.kinds.rows import Rows
+from xeval.kinds.rows import Rows, strings_in
 from xeval.results.records import Limits
 from xeval.runs.spec import RunSpec
 from xeval.support.cache import cache_home
@@ -144,8 +143,8 @@ def _check_choice(task: Task, recipe: Recipe, tests: Mapping[str, Rows]) -> list
 def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: Mapping[str, Rows]) -> list[Finding]:
     """The checks of a checkpoint's tokenizer, on a sample of the rows."""
     tokenizer, config = load_tokenizer(checkpoint, recipe.max_length), _configuration(checkpoint)
-    samples = {language: _sample(rows) for language, rows in tests.items()}
-    texts = [text for rows in samples.values() for column in rows.texts.values() for text in _strings(column[::10])]
+    samples = {language: rows.spread(SAMPLED_ROWS) for language, rows in tests.items()}
+    texts = [text for rows in samples.values() for column in rows.texts.values() for text in strings_in(column[::10])]
     findings = [check_vocabulary(tokenizer, config.get("vocab_size")), *check_letters(tokenizer, texts)]
     findings += task.of_kind.tokenizer_checks(tokenizer, samples)
     encoded = {language: encode(task.of_kind, tokenizer, rows, recipe.max_length) for language, rows in samples.items()}
@@ -201,19 +200,6 @@ def _read(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[dict[s
         except DataError as problem:
             problems.append(error(f"test rows, {language}", str(problem)))
     return tests, problems
-
-
-def _sample(rows: Rows) -> Rows:
-    """At most SAMPLED_ROWS of the rows, evenly from the first to the last."""
-    if len(rows) <= SAMPLED_ROWS:
-        return rows
-    return rows.take(np.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(np.int64))
-
-
-def _strings(values: Sequence[Any]) -> Iterator[str]:
-    """The texts among `values`, and in lists among them."""
-    for value in values:
-        yield from [value] if isinstance(value, str) else _strings(value)
 
 
 def _configuration(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -49,9 +49,9 @@ def labels_out_of_line(record: RunRecord, chance: float) -> Finding | None:
 
 def too_few_steps(record: RunRecord, chance: float) -> Finding | None:
     """Hardly anything was learnt, and the training saw less than half of the task's training rows once."""
-    training, reached = record.training, _best_known_value(record)
+    training, reached = record.training, _known_values(record)
     expected = record.data.train_rows.get("expected", 0)
-    if training is None or reached is None or not expected or reached > chance + UNDERFITTED:
+    if training is None or not reached or not expected or max(reached.values()) > chance + UNDERFITTED:
         return None
     seen, unit = training.n_steps * training.effective_batch_size, unit_of(record.kind)
     if seen >= EPOCHS_ENOUGH * expected:
@@ -59,7 +59,8 @@ def too_few_steps(record: RunRecord, chance: float) -> Finding | None:
     return error(
         "too few steps",
         f"{training.n_steps:,} steps of {training.effective_batch_size} {unit} show {100 * seen / expected:.1f} % of"
-        f" {expected:,} training {unit} once; {_metric(record)} in {record.training_language} is {100 * reached:.1f} %",
+        f" {expected:,} training {unit} once; {_metric(record)} in {record.training_language} is"
+        f" {' and '.join(f'{100 * value:.1f} % on the {rows} rows' for rows, value in reached.items())}",
         "Train on all rows for the recipe's epochs (no --max-train, no --max-steps) with its effective batch size.",
     )
 
@@ -194,6 +195,8 @@ def _chosen_value(record: RunRecord) -> float | None:
     return next((point.value for point in record.training.selection_curve if point.step == chosen), None)
 
 
-def _best_known_value(record: RunRecord) -> float | None:
-    known = (_score(record, record.training_language), _chosen_value(record))
-    return max((value for value in known if value is not None), default=None)
+def _known_values(record: RunRecord) -> dict[str, float]:
+    """The metric in the training language, by the rows that it is known of."""
+    split = record.limits.test_split or "test"
+    known = {split: _score(record, record.training_language), "development": _chosen_value(record)}
+    return {rows: value for rows, value in known.items() if value is not None}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xeval.definitions.languages import describe
+from xeval.definitions.languages import describe, names_of
 from xeval.kinds.exhibit import LANGUAGE, Exhibit
 from xeval.kinds.exhibit import Cell as ExhibitCell
 from xeval.report import evidence, exhibits
@@ -60,7 +60,8 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
     records = [run.record for run in row.runs]
     has_logits = bool(found or problems)  # a kind of task has them or has not
     lines = [_line(name, row, records, found.get(name)) for name in matrix.languages if name in row.cells]
-    dots = [(describe(name).name, _by_seed(records, name), published.get(name)) for name in languages]
+    names = names_of(languages)
+    dots = [(names[language], _by_seed(records, language), published.get(language)) for language in languages]
     return ModelSection(
         row.name,
         "without training" if records[0].trains_nothing else f"mean of the seeds ({row.seeds})",
@@ -103,7 +104,7 @@ def _training_language_and_others(
 
 
 def _named(found: Mapping[str, Evidence], languages: Sequence[str]) -> dict[str, Evidence]:
-    return {describe(language).name: found[language] for language in languages if language in found}
+    return {name: found[language] for language, name in names_of(languages).items() if language in found}
 
 
 def _by_seed(records: Sequence[RunRecord], language: str) -> dict[int, float]:
