@@ -20,6 +20,7 @@ from xeval.cli import (
     compare,
     diagnose,
     doctor,
+    export,
     list_names,
     report,
     reproduce,
@@ -45,6 +46,7 @@ app.command("score")(score.score)
 app.command("bundle")(bundle.bundle)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.command("diagnose")(diagnose.diagnose)
 app.command("bless")(bless.bless)

@@ -15,6 +15,7 @@ from xeval.data.tables import Columns, Wanted
 from xeval.definitions.task import DEV, Files, Task
 from xeval.kinds.rows import ID, Table
 from xeval.support.errors import DataError
+from xeval.support.text import counted
 
 Role = str  # "train", "selection" or "test"
 Reader = Callable[[Task, Path, str, Role], Table]
@@ -150,7 +151,8 @@ def read_official(task: Task, folder: Path, language: str, role: Role) -> Table:
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise DataError(
-                f"{path}: line {number} has {len(row)} fields; its first line names {len(header)}; fetch the file again"
+                f"{path}: line {number} has {counted(len(row), 'fields')}; its first line names {len(header)};"
+                f" fetch the file again"
             )
     kept = rows if role == "train" else [row for row in rows if row[header.index("language")] == language]
     places = zip(wanted_of(task, language, role).columns, (header.index(column) for column in named[:3]), strict=True)

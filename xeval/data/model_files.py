@@ -64,6 +64,14 @@ def checkpoint_files(folder: Path, name: str) -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
+def tokenizer_files(checkpoint: Checkpoint) -> dict[str, Path]:
+    """The files that its tokenizer is made of, by their names below the folder."""
+    folder = checkpoint.folder
+    files = {path.relative_to(folder).as_posix(): path for path in checkpoint_files(folder, checkpoint.id)}
+    ends = (".safetensors", ".safetensors.index.json")
+    return {name: path for name, path in files.items() if not (name.startswith("config") or name.endswith(ends))}
+
+
 def _checksum(folder: Path, name: str, origin: Origin) -> str:
     """SHA-256 over the names and contents of the files that determine what the checkpoint computes."""
     paths = checkpoint_files(folder, name)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from xeval.support.errors import DataError
 from xeval.support.files import check_ordinary
-from xeval.support.text import one_line
+from xeval.support.text import counted, one_line
 
 MAX_FILE_BYTES = 4_000_000_000
 MAX_TEXT_BYTES = 100_000
@@ -181,7 +181,8 @@ def read_delimited(path: Path, wanted: Wanted, delimiter: str | None = None) -> 
     for number, line in enumerate(lines, start=2):
         if len(line) != len(header):
             raise DataError(
-                f"{path}: row {number} has {len(line)} fields; its first line names {len(header)}; fetch the file again"
+                f"{path}: row {number} has {counted(len(line), 'fields')}; its first line names {len(header)};"
+                f" fetch the file again"
             )
     places = {name: header.index(name) for name in wanted.named if name in header}
     return Columns({name: [line[place] for line in lines] for name, place in places.items()}, {})
@@ -192,7 +193,8 @@ def read_headless(path: Path, wanted: Wanted) -> Columns:
     lines, n_texts = read_lines(path, "\t"), len(wanted.texts)
     for number, line in enumerate(lines, start=1):
         if len(line) not in (n_texts, len(wanted.columns)):
-            raise DataError(f"{path}: row {number} has {len(line)} fields; wanted {', '.join(wanted.columns)}")
+            got = counted(len(line), "fields")
+            raise DataError(f"{path}: row {number} has {got}; wanted {', '.join(wanted.columns)}")
     return Columns(
         {name: [line[i] if i < len(line) else None for line in lines] for i, name in enumerate(wanted.columns)}, {}
     )

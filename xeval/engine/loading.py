@@ -3,6 +3,7 @@
 Weights are read from safetensors only and no code that comes with a checkpoint is ever run.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PretrainedConfig
 
-from xeval.data.model_files import Checkpoint
+from xeval.data.model_files import Checkpoint, tokenizer_files
 from xeval.data.model_folder import weight_files
 from xeval.engine.fast_path.packing import counts_from_padding
 from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
@@ -266,11 +267,18 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
     return with_single_choices(model) if kind.head == _CHOICES else model
 
 
-def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:
-    """Keep the weights in `folder`, which appears whole or not at all; returns their SHA-256."""
+def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path, checkpoint: Checkpoint | None = None) -> str:
+    """Keep the weights in `folder`, which appears whole or not at all; returns their SHA-256.
+
+    Beside them lies the tokenizer of the `checkpoint` that was fine-tuned, whose own folder may go.
+    """
+    tokenizer = tokenizer_files(checkpoint) if checkpoint is not None else {}
     try:
         with _silence(), sealing(folder) as partial:
             model.save_pretrained(partial, max_shard_size="1000GB")
+            for name, path in tokenizer.items():
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, partial / name)
     except (OSError, SafetensorError) as error:
         raise StoreError(
             f"{folder}: fine-tuned weights cannot be kept: {one_line(error)}; free space or set XEVAL_CACHE"
@@ -288,10 +296,10 @@ def label_columns(model: str, id2label: Mapping[Any, str], kind: Kind) -> list[i
     column_of = {aliases.get(name, name): column for column, name in folded.items()}
     wanted = [label.casefold() for label in kind.labels]
     if sorted(column_of) != sorted(wanted) or len(column_of) != len(folded):
-        got = ", ".join(str(name) for name in id2label.values())
+        got = one_line(", ".join(str(name) for name in id2label.values()))[:120]
         raise ModelError(
-            f"model {model}: its labels are {one_line(got)[:120]}; wanted {', '.join(kind.labels)}."
-            " Name them in id2label of its config.json: their order cannot be guessed"
+            f"model {model}: {f'its labels are {got}' if got else 'its labels have no names'}; wanted"
+            f" {', '.join(kind.labels)}. Name them in id2label of its config.json: their order cannot be guessed"
         )
     return [column_of[label] for label in wanted]
 

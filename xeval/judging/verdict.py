@@ -16,6 +16,7 @@ from xeval.results.configurations import Configuration, by_configuration
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
+from xeval.support.text import counted
 
 NO_VERDICT = "no verdict"
 
@@ -139,7 +140,8 @@ class _Row:
         published = Published(self.row.average, self.row.n_seeds or 1, rounding_variance)
         scores = [100 * sum(record.scores[lang].value for lang in languages) / len(languages) for record in runs]
         expected = spread_of_mean(self.assumed, [self._expected(lang, runs) for lang in languages]) if runs else None
-        return self._say(f"mean of {len(languages)} languages", scores, published, self.tolerance.mean, expected)
+        what = f"mean of {counted(len(languages), 'languages')}"
+        return self._say(what, scores, published, self.tolerance.mean, expected)
 
     @cached_property
     def _collapses(self) -> list[str | None]:

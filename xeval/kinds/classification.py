@@ -14,7 +14,7 @@ from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import Column, Keys, Kind, Reads
 from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows, f1
 from xeval.kinds.rows import Rows, Table
-from xeval.support.errors import DataError
+from xeval.support.errors import DataError, nearest
 from xeval.support.findings import Finding, by_language, error, fine, warning
 from xeval.support.text import one_line
 
@@ -113,12 +113,12 @@ class Classification(Kind):
             )
         strays = [value for value in counts if value not in index_of_value]
         if strays:
-            number = list(values).index(strays[0]) + 1
-            raise DataError(f"{table.where}: row {number} has label {repr(strays[0])[:80]}; {wanted}")
+            raise DataError(f"{table.where}: {self._on_strays(strays, list(values).index(strays[0]) + 1)}")
         if len(counts) == 1 and len(values) >= PLACEHOLDER_FROM:
+            [value] = counts
+            name = f" ({self.labels[index_of_value[value]]})" if isinstance(value, int) else ""
             raise DataError(
-                f"{table.where} are all labelled {next(iter(counts))!r}, a placeholder; use a copy that carries the"
-                " labels"
+                f"{table.where} are all labelled {value!r}{name}, a placeholder; use a copy that carries the labels"
             )
         return np.array([index_of_value[value] for value in values], dtype=np.int64)
 
@@ -127,6 +127,19 @@ class Classification(Kind):
         index_of: dict[Any, int] = {label: index for index, label in enumerate(self.labels)}
         index_of |= {alias: index_of[label] for alias, label in self.label_aliases.items()}
         return index_of | {number: index_of[name] for number, name in enumerate(names) if name in index_of}
+
+    def _on_strays(self, strays: Sequence[Any], number: int) -> str:
+        """What is wrong with values that are no labels, of which row `number` has the first, and what could help."""
+        others = ", ".join(repr(value)[:40] for value in strays[1:4]) + ", …" * (len(strays) > 4)
+        also = f" (others have {others})" if others else ""
+        said = f"row {number} has label {repr(strays[0])[:80]}{also}; wanted one of {', '.join(self.labels)}"
+        names = [value for value in strays if isinstance(value, str) and value not in NO_LABEL]
+        if not names:
+            return said
+        label = nearest(names[0], self.labels)
+        return (
+            f"{said}; if it means the same, write {names[0][:40]!r} = {label!r} under [label_aliases] in the task file"
+        )
 
     # ── encoder ──
 

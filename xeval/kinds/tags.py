@@ -22,6 +22,7 @@ from xeval.kinds.tagged_files import read_tagged
 from xeval.kinds.words import encode_words, share_of_other_pieces
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
+from xeval.support.text import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -145,14 +146,16 @@ class Tagging(Kind):
         tags = []
         for number, (own, its_words) in enumerate(zip(values, words, strict=True), start=1):
             if not isinstance(own, list) or len(own) != len(its_words):
-                got = f"{len(own)} tags" if isinstance(own, list) else repr(own)[:80]
+                got = counted(len(own), "tags") if isinstance(own, list) else repr(own)[:80]
                 raise DataError(
-                    f"{table.where}: row {number} has {len(its_words)} words and {got}; wanted one for each"
+                    f"{table.where}: row {number} has {counted(len(its_words), 'words')} and {got}; wanted one for each"
                 )
             strays = [tag for tag in own if not _is_tag(tag) or tag not in name_of]
             if strays:
-                wanted = ", ".join(self.labels)
-                raise DataError(f"{table.where}: row {number} has tag {repr(strays[0])[:80]}; wanted one of {wanted}")
+                raise DataError(
+                    f"{table.where}: row {number} has tag {repr(strays[0])[:80]}; wanted one of"
+                    f" {', '.join(self.labels)}, or one that [label_aliases] in the task file reads as one of these"
+                )
             tags.append([name_of[tag] for tag in own])
         different = set(chain.from_iterable(tags))
         if len(different) == 1 and len(tags) >= PLACEHOLDER_FROM:

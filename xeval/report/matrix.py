@@ -12,8 +12,8 @@ from xeval.judging.claims import ClaimVerdict, check
 from xeval.judging.health import collapse
 from xeval.judging.verdict import RowVerdict, Tolerance, judge, row_of
 from xeval.report import footnotes
-from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, is_as_it_was
-from xeval.results.records import ELSEWHERE
+from xeval.results.configurations import Configuration, by_configuration, is_as_it_was
+from xeval.results.records import ELSEWHERE, NO_TRAINING
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.findings import Finding
@@ -209,7 +209,7 @@ def _our_row(
             n_seeds.add(len(scores))
             n_examples |= {score.n_rows for score in scores}
     name = configuration.name(others)
-    seeds = "–" if configuration.example.trains_nothing else _span(n_seeds)
+    seeds = _span(n_seeds) if configuration.example.has_seed else "–"
     return replace(columns.row(name, False, cells, _span(n_examples), seeds), runs=tuple(group))
 
 

@@ -7,12 +7,10 @@ from functools import cached_property
 from typing import Any
 
 from xeval.results.identity import ingredients_of
-from xeval.results.records import RunRecord
+from xeval.results.records import NO_TRAINING, RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.text import one_line
-
-NO_TRAINING = "no-train"  # what the recipe of a checkpoint that is evaluated as it is is called
 
 
 def is_as_it_was(record: RunRecord) -> bool:
@@ -24,7 +22,8 @@ def is_as_it_was(record: RunRecord) -> bool:
 class Configuration:
     """A task and everything that weights depend on but the seed. Equal for runs that differ in nothing else.
 
-    Models and rows count by their content: one model under two names is one configuration.
+    Models and rows count by their content: one model under two names is one configuration. Checkpoints that somebody
+    declared to be seeds of one count by the name that they were given together.
     """
 
     task: str
@@ -36,6 +35,7 @@ class Configuration:
         """What `record` is a seed of."""
         parts = ingredients_of(record)
         del parts["labels"]  # the rows have their numbers, and not every old record knows their names
+        parts["model"] = record.model_of_seeds
         return cls(record.task, json.dumps(parts, sort_keys=True), record)
 
     @property
@@ -53,7 +53,7 @@ class Configuration:
         parts = [record.model.id, self.in_words]
         if any(twin.dtype != record.dtype for twin in twins):
             parts.append(record.dtype)
-        if any(twin.model.sha256 != record.model.sha256 for twin in twins):
+        if any(twin.model_of_seeds != record.model_of_seeds for twin in twins):
             parts.append(f"@{(record.model.revision or record.model.sha256)[:8]}")
         alike = [other for other in others if other.example in twins and other.in_words == self.in_words]
         if any(_training_rows(other.example) != _training_rows(record) for other in alike):
@@ -66,6 +66,8 @@ class Configuration:
         record = self.example
         model = record.model
         version = {"revision": model.revision[:12]} if model.revision else {"sha256": model.sha256[:12]}
+        if record.declared is not None:
+            version = {}
         return {
             "task": record.task,
             "model": model.id,

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun, load_run
 from xeval.runs.execute import OneRun
 from xeval.runs.preflight import examine, stop_on_errors
-from xeval.runs.spec import RunSpec, fitting, limits, override, with_layer
+from xeval.runs.spec import RunSpec, declare, fitting, limits, override, with_layer
 from xeval.support.errors import DefinitionError, StoreError
 from xeval.support.files import safe_name
 from xeval.support.findings import Finding, wrong
@@ -38,6 +39,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     overrides: dict[str, Any] | None = None,
     train: bool = True,
     every_checkpoint: bool = False,
+    seeds_of: str | None = None,
     data: str | os.PathLike[str] | None = None,
     results: str | os.PathLike[str] = "results",
     max_train: int | None = None,
@@ -63,6 +65,8 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         recipe: a recipe's name or path; the task's default by default.
         overrides: values of the recipe to replace, by name.
         train: False evaluates fine-tuned checkpoints as they are, their labels matched by name; they have no seeds.
+        seeds_of: where nothing is trained, says that the models are seeds of one training that took place elsewhere,
+            and what to call them together. Their seeds are 1, 2, 3 … in their order, or those in `seeds`.
         every_checkpoint: evaluate the training's other checkpoints too, each time it measures English development
             accuracy. A finished run whose checkpoints are not known is trained again for that.
         data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA.
@@ -84,6 +88,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         overrides=overrides,
         train=train,
         every_checkpoint=every_checkpoint,
+        seeds_of=seeds_of,
         data=data,
         results=results,
         max_train=max_train,
@@ -106,6 +111,7 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     overrides: dict[str, Any] | None = None,
     train: bool = True,
     every_checkpoint: bool = False,
+    seeds_of: str | None = None,
     data: str | os.PathLike[str] | None = None,
     results: str | os.PathLike[str] = "results",
     max_train: int | None = None,
@@ -132,8 +138,9 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     for model, _ in pairs:
         ModelName.parse(model)  # one that can be none is refused before anything is fetched
     train = train and definition.of_kind.trains
+    declared = declare(seeds_of, seeds, [model for model, _ in pairs], train)
     if not train:
-        _check_options_without_training(definition, seeds, every_checkpoint)
+        _check_options_without_training(definition, seeds, every_checkpoint, seeds_of)
     else:
         _check_selection(definition, changed.values(), every_checkpoint)
     show_bars(reporter.draws_bars)
@@ -152,16 +159,18 @@ def run_grid(  # noqa: PLR0913  what `run` takes
         checkpoint = checkpoints[model]
         recipe = with_layer(changed[name], checkpoint)
         compute = devices.choose(device, dtype, hidden_size(checkpoint))
-        for seed in seeds or [recipe.seed]:
-            spec = RunSpec(definition, checkpoint, recipe, overrides or {}, seed, train, corpus, compute)
+        for seed in _drawn_with(seeds, recipe, train):
+            spec = RunSpec(
+                definition, checkpoint, recipe, overrides or {}, seed, train, corpus, compute, declared.get(model)
+            )
             identity = spec.identity()
             if specs.setdefault(identity, spec).checkpoint != checkpoint:
                 same.setdefault(model, specs[identity].checkpoint.id)
             unchanged.setdefault(identity, recipes[name])
-    for model, other in same.items():
-        reporter.say(one_line(f"{model} has the files of {other}: it is run once for both"))
+    _say_of_same_files(same, seeds_of, reporter)
     findings = _preflight(specs, unchanged, wanted, reporter)
     known = _known_runs(Path(results), definition)
+    _check_declared(specs.values(), known)
     runs = [
         OneRun(spec, spec.folder(Path(results), known), reporter, findings[identity], every_checkpoint)
         for identity, spec in specs.items()
@@ -180,6 +189,33 @@ def _known_runs(results: Path, task: Task) -> list[StoredRun]:
     return runs
 
 
+def _drawn_with(seeds: Sequence[int], recipe: Recipe, train: bool) -> Sequence[int]:
+    """The seeds that a model is run with."""
+    return (train and seeds) or [recipe.seed]
+
+
+def _say_of_same_files(same: Mapping[str, str], seeds_of: str | None, reporter: Reporter) -> None:
+    for model, other in same.items():
+        if seeds_of is not None:
+            raise DefinitionError(
+                f"seeds of {seeds_of}: {model} has the files of {other}, so they are one seed; leave one out"
+            )
+        reporter.say(one_line(f"{model} has the files of {other}: it is run once for both"))
+
+
+def _check_declared(specs: Iterable[RunSpec], known: Sequence[StoredRun]) -> None:
+    """Refuse a number for one of several checkpoints that another one of them has already."""
+    declared = [(spec, spec.declared) for spec in specs if spec.declared is not None]
+    for (spec, own), run in product(declared, known):
+        record = run.record
+        is_taken = (own.name, own.seed) == (record.model.id, record.seed) and record.declared is not None
+        if is_taken and spec.corpus.limits == record.limits and not spec.describes(record):
+            raise DefinitionError(
+                f"seeds of {own.name}: seed {own.seed} is {record.declared} already ({run.folder}); give"
+                f" {spec.checkpoint.id} another number with --seed"
+            )
+
+
 def _read_what_may_be_needed(
     runs: Sequence[OneRun], wanted: Sequence[str], corpus: Corpus, reopen: Callable[[Sequence[str]], DataSource]
 ) -> None:
@@ -193,11 +229,16 @@ def _read_what_may_be_needed(
         run.check_rows(languages)
 
 
-def _check_options_without_training(task: Task, seeds: Sequence[int], every_checkpoint: bool) -> None:
+def _check_options_without_training(
+    task: Task, seeds: Sequence[int], every_checkpoint: bool, seeds_of: str | None
+) -> None:
+    if seeds_of is not None and not task.of_kind.trains:
+        raise DefinitionError(f"seeds of {seeds_of}: task {task.name} trains nothing; leave out --seeds-of")
     other = " or --no-train" if task.of_kind.trains else f", since task {task.name} trains nothing"
-    if seeds:
+    if seeds and seeds_of is None:
+        named = ", or name with --seeds-of what the checkpoints are seeds of" if task.of_kind.trains else ""
         raise DefinitionError(
-            f"seed {seeds[0]}: nothing is drawn at random where nothing is trained; leave out --seed{other}"
+            f"seed {seeds[0]}: nothing is drawn at random where nothing is trained; leave out --seed{other}{named}"
         )
     if every_checkpoint:
         raise DefinitionError(f"every checkpoint: only a training has several; leave out --every-checkpoint{other}")

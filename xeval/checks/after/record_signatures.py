@@ -12,7 +12,7 @@ from xeval.judging.health import NEAR_CHANCE, collapse
 from xeval.kinds.registry import unit_of
 from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
-from xeval.support.text import metric_in_words
+from xeval.support.text import counted, metric_in_words
 
 LEARNT = 0.10  # score above chance from which something has been learnt
 UNDERFITTED = 0.20  # score above chance that even a short training reaches
@@ -56,11 +56,12 @@ def too_few_steps(record: RunRecord, chance: float) -> Finding | None:
     seen, unit = training.n_steps * training.effective_batch_size, unit_of(record.kind)
     if seen >= EPOCHS_ENOUGH * expected:
         return None
+    on_rows = " and ".join(f"{100 * value:.1f} % on the {rows} rows" for rows, value in reached.items())
     return error(
         "too few steps",
-        f"{training.n_steps:,} steps of {training.effective_batch_size} {unit} show {100 * seen / expected:.1f} % of"
-        f" {expected:,} training {unit} once; {_metric(record)} in {record.training_language} is"
-        f" {' and '.join(f'{100 * value:.1f} % on the {rows} rows' for rows, value in reached.items())}",
+        f"{counted(training.n_steps, 'steps')} of {counted(training.effective_batch_size, unit)} show"
+        f" {100 * seen / expected:.1f} % of {expected:,} training {unit} once; {_metric(record)} in"
+        f" {record.training_language} is {on_rows}",
         "Train on all rows for the recipe's epochs (no --max-train, no --max-steps) with its effective batch size.",
     )
 

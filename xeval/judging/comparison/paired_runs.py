@@ -17,6 +17,7 @@ from xeval.results.predictions import column, groups_of, has_labels, tally_of
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
+from xeval.support.text import counted
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
     """The hash of the rows of `language` that all of `records` were scored on. Raises DataError."""
     rows = {(_rows_sha256(record, language), record.scores[language].n_rows) for record in records}
     if len(rows) > 1:
-        found = " and ".join(sorted(f"{n:,} rows of hash {sha256[:8]}" for sha256, n in rows))
+        found = " and ".join(sorted(f"{counted(n, 'rows')} of hash {sha256[:8]}" for sha256, n in rows))
         raise DataError(f"{language}: not evaluated on the same rows: {found}; evaluate both sides on the same data")
     [(sha256, _)] = rows
     return sha256

@@ -9,12 +9,12 @@ from xeval.definitions.suite import Suite, SuiteRow, SuiteTable, SuiteTask
 from xeval.definitions.task import Task
 from xeval.judging.health import collapse
 from xeval.judging.suite import TaskScore, score_of
-from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, in_words
+from xeval.results.configurations import Configuration, by_configuration, in_words
 from xeval.results.identity import lasting_values
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
-from xeval.support.text import metric_in_words
+from xeval.support.text import counted, metric_in_words, numbered
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _by_manner(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:
 
 def _manner(record: RunRecord) -> list[object]:
     limits = record.limits.model_copy(update={"test_split": None}).model_dump()
-    return [record.model.sha256, lasting_values(record.recipe.overrides), [limits, record.dtype]]
+    return [record.model_of_seeds, lasting_values(record.recipe.overrides), [limits, record.dtype]]
 
 
 def _our_row(runs: Sequence[StoredRun], suite: Suite, tasks: Mapping[str, Task]) -> Row:
@@ -264,11 +264,12 @@ def _notes(row: Row) -> list[str]:
     for task, cell in row.cells.items():
         record, score = cell.runs[0].record, cell.score
         assert score is not None  # ours have one
-        seeds = ", ".join(str(run.record.seed) for run in cell.runs)
-        trained = record.recipe.name if record.recipe.name == NO_TRAINING else f"{record.recipe.name}, seed {seeds}"
-        n_found, where = len(score.languages), f"{len(score.languages)} languages"
+        trained = record.recipe.name
+        if record.has_seed:
+            trained += f", {numbered('seeds', [run.record.seed for run in cell.runs])}"
+        n_found, where = len(score.languages), counted(len(score.languages), "languages")
         if score.lacking:
-            where = f"{n_found} of {n_found + len(score.lacking)} languages ({' '.join(score.languages)})"
+            where = f"{n_found} of {counted(n_found + len(score.lacking), 'languages')} ({' '.join(score.languages)})"
         split = f" on the {cell.split} split" if cell.split != "test" else ""
         measured = " and ".join(map(metric_in_words, score.metrics))
         lines.append(f"{row.name}, {task}: {measured}{split} in {where}; {trained}.")
