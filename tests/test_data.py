@@ -142,7 +142,8 @@ def test_the_test_files_that_xtreme_hands_out_are_refused_with_the_reason(mini, 
 @pytest.mark.parametrize("value", [0, 1, 2, "entailment"])
 def test_one_label_for_all_rows_is_a_placeholder(mini, with_labels, value):
     message = refusal(mini, with_labels([value] * 12))
-    assert f"test rows of 'es' are all labelled {value!r}, a placeholder" in message
+    name = "" if isinstance(value, str) else f" ({mini.task.labels[value]})"
+    assert f"test rows of 'es' are all labelled {value!r}{name}, a placeholder" in message
 
 
 @pytest.mark.parametrize("stray", [3, -1, "maybe", "Entailment", None], ids=repr)
@@ -155,7 +156,19 @@ def test_a_label_that_is_none_of_the_tasks_is_named_by_its_row(mini, with_labels
 
 def test_a_schema_whose_names_are_not_the_tasks_is_refused(mini, with_labels):
     folder = with_labels([0, 1, 2] * 4, tiny.hub_schema(("yes", "maybe", "no")))
-    assert "row 1 has label 0; wanted one of entailment, neutral, contradiction" in refusal(mini, folder)
+    message = refusal(mini, folder)
+    assert "row 1 has label 'yes' (others have 'maybe', 'no'); wanted one of entailment, neutral, contra" in message
+
+
+def test_names_that_may_be_other_names_of_the_labels_are_pointed_to_where_the_task_file_says_so(mini, with_labels):
+    """As SICK writes them, and as the training file of XNLI-1.0 does where a task file lacks the alias."""
+    message = refusal(mini, with_labels([label.upper() for label in mini.task.labels] * 4))
+    assert "row 1 has label 'ENTAILMENT' (others have 'NEUTRAL', 'CONTRADICTION'); wanted one of entail" in message
+    assert message.endswith(
+        "are other names of them, the task file says so under [label_aliases]: 'ENTAILMENT' = 'entailment'"
+    )
+    numbers = refusal(mini, with_labels([0, 1, 7] * 4))
+    assert numbers.endswith("row 3 has label 7; wanted one of entailment, neutral, contradiction")
 
 
 def test_labels_of_a_kind_that_no_label_has_are_refused(mini, with_labels):

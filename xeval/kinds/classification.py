@@ -113,7 +113,9 @@ class Classification(Kind):
             )
         strays = [value for value in counts if value not in index_of_value]
         if strays:
-            raise DataError(f"{table.where}: {self._on_strays(strays, list(values).index(strays[0]) + 1)}")
+            named = dict(enumerate(table.value_names.get(self._label_column, ())))
+            number = list(values).index(strays[0]) + 1
+            raise DataError(f"{table.where}: {self._on_strays([named.get(one, one) for one in strays], number)}")
         if len(counts) == 1 and len(values) >= PLACEHOLDER_FROM:
             [value] = counts
             name = f" ({self.labels[index_of_value[value]]})" if isinstance(value, int) else ""
@@ -136,10 +138,8 @@ class Classification(Kind):
         names = [value for value in strays if isinstance(value, str) and value not in NO_LABEL]
         if not names:
             return said
-        label = nearest(names[0], self.labels)
-        return (
-            f"{said}; if it means the same, write {names[0][:40]!r} = {label!r} under [label_aliases] in the task file"
-        )
+        alias = f"{names[0][:40]!r} = {nearest(names[0], self.labels)!r}"
+        return f"{said}; if these are other names of them, the task file says so under [label_aliases]: {alias}"
 
     # ── encoder ──
 

@@ -74,7 +74,7 @@ class Matrix:
     @property
     def setting(self) -> str:
         """The same in a word or two."""
-        return "without training" if all(run.record.trains_nothing for run in self.runs) else "zero-shot"
+        return "without training" if all(is_as_it_was(run.record) for run in self.runs) else "zero-shot"
 
     @property
     def split(self) -> str:

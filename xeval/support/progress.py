@@ -66,10 +66,12 @@ class Phase:
     def summary(self) -> str:
         elapsed_s, now = time.monotonic() - self.started, self.done - self.done_before
         rate = now / elapsed_s if elapsed_s > 0 else 0.0
-        before = f" after {counted(self.done_before, self.unit)} done before" if self.done_before else ""
         note = f", {self.note}" if self.note else ""
-        speed = f" ({rate:,.1f} {self.unit}/s)" if now else ""
-        return f"{self.name}: {counted(now, self.unit)} in {elapsed_s:.1f} s{speed}{before}{note}"
+        before = f"{counted(self.done_before, self.unit)} done before" if self.done_before else ""
+        if before and not now:
+            return f"{self.name}: {before}{note}"
+        after = f", after {before}" if before else ""
+        return f"{self.name}: {counted(now, self.unit)} in {elapsed_s:.1f} s ({rate:,.1f} {self.unit}/s){after}{note}"
 
 
 class Silent:
