@@ -165,7 +165,7 @@ def test_names_that_may_be_other_names_of_the_labels_are_pointed_to_where_the_ta
     message = refusal(mini, with_labels([label.upper() for label in mini.task.labels] * 4))
     assert "row 1 has label 'ENTAILMENT' (others have 'NEUTRAL', 'CONTRADICTION'); wanted one of entail" in message
     assert message.endswith(
-        "are other names of them, the task file says so under [label_aliases]: 'ENTAILMENT' = 'entailment'"
+        "are other names of them, say so under [label_aliases] in the task file: 'ENTAILMENT' = 'entailment'"
     )
     numbers = refusal(mini, with_labels([0, 1, 7] * 4))
     assert numbers.endswith("row 3 has label 7; wanted one of entailment, neutral, contradiction")

@@ -64,7 +64,8 @@ def load_rows(source: DataSource, language: str, role: Role) -> Rows:
     if not len(table) or (role != "train" and expected is not None and len(table) != expected):
         wanted = f"{expected:,}" if expected is not None else "some"
         raise DataError(
-            f"{table.where}: wanted {wanted}, found {len(table):,}; fetch the file again or mend the task file"
+            f"{table.where}: wanted {wanted}, found {len(table):,}; fetch it again, or mend expected_rows.{role}"
+            " in the task file, which may be a table by language"
         )
     return replace(task.of_kind.read(table), ids=_ids(table))
 

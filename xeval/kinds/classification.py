@@ -139,7 +139,7 @@ class Classification(Kind):
         if not names:
             return said
         alias = f"{names[0][:40]!r} = {nearest(names[0], self.labels)!r}"
-        return f"{said}; if these are other names of them, the task file says so under [label_aliases]: {alias}"
+        return f"{said}; if these are other names of them, say so under [label_aliases] in the task file: {alias}"
 
     # ── encoder ──
 
