@@ -20,6 +20,7 @@ class LanguageCode(NamedTuple):
 def parse(code: str) -> LanguageCode | None:
     """The parts of `code`; None for what is no language's code."""
     import langcodes  # a fifth of a second
+    from langcodes.tag_parser import LanguageTagError
 
     try:
         tag = langcodes.Language.get(code.replace("_", "-"))
@@ -30,7 +31,7 @@ def parse(code: str) -> LanguageCode | None:
         # What is not known is taken for what most people write: English, as in the United States.
         is_guess = tag.language != "en" and (likely.script, likely.territory) == ("Latn", "US")
         language = langcodes.Language.get(langcodes.standardize_tag(tag.language, macro=True)).language
-    except langcodes.LanguageTagError:
+    except LanguageTagError:
         return None
     return LanguageCode(language or tag.language, tag.language, tag.script, None if is_guess else likely.script)
 
