@@ -223,7 +223,7 @@ def test_the_same_sentences_have_the_same_hash_in_every_layout(tmp_path, sentenc
     [
         (b"body\tlabel\na\tneutral\n", "no column 'topic'"),
         (b"topic\tlabel\na\tneutral\n", "no column 'body'; it has topic, label"),
-        (b"body\ttopic\na\tneutral\nb\n", "row 3 has 1 fields; its first line names 2"),
+        (b"body\ttopic\na\tneutral\nb\n", "row 3 has 1 field; its first line names 2"),
         (b"", "no column 'body'"),
         (b"body\ttopic\n" + b"x" * 200_000 + b"\tneutral\n", "cannot be read as a table: field larger than"),
     ],
