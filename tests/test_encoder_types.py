@@ -24,13 +24,13 @@ from xeval.support.errors import ModelError
 CPU = Compute(torch.device("cpu"), torch.float32)
 MAX_LENGTH = 96
 RATES = (
-    *("attention_dropout", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "embedding_dropout"),
-    *("hidden_dropout_prob", "mlp_dropout", "seq_classif_dropout"),
+    *("attention_dropout", "attention_probs_dropout_prob", "classifier_dropout", "classifier_dropout_prob", "dropout"),
+    *("embedding_dropout", "hidden_dropout_prob", "mlp_dropout", "seq_classif_dropout"),
 )
 NO_DROPOUT = dict.fromkeys(RATES, 0.0)
 POOLED = {"modernbert": ("cls", "mean"), "eurobert": ("bos", "late", "mean")}
 HEADS = [(name, pooling) for name in TYPES for pooling in POOLED.get(name, (None,))]
-PACKED = sorted(set(TYPES) - {"albert", "deberta-v2", "mpnet", "rembert", *T5_LIKE})
+PACKED = sorted(set(TYPES) - {"mpnet", *T5_LIKE})
 
 
 @pytest.fixture(scope="module")
