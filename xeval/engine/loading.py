@@ -17,7 +17,7 @@ from xeval.data.model_files import Checkpoint
 from xeval.data.model_folder import weight_files
 from xeval.engine.fast_path.packing import counts_from_padding
 from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
-from xeval.engine.weights import headers, refuse_unaccounted, refuse_whole_numbers, without_wrappers
+from xeval.engine.weights import headers, is_of_encoder, refuse_unaccounted, refuse_whole_numbers, without_wrappers
 from xeval.kinds.kind import Kind
 from xeval.support.errors import ModelError, StoreError
 from xeval.support.files import file_sha256
@@ -137,7 +137,7 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
         model, report = _read(checkpoint, kind, of_labels if names else _outputs_of(kind))
         if _brought_its_head(model, report):
             torch.manual_seed(seed)
-            encoder = {name: tensor for name, tensor in model.state_dict().items() if _is_of_encoder(model, name)}
+            encoder = {name: tensor for name, tensor in model.state_dict().items() if is_of_encoder(name, model)}
             safely = _SAFELY | {"output_loading_info": False}
             model = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **safely)
     return with_single_choices(model) if kind.head == _CHOICES else model
@@ -191,16 +191,12 @@ def _read(
     return model, report
 
 
-def _is_of_encoder(model: transformers.PreTrainedModel, name: str) -> bool:
-    return name.startswith(model.base_model_prefix + ".")
-
-
 def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any]) -> bool:
     """Whether the checkpoint had the layer that gives a logit for each label, of this size or of another.
 
     Other layers of a head may be part of the pretraining, as ModernBERT's are, and then stay as they were loaded.
     """
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if not _is_of_encoder(model, name)}
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if not is_of_encoder(name, model)}
     of_labels = {name for name, shape in shapes.items() if shape[:1] == (model.config.num_labels,)}
     return bool(of_labels - set(report["missing_keys"]))
 
@@ -223,10 +219,12 @@ def _outputs_of(kind: Kind) -> dict[str, int]:
 def _head(checkpoint: Checkpoint, kind: Kind) -> Any:
     """The class of transformers that makes a model for this kind of task."""
     head, config = getattr(transformers, kind.head), _config(checkpoint)
+    if head is transformers.AutoModel and config.is_encoder_decoder:
+        head = transformers.AutoModelForTextEncoding
     if type(config) not in head._model_mapping:
         raise ModelError(
-            f"model {checkpoint.id}: transformers {transformers.__version__} has no {kind.head} for encoders of type"
-            f" {config.model_type}; use another encoder for {kind.in_words}"
+            f"model {checkpoint.id}: transformers {transformers.__version__} has no {head.__name__} for encoders of"
+            f" type {config.model_type}; use another encoder for {kind.in_words}"
         )
     return head
 

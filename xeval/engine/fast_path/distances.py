@@ -1,7 +1,7 @@
 """DeBERTa's attention over a packed batch: besides contents, queries and keys are compared with distances.
 
-Of distances there are 2 L − 1 in a sequence of L tokens, and their keys and queries are the same for all sequences: they
-are projected once, where transformers projects every one that the checkpoint knows, and multiplies with all of them.
+Of distances there are 2 L − 1 in a sequence of L tokens, and their keys and queries are the same for all sequences.
+These are what is projected and multiplied with; transformers does so with every distance that the checkpoint knows.
 He et al. 2021, https://arxiv.org/abs/2006.03654, equation 4.
 """
 
@@ -20,7 +20,7 @@ class Distances(NamedTuple):
     queries: torch.Tensor | None
 
 
-def attend_with_distances(  # noqa: PLR0913  three tensors of tokens, as attention has them
+def attend_with_distances(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
