@@ -214,7 +214,7 @@ def test_an_encoder_whose_tokenizer_has_no_fast_one_is_refused(tmp_path):
     transformers.XLMModel(transformers.XLMConfig(**sizes)).save_pretrained(tmp_path)
     (tmp_path / "vocab.json").write_text('{"<s>": 0, "</s>": 1, "<pad>": 2, "<unk>": 3, "a</w>": 4}')
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    assert "xlm" in refusal(tmp_path)
+    assert "no fast tokenizer, and transformers has none for xlm; use another encoder" in refusal(tmp_path)
 
 
 DISTANCES = {
@@ -234,16 +234,17 @@ def test_distances_of_deberta_are_compared_as_in_plain_transformers(checkpoint, 
     config = tiny_config("deberta-v2", tokenizer, num_labels=3, **NO_DROPOUT, **settings)
     torch.manual_seed(0)
     head = AutoModelForSequenceClassification if reads == "first token" else AutoModelForTokenClassification
+    # Plain transformers rounds the scale to float32.
     model, encoded = head.from_config(config).double(), encode(KIND, tokenizer, pairs(), MAX_LENGTH)
     rows = np.array([16, 3, 0, 15])
     with torch.no_grad():
         expected = logits_of(model.eval(), encoded, rows, CPU)
         with packed(model, reads):
-            torch.testing.assert_close(logits_of(model, encoded, rows, CPU), expected, rtol=0, atol=1e-9)
+            torch.testing.assert_close(logits_of(model, encoded, rows, CPU), expected, rtol=0, atol=1e-6)
     expected_gradients, got = (gradients(model.train(), encoded, rows, how) for how in (None, reads))
     assert got.keys() == expected_gradients.keys()
     for name, gradient in expected_gradients.items():
-        torch.testing.assert_close(got[name], gradient, rtol=0, atol=1e-9)
+        torch.testing.assert_close(got[name], gradient, rtol=0, atol=1e-6)
 
 
 def test_deberta_with_a_convolution_is_padded(checkpoint):

@@ -82,6 +82,18 @@ def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
     )
 
 
+# Types whose tokenizers are written in Python, and need packages of their own: a tokenizer.json does not replace them.
+_SLOW_TOKENIZERS = ("flaubert", "xlm")
+
+
+def _no_fast_tokenizer(checkpoint: Checkpoint, config: transformers.PreTrainedConfig) -> ModelError:
+    advice = "" if config.model_type in _SLOW_TOKENIZERS else "add a tokenizer.json, or "
+    return ModelError(
+        f"model {checkpoint.id}: no fast tokenizer, and transformers has none for {config.model_type};"
+        f" {advice}use another encoder"
+    )
+
+
 def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
     """The checkpoint's own tokenizer, checked to be one that encodes batches and to fit `max_length` pieces."""
     config = _config(checkpoint)
@@ -89,13 +101,12 @@ def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreT
         with _plain_errors(checkpoint, "tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
     except ModelError as error:
+        if config.model_type in _SLOW_TOKENIZERS:
+            raise _no_fast_tokenizer(checkpoint, config) from error.__cause__
         reason = why_unreadable(checkpoint.folder)
         raise (ModelError(f"model {checkpoint.id}: {reason}") if reason else error) from error.__cause__
     if not tokenizer.is_fast:
-        raise ModelError(
-            f"model {checkpoint.id}: no fast tokenizer, and transformers has none for {config.model_type};"
-            " add a tokenizer.json, or use another encoder"
-        )
+        raise _no_fast_tokenizer(checkpoint, config)
     refuse_incomplete(checkpoint.id, checkpoint.folder, tokenizer)
     positions = getattr(config, "max_position_embeddings", None)
     if positions and counts_from_padding(config):

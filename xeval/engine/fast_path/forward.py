@@ -34,6 +34,7 @@ _AS_BERT = {
     "xlm-roberta": "encoder.layer",
 }
 _OTHERS = frozenset({"albert", "eurobert", "gte", "jina_embeddings_v3", "modernbert", "nomic_bert", "xlm-roberta-xl"})
+PACKED_TYPES = frozenset({*_AS_BERT, *_OTHERS})
 _ON_GPU = ("bert", "distilbert", "xlm-roberta")  # the others have not been tried there
 
 
@@ -43,7 +44,7 @@ def can_pack(model: PreTrainedModel) -> bool:
     is_plain = not getattr(config, "is_decoder", False) and not getattr(config, "chunk_size_feed_forward", 0)
     if config.model_type == "deberta-v2":  # DeBERTa v2 XL and XXL also have a convolution
         is_plain = is_plain and config.relative_attention and not getattr(config, "conv_kernel_size", 0)
-    is_tested = config.model_type in (_ON_GPU if model.device.type == "cuda" else {*_AS_BERT, *_OTHERS})
+    is_tested = config.model_type in (_ON_GPU if model.device.type == "cuda" else PACKED_TYPES)
     return is_tested and is_plain
 
 
