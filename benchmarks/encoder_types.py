@@ -1,4 +1,4 @@
-"""What packing gains with every type of encoder that knows it: xeval beside plain padded batches of the same rows.
+"""What packing gains with each type of encoder: xeval beside plain padded batches of the same rows.
 
 All have the size of ELECTRA small, so that types can be compared, random weights, and the settings of published
 checkpoints that change what is computed. On one thread, in float32; seconds are those of the process, so that what else

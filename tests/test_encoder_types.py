@@ -217,6 +217,15 @@ def test_an_encoder_whose_tokenizer_has_no_fast_one_is_refused(tmp_path):
     assert "no fast tokenizer, and transformers has none for xlm; use another encoder" in refusal(tmp_path)
 
 
+def test_a_head_that_stands_beside_the_parts_of_t5_is_drawn_anew_and_they_are_kept(checkpoint, tmp_path):
+    torch.manual_seed(3)
+    brought = transformers.AutoModelForQuestionAnswering.from_pretrained(checkpoint("t5").folder)
+    brought.save_pretrained(tmp_path)
+    loaded = load_pretrained(find_checkpoint(str(tmp_path)), TASKS["answers"].kind, seed=1)
+    same = {name for name, tensor in brought.state_dict().items() if torch.equal(tensor, loaded.state_dict()[name])}
+    assert brought.state_dict().keys() - same == {"qa_outputs.weight"}
+
+
 DISTANCES = {
     "as in mDeBERTa": {},
     "projected by themselves": {"share_att_key": False},
