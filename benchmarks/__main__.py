@@ -1,4 +1,4 @@
-"""Everything, in a quarter of an hour on two idle cores, or the parts that are named: `python -m benchmarks scaling`."""
+"""Everything, in a quarter of an hour on two idle cores, or parts by name: `python -m benchmarks scaling`."""
 
 import sys
 import time

@@ -28,6 +28,14 @@ N_STEPS, N_TEST_ROWS, TEST_BATCH_SIZE = 1, 16, 8  # the last is the Trainer's
 N_PIECES = 30_000
 COMPUTE = Compute(torch.device("cpu"), torch.float32)
 SIZE = {"hidden_size": 256, "num_hidden_layers": 12, "num_attention_heads": 4, "intermediate_size": 1_024}
+PIECES = {
+    "pad_token_id": 1,
+    "bos_token_id": 2,
+    "cls_token_id": 2,
+    "eos_token_id": 3,
+    "sep_token_id": 3,
+    "mask_token_id": 4,
+}
 SETTINGS: dict[str, dict[str, Any]] = {
     "deberta-v2": {
         "relative_attention": True,
@@ -38,6 +46,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "position_biased_input": False,
         "type_vocab_size": 0,
     },
+    "distilbert": {"num_hidden_layers": 6, "hidden_dim": 1_024},
     "modernbert": {"reference_compile": False},
     "rembert": {"input_embedding_size": 256},
 }
@@ -83,8 +92,7 @@ def _classifier(model_type: str) -> transformers.PreTrainedModel:
         model_type,
         vocab_size=N_PIECES,
         num_labels=inputs.N_LABELS,
-        pad_token_id=1,
-        **(SIZE | SETTINGS.get(model_type, {})),
+        **(SIZE | PIECES | SETTINGS.get(model_type, {})),
     )
     model: transformers.PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
     return model
