@@ -93,8 +93,8 @@ def test_layers_above_are_not_computed():
 
 def test_an_architecture_without_packing_gives_the_hidden_state_of_the_layer():
     config = AutoConfig.for_model(
-        "albert", vocab_size=len(tiny_tokenizer("bert")), embedding_size=16, hidden_size=16, num_hidden_layers=3,
-        num_attention_heads=2, intermediate_size=24, initializer_range=0.3,
+        "mpnet", vocab_size=len(tiny_tokenizer("bert")), hidden_size=16, num_hidden_layers=3,
+        num_attention_heads=2, intermediate_size=24, initializer_range=0.3, max_position_embeddings=130,
     )  # fmt: skip
     torch.manual_seed(0)
     model, rows = AutoModel.from_config(config).eval(), sentences(9)

@@ -17,7 +17,7 @@ from xeval.data.model_files import Checkpoint
 from xeval.data.model_folder import weight_files
 from xeval.engine.fast_path.packing import counts_from_padding
 from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
-from xeval.engine.weights import headers, refuse_unaccounted, refuse_whole_numbers, without_wrappers
+from xeval.engine.weights import headers, is_of_encoder, refuse_unaccounted, refuse_whole_numbers, without_wrappers
 from xeval.kinds.kind import Kind
 from xeval.support.errors import ModelError, StoreError
 from xeval.support.files import file_sha256
@@ -82,6 +82,18 @@ def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
     )
 
 
+# Types whose tokenizers are written in Python, and need packages of their own: a tokenizer.json does not replace them.
+_SLOW_TOKENIZERS = ("flaubert", "xlm")
+
+
+def _no_fast_tokenizer(checkpoint: Checkpoint, config: transformers.PreTrainedConfig) -> ModelError:
+    advice = "" if config.model_type in _SLOW_TOKENIZERS else "add a tokenizer.json, or "
+    return ModelError(
+        f"model {checkpoint.id}: no fast tokenizer, and transformers has none for {config.model_type};"
+        f" {advice}use another encoder"
+    )
+
+
 def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
     """The checkpoint's own tokenizer, checked to be one that encodes batches and to fit `max_length` pieces."""
     config = _config(checkpoint)
@@ -89,13 +101,12 @@ def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreT
         with _plain_errors(checkpoint, "tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
     except ModelError as error:
+        if config.model_type in _SLOW_TOKENIZERS:
+            raise _no_fast_tokenizer(checkpoint, config) from error.__cause__
         reason = why_unreadable(checkpoint.folder)
         raise (ModelError(f"model {checkpoint.id}: {reason}") if reason else error) from error.__cause__
     if not tokenizer.is_fast:
-        raise ModelError(
-            f"model {checkpoint.id}: no fast tokenizer, and transformers has none for {config.model_type};"
-            " add a tokenizer.json, or use another encoder"
-        )
+        raise _no_fast_tokenizer(checkpoint, config)
     refuse_incomplete(checkpoint.id, checkpoint.folder, tokenizer)
     positions = getattr(config, "max_position_embeddings", None)
     if positions and counts_from_padding(config):
@@ -137,7 +148,7 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
         model, report = _read(checkpoint, kind, of_labels if names else _outputs_of(kind))
         if _brought_its_head(model, report):
             torch.manual_seed(seed)
-            encoder = {name: tensor for name, tensor in model.state_dict().items() if _is_of_encoder(model, name)}
+            encoder = {name: tensor for name, tensor in model.state_dict().items() if is_of_encoder(name, model)}
             safely = _SAFELY | {"output_loading_info": False}
             model = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **safely)
     return with_single_choices(model) if kind.head == _CHOICES else model
@@ -191,16 +202,12 @@ def _read(
     return model, report
 
 
-def _is_of_encoder(model: transformers.PreTrainedModel, name: str) -> bool:
-    return name.startswith(model.base_model_prefix + ".")
-
-
 def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any]) -> bool:
     """Whether the checkpoint had the layer that gives a logit for each label, of this size or of another.
 
     Other layers of a head may be part of the pretraining, as ModernBERT's are, and then stay as they were loaded.
     """
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if not _is_of_encoder(model, name)}
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if not is_of_encoder(name, model)}
     of_labels = {name for name, shape in shapes.items() if shape[:1] == (model.config.num_labels,)}
     return bool(of_labels - set(report["missing_keys"]))
 
@@ -223,10 +230,12 @@ def _outputs_of(kind: Kind) -> dict[str, int]:
 def _head(checkpoint: Checkpoint, kind: Kind) -> Any:
     """The class of transformers that makes a model for this kind of task."""
     head, config = getattr(transformers, kind.head), _config(checkpoint)
+    if head is transformers.AutoModel and config.is_encoder_decoder:
+        head = transformers.AutoModelForTextEncoding
     if type(config) not in head._model_mapping:
         raise ModelError(
-            f"model {checkpoint.id}: transformers {transformers.__version__} has no {kind.head} for encoders of type"
-            f" {config.model_type}; use another encoder for {kind.in_words}"
+            f"model {checkpoint.id}: transformers {transformers.__version__} has no {head.__name__} for encoders of"
+            f" type {config.model_type}; use another encoder for {kind.in_words}"
         )
     return head
 

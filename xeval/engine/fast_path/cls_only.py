@@ -17,6 +17,20 @@ def compute_first_tokens_only(last_layer: torch.nn.Module) -> list[RemovableHand
     ]
 
 
+def give_first_tokens_only(layers: torch.nn.Module) -> list[RemovableHandle]:
+    """Make `layers`, all of an encoder in one module, give the first tokens alone after it has computed all of them.
+
+    For ALBERT, which has one layer and runs it again and again, and whose pooler is shown first tokens.
+    """
+    return [layers.register_forward_hook(_first_tokens_of_all, with_kwargs=True)]
+
+
+def _first_tokens_of_all(layers: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], output: Any) -> Any:
+    """(1, total_tokens, hidden) → (B, 1, hidden)"""
+    output.last_hidden_state = output.last_hidden_state.index_select(1, options["sequences"].starts).transpose(0, 1)
+    return output
+
+
 def _take_first_tokens(
     layer: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
