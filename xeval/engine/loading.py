@@ -19,6 +19,7 @@ from xeval.engine.fast_path.packing import counts_from_padding
 from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
 from xeval.engine.weights import headers, refuse_unaccounted, refuse_whole_numbers, without_wrappers
 from xeval.kinds.kind import Kind
+from xeval.kinds.labels import LabelMatcher
 from xeval.support.errors import ModelError, StoreError
 from xeval.support.files import file_sha256
 from xeval.support.sealed import sealing
@@ -283,17 +284,16 @@ def label_columns(model: str, id2label: Mapping[Any, str], kind: Kind) -> list[i
 
     The order of labels differs between checkpoints, so a checkpoint whose labels have no names is refused.
     """
-    aliases = {alias.casefold(): label.casefold() for alias, label in kind.label_aliases.items()}
-    folded = {int(column): str(name).strip().casefold() for column, name in id2label.items()}
-    column_of = {aliases.get(name, name): column for column, name in folded.items()}
-    wanted = [label.casefold() for label in kind.labels]
-    if sorted(column_of) != sorted(wanted) or len(column_of) != len(folded):
+    matcher = LabelMatcher(kind.labels, kind.label_aliases)
+    meant = {int(column): matcher.of_name(name) for column, name in id2label.items()}
+    if sorted(meant.values(), key=str) != sorted(range(len(kind.labels)), key=str):
         got = ", ".join(str(name) for name in id2label.values())
         raise ModelError(
             f"model {model}: its labels are {one_line(got)[:120]}; wanted {', '.join(kind.labels)}."
             " Name them in id2label of its config.json: their order cannot be guessed"
         )
-    return [column_of[label] for label in wanted]
+    column_of = {label: column for column, label in meant.items()}
+    return [column_of[label] for label in range(len(kind.labels))]
 
 
 def count_encoder_parameters(model: transformers.PreTrainedModel) -> int:

@@ -17,7 +17,7 @@ from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
 from xeval.kinds.metric import Metric, share
 from xeval.kinds.rows import Rows, Table, groups_of
 from xeval.kinds.tokenization import Tokenization
-from xeval.support.errors import DataError
+from xeval.support.errors import CopyError, DataError
 from xeval.support.findings import Finding, at_most, fine, warning
 from xeval.support.text import one_line
 
@@ -124,9 +124,7 @@ class Answers(Kind):
             for asked in _questions_in(path, text):
                 key = tuple(str(part) for part in asked)
                 if key in rows:
-                    raise DataError(
-                        f"{path}: question {one_line(repr(asked[0]))[:60]} stands in it twice; fetch the file again"
-                    )
+                    raise CopyError(f"{path}: question {one_line(repr(asked[0]))[:60]} stands in it twice")
                 rows[key] = asked[1:]
         names = (*self.text_columns, *self.gold_columns)
         return {name: [row[place] for row in rows.values()] for place, name in enumerate(names)}
@@ -140,11 +138,9 @@ class Answers(Kind):
                 " copy that has them"
             )
         for number, (question, context, of_row) in enumerate(zip(questions, contexts, answers, strict=True), start=1):
-            for name, text in (("question", question), ("context", context)):
-                if not text.strip():
-                    raise DataError(f"{table.where}: row {number} has an empty {name}; fetch the file again")
-            if problem := _problem(of_row, context):
-                raise DataError(f"{table.where}: row {number} {problem}; fetch the file again")
+            empty = [name for name, text in (("question", question), ("context", context)) if not text.strip()]
+            if problem := f"has an empty {empty[0]}" if empty else _problem(of_row, context):
+                raise CopyError(f"{table.where}: row {number} {problem}")
         texts = {"question": questions, "context": contexts}
         return Rows(table.language, table.split, texts, answers, groups_of(contexts))
 
@@ -363,7 +359,7 @@ def _questions_in(path: str, text: str) -> Iterator[tuple[Any, str, str, Any]]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON: {one_line(error)[:120]}; fetch the file again") from error
+        raise CopyError(f"{path}: not readable as JSON: {one_line(error)[:120]}") from error
     for article in _list_in(content, "data", path):
         for paragraph in _list_in(article, "paragraphs", path):
             for asked in _list_in(paragraph, "qas", path):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from xeval.kinds.encoded import Encoded, encode_texts
-from xeval.kinds.kind import Column, Keys, Kind, Reads
+from xeval.kinds.kind import Column, Reads
+from xeval.kinds.labels import OfLabels, is_cell, is_missing, said_of
 from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
-from xeval.kinds.rows import Rows, Table
+from xeval.kinds.rows import Faults, Rows, Table
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding, by_language, error, fine, warning
 
@@ -23,28 +23,9 @@ if TYPE_CHECKING:
 
 TOO_FREQUENT = 1.5  # times the share that a label should have
 PLACEHOLDER_FROM = 10  # rows with one label throughout
-NO_LABEL = {None, "", "-", -1, "-1"}
-
-Label = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
-class LabelKeys(Keys):
-    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)]
-    """In the order of the data's numbers."""
-    label_aliases: dict[str, str] = Field(default={})
-    """How some copies of the data write a label → the label."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> LabelKeys:
-        if len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels: one is listed twice")
-        for alias, label in self.label_aliases.items():
-            if label not in self.labels:
-                raise ValueError(f"label_aliases: {alias!r} stands for {label!r}, which is no label")
-        return self
-
-
-class Classification(Kind):
+class Classification(OfLabels):
     """One label for each row. A subclass says which texts a row has, in which columns."""
 
     pipeline: ClassVar[str] = "text-classification"
@@ -61,16 +42,6 @@ class Classification(Kind):
         self._column_of_text = columns
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        labels: tuple[str, ...] = self.keys.labels
-        return labels
-
-    @property
-    def label_aliases(self) -> Mapping[str, str]:
-        aliases: dict[str, str] = self.keys.label_aliases
-        return aliases
-
-    @property
     def chance(self) -> float:
         return 1 / len(self.labels)
 
@@ -85,41 +56,34 @@ class Classification(Kind):
         return (self._label_column,)
 
     def read(self, table: Table) -> Rows:
-        texts = {name: table.texts(column) for name, column in self._column_of_text.items()}
-        return Rows(table.language, table.split, texts, self._gold(table), self.groups(texts))
+        faults = Faults(table.where, len(table))
+        texts = {name: table.texts(column, faults) for name, column in self._column_of_text.items()}
+        gold = self._gold(table, faults)
+        return Rows(table.language, table.split, texts, gold, self.groups(texts))
 
     def groups(self, texts: Mapping[str, Sequence[str]]) -> np.ndarray:
         """(N,) int64: rows that depend on each other share a number."""
         return np.arange(len(next(iter(texts.values()))))
 
-    def _gold(self, table: Table) -> np.ndarray:
+    def _gold(self, table: Table, faults: Faults) -> np.ndarray:
         """(N,) int64 indices into the labels; names decide wherever the file has them, never their order."""
-        index_of: dict[str | int | None, int] = {label: index for index, label in enumerate(self.labels)}
-        index_of |= {alias: index_of[label] for alias, label in self.label_aliases.items()}
-        names = table.value_names.get(self._label_column, self.labels)
-        index_of_value = index_of | {number: index_of[name] for number, name in enumerate(names) if name in index_of}
         values = table.columns.get(self._label_column, [None] * len(table))
-        wanted = f"wanted one of {', '.join(self.labels)}"
-
-        for number, value in enumerate(values, start=1):
-            if isinstance(value, bool) or not isinstance(value, str | int | None):
-                raise DataError(f"{table.where}: row {number} has label {repr(value)[:80]}; {wanted}")
-        counts = Counter(values)
-        if counts.keys() <= NO_LABEL:
+        if len(values) and all(map(is_missing, values)):
             raise DataError(
                 f"{table.where} carry no labels (XTREME and some mirrors strip them), so they cannot be scored;"
                 " use a copy that has them, such as the hub's"
             )
-        strays = [value for value in counts if value not in index_of_value]
-        if strays:
-            number = list(values).index(strays[0]) + 1
-            raise DataError(f"{table.where}: row {number} has label {repr(strays[0])[:80]}; {wanted}")
-        if len(counts) == 1 and len(values) >= PLACEHOLDER_FROM:
+        names = table.value_names.get(self._label_column)
+        index_of = self.matcher.of_cells(table.where, filter(is_cell, values), names)
+        for number, value in enumerate(values, start=1):
+            if not is_cell(value) or index_of.get(value) is None:
+                faults.note(number, f"label {said_of(value, names)}", f"one of {', '.join(self.labels)}")
+        faults.refuse()
+        if len(set(values)) == 1 and len(values) >= PLACEHOLDER_FROM:
             raise DataError(
-                f"{table.where} are all labelled {next(iter(counts))!r}, a placeholder; use a copy that carries the"
-                " labels"
+                f"{table.where} are all labelled {values[0]!r}, a placeholder; use a copy that carries the labels"
             )
-        return np.array([index_of_value[value] for value in values], dtype=np.int64)
+        return np.array([index_of[value] for value in values], dtype=np.int64)
 
     # ── encoder ──
 

@@ -20,7 +20,7 @@ from xeval.kinds.kind import Column, Keys
 from xeval.kinds.metric import Metric, f1, share
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
-from xeval.support.errors import DataError
+from xeval.support.errors import CopyError, DataError
 from xeval.support.findings import Finding, fine, warning
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class BitextMining(OfVectors):
             raise DataError(f"{table.where} carry no pairs, so they cannot be scored; use a copy that has them")
         for (part, id_), n in Counter(zip(parts, ids, strict=True)).items():
             if n > 1:
-                raise DataError(f"{table.where}: id {id_!r} stands there {n} times in {part}; fetch the files again")
+                raise CopyError(f"{table.where}: id {id_!r} stands there {n} times in {part}")
         english = {(part, id_) for part, id_, side in zip(parts, ids, sides, strict=True) if side == "english"}
         for part, id_, partners in zip(parts, ids, pairs, strict=True):
             for partner in (partners or "").split():

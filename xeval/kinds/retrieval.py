@@ -16,10 +16,11 @@ import numpy as np
 from xeval.kinds.encoded import Encoded, encode_texts, laid_end_to_end
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of, tallies
 from xeval.kinds.kind import Column, Keys
+from xeval.kinds.labels import whole_number
 from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
-from xeval.support.errors import DataError
+from xeval.support.errors import CopyError, DataError
 from xeval.support.findings import Finding, at_most, fine
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ class SentenceRetrieval(OfVectors):
         columns = [lines_of(files[path]) for path in (*queries, *texts, *gold)]
         for path, column in zip((*texts, *gold), columns[1:], strict=True):
             if len(column) != len(columns[0]):
-                raise DataError(
+                raise CopyError(
                     f"{path}: wanted as many lines as {PurePath(queries[0]).name} has, {len(columns[0]):,}, got"
-                    f" {len(column):,}; fetch these files again"
+                    f" {len(column):,}"
                 )
         return dict(zip((*self.text_columns, *self.gold_columns), columns, strict=False))
 
@@ -112,12 +113,12 @@ class SentenceRetrieval(OfVectors):
                 )
             return np.arange(len(table))
         for number, value in enumerate(values, start=1):
-            if isinstance(value, bool) or not str(value).isdecimal() or int(value) >= len(table):
+            if whole_number(value) not in range(len(table)):
                 raise DataError(
                     f"{table.where}: row {number} has its translation in {repr(value)[:80]}; wanted a number from 0 to"
                     f" {len(table) - 1:,}"
                 )
-        gold = np.array([int(value) for value in values], dtype=np.int64)
+        gold = np.array([whole_number(value) for value in values], dtype=np.int64)
         if len(np.unique(gold)) < len(gold):
             raise DataError(f"{table.where}: two rows have one and the same translation; wanted each number once")
         return gold

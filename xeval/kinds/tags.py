@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xeval.kinds.classification import PLACEHOLDER_FROM, LabelKeys
+from xeval.kinds.classification import PLACEHOLDER_FROM
 from xeval.kinds.encoded import IGNORED, Encoded
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of
-from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
+from xeval.kinds.kind import AssumedSpread, Column, Keys, Reads
+from xeval.kinds.labels import LabelKeys, OfLabels, is_cell, said_of
 from xeval.kinds.metric import Metric, f1, share
-from xeval.kinds.rows import Rows, Table
+from xeval.kinds.rows import Faults, Rows, Table
 from xeval.kinds.spans import SpanFinder, count_spans, fates_of_spans, old_type_of, type_of
 from xeval.kinds.tagged_files import read_tagged
 from xeval.kinds.words import encode_words, share_of_other_pieces
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
+from xeval.support.text import one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +47,7 @@ class TagKeys(LabelKeys):
     """What the columns are called in the data."""
 
 
-class Tagging(Kind):
+class Tagging(OfLabels):
     """A sentence is a row. Its words are tokenized one by one, and none is left out of a score.
 
     `span_f1` is micro F1 over the spans that seqeval finds by default, in which a span may begin with "I-".
@@ -82,16 +84,6 @@ class Tagging(Kind):
     )
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        labels: tuple[str, ...] = self.keys.labels
-        return labels
-
-    @property
-    def label_aliases(self) -> Mapping[str, str]:
-        aliases: dict[str, str] = self.keys.label_aliases
-        return aliases
-
-    @property
     def has_spans(self) -> bool:
         return _have_spans(self.labels)
 
@@ -120,38 +112,37 @@ class Tagging(Kind):
         return Rows(table.language, table.split, {"words": words}, tags, np.arange(len(words)))
 
     def _words(self, table: Table) -> list[list[str]]:
-        words = list(table.columns[self.keys.columns.words])
+        words, faults = list(table.columns[self.keys.columns.words]), Faults(table.where, len(table))
         for number, own in enumerate(words, start=1):
             if not isinstance(own, list) or not all(isinstance(word, str) for word in own):
-                raise DataError(f"{table.where}: row {number} has {repr(own)[:80]}; wanted a list of words")
-            if not own:
-                raise DataError(f"{table.where}: row {number} has no words; take it out of the file")
+                faults.note(number, one_line(repr(own))[:80], "a list of words")
+            elif not own:
+                faults.note(number, "no words")
+        faults.refuse()
         return words
 
     def _tags(self, table: Table, words: Sequence[Sequence[str]]) -> list[list[str]]:
         """The names of each row's tags; names decide wherever the file has them, never their order."""
-        column = self.keys.columns.tags
-        name_of: dict[Any, str] = {label: label for label in self.labels} | dict(self.label_aliases)
-        names = table.value_names.get(column, self.labels)
-        name_of |= {number: name_of[name] for number, name in enumerate(names) if name in name_of}
+        column, faults = self.keys.columns.tags, Faults(table.where, len(table))
         values = table.columns.get(column, [None] * len(table))
         if all(not own for own in values):
             raise DataError(
                 f"{table.where} carry no tags (XTREME's test files have none), so they cannot be scored; use a copy"
                 " that has them, such as the hub's"
             )
-        tags = []
         for number, (own, its_words) in enumerate(zip(values, words, strict=True), start=1):
             if not isinstance(own, list) or len(own) != len(its_words):
-                got = f"{len(own)} tags" if isinstance(own, list) else repr(own)[:80]
-                raise DataError(
-                    f"{table.where}: row {number} has {len(its_words)} words and {got}; wanted one for each"
-                )
-            strays = [tag for tag in own if not _is_tag(tag) or tag not in name_of]
+                got = f"{len(own)} tags" if isinstance(own, list) else one_line(repr(own))[:80]
+                faults.note(number, f"{len(its_words)} words and {got}", "one for each")
+        faults.refuse()
+        names = table.value_names.get(column)
+        index_of = self.matcher.of_cells(table.where, filter(is_cell, chain.from_iterable(values)), names)
+        for number, own in enumerate(values, start=1):
+            strays = [tag for tag in own if not is_cell(tag) or index_of.get(tag) is None]
             if strays:
-                wanted = ", ".join(self.labels)
-                raise DataError(f"{table.where}: row {number} has tag {repr(strays[0])[:80]}; wanted one of {wanted}")
-            tags.append([name_of[tag] for tag in own])
+                faults.note(number, f"tag {said_of(strays[0], names)}", f"one of {', '.join(self.labels)}")
+        faults.refuse()
+        tags = [[self.labels[index_of[tag]] for tag in own] for own in values]
         different = set(chain.from_iterable(tags))
         if len(different) == 1 and len(tags) >= PLACEHOLDER_FROM:
             raise DataError(
@@ -342,10 +333,6 @@ def _mistakes(counts: np.ndarray, labels: Sequence[str], most: int) -> list[tupl
         for gold, said in pairs
         if wrong[gold, said]
     ]
-
-
-def _is_tag(value: Any) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _check_beginnings(splits: Mapping[str, Rows]) -> Finding:
