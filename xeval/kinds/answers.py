@@ -11,7 +11,7 @@ from pydantic import Field
 
 from xeval.kinds import windows
 from xeval.kinds.answer_text import exact_and_f1, mlqa_rule, squad_normalised
-from xeval.kinds.encoded import Encoded
+from xeval.kinds.encoded import Encoded, PlainCall, plain_call
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of, tallies
 from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
 from xeval.kinds.metric import Metric, share
@@ -204,6 +204,17 @@ class Answers(Kind):
             for row, question in enumerate(questions, start):
                 yield row, question, contexts[rows.texts["context"][row]]
             on_rows(len(questions))
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
+        """Of the first window of each row whose question is not cut."""
+        most = min(self.keys.question_pieces, (max_length - len(windows.Frame.of(tokenizer))) // 2)
+        pieces = windows.cut_into_pieces(tokenizer, rows.texts["question"])
+        whole = np.array([row for row, own in enumerate(pieces) if len(own.ids) <= most], dtype=np.int64)
+        if not len(whole):
+            return PlainCall([], whole)
+        some, encoded = rows.take(whole), self.encode(tokenizer, rows, max_length)
+        batches = plain_call(tokenizer, tuple(some.texts.values()), max_length, "only_second")
+        return PlainCall(batches, np.searchsorted(encoded.row_of, whole))
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The mean of two cross-entropies over the positions of each sequence, for the start and for the end.

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from xeval.kinds.classification import PLACEHOLDER_FROM, best_of, check_alignment
-from xeval.kinds.encoded import Encoded, encode_texts
+from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, plain_call
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of
 from xeval.kinds.kind import Column, Keys, Kind, Reads
 from xeval.kinds.labels import is_missing, whole_number
@@ -144,13 +144,20 @@ class MultipleChoice(Kind):
     ) -> Encoded:
         """The sequences of a row lie side by side; the target of a sequence is 1 if it is the right one's, else 0."""
         n_choices = self.sequences_together
-        asked: Sequence[tuple[Any, Any]] = list(zip(rows.texts["premise"], rows.texts["question"], strict=True))
-        first = [f"{premise} {question}".strip() for premise, question in asked for _ in range(n_choices)]
-        second = [choice for choices in rows.texts["choices"] for choice in choices]
         targets = (np.arange(n_choices) == rows.gold[:, None]).astype(np.int64).ravel()
-        encoded = encode_texts(tokenizer, [first, second], targets, max_length)
+        encoded = encode_texts(tokenizer, self._sequences(rows), targets, max_length)
         on_rows(len(rows))
         return encoded.with_rows(np.repeat(np.arange(len(rows)), n_choices))
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
+        n_sequences = len(rows) * self.sequences_together
+        return PlainCall(plain_call(tokenizer, self._sequences(rows), max_length), np.arange(n_sequences))
+
+    def _sequences(self, rows: Rows) -> tuple[list[str], list[str]]:
+        """The first text of each sequence, and the second."""
+        asked: Sequence[tuple[Any, Any]] = list(zip(rows.texts["premise"], rows.texts["question"], strict=True))
+        first = [f"{premise} {question}".strip() for premise, question in asked for _ in range(self.sequences_together)]
+        return first, [choice for choices in rows.texts["choices"] for choice in choices]
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Cross-entropy over the choices of each row: `output` is (B · choices, 1), `targets` (B · choices,)."""

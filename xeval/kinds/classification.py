@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xeval.kinds.encoded import Encoded, encode_texts
+from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, plain_call
 from xeval.kinds.kind import Column, Reads
 from xeval.kinds.labels import OfLabels, is_cell, is_missing, said_of
 from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
@@ -96,6 +96,9 @@ class Classification(OfLabels):
     ) -> Encoded:
         """Encode each row as `tokenizer(*texts, truncation=True, max_length=max_length)` does."""
         return encode_texts(tokenizer, tuple(rows.texts.values()), rows.gold, max_length, on_rows)
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
+        return PlainCall(plain_call(tokenizer, tuple(rows.texts.values()), max_length), np.arange(len(rows)))
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, int]:
         import torch

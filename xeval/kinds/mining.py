@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xeval.kinds.encoded import Encoded, encode_texts
+from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, plain_call
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, share_of, tallies
 from xeval.kinds.kind import Column, Keys
 from xeval.kinds.metric import Metric, f1, share
@@ -149,6 +149,9 @@ class BitextMining(OfVectors):
     ) -> Encoded:
         """A sequence of each sentence."""
         return encode_texts(tokenizer, [rows.texts["text"]], np.zeros(len(rows), np.int64), max_length, on_rows)
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
+        return PlainCall(plain_call(tokenizer, [rows.texts["text"]], max_length), np.arange(len(rows)))
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
         """`prediction`, the id of the English sentence that a sentence is paired with, empty where it is with none, and

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xeval.kinds.encoded import Encoded, encode_texts, laid_end_to_end
+from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, laid_end_to_end, plain_call
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of, tallies
 from xeval.kinds.kind import Column, Keys
 from xeval.kinds.labels import whole_number
@@ -136,6 +136,10 @@ class SentenceRetrieval(OfVectors):
         targets = np.zeros(len(rows), dtype=np.int64)
         texts = encode_texts(tokenizer, [rows.texts["text"]], targets, max_length, on_rows)
         return laid_end_to_end([texts, encode_texts(tokenizer, [rows.texts["query"]], targets, max_length)])
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
+        texts = [*rows.texts["text"], *rows.texts["query"]]
+        return PlainCall(plain_call(tokenizer, [texts], max_length), np.arange(len(texts)))
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
         """`prediction`, the number of the translation that is nearest, and its cosine; the cosine of the right one, and

@@ -102,6 +102,15 @@ class Rows:
         gold = self.gold[rows] if isinstance(self.gold, np.ndarray) else [self.gold[row] for row in rows]
         return replace(self, texts=texts, gold=gold, groups=self.groups[rows])
 
+    @classmethod
+    def joined(cls, parts: Sequence["Rows"]) -> "Rows":
+        """The rows of several, one after the other, as if they were of one language and independent."""
+        first = parts[0]
+        texts = {name: [text for part in parts for text in part.texts[name]] for name in first.texts}
+        gold = [answer for part in parts for answer in part.gold]
+        all_gold = np.array(gold) if isinstance(first.gold, np.ndarray) else gold
+        return cls(first.language, first.split, texts, all_gold, np.arange(len(gold)))
+
     def sha256(self) -> str:
         """A hash of the content: the same rows give the same hash from whichever layout they were read."""
         digest = hashlib.sha256()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xeval.kinds.classification import PLACEHOLDER_FROM
-from xeval.kinds.encoded import IGNORED, Encoded
+from xeval.kinds.encoded import IGNORED, Encoded, PlainCall
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of
 from xeval.kinds.kind import AssumedSpread, Column, Keys, Reads
 from xeval.kinds.labels import LabelKeys, OfLabels, is_cell, said_of
@@ -161,6 +161,17 @@ class Tagging(OfLabels):
         on_rows: Callable[[int], None] = lambda n: None,
     ) -> Encoded:
         return encode_words(tokenizer, rows.texts["words"], self._numbers(rows), max_length, on_rows)
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
+        """Of the same ids: how words become pieces, `tokenizer_checks` looks at."""
+        encoded = self.encode(tokenizer, rows, max_length)
+        ids = [own.tolist() for own in np.split(encoded.input_ids, encoded.offsets[1:-1])]
+        size = len(ids) if tokenizer.pad_token_id is not None else 1
+        batches = [
+            tokenizer.pad({"input_ids": ids[start : start + size]}, return_attention_mask=True, return_tensors="pt")
+            for start in range(0, len(ids), size)
+        ]
+        return PlainCall(batches, np.arange(len(ids)))
 
     def _numbers(self, rows: Rows) -> np.ndarray:
         """(W,) int64: the tags of all words, as indices into the labels."""
