@@ -51,7 +51,7 @@ class Trial:
         inputs = self._other_inputs(encoded.take(plain.sequences), plain)
         if inputs is not None:
             number, what = inputs
-            return f"{what} (in {languages[encoded.row_of[plain.sequences[number]]]!r})"
+            return f"{what} (in {str(languages[encoded.row_of[plain.sequences[number]]])!r})"
         some = rows.take(_shortest(encoded, np.unique(encoded.row_of[plain.sequences]), languages))
         plain = self._kind.plain_call(self._tokenizer, some, self._max_length)
         assert plain is not None

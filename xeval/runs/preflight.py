@@ -49,6 +49,7 @@ from xeval.support.errors import DataError, ModelError, PreflightError
 from xeval.support.findings import Finding, error, fine
 
 SAMPLED_ROWS = 300  # of each language, for the checks that tokenize
+TEXTS = 30  # of each column, for the checks of single texts
 DATA, MACHINE = "data", "machine"
 
 Findings = list[tuple[str, Finding]]  # what was checked (data, machine or a model's name), what was found
@@ -158,7 +159,7 @@ def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: 
     tokenizer, config, kind = load_tokenizer(checkpoint, recipe.max_length), _configuration(checkpoint), task.of_kind
     samples = {language: _sample(rows) for language, rows in tests.items()}
     texts = {
-        language: [text for column in rows.texts.values() for text in _strings(column[::10])]
+        language: [text for column in rows.texts.values() for text in _strings(column[:: max(1, len(column) // TEXTS)])]
         for language, rows in samples.items()
     }
     with failures_named(checkpoint, "its tokenizer fails on these rows"):
