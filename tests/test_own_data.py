@@ -317,6 +317,14 @@ def test_the_doctor_counts_what_cannot_be_used(command, mini, tmp_path):
     assert code == 1 and f"✗ test rows, es: {tmp_path / 'es' / 'test.parquet'}: test rows of 'es': {said}" in out
 
 
+def test_the_doctor_counts_empty_texts(command, mini, tmp_path):
+    for language in ("en", "es"):
+        write(tmp_path, language, frame(changed(of_language(language), lambda place, text: text * (place % 5 != 3))))
+    code, out, _ = command("doctor", mini.task_file, "--data", tmp_path, "--language", "en,es", "--no-train")
+    assert code == 0
+    assert "! empty texts: pairs with one: en test 2 (first row 4), es test 2 (first row 4). Correct them" in out
+
+
 def test_features_of_datasets_are_written_as_datasets_writes_them(tmp_path):
     """So that the files above are as people have them."""
     features = datasets.Features.from_arrow_schema(named(ES, CAPITALS).schema)

@@ -272,13 +272,13 @@ def _text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "UTF-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "UTF-8"
     try:
-        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+        return content.decode("utf-8-sig" if encoding == "UTF-8" else encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{path}: line {line:,} is not UTF-8 (byte {error.start:,} of the file); save it as UTF-8"
+            f"{path}: line {line:,} is not {encoding} (byte {error.start:,} of the file); save it as UTF-8"
         ) from error
 
 

@@ -120,13 +120,28 @@ class Classification(OfLabels):
     # ── checks before a run ──
 
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:
-        findings = [self._check_labels(training, tests), check_alignment(tests)]
-        return [finding for finding in findings if finding is not None]
-
-    def _check_labels(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Finding:
-        """Whether each split has every label, none of them far more often than it should be."""
         splits = {f"{rows.language} {split}": rows for split, rows in training.items()}
         splits |= {f"{language} test": rows for language, rows in tests.items()}
+        findings = [self._check_texts(splits), self._check_labels(splits, training), check_alignment(tests)]
+        return [finding for finding in findings if finding is not None]
+
+    def _check_texts(self, splits: Mapping[str, Rows]) -> Finding | None:
+        """How many rows have an empty text, which a model answers like any other; None if there is none."""
+        empty = {
+            name: [
+                number
+                for number, of_row in enumerate(zip(*rows.texts.values(), strict=True), start=1)
+                if not all(text.strip() for text in of_row)
+            ]
+            for name, rows in splits.items()
+        }
+        said = [f"{name} {len(rows):,} (first row {rows[0]:,})" for name, rows in empty.items() if rows]
+        if not said:
+            return None
+        return warning("empty texts", f"{self.unit} with one: {', '.join(said)}", "Correct them or take them out.")
+
+    def _check_labels(self, splits: Mapping[str, Rows], training: Mapping[str, Rows]) -> Finding:
+        """Whether each split has every label, none of them far more often than it should be."""
         shares = {name: np.bincount(rows.gold, minlength=len(self.labels)) / len(rows) for name, rows in splits.items()}
         expected = np.full(len(self.labels), 1 / len(self.labels))  # (C,)
         if not self.labels_are_balanced:
