@@ -19,7 +19,8 @@ from xeval.engine.fast_path.packing import counts_from_padding
 from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
 from xeval.engine.weights import headers, is_of_encoder, refuse_unaccounted, refuse_whole_numbers, without_wrappers
 from xeval.kinds.kind import Kind
-from xeval.support.errors import ModelError, StoreError
+from xeval.kinds.labels import LabelMatcher
+from xeval.support.errors import ModelError, StoreError, XevalError
 from xeval.support.files import file_sha256
 from xeval.support.sealed import sealing
 from xeval.support.text import one_line
@@ -42,15 +43,32 @@ def _silence() -> Iterator[None]:
 @contextmanager
 def _plain_errors(checkpoint: Checkpoint, what: str) -> Iterator[None]:
     """Turn whatever transformers raises into one line about this checkpoint."""
+    with failures_named(checkpoint, f"its {what} cannot be loaded"):
+        yield
+
+
+@contextmanager
+def failures_named(checkpoint: Checkpoint, what: str) -> Iterator[None]:
+    """Turn whatever a checkpoint's files make libraries raise into one ModelError that begins with what fails."""
     try:
         with _silence():
             yield
-    except ModelError:
+    except XevalError:
         raise
-    except Exception as error:  # dozens of kinds, for files that strangers wrote
+    except BaseException as error:  # dozens of kinds, for files that strangers wrote
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of a library in Rust
+            raise
+        advice = next((f"; {advice}" for words, advice in _ADVICE.items() if words in str(error)), "")
         raise ModelError(
-            f"model {checkpoint.id}: its {what} cannot be loaded ({type(error).__name__}: {one_line(error)[:200]})"
+            f"model {checkpoint.id}: {what} ({type(error).__name__}: {one_line(error)[:200]}){advice}"
         ) from error
+
+
+# Words of an error of transformers → what to do.
+_ADVICE = {
+    "Input language unknown": "write default_language into its config.json, such as en_XX",
+    "no padding token is defined": "write pad_token_id into its config.json",
+}
 
 
 # Types of encoder that came with code of their own before transformers had them → a checkpoint that it can load.
@@ -292,17 +310,16 @@ def label_columns(model: str, id2label: Mapping[Any, str], kind: Kind) -> list[i
 
     The order of labels differs between checkpoints, so a checkpoint whose labels have no names is refused.
     """
-    aliases = {alias.casefold(): label.casefold() for alias, label in kind.label_aliases.items()}
-    folded = {int(column): str(name).strip().casefold() for column, name in id2label.items()}
-    column_of = {aliases.get(name, name): column for column, name in folded.items()}
-    wanted = [label.casefold() for label in kind.labels]
-    if sorted(column_of) != sorted(wanted) or len(column_of) != len(folded):
+    matcher = LabelMatcher(kind.labels, kind.label_aliases)
+    meant = {int(column): matcher.of_name(name) for column, name in id2label.items()}
+    if sorted(meant.values(), key=str) != sorted(range(len(kind.labels)), key=str):
         got = ", ".join(str(name) for name in id2label.values())
         raise ModelError(
             f"model {model}: its labels are {one_line(got)[:120]}; wanted {', '.join(kind.labels)}."
             " Name them in id2label of its config.json: their order cannot be guessed"
         )
-    return [column_of[label] for label in wanted]
+    column_of = {label: column for column, label in meant.items()}
+    return [column_of[label] for label in range(len(kind.labels))]
 
 
 def count_encoder_parameters(model: transformers.PreTrainedModel) -> int:

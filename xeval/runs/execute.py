@@ -13,7 +13,14 @@ from xeval.engine import environment
 from xeval.engine.encoded_cache import encoded_once
 from xeval.engine.encoding import encode, encoding_key
 from xeval.engine.fast_path.forward import can_pack
-from xeval.engine.loading import load_encoder, load_fine_tuned, load_pretrained, load_tokenizer, save_fine_tuned
+from xeval.engine.loading import (
+    failures_named,
+    load_encoder,
+    load_fine_tuned,
+    load_pretrained,
+    load_tokenizer,
+    save_fine_tuned,
+)
 from xeval.engine.prediction import mean_loss, predict
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.training import count_steps, fine_tune
@@ -88,6 +95,12 @@ class OneRun:
         if not unknown and (not self.disk.unfinished(record, languages) or self._kept_weights(record) is not None):
             return list(languages)
         return list(dict.fromkeys([*languages, *self.disk.languages()]))
+
+    def has_work(self, languages: Sequence[str]) -> bool:
+        """Whether something of `languages` is not there yet."""
+        record = self.disk.newest()
+        unknown = self._unknown_at_checkpoints(record, languages)
+        return record is None or bool(unknown or self.disk.unfinished(record, languages))
 
     def check_rows(self, languages: Sequence[str]) -> None:
         """Raise DataError where rows cannot be read that the weights of a repeated training may have to be evaluated
@@ -189,7 +202,8 @@ class OneRun:
                 before, sha256, max_length = phase.done, self.spec.corpus.sha256(rows), self.spec.recipe.max_length
                 key = encoding_key(self.kind, tokenizer, rows.language, sha256, max_length)
                 encode_them = partial(encode, self.kind, tokenizer, rows, max_length, phase.advance)
-                encoded[name] = encoded_once(key, encode_them, problems.append)
+                with failures_named(self.spec.checkpoint, f"its tokenizer fails on the rows of {name}"):
+                    encoded[name] = encoded_once(key, encode_them, problems.append)
                 phase.advance(len(rows) - (phase.done - before))  # what came from the cache
         for problem in problems[:1]:  # the others are like it
             self._say(problem)

@@ -19,7 +19,7 @@ from xeval.engine.loading import hidden_size
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun, load_run
 from xeval.runs.execute import OneRun
-from xeval.runs.preflight import examine, stop_on_errors
+from xeval.runs.preflight import examine, stop_on_errors, try_out
 from xeval.runs.spec import RunSpec, fitting, limits, override, with_layer
 from xeval.support.errors import DefinitionError, StoreError
 from xeval.support.files import safe_name
@@ -166,6 +166,7 @@ def run_grid(  # noqa: PLR0913  what `run` takes
         OneRun(spec, spec.folder(Path(results), known), reporter, findings[identity], every_checkpoint)
         for identity, spec in specs.items()
     ]
+    _try_out(runs, wanted)
     _read_what_may_be_needed(runs, wanted, corpus, lambda more: open_source(definition, copy, more, train))
     return [run.complete(wanted) for run in runs]
 
@@ -232,6 +233,17 @@ def _preflight(
         for finding in own:
             reporter.say(one_line(f"{checkpoint.id}: {finding.line}"))
     return {identity: findings[spec.checkpoint, spec.recipe.name] for identity, spec in specs.items()}
+
+
+def _try_out(runs: Sequence[OneRun], languages: Sequence[str]) -> None:
+    """Stop all runs where a model that has something to do cannot do it, or does something else than it should."""
+    tried: set[tuple[Checkpoint, str]] = set()
+    for spec in (run.spec for run in runs if run.has_work(languages)):
+        if (spec.checkpoint, spec.recipe.name) not in tried:
+            tried.add((spec.checkpoint, spec.recipe.name))
+            tests = {language: spec.corpus.test(language) for language in languages}
+            found = try_out(spec.checkpoint, spec.task, spec.recipe, spec.compute, spec.train, tests)
+            stop_on_errors(spec.checkpoint.id, found)
 
 
 def reproduce(reference: str, **options: Any) -> list[RunRecord]:

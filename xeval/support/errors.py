@@ -32,6 +32,10 @@ class DataError(XevalError):
     """Rows that are missing, unlabelled, of the wrong number or not what a run was made with."""
 
 
+class CopyError(DataError):
+    """Something wrong with a copy of the data; whoever knows where the copy comes from adds what to do about it."""
+
+
 class ModelError(XevalError):
     """A checkpoint that cannot be had, or not be used safely."""
 
