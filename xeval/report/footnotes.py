@@ -42,11 +42,11 @@ def budgets(groups: Mapping[Configuration, list[StoredRun]]) -> list[str]:
             record = configuration.example
             seeds = {run.record.seed for run in runs}
             language = describe(record.training_language).name
-            apart = "which is among the seeds of this row too" if sweep.seed in seeds else "the row is of other seeds"
+            apart = ", which is a seed of this row too" if sweep.seed in seeds else "; the row is of other seeds"
             lines.append(
                 f"{configuration.name(groups)}: {sweep.in_words} on {language} dev alone:"
                 f" {', '.join(map(_outcome, sweep.trials))} ({metric_in_words(record.metric)} in %). Each was trained"
-                f" once, with seed {sweep.seed}; {apart}."
+                f" once, with seed {sweep.seed}{apart}."
             )
     return lines
 
