@@ -55,9 +55,9 @@ def check_sweep(
         _check_key(key, values, overrides)
     for recipe in recipes:
         combinations = list(_combinations(sweep, recipe, overrides))
-        for place, values in enumerate(combinations):
-            if values in combinations[:place]:
-                raise DefinitionError(f"sweep: {_in_words(values)} is there twice; name each value once")
+        for place, combination in enumerate(combinations):
+            if combination in combinations[:place]:
+                raise DefinitionError(f"sweep: {_in_words(combination)} is there twice; name each value once")
         if TRIAL_SEED in (seeds or [recipe.seed]):
             raise DefinitionError(
                 f"seed {TRIAL_SEED}: it is that of a sweep's trials, which choose and are not scored; use another"
@@ -77,8 +77,9 @@ def _check_key(key: str, values: object, overrides: Values) -> None:
 
 
 def _are_several(values: object) -> bool:
-    several = isinstance(values, Sequence) and not isinstance(values, str) and len(values) > 1
-    return several and all(isinstance(value, int | float | str) for value in values)
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        return False
+    return len(values) > 1 and all(isinstance(value, int | float | str) for value in values)
 
 
 def _combinations(sweep: Sweep, recipe: Recipe, overrides: Values) -> Iterable[Values]:

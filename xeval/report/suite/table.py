@@ -115,7 +115,7 @@ def _by_manner(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:
 def _manner(record: RunRecord) -> list[object]:
     limits = record.limits.model_copy(update={"test_split": None}).model_dump()
     # What a sweep chooses differs from task to task, but what it chooses among does not.
-    return [record.model.sha256, lasting_values(_set_for_all(record) | _swept(record)), [limits, record.dtype]]
+    return [record.model.sha256, lasting_values({**_set_for_all(record), **_swept(record)}), [limits, record.dtype]]
 
 
 def _set_for_all(record: RunRecord) -> dict[str, Any]:
