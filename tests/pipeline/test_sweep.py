@@ -273,6 +273,8 @@ def test_one_models_sweep_is_independent_of_anothers_and_one_that_fails_stops_no
     }
     assert len(failed) == 3 and {record.status for record in failed} == {"failed"}
     assert {record.model.id for record in failed} == {"broken"}
+    said = [f"trial of learning_rate {rate}: the loss became nan at step 1" for rate in RATES]
+    assert all(record.failure.startswith(start) for record, start in zip(failed, said, strict=True))
     assert any(line.endswith("none of 3 trials can be chosen, so nothing is evaluated") for line in notes.lines)
     assert len(world.folders()) == 1
 

@@ -111,7 +111,7 @@ def with_chosen_values(
         if of_values is not None:
             new = of_values.identity()
             chosen[new], recipes[new] = of_values, unchanged[identity]
-    failed = [trial for one in sweeps.values() if one.record is None for trial in one.trials]
+    failed = [trial for one in sweeps.values() if one.record is None for trial in one.failed_trials()]
     return chosen, recipes, failed
 
 
@@ -162,6 +162,18 @@ class OneSweep:
             if self._with(rest).recipe_record().values == target:
                 kept = rest
         return replace(self._with(kept), seed=spec.seed, sweep=self.record)
+
+    def failed_trials(self) -> list[StoredRun]:
+        """Those that failed, each saying for which values."""
+        failed = []
+        for values, trial in zip(self.combinations, self.trials, strict=True):
+            failures = {
+                phase: failure.model_copy(update={"reason": f"trial of {_in_words(values)}: {failure.reason}"})
+                for phase, failure in trial.record.failures.items()
+            }
+            if failures:
+                failed.append(replace(trial, record=trial.record.model_copy(update={"failures": failures})))
+        return failed
 
     def _with(self, values: Values) -> RunSpec:
         overrides = {**self.spec.overrides, **values}
