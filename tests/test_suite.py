@@ -16,6 +16,7 @@ from xeval.kinds.registry import get_kind
 from xeval.report.suite import formats
 from xeval.report.suite.table import build
 from xeval.results.store import load_runs
+from xeval.runs.suite import Plan, run_suite
 from xeval.support.errors import StoreError
 
 SUITE = """\
@@ -310,3 +311,19 @@ def test_a_published_table_of_a_suite_has_its_rows_in_order(table: SuiteTable):
     for row in table.rows:
         assert [task for task in table.tasks if task in row.cells] == list(row.cells)
     assert table.source_url.startswith("https://")
+
+
+def test_a_sweep_is_made_of_the_tasks_that_train(tmp_path, monkeypatch):
+    tasks = "".join(f'[[tasks]]\ntask = "{name}"\ngroup = "g"\n' for name in ("tags-mini", "retrieval-mini"))
+    path = tmp_path / "two.toml"
+    path.write_text(f'name = "two"\ntitle = "Two"\nsource_url = "https://example.org/two"\n{tasks}', encoding="utf-8")
+    asked = {}
+
+    def run_grid(task, pairs, *, sweep, **options):
+        asked[task] = sweep
+        return []
+
+    monkeypatch.setattr("xeval.runs.suite.run_grid", run_grid)
+    monkeypatch.setattr("xeval.runs.suite.make_plan", lambda *words: Plan(None, ["en"]))
+    run_suite(str(path), ["mini-mbert"], sweep={"patience": [1, 2]})
+    assert asked == {"tags-mini": {"patience": [1, 2]}, "retrieval-mini": None}
