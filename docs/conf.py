@@ -14,6 +14,7 @@ NAVIGATION = {
         "how-to/own-kind",
         "how-to/own-model",
         "how-to/score",
+        "how-to/sweep",
         "ci",
         "how-to/cluster",
     ],

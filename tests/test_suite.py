@@ -9,12 +9,14 @@ import pytest
 from rich.console import Console
 
 from tests.helpers import tiny
+from tests.helpers.sample_record import sweep_record
 from xeval.definitions.registry import all_suites, all_tasks, get_suite, suite_tables
 from xeval.definitions.suite import Suite, SuiteTable
 from xeval.kinds.registry import get_kind
 from xeval.report.suite import formats
 from xeval.report.suite.table import build
 from xeval.results.store import load_runs
+from xeval.runs.suite import Plan, run_suite
 from xeval.support.errors import StoreError
 
 SUITE = """\
@@ -116,6 +118,30 @@ A_TABLE = SuiteTable.model_validate(
     },
     strict=False,
 )
+
+
+def test_values_that_a_sweep_chose_for_each_task_stand_in_one_row(ran, world):
+    runs = [
+        replace(run, record=swept(run.record, rate))
+        for run, rate in zip(load_runs(world / "results"), (1e-5, 2e-5), strict=True)
+    ]
+    built = build(runs, get_suite(str(world / "minis.toml")), all_tasks([world / "tasks"]))
+    [ours] = built.ours
+    assert ours.cells.keys() == {run.record.task for run in runs}
+    assert "learning_rate chosen for each task" in ours.name and "e-05" not in ours.name
+    for run, rate in zip(runs, ("1e-05", "2e-05"), strict=True):
+        [note] = [line for line in built.footer if f", {run.record.task}: accuracy" in line]
+        assert f"learning_rate {rate}: learning_rate chosen from 2 trials" in note
+
+
+def swept(record, rate):
+    changed = record.recipe.overrides | {"learning_rate": rate}
+    return record.model_copy(
+        update={
+            "recipe": record.recipe.model_copy(update={"overrides": changed}),
+            "sweep": sweep_record(rate, {1e-5: 0.5, 2e-5: 0.5}),
+        }
+    )
 
 
 def test_scores_are_means_over_languages_and_averages_means_over_tasks(matrix, world):
@@ -285,3 +311,19 @@ def test_a_published_table_of_a_suite_has_its_rows_in_order(table: SuiteTable):
     for row in table.rows:
         assert [task for task in table.tasks if task in row.cells] == list(row.cells)
     assert table.source_url.startswith("https://")
+
+
+def test_a_sweep_is_made_of_the_tasks_that_train(tmp_path, monkeypatch):
+    tasks = "".join(f'[[tasks]]\ntask = "{name}"\ngroup = "g"\n' for name in ("tags-mini", "retrieval-mini"))
+    path = tmp_path / "two.toml"
+    path.write_text(f'name = "two"\ntitle = "Two"\nsource_url = "https://example.org/two"\n{tasks}', encoding="utf-8")
+    asked = {}
+
+    def run_grid(task, pairs, *, sweep, **options):
+        asked[task] = sweep
+        return []
+
+    monkeypatch.setattr("xeval.runs.suite.run_grid", run_grid)
+    monkeypatch.setattr("xeval.runs.suite.make_plan", lambda *words: Plan(None, ["en"]))
+    run_suite(str(path), ["mini-mbert"], sweep={"patience": [1, 2]})
+    assert asked == {"tags-mini": {"patience": [1, 2]}, "retrieval-mini": None}

@@ -19,9 +19,11 @@ from xeval.cli.options import (
     RecipeName,
     Results,
     Seeds,
+    Sweep,
     TasksDirs,
     TestSplit,
     numbers,
+    values_to_try,
     words,
 )
 from xeval.cli.outcome import show_outcome
@@ -44,6 +46,7 @@ def run(
     language: Languages = None,
     seed: Seeds = None,
     recipe: RecipeName = None,
+    sweep: Sweep = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")] = False,
     every_checkpoint: Annotated[
         bool,
@@ -107,7 +110,7 @@ def run(
         "evaluate_every_steps": evaluate_every_steps,
         "patience": patience,
     }
-    languages, seeds = words(language), numbers(seed)
+    languages, seeds, to_try = words(language), numbers(seed), values_to_try(sweep)
     from xeval.runs import grid  # takes seconds: torch and transformers
     from xeval.support.progress import reporter
 
@@ -115,6 +118,7 @@ def run(
         "languages": languages,
         "seeds": seeds,
         "overrides": {name: value for name, value in overrides.items() if value is not None},
+        "sweep": to_try,
         "train": not no_train,
         "every_checkpoint": every_checkpoint,
         "data": data,

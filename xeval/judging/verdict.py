@@ -12,7 +12,7 @@ from xeval.judging.equivalence import Comparison, Published, Spread, assumed_spr
 from xeval.judging.health import collapse
 from xeval.kinds.kind import WIDE, AssumedSpread
 from xeval.kinds.registry import get_kind
-from xeval.results.configurations import Configuration, by_configuration
+from xeval.results.configurations import Configuration, by_configuration, sweep_of
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
@@ -185,7 +185,9 @@ class _Row:
         return Verdict(what, found.outcome, sentence, published.value, tolerance, len(scores), found)
 
     def _name(self) -> str:
-        return f"{self.row.name} ({self.configuration.in_words})"
+        sweep = sweep_of(self.records)
+        parts = [self.configuration.in_words, *([sweep.in_words] if sweep else [])]
+        return f"{self.row.name} ({', '.join(parts)})"
 
     def _left_out(self, what: str) -> Iterable[str]:
         """On every run that does not enter the number on `what`; the reasons stand once, with the mean."""

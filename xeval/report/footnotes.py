@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
+from xeval.definitions.languages import describe
 from xeval.definitions.reference import Reference
 from xeval.kinds.registry import unit_of
-from xeval.results.configurations import Configuration
-from xeval.results.records import Environment, RunRecord
+from xeval.results.configurations import Configuration, sweep_of
+from xeval.results.records import Environment, RunRecord, TrialRecord
 from xeval.results.store import StoredRun
+from xeval.support.text import metric_in_words
 
 
 def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | None) -> list[str]:
@@ -25,9 +27,33 @@ def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | N
                 f"The table's recipe is not published for every row; its file names {', '.join(unpublished)} instead."
             )
     lines += map(_produced_by, seeds)
+    lines += budgets(groups)
     lines += filter(None, map(_against_float32, seeds))
     lines += [f"Failed: {record.name_of_run}: {record.failure}" for record in ours if record.failures]
     return lines
+
+
+def budgets(groups: Mapping[Configuration, list[StoredRun]]) -> list[str]:
+    """What was tried before the values of a row's recipe were chosen; nothing of rows that nobody swept values for."""
+    lines = []
+    for configuration, runs in groups.items():
+        sweep = sweep_of(run.record for run in runs)
+        if sweep is not None:
+            record = configuration.example
+            seeds = {run.record.seed for run in runs}
+            language = describe(record.training_language).name
+            apart = ", which is a seed of this row too" if sweep.seed in seeds else "; the row is of other seeds"
+            lines.append(
+                f"{configuration.name(groups)}: {sweep.in_words} on {language} dev alone:"
+                f" {', '.join(map(_outcome, sweep.trials))} ({metric_in_words(record.metric)} in %). Each was trained"
+                f" once, with seed {sweep.seed}{apart}."
+            )
+    return lines
+
+
+def _outcome(trial: TrialRecord) -> str:
+    values = " and ".join(f"{key} {value}" for key, value in trial.values.items())
+    return f"{values}: failed" if trial.score is None else f"{values}: {100 * trial.score:.1f}"
 
 
 def _against_float32(seeds: list[RunRecord]) -> str:

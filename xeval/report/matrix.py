@@ -91,6 +91,11 @@ class Matrix:
         return [verdict for row in self.rows if row.verdict for verdict in (*row.more_verdicts, row.verdict)]
 
     @property
+    def budgets(self) -> list[str]:
+        """The footnotes on what was tried before values of a recipe were chosen."""
+        return footnotes.budgets(by_configuration(self.runs))
+
+    @property
     def claims(self) -> list[ClaimVerdict]:
         """On what else the published table's source says of the models."""
         return check([run.record for run in self.runs], self.reference) if self.reference else []

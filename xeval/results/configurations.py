@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from xeval.results.identity import ingredients_of
-from xeval.results.records import RunRecord
+from xeval.results.records import RunRecord, SweepRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.text import one_line
@@ -96,6 +96,11 @@ def by_configuration(runs: Iterable[StoredRun]) -> dict[Configuration, list[Stor
             )
         seeds[run.record.seed] = run
     return {configuration: [seeds[seed] for seed in sorted(seeds)] for configuration, seeds in groups.items()}
+
+
+def sweep_of(records: Iterable[RunRecord]) -> SweepRecord | None:
+    """How values of the recipe of these seeds were chosen: the sweep that looked at most trials; None without any."""
+    return max((record.sweep for record in records if record.sweep), key=lambda sweep: sweep.budget, default=None)
 
 
 def in_words(recipe: str, overrides: Mapping[str, Any], limits: Mapping[str, Any]) -> str:

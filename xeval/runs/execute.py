@@ -1,5 +1,6 @@
 """One run through the stages: encode, train, predict, score, store. The only room that knows their order."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -80,6 +81,7 @@ class OneRun:
         self.disk = RunOnDisk(folder)
         record = self.disk.newest()
         self.identity = record.identity if record is not None else spec.identity()
+        self.sweep = spec.sweep or (record.sweep if record is not None else None)
         self.checkpoints = Checkpoints(checkpoints_folder(self.identity), reporter.say)
         self.gathered = GatheredPredictions(checkpoints_folder(self.identity) / "evaluated")
 
@@ -121,6 +123,7 @@ class OneRun:
             if record is not None:
                 record = self._with_labels(record)
                 self._check_same_rows(record)
+                record = self._with_sweep(record)
             missing = self.disk.unfinished(record, languages)
             for language, problem in missing.items():
                 if problem:
@@ -137,6 +140,24 @@ class OneRun:
             self._say(f"what each checkpoint scored: xeval compare {self.disk.folder} --selection")
         return StoredRun(self.disk.folder, record)
 
+    def train_only(self, keep: Callable[[RunRecord], None]) -> None:
+        """Train, and `keep` a record of it without scores, or of why it failed: no test row is read.
+
+        The weights are let go, and nothing is written to the run's folder.
+        """
+        with locked(checkpoints_folder(self.identity), self._say):
+            try:
+                _, record = self._train(load_tokenizer(self.spec.checkpoint, self.spec.recipe.max_length), None)
+                record = record.model_copy(update={"status": "complete"})
+            except (TrainingError, PredictionError) as error:
+                failure = Failure(reason=str(error), invocation=environment.INVOCATION)
+                record = self._signed(self._new_record(None)).model_copy(
+                    update={"status": "failed", "failures": {"train": failure}}
+                )
+            keep(record)
+            self.checkpoints.clear()  # only now that there is a record
+            shutil.rmtree(weights_folder(self.identity), ignore_errors=True)
+
     def _say(self, line: str) -> None:
         self.reporter.say(f"{self.name}: {line}")
 
@@ -152,6 +173,12 @@ class OneRun:
         if record.labels is not None:
             return record
         return record.model_copy(update={"labels": list(self.kind.labels) or None, "chance": self.kind.chance})
+
+    def _with_sweep(self, record: RunRecord) -> RunRecord:
+        """A run that there was already says from now on that its values were chosen by a sweep, if they were."""
+        if record.sweep == self.sweep:
+            return record
+        return self.disk.save(record.model_copy(update={"sweep": self.sweep}))
 
     def _check_same_rows(self, record: RunRecord) -> None:
         corpus = self.spec.corpus
@@ -402,7 +429,7 @@ class OneRun:
         return compare_with_float32(both[0], both[1], answers[0], answers[1])
 
     def _new_record(self, model: Any) -> RunRecord:
-        return new_record(self.spec, model).model_copy(update={"identity": self.identity})
+        return new_record(self.spec, model).model_copy(update={"identity": self.identity, "sweep": self.sweep})
 
     def _signed(self, record: RunRecord) -> RunRecord:
         """`record` with this invocation among those that contributed to it."""

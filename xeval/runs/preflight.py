@@ -55,10 +55,11 @@ DATA, MACHINE = "data", "machine"
 Findings = list[tuple[str, Finding]]  # what was checked (data, machine or a model's name), what was found
 
 
-def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str]) -> list[Finding]:
+def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str], is_swept: bool = False) -> list[Finding]:
     """Everything that is checked before the run `spec` over `languages`, whose rows have been read.
 
-    `unchanged` is the recipe as its file has it. Raises ModelError for a tokenizer that cannot be loaded.
+    `unchanged` is the recipe as its file has it; some of its values are chosen by trials if it `is_swept`. Raises
+    ModelError for a tokenizer that cannot be loaded.
     """
     tests = {language: spec.corpus.test(language) for language in languages}
     findings = check_rows(spec.task, spec.corpus, spec.train, tests)
@@ -66,7 +67,7 @@ def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str]) -> list[
     if spec.train:
         findings += _check_training(spec.checkpoint, spec.task, spec.recipe, unchanged, len(spec.corpus.train))
     if spec.train:
-        findings += _check_choice(spec.task, spec.recipe, tests)
+        findings += _check_choice(spec.task, spec.recipe, tests, is_swept)
     return findings
 
 
@@ -147,10 +148,10 @@ def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, Rows
     return [finding for finding in findings if finding is not None]
 
 
-def _check_choice(task: Task, recipe: Recipe, tests: Mapping[str, Rows]) -> list[Finding]:
-    """Whether the checkpoint is chosen on rows that are evaluated on."""
+def _check_choice(task: Task, recipe: Recipe, tests: Mapping[str, Rows], is_swept: bool = False) -> list[Finding]:
+    """Whether the checkpoint, or a value of the recipe, is chosen on rows that are evaluated on."""
     is_both = task.test_split == DEV and task.training_language in tests
-    found = check_choice(task.training_language, recipe.selection) if is_both else None
+    found = check_choice(task.training_language, recipe.selection, is_swept) if is_both else None
     return [found] if found else []
 
 

@@ -17,11 +17,11 @@ from xeval.engine.devices import Compute
 from xeval.engine.loading import count_layers
 from xeval.results.configurations import NO_TRAINING
 from xeval.results.identity import identity, ingredients, is_of
-from xeval.results.records import DataRecord, Limits, RecipeRecord, RunRecord
+from xeval.results.records import DataRecord, Limits, RecipeRecord, RunRecord, SweepRecord
 from xeval.results.store import StoredRun, run_folder
 from xeval.support.errors import DefinitionError
 
-_NOT_OF_TRAINING = {
+NOT_OF_TRAINING = {
     "name", "description", "source_url", "seed", "learning_rate_by_model", "pooling", "layer", "layer_by_depth",
 }  # fmt: skip
 
@@ -38,6 +38,7 @@ class RunSpec:
     train: bool  # False: the checkpoint is evaluated as it is
     corpus: Corpus
     compute: Compute
+    sweep: SweepRecord | None = None  # how values of the recipe were chosen, which makes no other run of it
 
     @property
     def learning_rate(self) -> float:
@@ -60,7 +61,7 @@ class RunSpec:
         if not self.train:
             kept = {key: value for key, value in self.overrides.items() if key == "max_length"}
             return RecipeRecord(name=self.recipe_name, values={"max_length": self.recipe.max_length}, overrides=kept)
-        values = self.recipe.model_dump(exclude=_NOT_OF_TRAINING)
+        values = self.recipe.model_dump(exclude=NOT_OF_TRAINING)
         values["learning_rate"] = self.learning_rate
         return RecipeRecord(name=self.recipe_name, values=values, overrides=self.overrides)
 

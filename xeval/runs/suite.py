@@ -17,6 +17,7 @@ from xeval.results.records import Limits
 from xeval.results.store import StoredRun
 from xeval.runs.grid import run_grid
 from xeval.runs.spec import limits
+from xeval.runs.sweep import Sweep
 from xeval.support.errors import DataError, XevalError
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import one_line
@@ -46,6 +47,7 @@ def run_suite(  # noqa: PLR0913  what `run_grid` takes
     *,
     languages: Sequence[str] = (),
     recipe: str | None = None,
+    sweep: Sweep | None = None,
     train: bool = True,
     data: str | os.PathLike[str] | None = None,
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
@@ -76,6 +78,7 @@ def run_suite(  # noqa: PLR0913  what `run_grid` takes
                 data=plan.data,
                 tasks_dirs=tasks_dirs,
                 reporter=reporter,
+                sweep=sweep if task.of_kind.trains else None,
                 **(options | {"test_split": plan.test_split, "overrides": _overrides_of(task, options)}),
             )
         except XevalError as error:

@@ -60,6 +60,7 @@ def _run(run: StoredRun) -> dict[str, Any]:
         "seed": record.seed,
         "status": record.status,
         "failure": record.failure,
+        "sweep": record.sweep and record.sweep.model_dump(),
         record.metric: {language: score.value for language, score in record.scores.items()},
     }
 

@@ -4,12 +4,13 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from xeval.definitions.suite import Suite, SuiteRow, SuiteTable, SuiteTask
 from xeval.definitions.task import Task
 from xeval.judging.health import collapse
 from xeval.judging.suite import TaskScore, score_of
-from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, in_words
+from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, in_words, sweep_of
 from xeval.results.identity import lasting_values
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
@@ -113,7 +114,17 @@ def _by_manner(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:
 
 def _manner(record: RunRecord) -> list[object]:
     limits = record.limits.model_copy(update={"test_split": None}).model_dump()
-    return [record.model.sha256, lasting_values(record.recipe.overrides), [limits, record.dtype]]
+    # What a sweep chooses differs from task to task, but what it chooses among does not.
+    return [record.model.sha256, lasting_values({**_set_for_all(record), **_swept(record)}), [limits, record.dtype]]
+
+
+def _set_for_all(record: RunRecord) -> dict[str, Any]:
+    """The recipe's values that the command line changed, without those that a sweep chose."""
+    return {key: value for key, value in record.recipe.overrides.items() if key not in _swept(record)}
+
+
+def _swept(record: RunRecord) -> Mapping[str, Any]:
+    return record.sweep.values if record.sweep else {}
 
 
 def _our_row(runs: Sequence[StoredRun], suite: Suite, tasks: Mapping[str, Task]) -> Row:
@@ -131,7 +142,8 @@ def _our_row(runs: Sequence[StoredRun], suite: Suite, tasks: Mapping[str, Task])
                 problems.append(f"{member.task}: no interval: {cell.score.problem}")
     record = runs[0].record
     limits = {**record.limits.model_dump(), "test_split": None}
-    name = ", ".join(filter(None, [record.model.id, in_words("", record.recipe.overrides, limits).lstrip(", ")]))
+    swept = f"{' and '.join(_swept(record))} chosen for each task" if record.sweep else ""
+    name = ", ".join(filter(None, [record.model.id, in_words("", _set_for_all(record), limits).lstrip(", "), swept]))
     return _with_averages(Row(name, False, cells, {}, None, record.model.id, problems), suite)
 
 
@@ -266,6 +278,9 @@ def _notes(row: Row) -> list[str]:
         assert score is not None  # ours have one
         seeds = ", ".join(str(run.record.seed) for run in cell.runs)
         trained = record.recipe.name if record.recipe.name == NO_TRAINING else f"{record.recipe.name}, seed {seeds}"
+        sweep = sweep_of(run.record for run in cell.runs)
+        if sweep is not None:
+            trained += f", {', '.join(f'{key} {value}' for key, value in sweep.chosen.items())}: {sweep.in_words}"
         n_found, where = len(score.languages), f"{len(score.languages)} languages"
         if score.lacking:
             where = f"{n_found} of {n_found + len(score.lacking)} languages ({' '.join(score.languages)})"
