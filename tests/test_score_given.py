@@ -146,7 +146,7 @@ BROKEN = {
     "an empty id": ("es.tsv", table("id\tprediction", ["", *ROWS[1:]], SAID), "a row has no id"),
     "no column": ("es.csv", "guess,confidence\nentailment,1\n", "no column 'prediction' in its first line"),
     "no column of objects": ("es.jsonl", '{"guess": 1}\n', "no column 'prediction', nor 'logits'"),
-    "lines of unequal length": ("es.tsv", "row\tprediction\n0\tneutral\textra\n", "row 2 has 3 fields"),
+    "lines of unequal length": ("es.tsv", "row\tprediction\n0\tneutral\textra\n", "line 2 has 3 fields"),
     "not UTF-8": ("es.txt", b"entailment\xff", "not UTF-8 at byte 10"),
     "two languages in its name": ("es-zh.txt", "\n".join(SAID), "its name tells of es and zh"),
     "no language in its name": ("predictions.txt", "\n".join(SAID), "its name tells no language of the task"),
