@@ -147,7 +147,7 @@ BROKEN = {
     "no column": ("es.csv", "guess,confidence\nentailment,1\n", "no column 'prediction' in its first line"),
     "no column of objects": ("es.jsonl", '{"guess": 1}\n', "no column 'prediction', nor 'logits'"),
     "lines of unequal length": ("es.tsv", "row\tprediction\n0\tneutral\textra\n", "line 2 has 3 fields"),
-    "not UTF-8": ("es.txt", b"entailment\xff", "not UTF-8 at byte 10"),
+    "not UTF-8": ("es.txt", b"entailment\xff", "line 1 is not UTF-8"),
     "two languages in its name": ("es-zh.txt", "\n".join(SAID), "its name tells of es and zh"),
     "no language in its name": ("predictions.txt", "\n".join(SAID), "its name tells no language of the task"),
     "a language of no task": ("all.tsv", table("language\tprediction", ["xx"] * 12, SAID), "'xx' is none of task"),
