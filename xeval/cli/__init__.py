@@ -21,6 +21,7 @@ from xeval.cli import (
     diagnose,
     doctor,
     list_names,
+    probe,
     report,
     reproduce,
     run,
@@ -45,6 +46,7 @@ app.command("score")(score.score)
 app.command("bundle")(bundle.bundle)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("probe")(probe.probe)
 app.command("doctor")(doctor.doctor)
 app.command("diagnose")(diagnose.diagnose)
 app.command("bless")(bless.bless)
