@@ -18,6 +18,7 @@ from xeval.cli import (
     cell,
     check,
     compare,
+    convert,
     diagnose,
     doctor,
     list_names,
@@ -44,6 +45,7 @@ app.command("run")(run.run)
 app.command("reproduce")(reproduce.reproduce)
 app.command("score")(score.score)
 app.command("bundle")(bundle.bundle)
+app.command("convert")(convert.convert)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("probe")(probe.probe)

@@ -160,6 +160,20 @@ def count_layers(checkpoint: Checkpoint) -> int:
     return n_layers
 
 
+def tied_tensors(checkpoint: Checkpoint) -> dict[str, str]:
+    """Of the model that config.json says was saved: each tensor that is another one under a second name → that one.
+
+    Nothing is known of a model that is none of transformers' own.
+    """
+    config = _config(checkpoint)
+    name = next(iter(config.architectures or ()), None)
+    kind = getattr(transformers, name, None) if isinstance(name, str) else None
+    if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
+        return {}
+    with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
+        return dict(kind(config).all_tied_weights_keys)
+
+
 def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transformers.PreTrainedModel:
     """The pretrained encoder in float32 under a new head for this kind of task, drawn from `seed`.
 
