@@ -26,7 +26,7 @@ from xeval.support.errors import ModelError
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 SENTENCES = ["the small cat, sees", "dog", "die Katze. (das) Haus!", "กขค"]
-SEVERAL = ("bert", "distilbert", "xlm-roberta", "modernbert", "mpnet", "deberta-v2")
+SEVERAL = ("albert", "bert", "deberta-v2", "distilbert", "modernbert", "mpnet", "rembert", "xlm-roberta")
 
 
 def make_masked_lm(folder, model_type: str):

@@ -251,8 +251,8 @@ def load_masked_lm(checkpoint: Checkpoint) -> transformers.PreTrainedModel:
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
         model, report = _read(checkpoint, use, {})
-    absent = sorted(key for key in report["missing_keys"] if not _is_of_encoder(model, key))
-    absent += sorted(key for key, *_ in report["mismatched_keys"] if not _is_of_encoder(model, key))
+    absent = sorted(key for key in report["missing_keys"] if not is_of_encoder(key, model))
+    absent += sorted(key for key, *_ in report["mismatched_keys"] if not is_of_encoder(key, model))
     if absent:
         raise ModelError(
             f"model {checkpoint.id}: its weights have no masked-LM head (first missing: {absent[0]}); wanted the"

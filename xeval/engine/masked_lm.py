@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xeval.engine.batches import collate, even_batches
 from xeval.engine.devices import Compute
-from xeval.engine.fast_path import packed_attention
+from xeval.engine.fast_path import own_attention, packed_attention
 from xeval.engine.fast_path.cls_only import compute_first_tokens_only
 from xeval.engine.fast_path.forward import layers_of, packed
 from xeval.engine.fast_path.packing import pack
@@ -197,7 +197,7 @@ class _Chosen:
         """While this lasts, `logits` computes the head, and if it can the last layer, for chosen tokens alone."""
         layers = layers_of(model)
         is_packed = model.config._attn_implementation == packed_attention.NAME
-        if is_packed and layers is not None:
+        if is_packed and layers is not None and model.config.model_type not in own_attention.TYPES:
             hooks = compute_first_tokens_only(layers[-1])
         else:
             hooks = [model.base_model.register_forward_hook(self._take)]

@@ -40,6 +40,7 @@ def main() -> None:
     sizes = [file.stat().st_size for file in files]
     _limit(sum(sizes), asked["seconds"])
     sys.addaudithook(forbid)
+    answer: dict[str, int | str]
     try:
         n_tensors = rewrite(files, output, asked["tied"])
         answer = {"n_tensors": n_tensors}

@@ -68,7 +68,8 @@ def probe(  # noqa: PLR0913  takes what `run` takes
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
     wanted = registry.check_languages(definition, languages)
     checkpoint = find_checkpoint(model)
-    masked_lm, tokenizer = load_masked_lm(checkpoint), load_tokenizer(checkpoint, 1)
+    masked_lm: Any = load_masked_lm(checkpoint)
+    tokenizer = load_tokenizer(checkpoint, 1)
     mask_id = mask_id_of(checkpoint.id, tokenizer)
     compute = devices.choose(device, dtype, hidden_size(checkpoint))
     masked_lm.to(compute.device)
@@ -172,8 +173,8 @@ def _that_fit(pieces: Mapping[str, Pieces], longest: int, parallel: bool) -> tup
     """The sentences that are not too long and have a piece, of parallel ones in every language; how many others."""
     fits = {language: (own.encoded.lengths <= longest) & (own.n_text_pieces > 0) for language, own in pieces.items()}
     if parallel:
-        in_all = np.logical_and.reduce(list(fits.values()))
-        fits = dict.fromkeys(fits, in_all)
+        in_all: np.ndarray = np.logical_and.reduce(list(fits.values()))
+        fits = {language: in_all for language in fits}  # noqa: C420  dict.fromkeys loses the type
     for language, kept in fits.items():
         if not kept.any():
             raise DataError(f"{language}: wanted sentences of at most {longest} pieces, found none")
