@@ -15,6 +15,7 @@ NAVIGATION = {
         "how-to/own-model",
         "how-to/score",
         "how-to/sweep",
+        "how-to/probe",
         "ci",
         "how-to/cluster",
     ],

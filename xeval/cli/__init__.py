@@ -18,9 +18,11 @@ from xeval.cli import (
     cell,
     check,
     compare,
+    convert,
     diagnose,
     doctor,
     list_names,
+    probe,
     report,
     reproduce,
     run,
@@ -43,8 +45,10 @@ app.command("run")(run.run)
 app.command("reproduce")(reproduce.reproduce)
 app.command("score")(score.score)
 app.command("bundle")(bundle.bundle)
+app.command("convert")(convert.convert)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("probe")(probe.probe)
 app.command("doctor")(doctor.doctor)
 app.command("diagnose")(diagnose.diagnose)
 app.command("bless")(bless.bless)

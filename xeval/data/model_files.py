@@ -7,16 +7,23 @@ from pathlib import Path
 
 from xeval.data.embedded import MODELS as EMBEDDED_FOLDERS
 from xeval.data.hub import fetch
-from xeval.data.model_folder import SIGNS, named_files, refuse_other_forms, refuse_pointers
+from xeval.data.model_folder import (
+    PICKLE_INDEX,
+    PICKLES,
+    SIGNS,
+    named_files,
+    pickle_files,
+    refuse_other_forms,
+    refuse_pointers,
+    refuse_without_config,
+    weight_files,
+)
 from xeval.definitions.model_name import ModelName, Origin
 from xeval.support.errors import ModelError
 from xeval.support.files import file_sha256
 from xeval.support.text import one_line
 
-_PATTERNS = (
-    "config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
+_TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -26,6 +33,7 @@ _PATTERNS = (
     "merges.txt",
     "*.model",
 )
+_PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json", *_TOKENIZER)
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,43 @@ def find_checkpoint(name: str) -> Checkpoint:
     return Checkpoint(parsed.id, "hub", commit, fetched, _checksum(fetched, parsed.id, "hub"))
 
 
+@dataclass(frozen=True)
+class PickledModel:
+    """A model to convert: its files on this machine, none of which has been read."""
+
+    id: str
+    folder: Path
+    pickles: list[Path]  # its weights; none where they are safetensors
+
+
+def find_pickled(name: str) -> PickledModel:
+    """The model that `name` means, with pickled weights or with others; the hub's is fetched.
+
+    Raises UnknownNameError for a name that can be none, ModelError for what is no model.
+    """
+    parsed = ModelName.parse(name)
+    if parsed.origin == "embedded":
+        raise ModelError(f"model {parsed.id}: it comes with xeval, and needs no conversion")
+    if parsed.folder is not None:
+        folder = parsed.folder
+    else:
+        folder, commit = fetch("model", parsed.id, parsed.revision, [*_PATTERNS, *SIGNS])
+        if not weight_files(folder, parsed.id):
+            folder, _ = fetch("model", parsed.id, commit, [*_PATTERNS, *SIGNS, PICKLES, PICKLE_INDEX])
+    refuse_without_config(folder, parsed.id, parsed.origin or "local")
+    refuse_absurd(folder / "config.json", parsed.id)
+    pickles = [] if weight_files(folder, parsed.id) else pickle_files(folder, parsed.id)
+    if not pickles and not weight_files(folder, parsed.id):
+        raise ModelError(f"model {parsed.id}: wanted pickled weights, {PICKLES}, and found none; check the model")
+    refuse_pointers([*pickles, *tokenizer_files(folder)], parsed.id)
+    return PickledModel(parsed.id, folder, pickles)
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files in `folder` that belong to its tokenizer."""
+    return sorted({path for pattern in _TOKENIZER for path in folder.glob(pattern) if path.is_file()})
+
+
 def checkpoint_files(folder: Path, name: str) -> list[Path]:
     """The files in `folder` that determine what the checkpoint computes."""
     paths = {path for pattern in _PATTERNS for path in folder.glob(pattern)}
@@ -69,7 +114,7 @@ def _checksum(folder: Path, name: str, origin: Origin) -> str:
     paths = checkpoint_files(folder, name)
     refuse_pointers(paths, name)
     refuse_other_forms(folder, name, origin)
-    _refuse_absurd(folder / "config.json", name)
+    refuse_absurd(folder / "config.json", name)
     digest = hashlib.sha256()
     for path in paths:
         digest.update(f"{path.relative_to(folder).as_posix()}:{file_sha256(path)};".encode())
@@ -80,7 +125,8 @@ def _checksum(folder: Path, name: str, origin: Origin) -> str:
 _MOST = {"num_labels": 100_000, "num_hidden_layers": 1000, "n_layers": 1000, "num_layers": 1000}
 
 
-def _refuse_absurd(path: Path, name: str) -> None:
+def refuse_absurd(path: Path, name: str) -> None:
+    """Raise ModelError for a config.json that is not readable, or asks for more than any machine has."""
     try:
         config = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """Looks at the folder of a model before anything is loaded from it: what is read, and what else it may be."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,12 +15,8 @@ SIGNS = ("adapter_config.json", "modules.json")  # of a folder that is something
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _INDEX_ENDING = ".index.json"
 _MAX_JSON_BYTES = 50_000_000  # the index of a model with very many tensors
+PICKLE, PICKLES, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model*.bin", "pytorch_model.bin.index.json"
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-_TO_SAFETENSORS = (
-    'python -c "import glob, torch, safetensors.torch as s;'
-    " s.save_file({k: v.clone().contiguous() for f in glob.glob('pytorch_model*.bin')"
-    " for k, v in torch.load(f, 'cpu', weights_only=True).items()}, 'model.safetensors', {'format': 'pt'})\""
-)
 
 
 def named_files(folder: Path, model: str) -> list[str]:
@@ -62,13 +59,35 @@ def weight_files(folder: Path, model: str) -> list[Path]:
     return [folder / name for name in names]
 
 
+def pickle_files(folder: Path, model: str) -> list[Path]:
+    """The files of pickled weights, if there are any; they are only looked for.
+
+    Raises ModelError for an index that leads out of the folder, or to files that are not there.
+    """
+    index = _json(folder / PICKLE_INDEX, model)
+    if not index or (folder / PICKLE).is_file():
+        return sorted(folder.glob(PICKLES))
+    shards = index.get("weight_map", {})
+    names = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else []
+    for name in names:
+        _refuse_outside(name, PICKLE_INDEX, model)
+        if not (folder / name).is_file():
+            raise ModelError(f"model {model}: {PICKLE_INDEX} names {one_line(name)[:100]}, which is not there")
+    return [folder / name for name in names]
+
+
 def refuse_other_forms(folder: Path, model: str, origin: str) -> None:
     """Raise ModelError for a folder that holds something else than a checkpoint, and say what and what to do."""
+    refuse_without_config(folder, model, origin)
+    if not weight_files(folder, model):
+        raise ModelError(f"model {model}: {_without_weights(folder, model, origin)}")
+
+
+def refuse_without_config(folder: Path, model: str, origin: str) -> None:
+    """Raise ModelError for an adapter, and for a folder that is no model's, and say what to do."""
     _refuse_adapter(folder, model)
     if not (folder / "config.json").is_file():
         raise ModelError(f"model {model}: {_without_config(folder, origin)}")
-    if not weight_files(folder, model):
-        raise ModelError(f"model {model}: {_without_weights(folder, origin)}")
 
 
 def refuse_pointers(paths: list[Path], model: str) -> None:
@@ -144,20 +163,19 @@ def _models_below(folder: Path) -> Iterator[str]:
         yield from (one_line(path.parent.relative_to(folder))[:100] for path in sorted(folder.glob(pattern)))
 
 
-def _without_weights(folder: Path, origin: str) -> str:
+def _without_weights(folder: Path, model: str, origin: str) -> str:
     others = sorted(path.name for path in folder.glob("*.safetensors"))
     if others:
         return f"its weights are called {one_line(others[0])[:100]}; transformers reads {_WEIGHTS}, so rename them"
-    if any(folder.glob("pytorch_model*.bin")):
+    if any(folder.glob(PICKLES)):
         return (
-            "no *.safetensors weights; pickled ones are not loaded because they can run code. Convert them, in their"
-            f" folder: {_TO_SAFETENSORS}"
+            "no *.safetensors weights; pickled ones are not loaded because they can run code. Convert them safely:"
+            f" xeval convert {shlex.quote(str(folder))} DIR"
         )
     if origin == "hub":
         return (
             "no *.safetensors weights on the hub (or, where it cannot be reached, in the cache); pickled ones are not"
-            " fetched because they can run code. Fetch them yourself, convert them (docs/how-to/own-model.md), and give"
-            " the folder"
+            f" fetched because they can run code. Convert them safely, and give the folder: xeval convert {model} DIR"
         )
     there = sorted(
         path.name for pattern in ("*.h5", "*.msgpack", "*.onnx", "*.pt", "*.ckpt*") for path in folder.glob(pattern)

@@ -5,8 +5,9 @@ Weights are read from safetensors only and no code that comes with a checkpoint 
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import transformers
@@ -126,12 +127,23 @@ def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreT
     if not tokenizer.is_fast:
         raise _no_fast_tokenizer(checkpoint, config)
     refuse_incomplete(checkpoint.id, checkpoint.folder, tokenizer)
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions and counts_from_padding(config):
-        positions -= 2  # this family numbers positions from 2
-    if positions and getattr(config, "position_biased_input", True) and max_length > positions:
+    positions = _positions(config)
+    if positions and max_length > positions:
         raise ModelError(f"model {checkpoint.id}: takes {positions} pieces, but max_length is {max_length}; lower it")
     return tokenizer
+
+
+def _positions(config: PretrainedConfig) -> int | None:
+    """How many pieces the encoder has positions for; None where there is no limit."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if not positions or not getattr(config, "position_biased_input", True):
+        return None
+    return int(positions) - 2 * counts_from_padding(config)  # this family numbers positions from 2
+
+
+def longest_input(checkpoint: Checkpoint) -> int | None:
+    """How many pieces the encoder takes; None where there is no limit."""
+    return _positions(_config(checkpoint))
 
 
 def hidden_size(checkpoint: Checkpoint) -> int | None:
@@ -146,6 +158,20 @@ def count_layers(checkpoint: Checkpoint) -> int:
     if not isinstance(n_layers, int) or n_layers < 1:
         raise ModelError(f"model {checkpoint.id}: its config.json does not say how many layers it has")
     return n_layers
+
+
+def tied_tensors(checkpoint: Checkpoint) -> dict[str, str]:
+    """Of the model that config.json says was saved: each tensor that is another one under a second name → that one.
+
+    Nothing is known of a model that is none of transformers' own.
+    """
+    config = _config(checkpoint)
+    name = next(iter(config.architectures or ()), None)
+    kind = getattr(transformers, name, None) if isinstance(name, str) else None
+    if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
+        return {}
+    with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
+        return dict(kind(config).all_tied_weights_keys)
 
 
 def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transformers.PreTrainedModel:
@@ -195,8 +221,48 @@ def load_encoder(checkpoint: Checkpoint, kind: Kind) -> transformers.PreTrainedM
     return model
 
 
+class _Use(Protocol):
+    """What a checkpoint is loaded for: a kind of task, or the probe."""
+
+    @property
+    def head(self) -> str: ...
+
+    @property
+    def in_words(self) -> str: ...
+
+    @property
+    def n_outputs(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class _MaskedLM:
+    head: str = "AutoModelForMaskedLM"
+    in_words: str = "the masked-LM probe"
+    n_outputs: int | None = None
+
+
+def load_masked_lm(checkpoint: Checkpoint) -> transformers.PreTrainedModel:
+    """The encoder in float32 with the masked-LM head that it was pretrained with.
+
+    Raises ModelError for a checkpoint without that head: a new one would say nothing.
+    """
+    use = _MaskedLM()
+    _refuse_inflated(checkpoint, use)
+    model: transformers.PreTrainedModel
+    with _plain_errors(checkpoint, "weights"):
+        model, report = _read(checkpoint, use, {})
+    absent = sorted(key for key in report["missing_keys"] if not is_of_encoder(key, model))
+    absent += sorted(key for key, *_ in report["mismatched_keys"] if not is_of_encoder(key, model))
+    if absent:
+        raise ModelError(
+            f"model {checkpoint.id}: its weights have no masked-LM head (first missing: {absent[0]}); wanted the"
+            " checkpoint as it was pretrained, with the head kept"
+        )
+    return model
+
+
 def _read(
-    checkpoint: Checkpoint, kind: Kind, settings: Mapping[str, Any]
+    checkpoint: Checkpoint, kind: _Use, settings: Mapping[str, Any]
 ) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
     """The model with all of the encoder's tensors, and what was not found for its head.
 
@@ -240,12 +306,12 @@ _SAFELY: dict[str, Any] = {
 }
 
 
-def _outputs_of(kind: Kind) -> dict[str, int]:
+def _outputs_of(kind: _Use) -> dict[str, int]:
     """What a configuration has to say of a head without labels: a pretrained one may say something else."""
     return {"num_labels": kind.n_outputs} if kind.n_outputs is not None else {}
 
 
-def _head(checkpoint: Checkpoint, kind: Kind) -> Any:
+def _head(checkpoint: Checkpoint, kind: _Use) -> Any:
     """The class of transformers that makes a model for this kind of task."""
     head, config = getattr(transformers, kind.head), _config(checkpoint)
     if head is transformers.AutoModel and config.is_encoder_decoder:
@@ -258,7 +324,7 @@ def _head(checkpoint: Checkpoint, kind: Kind) -> Any:
     return head
 
 
-def _refuse_inflated(checkpoint: Checkpoint, kind: Kind) -> None:
+def _refuse_inflated(checkpoint: Checkpoint, kind: _Use) -> None:
     """transformers draws weights that a checkpoint lacks at random, as many as config.json says there should be."""
     config = _config(checkpoint)
     for name, value in _outputs_of(kind).items():
