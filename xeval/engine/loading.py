@@ -314,7 +314,7 @@ def _outputs_of(kind: _Use) -> dict[str, int]:
 def _head(checkpoint: Checkpoint, kind: _Use) -> Any:
     """The class of transformers that makes a model for this kind of task."""
     head, config = getattr(transformers, kind.head), _config(checkpoint)
-    if head is transformers.AutoModel and config.is_encoder_decoder:
+    if head is transformers.AutoModel and getattr(config, "is_encoder_decoder", False):
         head = transformers.AutoModelForTextEncoding
     if type(config) not in head._model_mapping:
         raise ModelError(

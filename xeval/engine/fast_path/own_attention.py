@@ -24,14 +24,17 @@ class _Batch:
     whole: torch.Tensor | None = None  # (1, total_tokens, hidden) while a layer runs for first tokens alone
     distances: torch.Tensor  # (2 L − 1,) int64: where 1 − L, …, L − 1 stand in DeBERTa's table of distances
 
+    def __init__(self, config: PretrainedConfig) -> None:
+        self._config = config
+
     def take(self, model: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
-        self.sequences = options["sequences"]
+        self.sequences, self.whole = options["sequences"], None  # a batch before may have run out of memory
 
     def find_distances(
         self, encoder: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         ids = inputs[0] if inputs else options["input_ids"]
-        self.distances = _places_of_distances(encoder.config, self.sequences.max_length).to(ids.device)  # type: ignore[arg-type]
+        self.distances = _places_of_distances(self._config, self.sequences.max_length).to(ids.device)
         # Of a mask for each sequence it would make one of (total_tokens, total_tokens), which nothing reads.
         return inputs, options | {"attention_mask": torch.ones_like(ids)[None, None]}
 
@@ -54,15 +57,13 @@ def _attend_as_rembert(
     """(1, total_tokens, hidden), or (1, B, hidden) of first tokens."""
     source = hidden_states if batch.whole is None else batch.whole
     heads = module.num_attention_heads
+    query, key, value = (
+        layer(states).unflatten(-1, (heads, -1)).transpose(1, 2)
+        for layer, states in ((module.query, hidden_states), (module.key, source), (module.value, source))
+    )
+    dropout = module.dropout.p if module.training else 0.0
     attended, _ = packed_attention.packed_attention(
-        module,
-        *(
-            layer(states).unflatten(-1, (heads, -1)).transpose(1, 2)
-            for layer, states in ((module.query, hidden_states), (module.key, source), (module.value, source))
-        ),
-        None,
-        sequences=batch.sequences,
-        dropout=module.dropout.p if module.training else 0.0,
+        module, query, key, value, None, sequences=batch.sequences, dropout=dropout
     )
     return attended.flatten(2), None
 
@@ -116,7 +117,8 @@ def packing_own_attention(
     model: PreTrainedModel, layers: torch.nn.ModuleList, first_tokens_alone: bool
 ) -> Iterator[None]:
     """While this lasts, `model`, whose layers are `layers`, computes on packed input."""
-    batch, model_type, config = _Batch(), model.config.model_type, model.config
+    config = model.config
+    batch, model_type = _Batch(config), config.model_type
     handles = [model.register_forward_pre_hook(batch.take, with_kwargs=True)]
     if model_type == "deberta-v2":
         handles.append(model.base_model.register_forward_pre_hook(batch.find_distances, with_kwargs=True))
