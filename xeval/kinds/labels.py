@@ -143,5 +143,9 @@ def is_cell(value: Any) -> bool:
 def said_of(value: Any, names: Sequence[str] | None) -> str:
     """A cell as messages show it, with what the file calls it."""
     number = whole_number(value)
-    called = f" ({one_line(repr(names[number]))[:60]} by the file)" if names and number in range(len(names)) else ""
+    called = (
+        f" ({one_line(repr(names[number]))[:60]} by the file)"
+        if names and number is not None and 0 <= number < len(names)
+        else ""
+    )
     return one_line(repr(value))[:80] + called
