@@ -172,6 +172,12 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
     return with_single_choices(model) if kind.head == _CHOICES else model
 
 
+def brings_pooler(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint has weights for a pooler; of many encoders that were pretrained on masked pieces alone,
+    none was kept."""
+    return any("pooler." in name for name in headers(checkpoint.id, weight_files(checkpoint.folder, checkpoint.id)))
+
+
 def with_single_choices(model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
     """`model`, whose head takes (rows, choices, L) and gives (rows, choices), made to take (B, L) as any other does and
     to give (B, 1): which sequences are choices of one row, their kind knows."""
