@@ -82,7 +82,7 @@ def run(
         int | None, _recipe_value("Leave the embeddings and so many of the lowest layers as they are.")
     ] = None,
     lora_rank: Annotated[int | None, _recipe_value("Of LoRA's matrices.")] = None,
-    lora_alpha: Annotated[float | None, _recipe_value("Divided by the rank, what their product is multiplied by.")] = None,
+    lora_alpha: Annotated[float | None, _recipe_value("Divided by the rank, it scales their product.")] = None,
     lora_dropout: Annotated[float | None, _recipe_value("Of what they read.")] = None,
     lora_targets: Annotated[str | None, _recipe_value("query-value or all-linear.")] = None,
     layer: Annotated[int | None, _recipe_value("Layer that vectors are made of, where nothing is trained.")] = None,

@@ -27,9 +27,9 @@ def named_files(folder: Path, model: str) -> list[str]:
 
     Raises ModelError for a name that leads out of the folder.
     """
-    config = _json(folder / "config.json", model)
+    config = json_object(folder / "config.json", model)
     names = [(name, "config.json") for name in _listed(config, "configuration_files")]
-    tokenizer = _json(folder / "tokenizer_config.json", model)
+    tokenizer = json_object(folder / "tokenizer_config.json", model)
     names += [(name, "tokenizer_config.json") for name in _listed(tokenizer, "fast_tokenizer_files")]
     start = config.get("transformers_weights")
     if start is not None:
@@ -38,7 +38,7 @@ def named_files(folder: Path, model: str) -> list[str]:
     elif not (folder / _WEIGHTS).exists():
         start = _INDEX
     if isinstance(start, str) and start.endswith(_INDEX_ENDING):
-        shards = _json(folder / start, model).get("weight_map", {})
+        shards = json_object(folder / start, model).get("weight_map", {})
         names += [(name, start) for name in (shards.values() if isinstance(shards, dict) else ())]
     for name, source in names:
         _refuse_outside(name, source, model)
@@ -49,7 +49,7 @@ def named_files(folder: Path, model: str) -> list[str]:
 
 def weight_files(folder: Path, model: str) -> list[Path]:
     """The files that the weights are read from. Raises ModelError if there are none, or not all of them."""
-    start = _json(folder / "config.json", model).get("transformers_weights")
+    start = json_object(folder / "config.json", model).get("transformers_weights")
     if start is None and (folder / _WEIGHTS).is_file():
         return [folder / _WEIGHTS]
     names = [name for name in named_files(folder, model) if name.endswith(".safetensors")]
@@ -64,7 +64,6 @@ def weight_files(folder: Path, model: str) -> list[Path]:
 
 def refuse_other_forms(folder: Path, model: str, origin: str) -> None:
     """Raise ModelError for a folder that holds something else than a checkpoint, and say what and what to do."""
-    _refuse_adapter(folder, model)
     if not (folder / "config.json").is_file():
         raise ModelError(f"model {model}: {_without_config(folder, origin)}")
     if not weight_files(folder, model):
@@ -82,7 +81,7 @@ def refuse_pointers(paths: list[Path], model: str) -> None:
                 )
 
 
-def _json(path: Path, model: str) -> dict[str, Any]:
+def json_object(path: Path, model: str) -> dict[str, Any]:
     """The object in `path`; empty if there is no such file, or no object in it."""
     if not path.is_file():
         return {}
@@ -104,17 +103,6 @@ def _refuse_outside(name: Any, source: str, model: str) -> None:
         raise ModelError(
             f"model {model}: {source} names the file {one_line(repr(name))[:100]}; wanted one in the model's own folder"
         )
-
-
-def _refuse_adapter(folder: Path, model: str) -> None:
-    if not (folder / "adapter_config.json").exists():
-        return
-    config = _json(folder / "adapter_config.json", model)
-    base = config.get("base_model_name_or_path") or config.get("model_name") or "a model that it does not name"
-    raise ModelError(
-        f"model {model}: PEFT adapter of {one_line(base)[:120]}: merge it first with peft's merge_and_unload, keep that"
-        " with save_pretrained, and give its folder"
-    )
 
 
 def _without_config(folder: Path, origin: str) -> str:

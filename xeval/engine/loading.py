@@ -16,6 +16,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PretrainedCo
 from xeval.data.model_files import Checkpoint
 from xeval.data.model_folder import weight_files
 from xeval.engine.fast_path.packing import counts_from_padding
+from xeval.engine.merging import merge_adapter
 from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
 from xeval.engine.weights import headers, is_of_encoder, refuse_unaccounted, refuse_whole_numbers, without_wrappers
 from xeval.kinds.kind import Kind
@@ -114,18 +115,19 @@ def _no_fast_tokenizer(checkpoint: Checkpoint, config: transformers.PreTrainedCo
 
 def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
     """The checkpoint's own tokenizer, checked to be one that encodes batches and to fit `max_length` pieces."""
-    config = _config(checkpoint)
+    config, folder = _config(checkpoint), checkpoint.tokenizer_folder
     try:
         with _plain_errors(checkpoint, "tokenizer"):
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+            of_base = {"config": config} if folder != checkpoint.folder else {}  # an adapter has none of its own
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **of_base)
     except ModelError as error:
         if config.model_type in _SLOW_TOKENIZERS:
             raise _no_fast_tokenizer(checkpoint, config) from error.__cause__
-        reason = why_unreadable(checkpoint.folder)
+        reason = why_unreadable(folder)
         raise (ModelError(f"model {checkpoint.id}: {reason}") if reason else error) from error.__cause__
     if not tokenizer.is_fast:
         raise _no_fast_tokenizer(checkpoint, config)
-    refuse_incomplete(checkpoint.id, checkpoint.folder, tokenizer)
+    refuse_incomplete(checkpoint.id, folder, tokenizer)
     positions = getattr(config, "max_position_embeddings", None)
     if positions and counts_from_padding(config):
         positions -= 2  # this family numbers positions from 2
@@ -202,9 +204,9 @@ def load_encoder(checkpoint: Checkpoint, kind: Kind) -> transformers.PreTrainedM
 
 
 def _read(
-    checkpoint: Checkpoint, kind: Kind, settings: Mapping[str, Any]
+    checkpoint: Checkpoint, kind: Kind, settings: Mapping[str, Any], with_head_of_adapter: bool = False
 ) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
-    """The model with all of the encoder's tensors, and what was not found for its head.
+    """The model with all of the encoder's tensors, and what was not found for its head. An adapter is merged into it.
 
     Raises ModelError for an encoder that is not whole and for tensors that have no place.
     """
@@ -223,6 +225,10 @@ def _read(
         of_config = head._model_mapping[type(config)]
         model, report = of_config.from_pretrained(None, config=config, state_dict=bare, **options)
     refuse_unaccounted(checkpoint.id, model, report, files)
+    if checkpoint.adapter is not None:
+        given = merge_adapter(checkpoint.id, checkpoint.adapter, model, with_head_of_adapter)
+        report["missing_keys"] = set(report["missing_keys"]) - given
+        report["mismatched_keys"] = [entry for entry in report["mismatched_keys"] if entry[0] not in given]
     return model, report
 
 
@@ -289,7 +295,7 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "fine-tuned weights"):
         if folder is None:
-            model, report = _read(checkpoint, kind, {})
+            model, report = _read(checkpoint, kind, _labels_of_adapter(checkpoint, kind), True)
         else:
             model, report = _head(checkpoint, kind).from_pretrained(folder, **_SAFELY)
     if report["missing_keys"] or report["mismatched_keys"]:
@@ -297,6 +303,16 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
     if kind.labels:
         label_columns(checkpoint.id, model.config.id2label or {}, kind)
     return with_single_choices(model) if kind.head == _CHOICES else model
+
+
+def _labels_of_adapter(checkpoint: Checkpoint, kind: Kind) -> dict[str, Any]:
+    """What the outputs of an adapter's head mean. Where no file says, they are as many as the task's, without names."""
+    if checkpoint.adapter is None or not kind.labels:
+        return {}
+    names = checkpoint.adapter.labels
+    if not names:
+        return {"num_labels": len(kind.labels)}
+    return {"num_labels": len(names), "id2label": names, "label2id": {name: number for number, name in names.items()}}
 
 
 def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Rows whose states are remembered, for a head that is trained on an encoder that is not: that is run once for each row.
+"""Rows whose states are remembered, for a head that is trained on a frozen encoder, which then runs once for each row.
 
 What is remembered is what the head reads of the last layer's output: that of the first token, or the mean over the
 tokens, or that of every token. Which of them it is depends on the architecture and is tried on the first rows.
@@ -7,7 +7,7 @@ tokens, or that of every token. Which of them it is depends on the architecture 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (B, L, hidden), (
 class Remembered(Encoded):
     """Encoded rows with what a head reads of each."""
 
-    states: torch.Tensor = torch.empty(0)  # (S, hidden), or (total_tokens, hidden)
+    states: torch.Tensor = field(default_factory=lambda: torch.empty(0))  # (S, hidden), or (total_tokens, hidden)
     of_tokens: bool = False  # whether it is the latter
 
     def take(self, sequences: np.ndarray) -> "Remembered":
@@ -148,8 +148,8 @@ def _pool_of(model: PreTrainedModel, encoded: Encoded, compute: Compute) -> Pool
             if alone.shape == whole.shape and (alone - whole).abs().max() <= _CLOSE * whole.abs().max():
                 return pool
     raise ModelError(
-        f"model {model.config.name_or_path}: adaptation frozen wants a head that reads the first token or the mean of all"
-        f" tokens, and {type(model).__name__} has another; use lora or full"
+        f"adaptation frozen wants a head that reads the first token or the mean of all tokens, and that of"
+        f" {type(model).__name__} reads something else; use lora or full"
     )
 
 
@@ -167,7 +167,7 @@ def _take_tokens(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _with_states(encoded: Encoded, states: torch.Tensor, of_tokens: bool) -> Remembered:
-    columns = {field.name: getattr(encoded, field.name) for field in fields(Encoded)}
+    columns = {column.name: getattr(encoded, column.name) for column in fields(Encoded)}
     return Remembered(**columns, states=states, of_tokens=of_tokens)
 
 

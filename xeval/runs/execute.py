@@ -32,7 +32,7 @@ from xeval.engine.vectors import SentenceEncoder
 from xeval.judging.score import compare_with_float32, judge, score_of
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.rows import Rows
-from xeval.results.adaptations import of_values
+from xeval.results.adaptations import in_words
 from xeval.results.candidates import GatheredPredictions
 from xeval.results.predictions import save_predictions
 from xeval.results.records import Failure, Float32Check, Invocation, RunRecord, SelectionPoint, Timing, TrainingRecord
@@ -377,7 +377,7 @@ class OneRun:
         merge = adapt(model, spec.recipe, spec.seed, brings_pooler(spec.checkpoint), spec.checkpoint.id)
         n_trained, n = count_trained(model)
         if n_trained < n:
-            self._say(f"{of_values(spec.recipe_record().values)}: {n_trained:,} of {n:,} parameters are trained")
+            self._say(f"{in_words(spec.recipe_record().values)}: {n_trained:,} of {n:,} parameters are trained")
         return self._on_device(model), merge
 
     def _remember(self, model: Any, encoded: dict[str, Encoded]) -> dict[str, Encoded]:
