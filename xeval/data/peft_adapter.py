@@ -23,6 +23,7 @@ _TO_SAFETENSORS = (
     " weights_only=True).items()}, 'adapter_model.safetensors')\""
 )
 _USUAL_BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")  # others change the base's weights too
+_USUAL_ALPHA = 8  # of PEFT, where nothing is said
 _MOST_LABELS = 100_000
 _PLAIN_NAME = re.compile(r"[\w.]+")
 
@@ -77,8 +78,8 @@ def read_adapter(folder: Path, model: str) -> Adapter:
         raise ModelError(f"{name}, by {other}; only plain LoRA is read, so {_MERGE}")
     if not (folder / WEIGHTS).is_file():
         raise ModelError(f"{name}: {_without_weights(folder)}")
-    alphas = config.get("alpha_pattern") or {}
-    if not isinstance(alphas, dict) or not all(map(_is_alpha, (config.get("lora_alpha"), *alphas.values()))):
+    alpha, alphas = config.get("lora_alpha", _USUAL_ALPHA), config.get("alpha_pattern") or {}
+    if not isinstance(alphas, dict) or not all(map(_is_alpha, (alpha, *alphas.values()))):
         raise ModelError(f"{name}: wanted numbers above 0 for lora_alpha and alpha_pattern in {CONFIG}; fetch it again")
     if strays := [key for key in alphas if not _PLAIN_NAME.fullmatch(key)]:
         raise ModelError(f"{name}: alpha_pattern has {one_line(strays[0])[:60]!r}, wanted names of modules; {_MERGE}")
@@ -87,7 +88,7 @@ def read_adapter(folder: Path, model: str) -> Adapter:
         folder,
         base,
         revision if isinstance(revision, str) else None,
-        float(config["lora_alpha"]),
+        float(alpha),
         {end: float(alpha) for end, alpha in alphas.items()},
         bool(config.get("use_rslora")),
         json.dumps(settings, sort_keys=True),

@@ -57,7 +57,7 @@ def _run(run: StoredRun) -> dict[str, Any]:
         "identity": record.identity,
         "model": record.model.id,
         "recipe": record.recipe.name,
-        "adaptation": settings_of(record.recipe.values),
+        **settings_of(record.recipe.values),
         "overrides": record.recipe.overrides,
         "seed": record.seed,
         "status": record.status,
