@@ -25,7 +25,7 @@ def refuse_without_peft(recipe: Recipe) -> None:
     """Raise DefinitionError where `recipe` needs the package peft and it is not installed."""
     if recipe.adaptation == "lora" and importlib.util.find_spec("peft") is None:
         raise DefinitionError(
-            f'recipe {recipe.name}: adaptation lora needs the package peft; install it: pip install "xeval[lora]"'
+            f"recipe {recipe.name}: adaptation lora needs the package peft; install it: pip install peft"
         )
 
 

@@ -91,7 +91,7 @@ class _Given(torch.nn.Module):
 
     def forward(self, *_: Any, **__: Any) -> BaseModelOutputWithPooling:
         pooled = self.pooler(self.states) if self.pooler is not None else None
-        return BaseModelOutputWithPooling(last_hidden_state=self.states, pooler_output=pooled)  # type: ignore[arg-type]
+        return BaseModelOutputWithPooling(last_hidden_state=self.states, pooler_output=pooled)
 
 
 @contextmanager

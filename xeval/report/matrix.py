@@ -169,7 +169,7 @@ def build(
 
 def _how_published(row: ReferenceRow, reference: Reference | None, metric: str) -> str:
     """What tells a published number from ours: that it is not zero-shot, not fully fine-tuned, or by another metric."""
-    protocol = [] if row.protocol == "zero-shot" else [row.protocol]
+    protocol: list[str] = [] if row.protocol == "zero-shot" else [row.protocol]
     protocol += [in_words(row.model_dump())] if settings_of(row.model_dump()) else []
     other = [metric_in_words(reference.metric)] if reference and reference.metric != metric else []
     return "".join(f", {part}" for part in protocol + other)
