@@ -13,6 +13,7 @@ NAVIGATION = {
         "how-to/own-choices",
         "how-to/own-kind",
         "how-to/own-model",
+        "how-to/adaptation",
         "how-to/score",
         "how-to/sweep",
         "how-to/probe",

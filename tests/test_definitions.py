@@ -75,6 +75,9 @@ def check_reference(table: Reference) -> None:
     assert len(set(names)) == len(names)
     for row in table.rows:
         assert row.recipe in all_recipes() or not row.is_trained_zero_shot
+        if row.recipe is not None:
+            recipe = get_recipe(row.recipe)
+            assert (row.adaptation, row.layers_frozen) == (recipe.adaptation, recipe.layers_frozen)
         in_order = [language for language in table.languages if language in row.cells]
         assert list(row.cells) == in_order, f"{row.name} should have its cells in the table's order"
 
@@ -109,6 +112,15 @@ XTREME_QA = {
     "weight_decay": 1e-4,
     "selection": "last",
     "seed": 42,
+}
+WU_DREDZE = {
+    "learning_rate": 3e-5,
+    "batch_size": 32,
+    "epochs": 3,
+    "max_length": 128,
+    "warmup_share": 0.1,
+    "weight_decay": 0.01,
+    "selection": "english-dev",
 }
 PUBLISHED_RECIPES = {
     # transformers, examples/pytorch/text-classification/README.md
@@ -181,6 +193,9 @@ PUBLISHED_RECIPES = {
     "nlu-evals-vectors": {"max_length": 512, "pooling": "first token"},
     # google-research/xtreme, scripts/train_xcopa.sh and third_party/run_xcopa.py
     "xtreme-r-xcopa": {"learning_rate": 2e-5, "batch_size": 32, "epochs": 5, "max_length": 128, "selection": "last"},
+    # Wu and Dredze 2019: of batches of 16 and 32, rates of 2e-5, 3e-5 and 5e-5, and 3 and 4 epochs, one
+    "wu-dredze-2019-frozen-0": WU_DREDZE | {"layers_frozen": 0},
+    "wu-dredze-2019-frozen-6": WU_DREDZE | {"layers_frozen": 6},
     # Conneau et al. 2020: up to 30 times 5,000 batches, patience 5
     "xlmr-2020": {
         "learning_rate": 5e-6,

@@ -290,15 +290,6 @@ def test_the_head_of_another_task_is_left_out(tmp_path, model_type, head):
 # ── folders that are something else ──
 
 
-@pytest.mark.parametrize("with_config", [False, True])
-def test_an_adapter_is_named_with_its_base(folder, with_config):
-    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
-    configure(folder, "adapter_config.json", peft_type="LORA", base_model_name_or_path="google-bert/some-bert")
-    if not with_config:
-        (folder / "config.json").unlink()
-    assert "PEFT adapter of google-bert/some-bert: merge it first with peft's merge_and_unload" in refusal(folder)
-
-
 def test_the_sub_folder_that_sentence_transformers_names_is_named(folder, tmp_path):
     outer = tmp_path / "sentences"
     outer.mkdir()

@@ -24,9 +24,9 @@ def named_files(folder: Path, model: str) -> list[str]:
 
     Raises ModelError for a name that leads out of the folder.
     """
-    config = _json(folder / "config.json", model)
+    config = json_object(folder / "config.json", model)
     names = [(name, "config.json") for name in _listed(config, "configuration_files")]
-    tokenizer = _json(folder / "tokenizer_config.json", model)
+    tokenizer = json_object(folder / "tokenizer_config.json", model)
     names += [(name, "tokenizer_config.json") for name in _listed(tokenizer, "fast_tokenizer_files")]
     start = config.get("transformers_weights")
     if start is not None:
@@ -35,7 +35,7 @@ def named_files(folder: Path, model: str) -> list[str]:
     elif not (folder / _WEIGHTS).exists():
         start = _INDEX
     if isinstance(start, str) and start.endswith(_INDEX_ENDING):
-        shards = _json(folder / start, model).get("weight_map", {})
+        shards = json_object(folder / start, model).get("weight_map", {})
         names += [(name, start) for name in (shards.values() if isinstance(shards, dict) else ())]
     for name, source in names:
         _refuse_outside(name, source, model)
@@ -46,7 +46,7 @@ def named_files(folder: Path, model: str) -> list[str]:
 
 def weight_files(folder: Path, model: str) -> list[Path]:
     """The files that the weights are read from. Raises ModelError if there are none, or not all of them."""
-    start = _json(folder / "config.json", model).get("transformers_weights")
+    start = json_object(folder / "config.json", model).get("transformers_weights")
     if start is None and (folder / _WEIGHTS).is_file():
         return [folder / _WEIGHTS]
     names = [name for name in named_files(folder, model) if name.endswith(".safetensors")]
@@ -64,7 +64,7 @@ def pickle_files(folder: Path, model: str) -> list[Path]:
 
     Raises ModelError for an index that leads out of the folder, or to files that are not there.
     """
-    index = _json(folder / PICKLE_INDEX, model)
+    index = json_object(folder / PICKLE_INDEX, model)
     if not index or (folder / PICKLE).is_file():
         return sorted(folder.glob(PICKLES))
     shards = index.get("weight_map", {})
@@ -84,8 +84,7 @@ def refuse_other_forms(folder: Path, model: str, origin: str) -> None:
 
 
 def refuse_without_config(folder: Path, model: str, origin: str) -> None:
-    """Raise ModelError for an adapter, and for a folder that is no model's, and say what to do."""
-    _refuse_adapter(folder, model)
+    """Raise ModelError for a folder that is no model's, and say what to do."""
     if not (folder / "config.json").is_file():
         raise ModelError(f"model {model}: {_without_config(folder, origin)}")
 
@@ -101,7 +100,7 @@ def refuse_pointers(paths: list[Path], model: str) -> None:
                 )
 
 
-def _json(path: Path, model: str) -> dict[str, Any]:
+def json_object(path: Path, model: str) -> dict[str, Any]:
     """The object in `path`; empty if there is no such file, or no object in it."""
     if not path.is_file():
         return {}
@@ -123,17 +122,6 @@ def _refuse_outside(name: Any, source: str, model: str) -> None:
         raise ModelError(
             f"model {model}: {source} names the file {one_line(repr(name))[:100]}; wanted one in the model's own folder"
         )
-
-
-def _refuse_adapter(folder: Path, model: str) -> None:
-    if not (folder / "adapter_config.json").exists():
-        return
-    config = _json(folder / "adapter_config.json", model)
-    base = config.get("base_model_name_or_path") or config.get("model_name") or "a model that it does not name"
-    raise ModelError(
-        f"model {model}: PEFT adapter of {one_line(base)[:120]}: merge it first with peft's merge_and_unload, keep that"
-        " with save_pretrained, and give its folder"
-    )
 
 
 def _without_config(folder: Path, origin: str) -> str:

@@ -17,6 +17,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PretrainedCo
 from xeval.data.model_files import Checkpoint
 from xeval.data.model_folder import weight_files
 from xeval.engine.fast_path.packing import counts_from_padding
+from xeval.engine.merging import merge_adapter
 from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
 from xeval.engine.weights import headers, is_of_encoder, refuse_unaccounted, refuse_whole_numbers, without_wrappers
 from xeval.kinds.kind import Kind
@@ -115,18 +116,19 @@ def _no_fast_tokenizer(checkpoint: Checkpoint, config: transformers.PreTrainedCo
 
 def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
     """The checkpoint's own tokenizer, checked to be one that encodes batches and to fit `max_length` pieces."""
-    config = _config(checkpoint)
+    config, folder = _config(checkpoint), checkpoint.tokenizer_folder
     try:
         with _plain_errors(checkpoint, "tokenizer"):
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+            of_base = {"config": config} if folder != checkpoint.folder else {}  # an adapter has none of its own
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **of_base)
     except ModelError as error:
         if config.model_type in _SLOW_TOKENIZERS:
             raise _no_fast_tokenizer(checkpoint, config) from error.__cause__
-        reason = why_unreadable(checkpoint.folder)
+        reason = why_unreadable(folder)
         raise (ModelError(f"model {checkpoint.id}: {reason}") if reason else error) from error.__cause__
     if not tokenizer.is_fast:
         raise _no_fast_tokenizer(checkpoint, config)
-    refuse_incomplete(checkpoint.id, checkpoint.folder, tokenizer)
+    refuse_incomplete(checkpoint.id, folder, tokenizer)
     positions = _positions(config)
     if positions and max_length > positions:
         raise ModelError(f"model {checkpoint.id}: takes {positions} pieces, but max_length is {max_length}; lower it")
@@ -198,6 +200,12 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
     return with_single_choices(model) if kind.head == _CHOICES else model
 
 
+def brings_pooler(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint has weights for a pooler; of many encoders that were pretrained on masked pieces alone,
+    none was kept."""
+    return any("pooler." in name for name in headers(checkpoint.id, weight_files(checkpoint.folder, checkpoint.id)))
+
+
 def with_single_choices(model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
     """`model`, whose head takes (rows, choices, L) and gives (rows, choices), made to take (B, L) as any other does and
     to give (B, 1): which sequences are choices of one row, their kind knows."""
@@ -262,9 +270,9 @@ def load_masked_lm(checkpoint: Checkpoint) -> transformers.PreTrainedModel:
 
 
 def _read(
-    checkpoint: Checkpoint, kind: _Use, settings: Mapping[str, Any]
+    checkpoint: Checkpoint, kind: _Use, settings: Mapping[str, Any], with_head_of_adapter: bool = False
 ) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
-    """The model with all of the encoder's tensors, and what was not found for its head.
+    """The model with all of the encoder's tensors, and what was not found for its head. An adapter is merged into it.
 
     Raises ModelError for an encoder that is not whole and for tensors that have no place.
     """
@@ -283,6 +291,10 @@ def _read(
         of_config = head._model_mapping[type(config)]
         model, report = of_config.from_pretrained(None, config=config, state_dict=bare, **options)
     refuse_unaccounted(checkpoint.id, model, report, files)
+    if checkpoint.adapter is not None:
+        given = merge_adapter(checkpoint.id, checkpoint.adapter, model, with_head_of_adapter)
+        report["missing_keys"] = set(report["missing_keys"]) - given
+        report["mismatched_keys"] = [entry for entry in report["mismatched_keys"] if entry[0] not in given]
     return model, report
 
 
@@ -349,7 +361,7 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "fine-tuned weights"):
         if folder is None:
-            model, report = _read(checkpoint, kind, {})
+            model, report = _read(checkpoint, kind, _labels_of_adapter(checkpoint, kind), True)
         else:
             model, report = _head(checkpoint, kind).from_pretrained(folder, **_SAFELY)
     if report["missing_keys"] or report["mismatched_keys"]:
@@ -357,6 +369,16 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
     if kind.labels:
         label_columns(checkpoint.id, model.config.id2label or {}, kind)
     return with_single_choices(model) if kind.head == _CHOICES else model
+
+
+def _labels_of_adapter(checkpoint: Checkpoint, kind: Kind) -> dict[str, Any]:
+    """What the outputs of an adapter's head mean. Where no file says, they are as many as the task's, without names."""
+    if checkpoint.adapter is None or not kind.labels:
+        return {}
+    names = checkpoint.adapter.labels
+    if not names:
+        return {"num_labels": len(kind.labels)}
+    return {"num_labels": len(names), "id2label": names, "label2id": {name: number for number, name in names.items()}}
 
 
 def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:

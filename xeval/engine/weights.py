@@ -91,7 +91,7 @@ def refuse_unaccounted(
             f"model {name}: {len(unequal)} of the encoder's tensors have another shape than by config.json (first"
             f" {one_line(key)[:100]}: {_shape(in_file)} in the weights, {_shape(described)} by config.json)"
         )
-    unexpected = sorted(key for key in report["unexpected_keys"] if not _is_known(key, model))
+    unexpected = sorted(key for key in report["unexpected_keys"] if not is_known(key, model))
     missing = sorted(key for key in report["missing_keys"] if _is_needed(key, model))
     if missing:
         raise ModelError(
@@ -119,7 +119,7 @@ def _is_needed(key: str, model: transformers.PreTrainedModel) -> bool:
     return is_of_encoder(key, model) and not key.startswith(of_encoder + "pooler.")
 
 
-def _is_known(key: str, model: transformers.PreTrainedModel) -> bool:
+def is_known(key: str, model: transformers.PreTrainedModel) -> bool:
     """Whether a tensor that was left out could be: one of a head, or one that follows from the configuration."""
     prefix = model.base_model_prefix + "."
     bare = key.removeprefix(prefix)

@@ -1,10 +1,13 @@
 """What stands under a matrix: the table it is compared with, what produced each row, which runs failed."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from xeval.definitions.languages import describe
+from xeval.definitions.recipe import LORA_KEYS
 from xeval.definitions.reference import Reference
 from xeval.kinds.registry import unit_of
+from xeval.results.adaptations import in_words, settings_of
 from xeval.results.configurations import Configuration, sweep_of
 from xeval.results.records import Environment, RunRecord, TrialRecord
 from xeval.results.store import StoredRun
@@ -78,8 +81,9 @@ def _produced_by(seeds: list[RunRecord]) -> str:
         + (f" at revision {record.model.revision[:12]}" if record.model.revision else f" ({record.model.origin})")
     ]
     if record.training:
+        adapted = f"{_adapted(values)}, " if settings_of(values) else ""
         parts.append(
-            f"recipe {record.recipe.name}: learning rate {values.get('learning_rate')}, effective batch size"
+            f"recipe {record.recipe.name}: {adapted}learning rate {values.get('learning_rate')}, effective batch size"
             f" {record.training.effective_batch_size}, {record.training.n_steps:,} steps on"
             f" {record.data.train_rows.get('used', 0):,} {unit}, checkpoint: {record.training.selection}"
         )
@@ -93,6 +97,12 @@ def _produced_by(seeds: list[RunRecord]) -> str:
     made = [_made_with(environment, record.dtype) for record in seeds for environment in record.environments]
     parts.append(" and ".join(dict.fromkeys(made)))
     return "; ".join(parts) + "."
+
+
+def _adapted(values: Mapping[str, Any]) -> str:
+    lora = {key: values[key] for key in LORA_KEYS if key in values}
+    of_lora = ", ".join(f"{key.removeprefix('lora_')} {value}" for key, value in lora.items())
+    return in_words(values) + (f" ({of_lora})" if of_lora else "")
 
 
 def _made_with(environment: Environment, dtype: str) -> str:

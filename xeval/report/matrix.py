@@ -12,6 +12,7 @@ from xeval.judging.claims import ClaimVerdict, check
 from xeval.judging.health import collapse
 from xeval.judging.verdict import RowVerdict, Tolerance, judge, row_of
 from xeval.report import footnotes
+from xeval.results.adaptations import in_words, settings_of
 from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, is_as_it_was
 from xeval.results.records import ELSEWHERE
 from xeval.results.store import StoredRun
@@ -167,8 +168,9 @@ def build(
 
 
 def _how_published(row: ReferenceRow, reference: Reference | None, metric: str) -> str:
-    """What tells a published number from ours, where it is not zero-shot or not by the same metric."""
-    protocol = [] if row.protocol == "zero-shot" else [row.protocol]
+    """What tells a published number from ours: that it is not zero-shot, not fully fine-tuned, or by another metric."""
+    protocol: list[str] = [] if row.protocol == "zero-shot" else [row.protocol]
+    protocol += [in_words(row.model_dump())] if settings_of(row.model_dump()) else []
     other = [metric_in_words(reference.metric)] if reference and reference.metric != metric else []
     return "".join(f", {part}" for part in protocol + other)
 

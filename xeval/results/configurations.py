@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from xeval.results.adaptations import settings_of
 from xeval.results.identity import ingredients_of
 from xeval.results.records import RunRecord, SweepRecord
 from xeval.results.store import StoredRun
@@ -40,9 +41,12 @@ class Configuration:
 
     @property
     def in_words(self) -> str:
-        """The recipe, what of it the command line changed, and limits: `hf-2019, epochs 3, max train 960`."""
+        """The recipe, how it adapts the encoder, what of it the command line changed, and limits.
+
+        For instance `hf-2019, epochs 3, max train 960`.
+        """
         recipe = self.example.recipe
-        return in_words(recipe.name, recipe.overrides, self.example.limits.model_dump())
+        return in_words(recipe.name, settings_of(recipe.values) | recipe.overrides, self.example.limits.model_dump())
 
     def name(self, others: Collection["Configuration"] = ()) -> str:
         """The model and `in_words`, with whatever it takes to tell it from `others` of the same model."""

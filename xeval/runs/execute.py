@@ -11,10 +11,12 @@ import numpy as np
 
 from xeval.definitions.task import Task
 from xeval.engine import environment
+from xeval.engine.adaptation import adapt, count_trained
 from xeval.engine.encoded_cache import encoded_once
 from xeval.engine.encoding import encode, encoding_key
 from xeval.engine.fast_path.forward import can_pack
 from xeval.engine.loading import (
+    brings_pooler,
     failures_named,
     load_encoder,
     load_fine_tuned,
@@ -23,12 +25,14 @@ from xeval.engine.loading import (
     save_fine_tuned,
 )
 from xeval.engine.prediction import mean_loss, predict
+from xeval.engine.remembered import remember
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.training import count_steps, fine_tune
 from xeval.engine.vectors import SentenceEncoder
 from xeval.judging.score import compare_with_float32, judge, score_of
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.rows import Rows
+from xeval.results.adaptations import in_words
 from xeval.results.candidates import GatheredPredictions
 from xeval.results.predictions import save_predictions
 from xeval.results.records import Failure, Float32Check, Invocation, RunRecord, SelectionPoint, Timing, TrainingRecord
@@ -316,18 +320,20 @@ class OneRun:
         checkpoints = self.checkpoints
         if every is not None:
             checkpoints = CheckpointsBehindEvaluated(checkpoints.folder, self._say, every)
-        model = self._on_device(load_pretrained(spec.checkpoint, self.kind, spec.seed))
+        model, merge = self._adapted()
+        started = time.monotonic()
+        if spec.recipe.adaptation == "frozen":
+            encoded = self._remember(model, encoded)
         outputs_of = partial(self._outputs, model)
         selection = None
         if "selection" in rows:
             selection = Selection(spec.task, rows["selection"], encoded["selection"], outputs_of)
-        started = time.monotonic()
         with self.reporter.phase("train", n_steps, "steps") as phase:
             try:
                 outcome = fine_tune(
                     self.kind,
                     model,
-                    train,
+                    encoded["train"],
                     spec.recipe,
                     spec.learning_rate,
                     spec.seed,
@@ -343,6 +349,7 @@ class OneRun:
             except TrainingError:
                 self.checkpoints.clear()  # it would break down there again
                 raise
+        merge()
         wall_s = time.monotonic() - started + outcome.earlier_wall_s - outcome.aside_wall_s
         losses = dict(outcome.selection_losses)
         curve = [
@@ -362,6 +369,25 @@ class OneRun:
         timed_by = None if outcome.earlier_wall_s else environment.INVOCATION  # or by several, maybe on two machines
         timing = {"train": Timing(wall_s=wall_s, rows=outcome.n_pairs, invocation=timed_by)}
         return model, self._signed(self._new_record(model)).model_copy(update={"training": training, "timing": timing})
+
+    def _adapted(self) -> tuple[Any, Callable[[], None]]:
+        """The model to train, and what makes an ordinary one of it after the training."""
+        spec = self.spec
+        model = load_pretrained(spec.checkpoint, self.kind, spec.seed)
+        merge = adapt(model, spec.recipe, spec.seed, brings_pooler(spec.checkpoint), spec.checkpoint.id)
+        n_trained, n = count_trained(model)
+        if n_trained < n:
+            self._say(f"{in_words(spec.recipe_record().values)}: {n_trained:,} of {n:,} parameters are trained")
+        return self._on_device(model), merge
+
+    def _remember(self, model: Any, encoded: dict[str, Encoded]) -> dict[str, Encoded]:
+        """The rows with what the head reads of each, for which the encoder is run once."""
+        n, unit = sum(map(len, encoded.values())), self.kind.unit
+        with self.reporter.phase("encode", n, unit if self.kind.sequences_together == 1 else "sequences") as phase:
+            return {
+                name: remember(model, each, self.kind.reads, self.spec.compute, phase.advance)
+                for name, each in encoded.items()
+            }
 
     def _resume(self, phase: Phase, step: int) -> None:
         self._say(f"training goes on from step {step:,}, where it was interrupted")

@@ -4,7 +4,6 @@
 the rows itself, goes on past what cannot be read, and gives every check's outcome.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
@@ -157,14 +156,15 @@ def _check_choice(task: Task, recipe: Recipe, tests: Mapping[str, Rows], is_swep
 
 def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: Mapping[str, Rows]) -> list[Finding]:
     """The checks of a checkpoint's tokenizer, on a sample of the rows."""
-    tokenizer, config, kind = load_tokenizer(checkpoint, recipe.max_length), _configuration(checkpoint), task.of_kind
+    tokenizer, config = load_tokenizer(checkpoint, recipe.max_length), checkpoint.configuration()
+    kind = task.of_kind
     samples = {language: _sample(rows) for language, rows in tests.items()}
     texts = {
         language: [text for column in rows.texts.values() for text in _strings(column[:: max(1, len(column) // TEXTS)])]
         for language, rows in samples.items()
     }
     with failures_named(checkpoint, "its tokenizer fails on these rows"):
-        pieces = check_pieces(tokenizer, checkpoint.folder / "tokenizer.json", texts)
+        pieces = check_pieces(tokenizer, checkpoint.tokenizer_folder / "tokenizer.json", texts)
         findings = [pieces] if pieces else []
         if pieces and pieces.severity == "error":
             return findings
@@ -178,7 +178,7 @@ def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: 
 
 def _check_head(checkpoint: Checkpoint, task: Task) -> Finding:
     """Whether the labels of a checkpoint that is to be used as it is can be told; a run refuses it if not."""
-    name, id2label = "labels of the head", _configuration(checkpoint).get("id2label") or {}
+    name, id2label = "labels of the head", checkpoint.configuration().get("id2label") or {}
     try:
         label_columns(checkpoint.id, id2label, task.of_kind)
     except ModelError as problem:
@@ -277,12 +277,6 @@ def _strings(values: Sequence[Any]) -> Iterator[str]:
     """The texts among `values`, and in lists among them."""
     for value in values:
         yield from [value] if isinstance(value, str) else _strings(value)
-
-
-def _configuration(checkpoint: Checkpoint) -> dict[str, Any]:
-    """config.json, which the tokenizer's loading has shown to be readable."""
-    content: dict[str, Any] = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
-    return content
 
 
 def _count_weights(checkpoint: Checkpoint) -> int:

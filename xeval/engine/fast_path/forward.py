@@ -17,6 +17,7 @@ from xeval.engine.fast_path.dropout import faster_dropout
 from xeval.engine.fast_path.own_attention import packing_own_attention
 from xeval.engine.fast_path.packing import pack
 from xeval.engine.fast_path.padded_heads import show_padded
+from xeval.engine.remembered import Remembered, head_outputs
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Reads
 
@@ -56,13 +57,14 @@ def layers_of(model: PreTrainedModel) -> torch.nn.ModuleList | None:
 
 
 @contextmanager
-def packed(model: PreTrainedModel, reads: Reads = "first token") -> Iterator[None]:
+def packed(model: PreTrainedModel, reads: Reads = "first token", pairs: Encoded | None = None) -> Iterator[None]:
     """`logits_of` computes on packed input while this lasts; otherwise, and for a model that cannot, on padded.
 
-    If the head `reads` first tokens only, the last layer computes no others.
+    If the head `reads` first tokens only, the last layer computes no others. Of `pairs` whose states are remembered
+    there is nothing to pack.
     """
     usual = model.config._attn_implementation
-    if not can_pack(model) or usual == packed_attention.NAME:
+    if not can_pack(model) or usual == packed_attention.NAME or isinstance(pairs, Remembered):
         yield
         return
     layers, hooks = layers_of(model), list[RemovableHandle]()
@@ -110,6 +112,9 @@ def layers_of_one_input(model: PreTrainedModel, reads: Reads) -> list[tuple[torc
 def logits_of(model: PreTrainedModel, pairs: Encoded, rows: np.ndarray, compute: Compute) -> torch.Tensor:
     """(B, C), in the order of `rows`; of a head that has an output for every token (tokens, C), row after row."""
     config = model.config
+    if isinstance(pairs, Remembered):
+        outputs = logits_in(head_outputs(model, pairs.states_of(rows).to(compute.device)))
+        return outputs[0] if pairs.of_tokens else outputs
     if config._attn_implementation == packed_attention.NAME:
         inputs, sequences = pack(pairs, rows, config, compute.device)
         logits = logits_in(model(**inputs, sequences=sequences))

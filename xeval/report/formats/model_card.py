@@ -16,6 +16,7 @@ from xeval.kinds.registry import get_kind
 from xeval.report import verdicts
 from xeval.report.formats.markdown import escape, findings_section
 from xeval.report.matrix import Matrix, Row
+from xeval.results.adaptations import settings_of
 from xeval.results.configurations import is_as_it_was, sweep_of
 from xeval.results.records import RunRecord
 from xeval.support.errors import XevalError
@@ -109,7 +110,8 @@ def _cells(matrix: Matrix) -> Iterator[tuple[Row, str, str]]:
         for language in row.cells:
             seeds = sorted(run.record.seed for run in row.runs if language in run.record.scores)
             recipe = row.runs[0].record.recipe
-            changed = [f"{key} {value}" for key, value in recipe.overrides.items()]
+            settings = settings_of(recipe.values) | recipe.overrides
+            changed = [f"{key} {value}" for key, value in settings.items()]
             sweep = sweep_of(run.record for run in row.runs)
             changed += [sweep.in_words] if sweep else []
             counted = f"{'seed' if len(seeds) == 1 else 'mean of seeds'} {', '.join(map(str, seeds))}"

@@ -10,6 +10,7 @@ from xeval.definitions.suite import Suite, SuiteRow, SuiteTable, SuiteTask
 from xeval.definitions.task import Task
 from xeval.judging.health import collapse
 from xeval.judging.suite import TaskScore, score_of
+from xeval.results.adaptations import settings_of
 from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, in_words, sweep_of
 from xeval.results.identity import lasting_values
 from xeval.results.records import RunRecord
@@ -119,8 +120,9 @@ def _manner(record: RunRecord) -> list[object]:
 
 
 def _set_for_all(record: RunRecord) -> dict[str, Any]:
-    """The recipe's values that the command line changed, without those that a sweep chose."""
-    return {key: value for key, value in record.recipe.overrides.items() if key not in _swept(record)}
+    """The recipe's adaptation and the values that the command line changed, without those that a sweep chose."""
+    values = settings_of(record.recipe.values) | record.recipe.overrides
+    return {key: value for key, value in values.items() if key not in _swept(record)}
 
 
 def _swept(record: RunRecord) -> Mapping[str, Any]:
@@ -143,7 +145,8 @@ def _our_row(runs: Sequence[StoredRun], suite: Suite, tasks: Mapping[str, Task])
     record = runs[0].record
     limits = {**record.limits.model_dump(), "test_split": None}
     swept = f"{' and '.join(_swept(record))} chosen for each task" if record.sweep else ""
-    name = ", ".join(filter(None, [record.model.id, in_words("", _set_for_all(record), limits).lstrip(", "), swept]))
+    changed = _set_for_all(record)
+    name = ", ".join(filter(None, [record.model.id, in_words("", changed, limits).lstrip(", "), swept]))
     return _with_averages(Row(name, False, cells, {}, None, record.model.id, problems), suite)
 
 
