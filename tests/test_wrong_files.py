@@ -56,7 +56,7 @@ CASES = {
         {"de/test.tsv": "premise\thypothesis\tlabel\nEs regnet.\tEs ist nass.\tyes\nEr schläft.\tEr läuft.\tno\n"},
         2,
         {
-            "unequal columns": ("de/test.tsv", "premise\thypothesis\tlabel\nA\tyes\nA\tB\tno\n", "row 2 has 2 fields"),
+            "unequal columns": ("de/test.tsv", "premise\thypothesis\tlabel\nA\tyes\nA\tB\tno\n", "line 2 has 2 fields"),
             "gold out of range": ("de/test.tsv", "premise\thypothesis\tlabel\nA\tB\t2\nA\tC\t0\n", "label"),
         },
     ),
@@ -65,7 +65,7 @@ CASES = {
         {"de/test.csv": "text,label\nEs regnet.,yes\nEr schläft.,no\n"},
         2,
         {
-            "unequal columns": ("de/test.csv", "text,label\nEs regnet\nA,no\n", "row 2 has 1 fields"),
+            "unequal columns": ("de/test.csv", "text,label\nEs regnet\nA,no\n", "line 2 has 1 fields"),
             "gold out of range": ("de/test.csv", "text,label\nA,7\nB,0\n", "label"),
         },
     ),
@@ -74,9 +74,17 @@ CASES = {
         {"test-de.tsv": "Ada\tB-PER\nschläft\tO\n\nGrace\tB-PER\nliest\tO\n"},
         2,
         {
-            "empty sentence": ("de/test.jsonl", '{"tokens": [], "tags": []}\n' * 2, "row 1 has no words"),
+            "empty sentence": (
+                "de/test.jsonl",
+                '{"tokens": [], "tags": []}\n' * 2,
+                "2 of 2 rows have no words (first row 1)",
+            ),
             "unequal columns": ("test-de.tsv", "Ada\tB-PER\nschläft\n\nGrace\tO\n", "line 2 has 1 fields"),
-            "gold out of range": ("de/test.jsonl", '{"tokens": ["a"], "tags": [3]}\n' * 2, "row 1 has tag 3"),
+            "gold out of range": (
+                "de/test.jsonl",
+                '{"tokens": ["a"], "tags": [3]}\n' * 2,
+                "2 of 2 rows have tag 3 (first row 1)",
+            ),
         },
     ),
     "answers": Case(
