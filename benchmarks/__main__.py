@@ -12,6 +12,7 @@ from benchmarks.encoder_types import encoder_types
 from benchmarks.flips import flips
 from benchmarks.race import NAMES, ON_ANY_MACHINE, race, table
 from benchmarks.split import split
+from benchmarks.vectors import vectors
 from benchmarks.widths import widths
 from xeval.engine import devices, environment
 from xeval.support.freed_memory import keep_freed_memory
@@ -40,6 +41,7 @@ PARTS: dict[str, list[Callable[[], str]]] = {
     "flips": [flips],
     "widths": [widths],
     "types": [encoder_types],
+    "vectors": [vectors],
 }
 
 

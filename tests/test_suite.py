@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -10,6 +11,8 @@ from rich.console import Console
 
 from tests.helpers import tiny
 from tests.helpers.sample_record import sweep_record
+from xeval.data import corpus
+from xeval.data import source as source_module
 from xeval.definitions.registry import all_suites, all_tasks, get_suite, suite_tables
 from xeval.definitions.suite import Suite, SuiteTable
 from xeval.kinds.registry import get_kind
@@ -78,13 +81,42 @@ def test_each_task_that_there_are_rows_for_is_run_and_of_the_others_it_is_said_w
     code, out, err = ran
     assert code == 1
     assert {run.record.task for run in load_runs(world / "results")} == {"mini-pairs", "unanswered"}
-    said = [line for line in err.splitlines() if line.startswith("xeval: ")]
-    assert len(said) == 2
-    assert said[0].startswith("xeval: untrained was not run: ")
-    assert "no en/train-*.parquet, which the train rows of 'en' are read from" in said[0]
-    assert said[1].startswith("xeval: absent was not run: ")
-    assert "unanswered: 2 languages on the dev split, since its test rows carry no answers here; no rows in zh" in err
+    plan = err.splitlines()[:4]
+    assert plan[0] == "mini-pairs: 2 languages"
+    assert plan[2].startswith("untrained: not run: ")
+    assert "no en/train-*.parquet, which the train rows of 'en' are read from" in plan[2]
+    assert plan[3].startswith("absent: not run: ")
+    assert err.splitlines()[-1] == "xeval: not run, for the reasons above: untrained, absent"
+    assert "not run" not in out and err.count("absent") == 2
+    assert (
+        plan[1] == "unanswered: 2 languages on the dev split, since its test rows carry no answers here; no rows in zh"
+    )
     assert "Mini pairs (dev)" in out and "mean of 4" in out and "(2 of 4)" in out
+
+
+def test_where_nothing_is_told_on_the_way_the_reasons_stand_at_the_end(ran, command, words):
+    """The second time, when all that can be run has been."""
+    code, _, err = command(*words, "--quiet", "--format", "json")
+    assert code == 1
+    untrained, absent = err.splitlines()
+    assert untrained.startswith("xeval: untrained was not run: ") and "which the train rows" in untrained
+    assert absent.startswith("xeval: absent was not run: ")
+
+
+def test_the_rows_of_a_task_are_read_once(ran, command, words, monkeypatch):
+    reads = Counter()
+
+    def counted(source, language, role):
+        rows = source_module.load_rows(source, language, role)  # those that cannot be read do not count
+        reads[source.task.name, source.task.splits.test, language, role] += 1
+        return rows
+
+    monkeypatch.setattr(corpus, "load_rows", counted)
+    command(*words)
+    of_pairs = {read: n for read, n in reads.items() if read[0] == "mini-pairs"}
+    assert len(of_pairs) == 4 and set(of_pairs.values()) == {1}  # two languages, training and selection
+    assert any(name == "unanswered" for name, *_ in reads)
+    assert all(n == 1 for (*_, role), n in reads.items() if role == "test")
 
 
 def test_only_the_suites_languages_are_evaluated(ran, world):
@@ -97,7 +129,7 @@ def test_only_the_suites_languages_are_evaluated(ran, world):
 @pytest.fixture
 def matrix(ran, world):
     suite = get_suite(str(world / "minis.toml"))
-    return build(load_runs(world / "results"), suite, all_tasks([world / "tasks"]), [A_TABLE], {"absent": "no rows"})
+    return build(load_runs(world / "results"), suite, all_tasks([world / "tasks"]), [A_TABLE])
 
 
 GOOD_AVERAGES = ["80.0 (1 of 2)", r"50.0\* (1 of 2)", r"65.0\* (2 of 4)"]
@@ -203,7 +235,7 @@ def test_markdown_has_a_row_for_each_model_and_the_notes(matrix):
         r"65.0\* (2 of 4)",
     ]
     said = "\n".join(lines)
-    assert "They are small." in said and "Not run: absent: no rows." in said
+    assert "They are small." in said
     assert "unanswered: accuracy on the dev split in 2 of 3 languages (en es); xtreme-2020, seed 42." in said
 
 
@@ -249,7 +281,7 @@ def test_the_terminal_shows_published_rows_of_our_models_alone(matrix):
 
 def test_without_training_rows_that_is_what_is_missing(ran):
     """Not the test rows, which are there."""
-    assert "untrained was not run" in ran[2] and "which the train rows" in ran[2]
+    assert "untrained: not run" in ran[2] and "which the train rows" in ran[2]
 
 
 @pytest.mark.parametrize(("ending", "said"), [("md", "# Four"), ("html", "<h1>Four"), ("json", '"minis"')])

@@ -150,7 +150,7 @@ def run(
             from xeval.runs.suite import run_suite
 
             outcome = run_suite(task, model, recipe=recipe, **options)
-            return show_suite(outcome.runs, outcome.skipped, task, output_format, results, tasks_dir or ())
+            return show_suite(outcome.runs, outcome.skipped, task, output_format, results, tasks_dir or (), quiet)
         runs = grid.run_grid(task, [(name, recipe) for name in model], **options)
         table = get_task(task, tasks_dir or ()).default_reference  # of a task file that may lie anywhere
         show_outcome(runs, table, output_format, results, tasks_dirs=tasks_dir or ())

@@ -113,6 +113,7 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     train: bool = True,
     every_checkpoint: bool = False,
     data: str | os.PathLike[str] | None = None,
+    corpus: Corpus | None = None,
     results: str | os.PathLike[str] = "results",
     max_train: int | None = None,
     max_eval: int | None = None,
@@ -124,7 +125,8 @@ def run_grid(  # noqa: PLR0913  what `run` takes
 ) -> list[StoredRun]:
     """`run` for each pair of a model and a recipe (None: the task's default), giving the runs with their folders.
 
-    Everything is read and checked, for all of them, before the first is computed.
+    Everything is read and checked, for all of them, before the first is computed. `corpus` are the rows of `data`,
+    where they have been read already.
     """
     reporter = reporter or Silent()
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
@@ -146,7 +148,7 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     show_bars(reporter.draws_bars)
     data = data or os.environ.get("XEVAL_DATA") or None
     copy = Path(data) if data else None
-    corpus = Corpus(open_source(definition, copy, wanted, train), row_limits)
+    corpus = corpus or Corpus(open_source(definition, copy, wanted, train), row_limits)
     checkpoints = {name: find_checkpoint(name) for name, _ in pairs}
     with reporter.phase("read", len(wanted), "languages") as phase:
         for language in wanted:

@@ -20,7 +20,7 @@ class UnknownNameError(XevalError):
         folded = {known_name.casefold(): known_name for known_name in names}
         nearest = get_close_matches(name.casefold(), folded, n=1, cutoff=0.0)
         suggestion = f"did you mean {folded[nearest[0]]!r}?" if nearest else "none is defined"
-        others = f" (known: {', '.join(names)})" if 1 < len(names) <= 20 else ""
+        others = f" (known: {', '.join(names)})" if 1 < len(names) <= 24 else ""
         super().__init__(f"unknown {kind} {name!r}: {suggestion}{others}{hint}")
 
 

@@ -73,12 +73,10 @@ def build(
     suite: Suite,
     tasks: Mapping[str, Task],
     tables: Sequence[SuiteTable] = (),
-    skipped: Mapping[str, str] | None = None,
 ) -> SuiteMatrix:
     """The table of `suite` from `stored` runs beside its published `tables`.
 
-    `tasks` are those that are known, `skipped` says of tasks why they were not run. Raises StoreError where the runs
-    hold no score for any task of the suite.
+    `tasks` are those that are known. Raises StoreError where the runs hold no score for any task of the suite.
     """
     names = [member.task for member in suite.tasks]
     runs = [run for run in stored if run.record.task in names and run.record.scores]
@@ -92,7 +90,6 @@ def build(
     footer += [f"Published rows: {table.title}, {table.source_url}. {table.note}".strip() for table in tables]
     footer += _marks(tables)
     footer += [line for row in ours for line in _notes(row)]
-    footer += [f"Not run: {task}: {reason}." for task, reason in (skipped or {}).items()]
     return SuiteMatrix(suite, titles, _beside_published(ours, suite, tables), footer)
 
 
