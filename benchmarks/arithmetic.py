@@ -1,6 +1,7 @@
 """How many floating-point operations the work takes at least, and how many the machine can do."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ def needed_flops(config: PretrainedConfig, lengths: np.ndarray, training: bool, 
     return 2.0 * float(whole + last + head) * (3 if training else 1)
 
 
-def gemm_peak(dtype: torch.dtype, seconds: float = 0.5) -> float:
+def gemm_peak(dtype: torch.dtype, seconds: float = 0.5, clock: Callable[[], float] = time.perf_counter) -> float:
     """Operations per second of the fastest matrix product here: the best of several shapes and ways to compute it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # "medium" chooses a faster library on some processors, and on others, with AMX, to compute in bfloat16.
@@ -44,20 +45,20 @@ def gemm_peak(dtype: torch.dtype, seconds: float = 0.5) -> float:
         for rows, columns, inner in SHAPES if device.type == "cpu" else (*SHAPES, LARGE):
             some = torch.randn(rows, inner, dtype=dtype, device=device)
             other = torch.randn(columns, inner, dtype=dtype, device=device)
-            best = max(best, 2.0 * rows * columns * inner / _quickest(some, other, seconds / len(SHAPES)))
+            best = max(best, 2.0 * rows * columns * inner / _quickest(some, other, seconds / len(SHAPES), clock))
     torch.set_float32_matmul_precision(usual)
     return best
 
 
-def _quickest(some: torch.Tensor, other: torch.Tensor, seconds: float) -> float:
+def _quickest(some: torch.Tensor, other: torch.Tensor, seconds: float, clock: Callable[[], float]) -> float:
     """Seconds of the quickest product within so many seconds."""
-    quickest, ends = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < ends or quickest == float("inf"):
+    quickest, ends = float("inf"), clock() + seconds
+    while clock() < ends or quickest == float("inf"):
         if some.is_cuda:
             torch.cuda.synchronize()
-        started = time.perf_counter()
+        started = clock()
         torch.nn.functional.linear(some, other)
         if some.is_cuda:
             torch.cuda.synchronize()
-        quickest = min(quickest, time.perf_counter() - started)
+        quickest = min(quickest, clock() - started)
     return quickest

@@ -388,7 +388,7 @@ def table(question="Where?", context="It is here.", answers=(("here", 6),)) -> T
         ({"answers": []}, "carry no answers"),
         ({"context": " "}, "row 1 has an empty context"),
         ({"question": ""}, "row 1 has an empty question"),
-        ({"context": None}, "row 1 has no text, got None"),
+        ({"context": None}, "row 1 has no text in 'context'"),
     ],
 )
 def test_rows_that_cannot_be_used_are_refused_in_one_line(wrong, complaint):
@@ -408,7 +408,7 @@ def test_one_row_among_others_without_an_answer_is_named():
 @pytest.mark.parametrize("answers", ["here", {"text": ["here"]}, {"text": ["here"], "answer_start": []}, [6], 7])
 def test_answers_in_another_shape_are_refused(answers):
     columns = table().columns | {"answers": [answers]}
-    with pytest.raises(DataError, match=r"row 1 has .*; fetch the file again|carry no answers"):
+    with pytest.raises(DataError, match=r"row 1 has |carry no answers"):
         KIND.read(Table("en", "test", "a file", columns, {}))
 
 

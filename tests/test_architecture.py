@@ -31,7 +31,7 @@ HEAVY = {"torch", "transformers", "datasets", "evaluate", "tokenizers", "hugging
 IN_CHARGE = {
     "datasets": {"xeval.data.tables", "xeval.kinds.metric"},
     "evaluate": {"xeval.kinds.metric"},
-    "huggingface_hub": {"xeval.data.hub", "xeval.report.formats.model_card"},
+    "huggingface_hub": {"xeval.data.hub", "xeval.engine.unpickle", "xeval.report.formats.model_card"},
 }
 # They fetch, or run what strangers wrote.
 FORBIDDEN = ("pickle", "urllib", "requests", "httpx")

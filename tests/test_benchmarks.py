@@ -7,7 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from benchmarks import inputs
+from benchmarks import inputs, vectors
 from benchmarks.arithmetic import needed_flops
 from xeval.engine.devices import Compute
 from xeval.engine.fast_path.forward import logits_of, packed
@@ -37,7 +37,9 @@ def test_training_is_counted_as_three_forward_passes():
 
 
 @pytest.mark.parametrize(
-    ("percentiles", "mean"), [(inputs.TRAINING_LENGTHS, 40.8), (inputs.TEST_LENGTHS, 56.5)], ids=["training", "test"]
+    ("percentiles", "mean"),
+    [(inputs.TRAINING_LENGTHS, 40.8), (inputs.TEST_LENGTHS, 56.5), (vectors.LENGTHS, 11.2)],
+    ids=["training", "test", "Tatoeba"],
 )
 @pytest.mark.parametrize("n", [48, 128, 5010])
 def test_lengths_drawn_have_the_mean_of_the_real_ones(percentiles, mean, n):

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForMultipleChoice
+from transformers import AutoModelForMultipleChoice
 
 import xeval.engine.steps
-from tests.helpers.checkpoints import ARCHITECTURES, SIZES, WORDS, tiny_tokenizer, without_dropout
+from tests.helpers.checkpoints import ARCHITECTURES, WORDS, tiny_tokenizer
+from tests.helpers.plain_choices import plain_choices, tiny_choice_model
 from tests.helpers.tiny_training import recipe
 from xeval.data.model_files import find_checkpoint
 from xeval.engine.devices import Compute
@@ -42,40 +43,12 @@ def rows_of(kind: MultipleChoice, n: int = 12) -> Rows:
     return kind.read(table(n, kind.keys.columns.choices))
 
 
-def model_of(architecture: str) -> torch.nn.Module:
-    is_roberta = architecture == "xlm-roberta"
-    config = AutoConfig.for_model(
-        architecture,
-        vocab_size=len(tiny_tokenizer(architecture)),
-        max_position_embeddings=130,
-        pad_token_id=1 if is_roberta else 0,
-        initializer_range=0.3,
-        **SIZES[architecture] | without_dropout(architecture) | ({"type_vocab_size": 1} if is_roberta else {}),
-    )
-    torch.manual_seed(0)
-    return AutoModelForMultipleChoice.from_config(config)
-
-
 @pytest.fixture(params=ARCHITECTURES)
 def saved(request, tmp_path):
     """A tiny checkpoint with a head of choices: its architecture, and its folder."""
-    model_of(request.param).save_pretrained(tmp_path)
+    tiny_choice_model(request.param, len(tiny_tokenizer(request.param))).save_pretrained(tmp_path)
     tiny_tokenizer(request.param).save_pretrained(tmp_path)
     return request.param, tmp_path
-
-
-def plain(model, architecture: str, kind: MultipleChoice, rows: Rows) -> torch.Tensor:
-    """(N, choices), one question at a time, as transformers' own example does it."""
-    tokenizer, logits = tiny_tokenizer(architecture), []
-    for premise, question, choices in zip(*rows.texts.values(), strict=True):
-        inputs = tokenizer(
-            [f"{premise} {question}"] * len(choices), list(choices), truncation=True, max_length=128, padding=True,
-            return_tensors="pt",
-        )  # fmt: skip
-        if architecture != "bert":
-            inputs.pop("token_type_ids", None)
-        logits.append(model(**{name: tensor[None] for name, tensor in inputs.items()}).logits[0])
-    return torch.stack(logits)
 
 
 # ── model ──
@@ -90,7 +63,9 @@ def test_every_prediction_is_that_of_a_plain_loop(saved, kind):
     outputs = predict(model, kind, encoded, CPU)
     assert outputs.shape == (len(rows) * kind.sequences_together, 1)
     with torch.no_grad():
-        expected = plain(AutoModelForMultipleChoice.from_pretrained(folder).eval(), architecture, kind, rows)
+        expected = plain_choices(
+            AutoModelForMultipleChoice.from_pretrained(folder).eval(), tiny_tokenizer(architecture), rows
+        )
     np.testing.assert_allclose(outputs.reshape(expected.shape), expected.numpy(), rtol=0, atol=1e-5)
     answers = kind.answers(outputs, encoded, rows)
     assert answers["prediction"].to_pylist() == expected.argmax(dim=1).tolist()
@@ -104,7 +79,7 @@ def test_loss_and_gradients_are_those_of_transformers(saved, kind):
     rows = rows_of(kind)
     expected_model = AutoModelForMultipleChoice.from_pretrained(folder)
     expected = torch.nn.functional.cross_entropy(
-        plain(expected_model, architecture, kind, rows), torch.from_numpy(rows.gold)
+        plain_choices(expected_model, tiny_tokenizer(architecture), rows), torch.from_numpy(rows.gold)
     )
     expected.backward()
     model = load_fine_tuned(find_checkpoint(str(folder)), kind)
@@ -145,7 +120,7 @@ def test_a_head_that_the_checkpoint_brings_along_is_drawn_anew(saved):
 
 def trained(monkeypatch, most_sequences: int) -> tuple[list[list[int]], list[float], dict[str, torch.Tensor]]:
     """The sequences of each batch, the losses and the weights of six steps on a machine with so much memory."""
-    model, batches, losses = with_single_choices(model_of("bert")), [], []
+    model, batches, losses = with_single_choices(tiny_choice_model("bert", len(tiny_tokenizer("bert")))), [], []
 
     def limited(model, encoded, sequences, compute):
         if len(sequences) > most_sequences:

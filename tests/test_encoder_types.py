@@ -1,6 +1,7 @@
 """Every type of encoder gives what plain transformers gives, or is refused in one line."""
 
 import json
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -12,25 +13,30 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 
 from tests.helpers.checkpoints import KIND, WORDS, labelled_pairs, make_pairs
 from tests.helpers.encoder_types import T5_LIKE, TYPES, tiny_checkpoint, tiny_config
-from xeval.data.model_files import find_checkpoint
+from tests.helpers.plain_tasks import MAX_LENGTH, TASKS, PlainTask, plain_losses, plain_outputs
+from tests.helpers.tiny_training import recipe
+from xeval.data.model_files import Checkpoint, find_checkpoint
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.fast_path.forward import can_pack, logits_of, packed
-from xeval.engine.loading import load_pretrained, load_tokenizer
+from xeval.engine.loading import count_layers, load_encoder, load_pretrained, load_tokenizer
 from xeval.engine.prediction import predict, predict_logits
+from xeval.engine.training import fine_tune
+from xeval.engine.vectors import SentenceEncoder
 from xeval.kinds.rows import Rows
 from xeval.support.errors import ModelError
 
 CPU = Compute(torch.device("cpu"), torch.float32)
-MAX_LENGTH = 96
+N_STEPS = 3
 RATES = (
-    *("attention_dropout", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "embedding_dropout"),
-    *("hidden_dropout_prob", "mlp_dropout", "seq_classif_dropout"),
+    *("attention_dropout", "attention_probs_dropout_prob", "classifier_dropout", "classifier_dropout_prob", "dropout"),
+    *("dropout_rate", "embedding_dropout", "hidden_dropout_prob", "mlp_dropout", "qa_dropout", "seq_classif_dropout"),
+    "summary_last_dropout",
 )
 NO_DROPOUT = dict.fromkeys(RATES, 0.0)
 POOLED = {"modernbert": ("cls", "mean"), "eurobert": ("bos", "late", "mean")}
 HEADS = [(name, pooling) for name in TYPES for pooling in POOLED.get(name, (None,))]
-PACKED = sorted(set(TYPES) - {"albert", "deberta-v2", "mpnet", "rembert", *T5_LIKE})
+PACKED = sorted(set(TYPES) - {"mpnet", *T5_LIKE})
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +45,8 @@ def checkpoint(tmp_path_factory):
 
     @cache
     def make(model_type: str, **config):
-        return find_checkpoint(str(tiny_checkpoint(tmp_path_factory.mktemp("encoder"), model_type, **config)))
+        folder = tmp_path_factory.mktemp("encoder")
+        return find_checkpoint(str(tiny_checkpoint(folder, model_type, **(NO_DROPOUT | config))))
 
     return make
 
@@ -109,6 +116,64 @@ def test_gradients_of_packed_rows_are_those_of_padded_ones(checkpoint, model_typ
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 0.001
 
 
+# ── every type with every kind of task ──
+
+
+@pytest.fixture(scope="module")
+def tried(checkpoint):
+    """`tried(model_type, name)`: the refusal of such a task, in one line; "" where there is none."""
+
+    @cache
+    def attempt(model_type: str, name: str) -> str:
+        try:
+            _hold_to_plain_transformers(checkpoint(model_type), TASKS[name])
+        except ModelError as error:
+            return str(error)
+        return ""
+
+    return attempt
+
+
+def _hold_to_plain_transformers(own: Checkpoint, task: PlainTask) -> None:
+    """Encoding, outputs before and after a short training, its losses: those of transformers by itself."""
+    kind, tokenizer = task.kind, load_tokenizer(own, MAX_LENGTH)
+    model = load_pretrained(own, kind, seed=1) if kind.trains else load_encoder(own, kind)
+    encoded = encode(kind, tokenizer, task.rows, MAX_LENGTH)
+    plain = [sequence["input_ids"] for of_row in task.sequences(tokenizer, task.rows) for sequence in of_row]
+    assert [part.tolist() for part in np.split(encoded.input_ids, encoded.offsets[1:-1])] == plain
+    if not kind.trains:
+        expected = plain_outputs(task, deepcopy(model).eval(), tokenizer)
+        outputs = predict(SentenceEncoder(model, count_layers(own), "mean"), kind, encoded, CPU)
+    else:
+        by_itself = getattr(transformers, kind.head).from_config(deepcopy(model.config))
+        by_itself.load_state_dict(model.state_dict())
+        expected = plain_outputs(task, by_itself, tokenizer)
+        outputs = predict(model, kind, encoded, CPU)
+    assert np.ptp(expected, axis=0).max() > 0.05, "the reference should tell the rows apart"
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
+    if kind.trains:
+        chosen = recipe(batch_size=4, max_length=MAX_LENGTH, max_steps=N_STEPS)
+        losses: list[float] = []
+        fine_tune(kind, model, encoded, chosen, chosen.learning_rate, 0, CPU, None, losses.append)
+        expected_losses = plain_losses(task, by_itself, tokenizer, chosen, N_STEPS)
+        np.testing.assert_allclose(losses, expected_losses, rtol=0, atol=1e-4)
+        assert np.abs(predict(model, kind, encoded, CPU) - outputs).max() > 1e-3
+    tally = kind.tally(kind.answers(outputs, encoded, task.rows), task.rows)
+    assert len(tally) == len(task.rows)
+    assert 0.0 <= kind.measure(kind.metrics[0].name).over(tally) <= 1.0
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("model_type", TYPES)
+def test_a_kind_of_task_runs_as_in_plain_transformers_or_is_refused_where_there_is_no_head(tried, model_type, name):
+    head = getattr(transformers, TASKS[name].kind.head)
+    refusal = tried(model_type, name)
+    assert "\n" not in refusal
+    assert bool(refusal) == (transformers.CONFIG_MAPPING[model_type] not in head._model_mapping)
+    if refusal:
+        assert f"has no {TASKS[name].kind.head} for encoders of type {model_type}; use another encoder for" in refusal
+
+
 def test_windows_narrower_than_a_row_are_seen(checkpoint):
     tokenizer = load_tokenizer(checkpoint("modernbert"), MAX_LENGTH)
     encoded, logits = encode(KIND, tokenizer, pairs(), MAX_LENGTH), []
@@ -140,8 +205,60 @@ def refusal(folder: Path) -> str:
 def test_an_encoder_of_characters_is_refused(tmp_path):
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
     transformers.CanineModel(CanineConfig(**sizes, num_hash_buckets=32)).save_pretrained(tmp_path)
-    transformers.CanineTokenizer().save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "CanineTokenizer"}')
     assert "no fast tokenizer, and transformers has none for canine; add a tokenizer.json" in refusal(tmp_path)
+
+
+def test_an_encoder_whose_tokenizer_has_no_fast_one_is_refused(tmp_path):
+    sizes = {"emb_dim": 16, "n_layers": 1, "n_heads": 2, "vocab_size": 8, "n_words": 8}
+    transformers.XLMModel(transformers.XLMConfig(**sizes)).save_pretrained(tmp_path)
+    (tmp_path / "vocab.json").write_text('{"<s>": 0, "</s>": 1, "<pad>": 2, "<unk>": 3, "a</w>": 4}')
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    assert "no fast tokenizer, and transformers has none for xlm; use another encoder" in refusal(tmp_path)
+
+
+def test_a_head_that_stands_beside_the_parts_of_t5_is_drawn_anew_and_they_are_kept(checkpoint, tmp_path):
+    torch.manual_seed(3)
+    brought = transformers.AutoModelForQuestionAnswering.from_pretrained(checkpoint("t5").folder)
+    brought.save_pretrained(tmp_path)
+    loaded = load_pretrained(find_checkpoint(str(tmp_path)), TASKS["answers"].kind, seed=1)
+    same = {name for name, tensor in brought.state_dict().items() if torch.equal(tensor, loaded.state_dict()[name])}
+    assert brought.state_dict().keys() - same == {"qa_outputs.weight"}
+
+
+DISTANCES = {
+    "as in mDeBERTa": {},
+    "projected by themselves": {"share_att_key": False},
+    "of keys alone": {"pos_att_type": ["c2p"]},
+    "of queries alone, projected by themselves": {"pos_att_type": ["p2c"], "share_att_key": False},
+    "without buckets": {"position_buckets": -1, "max_relative_positions": 24},
+    "absolute positions as well": {"position_biased_input": True, "type_vocab_size": 2},
+}
+
+
+@pytest.mark.parametrize("reads", ["first token", "every token"])
+@pytest.mark.parametrize("settings", DISTANCES.values(), ids=DISTANCES)
+def test_distances_of_deberta_are_compared_as_in_plain_transformers(checkpoint, settings, reads):
+    tokenizer = load_tokenizer(checkpoint("deberta-v2"), MAX_LENGTH)
+    config = tiny_config("deberta-v2", tokenizer, num_labels=3, **NO_DROPOUT, **settings)
+    torch.manual_seed(0)
+    head = AutoModelForSequenceClassification if reads == "first token" else AutoModelForTokenClassification
+    # Plain transformers rounds the scale to float32.
+    model, encoded = head.from_config(config).double(), encode(KIND, tokenizer, pairs(), MAX_LENGTH)
+    rows = np.array([16, 3, 0, 15])
+    with torch.no_grad():
+        expected = logits_of(model.eval(), encoded, rows, CPU)
+        with packed(model, reads):
+            torch.testing.assert_close(logits_of(model, encoded, rows, CPU), expected, rtol=0, atol=1e-6)
+    expected_gradients, got = (gradients(model.train(), encoded, rows, how) for how in (None, reads))
+    assert got.keys() == expected_gradients.keys()
+    for name, gradient in expected_gradients.items():
+        torch.testing.assert_close(got[name], gradient, rtol=0, atol=1e-6)
+
+
+def test_deberta_with_a_convolution_is_padded(checkpoint):
+    config = tiny_config("deberta-v2", load_tokenizer(checkpoint("deberta-v2"), MAX_LENGTH), conv_kernel_size=3)
+    assert not can_pack(AutoModelForSequenceClassification.from_config(config))
 
 
 def test_a_type_that_came_with_code_of_its_own_is_refused_with_the_checkpoint_to_use(checkpoint, tmp_path):
@@ -185,16 +302,11 @@ EXAMPLES = {
 }
 
 
-def table(checkpoint) -> list[str]:
+def table(checkpoint, tried) -> list[str]:
     """What this file has tested, as docs/encoders.md shows it."""
-    heads = {
-        "tags": transformers.AutoModelForTokenClassification,
-        "answers": transformers.AutoModelForQuestionAnswering,
-        "choices": transformers.AutoModelForMultipleChoice,
-    }
     lines = [
-        f"| type | for instance | a pair | segments | packed | {' | '.join(heads)} |",
-        f"|{'---|' * (5 + len(heads))}",
+        f"| type | for instance | a pair | segments | packed | {' | '.join(TASKS)} |",
+        f"|{'---|' * (5 + len(TASKS))}",
     ]
     for model_type, examples in EXAMPLES.items():
         own = checkpoint(model_type)
@@ -205,15 +317,15 @@ def table(checkpoint) -> list[str]:
         )
         told = "token_type_ids" in tokenizer.model_input_names and tokenizer("a", "b").token_type_ids[-1] == 1
         segments = told and getattr(tiny_config(model_type, tokenizer), "type_vocab_size", 0) > 1
-        config = transformers.CONFIG_MAPPING[model_type]
-        marks = [segments, model_type in PACKED, *(config in head._model_mapping for head in heads.values())]
-        cells = [f"`{model_type}`", examples, pair, *("yes" if mark else "–" for mark in marks)]
+        marks = ["yes" if mark else "–" for mark in (segments, model_type in PACKED)]
+        outcomes = ["refused" if tried(model_type, name) else "yes" for name in TASKS]
+        cells = [f"`{model_type}`", examples, pair, *marks, *outcomes]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def test_the_table_in_the_docs_is_this_one(checkpoint):
+def test_the_table_in_the_docs_is_this_one(checkpoint, tried):
     page = (Path(__file__).parents[1] / "docs" / "encoders.md").read_text(encoding="utf-8")
-    printed = "\n".join(table(checkpoint))
+    printed = "\n".join(table(checkpoint, tried))
     print(printed)
     assert printed in page

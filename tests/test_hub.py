@@ -14,7 +14,7 @@ import xeval
 from tests.helpers import tiny
 from tests.helpers.stand_in_hub import Hub, serve
 from xeval.data.hub import fetch
-from xeval.data.model_files import find_checkpoint
+from xeval.data.model_files import find_checkpoint, find_pickled
 from xeval.data.source import load_rows, open_source
 from xeval.definitions.registry import get_task
 from xeval.definitions.task import Hub as HubPlace
@@ -295,6 +295,30 @@ def test_a_model_that_the_hub_has_pickled_only_is_said_to_be_so(root, connect, t
         connect(hub)
         with pytest.raises(ModelError, match=r"no \*\.safetensors weights on the hub .* pickled ones are not fetched"):
             find_checkpoint("organisation/pickled")
+
+
+def test_pickled_weights_are_fetched_to_be_converted_and_otherwise_not(root, connect, tmp_path):
+    repository = "models/organisation/pickled"
+    folder = Path(shutil.copytree(root / DISTILMBERT, tmp_path / repository))
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with serve(tmp_path) as hub:
+        connect(hub)
+        with pytest.raises(ModelError, match="and give the folder: xeval convert organisation/pickled DIR"):
+            find_checkpoint("organisation/pickled")
+        assert "pytorch_model.bin" not in hub.files(repository)
+        found = find_pickled("organisation/pickled")
+        assert "pytorch_model.bin" in hub.files(repository)
+    assert [path.name for path in found.pickles] == ["pytorch_model.bin"]
+
+
+def test_pickled_weights_beside_safetensors_are_not_fetched(root, connect, tmp_path):
+    repository = "models/organisation/both"
+    folder = Path(shutil.copytree(root / DISTILMBERT, tmp_path / repository))
+    shutil.copyfile(folder / "model.safetensors", folder / "pytorch_model.bin")
+    with serve(tmp_path) as hub:
+        connect(hub)
+        assert find_pickled("organisation/both").pickles == []
+        assert "pytorch_model.bin" not in hub.files(repository)
 
 
 def test_a_data_set_without_the_language_asked_for_is_named(root, connect, tmp_path):

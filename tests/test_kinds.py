@@ -79,7 +79,7 @@ def test_sentences_are_read_by_the_names_of_their_labels():
     ("columns", "said"),
     [
         ({"text": ["a", "b"], "label": ["sports", "politics"]}, "row 2 has label 'politics'; wanted one of sports, tr"),
-        ({"text": ["a", None], "label": ["sports", "travel"]}, "row 2 has no text, got None"),
+        ({"text": ["a", None], "label": ["sports", "travel"]}, "row 2 has no text in 'text'"),
         ({"text": ["a", "b"]}, "carry no labels"),
         ({"text": ["a"] * 10, "label": ["sports"] * 10}, "are all labelled 'sports', a placeholder"),
     ],

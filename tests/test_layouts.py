@@ -223,9 +223,12 @@ def test_the_same_sentences_have_the_same_hash_in_every_layout(tmp_path, sentenc
     [
         (b"body\tlabel\na\tneutral\n", "no column 'topic'"),
         (b"topic\tlabel\na\tneutral\n", "no column 'body'; it has topic, label"),
-        (b"body\ttopic\na\tneutral\nb\n", "row 3 has 1 field; its first line names 2"),
+        (b"body\ttopic\na\tneutral\nb\n", "line 3 has 1 field; its first line names 2"),
         (b"", "no column 'body'"),
-        (b"body\ttopic\n" + b"x" * 200_000 + b"\tneutral\n", "cannot be read as a table: field larger than"),
+        (
+            b"body\ttopic\n" + b"x" * 200_000 + b"\tneutral\n",
+            "read as a table from line 2: field larger than",
+        ),
     ],
 )
 def test_a_faulty_table_is_named_with_its_place(tmp_path, sentences, content, said):
@@ -244,8 +247,8 @@ def test_a_faulty_table_is_named_with_its_place(tmp_path, sentences, content, sa
         ('["a", "neutral"]', "line 2 has ['a', 'neutral']; wanted an object with a key per column"),
         ("[" * 100_000, "line 2 is not readable as JSON"),
         (json.dumps({"body": "é" * 60_000, "topic": "neutral"}), "column 'body' has a text of 120,000 bytes"),
-        ('{"topic": "neutral"}', "row 2 has no text, got None"),
-        ('{"body": 7, "topic": "neutral"}', "row 2 of column 'body' holds 7; wanted text"),
+        ('{"topic": "neutral"}', "row 2 has no text in 'body'"),
+        ('{"body": 7, "topic": "neutral"}', "row 2 has 7 in 'body'; wanted text"),
     ],
 )
 def test_a_faulty_line_of_json_is_named(tmp_path, sentences, line, said):
@@ -361,14 +364,14 @@ def test_a_missing_column_of_the_official_files_is_named(mini, copy, role, name,
     renamed = ["other" if field == column else field for field in header.split("\t")]
     path.write_text("\n".join(["\t".join(renamed), *lines]), encoding="utf-8")
     said = refusal(mini, path.parent, role, "en")
-    assert said == f"{path}: no column {column!r} in its first line; fetch the file again"
+    assert said == f"{path}: no column {column!r} in its first line; {tiny.REMEDY}"
 
 
 def test_an_official_line_with_a_tab_too_many_is_named(mini, copy):
     rows = tiny.mini_rows()
     rows["train", "en"][4] = ("a\ttab", "So what?", "neutral")
     folder = copy("XNLI-1.0", rows)
-    said = "line 6 has 4 fields; its first line names 3; fetch the file again"
+    said = f"line 6 has 4 fields; its first line names 3; {tiny.REMEDY}"
     assert refusal(mini, folder, "train", "en") == f"{folder / 'multinli.train.en.tsv'}: {said}"
 
 
@@ -377,7 +380,7 @@ def test_an_xtreme_row_with_a_field_too_many_is_named(mini, copy):
     lines = path.read_text(encoding="utf-8").split("\n")
     lines[4] = lines[4].strip() + "\tmore"
     path.write_text("\n".join(lines), encoding="utf-8")
-    assert refusal(mini, path.parent).startswith(f"{path}: row 5 has 4 fields; wanted premise")
+    assert refusal(mini, path.parent).startswith(f"{path}: line 5 has 4 fields; wanted premise")
 
 
 @pytest.mark.parametrize(
@@ -389,7 +392,9 @@ def test_text_that_is_not_utf8_is_refused_by_its_place(mini, copy, layout, name)
     content = path.read_bytes()
     at = content.index("ó".encode())
     path.write_bytes(content[:at] + b"\xf3" + content[at + 2 :])  # as Latin-1 writes it
-    assert refusal(mini, path.parent) == f"{path}: not UTF-8 at byte {at}; fetch the file again"
+    line = content[:at].count(b"\n") + 1
+    said = f"line {line} is not UTF-8 (byte {at:,} of the file); save it as UTF-8"
+    assert refusal(mini, path.parent) == f"{path}: {said}"
 
 
 @pytest.mark.parametrize("layout", ["XNLI-1.0", "XTREME"])
@@ -413,7 +418,7 @@ def test_a_broken_parquet_file_is_named(mini, copy, damage):
         }[damage]
     )
     message = refusal(mini, folder)
-    assert message.startswith(f"{path}: not readable as parquet (") and message.endswith("; fetch it again")
+    assert message.startswith(f"{path}: not readable as parquet (") and message.endswith(f"; {tiny.REMEDY}")
 
 
 def test_a_parquet_file_with_a_text_that_is_not_utf8_is_named(mini, copy):

@@ -35,13 +35,24 @@ def test_every_published_cell_is_found_again():
     assert n > 300
 
 
-def test_the_german_cell_of_mbert_has_four_published_values():
+def test_the_german_cell_of_mbert_has_six_published_values():
     model = "google-bert/bert-base-multilingual-cased"
     found = entries(all_references().values(), "xnli", model, "de")
-    # transformers' README, Conneau et al. 2020, the card of DistilmBERT, the README of BERT
+    # transformers' README, Conneau et al. 2020, Wu and Dredze 2019 twice, the card of DistilmBERT, the README of BERT
     assert [(entry.value, entry.row.protocol) for entry in found] == [
-        (70.94, "zero-shot"), (71.1, "zero-shot"), (72.3, "zero-shot"), (75.9, "translate-train"),
+        (70.94, "zero-shot"), (71.1, "zero-shot"), (71.1, "zero-shot"), (72.0, "zero-shot"), (72.3, "zero-shot"),
+        (75.9, "translate-train"),
     ]  # fmt: skip
+    assert [entry.row.layers_frozen for entry in found] == [None, None, 0, 6, None, None]
+
+
+def test_rows_of_another_adaptation_are_not_said_to_contradict_each_other():
+    low, high = (
+        {"name": name, "cells": cells([value + more for value in VALUES])} for name, more in (("a", 0), ("b", 9))
+    )
+    assert len(suspicions([table("one", low), table("other", high)])) == 1
+    assert suspicions([table("one", low), table("other", high | {"layers_frozen": 6})]) == []
+    assert suspicions([table("one", low), table("other", high | {"adaptation": "lora"})]) == []
 
 
 def test_swapped_averages_are_seen():

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.helpers.plain_vectors import slow_pairs
 from xeval.kinds.mining import BitextMining, MiningKeys, best_pairs, best_threshold, mine, neighbours
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import normalised
@@ -51,32 +52,6 @@ def corpus(rng: np.random.Generator, n_foreign: int, n_english: int, parts=("dev
 
 
 # ── margins and pairs ──
-
-
-def slow_pairs(x: np.ndarray, y: np.ndarray) -> list[tuple[int, int, float]]:
-    def nearest(vector, others):
-        order = sorted(range(len(others)), key=lambda other: -float(vector @ others[other]))[:4]
-        return order, float(np.mean([vector @ others[other] for other in order]))
-
-    of_x, of_y = [nearest(vector, y) for vector in x], [nearest(vector, x) for vector in y]
-
-    def margin(i, j):
-        return float(x[i] @ y[j]) / ((of_x[i][1] + of_y[j][1]) / 2)
-
-    candidates = []
-    for i in range(len(x)):
-        best = max(of_x[i][0], key=lambda j: margin(i, j))
-        candidates.append((margin(i, best), i, best))
-    for j in range(len(y)):
-        best = max(of_y[j][0], key=lambda i: margin(i, j))
-        candidates.append((margin(best, j), best, j))
-    taken_x, taken_y, pairs = set(), set(), []
-    for value, i, j in sorted(candidates, key=lambda pair: -pair[0]):
-        if i not in taken_x and j not in taken_y:
-            taken_x.add(i)
-            taken_y.add(j)
-            pairs.append((i, j, value))
-    return pairs
 
 
 @pytest.mark.parametrize(("n_x", "n_y"), [(30, 40), (40, 30), (3, 2), (1, 1), (1100, 7)])

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -9,12 +10,16 @@ import pytest
 from rich.console import Console
 
 from tests.helpers import tiny
+from tests.helpers.sample_record import sweep_record
+from xeval.data import corpus
+from xeval.data import source as source_module
 from xeval.definitions.registry import all_suites, all_tasks, get_suite, suite_tables
 from xeval.definitions.suite import Suite, SuiteTable
 from xeval.kinds.registry import get_kind
 from xeval.report.suite import formats
 from xeval.report.suite.table import build
 from xeval.results.store import load_runs
+from xeval.runs.suite import Plan, run_suite
 from xeval.support.errors import StoreError
 
 SUITE = """\
@@ -76,13 +81,42 @@ def test_each_task_that_there_are_rows_for_is_run_and_of_the_others_it_is_said_w
     code, out, err = ran
     assert code == 1
     assert {run.record.task for run in load_runs(world / "results")} == {"mini-pairs", "unanswered"}
-    said = [line for line in err.splitlines() if line.startswith("xeval: ")]
-    assert len(said) == 2
-    assert said[0].startswith("xeval: untrained was not run: ")
-    assert "no en/train-*.parquet, which the train rows of 'en' are read from" in said[0]
-    assert said[1].startswith("xeval: absent was not run: ")
-    assert "unanswered: 2 languages on the dev split, since its test rows carry no answers here; no rows in zh" in err
+    plan = err.splitlines()[:4]
+    assert plan[0] == "mini-pairs: 2 languages"
+    assert plan[2].startswith("untrained: not run: ")
+    assert "no en/train-*.parquet, which the train rows of 'en' are read from" in plan[2]
+    assert plan[3].startswith("absent: not run: ")
+    assert err.splitlines()[-1] == "xeval: not run, for the reasons above: untrained, absent"
+    assert "not run" not in out and err.count("absent") == 2
+    assert (
+        plan[1] == "unanswered: 2 languages on the dev split, since its test rows carry no answers here; no rows in zh"
+    )
     assert "Mini pairs (dev)" in out and "mean of 4" in out and "(2 of 4)" in out
+
+
+def test_where_nothing_is_told_on_the_way_the_reasons_stand_at_the_end(ran, command, words):
+    """The second time, when all that can be run has been."""
+    code, _, err = command(*words, "--quiet", "--format", "json")
+    assert code == 1
+    untrained, absent = err.splitlines()
+    assert untrained.startswith("xeval: untrained was not run: ") and "which the train rows" in untrained
+    assert absent.startswith("xeval: absent was not run: ")
+
+
+def test_the_rows_of_a_task_are_read_once(ran, command, words, monkeypatch):
+    reads = Counter()
+
+    def counted(source, language, role):
+        rows = source_module.load_rows(source, language, role)  # those that cannot be read do not count
+        reads[source.task.name, source.task.splits.test, language, role] += 1
+        return rows
+
+    monkeypatch.setattr(corpus, "load_rows", counted)
+    command(*words)
+    of_pairs = {read: n for read, n in reads.items() if read[0] == "mini-pairs"}
+    assert len(of_pairs) == 4 and set(of_pairs.values()) == {1}  # two languages, training and selection
+    assert any(name == "unanswered" for name, *_ in reads)
+    assert all(n == 1 for (*_, role), n in reads.items() if role == "test")
 
 
 def test_only_the_suites_languages_are_evaluated(ran, world):
@@ -95,7 +129,7 @@ def test_only_the_suites_languages_are_evaluated(ran, world):
 @pytest.fixture
 def matrix(ran, world):
     suite = get_suite(str(world / "minis.toml"))
-    return build(load_runs(world / "results"), suite, all_tasks([world / "tasks"]), [A_TABLE], {"absent": "no rows"})
+    return build(load_runs(world / "results"), suite, all_tasks([world / "tasks"]), [A_TABLE])
 
 
 GOOD_AVERAGES = ["80.0 (1 of 2)", r"50.0\* (1 of 2)", r"65.0\* (2 of 4)"]
@@ -116,6 +150,30 @@ A_TABLE = SuiteTable.model_validate(
     },
     strict=False,
 )
+
+
+def test_values_that_a_sweep_chose_for_each_task_stand_in_one_row(ran, world):
+    runs = [
+        replace(run, record=swept(run.record, rate))
+        for run, rate in zip(load_runs(world / "results"), (1e-5, 2e-5), strict=True)
+    ]
+    built = build(runs, get_suite(str(world / "minis.toml")), all_tasks([world / "tasks"]))
+    [ours] = built.ours
+    assert ours.cells.keys() == {run.record.task for run in runs}
+    assert "learning_rate chosen for each task" in ours.name and "e-05" not in ours.name
+    for run, rate in zip(runs, ("1e-05", "2e-05"), strict=True):
+        [note] = [line for line in built.footer if f", {run.record.task}: accuracy" in line]
+        assert f"learning_rate {rate}: learning_rate chosen from 2 trials" in note
+
+
+def swept(record, rate):
+    changed = record.recipe.overrides | {"learning_rate": rate}
+    return record.model_copy(
+        update={
+            "recipe": record.recipe.model_copy(update={"overrides": changed}),
+            "sweep": sweep_record(rate, {1e-5: 0.5, 2e-5: 0.5}),
+        }
+    )
 
 
 def test_scores_are_means_over_languages_and_averages_means_over_tasks(matrix, world):
@@ -177,7 +235,7 @@ def test_markdown_has_a_row_for_each_model_and_the_notes(matrix):
         r"65.0\* (2 of 4)",
     ]
     said = "\n".join(lines)
-    assert "They are small." in said and "Not run: absent: no rows." in said
+    assert "They are small." in said
     assert "unanswered: accuracy on the dev split in 2 of 3 languages (en es); xtreme-2020, seed 42." in said
 
 
@@ -223,7 +281,7 @@ def test_the_terminal_shows_published_rows_of_our_models_alone(matrix):
 
 def test_without_training_rows_that_is_what_is_missing(ran):
     """Not the test rows, which are there."""
-    assert "untrained was not run" in ran[2] and "which the train rows" in ran[2]
+    assert "untrained: not run" in ran[2] and "which the train rows" in ran[2]
 
 
 @pytest.mark.parametrize(("ending", "said"), [("md", "# Four"), ("html", "<h1>Four"), ("json", '"minis"')])
@@ -285,3 +343,19 @@ def test_a_published_table_of_a_suite_has_its_rows_in_order(table: SuiteTable):
     for row in table.rows:
         assert [task for task in table.tasks if task in row.cells] == list(row.cells)
     assert table.source_url.startswith("https://")
+
+
+def test_a_sweep_is_made_of_the_tasks_that_train(tmp_path, monkeypatch):
+    tasks = "".join(f'[[tasks]]\ntask = "{name}"\ngroup = "g"\n' for name in ("tags-mini", "retrieval-mini"))
+    path = tmp_path / "two.toml"
+    path.write_text(f'name = "two"\ntitle = "Two"\nsource_url = "https://example.org/two"\n{tasks}', encoding="utf-8")
+    asked = {}
+
+    def run_grid(task, pairs, *, sweep, **options):
+        asked[task] = sweep
+        return []
+
+    monkeypatch.setattr("xeval.runs.suite.run_grid", run_grid)
+    monkeypatch.setattr("xeval.runs.suite.make_plan", lambda *words: Plan(None, ["en"]))
+    run_suite(str(path), ["mini-mbert"], sweep={"patience": [1, 2]})
+    assert asked == {"tags-mini": {"patience": [1, 2]}, "retrieval-mini": None}

@@ -21,7 +21,7 @@ from xeval.judging.equivalence import (
     spread_of_mean,
 )
 from xeval.judging.health import collapse
-from xeval.judging.verdict import Tolerance, assumed_of, judge
+from xeval.judging.verdict import Tolerance, assumed_of, judge, row_of
 from xeval.kinds.kind import WIDE
 from xeval.kinds.pairs import PairClassification
 from xeval.kinds.registry import all_kinds, get_kind
@@ -352,3 +352,50 @@ def test_a_checkpoint_that_is_evaluated_as_it_is_needs_no_training_rows():
     run = a_seed(1, en=80.0, es=70.0)
     found = judged([run.model_copy(update={"data": run.data.model_copy(update={"train_rows": {}})})])
     assert found.mean.outcome != "no verdict"
+
+
+# ── only like is compared with like ──
+
+
+def trained_as(**settings) -> list[RunRecord]:
+    """Three seeds at the published numbers, of a recipe with these values."""
+    records = seeds(80.0, 80.1, 79.9)
+    changed = [record.recipe.model_copy(update={"values": record.recipe.values | settings}) for record in records]
+    return [record.model_copy(update={"recipe": recipe}) for record, recipe in zip(records, changed, strict=True)]
+
+
+WAYS = [{}, {"adaptation": "lora"}, {"adaptation": "frozen"}, {"layers_frozen": 0}, {"layers_frozen": 6}]
+
+
+@pytest.mark.parametrize("ours", WAYS, ids=str)
+@pytest.mark.parametrize("theirs", WAYS, ids=str)
+def test_a_row_is_judged_only_by_runs_that_were_adapted_as_it_was(ours, theirs):
+    found = judged(trained_as(**ours), a_table(**theirs))
+    outcomes = {verdict.outcome for verdict in (found.mean, *found.cells.values())}
+    if ours == theirs:
+        assert outcomes <= {"reproduced", "inconclusive"}
+        return
+    assert outcomes == {"no verdict"}
+    assert found.mean.sentence.count(". ") == 0 and "only like is compared with like" in found.mean.sentence
+
+
+def test_the_reason_says_what_either_side_trained():
+    said = judged(trained_as(adaptation="lora"), a_table()).mean.sentence
+    assert "no verdict, the published row is of full fine-tuning, ours of LoRA, and only like" in said
+    said = judged(trained_as(adaptation="frozen"), a_table(layers_frozen=6)).mean.sentence
+    assert "the published row is of frozen embeddings and 6 frozen layers, ours of a frozen encoder" in said
+
+
+def test_of_several_rows_of_a_model_the_one_that_was_adapted_alike_is_judged_and_stands_above_ours():
+    full = a_table().rows[0]
+    rows = [full, full.model_copy(update={"name": "Frozen", "adaptation": "frozen"})]
+    table = a_table().model_copy(update={"rows": tuple(rows)})
+    for settings, name in (({}, "Model"), ({"adaptation": "frozen"}, "Frozen")):
+        records = trained_as(**settings)
+        assert [verdict.row for verdict in judge(stored(records), table)] == [name]
+        assert row_of(records[0], table).name == name
+
+
+def test_a_row_cannot_be_of_two_adaptations():
+    with pytest.raises(ValueError, match="layers_frozen and adaptation lora; leave out one"):
+        a_table(adaptation="lora", layers_frozen=2)

@@ -86,6 +86,27 @@ def environment(**changes) -> records.Environment:
     return records.Environment(**(values | changes))
 
 
+def sweep_record(chosen: float, scores: dict[float, float | None], n_others: int = 0) -> records.SweepRecord:
+    """Of a sweep over learning rates, `scores` being those of its trials; None stands for a failed one."""
+    trials = [
+        records.TrialRecord(
+            values={"learning_rate": rate},
+            score=value,
+            failure="the loss became nan" if value is None else None,
+            identity=files_of(str(rate)),
+            wall_s=None if value is None else 900.0,
+        )
+        for rate, value in scores.items()
+    ]
+    return records.SweepRecord(
+        values={"learning_rate": list(scores)},
+        chosen={"learning_rate": chosen},
+        seed=1_000_000,
+        trials=trials,
+        n_others=n_others,
+    )
+
+
 def score(accuracy: float, n_rows: int = 1000, **changes) -> records.Score:
     """A score with this accuracy; what else is in it does not matter."""
     values = {

@@ -83,6 +83,8 @@ def mini_rows() -> Rows:
 
 # ── the task ──
 
+REMEDY = "correct the file, or fetch it again if it was downloaded"  # what messages about one's own copy end with
+
 TASK_TOML = f"""\
 name = "mini-pairs"
 title = "Mini pairs"

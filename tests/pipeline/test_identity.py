@@ -44,6 +44,9 @@ def changed_tokenizer(world: World) -> Path:
     tokenizer = json.loads(path.read_text())
     tokenizer["normalizer"]["lowercase"] = not tokenizer["normalizer"]["lowercase"]
     path.write_text(json.dumps(tokenizer))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["do_lower_case"] = tokenizer["normalizer"]["lowercase"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     return folder
 
 

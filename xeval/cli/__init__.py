@@ -18,10 +18,12 @@ from xeval.cli import (
     cell,
     check,
     compare,
+    convert,
     diagnose,
     doctor,
     export,
     list_names,
+    probe,
     report,
     reproduce,
     run,
@@ -44,9 +46,11 @@ app.command("run")(run.run)
 app.command("reproduce")(reproduce.reproduce)
 app.command("score")(score.score)
 app.command("bundle")(bundle.bundle)
+app.command("convert")(convert.convert)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
+app.command("probe")(probe.probe)
 app.command("doctor")(doctor.doctor)
 app.command("diagnose")(diagnose.diagnose)
 app.command("bless")(bless.bless)

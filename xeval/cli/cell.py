@@ -11,6 +11,7 @@ from xeval.cli.screen import say, screen
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.registry import all_references, check_languages, get_task
 from xeval.judging.ledger import Entry, entries
+from xeval.results.adaptations import in_words, settings_of
 from xeval.support.text import metric_in_words, one_line
 
 
@@ -41,12 +42,12 @@ def cell(
 
 def _row(entry: Entry) -> list[str]:
     row, spread = entry.row, "" if entry.spread is None else f" ±{entry.spread:g}"
-    recipe = row.recipe or "–"
+    recipe, values = row.recipe or "–", row.model_dump()
     return [
         f"{entry.value:.{entry.decimals}f}{spread}",
         metric_in_words(entry.table.metric),
         f"{row.name} ({row.how})",
-        row.protocol,
+        ", ".join([row.protocol, *([in_words(values)] if settings_of(values) else [])]),
         recipe if row.recipe_published else f"{recipe} (not published)" if row.recipe else recipe,
         row.selection,
         str(row.n_seeds or "not published"),

@@ -12,7 +12,7 @@ from rich.table import Table
 from xeval.cli.options import Results, TasksDirs
 from xeval.cli.screen import say, screen
 from xeval.definitions import registry
-from xeval.definitions.model_name import EMBEDDED_MODELS, MODEL_ALIASES
+from xeval.definitions.model_name import EMBEDDED_MODELS, MODEL_ALIASES, PICKLED
 from xeval.definitions.recipe import Recipe
 from xeval.judging.ledger import suspicions
 from xeval.results.configurations import Configuration
@@ -107,8 +107,12 @@ def _span(counts: Iterable[int | None]) -> str:
 
 
 def _models() -> Listing:
-    embedded = [(name, "comes with xeval, for xnli-mini") for name in EMBEDDED_MODELS]
-    return ("name", "hub id"), [*MODEL_ALIASES.items(), *embedded]
+    fetched = [
+        (name, hub_id, f"pickled, as far as known; first: xeval convert {name} DIR" if hub_id in PICKLED else "")
+        for name, hub_id in MODEL_ALIASES.items()
+    ]
+    embedded = [(name, "", "comes with xeval, for xnli-mini") for name in EMBEDDED_MODELS]
+    return ("name", "hub id", ""), [*fetched, *embedded]
 
 
 def _references() -> Listing:

@@ -1,5 +1,6 @@
 """Options that several commands share, and the shapes of their values."""
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,14 @@ MaxEval = Annotated[int | None, typer.Option("--max-eval", help="Evaluate the fi
 TestSplit = Annotated[
     str | None,
     typer.Option("--test-split", help="Evaluate on this split instead, for instance dev; no verdicts then."),
+]
+Sweep = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sweep",
+        metavar="KEY=VALUE,VALUE",
+        help="Try these values of the recipe and choose by English dev alone; repeat it for all combinations.",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32 or bfloat16.")]
@@ -53,3 +62,24 @@ def numbers(values: list[str] | None) -> list[int]:
         if not word.isdecimal():
             raise typer.BadParameter(f"--seed: wanted whole numbers, got {word!r}")
     return [int(word) for word in words(values)]
+
+
+def values_to_try(options: list[str] | None) -> dict[str, list[float | str]]:
+    """The values of --sweep by key, numbers as such."""
+    sweep: dict[str, list[float | str]] = {}
+    for option in options or []:
+        key, _, values = option.partition("=")
+        key = key.strip().replace("-", "_")
+        if not key or not words([values]):
+            raise typer.BadParameter(f"--sweep: wanted KEY=VALUE,VALUE as in learning_rate=1e-5,2e-5, got {option!r}")
+        if key in sweep:
+            raise typer.BadParameter(f"--sweep: {key} is there twice; name all its values in one, separated by commas")
+        sweep[key] = [_number(word) for word in words([values])]
+    return sweep
+
+
+def _number(word: str) -> float | str:
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(word)
+    return word

@@ -19,9 +19,11 @@ from xeval.cli.options import (
     RecipeName,
     Results,
     Seeds,
+    Sweep,
     TasksDirs,
     TestSplit,
     numbers,
+    values_to_try,
     words,
 )
 from xeval.cli.outcome import show_outcome
@@ -44,6 +46,7 @@ def run(
     language: Languages = None,
     seed: Seeds = None,
     recipe: RecipeName = None,
+    sweep: Sweep = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")] = False,
     seeds_of: Annotated[
         str | None,
@@ -82,6 +85,14 @@ def run(
     adam_epsilon: Annotated[float | None, _recipe_value("AdamW's.")] = None,
     max_grad_norm: Annotated[float | None, _recipe_value("Longer gradients are clipped to this L2 norm.")] = None,
     max_length: Annotated[int | None, _recipe_value("Pieces per pair.")] = None,
+    adaptation: Annotated[str | None, _recipe_value("full, lora, or frozen: the head alone is trained.")] = None,
+    layers_frozen: Annotated[
+        int | None, _recipe_value("Leave the embeddings and so many of the lowest layers as they are.")
+    ] = None,
+    lora_rank: Annotated[int | None, _recipe_value("Of LoRA's matrices.")] = None,
+    lora_alpha: Annotated[float | None, _recipe_value("Divided by the rank, it scales their product.")] = None,
+    lora_dropout: Annotated[float | None, _recipe_value("Of what they read.")] = None,
+    lora_targets: Annotated[str | None, _recipe_value("query-value or all-linear.")] = None,
     layer: Annotated[int | None, _recipe_value("Layer that vectors are made of, where nothing is trained.")] = None,
     pooling: Annotated[str | None, _recipe_value("Of what in it: mean or 'first token'.")] = None,
     selection: Annotated[str | None, _recipe_value("english-dev, english-dev-loss or last.")] = None,
@@ -108,6 +119,12 @@ def run(
         "adam_epsilon": adam_epsilon,
         "max_grad_norm": max_grad_norm,
         "max_length": max_length,
+        "adaptation": adaptation,
+        "layers_frozen": layers_frozen,
+        "lora_rank": lora_rank,
+        "lora_alpha": lora_alpha,
+        "lora_dropout": lora_dropout,
+        "lora_targets": lora_targets,
         "layer": layer,
         "pooling": pooling,
         "selection": selection,
@@ -115,7 +132,7 @@ def run(
         "evaluate_every_steps": evaluate_every_steps,
         "patience": patience,
     }
-    languages, seeds = words(language), numbers(seed)
+    languages, seeds, to_try = words(language), numbers(seed), values_to_try(sweep)
     from xeval.runs import grid  # takes seconds: torch and transformers
     from xeval.support.progress import reporter
 
@@ -123,6 +140,7 @@ def run(
         "languages": languages,
         "seeds": seeds,
         "overrides": {name: value for name, value in overrides.items() if value is not None},
+        "sweep": to_try,
         "train": not no_train,
         "every_checkpoint": every_checkpoint,
         "seeds_of": seeds_of,
@@ -141,7 +159,7 @@ def run(
             from xeval.runs.suite import run_suite
 
             outcome = run_suite(task, model, recipe=recipe, **options)
-            return show_suite(outcome.runs, outcome.skipped, task, output_format, results, tasks_dir or ())
+            return show_suite(outcome.runs, outcome.skipped, task, output_format, results, tasks_dir or (), quiet)
         table = get_task(task, tasks_dir or ()).default_reference  # of a task file that may lie anywhere
         if table is not None:
             get_reference(table)  # one that is not there is refused before anything is trained

@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from xeval.report.suite.table import SuiteMatrix
 
 
-def table_of(
-    runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path], skipped: Mapping[str, str] | None = None
-) -> "SuiteMatrix":
+def table_of(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) -> "SuiteMatrix":
     """The table of `suite`, by name or path, beside the tables that are published of it."""
     from xeval.report.suite import table  # scipy
 
     definition = get_suite(suite)
-    return table.build(runs, definition, all_tasks(tasks_dirs), suite_tables(definition.name), skipped)
+    return table.build(runs, definition, all_tasks(tasks_dirs), suite_tables(definition.name))
 
 
 def show_suite(
@@ -35,22 +33,29 @@ def show_suite(
     output_format: OutcomeFormat,
     results: Path,
     tasks_dirs: Sequence[Path],
+    quiet: bool,
 ) -> None:
-    """Print what was run; exit with 1 if a task was not, or something in a run failed."""
+    """Print what was run; exit with 1 if a task was not, or something in a run failed.
+
+    Why a task was not run has been told unless it was to be `quiet`.
+    """
     records = [run.record for run in runs]
     if output_format is OutcomeFormat.json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     elif any(record.scores for record in records):
         from xeval.report.suite import formats
 
-        formats.show(table_of(runs, suite, tasks_dirs, skipped), screen())
+        formats.show(table_of(runs, suite, tasks_dirs), screen())
         report = f"xeval report --suite {suite} --results {results}"
         print(one_line(f"Records and predictions are in {results}; a report of them: {report}"))
     failed = [record for record in records if record.failures]
     for record in failed:
         said = f"xeval: {record.task}, {record.name_of_run} failed: {record.failure}"
         print(one_line(said), file=sys.stderr)
-    for task, reason in skipped.items():
-        print(one_line(f"xeval: {task} was not run: {reason}"), file=sys.stderr)
+    left_out = [f"{task} was not run: {reason}" for task, reason in skipped.items()]
+    if left_out and not quiet:
+        left_out = [f"not run, for the reasons above: {', '.join(skipped)}"]
+    for line in left_out:
+        print(one_line(f"xeval: {line}"), file=sys.stderr)
     if failed or skipped:
         raise typer.Exit(1)

@@ -14,8 +14,7 @@ from xeval.data import tables
 from xeval.data.tables import Columns, Wanted
 from xeval.definitions.task import DEV, Files, Task
 from xeval.kinds.rows import ID, Table
-from xeval.support.errors import DataError
-from xeval.support.text import counted
+from xeval.support.errors import CopyError, DataError
 
 Role = str  # "train", "selection" or "test"
 Reader = Callable[[Task, Path, str, Role], Table]
@@ -143,17 +142,11 @@ def read_official(task: Task, folder: Path, language: str, role: Role) -> Table:
     if path is None:
         raise DataError(f"{folder}: no {name}, which the {role} rows of {language!r} are read from; add it")
     # No quoting in these files: a quotation mark is a character like any other.
-    header, *rows = tables.read_lines(path, "\t", quoted=False) or [[]]
+    header, *rows = tables.read_lines(path, "\t", tables.other_length, may_be_quoted=False) or [[]]
     named = ["premise", "hypo", "label"] if role == "train" else ["sentence1", "sentence2", "gold_label", "language"]
     lacking = [column for column in named if column not in header]
     if lacking:
-        raise DataError(f"{path}: no column {lacking[0]!r} in its first line; fetch the file again")
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}: line {number} has {counted(len(row), 'fields')}; its first line names {len(header)};"
-                f" fetch the file again"
-            )
+        raise CopyError(f"{path}: no column {lacking[0]!r} in its first line")
     kept = rows if role == "train" else [row for row in rows if row[header.index("language")] == language]
     places = zip(wanted_of(task, language, role).columns, (header.index(column) for column in named[:3]), strict=True)
     return _table(task, path, language, role, Columns({name: [row[at] for row in kept] for name, at in places}, {}))

@@ -4,19 +4,29 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xeval.data.embedded import MODELS as EMBEDDED_FOLDERS
 from xeval.data.hub import fetch
-from xeval.data.model_folder import SIGNS, named_files, refuse_other_forms, refuse_pointers
+from xeval.data.model_folder import (
+    PICKLE_INDEX,
+    PICKLES,
+    SIGNS,
+    json_object,
+    named_files,
+    pickle_files,
+    refuse_other_forms,
+    refuse_pointers,
+    refuse_without_config,
+    weight_files,
+)
+from xeval.data.peft_adapter import CONFIG, Adapter, is_adapter, read_adapter
 from xeval.definitions.model_name import ModelName, Origin
-from xeval.support.errors import ModelError
+from xeval.support.errors import ModelError, XevalError
 from xeval.support.files import file_sha256
 from xeval.support.text import one_line
 
-_PATTERNS = (
-    "config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
+_TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -26,6 +36,7 @@ _PATTERNS = (
     "merges.txt",
     "*.model",
 )
+_PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json", *_TOKENIZER)
 
 
 @dataclass(frozen=True)
@@ -35,41 +46,114 @@ class Checkpoint:
     id: str  # hub id, embedded model's name, or the folder's name
     origin: Origin
     revision: str | None
-    folder: Path
+    folder: Path  # with config.json and weights; of an adapter, the base's
     sha256: str
+    adapter: Adapter | None = None  # what is merged into these weights
+    base: "Checkpoint | None" = None  # of the adapter
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        return self.adapter.folder if self.adapter is not None and self.adapter.has_tokenizer else self.folder
+
+    def configuration(self) -> dict[str, Any]:
+        """What config.json says, with the names of an adapter's labels."""
+        content = json_object(self.folder / "config.json", self.id)
+        labels = self.adapter.labels if self.adapter is not None else {}
+        return content | ({"id2label": {str(number): name for number, name in labels.items()}} if labels else {})
 
 
 def find_checkpoint(name: str) -> Checkpoint:
-    """The checkpoint that `name` means; the hub's is fetched, where it is not there yet.
+    """The checkpoint that `name` means, an adapter with its base; the hub's is fetched, where it is not there yet.
 
     Raises UnknownNameError for a name that can be none, ModelError for a checkpoint that cannot be used.
     """
+    return _find(name)
+
+
+def _find(name: str, of_adapter: bool = False) -> Checkpoint:
+    """The checkpoint called `name`; the base `of_adapter` cannot be an adapter too."""
     parsed = ModelName.parse(name)
     if parsed.folder is not None:
-        return Checkpoint(parsed.id, "local", None, parsed.folder, _checksum(parsed.folder, name, "local"))
+        return _checkpoint(parsed.id, "local", None, parsed.folder, name, of_adapter)
     if parsed.origin == "embedded":
-        folder = EMBEDDED_FOLDERS[parsed.id]
-        return Checkpoint(parsed.id, "embedded", None, folder, _checksum(folder, name, "embedded"))
+        return _checkpoint(parsed.id, "embedded", None, EMBEDDED_FOLDERS[parsed.id], name, of_adapter)
     fetched, commit = fetch("model", parsed.id, parsed.revision, [*_PATTERNS, *SIGNS])
     named = named_files(fetched, parsed.id)
     if any(not (fetched / name).exists() for name in named):
         fetch("model", parsed.id, commit, named)
-    return Checkpoint(parsed.id, "hub", commit, fetched, _checksum(fetched, parsed.id, "hub"))
+    return _checkpoint(parsed.id, "hub", commit, fetched, parsed.id, of_adapter)
+
+
+def _checkpoint(
+    model_id: str, origin: Origin, revision: str | None, folder: Path, name: str, of_adapter: bool
+) -> Checkpoint:
+    if not is_adapter(folder):
+        return Checkpoint(model_id, origin, revision, folder, _checksum(folder, name, origin))
+    if of_adapter:
+        raise ModelError(f"model {name}: a PEFT adapter itself, wanted a model with all its weights; merge it")
+    adapter = read_adapter(folder, name)
+    base = _base_of(adapter, name)
+    return Checkpoint(model_id, origin, revision, base.folder, _checksum_with(adapter, base, name), adapter, base)
+
+
+def _base_of(adapter: Adapter, name: str) -> Checkpoint:
+    beside = adapter.folder / adapter.base
+    wanted = str(beside) if not Path(adapter.base).is_dir() and beside.is_dir() else adapter.base
+    if adapter.base_revision and not Path(wanted).is_dir():
+        wanted = f"{wanted}@{adapter.base_revision}"
+    try:
+        return _find(wanted, of_adapter=True)
+    except XevalError as error:
+        raise ModelError(
+            f"model {name}: PEFT adapter of {one_line(adapter.base)[:120]}, its base: {one_line(error)}. Where the base"
+            f" is elsewhere, write that into {CONFIG}, as base_model_name_or_path"
+        ) from error
+
+
+@dataclass(frozen=True)
+class PickledModel:
+    """A model to convert: its files on this machine, none of which has been read."""
+
+    id: str
+    folder: Path
+    pickles: list[Path]  # its weights; none where they are safetensors
+
+
+def find_pickled(name: str) -> PickledModel:
+    """The model that `name` means, with pickled weights or with others; the hub's is fetched.
+
+    Raises UnknownNameError for a name that can be none, ModelError for what is no model.
+    """
+    parsed = ModelName.parse(name)
+    if parsed.origin == "embedded":
+        raise ModelError(f"model {parsed.id}: it comes with xeval, and needs no conversion")
+    if parsed.folder is not None:
+        folder = parsed.folder
+    else:
+        folder, commit = fetch("model", parsed.id, parsed.revision, [*_PATTERNS, *SIGNS])
+        if not weight_files(folder, parsed.id):
+            folder, _ = fetch("model", parsed.id, commit, [*_PATTERNS, *SIGNS, PICKLES, PICKLE_INDEX])
+    if is_adapter(folder):
+        raise ModelError(f"model {parsed.id}: a PEFT adapter; wanted a model with all its weights to convert")
+    refuse_without_config(folder, parsed.id, parsed.origin or "local")
+    refuse_absurd(folder / "config.json", parsed.id)
+    pickles = [] if weight_files(folder, parsed.id) else pickle_files(folder, parsed.id)
+    if not pickles and not weight_files(folder, parsed.id):
+        raise ModelError(f"model {parsed.id}: wanted pickled weights, {PICKLES}, and found none; check the model")
+    refuse_pointers([*pickles, *tokenizer_files(folder)], parsed.id)
+    return PickledModel(parsed.id, folder, pickles)
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files in `folder` that belong to its tokenizer."""
+    return sorted({path for pattern in _TOKENIZER for path in folder.glob(pattern) if path.is_file()})
 
 
 def checkpoint_files(folder: Path, name: str) -> list[Path]:
     """The files in `folder` that determine what the checkpoint computes."""
     paths = {path for pattern in _PATTERNS for path in folder.glob(pattern)}
-    paths |= {folder / named for named in named_files(folder, name)}
+    paths |= {folder / named for named in [*named_files(folder, name), CONFIG]}
     return sorted(path for path in paths if path.is_file())
-
-
-def tokenizer_files(checkpoint: Checkpoint) -> dict[str, Path]:
-    """The files that its tokenizer is made of, by their names below the folder."""
-    folder = checkpoint.folder
-    files = {path.relative_to(folder).as_posix(): path for path in checkpoint_files(folder, checkpoint.id)}
-    ends = (".safetensors", ".safetensors.index.json")
-    return {name: path for name, path in files.items() if not (name.startswith("config") or name.endswith(ends))}
 
 
 def _checksum(folder: Path, name: str, origin: Origin) -> str:
@@ -77,10 +161,20 @@ def _checksum(folder: Path, name: str, origin: Origin) -> str:
     paths = checkpoint_files(folder, name)
     refuse_pointers(paths, name)
     refuse_other_forms(folder, name, origin)
-    _refuse_absurd(folder / "config.json", name)
+    refuse_absurd(folder / "config.json", name)
     digest = hashlib.sha256()
     for path in paths:
         digest.update(f"{path.relative_to(folder).as_posix()}:{file_sha256(path)};".encode())
+    return digest.hexdigest()
+
+
+def _checksum_with(adapter: Adapter, base: Checkpoint, name: str) -> str:
+    """SHA-256 over an adapter and its base. What the base is called, and where it lies, is no part of it."""
+    paths = [path for path in checkpoint_files(adapter.folder, name) if path.name != CONFIG]
+    refuse_pointers(paths, name)
+    digest = hashlib.sha256(f"base:{base.sha256};{CONFIG}:{adapter.settings};".encode())
+    for path in paths:
+        digest.update(f"{path.relative_to(adapter.folder).as_posix()}:{file_sha256(path)};".encode())
     return digest.hexdigest()
 
 
@@ -88,7 +182,8 @@ def _checksum(folder: Path, name: str, origin: Origin) -> str:
 _MOST = {"num_labels": 100_000, "num_hidden_layers": 1000, "n_layers": 1000, "num_layers": 1000}
 
 
-def _refuse_absurd(path: Path, name: str) -> None:
+def refuse_absurd(path: Path, name: str) -> None:
+    """Raise ModelError for a config.json that is not readable, or asks for more than any machine has."""
     try:
         config = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """Looks at the folder of a model before anything is loaded from it: what is read, and what else it may be."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,12 +15,8 @@ SIGNS = ("adapter_config.json", "modules.json")  # of a folder that is something
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _INDEX_ENDING = ".index.json"
 _MAX_JSON_BYTES = 50_000_000  # the index of a model with very many tensors
+PICKLE, PICKLES, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model*.bin", "pytorch_model.bin.index.json"
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-_TO_SAFETENSORS = (
-    'python -c "import glob, torch, safetensors.torch as s;'
-    " s.save_file({k: v.clone().contiguous() for f in glob.glob('pytorch_model*.bin')"
-    " for k, v in torch.load(f, 'cpu', weights_only=True).items()}, 'model.safetensors', {'format': 'pt'})\""
-)
 
 
 def named_files(folder: Path, model: str) -> list[str]:
@@ -27,9 +24,9 @@ def named_files(folder: Path, model: str) -> list[str]:
 
     Raises ModelError for a name that leads out of the folder.
     """
-    config = _json(folder / "config.json", model)
+    config = json_object(folder / "config.json", model)
     names = [(name, "config.json") for name in _listed(config, "configuration_files")]
-    tokenizer = _json(folder / "tokenizer_config.json", model)
+    tokenizer = json_object(folder / "tokenizer_config.json", model)
     names += [(name, "tokenizer_config.json") for name in _listed(tokenizer, "fast_tokenizer_files")]
     start = config.get("transformers_weights")
     if start is not None:
@@ -38,7 +35,7 @@ def named_files(folder: Path, model: str) -> list[str]:
     elif not (folder / _WEIGHTS).exists():
         start = _INDEX
     if isinstance(start, str) and start.endswith(_INDEX_ENDING):
-        shards = _json(folder / start, model).get("weight_map", {})
+        shards = json_object(folder / start, model).get("weight_map", {})
         names += [(name, start) for name in (shards.values() if isinstance(shards, dict) else ())]
     for name, source in names:
         _refuse_outside(name, source, model)
@@ -49,7 +46,7 @@ def named_files(folder: Path, model: str) -> list[str]:
 
 def weight_files(folder: Path, model: str) -> list[Path]:
     """The files that the weights are read from. Raises ModelError if there are none, or not all of them."""
-    start = _json(folder / "config.json", model).get("transformers_weights")
+    start = json_object(folder / "config.json", model).get("transformers_weights")
     if start is None and (folder / _WEIGHTS).is_file():
         return [folder / _WEIGHTS]
     names = [name for name in named_files(folder, model) if name.endswith(".safetensors")]
@@ -62,13 +59,34 @@ def weight_files(folder: Path, model: str) -> list[Path]:
     return [folder / name for name in names]
 
 
+def pickle_files(folder: Path, model: str) -> list[Path]:
+    """The files of pickled weights, if there are any; they are only looked for.
+
+    Raises ModelError for an index that leads out of the folder, or to files that are not there.
+    """
+    index = json_object(folder / PICKLE_INDEX, model)
+    if not index or (folder / PICKLE).is_file():
+        return sorted(folder.glob(PICKLES))
+    shards = index.get("weight_map", {})
+    names = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else []
+    for name in names:
+        _refuse_outside(name, PICKLE_INDEX, model)
+        if not (folder / name).is_file():
+            raise ModelError(f"model {model}: {PICKLE_INDEX} names {one_line(name)[:100]}, which is not there")
+    return [folder / name for name in names]
+
+
 def refuse_other_forms(folder: Path, model: str, origin: str) -> None:
     """Raise ModelError for a folder that holds something else than a checkpoint, and say what and what to do."""
-    _refuse_adapter(folder, model)
+    refuse_without_config(folder, model, origin)
+    if not weight_files(folder, model):
+        raise ModelError(f"model {model}: {_without_weights(folder, model, origin)}")
+
+
+def refuse_without_config(folder: Path, model: str, origin: str) -> None:
+    """Raise ModelError for a folder that is no model's, and say what to do."""
     if not (folder / "config.json").is_file():
         raise ModelError(f"model {model}: {_without_config(folder, origin)}")
-    if not weight_files(folder, model):
-        raise ModelError(f"model {model}: {_without_weights(folder, origin)}")
 
 
 def refuse_pointers(paths: list[Path], model: str) -> None:
@@ -82,7 +100,7 @@ def refuse_pointers(paths: list[Path], model: str) -> None:
                 )
 
 
-def _json(path: Path, model: str) -> dict[str, Any]:
+def json_object(path: Path, model: str) -> dict[str, Any]:
     """The object in `path`; empty if there is no such file, or no object in it."""
     if not path.is_file():
         return {}
@@ -104,17 +122,6 @@ def _refuse_outside(name: Any, source: str, model: str) -> None:
         raise ModelError(
             f"model {model}: {source} names the file {one_line(repr(name))[:100]}; wanted one in the model's own folder"
         )
-
-
-def _refuse_adapter(folder: Path, model: str) -> None:
-    if not (folder / "adapter_config.json").exists():
-        return
-    config = _json(folder / "adapter_config.json", model)
-    base = config.get("base_model_name_or_path") or config.get("model_name") or "a model that it does not name"
-    raise ModelError(
-        f"model {model}: PEFT adapter of {one_line(base)[:120]}: merge it first with peft's merge_and_unload, keep that"
-        " with save_pretrained, and give its folder"
-    )
 
 
 def _without_config(folder: Path, origin: str) -> str:
@@ -144,20 +151,19 @@ def _models_below(folder: Path) -> Iterator[str]:
         yield from (one_line(path.parent.relative_to(folder))[:100] for path in sorted(folder.glob(pattern)))
 
 
-def _without_weights(folder: Path, origin: str) -> str:
+def _without_weights(folder: Path, model: str, origin: str) -> str:
     others = sorted(path.name for path in folder.glob("*.safetensors"))
     if others:
         return f"its weights are called {one_line(others[0])[:100]}; transformers reads {_WEIGHTS}, so rename them"
-    if any(folder.glob("pytorch_model*.bin")):
+    if any(folder.glob(PICKLES)):
         return (
-            "no *.safetensors weights; pickled ones are not loaded because they can run code. Convert them, in their"
-            f" folder: {_TO_SAFETENSORS}"
+            "no *.safetensors weights; pickled ones are not loaded because they can run code. Convert them safely:"
+            f" xeval convert {shlex.quote(str(folder))} DIR"
         )
     if origin == "hub":
         return (
             "no *.safetensors weights on the hub (or, where it cannot be reached, in the cache); pickled ones are not"
-            " fetched because they can run code. Fetch them yourself, convert them (docs/how-to/own-model.md), and give"
-            " the folder"
+            f" fetched because they can run code. Convert them safely, and give the folder: xeval convert {model} DIR"
         )
     there = sorted(
         path.name for pattern in ("*.h5", "*.msgpack", "*.onnx", "*.pt", "*.ckpt*") for path in folder.glob(pattern)

@@ -1,15 +1,19 @@
 """(task, language, split) → checked rows, from the hub or from a local copy."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from xeval.data.embedded import corpus_folder
 from xeval.data.hub import fetch
 from xeval.data.layouts import Reader, Role, read_hub, recognise
-from xeval.definitions.task import Task
+from xeval.definitions.task import DEFAULT, Task
+from xeval.kinds.labels import LabelMatcher, is_missing, whole_number
 from xeval.kinds.rows import ID, Rows, Table
-from xeval.support.errors import DataError
+from xeval.support.errors import CopyError, DataError
+from xeval.support.text import one_line
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,40 @@ class DataSource:
     read: Reader
     name: str  # for the record: the hub id, or "local copy (<layout> layout)"
     revision: str | None
+    is_own: bool = False  # the copy lies in a folder of the user's
+    # By column: what is read whose numbers have names in another order than the labels, and what has numbers alone.
+    _named: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    _bare: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a file that cannot be used."""
+        return "correct the file, or fetch it again if it was downloaded" if self.is_own else "fetch the file again"
+
+    def check_numbering(self, table: Table) -> None:
+        """Raise DataError where one table's numbers have names in another order than the task's labels and another's
+        have none: the same numbers would then mean different labels."""
+        kind = self.task.of_kind
+        matcher = LabelMatcher(kind.labels, kind.label_aliases)
+        for column in kind.gold_columns if kind.labels else ():
+            names = table.value_names.get(column)
+            if names is not None and not matcher.is_in_order(names):
+                self._named[column] = f"{table.where} have {one_line(', '.join(names))[:120]}"
+            elif names is None and _has_numbers(table.columns.get(column, ()), matcher):
+                self._bare[column] = table.where
+            if column in self._named and column in self._bare:
+                raise DataError(
+                    f"{self._bare[column]} have numbers without names in column {column!r}, and {self._named[column]},"
+                    " in another order than the task file, so it is not certain what the numbers mean; write labels as"
+                    " text, or give them names in every file"
+                )
+
+
+def _has_numbers(values: Sequence[Any], matcher: LabelMatcher) -> bool:
+    """Whether cells are numbers that are no names of labels; all are taken to be as the first one is."""
+    cells = chain.from_iterable(value if isinstance(value, list) else [value] for value in values)
+    first = next((cell for cell in cells if not is_missing(cell)), None)
+    return whole_number(first) is not None and matcher.of_name(first) is None
 
 
 def open_source(task: Task, folder: Path | None, languages: Iterable[str], training: bool = True) -> DataSource:
@@ -31,7 +69,7 @@ def open_source(task: Task, folder: Path | None, languages: Iterable[str], train
     """
     if folder is not None:
         layout, reader = recognise(folder, task)
-        return DataSource(task, folder, reader, f"local copy ({layout} layout)", None)
+        return DataSource(task, folder, reader, f"local copy ({layout} layout)", None, is_own=True)
     if task.embedded:
         return DataSource(task, corpus_folder(task), read_hub, "embedded", None)
     if task.hub is None:
@@ -59,18 +97,34 @@ def load_rows(source: DataSource, language: str, role: Role) -> Rows:
     task = source.task
     if role == "selection" and not task.has_selection:
         raise DataError(f"task {task.name} has no rows to select a checkpoint on; take the last (--selection last)")
-    table = source.read(task, source.folder, language, role)
+    try:
+        table = source.read(task, source.folder, language, role)
+        _check_count(task, table, language, role)
+        rows = replace(task.of_kind.read(table), ids=_ids(table))
+    except CopyError as error:
+        raise DataError(f"{error}; {source.remedy}") from error
+    source.check_numbering(table)
+    return rows
+
+
+def _check_count(task: Task, table: Table, language: str, role: Role) -> None:
     expected = task.expected_rows.of(role, language)
-    if not len(table) or (role != "train" and expected is not None and len(table) != expected):
-        wanted = f"{expected:,}" if expected is not None else "some"
-        raise DataError(
-            f"{table.where}: wanted {wanted}, found {len(table):,}; fetch it again, or mend expected_rows.{role}"
-            " in the task file, which may be a table by language"
-        )
-    return replace(task.of_kind.read(table), ids=_ids(table))
+    if len(table) and (role == "train" or expected in (None, len(table))):
+        return
+    raise CopyError(f"{table.where}: {_miscounted(task, len(table), language, role)}")
 
 
 def _ids(table: Table) -> list[str] | None:
     """The name of each row, where the file names every one."""
     values = table.columns.get(ID, ())
     return [str(value) for value in values] if values and all(value not in (None, "") for value in values) else None
+
+
+def _miscounted(task: Task, n_rows: int, language: str, role: Role) -> str:
+    expected, stated = task.expected_rows.of(role, language), getattr(task.expected_rows, role)
+    wanted = f"wanted {f'{expected:,}' if expected is not None else 'some'}, found {n_rows:,}"
+    if not n_rows:
+        return wanted
+    others = "" if isinstance(stated, dict) else f"{DEFAULT} = {stated}, "
+    into = f"{role} = {{ {others}{language} = {n_rows} }} under [expected_rows]"
+    return f"{wanted} (if that is right, say {into} in the task file)"

@@ -5,20 +5,23 @@ Only the wanted ones are read. Whatever a file says of its size is looked at bef
 kilobytes can stand for terabytes of rows.
 """
 
+import codecs
 import csv
+import io
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xeval.support.errors import DataError
+from xeval.support.errors import CopyError, DataError
 from xeval.support.files import check_ordinary
 from xeval.support.text import counted, one_line
 
@@ -66,14 +69,27 @@ def read_parquet(paths: Sequence[Path], wanted: Wanted) -> Columns:
     """The rows of several files, one after the other."""
     try:
         table = pa.concat_tables([_parquet_table(path, wanted) for path in paths])
-        features = datasets.Features.from_arrow_schema(pq.read_schema(paths[0]))
+        value_names = [_value_names(pq.read_schema(path), wanted.named) for path in paths]
         values = {name: _values(table[name], paths[0], name) for name in table.column_names}
     except DataError:
         raise
     except Exception as error:  # a damaged file surfaces in dozens of ways
-        raise DataError(f"{paths[0]}: not readable as parquet ({one_line(error)[:120]}); fetch it again") from error
-    named = {name: getattr(features.get(name), "feature", features.get(name)) for name in wanted.named}  # or a list's
-    return Columns(values, {name: of.names for name, of in named.items() if isinstance(of, datasets.ClassLabel)})
+        raise CopyError(f"{paths[0]}: not readable as parquet ({one_line(error)[:120]})") from error
+    for path, names in zip(paths, value_names, strict=True):
+        if names != value_names[0]:
+            raise CopyError(f"{path}: its schema has other names for the numbers of labels than {paths[0].name} has")
+    return Columns(values, value_names[0])
+
+
+def _value_names(schema: pa.Schema, columns: Sequence[str]) -> dict[str, list[str]]:
+    """What the numbers in `columns`, or in lists there, stand for by the metadata that datasets writes.
+
+    `Features.from_arrow_schema` leaves them out where the numbers are stored in another type than 64 bits.
+    """
+    said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    features = datasets.Features.from_dict((said.get("info") or {}).get("features") or {})
+    named = {name: getattr(features.get(name), "feature", features.get(name)) for name in columns}
+    return {name: of.names for name, of in named.items() if isinstance(of, datasets.ClassLabel) and of.names}
 
 
 def _parquet_table(path: Path, wanted: Wanted) -> pa.Table:
@@ -86,7 +102,7 @@ def _parquet_table(path: Path, wanted: Wanted) -> pa.Table:
     wanted.refuse_lacking(path, schema.names)
     if metadata.num_rows > wanted.most_rows:
         raise DataError(
-            f"{path}: {metadata.num_rows:,} rows, more than ten times what the task file says; mend one of the two"
+            f"{path}: {metadata.num_rows:,} rows, more than ten times what the task file says; correct one of the two"
         )
     columns = [name for name in wanted.named if name in schema.names]
     unpacked = _unpacked_bytes(metadata, columns)
@@ -175,68 +191,115 @@ def _refuse_long(n_bytes: int, path: Path, name: str) -> None:
 
 
 def read_delimited(path: Path, wanted: Wanted, delimiter: str | None = None) -> Columns:
-    """A CSV or TSV file whose first line names its columns, with quotes as pandas and Python's csv write them."""
-    header, *lines = read_lines(path, delimiter or ("\t" if path.suffix == ".tsv" else ",")) or [[]]
+    """A CSV or TSV file whose first line names its columns."""
+    lines = read_lines(path, delimiter or ("\t" if path.suffix == ".tsv" else ","), other_length)
+    header = lines[0] if lines else []
     wanted.refuse_lacking(path, header)
-    for number, line in enumerate(lines, start=2):
-        if len(line) != len(header):
-            raise DataError(
-                f"{path}: row {number} has {counted(len(line), 'fields')}; its first line names {len(header)};"
-                f" fetch the file again"
-            )
     places = {name: header.index(name) for name in wanted.named if name in header}
-    return Columns({name: [line[place] for line in lines] for name, place in places.items()}, {})
+    return Columns({name: [line[place] for line in lines[1:]] for name, place in places.items()}, {})
 
 
 def read_headless(path: Path, wanted: Wanted) -> Columns:
     """A TSV file whose columns are the wanted ones, in their order; the gold ones may be left out."""
-    lines, n_texts = read_lines(path, "\t"), len(wanted.texts)
-    for number, line in enumerate(lines, start=1):
-        if len(line) not in (n_texts, len(wanted.columns)):
-            got = counted(len(line), "fields")
-            raise DataError(f"{path}: row {number} has {got}; wanted {', '.join(wanted.columns)}")
+
+    def problem(fields: Sequence[str], _: Sequence[str]) -> str:
+        fits = len(fields) in (len(wanted.texts), len(wanted.columns))
+        return "" if fits else f"{counted(len(fields), 'fields')}; wanted {', '.join(wanted.columns)}"
+
+    lines = read_lines(path, "\t", problem)
     return Columns(
         {name: [line[i] if i < len(line) else None for line in lines] for i, name in enumerate(wanted.columns)}, {}
     )
 
 
-def read_lines(path: Path, delimiter: str, quoted: bool = True) -> list[list[str]]:
-    """The fields of each line of a delimited file, blank lines left out."""
+def other_length(fields: Sequence[str], header: Sequence[str]) -> str:
+    """What is wrong with a line that has not as many fields as the first one names."""
+    return "" if len(fields) == len(header) else f"{counted(len(fields), 'fields')}; its first line names {len(header)}"
+
+
+Problem = Callable[[Sequence[str], Sequence[str]], str]  # what is wrong with a line's fields, given the first line's
+
+
+def read_lines(path: Path, delimiter: str, problem: Problem, may_be_quoted: bool = True) -> list[list[str]]:
+    """The fields of each line of a delimited file, blank lines left out, as the file's writer meant them.
+
+    Writers such as csv and pandas put quotation marks around a field, which may then hold the delimiter and line
+    breaks, and double those inside; others write marks as any character. The file tells which: it is quoted if every
+    mark fits the first way, and plain if each of its lines has all its fields without that.
+    """
+    text = _text(path)
+    plain = _rows(path, text, delimiter, csv.QUOTE_NONE)
+    if '"' not in text or not may_be_quoted:
+        return _without_problems(path, plain, problem)
+    has_whole_lines = not any(problem(fields, plain[0][1]) for _, fields in plain)
+    if has_whole_lines and not _is_quoted(text, delimiter):
+        return [fields for _, fields in plain]
+    quoted = _rows(path, text, delimiter, csv.QUOTE_MINIMAL)
+    if has_whole_lines and len(quoted) != len(plain):  # an open mark would swallow lines that are whole
+        return [fields for _, fields in plain]
+    return _without_problems(path, quoted, problem)
+
+
+def _without_problems(path: Path, lines: Sequence[tuple[int, list[str]]], problem: Problem) -> list[list[str]]:
+    for number, fields in lines:
+        if said := problem(fields, lines[0][1]):
+            raise CopyError(f"{path}: line {number:,} has {said}")
+    return [fields for _, fields in lines]
+
+
+def _rows(path: Path, text: str, delimiter: str, quoting: Literal[0, 3]) -> list[tuple[int, list[str]]]:
+    """Fields, and the number of the line that they end on."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for fields in reader:
+            rows.append((reader.line_num, fields))
+    except csv.Error as error:
+        line = rows[-1][0] + 1 if rows else 1
+        mark = "a quotation mark that is not closed, or text beside one: " if quoting == csv.QUOTE_MINIMAL else ""
+        raise CopyError(f"{path}: cannot be read as a table from line {line:,}: {mark}{one_line(error)}") from error
+    return [row for row in rows if row[1]]
+
+
+def _is_quoted(text: str, delimiter: str) -> bool:
+    """Whether each quotation mark belongs to a quoted field, and some field needed that or all texts have it."""
+    field = re.compile(rf'(?<![^{delimiter}\r\n])"((?:[^"]++|"")*+)"(?![^{delimiter}\r\n])')
+    rest = field.sub("", text)
+    if '"' in rest:
+        return False
+    if any(re.search(r'[",;\t\r\n]', match[1]) for match in field.finditer(text)):
+        return True
+    return not any(character.isalpha() for character in rest)
+
+
+def _text(path: Path) -> str:
+    """What a file holds, in UTF-8, or in UTF-16 where its first bytes say so."""
     try:
         check_ordinary(path, MAX_FILE_BYTES)
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-            return [row for row in rows if row]
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    encoding = "UTF-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "UTF-8"
+    try:
+        return content.decode("utf-8-sig" if encoding == "UTF-8" else encoding)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {error.start}; fetch the file again") from error
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table: {one_line(error)}") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}: line {line:,} is not {encoding} (byte {error.start:,} of the file); save it as UTF-8"
+        ) from error
 
 
 def read_text(path: Path) -> str:
     """The whole text of a file that is no table, with line ends as "\n"."""
-    try:
-        check_ordinary(path, MAX_FILE_BYTES)
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {error.start}; fetch the file again") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    return _text(path).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_json_lines(path: Path, wanted: Wanted) -> Columns:
     """A file with a JSON object on each line, blank lines left out."""
     rows: list[dict[str, Any]] = []
-    try:
-        check_ordinary(path, MAX_FILE_BYTES)
-        with path.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    rows.append(_json_row(line, path, number, wanted, not rows))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {error.start}; fetch the file again") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            rows.append(_json_row(line, path, number, wanted, not rows))
     there = [name for name in wanted.named if name in wanted.texts or any(name in row for row in rows)]
     return Columns({name: [row.get(name) for row in rows] for name in there}, {})
 

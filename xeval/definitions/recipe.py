@@ -9,10 +9,13 @@ from xeval.definitions.toml import Frozen, HubId, Name, Text
 
 Selection = Literal["english-dev", "english-dev-loss", "last"]
 Pooling = Literal["mean", "first token"]
+Adaptation = Literal["full", "lora", "frozen"]
+LoraTargets = Literal["query-value", "all-linear"]
 
 # What stands for the values of a training in a recipe that has none.
 _NO_TRAINING = {"learning_rate": 1.0, "batch_size": 1, "epochs": 0.0}
 _WITHOUT_TRAINING = {"name", "description", "source_url", "max_length", "pooling", "layer", "layer_by_depth", "seed"}
+LORA_KEYS = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets")
 
 
 class Recipe(Frozen):
@@ -62,6 +65,20 @@ class Recipe(Frozen):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """What --seed is by default."""
 
+    adaptation: Adaptation = "full"
+    """What of the encoder is trained beside the head: all of it, low-rank matrices beside its weights (LoRA, Hu et al.
+    2021), or nothing."""
+    layers_frozen: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Where all of it is: leave out the embeddings and so many of the lowest layers; 0 leaves out the embeddings."""
+    lora_rank: Annotated[int, Field(gt=0, le=4096)] = 8
+    """Of the matrices."""
+    lora_alpha: Annotated[float, Field(gt=0, le=10_000)] = 16
+    """Their product counts this divided by the rank times."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Of what they read."""
+    lora_targets: LoraTargets = "query-value"
+    """Which weights have them: those of queries and values, or of every linear layer of the encoder."""
+
     pooling: Pooling | None = None
     """Of what a sentence's vector is made where nothing is trained: the mean of all its pieces, special ones included,
     or the first."""
@@ -92,6 +109,15 @@ class Recipe(Frozen):
             raise ValueError(
                 "layer: only a recipe with a pooling takes vectors from one; leave it out or add a pooling"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_adaptation(self) -> "Recipe":
+        if self.layers_frozen is not None and self.adaptation != "full":
+            raise ValueError(f"layers_frozen: with adaptation {self.adaptation} all layers are frozen; leave out one")
+        strays = [key for key in LORA_KEYS if getattr(self, key) != type(self).model_fields[key].default]
+        if strays and self.adaptation != "lora":
+            raise ValueError(f"{strays[0]}: only with adaptation lora, here it is {self.adaptation}; change one")
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WrapValidator, model_validator
 
+from xeval.definitions.recipe import Adaptation
 from xeval.definitions.toml import Frozen, HubId, LanguageCode, Name, Printed, Text
 
 
@@ -36,6 +37,10 @@ class ReferenceRow(Frozen):
     selection: Text = "not published"
     protocol: Protocol = "zero-shot"
     """How the row came about; one that is not zero-shot is shown, and never compared with by a verdict."""
+    adaptation: Adaptation = "full"
+    """What of the encoder was trained; verdicts compare only runs with it that trained the same."""
+    layers_frozen: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """How many of the lowest layers were left out, with the embeddings."""
     recipe: Name | None = None
     """What `xeval reproduce` trains with; none where the row cannot come of training in one language."""
     recipe_published: bool = False
@@ -58,6 +63,12 @@ class ReferenceRow(Frozen):
     def _recipe_of_training(self) -> "ReferenceRow":
         if self.is_trained_zero_shot and self.recipe is None:
             raise ValueError(f"row {self.name!r}: recipe is missing, which says what to train with")
+        return self
+
+    @model_validator(mode="after")
+    def _one_adaptation(self) -> "ReferenceRow":
+        if self.layers_frozen is not None and self.adaptation != "full":
+            raise ValueError(f"row {self.name!r}: layers_frozen and adaptation {self.adaptation}; leave out one")
         return self
 
     @model_validator(mode="after")

@@ -6,8 +6,9 @@ Weights are read from safetensors only and no code that comes with a checkpoint 
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import transformers
@@ -17,10 +18,12 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PretrainedCo
 from xeval.data.model_files import Checkpoint, tokenizer_files
 from xeval.data.model_folder import weight_files
 from xeval.engine.fast_path.packing import counts_from_padding
+from xeval.engine.merging import merge_adapter
 from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
-from xeval.engine.weights import headers, refuse_unaccounted, refuse_whole_numbers, without_wrappers
+from xeval.engine.weights import headers, is_of_encoder, refuse_unaccounted, refuse_whole_numbers, without_wrappers
 from xeval.kinds.kind import Kind
-from xeval.support.errors import ModelError, StoreError
+from xeval.kinds.labels import LabelMatcher
+from xeval.support.errors import ModelError, StoreError, XevalError
 from xeval.support.files import file_sha256
 from xeval.support.sealed import sealing
 from xeval.support.text import one_line
@@ -43,15 +46,32 @@ def _silence() -> Iterator[None]:
 @contextmanager
 def _plain_errors(checkpoint: Checkpoint, what: str) -> Iterator[None]:
     """Turn whatever transformers raises into one line about this checkpoint."""
+    with failures_named(checkpoint, f"its {what} cannot be loaded"):
+        yield
+
+
+@contextmanager
+def failures_named(checkpoint: Checkpoint, what: str) -> Iterator[None]:
+    """Turn whatever a checkpoint's files make libraries raise into one ModelError that begins with what fails."""
     try:
         with _silence():
             yield
-    except ModelError:
+    except XevalError:
         raise
-    except Exception as error:  # dozens of kinds, for files that strangers wrote
+    except BaseException as error:  # dozens of kinds, for files that strangers wrote
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of a library in Rust
+            raise
+        advice = next((f"; {advice}" for words, advice in _ADVICE.items() if words in str(error)), "")
         raise ModelError(
-            f"model {checkpoint.id}: its {what} cannot be loaded ({type(error).__name__}: {one_line(error)[:200]})"
+            f"model {checkpoint.id}: {what} ({type(error).__name__}: {one_line(error)[:200]}){advice}"
         ) from error
+
+
+# Words of an error of transformers → what to do.
+_ADVICE = {
+    "Input language unknown": "write default_language into its config.json, such as en_XX",
+    "no padding token is defined": "write pad_token_id into its config.json",
+}
 
 
 # Types of encoder that came with code of their own before transformers had them → a checkpoint that it can load.
@@ -83,27 +103,50 @@ def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
     )
 
 
+# Types whose tokenizers are written in Python, and need packages of their own: a tokenizer.json does not replace them.
+_SLOW_TOKENIZERS = ("flaubert", "xlm")
+
+
+def _no_fast_tokenizer(checkpoint: Checkpoint, config: transformers.PreTrainedConfig) -> ModelError:
+    advice = "" if config.model_type in _SLOW_TOKENIZERS else "add a tokenizer.json, or "
+    return ModelError(
+        f"model {checkpoint.id}: no fast tokenizer, and transformers has none for {config.model_type};"
+        f" {advice}use another encoder"
+    )
+
+
 def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
     """The checkpoint's own tokenizer, checked to be one that encodes batches and to fit `max_length` pieces."""
-    config = _config(checkpoint)
+    config, folder = _config(checkpoint), checkpoint.tokenizer_folder
     try:
         with _plain_errors(checkpoint, "tokenizer"):
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+            of_base = {"config": config} if folder != checkpoint.folder else {}  # an adapter has none of its own
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **of_base)
     except ModelError as error:
-        reason = why_unreadable(checkpoint.folder)
+        if config.model_type in _SLOW_TOKENIZERS:
+            raise _no_fast_tokenizer(checkpoint, config) from error.__cause__
+        reason = why_unreadable(folder)
         raise (ModelError(f"model {checkpoint.id}: {reason}") if reason else error) from error.__cause__
     if not tokenizer.is_fast:
-        raise ModelError(
-            f"model {checkpoint.id}: no fast tokenizer, and transformers has none for {config.model_type};"
-            " add a tokenizer.json, or use another encoder"
-        )
-    refuse_incomplete(checkpoint.id, checkpoint.folder, tokenizer)
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions and counts_from_padding(config):
-        positions -= 2  # this family numbers positions from 2
-    if positions and getattr(config, "position_biased_input", True) and max_length > positions:
+        raise _no_fast_tokenizer(checkpoint, config)
+    refuse_incomplete(checkpoint.id, folder, tokenizer)
+    positions = _positions(config)
+    if positions and max_length > positions:
         raise ModelError(f"model {checkpoint.id}: takes {positions} pieces, but max_length is {max_length}; lower it")
     return tokenizer
+
+
+def _positions(config: PretrainedConfig) -> int | None:
+    """How many pieces the encoder has positions for; None where there is no limit."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if not positions or not getattr(config, "position_biased_input", True):
+        return None
+    return int(positions) - 2 * counts_from_padding(config)  # this family numbers positions from 2
+
+
+def longest_input(checkpoint: Checkpoint) -> int | None:
+    """How many pieces the encoder takes; None where there is no limit."""
+    return _positions(_config(checkpoint))
 
 
 def hidden_size(checkpoint: Checkpoint) -> int | None:
@@ -118,6 +161,20 @@ def count_layers(checkpoint: Checkpoint) -> int:
     if not isinstance(n_layers, int) or n_layers < 1:
         raise ModelError(f"model {checkpoint.id}: its config.json does not say how many layers it has")
     return n_layers
+
+
+def tied_tensors(checkpoint: Checkpoint) -> dict[str, str]:
+    """Of the model that config.json says was saved: each tensor that is another one under a second name → that one.
+
+    Nothing is known of a model that is none of transformers' own.
+    """
+    config = _config(checkpoint)
+    name = next(iter(config.architectures or ()), None)
+    kind = getattr(transformers, name, None) if isinstance(name, str) else None
+    if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
+        return {}
+    with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
+        return dict(kind(config).all_tied_weights_keys)
 
 
 def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transformers.PreTrainedModel:
@@ -138,10 +195,16 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
         model, report = _read(checkpoint, kind, of_labels if names else _outputs_of(kind))
         if _brought_its_head(model, report):
             torch.manual_seed(seed)
-            encoder = {name: tensor for name, tensor in model.state_dict().items() if _is_of_encoder(model, name)}
+            encoder = {name: tensor for name, tensor in model.state_dict().items() if is_of_encoder(name, model)}
             safely = _SAFELY | {"output_loading_info": False}
             model = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **safely)
     return with_single_choices(model) if kind.head == _CHOICES else model
+
+
+def brings_pooler(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint has weights for a pooler; of many encoders that were pretrained on masked pieces alone,
+    none was kept."""
+    return any("pooler." in name for name in headers(checkpoint.id, weight_files(checkpoint.folder, checkpoint.id)))
 
 
 def with_single_choices(model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
@@ -167,10 +230,50 @@ def load_encoder(checkpoint: Checkpoint, kind: Kind) -> transformers.PreTrainedM
     return model
 
 
+class _Use(Protocol):
+    """What a checkpoint is loaded for: a kind of task, or the probe."""
+
+    @property
+    def head(self) -> str: ...
+
+    @property
+    def in_words(self) -> str: ...
+
+    @property
+    def n_outputs(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class _MaskedLM:
+    head: str = "AutoModelForMaskedLM"
+    in_words: str = "the masked-LM probe"
+    n_outputs: int | None = None
+
+
+def load_masked_lm(checkpoint: Checkpoint) -> transformers.PreTrainedModel:
+    """The encoder in float32 with the masked-LM head that it was pretrained with.
+
+    Raises ModelError for a checkpoint without that head: a new one would say nothing.
+    """
+    use = _MaskedLM()
+    _refuse_inflated(checkpoint, use)
+    model: transformers.PreTrainedModel
+    with _plain_errors(checkpoint, "weights"):
+        model, report = _read(checkpoint, use, {})
+    absent = sorted(key for key in report["missing_keys"] if not is_of_encoder(key, model))
+    absent += sorted(key for key, *_ in report["mismatched_keys"] if not is_of_encoder(key, model))
+    if absent:
+        raise ModelError(
+            f"model {checkpoint.id}: its weights have no masked-LM head (first missing: {absent[0]}); wanted the"
+            " checkpoint as it was pretrained, with the head kept"
+        )
+    return model
+
+
 def _read(
-    checkpoint: Checkpoint, kind: Kind, settings: Mapping[str, Any]
+    checkpoint: Checkpoint, kind: _Use, settings: Mapping[str, Any], with_head_of_adapter: bool = False
 ) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
-    """The model with all of the encoder's tensors, and what was not found for its head.
+    """The model with all of the encoder's tensors, and what was not found for its head. An adapter is merged into it.
 
     Raises ModelError for an encoder that is not whole and for tensors that have no place.
     """
@@ -189,11 +292,11 @@ def _read(
         of_config = head._model_mapping[type(config)]
         model, report = of_config.from_pretrained(None, config=config, state_dict=bare, **options)
     refuse_unaccounted(checkpoint.id, model, report, files)
+    if checkpoint.adapter is not None:
+        given = merge_adapter(checkpoint.id, checkpoint.adapter, model, with_head_of_adapter)
+        report["missing_keys"] = set(report["missing_keys"]) - given
+        report["mismatched_keys"] = [entry for entry in report["mismatched_keys"] if entry[0] not in given]
     return model, report
-
-
-def _is_of_encoder(model: transformers.PreTrainedModel, name: str) -> bool:
-    return name.startswith(model.base_model_prefix + ".")
 
 
 def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any]) -> bool:
@@ -201,7 +304,7 @@ def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any
 
     Other layers of a head may be part of the pretraining, as ModernBERT's are, and then stay as they were loaded.
     """
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if not _is_of_encoder(model, name)}
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if not is_of_encoder(name, model)}
     of_labels = {name for name, shape in shapes.items() if shape[:1] == (model.config.num_labels,)}
     return bool(of_labels - set(report["missing_keys"]))
 
@@ -216,23 +319,25 @@ _SAFELY: dict[str, Any] = {
 }
 
 
-def _outputs_of(kind: Kind) -> dict[str, int]:
+def _outputs_of(kind: _Use) -> dict[str, int]:
     """What a configuration has to say of a head without labels: a pretrained one may say something else."""
     return {"num_labels": kind.n_outputs} if kind.n_outputs is not None else {}
 
 
-def _head(checkpoint: Checkpoint, kind: Kind) -> Any:
+def _head(checkpoint: Checkpoint, kind: _Use) -> Any:
     """The class of transformers that makes a model for this kind of task."""
     head, config = getattr(transformers, kind.head), _config(checkpoint)
+    if head is transformers.AutoModel and getattr(config, "is_encoder_decoder", False):
+        head = transformers.AutoModelForTextEncoding
     if type(config) not in head._model_mapping:
         raise ModelError(
-            f"model {checkpoint.id}: transformers {transformers.__version__} has no {kind.head} for encoders of type"
-            f" {config.model_type}; use another encoder for {kind.in_words}"
+            f"model {checkpoint.id}: transformers {transformers.__version__} has no {head.__name__} for encoders of"
+            f" type {config.model_type}; use another encoder for {kind.in_words}"
         )
     return head
 
 
-def _refuse_inflated(checkpoint: Checkpoint, kind: Kind) -> None:
+def _refuse_inflated(checkpoint: Checkpoint, kind: _Use) -> None:
     """transformers draws weights that a checkpoint lacks at random, as many as config.json says there should be."""
     config = _config(checkpoint)
     for name, value in _outputs_of(kind).items():
@@ -257,7 +362,7 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "fine-tuned weights"):
         if folder is None:
-            model, report = _read(checkpoint, kind, {})
+            model, report = _read(checkpoint, kind, _labels_of_adapter(checkpoint, kind), True)
         else:
             model, report = _head(checkpoint, kind).from_pretrained(folder, **_SAFELY)
     if report["missing_keys"] or report["mismatched_keys"]:
@@ -267,18 +372,27 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
     return with_single_choices(model) if kind.head == _CHOICES else model
 
 
+def _labels_of_adapter(checkpoint: Checkpoint, kind: Kind) -> dict[str, Any]:
+    """What the outputs of an adapter's head mean. Where no file says, they are as many as the task's, without names."""
+    if checkpoint.adapter is None or not kind.labels:
+        return {}
+    names = checkpoint.adapter.labels
+    if not names:
+        return {"num_labels": len(kind.labels)}
+    return {"num_labels": len(names), "id2label": names, "label2id": {name: number for number, name in names.items()}}
+
+
 def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path, checkpoint: Checkpoint | None = None) -> str:
     """Keep the weights in `folder`, which appears whole or not at all; returns their SHA-256.
 
     Beside them lies the tokenizer of the `checkpoint` that was fine-tuned, whose own folder may go.
     """
-    tokenizer = tokenizer_files(checkpoint) if checkpoint is not None else {}
+    tokenizer = tokenizer_files(checkpoint.tokenizer_folder) if checkpoint is not None else []
     try:
         with _silence(), sealing(folder) as partial:
             model.save_pretrained(partial, max_shard_size="1000GB")
-            for name, path in tokenizer.items():
-                (partial / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, partial / name)
+            for path in tokenizer:
+                shutil.copyfile(path, partial / path.name)
     except (OSError, SafetensorError) as error:
         raise StoreError(
             f"{folder}: fine-tuned weights cannot be kept: {one_line(error)}; free space or set XEVAL_CACHE"
@@ -291,17 +405,16 @@ def label_columns(model: str, id2label: Mapping[Any, str], kind: Kind) -> list[i
 
     The order of labels differs between checkpoints, so a checkpoint whose labels have no names is refused.
     """
-    aliases = {alias.casefold(): label.casefold() for alias, label in kind.label_aliases.items()}
-    folded = {int(column): str(name).strip().casefold() for column, name in id2label.items()}
-    column_of = {aliases.get(name, name): column for column, name in folded.items()}
-    wanted = [label.casefold() for label in kind.labels]
-    if sorted(column_of) != sorted(wanted) or len(column_of) != len(folded):
+    matcher = LabelMatcher(kind.labels, kind.label_aliases)
+    meant = {int(column): matcher.of_name(name) for column, name in id2label.items()}
+    if sorted(meant.values(), key=str) != sorted(range(len(kind.labels)), key=str):
         got = one_line(", ".join(str(name) for name in id2label.values()))[:120]
         raise ModelError(
             f"model {model}: {f'its labels are {got}' if got else 'its labels have no names'}; wanted"
             f" {', '.join(kind.labels)}. Name them in id2label of its config.json: their order cannot be guessed"
         )
-    return [column_of[label] for label in wanted]
+    column_of = {label: column for column, label in meant.items()}
+    return [column_of[label] for label in range(len(kind.labels))]
 
 
 def count_encoder_parameters(model: transformers.PreTrainedModel) -> int:

@@ -38,7 +38,7 @@ def predict_logits(
     model.eval()
     done: list[tuple[np.ndarray, torch.Tensor]] = []  # (b,) sequences, and their logits, (b, C)
     left = even_batches(lengths, budget)
-    with packed(model, reads), compute.matmuls(), compute.autocast():  # once, so that weights are cast once
+    with packed(model, reads, pairs), compute.matmuls(), compute.autocast():  # once, so that weights are cast once
         while left:
             batch = left[0]
             try:

@@ -16,6 +16,7 @@ from xeval.engine.devices import Compute, is_out_of_memory
 from xeval.engine.fast_path.forward import can_pack, logits_in, logits_of
 from xeval.engine.fast_path.half_products import HalfWeights
 from xeval.engine.fast_path.resident import ResidentPairs
+from xeval.engine.remembered import Remembered
 from xeval.engine.training_progress import Progress
 from xeval.kinds.kind import Kind
 from xeval.support.errors import TrainingError
@@ -45,7 +46,8 @@ class Steps:
         if half_weights is not None:
             half_weights.refresh()  # they may have been restored from a snapshot
         self._graphs: _Graphs | None = None
-        if compute.device.type == "cuda" and can_pack(progress.model):
+        is_remembered = isinstance(progress.vocabulary.pairs, Remembered)
+        if compute.device.type == "cuda" and can_pack(progress.model) and not is_remembered:
             batch_size = recipe.batch_size * kind.sequences_together
             self._graphs = _Graphs(kind, progress, batch_size, compute, self.update)
 

@@ -4,6 +4,7 @@ Where files are missing, transformers makes a tokenizer of what there is, which 
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import transformers
@@ -43,6 +44,44 @@ def refuse_incomplete(model: str, folder: Path, tokenizer: transformers.PreTrain
                 f"model {model}: vocab.txt has capital letters, and nothing says that the tokenizer keeps them; add the"
                 ' published tokenizer_config.json, or write {"do_lower_case": false} into one'
             )
+
+
+def split_by_files(model: str, folder: Path, unknown: str | None) -> Callable[[str], list[str]]:
+    """How the vocabulary in `folder` splits a text, by another program than the one that fast tokenizers are made of.
+
+    Raises ModelError where there is none that could tell.
+    """
+    models = sorted(folder.glob("*.model"))
+    if models:
+        return _split_by_sentencepiece(model, models[0], unknown)
+    if not (folder / "vocab.txt").is_file():
+        raise ModelError(
+            f"model {model}: no vocab.txt or sentencepiece model to make a tokenizer.json of; add the one that was"
+            " published with it"
+        )
+    from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
+
+    names = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+    settings = {name: value for name, value in _settings(folder).items() if name in names}
+    slow = BertTokenizerLegacy(str(folder / "vocab.txt"), unk_token=unknown, **settings)
+    split: Callable[[str], list[str]] = slow.tokenize
+    return split
+
+
+def _split_by_sentencepiece(model: str, file: Path, unknown: str | None) -> Callable[[str], list[str]]:
+    try:
+        import sentencepiece
+    except ImportError as error:
+        raise ModelError(
+            f"model {model}: {file.name} is read only with the packages sentencepiece and protobuf; install them"
+        ) from error
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(file))
+
+    def split(text: str) -> list[str]:
+        pieces = processor.encode(text, out_type=str)
+        return [str(unknown) if processor.piece_to_id(piece) == processor.unk_id() else piece for piece in pieces]
+
+    return split
 
 
 def _has_whole_file(folder: Path) -> bool:

@@ -58,6 +58,8 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
 ) -> Outcome:
     """Fine-tune `model` in place and leave the chosen checkpoint's weights in it.
 
+    What of it asks for no gradient stays as it is. Of `pairs` whose states are remembered, the head alone is computed.
+
     Without `selection_accuracy`, for tasks that have no rows to select on, the last checkpoint is the chosen one.
     Where the recipe selects by loss, `selection_loss` is called after each measurement of `selection_accuracy`.
     After each measurement of `selection_accuracy`, `at_selection` is given the step, while `model` is whole. What it
@@ -75,12 +77,12 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     selection_loss = _loss_to_select_by(recipe, selection_loss)
     select_every = recipe.evaluate_every_steps or math.ceil(n_rows / recipe.batch_size)
     point_every = max(1, outcome.n_steps // LOSS_CURVE_POINTS)
-    keep_all = not can_pack(model)
+    keep_all = not can_pack(model) or not model.get_input_embeddings().weight.requires_grad
     with (
-        packed(model, kind.reads),
+        packed(model, kind.reads, pairs),
         compute.matmuls(),
         CompactVocabulary(model, pairs, keep_all) as vocabulary,
-        _half_products(kind, model, compute) as half_weights,
+        _half_products(kind, model, compute, recipe) as half_weights,
         postponed() as asked,
     ):
         optimizer, schedule = _optimizer(model, recipe, learning_rate, outcome.n_steps)
@@ -119,9 +121,11 @@ def _loss_to_select_by(recipe: Recipe, selection_loss: Callable[[], float] | Non
     return selection_loss
 
 
-def _half_products(kind: Kind, model: PreTrainedModel, compute: Compute) -> AbstractContextManager[HalfWeights | None]:
-    """Where they are a gain: on a processor, casts cost little beside products."""
-    if compute.device.type == "cuda" and compute.dtype == torch.bfloat16:
+def _half_products(
+    kind: Kind, model: PreTrainedModel, compute: Compute, recipe: Recipe
+) -> AbstractContextManager[HalfWeights | None]:
+    """Where they are a gain: on a processor, casts cost little beside products; and most weights must be trained."""
+    if compute.device.type == "cuda" and compute.dtype == torch.bfloat16 and recipe.adaptation == "full":
         return half_products(model, layers_of_one_input(model, kind.reads))
     return nullcontext()
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -53,7 +54,9 @@ class Choice:
             return
         self.best, self.best_step, self.stale = figure, step, 0
         if self._keep_best:
-            self.weights = {name: tensor.detach().cpu().clone() for name, tensor in self._model.state_dict().items()}
+            frozen = {name for name, parameter in self._model.named_parameters() if not parameter.requires_grad}
+            kept = {name: tensor for name, tensor in self._model.state_dict().items() if name not in frozen}
+            self.weights = {name: tensor.detach().cpu().clone() for name, tensor in kept.items()}
 
     def take_last(self, step: int) -> None:
         """Where nothing measures how good the weights are."""
@@ -64,7 +67,7 @@ class Choice:
         if not self._keep_best:
             return self.last_step
         if self.best_step != self.last_step and self.weights:
-            self._model.load_state_dict(self.weights)
+            self._model.load_state_dict(self._model.state_dict() | self.weights)
         return self.best_step
 
 
@@ -83,7 +86,7 @@ class Progress:
         self._started_s = time.monotonic()
 
     def snapshot(self) -> Snapshot:
-        tensors = {f"model.{name}": parameter.detach() for name, parameter in self.model.named_parameters()}
+        tensors = {f"model.{name}": parameter.detach() for name, parameter in self._trained()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.choice.weights.items()}
         for number, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in state.items()}
@@ -103,7 +106,7 @@ class Progress:
     @torch.no_grad()
     def restore(self, snapshot: Snapshot) -> None:
         tensors, values = snapshot.tensors, snapshot.values
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in self._trained():
             parameter.copy_(tensors[f"model.{name}"])
         self.vocabulary.resume_decay(values["decay_of_unused"])
         self.choice.weights = _named(tensors, "best.")
@@ -124,6 +127,10 @@ class Progress:
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and self._device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
+
+    def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """The parameters that change; the others are what the checkpoint, or the seed, made them."""
+        return ((name, each) for name, each in self.model.named_parameters() if each.requires_grad)
 
     @property
     def _device(self) -> torch.device:

@@ -84,16 +84,15 @@ def refuse_unaccounted(
 
     transformers fills what it lacks with random numbers and leaves out what it has no place for.
     """
-    of_encoder = model.base_model_prefix + "." if model.base_model is not model else ""
-    unequal = sorted(entry for entry in report["mismatched_keys"] if _is_needed(entry[0], of_encoder))
+    unequal = sorted(entry for entry in report["mismatched_keys"] if _is_needed(entry[0], model))
     if unequal:
         key, in_file, described = unequal[0]
         raise ModelError(
             f"model {name}: {len(unequal)} of the encoder's tensors have another shape than by config.json (first"
             f" {one_line(key)[:100]}: {_shape(in_file)} in the weights, {_shape(described)} by config.json)"
         )
-    unexpected = sorted(key for key in report["unexpected_keys"] if not _is_known(key, model))
-    missing = sorted(key for key in report["missing_keys"] if _is_needed(key, of_encoder))
+    unexpected = sorted(key for key in report["unexpected_keys"] if not is_known(key, model))
+    missing = sorted(key for key in report["missing_keys"] if _is_needed(key, model))
     if missing:
         raise ModelError(
             f"model {name}: its weights lack {len(missing)} of the encoder's tensors (first {missing[0]});"
@@ -106,11 +105,20 @@ def refuse_unaccounted(
         )
 
 
-def _is_needed(key: str, of_encoder: str) -> bool:
-    return key.startswith(of_encoder) and not key.startswith(of_encoder + "pooler.")
+def is_of_encoder(key: str, model: transformers.PreTrainedModel) -> bool:
+    """Whether a tensor of `model` is the encoder's and not of the head on it."""
+    if model.base_model is not model:
+        return key.startswith(model.base_model_prefix + ".")
+    root = key.partition(".")[0]  # of an encoder without a head, or of T5 with one, whose parts stand side by side
+    return not (_HEADS.search(root) and isinstance(getattr(model, root, None), torch.nn.Linear))
 
 
-def _is_known(key: str, model: transformers.PreTrainedModel) -> bool:
+def _is_needed(key: str, model: transformers.PreTrainedModel) -> bool:
+    of_encoder = model.base_model_prefix + "." if model.base_model is not model else ""
+    return is_of_encoder(key, model) and not key.startswith(of_encoder + "pooler.")
+
+
+def is_known(key: str, model: transformers.PreTrainedModel) -> bool:
     """Whether a tensor that was left out could be: one of a head, or one that follows from the configuration."""
     prefix = model.base_model_prefix + "."
     bare = key.removeprefix(prefix)

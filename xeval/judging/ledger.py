@@ -74,16 +74,16 @@ def _best_throughout(tables: Iterable[Reference]) -> Iterator[str]:
                 yield f"{table.name}: {row.name!r} is the best of several for each language ({row.selection})"
 
 
+def _what(table: Reference, row: ReferenceRow) -> tuple[object, ...]:
+    """What the numbers of a row are of."""
+    return table.task, table.metric, row.model, row.protocol, row.adaptation, row.layers_frozen
+
+
 def _between_sources(tables: Sequence[Reference]) -> Iterator[str]:
-    """Rows of one model in two tables of one task, metric and protocol whose cells do not go together."""
+    """Rows of one model in two tables of one task, metric, protocol and adaptation whose cells do not go together."""
     rows = [(table, row) for table in tables for row in table.rows]
     for (table, row), (other_table, other) in combinations(rows, 2):
-        is_same = (table.task, table.metric, row.model, row.protocol) == (
-            other_table.task,
-            other_table.metric,
-            other.model,
-            other.protocol,
-        )
+        is_same = _what(table, row) == _what(other_table, other)
         shared = [language for language in row.cells if language in other.cells]
         if not is_same or table is other_table or not shared:
             continue

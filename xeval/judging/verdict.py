@@ -12,7 +12,8 @@ from xeval.judging.equivalence import Comparison, Published, Spread, assumed_spr
 from xeval.judging.health import collapse
 from xeval.kinds.kind import WIDE, AssumedSpread
 from xeval.kinds.registry import get_kind
-from xeval.results.configurations import Configuration, by_configuration
+from xeval.results.adaptations import in_words, settings_of
+from xeval.results.configurations import Configuration, by_configuration, is_as_it_was, sweep_of
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
@@ -67,8 +68,9 @@ def judge(
     """Verdicts on every row of `reference` that `runs` have a model for, one per configuration of ours.
 
     Failed runs, collapsed trainings and runs on part of the rows enter no number, and the sentences say so. Rows that
-    are not zero-shot, and runs that are scored by another metric than the table, get none. Raises StoreError where a
-    seed of a configuration is there twice.
+    are not zero-shot, and runs that are scored by another metric than the table, get none. Nor does a row whose encoder
+    was adapted otherwise than ours; that is said where the table has no row that was adapted as ours. Raises StoreError
+    where a seed of a configuration is there twice.
     """
     same = [run for run in runs if (run.record.task, run.record.metric) == (reference.task, reference.metric)]
     groups = by_configuration(same)
@@ -82,7 +84,7 @@ def judge(
         ).verdict()
         for row in reference.rows
         for configuration, group in groups.items()
-        if row.protocol == "zero-shot" and row in rows_of(group[0].record, reference)
+        if row.protocol == "zero-shot" and row in _rows_to_judge(group[0].record, reference)
     ]
 
 
@@ -101,10 +103,23 @@ def rows_of(record: RunRecord, reference: Reference) -> list[ReferenceRow]:
 
 
 def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
-    """The last of these rows, which a report puts ours below; a zero-shot one if there is any."""
+    """The last of these rows, which a report puts ours below: a zero-shot one if there is any, adapted as ours was."""
     rows = rows_of(record, reference)
     best = [row for row in rows if row.protocol == "zero-shot"] or rows
+    best = [row for row in best if _is_adapted_as(record, row)] or best
     return best[-1] if best else None
+
+
+def _rows_to_judge(record: RunRecord, reference: Reference) -> list[ReferenceRow]:
+    """Those of its rows whose encoder was adapted as ours was; where there is none, all, so that it can be said."""
+    rows = rows_of(record, reference)
+    return [row for row in rows if _is_adapted_as(record, row)] or rows
+
+
+def _is_adapted_as(record: RunRecord, row: ReferenceRow) -> bool:
+    """Whether the same of the encoder was trained. Of a checkpoint that is evaluated as it is, nobody can tell."""
+    own, theirs = settings_of(record.recipe.values), settings_of(row.model_dump())
+    return own == theirs or (is_as_it_was(record) and not theirs)
 
 
 @dataclass(frozen=True)
@@ -144,12 +159,23 @@ class _Row:
         return self._say(what, scores, published, self.tolerance.mean, expected)
 
     @cached_property
+    def _otherwise(self) -> str:
+        """Why the two are not compared: the encoder was adapted in another way. Empty where it was in the same."""
+        record = self.records[0]
+        if _is_adapted_as(record, self.row):
+            return ""
+        theirs, ours = in_words(self.row.model_dump()), in_words(record.recipe.values)
+        return f"the published row is of {theirs}, ours of {ours}, and only like is compared with like"
+
+    @cached_property
     def _collapses(self) -> list[str | None]:
         """Why the training of each run is held to have collapsed."""
         return [collapse(record) for record in self.records]
 
     @cached_property
     def _usable(self) -> list[RunRecord]:
+        if self._otherwise:
+            return []
         return [
             record
             for record, collapsed in zip(self.records, self._collapses, strict=True)
@@ -174,6 +200,9 @@ class _Row:
     def _say(
         self, what: str, scores: list[float], published: Published, tolerance: float, expected: Spread | None
     ) -> Verdict:
+        if self._otherwise:
+            sentence = f"{self._name()}, {what}: {NO_VERDICT}, {self._otherwise}."
+            return Verdict(what, NO_VERDICT, sentence, published.value, tolerance, 0)
         left_out = "".join(f" {note}" for note in self._left_out(what))
         if not scores or expected is None:
             sentence = f"{self._name()}, {what}: {NO_VERDICT}, there is no score of ours to compare.{left_out}"
@@ -187,7 +216,9 @@ class _Row:
         return Verdict(what, found.outcome, sentence, published.value, tolerance, len(scores), found)
 
     def _name(self) -> str:
-        return f"{self.row.name} ({self.configuration.in_words})"
+        sweep = sweep_of(self.records)
+        parts = [self.configuration.in_words, *([sweep.in_words] if sweep else [])]
+        return f"{self.row.name} ({', '.join(parts)})"
 
     def _left_out(self, what: str) -> Iterable[str]:
         """On every run that does not enter the number on `what`; the reasons stand once, with the mean."""

@@ -12,14 +12,14 @@ from pydantic import Field
 
 from xeval.kinds import windows
 from xeval.kinds.answer_text import exact_and_f1, mlqa_rule, squad_normalised
-from xeval.kinds.encoded import Encoded
+from xeval.kinds.encoded import Encoded, PlainCall, plain_call
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of, tallies
 from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
 from xeval.kinds.metric import Metric, share
 from xeval.kinds.rows import ID, Rows, Table, groups_of
 from xeval.kinds.tokenization import Tokenization
-from xeval.support.errors import DataError
+from xeval.support.errors import CopyError, DataError
 from xeval.support.findings import Finding, at_most, fine, warning
 from xeval.support.text import one_line
 
@@ -127,9 +127,7 @@ class Answers(Kind):
             for asked in _questions_in(path, text):
                 key = tuple(str(part) for part in asked)
                 if key in rows:
-                    raise DataError(
-                        f"{path}: question {one_line(repr(asked[0]))[:60]} stands in it twice; fetch the file again"
-                    )
+                    raise CopyError(f"{path}: question {one_line(repr(asked[0]))[:60]} stands in it twice")
                 rows[key] = asked
         names = (ID, *self.text_columns, *self.gold_columns)
         return {name: [row[place] for row in rows.values()] for place, name in enumerate(names)}
@@ -143,11 +141,9 @@ class Answers(Kind):
                 " copy that has them"
             )
         for number, (question, context, of_row) in enumerate(zip(questions, contexts, answers, strict=True), start=1):
-            for name, text in (("question", question), ("context", context)):
-                if not text.strip():
-                    raise DataError(f"{table.where}: row {number} has an empty {name}; fetch the file again")
-            if problem := _problem(of_row, context):
-                raise DataError(f"{table.where}: row {number} {problem}; fetch the file again")
+            empty = [name for name, text in (("question", question), ("context", context)) if not text.strip()]
+            if problem := f"has an empty {empty[0]}" if empty else _problem(of_row, context):
+                raise CopyError(f"{table.where}: row {number} {problem}")
         texts = {"question": questions, "context": contexts}
         return Rows(table.language, table.split, texts, answers, groups_of(contexts))
 
@@ -211,6 +207,17 @@ class Answers(Kind):
             for row, question in enumerate(questions, start):
                 yield row, question, contexts[rows.texts["context"][row]]
             on_rows(len(questions))
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
+        """Of the first window of each row whose question is not cut."""
+        most = min(self.keys.question_pieces, (max_length - len(windows.Frame.of(tokenizer))) // 2)
+        pieces = windows.cut_into_pieces(tokenizer, rows.texts["question"])
+        whole = np.array([row for row, own in enumerate(pieces) if len(own.ids) <= most], dtype=np.int64)
+        if not len(whole):
+            return PlainCall([], whole)
+        some, encoded = rows.take(whole), self.encode(tokenizer, rows, max_length)
+        batches = plain_call(tokenizer, tuple(some.texts.values()), max_length, "only_second")
+        return PlainCall(batches, np.searchsorted(encoded.row_of, whole))
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The mean of two cross-entropies over the positions of each sequence, for the start and for the end.
@@ -410,7 +417,7 @@ def _questions_in(path: str, text: str) -> Iterator[tuple[Any, str, str, Any]]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON: {one_line(error)[:120]}; fetch the file again") from error
+        raise CopyError(f"{path}: not readable as JSON: {one_line(error)[:120]}") from error
     for article in _list_in(content, "data", path):
         for paragraph in _list_in(article, "paragraphs", path):
             for asked in _list_in(paragraph, "qas", path):

@@ -13,14 +13,16 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from xeval.kinds.classification import PLACEHOLDER_FROM, best_of, check_alignment, labels_given, numbers_of
-from xeval.kinds.encoded import Encoded, encode_texts
+from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, plain_call
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of
 from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import Column, Keys, Kind, Reads
+from xeval.kinds.labels import is_missing, whole_number
 from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
-from xeval.kinds.rows import Rows, Table
+from xeval.kinds.rows import Faults, Rows, Table
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding
+from xeval.support.text import one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,14 +94,15 @@ class MultipleChoice(Kind):
     # ── rows ──
 
     def read(self, table: Table) -> Rows:
-        columns = self.keys.columns
+        columns, faults = self.keys.columns, Faults(table.where, len(table))
         asked = [self._asked(table, *row) for row in enumerate(table.texts(columns.question), start=1)]
-        choices = list(zip(*(table.texts(column) for column in columns.choices), strict=True))
-        premises = table.texts(columns.premise)
+        choices = list(zip(*(table.texts(column, faults) for column in columns.choices), strict=True))
+        premises = table.texts(columns.premise, faults)
         texts: dict[str, Sequence[Any]] = {"premise": premises, "question": asked, "choices": choices}
-        for number, (premise, of_row) in enumerate(zip(premises, choices, strict=True), start=1):
-            if not all(text.strip() for text in (premise, *of_row)):
-                raise DataError(f"{table.where}: row {number} has an empty premise or choice; fetch the file again")
+        for number, of_row in enumerate(zip(premises, *zip(*choices, strict=True), strict=True), start=1):
+            if any(isinstance(text, str) and not text.strip() for text in of_row):
+                faults.note(number, "an empty premise or choice")
+        faults.refuse()
         return Rows(table.language, table.split, texts, self._gold(table), np.arange(len(table)))
 
     def _asked(self, table: Table, number: int, question: str) -> str:
@@ -112,17 +115,14 @@ class MultipleChoice(Kind):
         """(N,) int64: which choice is right, counted from 0."""
         n_choices = self.sequences_together
         values = table.columns.get(self.keys.columns.label, [None] * len(table))
-        if all(value in (None, "", -1, "-1") for value in values):
+        if len(values) and all(map(is_missing, values)):
             raise DataError(f"{table.where} carry no labels, so they cannot be scored; use a copy that has them")
-        gold = []
-        for number, value in enumerate(values, start=1):
-            said = str(value).strip()
-            if isinstance(value, bool) or said not in map(str, range(n_choices)):
-                raise DataError(
-                    f"{table.where}: row {number} has label {repr(value)[:80]}; wanted 0 to {n_choices - 1}, the number"
-                    " of the right choice"
-                )
-            gold.append(int(said))
+        gold, faults = [whole_number(value) for value in values], Faults(table.where, len(table))
+        for number, (value, choice) in enumerate(zip(values, gold, strict=True), start=1):
+            if choice not in range(n_choices):
+                wanted = f"0 to {n_choices - 1}, the number of the right choice"
+                faults.note(number, f"label {one_line(repr(value))[:80]}", wanted)
+        faults.refuse()
         if len(set(gold)) == 1 and len(gold) >= PLACEHOLDER_FROM:
             raise DataError(
                 f"{table.where} all have choice {gold[0]} as the right one, a placeholder; use a copy that carries the"
@@ -145,13 +145,20 @@ class MultipleChoice(Kind):
     ) -> Encoded:
         """The sequences of a row lie side by side; the target of a sequence is 1 if it is the right one's, else 0."""
         n_choices = self.sequences_together
-        asked: Sequence[tuple[Any, Any]] = list(zip(rows.texts["premise"], rows.texts["question"], strict=True))
-        first = [f"{premise} {question}".strip() for premise, question in asked for _ in range(n_choices)]
-        second = [choice for choices in rows.texts["choices"] for choice in choices]
         targets = (np.arange(n_choices) == rows.gold[:, None]).astype(np.int64).ravel()
-        encoded = encode_texts(tokenizer, [first, second], targets, max_length)
+        encoded = encode_texts(tokenizer, self._sequences(rows), targets, max_length)
         on_rows(len(rows))
         return encoded.with_rows(np.repeat(np.arange(len(rows)), n_choices))
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
+        n_sequences = len(rows) * self.sequences_together
+        return PlainCall(plain_call(tokenizer, self._sequences(rows), max_length), np.arange(n_sequences))
+
+    def _sequences(self, rows: Rows) -> tuple[list[str], list[str]]:
+        """The first text of each sequence, and the second."""
+        asked: Sequence[tuple[Any, Any]] = list(zip(rows.texts["premise"], rows.texts["question"], strict=True))
+        first = [f"{premise} {question}".strip() for premise, question in asked for _ in range(self.sequences_together)]
+        return first, [choice for choices in rows.texts["choices"] for choice in choices]
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Cross-entropy over the choices of each row: `output` is (B · choices, 1), `targets` (B · choices,)."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from xeval.kinds.encoded import Encoded, encode_texts
+from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, plain_call
 from xeval.kinds.given import KEY, Given
-from xeval.kinds.kind import Column, Keys, Kind, Reads
+from xeval.kinds.kind import Column, Reads
+from xeval.kinds.labels import OfLabels, is_cell, is_missing, said_of
 from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows, f1
-from xeval.kinds.rows import Rows, Table
-from xeval.support.errors import DataError, nearest
+from xeval.kinds.rows import Faults, Rows, Table
+from xeval.support.errors import DataError
 from xeval.support.findings import Finding, by_language, error, fine, warning
 from xeval.support.text import one_line
 
@@ -28,28 +28,9 @@ MANY_ROWS = 10  # of a label: by chance they are not all absent
 AGREEING = 0.1  # share of rows beyond chance with the same label, in two copies of one test split
 FEW_LABELS = 7  # that are shown one by one
 PLACEHOLDER_FROM = 10  # rows with one label throughout
-NO_LABEL = {None, "", "-", -1, "-1"}
-
-Label = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
-class LabelKeys(Keys):
-    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)]
-    """In the order of the data's numbers."""
-    label_aliases: dict[str, str] = Field(default={})
-    """How some copies of the data write a label → the label."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> LabelKeys:
-        if len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels: one is listed twice")
-        for alias, label in self.label_aliases.items():
-            if label not in self.labels:
-                raise ValueError(f"label_aliases: {alias!r} stands for {label!r}, which is no label")
-        return self
-
-
-class Classification(Kind):
+class Classification(OfLabels):
     """One label for each row. A subclass says which texts a row has, in which columns."""
 
     pipeline: ClassVar[str] = "text-classification"
@@ -63,16 +44,6 @@ class Classification(Kind):
         columns: dict[str, Column] = keys.columns.model_dump()
         self._label_column = columns.pop("label")
         self._column_of_text = columns
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        labels: tuple[str, ...] = self.keys.labels
-        return labels
-
-    @property
-    def label_aliases(self) -> Mapping[str, str]:
-        aliases: dict[str, str] = self.keys.label_aliases
-        return aliases
 
     @property
     def chance(self) -> float:
@@ -89,57 +60,35 @@ class Classification(Kind):
         return (self._label_column,)
 
     def read(self, table: Table) -> Rows:
-        texts = {name: table.texts(column) for name, column in self._column_of_text.items()}
-        return Rows(table.language, table.split, texts, self._gold(table), self.groups(texts))
+        faults = Faults(table.where, len(table))
+        texts = {name: table.texts(column, faults) for name, column in self._column_of_text.items()}
+        gold = self._gold(table, faults)
+        return Rows(table.language, table.split, texts, gold, self.groups(texts))
 
     def groups(self, texts: Mapping[str, Sequence[str]]) -> np.ndarray:
         """(N,) int64: rows that depend on each other share a number."""
         return np.arange(len(next(iter(texts.values()))))
 
-    def _gold(self, table: Table) -> np.ndarray:
+    def _gold(self, table: Table, faults: Faults) -> np.ndarray:
         """(N,) int64 indices into the labels; names decide wherever the file has them, never their order."""
-        index_of_value = self._index_of(table.value_names.get(self._label_column, self.labels))
         values = table.columns.get(self._label_column, [None] * len(table))
-        wanted = f"wanted one of {', '.join(self.labels)}"
-
-        for number, value in enumerate(values, start=1):
-            if isinstance(value, bool) or not isinstance(value, str | int | None):
-                raise DataError(f"{table.where}: row {number} has label {repr(value)[:80]}; {wanted}")
-        counts = Counter(values)
-        if counts.keys() <= NO_LABEL:
+        if len(values) and all(map(is_missing, values)):
             raise DataError(
                 f"{table.where} carry no labels (XTREME and some mirrors strip them), so they cannot be scored;"
                 " use a copy that has them, such as the hub's"
             )
-        strays = [value for value in counts if value not in index_of_value]
-        if strays:
-            named = dict(enumerate(table.value_names.get(self._label_column, ())))
-            number = list(values).index(strays[0]) + 1
-            raise DataError(f"{table.where}: {self._on_strays([named.get(one, one) for one in strays], number)}")
-        if len(counts) == 1 and len(values) >= PLACEHOLDER_FROM:
-            [value] = counts
-            name = f" ({self.labels[index_of_value[value]]})" if isinstance(value, int) else ""
+        names = table.value_names.get(self._label_column)
+        index_of = self.matcher.of_cells(table.where, filter(is_cell, values), names)
+        for number, value in enumerate(values, start=1):
+            if not is_cell(value) or index_of.get(value) is None:
+                faults.note(number, f"label {said_of(value, names)}", self.matcher.wanted(value, names))
+        faults.refuse()
+        if len(set(values)) == 1 and len(values) >= PLACEHOLDER_FROM:
             raise DataError(
-                f"{table.where} are all labelled {value!r}{name}, a placeholder; use a copy that carries the labels"
+                f"{table.where} are all labelled {said_of(values[0], names)}, a placeholder; use a copy that"
+                " carries the labels"
             )
-        return np.array([index_of_value[value] for value in values], dtype=np.int64)
-
-    def _index_of(self, names: Sequence[str]) -> dict[Any, int]:
-        """What may stand for a label in a file → its index; numbers stand for `names`, in their order."""
-        index_of: dict[Any, int] = {label: index for index, label in enumerate(self.labels)}
-        index_of |= {alias: index_of[label] for alias, label in self.label_aliases.items()}
-        return index_of | {number: index_of[name] for number, name in enumerate(names) if name in index_of}
-
-    def _on_strays(self, strays: Sequence[Any], number: int) -> str:
-        """What is wrong with values that are no labels, of which row `number` has the first, and what could help."""
-        others = ", ".join(repr(value)[:40] for value in strays[1:4]) + ", …" * (len(strays) > 4)
-        also = f" (others have {others})" if others else ""
-        said = f"row {number} has label {repr(strays[0])[:80]}{also}; wanted one of {', '.join(self.labels)}"
-        names = [value for value in strays if isinstance(value, str) and value not in NO_LABEL]
-        if not names:
-            return said
-        alias = f"{names[0][:40]!r} = {nearest(names[0], self.labels)!r}"
-        return f"{said}; if these are other names of them, say so under [label_aliases] in the task file: {alias}"
+        return np.array([index_of[value] for value in values], dtype=np.int64)
 
     # ── encoder ──
 
@@ -152,6 +101,9 @@ class Classification(Kind):
     ) -> Encoded:
         """Encode each row as `tokenizer(*texts, truncation=True, max_length=max_length)` does."""
         return encode_texts(tokenizer, tuple(rows.texts.values()), rows.gold, max_length, on_rows)
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
+        return PlainCall(plain_call(tokenizer, tuple(rows.texts.values()), max_length), np.arange(len(rows)))
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, int]:
         import torch
@@ -193,8 +145,7 @@ class Classification(Kind):
 
     def _numbers(self, given: Given) -> np.ndarray:
         """(N,) int64: the labels that are given, as indices."""
-        index_of = self._index_of(self.labels)
-        index_of |= {str(number): number for number in range(len(self.labels)) if str(number) not in index_of}
+        index_of = self.matcher.of_cells(given.where, filter(is_cell, given.answers), None)
         return numbers_of(given, index_of, self.labels)
 
     # ── answers ──
@@ -210,8 +161,25 @@ class Classification(Kind):
     # ── checks before a run ──
 
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:
-        findings = [self._check_labels(training, tests), check_alignment(tests)]
+        splits = {f"{rows.language} {split}": rows for split, rows in training.items()}
+        splits |= {f"{language} test": rows for language, rows in tests.items()}
+        findings = [self._check_texts(splits), self._check_labels(training, tests), check_alignment(tests)]
         return [finding for finding in findings if finding is not None]
+
+    def _check_texts(self, splits: Mapping[str, Rows]) -> Finding | None:
+        """How many rows have an empty text, which a model answers like any other; None if there is none."""
+        empty = {
+            name: [
+                number
+                for number, of_row in enumerate(zip(*rows.texts.values(), strict=True), start=1)
+                if not all(text.strip() for text in of_row)
+            ]
+            for name, rows in splits.items()
+        }
+        said = [f"{name} {len(rows):,} (first row {rows[0]:,})" for name, rows in empty.items() if rows]
+        if not said:
+            return None
+        return warning("empty texts", f"{self.unit} with one: {', '.join(said)}", "Correct them or take them out.")
 
     def _check_labels(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Finding:
         """Whether training has every label, and whether a split has one far more often than others have it.
@@ -294,10 +262,10 @@ def labels_given(predictions: np.ndarray, gold: np.ndarray) -> pa.Table:
     return pa.table({"label": pa.array(gold, pa.int32()), "prediction": pa.array(predictions, pa.int32())})
 
 
-def numbers_of(given: Given, number_of: Mapping[Any, int], names: Sequence[str]) -> np.ndarray:
+def numbers_of(given: Given, number_of: Mapping[Any, int | None], names: Sequence[str]) -> np.ndarray:
     """(N,) int64: what each answer stands for. Raises DataError, with all `names`, for one that stands for nothing."""
     for place, answer in enumerate(given.answers, start=1):
-        if isinstance(answer, bool | list | dict) or answer not in number_of:
+        if not is_cell(answer) or number_of.get(answer) is None:
             raise DataError(
                 f"{given.where}: prediction {place:,} is {one_line(repr(answer))[:80]}; wanted one of"
                 f" {', '.join(names)}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -125,6 +125,32 @@ def encode_texts(
         targets,
         count_pieces(tokenizer, ids, n_rows, n_words, n_truncated / n_rows),
     )
+
+
+@dataclass(frozen=True)
+class PlainCall:
+    """What a plain call of a tokenizer hands over for some of the sequences that rows are encoded as."""
+
+    batches: Sequence[Mapping[str, Any]]  # tensors by the names of a model's inputs, (B, L) each
+    sequences: np.ndarray  # (S,) int64: which sequences of all, in the order of the batches
+
+
+def plain_call(
+    tokenizer: PreTrainedTokenizerBase, columns: Sequence[Sequence[str]], max_length: int, truncation: bool | str = True
+) -> list[Mapping[str, Any]]:
+    """`tokenizer(*columns)`, padded, with whatever inputs it hands over; one text a batch where it cannot pad."""
+    size = len(columns[0]) if tokenizer.pad_token_id is not None else 1
+    return [
+        tokenizer(
+            *(list(column[start : start + size]) for column in columns),
+            truncation=truncation,
+            max_length=max_length,
+            padding=size > 1,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        for start in range(0, len(columns[0]), size)
+    ]
 
 
 def hands_over_segments(tokenizer: PreTrainedTokenizerBase) -> bool:

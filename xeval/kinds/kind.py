@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from xeval.kinds.encoded import Encoded
+from xeval.kinds.encoded import Encoded, PlainCall
 from xeval.kinds.exhibit import Exhibit
 from xeval.kinds.given import Given, answers_on_lines
 from xeval.kinds.metric import Measure, Metric
@@ -140,6 +140,13 @@ class Kind(ABC):
         self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int, on_rows: Callable[[int], None]
     ) -> Encoded:
         """Token ids of at most `max_length` a sequence, and targets. `on_rows` is told of rows done."""
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall | None:
+        """What somebody would give the model who has never heard of xeval, for comparison before a run.
+
+        None where there is no such call, or none that `encode` has to agree with.
+        """
+        return None
 
     @abstractmethod
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, int | torch.Tensor]:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xeval.kinds.encoded import Encoded, encode_texts
+from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, plain_call
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, share_of, tallies
 from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import Column, Keys
 from xeval.kinds.metric import Metric, f1, share
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
-from xeval.support.errors import DataError
+from xeval.support.errors import CopyError, DataError
 from xeval.support.findings import Finding, fine, warning
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class BitextMining(OfVectors):
             raise DataError(f"{table.where} carry no pairs, so they cannot be scored; use a copy that has them")
         for (part, id_), n in Counter(zip(parts, ids, strict=True)).items():
             if n > 1:
-                raise DataError(f"{table.where}: id {id_!r} stands there {n} times in {part}; fetch the files again")
+                raise CopyError(f"{table.where}: id {id_!r} stands there {n} times in {part}")
         english = {(part, id_) for part, id_, side in zip(parts, ids, sides, strict=True) if side == "english"}
         for part, id_, partners in zip(parts, ids, pairs, strict=True):
             for partner in (partners or "").split():
@@ -150,6 +150,9 @@ class BitextMining(OfVectors):
     ) -> Encoded:
         """A sequence of each sentence."""
         return encode_texts(tokenizer, [rows.texts["text"]], np.zeros(len(rows), np.int64), max_length, on_rows)
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
+        return PlainCall(plain_call(tokenizer, [rows.texts["text"]], max_length), np.arange(len(rows)))
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
         """`prediction`, the id of the English sentence that a sentence is paired with, empty where it is with none, and

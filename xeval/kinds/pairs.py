@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from xeval.kinds.classification import Classification, LabelKeys
+from xeval.kinds.classification import Classification
 from xeval.kinds.kind import AssumedSpread, Column, Keys
+from xeval.kinds.labels import LabelKeys
 from xeval.kinds.rows import groups_of
 
 

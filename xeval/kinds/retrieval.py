@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xeval.kinds.encoded import Encoded, encode_texts, laid_end_to_end
+from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, laid_end_to_end, plain_call
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of, tallies
 from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import Column, Keys
+from xeval.kinds.labels import whole_number
 from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
-from xeval.support.errors import DataError
+from xeval.support.errors import CopyError, DataError
 from xeval.support.findings import Finding, at_most, fine
 from xeval.support.text import one_line
 
@@ -89,9 +90,9 @@ class SentenceRetrieval(OfVectors):
         columns = [lines_of(files[path]) for path in (*queries, *texts, *gold)]
         for path, column in zip((*texts, *gold), columns[1:], strict=True):
             if len(column) != len(columns[0]):
-                raise DataError(
+                raise CopyError(
                     f"{path}: wanted as many lines as {PurePath(queries[0]).name} has, {len(columns[0]):,}, got"
-                    f" {len(column):,}; fetch these files again"
+                    f" {len(column):,}"
                 )
         return dict(zip((*self.text_columns, *self.gold_columns), columns, strict=False))
 
@@ -115,12 +116,12 @@ class SentenceRetrieval(OfVectors):
                 )
             return np.arange(len(table))
         for number, value in enumerate(values, start=1):
-            if isinstance(value, bool) or not str(value).isdecimal() or int(value) >= len(table):
+            if whole_number(value) not in range(len(table)):
                 raise DataError(
                     f"{table.where}: row {number} has its translation in {repr(value)[:80]}; wanted a number from 0 to"
                     f" {len(table) - 1:,}"
                 )
-        gold = np.array([int(value) for value in values], dtype=np.int64)
+        gold = np.array([whole_number(value) for value in values], dtype=np.int64)
         if len(np.unique(gold)) < len(gold):
             raise DataError(f"{table.where}: two rows have one and the same translation; wanted each number once")
         return gold
@@ -138,6 +139,10 @@ class SentenceRetrieval(OfVectors):
         targets = np.zeros(len(rows), dtype=np.int64)
         texts = encode_texts(tokenizer, [rows.texts["text"]], targets, max_length, on_rows)
         return laid_end_to_end([texts, encode_texts(tokenizer, [rows.texts["query"]], targets, max_length)])
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
+        texts = [*rows.texts["text"], *rows.texts["query"]]
+        return PlainCall(plain_call(tokenizer, [texts], max_length), np.arange(len(texts)))
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
         """`prediction`, the number of the translation that is nearest, and its cosine; the cosine of the right one, and

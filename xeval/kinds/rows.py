@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from xeval.support.errors import DataError
+from xeval.support.errors import CopyError
 from xeval.support.text import one_line
 
 ID = "id"  # the column that names rows, in data that have one
+MOST_SHOWN = 4  # sorts of faulty rows in a message
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,54 @@ class Table:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
-    def texts(self, column: str) -> list[str]:
-        """The texts of a column. Raises DataError for a row that has none."""
-        values = list(self.columns[column])
+    def texts(self, column: str, faults: "Faults | None" = None) -> list[str]:
+        """The texts of a column. Rows without one are noted in `faults`, or refused if there is none."""
+        values, own = list(self.columns[column]), faults or Faults(self.where, len(self))
         for number, value in enumerate(values, start=1):
             if value is None:
-                raise DataError(f"{self.where}: row {number} has no text, got None; fetch the file again")
-            if not isinstance(value, str):
-                raise DataError(
-                    f"{self.where}: row {number} of column {column!r} holds {one_line(repr(value))[:80]}; wanted text"
-                )
+                own.note(number, f"no text in {column!r}")
+            elif not isinstance(value, str):
+                own.note(number, f"{one_line(repr(value))[:80]} in {column!r}", "text")
+        if faults is None:
+            own.refuse()
         return values
+
+
+class Faults:
+    """Rows that cannot be used, by what is wrong with them, so that one message counts them all."""
+
+    def __init__(self, where: str, n_rows: int) -> None:
+        self._where, self._n_rows = where, n_rows
+        self._rows: dict[str, list[int]] = {}
+        self._wanted: dict[str, None] = {}
+
+    def note(self, row: int, what: str, wanted: str = "") -> None:
+        """`what` this row has, counted from 1, and what was `wanted` in its place."""
+        self._rows.setdefault(what, []).append(row)
+        if wanted:
+            self._wanted[wanted] = None
+
+    def refuse(self) -> None:
+        """Raise CopyError if there is any."""
+        if not self._rows:
+            return
+        wanted = f"; wanted {', and '.join(self._wanted)}" if self._wanted else ""
+        raise CopyError(f"{self._where}: {self._said()}{wanted}")
+
+    def _said(self) -> str:
+        if len(self._rows) == 1:
+            [(what, rows)] = self._rows.items()
+            if len(rows) == 1:
+                return f"row {rows[0]} has {what}"
+            return f"{len(rows):,} of {self._n_rows:,} rows have {what} (first row {rows[0]:,})"
+        n_rows = len({row for rows in self._rows.values() for row in rows})
+        most = sorted(self._rows.items(), key=lambda item: -len(item[1]))
+        parts = [
+            f"{len(rows):,} {'have' if rows[1:] else 'has'} {what} ({'first ' * bool(rows[1:])}row {rows[0]:,})"
+            for what, rows in most[:MOST_SHOWN]
+        ]
+        more = f", and {len(most) - MOST_SHOWN} more such things" if len(most) > MOST_SHOWN else ""
+        return f"{n_rows:,} of {self._n_rows:,} rows cannot be used: {', '.join(parts)}{more}"
 
 
 @dataclass(frozen=True)
@@ -74,6 +112,15 @@ class Rows:
     def strings(self) -> Iterator[str]:
         """Every text, and those in lists of texts."""
         return strings_in(self.texts.values())
+
+    @classmethod
+    def joined(cls, parts: Sequence["Rows"]) -> "Rows":
+        """The rows of several, one after the other, as if they were of one language and independent."""
+        first = parts[0]
+        texts = {name: [text for part in parts for text in part.texts[name]] for name in first.texts}
+        gold = [answer for part in parts for answer in part.gold]
+        all_gold = np.array(gold) if isinstance(first.gold, np.ndarray) else gold
+        return cls(first.language, first.split, texts, all_gold, np.arange(len(gold)))
 
     def sha256(self) -> str:
         """A hash of the content: the same rows give the same hash from whichever layout they were read."""

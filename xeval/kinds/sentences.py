@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from xeval.kinds.classification import Classification, LabelKeys
+from xeval.kinds.classification import Classification
 from xeval.kinds.kind import AssumedSpread, Column, Keys
+from xeval.kinds.labels import LabelKeys
 
 
 class SentenceColumns(Keys):

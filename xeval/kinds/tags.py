@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xeval.kinds.classification import PLACEHOLDER_FROM, LabelKeys
-from xeval.kinds.encoded import IGNORED, Encoded
+from xeval.kinds.classification import PLACEHOLDER_FROM
+from xeval.kinds.encoded import IGNORED, Encoded, PlainCall
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of
 from xeval.kinds.given import KEY, Given
-from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
+from xeval.kinds.kind import AssumedSpread, Column, Keys, Reads
+from xeval.kinds.labels import LabelKeys, OfLabels, is_cell, said_of
 from xeval.kinds.metric import Metric, f1, share
-from xeval.kinds.rows import Rows, Table
+from xeval.kinds.rows import Faults, Rows, Table
 from xeval.kinds.spans import SpanFinder, count_spans, fates_of_spans, old_type_of, strict_spans, type_of
 from xeval.kinds.tagged_files import read_tagged
 from xeval.kinds.words import encode_words, share_of_other_pieces
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
-from xeval.support.text import counted
+from xeval.support.text import counted, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +49,7 @@ class TagKeys(LabelKeys):
     """What the columns are called in the data."""
 
 
-class Tagging(Kind):
+class Tagging(OfLabels):
     """A sentence is a row. Its words are tokenized one by one, and none is left out of a score.
 
     `span_f1` is micro F1 over the spans that seqeval finds by default, in which a span may begin with "I-".
@@ -85,16 +86,6 @@ class Tagging(Kind):
     )
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        labels: tuple[str, ...] = self.keys.labels
-        return labels
-
-    @property
-    def label_aliases(self) -> Mapping[str, str]:
-        aliases: dict[str, str] = self.keys.label_aliases
-        return aliases
-
-    @property
     def has_spans(self) -> bool:
         return _have_spans(self.labels)
 
@@ -123,40 +114,37 @@ class Tagging(Kind):
         return Rows(table.language, table.split, {"words": words}, tags, np.arange(len(words)))
 
     def _words(self, table: Table) -> list[list[str]]:
-        words = list(table.columns[self.keys.columns.words])
+        words, faults = list(table.columns[self.keys.columns.words]), Faults(table.where, len(table))
         for number, own in enumerate(words, start=1):
             if not isinstance(own, list) or not all(isinstance(word, str) for word in own):
-                raise DataError(f"{table.where}: row {number} has {repr(own)[:80]}; wanted a list of words")
-            if not own:
-                raise DataError(f"{table.where}: row {number} has no words; take it out of the file")
+                faults.note(number, one_line(repr(own))[:80], "a list of words")
+            elif not own:
+                faults.note(number, "no words")
+        faults.refuse()
         return words
 
     def _tags(self, table: Table, words: Sequence[Sequence[str]]) -> list[list[str]]:
         """The names of each row's tags; names decide wherever the file has them, never their order."""
-        column = self.keys.columns.tags
-        name_of: dict[Any, str] = {label: label for label in self.labels} | dict(self.label_aliases)
-        names = table.value_names.get(column, self.labels)
-        name_of |= {number: name_of[name] for number, name in enumerate(names) if name in name_of}
+        column, faults = self.keys.columns.tags, Faults(table.where, len(table))
         values = table.columns.get(column, [None] * len(table))
         if all(not own for own in values):
             raise DataError(
                 f"{table.where} carry no tags (XTREME's test files have none), so they cannot be scored; use a copy"
                 " that has them, such as the hub's"
             )
-        tags = []
         for number, (own, its_words) in enumerate(zip(values, words, strict=True), start=1):
             if not isinstance(own, list) or len(own) != len(its_words):
-                got = counted(len(own), "tags") if isinstance(own, list) else repr(own)[:80]
-                raise DataError(
-                    f"{table.where}: row {number} has {counted(len(its_words), 'words')} and {got}; wanted one for each"
-                )
-            strays = [tag for tag in own if not _is_tag(tag) or tag not in name_of]
+                got = counted(len(own), "tags") if isinstance(own, list) else one_line(repr(own))[:80]
+                faults.note(number, f"{counted(len(its_words), 'words')} and {got}", "one for each")
+        faults.refuse()
+        names = table.value_names.get(column)
+        index_of = self.matcher.of_cells(table.where, filter(is_cell, chain.from_iterable(values)), names)
+        for number, own in enumerate(values, start=1):
+            strays = [tag for tag in own if not is_cell(tag) or index_of.get(tag) is None]
             if strays:
-                raise DataError(
-                    f"{table.where}: row {number} has tag {repr(strays[0])[:80]}; wanted one of"
-                    f" {', '.join(self.labels)}, or one that [label_aliases] in the task file reads as one of these"
-                )
-            tags.append([name_of[tag] for tag in own])
+                faults.note(number, f"tag {said_of(strays[0], names)}", self.matcher.wanted(strays[0], names))
+        faults.refuse()
+        tags = [[self.labels[index_of[tag]] for tag in own] for own in values]
         different = set(chain.from_iterable(tags))
         if len(different) == 1 and len(tags) >= PLACEHOLDER_FROM:
             raise DataError(
@@ -175,6 +163,17 @@ class Tagging(Kind):
         on_rows: Callable[[int], None] = lambda n: None,
     ) -> Encoded:
         return encode_words(tokenizer, rows.texts["words"], self._numbers(rows), max_length, on_rows)
+
+    def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
+        """Of the same ids: how words become pieces, `tokenizer_checks` looks at."""
+        encoded = self.encode(tokenizer, rows, max_length)
+        ids = [own.tolist() for own in np.split(encoded.input_ids, encoded.offsets[1:-1])]
+        size = len(ids) if tokenizer.pad_token_id is not None else 1
+        batches = [
+            tokenizer.pad({"input_ids": ids[start : start + size]}, return_attention_mask=True, return_tensors="pt")
+            for start in range(0, len(ids), size)
+        ]
+        return PlainCall(batches, np.arange(len(ids)))
 
     def _numbers(self, rows: Rows) -> np.ndarray:
         """(W,) int64: the tags of all words, as indices into the labels."""
@@ -216,12 +215,13 @@ class Tagging(Kind):
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
         """`label` and `prediction`, as of an encoder."""
         ordered = given.in_order_of(rows)
-        number_of = self._number_of()
+        cells = filter(is_cell, chain.from_iterable(tags for tags in ordered.answers if isinstance(tags, list)))
+        number_of = self.matcher.of_cells(given.where, cells, None)
         for place, (tags, gold) in enumerate(zip(ordered.answers, rows.gold, strict=True), start=1):
             if not isinstance(tags, list) or len(tags) != len(gold):
                 got = f"{len(tags)} tags" if isinstance(tags, list) else repr(tags)[:80]
                 raise DataError(f"{given.where}: sentence {place:,} has {len(gold)} words in the data, and {got} here")
-            if strays := [tag for tag in tags if not _is_tag(tag) or tag not in number_of]:
+            if strays := [tag for tag in tags if not is_cell(tag) or number_of.get(tag) is None]:
                 wanted = ", ".join(self.labels)
                 raise DataError(f"{given.where}: sentence {place:,} has {repr(strays[0])[:80]}; wanted one of {wanted}")
         return self._both(rows, np.array([number_of[tag] for tags in ordered.answers for tag in tags], dtype=np.int64))
@@ -229,11 +229,6 @@ class Tagging(Kind):
     def rows_of_key(self, table: Table, given: Given) -> Rows:
         tags = self._tags(replace(table, columns={self.keys.columns.tags: table.columns[KEY]}), table.columns[KEY])
         return Rows(table.language, table.split, {}, tags, np.arange(len(tags)))
-
-    def _number_of(self) -> dict[Any, int]:
-        number_of: dict[Any, int] = {label: number for number, label in enumerate(self.labels)}
-        number_of |= {alias: number_of[label] for alias, label in self.label_aliases.items()}
-        return number_of | dict(enumerate(range(len(self.labels))))
 
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
         predicted, gold, lengths = _flat(answers, "prediction"), self._numbers(rows), _lengths(rows)
@@ -392,10 +387,6 @@ def _mistakes(counts: np.ndarray, labels: Sequence[str], most: int) -> list[tupl
         for gold, said in pairs
         if wrong[gold, said]
     ]
-
-
-def _is_tag(value: Any) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _check_beginnings(splits: Mapping[str, Rows]) -> Finding:

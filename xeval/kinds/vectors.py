@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from xeval.kinds.kind import AssumedSpread, Kind, Reads
-from xeval.kinds.rows import Table
-from xeval.support.errors import DataError
+from xeval.kinds.rows import Faults, Table
 
 if TYPE_CHECKING:
     import torch
@@ -49,9 +48,11 @@ def lines_of(text: str) -> list[str]:
 
 def not_empty(table: Table, texts: list[str]) -> list[str]:
     """`texts`, of which none may be empty."""
+    faults = Faults(table.where, len(table))
     for number, text in enumerate(texts, start=1):
         if not text.strip():
-            raise DataError(f"{table.where}: row {number} has an empty sentence; fetch the file again")
+            faults.note(number, "an empty sentence")
+    faults.refuse()
     return texts
 
 

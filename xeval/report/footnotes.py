@@ -1,13 +1,17 @@
 """What stands under a matrix: the table it is compared with, what produced each row, which runs failed."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from xeval.definitions.languages import describe
+from xeval.definitions.recipe import LORA_KEYS
 from xeval.definitions.reference import Reference
 from xeval.kinds.registry import unit_of
-from xeval.results.configurations import Configuration
-from xeval.results.records import Environment, RunRecord
+from xeval.results.adaptations import in_words, settings_of
+from xeval.results.configurations import Configuration, sweep_of
+from xeval.results.records import Environment, RunRecord, TrialRecord
 from xeval.results.store import StoredRun
-from xeval.support.text import counted
+from xeval.support.text import counted, metric_in_words
 
 
 def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | None) -> list[str]:
@@ -26,9 +30,33 @@ def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | N
                 f"The table's recipe is not published for every row; its file names {', '.join(unpublished)} instead."
             )
     lines += map(_produced_by, seeds)
+    lines += budgets(groups)
     lines += filter(None, map(_against_float32, seeds))
     lines += [f"Failed: {record.name_of_run}: {record.failure}" for record in ours if record.failures]
     return lines
+
+
+def budgets(groups: Mapping[Configuration, list[StoredRun]]) -> list[str]:
+    """What was tried before the values of a row's recipe were chosen; nothing of rows that nobody swept values for."""
+    lines = []
+    for configuration, runs in groups.items():
+        sweep = sweep_of(run.record for run in runs)
+        if sweep is not None:
+            record = configuration.example
+            seeds = {run.record.seed for run in runs}
+            language = describe(record.training_language).name
+            apart = ", which is a seed of this row too" if sweep.seed in seeds else "; the row is of other seeds"
+            lines.append(
+                f"{configuration.name(groups)}: {sweep.in_words} on {language} dev alone:"
+                f" {', '.join(map(_outcome, sweep.trials))} ({metric_in_words(record.metric)} in %). Each was trained"
+                f" once, with seed {sweep.seed}{apart}."
+            )
+    return lines
+
+
+def _outcome(trial: TrialRecord) -> str:
+    values = " and ".join(f"{key} {value}" for key, value in trial.values.items())
+    return f"{values}: failed" if trial.score is None else f"{values}: {100 * trial.score:.1f}"
 
 
 def _against_float32(seeds: list[RunRecord]) -> str:
@@ -53,8 +81,9 @@ def _produced_by(seeds: list[RunRecord]) -> str:
         revision = record.model.revision
         parts = [record.model.id + (f" at revision {revision[:12]}" if revision else f" ({record.model.origin})")]
     if record.training:
+        adapted = f"{_adapted(values)}, " if settings_of(values) else ""
         parts.append(
-            f"recipe {record.recipe.name}: learning rate {values.get('learning_rate')}, effective batch size"
+            f"recipe {record.recipe.name}: {adapted}learning rate {values.get('learning_rate')}, effective batch size"
             f" {record.training.effective_batch_size}, {counted(record.training.n_steps, 'steps')} on"
             f" {counted(record.data.train_rows.get('used', 0), unit)}, checkpoint: {record.training.selection}"
         )
@@ -73,6 +102,12 @@ def _produced_by(seeds: list[RunRecord]) -> str:
 def _declared(seeds: Sequence[RunRecord]) -> str:
     """Which checkpoint each seed is, where somebody said that they are seeds of one training."""
     return ", ".join(f"seed {record.seed} is {record.declared}" for record in seeds if record.declared)
+
+
+def _adapted(values: Mapping[str, Any]) -> str:
+    lora = {key: values[key] for key in LORA_KEYS if key in values}
+    of_lora = ", ".join(f"{key.removeprefix('lora_')} {value}" for key, value in lora.items())
+    return in_words(values) + (f" ({of_lora})" if of_lora else "")
 
 
 def _made_with(environment: Environment, dtype: str) -> str:

@@ -18,6 +18,7 @@ COLUMNS = [
     "configuration",
     "recipe",
     "seed",
+    "n_trials",
     "language",
     "metric",
     "value",
@@ -39,7 +40,8 @@ def load_results(results: str | os.PathLike[str]) -> "pd.DataFrame":
     """Every score under the folder `results`, one row per run and language.
 
     `value`, in the `metric`, the interval and the shares are fractions. Runs that differ only in their seed (and
-    language) share a `configuration`. A run without scores has no row. Raises StoreError for a damaged record.
+    language) share a `configuration`. `n_trials` is how many trainings a sweep looked at before it chose values of
+    the recipe. A run without scores has no row. Raises StoreError for a damaged record.
     """
     return to_frame(load_runs(Path(results)))
 
@@ -60,6 +62,7 @@ def tidy_rows(runs: list[StoredRun]) -> list[dict[str, Any]]:
             "configuration": Configuration.of(run.record).key,
             "recipe": run.record.recipe.name,
             "seed": run.record.seed,
+            "n_trials": run.record.sweep.budget if run.record.sweep else None,
             "language": language,
             "metric": run.record.metric,
             "value": score.value,

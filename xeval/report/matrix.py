@@ -12,6 +12,7 @@ from xeval.judging.claims import ClaimVerdict, check
 from xeval.judging.health import collapse
 from xeval.judging.verdict import RowVerdict, Tolerance, judge, row_of
 from xeval.report import footnotes
+from xeval.results.adaptations import in_words, settings_of
 from xeval.results.configurations import Configuration, by_configuration, is_as_it_was
 from xeval.results.records import ELSEWHERE, NO_TRAINING
 from xeval.results.store import StoredRun
@@ -91,6 +92,11 @@ class Matrix:
         return [verdict for row in self.rows if row.verdict for verdict in (*row.more_verdicts, row.verdict)]
 
     @property
+    def budgets(self) -> list[str]:
+        """The footnotes on what was tried before values of a recipe were chosen."""
+        return footnotes.budgets(by_configuration(self.runs))
+
+    @property
     def claims(self) -> list[ClaimVerdict]:
         """On what else the published table's source says of the models."""
         return check([run.record for run in self.runs], self.reference) if self.reference else []
@@ -162,8 +168,9 @@ def build(
 
 
 def _how_published(row: ReferenceRow, reference: Reference | None, metric: str) -> str:
-    """What tells a published number from ours, where it is not zero-shot or not by the same metric."""
-    protocol = [] if row.protocol == "zero-shot" else [row.protocol]
+    """What tells a published number from ours: that it is not zero-shot, not fully fine-tuned, or by another metric."""
+    protocol: list[str] = [] if row.protocol == "zero-shot" else [row.protocol]
+    protocol += [in_words(row.model_dump())] if settings_of(row.model_dump()) else []
     other = [metric_in_words(reference.metric)] if reference and reference.metric != metric else []
     return "".join(f", {part}" for part in protocol + other)
 

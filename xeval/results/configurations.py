@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from xeval.results.adaptations import settings_of
 from xeval.results.identity import ingredients_of
-from xeval.results.records import NO_TRAINING, RunRecord
+from xeval.results.records import NO_TRAINING, RunRecord, SweepRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.text import one_line
@@ -40,9 +41,12 @@ class Configuration:
 
     @property
     def in_words(self) -> str:
-        """The recipe, what of it the command line changed, and limits: `hf-2019, epochs 3, max train 960`."""
+        """The recipe, how it adapts the encoder, what of it the command line changed, and limits.
+
+        For instance `hf-2019, epochs 3, max train 960`.
+        """
         recipe = self.example.recipe
-        return in_words(recipe.name, recipe.overrides, self.example.limits.model_dump())
+        return in_words(recipe.name, settings_of(recipe.values) | recipe.overrides, self.example.limits.model_dump())
 
     def name(self, others: Collection["Configuration"] = ()) -> str:
         """The model and `in_words`, with whatever it takes to tell it from `others` of the same model."""
@@ -98,6 +102,11 @@ def by_configuration(runs: Iterable[StoredRun]) -> dict[Configuration, list[Stor
             )
         seeds[run.record.seed] = run
     return {configuration: [seeds[seed] for seed in sorted(seeds)] for configuration, seeds in groups.items()}
+
+
+def sweep_of(records: Iterable[RunRecord]) -> SweepRecord | None:
+    """How values of the recipe of these seeds were chosen: the sweep that looked at most trials; None without any."""
+    return max((record.sweep for record in records if record.sweep), key=lambda sweep: sweep.budget, default=None)
 
 
 def in_words(recipe: str, overrides: Mapping[str, Any], limits: Mapping[str, Any]) -> str:

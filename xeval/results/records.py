@@ -118,6 +118,37 @@ class CheckpointsRecord(Recorded):
     checkpoints: list[CheckpointRecord]
 
 
+class TrialRecord(Recorded):
+    """One training of a sweep: the values that it tried, and what came of them."""
+
+    values: dict[str, float | int | str]  # of the keys that were swept
+    score: Fraction | None  # the record's metric on the selection split, at the checkpoint kept; None where it failed
+    failure: str | None  # why there is no score, or why it does not count
+    identity: Sha256  # of the training; its folder's name ends in the first 8 digits
+    wall_s: float | None  # of the training; None where it failed
+
+
+class SweepRecord(Recorded):
+    """How values of the recipe were chosen: by trials, on the training language's selection split alone."""
+
+    values: dict[str, list[float | int | str]]  # key → every value that was tried, in the order asked for
+    chosen: dict[str, float | int | str]  # of the trial with the best score; of equal ones the first
+    seed: int  # that every trial was trained with, and no run of the chosen values
+    trials: list[TrialRecord]
+    n_others: int  # further trials of this model on these rows, of other sweeps, in the same results folder
+
+    @property
+    def budget(self) -> int:
+        """How many trainings were looked at before the values were chosen."""
+        return len(self.trials) + self.n_others
+
+    @property
+    def in_words(self) -> str:
+        """Half a sentence: `learning_rate chosen from 3 trials`."""
+        others = f" ({self.budget} with those of other sweeps)" if self.n_others else ""
+        return f"{' and '.join(self.values)} chosen from {len(self.trials)} trials{others}"
+
+
 class Float32Check(Recorded):
     """What float32 said of a sample of rows that the run had computed in another arithmetic."""
 
@@ -196,6 +227,7 @@ class RunRecord(Recorded):
     timing: dict[str, Timing]  # "train", "evaluate/<language>"
     invocations: dict[str, Invocation]  # those that contributed, in order
     float32_checks: dict[str, Float32Check] = {}  # by language; none where float32 is what was computed in
+    sweep: SweepRecord | None = None  # how values of the recipe were chosen; None where nobody asked for a sweep
 
     @property
     def departure(self) -> str | None:

@@ -1,7 +1,8 @@
 """RunRecord ↔ disk.
 
 `results/<task>/<model>/<recipe>-seed<N>-<hash8>/` holds `record.json` and `predictions/<language>.parquet`, and
-`checkpoints/` where every checkpoint of the training was evaluated (`xeval.results.candidates`). A file
+`checkpoints/` where every checkpoint of the training was evaluated (`xeval.results.candidates`). Trials of sweeps are
+below `results/<task>/<model>/trials/`, each in a `trial.json`, which its name keeps from being taken for a run. A file
 appears whole or not at all, and a prediction file is in its place before the record speaks of it. The second line of
 `record.json` is the SHA-256 of all its other lines: `grep -v '^ "content_sha256"' record.json | sha256sum`.
 """
@@ -9,6 +10,8 @@ appears whole or not at all, and a prediction file is in its place before the re
 import hashlib
 import re
 import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_RECORD_BYTES = 50_000_000
 
+_RECORD, _TRIAL = "record.json", "trial.json"
 _CHECKSUM_LINE = re.compile(rb'\{\n "content_sha256": "([0-9a-f]{64})",\n')
 
 
@@ -35,15 +39,50 @@ def run_folder(results: Path, task: str, model_id: str, recipe: str, seed: int, 
     return results / safe_name(task) / safe_name(model_id) / f"{safe_name(recipe)}-seed{seed}-{identity[:8]}"
 
 
-def save_record(folder: Path, record: RunRecord) -> None:
+def trial_folder(results: Path, task: str, model_id: str, recipe: str, seed: int, identity: str) -> Path:
+    """Where the trial of this identity lies."""
+    run = run_folder(results, task, model_id, recipe, seed, identity)
+    return run.parent / "trials" / run.name
+
+
+def save_trial(folder: Path, record: RunRecord) -> None:
+    """Keep `record`, of a training that nothing was evaluated after."""
+    save_record(folder, record, _TRIAL)
+
+
+def load_trial(folder: Path) -> RunRecord | None:
+    """The trial in `folder`; None where there is none yet. Raises StoreError for a damaged one."""
+    return load_record(folder, _TRIAL)
+
+
+def known_trials(results: Path, task: str) -> list["StoredRun"]:
+    """The trials of `task` below `results`; damaged ones are left to whoever wants them."""
+    return _known(sorted((results / safe_name(task)).glob(f"*/trials/*/{_TRIAL}")))
+
+
+def known_runs(results: Path, task: str) -> list["StoredRun"]:
+    """The same of its runs."""
+    return _known(sorted((results / safe_name(task)).glob(f"*/*/{_RECORD}")))
+
+
+def _known(paths: Iterable[Path]) -> list["StoredRun"]:
+    runs = []
+    for path in paths:
+        with suppress(StoreError):
+            record = load_record(path.parent, path.name)
+            runs += [StoredRun(path.parent, record)] if record is not None else []
+    return runs
+
+
+def save_record(folder: Path, record: RunRecord, name: str = _RECORD) -> None:
     plain = (record.model_dump_json(indent=1) + "\n").encode()
     line = f' "content_sha256": "{hashlib.sha256(plain).hexdigest()}",\n'.encode()
-    write_atomically(folder / "record.json", plain.replace(b"{\n", b"{\n" + line, 1))
+    write_atomically(folder / name, plain.replace(b"{\n", b"{\n" + line, 1))
 
 
-def load_record(folder: Path) -> RunRecord | None:
+def load_record(folder: Path, name: str = _RECORD) -> RunRecord | None:
     """The record in `folder`; None where there is none yet. Raises StoreError for a damaged one."""
-    path = folder / "record.json"
+    path = folder / name
     try:
         content = read_ordinary(path, MAX_RECORD_BYTES)
     except FileNotFoundError:
@@ -119,7 +158,7 @@ def load_run(folder: Path) -> StoredRun | None:
 
 def load_runs(results: Path) -> list[StoredRun]:
     """Every run under `results`, in the order of the folders' names."""
-    folders = sorted(path.parent for path in results.glob("*/*/*/record.json"))
+    folders = sorted(path.parent for path in results.glob(f"*/*/*/{_RECORD}"))
     return [run for folder in folders if (run := load_run(folder)) is not None]
 
 

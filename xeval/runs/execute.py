@@ -1,5 +1,6 @@
 """One run through the stages: encode, train, predict, score, store. The only room that knows their order."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -10,17 +11,28 @@ import numpy as np
 
 from xeval.definitions.task import Task
 from xeval.engine import environment
+from xeval.engine.adaptation import adapt, count_trained
 from xeval.engine.encoded_cache import encoded_once
 from xeval.engine.encoding import encode, encoding_key
 from xeval.engine.fast_path.forward import can_pack
-from xeval.engine.loading import load_encoder, load_fine_tuned, load_pretrained, load_tokenizer, save_fine_tuned
+from xeval.engine.loading import (
+    brings_pooler,
+    failures_named,
+    load_encoder,
+    load_fine_tuned,
+    load_pretrained,
+    load_tokenizer,
+    save_fine_tuned,
+)
 from xeval.engine.prediction import mean_loss, predict
+from xeval.engine.remembered import remember
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.training import count_steps, fine_tune
 from xeval.engine.vectors import SentenceEncoder
 from xeval.judging.score import compare_with_float32, judge, score_of
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.rows import Rows
+from xeval.results.adaptations import in_words
 from xeval.results.candidates import GatheredPredictions
 from xeval.results.predictions import save_predictions
 from xeval.results.records import Failure, Float32Check, Invocation, RunRecord, SelectionPoint, Timing, TrainingRecord
@@ -74,6 +86,7 @@ class OneRun:
         self.disk = RunOnDisk(folder)
         record = self.disk.newest()
         self.identity = record.identity if record is not None else spec.identity()
+        self.sweep = spec.sweep or (record.sweep if record is not None else None)
         self.checkpoints = Checkpoints(checkpoints_folder(self.identity), reporter.say)
         self.gathered = GatheredPredictions(checkpoints_folder(self.identity) / "evaluated")
 
@@ -89,6 +102,12 @@ class OneRun:
         if not unknown and (not self.disk.unfinished(record, languages) or self._kept_weights(record) is not None):
             return list(languages)
         return list(dict.fromkeys([*languages, *self.disk.languages()]))
+
+    def has_work(self, languages: Sequence[str]) -> bool:
+        """Whether something of `languages` is not there yet."""
+        record = self.disk.newest()
+        unknown = self._unknown_at_checkpoints(record, languages)
+        return record is None or bool(unknown or self.disk.unfinished(record, languages))
 
     def check_rows(self, languages: Sequence[str]) -> None:
         """Raise DataError where rows cannot be read that the weights of a repeated training may have to be evaluated
@@ -109,6 +128,7 @@ class OneRun:
             if record is not None:
                 record = self._as_declared(self._with_labels(record))
                 self._check_same_rows(record)
+                record = self._with_sweep(record)
             missing = self.disk.unfinished(record, languages)
             for language, problem in missing.items():
                 if problem:
@@ -124,6 +144,24 @@ class OneRun:
         if self.every_checkpoint and record.status == "complete":
             self._say(f"what each checkpoint scored: xeval compare {self.disk.folder} --selection")
         return StoredRun(self.disk.folder, record)
+
+    def train_only(self, keep: Callable[[RunRecord], None]) -> None:
+        """Train, and `keep` a record of it without scores, or of why it failed: no test row is read.
+
+        The weights are let go, and nothing is written to the run's folder.
+        """
+        with locked(checkpoints_folder(self.identity), self._say):
+            try:
+                _, record = self._train(load_tokenizer(self.spec.checkpoint, self.spec.recipe.max_length), None)
+                record = record.model_copy(update={"status": "complete"})
+            except (TrainingError, PredictionError) as error:
+                failure = Failure(reason=str(error), invocation=environment.INVOCATION)
+                record = self._signed(self._new_record(None)).model_copy(
+                    update={"status": "failed", "failures": {"train": failure}}
+                )
+            keep(record)
+            self.checkpoints.clear()  # only now that there is a record
+            shutil.rmtree(weights_folder(self.identity), ignore_errors=True)
 
     def _say(self, line: str) -> None:
         self.reporter.say(f"{self.name}: {line}")
@@ -149,6 +187,12 @@ class OneRun:
         model = record.model.model_copy(update={"id": declared.name})
         said = {"model": model, "seed": declared.seed, "declared": self.spec.checkpoint.id}
         return self.disk.save(record.model_copy(update=said))
+
+    def _with_sweep(self, record: RunRecord) -> RunRecord:
+        """A run that there was already says from now on that its values were chosen by a sweep, if they were."""
+        if record.sweep == self.sweep:
+            return record
+        return self.disk.save(record.model_copy(update={"sweep": self.sweep}))
 
     def _check_same_rows(self, record: RunRecord) -> None:
         corpus = self.spec.corpus
@@ -199,7 +243,8 @@ class OneRun:
                 before, sha256, max_length = phase.done, self.spec.corpus.sha256(rows), self.spec.recipe.max_length
                 key = encoding_key(self.kind, tokenizer, sha256, max_length)
                 encode_them = partial(encode, self.kind, tokenizer, rows, max_length, phase.advance)
-                encoded[name] = encoded_once(key, encode_them, problems.append)
+                with failures_named(self.spec.checkpoint, f"its tokenizer fails on the rows of {name}"):
+                    encoded[name] = encoded_once(key, encode_them, problems.append)
                 phase.skip(len(rows) - (phase.done - before))  # what came from the cache
         for problem in problems[:1]:  # the others are like it
             self._say(problem)
@@ -286,18 +331,20 @@ class OneRun:
         checkpoints = self.checkpoints
         if every is not None:
             checkpoints = CheckpointsBehindEvaluated(checkpoints.folder, self._say, every)
-        model = self._on_device(load_pretrained(spec.checkpoint, self.kind, spec.seed))
+        model, merge = self._adapted()
+        started = time.monotonic()
+        if spec.recipe.adaptation == "frozen":
+            encoded = self._remember(model, encoded)
         outputs_of = partial(self._outputs, model)
         selection = None
         if "selection" in rows:
             selection = Selection(spec.task, rows["selection"], encoded["selection"], outputs_of)
-        started = time.monotonic()
         with self.reporter.phase("train", n_steps, "steps") as phase:
             try:
                 outcome = fine_tune(
                     self.kind,
                     model,
-                    train,
+                    encoded["train"],
                     spec.recipe,
                     spec.learning_rate,
                     spec.seed,
@@ -313,6 +360,7 @@ class OneRun:
             except TrainingError:
                 self.checkpoints.clear()  # it would break down there again
                 raise
+        merge()
         wall_s = time.monotonic() - started + outcome.earlier_wall_s - outcome.aside_wall_s
         losses = dict(outcome.selection_losses)
         curve = [
@@ -332,6 +380,25 @@ class OneRun:
         timed_by = None if outcome.earlier_wall_s else environment.INVOCATION  # or by several, maybe on two machines
         timing = {"train": Timing(wall_s=wall_s, rows=outcome.n_pairs, invocation=timed_by)}
         return model, self._signed(self._new_record(model)).model_copy(update={"training": training, "timing": timing})
+
+    def _adapted(self) -> tuple[Any, Callable[[], None]]:
+        """The model to train, and what makes an ordinary one of it after the training."""
+        spec = self.spec
+        model = load_pretrained(spec.checkpoint, self.kind, spec.seed)
+        merge = adapt(model, spec.recipe, spec.seed, brings_pooler(spec.checkpoint), spec.checkpoint.id)
+        n_trained, n = count_trained(model)
+        if n_trained < n:
+            self._say(f"{in_words(spec.recipe_record().values)}: {n_trained:,} of {n:,} parameters are trained")
+        return self._on_device(model), merge
+
+    def _remember(self, model: Any, encoded: dict[str, Encoded]) -> dict[str, Encoded]:
+        """The rows with what the head reads of each, for which the encoder is run once."""
+        n, unit = sum(map(len, encoded.values())), self.kind.unit
+        with self.reporter.phase("encode", n, unit if self.kind.sequences_together == 1 else "sequences") as phase:
+            return {
+                name: remember(model, each, self.kind.reads, self.spec.compute, phase.advance)
+                for name, each in encoded.items()
+            }
 
     def _resume(self, phase: Phase, step: int) -> None:
         self._say(f"training goes on from step {step:,}, where it was interrupted")
@@ -399,7 +466,7 @@ class OneRun:
         return compare_with_float32(both[0], both[1], answers[0], answers[1])
 
     def _new_record(self, model: Any) -> RunRecord:
-        return new_record(self.spec, model).model_copy(update={"identity": self.identity})
+        return new_record(self.spec, model).model_copy(update={"identity": self.identity, "sweep": self.sweep})
 
     def _signed(self, record: RunRecord) -> RunRecord:
         """`record` with this invocation among those that contributed to it."""

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size
 from xeval.results.records import RunRecord
-from xeval.results.store import StoredRun, load_run
+from xeval.results.store import StoredRun, known_runs
 from xeval.runs.execute import OneRun
-from xeval.runs.preflight import examine, stop_on_errors
+from xeval.runs.preflight import examine, stop_on_errors, try_out
 from xeval.runs.spec import RunSpec, declare, fitting, limits, override, with_layer
-from xeval.support.errors import DefinitionError, StoreError
-from xeval.support.files import safe_name
+from xeval.runs.sweep import Sweep, check_sweep, with_chosen_values
+from xeval.support.errors import DefinitionError
 from xeval.support.findings import Finding, wrong
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import one_line
@@ -37,6 +36,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     seeds: Sequence[int] = (),
     recipe: str | None = None,
     overrides: dict[str, Any] | None = None,
+    sweep: Sweep | None = None,
     train: bool = True,
     every_checkpoint: bool = False,
     seeds_of: str | None = None,
@@ -64,6 +64,10 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         seeds: the recipe's own by default.
         recipe: a recipe's name or path; the task's default by default.
         overrides: values of the recipe to replace, by name.
+        sweep: values of the recipe to try, by name, as in `{"learning_rate": [1e-5, 2e-5]}`; of several names, all
+            combinations. Each is trained once, with seed 1,000,000 and for each model, and the one with the best
+            score on the training language's selection split is run with `seeds`. The record's `sweep` has the trials.
+            A model whose trials all fail gives back these instead, each with `status == "failed"`.
         train: False evaluates fine-tuned checkpoints as they are, their labels matched by name; they have no seeds.
         seeds_of: where nothing is trained, says that the models are seeds of one training that took place elsewhere,
             and what to call them together. Their seeds are 1, 2, 3 … in their order, or those in `seeds`.
@@ -86,6 +90,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         languages=languages,
         seeds=seeds,
         overrides=overrides,
+        sweep=sweep,
         train=train,
         every_checkpoint=every_checkpoint,
         seeds_of=seeds_of,
@@ -109,10 +114,12 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     languages: Sequence[str] = (),
     seeds: Sequence[int] = (),
     overrides: dict[str, Any] | None = None,
+    sweep: Sweep | None = None,
     train: bool = True,
     every_checkpoint: bool = False,
     seeds_of: str | None = None,
     data: str | os.PathLike[str] | None = None,
+    corpus: Corpus | None = None,
     results: str | os.PathLike[str] = "results",
     max_train: int | None = None,
     max_eval: int | None = None,
@@ -124,7 +131,8 @@ def run_grid(  # noqa: PLR0913  what `run` takes
 ) -> list[StoredRun]:
     """`run` for each pair of a model and a recipe (None: the task's default), giving the runs with their folders.
 
-    Everything is read and checked, for all of them, before the first is computed.
+    Everything is read and checked, for all of them, before the first is computed. `corpus` are the rows of `data`,
+    where they have been read already.
     """
     reporter = reporter or Silent()
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
@@ -137,6 +145,7 @@ def run_grid(  # noqa: PLR0913  what `run` takes
         raise DefinitionError("no model given; name at least one, for instance distilmbert")
     for model, _ in pairs:
         ModelName.parse(model)  # one that can be none is refused before anything is fetched
+    check_sweep(sweep or {}, definition, recipes.values(), overrides or {}, seeds, train)
     train = train and definition.of_kind.trains
     declared = declare(seeds_of, seeds, [model for model, _ in pairs], train)
     if not train:
@@ -146,7 +155,7 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     show_bars(reporter.draws_bars)
     data = data or os.environ.get("XEVAL_DATA") or None
     copy = Path(data) if data else None
-    corpus = Corpus(open_source(definition, copy, wanted, train), row_limits)
+    corpus = corpus or Corpus(open_source(definition, copy, wanted, train), row_limits)
     checkpoints = {name: find_checkpoint(name) for name, _ in pairs}
     with reporter.phase("read", len(wanted), "languages") as phase:
         for language in wanted:
@@ -168,25 +177,18 @@ def run_grid(  # noqa: PLR0913  what `run` takes
                 same.setdefault(model, specs[identity].checkpoint.id)
             unchanged.setdefault(identity, recipes[name])
     _say_of_same_files(same, seeds_of, reporter)
-    findings = _preflight(specs, unchanged, wanted, reporter)
-    known = _known_runs(Path(results), definition)
+    findings = _preflight(specs, unchanged, wanted, reporter, bool(sweep))
+    specs, unchanged, failed = with_chosen_values(sweep or {}, specs, unchanged, Path(results), reporter)
+    findings = _preflight(specs, unchanged, wanted, reporter, bool(sweep), findings)
+    known = known_runs(Path(results), definition.name)
     _check_declared(specs.values(), known)
     runs = [
         OneRun(spec, spec.folder(Path(results), known), reporter, findings[identity], every_checkpoint)
         for identity, spec in specs.items()
     ]
+    _try_out(runs, wanted)
     _read_what_may_be_needed(runs, wanted, corpus, lambda more: open_source(definition, copy, more, train))
-    return [run.complete(wanted) for run in runs]
-
-
-def _known_runs(results: Path, task: Task) -> list[StoredRun]:
-    """The runs of `task` that are in `results` already; damaged ones are left to whoever wants them."""
-    runs = []
-    for path in sorted((results / safe_name(task.name)).glob("*/*/record.json")):
-        with suppress(StoreError):
-            run = load_run(path.parent)
-            runs += [run] if run is not None else []
-    return runs
+    return [run.complete(wanted) for run in runs] + failed
 
 
 def _drawn_with(seeds: Sequence[int], recipe: Recipe, train: bool) -> Sequence[int]:
@@ -260,19 +262,44 @@ def _check_selection(task: Task, recipes: Iterable[Recipe], every_checkpoint: bo
 
 
 def _preflight(
-    specs: Mapping[str, RunSpec], unchanged: Mapping[str, Recipe], languages: Sequence[str], reporter: Reporter
+    specs: Mapping[str, RunSpec],
+    unchanged: Mapping[str, Recipe],
+    languages: Sequence[str],
+    reporter: Reporter,
+    is_swept: bool,
+    known: Mapping[str, list[Finding]] | None = None,
 ) -> dict[str, list[Finding]]:
-    """What is wrong with each run, by identity, said before any of them starts; an error stops them all."""
+    """What is wrong with each run, by identity, said before any of them starts; an error stops them all.
+
+    Runs that it is `known` of are not examined again, and what was said of them is not said again.
+    """
+    known = known or {}
+    said = [finding for findings in known.values() for finding in findings]
     findings: dict[tuple[Checkpoint, str], list[Finding]] = {}
     for identity, spec in specs.items():
         key = spec.checkpoint, spec.recipe.name  # seeds make no difference
-        if key not in findings:
-            findings[key] = wrong(examine(spec, unchanged[identity], languages))
+        if key not in findings and identity not in known:
+            findings[key] = wrong(examine(spec, unchanged[identity], languages, is_swept))
     for (checkpoint, _), own in findings.items():
         stop_on_errors(checkpoint.id, own)
         for finding in own:
-            reporter.say(one_line(f"{checkpoint.id}: {finding.line}"))
-    return {identity: findings[spec.checkpoint, spec.recipe.name] for identity, spec in specs.items()}
+            if finding not in said:
+                reporter.say(one_line(f"{checkpoint.id}: {finding.line}"))
+    return {
+        identity: known[identity] if identity in known else findings[spec.checkpoint, spec.recipe.name]
+        for identity, spec in specs.items()
+    }
+
+
+def _try_out(runs: Sequence[OneRun], languages: Sequence[str]) -> None:
+    """Stop all runs where a model that has something to do cannot do it, or does something else than it should."""
+    tried: set[tuple[Checkpoint, str]] = set()
+    for spec in (run.spec for run in runs if run.has_work(languages)):
+        if (spec.checkpoint, spec.recipe.name) not in tried:
+            tried.add((spec.checkpoint, spec.recipe.name))
+            tests = {language: spec.corpus.test(language) for language in languages}
+            found = try_out(spec.checkpoint, spec.task, spec.recipe, spec.compute, spec.train, tests)
+            stop_on_errors(spec.checkpoint.id, found)
 
 
 def reproduce(reference: str, **options: Any) -> list[RunRecord]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xeval.data import bundle
 from xeval.data.hub import show_bars
-from xeval.data.model_files import checkpoint_files, find_checkpoint
+from xeval.data.model_files import Checkpoint, checkpoint_files, find_checkpoint
 from xeval.data.source import hub_patterns, open_source
 from xeval.definitions import registry
 from xeval.definitions.model_name import ModelName
@@ -28,7 +28,8 @@ def make_bundle(reference: str, output: Path, draws_bars: bool = False) -> bundl
         file_of[f"recipes/{recipe.name}.toml"] = recipe_file
     held = [] if task.embedded else [_data(task, table.languages)]
     models = {row.model: ModelName.parse(row.model) for row in table.rows}
-    held += [_model(name) for name, parsed in models.items() if parsed.origin != "embedded"]
+    held += [part for name, parsed in models.items() if parsed.origin != "embedded" for part in _model(name)]
+    held = list({part[0].id: part for part in held}.values())  # adapters may share a base
     for repository, folder, paths in held:
         inside = bundle.folder_of(repository.kind, repository.id)
         file_of |= {f"{inside}/{path.relative_to(folder).as_posix()}": path for path in paths}
@@ -50,9 +51,21 @@ def _data(task: Task, languages: Sequence[str]) -> tuple[bundle.Repository, Path
     return repository, source.folder, paths
 
 
-def _model(name: str) -> tuple[bundle.Repository, Path, list[Path]]:
-    checkpoint = find_checkpoint(name)
+def _model(name: str) -> list[tuple[bundle.Repository, Path, list[Path]]]:
+    """The model's repository and, where it is an adapter, its base's."""
+    found = find_checkpoint(name)
+    if found.adapter is None or found.base is None:
+        return [_repository(found, found.folder, None)]
+    own = _repository(found, found.adapter.folder, None)
+    if found.base.origin == "embedded":
+        return [own]
+    return [own, _repository(found.base, found.base.folder, found.adapter.base_revision)]
+
+
+def _repository(
+    checkpoint: Checkpoint, folder: Path, revision: str | None
+) -> tuple[bundle.Repository, Path, list[Path]]:
     if checkpoint.origin != "hub" or checkpoint.revision is None:
-        raise ModelError(f"model {name}: a bundle holds the hub's, but here this is the folder {checkpoint.folder}")
-    repository = bundle.Repository(kind="model", id=checkpoint.id, revision=None, commit=checkpoint.revision)
-    return repository, checkpoint.folder, checkpoint_files(checkpoint.folder, checkpoint.id)
+        raise ModelError(f"model {checkpoint.id}: a bundle holds the hub's, but here this is the folder {folder}")
+    repository = bundle.Repository(kind="model", id=checkpoint.id, revision=revision, commit=checkpoint.revision)
+    return repository, folder, checkpoint_files(folder, checkpoint.id)

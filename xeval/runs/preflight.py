@@ -4,9 +4,9 @@
 the rows itself, goes on past what cannot be read, and gives every check's outcome.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from xeval.checks.after.hurt_languages import check_languages
 from xeval.checks.before.machine_checks import check_batch, check_device, check_disk
 from xeval.checks.before.row_checks import check_choice, check_overlap, check_repetition, check_sizes
-from xeval.checks.before.tokenizer_checks import check_letters, check_vocabulary
+from xeval.checks.before.tokenizer_checks import check_letters, check_pieces, check_vocabulary
 from xeval.data.corpus import Corpus
 from xeval.data.model_files import Checkpoint, find_checkpoint
 from xeval.data.model_folder import weight_files
@@ -24,27 +24,40 @@ from xeval.definitions import registry
 from xeval.definitions.recipe import Recipe
 from xeval.definitions.task import DEV, Task
 from xeval.engine import devices, environment
+from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
-from xeval.engine.loading import label_columns, load_encoder, load_fine_tuned, load_pretrained, load_tokenizer
+from xeval.engine.loading import (
+    failures_named,
+    hidden_size,
+    label_columns,
+    load_encoder,
+    load_fine_tuned,
+    load_pretrained,
+    load_tokenizer,
+)
 from xeval.engine.training import count_steps
+from xeval.engine.trial import Trial
+from xeval.engine.vectors import SentenceEncoder
 from xeval.engine.weights import count_weights, headers
 from xeval.kinds.rows import Rows, strings_in
 from xeval.results.records import Limits
-from xeval.runs.spec import RunSpec
+from xeval.runs.spec import RunSpec, with_layer
 from xeval.support.cache import cache_home
 from xeval.support.errors import DataError, ModelError, PreflightError
 from xeval.support.findings import Finding, error, fine
 
 SAMPLED_ROWS = 300  # of each language, for the checks that tokenize
+TEXTS = 30  # of each column, for the checks of single texts
 DATA, MACHINE = "data", "machine"
 
 Findings = list[tuple[str, Finding]]  # what was checked (data, machine or a model's name), what was found
 
 
-def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str]) -> list[Finding]:
+def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str], is_swept: bool = False) -> list[Finding]:
     """Everything that is checked before the run `spec` over `languages`, whose rows have been read.
 
-    `unchanged` is the recipe as its file has it. Raises ModelError for a tokenizer that cannot be loaded.
+    `unchanged` is the recipe as its file has it; some of its values are chosen by trials if it `is_swept`. Raises
+    ModelError for a tokenizer that cannot be loaded.
     """
     tests = {language: spec.corpus.test(language) for language in languages}
     findings = check_rows(spec.task, spec.corpus, spec.train, tests)
@@ -52,7 +65,7 @@ def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str]) -> list[
     if spec.train:
         findings += _check_training(spec.checkpoint, spec.task, spec.recipe, unchanged, len(spec.corpus.train))
     if spec.train:
-        findings += _check_choice(spec.task, spec.recipe, tests)
+        findings += _check_choice(spec.task, spec.recipe, tests, is_swept)
     return findings
 
 
@@ -104,7 +117,7 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
         if not train and definition.labels:
             findings.append(_check_head(checkpoint, definition))
         if not any(finding.severity == "error" for finding in findings):
-            findings += _check_weights(checkpoint, definition, train)
+            findings += _tried(checkpoint, definition, chosen, (device, dtype), train, tests)
         found += [(checkpoint.id, finding) for finding in findings]
     return found
 
@@ -133,28 +146,38 @@ def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, Rows
     return [finding for finding in findings if finding is not None]
 
 
-def _check_choice(task: Task, recipe: Recipe, tests: Mapping[str, Rows]) -> list[Finding]:
-    """Whether the checkpoint is chosen on rows that are evaluated on."""
+def _check_choice(task: Task, recipe: Recipe, tests: Mapping[str, Rows], is_swept: bool = False) -> list[Finding]:
+    """Whether the checkpoint, or a value of the recipe, is chosen on rows that are evaluated on."""
     is_both = task.test_split == DEV and task.training_language in tests
-    found = check_choice(task.training_language, recipe.selection) if is_both else None
+    found = check_choice(task.training_language, recipe.selection, is_swept) if is_both else None
     return [found] if found else []
 
 
 def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: Mapping[str, Rows]) -> list[Finding]:
     """The checks of a checkpoint's tokenizer, on a sample of the rows."""
-    tokenizer, config = load_tokenizer(checkpoint, recipe.max_length), _configuration(checkpoint)
+    tokenizer, config = load_tokenizer(checkpoint, recipe.max_length), checkpoint.configuration()
+    kind = task.of_kind
     samples = {language: rows.spread(SAMPLED_ROWS) for language, rows in tests.items()}
-    texts = [text for rows in samples.values() for column in rows.texts.values() for text in strings_in(column[::10])]
-    findings = [check_vocabulary(tokenizer, config.get("vocab_size")), *check_letters(tokenizer, texts)]
-    findings += task.of_kind.tokenizer_checks(tokenizer, samples)
-    encoded = {language: encode(task.of_kind, tokenizer, rows, recipe.max_length) for language, rows in samples.items()}
+    texts = {
+        language: list(strings_in(column[:: max(1, len(column) // TEXTS)] for column in rows.texts.values()))
+        for language, rows in samples.items()
+    }
+    with failures_named(checkpoint, "its tokenizer fails on these rows"):
+        pieces = check_pieces(tokenizer, checkpoint.tokenizer_folder / "tokenizer.json", texts)
+        findings = [pieces] if pieces else []
+        if pieces and pieces.severity == "error":
+            return findings
+        findings.append(check_vocabulary(tokenizer, config.get("vocab_size")))
+        findings += check_letters(tokenizer, list(chain.from_iterable(texts.values())))
+        findings += kind.tokenizer_checks(tokenizer, samples)
+        encoded = {language: encode(kind, tokenizer, rows, recipe.max_length) for language, rows in samples.items()}
     tokenized = {language: some.tokenization for language, some in encoded.items()}
-    return findings + check_languages(tokenized, task.training_language, recipe.max_length, task.of_kind.unit)
+    return findings + check_languages(tokenized, task.training_language, recipe.max_length, kind.unit)
 
 
 def _check_head(checkpoint: Checkpoint, task: Task) -> Finding:
     """Whether the labels of a checkpoint that is to be used as it is can be told; a run refuses it if not."""
-    name, id2label = "labels of the head", _configuration(checkpoint).get("id2label") or {}
+    name, id2label = "labels of the head", checkpoint.configuration().get("id2label") or {}
     try:
         label_columns(checkpoint.id, id2label, task.of_kind)
     except ModelError as problem:
@@ -162,17 +185,57 @@ def _check_head(checkpoint: Checkpoint, task: Task) -> Finding:
     return fine(name, f"{', '.join(map(str, id2label.values()))}, matched by name")
 
 
-def _check_weights(checkpoint: Checkpoint, task: Task, train: bool) -> list[Finding]:
-    """An error if the weights are not those of the encoder that config.json describes; a run refuses it then."""
+def try_out(
+    checkpoint: Checkpoint, task: Task, recipe: Recipe, compute: Compute, train: bool, tests: Mapping[str, Rows]
+) -> list[Finding]:
+    """Whether the model gives in a run what a plain call of transformers gives, on a few rows.
+
+    Raises ModelError for weights that are not those of the encoder that config.json describes, and for whatever the
+    model or its tokenizer raises.
+    """
+    return _try(_load(checkpoint, task, recipe, train), checkpoint, task, recipe, compute, tests)
+
+
+def _load(checkpoint: Checkpoint, task: Task, recipe: Recipe, train: bool) -> Any:
+    """The model as a run begins with it, with any head where it is trained."""
     kind = task.of_kind
+    if kind.trains:
+        return load_pretrained(checkpoint, kind, seed=0) if train else load_fine_tuned(checkpoint, kind)
+    assert recipe.layer and recipe.pooling  # as `with_layer` has seen to
+    return SentenceEncoder(load_encoder(checkpoint, kind), recipe.layer, recipe.pooling)
+
+
+def _try(
+    model: Any, checkpoint: Checkpoint, task: Task, recipe: Recipe, compute: Compute, tests: Mapping[str, Rows]
+) -> list[Finding]:
+    if not tests:
+        return []
+    tokenizer = load_tokenizer(checkpoint, recipe.max_length)
+    with failures_named(checkpoint, "it fails on these rows"):
+        trial = Trial(model.to(compute.device), tokenizer, task.of_kind, compute, recipe.max_length)
+        difference = trial.difference(tests)
+    if difference is None:
+        return [fine("trial", "a few rows give what they give in a plain call of transformers")]
+    return [error("trial", f"a plain call, model(**tokenizer(...)), gives something else; what differs: {difference}")]
+
+
+def _tried(
+    checkpoint: Checkpoint,
+    task: Task,
+    recipe: Recipe,
+    names: tuple[str, str],
+    train: bool,
+    tests: Mapping[str, Rows],
+) -> list[Finding]:
+    """What `try_out` finds on the device and in the arithmetic of these names, and an error for what it raises."""
+    what = "weights"
     try:
-        if train:
-            load_pretrained(checkpoint, kind, seed=0)
-        else:
-            (load_fine_tuned if kind.trains else load_encoder)(checkpoint, kind)
+        recipe, compute = with_layer(recipe, checkpoint), devices.choose(*names, hidden_size(checkpoint))
+        model = _load(checkpoint, task, recipe, train)
+        what = "trial"
+        return _try(model, checkpoint, task, recipe, compute, tests)
     except ModelError as problem:
-        return [error("weights", str(problem).removeprefix(f"model {checkpoint.id}: "))]
-    return []
+        return [error(what, str(problem).removeprefix(f"model {checkpoint.id}: "))]
 
 
 def _check_training(
@@ -200,12 +263,6 @@ def _read(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[dict[s
         except DataError as problem:
             problems.append(error(f"test rows, {language}", str(problem)))
     return tests, problems
-
-
-def _configuration(checkpoint: Checkpoint) -> dict[str, Any]:
-    """config.json, which the tokenizer's loading has shown to be readable."""
-    content: dict[str, Any] = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
-    return content
 
 
 def _count_weights(checkpoint: Checkpoint) -> int:

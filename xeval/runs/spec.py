@@ -10,18 +10,19 @@ from pydantic import TypeAdapter, ValidationError
 
 from xeval.data.corpus import Corpus
 from xeval.data.model_files import Checkpoint
-from xeval.definitions.recipe import Recipe
+from xeval.definitions.recipe import LORA_KEYS, Recipe
 from xeval.definitions.task import Task
 from xeval.definitions.toml import HubId, first_complaint
+from xeval.engine.adaptation import refuse_without_peft
 from xeval.engine.devices import Compute
 from xeval.engine.loading import count_layers
 from xeval.results.identity import identity, ingredients, is_of
-from xeval.results.records import NO_TRAINING, DataRecord, Limits, RecipeRecord, RunRecord
+from xeval.results.records import NO_TRAINING, DataRecord, Limits, RecipeRecord, RunRecord, SweepRecord
 from xeval.results.store import StoredRun, run_folder
 from xeval.support.errors import DefinitionError
 from xeval.support.text import counted
 
-_NOT_OF_TRAINING = {
+NOT_OF_TRAINING = {
     "name", "description", "source_url", "seed", "learning_rate_by_model", "pooling", "layer", "layer_by_depth",
 }  # fmt: skip
 
@@ -47,6 +48,7 @@ class RunSpec:
     corpus: Corpus
     compute: Compute
     declared: Declared | None = None  # that the checkpoint is one of several seeds
+    sweep: SweepRecord | None = None  # how values of the recipe were chosen, which makes no other run of it
 
     @property
     def learning_rate(self) -> float:
@@ -71,7 +73,8 @@ class RunSpec:
         if not self.train:
             kept = {key: value for key, value in self.overrides.items() if key == "max_length"}
             return RecipeRecord(name=self.recipe_name, values={"max_length": self.recipe.max_length}, overrides=kept)
-        values = self.recipe.model_dump(exclude=_NOT_OF_TRAINING)
+        excluded = NOT_OF_TRAINING if self.recipe.adaptation == "lora" else NOT_OF_TRAINING.union(LORA_KEYS)
+        values = self.recipe.model_dump(exclude=excluded)
         values["learning_rate"] = self.learning_rate
         return RecipeRecord(name=self.recipe_name, values=values, overrides=self.overrides)
 
@@ -144,7 +147,9 @@ def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
 
 
 def fitting(task: Task, recipe: Recipe) -> Recipe:
-    """`recipe` itself. Raises DefinitionError for one that trains where the task's kind does not, or the reverse."""
+    """`recipe` itself. Raises DefinitionError for one that trains where the task's kind does not, or the reverse, and
+    for one that needs a package which is not there."""
+    refuse_without_peft(recipe)
     if task.of_kind.trains == (recipe.pooling is None):
         return recipe
     wanted, got = ("how to train", "a pooling") if task.of_kind.trains else ("a pooling", "how to train")
@@ -155,10 +160,20 @@ def fitting(task: Task, recipe: Recipe) -> Recipe:
 
 
 def with_layer(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
-    """`recipe` with the layer that it takes vectors from in this encoder; one that trains is left as it is."""
-    if recipe.pooling is None:
+    """`recipe` with the layer that it takes vectors from in this encoder; one that trains is left as it is.
+
+    Raises DefinitionError where the encoder has fewer layers than the recipe wants.
+    """
+    if recipe.pooling is None and not recipe.layers_frozen:
         return recipe
     n_layers = count_layers(checkpoint)
+    if recipe.pooling is None:
+        if recipe.layers_frozen and recipe.layers_frozen > n_layers:
+            raise DefinitionError(
+                f"recipe {recipe.name}: {checkpoint.id} has {n_layers} layers, so layers_frozen"
+                f" {recipe.layers_frozen} is too many; give --layers-frozen"
+            )
+        return recipe
     layer = recipe.layer_of(n_layers)
     if layer is None or layer > n_layers:
         said = "names no layer for so many" if layer is None else f"names layer {layer}"

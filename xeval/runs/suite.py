@@ -1,8 +1,9 @@
 """A suite of tasks, one after the other: each that there are rows for is run, and of the others it is said why not."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from xeval.results.records import Limits
 from xeval.results.store import StoredRun
 from xeval.runs.grid import run_grid
 from xeval.runs.spec import limits
+from xeval.runs.sweep import Sweep
 from xeval.support.errors import DataError, XevalError
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import counted, one_line
@@ -38,6 +40,20 @@ class Plan:
     languages: list[str]
     test_split: str | None = None
     lacking: tuple[str, ...] = ()  # languages of the suite without rows
+    corpus: Corpus | None = None  # the rows, where they were read to see that they are there
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a task is asked for."""
+
+    languages: Sequence[str] = ()  # all of them for none
+    train: bool = True
+    test_split: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+EVERYTHING = Wanted()
 
 
 def run_suite(  # noqa: PLR0913  what `run_grid` takes
@@ -46,6 +62,7 @@ def run_suite(  # noqa: PLR0913  what `run_grid` takes
     *,
     languages: Sequence[str] = (),
     recipe: str | None = None,
+    sweep: Sweep | None = None,
     train: bool = True,
     data: str | os.PathLike[str] | None = None,
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
@@ -54,37 +71,58 @@ def run_suite(  # noqa: PLR0913  what `run_grid` takes
 ) -> SuiteRuns:
     """`run_grid` for each task of the suite called `name`, in all of its languages that there are rows for.
 
+    `reporter` is told of each task whether and how it is run, before the first one is.
+
     A task takes `data`/<its folder> where that is there, and else `data`. One whose test rows carry no answers there,
     and whose development rows do, is evaluated on these. One without rows is left out, and so is one that ends in an
     error; the others go on. Raises XevalError for a suite or a model that cannot be had.
     """
     reporter = reporter or Silent()
     suite, folders = registry.get_suite(name), [Path(folder) for folder in tasks_dirs]
-    _check_what_holds_for_all(models, recipe, options)
+    row_limits = _check_what_holds_for_all(models, recipe, options)
     data = data or os.environ.get("XEVAL_DATA") or None
-    outcome = SuiteRuns()
+    outcome, plans = SuiteRuns(), dict[str, Plan]()
     for member in suite.tasks:
         try:
             task = registry.get_task(member.task, folders)
-            plan = make_plan(task, member, Path(data) if data else None, languages, train, options.get("test_split"))
-            reporter.say(one_line(f"{member.task}: {_in_words(plan)}"))
+            wanted = Wanted(languages, train, options.get("test_split"), row_limits)
+            plans[member.task] = make_plan(task, member, Path(data) if data else None, wanted)
+        except XevalError as error:
+            outcome.skipped[member.task] = str(error)
+    _raise_what_is_wrong_with_all(outcome, bool(plans))
+    for member in suite.tasks:
+        reason = outcome.skipped.get(member.task)
+        in_words = _in_words(plans[member.task]) if reason is None else f"not run: {reason}"
+        reporter.say(one_line(f"{member.task}: {in_words}"))
+    for member in suite.tasks:
+        if member.task not in plans:
+            continue
+        plan = plans.pop(member.task)  # so that its rows can go when it is done
+        try:
+            task = registry.get_task(member.task, folders)
             outcome.runs += run_grid(
                 member.task,
                 [(model, recipe or member.recipe) for model in models],
                 languages=plan.languages,
                 train=train,
                 data=plan.data,
+                corpus=plan.corpus,
                 tasks_dirs=tasks_dirs,
                 reporter=reporter,
+                sweep=sweep if task.of_kind.trains else None,
                 **(options | {"test_split": plan.test_split, "overrides": _overrides_of(task, options)}),
             )
         except XevalError as error:
             outcome.skipped[member.task] = str(error)
-            reporter.say(one_line(f"{member.task}: skipped: {error}"))
-    reasons = set(outcome.skipped.values())
-    if not outcome.runs and len(reasons) == 1:  # it is no task's fault
-        raise XevalError(reasons.pop())
+            reporter.say(one_line(f"{member.task}: not run: {error}"))
+    _raise_what_is_wrong_with_all(outcome, bool(outcome.runs))
     return outcome
+
+
+def _raise_what_is_wrong_with_all(outcome: SuiteRuns, is_any_left: bool) -> None:
+    reasons = set(outcome.skipped.values())
+    if not is_any_left and len(reasons) == 1:  # it is no task's fault
+        raise XevalError(reasons.pop())
 
 
 def _overrides_of(task: Task, options: dict[str, Any]) -> dict[str, Any]:
@@ -95,70 +133,73 @@ def _overrides_of(task: Task, options: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in overrides.items() if key in ("max_length", "layer", "pooling")}
 
 
-def _check_what_holds_for_all(models: Sequence[str], recipe: str | None, options: dict[str, Any]) -> None:
-    """Raise XevalError for what would be wrong in every task."""
-    limits(options.get("max_train"), options.get("max_eval"))
+def _check_what_holds_for_all(models: Sequence[str], recipe: str | None, options: dict[str, Any]) -> Limits:
+    """The limits on rows. Raises XevalError for what would be wrong in every task."""
+    row_limits = limits(options.get("max_train"), options.get("max_eval"))
     devices.choose(options.get("device", "auto"), options.get("dtype", "auto"))
     if recipe is not None:
         registry.get_recipe(recipe)
     for model in models:
         find_checkpoint(model)
+    return row_limits
 
 
-def make_plan(
-    task: Task,
-    member: SuiteTask,
-    data: Path | None,
-    languages: Sequence[str] = (),
-    train: bool = True,
-    test_split: str | None = None,
-) -> Plan:
+def make_plan(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted = EVERYTHING) -> Plan:
     """Where the rows of `task` are, in which languages there are any, and of which split.
 
-    Raises DataError, with what is missing, where there is nothing to train or to test on.
+    Raises DataError, with what is missing, where there is nothing to train or to test on. What the hub has is not
+    fetched yet.
     """
-    wanted = [language for language in member.languages or task.languages if not languages or language in languages]
-    known = [language for language in wanted if language in task.languages]
+    languages = [
+        language
+        for language in member.languages or task.languages
+        if not wanted.languages or language in wanted.languages
+    ]
+    known = [language for language in languages if language in task.languages]
     if not known:
         raise DataError(f"task {task.name} has none of the languages that were asked for")
-    if data is None:
-        return Plan(None, known, test_split, tuple(language for language in wanted if language not in known))
+    if data is None and task.hub is not None:
+        lacking = tuple(language for language in languages if language not in known)
+        return Plan(None, known, wanted.test_split, lacking)
     problems: list[DataError] = []
-    for split in [test_split] if test_split else [None, DEV] if task.has_selection else [None]:
-        for folder in _folders(task, member, data):
-            try:
-                found = _readable(task.tested_on(split), folder, known, train)
-            except DataError as error:
-                problems.append(error)
-            else:
-                return Plan(folder, found, split, tuple(language for language in wanted if language not in found))
+    splits = [wanted.test_split] if wanted.test_split else [None, DEV] if task.has_selection else [None]
+    for split, folder in product(splits, _folders(task, member, data)):
+        row_limits = wanted.limits.model_copy(update={"test_split": split})
+        try:
+            corpus = Corpus(open_source(task.tested_on(split), folder, known, wanted.train), row_limits)
+            readable = _readable(corpus, known, wanted.train)
+        except DataError as error:
+            problems.append(error)
+        else:
+            lacking = tuple(language for language in languages if language not in readable)
+            return Plan(folder, readable, split, lacking, corpus)
     raise problems[0]
 
 
-def _folders(task: Task, member: SuiteTask, data: Path) -> Iterator[Path | None]:
+def _folders(task: Task, member: SuiteTask, data: Path | None) -> list[Path | None]:
     """Where to look for the rows of a task: in its own folder, then in the one for all; or nowhere."""
-    yield from (data / name for name in member.folders if (data / name).is_dir())
-    if task.embedded:
-        yield None
-    yield data
+    if data is None:
+        return [None]
+    own: list[Path | None] = [data / name for name in member.folders if (data / name).is_dir()]
+    return [*own, *([None] if task.embedded else []), data]
 
 
-def _readable(task: Task, folder: Path | None, languages: Sequence[str], train: bool) -> list[str]:
+def _readable(corpus: Corpus, languages: Sequence[str], train: bool) -> list[str]:
     """Those of `languages` whose test rows can be read. Raises DataError where none can, or nothing to train on."""
-    corpus = Corpus(open_source(task, folder, languages, train), Limits())
+    task = corpus.task
     trains = train and task.expected_rows.train > 0  # there are tasks that need no training
     for role in task.training_roles if trains else ():
         getattr(corpus, role)
-    found, problems = [], []
+    readable, problems = [], []
     for language in languages:
         try:
             corpus.test(language)
-            found.append(language)
+            readable.append(language)
         except DataError as error:
             problems.append(error)
-    if not found:
+    if not readable:
         raise problems[0]
-    return found
+    return readable
 
 
 def _in_words(plan: Plan) -> str:

@@ -26,7 +26,7 @@ class UnknownNameError(XevalError):
         names = sorted(known)
         meant = nearest(name, names)
         suggestion = f"did you mean {meant!r}?" if meant is not None else "none is defined"
-        others = f" (known: {', '.join(names)})" if 1 < len(names) <= 20 else ""
+        others = f" (known: {', '.join(names)})" if 1 < len(names) <= 24 else ""
         super().__init__(f"unknown {kind} {name!r}: {suggestion}{others}{hint}")
 
 
@@ -36,6 +36,10 @@ class DefinitionError(XevalError):
 
 class DataError(XevalError):
     """Rows that are missing, unlabelled, of the wrong number or not what a run was made with."""
+
+
+class CopyError(DataError):
+    """Something wrong with a copy of the data; whoever knows where the copy comes from adds what to do about it."""
 
 
 class ModelError(XevalError):

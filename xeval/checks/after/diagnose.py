@@ -77,7 +77,7 @@ def diagnose(
         prediction_signatures.unreadable_predictions(problems or {}),
         prediction_signatures.missing_or_repeated_rows(record, predicted, _expected_rows(record, task)),
         prediction_signatures.placeholder_labels(labelled),
-        prediction_signatures.permuted_labels(labelled, labels),
+        prediction_signatures.permuted_labels(labelled, labels, record.training is not None),
         *(_mistaken_files(labelled) if record.computed_elsewhere else ()),
         prediction_signatures.one_label_throughout(labelled, labels),
         record_signatures.broken_training(record),

@@ -91,10 +91,19 @@ def placeholder_labels(predicted: Mapping[str, Predicted]) -> Finding | None:
     )
 
 
-def permuted_labels(predicted: Mapping[str, Predicted], labels: Sequence[str]) -> Finding | None:
+_OF_HEAD = "Name the labels in id2label of config.json in the order that the head was trained with, and evaluate again."
+_OF_DATA = (
+    "Compare the label names of the rows trained on with those of the test rows; a short training may show it too."
+)
+
+
+def permuted_labels(
+    predicted: Mapping[str, Predicted], labels: Sequence[str], is_trained_here: bool = False
+) -> Finding | None:
     """An order of the labels in which the predictions agree with the gold labels far better than in their own.
 
-    All orders are tried over all languages together, then language by language.
+    All orders are tried over all languages together, then language by language. That of a head that `is_trained_here`
+    is known, so that it is the data's.
     """
     confusions = {language: found.confusion() for language, found in predicted.items()}
     if not confusions or not 2 <= len(labels) <= MOST_LABELS:
@@ -102,11 +111,12 @@ def permuted_labels(predicted: Mapping[str, Predicted], labels: Sequence[str]) -
     together = np.sum(list(confusions.values()), axis=0)
     order = _better_order(together)
     if order is not None:
-        return _permuted("", together, order, labels, "Name the labels in id2label of config.json")
+        return _permuted("", together, order, labels, _OF_DATA if is_trained_here else _OF_HEAD)
     for language, confusion in confusions.items():
         order = _better_order(confusion)
         if order is not None:
-            return _permuted(f" in {language}", confusion, order, labels, "Mend the label names of this test split")
+            mend = "Correct the label names of this test split, and evaluate again."
+            return _permuted(f" in {language}", confusion, order, labels, mend)
     return None
 
 
@@ -135,7 +145,7 @@ def _permuted(where: str, confusion: np.ndarray, order: Sequence[int], labels: S
     return error(
         "permuted labels",
         f"accuracy{where} is {100 * as_it_is:.1f} %, and {100 * reread:.1f} % if one reads {reading}",
-        f"{mend} in the order that the head was trained with, and evaluate again.",
+        mend,
     )
 
 

@@ -59,14 +59,18 @@ def check_overlap(unit: str, train: Rows | None, selection: Rows | None, test: R
     )
 
 
-def check_choice(language: str, selection: str) -> Finding | None:
-    """Whether the checkpoint is chosen on the very rows that are evaluated on; None if the last one is taken."""
-    if selection == "last":
+def check_choice(language: str, selection: str, is_swept: bool = False) -> Finding | None:
+    """Whether the checkpoint, or a value of the recipe in a sweep, is chosen on the very rows that are evaluated on;
+    None if the last checkpoint is taken and nothing is swept."""
+    if selection == "last" and not is_swept:
         return None
+    chosen = ["the checkpoint"] * (selection != "last") + ["the recipe's values"] * is_swept
+    verb = "are" if is_swept else "is"
+    other = "" if is_swept else ", or add --selection last"
     return warning(
         "rows to choose on",
-        f"evaluated on the selection split, whose {language} rows the checkpoint is chosen on",
-        f"Leave the number in {language} out, or add --selection last.",
+        f"evaluated on the selection split, whose {language} rows {' and '.join(chosen)} {verb} chosen on",
+        f"Leave the number in {language} out{other}.",
     )
 
 

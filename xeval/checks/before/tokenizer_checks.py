@@ -3,13 +3,17 @@
 The evidence is what the tokenizer does to text, not what its files declare.
 """
 
+import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
-from xeval.support.findings import Finding, error, fine, warning
+import tokenizers
+
+from xeval.support.findings import Finding, by_language, error, fine, warning
 from xeval.support.text import one_line
 
 # Rows of the embedding → whose vocabulary that is, and the ids of words in several scripts. The words are the same in
@@ -71,6 +75,59 @@ def check_vocabulary(tokenizer: Any, embedding_rows: int | None) -> Finding:
         f" {embedding_rows:,} rows: {strays[0]!r} is {ids[strays[0]]}, there {words[strays[0]]}"
     )
     return (error if 2 * len(strays) > len(words) else warning)(name, evidence, mend)
+
+
+def check_pieces(tokenizer: Any, file: Path, texts: Mapping[str, Sequence[str]]) -> Finding | None:
+    """Whether the tokenizer makes the pieces of its tokenizer.json; None if there is no such `file`.
+
+    For some types of encoder transformers does not take that file as it is, but makes a tokenizer from its vocabulary
+    and from tokenizer_config.json. `texts` are by language.
+    """
+    if not file.is_file():
+        return None
+    name, own, built = "pieces", tokenizers.Tokenizer.from_file(str(file)), tokenizer.backend_tokenizer
+    models = [type(each.model).__name__ for each in (own, built)]
+    if models[0] != models[1]:
+        evidence = f"tokenizer.json has a vocabulary for {models[0]}, and transformers takes it for {models[1]}"
+        return error(name, evidence, _TAKE)
+    own.no_padding()
+    own.no_truncation()
+    others = {language: _with_other_pieces(own, tokenizer, some) for language, some in texts.items()}
+    shares = {language: len(some) / max(1, len(texts[language])) for language, some in others.items()}
+    if not any(shares.values()):
+        return fine(name, "as tokenizer.json makes them")
+    text = others[max(shares, key=lambda language: shares[language])][0]
+    made = (" ".join(each.encode(text, add_special_tokens=False).tokens) for each in (own, built))
+    there, here = (one_line(repr(each))[:80] for each in made)
+    evidence = (
+        f"texts with other ones than tokenizer.json makes: {by_language(shares)}; {one_line(text)[:40]!r} is"
+        f" {there} by the file, {here} as transformers reads it{_settings(own, built)}"
+    )
+    return (error if max(shares.values()) >= IN_THE_VOCABULARY else warning)(name, evidence, _TAKE)
+
+
+def _with_other_pieces(own: tokenizers.Tokenizer, tokenizer: Any, texts: Sequence[str]) -> list[str]:
+    there = [each.ids for each in own.encode_batch(list(texts), add_special_tokens=False)]
+    here = _ids(tokenizer, texts) if texts else []
+    return [text for text, *both in zip(texts, there, here, strict=True) if both[0] != both[1]]
+
+
+_TAKE = (
+    "Make tokenizer_config.json say what tokenizer.json does, or give it the right tokenizer_class: with"
+    ' "PreTrainedTokenizerFast" transformers takes tokenizer.json as it is.'
+)
+
+
+def _settings(own: Any, built: Any) -> str:
+    """The settings of the first part of both tokenizers that differ."""
+    parts = [json.loads(each.to_str()) for each in (own, built)]
+    for name in ("normalizer", "pre_tokenizer"):
+        there, here = (part[name] for part in parts)
+        if there != here:
+            keys = [key for key in there if there[key] != here.get(key)] if there and here else []
+            said = ", ".join(f"{key} is {one_line(there[key])[:20]} there" for key in keys[:3] if key != "type")
+            return f" ({name}{': ' * bool(said)}{said})"
+    return ""
 
 
 def check_letters(tokenizer: Any, texts: Sequence[str]) -> list[Finding]:

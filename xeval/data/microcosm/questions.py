@@ -1,6 +1,6 @@
 """Questions with answers about the microcosm (answers-mini): who is where, and when.
 
-A context says of three beings or things where each is and when. Three questions are asked, and each answer is
+A context says of two beings or things where each is and when. Three questions are asked, and each answer is
 what fills one slot of a sentence, as that language has it.
 """
 
@@ -23,8 +23,8 @@ from xeval.data.microcosm.realise import realise
 from xeval.data.microcosm.world import Fact
 
 SEED = 20200510
-SPLITS = {"test": 150, "validation": 50, "train": 1200}  # contexts, each with three questions
-N_FACTS = 3
+SPLITS = {"test": 100, "validation": 50, "train": 1200}  # contexts, each with three questions
+N_FACTS = 2
 SLOT_OF = {"where": "place", "who": "subject", "when": "time"}  # what a question asks for
 FILE = Path(__file__).parent / "questions.toml"
 

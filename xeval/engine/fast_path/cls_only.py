@@ -1,4 +1,4 @@
-"""The last layer of an encoder computed for the first token of each sequence alone, which is all that a head reads.
+"""The last layer of an encoder computed for the one token of each sequence that a head reads, mostly the first.
 
 Exact: in that layer the other tokens are only looked at, as keys and values.
 """
@@ -10,18 +10,37 @@ from torch.utils.hooks import RemovableHandle
 
 
 def compute_first_tokens_only(last_layer: torch.nn.Module) -> list[RemovableHandle]:
-    """Make `last_layer`, while it runs on packed input, take and give the first tokens; the handles undo it."""
+    """Make `last_layer`, while it runs on packed input, take and give the first tokens; the handles undo it.
+
+    Where the sequences say that others are looked at, it is these.
+    """
     return [
         last_layer.register_forward_pre_hook(_take_first_tokens, with_kwargs=True),
         last_layer.register_forward_hook(_one_sequence_each),
     ]
 
 
+def give_first_tokens_only(layers: torch.nn.Module) -> list[RemovableHandle]:
+    """Make `layers`, all of an encoder in one module, give the first tokens alone after it has computed all of them.
+
+    For ALBERT, which has one layer and runs it again and again, and whose pooler is shown first tokens.
+    """
+    return [layers.register_forward_hook(_first_tokens_of_all, with_kwargs=True)]
+
+
+def _first_tokens_of_all(layers: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], output: Any) -> Any:
+    """(1, total_tokens, hidden) → (B, 1, hidden)"""
+    output.last_hidden_state = output.last_hidden_state.index_select(1, options["sequences"].starts).transpose(0, 1)
+    return output
+
+
 def _take_first_tokens(
     layer: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     whole = inputs[0]  # (1, total_tokens, hidden)
-    first = whole.index_select(1, options["sequences"].starts)  # (1, B, hidden)
+    sequences = options["sequences"]
+    places = sequences.starts if sequences.looked_at is None else sequences.looked_at
+    first = whole.index_select(1, places)  # (1, B, hidden)
     return (first, *inputs[1:]), options | {"whole": whole}
 
 

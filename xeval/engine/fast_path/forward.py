@@ -11,11 +11,13 @@ from transformers import PreTrainedModel
 
 from xeval.engine.batches import collate
 from xeval.engine.devices import Compute
-from xeval.engine.fast_path import packed_attention
-from xeval.engine.fast_path.cls_only import compute_first_tokens_only
+from xeval.engine.fast_path import own_attention, packed_attention
+from xeval.engine.fast_path.cls_only import compute_first_tokens_only, give_first_tokens_only
 from xeval.engine.fast_path.dropout import faster_dropout
+from xeval.engine.fast_path.own_attention import packing_own_attention
 from xeval.engine.fast_path.packing import pack
 from xeval.engine.fast_path.padded_heads import show_padded
+from xeval.engine.remembered import Remembered, head_outputs
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Reads
 
@@ -24,13 +26,16 @@ from xeval.kinds.kind import Reads
 _AS_BERT = {
     "bert": "encoder.layer",
     "camembert": "encoder.layer",
+    "deberta-v2": "encoder.layer",
     "distilbert": "transformer.layer",
     "electra": "encoder.layer",
     "ernie": "encoder.layer",
+    "rembert": "encoder.layer",
     "roberta": "encoder.layer",
     "xlm-roberta": "encoder.layer",
 }
-_OTHERS = frozenset({"eurobert", "gte", "jina_embeddings_v3", "modernbert", "nomic_bert", "xlm-roberta-xl"})
+_OTHERS = frozenset({"albert", "eurobert", "gte", "jina_embeddings_v3", "modernbert", "nomic_bert", "xlm-roberta-xl"})
+PACKED_TYPES = frozenset({*_AS_BERT, *_OTHERS})
 _ON_GPU = ("bert", "distilbert", "xlm-roberta")  # the others have not been tried there
 
 
@@ -38,7 +43,9 @@ def can_pack(model: PreTrainedModel) -> bool:
     """Whether this is an encoder whose packed computation is known, and tested, to be the padded one."""
     config = model.config
     is_plain = not getattr(config, "is_decoder", False) and not getattr(config, "chunk_size_feed_forward", 0)
-    is_tested = config.model_type in (_ON_GPU if model.device.type == "cuda" else {*_AS_BERT, *_OTHERS})
+    if config.model_type == "deberta-v2":  # DeBERTa v2 XL and XXL also have a convolution
+        is_plain = is_plain and config.relative_attention and not getattr(config, "conv_kernel_size", 0)
+    is_tested = config.model_type in (_ON_GPU if model.device.type == "cuda" else PACKED_TYPES)
     return is_tested and is_plain
 
 
@@ -50,19 +57,25 @@ def layers_of(model: PreTrainedModel) -> torch.nn.ModuleList | None:
 
 
 @contextmanager
-def packed(model: PreTrainedModel, reads: Reads = "first token") -> Iterator[None]:
+def packed(model: PreTrainedModel, reads: Reads = "first token", pairs: Encoded | None = None) -> Iterator[None]:
     """`logits_of` computes on packed input while this lasts; otherwise, and for a model that cannot, on padded.
 
-    If the head `reads` first tokens only, the last layer computes no others.
+    If the head `reads` first tokens only, the last layer computes no others. Of `pairs` whose states are remembered
+    there is nothing to pack.
     """
     usual = model.config._attn_implementation
-    if not can_pack(model) or usual == packed_attention.NAME:
+    if not can_pack(model) or usual == packed_attention.NAME or isinstance(pairs, Remembered):
         yield
         return
-    model.set_attn_implementation(packed_attention.NAME)
     layers, hooks = layers_of(model), list[RemovableHandle]()
+    if model.config.model_type in own_attention.TYPES:
+        assert layers is not None
+        with packing_own_attention(model, layers, reads == "first token"), faster_dropout(model):
+            yield
+        return
+    model.set_attn_implementation(packed_attention.NAME)
     if reads == "first token":
-        hooks = show_padded(model) if layers is None else compute_first_tokens_only(layers[-1])
+        hooks = _for_first_tokens(model, layers)
     try:
         with faster_dropout(model):
             yield
@@ -70,6 +83,15 @@ def packed(model: PreTrainedModel, reads: Reads = "first token") -> Iterator[Non
         for hook in hooks:
             hook.remove()
         model.set_attn_implementation(usual)
+
+
+def _for_first_tokens(model: PreTrainedModel, layers: torch.nn.ModuleList | None) -> list[RemovableHandle]:
+    """What shows the head of `model` the tokens that it reads; the handles undo it."""
+    if layers is not None:
+        return compute_first_tokens_only(layers[-1])
+    if model.config.model_type == "albert":
+        return give_first_tokens_only(model.base_model.encoder)
+    return show_padded(model)
 
 
 def layers_of_one_input(model: PreTrainedModel, reads: Reads) -> list[tuple[torch.nn.Linear, ...]]:
@@ -90,6 +112,9 @@ def layers_of_one_input(model: PreTrainedModel, reads: Reads) -> list[tuple[torc
 def logits_of(model: PreTrainedModel, pairs: Encoded, rows: np.ndarray, compute: Compute) -> torch.Tensor:
     """(B, C), in the order of `rows`; of a head that has an output for every token (tokens, C), row after row."""
     config = model.config
+    if isinstance(pairs, Remembered):
+        outputs = logits_in(head_outputs(model, pairs.states_of(rows).to(compute.device)))
+        return outputs[0] if pairs.of_tokens else outputs
     if config._attn_implementation == packed_attention.NAME:
         inputs, sequences = pack(pairs, rows, config, compute.device)
         logits = logits_in(model(**inputs, sequences=sequences))

@@ -17,6 +17,7 @@ class Sequences:
     runs: tuple[tuple[int, int], ...]  # (number of sequences, their length), in the order in which they lie
     places: torch.Tensor  # (rows,) int64: where each row that was asked for lies among the sequences
     max_length: int  # at least that of the longest sequence
+    looked_at: torch.Tensor | None = None  # (B,) int64: the tokens that a head reads, if they are not the first ones
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from xeval.definitions.reference import Percentage
 from xeval.definitions.toml import Frozen, LanguageCode, Text, read_definition
+from xeval.results.adaptations import settings_of
 from xeval.results.configurations import in_words
 from xeval.results.records import Fraction, Limits, Sha256
 from xeval.support.files import write_atomically
@@ -115,7 +116,7 @@ class Blessed(Frozen):
     def name(self) -> str:
         """As people read it, in one line."""
         limits = {key: self.settings[key] for key in Limits.model_fields if key in self.settings}
-        recipe = in_words(str(self.settings.get("recipe", "")), self.overrides, limits)
+        recipe = in_words(str(self.settings.get("recipe", "")), settings_of(self.settings) | self.overrides, limits)
         parts = [self.model, recipe, self.settings.get("dtype", "")]
         return one_line(f"{self.task}: {', '.join(str(part) for part in parts if part != '')}")
 

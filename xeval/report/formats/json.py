@@ -8,6 +8,7 @@ from xeval.judging.claims import ClaimVerdict
 from xeval.judging.verdict import RowVerdict, Verdict
 from xeval.report import exhibits
 from xeval.report.matrix import Matrix, Row
+from xeval.results.adaptations import settings_of
 from xeval.results.store import StoredRun
 
 REPORT_VERSION = 1
@@ -56,10 +57,12 @@ def _run(run: StoredRun) -> dict[str, Any]:
         "identity": record.identity,
         "model": record.model.id,
         "recipe": record.recipe.name,
+        **settings_of(record.recipe.values),
         "overrides": record.recipe.overrides,
         "seed": record.seed,
         "status": record.status,
         "failure": record.failure,
+        "sweep": record.sweep and record.sweep.model_dump(),
         record.metric: {language: score.value for language, score in record.scores.items()},
     }
 

@@ -16,7 +16,8 @@ from xeval.kinds.registry import get_kind
 from xeval.report import verdicts
 from xeval.report.formats.markdown import escape, findings_section
 from xeval.report.matrix import Matrix, Row
-from xeval.results.configurations import is_as_it_was
+from xeval.results.adaptations import settings_of
+from xeval.results.configurations import is_as_it_was, sweep_of
 from xeval.results.records import RunRecord
 from xeval.support.errors import XevalError
 from xeval.support.text import capitalised, one_line
@@ -109,7 +110,10 @@ def _cells(matrix: Matrix) -> Iterator[tuple[Row, str, str]]:
         for language in row.cells:
             seeds = sorted(run.record.seed for run in row.runs if language in run.record.scores)
             recipe = row.runs[0].record.recipe
-            changed = [f"{key} {value}" for key, value in recipe.overrides.items()]
+            settings = settings_of(recipe.values) | recipe.overrides
+            changed = [f"{key} {value}" for key, value in settings.items()]
+            sweep = sweep_of(run.record for run in row.runs)
+            changed += [sweep.in_words] if sweep else []
             counted = f"{'seed' if len(seeds) == 1 else 'mean of seeds'} {', '.join(map(str, seeds))}"
             of_seeds = [] if row.runs[0].record.trains_nothing else [counted]
             yield row, language, one_line(", ".join([f"recipe {recipe.name}", *changed, *of_seeds]))
@@ -146,12 +150,15 @@ def _evaluation(matrix: Matrix) -> str:
 
 def _environment(rows: list[Row], footprint: Footprint) -> str:
     records = [run.record for row in rows for run in row.runs]
+    trials = {trial.identity: trial for record in records if record.sweep for trial in record.sweep.trials}
     training_h, evaluation_h = (_hours(records, training) for training in (True, False))
+    training_h += sum(trial.wall_s or 0.0 for trial in trials.values()) / 3600
+    of_trials = f" and {len(trials)} trials" if trials else ""
     hours = training_h + evaluation_h
     items: dict[str, Any] = {
         "Hardware Type": "; ".join(sorted({place.processor for record in records for place in record.environments})),
         "Hours used": f"{_short(hours)} ({_short(training_h)} fine-tuning, {_short(evaluation_h)} evaluation) in"
-        f" {len(records)} run{'s' * (len(records) > 1)}; pretraining is not counted",
+        f" {len(records)} run{'s' * (len(records) > 1)}{of_trials}; pretraining is not counted",
         "Cloud Provider": "not recorded",
         "Compute Region": "not recorded",
         "Energy": "not measured",

@@ -33,8 +33,8 @@ def show(matrix: Matrix, console: Console) -> None:
     table.add_row("seeds", *(row.seeds for row in matrix.rows))
     console.print(table)
 
-    for finding in matrix.findings:
-        console.print(_plain(finding.line))
+    for line in [*matrix.budgets, *(finding.line for finding in matrix.findings)]:
+        console.print(_plain(line))
     found = matrix.verdicts
     for line in [verdicts.legend(found), *(line for one in found for line in verdicts.headlines(one))] if found else []:
         console.print(_plain(line))

@@ -4,12 +4,14 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from xeval.definitions.suite import Suite, SuiteRow, SuiteTable, SuiteTask
 from xeval.definitions.task import Task
 from xeval.judging.health import collapse
 from xeval.judging.suite import TaskScore, score_of
-from xeval.results.configurations import Configuration, by_configuration, in_words
+from xeval.results.adaptations import settings_of
+from xeval.results.configurations import Configuration, by_configuration, in_words, sweep_of
 from xeval.results.identity import lasting_values
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
@@ -71,12 +73,10 @@ def build(
     suite: Suite,
     tasks: Mapping[str, Task],
     tables: Sequence[SuiteTable] = (),
-    skipped: Mapping[str, str] | None = None,
 ) -> SuiteMatrix:
     """The table of `suite` from `stored` runs beside its published `tables`.
 
-    `tasks` are those that are known, `skipped` says of tasks why they were not run. Raises StoreError where the runs
-    hold no score for any task of the suite.
+    `tasks` are those that are known. Raises StoreError where the runs hold no score for any task of the suite.
     """
     names = [member.task for member in suite.tasks]
     runs = [run for run in stored if run.record.task in names and run.record.scores]
@@ -90,7 +90,6 @@ def build(
     footer += [f"Published rows: {table.title}, {table.source_url}. {table.note}".strip() for table in tables]
     footer += _marks(tables)
     footer += [line for row in ours for line in _notes(row)]
-    footer += [f"Not run: {task}: {reason}." for task, reason in (skipped or {}).items()]
     return SuiteMatrix(suite, titles, _beside_published(ours, suite, tables), footer)
 
 
@@ -113,7 +112,18 @@ def _by_manner(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:
 
 def _manner(record: RunRecord) -> list[object]:
     limits = record.limits.model_copy(update={"test_split": None}).model_dump()
-    return [record.model_of_seeds, lasting_values(record.recipe.overrides), [limits, record.dtype]]
+    # What a sweep chooses differs from task to task, but what it chooses among does not.
+    return [record.model_of_seeds, lasting_values({**_set_for_all(record), **_swept(record)}), [limits, record.dtype]]
+
+
+def _set_for_all(record: RunRecord) -> dict[str, Any]:
+    """The recipe's adaptation and the values that the command line changed, without those that a sweep chose."""
+    values = settings_of(record.recipe.values) | record.recipe.overrides
+    return {key: value for key, value in values.items() if key not in _swept(record)}
+
+
+def _swept(record: RunRecord) -> Mapping[str, Any]:
+    return record.sweep.values if record.sweep else {}
 
 
 def _our_row(runs: Sequence[StoredRun], suite: Suite, tasks: Mapping[str, Task]) -> Row:
@@ -131,7 +141,9 @@ def _our_row(runs: Sequence[StoredRun], suite: Suite, tasks: Mapping[str, Task])
                 problems.append(f"{member.task}: no interval: {cell.score.problem}")
     record = runs[0].record
     limits = {**record.limits.model_dump(), "test_split": None}
-    name = ", ".join(filter(None, [record.model.id, in_words("", record.recipe.overrides, limits).lstrip(", ")]))
+    swept = f"{' and '.join(_swept(record))} chosen for each task" if record.sweep else ""
+    changed = _set_for_all(record)
+    name = ", ".join(filter(None, [record.model.id, in_words("", changed, limits).lstrip(", "), swept]))
     return _with_averages(Row(name, False, cells, {}, None, record.model.id, problems), suite)
 
 
@@ -267,6 +279,9 @@ def _notes(row: Row) -> list[str]:
         trained = record.recipe.name
         if record.has_seed:
             trained += f", {numbered('seeds', [run.record.seed for run in cell.runs])}"
+        sweep = sweep_of(run.record for run in cell.runs)
+        if sweep is not None:
+            trained += f", {', '.join(f'{key} {value}' for key, value in sweep.chosen.items())}: {sweep.in_words}"
         n_found, where = len(score.languages), counted(len(score.languages), "languages")
         if score.lacking:
             where = f"{n_found} of {counted(n_found + len(score.lacking), 'languages')} ({' '.join(score.languages)})"

@@ -1,0 +1,315 @@
+"""A PEFT adapter is read with its base as PEFT itself merges them, or refused in one line; none of it is run."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification
+
+from tests.helpers.checkpoints import ARCHITECTURES, KIND, LABELS
+from tests.helpers.tiny import make_checkpoint
+from xeval.data.model_files import find_checkpoint
+from xeval.definitions.registry import get_task
+from xeval.engine.loading import load_encoder, load_fine_tuned, load_pretrained, load_tokenizer
+from xeval.support.errors import ModelError
+
+peft = pytest.importorskip("peft")
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # PEFT's call
+LAYERS = ["query", "value", "q_lin", "v_lin"]
+
+
+def make_adapter(folder: Path, base: Path, seed: int = 5, labels: tuple[str, ...] = LABELS, **settings) -> dict:
+    """A trained adapter of `base` with its head, as PEFT saves it; the weights of the two as PEFT merges them."""
+    torch.manual_seed(seed)
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(labels))
+    config = {"r": 4, "lora_alpha": 6, "target_modules": LAYERS, "task_type": "SEQ_CLS"} | settings
+    adapted = peft.get_peft_model(model, peft.LoraConfig(**config))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(len(name)))
+    adapted.save_pretrained(folder)
+    if labels:
+        names = {"id2label": dict(enumerate(labels)), "hidden_size": 3}
+        (folder / "config.json").write_text(json.dumps(names))
+    return {name: tensor.clone() for name, tensor in adapted.merge_and_unload().state_dict().items()}
+
+
+def set_key(folder: Path, **values: object) -> None:
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.fixture
+def base(checkpoint_of) -> Path:
+    return checkpoint_of("bert")
+
+
+@pytest.fixture
+def folder(base, tmp_path) -> Path:
+    make_adapter(tmp_path / "lora", base)
+    return tmp_path / "lora"
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], atol=1e-6, rtol=0)
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(ModelError) as refused:
+        own = find_checkpoint(str(folder))
+        load_tokenizer(own, 48)
+        load_fine_tuned(own, KIND)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+# ── read ──
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"use_rslora": True},
+        {"rank_pattern": {"layer.1.attention": 2}, "alpha_pattern": {"layer.0.attention": 11}},
+        {"bias": "lora_only"},
+        {"bias": "all"},
+        {"init_lora_weights": "gaussian"},
+        {"target_modules": ["query", "key", "intermediate.dense", "q_lin", "lin1"]},
+    ],
+    ids=lambda settings: " ".join(settings) or "plain",
+)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_base_and_adapter_are_what_peft_makes_of_them(checkpoint_of, tmp_path, architecture, settings):
+    for pattern in ("rank_pattern", "alpha_pattern"):
+        if pattern in settings:  # of whole names' ends, as PEFT matches them
+            ends = ("query", "value") if architecture != "distilbert" else ("q_lin", "v_lin")
+            [(start, value)] = settings[pattern].items()
+            between = "self." if architecture != "distilbert" else ""
+            settings = settings | {pattern: {f"{start}.{between}{end}": value for end in ends}}
+    expected = make_adapter(tmp_path / "lora", checkpoint_of(architecture), **settings)
+    model = load_fine_tuned(find_checkpoint(str(tmp_path / "lora")), KIND)
+    assert_same(model.state_dict(), expected)
+    assert tuple(model.config.id2label.values()) == LABELS
+
+
+def test_a_training_starts_from_both_under_a_new_head(folder, base):
+    expected, own = load_fine_tuned(find_checkpoint(str(folder)), KIND).state_dict(), find_checkpoint(str(folder))
+    model, another = load_pretrained(own, KIND, seed=1), load_pretrained(own, KIND, seed=2)
+    of_encoder = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("bert.")}
+    assert_same(of_encoder, {name: expected[name] for name in of_encoder})
+    assert not torch.equal(model.classifier.weight, expected["classifier.weight"])
+    assert not torch.equal(model.classifier.weight, another.classifier.weight)
+    alone = load_encoder(own, get_task("tatoeba").of_kind).state_dict()
+    assert_same({f"bert.{name}": tensor for name, tensor in alone.items()}, of_encoder)
+
+
+def test_an_adapter_of_an_encoder_alone_is_read(base, tmp_path):
+    encoder = AutoModelForSequenceClassification.from_pretrained(base).base_model
+    adapted = peft.get_peft_model(encoder, peft.LoraConfig(target_modules=LAYERS, init_lora_weights=False))
+    adapted.save_pretrained(tmp_path / "lora")
+    expected = adapted.merge_and_unload().state_dict()
+    model = load_pretrained(find_checkpoint(str(tmp_path / "lora")), KIND, 0)
+    assert_same(model.bert.state_dict(), expected)
+    assert "it has no trained head for this task; leave out --no-train" in refusal(tmp_path / "lora")
+
+
+def test_half_precision_is_merged_in_float32(folder, base):
+    path = folder / "adapter_model.safetensors"
+    halves = {name: tensor.half() for name, tensor in load_file(path).items()}
+    save_file(halves, path)
+    half = load_fine_tuned(find_checkpoint(str(folder)), KIND).state_dict()
+    save_file({name: tensor.float() for name, tensor in halves.items()}, path)
+    assert_same(half, load_fine_tuned(find_checkpoint(str(folder)), KIND).state_dict())
+
+
+def test_its_own_tokenizer_comes_before_the_bases(folder, base):
+    assert find_checkpoint(str(folder)).tokenizer_folder == base
+    for path in base.glob("tokenizer*"):
+        shutil.copy(path, folder)
+    own = find_checkpoint(str(folder))
+    assert own.tokenizer_folder == folder
+    texts = "small cat", "old house"
+    expected = load_tokenizer(find_checkpoint(str(base)), 48)(*texts)["input_ids"]
+    assert load_tokenizer(own, 48)(*texts)["input_ids"] == expected
+
+
+def test_without_names_its_labels_are_not_guessed(folder):
+    (folder / "config.json").unlink()
+    assert "its labels are LABEL_0, LABEL_1, LABEL_2; wanted entailment" in refusal(folder)
+
+
+def test_a_head_for_other_labels_is_no_head_for_this_task(base, tmp_path):
+    make_adapter(tmp_path / "lora", base, labels=("yes", "no"))
+    assert "its labels are yes, no; wanted entailment" in refusal(tmp_path / "lora")
+    load_pretrained(find_checkpoint(str(tmp_path / "lora")), KIND, 0)
+
+
+# ── the base ──
+
+
+def test_the_base_may_be_a_folder_beside_the_adapter(folder, base, tmp_path):
+    shutil.copytree(base, tmp_path / "base")
+    expected = find_checkpoint(str(folder)).sha256
+    set_key(folder, base_model_name_or_path="../base")
+    assert find_checkpoint(str(folder)).sha256 == expected, "wherever it is, it has the same content"
+
+
+def test_the_base_may_come_with_xeval(folder):
+    set_key(folder, base_model_name_or_path="mini-mbert")
+    assert find_checkpoint(str(folder)).base.id == "mini-mbert"
+
+
+def test_the_base_may_be_of_the_hub_at_a_revision(folder, base, monkeypatch):
+    asked = []
+
+    def fetch(kind, repo_id, revision, patterns):
+        asked.append((kind, repo_id, revision))
+        return base, "c" * 40
+
+    monkeypatch.setattr("xeval.data.model_files.fetch", fetch)
+    local = find_checkpoint(str(folder)).sha256
+    set_key(folder, base_model_name_or_path="bert-base-multilingual-cased", revision="v1")
+    assert find_checkpoint(str(folder)).sha256 == local
+    assert asked == [("model", "google-bert/bert-base-multilingual-cased", "v1")]
+
+
+def test_a_base_that_is_not_there_is_named_with_what_to_do(folder):
+    set_key(folder, base_model_name_or_path="google-bert/bert-base-multilingual-cased")
+    message = refusal(folder)
+    assert "PEFT adapter of google-bert/bert-base-multilingual-cased, its base: " in message
+    assert "the hub cannot be reached" in message and "base_model_name_or_path" in message
+    set_key(folder, base_model_name_or_path="/home/somebody/bert")
+    assert "PEFT adapter of /home/somebody/bert, its base: " in refusal(folder)
+
+
+def test_an_adapter_of_an_adapter_is_refused_even_of_itself(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "outer")
+    for base in (str(folder), "../outer"):
+        set_key(tmp_path / "outer", base_model_name_or_path=base)
+        assert "a PEFT adapter itself, wanted a model with all its weights" in refusal(tmp_path / "outer")
+
+
+def test_base_and_adapter_are_both_part_of_the_identity(folder, base, tmp_path):
+    hashes = {find_checkpoint(str(folder)).sha256, find_checkpoint(str(base)).sha256}
+    other = make_checkpoint(tmp_path / "other", "bert", LABELS)
+    set_key(folder, base_model_name_or_path=str(other))
+    hashes.add(find_checkpoint(str(folder)).sha256)
+    set_key(folder, lora_alpha=7)
+    hashes.add(find_checkpoint(str(folder)).sha256)
+    path = folder / "adapter_model.safetensors"
+    save_file({name: 2 * tensor for name, tensor in load_file(path).items()}, path)
+    hashes.add(find_checkpoint(str(folder)).sha256)
+    assert len(hashes) == 5
+
+
+# ── refused ──
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"peft_type": "IA3"}, "by IA3; only plain LoRA is read, so merge it first with peft's merge_and_unload"),
+        ({"peft_type": None}, "by a method that it does not name"),
+        ({"use_dora": True}, "by LoRA with use_dora"),
+        ({"init_lora_weights": "pissa"}, "by LoRA that begins with pissa"),
+        ({"lora_alpha": "8"}, "wanted numbers above 0 for lora_alpha"),
+        ({"lora_alpha": float("nan")}, "wanted numbers above 0 for lora_alpha"),
+        ({"alpha_pattern": {"(a+)+$": 2}}, "alpha_pattern has '(a+)+$', wanted names of modules"),
+        ({"base_model_name_or_path": None}, "PEFT adapter of a model that it does not name"),
+        ({"base_model_name_or_path": None, "model_name": "x"}, "PEFT adapter of x; wanted base_model_name_or_path"),
+    ],
+)
+def test_other_methods_and_other_settings_are_refused(folder, settings, expected):
+    set_key(folder, **settings)
+    assert expected in refusal(folder)
+
+
+def rewrite(folder: Path, change) -> None:
+    path = folder / "adapter_model.safetensors"
+    save_file(change(load_file(path)), path)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            lambda t: {n: v for n, v in t.items() if "lora" not in n},
+            "wants pairs of matrices lora_A and lora_B, got none",
+        ),
+        (lambda t: {n: v for n, v in t.items() if "lora_A" not in n}, "wants pairs of matrices"),
+        (lambda t: {n.replace("layer.1", "layer.9"): v for n, v in t.items()}, "2 of its tensors have no place"),
+        (lambda t: {n: v[:, :3].clone() if "lora_A" in n else v for n, v in t.items()}, "the base has 32 × 32"),
+        (
+            lambda t: {n: v[:3].clone() if "lora_A" in n else v for n, v in t.items()},
+            "it was trained with another base",
+        ),
+        (lambda t: t | {"base_model.model.bert.encoder.layer.0.x.lora_magnitude_vector": torch.ones(3)}, "no place"),
+        (lambda t: {n: v.to(torch.int8) for n, v in t.items()}, "are stored as I8"),
+    ],
+    ids=["no matrices", "half of them", "another layer", "narrower", "of two ranks", "more than LoRA", "integers"],
+)
+def test_tensors_that_do_not_fit_are_refused(folder, change, expected):
+    rewrite(folder, change)
+    assert re.search(expected.replace("(", r"\("), refusal(folder))
+
+
+def test_a_damaged_file_is_refused(folder):
+    (folder / "adapter_model.safetensors").write_bytes(b"\xff" * 100)
+    assert "adapter_model.safetensors cannot be read" in refusal(folder)
+
+
+def test_pickled_weights_are_refused_with_the_command_that_converts_them(folder, monkeypatch):
+    expected = load_fine_tuned(find_checkpoint(str(folder)), KIND).state_dict()
+    tensors = load_file(folder / "adapter_model.safetensors")
+    torch.save(tensors, folder / "adapter_model.bin")
+    (folder / "adapter_model.safetensors").unlink()
+    message = refusal(folder)
+    assert "its weights are pickled, which are not loaded because they can run code. Convert them" in message
+    program = message.partition('python -c "')[2].rstrip('"')
+    monkeypatch.chdir(folder)
+    exec(program, {})
+    assert_same(load_fine_tuned(find_checkpoint("."), KIND).state_dict(), expected)
+
+
+def test_an_adapter_without_weights_is_refused(folder):
+    (folder / "adapter_model.safetensors").unlink()
+    assert "no adapter_model.safetensors beside adapter_config.json; fetch it again" in refusal(folder)
+
+
+def test_no_code_that_it_names_is_run(folder, tmp_path):
+    (folder / "modeling.py").write_text(f"open({str(tmp_path / 'it-ran')!r}, 'w')\n")
+    set_key(folder, auto_mapping={"base_model_class": "M", "parent_library": "modeling"}, auto_map={"A": "modeling.M"})
+    (folder / "config.json").write_text(
+        json.dumps(
+            {"id2label": dict(enumerate(LABELS)), "auto_map": {"AutoConfig": "modeling.C"}, "vocab_size": 10**12}
+        )
+    )
+    load_fine_tuned(find_checkpoint(str(folder)), KIND)
+    assert not (tmp_path / "it-ran").exists()
+
+
+# ── on the command line ──
+
+
+def test_a_run_evaluates_it_as_it_is_and_trains_on_it(command, mini, folder, tmp_path):
+    base = ["run", mini.task_file, "--model", folder, "--data", mini.data, "--language", "en", "--device", "cpu"]
+    base += ["--results", tmp_path / "r"]
+    code, out, err = command(*base, "--no-train")
+    assert code == 0, err
+    assert "lora, no-train" in out
+    code, out, err = command(*base, "--max-steps", "1")
+    assert code == 0, err
+
+
+def test_the_doctor_reads_its_labels(command, mini, folder):
+    words = ["--data", mini.data, "--language", "en", "--device", "cpu", "--no-train"]
+    code, out, err = command("doctor", mini.task_file, "--model", folder, *words)
+    assert code == 0 and "✓ labels of the head: entailment" in out + err

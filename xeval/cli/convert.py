@@ -1,0 +1,28 @@
+"""`xeval convert`: pickled weights → safetensors, without running what is in the pickle."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xeval.cli.screen import say
+
+
+def convert(
+    model: Annotated[str, typer.Argument(help="Folder, alias or hub id (id@revision pins it) of a pickled model.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder to write.")],
+) -> None:
+    """Write a model's pickled weights as safetensors, and tokenizer.json where it is missing, for --model DIR.
+
+    Numbers alone are read, in a process without network and with limits; a file that holds more is refused.
+    """
+    from xeval.data.model_files import find_pickled
+    from xeval.engine.convert import convert as convert_model  # takes seconds: torch and transformers
+
+    made = convert_model(find_pickled(model), folder)
+    if made.n_tensors is not None:
+        say(f"{made.n_tensors:,} tensors written as safetensors, each as it was")
+    if made.made_tokenizer:
+        say("tokenizer.json made; it splits samples in eight scripts as the vocabulary does")
+    say(f"Use it as: --model {shlex.quote(str(folder))}")

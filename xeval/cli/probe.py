@@ -1,0 +1,78 @@
+"""`xeval probe`: how surprised a masked language model is by each language, and whether that goes with transfer."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xeval.cli.options import Data, Device, Dtype, Languages, Quiet, Results, TasksDirs, words
+from xeval.cli.screen import screen
+
+
+class Format(StrEnum):
+    terminal = "terminal"
+    markdown = "markdown"
+    csv = "csv"
+    json = "json"
+
+
+class MaskingName(StrEnum):
+    word_l2r = "word-l2r"
+    piece = "piece"
+
+
+def probe(
+    model: Annotated[str, typer.Argument(help="Alias, hub id (id@revision pins it) or folder.")],
+    task: Annotated[str, typer.Option("--task", help="Task whose test sentences are read: name or path.")] = "xnli",
+    text: Annotated[
+        str | None, typer.Option("--text", help="Which text of a row; default: the first, such as the premise.")
+    ] = None,
+    language: Languages = None,
+    masking: Annotated[
+        MaskingName, typer.Option("--masking", help="Mask a piece with what follows in its word, or the piece alone.")
+    ] = MaskingName.word_l2r,
+    max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="Sentences of each language, drawn at random.")] = (
+        200
+    ),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of that draw.")] = 0,
+    data: Data = None,
+    results: Results = Path("results"),
+    output_format: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.terminal,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    tasks_dir: TasksDirs = None,
+    quiet: Quiet = False,
+) -> None:
+    """Ask a masked language model for each piece of a task's sentences, and rank the languages with its transfer.
+
+    The checkpoint has to have kept its masked-LM head. Transfer is what finished runs of it in --results scored.
+    """
+    from xeval.report import probe as probe_report
+    from xeval.runs.probe import probe as probe_model  # takes seconds: torch and transformers
+    from xeval.support.progress import reporter
+
+    found = probe_model(
+        model,
+        task,
+        text=text,
+        languages=words(language),
+        masking=masking,
+        max_rows=max_rows,
+        seed=seed,
+        data=data,
+        results=results,
+        device=device,
+        dtype=dtype,
+        tasks_dirs=tasks_dir or (),
+        reporter=reporter(quiet),
+    )
+    if output_format is Format.terminal:
+        probe_report.show(found, screen())
+        return
+    render = {
+        Format.markdown: probe_report.markdown,
+        Format.csv: probe_report.as_csv,
+        Format.json: probe_report.as_json,
+    }[output_format]
+    print(render(found), end="")

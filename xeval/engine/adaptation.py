@@ -1,0 +1,120 @@
+"""Chooses what of a model is trained beside its head: the whole encoder, its upper layers, matrices of low rank beside
+its weights, or nothing of it.
+
+LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685) is PEFT's. Its matrices are merged into the weights when the
+training has ended, so that what is kept and evaluated is an ordinary model.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from xeval.definitions.recipe import Recipe
+from xeval.support.errors import DefinitionError, ModelError
+
+# What architectures call the layers that make queries and values.
+_QUERIES_AND_VALUES = frozenset({
+    "query", "value", "q_lin", "v_lin", "query_proj", "value_proj", "q_proj", "v_proj", "q", "v",
+})  # fmt: skip
+
+
+def refuse_without_peft(recipe: Recipe) -> None:
+    """Raise DefinitionError where `recipe` needs the package peft and it is not installed."""
+    if recipe.adaptation == "lora" and importlib.util.find_spec("peft") is None:
+        raise DefinitionError(
+            f"recipe {recipe.name}: adaptation lora needs the package peft; install it: pip install peft"
+        )
+
+
+def adapt(model: PreTrainedModel, recipe: Recipe, seed: int, has_pooler: bool, name: str) -> Callable[[], None]:
+    """Leave gradients to what `recipe` trains, and return what makes an ordinary model of `model` after the training.
+
+    A pooler that the checkpoint has (`has_pooler`) is part of the encoder; one that was drawn anew belongs to the head.
+    Raises ModelError, about the model called `name`, where the parts of its encoder cannot be told.
+    """
+    if recipe.adaptation == "full":
+        if recipe.layers_frozen is not None:
+            _freeze_layers(model, recipe.layers_frozen, name)
+        return lambda: None
+    merge = _add_matrices(model, recipe, seed, name) if recipe.adaptation == "lora" else lambda: None
+    of_encoder = model.base_model_prefix + "."
+    for key, parameter in model.named_parameters():
+        inside = key.removeprefix(of_encoder)
+        is_of_head = inside == key or (inside.startswith("pooler.") and not has_pooler)
+        parameter.requires_grad_(is_of_head or "lora_" in key)
+    return merge
+
+
+def count_trained(model: torch.nn.Module) -> tuple[int, int]:
+    """Parameters of `model` that are trained, and all of them."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, is_trained in sizes if is_trained), sum(size for size, _ in sizes)
+
+
+def _freeze_layers(model: PreTrainedModel, n_layers: int, name: str) -> None:
+    """Leave out the embeddings and the lowest `n_layers`."""
+    encoder = model.base_model
+    path, layers = _layers(encoder, model.config.num_hidden_layers, name)
+    frozen: list[torch.nn.Module] = [*layers[:n_layers]]
+    # Embeddings come before the layers; an encoder with relative positions has more of them inside.
+    for child, module in encoder.named_children():
+        if child == path.partition(".")[0]:
+            break
+        frozen.append(module)
+    frozen += [module for module in encoder.modules() if isinstance(module, torch.nn.Embedding)]
+    for module in frozen:
+        module.requires_grad_(False)
+
+
+def _layers(encoder: torch.nn.Module, n_layers: int, name: str) -> tuple[str, torch.nn.ModuleList]:
+    """The stack of an encoder's layers, and where in it they are."""
+    stacks = [
+        (path, module)
+        for path, module in encoder.named_modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == n_layers
+    ]
+    if len(stacks) != 1:
+        raise ModelError(
+            f"model {name}: layers_frozen wants an encoder that is one stack of {n_layers} layers, which"
+            f" {type(encoder).__name__} is not; leave it out"
+        )
+    return stacks[0]
+
+
+def _add_matrices(model: PreTrainedModel, recipe: Recipe, seed: int, name: str) -> Callable[[], None]:
+    """Put LoRA's matrices beside the weights of the encoder; what is returned merges them."""
+    targets = list(_targets(model, recipe))
+    if not targets:
+        raise ModelError(
+            f"model {name}: LoRA finds no layers of queries and values in {type(model.base_model).__name__}; use"
+            " --lora-targets all-linear"
+        )
+    from peft import LoraConfig, LoraModel
+
+    config = LoraConfig(
+        r=recipe.lora_rank,
+        lora_alpha=recipe.lora_alpha,  # type: ignore[arg-type]  # a fraction is as good
+        lora_dropout=recipe.lora_dropout,
+        target_modules=targets,
+    )
+    torch.manual_seed(seed)
+    tuner: Any = LoraModel(model, config, "default")
+
+    def merge() -> None:
+        tuner.merge_and_unload()
+        vars(model).pop("peft_config", None)
+
+    return merge
+
+
+def _targets(model: PreTrainedModel, recipe: Recipe) -> Iterator[str]:
+    """The names in `model` of the layers that have matrices beside them."""
+    of_encoder = model.base_model_prefix + "."
+    for key, module in model.named_modules():
+        is_inside = key.startswith(of_encoder) and not key.startswith(of_encoder + "pooler")
+        is_meant = recipe.lora_targets == "all-linear" or key.rpartition(".")[2] in _QUERIES_AND_VALUES
+        if is_inside and is_meant and isinstance(module, torch.nn.Linear):
+            yield key

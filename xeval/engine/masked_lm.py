@@ -1,0 +1,230 @@
+"""Sentences → pseudo-log-likelihoods: what a masked language model says of each piece where it is not shown it.
+
+Salazar et al. 2020, https://aclanthology.org/2020.acl-main.240, mask one piece at a time. Pieces of one word then tell
+of each other, so that a language whose words are split into many looks easy: Kauf and Ivanova 2023,
+https://aclanthology.org/2023.acl-short.80, mask what follows in the word too, and that is the default here.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from xeval.engine.batches import collate, even_batches
+from xeval.engine.devices import Compute
+from xeval.engine.fast_path import own_attention, packed_attention
+from xeval.engine.fast_path.cls_only import compute_first_tokens_only
+from xeval.engine.fast_path.forward import layers_of, packed
+from xeval.engine.fast_path.packing import pack
+from xeval.kinds.encoded import Encoded, count_pieces, hands_over_segments
+from xeval.support.errors import ModelError, PredictionError
+
+_LOGITS_PER_BATCH = 2**26  # a quarter of a gigabyte; a vocabulary may have 250,000 pieces
+
+
+class Masking(StrEnum):
+    """What is hidden from the model when it is asked for a piece."""
+
+    word_l2r = "word-l2r"  # the piece, and those behind it in its word
+    piece = "piece"  # the piece alone
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Sentences as pieces, and which word each piece belongs to."""
+
+    encoded: Encoded
+    is_text: np.ndarray  # (total_tokens,) bool: not put there by the tokenizer
+    words: np.ndarray  # (total_tokens,) int64: pieces of one word of a sentence have one number
+    n_characters: np.ndarray  # (S,) int64
+    n_words: np.ndarray  # (S,) int64, parted by white space
+
+    def take(self, sentences: np.ndarray) -> "Pieces":
+        """These (B,) sentences alone."""
+        tokens = self.encoded.tokens_of(sentences)
+        return Pieces(
+            self.encoded.take(sentences),
+            self.is_text[tokens],
+            self.words[tokens],
+            self.n_characters[sentences],
+            self.n_words[sentences],
+        )
+
+    @property
+    def n_text_pieces(self) -> np.ndarray:
+        """(S,) int64: pieces of each sentence that are asked for."""
+        ends = np.concatenate([[0], np.cumsum(self.is_text)])
+        counts: np.ndarray = np.diff(ends[self.encoded.offsets])
+        return counts
+
+    def mask_ends(self, masking: Masking) -> np.ndarray:
+        """(total_tokens,) int64: before which token the mask ends that begins at a token."""
+        places = np.arange(len(self.words))
+        if masking is Masking.piece:
+            return places + 1
+        sentences = np.repeat(np.arange(len(self.encoded)), self.encoded.lengths)
+        begins = np.ones(len(places) + 1, dtype=bool)  # (total_tokens + 1,) where another word begins
+        same = (np.diff(self.words) == 0) & (np.diff(sentences) == 0) & self.is_text[1:] & self.is_text[:-1]
+        begins[1:-1] = ~same
+        starts = np.flatnonzero(begins)
+        ends: np.ndarray = starts[np.searchsorted(starts, places, side="right")]
+        return ends
+
+
+def pieces_of(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], spaces_between_words: bool) -> Pieces:
+    """`texts` as the tokenizer splits them, none of them cut.
+
+    A word is what white space and punctuation part. In a script that puts no space between words, each piece is its
+    own.
+    """
+    has_segments = hands_over_segments(tokenizer)
+    batch = tokenizer(
+        list(texts),
+        truncation=False,
+        verbose=False,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        return_attention_mask=False,
+        return_token_type_ids=has_segments,
+    )
+    ids = np.concatenate([np.array(own, dtype=np.int32) for own in batch["input_ids"]])
+    lengths = [len(own) for own in batch["input_ids"]]
+    is_text = ~np.concatenate([np.array(own, dtype=bool) for own in batch["special_tokens_mask"]])
+    if spaces_between_words:
+        pairs = zip(texts, batch["offset_mapping"], strict=True)
+        words = np.concatenate([_words_of_pieces(text, spans) for text, spans in pairs])
+    else:
+        words = np.arange(len(ids))
+    n_words = np.array([len(text.split()) for text in texts])
+    types = np.concatenate(batch["token_type_ids"]) if has_segments else np.zeros(len(ids))
+    encoded = Encoded(
+        ids,
+        types.astype(np.uint8),
+        np.concatenate([[0], np.cumsum(lengths)]),
+        np.arange(len(texts)),
+        np.zeros(len(texts), dtype=np.int64),
+        count_pieces(tokenizer, ids, len(texts), int(n_words.sum()), truncated_share=0.0),
+    )
+    return Pieces(encoded, is_text, words, np.array([len(text) for text in texts]), n_words)
+
+
+def _words_of_pieces(text: str, spans: Sequence[tuple[int, int]]) -> np.ndarray:
+    """(pieces,) int64: the word that each piece begins with, white space before it left out."""
+    word_at, number, before = np.zeros(len(text) + 1, dtype=np.int64), 0, ""
+    for place, character in enumerate(text):
+        kind = _kind(character)
+        number += kind != before or kind == "P"
+        word_at[place], before = number, kind
+    for place in range(len(text) - 1, -1, -1):
+        if text[place].isspace():
+            word_at[place] = word_at[place + 1]
+    return word_at[[start for start, _ in spans]]
+
+
+def _kind(character: str) -> str:
+    if character.isspace():
+        return " "
+    return "P" if unicodedata.category(character)[0] in "PS" else "L"
+
+
+def mask_id_of(model: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id of the piece that hides others. Raises ModelError for a tokenizer that has none."""
+    if tokenizer.mask_token_id is None:
+        raise ModelError(f"model {model}: its tokenizer has no mask piece; wanted a masked language model")
+    return int(tokenizer.mask_token_id)
+
+
+@torch.no_grad()
+def pseudo_log_likelihoods(
+    model: PreTrainedModel,
+    pieces: Pieces,
+    mask_id: int,
+    masking: Masking,
+    compute: Compute,
+    on_pieces: Callable[[int], None] = lambda n: None,
+) -> np.ndarray:
+    """(S,) float64: for each sentence the sum over its pieces of log p(piece | the others, as far as shown), in nats.
+
+    Raises PredictionError for a probability that is no number.
+    """
+    asked = np.flatnonzero(pieces.is_text)  # (pieces,) where they lie
+    sentences = np.searchsorted(pieces.encoded.offsets, asked, side="right") - 1  # (pieces,)
+    ends = pieces.mask_ends(masking)[asked]
+    at_most = max(1, _LOGITS_PER_BATCH // int(model.config.vocab_size))
+    budget = compute.token_budget()
+    lengths = np.maximum(pieces.encoded.lengths[sentences], -(-budget // at_most))
+    likelihoods = np.empty(len(asked))
+    model.eval()
+    chosen = _Chosen()
+    with packed(model, "every token"), chosen.only(model), compute.matmuls(), compute.autocast():
+        for batch in even_batches(lengths, budget):
+            copies = _masked(pieces.encoded, sentences[batch], asked[batch], ends[batch], mask_id)
+            within = asked[batch] - pieces.encoded.offsets[sentences[batch]]
+            logits = chosen.logits(model, copies, within, compute).float()  # (b, V)
+            targets = torch.from_numpy(pieces.encoded.input_ids[asked[batch]].astype(np.int64)).to(logits.device)
+            of_targets = logits.gather(1, targets[:, None])[:, 0]
+            likelihoods[batch] = (of_targets - logits.logsumexp(dim=1)).double().cpu().numpy()
+            on_pieces(len(batch))
+    if not np.isfinite(likelihoods).all():
+        raise PredictionError(f"{int((~np.isfinite(likelihoods)).sum())} pieces have no finite probability")
+    sums: np.ndarray = np.bincount(sentences, weights=likelihoods, minlength=len(pieces.encoded))
+    return sums
+
+
+def _masked(encoded: Encoded, sentences: np.ndarray, begins: np.ndarray, ends: np.ndarray, mask_id: int) -> Encoded:
+    """A copy of each of the (b,) `sentences`, its tokens from `begins` to `ends` masked."""
+    copies = encoded.take(sentences)
+    shift, lengths = copies.offsets[:-1] - encoded.offsets[sentences], ends - begins
+    places = np.repeat(begins + shift - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+    ids = copies.input_ids.copy()
+    ids[places] = mask_id
+    return replace(copies, input_ids=ids)
+
+
+class _Chosen:
+    """Lets the head of a model see one token of each sequence: the vocabulary is most of what it computes."""
+
+    places: tuple[torch.Tensor | int, torch.Tensor]  # of the chosen tokens in the encoder's output
+
+    @contextmanager
+    def only(self, model: PreTrainedModel) -> Iterator[None]:
+        """While this lasts, `logits` computes the head, and if it can the last layer, for chosen tokens alone."""
+        layers = layers_of(model)
+        is_packed = model.config._attn_implementation == packed_attention.NAME
+        if is_packed and layers is not None and model.config.model_type not in own_attention.TYPES:
+            hooks = compute_first_tokens_only(layers[-1])
+        else:
+            hooks = [model.base_model.register_forward_hook(self._take)]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _take(self, encoder: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state[self.places][None]  # (1, b, hidden)
+        return output
+
+    def logits(self, model: PreTrainedModel, copies: Encoded, within: np.ndarray, compute: Compute) -> torch.Tensor:
+        """(b, V) for the token that is `within` (b,) each of the (b,) `copies`."""
+        config, rows, device = model.config, np.arange(len(copies)), compute.device
+        columns = torch.from_numpy(within).to(device)
+        if config._attn_implementation == packed_attention.NAME:
+            inputs, sequences = pack(copies, rows, config, device)
+            places = sequences.offsets[sequences.places] + columns  # (b,) among the packed tokens
+            at = torch.empty_like(places)
+            at[sequences.places] = places
+            self.places = (0, at)
+            logits: torch.Tensor = model(**inputs, sequences=replace(sequences, looked_at=at)).logits
+            return logits.flatten(0, 1)[sequences.places]
+        takes_type_ids = getattr(config, "type_vocab_size", 0) > 1
+        padded = collate(copies, rows, config.pad_token_id or 0, takes_type_ids, device)
+        self.places = (torch.arange(len(copies), device=device), columns)
+        logits = model(**padded).logits
+        return logits.flatten(0, 1)

@@ -1,0 +1,181 @@
+"""Rows whose states are remembered, for a head that is trained on a frozen encoder, which then runs once for each row.
+
+What is remembered is what the head reads of the last layer's output: that of the first token, or the mean over the
+tokens, or that of every token. Which of them it is depends on the architecture and is tried on the first rows.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from xeval.engine.batches import collate, even_batches
+from xeval.engine.devices import Compute, is_out_of_memory
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.kind import Reads
+from xeval.support.errors import ModelError, TrainingError
+
+_TRIED_ROWS = 8
+_CLOSE = 1e-3  # of the largest logit
+_MOST_OF_MEMORY = 0.5
+
+Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (B, L, hidden), (B, L) mask → (B, hidden) or (tokens, …)
+
+
+@dataclass(frozen=True)
+class Remembered(Encoded):
+    """Encoded rows with what a head reads of each."""
+
+    states: torch.Tensor = field(default_factory=lambda: torch.empty(0))  # (S, hidden), or (total_tokens, hidden)
+    of_tokens: bool = False  # whether it is the latter
+
+    def take(self, sequences: np.ndarray) -> "Remembered":
+        return _with_states(super().take(sequences), self.states[self._places(sequences)], self.of_tokens)
+
+    def states_of(self, sequences: np.ndarray) -> torch.Tensor:
+        """(B, 1, hidden) of these (B,) sequences, or (1, tokens, hidden) of their tokens, one after the other."""
+        states = self.states[self._places(sequences)]
+        return states[None] if self.of_tokens else states[:, None]
+
+    def _places(self, sequences: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(self.tokens_of(sequences) if self.of_tokens else sequences)
+
+
+def remember(
+    model: PreTrainedModel,
+    encoded: Encoded,
+    reads: Reads,
+    compute: Compute,
+    on_batch: Callable[[int], None] = lambda n: None,
+) -> Remembered:
+    """`encoded` with the states that the encoder of `model`, without dropout, gives of its rows.
+
+    Raises ModelError for a model whose head reads something else, and TrainingError where they do not fit into memory.
+    """
+    of_tokens = reads == "every token"
+    _refuse_too_many(len(encoded.input_ids) if of_tokens else len(encoded), model.config.hidden_size)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), compute.matmuls():
+            pool = _take_tokens if of_tokens else _pool_of(model, encoded, compute)
+            states = _states(model, encoded, pool, of_tokens, compute, on_batch)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError("out of memory with the encoder's states; use a smaller model, or --device cpu") from error
+    finally:
+        model.train(was_training)
+    return _with_states(encoded, states, of_tokens)
+
+
+def head_outputs(model: PreTrainedModel, states: torch.Tensor) -> Any:
+    """What `model` gives where its encoder gives `states`, (B, L, hidden)."""
+    inputs = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
+    with _in_place_of_encoder(model, _Given(states, getattr(model.base_model, "pooler", None))):
+        return model(input_ids=inputs, attention_mask=torch.ones_like(inputs))
+
+
+class _Given(torch.nn.Module):
+    """Stands where an encoder stood, and gives the states that it is made of."""
+
+    def __init__(self, states: torch.Tensor, pooler: torch.nn.Module | None) -> None:
+        super().__init__()
+        self.states, self.pooler = states, pooler
+
+    def forward(self, *_: Any, **__: Any) -> BaseModelOutputWithPooling:
+        pooled = self.pooler(self.states) if self.pooler is not None else None
+        return BaseModelOutputWithPooling(last_hidden_state=self.states, pooler_output=pooled)
+
+
+@contextmanager
+def _in_place_of_encoder(model: PreTrainedModel, given: _Given) -> Iterator[None]:
+    encoder = model.base_model
+    setattr(model, model.base_model_prefix, given)
+    try:
+        yield
+    finally:
+        setattr(model, model.base_model_prefix, encoder)
+
+
+def _states(
+    model: PreTrainedModel,
+    encoded: Encoded,
+    pool: Pool,
+    of_tokens: bool,
+    compute: Compute,
+    on_batch: Callable[[int], None],
+) -> torch.Tensor:
+    """(S, hidden), or (total_tokens, hidden), float32 on a processor."""
+    n = len(encoded.input_ids) if of_tokens else len(encoded)
+    states = torch.empty(n, model.config.hidden_size)
+    for batch in even_batches(encoded.lengths, compute.token_budget()):
+        places = encoded.tokens_of(batch) if of_tokens else batch
+        states[torch.from_numpy(places)] = pool(*_last_layer(model, encoded, batch, compute)).cpu()
+        on_batch(len(batch))
+    return states
+
+
+def _last_layer(
+    model: PreTrainedModel, encoded: Encoded, rows: np.ndarray, compute: Compute
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, L, hidden) float32 and (B, L) bool, true where there is a token."""
+    inputs = _padded(model, encoded, rows, compute)
+    with compute.autocast():
+        hidden = model.base_model(**inputs).last_hidden_state
+    return hidden.float(), inputs["attention_mask"].bool()
+
+
+def _padded(model: PreTrainedModel, encoded: Encoded, rows: np.ndarray, compute: Compute) -> dict[str, torch.Tensor]:
+    takes_type_ids = getattr(model.config, "type_vocab_size", 0) > 1
+    return collate(encoded, rows, model.config.pad_token_id or 0, takes_type_ids, compute.device)
+
+
+def _pool_of(model: PreTrainedModel, encoded: Encoded, compute: Compute) -> Pool:
+    """What the head of `model` reads of a sequence: that which alone makes it say what the whole model says."""
+    rows = np.arange(min(_TRIED_ROWS, len(encoded)))
+    if not model.config.is_encoder_decoder:
+        whole = model(**_padded(model, encoded, rows, compute.in_float32())).logits
+        hidden, mask = _last_layer(model, encoded, rows, compute.in_float32())
+        for pool in (_take_first, _take_mean):
+            alone = head_outputs(model, pool(hidden, mask)[:, None]).logits
+            if alone.shape == whole.shape and (alone - whole).abs().max() <= _CLOSE * whole.abs().max():
+                return pool
+    raise ModelError(
+        f"adaptation frozen wants a head that reads the first token or the mean of all tokens, and that of"
+        f" {type(model).__name__} reads something else; use lora or full"
+    )
+
+
+def _take_first(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return hidden[:, 0]
+
+
+def _take_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    counted = mask.unsqueeze(-1)  # (B, L, 1)
+    return (hidden * counted).sum(dim=1) / counted.sum(dim=1)
+
+
+def _take_tokens(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return hidden[mask]
+
+
+def _with_states(encoded: Encoded, states: torch.Tensor, of_tokens: bool) -> Remembered:
+    columns = {column.name: getattr(encoded, column.name) for column in fields(Encoded)}
+    return Remembered(**columns, states=states, of_tokens=of_tokens)
+
+
+def _refuse_too_many(n: int, hidden_size: int) -> None:
+    wanted = n * hidden_size * torch.float32.itemsize
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if wanted > _MOST_OF_MEMORY * there:
+        raise TrainingError(
+            f"the encoder's states of all rows take {wanted / 1e9:,.0f} GB, more than half of this machine's memory;"
+            " use --max-train, or adaptation lora"
+        )

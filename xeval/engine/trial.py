@@ -1,0 +1,153 @@
+"""A few rows through a plain call of transformers and through what a run computes, which have to give the same.
+
+A plain call is `model(**tokenizer(premises, hypotheses))` with padding, and whatever inputs that tokenizer hands over.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from xeval.engine.batches import collate
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.fast_path.forward import logits_in
+from xeval.engine.fast_path.packing import pack
+from xeval.engine.prediction import predict_logits
+from xeval.engine.vectors import SentenceEncoder
+from xeval.kinds.encoded import Encoded, PlainCall
+from xeval.kinds.kind import Kind
+from xeval.kinds.rows import Rows
+
+ROWS = 8  # of each language, whose ids are compared
+MOST_ROWS = 16  # of all languages, whose outputs are compared
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}  # of the largest output
+_SHOWN = 8  # ids
+_CPU = torch.device("cpu")
+
+
+class Trial:
+    """A model and its tokenizer, tried on rows before a run."""
+
+    def __init__(
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, kind: Kind, compute: Compute, max_length: int
+    ) -> None:
+        self._model, self._tokenizer, self._kind, self._compute = model, tokenizer, kind, compute
+        self._max_length = max_length
+        self._knows_segments = getattr(model.config, "type_vocab_size", 0) > 1
+
+    def difference(self, tests: Mapping[str, Rows]) -> str | None:
+        """What differs between the plain call and a run, and in which language; None if nothing does, or if the kind
+        of task has no plain call."""
+        parts = [rows.take(_evenly(len(rows))) for rows in tests.values()]
+        rows, languages = Rows.joined(parts), np.repeat(list(tests), [len(part) for part in parts])
+        encoded = encode(self._kind, self._tokenizer, rows, self._max_length)
+        plain = self._kind.plain_call(self._tokenizer, rows, self._max_length)
+        if plain is None or not len(plain.sequences):
+            return None
+        inputs = self._other_inputs(encoded.take(plain.sequences), plain)
+        if inputs is not None:
+            number, what = inputs
+            return f"{what} (in {str(languages[encoded.row_of[plain.sequences[number]]])!r})"
+        some = rows.take(_shortest(encoded, np.unique(encoded.row_of[plain.sequences]), languages))
+        plain = self._kind.plain_call(self._tokenizer, some, self._max_length)
+        assert plain is not None
+        encoded = encode(self._kind, self._tokenizer, some, self._max_length)
+        return self._other_outputs(encoded.take(plain.sequences), plain)
+
+    def _other_inputs(self, own: Encoded, plain: PlainCall) -> tuple[int, str] | None:
+        """The first of the sequences whose inputs differ, and what differs."""
+        sequences = [each for batch in plain.batches for each in self._unpadded(batch)]
+        for number, (ids, segments) in enumerate(sequences):
+            place = slice(*own.offsets[number : number + 2])
+            if not np.array_equal(ids, own.input_ids[place]):
+                return number, f"the ids of pieces, {_beside(ids, own.input_ids[place])}"
+            if segments is not None and not np.array_equal(segments, own.token_type_ids[place]):
+                return number, f"segment ids, {_beside(segments, own.token_type_ids[place])}"
+        return None
+
+    def _unpadded(self, batch: Mapping[str, Any]) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Ids and segments of each sequence in a batch; no segments for a model that knows none.
+
+        Where the tokenizer hands over none, a model takes all pieces for the first text's.
+        """
+        ids, masks = batch["input_ids"], batch["attention_mask"].bool()
+        segments = batch.get("token_type_ids", torch.zeros_like(ids))
+        return [
+            (ids[row][mask].numpy(), segments[row][mask].numpy() if self._knows_segments else None)
+            for row, mask in enumerate(masks)
+        ]
+
+    def _other_outputs(self, own: Encoded, plain: PlainCall) -> str | None:
+        """Why the model gives other outputs for the same inputs."""
+        self._model.eval()
+        expected = self._outputs(plain.batches)
+        given = predict_logits(self._model, own, self._compute, reads=self._kind.reads)
+        if not np.isfinite(expected).all() or self._are_near(expected, given):
+            return None  # outputs that are no numbers are the run's to report
+        largest = f"by {np.abs(expected - given).max():.2g} where the largest is {np.abs(expected).max():.2g}"
+        return f"{self._reason(own, expected, given)}, {largest}"
+
+    def _are_near(self, expected: np.ndarray, given: np.ndarray) -> bool:
+        difference, size = np.abs(expected - given).max(initial=0.0), np.abs(expected).max(initial=0.0)
+        return bool(difference <= TOLERANCE[self._compute.dtype_name] * size)
+
+    def _reason(self, own: Encoded, expected: np.ndarray, given: np.ndarray) -> str:
+        config, rows = self._model.config, np.arange(len(own))
+        padded = collate(own, rows, config.pad_token_id or 0, self._knows_segments, _CPU)
+        if not self._are_near(expected, self._outputs([padded])):
+            if self._tokenizer.padding_side == "left":
+                return "positions, since its tokenizer pads on the left (padding_side in tokenizer_config.json)"
+            return "the outputs of batches that are padded in another way"
+        inputs, sequences = pack(own, rows, config, _CPU)
+        positions = torch.zeros_like(padded["input_ids"])
+        positions[padded["attention_mask"].bool()] = inputs["position_ids"][0, sequences.tokens_in_place()]
+        if self._takes("position_ids") and self._are_near(self._outputs([padded | {"position_ids": positions}]), given):
+            return "positions"
+        return "the outputs of batches without padding"
+
+    @torch.no_grad()
+    def _outputs(self, batches: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """(S, C), or (tokens, C) of a head that gives an output of every token."""
+        outputs = []
+        with self._compute.matmuls(), self._compute.autocast():
+            for batch in batches:
+                inputs = {name: each.to(self._compute.device) for name, each in batch.items() if self._takes(name)}
+                logits = logits_in(self._model(**inputs)).float().cpu()
+                outputs.append(logits if logits.ndim == 2 else logits[batch["attention_mask"].bool()])
+        return torch.cat(outputs).numpy()
+
+    def _takes(self, name: str) -> bool:
+        """Whether the model has such an input; what it has not, transformers' Trainer leaves out too."""
+        if name == "token_type_ids" and not self._knows_segments:
+            return False
+        of_encoder = self._model.encoder if isinstance(self._model, SentenceEncoder) else self._model
+        parameters = inspect.signature(of_encoder.forward).parameters
+        return name in parameters or any(each.kind == each.VAR_KEYWORD for each in parameters.values())
+
+
+def _evenly(n_rows: int) -> np.ndarray:
+    """ROWS of so many, from the first to the last."""
+    return np.unique(np.linspace(0, n_rows - 1, ROWS).astype(np.int64))
+
+
+def _shortest(encoded: Encoded, rows: np.ndarray, languages: np.ndarray) -> np.ndarray:
+    """Those of (R,) `rows` with the fewest pieces, one of each language, and a second so that one is padded."""
+    n_pieces = np.bincount(encoded.row_of, weights=encoded.lengths)
+    ordered = rows[np.argsort(n_pieces[rows], kind="stable")]
+    _, firsts = np.unique(languages[ordered], return_index=True)
+    chosen = ordered[np.sort(firsts)][: MOST_ROWS - 1]
+    others = ordered[~np.isin(ordered, chosen)]
+    return np.sort(np.concatenate([chosen, others[-1:] if len(chosen) == 1 else others[:1]]))
+
+
+def _beside(there: np.ndarray, here: np.ndarray) -> str:
+    """Both from shortly before they part."""
+    n = min(len(there), len(here))
+    differs = np.flatnonzero(there[:n] != here[:n])
+    start = max(0, int(differs[0] if len(differs) else n) - _SHOWN // 2)
+    both = (" ".join(map(str, each[start : start + _SHOWN])) for each in (there, here))
+    return " there and ".join(f"… {some} …" for some in both) + " here"

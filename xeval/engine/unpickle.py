@@ -1,0 +1,176 @@
+"""A process of its own that reads pickled weights and writes the same tensors as safetensors: `python -m` this.
+
+It reads numbers alone (`weights_only`), and should that fail to hold, an audit hook keeps whatever is run from the
+network and from other programs, and limits keep it from the machine's memory. Nothing is imported after the hook that
+reads from where the weights are. One line of JSON comes in, one goes out.
+"""
+
+import json
+import re
+import resource
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import save_torch_state_dict
+from safetensors import safe_open
+
+# Events of https://docs.python.org/3/library/audit_events.html that reading and writing tensors never causes.
+_FORBIDDEN = (
+    *("socket.", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "os.startfile"),
+    *("os.kill", "os.putenv", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.chmod", "os.chown", "pty.spawn"),
+    *("subprocess.", "shutil.", "ftplib.", "urllib.", "http.", "smtplib.", "pickle.find_class", "sys.addaudithook"),
+)
+_GLOBAL = re.compile(r"(?:GLOBAL|[Uu]nsupported class) (\S+)")  # as torch calls what is no tensor
+_SPARE_BYTES = 2_000_000_000
+
+
+class RefusedError(Exception):
+    """Weights that are not converted, and why."""
+
+
+def main() -> None:
+    """Read what to do from standard input, do it, and say on standard output how it went."""
+    asked = json.loads(sys.stdin.readline())
+    files, output = [Path(file) for file in asked["files"]], Path(asked["output"])
+    sizes = [file.stat().st_size for file in files]
+    _limit(sum(sizes), asked["seconds"])
+    sys.addaudithook(forbid)
+    answer: dict[str, int | str]
+    try:
+        n_tensors = rewrite(files, output, asked["tied"])
+        answer = {"n_tensors": n_tensors}
+    except RefusedError as refused:
+        answer = {"refused": str(refused)}
+    except MemoryError:
+        answer = {"refused": f"the weights ask for more memory than their {sum(sizes):,} bytes account for"}
+    except Exception as error:  # whatever torch makes of what strangers wrote
+        text = " ".join(str(error).split())
+        answer = {"refused": f"its weights cannot be read ({type(error).__name__}: {text[:160]})"}
+    print(json.dumps(answer), flush=True)
+
+
+def _limit(n_bytes: int, seconds: int) -> None:
+    """Bound memory, time and the size of files by what so many bytes of weights need."""
+    mapped = 0
+    with suppress(OSError):  # no /proc: what is there already is not known
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        mapped = 1024 * int(re.findall(r"VmData:\s+(\d+)", status)[0])
+    limits = {
+        resource.RLIMIT_DATA: mapped + 3 * n_bytes + _SPARE_BYTES,
+        resource.RLIMIT_CPU: seconds,
+        resource.RLIMIT_FSIZE: 2 * n_bytes + 1_000_000,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, most in limits.items():
+        with suppress(ValueError, OSError):  # there is a stricter one already
+            resource.setrlimit(kind, (most, most))
+
+
+def forbid(event: str, _: tuple[Any, ...]) -> None:
+    """Raise RefusedError for what reading and writing numbers never does. An audit hook cannot be taken away again."""
+    if event.startswith(_FORBIDDEN):
+        raise RefusedError(f"its weights wanted {event}, which numbers do not; they are not converted")
+
+
+def rewrite(files: Sequence[Path], output: Path, tied: Mapping[str, str]) -> int:
+    """Write the tensors of the pickled `files` to `output` as safetensors; how many they are.
+
+    Of tensors that are one, those that `tied` names as another's second name are left out. Raises RefusedError.
+    """
+    n_bytes = sum(file.stat().st_size for file in files)
+    tensors: dict[str, torch.Tensor] = {}
+    for file in files:
+        for name, tensor in _read(file).items():
+            if name in tensors:
+                raise RefusedError(f"two files have the tensor {name[:100]!r}")
+            tensors[name] = tensor
+    _refuse_inflated(tensors, n_bytes)
+    kept = _apart(tensors, tied)
+    save_torch_state_dict(kept, output, metadata={"format": "pt"})
+    _compare(kept, output)
+    return len(kept)
+
+
+def _read(file: Path) -> dict[str, torch.Tensor]:
+    # Files from before torch 1.6 are no archives, and cannot be mapped.
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    except (RefusedError, MemoryError):
+        raise
+    except Exception as error:
+        found = _GLOBAL.search(str(error))
+        if found:
+            raise RefusedError(
+                f"{file.name} holds more than numbers ({found[1][:80]}), which could run code; it is not converted"
+            ) from error
+        raise RefusedError(
+            f"{file.name} cannot be read as weights ({type(error).__name__}); it may be cut off, so fetch it again"
+        ) from error
+    if not isinstance(content, dict) or not content:
+        raise RefusedError(f"{file.name} holds no tensors by name, which a state_dict does")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise RefusedError(
+                f"{file.name} holds {type(value).__name__} under {str(name)[:80]!r}; wanted tensors by name, as"
+                " model.state_dict() gives them"
+            )
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise RefusedError(f"{file.name} holds {name[:80]!r}, which is no plain tensor of numbers")
+    return dict(content)
+
+
+def _refuse_inflated(tensors: Mapping[str, torch.Tensor], n_bytes: int) -> None:
+    """A few bytes can describe a tensor of any size."""
+    for name, tensor in tensors.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise RefusedError(f"{name[:80]!r} is larger than what is stored of it")
+    stored = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors.values()}
+    described = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if sum(stored.values()) > n_bytes or described > 2 * n_bytes:  # a model may tie its largest tensor
+        most = max(described, sum(stored.values()))
+        raise RefusedError(f"its tensors have {most:,} bytes, but the files only {n_bytes:,}")
+
+
+def _apart(tensors: Mapping[str, torch.Tensor], tied: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    """The tensors, none of which shares memory with another: what the model ties is left out, the rest is copied."""
+    kept: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        other = tensors.get(tied.get(name, ""))
+        if other is not None and _is_same(tensor, other):
+            continue
+        storage = tensor.untyped_storage()
+        is_whole = storage.nbytes() == tensor.numel() * tensor.element_size() and storage.data_ptr() not in seen
+        kept[name] = tensor.contiguous() if is_whole else tensor.clone(memory_format=torch.contiguous_format)
+        seen.add(storage.data_ptr())
+    return kept
+
+
+def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return (one.data_ptr(), one.shape, one.stride(), one.dtype) == (
+        (other.data_ptr(), other.shape, other.stride(), other.dtype)
+    )
+
+
+def _compare(kept: Mapping[str, torch.Tensor], output: Path) -> None:
+    """Every byte that was written is read again."""
+    written: set[str] = set()
+    for file in sorted(output.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.offset_keys():
+                again, tensor = tensors.get_tensor(name), kept[name]
+                same = again.dtype == tensor.dtype and again.shape == tensor.shape
+                if not same or not torch.equal(again.flatten().view(torch.uint8), tensor.flatten().view(torch.uint8)):
+                    raise RefusedError(f"{name[:80]!r} was not written as it was read; check the disk")
+                written.add(name)
+    if written != set(kept):
+        raise RefusedError(f"{len(set(kept) - written)} tensors were not written")
+
+
+if __name__ == "__main__":
+    main()

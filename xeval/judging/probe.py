@@ -1,0 +1,179 @@
+"""How surprised a masked language model is by each language, and whether that goes with how well it transfers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.stats import norm, permutation_test, rankdata
+
+from xeval.judging.health import collapse
+from xeval.results.configurations import by_configuration
+from xeval.results.store import StoredRun
+
+N_PERMUTATIONS = 9_999  # where there are more orders than that; else each order once
+FEWEST_LANGUAGES = 3
+FEWEST_FOR_INTERVAL = 10
+SEED = 20200705  # of the permutations
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class LanguageProbe:
+    """What the model said of the sentences of one language."""
+
+    language: str
+    n_sentences: int
+    n_pieces: int  # that were asked for, special ones not among them
+    n_characters: int
+    pieces_per_word: float | None  # fertility; None where the script puts no space between words
+    unknown_piece_share: float
+    pseudo_log_likelihood: float  # of all sentences together, in nats
+
+    @property
+    def pseudo_perplexity(self) -> float:
+        """Per piece (Salazar et al. 2020), so that it is comparable only where pieces are."""
+        mean = -self.pseudo_log_likelihood / self.n_pieces
+        return math.exp(mean) if mean < 700 else math.inf
+
+    @property
+    def bits_per_character(self) -> float:
+        return -self.pseudo_log_likelihood / math.log(2) / self.n_characters
+
+    @property
+    def bits_per_sentence(self) -> float:
+        """Comparable between languages whose sentences translate each other, whatever their pieces and script."""
+        return -self.pseudo_log_likelihood / math.log(2) / self.n_sentences
+
+    def value(self, measure: str) -> float:
+        value: float = getattr(self, measure)
+        return value
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's rank correlation of a measure of the probe with the scores of one configuration, over languages."""
+
+    task: str
+    configuration: str  # recipe, overrides and limits, in words
+    metric: str
+    seeds: list[int]
+    measure: str
+    scores: dict[str, float]  # by language, mean over the seeds; without the language that was trained on
+    rho: float | None  # None for too few languages, or where one side is the same in all
+    p: float | None  # two-sided, of permutations
+    ci95: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A model probed on the sentences of a task."""
+
+    model: str
+    model_sha256: str
+    task: str
+    text: str  # which of the texts of a row
+    masking: str
+    dtype: str
+    seed: int  # of the choice of sentences
+    n_available: int  # sentences to choose from; the fewest of any language
+    n_too_long: int  # that were chosen and left out, because in some language they do not fit
+    is_parallel: bool  # whether the sentences of all languages translate each other
+    languages: list[LanguageProbe]
+    correlations: list[Correlation]
+    notes: list[str]
+
+    @property
+    def measure(self) -> str:
+        """What the languages are best compared by."""
+        return "bits_per_sentence" if self.is_parallel else "bits_per_character"
+
+
+def correlations(
+    measures: Mapping[str, Mapping[str, float]], runs: Sequence[StoredRun], model_sha256: str
+) -> list[Correlation]:
+    """Of each of the `measures`, by language, with the mean score over the seeds of each configuration of the model.
+
+    Only runs count whose model is the same to the byte, and of these no collapsed training. Raises StoreError where a
+    seed is there twice.
+    """
+    own = [run for run in runs if run.record.model.sha256 == model_sha256 and run.record.scores]
+    found = []
+    for configuration, seeds in by_configuration(own).items():
+        records = [run.record for run in seeds if collapse(run.record) is None]
+        if not records:
+            continue
+        scored = [language for language in records[0].scores if all(language in one.scores for one in records)]
+        trained_on = {one.training_language for one in records}
+        means = {
+            language: float(np.mean([one.scores[language].value for one in records]))
+            for language in scored
+            if language not in trained_on
+        }
+        for measure, values in measures.items():
+            common = [language for language in values if language in means]
+            ranked = RankCorrelation([values[one] for one in common], [means[one] for one in common])
+            found.append(
+                Correlation(
+                    records[0].task,
+                    configuration.in_words,
+                    records[0].metric,
+                    [one.seed for one in records],
+                    measure,
+                    {language: means[language] for language in common},
+                    ranked.rho,
+                    ranked.p,
+                    ranked.ci95,
+                )
+            )
+    return found
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Spearman's, of two lists of N numbers."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+
+    @cached_property
+    def rho(self) -> float | None:
+        if len(self.x) < FEWEST_LANGUAGES or len(set(self.x)) == 1 or len(set(self.y)) == 1:
+            return None
+        return float(_of_ranks(rankdata(self.x), rankdata(self.y)))
+
+    @cached_property
+    def p(self) -> float | None:
+        """Two-sided: how often as large a correlation comes by pairing the two at random, or in each way there is."""
+        if self.rho is None:
+            return None
+        y = rankdata(self.y)
+        tested = permutation_test(
+            (rankdata(self.x),),
+            lambda x, axis: _of_ranks(x, y),
+            permutation_type="pairings",
+            vectorized=True,
+            n_resamples=N_PERMUTATIONS,
+            rng=np.random.default_rng(SEED),
+        )
+        return float(tested.pvalue)
+
+    @cached_property
+    def ci95(self) -> tuple[float, float] | None:
+        """Fisher's z with the variance of Bonett and Wright 2000, https://doi.org/10.1007/BF02294183.
+
+        None for few pairs, and for a perfect order, of which it says nothing.
+        """
+        n = len(self.x)
+        if self.rho is None or n < FEWEST_FOR_INTERVAL or abs(self.rho) > 1 - 1e-12:
+            return None
+        half = norm.ppf((1 + LEVEL) / 2) * math.sqrt((1 + self.rho**2 / 2) / (n - 3))
+        return math.tanh(math.atanh(self.rho) - half), math.tanh(math.atanh(self.rho) + half)
+
+
+def _of_ranks(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(...) from (..., N) and (N,) ranks: Pearson's correlation of them, which is Spearman's."""
+    x, y = x - x.mean(axis=-1, keepdims=True), y - y.mean()
+    correlation: np.ndarray = (x * y).sum(axis=-1) / np.sqrt((x**2).sum(axis=-1) * (y**2).sum())
+    return correlation

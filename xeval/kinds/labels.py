@@ -1,0 +1,160 @@
+"""Labels by name: one matcher for the heads of checkpoints, for what files say their numbers mean, and for cells."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from xeval.kinds.kind import Keys, Kind
+from xeval.support.errors import DataError
+from xeval.support.text import one_line
+
+_NUMBER = re.compile(r"(\d{1,6})(\.0+)?")
+_MISSING = {"", "-", "-1", "-1.0", "nan", "none", "null"}
+
+Label = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class LabelKeys(Keys):
+    """The keys of a task whose answers are labels."""
+
+    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)]
+    """In the order of the data's numbers."""
+    label_aliases: dict[str, str] = Field(default={})
+    """How some copies of the data write a label → the label."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LabelKeys:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: one is listed twice")
+        for alias, label in self.label_aliases.items():
+            if label not in self.labels:
+                raise ValueError(f"label_aliases: {alias!r} stands for {label!r}, which is no label")
+        return self
+
+
+class OfLabels(Kind):
+    """A kind of task whose head has an output for each label of the task file."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        labels: tuple[str, ...] = self.keys.labels
+        return labels
+
+    @property
+    def label_aliases(self) -> Mapping[str, str]:
+        aliases: dict[str, str] = self.keys.label_aliases
+        return aliases
+
+    @property
+    def matcher(self) -> LabelMatcher:
+        return LabelMatcher(self.labels, self.label_aliases)
+
+
+class LabelMatcher:
+    """Tells which of a task's labels is meant, as an index into them; None where it is not certain.
+
+    Names are the same in capital and small letters, unless that would make two labels one.
+    """
+
+    def __init__(self, labels: Sequence[str], aliases: Mapping[str, str]) -> None:
+        self._labels = labels
+        self._exact = {label: index for index, label in enumerate(labels)}
+        self._exact |= {alias: self._exact[label] for alias, label in aliases.items() if alias not in self._exact}
+        meanings: dict[str, set[int]] = {}
+        for name, index in self._exact.items():
+            meanings.setdefault(name.strip().casefold(), set()).add(index)
+        self._folded = {name: min(indices) for name, indices in meanings.items() if len(indices) == 1}
+
+    def of_name(self, name: object) -> int | None:
+        text = str(name).strip()
+        return self._exact.get(text, self._folded.get(text.casefold()))
+
+    def of_cells(self, where: str, values: Iterable[Any], names: Sequence[str] | None) -> dict[Any, int | None]:
+        """For each different value of a column, the label that it means. Raises DataError where it could be either of
+        two.
+
+        `names` are what the file says that its numbers mean. Where it says nothing, numbers count through the task's
+        labels, also written as text or with a decimal point. Where labels are numbers themselves ("1" to "5"), all
+        values are read as names, or all in order: as names if all of them are.
+        """
+        different = dict.fromkeys(values)
+        different = {value: None for value in different if not is_missing(value) or self._by_name(value) is not None}
+        if names is not None:
+            return {value: self._through(names, value) for value in different}
+        by_name = {value: self._by_name(value) for value in different}
+        in_order = {value: self._in_order(value) for value in different}
+        if all(None in (by_name[value], in_order[value]) or by_name[value] == in_order[value] for value in different):
+            return {value: in_order[value] if index is None else index for value, index in by_name.items()}
+        if None in by_name.values():
+            return in_order
+        if None not in in_order.values() and not all(isinstance(value, str) for value in different):
+            raise DataError(
+                f"{where}: labels {', '.join(sorted(map(str, different)))[:80]} may be names, or numbers that count"
+                " through the task's labels from 0; write them as text to have them read as names"
+            )
+        return by_name
+
+    def wanted(self, stray: Any, names: Sequence[str] | None) -> str:
+        """What is wanted in place of a cell that means no label; for a name, also what would make it one."""
+        labels, number = f"one of {', '.join(self._labels)}", whole_number(stray)
+        if names and number is not None and 0 <= number < len(names):
+            stray = names[number]
+        if not isinstance(stray, str) or is_missing(stray) or whole_number(stray) is not None:
+            return labels
+        return f"{labels}, or other names that [label_aliases] in the task file has for them"
+
+    def is_in_order(self, names: Sequence[str]) -> bool:
+        """Whether numbers that stand for `names` are those that count through the task's labels."""
+        return all(self._through(names, number) == number for number in range(len(names)))
+
+    def _by_name(self, value: Any) -> int | None:
+        named, number = self.of_name(value) if isinstance(value, str) else None, whole_number(value)
+        return self.of_name(number) if named is None and number is not None else named
+
+    def _in_order(self, value: Any) -> int | None:
+        number = whole_number(value)
+        return number if number is not None and 0 <= number < len(self._labels) else None
+
+    def _through(self, names: Sequence[str], value: Any) -> int | None:
+        """Of a number by what the file calls it; names that are numbers themselves count through the labels."""
+        number = whole_number(value)
+        if number is None or not 0 <= number < len(names):
+            return None
+        named = self.of_name(names[number])
+        return named if named is not None else self._in_order(names[number])
+
+
+def whole_number(value: Any) -> int | None:
+    """Of 1, 1.0, "1" and "1.0"; None for anything else, truth values among it."""
+    if isinstance(value, str):
+        match = _NUMBER.fullmatch(value.strip())
+        return int(match[1]) if match else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(value) if value == int(value) else None
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell says that nobody gave an answer: empty, -1 or a dash."""
+    return value is None or (isinstance(value, str | int | float) and str(value).strip().casefold() in _MISSING)
+
+
+def is_cell(value: Any) -> bool:
+    """Whether a value is one that a label can be written as."""
+    return value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
+
+
+def said_of(value: Any, names: Sequence[str] | None) -> str:
+    """A cell as messages show it, with what the file calls it."""
+    number = whole_number(value)
+    called = (
+        f" ({one_line(repr(names[number]))[:60]} by the file)"
+        if names and number is not None and 0 <= number < len(names)
+        else ""
+    )
+    return one_line(repr(value))[:80] + called
