@@ -185,17 +185,6 @@ def test_labels_that_are_partly_wrong_in_one_language_are_told_from_another_corp
 # ── tokenizers ──
 
 
-def test_letters_of_words_that_are_unknown_anyway_are_not_said_to_be_stripped():
-    """With and without its accent, "é" is the same unknown piece here."""
-    accented = [f"{word}é" for word in WORDS]
-    tokenizer = BertTokenizer(
-        vocab={p: i for i, p in enumerate(["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", *WORDS, *accented])},
-        do_lower_case=False,
-    )
-    unknown = [f"ś{number} {word}" for number, word in enumerate(WORDS[:20])]
-    assert [found.severity for found in check_letters(tokenizer, unknown)] == ["fine", "fine"]
-
-
 def with_tokenizer(world: toy.Toy, folder: Path, tokenizer) -> str:
     shutil.copytree(world.model, folder)
     tokenizer.save_pretrained(folder)
