@@ -34,6 +34,7 @@ class Judged:
     answers: pa.Table  # a line for each of N rows
     tally: np.ndarray  # (N, K) float64
     groups: np.ndarray  # (N,) int64, rows that depend on each other
+    places: np.ndarray | None = None  # (N,) int64, which rows of the split these are; None: from the first on
 
 
 def judge(kind: Kind, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> Judged:
@@ -48,7 +49,7 @@ def judged_of(kind: Kind, answers: pa.Table, rows: Rows) -> Judged:
         raise TypeError(f"{kind.name}: answers wants {len(rows)} rows with a column 'prediction', got {answers.shape}")
     if tally.shape != (len(rows), len(kind.counts)) or not np.isfinite(tally).all():
         raise TypeError(f"{kind.name}: tally wants ({len(rows)}, {len(kind.counts)}) numbers, got {tally.shape}")
-    return Judged(answers, tally, rows.groups)
+    return Judged(answers, tally, rows.groups, rows.places)
 
 
 def score_of(

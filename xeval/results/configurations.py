@@ -106,7 +106,12 @@ def sweep_of(records: Iterable[RunRecord]) -> SweepRecord | None:
 def in_words(recipe: str, overrides: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
     """A recipe, what of it was changed, and limits, in one line."""
     parts = [recipe, *(f"{key} {value}" for key, value in overrides.items())]
-    parts += [f"{key.replace('_', ' ')} {_grouped(value)}" for key, value in limits.items() if value]
+    drawn = {"max_eval": " drawn evenly" if limits.get("eval_seed") else ""}
+    parts += [
+        f"{key.replace('_', ' ')} {_grouped(value)}{drawn.get(key, '')}"
+        for key, value in limits.items()
+        if value and key != "eval_seed"
+    ]
     return ", ".join(parts)
 
 

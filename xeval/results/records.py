@@ -45,7 +45,8 @@ class RecipeRecord(Recorded):
 
 class Limits(Recorded):
     max_train: int | None = None  # rows
-    max_eval: int | None = None  # rows per language and split
+    max_eval: int | None = None  # test rows per language
+    eval_seed: int | None = None  # that these were drawn with, evenly; None: the first, as in version 0.1.0
     test_split: str | None = None  # what was evaluated on in place of the task's test split
 
 

@@ -59,9 +59,10 @@ def missing_or_repeated_rows(
     """
     strays = []
     for language, found in predicted.items():
-        wanted = expected_rows.get(language) or record.scores[language].n_rows
-        wanted = min(wanted, record.limits.max_eval or wanted)
-        n_missing = wanted - len(np.intersect1d(found.rows, np.arange(wanted)))
+        n_all = expected_rows.get(language) or max(record.scores[language].n_rows, int(found.rows.max()) + 1)
+        wanted = min(n_all, record.limits.max_eval or n_all)
+        possible = wanted if record.limits.eval_seed is None else n_all
+        n_missing = wanted - len(np.intersect1d(found.rows, np.arange(possible)))
         n_repeated = len(found.rows) - len(np.unique(found.rows))
         if n_missing or n_repeated or len(found.rows) != wanted:
             strays.append(
