@@ -3,7 +3,7 @@ sentence. Pure functions; the arithmetic is in `equivalence.py`, the method in `
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from xeval.definitions.reference import Reference, ReferenceRow
@@ -126,7 +126,8 @@ class _Row:
         published = Published(self.row.cells[language], self.row.n_seeds or 1, self._rounding_variance(), spread)
         scores = [100 * record.scores[language].value for record in runs]
         expected = self._expected(language, runs) if runs else None
-        return self._say(language, scores, published, self.tolerance.cell, expected)
+        verdict = self._say(language, scores, published, self.tolerance.cell, expected)
+        return self._beside_majority(verdict, runs, [language])
 
     def _mean(self) -> Verdict:
         """On the mean over the row's languages, from the seeds that have all of them.
@@ -139,7 +140,20 @@ class _Row:
         published = Published(self.row.average, self.row.n_seeds or 1, rounding_variance)
         scores = [100 * sum(record.scores[lang].value for lang in languages) / len(languages) for record in runs]
         expected = spread_of_mean(self.assumed, [self._expected(lang, runs) for lang in languages]) if runs else None
-        return self._say(f"mean of {len(languages)} languages", scores, published, self.tolerance.mean, expected)
+        verdict = self._say(f"mean of {len(languages)} languages", scores, published, self.tolerance.mean, expected)
+        return self._beside_majority(verdict, runs, languages)
+
+    def _beside_majority(self, verdict: Verdict, runs: list[RunRecord], languages: list[str]) -> Verdict:
+        """`verdict`, which says so where always giving the label that most rows have would score as much as ours."""
+        shares = [runs[0].scores[language].of_majority for language in languages] if runs else []
+        known = [100 * share for share in shares if share is not None]
+        if verdict.comparison is None or not known or len(known) < len(shares):
+            return verdict
+        of_majority = sum(known) / len(known)
+        if verdict.comparison.ours > of_majority:
+            return verdict
+        said = f" Always answering the most frequent label gives {of_majority:.1f}, which ours does not exceed."
+        return replace(verdict, sentence=verdict.sentence + said)
 
     @cached_property
     def _collapses(self) -> list[str | None]:

@@ -6,7 +6,7 @@ from xeval.definitions.languages import describe
 from xeval.definitions.reference import Reference
 from xeval.kinds.registry import unit_of
 from xeval.results.configurations import Configuration, sweep_of
-from xeval.results.records import Environment, RunRecord, TrialRecord
+from xeval.results.records import Environment, RunRecord, Score, TrialRecord
 from xeval.results.store import StoredRun
 from xeval.support.text import metric_in_words
 
@@ -28,7 +28,7 @@ def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | N
             )
     lines += map(_produced_by, seeds)
     lines += budgets(groups)
-    lines += filter(None, map(_against_float32, seeds))
+    lines += filter(None, [_majorities(ours), *map(_against_float32, seeds)])
     lines += [f"Failed: {record.name_of_run}: {record.failure}" for record in ours if record.failures]
     return lines
 
@@ -54,6 +54,22 @@ def budgets(groups: Mapping[Configuration, list[StoredRun]]) -> list[str]:
 def _outcome(trial: TrialRecord) -> str:
     values = " and ".join(f"{key} {value}" for key, value in trial.values.items())
     return f"{values}: failed" if trial.score is None else f"{values}: {100 * trial.score:.1f}"
+
+
+def _majorities(records: list[RunRecord]) -> str:
+    """What always giving the label that most rows have would score; empty where rows have no label."""
+    scores: dict[str, Score] = {}
+    for record in records:
+        scores |= {language: score for language, score in record.scores.items() if language not in scores}
+    shares = {name: f"{100 * share:.1f}" for name, score in scores.items() if (share := score.of_majority) is not None}
+    labels = {score.majority.label for score in scores.values() if score.majority}
+    if not shares:
+        return ""
+    label = f"{labels.pop()}, the most frequent label," if len(labels) == 1 else "the most frequent label"
+    where = ", ".join(f"{share} in {name}" for name, share in shares.items())
+    if len(shares) > 1 and len(set(shares.values())) == 1:
+        where = f"{next(iter(shares.values()))} in each of {len(shares)} languages"
+    return f"Always answering {label} gives {where}."
 
 
 def _against_float32(seeds: list[RunRecord]) -> str:

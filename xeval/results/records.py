@@ -57,6 +57,13 @@ class DataRecord(Recorded):
     train_rows: dict[str, int]  # found, expected by the task file, used
 
 
+class Majority(Recorded):
+    """The label that most rows have: always answering it is right for so many."""
+
+    label: str
+    n_rows: int
+
+
 class Score(Recorded):
     """The score of one run in one language, and what its tokenizer did to the text."""
 
@@ -70,6 +77,12 @@ class Score(Recorded):
     predictions_sha256: Sha256  # of the parquet file that this score was made from
     invocation: str | None  # which made it; None in older records where that is not known
     n_most_predicted: int | None = None  # predictions of the label that is predicted most, where there are labels
+    majority: Majority | None = None  # where each row has one label; None in older records
+
+    @property
+    def of_majority(self) -> float | None:
+        """The accuracy of always answering the label that most rows have; None where that is not known."""
+        return self.majority.n_rows / self.n_rows if self.majority else None
 
 
 class SelectionPoint(Recorded):
