@@ -255,7 +255,10 @@ def test_a_failed_run_and_one_on_part_of_the_rows_are_no_zero_but_no_verdict():
     failure = Failure(reason="the loss became nan", invocation=None)
     failed = a_seed(1, status="failed", failures={"train": failure}, training=None)
     limited = a_seed(2, en=80.0, es=70.0, limits=Limits(max_eval=100))
-    for record, said in ((failed, "Seed 1 failed: the loss became nan"), (limited, "used only part of the rows")):
+    for record, said in (
+        (failed, "Seed 1 failed: the loss became nan"),
+        (limited, "it was evaluated on the first 100 rows"),
+    ):
         verdict = judged([record])
         assert verdict.mean.outcome == "no verdict" and said in verdict.mean.sentence
         assert verdict.not_reproduced == []
@@ -330,7 +333,9 @@ def test_from_three_seeds_on_a_wrong_assumption_does_no_harm(n_seeds):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"limits": Limits(max_eval=100)}, "it used only part of the rows"),
+        ({"limits": Limits(max_train=1000)}, "it was trained on the first 1,000 rows alone"),
+        ({"limits": Limits(max_eval=100)}, "it was evaluated on the first 100 rows of each language"),
+        ({"limits": Limits(max_eval=100, eval_seed=1)}, "it was evaluated on 100 rows of each language"),
         ({"limits": Limits(test_split="dev")}, "it was evaluated on dev rows, not on the test split"),
         (
             {"train_rows": {"found": 10_000, "expected": 392_702, "used": 10_000}},

@@ -8,7 +8,7 @@ from pathlib import Path
 from xeval.data.embedded import MODELS as EMBEDDED_FOLDERS
 from xeval.data.hub import fetch
 from xeval.data.model_folder import SIGNS, named_files, refuse_other_forms, refuse_pointers
-from xeval.definitions.model_name import ModelName, Origin
+from xeval.definitions.model_name import ModelName, Origin, PublishedBy
 from xeval.support.errors import ModelError
 from xeval.support.files import file_sha256
 from xeval.support.text import one_line
@@ -37,6 +37,8 @@ class Checkpoint:
     revision: str | None
     folder: Path
     sha256: str
+    published_as: str | None = None  # of a local one: the id that published tables know it by
+    published_by: PublishedBy | None = None
 
 
 def find_checkpoint(name: str) -> Checkpoint:
@@ -46,7 +48,8 @@ def find_checkpoint(name: str) -> Checkpoint:
     """
     parsed = ModelName.parse(name)
     if parsed.folder is not None:
-        return Checkpoint(parsed.id, "local", None, parsed.folder, _checksum(parsed.folder, name, "local"))
+        sha256, said = _checksum(parsed.folder, name, "local"), parsed.published_as
+        return Checkpoint(parsed.id, "local", None, parsed.folder, sha256, said, "word" if said else None)
     if parsed.origin == "embedded":
         folder = EMBEDDED_FOLDERS[parsed.id]
         return Checkpoint(parsed.id, "embedded", None, folder, _checksum(folder, name, "embedded"))

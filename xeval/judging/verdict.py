@@ -16,6 +16,7 @@ from xeval.results.configurations import Configuration, by_configuration, sweep_
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
+from xeval.support.text import metric_in_words
 
 NO_VERDICT = "no verdict"
 
@@ -95,8 +96,8 @@ def assumed_of(kind: str) -> AssumedSpread:
 
 def rows_of(record: RunRecord, reference: Reference) -> list[ReferenceRow]:
     """The rows of `reference` that are about the record's model: a table may have it twice, selected in two ways. A
-    local folder is never taken for a model that has its name."""
-    return [row for row in reference.rows if row.model == record.model.id and record.model.origin != "local"]
+    local folder is taken for a published model only where that is said, never for its name."""
+    return [row for row in reference.rows if row.model == record.model.published_id]
 
 
 def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
@@ -104,6 +105,27 @@ def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
     rows = rows_of(record, reference)
     best = [row for row in rows if row.protocol == "zero-shot"] or rows
     return best[-1] if best else None
+
+
+def why_none(record: RunRecord, reference: Reference | None) -> str:
+    """Why `judge` gives no verdict on the configuration of `record`, in words; empty where it gives one."""
+    if reference is None:
+        return "there is no published table beside it"
+    if reference.task != record.task:
+        return f"the published table is of task {reference.task}"
+    if reference.metric != record.metric:
+        return f"the published numbers are {metric_in_words(reference.metric)}"
+    if record.model.published_id is None:
+        return (
+            f"{record.model.id} is a local folder, and nothing says which published model it holds; where it holds one,"
+            " run it with --model NAME=FOLDER"
+        )
+    rows = rows_of(record, reference)
+    if not rows:
+        return f"the published table has no row of {record.model.published_id}"
+    if all(row.protocol != "zero-shot" for row in rows):
+        return f"what is published of it is not zero-shot ({', '.join(sorted({row.protocol for row in rows}))})"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -195,33 +217,37 @@ class _Row:
         if len(scores) > 1:
             source += ", and pooled with what our seeds show"
         basis = f" The standard deviation between seeds, {found.seed_sd:.2f} points, is {source}." * found.assumed
-        sentence = f"{self._name()}, {what}: {_sentence(found, published, tolerance, len(scores))}{basis}{left_out}"
+        counted = "one seed" if len(scores) == 1 else f"mean of {len(scores)} seeds"
+        if self.configuration.example.is_as_it_was:
+            counted = "evaluated as it is"
+        sentence = f"{self._name()}, {what}: {_sentence(found, published, tolerance, counted)}{basis}{left_out}"
         return Verdict(what, found.outcome, sentence, published.value, tolerance, len(scores), found)
 
     def _name(self) -> str:
-        sweep = sweep_of(self.records)
+        model, sweep = self.configuration.example.model, sweep_of(self.records)
         parts = [self.configuration.in_words, *([sweep.in_words] if sweep else [])]
+        parts += [f"the folder {model.id}"] if model.origin == "local" else []
         return f"{self.row.name} ({', '.join(parts)})"
 
     def _left_out(self, what: str) -> Iterable[str]:
         """On every run that does not enter the number on `what`; the reasons stand once, with the mean."""
         with_reason = what not in self.row.cells
         for record, reason in zip(self.records, self._collapses, strict=True):
+            run = "The checkpoint" if record.is_as_it_was else f"Seed {record.seed}"
             failed = (
                 record.failures if with_reason or not record.scores else record.failures.keys() & {f"evaluate/{what}"}
             )
             if failed:
-                yield f"Seed {record.seed} failed" + (f": {record.failure}." if with_reason else ".")
+                yield f"{run} failed" + (f": {record.failure}." if with_reason else ".")
             elif record.departure:
-                yield f"Seed {record.seed} is left out: {record.departure}."
+                yield f"{run} is left out: {record.departure}."
             elif reason:
-                yield f"Seed {record.seed} is left out, its training collapsed" + (
-                    f": {reason}." if with_reason else "."
-                )
+                yield f"{run} is left out, its training collapsed" + (f": {reason}." if with_reason else ".")
 
 
-def _sentence(found: Comparison, published: Published, tolerance: float, n_seeds: int) -> str:
-    ours = f"our {found.ours:.1f} ({'one seed' if n_seeds == 1 else f'mean of {n_seeds} seeds'})"
+def _sentence(found: Comparison, published: Published, tolerance: float, counted: str) -> str:
+    """`counted`: what our number is the mean of."""
+    ours = f"our {found.ours:.1f} ({counted})"
     side = "above" if found.difference >= 0 else "below"
     place = {
         "reproduced": "lies inside",

@@ -6,7 +6,7 @@ from xeval.definitions.languages import describe
 from xeval.definitions.reference import Reference
 from xeval.kinds.registry import unit_of
 from xeval.results.configurations import Configuration, sweep_of
-from xeval.results.records import Environment, RunRecord, Score, TrialRecord
+from xeval.results.records import Environment, ModelRecord, RunRecord, Score, TrialRecord
 from xeval.results.store import StoredRun
 from xeval.support.text import metric_in_words
 
@@ -91,7 +91,7 @@ def _produced_by(seeds: list[RunRecord]) -> str:
     values = record.recipe.values
     parts = [
         record.model.id
-        + (f" at revision {record.model.revision[:12]}" if record.model.revision else f" ({record.model.origin})")
+        + (f" at revision {record.model.revision[:12]}" if record.model.revision else f" ({_origin(record.model)})")
     ]
     if record.training:
         parts.append(
@@ -109,6 +109,14 @@ def _produced_by(seeds: list[RunRecord]) -> str:
     made = [_made_with(environment, record.dtype) for record in seeds for environment in record.environments]
     parts.append(" and ".join(dict.fromkeys(made)))
     return "; ".join(parts) + "."
+
+
+def _origin(model: ModelRecord) -> str:
+    """Where a model came from, and of a folder which published one it is taken for, and why."""
+    if model.published_as is None:
+        return model.origin
+    why = "as the user said" if model.published_by == "word" else "since its files have the same checksum"
+    return f"{model.origin}, taken for {model.published_as}, {why}"
 
 
 def _made_with(environment: Environment, dtype: str) -> str:

@@ -12,13 +12,6 @@ from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.text import one_line
 
-NO_TRAINING = "no-train"  # what the recipe of a checkpoint that is evaluated as it is is called
-
-
-def is_as_it_was(record: RunRecord) -> bool:
-    """Whether `record` is of a checkpoint that was evaluated without training it."""
-    return record.recipe.name == NO_TRAINING or record.trains_nothing
-
 
 @dataclass(frozen=True)
 class Configuration:

@@ -7,12 +7,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from xeval.definitions.model_name import Origin
+from xeval.definitions.model_name import Origin, PublishedBy
 from xeval.kinds.tokenization import Tokenization
 from xeval.support.findings import Finding
 
 ELSEWHERE: Final = "predictions"  # what the recipe of a run is called whose predictions others computed
 SCHEMA_VERSION: Final = 3  # `xeval.results.old_records` reads those before
+
+NO_TRAINING = "no-train"  # what the recipe of a checkpoint that is evaluated as it is is called
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -35,6 +37,13 @@ class ModelRecord(Recorded):
     n_layers: int | None = None  # these three as the checkpoint's configuration has them
     hidden_size: int | None = None
     n_attention_heads: int | None = None
+    published_as: str | None = None  # of a local folder: the id that published tables know its model by
+    published_by: PublishedBy | None = None  # how that is known
+
+    @property
+    def published_id(self) -> str | None:
+        """What published tables know it by; None for a folder, whose name makes no model, unless it is said."""
+        return self.published_as if self.origin == "local" else self.id
 
 
 class RecipeRecord(Recorded):
@@ -240,15 +249,21 @@ class RunRecord(Recorded):
 
     @property
     def departure(self) -> str | None:
-        """Why its numbers are no attempt at published ones, in words; None where they are on all of the task's rows."""
-        rows = self.data.train_rows
-        if self.limits.max_train or self.limits.max_eval:
-            return "it used only part of the rows"
-        if self.limits.test_split:
-            return f"it was evaluated on {self.limits.test_split} rows, not on the test split"
+        """Why its numbers are no attempt at published ones, in words; None where they are on all of the task's rows.
+
+        Fewer rows to select or test on than the task has are refused when they are read.
+        """
+        rows, limits, parts = self.data.train_rows, self.limits, []
         if rows.get("found", 0) < rows.get("expected", 0):
-            return f"its data had {rows['found']:,} training rows where the task has {rows['expected']:,}"
-        return None
+            parts.append(f"its data had {rows['found']:,} training rows where the task has {rows['expected']:,}")
+        if limits.max_train and not self.is_as_it_was:
+            parts.append(f"it was trained on the first {limits.max_train:,} rows alone")
+        if limits.max_eval:
+            which = f"the first {limits.max_eval:,} rows" if limits.eval_seed is None else f"{limits.max_eval:,} rows"
+            parts.append(f"it was evaluated on {which} of each language")
+        if limits.test_split:
+            parts.append(f"it was evaluated on {limits.test_split} rows, not on the test split")
+        return " and ".join(parts) or None
 
     @property
     def computed_elsewhere(self) -> bool:
@@ -261,10 +276,15 @@ class RunRecord(Recorded):
         return "pooling" in self.recipe.values
 
     @property
+    def is_as_it_was(self) -> bool:
+        """Whether it is of a checkpoint that was evaluated without training it, so that there is no seed either."""
+        return self.recipe.name == NO_TRAINING or self.trains_nothing
+
+    @property
     def name_of_run(self) -> str:
         """How messages call it: model, recipe and, where something was drawn at random, the seed."""
         name = f"{self.model.id} {self.recipe.name}"
-        return name if self.trains_nothing else f"{name} seed {self.seed}"
+        return name if self.is_as_it_was else f"{name} seed {self.seed}"
 
     @property
     def failure(self) -> str | None:

@@ -123,7 +123,7 @@ class OneRun:
         with locked(self.disk.folder, self._say):
             record, languages = self.disk.resume(languages)
             if record is not None:
-                record = self._with_labels(record)
+                record = self._with_published_name(self._with_labels(record))
                 self._check_same_rows(record)
                 record = self._with_sweep(record)
             missing = self.disk.unfinished(record, languages)
@@ -181,6 +181,14 @@ class OneRun:
         if record.sweep == self.sweep:
             return record
         return self.disk.save(record.model_copy(update={"sweep": self.sweep}))
+
+    def _with_published_name(self, record: RunRecord) -> RunRecord:
+        """A run of a folder that is now known to hold a published model says so from now on."""
+        own, model = self.spec.checkpoint, record.model
+        if model.origin != "local" or own.published_as in (None, model.published_as):
+            return record
+        said = {"published_as": own.published_as, "published_by": own.published_by}
+        return self.disk.save(record.model_copy(update={"model": model.model_copy(update=said)}))
 
     def _check_same_rows(self, record: RunRecord) -> None:
         corpus = self.spec.corpus

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
 
     Args:
         task: a task's name, or the path of a task file.
-        models: aliases, hub ids (`id@revision` pins one) or folders.
+        models: aliases, hub ids (`id@revision` pins one) or folders; `name=folder` says that a folder holds the
+            published model of that name.
         languages: codes; all of the task's by default.
         seeds: the recipe's own by default.
         recipe: a recipe's name or path; the task's default by default.
@@ -148,7 +150,8 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     data = data or os.environ.get("XEVAL_DATA") or None
     copy = Path(data) if data else None
     corpus = Corpus(open_source(definition, copy, wanted, train), row_limits)
-    checkpoints = {name: find_checkpoint(name) for name, _ in pairs}
+    known = known_runs(Path(results), definition.name)
+    checkpoints = {name: _known_by_its_files(find_checkpoint(name), known) for name, _ in pairs}
     with reporter.phase("read", len(wanted), "languages") as phase:
         for language in wanted:
             corpus.test(language)  # all of them now, so that a missing file costs nothing finished
@@ -180,6 +183,15 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     _try_out(runs, wanted)
     _read_what_may_be_needed(runs, wanted, corpus, lambda more: open_source(definition, copy, more, train))
     return [run.complete(wanted) for run in runs] + failed
+
+
+def _known_by_its_files(checkpoint: Checkpoint, known: Sequence[StoredRun]) -> Checkpoint:
+    """`checkpoint`; a folder with the files of a published model that a run was made of is known to hold that model."""
+    models = [run.record.model for run in known if run.record.model.origin != "local"]
+    same = sorted({model.id for model in models if model.sha256 == checkpoint.sha256})
+    if checkpoint.origin != "local" or checkpoint.published_as or len(same) != 1:
+        return checkpoint
+    return replace(checkpoint, published_as=same[0], published_by="checksum")
 
 
 def _say_of_first_rows(specs: Iterable[RunSpec], known: Sequence[StoredRun], reporter: Reporter) -> None:

@@ -15,9 +15,8 @@ from xeval.definitions.task import Task
 from xeval.definitions.toml import first_complaint
 from xeval.engine.devices import Compute
 from xeval.engine.loading import count_layers
-from xeval.results.configurations import NO_TRAINING
 from xeval.results.identity import identity, ingredients, is_of, is_training_of, lasting_values
-from xeval.results.records import DataRecord, Limits, RecipeRecord, RunRecord, SweepRecord
+from xeval.results.records import NO_TRAINING, DataRecord, Limits, RecipeRecord, RunRecord, SweepRecord
 from xeval.results.store import StoredRun, run_folder
 from xeval.support.errors import DefinitionError
 
