@@ -147,7 +147,7 @@ def test_the_report_in_markdown_is_the_same(command):
     before = before.replace(
         "fine-tuned on English,", "fine-tuned on English (rows of no-train: evaluated as they are),"
     )
-    before = re.sub(r"(\*\*tuned, .*\|) +1 \|", r"\1     – |", before)  # without training there is no seed
+    before = re.sub(r"(\*\*tuned, .*\| +)1 \|", r"\1– |", before)  # without training there is no seed
     [reason] = [line for line in out.splitlines() if line.startswith("- No verdict on ")]  # 0.1.0 gave none
     assert reason.startswith("- No verdict on tuned, no-train, max eval 90: tuned is a local folder, ")
     now = "".join(f"{line}\n" for line in out.splitlines() if line != reason)
