@@ -14,7 +14,7 @@ from xeval.cli import main
 from xeval.report import matrix
 from xeval.report.formats import Format, format_of, model_card, render_as
 from xeval.report.formats.model_card import Footprint
-from xeval.results.records import Limits, RecipeRecord
+from xeval.results.records import Limits, RecipeRecord, RunRecord
 from xeval.results.store import StoredRun, save_record
 from xeval.support.errors import XevalError
 from xeval.support.findings import error
@@ -27,8 +27,16 @@ def results(tmp_path_factory) -> Path:
     """A results folder with two models."""
     folder = tmp_path_factory.mktemp("sample") / "results"
     for run_folder, record in ((run.folder, run.record) for run in sample_matrix(folder).runs):
-        save_record(run_folder, record)
+        save_record(run_folder, on_all_rows(record))
     return folder
+
+
+def on_all_rows(record: RunRecord) -> RunRecord:
+    """The same record as if XNLI's rows had been all there; entries for the hub are of such runs alone."""
+    scores = {language: score.model_copy(update={"n_rows": 5010}) for language, score in record.scores.items()}
+    sizes = dict.fromkeys(("found", "expected", "used"), TASK.expected_rows.train)
+    data = record.data.model_copy(update={"train_rows": sizes})
+    return record.model_copy(update={"scores": scores, "data": data})
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from scipy import stats
 from tests.helpers.sample_record import run_record, score, stored
 from tests.helpers.verdict_simulation import describe, rates, share_reproduced
 from xeval.definitions.reference import Reference
+from xeval.definitions.registry import get_task
 from xeval.definitions.toml import Printed
 from xeval.judging.equivalence import (
     Published,
@@ -328,6 +329,24 @@ def test_from_three_seeds_on_a_wrong_assumption_does_no_harm(n_seeds):
 
 
 # ── runs that are no attempt at the published number ──
+
+
+def test_a_run_by_a_task_file_that_states_fewer_rows_than_the_known_task_gets_no_verdict():
+    """Whoever mends the numbers of a task file to fit a copy of the data has part of the task."""
+    xnli, table = get_task("xnli"), a_table().model_copy(update={"task": "xnli"})
+    sizes = {"found": 392_702, "expected": 392_702, "used": 392_702}
+    whole = a_seed(1, en=80.0, es=70.0, task="xnli")
+    whole = whole.model_copy(update={"data": whole.data.model_copy(update={"train_rows": sizes})})
+    assert judged([whole], table, task=xnli).mean.outcome != "no verdict"
+    few_rows = whole.data.model_copy(update={"train_rows": dict.fromkeys(sizes, 10_000)})
+    few_tests = whole.scores | {"es": score(0.7, n_rows=500)}
+    for changes, why in (
+        ({"data": few_rows}, "its data had 10,000 training rows where the task has 392,702"),
+        ({"scores": few_tests}, "it was evaluated on 500 rows in es where the task has 5,010"),
+    ):
+        found = judged([whole.model_copy(update=changes)], table, task=xnli)
+        for verdict in (found.mean, *found.cells.values()):
+            assert verdict.outcome == "no verdict" and f"Seed 1 is left out: {why}." in verdict.sentence
 
 
 @pytest.mark.parametrize(

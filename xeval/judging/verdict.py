@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from xeval.definitions.reference import Reference, ReferenceRow
+from xeval.definitions.task import Task
 from xeval.judging import equivalence
 from xeval.judging.equivalence import Comparison, Published, Spread, assumed_spread, spread_of_mean
 from xeval.judging.health import collapse
@@ -63,8 +64,11 @@ def judge(
     reference: Reference,
     tolerance: Tolerance | None = None,
     assumed: AssumedSpread | None = None,
+    task: Task | None = None,
 ) -> list[RowVerdict]:
     """Verdicts on every row of `reference` that `runs` have a model for, one per configuration of ours.
+
+    `task` is what is known under the name of the table's task: a run may come of another file, with fewer rows.
 
     Failed runs, collapsed trainings and runs on part of the rows enter no number, and the sentences say so. Rows that
     are not zero-shot, and runs that are scored by another metric than the table, get none. Raises StoreError where a
@@ -79,6 +83,7 @@ def judge(
             [run.record for run in group],
             tolerance or Tolerance(),
             assumed or assumed_of(group[0].record.kind),
+            task,
         ).verdict()
         for row in reference.rows
         for configuration, group in groups.items()
@@ -105,6 +110,23 @@ def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
     rows = rows_of(record, reference)
     best = [row for row in rows if row.protocol == "zero-shot"] or rows
     return best[-1] if best else None
+
+
+def why_partial(record: RunRecord, task: Task | None) -> str | None:
+    """Why the run is not on all rows of the task, in words; None if it is, as far as that is known.
+
+    `task` is what is known under its name. The file that was run may have stated fewer rows, and found them all.
+    """
+    if record.departure or task is None:
+        return record.departure
+    parts, expected, found = [], task.expected_rows, record.data.train_rows.get("found", 0)
+    if record.training and found < expected.train:
+        parts.append(f"its data had {found:,} training rows where the task has {expected.train:,}")
+    for language, score in record.scores.items():
+        n_rows = expected.of("test", language)
+        if n_rows is not None and score.n_rows < n_rows:
+            parts.append(f"it was evaluated on {score.n_rows:,} rows in {language} where the task has {n_rows:,}")
+    return " and ".join(parts[:2]) or None
 
 
 def why_none(record: RunRecord, reference: Reference | None) -> str:
@@ -137,6 +159,7 @@ class _Row:
     records: list[RunRecord]
     tolerance: Tolerance
     assumed: AssumedSpread
+    task: Task | None
 
     def verdict(self) -> RowVerdict:
         cells = {language: self._cell(language) for language in self.row.cells}
@@ -187,7 +210,7 @@ class _Row:
         return [
             record
             for record, collapsed in zip(self.records, self._collapses, strict=True)
-            if record.scores and record.departure is None and collapsed is None
+            if record.scores and why_partial(record, self.task) is None and collapsed is None
         ]
 
     def _expected(self, language: str, runs: list[RunRecord]) -> Spread:
@@ -239,8 +262,8 @@ class _Row:
             )
             if failed:
                 yield f"{run} failed" + (f": {record.failure}." if with_reason else ".")
-            elif record.departure:
-                yield f"{run} is left out: {record.departure}."
+            elif partial := why_partial(record, self.task):
+                yield f"{run} is left out: {partial}."
             elif reason:
                 yield f"{run} is left out, its training collapsed" + (f": {reason}." if with_reason else ".")
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from xeval.definitions.languages import describe
 from xeval.definitions.reference import Reference, ReferenceRow
+from xeval.definitions.task import Task
 from xeval.judging.claims import ClaimVerdict, check
 from xeval.judging.health import collapse
-from xeval.judging.verdict import RowVerdict, Tolerance, judge, row_of, why_none
+from xeval.judging.verdict import RowVerdict, Tolerance, judge, row_of, why_none, why_partial
 from xeval.report import footnotes
 from xeval.results.configurations import Configuration, by_configuration
 from xeval.results.records import ELSEWHERE, NO_TRAINING
@@ -36,6 +37,7 @@ class Row:
     more_verdicts: tuple[RowVerdict, ...] = ()  # against other published rows of the same model
     beside: ReferenceRow | None = None  # the published row that ours stands under
     runs: tuple[StoredRun, ...] = ()  # the seeds that ours is the mean of
+    why_partial: str | None = None  # on ours, where the runs are not on all rows of the task
     why_no_verdict: str = ""  # on ours, where there is none
 
 
@@ -103,9 +105,15 @@ class Matrix:
 
 
 def build(
-    stored: list[StoredRun], task: str, reference: Reference | None, tolerance: Tolerance | None = None
+    stored: list[StoredRun],
+    task: str,
+    reference: Reference | None,
+    tolerance: Tolerance | None = None,
+    known: Task | None = None,
 ) -> Matrix:
     """The matrix of `task` from `stored` runs, beside `reference` if one is given.
+
+    `known` is what is known under the task's name, whose rows a run has to be on.
 
     Collapsed trainings are left out of averages and named in the footer, and our rows have verdicts against the
     published ones, within `tolerance`.
@@ -127,7 +135,7 @@ def build(
     languages = first + [language for language in evaluated if language not in first]
     columns = _Columns(english, first if reference else languages, languages)
     groups = _shown(everything)
-    verdicts = judge(runs, reference, tolerance) if reference else []
+    verdicts = judge(runs, reference, tolerance, task=known) if reference else []
     verdicts_on: dict[Configuration, list[RowVerdict]] = {}
     for verdict in verdicts:
         verdicts_on.setdefault(verdict.configuration, []).append(verdict)
@@ -144,7 +152,9 @@ def build(
             last = on_it[-1] if on_it else None
             rows.append(replace(ours_below, verdict=last, more_verdicts=tuple(on_it[:-1]), beside=published))
     rows += [_our_row(key, group, groups, columns) for key, group in unplaced.items()]
-    rows = [replace(row, why_no_verdict=_why_none(row, reference)) for row in rows]
+    rows = [
+        replace(row, why_no_verdict=_why_none(row, reference), why_partial=_why_partial(row, known)) for row in rows
+    ]
     n_reference = len(first) if reference else 0
     footer = footnotes.of(everything, reference) + _collapsed(scored, groups)
     if reference and reference.task == task and reference.metric != example.metric:
@@ -171,6 +181,10 @@ def build(
 
 def _why_none(row: Row, reference: Reference | None) -> str:
     return "" if row.published or row.verdict else why_none(row.runs[0].record, reference)
+
+
+def _why_partial(row: Row, known: Task | None) -> str | None:
+    return next((why for run in row.runs if (why := why_partial(run.record, known))), None)
 
 
 def without_verdict(rows: Sequence[Row], reference: Reference | None, task: str, metric: str) -> list[str]:

@@ -112,8 +112,7 @@ def _zero_shot(row: Row, matrix: Matrix) -> str:
 
 def _partial(matrix: Matrix) -> dict[str, str]:
     """Our rows that are of runs on part of the rows, and why, by name: leaderboards are not for them."""
-    found = {row.name: [run.record.departure for run in row.runs if run.record.departure] for row in matrix.ours}
-    return {name: reasons[0] for name, reasons in found.items() if reasons}
+    return {row.name: row.why_partial for row in matrix.ours if row.why_partial}
 
 
 def _only_model(matrix: Matrix) -> str:
