@@ -260,7 +260,8 @@ def _drift_in_words(
 
 def _excess(own: Predicted) -> np.ndarray:
     """(C,) how much more often each label is given than it is right, as a share of rows."""
-    return _shares(own.predictions, own.n_labels) - _shares(own.labels, own.n_labels)
+    more: np.ndarray = _shares(own.predictions, own.n_labels) - _shares(own.labels, own.n_labels)
+    return more
 
 
 def _shares(numbers: np.ndarray, n_labels: int) -> np.ndarray:

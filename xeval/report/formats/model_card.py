@@ -51,9 +51,8 @@ def render(matrix: Matrix, task: Task | None, footprint: Footprint) -> str:
         )
         for row, language, how in _cells(matrix)
     ]
-    found = {"eval_results": results} if results else {}
-    metadata = ModelCardData(model_name=one_line(model), metrics=[matrix.metric], **found).to_yaml()
-    return f"---\n{metadata}\n---\n\n{_evaluation(matrix)}\n{_environment(matrix.ours, footprint)}"
+    card = ModelCardData(model_name=one_line(model), eval_results=results or None, metrics=[matrix.metric])
+    return f"---\n{card.to_yaml()}\n---\n\n{_evaluation(matrix)}\n{_environment(matrix.ours, footprint)}"
 
 
 def render_eval_results(matrix: Matrix, task: Task | None) -> str:
