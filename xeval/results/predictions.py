@@ -29,12 +29,12 @@ def save_predictions(
     `groups` numbers the rows that depend on each other: whoever resamples rows needs them. `places` says which rows of
     the split these are; without it, the first.
     """
-    content = as_parquet(answers, tally, groups)
+    content = as_parquet(answers, tally, groups, places)
     write_atomically(_predictions_path(folder, language), content)
     return hashlib.sha256(content).hexdigest()
 
 
-def as_parquet(answers: pa.Table, tally: np.ndarray, groups: np.ndarray) -> bytes:
+def as_parquet(answers: pa.Table, tally: np.ndarray, groups: np.ndarray, places: np.ndarray | None = None) -> bytes:
     """The content of a predictions file: equal predictions give equal bytes."""
     columns = {
         "row": pa.array(np.arange(len(answers)) if places is None else places, pa.int32()),

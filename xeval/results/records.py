@@ -259,7 +259,8 @@ class RunRecord(Recorded):
         if limits.max_train and not self.is_as_it_was:
             parts.append(f"it was trained on the first {limits.max_train:,} rows alone")
         if limits.max_eval:
-            which = f"the first {limits.max_eval:,} rows" if limits.eval_seed is None else f"{limits.max_eval:,} rows"
+            first = "the first " if limits.eval_seed is None and not self.computed_elsewhere else ""
+            which = f"{first}{limits.max_eval:,} rows"
             parts.append(f"it was evaluated on {which} of each language")
         if limits.test_split:
             parts.append(f"it was evaluated on {limits.test_split} rows, not on the test split")

@@ -102,7 +102,8 @@ def _kind_of_task(matrix: Matrix) -> tuple[str, str]:
 
 def _as_it_is(row: Row) -> bool:
     """Whether nothing was trained, so that there is no language that it transfers from, and no seed."""
-    return row.runs[0].record.is_as_it_was
+    record = row.runs[0].record
+    return record.is_as_it_was or record.computed_elsewhere  # of which nothing but the predictions is known
 
 
 def _zero_shot(row: Row, matrix: Matrix) -> str:
@@ -132,6 +133,8 @@ def _cells(matrix: Matrix) -> Iterator[tuple[Row, str, str]]:
 def _how(row: Row, language: str) -> list[str]:
     record = row.runs[0].record
     changed = [f"{key} {value}" for key, value in record.recipe.overrides.items()]
+    if record.computed_elsewhere:
+        return ["predictions that others computed"]
     if record.recipe.name == NO_TRAINING:
         return ["without training", *changed]
     if _as_it_is(row):
