@@ -110,11 +110,11 @@ def test_a_run_says_before_and_after_what_is_wrong_and_the_report_and_diagnose_s
     assert code == 0
     assert "misnamed: ! capital letters: " in err  # before the run
     (line,) = [line for line in out.splitlines() if "permuted labels" in line]  # and after it
-    assert line.startswith("✗ misnamed no-train seed 1: permuted labels: accuracy is ")
+    assert line.startswith("✗ misnamed no-train: permuted labels: accuracy is ")
     assert line.endswith("in the order that the head was trained with, and evaluate again.")
 
     findings = command("report", "--results", "misnamed-run")[1].partition("## Findings\n")[2]
-    assert "- ✗ misnamed no-train seed 1: permuted labels: " in findings and "capital letters" in findings
+    assert "- ✗ misnamed no-train: permuted labels: " in findings and "capital letters" in findings
     code, out, err = command("diagnose", "--results", "misnamed-run")
     assert (code, out.splitlines()[0].partition(": accuracy")[0]) == (1, line.partition(": accuracy")[0])
 

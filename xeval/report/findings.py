@@ -26,7 +26,7 @@ def _names(records: list[RunRecord]) -> str:
     seeds: dict[str, list[int]] = {}
     for record in records:
         own = seeds.setdefault(f"{record.model.id} {record.recipe.name}", [])
-        own += [] if record.trains_nothing or record.seed in own else [record.seed]
+        own += [] if record.is_as_it_was or record.seed in own else [record.seed]
     return "; ".join(
         f"{name} seed{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}" if numbers else name
         for name, numbers in seeds.items()

@@ -13,13 +13,6 @@ from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.text import one_line
 
-NO_TRAINING = "no-train"  # what the recipe of a checkpoint that is evaluated as it is is called
-
-
-def is_as_it_was(record: RunRecord) -> bool:
-    """Whether `record` is of a checkpoint that was evaluated without training it."""
-    return record.recipe.name == NO_TRAINING or record.trains_nothing
-
 
 @dataclass(frozen=True)
 class Configuration:
@@ -110,7 +103,12 @@ def sweep_of(records: Iterable[RunRecord]) -> SweepRecord | None:
 def in_words(recipe: str, overrides: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
     """A recipe, what of it was changed, and limits, in one line."""
     parts = [recipe, *(f"{key} {value}" for key, value in overrides.items())]
-    parts += [f"{key.replace('_', ' ')} {_grouped(value)}" for key, value in limits.items() if value]
+    drawn = {"max_eval": " drawn evenly" if limits.get("eval_seed") else ""}
+    parts += [
+        f"{key.replace('_', ' ')} {_grouped(value)}{drawn.get(key, '')}"
+        for key, value in limits.items()
+        if value and key != "eval_seed"
+    ]
     return ", ".join(parts)
 
 

@@ -63,10 +63,10 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
     dots = [(describe(name).name, _by_seed(records, name), published.get(name)) for name in languages]
     return ModelSection(
         row.name,
-        "without training" if records[0].trains_nothing else f"mean of the seeds ({row.seeds})",
+        "without training" if records[0].is_as_it_was else f"mean of the seeds ({row.seeds})",
         (matrix.metric_in_words, *(HEADER if has_logits else HEADER[:-OF_LOGITS])),
         [replace(line, cells=line.cells if has_logits else line.cells[:-OF_LOGITS]) for line in lines],
-        None if records[0].trains_nothing else charts.dots(dots),
+        None if records[0].is_as_it_was else charts.dots(dots),
         [(title, charts.reliability_diagram(one.bins), one.calibration_error) for title, one in two.items()],
         [_confusion(title, one, records[0].labels) for title, one in (two | _named(found, languages)).items()],
         charts.curves([(f"seed {one.seed}", one.training.loss_curve) for one in records if one.training]),

@@ -11,7 +11,7 @@ from xeval.definitions.task import Task
 from xeval.judging.health import collapse
 from xeval.judging.suite import TaskScore, score_of
 from xeval.results.adaptations import settings_of
-from xeval.results.configurations import NO_TRAINING, Configuration, by_configuration, in_words, sweep_of
+from xeval.results.configurations import Configuration, by_configuration, in_words, sweep_of
 from xeval.results.identity import lasting_values
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
@@ -228,9 +228,9 @@ def _beside_published(ours: Sequence[Row], suite: Suite, tables: Sequence[SuiteT
 
 
 def _is_of(row: Row, model: str) -> bool:
-    """Whether our row is of the model of that hub id; a local folder is never taken for a model that has its name."""
+    """Whether our row is of the model of that hub id; a local folder is only where that is said."""
     runs = next(iter(row.cells.values())).runs if row.cells else ()
-    return row.model == model and bool(runs) and runs[0].record.model.origin != "local"
+    return bool(runs) and runs[0].record.model.published_id == model
 
 
 def _published_row(row: SuiteRow, table: SuiteTable, suite: Suite) -> Row:
@@ -277,7 +277,7 @@ def _notes(row: Row) -> list[str]:
         record, score = cell.runs[0].record, cell.score
         assert score is not None  # ours have one
         seeds = ", ".join(str(run.record.seed) for run in cell.runs)
-        trained = record.recipe.name if record.recipe.name == NO_TRAINING else f"{record.recipe.name}, seed {seeds}"
+        trained = record.recipe.name if record.is_as_it_was else f"{record.recipe.name}, seed {seeds}"
         sweep = sweep_of(run.record for run in cell.runs)
         if sweep is not None:
             trained += f", {', '.join(f'{key} {value}' for key, value in sweep.chosen.items())}: {sweep.in_words}"
