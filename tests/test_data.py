@@ -87,7 +87,7 @@ def test_rows_are_limited_once_however_often_they_are_asked_for(mini):
     corpus = Corpus(open_source(mini.task, mini.data, ["es"]), Limits(max_train=5, max_eval=4))
     for read in (lambda: corpus.train, lambda: corpus.selection, lambda: corpus.test("es")):
         assert read() is read()
-    assert (len(corpus.train), len(corpus.selection), len(corpus.test("es"))) == (5, 4, 4)
+    assert (len(corpus.train), len(corpus.selection), len(corpus.test("es"))) == (5, 12, 4)
 
 
 # ── labels ──

@@ -12,10 +12,14 @@ import pytest
 
 from tests.helpers import tiny, toy
 from tests.helpers.checkpoints import LABELS
-from xeval.checks.after.diagnose import diagnose_run
+from tests.helpers.sample_record import run_record, score
+from xeval.checks.after.diagnose import diagnose, diagnose_run
+from xeval.checks.after.prediction_signatures import Predicted, drift_to_one_label, placeholder_labels
+from xeval.checks.after.record_signatures import no_better_than_one_label
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
-from xeval.results.records import RunRecord
+from xeval.judging.health import collapse
+from xeval.results.records import Majority, RunRecord
 from xeval.results.store import StoredRun, load_record, save_record
 from xeval.support.cache import weights_folder
 from xeval.support.files import file_sha256
@@ -69,6 +73,65 @@ def test_a_healthy_run_has_no_finding(world, healthy):
     assert (record.preflight, world.diagnose(record, results)) == ([], [])
 
 
+# ── the most frequent label ──
+
+
+def with_majority(accuracy: float, label: str = "NEUTRAL", n_rows: int = 560):
+    return score(accuracy, n_rows=1000, majority=Majority(label=label, n_rows=n_rows))
+
+
+def test_scores_below_those_of_one_label_are_no_transfer_though_they_are_far_above_chance():
+    """SICK's: always answering NEUTRAL is right in 56 of 100 rows, where chance is 33."""
+    scores = {"en": with_majority(0.80), "nl": with_majority(0.57), "ja": with_majority(0.426, n_rows=593)}
+    record = run_record(scores=scores, labels=["NEUTRAL", "ENTAILMENT", "CONTRADICTION"])
+    found = no_better_than_one_label(record)
+    assert found.evidence == "accuracy is ja 42.6 %, and always answering NEUTRAL gives ja 59.3 %"
+    assert "no transfer" in names(diagnose(record, {}))  # 57 is within the margin of 56, as 34 is of 33
+
+
+def test_a_training_that_is_worse_than_one_label_collapsed():
+    record = run_record(scores={"en": with_majority(0.517)})
+    assert collapse(record) == "accuracy in en is 51.7 % where always answering NEUTRAL gives 56.0 %"
+    assert collapse(run_record(scores={"en": score(0.517)})) is None  # an older record, which has chance alone
+
+
+def test_the_margin_above_one_label_shrinks_with_the_room_that_there_is():
+    assert collapse(run_record(scores={"en": with_majority(0.94, n_rows=900)})) is None
+    assert collapse(run_record(scores={"en": with_majority(0.905, n_rows=900)})) is not None
+    balanced = [with_majority(accuracy, n_rows=333) for accuracy in (0.38, 0.39)]
+    assert [collapse(run_record(scores={"en": one})) is None for one in balanced] == [False, True]  # as without
+
+
+# ── one label too often ──
+
+
+def told(shares: tuple[int, int, int], gold: tuple[int, int, int] = (334, 333, 333)) -> Predicted:
+    """A thousand predictions, so many of each label."""
+    return Predicted(np.arange(1000), np.repeat([0, 1, 2], gold), np.repeat([0, 1, 2], shares), 3)
+
+
+def test_a_drift_to_one_label_in_some_languages_is_named_with_its_numbers():
+    predicted = {"en": told((275, 450, 275)), "de": told((270, 500, 230)), "ur": told((190, 620, 190))}
+    found = drift_to_one_label(predicted, LABELS, "en")
+    assert (found.name, found.severity) == ("drift to one label", "warning")
+    assert found.evidence == (
+        "neutral is this share of predictions: ur 62.0 %, against en 45.0 %; of the gold labels it is 33.3 %"
+    )
+
+
+@pytest.mark.parametrize(
+    "predicted",
+    [
+        {"en": told((100, 800, 100)), "ur": told((150, 700, 150))},  # English has it too
+        {"en": told((334, 333, 333)), "ur": told((150, 700, 150), gold=(150, 700, 150))},  # and so have the gold labels
+        {"en": told((334, 333, 333)), "ur": told((0, 1000, 0))},  # one label throughout, which is another finding
+    ],
+    ids=["in the training language too", "right", "throughout"],
+)
+def test_what_is_no_drift(predicted):
+    assert drift_to_one_label(predicted, LABELS, "en") is None
+
+
 # ── labels ──
 
 
@@ -85,15 +148,22 @@ def test_test_labels_that_belong_to_other_rows_are_told_from_a_collapsed_trainin
     assert "XNLI-1.0" in found.mend
 
 
-def test_gold_labels_that_are_one_label_throughout_are_named(world, fine_tuned, tmp_path):
-    """As where a test file is sorted by label and only its first rows are evaluated."""
+def test_gold_labels_that_are_one_label_throughout_are_named():
+    same = Predicted(np.arange(30), np.full(30, 1), np.arange(30) % 3, 3)
+    mixed = Predicted(np.arange(30), np.arange(30) % 3, np.arange(30) % 3, 3)
+    found = placeholder_labels({"en": same, "es": mixed, "th": same})
+    assert (found.name, found.evidence) == ("placeholder labels", "every gold label is the same in en, th")
+
+
+def test_part_of_a_file_that_is_sorted_by_label_has_every_label(world, fine_tuned, tmp_path):
+    """The first rows would all have one."""
     rows = toy.toy_rows()
     for language in ("en", "es"):
         rows["test", language].sort(key=lambda row: row[2])
     data = tiny.write_hub_layout(tmp_path / "data", rows)
     record = world.run(tmp_path, models=[str(fine_tuned)], train=False, data=data, max_eval=30)
-    found = next(found for found in world.diagnose(record, tmp_path) if found.severity == "error")
-    assert (found.name, found.evidence) == ("placeholder labels", "every gold label is the same in en, es")
+    assert "placeholder labels" not in names(world.diagnose(record, tmp_path))
+    assert all(score.majority.n_rows < score.n_rows / 2 for score in record.scores.values())
 
 
 @pytest.mark.parametrize("order", [order for order in permutations(LABELS) if order != LABELS], ids="-".join)

@@ -11,7 +11,7 @@ from tests.helpers.checkpoints import KIND
 from xeval.kinds.kind import Kind
 from xeval.kinds.pairs import PairClassification
 from xeval.kinds.registry import all_kinds, get_kind
-from xeval.kinds.rows import Rows, Table, groups_of
+from xeval.kinds.rows import Rows, Table, evenly_spread, groups_of
 from xeval.kinds.sentences import SentenceClassification, SentenceKeys
 from xeval.support.errors import DataError, DefinitionError, UnknownNameError
 
@@ -34,6 +34,30 @@ def test_the_first_rows_are_the_same_rows():
     assert len(rows_of(10).first(None)) == len(rows_of(10).first(99)) == 10
     assert rows_of(10).first(4).sha256() == rows_of(4).sha256()
     assert rows_of(10).first(4).groups.tolist() == [0, 0, 0, 1]
+
+
+def test_rows_drawn_evenly_come_from_every_part_of_the_split_with_whole_groups():
+    drawn = rows_of(3000).spread(300, seed=1)
+    assert (len(drawn), len(np.unique(drawn.groups))) == (300, 100)
+    assert drawn.places.tolist() == sorted(set(drawn.places.tolist()))
+    groups_by_tenth = np.histogram(drawn.places, bins=10, range=(0, 3000))[0] / 3
+    assert np.abs(groups_by_tenth - 10).max() <= 2  # by chance, 5 to 15 would be nothing unusual
+    assert np.bincount(drawn.gold).tolist() == [100, 100, 100]
+    assert drawn.sha256() == rows_of(3000).take(drawn.places).sha256()
+
+
+def test_of_drawn_rows_fewer_are_among_more_and_a_seed_gives_the_same():
+    rows = rows_of(500)
+    few, many = (set(rows.spread(n, seed=1).places.tolist()) for n in (40, 90))
+    assert len(few) == 40 and len(few - many) <= 2 and len(many) == 90  # of the group that 40 cuts, 90 has all
+    assert rows.spread(40, seed=1).sha256() == rows.spread(40, seed=1).sha256() != rows.spread(40, seed=2).sha256()
+    assert rows.spread(None, seed=1) is rows.spread(500, seed=1) is rows
+
+
+def test_parallel_languages_have_the_same_rows_drawn_though_two_premises_of_one_read_alike():
+    groups = np.arange(600) // 3
+    alike = np.where(groups == 150, 20, groups)
+    assert evenly_spread(groups, 99, seed=1).tolist() == evenly_spread(alike, 99, seed=1).tolist()
 
 
 def test_rows_are_taken_in_the_order_asked_for():

@@ -150,6 +150,29 @@ def test_a_pinned_id_of_the_hub_is_that_though_a_folder_has_its_name(in_a_folder
     assert ModelName.parse("organisation/name@v1") == ModelName("organisation/name", "hub", "v1")
 
 
+def test_a_folder_may_be_said_to_hold_a_published_model(in_a_folder_of_its_own):
+    (in_a_folder_of_its_own / "copy").mkdir()
+    found = ModelName.parse("mbert=./copy")
+    assert (found.id, found.origin, found.published_as) == ("copy", "local", MODEL_ALIASES["mbert"])
+    assert ModelName.parse("organisation/name=copy").published_as == "organisation/name"
+    (in_a_folder_of_its_own / "mbert=v2").mkdir()  # a folder with an = in its name is that folder
+    assert (ModelName.parse("mbert=v2").id, ModelName.parse("mbert=v2").published_as) == ("mbert=v2", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("mbert=./nowhere", "wanted a folder after the =, found none there"),
+        ("mbert=", "wanted a folder after the ="),
+        ("./copy=./copy", "wanted the name of a published model before the =, without a revision"),
+        ("mbert@v1=./copy", "wanted the name of a published model before the =, without a revision"),
+    ],
+)
+def test_what_is_said_of_a_folder_is_refused_in_one_line_where_it_makes_no_sense(in_a_folder_of_its_own, text, said):
+    (in_a_folder_of_its_own / "copy").mkdir()
+    assert refusal(XevalError, ModelName.parse, text).startswith(f"model {text}: {said}")
+
+
 @pytest.mark.parametrize("text", ["", "@v1", "distilbert@v1", "x" * 5000, "a\0b"])
 def test_what_can_be_no_name_gets_the_nearest_one(text):
     message = refusal(UnknownNameError, ModelName.parse, text)

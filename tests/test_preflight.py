@@ -1,12 +1,15 @@
 """What is found before a run: faults that really are in rows, tokenizers and settings, and nothing where none is."""
 
 import json
+import os
 import random
 import shutil
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer, BertTokenizer
+from tokenizers import Tokenizer, models, normalizers
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast, XLMRobertaTokenizer
 
 from tests.helpers import tiny, toy
 from tests.helpers.checkpoints import LABELS
@@ -199,6 +202,95 @@ def test_a_piece_in_maltese_does_not_make_a_vocabulary_one_of_bytes():
     )
     [capitals, *_] = check_letters(maltese, WORDS)
     assert (capitals.name, capitals.severity) == ("capital letters", "warning")
+
+
+SPACE = "▁"  # as sentencepiece writes it
+ACCENTED = ["Málaga", "Zürich", "Łódź", "Ærø", "İzmir", "में", "हिन्दी", *(f"Wórd{chr(97 + n)}" for n in range(26))]
+
+
+def a_unigram(*changes: normalizers.Normalizer):
+    """A tokenizer as XLM-R's with the letters that a vocabulary of bytes is written in, and with `changes` to texts."""
+    words = [*ACCENTED, *WORDS, *(word.lower() for word in WORDS)]
+    letters = sorted({letter for word in words for letter in word + word.lower()} | set(ByteLevel.alphabet()))
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *(SPACE + word for word in words), SPACE, *letters]
+    tokenizer = XLMRobertaTokenizer(vocab=[(piece, -float(rank)) for rank, piece in enumerate(pieces)])
+    backend = tokenizer.backend_tokenizer
+    backend.normalizer = normalizers.Sequence([normalizers.NFC(), *changes, normalizers.NFC()])
+    return tokenizer
+
+
+LOWER, STRIP = [normalizers.Lowercase()], [normalizers.NFD(), normalizers.StripAccents()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "severities"),
+    [
+        ([], ["fine", "fine"]),
+        (LOWER, ["warning", "fine"]),
+        (STRIP, ["fine", "warning"]),
+        (STRIP + LOWER, ["warning", "warning"]),
+    ],
+    ids=["whole", "lower-cased", "stripped", "both"],
+)
+def test_letters_that_a_tokenizer_of_characters_loses_are_missed_though_its_vocabulary_has_all_of_the_bytes_letters(
+    changes, severities
+):
+    found = check_letters(a_unigram(*changes), [*ACCENTED, *WORDS])
+    assert [finding.severity for finding in found] == severities
+    assert "and are never used" in "".join(f.evidence for f in found) or not changes
+
+
+@pytest.mark.parametrize(("changes", "severity"), [([], "fine"), (LOWER, "warning")], ids=["whole", "lower-cased"])
+def test_a_vocabulary_of_bytes_loses_letters_too_where_the_text_is_changed_before(changes, severity):
+    model = models.BPE(vocab={piece: n for n, piece in enumerate(sorted(ByteLevel.alphabet()))}, merges=[])
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Sequence(changes), ByteLevel(add_prefix_space=False)
+    [capitals, accents] = check_letters(PreTrainedTokenizerFast(tokenizer_object=tokenizer), [*ACCENTED, *WORDS])
+    assert (capitals.severity, accents.severity) == (severity, "fine")
+
+
+REAL_XLMR = Path(os.environ.get("XEVAL_REAL_XLMR", "/nowhere"))  # a folder with XLM-R's tokenizer.json
+needs_xlmr = pytest.mark.skipif(not REAL_XLMR.is_dir(), reason="XEVAL_REAL_XLMR names no folder with XLM-R's tokenizer")
+
+
+@needs_xlmr
+@pytest.mark.parametrize("rows", [250_002, 250_037])
+def test_the_real_xlmr_that_lower_cases_and_strips_fails_whatever_rows_its_embedding_has(rows):
+    texts = ["Hello World", "Élan vital", "Die Häuser von Köln", "नमस्ते दुनिया"]
+    whole, changed = (AutoTokenizer.from_pretrained(REAL_XLMR) for _ in range(2))
+    backend = changed.backend_tokenizer
+    backend.normalizer = normalizers.Sequence([backend.normalizer, *STRIP, *LOWER, normalizers.NFC()])
+    assert [f.severity for f in (check_vocabulary(whole, rows), *check_letters(whole, texts))] == ["fine"] * 3
+    vocabulary, *letters = check_vocabulary(changed, rows), *check_letters(changed, texts)
+    assert [f.severity for f in (vocabulary, *letters)] == ["error", "warning", "warning"]
+    assert "3 of 5 words do not have the ids of XLM-R's vocabulary, though its pieces do:" in vocabulary.evidence
+
+
+class Fixed:
+    """A tokenizer of so many pieces that gives these words the ids that they have in a known vocabulary."""
+
+    def __init__(self, n_pieces: int, ids: dict[str, list[int]]) -> None:
+        self._n, self._ids = n_pieces, ids
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+        return {"input_ids": self._ids.get(text, [3])}
+
+    def get_vocab(self) -> dict[str, int]:
+        return {"a": self._n - 1}
+
+    def decode(self, ids: list[int]) -> str:
+        return next((word for word, own in KNOWN_VOCABULARIES[250_002][1].items() if own == ids), "?")
+
+
+@pytest.mark.parametrize(("rows", "n_pieces"), [(250_037, 250_002), (250_037, 250_020), (250_112, 250_002)])
+def test_known_words_are_compared_in_a_padded_embedding_too(rows, n_pieces):
+    _, words = KNOWN_VOCABULARIES[250_002]
+    assert "5 words have the ids" in check_vocabulary(Fixed(n_pieces, words), rows).evidence
+    found = check_vocabulary(Fixed(n_pieces, {}), rows)
+    assert (found.severity, found.evidence.startswith("5 of 5 words do not have the ids of XLM-R's")) == ("error", True)
 
 
 def test_a_cased_vocabulary_under_a_tokenizer_that_lower_cases(world, tmp_path):

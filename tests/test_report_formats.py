@@ -14,7 +14,8 @@ from xeval.cli import main
 from xeval.report import matrix
 from xeval.report.formats import Format, format_of, model_card, render_as
 from xeval.report.formats.model_card import Footprint
-from xeval.results.store import save_record
+from xeval.results.records import Limits, RecipeRecord, RunRecord
+from xeval.results.store import StoredRun, save_record
 from xeval.support.errors import XevalError
 from xeval.support.findings import error
 
@@ -26,8 +27,16 @@ def results(tmp_path_factory) -> Path:
     """A results folder with two models."""
     folder = tmp_path_factory.mktemp("sample") / "results"
     for run_folder, record in ((run.folder, run.record) for run in sample_matrix(folder).runs):
-        save_record(run_folder, record)
+        save_record(run_folder, on_all_rows(record))
     return folder
+
+
+def on_all_rows(record: RunRecord) -> RunRecord:
+    """The same record as if XNLI's rows had been all there; entries for the hub are of such runs alone."""
+    scores = {language: score.model_copy(update={"n_rows": 5010}) for language, score in record.scores.items()}
+    sizes = dict.fromkeys(("found", "expected", "used"), TASK.expected_rows.train)
+    data = record.data.model_copy(update={"train_rows": sizes})
+    return record.model_copy(update={"scores": scores, "data": data})
 
 
 @pytest.fixture
@@ -118,6 +127,91 @@ def test_the_hubs_own_classes_read_the_eval_results_back(tmp_path):
     assert {entry.dataset_id for entry in entries} == {"facebook/xnli"}
     with pytest.raises(XevalError, match="data set of the hub"):
         model_card.render_eval_results(one_model(tmp_path), None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        ({"max_train": 3000}, "it was trained on the first 3,000 rows alone"),
+        ({"max_eval": 1000, "eval_seed": 1}, "it was evaluated on 1,000 rows of each language"),
+        ({"test_split": "dev"}, "it was evaluated on dev rows, not on the test split"),
+        ({}, "its data had 10,000 training rows where the task has 392,702"),
+    ],
+    ids=["max-train", "max-eval", "split", "rows"],
+)
+def test_runs_on_part_of_the_rows_have_no_entries_for_leaderboards_and_the_card_says_why(tmp_path, limits, why):
+    whole = one_model(tmp_path)
+    part = matrix.build([partial(run, limits) for run in whole.runs], "xnli", whole.reference)
+    card = render_as(Format.MODEL_CARD, part, TASK, Footprint())
+    assert "model-index" not in card and "value:" not in card.split("---")[1]
+    assert f"has no entries for the hub: {why}." in card
+    with pytest.raises(XevalError) as refused:
+        render_as(Format.EVAL_RESULTS, part, TASK, Footprint())
+    assert "\n" not in str(refused.value)
+    assert ("eval-results are of test splits" if "test_split" in limits else why) in str(refused.value)
+
+
+def test_of_several_configurations_those_on_all_rows_alone_have_entries(tmp_path):
+    whole = one_model(tmp_path)
+    limited = partial(whole.runs[0], {"max_train": 3000})
+    both = matrix.build([*whole.runs, limited], "xnli", whole.reference)
+    for chosen in (Format.MODEL_CARD, Format.EVAL_RESULTS):
+        entries = render_as(chosen, both, TASK, Footprint()).split("\n---\n")[0]
+        assert entries == render_as(chosen, whole, TASK, Footprint()).split("\n---\n")[0]
+
+
+def test_a_checkpoint_evaluated_as_it_is_claims_no_seed_and_no_language_that_it_transfers_from(tmp_path):
+    whole = one_model(tmp_path)
+    as_it_is = RecipeRecord(name="no-train", values={"max_length": 128}, overrides={})
+    changes = {"recipe": as_it_is, "training": None, "seed": 42}
+    run = replace(whole.runs[0], record=whole.runs[0].record.model_copy(update=changes))
+    built = matrix.build([run], "xnli", whole.reference)
+    for chosen in (Format.MODEL_CARD, Format.EVAL_RESULTS):
+        entries = render_as(chosen, built, TASK, Footprint()).split("\n---\n")[0].lower()
+        assert "without training" in entries
+        assert not any(claim in entries for claim in ("zero-shot", "seed", "42", "no-train"))
+    [row] = [
+        row for row in json.loads(render_as(Format.JSON, built, TASK, Footprint()))["rows"] if not row["published"]
+    ]
+    assert row["seeds"] == [] and "(evaluated as it is)" in row["verdict"]["mean"]["sentence"]
+    assert not any("Seed 42" in line for line in built.footer)
+
+
+def partial(run: StoredRun, limits: dict[str, int | str]) -> StoredRun:
+    """The same run on part of the rows; with no limits, on fewer training rows than the task has."""
+    rows = {"found": 10_000, "expected": 392_702, "used": 10_000} if not limits else run.record.data.train_rows
+    data = run.record.data.model_copy(update={"train_rows": rows})
+    return replace(run, record=run.record.model_copy(update={"limits": Limits(**limits), "data": data}))
+
+
+# ── rows without a verdict ──
+
+
+@pytest.mark.parametrize("chosen", [Format.MARKDOWN, Format.HTML, Format.LATEX, Format.JSON, Format.MODEL_CARD])
+def test_a_row_without_a_verdict_says_why_in_every_format(tmp_path, chosen):
+    whole = one_model(tmp_path)
+    folder = whole.runs[0].record.model.model_copy(update={"id": "my-copy", "origin": "local", "revision": None})
+    local = [replace(run, record=run.record.model_copy(update={"model": folder})) for run in whole.runs]
+    built = matrix.build(local, "xnli", whole.reference)
+    text = render_as(chosen, built, TASK, Footprint())
+    assert "my-copy is a local folder, and nothing says which published model it holds" in text.replace("{-}", "-")
+    if chosen is Format.JSON:
+        [row] = [row for row in json.loads(text)["rows"] if not row["published"]]
+        assert row["verdict"]["outcome"] == "no verdict" and "--model NAME=FOLDER" in row["verdict"]["sentence"]
+
+
+def test_a_folder_that_is_said_to_hold_a_published_model_is_judged_and_the_report_says_on_whose_word(tmp_path):
+    whole = one_model(tmp_path)
+    said = {"id": "my-copy", "origin": "local", "revision": None, "published_as": whole.runs[0].record.model.id}
+    for by, why in (("word", "as the user said"), ("checksum", "since its files have the same checksum")):
+        folder = whole.runs[0].record.model.model_copy(update=said | {"published_by": by})
+        local = [replace(run, record=run.record.model_copy(update={"model": folder})) for run in whole.runs]
+        built = matrix.build(local, "xnli", whole.reference)
+        [verdict] = built.verdicts
+        assert verdict.mean.comparison == whole.verdicts[0].mean.comparison
+        assert verdict.mean.sentence.startswith("DistilmBERT (hf-2019, the folder my-copy), mean of 6 languages:")
+        assert f"my-copy (local, taken for {said['published_as']}, {why})" in "".join(built.footer)
+        assert not any("No verdict" in line for line in built.footer)
 
 
 def test_what_was_not_measured_is_not_said(tmp_path):

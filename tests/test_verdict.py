@@ -9,6 +9,7 @@ from scipy import stats
 from tests.helpers.sample_record import run_record, score, stored
 from tests.helpers.verdict_simulation import describe, rates, share_reproduced
 from xeval.definitions.reference import Reference
+from xeval.definitions.registry import get_task
 from xeval.definitions.toml import Printed
 from xeval.judging.equivalence import (
     Published,
@@ -255,7 +256,10 @@ def test_a_failed_run_and_one_on_part_of_the_rows_are_no_zero_but_no_verdict():
     failure = Failure(reason="the loss became nan", invocation=None)
     failed = a_seed(1, status="failed", failures={"train": failure}, training=None)
     limited = a_seed(2, en=80.0, es=70.0, limits=Limits(max_eval=100))
-    for record, said in ((failed, "Seed 1 failed: the loss became nan"), (limited, "used only part of the rows")):
+    for record, said in (
+        (failed, "Seed 1 failed: the loss became nan"),
+        (limited, "it was evaluated on the first 100 rows"),
+    ):
         verdict = judged([record])
         assert verdict.mean.outcome == "no verdict" and said in verdict.mean.sentence
         assert verdict.not_reproduced == []
@@ -327,10 +331,30 @@ def test_from_three_seeds_on_a_wrong_assumption_does_no_harm(n_seeds):
 # ── runs that are no attempt at the published number ──
 
 
+def test_a_run_by_a_task_file_that_states_fewer_rows_than_the_known_task_gets_no_verdict():
+    """Whoever mends the numbers of a task file to fit a copy of the data has part of the task."""
+    xnli, table = get_task("xnli"), a_table().model_copy(update={"task": "xnli"})
+    sizes = {"found": 392_702, "expected": 392_702, "used": 392_702}
+    whole = a_seed(1, en=80.0, es=70.0, task="xnli")
+    whole = whole.model_copy(update={"data": whole.data.model_copy(update={"train_rows": sizes})})
+    assert judged([whole], table, task=xnli).mean.outcome != "no verdict"
+    few_rows = whole.data.model_copy(update={"train_rows": dict.fromkeys(sizes, 10_000)})
+    few_tests = whole.scores | {"es": score(0.7, n_rows=500)}
+    for changes, why in (
+        ({"data": few_rows}, "its data had 10,000 training rows where the task has 392,702"),
+        ({"scores": few_tests}, "it was evaluated on 500 rows in es where the task has 5,010"),
+    ):
+        found = judged([whole.model_copy(update=changes)], table, task=xnli)
+        for verdict in (found.mean, *found.cells.values()):
+            assert verdict.outcome == "no verdict" and f"Seed 1 is left out: {why}." in verdict.sentence
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"limits": Limits(max_eval=100)}, "it used only part of the rows"),
+        ({"limits": Limits(max_train=1000)}, "it was trained on the first 1,000 rows alone"),
+        ({"limits": Limits(max_eval=100)}, "it was evaluated on the first 100 rows of each language"),
+        ({"limits": Limits(max_eval=100, eval_seed=1)}, "it was evaluated on 100 rows of each language"),
         ({"limits": Limits(test_split="dev")}, "it was evaluated on dev rows, not on the test split"),
         (
             {"train_rows": {"found": 10_000, "expected": 392_702, "used": 10_000}},

@@ -81,4 +81,5 @@ def _score(logits: np.ndarray, labels: np.ndarray, sha256: str, index: int) -> r
         ),
         predictions_sha256=sha256,
         invocation=INVOCATION,
+        majority=records.Majority(label=TASK.labels[0], n_rows=int(np.bincount(labels).max())),
     )

@@ -198,5 +198,5 @@ def test_a_task_of_ones_own_under_a_shipped_name_is_judged_by_its_own_labels(emp
     data = tiny.write_hub_layout(empty.folder / "two-labels", rows, ("yes", "no"))
     record = empty.run(task=str(task), data=data, languages=["en"])
     assert (record.task, record.labels, record.chance) == ("xnli", ["yes", "no"], 0.5)
-    score = record.scores["en"].model_copy(update={"value": 0.5})
+    score = record.scores["en"].model_copy(update={"value": 0.5, "majority": None})
     assert "where chance is 50.0 %" in collapse(record.model_copy(update={"scores": {"en": score}}))

@@ -22,7 +22,9 @@ ReferenceName = Annotated[
 ]
 Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Seed; repeat it or separate by commas.")]
 MaxTrain = Annotated[int | None, typer.Option("--max-train", help="Train on the first so many rows.")]
-MaxEval = Annotated[int | None, typer.Option("--max-eval", help="Evaluate the first so many rows of each language.")]
+MaxEval = Annotated[
+    int | None, typer.Option("--max-eval", help="Evaluate so many test rows of each language, drawn evenly.")
+]
 TestSplit = Annotated[
     str | None,
     typer.Option("--test-split", help="Evaluate on this split instead, for instance dev; no verdicts then."),

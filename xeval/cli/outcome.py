@@ -75,6 +75,6 @@ def compare(
     default = known.default_reference if known else None
     name = reference if reference is not None else default
     table = get_reference(name) if name is not None else None
-    built = matrix.build(runs, task, table, tolerance)
+    built = matrix.build(runs, task, table, tolerance, known)
     unknown = [_NO_TABLE] if known is None and table is None else []
     return replace(built, footer=built.footer + unknown, findings=findings.of(built.runs, known, table))

@@ -41,7 +41,7 @@ def run(
     task: Annotated[str, typer.Argument(help="Task or suite of tasks: its name, or the path of its file.")],
     model: Annotated[
         list[str],
-        typer.Option("--model", "-m", help="Alias, hub id (id@revision pins it) or folder; repeat it."),
+        typer.Option("--model", "-m", help="Alias, hub id (id@revision pins it), folder, or NAME=FOLDER; repeat it."),
     ],
     language: Languages = None,
     seed: Seeds = None,

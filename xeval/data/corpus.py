@@ -11,6 +11,8 @@ from xeval.definitions.task import Task
 from xeval.kinds.rows import Rows
 from xeval.results.records import Limits
 
+EVAL_SEED = 1  # of the rows that are evaluated where that is not all of them
+
 
 class Corpus:
     """A task's rows, read when they are first asked for."""
@@ -31,8 +33,8 @@ class Corpus:
 
     @cached_property
     def selection(self) -> Rows:
-        """Raises DataError for a task without rows to select on."""
-        return load_rows(self.source, self.task.training_language, "selection").first(self.limits.max_eval)
+        """All of them, whatever is evaluated on. Raises DataError for a task without rows to select on."""
+        return load_rows(self.source, self.task.training_language, "selection")
 
     @property
     def training(self) -> dict[str, Rows]:
@@ -41,7 +43,8 @@ class Corpus:
 
     def test(self, language: str) -> Rows:
         if language not in self._tests:
-            self._tests[language] = load_rows(self.source, language, "test").first(self.limits.max_eval)
+            rows = load_rows(self.source, language, "test")
+            self._tests[language] = rows.spread(self.limits.max_eval, EVAL_SEED)
         return self._tests[language]
 
     def read_from(self, source: DataSource) -> None:

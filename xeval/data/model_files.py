@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from xeval.data.model_folder import (
     weight_files,
 )
 from xeval.data.peft_adapter import CONFIG, Adapter, is_adapter, read_adapter
-from xeval.definitions.model_name import ModelName, Origin
+from xeval.definitions.model_name import ModelName, Origin, PublishedBy
 from xeval.support.errors import ModelError, XevalError
 from xeval.support.files import file_sha256
 from xeval.support.text import one_line
@@ -50,6 +50,8 @@ class Checkpoint:
     sha256: str
     adapter: Adapter | None = None  # what is merged into these weights
     base: "Checkpoint | None" = None  # of the adapter
+    published_as: str | None = None  # of a local one: the id that published tables know it by
+    published_by: PublishedBy | None = None
 
     @property
     def tokenizer_folder(self) -> Path:
@@ -74,7 +76,9 @@ def _find(name: str, of_adapter: bool = False) -> Checkpoint:
     """The checkpoint called `name`; the base `of_adapter` cannot be an adapter too."""
     parsed = ModelName.parse(name)
     if parsed.folder is not None:
-        return _checkpoint(parsed.id, "local", None, parsed.folder, name, of_adapter)
+        local = _checkpoint(parsed.id, "local", None, parsed.folder, name, of_adapter)
+        said = parsed.published_as
+        return replace(local, published_as=said, published_by="word") if said else local
     if parsed.origin == "embedded":
         return _checkpoint(parsed.id, "embedded", None, EMBEDDED_FOLDERS[parsed.id], name, of_adapter)
     fetched, commit = fetch("model", parsed.id, parsed.revision, [*_PATTERNS, *SIGNS])

@@ -1,4 +1,4 @@
-"""What models are called: `mbert`, `organisation/name@revision`, `mini-mbert`, `./my-encoder`."""
+"""What models are called: `mbert`, `organisation/name@revision`, `mini-mbert`, `./my-encoder`, `mbert=./my-copy`."""
 
 import re
 from collections.abc import Collection
@@ -44,6 +44,8 @@ OLD_NAMES = {
 EMBEDDED_MODELS = ("mini-mbert", "mini-distilmbert")  # they come with xeval, for xnli-mini
 
 Origin = Literal["hub", "local", "embedded"]
+PublishedBy = Literal["word", "checksum"]  # how it is known which published model a folder holds: the user says so, or
+# another run's files, which came from where it is published, have the same checksum
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,13 @@ class ModelName:
     origin: Origin | None  # None: the id of a model in a results folder, which is all that is known of it
     revision: str | None = None  # of the hub's: commit, tag or branch
     folder: Path | None = None  # of a local model
+    published_as: str | None = None  # of a local model: the id of the published one that it is said to be
 
     @classmethod
     def parse(cls, text: str, recorded: Collection[str] = ()) -> Self:
         """The model that `text` names: a folder, an embedded model, or an alias or hub id, maybe with `@revision`.
 
+        `name=folder` is a folder that is said to hold the published model `name`.
         The ids of models in a results folder, where `recorded` gives them, count as names too and come first.
         The address of a model's page on the hub is its id, and the revision that the address shows. A bare word that is
         none of all these is taken for a misspelt alias: hub ids of today are `organisation/name`.
@@ -69,6 +73,8 @@ class ModelName:
             return cls(text, None)
         if (folder := _folder(text)) is not None:
             return cls(folder.name, "local", folder=folder)
+        if "=" in text and not text.lower().startswith(("http://", "https://")):
+            return cls._said_to_be(*text.split("=", 1))
         name, _, revision = (_of_address(text) or text).partition("@")
         if name in recorded:
             return cls(name, None, revision or None)
@@ -86,6 +92,19 @@ class ModelName:
             hint = "; for a hub model give organisation/name, for a local one the path of its folder"
             raise UnknownNameError("model", name, [*MODEL_ALIASES, *EMBEDDED_MODELS, *recorded], hint)
         return cls(MODEL_ALIASES.get(name, name), "hub", revision or None)
+
+    @classmethod
+    def _said_to_be(cls, name: str, path: str) -> Self:
+        """The folder `path`, which is said to hold the published model `name`."""
+        published, folder = cls.parse(name), _folder(path)
+        if published.origin == "local" or published.revision is not None:
+            raise ModelError(
+                f"model {name}={path}: wanted the name of a published model before the =, without a revision; see xeval"
+                " list models, or give organisation/name"
+            )
+        if folder is None:
+            raise ModelError(f"model {name}={path}: wanted a folder after the =, found {_instead(path)}")
+        return cls(folder.name, "local", folder=folder, published_as=published.id)
 
     def is_of(self, model_id: str, origin: str, revision: str | None) -> bool:
         """Whether this names the recorded model of that id; a commit may be cut off."""

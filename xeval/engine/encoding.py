@@ -55,6 +55,6 @@ def encode(
     Pieces per word are left out where there are no spaces between words: white space is what was counted by.
     """
     encoded = kind.encode(tokenizer, rows, max_length, on_rows)
-    if not is_unspaced(rows.spread(LOOKED_AT).strings()):
+    if not is_unspaced(rows.sample(LOOKED_AT).strings()):
         return encoded
     return replace(encoded, tokenization=encoded.tokenization.model_copy(update={"pieces_per_word": None}))

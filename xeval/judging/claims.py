@@ -40,8 +40,8 @@ def check(records: Sequence[RunRecord], reference: Reference) -> list[ClaimVerdi
     """A verdict on every claim of `reference` about a model that `records` have runs of."""
     by_model: dict[str, list[RunRecord]] = {}
     for record in records:
-        if record.task == reference.task and record.model.origin != "local":  # a folder's name makes no model
-            by_model.setdefault(record.model.id, []).append(record)
+        if record.task == reference.task and record.model.published_id is not None:
+            by_model.setdefault(record.model.published_id, []).append(record)
     return [
         _speed(claim, by_model[claim.model], by_model.get(claim.than, []))
         if claim.than

@@ -1,19 +1,50 @@
 """Whether a training learnt anything: one that collapsed is named and kept out of averages."""
 
+from dataclasses import dataclass
+
 from xeval.results.records import RunRecord, Score
 
 NEAR_CHANCE = 0.05  # the metric in the training language within so much of chance: nothing was learnt
 CONSTANT_FROM = 100  # rows; that so many are given one label does not happen by chance
 
 
+@dataclass(frozen=True)
+class Level:
+    """What is scored without reading the text: by drawing answers at random, or by always giving the same one."""
+
+    value: float
+    in_words: str  # "chance is 33.3 %"
+    scale: float = 1.0  # the room above it, over the room above chance
+
+    def plus(self, margin: float) -> float:
+        """The score that lies above by `margin`, if chance were the level; by less where there is less room."""
+        return self.value + margin * self.scale
+
+
+def level(record: RunRecord, language: str) -> Level | None:
+    """The higher of chance and of always answering the label that most rows of `language` have.
+
+    None where `record` knows of neither.
+    """
+    chance, score = record.chance, record.scores.get(language)
+    if chance is None:
+        return None
+    majority = score.majority if score else None
+    share = score.of_majority if score else None
+    if majority is None or share is None or share <= chance:
+        return Level(chance, f"chance is {100 * chance:.1f} %")
+    words = f"always answering {majority.label} gives {100 * share:.1f} %"
+    return Level(share, words, (1 - share) / (1 - chance))
+
+
 def collapse(record: RunRecord) -> str | None:
     """Why the training of `record` is held to have collapsed, in words; None if it did not, or nothing tells."""
-    language, chance = record.training_language, record.chance
+    language, floor = record.training_language, level(record, record.training_language)
     place, value = f"on {language} development rows", _selected_value(record)
     if language in record.scores:
         place, value = f"in {language}", record.scores[language].value
-    if chance is not None and value is not None and value < chance + NEAR_CHANCE:
-        return f"{record.metric} {place} is {100 * value:.1f} % where chance is {100 * chance:.1f} %"
+    if floor is not None and value is not None and value < floor.plus(NEAR_CHANCE):
+        return f"{record.metric} {place} is {100 * value:.1f} % where {floor.in_words}"
     if record.scores and all(map(_is_one_label_throughout, record.scores.values())):
         where = f", in each of {len(record.scores)} languages" if len(record.scores) > 1 else ""
         return f"every prediction is one label{where}"

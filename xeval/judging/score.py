@@ -18,7 +18,7 @@ from xeval.kinds.kind import Kind
 from xeval.kinds.metric import Measure
 from xeval.kinds.rows import Rows
 from xeval.kinds.tokenization import Tokenization
-from xeval.results.records import Float32Check, Score
+from xeval.results.records import Float32Check, Majority, Score
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +34,8 @@ class Judged:
     answers: pa.Table  # a line for each of N rows
     tally: np.ndarray  # (N, K) float64
     groups: np.ndarray  # (N,) int64, rows that depend on each other
+    places: np.ndarray | None = None  # (N,) int64, which rows of the split these are; None: from the first on
+    majority: tuple[str, int] | None = None  # the label that most rows have, and how many do, where rows have one
 
 
 def judge(kind: Kind, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> Judged:
@@ -48,7 +50,7 @@ def judged_of(kind: Kind, answers: pa.Table, rows: Rows) -> Judged:
         raise TypeError(f"{kind.name}: answers wants {len(rows)} rows with a column 'prediction', got {answers.shape}")
     if tally.shape != (len(rows), len(kind.counts)) or not np.isfinite(tally).all():
         raise TypeError(f"{kind.name}: tally wants ({len(rows)}, {len(kind.counts)}) numbers, got {tally.shape}")
-    return Judged(answers, tally, rows.groups)
+    return Judged(answers, tally, rows.groups, rows.places, kind.majority(rows))
 
 
 def score_of(
@@ -76,6 +78,7 @@ def score_of(
         predictions_sha256=predictions_sha256,
         invocation=invocation,
         n_most_predicted=kind.most_predicted(judged.answers),
+        majority=Majority(label=judged.majority[0], n_rows=judged.majority[1]) if judged.majority else None,
     )
 
 

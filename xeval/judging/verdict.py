@@ -3,21 +3,22 @@ sentence. Pure functions; the arithmetic is in `equivalence.py`, the method in `
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from xeval.definitions.reference import Reference, ReferenceRow
+from xeval.definitions.task import Task
 from xeval.judging import equivalence
 from xeval.judging.equivalence import Comparison, Published, Spread, assumed_spread, spread_of_mean
 from xeval.judging.health import collapse
 from xeval.kinds.kind import WIDE, AssumedSpread
 from xeval.kinds.registry import get_kind
 from xeval.results.adaptations import in_words, settings_of
-from xeval.results.configurations import Configuration, by_configuration, is_as_it_was, sweep_of
+from xeval.results.configurations import Configuration, by_configuration, sweep_of
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
-from xeval.support.text import counted
+from xeval.support.text import counted, metric_in_words
 
 NO_VERDICT = "no verdict"
 
@@ -64,8 +65,11 @@ def judge(
     reference: Reference,
     tolerance: Tolerance | None = None,
     assumed: AssumedSpread | None = None,
+    task: Task | None = None,
 ) -> list[RowVerdict]:
     """Verdicts on every row of `reference` that `runs` have a model for, one per configuration of ours.
+
+    `task` is what is known under the name of the table's task: a run may come of another file, with fewer rows.
 
     Failed runs, collapsed trainings and runs on part of the rows enter no number, and the sentences say so. Rows that
     are not zero-shot, and runs that are scored by another metric than the table, get none. Nor does a row whose encoder
@@ -81,6 +85,7 @@ def judge(
             [run.record for run in group],
             tolerance or Tolerance(),
             assumed or assumed_of(group[0].record.kind),
+            task,
         ).verdict()
         for row in reference.rows
         for configuration, group in groups.items()
@@ -98,8 +103,8 @@ def assumed_of(kind: str) -> AssumedSpread:
 
 def rows_of(record: RunRecord, reference: Reference) -> list[ReferenceRow]:
     """The rows of `reference` that are about the record's model: a table may have it twice, selected in two ways. A
-    local folder is never taken for a model that has its name."""
-    return [row for row in reference.rows if row.model == record.model.id and record.model.origin != "local"]
+    local folder is taken for a published model only where that is said, never for its name."""
+    return [row for row in reference.rows if row.model == record.model.published_id]
 
 
 def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
@@ -119,7 +124,45 @@ def _rows_to_judge(record: RunRecord, reference: Reference) -> list[ReferenceRow
 def _is_adapted_as(record: RunRecord, row: ReferenceRow) -> bool:
     """Whether the same of the encoder was trained. Of a checkpoint that is evaluated as it is, nobody can tell."""
     own, theirs = settings_of(record.recipe.values), settings_of(row.model_dump())
-    return own == theirs or (is_as_it_was(record) and not theirs)
+    return own == theirs or (record.is_as_it_was and not theirs)
+
+
+def why_partial(record: RunRecord, task: Task | None) -> str | None:
+    """Why the run is not on all rows of the task, in words; None if it is, as far as that is known.
+
+    `task` is what is known under its name. The file that was run may have stated fewer rows, and found them all.
+    """
+    if record.departure or task is None:
+        return record.departure
+    parts, expected, found = [], task.expected_rows, record.data.train_rows.get("found", 0)
+    if record.training and found < expected.train:
+        parts.append(f"its data had {found:,} training rows where the task has {expected.train:,}")
+    for language, score in record.scores.items():
+        n_rows = expected.of("test", language)
+        if n_rows is not None and score.n_rows < n_rows:
+            parts.append(f"it was evaluated on {score.n_rows:,} rows in {language} where the task has {n_rows:,}")
+    return " and ".join(parts[:2]) or None
+
+
+def why_none(record: RunRecord, reference: Reference | None) -> str:
+    """Why `judge` gives no verdict on the configuration of `record`, in words; empty where it gives one."""
+    if reference is None:
+        return "there is no published table beside it"
+    if reference.task != record.task:
+        return f"the published table is of task {reference.task}"
+    if reference.metric != record.metric:
+        return f"the published numbers are {metric_in_words(reference.metric)}"
+    if record.model.published_id is None:
+        return (
+            f"{record.model.id} is a local folder, and nothing says which published model it holds; where it holds one,"
+            " run it with --model NAME=FOLDER"
+        )
+    rows = rows_of(record, reference)
+    if not rows:
+        return f"the published table has no row of {record.model.published_id}"
+    if all(row.protocol != "zero-shot" for row in rows):
+        return f"what is published of it is not zero-shot ({', '.join(sorted({row.protocol for row in rows}))})"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +174,7 @@ class _Row:
     records: list[RunRecord]
     tolerance: Tolerance
     assumed: AssumedSpread
+    task: Task | None
 
     def verdict(self) -> RowVerdict:
         cells = {language: self._cell(language) for language in self.row.cells}
@@ -142,7 +186,8 @@ class _Row:
         published = Published(self.row.cells[language], self.row.n_seeds or 1, self._rounding_variance(), spread)
         scores = [100 * record.scores[language].value for record in runs]
         expected = self._expected(language, runs) if runs else None
-        return self._say(language, scores, published, self.tolerance.cell, expected)
+        verdict = self._say(language, scores, published, self.tolerance.cell, expected)
+        return self._beside_majority(verdict, runs, [language])
 
     def _mean(self) -> Verdict:
         """On the mean over the row's languages, from the seeds that have all of them.
@@ -156,7 +201,20 @@ class _Row:
         scores = [100 * sum(record.scores[lang].value for lang in languages) / len(languages) for record in runs]
         expected = spread_of_mean(self.assumed, [self._expected(lang, runs) for lang in languages]) if runs else None
         what = f"mean of {counted(len(languages), 'languages')}"
-        return self._say(what, scores, published, self.tolerance.mean, expected)
+        verdict = self._say(what, scores, published, self.tolerance.mean, expected)
+        return self._beside_majority(verdict, runs, languages)
+
+    def _beside_majority(self, verdict: Verdict, runs: list[RunRecord], languages: list[str]) -> Verdict:
+        """`verdict`, which says so where always giving the label that most rows have would score as much as ours."""
+        shares = [runs[0].scores[language].of_majority for language in languages] if runs else []
+        known = [100 * share for share in shares if share is not None]
+        if verdict.comparison is None or not known or len(known) < len(shares):
+            return verdict
+        of_majority = sum(known) / len(known)
+        if verdict.comparison.ours > of_majority:
+            return verdict
+        said = f" Always answering the most frequent label gives {of_majority:.1f}, which ours does not exceed."
+        return replace(verdict, sentence=verdict.sentence + said)
 
     @cached_property
     def _otherwise(self) -> str:
@@ -179,7 +237,7 @@ class _Row:
         return [
             record
             for record, collapsed in zip(self.records, self._collapses, strict=True)
-            if record.scores and record.departure is None and collapsed is None
+            if record.scores and why_partial(record, self.task) is None and collapsed is None
         ]
 
     def _expected(self, language: str, runs: list[RunRecord]) -> Spread:
@@ -212,33 +270,38 @@ class _Row:
         if len(scores) > 1:
             source += ", and pooled with what our seeds show"
         basis = f" The standard deviation between seeds, {found.seed_sd:.2f} points, is {source}." * found.assumed
-        sentence = f"{self._name()}, {what}: {_sentence(found, published, tolerance, len(scores))}{basis}{left_out}"
+        ours = "one seed" if len(scores) == 1 else f"mean of {len(scores)} seeds"
+        if not self.configuration.example.has_seed:
+            ours = "evaluated as it is"
+        sentence = f"{self._name()}, {what}: {_sentence(found, published, tolerance, ours)}{basis}{left_out}"
         return Verdict(what, found.outcome, sentence, published.value, tolerance, len(scores), found)
 
     def _name(self) -> str:
-        sweep = sweep_of(self.records)
+        example, sweep = self.configuration.example, sweep_of(self.records)
+        is_folder = example.model.origin == "local" and example.declared is None
         parts = [self.configuration.in_words, *([sweep.in_words] if sweep else [])]
+        parts += [f"the folder {example.model.id}"] if is_folder else []
         return f"{self.row.name} ({', '.join(parts)})"
 
     def _left_out(self, what: str) -> Iterable[str]:
         """On every run that does not enter the number on `what`; the reasons stand once, with the mean."""
         with_reason = what not in self.row.cells
         for record, reason in zip(self.records, self._collapses, strict=True):
+            run = f"Seed {record.seed}" if record.has_seed else "The checkpoint"
             failed = (
                 record.failures if with_reason or not record.scores else record.failures.keys() & {f"evaluate/{what}"}
             )
             if failed:
-                yield f"Seed {record.seed} failed" + (f": {record.failure}." if with_reason else ".")
-            elif record.departure:
-                yield f"Seed {record.seed} is left out: {record.departure}."
+                yield f"{run} failed" + (f": {record.failure}." if with_reason else ".")
+            elif partial := why_partial(record, self.task):
+                yield f"{run} is left out: {partial}."
             elif reason:
-                yield f"Seed {record.seed} is left out, its training collapsed" + (
-                    f": {reason}." if with_reason else "."
-                )
+                yield f"{run} is left out, its training collapsed" + (f": {reason}." if with_reason else ".")
 
 
-def _sentence(found: Comparison, published: Published, tolerance: float, n_seeds: int) -> str:
-    ours = f"our {found.ours:.1f} ({'one seed' if n_seeds == 1 else f'mean of {n_seeds} seeds'})"
+def _sentence(found: Comparison, published: Published, tolerance: float, counted: str) -> str:
+    """`counted`: what our number is the mean of."""
+    ours = f"our {found.ours:.1f} ({counted})"
     side = "above" if found.difference >= 0 else "below"
     place = {
         "reproduced": "lies inside",

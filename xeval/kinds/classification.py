@@ -158,6 +158,10 @@ class Classification(OfLabels):
     def most_predicted(self, answers: pa.Table) -> int:
         return int(np.bincount(np.asarray(answers["prediction"])).max())
 
+    def majority(self, rows: Rows) -> tuple[str, int]:
+        counts = np.bincount(rows.gold, minlength=len(self.labels))
+        return self.labels[int(counts.argmax())], int(counts.max())
+
     # ── checks before a run ──
 
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:

@@ -237,6 +237,10 @@ class Kind(ABC):
         """How many rows have the most frequent answer, where answers are few: a training that collapsed has one."""
         return None
 
+    def majority(self, rows: Rows) -> tuple[str, int] | None:
+        """The label that most of `rows` have, and how many do; None where a row does not have one label of a few."""
+        return None
+
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Sequence[Finding]:
         """Checks before a run: of the rows to train and select on, if any, by split, and to test on, by language."""
         return ()

@@ -12,6 +12,7 @@ from xeval.support.text import one_line
 
 ID = "id"  # the column that names rows, in data that have one
 MOST_SHOWN = 4  # sorts of faulty rows in a message
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class Rows:
     gold: Any  # N right answers: (N,) int64 for labels, a list for anything else
     groups: np.ndarray  # (N,) int64: rows with one number depend on each other; intervals resample these numbers
     ids: Sequence[str] | None = None  # N names of rows, by which predictions of others say whose they are
+    places: np.ndarray | None = None  # (N,) int64: which rows of the split these are; None: from the first on
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -103,9 +105,18 @@ class Rows:
         texts = {name: [column[row] for row in rows] for name, column in self.texts.items()}
         gold = self.gold[rows] if isinstance(self.gold, np.ndarray) else [self.gold[row] for row in rows]
         ids = self.ids and [self.ids[row] for row in rows]
-        return replace(self, texts=texts, gold=gold, groups=self.groups[rows], ids=ids)
+        places = rows if self.places is None else self.places[rows]
+        return replace(self, texts=texts, gold=gold, groups=self.groups[rows], ids=ids, places=places)
 
-    def spread(self, n: int) -> "Rows":
+    def spread(self, n: int | None, seed: int) -> "Rows":
+        """At most `n` rows, spread evenly over all of them, in their order; all of them for None.
+
+        Neighbours of one group are taken together, but for the last group, which is cut where `n` is reached. Parallel
+        languages have the same rows, and fewer rows are among those that more would be.
+        """
+        return self if n is None or n >= len(self) else self.take(evenly_spread(self.groups, n, seed))
+
+    def sample(self, n: int) -> "Rows":
         """At most `n` of the rows, evenly from the first to the last."""
         return self if n >= len(self) else self.take(np.linspace(0, len(self) - 1, n).astype(np.int64))
 
@@ -135,6 +146,21 @@ def strings_in(values: Iterable[Any]) -> Iterator[str]:
     """The texts among `values`, and in lists among them."""
     for value in values:
         yield from [value] if isinstance(value, str) else strings_in(value)
+
+
+def evenly_spread(groups: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """(n,) numbers of rows, ascending, of the (N,) that are in `groups`. `seed` sets where the drawing starts.
+
+    Multiples of the golden ratio, modulo 1, fill the unit interval more evenly than random numbers, however many are
+    taken (Kronecker's sequence: https://en.wikipedia.org/wiki/Low-discrepancy_sequence#Additive_recurrence). Runs of
+    neighbours are taken in the order of those of their first rows.
+    """
+    starts = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))  # (R,) of runs of neighbours
+    ends = np.append(starts[1:], len(groups))
+    offset = np.random.default_rng(seed).random()
+    order = np.argsort((offset + starts * _GOLDEN_RATIO) % 1.0, kind="stable")
+    rows = np.concatenate([np.arange(starts[run], ends[run]) for run in order])
+    return np.sort(rows[:n])
 
 
 def _unambiguous(value: Any) -> str:

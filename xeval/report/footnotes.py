@@ -9,7 +9,7 @@ from xeval.definitions.reference import Reference
 from xeval.kinds.registry import unit_of
 from xeval.results.adaptations import in_words, settings_of
 from xeval.results.configurations import Configuration, sweep_of
-from xeval.results.records import Environment, RunRecord, TrialRecord
+from xeval.results.records import Environment, ModelRecord, RunRecord, Score, TrialRecord
 from xeval.results.store import StoredRun
 from xeval.support.text import counted, metric_in_words
 
@@ -31,7 +31,7 @@ def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | N
             )
     lines += map(_produced_by, seeds)
     lines += budgets(groups)
-    lines += filter(None, map(_against_float32, seeds))
+    lines += filter(None, [_majorities(ours), *map(_against_float32, seeds)])
     lines += [f"Failed: {record.name_of_run}: {record.failure}" for record in ours if record.failures]
     return lines
 
@@ -59,6 +59,22 @@ def _outcome(trial: TrialRecord) -> str:
     return f"{values}: failed" if trial.score is None else f"{values}: {100 * trial.score:.1f}"
 
 
+def _majorities(records: list[RunRecord]) -> str:
+    """What always giving the label that most rows have would score; empty where rows have no label."""
+    scores: dict[str, Score] = {}
+    for record in records:
+        scores |= {language: score for language, score in record.scores.items() if language not in scores}
+    shares = {name: f"{100 * share:.1f}" for name, score in scores.items() if (share := score.of_majority) is not None}
+    labels = {score.majority.label for score in scores.values() if score.majority}
+    if not shares:
+        return ""
+    label = f"{labels.pop()}, the most frequent label," if len(labels) == 1 else "the most frequent label"
+    where = ", ".join(f"{share} in {name}" for name, share in shares.items())
+    if len(shares) > 1 and len(set(shares.values())) == 1:
+        where = f"{next(iter(shares.values()))} in each of {len(shares)} languages"
+    return f"Always answering {label} gives {where}."
+
+
 def _against_float32(seeds: list[RunRecord]) -> str:
     """How far the arithmetic of a configuration's runs is from float32; empty where there is nothing to say."""
     checks = [check for record in seeds for check in record.float32_checks.values()]
@@ -79,7 +95,7 @@ def _produced_by(seeds: list[RunRecord]) -> str:
     parts = [f"{record.model.id} ({_declared(seeds)})"]
     if record.declared is None:
         revision = record.model.revision
-        parts = [record.model.id + (f" at revision {revision[:12]}" if revision else f" ({record.model.origin})")]
+        parts = [record.model.id + (f" at revision {revision[:12]}" if revision else f" ({_origin(record.model)})")]
     if record.training:
         adapted = f"{_adapted(values)}, " if settings_of(values) else ""
         parts.append(
@@ -108,6 +124,14 @@ def _adapted(values: Mapping[str, Any]) -> str:
     lora = {key: values[key] for key in LORA_KEYS if key in values}
     of_lora = ", ".join(f"{key.removeprefix('lora_')} {value}" for key, value in lora.items())
     return in_words(values) + (f" ({of_lora})" if of_lora else "")
+
+
+def _origin(model: ModelRecord) -> str:
+    """Where a model came from, and of a folder which published one it is taken for, and why."""
+    if model.published_as is None:
+        return model.origin
+    why = "as the user said" if model.published_by == "word" else "since its files have the same checksum"
+    return f"{model.origin}, taken for {model.published_as}, {why}"
 
 
 def _made_with(environment: Environment, dtype: str) -> str:

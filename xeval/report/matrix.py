@@ -3,17 +3,18 @@
 Every format is drawn from this one frame-like object, so that no two of them can disagree.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from xeval.definitions.languages import describe
 from xeval.definitions.reference import Reference, ReferenceRow
+from xeval.definitions.task import Task
 from xeval.judging.claims import ClaimVerdict, check
 from xeval.judging.health import collapse
-from xeval.judging.verdict import RowVerdict, Tolerance, judge, row_of
+from xeval.judging.verdict import RowVerdict, Tolerance, judge, row_of, why_none, why_partial
 from xeval.report import footnotes
 from xeval.results.adaptations import in_words, settings_of
-from xeval.results.configurations import Configuration, by_configuration, is_as_it_was
+from xeval.results.configurations import Configuration, by_configuration
 from xeval.results.records import ELSEWHERE, NO_TRAINING
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
@@ -37,6 +38,8 @@ class Row:
     more_verdicts: tuple[RowVerdict, ...] = ()  # against other published rows of the same model
     beside: ReferenceRow | None = None  # the published row that ours stands under
     runs: tuple[StoredRun, ...] = ()  # the seeds that ours is the mean of
+    why_partial: str | None = None  # on ours, where the runs are not on all rows of the task
+    why_no_verdict: str = ""  # on ours, where there is none
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Matrix:
         """How our numbers came about, in half a sentence."""
         if all(run.record.computed_elsewhere for row in self.ours for run in row.runs):
             return f"predictions that others computed, scored on the {self.split} split"
-        trained = {not is_as_it_was(run.record) for row in self.ours for run in row.runs}
+        trained = {not run.record.is_as_it_was for row in self.ours for run in row.runs}
         if trained == {False}:
             return f"checkpoints evaluated as they are, without training, on the {self.split} split"
         aside = f" (rows of {NO_TRAINING}: evaluated as they are)" if len(trained) > 1 else ""
@@ -75,7 +78,7 @@ class Matrix:
     @property
     def setting(self) -> str:
         """The same in a word or two."""
-        return "without training" if all(is_as_it_was(run.record) for run in self.runs) else "zero-shot"
+        return "without training" if all(run.record.is_as_it_was for run in self.runs) else "zero-shot"
 
     @property
     def split(self) -> str:
@@ -103,9 +106,15 @@ class Matrix:
 
 
 def build(
-    stored: list[StoredRun], task: str, reference: Reference | None, tolerance: Tolerance | None = None
+    stored: list[StoredRun],
+    task: str,
+    reference: Reference | None,
+    tolerance: Tolerance | None = None,
+    known: Task | None = None,
 ) -> Matrix:
     """The matrix of `task` from `stored` runs, beside `reference` if one is given.
+
+    `known` is what is known under the task's name, whose rows a run has to be on.
 
     Collapsed trainings are left out of averages and named in the footer, and our rows have verdicts against the
     published ones, within `tolerance`.
@@ -127,7 +136,7 @@ def build(
     languages = first + [language for language in evaluated if language not in first]
     columns = _Columns(english, first if reference else languages, languages)
     groups = _shown(everything)
-    verdicts = judge(runs, reference, tolerance) if reference else []
+    verdicts = judge(runs, reference, tolerance, task=known) if reference else []
     verdicts_on: dict[Configuration, list[RowVerdict]] = {}
     for verdict in verdicts:
         verdicts_on.setdefault(verdict.configuration, []).append(verdict)
@@ -144,6 +153,9 @@ def build(
             last = on_it[-1] if on_it else None
             rows.append(replace(ours_below, verdict=last, more_verdicts=tuple(on_it[:-1]), beside=published))
     rows += [_our_row(key, group, groups, columns) for key, group in unplaced.items()]
+    rows = [
+        replace(row, why_no_verdict=_why_none(row, reference), why_partial=_why_partial(row, known)) for row in rows
+    ]
     n_reference = len(first) if reference else 0
     footer = footnotes.of(everything, reference) + _collapsed(scored, groups)
     if reference and reference.task == task and reference.metric != example.metric:
@@ -151,6 +163,7 @@ def build(
         footer.append(f"No verdicts: the published numbers are {theirs}, ours {own}.")
     if reference and reference.task != task:
         footer.append(f"No verdicts: the published table is of task {reference.task}, these runs are of {task}.")
+    footer += without_verdict(rows, reference, task, example.metric)
     built = Matrix(
         task,
         example.task_title,
@@ -165,6 +178,21 @@ def build(
         runs,
     )
     return built if built.split == "test" else replace(built, title=f"{built.title} ({built.split})")
+
+
+def _why_none(row: Row, reference: Reference | None) -> str:
+    return "" if row.published or row.verdict else why_none(row.runs[0].record, reference)
+
+
+def _why_partial(row: Row, known: Task | None) -> str | None:
+    return next((why for run in row.runs if (why := why_partial(run.record, known))), None)
+
+
+def without_verdict(rows: Sequence[Row], reference: Reference | None, task: str, metric: str) -> list[str]:
+    """A sentence on each row of ours that has no verdict though the table is of its task and metric."""
+    if reference is None or (reference.task, reference.metric) != (task, metric):
+        return []  # which is said once, of all rows
+    return [f"No verdict on {row.name}: {row.why_no_verdict}." for row in rows if row.why_no_verdict]
 
 
 def _how_published(row: ReferenceRow, reference: Reference | None, metric: str) -> str:

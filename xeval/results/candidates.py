@@ -67,7 +67,7 @@ class GatheredPredictions:
         if record is None or record.weights_sha256 != weights_sha256:
             self._save(CheckpointRecord(step=step, weights_sha256=weights_sha256, scores={}, failures={}))
 
-    def add(
+    def add(  # noqa: PLR0913  columns of a table, and what is made of them
         self,
         step: int,
         language: str,
@@ -76,9 +76,13 @@ class GatheredPredictions:
         groups: np.ndarray,
         value: float,
         rows_sha256: str,
+        places: np.ndarray | None = None,
     ) -> None:
-        """Keep what was answered on N rows of `language`, with its (N, K) `tally`, (N,) `groups` and metric's value."""
-        sha256 = save_predictions(step_folder(self.folder, step), language, answers, tally, groups)
+        """Keep what was answered on N rows of `language`, with its (N, K) `tally`, (N,) `groups` and metric's value.
+
+        `places`: which rows of the split these are; without it, the first.
+        """
+        sha256 = save_predictions(step_folder(self.folder, step), language, answers, tally, groups, places)
         score = CheckpointScore(
             value=value,
             n_rows=len(tally),

@@ -8,15 +8,10 @@ from typing import Any
 
 from xeval.results.adaptations import settings_of
 from xeval.results.identity import ingredients_of
-from xeval.results.records import NO_TRAINING, RunRecord, SweepRecord
+from xeval.results.records import RunRecord, SweepRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.text import one_line
-
-
-def is_as_it_was(record: RunRecord) -> bool:
-    """Whether `record` is of a checkpoint that was evaluated without training it."""
-    return record.recipe.name == NO_TRAINING or record.trains_nothing
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,12 @@ def sweep_of(records: Iterable[RunRecord]) -> SweepRecord | None:
 def in_words(recipe: str, overrides: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
     """A recipe, what of it was changed, and limits, in one line."""
     parts = [recipe, *(f"{key} {value}" for key, value in overrides.items())]
-    parts += [f"{key.replace('_', ' ')} {_grouped(value)}" for key, value in limits.items() if value]
+    drawn = {"max_eval": " drawn evenly" if limits.get("eval_seed") else ""}
+    parts += [
+        f"{key.replace('_', ' ')} {_grouped(value)}{drawn.get(key, '')}"
+        for key, value in limits.items()
+        if value and key != "eval_seed"
+    ]
     return ", ".join(parts)
 
 

@@ -83,6 +83,25 @@ def is_of(record: RunRecord, parts: Mapping[str, Any], seed: int) -> bool:
     return identity(own, record.seed) == identity(parts, seed)
 
 
+def is_training_of(record: RunRecord, parts: Mapping[str, Any], seed: int) -> bool:
+    """Whether the training in `record` is that of the run of these ingredients and this seed, though another split, or
+    other rows of it, may have been evaluated."""
+    own = ingredients_of(record)
+    if own["labels"] is None:
+        own["labels"] = parts["labels"]
+    mine, theirs = identity(_of_training(parts), seed), identity(_of_training(own), record.seed)
+    return record.training is not None and mine == theirs
+
+
+def _of_training(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """What of these ingredients reaches the weights. Rows to select on do only where something is chosen by them."""
+    recipe = parts["recipe"]
+    chooses = recipe.get("selection") != "last" or recipe.get("patience") is not None
+    rows = {split: hashes for split, hashes in parts["rows"].items() if chooses or split != "selection"}
+    limits = {key: value for key, value in parts["limits"].items() if key == "max_train"}
+    return {**parts, "rows": rows, "limits": limits}
+
+
 def lasting_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's values without what says nothing: keys that 0.1.0 did not have, where they are at their default."""
     fields = Recipe.model_fields

@@ -16,20 +16,28 @@ from xeval.support.errors import StoreError
 from xeval.support.files import safe_name, write_atomically
 
 
-def save_predictions(folder: Path, language: str, answers: pa.Table, tally: np.ndarray, groups: np.ndarray) -> str:
+def save_predictions(
+    folder: Path,
+    language: str,
+    answers: pa.Table,
+    tally: np.ndarray,
+    groups: np.ndarray,
+    places: np.ndarray | None = None,
+) -> str:
     """Write `answers`, a line for each of N rows, with their (N, K) `tally` and (N,) `groups`; returns the SHA-256.
 
-    `groups` numbers the rows that depend on each other: whoever resamples rows needs them.
+    `groups` numbers the rows that depend on each other: whoever resamples rows needs them. `places` says which rows of
+    the split these are; without it, the first.
     """
-    content = as_parquet(answers, tally, groups)
+    content = as_parquet(answers, tally, groups, places)
     write_atomically(_predictions_path(folder, language), content)
     return hashlib.sha256(content).hexdigest()
 
 
-def as_parquet(answers: pa.Table, tally: np.ndarray, groups: np.ndarray) -> bytes:
+def as_parquet(answers: pa.Table, tally: np.ndarray, groups: np.ndarray, places: np.ndarray | None = None) -> bytes:
     """The content of a predictions file: equal predictions give equal bytes."""
     columns = {
-        "row": pa.array(np.arange(len(answers)), pa.int32()),
+        "row": pa.array(np.arange(len(answers)) if places is None else places, pa.int32()),
         "group": pa.array(groups, pa.int32()),
         "tally": pa.FixedSizeListArray.from_arrays(pa.array(tally.ravel(), pa.float64()), tally.shape[1]),
     }

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from xeval.definitions.model_name import Origin
+from xeval.definitions.model_name import Origin, PublishedBy
 from xeval.kinds.tokenization import Tokenization
 from xeval.support.findings import Finding
 
@@ -37,6 +37,13 @@ class ModelRecord(Recorded):
     n_layers: int | None = None  # these three as the checkpoint's configuration has them
     hidden_size: int | None = None
     n_attention_heads: int | None = None
+    published_as: str | None = None  # of a local folder: the id that published tables know its model by
+    published_by: PublishedBy | None = None  # how that is known
+
+    @property
+    def published_id(self) -> str | None:
+        """What published tables know it by; None for a folder, whose name makes no model, unless it is said."""
+        return self.published_as if self.origin == "local" else self.id
 
 
 class RecipeRecord(Recorded):
@@ -47,7 +54,8 @@ class RecipeRecord(Recorded):
 
 class Limits(Recorded):
     max_train: int | None = None  # rows
-    max_eval: int | None = None  # rows per language and split
+    max_eval: int | None = None  # test rows per language
+    eval_seed: int | None = None  # that these were drawn with, evenly; None: the first, as in version 0.1.0
     test_split: str | None = None  # what was evaluated on in place of the task's test split
 
 
@@ -56,6 +64,13 @@ class DataRecord(Recorded):
     revision: str | None
     sha256: dict[str, dict[str, Sha256]]  # split → language → hash of the rows' content
     train_rows: dict[str, int]  # found, expected by the task file, used
+
+
+class Majority(Recorded):
+    """The label that most rows have: always answering it is right for so many."""
+
+    label: str
+    n_rows: int
 
 
 class Score(Recorded):
@@ -71,6 +86,12 @@ class Score(Recorded):
     predictions_sha256: Sha256  # of the parquet file that this score was made from
     invocation: str | None  # which made it; None in older records where that is not known
     n_most_predicted: int | None = None  # predictions of the label that is predicted most, where there are labels
+    majority: Majority | None = None  # where each row has one label; None in older records
+
+    @property
+    def of_majority(self) -> float | None:
+        """The accuracy of always answering the label that most rows have; None where that is not known."""
+        return self.majority.n_rows / self.n_rows if self.majority else None
 
 
 class SelectionPoint(Recorded):
@@ -231,15 +252,22 @@ class RunRecord(Recorded):
 
     @property
     def departure(self) -> str | None:
-        """Why its numbers are no attempt at published ones, in words; None where they are on all of the task's rows."""
-        rows = self.data.train_rows
-        if self.limits.max_train or self.limits.max_eval:
-            return "it used only part of the rows"
-        if self.limits.test_split:
-            return f"it was evaluated on {self.limits.test_split} rows, not on the test split"
+        """Why its numbers are no attempt at published ones, in words; None where they are on all of the task's rows.
+
+        Fewer rows to select or test on than the task has are refused when they are read.
+        """
+        rows, limits, parts = self.data.train_rows, self.limits, []
         if rows.get("found", 0) < rows.get("expected", 0):
-            return f"its data had {rows['found']:,} training rows where the task has {rows['expected']:,}"
-        return None
+            parts.append(f"its data had {rows['found']:,} training rows where the task has {rows['expected']:,}")
+        if limits.max_train and not self.is_as_it_was:
+            parts.append(f"it was trained on the first {limits.max_train:,} rows alone")
+        if limits.max_eval:
+            first = "the first " if limits.eval_seed is None and not self.computed_elsewhere else ""
+            which = f"{first}{limits.max_eval:,} rows"
+            parts.append(f"it was evaluated on {which} of each language")
+        if limits.test_split:
+            parts.append(f"it was evaluated on {limits.test_split} rows, not on the test split")
+        return " and ".join(parts) or None
 
     @property
     def computed_elsewhere(self) -> bool:
@@ -266,7 +294,12 @@ class RunRecord(Recorded):
     @property
     def has_seed(self) -> bool:
         """Whether `seed` says anything: something was drawn at random with it, here or by whoever trained it."""
-        return not self.trains_nothing and (self.recipe.name != NO_TRAINING or self.declared is not None)
+        return not self.is_as_it_was or (self.declared is not None and not self.trains_nothing)
+
+    @property
+    def is_as_it_was(self) -> bool:
+        """Whether it is of a checkpoint that was evaluated without training it, so that there is no seed either."""
+        return self.recipe.name == NO_TRAINING or self.trains_nothing
 
     @property
     def name_of_run(self) -> str:

@@ -78,12 +78,14 @@ class OneRun:
         reporter: Reporter,
         preflight: Sequence[Finding] = (),  # what was found wrong before the run
         every_checkpoint: bool = False,  # evaluate those on the way of the training too
+        known: Sequence[StoredRun] = (),  # other runs, of which some may have the same training
     ) -> None:
         self.spec, self.reporter, self.every_checkpoint = spec, reporter, every_checkpoint
         self.kind = spec.task.of_kind
         self.invocation = Invocation(environment=environment.describe(spec.compute), preflight=list(preflight))
         self.name = spec.in_words
         self.disk = RunOnDisk(folder)
+        self.trained = [run for run in known if run.folder != folder and spec.shares_training_with(run.record)]
         record = self.disk.newest()
         self.identity = record.identity if record is not None else spec.identity()
         self.sweep = spec.sweep or (record.sweep if record is not None else None)
@@ -126,7 +128,7 @@ class OneRun:
         with locked(self.disk.folder, self._say):
             record, languages = self.disk.resume(languages)
             if record is not None:
-                record = self._as_declared(self._with_labels(record))
+                record = self._with_published_name(self._as_declared(self._with_labels(record)))
                 self._check_same_rows(record)
                 record = self._with_sweep(record)
             missing = self.disk.unfinished(record, languages)
@@ -194,6 +196,14 @@ class OneRun:
             return record
         return self.disk.save(record.model_copy(update={"sweep": self.sweep}))
 
+    def _with_published_name(self, record: RunRecord) -> RunRecord:
+        """A run of a folder that is now known to hold a published model says so from now on."""
+        own, model = self.spec.checkpoint, record.model
+        if model.origin != "local" or own.published_as in (None, model.published_as):
+            return record
+        said = {"published_as": own.published_as, "published_by": own.published_by}
+        return self.disk.save(record.model_copy(update={"model": model.model_copy(update=said)}))
+
     def _check_same_rows(self, record: RunRecord) -> None:
         corpus = self.spec.corpus
         for language, recorded in record.data.sha256.get("test", {}).items():
@@ -258,6 +268,7 @@ class OneRun:
         if not spec.train:
             model, record = self._as_it_is(record)
             return model, record, missing
+        record = self._with_known_training(record, unknown)
         trained = record.training if record else None
         if record and trained and not unknown:
             kept = self._kept_weights(record)
@@ -295,8 +306,36 @@ class OneRun:
         assert spec.recipe.layer and spec.recipe.pooling  # as `fitting` and `with_layer` have seen to
         return self._on_device(SentenceEncoder(encoder, spec.recipe.layer, spec.recipe.pooling)), record
 
+    def _with_known_training(self, record: RunRecord | None, unknown: Sequence[str]) -> RunRecord | None:
+        """`record`, or if it has no training a new one with that of another run whose weights are kept.
+
+        Where checkpoints on the way are `unknown` too, it takes a training of its own.
+        """
+        has_training = record is not None and record.training is not None
+        for run in () if has_training or unknown else self.trained:
+            if (kept := self._kept_weights(run.record)) is None:
+                continue
+            self._say(f"its training is that of {run.folder}, and is not repeated")
+            record = self._new_record(load_fine_tuned(self.spec.checkpoint, self.kind, kept))
+            training, made_by = run.record.training, run.record.training and run.record.training.invocation
+            if training and run.record.data.sha256.get("selection") != record.data.sha256.get("selection"):
+                training = training.model_copy(update={"selection_curve": []})  # it was measured on other rows
+            return record.model_copy(
+                update={
+                    "training": training,
+                    "timing": {phase: timing for phase, timing in run.record.timing.items() if phase == "train"},
+                    "invocations": {name: one for name, one in run.record.invocations.items() if name == made_by},
+                }
+            )
+        return record
+
     def _kept_weights(self, record: RunRecord) -> Path | None:
-        return kept_weights(self.identity, record.training.weights_sha256) if record.training else None
+        """Where the fine-tuned weights of `record` are, under the identity of any run that shares its training."""
+        if record.training is None:
+            return None
+        known = [self.identity, *(run.record.identity for run in self.trained)]
+        sha256 = record.training.weights_sha256
+        return next((kept for identity in known if (kept := kept_weights(identity, sha256)) is not None), None)
 
     def _every_checkpoint(
         self, tokenizer: Any, record: RunRecord | None, unknown: Sequence[str]
@@ -435,7 +474,8 @@ class OneRun:
                 raise PredictionError(f"{language}: {error}") from error
             wall_s = time.monotonic() - started
             judged = judge(self.kind, outputs, encoded, rows)
-            sha256 = save_predictions(self.disk.writes_to, language, judged.answers, judged.tally, judged.groups)
+            said = judged.answers, judged.tally, judged.groups, judged.places
+            sha256 = save_predictions(self.disk.writes_to, language, *said)
             score = score_of(self.kind, metric, judged, encoded.tokenization, sha256, environment.INVOCATION)
             check = self._compare_with_float32(model, encoded, rows, outputs)
             phase.note = f"{metric} {100 * score.value:.1f}"

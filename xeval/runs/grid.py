@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
 
     Args:
         task: a task's name, or the path of a task file.
-        models: aliases, hub ids (`id@revision` pins one) or folders.
+        models: aliases, hub ids (`id@revision` pins one) or folders; `name=folder` says that a folder holds the
+            published model of that name.
         languages: codes; all of the task's by default.
         seeds: the recipe's own by default.
         recipe: a recipe's name or path; the task's default by default.
@@ -75,7 +77,8 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
             accuracy. A finished run whose checkpoints are not known is trained again for that.
         data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA.
         results: the folder that records and predictions go to.
-        max_train, max_eval: use the first so many rows, of training and of each evaluated split.
+        max_train: train on the first so many rows.
+        max_eval: evaluate on so many test rows of each language, drawn evenly from all of them, each time the same.
         test_split: evaluate on this split in place of the task's test split; "dev" is the one that is selected on.
         device: auto, cpu, cuda or cuda:N.
         dtype: auto, float32 or bfloat16.
@@ -156,7 +159,8 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     data = data or os.environ.get("XEVAL_DATA") or None
     copy = Path(data) if data else None
     corpus = corpus or Corpus(open_source(definition, copy, wanted, train), row_limits)
-    checkpoints = {name: find_checkpoint(name) for name, _ in pairs}
+    known = known_runs(Path(results), definition.name)
+    checkpoints = {name: _known_by_its_files(find_checkpoint(name), known) for name, _ in pairs}
     with reporter.phase("read", len(wanted), "languages") as phase:
         for language in wanted:
             corpus.test(language)  # all of them now, so that a missing file costs nothing finished
@@ -182,8 +186,9 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     findings = _preflight(specs, unchanged, wanted, reporter, bool(sweep), findings)
     known = known_runs(Path(results), definition.name)
     _check_declared(specs.values(), known)
+    _say_of_first_rows(specs.values(), known, reporter)
     runs = [
-        OneRun(spec, spec.folder(Path(results), known), reporter, findings[identity], every_checkpoint)
+        OneRun(spec, spec.folder(Path(results), known), reporter, findings[identity], every_checkpoint, known)
         for identity, spec in specs.items()
     ]
     _try_out(runs, wanted)
@@ -215,6 +220,29 @@ def _check_declared(specs: Iterable[RunSpec], known: Sequence[StoredRun]) -> Non
             raise DefinitionError(
                 f"seeds of {own.name}: seed {own.seed} is {record.declared} already ({run.folder}); give"
                 f" {spec.checkpoint.id} another number with --seed"
+            )
+
+
+def _known_by_its_files(checkpoint: Checkpoint, known: Sequence[StoredRun]) -> Checkpoint:
+    """`checkpoint`; a folder with the files of a published model that a run was made of is known to hold that model."""
+    models = [run.record.model for run in known if run.record.model.origin != "local"]
+    same = sorted({model.id for model in models if model.sha256 == checkpoint.sha256})
+    if checkpoint.origin != "local" or checkpoint.published_as or len(same) != 1:
+        return checkpoint
+    return replace(checkpoint, published_as=same[0], published_by="checksum")
+
+
+def _say_of_first_rows(specs: Iterable[RunSpec], known: Sequence[StoredRun], reporter: Reporter) -> None:
+    """Say where there are runs like these on the first rows: version 0.1.0 took those, and both are kept apart."""
+    for run in known:
+        limits = run.record.limits
+        if limits.max_eval and limits.eval_seed is None and any(spec.is_like(run.record) for spec in specs):
+            reporter.say(
+                one_line(
+                    f"{run.folder} was evaluated on the first {limits.max_eval:,} rows, as version 0.1.0 took them; now"
+                    " they are drawn evenly from all rows, so its scores stay as they are and new ones stand in a"
+                    " folder of their own"
+                )
             )
 
 

@@ -157,7 +157,7 @@ def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: 
     """The checks of a checkpoint's tokenizer, on a sample of the rows."""
     tokenizer, config = load_tokenizer(checkpoint, recipe.max_length), checkpoint.configuration()
     kind = task.of_kind
-    samples = {language: rows.spread(SAMPLED_ROWS) for language, rows in tests.items()}
+    samples = {language: rows.sample(SAMPLED_ROWS) for language, rows in tests.items()}
     texts = {
         language: list(strings_in(column[:: max(1, len(column) // TEXTS)] for column in rows.texts.values()))
         for language, rows in samples.items()

@@ -30,6 +30,8 @@ def new_record(spec: RunSpec, model: PreTrainedModel | None) -> RunRecord:
             n_parameters=count_encoder_parameters(model) if model is not None else None,
             architecture=model.config.model_type if model is not None else None,
             **encoder_shape(model),
+            published_as=checkpoint.published_as,
+            published_by=checkpoint.published_by,
         ),
         recipe=spec.recipe_record(),
         seed=declared.seed if declared else spec.seed,

@@ -163,6 +163,8 @@ def _record(task: Task, name: ModelName, seed: int, source: DataSource | None, r
             sha256=hashlib.sha256(called.encode()).hexdigest(),
             n_parameters=None,
             architecture=None,
+            published_as=name.published_as,
+            published_by="word" if name.published_as else None,
         ),
         recipe=RecipeRecord(name=ELSEWHERE, values={}, overrides={}),
         seed=seed,

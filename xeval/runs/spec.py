@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from xeval.data.corpus import Corpus
+from xeval.data.corpus import EVAL_SEED, Corpus
 from xeval.data.model_files import Checkpoint
 from xeval.definitions.recipe import LORA_KEYS, Recipe
 from xeval.definitions.task import Task
@@ -16,7 +16,7 @@ from xeval.definitions.toml import HubId, first_complaint
 from xeval.engine.adaptation import refuse_without_peft
 from xeval.engine.devices import Compute
 from xeval.engine.loading import count_layers
-from xeval.results.identity import identity, ingredients, is_of
+from xeval.results.identity import identity, ingredients, is_of, is_training_of, lasting_values
 from xeval.results.records import NO_TRAINING, DataRecord, Limits, RecipeRecord, RunRecord, SweepRecord
 from xeval.results.store import StoredRun, run_folder
 from xeval.support.errors import DefinitionError
@@ -102,6 +102,17 @@ class RunSpec:
         """Whether `record` is of this very run, whatever its folder, its model and, without a training, its seed are
         called."""
         return is_of(record, self._ingredients(), self.seed if self.train else record.seed)
+
+    def is_like(self, record: RunRecord) -> bool:
+        """Whether `record` is of the same model, recipe, seed and numbers of rows, whichever rows these are."""
+        own, limits = self.recipe_record(), self.corpus.limits
+        mine = self.checkpoint.sha256, self.seed, own.name, lasting_values(own.values)
+        theirs = record.model.sha256, record.seed, record.recipe.name, lasting_values(record.recipe.values)
+        return (*mine, limits.max_train, limits.max_eval) == (*theirs, record.limits.max_train, record.limits.max_eval)
+
+    def shares_training_with(self, record: RunRecord) -> bool:
+        """Whether `record` has the training of this run, whatever was evaluated with it."""
+        return is_training_of(record, self._ingredients(), self.seed)
 
     def _ingredients(self) -> dict[str, Any]:
         return ingredients(
@@ -209,4 +220,5 @@ def limits(max_train: int | None, max_eval: int | None, test_split: str | None =
     for name, limit in (("max_train", max_train), ("max_eval", max_eval)):
         if limit is not None and limit < 1:
             raise DefinitionError(f"{name}: wanted a number of rows of at least 1, got {limit}")
-    return Limits(max_train=max_train, max_eval=max_eval, test_split=test_split)
+    eval_seed = None if max_eval is None else EVAL_SEED
+    return Limits(max_train=max_train, max_eval=max_eval, eval_seed=eval_seed, test_split=test_split)

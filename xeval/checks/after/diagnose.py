@@ -32,6 +32,8 @@ EXPLAINED_BY = {
     "too few steps": _WRONG_LABELS,
     "collapsed training": _NOTHING_LEARNT - {"collapsed training"},
     "one label throughout": _NOTHING_LEARNT | {"chance outside Latin script", "no transfer"},
+    "drift to one label": _NOTHING_LEARNT | {"chance outside Latin script", "no transfer"},
+    "no better than one label": _NOTHING_LEARNT | {"chance outside Latin script", "no transfer"},
     "chance outside Latin script": _WRONG_LABELS,
     "no transfer": _WRONG_LABELS,
     "another selection rule": _NO_COMPARISON,
@@ -80,8 +82,9 @@ def diagnose(
         prediction_signatures.permuted_labels(labelled, labels, record.training is not None),
         *(_mistaken_files(labelled) if record.computed_elsewhere else ()),
         prediction_signatures.one_label_throughout(labelled, labels),
+        prediction_signatures.drift_to_one_label(labelled, labels, record.training_language),
         record_signatures.broken_training(record),
-        *(_learning(record, record.chance) if record.chance is not None else ()),
+        *(_learning(record) if record.chance is not None else ()),
         *check_languages(tokenized, record.training_language, _max_length(record), unit),
         record_signatures.other_selection(record, published),
         record_signatures.low_everywhere(record, published, hints),
@@ -95,13 +98,14 @@ def _mistaken_files(labelled: Mapping[str, Predicted]) -> list[Finding | None]:
     return [prediction_signatures.shifted_rows(labelled), prediction_signatures.one_file_for_two(labelled)]
 
 
-def _learning(record: RunRecord, chance: float) -> list[Finding | None]:
+def _learning(record: RunRecord) -> list[Finding | None]:
     return [
-        record_signatures.labels_out_of_line(record, chance),
-        record_signatures.too_few_steps(record, chance),
+        record_signatures.labels_out_of_line(record),
+        record_signatures.too_few_steps(record),
         record_signatures.collapsed_training(record),
-        record_signatures.chance_outside_latin_script(record, chance),
-        record_signatures.no_transfer(record, chance),
+        record_signatures.chance_outside_latin_script(record),
+        record_signatures.no_transfer(record),
+        record_signatures.no_better_than_one_label(record),
     ]
 
 

@@ -21,6 +21,7 @@ STANDARD_ERRORS = 4  # and by so many
 MOST_SHIFTED = 3  # rows
 FEW_WRONG = 20  # predictions; with fewer, two languages may well have the same ones
 NEARLY_CONSTANT = 0.95  # share of predictions with one label
+DRIFT = 0.15  # share of predictions by which a label is given too often, more than in the training language
 USUAL_GOLD = 0.7  # where the gold labels are so much alike, predictions may be
 
 
@@ -60,9 +61,10 @@ def missing_or_repeated_rows(
     """
     strays = []
     for language, found in predicted.items():
-        wanted = expected_rows.get(language) or record.scores[language].n_rows
-        wanted = min(wanted, record.limits.max_eval or wanted)
-        n_missing = wanted - len(np.intersect1d(found.rows, np.arange(wanted)))
+        n_all = expected_rows.get(language) or max(record.scores[language].n_rows, int(found.rows.max()) + 1)
+        wanted = min(n_all, record.limits.max_eval or n_all)
+        possible = wanted if record.limits.eval_seed is None else n_all
+        n_missing = wanted - len(np.intersect1d(found.rows, np.arange(possible)))
         n_repeated = len(found.rows) - len(np.unique(found.rows))
         if n_missing or n_repeated or len(found.rows) != wanted:
             strays.append(
@@ -209,3 +211,61 @@ def one_label_throughout(predicted: Mapping[str, Predicted], labels: Sequence[st
         f"share of predictions that are {' or '.join(sorted(said))}: {by_language(shares)}",
         "Check the tokenizer on these languages with xeval doctor; where it is all of them, nothing was learnt.",
     )
+
+
+def drift_to_one_label(
+    predicted: Mapping[str, Predicted], labels: Sequence[str], training_language: str
+) -> Finding | None:
+    """Languages in which one label is given far more often than it is right, and than in the training language."""
+    usual = _excess(predicted[training_language]) if training_language in predicted else np.zeros(1)
+    drifted: dict[int, dict[str, float]] = {}
+    for language, own in predicted.items():
+        if language == training_language or len(own.predictions) < FEW_ROWS:
+            continue
+        more = _excess(own) - np.maximum(usual, 0.0)  # (C,)
+        label = int(more.argmax())
+        share = _shares(own.predictions, own.n_labels)[label]
+        doubt = STANDARD_ERRORS * np.sqrt(share * (1 - share) / len(own.predictions))
+        if more[label] >= max(DRIFT, doubt) and share < NEARLY_CONSTANT:
+            drifted.setdefault(label, {})[language] = share
+    if not drifted:
+        return None
+    return warning(
+        "drift to one label",
+        "; ".join(
+            _drift_in_words(label, labels, found, predicted, training_language) for label, found in drifted.items()
+        ),
+        "Expect it where the encoder knows a language little: what is not understood falls to one label. A report shows"
+        " which rows do.",
+    )
+
+
+def _drift_in_words(
+    label: int,
+    labels: Sequence[str],
+    shares: dict[str, float],
+    predicted: Mapping[str, Predicted],
+    training_language: str,
+) -> str:
+    gold = {language: _shares(predicted[language].labels, predicted[language].n_labels)[label] for language in shares}
+    among = {f"{share:.1%}".replace("%", " %") for share in gold.values()}
+    of_gold = (
+        f"of the gold labels it is {among.pop()}" if len(among) == 1 else f"of the gold labels: {by_language(gold)}"
+    )
+    said = f"{labels[label]} is this share of predictions: {by_language(shares)}"
+    if training_language in predicted:
+        own = predicted[training_language]
+        said += f", against {by_language({training_language: _shares(own.predictions, own.n_labels)[label]})}"
+    return f"{said}; {of_gold}"
+
+
+def _excess(own: Predicted) -> np.ndarray:
+    """(C,) how much more often each label is given than it is right, as a share of rows."""
+    more: np.ndarray = _shares(own.predictions, own.n_labels) - _shares(own.labels, own.n_labels)
+    return more
+
+
+def _shares(numbers: np.ndarray, n_labels: int) -> np.ndarray:
+    """(C,) how often each label is among (N,) `numbers`."""
+    shares: np.ndarray = np.bincount(numbers, minlength=n_labels) / len(numbers)
+    return shares

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from xeval.definitions.languages import describe
 from xeval.definitions.reference import ReferenceRow
-from xeval.judging.health import NEAR_CHANCE, collapse
+from xeval.judging.health import NEAR_CHANCE, Level, collapse, level
 from xeval.kinds.registry import unit_of
 from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
@@ -17,6 +17,7 @@ from xeval.support.text import counted, metric_in_words
 LEARNT = 0.10  # score above chance from which something has been learnt
 UNDERFITTED = 0.20  # score above chance that even a short training reaches
 FEW_ROWS = 100
+ONE_LABEL = 0.95  # share of predictions from which they are one label throughout, which is another finding
 EPOCHS_ENOUGH = 0.5  # of the task's training rows
 LOW = 1.5  # points below published, on the mean
 LOW_EACH = 0.5  # and in every language
@@ -31,27 +32,29 @@ def broken_training(record: RunRecord) -> Finding | None:
     return None
 
 
-def labels_out_of_line(record: RunRecord, chance: float) -> Finding | None:
+def labels_out_of_line(record: RunRecord) -> Finding | None:
     """Development data of the training language are well predicted, its test data no better than by chance."""
     dev = _chosen_value(record)
     scores = {language: 100 * score.value for language, score in record.scores.items()}
-    test = _score(record, record.training_language)
-    at_chance = test is not None and _is_at_chance(record, record.training_language, chance)
-    if dev is None or not at_chance or dev < chance + LEARNT:
+    test, floor = _score(record, record.training_language), level(record, record.training_language)
+    at_chance = test is not None and _is_at_chance(record, record.training_language)
+    if dev is None or floor is None or not at_chance or dev < floor.plus(LEARNT):
         return None
     return error(
         "placeholder labels",
         f"{_metric(record)} on the {record.training_language} development data is {100 * dev:.1f} %, on test it is"
-        f" {by_language(scores, '{:.1f}')} %, where chance is {100 * chance:.1f} %",
+        f" {by_language(scores, '{:.1f}')} %, where {floor.in_words}",
         "Take the test split from a copy that carries its own labels, in its own order (the hub's, or XNLI-1.0).",
     )
 
 
-def too_few_steps(record: RunRecord, chance: float) -> Finding | None:
+def too_few_steps(record: RunRecord) -> Finding | None:
     """Hardly anything was learnt, and the training saw less than half of the task's training rows once."""
     training, reached = record.training, _known_values(record)
-    expected = record.data.train_rows.get("expected", 0)
-    if training is None or not reached or not expected or max(reached.values()) > chance + UNDERFITTED:
+    expected, floor = record.data.train_rows.get("expected", 0), level(record, record.training_language)
+    if training is None or not reached or not expected or floor is None:
+        return None
+    if max(reached.values()) > floor.plus(UNDERFITTED):
         return None
     seen, unit = training.n_steps * training.effective_batch_size, unit_of(record.kind)
     if seen >= EPOCHS_ENOUGH * expected:
@@ -80,13 +83,15 @@ def collapsed_training(record: RunRecord) -> Finding | None:
     return error("collapsed training", reason + loss, mend)
 
 
-def chance_outside_latin_script(record: RunRecord, chance: float) -> Finding | None:
+def chance_outside_latin_script(record: RunRecord) -> Finding | None:
     """The training language and other languages in Latin script are learnt, those in other scripts are at chance."""
     targets = _targets(record)
     latin = {language: value for language, value in targets.items() if describe(language).script == "Latin"}
     others = {language: value for language, value in targets.items() if describe(language).script != "Latin"}
-    at_chance = [language for language in others if _is_at_chance(record, language, chance)]
-    if not latin or not at_chance or 2 * len(at_chance) < len(others) or min(latin.values()) < chance + LEARNT:
+    at_chance = [language for language in others if _is_at_chance(record, language)]
+    if not latin or not at_chance or 2 * len(at_chance) < len(others):
+        return None
+    if not all(_has_learnt(record, language) for language in latin):
         return None
     tokenized = [record.scores[language].tokenization for language in at_chance]
     unknown = max((each.unknown_piece_share for each in tokenized if each is not None), default=0.0)
@@ -100,18 +105,37 @@ def chance_outside_latin_script(record: RunRecord, chance: float) -> Finding | N
     )
 
 
-def no_transfer(record: RunRecord, chance: float) -> Finding | None:
+def no_transfer(record: RunRecord) -> Finding | None:
     """The training language is learnt, and no other language is better than chance."""
     targets = _targets(record)
     learnt = _score(record, record.training_language)
-    if learnt is None or learnt < chance + LEARNT or len(targets) < 2:
+    if learnt is None or not _has_learnt(record, record.training_language) or len(targets) < 2:
         return None
-    if not all(_is_at_chance(record, language, chance) for language in targets):
+    if not all(_is_at_chance(record, language) for language in targets):
         return None
     return error(
         "no transfer",
         f"{record.training_language} {100 * learnt:.1f} %, and at chance: {by_language(targets)}",
         "Check that the encoder is multilingual and, with xeval doctor, that the tokenizer is its own.",
+    )
+
+
+def no_better_than_one_label(record: RunRecord) -> Finding | None:
+    """Languages in which always giving the label that most rows have would be right as often, or more often."""
+    shares = {
+        language: score.of_majority
+        for language, score in record.scores.items()
+        if score.n_rows >= FEW_ROWS and (score.n_most_predicted or 0) < ONE_LABEL * score.n_rows
+    }
+    below = {name: share for name, share in shares.items() if share is not None and _value(record, name) <= share}
+    if not below:
+        return None
+    labels = sorted({majority.label for name in below if (majority := record.scores[name].majority) is not None})
+    return warning(
+        "no better than one label",
+        f"{_metric(record)} is {by_language({name: _value(record, name) for name in below})}, and always answering"
+        f" {' or '.join(labels)} gives {by_language(below)}",
+        "Do not read these scores as transfer: whoever reads nothing scores as much.",
     )
 
 
@@ -177,10 +201,26 @@ def _targets(record: RunRecord) -> dict[str, float]:
     }
 
 
-def _is_at_chance(record: RunRecord, language: str, chance: float) -> bool:
-    """Whether the score in `language` is little more than chance, or no more than two standard errors."""
-    score = record.scores[language]
-    return score.value <= chance + max(NEAR_CHANCE, 2 * math.sqrt(chance * (1 - chance) / score.n_rows))
+def _is_at_chance(record: RunRecord, language: str) -> bool:
+    """Whether the score in `language` is little more than that of who reads nothing, or no more than two standard
+    errors."""
+    floor = level(record, language)
+    return floor is not None and _value(record, language) <= max(
+        floor.plus(NEAR_CHANCE), floor.value + 2 * _standard_error(floor, record.scores[language].n_rows)
+    )
+
+
+def _standard_error(floor: Level, n_rows: int) -> float:
+    return math.sqrt(floor.value * (1 - floor.value) / n_rows)
+
+
+def _has_learnt(record: RunRecord, language: str) -> bool:
+    floor = level(record, language)
+    return floor is not None and _value(record, language) >= floor.plus(LEARNT)
+
+
+def _value(record: RunRecord, language: str) -> float:
+    return record.scores[language].value
 
 
 def _score(record: RunRecord, language: str) -> float | None:

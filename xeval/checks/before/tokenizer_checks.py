@@ -43,6 +43,9 @@ KNOWN_VOCABULARIES: dict[int, tuple[str, dict[str, list[int]]]] = {
         },
     ),
 }
+# Embeddings that have more rows than the vocabulary that they were made for has pieces.
+# https://huggingface.co/microsoft/Multilingual-MiniLM-L12-H384/blob/main/config.json
+PADDED = {250_037: 250_002}
 SMALLEST_FIT = 0.9  # pieces per embedding row: checkpoints pad their embeddings, but not by more
 IN_THE_VOCABULARY = 0.01  # share of pieces with a kind of letter from which the vocabulary has learnt it
 OUT_OF_IT = 0.001
@@ -63,16 +66,20 @@ def check_vocabulary(tokenizer: Any, embedding_rows: int | None) -> Finding:
         return error(name, f"the tokenizer's ids go up to {highest:,}, the embedding has {embedding_rows:,} rows", mend)
     if n_pieces < SMALLEST_FIT * embedding_rows:
         return warning(name, f"the tokenizer has {n_pieces:,} pieces, the embedding {embedding_rows:,} rows", mend)
-    if embedding_rows not in KNOWN_VOCABULARIES:
+    known = KNOWN_VOCABULARIES.get(PADDED.get(embedding_rows, embedding_rows)) or KNOWN_VOCABULARIES.get(n_pieces)
+    if known is None:
         return fine(name, f"{n_pieces:,} pieces for {embedding_rows:,} rows of the embedding")
-    whose, words = KNOWN_VOCABULARIES[embedding_rows]
+    whose, words = known
     ids = {word: tokenizer(word, add_special_tokens=False)["input_ids"] for word in words}
     strays = [word for word in words if ids[word] != words[word]]
     if not strays:
         return fine(name, f"{n_pieces:,} pieces; {len(words)} words have the ids that they have in {whose}'s")
+    why = f"though the embedding has {embedding_rows:,} rows, as for that"
+    if all(_letters(tokenizer.decode(words[word])) == _letters(word) for word in strays):
+        why = "though its pieces do: the tokenizer changes the text before it looks them up"
     evidence = (
-        f"{len(strays)} of {len(words)} words do not have the ids of {whose}'s vocabulary, though the embedding has its"
-        f" {embedding_rows:,} rows: {strays[0]!r} is {ids[strays[0]]}, there {words[strays[0]]}"
+        f"{len(strays)} of {len(words)} words do not have the ids of {whose}'s vocabulary, {why}: {strays[0]!r} is"
+        f" {ids[strays[0]]}, there {words[strays[0]]}"
     )
     return (error if 2 * len(strays) > len(words) else warning)(name, evidence, mend)
 
@@ -133,13 +140,30 @@ def _settings(own: Any, built: Any) -> str:
 def check_letters(tokenizer: Any, texts: Sequence[str]) -> list[Finding]:
     """Whether capital letters and accents of `texts` reach the encoder exactly if its vocabulary has them."""
     pieces = list(tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens))
-    # In a vocabulary of bytes it is a space. In others it is a letter of Maltese, which a few pieces begin with.
-    if sum(piece.startswith("Ġ") for piece in pieces) >= IN_THE_VOCABULARY * len(pieces):
-        return [fine("capital letters", "a vocabulary of bytes, which keeps every letter")]
+    if _is_of_bytes(tokenizer):
+        from tokenizers.decoders import ByteLevel
+
+        decode = ByteLevel().decode  # it writes each byte as a letter, "é" as "Ã©"
+        pieces = [decode([piece]) for piece in pieces]
     return [
         _check_capitals(tokenizer, [text for text in texts if _CAPITAL.search(text)], pieces),
         _check_accents(tokenizer, [text for text in texts if without_accents(text) != text], pieces),
     ]
+
+
+def _is_of_bytes(tokenizer: Any) -> bool:
+    """Whether the pieces are of bytes, each written as one of 256 letters.
+
+    What the tokenizer does tells: a vocabulary of characters may have those letters too, and XLM-R's has nearly all.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    steps = [getattr(backend, step, None) for step in ("normalizer", "pre_tokenizer", "decoder")]
+    return any("ByteLevel" in repr(step) for step in steps)
+
+
+def _letters(text: str) -> str:
+    """`text` without white space and in compatibility forms, which sentencepiece changes and no check is about."""
+    return "".join(unicodedata.normalize("NFKC", text).split())
 
 
 def without_accents(text: str) -> str:

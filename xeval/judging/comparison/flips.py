@@ -23,7 +23,7 @@ class Flip:
     """A row that one side has right and the other wrong; of several seeds, that most of one have and most of the
     other have not. A prediction is then the most frequent one."""
 
-    row: int
+    row: int  # of the split, from 0
     label: int | str  # a number of the labels, or in the words of the kind of task
     prediction_a: int | str
     prediction_b: int | str
@@ -82,7 +82,8 @@ def flips(one: PairedLanguage, kind: type[Kind], labels: Sequence[str]) -> list[
     flipped = np.flatnonzero(((share_a > 0.5) & (share_b < 0.5)) | ((share_b > 0.5) & (share_a < 0.5))).tolist()
     n_right = zip(right_a.sum(axis=0)[flipped].tolist(), right_b.sum(axis=0)[flipped].tolist(), strict=True)
     answers = _numbers(one, flipped) if one.predictions_a is not None else _in_words(one, flipped, kind, labels)
-    return [Flip(row, *said, *counted) for row, said, counted in zip(flipped, answers, n_right, strict=True)]
+    rows = one.places[flipped].tolist()
+    return [Flip(row, *said, *counted) for row, said, counted in zip(rows, answers, n_right, strict=True)]
 
 
 def _numbers(one: PairedLanguage, rows: Sequence[int]) -> list[_Said]:
@@ -113,8 +114,8 @@ def _sentences(
     from xeval.data.source import load_rows, open_source  # the library of data sets takes seconds
 
     source = open_source(task, data, [one.language], training=False)
-    known = load_rows(source, one.language, "test").first(len(one.labels))
-    if known.sha256() == one.sha256:
+    known = load_rows(source, one.language, "test")
+    if one.places.max() < len(known) and known.take(one.places).sha256() == one.sha256:
         return list(known.texts), {row: tuple(_text(column[row]) for column in known.texts.values()) for row in rows}
     if data is None:  # the embedded corpus is no longer what it was; row numbers are all there is
         return [], {}

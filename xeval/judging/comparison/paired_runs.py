@@ -38,6 +38,11 @@ class PairedLanguage:
     files_b: Sequence[pa.Table] = ()
 
     @property
+    def places(self) -> np.ndarray:
+        """(N,) which rows of the split these are."""
+        return column(self.files_a[0], "row") if self.files_a else np.arange(len(self.groups))
+
+    @property
     def is_share_of_rows(self) -> bool:
         """Whether rows are right or wrong, and the metric says how many are right."""
         return self.measure.metric.is_share_of_rows
@@ -198,10 +203,18 @@ def _language(language: str, a: list[StoredRun], b: list[StoredRun]) -> PairedLa
 
 def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
     """The hash of the rows of `language` that all of `records` were scored on. Raises DataError."""
+    records = list(records)
     rows = {(_rows_sha256(record, language), record.scores[language].n_rows) for record in records}
     if len(rows) > 1:
         found = " and ".join(sorted(f"{counted(n, 'rows')} of hash {sha256[:8]}" for sha256, n in rows))
-        raise DataError(f"{language}: not evaluated on the same rows: {found}; evaluate both sides on the same data")
+        limits = {(record.limits.max_eval, record.limits.eval_seed) for record in records}
+        mend = "evaluate both sides on the same data"
+        if len({n for n, _ in limits} - {None}) == 1 and len({seed for n, seed in limits if n}) > 1:
+            mend = (
+                "version 0.1.0 took the first rows for --max-eval, and now they are drawn evenly from all of them:"
+                " evaluate the older side again"
+            )
+        raise DataError(f"{language}: not evaluated on the same rows: {found}; {mend}")
     [(sha256, _)] = rows
     return sha256
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from xeval.judging.claims import ClaimVerdict
-from xeval.judging.verdict import RowVerdict, Verdict
+from xeval.judging.verdict import NO_VERDICT, RowVerdict, Verdict
 from xeval.report import exhibits
 from xeval.report.matrix import Matrix, Row
 from xeval.results.adaptations import settings_of
@@ -43,11 +43,16 @@ def _row(row: Row, matrix: Matrix) -> dict[str, Any]:
         "mean_of_reference_languages": _fraction(row.mean_reference),
         "mean_of_all_languages": _fraction(row.mean_all),
         "gap_points": _points(row.gap),
-        "seeds": sorted({run.record.seed for run in row.runs}),
-        "verdict": _verdicts(row.verdict, metric) if row.verdict else None,
+        "seeds": sorted({run.record.seed for run in row.runs if run.record.has_seed}),
+        "verdict": _verdicts(row.verdict, metric) if row.verdict else _none(row),
         "more_verdicts": [_verdicts(verdict, metric) for verdict in row.more_verdicts],
         "exhibits": [asdict(exhibit) for exhibit in shown],
     }
+
+
+def _none(row: Row) -> dict[str, Any] | None:
+    """Why ours has no verdict; nothing is said of a published row."""
+    return {"outcome": NO_VERDICT, "sentence": f"No verdict: {row.why_no_verdict}."} if row.why_no_verdict else None
 
 
 def _run(run: StoredRun) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from xeval.report import verdicts
 from xeval.report.formats.markdown import escape, findings_section
 from xeval.report.matrix import Matrix, Row
 from xeval.results.adaptations import settings_of
-from xeval.results.configurations import is_as_it_was, sweep_of
-from xeval.results.records import RunRecord
+from xeval.results.configurations import sweep_of
+from xeval.results.records import NO_TRAINING, RunRecord
 from xeval.support.errors import XevalError
 from xeval.support.text import capitalised, one_line
 
@@ -40,7 +40,7 @@ def render(matrix: Matrix, task: Task | None, footprint: Footprint) -> str:
     results = [
         EvalResult(
             task_type=pipeline,
-            task_name=f"Zero-shot cross-lingual {in_words}",
+            task_name=f"Cross-lingual {in_words}" if _as_it_is(row) else f"Zero-shot cross-lingual {in_words}",
             dataset_type=task.hub.id if task and task.hub else one_line(matrix.task),
             dataset_name=one_line(matrix.title),
             dataset_split=task.splits.test if task and matrix.split == "test" else matrix.split,
@@ -52,13 +52,17 @@ def render(matrix: Matrix, task: Task | None, footprint: Footprint) -> str:
         )
         for row, language, how in _cells(matrix)
     ]
-    metadata = ModelCardData(model_name=one_line(model), eval_results=results, metrics=[matrix.metric]).to_yaml()
-    return f"---\n{metadata}\n---\n\n{_evaluation(matrix)}\n{_environment(matrix.ours, footprint)}"
+    card = ModelCardData(model_name=one_line(model), eval_results=results or None, metrics=[matrix.metric])
+    return f"---\n{card.to_yaml()}\n---\n\n{_evaluation(matrix)}\n{_environment(matrix.ours, footprint)}"
 
 
 def render_eval_results(matrix: Matrix, task: Task | None) -> str:
     """Entries for a file in the `.eval_results` folder of a model on the hub, in the format that
-    https://huggingface.co/docs/hub/eval-results describes. Values are fractions."""
+    https://huggingface.co/docs/hub/eval-results describes. Values are fractions.
+
+    Raises XevalError for what no leaderboard is for: other splits, tasks of no data set of the hub, runs on part of the
+    rows.
+    """
     import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
@@ -67,6 +71,12 @@ def render_eval_results(matrix: Matrix, task: Task | None) -> str:
         raise XevalError(f"task {matrix.task}: eval-results are of test splits, and these runs are of {matrix.split}")
     if task is None or task.hub is None:
         raise XevalError(f"task {matrix.task}: eval-results name a data set of the hub, and this task is of none")
+    partial = _partial(matrix)
+    if len(partial) == len(matrix.ours):
+        raise XevalError(
+            f"task {matrix.task}: eval-results are of runs on all rows, and {next(iter(partial))} is not one:"
+            f" {next(iter(partial.values()))}; run it without limits on the whole data"
+        )
     entries = [
         EvalResultEntry(
             dataset_id=task.hub.id,
@@ -74,7 +84,7 @@ def render_eval_results(matrix: Matrix, task: Task | None) -> str:
             dataset_revision=_revision(row),
             value=round(row.cells[language] / 100, 4),
             date=max(place.started_at for run in row.runs for place in run.record.environments),
-            notes=f"{_from(row, matrix)}, {how}, evaluated by xeval",
+            notes=f"{_zero_shot(row, matrix)}{how}, evaluated by xeval",
         )
         for row, language, how in _cells(matrix)
     ]
@@ -91,10 +101,19 @@ def _kind_of_task(matrix: Matrix) -> tuple[str, str]:
     return kind.pipeline, kind.in_words
 
 
-def _from(row: Row, matrix: Matrix) -> str:
-    if is_as_it_was(row.runs[0].record):
-        return "evaluated as it is"
-    return f"zero-shot from {one_line(matrix.training_language)}"
+def _as_it_is(row: Row) -> bool:
+    """Whether nothing was trained, so that there is no language that it transfers from, and no seed."""
+    record = row.runs[0].record
+    return record.is_as_it_was or record.computed_elsewhere  # of which nothing but the predictions is known
+
+
+def _zero_shot(row: Row, matrix: Matrix) -> str:
+    return "" if _as_it_is(row) else f"zero-shot from {one_line(matrix.training_language)}, "
+
+
+def _partial(matrix: Matrix) -> dict[str, str]:
+    """Our rows that are of runs on part of the rows, and why, by name: leaderboards are not for them."""
+    return {row.name: row.why_partial for row in matrix.ours if row.why_partial}
 
 
 def _only_model(matrix: Matrix) -> str:
@@ -105,18 +124,28 @@ def _only_model(matrix: Matrix) -> str:
 
 
 def _cells(matrix: Matrix) -> Iterator[tuple[Row, str, str]]:
-    """Our row, language, and how the number was got, for every number of ours."""
+    """Our row, language, and how the number was got, for every number of ours on all rows."""
+    partial = _partial(matrix)
     for row in matrix.ours:
-        for language in row.cells:
-            seeds = sorted(run.record.seed for run in row.runs if language in run.record.scores)
-            recipe = row.runs[0].record.recipe
-            settings = settings_of(recipe.values) | recipe.overrides
-            changed = [f"{key} {value}" for key, value in settings.items()]
-            sweep = sweep_of(run.record for run in row.runs)
-            changed += [sweep.in_words] if sweep else []
-            counted = f"{'seed' if len(seeds) == 1 else 'mean of seeds'} {', '.join(map(str, seeds))}"
-            of_seeds = [] if row.runs[0].record.trains_nothing else [counted]
-            yield row, language, one_line(", ".join([f"recipe {recipe.name}", *changed, *of_seeds]))
+        for language in row.cells if row.name not in partial else ():
+            yield row, language, one_line(", ".join(_how(row, language)))
+
+
+def _how(row: Row, language: str) -> list[str]:
+    record = row.runs[0].record
+    settings = settings_of(record.recipe.values) | record.recipe.overrides
+    changed = [f"{key} {value}" for key, value in settings.items()]
+    if record.computed_elsewhere:
+        return ["predictions that others computed"]
+    if record.recipe.name == NO_TRAINING:
+        return ["without training", *changed]
+    if _as_it_is(row):
+        return [f"without training, recipe {record.recipe.name}", *changed]
+    sweep = sweep_of(run.record for run in row.runs)
+    changed += [sweep.in_words] if sweep else []
+    seeds = sorted(run.record.seed for run in row.runs if language in run.record.scores)
+    counted = f"{'seed' if len(seeds) == 1 else 'mean of seeds'} {', '.join(map(str, seeds))}"
+    return [f"recipe {record.recipe.name}", *changed, counted]
 
 
 def _revision(row: Row) -> str | None:
@@ -136,7 +165,8 @@ def _evaluation(matrix: Matrix) -> str:
     ]
     table = tabulate(body, header, "pipe", colalign=["left"] + ["right"] * (len(header) - 1), disable_numparse=True)
     found = matrix.verdicts
-    notes = [*matrix.footer, *([verdicts.legend(found)] if found else [])]
+    notes = [f"{name} has no entries for the hub: {why}." for name, why in _partial(matrix).items()]
+    notes += [*matrix.footer, *([verdicts.legend(found)] if found else [])]
     notes += [line for verdict in found for line in verdicts.headlines(verdict)]
     warning = f"> **Note.** {escape(matrix.note)}\n\n" if matrix.note else ""
     return (

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from xeval.definitions.languages import describe
 from xeval.report import verdicts
-from xeval.report.matrix import Matrix
+from xeval.report.matrix import Matrix, without_verdict
 from xeval.support.text import one_line
 
 
@@ -37,6 +37,8 @@ def show(matrix: Matrix, console: Console) -> None:
         console.print(_plain(line))
     found = matrix.verdicts
     for line in [verdicts.legend(found), *(line for one in found for line in verdicts.headlines(one))] if found else []:
+        console.print(_plain(line))
+    for line in without_verdict(matrix.rows, matrix.reference, matrix.task, matrix.metric):
         console.print(_plain(line))
     for claim in matrix.claims:
         console.print(_plain(claim.sentence))

@@ -64,10 +64,10 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
     dots = [(names[language], _by_seed(records, language), published.get(language)) for language in languages]
     return ModelSection(
         row.name,
-        "without training" if records[0].trains_nothing else f"mean of the seeds ({row.seeds})",
+        f"mean of the seeds ({row.seeds})" if records[0].has_seed else "without training",
         (matrix.metric_in_words, *(HEADER if has_logits else HEADER[:-OF_LOGITS])),
         [replace(line, cells=line.cells if has_logits else line.cells[:-OF_LOGITS]) for line in lines],
-        None if records[0].trains_nothing else charts.dots(dots),
+        charts.dots(dots) if records[0].has_seed else None,
         [(title, charts.reliability_diagram(one.bins), one.calibration_error) for title, one in two.items()],
         [_confusion(title, one, records[0].labels) for title, one in (two | _named(found, languages)).items()],
         charts.curves([(f"seed {one.seed}", one.training.loss_curve) for one in records if one.training]),

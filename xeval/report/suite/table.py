@@ -228,9 +228,9 @@ def _beside_published(ours: Sequence[Row], suite: Suite, tables: Sequence[SuiteT
 
 
 def _is_of(row: Row, model: str) -> bool:
-    """Whether our row is of the model of that hub id; a local folder is never taken for a model that has its name."""
+    """Whether our row is of the model of that hub id; a local folder is only where that is said."""
     runs = next(iter(row.cells.values())).runs if row.cells else ()
-    return row.model == model and bool(runs) and runs[0].record.model.origin != "local"
+    return bool(runs) and runs[0].record.model.published_id == model
 
 
 def _published_row(row: SuiteRow, table: SuiteTable, suite: Suite) -> Row:
