@@ -1,6 +1,7 @@
 """How fast sentences become vectors, and how fast they could at most: Tatoeba, of which a middle layer is read."""
 
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ def vectors() -> str:
         config = AutoConfig.for_model(
             "bert", vocab_size=119_547, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=N_LAYERS
         )
-        model = SentenceEncoder(AutoModel.from_config(config).to(compute.device).eval(), LAYER, "mean")
+        model: Any = SentenceEncoder(AutoModel.from_config(config).to(compute.device).eval(), LAYER, "mean")
         config.num_hidden_layers = LAYER
         sentences = inputs.pairs_of(inputs.typical_lengths(LENGTHS, MEASURED))
         predict_logits(model, sentences.take(np.arange(64)), compute, reads="sequence")

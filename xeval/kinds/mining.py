@@ -193,13 +193,17 @@ class BitextMining(OfVectors):
             if partners.setdefault(pair[0], pair[1]) != pair[1]:
                 raise DataError(f"{given.where}: line {place:,} pairs {pair[0]!r} a second time; wanted it once")
         tested = tested_part({gold[0] for gold in rows.gold})
-        ids = [gold[2] if gold[:2] == (tested, "foreign") else None for gold in rows.gold]
-        if strays := partners.keys() - set(ids):
+        may_be_paired = [gold[:2] == (tested, "foreign") for gold in rows.gold]
+        if strays := partners.keys() - {
+            gold[2] for gold, is_one in zip(rows.gold, may_be_paired, strict=True) if is_one
+        }:
             raise DataError(
                 f"{given.where}: {len(strays):,} pairs are of a sentence that the data do not have, for instance"
                 f" {min(strays)!r}"
             )
-        return pa.table({"id": [gold[2] for gold in rows.gold], "prediction": [partners.get(id_, "") for id_ in ids]})
+        ids = [gold[2] for gold in rows.gold]
+        said = [partners.get(id_, "") if is_one else "" for id_, is_one in zip(ids, may_be_paired, strict=True)]
+        return pa.table({"id": ids, "prediction": said})
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
         """The sentences that are paired in the key or in `given`; of others such a key says nothing."""

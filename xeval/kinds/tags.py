@@ -144,7 +144,8 @@ class Tagging(OfLabels):
             if strays:
                 faults.note(number, f"tag {said_of(strays[0], names)}", self.matcher.wanted(strays[0], names))
         faults.refuse()
-        tags = [[self.labels[index_of[tag]] for tag in own] for own in values]
+        label_of = {tag: self.labels[index] for tag, index in index_of.items() if index is not None}
+        tags = [[label_of[tag] for tag in own] for own in values]
         different = set(chain.from_iterable(tags))
         if len(different) == 1 and len(tags) >= PLACEHOLDER_FROM:
             raise DataError(

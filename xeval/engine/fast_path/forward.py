@@ -90,7 +90,8 @@ def _for_first_tokens(model: PreTrainedModel, layers: torch.nn.ModuleList | None
     if layers is not None:
         return compute_first_tokens_only(layers[-1])
     if model.config.model_type == "albert":
-        return give_first_tokens_only(model.base_model.encoder)
+        layers_of_all: Any = model.base_model.encoder
+        return give_first_tokens_only(layers_of_all)
     return show_padded(model)
 
 

@@ -62,9 +62,9 @@ def _attend_as_rembert(
         for layer, states in ((module.query, hidden_states), (module.key, source), (module.value, source))
     )
     dropout = module.dropout.p if module.training else 0.0
-    attended, _ = packed_attention.packed_attention(
+    attended = packed_attention.packed_attention(
         module, query, key, value, None, sequences=batch.sequences, dropout=dropout
-    )
+    )[0]
     return attended.flatten(2), None
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from xeval.definitions.languages import describe
-from xeval.judging.comparison.paired_metrics import N_RESAMPLES, SEED, resampled_values
+from xeval.judging.comparison.paired_metrics import resampled_values
 from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
-from xeval.judging.comparison.resampling import LEVEL
+from xeval.judging.comparison.resampling import LEVEL, N_RESAMPLES, SEED
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 
