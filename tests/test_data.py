@@ -157,7 +157,7 @@ def test_a_schema_whose_names_are_not_the_tasks_is_refused(mini, with_labels):
     folder = with_labels([0, 1, 2] * 4, tiny.hub_schema(("yes", "maybe", "no")))
     message = refusal(mini, folder)
     assert "12 of 12 rows cannot be used: 4 have label 0 ('yes' by the file) (first row 1), 4 have label 1" in message
-    assert "; wanted one of entailment, neutral, contradiction; correct the file" in message
+    assert "; wanted one of entailment, neutral, contradiction, or other names that [label_aliases] in" in message
 
 
 def test_labels_of_a_kind_that_no_label_has_are_refused(mini, with_labels):

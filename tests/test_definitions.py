@@ -23,7 +23,6 @@ FOLDERS = {
 ONLY_LOCAL = {
     "sib200",
     "paws-x",
-    "americasnli",
     "indicxnli",
     "massive-intent",
     "tatoeba",

@@ -210,6 +210,11 @@ def test_a_recipe_of_three_steps_is_not_called_a_collapse(world, tmp_path):
     found = only(world.diagnose(record, tmp_path))
     assert found.name == "too few steps"
     assert "3 steps of 16 pairs show 13.3 % of 360 training pairs" in found.evidence
+    [point] = record.training.selection_curve
+    on_test, on_development = 100 * record.scores["en"].value, 100 * point.value
+    assert found.evidence.endswith(
+        f"accuracy in en is {on_test:.1f} % on the test rows and {on_development:.1f} % on the development rows"
+    )
 
 
 def test_a_loss_that_is_no_number_is_named_with_its_step(world, tmp_path):

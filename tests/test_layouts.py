@@ -223,7 +223,7 @@ def test_the_same_sentences_have_the_same_hash_in_every_layout(tmp_path, sentenc
     [
         (b"body\tlabel\na\tneutral\n", "no column 'topic'"),
         (b"topic\tlabel\na\tneutral\n", "no column 'body'; it has topic, label"),
-        (b"body\ttopic\na\tneutral\nb\n", "line 3 has 1 fields; its first line names 2"),
+        (b"body\ttopic\na\tneutral\nb\n", "line 3 has 1 field; its first line names 2"),
         (b"", "no column 'body'"),
         (
             b"body\ttopic\n" + b"x" * 200_000 + b"\tneutral\n",
@@ -273,6 +273,29 @@ def test_sib_200_is_read_as_it_lies(tmp_path):
     by_hand = pd.read_csv(tmp_path / "sib200/yor_Latn/test.tsv", sep="\t", keep_default_na=False)
     assert list(tests["yor_Latn"].texts["text"]) == by_hand["text"].tolist()
     assert [task.labels[index] for index in tests["yor_Latn"].gold] == by_hand["category"].tolist()
+
+
+def test_americasnli_is_read_as_its_authors_hand_it_out_beside_the_english_of_xnli(tmp_path):
+    """Their files are called by the language, in data/anli_final/test; it has other numbers of rows in two of them."""
+    task, n_rows = get_task("americasnli"), {"nah": 738, "oto": 748}
+    folder = tmp_path / "data" / "anli_final" / "test"
+    folder.mkdir(parents=True)
+    for language in task.languages:
+        rows = [
+            {"id": i, "language": language, "premise": f'{language} "{i // 3}"', "hypothesis": f"{i}", "label": label}
+            for i, label in zip(range(n_rows.get(language, 750)), list(task.labels) * 250, strict=False)
+        ]
+        pd.DataFrame(rows).to_csv(folder / f"{language}.tsv", sep="\t", index=False)
+    english = [{"premise": f"{i // 3}", "hypothesis": f"{i}", "label": task.labels[i % 3]} for i in range(2490)]
+    (tmp_path / "en").mkdir()
+    for split in ("train", "validation"):
+        pd.DataFrame(english).to_parquet(tmp_path / "en" / f"{split}-00000-of-00001.parquet")
+    source = open_source(task, tmp_path, task.languages)
+    assert {language: len(load_rows(source, language, "test")) for language in task.languages} == {
+        language: n_rows.get(language, 750) for language in task.languages
+    }
+    assert load_rows(source, "oto", "test").texts["premise"][3] == 'oto "1"'
+    assert len(load_rows(source, "en", "train")) == len(load_rows(source, "en", "selection")) == 2490
 
 
 # ── what is missing or broken ──

@@ -102,7 +102,7 @@ def test_a_label_that_is_never_trained_is_an_error(world, tmp_path):
     rows["train", "en"] = [(p, h, y if y != "neutral" else "entailment") for p, h, y in rows["train", "en"]]
     found = check_rows(world, tmp_path, rows)
     assert wrong(found) == {"labels": "error"}
-    assert found["labels"].evidence == "en train: entailment 67 %, neutral 0 %, contradiction 33 %"
+    assert found["labels"].evidence == "no row to train on has neutral"
 
 
 def test_a_test_split_with_far_too_much_of_one_label_is_a_warning(world, tmp_path):
@@ -111,7 +111,37 @@ def test_a_test_split_with_far_too_much_of_one_label_is_a_warning(world, tmp_pat
         rows["test", language][:90] = [(p, h, "neutral") for p, h, _ in rows["test", language][:90]]
     found = check_rows(world, tmp_path, rows)
     assert wrong(found) == {"labels": "warning"}
-    assert "zh test: entailment 8 %, neutral 83 %, contradiction 8 %" in found["labels"].evidence
+    assert (
+        "the test splits: entailment 8 %, neutral 83 %, contradiction 8 %, en train: entailment 33 %, neutral 33 %"
+        in found["labels"].evidence
+    )
+
+
+def relabelled(rows: list[tiny.Row], shares: dict[str, float], seed: int) -> list[tiny.Row]:
+    """The texts of `rows` with labels that are drawn by these shares."""
+    drawn = random.Random(seed).choices(list(shares), list(shares.values()), k=len(rows))
+    return [(premise, hypothesis, label) for (premise, hypothesis, _), label in zip(rows, drawn, strict=True)]
+
+
+def test_a_corpus_that_is_not_balanced_is_not_complained_of(world, tmp_path):
+    """SICK has 57 % neutral pairs and 14 % contradictions, in every split and language."""
+    rows, shares = toy.toy_rows(), {"entailment": 0.29, "neutral": 0.57, "contradiction": 0.14}
+    rows = {split: relabelled(own, shares, place) for place, (split, own) in enumerate(rows.items())}
+    found = check_rows(world, tmp_path, rows)
+    assert wrong(found) == {}
+    assert "much the same in each of 4 languages and in training" in found["labels"].evidence
+    assert "neutral 5" in found["labels"].evidence and "balanced" not in found["labels"].evidence
+
+
+def test_one_language_with_far_too_much_of_one_label_is_told_from_the_others(world, tmp_path):
+    rows = toy.toy_rows()
+    rows["test", "zh"][:90] = [(p, h, "neutral") for p, h, _ in rows["test", "zh"][:90]]
+    found = check_rows(world, tmp_path, rows)
+    assert found["labels"].severity == "warning"
+    assert found["labels"].evidence == (
+        "zh test: entailment 8 %, neutral 83 %, contradiction 8 %,"
+        " the others: entailment 33 %, neutral 33 %, contradiction 33 %"
+    )
 
 
 @pytest.mark.parametrize(("n_known", "severity"), [(0, "fine"), (6, "warning"), (120, "error")])
@@ -137,6 +167,22 @@ def test_one_language_whose_rows_are_in_another_order(world, tmp_path):
     found = check_rows(world, tmp_path, rows)
     assert wrong(found) == {"parallel labels": "warning"}
     assert "ar" in found["parallel labels"].evidence
+
+
+def test_labels_of_another_corpus_are_not_held_against_the_parallel_ones(world, tmp_path):
+    """As English where the others were translated from elsewhere: its rows are its own, as many or fewer."""
+    shares = {"entailment": 0.4, "neutral": 0.35, "contradiction": 0.25}
+    rows = toy.toy_rows()
+    rows["test", "en"] = relabelled(rows["test", "en"], shares, 1)
+    found = check_rows(world, tmp_path, rows)
+    assert wrong(found) == {}
+    assert found["parallel labels"].evidence == "the same, row by row, in 3 languages; en: rows of their own"
+
+
+def test_labels_that_are_partly_wrong_in_one_language_are_told_from_another_corpus(world, tmp_path):
+    rows = toy.toy_rows()
+    rows["test", "ar"][:24] = relabelled(rows["test", "ar"][:24], {"entailment": 1, "neutral": 1}, 2)
+    assert wrong(check_rows(world, tmp_path, rows)) == {"parallel labels": "warning"}
 
 
 # ── tokenizers ──

@@ -10,6 +10,9 @@ from xeval.definitions.registry import (
     all_recipes,
     all_tasks,
     check_languages,
+    find_recipe,
+    find_reference,
+    find_task,
     get_recipe,
     get_reference,
     get_task,
@@ -129,3 +132,34 @@ def test_a_folder_of_tasks_that_is_not_there_is_said(tmp_path):
 def test_a_path_without_a_file_is_said(tmp_path):
     path = tmp_path / "nowhere.toml"
     assert refusal(DefinitionError, get_task, str(path)).startswith(f"{path}: cannot read this task file: No such")
+
+
+# ── folders of several kinds of files ──
+
+
+def test_a_table_and_a_recipe_in_a_folder_of_tasks_are_left_to_whoever_wants_them(tmp_path):
+    tiny.write_task(tmp_path)
+    (tmp_path / "my-table.toml").write_text(find_reference("distilmbert-card")[0].read_text())
+    (tmp_path / "my-recipe.toml").write_text(find_recipe("hf-2019")[0].read_text())
+    (tmp_path / "my-suite.toml").write_text('name = "mine"\ntitle = "Mine"\n[[tasks]]\ntask = "xnli"\n')
+    assert "mini-pairs" in all_tasks([tmp_path])
+    assert get_task("mini-pairs", [tmp_path]).name == "mini-pairs"
+
+
+def test_a_task_file_with_a_mistake_in_a_folder_of_tasks_is_still_complained_of(tmp_path):
+    tiny.write_task(tmp_path, ('kind = "pair-classification"', ""))
+    assert "kind: Field required" in refusal(DefinitionError, all_tasks, [tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("get", "other", "said"),
+    [
+        (get_task, find_reference("distilmbert-card")[0], "a published table, where a task was wanted"),
+        (get_task, find_recipe("hf-2019")[0], "a recipe, where a task was wanted"),
+        (get_recipe, find_task("xnli")[0], "a task, where a recipe was wanted"),
+        (get_reference, find_task("xnli")[0], "a task, where a published table was wanted"),
+    ],
+)
+def test_a_file_that_defines_something_else_is_called_what_it_is(get, other, said):
+    message = refusal(DefinitionError, get, str(other))
+    assert said in message and "Field required" not in message

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.sample_record import INVOCATION, environment, files_of, run_record, score
 from xeval.definitions.registry import get_reference
-from xeval.report import matrix
+from xeval.report import findings, matrix
 from xeval.report.formats import markdown
 from xeval.report.frame import to_frame
 from xeval.results.records import Failure, Invocation, Limits, ModelRecord, RecipeRecord
@@ -167,3 +167,21 @@ def test_a_configuration_made_on_two_machines_names_both():
     both = StoredRun(run.folder, run.record.model_copy(update={"invocations": run.record.invocations | {"2": there}}))
     [line] = [line for line in matrix.build([both], "xnli", None).footer if "effective batch size" in line]
     assert "torch 2, transformers 5, float32 on x and xeval ?, torch 3, transformers ?, float32 on H" in line
+
+
+def test_a_finding_of_two_configurations_is_not_called_one_of_the_same_seed_twice():
+    """Both are of distilmbert, hf-2019 and seed 42, and were trained for other numbers of epochs."""
+    runs = []
+    for epochs in (2, 3):
+        record = run_record(seed=42, status="failed", scores={}, training=None)
+        recipe = record.recipe.model_copy(
+            update={"values": record.recipe.values | {"epochs": epochs}, "overrides": {"epochs": epochs}}
+        )
+        broken = {"train": Failure(reason="the loss is no number", invocation=INVOCATION)}
+        runs.append(StoredRun(Path("x"), record.model_copy(update={"recipe": recipe, "failures": broken})))
+    [found] = findings.of(runs, None, None)
+    recipe, model = runs[0].record.recipe.name, runs[0].record.model.id
+    assert found.name == (
+        f"{model}, {recipe}, epochs 2, max train 10, seed 42; {model}, {recipe}, epochs 3, max train 10, seed 42:"
+        " training broke down"
+    )

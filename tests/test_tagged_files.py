@@ -156,8 +156,8 @@ def test_treebanks_are_joined_in_the_order_of_their_files_names():
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"test-en.tsv": TWO.replace("writes\tO", "writes")}, "line 3 has 1 fields where others have 2"),
-        ({"test-en.tsv": TWO.replace("writes", "")}, "line 3 has 1 fields where others have 2; wanted a word and"),
+        ({"test-en.tsv": TWO.replace("writes\tO", "writes")}, "line 3 has 1 field where others have 2"),
+        ({"test-en.tsv": TWO.replace("writes", "")}, "line 3 has 1 field where others have 2; wanted a word and"),
         ({"test-en.tsv": TWO.replace("I-PER", "I-MISC")}, "row 1 has tag 'I-MISC'; wanted one of O, B-PER, I-PER"),
         ({"test-en.tsv": "Ada\nwrites\n\nGrace\n"}, "carry no tags (XTREME's test files have none)"),
         ({"test-en.tsv": TWO + "\nMary\tB-PER\n"}, "wanted 2, found 3"),
@@ -165,7 +165,7 @@ def test_treebanks_are_joined_in_the_order_of_their_files_names():
         ({"test-en.tsv": b"Ad\xe9\tO\n"}, "line 1 is not UTF-8 (byte 2 of the file)"),
         (
             {"en/test.jsonl": '{"tokens": ["a"], "tags": ["O", "O"]}\n' * 2},
-            "2 of 2 rows have 1 words and 2 tags (first row 1)",
+            "2 of 2 rows have 1 word and 2 tags (first row 1)",
         ),
         ({"en/test.jsonl": '{"tokens": [], "tags": []}\n{"tokens": ["a"], "tags": ["O"]}\n'}, "row 1 has no words"),
         (
@@ -174,7 +174,7 @@ def test_treebanks_are_joined_in_the_order_of_their_files_names():
         ),
         (
             {"en/test.jsonl": '{"tokens": ["a"], "tags": "O"}\n' * 2},
-            "rows have 1 words and 'O' (first row 1); wanted on",
+            "rows have 1 word and 'O' (first row 1); wanted on",
         ),
         ({"en/test.jsonl": '{"tokens": ["a"], "tags": [7]}\n' * 2}, "rows have tag 7 (first row 1)"),
         ({"en/test.jsonl": '{"tokens": ["a"], "tags": [true]}\n' * 2}, "rows have tag True (first row 1)"),

@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 from rich.cells import cell_len
@@ -102,6 +103,22 @@ def test_in_a_pipe_a_phase_is_one_line():
 
 def test_on_a_terminal_that_can_move_no_cursor_a_phase_is_one_line_too():
     assert re.fullmatch(SUMMARY, a_phase_on("dumb"))
+
+
+def test_what_was_done_before_is_not_divided_by_the_seconds_since():
+    """A training that goes on from step 900, ten seconds ago, has taken 20 steps since, not 920."""
+    phase = progress.Phase("train", 1000, "steps", started=time.monotonic() - 10)
+    phase.skip(900)
+    for _ in range(20):
+        phase.advance(1, "loss 0.512")
+    assert phase.summary() == "train: 20 steps in 10.0 s (2.0 steps/s), after 900 steps done before, loss 0.512"
+    assert phase.done == 920
+
+
+def test_what_came_out_of_a_cache_has_no_speed():
+    phase = progress.Phase("tokenize", 1, "pairs")
+    phase.skip(1)
+    assert phase.summary() == "tokenize: 1 pair done before"
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

@@ -21,6 +21,7 @@ from xeval.cli import (
     convert,
     diagnose,
     doctor,
+    export,
     list_names,
     probe,
     report,
@@ -48,6 +49,7 @@ app.command("bundle")(bundle.bundle)
 app.command("convert")(convert.convert)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.command("probe")(probe.probe)
 app.command("doctor")(doctor.doctor)
 app.command("diagnose")(diagnose.diagnose)

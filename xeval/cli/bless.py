@@ -7,6 +7,7 @@ import typer
 
 from xeval.cli.options import Results
 from xeval.cli.runs import runs_in
+from xeval.support.text import counted, numbered
 
 
 def bless(
@@ -20,9 +21,9 @@ def bless(
     blessed = make_baseline(runs_in(results))
     baseline.write(output, blessed)
     for configuration in blessed.configurations:
-        seeds = f"seeds {', '.join(map(str, configuration.seeds))}" if configuration.trained else "without training"
+        seeds = numbered("seeds", configuration.seeds) if configuration.trained else "without training"
         print(
-            f"{configuration.name}: mean {configuration.mean_percent:.1f} % over {len(configuration.languages)}"
-            f" languages, {seeds}"
+            f"{configuration.name}: mean {configuration.mean_percent:.1f} % over"
+            f" {counted(len(configuration.languages), 'languages')}, {seeds}"
         )
     print(f"Blessed in {output}: review it, commit it, and compare later runs with: xeval check --baseline {output}")

@@ -10,6 +10,7 @@ from xeval.cli.runs import runs_in
 from xeval.cli.screen import say
 from xeval.definitions.registry import all_tasks, get_reference
 from xeval.report import findings
+from xeval.support.text import counted
 
 
 def diagnose(
@@ -32,6 +33,6 @@ def diagnose(
     for finding in found:
         say(finding.line)
     if not found:
-        print(f"nothing wrong found in {len(runs)} run{'s' * (len(runs) > 1)}")
+        print(f"nothing wrong found in {counted(len(runs), 'runs')}")
     if any(finding.severity == "error" for finding in found):
         raise typer.Exit(1)

@@ -17,6 +17,7 @@ from xeval.definitions.recipe import Recipe
 from xeval.judging.ledger import suspicions
 from xeval.results.configurations import Configuration
 from xeval.results.store import load_runs
+from xeval.support.text import counted
 
 LISTED = 15  # languages of a task
 Listing = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]  # header and rows
@@ -127,7 +128,9 @@ def _of_training(recipe: Recipe) -> tuple[str, str, str]:
     """Learning rate, batch size, and how long it lasts."""
     if recipe.pooling is not None:
         return "–", "–", "no training"
-    until = f"{recipe.epochs:g} epochs" if recipe.epochs else f"{recipe.max_steps:,} steps"
+    until = counted(recipe.max_steps or 0, "steps")
+    if recipe.epochs:
+        until = f"{recipe.epochs:g} {'epoch' if recipe.epochs == 1 else 'epochs'}"
     return f"{recipe.learning_rate:g}", str(recipe.batch_size), until
 
 
@@ -150,7 +153,7 @@ def _runs(results: Path) -> Listing:
             record.task,
             record.model.id,
             Configuration.of(record).in_words,
-            str(record.seed),
+            str(record.seed) if record.has_seed else "–",
             record.status,
             " ".join(record.scores),
             f"{100 * sum(s.value for s in record.scores.values()) / len(record.scores):.1f}" if record.scores else "–",

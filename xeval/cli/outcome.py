@@ -51,7 +51,7 @@ def show_outcome(
         print(f"Records and predictions are in {results}; a report of them: xeval report --results {results}")
     failed = [record for record in records if record.failures]
     for record in failed:
-        print(one_line(f"xeval: {record.model.id} seed {record.seed} failed: {record.failure}"), file=sys.stderr)
+        print(one_line(f"xeval: {record.name_of_run} failed: {record.failure}"), file=sys.stderr)
     if failed:
         raise typer.Exit(1)
     return strays

@@ -29,7 +29,7 @@ from xeval.cli.options import (
 from xeval.cli.outcome import show_outcome
 from xeval.cli.suite import show_suite
 from xeval.data.bundle import using
-from xeval.definitions.registry import get_task, is_suite
+from xeval.definitions.registry import get_reference, get_task, is_suite
 
 
 def _recipe_value(help_text: str) -> Any:
@@ -48,6 +48,14 @@ def run(
     recipe: RecipeName = None,
     sweep: Sweep = None,
     no_train: Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")] = False,
+    seeds_of: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds-of",
+            metavar="NAME",
+            help="With --no-train: the models are seeds of one training, called NAME; --seed numbers them.",
+        ),
+    ] = None,
     every_checkpoint: Annotated[
         bool,
         typer.Option(
@@ -135,6 +143,7 @@ def run(
         "sweep": to_try,
         "train": not no_train,
         "every_checkpoint": every_checkpoint,
+        "seeds_of": seeds_of,
         "data": data,
         "results": results,
         "max_train": max_train,
@@ -151,6 +160,8 @@ def run(
 
             outcome = run_suite(task, model, recipe=recipe, **options)
             return show_suite(outcome.runs, outcome.skipped, task, output_format, results, tasks_dir or (), quiet)
-        runs = grid.run_grid(task, [(name, recipe) for name in model], **options)
         table = get_task(task, tasks_dir or ()).default_reference  # of a task file that may lie anywhere
+        if table is not None:
+            get_reference(table)  # one that is not there is refused before anything is trained
+        runs = grid.run_grid(task, [(name, recipe) for name in model], **options)
         show_outcome(runs, table, output_format, results, tasks_dirs=tasks_dir or ())

@@ -50,7 +50,7 @@ def show_suite(
         print(one_line(f"Records and predictions are in {results}; a report of them: {report}"))
     failed = [record for record in records if record.failures]
     for record in failed:
-        said = f"xeval: {record.task}, {record.model.id} seed {record.seed} failed: {record.failure}"
+        said = f"xeval: {record.task}, {record.name_of_run} failed: {record.failure}"
         print(one_line(said), file=sys.stderr)
     left_out = [f"{task} was not run: {reason}" for task, reason in skipped.items()]
     if left_out and not quiet:

@@ -8,7 +8,7 @@ from typing import Any
 
 from xeval.support.errors import ModelError
 from xeval.support.files import read_ordinary
-from xeval.support.text import one_line
+from xeval.support.text import counted, one_line
 
 SIGNS = ("adapter_config.json", "modules.json")  # of a folder that is something else, and says what
 
@@ -53,7 +53,7 @@ def weight_files(folder: Path, model: str) -> list[Path]:
     absent = [name for name in names if not (folder / name).is_file()]
     if absent:
         raise ModelError(
-            f"model {model}: {len(absent)} of its {len(names)} files of weights are not there (first"
+            f"model {model}: it lacks {len(absent)} of {counted(len(names), 'files of weights')} (first"
             f" {one_line(absent[0])[:100]}); fetch it again"
         )
     return [folder / name for name in names]

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from xeval.support.errors import CopyError, DataError
 from xeval.support.files import check_ordinary
-from xeval.support.text import one_line
+from xeval.support.text import counted, one_line
 
 MAX_FILE_BYTES = 4_000_000_000
 MAX_TEXT_BYTES = 100_000
@@ -204,7 +204,7 @@ def read_headless(path: Path, wanted: Wanted) -> Columns:
 
     def problem(fields: Sequence[str], _: Sequence[str]) -> str:
         fits = len(fields) in (len(wanted.texts), len(wanted.columns))
-        return "" if fits else f"{len(fields)} fields; wanted {', '.join(wanted.columns)}"
+        return "" if fits else f"{counted(len(fields), 'fields')}; wanted {', '.join(wanted.columns)}"
 
     lines = read_lines(path, "\t", problem)
     return Columns(
@@ -214,7 +214,7 @@ def read_headless(path: Path, wanted: Wanted) -> Columns:
 
 def other_length(fields: Sequence[str], header: Sequence[str]) -> str:
     """What is wrong with a line that has not as many fields as the first one names."""
-    return "" if len(fields) == len(header) else f"{len(fields)} fields; its first line names {len(header)}"
+    return "" if len(fields) == len(header) else f"{counted(len(fields), 'fields')}; its first line names {len(header)}"
 
 
 Problem = Callable[[Sequence[str], Sequence[str]], str]  # what is wrong with a line's fields, given the first line's

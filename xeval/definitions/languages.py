@@ -1,10 +1,16 @@
-"""What is known of a language beside its code: name, script, family, and whether words stand apart in writing.
+"""What is known of a language beside its code: name, script and family.
 
-Tasks call a language by its ISO 639-1 code ("sw"), by ISO 639-3 ("swa"), or as FLORES-200 does, by that and ISO 15924
-("swh_Latn").
+Tasks call a language by its ISO 639-1 code ("sw"), by ISO 639-3 ("swa"), as FLORES-200 does, by that and ISO 15924
+("swh_Latn"), or with a country ("en-US"). What the list below lacks has its name and script from IANA's registry.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
+
+from xeval.support.language_codes import LanguageCode, parse, registered_names
+
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -13,7 +19,6 @@ class Language:
     name: str
     script: str
     family: str
-    spaces_between_words: bool = True
 
 
 _LANGUAGES = (
@@ -53,11 +58,11 @@ _LANGUAGES = (
     Language("ig", "Igbo", "Latin", "Volta-Niger"),
     Language("is", "Icelandic", "Latin", "Germanic"),
     Language("it", "Italian", "Latin", "Romance"),
-    Language("ja", "Japanese", "Japanese", "Japonic", spaces_between_words=False),
+    Language("ja", "Japanese", "Japanese", "Japonic"),
     Language("jv", "Javanese", "Latin", "Austronesian"),
     Language("ka", "Georgian", "Georgian", "Kartvelian"),
     Language("kk", "Kazakh", "Cyrillic", "Turkic"),
-    Language("km", "Khmer", "Khmer", "Austroasiatic", spaces_between_words=False),
+    Language("km", "Khmer", "Khmer", "Austroasiatic"),
     Language("kn", "Kannada", "Kannada", "Dravidian"),
     Language("ko", "Korean", "Hangul", "Koreanic"),
     Language("lg", "Luganda", "Latin", "Bantu"),
@@ -69,7 +74,7 @@ _LANGUAGES = (
     Language("mn", "Mongolian", "Cyrillic", "Mongolic"),
     Language("mr", "Marathi", "Devanagari", "Indo-Aryan"),
     Language("ms", "Malay", "Latin", "Austronesian"),
-    Language("my", "Burmese", "Burmese", "Tibeto-Burman", spaces_between_words=False),
+    Language("my", "Burmese", "Burmese", "Tibeto-Burman"),
     Language("nah", "Nahuatl", "Latin", "Uto-Aztecan"),
     Language("nb", "Norwegian Bokmål", "Latin", "Germanic"),
     Language("nl", "Dutch", "Latin", "Germanic"),
@@ -97,7 +102,7 @@ _LANGUAGES = (
     Language("ta", "Tamil", "Tamil", "Dravidian"),
     Language("tar", "Rarámuri", "Latin", "Uto-Aztecan"),
     Language("te", "Telugu", "Telugu", "Dravidian"),
-    Language("th", "Thai", "Thai", "Kra-Dai", spaces_between_words=False),
+    Language("th", "Thai", "Thai", "Kra-Dai"),
     Language("tl", "Tagalog", "Latin", "Austronesian"),
     Language("tr", "Turkish", "Latin", "Turkic"),
     Language("tw", "Twi", "Latin", "Kwa"),
@@ -107,75 +112,41 @@ _LANGUAGES = (
     Language("wo", "Wolof", "Latin", "Atlantic"),
     Language("xh", "Xhosa", "Latin", "Bantu"),
     Language("yo", "Yoruba", "Latin", "Volta-Niger"),
-    Language("zh", "Chinese", "Han", "Sinitic", spaces_between_words=False),
+    Language("zh", "Chinese", "Han", "Sinitic"),
     Language("zu", "Zulu", "Latin", "Bantu"),
 )
 _BY_CODE = {language.code: language for language in _LANGUAGES}
-# ISO 639-3 → the code above, where FLORES-200's or MasakhaNER's is another.
-_SHORTER = {
-    "amh": "am",
-    "arb": "ar",
-    "aym": "ay",
-    "bul": "bg",
-    "deu": "de",
-    "ell": "el",
-    "eng": "en",
-    "ewe": "ee",
-    "fra": "fr",
-    "hau": "ha",
-    "hin": "hi",
-    "ibo": "ig",
-    "kat": "ka",
-    "kin": "rw",
-    "lin": "ln",
-    "lug": "lg",
-    "orm": "om",
-    "rus": "ru",
-    "sna": "sn",
-    "sot": "st",
-    "spa": "es",
-    "swa": "sw",
-    "swh": "sw",
-    "tam": "ta",
-    "tha": "th",
-    "tur": "tr",
-    "twi": "tw",
-    "urd": "ur",
-    "vie": "vi",
-    "wol": "wo",
-    "xho": "xh",
-    "yor": "yo",
-    "zho": "zh",
-    "zul": "zu",
-}
-_SCRIPTS = {  # ISO 15924
-    "Arab": "Arabic",
-    "Cyrl": "Cyrillic",
-    "Deva": "Devanagari",
-    "Ethi": "Ethiopic",
-    "Geor": "Georgian",
-    "Grek": "Greek",
-    "Hans": "Han",
-    "Hant": "Han",
-    "Latn": "Latin",
-    "Nkoo": "N'Ko",
-    "Olck": "Ol Chiki",
-    "Taml": "Tamil",
-    "Thai": "Thai",
-}
 
 
+@cache
 def describe(code: str) -> Language:
-    """The language of `code`; a code that is not listed gets itself as its name, so that any task can be shown."""
+    """The language of `code`; a code that is no language's gets itself as its name, so that any task can be shown."""
     if code in _BY_CODE:
         return _BY_CODE[code]
-    base, _, rest = code.replace("-", "_").partition("_")
-    known, script = _BY_CODE.get(_SHORTER.get(base, base)), _SCRIPTS.get(rest)
-    if known is None or (rest and script is None and not _is_country(rest)):
-        return Language(code, code, "unknown", "unknown")
-    return replace(known, code=code, script=script or known.script)
+    parts = parse(code)
+    if parts is None:
+        return Language(code, code, UNKNOWN, UNKNOWN)
+    known = _BY_CODE.get(parts.own) or _by_parsed_code().get(parts.language)
+    if known is None:
+        names = registered_names("language")
+        return Language(code, names.get(parts.own, code).split(" (")[0], _script_of(parts), UNKNOWN)
+    is_usual = parts.script in (None, parts.likely_script)
+    return replace(known, code=code, script=known.script if is_usual else _script_of(parts))
 
 
-def _is_country(text: str) -> bool:
-    """Whether it looks like a code of ISO 3166-1, as in "en-US"."""
-    return len(text) == 2 and text.isupper()
+def names_of(codes: Iterable[str]) -> dict[str, str]:
+    """Code → name, with the code beside it where two have one name, as Chinese in two scripts."""
+    names = {code: describe(code).name for code in codes}
+    of_all = list(names.values())
+    return {code: name if of_all.count(name) == 1 else f"{name} ({code})" for code, name in names.items()}
+
+
+@cache
+def _by_parsed_code() -> dict[str, Language]:
+    """The list by codes of today: what it calls "tl" is "fil" now."""
+    return {parts.language: language for language in _LANGUAGES if (parts := parse(language.code)) is not None}
+
+
+def _script_of(parts: LanguageCode) -> str:
+    script = parts.script or parts.likely_script
+    return registered_names("script").get(script, UNKNOWN).split(" (")[0] if script else UNKNOWN

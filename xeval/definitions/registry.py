@@ -5,16 +5,15 @@ those that come with xeval. A name that ends in `.toml` or holds a path separato
 """
 
 import os
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from xeval.definitions.recipe import Recipe
 from xeval.definitions.reference import Reference
 from xeval.definitions.suite import Suite, SuiteTable
 from xeval.definitions.task import Task
-from xeval.definitions.toml import read_definition
+from xeval.definitions.toml import read_definition, read_table
 from xeval.support import bundle_in_use
 from xeval.support.errors import DefinitionError, UnknownNameError
 
@@ -51,6 +50,8 @@ def _find_all(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tupl
     by_name: dict[str, tuple[Path, Definition]] = {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         for path in sorted(folder.glob("*.toml")):
+            if _noun_in(path) not in (None, noun):
+                continue  # people keep a task, its table and its recipe in one folder
             definition = read_definition(path, noun)
             if definition.name in by_name:
                 raise DefinitionError(
@@ -59,6 +60,35 @@ def _find_all(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tupl
                 )
             by_name[definition.name] = (path, definition)
     return by_name
+
+
+# What each noun is called, and keys that no other noun's file has at its top.
+_IN_WORDS: dict[Any, str] = {
+    Task: "a task",
+    Suite: "a suite of tasks",
+    Recipe: "a recipe",
+    Reference: "a published table",
+    SuiteTable: "a published table over a suite",
+}
+_OWN_KEYS: dict[Any, set[str]] = {
+    Task: {"kind", "training_language", "default_recipe"},
+    Suite: {"tasks"},
+    Recipe: {"learning_rate", "pooling"},
+    Reference: {"rows", "task"},
+    SuiteTable: {"rows", "suite"},
+}
+
+
+def _noun_in(path: Path) -> Any:
+    """What the file at `path` defines, told by its keys; None where they do not tell."""
+    try:
+        keys = read_table(path, "definition").keys()
+    except DefinitionError:  # whoever reads it will say what is wrong
+        return None
+    shared = {noun: len(keys & own) for noun, own in _OWN_KEYS.items()}
+    most = max(shared.values())
+    found = [noun for noun, n in shared.items() if n == most > 0]
+    return found[0] if len(found) == 1 else None
 
 
 def _known(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[Path, Definition]]:
@@ -71,6 +101,9 @@ def _known(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[P
 def _find(name: str, noun: type[Definition], folders: Sequence[Path]) -> tuple[Path, Definition]:
     if name.endswith(".toml") or os.sep in name:
         path = Path(name).expanduser()
+        other = _noun_in(path)
+        if other not in (None, noun):
+            raise DefinitionError(f"{path}: {_IN_WORDS[other]}, where {_IN_WORDS[noun]} was wanted; give another file")
         return path, read_definition(path, noun)
     known = _known(folders, noun)
     if name not in known:
@@ -113,15 +146,8 @@ def get_suite(name: str) -> Suite:
 def is_suite(name: str, tasks_dirs: Sequence[Path] = ()) -> bool:
     """Whether `name` is a suite's; a task of that name comes first. A file is a suite's where it lists `tasks`."""
     if name.endswith(".toml") or os.sep in name:
-        return _has_tasks(Path(name).expanduser())
+        return _noun_in(Path(name).expanduser()) is Suite
     return name in all_suites() and name not in all_tasks(tasks_dirs)
-
-
-def _has_tasks(path: Path) -> bool:
-    try:
-        return "tasks" in tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # whoever reads it as a task will say what is wrong
-        return False
 
 
 def find_task(name: str, tasks_dirs: Sequence[Path] = ()) -> tuple[Path, Task]:

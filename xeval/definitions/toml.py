@@ -8,7 +8,7 @@ import tomllib
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -56,19 +56,25 @@ def read_definition(path: Path, noun: type[Definition]) -> Definition:
 
     Raises DefinitionError naming the file, the place in it, what was wanted and what was got.
     """
-    what = noun.__name__.lower()
+    table = read_table(path, noun.__name__.lower())
+    try:
+        return noun.model_validate(table)
+    except ValidationError as error:
+        raise DefinitionError(f"{path}: {first_complaint(error)}") from error
+
+
+def read_table(path: Path, what: str) -> dict[str, Any]:
+    """What the file at `path`, a `what`, holds: arrays as tuples, numbers as printed. Raises DefinitionError."""
     try:
         text = read_ordinary(path, MAX_FILE_BYTES).decode("utf-8-sig")
         if any(part.count(".") > _MAX_DEPTH for part in re.split(r"[=,{\n]", text)):
             raise DefinitionError(f"{path}: a key of more than {_MAX_DEPTH} parts has no place in a {what} file")
         table = tomllib.loads(text, parse_float=Printed)
-        return noun.model_validate(_for_pydantic(table))
+        return {key: _for_pydantic(value) for key, value in table.items()}
     except OSError as error:
         raise DefinitionError(f"{path}: cannot read this {what} file: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DefinitionError(f"{path}: not UTF-8 at byte {error.start}; save the {what} file as UTF-8") from error
-    except ValidationError as error:
-        raise DefinitionError(f"{path}: {first_complaint(error)}") from error
     except TypeError as error:
         raise DefinitionError(f"{path}: dates and times have no place in a {what} file") from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, and so is a number of 5,000 digits

@@ -9,18 +9,18 @@ from functools import lru_cache
 import tokenizers
 from transformers import PreTrainedTokenizerBase
 
-from xeval.definitions.languages import describe
 from xeval.kinds.encoded import Encoded, hands_over_segments
 from xeval.kinds.kind import Kind
 from xeval.kinds.rows import Rows
+from xeval.support.text import is_unspaced
+
+LOOKED_AT = 300  # rows, for whether there are spaces between words
 
 
-def encoding_key(
-    kind: Kind, tokenizer: PreTrainedTokenizerBase, language: str, rows_sha256: str, max_length: int
-) -> str:
+def encoding_key(kind: Kind, tokenizer: PreTrainedTokenizerBase, rows_sha256: str, max_length: int) -> str:
     """A hash of everything that encoded rows, and the counts that come with them, depend on."""
     vocabulary = _without_settings(tokenizer.backend_tokenizer.to_str())
-    counted = (tokenizer.unk_token_id, sorted(tokenizer.all_special_ids), describe(language).spaces_between_words)
+    counted = (tokenizer.unk_token_id, sorted(tokenizer.all_special_ids))
     how = (
         kind.name,
         kind.encoding,
@@ -52,9 +52,9 @@ def encode(
 ) -> Encoded:
     """Encode `rows` as their kind of task does. `on_rows` is told of rows done.
 
-    Pieces per word are left out for a language that puts no spaces between words: white space is what was counted by.
+    Pieces per word are left out where there are no spaces between words: white space is what was counted by.
     """
     encoded = kind.encode(tokenizer, rows, max_length, on_rows)
-    if describe(rows.language).spaces_between_words:
+    if not is_unspaced(rows.sample(LOOKED_AT).strings()):
         return encoded
     return replace(encoded, tokenization=encoded.tokenization.model_copy(update={"pieces_per_word": None}))

@@ -3,6 +3,7 @@
 Weights are read from safetensors only and no code that comes with a checkpoint is ever run.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PretrainedConfig
 
-from xeval.data.model_files import Checkpoint
+from xeval.data.model_files import Checkpoint, tokenizer_files
 from xeval.data.model_folder import weight_files
 from xeval.engine.fast_path.packing import counts_from_padding
 from xeval.engine.merging import merge_adapter
@@ -381,11 +382,17 @@ def _labels_of_adapter(checkpoint: Checkpoint, kind: Kind) -> dict[str, Any]:
     return {"num_labels": len(names), "id2label": names, "label2id": {name: number for number, name in names.items()}}
 
 
-def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path) -> str:
-    """Keep the weights in `folder`, which appears whole or not at all; returns their SHA-256."""
+def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path, checkpoint: Checkpoint | None = None) -> str:
+    """Keep the weights in `folder`, which appears whole or not at all; returns their SHA-256.
+
+    Beside them lies the tokenizer of the `checkpoint` that was fine-tuned, whose own folder may go.
+    """
+    tokenizer = tokenizer_files(checkpoint.tokenizer_folder) if checkpoint is not None else []
     try:
         with _silence(), sealing(folder) as partial:
             model.save_pretrained(partial, max_shard_size="1000GB")
+            for path in tokenizer:
+                shutil.copyfile(path, partial / path.name)
     except (OSError, SafetensorError) as error:
         raise StoreError(
             f"{folder}: fine-tuned weights cannot be kept: {one_line(error)}; free space or set XEVAL_CACHE"
@@ -401,10 +408,10 @@ def label_columns(model: str, id2label: Mapping[Any, str], kind: Kind) -> list[i
     matcher = LabelMatcher(kind.labels, kind.label_aliases)
     meant = {int(column): matcher.of_name(name) for column, name in id2label.items()}
     if sorted(meant.values(), key=str) != sorted(range(len(kind.labels)), key=str):
-        got = ", ".join(str(name) for name in id2label.values())
+        got = one_line(", ".join(str(name) for name in id2label.values()))[:120]
         raise ModelError(
-            f"model {model}: its labels are {one_line(got)[:120]}; wanted {', '.join(kind.labels)}."
-            " Name them in id2label of its config.json: their order cannot be guessed"
+            f"model {model}: {f'its labels are {got}' if got else 'its labels have no names'}; wanted"
+            f" {', '.join(kind.labels)}. Name them in id2label of its config.json: their order cannot be guessed"
         )
     column_of = {label: column for column, label in meant.items()}
     return [column_of[label] for label in range(len(kind.labels))]

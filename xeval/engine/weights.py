@@ -11,7 +11,7 @@ import transformers
 from safetensors import SafetensorError, safe_open
 
 from xeval.support.errors import ModelError
-from xeval.support.text import one_line
+from xeval.support.text import counted, one_line
 
 # What wrappers put before names: torch.compile, anywhere, and DistributedDataParallel, before all of them.
 _WRAPPERS = re.compile(r"^(?:_orig_mod\.|module\.)+|_orig_mod\.")
@@ -99,10 +99,9 @@ def refuse_unaccounted(
             f" {_called_otherwise(unexpected, headers(name, files))}"
         )
     if unexpected:
-        tensors = f"{len(unexpected)} tensor{'s' if unexpected[1:] else ''}"
         raise ModelError(
-            f"model {name}: its weights have {tensors} for which the model has no place ({_some(unexpected)});"
-            f" {_why(unexpected)}"
+            f"model {name}: its weights have {counted(len(unexpected), 'tensors')} for which the model has no place"
+            f" ({_some(unexpected)}); {_why(unexpected)}"
         )
 
 

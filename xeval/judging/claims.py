@@ -14,6 +14,7 @@ from xeval.definitions.reference import Claim, Reference
 from xeval.judging.equivalence import ALPHA, read
 from xeval.judging.verdict import NO_VERDICT
 from xeval.results.records import Environment, RunRecord
+from xeval.support.text import counted
 
 FEWEST_RATIOS = 3  # languages, or seeds and languages, from which a ratio has a spread
 
@@ -68,7 +69,7 @@ def _speed(claim: Claim, records: list[RunRecord], others: list[RunRecord]) -> C
         return _none(claim, f"there is no run of {claim.than} to compare it with")
     ratios = [ratio for record in records for other in others for ratio in _ratios(record, other)]
     if len(ratios) < FEWEST_RATIOS:
-        got = f"only {len(ratios)} times" if ratios else "nowhere"
+        got = f"only {counted(len(ratios), 'times')}" if ratios else "nowhere"
         return _none(
             claim,
             f"both were timed {got} in one invocation of xeval with one seed, on the same pairs, device and"

@@ -46,7 +46,8 @@ def collapse(record: RunRecord) -> str | None:
     if floor is not None and value is not None and value < floor.plus(NEAR_CHANCE):
         return f"{record.metric} {place} is {100 * value:.1f} % where {floor.in_words}"
     if record.scores and all(map(_is_one_label_throughout, record.scores.values())):
-        return f"every prediction is one label, in each of {len(record.scores)} languages"
+        where = f", in each of {len(record.scores)} languages" if len(record.scores) > 1 else ""
+        return f"every prediction is one label{where}"
     return None
 
 

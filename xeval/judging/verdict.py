@@ -18,7 +18,7 @@ from xeval.results.configurations import Configuration, by_configuration, sweep_
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
-from xeval.support.text import metric_in_words
+from xeval.support.text import counted, metric_in_words
 
 NO_VERDICT = "no verdict"
 
@@ -200,7 +200,8 @@ class _Row:
         published = Published(self.row.average, self.row.n_seeds or 1, rounding_variance)
         scores = [100 * sum(record.scores[lang].value for lang in languages) / len(languages) for record in runs]
         expected = spread_of_mean(self.assumed, [self._expected(lang, runs) for lang in languages]) if runs else None
-        verdict = self._say(f"mean of {len(languages)} languages", scores, published, self.tolerance.mean, expected)
+        what = f"mean of {counted(len(languages), 'languages')}"
+        verdict = self._say(what, scores, published, self.tolerance.mean, expected)
         return self._beside_majority(verdict, runs, languages)
 
     def _beside_majority(self, verdict: Verdict, runs: list[RunRecord], languages: list[str]) -> Verdict:
@@ -269,23 +270,24 @@ class _Row:
         if len(scores) > 1:
             source += ", and pooled with what our seeds show"
         basis = f" The standard deviation between seeds, {found.seed_sd:.2f} points, is {source}." * found.assumed
-        counted = "one seed" if len(scores) == 1 else f"mean of {len(scores)} seeds"
-        if self.configuration.example.is_as_it_was:
-            counted = "evaluated as it is"
-        sentence = f"{self._name()}, {what}: {_sentence(found, published, tolerance, counted)}{basis}{left_out}"
+        ours = "one seed" if len(scores) == 1 else f"mean of {len(scores)} seeds"
+        if not self.configuration.example.has_seed:
+            ours = "evaluated as it is"
+        sentence = f"{self._name()}, {what}: {_sentence(found, published, tolerance, ours)}{basis}{left_out}"
         return Verdict(what, found.outcome, sentence, published.value, tolerance, len(scores), found)
 
     def _name(self) -> str:
-        model, sweep = self.configuration.example.model, sweep_of(self.records)
+        example, sweep = self.configuration.example, sweep_of(self.records)
+        is_folder = example.model.origin == "local" and example.declared is None
         parts = [self.configuration.in_words, *([sweep.in_words] if sweep else [])]
-        parts += [f"the folder {model.id}"] if model.origin == "local" else []
+        parts += [f"the folder {example.model.id}"] if is_folder else []
         return f"{self.row.name} ({', '.join(parts)})"
 
     def _left_out(self, what: str) -> Iterable[str]:
         """On every run that does not enter the number on `what`; the reasons stand once, with the mean."""
         with_reason = what not in self.row.cells
         for record, reason in zip(self.records, self._collapses, strict=True):
-            run = "The checkpoint" if record.is_as_it_was else f"Seed {record.seed}"
+            run = f"Seed {record.seed}" if record.has_seed else "The checkpoint"
             failed = (
                 record.failures if with_reason or not record.scores else record.failures.keys() & {f"evaluate/{what}"}
             )

@@ -10,6 +10,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from xeval.support.language_codes import base_language
+
 Rule = Callable[[str], str]
 
 _ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -32,8 +34,7 @@ def squad_normalised(answer: str) -> str:
 
 def mlqa_rule(language: str) -> Rule:
     """The same by MLQA's rules for `language`; a language that MLQA lacks is taken for one without articles."""
-    code = re.split("[-_]", language)[0].lower()
-    code = {"zho": "zh", "eng": "en", "spa": "es", "vie": "vi", "deu": "de", "arb": "ar"}.get(code, code)
+    code = base_language(language)
     articles = _MLQA_ARTICLES.get(code)
 
     def normalised(answer: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-TOO_FREQUENT = 1.5  # times the share that a label should have
+TOO_FREQUENT = 1.5  # times the share that a label has elsewhere
+MANY_ROWS = 10  # of a label: by chance they are not all absent
+AGREEING = 0.1  # share of rows beyond chance with the same label, in two copies of one test split
+FEW_LABELS = 7  # that are shown one by one
 PLACEHOLDER_FROM = 10  # rows with one label throughout
 
 
@@ -35,7 +38,6 @@ class Classification(OfLabels):
     reads: ClassVar[Reads] = "first token"
     counts: ClassVar[tuple[str, ...]] = ACCURACY.counts
     metrics: ClassVar[tuple[Metric, ...]] = (ACCURACY,)
-    labels_are_balanced: ClassVar[bool] = False  # whether a task of this kind has each label equally often
 
     def __init__(self, keys: Any) -> None:
         self.keys = keys
@@ -79,11 +81,12 @@ class Classification(OfLabels):
         index_of = self.matcher.of_cells(table.where, filter(is_cell, values), names)
         for number, value in enumerate(values, start=1):
             if not is_cell(value) or index_of.get(value) is None:
-                faults.note(number, f"label {said_of(value, names)}", f"one of {', '.join(self.labels)}")
+                faults.note(number, f"label {said_of(value, names)}", self.matcher.wanted(value, names))
         faults.refuse()
         if len(set(values)) == 1 and len(values) >= PLACEHOLDER_FROM:
             raise DataError(
-                f"{table.where} are all labelled {values[0]!r}, a placeholder; use a copy that carries the labels"
+                f"{table.where} are all labelled {said_of(values[0], names)}, a placeholder; use a copy that"
+                " carries the labels"
             )
         return np.array([index_of[value] for value in values], dtype=np.int64)
 
@@ -164,7 +167,7 @@ class Classification(OfLabels):
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:
         splits = {f"{rows.language} {split}": rows for split, rows in training.items()}
         splits |= {f"{language} test": rows for language, rows in tests.items()}
-        findings = [self._check_texts(splits), self._check_labels(splits, training), check_alignment(tests)]
+        findings = [self._check_texts(splits), self._check_labels(training, tests), check_alignment(tests)]
         return [finding for finding in findings if finding is not None]
 
     def _check_texts(self, splits: Mapping[str, Rows]) -> Finding | None:
@@ -182,28 +185,59 @@ class Classification(OfLabels):
             return None
         return warning("empty texts", f"{self.unit} with one: {', '.join(said)}", "Correct them or take them out.")
 
-    def _check_labels(self, splits: Mapping[str, Rows], training: Mapping[str, Rows]) -> Finding:
-        """Whether each split has every label, none of them far more often than it should be."""
-        shares = {name: np.bincount(rows.gold, minlength=len(self.labels)) / len(rows) for name, rows in splits.items()}
-        expected = np.full(len(self.labels), 1 / len(self.labels))  # (C,)
-        if not self.labels_are_balanced:
-            expected = np.median(list(shares.values()), axis=0)
-        strays = []
-        for name, found in shares.items():
-            noise = 3 * np.sqrt((1 - expected) * expected / len(splits[name]))
-            lacks_one = (found[expected > 0].min() == 0) and len(splits[name]) > 10 * len(self.labels)
-            if (found > TOO_FREQUENT * expected + noise).any() or lacks_one:
-                said = ", ".join(f"{label} {part:.0%}" for label, part in zip(self.labels, found, strict=True))
-                strays.append(f"{name}: {said}".replace("%", " %"))
-        untrained = any(
-            shares[f"{rows.language} {split}"].min() == 0 for split, rows in training.items() if split == "train"
-        )
-        if not strays and not untrained:
-            how = "balanced" if self.labels_are_balanced else "about equally often"
-            return fine("labels", f"{', '.join(self.labels)}, {how} in each of {len(splits)} splits")
-        evidence = "; ".join(strays) or "a label is absent from the rows to train on"
-        mend = "Check that the copy of the data is whole and carries its own labels."
-        return (error if untrained else warning)("labels", evidence, mend)
+    def _check_labels(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Finding:
+        """Whether training has every label, and whether a split has one far more often than others have it.
+
+        How often a label should occur nobody says: many corpora are not balanced, and their splits are alike in that.
+        """
+        usual = np.median([self._shares(rows) for rows in tests.values()], axis=0)  # (C,)
+        absent = self._absent(training["train"], tests) if "train" in training else []
+        if absent:
+            return error("labels", f"no row to train on has {', '.join(absent)}", "Take a copy that has every label.")
+        strays = [
+            self._side_by_side(f"{language} test", self._shares(rows), "the others", usual)
+            for language, rows in tests.items()
+            if _is_out_of_line(self._shares(rows), usual, len(rows))
+        ]
+        fewest = min(map(len, tests.values()))
+        strays += [
+            self._side_by_side("the test splits", usual, f"{rows.language} {split}", self._shares(rows))
+            for split, rows in training.items()
+            if _is_out_of_line(usual, self._shares(rows), fewest)
+        ]
+        if strays:
+            mend = "Unless the data were made so, take a copy that carries its own labels."
+            return warning("labels", "; ".join(strays), mend)
+        alike = [f"in each of {len(tests)} languages"] * (len(tests) > 1) + ["in training"] * bool(training)
+        also = f", much the same {' and '.join(alike)}" if alike else ""
+        return fine("labels", f"{self._in_words(usual)} of the test rows{also}")
+
+    def _shares(self, rows: Rows) -> np.ndarray:
+        """(C,): how often each label is the right one."""
+        shares: np.ndarray = np.bincount(rows.gold, minlength=len(self.labels)) / len(rows)
+        return shares
+
+    def _absent(self, train: Rows, tests: Mapping[str, Rows]) -> list[str]:
+        """The labels that test rows have and training rows lack."""
+        used = np.any([self._shares(rows) > 0 for rows in tests.values()], axis=0)
+        return [self.labels[place] for place in np.flatnonzero(used & (self._shares(train) == 0))]
+
+    def _side_by_side(self, name: str, shares: np.ndarray, other: str, others: np.ndarray) -> str:
+        """Both (C,) shares in words; where there are many labels, of the one that they differ most in."""
+        places = range(len(shares)) if len(shares) <= FEW_LABELS else [int(np.abs(shares - others).argmax())]
+        return f"{name}: {self._in_words(shares, places)}, {other}: {self._in_words(others, places)}"
+
+    def _in_words(self, shares: np.ndarray, places: Iterable[int] = ()) -> str:
+        """`neutral 57 %, entailment 43 %`: those at `places`, or else all where they are few, or the most frequent."""
+        some = places or (range(len(shares)) if len(shares) <= FEW_LABELS else [int(shares.argmax())])
+        said = ", ".join(f"{self.labels[place]} {shares[place]:.0%}".replace("%", " %") for place in some)
+        return said if places or len(shares) <= FEW_LABELS else f"{len(shares)} labels, at most {said}"
+
+
+def _is_out_of_line(shares: np.ndarray, usual: np.ndarray, n_rows: int) -> bool:
+    """Whether of (C,) `shares` among `n_rows` one is far above its `usual` share, or zero where that is many rows."""
+    noise = 3 * np.sqrt(np.maximum(usual, 1 / n_rows) * (1 - usual) / n_rows)
+    return bool((shares > TOO_FREQUENT * usual + noise).any() or ((shares == 0) & (usual * n_rows > MANY_ROWS)).any())
 
 
 def macro_f1(gold: np.ndarray, predictions: np.ndarray) -> float:
@@ -253,15 +287,27 @@ def check_alignment(tests: Mapping[str, Rows]) -> Finding | None:
     if n_common < 3 or 2 * n_common <= len(tests):
         return None
     usual = next(tests[language].gold for language, key in keys.items() if key == common)
+    others = {language: rows.gold for language, rows in tests.items() if keys[language] != common}
     strays = {
-        language: float(np.mean(rows.gold != usual)) if len(rows) == len(usual) else 1.0
-        for language, rows in tests.items()
-        if keys[language] != common
+        language: float(np.mean(gold != usual)) for language, gold in others.items() if _was_the_same(gold, usual)
     }
-    if not strays:
-        return fine("parallel labels", f"the same, row by row, in {n_common} languages")
-    return warning(
-        "parallel labels",
-        f"{n_common} languages have the same labels row by row, but not: {by_language(strays)} of rows differ",
-        "Fetch the test splits of these languages again: their labels or their order are not the others'.",
-    )
+    if strays:
+        return warning(
+            "parallel labels",
+            f"{n_common} languages have the same labels row by row, but not: {by_language(strays)} of rows differ",
+            "Fetch the test splits of these languages again: their labels or their order are not the others'.",
+        )
+    apart = f"; {', '.join(others)}: rows of their own" if others else ""
+    return fine("parallel labels", f"the same, row by row, in {n_common} languages{apart}")
+
+
+def _was_the_same(gold: np.ndarray, usual: np.ndarray) -> bool:
+    """Whether (N,) `gold` are the `usual` labels of as many rows in another order, by other numbers, or with mistakes.
+
+    The labels of another corpus are others in number, and agree with these no more often than by chance.
+    """
+    if len(gold) != len(usual):
+        return False
+    counts = [np.bincount(labels, minlength=int(max(gold.max(), usual.max())) + 1) for labels in (gold, usual)]
+    by_chance = float(counts[0] @ counts[1]) / len(gold) ** 2
+    return sorted(counts[0]) == sorted(counts[1]) or float(np.mean(gold == usual)) > by_chance + AGREEING

@@ -99,6 +99,15 @@ class LabelMatcher:
             )
         return by_name
 
+    def wanted(self, stray: Any, names: Sequence[str] | None) -> str:
+        """What is wanted in place of a cell that means no label; for a name, also what would make it one."""
+        labels, number = f"one of {', '.join(self._labels)}", whole_number(stray)
+        if names and number is not None and 0 <= number < len(names):
+            stray = names[number]
+        if not isinstance(stray, str) or is_missing(stray) or whole_number(stray) is not None:
+            return labels
+        return f"{labels}, or other names that [label_aliases] in the task file has for them"
+
     def is_in_order(self, names: Sequence[str]) -> bool:
         """Whether numbers that stand for `names` are those that count through the task's labels."""
         return all(self._through(names, number) == number for number in range(len(names)))

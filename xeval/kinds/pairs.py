@@ -37,7 +37,6 @@ class PairClassification(Classification):
     grouped_by: ClassVar[str] = "premises"
     encoding: ClassVar[str] = "pairs-1"
     keys_model: ClassVar[type[Keys]] = PairKeys
-    labels_are_balanced: ClassVar[bool] = True
     assumed_spread: ClassVar[AssumedSpread] = AssumedSpread(
         training_sd=0.5,
         other_sd=0.8,

@@ -1,7 +1,7 @@
 """Rows of a task: as a file has them, and as a kind of task has read and checked them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,6 +116,14 @@ class Rows:
         """
         return self if n is None or n >= len(self) else self.take(evenly_spread(self.groups, n, seed))
 
+    def sample(self, n: int) -> "Rows":
+        """At most `n` of the rows, evenly from the first to the last."""
+        return self if n >= len(self) else self.take(np.linspace(0, len(self) - 1, n).astype(np.int64))
+
+    def strings(self) -> Iterator[str]:
+        """Every text, and those in lists of texts."""
+        return strings_in(self.texts.values())
+
     @classmethod
     def joined(cls, parts: Sequence["Rows"]) -> "Rows":
         """The rows of several, one after the other, as if they were of one language and independent."""
@@ -132,6 +140,12 @@ class Rows:
         for *texts, answer in zip(*self.texts.values(), gold, strict=True):
             digest.update(f"{''.join(map(_unambiguous, texts))}{_unambiguous(answer)};".encode())
         return digest.hexdigest()
+
+
+def strings_in(values: Iterable[Any]) -> Iterator[str]:
+    """The texts among `values`, and in lists among them."""
+    for value in values:
+        yield from [value] if isinstance(value, str) else strings_in(value)
 
 
 def evenly_spread(groups: np.ndarray, n: int, seed: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xeval.support.errors import DataError
+from xeval.support.text import counted
 
 Sentences = list[list[str]]
 
@@ -55,8 +56,8 @@ def _read_lines(path: str, text: str, found: Tagged) -> None:
         if len(fields) != n_fields or not fields[0]:
             wanted = "a word" + " and its tag" * (n_fields > 1)
             raise DataError(
-                f"{path}: line {number} has {sum(map(bool, fields))} fields where others have {n_fields}; wanted"
-                f" {wanted}, and a blank line after each sentence"
+                f"{path}: line {number} has {counted(sum(map(bool, fields)), 'fields')} where others have {n_fields};"
+                f" wanted {wanted}, and a blank line after each sentence"
             )
         sentences[-1].append(fields)
     prefix = _prefix([fields[0] for sentence in sentences for fields in sentence])
@@ -88,7 +89,7 @@ def _read_conllu(path: str, text: str, found: Tagged) -> None:
         if line.strip():
             fields = line.split("\t")
             if len(fields) != 10 or not fields[1]:
-                raise DataError(f"{path}: line {number} has {len(fields)} fields; wanted the 10 of CoNLL-U")
+                raise DataError(f"{path}: line {number} has {counted(len(fields), 'fields')}; wanted the 10 of CoNLL-U")
             lines.append((number, fields))
         elif lines:
             words, tags = _written(path, lines)

@@ -23,7 +23,7 @@ from xeval.kinds.tagged_files import read_tagged
 from xeval.kinds.words import encode_words, share_of_other_pieces
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
-from xeval.support.text import one_line
+from xeval.support.text import counted, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -134,15 +134,15 @@ class Tagging(OfLabels):
             )
         for number, (own, its_words) in enumerate(zip(values, words, strict=True), start=1):
             if not isinstance(own, list) or len(own) != len(its_words):
-                got = f"{len(own)} tags" if isinstance(own, list) else one_line(repr(own))[:80]
-                faults.note(number, f"{len(its_words)} words and {got}", "one for each")
+                got = counted(len(own), "tags") if isinstance(own, list) else one_line(repr(own))[:80]
+                faults.note(number, f"{counted(len(its_words), 'words')} and {got}", "one for each")
         faults.refuse()
         names = table.value_names.get(column)
         index_of = self.matcher.of_cells(table.where, filter(is_cell, chain.from_iterable(values)), names)
         for number, own in enumerate(values, start=1):
             strays = [tag for tag in own if not is_cell(tag) or index_of.get(tag) is None]
             if strays:
-                faults.note(number, f"tag {said_of(strays[0], names)}", f"one of {', '.join(self.labels)}")
+                faults.note(number, f"tag {said_of(strays[0], names)}", self.matcher.wanted(strays[0], names))
         faults.refuse()
         label_of = {tag: self.labels[index] for tag, index in index_of.items() if index is not None}
         tags = [[label_of[tag] for tag in own] for own in values]

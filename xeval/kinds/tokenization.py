@@ -10,5 +10,5 @@ class Tokenization(BaseModel):
 
     truncated_share: float = Field(ge=0, le=1)  # of rows longer than max_length
     unknown_piece_share: float = Field(ge=0, le=1)
-    pieces_per_word: float | None  # fertility; None where the script puts no space between words
+    pieces_per_word: float | None  # fertility; None where the text has no spaces between words
     pieces_per_row: float

@@ -1,13 +1,16 @@
 """The diagnosis of the runs that a report shows, each finding under the name of its run."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from xeval.checks.after.diagnose import diagnose_run
 from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
+from xeval.results.configurations import Configuration
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.findings import Finding
+from xeval.support.text import numbered
 
 
 def of(runs: Iterable[StoredRun], task: Task | None, reference: Reference | None) -> list[Finding]:
@@ -22,12 +25,15 @@ def of(runs: Iterable[StoredRun], task: Task | None, reference: Reference | None
 
 
 def _names(records: list[RunRecord]) -> str:
-    """`distilmbert hf-2019 seeds 1, 2`, for all that share a finding."""
-    seeds: dict[str, list[int]] = {}
+    """`distilmbert hf-2019 seeds 1, 2`, for all that share a finding; configurations that differ in more are told apart
+    by it."""
+    seeds: dict[Configuration, list[int]] = {}
     for record in records:
-        own = seeds.setdefault(f"{record.model.id} {record.recipe.name}", [])
-        own += [] if record.is_as_it_was or record.seed in own else [record.seed]
+        seeds.setdefault(Configuration.of(record), []).extend([record.seed] if record.has_seed else [])
+    short = {own: f"{own.example.model.id} {own.example.recipe.name}" for own in seeds}
+    shared = Counter(short.values())
+    names = {own: name if shared[name] == 1 else f"{own.name(seeds)}," for own, name in short.items()}
     return "; ".join(
-        f"{name} seed{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}" if numbers else name
-        for name, numbers in seeds.items()
+        f"{names[own]} {numbered('seeds', numbers)}" if numbers else names[own].rstrip(",")
+        for own, numbers in seeds.items()
     )

@@ -1,6 +1,6 @@
 """What stands under a matrix: the table it is compared with, what produced each row, which runs failed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xeval.definitions.languages import describe
@@ -11,7 +11,7 @@ from xeval.results.adaptations import in_words, settings_of
 from xeval.results.configurations import Configuration, sweep_of
 from xeval.results.records import Environment, ModelRecord, RunRecord, Score, TrialRecord
 from xeval.results.store import StoredRun
-from xeval.support.text import metric_in_words
+from xeval.support.text import counted, metric_in_words
 
 
 def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | None) -> list[str]:
@@ -83,8 +83,8 @@ def _against_float32(seeds: list[RunRecord]) -> str:
     n_flips, n_examples = sum(check.n_flips for check in checks), sum(check.n_rows for check in checks)
     largest = max(check.max_logit_difference for check in checks)
     return (
-        f"{seeds[0].model.id} in {seeds[0].dtype} against float32, on a sample of {n_examples:,} rows:"
-        f" {n_flips:,} predictions differ, logits by at most {largest:.2g}."
+        f"{seeds[0].model.id} in {seeds[0].dtype} against float32, on a sample of {counted(n_examples, 'rows')}:"
+        f" {counted(n_flips, 'predictions')} differ, logits by at most {largest:.2g}."
     )
 
 
@@ -92,16 +92,16 @@ def _produced_by(seeds: list[RunRecord]) -> str:
     record = next((record for record in reversed(seeds) if record.training), seeds[-1])
     unit = unit_of(record.kind)
     values = record.recipe.values
-    parts = [
-        record.model.id
-        + (f" at revision {record.model.revision[:12]}" if record.model.revision else f" ({_origin(record.model)})")
-    ]
+    parts = [f"{record.model.id} ({_declared(seeds)})"]
+    if record.declared is None:
+        revision = record.model.revision
+        parts = [record.model.id + (f" at revision {revision[:12]}" if revision else f" ({_origin(record.model)})")]
     if record.training:
         adapted = f"{_adapted(values)}, " if settings_of(values) else ""
         parts.append(
             f"recipe {record.recipe.name}: {adapted}learning rate {values.get('learning_rate')}, effective batch size"
-            f" {record.training.effective_batch_size}, {record.training.n_steps:,} steps on"
-            f" {record.data.train_rows.get('used', 0):,} {unit}, checkpoint: {record.training.selection}"
+            f" {record.training.effective_batch_size}, {counted(record.training.n_steps, 'steps')} on"
+            f" {counted(record.data.train_rows.get('used', 0), unit)}, checkpoint: {record.training.selection}"
         )
         changed = [f"{key}={value}" for key, value in record.recipe.overrides.items()]
         parts += [f"changed from the recipe: {', '.join(changed)}"] if changed else []
@@ -113,6 +113,11 @@ def _produced_by(seeds: list[RunRecord]) -> str:
     made = [_made_with(environment, record.dtype) for record in seeds for environment in record.environments]
     parts.append(" and ".join(dict.fromkeys(made)))
     return "; ".join(parts) + "."
+
+
+def _declared(seeds: Sequence[RunRecord]) -> str:
+    """Which checkpoint each seed is, where somebody said that they are seeds of one training."""
+    return ", ".join(f"seed {record.seed} is {record.declared}" for record in seeds if record.declared)
 
 
 def _adapted(values: Mapping[str, Any]) -> str:

@@ -244,7 +244,7 @@ def _our_row(
             n_seeds.add(len(scores))
             n_examples |= {score.n_rows for score in scores}
     name = configuration.name(others)
-    seeds = "–" if configuration.example.is_as_it_was else _span(n_seeds)
+    seeds = _span(n_seeds) if configuration.example.has_seed else "–"
     return replace(columns.row(name, False, cells, _span(n_examples), seeds), runs=tuple(group))
 
 

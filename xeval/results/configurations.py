@@ -18,7 +18,8 @@ from xeval.support.text import one_line
 class Configuration:
     """A task and everything that weights depend on but the seed. Equal for runs that differ in nothing else.
 
-    Models and rows count by their content: one model under two names is one configuration.
+    Models and rows count by their content: one model under two names is one configuration. Checkpoints that somebody
+    declared to be seeds of one count by the name that they were given together.
     """
 
     task: str
@@ -30,6 +31,7 @@ class Configuration:
         """What `record` is a seed of."""
         parts = ingredients_of(record)
         del parts["labels"]  # the rows have their numbers, and not every old record knows their names
+        parts["model"] = record.model_of_seeds
         return cls(record.task, json.dumps(parts, sort_keys=True), record)
 
     @property
@@ -50,7 +52,7 @@ class Configuration:
         parts = [record.model.id, self.in_words]
         if any(twin.dtype != record.dtype for twin in twins):
             parts.append(record.dtype)
-        if any(twin.model.sha256 != record.model.sha256 for twin in twins):
+        if any(twin.model_of_seeds != record.model_of_seeds for twin in twins):
             parts.append(f"@{(record.model.revision or record.model.sha256)[:8]}")
         alike = [other for other in others if other.example in twins and other.in_words == self.in_words]
         if any(_training_rows(other.example) != _training_rows(record) for other in alike):
@@ -63,6 +65,8 @@ class Configuration:
         record = self.example
         model = record.model
         version = {"revision": model.revision[:12]} if model.revision else {"sha256": model.sha256[:12]}
+        if record.declared is not None:
+            version = {}
         return {
             "task": record.task,
             "model": model.id,

@@ -14,7 +14,7 @@ from xeval.support.findings import Finding
 ELSEWHERE: Final = "predictions"  # what the recipe of a run is called whose predictions others computed
 SCHEMA_VERSION: Final = 3  # `xeval.results.old_records` reads those before
 
-NO_TRAINING = "no-train"  # what the recipe of a checkpoint that is evaluated as it is is called
+NO_TRAINING: Final = "no-train"  # what the recipe of a checkpoint that is evaluated as it is is called
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -25,7 +25,7 @@ class Recorded(BaseModel):
 
 
 class ModelRecord(Recorded):
-    id: str  # hub id, embedded model's name, or the folder's name for a local checkpoint
+    id: str  # hub id, embedded model's name, the folder's name for a local checkpoint, or what several are called
     origin: Origin
     revision: str | None  # commit on the hub; None for what does not come from there
     sha256: (
@@ -237,6 +237,9 @@ class RunRecord(Recorded):
     model: ModelRecord
     recipe: RecipeRecord
     seed: int
+    declared: str | None = None
+    """Where somebody said of several checkpoints that they are seeds of one training, and called that `model.id`: which
+    of them this is, by hub id or folder name. `seed` is the number that it was given."""
     limits: Limits
     dtype: str  # the arithmetic of the forward and backward passes
     data: DataRecord
@@ -277,6 +280,23 @@ class RunRecord(Recorded):
         return "pooling" in self.recipe.values
 
     @property
+    def model_of_seeds(self) -> str:
+        """What seeds have in common of the model: its files, or what somebody calls several checkpoints."""
+        return self.model.sha256 if self.declared is None else self.model.id
+
+    @property
+    def trained_weights_sha256(self) -> str | None:
+        """Of what one training gave, here or elsewhere; None for a checkpoint of which nobody said so."""
+        if self.training is not None:
+            return self.training.weights_sha256
+        return self.model.sha256 if self.declared is not None else None
+
+    @property
+    def has_seed(self) -> bool:
+        """Whether `seed` says anything: something was drawn at random with it, here or by whoever trained it."""
+        return not self.is_as_it_was or (self.declared is not None and not self.trains_nothing)
+
+    @property
     def is_as_it_was(self) -> bool:
         """Whether it is of a checkpoint that was evaluated without training it, so that there is no seed either."""
         return self.recipe.name == NO_TRAINING or self.trains_nothing
@@ -285,7 +305,7 @@ class RunRecord(Recorded):
     def name_of_run(self) -> str:
         """How messages call it: model, recipe and, where something was drawn at random, the seed."""
         name = f"{self.model.id} {self.recipe.name}"
-        return name if self.is_as_it_was else f"{name} seed {self.seed}"
+        return f"{name} seed {self.seed}" if self.has_seed else name
 
     @property
     def failure(self) -> str | None:

@@ -46,6 +46,7 @@ from xeval.support.errors import DataError, PredictionError, TrainingError
 from xeval.support.findings import Finding
 from xeval.support.locks import locked
 from xeval.support.progress import Phase, Reporter
+from xeval.support.text import counted
 
 FLOAT32_ROWS = 32  # of each language, computed again in float32 where the run's arithmetic is another
 
@@ -127,7 +128,7 @@ class OneRun:
         with locked(self.disk.folder, self._say):
             record, languages = self.disk.resume(languages)
             if record is not None:
-                record = self._with_published_name(self._with_labels(record))
+                record = self._with_published_name(self._as_declared(self._with_labels(record)))
                 self._check_same_rows(record)
                 record = self._with_sweep(record)
             missing = self.disk.unfinished(record, languages)
@@ -136,11 +137,11 @@ class OneRun:
                     self._say(f"{language} is evaluated again: {problem}")
             unknown = self._unknown_at_checkpoints(record, languages)
             if record is not None and not missing and not unknown:
-                self._say(f"nothing to do, {len(languages)} languages are in {self.disk.folder}")
+                self._say(f"nothing to do, {counted(len(languages), 'languages')} in {self.disk.folder}")
                 if record.failures or record.status != "complete":  # of what is no longer asked for
                     record = self.disk.save(record.model_copy(update={"status": "complete", "failures": {}}))
             else:
-                self._say(f"{len(missing)} of {len(languages)} languages to evaluate")
+                self._say(f"{len(missing)} of {counted(len(languages), 'languages')} to evaluate")
                 record = self._compute(record, list(missing), unknown)
         if self.every_checkpoint and record.status == "complete":
             self._say(f"what each checkpoint scored: xeval compare {self.disk.folder} --selection")
@@ -179,6 +180,15 @@ class OneRun:
         if record.labels is not None:
             return record
         return record.model_copy(update={"labels": list(self.kind.labels) or None, "chance": self.kind.chance})
+
+    def _as_declared(self, record: RunRecord) -> RunRecord:
+        """`record` as one of several seeds, where that is said of its checkpoint now."""
+        declared = self.spec.declared
+        if declared is None or (declared.name, declared.seed) == (record.model.id, record.seed):
+            return record
+        model = record.model.model_copy(update={"id": declared.name})
+        said = {"model": model, "seed": declared.seed, "declared": self.spec.checkpoint.id}
+        return self.disk.save(record.model_copy(update=said))
 
     def _with_sweep(self, record: RunRecord) -> RunRecord:
         """A run that there was already says from now on that its values were chosen by a sweep, if they were."""
@@ -241,11 +251,11 @@ class OneRun:
             encoded, problems = {}, list[str]()
             for name, rows in wanted.items():
                 before, sha256, max_length = phase.done, self.spec.corpus.sha256(rows), self.spec.recipe.max_length
-                key = encoding_key(self.kind, tokenizer, rows.language, sha256, max_length)
+                key = encoding_key(self.kind, tokenizer, sha256, max_length)
                 encode_them = partial(encode, self.kind, tokenizer, rows, max_length, phase.advance)
                 with failures_named(self.spec.checkpoint, f"its tokenizer fails on the rows of {name}"):
                     encoded[name] = encoded_once(key, encode_them, problems.append)
-                phase.advance(len(rows) - (phase.done - before))  # what came from the cache
+                phase.skip(len(rows) - (phase.done - before))  # what came from the cache
         for problem in problems[:1]:  # the others are like it
             self._say(problem)
         return encoded
@@ -353,8 +363,9 @@ class OneRun:
         n_rows = len(train) // self.kind.sequences_together
         n_steps = count_steps(spec.recipe, n_rows)
         self._say(
-            f"effective batch size {spec.recipe.batch_size} {unit}, {n_steps:,} steps on {n_rows:,}"
-            f" {unit}, learning rate {spec.learning_rate:g}, {spec.compute.dtype_name} on {spec.compute.device}"
+            f"effective batch size {counted(spec.recipe.batch_size, unit)}, {counted(n_steps, 'steps')} on"
+            f" {counted(n_rows, unit)}, learning rate {spec.learning_rate:g}, {spec.compute.dtype_name} on"
+            f" {spec.compute.device}"
         )
         checkpoints = self.checkpoints
         if every is not None:
@@ -402,7 +413,7 @@ class OneRun:
             selection=spec.recipe.selection,
             selection_curve=curve,
             chosen_step=outcome.chosen_step,
-            weights_sha256=save_fine_tuned(model, weights_folder(self.identity)),
+            weights_sha256=save_fine_tuned(model, weights_folder(self.identity), spec.checkpoint),
             invocation=environment.INVOCATION,
         )
         timed_by = None if outcome.earlier_wall_s else environment.INVOCATION  # or by several, maybe on two machines
@@ -430,7 +441,7 @@ class OneRun:
 
     def _resume(self, phase: Phase, step: int) -> None:
         self._say(f"training goes on from step {step:,}, where it was interrupted")
-        phase.advance(step)
+        phase.skip(step)
 
     def _at_checkpoint(self, every: EveryCheckpoint | None, step: int, model: Any, phase: Phase) -> Iterator[str]:
         if every is None:
@@ -440,7 +451,7 @@ class OneRun:
             languages.append(language)
             phase.advance(0, f"step {step:,} evaluated in {language}")
             yield language
-        self._say(f"the checkpoint of step {step:,} is evaluated in {len(languages)} languages")
+        self._say(f"the checkpoint of step {step:,} is evaluated in {counted(len(languages), 'languages')}")
 
     def _on_device(self, model: Any) -> Any:
         if not can_pack(model):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun, known_runs
 from xeval.runs.execute import OneRun
 from xeval.runs.preflight import examine, stop_on_errors, try_out
-from xeval.runs.spec import RunSpec, fitting, limits, override, with_layer
+from xeval.runs.spec import RunSpec, declare, fitting, limits, override, with_layer
 from xeval.runs.sweep import Sweep, check_sweep, with_chosen_values
 from xeval.support.errors import DefinitionError
 from xeval.support.findings import Finding, wrong
@@ -39,6 +40,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     sweep: Sweep | None = None,
     train: bool = True,
     every_checkpoint: bool = False,
+    seeds_of: str | None = None,
     data: str | os.PathLike[str] | None = None,
     results: str | os.PathLike[str] = "results",
     max_train: int | None = None,
@@ -69,6 +71,8 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
             score on the training language's selection split is run with `seeds`. The record's `sweep` has the trials.
             A model whose trials all fail gives back these instead, each with `status == "failed"`.
         train: False evaluates fine-tuned checkpoints as they are, their labels matched by name; they have no seeds.
+        seeds_of: where nothing is trained, says that the models are seeds of one training that took place elsewhere,
+            and what to call them together. Their seeds are 1, 2, 3 … in their order, or those in `seeds`.
         every_checkpoint: evaluate the training's other checkpoints too, each time it measures English development
             accuracy. A finished run whose checkpoints are not known is trained again for that.
         data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA.
@@ -92,6 +96,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         sweep=sweep,
         train=train,
         every_checkpoint=every_checkpoint,
+        seeds_of=seeds_of,
         data=data,
         results=results,
         max_train=max_train,
@@ -115,6 +120,7 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     sweep: Sweep | None = None,
     train: bool = True,
     every_checkpoint: bool = False,
+    seeds_of: str | None = None,
     data: str | os.PathLike[str] | None = None,
     corpus: Corpus | None = None,
     results: str | os.PathLike[str] = "results",
@@ -144,8 +150,9 @@ def run_grid(  # noqa: PLR0913  what `run` takes
         ModelName.parse(model)  # one that can be none is refused before anything is fetched
     check_sweep(sweep or {}, definition, recipes.values(), overrides or {}, seeds, train)
     train = train and definition.of_kind.trains
+    declared = declare(seeds_of, seeds, [model for model, _ in pairs], train)
     if not train:
-        _check_options_without_training(definition, seeds, every_checkpoint)
+        _check_options_without_training(definition, seeds, every_checkpoint, seeds_of)
     else:
         _check_selection(definition, changed.values(), every_checkpoint)
     show_bars(reporter.draws_bars)
@@ -165,18 +172,20 @@ def run_grid(  # noqa: PLR0913  what `run` takes
         checkpoint = checkpoints[model]
         recipe = with_layer(changed[name], checkpoint)
         compute = devices.choose(device, dtype, hidden_size(checkpoint))
-        for seed in seeds or [recipe.seed]:
-            spec = RunSpec(definition, checkpoint, recipe, overrides or {}, seed, train, corpus, compute)
+        for seed in _drawn_with(seeds, recipe, train):
+            spec = RunSpec(
+                definition, checkpoint, recipe, overrides or {}, seed, train, corpus, compute, declared.get(model)
+            )
             identity = spec.identity()
             if specs.setdefault(identity, spec).checkpoint != checkpoint:
                 same.setdefault(model, specs[identity].checkpoint.id)
             unchanged.setdefault(identity, recipes[name])
-    for model, other in same.items():
-        reporter.say(one_line(f"{model} has the files of {other}: it is run once for both"))
+    _say_of_same_files(same, seeds_of, reporter)
     findings = _preflight(specs, unchanged, wanted, reporter, bool(sweep))
     specs, unchanged, failed = with_chosen_values(sweep or {}, specs, unchanged, Path(results), reporter)
     findings = _preflight(specs, unchanged, wanted, reporter, bool(sweep), findings)
     known = known_runs(Path(results), definition.name)
+    _check_declared(specs.values(), known)
     _say_of_first_rows(specs.values(), known, reporter)
     runs = [
         OneRun(spec, spec.folder(Path(results), known), reporter, findings[identity], every_checkpoint, known)
@@ -185,6 +194,33 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     _try_out(runs, wanted)
     _read_what_may_be_needed(runs, wanted, corpus, lambda more: open_source(definition, copy, more, train))
     return [run.complete(wanted) for run in runs] + failed
+
+
+def _drawn_with(seeds: Sequence[int], recipe: Recipe, train: bool) -> Sequence[int]:
+    """The seeds that a model is run with."""
+    return (train and seeds) or [recipe.seed]
+
+
+def _say_of_same_files(same: Mapping[str, str], seeds_of: str | None, reporter: Reporter) -> None:
+    for model, other in same.items():
+        if seeds_of is not None:
+            raise DefinitionError(
+                f"seeds of {seeds_of}: {model} has the files of {other}, so they are one seed; leave one out"
+            )
+        reporter.say(one_line(f"{model} has the files of {other}: it is run once for both"))
+
+
+def _check_declared(specs: Iterable[RunSpec], known: Sequence[StoredRun]) -> None:
+    """Refuse a number for one of several checkpoints that another one of them has already."""
+    declared = [(spec, spec.declared) for spec in specs if spec.declared is not None]
+    for (spec, own), run in product(declared, known):
+        record = run.record
+        is_taken = (own.name, own.seed) == (record.model.id, record.seed) and record.declared is not None
+        if is_taken and spec.corpus.limits == record.limits and not spec.describes(record):
+            raise DefinitionError(
+                f"seeds of {own.name}: seed {own.seed} is {record.declared} already ({run.folder}); give"
+                f" {spec.checkpoint.id} another number with --seed"
+            )
 
 
 def _known_by_its_files(checkpoint: Checkpoint, known: Sequence[StoredRun]) -> Checkpoint:
@@ -223,11 +259,16 @@ def _read_what_may_be_needed(
         run.check_rows(languages)
 
 
-def _check_options_without_training(task: Task, seeds: Sequence[int], every_checkpoint: bool) -> None:
+def _check_options_without_training(
+    task: Task, seeds: Sequence[int], every_checkpoint: bool, seeds_of: str | None
+) -> None:
+    if seeds_of is not None and not task.of_kind.trains:
+        raise DefinitionError(f"seeds of {seeds_of}: task {task.name} trains nothing; leave out --seeds-of")
     other = " or --no-train" if task.of_kind.trains else f", since task {task.name} trains nothing"
-    if seeds:
+    if seeds and seeds_of is None:
+        named = ", or name with --seeds-of what the checkpoints are seeds of" if task.of_kind.trains else ""
         raise DefinitionError(
-            f"seed {seeds[0]}: nothing is drawn at random where nothing is trained; leave out --seed{other}"
+            f"seed {seeds[0]}: nothing is drawn at random where nothing is trained; leave out --seed{other}{named}"
         )
     if every_checkpoint:
         raise DefinitionError(f"every checkpoint: only a training has several; leave out --every-checkpoint{other}")

@@ -5,12 +5,11 @@ the rows itself, goes on past what cannot be read, and gives every check's outco
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from xeval.checks.after.hurt_languages import check_languages
@@ -40,7 +39,7 @@ from xeval.engine.training import count_steps
 from xeval.engine.trial import Trial
 from xeval.engine.vectors import SentenceEncoder
 from xeval.engine.weights import count_weights, headers
-from xeval.kinds.rows import Rows
+from xeval.kinds.rows import Rows, strings_in
 from xeval.results.records import Limits
 from xeval.runs.spec import RunSpec, with_layer
 from xeval.support.cache import cache_home
@@ -158,9 +157,9 @@ def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: 
     """The checks of a checkpoint's tokenizer, on a sample of the rows."""
     tokenizer, config = load_tokenizer(checkpoint, recipe.max_length), checkpoint.configuration()
     kind = task.of_kind
-    samples = {language: _sample(rows) for language, rows in tests.items()}
+    samples = {language: rows.sample(SAMPLED_ROWS) for language, rows in tests.items()}
     texts = {
-        language: [text for column in rows.texts.values() for text in _strings(column[:: max(1, len(column) // TEXTS)])]
+        language: list(strings_in(column[:: max(1, len(column) // TEXTS)] for column in rows.texts.values()))
         for language, rows in samples.items()
     }
     with failures_named(checkpoint, "its tokenizer fails on these rows"):
@@ -264,19 +263,6 @@ def _read(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[dict[s
         except DataError as problem:
             problems.append(error(f"test rows, {language}", str(problem)))
     return tests, problems
-
-
-def _sample(rows: Rows) -> Rows:
-    """At most SAMPLED_ROWS of the rows, evenly from the first to the last."""
-    if len(rows) <= SAMPLED_ROWS:
-        return rows
-    return rows.take(np.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(np.int64))
-
-
-def _strings(values: Sequence[Any]) -> Iterator[str]:
-    """The texts among `values`, and in lists among them."""
-    for value in values:
-        yield from [value] if isinstance(value, str) else _strings(value)
 
 
 def _count_weights(checkpoint: Checkpoint) -> int:

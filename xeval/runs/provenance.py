@@ -9,7 +9,7 @@ from xeval.runs.spec import RunSpec
 
 def new_record(spec: RunSpec, model: PreTrainedModel | None) -> RunRecord:
     """An incomplete record without training or scores; `model` is None where it could not be had."""
-    checkpoint = spec.checkpoint
+    checkpoint, declared = spec.checkpoint, spec.declared
     return RunRecord(
         identity=spec.identity(),
         status="incomplete",
@@ -23,7 +23,7 @@ def new_record(spec: RunSpec, model: PreTrainedModel | None) -> RunRecord:
         chance=spec.task.of_kind.chance,
         training_language=spec.task.training_language,
         model=ModelRecord(
-            id=checkpoint.id,
+            id=declared.name if declared else checkpoint.id,
             origin=checkpoint.origin,
             revision=checkpoint.revision,
             sha256=checkpoint.sha256,
@@ -34,7 +34,8 @@ def new_record(spec: RunSpec, model: PreTrainedModel | None) -> RunRecord:
             published_by=checkpoint.published_by,
         ),
         recipe=spec.recipe_record(),
-        seed=spec.seed,
+        seed=declared.seed if declared else spec.seed,
+        declared=checkpoint.id if declared else None,
         limits=spec.corpus.limits,
         dtype=spec.compute.dtype_name,
         data=spec.data_record({}),

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from xeval.data.corpus import EVAL_SEED, Corpus
 from xeval.data.model_files import Checkpoint
 from xeval.definitions.recipe import LORA_KEYS, Recipe
 from xeval.definitions.task import Task
-from xeval.definitions.toml import first_complaint
+from xeval.definitions.toml import HubId, first_complaint
 from xeval.engine.adaptation import refuse_without_peft
 from xeval.engine.devices import Compute
 from xeval.engine.loading import count_layers
@@ -20,10 +20,19 @@ from xeval.results.identity import identity, ingredients, is_of, is_training_of,
 from xeval.results.records import NO_TRAINING, DataRecord, Limits, RecipeRecord, RunRecord, SweepRecord
 from xeval.results.store import StoredRun, run_folder
 from xeval.support.errors import DefinitionError
+from xeval.support.text import counted
 
 NOT_OF_TRAINING = {
     "name", "description", "source_url", "seed", "learning_rate_by_model", "pooling", "layer", "layer_by_depth",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Declared:
+    """That a checkpoint, trained elsewhere, is one of several that differ in their seed alone."""
+
+    name: str  # what all of them together are called
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ class RunSpec:
     train: bool  # False: the checkpoint is evaluated as it is
     corpus: Corpus
     compute: Compute
+    declared: Declared | None = None  # that the checkpoint is one of several seeds
     sweep: SweepRecord | None = None  # how values of the recipe were chosen, which makes no other run of it
 
     @property
@@ -52,7 +62,9 @@ class RunSpec:
     def in_words(self) -> str:
         """How messages call this run."""
         name = f"{self.checkpoint.id} {self.recipe_name}"
-        return f"{name} seed {self.seed}" if self.task.of_kind.trains else name
+        if self.declared is not None:
+            return f"{self.declared.name} {self.recipe_name} seed {self.declared.seed} ({self.checkpoint.id})"
+        return f"{name} seed {self.seed}" if self.train else name
 
     def recipe_record(self) -> RecipeRecord:
         if self.recipe.pooling:
@@ -87,8 +99,9 @@ class RunSpec:
         return identity(self._ingredients(), self.seed)
 
     def describes(self, record: RunRecord) -> bool:
-        """Whether `record` is of this very run, whatever its folder and its model are called."""
-        return is_of(record, self._ingredients(), self.seed)
+        """Whether `record` is of this very run, whatever its folder, its model and, without a training, its seed are
+        called."""
+        return is_of(record, self._ingredients(), self.seed if self.train else record.seed)
 
     def is_like(self, record: RunRecord) -> bool:
         """Whether `record` is of the same model, recipe, seed and numbers of rows, whichever rows these are."""
@@ -119,7 +132,10 @@ class RunSpec:
         A run of the same content among those that are `known` there is this run: version 0.1.0 called its folder by
         another identity, and one model may have several names.
         """
-        own = run_folder(results, self.task.name, self.checkpoint.id, self.recipe_name, self.seed, self.identity())
+        name, seed = self.checkpoint.id, self.seed
+        if self.declared is not None:
+            name, seed = self.declared.name, self.declared.seed
+        own = run_folder(results, self.task.name, name, self.recipe_name, seed, self.identity())
         same = [run.folder for run in known if run.record.task == self.task.name and self.describes(run.record)]
         return own if (own / "record.json").exists() or not same else same[0]
 
@@ -173,9 +189,31 @@ def with_layer(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
     if layer is None or layer > n_layers:
         said = "names no layer for so many" if layer is None else f"names layer {layer}"
         raise DefinitionError(
-            f"recipe {recipe.name}: {checkpoint.id} has {n_layers} layers, and it {said}; give --layer"
+            f"recipe {recipe.name}: {checkpoint.id} has {counted(n_layers, 'layers')}, and it {said}; give --layer"
         )
     return recipe.model_copy(update={"layer": layer})
+
+
+def declare(name: str | None, seeds: Sequence[int], models: Sequence[str], train: bool) -> dict[str, Declared]:
+    """By model, that it is a seed of what is called `name`: those of `seeds`, or else 1, 2, 3 … in their order.
+
+    Raises DefinitionError where that cannot be.
+    """
+    if name is None:
+        return {}
+    if train:
+        raise DefinitionError("seeds of: what is trained here has seeds of its own; leave it out, or add --no-train")
+    try:
+        TypeAdapter(HubId).validate_python(name)
+    except ValidationError as error:
+        raise DefinitionError(f"seeds of: wanted a name of letters, digits and ._-, got {name!r}") from error
+    numbers = list(seeds) or list(range(1, len(models) + 1))
+    if len(numbers) != len(models) or len(set(numbers)) != len(numbers) or len(set(models)) != len(models):
+        raise DefinitionError(
+            f"seeds of {name}: wanted one seed for each of {counted(len(models), 'models')}, none of them twice, got"
+            f" {', '.join(map(str, numbers))}"
+        )
+    return {model: Declared(name, seed) for model, seed in zip(models, numbers, strict=True)}
 
 
 def limits(max_train: int | None, max_eval: int | None, test_split: str | None = None) -> Limits:

@@ -21,7 +21,7 @@ from xeval.runs.spec import limits
 from xeval.runs.sweep import Sweep
 from xeval.support.errors import DataError, XevalError
 from xeval.support.progress import Reporter, Silent
-from xeval.support.text import one_line
+from xeval.support.text import counted, one_line
 
 
 @dataclass
@@ -206,4 +206,4 @@ def _in_words(plan: Plan) -> str:
     where = "" if plan.test_split is None else f" on the {plan.test_split} split"
     why = ", since its test rows carry no answers here" if plan.test_split == DEV else ""
     lacking = f"; no rows in {' '.join(plan.lacking)}" if plan.lacking else ""
-    return f"{len(plan.languages)} languages{where}{why}{lacking}"
+    return f"{counted(len(plan.languages), 'languages')}{where}{why}{lacking}"

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import platformdirs
 
-from xeval.support.sealed import checksums
+from xeval.support.sealed import MANIFEST, checksums
 
 Part = Literal["weights", "checkpoints", "encoded", "corpora", "bundles"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -44,3 +44,11 @@ def kept_weights(identity: str, weights_sha256: str) -> Path | None:
     """The folder of a run's fine-tuned weights, if they are there and what the record says they were."""
     folder = weights_folder(identity)
     return folder if (checksums(folder) or {}).get("model.safetensors") == weights_sha256 else None
+
+
+def find_weights(identity: str, weights_sha256: str) -> Path | None:
+    """The same, or the folder of another run with these weights."""
+    said = sorted(path.parent for path in (cache_home() / "weights").glob(f"*/{MANIFEST}"))
+    others = [folder.name for folder in said if weights_sha256 in (folder / MANIFEST).read_text(errors="replace")]
+    found = (kept_weights(name, weights_sha256) for name in dict.fromkeys([identity, *others]))
+    return next((folder for folder in found if folder is not None), None)

@@ -8,6 +8,13 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that is most like `name`; None where there is none."""
+    folded = {other.casefold(): other for other in known}
+    found = get_close_matches(name.casefold(), folded, n=1, cutoff=0.0)
+    return folded[found[0]] if found else None
+
+
 class XevalError(Exception):
     """Anything that the person or program calling xeval can put right."""
 
@@ -17,9 +24,8 @@ class UnknownNameError(XevalError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
-        folded = {known_name.casefold(): known_name for known_name in names}
-        nearest = get_close_matches(name.casefold(), folded, n=1, cutoff=0.0)
-        suggestion = f"did you mean {folded[nearest[0]]!r}?" if nearest else "none is defined"
+        meant = nearest(name, names)
+        suggestion = f"did you mean {meant!r}?" if meant is not None else "none is defined"
         others = f" (known: {', '.join(names)})" if 1 < len(names) <= 24 else ""
         super().__init__(f"unknown {kind} {name!r}: {suggestion}{others}{hint}")
 

@@ -26,6 +26,8 @@ from rich.progress import (
 from rich.text import Text
 from rich.theme import Theme
 
+from xeval.support.text import counted
+
 
 class Reporter(Protocol):
     """What the pipeline tells while it works."""
@@ -46,6 +48,7 @@ class Phase:
     unit: str
     on_change: Callable[["Phase"], None] = lambda phase: None
     done: int = 0
+    done_before: int = 0  # part of `done` that took none of this phase's time
     note: str = ""
     started: float = field(default_factory=time.monotonic)
 
@@ -55,11 +58,20 @@ class Phase:
             self.note = note
         self.on_change(self)
 
+    def skip(self, amount: int) -> None:
+        """Count what was done before, by an earlier process or out of a cache."""
+        self.done_before += amount
+        self.advance(amount)
+
     def summary(self) -> str:
-        elapsed_s = time.monotonic() - self.started
-        rate = self.done / elapsed_s if elapsed_s > 0 else 0.0
+        elapsed_s, now = time.monotonic() - self.started, self.done - self.done_before
+        rate = now / elapsed_s if elapsed_s > 0 else 0.0
         note = f", {self.note}" if self.note else ""
-        return f"{self.name}: {self.done:,} {self.unit} in {elapsed_s:.1f} s ({rate:,.1f} {self.unit}/s){note}"
+        before = f"{counted(self.done_before, self.unit)} done before" if self.done_before else ""
+        if before and not now:
+            return f"{self.name}: {before}{note}"
+        after = f", after {before}" if before else ""
+        return f"{self.name}: {counted(now, self.unit)} in {elapsed_s:.1f} s ({rate:,.1f} {self.unit}/s){after}{note}"
 
 
 class Silent:

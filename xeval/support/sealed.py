@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xeval.support.files import file_sha256, read_ordinary, sync_folder, write_atomically
 
-_MANIFEST = "SHA256SUMS"
+MANIFEST = "SHA256SUMS"
 _MAX_MANIFEST_BYTES = 10_000_000
 _PARTIAL = ".partial"
 
@@ -23,7 +23,7 @@ def sealing(folder: Path) -> Iterator[Path]:
     Whoever calls this holds a lock that keeps others from writing the same folder. Raises OSError, and leaves `folder`
     as it was, when something cannot be written.
     """
-    partial = folder.with_name(folder.name + _PARTIAL)
+    partial = partial_of(folder)
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     try:
         partial.mkdir(parents=True)
@@ -36,18 +36,23 @@ def sealing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def partial_of(folder: Path) -> Path:
+    """Where what is to become `folder` is written."""
+    return folder.with_name(folder.name + _PARTIAL)
+
+
 def _seal(folder: Path) -> None:
     for path in _files(folder):
         with path.open("rb+") as file:
             os.fsync(file.fileno())
-    write_atomically(folder / _MANIFEST, _manifest(_checksums(folder)))
+    write_atomically(folder / MANIFEST, _manifest(_checksums(folder)))
 
 
 def checksums(folder: Path) -> dict[str, str] | None:
     """The SHA-256 of every file of a sealed folder by its name; None unless all are there, as written, and no more."""
     try:
         checksum_of = _checksums(folder)
-        manifest = read_ordinary(folder / _MANIFEST, _MAX_MANIFEST_BYTES)
+        manifest = read_ordinary(folder / MANIFEST, _MAX_MANIFEST_BYTES)
     except OSError:
         return None
     return checksum_of if checksum_of and manifest == _manifest(checksum_of) else None
@@ -62,4 +67,4 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _MANIFEST)
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)

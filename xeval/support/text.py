@@ -1,6 +1,9 @@
-"""Text made safe to show."""
+"""Text: made safe to show, put in words, and looked at."""
 
 import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable
 
 
 def one_line(message: object) -> str:
@@ -17,3 +20,36 @@ def metric_in_words(name: str) -> str:
 def capitalised(text: str) -> str:
     """With a capital first letter, and the others as they are."""
     return text[:1].upper() + text[1:]
+
+
+def counted(n: int, things: str) -> str:
+    """ "1 language", "4,927 pairs": `things` is the plural."""
+    return f"{n:,} {singular(things) if n == 1 else things}"
+
+
+def numbered(things: str, numbers: Collection[int]) -> str:
+    """ "seed 1", "seeds 1, 2"."""
+    return f"{things if len(numbers) > 1 else singular(things)} {', '.join(map(str, numbers))}"
+
+
+def singular(things: str) -> str:
+    """ "pair" for "pairs", "query" for "queries", "run of distilmbert" for "runs of distilmbert"."""
+    noun, space, rest = things.partition(" ")
+    ends = (("ies", "y"), ("sses", "ss"), ("s", ""))
+    end, instead = next(((end, instead) for end, instead in ends if noun.endswith(end)), ("", ""))
+    return f"{noun.removesuffix(end)}{instead}{space}{rest}"
+
+
+# How Unicode's names of letters begin in scripts that put no space between words: those of UAX #14's classes for
+# complex context and for ideographs (https://www.unicode.org/reports/tr14/), and Tibetan, which marks syllables.
+_UNSPACED = (
+    "CJK ", "HIRAGANA ", "KATAKANA ", "BOPOMOFO ", "YI ", "THAI ", "LAO ", "KHMER ", "MYANMAR ", "TIBETAN ", "TAI LE ",
+    "NEW TAI LUE ", "TAI THAM ", "TAI VIET ", "AHOM ", "BALINESE ", "JAVANESE ",
+)  # fmt: skip
+
+
+def is_unspaced(texts: Iterable[str]) -> bool:
+    """Whether most letters of `texts` are of scripts that put no space between words, whatever language it is."""
+    letters = Counter(character for text in texts for character in text if character.isalpha())
+    unspaced = sum(n for letter, n in letters.items() if unicodedata.name(letter, "").startswith(_UNSPACED))
+    return 2 * unspaced > letters.total()

@@ -69,7 +69,8 @@ def diagnose(
     unit = unit_of(record.kind)
     measured_again = _MEASURED_AGAIN | {truncated(unit)}
     labelled = predicted if n_labels else {}
-    labels = record.labels or [f"label {number}" for number in range(n_labels)]
+    of_task = task.labels if task is not None and len(task.labels) == n_labels else ()
+    labels = record.labels or of_task or [f"label {number}" for number in range(n_labels)]
     tokenized = {
         language: score.tokenization for language, score in record.scores.items() if score.tokenization is not None
     }

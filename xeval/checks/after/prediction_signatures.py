@@ -11,6 +11,7 @@ import numpy as np
 
 from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
+from xeval.support.text import counted
 
 FEW_ROWS = 100  # below this many, a share of rows is left uninterpreted
 PLACEHOLDER_FROM = 10  # rows with one gold label throughout
@@ -67,8 +68,8 @@ def missing_or_repeated_rows(
         n_repeated = len(found.rows) - len(np.unique(found.rows))
         if n_missing or n_repeated or len(found.rows) != wanted:
             strays.append(
-                f"{language} {len(found.rows):,} predictions for {wanted:,} rows ({n_missing:,} rows missing,"
-                f" {n_repeated:,} counted again)"
+                f"{language} {counted(len(found.rows), 'predictions')} for {counted(wanted, 'rows')}"
+                f" ({counted(n_missing, 'rows')} missing, {n_repeated:,} counted again)"
             )
     if not strays:
         return None

@@ -12,7 +12,7 @@ from xeval.judging.health import NEAR_CHANCE, Level, collapse, level
 from xeval.kinds.registry import unit_of
 from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
-from xeval.support.text import metric_in_words
+from xeval.support.text import counted, metric_in_words
 
 LEARNT = 0.10  # score above chance from which something has been learnt
 UNDERFITTED = 0.20  # score above chance that even a short training reaches
@@ -50,17 +50,21 @@ def labels_out_of_line(record: RunRecord) -> Finding | None:
 
 def too_few_steps(record: RunRecord) -> Finding | None:
     """Hardly anything was learnt, and the training saw less than half of the task's training rows once."""
-    training, reached = record.training, _best_known_value(record)
+    training, reached = record.training, _known_values(record)
     expected, floor = record.data.train_rows.get("expected", 0), level(record, record.training_language)
-    if training is None or reached is None or not expected or floor is None or reached > floor.plus(UNDERFITTED):
+    if training is None or not reached or not expected or floor is None:
+        return None
+    if max(reached.values()) > floor.plus(UNDERFITTED):
         return None
     seen, unit = training.n_steps * training.effective_batch_size, unit_of(record.kind)
     if seen >= EPOCHS_ENOUGH * expected:
         return None
+    on_rows = " and ".join(f"{100 * value:.1f} % on the {rows} rows" for rows, value in reached.items())
     return error(
         "too few steps",
-        f"{training.n_steps:,} steps of {training.effective_batch_size} {unit} show {100 * seen / expected:.1f} % of"
-        f" {expected:,} training {unit} once; {_metric(record)} in {record.training_language} is {100 * reached:.1f} %",
+        f"{counted(training.n_steps, 'steps')} of {counted(training.effective_batch_size, unit)} show"
+        f" {100 * seen / expected:.1f} % of {expected:,} training {unit} once; {_metric(record)} in"
+        f" {record.training_language} is {on_rows}",
         "Train on all rows for the recipe's epochs (no --max-train, no --max-steps) with its effective batch size.",
     )
 
@@ -232,6 +236,8 @@ def _chosen_value(record: RunRecord) -> float | None:
     return next((point.value for point in record.training.selection_curve if point.step == chosen), None)
 
 
-def _best_known_value(record: RunRecord) -> float | None:
-    known = (_score(record, record.training_language), _chosen_value(record))
-    return max((value for value in known if value is not None), default=None)
+def _known_values(record: RunRecord) -> dict[str, float]:
+    """The metric in the training language, by the rows that it is known of."""
+    split = record.limits.test_split or "test"
+    known = {split: _score(record, record.training_language), "development": _chosen_value(record)}
+    return {rows: value for rows, value in known.items() if value is not None}

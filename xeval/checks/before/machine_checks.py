@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from xeval.support.findings import Finding, error, fine, warning
+from xeval.support.text import counted
 
 BYTES_PER_WEIGHT = 4  # fine-tuned weights are kept in float32
 CHECKPOINT_COPIES = 4  # weights, two moments of the optimizer, the best weights so far
@@ -16,7 +17,8 @@ def check_batch(
     """A run's effective batch size against the `unchanged` one of its recipe; the learning rates are the run's and the
     recipe's, and rows are called `unit`. A batch of another size at the same learning rate is another training."""
     name, (learning_rate, unchanged_rate) = "effective batch size", learning_rates
-    what = f"{batch_size} {unit} per step, {n_steps:,} steps on {n_rows:,} {unit}, learning rate {learning_rate:g}"
+    what = f"{counted(batch_size, unit)} per step, {counted(n_steps, 'steps')} on {counted(n_rows, unit)}"
+    what += f", learning rate {learning_rate:g}"
     if unchanged / 2 < batch_size < 2 * unchanged or learning_rate != unchanged_rate:
         return fine(name, what)
     return warning(
@@ -43,7 +45,7 @@ def check_disk(folder: Path, n_weights: int) -> Finding:
 
 
 def check_device(device: str, arithmetic: str, hardware: dict[str, str | int], has_gpu: bool) -> Finding:
-    threads = "1 thread" if hardware.get("threads") == 1 else f"{hardware.get('threads')} threads"
+    threads = counted(int(hardware.get("threads", 1)), "threads")
     what = f"{device} ({hardware.get('gpu') or hardware.get('cpu')}), {arithmetic}, {threads}"
     if device == "cpu" and has_gpu:
         return warning("device", f"{what}; this machine has a GPU", "Leave out --device to use it.")

@@ -20,7 +20,7 @@ def check_sizes(unit: str, train_rows: Mapping[str, int], tests: Mapping[str, Ro
     """
     n_tests = sorted({len(rows) for rows in tests.values()})
     spans = " to ".join(f"{n:,}" for n in dict.fromkeys((n_tests[0], n_tests[-1])))
-    tested = f"{spans} to test on in each of {len(tests)} languages"
+    tested = f"{spans} to test on" + f" in each of {len(tests)} languages" * (len(tests) > 1)
     if not train_rows:
         return fine("rows", tested)
     used, found, expected = (train_rows[key] for key in ("used", "found", "expected"))

@@ -12,6 +12,7 @@ from xeval.judging.comparison.paired_metrics import exchange_p, paired_metric_di
 from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
 from xeval.judging.comparison.paired_tests import group_p, holm, mcnemar_p
 from xeval.judging.comparison.resampling import N_RESAMPLES, SEED, Interval, paired_mean_difference
+from xeval.support.text import counted, numbered
 
 ALPHA = 0.05  # after Holm's correction
 
@@ -152,7 +153,8 @@ def _conclusion(found: RunComparison) -> str:
     size = f"{100 * abs(mean.difference):.1f} points"
     sides = [f"A ({found.name_a})", f"B ({found.name_b})"]
     if found.name_a == found.name_b and not found.trains_nothing:
-        sides = [f"A ({found.name_a}, {named(found.seeds_a)})", f"B ({found.name_b}, {named(found.seeds_b)})"]
+        seeds_a, seeds_b = (numbered("seeds", seeds) for seeds in (found.seeds_a, found.seeds_b))
+        sides = [f"A ({found.name_a}, {seeds_a})", f"B ({found.name_b}, {seeds_b})"]
     if mean.excludes_zero:
         behind, ahead = sides if mean.difference > 0 else reversed(sides)
         text = f"{ahead} is better than {behind} by {size} {where} ({bounds})"
@@ -162,11 +164,6 @@ def _conclusion(found: RunComparison) -> str:
     if n > 1:
         text += f"; by language, {_by_language(found.languages)} (Holm's correction, {100 * ALPHA:.0f} %)"
     return f"{text}. {_scope(found)}"
-
-
-def named(seeds: list[int]) -> str:
-    """ "seed 1", or "seeds 1, 2"."""
-    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def _by_language(languages: list[LanguageDifference]) -> str:
@@ -192,6 +189,6 @@ def _scope(found: RunComparison) -> str:
         return f"{about}, not about training again; seeds are not paired, so their spread is not shown."
     ahead = sum(value > 0 for value in differences)
     return (
-        f"{about}, not about training again: over {len(differences)} pairs of seeds the difference ran from"
+        f"{about}, not about training again: over {counted(len(differences), 'pairs of seeds')} the difference ran from"
         f" {min(differences):+.1f} to {max(differences):+.1f}, and B was ahead in {ahead}."
     )

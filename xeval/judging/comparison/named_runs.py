@@ -43,6 +43,15 @@ def find_runs(word: str, results: Path) -> list[StoredRun]:
     return runs
 
 
+def find_run(word: str, results: Path) -> StoredRun:
+    """The one run that `word` names. Raises as `find_runs` does, and StoreError where it names several seeds."""
+    runs = find_runs(word, results)
+    if len(runs) > 1:
+        choices = [f"{word}{',' if ':' in word else ':'}seed={run.record.seed}" for run in runs]
+        raise StoreError(f"{word}: it holds {len(runs)} seeds; name one: {', '.join(choices)}")
+    return runs[0]
+
+
 def runs_under(folder: Path) -> list[StoredRun]:
     """Every run at or below `folder`, whether it is the folder of a run, a model, a task or results."""
     for depth in _DEPTHS if _is_folder(folder) else ():

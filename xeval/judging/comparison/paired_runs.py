@@ -17,6 +17,7 @@ from xeval.results.predictions import column, groups_of, has_labels, tally_of
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
+from xeval.support.text import counted
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
     records = list(records)
     rows = {(_rows_sha256(record, language), record.scores[language].n_rows) for record in records}
     if len(rows) > 1:
-        found = " and ".join(sorted(f"{n:,} rows of hash {sha256[:8]}" for sha256, n in rows))
+        found = " and ".join(sorted(f"{counted(n, 'rows')} of hash {sha256[:8]}" for sha256, n in rows))
         limits = {(record.limits.max_eval, record.limits.eval_seed) for record in records}
         mend = "evaluate both sides on the same data"
         if len({n for n, _ in limits} - {None}) == 1 and len({seed for n, seed in limits if n}) > 1:

@@ -74,7 +74,7 @@ class Blessed(Frozen):
     model: Text
     model_revision: Text | None = None
     model_sha256: Sha256
-    trained: bool  # False: evaluated as it is
+    trained: bool  # False: evaluated as it is, and nobody said that it is one of several seeds
     settings: dict[Text, Setting]  # recipe, each of its values, limits, dtype
     overrides: dict[Text, Setting] = Field(default_factory=dict)  # what of the settings the command line changed
     seeds: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1000)]

@@ -103,7 +103,7 @@ def _blessed(runs: list[RunRecord]) -> Blessed:
     name = f"{one_line(first.model.id)}, recipe {one_line(first.recipe.name)}"
     for record in runs:
         _check_healthy(record, f"{name}, seed {record.seed}", first)
-    trained = first.training is not None
+    trained = first.trained_weights_sha256 is not None
     if trained and len(runs) < LEAST_SEEDS:
         raise StoreError(
             f"{name}: wanted at least {LEAST_SEEDS} seeds, got one, which cannot tell a drop from chance in training;"
@@ -124,7 +124,7 @@ def _blessed(runs: list[RunRecord]) -> Blessed:
         settings=settings(first),
         overrides={key: value for key, value in first.recipe.overrides.items() if value is not None},
         seeds=tuple(record.seed for record in runs),
-        weights_sha256=tuple(record.training.weights_sha256 for record in runs if record.training),
+        weights_sha256=tuple(sha256 for record in runs if (sha256 := record.trained_weights_sha256) is not None),
         mean_percent=_mean(means),
         mean_seed_sd_points=round(statistics.stdev(means), 2) if trained else None,
         languages=cells,

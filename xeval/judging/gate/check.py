@@ -17,7 +17,7 @@ from xeval.judging.gate.drops import Change
 from xeval.judging.gate.findings import GateFinding, Outcome, Thresholds
 from xeval.judging.gate.mismatches import Comparable, sort_out
 from xeval.results.store import StoredRun
-from xeval.support.text import one_line
+from xeval.support.text import counted, one_line
 
 # Of each family of questions over all configurations together; they add up to the 5 % that a whole check may be wrong.
 ALPHA_MEANS = 0.02
@@ -82,7 +82,7 @@ def _same_weights(each: Comparable) -> bool:
     """Whether every number of now comes from the very weights that gave the blessed one."""
     if not each.configuration.trained:
         return all(record.model.sha256 == each.configuration.model_sha256 for record in each.runs)
-    now = tuple(record.training.weights_sha256 for record in each.runs if record.training)
+    now = tuple(record.trained_weights_sha256 for record in each.runs)
     return now == each.configuration.weights_sha256
 
 
@@ -109,7 +109,7 @@ def _not_compared(each: Comparable) -> list[GateFinding]:
     name, configuration = each.configuration.name, each.configuration
     found = []
     if len(each.languages) < len(configuration.languages):
-        what = f"mean of {len(configuration.languages)} languages"
+        what = f"mean of {counted(len(configuration.languages), 'languages')}"
         found.append((what, "is not compared: not all of them could be"))
     now = throughput(each.runs, list(configuration.languages))
     for phase in configuration.throughput_pairs_per_s if configuration.trained else ():

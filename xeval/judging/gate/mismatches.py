@@ -8,7 +8,7 @@ from xeval.judging.gate.bless import settings
 from xeval.judging.gate.findings import GateFinding, Kind
 from xeval.judging.health import collapse
 from xeval.results.records import RunRecord
-from xeval.support.text import one_line
+from xeval.support.text import counted, one_line
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def _languages(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFi
         if lacking:
             kind, said = "missing language", f"is in the baseline but was not evaluated (seed {', '.join(lacking)})"
         elif counts != {cell.n_examples}:
-            rows = " or ".join(f"{count:,}" for count in sorted(counts))
-            kind, said = "other number of rows", f"was evaluated on {rows} rows, blessed {cell.n_examples:,}"
+            rows = " or ".join(counted(count, "rows") for count in sorted(counts))
+            kind, said = "other number of rows", f"was evaluated on {rows}, blessed {cell.n_examples:,}"
         elif any(record.data.sha256.get("test", {}).get(language) != blessed for record in runs):
             kind, said = "other data", "was evaluated on other rows than the blessed: their content has another hash"
         else:

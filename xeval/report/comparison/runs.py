@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
-from xeval.judging.comparison.compare import LanguageDifference, RunComparison, named
+from xeval.judging.comparison.compare import LanguageDifference, RunComparison
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.resampling import Interval
 from xeval.report.formats.markdown import escape
-from xeval.support.text import metric_in_words, one_line
+from xeval.support.text import metric_in_words, numbered, one_line
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def plain(text: str) -> Text:
 def _sides(found: RunComparison) -> list[str]:
     return [
         f"{side}: {name}, "
-        + ("without training" if found.trains_nothing else f"{'mean of ' * (len(seeds) > 1)}{named(seeds)}")
+        + ("without training" if found.trains_nothing else f"{'mean of ' * (len(seeds) > 1)}{numbered('seeds', seeds)}")
         for side, name, seeds in (("A", found.name_a, found.seeds_a), ("B", found.name_b, found.seeds_b))
     ]
 

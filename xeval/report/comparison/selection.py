@@ -21,6 +21,7 @@ from xeval.report.comparison.runs import (
     show_flips,
     shown_p,
 )
+from xeval.support.text import numbered
 
 ORACLE = "NOT zero-shot: for each language, the checkpoint that is best on its own test labels"
 _PLURALS = {"accuracy": "accuracies"}
@@ -59,7 +60,7 @@ def _parts(found: SelectionComparison) -> Parts:
 
 def _title(found: SelectionComparison) -> str:
     seeds = found.last_minus_dev.seeds_a
-    what = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
+    what = "mean of " * (len(seeds) > 1) + numbered("seeds", seeds)
     compared = found.last_minus_dev
     return f"{compared.title}: which checkpoint of one training? {found.model}, {what}; {compared.metric} in %"
 

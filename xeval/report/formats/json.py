@@ -43,7 +43,7 @@ def _row(row: Row, matrix: Matrix) -> dict[str, Any]:
         "mean_of_reference_languages": _fraction(row.mean_reference),
         "mean_of_all_languages": _fraction(row.mean_all),
         "gap_points": _points(row.gap),
-        "seeds": sorted({run.record.seed for run in row.runs if not run.record.is_as_it_was}),
+        "seeds": sorted({run.record.seed for run in row.runs if run.record.has_seed}),
         "verdict": _verdicts(row.verdict, metric) if row.verdict else _none(row),
         "more_verdicts": [_verdicts(verdict, metric) for verdict in row.more_verdicts],
         "exhibits": [asdict(exhibit) for exhibit in shown],

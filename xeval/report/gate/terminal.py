@@ -6,7 +6,7 @@ from rich.table import Table
 
 from xeval.judging.gate.findings import GateFinding, Outcome
 from xeval.report.gate.text import COLUMNS, by_configuration, cells, headline
-from xeval.support.text import one_line
+from xeval.support.text import counted, one_line
 
 
 def show(outcome: Outcome, console: Console) -> None:
@@ -22,7 +22,7 @@ def show(outcome: Outcome, console: Console) -> None:
             style = "red" if finding.fails else "green" if finding.kind == "improvement" else None
             table.add_row(*(escape(one_line(cell)) for cell in cells(finding)), style=style)
         if len(shown) < len(told):
-            table.add_row(f"{len(told) - len(shown)} languages", "", "", "", "", "unchanged")
+            table.add_row(counted(len(told) - len(shown), "languages"), "", "", "", "", "unchanged")
         console.print(table)
     notes = [finding for finding in outcome.findings if finding.kind == "note"]
     for finding in [*outcome.failures, *notes]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xeval.judging.calibration import Bin
+from xeval.support.text import counted
 
 WIDTH = 360  # of every drawing, so that its letters are legible on a phone
 LEFT, RIGHT, BOTTOM, TOP = 40, 12, 34, 10  # margins
@@ -107,7 +108,7 @@ def reliability_diagram(bins: Sequence[Bin]) -> Reliability:
             round(x_axis.at(one.high) - x_axis.at(one.low), 1),
             round(y_axis.at(0) - y_axis.at(one.accuracy), 1),
             x_axis.at(one.confidence),
-            f"confidence {one.confidence:.2f}, accuracy {one.accuracy:.2f}, {one.n:,} predictions",
+            f"confidence {one.confidence:.2f}, accuracy {one.accuracy:.2f}, {counted(one.n, 'predictions')}",
         )
         for one in bins
     ]

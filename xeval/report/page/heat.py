@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from xeval.definitions.languages import describe
+from xeval.definitions.languages import describe, names_of
 from xeval.report import verdicts
 from xeval.report.matrix import Matrix, Row
 
@@ -105,7 +105,7 @@ def gap_lines(matrix: Matrix) -> dict[str, list[Line]]:
     """The transfer gap, training language minus the others, in points: by language, by script and by family."""
     others = [language for language in matrix.languages if language != matrix.training_language]
     by = {
-        "language": {describe(language).name: [language] for language in others},
+        "language": {name: [language] for language, name in names_of(others).items()},
         "script": _grouped(others, "script"),
         "family": _grouped(others, "family"),
     }

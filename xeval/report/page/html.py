@@ -84,7 +84,7 @@ def _hash(content: str) -> str:
 
 def _run_name(run: StoredRun) -> str:
     record = run.record
-    drawn = "" if record.is_as_it_was else f", seed {record.seed}"
+    drawn = f", seed {record.seed}" if record.has_seed else ""
     return f"{record.model.id}, {record.recipe.name}{drawn}: {record.status}"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xeval.definitions.languages import describe
+from xeval.definitions.languages import describe, names_of
 from xeval.kinds.exhibit import LANGUAGE, Exhibit
 from xeval.kinds.exhibit import Cell as ExhibitCell
 from xeval.report import evidence, exhibits
@@ -60,13 +60,14 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
     records = [run.record for run in row.runs]
     has_logits = bool(found or problems)  # a kind of task has them or has not
     lines = [_line(name, row, records, found.get(name)) for name in matrix.languages if name in row.cells]
-    dots = [(describe(name).name, _by_seed(records, name), published.get(name)) for name in languages]
+    names = names_of(languages)
+    dots = [(names[language], _by_seed(records, language), published.get(language)) for language in languages]
     return ModelSection(
         row.name,
-        "without training" if records[0].is_as_it_was else f"mean of the seeds ({row.seeds})",
+        f"mean of the seeds ({row.seeds})" if records[0].has_seed else "without training",
         (matrix.metric_in_words, *(HEADER if has_logits else HEADER[:-OF_LOGITS])),
         [replace(line, cells=line.cells if has_logits else line.cells[:-OF_LOGITS]) for line in lines],
-        None if records[0].is_as_it_was else charts.dots(dots),
+        charts.dots(dots) if records[0].has_seed else None,
         [(title, charts.reliability_diagram(one.bins), one.calibration_error) for title, one in two.items()],
         [_confusion(title, one, records[0].labels) for title, one in (two | _named(found, languages)).items()],
         charts.curves([(f"seed {one.seed}", one.training.loss_curve) for one in records if one.training]),
@@ -103,7 +104,7 @@ def _training_language_and_others(
 
 
 def _named(found: Mapping[str, Evidence], languages: Sequence[str]) -> dict[str, Evidence]:
-    return {describe(language).name: found[language] for language in languages if language in found}
+    return {name: found[language] for language, name in names_of(languages).items() if language in found}
 
 
 def _by_seed(records: Sequence[RunRecord], language: str) -> dict[int, float]:

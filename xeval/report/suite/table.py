@@ -16,7 +16,7 @@ from xeval.results.identity import lasting_values
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
-from xeval.support.text import metric_in_words
+from xeval.support.text import counted, metric_in_words, numbered
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _by_manner(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:
 def _manner(record: RunRecord) -> list[object]:
     limits = record.limits.model_copy(update={"test_split": None}).model_dump()
     # What a sweep chooses differs from task to task, but what it chooses among does not.
-    return [record.model.sha256, lasting_values({**_set_for_all(record), **_swept(record)}), [limits, record.dtype]]
+    return [record.model_of_seeds, lasting_values({**_set_for_all(record), **_swept(record)}), [limits, record.dtype]]
 
 
 def _set_for_all(record: RunRecord) -> dict[str, Any]:
@@ -276,14 +276,15 @@ def _notes(row: Row) -> list[str]:
     for task, cell in row.cells.items():
         record, score = cell.runs[0].record, cell.score
         assert score is not None  # ours have one
-        seeds = ", ".join(str(run.record.seed) for run in cell.runs)
-        trained = record.recipe.name if record.is_as_it_was else f"{record.recipe.name}, seed {seeds}"
+        trained = record.recipe.name
+        if record.has_seed:
+            trained += f", {numbered('seeds', [run.record.seed for run in cell.runs])}"
         sweep = sweep_of(run.record for run in cell.runs)
         if sweep is not None:
             trained += f", {', '.join(f'{key} {value}' for key, value in sweep.chosen.items())}: {sweep.in_words}"
-        n_found, where = len(score.languages), f"{len(score.languages)} languages"
+        n_found, where = len(score.languages), counted(len(score.languages), "languages")
         if score.lacking:
-            where = f"{n_found} of {n_found + len(score.lacking)} languages ({' '.join(score.languages)})"
+            where = f"{n_found} of {counted(n_found + len(score.lacking), 'languages')} ({' '.join(score.languages)})"
         split = f" on the {cell.split} split" if cell.split != "test" else ""
         measured = " and ".join(map(metric_in_words, score.metrics))
         lines.append(f"{row.name}, {task}: {measured}{split} in {where}; {trained}.")

@@ -1,0 +1,123 @@
+"""Checkpoints that were trained elsewhere can be declared seeds of one training, and are one row with a spread then."""
+
+import shutil
+import statistics
+
+import pytest
+from world import LABELS, Notes
+
+from tests.helpers.checkpoints import tiny_model, tiny_tokenizer
+from xeval.judging.comparison.named_runs import find_runs
+from xeval.judging.gate.bless import bless
+from xeval.judging.gate.check import check
+from xeval.report import matrix
+from xeval.report.formats import markdown
+from xeval.results.configurations import by_configuration
+from xeval.results.store import StoredRun, load_runs
+from xeval.support.errors import DefinitionError
+
+NAME = "elsewhere/jax-bert"
+ONE = {"train": False, "languages": ["en", "es"]}
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory) -> list[str]:
+    """Three checkpoints with a head, of other weights each."""
+    folder, tokenizer = tmp_path_factory.mktemp("three"), tiny_tokenizer("bert")
+    for name, seed in (("a", 5), ("b", 6), ("c", 7)):
+        names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
+        tiny_model("bert", len(tokenizer), seed, **names).save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    return [str(folder / name) for name in "abc"]
+
+
+def test_three_folders_are_three_seeds_of_one_row_with_a_spread(empty, three):
+    records = empty.run_all(models=three, seeds_of=NAME, **ONE)
+    assert [(record.model.id, record.seed, record.declared) for record in records] == [
+        (NAME, 1, "a"),
+        (NAME, 2, "b"),
+        (NAME, 3, "c"),
+    ]
+    assert len({record.model.sha256 for record in records}) == 3
+    runs = load_runs(empty.results)
+    [(configuration, group)] = by_configuration(runs).items()
+    assert [run.record.seed for run in group] == [1, 2, 3] and configuration.name() == f"{NAME}, no-train"
+    built = matrix.build(runs, records[0].task, None)
+    [row] = built.ours
+    expected = 100 * statistics.fmean(record.scores["es"].value for record in records)
+    assert (row.seeds, row.cells["es"]) == ("3", pytest.approx(expected))
+    said = markdown.render(built)
+    assert f"{NAME} (seed 1 is a, seed 2 is b, seed 3 is c); evaluated as it is, without training" in said
+    assert [run.record.seed for run in find_runs(NAME, empty.results)] == [1, 2, 3]
+
+
+def better(run: StoredRun) -> StoredRun:
+    """The run with scores of a training that learnt something: 8 right rows of 12 and as many more as its seed."""
+    scores = {
+        language: score.model_copy(
+            update={"value": (8 + run.record.seed) / 12, "totals": {"correct": 8 + run.record.seed, "rows": 12}}
+        )
+        for language, score in run.record.scores.items()
+    }
+    return StoredRun(run.folder, run.record.model_copy(update={"scores": scores}))
+
+
+def test_the_gate_takes_them_for_seeds_of_a_training(empty, three):
+    empty.run_all(models=three, seeds_of=NAME, **ONE)
+    runs = [better(run) for run in load_runs(empty.results)]
+    baseline = bless(runs)
+    [blessed] = baseline.configurations
+    assert blessed.seeds == (1, 2, 3) and blessed.trained
+    values = [100 * run.record.scores["en"].value for run in runs]
+    assert blessed.languages["en"].seed_sd_points == round(statistics.stdev(values), 2)
+    assert "the weights are the blessed ones bit for bit" in " ".join(
+        f.sentence for f in check(baseline, runs).findings
+    )
+
+
+def test_what_was_evaluated_before_is_declared_and_not_computed_again(empty, three, request):
+    before = empty.run_all(models=three, **ONE)
+    assert [record.declared for record in before] == [None] * 3
+    notes = Notes()
+    request.getfixturevalue("no_prediction")
+    after = empty.run_all(models=three, seeds=[11, 12, 13], seeds_of=NAME, reporter=notes, **ONE)
+    assert [record.seed for record in after] == [11, 12, 13]
+    assert [record.scores for record in after] == [record.scores for record in before]
+    assert all("nothing to do" in line for line in notes.lines if "seed 1" in line)
+    assert len(by_configuration(load_runs(empty.results))) == 1
+    again = empty.run_all(models=three, **ONE)
+    assert again == after, "said once, it stays said"
+
+
+def test_a_seed_that_another_checkpoint_is_already_is_refused_before_anything_is_computed(empty, three, request):
+    empty.run_all(models=three[:1], seeds_of=NAME, **ONE)
+    request.getfixturevalue("no_prediction")
+    with pytest.raises(DefinitionError, match=r"^seeds of [^\n]*: seed 1 is a already [^\n]*; give b another number"):
+        empty.run_all(models=three[1:2], seeds_of=NAME, **ONE)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"train": True}, "what is trained here has seeds of its own"),
+        ({"seeds": [1, 2]}, "wanted one seed for each of 3 models, none of them twice, got 1, 2"),
+        ({"seeds": [1, 2, 2]}, "none of them twice, got 1, 2, 2"),
+        ({"seeds_of": "../x"}, "wanted a name of letters, digits"),
+    ],
+)
+def test_what_can_be_no_declaration_is_refused(empty, three, options, said):
+    with pytest.raises(DefinitionError, match=said):
+        empty.run_all(**({"models": three, "seeds_of": NAME} | ONE | options))
+
+
+def test_one_checkpoint_under_two_names_is_no_second_seed(empty, three, tmp_path):
+    twin = tmp_path / "d"
+    shutil.copytree(three[0], twin)
+    with pytest.raises(DefinitionError, match="has the files of a, so they are one seed"):
+        empty.run_all(models=[three[0], str(twin)], seeds_of=NAME, **ONE)
+
+
+def test_a_checkpoint_evaluated_as_it_is_has_no_seed_unless_somebody_gave_it_one(empty, three):
+    plain, declared = (empty.run(models=three[:1], **ONE), empty.run(models=three[:1], seeds_of=NAME, **ONE))
+    assert plain.name_of_run == "a no-train"
+    assert declared.name_of_run == f"{NAME} no-train seed 1"

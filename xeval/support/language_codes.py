@@ -1,0 +1,50 @@
+"""Codes of languages, in whatever standard somebody wrote them: "zh", "zho_Hans", "zh-CN", "iw", "arb".
+
+`langcodes` knows the standards: ISO 639-1 to 639-3, ISO 15924, BCP 47 and the codes that each of them has given up.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+
+class LanguageCode(NamedTuple):
+    """The parts of a code, in the shortest form that BCP 47 has for each."""
+
+    language: str  # "zh" for "zho" and "cmn", "ar" for "arb": the macrolanguage where there is one
+    own: str  # the same without the macrolanguage: "zh", "cmn", "arb"
+    script: str | None  # ISO 15924, where the code says it: "Hans"
+    likely_script: str | None  # where it does not: what the language is usually written in; None where nobody knows
+
+
+@cache
+def parse(code: str) -> LanguageCode | None:
+    """The parts of `code`; None for what is no language's code."""
+    import langcodes  # a fifth of a second
+    from langcodes.tag_parser import LanguageTagError
+
+    try:
+        tag = langcodes.Language.get(code.replace("_", "-"))
+        if not tag.language or not tag.is_valid():
+            return None
+        own = langcodes.Language.make(language=tag.language)
+        likely = own.maximize()
+        # What is not known is taken for what most people write: English, as in the United States.
+        is_guess = tag.language != "en" and (likely.script, likely.territory) == ("Latn", "US")
+        language = langcodes.Language.get(langcodes.standardize_tag(tag.language, macro=True)).language
+    except LanguageTagError:
+        return None
+    return LanguageCode(language or tag.language, tag.language, tag.script, None if is_guess else likely.script)
+
+
+@cache
+def registered_names(kind: str) -> dict[str, str]:
+    """Subtag → its first name in IANA's registry, of every "language" or "script"."""
+    from langcodes.registry_parser import parse_registry
+
+    return {entry["Subtag"]: entry["Description"][0] for entry in parse_registry() if entry["Type"] == kind}
+
+
+def base_language(code: str) -> str:
+    """ "zh" for "zho_Hans" and "zh-CN"; what is before the first hyphen of a code that is no language's."""
+    parts = parse(code)
+    return parts.language if parts else code.replace("_", "-").partition("-")[0].lower()
