@@ -11,7 +11,6 @@ from xeval.data.corpus import Corpus
 from xeval.data.model_files import Checkpoint, find_checkpoint
 from xeval.data.source import open_source
 from xeval.definitions import registry
-from xeval.definitions.languages import describe
 from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size, load_masked_lm, load_tokenizer, longest_input
@@ -22,6 +21,7 @@ from xeval.results.records import Limits
 from xeval.results.store import load_runs
 from xeval.support.errors import DataError, DefinitionError, UnknownNameError
 from xeval.support.progress import Reporter, Silent
+from xeval.support.text import is_unspaced
 
 LONGEST = 512  # pieces of a sentence, where the encoder takes more: each piece costs a pass over all of them
 
@@ -78,13 +78,12 @@ def probe(  # noqa: PLR0913  takes what `run` takes
     tests = {language: corpus.test(language) for language in wanted}
     name, parallel = _text_of(definition, tests[wanted[0]], text), are_parallel(definition, list(tests.values()))
     columns = {language: _texts(rows, name) for language, rows in tests.items()}
+    spaced = {language: not is_unspaced(texts) for language, texts in columns.items()}
     chosen = choose(columns, parallel, max_rows, seed)
     longest = min(LONGEST, longest_input(checkpoint) or LONGEST)
     pieces, n_too_long = _that_fit(
         {
-            language: pieces_of(
-                tokenizer, [columns[language][row] for row in rows], describe(language).spaces_between_words
-            )
+            language: pieces_of(tokenizer, [columns[language][row] for row in rows], spaced[language])
             for language, rows in chosen.items()
         },
         longest,
@@ -96,7 +95,7 @@ def probe(  # noqa: PLR0913  takes what `run` takes
             likelihoods = pseudo_log_likelihoods(
                 masked_lm, own, mask_id, Masking(masking), compute, on_pieces=phase.advance
             )
-        probes.append(_of_language(language, own, likelihoods))
+        probes.append(_of_language(language, own, likelihoods, spaced[language]))
     return _judged(
         checkpoint,
         Path(results),
@@ -145,7 +144,7 @@ def _text_of(task: Task, rows: Rows, text: str | None) -> str:
 def _texts(rows: Rows, name: str) -> list[str]:
     """The texts of `rows`; words are put together, with spaces where the script has them."""
     column = rows.texts[name]
-    space = " " if describe(rows.language).spaces_between_words else ""
+    space = "" if is_unspaced("".join(value) for value in column) else " "
     return [value if isinstance(value, str) else space.join(value) for value in column]
 
 
@@ -182,9 +181,8 @@ def _that_fit(pieces: Mapping[str, Pieces], longest: int, parallel: bool) -> tup
     return {language: own.take(np.flatnonzero(fits[language])) for language, own in pieces.items()}, n_others
 
 
-def _of_language(language: str, pieces: Pieces, likelihoods: np.ndarray) -> LanguageProbe:
+def _of_language(language: str, pieces: Pieces, likelihoods: np.ndarray, spaced: bool) -> LanguageProbe:
     n_pieces = int(pieces.n_text_pieces.sum())
-    spaced = describe(language).spaces_between_words
     return LanguageProbe(
         language,
         n_sentences=len(pieces.encoded),
