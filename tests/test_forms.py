@@ -106,7 +106,7 @@ def test_the_identity_of_files_at_the_top_is_a_hash_over_their_names_and_content
 def test_a_shard_that_is_not_there_is_named(folder):
     name = shard(folder)[1]
     (folder / name).unlink()
-    assert f"1 of its 2 files of weights are not there (first {name}); fetch it again" in refusal(folder)
+    assert f"it lacks 1 of 2 files of weights (first {name}); fetch it again" in refusal(folder)
 
 
 @pytest.mark.parametrize(

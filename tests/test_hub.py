@@ -284,7 +284,10 @@ def test_an_adapter_of_the_hub_is_named_with_its_base(connect, tmp_path):
     (folder / "adapter_model.safetensors").write_bytes(b"")
     with serve(tmp_path) as hub:
         connect(hub)
-        with pytest.raises(ModelError, match="model organisation/adapter: PEFT adapter of some/base: merge it first"):
+        with pytest.raises(
+            ModelError,
+            match="model organisation/adapter: PEFT adapter of some/base, its base: model some/base: the hub has no",
+        ):
             find_checkpoint("organisation/adapter")
 
 

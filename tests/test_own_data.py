@@ -179,7 +179,8 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         named(
             [(p, h, {"neutral": "unrelated"}.get(y, y)) for p, h, y in ES], ("entailment", "unrelated", "contradiction")
         ),
-        f"4 of 12 rows have label 1 ('unrelated' by the file) (first row 2); {WANTED}; {REMEDY}",
+        f"4 of 12 rows have label 1 ('unrelated' by the file) (first row 2); {WANTED}, or other names that"
+        f" [label_aliases] in the task file has for them; {REMEDY}",
     ),
     "empty cells": (
         ".tsv",

@@ -65,7 +65,7 @@ CASES = {
         {"de/test.csv": "text,label\nEs regnet.,yes\nEr schläft.,no\n"},
         2,
         {
-            "unequal columns": ("de/test.csv", "text,label\nEs regnet\nA,no\n", "line 2 has 1 fields"),
+            "unequal columns": ("de/test.csv", "text,label\nEs regnet\nA,no\n", "line 2 has 1 field"),
             "gold out of range": ("de/test.csv", "text,label\nA,7\nB,0\n", "label"),
         },
     ),
@@ -79,7 +79,7 @@ CASES = {
                 '{"tokens": [], "tags": []}\n' * 2,
                 "2 of 2 rows have no words (first row 1)",
             ),
-            "unequal columns": ("test-de.tsv", "Ada\tB-PER\nschläft\n\nGrace\tO\n", "line 2 has 1 fields"),
+            "unequal columns": ("test-de.tsv", "Ada\tB-PER\nschläft\n\nGrace\tO\n", "line 2 has 1 field"),
             "gold out of range": (
                 "de/test.jsonl",
                 '{"tokens": ["a"], "tags": [3]}\n' * 2,

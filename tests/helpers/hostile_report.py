@@ -102,8 +102,9 @@ PLAIN = "plain"
 LANGUAGES = {"en": 0.8, "es": 0.7, "zh": 0.6}
 
 
-def hostile_matrix(text: str) -> matrix.Matrix:
+def hostile_matrix(text: str, limits: records.Limits | None = None) -> matrix.Matrix:
     """Results in which every text that can come from outside is `text`; the last language is called so, too."""
+    limited = {"limits": limits} if limits else {}
     made_with = environment(
         versions={"xeval": text, "torch": text, "transformers": text}, hardware={"cpu": text, "gpu": text}, commit=text
     )
@@ -122,7 +123,7 @@ def hostile_matrix(text: str) -> matrix.Matrix:
             dtype=text,
             labels=[text, text + "2"],
             invocations={INVOCATION: records.Invocation(environment=made_with)},
-            **also,
+            **also | limited,
         )
 
     failure = records.Failure(reason=text, invocation=INVOCATION)
