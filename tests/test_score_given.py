@@ -119,6 +119,18 @@ def test_seeds_of_one_model_are_one_row_with_a_spread(world):
     assert [run.record.seed for run in group] == [1, 2, 3]
 
 
+def test_the_gate_takes_several_seeds_for_trainings_and_knows_their_predictions_again(world):
+    from xeval.judging.gate.bless import bless
+
+    write(world / "es.txt", "\n".join(SAID))
+    one = scored(world, world / "es.txt", seed=1)
+    with pytest.raises(StoreError, match="wanted at least 2 seeds"):
+        bless([one])
+    other = scored(world, write(world / "es.txt", "\n".join([*GOLD[:-1], GOLD[0]])), seed=2)
+    [blessed] = bless([one, other]).configurations
+    assert blessed.trained and len(set(blessed.weights_sha256)) == 2
+
+
 def test_published_rows_are_compared_with_by_the_models_name(world):
     run = scored(world, write(world / "es.txt", "\n".join(SAID)), model="mbert")
     assert (run.record.model.id, run.record.model.origin) == ("google-bert/bert-base-multilingual-cased", "hub")

@@ -3,6 +3,7 @@
 Scores are fractions here; percentages exist only in what people read. Times are in seconds (`_s`).
 """
 
+import hashlib
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -286,9 +287,15 @@ class RunRecord(Recorded):
 
     @property
     def trained_weights_sha256(self) -> str | None:
-        """Of what one training gave, here or elsewhere; None for a checkpoint of which nobody said so."""
+        """Of what one training gave, here or elsewhere; None for a checkpoint of which nobody said so.
+
+        Of weights that nobody has shown, the predictions stand for them.
+        """
         if self.training is not None:
             return self.training.weights_sha256
+        if self.computed_elsewhere:
+            said = "".join(f"{name}:{self.scores[name].predictions_sha256};" for name in sorted(self.scores))
+            return hashlib.sha256(said.encode()).hexdigest()
         return self.model.sha256 if self.declared is not None else None
 
     @property
