@@ -19,7 +19,7 @@ def diagnose(
     reference: ReferenceName = None,
     tasks_dir: TasksDirs = None,
 ) -> None:
-    """Say what is wrong with finished runs: a line for each finding, with its evidence and the mend.
+    """Say what is wrong with finished runs: a line for each finding, with its evidence and how to fix it.
 
     Exits with 1 if numbers are worthless or something else than they say (✗); warnings (!) are no reason to.
     """

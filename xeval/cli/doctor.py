@@ -25,7 +25,7 @@ def doctor(
     dtype: Dtype = "auto",
     tasks_dir: TasksDirs = None,
 ) -> None:
-    """Check machine, rows and tokenizers before a run: a line for each check, with the mend of what is wrong.
+    """Check machine, rows and tokenizers before a run: a line for each check, and how to fix what is wrong.
 
     Exits with 1 if something would make the run worthless (✗); warnings (!) are no reason to.
     """

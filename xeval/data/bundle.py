@@ -169,7 +169,7 @@ def write(path: Path, contents: Contents, file_of: Mapping[str, Path]) -> None:
                     tar.addfile(_member(name, file.stat().st_size), content)
         partial.replace(path)
     except OSError as error:
-        raise BundleError(f"{path}: cannot be written: {one_line(error.strerror or error)}; mend that") from error
+        raise BundleError(f"{path}: cannot be written: {one_line(error.strerror or error)}; fix that") from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -125,7 +125,7 @@ def lint_rows(rows: Sequence[Row], column: str, columns: Collection[str]) -> Non
         if claimed is not None and abs(claimed - row.average) > row.average_tolerance and not row.average_note:
             raise ValueError(
                 f"row {row.name!r} claims an average of {claimed} where its cells give {row.average:.2f};"
-                " mend it, or say in average_note that the source prints it so"
+                " correct it, or say in average_note that the source prints it so"
             )
 
 

@@ -45,7 +45,7 @@ def _data(task: Task, languages: Sequence[str]) -> tuple[bundle.Repository, Path
     for pattern in hub_patterns(task, languages):
         found = sorted(source.folder.glob(pattern))
         if not found:
-            raise DataError(f"data set {source.name}: no {pattern}, which the table's runs read; mend the task file")
+            raise DataError(f"data set {source.name}: no {pattern}, which the table's runs read; correct the task file")
         paths += found
     repository = bundle.Repository(kind="dataset", id=source.name, revision=task.hub.revision, commit=source.revision)
     return repository, source.folder, paths

@@ -1,6 +1,6 @@
 """The errors xeval raises on purpose.
 
-Every message is one line that says what was wanted, what was got and how to mend it. The command line prints that
+Every message is one line that says what was wanted, what was got and how to fix it. The command line prints that
 line and exits with 2; a program that imports xeval can catch `XevalError` or one of its kinds.
 """
 

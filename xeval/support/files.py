@@ -37,7 +37,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
         sync_folder(path.parent)
     except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror}; mend that and run the command again") from error
+        raise StoreError(f"{path}: cannot be written: {error.strerror}; fix that and run the command again") from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The noun of preflight and diagnosis: what a check has found, with its evidence and the mend."""
+"""The noun of preflight and diagnosis: what a check has found, with its evidence and its fix."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -17,7 +17,7 @@ class Finding(BaseModel):
     name: str
     severity: Severity
     evidence: str
-    mend: str = ""  # one sentence; empty where there is nothing to mend, or the evidence says how
+    mend: str = ""  # one sentence; how to fix it; empty where there is nothing to fix, or the evidence says how
 
     @property
     def line(self) -> str:

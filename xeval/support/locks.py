@@ -65,7 +65,7 @@ def _reason(error: OSError) -> str:
             f"its file system has no locks ({error.strerror}), which keep two processes from writing the same files;"
             " choose a folder on another one, by --results or XEVAL_CACHE"
         )
-    return f"cannot be worked in: {error.strerror}; mend that or choose another folder"
+    return f"cannot be worked in: {error.strerror}; fix that or choose another folder"
 
 
 def _holder(path: Path) -> str:

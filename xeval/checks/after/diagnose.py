@@ -1,4 +1,4 @@
-"""What went wrong, if anything did: a record and its predictions → findings, each with its evidence and the mend.
+"""What went wrong, if anything did: a record and its predictions → findings, each with its evidence and its fix.
 
 The signatures are those by which people have failed to reproduce published tables; `docs/diagnosis.md` has them with
 their sources. A finding that another one explains is left out. Pure functions, but for `diagnose_run`, which reads the

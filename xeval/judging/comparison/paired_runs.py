@@ -133,7 +133,7 @@ def pair(a: list[StoredRun], b: list[StoredRun]) -> PairedRuns:
     if without:
         notes.append(
             f"The predictions in {' '.join(without)} were written before premises were kept in them: rows are taken for"
-            " independent draws there, so those intervals are too narrow. Evaluate again to mend that."
+            " independent draws there, so those intervals are too narrow. Evaluate again to fix that."
         )
     seeds_a, seeds_b = ([run.record.seed for run in runs] for runs in (a, b))
     first, kind = a[0].record, get_kind(a[0].record.kind)
