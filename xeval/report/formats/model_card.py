@@ -135,17 +135,17 @@ def _how(row: Row, language: str) -> list[str]:
     record = row.runs[0].record
     settings = settings_of(record.recipe.values) | record.recipe.overrides
     changed = [f"{key} {value}" for key, value in settings.items()]
+    seeds = sorted(run.record.seed for run in row.runs if language in run.record.scores)
+    counted = [f"{'seed' if len(seeds) == 1 else 'mean of seeds'} {', '.join(map(str, seeds))}"] * record.has_seed
     if record.computed_elsewhere:
-        return ["predictions that others computed"]
+        return ["predictions that others computed", *counted]
     if record.recipe.name == NO_TRAINING:
-        return ["without training", *changed]
+        return ["trained elsewhere" if record.has_seed else "without training", *changed, *counted]
     if _as_it_is(row):
         return [f"without training, recipe {record.recipe.name}", *changed]
     sweep = sweep_of(run.record for run in row.runs)
     changed += [sweep.in_words] if sweep else []
-    seeds = sorted(run.record.seed for run in row.runs if language in run.record.scores)
-    counted = f"{'seed' if len(seeds) == 1 else 'mean of seeds'} {', '.join(map(str, seeds))}"
-    return [f"recipe {record.recipe.name}", *changed, counted]
+    return [f"recipe {record.recipe.name}", *changed, *counted]
 
 
 def _revision(row: Row) -> str | None:
