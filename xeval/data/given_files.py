@@ -18,6 +18,7 @@ import numpy as np
 
 from xeval.data import tables
 from xeval.data.tables import Columns, Wanted
+from xeval.definitions.registry import all_suites
 from xeval.definitions.task import Task
 from xeval.kinds.given import KEY, Given
 from xeval.kinds.rows import Rows, Table
@@ -80,8 +81,9 @@ def _files(path: Path, task: Task) -> list[Path]:
 
 
 def _of_suite(path: Path, task: Task) -> Iterator[Path]:
-    """The folder of this task in a submission to several, under the name that XTREME gives it or under our own."""
-    names = {task.name, task.name.replace("-", ""), task.name.split("-")[0]}
+    """The folder of this task in a submission to several, under its name or one that a suite has for its folder."""
+    members = (member for suite in all_suites().values() for member in suite.tasks if member.task == task.name)
+    names = {task.name, *(name for member in members for name in member.folders)}
     return (folder for folder in sorted(path.iterdir()) if folder.is_dir() and folder.name in names)
 
 

@@ -1,7 +1,10 @@
 """A run's first record: what it is made of, before anything of it is scored."""
 
+from typing import Any
+
 from transformers import PreTrainedModel
 
+from xeval.definitions.task import Task
 from xeval.engine.loading import count_encoder_parameters, encoder_shape
 from xeval.results.records import ModelRecord, RunRecord
 from xeval.runs.spec import RunSpec
@@ -13,15 +16,7 @@ def new_record(spec: RunSpec, model: PreTrainedModel | None) -> RunRecord:
     return RunRecord(
         identity=spec.identity(),
         status="incomplete",
-        task=spec.task.name,
-        task_title=spec.task.title,
-        task_note=spec.task.note,
-        kind=spec.task.kind,
-        encoding=spec.task.of_kind.encoding,
-        metric=spec.task.metric,
-        labels=list(spec.task.labels) or None,
-        chance=spec.task.of_kind.chance,
-        training_language=spec.task.training_language,
+        **said_of_task(spec.task),
         model=ModelRecord(
             id=declared.name if declared else checkpoint.id,
             origin=checkpoint.origin,
@@ -44,3 +39,18 @@ def new_record(spec: RunSpec, model: PreTrainedModel | None) -> RunRecord:
         timing={},
         invocations={},
     )
+
+
+def said_of_task(task: Task) -> dict[str, Any]:
+    """What every record of a run on `task` says of it."""
+    return {
+        "task": task.name,
+        "task_title": task.title,
+        "task_note": task.note,
+        "kind": task.kind,
+        "encoding": task.of_kind.encoding,
+        "metric": task.metric,
+        "labels": list(task.labels) or None,
+        "chance": task.of_kind.chance,
+        "training_language": task.training_language,
+    }

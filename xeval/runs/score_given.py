@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from xeval.data.corpus import Corpus
@@ -28,6 +27,7 @@ from xeval.results.records import (
     RunRecord,
 )
 from xeval.results.store import StoredRun, load_record, run_folder, save_record
+from xeval.runs.provenance import said_of_task
 from xeval.support.errors import DefinitionError, StoreError, UnknownNameError
 from xeval.support.locks import locked
 from xeval.support.progress import Reporter, Silent
@@ -123,7 +123,7 @@ def score_given(  # noqa: PLR0913  what `score` takes
     record = _record(definition, name, seed, source, rows)
     folder = run_folder(Path(results), record.task, record.model.id, ELSEWHERE, seed, record.identity)
     with locked(folder, reporter.say):
-        return _Scored(definition, folder, record).add(judged, rows)
+        return _add(definition, folder, load_record(folder) or record, judged, rows)
 
 
 def _named(model: str) -> ModelName:
@@ -147,15 +147,7 @@ def _record(task: Task, name: ModelName, seed: int, source: DataSource | None, r
     record = RunRecord(
         identity="0" * 64,
         status="complete",
-        task=task.name,
-        task_title=task.title,
-        task_note=task.note,
-        kind=task.kind,
-        encoding=task.of_kind.encoding,
-        metric=task.metric,
-        labels=list(task.labels) or None,
-        chance=task.of_kind.chance,
-        training_language=task.training_language,
+        **said_of_task(task),
         model=ModelRecord(
             id=name.id,
             origin=name.origin or "local",
@@ -184,42 +176,38 @@ def _record(task: Task, name: ModelName, seed: int, source: DataSource | None, r
     return record.model_copy(update={"identity": identity(ingredients_of(record), seed)})
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """The run in `folder`, to which languages are added."""
-
-    task: Task
-    folder: Path
-    empty: RunRecord
-
-    def add(self, judged: Mapping[str, Judged], rows: Mapping[str, Rows]) -> StoredRun:
-        record = load_record(self.folder) or self.empty
-        scores, hashes = dict(record.scores), dict(record.data.sha256["test"])
-        invocation = environment.INVOCATION
-        for language, own in judged.items():
-            sha256 = rows[language].sha256()
-            if hashes.get(language, sha256) != sha256:
-                raise StoreError(
-                    f"test rows of {language!r} differ from those that {self.folder} was scored on; use another"
-                    " --results folder, or remove that one"
-                )
-            hashes[language] = sha256
-            content = as_parquet(own.answers, own.tally, own.groups)
-            if language in scores and scores[language].predictions_sha256 != hashlib.sha256(content).hexdigest():
-                raise StoreError(
-                    f"other predictions for {language!r} were scored as {record.name_of_run} before; give another"
-                    f" --seed or --model, or remove {self.folder}"
-                )
-        for language, own in judged.items():
-            written = save_predictions(self.folder, language, own.answers, own.tally, own.groups)
-            scores[language] = score_of(self.task.of_kind, self.task.metric, own, None, written, invocation)
-        where = Invocation(environment=environment.describe(devices.choose("cpu", "float32")))
-        record = record.model_copy(
-            update={
-                "scores": scores,
-                "data": record.data.model_copy(update={"sha256": {"test": hashes}}),
-                "invocations": record.invocations | {invocation: where},
-            }
-        ).without_idle_invocations()
-        save_record(self.folder, record)
-        return StoredRun(self.folder, record)
+def _add(
+    task: Task, folder: Path, record: RunRecord, judged: Mapping[str, Judged], rows: Mapping[str, Rows]
+) -> StoredRun:
+    """Add languages to the run in `folder`. Raises StoreError for other rows or predictions of one that is there."""
+    scores, hashes = dict(record.scores), dict(record.data.sha256["test"])
+    invocation = environment.INVOCATION
+    for language, own in judged.items():
+        sha256 = rows[language].sha256()
+        if hashes.get(language, sha256) != sha256:
+            raise StoreError(
+                f"test rows of {language!r} differ from those that {folder} was scored on; use another"
+                " --results folder, or remove that one"
+            )
+        hashes[language] = sha256
+        if language not in scores:
+            continue
+        content = as_parquet(own.answers, own.tally, own.groups)
+        if scores[language].predictions_sha256 != hashlib.sha256(content).hexdigest():
+            raise StoreError(
+                f"other predictions for {language!r} were scored as {record.name_of_run} before; give another"
+                f" --seed or --model, or remove {folder}"
+            )
+    for language, own in judged.items():
+        written = save_predictions(folder, language, own.answers, own.tally, own.groups)
+        scores[language] = score_of(task.of_kind, task.metric, own, None, written, invocation)
+    where = Invocation(environment=environment.describe(devices.choose("cpu", "float32")))
+    record = record.model_copy(
+        update={
+            "scores": scores,
+            "data": record.data.model_copy(update={"sha256": {"test": hashes}}),
+            "invocations": record.invocations | {invocation: where},
+        }
+    ).without_idle_invocations()
+    save_record(folder, record)
+    return StoredRun(folder, record)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from xeval.engine.fast_path.packing import Sequences
+from xeval.engine.fast_path.packing import Sequences, by_length
 
 
 class Distances(NamedTuple):
@@ -33,12 +33,8 @@ def attend_with_distances(
     Queries have to be scaled already, those of distances too.
     """
     of_first = len(query) < len(key)
-    sizes = [n * length for n, length in sequences.runs]
-    query_sizes = [n for n, _ in sequences.runs] if of_first else sizes
-    parts = zip(query.split(query_sizes), key.split(sizes), value.split(sizes), strict=True)
     attended = []
-    for (n, length), part in zip(sequences.runs, parts, strict=True):
-        q, k, v = (tensor.unflatten(0, (n, -1)).transpose(1, 2) for tensor in part)  # (n, heads, length, size) each
+    for length, q, k, v in by_length(query, key, value, sequences):
         scores = q @ k.mT
         if distances.keys is not None:
             scores = scores + _with_keys(q, distances.keys, length)

@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from xeval.engine.fast_path.attention_with_dropout import attend_with_dropout
-from xeval.engine.fast_path.packing import Sequences
+from xeval.engine.fast_path.packing import Sequences, by_length
 
 NAME = "xeval_packed"
 _NO_CAUSAL_MASK = 0
@@ -63,18 +63,12 @@ def attend_by_length(
 ) -> torch.Tensor:
     """Sequences of one length in one call, without copies.
 
-    Parts come by one split, whose gradient is one concatenation; each slice's would be as large as the whole. With a
-    sliding window a token sees those that are fewer than so many tokens away, on both sides.
+    With a sliding window a token sees those that are fewer than so many tokens away, on both sides.
     """
     if dropout > 0.0 and not sliding_window:
         return attend_with_dropout(query, key, value, sequences, dropout)
-    of_first_tokens = len(query) < len(key)
-    sizes = [n * length for n, length in sequences.runs]
-    query_sizes = [n for n, _ in sequences.runs] if of_first_tokens else sizes
-    parts = zip(query.split(query_sizes), key.split(sizes), value.split(sizes), strict=True)
     attended = []
-    for (n, length), part in zip(sequences.runs, parts, strict=True):
-        q, k, v = (tensor.unflatten(0, (n, -1)).transpose(1, 2) for tensor in part)  # (n, heads, length, size) each
+    for length, q, k, v in by_length(query, key, value, sequences):
         mask = _within(sliding_window, length, query.device)
         attended_part = scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         attended.append(attended_part.transpose(1, 2).flatten(0, 1))

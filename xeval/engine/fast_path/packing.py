@@ -1,5 +1,6 @@
 """Encoded pairs → one sequence without padding, and where each pair lies in it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,3 +78,19 @@ def _to(array: np.ndarray, device: torch.device) -> torch.Tensor:
     tensor = torch.from_numpy(array)
     # From pinned memory a copy does not wait for what the device still computes.
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def by_length(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, sequences: Sequences
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Of (tokens, heads, size) each, those of sequences of one length, and the length: (n, heads, length, size) each.
+
+    Queries may be of the first tokens alone, (n, heads, 1, size). Parts come by one split, whose gradient is one
+    concatenation; each slice's would be as large as the whole.
+    """
+    sizes = [n * length for n, length in sequences.runs]
+    query_sizes = [n for n, _ in sequences.runs] if len(query) < len(key) else sizes
+    parts = zip(query.split(query_sizes), key.split(sizes), value.split(sizes), strict=True)
+    for (n, length), part in zip(sequences.runs, parts, strict=True):
+        q, k, v = (tensor.unflatten(0, (n, -1)).transpose(1, 2) for tensor in part)
+        yield length, q, k, v
