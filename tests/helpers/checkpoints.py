@@ -9,6 +9,7 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     BertTokenizer,
+    PretrainedConfig,
     PreTrainedTokenizerBase,
     XLMRobertaTokenizer,
 )
@@ -74,18 +75,24 @@ def tiny_tokenizer(architecture: str, texts: Iterable[str] = ()) -> PreTrainedTo
 
 def tiny_model(architecture: str, vocabulary: int, seed: int = 0, **config) -> torch.nn.Module:
     """A classifier with random weights, large enough to tell rows apart; `config` overrides sizes and the like."""
+    torch.manual_seed(seed)
+    labelled = {"num_labels": len(LABELS)} | config
+    return AutoModelForSequenceClassification.from_config(tiny_config(architecture, vocabulary, **labelled))
+
+
+def tiny_config(architecture: str, vocabulary: int, **changes) -> PretrainedConfig:
+    """What a tiny encoder is made of; `changes` override sizes and the like."""
+    is_roberta = architecture == "xlm-roberta"
     settings = {
         "vocab_size": vocabulary,
-        "max_position_embeddings": 130 if architecture == "xlm-roberta" else 128,
+        "max_position_embeddings": 130 if is_roberta else 128,
         "initializer_range": 0.3,
-        "pad_token_id": 1 if architecture == "xlm-roberta" else 0,
-        "num_labels": len(LABELS),
+        "pad_token_id": 1 if is_roberta else 0,
         **SIZES[architecture],
-        **({"type_vocab_size": 1} if architecture == "xlm-roberta" else {}),
-        **config,
+        **({"type_vocab_size": 1} if is_roberta else {}),
+        **changes,
     }
-    torch.manual_seed(seed)
-    return AutoModelForSequenceClassification.from_config(AutoConfig.for_model(architecture, **settings))
+    return AutoConfig.for_model(architecture, **settings)
 
 
 def without_dropout(architecture: str) -> dict[str, float]:

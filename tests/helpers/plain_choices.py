@@ -1,22 +1,14 @@
 """Multiple choice as transformers' own example does it: one question at a time, its choices padded side by side."""
 
 import torch
-from transformers import AutoConfig, AutoModelForMultipleChoice, PreTrainedTokenizerBase
+from transformers import AutoModelForMultipleChoice, PreTrainedTokenizerBase
 
-from tests.helpers.checkpoints import SIZES, without_dropout
+from tests.helpers.checkpoints import tiny_config, without_dropout
 from xeval.kinds.rows import Rows
 
 
 def tiny_choice_model(architecture: str, vocabulary: int) -> torch.nn.Module:
-    is_roberta = architecture == "xlm-roberta"
-    config = AutoConfig.for_model(
-        architecture,
-        vocab_size=vocabulary,
-        max_position_embeddings=130,
-        pad_token_id=1 if is_roberta else 0,
-        initializer_range=0.3,
-        **SIZES[architecture] | without_dropout(architecture) | ({"type_vocab_size": 1} if is_roberta else {}),
-    )
+    config = tiny_config(architecture, vocabulary, max_position_embeddings=130, **without_dropout(architecture))
     torch.manual_seed(0)
     return AutoModelForMultipleChoice.from_config(config)
 

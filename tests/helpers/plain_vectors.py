@@ -4,25 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedTokenizerBase
 
-from tests.helpers.checkpoints import SIZES
+from tests.helpers.checkpoints import tiny_config
 
 N_LAYERS = 3
 
 
 def tiny_encoder(architecture: str, vocabulary: int) -> torch.nn.Module:
     """Without a head, with random weights, large enough to tell texts apart."""
-    is_roberta = architecture == "xlm-roberta"
     depth = "n_layers" if architecture == "distilbert" else "num_hidden_layers"
-    config = AutoConfig.for_model(
-        architecture,
-        vocab_size=vocabulary,
-        max_position_embeddings=130,
-        pad_token_id=1 if is_roberta else 0,
-        initializer_range=0.3,
-        **SIZES[architecture] | {depth: N_LAYERS} | ({"type_vocab_size": 1} if is_roberta else {}),
-    )
+    config = tiny_config(architecture, vocabulary, max_position_embeddings=130, **{depth: N_LAYERS})
     torch.manual_seed(0)
     return AutoModel.from_config(config).eval()
 

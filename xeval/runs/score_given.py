@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from xeval.data.corpus import Corpus
 from xeval.data.given_files import read_given, read_key
@@ -36,20 +37,7 @@ NOT_KNOWN = "not known"  # the arithmetic that others computed in
 PathLike = str | os.PathLike[str]
 
 
-def score(  # noqa: PLR0913  the public call: one parameter for each option
-    task: str,
-    predictions: PathLike,
-    *,
-    model: str,
-    seed: int = 0,
-    languages: Sequence[str] = (),
-    data: PathLike | None = None,
-    labels: PathLike | None = None,
-    results: PathLike = "results",
-    test_split: str | None = None,
-    tasks_dirs: Sequence[PathLike] = (),
-    reporter: Reporter | None = None,
-) -> RunRecord:
+def score(task: str, predictions: PathLike, *, model: str, **options: Any) -> RunRecord:
     """Score predictions that others computed, as a run like any other: for reports, comparisons, verdicts and the gate.
 
     Rows are matched by id where predictions and data have ids, by number where predictions number their rows, and else
@@ -70,19 +58,7 @@ def score(  # noqa: PLR0913  the public call: one parameter for each option
 
     Raises XevalError, before anything is written, for predictions that are not one for each row.
     """
-    return score_given(
-        task,
-        predictions,
-        model=model,
-        seed=seed,
-        languages=languages,
-        data=data,
-        labels=labels,
-        results=results,
-        test_split=test_split,
-        tasks_dirs=tasks_dirs,
-        reporter=reporter,
-    ).record
+    return score_given(task, predictions, model=model, **options).record
 
 
 def score_given(  # noqa: PLR0913  what `score` takes
