@@ -13,12 +13,15 @@ from benchmarks.worker import Worker
 NAMES = {
     "defaults": "Trainer as the example script sets it: float32",
     "tf32": "the same with TF32",
+    "grouped": "Trainer, its fastest flags in float32: length grouping, dynamic padding",
     "flags": "Trainer, its fastest flags: bfloat16, length grouping, dynamic padding",
     "float32": "xeval, float32",
     "bfloat16": "xeval, bfloat16",
 }
-ON_ANY_MACHINE = ("defaults", "flags", "float32", "bfloat16")
-DTYPES = {"defaults": "float32", "flags": "bfloat16"}
+IN_FLOAT32 = ("defaults", "grouped", "float32")
+IN_BFLOAT16 = ("defaults", "flags", "float32", "bfloat16")
+ON_A_GPU = ("defaults", "tf32", "flags", "float32", "bfloat16")
+DTYPES = {"defaults": "float32", "grouped": "float32", "flags": "bfloat16"}
 
 
 @dataclass
@@ -42,7 +45,8 @@ def race(architecture: str, n_rounds: int, sizes: Mapping[str, inputs.Size]) -> 
     workers = {kind: Worker(kind, architecture, size) for kind, size in sizes.items()}
     for worker in workers.values():
         worker.wait()
-    result = Race(architecture, {kind: Measured() for kind in sizes}, {"float32": 0.0, "bfloat16": 0.0})
+    dtypes = ["float32", "bfloat16"] if "bfloat16" in sizes else ["float32"]
+    result = Race(architecture, {kind: Measured() for kind in sizes}, dict.fromkeys(dtypes, 0.0))
     for _ in range(n_rounds):
         for dtype, best in result.peak_flops.items():
             result.peak_flops[dtype] = max(best, workers[dtype].ask("peak_flops"))

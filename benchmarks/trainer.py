@@ -101,16 +101,14 @@ class TensorFloat32(Defaults):
     arguments: ClassVar[dict[str, Any]] = Defaults.arguments | {"tf32": True}
 
 
-class Flags(Defaults):
-    """bfloat16, dynamic padding, and batches of pairs of about one length, which are other batches than the recipe's.
+class Grouped(Defaults):
+    """Dynamic padding, and batches of pairs of about one length, which are other batches than the recipe's.
 
     Which batches grouping makes is worked out here, over as many rows as it sorts at once, and the Trainer gets a few
     of them, so that a short measurement pads no more than a long training would.
     """
 
-    dtype = torch.bfloat16
     arguments: ClassVar[dict[str, Any]] = {
-        "bf16": True,
         "per_device_eval_batch_size": inputs.BATCH_SIZE,
         "logging_nan_inf_filter": False,  # it has the host wait for every step's loss
     }
@@ -128,6 +126,13 @@ class Flags(Defaults):
 
     def widths(self, lengths: np.ndarray, batch_size: int) -> np.ndarray:
         return _longest_of_batch(lengths, batch_size)
+
+
+class Flags(Grouped):
+    """The same in bfloat16."""
+
+    dtype = torch.bfloat16
+    arguments: ClassVar[dict[str, Any]] = Grouped.arguments | {"bf16": True}
 
 
 def _longest_of_batch(lengths: np.ndarray, batch_size: int) -> np.ndarray:

@@ -47,7 +47,12 @@ def _serve(connection: Connection, kind: str, arguments: tuple[Any, ...]) -> Non
 def _contender(kind: str, architecture: str, size: Any) -> Any:
     from benchmarks import ours, trainer
 
-    trainers = {"defaults": trainer.Defaults, "tf32": trainer.TensorFloat32, "flags": trainer.Flags}
+    trainers = {
+        "defaults": trainer.Defaults,
+        "tf32": trainer.TensorFloat32,
+        "grouped": trainer.Grouped,
+        "flags": trainer.Flags,
+    }
     if kind in trainers:
         return trainers[kind](architecture, size)
     return ours.Ours(architecture, kind, size)

@@ -1,4 +1,4 @@
-"""SIGTERM is postponed where something would be lost, and never forgotten."""
+"""SIGTERM and a first Ctrl-C are postponed where something would be lost, and never forgotten."""
 
 import os
 import signal
@@ -13,11 +13,13 @@ from xeval.support.termination import Terminated, postponed
 
 @pytest.fixture(autouse=True)
 def listening():
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     termination.listen()
     yield
     termination.listen()
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_it_is_raised_at_the_end_of_what_postponed_it():
@@ -27,6 +29,34 @@ def test_it_is_raised_at_the_end_of_what_postponed_it():
         assert asked()
         reached = True
     assert reached
+
+
+def test_a_first_interrupt_waits_and_says_so(capfd):
+    with pytest.raises(Terminated), postponed() as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked() and termination.came_from_keyboard()
+    assert "press Ctrl-C again" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_one_does_not_wait(first):
+    with pytest.raises(KeyboardInterrupt), postponed():
+        os.kill(os.getpid(), first)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_that_postpones_nothing_is_one():
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert not termination.came_from_keyboard()
+
+
+def test_an_interrupt_that_the_shell_ignores_stays_ignored():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for `xeval run … &` in a script
+    termination.listen()
+    with postponed() as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not asked()
 
 
 def test_an_error_on_the_way_is_what_is_raised():

@@ -32,7 +32,8 @@ from xeval.cli import (
 from xeval.cli.screen import make_help_legible
 from xeval.support.errors import XevalError
 from xeval.support.freed_memory import keep_freed_memory
-from xeval.support.termination import Terminated, listen
+from xeval.support.idle_threads import let_idle_threads_sleep
+from xeval.support.termination import Terminated, came_from_keyboard, listen
 from xeval.support.text import one_line
 
 app = typer.Typer(
@@ -71,6 +72,7 @@ def main() -> NoReturn:
     """Run the command line and exit."""
     listen()
     keep_freed_memory()
+    let_idle_threads_sleep()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a mark that the locale cannot write is shown as its code point
         sys.stdout.reconfigure(errors="backslashreplace")
     if "--help" in sys.argv or len(sys.argv) == 1:
@@ -86,14 +88,11 @@ def main() -> NoReturn:
         code = _complain(f"{wrong} (xeval --help shows what there is)") if str(error) else 2
     except (KeyboardInterrupt, typer.Abort):
         code = _complain(
-            "interrupted; whatever was finished is kept, and the same command goes on from there", _INTERRUPTED
+            "interrupted; whatever was finished or saved is kept, and the same command goes on from there", _INTERRUPTED
         )
     except Terminated:
-        code = _complain(
-            "terminated by SIGTERM; what was finished is kept and training is saved, and the same command goes on"
-            " from there",
-            _TERMINATED,
-        )
+        by, code = ("interrupted", _INTERRUPTED) if came_from_keyboard() else ("terminated by SIGTERM", _TERMINATED)
+        _complain(f"{by}; what was finished is kept and training is saved, the same command goes on from there", code)
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
