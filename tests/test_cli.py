@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import xeval
+from xeval.definitions.registry import all_tasks
 from xeval.support.errors import TrainingError
 
 
@@ -40,8 +42,12 @@ def tiny_run(mini, checkpoint_of) -> list[str]:
         (("run", "xnli", "--model", "mbert", "--selection", "best"), "selection"),
         (("run", "xnli", "--model", "mbert", "--max-train", "0"), "at least 1, got 0"),
         (("run", "xnli", "--model", "mbert", "--seed", "-1"), "seed"),
+        (("run", "xnli", "--model", "mbert", "--seed", "5-1"), "in rising order, got '5-1'"),
+        (("run", "xnli", "--model", "mbert", "--seed", "1-99999999"), "at most 1,000 seeds"),
+        (("run", "xnli", "--model", "mbert", "--language", "Spansh"), "did you mean 'es'?"),
         (("run", "xnli", "--model", "mbert", "--dtype", "int8"), "wanted one of auto, float32, bfloat16"),
         (("run", "xnli", "--model", "mbert", "--device", "abacus"), "'abacus' cannot be used"),
+        (("run", "xnli", "--model", "mbert", "--device", "cuda"), "a build for processors"),
         (("run", "xnli", "--model", "mbert", "--tasks-dir", "nowhere"), "nowhere: wanted a folder of task files"),
         (("run", "xnli"), "--model"),
         (("run", "xnli", "--modle", "mbert"), "--modle"),
@@ -148,6 +154,47 @@ def test_help_and_lists_do_not_wait_for_torch():
     """What does not compute starts without the libraries that do."""
     program = "import sys, xeval.cli; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'pandas')))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "xnlx", "--model", "mbert"),
+        ("run", "xnli", "--model", "mbrt"),
+        ("run", "xnli", "--model", "mbert", "--language", "Klingon"),
+        ("run", "xnli", "--model", "mbert", "--recipe", "hf"),
+        ("reproduce", "crd"),
+        ("score", "xnlx", "--predictions", ".", "--model", "mbert"),
+        ("probe", "mbrt"),
+        ("doctor", "xnlx"),
+    ],
+    ids=" ".join,
+)
+def test_a_mistyped_name_does_not_wait_for_torch(words):
+    program = "import sys, xeval.cli\ntry: xeval.cli.main()\nfinally: assert 'torch' not in sys.modules, 'torch'"
+    process = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert process.returncode == 2 and process.stderr.startswith("xeval: unknown "), process.stderr
+
+
+def test_the_version_is_the_packages(command):
+    assert command("--version")[1] == f"xeval {version('xeval')}\n"
+
+
+def test_help_is_short_for_help(command):
+    assert command("run", "-h")[1] == command("run", "--help")[1] != ""
+
+
+def test_what_can_be_listed_is_listed_with_its_number(command):
+    lines = command("list")[1].splitlines()
+    assert f"xeval list tasks {len(all_tasks()):9}" in lines and len(lines) == 6
+
+
+def test_tables_are_references(command):
+    assert command("list", "tables") == command("list", "references")
+
+
+def test_no_runs_are_said_to_be_none(command):
+    assert command("list", "runs")[1] == "No runs in results. Make one with: xeval run xnli-mini --model mini-mbert\n"
 
 
 def test_python_users_get_the_same_records(mini, checkpoint_of, tmp_path):

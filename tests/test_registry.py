@@ -62,6 +62,11 @@ def test_a_language_that_the_task_lacks_gets_the_nearest_one():
     assert "unknown language of task xnli 'esp': did you mean 'es'?" in message
 
 
+@pytest.mark.parametrize("word", ["es", "Spanish", "spanish", "spa", "es-ES", "ES"])
+def test_a_language_is_named_by_any_standard_or_in_english(word):
+    assert check_languages(get_task("xnli"), [word, "es"]) == ["es"]
+
+
 def test_languages_are_kept_in_the_order_given_and_each_once():
     assert check_languages(get_task("xnli"), ["zh", "en", "zh"]) == ["zh", "en"]
 

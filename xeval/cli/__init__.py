@@ -7,7 +7,8 @@
 import io
 import os
 import sys
-from typing import NoReturn
+from importlib.metadata import version as package_version
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -38,11 +39,26 @@ from xeval.support.text import one_line
 
 app = typer.Typer(
     name="xeval",
-    help="How well does an encoder transfer across languages, and is the published table true?",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"xeval {package_version('xeval')}")
+        raise typer.Exit
+
+
+_Version = typer.Option("--version", help="Print the version, and exit.", is_eager=True, callback=_print_version)
+
+
+@app.callback()
+def every_command(version: Annotated[bool, _Version] = False) -> None:
+    """How well does an encoder transfer across languages, and is the published table true?"""
+
+
 app.command("run")(run.run)
 app.command("reproduce")(reproduce.reproduce)
 app.command("score")(score.score)
@@ -75,7 +91,7 @@ def main() -> NoReturn:
     let_idle_threads_sleep()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a mark that the locale cannot write is shown as its code point
         sys.stdout.reconfigure(errors="backslashreplace")
-    if "--help" in sys.argv or len(sys.argv) == 1:
+    if {"--help", "-h"} & set(sys.argv) or len(sys.argv) == 1:
         make_help_legible()
     try:
         code = app(standalone_mode=False)

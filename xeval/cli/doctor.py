@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Bundle, Data, Device, Dtype, Languages, RecipeName, TasksDirs, TestSplit, words
-from xeval.cli.screen import say
+from xeval.cli.screen import loading, say
 from xeval.data.bundle import using
+from xeval.definitions.registry import check_names
 
 
 def doctor(
@@ -32,9 +33,11 @@ def doctor(
     if model and task is None:
         raise typer.BadParameter("--model: wanted a task too, whose rows the model is checked on, as in: doctor xnli")
     languages = words(language)
-    from xeval.runs import preflight  # takes seconds: torch and transformers
-
     with using(bundle):
+        if task is not None:
+            check_names(task, model or [], languages, recipe, tasks_dir or ())
+        with loading():
+            from xeval.runs import preflight
         found = preflight.doctor(
             task,
             model or [],

@@ -1,6 +1,6 @@
 """`xeval list`: what there is to name on the command line, and which runs there are."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -28,12 +28,13 @@ class What(StrEnum):
     suites = "suites"
     models = "models"
     references = "references"
+    tables = "tables"  # what most people call references
     recipes = "recipes"
     runs = "runs"
 
 
 def list_names(
-    what: Annotated[What, typer.Argument(help="What to list.")],
+    what: Annotated[What | None, typer.Argument(help="What to list; all of it is counted by default.")] = None,
     results: Results = Path("results"),
     tasks_dir: TasksDirs = None,
     lint: Annotated[
@@ -48,10 +49,15 @@ def list_names(
         What.suites: _suites,
         What.models: _models,
         What.references: _references,
+        What.tables: _references,
         What.recipes: _recipes,
         What.runs: lambda: _runs(results),
     }
+    if what is None:
+        return _count(listings)
     header, rows = listings[what]()
+    if what is What.runs and not rows:
+        return say(f"No runs in {results}. Make one with: xeval run xnli-mini --model mini-mbert")
     table = Table(show_edge=False, box=None, pad_edge=False)
     for name in header:
         table.add_column(name, overflow="fold")
@@ -60,10 +66,17 @@ def list_names(
     screen().print(table)
 
 
-def _lint(what: What) -> None:
+def _count(listings: Mapping[What, Callable[[], Listing]]) -> None:
+    """A line for each thing that can be listed, with how many there are."""
+    for what, listing in listings.items():
+        if what is not What.tables:
+            print(f"xeval list {what.value:10}  {len({row[0] for row in listing()[1]}):3}")
+
+
+def _lint(what: What | None) -> None:
     """A line for each suspicion."""
-    if what is not What.references:
-        raise typer.BadParameter(f"--lint: wanted with references, got it with {what.value}")
+    if what not in (What.references, What.tables):
+        raise typer.BadParameter("--lint: wanted with references; xeval list references --lint")
     found = suspicions(list(registry.all_references().values()))
     for line in found:
         say(line)

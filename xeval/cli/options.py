@@ -20,7 +20,7 @@ RecipeName = Annotated[str | None, typer.Option("--recipe", help="Recipe name or
 ReferenceName = Annotated[
     str | None, typer.Option("--reference", help="Published table, by name or path; default: the task's.")
 ]
-Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Seed; repeat it or separate by commas.")]
+Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Seeds, as in 1,2,3 or 1-5; repeat it.")]
 MaxTrain = Annotated[int | None, typer.Option("--max-train", help="Train on the first so many rows.")]
 MaxEval = Annotated[
     int | None, typer.Option("--max-eval", help="Evaluate so many test rows of each language, drawn evenly.")
@@ -45,6 +45,9 @@ TasksDirs = Annotated[
 ]
 
 
+_MOST_DIGITS, _MOST_SEEDS = 19, 1_000
+
+
 class OutcomeFormat(StrEnum):
     terminal = "terminal"
     json = "json"
@@ -59,11 +62,17 @@ def words(values: list[str] | None) -> list[str]:
 
 
 def numbers(values: list[str] | None) -> list[int]:
-    """The same for whole numbers from 0."""
+    """The same for whole numbers from 0, of which 1-5 are five."""
+    found = list[int]()
     for word in words(values):
-        if not word.isdecimal():
-            raise typer.BadParameter(f"--seed: wanted whole numbers, got {word!r}")
-    return [int(word) for word in words(values)]
+        ends = word.split("-")
+        if not 1 <= len(ends) <= 2 or not all(end.isdecimal() and len(end) <= _MOST_DIGITS for end in ends):
+            raise typer.BadParameter(f"--seed: wanted whole numbers, as in 1,2,3 or 1-5, got {word!r}")
+        first, last = int(ends[0]), int(ends[-1])
+        if not first <= last < first + _MOST_SEEDS:
+            raise typer.BadParameter(f"--seed: wanted at most {_MOST_SEEDS:,} seeds in rising order, got {word!r}")
+        found += range(first, last + 1)
+    return found
 
 
 def values_to_try(options: list[str] | None) -> dict[str, list[float | str]]:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Data, Device, Dtype, Languages, Quiet, Results, TasksDirs, words
-from xeval.cli.screen import screen
+from xeval.cli.screen import loading, screen
+from xeval.definitions.registry import check_names
 
 
 class Format(StrEnum):
@@ -48,8 +49,10 @@ def probe(
 
     The checkpoint has to have kept its masked-LM head. Transfer is what finished runs of it in --results scored.
     """
-    from xeval.report import probe as probe_report
-    from xeval.runs.probe import probe as probe_model  # takes seconds: torch and transformers
+    check_names(task, [model], words(language), tasks_dirs=tasks_dir or ())
+    with loading(quiet):
+        from xeval.report import probe as probe_report
+        from xeval.runs.probe import probe as probe_model
     from xeval.support.progress import reporter
 
     found = probe_model(

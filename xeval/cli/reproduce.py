@@ -21,7 +21,9 @@ from xeval.cli.options import (
     numbers,
 )
 from xeval.cli.outcome import CellTolerance, MeanTolerance, show_outcome
+from xeval.cli.screen import loading
 from xeval.data.bundle import using
+from xeval.definitions.registry import get_reference
 from xeval.judging.verdict import Tolerance
 from xeval.support.text import one_line
 
@@ -46,10 +48,12 @@ def reproduce(
     Exits with 1 if a mean or a cell is shown not to be reproduced; "inconclusive" is no such thing.
     """
     seeds = numbers(seed)
-    from xeval.runs import grid  # takes seconds: torch and transformers
     from xeval.support.progress import reporter
 
     with using(bundle):
+        get_reference(reference)  # a name that is none is refused at once
+        with loading(quiet):
+            from xeval.runs import grid
         runs = grid.reproduce_grid(
             reference,
             seeds=seeds,

@@ -27,14 +27,17 @@ from xeval.cli.options import (
     words,
 )
 from xeval.cli.outcome import show_outcome
+from xeval.cli.screen import loading
 from xeval.cli.suite import show_suite
 from xeval.data.bundle import using
-from xeval.definitions.registry import get_reference, get_task, is_suite
+from xeval.definitions.registry import check_names, get_reference, get_task, is_suite
+
+_VALUES = "Recipe values"
 
 
 def _recipe_value(help_text: str) -> Any:
     """An option that stands for a value of the recipe."""
-    return typer.Option(rich_help_panel="Recipe values", help=help_text)
+    return typer.Option(rich_help_panel=_VALUES, help=help_text)
 
 
 def run(
@@ -76,7 +79,9 @@ def run(
     epochs: Annotated[float | None, _recipe_value("Passes over the training rows.")] = None,
     max_steps: Annotated[int | None, _recipe_value("Optimizer steps, if these end before the epochs.")] = None,
     batch_size: Annotated[int | None, _recipe_value("Pairs per step.")] = None,
-    learning_rate: Annotated[float | None, _recipe_value("AdamW's, after warm-up.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", "--lr", rich_help_panel=_VALUES, help="AdamW's, after warm-up.")
+    ] = None,
     warmup_share: Annotated[float | None, _recipe_value("Of all steps.")] = None,
     warmup_steps: Annotated[int | None, _recipe_value("Steps of warm-up, in place of a share.")] = None,
     weight_decay: Annotated[float | None, _recipe_value("AdamW's, not on biases and layer norms.")] = None,
@@ -133,7 +138,6 @@ def run(
         "patience": patience,
     }
     languages, seeds, to_try = words(language), numbers(seed), values_to_try(sweep)
-    from xeval.runs import grid  # takes seconds: torch and transformers
     from xeval.support.progress import reporter
 
     options: dict[str, Any] = {
@@ -155,6 +159,9 @@ def run(
         "reporter": reporter(quiet),
     }
     with using(bundle):
+        check_names(task, model, languages, recipe, tasks_dir or ())
+        with loading(quiet):
+            from xeval.runs import grid
         if is_suite(task, tasks_dir or ()):
             from xeval.runs.suite import run_suite
 

@@ -18,9 +18,9 @@ from xeval.cli.options import (
     words,
 )
 from xeval.cli.outcome import show_outcome
-from xeval.cli.screen import screen
+from xeval.cli.screen import loading, screen
 from xeval.data.bundle import using
-from xeval.definitions.registry import get_task
+from xeval.definitions.registry import check_names, get_task
 from xeval.definitions.toml import Printed
 from xeval.judging.forensics import definitions
 from xeval.report.definitions import show
@@ -59,7 +59,6 @@ def score(
     by number from 0, or by order where there are as many predictions as rows.
     """
     languages, published = words(language), _printed(explain)
-    from xeval.runs.score_given import score_given  # takes seconds: torch and transformers
     from xeval.support.progress import reporter
 
     options: dict[str, Any] = {
@@ -74,6 +73,9 @@ def score(
         "reporter": reporter(quiet),
     }
     with using(bundle):
+        check_names(task, languages=languages, tasks_dirs=tasks_dir or ())
+        with loading(quiet):
+            from xeval.runs.score_given import score_given
         run = score_given(task, predictions, **options)
         definition = get_task(task, tasks_dir or ())
         show_outcome([run], definition.default_reference, output_format, results, tasks_dirs=tasks_dir or ())

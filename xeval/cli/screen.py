@@ -1,6 +1,8 @@
 """Where commands print their tables and lines."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.text import Text
@@ -18,6 +20,17 @@ def screen() -> Console:
 def say(line: str) -> None:
     """Print one line of text, whatever is in it; a terminal narrower than it gets it folded between words."""
     screen().print(Text(one_line(line)))
+
+
+@contextmanager
+def loading(quiet: bool = False) -> Iterator[None]:
+    """Say on a terminal, while this lasts, that something is going on: torch and transformers take seconds to load."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal or console.is_dumb_terminal:
+        yield
+        return
+    with console.status("loading torch and transformers"):
+        yield
 
 
 def make_help_legible() -> None:

@@ -141,6 +141,21 @@ def names_of(codes: Iterable[str]) -> dict[str, str]:
     return {code: name if of_all.count(name) == 1 else f"{name} ({code})" for code, name in names.items()}
 
 
+def code_among(codes: Iterable[str], word: str) -> str | None:
+    """The one of `codes` that is of the language `word`: a code of another standard, or its name in English."""
+    names = {name.casefold(): code for code, name in names_of(codes).items()}
+    if word in names.values() or word.casefold() in names:
+        return names.get(word.casefold(), word)
+    parts = parse(word)
+    same = [code for code in names.values() if parts is not None and _language_of(code) == parts.language]
+    return same[0] if len(same) == 1 else None
+
+
+def _language_of(code: str) -> str | None:
+    parts = parse(code)
+    return parts.language if parts is not None else None
+
+
 @cache
 def _by_parsed_code() -> dict[str, Language]:
     """The list by codes of today: what it calls "tl" is "fil" now."""

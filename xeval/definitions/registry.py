@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from xeval.definitions.languages import code_among, names_of
+from xeval.definitions.model_name import ModelName
 from xeval.definitions.recipe import Recipe
 from xeval.definitions.reference import Reference
 from xeval.definitions.suite import Suite, SuiteTable
@@ -184,8 +186,32 @@ def get_reference(name: str) -> Reference:
 
 
 def check_languages(task: Task, languages: Sequence[str]) -> list[str]:
-    """`languages` without repetition, in the order given; all of the task's when none is given."""
+    """The codes of `languages` without repetition, in the order given; all of the task's when none is given.
+
+    A language is named by its code, by that of another standard, or in English. Raises UnknownNameError for one that
+    the task does not have.
+    """
+    wanted = dict[str, None]()
     for language in languages:
-        if language not in task.languages:
-            raise UnknownNameError(f"language of task {task.name}", language, task.languages)
-    return list(dict.fromkeys(languages)) or list(task.languages)
+        code = code_among(task.languages, language)
+        if code is None:
+            names = {name: code for code, name in names_of(task.languages).items()}
+            raise UnknownNameError(f"language of task {task.name}", language, task.languages, other_names=names)
+        wanted[code] = None
+    return list(wanted) or list(task.languages)
+
+
+def check_names(
+    task: str,
+    models: Sequence[str] = (),
+    languages: Sequence[str] = (),
+    recipe: str | None = None,
+    tasks_dirs: Sequence[Path] = (),
+) -> None:
+    """Raise for a name that is none, of a task or a suite, its languages, models or a recipe: without loading torch."""
+    if not is_suite(task, tasks_dirs):
+        check_languages(get_task(task, tasks_dirs), languages)
+    for model in models:
+        ModelName.parse(model)
+    if recipe is not None:
+        get_recipe(recipe)

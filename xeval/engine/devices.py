@@ -8,6 +8,7 @@ from functools import cache
 import torch
 
 from xeval.support.errors import XevalError
+from xeval.support.text import counted
 
 DTYPES = ("auto", "float32", "bfloat16")
 _NARROWEST_IN_BFLOAT16 = 192  # hidden size; narrower ones measured slower to train, see docs/performance.md
@@ -68,7 +69,7 @@ def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise XevalError(f"device: {device!r} cannot be used here; wanted auto, cpu or cuda") from error
+        raise XevalError(f"device: {device!r} cannot be used here{_why_not(device)}") from error
     if dtype == "auto":
         is_narrow = chosen.type == "cpu" and hidden_size is not None and hidden_size < _NARROWEST_IN_BFLOAT16
         dtype = "bfloat16" if _has_fast_bfloat16(chosen) and not is_narrow else "float32"
@@ -78,6 +79,21 @@ def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
             f" {'.'.join(map(str, torch.cuda.get_device_capability(chosen)))}; use --dtype float32"
         )
     return Compute(chosen, getattr(torch, dtype))
+
+
+def _why_not(device: str) -> str:
+    """Why torch refuses it, and what to do."""
+    if not device.startswith("cuda"):
+        return "; wanted auto, cpu or cuda"
+    if torch.version.cuda is None and torch.version.hip is None:
+        return (
+            f": torch {torch.__version__} is a build for processors; install one for CUDA"
+            " (https://pytorch.org/get-started/locally), or leave out --device"
+        )
+    n_devices = torch.cuda.device_count()
+    if n_devices == 0:
+        return ": torch sees no GPU; look at nvidia-smi and CUDA_VISIBLE_DEVICES, or leave out --device"
+    return f": torch sees {counted(n_devices, 'GPUs')}, numbered from cuda:0"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ Every message is one line that says what was wanted, what was got and how to fix
 line and exits with 2; a program that imports xeval can catch `XevalError` or one of its kinds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -22,12 +22,16 @@ class XevalError(Exception):
 class UnknownNameError(XevalError):
     """A task, model alias, language, recipe or reference that nobody has defined."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        names = sorted(known)
-        meant = nearest(name, names)
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], hint: str = "", other_names: Mapping[str, str] | None = None
+    ) -> None:
+        """`other_names` are what people write for a known one, by what they write."""
+        names, others = sorted(known), other_names or {}
+        meant = nearest(name, [*names, *others])
+        meant = others.get(meant or "", meant)
         suggestion = f"did you mean {meant!r}?" if meant is not None else "none is defined"
-        others = f" (known: {', '.join(names)})" if 1 < len(names) <= 24 else ""
-        super().__init__(f"unknown {kind} {name!r}: {suggestion}{others}{hint}")
+        all_names = f" (known: {', '.join(names)})" if 1 < len(names) <= 24 else ""
+        super().__init__(f"unknown {kind} {name!r}: {suggestion}{all_names}{hint}")
 
 
 class DefinitionError(XevalError):

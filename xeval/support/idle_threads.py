@@ -1,4 +1,4 @@
-"""Threads that have nothing to do sleep, where OpenMP has them spin: on a busy machine they would take each other's turns.
+"""Threads that wait sleep, where OpenMP has them spin: on a busy machine they would take each other's turns.
 
 Forty training steps of a small encoder took 106 s with two spinning threads beside other work, 7.6 s with two sleeping
 ones, and 7.3 s with one. It changes the whole process, so it is for the command line and not for the library.

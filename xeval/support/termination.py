@@ -31,8 +31,8 @@ _HINT = b"\nending after this step, which is saved; press Ctrl-C again to stop a
 def listen() -> None:
     """From now on SIGTERM raises Terminated in the main thread, or later, where it is postponed.
 
-    So does the first Ctrl-C where it is postponed. Any other raises KeyboardInterrupt, as always, and one that the shell
-    has this process ignore stays ignored.
+    So does the first Ctrl-C where it is postponed; any other raises KeyboardInterrupt, as always. Where the shell has
+    this process ignore Ctrl-C, it stays ignored.
     """
     _state.arrived, _state.is_postponed = None, False
     signal.signal(signal.SIGTERM, _on_termination)
