@@ -2,7 +2,7 @@
 
 import pytest
 
-from xeval.support.text import counted, numbered
+from xeval.support.text import counted, numbered, one_decimal, printed_difference, signed
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,30 @@ def test_one_thing_is_no_plural(n, things, said):
 def test_numbers_of_seeds_are_listed():
     assert numbered("seeds", [42]) == "seed 42"
     assert numbered("seeds", [1, 2]) == "seeds 1, 2"
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        (71.25, "71.3"),
+        (100 * 0.7125, "71.3"),
+        ((71.2 + 71.3) / 2, "71.3"),
+        (71.249, "71.2"),
+        (-0.04, "0.0"),
+        (-0.05, "-0.1"),
+        (100.0, "100.0"),
+        (float("nan"), "NaN"),
+    ],
+)
+def test_one_decimal_is_half_away_from_zero(points, said):
+    assert one_decimal(points) == said
+
+
+def test_a_difference_has_its_sign_and_zero_is_no_less_than_zero():
+    assert [signed(0.04), signed(-0.04), signed(1.25), signed(-1.25)] == ["+0.0", "+0.0", "+1.3", "-1.3"]
+
+
+def test_whoever_subtracts_what_is_printed_gets_what_is_printed():
+    ours, published = 94.26, 94.34  # 94.3 and 94.3, and 0.1 apart
+    assert printed_difference(ours, published) == 0.0
+    assert printed_difference(71.26, 70.94) == 0.4

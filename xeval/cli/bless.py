@@ -7,7 +7,7 @@ import typer
 
 from xeval.cli.options import Results
 from xeval.cli.runs import runs_in
-from xeval.support.text import counted, numbered
+from xeval.support.text import counted, numbered, one_decimal
 
 
 def bless(
@@ -23,7 +23,7 @@ def bless(
     for configuration in blessed.configurations:
         seeds = numbered("seeds", configuration.seeds) if configuration.trained else "without training"
         print(
-            f"{configuration.name}: mean {configuration.mean_percent:.1f} % over"
+            f"{configuration.name}: mean {one_decimal(configuration.mean_percent)} % over"
             f" {counted(len(configuration.languages), 'languages')}, {seeds}"
         )
     print(f"Blessed in {output}: review it, commit it, and compare later runs with: xeval check --baseline {output}")

@@ -16,8 +16,9 @@ from xeval.definitions.model_name import EMBEDDED_MODELS, MODEL_ALIASES, PICKLED
 from xeval.definitions.recipe import Recipe
 from xeval.judging.ledger import suspicions
 from xeval.results.configurations import Configuration
+from xeval.results.records import RunRecord
 from xeval.results.store import load_runs
-from xeval.support.text import counted
+from xeval.support.text import counted, one_decimal
 
 LISTED = 15  # languages of a task
 Listing = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]  # header and rows
@@ -130,7 +131,7 @@ def _models() -> Listing:
 
 def _references() -> Listing:
     rows = [
-        (table.name, table.task, table.metric, row.name, row.protocol, f"{row.average:.1f}", " ".join(row.cells))
+        (table.name, table.task, table.metric, row.name, row.protocol, one_decimal(row.average), " ".join(row.cells))
         for table in registry.all_references().values()
         for row in table.rows
     ]
@@ -160,6 +161,11 @@ def _recipes() -> Listing:
     return ("recipe", "learning rate", "batch", "until", "max length", "checkpoint"), rows
 
 
+def _mean(record: RunRecord) -> str:
+    values = [score.value for score in record.scores.values()]
+    return one_decimal(100 * sum(values) / len(values)) if values else "–"
+
+
 def _runs(results: Path) -> Listing:
     rows = [
         (
@@ -169,7 +175,7 @@ def _runs(results: Path) -> Listing:
             str(record.seed) if record.has_seed else "–",
             record.status,
             " ".join(record.scores),
-            f"{100 * sum(s.value for s in record.scores.values()) / len(record.scores):.1f}" if record.scores else "–",
+            _mean(record),
             folder.name,
         )
         for folder, record in ((run.folder, run.record) for run in load_runs(results))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from xeval.results.records import RunRecord, Score
+from xeval.support.text import one_decimal
 
 NEAR_CHANCE = 0.05  # the metric in the training language within so much of chance: nothing was learnt
 CONSTANT_FROM = 100  # rows; that so many are given one label does not happen by chance
@@ -32,8 +33,8 @@ def level(record: RunRecord, language: str) -> Level | None:
     majority = score.majority if score else None
     share = score.of_majority if score else None
     if majority is None or share is None or share <= chance:
-        return Level(chance, f"chance is {100 * chance:.1f} %")
-    words = f"always answering {majority.label} gives {100 * share:.1f} %"
+        return Level(chance, f"chance is {one_decimal(100 * chance)} %")
+    words = f"always answering {majority.label} gives {one_decimal(100 * share)} %"
     return Level(share, words, (1 - share) / (1 - chance))
 
 
@@ -44,7 +45,7 @@ def collapse(record: RunRecord) -> str | None:
     if language in record.scores:
         place, value = f"in {language}", record.scores[language].value
     if floor is not None and value is not None and value < floor.plus(NEAR_CHANCE):
-        return f"{record.metric} {place} is {100 * value:.1f} % where {floor.in_words}"
+        return f"{record.metric} {place} is {one_decimal(100 * value)} % where {floor.in_words}"
     if record.scores and all(map(_is_one_label_throughout, record.scores.values())):
         where = f", in each of {len(record.scores)} languages" if len(record.scores) > 1 else ""
         return f"every prediction is one label{where}"

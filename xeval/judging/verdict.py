@@ -18,7 +18,7 @@ from xeval.results.configurations import Configuration, by_configuration, sweep_
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
-from xeval.support.text import counted, metric_in_words
+from xeval.support.text import counted, metric_in_words, one_decimal, printed_difference, signed
 
 NO_VERDICT = "no verdict"
 
@@ -213,7 +213,8 @@ class _Row:
         of_majority = sum(known) / len(known)
         if verdict.comparison.ours > of_majority:
             return verdict
-        said = f" Always answering the most frequent label gives {of_majority:.1f}, which ours does not exceed."
+        most = one_decimal(of_majority)
+        said = f" Always answering the most frequent label gives {most}, which ours does not exceed."
         return replace(verdict, sentence=verdict.sentence + said)
 
     @cached_property
@@ -301,16 +302,18 @@ class _Row:
 
 def _sentence(found: Comparison, published: Published, tolerance: float, counted: str) -> str:
     """`counted`: what our number is the mean of."""
-    ours = f"our {found.ours:.1f} ({counted})"
-    side = "above" if found.difference >= 0 else "below"
+    ours = f"our {one_decimal(found.ours)} ({counted})"
+    difference = printed_difference(found.ours, published.value)
+    side = "above" if difference > 0 else "below"
+    far = f"{one_decimal(abs(difference))} points {side} the" if difference else "the same as the"
     place = {
         "reproduced": "lies inside",
         "not reproduced": "lies wholly outside",
         "inconclusive": "reaches across the edge of",
     }[found.outcome]
     return (
-        f"{found.outcome}, {ours} is {abs(found.difference):.1f} points {side} the published {published.value:.1f}, and"
-        f" the 90 % interval of the difference, {found.low:+.1f} to {found.high:+.1f}, {place} the tolerance of"
+        f"{found.outcome}, {ours} is {far} published {one_decimal(published.value)}, and"
+        f" the 90 % interval of the difference, {signed(found.low)} to {signed(found.high)}, {place} the tolerance of"
         f" ±{tolerance}{_what_would_settle(found, published)}."
     )
 

@@ -6,6 +6,7 @@ from xeval.kinds.exhibit import Cell, Exhibit
 from xeval.kinds.registry import get_kind
 from xeval.report.matrix import Row
 from xeval.support.errors import StoreError, XevalError
+from xeval.support.text import one_decimal
 
 
 def of(row: Row, languages: Sequence[str]) -> Sequence[Exhibit]:
@@ -32,5 +33,5 @@ def of(row: Row, languages: Sequence[str]) -> Sequence[Exhibit]:
 def in_words(cell: Cell) -> str:
     """A share in percent, a number with commas between its thousands, and text as it is."""
     if isinstance(cell, float):
-        return f"{100 * cell:.1f} %"
+        return f"{one_decimal(100 * cell)} %"
     return f"{cell:,}" if isinstance(cell, int) else cell

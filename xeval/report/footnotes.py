@@ -11,7 +11,7 @@ from xeval.results.adaptations import in_words, settings_of
 from xeval.results.configurations import Configuration, sweep_of
 from xeval.results.records import Environment, ModelRecord, RunRecord, Score, TrialRecord
 from xeval.results.store import StoredRun
-from xeval.support.text import counted, metric_in_words
+from xeval.support.text import counted, metric_in_words, one_decimal
 
 
 def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | None) -> list[str]:
@@ -56,7 +56,7 @@ def budgets(groups: Mapping[Configuration, list[StoredRun]]) -> list[str]:
 
 def _outcome(trial: TrialRecord) -> str:
     values = " and ".join(f"{key} {value}" for key, value in trial.values.items())
-    return f"{values}: failed" if trial.score is None else f"{values}: {100 * trial.score:.1f}"
+    return f"{values}: failed" if trial.score is None else f"{values}: {one_decimal(100 * trial.score)}"
 
 
 def _majorities(records: list[RunRecord]) -> str:
@@ -64,7 +64,8 @@ def _majorities(records: list[RunRecord]) -> str:
     scores: dict[str, Score] = {}
     for record in records:
         scores |= {language: score for language, score in record.scores.items() if language not in scores}
-    shares = {name: f"{100 * share:.1f}" for name, score in scores.items() if (share := score.of_majority) is not None}
+    known = {name: score.of_majority for name, score in scores.items()}
+    shares = {name: one_decimal(100 * share) for name, share in known.items() if share is not None}
     labels = {score.majority.label for score in scores.values() if score.majority}
     if not shares:
         return ""

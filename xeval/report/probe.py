@@ -14,7 +14,7 @@ from xeval.judging.probe import FEWEST_FOR_INTERVAL, FEWEST_LANGUAGES, Correlati
 from xeval.report.comparison.runs import markdown_table, plain, print_table, shown_p
 from xeval.report.formats.csv import harmless
 from xeval.report.formats.markdown import escape
-from xeval.support.text import metric_in_words
+from xeval.support.text import metric_in_words, one_decimal
 
 _IN_WORDS = {
     "bits_per_sentence": "bits per sentence",
@@ -100,7 +100,7 @@ def _rows(found: Probe) -> list[list[str]]:
     return [
         [
             f"{one.language}  {describe(one.language).name}",
-            *([f"{one.bits_per_sentence:.1f}"] if found.is_parallel else []),
+            *([one_decimal(one.bits_per_sentence)] if found.is_parallel else []),
             f"{one.bits_per_character:.3f}",
             _three_digits(one.pseudo_perplexity),
             "–" if one.pieces_per_word is None else f"{one.pieces_per_word:.2f}",
@@ -115,7 +115,7 @@ def _score(found: Probe, language: str) -> list[str]:
     if not _only(found):
         return []
     value = _only(found)[0].scores.get(language)
-    return ["–" if value is None else f"{100 * value:.1f}"]
+    return ["–" if value is None else one_decimal(100 * value)]
 
 
 def _three_digits(value: float) -> str:

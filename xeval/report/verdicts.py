@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from xeval.judging.equivalence import ALPHA
 from xeval.judging.verdict import NO_VERDICT, RowVerdict, Verdict
 from xeval.report.matrix import Row
+from xeval.support.text import one_decimal
 
 MARKS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?"}
 
@@ -25,7 +26,7 @@ def mean_mark(row: Row, n_languages: int) -> str:
 
 def number(value: float | None, mark: str = "") -> str:
     """A cell as every format shows it: one decimal and its mark, or a dash for what there is not."""
-    return "–" if value is None else f"{value:.1f} {mark}".rstrip()
+    return "–" if value is None else f"{one_decimal(value)} {mark}".rstrip()
 
 
 def legend(verdicts: Sequence[RowVerdict]) -> str:

@@ -46,7 +46,7 @@ from xeval.support.errors import DataError, PredictionError, TrainingError
 from xeval.support.findings import Finding
 from xeval.support.locks import locked
 from xeval.support.progress import Phase, Reporter
-from xeval.support.text import counted
+from xeval.support.text import counted, one_decimal
 
 FLOAT32_ROWS = 32  # of each language, computed again in float32 where the run's arithmetic is another
 
@@ -478,7 +478,7 @@ class OneRun:
             sha256 = save_predictions(self.disk.writes_to, language, *said)
             score = score_of(self.kind, metric, judged, encoded.tokenization, sha256, environment.INVOCATION)
             check = self._compare_with_float32(model, encoded, rows, outputs)
-            phase.note = f"{metric} {100 * score.value:.1f}"
+            phase.note = f"{metric} {one_decimal(100 * score.value)}"
         hashes = record.data.sha256["test"] | {language: corpus.sha256(rows)}
         timing = Timing(wall_s=wall_s, rows=len(rows), invocation=environment.INVOCATION)
         return self._signed(record).model_copy(

@@ -22,7 +22,7 @@ from xeval.runs.spec import NOT_OF_TRAINING, RunSpec, override
 from xeval.support.errors import DefinitionError, UnknownNameError
 from xeval.support.locks import locked
 from xeval.support.progress import Reporter
-from xeval.support.text import metric_in_words, one_line
+from xeval.support.text import metric_in_words, one_decimal, one_line
 
 Value = float | int | str
 Values = Mapping[str, Value]  # one for each key
@@ -198,7 +198,7 @@ class OneSweep:
         if trial.record.failures:
             return f"failed: {trial.record.failure}; to try it again, remove {trial.folder}"
         language, metric = describe(self.spec.task.training_language).name, metric_in_words(self.spec.task.metric)
-        return f"{metric} {100 * (_score(trial.record) or 0):.1f} on {language} dev"
+        return f"{metric} {one_decimal(100 * (_score(trial.record) or 0))} on {language} dev"
 
     def _count_others(self, own: set[str]) -> int:
         """Trials with other values of the recipe that otherwise are like these."""

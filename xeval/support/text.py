@@ -1,9 +1,11 @@
 """Text: made safe to show, put in words, and looked at."""
 
+import math
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
+from decimal import ROUND_HALF_UP, Decimal
 
 
 def one_line(message: object) -> str:
@@ -25,6 +27,28 @@ def capitalised(text: str) -> str:
 def counted(n: int, things: str) -> str:
     """ "1 language", "4,927 pairs": `things` is the plural."""
     return f"{n:,} {singular(things) if n == 1 else things}"
+
+
+def one_decimal(points: float) -> str:
+    """ "71.3" for 71.25: half away from zero, whatever arithmetic leaves behind the ninth decimal, and never "-0.0"."""
+    return str(_rounded(points))
+
+
+def signed(points: float) -> str:
+    """The same with its sign: "+0.4", "-1.3", "+0.0"."""
+    return f"{_rounded(points):+}"
+
+
+def printed_difference(points: float, other: float) -> float:
+    """The difference of two numbers as they are printed, so that a reader who subtracts gets the same."""
+    return float(_rounded(points) - _rounded(other))
+
+
+def _rounded(points: float) -> Decimal:
+    if not math.isfinite(points):
+        return Decimal(points)
+    exact = Decimal(repr(round(float(points), 9)))
+    return exact.quantize(Decimal("0.1"), ROUND_HALF_UP) + Decimal("0.0")  # which makes 0.0 of -0.0
 
 
 def numbered(things: str, numbers: Collection[int]) -> str:

@@ -7,6 +7,7 @@ from xeval.judging.verdict import Tolerance
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.findings import Finding, warning
+from xeval.support.text import one_decimal
 
 NEAR = 0.5  # points
 
@@ -26,9 +27,9 @@ def other_definition(run: StoredRun, task: Task, published: ReferenceRow) -> Fin
     near = [one for one in made if one.over not in scores and abs(100 * one.value - published.average) <= NEAR]
     if not near:
         return None
-    said = ", ".join(f"{one.metric} {100 * one.value:.1f} ({one.over})" for one in near[:3])
+    said = ", ".join(f"{one.metric} {one_decimal(100 * one.value)} ({one.over})" for one in near[:3])
     return warning(
         "another definition",
-        f"the published mean {published.average:.1f} is not our {ours:.1f}, but lies near {said}",
+        f"the published mean {one_decimal(published.average)} is not our {one_decimal(ours)}, but lies near {said}",
         "Find out which metric and which languages the source averages over; xeval score --explain lists them all.",
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
-from xeval.support.text import counted
+from xeval.support.text import counted, one_decimal
 
 FEW_ROWS = 100  # below this many, a share of rows is left uninterpreted
 PLACEHOLDER_FROM = 10  # rows with one gold label throughout
@@ -146,7 +146,7 @@ def _permuted(where: str, confusion: np.ndarray, order: Sequence[int], labels: S
     reading = ", ".join(f"{labels[p]} as {labels[meant]}" for p, meant in enumerate(order) if p != meant)
     return error(
         "permuted labels",
-        f"accuracy{where} is {100 * as_it_is:.1f} %, and {100 * reread:.1f} % if one reads {reading}",
+        f"accuracy{where} is {one_decimal(100 * as_it_is)} %, and {one_decimal(100 * reread)} % if one reads {reading}",
         mend,
     )
 
@@ -165,7 +165,8 @@ def shifted_rows(predicted: Mapping[str, Predicted]) -> Finding | None:
     if not strays:
         return None
     said = "; ".join(
-        f"{language}: {100 * as_it_is:.1f} % are right, and {100 * shifted:.1f} % if each belongs to the row"
+        f"{language}: {one_decimal(100 * as_it_is)} % are right, and {one_decimal(100 * shifted)} % if each belongs to"
+        " the row"
         f" {abs(shift)} {'before' if shift > 0 else 'after'} it"
         for language, (shift, as_it_is, shifted) in strays.items()
     )

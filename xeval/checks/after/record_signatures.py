@@ -12,7 +12,7 @@ from xeval.judging.health import NEAR_CHANCE, Level, collapse, level
 from xeval.kinds.registry import unit_of
 from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
-from xeval.support.text import counted, metric_in_words
+from xeval.support.text import counted, metric_in_words, one_decimal
 
 LEARNT = 0.10  # score above chance from which something has been learnt
 UNDERFITTED = 0.20  # score above chance that even a short training reaches
@@ -42,8 +42,8 @@ def labels_out_of_line(record: RunRecord) -> Finding | None:
         return None
     return error(
         "placeholder labels",
-        f"{_metric(record)} on the {record.training_language} development data is {100 * dev:.1f} %, on test it is"
-        f" {by_language(scores, '{:.1f}')} %, where {floor.in_words}",
+        f"{_metric(record)} on the {record.training_language} development data is {one_decimal(100 * dev)} %, on test"
+        f" it is {by_language(scores, '{:.1f}')} %, where {floor.in_words}",
         "Take the test split from a copy that carries its own labels, in its own order (the hub's, or XNLI-1.0).",
     )
 
@@ -59,11 +59,11 @@ def too_few_steps(record: RunRecord) -> Finding | None:
     seen, unit = training.n_steps * training.effective_batch_size, unit_of(record.kind)
     if seen >= EPOCHS_ENOUGH * expected:
         return None
-    on_rows = " and ".join(f"{100 * value:.1f} % on the {rows} rows" for rows, value in reached.items())
+    on_rows = " and ".join(f"{one_decimal(100 * value)} % on the {rows} rows" for rows, value in reached.items())
     return error(
         "too few steps",
         f"{counted(training.n_steps, 'steps')} of {counted(training.effective_batch_size, unit)} show"
-        f" {100 * seen / expected:.1f} % of {expected:,} training {unit} once; {_metric(record)} in"
+        f" {one_decimal(100 * seen / expected)} % of {expected:,} training {unit} once; {_metric(record)} in"
         f" {record.training_language} is {on_rows}",
         "Train on all rows for the recipe's epochs (no --max-train, no --max-steps) with its effective batch size.",
     )
@@ -95,7 +95,7 @@ def chance_outside_latin_script(record: RunRecord) -> Finding | None:
         return None
     tokenized = [record.scores[language].tokenization for language in at_chance]
     unknown = max((each.unknown_piece_share for each in tokenized if each is not None), default=0.0)
-    pieces = f"; up to {100 * unknown:.1f} % of their pieces are unknown" if unknown > 0.01 else ""
+    pieces = f"; up to {one_decimal(100 * unknown)} % of their pieces are unknown" if unknown > 0.01 else ""
     return error(
         "chance outside Latin script",
         f"{by_language({language: others[language] for language in at_chance})}, against"
@@ -115,7 +115,7 @@ def no_transfer(record: RunRecord) -> Finding | None:
         return None
     return error(
         "no transfer",
-        f"{record.training_language} {100 * learnt:.1f} %, and at chance: {by_language(targets)}",
+        f"{record.training_language} {one_decimal(100 * learnt)} %, and at chance: {by_language(targets)}",
         "Check that the encoder is multilingual and, with xeval doctor, that the tokenizer is its own.",
     )
 
@@ -150,7 +150,8 @@ def other_selection(record: RunRecord, published: ReferenceRow | None) -> Findin
     ours = record.training.selection if record.training else "none, the checkpoint is evaluated as it is"
     return warning(
         "another selection rule",
-        f"the mean is {-difference:.1f} points below {published.name}, whose selection was: {published.selection}; ours"
+        f"the mean is {one_decimal(-difference)} points below {published.name}, whose selection was:"
+        f" {published.selection}; ours"
         f" is: {ours}",
         "Expect 1 to 2 points less: a zero-shot run must not choose its checkpoint on target-language data.",
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from xeval.kinds.rows import Rows
 from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
+from xeval.support.text import one_decimal
 
 COMMON = 0.01  # share of rows from which repetition and overlap are no accident
 WORTHLESS = 0.5  # share of test rows that are known from training from which a score says nothing
@@ -50,11 +51,12 @@ def check_overlap(unit: str, train: Rows | None, selection: Rows | None, test: R
     name, share = max(shares.items(), key=lambda item: item[1])
     if share < COMMON:
         return fine(
-            "overlap", f"{100 * share:.1f} % of {len(test):,} {test.language} test {unit} are known from training"
+            "overlap",
+            f"{one_decimal(100 * share)} % of {len(test):,} {test.language} test {unit} are known from training",
         )
     return (error if share >= WORTHLESS else warning)(
         "overlap",
-        f"{100 * share:.1f} % of {len(test):,} {test.language} test {unit} are among those {name}",
+        f"{one_decimal(100 * share)} % of {len(test):,} {test.language} test {unit} are among those {name}",
         "Take the training and test splits from one release of the data.",
     )
 

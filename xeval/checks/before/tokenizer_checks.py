@@ -14,7 +14,7 @@ from typing import Any
 import tokenizers
 
 from xeval.support.findings import Finding, by_language, error, fine, warning
-from xeval.support.text import one_line
+from xeval.support.text import one_decimal, one_line
 
 # Rows of the embedding → whose vocabulary that is, and the ids of words in several scripts. The words are the same in
 # lower case and without accents, so that a changed vocabulary is told from changed text.
@@ -195,8 +195,9 @@ def _check_capitals(tokenizer: Any, texts: Sequence[str], pieces: Sequence[str])
         if unknown > unknown_in_lower_case + IN_THE_VOCABULARY:
             return warning(
                 name,
-                f"the vocabulary has none, but the tokenizer keeps them ({_declared(tokenizer)}): {100 * unknown:.1f} %"
-                f" of pieces are unknown, in lower case {100 * unknown_in_lower_case:.1f} %",
+                f"the vocabulary has none, but the tokenizer keeps them ({_declared(tokenizer)}):"
+                f" {one_decimal(100 * unknown)} % of pieces are unknown,"
+                f" in lower case {one_decimal(100 * unknown_in_lower_case)} %",
                 "Set do_lower_case to true in tokenizer_config.json: the vocabulary is an uncased one.",
             )
     kept = "kept, as the vocabulary wants" if with_capitals >= IN_THE_VOCABULARY * len(pieces) else "not needed"

@@ -12,7 +12,7 @@ from xeval.judging.comparison.paired_metrics import exchange_p, paired_metric_di
 from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
 from xeval.judging.comparison.paired_tests import group_p, holm, mcnemar_p
 from xeval.judging.comparison.resampling import N_RESAMPLES, SEED, Interval, paired_mean_difference
-from xeval.support.text import counted, numbered
+from xeval.support.text import counted, numbered, one_decimal, printed_difference, signed
 
 ALPHA = 0.05  # after Holm's correction
 
@@ -149,8 +149,8 @@ def _resampled(paired: PairedRuns) -> str:
 def _conclusion(found: RunComparison) -> str:
     mean, n = found.mean, len(found.languages)
     where = f"on the mean of {n} languages" if n > 1 else f"in {found.languages[0].language}"
-    bounds = f"{100 * mean.level:.0f} % interval of B minus A {100 * mean.low:+.1f} to {100 * mean.high:+.1f}"
-    size = f"{100 * abs(mean.difference):.1f} points"
+    bounds = f"{100 * mean.level:.0f} % interval of B minus A {signed(100 * mean.low)} to {signed(100 * mean.high)}"
+    size = f"{one_decimal(abs(printed_difference(100 * found.mean_b, 100 * found.mean_a)))} points"
     sides = [f"A ({found.name_a})", f"B ({found.name_b})"]
     if found.name_a == found.name_b and not found.trains_nothing:
         seeds_a, seeds_b = (numbered("seeds", seeds) for seeds in (found.seeds_a, found.seeds_b))
@@ -190,5 +190,5 @@ def _scope(found: RunComparison) -> str:
     ahead = sum(value > 0 for value in differences)
     return (
         f"{about}, not about training again: over {counted(len(differences), 'pairs of seeds')} the difference ran from"
-        f" {min(differences):+.1f} to {max(differences):+.1f}, and B was ahead in {ahead}."
+        f" {signed(min(differences))} to {signed(max(differences))}, and B was ahead in {ahead}."
     )

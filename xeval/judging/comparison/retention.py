@@ -16,6 +16,7 @@ from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
 from xeval.judging.comparison.resampling import LEVEL, N_RESAMPLES, SEED
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
+from xeval.support.text import metric_in_words, one_decimal
 
 FEWEST = 5  # languages for a rank correlation
 LEARNT = 0.02  # above chance, from which a share of what the teacher has learnt means anything
@@ -174,21 +175,19 @@ def _correlation(rows: Sequence[LanguageRetention]) -> tuple[float, float] | Non
 
 def _conclusion(found: Retention) -> str:
     kept, n = found.mean_kept, len(found.languages)
+    where = f"on the mean of {n} languages" if n > 1 else f"in {found.languages[0].language}"
     text = (
-        f"B ({found.name_b}) keeps {100 * kept.value:.1f} % of the {found.metric.replace('_', ' ')} of A"
-        f" ({found.name_a}) on the mean of {n} languages (95 % interval {100 * kept.low:.1f} to {100 * kept.high:.1f})"
-        if n > 1
-        else f"B ({found.name_b}) keeps {100 * kept.value:.1f} % of A ({found.name_a}) in {found.languages[0].language}"
-        f" (95 % interval {100 * kept.low:.1f} to {100 * kept.high:.1f})"
+        f"B ({found.name_b}) keeps {one_decimal(100 * kept.value)} % of the {metric_in_words(found.metric)} of A"
+        f" ({found.name_a}) {where} (95 % interval {one_decimal(100 * kept.low)} to {one_decimal(100 * kept.high)})"
     )
     others = [row for row in found.languages if row.language != found.training_language]
     lost = [row for row in others if row.transfer_loss is not None]
     if lost and lost[0].training_loss is not None:
         transfer = np.mean([row.transfer_loss for row in lost if row.transfer_loss is not None])
         text += (
-            f"; of what it loses elsewhere, {100 * lost[0].training_loss:.1f} points are lost in"
-            f" {describe(found.training_language).name} already, and {100 * transfer:.1f} more in the transfer"
+            f"; of what it loses elsewhere, {one_decimal(100 * lost[0].training_loss)} points are lost in"
+            f" {describe(found.training_language).name} already, and {one_decimal(100 * transfer)} more in the transfer"
         )
         worst = min(lost, key=lambda row: row.kept.value)
-        text += f", most in {worst.language} ({100 * worst.kept.value:.1f} % kept)"
+        text += f", most in {worst.language} ({one_decimal(100 * worst.kept.value)} % kept)"
     return f"{text}."

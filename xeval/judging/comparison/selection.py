@@ -21,6 +21,7 @@ from xeval.results.predictions import tally_of
 from xeval.results.records import CheckpointRecord, SelectionPoint
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
+from xeval.support.text import one_decimal, printed_difference, signed
 
 _DEV, _LAST = "English dev", "last"
 
@@ -198,8 +199,9 @@ def _conclusion(found: SelectionComparison) -> str:
     compared, n = found.last_minus_dev, len(found.oracle)
     mean = compared.mean
     where = f"on the mean of {n} languages" if n > 1 else f"in {found.oracle[0].language}"
-    bounds = f"{100 * mean.level:.0f} % interval of the difference {100 * mean.low:+.1f} to {100 * mean.high:+.1f}"
-    size = f"{100 * abs(mean.difference):.1f} points"
+    low, high = signed(100 * mean.low), signed(100 * mean.high)
+    bounds = f"{100 * mean.level:.0f} % interval of the difference {low} to {high}"
+    size = f"{one_decimal(abs(printed_difference(100 * compared.mean_b, 100 * compared.mean_a)))} points"
     if all(choice.dev_step == choice.last_step for choice in found.choices):
         first = "English dev chose the last checkpoint"
     elif mean.excludes_zero:
@@ -210,10 +212,10 @@ def _conclusion(found: SelectionComparison) -> str:
             f"No difference is shown {where} between English dev's checkpoint and the last: they are {size} apart"
             f" ({bounds})"
         )
-    gain = 100 * (found.oracle_mean - compared.mean_a)
+    gain = printed_difference(100 * found.oracle_mean, 100 * compared.mean_a)
     return (
-        f"{first}. No choice among these checkpoints can exceed English dev's by more than {gain:.1f} points {where}:"
-        " that is the oracle, which looks at test labels and is not zero-shot."
+        f"{first}. No choice among these checkpoints can exceed English dev's by more than {one_decimal(gain)} points"
+        f" {where}: that is the oracle, which looks at test labels and is not zero-shot."
     )
 
 

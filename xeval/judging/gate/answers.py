@@ -8,6 +8,7 @@ from typing import Literal
 from xeval.judging.comparison.paired_tests import holm
 from xeval.judging.gate.drops import Change
 from xeval.judging.gate.findings import GateFinding, Kind, Numbers
+from xeval.support.text import one_decimal, printed_difference, signed
 
 Chance = Literal["training", "rows", "none"]
 
@@ -57,7 +58,9 @@ def answer(questions: Sequence[Question], alpha: float, threshold: float, tell: 
 def of_score(question: Question, answer: Answer, threshold: float) -> GateFinding:
     """On an accuracy in percent; `threshold` in points."""
     change = question.change
-    size = f"{abs(change.difference):.1f} points, from {change.blessed:.1f} to {change.now:.1f} %"
+    difference = printed_difference(change.now, change.blessed)
+    both = f"from {one_decimal(change.blessed)} to {one_decimal(change.now)} %"
+    size = f"{one_decimal(abs(difference))} points, {both}"
     if change.difference < -threshold and answer.dropped:
         kind: Kind = "regression"
         said = f"fell by {size}, more than the allowed {threshold:g}, and {_no_chance(question, answer)}"
@@ -65,14 +68,14 @@ def of_score(question: Question, answer: Answer, threshold: float) -> GateFindin
         kind = "drop within chance"
         said = (
             f"fell by {size}, more than the allowed {threshold:g}, but {_cause(question)} may explain it"
-            f" ({_evidence(question, answer)}); from {answer.least:.1f} points on it could not"
+            f" ({_evidence(question, answer)}); from {one_decimal(answer.least)} points on it could not"
         )
     elif change.difference > threshold and answer.risen:
         kind = "improvement"
         said = f"rose by {size}; bless it if it is to stay"
     else:
         kind = "unchanged"
-        said = f"changed by {change.difference:+.1f} points, from {change.blessed:.1f} to {change.now:.1f} %"
+        said = f"changed by {signed(difference)} points, {both}"
     return _finding(kind, question, said, Numbers(change.blessed, change.now, answer.p_of_drop, "%"))
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.retention import Cost, LanguageRetention, Retention, Share
 from xeval.report.comparison.runs import Parts, flips_as_object, markdown_flips, markdown_parts, print_parts, show_flips
-from xeval.support.text import metric_in_words
+from xeval.support.text import metric_in_words, one_decimal, printed_difference
 
 FLOAT32_BYTES = 4
 
@@ -54,8 +54,8 @@ def _parts(found: Retention) -> Parts:
     ]
     rows = [_row(row) for row in found.languages]
     if len(rows) > 1:
-        means = f"{100 * found.mean_a:.1f}", f"{100 * found.mean_b:.1f}"
-        loss = f"{100 * (found.mean_a - found.mean_b):.1f}"
+        means = one_decimal(100 * found.mean_a), one_decimal(100 * found.mean_b)
+        loss = one_decimal(printed_difference(100 * found.mean_a, 100 * found.mean_b))
         rows.append([f"mean of {len(rows)}", *means, *_shown(found.mean_kept), "", loss, "", "", "", ""])
     return Parts(title, sides, found.conclusion, header, rows, _notes(found))
 
@@ -74,19 +74,19 @@ def _row(row: LanguageRetention) -> list[str]:
     above = row.kept_above_chance
     return [
         row.language,
-        f"{100 * row.value_a:.1f}",
-        f"{100 * row.value_b:.1f}",
+        one_decimal(100 * row.value_a),
+        one_decimal(100 * row.value_b),
         *_shown(row.kept),
-        f"{100 * above.value:.1f}" if above is not None else "–",
-        f"{100 * (row.value_a - row.value_b):.1f}",
-        *(f"{100 * loss:.1f}" if loss is not None else "–" for loss in (row.training_loss, row.transfer_loss)),
+        one_decimal(100 * above.value) if above is not None else "–",
+        one_decimal(printed_difference(100 * row.value_a, 100 * row.value_b)),
+        *(one_decimal(100 * loss) if loss is not None else "–" for loss in (row.training_loss, row.transfer_loss)),
         f"{row.kappa:.2f}" if row.kappa is not None else "–",
         row.script,
     ]
 
 
 def _shown(share: Share) -> tuple[str, str]:
-    return f"{100 * share.value:.1f}", f"{100 * share.low:.1f} to {100 * share.high:.1f}"
+    return one_decimal(100 * share.value), f"{one_decimal(100 * share.low)} to {one_decimal(100 * share.high)}"
 
 
 def _notes(found: Retention) -> list[str]:
@@ -100,7 +100,7 @@ def _notes(found: Retention) -> list[str]:
         times = second.rows_per_s / first.rows_per_s
         saved = 1000 / first.rows_per_s - 1000 / second.rows_per_s
         lost = 100 * (found.mean_a - found.mean_b)
-        price = f", {lost / saved:.1f} points for each millisecond a row that it saves" if saved > 0 else ""
+        price = f", {one_decimal(lost / saved)} points for each millisecond a row that it saves" if saved > 0 else ""
         notes.append(f"B was evaluated {times:.2f} times as fast as A on the same processor{price}.")
     if first.n_parameters and second.n_parameters and second.n_parameters < first.n_parameters:
         saved_mb = (first.n_parameters - second.n_parameters) * FLOAT32_BYTES / 1e6

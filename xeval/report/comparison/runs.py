@@ -14,7 +14,7 @@ from xeval.judging.comparison.compare import LanguageDifference, RunComparison
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.resampling import Interval
 from xeval.report.formats.markdown import escape
-from xeval.support.text import metric_in_words, numbered, one_line
+from xeval.support.text import metric_in_words, numbered, one_decimal, one_line, printed_difference, signed
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,13 @@ def _row(found: RunComparison, one: LanguageDifference) -> list[str]:
 
 
 def _numbers(value_a: float, value_b: float, interval: Interval) -> list[str]:
-    bounds = f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
-    return [f"{100 * value_a:.1f}", f"{100 * value_b:.1f}", f"{100 * interval.difference:+.1f}", bounds]
+    bounds = f"{signed(100 * interval.low)} to {signed(100 * interval.high)}"
+    difference = signed(printed_difference(100 * value_b, 100 * value_a))
+    return [one_decimal(100 * value_a), one_decimal(100 * value_b), difference, bounds]
 
 
 def _spread(differences: list[float]) -> list[str]:
-    return [f"{100 * np.std(differences, ddof=1):.1f}"] if len(differences) > 1 else []
+    return [one_decimal(100 * np.std(differences, ddof=1))] if len(differences) > 1 else []
 
 
 def _one_run_each(found: RunComparison) -> bool:

@@ -21,7 +21,7 @@ from xeval.report.comparison.runs import (
     show_flips,
     shown_p,
 )
-from xeval.support.text import numbered
+from xeval.support.text import numbered, one_decimal, printed_difference, signed
 
 ORACLE = "NOT zero-shot: for each language, the checkpoint that is best on its own test labels"
 _PLURALS = {"accuracy": "accuracies"}
@@ -67,7 +67,7 @@ def _title(found: SelectionComparison) -> str:
 
 def _sides(found: SelectionComparison) -> list[str]:
     choices = found.choices
-    dev = " ".join(f"{choice.dev_step:,} ({100 * choice.dev_value:.1f} %)" for choice in choices)
+    dev = " ".join(f"{choice.dev_step:,} ({one_decimal(100 * choice.dev_value)} %)" for choice in choices)
     last = " ".join(f"{choice.last_step:,}" for choice in choices)
     step = "step" if len(choices) == 1 else "steps, by seed:"
     return [
@@ -86,7 +86,7 @@ def _rows(found: SelectionComparison) -> list[list[str]]:
     rows = []
     for one, oracle in zip(found.last_minus_dev.languages, found.oracle, strict=True):
         numbers = _numbers(one.value_a, one.value_b, one.interval)
-        best = [f"{100 * oracle.value:.1f}", f"{100 * oracle.difference:+.1f}"]
+        best = _beside_dev(oracle.value, one.value_a)
         step = _if_one_seed(found, f"{oracle.steps[0]:,}")
         rows.append([one.language, *numbers, shown_p(one.holm_p), *best, *step])
     n = len(rows)
@@ -101,13 +101,17 @@ def _mean_row(found: SelectionComparison, name: str, interval: Interval, without
     pairs = zip(found.last_minus_dev.languages, found.oracle, strict=True)
     numbers = [(one.value_a, one.value_b, best.value) for one, best in pairs if one.language != without]
     dev, last, oracle = np.mean(numbers, axis=0).tolist()
-    best = [f"{100 * oracle:.1f}", f"{100 * (oracle - dev):+.1f}"]
-    return [name, *_numbers(dev, last, interval), "", *best, *_if_one_seed(found, "")]
+    return [name, *_numbers(dev, last, interval), "", *_beside_dev(oracle, dev), *_if_one_seed(found, "")]
 
 
 def _numbers(dev: float, last: float, interval: Interval) -> list[str]:
-    bounds = f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
-    return [f"{100 * dev:.1f}", f"{100 * last:.1f}", f"{100 * interval.difference:+.1f}", bounds]
+    bounds = f"{signed(100 * interval.low)} to {signed(100 * interval.high)}"
+    return [one_decimal(100 * dev), *_beside_dev(last, dev), bounds]
+
+
+def _beside_dev(value: float, dev: float) -> list[str]:
+    """A value, and how far it is above that of English dev's checkpoint."""
+    return [one_decimal(100 * value), signed(printed_difference(100 * value, 100 * dev))]
 
 
 def _if_one_seed(found: SelectionComparison, cell: str) -> list[str]:

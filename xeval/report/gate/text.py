@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from xeval.judging.gate.findings import GateFinding, Outcome
+from xeval.support.text import one_decimal, printed_difference, signed
 
 COLUMNS = ("", "blessed", "now", "change", "p", "finding")
 
@@ -32,7 +33,8 @@ def cells(finding: GateFinding) -> tuple[str, ...]:
     if numbers is None:
         return (finding.what, "–", "–", "–", "–", finding.kind)
     if numbers.unit == "%":
-        shown = f"{numbers.blessed:.1f} %", f"{numbers.now:.1f} %", f"{numbers.now - numbers.blessed:+.1f}"
+        difference = signed(printed_difference(numbers.now, numbers.blessed))
+        shown = f"{one_decimal(numbers.blessed)} %", f"{one_decimal(numbers.now)} %", difference
     else:
         shown = (
             f"{numbers.blessed:,.0f}/s",

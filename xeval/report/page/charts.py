@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xeval.judging.calibration import Bin
-from xeval.support.text import counted
+from xeval.support.text import counted, one_decimal
 
 WIDTH = 360  # of every drawing, so that its letters are legible on a phone
 LEFT, RIGHT, BOTTOM, TOP = 40, 12, 34, 10  # margins
@@ -71,7 +71,7 @@ def dots(rows: Sequence[tuple[str, dict[int, float], float | None]]) -> Dots:
         DotRow(
             name,
             TOP + ROW * (index + 0.5),
-            [(axis.at(value), f"seed {seed}: {value:.1f}") for seed, value in seeds.items()],
+            [(axis.at(value), f"seed {seed}: {one_decimal(value)}") for seed, value in seeds.items()],
             axis.at(sum(seeds.values()) / len(seeds)),
             None if published is None else axis.at(published),
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from xeval.definitions.languages import describe, names_of
 from xeval.report import verdicts
 from xeval.report.matrix import Matrix, Row
+from xeval.support.text import one_decimal, printed_difference, signed
 
 LEVELS = 9  # of colour; style.css has a class for each
 
@@ -47,7 +48,7 @@ def score_lines(matrix: Matrix) -> list[Line]:
         judged = verdict.cells.get(language) if verdict else None
         level = round(LEVELS * min(1.0, max(0.0, (value - low) / (high - low or 1))))
         return Cell(
-            f"{value:.1f}", value, f"heat-{level}", verdicts.mark(row, language), judged.outcome if judged else ""
+            one_decimal(value), value, f"heat-{level}", verdicts.mark(row, language), judged.outcome if judged else ""
         )
 
     return [_line(language, [cell(row, language) for row in matrix.rows]) for language in matrix.languages]
@@ -88,14 +89,15 @@ def difference_lines(matrix: Matrix) -> tuple[list[Row], list[Line]]:
 
     def cell(row: Row, language: str) -> Cell:
         difference = differences.get((row.name, language))
-        if difference is None:
+        if difference is None or row.beside is None:
             return Cell("–")
         side, level = "more" if difference > 0 else "less", round(LEVELS * abs(difference) / largest)
         judged = row.verdict.cells.get(language) if row.verdict else None
         found = judged.comparison if judged else None
-        interval = f" ({found.low:+.1f} to {found.high:+.1f})" if found else ""
+        interval = f" ({signed(found.low)} to {signed(found.high)})" if found else ""
         mark, outcome = verdicts.mark(row, language), judged.outcome if judged else ""
-        return Cell(f"{difference:+.1f}{interval}", difference, f"{side}-{level}", mark, outcome)
+        printed = signed(printed_difference(row.cells[language], row.beside.cells[language]))
+        return Cell(f"{printed}{interval}", difference, f"{side}-{level}", mark, outcome)
 
     compared = [language for language in matrix.languages if any((row.name, language) in differences for row in rows)]
     return rows, [_line(language, [cell(row, language) for row in rows]) for language in compared]
@@ -117,7 +119,7 @@ def gap_lines(matrix: Matrix) -> dict[str, list[Line]]:
         if len(found) < len(languages):
             return Cell("–")
         mean = sum(found) / len(found)
-        return Cell(f"{mean:.1f}", mean, bar=max(0.0, mean) / widest)
+        return Cell(one_decimal(mean), mean, bar=max(0.0, mean) / widest)
 
     return {
         kind: [

@@ -13,7 +13,7 @@ from xeval.report.formats import Format
 from xeval.report.formats.markdown import escape
 from xeval.report.suite.table import Average, Cell, Row, SuiteMatrix
 from xeval.support.errors import XevalError
-from xeval.support.text import one_line
+from xeval.support.text import one_decimal, one_line
 
 SUITE_REPORT_VERSION = 1
 
@@ -34,9 +34,9 @@ def cell(found: Cell | None, title: str = "") -> str:
     """`71.2 [69.8, 72.6]`; a dash for what there is not. The split stands behind it where the title lacks it."""
     if found is None:
         return "–"
-    text = f"{found.value:.1f}{'*' * found.other_metrics}"
+    text = f"{one_decimal(found.value)}{'*' * found.other_metrics}"
     if found.interval is not None:
-        text += f" [{found.interval[0]:.1f}, {found.interval[1]:.1f}]"
+        text += f" [{one_decimal(found.interval[0])}, {one_decimal(found.interval[1])}]"
     return text if found.split == "test" or title.endswith(f" ({found.split})") else f"{text} {found.split}"
 
 
@@ -45,7 +45,7 @@ def average(found: Average | None) -> str:
     if found is None:
         return "–"
     part = f" ({found.n} of {found.of})" if found.n < found.of else ""
-    return f"{found.value:.1f}{'*' * found.other_metrics}{part}"
+    return f"{one_decimal(found.value)}{'*' * found.other_metrics}{part}"
 
 
 def _header(matrix: SuiteMatrix) -> list[str]:
