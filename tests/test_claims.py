@@ -107,7 +107,7 @@ def test_the_ratio_is_the_geometric_mean_over_languages_with_students_interval()
     [
         ({"en": 1.10, "es": 1.12, "zh": 1.08}, "not reproduced"),
         ({"en": 3.00, "es": 3.05, "zh": 2.95}, "not reproduced"),
-        ({"en": 1.20, "es": 2.00, "zh": 2.80}, "inconclusive"),
+        ({"en": 1.20, "es": 2.00, "zh": 2.80}, "agrees"),
     ],
 )
 def test_what_is_not_about_twice_as_fast_is_not_said_to_be(ratios, outcome):

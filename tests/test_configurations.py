@@ -38,7 +38,7 @@ def test_one_model_under_two_names_is_refused_as_a_second_seed_of_itself():
 
 @pytest.mark.parametrize("n", [2, 3])
 def test_the_same_record_several_times_is_no_verdict_on_several_seeds(n):
-    """It read "inconclusive" once, and "reproduced, mean of 3 seeds" three times."""
+    """It read "leans low" once, and "reproduced, mean of 3 seeds" three times."""
     with pytest.raises(StoreError, match="is there twice"):
         judge(stored([a_seed(1, en=80.0, es=70.0)] * n), a_table())
 

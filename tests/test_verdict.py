@@ -12,6 +12,7 @@ from xeval.definitions.reference import Reference
 from xeval.definitions.registry import get_task
 from xeval.definitions.toml import Printed
 from xeval.judging.equivalence import (
+    UNSETTLED,
     Published,
     Spread,
     assumed_spread,
@@ -104,7 +105,7 @@ def test_a_published_example_of_equivalence():
     error = half / stats.t.ppf(0.95, 181.3)
     assert (0.03 - bound) / error == pytest.approx(-2.69, abs=0.005)
     assert stats.t.cdf((0.03 - bound) / error, 181.3) == pytest.approx(0.004, abs=0.0005)
-    assert read(0.03 - half, 0.03 + half, bound) == "reproduced"
+    assert read(0.03, half, bound) == "reproduced"
 
 
 def test_one_seed_has_the_assumed_spread_and_two_are_pooled_with_it():
@@ -140,21 +141,29 @@ def test_one_seed_of_an_unknown_kind_of_task_settles_less():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "outcome"),
-    [(-1.4, 1.4, "reproduced"), (-1.5, 1.4, "inconclusive"), (1.5, 3, "inconclusive"), (1.6, 3, "not reproduced")],
+    ("low", "high", "outcome", "mirrored"),
+    [
+        (-1.4, 1.4, "reproduced", "reproduced"),
+        (-1.5, 1.4, "agrees", "agrees"),
+        (0.0, 3.0, "agrees", "agrees"),
+        (0.1, 3.0, "leans high", "leans low"),
+        (1.5, 3.0, "leans high", "leans low"),
+        (1.6, 3.0, "not reproduced", "not reproduced"),
+    ],
 )
-def test_the_edge_of_the_tolerance_is_not_inside(low, high, outcome):
-    assert read(low, high, 1.5) == read(-high, -low, 1.5) == outcome
+def test_the_edge_of_the_tolerance_is_not_inside(low, high, outcome, mirrored):
+    middle, half = (low + high) / 2, (high - low) / 2
+    assert (read(middle, half, 1.5), read(-middle, half, 1.5)) == (outcome, mirrored)
 
 
 def test_the_number_of_seeds_that_would_settle_it_does():
     published = Published(69.4, 5, 0.0, Spread(0.5, 4))
     found = compare([69.0, 69.4, 70.7], published, 1.0, Spread(0.8, 4))
-    assert found.outcome == "inconclusive" and found.seeds_needed > 3
+    assert found.outcome == "agrees" and found.seeds_needed > 3
 
     def settled(n: int) -> bool:
         half = half_width(Spread(found.seed_sd, n - 1), n, published)
-        return read(found.difference - half, found.difference + half, 1.0) != "inconclusive"
+        return read(found.difference, half, 1.0) not in UNSETTLED
 
     assert settled(found.seeds_needed) and not settled(found.seeds_needed - 1)
 
@@ -188,7 +197,7 @@ def test_far_off_is_not_reproduced_and_listed_mean_first():
 
 def test_a_single_seed_says_that_its_spread_is_assumed():
     cell = judged(seeds(80.0)).cells["es"]
-    assert cell.comparison.assumed and cell.outcome == "inconclusive"
+    assert cell.comparison.assumed and cell.outcome == "agrees"
     assert "0.80 points, is assumed, not measured" in cell.sentence and "(one seed)" in cell.sentence
     assert "12 seeds would settle it" in cell.sentence
     far = judged(seeds(80.9)).cells["es"]
@@ -209,7 +218,7 @@ def test_a_spread_that_the_source_states_replaces_the_assumption():
 def test_the_tolerance_can_be_replaced_and_is_kept():
     records = seeds(80.0, 80.4, 79.8, 80.2, 80.1)
     verdict = judged(records, tolerance=Tolerance(cell=0.3, mean=0.2))
-    assert verdict.cells["en"].outcome == verdict.mean.outcome == "inconclusive"
+    assert verdict.cells["en"].outcome == verdict.mean.outcome == "agrees"
     assert (verdict.cells["en"].tolerance, verdict.mean.tolerance) == (0.3, 0.2)
     assert "±0.3" in verdict.cells["en"].sentence and verdict.tolerance == Tolerance(0.3, 0.2)
 
@@ -397,7 +406,7 @@ def test_a_row_is_judged_only_by_runs_that_were_adapted_as_it_was(ours, theirs):
     found = judged(trained_as(**ours), a_table(**theirs))
     outcomes = {verdict.outcome for verdict in (found.mean, *found.cells.values())}
     if ours == theirs:
-        assert outcomes <= {"reproduced", "inconclusive"}
+        assert outcomes <= {"reproduced", *UNSETTLED}
         return
     assert outcomes == {"no verdict"}
     assert found.mean.sentence.count(". ") == 0 and "only like is compared with like" in found.mean.sentence

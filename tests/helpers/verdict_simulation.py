@@ -17,7 +17,7 @@ from scipy.special import ndtr
 
 from tests.helpers.sample_record import run_record, score, stored
 from xeval.definitions.reference import Reference
-from xeval.judging.equivalence import Published, Spread, compare
+from xeval.judging.equivalence import UNSETTLED, Published, Spread, compare
 from xeval.judging.verdict import judge
 from xeval.kinds.pairs import PairClassification
 from xeval.results.records import Limits
@@ -100,9 +100,10 @@ def rates(difference: float, n_seeds: int, n_published: int, n_experiments: int,
 
 
 def describe(difference: float, n_seeds: int, n_published: int, found: dict[str, Counter]) -> str:
-    outcomes = ("reproduced", "inconclusive", "not reproduced")
+    outcomes = ("reproduced",), UNSETTLED, ("not reproduced",)
     parts = [
-        f"{what} " + " / ".join(f"{100 * found[what][name]:.1f}" for name in outcomes) for what in ("mean", "cells")
+        f"{what} " + " / ".join(f"{100 * sum(found[what][name] for name in names):.1f}" for names in outcomes)
+        for what in ("mean", "cells")
     ]
     return f"true difference {difference:.1f}, seeds {n_seeds} against {n_published}: " + ", ".join(parts)
 
@@ -131,7 +132,7 @@ if __name__ == "__main__":
                 f" difference of 1.5, {100 * at_zero:.1f} % with none",
                 flush=True,
             )
-    print(f"% of {N_EXPERIMENTS} experiments: reproduced / inconclusive / not reproduced")
+    print(f"% of {N_EXPERIMENTS} experiments: reproduced / not settled / not reproduced")
     for n_seeds, n_published in ((5, 1), (5, 5), (1, 1)):
         for difference in (0.0, 1.0, 1.5, 4.0):
             found = rates(difference, n_seeds, n_published, N_EXPERIMENTS, seed=7)

@@ -45,7 +45,7 @@ def reproduce(
 ) -> None:
     """Run the models of a published table on its languages, each by the recipe that the table's file names.
 
-    Exits with 1 if a mean or a cell is shown not to be reproduced; "inconclusive" is no such thing.
+    Exits with 1 if a mean or a cell is shown not to be reproduced; what is not settled is no reason to.
     """
     seeds = numbers(seed)
     from xeval.support.progress import reporter

@@ -29,7 +29,7 @@ _SIZES = {
 @dataclass(frozen=True)
 class ClaimVerdict:
     claim: Claim
-    outcome: str  # reproduced, not reproduced, inconclusive, no verdict
+    outcome: str  # as of a verdict on a score
     sentence: str
     measured: float | None = None
     low: float | None = None  # of the 90 % interval of a ratio
@@ -77,7 +77,7 @@ def _speed(claim: Claim, records: list[RunRecord], others: list[RunRecord]) -> C
         )
     values = [ratio.value for ratio in ratios]
     mean, low, high = _geometric_mean(values)
-    outcome = read(low - claim.value, high - claim.value, claim.tolerance)
+    outcome = read((low + high) / 2 - claim.value, (high - low) / 2, claim.tolerance)
     where = " and ".join(dict.fromkeys(ratio.where for ratio in ratios))
     said = (
         f"{outcome}, in evaluation it is {mean:.2f} times as fast, the geometric mean of {len(ratios)} languages and"

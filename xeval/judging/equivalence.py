@@ -13,7 +13,8 @@ from typing import Literal
 
 from xeval.kinds.kind import AssumedSpread
 
-Outcome = Literal["reproduced", "not reproduced", "inconclusive"]
+Outcome = Literal["reproduced", "not reproduced", "agrees", "leans low", "leans high"]
+UNSETTLED: tuple[Outcome, ...] = ("agrees", "leans low", "leans high")  # more seeds would tell
 
 ALPHA = 0.05  # of each one-sided test; the interval that shows both tests at once covers 90 %
 MEASURED_FROM = 3  # seeds from which the spread of our own scores is used without any assumption
@@ -77,7 +78,7 @@ def compare(scores: Sequence[float], published: Published, tolerance: float, exp
     spread = seed_spread(scores, expected)
     measured = len(scores) >= MEASURED_FROM
     half = half_width(spread, len(scores), published, pooled=not measured)
-    outcome = read(difference - half, difference + half, tolerance)
+    outcome = read(difference, half, tolerance)
     needed = seeds_needed(difference, spread.sd, len(scores), published, tolerance)
     return Comparison(
         ours,
@@ -87,7 +88,7 @@ def compare(scores: Sequence[float], published: Published, tolerance: float, exp
         spread.sd,
         not measured,
         outcome,
-        needed if outcome == "inconclusive" else None,
+        needed if outcome in UNSETTLED else None,
     )
 
 
@@ -123,11 +124,20 @@ def half_width(spread: Spread, n_seeds: int, published: Published, pooled: bool 
     return float(stdtrit(min(df, 1e9), 1 - ALPHA)) * math.sqrt(variance)
 
 
-def read(low: float, high: float, tolerance: float) -> Outcome:
-    """What the 90 % interval says: both one-sided tests reject when it lies inside ±tolerance (Schuirmann 1987)."""
-    if -tolerance < low and high < tolerance:
+def read(difference: float, half: float, tolerance: float) -> Outcome:
+    """What the 90 % interval, `half` to each side of `difference`, says.
+
+    Both one-sided tests reject when it lies inside ±tolerance (Schuirmann 1987). Where it lies neither inside nor
+    wholly outside, nothing is shown, and the difference itself says which way it leans.
+    """
+    distance = abs(difference)
+    if distance + half < tolerance:
         return "reproduced"
-    return "not reproduced" if low > tolerance or high < -tolerance else "inconclusive"
+    if distance - half > tolerance:
+        return "not reproduced"
+    if distance <= tolerance:
+        return "agrees"
+    return "leans low" if difference < 0 else "leans high"
 
 
 def seeds_needed(difference: float, sd: float, n_seeds: int, published: Published, tolerance: float) -> int | None:
@@ -137,6 +147,6 @@ def seeds_needed(difference: float, sd: float, n_seeds: int, published: Publishe
     """
     for n in range(max(MEASURED_FROM, n_seeds + 1), MOST_SEEDS + 1):
         half = half_width(Spread(sd, n - 1), n, published)
-        if read(difference - half, difference + half, tolerance) != "inconclusive":
+        if read(difference, half, tolerance) not in UNSETTLED:
             return n
     return None

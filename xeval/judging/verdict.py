@@ -306,20 +306,18 @@ def _sentence(found: Comparison, published: Published, tolerance: float, counted
     difference = printed_difference(found.ours, published.value)
     side = "above" if difference > 0 else "below"
     far = f"{one_decimal(abs(difference))} points {side} the" if difference else "the same as the"
-    place = {
-        "reproduced": "lies inside",
-        "not reproduced": "lies wholly outside",
-        "inconclusive": "reaches across the edge of",
-    }[found.outcome]
+    places = {"reproduced": "lies inside", "not reproduced": "lies wholly outside"}
+    place = places.get(found.outcome, "reaches across the edge of")
+    outcome = f"{found.outcome} so far" if found.outcome in equivalence.UNSETTLED else found.outcome
     return (
-        f"{found.outcome}, {ours} is {far} published {one_decimal(published.value)}, and"
+        f"{outcome}, {ours} is {far} published {one_decimal(published.value)}, and"
         f" the 90 % interval of the difference, {signed(found.low)} to {signed(found.high)}, {place} the tolerance of"
         f" ±{tolerance}{_what_would_settle(found, published)}."
     )
 
 
 def _what_would_settle(found: Comparison, published: Published) -> str:
-    if found.outcome != "inconclusive":
+    if found.outcome not in equivalence.UNSETTLED:
         return ""
     if found.seeds_needed:
         return f"; with numbers like these {found.seeds_needed} seeds would settle it"

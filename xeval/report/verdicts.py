@@ -8,7 +8,7 @@ from xeval.judging.verdict import NO_VERDICT, RowVerdict, Verdict
 from xeval.report.matrix import Row
 from xeval.support.text import one_decimal
 
-MARKS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?"}
+MARKS = {"reproduced": "✓", "not reproduced": "✗", "agrees": "≈", "leans low": "↓", "leans high": "↑"}
 
 
 def mark(row: Row, language: str) -> str:
@@ -32,11 +32,11 @@ def number(value: float | None, mark: str = "") -> str:
 def legend(verdicts: Sequence[RowVerdict]) -> str:
     """What the marks mean, with the tolerance that they were set by."""
     tolerance = verdicts[0].tolerance
-    meaning = ", ".join(f"{sign} {outcome}" for outcome, sign in MARKS.items())
     level = 100 * (1 - 2 * ALPHA)
     return (
-        f"{meaning}: the {level:.0f} % interval of ours minus published lies inside the tolerance, wholly outside, or"
-        f" neither. Tolerance: ±{tolerance.cell} points for a cell, ±{tolerance.mean} for the mean."
+        f"✓ reproduced, ✗ not reproduced: the {level:.0f} % interval of ours minus published lies inside the tolerance,"
+        " or wholly outside. Where neither is shown, ≈ agrees: the difference is inside; ↓ leans low, ↑ leans high: it"
+        f" is outside. Tolerance: ±{tolerance.cell} points for a cell, ±{tolerance.mean} for the mean."
     )
 
 
@@ -54,11 +54,19 @@ def sentences(verdict: RowVerdict) -> list[str]:
 
 
 def count(verdict: RowVerdict) -> str:
-    """How many cells have which outcome, and for all but the reproduced which."""
+    """How many cells have which outcome, and which those are that do not agree."""
     counts = Counter(cell.outcome for cell in verdict.cells.values())
-    parts = [f"{n} {outcome}{_where(verdict.cells.values(), outcome)}" for outcome, n in counts.most_common()]
-    return f"{verdict.row}, by language: {', '.join(parts)}."
+    known = [outcome for outcome in (*MARKS, NO_VERDICT) if counts[outcome]]
+    parts = [
+        f"{MARKS.get(outcome, '')} {outcome} {counts[outcome]}{_where(verdict.cells.values(), outcome)}".strip()
+        for outcome in known
+    ]
+    return f"{verdict.row}, by language: {' · '.join(parts)}."
 
 
 def _where(cells: Iterable[Verdict], outcome: str) -> str:
-    return "" if outcome == "reproduced" else f" ({' '.join(cell.what for cell in cells if cell.outcome == outcome)})"
+    return (
+        ""
+        if outcome in ("reproduced", "agrees")
+        else f" ({' '.join(cell.what for cell in cells if cell.outcome == outcome)})"
+    )

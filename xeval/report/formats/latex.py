@@ -33,6 +33,9 @@ _WRITTEN = {
     "×": r"$\times$",
     "→": r"$\rightarrow$",
     "✓": r"$\checkmark$",
+    "≈": r"$\approx$",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
     "✗": r"$\times$",
 }
 # pdflatex stops at a character that it knows no glyph for, so any other is written as its code point.
