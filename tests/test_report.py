@@ -77,9 +77,17 @@ def test_means_and_gap_are_those_of_the_cells():
 
 
 def test_a_mean_over_languages_that_are_not_all_there_is_no_number():
-    ours = rows(a_run(en=0.8, es=0.7))[-1]
+    _, *others = rows(a_run(en=0.8, es=0.7), a_run("org/another", en=0.8, es=0.7, zh=0.6))
+    ours = next(row for row in others if not row.published)
     assert (ours.mean_reference, ours.gap) == (None, None)
-    assert "–" in markdown.render(matrix.build([a_run(en=0.8, es=0.7)], "xnli", CARD))
+    three = [a_run(en=0.8, es=0.7), a_run("org/another", en=0.8, es=0.7, zh=0.6)]
+    assert "–" in markdown.render(matrix.build(three, "xnli", CARD))
+
+
+def test_languages_that_nobody_evaluated_are_left_out_and_both_sides_have_their_mean_over_the_others():
+    *_, published, ours = rows(a_run(es=0.7, ur=0.5))
+    assert matrix.build([a_run(es=0.7, ur=0.5)], "xnli", CARD).languages == ["es", "ur"]
+    assert (published.mean_reference, ours.mean_reference) == (pytest.approx((69.1 + 54.7) / 2), 60.0)
 
 
 def test_seeds_of_one_configuration_are_averaged_and_counted():

@@ -46,7 +46,7 @@ class Row:
 class Matrix:
     task: str
     title: str
-    languages: list[str]  # the reference's in its order, then the others
+    languages: list[str]  # those of the reference that were evaluated, in its order, then the others
     n_reference_languages: int
     rows: list[Row]
     footer: list[str]
@@ -132,7 +132,10 @@ def build(
         raise StoreError(f"the runs of task {task} are scored by {' and by '.join(metrics)}; report them apart")
     english = example.training_language
     evaluated = sorted({language for run in scored for language in run.record.scores})
-    first = list(reference.languages) if reference else [english] * (english in evaluated)
+    first = [english] * (english in evaluated)
+    if reference:  # what nobody evaluated would be columns of dashes, and means of ours that there are not
+        known_here = [language for language in reference.languages if language in evaluated]
+        first = known_here or list(reference.languages)
     languages = first + [language for language in evaluated if language not in first]
     columns = _Columns(english, first if reference else languages, languages)
     groups = _shown(everything)

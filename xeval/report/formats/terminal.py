@@ -5,18 +5,23 @@ from rich.table import Table
 from rich.text import Text
 
 from xeval.definitions.languages import describe
+from xeval.definitions.model_name import MODEL_ALIASES
+from xeval.judging.verdict import NO_VERDICT
 from xeval.report import verdicts
 from xeval.report.matrix import Matrix, without_verdict
+from xeval.results.configurations import Configuration
 from xeval.support.text import one_line
 
 
 def show(matrix: Matrix, console: Console) -> None:
     """Print the matrix on `console`. Accuracies are percentages."""
-    console.print(_plain(f"{matrix.title}: {matrix.metric_in_words} in %, {matrix.setting}"), style="italic")
+    heads, shared = _heads(matrix)
+    caption = f"{matrix.title}: {matrix.metric_in_words} in %, {matrix.setting}{f', {shared}' if shared else ''}"
+    console.print(_plain(caption), style="italic")
     table = Table(show_edge=False)
     table.add_column("language", no_wrap=True)
-    for row in matrix.rows:
-        table.add_column(_plain(row.name), justify="right", style="" if row.published else "bold", overflow="fold")
+    for head, row in zip(heads, matrix.rows, strict=True):
+        table.add_column(head, justify="right", style="" if row.published else "bold", overflow="fold")
     for language in matrix.languages:
         table.add_row(
             _plain(f"{language}  {describe(language).name}"),
@@ -38,10 +43,37 @@ def show(matrix: Matrix, console: Console) -> None:
     found = matrix.verdicts
     for line in [verdicts.legend(found), *(line for one in found for line in verdicts.headlines(one))] if found else []:
         console.print(_plain(line))
-    for line in without_verdict(matrix.rows, matrix.reference, matrix.task, matrix.metric):
+    closing = without_verdict(matrix.rows, matrix.reference, matrix.task, matrix.metric)
+    for line in closing + [claim.sentence for claim in matrix.claims if claim.outcome != NO_VERDICT]:
         console.print(_plain(line))
-    for claim in matrix.claims:
-        console.print(_plain(claim.sentence))
+
+
+def _heads(matrix: Matrix) -> tuple[list[Text], str]:
+    """What stands above each column, in two lines where there are two sides, and the settings that all of ours share."""
+    settings = {row.name: Configuration.of(row.runs[0].record).in_words for row in matrix.ours}
+    shared = settings[matrix.ours[0].name] if len(set(settings.values())) == 1 else ""
+    ids = {row.name: row.runs[0].record.model.id for row in matrix.ours}
+    short = {model_id: _short(model_id) for model_id in ids.values()}
+    heads = []
+    for row in matrix.rows:
+        head, side = row.name, ""
+        if row.published:
+            head, _, protocol = row.name.partition(", published")
+            side = f"published{protocol}"
+        else:
+            model_id = ids[row.name]
+            is_clear = list(short.values()).count(short[model_id]) == 1
+            head = head.replace(model_id, short[model_id] if is_clear else model_id, 1)
+            head = head.replace(f", {shared}", "", 1) if shared else head
+            side = "ours" if row.beside is not None else ""
+        heads.append(Text("\n").join([_plain(head), _plain(side)]) if side else _plain(head))
+    return heads, shared
+
+
+def _short(model_id: str) -> str:
+    """Its alias, or the last part of its id."""
+    aliases = {hub_id: alias for alias, hub_id in MODEL_ALIASES.items()}
+    return aliases.get(model_id, model_id.split("/")[-1])
 
 
 def _plain(text: str) -> Text:
