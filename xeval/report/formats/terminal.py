@@ -49,7 +49,7 @@ def show(matrix: Matrix, console: Console) -> None:
 
 
 def _heads(matrix: Matrix) -> tuple[list[Text], str]:
-    """What stands above each column, in two lines where there are two sides, and the settings that all of ours share."""
+    """What stands above each column, in two lines for each of two sides, and the settings that all of ours share."""
     settings = {row.name: Configuration.of(row.runs[0].record).in_words for row in matrix.ours}
     shared = settings[matrix.ours[0].name] if len(set(settings.values())) == 1 else ""
     ids = {row.name: row.runs[0].record.model.id for row in matrix.ours}
