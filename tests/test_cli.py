@@ -206,6 +206,26 @@ def test_python_users_get_the_same_records(mini, checkpoint_of, tmp_path):
     assert frame["value"].between(0, 1).all()
 
 
+def test_python_takes_one_name_as_it_takes_several(mini, checkpoint_of, tmp_path):
+    model = str(checkpoint_of("bert"))
+    options = {"data": mini.data, "results": tmp_path, "dtype": "float32", "languages": "Spanish", "seeds": 5}
+    runs = xeval.run(str(mini.task_file), model, **options)
+    assert [(record.seed, list(record.scores)) for record in runs] == [(5, ["es"])]
+    assert len(repr(runs[0])) < 200 and "seed 5, complete, 1 language" in repr(runs[0])
+    assert list(runs.frame()["language"]) == ["es"]
+    assert runs._repr_markdown_() == xeval.report_of(tmp_path)
+
+
+def test_python_offers_what_it_lists():
+    assert dir(xeval) == sorted(xeval.__all__)
+    assert all(callable(getattr(xeval, name)) for name in xeval.__all__)
+
+
+def test_a_folder_that_is_not_there_holds_no_results(tmp_path):
+    with pytest.raises(xeval.XevalError, match="found none there"):
+        xeval.load_results(tmp_path / "nope")
+
+
 def test_a_misspelt_public_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="load_result"):
         xeval.load_result  # noqa: B018
@@ -218,7 +238,7 @@ def test_a_task_that_no_folder_knows_is_shown_beside_the_table_that_its_file_nam
     task.write_text(text.replace("\n", '\ndefault_reference = "distilmbert-card"\n', 1), encoding="utf-8")
     words = [str(task) if word == str(mini.task_file) else word for word in tiny_run]
     code, out, _ = command(*words)
-    assert code == 0 and "DistilmBERT, published" in out
+    assert code == 0 and "DistilmBERT" in out and "published" in out
     assert "No published table: no task file here is of this task" in command("report", "--task", "mine")[1]
     said = command("report", "--task", "mine", "--reference", "distilmbert-card")[1]
     assert "No verdicts: the published table is of task xnli, these runs are of mine." in said

@@ -4,6 +4,10 @@
     reproduce(reference, ...)   run every row of a published table
     score(task, predictions)    score predictions that others computed
     load_results(folder)        what a results folder holds, as a pandas frame
+    report_of(folder)           the results beside a published table, as text
+    compare(a, b)               is B better than A, and where?
+    check(baseline, folder)     are results worse than a baseline?
+    diagnose(folder)            what is wrong with finished runs
     XevalError                  what all of them raise for input that cannot be used
 
 Importing xeval is cheap: torch and pandas are loaded by the first call that needs them.
@@ -16,16 +20,21 @@ from xeval.support.errors import XevalError
 
 if TYPE_CHECKING:
     from xeval.report.frame import load_results
+    from xeval.report.from_folder import check, compare, diagnose, report_of
     from xeval.runs.grid import reproduce, run
     from xeval.runs.score_given import score
 
-__all__ = ["XevalError", "load_results", "reproduce", "run", "score"]
+__all__ = ["XevalError", "check", "compare", "diagnose", "load_results", "report_of", "reproduce", "run", "score"]
 
 _HOME_OF = {
     "run": "xeval.runs.grid",
     "reproduce": "xeval.runs.grid",
     "score": "xeval.runs.score_given",
     "load_results": "xeval.report.frame",
+    "report_of": "xeval.report.from_folder",
+    "compare": "xeval.report.from_folder",
+    "check": "xeval.report.from_folder",
+    "diagnose": "xeval.report.from_folder",
 }
 
 
@@ -33,3 +42,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'xeval' has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

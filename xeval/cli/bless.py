@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Results
-from xeval.cli.runs import runs_in
+from xeval.results.named_models import runs_in
 from xeval.support.text import counted, numbered, one_decimal
 
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Results
-from xeval.cli.runs import runs_in
 from xeval.cli.screen import screen
 from xeval.judging.gate.findings import Outcome, Thresholds
+from xeval.report import from_folder
 from xeval.support.files import write_atomically
 
 _POINTS = "Points that a score may fall by whatever the statistics say"
@@ -37,14 +37,11 @@ def check(
     ] = False,
 ) -> None:
     """Fail if results fell below a baseline by more than thresholds and chance allow, or cannot be compared."""
-    from xeval.judging.gate import baseline as baselines
-    from xeval.judging.gate import check as gate
     from xeval.report.gate import json as gate_json
     from xeval.report.gate import junit as junit_xml
     from xeval.report.gate import summary as gate_summary
 
-    blessed = baselines.read(baseline)
-    outcome = gate.check(blessed, runs_in(results), Thresholds(threshold, mean_threshold, throughput_threshold))
+    outcome = from_folder.check(baseline, results, Thresholds(threshold, mean_threshold, throughput_threshold))
     _show(outcome, github)
     if junit is not None:
         write_atomically(junit, junit_xml.render(outcome).encode())

@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import ReferenceName, Results, TasksDirs
-from xeval.cli.runs import runs_in
 from xeval.cli.screen import say
-from xeval.definitions.registry import all_tasks, get_reference
-from xeval.report import findings
+from xeval.report import from_folder
+from xeval.results.named_models import runs_in
 from xeval.support.text import counted
 
 
@@ -23,16 +22,10 @@ def diagnose(
 
     Exits with 1 if numbers are worthless or something else than they say (✗); warnings (!) are no reason to.
     """
-    runs = runs_in(results, task)
-    known, found = all_tasks(tasks_dir or []), []
-    for name in sorted({run.record.task for run in runs}):
-        definition = known.get(name)
-        table = reference or (definition and definition.default_reference)
-        of_task = [run for run in runs if run.record.task == name]
-        found += findings.of(of_task, definition, get_reference(table) if table else None)
+    found = from_folder.diagnose(results, task=task, reference=reference, tasks_dirs=tasks_dir or ())
     for finding in found:
         say(finding.line)
     if not found:
-        print(f"nothing wrong found in {counted(len(runs), 'runs')}")
+        print(f"nothing wrong found in {counted(len(runs_in(results, task)), 'runs')}")
     if any(finding.severity == "error" for finding in found):
         raise typer.Exit(1)

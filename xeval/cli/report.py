@@ -6,15 +6,13 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import ReferenceName, Results, TasksDirs
-from xeval.cli.outcome import CellTolerance, MeanTolerance, compare
-from xeval.cli.runs import runs_in
+from xeval.cli.outcome import CellTolerance, MeanTolerance
 from xeval.cli.suite import table_of
-from xeval.definitions.registry import all_tasks
 from xeval.judging.verdict import Tolerance
-from xeval.report.formats import Format, format_of, render_as
+from xeval.report import from_folder
+from xeval.report.formats import Format, format_of
 from xeval.report.formats.model_card import Footprint
-from xeval.results.store import StoredRun
-from xeval.support.errors import StoreError
+from xeval.results.named_models import runs_in
 from xeval.support.files import write_atomically
 
 
@@ -44,23 +42,22 @@ def report(
 ) -> None:
     """Put the results of a task, or of a suite of tasks, beside published tables."""
     chosen = format or format_of(output)
-    runs = runs_in(results, task, model)
     if suite is not None:
         from xeval.report.suite import formats  # scipy
 
-        text = formats.render_as(chosen, table_of(runs, suite, tasks_dir or ()))
+        text = formats.render_as(chosen, table_of(runs_in(results, task, model), suite, tasks_dir or ()))
     else:
-        name = _only_task(runs, results)
-        matrix = compare(runs, name, reference, Tolerance(tolerance, mean_tolerance), tasks_dir or ())
-        text = render_as(chosen, matrix, all_tasks(tasks_dir or ()).get(name), Footprint(watts, grams_per_kwh))
+        text = from_folder.report_of(
+            results,
+            task=task,
+            model=model,
+            reference=reference,
+            format=chosen,
+            tolerance=Tolerance(tolerance, mean_tolerance),
+            footprint=Footprint(watts, grams_per_kwh),
+            tasks_dirs=tasks_dir or (),
+        )
     if output is None:
         print(text, end="")
     else:
         write_atomically(output, text.encode())
-
-
-def _only_task(runs: list[StoredRun], results: Path) -> str:
-    tasks = sorted({run.record.task for run in runs})
-    if len(tasks) > 1:
-        raise StoreError(f"{results}: holds several tasks; choose one with --task ({', '.join(tasks)})")
-    return tasks[0]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from xeval.kinds.tokenization import Tokenization
 from xeval.results.configurations import Configuration
 from xeval.results.store import StoredRun, load_runs
+from xeval.support.errors import StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +42,11 @@ def load_results(results: str | os.PathLike[str]) -> "pd.DataFrame":
 
     `value`, in the `metric`, the interval and the shares are fractions. Runs that differ only in their seed (and
     language) share a `configuration`. `n_trials` is how many trainings a sweep looked at before it chose values of
-    the recipe. A run without scores has no row. Raises StoreError for a damaged record.
+    the recipe. A run without scores has no row. Raises StoreError for a folder that is not there and for a damaged
+    record.
     """
+    if not Path(results).is_dir():
+        raise StoreError(f"{results}: wanted a folder of results, found none there; give the one that runs wrote to")
     return to_frame(load_runs(Path(results)))
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from xeval.definitions.model_name import Origin, PublishedBy
 from xeval.kinds.tokenization import Tokenization
 from xeval.support.findings import Finding
+from xeval.support.text import counted
 
 ELSEWHERE: Final = "predictions"  # what the recipe of a run is called whose predictions others computed
 SCHEMA_VERSION: Final = 3  # `xeval.results.old_records` reads those before
@@ -250,6 +251,15 @@ class RunRecord(Recorded):
     invocations: dict[str, Invocation]  # those that contributed, in order
     float32_checks: dict[str, Float32Check] = {}  # by language; none where float32 is what was computed in
     sweep: SweepRecord | None = None  # how values of the recipe were chosen; None where nobody asked for a sweep
+
+    def __repr__(self) -> str:
+        """One line: a record has thousands of numbers, which `model_dump` gives."""
+        values = [score.value for score in self.scores.values()]
+        mean = f", mean {self.metric} {sum(values) / len(values):.3f}" if values else ""
+        n = counted(len(values), "languages")
+        return f"<RunRecord {self.task}: {self.name_of_run}, {self.status}, {n}{mean}>"
+
+    __str__ = __repr__
 
     @property
     def departure(self) -> str | None:

@@ -17,9 +17,9 @@ from xeval.definitions.recipe import Recipe
 from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size
-from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun, known_runs
 from xeval.runs.execute import OneRun
+from xeval.runs.outcome import Runs
 from xeval.runs.preflight import examine, stop_on_errors, try_out
 from xeval.runs.spec import RunSpec, declare, fitting, limits, override, with_layer
 from xeval.runs.sweep import Sweep, check_sweep, with_chosen_values
@@ -31,10 +31,10 @@ from xeval.support.text import one_line
 
 def run(  # noqa: PLR0913  the public call: one parameter for each option
     task: str,
-    models: Sequence[str],
+    models: str | Sequence[str],
     *,
-    languages: Sequence[str] = (),
-    seeds: Sequence[int] = (),
+    languages: str | Sequence[str] = (),
+    seeds: int | Sequence[int] = (),
     recipe: str | None = None,
     overrides: dict[str, Any] | None = None,
     sweep: Sweep | None = None,
@@ -50,7 +50,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     dtype: str = "auto",
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
     reporter: Reporter | None = None,
-) -> list[RunRecord]:
+) -> Runs:
     """Fine-tune each model on the task's training language with each seed and evaluate it in every language.
 
     What is finished in the results folder is read, not computed again. One record per (model, seed) comes back, in
@@ -60,10 +60,10 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
 
     Args:
         task: a task's name, or the path of a task file.
-        models: aliases, hub ids (`id@revision` pins one) or folders; `name=folder` says that a folder holds the
-            published model of that name.
-        languages: codes; all of the task's by default.
-        seeds: the recipe's own by default.
+        models: one or several: aliases, hub ids (`id@revision` pins one) or folders; `name=folder` says that a folder
+            holds the published model of that name.
+        languages: one or several, by code or English name; all of the task's by default.
+        seeds: one or several; the recipe's own by default.
         recipe: a recipe's name or path; the task's default by default.
         overrides: values of the recipe to replace, by name.
         sweep: values of the recipe to try, by name, as in `{"learning_rate": [1e-5, 2e-5]}`; of several names, all
@@ -89,9 +89,9 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     """
     runs = run_grid(
         task,
-        [(model, recipe) for model in models],
-        languages=languages,
-        seeds=seeds,
+        [(model, recipe) for model in ([models] if isinstance(models, str) else models)],
+        languages=[languages] if isinstance(languages, str) else languages,
+        seeds=[seeds] if isinstance(seeds, int) else seeds,
         overrides=overrides,
         sweep=sweep,
         train=train,
@@ -107,7 +107,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         tasks_dirs=tasks_dirs,
         reporter=reporter,
     )
-    return [run.record for run in runs]
+    return Runs(runs)
 
 
 def run_grid(  # noqa: PLR0913  what `run` takes
@@ -330,12 +330,12 @@ def _try_out(runs: Sequence[OneRun], languages: Sequence[str]) -> None:
             stop_on_errors(spec.checkpoint.id, found)
 
 
-def reproduce(reference: str, **options: Any) -> list[RunRecord]:
+def reproduce(reference: str, **options: Any) -> Runs:
     """Run every model of a published table, on its languages, by the recipe that its file names for the row.
 
     Takes the options of `run` except `task`, `models`, `recipe` and `languages`.
     """
-    return [run.record for run in reproduce_grid(reference, **options)]
+    return Runs(reproduce_grid(reference, **options), reference)
 
 
 def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:

@@ -1,0 +1,121 @@
+"""What the commands `report`, `compare`, `check` and `diagnose` say of a results folder, for programs."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xeval.definitions.registry import all_tasks, get_reference
+from xeval.judging.verdict import Tolerance
+from xeval.report import findings, matrix
+from xeval.report.formats import Footprint, Format, render_as
+from xeval.results.named_models import runs_in
+from xeval.results.store import StoredRun
+from xeval.support.errors import StoreError
+from xeval.support.findings import Finding
+
+if TYPE_CHECKING:
+    from xeval.judging.comparison.compare import RunComparison
+    from xeval.judging.gate.findings import Outcome, Thresholds
+
+_NO_TABLE = (
+    "No published table: no task file here is of this task. --reference names a table, --tasks-dir a folder of tasks."
+)
+
+Folder = str | os.PathLike[str]
+
+
+def report_of(  # noqa: PLR0913  the public call: one parameter for each option
+    results: Folder = "results",
+    *,
+    task: str | None = None,
+    model: str | None = None,
+    reference: str | None = None,
+    format: str = Format.MARKDOWN,
+    tolerance: Tolerance | None = None,
+    footprint: Footprint | None = None,
+    tasks_dirs: Sequence[Folder] = (),
+) -> str:
+    """Put the results of a task beside a published table.
+
+    `task` may be left out where the folder holds one; `reference` is the task's own by default. `format` is markdown,
+    html, latex, csv, json, model-card or eval-results. Raises StoreError where there is nothing to report.
+    """
+    folders = [Path(folder) for folder in tasks_dirs]
+    runs = runs_in(Path(results), task, model)
+    tasks = sorted({run.record.task for run in runs})
+    if len(tasks) > 1:
+        raise StoreError(f"{results}: holds several tasks; choose one with --task ({', '.join(tasks)})")
+    built = matrix_of(runs, tasks[0], reference, tolerance, folders)
+    return render_as(Format(format), built, all_tasks(folders).get(tasks[0]), footprint or Footprint())
+
+
+def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = None) -> "RunComparison":
+    """Compare B with A on the same test rows: differences with intervals and tests, and a sentence in `conclusion`.
+
+    Each side is a model's name in `results`, or a folder of a run, of a model or of results. `seed` is that of the
+    resampling. Raises XevalError for sides that cannot be found or compared.
+    """
+    from xeval.judging.comparison.compare import compare as compare_runs  # pandas and scipy
+    from xeval.judging.comparison.named_runs import find_runs
+    from xeval.judging.comparison.paired_runs import pair
+    from xeval.judging.comparison.resampling import SEED
+
+    folder = Path(results)
+    return compare_runs(pair(find_runs(a, folder), find_runs(b, folder)), SEED if seed is None else seed)
+
+
+def check(baseline: Folder, results: Folder = "results", thresholds: "Thresholds | None" = None) -> "Outcome":
+    """Compare results with a baseline that `xeval bless` wrote; `passed` says whether they are no worse.
+
+    Raises XevalError for files that cannot be read.
+    """
+    from xeval.judging.gate import baseline as baselines
+    from xeval.judging.gate import check as gate
+
+    return gate.check(baselines.read(Path(baseline)), runs_in(Path(results)), thresholds)
+
+
+def diagnose(
+    results: Folder = "results",
+    *,
+    task: str | None = None,
+    reference: str | None = None,
+    tasks_dirs: Sequence[Folder] = (),
+) -> list[Finding]:
+    """Say what is wrong with finished runs: findings with their evidence and how to fix it.
+
+    Raises StoreError where there are no runs.
+    """
+    runs = runs_in(Path(results), task)
+    known, found = all_tasks([Path(folder) for folder in tasks_dirs]), list[Finding]()
+    for name in sorted({run.record.task for run in runs}):
+        definition = known.get(name)
+        table = reference or (definition and definition.default_reference)
+        of_task = [run for run in runs if run.record.task == name]
+        found += findings.of(of_task, definition, get_reference(table) if table else None)
+    return found
+
+
+def matrix_of(
+    runs: list[StoredRun],
+    task: str,
+    reference: str | None = None,
+    tolerance: Tolerance | None = None,
+    tasks_dirs: Sequence[Path] = (),
+) -> matrix.Matrix:
+    """The matrix of `task` beside the published table called `reference`, or else beside the task's own default.
+
+    A task of the user's own has no default unless it is in one of the folders of tasks: a task that is known under its
+    name, and has other labels, is another one.
+    """
+    known = all_tasks(tasks_dirs).get(task)
+    if known is not None and any(run.record.labels not in (None, list(known.labels)) for run in runs):
+        known = None
+    default = known.default_reference if known else None
+    name = reference if reference is not None else default
+    table = get_reference(name) if name is not None else None
+    built = matrix.build(runs, task, table, tolerance, known)
+    unknown = [_NO_TABLE] if known is None and table is None else []
+    return replace(built, footer=built.footer + unknown, findings=findings.of(built.runs, known, table))
