@@ -48,6 +48,7 @@ extensions = ["myst_parser"]
 exclude_patterns = ["*.py"]
 myst_heading_anchors = 4
 highlight_language = "none"
+smartquotes = False  # it would make one dash of the two of an option
 nitpicky = True
 
 _LINK_OUT = re.compile(r"\[([^\]]+)\]\((\.\./[^)#\s]*)(#[^)\s]*)?\)")

@@ -82,7 +82,7 @@ def check_reference(table: Reference) -> None:
 
 
 def is_url(text: str) -> bool:
-    return re.fullmatch(r"https://[^\s]+", text) is not None
+    return re.fullmatch(r"https://[^\s]+", text) is not None or (text != "" and (REPOSITORY / text).is_file())
 
 
 def test_every_kind_of_file_is_shipped():

@@ -46,7 +46,7 @@ class Row:
 class Matrix:
     task: str
     title: str
-    languages: list[str]  # those of the reference that were evaluated, in its order, then the others
+    languages: list[str]  # the training language, those of the reference that were evaluated, then the others
     n_reference_languages: int
     rows: list[Row]
     footer: list[str]
@@ -136,6 +136,7 @@ def build(
     if reference:  # what nobody evaluated would be columns of dashes, and means of ours that there are not
         known_here = [language for language in reference.languages if language in evaluated]
         first = known_here or list(reference.languages)
+    first.sort(key=lambda language: language != english)  # the training language leads, the others stay as they are
     languages = first + [language for language in evaluated if language not in first]
     columns = _Columns(english, first if reference else languages, languages)
     groups = _shown(everything)
