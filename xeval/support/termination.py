@@ -1,4 +1,7 @@
-"""SIGTERM, which schedulers send before they take a machine away: at once where nothing is lost, else after saving."""
+"""SIGTERM, which schedulers send before they take a machine away: at once where nothing is lost, else after saving.
+
+And what it is to a process that another one has gone that it shares a training with.
+"""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -7,6 +10,10 @@ from contextlib import contextmanager
 
 class Terminated(BaseException):
     """SIGTERM has arrived. Like KeyboardInterrupt, not an Exception: nobody on the way should take it for a mistake."""
+
+
+class RankLost(BaseException):
+    """Another process has ended, of those that compute together: as Terminated is, not for anybody on the way."""
 
 
 _state = {"arrived": False, "postponed": False}
