@@ -11,6 +11,7 @@ from benchmarks import inputs, scaling
 from benchmarks.encoder_types import encoder_types
 from benchmarks.flips import flips
 from benchmarks.race import NAMES, ON_ANY_MACHINE, race, table
+from benchmarks.shared import shared
 from benchmarks.split import split
 from benchmarks.vectors import vectors
 from benchmarks.widths import widths
@@ -42,6 +43,7 @@ PARTS: dict[str, list[Callable[[], str]]] = {
     "widths": [widths],
     "types": [encoder_types],
     "vectors": [vectors],
+    "shared": [shared],
 }
 
 
