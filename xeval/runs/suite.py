@@ -135,8 +135,8 @@ def score_suite(  # noqa: PLR0913  what `score_given` takes
     """`score_given` for each task of the suite called `name` that has a folder in `predictions`, as submissions have.
 
     A task takes the right answers of `labels`/<its folder>, or else the rows of `data`/<its folder>, or of `data` where
-    that is not there. One without predictions is left out, and so is one whose predictions cannot be scored; the others go
-    on. Raises XevalError for a suite that cannot be had, and for a folder without predictions of any of its tasks.
+    that is not there. One without predictions is left out, and so is one whose predictions cannot be scored; the others
+    go on. Raises XevalError for a suite that cannot be had, and for a folder without predictions of any of its tasks.
     """
     reporter = reporter or Silent()
     if data and labels:
