@@ -29,6 +29,7 @@ from xeval.cli import (
     reproduce,
     run,
     score,
+    site,
 )
 from xeval.cli.screen import make_help_legible
 from xeval.support.errors import XevalError
@@ -65,6 +66,7 @@ app.command("score")(score.score)
 app.command("bundle")(bundle.bundle)
 app.command("convert")(convert.convert)
 app.command("report")(report.report)
+app.command("site")(site.site)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("probe")(probe.probe)
