@@ -18,6 +18,7 @@ from xeval.cli import (
     cache,
     cell,
     check,
+    check_submission,
     compare,
     convert,
     diagnose,
@@ -74,6 +75,7 @@ app.command("doctor")(doctor.doctor)
 app.command("diagnose")(diagnose.diagnose)
 app.command("bless")(bless.bless)
 app.command("check")(check.check)
+app.command("check-submission")(check_submission.check_submission)
 app.command("cell")(cell.cell)
 app.command("list")(list_names.list_names)
 app.command("cache")(cache.cache)
