@@ -1,7 +1,7 @@
 """Scores in the schema of Every Eval Ever, version 0.3.0, whose rules stand here a second time.
 
 https://github.com/evaleval/every_eval_ever, every_eval_ever/schemas/eval.schema.json of the package every-eval-ever
-0.3.0, https://pypi.org/project/every-eval-ever/0.3.0/. Where that package is installed, its own schema is asked as well.
+0.3.0, https://pypi.org/project/every-eval-ever/0.3.0/. Where that is installed, its own schema is asked too.
 """
 
 import importlib.util
