@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import TasksDirs
-from xeval.cli.runs import runs_in
 from xeval.definitions.registry import all_references, all_tasks
+from xeval.results.named_models import runs_in
 from xeval.support.text import counted, one_line
 
 

@@ -18,7 +18,7 @@ from xeval.report import verdicts
 from xeval.report.matrix import Matrix
 from xeval.report.page import heat, model_section
 from xeval.results.store import StoredRun
-from xeval.support.text import capitalised, one_line
+from xeval.support.text import capitalised, one_decimal, one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -64,7 +64,7 @@ def render(matrix: Matrix) -> str:
 def environment() -> jinja2.Environment:
     """What renders the templates of pages: everything that is put into one is escaped and on one line."""
     # Escaping is switched on outright: select_autoescape goes by the ending and takes .html.j2 for plain text.
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -72,6 +72,8 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["one_decimal"] = one_decimal
+    return made
 
 
 def _shown(value: Any) -> Any:

@@ -20,7 +20,7 @@ if (filters) {
   const meanOf = (row, columns) => {
     const values = columns.map((column) => Number(row.cells[column].dataset.value ?? NaN));
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-    return Number.isNaN(mean) ? ["–", undefined] : [mean.toFixed(1), String(mean)];
+    return Number.isNaN(mean) ? ["–", undefined] : [(Math.round(mean * 10 + 1e-8) / 10).toFixed(1), String(mean)];
   };
 
   const hideColumns = (board, script, family) => {
