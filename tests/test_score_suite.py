@@ -122,7 +122,7 @@ def test_what_looks_wrong_afterwards_is_named_with_its_task(submission, command)
 
 
 def test_languages_that_are_asked_for_are_scored_where_a_task_has_them(submission):
-    outcome = scored(submission, languages=["ru"])
+    outcome = scored(submission, languages=["Russian"])
     assert [run.record.task for run in outcome.runs] == ["tydiqa-goldp"]
     assert "task mlqa has none of the languages" in outcome.skipped["mlqa"]
     assert "no predictions for ru" in outcome.skipped["xnli"]

@@ -11,6 +11,7 @@ from xeval.data.corpus import Corpus
 from xeval.data.model_files import find_checkpoint
 from xeval.data.source import open_source
 from xeval.definitions import registry
+from xeval.definitions.languages import code_among
 from xeval.definitions.suite import Suite, SuiteTask
 from xeval.definitions.task import DEV, Task
 from xeval.engine import devices
@@ -148,7 +149,7 @@ def score_suite(  # noqa: PLR0913  what `score_given` takes
     for member in suite.tasks:
         try:
             task = registry.get_task(member.task, [Path(folder) for folder in tasks_dirs])
-            known = [language for language in languages if language in task.languages]
+            known = [code for name in languages if (code := code_among(task.languages, name)) is not None]
             if languages and not known:
                 raise DataError(f"task {task.name} has none of the languages that were asked for")
             run = score_given(

@@ -18,7 +18,7 @@ from xeval.report import verdicts
 from xeval.report.matrix import Matrix
 from xeval.report.page import heat, model_section
 from xeval.results.store import StoredRun
-from xeval.support.text import capitalised, one_decimal, one_line
+from xeval.support.text import capitalised, counted, one_decimal, one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -72,7 +72,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["one_decimal"] = one_decimal
+    made.filters |= {"one_decimal": one_decimal, "counted": counted}
     return made
 
 
