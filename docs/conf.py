@@ -15,6 +15,7 @@ NAVIGATION = {
         "how-to/own-model",
         "how-to/adaptation",
         "how-to/score",
+        "how-to/site",
         "how-to/sweep",
         "how-to/probe",
         "ci",

@@ -260,6 +260,24 @@ def test_one_file_for_two_languages_is_recognised(world):
     assert "es and zh have the same predictions" in found["one file for two languages"]
 
 
+def test_rows_in_another_order_are_recognised(world):
+    shuffled = many(world / "1", en=lambda right: right, es=np.random.default_rng(6).permutation)
+    assert "es: " in shuffled["another order"] and "dealt out at random it would be 33" in shuffled["another order"]
+    assert "en: " not in shuffled["another order"]
+    sorted_ = many(world / "2", en=lambda right: right, es=np.sort)
+    assert "sorted by label" in sorted_["another order"]
+    reversed_ = many(world / "3", en=lambda right: right, es=lambda right: right[::-1])
+    assert "from the last to the first" in reversed_["another order"]
+
+
+def test_right_answers_in_place_of_predictions_are_recognised(world):
+    many(world, en=lambda right: right)
+    gold = load_runs(world / "results")[0].predictions("en")["label"].to_pylist()
+    write(world / "gold" / "en.txt", "\n".join(map(str, gold)))
+    [finding] = diagnose_run(scored(world, world / "gold", results=world / "2"), None, None)
+    assert (finding.name, finding.evidence) == ("no prediction is wrong", "every one is right in en")
+
+
 def test_healthy_predictions_give_no_finding(world):
     assert many(world, en=lambda right: right, es=lambda right: right, zh=lambda right: right) == {}
 

@@ -104,6 +104,13 @@ LANGUAGES = {"en": 0.8, "es": 0.7, "zh": 0.6}
 
 def hostile_matrix(text: str, limits: records.Limits | None = None) -> matrix.Matrix:
     """Results in which every text that can come from outside is `text`; the last language is called so, too."""
+    made = matrix.build(hostile_runs(text, limits), text, None)
+    made.findings.append(warning(text, text, text))
+    return made
+
+
+def hostile_runs(text: str, limits: records.Limits | None = None) -> list[StoredRun]:
+    """What `hostile_matrix` is of: a run, and one that failed."""
     limited = {"limits": limits} if limits else {}
     made_with = environment(
         versions={"xeval": text, "torch": text, "transformers": text}, hardware={"cpu": text, "gpu": text}, commit=text
@@ -128,10 +135,7 @@ def hostile_matrix(text: str, limits: records.Limits | None = None) -> matrix.Ma
 
     failure = records.Failure(reason=text, invocation=INVOCATION)
     scores = {language: score(accuracy) for language, accuracy in LANGUAGES.items()} | {text: score(0.5)}
-    runs = [
+    return [
         StoredRun(Path("results"), run(1, scores=scores)),
         StoredRun(Path(f"results/{text}"), run(2, status="failed", failures={"train": failure}, scores={})),
     ]
-    made = matrix.build(runs, text, None)
-    made.findings.append(warning(text, text, text))
-    return made

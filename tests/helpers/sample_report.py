@@ -20,12 +20,16 @@ CARD = get_reference("distilmbert-card")
 
 def sample_matrix(results: Path) -> matrix.Matrix:
     """DistilmBERT with two seeds beside its published row, and a model of one seed that is in no table."""
-    runs = [
+    return matrix.build(sample_runs(results), "xnli", CARD)
+
+
+def sample_runs(results: Path) -> list[StoredRun]:
+    """What `sample_matrix` is of."""
+    return [
         _run(results, CARD.rows[-1].model, seed=1, knowledge=1.0),
         _run(results, CARD.rows[-1].model, seed=2, knowledge=1.1),
         _run(results, "organisation/another", seed=1, knowledge=1.4),
     ]
-    return matrix.build(runs, "xnli", CARD)
 
 
 def _run(results: Path, model: str, seed: int, knowledge: float) -> StoredRun:

@@ -19,6 +19,7 @@ from xeval.cli import (
     cache,
     cell,
     check,
+    check_submission,
     compare,
     convert,
     diagnose,
@@ -30,6 +31,7 @@ from xeval.cli import (
     reproduce,
     run,
     score,
+    site,
 )
 from xeval.cli.other_ranks import with_other_ranks
 from xeval.cli.screen import make_help_legible
@@ -67,6 +69,7 @@ app.command("score")(score.score)
 app.command("bundle")(bundle.bundle)
 app.command("convert")(convert.convert)
 app.command("report")(report.report)
+app.command("site")(site.site)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("probe")(probe.probe)
@@ -74,6 +77,7 @@ app.command("doctor")(doctor.doctor)
 app.command("diagnose")(diagnose.diagnose)
 app.command("bless")(bless.bless)
 app.command("check")(check.check)
+app.command("check-submission")(check_submission.check_submission)
 app.command("cell")(cell.cell)
 app.command("list")(list_names.list_names)
 app.command("cache")(cache.cache)

@@ -1,11 +1,17 @@
-"""`xeval export`: a run's fine-tuned weights as a folder that transformers loads."""
+"""`xeval export`: a run's fine-tuned weights as a folder that transformers loads, or its scores for other tools."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from xeval.cli.options import Results
+from xeval.cli.options import Results, TasksDirs
+
+
+class ExportFormat(StrEnum):
+    transformers = "transformers"
+    every_eval_ever = "every-eval-ever"
 
 
 def export(
@@ -14,9 +20,24 @@ def export(
         typer.Argument(metavar="RUN", help="A run's folder, or a model's name in --results; :key=value chooses a run."),
     ],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; not there yet, or empty.")],
+    output_format: Annotated[
+        ExportFormat,
+        typer.Option("--format", help="Weights for transformers, or scores of all seeds as Every Eval Ever has them."),
+    ] = ExportFormat.transformers,
+    organisation: Annotated[
+        str | None, typer.Option("--organisation", help="With --format every-eval-ever: who hands the scores in.")
+    ] = None,
     results: Results = Path("results"),
+    tasks_dir: TasksDirs = None,
 ) -> None:
-    """Write a run's fine-tuned weights, its tokenizer and the names of its labels as a folder for transformers."""
+    """Write a run's fine-tuned weights, its tokenizer and the names of its labels as a folder for transformers.
+
+    With --format every-eval-ever, its scores instead, in the schema of the EvalEval Coalition; DIR may hold others.
+    """
+    if (organisation is None) == (output_format is ExportFormat.every_eval_ever):
+        raise typer.BadParameter("--organisation: wanted with --format every-eval-ever, and with nothing else")
+    if organisation is not None:
+        return _every_eval_ever(run, folder, organisation, results, tasks_dir or [])
     from xeval.judging.comparison.named_runs import find_run
     from xeval.runs.export import export as export_run
 
@@ -26,3 +47,16 @@ def export(
         f"{found.record.name_of_run} is in {folder}: transformers loads it with from_pretrained, and xeval run"
         f" {found.record.task} --no-train --model {folder} evaluates it"
     )
+
+
+def _every_eval_ever(run: str, folder: Path, organisation: str, results: Path, tasks_dirs: list[Path]) -> None:
+    from xeval.definitions.registry import all_tasks
+    from xeval.judging.comparison.named_runs import find_runs
+    from xeval.report.formats import every_eval_ever
+    from xeval.support.files import write_atomically
+
+    runs = find_runs(run, results)
+    task = all_tasks(tasks_dirs).get(runs[0].record.task)
+    for path, text in every_eval_ever.files(runs, task, organisation).items():
+        write_atomically(folder / path, text.encode())
+        print(folder / path)

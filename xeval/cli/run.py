@@ -166,7 +166,7 @@ def run(
             from xeval.runs.suite import run_suite
 
             outcome = run_suite(task, model, recipe=recipe, **options)
-            return show_suite(outcome.runs, outcome.skipped, task, output_format, results, tasks_dir or (), quiet)
+            return show_suite(outcome, task, output_format, results, tasks_dir or (), quiet)
         table = get_task(task, tasks_dir or ()).default_reference  # of a task file that may lie anywhere
         if table is not None:
             get_reference(table)  # one that is not there is refused before anything is trained

@@ -19,8 +19,9 @@ from xeval.cli.options import (
 )
 from xeval.cli.outcome import show_outcome
 from xeval.cli.screen import loading, screen
+from xeval.cli.suite import show_suite
 from xeval.data.bundle import using
-from xeval.definitions.registry import check_names, get_task
+from xeval.definitions.registry import check_names, get_task, is_suite
 from xeval.definitions.toml import Printed
 from xeval.judging.forensics import definitions
 from xeval.report.definitions import show
@@ -29,9 +30,12 @@ MOST_DECIMALS = 10
 
 
 def score(
-    task: Annotated[str, typer.Argument(help="Task: its name, or the path of its file.")],
+    task: Annotated[str, typer.Argument(help="Task or suite of tasks: its name, or the path of its file.")],
     predictions: Annotated[
-        Path, typer.Option("--predictions", "-p", help="File, or folder with a file for each language.")
+        Path,
+        typer.Option(
+            "--predictions", "-p", help="File, or folder with a file for each language; of a suite, with one a task."
+        ),
     ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="Whose they are: alias or hub id for verdicts, or any name.")
@@ -56,7 +60,8 @@ def score(
     """Score predictions that others computed, and compare them with the published table.
 
     Files are of the language that their name tells (test-de.tsv), or have a column language. Rows are matched by id,
-    by number from 0, or by order where there are as many predictions as rows.
+    by number from 0, or by order where there are as many predictions as rows. For a suite, the folder holds one for
+    each task, as a submission to XTREME does; exits with 1 if one is not there or cannot be scored.
     """
     languages, published = words(language), _printed(explain)
     from xeval.support.progress import reporter
@@ -73,9 +78,19 @@ def score(
         "reporter": reporter(quiet),
     }
     with using(bundle):
+        if is_suite(task, tasks_dir or ()):
+            if published is not None:
+                raise typer.BadParameter(f"--explain: wanted one task, got the suite {task}")
+            with loading(quiet):
+                from xeval.runs.suite import score_suite
+
+            outcome = score_suite(task, predictions, **options)
+            show_suite(outcome, task, output_format, results, tasks_dir or (), quiet, "scored")
+            return
         check_names(task, languages=languages, tasks_dirs=tasks_dir or ())
         with loading(quiet):
             from xeval.runs.score_given import score_given
+
         run = score_given(task, predictions, **options)
         definition = get_task(task, tasks_dir or ())
         show_outcome([run], definition.default_reference, output_format, results, tasks_dirs=tasks_dir or ())

@@ -2,20 +2,22 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from xeval.cli.options import OutcomeFormat
-from xeval.cli.screen import screen
-from xeval.definitions.registry import all_tasks, get_suite, suite_tables
+from xeval.cli.screen import say, screen
+from xeval.definitions.registry import all_tasks, get_reference, get_suite, suite_tables
 from xeval.results.store import StoredRun
+from xeval.support.findings import Finding
 from xeval.support.text import one_line
 
 if TYPE_CHECKING:
     from xeval.report.suite.table import SuiteMatrix
+    from xeval.runs.suite import SuiteRuns
 
 
 def table_of(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) -> "SuiteMatrix":
@@ -27,18 +29,19 @@ def table_of(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) 
 
 
 def show_suite(
-    runs: list[StoredRun],
-    skipped: Mapping[str, str],
+    outcome: "SuiteRuns",
     suite: str,
     output_format: OutcomeFormat,
     results: Path,
     tasks_dirs: Sequence[Path],
     quiet: bool,
+    done: str = "run",
 ) -> None:
-    """Print what was run; exit with 1 if a task was not, or something in a run failed.
+    """Print what was `done`; exit with 1 if a task was not, or something in a run failed.
 
-    Why a task was not run has been told unless it was to be `quiet`.
+    Why a task was left out has been told unless it was to be `quiet`.
     """
+    runs, skipped = outcome.runs, outcome.skipped
     records = [run.record for run in runs]
     if output_format is OutcomeFormat.json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
@@ -48,14 +51,29 @@ def show_suite(
         formats.show(table_of(runs, suite, tasks_dirs), screen())
         report = f"xeval report --suite {suite} --results {results}"
         print(one_line(f"Records and predictions are in {results}; a report of them: {report}"))
+        for finding in _findings([run for run in runs if run.record.computed_elsewhere], tasks_dirs):
+            say(finding.line)
     failed = [record for record in records if record.failures]
     for record in failed:
         said = f"xeval: {record.task}, {record.name_of_run} failed: {record.failure}"
         print(one_line(said), file=sys.stderr)
-    left_out = [f"{task} was not run: {reason}" for task, reason in skipped.items()]
+    left_out = [f"{task} was not {done}: {reason}" for task, reason in skipped.items()]
     if left_out and not quiet:
-        left_out = [f"not run, for the reasons above: {', '.join(skipped)}"]
+        left_out = [f"not {done}, for the reasons above: {', '.join(skipped)}"]
     for line in left_out:
         print(one_line(f"xeval: {line}"), file=sys.stderr)
     if failed or skipped:
         raise typer.Exit(1)
+
+
+def _findings(runs: Sequence[StoredRun], tasks_dirs: Sequence[Path]) -> list[Finding]:
+    """What is wrong with each task's runs, under the task's name."""
+    from xeval.report import findings  # scipy
+
+    known, found = all_tasks(tasks_dirs), []
+    for run in runs:
+        task = known.get(run.record.task)
+        table = get_reference(task.default_reference) if task and task.default_reference else None
+        for finding in findings.of([run], task, table):
+            found.append(finding.model_copy(update={"name": f"{run.record.task}, {finding.name}"}))
+    return found

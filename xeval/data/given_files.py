@@ -10,7 +10,9 @@ A file is of one language, which its name or its folder's tells, or else has a c
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,7 @@ def _of_suite(path: Path, task: Task) -> Iterator[Path]:
 def _of_file(path: Path, root: Path, task: Task, languages: Sequence[str]) -> Iterator[tuple[str, Given]]:
     columns = _named_columns(path)
     if columns is not None and (of_row := _first(columns, LANGUAGE)) is not None:
+        _check_name(path, root, task, of_row)
         for language in dict.fromkeys(of_row):
             if language in (languages or task.languages):
                 places = [place for place, each in enumerate(of_row) if each == language]
@@ -107,6 +110,19 @@ def _of_file(path: Path, root: Path, task: Task, languages: Sequence[str]) -> It
     else:
         answers = task.of_kind.answers_in(str(path), tables.read_text(path))
         yield language, Given(_where(path, language), answers)
+
+
+def _check_name(path: Path, root: Path, task: Task, of_row: Sequence[Any]) -> None:
+    """Refuse a file that is of one language by its column, and of another by its name."""
+    said = set(of_row)
+    if len(said) != 1 or not said <= set(task.languages):
+        return
+    try:
+        named = _language_of(path, root, task.languages, [])
+    except DataError:  # it tells none, or several
+        return
+    if named not in said:
+        raise DataError(f"{path}: its name tells of {named}, and its column {LANGUAGE[0]} of {said.pop()}")
 
 
 def _where(path: Path, language: str) -> str:
@@ -134,6 +150,7 @@ def _language_of(path: Path, root: Path, known: Collection[str], asked: Sequence
 
 def _named_columns(path: Path) -> dict[str, list[Any]] | None:
     """The columns that are known by their names; None for a file without names."""
+    _check_is_text(path)
     wanted = Wanted((), (), MOST_ROWS, _COLUMNS)
     if path.suffix == ".parquet":
         columns = tables.read_parquet([path], wanted)
@@ -146,6 +163,30 @@ def _named_columns(path: Path) -> dict[str, list[Any]] | None:
     if _first(columns.values, (*PREDICTION, *LOGITS)) is None:
         raise DataError(f"{path}: no column {PREDICTION[0]!r}, nor {LOGITS[0]!r}; wanted one of the two")
     return {name: _with_names(columns, name) for name in columns.values}
+
+
+def _check_is_text(path: Path) -> None:
+    """Refuse compressed files, and text in an encoding that would be read as something else."""
+    if path.suffix == ".parquet":
+        return
+    with path.open("rb") as file:
+        start = file.read(6)
+    packed = next((name for mark, name in _COMPRESSED.items() if start.startswith(mark)), None)
+    if packed is not None:
+        raise DataError(f"{path}: compressed with {packed}; unpack it")
+    before, zero, _ = tables.read_text(path).partition("\0")
+    if zero:
+        encoding = "; it looks like UTF-16 without the mark that says so" if start[1:2] == b"\0" != start[:1] else ""
+        raise DataError(f"{path}: line {before.count(chr(10)) + 1:,} has a zero byte{encoding}; save it as UTF-8")
+
+
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"\xfd7zXZ": "xz",
+    b"BZh": "bzip2",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
 
 
 def _delimiter(path: Path) -> str | None:
@@ -175,6 +216,12 @@ def _first(columns: Mapping[str, list[Any]], names: Sequence[str]) -> list[Any] 
 def _from_columns(columns: Mapping[str, list[Any]], path: Path, language: str) -> Given:
     where = _where(path, language)
     ids, numbers, logits = (_first(columns, names) for names in (ID, NUMBER, LOGITS))
+    for names in (ID, NUMBER):
+        own = [name for name in names if name in columns]
+        if differing := [name for name in own if columns[name] != columns[own[0]]]:
+            raise DataError(
+                f"{where}: columns {own[0]} and {differing[0]} differ; leave out the one that names no rows"
+            )
     if ids is not None and any(each in (None, "") for each in ids):
         raise DataError(f"{where}: a row has no id; wanted one for each, or no ids at all")
     return Given(
@@ -206,11 +253,21 @@ def _array(logits: list[Any], where: str) -> np.ndarray:
     return array
 
 
+def _each_once(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which Python would keep the last of equal names in silence."""
+    repeated = [name for name, n in Counter(name for name, _ in pairs).items() if n > 1]
+    if repeated:
+        raise DataError(
+            f"{where}: ids that stand there twice: {len(repeated):,}, first {one_line(repr(repeated[0]))[:80]}"
+        )
+    return dict(pairs)
+
+
 def _from_json(path: Path, task: Task, language: str) -> Given:
     """Answers by id, or a key in the form of the task's own files."""
     text, where = tables.read_text(path), _where(path, language)
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=partial(_each_once, where))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON: {one_line(error)[:120]}") from error
     if not isinstance(content, dict):

@@ -289,6 +289,8 @@ class Answers(Kind):
 
         said = given.in_order_of(rows).answers
         for place, text in enumerate(said, start=1):
+            if isinstance(text, tuple):  # what `answers_in` makes of a file in SQuAD's format
+                raise DataError(f'{given.where}: the file holds questions; wanted answers by id, {{"id": "answer"}}')
             if not isinstance(text, str):
                 raise DataError(f"{given.where}: prediction {place:,} is {one_line(repr(text))[:80]}; wanted a text")
         self._check_contexts(given, said, rows)

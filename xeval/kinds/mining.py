@@ -180,7 +180,13 @@ class BitextMining(OfVectors):
 
     def answers_in(self, path: str, text: str) -> list[Any]:
         """The ids of a pair on each line, the English one last."""
-        return _two_fields(path, {path: text}, "the ids of a pair") if text.strip() else []
+        pairs = _two_fields(path, {path: text}, "the ids of a pair") if text.strip() else []
+        for number, (_, english) in enumerate(pairs, start=1):
+            if "\t" in english:
+                raise DataError(
+                    f"{path}: line {number} has {english.count(chr(9)) + 2} fields; wanted the ids of a pair"
+                )
+        return pairs
 
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
         """`id` and `prediction`: pairs are of whatever sentences they name, and other sentences are in none."""
@@ -192,6 +198,9 @@ class BitextMining(OfVectors):
                 raise DataError(f"{given.where}: wanted the ids of a pair on each line, with a tabulator between them")
             if partners.setdefault(pair[0], pair[1]) != pair[1]:
                 raise DataError(f"{given.where}: line {place:,} pairs {pair[0]!r} a second time; wanted it once")
+        english = {each for gold in rows.gold for each in gold[3]}
+        if partners and partners.keys() <= english and english.isdisjoint(partners.values()):
+            raise DataError(f"{given.where}: English first on each line; wanted the other language's id first")
         tested = tested_part({gold[0] for gold in rows.gold})
         may_be_paired = [gold[:2] == (tested, "foreign") for gold in rows.gold]
         if strays := partners.keys() - {

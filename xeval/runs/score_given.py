@@ -34,6 +34,7 @@ from xeval.support.locks import locked
 from xeval.support.progress import Reporter, Silent
 
 NOT_KNOWN = "not known"  # the arithmetic that others computed in
+EITHER = "data and labels: wanted one of the two, since both have the right answers"
 PathLike = str | os.PathLike[str]
 
 
@@ -80,7 +81,7 @@ def score_given(  # noqa: PLR0913  what `score` takes
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
     wanted = registry.check_languages(definition, languages) if languages else ()
     if data and labels:
-        raise DefinitionError("data and labels: wanted one of the two, since both have the right answers")
+        raise DefinitionError(EITHER)
     name = _named(model)
     given = read_given(Path(predictions), definition, wanted)
     source = None

@@ -11,15 +11,17 @@ from xeval.data.corpus import Corpus
 from xeval.data.model_files import find_checkpoint
 from xeval.data.source import open_source
 from xeval.definitions import registry
-from xeval.definitions.suite import SuiteTask
+from xeval.definitions.languages import code_among
+from xeval.definitions.suite import Suite, SuiteTask
 from xeval.definitions.task import DEV, Task
 from xeval.engine import devices
 from xeval.results.records import Limits
 from xeval.results.store import StoredRun
 from xeval.runs.grid import run_grid
+from xeval.runs.score_given import EITHER, score_given
 from xeval.runs.spec import limits
 from xeval.runs.sweep import Sweep
-from xeval.support.errors import DataError, XevalError
+from xeval.support.errors import DataError, DefinitionError, XevalError
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import counted, one_line
 
@@ -117,6 +119,90 @@ def run_suite(  # noqa: PLR0913  what `run_grid` takes
             reporter.say(one_line(f"{member.task}: not run: {error}"))
     _raise_what_is_wrong_with_all(outcome, bool(outcome.runs))
     return outcome
+
+
+def score_suite(  # noqa: PLR0913  what `score_given` takes
+    name: str,
+    predictions: str | os.PathLike[str],
+    *,
+    model: str,
+    languages: Sequence[str] = (),
+    data: str | os.PathLike[str] | None = None,
+    labels: str | os.PathLike[str] | None = None,
+    tasks_dirs: Sequence[str | os.PathLike[str]] = (),
+    reporter: Reporter | None = None,
+    **options: Any,
+) -> SuiteRuns:
+    """`score_given` for each task of the suite called `name` that has a folder in `predictions`, as submissions have.
+
+    A task takes the right answers of `labels`/<its folder>, or else the rows of `data`/<its folder>, or of `data` where
+    that is not there. One without predictions is left out, and so is one whose predictions cannot be scored; the others
+    go on. Raises XevalError for a suite that cannot be had, and for a folder without predictions of any of its tasks.
+    """
+    reporter = reporter or Silent()
+    if data and labels:
+        raise DefinitionError(EITHER)
+    suite, outcome = registry.get_suite(name), SuiteRuns()
+    submission = Path(predictions)
+    _check_submission(suite, submission, reporter)
+    data = data or os.environ.get("XEVAL_DATA") or None
+    for member in suite.tasks:
+        try:
+            task = registry.get_task(member.task, [Path(folder) for folder in tasks_dirs])
+            known = [code for name in languages if (code := code_among(task.languages, name)) is not None]
+            if languages and not known:
+                raise DataError(f"task {task.name} has none of the languages that were asked for")
+            run = score_given(
+                member.task,
+                _own_folder(submission, member),
+                model=model,
+                languages=known,
+                data=None if labels else _folders(task, member, Path(data) if data else None)[0],
+                labels=_own_folder(Path(labels), member) if labels else None,
+                tasks_dirs=tasks_dirs,
+                reporter=reporter,
+                **options,
+            )
+        except XevalError as error:
+            outcome.skipped[member.task] = str(error)
+            reporter.say(one_line(f"{member.task}: not scored: {error}"))
+        else:
+            outcome.runs.append(run)
+            n_rows = sum(score.n_rows for score in run.record.scores.values())
+            rows = counted(n_rows, task.of_kind.unit)
+            reporter.say(one_line(f"{member.task}: {rows} in {counted(len(run.record.scores), 'languages')}"))
+    _raise_what_is_wrong_with_all(outcome, bool(outcome.runs))
+    return outcome
+
+
+def _check_submission(suite: Suite, submission: Path, reporter: Reporter) -> None:
+    """Raise DataError for a folder that holds nothing of `suite`; folders that are none of it are told of."""
+    if not submission.is_dir():
+        raise DataError(f"{submission}: wanted a folder with a folder for each task of {suite.name}; there is none")
+    inside = sorted(each.name for each in submission.iterdir() if each.is_dir())
+    known = {name for member in suite.tasks for name in _folder_names(member)}
+    if not known & set(inside):
+        wanted = ", ".join(_folder_names(member)[0] for member in suite.tasks)
+        raise DataError(
+            f"{submission}: wanted a folder for each task of {suite.name} ({wanted}), found"
+            f" {', '.join(inside)[:120] or 'none'}"
+        )
+    strays = [name for name in inside if name not in known]
+    if strays:
+        reporter.say(one_line(f"folders of no task of {suite.name}, not read: {', '.join(strays)}"))
+
+
+def _folder_names(member: SuiteTask) -> list[str]:
+    return list(dict.fromkeys([*member.folders, member.task]))
+
+
+def _own_folder(path: Path, member: SuiteTask) -> Path:
+    """The folder of a task below `path`. Raises DataError where there is none, or more than one."""
+    own = [path / name for name in _folder_names(member) if (path / name).is_dir()]
+    if len(own) != 1:
+        found = f"found {' and '.join(folder.name for folder in own)}" if own else "there is none"
+        raise DataError(f"{path}: wanted one folder {' or '.join(_folder_names(member))}; {found}")
+    return own[0]
 
 
 def _raise_what_is_wrong_with_all(outcome: SuiteRuns, is_any_left: bool) -> None:

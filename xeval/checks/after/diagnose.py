@@ -29,11 +29,12 @@ _OF_TOKENIZERS = ("vocabulary", "capital letters", "accents")
 # A finding → those that explain it.
 EXPLAINED_BY = {
     "shifted rows": _WRONG_LABELS,
+    "another order": _WRONG_LABELS | _WRONG_ROWS,
     "too few steps": _WRONG_LABELS,
     "collapsed training": _NOTHING_LEARNT - {"collapsed training"},
     "one label throughout": _NOTHING_LEARNT | {"chance outside Latin script", "no transfer"},
     "drift to one label": _NOTHING_LEARNT | {"chance outside Latin script", "no transfer"},
-    "no better than one label": _NOTHING_LEARNT | {"chance outside Latin script", "no transfer"},
+    "no better than one label": _NOTHING_LEARNT | {"chance outside Latin script", "no transfer", "another order"},
     "chance outside Latin script": _WRONG_LABELS,
     "no transfer": _WRONG_LABELS,
     "another selection rule": _NO_COMPARISON,
@@ -95,7 +96,12 @@ def diagnose(
 
 def _mistaken_files(labelled: Mapping[str, Predicted]) -> list[Finding | None]:
     """What goes wrong with files of predictions on their way from those who computed them."""
-    return [prediction_signatures.shifted_rows(labelled), prediction_signatures.one_file_for_two(labelled)]
+    return [
+        prediction_signatures.shifted_rows(labelled),
+        prediction_signatures.one_file_for_two(labelled),
+        prediction_signatures.other_order(labelled),
+        prediction_signatures.nothing_but_right(labelled),
+    ]
 
 
 def _learning(record: RunRecord) -> list[Finding | None]:

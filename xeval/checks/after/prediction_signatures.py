@@ -180,6 +180,50 @@ def _share_right(found: Predicted, shift: int) -> float:
     return float(np.mean(said == meant))
 
 
+def other_order(predicted: Mapping[str, Predicted]) -> Finding | None:
+    """Predictions that say nothing of the rows that they stand at, as if they had been shuffled, sorted or reversed."""
+    said = [f"{language}: {order}" for language, found in predicted.items() if (order := _order_of(found))]
+    if not said:
+        return None
+    mend = "Predictions without ids or row numbers have to be in the order of the rows; compare the first and the last."
+    return warning("another order", "; ".join(said), mend)
+
+
+def _order_of(found: Predicted) -> str | None:
+    """What is odd about the order of the predictions; None for nothing."""
+    n = len(found.labels)
+    shares = _shares(found.predictions, found.n_labels) if n else np.ones(1)
+    if n < FEW_ROWS or shares.max() >= NEARLY_CONSTANT:
+        return None
+    dealt = float(shares @ _shares(found.labels, found.n_labels))  # right if they were dealt out at random
+    right, noise = float(np.mean(found.predictions == found.labels)), 2 * np.sqrt(dealt * (1 - dealt) / n)
+    if abs(right - dealt) > noise:
+        return None
+    as_it_is = f"{100 * right:.1f} % are right"
+    backwards = float(np.mean(found.predictions[::-1] == found.labels))
+    if backwards > right + max(CLEARLY, 2 * noise):
+        return f"{as_it_is}, and {100 * backwards:.1f} % from the last to the first"
+    if (np.diff(found.predictions) >= 0).all() and (np.diff(found.labels) < 0).any():
+        return f"{as_it_is}, and they are sorted by label"
+    return f"{as_it_is}, and dealt out at random it would be {100 * dealt:.1f} %"
+
+
+def nothing_but_right(predicted: Mapping[str, Predicted]) -> Finding | None:
+    """Languages in which not one prediction is wrong: a file of right answers, maybe."""
+    perfect = [
+        language
+        for language, found in predicted.items()
+        if len(found.labels) >= FEW_ROWS and (found.predictions == found.labels).all()
+    ]
+    if not perfect:
+        return None
+    return warning(
+        "no prediction is wrong",
+        f"every one is right in {', '.join(perfect)}",
+        "Check that the file does not hold the right answers themselves, or that they were not trained on.",
+    )
+
+
 def one_file_for_two(predicted: Mapping[str, Predicted]) -> Finding | None:
     """Languages whose predictions are the same, row by row, though some are wrong: one was scored as the other."""
     languages_of: dict[bytes, list[str]] = {}

@@ -18,7 +18,7 @@ from xeval.report import verdicts
 from xeval.report.matrix import Matrix
 from xeval.report.page import heat, model_section
 from xeval.results.store import StoredRun
-from xeval.support.text import capitalised, one_line
+from xeval.support.text import capitalised, counted, one_decimal, one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -29,15 +29,15 @@ def render(matrix: Matrix) -> str:
     compared, differences = heat.difference_lines(matrix)
     found = matrix.verdicts
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             matrix=matrix,
             metric=capitalised(matrix.metric_in_words),
             style=Markup(style),
             script=Markup(script),
-            style_hash=_hash(style),
-            script_hash=_hash(script),
+            style_hash=hash_of(style),
+            script_hash=hash_of(script),
             training=describe(matrix.training_language).name,
             scores=heat.score_lines(matrix),
             means=heat.mean_lines(matrix),
@@ -61,9 +61,10 @@ def render(matrix: Matrix) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """What renders the templates of pages: everything that is put into one is escaped and on one line."""
     # Escaping is switched on outright: select_autoescape goes by the ending and takes .html.j2 for plain text.
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -71,6 +72,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters |= {"one_decimal": one_decimal, "counted": counted}
+    return made
 
 
 def _shown(value: Any) -> Any:
@@ -78,7 +81,8 @@ def _shown(value: Any) -> Any:
     return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _hash(content: str) -> str:
+def hash_of(content: str) -> str:
+    """What a content security policy names a style or script by that may run."""
     return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 

@@ -111,9 +111,15 @@ def _by_manner(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:
 
 
 def _manner(record: RunRecord) -> list[object]:
-    limits = record.limits.model_copy(update={"test_split": None}).model_dump()
     # What a sweep chooses differs from task to task, but what it chooses among does not.
-    return [record.model_of_seeds, lasting_values({**_set_for_all(record), **_swept(record)}), [limits, record.dtype]]
+    values = lasting_values({**_set_for_all(record), **_swept(record)})
+    return [record.model_of_seeds, values, [_limits(record), record.dtype]]
+
+
+def _limits(record: RunRecord) -> dict[str, Any]:
+    """Those that the command line set for all tasks alike: of predictions, the rows are as many as there are."""
+    own_to_a_task = {"test_split": None} | ({"max_eval": None} if record.computed_elsewhere else {})
+    return record.limits.model_copy(update=own_to_a_task).model_dump()
 
 
 def _set_for_all(record: RunRecord) -> dict[str, Any]:
@@ -140,10 +146,9 @@ def _our_row(runs: Sequence[StoredRun], suite: Suite, tasks: Mapping[str, Task])
             if cell.score and cell.score.problem:
                 problems.append(f"{member.task}: no interval: {cell.score.problem}")
     record = runs[0].record
-    limits = {**record.limits.model_dump(), "test_split": None}
     swept = f"{' and '.join(_swept(record))} chosen for each task" if record.sweep else ""
     changed = _set_for_all(record)
-    name = ", ".join(filter(None, [record.model.id, in_words("", changed, limits).lstrip(", "), swept]))
+    name = ", ".join(filter(None, [record.model.id, in_words("", changed, _limits(record)).lstrip(", "), swept]))
     return _with_averages(Row(name, False, cells, {}, None, record.model.id, problems), suite)
 
 
@@ -286,6 +291,8 @@ def _notes(row: Row) -> list[str]:
         if score.lacking:
             where = f"{n_found} of {counted(n_found + len(score.lacking), 'languages')} ({' '.join(score.languages)})"
         split = f" on the {cell.split} split" if cell.split != "test" else ""
+        if record.computed_elsewhere and record.limits.max_eval is not None:
+            where += f", at most {counted(record.limits.max_eval, 'rows')} in each"
         measured = " and ".join(map(metric_in_words, score.metrics))
         lines.append(f"{row.name}, {task}: {measured}{split} in {where}; {trained}.")
     return lines + [f"{row.name}, {problem}." for problem in row.problems]

@@ -1,0 +1,312 @@
+"""A results folder that somebody hands in: everything that could be wrong with it is one line."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.helpers import tiny
+from xeval.checks import submission
+from xeval.definitions.registry import all_tasks, get_task
+from xeval.results.identity import identity, ingredients_of
+from xeval.results.predictions import save_predictions, tally_of
+from xeval.results.store import load_runs, run_folder, save_record
+from xeval.runs.score_given import score_given
+
+GOLD = [label for _, _, label in tiny.mini_rows()["test", "es"]]
+
+
+@pytest.fixture(scope="module")
+def handed_in(tmp_path_factory):
+    """A world with a results folder of two languages, as it should be."""
+    world = tmp_path_factory.mktemp("submission")
+    tiny.write_task(world / "tasks")
+    tiny.write_hub_layout(world / "data", tiny.mini_rows())
+    for language in ("es", "zh"):
+        path = world / "given" / f"{language}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join([GOLD[1], *GOLD[1:]]))
+    score_given(
+        str(world / "tasks" / "mini-pairs.toml"),
+        world / "given",
+        model="org/m",
+        data=world / "data",
+        results=world / "results",
+    )
+    return world
+
+
+@pytest.fixture
+def world(handed_in, tmp_path):
+    shutil.copytree(handed_in, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def problems(world: Path, data: bool = True) -> list[str]:
+    task = get_task(str(world / "tasks" / "mini-pairs.toml"))
+    found = submission.check(world / "results", {task.name: task}, world / "data" if data else None)
+    assert not any("\n" in line for line in found.problems)
+    return found.problems
+
+
+def run_of(world: Path):
+    [run] = load_runs(world / "results")
+    return run
+
+
+def edit(world: Path, **changes) -> None:
+    """Write the record with changes, at the place that its names give and with an identity that fits."""
+    run = run_of(world)
+    record = run.record.model_copy(update=changes)
+    record = record.model_copy(update={"identity": identity(ingredients_of(record), record.seed)})
+    folder = run_folder(
+        world / "results", record.task, record.model.id, record.recipe.name, record.seed, record.identity
+    )
+    if folder != run.folder:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        run.folder.rename(folder)
+    save_record(folder, record)
+
+
+def edit_score(world: Path, **changes) -> None:
+    scores = run_of(world).record.scores
+    edit(world, scores=scores | {"es": scores["es"].model_copy(update=changes)})
+
+
+def test_what_xeval_left_is_fine_with_and_without_the_rows(world):
+    assert problems(world) == problems(world, data=False) == []
+    task = get_task(str(world / "tasks" / "mini-pairs.toml"))
+    assert submission.check(world / "results", {task.name: task}).without_rows == {"mini-pairs"}
+
+
+def only(world: Path, message: str, data: bool = True) -> None:
+    [line] = problems(world, data)
+    assert message in line and str(world / "results") in line
+
+
+# ── numbers ──
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"value": 1.0}, "value is 1 in the record, and the predictions give 0.916667"),
+        ({"ci95": (0.9, 1.0)}, "the lower end of ci95 is 0.9 in the record"),
+        ({"n_rows": 5010}, "n_rows is 5010 in the record, and the predictions give 12"),
+        ({"totals": {"correct": 12, "rows": 12}}, "the sum of correct is 12 in the record"),
+        ({"more": {"cuteness": 1.0}}, "cuteness is 1 in the record, and nothing that predictions of this kind give"),
+    ],
+    ids=["value", "interval", "rows", "totals", "another metric"],
+)
+def test_a_number_that_the_predictions_do_not_give_is_named(world, change, message):
+    edit_score(world, **change)
+    assert any(message in line for line in problems(world, data=False))
+    assert all("es.parquet" in line for line in problems(world))
+
+
+def rewritten(world: Path, change) -> None:
+    """Write the predictions of es again, with changed columns, and the record that goes with them."""
+    run = run_of(world)
+    table = run.predictions("es")
+    columns = {name: np.array(table[name].to_pylist()) for name in table.column_names if name != "tally"}
+    tally, places = change(columns, tally_of(table))
+    answers = pa.table({name: pa.array(columns[name], pa.int32()) for name in ("label", "prediction")})
+    sha256 = save_predictions(run.folder, "es", answers, tally, columns["group"], places)
+    value, totals = tally[:, 0].mean(), {"correct": int(tally[:, 0].sum()), "rows": len(tally)}
+    score = run.record.scores["es"].model_copy(
+        update={"predictions_sha256": sha256, "value": float(value), "totals": totals}
+    )
+    edit(world, scores=run.record.scores | {"es": score})
+
+
+def test_counts_that_the_predictions_do_not_give_are_named(world):
+    def all_right(columns, tally):
+        return np.ones_like(tally), columns["row"]
+
+    rewritten(world, all_right)
+    assert any("rows are counted as right whose prediction is not the label" in line for line in problems(world, False))
+
+
+def test_labels_that_are_not_the_tasks_are_named_where_its_rows_are_at_hand(world):
+    def own_labels(columns, tally):
+        columns["label"] = columns["prediction"]
+        return np.ones_like(tally), columns["row"]
+
+    rewritten(world, own_labels)
+    edit_score(world, ci95=run_of(world).record.scores["es"].ci95)
+    told = [line for line in problems(world) if "ci95" not in line]
+    assert len(told) == 1 and "its counts are not what its predictions give on the task's rows" in told[0]
+
+
+def test_a_row_that_is_there_twice_is_named(world):
+    def twice(columns, tally):
+        columns["row"][1] = columns["row"][0]
+        return tally, columns["row"]
+
+    rewritten(world, twice)
+    only(world, "a row stands there twice")
+
+
+def test_other_rows_than_the_tasks_are_named(world):
+    rows = {**tiny.mini_rows(), ("test", "es"): tiny.make_rows("es", 12, start=900)}
+    tiny.write_hub_layout(world / "data", rows)
+    only(world, "the rows that it was scored on are not the task's")
+
+
+def test_data_that_cannot_be_read_are_said_to_be_so(world):
+    shutil.rmtree(world / "data" / "es")
+    assert any("es" in line for line in problems(world))
+
+
+# ── files ──
+
+
+def test_predictions_that_were_changed_are_named(world):
+    path = run_of(world).folder / "predictions" / "es.parquet"
+    path.write_bytes(path.read_bytes() + b"\0")
+    only(world, "damaged, it is not what the record was made with")
+    path.unlink()
+    only(world, "cannot be read: No such file")
+
+
+def test_a_record_that_was_edited_or_is_of_another_schema_is_named(world):
+    path = run_of(world).folder / "record.json"
+    text = path.read_text()
+    path.write_text(text.replace('"seed": 0', '"seed": 1'))
+    only(world, "damaged or edited, it does not have the checksum")
+    lines = [line for line in text.splitlines() if "content_sha256" not in line]
+    path.write_text("\n".join(lines).replace('"schema_version": 3', '"schema_version": 99'))
+    only(world, "schema_version")
+    path.write_text("[]")
+    assert len(problems(world)) == 1
+
+
+def test_predictions_of_no_score_and_without_a_record_are_named(world):
+    folder = run_of(world).folder
+    shutil.copy(folder / "predictions" / "es.parquet", folder / "predictions" / "fr.parquet")
+    only(world, "its record has no score in this language")
+    (folder / "predictions" / "fr.parquet").unlink()
+    (folder / "record.json").unlink()
+    only(world, "predictions without a record.json")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "mini-pairs/x.sh", "mini-pairs/m/run/model.safetensors", "a/b/c/predictions/d/e.parquet", ".git/x"],
+)
+def test_a_file_that_is_no_part_of_a_run_is_named_and_nothing_is_opened(world, name):
+    path = world / "results" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+    only(world, "no part of a run")
+
+
+def test_links_are_not_followed(world):
+    (run_of(world).folder / "predictions" / "en.parquet").symlink_to("/etc/passwd")
+    only(world, "no ordinary file; wanted no links")
+
+
+def test_sizes_and_numbers_of_files_are_bounded(world, monkeypatch):
+    monkeypatch.setattr(submission, "MOST_BYTES", {"record.json": 10, ".parquet": 10, ".lock": 1000})
+    assert len(problems(world)) == 3 and all("wanted at most 10" in line for line in problems(world))
+    monkeypatch.undo()
+    monkeypatch.setattr(submission, "MOST_BYTES_TOGETHER", 100)
+    only(world, "bytes together; wanted at most 100")
+    monkeypatch.undo()
+    monkeypatch.setattr(submission, "MOST_FILES", 2)
+    only(world, "more than 2 files and folders")
+
+
+def test_a_table_with_the_right_hash_and_other_content_is_named(world):
+    run = run_of(world)
+    path = run.folder / "predictions" / "es.parquet"
+    pq.write_table(pa.table({"x": [1]}), path)
+    edit_score(world, predictions_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    only(world, "not what xeval writes")
+
+
+# ── names ──
+
+
+@pytest.mark.parametrize("name", ["<script>", "a\u202eb", "a/b/c", "../m", "", "x" * 200, "a\nb", '"quoted"'])
+def test_a_model_of_an_odd_name_is_named(world, name):
+    edit(world, model=run_of(world).record.model.model_copy(update={"id": name}))
+    assert any(line for line in problems(world) if "model is called" in line)
+
+
+def test_a_folder_that_belongs_to_another_run_is_named(world):
+    folder = run_of(world).folder
+    folder.rename(folder.with_name("best-run"))
+    only(world, "lies in the wrong folder; wanted mini-pairs/org--m/predictions-seed0-")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metric": "macro_f1"}, "metric is 'macro_f1'; the task mini-pairs has 'accuracy'"),
+        ({"labels": ["a", "b", "c"]}, "labels is ['a', 'b', 'c']"),
+        ({"chance": 0.1}, "chance is 0.1"),
+        ({"training_language": "zh"}, "training_language is 'zh'"),
+        ({"task": "nothing"}, "task 'nothing' is not known here"),
+        ({"status": "incomplete"}, "the run is incomplete"),
+    ],
+    ids=["metric", "labels", "chance", "training language", "task", "status"],
+)
+def test_what_the_task_does_not_say_is_named(world, change, message):
+    edit(world, **change)
+    assert any(message in line for line in problems(world, data=False))
+
+
+def test_a_language_that_the_task_lacks_is_named(world):
+    run = run_of(world)
+    predictions = run.folder / "predictions"
+    shutil.copy(predictions / "es.parquet", predictions / "xx.parquet")
+    edit(world, scores=run.record.scores | {"xx": run.record.scores["es"]})
+    only(world, "scores in 'xx', no language of the task")
+
+
+def test_one_seed_twice_is_named(world):
+    run = run_of(world)
+    edit(world, model=run.record.model.model_copy(update={"id": "org/again"}))
+    again = run_of(world)
+    shutil.copytree(again.folder, run.folder)
+    save_record(run.folder, run.record)
+    only(world, "seed 0 of org/again, predictions is there twice")
+
+
+# ── the command ──
+
+
+def test_the_command_prints_a_line_for_each_problem_and_exits_with_1(world, command):
+    words = ["check-submission", world / "results", "--tasks-dir", world / "tasks", "--data", world / "data"]
+    assert command(*words) == (0, "✓ 1 run, 2 scores: nothing wrong\n", "")
+    assert command(*words[:4])[1].endswith("nothing wrong; not compared with the rows of mini-pairs\n")
+    edit_score(world, value=1.0)
+    code, out, _ = command(*words)
+    assert code == 1 and out.count("\n") == 2 and out.startswith("✗ ") and out.endswith("1 problem in 1 run\n")
+
+
+def test_a_folder_that_is_not_there_or_is_empty(tmp_path, command):
+    code, _, err = command("check-submission", tmp_path / "nowhere")
+    assert code == 2 and "wanted a results folder, there is none" in err
+    code, out, _ = command("check-submission", tmp_path)
+    assert code == 1 and "no run in it" in out
+
+
+@pytest.mark.parametrize("folder", ["gate", "schema1"])
+def test_runs_of_the_first_version_are_fine(folder):
+    found = submission.check(Path(__file__).parent / "fixtures" / "v0.1.0" / folder, all_tasks())
+    assert found.problems == [] and found.n_runs and not found.without_rows
+
+
+def test_a_table_that_the_kind_of_task_cannot_count_is_named(world):
+    def other_labels(columns, tally):
+        columns["prediction"] = columns["prediction"] + 7
+        return tally, columns["row"]
+
+    rewritten(world, other_labels)
+    assert problems(world)

@@ -1,0 +1,180 @@
+"""A leaderboard of many runs: its numbers are the report's, and nothing in names and texts is more than text."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_hostile_strings import Structure, no_control_character
+
+from tests.helpers.hostile_report import HOSTILE, PLAIN, hostile_runs
+from tests.helpers.sample_record import run_record, score, stored
+from tests.helpers.sample_report import CARD, N_ROWS, TASK, sample_runs
+from xeval.report import matrix
+from xeval.report.site import boards, pages
+from xeval.results.store import save_record
+from xeval.support.errors import StoreError
+from xeval.support.text import one_line
+
+# With as many rows as the sample has, so that there are verdicts.
+KNOWN = TASK.model_copy(update={"expected_rows": TASK.expected_rows.model_copy(update={"test": N_ROWS, "train": 12})})
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> boards.Site:
+    return boards.build(sample_runs(tmp_path_factory.mktemp("results")), {"xnli": KNOWN}, {CARD.name: CARD})
+
+
+def test_numbers_means_and_marks_are_those_of_a_report(site, tmp_path):
+    [board], report = site.boards, matrix.build(sample_runs(tmp_path), "xnli", CARD, known=KNOWN)
+    assert [language.code for language in board.languages] == report.languages
+    rows = {row.name: row for row in report.rows}
+    assert {line.name for line in board.lines} == set(rows)
+    for line in board.lines:
+        row = rows[line.name]
+        assert {language: entry.value for language, entry in line.entries.items()} == row.cells
+        assert line.mean == (pytest.approx(row.mean_all) if row.mean_all is not None else None)
+        judged = row.verdict.cells if row.verdict else {}
+        assert {language: entry.outcome for language, entry in line.entries.items() if entry.mark} == {
+            language: verdict.outcome for language, verdict in judged.items() if verdict.outcome != "no verdict"
+        }
+    ordered = [line.mean for line in board.lines if line.mean is not None]
+    assert ordered == sorted(ordered, reverse=True) and board.lines[-1].mean is None
+
+
+def test_the_interval_of_seeds_is_the_mean_of_theirs_and_their_spread_is_given():
+    runs = [
+        run_record(seed=seed, scores={"de": score(value), "zh": score(0.5)}) for seed, value in ((1, 0.6), (2, 0.7))
+    ]
+    [board] = boards.build(stored(runs), {}, {}).boards
+    entry = board.lines[0].entries["de"]
+    assert entry.interval == (pytest.approx(64.0), pytest.approx(66.0))
+    assert entry.seeds_sd == pytest.approx(np.std([60, 70], ddof=1))
+    assert (entry.value, board.lines[0].seeds) == (pytest.approx(65.0), "2")
+
+
+def test_a_mean_over_other_languages_is_none():
+    runs = [
+        run_record(seed=1, scores={"de": score(0.6), "zh": score(0.5)}),
+        run_record(seed=1, dtype="bfloat16", scores={"de": score(0.9)}),
+    ]
+    [board] = boards.build(stored(runs), {}, {}).boards
+    assert [line.mean for line in board.lines] == [pytest.approx(55.0), None]
+
+
+def test_a_copy_of_a_run_counts_once_and_another_run_of_that_seed_is_refused():
+    run = run_record(scores={"de": score(0.6)})
+    assert boards.build(stored([run, run]), {}, {}).n_runs == 1
+    with pytest.raises(StoreError, match="is there twice"):
+        boards.build(stored([run, run_record(scores={"de": score(0.7)})]), {}, {})
+
+
+def test_without_a_score_there_is_no_site():
+    with pytest.raises(StoreError, match="no run with a score"):
+        boards.build(stored([run_record(scores={})]), {}, {})
+
+
+def links(page: str) -> list[str]:
+    return [value for name, value in Structure(page).values if name == "href"]
+
+
+def test_every_link_leads_to_a_page_or_a_place_on_it_and_every_page_is_linked_to(site):
+    written = dict(pages.render(site))
+    reached = set()
+    for name, page in written.items():
+        own = {value for key, value in Structure(page).values if key == "id"}
+        for link in links(page):
+            if link.startswith("#"):
+                assert link[1:] in own
+            else:
+                reached.add(str((Path("/") / name).parent.joinpath(link).resolve()).removeprefix("/"))
+    assert reached == set(written)
+    assert len(written) == 1 + 2 + len(site.languages)
+
+
+def test_models_whose_files_would_be_called_alike_have_a_page_each():
+    names = ["org/m", "org--m", "ORG/m", "org m", "org_m"]
+    runs = [
+        run_record(model=run_record().model.model_copy(update={"id": name, "sha256": f"{place}" * 64}))
+        for place, name in enumerate(names)
+    ]
+    files = boards.build(stored(runs), {}, {}).models
+    assert len({file.lower() for file in files.values()}) == len(names)
+
+
+# ── files ──
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    for run in sample_runs(tmp_path / "elsewhere"):
+        save_record(tmp_path / "results" / "xnli" / run.folder.parent.name / run.folder.name, run.record)
+    return tmp_path / "results"
+
+
+def test_the_command_writes_pages_and_a_second_time_removes_those_that_are_no_more(results, tmp_path, command):
+    code, out, _ = command("site", results, results, "--output", tmp_path / "site")
+    assert (code, out) == (0, f"3 runs on 10 pages: {tmp_path}/site/index.html\n")
+    there = {path.relative_to(tmp_path / "site").as_posix() for path in (tmp_path / "site").rglob("*.html")}
+    assert "models/organisation--another.html" in there and len(there) == 10
+    for path in (results / "xnli" / "organisation--another").rglob("record.json"):
+        path.unlink()
+    assert command("site", results, "--output", tmp_path / "site")[0] == 0
+    after = {path.relative_to(tmp_path / "site").as_posix() for path in (tmp_path / "site").rglob("*.html")}
+    assert there - after == {"models/organisation--another.html"}
+
+
+def test_the_same_results_give_the_same_bytes(site):
+    assert dict(pages.render(site)) == dict(pages.render(site))
+
+
+def test_a_folder_with_other_files_is_left_alone(results, tmp_path, command):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "index.html").write_text("<h1>My page</h1>")
+    code, _, err = command("site", results, "--output", tmp_path / "mine")
+    assert code == 2 and "holds files that are no leaderboard" in err and err.count("\n") == 1
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["index.html"]
+    code, _, err = command("site", results, "--output", tmp_path / "mine" / "index.html")
+    assert code == 2 and "found a file" in err
+    code, _, err = command("site", tmp_path / "nowhere", "--output", tmp_path / "site")
+    assert code == 2 and "no results there yet" in err and not (tmp_path / "site").exists()
+
+
+# ── hostile texts ──
+
+
+def hostile_pages(text: str) -> dict[str, str]:
+    """The three kinds of pages, by kind."""
+    written = dict(pages.render(boards.build(hostile_runs(text), {}, {})))
+    by_kind = {name.partition("/")[0]: page for name, page in written.items() if not name.startswith("languages")}
+    [by_kind["language"]] = [page for name, page in written.items() if name in _of_text(written, text)]
+    return by_kind
+
+
+def _of_text(written: dict[str, str], text: str) -> list[str]:
+    """The page of the language that is called `text`."""
+    known = {f"languages/{code}.html" for code in ("en", "es", "zh")}
+    return [name for name in written if name.startswith("languages/") and name not in known]
+
+
+@pytest.mark.parametrize("text", [text for text in HOSTILE if text.strip()], ids=one_line)
+def test_every_page_has_the_elements_and_links_that_it_has_for_a_plain_name(text):
+    plain_pages = hostile_pages(PLAIN)
+    for kind, written in hostile_pages(text).items():
+        page, plain = Structure(written), Structure(plain_pages[kind])
+        assert page.elements == plain.elements, kind
+        assert one_line(text) in "".join(page.text)
+        assert no_control_character(written)
+        for link in links(written):
+            assert re.fullmatch(
+                r"#[a-z]+(-\d+)?|(\.\./)?((models|languages)/[A-Za-z0-9_-][A-Za-z0-9._-]*|index)\.html", link
+            )
+        assert "<script>alert" not in written
+
+
+def test_no_name_leads_out_of_the_folder(tmp_path):
+    for text in HOSTILE:
+        folder = tmp_path / "site"
+        pages.write(boards.build(hostile_runs(text), {}, {}), folder)
+    assert {path.name for path in tmp_path.iterdir()} == {"site"}
+    assert {path.name for path in folder.iterdir()} == {"index.html", "models", "languages"}

@@ -1,0 +1,287 @@
+"""A results folder that somebody hands in: whether its files are a run's own, and its numbers what they say.
+
+Nothing in it is believed: not the names of its files, nor that a score is what the predictions give.
+"""
+
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xeval.data.corpus import Corpus
+from xeval.data.source import open_source
+from xeval.definitions.task import Task
+from xeval.judging.score import interval
+from xeval.kinds.kind import Kind
+from xeval.kinds.registry import get_kind
+from xeval.kinds.rows import Rows
+from xeval.results.configurations import by_configuration
+from xeval.results.records import Limits, RunRecord, Score
+from xeval.results.store import StoredRun, load_run, run_folder
+from xeval.support.errors import StoreError, XevalError
+from xeval.support.files import safe_name
+from xeval.support.text import one_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_FILES = 10_000
+MOST_BYTES = {"record.json": 5_000_000, ".parquet": 200_000_000, ".lock": 1_000}
+MOST_BYTES_TOGETHER = 2_000_000_000
+LONGEST_NAME = 120
+ROUNDING = 1e-9
+
+_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ +-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+_LOCK = re.compile(r"([^/]+/){3}\.lock")  # which a run leaves
+_RECORD, _PREDICTIONS = (
+    re.compile(r"[^/]+/[^/]+/[^/]+/record\.json"),
+    re.compile(r"([^/]+/){3}predictions/[^/]+\.parquet"),
+)
+
+
+@dataclass
+class Submission:
+    """What was found in a folder."""
+
+    problems: list[str] = field(default_factory=list)  # a line each, with the file that it is about
+    n_runs: int = 0
+    n_scores: int = 0
+    without_rows: set[str] = field(default_factory=set)  # tasks whose rows were not at hand
+
+    def add(self, path: Path, what: object) -> None:
+        text = str(what)
+        self.problems.append(one_line(text if text.startswith(str(path)) else f"{path}: {text}"))
+
+
+def check(folder: Path, tasks: Mapping[str, Task], data: Path | None = None) -> Submission:
+    """Look at everything in `folder`, a results folder of runs of `tasks`.
+
+    Scores are computed again from the predictions, and these are compared with a task's rows where they are at hand:
+    below `data`, in a folder of the task's name or in itself, or embedded. Raises StoreError where there is no folder.
+    """
+    if not folder.is_dir():
+        raise StoreError(f"{folder}: wanted a results folder, there is none")
+    found = Submission()
+    if not _check_files(folder, found):
+        return found  # whatever is in there is not opened
+    runs = list(_runs(folder, found))
+    if not runs and not found.problems:
+        found.add(folder, "no run in it; wanted TASK/MODEL/RUN/record.json, as xeval run leaves it in --results")
+    try:
+        by_configuration(runs)
+    except StoreError as error:
+        found.add(folder, error)
+    rows = _RowsAtHand(data)
+    for run in runs:
+        _check_run(run, folder, tasks.get(run.record.task), rows, found)
+    return found
+
+
+def _check_run(run: StoredRun, folder: Path, task: Task | None, rows: "_RowsAtHand", found: Submission) -> None:
+    found.n_runs += 1
+    for problem in _problems_of_record(run, folder, task):
+        found.add(run.folder / "record.json", problem)
+    for language, score in run.record.scores.items():
+        found.n_scores += 1
+        path = run.folder / "predictions" / f"{safe_name(language)}.parquet"
+        try:
+            for problem in _problems_of_score(run, language, score, task, rows, found):
+                found.add(path, problem)
+        except XevalError as error:
+            found.add(path, error)
+
+
+# ── files ──
+
+
+def _check_files(folder: Path, found: Submission) -> bool:
+    """Whether everything in `folder` can be opened: ordinary files in their places, few enough and small enough."""
+    total, n_before = 0, len(found.problems)
+    for number, path in enumerate(sorted(folder.rglob("*"))):
+        if number >= MOST_FILES:
+            found.add(folder, f"more than {MOST_FILES:,} files and folders")
+            break
+        status = path.lstat()
+        if stat.S_ISDIR(status.st_mode):
+            continue
+        name = path.relative_to(folder).as_posix()
+        if stat.S_ISREG(status.st_mode) and _LOCK.fullmatch(name) and status.st_size <= MOST_BYTES[".lock"]:
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            found.add(path, "no ordinary file; wanted no links or devices")
+        elif not _RECORD.fullmatch(name) and not _PREDICTIONS.fullmatch(name):
+            found.add(
+                path, "no part of a run; wanted TASK/MODEL/RUN/record.json and predictions/LANGUAGE.parquet alone"
+            )
+        elif status.st_size > (most := MOST_BYTES["record.json" if path.name == "record.json" else ".parquet"]):
+            found.add(path, f"{status.st_size:,} bytes; wanted at most {most:,}")
+        total += status.st_size
+    if total > MOST_BYTES_TOGETHER:
+        found.add(folder, f"{total:,} bytes together; wanted at most {MOST_BYTES_TOGETHER:,}")
+    return len(found.problems) == n_before
+
+
+def _runs(folder: Path, found: Submission) -> Iterator[StoredRun]:
+    """The runs whose records can be read; predictions that no record speaks of are told of."""
+    for own in sorted({_run_of(path) for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}):
+        try:
+            run = load_run(own)
+        except StoreError as error:
+            found.add(own / "record.json", error)
+            continue
+        if run is None:
+            found.add(own, "predictions without a record.json")
+            continue
+        named = {f"{safe_name(language)}.parquet" for language in run.record.scores}
+        for path in sorted((own / "predictions").glob("*")):
+            if path.name not in named:
+                found.add(path, "its record has no score in this language; remove the file")
+        yield run
+
+
+def _run_of(path: Path) -> Path:
+    """The folder of the run that a record or a file of predictions belongs to."""
+    return path.parent if path.name == "record.json" else path.parents[1]
+
+
+# ── records ──
+
+
+def _problems_of_record(run: StoredRun, folder: Path, task: Task | None) -> Iterator[str]:
+    record = run.record
+    names = {"model": record.model.id, "recipe": record.recipe.name, "published_as": record.model.published_as}
+    for what, name in names.items():
+        if name is not None and not _is_sane(name):
+            yield f"{what} is called {name[:60]!r}; wanted letters, digits and . _ - with one / at most"
+    where = run_folder(folder, record.task, record.model.id, record.recipe.name, record.seed, record.identity)
+    if run.folder != where:
+        yield f"lies in the wrong folder; wanted {where.relative_to(folder)}"
+    if record.status != "complete" or record.failures:
+        yield f"the run is {record.status}: {record.failure or 'not all languages have a score'}"
+    elif not record.scores:
+        yield "no score in it"
+    if task is None:
+        yield f"task {record.task[:60]!r} is not known here; name a folder of its file with --tasks-dir"
+    else:
+        yield from _other_than_task(record, task)
+
+
+def _is_sane(name: str) -> bool:
+    return len(name) <= LONGEST_NAME and _MODEL_ID.fullmatch(name) is not None
+
+
+def _other_than_task(record: RunRecord, task: Task) -> Iterator[str]:
+    """What the record says of its task, where the task's file says something else."""
+    wanted = {
+        "kind": task.kind,
+        "metric": task.metric,
+        "labels": list(task.labels) or None,
+        "chance": task.of_kind.chance,
+        "training_language": task.training_language,
+    }
+    for key, value in wanted.items():
+        said = getattr(record, key)
+        if said != value and said is not None:
+            yield f"{key} is {said!r}; the task {task.name} has {value!r}"
+    strays = [language for language in record.scores if language not in task.languages]
+    if strays:
+        yield f"scores in {', '.join(map(repr, strays[:5]))}, no language of the task {task.name}"
+
+
+# ── scores ──
+
+
+class _RowsAtHand:
+    """The rows of tasks, as far as they are here, each read once."""
+
+    def __init__(self, data: Path | None) -> None:
+        self.data = data
+        self._corpora: dict[tuple[str, str | None], Corpus] = {}
+
+    def of(self, record: RunRecord, task: Task, language: str) -> Rows | None:
+        """The rows that `record` was evaluated on in `language`; None where they are not here.
+
+        Raises DataError where the copy that is here cannot be used.
+        """
+        if self.data is None and not task.embedded:
+            return None
+        split, limits = record.limits.test_split, record.limits
+        if (task.name, split) not in self._corpora:
+            own = self.data and (self.data / task.name if (self.data / task.name).is_dir() else self.data)
+            folder = None if task.embedded else own
+            source = open_source(task.tested_on(split), folder, record.scores, training=False)
+            self._corpora[task.name, split] = Corpus(source, Limits(test_split=split))
+        rows = self._corpora[task.name, split].test(language)
+        if record.computed_elsewhere or limits.max_eval is None:
+            return rows
+        return (
+            rows.first(limits.max_eval) if limits.eval_seed is None else rows.spread(limits.max_eval, limits.eval_seed)
+        )
+
+
+def _problems_of_score(
+    run: StoredRun, language: str, score: Score, task: Task | None, at_hand: _RowsAtHand, found: Submission
+) -> Iterator[str]:
+    """Where the score is not what its predictions give, or these are not of the task's rows."""
+    from xeval.results.predictions import column, groups_of, has_labels, tally_of  # pyarrow
+
+    table, kind = run.predictions(language), get_kind(run.record.kind)
+    tally, groups = tally_of(table), groups_of(table)
+    places = column(table, "row")
+    if tally.shape[1] != len(kind.counts):
+        yield f"{tally.shape[1]} counts a row; wanted {', '.join(kind.counts)}"
+        return
+    if len(np.unique(places)) != len(places):
+        yield "a row stands there twice"
+    if has_labels(table) and kind.measure(run.record.metric).metric.is_share_of_rows:
+        right = column(table, "label") == column(table, "prediction")
+        if not np.array_equal(right, tally[:, 0] > 0):
+            yield "rows are counted as right whose prediction is not the label, or the other way round"
+    yield from _other_score(run.record, score, kind, tally, groups if groups is not None else np.arange(len(tally)))
+    rows = at_hand.of(run.record, task, language) if task is not None and language in task.languages else None
+    if rows is None:
+        found.without_rows.add(run.record.task)
+        return
+    sha256 = run.record.data.sha256.get("test", {}).get(language)
+    if sha256 != rows.sha256():
+        yield "the rows that it was scored on are not the task's, by their hash in the record"
+    elif len(rows) != len(table):
+        yield f"{len(table):,} predictions; the task has {len(rows):,} rows"
+    elif task is not None and not _gives(task, table, rows, tally):
+        yield "its counts are not what its predictions give on the task's rows"
+
+
+def _gives(task: Task, answers: "pa.Table", rows: Rows, tally: np.ndarray) -> bool:
+    """Whether `answers` on `rows` are worth the (N, K) `tally`."""
+    try:
+        counted = np.asarray(task.of_kind.tally(answers, rows), dtype=np.float64)
+    except (KeyError, TypeError, ValueError, IndexError) as error:  # the columns are whoever's they are
+        raise StoreError(f"not what predictions of {task.of_kind.in_words} are: {one_line(error)[:80]}") from error
+    return np.array_equal(counted, tally)
+
+
+def _other_score(
+    record: RunRecord, score: Score, kind: type[Kind], tally: np.ndarray, groups: np.ndarray
+) -> Iterator[str]:
+    """Which numbers of the score the (N, K) tally does not give."""
+    measure = kind.measure(record.metric)
+    given = {"value": measure.over(tally), "n_rows": len(tally)}
+    said = {"value": score.value, "n_rows": score.n_rows}
+    low, high = interval(measure, tally, groups)
+    given |= {"the lower end of ci95": low, "the upper end of ci95": high}
+    said |= {"the lower end of ci95": score.ci95[0], "the upper end of ci95": score.ci95[1]}
+    totals = dict(zip(kind.counts, tally.sum(axis=0).tolist(), strict=True))
+    given |= {f"the sum of {name}": totals[name] for name in score.totals if name in totals}
+    said |= {f"the sum of {name}": total for name, total in score.totals.items()}
+    known = {metric.name for metric in kind.metrics}
+    given |= {name: kind.measure(name).over(tally) for name in score.more if name in known}
+    said |= dict(score.more)
+    for name, number in said.items():
+        if name not in given:
+            yield f"{name} is {number:.6g} in the record, and nothing that predictions of this kind give"
+        elif abs(number - given[name]) > ROUNDING:
+            yield f"{name} is {number:.6g} in the record, and the predictions give {given[name]:.6g}"

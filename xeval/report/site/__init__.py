@@ -1,0 +1,1 @@
+"""Many runs → a leaderboard as a folder of static pages."""

@@ -1,0 +1,222 @@
+"""Runs → what the pages of a leaderboard show: a board for each task, with a line for each configuration.
+
+Numbers are those of the comparison matrix, so that a report and a leaderboard cannot disagree.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from xeval.definitions.languages import Language, describe
+from xeval.definitions.reference import Reference
+from xeval.definitions.task import Task
+from xeval.report import matrix, verdicts
+from xeval.report.matrix import Matrix
+from xeval.results.store import StoredRun
+from xeval.support.errors import StoreError
+from xeval.support.files import safe_name
+from xeval.support.text import capitalised, metric_in_words
+
+LEVELS = 9  # of colour, as style.css has them
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands in one language: a percentage, its interval and its verdict."""
+
+    value: float
+    level: int  # of colour
+    interval: tuple[float, float] | None = None  # 95 %, over the draw of test rows; None for a published number
+    mark: str = ""
+    outcome: str = ""  # the mark in words
+    seeds_sd: float | None = None  # points
+
+
+@dataclass(frozen=True)
+class Line:
+    """A configuration of ours with its seeds, or a published row."""
+
+    name: str
+    published: bool
+    entries: dict[str, Entry]  # by language
+    mean: float | None  # over every language of the board; None if one is missing
+    mark: str  # of the verdict on the mean
+    outcome: str
+    seeds: str
+    model: str = ""  # whose page it is on
+    page: str = ""  # that page's file; empty for a published row
+    notes: list[str] = field(default_factory=list)  # sentences on it: verdicts, or why there is none
+    details: dict[str, str] = field(default_factory=dict)  # how it came about
+
+
+@dataclass(frozen=True)
+class Board:
+    """One task: its languages across, configurations down, the best mean first."""
+
+    task: str
+    title: str
+    metric: str  # in words, capitalised
+    note: str
+    languages: list[Language]
+    lines: list[Line]
+    legend: str
+    footer: list[str]
+
+    @property
+    def ours(self) -> list[Line]:
+        return [line for line in self.lines if not line.published]
+
+
+@dataclass(frozen=True)
+class Site:
+    boards: list[Board]
+    models: dict[str, str]  # model → its page's file
+    languages: dict[Language, str]  # the same
+    n_runs: int
+    latest: str  # when the last of them was made: a date, or empty
+
+    @property
+    def scripts(self) -> list[str]:
+        return sorted({language.script for language in self.languages})
+
+    @property
+    def families(self) -> list[str]:
+        return sorted({language.family for language in self.languages})
+
+
+def build(runs: Sequence[StoredRun], tasks: Mapping[str, Task], tables: Mapping[str, Reference]) -> Site:
+    """A board for every task that `runs` have scores of, beside the published table that the task names.
+
+    A copy of a run counts once. Raises StoreError where there is no score at all, or a seed of one configuration is
+    there twice.
+    """
+    scored = [run for run in _each_once(runs) if run.record.scores]
+    if not scored:
+        raise StoreError("no run with a score there; make some with: xeval run xnli-mini --model mini-mbert")
+    pages = _pages({run.record.model.id for run in scored}, "models")
+    kinds = sorted({(run.record.task, run.record.metric) for run in scored})
+    several = [task for task, _ in kinds]
+    boards = []
+    for task, metric in kinds:
+        of_task = [run for run in scored if (run.record.task, run.record.metric) == (task, metric)]
+        known = tasks.get(task)
+        if known is not None and any(run.record.labels not in (None, list(known.labels)) for run in of_task):
+            known = None  # another task of that name
+        table = tables.get(known.default_reference or "") if known else None
+        built = matrix.build(of_task, task, table, known=known)
+        boards.append(_board(built, pages, several.count(task) > 1))
+    languages = sorted({language for board in boards for language in board.languages}, key=lambda own: own.name)
+    files = _pages([language.code for language in languages], "languages")
+    dates = [environment.started_at[:10] for run in scored for environment in run.record.environments]
+    return Site(
+        boards,
+        pages,
+        {language: files[language.code] for language in languages},
+        len(scored),
+        max(dates, default=""),
+    )
+
+
+def _each_once(runs: Iterable[StoredRun]) -> list[StoredRun]:
+    """Without copies: one run may lie in several of the folders that are put together."""
+    by_content: dict[str, StoredRun] = {}
+    for run in runs:
+        by_content.setdefault(run.record.model_dump_json(), run)
+    return list(by_content.values())
+
+
+def _pages(names: Iterable[str], folder: str) -> dict[str, str]:
+    """A file for each name, whatever is in it: names that would share one are numbered."""
+    pages: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in sorted(names):
+        stem = safe_name(name)[:100]
+        free = next(
+            each for number in count(1) if (each := stem if number == 1 else f"{stem}-{number}").lower() not in taken
+        )
+        taken.add(free.lower())  # there are file systems that do not tell "A" from "a"
+        pages[name] = f"{folder}/{free}.html"
+    return pages
+
+
+def _board(built: Matrix, pages: Mapping[str, str], name_metric: bool) -> Board:
+    every = [value for row in built.rows for value in row.cells.values()]
+    low, high = min(every), max(every)
+    lines = [_line(row, built, pages, low, high) for row in built.rows]
+    lines.sort(key=lambda line: (line.mean is None, -(line.mean or 0.0), line.name))
+    metric = metric_in_words(built.metric)
+    found = built.verdicts
+    return Board(
+        built.task,
+        f"{built.title}, {metric}" if name_metric else built.title,
+        capitalised(metric),
+        built.note,
+        [describe(language) for language in built.languages],
+        lines,
+        verdicts.legend(found) if found else "",
+        built.footer,
+    )
+
+
+def _line(row: matrix.Row, built: Matrix, pages: Mapping[str, str], low: float, high: float) -> Line:
+    verdict = row.verdict
+    entries = {}
+    for language, value in row.cells.items():
+        judged = verdict.cells.get(language) if verdict else None
+        seeds = [run.record.scores[language] for run in row.runs if language in run.record.scores]
+        bounds = [(100 * seed.ci95[0], 100 * seed.ci95[1]) for seed in seeds]
+        values = [100 * seed.value for seed in seeds]
+        entries[language] = Entry(
+            value,
+            round(LEVELS * (value - low) / (high - low or 1)),
+            tuple(map(statistics.fmean, zip(*bounds, strict=True))) if bounds else None,  # type: ignore[arg-type]
+            verdicts.mark(row, language),
+            judged.outcome if judged else "",
+            statistics.stdev(values) if len(values) > 1 else None,
+        )
+    mean = [row.cells.get(language, math.nan) for language in built.languages]
+    model = row.runs[0].record.model.id if row.runs else ""
+    return Line(
+        row.name,
+        row.published,
+        entries,
+        None if any(map(math.isnan, mean)) else statistics.fmean(mean),
+        verdicts.MARKS.get(verdict.mean.outcome, "") if verdict else "",
+        f"{verdict.mean.what}: {verdict.mean.outcome}" if verdict else "",
+        row.seeds,
+        model,
+        pages.get(model, ""),
+        _notes(row),
+        _details(row),
+    )
+
+
+def _notes(row: matrix.Row) -> list[str]:
+    if row.published:
+        return []
+    said = [line for one in (*row.more_verdicts, row.verdict) if one for line in verdicts.headlines(one)]
+    return said or ([f"No verdict: {row.why_no_verdict}."] if row.why_no_verdict else [])
+
+
+def _details(row: matrix.Row) -> dict[str, str]:
+    """How a row of ours came about, in words."""
+    if not row.runs:
+        return {}
+    record = row.runs[0].record
+    values = ", ".join(f"{key} {value}" for key, value in record.recipe.values.items() if value is not None)
+    machines = dict.fromkeys(place.processor for run in row.runs for place in run.record.environments)
+    rows = dict.fromkeys(score.n_rows for run in row.runs for score in run.record.scores.values())
+    details = {
+        "recipe": f"{record.recipe.name}: {values}" if values else record.recipe.name,
+        "seeds": ", ".join(str(run.record.seed) for run in row.runs) if record.has_seed else "",
+        "arithmetic": record.dtype,
+        "revision": record.model.revision or "",
+        "parameters of the encoder": f"{record.model.n_parameters:,}" if record.model.n_parameters else "",
+        "data": f"{record.data.source}{f' @{record.data.revision}' if record.data.revision else ''}",
+        "test rows by language": " to ".join(f"{n:,}" for n in sorted({min(rows), max(rows)})),
+        "computed on": ", ".join(machines),
+        "part of the rows": record.departure or "",
+    }
+    return {name: text for name, text in details.items() if text}
