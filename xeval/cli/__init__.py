@@ -23,6 +23,7 @@ from xeval.cli import (
     doctor,
     export,
     list_names,
+    plan,
     probe,
     report,
     reproduce,
@@ -43,6 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.run)
+app.command("plan")(plan.plan)
 app.command("reproduce")(reproduce.reproduce)
 app.command("score")(score.score)
 app.command("bundle")(bundle.bundle)

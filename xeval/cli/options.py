@@ -61,7 +61,8 @@ class Where(StrEnum):
 On = Annotated[
     Where,
     typer.Option(
-        "--on", help="Where runs are made: local, one on each GPU of this machine; ray, a Ray cluster; slurm, job array."
+        "--on",
+        help="Where runs are made: local, one on each GPU of this machine; ray, a Ray cluster; slurm, job array.",
     ),
 ]
 

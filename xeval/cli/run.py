@@ -1,11 +1,11 @@
 """`xeval run`: fine-tune on the task's training language, evaluate in every language, print the matrix."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from xeval.cli.grid import engine_of, make, uses_engine
+from xeval.cli.grid import is_shared_out, make, table_of
 from xeval.cli.options import (
     Bundle,
     Data,
@@ -37,10 +37,7 @@ from xeval.cli.outcome import show_outcome
 from xeval.cli.recipe_values import with_recipe_values
 from xeval.cli.suite import show_suite
 from xeval.data.bundle import using
-from xeval.definitions.registry import get_reference, get_task, is_suite
-
-if TYPE_CHECKING:
-    from xeval.runs.plan import Plan
+from xeval.definitions.registry import is_suite
 
 _BESIDE_A_PLAN = {"plan", "on", "quiet", "output_format"}
 
@@ -79,8 +76,7 @@ def run(
     ] = None,
     quiet: Quiet = False,
     output_format: HowToShow = OutcomeFormat.terminal,
-    *,
-    overrides: dict[str, Any],
+    overrides: dict[str, Any] | None = None,
 ) -> None:
     """Fine-tune models on a task's training language and evaluate them in all its languages.
 
@@ -90,8 +86,8 @@ def run(
         _refuse_beside_a_plan(context)
         from xeval.runs.plan import read_plan  # takes seconds: torch and transformers
 
-        planned = read_plan(plan)
-        return make(planned, engine_of(on, planned, quiet), output_format, quiet)
+        make(read_plan(plan), on, quiet, output_format)
+        return
     if task is None or not model:
         missing = "TASK" if task is None else "--model"
         raise typer.BadParameter(f"{missing} is missing; wanted a task and a model, as in xeval run xnli --model mbert")
@@ -102,7 +98,7 @@ def run(
     options: dict[str, Any] = {
         "languages": languages,
         "seeds": seeds,
-        "overrides": overrides,
+        "overrides": overrides or {},
         "sweep": to_try,
         "train": not no_train,
         "every_checkpoint": every_checkpoint,
@@ -117,16 +113,29 @@ def run(
         "tasks_dirs": tasks_dir or (),
         "reporter": reporter(quiet),
     }
-    if uses_engine(on, device) and not (on is Where.local and (sweep or seeds_of)):
-        return make(
-            _plan(task, model, recipe, bundle, on, options), None, output_format, quiet
-        )
+    takes_turns = on is Where.local and bool(sweep or seeds_of or no_train)
+    if is_shared_out(on, device) and not takes_turns:
+        from xeval.runs.plan import plan_grid
+
+        elsewhere = on is not Where.local
+        made = plan_grid(task, model, recipe=recipe, bundle=bundle, elsewhere=elsewhere, **options)
+        make(made, on, quiet, output_format)
+        return
     with using(bundle):
         if is_suite(task, tasks_dir or ()):
             from xeval.runs.suite import run_suite
 
             outcome = run_suite(task, model, recipe=recipe, **options)
             return show_suite(outcome.runs, outcome.skipped, task, output_format, results, tasks_dir or (), quiet)
-        table = _table_of(task, tasks_dir or ())
+        table = table_of(task, tasks_dir or ())
         runs = grid.run_grid(task, [(name, recipe) for name in model], **options)
         show_outcome(runs, table, output_format, results, tasks_dirs=tasks_dir or ())
+
+
+def _refuse_beside_a_plan(context: typer.Context) -> None:
+    """A plan has the values of all other options."""
+    for name in context.params.keys() - _BESIDE_A_PLAN:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "TASK" if name == "task" else f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"{option}: --plan says what is run, and how; leave out one of the two")

@@ -6,7 +6,6 @@ model takes a few steps and predicts a few rows, seconds of work, and what that 
 
 import hashlib
 import json
-import statistics
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -36,6 +35,7 @@ from xeval.support.text import counted, one_line
 
 CALIBRATED_ROWS = 256  # at most, to train on
 PREDICTED_ROWS = 64
+LEAST_ROWS = 1_000  # of finished runs that tell a speed
 LEAST_S, MOST_STEPS = 2.0, 50  # of training steps that are timed, after a first one that is not
 PREDICTION_BYTES = 24  # of one row, measured on XNLI and Tatoeba
 _MAX_SPEED_BYTES = 10_000
@@ -214,22 +214,27 @@ def _step_s(spec: RunSpec, model: Any, rows: Any) -> float:
 
 
 def _of_runs(spec: RunSpec, records: Iterable[RunRecord]) -> Speed | None:
-    """The median speed of runs like `spec` on this hardware, if there are any."""
+    """The mean speed of runs like `spec` on this hardware, if these had rows enough."""
     hardware, values = environment.describe(spec.compute).hardware, spec.recipe_record().values
-    trained: list[float] = []
-    evaluated: list[float] = []
+    timings: dict[bool, list[Timing]] = {True: [], False: []}  # whether it is of training
     for record in records:
         if (record.model.sha256, record.dtype) != (spec.checkpoint.sha256, spec.compute.dtype_name):
             continue
         if any(record.recipe.values.get(key) != values.get(key) for key in _OF_SPEED):
             continue
         for phase, timing in record.timing.items():
-            if _was_here(timing, record.invocations, hardware) and timing.rows:
-                (trained if phase == "train" else evaluated).append(timing.wall_s / timing.rows)
-    if not evaluated or (spec.train and not trained):
+            if _was_here(timing, record.invocations, hardware):
+                timings[phase == "train"].append(timing)
+    trained_s, evaluated_s = _mean_s(timings[True]), _mean_s(timings[False])
+    if evaluated_s is None or (spec.train and trained_s is None):
         return None
-    train_s = statistics.median(trained) if spec.train else 0.0
-    return Speed(trained_s=train_s, evaluated_s=statistics.median(evaluated), measured_by="finished runs")
+    return Speed(trained_s=trained_s or 0.0, evaluated_s=evaluated_s, measured_by="finished runs")
+
+
+def _mean_s(timings: Sequence[Timing]) -> float | None:
+    """Seconds for each row; None where there are too few to tell, since the first ones are slow."""
+    n_rows = sum(timing.rows for timing in timings)
+    return sum(timing.wall_s for timing in timings) / n_rows if n_rows >= LEAST_ROWS else None
 
 
 def _was_here(timing: Timing, invocations: dict[str, Invocation], hardware: dict[str, str | int]) -> bool:

@@ -88,11 +88,19 @@ class Plan(Frozen):
     schema_version: Literal[1] = 1
     subject: Words
     """The task, the suite of tasks or the published table."""
-    is_table: bool = False
-    """Whether it is the latter."""
+    noun: Literal["task", "suite", "table"]
+    """Which of them."""
     runs: Annotated[tuple[PlannedRun, ...], Field(min_length=1, max_length=100_000)]
     skipped: dict[Words, str] = {}
     """Tasks of the suite that are left out, and why."""
+
+    @property
+    def is_suite(self) -> bool:
+        return self.noun == "suite"
+
+    @property
+    def is_table(self) -> bool:
+        return self.noun == "table"
 
     @property
     def results(self) -> Path:
@@ -182,14 +190,14 @@ def plan_grid(
     with using(bundle):
         if not registry.is_suite(subject, options.get("tasks_dirs") or ()):
             planner.add(subject, TaskGrid([(model, recipe) for model in models], options))
-            return Plan(subject=_path_or_name(subject), runs=tuple(planner.runs))
+            return Plan(subject=_path_or_name(subject), noun="task", runs=tuple(planner.runs))
         grids, skipped = suite_grids(subject, models, recipe=recipe, **planner.as_here(options))
         for task in list(grids):
             with left_out(task, skipped, options.get("reporter") or Silent()):
                 planner.add(task, grids.pop(task))
         if not planner.runs:
             raise DefinitionError(f"{subject}: none of its tasks can be run: {next(iter(skipped.values()))}")
-    return Plan(subject=_path_or_name(subject), runs=tuple(planner.runs), skipped=skipped)
+    return Plan(subject=_path_or_name(subject), noun="suite", runs=tuple(planner.runs), skipped=skipped)
 
 
 def plan_table(
@@ -205,7 +213,7 @@ def plan_table(
     with using(bundle):
         table, pairs = table_to_reproduce(reference)
         planner.add(table.task, TaskGrid(pairs, options | {"languages": table.languages}))
-    return Plan(subject=_path_or_name(reference), is_table=True, runs=tuple(planner.runs))
+    return Plan(subject=_path_or_name(reference), noun="table", runs=tuple(planner.runs))
 
 
 class _Planner:
