@@ -1,0 +1,158 @@
+"""Runs on a Ray cluster: a task for each, with a GPU where the cluster has any, started again where a machine is lost.
+
+https://docs.ray.io/en/latest/ray-core/walkthrough.html
+"""
+
+import os
+import platform
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+from xeval.runs.plan import Engine, Outcome, RunRequest, attempt
+from xeval.runs.progress_table import ProgressTable, Sender
+from xeval.support.errors import XevalError
+from xeval.support.text import one_line
+
+MOST_LOSSES = 10  # of the process or the machine that makes a run, after which it is given up
+HEARD_EVERY_S = 0.5
+# What a worker takes over from whoever starts the grid, where its own machine does not say otherwise.
+_SHARED = ("XEVAL_CACHE", "XEVAL_DATA", "XEVAL_TASKS", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE")
+
+Event = tuple[int, str, str]  # number of the run, what it is, text
+
+
+def on_ray(quiet: bool = False) -> Engine:
+    """Makes runs on the cluster at RAY_ADDRESS, or on the one that runs here, or else on one that it starts here.
+
+    Raises XevalError where Ray is not installed, or there is no cluster at RAY_ADDRESS.
+    """
+    ray = _ray()
+
+    def make(requests: Sequence[RunRequest]) -> list[Outcome]:
+        _connect(ray)
+        try:
+            with ProgressTable(requests, quiet) as table:
+                table.say(_in_words(ray))
+                return _Driver(ray, requests, table).outcomes_of_all()
+        finally:
+            ray.shutdown()
+
+    return make
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise XevalError("--on ray needs Ray, which is not installed: pip install 'xeval[ray]'") from error
+    return ray
+
+
+def _connect(ray: Any) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would send statistics to its makers
+    on_sigterm = signal.getsignal(signal.SIGTERM)  # which Ray replaces
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="warning")
+    except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
+        address = os.environ.get("RAY_ADDRESS")
+        where = f"no cluster answers at RAY_ADDRESS={address}" if address else "it could not be started here"
+        raise XevalError(f"Ray: {where}: {one_line(error)}") from error
+    signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _in_words(ray: Any) -> str:
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    resources = ray.cluster_resources()
+    has = ", ".join(f"{resources.get(key, 0):g} {key}s" for key in ("GPU", "CPU"))
+    machines = "1 machine" if len(nodes) == 1 else f"{len(nodes)} machines"
+    return f"Ray cluster at {ray.get_runtime_context().gcs_address}: {machines}, {has}"
+
+
+class _Driver:
+    """Gives runs to the cluster until all have ended."""
+
+    def __init__(self, ray: Any, requests: Sequence[RunRequest], table: ProgressTable) -> None:
+        self._ray, self._requests, self._table = ray, requests, table
+        self._mailbox = _start_mailbox(ray)
+        self._starts: dict[int, int] = {}
+
+    def outcomes_of_all(self) -> list[Outcome]:
+        task = self._ray.remote(_work).options(
+            num_cpus=1,
+            num_gpus=1 if self._ray.cluster_resources().get("GPU") else 0,
+            max_retries=MOST_LOSSES,
+            retry_exceptions=False,
+        )
+        environment = {name: os.environ[name] for name in _SHARED if name in os.environ}
+        numbers = {
+            task.remote(number, request.model_dump_json(), environment, self._mailbox): number
+            for number, request in enumerate(self._requests)
+        }
+        outcomes: dict[int, Outcome] = {}
+        while numbers:
+            ready, _ = self._ray.wait(list(numbers), num_returns=1, timeout=HEARD_EVERY_S)
+            self._hear()
+            for reference in ready:
+                number = numbers.pop(reference)
+                outcomes[number] = self._outcome(reference)
+                self._table.end(number, outcomes[number])
+        return [outcomes[number] for number in range(len(self._requests))]
+
+    def _outcome(self, reference: Any) -> Outcome:
+        try:
+            return Outcome.model_validate_json(self._ray.get(reference))
+        except self._ray.exceptions.RayError as error:
+            why = one_line(str(error).strip().splitlines()[-1]) if str(error).strip() else type(error).__name__
+            return Outcome(problem=f"Ray gave it up ({type(error).__name__}): {why}")
+
+    def _hear(self) -> None:
+        """Take in what the runs have said."""
+        for number, kind, text in self._ray.get(self._mailbox.take.remote()):
+            if kind != "starts":
+                self._table.tell(number, kind, text)
+                continue
+            self._starts[number] = self._starts.get(number, 0) + 1
+            if self._starts[number] > 1:
+                self._table.lose(number, "its process or its machine was lost")
+            self._table.start(number, text)
+
+
+class _Mailbox:
+    """An actor that keeps what runs say until whoever started them asks for it."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+
+    def put(self, event: Event) -> None:
+        self._events.append(event)
+
+    def take(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+
+def _start_mailbox(ray: Any) -> Any:
+    """On this machine, so that it is lost only with whoever asks."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
+
+
+def _work(number: int, request: str, environment: dict[str, str], mailbox: Any) -> str:
+    """Make a run, on whatever machine this is."""
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
+
+    def send(kind: str, text: str) -> None:
+        mailbox.put.remote((number, kind, text))
+
+    send("starts", platform.node())
+    from xeval.support.termination import Terminated, listen
+
+    listen()
+    try:
+        return attempt(RunRequest.model_validate_json(request), Sender(send)).model_dump_json()
+    except Terminated:
+        os._exit(143)  # the training is saved; Ray takes it for a lost worker and starts the run again
