@@ -3,10 +3,12 @@
 https://docs.ray.io/en/latest/ray-core/walkthrough.html
 """
 
+import io
 import os
 import platform
 import signal
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 from xeval.runs.plan import Engine, Outcome, RunRequest, attempt
@@ -16,6 +18,8 @@ from xeval.support.text import one_line
 
 MOST_LOSSES = 10  # of the process or the machine that makes a run, after which it is given up
 HEARD_EVERY_S = 0.5
+MOST_OF_A_NOTE = 200  # characters
+_PLAIN = "\x1b[0m"  # what Ray ends a colour with
 # What a worker takes over from whoever starts the grid, where its own machine does not say otherwise.
 _SHARED = ("XEVAL_CACHE", "XEVAL_DATA", "XEVAL_TASKS", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE")
 
@@ -32,9 +36,14 @@ def on_ray(quiet: bool = False) -> Engine:
     def make(requests: Sequence[RunRequest]) -> list[Outcome]:
         _connect(ray)
         try:
-            with ProgressTable(requests, quiet) as table:
+            with ProgressTable(requests, quiet) as table, redirect_stdout(_Notes(table)):
                 table.say(_in_words(ray))
                 return _Driver(ray, requests, table).outcomes_of_all()
+        except ray.exceptions.RayError as error:
+            raise XevalError(
+                f"Ray: the part of the cluster on this machine was lost ({type(error).__name__}); what was finished is"
+                " kept, and the same command goes on from there"
+            ) from error
         finally:
             ray.shutdown()
 
@@ -53,12 +62,25 @@ def _connect(ray: Any) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would send statistics to its makers
     on_sigterm = signal.getsignal(signal.SIGTERM)  # which Ray replaces
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="warning")
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
         address = os.environ.get("RAY_ADDRESS")
         where = f"no cluster answers at RAY_ADDRESS={address}" if address else "it could not be started here"
         raise XevalError(f"Ray: {where}: {one_line(error)}") from error
     signal.signal(signal.SIGTERM, on_sigterm)
+
+
+class _Notes(io.TextIOBase):
+    """In place of standard output, which Ray's notes on lost nodes would get between: their first lines, for people."""
+
+    def __init__(self, table: ProgressTable) -> None:
+        self._table = table
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            if "(raylet)" in line:
+                self._table.say(f"Ray: {line.partition('(raylet)')[2].removeprefix(_PLAIN).strip()[:MOST_OF_A_NOTE]}")
+        return len(text)
 
 
 def _in_words(ray: Any) -> str:
