@@ -129,13 +129,14 @@ class _Array:
         self._outcomes: dict[int, Outcome] = {}
 
     def outcomes_of_all(self, every_s: float) -> list[Outcome]:
-        while True:
+        while len(self._outcomes) < len(self._ids):
             states = _states(self._ids[0].partition("_")[0])
-            for number in sorted(set(range(len(self._ids))) - self._outcomes.keys()) if states is not None else ():
-                self._look_at(number, *states.get(self._ids[number], ("", "")))
-            if len(self._outcomes) == len(self._ids):
-                return [self._outcomes[number] for number in range(len(self._ids))]
-            time.sleep(every_s)
+            if states is not None:
+                for number in sorted(set(range(len(self._ids))) - self._outcomes.keys()):
+                    self._look_at(number, *states.get(self._ids[number], ("", "")))
+            if len(self._outcomes) < len(self._ids):
+                time.sleep(every_s)
+        return [self._outcomes[number] for number in range(len(self._ids))]
 
     def _look_at(self, number: int, state: str, node: str) -> None:
         path = _outcome_path(self._folder, number)
