@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import torch
 
-from benchmarks import inputs, scaling
+from benchmarks import cluster, inputs, scaling
 from benchmarks.encoder_types import encoder_types
 from benchmarks.flips import flips
 from benchmarks.race import NAMES, ON_ANY_MACHINE, race, table
@@ -42,6 +42,7 @@ PARTS: dict[str, list[Callable[[], str]]] = {
     "widths": [widths],
     "types": [encoder_types],
     "vectors": [vectors],
+    "cluster": [cluster.engines, cluster.order],
 }
 
 
