@@ -37,17 +37,16 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not inst
 @pytest.fixture
 def words(request, tmp_path, mini, checkpoint_of):
     """What `run` takes beside the task and the results; a parameter changes it."""
-    changes = dict(getattr(request, "param", {}))
     (tmp_path / "brief.toml").write_text(RECIPE)
     return {
         "models": [str(checkpoint_of("bert"))],
         "recipe": str(tmp_path / "brief.toml"),
-        "overrides": {"epochs": changes.pop("epochs")} if "epochs" in changes else {},
         "seeds": SEEDS,
         "data": mini.data,
         "device": "cpu",
         "dtype": "float32",
-    } | changes
+        **getattr(request, "param", {}),
+    }
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from xeval.runs.plan import plan_grid, write_plan
 __all__ = ["environment", "undisturbed", "words"]  # fixtures
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 SEEDS = list(range(1, 9))
+LONG = {"epochs": 500, "batch_size": 1}  # two minutes
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def all_train(results, cluster) -> list[tuple[str, str]]:
     return jobs if len(jobs) == 2 and all(trains(results, job) for job, _ in jobs) else []
 
 
-@pytest.mark.parametrize("words", [{"seeds": SEEDS, "epochs": 60}], indirect=True)
+@pytest.mark.parametrize("words", [{"seeds": SEEDS, "overrides": {"epochs": 60}}], indirect=True)
 def test_of_eight_jobs_one_is_put_back_into_the_queue_and_a_node_goes_down(
     words, mini, start, cluster, tmp_path, monkeypatch, figure
 ):
@@ -76,7 +77,7 @@ def test_of_eight_jobs_one_is_put_back_into_the_queue_and_a_node_goes_down(
     )
 
 
-@pytest.mark.parametrize("words", [{"seeds": [1], "epochs": 3000}], indirect=True)
+@pytest.mark.parametrize("words", [{"seeds": [1], "overrides": LONG}], indirect=True)
 def test_a_job_whose_time_is_up_saves_and_goes_on(words, mini, start, tmp_path, monkeypatch, figure):
     driver, log, results = start("timed", {"SBATCH_TIMELIMIT": "2", "SBATCH_SIGNAL": "USR2@60"})
     assert driver.wait(4 * PATIENCE_S) == 0, log.read_text()
@@ -91,7 +92,7 @@ def test_a_job_whose_time_is_up_saves_and_goes_on(words, mini, start, tmp_path, 
     figure("Slurm: a job of 2 minutes for a longer training", f"saved and put back {n_times} times, same weights")
 
 
-@pytest.mark.parametrize("words", [{"seeds": [1], "epochs": 3000}], indirect=True)
+@pytest.mark.parametrize("words", [{"seeds": [1], "overrides": LONG}], indirect=True)
 def test_a_job_that_is_cancelled_is_told_and_not_put_back(start, cluster):
     driver, log, results = start("cancelled")
     [(job, _)] = wait_until(lambda: running(cluster), "nothing ran")

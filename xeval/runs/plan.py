@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from xeval.data.bundle import using
 from xeval.definitions import registry
@@ -120,8 +120,8 @@ class Plan(Frozen):
         return [self.runs[number].request for number in order]
 
 
-class Outcome(Frozen):
-    """What came of a request: the folder of the run, or why there is none."""
+class Outcome(BaseModel, frozen=True, extra="forbid"):
+    """What came of a request: the folder of the run, or why there is none. It travels between processes."""
 
     folder: str | None = None
     problem: str | None = None
