@@ -20,28 +20,29 @@ if TYPE_CHECKING:
 
 def is_shared_out(on: Where, device: str) -> bool:
     """Whether runs are made by other processes than this one."""
-    if on is not Where.local:
-        return True
-    from xeval.runs.on_local import local_devices
+    if on is Where.local:
+        from xeval.runs.on_local import local_devices
 
-    return len(local_devices(device)) > 1
+        return len(local_devices(device)) > 1
+    return True
 
 
 def make(
     plan: "Plan",
-    on: Where,
+    engine: "Engine",
     quiet: bool,
     output_format: OutcomeFormat,
     tolerance: Tolerance | None = None,
 ) -> list[str]:
-    """Make the runs of `plan` and show them; exits with 1 if one could not be made or something in it failed.
+    """Make the runs of `plan` where `engine` makes them, and show them.
 
-    Returns the sentences on what is shown not to be reproduced of the table that they stand beside.
+    Exits with 1 if one could not be made or something in it failed. Returns the sentences on what is shown not to be
+    reproduced of the table that they stand beside.
     """
     from xeval.runs.plan import run_plan
 
     table = None if plan.is_table or plan.is_suite else table_of(plan.subject, plan.tasks_dirs)
-    runs, problems = run_plan(plan, _engine_of(plan, on, quiet))
+    runs, problems = run_plan(plan, engine)
     for problem in problems:
         print(one_line(f"xeval: {problem}"), file=sys.stderr)
     strays: list[str] = []
@@ -66,7 +67,8 @@ def table_of(task: str, tasks_dirs: Sequence[Path]) -> str | None:
     return table
 
 
-def _engine_of(plan: "Plan", on: Where, quiet: bool) -> "Engine":
+def engine_of(on: Where, device: str, results: Path, quiet: bool) -> "Engine":
+    """What makes runs there. Raises XevalError where a package that it takes is not installed."""
     from xeval.support.progress import reporter
 
     if on is Where.ray:
@@ -76,8 +78,8 @@ def _engine_of(plan: "Plan", on: Where, quiet: bool) -> "Engine":
     if on is Where.slurm:
         from xeval.runs.on_slurm import on_slurm
 
-        return on_slurm(plan.results / "slurm", quiet)
+        return on_slurm(results / "slurm", quiet)
     from xeval.runs.on_local import in_this_process, local_devices, on_local
 
-    devices = local_devices(plan.runs[0].request.device)
+    devices = local_devices(device)
     return on_local(devices, quiet) if len(devices) > 1 else in_this_process(reporter(quiet))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xeval.cli.grid import is_shared_out, make
+from xeval.cli.grid import engine_of, is_shared_out, make
 from xeval.cli.options import (
     Bundle,
     Data,
@@ -67,8 +67,9 @@ def reproduce(
     if is_shared_out(on, device):
         from xeval.runs.plan import plan_table
 
+        engine = engine_of(on, device, results, quiet)
         plan = plan_table(reference, bundle=bundle, elsewhere=on is not Where.local, **options)
-        strays = make(plan, on, quiet, output_format, within)
+        strays = make(plan, engine, quiet, output_format, within)
     else:
         with using(bundle):
             runs = grid.reproduce_grid(reference, **options)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xeval.cli.grid import is_shared_out, make, table_of
+from xeval.cli.grid import engine_of, is_shared_out, make, table_of
 from xeval.cli.options import (
     Bundle,
     Data,
@@ -86,7 +86,8 @@ def run(
         _refuse_beside_a_plan(context)
         from xeval.runs.plan import read_plan  # takes seconds: torch and transformers
 
-        make(read_plan(plan), on, quiet, output_format)
+        read = read_plan(plan)
+        make(read, engine_of(on, read.runs[0].request.device, read.results, quiet), quiet, output_format)
         return
     if task is None or not model:
         missing = "TASK" if task is None else "--model"
@@ -117,9 +118,9 @@ def run(
     if is_shared_out(on, device) and not takes_turns:
         from xeval.runs.plan import plan_grid
 
-        elsewhere = on is not Where.local
+        engine, elsewhere = engine_of(on, device, results, quiet), on is not Where.local
         made = plan_grid(task, model, recipe=recipe, bundle=bundle, elsewhere=elsewhere, **options)
-        make(made, on, quiet, output_format)
+        make(made, engine, quiet, output_format)
         return
     with using(bundle):
         if is_suite(task, tasks_dir or ()):

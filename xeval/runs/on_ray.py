@@ -7,6 +7,7 @@ import io
 import os
 import platform
 import signal
+import socket
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any
@@ -18,6 +19,7 @@ from xeval.support.text import one_line
 
 MOST_LOSSES = 10  # of the process or the machine that makes a run, after which it is given up
 HEARD_EVERY_S = 0.5
+ANSWERS_WITHIN_S = 10.0
 MOST_OF_A_NOTE = 200  # characters
 _PLAIN = "\x1b[0m"  # what Ray ends a colour with
 # What a worker takes over from whoever starts the grid, where its own machine does not say otherwise.
@@ -59,15 +61,33 @@ def _ray() -> Any:
 
 
 def _connect(ray: Any) -> None:
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        _refuse_where_nobody_answers(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would send statistics to its makers
     on_sigterm = signal.getsignal(signal.SIGTERM)  # which Ray replaces
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
-        address = os.environ.get("RAY_ADDRESS")
-        where = f"no cluster answers at RAY_ADDRESS={address}" if address else "it could not be started here"
-        raise XevalError(f"Ray: {where}: {one_line(error)}") from error
+        what = f"the cluster at RAY_ADDRESS={address} cannot be used" if address else "it could not be started here"
+        raise XevalError(f"Ray: {what}: {one_line(error)}") from error
     signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _refuse_where_nobody_answers(address: str) -> None:
+    """Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if address in ("auto", "local"):
+        return
+    if not port.isdecimal() or "/" in host:
+        raise XevalError(f"RAY_ADDRESS: wanted HOST:PORT of the cluster's head, as in head:6379, got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), ANSWERS_WITHIN_S).close()
+    except (OSError, OverflowError) as error:
+        raise XevalError(
+            f"Ray: no cluster answers at RAY_ADDRESS={address}: {one_line(error)}; start one there with ray start"
+            f" --head --port={port}, or unset RAY_ADDRESS"
+        ) from error
 
 
 class _Notes(io.TextIOBase):
