@@ -15,7 +15,8 @@ from xeval.runs.plan import plan_grid, write_plan
 __all__ = ["environment", "undisturbed", "words"]  # fixtures
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 SEEDS = list(range(1, 9))
-LONG = {"epochs": 500, "batch_size": 1}  # two minutes
+LONG = {"epochs": 500, "batch_size": 1}
+TRAINS_S = 180.0  # longer than the time of a job until it is told that this will be up
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +78,12 @@ def test_of_eight_jobs_one_is_put_back_into_the_queue_and_a_node_goes_down(
     )
 
 
-@pytest.mark.parametrize("words", [{"seeds": [1], "overrides": LONG}], indirect=True)
+@pytest.mark.parametrize("words", [{"seeds": [1], "overrides": {"batch_size": 1}}], indirect=True)
 def test_a_job_whose_time_is_up_saves_and_goes_on(words, mini, start, tmp_path, monkeypatch, figure):
-    driver, log, results = start("timed", {"SBATCH_TIMELIMIT": "2", "SBATCH_SIGNAL": "USR2@60"})
+    for_two_epochs = plan_grid(str(mini.task_file), results=tmp_path / "timed", measures=True, **words)
+    n_epochs = min(1000, round(2 * TRAINS_S / for_two_epochs.runs[0].forecast.seconds))
+    words["overrides"]["epochs"] = n_epochs
+    driver, log, results = start("timed", {"SBATCH_TIMELIMIT": "3", "SBATCH_SIGNAL": "USR2@60"})
     assert driver.wait(4 * PATIENCE_S) == 0, log.read_text()
     [said] = results.glob("slurm/*/*_log.err")
     n_times = said.read_text().count("goes back to the queue")
