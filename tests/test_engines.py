@@ -49,7 +49,9 @@ def test_an_address_where_no_cluster_is_is_said(address, said, monkeypatch):
         on_ray(quiet=True)(REQUESTS)
 
 
-@pytest.mark.parametrize("option", [["--sweep", "epochs=1,2"], ["--no-train", "--seeds-of", "mine"]])
+@pytest.mark.parametrize(
+    "option", [["--sweep", "epochs=1,2"], ["--no-train", "--seeds-of", "mine"], ["--device", "cuda:1"]]
+)
 def test_what_no_plan_has_is_not_sent_elsewhere(option, command, tmp_path):
     words = ["xnli-mini", "--model", "mini-mbert", "--results", tmp_path, "--on", "ray", *option]
     code, out, err = command("run", *words)

@@ -241,16 +241,22 @@ def test_a_run_without_task_or_model_says_what_is_missing(command, more):
     assert "wanted a task and a model" in err
 
 
-def test_a_suite_is_planned_task_by_task(tmp_path):
+def test_a_suite_is_planned_task_by_task_and_made(tmp_path, command):
     tasks = "".join(f'[[tasks]]\ntask = "{name}"\ngroup = "g"\n' for name in ("tags-mini", "retrieval-mini"))
     path = tmp_path / "two.toml"
     path.write_text(f'name = "two"\ntitle = "Two"\nsource_url = "https://example.org/two"\n{tasks}', encoding="utf-8")
-    plan = plan_grid(str(path), ["mini-mbert"], results=tmp_path / "results", max_train=64, max_eval=8)
+    plan = plan_grid(
+        str(path), ["mini-mbert"], results=tmp_path / "results", max_train=64, max_eval=8, languages=["de"]
+    )
     assert (plan.noun, plan.subject) == ("suite", str(path))
     assert [(run.request.task, run.request.seed is None) for run in plan.runs] == [
         ("tags-mini", False),
         ("retrieval-mini", True),
     ]
+    write_plan(plan, tmp_path / "plan.json")
+    code, out, err = command("run", "--plan", tmp_path / "plan.json", "--quiet", "--format", "json")
+    assert (code, err) == (0, "")
+    assert [record["task"] for record in json.loads(out)] == ["tags-mini", "retrieval-mini"]
 
 
 def test_a_published_table_is_planned_by_its_rows(tmp_path):

@@ -71,6 +71,8 @@ def engine_of(on: Where, device: str, results: Path, quiet: bool) -> "Engine":
     """What makes runs there. Raises XevalError where a package that it takes is not installed."""
     from xeval.support.progress import reporter
 
+    if on is not Where.local and ":" in device:
+        raise typer.BadParameter(f"--device {device}: each run gets a GPU from {on}, which has no number; give cuda")
     if on is Where.ray:
         from xeval.runs.on_ray import on_ray
 

@@ -120,15 +120,13 @@ class _Driver:
         self._starts: dict[int, int] = {}
 
     def outcomes_of_all(self) -> list[Outcome]:
-        task = self._ray.remote(_work).options(
-            num_cpus=1,
-            num_gpus=1 if self._ray.cluster_resources().get("GPU") else 0,
-            max_retries=MOST_LOSSES,
-            retry_exceptions=False,
-        )
+        task = self._ray.remote(_work).options(num_cpus=1, max_retries=MOST_LOSSES, retry_exceptions=False)
+        has_gpus = bool(self._ray.cluster_resources().get("GPU"))
         environment = {name: os.environ[name] for name in _SHARED if name in os.environ}
         numbers = {
-            task.remote(number, request.model_dump_json(), environment, self._mailbox): number
+            task.options(num_gpus=int(has_gpus and request.device != "cpu")).remote(
+                number, request.model_dump_json(), environment, self._mailbox
+            ): number
             for number, request in enumerate(self._requests)
         }
         outcomes: dict[int, Outcome] = {}
