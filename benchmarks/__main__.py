@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import torch
 
-from benchmarks import inputs, scaling
+from benchmarks import cluster, inputs, scaling
 from benchmarks.encoder_types import encoder_types
 from benchmarks.flips import flips
 from benchmarks.race import IN_BFLOAT16, IN_FLOAT32, ON_A_GPU, race, table
@@ -48,6 +48,7 @@ PARTS: dict[str, list[Callable[[], str]]] = {
     "types": [encoder_types],
     "vectors": [vectors],
     "shared": [shared],
+    "cluster": [cluster.engines, cluster.order],
 }
 
 

@@ -29,6 +29,7 @@ from xeval.kinds.pairs import PairKeys
 from xeval.kinds.sentences import SentenceKeys
 from xeval.kinds.tags import TagKeys
 from xeval.results import records
+from xeval.runs import plan
 from xeval.support import errors
 
 FOLDER = Path(__file__).parent / "reference"
@@ -48,6 +49,7 @@ FILES: dict[str, type[BaseModel]] = {
     "Checkpoints on the way": records.CheckpointsRecord,
     "A baseline of the gate": Baseline,
     "What a bundle holds": bundle.Contents,
+    "A plan": plan.Plan,
 }
 _KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 _PATTERNS = {

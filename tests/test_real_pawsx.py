@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import SHARED
 from xeval.data.source import load_rows, open_source
 from xeval.definitions.registry import get_suite, get_task
-from xeval.runs.suite import Wanted, make_plan
+from xeval.runs.suite import Wanted, find_rows
 from xeval.support.errors import DataError
 
 ARCHIVE = SHARED / "data/xtreme/pawsx.tar.xz"
@@ -47,6 +47,6 @@ def test_its_first_pair_is_a_paraphrase(data):
 def test_a_suite_finds_its_folder_and_says_that_nothing_is_there_to_train_on(data):
     [member] = [member for member in get_suite("xtreme").tasks if member.task == "paws-x"]
     with pytest.raises(DataError, match=r"pawsx: no train-en.tsv, which the train rows of 'en' are read from"):
-        make_plan(get_task("paws-x"), member, data)
-    plan = make_plan(get_task("paws-x"), member, data, Wanted(train=False))
+        find_rows(get_task("paws-x"), member, data)
+    plan = find_rows(get_task("paws-x"), member, data, Wanted(train=False))
     assert (plan.data, plan.test_split, plan.lacking) == (data / "pawsx", "dev", ())

@@ -19,7 +19,7 @@ from xeval.kinds.registry import get_kind
 from xeval.report.suite import formats
 from xeval.report.suite.table import build
 from xeval.results.store import load_runs
-from xeval.runs.suite import Plan, run_suite
+from xeval.runs.suite import TaskRows, run_suite
 from xeval.support.errors import StoreError
 
 SUITE = """\
@@ -356,6 +356,6 @@ def test_a_sweep_is_made_of_the_tasks_that_train(tmp_path, monkeypatch):
         return []
 
     monkeypatch.setattr("xeval.runs.suite.run_grid", run_grid)
-    monkeypatch.setattr("xeval.runs.suite.make_plan", lambda *words: Plan(None, ["en"]))
+    monkeypatch.setattr("xeval.runs.suite.find_rows", lambda *words: TaskRows(None, ["en"]))
     run_suite(str(path), ["mini-mbert"], sweep={"patience": [1, 2]})
     assert asked == {"tags-mini": {"patience": [1, 2]}, "retrieval-mini": None}

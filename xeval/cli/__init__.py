@@ -26,6 +26,7 @@ from xeval.cli import (
     doctor,
     export,
     list_names,
+    plan,
     probe,
     report,
     reproduce,
@@ -64,6 +65,7 @@ def every_command(version: Annotated[bool, _Version] = False) -> None:
 
 
 app.command("run")(run.run)
+app.command("plan")(plan.plan)
 app.command("reproduce")(reproduce.reproduce)
 app.command("score")(score.score)
 app.command("bundle")(bundle.bundle)

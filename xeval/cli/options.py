@@ -39,6 +39,13 @@ Sweep = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32 or bfloat16.")]
+EveryCheckpoint = Annotated[
+    bool,
+    typer.Option("--every-checkpoint", help="Evaluate the training's other checkpoints too, for compare --selection."),
+]
+NoTrain = Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")]
+TaskOrSuite = "Task or suite of tasks: its name, or the path of its file."
+Model = "Alias, hub id (id@revision pins it), folder, or NAME=FOLDER; repeat it."
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
 TasksDirs = Annotated[
     list[Path] | None, typer.Option("--tasks-dir", help="Folder with further task files (also XEVAL_TASKS).")
@@ -46,6 +53,21 @@ TasksDirs = Annotated[
 
 
 _MOST_DIGITS, _MOST_SEEDS = 19, 1_000
+
+
+class Where(StrEnum):
+    local = "local"
+    ray = "ray"
+    slurm = "slurm"
+
+
+On = Annotated[
+    Where,
+    typer.Option(
+        "--on",
+        help="Where runs are made: local, one on each GPU of this machine; ray, a Ray cluster; slurm, job array.",
+    ),
+]
 
 
 class OutcomeFormat(StrEnum):

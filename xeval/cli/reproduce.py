@@ -2,10 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from xeval.cli.grid import engine_of, is_shared_out, make
 from xeval.cli.options import (
     Bundle,
     Data,
@@ -14,10 +15,12 @@ from xeval.cli.options import (
     HowToShow,
     MaxEval,
     MaxTrain,
+    On,
     OutcomeFormat,
     Quiet,
     Results,
     Seeds,
+    Where,
     numbers,
 )
 from xeval.cli.outcome import CellTolerance, MeanTolerance, show_outcome
@@ -38,6 +41,7 @@ def reproduce(
     max_eval: MaxEval = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    on: On = Where.local,
     quiet: Quiet = False,
     output_format: HowToShow = OutcomeFormat.terminal,
     tolerance: CellTolerance = Tolerance.cell,
@@ -50,23 +54,33 @@ def reproduce(
     seeds = numbers(seed)
     from xeval.support.progress import reporter
 
-    with using(bundle):
-        get_reference(reference)  # a name that is none is refused at once
-        with loading(quiet):
-            from xeval.runs import grid
-        runs = grid.reproduce_grid(
-            reference,
-            seeds=seeds,
-            data=data,
-            results=results,
-            max_train=max_train,
-            max_eval=max_eval,
-            device=device,
-            dtype=dtype,
-            reporter=reporter(quiet),
-        )
-        within = Tolerance(tolerance, mean_tolerance)
-        strays = show_outcome(runs, reference, output_format, results, within)
+    options: dict[str, Any] = {
+        "seeds": seeds,
+        "data": data,
+        "results": results,
+        "max_train": max_train,
+        "max_eval": max_eval,
+        "device": device,
+        "dtype": dtype,
+        "reporter": reporter(quiet),
+    }
+    within = Tolerance(tolerance, mean_tolerance)
+    if bundle is None:  # which may have tables of its own
+        get_reference(reference)  # a name that is none is refused before torch loads
+    with loading(quiet):
+        shared_out = is_shared_out(on, device)
+    if shared_out:
+        from xeval.runs.plan import plan_table
+
+        engine = engine_of(on, device, results, quiet)
+        plan = plan_table(reference, bundle=bundle, elsewhere=on is not Where.local, **options)
+        strays = make(plan, engine, quiet, output_format, within)
+    else:
+        from xeval.runs import grid
+
+        with using(bundle):
+            runs = grid.reproduce_grid(reference, **options)
+            strays = show_outcome(runs, reference, output_format, results, within)
     for sentence in strays:
         print(f"xeval: {one_line(sentence)}", file=sys.stderr)
     if strays:

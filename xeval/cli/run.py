@@ -5,52 +5,54 @@ from typing import Annotated, Any
 
 import typer
 
+from xeval.cli.grid import engine_of, is_shared_out, make, table_of
 from xeval.cli.options import (
     Bundle,
     Data,
     Device,
     Dtype,
+    EveryCheckpoint,
     HowToShow,
     Languages,
     MaxEval,
     MaxTrain,
+    Model,
+    NoTrain,
+    On,
     OutcomeFormat,
     Quiet,
     RecipeName,
     Results,
     Seeds,
     Sweep,
+    TaskOrSuite,
     TasksDirs,
     TestSplit,
+    Where,
     numbers,
     values_to_try,
     words,
 )
 from xeval.cli.outcome import show_outcome
+from xeval.cli.recipe_values import with_recipe_values
 from xeval.cli.screen import loading
 from xeval.cli.suite import show_suite
 from xeval.data.bundle import using
-from xeval.definitions.registry import check_names, get_reference, get_task, is_suite
+from xeval.definitions.registry import check_names, is_suite
 
-_VALUES = "Recipe values"
-
-
-def _recipe_value(help_text: str) -> Any:
-    """An option that stands for a value of the recipe."""
-    return typer.Option(rich_help_panel=_VALUES, help=help_text)
+_BESIDE_A_PLAN = {"plan", "on", "quiet", "output_format"}
 
 
+@with_recipe_values
 def run(
-    task: Annotated[str, typer.Argument(help="Task or suite of tasks: its name, or the path of its file.")],
-    model: Annotated[
-        list[str],
-        typer.Option("--model", "-m", help="Alias, hub id (id@revision pins it), folder, or NAME=FOLDER; repeat it."),
-    ],
+    context: typer.Context,
+    task: Annotated[str | None, typer.Argument(help=TaskOrSuite, show_default=False)] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", "-m", help=Model)] = None,
     language: Languages = None,
     seed: Seeds = None,
     recipe: RecipeName = None,
     sweep: Sweep = None,
-    no_train: Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")] = False,
+    no_train: NoTrain = False,
     seeds_of: Annotated[
         str | None,
         typer.Option(
@@ -59,12 +61,7 @@ def run(
             help="With --no-train: the models are seeds of one training, called NAME; --seed numbers them.",
         ),
     ] = None,
-    every_checkpoint: Annotated[
-        bool,
-        typer.Option(
-            "--every-checkpoint", help="Evaluate the training's other checkpoints too, for compare --selection."
-        ),
-    ] = False,
+    every_checkpoint: EveryCheckpoint = False,
     data: Data = None,
     bundle: Bundle = None,
     results: Results = Path("results"),
@@ -74,76 +71,35 @@ def run(
     device: Device = "auto",
     dtype: Dtype = "auto",
     tasks_dir: TasksDirs = None,
+    on: On = Where.local,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="Make the runs of this file, which xeval plan wrote, and no others.")
+    ] = None,
     quiet: Quiet = False,
     output_format: HowToShow = OutcomeFormat.terminal,
-    epochs: Annotated[float | None, _recipe_value("Passes over the training rows.")] = None,
-    max_steps: Annotated[int | None, _recipe_value("Optimizer steps, if these end before the epochs.")] = None,
-    batch_size: Annotated[int | None, _recipe_value("Pairs per step.")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", "--lr", rich_help_panel=_VALUES, help="AdamW's, after warm-up.")
-    ] = None,
-    warmup_share: Annotated[float | None, _recipe_value("Of all steps.")] = None,
-    warmup_steps: Annotated[int | None, _recipe_value("Steps of warm-up, in place of a share.")] = None,
-    weight_decay: Annotated[float | None, _recipe_value("AdamW's, not on biases and layer norms.")] = None,
-    adam_beta1: Annotated[float | None, _recipe_value("AdamW's, of the mean of gradients.")] = None,
-    adam_beta2: Annotated[float | None, _recipe_value("AdamW's, of the mean of squared gradients.")] = None,
-    adam_epsilon: Annotated[float | None, _recipe_value("AdamW's.")] = None,
-    max_grad_norm: Annotated[float | None, _recipe_value("Longer gradients are clipped to this L2 norm.")] = None,
-    max_length: Annotated[int | None, _recipe_value("Pieces per pair.")] = None,
-    adaptation: Annotated[str | None, _recipe_value("full, lora, or frozen: the head alone is trained.")] = None,
-    layers_frozen: Annotated[
-        int | None, _recipe_value("Leave the embeddings and so many of the lowest layers as they are.")
-    ] = None,
-    lora_rank: Annotated[int | None, _recipe_value("Of LoRA's matrices.")] = None,
-    lora_alpha: Annotated[float | None, _recipe_value("Divided by the rank, it scales their product.")] = None,
-    lora_dropout: Annotated[float | None, _recipe_value("Of what they read.")] = None,
-    lora_targets: Annotated[str | None, _recipe_value("query-value or all-linear.")] = None,
-    layer: Annotated[int | None, _recipe_value("Layer that vectors are made of, where nothing is trained.")] = None,
-    pooling: Annotated[str | None, _recipe_value("Of what in it: mean or 'first token'.")] = None,
-    selection: Annotated[str | None, _recipe_value("english-dev, english-dev-loss or last.")] = None,
-    selection_rows: Annotated[int | None, _recipe_value("Select on the first so many development rows.")] = None,
-    evaluate_every_steps: Annotated[
-        int | None, _recipe_value("Optimizer steps between selections; default: an epoch.")
-    ] = None,
-    patience: Annotated[int | None, _recipe_value("Selections without improvement before stopping.")] = None,
+    overrides: dict[str, Any] | None = None,
 ) -> None:
     """Fine-tune models on a task's training language and evaluate them in all its languages.
 
     For a suite, on each of its tasks that there are rows for; exits with 1 if there are tasks without.
     """
-    overrides = {
-        "epochs": epochs,
-        "max_steps": max_steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "warmup_share": warmup_share,
-        "warmup_steps": warmup_steps,
-        "weight_decay": weight_decay,
-        "adam_beta1": adam_beta1,
-        "adam_beta2": adam_beta2,
-        "adam_epsilon": adam_epsilon,
-        "max_grad_norm": max_grad_norm,
-        "max_length": max_length,
-        "adaptation": adaptation,
-        "layers_frozen": layers_frozen,
-        "lora_rank": lora_rank,
-        "lora_alpha": lora_alpha,
-        "lora_dropout": lora_dropout,
-        "lora_targets": lora_targets,
-        "layer": layer,
-        "pooling": pooling,
-        "selection": selection,
-        "selection_rows": selection_rows,
-        "evaluate_every_steps": evaluate_every_steps,
-        "patience": patience,
-    }
+    if plan is not None:
+        _refuse_beside_a_plan(context)
+        from xeval.runs.plan import read_plan  # takes seconds: torch and transformers
+
+        read = read_plan(plan)
+        make(read, engine_of(on, read.runs[0].request.device, read.results, quiet), quiet, output_format)
+        return
+    if task is None or not model:
+        missing = "TASK" if task is None else "--model"
+        raise typer.BadParameter(f"{missing} is missing; wanted a task and a model, as in xeval run xnli --model mbert")
     languages, seeds, to_try = words(language), numbers(seed), values_to_try(sweep)
     from xeval.support.progress import reporter
 
     options: dict[str, Any] = {
         "languages": languages,
         "seeds": seeds,
-        "overrides": {name: value for name, value in overrides.items() if value is not None},
+        "overrides": overrides or {},
         "sweep": to_try,
         "train": not no_train,
         "every_checkpoint": every_checkpoint,
@@ -158,17 +114,35 @@ def run(
         "tasks_dirs": tasks_dir or (),
         "reporter": reporter(quiet),
     }
-    with using(bundle):
+    takes_turns = on is Where.local and bool(sweep or seeds_of or no_train)
+    if bundle is None:  # which may have names of its own
         check_names(task, model, languages, recipe, tasks_dir or ())
-        with loading(quiet):
-            from xeval.runs import grid
+    with loading(quiet):
+        shared_out = is_shared_out(on, device)
+    if shared_out and not takes_turns:
+        from xeval.runs.plan import plan_grid
+
+        engine, elsewhere = engine_of(on, device, results, quiet), on is not Where.local
+        made = plan_grid(task, model, recipe=recipe, bundle=bundle, elsewhere=elsewhere, **options)
+        make(made, engine, quiet, output_format)
+        return
+    with using(bundle):
+        from xeval.runs import grid
+
         if is_suite(task, tasks_dir or ()):
             from xeval.runs.suite import run_suite
 
             outcome = run_suite(task, model, recipe=recipe, **options)
-            return show_suite(outcome, task, output_format, results, tasks_dir or (), quiet)
-        table = get_task(task, tasks_dir or ()).default_reference  # of a task file that may lie anywhere
-        if table is not None:
-            get_reference(table)  # one that is not there is refused before anything is trained
+            return show_suite(outcome.runs, outcome.skipped, task, output_format, results, tasks_dir or (), quiet)
+        table = table_of(task, tasks_dir or ())
         runs = grid.run_grid(task, [(name, recipe) for name in model], **options)
         show_outcome(runs, table, output_format, results, tasks_dirs=tasks_dir or ())
+
+
+def _refuse_beside_a_plan(context: typer.Context) -> None:
+    """A plan has the values of all other options."""
+    for name in context.params.keys() - _BESIDE_A_PLAN:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "TASK" if name == "task" else f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"{option}: --plan says what is run, and how; leave out one of the two")

@@ -85,7 +85,8 @@ def score(
                 from xeval.runs.suite import score_suite
 
             outcome = score_suite(task, predictions, **options)
-            show_suite(outcome, task, output_format, results, tasks_dir or (), quiet, "scored")
+            runs, skipped = outcome.runs, outcome.skipped
+            show_suite(runs, skipped, task, output_format, results, tasks_dir or (), quiet, "scored")
             return
         check_names(task, languages=languages, tasks_dirs=tasks_dir or ())
         with loading(quiet):

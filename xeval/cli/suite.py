@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from xeval.support.text import one_line
 
 if TYPE_CHECKING:
     from xeval.report.suite.table import SuiteMatrix
-    from xeval.runs.suite import SuiteRuns
 
 
 def table_of(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) -> "SuiteMatrix":
@@ -29,7 +28,8 @@ def table_of(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) 
 
 
 def show_suite(
-    outcome: "SuiteRuns",
+    runs: Sequence[StoredRun],
+    skipped: Mapping[str, str],
     suite: str,
     output_format: OutcomeFormat,
     results: Path,
@@ -41,7 +41,6 @@ def show_suite(
 
     Why a task was left out has been told unless it was to be `quiet`.
     """
-    runs, skipped = outcome.runs, outcome.skipped
     records = [run.record for run in runs]
     if output_format is OutcomeFormat.json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))

@@ -165,6 +165,32 @@ def why_none(record: RunRecord, reference: Reference | None) -> str:
     return ""
 
 
+def published_cell(row: ReferenceRow, language: str) -> Published:
+    """What `row` says of one language."""
+    return Published(row.cells[language], row.n_seeds or 1, _rounding_variance(row), _published_spread(row, language))
+
+
+def published_mean(row: ReferenceRow) -> Published:
+    """What `row` says of the mean over its languages."""
+    return Published(row.average, row.n_seeds or 1, _rounding_variance(row) / len(row.cells))
+
+
+def expected_spread(
+    row: ReferenceRow, assumed: AssumedSpread, language: str, of_training_language: bool, n_rows: int
+) -> Spread:
+    """What the source measured with this recipe on these rows; the assumption only where it states nothing."""
+    return _published_spread(row, language) or assumed_spread(assumed, of_training_language, n_rows)
+
+
+def _published_spread(row: ReferenceRow, language: str) -> Spread | None:
+    return Spread(row.spread[language], (row.n_seeds or 1) - 1) if language in row.spread else None
+
+
+def _rounding_variance(row: ReferenceRow) -> float:
+    """Of a number printed with the row's decimals: uniform over the last one's width (0.05 either side of 66.3)."""
+    return 0.1 ** (2 * row.decimals) / 12
+
+
 @dataclass(frozen=True)
 class _Row:
     """One published row and the seeds of one configuration of ours."""
@@ -182,8 +208,7 @@ class _Row:
 
     def _cell(self, language: str) -> Verdict:
         runs = [record for record in self._usable if language in record.scores]
-        spread = self._published_spread(language)
-        published = Published(self.row.cells[language], self.row.n_seeds or 1, self._rounding_variance(), spread)
+        published = published_cell(self.row, language)
         scores = [100 * record.scores[language].value for record in runs]
         expected = self._expected(language, runs) if runs else None
         verdict = self._say(language, scores, published, self.tolerance.cell, expected)
@@ -196,8 +221,7 @@ class _Row:
         """
         languages = list(self.row.cells)
         runs = [record for record in self._usable if set(languages) <= record.scores.keys()]
-        rounding_variance = self._rounding_variance() / len(languages)
-        published = Published(self.row.average, self.row.n_seeds or 1, rounding_variance)
+        published = published_mean(self.row)
         scores = [100 * sum(record.scores[lang].value for lang in languages) / len(languages) for record in runs]
         expected = spread_of_mean(self.assumed, [self._expected(lang, runs) for lang in languages]) if runs else None
         what = f"mean of {counted(len(languages), 'languages')}"
@@ -242,19 +266,9 @@ class _Row:
         ]
 
     def _expected(self, language: str, runs: list[RunRecord]) -> Spread:
-        """What the source measured with this recipe on these rows; the assumption only where it states nothing."""
+        """What is taken for the spread on the rows of `runs` before our seeds are seen."""
         n_rows = min(record.scores[language].n_rows for record in runs)
-        assumed = assumed_spread(self.assumed, language == runs[0].training_language, n_rows)
-        return self._published_spread(language) or assumed
-
-    def _published_spread(self, language: str) -> Spread | None:
-        if language not in self.row.spread:
-            return None
-        return Spread(self.row.spread[language], (self.row.n_seeds or 1) - 1)
-
-    def _rounding_variance(self) -> float:
-        """Of a number printed with the row's decimals: uniform over the last one's width (0.05 either side of 66.3)."""
-        return 0.1 ** (2 * self.row.decimals) / 12
+        return expected_spread(self.row, self.assumed, language, language == runs[0].training_language, n_rows)
 
     def _say(
         self, what: str, scores: list[float], published: Published, tolerance: float, expected: Spread | None

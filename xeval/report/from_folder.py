@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from xeval.definitions.registry import all_tasks, get_reference
 from xeval.judging.verdict import Tolerance
 from xeval.report import findings, matrix
-from xeval.report.formats import Footprint, Format, render_as
+from xeval.report.formats import Format, render_as
+from xeval.report.formats.model_card import Footprint
 from xeval.results.named_models import runs_in
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from xeval.data.source import DataSource, open_source
 from xeval.definitions import registry
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.recipe import Recipe
+from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size
@@ -110,7 +111,26 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     return Runs(runs)
 
 
-def run_grid(  # noqa: PLR0913  what `run` takes
+@dataclass(frozen=True)
+class Prepared:
+    """Runs that have been checked and can be made."""
+
+    runs: list[OneRun]
+    pairs: list[tuple[str, str | None]]  # the model and recipe that each of them was asked for by; none after a sweep
+    languages: list[str]
+    failed: list[StoredRun]  # trials of models whose trials all failed
+
+
+def run_grid(task: str, pairs: Sequence[tuple[str, str | None]], **options: Any) -> list[StoredRun]:
+    """`run` for each pair of a model and a recipe (None: the task's default), giving the runs with their folders.
+
+    Takes the options of `prepare_grid`.
+    """
+    prepared = prepare_grid(task, pairs, **options)
+    return [run.complete(prepared.languages) for run in prepared.runs] + prepared.failed
+
+
+def prepare_grid(  # noqa: PLR0913  what `run` takes
     task: str,
     pairs: Sequence[tuple[str, str | None]],
     *,
@@ -131,11 +151,10 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     dtype: str = "auto",
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
     reporter: Reporter | None = None,
-) -> list[StoredRun]:
-    """`run` for each pair of a model and a recipe (None: the task's default), giving the runs with their folders.
+) -> Prepared:
+    """Read and check everything that the runs of these pairs of a model and a recipe need; none of them is computed.
 
-    Everything is read and checked, for all of them, before the first is computed. `corpus` are the rows of `data`,
-    where they have been read already.
+    `corpus` are the rows of `data`, where they have been read already. The trials of a `sweep` are made.
     """
     reporter = reporter or Silent()
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
@@ -166,6 +185,7 @@ def run_grid(  # noqa: PLR0913  what `run` takes
             corpus.test(language)  # all of them now, so that a missing file costs nothing finished
             phase.advance()
     specs: dict[str, RunSpec] = {}
+    asked: dict[str, tuple[str, str | None]] = {}
     unchanged: dict[str, Recipe] = {}
     same: dict[str, str] = {}  # model → the one that has the same files
     for model, name in pairs:
@@ -179,6 +199,7 @@ def run_grid(  # noqa: PLR0913  what `run` takes
             identity = spec.identity()
             if specs.setdefault(identity, spec).checkpoint != checkpoint:
                 same.setdefault(model, specs[identity].checkpoint.id)
+            asked.setdefault(identity, (model, name))
             unchanged.setdefault(identity, recipes[name])
     _say_of_same_files(same, seeds_of, reporter)
     findings = _preflight(specs, unchanged, wanted, reporter, bool(sweep))
@@ -193,7 +214,7 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     ]
     _try_out(runs, wanted)
     _read_what_may_be_needed(runs, wanted, corpus, lambda more: open_source(definition, copy, more, train))
-    return [run.complete(wanted) for run in runs] + failed
+    return Prepared(runs, [asked[identity] for identity in specs if identity in asked], wanted, failed)
 
 
 def _drawn_with(seeds: Sequence[int], recipe: Recipe, train: bool) -> Sequence[int]:
@@ -340,12 +361,18 @@ def reproduce(reference: str, **options: Any) -> Runs:
 
 def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
     """`reproduce`, giving the runs with their folders."""
-    if options.get("test_split") is not None:
+    table, pairs = table_to_reproduce(reference, options.get("test_split"))
+    return run_grid(table.task, pairs, languages=table.languages, **options)
+
+
+def table_to_reproduce(reference: str, test_split: str | None = None) -> tuple[Reference, list[tuple[str, str | None]]]:
+    """The published table of that name, and the models of its rows, each with the recipe that its file names."""
+    if test_split is not None:
         raise DefinitionError(
-            f"test split {options['test_split']}: a published table is compared with on its own split; leave it out"
+            f"test split {test_split}: a published table is compared with on its own split; leave it out"
         )
     table = registry.get_reference(reference)
     pairs = list(dict.fromkeys((row.model, row.recipe) for row in table.rows if row.is_trained_zero_shot))
     if not pairs:
         raise DefinitionError(f"reference {reference}: no row of it comes of training in one language alone")
-    return run_grid(table.task, pairs, languages=table.languages, **options)
+    return table, pairs

@@ -193,10 +193,10 @@ def try_out(
     Raises ModelError for weights that are not those of the encoder that config.json describes, and for whatever the
     model or its tokenizer raises.
     """
-    return _try(_load(checkpoint, task, recipe, train), checkpoint, task, recipe, compute, tests)
+    return _try(load_model(checkpoint, task, recipe, train), checkpoint, task, recipe, compute, tests)
 
 
-def _load(checkpoint: Checkpoint, task: Task, recipe: Recipe, train: bool) -> Any:
+def load_model(checkpoint: Checkpoint, task: Task, recipe: Recipe, train: bool) -> Any:
     """The model as a run begins with it, with any head where it is trained."""
     kind = task.of_kind
     if kind.trains:
@@ -231,7 +231,7 @@ def _tried(
     what = "weights"
     try:
         recipe, compute = with_layer(recipe, checkpoint), devices.choose(*names, hidden_size(checkpoint))
-        model = _load(checkpoint, task, recipe, train)
+        model = load_model(checkpoint, task, recipe, train)
         what = "trial"
         return _try(model, checkpoint, task, recipe, compute, tests)
     except ModelError as problem:
@@ -245,7 +245,7 @@ def _check_training(
     rates = recipe.learning_rate_for(checkpoint.id), unchanged.learning_rate_for(checkpoint.id)
     return [
         check_batch(unit, recipe.batch_size, unchanged.batch_size, rates, n_steps, n_rows),
-        check_disk(cache_home(), _count_weights(checkpoint)),
+        check_disk(cache_home(), count_checkpoint_weights(checkpoint)),
     ]
 
 
@@ -265,6 +265,6 @@ def _read(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[dict[s
     return tests, problems
 
 
-def _count_weights(checkpoint: Checkpoint) -> int:
+def count_checkpoint_weights(checkpoint: Checkpoint) -> int:
     """Numbers in the checkpoint's safetensors files, from their headers."""
     return count_weights(headers(checkpoint.id, weight_files(checkpoint.folder, checkpoint.id)))

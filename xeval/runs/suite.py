@@ -1,7 +1,8 @@
 """A suite of tasks, one after the other: each that there are rows for is run, and of the others it is said why not."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -35,8 +36,8 @@ class SuiteRuns:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How one task is run."""
+class TaskRows:
+    """Where the rows of one task are, and which of them a run takes."""
 
     data: Path | None
     languages: list[str]
@@ -56,6 +57,14 @@ class Wanted:
 
 
 EVERYTHING = Wanted()
+
+
+@dataclass(frozen=True)
+class TaskGrid:
+    """What `run_grid` is given for one task."""
+
+    pairs: list[tuple[str, str | None]]
+    options: dict[str, Any]
 
 
 def run_suite(  # noqa: PLR0913  what `run_grid` takes
@@ -79,46 +88,75 @@ def run_suite(  # noqa: PLR0913  what `run_grid` takes
     and whose development rows do, is evaluated on these. One without rows is left out, and so is one that ends in an
     error; the others go on. Raises XevalError for a suite or a model that cannot be had.
     """
+    options |= {"languages": languages, "recipe": recipe, "train": train, "data": data, "tasks_dirs": tasks_dirs}
+    grids, skipped = suite_grids(name, models, sweep=sweep, reporter=reporter, **options)
+    outcome = SuiteRuns(skipped=skipped)
+    while grids:
+        task = next(iter(grids))
+        grid = grids.pop(task)  # so that its rows can go when it is done
+        with left_out(task, skipped, reporter or Silent()):
+            outcome.runs += run_grid(task, grid.pairs, **grid.options)
+    _raise_what_is_wrong_with_all(skipped, bool(outcome.runs))
+    return outcome
+
+
+def suite_grids(  # noqa: PLR0913  what `run_suite` takes
+    name: str,
+    models: Sequence[str],
+    *,
+    languages: Sequence[str] = (),
+    recipe: str | None = None,
+    sweep: Sweep | None = None,
+    train: bool = True,
+    data: str | os.PathLike[str] | None = None,
+    tasks_dirs: Sequence[str | os.PathLike[str]] = (),
+    reporter: Reporter | None = None,
+    **options: Any,
+) -> tuple[dict[str, TaskGrid], dict[str, str]]:
+    """What to run of each task that there are rows for, and why each of the others is left out."""
     reporter = reporter or Silent()
     suite, folders = registry.get_suite(name), [Path(folder) for folder in tasks_dirs]
     row_limits = _check_what_holds_for_all(models, recipe, options)
     data = data or os.environ.get("XEVAL_DATA") or None
-    outcome, plans = SuiteRuns(), dict[str, Plan]()
+    skipped: dict[str, str] = {}
+    grids: dict[str, TaskGrid] = {}
+    said: list[str] = []
     for member in suite.tasks:
         try:
             task = registry.get_task(member.task, folders)
             wanted = Wanted(languages, train, options.get("test_split"), row_limits)
-            plans[member.task] = make_plan(task, member, Path(data) if data else None, wanted)
+            rows = find_rows(task, member, Path(data) if data else None, wanted)
         except XevalError as error:
-            outcome.skipped[member.task] = str(error)
-    _raise_what_is_wrong_with_all(outcome, bool(plans))
-    for member in suite.tasks:
-        reason = outcome.skipped.get(member.task)
-        in_words = _in_words(plans[member.task]) if reason is None else f"not run: {reason}"
-        reporter.say(one_line(f"{member.task}: {in_words}"))
-    for member in suite.tasks:
-        if member.task not in plans:
+            skipped[member.task] = str(error)
+            said.append(f"{member.task}: not run: {error}")
             continue
-        plan = plans.pop(member.task)  # so that its rows can go when it is done
-        try:
-            task = registry.get_task(member.task, folders)
-            outcome.runs += run_grid(
-                member.task,
-                [(model, recipe or member.recipe) for model in models],
-                languages=plan.languages,
-                train=train,
-                data=plan.data,
-                corpus=plan.corpus,
-                tasks_dirs=tasks_dirs,
-                reporter=reporter,
-                sweep=sweep if task.of_kind.trains else None,
-                **(options | {"test_split": plan.test_split, "overrides": _overrides_of(task, options)}),
-            )
-        except XevalError as error:
-            outcome.skipped[member.task] = str(error)
-            reporter.say(one_line(f"{member.task}: not run: {error}"))
-    _raise_what_is_wrong_with_all(outcome, bool(outcome.runs))
-    return outcome
+        said.append(f"{member.task}: {_in_words(rows)}")
+        of_task = options | {
+            "languages": rows.languages,
+            "train": train,
+            "data": rows.data,
+            "corpus": rows.corpus,
+            "tasks_dirs": tasks_dirs,
+            "reporter": reporter,
+            "sweep": sweep if task.of_kind.trains else None,
+            "test_split": rows.test_split,
+            "overrides": _overrides_of(task, options),
+        }
+        grids[member.task] = TaskGrid([(model, recipe or member.recipe) for model in models], of_task)
+    _raise_what_is_wrong_with_all(skipped, bool(grids))
+    for line in said:
+        reporter.say(one_line(line))
+    return grids, skipped
+
+
+@contextmanager
+def left_out(task: str, skipped: dict[str, str], reporter: Reporter) -> Iterator[None]:
+    """A task that ends in an error is left out, and the others go on."""
+    try:
+        yield
+    except XevalError as error:
+        skipped[task] = str(error)
+        reporter.say(one_line(f"{task}: not run: {error}"))
 
 
 def score_suite(  # noqa: PLR0913  what `score_given` takes
@@ -171,7 +209,7 @@ def score_suite(  # noqa: PLR0913  what `score_given` takes
             n_rows = sum(score.n_rows for score in run.record.scores.values())
             rows = counted(n_rows, task.of_kind.unit)
             reporter.say(one_line(f"{member.task}: {rows} in {counted(len(run.record.scores), 'languages')}"))
-    _raise_what_is_wrong_with_all(outcome, bool(outcome.runs))
+    _raise_what_is_wrong_with_all(outcome.skipped, bool(outcome.runs))
     return outcome
 
 
@@ -205,8 +243,8 @@ def _own_folder(path: Path, member: SuiteTask) -> Path:
     return own[0]
 
 
-def _raise_what_is_wrong_with_all(outcome: SuiteRuns, is_any_left: bool) -> None:
-    reasons = set(outcome.skipped.values())
+def _raise_what_is_wrong_with_all(skipped: dict[str, str], is_any_left: bool) -> None:
+    reasons = set(skipped.values())
     if not is_any_left and len(reasons) == 1:  # it is no task's fault
         raise XevalError(reasons.pop())
 
@@ -230,7 +268,7 @@ def _check_what_holds_for_all(models: Sequence[str], recipe: str | None, options
     return row_limits
 
 
-def make_plan(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted = EVERYTHING) -> Plan:
+def find_rows(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted = EVERYTHING) -> TaskRows:
     """Where the rows of `task` are, in which languages there are any, and of which split.
 
     Raises DataError, with what is missing, where there is nothing to train or to test on. What the hub has is not
@@ -246,7 +284,7 @@ def make_plan(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted =
         raise DataError(f"task {task.name} has none of the languages that were asked for")
     if data is None and task.hub is not None:
         lacking = tuple(language for language in languages if language not in known)
-        return Plan(None, known, wanted.test_split, lacking)
+        return TaskRows(None, known, wanted.test_split, lacking)
     problems: list[DataError] = []
     splits = [wanted.test_split] if wanted.test_split else [None, DEV] if task.has_selection else [None]
     for split, folder in product(splits, _folders(task, member, data)):
@@ -258,7 +296,7 @@ def make_plan(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted =
             problems.append(error)
         else:
             lacking = tuple(language for language in languages if language not in readable)
-            return Plan(folder, readable, split, lacking, corpus)
+            return TaskRows(folder, readable, split, lacking, corpus)
     raise problems[0]
 
 
@@ -288,8 +326,8 @@ def _readable(corpus: Corpus, languages: Sequence[str], train: bool) -> list[str
     return readable
 
 
-def _in_words(plan: Plan) -> str:
-    where = "" if plan.test_split is None else f" on the {plan.test_split} split"
-    why = ", since its test rows carry no answers here" if plan.test_split == DEV else ""
-    lacking = f"; no rows in {' '.join(plan.lacking)}" if plan.lacking else ""
-    return f"{counted(len(plan.languages), 'languages')}{where}{why}{lacking}"
+def _in_words(rows: TaskRows) -> str:
+    where = "" if rows.test_split is None else f" on the {rows.test_split} split"
+    why = ", since its test rows carry no answers here" if rows.test_split == DEV else ""
+    lacking = f"; no rows in {' '.join(rows.lacking)}" if rows.lacking else ""
+    return f"{counted(len(rows.languages), 'languages')}{where}{why}{lacking}"

@@ -1,5 +1,5 @@
-"""What can be made again but takes time: fine-tuned weights, trainings half done, encoded rows, corpora and unpacked
-bundles, under XEVAL_CACHE.
+"""What can be made again but takes time: fine-tuned weights, trainings half done, encoded rows, corpora, unpacked
+bundles and measured speeds, under XEVAL_CACHE.
 
 Nothing in here is a result; all of it can be deleted at any time.
 """
@@ -13,7 +13,7 @@ import platformdirs
 
 from xeval.support.sealed import MANIFEST, checksums
 
-Part = Literal["weights", "checkpoints", "encoded", "corpora", "bundles"]
+Part = Literal["weights", "checkpoints", "encoded", "corpora", "bundles", "speeds"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 

@@ -145,5 +145,9 @@ def reporter(quiet: bool) -> Reporter:
     """The way of reporting that suits where standard error goes."""
     if quiet:
         return Silent()
-    draws = sys.stderr.isatty() and not Console(stderr=True).is_dumb_terminal
-    return Bars() if draws else Lines()
+    return Bars() if can_draw() else Lines()
+
+
+def can_draw() -> bool:
+    """Whether standard error is a terminal that can be drawn on."""
+    return sys.stderr.isatty() and not Console(stderr=True).is_dumb_terminal

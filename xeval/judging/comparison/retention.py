@@ -183,7 +183,7 @@ def _conclusion(found: Retention) -> str:
     others = [row for row in found.languages if row.language != found.training_language]
     lost = [row for row in others if row.transfer_loss is not None]
     if lost and lost[0].training_loss is not None:
-        transfer = np.mean([row.transfer_loss for row in lost if row.transfer_loss is not None])
+        transfer = float(np.mean([row.transfer_loss for row in lost if row.transfer_loss is not None]))
         text += (
             f"; of what it loses elsewhere, {one_decimal(100 * lost[0].training_loss)} points are lost in"
             f" {describe(found.training_language).name} already, and {one_decimal(100 * transfer)} more in the transfer"

@@ -147,7 +147,7 @@ def _numbers(value_a: float, value_b: float, interval: Interval) -> list[str]:
 
 
 def _spread(differences: list[float]) -> list[str]:
-    return [one_decimal(100 * np.std(differences, ddof=1))] if len(differences) > 1 else []
+    return [one_decimal(100 * float(np.std(differences, ddof=1)))] if len(differences) > 1 else []
 
 
 def _one_run_each(found: RunComparison) -> bool:

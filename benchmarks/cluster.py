@@ -1,0 +1,209 @@
+"""What it costs to hand runs to other processes, what several of them gain, and in which order a release table is made.
+
+Runs are short ones of the microcosm in float32, on a thread each. Slurm is measured where its daemons can be started.
+"""
+
+import heapq
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+from tabulate import tabulate
+
+from benchmarks import inputs
+from benchmarks.ours import recipe
+from xeval.definitions.registry import get_recipe, get_suite, get_task
+from xeval.definitions.task import Task
+from xeval.engine.devices import choose
+from xeval.engine.prediction import predict_logits
+from xeval.engine.training import count_steps, fine_tune
+from xeval.results.store import StoredRun
+from xeval.runs.on_local import on_local
+from xeval.runs.plan import Engine, plan_grid, run_plan
+
+FEW, MANY = 1, 4  # rounds of runs: what both take, subtracted, leaves out how long processes take to start
+MAX_TRAIN, MAX_EVAL, LANGUAGES = 320, 60, ["en", "es", "zh"]
+
+# Layers and hidden size, which its speed goes by.
+ENCODERS = {
+    "mBERT": (12, 768),
+    "DistilmBERT": (6, 768),
+    "XLM-R base": (12, 768),
+    "XLM-R large": (24, 1024),
+    "mDeBERTa": (12, 768),
+}
+N_SEEDS = 5
+# Tokens of a row, roughly: one sentence, a pair of them, a window with a question.
+TOKENS = {"tagging": 30, "pair-classification": 45, "answers": 200}
+TOKENS_OF_OTHERS = 30
+
+
+def engines() -> str:
+    """Seconds of each engine for a run, beside those of its training and evaluation, and what several workers gain."""
+    lines = []
+    alone_s = None
+    for name, n_workers, start in _contenders():
+        with start() as engine:
+            few_s, _ = _timed(engine, FEW * n_workers)
+            many_s, runs = _timed(engine, MANY * n_workers)
+        round_s = (many_s - few_s) / (MANY - FEW)
+        inside_s = float(np.mean([sum(timing.wall_s for timing in run.record.timing.values()) for run in runs]))
+        alone_s = alone_s or round_s
+        efficiency = f"{alone_s / round_s:.0%}" if name == "local" else ""
+        overhead_s = round_s - inside_s
+        lines.append(
+            [name, n_workers, f"{few_s:.1f}", f"{round_s:.1f}", f"{inside_s:.1f}", f"{overhead_s:.1f}", efficiency]
+        )
+    headers = ["engine", "workers", "first runs, s", "a run, s", "its work, s", "overhead, s", "of one worker's speed"]
+    cores = f"{os.cpu_count()} cores here, so no more workers than that can gain anything"
+    return f"{tabulate(lines, headers, 'pipe', disable_numparse=True)}\n\n{cores}"
+
+
+def _contenders() -> Iterator[tuple[str, int, Callable]]:
+    for n_workers in (1, 2, 4):
+        yield "local", n_workers, lambda n=n_workers: _local(n)
+    if find_spec("ray") is not None:
+        for n_workers in (1, 2):
+            yield "ray", n_workers, lambda n=n_workers: _ray(n)
+    if find_spec("submitit") is not None and _slurm_is_possible():
+        yield "slurm", 1, lambda: _slurm(1)
+
+
+@contextmanager
+def _local(n_workers: int) -> Iterator[Engine]:
+    yield on_local(["cpu"] * n_workers, quiet=True)
+
+
+@contextmanager
+def _ray(n_workers: int) -> Iterator[Engine]:
+    """On a cluster that has been started before, as one would be that runs all the time."""
+    from xeval.runs.on_ray import on_ray
+
+    with tempfile.TemporaryDirectory(prefix="xr", dir="/tmp") as folder:  # names of Unix sockets have to be short
+        command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head", "--block"]
+        options = [f"--num-cpus={n_workers}", "--port=0", "--include-dashboard=false", f"--temp-dir={folder}"]
+        log = Path(folder) / "log"
+        environment = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+        with patch.dict(os.environ, environment), log.open("w") as file:
+            head = subprocess.Popen([*command, *options], stdout=file, stderr=file)
+            try:
+                while "--address='" not in (text := log.read_text()):
+                    time.sleep(0.2)
+                address = text.partition("--address='")[2].partition("'")[0]
+                with patch.dict(os.environ, {"RAY_ADDRESS": address}):
+                    yield on_ray(quiet=True)
+            finally:
+                head.terminate()
+                head.wait()
+
+
+def _slurm_is_possible() -> bool:
+    from tests.helpers.slurm_cluster import why_not
+
+    return why_not() is None
+
+
+@contextmanager
+def _slurm(n_workers: int) -> Iterator[Engine]:
+    from tests.helpers.slurm_cluster import SlurmCluster
+    from xeval.runs.on_slurm import on_slurm
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        SlurmCluster(Path(folder) / "slurm", n_workers) as cluster,
+        patch.dict(os.environ, cluster.environment),
+    ):
+        yield on_slurm(Path(folder) / "jobs", quiet=True, every_s=0.5)
+
+
+def _timed(engine: Engine, n_runs: int) -> tuple[float, list[StoredRun]]:
+    """Seconds of so many runs, from nothing, and the runs."""
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"XEVAL_CACHE": f"{folder}/cache"}):
+        plan = plan_grid(
+            "xnli-mini",
+            ["mini-mbert"],
+            seeds=list(range(1, n_runs + 1)),
+            languages=LANGUAGES,
+            max_train=MAX_TRAIN,
+            max_eval=MAX_EVAL,
+            dtype="float32",
+            device="cpu",
+            results=Path(folder) / "results",
+        )
+        started = time.perf_counter()
+        runs, problems = run_plan(plan, engine)
+        if problems:
+            raise RuntimeError(problems[0])
+        return time.perf_counter() - started, runs
+
+
+# ── in which order ──
+
+
+def order() -> str:
+    """When the last of 225 runs ends, from the longest to the shortest and as a shell loop would have them."""
+    trained_s, evaluated_s = _seconds_of_tokens()
+    seconds = [
+        _seconds_of_run(get_task(member.task), member.recipe, encoder, trained_s, evaluated_s)
+        for encoder, member, _ in product(ENCODERS.values(), get_suite("xtreme").tasks, range(N_SEEDS))
+    ]
+    lines = []
+    for n_devices in (8, 64):
+        ideal = max(sum(seconds) / n_devices, max(seconds))
+        ends = makespan(seconds, n_devices), makespan(sorted(seconds, reverse=True), n_devices)
+        lines.append([n_devices, *(f"{end / 3600:,.1f}" for end in (*ends, ideal)), f"{1 - ends[1] / ends[0]:.0%}"])
+    headers = ["devices", "as submitted, h", "longest first, h", "at least, h", "saved"]
+    total = f"{len(seconds)} runs of {sum(seconds) / 3600:,.0f} hours on one device like this one"
+    longest = f"the longest of {max(seconds) / 3600:,.1f}, the shortest of {min(seconds) / 60:,.1f} minutes"
+    return f"{tabulate(lines, headers, 'pipe', disable_numparse=True)}\n\n{total}, {longest}"
+
+
+def makespan(seconds: list[float], n_devices: int) -> float:
+    """When the last of these runs ends, where each goes to the device that is free first."""
+    free_at = [0.0] * n_devices
+    for each in seconds:
+        heapq.heapreplace(free_at, free_at[0] + each)
+    return max(free_at)
+
+
+def _seconds_of_run(
+    task: Task, recipe_name: str | None, encoder: tuple[int, int], trained_s: float, evaluated_s: float
+) -> float:
+    """Of this task and an encoder of so many layers and that size, by DistilmBERT's seconds for a token."""
+    n_layers, hidden_size = encoder
+    scale = n_layers * hidden_size**2 / (6 * 768**2)
+    n_tokens = TOKENS.get(task.kind, TOKENS_OF_OTHERS)
+    rows, how = task.expected_rows, get_recipe(recipe_name or task.default_recipe)
+    n_evaluated = sum(rows.of("test", language) or 1_000 for language in task.languages)
+    n_trained = 0
+    if task.of_kind.trains:
+        n_steps = count_steps(how, rows.train)
+        n_trained = n_steps * how.batch_size
+        if task.has_selection:
+            n_selected = how.selection_rows or rows.of("selection", task.training_language) or 1_000
+            n_evaluated += n_selected * (n_steps // (how.evaluate_every_steps or -(-rows.train // how.batch_size)))
+    return scale * n_tokens * (n_trained * trained_s + n_evaluated * evaluated_s)
+
+
+def _seconds_of_tokens() -> tuple[float, float]:
+    """Of DistilmBERT on this device, for a token that is trained on and for one that is predicted with."""
+    compute = choose("auto", "auto")
+    model, ended = inputs.classifier("DistilmBERT", compute.device), list[float]()
+    rows = inputs.pairs_of(inputs.typical_lengths(inputs.TRAINING_LENGTHS, 3 * inputs.BATCH_SIZE))
+    fine_tune(
+        inputs.KIND, model, rows, recipe(3), 5e-5, 0, compute, None, lambda loss: ended.append(time.perf_counter())
+    )
+    trained_s = (ended[-1] - ended[0]) / 2 / (len(rows.input_ids) / 3)
+    predict_logits(model, rows, compute)
+    started = time.perf_counter()
+    predict_logits(model, rows, compute)
+    return trained_s, (time.perf_counter() - started) / len(rows.input_ids)

@@ -1,0 +1,130 @@
+"""Where runs are made: what is missing is said in one line, and progress of several runs at once."""
+
+import io
+import json
+import os
+import pty
+import sys
+
+import pytest
+
+from xeval.runs.on_ray import on_ray
+from xeval.runs.on_slurm import on_slurm
+from xeval.runs.plan import Outcome, RunRequest
+from xeval.runs.progress_table import SENT_EVERY_S, ProgressTable, Sender
+from xeval.support.errors import XevalError
+
+REQUESTS = [RunRequest(task="xnli-mini", model="mini-mbert", seed=seed, results="/results") for seed in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(("where", "library"), [("ray", "ray"), ("slurm", "submitit")])
+def test_a_library_that_is_not_installed_is_named(where, library, monkeypatch, tmp_path, command):
+    monkeypatch.setitem(sys.modules, library, None)
+    words = ["xnli-mini", "--model", "mini-mbert", "--max-train", 64, "--max-eval", 8, "--language", "en"]
+    code, out, err = command("run", *words, "--results", tmp_path, "--on", where, "--quiet")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"pip install 'xeval[{where}]'" in err
+
+
+def test_where_no_jobs_can_be_submitted_that_is_said(monkeypatch, tmp_path):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(XevalError, match="Slurm: no srun here"):
+        on_slurm(tmp_path, quiet=True)(REQUESTS)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:9", "Ray: no cluster answers at RAY_ADDRESS=127.0.0.1:9"),
+        ("127.0.0.1:99999", "Ray: no cluster answers at RAY_ADDRESS=127.0.0.1:99999"),
+        ("ray://head:10001", "RAY_ADDRESS: wanted HOST:PORT"),
+        ("head", "RAY_ADDRESS: wanted HOST:PORT"),
+    ],
+)
+def test_an_address_where_no_cluster_is_is_said(address, said, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(XevalError, match=said):
+        on_ray(quiet=True)(REQUESTS)
+
+
+@pytest.mark.parametrize(
+    "option", [["--sweep", "epochs=1,2"], ["--no-train", "--seeds-of", "mine"], ["--device", "cuda:1"]]
+)
+def test_what_no_plan_has_is_not_sent_elsewhere(option, command, tmp_path):
+    words = ["xnli-mini", "--model", "mini-mbert", "--results", tmp_path, "--on", "ray", *option]
+    code, out, err = command("run", *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+# ── progress ──
+
+
+def test_a_sender_tells_of_lines_and_of_phases_now_and_then():
+    sent = []
+    sender = Sender(lambda kind, text: sent.append((kind, text)))
+    sender.say("hello")
+    with sender.phase("train", 1000, "steps") as phase:
+        for _ in range(1000):
+            phase.advance(1, "loss 0.5")
+    assert sent[0] == ("says", "hello")
+    assert sent[1] == ("does", "train: 1 of 1,000 steps, loss 0.5")
+    assert sent[-1][0] == "has done"
+    assert sent[-1][1].startswith("train: 1,000 steps in ")
+    assert SENT_EVERY_S >= 0.1
+    assert len(sent) < 20
+
+
+def tell_a_story(table: ProgressTable) -> None:
+    with table:
+        table.start(0, "gpu-1")
+        table.start(1, "gpu-2")
+        table.tell(0, "does", "train: 5 of 8 steps")
+        table.tell(0, "has done", "train: 8 steps in 1.0 s")
+        table.lose(1, "its machine was lost")
+        table.end(0, Outcome(folder="/results/one"))
+        table.end(2, Outcome(problem="no \x1b[31mrows"))
+
+
+def test_elsewhere_than_on_a_terminal_progress_is_in_lines(capsys):
+    tell_a_story(ProgressTable(REQUESTS))
+    assert capsys.readouterr().err.splitlines() == [
+        "[1/3] xnli-mini, mini-mbert, seed 1 starts on gpu-1",
+        "[2/3] xnli-mini, mini-mbert, seed 2 starts on gpu-2",
+        "[1/3] train: 8 steps in 1.0 s",
+        "[2/3] xnli-mini, mini-mbert, seed 2: its machine was lost; it is started again",
+        "[1/3] xnli-mini, mini-mbert, seed 1: ended after 0 s",
+        "[3/3] xnli-mini, mini-mbert, seed 3: no \\x1b[31mrows",
+    ]
+
+
+def test_quietly_nothing_is_said(capsys):
+    tell_a_story(ProgressTable(REQUESTS, quiet=True))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_on_a_terminal_there_is_one_table(monkeypatch):
+    ours, theirs = pty.openpty()
+    with open(theirs, "w", buffering=1) as terminal, monkeypatch.context() as patch:  # noqa: PTH123  a descriptor
+        patch.setattr(sys, "stderr", terminal)
+        patch.setenv("TERM", "xterm")
+        patch.setenv("COLUMNS", "100")
+        table = ProgressTable(REQUESTS)
+        with table:
+            table.start(0, "gpu-1")
+            table.tell(0, "does", "train: 5 of 8 steps")
+            table.end(2, Outcome(problem="no rows"))
+            shown = io.StringIO()
+            while "1 go on, 1 wait" not in shown.getvalue():
+                shown.write(os.read(ours, 65536).decode())
+    os.close(ours)
+    text = shown.getvalue()
+    assert "xnli-mini, mini-mbert, seed 1" in text
+    assert "train: 5 of 8 steps" in text
+    assert "1 of 3 runs ended (1 could not be made), 1 go on, 1 wait" in text
+
+
+def test_words_of_a_request_are_one_line():
+    request = RunRequest(task="/tasks/a\nb.toml", model="/models/x\x1b", results="/r")
+    assert json.dumps(request.in_words) == json.dumps("a b, x\\x1b")

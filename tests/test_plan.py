@@ -1,0 +1,290 @@
+"""Runs in names and values: as JSON and back, planned, made one by one and by several processes."""
+
+import json
+import os
+
+import pytest
+from pydantic import ValidationError
+
+from xeval.definitions.registry import get_reference, get_task
+from xeval.judging.equivalence import Published, Spread, compare
+from xeval.judging.power import power_of, share_reproduced
+from xeval.results.store import load_runs
+from xeval.runs import forecast
+from xeval.runs.grid import run
+from xeval.runs.on_local import in_this_process, on_local
+from xeval.runs.plan import RunRequest, attempt, execute, plan_grid, plan_table, read_plan, run_plan, write_plan
+from xeval.support.errors import DefinitionError, StoreError
+from xeval.support.progress import Silent
+
+RECIPE = """\
+name = "brief"
+description = "Two epochs of three batches"
+learning_rate = 2e-3
+batch_size = 8
+epochs = 2
+max_length = 48
+seed = 3
+"""
+
+
+@pytest.fixture
+def words(tmp_path, mini, checkpoint_of):
+    """What `plan_grid` takes, of runs of a second."""
+    (tmp_path / "brief.toml").write_text(RECIPE)
+    return {
+        "subject": str(mini.task_file),
+        "models": [str(checkpoint_of("bert"))],
+        "recipe": str(tmp_path / "brief.toml"),
+        "seeds": [1, 2],
+        "data": mini.data,
+        "results": tmp_path / "results",
+        "device": "cpu",
+        "dtype": "float32",
+    }
+
+
+def weights(folder) -> dict[int, str]:
+    return {run.record.seed: run.record.training.weights_sha256 for run in load_runs(folder)}
+
+
+def test_a_request_is_the_same_after_a_way_through_json():
+    request = RunRequest(
+        task="xnli",
+        model="mbert@main",
+        recipe="hf-2019",
+        seed=7,
+        languages=("en", "es"),
+        overrides={"epochs": 2.0, "batch_size": 16, "learning_rate": 3e-05, "selection": "last"},
+        results="/somewhere/results",
+        max_eval=9,
+        tasks_dirs=("/tasks",),
+    )
+    again = RunRequest.model_validate_json(request.model_dump_json())
+    assert again == request
+    assert [type(value) for value in again.overrides.values()] == [float, int, float, str]
+    assert request.in_words == "xnli, mbert@main hf-2019, seed 7"
+
+
+@pytest.mark.parametrize("change", [{"seed": -1}, {"task": ""}, {"max_train": 0}, {"colour": "red"}, {"seed": "1"}])
+def test_a_request_that_means_nothing_is_refused(change):
+    request = {"task": "xnli", "model": "mbert", "results": "/results"} | change
+    with pytest.raises(ValidationError):
+        RunRequest.model_validate_json(json.dumps(request))
+
+
+def test_a_plan_has_a_request_for_each_model_and_seed_with_paths_in_full(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = plan_grid(**words | {"results": "here", "recipe": "./brief.toml"})
+    assert [run.request.seed for run in plan.runs] == [1, 2]
+    [first, _] = [run.request for run in plan.runs]
+    assert (first.results, first.recipe) == (str(tmp_path / "here"), str(tmp_path / "brief.toml"))
+    assert (first.task, first.data) == (words["subject"], str(words["data"]))
+    assert not any(run.is_finished for run in plan.runs)
+    known = plan.runs[0].forecast
+    assert (known.rows_trained, known.rows_evaluated) == (2 * 24, 2 * 12 + 3 * 12)  # two epochs; selection twice, tests
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_plan_is_the_same_after_a_way_through_its_file(words, tmp_path):
+    plan = plan_grid(**words)
+    write_plan(plan, tmp_path / "plan.json")
+    assert read_plan(tmp_path / "plan.json") == plan
+
+
+def test_one_execution_makes_the_run_that_a_grid_makes(words, tmp_path):
+    plan = plan_grid(**words)
+    made = execute(plan.runs[1].request)
+    options = {key: value for key, value in words.items() if key not in ("subject", "seeds", "results")}
+    [record] = run(words["subject"], seeds=[2], results=tmp_path / "others", **options)
+    assert made.record.identity == record.identity
+    assert made.record.training.weights_sha256 == record.training.weights_sha256
+    assert [run.is_finished for run in plan_grid(**words).runs] == [False, True]
+
+
+def test_two_processes_make_a_grid_as_one_does(words, tmp_path, capfd):
+    stored, problems = run_plan(plan_grid(**words), on_local(["cpu", "cpu"]))
+    assert (problems, [run.record.seed for run in stored]) == ([], [1, 2])
+    assert len({next(iter(run.record.invocations)) for run in stored}) == 2  # processes
+    lines = capfd.readouterr().err.splitlines()
+    assert sum(" starts on cpu" in line for line in lines) == 2
+    assert sum(" ended after " in line for line in lines) == 2
+    alone, _ = run_plan(plan_grid(**words | {"results": tmp_path / "alone"}), in_this_process(Silent()))
+    assert weights(tmp_path / "alone") == weights(words["results"])
+    assert [run.record.scores for run in alone] == [
+        run.record.scores
+        | {
+            name: score.model_copy(update={"invocation": other.record.scores[name].invocation})
+            for name, score in run.record.scores.items()
+        }
+        for run, other in zip(stored, alone, strict=True)
+    ]
+
+
+def test_a_run_that_cannot_be_made_stops_no_other(words, tmp_path):
+    plan = plan_grid(**words)
+    wrong = plan.runs[0].request.model_copy(update={"model": str(tmp_path / "nowhere")})
+    broken = plan.model_copy(update={"runs": (plan.runs[0].model_copy(update={"request": wrong}), plan.runs[1])})
+    stored, problems = run_plan(broken, in_this_process(Silent()))
+    assert [run.record.seed for run in stored] == [2]
+    [problem] = problems
+    assert problem.startswith(f"{wrong.in_words}: model {tmp_path / 'nowhere'}: wanted a folder")
+
+
+def test_an_error_that_nobody_expected_is_told_and_is_the_runs_own(words, monkeypatch, capsys):
+    monkeypatch.setattr("xeval.runs.plan.run_grid", lambda *words, **options: 1 / 0)
+    outcome = attempt(plan_grid(**words).runs[0].request)
+    assert outcome.problem == "ended by ZeroDivisionError: division by zero"
+    assert "1 / 0" in capsys.readouterr().err
+
+
+def test_the_longest_run_comes_first(words, checkpoint_of):
+    plan = plan_grid(**words)
+    small, large = (
+        run.model_copy(update={"forecast": run.forecast.model_copy(update={"n_weights": n})})
+        for run, n in zip(plan.runs, (10, 20), strict=True)
+    )
+    assert plan.model_copy(update={"runs": (small, large)}).longest_first() == [large.request, small.request]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [({"sweep": {"epochs": [1, 2]}}, "sweep: its trials"), ({"seeds_of": "mine"}, "seeds of: nothing")],
+)
+def test_what_no_plan_has_is_refused(words, option, said):
+    with pytest.raises(DefinitionError, match=said):
+        plan_grid(**words | option)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"schema_version": 2}', "\x00", '{"runs": []}'])
+def test_a_file_that_is_no_plan_is_refused_in_one_line(tmp_path, content, command):
+    path = tmp_path / "plan.json"
+    path.write_text(content)
+    with pytest.raises(StoreError, match="not a plan"):
+        read_plan(path)
+    code, out, err = command("run", "--plan", path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_a_plan_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "plan.json")
+    with pytest.raises(StoreError, match="no ordinary file"):
+        read_plan(tmp_path / "plan.json")
+
+
+# ── on the command line ──
+
+
+def as_words(words, *names):
+    options = {"--model": words["models"][0], "--recipe": words["recipe"], "--data": words["data"]}
+    options |= {"--results": words["results"], "--device": "cpu", "--dtype": "float32", "--seed": "1,2"}
+    return [words["subject"], *[word for pair in options.items() for word in pair], *names]
+
+
+def test_a_plan_is_told_in_plain_words_and_made(words, tmp_path, command):
+    path = tmp_path / "plan.json"
+    code, out, _ = command("plan", *as_words(words, "--output", path))
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "2 runs, none of them finished:"
+    assert lines[1].endswith("brief: seeds 1, 2")
+    text = " ".join(out.split())
+    for part in (
+        "Time: ",
+        " on one device like this one",
+        "a calibration",
+        "Memory: at least ",
+        "Disk: ",
+        "Verdicts: ",
+    ):
+        assert part in text
+    assert max(len(line) for line in lines if "/" not in line) <= 80
+    assert lines[-1] == f"To run it: xeval run --plan {path}"
+    assert load_runs(words["results"]) == []
+    code, out, _ = command("run", "--plan", path, "--quiet")
+    assert (code, len(load_runs(words["results"]))) == (0, 2)
+    code, out, _ = command("plan", *as_words(words, "--quiet"))
+    assert out.startswith("2 runs, 2 finished, 0 to do:")
+    assert "Time" not in out
+
+
+def test_a_speed_is_measured_once(words, command, monkeypatch):
+    command("plan", *as_words(words, "--quiet"))
+    monkeypatch.setattr(forecast, "calibrate", lambda spec: pytest.fail("it was measured again"))
+    assert command("plan", *as_words(words, "--quiet"))[0] == 0
+
+
+def test_a_speed_is_that_of_finished_runs_where_these_have_rows_enough(words, monkeypatch):
+    monkeypatch.setattr(forecast, "LEAST_ROWS", 1)
+    run_plan(plan_grid(**words), in_this_process(Silent()))
+    plan = plan_grid(**words | {"seeds": [1, 2, 3]}, measures=True)
+    assert [run.is_finished for run in plan.runs] == [True, True, False]
+    records = [run.record for run in load_runs(words["results"])]
+    trainings = [record.timing["train"] for record in records]
+    known = plan.runs[2].forecast
+    assert known.speed.measured_by == "finished runs"
+    assert known.speed.trained_s == pytest.approx(sum(t.wall_s for t in trainings) / sum(t.rows for t in trainings))
+    assert known.seconds == known.rows_trained * known.speed.trained_s + known.rows_evaluated * known.speed.evaluated_s
+
+
+@pytest.mark.parametrize("more", [["--seed", "1"], ["xnli"], ["--epochs", "2"], ["--model", "mbert"]])
+def test_beside_a_plan_nothing_else_is_said(tmp_path, command, more):
+    code, out, err = command("run", "--plan", tmp_path / "plan.json", *more)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "leave out one of the two" in err
+
+
+@pytest.mark.parametrize("more", [[], ["xnli"]])
+def test_a_run_without_task_or_model_says_what_is_missing(command, more):
+    code, _, err = command("run", *more)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "wanted a task and a model" in err
+
+
+def test_a_suite_is_planned_task_by_task_and_made(tmp_path, command):
+    tasks = "".join(f'[[tasks]]\ntask = "{name}"\ngroup = "g"\n' for name in ("tags-mini", "retrieval-mini"))
+    path = tmp_path / "two.toml"
+    path.write_text(f'name = "two"\ntitle = "Two"\nsource_url = "https://example.org/two"\n{tasks}', encoding="utf-8")
+    plan = plan_grid(
+        str(path), ["mini-mbert"], results=tmp_path / "results", max_train=64, max_eval=8, languages=["de"]
+    )
+    assert (plan.noun, plan.subject) == ("suite", str(path))
+    assert [(run.request.task, run.request.seed is None) for run in plan.runs] == [
+        ("tags-mini", False),
+        ("retrieval-mini", True),
+    ]
+    write_plan(plan, tmp_path / "plan.json")
+    code, out, err = command("run", "--plan", tmp_path / "plan.json", "--quiet", "--format", "json")
+    assert (code, err) == (0, "")
+    assert [record["task"] for record in json.loads(out)] == ["tags-mini", "retrieval-mini"]
+
+
+def test_a_published_table_is_planned_by_its_rows(tmp_path):
+    plan = plan_table("xnli-mini", seeds=[1, 2], results=tmp_path / "results", max_eval=8)
+    assert [(run.request.model, run.request.recipe, run.request.seed) for run in plan.runs] == [
+        (model, "mini", seed) for model in ("mini-mbert", "mini-distilmbert") for seed in (1, 2)
+    ]
+
+
+# ── how often seeds settle it ──
+
+
+def test_one_seed_never_shows_that_a_row_is_reproduced_and_more_do_so_more_often():
+    table = get_reference("distilmbert-card")
+    powers = power_of(table.rows[0], get_task("xnli"), [1, 3, 10])
+    assert [power.n_seeds for power in powers] == [1, 3, 10]
+    assert powers[0].mean == powers[0].cell == 0
+    assert 0 < powers[1].cell < powers[2].cell < 1
+
+
+@pytest.mark.parametrize("n_seeds", [2, 4])
+def test_the_share_is_that_of_verdicts_on_drawn_scores(n_seeds):
+    import numpy as np
+
+    published, spread, rng = Published(70.0, 5, 0.0), Spread(0.6, 4.0), np.random.default_rng(5)
+    n_reproduced, n_drawn = 0, 2000
+    for _ in range(n_drawn):
+        theirs = Published(70 + rng.normal(0, 0.6 / 5**0.5), 5, 0.0)
+        scores = (70 + rng.normal(0, 0.6, n_seeds)).tolist()
+        n_reproduced += compare(scores, theirs, 1.5, spread).outcome == "reproduced"
+    assert share_reproduced(n_seeds, published, spread, 1.5) == pytest.approx(n_reproduced / n_drawn, abs=0.04)

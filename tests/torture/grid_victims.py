@@ -1,0 +1,55 @@
+"""What kills a process that makes a run of a grid: a file whose name says when, taken away by whoever it kills.
+
+Ray calls `watch` in each of its workers, since the test puts the function's name where Ray looks for it.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+STEP_S = 0.1  # so that others go on when somebody is killed
+
+
+def watch() -> None:
+    """From now on this process, and the Ray node that it is of, die by SIGKILL when their file is there."""
+    from xeval.engine.snapshots import Checkpoints, Snapshot
+    from xeval.engine.training_progress import Outcome
+    from xeval.runs import execute
+
+    folder = Path(os.environ["VICTIMS_FOLDER"])
+    save, count, save_fine_tuned = Checkpoints.save, Outcome.count_step, execute.save_fine_tuned
+
+    def slow_count(self, n_pairs):
+        time.sleep(STEP_S)
+        count(self, n_pairs)
+        if self.step == 3:
+            _die_if(folder / "in training")
+
+    def deadly_save(self, snapshot: Snapshot):
+        partial = self.folder / f"step-{snapshot.step:09}.partial"
+        if snapshot.step == 4 and (folder / "while saving").exists():
+            partial.mkdir(parents=True)
+            (partial / "tensors.safetensors").write_bytes(b"half of it")
+            _die_if(folder / "while saving")
+        return save(self, snapshot)
+
+    def noted_save(model, where, *more):
+        sha256 = save_fine_tuned(model, where, *more)
+        with (folder / "trained").open("a") as file:
+            file.write(f"{where.name}\n")
+        return sha256
+
+    Checkpoints.is_due = lambda self: True
+    Checkpoints.save = deadly_save
+    Outcome.count_step = slow_count
+    execute.save_fine_tuned = noted_save
+
+
+def _die_if(path: Path) -> None:
+    try:
+        path.rename(path.with_suffix(f".{os.getpid()}"))  # one process alone succeeds
+    except FileNotFoundError:
+        return
+    os.kill(os.getppid(), signal.SIGKILL)  # the raylet, which is the node
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,202 @@
+"""Grids whose processes, machines and driver are killed: every run is made once, none is lost, weights are the same."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from xeval.results.store import load_runs
+from xeval.runs.grid import run
+from xeval.runs.plan import plan_grid, write_plan
+
+RECIPE = """\
+name = "brief"
+description = "Two epochs of three batches of 8 pairs, the best of the two kept"
+learning_rate = 2e-3
+batch_size = 8
+epochs = 2
+max_length = 48
+weight_decay = 0.01
+seed = 3
+"""
+SEEDS = [1, 2, 3, 4, 5, 6]
+PATIENCE_S = 300.0
+
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+
+
+@pytest.fixture
+def words(request, tmp_path, mini, checkpoint_of):
+    """What `run` takes beside the task and the results; a parameter changes it."""
+    (tmp_path / "brief.toml").write_text(RECIPE)
+    return {
+        "models": [str(checkpoint_of("bert"))],
+        "recipe": str(tmp_path / "brief.toml"),
+        "seeds": SEEDS,
+        "data": mini.data,
+        "device": "cpu",
+        "dtype": "float32",
+        **getattr(request, "param", {}),
+    }
+
+
+@pytest.fixture
+def undisturbed(words, mini, tmp_path, monkeypatch) -> dict[int, str]:
+    """The weights of each seed, in one process that nothing happens to."""
+    with monkeypatch.context() as patch:
+        patch.setenv("XEVAL_CACHE", str(tmp_path / "other-cache"))
+        records = run(str(mini.task_file), results=tmp_path / "undisturbed", **words)
+    return {record.seed: record.training.weights_sha256 for record in records}
+
+
+@pytest.fixture
+def plan(words, mini, tmp_path) -> Path:
+    path = tmp_path / "plan.json"
+    write_plan(plan_grid(str(mini.task_file), results=tmp_path / "results", **words), path)
+    return path
+
+
+@pytest.fixture
+def environment(tmp_path) -> dict[str, str]:
+    """Of processes of their own."""
+    folders = [Path(__file__).parent, *filter(None, sys.path)]
+    return os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(map(str, folders)),
+        "VICTIMS_FOLDER": str(tmp_path),
+    }
+
+
+def wait_until(is_so, what: str):
+    until_s = time.monotonic() + PATIENCE_S
+    while not (answer := is_so()):
+        assert time.monotonic() < until_s, what
+        time.sleep(0.05)
+    return answer
+
+
+def n_lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def weights_in(results: Path) -> dict[int, str]:
+    runs = load_runs(results)
+    assert all(run.record.status == "complete" and len(run.record.scores) == 3 for run in runs)
+    return {run.record.seed: run.record.training.weights_sha256 for run in runs}
+
+
+# ── Ray ──
+
+
+class Nodes:
+    """Nodes of a Ray cluster on this machine, each a `ray start` of its own."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="xr", dir="/tmp"))  # names of Unix sockets have to be short
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        self.environment = environment | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+        self.processes = []
+
+    def start(self, n_workers: int) -> None:
+        own = f"--temp-dir={self.folder}"
+        self._start("--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=false", own)
+        for _ in range(n_workers):
+            self._start(f"--address={self.address}", "--num-cpus=1")
+
+    def _start(self, *words: str) -> None:
+        ray = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--block"]
+        options = {"env": self.environment, "start_new_session": True}
+        # Each has an address of its own, so that the driver takes the head for this machine.
+        own = f"--node-ip-address=127.0.0.{len(self.processes) + 1}"
+        log = self.folder / f"node-{len(self.processes)}.log"
+        with log.open("w") as file:
+            process = subprocess.Popen([*ray, own, *words], stdout=file, stderr=file, **options)
+        self.processes.append(process)
+        wait_until(lambda: "Ray runtime started" in log.read_text(), "a node did not start")
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def three_nodes(environment):
+    hook = {"__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": "grid_victims.watch"}
+    nodes = Nodes(environment | hook)
+    try:
+        nodes.start(3)
+        yield nodes
+    finally:
+        nodes.stop()
+
+
+@pytest.mark.slow
+@needs_ray
+def test_two_of_three_ray_nodes_and_the_driver_are_killed(undisturbed, plan, three_nodes, tmp_path, figure):
+    command = [sys.executable, "-m", "xeval", "run", "--plan", plan, "--on", "ray"]
+    environment = three_nodes.environment | {"RAY_ADDRESS": three_nodes.address}
+    (tmp_path / "in training").touch()
+    (tmp_path / "while saving").touch()
+    log = tmp_path / "driver.log"
+    with log.open("w") as file:
+        driver = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+    again = "its process or its machine was lost; it is started again"
+    wait_until(lambda: log.read_text().count(again) == 2 or driver.poll() is not None, "no run was started again")
+    assert driver.poll() is None, log.read_text()
+    assert len(list(tmp_path.glob("in training.*"))) == len(list(tmp_path.glob("while saving.*"))) == 1
+    driver.kill()
+    driver.wait()
+    n_trained = n_lines(tmp_path / "trained")
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE_S)
+    assert second.returncode == 0, second.stderr
+    assert n_trained < len(SEEDS)
+    assert weights_in(tmp_path / "results") == undisturbed
+    trained = Counter((tmp_path / "trained").read_text().split())
+    assert len(trained) == len(SEEDS)
+    assert set(trained.values()) == {1}
+    what = "Ray: of 3 nodes one killed in training, one while saving, and the driver killed and started again"
+    figure(what, f"{len(trained)} of 6 runs, once each")
+
+
+# ── processes of this machine ──
+
+
+@pytest.mark.slow
+def test_a_process_of_a_local_grid_is_killed(undisturbed, plan, environment, tmp_path):
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from xeval.runs.on_local import on_local\nfrom xeval.runs.plan import read_plan, run_plan\n"
+        "if __name__ == '__main__':\n"
+        "    stored, problems = run_plan(read_plan(Path(sys.argv[1])), on_local(['cpu', 'cpu']))\n"
+        "    sys.exit(len(problems))\n"
+    )
+    script = tmp_path / "grid.py"
+    script.write_text(code)
+    log = tmp_path / "grid.log"
+    with log.open("w") as file:
+        driver = subprocess.Popen([sys.executable, script, plan], env=environment, stdout=file, stderr=file)
+    wait_until(lambda: "effective batch size" in log.read_text(), "nobody trained")
+    children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
+    workers = [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+    os.kill(workers[0], signal.SIGKILL)
+    assert driver.wait(PATIENCE_S) == 0, log.read_text()
+    assert "was ended by SIGKILL; it is started again" in log.read_text()
+    assert weights_in(tmp_path / "results") == undisturbed

@@ -1,0 +1,87 @@
+"""Where the runs of a command are made, and what they leave on the screen when they come from several processes."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from xeval.cli.options import OutcomeFormat, Where
+from xeval.cli.outcome import show_outcome
+from xeval.cli.suite import show_suite
+from xeval.definitions.registry import get_reference, get_task
+from xeval.judging.verdict import Tolerance
+from xeval.support.text import one_line
+
+if TYPE_CHECKING:
+    from xeval.runs.plan import Engine, Plan
+
+
+def is_shared_out(on: Where, device: str) -> bool:
+    """Whether runs are made by other processes than this one."""
+    if on is Where.local:
+        from xeval.runs.on_local import local_devices
+
+        return len(local_devices(device)) > 1
+    return True
+
+
+def make(
+    plan: "Plan",
+    engine: "Engine",
+    quiet: bool,
+    output_format: OutcomeFormat,
+    tolerance: Tolerance | None = None,
+) -> list[str]:
+    """Make the runs of `plan` where `engine` makes them, and show them.
+
+    Exits with 1 if one could not be made or something in it failed. Returns the sentences on what is shown not to be
+    reproduced of the table that they stand beside.
+    """
+    from xeval.runs.plan import run_plan
+
+    table = None if plan.is_table or plan.is_suite else table_of(plan.subject, plan.tasks_dirs)
+    runs, problems = run_plan(plan, engine)
+    for problem in problems:
+        print(one_line(f"xeval: {problem}"), file=sys.stderr)
+    strays: list[str] = []
+    if plan.is_suite:
+        show_suite(runs, plan.skipped, plan.subject, output_format, plan.results, plan.tasks_dirs, quiet)
+    elif runs:
+        reference = plan.subject if plan.is_table else table
+        strays = show_outcome(runs, reference, output_format, plan.results, tolerance, plan.tasks_dirs)
+    if problems:
+        raise typer.Exit(1)
+    return strays
+
+
+def table_of(task: str, tasks_dirs: Sequence[Path]) -> str | None:
+    """The published table that runs of `task` stand beside, of a task file that may lie anywhere.
+
+    One that is not there is refused, which is better done before anything is trained.
+    """
+    table = get_task(task, tasks_dirs).default_reference
+    if table is not None:
+        get_reference(table)
+    return table
+
+
+def engine_of(on: Where, device: str, results: Path, quiet: bool) -> "Engine":
+    """What makes runs there. Raises XevalError where a package that it takes is not installed."""
+    from xeval.support.progress import reporter
+
+    if on is not Where.local and ":" in device:
+        raise typer.BadParameter(f"--device {device}: each run gets a GPU from {on}, which has no number; give cuda")
+    if on is Where.ray:
+        from xeval.runs.on_ray import on_ray
+
+        return on_ray(quiet)
+    if on is Where.slurm:
+        from xeval.runs.on_slurm import on_slurm
+
+        return on_slurm(results / "slurm", quiet)
+    from xeval.runs.on_local import in_this_process, local_devices, on_local
+
+    devices = local_devices(device)
+    return on_local(devices, quiet) if len(devices) > 1 else in_this_process(reporter(quiet))

@@ -1,0 +1,216 @@
+"""`xeval plan`: what a grid of runs takes and what its verdicts can show, before it is run."""
+
+import shutil
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xeval.cli.options import (
+    Bundle,
+    Data,
+    Device,
+    Dtype,
+    EveryCheckpoint,
+    Languages,
+    MaxEval,
+    MaxTrain,
+    Model,
+    NoTrain,
+    Quiet,
+    RecipeName,
+    Results,
+    Seeds,
+    TaskOrSuite,
+    TasksDirs,
+    TestSplit,
+    numbers,
+    words,
+)
+from xeval.cli.recipe_values import with_recipe_values
+from xeval.definitions.model_name import ModelName
+from xeval.definitions.reference import ReferenceRow
+from xeval.definitions.registry import get_reference, get_task
+from xeval.definitions.task import Task
+from xeval.judging.verdict import Tolerance
+from xeval.support.text import counted, numbered, one_line
+
+if TYPE_CHECKING:
+    from xeval.runs.plan import Plan, PlannedRun
+
+WIDTH = 80
+_OTHER_SEEDS = (1, 3, 5, 10, 20)  # numbers of them that verdicts are told for beside the plan's own
+
+
+@with_recipe_values
+def plan(
+    task: Annotated[str, typer.Argument(help=TaskOrSuite)],
+    model: Annotated[list[str], typer.Option("--model", "-m", help=Model)],
+    language: Languages = None,
+    seed: Seeds = None,
+    recipe: RecipeName = None,
+    no_train: NoTrain = False,
+    every_checkpoint: EveryCheckpoint = False,
+    data: Data = None,
+    bundle: Bundle = None,
+    results: Results = Path("results"),
+    max_train: MaxTrain = None,
+    max_eval: MaxEval = None,
+    test_split: TestSplit = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    tasks_dir: TasksDirs = None,
+    quiet: Quiet = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the plan here, for run --plan.")] = None,
+    overrides: dict[str, Any] | None = None,
+) -> None:
+    """Say what the same words after `xeval run` would take: runs, hours, memory, disk, and what verdicts can show.
+
+    Nothing is trained, but for seconds on a model whose speed on this machine is not known yet.
+    """
+    seeds = numbers(seed)
+    from xeval.runs.plan import plan_grid, write_plan  # takes seconds: torch and transformers
+    from xeval.support.progress import reporter
+
+    made = plan_grid(
+        task,
+        model,
+        recipe=recipe,
+        bundle=bundle,
+        measures=True,
+        languages=words(language),
+        seeds=seeds,
+        overrides=overrides or {},
+        train=not no_train,
+        every_checkpoint=every_checkpoint,
+        data=data,
+        results=results,
+        max_train=max_train,
+        max_eval=max_eval,
+        test_split=test_split,
+        device=device,
+        dtype=dtype,
+        tasks_dirs=tasks_dir or (),
+        reporter=reporter(quiet),
+    )
+    for line in _in_words(made):
+        print(textwrap.fill(line, WIDTH, subsequent_indent="  ") if len(line) > WIDTH else line)
+    if output is not None:
+        write_plan(made, output)
+        print(f"To run it: xeval run --plan {output}")
+
+
+def _in_words(plan: "Plan") -> Iterator[str]:
+    """The plan in lines, which are to be folded."""
+    n_finished = sum(run.is_finished for run in plan.runs)
+    finished = f"{n_finished} finished, {len(plan.runs) - n_finished} to do" if n_finished else "none of them finished"
+    yield f"{counted(len(plan.runs), 'runs')}, {finished}:"
+    for what, seeds in _by_configuration(plan).items():
+        yield f"  {what}: {numbered('seeds', seeds)}" if seeds else f"  {what}"
+    for task, reason in plan.skipped.items():
+        yield one_line(f"{task} is left out: {reason}")
+    to_do = [run for run in plan.runs if not run.is_finished]
+    if to_do:
+        yield from _costs(to_do)
+    yield from _verdicts(plan)
+
+
+def _by_configuration(plan: "Plan") -> dict[str, list[int]]:
+    seeds: dict[str, list[int]] = {}
+    for run in plan.runs:
+        own = seeds.setdefault(run.request.model_copy(update={"seed": None}).in_words, [])
+        own += [run.request.seed] if run.request.seed is not None else []
+    return seeds
+
+
+def _costs(runs: Sequence["PlannedRun"]) -> Iterator[str]:
+    """Time, memory and disk of what is still to do."""
+    from xeval.support.cache import cache_home
+
+    forecasts = [run.forecast for run in runs]
+    seconds = [known.seconds or 0.0 for known in forecasts]
+    where = "; ".join(dict.fromkeys(known.hardware for known in forecasts))
+    how = " and ".join(sorted({known.speed.measured_by for known in forecasts if known.speed is not None}))
+    longest = f", {_duration(max(seconds))} of them for the longest run" if len(runs) > 1 else ""
+    yield f"Time: {_duration(sum(seconds))} on one device like this one ({where}){longest}; known from {how}."
+    is_training = any(known.is_training for known in forecasts)
+    what = "weights, gradients and the optimizer's two moments" if is_training else "weights"
+    more = "what its batches need comes on top"
+    yield f"Memory: at least {_size(max(known.memory_bytes for known in forecasts))} a run, for {what}; {more}."
+    results, cache = Path(runs[0].request.results), cache_home()
+    yield f"Disk: {_size(sum(known.predictions_bytes for known in forecasts))} of predictions in {results}" + (
+        f"; in {cache}, which has {_size(_free_bytes(cache))} free, {_size(sum(k.weights_bytes for k in forecasts))} of"
+        f" fine-tuned weights, and while a run trains up to {_size(max(k.snapshots_bytes for k in forecasts))} to go on"
+        " from after an interruption."
+        if is_training
+        else "."
+    )
+
+
+def _free_bytes(folder: Path) -> int:
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    return shutil.disk_usage(existing).free
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return counted(max(1, round(seconds)), "seconds")
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:,.1f} hours"
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:,.1f} MB"
+
+
+def _verdicts(plan: "Plan") -> Iterator[str]:
+    """How often the planned seeds, and others, would call a published row reproduced that is true of ours too."""
+    requests = [run.request for run in plan.runs]
+    if any(request.max_train or request.max_eval or request.test_split for request in requests):
+        yield "Verdicts: none, since these runs are on a part of the rows, or on another split."
+        return
+    said = False
+    seeds = Counter((request.task, request.model, request.recipe) for request in requests)
+    for (name, model, _), n_seeds in seeds.items():
+        task = get_task(name, plan.tasks_dirs)
+        table = plan.subject if plan.is_table else task.default_reference
+        for row in _rows_of(model, table):
+            if not said:
+                within = f"±{Tolerance.mean} points on the mean, ±{Tolerance.cell} in a language"
+                yield (
+                    "Verdicts: were a published row exactly true of these trainings, so many of 100 such grids would"
+                    f" call it reproduced ({within}); the others would not be settled, and a few called"
+                    " not reproduced."
+                )
+                said = True
+            yield from _table_of_power(row, task, str(table), n_seeds)
+    if not said:
+        yield "Verdicts: none, since no published row is of these models."
+
+
+def _rows_of(model: str, table: str | None) -> list[ReferenceRow]:
+    name = ModelName.parse(model)
+    published = name.published_as or (name.id if name.origin != "local" else None)
+    rows = get_reference(table).rows if table is not None else ()
+    return [row for row in rows if row.model == published and row.protocol == "zero-shot"]
+
+
+def _table_of_power(row: ReferenceRow, task: Task, table: str, n_seeds: int) -> Iterator[str]:
+    from xeval.judging.power import power_of
+
+    powers = power_of(row, task, sorted({*_OTHER_SEEDS, n_seeds}))
+    of_task = "" if table == task.name else f", task {task.name}"
+    yield f"  {row.name} in the table {table}{of_task}; planned: {counted(n_seeds, 'seeds')}"
+    yield "    seeds      " + "".join(f"{power.n_seeds:>7}" for power in powers)
+    for what, shares in (
+        ("mean", [power.mean for power in powers]),
+        ("a language", [power.cell for power in powers]),
+    ):
+        yield f"    {what:11}" + "".join(f"{_of_100(share):>7}" for share in shares)
+
+
+def _of_100(share: float) -> str:
+    return "none" if share == 0 else "<1" if share < 0.01 else f"{100 * share:.0f}"

@@ -1,0 +1,276 @@
+"""What a run will take before it is made: time by this machine's measured speed, memory and disk.
+
+Speed is that of finished runs of the same model on the same hardware where the results folder has any. Otherwise the
+model takes a few steps and predicts a few rows, seconds of work, and what that gives is kept in the cache.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from xeval.checks.before.machine_checks import BYTES_PER_WEIGHT, CHECKPOINT_COPIES, CHECKPOINTS
+from xeval.definitions.toml import Frozen
+from xeval.engine import environment
+from xeval.engine.adaptation import adapt
+from xeval.engine.encoding import encode
+from xeval.engine.loading import brings_pooler, load_tokenizer
+from xeval.engine.prediction import predict
+from xeval.engine.training import count_steps, fine_tune
+from xeval.results.records import Invocation, RunRecord, Timing
+from xeval.results.store import known_runs
+from xeval.runs.execute import OneRun
+from xeval.runs.preflight import count_checkpoint_weights, load_model
+from xeval.runs.spec import RunSpec
+from xeval.support.cache import cache_home, kept_weights
+from xeval.support.errors import StoreError
+from xeval.support.files import read_ordinary, write_atomically
+from xeval.support.progress import Reporter
+from xeval.support.text import counted, one_line
+
+CALIBRATED_ROWS = 256  # at most, to train on
+PREDICTED_ROWS = 64
+LEAST_ROWS = 1_000  # of finished runs that tell a speed
+LEAST_S, MOST_STEPS = 2.0, 50  # of training steps that are timed, after a first one that is not
+PREDICTION_BYTES = 24  # of one row, measured on XNLI and Tatoeba
+_MAX_SPEED_BYTES = 10_000
+_OF_SPEED = ("max_length", "batch_size", "adaptation", "layers_frozen")  # values of the recipe
+
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Speed(Frozen):
+    """Seconds for each row of a task, of one model on one machine."""
+
+    trained_s: Seconds
+    evaluated_s: Seconds
+    measured_by: Literal["finished runs", "a calibration"]
+
+
+class Forecast(Frozen):
+    """What is still to do of a run, and what that takes."""
+
+    rows_trained: int
+    """Each as often as it is seen."""
+    rows_evaluated: int
+    """Of test and selection splits."""
+    n_weights: int
+    """Numbers in the checkpoint's files."""
+    is_training: bool
+    predictions_bytes: int
+    """That results grow by."""
+    speed: Speed | None = None
+    hardware: str = ""
+    """What the speed was measured on."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is left to do."""
+        return bool(self.rows_trained or self.rows_evaluated)
+
+    @property
+    def seconds(self) -> float | None:
+        """On one device; None where no speed is known."""
+        if self.speed is None:
+            return None if self.is_open else 0.0
+        return self.rows_trained * self.speed.trained_s + self.rows_evaluated * self.speed.evaluated_s
+
+    @property
+    def work(self) -> int:
+        """What orders runs by their length where no speed is known: backward passes cost two forward ones."""
+        return self.n_weights * (3 * self.rows_trained + self.rows_evaluated)
+
+    @property
+    def weights_bytes(self) -> int:
+        """Of the fine-tuned weights, which are kept in the cache."""
+        return self.n_weights * BYTES_PER_WEIGHT if self.is_training else 0
+
+    @property
+    def snapshots_bytes(self) -> int:
+        """Of what a training that is going on keeps to resume from, at most."""
+        return self.weights_bytes * CHECKPOINT_COPIES * CHECKPOINTS
+
+    @property
+    def memory_bytes(self) -> int:
+        """At least: the weights, and where they are trained their gradients and AdamW's two moments."""
+        return self.n_weights * BYTES_PER_WEIGHT * (4 if self.is_training else 1)
+
+
+def forecast(run: OneRun, languages: Sequence[str]) -> Forecast:
+    """What is still to do of `run` in `languages`, at a speed that is not known."""
+    spec = run.spec
+    n_trained, n_selected, n_points = _rows_of_training(spec)
+    record = run.disk.newest()
+    missing = list(languages) if run.every_checkpoint else list(run.disk.unfinished(record, languages))
+    trained = record.training if record is not None else None
+    if not run.has_work(languages):
+        missing = []
+    is_kept = trained is not None and kept_weights(run.identity, trained.weights_sha256) is not None
+    is_training = spec.train and bool(missing) and (run.every_checkpoint or not is_kept)
+    n_tested = sum(len(spec.corpus.test(language)) for language in missing)
+    n_tested *= 1 + n_points * run.every_checkpoint
+    return Forecast(
+        rows_trained=n_trained if is_training else 0,
+        rows_evaluated=n_tested + (n_selected if is_training else 0),
+        n_weights=count_checkpoint_weights(spec.checkpoint),
+        is_training=is_training,
+        predictions_bytes=PREDICTION_BYTES * n_tested,
+    )
+
+
+def _rows_of_training(spec: RunSpec) -> tuple[int, int, int]:
+    """Rows that are trained on, each as often as it is; that are predicted to choose a checkpoint; how many there are.
+
+    Patience may end it sooner.
+    """
+    if not spec.train:
+        return 0, 0, 0
+    recipe, n_rows = spec.recipe, len(spec.corpus.train)
+    n_steps, every = count_steps(recipe, n_rows), recipe.evaluate_every_steps or -(-n_rows // recipe.batch_size)
+    n_points = -(-n_steps // every)
+    n_selection = len(spec.corpus.selection.first(recipe.selection_rows)) if spec.task.has_selection else 0
+    if recipe.adaptation == "frozen":  # the encoder runs once for each row, and what follows costs next to nothing
+        return 0, n_rows + n_selection, n_points
+    return n_steps * recipe.batch_size, n_selection * n_points, n_points
+
+
+class Speeds:
+    """The speed of models on this machine, each measured once."""
+
+    def __init__(self, results: Path, reporter: Reporter) -> None:
+        self._results, self._reporter = results, reporter
+        self._known: dict[str, Speed] = {}
+
+    def add_to(self, known: Forecast, spec: RunSpec) -> Forecast:
+        """`known` of the run `spec`, with its speed if there is anything to do."""
+        if not known.is_open:
+            return known
+        return known.model_copy(update={"speed": self._of(spec), "hardware": _hardware_in_words(spec)})
+
+    def _of(self, spec: RunSpec) -> Speed:
+        """The speed of the runs that are like `spec` but for their seed."""
+        key = _key(spec)
+        if key not in self._known:
+            runs = [run.record for run in known_runs(self._results, spec.task.name)]
+            self._known[key] = _of_runs(spec, runs) or _read(key) or self._calibrate(spec, key)
+        return self._known[key]
+
+    def _calibrate(self, spec: RunSpec, key: str) -> Speed:
+        self._reporter.say(one_line(f"{spec.in_words}: its speed on {_hardware_in_words(spec)} is measured"))
+        speed = calibrate(spec)
+        try:
+            write_atomically(_path(key), speed.model_dump_json().encode())
+        except StoreError as error:
+            self._reporter.say(f"the speed is not kept for the next plan ({error})")
+        return speed
+
+
+def calibrate(spec: RunSpec) -> Speed:
+    """Measure the speed of the model of `spec` on rows of its task: seconds of training, and a few predictions."""
+    kind, recipe, compute = spec.task.of_kind, spec.recipe, spec.compute
+    tokenizer = load_tokenizer(spec.checkpoint, recipe.max_length)
+    model = load_model(spec.checkpoint, spec.task, recipe, spec.train)
+    if spec.train:
+        adapt(model, recipe, spec.seed, brings_pooler(spec.checkpoint), spec.checkpoint.id)
+    model = model.to(compute.device)
+    language = min(spec.corpus.read_languages)
+    some = encode(kind, tokenizer, spec.corpus.test(language).sample(PREDICTED_ROWS), recipe.max_length)
+    predict(model, kind, some, compute)  # the first is slower
+    started = time.monotonic()
+    predict(model, kind, some, compute)
+    evaluated_s = (time.monotonic() - started) / (len(some) / kind.sequences_together)
+    if not spec.train or recipe.adaptation == "frozen":
+        return Speed(trained_s=0, evaluated_s=evaluated_s, measured_by="a calibration")
+    rows = encode(kind, tokenizer, spec.corpus.train.sample(CALIBRATED_ROWS), recipe.max_length)
+    step_s = _step_s(spec, model, rows)
+    return Speed(trained_s=step_s / recipe.batch_size, evaluated_s=evaluated_s, measured_by="a calibration")
+
+
+class _TimedEnoughError(Exception):
+    """Enough steps have been timed."""
+
+
+def _step_s(spec: RunSpec, model: Any, rows: Any) -> float:
+    """Seconds of one optimizer step."""
+    n_rows = len(rows) // spec.task.of_kind.sequences_together
+    batch_size = min(spec.recipe.batch_size, n_rows)
+    brief = {"max_steps": MOST_STEPS, "epochs": None, "batch_size": batch_size, "selection": "last", "patience": None}
+    recipe = spec.recipe.model_copy(update=brief)
+    ends: list[float] = []
+
+    def note(loss: float) -> None:
+        ends.append(time.monotonic())
+        if len(ends) > 1 and ends[-1] - ends[0] >= LEAST_S:
+            raise _TimedEnoughError
+
+    with suppress(_TimedEnoughError):
+        fine_tune(spec.task.of_kind, model, rows, recipe, 1e-9, spec.seed, spec.compute, None, note)
+    return (ends[-1] - ends[0]) / (len(ends) - 1) * spec.recipe.batch_size / batch_size
+
+
+def _of_runs(spec: RunSpec, records: Iterable[RunRecord]) -> Speed | None:
+    """The mean speed of runs like `spec` on this hardware, if these had rows enough."""
+    hardware, values = environment.describe(spec.compute).hardware, spec.recipe_record().values
+    timings: dict[bool, list[Timing]] = {True: [], False: []}  # whether it is of training
+    for record in records:
+        if (record.model.sha256, record.dtype) != (spec.checkpoint.sha256, spec.compute.dtype_name):
+            continue
+        if any(record.recipe.values.get(key) != values.get(key) for key in _OF_SPEED):
+            continue
+        for phase, timing in record.timing.items():
+            if _was_here(timing, record.invocations, hardware):
+                timings[phase == "train"].append(timing)
+    trained_s, evaluated_s = _mean_s(timings[True]), _mean_s(timings[False])
+    if evaluated_s is None or (spec.train and trained_s is None):
+        return None
+    return Speed(trained_s=trained_s or 0.0, evaluated_s=evaluated_s, measured_by="finished runs")
+
+
+def _mean_s(timings: Sequence[Timing]) -> float | None:
+    """Seconds for each row; None where there are too few to tell, since the first ones are slow."""
+    n_rows = sum(timing.rows for timing in timings)
+    return sum(timing.wall_s for timing in timings) / n_rows if n_rows >= LEAST_ROWS else None
+
+
+def _was_here(timing: Timing, invocations: dict[str, Invocation], hardware: dict[str, str | int]) -> bool:
+    invocation = invocations.get(timing.invocation or "")
+    return invocation is not None and invocation.environment.hardware == hardware
+
+
+def _key(spec: RunSpec) -> str:
+    """A name for what a speed depends on: the hardware, the model's shape, the task and the size of its batches."""
+    values = spec.recipe_record().values
+    parts = {
+        "hardware": environment.describe(spec.compute).hardware,
+        "device": spec.compute.device.type,
+        "dtype": spec.compute.dtype_name,
+        "model": spec.checkpoint.configuration(),
+        "task": spec.task.name,
+        "train": spec.train,
+        **{key: values.get(key) for key in _OF_SPEED},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _path(key: str) -> Path:
+    return cache_home() / "speeds" / f"{key}.json"
+
+
+def _read(key: str) -> Speed | None:
+    """The speed that was kept under this key; None where there is none that can be read."""
+    try:
+        return Speed.model_validate_json(read_ordinary(_path(key), _MAX_SPEED_BYTES))
+    except (OSError, ValidationError):
+        return None
+
+
+def _hardware_in_words(spec: RunSpec) -> str:
+    hardware = environment.describe(spec.compute).hardware
+    if "gpu" in hardware:
+        return f"{hardware['gpu']}, {spec.compute.dtype_name}"
+    return f"{hardware['cpu']}, {counted(int(hardware['threads']), 'threads')}, {spec.compute.dtype_name}"

@@ -1,0 +1,169 @@
+"""Runs on several devices of this machine: a process for each device, which makes one run after the other."""
+
+import os
+import signal
+import sys
+from collections import Counter, deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Literal
+
+from xeval.runs.plan import Engine, Outcome, RunRequest, attempt
+from xeval.runs.progress_table import Kind, ProgressTable, Sender
+from xeval.support.freed_memory import keep_freed_memory
+from xeval.support.progress import Reporter
+from xeval.support.termination import Terminated, listen
+
+MOST_LOSSES = 3  # of its process, after which a run is given up
+_SPAWN = get_context("spawn")  # a forked process cannot use CUDA
+
+
+def local_devices(device: str) -> list[str]:
+    """What --device means on this machine: every GPU for auto and cuda, where there are several."""
+    import torch
+
+    if device in ("auto", "cuda") and torch.cuda.device_count() > 1:
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return [device]
+
+
+def in_this_process(reporter: Reporter) -> Engine:
+    """Makes one run after the other, here."""
+    return lambda requests: [attempt(request, reporter) for request in requests]
+
+
+def on_local(devices: Sequence[str], quiet: bool = False) -> Engine:
+    """Makes as many runs at once as there are `devices` of this machine, each in a process of its own.
+
+    A run whose process is killed is started again, up to MOST_LOSSES times. SIGTERM and Ctrl-C are passed on to the
+    processes, which save.
+    """
+
+    def make(requests: Sequence[RunRequest]) -> list[Outcome]:
+        with ProgressTable(requests, quiet) as table:
+            return _Supervisor(devices, requests, table).outcomes_of_all()
+
+    return make
+
+
+@dataclass
+class _Worker:
+    device: str
+    process: BaseProcess
+    connection: Connection
+    number: int | None = None  # of the run that it makes
+
+
+class _Supervisor:
+    """Gives runs to processes until all have ended."""
+
+    def __init__(self, devices: Sequence[str], requests: Sequence[RunRequest], table: ProgressTable) -> None:
+        self._devices, self._requests, self._table = devices, requests, table
+        self._waiting = deque(range(len(requests)))
+        self._losses: Counter[int] = Counter()
+        self._outcomes: dict[int, Outcome] = {}
+        self._workers: list[_Worker] = []
+
+    def outcomes_of_all(self) -> list[Outcome]:
+        n_workers = min(len(self._devices), len(self._requests))
+        try:
+            self._workers = [_start(device, len(self._devices)) for device in self._devices[:n_workers]]
+            while len(self._outcomes) < len(self._requests):
+                self._give_out()
+                busy = {id(worker.connection): worker for worker in self._workers if worker.number is not None}
+                for ready in wait([worker.connection for worker in busy.values()]):
+                    self._hear(busy[id(ready)])
+        except BaseException:
+            for worker in self._workers:
+                worker.process.terminate()
+            raise
+        finally:
+            for worker in self._workers:
+                worker.connection.close()  # whoever waits for a run ends
+                worker.process.join()
+        return [self._outcomes[number] for number in range(len(self._requests))]
+
+    def _give_out(self) -> None:
+        for worker in self._workers:
+            if worker.number is None and self._waiting:
+                worker.number = self._waiting.popleft()
+                self._table.start(worker.number, worker.device)
+                with suppress(OSError):  # it has died; there will be nothing to hear from it
+                    worker.connection.send(self._requests[worker.number].model_dump_json())
+
+    def _hear(self, worker: _Worker) -> None:
+        """Take in what `worker` says, or that it has died."""
+        assert worker.number is not None  # it is busy
+        try:
+            kind, text = worker.connection.recv()
+        except (EOFError, OSError):
+            self._replace(worker, worker.number)
+            return
+        if kind == "ends":
+            self._end(worker.number, Outcome.model_validate_json(text))
+            worker.number = None
+        else:
+            self._table.tell(worker.number, kind, text)
+
+    def _replace(self, worker: _Worker, number: int) -> None:
+        worker.process.join()
+        worker.connection.close()
+        self._losses[number] += 1
+        why = f"its process on {worker.device} was ended by {_ended_by(worker.process.exitcode or 0)}"
+        if self._losses[number] <= MOST_LOSSES:
+            self._waiting.appendleft(number)
+            self._table.lose(number, why)
+        else:
+            self._end(number, Outcome(problem=f"{why}, {self._losses[number]} times; memory may be short"))
+        self._workers[self._workers.index(worker)] = _start(worker.device, len(self._devices))
+
+    def _end(self, number: int, outcome: Outcome) -> None:
+        self._outcomes[number] = outcome
+        self._table.end(number, outcome)
+
+
+def _ended_by(exit_code: int) -> str:
+    return f"exit code {exit_code}" if exit_code >= 0 else signal.Signals(-exit_code).name
+
+
+def _start(device: str, n_devices: int) -> _Worker:
+    ours, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=_work, args=(theirs, device, n_devices), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(device, process, ours)
+
+
+def _work(connection: Connection, device: str, n_devices: int) -> None:
+    """Make the runs that come in, in a process of its own, until nobody gives any more."""
+    listen()
+    keep_freed_memory()
+    _share_processors(n_devices)
+
+    def send(kind: Kind | Literal["ends"], text: str) -> None:
+        with suppress(OSError):  # whoever started this has died; a run that goes on is finished all the same
+            connection.send((kind, text))
+
+    try:
+        while True:
+            request = RunRequest.model_validate_json(connection.recv())
+            outcome = attempt(request.model_copy(update={"device": device}), Sender(send))
+            send("ends", outcome.model_dump_json())
+    except (EOFError, OSError):
+        return
+    except Terminated:
+        sys.exit(143)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _share_processors(n_devices: int) -> None:
+    """Threads for each process, so that all together have one for each core."""
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // n_devices))

@@ -1,0 +1,198 @@
+"""Runs on a Ray cluster: a task for each, with a GPU where the cluster has any, started again where a machine is lost.
+
+https://docs.ray.io/en/latest/ray-core/walkthrough.html
+"""
+
+import io
+import os
+import platform
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from typing import Any
+
+from xeval.runs.plan import Engine, Outcome, RunRequest, attempt
+from xeval.runs.progress_table import ProgressTable, Sender
+from xeval.support.errors import XevalError
+from xeval.support.text import one_line
+
+MOST_LOSSES = 10  # of the process or the machine that makes a run, after which it is given up
+HEARD_EVERY_S = 0.5
+ANSWERS_WITHIN_S = 10.0
+MOST_OF_A_NOTE = 200  # characters
+_PLAIN = "\x1b[0m"  # what Ray ends a colour with
+# What a worker takes over from whoever starts the grid, where its own machine does not say otherwise.
+_SHARED = ("XEVAL_CACHE", "XEVAL_DATA", "XEVAL_TASKS", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE")
+
+Event = tuple[int, str, str]  # number of the run, what it is, text
+
+
+def on_ray(quiet: bool = False) -> Engine:
+    """Makes runs on the cluster at RAY_ADDRESS, or on the one that runs here, or else on one that it starts here.
+
+    Raises XevalError where Ray is not installed, or there is no cluster at RAY_ADDRESS.
+    """
+    ray = _ray()
+
+    def make(requests: Sequence[RunRequest]) -> list[Outcome]:
+        _connect(ray)
+        try:
+            with ProgressTable(requests, quiet) as table, redirect_stdout(_Notes(table)):
+                table.say(_in_words(ray))
+                return _Driver(ray, requests, table).outcomes_of_all()
+        except ray.exceptions.RayError as error:
+            raise XevalError(
+                f"Ray: the part of the cluster on this machine was lost ({type(error).__name__}); what was finished is"
+                " kept, and the same command goes on from there"
+            ) from error
+        finally:
+            ray.shutdown()
+
+    return make
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise XevalError("--on ray needs Ray, which is not installed: pip install 'xeval[ray]'") from error
+    return ray
+
+
+def _connect(ray: Any) -> None:
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        _refuse_where_nobody_answers(address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would send statistics to its makers
+    on_sigterm = signal.getsignal(signal.SIGTERM)  # which Ray replaces
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+    except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
+        what = f"the cluster at RAY_ADDRESS={address} cannot be used" if address else "it could not be started here"
+        raise XevalError(f"Ray: {what}: {one_line(error)}") from error
+    signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _refuse_where_nobody_answers(address: str) -> None:
+    """Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if address in ("auto", "local"):
+        return
+    if not port.isdecimal() or "/" in host:
+        raise XevalError(f"RAY_ADDRESS: wanted HOST:PORT of the cluster's head, as in head:6379, got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), ANSWERS_WITHIN_S).close()
+    except (OSError, OverflowError) as error:
+        raise XevalError(
+            f"Ray: no cluster answers at RAY_ADDRESS={address}: {one_line(error)}; start one there with ray start"
+            f" --head --port={port}, or unset RAY_ADDRESS"
+        ) from error
+
+
+class _Notes(io.TextIOBase):
+    """In place of standard output, which Ray's notes on lost nodes would get between: their first lines, for people."""
+
+    def __init__(self, table: ProgressTable) -> None:
+        self._table = table
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            if "(raylet)" in line:
+                self._table.say(f"Ray: {line.partition('(raylet)')[2].removeprefix(_PLAIN).strip()[:MOST_OF_A_NOTE]}")
+        return len(text)
+
+
+def _in_words(ray: Any) -> str:
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    resources = ray.cluster_resources()
+    has = ", ".join(f"{resources.get(key, 0):g} {key}s" for key in ("GPU", "CPU"))
+    machines = "1 machine" if len(nodes) == 1 else f"{len(nodes)} machines"
+    return f"Ray cluster at {ray.get_runtime_context().gcs_address}: {machines}, {has}"
+
+
+class _Driver:
+    """Gives runs to the cluster until all have ended."""
+
+    def __init__(self, ray: Any, requests: Sequence[RunRequest], table: ProgressTable) -> None:
+        self._ray, self._requests, self._table = ray, requests, table
+        self._mailbox = _start_mailbox(ray)
+        self._starts: dict[int, int] = {}
+
+    def outcomes_of_all(self) -> list[Outcome]:
+        task = self._ray.remote(_work).options(num_cpus=1, max_retries=MOST_LOSSES, retry_exceptions=False)
+        has_gpus = bool(self._ray.cluster_resources().get("GPU"))
+        environment = {name: os.environ[name] for name in _SHARED if name in os.environ}
+        numbers = {
+            task.options(num_gpus=int(has_gpus and request.device != "cpu")).remote(
+                number, request.model_dump_json(), environment, self._mailbox
+            ): number
+            for number, request in enumerate(self._requests)
+        }
+        outcomes: dict[int, Outcome] = {}
+        while numbers:
+            ready, _ = self._ray.wait(list(numbers), num_returns=1, timeout=HEARD_EVERY_S)
+            self._hear()
+            for reference in ready:
+                number = numbers.pop(reference)
+                outcomes[number] = self._outcome(reference)
+                self._table.end(number, outcomes[number])
+        return [outcomes[number] for number in range(len(self._requests))]
+
+    def _outcome(self, reference: Any) -> Outcome:
+        try:
+            return Outcome.model_validate_json(self._ray.get(reference))
+        except self._ray.exceptions.RayError as error:
+            why = one_line(str(error).strip().splitlines()[-1]) if str(error).strip() else type(error).__name__
+            return Outcome(problem=f"Ray gave it up ({type(error).__name__}): {why}")
+
+    def _hear(self) -> None:
+        """Take in what the runs have said."""
+        for number, kind, text in self._ray.get(self._mailbox.take.remote()):
+            if kind != "starts":
+                self._table.tell(number, kind, text)
+                continue
+            self._starts[number] = self._starts.get(number, 0) + 1
+            if self._starts[number] > 1:
+                self._table.lose(number, "its process or its machine was lost")
+            self._table.start(number, text)
+
+
+class _Mailbox:
+    """An actor that keeps what runs say until whoever started them asks for it."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+
+    def put(self, event: Event) -> None:
+        self._events.append(event)
+
+    def take(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+
+def _start_mailbox(ray: Any) -> Any:
+    """On this machine, so that it is lost only with whoever asks."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
+
+
+def _work(number: int, request: str, environment: dict[str, str], mailbox: Any) -> str:
+    """Make a run, on whatever machine this is."""
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
+
+    def send(kind: str, text: str) -> None:
+        mailbox.put.remote((number, kind, text))
+
+    send("starts", platform.node())
+    from xeval.support.termination import Terminated, listen
+
+    listen()
+    try:
+        return attempt(RunRequest.model_validate_json(request), Sender(send)).model_dump_json()
+    except Terminated:
+        os._exit(143)  # the training is saved; Ray takes it for a lost worker and starts the run again

@@ -1,0 +1,306 @@
+"""A run in names and values, as JSON, and a grid of them with what is known of each before it is made.
+
+`execute` makes one run; whatever makes several of them, on one machine or on many, calls it and nothing else.
+"""
+
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from xeval.data.bundle import using
+from xeval.definitions import registry
+from xeval.definitions.model_name import ModelName
+from xeval.definitions.toml import Frozen, first_complaint
+from xeval.results.store import StoredRun, load_run
+from xeval.runs.forecast import Forecast, Speeds, forecast
+from xeval.runs.grid import prepare_grid, run_grid, table_to_reproduce
+from xeval.runs.suite import TaskGrid, left_out, suite_grids
+from xeval.support.errors import DefinitionError, StoreError, XevalError
+from xeval.support.files import read_ordinary, write_atomically
+from xeval.support.progress import Reporter, Silent
+from xeval.support.text import one_line
+
+MAX_PLAN_BYTES = 50_000_000
+_HOW = "xeval plan --output writes one"
+
+Words = Annotated[str, Field(min_length=1, max_length=4096)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class RunRequest(Frozen):
+    """One run in names and values. Paths are absolute, so that it means the same wherever it is made."""
+
+    task: Words
+    """Its name, or the path of its file."""
+    model: Words
+    """As --model takes it."""
+    recipe: Words | None = None
+    """Name or path; the task's default by default."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """None where nothing is trained."""
+    languages: tuple[Words, ...] = ()
+    """All of the task's by default."""
+    overrides: dict[Words, int | float | str] = {}
+    """Values of the recipe that are replaced."""
+    train: bool = True
+    """False: a fine-tuned checkpoint is evaluated as it is."""
+    every_checkpoint: bool = False
+    """Whether the training's other checkpoints are evaluated too."""
+    data: Words | None = None
+    """A local copy of the data."""
+    bundle: Words | None = None
+    """A file that xeval bundle made."""
+    results: Words
+    """The folder that records and predictions go to."""
+    max_train: Count | None = None
+    max_eval: Count | None = None
+    test_split: Words | None = None
+    device: Words = "auto"
+    dtype: Words = "auto"
+    tasks_dirs: tuple[Words, ...] = ()
+    """Folders with further task files."""
+
+    @property
+    def in_words(self) -> str:
+        """How progress and errors call it: `xnli, mbert, seed 1`."""
+        model = self.model if self.model.count("/") < 2 else Path(self.model).name
+        recipe = [] if self.recipe is None else [Path(self.recipe).stem]
+        seed = [] if self.seed is None else [f"seed {self.seed}"]
+        return one_line(", ".join([Path(self.task).stem, " ".join([model, *recipe]), *seed]))
+
+
+class PlannedRun(Frozen):
+    """A run, and what is known of it before it is made."""
+
+    request: RunRequest
+    is_finished: bool
+    """Nothing of it is left to do, in the arithmetic of the machine that made the plan."""
+    forecast: Forecast
+
+
+class Plan(Frozen):
+    """A grid of runs, which xeval plan writes and xeval run --plan makes."""
+
+    schema_version: Literal[1] = 1
+    subject: Words
+    """The task, the suite of tasks or the published table."""
+    noun: Literal["task", "suite", "table"]
+    """Which of them."""
+    runs: Annotated[tuple[PlannedRun, ...], Field(min_length=1, max_length=100_000)]
+    skipped: dict[Words, str] = {}
+    """Tasks of the suite that are left out, and why."""
+
+    @property
+    def is_suite(self) -> bool:
+        return self.noun == "suite"
+
+    @property
+    def is_table(self) -> bool:
+        return self.noun == "table"
+
+    @property
+    def results(self) -> Path:
+        """The folder of records of the first run; all have the same unless somebody wrote the plan by hand."""
+        return Path(self.runs[0].request.results)
+
+    @property
+    def tasks_dirs(self) -> list[Path]:
+        """The folders with further task files."""
+        return list(dict.fromkeys(Path(folder) for run in self.runs for folder in run.request.tasks_dirs))
+
+    def longest_first(self) -> list[RunRequest]:
+        """What to make, in an order that keeps devices from waiting for the last run."""
+        seconds = [run.forecast.seconds for run in self.runs]
+        lengths = [run.forecast.work if None in seconds else run.forecast.seconds or 0 for run in self.runs]
+        order = sorted(range(len(self.runs)), key=lambda number: -lengths[number])
+        return [self.runs[number].request for number in order]
+
+
+class Outcome(BaseModel, frozen=True, extra="forbid"):
+    """What came of a request: the folder of the run, or why there is none. It travels between processes."""
+
+    folder: str | None = None
+    problem: str | None = None
+
+
+Engine = Callable[[Sequence[RunRequest]], Sequence[Outcome]]  # makes runs somewhere; their outcomes, in their order
+
+
+def execute(request: RunRequest, reporter: Reporter | None = None) -> StoredRun:
+    """Make the run that is asked for, or what is still to do of it."""
+    options = request.model_dump(exclude={"task", "model", "recipe", "seed", "bundle"})
+    seeds = [] if request.seed is None else [request.seed]
+    with using(request.bundle):
+        [run] = run_grid(request.task, [(request.model, request.recipe)], seeds=seeds, reporter=reporter, **options)
+    return run
+
+
+def attempt(request: RunRequest, reporter: Reporter | None = None) -> Outcome:
+    """`execute`, where what goes wrong is this run's own matter: others go on."""
+    try:
+        return Outcome(folder=str(execute(request, reporter).folder))
+    except XevalError as error:
+        return Outcome(problem=str(error))
+    except Exception as error:  # a fault of xeval or of a library: its place goes to the log of whoever made the run
+        traceback.print_exc()
+        return Outcome(problem=f"ended by {type(error).__name__}: {one_line(error)}")
+
+
+def run_plan(plan: Plan, engine: Engine) -> tuple[list[StoredRun], list[str]]:
+    """Make the runs of `plan`, the longest first, where `engine` makes them.
+
+    Returns the runs in the plan's order, as the results folder then has them, and a line on each that it has not.
+    """
+    requests = plan.longest_first()
+    outcomes = dict(zip((request.model_dump_json() for request in requests), engine(requests), strict=True))
+    stored, problems = list[StoredRun](), list[str]()
+    for request in (run.request for run in plan.runs):
+        outcome = outcomes[request.model_dump_json()]
+        run = load_run(Path(outcome.folder)) if outcome.folder is not None else None
+        if run is not None:
+            stored.append(run)
+        else:
+            problem = outcome.problem or f"made, but {outcome.folder} is on another machine; xeval merge joins results"
+            problems.append(f"{request.in_words}: {problem}")
+    return stored, problems
+
+
+def plan_grid(
+    subject: str,
+    models: Sequence[str],
+    *,
+    recipe: str | None = None,
+    bundle: str | os.PathLike[str] | None = None,
+    elsewhere: bool = False,
+    measures: bool = False,
+    **options: Any,
+) -> Plan:
+    """The runs that `xeval.run`, or for a suite `run_suite`, makes with these options; everything is checked.
+
+    Where they are to be made `elsewhere`, this machine need not have the device that is asked for. If it `measures`,
+    forecasts have a speed. Raises XevalError for what cannot be run, and for a sweep and for seeds that were trained
+    elsewhere, which no plan has.
+    """
+    _refuse_what_no_plan_has(options)
+    planner = _Planner(bundle, elsewhere, measures, options)
+    with using(bundle):
+        if not registry.is_suite(subject, options.get("tasks_dirs") or ()):
+            planner.add(subject, TaskGrid([(model, recipe) for model in models], options))
+            return Plan(subject=_path_or_name(subject), noun="task", runs=tuple(planner.runs))
+        grids, skipped = suite_grids(subject, models, recipe=recipe, **planner.as_here(options))
+        for task in list(grids):
+            with left_out(task, skipped, options.get("reporter") or Silent()):
+                planner.add(task, grids.pop(task))
+        if not planner.runs:
+            raise DefinitionError(f"{subject}: none of its tasks can be run: {next(iter(skipped.values()))}")
+    return Plan(subject=_path_or_name(subject), noun="suite", runs=tuple(planner.runs), skipped=skipped)
+
+
+def plan_table(
+    reference: str,
+    *,
+    bundle: str | os.PathLike[str] | None = None,
+    elsewhere: bool = False,
+    measures: bool = False,
+    **options: Any,
+) -> Plan:
+    """The runs that `xeval.reproduce` makes, as `plan_grid` does it."""
+    planner = _Planner(bundle, elsewhere, measures, options)
+    with using(bundle):
+        table, pairs = table_to_reproduce(reference)
+        planner.add(table.task, TaskGrid(pairs, options | {"languages": table.languages}))
+    return Plan(subject=_path_or_name(reference), noun="table", runs=tuple(planner.runs))
+
+
+class _Planner:
+    """Collects runs with what is known of each."""
+
+    def __init__(
+        self, bundle: str | os.PathLike[str] | None, elsewhere: bool, measures: bool, options: dict[str, Any]
+    ) -> None:
+        self.runs: list[PlannedRun] = []
+        self._elsewhere, self._bundle, self._device = elsewhere, bundle, options.get("device", "auto")
+        results = Path(options.get("results", "results"))
+        self._speeds = Speeds(results, options.get("reporter") or Silent()) if measures else None
+
+    def as_here(self, options: dict[str, Any]) -> dict[str, Any]:
+        """`options` with a device that this machine has."""
+        return options | ({"device": "auto"} if self._elsewhere else {})
+
+    def add(self, task: str, grid: TaskGrid) -> None:
+        prepared = prepare_grid(task, grid.pairs, **self.as_here(grid.options))
+        common = self._common(task, grid.options)
+        for run, (model, recipe) in zip(prepared.runs, prepared.pairs, strict=True):
+            request = RunRequest(
+                model=_absolute_model(model),
+                recipe=_path_or_name(recipe) if recipe is not None else None,
+                seed=run.spec.seed if run.spec.train else None,
+                **common,
+            )
+            known = forecast(run, prepared.languages)
+            if self._speeds is not None:
+                known = self._speeds.add_to(known, run.spec)
+            self.runs.append(PlannedRun(request=request, is_finished=not known.is_open, forecast=known))
+
+    def _common(self, task: str, options: dict[str, Any]) -> dict[str, Any]:
+        """What all runs of a task have in common."""
+        data = options.get("data") or os.environ.get("XEVAL_DATA") or None
+        as_they_are = ("train", "every_checkpoint", "max_train", "max_eval", "test_split", "dtype")
+        return {key: options[key] for key in as_they_are if key in options} | {
+            "task": _path_or_name(task),
+            "languages": tuple(options.get("languages") or ()),
+            "overrides": dict(options.get("overrides") or {}),
+            "data": _absolute(data) if data is not None else None,
+            "bundle": _absolute(self._bundle) if self._bundle is not None else None,
+            "results": _absolute(options.get("results", "results")),
+            "device": self._device,
+            "tasks_dirs": tuple(map(_absolute, options.get("tasks_dirs") or ())),
+        }
+
+
+def _refuse_what_no_plan_has(options: dict[str, Any]) -> None:
+    if options.get("sweep"):
+        raise DefinitionError(
+            "sweep: its trials choose the values of the runs, which are not known before; leave out --sweep, or run it"
+            " on one device of this machine, without plan and --on"
+        )
+    if options.get("seeds_of") is not None:
+        raise DefinitionError(
+            "seeds of: nothing is trained, so there is little to plan; leave it out, or run it without plan and --on"
+        )
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def _path_or_name(definition: str) -> str:
+    """A definition's name as it is, the path of its file in full, by the registry's rule of which of them it is."""
+    return _absolute(definition) if definition.endswith(".toml") or os.sep in definition else definition
+
+
+def _absolute_model(model: str) -> str:
+    """`model` with the folder that it names, if it names one, in full."""
+    name = ModelName.parse(model)
+    if name.folder is None:
+        return model
+    return str(name.folder) if name.published_as is None else f"{name.published_as}={name.folder}"
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Put `plan` at `path`."""
+    write_atomically(path, (plan.model_dump_json(indent=1) + "\n").encode())
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan at `path`. Raises StoreError for a file that is none."""
+    try:
+        return Plan.model_validate_json(read_ordinary(path, MAX_PLAN_BYTES))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read as a plan: {error.strerror}; {_HOW}") from error
+    except ValidationError as error:
+        raise StoreError(f"{path}: not a plan: {first_complaint(error)}; {_HOW}") from error
