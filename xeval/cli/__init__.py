@@ -24,6 +24,7 @@ from xeval.cli import (
     doctor,
     export,
     list_names,
+    merge,
     probe,
     report,
     reproduce,
@@ -62,6 +63,7 @@ def every_command(version: Annotated[bool, _Version] = False) -> None:
 app.command("run")(run.run)
 app.command("reproduce")(reproduce.reproduce)
 app.command("score")(score.score)
+app.command("merge")(merge.merge)
 app.command("bundle")(bundle.bundle)
 app.command("convert")(convert.convert)
 app.command("report")(report.report)

@@ -30,7 +30,7 @@ def save_predictions(
     the split these are; without it, the first.
     """
     content = as_parquet(answers, tally, groups, places)
-    write_atomically(_predictions_path(folder, language), content)
+    write_atomically(predictions_path(folder, language), content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -52,7 +52,19 @@ def load_predictions(folder: Path, language: str, sha256: str) -> pa.Table:
 
     Raises StoreError for a file that is absent, damaged, or has the hash and yet other content than xeval writes.
     """
-    path = _predictions_path(folder, language)
+    path, content = predictions_path(folder, language), read_predictions(folder, language, sha256)
+    try:
+        table = pq.ParquetFile(io.BytesIO(content)).read()  # read_table would load pandas, and so would to_numpy
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{path}: no Parquet file that can be read; remove the run's folder") from error
+    if problem := _problem(table):
+        raise StoreError(f"{path}: not what xeval writes: {problem}; remove the run's folder")
+    return table
+
+
+def read_predictions(folder: Path, language: str, sha256: str) -> bytes:
+    """The file of `language`, checked against the hash in the record. Raises StoreError where it cannot be had."""
+    path = predictions_path(folder, language)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -61,13 +73,7 @@ def load_predictions(folder: Path, language: str, sha256: str) -> pa.Table:
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise StoreError(f"{path}: damaged, it is not what the record was made with; remove the run's folder")
-    try:
-        table = pq.ParquetFile(io.BytesIO(content)).read()  # read_table would load pandas, and so would to_numpy
-    except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{path}: no Parquet file that can be read; remove the run's folder") from error
-    if problem := _problem(table):
-        raise StoreError(f"{path}: not what xeval writes: {problem}; remove the run's folder")
-    return table
+    return content
 
 
 def _problem(table: pa.Table) -> str:
@@ -153,5 +159,5 @@ def tally_of(table: pa.Table) -> np.ndarray:
     return np.stack([right, np.ones(len(table))], axis=1)
 
 
-def _predictions_path(folder: Path, language: str) -> Path:
+def predictions_path(folder: Path, language: str) -> Path:
     return folder / "predictions" / f"{safe_name(language)}.parquet"

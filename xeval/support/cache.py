@@ -14,6 +14,7 @@ import platformdirs
 from xeval.support.sealed import MANIFEST, checksums
 
 Part = Literal["weights", "checkpoints", "encoded", "corpora", "bundles"]
+WEIGHTS = "model.safetensors"  # the file in a folder of fine-tuned weights that records have the checksum of
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
@@ -43,7 +44,7 @@ def checkpoints_folder(identity: str) -> Path:
 def kept_weights(identity: str, weights_sha256: str) -> Path | None:
     """The folder of a run's fine-tuned weights, if they are there and what the record says they were."""
     folder = weights_folder(identity)
-    return folder if (checksums(folder) or {}).get("model.safetensors") == weights_sha256 else None
+    return folder if (checksums(folder) or {}).get(WEIGHTS) == weights_sha256 else None
 
 
 def find_weights(identity: str, weights_sha256: str) -> Path | None:

@@ -3,6 +3,7 @@
 The manifest is what `sha256sum` writes, so `sha256sum --check SHA256SUMS` in the folder says what is damaged.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -23,17 +24,41 @@ def sealing(folder: Path) -> Iterator[Path]:
     Whoever calls this holds a lock that keeps others from writing the same folder. Raises OSError, and leaves `folder`
     as it was, when something cannot be written.
     """
+    finish_sealing(folder)
     partial = partial_of(folder)
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     try:
         partial.mkdir(parents=True)
         yield partial
         _seal(partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)  # where that fails, the sealed one is all there is: `finish_sealing` puts it in place
+    sync_folder(folder.parent)
+
+
+def finish_sealing(folder: Path) -> None:
+    """Put what was sealed for `folder` in its place, where a process was killed just before it had done that.
+
+    Without this, what of the old content stands in the new one would be lost with it.
+    """
+    partial = partial_of(folder)
+    if partial.exists() and checksums(folder) is None and checksums(partial) is not None:
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+def copy_sealed(source: Path, target: Path) -> None:
+    """Put a copy of the sealed folder `source` in the place of `target`. Raises OSError, also if it is not whole."""
+    with sealing(target) as partial:
+        for path in _files(source):
+            copy = partial / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        if _manifest(_checksums(partial)) != read_ordinary(source / MANIFEST, _MAX_MANIFEST_BYTES):
+            raise OSError(errno.EIO, f"{source} is damaged")
 
 
 def partial_of(folder: Path) -> Path:
