@@ -155,6 +155,34 @@ def test_processes_that_share_a_folder_compute_each_cell_once_and_the_report_is_
     assert reports[0] == reports[1]
 
 
+@pytest.mark.parametrize("n_processes", [3, pytest.param(8, marks=pytest.mark.slow)])
+def test_on_a_torn_network_disk_each_cell_is_computed_once_and_none_is_lost(tmp_path, victims, figure, n_processes):
+    """Without locks, where files are stale now and then, folders cannot be flushed and modes not be changed."""
+    results, pipes, processes = tmp_path / "shared", [], []
+    for number in range(n_processes):
+        order = random.Random(number).sample(range(100), 100)
+        receiver, sender = victims.Pipe(duplex=False)
+        arguments = (results, order, tmp_path / "computed", sender)
+        processes.append(victims.Process(target=victim.cells_on_a_torn_disk, args=arguments))
+        processes[-1].start()
+        sender.close()
+        pipes.append(receiver)
+    n_stale = sum(receiver.recv() for receiver in pipes)
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * n_processes
+    numbers = sorted(int(line.split()[0]) for line in (tmp_path / "computed").read_text().splitlines())
+    assert numbers == list(range(100))
+    runs = store.load_runs(results)
+    for run in runs:
+        assert check_everything_recorded_is_there(run.folder) == {"de", "es", "zh"}
+    figure(
+        f"{n_processes} processes × 100 cells on a network disk without locks, {n_stale} times ESTALE",
+        f"{len(numbers)} computed, each once; {len(runs)} there",
+    )
+    assert len(runs) == 100 and n_stale > 10
+
+
 def test_a_full_disk_is_one_line_and_what_was_there_is_still_there(tmp_path, figure):
     """A real one, where this process may mount one: a temporary file system of 64 kilobytes."""
     disk = tmp_path / "disk"

@@ -4,7 +4,7 @@ import os
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from faults import arm, operations
+from faults import arm, operations, stale_answers, tear
 
 from tests.helpers.results import add_language, logits_of
 from tests.helpers.sample_record import INVOCATION, environment, run_record
@@ -70,3 +70,10 @@ def cells(results: Path, order: list[int], computed: Path) -> None:
             )
             for language in ("de", "es", "zh"):
                 record = add_language(folder, record, language, logits_of(number, len(language)))
+
+
+def cells_on_a_torn_disk(results: Path, order: list[int], computed: Path, answer: Connection) -> None:
+    """`cells`, on a network file system without locks that forgets a file now and then; `answer` is told how often."""
+    tear(results, one_stale_in=200)
+    cells(results, order, computed)
+    answer.send(stale_answers())

@@ -18,7 +18,7 @@ from xeval.results import old_records
 from xeval.results.predictions import load_predictions, save_predictions
 from xeval.results.records import CheckpointRecord, CheckpointScore, CheckpointsRecord, RunRecord
 from xeval.support.errors import StoreError
-from xeval.support.files import read_ordinary, write_atomically
+from xeval.support.files import copy_file, found_in, is_there, read_ordinary, write_atomically
 from xeval.support.sealed import checksums, copy_sealed, finish_sealing, sealing
 
 MAX_RECORD_BYTES = 50_000_000
@@ -132,9 +132,9 @@ class GatheredPredictions:
 def _copy_predictions(source: Path, target: Path) -> None:
     """Those of each language that `target` has none of yet."""
     (target / "predictions").mkdir(parents=True, exist_ok=True)
-    for path in sorted(source.glob("predictions/*.parquet")):
+    for path in found_in(source, "predictions/*.parquet"):
         if not (target / "predictions" / path.name).exists():
-            shutil.copyfile(path, target / "predictions" / path.name)
+            copy_file(path, target / "predictions" / path.name)
 
 
 def _write(folder: Path, known: CheckpointsRecord) -> None:
@@ -178,7 +178,7 @@ def _joined(mine: CheckpointRecord, theirs: CheckpointRecord) -> CheckpointRecor
 def load_checkpoints(folder: Path, record: RunRecord) -> CheckpointsRecord:
     """Every checkpoint of the training of the run in `folder`, in order. Raises StoreError where they are not known."""
     path = checkpoints_of(folder)
-    if not path.exists():
+    if not is_there(path):
         raise StoreError(f"{folder}: only the checkpoint that was chosen is known of this run; {_AGAIN}")
     if checksums(path) is None:
         raise StoreError(f"{path}: damaged, its files are not what SHA256SUMS says; {_AGAIN}")

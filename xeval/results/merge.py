@@ -32,7 +32,7 @@ from xeval.results.store import (
 )
 from xeval.support.cache import WEIGHTS
 from xeval.support.errors import StoreError
-from xeval.support.files import write_atomically
+from xeval.support.files import is_there, retried, write_atomically
 from xeval.support.locks import locked
 from xeval.support.progress import Reporter, Silent
 from xeval.support.sealed import checksums, copy_sealed, finish_sealing
@@ -112,12 +112,12 @@ def _records_in(root: Path) -> list[Path]:
     models = [model for task in _folders_in(root) for model in _folders_in(task)]
     trials = [trial / TRIAL for model in models for trial in _folders_in(model / "trials")]
     runs = [run / RECORD for model in models for run in _folders_in(model)]
-    return [path for path in [*trials, *runs] if path.exists()]
+    return [path for path in [*trials, *runs] if is_there(path)]
 
 
 def _folders_in(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir())
+        return retried(lambda: sorted(path for path in folder.iterdir() if path.is_dir()))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -232,12 +232,12 @@ def _weights(record: RunRecord) -> str | None:
 
 def _add_whole(one: MergedRun, given: _Given, folder: Path) -> None:
     """A run that is not there yet, or of which only is known that its training failed."""
-    if _weights(given.record) is None and (folder / given.name).exists():
+    if _weights(given.record) is None and is_there(folder / given.name):
         return
     for language, content in given.predictions.items():
         write_atomically(predictions_path(folder, language), content)
     _add_parts(one, given, folder)
-    if given.name == RECORD and (successor_folder(given.folder) / RECORD).exists():
+    if given.name == RECORD and is_there(successor_folder(given.folder) / RECORD):
         try:
             _add_whole(one, _read(successor_folder(given.folder), RECORD), successor_folder(folder))
         except StoreError as error:
@@ -329,13 +329,13 @@ def _add_parts(one: MergedRun, given: _Given, folder: Path) -> None:
 
 
 def _add_checkpoints(given: _Given, folder: Path) -> None:
-    if checkpoints_of(given.folder).exists():
+    if is_there(checkpoints_of(given.folder)):
         join_checkpoints(given.folder, folder, given.record)
 
 
 def _add_weights(given: _Given, folder: Path) -> None:
     source, target = own_weights(given.folder), own_weights(folder)
-    if not source.exists():
+    if not is_there(source):
         return
     finish_sealing(target)
     wanted = _weights(given.record)

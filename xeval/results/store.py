@@ -22,7 +22,7 @@ from xeval.definitions.toml import first_complaint
 from xeval.results import old_records
 from xeval.results.records import CheckpointsRecord, RunRecord
 from xeval.support.errors import StoreError
-from xeval.support.files import read_ordinary, safe_name, write_atomically
+from xeval.support.files import found_in, is_there, read_ordinary, retried, safe_name, write_atomically
 from xeval.support.sealed import copy_sealed
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ def load_trial(folder: Path) -> RunRecord | None:
 
 def known_trials(results: Path, task: str) -> list["StoredRun"]:
     """The trials of `task` below `results`; damaged ones are left to whoever wants them."""
-    return _known(sorted((results / safe_name(task)).glob(f"*/trials/*/{TRIAL}")))
+    return _known(found_in(results / safe_name(task), f"*/trials/*/{TRIAL}"))
 
 
 def known_runs(results: Path, task: str) -> list["StoredRun"]:
     """The same of its runs."""
-    return _known(sorted((results / safe_name(task)).glob(f"*/*/{RECORD}")))
+    return _known(found_in(results / safe_name(task), f"*/*/{RECORD}"))
 
 
 def _known(paths: Iterable[Path]) -> list["StoredRun"]:
@@ -169,7 +169,7 @@ def load_run(folder: Path) -> StoredRun | None:
 
 def load_runs(results: Path) -> list[StoredRun]:
     """Every run under `results`, in the order of the folders' names."""
-    folders = sorted(path.parent for path in results.glob(f"*/*/*/{RECORD}"))
+    folders = [path.parent for path in found_in(results, f"*/*/*/{RECORD}")]
     return [run for folder in folders if (run := load_run(folder)) is not None]
 
 
@@ -198,8 +198,8 @@ def replace_by_successor(folder: Path) -> RunRecord:
     record = load_record(successor)
     if record is None:
         raise StoreError(f"{successor}: wanted a record, found none; remove this folder")
-    for path in sorted((successor / "predictions").glob("*.parquet")):
-        write_atomically(folder / "predictions" / path.name, path.read_bytes())
+    for path in found_in(successor / "predictions", "*.parquet"):
+        write_atomically(folder / "predictions" / path.name, retried(path.read_bytes))
     for part in ("checkpoints", own_weights(folder).name):
         _replace_part(successor / part, folder / part)
     save_record(folder, record)
@@ -209,7 +209,7 @@ def replace_by_successor(folder: Path) -> RunRecord:
 
 def _replace_part(source: Path, target: Path) -> None:
     """A sealed part of the new training takes the place of the old one's, which no score is of now."""
-    if not source.exists():
+    if not is_there(source):
         shutil.rmtree(target, ignore_errors=True)
         return
     try:

@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xeval.support.files import file_sha256, read_ordinary, sync_folder, write_atomically
+from xeval.support.files import (
+    check_guards,
+    copy_file,
+    file_sha256,
+    found_in,
+    is_there,
+    read_ordinary,
+    retried,
+    sync_folder,
+    write_atomically,
+)
 
 MANIFEST = "SHA256SUMS"
 _MAX_MANIFEST_BYTES = 10_000_000
@@ -28,15 +38,16 @@ def sealing(folder: Path) -> Iterator[Path]:
     partial = partial_of(folder)
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     try:
-        partial.mkdir(parents=True)
+        retried(lambda: partial.mkdir(parents=True, exist_ok=True))
         yield partial
         _seal(partial)
+        check_guards(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)  # where that fails, the sealed one is all there is: `finish_sealing` puts it in place
-    sync_folder(folder.parent)
+    retried(lambda: partial.replace(folder))  # if that fails, the sealed one is all there is, for `finish_sealing`
+    retried(lambda: sync_folder(folder.parent))
 
 
 def finish_sealing(folder: Path) -> None:
@@ -45,9 +56,9 @@ def finish_sealing(folder: Path) -> None:
     Without this, what of the old content stands in the new one would be lost with it.
     """
     partial = partial_of(folder)
-    if partial.exists() and checksums(folder) is None and checksums(partial) is not None:
+    if is_there(partial) and checksums(folder) is None and checksums(partial) is not None:
         shutil.rmtree(folder, ignore_errors=True)
-        partial.replace(folder)
+        retried(lambda: partial.replace(folder))
 
 
 def copy_sealed(source: Path, target: Path) -> None:
@@ -56,7 +67,7 @@ def copy_sealed(source: Path, target: Path) -> None:
         for path in _files(source):
             copy = partial / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
+            copy_file(path, copy)
         if _manifest(_checksums(partial)) != read_ordinary(source / MANIFEST, _MAX_MANIFEST_BYTES):
             raise OSError(errno.EIO, f"{source} is damaged")
 
@@ -92,4 +103,4 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return [path for path in found_in(folder, "**/*") if retried(path.is_file) and path.name != MANIFEST]
