@@ -10,7 +10,7 @@ appears whole or not at all, and a prediction file is in its place before the re
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,11 +141,12 @@ class StoredRun:
     folder: Path
     record: RunRecord
 
-    def predictions(self, language: str) -> "pa.Table":
-        """The predictions that the score of `language` was made from. Raises StoreError where they cannot be had."""
+    def predictions(self, language: str, only: Collection[str] | None = None) -> "pa.Table":
+        """The predictions that the score of `language` was made from, or `only` some columns of them. Raises StoreError
+        where they cannot be had."""
         from xeval.results.predictions import load_predictions
 
-        return load_predictions(self.folder, language, self.record.scores[language].predictions_sha256)
+        return load_predictions(self.folder, language, self.record.scores[language].predictions_sha256, only)
 
     def candidates(self) -> CheckpointsRecord:
         """Every checkpoint of its training, in order. Raises StoreError where they are not known."""

@@ -142,9 +142,10 @@ def _read_predictions(run: StoredRun) -> tuple[dict[str, Predicted], dict[str, s
     from xeval.results.predictions import column, has_labels, has_logits  # pyarrow
 
     predicted, problems = {}, {}
+    only = ("row", "label", "prediction") if run.record.labels else None  # or the logits say how many labels there are
     for language in run.record.scores:
         try:
-            table = run.predictions(language)
+            table = run.predictions(language, only)
         except StoreError as problem:
             problems[language] = str(problem)
             continue
