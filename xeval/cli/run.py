@@ -65,6 +65,10 @@ def run(
             "--every-checkpoint", help="Evaluate the training's other checkpoints too, for compare --selection."
         ),
     ] = False,
+    keep_weights: Annotated[
+        bool,
+        typer.Option("--keep-weights", help="Keep fine-tuned weights in the run's folder, which they travel with."),
+    ] = False,
     data: Data = None,
     bundle: Bundle = None,
     results: Results = Path("results"),
@@ -147,6 +151,7 @@ def run(
         "sweep": to_try,
         "train": not no_train,
         "every_checkpoint": every_checkpoint,
+        "keep_weights": keep_weights,
         "seeds_of": seeds_of,
         "data": data,
         "results": results,

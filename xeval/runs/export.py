@@ -27,7 +27,7 @@ def export(run: StoredRun, folder: Path) -> None:
     kept = weights_in(own_weights(run.folder), sha256) or find_weights(record.identity, sha256)
     if kept is None:
         raise StoreError(
-            f"{run.folder}: its fine-tuned weights are neither in its folder nor in the cache; run it again with another --results"
+            f"{run.folder}: its fine-tuned weights are no longer in the cache; run it again with another --results"
             " folder, and export that run"
         )
     files = {path.relative_to(kept).as_posix(): path for path in kept.rglob("*") if path.is_file()}

@@ -48,16 +48,16 @@ def checkpoints_folder(identity: str) -> Path:
 
 def weights_in(folder: Path, weights_sha256: str) -> Path | None:
     """`folder`, if the fine-tuned weights in it are whole and what a record says they were."""
-    if (checksums(folder) or {}).get(WEIGHTS) != weights_sha256:
-        return None
-    with suppress(OSError):  # on a disk that is only read
-        (folder / MANIFEST).touch()  # they are in use
-    return folder
+    return folder if (checksums(folder) or {}).get(WEIGHTS) == weights_sha256 else None
 
 
 def kept_weights(identity: str, weights_sha256: str) -> Path | None:
     """The folder of the cache with a run's fine-tuned weights, if they are there and what the record says they were."""
-    return weights_in(weights_folder(identity), weights_sha256)
+    kept = weights_in(weights_folder(identity), weights_sha256)
+    if kept is not None:
+        with suppress(OSError):  # on a disk that is only read
+            (kept / MANIFEST).touch()  # for `forget_unused_weights`
+    return kept
 
 
 def forget_unused_weights() -> str:
