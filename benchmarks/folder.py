@@ -1,18 +1,20 @@
 """What commands take that read a results folder with two hundred runs, and with two thousand."""
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from tabulate import tabulate
 
 import xeval
 from xeval.results.identity import identity, ingredients_of
+from xeval.results.predictions import predictions_path
 from xeval.results.store import StoredRun, load_runs, run_folder, save_record
+from xeval.support.files import file_sha256
 
 TASK, MODEL = "xnli-mini", "mini-mbert"
 N_RUNS = (200, 2_000)
@@ -34,6 +36,7 @@ def folder() -> str:
             commands = {
                 "list runs": ["list", "runs", "--results", results],
                 "report": ["report", "--results", results, "--output", place / "report.md"],
+                "report, again": ["report", "--results", results, "--output", place / "report.md"],
                 "report, HTML": ["report", "--results", results, "--output", place / "report.html"],
                 "check": ["check", "--results", results, "--baseline", baseline],
             }
@@ -43,17 +46,25 @@ def folder() -> str:
 
 
 def copy_runs(template: StoredRun, results: Path, n_runs: int) -> None:
-    """Runs with the predictions of `template`, of as many models as give so many with five seeds each."""
+    """Runs with what `template` predicted, in files of their own, of as many models as give so many with five seeds
+    each."""
+    tables = {language: template.predictions(language) for language in template.record.scores}
     for number in range(n_runs):
         model, seed = divmod(number, SEEDS)
         files = {"id": f"lab/model-{model:03}", "origin": "hub", "sha256": f"{model:064x}"}
         record = template.record.model_copy(
             update={"model": template.record.model.model_copy(update=files), "seed": seed + 1}
         )
-        record = record.model_copy(update={"identity": identity(ingredients_of(record), record.seed)})
-        place = run_folder(results, record.task, record.model.id, record.recipe.name, record.seed, record.identity)
-        shutil.copytree(template.folder / "predictions", place / "predictions")
-        save_record(place, record)
+        own = identity(ingredients_of(record), record.seed)
+        place = run_folder(results, record.task, record.model.id, record.recipe.name, record.seed, own)
+        scores = {}
+        for language, table in tables.items():
+            path = predictions_path(place, language)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table.replace_schema_metadata({"copy": str(number)}), path, compression="zstd")
+            sha256 = file_sha256(path)
+            scores[language] = record.scores[language].model_copy(update={"predictions_sha256": sha256})
+        save_record(place, record.model_copy(update={"identity": own, "scores": scores}))
 
 
 def measured(words: list[object], place: Path) -> tuple[float, float, float]:

@@ -148,6 +148,12 @@ class StoredRun:
 
         return load_predictions(self.folder, language, self.record.scores[language].predictions_sha256, only)
 
+    def check_predictions(self, language: str) -> None:
+        """Raise StoreError where the file of these predictions is not what it was; it is not decoded."""
+        from xeval.results.predictions import read_predictions
+
+        read_predictions(self.folder, language, self.record.scores[language].predictions_sha256)
+
     def candidates(self) -> CheckpointsRecord:
         """Every checkpoint of its training, in order. Raises StoreError where they are not known."""
         from xeval.results.candidates import load_checkpoints
