@@ -10,6 +10,7 @@ import torch
 from benchmarks import cluster, inputs, scaling
 from benchmarks.encoder_types import encoder_types
 from benchmarks.flips import flips
+from benchmarks.folder import folder
 from benchmarks.race import IN_BFLOAT16, IN_FLOAT32, ON_A_GPU, race, table
 from benchmarks.shared import shared
 from benchmarks.split import split
@@ -44,6 +45,7 @@ PARTS: dict[str, list[Callable[[], str]]] = {
     "split": [lambda: split("DistilmBERT"), lambda: split("mBERT")],
     "scaling": [scaling.rows_and_languages, scaling.lengths, scaling.going_on],
     "flips": [flips],
+    "folder": [folder],
     "widths": [widths],
     "types": [encoder_types],
     "vectors": [vectors],

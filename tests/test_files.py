@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,70 @@ def test_content_is_on_disk_before_it_takes_its_name(tmp_path, monkeypatch):
     files.write_atomically(tmp_path / "file", b"new")
     assert happened == ["fsync", "replace", "fsync"]  # the last one is the folder's
     assert (tmp_path / "file").read_bytes() == b"new"
+
+
+# ── what file systems lack, and what network file systems forget ──
+
+
+def failing(call, number: int, times: int = 10**9):
+    """`call`, which first answers so many times with this error."""
+    left = [times]
+
+    def fails(*arguments, **options):
+        if left[0] > 0:
+            left[0] -= 1
+            raise OSError(number, os.strerror(number))
+        return call(*arguments, **options)
+
+    return fails
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_modes_cannot_be_changed_files_are_written_all_the_same(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(os, "fchmod", failing(os.fchmod, number))
+    files.write_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_folders_cannot_be_flushed_files_are_written_all_the_same(tmp_path, monkeypatch, number):
+    fsync = os.fsync
+
+    def flush(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    files.write_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_a_file_whose_content_cannot_be_flushed_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", failing(os.fsync, errno.EINVAL))
+    with pytest.raises(StoreError, match="cannot be written: Invalid argument"):
+        files.write_atomically(tmp_path / "file", b"new")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_file_that_is_stale_is_asked_for_again(tmp_path, monkeypatch, times):
+    (tmp_path / "file").write_bytes(b"old")
+    monkeypatch.setattr(Path, "read_bytes", failing(Path.read_bytes, errno.ESTALE, times))
+    assert files.read_ordinary(tmp_path / "file", 100) == b"old"
+    monkeypatch.setattr(Path, "replace", failing(Path.replace, errno.ESTALE, times))
+    files.write_atomically(tmp_path / "file", b"new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"new"}
+
+
+def test_a_file_that_stays_stale_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "replace", failing(Path.replace, errno.ESTALE))
+    with pytest.raises(StoreError) as refused:
+        files.write_atomically(tmp_path / "file", b"new")
+    assert str(refused.value).startswith(f"{tmp_path / 'file'}: cannot be written: Stale file handle; ")
+
+
+def test_other_errors_are_not_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "read_bytes", failing(Path.read_bytes, errno.EIO, 1))
+    with pytest.raises(OSError, match="Input/output error"):
+        files.read_ordinary(tmp_path, 10**9)

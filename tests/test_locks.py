@@ -157,15 +157,3 @@ def test_a_results_folder_that_cannot_be_used_is_reported_in_one_line(tmp_path):
         pass
     [line] = str(refused.value).splitlines()
     assert line.startswith(f"{tmp_path / 'results' / 'run'}: cannot be worked in")
-
-
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_said_in_one_line(tmp_path, monkeypatch, number):
-    def flock(descriptor, operation):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(StoreError) as refused, locks.locked(tmp_path / "run"):
-        pass
-    [line] = str(refused.value).splitlines()
-    assert line.startswith(f"{tmp_path / 'run'}: its file system has no locks ({os.strerror(number)})")

@@ -8,6 +8,7 @@
     compare(a, b)               is B better than A, and where?
     check(baseline, folder)     are results worse than a baseline?
     diagnose(folder)            what is wrong with finished runs
+    merge(folders, folder)      bring results of several machines together
     XevalError                  what all of them raise for input that cannot be used
 
 Importing xeval is cheap: torch and pandas are loaded by the first call that needs them.
@@ -21,10 +22,22 @@ from xeval.support.errors import XevalError
 if TYPE_CHECKING:
     from xeval.report.frame import load_results
     from xeval.report.from_folder import check, compare, diagnose, report_of
+    from xeval.results.merge import merge
     from xeval.runs.grid import reproduce, run
     from xeval.runs.score_given import score
 
-__all__ = ["XevalError", "check", "compare", "diagnose", "load_results", "report_of", "reproduce", "run", "score"]
+__all__ = [
+    "XevalError",
+    "check",
+    "compare",
+    "diagnose",
+    "load_results",
+    "merge",
+    "report_of",
+    "reproduce",
+    "run",
+    "score",
+]
 
 _HOME_OF = {
     "run": "xeval.runs.grid",
@@ -35,6 +48,7 @@ _HOME_OF = {
     "compare": "xeval.report.from_folder",
     "check": "xeval.report.from_folder",
     "diagnose": "xeval.report.from_folder",
+    "merge": "xeval.results.merge",
 }
 
 

@@ -14,3 +14,16 @@ def operations() -> int:
     seen = ctypes.CDLL(None).faults_seen
     seen.restype = ctypes.c_long
     return seen()
+
+
+def tear(folder: Path, one_stale_in: int) -> None:
+    """From now on `folder` lies on a torn network file system, for this process: no locks, no flushing of folders, no
+    changing of modes, and one in so many times a file that is asked for is stale."""
+    ctypes.CDLL(None).faults_tear(str(folder).encode(), ctypes.c_uint(one_stale_in))
+
+
+def stale_answers() -> int:
+    """How many there have been since `tear`."""
+    seen = ctypes.CDLL(None).faults_stale_seen
+    seen.restype = ctypes.c_long
+    return seen()

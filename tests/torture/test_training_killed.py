@@ -147,3 +147,30 @@ def test_a_disk_that_fails_anywhere_is_one_line_and_costs_nothing(run_in, whole,
         shutil.rmtree(tmp_path / "run")
     what = f"{name} from {'each' if every == 1 else 'some'} of the {whole.n_operations} file operations of a run on"
     figure(what, f"{len(places)} times one line, 0 partial results, the next run identical")
+
+
+@pytest.mark.slow
+def test_eight_processes_over_one_grid_on_a_torn_network_disk_train_every_run_once(
+    victims, world_in, run_in, tmp_path, figure
+):
+    world, n_processes, seeds = world_in(tmp_path / "shared"), 8, [1, 2, 3, 4, 5, 6]
+    pipes, processes = [], []
+    for number in range(n_processes):
+        order = seeds[number % len(seeds) :] + seeds[: number % len(seeds)]
+        receiver, sender = victims.Pipe(duplex=False)
+        arguments = (world, order, tmp_path / "trained", sender)
+        processes.append(victims.Process(target=victim.grid_on_a_torn_disk, args=arguments))
+        processes[-1].start()
+        sender.close()
+        pipes.append(receiver)
+    answers = [receiver.recv() for receiver in pipes]
+    for process in processes:
+        process.join()
+    n_stale = sum(n for _, n in answers)
+    assert [statuses for statuses, _ in answers] == [["complete"] * len(seeds)] * n_processes
+    assert sorted((tmp_path / "trained").read_text().split()) == [str(seed) for seed in seeds]
+    check_nothing_is_partial(tmp_path / "shared")
+    runs = store.load_runs(tmp_path / "shared" / "results")
+    what = f"{n_processes} processes over a grid of {len(seeds)} trainings there, {n_stale} times ESTALE"
+    figure(what, f"each trained once, {len(runs)} runs complete")
+    assert sorted(run.record.seed for run in runs) == seeds and n_stale > 0

@@ -8,14 +8,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-from faults import arm, operations
+from faults import arm, operations, stale_answers, tear
 
 import xeval.data.embedded
-import xeval.runs.execute
 import xeval.runs.preflight  # noqa: F401 - so that no victim has to
 from xeval.cli import main
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.training_progress import Outcome
+from xeval.runs.execute import OneRun
 from xeval.runs.grid import run
 from xeval.support.errors import XevalError
 
@@ -69,6 +69,33 @@ def run_once(world: World, connection: Connection, nth: int = 0, error: int = 0,
     answer.n_operations = operations()
     arm(world.folder, 0, 0)
     connection.send(answer)
+
+
+def grid_on_a_torn_disk(world: World, seeds: list[int], trained: Path, connection: Connection) -> None:
+    """Runs with these seeds, on a network file system without locks that forgets a file now and then; a line in
+    `trained` for each training that began."""
+    torch.set_num_threads(1)
+    os.environ["XEVAL_CACHE"] = str(world.folder / "cache")
+    train = OneRun._train
+
+    def noted_train(self, *arguments):
+        with trained.open("a") as file:
+            file.write(f"{self.spec.seed}\n")
+        return train(self, *arguments)
+
+    OneRun._train = noted_train
+    tear(world.folder, one_stale_in=100)
+    options = {"recipe": str(world.recipe), "data": world.data, "device": "cpu", "dtype": "float32"}
+    statuses = []
+    for seed in seeds:
+        try:
+            (record,) = run(
+                str(world.task), [str(world.model)], seeds=[seed], results=world.folder / "results", **options
+            )
+            statuses.append(record.status)
+        except XevalError as complaint:
+            statuses.append(str(complaint))
+    connection.send((statuses, stale_answers()))
 
 
 def _watch(answer: Answer, kill_at_step: int) -> None:

@@ -4,31 +4,15 @@ import os
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import numpy as np
-from faults import arm, operations
+from faults import arm, operations, stale_answers, tear
 
-from tests.helpers.predictions import save_predictions
-from tests.helpers.sample_record import INVOCATION, environment, run_record, score
+from tests.helpers.results import add_language, logits_of
+from tests.helpers.sample_record import INVOCATION, environment, run_record
 from xeval.results import store
-from xeval.results.records import Invocation, RunRecord
+from xeval.results.merge import merge
+from xeval.results.records import Invocation
 from xeval.support.errors import XevalError
 from xeval.support.locks import locked
-
-LABELS = np.arange(300) % 3
-
-
-def logits_of(seed: int, number: int) -> np.ndarray:
-    """(300, 3) logits, of which it is known what they should be."""
-    return np.random.default_rng((seed, number)).normal(size=(300, 3)).astype(np.float32)
-
-
-def commit(folder: Path, record: RunRecord, language: str, logits: np.ndarray) -> RunRecord:
-    """A finished language, as a run commits it."""
-    sha256 = save_predictions(folder, language, logits, LABELS)
-    cell = score(0.5).model_copy(update={"predictions_sha256": sha256})
-    record = record.model_copy(update={"scores": record.scores | {language: cell}})
-    store.save_record(folder, record)
-    return record
 
 
 def commit_until_killed(folder: Path, acknowledge: Connection, start: int) -> None:
@@ -36,7 +20,7 @@ def commit_until_killed(folder: Path, acknowledge: Connection, start: int) -> No
     with locked(folder):
         record = store.load_record(folder) or run_record(scores={})
         for number in range(start, start + 10_000):
-            record = commit(folder, record, f"l{number}", logits_of(0, number))
+            record = add_language(folder, record, f"l{number}", logits_of(0, number))
             acknowledge.send(number)
 
 
@@ -46,12 +30,24 @@ def commit_with_fault(folder: Path, answer: Connection, nth: int, error: int) ->
     arm(folder, nth, error)
     try:
         with locked(folder):
-            commit(folder, record, "es", logits_of(0, 1))
+            add_language(folder, record, "es", logits_of(0, 1))
         outcome = "done"
     except XevalError as complaint:
         outcome = str(complaint)
     seen = operations()
     arm(folder, 0, 0)
+    answer.send((outcome, seen))
+
+
+def merge_with_fault(sources: list[Path], destination: Path, answer: Connection, nth: int, error: int) -> None:
+    """On a disk that fails at its nth operation."""
+    arm(destination, nth, error)
+    try:
+        outcome = [(run.outcome, run.damage) for run in merge(sources, destination)]
+    except XevalError as complaint:
+        outcome = str(complaint)
+    seen = operations()
+    arm(destination, 0, 0)
     answer.send((outcome, seen))
 
 
@@ -73,4 +69,11 @@ def cells(results: Path, order: list[int], computed: Path) -> None:
                 invocations={INVOCATION: Invocation(environment=environment(started_at="2026-01-01T00:00:00+00:00"))},
             )
             for language in ("de", "es", "zh"):
-                record = commit(folder, record, language, logits_of(number, len(language)))
+                record = add_language(folder, record, language, logits_of(number, len(language)))
+
+
+def cells_on_a_torn_disk(results: Path, order: list[int], computed: Path, answer: Connection) -> None:
+    """`cells`, on a network file system without locks that forgets a file now and then; `answer` is told how often."""
+    tear(results, one_stale_in=200)
+    cells(results, order, computed)
+    answer.send(stale_answers())

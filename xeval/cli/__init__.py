@@ -26,6 +26,7 @@ from xeval.cli import (
     doctor,
     export,
     list_names,
+    merge,
     plan,
     probe,
     report,
@@ -68,6 +69,7 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("reproduce")(reproduce.reproduce)
 app.command("score")(score.score)
+app.command("merge")(merge.merge)
 app.command("bundle")(bundle.bundle)
 app.command("convert")(convert.convert)
 app.command("report")(report.report)

@@ -43,6 +43,10 @@ EveryCheckpoint = Annotated[
     bool,
     typer.Option("--every-checkpoint", help="Evaluate the training's other checkpoints too, for compare --selection."),
 ]
+KeepWeights = Annotated[
+    bool,
+    typer.Option("--keep-weights", help="Keep fine-tuned weights in the run's folder, which they travel with."),
+]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")]
 TaskOrSuite = "Task or suite of tasks: its name, or the path of its file."
 Model = "Alias, hub id (id@revision pins it), folder, or NAME=FOLDER; repeat it."

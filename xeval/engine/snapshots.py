@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from xeval.support.errors import StoreError
+from xeval.support.errors import ClaimError, StoreError
 from xeval.support.sealed import checksums, sealing
 from xeval.support.text import one_line
 
@@ -57,6 +57,8 @@ class Checkpoints:
             for old in [*self._found()[KEPT:], *self.folder.glob("*.partial")]:
                 shutil.rmtree(old, ignore_errors=True)
             saved = True
+        except ClaimError:
+            raise  # another process trains it
         except (OSError, SafetensorError, StoreError) as error:
             self._say(f"{path}: no checkpoint could be kept: {one_line(error)}; the training itself goes on")
             saved = False

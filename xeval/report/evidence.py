@@ -36,7 +36,7 @@ def load(row: Row) -> tuple[dict[str, list[Evidence]], list[str]]:
     for run in row.runs:
         for language in run.record.scores:
             try:
-                table = run.predictions(language)
+                table = run.predictions(language, ("label", "prediction", "logits"))
             except StoreError as error:
                 problems.append(str(error))
                 continue

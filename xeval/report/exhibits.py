@@ -1,12 +1,16 @@
 """A row of ours → what its answers show beside the score, as its kind of task has it, and as people read it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from xeval.kinds.exhibit import Cell, Exhibit
 from xeval.kinds.registry import get_kind
 from xeval.report.matrix import Row
 from xeval.support.errors import StoreError, XevalError
 from xeval.support.text import one_decimal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def of(row: Row, languages: Sequence[str]) -> Sequence[Exhibit]:
@@ -18,16 +22,28 @@ def of(row: Row, languages: Sequence[str]) -> Sequence[Exhibit]:
         kind = get_kind(row.runs[0].record.kind)
     except XevalError:  # of a package that is not installed here
         return ()
+    answers = _Answers(row, [language for language in languages if language in row.cells])
+    labels = next((run.record.labels for run in row.runs if run.record.labels), ())
     try:
-        answers = {
-            language: [run.predictions(language) for run in row.runs if language in run.record.scores]
-            for language in languages
-            if language in row.cells
-        }
+        return [exhibit for exhibit in kind.exhibits(answers, labels) if exhibit.rows] if answers else ()
     except StoreError:
         return ()
-    labels = next((run.record.labels for run in row.runs if run.record.labels), ())
-    return [exhibit for exhibit in kind.exhibits(answers, labels) if exhibit.rows] if answers else ()
+
+
+class _Answers(Mapping[str, "Sequence[pa.Table]"]):
+    """The predictions of each language, a table for each seed, read when a kind asks for them: not every kind does."""
+
+    def __init__(self, row: Row, languages: Sequence[str]) -> None:
+        self._row, self._languages = row, languages
+
+    def __getitem__(self, language: str) -> "Sequence[pa.Table]":
+        return [run.predictions(language) for run in self._row.runs if language in run.record.scores]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._languages)
+
+    def __len__(self) -> int:
+        return len(self._languages)
 
 
 def in_words(cell: Cell) -> str:

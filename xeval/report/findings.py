@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from xeval.checks.after.counts import remembered
 from xeval.checks.after.diagnose import diagnose_run
 from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
@@ -16,9 +17,11 @@ from xeval.support.text import numbered
 def of(runs: Iterable[StoredRun], task: Task | None, reference: Reference | None) -> list[Finding]:
     """What is wrong with `runs`. A finding that seeds have in common stands there once."""
     by_run: dict[Finding, list[RunRecord]] = {}
-    for run in runs:
-        for finding in diagnose_run(run, task, reference):
-            by_run.setdefault(finding, []).append(run.record)
+    runs = list(runs)
+    with remembered(runs) as counts:
+        for run in runs:
+            for finding in diagnose_run(run, task, reference, counts):
+                by_run.setdefault(finding, []).append(run.record)
     return [
         finding.model_copy(update={"name": f"{_names(records)}: {finding.name}"}) for finding, records in by_run.items()
     ]

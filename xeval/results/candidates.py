@@ -18,8 +18,8 @@ from xeval.results import old_records
 from xeval.results.predictions import load_predictions, save_predictions
 from xeval.results.records import CheckpointRecord, CheckpointScore, CheckpointsRecord, RunRecord
 from xeval.support.errors import StoreError
-from xeval.support.files import read_ordinary, write_atomically
-from xeval.support.sealed import checksums, sealing
+from xeval.support.files import copy_file, found_in, is_there, read_ordinary, write_atomically
+from xeval.support.sealed import checksums, copy_sealed, finish_sealing, sealing
 
 MAX_RECORD_BYTES = 50_000_000
 _AGAIN = "xeval run with --every-checkpoint trains it again for them"
@@ -114,7 +114,7 @@ class GatheredPredictions:
             with sealing(target) as partial:
                 for record in records:
                     _copy_predictions(step_folder(self.folder, record.step), step_folder(partial, record.step))
-                (partial / "checkpoints.json").write_text(whole.model_dump_json(indent=1) + "\n", encoding="utf-8")
+                _write(partial, whole)
         except OSError as error:
             raise StoreError(f"{target}: cannot be written: {error.strerror}; run the command again") from error
 
@@ -130,15 +130,55 @@ class GatheredPredictions:
 
 
 def _copy_predictions(source: Path, target: Path) -> None:
-    (target / "predictions").mkdir(parents=True)
-    for path in sorted(source.glob("predictions/*.parquet")):
-        shutil.copyfile(path, target / "predictions" / path.name)
+    """Those of each language that `target` has none of yet."""
+    (target / "predictions").mkdir(parents=True, exist_ok=True)
+    for path in found_in(source, "predictions/*.parquet"):
+        if not (target / "predictions" / path.name).exists():
+            copy_file(path, target / "predictions" / path.name)
+
+
+def _write(folder: Path, known: CheckpointsRecord) -> None:
+    (folder / "checkpoints.json").write_text(known.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def join_checkpoints(source: Path, folder: Path, record: RunRecord) -> None:
+    """Add what the run in `source` knows of its checkpoints to the run in `folder`; `record` has the training of both.
+
+    Of a language that both know, the predictions in `folder` stay. Raises StoreError for checkpoints in `source` that
+    are not known, and OSError for what cannot be written.
+    """
+    theirs, target = load_checkpoints(source, record), checkpoints_of(folder)
+    finish_sealing(target)
+    try:
+        mine = load_checkpoints(folder, record)
+    except StoreError:
+        copy_sealed(checkpoints_of(source), target)
+        return
+    if set(theirs.languages) <= set(mine.languages):
+        return
+    if [(each.step, each.weights_sha256) for each in mine.checkpoints] != [
+        (each.step, each.weights_sha256) for each in theirs.checkpoints
+    ]:
+        raise StoreError(f"{checkpoints_of(source)}: of another course of the training than {target}, which stays")
+    joined = [_joined(*both) for both in zip(mine.checkpoints, theirs.checkpoints, strict=True)]
+    languages = list(dict.fromkeys([*mine.languages, *theirs.languages]))
+    with sealing(target) as partial:
+        for each in joined:
+            for known in (target, checkpoints_of(source)):
+                _copy_predictions(step_folder(known, each.step), step_folder(partial, each.step))
+        _write(partial, mine.model_copy(update={"languages": languages, "checkpoints": joined}))
+
+
+def _joined(mine: CheckpointRecord, theirs: CheckpointRecord) -> CheckpointRecord:
+    scores = theirs.scores | mine.scores
+    failures = {key: why for key, why in (theirs.failures | mine.failures).items() if key not in scores}
+    return mine.model_copy(update={"scores": scores, "failures": failures})
 
 
 def load_checkpoints(folder: Path, record: RunRecord) -> CheckpointsRecord:
     """Every checkpoint of the training of the run in `folder`, in order. Raises StoreError where they are not known."""
     path = checkpoints_of(folder)
-    if not path.exists():
+    if not is_there(path):
         raise StoreError(f"{folder}: only the checkpoint that was chosen is known of this run; {_AGAIN}")
     if checksums(path) is None:
         raise StoreError(f"{path}: damaged, its files are not what SHA256SUMS says; {_AGAIN}")

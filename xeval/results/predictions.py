@@ -6,6 +6,7 @@ which knew pairs only, have `premise` for `group` and no tally; both are read.
 
 import hashlib
 import io
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xeval.support.errors import StoreError
-from xeval.support.files import safe_name, write_atomically
+from xeval.support.files import retried, safe_name, write_atomically
 
 
 def save_predictions(
@@ -30,7 +31,7 @@ def save_predictions(
     the split these are; without it, the first.
     """
     content = as_parquet(answers, tally, groups, places)
-    write_atomically(_predictions_path(folder, language), content)
+    write_atomically(predictions_path(folder, language), content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -47,48 +48,64 @@ def as_parquet(answers: pa.Table, tally: np.ndarray, groups: np.ndarray, places:
     return buffer.getvalue()
 
 
-def load_predictions(folder: Path, language: str, sha256: str) -> pa.Table:
+def load_predictions(folder: Path, language: str, sha256: str, only: Collection[str] | None = None) -> pa.Table:
     """The prediction table of `language`, checked against the hash in the record and for being one.
 
-    Raises StoreError for a file that is absent, damaged, or has the hash and yet other content than xeval writes.
+    `only`: those of these columns that it has; decoding the others takes most of the time. Raises StoreError for a file
+    that is absent, damaged, or has the hash and yet other content than xeval writes.
     """
-    path = _predictions_path(folder, language)
+    path, content = predictions_path(folder, language), read_predictions(folder, language, sha256)
     try:
-        content = path.read_bytes()
+        file = pq.ParquetFile(pa.BufferReader(content))  # read_table would load pandas, and so would to_numpy
+        problem = _problem_in_names(file.schema_arrow)
+        wanted = None if only is None else [name for name in file.schema_arrow.names if name in only]
+        table = file.read(columns=wanted, use_threads=False) if not problem else None  # starting them takes longer
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{path}: no Parquet file that can be read; remove the run's folder") from error
+    if problem := problem or _problem(file.schema_arrow, table):
+        raise StoreError(f"{path}: not what xeval writes: {problem}; remove the run's folder")
+    return table
+
+
+def read_predictions(folder: Path, language: str, sha256: str) -> bytes:
+    """The file of `language`, checked against the hash in the record. Raises StoreError where it cannot be had."""
+    path = predictions_path(folder, language)
+    try:
+        content = retried(path.read_bytes)
     except OSError as error:
         raise StoreError(
             f"{path}: cannot be read: {error.strerror}; remove the run's folder to compute it again"
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise StoreError(f"{path}: damaged, it is not what the record was made with; remove the run's folder")
-    try:
-        table = pq.ParquetFile(io.BytesIO(content)).read()  # read_table would load pandas, and so would to_numpy
-    except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{path}: no Parquet file that can be read; remove the run's folder") from error
-    if problem := _problem(table):
-        raise StoreError(f"{path}: not what xeval writes: {problem}; remove the run's folder")
-    return table
+    return content
 
 
-def _problem(table: pa.Table) -> str:
+def _problem_in_names(schema: pa.Schema) -> str:
     """What is not as `save_predictions` writes it, though the record has its hash; "" if nothing is."""
-    if not len(table):
-        return "wanted at least one row"
-    is_old = "tally" not in table.column_names
+    is_old = "tally" not in schema.names
     needed = ("row", "label", "prediction", "logits") if is_old else ("row", "group", "tally", "prediction")
-    for name in dict.fromkeys((*needed, *table.column_names)):
-        n_found = table.column_names.count(name)
+    for name in dict.fromkeys((*needed, *schema.names)):
+        n_found = schema.names.count(name)
         if n_found != 1:
             return f"wanted one column {name}, found {n_found}"
+    for name in ("row", "group", "premise"):
+        if name in schema.names and schema.field(name).type != pa.int32():
+            return f"wanted whole numbers of 32 bits in {name}"
+    return ""
+
+
+def _problem(schema: pa.Schema, table: pa.Table) -> str:
+    """The same of the values of a `table` with some columns of this `schema`."""
+    if not len(table):
+        return "wanted at least one row"
+    for name in table.column_names:
         if table[name].null_count:
             return f"wanted a value of {name} in each row"
-    for name in {"row", "group", "premise"} & set(table.column_names):
-        if table.schema.field(name).type != pa.int32():
-            return f"wanted whole numbers of 32 bits in {name}"
     for name, kind in {"tally": pa.float64(), "logits": pa.float32()}.items():
         if name in table.column_names and (problem := _problem_in_lists(table, name, kind)):
             return problem
-    return _problem_in_labels(table) if "logits" in table.column_names else _problem_in_numbers(table)
+    return _problem_in_labels(schema, table) if "logits" in schema.names else _problem_in_numbers(table)
 
 
 def _problem_in_numbers(table: pa.Table) -> str:
@@ -107,16 +124,18 @@ def _problem_in_lists(table: pa.Table, name: str, wanted: pa.DataType) -> str:
     return ""
 
 
-def _problem_in_labels(table: pa.Table) -> str:
+def _problem_in_labels(schema: pa.Schema, table: pa.Table) -> str:
     """Where there are logits, labels and predictions are numbers of them."""
-    n_labels = table.schema.field("logits").type.list_size
+    n_labels = getattr(schema.field("logits").type, "list_size", 0)
     for name in ("label", "prediction"):
-        if name not in table.column_names:
+        if name not in schema.names:
             return f"wanted one column {name}, found 0"
-        if table.schema.field(name).type != pa.int32():
+        if schema.field(name).type != pa.int32():
             return f"wanted whole numbers of 32 bits in {name}"
-        if not np.isin(column(table, name), np.arange(n_labels)).all():
-            return f"wanted a {name} for which there is a logit"
+        if name in table.column_names:
+            numbers = column(table, name)
+            if numbers.min() < 0 or numbers.max() >= n_labels:
+                return f"wanted a {name} for which there is a logit"
     return ""
 
 
@@ -153,5 +172,5 @@ def tally_of(table: pa.Table) -> np.ndarray:
     return np.stack([right, np.ones(len(table))], axis=1)
 
 
-def _predictions_path(folder: Path, language: str) -> Path:
+def predictions_path(folder: Path, language: str) -> Path:
     return folder / "predictions" / f"{safe_name(language)}.parquet"

@@ -10,7 +10,7 @@ from pathlib import Path
 from xeval.results.candidates import load_checkpoints
 from xeval.results.predictions import load_predictions
 from xeval.results.records import Failure, Invocation, RunRecord
-from xeval.results.store import load_record, replace_by_successor, save_record, successor_folder
+from xeval.results.store import load_record, replace_by_successor, save_record, successor_folder, supersedes
 from xeval.support.errors import StoreError
 
 
@@ -35,9 +35,9 @@ class RunOnDisk:
         record, successor = load_record(self.folder), load_record(successor_folder(self.folder))
         if successor is None:
             return record, languages
-        old = record.scores if record is not None else {}
-        if old.keys() <= successor.scores.keys():
+        if supersedes(successor, record):
             return replace_by_successor(self.folder), languages
+        old = record.scores if record is not None else {}
         self.writes_to = successor_folder(self.folder)
         return successor, list(dict.fromkeys([*old, *languages]))
 

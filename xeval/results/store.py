@@ -10,7 +10,7 @@ appears whole or not at all, and a prediction file is in its place before the re
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +22,15 @@ from xeval.definitions.toml import first_complaint
 from xeval.results import old_records
 from xeval.results.records import CheckpointsRecord, RunRecord
 from xeval.support.errors import StoreError
-from xeval.support.files import read_ordinary, safe_name, write_atomically
-from xeval.support.sealed import sealing
+from xeval.support.files import found_in, is_there, read_ordinary, retried, safe_name, write_atomically
+from xeval.support.sealed import copy_sealed
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_RECORD_BYTES = 50_000_000
 
-_RECORD, _TRIAL = "record.json", "trial.json"
+RECORD, TRIAL = "record.json", "trial.json"
 _CHECKSUM_LINE = re.compile(rb'\{\n "content_sha256": "([0-9a-f]{64})",\n')
 
 
@@ -47,22 +47,22 @@ def trial_folder(results: Path, task: str, model_id: str, recipe: str, seed: int
 
 def save_trial(folder: Path, record: RunRecord) -> None:
     """Keep `record`, of a training that nothing was evaluated after."""
-    save_record(folder, record, _TRIAL)
+    save_record(folder, record, TRIAL)
 
 
 def load_trial(folder: Path) -> RunRecord | None:
     """The trial in `folder`; None where there is none yet. Raises StoreError for a damaged one."""
-    return load_record(folder, _TRIAL)
+    return load_record(folder, TRIAL)
 
 
 def known_trials(results: Path, task: str) -> list["StoredRun"]:
     """The trials of `task` below `results`; damaged ones are left to whoever wants them."""
-    return _known(sorted((results / safe_name(task)).glob(f"*/trials/*/{_TRIAL}")))
+    return _known(found_in(results / safe_name(task), f"*/trials/*/{TRIAL}"))
 
 
 def known_runs(results: Path, task: str) -> list["StoredRun"]:
     """The same of its runs."""
-    return _known(sorted((results / safe_name(task)).glob(f"*/*/{_RECORD}")))
+    return _known(found_in(results / safe_name(task), f"*/*/{RECORD}"))
 
 
 def _known(paths: Iterable[Path]) -> list["StoredRun"]:
@@ -74,21 +74,31 @@ def _known(paths: Iterable[Path]) -> list["StoredRun"]:
     return runs
 
 
-def save_record(folder: Path, record: RunRecord, name: str = _RECORD) -> None:
+def save_record(folder: Path, record: RunRecord, name: str = RECORD) -> None:
     plain = (record.model_dump_json(indent=1) + "\n").encode()
     line = f' "content_sha256": "{hashlib.sha256(plain).hexdigest()}",\n'.encode()
     write_atomically(folder / name, plain.replace(b"{\n", b"{\n" + line, 1))
 
 
-def load_record(folder: Path, name: str = _RECORD) -> RunRecord | None:
+def load_record(folder: Path, name: str = RECORD) -> RunRecord | None:
     """The record in `folder`; None where there is none yet. Raises StoreError for a damaged one."""
+    content = read_content(folder, name)
+    return parse_record(content, folder / name) if content is not None else None
+
+
+def read_content(folder: Path, name: str = RECORD) -> bytes | None:
+    """What the file of the record in `folder` holds; None where there is none yet."""
     path = folder / name
     try:
-        content = read_ordinary(path, MAX_RECORD_BYTES)
+        return read_ordinary(path, MAX_RECORD_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def parse_record(content: bytes, path: Path) -> RunRecord:
+    """The record that `content` of `path` is. Raises StoreError for a damaged one."""
     line = _CHECKSUM_LINE.match(content)
     plain = b"{\n" + content[line.end() :] if line else content
     if line and hashlib.sha256(plain).hexdigest() != line[1].decode():
@@ -98,7 +108,8 @@ def load_record(folder: Path, name: str = _RECORD) -> RunRecord | None:
         )
     version = _version(plain)
     try:
-        record = old_records.read_record(plain, folder) if version in (1, 2) else RunRecord.model_validate_json(plain)
+        is_old = version in (1, 2)
+        record = old_records.read_record(plain, path.parent) if is_old else RunRecord.model_validate_json(plain)
     except ValidationError as error:
         mend = (
             "another version of xeval wrote it: read it with that one"
@@ -130,11 +141,18 @@ class StoredRun:
     folder: Path
     record: RunRecord
 
-    def predictions(self, language: str) -> "pa.Table":
-        """The predictions that the score of `language` was made from. Raises StoreError where they cannot be had."""
+    def predictions(self, language: str, only: Collection[str] | None = None) -> "pa.Table":
+        """The predictions that the score of `language` was made from, or `only` some columns of them. Raises StoreError
+        where they cannot be had."""
         from xeval.results.predictions import load_predictions
 
-        return load_predictions(self.folder, language, self.record.scores[language].predictions_sha256)
+        return load_predictions(self.folder, language, self.record.scores[language].predictions_sha256, only)
+
+    def check_predictions(self, language: str) -> None:
+        """Raise StoreError where the file of these predictions is not what it was; it is not decoded."""
+        from xeval.results.predictions import read_predictions
+
+        read_predictions(self.folder, language, self.record.scores[language].predictions_sha256)
 
     def candidates(self) -> CheckpointsRecord:
         """Every checkpoint of its training, in order. Raises StoreError where they are not known."""
@@ -158,8 +176,13 @@ def load_run(folder: Path) -> StoredRun | None:
 
 def load_runs(results: Path) -> list[StoredRun]:
     """Every run under `results`, in the order of the folders' names."""
-    folders = sorted(path.parent for path in results.glob(f"*/*/*/{_RECORD}"))
+    folders = [path.parent for path in found_in(results, f"*/*/*/{RECORD}")]
     return [run for folder in folders if (run := load_run(folder)) is not None]
+
+
+def own_weights(folder: Path) -> Path:
+    """Where the run in `folder` keeps its fine-tuned weights, if it was told to."""
+    return folder / "weights"
 
 
 # A run that was trained again to other weights is evaluated again from the start. Its new record and predictions grow
@@ -171,27 +194,32 @@ def successor_folder(folder: Path) -> Path:
     return folder / "successor"
 
 
+def supersedes(successor: RunRecord, record: RunRecord | None) -> bool:
+    """Whether the successor has all of the languages that the run has, so that it can take its place."""
+    return record is None or record.scores.keys() <= successor.scores.keys()
+
+
 def replace_by_successor(folder: Path) -> RunRecord:
     """Put the finished successor in the place of the run in `folder`; can be done again after a crash in the middle."""
     successor = successor_folder(folder)
     record = load_record(successor)
     if record is None:
         raise StoreError(f"{successor}: wanted a record, found none; remove this folder")
-    for path in sorted((successor / "predictions").glob("*.parquet")):
-        write_atomically(folder / "predictions" / path.name, path.read_bytes())
-    _replace_checkpoints(successor / "checkpoints", folder / "checkpoints")
+    for path in found_in(successor / "predictions", "*.parquet"):
+        write_atomically(folder / "predictions" / path.name, retried(path.read_bytes))
+    for part in ("checkpoints", own_weights(folder).name):
+        _replace_part(successor / part, folder / part)
     save_record(folder, record)
     shutil.rmtree(successor)
     return record
 
 
-def _replace_checkpoints(source: Path, target: Path) -> None:
-    """What the checkpoints of the new training predicted takes the place of the old one's, which no score is of now."""
-    if not source.exists():
+def _replace_part(source: Path, target: Path) -> None:
+    """A sealed part of the new training takes the place of the old one's, which no score is of now."""
+    if not is_there(source):
         shutil.rmtree(target, ignore_errors=True)
         return
     try:
-        with sealing(target) as partial:
-            shutil.copytree(source, partial, dirs_exist_ok=True)
+        copy_sealed(source, target)
     except OSError as error:
         raise StoreError(f"{target}: cannot be written: {error.strerror}; run the command again") from error

@@ -39,15 +39,16 @@ from xeval.results.candidates import GatheredPredictions
 from xeval.results.predictions import save_predictions
 from xeval.results.records import Failure, Float32Check, Invocation, RunRecord, SelectionPoint, Timing, TrainingRecord
 from xeval.results.run_on_disk import RunOnDisk
-from xeval.results.store import StoredRun
+from xeval.results.store import StoredRun, own_weights
 from xeval.runs.candidates import CheckpointsBehindEvaluated, EveryCheckpoint, LanguageRows
 from xeval.runs.provenance import new_record
 from xeval.runs.spec import RunSpec
-from xeval.support.cache import checkpoints_folder, kept_weights, weights_folder
-from xeval.support.errors import DataError, PredictionError, TrainingError
+from xeval.support.cache import checkpoints_folder, forget_unused_weights, kept_weights, weights_folder, weights_in
+from xeval.support.errors import DataError, PredictionError, StoreError, TrainingError
 from xeval.support.findings import Finding
 from xeval.support.locks import locked
 from xeval.support.progress import Phase, Reporter
+from xeval.support.sealed import copy_sealed
 from xeval.support.text import counted, one_decimal
 
 FLOAT32_ROWS = 32  # of each language, computed again in float32 where the run's arithmetic is another
@@ -81,8 +82,10 @@ class OneRun:
         preflight: Sequence[Finding] = (),  # what was found wrong before the run
         every_checkpoint: bool = False,  # evaluate those on the way of the training too
         known: Sequence[StoredRun] = (),  # other runs, of which some may have the same training
+        keep_weights: bool = False,  # in the run's folder
     ) -> None:
         self.spec, self.reporter, self.every_checkpoint = spec, reporter, every_checkpoint
+        self.keep_weights = keep_weights
         self.kind, self.ranks = spec.task.of_kind, current()
         self.invocation = Invocation(environment=environment.describe(spec.compute), preflight=list(preflight))
         self.name = spec.in_words
@@ -145,6 +148,8 @@ class OneRun:
             else:
                 self._say(f"{len(missing)} of {counted(len(languages), 'languages')} to evaluate")
                 record = self._compute(record, list(missing), unknown)
+            if self.keep_weights and record.training is not None:
+                self._keep_weights(record)
         if self.every_checkpoint and record.status == "complete":
             self._say(f"what each checkpoint scored: xeval compare {self.disk.folder} --selection")
         return StoredRun(self.disk.folder, record)
@@ -336,9 +341,28 @@ class OneRun:
         """Where the fine-tuned weights of `record` are, under the identity of any run that shares its training."""
         if record.training is None:
             return None
-        known = [self.identity, *(run.record.identity for run in self.trained)]
         sha256 = record.training.weights_sha256
+        for folder in (self.disk.folder, *(run.folder for run in self.trained)):
+            if (own := weights_in(own_weights(folder), sha256)) is not None:
+                return own
+        known = [self.identity, *(run.record.identity for run in self.trained)]
         return next((kept for identity in known if (kept := kept_weights(identity, sha256)) is not None), None)
+
+    def _keep_weights(self, record: RunRecord) -> None:
+        """Put the weights of `record` into the run's folder, where they are not yet."""
+        kept, own = self._kept_weights(record), own_weights(self.disk.folder)
+        if kept is None:
+            self._say(
+                f"its fine-tuned weights are no longer in the cache and cannot be kept; remove {self.disk.folder} to"
+                " train it again"
+            )
+        elif kept != own:
+            try:
+                copy_sealed(kept, own)
+            except OSError as error:
+                raise StoreError(
+                    f"{own}: fine-tuned weights cannot be kept: {error.strerror}; free space and run the command again"
+                ) from error
 
     def _every_checkpoint(
         self, tokenizer: Any, record: RunRecord | None, unknown: Sequence[str]
@@ -402,6 +426,8 @@ class OneRun:
                 self.checkpoints.clear()  # it would break down there again
                 raise
         merge()
+        if said := forget_unused_weights():
+            self._say(said)
         wall_s = time.monotonic() - started + outcome.earlier_wall_s - outcome.aside_wall_s
         losses = dict(outcome.selection_losses)
         curve = [

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from xeval.data.model_files import find_checkpoint, tokenizer_files
-from xeval.results.store import StoredRun
-from xeval.support.cache import find_weights
+from xeval.results.store import StoredRun, own_weights
+from xeval.support.cache import find_weights, weights_in
 from xeval.support.errors import StoreError
 from xeval.support.sealed import MANIFEST, partial_of, sealing
 
@@ -23,7 +23,8 @@ def export(run: StoredRun, folder: Path) -> None:
     record = run.record
     if record.training is None:
         raise StoreError(f"{run.folder}: nothing was trained in it; it evaluated {record.model.id} as it is")
-    kept = find_weights(record.identity, record.training.weights_sha256)
+    sha256 = record.training.weights_sha256
+    kept = weights_in(own_weights(run.folder), sha256) or find_weights(record.identity, sha256)
     if kept is None:
         raise StoreError(
             f"{run.folder}: its fine-tuned weights are no longer in the cache; run it again with another --results"

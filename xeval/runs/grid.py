@@ -41,6 +41,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     sweep: Sweep | None = None,
     train: bool = True,
     every_checkpoint: bool = False,
+    keep_weights: bool = False,
     seeds_of: str | None = None,
     data: str | os.PathLike[str] | None = None,
     results: str | os.PathLike[str] = "results",
@@ -76,6 +77,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
             and what to call them together. Their seeds are 1, 2, 3 … in their order, or those in `seeds`.
         every_checkpoint: evaluate the training's other checkpoints too, each time it measures English development
             accuracy. A finished run whose checkpoints are not known is trained again for that.
+        keep_weights: keep the fine-tuned weights in the run's folder, not in the cache alone.
         data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA.
         results: the folder that records and predictions go to.
         max_train: train on the first so many rows.
@@ -97,6 +99,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         sweep=sweep,
         train=train,
         every_checkpoint=every_checkpoint,
+        keep_weights=keep_weights,
         seeds_of=seeds_of,
         data=data,
         results=results,
@@ -140,6 +143,7 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     sweep: Sweep | None = None,
     train: bool = True,
     every_checkpoint: bool = False,
+    keep_weights: bool = False,
     seeds_of: str | None = None,
     data: str | os.PathLike[str] | None = None,
     corpus: Corpus | None = None,
@@ -171,7 +175,7 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     train = train and definition.of_kind.trains
     declared = declare(seeds_of, seeds, [model for model, _ in pairs], train)
     if not train:
-        _check_options_without_training(definition, seeds, every_checkpoint, seeds_of)
+        _check_options_without_training(definition, seeds, every_checkpoint, keep_weights, seeds_of)
     else:
         _check_selection(definition, changed.values(), every_checkpoint)
     show_bars(reporter.draws_bars)
@@ -209,7 +213,9 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     _check_declared(specs.values(), known)
     _say_of_first_rows(specs.values(), known, reporter)
     runs = [
-        OneRun(spec, spec.folder(Path(results), known), reporter, findings[identity], every_checkpoint, known)
+        OneRun(
+            spec, spec.folder(Path(results), known), reporter, findings[identity], every_checkpoint, known, keep_weights
+        )
         for identity, spec in specs.items()
     ]
     _try_out(runs, wanted)
@@ -281,7 +287,7 @@ def _read_what_may_be_needed(
 
 
 def _check_options_without_training(
-    task: Task, seeds: Sequence[int], every_checkpoint: bool, seeds_of: str | None
+    task: Task, seeds: Sequence[int], every_checkpoint: bool, keep_weights: bool, seeds_of: str | None
 ) -> None:
     if seeds_of is not None and not task.of_kind.trains:
         raise DefinitionError(f"seeds of {seeds_of}: task {task.name} trains nothing; leave out --seeds-of")
@@ -293,6 +299,8 @@ def _check_options_without_training(
         )
     if every_checkpoint:
         raise DefinitionError(f"every checkpoint: only a training has several; leave out --every-checkpoint{other}")
+    if keep_weights and task.of_kind.trains:  # or it is one of a suite whose other tasks train
+        raise DefinitionError("keep weights: nothing is trained; leave out --keep-weights or --no-train")
 
 
 def _check_selection(task: Task, recipes: Iterable[Recipe], every_checkpoint: bool) -> None:

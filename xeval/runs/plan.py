@@ -49,6 +49,7 @@ class RunRequest(Frozen):
     train: bool = True
     """False: a fine-tuned checkpoint is evaluated as it is."""
     every_checkpoint: bool = False
+    keep_weights: bool = False
     """Whether the training's other checkpoints are evaluated too."""
     data: Words | None = None
     """A local copy of the data."""
@@ -249,7 +250,7 @@ class _Planner:
     def _common(self, task: str, options: dict[str, Any]) -> dict[str, Any]:
         """What all runs of a task have in common."""
         data = options.get("data") or os.environ.get("XEVAL_DATA") or None
-        as_they_are = ("train", "every_checkpoint", "max_train", "max_eval", "test_split", "dtype")
+        as_they_are = ("train", "every_checkpoint", "keep_weights", "max_train", "max_eval", "test_split", "dtype")
         return {key: options[key] for key in as_they_are if key in options} | {
             "task": _path_or_name(task),
             "languages": tuple(options.get("languages") or ()),

@@ -20,6 +20,7 @@ from xeval.results.identity import identity, ingredients, is_of, is_training_of,
 from xeval.results.records import NO_TRAINING, DataRecord, Limits, RecipeRecord, RunRecord, SweepRecord
 from xeval.results.store import StoredRun, run_folder
 from xeval.support.errors import DefinitionError
+from xeval.support.files import is_there
 from xeval.support.text import counted
 
 NOT_OF_TRAINING = {
@@ -137,7 +138,7 @@ class RunSpec:
             name, seed = self.declared.name, self.declared.seed
         own = run_folder(results, self.task.name, name, self.recipe_name, seed, self.identity())
         same = [run.folder for run in known if run.record.task == self.task.name and self.describes(run.record)]
-        return own if (own / "record.json").exists() or not same else same[0]
+        return own if is_there(own / "record.json") or not same else same[0]
 
 
 def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:

@@ -6,14 +6,20 @@ Nothing in here is a result; all of it can be deleted at any time.
 
 import os
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
 import platformdirs
 
 from xeval.support.sealed import MANIFEST, checksums
+from xeval.support.text import counted
 
-Part = Literal["weights", "checkpoints", "encoded", "corpora", "bundles", "speeds"]
+Part = Literal["weights", "checkpoints", "encoded", "corpora", "bundles", "speeds", "counts"]
+WEIGHTS = "model.safetensors"  # the file in a folder of fine-tuned weights that records have the checksum of
+WEIGHTS_LIMIT_BYTES = 10e9
+UNUSED_DAYS = 7  # weights that were used since then stay, however much there is
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
@@ -40,10 +46,41 @@ def checkpoints_folder(identity: str) -> Path:
     return cache_home() / "checkpoints" / identity
 
 
+def weights_in(folder: Path, weights_sha256: str) -> Path | None:
+    """`folder`, if the fine-tuned weights in it are whole and what a record says they were."""
+    return folder if (checksums(folder) or {}).get(WEIGHTS) == weights_sha256 else None
+
+
 def kept_weights(identity: str, weights_sha256: str) -> Path | None:
-    """The folder of a run's fine-tuned weights, if they are there and what the record says they were."""
-    folder = weights_folder(identity)
-    return folder if (checksums(folder) or {}).get("model.safetensors") == weights_sha256 else None
+    """The folder of the cache with a run's fine-tuned weights, if they are there and what the record says they were."""
+    kept = weights_in(weights_folder(identity), weights_sha256)
+    if kept is not None:
+        with suppress(OSError):  # on a disk that is only read
+            (kept / MANIFEST).touch()  # for `forget_unused_weights`
+    return kept
+
+
+def forget_unused_weights() -> str:
+    """Where fine-tuned weights take more than their share of the disk, remove those that nobody has used for long, the
+    oldest first. Says what was removed, in one line; "" if nothing was."""
+    now_s, found = time.time(), []
+    for manifest in (cache_home() / "weights").glob(f"*/{MANIFEST}"):
+        with suppress(OSError):  # another process may be removing them
+            size = sum(path.stat().st_size for path in manifest.parent.rglob("*") if path.is_file())
+            found.append((manifest.stat().st_mtime, size, manifest.parent))
+    left, removed = sum(size for _, size, _ in found), list[int]()
+    for used_s, size, folder in sorted(found):
+        if left > WEIGHTS_LIMIT_BYTES and now_s - used_s > UNUSED_DAYS * 86_400:
+            shutil.rmtree(folder, ignore_errors=True)
+            left -= size
+            removed.append(size)
+    if not removed:
+        return ""
+    return (
+        f"{counted(len(removed), 'trainings')} whose weights nobody had used for {UNUSED_DAYS} days went from the cache"
+        f" ({sum(removed) / 1e9:.1f} GB), since those in it took more than {WEIGHTS_LIMIT_BYTES / 1e9:.0f} GB;"
+        " --keep-weights keeps a run's in its folder"
+    )
 
 
 def find_weights(identity: str, weights_sha256: str) -> Path | None:

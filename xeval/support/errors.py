@@ -68,3 +68,7 @@ class PredictionError(XevalError):
 
 class StoreError(XevalError):
     """A record or prediction file that is damaged or belongs to another version."""
+
+
+class ClaimError(StoreError):
+    """A folder that another process works in now, since this one stood still for so long that it seemed dead."""

@@ -4,15 +4,21 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import stat
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from xeval.support.errors import StoreError
 
 _TEMPORARY = ".tmp"
+_PAUSES_S = (0.02, 0.1, 0.5)  # before something is tried again
+_T = TypeVar("_T")
+_guards: dict[object, tuple[Path, Callable[[], None]]] = {}
 
 
 def safe_name(name: str) -> str:
@@ -20,31 +26,92 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", name.replace("/", "--")).lstrip(".") or "_"
 
 
+def retried(act: Callable[[], _T]) -> _T:
+    """What `act` gives, which can be done twice.
+
+    It is tried again a few times where a network file system has forgotten the file meanwhile (ESTALE): the next time
+    it asks the server. Raises OSError as `act` does.
+    """
+    for pause_s in _PAUSES_S:
+        try:
+            return act()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+        time.sleep(pause_s)
+    return act()
+
+
+def found_in(folder: Path, pattern: str) -> list[Path]:
+    """What there is below `folder` whose path matches `pattern`, in order."""
+    return retried(lambda: sorted(folder.glob(pattern)))
+
+
+def is_there(path: Path) -> bool:
+    return retried(path.exists)
+
+
+@contextmanager
+def guarded(folder: Path, check: Callable[[], None]) -> Iterator[None]:
+    """While this lasts, whatever this process is about to put in its place below `folder` makes `check` first, which
+    raises XevalError if that is not this process's to write any more."""
+    key = object()
+    _guards[key] = (folder.absolute(), check)
+    try:
+        yield
+    finally:
+        del _guards[key]
+
+
+def check_guards(path: Path) -> None:
+    """Ask those who guard a folder that `path` lies in."""
+    for folder, check in list(_guards.values()):
+        if path.absolute().is_relative_to(folder):
+            check()
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Put `content` at `path` so that a reader, or a crash, sees the old file or the new one and nothing between."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)  # mkstemp's own mode shuts others out of shared results
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+        retried(lambda: _write(path, content))
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}; fix that and run the command again") from error
 
 
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            with _without(errno.EPERM):
+                os.fchmod(file.fileno(), 0o644)  # mkstemp's own mode shuts others out of shared results
+            os.fsync(file.fileno())
+        check_guards(path)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def _without(*numbers: int) -> Iterator[None]:
+    """Do without what a file system does not have: it answers with one of these, or that it is not supported."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {*numbers, errno.ENOSYS, errno.EOPNOTSUPP}:
+            raise
+
+
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in `folder` are on the disk."""
+    """Wait until the names in `folder` are on the disk, where the file system knows how to."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with _without(errno.EINVAL):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -61,19 +128,30 @@ def check_ordinary(path: Path, max_bytes: int) -> None:
 
 def read_ordinary(path: Path, max_bytes: int) -> bytes:
     """The content of `path`. Raises OSError as `check_ordinary` does."""
-    check_ordinary(path, max_bytes)
-    return path.read_bytes()
+    retried(lambda: check_ordinary(path, max_bytes))
+    return retried(path.read_bytes)
 
 
 def file_sha256(path: Path) -> str:
+    return retried(lambda: _sha256(path))
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy the content into a file that nobody reads yet."""
+    retried(lambda: shutil.copyfile(source, target))
+
+
 def sweep_temporaries(folder: Path, older_than_s: float = 0.0) -> None:
     """Remove what `write_atomically` leaves in `folder` and below it when its process is killed."""
-    now = time.time()
-    for path in folder.rglob(f".*{_TEMPORARY}"):
-        with suppress(OSError):  # another process may be sweeping too
+    now, paths = time.time(), list[Path]()
+    with suppress(OSError):  # another process may be sweeping too
+        paths = found_in(folder, f"**/.*{_TEMPORARY}")
+    for path in paths:
+        with suppress(OSError):
             if now - path.stat().st_mtime >= older_than_s:
                 path.unlink()

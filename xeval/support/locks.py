@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import platform
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,13 +12,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from xeval.support.claims import Claim, place_of
 from xeval.support.errors import StoreError
-from xeval.support.files import sweep_temporaries
+from xeval.support.files import guarded, is_there, retried, sweep_temporaries
 from xeval.support.text import one_line
 
 SAID_AFTER_S = 3.0  # of waiting
 SAID_AGAIN_AFTER_S = 600.0
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+_POLLED_EVERY_S = (0.1, 0.5)  # so that those who wait do not ask all at once
 
 Say = Callable[[str], None]
 _to_log: Say = logging.getLogger("xeval").warning  # on standard error, where nobody has set up logging
@@ -28,44 +31,83 @@ def locked(folder: Path, say: Say = _to_log) -> Iterator[None]:
     """Hold `folder` against other processes that would work on the same things; the kernel frees it if this one dies.
 
     While another process holds it, this one waits, and tells `say` for whom, after seconds and then now and again.
-    Temporary files that a process left here when it was killed are swept: nobody else is writing.
-    Raises StoreError where the folder cannot be written, or its file system has no locks.
+    Where the file system has no locks, or where somebody found none before, the folder is claimed
+    (`xeval.support.claims`). Temporary files that a process left here when it was killed are swept: nobody else is
+    writing. Raises StoreError where the folder cannot be written, and ClaimError from what is written in it after
+    another process has taken it over.
     """
     lock = _take(folder, say)
     try:
-        with suppress(OSError):  # it only tells those who wait whom they wait for
-            Path(lock.lock_file).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
-        sweep_temporaries(folder)
-        yield
+        if lock is None or is_there(place_of(folder)):
+            with _claimed(folder, say):
+                sweep_temporaries(folder)
+                yield
+        else:
+            with suppress(OSError):  # it only tells those who wait whom they wait for
+                Path(lock.lock_file).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+            sweep_temporaries(folder)
+            yield
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
-def _take(folder: Path, say: Say) -> FileLock:
+def _take(folder: Path, say: Say) -> FileLock | None:
+    """The kernel's lock; None where the file system has none."""
     # Without locks, filelock would fall back on a file that stays behind when its process is killed.
     lock = FileLock(folder / ".lock", fallback_to_soft=False)
-    started_s, patience_s = time.monotonic(), SAID_AFTER_S
+    waiting = _Waiting(folder, say)
     while True:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            retried(lambda: folder.mkdir(parents=True, exist_ok=True))
             with suppress(FileNotFoundError):  # the folder was removed while this process waited
-                lock.acquire(timeout=patience_s)
+                retried(lambda: lock.acquire(timeout=waiting.patience_s))
                 return lock
         except Timeout:
-            waited_s = time.monotonic() - started_s
-            say(f"{folder}: in use by {_holder(folder / '.lock')}; waiting for it to end, {waited_s:.0f} s so far")
-            patience_s = SAID_AGAIN_AFTER_S
+            waiting.say_for(_holder(folder / ".lock"))
         except OSError as error:
-            raise StoreError(f"{folder}: {_reason(error)}") from error
+            if error.errno in _NO_LOCKS:
+                return None
+            raise StoreError(_not_to_be_worked_in(folder, error)) from error
 
 
-def _reason(error: OSError) -> str:
-    if error.errno in _NO_LOCKS:
-        return (
-            f"its file system has no locks ({error.strerror}), which keep two processes from writing the same files;"
-            " choose a folder on another one, by --results or XEVAL_CACHE"
-        )
-    return f"cannot be worked in: {error.strerror}; fix that or choose another folder"
+@contextmanager
+def _claimed(folder: Path, say: Say) -> Iterator[None]:
+    claim, waiting = Claim(folder), _Waiting(folder, say)
+    try:
+        try:
+            while not claim.take():
+                if waiting.is_long():
+                    waiting.say_for(claim.holder())
+                time.sleep(random.uniform(*_POLLED_EVERY_S))
+                retried(lambda: folder.mkdir(parents=True, exist_ok=True))
+        except OSError as error:
+            raise StoreError(_not_to_be_worked_in(folder, error)) from error
+        with guarded(folder, claim.check):
+            yield
+    finally:
+        claim.release()
+
+
+class _Waiting:
+    """How long this process has waited for `folder`, said now and again."""
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        self._folder, self._say = folder, say
+        self._started_s = self._said_s = time.monotonic()
+        self.patience_s = SAID_AFTER_S
+
+    def is_long(self) -> bool:
+        return time.monotonic() - self._said_s >= self.patience_s
+
+    def say_for(self, holder: str) -> None:
+        self._said_s, self.patience_s = time.monotonic(), SAID_AGAIN_AFTER_S
+        waited_s = self._said_s - self._started_s
+        self._say(f"{self._folder}: in use by {holder}; waiting for it to end, {waited_s:.0f} s so far")
+
+
+def _not_to_be_worked_in(folder: Path, error: OSError) -> str:
+    return f"{folder}: cannot be worked in: {error.strerror}; fix that or choose another folder"
 
 
 def _holder(path: Path) -> str:

@@ -3,13 +3,24 @@
 The manifest is what `sha256sum` writes, so `sha256sum --check SHA256SUMS` in the folder says what is damaged.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xeval.support.files import file_sha256, read_ordinary, sync_folder, write_atomically
+from xeval.support.files import (
+    check_guards,
+    copy_file,
+    file_sha256,
+    found_in,
+    is_there,
+    read_ordinary,
+    retried,
+    sync_folder,
+    write_atomically,
+)
 
 MANIFEST = "SHA256SUMS"
 _MAX_MANIFEST_BYTES = 10_000_000
@@ -23,17 +34,42 @@ def sealing(folder: Path) -> Iterator[Path]:
     Whoever calls this holds a lock that keeps others from writing the same folder. Raises OSError, and leaves `folder`
     as it was, when something cannot be written.
     """
+    finish_sealing(folder)
     partial = partial_of(folder)
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     try:
-        partial.mkdir(parents=True)
+        retried(lambda: partial.mkdir(parents=True, exist_ok=True))
         yield partial
         _seal(partial)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.replace(folder)
-        sync_folder(folder.parent)
-    finally:
+        check_guards(folder)
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    retried(lambda: partial.replace(folder))  # if that fails, the sealed one is all there is, for `finish_sealing`
+    retried(lambda: sync_folder(folder.parent))
+
+
+def finish_sealing(folder: Path) -> None:
+    """Put what was sealed for `folder` in its place, where a process was killed just before it had done that.
+
+    Without this, what of the old content stands in the new one would be lost with it.
+    """
+    partial = partial_of(folder)
+    if is_there(partial) and checksums(folder) is None and checksums(partial) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        retried(lambda: partial.replace(folder))
+
+
+def copy_sealed(source: Path, target: Path) -> None:
+    """Put a copy of the sealed folder `source` in the place of `target`. Raises OSError, also if it is not whole."""
+    with sealing(target) as partial:
+        for path in _files(source):
+            copy = partial / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy_file(path, copy)
+        if _manifest(_checksums(partial)) != read_ordinary(source / MANIFEST, _MAX_MANIFEST_BYTES):
+            raise OSError(errno.EIO, f"{source} is damaged")
 
 
 def partial_of(folder: Path) -> Path:
@@ -67,4 +103,4 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return [path for path in found_in(folder, "**/*") if retried(path.is_file) and path.name != MANIFEST]

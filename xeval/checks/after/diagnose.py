@@ -7,7 +7,9 @@ prediction files.
 
 from collections.abc import Mapping
 
+from xeval.checks.after import counts as counted
 from xeval.checks.after import prediction_signatures, record_signatures
+from xeval.checks.after.counts import Counts
 from xeval.checks.after.hurt_languages import check_languages, truncated
 from xeval.checks.after.other_definition import other_definition
 from xeval.checks.after.prediction_signatures import Predicted
@@ -42,10 +44,13 @@ EXPLAINED_BY = {
 }
 
 
-def diagnose_run(run: StoredRun, task: Task | None, reference: Reference | None) -> list[Finding]:
-    """`diagnose` with the predictions that lie in the run's folder."""
+def diagnose_run(
+    run: StoredRun, task: Task | None, reference: Reference | None, counts: Counts | None = None
+) -> list[Finding]:
+    """`diagnose` with the predictions that lie in the run's folder; `counts` are what is remembered of some."""
     record = run.record
-    predicted, problems = _read_predictions(run)
+    order_matters = record.computed_elsewhere
+    predicted, problems = _read_predictions(run, None if order_matters else counts)
     published = row_of(record, reference) if reference is not None and _is_of(record, reference) else None
     found = diagnose(record, predicted, task, published, problems)
     if published is None or task is None or {one.name for one in found} & _NO_COMPARISON:
@@ -143,22 +148,35 @@ def _max_length(record: RunRecord) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _read_predictions(run: StoredRun) -> tuple[dict[str, Predicted], dict[str, str]]:
+def _read_predictions(run: StoredRun, counts: Counts | None) -> tuple[dict[str, Predicted], dict[str, str]]:
     """The predictions of every language that has a score, and why some of them cannot be read."""
-    from xeval.results.predictions import column, has_labels, has_logits  # pyarrow
-
     predicted, problems = {}, {}
-    for language in run.record.scores:
+    for language, score in run.record.scores.items():
+        sha256 = score.predictions_sha256
         try:
-            table = run.predictions(language)
+            if counts is not None and sha256 in counts:
+                run.check_predictions(language)
+                predicted[language] = counted.predicted(counts[sha256])
+                continue
+            own = predicted[language] = _decoded(run, language)
         except StoreError as problem:
             problems[language] = str(problem)
             continue
-        predicted[language] = Predicted(column(table, "row"))
-        if has_labels(table):
-            rows, labels, predictions = (column(table, name) for name in ("row", "label", "prediction"))
-            n_labels = len(run.record.labels or ()) or int(max(labels.max(), predictions.max())) + 1
-            if has_logits(table):
-                n_labels = table.schema.field("logits").type.list_size
-            predicted[language] = Predicted(rows, labels, predictions, n_labels)
+        if counts is not None and (of_file := counted.count(own)) is not None:
+            counts[sha256] = of_file
     return predicted, problems
+
+
+def _decoded(run: StoredRun, language: str) -> Predicted:
+    from xeval.results.predictions import column, has_labels, has_logits  # pyarrow
+
+    labels = run.record.labels
+    only = ("row", "label", "prediction") if labels else None  # or the logits say how many labels there are
+    table = run.predictions(language, only)
+    if not has_labels(table):
+        return Predicted(column(table, "row"))
+    rows, gold, predictions = (column(table, name) for name in ("row", "label", "prediction"))
+    n_labels = len(labels or ()) or int(max(gold.max(), predictions.max())) + 1
+    if has_logits(table):
+        n_labels = table.schema.field("logits").type.list_size
+    return Predicted(rows, gold, predictions, n_labels)

@@ -1,0 +1,79 @@
+"""What commands take that read a results folder with two hundred runs, and with two thousand."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from tabulate import tabulate
+
+import xeval
+from xeval.results.identity import identity, ingredients_of
+from xeval.results.predictions import predictions_path
+from xeval.results.store import StoredRun, load_runs, run_folder, save_record
+from xeval.support.files import file_sha256
+
+TASK, MODEL = "xnli-mini", "mini-mbert"
+N_RUNS = (200, 2_000)
+SEEDS = 5
+
+
+def folder() -> str:
+    """Markdown: seconds, seconds of processor time and megabytes of `list runs`, `report` and `check`."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        os.environ["XEVAL_CACHE"] = str(place / "cache")
+        xeval.run(TASK, [MODEL], results=place / "one")
+        (template,) = load_runs(place / "one")
+        rows = []
+        for n_runs in N_RUNS:
+            results, baseline = place / f"{n_runs}", place / f"{n_runs}.toml"
+            copy_runs(template, results, n_runs)
+            measured(["bless", "--results", results, "--output", baseline], place)
+            commands = {
+                "list runs": ["list", "runs", "--results", results],
+                "report": ["report", "--results", results, "--output", place / "report.md"],
+                "report, again": ["report", "--results", results, "--output", place / "report.md"],
+                "report, HTML": ["report", "--results", results, "--output", place / "report.html"],
+                "check": ["check", "--results", results, "--baseline", baseline],
+            }
+            rows += [(n_runs, what, *measured(words, place)) for what, words in commands.items()]
+    header = ("runs", "command", "seconds", "of processor time", "MB at most")
+    return tabulate(rows, header, tablefmt="github", floatfmt=(",.0f", "", ".1f", ".1f", ",.0f"))
+
+
+def copy_runs(template: StoredRun, results: Path, n_runs: int) -> None:
+    """Runs with what `template` predicted, in files of their own, of as many models as give so many with five seeds
+    each."""
+    tables = {language: template.predictions(language) for language in template.record.scores}
+    for number in range(n_runs):
+        model, seed = divmod(number, SEEDS)
+        files = {"id": f"lab/model-{model:03}", "origin": "hub", "sha256": f"{model:064x}"}
+        record = template.record.model_copy(
+            update={"model": template.record.model.model_copy(update=files), "seed": seed + 1}
+        )
+        own = identity(ingredients_of(record), record.seed)
+        place = run_folder(results, record.task, record.model.id, record.recipe.name, record.seed, own)
+        scores = {}
+        for language, table in tables.items():
+            path = predictions_path(place, language)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table.replace_schema_metadata({"copy": str(number)}), path, compression="zstd")
+            sha256 = file_sha256(path)
+            scores[language] = record.scores[language].model_copy(update={"predictions_sha256": sha256})
+        save_record(place, record.model_copy(update={"identity": own, "scores": scores}))
+
+
+def measured(words: list[object], place: Path) -> tuple[float, float, float]:
+    """Seconds, seconds of processor time, and the most megabytes that the command took."""
+    began = time.perf_counter()
+    with (place / "out").open("w") as out:
+        process = subprocess.Popen([sys.executable, "-m", "xeval", *map(str, words)], stdout=out, stderr=out)
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"xeval {words[0]}: {(place / 'out').read_text()}")
+    return time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3

@@ -1,0 +1,73 @@
+"""Runs in a results folder, as `xeval run` leaves them there, without a run."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from tests.helpers.predictions import answers_of, save_predictions
+from tests.helpers.sample_record import SHA, files_of, run_record, score
+from xeval.results import store
+from xeval.results.candidates import GatheredPredictions
+from xeval.results.identity import identity, ingredients_of
+from xeval.results.records import RunRecord
+from xeval.support.sealed import sealing
+
+LABELS = np.arange(300) % 3
+
+
+def logits_of(seed: int, number: int) -> np.ndarray:
+    """(300, 3) logits, of which it is known what they should be."""
+    return np.random.default_rng((seed, number)).normal(size=(300, 3)).astype(np.float32)
+
+
+def add_language(folder: Path, record: RunRecord, language: str, logits: np.ndarray) -> RunRecord:
+    """A finished language, as a run commits it."""
+    sha256 = save_predictions(folder, language, logits, LABELS)
+    cell = score(0.5).model_copy(update={"predictions_sha256": sha256})
+    tests = record.data.sha256["test"] | {language: SHA}
+    data = record.data.model_copy(update={"sha256": record.data.sha256 | {"test": tests}})
+    record = record.model_copy(update={"scores": record.scores | {language: cell}, "data": data})
+    store.save_record(folder, record)
+    return record
+
+
+def a_run(results: Path, *languages: str, weights: str = SHA, seed: int = 3, at: str | None = None, **changes) -> Path:
+    """The folder of a run whose record has the right identity; `at` puts it elsewhere below `results`."""
+    record = run_record(seed=seed, scores={}, **changes)
+    if record.training is not None:
+        record = record.model_copy(update={"training": record.training.model_copy(update={"weights_sha256": weights})})
+    record = record.model_copy(update={"identity": identity(ingredients_of(record), seed)})
+    folder = store.run_folder(results, record.task, record.model.id, record.recipe.name, seed, record.identity)
+    folder = folder if at is None else results / at
+    for language in languages:
+        record = add_language(folder, record, language, logits_of(seed, sum(language.encode())))
+    store.save_record(folder, record)
+    return folder
+
+
+def evaluate_checkpoints(folder: Path, *languages: str) -> None:
+    """Let the run in `folder` have two checkpoints that were evaluated in `languages`."""
+    record, gathered = store.load_record(folder), GatheredPredictions(folder.parent / "gathered")
+    for step in (2, 4):
+        gathered.start(step, files_of(f"step {step}"))
+        for number, language in enumerate(languages):
+            logits = logits_of(step, number)
+            tally = np.stack([logits.argmax(axis=1) == LABELS, np.ones(len(LABELS))], axis=1)
+            gathered.add(step, language, answers_of(logits, LABELS), tally, np.arange(len(LABELS)), 0.5, SHA)
+    gathered.seal([2, 4], languages, record.training.weights_sha256, folder)
+    gathered.clear()
+
+
+def keep_weights(folder: Path, content: bytes = b"weights") -> str:
+    """Let the run in `folder` keep weights with this `content`; gives the SHA-256 of it."""
+    with sealing(store.own_weights(folder)) as partial:
+        (partial / "model.safetensors").write_bytes(content)
+        (partial / "tokenizer.json").write_text("{}")
+    return hashlib.sha256(content).hexdigest()
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """Every file by its path below `folder`, but for locks."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}

@@ -1,0 +1,129 @@
+"""Fine-tuned weights that lie in the run's folder, and those in the cache that nobody uses."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from world import LABELS, Notes, World, record_of, sha256
+
+from xeval.results.merge import merge
+from xeval.results.store import load_runs, own_weights
+from xeval.runs.export import export
+from xeval.support import cache
+from xeval.support.errors import DefinitionError
+from xeval.support.sealed import sealing
+
+
+def own(world: World) -> Path:
+    (folder,) = world.folders()
+    return own_weights(folder)
+
+
+def test_weights_that_were_kept_are_the_run_s_and_a_language_is_added_without_the_cache(empty, finished_once):
+    record = empty.run(languages=["en", "es"], keep_weights=True)
+    assert sha256(own(empty) / "model.safetensors") == record.training.weights_sha256
+    shutil.rmtree(empty.folder / "cache")
+    notes = Notes()
+    second = empty.run(reporter=notes)
+    assert not any("trained again" in line for line in notes.lines)
+    assert second.training == record.training and second.scores == record_of(finished_once).scores
+
+
+def test_a_run_of_other_rows_takes_them_from_the_folder_of_its_neighbour(empty):
+    first = empty.run(languages=["en"], keep_weights=True)
+    shutil.rmtree(empty.folder / "cache")
+    notes = Notes()
+    second = empty.run(languages=["en"], max_eval=3, reporter=notes)
+    assert any("its training is that of" in line for line in notes.lines)
+    assert second.training == first.training
+
+
+def test_a_finished_run_gets_its_weights_from_the_cache_and_once_only(finished, no_training, no_prediction):
+    record = finished.run(keep_weights=True)
+    assert sha256(own(finished) / "model.safetensors") == record.training.weights_sha256
+    before = finished.files()
+    finished.run(keep_weights=True)
+    assert finished.files() == before
+
+
+def test_a_finished_run_whose_weights_are_gone_says_so(finished, no_training, no_prediction):
+    cache.clear("weights")
+    notes = Notes()
+    finished.run(keep_weights=True, reporter=notes)
+    (said,) = [line for line in notes.lines if "cannot be kept" in line]
+    assert str(finished.folders()[0]) in said and not own(finished).exists()
+
+
+def test_damaged_weights_in_the_folder_are_not_used(empty):
+    empty.run(languages=["en"], keep_weights=True)
+    cache.clear("weights")
+    path = own(empty) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    notes = Notes()
+    empty.run(languages=["en", "es"], reporter=notes, keep_weights=True)
+    assert any("trained again" in line for line in notes.lines)
+    assert sha256(path) == record_of(empty).training.weights_sha256
+
+
+def test_weights_travel_with_results_that_are_merged_and_are_exported_there(empty):
+    record = empty.run(languages=["en"], keep_weights=True)
+    merge([empty.results], empty.folder / "merged")
+    shutil.rmtree(empty.folder / "cache")
+    [run] = load_runs(empty.folder / "merged")
+    export(run, empty.folder / "mine")
+    assert sha256(empty.folder / "mine" / "model.safetensors") == record.training.weights_sha256
+    notes = Notes()
+    again = empty.run(results=empty.folder / "merged", reporter=notes)
+    assert set(again.scores) == {"en", "es", "zh"} and not any("trained again" in line for line in notes.lines)
+
+
+def test_where_nothing_is_trained_there_is_nothing_to_keep(empty, checkpoint_of):
+    with pytest.raises(
+        DefinitionError, match=r"^keep weights: nothing is trained; leave out --keep-weights or --no-tr"
+    ):
+        empty.run(models=[str(checkpoint_of("bert", LABELS))], recipe=None, train=False, keep_weights=True)
+
+
+# ── the cache ──
+
+
+def put(name: str, n_bytes: int, days: float) -> Path:
+    """Weights in the cache that were last used so many days ago."""
+    with sealing(cache.weights_folder(name)) as partial:
+        (partial / cache.WEIGHTS).write_bytes(bytes(n_bytes))
+    used_s = time.time() - days * 86_400
+    os.utime(cache.weights_folder(name) / "SHA256SUMS", (used_s, used_s))
+    return cache.weights_folder(name)
+
+
+def test_when_there_is_too_much_the_weights_that_were_not_used_for_longest_go_and_it_is_said(empty, monkeypatch):
+    monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 1_000_000)
+    old = [put(f"old-{days}", 400_000, days) for days in (8, 20, 30)]
+    new = [put(f"new-{days}", 400_000, days) for days in (0, 6)]
+    said = cache.forget_unused_weights()
+    assert said.startswith("3 trainings whose weights nobody had used for 7 days went from the cache (0.0 GB), since")
+    assert not any(path.exists() for path in old) and all(path.exists() for path in new)
+    assert cache.forget_unused_weights() == ""  # what was used lately stays, however much it is
+
+
+def test_no_more_go_than_it_takes_and_none_where_there_is_room(empty, monkeypatch):
+    monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 900_000)
+    old = [put(f"old-{days}", 400_000, days) for days in (8, 20, 30)]
+    assert cache.forget_unused_weights().startswith("1 training whose")
+    assert [path.exists() for path in old] == [True, True, False]
+    monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 10e9)
+    assert cache.forget_unused_weights() == ""
+
+
+def test_weights_that_are_used_are_young_again_and_a_training_says_what_it_removed(finished, monkeypatch):
+    record = record_of(finished)
+    kept = cache.weights_folder(record.identity)
+    os.utime(kept / "SHA256SUMS", (0, 0))
+    assert cache.kept_weights(record.identity, record.training.weights_sha256) == kept
+    monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 1)
+    old, notes = put("old", 400_000, 8), Notes()
+    finished.run(seeds=[4], languages=["en"], reporter=notes)
+    assert any("whose weights nobody had used for 7 days went from the cache" in line for line in notes.lines)
+    assert kept.exists() and not old.exists()

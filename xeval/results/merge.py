@@ -1,0 +1,346 @@
+"""Results folders of machines without a common disk → one.
+
+A run is taken as a whole: its predictions, each checked against the record, what was kept of its checkpoints and
+weights, and last its record, which makes it one. So a process that is killed in between leaves a folder that can be
+read, and merging again ends the work. Where the run is there already, with the same weights, the languages are added
+that it lacks; a run with other weights stays where it is, and is named. The sources are only read.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from xeval.results.candidates import checkpoints_of, join_checkpoints
+from xeval.results.configurations import Configuration, sweep_of
+from xeval.results.predictions import predictions_path, read_predictions
+from xeval.results.records import RunRecord, Score
+from xeval.results.run_on_disk import RunOnDisk
+from xeval.results.store import (
+    RECORD,
+    TRIAL,
+    load_record,
+    own_weights,
+    parse_record,
+    read_content,
+    run_folder,
+    save_record,
+    successor_folder,
+    supersedes,
+    trial_folder,
+)
+from xeval.support.cache import WEIGHTS
+from xeval.support.errors import StoreError
+from xeval.support.files import is_there, retried, write_atomically
+from xeval.support.locks import locked
+from xeval.support.progress import Reporter, Silent
+from xeval.support.sealed import checksums, copy_sealed, finish_sealing
+
+Outcome = Literal["new", "added to", "there already", "left out", "damaged"]
+PathLike = str | os.PathLike[str]
+_Key = tuple[str, Configuration, int | None]  # a run or a trial, and which: the same in every results folder
+
+
+@dataclass
+class MergedRun:
+    """What came of one run, or trial of a sweep, of a source."""
+
+    source: Path  # the results folder that it was found in
+    folder: Path  # its own, there
+    outcome: Outcome = "there already"
+    languages: list[str] = field(default_factory=list)  # whose scores were taken
+    notes: list[str] = field(default_factory=list)  # what was left where it is, and why: a line each
+    damage: list[str] = field(default_factory=list)  # what cannot be read, or is not what was written: a line each
+
+
+def merge(sources: Sequence[PathLike], destination: PathLike, *, reporter: Reporter | None = None) -> list[MergedRun]:
+    """Bring the runs of several results folders together in one, which may hold runs already.
+
+    Of a run that several folders have, with the same weights, the scores of all languages are joined; of one language
+    the first stays. Where the weights differ, the first run stays as it is. Nothing is taken of a run whose record or
+    predictions are damaged. Merging again changes nothing, or ends what was interrupted.
+
+    Args:
+        sources: results folders, each with a run in it at least; nothing is written to them.
+        destination: the folder that the runs are brought together in.
+        reporter: told of progress; silent by default.
+
+    Raises StoreError, before anything is written, for folders that cannot be read, hold no runs, or hold the
+    destination.
+    """
+    reporter, target = reporter or Silent(), Path(destination)
+    found = []
+    for root in dict.fromkeys(map(Path, sources)):
+        _check(root, target)
+        paths = _records_in(root)
+        if not paths:
+            wanted = f"wanted a results folder, which has <task>/<model>/<run>/{RECORD} in it"
+            raise StoreError(f"{root}: there are no runs in it; {wanted}")
+        found += [(root, path) for path in paths]
+    places, merged = _Places(target), []
+    with reporter.phase("merge", len(found), "runs") as phase:
+        for root, path in found:
+            one = MergedRun(root, path.parent)
+            _merge_one(one, path.name, places, reporter)
+            merged.append(one)
+            phase.advance()
+    return merged
+
+
+# ── where things are, and where they are to be ──
+
+
+def _check(source: Path, target: Path) -> None:
+    try:
+        own, its = source.resolve(strict=True), target.resolve()
+        is_same = its.exists() and own.samefile(its)
+        if its.exists() and not its.is_dir():
+            raise StoreError(f"{target}: wanted a folder to merge into, got a file; name another")
+    except OSError as error:
+        raise StoreError(f"{source}: cannot be read: {error.strerror}; wanted a results folder") from error
+    except RuntimeError as error:  # pathlib's
+        raise StoreError(f"{source} or {target}: a link leads to itself; name a folder") from error
+    if is_same or own in its.parents:
+        lies = "is" if is_same else "lies in"
+        raise StoreError(f"{target}: {lies} {source}, which is to be merged into it; name another folder to merge into")
+
+
+def _records_in(root: Path) -> list[Path]:
+    """The records of trials and runs below `root`. Raises StoreError for a folder that cannot be read: what lies in it
+    would be missing without a word."""
+    models = [model for task in _folders_in(root) for model in _folders_in(task)]
+    trials = [trial / TRIAL for model in models for trial in _folders_in(model / "trials")]
+    runs = [run / RECORD for model in models for run in _folders_in(model)]
+    return [path for path in [*trials, *runs] if is_there(path)]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        return retried(lambda: sorted(path for path in folder.iterdir() if path.is_dir()))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be read: {error.strerror}; wanted a results folder") from error
+
+
+def _key(name: str, record: RunRecord) -> _Key:
+    return name, Configuration.of(record), record.seed if record.has_seed else None
+
+
+class _Places:
+    """Where the runs of the folder that is merged into lie, and where others are to lie."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._known: dict[_Key, Path] = {}
+        self._damaged: set[Path] = set()
+        for path in _records_in(target):
+            try:
+                record = load_record(path.parent, path.name)
+            except StoreError:
+                self._damaged.add(path.parent)
+                continue
+            if record is not None:
+                self._known.setdefault(_key(path.name, record), path.parent)
+
+    def of(self, name: str, record: RunRecord, relative: Path) -> Path | None:
+        """The folder of this run: where it is already, or as in its source, or else as `xeval run` calls it; None where
+        other runs lie in both."""
+        key = _key(name, record)
+        if key in self._known:
+            return self._known[key]
+        called = trial_folder if name == TRIAL else run_folder
+        usual = called(self._target, record.task, record.model.id, record.recipe.name, record.seed, record.identity)
+        for folder in (self._target / relative, usual):
+            if folder in self._damaged:  # this run, most likely; what is wrong is said when its record is read
+                return folder
+            if folder not in self._known.values():
+                self._known[key] = folder
+                return folder
+        return None
+
+
+# ── one run ──
+
+
+@dataclass
+class _Given:
+    """A run as its source has it: whole, or StoreError was raised."""
+
+    name: str  # of the file of its record
+    folder: Path
+    content: bytes  # of that file
+    record: RunRecord
+    predictions: dict[str, bytes]  # by language
+
+
+def _read(folder: Path, name: str) -> _Given:
+    content = read_content(folder, name)
+    if content is None:
+        raise StoreError(f"{folder / name}: gone while it was to be read")
+    record = parse_record(content, folder / name)
+    predictions = {
+        language: read_predictions(folder, language, score.predictions_sha256)
+        for language, score in record.scores.items()
+    }
+    return _Given(name, folder, content, record, predictions)
+
+
+def _source_of(folder: Path, name: str) -> Path:
+    """Where the run in `folder` is whole: a successor that is about to take its place may have begun to."""
+    successor = successor_folder(folder)
+    record = load_record(successor) if name == RECORD else None
+    return successor if record is not None and supersedes(record, load_record(folder)) else folder
+
+
+def _merge_one(one: MergedRun, name: str, places: _Places, reporter: Reporter) -> None:
+    try:
+        given = _read(_source_of(one.folder, name), name)
+    except StoreError as error:
+        one.outcome, one.damage = "damaged", [str(error)]
+        return
+    folder = places.of(name, given.record, one.folder.relative_to(one.source))
+    if folder is None:
+        one.outcome, one.notes = "left out", [f"{one.folder}: not taken, since other runs lie where it would go"]
+        return
+    with locked(folder, reporter.say):
+        try:
+            record = _there(folder, name)
+        except StoreError as error:
+            one.outcome, one.damage = "damaged", [f"{error}; nothing of {one.folder} is added to it"]
+            return
+        if record is None or _weights(record) is None:
+            _add_whole(one, given, folder)
+        else:
+            _add_to(one, given, folder, record)
+
+
+def _there(folder: Path, name: str) -> RunRecord | None:
+    """What there is of the run, a successor that is complete having taken its place."""
+    if name == RECORD:
+        RunOnDisk(folder).resume(())
+    return load_record(folder, name)
+
+
+def _weights(record: RunRecord) -> str | None:
+    """What its scores are of; None where a training has not come to an end."""
+    if record.training is not None:
+        return record.training.weights_sha256
+    return record.model.sha256 if record.is_as_it_was or record.computed_elsewhere else None
+
+
+def _add_whole(one: MergedRun, given: _Given, folder: Path) -> None:
+    """A run that is not there yet, or of which only is known that its training failed."""
+    if _weights(given.record) is None and is_there(folder / given.name):
+        return
+    for language, content in given.predictions.items():
+        write_atomically(predictions_path(folder, language), content)
+    _add_parts(one, given, folder)
+    if given.name == RECORD and is_there(successor_folder(given.folder) / RECORD):
+        try:
+            _add_whole(one, _read(successor_folder(given.folder), RECORD), successor_folder(folder))
+        except StoreError as error:
+            one.damage.append(str(error))
+    write_atomically(folder / given.name, given.content)
+    one.outcome, one.languages = "new", list(given.record.scores)
+
+
+def _add_to(one: MergedRun, given: _Given, folder: Path, record: RunRecord) -> None:
+    """What there is of a run and was not known yet."""
+    if _weights(given.record) is None:
+        return
+    if why := _difference(record, given.record):
+        one.outcome, one.notes = "left out", [f"{given.folder}: not taken, since {folder} has {why} and came first"]
+        return
+    for language, content in given.predictions.items():
+        mine, its = record.scores.get(language), given.record.scores[language]
+        if mine is None or (
+            mine.predictions_sha256 == its.predictions_sha256 and not _is_whole(folder, language, mine)
+        ):
+            write_atomically(predictions_path(folder, language), content)
+        elif given.record.data.sha256["test"].get(language) != record.data.sha256["test"].get(language):
+            one.notes.append(f"{given.folder}: {language} was scored on other rows than in {folder}, which came first")
+    _add_parts(one, given, folder)
+    joined = _join(record, given.record)
+    if joined != record:
+        save_record(folder, joined, given.name)
+    one.languages = [language for language in joined.scores if language not in record.scores]
+    one.outcome = "added to" if one.languages else "there already"
+
+
+def _difference(mine: RunRecord, its: RunRecord) -> str:
+    """Why the scores of two records of one run must not stand in one; "" where they may."""
+    if mine.metric != its.metric:
+        return f"scores in {mine.metric}, not in {its.metric},"
+    if _weights(mine) != _weights(its):
+        return "other weights"
+    if mine.computed_elsewhere:
+        for language in mine.scores.keys() & its.scores.keys():
+            if mine.scores[language].predictions_sha256 != its.scores[language].predictions_sha256:
+                return f"other predictions in {language!r}"
+    return ""
+
+
+def _is_whole(folder: Path, language: str, score: Score) -> bool:
+    try:
+        read_predictions(folder, language, score.predictions_sha256)
+    except StoreError:
+        return False
+    return True
+
+
+def _join(mine: RunRecord, its: RunRecord) -> RunRecord:
+    """`mine` with the languages that only the other record has."""
+    scores = its.scores | mine.scores
+    failures = its.failures | mine.failures
+    failures = {phase: why for phase, why in failures.items() if phase.removeprefix("evaluate/") not in scores}
+    data, tests = mine.data.sha256, its.data.sha256["test"] | mine.data.sha256["test"]
+    joined = mine.model_copy(
+        update={
+            "scores": mine.scores | {key: score for key, score in scores.items() if key not in mine.scores},
+            "status": "incomplete" if failures or _is_open(mine, its) or _is_open(its, mine) else "complete",
+            "failures": failures,
+            "data": mine.data.model_copy(update={"sha256": data | {"test": tests}}),
+            "timing": its.timing | mine.timing,
+            "float32_checks": its.float32_checks | mine.float32_checks,
+            "invocations": its.invocations | mine.invocations,
+            "sweep": sweep_of([mine, its]),
+        }
+    )
+    return joined.without_idle_invocations()
+
+
+def _is_open(one: RunRecord, other: RunRecord) -> bool:
+    """Whether languages may be missing that `one` was asked for: it was interrupted, and `other` does not end it."""
+    was_interrupted = one.status != "complete" and not one.failures
+    return was_interrupted and not (other.status == "complete" and supersedes(other, one))
+
+
+def _add_parts(one: MergedRun, given: _Given, folder: Path) -> None:
+    """What was kept beside the predictions: of checkpoints on the way of the training, and the weights."""
+    for add in (_add_checkpoints, _add_weights):
+        try:
+            add(given, folder)
+        except StoreError as error:
+            one.damage.append(str(error))
+        except OSError as error:
+            one.damage.append(f"{given.folder}: not all of it could be taken to {folder}: {error.strerror}")
+
+
+def _add_checkpoints(given: _Given, folder: Path) -> None:
+    if is_there(checkpoints_of(given.folder)):
+        join_checkpoints(given.folder, folder, given.record)
+
+
+def _add_weights(given: _Given, folder: Path) -> None:
+    source, target = own_weights(given.folder), own_weights(folder)
+    if not is_there(source):
+        return
+    finish_sealing(target)
+    wanted = _weights(given.record)
+    if (checksums(target) or {}).get(WEIGHTS) == wanted:
+        return
+    if (checksums(source) or {}).get(WEIGHTS) != wanted:
+        raise StoreError(f"{source}: damaged, they are not the weights of the record; remove this folder")
+    copy_sealed(source, target)
