@@ -14,7 +14,7 @@ from xeval.checks import submission
 from xeval.definitions.registry import all_tasks, get_task
 from xeval.results.identity import identity, ingredients_of
 from xeval.results.predictions import save_predictions, tally_of
-from xeval.results.store import load_runs, run_folder, save_record
+from xeval.results.store import StoredRun, load_runs, run_folder, save_record
 from xeval.runs.score_given import score_given
 
 GOLD = [label for _, _, label in tiny.mini_rows()["test", "es"]]
@@ -219,6 +219,13 @@ def test_sizes_and_numbers_of_files_are_bounded(world, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(submission, "MOST_FILES", 2)
     only(world, "more than 2 files and folders")
+
+
+@pytest.mark.parametrize("bound", ["MOST_BYTES_UNPACKED", "MOST_VALUES"])
+def test_what_would_unpack_to_too_much_is_not_read(world, monkeypatch, bound):
+    monkeypatch.setattr(submission, bound, 10)
+    monkeypatch.setattr(StoredRun, "predictions", lambda run, language: pytest.fail("it was read"))
+    assert len(problems(world)) == 2 and all("unpacks to" in line for line in problems(world))
 
 
 def test_a_table_with_the_right_hash_and_other_content_is_named(world):

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MOST_FILES = 10_000
 MOST_BYTES = {"record.json": 5_000_000, ".parquet": 200_000_000, ".lock": 1_000}
 MOST_BYTES_TOGETHER = 2_000_000_000
+MOST_BYTES_UNPACKED = 2_000_000_000
+MOST_VALUES = 100_000_000  # in a file of predictions, which a few kilobytes can stand for
 LONGEST_NAME = 120
 ROUNDING = 1e-9
 
@@ -229,6 +231,7 @@ def _problems_of_score(
     """Where the score is not what its predictions give, or these are not of the task's rows."""
     from xeval.results.predictions import column, groups_of, has_labels, tally_of  # pyarrow
 
+    _check_unpacked(run.folder / "predictions" / f"{safe_name(language)}.parquet")
     table, kind = run.predictions(language), get_kind(run.record.kind)
     tally, groups = tally_of(table), groups_of(table)
     places = column(table, "row")
@@ -262,6 +265,29 @@ def _gives(task: Task, answers: "pa.Table", rows: Rows, tally: np.ndarray) -> bo
     except (KeyError, TypeError, ValueError, IndexError) as error:  # the columns are whoever's they are
         raise StoreError(f"not what predictions of {task.of_kind.in_words} are: {one_line(error)[:80]}") from error
     return np.array_equal(counted, tally)
+
+
+def _check_unpacked(path: Path) -> None:
+    """Raise StoreError for a file that says of itself that it is too much for memory; damaged ones are read later."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        said = pq.read_metadata(path)
+    except (pa.ArrowException, OSError):
+        return
+    chunks = [
+        said.row_group(group).column(place) for group in range(said.num_row_groups) for place in range(said.num_columns)
+    ]
+    n_bytes, n_values = (
+        sum(chunk.total_uncompressed_size for chunk in chunks),
+        sum(chunk.num_values for chunk in chunks),
+    )
+    if n_bytes > MOST_BYTES_UNPACKED or n_values > MOST_VALUES:
+        raise StoreError(
+            f"{path}: unpacks to {n_bytes:,} bytes and {n_values:,} values; wanted at most {MOST_BYTES_UNPACKED:,} and"
+            f" {MOST_VALUES:,}"
+        )
 
 
 def _other_score(
