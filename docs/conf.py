@@ -16,6 +16,7 @@ NAVIGATION = {
         "how-to/adaptation",
         "how-to/score",
         "how-to/site",
+        "how-to/rank",
         "how-to/sweep",
         "how-to/probe",
         "ci",

@@ -27,6 +27,7 @@ from xeval.cli import (
     export,
     list_names,
     probe,
+    rank,
     report,
     reproduce,
     run,
@@ -71,6 +72,7 @@ app.command("convert")(convert.convert)
 app.command("report")(report.report)
 app.command("site")(site.site)
 app.command("compare")(compare.compare)
+app.command("rank")(rank.rank)
 app.command("export")(export.export)
 app.command("probe")(probe.probe)
 app.command("doctor")(doctor.doctor)
