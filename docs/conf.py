@@ -17,6 +17,7 @@ NAVIGATION = {
         "how-to/score",
         "how-to/site",
         "how-to/rank",
+        "how-to/audit",
         "how-to/sweep",
         "how-to/probe",
         "ci",

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import sys
 from dataclasses import replace
 from itertools import combinations
 
@@ -14,7 +13,6 @@ from scipy import stats
 
 from tests.helpers.paired_answers import answers_with, write_run
 from tests.helpers.rank_simulation import WORLDS, describe, rates
-from xeval.cli import main
 from xeval.judging.comparison.ranked_runs import load_contest
 from xeval.judging.comparison.ranking import ALPHA, Scope, ScoredModel, letters_of, pulls_of, rank
 from xeval.judging.equivalence import Spread
@@ -52,14 +50,6 @@ def results(tmp_path_factory):
             }
             write_run(folder, answers, LABELS, GROUPS, seed, name)
     return folder
-
-
-def xeval(*words, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["xeval", "rank", *map(str, words)])
-    with pytest.raises(SystemExit) as left:
-        main()
-    shown = capsys.readouterr()
-    return left.value.code, shown.out, shown.err
 
 
 # ── the statistics ──
@@ -218,9 +208,9 @@ def test_languages_that_one_model_lacks(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["md", "html", "csv", "json"])
-def test_every_format_names_every_model_once_in_order(results, tmp_path, ending, monkeypatch, capsys):
+def test_every_format_names_every_model_once_in_order(results, tmp_path, ending, command):
     path = tmp_path / f"ranking.{ending}"
-    code, out, err = xeval("--results", results, "--output", path, monkeypatch=monkeypatch, capsys=capsys)
+    code, out, err = command("rank", "--results", results, "--output", path)
     assert (code, out, err) == (0, "", "")
     text = path.read_text()
     if ending == "json":
@@ -237,9 +227,9 @@ def test_every_format_names_every_model_once_in_order(results, tmp_path, ending,
         assert places == sorted(places) and ("2–3" in text)
 
 
-def test_models_are_named_as_in_compare(results, monkeypatch, capsys):
+def test_models_are_named_as_in_compare(results, command):
     words = ("org/poor", "org/good", "--language", "de", "--results", results)
-    code, out, _ = xeval(*words, monkeypatch=monkeypatch, capsys=capsys)
+    code, out, _ = command("rank", *words)
     assert code == 0 and "org/good, r is first in de" in out and "org/fair" not in out
 
 
@@ -252,19 +242,16 @@ def test_models_are_named_as_in_compare(results, monkeypatch, capsys):
         (("org/none", "org/poor"), "org/none"),
     ],
 )
-def test_bad_input_is_one_line(results, words, said, monkeypatch, capsys):
-    code, out, err = xeval(*words, "--results", results, monkeypatch=monkeypatch, capsys=capsys)
+def test_bad_input_is_one_line(results, words, said, command):
+    code, out, err = command("rank", *words, "--results", results)
     assert (code, out) == (2, "") and said in err and err.count("\n") == 1
 
 
-def test_hostile_names_are_harmless(tmp_path, monkeypatch, capsys):
+def test_hostile_names_are_harmless(tmp_path, command):
     for place, name in enumerate(("=cmd|' /C calc'!A0", "<script>alert(1)</script>[bold]x[/]")):
         write_run(tmp_path, {"en": answers_with(LABELS, RNG.random(N) < 0.5)}, LABELS, GROUPS, model=name)
         assert place < 2
-    pages = {
-        form: xeval("--results", tmp_path, "--format", form, monkeypatch=monkeypatch, capsys=capsys)[1]
-        for form in ("html", "csv", "terminal")
-    }
+    pages = {form: command("rank", "--results", tmp_path, "--format", form)[1] for form in ("html", "csv", "terminal")}
     assert "<script" not in pages["html"] and "\"'=cmd" in pages["csv"] and "[bold]" in pages["terminal"]
 
 

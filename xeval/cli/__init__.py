@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from xeval.cli import (
+    audit,
     bless,
     bundle,
     cache,
@@ -80,6 +81,7 @@ app.command("diagnose")(diagnose.diagnose)
 app.command("bless")(bless.bless)
 app.command("check")(check.check)
 app.command("check-submission")(check_submission.check_submission)
+app.command("audit")(audit.audit)
 app.command("cell")(cell.cell)
 app.command("list")(list_names.list_names)
 app.command("cache")(cache.cache)

@@ -265,4 +265,6 @@ def _conclusion(found: Ranking) -> str:
     else:
         first = f"{len(lead)} models may be first {where}: {', '.join(lead)}"
     told = f"{n} of {len(found.pairs)} pairs are told apart" if len(found.pairs) > 1 else ""
-    return ". ".join(filter(None, [first, told])) + f" (Holm's correction over all pairs, {100 * ALPHA:.0f} %)."
+    level = f"{100 * ALPHA:.0f} % for all pairs together" if len(found.pairs) > 1 else f"{100 * ALPHA:.0f} %"
+    basis = ", with an assumed spread between seeds" if found.expected_sd is not None and found.is_assumed else ""
+    return ". ".join(filter(None, [first, told])) + f" (at {level}{basis})."

@@ -113,7 +113,7 @@ def _needed(found: Ranking, one: RankedModel) -> str:
         return "–"
     ways = [f"{below.seeds_needed} seeds"] if below.seeds_needed else []
     ways += [counted(below.rows_needed, found.unit)] if below.rows_needed else []
-    return " or ".join(ways) or "both, or more"
+    return " or ".join(ways) or "more seeds and more rows"
 
 
 def _notes(found: Ranking) -> list[str]:
@@ -121,9 +121,9 @@ def _notes(found: Ranking) -> list[str]:
     notes = [
         f"Over {where}. Ranks: at best and at worst, if at most {100 * ALPHA:.0f} % of such rankings may have even one"
         f" false separation. Groups: models that share a letter are not told apart. Holm: p of the difference to the"
-        f" next model, corrected over all {counted(len(found.pairs), 'pairs')}.",
+        f" next model, with Holm's correction over {counted(len(found.pairs), 'pairs')}.",
         f"Would tell them apart: so many seeds of both, or so many {found.unit} in each language, if difference and"
-        " spreads stayed as they are; with more than 50 seeds or 100 times the rows, neither.",
+        " spreads stayed as they are; with more than 50 seeds or 100 times the rows, it says that both are wanted.",
         _chance(found),
     ]
     return [*notes, *found.notes]
