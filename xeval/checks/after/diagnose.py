@@ -9,10 +9,11 @@ from collections.abc import Mapping
 
 from xeval.checks.after import prediction_signatures, record_signatures
 from xeval.checks.after.hurt_languages import check_languages, truncated
-from xeval.checks.after.other_definition import other_definition
+from xeval.checks.after.other_definition import misses, other_definition
 from xeval.checks.after.prediction_signatures import Predicted
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.task import Task
+from xeval.judging.forensics import other_scores
 from xeval.judging.verdict import row_of
 from xeval.kinds.registry import unit_of
 from xeval.results.records import RunRecord
@@ -45,13 +46,18 @@ EXPLAINED_BY = {
 def diagnose_run(run: StoredRun, task: Task | None, reference: Reference | None) -> list[Finding]:
     """`diagnose` with the predictions that lie in the run's folder."""
     record = run.record
-    predicted, problems = _read_predictions(run)
     published = row_of(record, reference) if reference is not None and _is_of(record, reference) else None
+    is_missed = task is not None and published is not None and misses(record, published)
+    predicted, problems, others = _read_predictions(run, is_missed)
     found = diagnose(record, predicted, task, published, problems)
-    if published is None or task is None or {one.name for one in found} & _NO_COMPARISON:
+    if task is None or published is None or not is_missed or problems or _names(found) & _NO_COMPARISON:
         return found
-    other = other_definition(run, task, published)
+    other = other_definition(run, task, published, others)
     return [*found, other] if other is not None else found
+
+
+def _names(findings: list[Finding]) -> set[str]:
+    return {finding.name for finding in findings}
 
 
 def diagnose(
@@ -129,7 +135,7 @@ def _expected_rows(record: RunRecord, task: Task | None) -> dict[str, int | None
 
 def _without_explained(findings: list[Finding]) -> list[Finding]:
     """The first finding of each name, without those that another one explains."""
-    names = {finding.name for finding in findings}
+    names = _names(findings)
     first = {finding.name: finding for finding in reversed(findings)}
     return [
         finding
@@ -143,17 +149,22 @@ def _max_length(record: RunRecord) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _read_predictions(run: StoredRun) -> tuple[dict[str, Predicted], dict[str, str]]:
-    """The predictions of every language that has a score, and why some of them cannot be read."""
+def _read_predictions(
+    run: StoredRun, with_others: bool
+) -> tuple[dict[str, Predicted], dict[str, str], dict[str, Mapping[str, float]]]:
+    """The predictions of every language that has a score, why some of them cannot be read, and, if that is wanted,
+    what they score by other metrics."""
     from xeval.results.predictions import column, has_labels, has_logits  # pyarrow
 
-    predicted, problems = {}, {}
+    predicted, problems, others = {}, {}, {}
     for language in run.record.scores:
         try:
             table = run.predictions(language)
         except StoreError as problem:
             problems[language] = str(problem)
             continue
+        if with_others:
+            others[language] = other_scores(run.record, table)
         predicted[language] = Predicted(column(table, "row"))
         if has_labels(table):
             rows, labels, predictions = (column(table, name) for name in ("row", "label", "prediction"))
@@ -161,4 +172,4 @@ def _read_predictions(run: StoredRun) -> tuple[dict[str, Predicted], dict[str, s
             if has_logits(table):
                 n_labels = table.schema.field("logits").type.list_size
             predicted[language] = Predicted(rows, labels, predictions, n_labels)
-    return predicted, problems
+    return predicted, problems, others
