@@ -18,6 +18,7 @@ NAVIGATION = {
         "how-to/site",
         "how-to/rank",
         "how-to/audit",
+        "how-to/train-language",
         "how-to/sweep",
         "how-to/probe",
         "ci",

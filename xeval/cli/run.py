@@ -47,6 +47,10 @@ def run(
         typer.Option("--model", "-m", help="Alias, hub id (id@revision pins it), folder, or NAME=FOLDER; repeat it."),
     ],
     language: Languages = None,
+    train_language: Annotated[
+        str | None,
+        typer.Option("--train-language", help="Train on this language, where there are rows in it."),
+    ] = None,
     seed: Seeds = None,
     recipe: RecipeName = None,
     sweep: Sweep = None,
@@ -142,6 +146,7 @@ def run(
 
     options: dict[str, Any] = {
         "languages": languages,
+        "train_language": train_language,
         "seeds": seeds,
         "overrides": {name: value for name, value in overrides.items() if value is not None},
         "sweep": to_try,

@@ -34,6 +34,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     models: str | Sequence[str],
     *,
     languages: str | Sequence[str] = (),
+    train_language: str | None = None,
     seeds: int | Sequence[int] = (),
     recipe: str | None = None,
     overrides: dict[str, Any] | None = None,
@@ -63,6 +64,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         models: one or several: aliases, hub ids (`id@revision` pins one) or folders; `name=folder` says that a folder
             holds the published model of that name.
         languages: one or several, by code or English name; all of the task's by default.
+        train_language: train and select on another of the task's languages, where it has training rows in others.
         seeds: one or several; the recipe's own by default.
         recipe: a recipe's name or path; the task's default by default.
         overrides: values of the recipe to replace, by name.
@@ -91,6 +93,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         task,
         [(model, recipe) for model in ([models] if isinstance(models, str) else models)],
         languages=[languages] if isinstance(languages, str) else languages,
+        train_language=train_language,
         seeds=[seeds] if isinstance(seeds, int) else seeds,
         overrides=overrides,
         sweep=sweep,
@@ -115,6 +118,7 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     pairs: Sequence[tuple[str, str | None]],
     *,
     languages: Sequence[str] = (),
+    train_language: str | None = None,
     seeds: Sequence[int] = (),
     overrides: dict[str, Any] | None = None,
     sweep: Sweep | None = None,
@@ -140,6 +144,8 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     reporter = reporter or Silent()
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
     wanted = registry.check_languages(definition, languages)
+    if train_language is not None:
+        definition = _trained_on(definition, train_language, train)
     recipes = {name: registry.get_recipe(name or definition.default_recipe) for _, name in pairs}
     changed = {name: fitting(definition, override(recipe, overrides or {})) for name, recipe in recipes.items()}
     devices.choose(device, dtype)  # words that mean nothing are refused before anything is fetched
@@ -194,6 +200,13 @@ def run_grid(  # noqa: PLR0913  what `run` takes
     _try_out(runs, wanted)
     _read_what_may_be_needed(runs, wanted, corpus, lambda more: open_source(definition, copy, more, train))
     return [run.complete(wanted) for run in runs] + failed
+
+
+def _trained_on(task: Task, language: str, train: bool) -> Task:
+    [code] = registry.check_languages(task, [language])
+    if not (train and task.of_kind.trains):
+        raise DefinitionError(f"train language {code}: nothing is trained; leave out --train-language")
+    return task.trained_on(code)
 
 
 def _drawn_with(seeds: Sequence[int], recipe: Recipe, train: bool) -> Sequence[int]:
@@ -344,6 +357,8 @@ def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
         raise DefinitionError(
             f"test split {options['test_split']}: a published table is compared with on its own split; leave it out"
         )
+    if options.get("train_language") is not None:
+        raise DefinitionError("a published table is of its task's training language; leave out --train-language")
     table = registry.get_reference(reference)
     pairs = list(dict.fromkeys((row.model, row.recipe) for row in table.rows if row.is_trained_zero_shot))
     if not pairs:
