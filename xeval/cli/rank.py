@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Languages, Results, words
-from xeval.cli.runs import runs_in
 from xeval.cli.screen import screen
 from xeval.results.configurations import Configuration, by_configuration
+from xeval.results.named_models import runs_in
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
 from xeval.support.files import write_atomically

@@ -6,6 +6,7 @@ from itertools import combinations
 from xeval.kinds.exhibit import Cell, Exhibit
 from xeval.report.matrix import Matrix, Row
 from xeval.results.configurations import in_words
+from xeval.support.text import one_decimal, printed_difference, signed
 
 MOST_PAIRS = 15
 
@@ -45,7 +46,8 @@ def _asymmetry(name: str, sources: dict[str, Row]) -> Exhibit:
             lost.append((a, b, there, back))
     lost.sort(key=lambda one: -abs(one[2] - one[3]))
     lines: list[tuple[Cell, ...]] = [
-        (f"{a} → {b}", f"{there:.1f}", f"{back:.1f}", f"{there - back:+.1f}") for a, b, there, back in lost[:MOST_PAIRS]
+        (f"{a} → {b}", one_decimal(there), one_decimal(back), signed(printed_difference(there, back)))
+        for a, b, there, back in lost[:MOST_PAIRS]
     ]
     title = f"{name}: points lost in a language by training on another in its place"
     return Exhibit(title, ("pair", "there", "and back", "asymmetry"), lines)

@@ -30,7 +30,7 @@ from xeval.runs.spec import RunSpec, fitting
 from xeval.support.errors import DefinitionError
 from xeval.support.findings import wrong
 from xeval.support.progress import Reporter, Silent
-from xeval.support.text import metric_in_words, one_line
+from xeval.support.text import metric_in_words, one_decimal, one_line
 
 SEED = 20181101  # of the order of rows, unless another one is given
 BATCH = 128  # rows between two looks, at least
@@ -57,11 +57,12 @@ class Audit:
     @property
     def conclusion(self) -> str:
         found, metric = self.looked, metric_in_words(self.metric)
-        on_all = f", and between {100 * self.low:.1f} and {100 * self.high:.1f} on all (95 %, wherever one stops)"
+        low, high = (one_decimal(100 * end) for end in (self.low, self.high))
+        on_all = f", and between {low} and {high} on all (95 %, wherever one stops)" * (found.n_rows < self.n_rows)
         return (
             f"{found.outcome.capitalize()} after {found.n_rows:,} of {self.n_rows:,} {self.unit}, {self.wall_s:.1f} s:"
             f" {metric} in {self.language} is claimed to be {100 * self.claimed:g} ±{100 * self.tolerance:g} for"
-            f" {self.model}; it is {100 * found.score:.1f} on these{on_all if found.n_rows < self.n_rows else ''}."
+            f" {self.model}; it is {one_decimal(100 * found.score)} on these{on_all}."
         )
 
 
@@ -115,7 +116,7 @@ def audit(  # noqa: PLR0913  one parameter for each option
             is_right = answering.right(rows.take(order[done : done + int(own.sum())]))
             right = np.concatenate([right, np.add.reduceat(is_right, np.cumsum(own) - own)])
             looked = look(sizes, right, claimed, tolerance)
-            phase.advance(int(own.sum()), f"{100 * looked.score:.1f}")
+            phase.advance(int(own.sum()), one_decimal(100 * looked.score))
     wall_s = time.monotonic() - started
     low, high = interval(sizes, right[: looked.n_groups])
     return Audit(
@@ -155,7 +156,8 @@ class _Answering:
     def __init__(self, task: Task, checkpoint: Checkpoint, max_length: int, compute: Compute) -> None:
         self._task, self._checkpoint, self._max_length, self._compute = task, checkpoint, max_length, compute
         self._tokenizer = load_tokenizer(checkpoint, max_length)
-        self._model: Any = load_fine_tuned(checkpoint, task.of_kind).to(compute.device)
+        model: Any = load_fine_tuned(checkpoint, task.of_kind)
+        self._model = model.to(compute.device)
 
     def right(self, rows: Rows) -> np.ndarray:
         """(N,) int64: 1 for each row that it has right."""

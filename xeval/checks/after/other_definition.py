@@ -37,8 +37,8 @@ def other_definition(run: StoredRun, task: Task, published: ReferenceRow, others
     if near:
         first = near[0]
         values = ", ".join(
-            f"{language} {one_decimal(100 * by_metric[first][language])} where {published.cells[language]:g} is published"
-            for language in shared[:3]
+            f"{lang} {one_decimal(100 * by_metric[first][lang])} where {published.cells[lang]:g} is published"
+            for lang in shared[:3]
         )
         where = f"in each of {len(shared)} languages" if len(shared) > 1 else f"in {shared[0]}"
         said = f"our {metric_in_words(run.record.metric)} is not what is published, but our {metric_in_words(first)} is"

@@ -11,7 +11,7 @@ from xeval.judging.comparison.ranking import ALPHA, RankedModel, Ranking
 from xeval.report.comparison.runs import Parts, markdown_parts, print_parts, shown_p
 from xeval.report.formats.csv import harmless
 from xeval.report.page.plain import page
-from xeval.support.text import counted, metric_in_words
+from xeval.support.text import counted, metric_in_words, one_decimal
 
 
 def show(found: Ranking, console: Console) -> None:
@@ -95,12 +95,12 @@ def _row(found: Ranking, one: RankedModel) -> list[str]:
     below = one.next
     return [
         one.model.name,
-        f"{100 * one.model.value:.1f}",
+        one_decimal(100 * one.model.value),
         str(len(one.model.seeds)) if one.model.is_drawn else "–",
-        f"{100 * one.seed_sd:.1f}" if one.seed_sd is not None else "–",
+        one_decimal(100 * one.seed_sd) if one.seed_sd is not None else "–",
         f"{one.best_rank}" if one.best_rank == one.worst_rank else f"{one.best_rank}–{one.worst_rank}",
         one.letters,
-        f"{100 * below.pair.difference:.1f}" if below else "",
+        one_decimal(100 * below.pair.difference) if below else "",
         shown_p(below.pair.holm_p) if below else "",
         _needed(found, one) if below else "",
     ]
@@ -142,5 +142,6 @@ def _chance(found: Ranking) -> str:
     )
     return (
         f"What is chance here: other {found.grouped_by} and other trainings. The standard deviation between seeds is"
-        f" {100 * found.expected_sd:.1f} points, {source}, or that of a model's own seeds where it is larger.{without}"
+        f" {one_decimal(100 * found.expected_sd)} points, {source}, or that of a model's own seeds where it is larger."
+        f"{without}"
     )
