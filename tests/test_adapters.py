@@ -118,7 +118,7 @@ def test_an_adapter_of_an_encoder_alone_is_read(base, tmp_path):
     expected = adapted.merge_and_unload().state_dict()
     model = load_pretrained(find_checkpoint(str(tmp_path / "lora")), KIND, 0)
     assert_same(model.bert.state_dict(), expected)
-    assert "it has no trained head for this task; leave out --no-train" in refusal(tmp_path / "lora")
+    assert "it has no trained head for this task; xeval run trains one" in refusal(tmp_path / "lora")
 
 
 def test_half_precision_is_merged_in_float32(folder, base):

@@ -1,14 +1,20 @@
 """Which definition of a score reaches a published number; each recomputed the slow way."""
 
+import json
+
 import numpy as np
 import pytest
 
+from xeval.checks.after.diagnose import diagnose_run
+from xeval.definitions.reference import Reference
 from xeval.definitions.registry import get_task
 from xeval.definitions.toml import Printed
 from xeval.judging.forensics import Definition, definitions
 from xeval.kinds.classification import macro_f1
 from xeval.kinds.spans import strict_spans
 from xeval.report.definitions import conclusion
+from xeval.results.records import Limits
+from xeval.results.store import StoredRun
 from xeval.runs.score_given import score_given
 
 
@@ -18,17 +24,73 @@ def write(folder, name, text):
 
 
 @pytest.fixture
-def names(tmp_path):
+def run(tmp_path):
     """PAN-X in three languages, with a span that begins with I-, which strict mode does not count."""
     gold = {"en": "B-PER I-PER O B-LOC", "de": "O I-ORG O O", "zh": "B-LOC O B-LOC I-LOC"}
     said = {"en": "B-PER I-PER O O", "de": "O I-ORG O O", "zh": "B-LOC O B-LOC O"}
     for folder, tags in (("gold", gold), ("said", said)):
         for language, own in tags.items():
             write(tmp_path / folder, f"test-{language}.tsv", own.replace(" ", "\n") + "\n")
-    run = score_given(
-        "pan-x", tmp_path / "said", labels=tmp_path / "gold", model="somebody", results=tmp_path / "results"
+    return score_given(
+        "pan-x", tmp_path / "said", labels=tmp_path / "gold", model="org/somebody", results=tmp_path / "results"
     )
+
+
+@pytest.fixture
+def names(run):
     return {(one.metric, one.over): one for one in definitions([run], get_task("pan-x"))}
+
+
+LENIENT = {"en": 66.7, "de": 100.0, "zh": 50.0}
+STRICT = {"en": 66.7, "de": 0.0, "zh": 50.0}
+
+
+def published(cells: dict[str, float]) -> Reference:
+    row = {"name": "theirs", "model": "org/somebody", "cells": cells, "how": "computed", "recipe": "hf-2019"}
+    table = {
+        "name": "t",
+        "title": "T",
+        "task": "pan-x",
+        "metric": "span_f1",
+        "split": "test",
+        "source_url": "https://x",
+    }
+    return Reference.model_validate_json(json.dumps(table | {"languages": [*cells], "rows": [row]}))
+
+
+def said_of(run, cells: dict[str, float]) -> list[str]:
+    on_all_rows = StoredRun(run.folder, run.record.model_copy(update={"limits": Limits()}))  # a sentence is not all
+    found = diagnose_run(on_all_rows, get_task("pan-x"), published(cells))
+    return [finding.evidence for finding in found if finding.name == "another definition"]
+
+
+def test_a_metric_that_reaches_every_published_value_is_named_where_ours_misses_them(run):
+    [said] = said_of(run, STRICT)
+    assert said.startswith(
+        "our span F1 is not what is published, but our strict span F1 is, within 0.5 points in each of 3"
+    )
+    assert "de 0.0 where 0 is published" in said
+    assert said_of(run, LENIENT) == []  # nothing is missed
+    assert said_of(run, {"en": 66.7, "de": 40.0, "zh": 50.0}) == []  # nothing reaches it
+
+
+def test_languages_that_were_not_run_are_not_needed_to_see_it(run):
+    [said] = said_of(run, STRICT | {"fr": 70.0})
+    assert "strict span F1 is, within 0.5 points in each of 3 languages" in said
+    [said] = said_of(run, {"de": 0.2, "fr": 70.0})
+    assert "in de (de 0.0 where 0.2 is published)" in said
+
+
+def test_an_average_over_other_languages_is_named(run):
+    [said] = said_of(run, dict.fromkeys(LENIENT, 75.0))
+    assert said == "the published mean 75.0 is not our 72.2, but lies near span F1 75.0 (mean of 2, without en)"
+
+
+def test_each_file_of_predictions_is_read_once(run, monkeypatch):
+    read, plain = [], StoredRun.predictions
+    monkeypatch.setattr(StoredRun, "predictions", lambda self, language: read.append(language) or plain(self, language))
+    assert said_of(run, STRICT)
+    assert sorted(read) == ["de", "en", "zh"]
 
 
 def test_metrics_and_averages_are_those_of_a_count_by_hand(names):
@@ -44,8 +106,6 @@ def test_metrics_and_averages_are_those_of_a_count_by_hand(names):
 
 
 def test_answers_have_means_of_both_metrics_and_the_averages_of_others(tmp_path):
-    import json
-
     task = get_task("xquad")
     for language in task.languages:
         asked = {"id": "1", "question": "Who?", "answers": [{"text": "a cat", "answer_start": 4}]}

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from xeval.cli import (
+    audit,
     bless,
     bundle,
     cache,
@@ -29,6 +30,7 @@ from xeval.cli import (
     merge,
     plan,
     probe,
+    rank,
     report,
     reproduce,
     run,
@@ -75,6 +77,7 @@ app.command("convert")(convert.convert)
 app.command("report")(report.report)
 app.command("site")(site.site)
 app.command("compare")(compare.compare)
+app.command("rank")(rank.rank)
 app.command("export")(export.export)
 app.command("probe")(probe.probe)
 app.command("doctor")(doctor.doctor)
@@ -82,6 +85,7 @@ app.command("diagnose")(diagnose.diagnose)
 app.command("bless")(bless.bless)
 app.command("check")(check.check)
 app.command("check-submission")(check_submission.check_submission)
+app.command("audit")(audit.audit)
 app.command("cell")(cell.cell)
 app.command("list")(list_names.list_names)
 app.command("cache")(cache.cache)

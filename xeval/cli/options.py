@@ -20,6 +20,9 @@ RecipeName = Annotated[str | None, typer.Option("--recipe", help="Recipe name or
 ReferenceName = Annotated[
     str | None, typer.Option("--reference", help="Published table, by name or path; default: the task's.")
 ]
+TrainLanguage = Annotated[
+    str | None, typer.Option("--train-language", help="Train on this language, where there are rows in it.")
+]
 Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Seeds, as in 1,2,3 or 1-5; repeat it.")]
 MaxTrain = Annotated[int | None, typer.Option("--max-train", help="Train on the first so many rows.")]
 MaxEval = Annotated[

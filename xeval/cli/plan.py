@@ -28,6 +28,7 @@ from xeval.cli.options import (
     TaskOrSuite,
     TasksDirs,
     TestSplit,
+    TrainLanguage,
     numbers,
     words,
 )
@@ -51,6 +52,7 @@ def plan(
     task: Annotated[str, typer.Argument(help=TaskOrSuite)],
     model: Annotated[list[str], typer.Option("--model", "-m", help=Model)],
     language: Languages = None,
+    train_language: TrainLanguage = None,
     seed: Seeds = None,
     recipe: RecipeName = None,
     no_train: NoTrain = False,
@@ -84,6 +86,7 @@ def plan(
         bundle=bundle,
         measures=True,
         languages=words(language),
+        train_language=train_language,
         seeds=seeds,
         overrides=overrides or {},
         train=not no_train,

@@ -29,6 +29,7 @@ from xeval.cli.options import (
     TaskOrSuite,
     TasksDirs,
     TestSplit,
+    TrainLanguage,
     Where,
     numbers,
     values_to_try,
@@ -50,6 +51,7 @@ def run(
     task: Annotated[str | None, typer.Argument(help=TaskOrSuite, show_default=False)] = None,
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help=Model)] = None,
     language: Languages = None,
+    train_language: TrainLanguage = None,
     seed: Seeds = None,
     recipe: RecipeName = None,
     sweep: Sweep = None,
@@ -100,6 +102,7 @@ def run(
 
     options: dict[str, Any] = {
         "languages": languages,
+        "train_language": train_language,
         "seeds": seeds,
         "overrides": overrides or {},
         "sweep": to_try,

@@ -18,13 +18,14 @@ MODELS = {name: _MICROCOSM / "models" / name for name in EMBEDDED_MODELS}
 
 def corpus_folder(task: Task) -> Path:
     """The embedded corpus in the hub's layout, generated into the cache the first time (seconds)."""
-    writers = _writers()
+    writers = _writers(task.training_language)
     if task.name not in writers:
         raise DataError(
             f"task {task.name} says that it is embedded, but only {', '.join(writers)} are; give it a [hub] or use"
             " --data"
         )
-    folder = cache_home() / "corpora" / f"{task.name}-{_source_hash()[:16]}"
+    trained_on = f"{task.training_language}-" if task.training_language != "en" else ""
+    folder = cache_home() / "corpora" / f"{task.name}-{trained_on}{_source_hash()[:16]}"
     with locked(folder.parent):
         if checksums(folder) is None:  # not made yet, or damaged
             with sealing(folder) as unfinished:
@@ -32,12 +33,12 @@ def corpus_folder(task: Task) -> Path:
     return folder
 
 
-def _writers() -> dict[str, Callable[[Path, Sequence[str]], None]]:
+def _writers(training_language: str) -> dict[str, Callable[[Path, Sequence[str]], None]]:
     """What writes each corpus into a folder."""
     from xeval.data.microcosm import corpus, parallel, questions, tagged
 
     return {
-        "xnli-mini": corpus.write_corpus,
+        "xnli-mini": partial(corpus.write_corpus, training_language=training_language),
         "answers-mini": questions.write_corpus,
         "retrieval-mini": parallel.write_corpus,
         **{name: partial(tagged.write_corpus, name) for name in ("tags-mini", "pos-mini")},

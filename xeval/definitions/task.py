@@ -1,6 +1,6 @@
 """A task: one benchmark in all its languages, as its file describes it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     ConfigDict,
@@ -70,6 +70,9 @@ Counts = Annotated[int | dict[str, int], _counts]
 CountsIfAny = Annotated[int | dict[str, int] | None, _counts]
 
 
+TrainingRows = Literal["own", "machine-translated"]
+
+
 class ExpectedRows(Frozen):
     """Rows per language. Selection and test must have exactly these; a training split may be a sample.
 
@@ -109,6 +112,9 @@ class Task(Frozen):
     training_language: LanguageCode
     """One of the languages, unless it is not tested; where nothing is trained, the one that is looked up from."""
     languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1, max_length=500)]
+    other_training_rows: TrainingRows | None = None
+    """What --train-language finds in the other languages: rows of their own, or machine translations of the training
+    language's, which is translate-train. Absent: there are none."""
     tests_training_language: bool = True
     """False: the training rows come from another data set, and there are no test rows in their language."""
     licence: Text
@@ -133,6 +139,7 @@ class Task(Frozen):
 
     _of_kind: Kind = PrivateAttr()
     _test_split: str | None = PrivateAttr(default=None)
+    _trained_instead: TrainingRows | None = PrivateAttr(default=None)
 
     @field_validator("kind")
     @classmethod
@@ -212,6 +219,32 @@ class Task(Frozen):
         task = self.model_copy(update=changed)
         task._test_split = DEV if on_selection else split
         return task
+
+    def trained_on(self, language: str | None) -> "Task":
+        """The same task with another training language; itself for None. How many rows it has is not known then.
+
+        Raises DefinitionError for a task without training rows in `language`.
+        """
+        if language in (None, self.training_language):
+            return self
+        if self.other_training_rows is None:
+            raise DefinitionError(
+                f"task {self.name} has training rows in {self.training_language} alone; leave out --train-language"
+            )
+        task = self.model_copy(
+            update={
+                "training_language": language,
+                "tests_training_language": True,
+                "expected_rows": self.expected_rows.model_copy(update={"train": 0}),
+            }
+        )
+        task._trained_instead = self.other_training_rows
+        return task
+
+    @property
+    def trained_instead(self) -> TrainingRows | None:
+        """What the training rows are, where they are not the task's own language's; None where they are."""
+        return self._trained_instead
 
     @property
     def test_split(self) -> str | None:

@@ -366,7 +366,7 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
         else:
             model, report = _head(checkpoint, kind).from_pretrained(folder, **_SAFELY)
     if report["missing_keys"] or report["mismatched_keys"]:
-        raise ModelError(f"model {checkpoint.id}: it has no trained head for this task; leave out --no-train")
+        raise ModelError(f"model {checkpoint.id}: it has no trained head for this task; xeval run trains one")
     if kind.labels:
         label_columns(checkpoint.id, model.config.id2label or {}, kind)
     return with_single_choices(model) if kind.head == _CHOICES else model

@@ -4,8 +4,11 @@ Two groups that report "F1" or "the average" of one task may mean numbers that d
 seqeval, SQuAD's and MLQA's rules for articles, XQuAD over three different sets of languages.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +16,12 @@ from xeval.definitions.registry import all_references, all_suites
 from xeval.definitions.task import Task
 from xeval.definitions.toml import Printed
 from xeval.kinds.registry import get_kind
+from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.text import metric_in_words
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -31,14 +38,17 @@ class Definition:
         return abs(100 * self.value - float(published)) <= 0.5 * 0.1**published.decimals + 1e-9
 
 
-def definitions(runs: Sequence[StoredRun], task: Task) -> list[Definition]:
+OtherScores = Mapping[str, Mapping[str, float]]  # language → metric → what its predictions score by it
+
+
+def definitions(runs: Sequence[StoredRun], task: Task, others: Sequence[OtherScores] | None = None) -> list[Definition]:
     """All that can be made of `runs`, the seeds of one configuration: first averages, then languages.
 
     Averages are over all the languages that there are, over all but the training language, over those that suites, the
-    task file and the published tables average over. Raises StoreError for predictions that cannot
-    be read.
+    task file and the published tables average over. `others` are the `other_scores` of each run, where they are known
+    already. Raises StoreError for predictions that cannot be read.
     """
-    values = scores_by_metric(runs)
+    values = scores_by_metric(runs, others)
     own = runs[0].record.metric
     languages = [language for language in task.languages if all(language in run.record.scores for run in runs)]
     sets = _sets(languages, task)
@@ -53,15 +63,25 @@ def definitions(runs: Sequence[StoredRun], task: Task) -> list[Definition]:
     return found
 
 
-def scores_by_metric(runs: Sequence[StoredRun]) -> dict[str, dict[str, float]]:
+def other_scores(record: RunRecord, predictions: pa.Table) -> Mapping[str, float]:
+    """What predictions in one language score by definitions in circulation that the record has no score by."""
+    return get_kind(record.kind).other_scores(predictions, record.labels or ())
+
+
+def scores_by_metric(
+    runs: Sequence[StoredRun], others: Sequence[OtherScores] | None = None
+) -> dict[str, dict[str, float]]:
     """Metric → language → the mean over the seeds: the run's own metric first, then others in circulation."""
-    kind = get_kind(runs[0].record.kind)
+    if others is None:
+        others = [
+            {language: other_scores(run.record, run.predictions(language)) for language in run.record.scores}
+            for run in runs
+        ]
     per_run: list[dict[str, dict[str, float]]] = []
-    for run in runs:
-        record, by_metric = run.record, dict[str, dict[str, float]]()
-        for language, score in record.scores.items():
-            others = kind.other_scores(run.predictions(language), record.labels or ())
-            for metric, value in {record.metric: score.value, **score.more, **others}.items():
+    for run, own in zip(runs, others, strict=True):
+        by_metric: dict[str, dict[str, float]] = {}
+        for language, score in run.record.scores.items():
+            for metric, value in {run.record.metric: score.value, **score.more, **own[language]}.items():
                 by_metric.setdefault(metric, {})[language] = value
         per_run.append(by_metric)
     means: dict[str, dict[str, float]] = {}

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from xeval.definitions.languages import describe
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.task import Task
 from xeval.judging import equivalence
@@ -103,7 +104,10 @@ def assumed_of(kind: str) -> AssumedSpread:
 
 def rows_of(record: RunRecord, reference: Reference) -> list[ReferenceRow]:
     """The rows of `reference` that are about the record's model: a table may have it twice, selected in two ways. A
-    local folder is taken for a published model only where that is said, never for its name."""
+    local folder is taken for a published model only where that is said, never for its name. None are where it was
+    trained on another language than the task's."""
+    if record.trained_instead is not None:
+        return []
     return [row for row in reference.rows if row.model == record.model.published_id]
 
 
@@ -157,6 +161,9 @@ def why_none(record: RunRecord, reference: Reference | None) -> str:
             f"{record.model.id} is a local folder, and nothing says which published model it holds; where it holds one,"
             " run it with --model NAME=FOLDER"
         )
+    if record.trained_instead is not None:
+        translated = ", on machine translations (translate-train)" if record.is_translate_train else ""
+        return f"it was trained on {describe(record.training_language).name}{translated}, and no published row was"
     rows = rows_of(record, reference)
     if not rows:
         return f"the published table has no row of {record.model.published_id}"

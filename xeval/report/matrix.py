@@ -72,7 +72,7 @@ class Matrix:
         aside = f" (rows of {NO_TRAINING}: evaluated as they are)" if len(trained) > 1 else ""
         if any(run.record.computed_elsewhere for row in self.ours for run in row.runs):
             aside += f" (rows of {ELSEWHERE}: computed by others)"
-        training = describe(self.training_language).name
+        training = ", or on ".join(describe(language).name for language in self.sources)
         return f"zero-shot: fine-tuned on {training}{aside}, evaluated on the {self.split} split"
 
     @property
@@ -93,6 +93,13 @@ class Matrix:
     @property
     def verdicts(self) -> list[RowVerdict]:
         return [verdict for row in self.rows if row.verdict for verdict in (*row.more_verdicts, row.verdict)]
+
+    @property
+    def sources(self) -> list[str]:
+        """The languages that our rows were trained on, the task's own first."""
+        records = [row.runs[0].record for row in self.ours]
+        known = {record.training_language for record in records}
+        return sorted(known, key=lambda language: (language != self.training_language, language))
 
     @property
     def budgets(self) -> list[str]:
@@ -130,7 +137,7 @@ def build(
     metrics = sorted({run.record.metric for run in scored})
     if len(metrics) > 1:
         raise StoreError(f"the runs of task {task} are scored by {' and by '.join(metrics)}; report them apart")
-    english = example.training_language
+    english = _home(scored, known)
     evaluated = sorted({language for run in scored for language in run.record.scores})
     first = [english] * (english in evaluated)
     if reference:  # what nobody evaluated would be columns of dashes, and means of ours that there are not
@@ -184,6 +191,12 @@ def build(
     return built if built.split == "test" else replace(built, title=f"{built.title} ({built.split})")
 
 
+def _home(scored: Sequence[StoredRun], known: Task | None) -> str:
+    """What the task is trained on, whatever else some runs were."""
+    usual = [run.record.training_language for run in scored if run.record.trained_instead is None]
+    return usual[0] if usual else known.training_language if known else scored[0].record.training_language
+
+
 def _why_none(row: Row, reference: Reference | None) -> str:
     return "" if row.published or row.verdict else why_none(row.runs[0].record, reference)
 
@@ -223,10 +236,17 @@ class _Columns:
     languages: list[str]  # all that are shown
 
     def row(
-        self, name: str, published: bool, cells: dict[str, float], n_examples: str = "", seeds: int | str = ""
+        self,
+        name: str,
+        published: bool,
+        cells: dict[str, float],
+        n_examples: str = "",
+        seeds: int | str = "",
+        home: str = "",
     ) -> Row:
-        rest = _mean(cells, [language for language in self.shared if language != self.english])
-        gap = cells[self.english] - rest if self.english in cells and rest is not None else None
+        home = home or self.english
+        rest = _mean(cells, [language for language in self.shared if language != home])
+        gap = cells[home] - rest if home in cells and rest is not None else None
         means = _mean(cells, self.shared), _mean(cells, self.languages)
         return Row(name, published, cells, *means, gap, n_examples, str(seeds))
 
@@ -249,7 +269,8 @@ def _our_row(
             n_examples |= {score.n_rows for score in scores}
     name = configuration.name(others)
     seeds = _span(n_seeds) if configuration.example.has_seed else "–"
-    return replace(columns.row(name, False, cells, _span(n_examples), seeds), runs=tuple(group))
+    home = configuration.example.training_language
+    return replace(columns.row(name, False, cells, _span(n_examples), seeds, home), runs=tuple(group))
 
 
 def _span(numbers: set[int]) -> str:

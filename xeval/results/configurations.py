@@ -41,7 +41,8 @@ class Configuration:
         For instance `hf-2019, epochs 3, max train 960`.
         """
         recipe = self.example.recipe
-        return in_words(recipe.name, settings_of(recipe.values) | recipe.overrides, self.example.limits.model_dump())
+        said = in_words(recipe.name, settings_of(recipe.values) | recipe.overrides, self.example.limits.model_dump())
+        return f"{said}, translate-train {self.example.training_language}" if self.example.is_translate_train else said
 
     def name(self, others: Collection["Configuration"] = ()) -> str:
         """The model and `in_words`, with whatever it takes to tell it from `others` of the same model."""
@@ -50,11 +51,14 @@ class Configuration:
             other.example for other in others if other.example.model.id == record.model.id and other.key != self.key
         ]
         parts = [record.model.id, self.in_words]
+        if not record.is_translate_train and any(twin.training_language != record.training_language for twin in twins):
+            parts.append(f"trained on {record.training_language}")
         if any(twin.dtype != record.dtype for twin in twins):
             parts.append(record.dtype)
         if any(twin.model_of_seeds != record.model_of_seeds for twin in twins):
             parts.append(f"@{(record.model.revision or record.model.sha256)[:8]}")
         alike = [other for other in others if other.example in twins and other.in_words == self.in_words]
+        alike = [other for other in alike if other.example.training_language == record.training_language]
         if any(_training_rows(other.example) != _training_rows(record) for other in alike):
             parts.append(f"rows {_training_rows(record)}")
         return ", ".join(parts)
@@ -72,6 +76,7 @@ class Configuration:
             "model": model.id,
             **version,
             "recipe": record.recipe.name,
+            "training_language": record.training_language,
             **record.recipe.values,
             **record.limits.model_dump(),
             "dtype": record.dtype,

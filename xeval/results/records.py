@@ -237,6 +237,8 @@ class RunRecord(Recorded):
     labels: list[str] | None  # in the order of the predictions' numbers; None for kinds without, or where not known
     chance: Fraction | None  # what guessing scores; None where that is not known
     training_language: str
+    trained_instead: Literal["own", "machine-translated"] | None = None
+    """Where that is another language than the task's: rows of its own, or machine translations (translate-train)."""
     model: ModelRecord
     recipe: RecipeRecord
     seed: int
@@ -280,6 +282,11 @@ class RunRecord(Recorded):
         if limits.test_split:
             parts.append(f"it was evaluated on {limits.test_split} rows, not on the test split")
         return " and ".join(parts) or None
+
+    @property
+    def is_translate_train(self) -> bool:
+        """Whether it was trained on machine translations of the task's training rows."""
+        return self.trained_instead == "machine-translated"
 
     @property
     def computed_elsewhere(self) -> bool:

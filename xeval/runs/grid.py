@@ -35,6 +35,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     models: str | Sequence[str],
     *,
     languages: str | Sequence[str] = (),
+    train_language: str | None = None,
     seeds: int | Sequence[int] = (),
     recipe: str | None = None,
     overrides: dict[str, Any] | None = None,
@@ -65,6 +66,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         models: one or several: aliases, hub ids (`id@revision` pins one) or folders; `name=folder` says that a folder
             holds the published model of that name.
         languages: one or several, by code or English name; all of the task's by default.
+        train_language: train and select on another of the task's languages, where it has training rows in others.
         seeds: one or several; the recipe's own by default.
         recipe: a recipe's name or path; the task's default by default.
         overrides: values of the recipe to replace, by name.
@@ -94,6 +96,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         task,
         [(model, recipe) for model in ([models] if isinstance(models, str) else models)],
         languages=[languages] if isinstance(languages, str) else languages,
+        train_language=train_language,
         seeds=[seeds] if isinstance(seeds, int) else seeds,
         overrides=overrides,
         sweep=sweep,
@@ -138,6 +141,7 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     pairs: Sequence[tuple[str, str | None]],
     *,
     languages: Sequence[str] = (),
+    train_language: str | None = None,
     seeds: Sequence[int] = (),
     overrides: dict[str, Any] | None = None,
     sweep: Sweep | None = None,
@@ -163,6 +167,8 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     reporter = reporter or Silent()
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
     wanted = registry.check_languages(definition, languages)
+    if train_language is not None:
+        definition = _trained_on(definition, train_language, train)
     recipes = {name: registry.get_recipe(name or definition.default_recipe) for _, name in pairs}
     changed = {name: fitting(definition, override(recipe, overrides or {})) for name, recipe in recipes.items()}
     devices.choose(device, dtype)  # words that mean nothing are refused before anything is fetched
@@ -221,6 +227,13 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     _try_out(runs, wanted)
     _read_what_may_be_needed(runs, wanted, corpus, lambda more: open_source(definition, copy, more, train))
     return Prepared(runs, [asked[identity] for identity in specs if identity in asked], wanted, failed)
+
+
+def _trained_on(task: Task, language: str, train: bool) -> Task:
+    [code] = registry.check_languages(task, [language])
+    if not (train and task.of_kind.trains):
+        raise DefinitionError(f"train language {code}: nothing is trained; leave out --train-language")
+    return task.trained_on(code)
 
 
 def _drawn_with(seeds: Sequence[int], recipe: Recipe, train: bool) -> Sequence[int]:
@@ -369,6 +382,8 @@ def reproduce(reference: str, **options: Any) -> Runs:
 
 def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
     """`reproduce`, giving the runs with their folders."""
+    if options.get("train_language") is not None:
+        raise DefinitionError("a published table is of its task's training language; leave out train_language")
     table, pairs = table_to_reproduce(reference, options.get("test_split"))
     return run_grid(table.task, pairs, languages=table.languages, **options)
 

@@ -44,6 +44,8 @@ class RunRequest(Frozen):
     """None where nothing is trained."""
     languages: tuple[Words, ...] = ()
     """All of the task's by default."""
+    train_language: Words | None = None
+    """The task's by default."""
     overrides: dict[Words, int | float | str] = {}
     """Values of the recipe that are replaced."""
     train: bool = True
@@ -250,7 +252,10 @@ class _Planner:
     def _common(self, task: str, options: dict[str, Any]) -> dict[str, Any]:
         """What all runs of a task have in common."""
         data = options.get("data") or os.environ.get("XEVAL_DATA") or None
-        as_they_are = ("train", "every_checkpoint", "keep_weights", "max_train", "max_eval", "test_split", "dtype")
+        as_they_are = (
+            *("train", "train_language", "every_checkpoint", "keep_weights"),
+            *("max_train", "max_eval", "test_split", "dtype"),
+        )
         return {key: options[key] for key in as_they_are if key in options} | {
             "task": _path_or_name(task),
             "languages": tuple(options.get("languages") or ()),

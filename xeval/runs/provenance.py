@@ -53,4 +53,5 @@ def said_of_task(task: Task) -> dict[str, Any]:
         "labels": list(task.labels) or None,
         "chance": task.of_kind.chance,
         "training_language": task.training_language,
+        "trained_instead": task.trained_instead,
     }

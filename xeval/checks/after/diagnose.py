@@ -6,21 +6,26 @@ prediction files.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from xeval.checks.after import counts as counted
 from xeval.checks.after import prediction_signatures, record_signatures
 from xeval.checks.after.counts import Counts
 from xeval.checks.after.hurt_languages import check_languages, truncated
-from xeval.checks.after.other_definition import other_definition
+from xeval.checks.after.other_definition import misses, other_definition
 from xeval.checks.after.prediction_signatures import Predicted
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.task import Task
+from xeval.judging.forensics import other_scores
 from xeval.judging.verdict import row_of
 from xeval.kinds.registry import unit_of
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.findings import Finding, wrong
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _WRONG_LABELS = {"placeholder labels", "permuted labels"}
 _WRONG_ROWS = {"shifted rows", "one file for two languages"}
@@ -49,14 +54,19 @@ def diagnose_run(
 ) -> list[Finding]:
     """`diagnose` with the predictions that lie in the run's folder; `counts` are what is remembered of some."""
     record = run.record
-    order_matters = record.computed_elsewhere
-    predicted, problems = _read_predictions(run, None if order_matters else counts)
     published = row_of(record, reference) if reference is not None and _is_of(record, reference) else None
+    is_missed = task is not None and published is not None and misses(record, published)
+    remembered = None if record.computed_elsewhere or is_missed else counts  # the whole file is looked at there
+    predicted, problems, others = _read_predictions(run, remembered, is_missed)
     found = diagnose(record, predicted, task, published, problems)
-    if published is None or task is None or {one.name for one in found} & _NO_COMPARISON:
+    if task is None or published is None or not is_missed or problems or _names(found) & _NO_COMPARISON:
         return found
-    other = other_definition(run, task, published)
+    other = other_definition(run, task, published, others)
     return [*found, other] if other is not None else found
+
+
+def _names(findings: list[Finding]) -> set[str]:
+    return {finding.name for finding in findings}
 
 
 def diagnose(
@@ -134,7 +144,7 @@ def _expected_rows(record: RunRecord, task: Task | None) -> dict[str, int | None
 
 def _without_explained(findings: list[Finding]) -> list[Finding]:
     """The first finding of each name, without those that another one explains."""
-    names = {finding.name for finding in findings}
+    names = _names(findings)
     first = {finding.name: finding for finding in reversed(findings)}
     return [
         finding
@@ -148,9 +158,12 @@ def _max_length(record: RunRecord) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _read_predictions(run: StoredRun, counts: Counts | None) -> tuple[dict[str, Predicted], dict[str, str]]:
-    """The predictions of every language that has a score, and why some of them cannot be read."""
-    predicted, problems = {}, {}
+def _read_predictions(
+    run: StoredRun, counts: Counts | None, with_others: bool
+) -> tuple[dict[str, Predicted], dict[str, str], dict[str, Mapping[str, float]]]:
+    """The predictions of every language that has a score, why some of them cannot be read, and, if that is wanted,
+    what they score by other metrics."""
+    predicted, problems, others = {}, {}, {}
     for language, score in run.record.scores.items():
         sha256 = score.predictions_sha256
         try:
@@ -158,25 +171,30 @@ def _read_predictions(run: StoredRun, counts: Counts | None) -> tuple[dict[str, 
                 run.check_predictions(language)
                 predicted[language] = counted.predicted(counts[sha256])
                 continue
-            own = predicted[language] = _decoded(run, language)
+            table = run.predictions(language, None if with_others else _columns_of(run))
         except StoreError as problem:
             problems[language] = str(problem)
             continue
+        if with_others:
+            others[language] = other_scores(run.record, table)
+        own = predicted[language] = _decoded(run, table)
         if counts is not None and (of_file := counted.count(own)) is not None:
             counts[sha256] = of_file
-    return predicted, problems
+    return predicted, problems, others
 
 
-def _decoded(run: StoredRun, language: str) -> Predicted:
+def _columns_of(run: StoredRun) -> tuple[str, ...] | None:
+    """Those that are looked at; where nothing names the labels, the logits say how many there are."""
+    return ("row", "label", "prediction") if run.record.labels else None
+
+
+def _decoded(run: StoredRun, table: "pa.Table") -> Predicted:
     from xeval.results.predictions import column, has_labels, has_logits  # pyarrow
 
-    labels = run.record.labels
-    only = ("row", "label", "prediction") if labels else None  # or the logits say how many labels there are
-    table = run.predictions(language, only)
     if not has_labels(table):
         return Predicted(column(table, "row"))
     rows, gold, predictions = (column(table, name) for name in ("row", "label", "prediction"))
-    n_labels = len(labels or ()) or int(max(gold.max(), predictions.max())) + 1
+    n_labels = len(run.record.labels or ()) or int(max(gold.max(), predictions.max())) + 1
     if has_logits(table):
         n_labels = table.schema.field("logits").type.list_size
     return Predicted(rows, gold, predictions, n_labels)

@@ -1,29 +1,55 @@
-"""A published mean that ours misses, and that another definition of the score would reach."""
+"""Published numbers that ours miss, and that another definition of the score would reach."""
+
+from collections.abc import Mapping
 
 from xeval.definitions.reference import ReferenceRow
 from xeval.definitions.task import Task
-from xeval.judging.forensics import definitions
+from xeval.judging.forensics import OtherScores, definitions, scores_by_metric
 from xeval.judging.verdict import Tolerance
+from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
-from xeval.support.errors import StoreError
 from xeval.support.findings import Finding, warning
-from xeval.support.text import one_decimal
+from xeval.support.text import metric_in_words, one_decimal
 
 NEAR = 0.5  # points
+_FIX = "Find out which metric and which languages the source averages over; xeval score --explain lists them all."
 
 
-def other_definition(run: StoredRun, task: Task, published: ReferenceRow) -> Finding | None:
-    """Averages of other metrics, or over other languages, that lie near the published mean where our own does not."""
-    scores, languages = run.record.scores, list(published.cells)
-    if run.record.departure or not set(languages) <= scores.keys():
-        return None
-    ours = 100 * sum(scores[language].value for language in languages) / len(languages)
-    if abs(ours - published.average) <= Tolerance().mean:
-        return None
-    try:
-        made = definitions([run], task)
-    except StoreError:  # which the diagnosis says in its own words
-        return None
+def misses(record: RunRecord, published: ReferenceRow) -> bool:
+    """Whether our scores, in the languages that both have, are not the published ones in the mean."""
+    shared = _shared(record, published)
+    if record.departure or not shared:
+        return False
+    apart = sum(100 * record.scores[language].value - published.cells[language] for language in shared) / len(shared)
+    return abs(apart) > (Tolerance().mean if len(shared) > 1 else Tolerance().cell)
+
+
+def other_definition(run: StoredRun, task: Task, published: ReferenceRow, others: OtherScores) -> Finding | None:
+    """Another metric that lies near the published value in each language, or else averages that lie near the mean.
+
+    `others` are what the run's predictions score by other metrics, by language.
+    """
+    by_metric = {
+        name: values for name, values in scores_by_metric([run], [others]).items() if name != run.record.metric
+    }
+    shared = _shared(run.record, published)
+    near = [name for name, values in by_metric.items() if _is_near(values, published, shared)]
+    if near:
+        first = near[0]
+        values = ", ".join(
+            f"{lang} {one_decimal(100 * by_metric[first][lang])} where {published.cells[lang]:g} is published"
+            for lang in shared[:3]
+        )
+        where = f"in each of {len(shared)} languages" if len(shared) > 1 else f"in {shared[0]}"
+        said = f"our {metric_in_words(run.record.metric)} is not what is published, but our {metric_in_words(first)} is"
+        return warning("another definition", f"{said}, within {NEAR} points {where} ({values})", _FIX)
+    return _other_average(run, task, published, others) if len(shared) == len(published.cells) else None
+
+
+def _other_average(run: StoredRun, task: Task, published: ReferenceRow, others: OtherScores) -> Finding | None:
+    scores = run.record.scores
+    ours = 100 * sum(scores[language].value for language in published.cells) / len(published.cells)
+    made = definitions([run], task, [others])
     near = [one for one in made if one.over not in scores and abs(100 * one.value - published.average) <= NEAR]
     if not near:
         return None
@@ -31,5 +57,15 @@ def other_definition(run: StoredRun, task: Task, published: ReferenceRow) -> Fin
     return warning(
         "another definition",
         f"the published mean {one_decimal(published.average)} is not our {one_decimal(ours)}, but lies near {said}",
-        "Find out which metric and which languages the source averages over; xeval score --explain lists them all.",
+        _FIX,
+    )
+
+
+def _shared(record: RunRecord, published: ReferenceRow) -> list[str]:
+    return [language for language in published.cells if language in record.scores]
+
+
+def _is_near(values: Mapping[str, float], published: ReferenceRow, languages: list[str]) -> bool:
+    return all(
+        language in values and abs(100 * values[language] - published.cells[language]) <= NEAR for language in languages
     )

@@ -15,7 +15,8 @@ WORTHLESS = 0.5  # share of test rows that are known from training from which a 
 
 
 def check_sizes(unit: str, train_rows: Mapping[str, int], tests: Mapping[str, Rows]) -> Finding:
-    """`unit`: what rows are called. `train_rows`: found, expected and used; empty where nothing is trained.
+    """`unit`: what rows are called. `train_rows`: found, expected (0: not known) and used; empty where nothing is
+    trained.
 
     Other splits are counted when read.
     """
@@ -25,7 +26,7 @@ def check_sizes(unit: str, train_rows: Mapping[str, int], tests: Mapping[str, Ro
     if not train_rows:
         return fine("rows", tested)
     used, found, expected = (train_rows[key] for key in ("used", "found", "expected"))
-    if found == expected:
+    if expected in (0, found):
         return fine("rows", f"{used:,} of {found:,} {unit} to train on, {tested}")
     return warning(
         "rows",

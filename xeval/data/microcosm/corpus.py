@@ -53,14 +53,14 @@ def rows(split: str, language: str, seed: int = SEED) -> list[tuple[str, str, in
     return result
 
 
-def write_corpus(folder: Path, languages: Sequence[str] = ALL) -> None:
-    """Writes the corpus as the hub lays XNLI out; train in English only."""
+def write_corpus(folder: Path, languages: Sequence[str] = ALL, training_language: str = "en") -> None:
+    """Writes the corpus as the hub lays XNLI out; train in `training_language` only."""
     for language in languages:
         load(language)  # a faulty language file is reported before anything is written
     for language in languages:
-        for split in ("train", "validation", "test") if language == "en" else ("validation", "test"):
+        for split in _splits_of(language, training_language):
             _write_parquet(Path(folder) / language / f"{split}-00000-of-00001.parquet", rows(split, language))
-    (Path(folder) / "README.md").write_text(_card(languages), encoding="utf-8", newline="\n")
+    (Path(folder) / "README.md").write_text(_card(languages, training_language), encoding="utf-8", newline="\n")
 
 
 def _write_parquet(path: Path, table: list[tuple[str, str, int]]) -> None:
@@ -74,11 +74,15 @@ def _write_parquet(path: Path, table: list[tuple[str, str, int]]) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def _card(languages: Sequence[str]) -> str:
+def _splits_of(language: str, training_language: str) -> tuple[str, ...]:
+    return ("train", "validation", "test") if language == training_language else ("validation", "test")
+
+
+def _card(languages: Sequence[str], training_language: str) -> str:
     lines = ["---", "task_categories:", "- text-classification", "configs:"]
     for language in languages:
         lines += [f"- config_name: {language}", "  data_files:"]
-        for split in ("train", "validation", "test") if language == "en" else ("validation", "test"):
+        for split in _splits_of(language, training_language):
             lines += [f"  - split: {split}", f"    path: {language}/{split}-*"]
     lines += [
         "---",

@@ -74,7 +74,7 @@ def paired_mean_difference(
     """
     rng = np.random.default_rng(seed)
     differences = [rows.differences for rows in languages]
-    if parallel(languages):
+    if parallel([rows.labels for rows in languages]):
         blocks = [(np.mean(differences, axis=0), joint_groups([rows.groups for rows in languages]))]
     else:
         blocks = [(own, rows.groups) for own, rows in zip(differences, languages, strict=True)]
@@ -98,9 +98,9 @@ def resampled_means(values: np.ndarray, groups: np.ndarray, rng: np.random.Gener
     return np.concatenate(means)
 
 
-def parallel(languages: Sequence[PairedRows]) -> bool:
-    """Whether all languages have the same gold label in every row, as translations of one test set have."""
-    return all(np.array_equal(rows.labels, languages[0].labels) for rows in languages)
+def parallel(labels: Sequence[np.ndarray]) -> bool:
+    """Whether all languages have the same (N,) gold labels row by row, as translations of one test set have."""
+    return all(np.array_equal(own, labels[0]) for own in labels)
 
 
 def joint_groups(groups: Sequence[np.ndarray]) -> np.ndarray:

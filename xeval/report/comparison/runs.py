@@ -42,7 +42,8 @@ def print_parts(parts: Parts, console: Console) -> None:
 def markdown_parts(parts: Parts) -> str:
     sides, notes = ("\n".join(f"- {escape(line)}" for line in lines) for lines in (parts.sides, parts.notes))
     table = markdown_table(parts.header, parts.rows, n_left=1)
-    return f"# {escape(parts.title)}\n\n{sides}\n\n**{escape(parts.conclusion)}**\n\n{table}\n\n{notes}\n"
+    blocks = [f"# {escape(parts.title)}", sides, f"**{escape(parts.conclusion)}**", table, notes]
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def show(found: RunComparison, flipped: FlippedRows | None, console: Console) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from xeval.judging.claims import ClaimVerdict
 from xeval.judging.verdict import NO_VERDICT, RowVerdict, Verdict
-from xeval.report import exhibits
+from xeval.report import exhibits, transfer
 from xeval.report.matrix import Matrix, Row
 from xeval.results.adaptations import settings_of
 from xeval.results.store import StoredRun
@@ -27,6 +27,7 @@ def render(matrix: Matrix) -> str:
         "rows": [_row(row, matrix) for row in matrix.rows],
         "claims": [_claim(claim) for claim in matrix.claims],
         "runs": [_run(run) for run in matrix.runs],
+        **({"transfer": [asdict(exhibit) for exhibit in transfers]} if (transfers := transfer.of(matrix)) else {}),
         "findings": [finding.model_dump() for finding in matrix.findings],
         "footnotes": matrix.footer,
     }

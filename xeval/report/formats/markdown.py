@@ -7,7 +7,7 @@ from tabulate import tabulate
 from xeval.definitions.languages import describe
 from xeval.judging.verdict import RowVerdict
 from xeval.kinds.exhibit import Exhibit
-from xeval.report import exhibits, verdicts
+from xeval.report import exhibits, transfer, verdicts
 from xeval.report.matrix import Matrix, Row
 from xeval.support.text import capitalised, one_line
 
@@ -21,7 +21,8 @@ def render(matrix: Matrix) -> str:
     body = [_cells(row, matrix.languages, matrix.n_reference_languages, with_others) for row in matrix.rows]
     alignment = ["left"] + ["right"] * (len(header) - 1)
     table = tabulate(body, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)
-    gap = f" gap: {describe(matrix.training_language).name} minus the mean of the other languages of the first mean."
+    home = describe(matrix.training_language).name if len(matrix.sources) == 1 else "the language trained on"
+    gap = f" gap: {home} minus the mean of the other languages of the first mean."
     notes = [
         f"{capitalised(matrix.metric_in_words)} in %, {matrix.how}."
         + (gap if matrix.training_language in matrix.languages else ""),
@@ -29,7 +30,7 @@ def render(matrix: Matrix) -> str:
     ]
     below = "\n".join(f"- {escape(note)}" for note in notes)
     found = findings_section(matrix)
-    sections = found + _verdicts(matrix.verdicts) + _claims(matrix) + _exhibits(matrix)
+    sections = found + _verdicts(matrix.verdicts) + _claims(matrix) + _transfer(matrix) + _exhibits(matrix)
     return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{sections}"
 
 
@@ -60,6 +61,12 @@ def _claims(matrix: Matrix) -> str:
     """What else the published table's source says of the models; nothing where it says nothing."""
     lines = [f"- {escape(claim.sentence)}" for claim in matrix.claims]
     return "\n## Other claims of the source\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _transfer(matrix: Matrix) -> str:
+    """Source × target, where models were trained on several languages."""
+    tables = [f"**{escape(one.title)}**\n\n{_table(one)}\n" for one in transfer.of(matrix)]
+    return "\n## Transfer between languages\n\n" + "\n".join(tables) if tables else ""
 
 
 def _exhibits(matrix: Matrix) -> str:

@@ -14,7 +14,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from xeval.definitions.languages import describe
-from xeval.report import verdicts
+from xeval.report import transfer, verdicts
 from xeval.report.matrix import Matrix
 from xeval.report.page import heat, model_section
 from xeval.results.store import StoredRun
@@ -45,6 +45,7 @@ def render(matrix: Matrix) -> str:
             differences=differences,
             has_gap=matrix.training_language in matrix.languages,
             gaps=heat.gap_lines(matrix),
+            transfers=[model_section.shown(exhibit) for exhibit in transfer.of(matrix)],
             legend=verdicts.legend(found) if found else "",
             marks=verdicts.MARKS,
             means_judged=[verdict.mean for verdict in found],

@@ -72,12 +72,13 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
         [_confusion(title, one, records[0].labels) for title, one in (two | _named(found, languages)).items()],
         charts.curves([(f"seed {one.seed}", one.training.loss_curve) for one in records if one.training]),
         charts.curves([(f"seed {one.seed}", _selection(one)) for one in records if one.training]),
-        [_shown(exhibit) for exhibit in exhibits.of(row, matrix.languages)],
+        [shown(exhibit) for exhibit in exhibits.of(row, matrix.languages)],
         problems,
     )
 
 
-def _shown(exhibit: Exhibit) -> ShownExhibit:
+def shown(exhibit: Exhibit) -> ShownExhibit:
+    """The exhibit as the page's tables are."""
     is_of_languages = exhibit.header[0] == LANGUAGE
     lines = []
     for first, *rest in exhibit.rows:

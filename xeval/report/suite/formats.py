@@ -1,7 +1,6 @@
 """The table of a suite as Markdown, HTML, JSON, and for the terminal."""
 
 import json
-from html import escape as html_escape
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +10,7 @@ from tabulate import tabulate
 
 from xeval.report.formats import Format
 from xeval.report.formats.markdown import escape
+from xeval.report.page.plain import page
 from xeval.report.suite.table import Average, Cell, Row, SuiteMatrix
 from xeval.support.errors import XevalError
 from xeval.support.text import one_decimal, one_line
@@ -74,53 +74,14 @@ def markdown(matrix: SuiteMatrix) -> str:
 
 def html(matrix: SuiteMatrix) -> str:
     """One file that needs nothing else, without a script."""
-
-    def safe(text: str) -> str:
-        return html_escape(one_line(text))
-
-    head = "".join(f'<th scope="col">{safe(name)}</th>' for name in _header(matrix))
-    body = "\n".join(
-        f'<tr{"" if row.published else " class=ours"}><th scope="row">{safe(row.name)}</th>'
-        + "".join(f"<td>{safe(text)}</td>" for text in _cells(row, matrix))
-        + "</tr>"
-        for row in matrix.rows
+    return page(
+        f"{matrix.suite.title}: zero-shot scores",
+        matrix.suite.title,
+        _header(matrix),
+        [[row.name, *_cells(row, matrix)] for row in matrix.rows],
+        matrix.footer,
+        bold=[not row.published for row in matrix.rows],
     )
-    notes = "\n".join(f"<li>{safe(line)}</li>" for line in matrix.footer)
-    title = safe(matrix.suite.title)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}: zero-shot scores</title>
-<style>
-body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 100rem; padding: 0 1rem; }}
-.scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; }}
-th, td {{ border-bottom: 1px solid #8886; padding: .3rem .6rem; text-align: right; white-space: nowrap; }}
-tr > :first-child {{ text-align: left; }}
-.ours {{ font-weight: bold; }}
-tr:not(.ours) th[scope=row] {{ font-weight: normal; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<div class="scroll" role="region" tabindex="0" aria-label="{title}">
-<table>
-<thead><tr>{head}</tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
-</div>
-<ul>
-{notes}
-</ul>
-</body>
-</html>
-"""
 
 
 def as_json(matrix: SuiteMatrix) -> str:

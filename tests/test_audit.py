@@ -1,0 +1,156 @@
+"""Claims looked into on few rows: the bets done the slow way, errors with a known truth, and a real checkpoint."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tests.helpers.audit_simulation import answers, describe, rates
+from xeval.judging.audit import LEVEL, STAKES, interval, look, wealth
+from xeval.results.store import load_runs
+from xeval.runs.audit import shuffled
+
+RNG = np.random.default_rng(2)
+SIZES = np.full(400, 3)
+
+
+def slow_wealth(sizes, right, score, above):
+    """One stake and one group after the other."""
+    made, largest, n = np.ones(len(STAKES)), max(sizes), len(sizes)
+    null, past, wealths = score if above else 1 - score, 0.0, []
+    for place, (size, hits) in enumerate(zip(sizes, right, strict=False)):
+        share = ((hits if above else size - hits) + null * (largest - size)) / largest
+        fair = (n * null - past) / (n - place)  # the mean of what is left, if the hypothesis is just true
+        for number, stake in enumerate(STAKES):
+            bet = min(stake * n / (n - place), 0.95 / fair) if 0 < fair < 1 else 0
+            made[number] *= 1 + bet * (share - fair)
+        past += share
+        wealths.append(math.inf if past > n * null + 1e-9 else made.mean())
+    return wealths
+
+
+@pytest.mark.parametrize("above", [True, False])
+@pytest.mark.parametrize("score", [0.2, 0.5, 0.6, 0.95])
+def test_wealth_is_that_of_bets_made_one_after_the_other(score, above):
+    sizes = RNG.integers(1, 4, 60)
+    right = RNG.binomial(sizes, 0.6)
+    assert wealth(sizes, right, score, above) == pytest.approx(
+        slow_wealth(sizes.tolist(), right.tolist(), score, above)
+    )
+
+
+def test_no_bet_gains_in_the_mean_over_all_orders_if_the_hypothesis_is_just_true():
+    """What makes the test valid: its wealth is a martingale."""
+    sizes, right = np.array([1, 2, 3, 3, 2, 3]), np.array([1, 0, 3, 2, 1, 1])
+    score = right.sum() / sizes.sum()
+    orders = [list(order) for order in itertools.permutations(range(6))]
+    for above in (True, False):
+        for n in (1, 3, 5):
+            made = [wealth(sizes[order], right[order][:n], score, above)[-1] for order in orders]
+            assert np.mean(made) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("share", "outcome"), [(0.60, "confirmed"), (0.62, "refuted"), (0.30, "refuted")])
+def test_where_all_rows_are_known_the_outcome_is_that_of_all_rows(share, outcome):
+    right = answers(share, SIZES, np.random.default_rng(3))
+    found = look(SIZES, right, 0.59, 0.015)
+    assert found.outcome == outcome and found.n_rows <= 1200
+    assert found.score == pytest.approx(right[: found.n_groups].sum() / found.n_rows)
+
+
+def test_a_claim_far_off_takes_few_rows_and_says_after_how_many():
+    right = answers(0.3, SIZES, RNG)
+    found = look(SIZES, right, 0.6, 0.015)
+    assert found.outcome == "refuted" and found.n_rows < 150
+    earlier = look(SIZES, right[: found.n_groups - 1], 0.6, 0.015)
+    assert earlier.outcome == "open" and earlier.n_groups == found.n_groups - 1
+    assert look(SIZES, right[: found.n_groups], 0.6, 0.015) == found
+
+
+@pytest.mark.parametrize("claimed", [0.0, 0.01, 0.99, 1.0])
+def test_claims_at_the_ends(claimed):
+    for share in (0.0, 0.005, 1.0):
+        found = look(SIZES, answers(share, SIZES, RNG), claimed, 0.015)
+        assert found.outcome == ("confirmed" if abs(share - claimed) <= 0.015 else "refuted")
+
+
+def test_the_interval_narrows_to_the_score_of_all_rows():
+    right = answers(0.6, SIZES, RNG)
+    widths = []
+    for n in (5, 50, 200, 399, 400):
+        low, high = interval(SIZES, right[:n])
+        assert low <= 0.6 + 1e-9 and high >= 0.6 - 1e-9
+        widths.append(high - low)
+    assert widths == sorted(widths, reverse=True) and widths[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_rows_are_shuffled_group_by_group():
+    groups = np.array([7, 7, 1, 7, 3, 3, 1, 9])
+    order, sizes = shuffled(groups, 5)
+    assert sorted(order) == list(range(8)) and sizes.sum() == 8
+    parts = np.split(order, np.cumsum(sizes)[:-1])
+    assert all(len(set(groups[part])) == 1 and list(part) == sorted(part) for part in parts)
+    assert {tuple(shuffled(groups, seed)[0]) for seed in range(20)} != {tuple(order)}
+
+
+@pytest.mark.parametrize(
+    ("off", "wrong"), [(1.5, "refuted"), (-1.5, "refuted"), (1.6, "confirmed"), (-1.6, "confirmed")]
+)
+def test_a_claim_at_the_edge_is_judged_wrongly_as_rarely_as_promised(off, wrong):
+    n = 150
+    found = rates(off, 1.5, SIZES, n, seed=5)
+    print(describe(off, 1.5, found))
+    assert found[wrong] <= LEVEL + 3.09 * math.sqrt(LEVEL * (1 - LEVEL) / n)
+    assert found["missed"] <= LEVEL + 3.09 * math.sqrt(LEVEL * (1 - LEVEL) / n)
+
+
+# ── as a command ──
+
+
+LABELS = ("entailment", "neutral", "contradiction")
+
+
+def test_rows_are_answered_as_in_a_run(mini, checkpoint_of, tmp_path, command):
+    model = checkpoint_of("bert", LABELS)
+    words = (mini.task_file, "--model", model, "--data", mini.data, "--device", "cpu", "--dtype", "float32", "-q")
+    assert command("run", *words, "--no-train", "--results", tmp_path)[0] == 0
+    [record] = [one.record for one in load_runs(tmp_path)]
+    for language, score in record.scores.items():
+        claim = ("--language", language, "--claimed", f"{100 * score.value:.4f}", "--tolerance", 0.01)
+        code, out, _ = command("audit", *words, *claim, "--format", "json")
+        found = json.loads(out)
+        assert (code, found["looked"]["outcome"], found["n_rows"]) == (0, "confirmed", 12)
+        assert found["looked"]["score"] == pytest.approx(score.value)
+    assert len(load_runs(tmp_path)) == 1  # nothing was written
+
+
+def test_a_claim_that_does_not_hold_exits_with_1_long_before_the_end(checkpoint_of, command):
+    words = ("xnli-mini", "--model", checkpoint_of("bert", LABELS), "--language", "es", "-q", "--device", "cpu")
+    code, out, err = command("audit", *words, "--claimed", 99)
+    assert (code, err) == (1, "")
+    assert out.startswith("Refuted after") and " of 1,200 pairs, " in out
+    assert "accuracy in es is claimed to be 99 ±1.5" in out and "seed 20181101" in out
+    assert int(out.split()[2]) < 200
+    assert command("audit", *words, "--claimed", 99, "--seed", 1)[1] != out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("tags-mini", "--model", "{model}", "--language", "es", "--claimed", 50),
+            "scored by span F1",
+        ),
+        (("retrieval-mini", "--model", "{model}", "--language", "es", "--claimed", 50), "trains nothing"),
+        (("xnli-mini", "--model", "mini-mbert", "--language", "es", "--claimed", 50), "no trained head for this task"),
+        (("xnli-mini", "--model", "{model}", "--language", "xx", "--claimed", 50), "unknown language"),
+        (("xnli-mini", "--model", "{model}", "--language", "es", "--claimed", 150), "--claimed"),
+        (("xnli-mini", "--model", "{model}", "--language", "es"), "--claimed"),
+    ],
+)
+def test_what_cannot_be_audited_is_one_line(words, said, checkpoint_of, command):
+    model = checkpoint_of("bert", LABELS)
+    code, out, err = command("audit", *(str(word).format(model=model) for word in words), "-q")
+    assert (code, out) == (2, "") and said in err and err.count("\n") == 1

@@ -1,0 +1,273 @@
+"""Many models on the same rows: told apart, ranked, and shown; with variances done the slow way and a known truth."""
+
+import csv
+import io
+import json
+import math
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.helpers.paired_answers import answers_with, write_run
+from tests.helpers.rank_simulation import WORLDS, describe, rates
+from xeval.judging.comparison.ranked_runs import load_contest
+from xeval.judging.comparison.ranking import ALPHA, Scope, ScoredModel, letters_of, pulls_of, rank
+from xeval.judging.equivalence import Spread
+from xeval.results.configurations import by_configuration
+from xeval.support.errors import DataError, StoreError
+
+RNG = np.random.default_rng(3)
+N = 600
+GROUPS = np.repeat(np.arange(N // 3), 3)
+LABELS = np.arange(N) % 3
+HARD = RNG.random(N)  # how hard a row is, for every model
+SCOPE = Scope("cats", "Cats", "accuracy", "pairs", "premises", ["en"], N, [])
+ASSUMED = Spread(0.5, 4.0)
+MODELS = {"org/good": 0.9, "org/fair": 0.7, "org/alike": 0.69, "org/poor": 0.5}
+
+
+def model(name: str, right: np.ndarray, is_drawn: bool = True) -> ScoredModel:
+    """Of (S, N) booleans, with groups left out one by one."""
+    left_out = np.array([[own[group != GROUPS].mean() for group in range(N // 3)] for own in right])
+    values = right.mean(axis=1).tolist()
+    return ScoredModel(name, list(range(len(right))), is_drawn, {}, values, pulls_of(left_out))
+
+
+def rights(share: float, n_seeds: int, rng: np.random.Generator = RNG) -> np.ndarray:
+    return HARD + 0.2 * rng.standard_normal((n_seeds, N)) < share
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("results"), np.random.default_rng(5)
+    for name, share in MODELS.items():
+        for seed in (1, 2, 3):
+            answers = {
+                lang: answers_with(LABELS, rights(share - less, 1, rng)[0]) for lang, less in (("en", 0), ("de", 0.1))
+            }
+            write_run(folder, answers, LABELS, GROUPS, seed, name)
+    return folder
+
+
+# ── the statistics ──
+
+
+def test_pulls_add_up_to_the_variance_of_the_mean_over_groups():
+    [right] = rights(0.7, 1)
+    sums = np.array([right[group == GROUPS].sum() for group in range(N // 3)])
+    expected = sums.var(ddof=1) / len(sums) / 9  # three rows to a group
+    assert float(np.sum(model("m", right[None]).pulls ** 2)) == pytest.approx(expected)
+
+
+def test_a_pair_without_seeds_has_the_paired_variance_of_its_groups():
+    a, b = rights(0.7, 1), rights(0.75, 1)
+    found = rank([model("a", a, False), model("b", b, False)], ASSUMED, SCOPE)
+    differences = [(b[0].astype(int) - a[0].astype(int))[group == GROUPS].sum() / 3 for group in range(N // 3)]
+    [pair] = found.pairs
+    assert pair.standard_error == pytest.approx(np.std(differences, ddof=1) / math.sqrt(N // 3))
+    assert pair.difference == pytest.approx(abs(b.mean() - a.mean())) and pair.holm_p == pair.p
+    assert found.expected_sd is None
+
+
+def test_seeds_add_what_rows_do_not_show():
+    """Rows × seeds: the variance is that of rows, plus that of seeds, less what is counted in both."""
+    sides = [rights(0.7, 4), rights(0.75, 4)]
+    found = rank([model(str(place), own) for place, own in enumerate(sides)], ASSUMED, SCOPE)
+    by_group = [own.reshape(4, N // 3, 3).mean(axis=2) for own in sides]  # (S, G)
+    n_groups = N // 3
+    difference = by_group[1].mean(axis=0) - by_group[0].mean(axis=0)
+    rows = difference.var(ddof=1) / n_groups
+    spreads = [own.mean(axis=1).var(ddof=1) for own in by_group]
+    seeds = sum(max(own, np.mean(spreads)) / 4 for own in spreads)
+    both = sum(
+        own.var(axis=0, ddof=1).sum() / n_groups**2 / 4 for own in (side - side.mean(1)[:, None] for side in by_group)
+    )
+    both *= n_groups / (n_groups - 1)  # the jackknife's
+    expected = max(0, rows - both) + max(0, seeds - both) + both
+    assert found.pairs[0].standard_error == pytest.approx(math.sqrt(expected), rel=1e-6)
+    assert not found.is_assumed
+
+
+def test_one_seed_each_takes_the_assumed_spread():
+    sides = [model(str(place), rights(share, 1)) for place, share in enumerate((0.7, 0.75))]
+    found, wide = (rank(sides, Spread(sd, 4.0), SCOPE) for sd in (0.0, 5.0))
+    assert found.is_assumed and wide.expected_sd == pytest.approx(0.05)
+    more = wide.pairs[0].standard_error ** 2 - found.pairs[0].standard_error ** 2
+    assert more == pytest.approx(2 * 0.05**2)
+
+
+def test_a_model_whose_seeds_vary_more_than_most_is_not_believed_steady():
+    steady = [model(str(place), rights(0.7, 3)) for place in range(3)]
+    shaky = model("shaky", np.concatenate([rights(share, 1) for share in (0.5, 0.7, 0.9)]))
+    found = rank([*steady, shaky], ASSUMED, SCOPE)
+    names = [one.model.name for one in found.models]
+    errors = {True: [], False: []}
+    for pair in found.pairs:
+        errors["shaky" in (names[pair.better], names[pair.worse])].append(pair.standard_error)
+    assert min(errors[True]) > max(errors[False])
+
+
+def test_ranks_count_who_is_shown_to_be_better_and_worse(results):
+    contest = load_contest(by_configuration_of(results))
+    found = rank(contest.models, contest.assumed, contest.scope)
+    places = {one.model.name.partition(",")[0]: (one.best_rank, one.worst_rank, one.letters) for one in found.models}
+    assert places == {
+        "org/good": (1, 1, "a"), "org/fair": (2, 3, "b"), "org/alike": (2, 3, "b"), "org/poor": (4, 4, "c"),
+    }  # fmt: skip
+    assert found.languages == ["en", "de"] and "is first on the mean of 2 languages. 5 of 6 pairs" in found.conclusion
+
+
+def by_configuration_of(results):
+    from xeval.results.store import load_runs
+
+    return by_configuration(load_runs(results))
+
+
+def test_values_are_those_of_the_records(results):
+    configurations = by_configuration_of(results)
+    for own, one in zip(configurations.values(), load_contest(configurations).models, strict=True):
+        for language in ("en", "de"):
+            expected = np.mean([run.record.scores[language].value for run in own])
+            assert one.languages[language] == pytest.approx(expected)
+        assert one.value == pytest.approx(np.mean(list(one.languages.values())))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 7])
+def test_letters_are_shared_exactly_by_those_that_are_not_told_apart(n):
+    pairs = list(combinations(range(n), 2))
+    for _ in range(30):
+        apart = {pair for pair in pairs if RNG.random() < 0.5}
+        letters = [set(own.split()) for own in letters_of(n, apart)]
+        assert all(letters)
+        assert {pair for pair in pairs if not letters[pair[0]] & letters[pair[1]]} == apart
+
+
+def test_more_than_26_groups_have_letters_too():
+    letters = letters_of(30, set(combinations(range(30), 2)))
+    assert letters[:2] == ["a", "b"] and letters[25:28] == ["z", "aa", "ab"]
+
+
+def test_so_many_rows_would_tell_neighbours_apart():
+    rng = np.random.default_rng(0)
+    sides = [model(name, rights(share, 1, rng), False) for name, share in (("a", 0.7), ("b", 0.72))]
+    found = rank(sides, ASSUMED, SCOPE)
+    below = found.models[0].next
+    assert not below.pair.is_told_apart and below.seeds_needed is None and below.rows_needed > N
+    times = math.ceil(below.rows_needed / N)  # each row so often
+    more = [replace(side, pulls=np.tile(side.pulls / times, (1, times))) for side in sides]
+    assert rank(more, ASSUMED, SCOPE).pairs[0].is_told_apart
+
+
+def test_so_many_seeds_would_tell_neighbours_apart():
+    values = [[0.70, 0.72, 0.74], [0.68, 0.70, 0.72]]
+    sides = [ScoredModel(str(place), [1, 2, 3], True, {}, own, np.zeros((3, 200))) for place, own in enumerate(values)]
+    below = rank(sides, ASSUMED, SCOPE).models[0].next
+    n = below.seeds_needed
+    assert below.rows_needed is None
+    t = 0.02 / (0.02 * math.sqrt(2 / n))
+    df = 2 * (4 + n - 3)  # the spread is that of both models' three seeds, and of the seeds that come
+    assert 2 * stats.t.sf(t, df) <= ALPHA < 2 * stats.t.sf(0.02 / (0.02 * math.sqrt(2 / (n - 1))), df - 2)
+
+
+def test_equal_answers_are_not_told_apart():
+    right = rights(0.7, 3)
+    found = rank([model("a", right), model("b", right)], ASSUMED, SCOPE)
+    assert (found.pairs[0].p, found.models[0].next.rows_needed) == (1.0, None)
+    assert "None of the 2 models is shown to be better than another" in found.conclusion
+
+
+# ── what is refused ──
+
+
+def test_other_rows_and_too_few_models_are_refused(tmp_path):
+    a = write_run(tmp_path, {"en": LABELS}, LABELS, GROUPS)
+    with pytest.raises(StoreError, match="two models or more that have scores, got 1"):
+        load_contest(by_configuration([a]))
+    b = write_run(tmp_path, {"en": LABELS}, LABELS, GROUPS, model="org/other", rows_sha256="b" * 64)
+    with pytest.raises(DataError, match=r"^org/m, r and org/other, r: en: not evaluated on the same rows"):
+        load_contest(by_configuration([a, b]))
+
+
+def test_languages_that_one_model_lacks(tmp_path):
+    a = write_run(tmp_path, dict.fromkeys(("en", "de"), LABELS), LABELS, GROUPS)
+    b = write_run(tmp_path, dict.fromkeys(("en", "es"), LABELS), LABELS, GROUPS, model="org/other")
+    c = write_run(tmp_path, {"zh": LABELS}, LABELS, GROUPS, model="org/third")
+    contest = load_contest(by_configuration([a, b]))
+    assert contest.scope.languages == ["en"]
+    assert "Languages that not every run has are left out: de es." in contest.scope.notes
+    with pytest.raises(StoreError, match="no language in which all 3 models have scores"):
+        load_contest(by_configuration([a, b, c]))
+    with pytest.raises(StoreError, match="org/other, r: not every run of it has a score in de; it has en es"):
+        load_contest(by_configuration([a, b]), ["de"])
+
+
+# ── how it is shown ──
+
+
+@pytest.mark.parametrize("ending", ["md", "html", "csv", "json"])
+def test_every_format_names_every_model_once_in_order(results, tmp_path, ending, command):
+    path = tmp_path / f"ranking.{ending}"
+    code, out, err = command("rank", "--results", results, "--output", path)
+    assert (code, out, err) == (0, "", "")
+    text = path.read_text()
+    if ending == "json":
+        content = json.loads(text)
+        assert [one["model"].partition(",")[0] for one in content["models"]] == list(MODELS)
+        assert len(content["pairs"]) == 6 and content["level"] == ALPHA
+        assert content["models"][0]["languages"].keys() == {"en", "de"}
+    elif ending == "csv":
+        lines = list(csv.DictReader(io.StringIO(text)))
+        assert [one["model"].partition(",")[0] for one in lines] == list(MODELS)
+        assert [one["best_rank"] for one in lines] == ["1", "2", "2", "4"]
+    else:
+        places = [text.rindex(name) for name in MODELS]
+        assert places == sorted(places) and ("2–3" in text)
+
+
+def test_models_are_named_as_in_compare(results, command):
+    words = ("org/poor", "org/good", "--language", "de", "--results", results)
+    code, out, _ = command("rank", *words)
+    assert code == 0 and "org/good, r is first in de" in out and "org/fair" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--output", "x.pdf"), "wanted a name that ends in .md, .html, .csv, .json, got '.pdf'"),
+        (("--task", "dogs"), "dogs"),
+        (("org/poor",), "two models or more that have scores, got 1"),
+        (("org/none", "org/poor"), "org/none"),
+    ],
+)
+def test_bad_input_is_one_line(results, words, said, command):
+    code, out, err = command("rank", *words, "--results", results)
+    assert (code, out) == (2, "") and said in err and err.count("\n") == 1
+
+
+def test_hostile_names_are_harmless(tmp_path, command):
+    for place, name in enumerate(("=cmd|' /C calc'!A0", "<script>alert(1)</script>[bold]x[/]")):
+        write_run(tmp_path, {"en": answers_with(LABELS, RNG.random(N) < 0.5)}, LABELS, GROUPS, model=name)
+        assert place < 2
+    pages = {form: command("rank", "--results", tmp_path, "--format", form)[1] for form in ("html", "csv", "terminal")}
+    assert "<script" not in pages["html"] and "\"'=cmd" in pages["csv"] and "[bold]" in pages["terminal"]
+
+
+# ── error rates, with the truth known ──
+
+
+@pytest.mark.parametrize("world", [WORLDS[4], WORLDS[6]], ids=lambda world: world.name)
+def test_equal_models_are_told_apart_as_rarely_as_promised(world):
+    n = 150
+    found = rates(world, n, seed=11)
+    print(describe(world, found))
+    assert found["false"] <= 0.05 + 3.09 * math.sqrt(0.05 * 0.95 / n)
+
+
+def test_models_that_differ_are_told_apart():
+    [world] = [world for world in WORLDS if world.name == "5 models, 2 points between each, seeds 5"]
+    found = rates(world, 20, seed=11)
+    print(describe(world, found))
+    assert found["false"] <= 0.05 and found["found"] > 0.6

@@ -1,0 +1,153 @@
+"""Another training language: what a run, its record and reports say of it, and that no published row is held to it."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import xeval
+from tests.helpers import tiny
+from tests.helpers.paired_answers import answers_with, write_run
+from tests.helpers.sample_record import SHA
+from xeval.definitions.reference import Reference
+from xeval.definitions.registry import get_task
+from xeval.judging.verdict import judge, row_of, why_none
+from xeval.report import transfer
+from xeval.report.formats import json, markdown
+from xeval.report.matrix import build
+from xeval.report.page import html
+from xeval.results.configurations import Configuration
+from xeval.results.store import StoredRun
+from xeval.support.errors import DefinitionError, UnknownNameError
+
+N = 600
+LABELS = np.arange(N) % 3
+SCORES = {"en": {"en": 0.90, "es": 0.70, "de": 0.60}, "es": {"en": 0.80, "es": 0.85, "de": 0.50}}  # source → target
+
+
+def stored(folder, source: str, trained_instead: str | None) -> StoredRun:
+    rights = {target: np.arange(N) < share * N for target, share in SCORES[source].items()}
+    answers = {target: answers_with(LABELS, right) for target, right in rights.items()}
+    run = write_run(folder / source, answers, LABELS, np.arange(N) // 3)
+    sha256 = run.record.data.sha256 | {"train": {source: SHA[:-2] + source.encode().hex()[:2]}}
+    said = {"training_language": source, "trained_instead": trained_instead}
+    data = run.record.data.model_copy(update={"sha256": sha256})
+    return StoredRun(run.folder, run.record.model_copy(update=said | {"data": data}))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return [stored(tmp_path, "en", None), stored(tmp_path, "es", "own")]
+
+
+def published() -> Reference:
+    row = {"name": "theirs", "model": "org/m", "cells": {"en": 80.0, "es": 85.0}, "how": "computed", "recipe": "r"}
+    table = {"name": "t", "title": "T", "task": "cats", "split": "test", "source_url": "x", "languages": ["en", "es"]}
+    return Reference.model_validate(table | {"rows": [row]}, strict=False)
+
+
+def test_no_published_row_is_held_to_it(runs):
+    english, spanish = runs
+    assert row_of(english.record, published()).name == "theirs" and row_of(spanish.record, published()) is None
+    assert [verdict.configuration for verdict in judge(runs, published())] == [Configuration.of(english.record)]
+    assert why_none(spanish.record, published()) == "it was trained on Spanish, and no published row was"
+
+
+def test_translations_are_marked_and_say_so(tmp_path):
+    run = stored(tmp_path, "es", "machine-translated")
+    assert why_none(run.record, published()).startswith(
+        "it was trained on Spanish, on machine translations (translate-train)"
+    )
+    assert Configuration.of(run.record).in_words.endswith("translate-train es")
+
+
+def test_source_by_target_and_its_asymmetry_are_those_of_the_scores(runs):
+    found = build(runs, "cats", published())
+    by_target, lost = transfer.of(found)
+    assert by_target.header == ("trained on", "en", "es", "de")
+    assert by_target.rows == [("en", pytest.approx(0.9), pytest.approx(0.7), pytest.approx(0.6)),
+                              ("es", pytest.approx(0.8), pytest.approx(0.85), pytest.approx(0.5))]  # fmt: skip
+    # Spanish loses 85 - 70 by training on English in its place, English 90 - 80 by training on Spanish.
+    assert lost.rows == [("en → es", "15.0", "10.0", "+5.0")]
+    assert found.sources == ["en", "es"] and "fine-tuned on English, or on Spanish" in found.how
+    gaps = {row.name: row.gap for row in found.ours}
+    assert gaps["org/m, r, trained on es"] == pytest.approx(85 - 80)
+    assert gaps["org/m, r, trained on en"] == pytest.approx(90 - 70)
+
+
+def test_every_report_shows_it_only_where_there_are_several(runs):
+    both, one = (build(some, "cats", None) for some in (runs, runs[:1]))
+    for render in (markdown.render, html.render):
+        assert "Transfer between languages" in render(both) and "Transfer between languages" not in render(one)
+    assert '"asymmetry"' in json.render(both) and '"transfer"' not in json.render(one)
+
+
+def test_without_a_run_in_the_usual_language_the_published_gap_stays_what_it_is(runs):
+    task = get_task("xnli-mini")
+    found = build(runs[1:], "cats", published(), known=task)
+    [theirs] = [row for row in found.rows if row.published]
+    assert theirs.gap == pytest.approx(80.0 - 85.0)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Mini pairs with Spanish training rows too, and the task file that says so."""
+    rows = tiny.mini_rows() | {
+        ("train", "es"): tiny.make_rows("es", 18),
+        ("selection", "es"): tiny.make_rows("es", 12, 100),
+    }
+    data = tiny.write_hub_layout(tmp_path / "data", rows)
+    said = ('training_language = "en"', 'training_language = "en"\nother_training_rows = "own"')
+    return tiny.write_task(tmp_path / "tasks", said), data
+
+
+def run(pairs, checkpoint_of, tmp_path, **options):
+    options = {"data": pairs[1], "results": tmp_path / "results", "device": "cpu", "dtype": "float32"} | options
+    overrides = {"overrides": {"max_steps": 2, "batch_size": 6}} if options.get("train", True) else {}
+    return xeval.run(str(pairs[0]), [str(checkpoint_of("bert"))], **overrides, **options)
+
+
+def test_a_run_trains_and_selects_on_that_language_alone(pairs, checkpoint_of, tmp_path):
+    [english] = run(pairs, checkpoint_of, tmp_path)
+    shutil.rmtree(pairs[1] / "en")  # which training on Spanish has no business with
+    [spanish] = run(pairs, checkpoint_of, tmp_path, train_language="es", languages=["es", "zh"])
+    assert (spanish.training_language, spanish.trained_instead) == ("es", "own")
+    assert (english.training_language, english.trained_instead) == ("en", None)
+    assert set(spanish.data.sha256["train"]) == set(spanish.data.sha256["selection"]) == {"es"}
+    assert spanish.data.train_rows == {"found": 18, "expected": 0, "used": 18} and spanish.departure is None
+    assert spanish.identity != english.identity
+    assert spanish.training.weights_sha256 != english.training.weights_sha256
+
+
+def test_what_cannot_be_trained_on_is_refused(pairs, mini, checkpoint_of, tmp_path):
+    with pytest.raises(UnknownNameError, match="xx"):
+        run(pairs, checkpoint_of, tmp_path, train_language="xx")
+    with pytest.raises(DefinitionError, match="nothing is trained; leave out --train-language"):
+        run(pairs, checkpoint_of, tmp_path, train_language="es", train=False)
+    with pytest.raises(DefinitionError, match="mini-pairs has training rows in en alone"):
+        run((mini.task_file, mini.data), checkpoint_of, tmp_path, train_language="es")
+    with pytest.raises(DefinitionError, match="leave out --train-language"):
+        xeval.reproduce("distilmbert-card", train_language="es")
+    own = run((mini.task_file, mini.data), checkpoint_of, tmp_path, train_language="en", languages=["zh"])
+    assert own[0].trained_instead is None  # which is what it is trained on anyway
+
+
+def test_xnlis_other_rows_are_translations_and_those_of_pan_x_are_not():
+    assert get_task("xnli").trained_on("de").trained_instead == "machine-translated"
+    assert get_task("pan-x").trained_on("de").trained_instead == "own"
+    assert get_task("xnli").trained_on("en").trained_instead is None
+
+
+def test_the_microcosm_can_be_trained_on_in_german():
+    from xeval.data.source import load_rows, open_source
+
+    task = get_task("xnli-mini").trained_on("de")
+    source = open_source(task, None, ["de"])
+    german = load_rows(source, "de", "train")
+    english = load_rows(open_source(get_task("xnli-mini"), None, ["de"]), "en", "train")
+    assert len(german) == len(english) == 9000
+    assert (german.gold == english.gold).all() and german.texts["premise"][0] != english.texts["premise"][0]
+    assert (
+        load_rows(source, "en", "test").sha256()
+        == load_rows(open_source(get_task("xnli-mini"), None, ["en"]), "en", "test").sha256()
+    )

@@ -1,0 +1,63 @@
+"""`xeval audit`: a claimed score of a fine-tuned checkpoint, decided on as few rows as that takes."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from xeval.cli.options import Bundle, Data, Device, Dtype, HowToShow, OutcomeFormat, Quiet, TasksDirs
+from xeval.cli.screen import say
+from xeval.data.bundle import using
+from xeval.judging.verdict import Tolerance
+
+
+def audit(
+    task: Annotated[str, typer.Argument(help="Task: its name, or the path of its file.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Fine-tuned checkpoint: hub id (id@revision pins it) or folder.")
+    ],
+    language: Annotated[str, typer.Option("--language", "-l", help="Code, as in ur.")],
+    claimed: Annotated[float, typer.Option("--claimed", min=0, max=100, help="The score that is claimed, in %.")],
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", min=0.01, max=100, help="Points that the score may lie off.")
+    ] = Tolerance.cell,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the order of rows; printed.")] = None,
+    data: Data = None,
+    bundle: Bundle = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    tasks_dir: TasksDirs = None,
+    quiet: Quiet = False,
+    output_format: HowToShow = OutcomeFormat.terminal,
+) -> None:
+    """Check a claimed score on rows in random order, and stop as soon as it is confirmed or refuted; exits with 1 then.
+
+    Nothing is trained and nothing is written. A true claim is refuted in at most 5 % of audits, and a false one
+    confirmed in at most 5 %.
+    """
+    from xeval.runs.audit import SEED  # takes seconds: torch and transformers
+    from xeval.runs.audit import audit as audit_claim
+    from xeval.support.progress import reporter
+
+    with using(bundle):
+        found = audit_claim(
+            task,
+            model,
+            language,
+            claimed / 100,
+            tolerance=tolerance / 100,
+            seed=SEED if seed is None else seed,
+            data=data,
+            device=device,
+            dtype=dtype,
+            tasks_dirs=tasks_dir or (),
+            reporter=reporter(quiet),
+        )
+    if output_format is OutcomeFormat.json:
+        print(json.dumps(asdict(found) | {"conclusion": found.conclusion}, indent=1, ensure_ascii=False))
+    else:
+        say(found.conclusion)
+        say(f"Rows were drawn in random order, seed {found.seed}; a wrong outcome has a chance of at most 5 %.")
+    if found.looked.outcome == "refuted":
+        raise typer.Exit(1)

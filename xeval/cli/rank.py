@@ -1,0 +1,86 @@
+"""`xeval rank`: many models on the same test rows, which are told apart, and which ranks each can have."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xeval.cli.options import Languages, Results, words
+from xeval.cli.screen import screen
+from xeval.results.configurations import Configuration, by_configuration
+from xeval.results.named_models import runs_in
+from xeval.results.store import StoredRun
+from xeval.support.errors import XevalError
+from xeval.support.files import write_atomically
+
+
+class Format(StrEnum):
+    terminal = "terminal"
+    markdown = "markdown"
+    html = "html"
+    csv = "csv"
+    json = "json"
+
+
+_BY_SUFFIX = {".md": Format.markdown, ".html": Format.html, ".csv": Format.csv, ".json": Format.json}
+
+
+def rank(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="Folders of runs or models' names in --results, as in compare; default: all of the task.",
+        ),
+    ] = None,
+    results: Results = Path("results"),
+    task: Annotated[str | None, typer.Option("--task", help="Default: the only task in the folder.")] = None,
+    language: Languages = None,
+    output_format: Annotated[
+        Format | None, typer.Option("--format", help="Default: by the ending of --output; the terminal without one.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; default: standard output.")] = None,
+) -> None:
+    """Rank models that were scored on the same rows: who is told apart, with which ranks, and what would settle it.
+
+    Two models are told apart where other test rows and other seeds do not explain their difference, at 5 % for all
+    pairs together.
+    """
+    from xeval.judging.comparison.ranked_runs import load_contest
+    from xeval.judging.comparison.ranking import rank as rank_models
+    from xeval.report.comparison import ranking as shown
+
+    chosen = output_format or _format_of(output)
+    contest = load_contest(_configurations(models or [], results, task), words(language))
+    found = rank_models(contest.models, contest.assumed, contest.scope)
+    if chosen is Format.terminal:
+        return shown.show(found, screen())
+    writers = {
+        Format.markdown: shown.markdown,
+        Format.html: shown.html,
+        Format.csv: shown.as_csv,
+        Format.json: shown.as_json,
+    }
+    text = writers[chosen](found)
+    if output is None:
+        print(text, end="")
+    else:
+        write_atomically(output, text.encode())
+
+
+def _format_of(output: Path | None) -> Format:
+    if output is None:
+        return Format.terminal
+    if output.suffix.lower() not in _BY_SUFFIX:
+        known = ", ".join(_BY_SUFFIX)
+        raise XevalError(f"{output}: wanted a name that ends in {known}, got {output.suffix!r}; or say --format")
+    return _BY_SUFFIX[output.suffix.lower()]
+
+
+def _configurations(models: list[str], results: Path, task: str | None) -> dict[Configuration, list[StoredRun]]:
+    from xeval.judging.comparison.named_runs import find_runs
+
+    if not models:
+        return by_configuration(runs_in(results, task))
+    return by_configuration(run for word in models for run in find_runs(word, results))

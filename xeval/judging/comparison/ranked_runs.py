@@ -1,0 +1,137 @@
+"""Results of several configurations → what each of them scored on the rows and languages that all of them have."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xeval.judging.comparison.paired_runs import shared_rows, usable
+from xeval.judging.comparison.ranking import Scope, ScoredModel, pulls_of
+from xeval.judging.comparison.resampling import joint_groups, parallel
+from xeval.judging.equivalence import Spread, assumed_spread, spread_of_mean
+from xeval.judging.grouped import sums_of_groups
+from xeval.judging.verdict import assumed_of
+from xeval.kinds.metric import Measure
+from xeval.kinds.registry import get_kind
+from xeval.results.configurations import Configuration
+from xeval.results.predictions import column, groups_of, has_labels, tally_of
+from xeval.results.store import StoredRun
+from xeval.support.errors import DataError, StoreError
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What `rank` ranks."""
+
+    models: list[ScoredModel]
+    assumed: Spread
+    scope: Scope
+
+
+def load_contest(configurations: Mapping[Configuration, list[StoredRun]], languages: Sequence[str] = ()) -> Contest:
+    """The scores of `configurations` in `languages`, or else in all that each of their runs has.
+
+    Failed runs and collapsed trainings are left out, and the notes name them. Raises StoreError where there are fewer
+    than two to rank, or of several tasks, or without a language in common, DataError where their rows differ.
+    """
+    names = {own: own.name(configurations) for own in configurations}
+    notes: list[str] = []
+    entered: dict[str, list[StoredRun]] = {}
+    for own, runs in configurations.items():
+        if any(run.record.scores for run in runs):
+            entered[names[own]] = usable(f"{names[own]}: ", runs, notes)
+        else:
+            notes.append(f"{names[own]} is left out: none of its runs has scores.")
+    if len(entered) < 2:
+        raise StoreError(f"a ranking wants two models or more that have scores, got {len(entered)}")
+    _check_alike(entered)
+    shared = _shared_languages(entered, languages, notes)
+    tests = _Tests.of(entered, shared)
+    first = next(iter(entered.values()))[0].record
+    kind = get_kind(first.kind)
+    n_rows = {lang: first.scores[lang].n_rows for lang in shared}
+    assumed = assumed_of(first.kind)
+    spreads = [assumed_spread(assumed, lang == first.training_language, n_rows[lang]) for lang in shared]
+    unit, grouped_by = kind.unit, kind.grouped_by
+    scope = Scope(
+        first.task, first.task_title, first.metric, unit, grouped_by, shared, max(n_rows.values()), notes
+    )  # fmt: skip
+    models = [_scored(name, runs, tests, kind.measure(first.metric)) for name, runs in entered.items()]
+    return Contest(models, spread_of_mean(assumed, spreads), scope)
+
+
+def _check_alike(entered: Mapping[str, Sequence[StoredRun]]) -> None:
+    for what in ("task", "metric"):
+        found = sorted({getattr(run.record, what) for runs in entered.values() for run in runs})
+        if len(found) > 1:
+            hint = "choose one with --task" if what == "task" else "name the models to rank"
+            raise StoreError(f"a ranking is of one {what}, got {' and '.join(found)}; {hint}")
+
+
+def _shared_languages(entered: Mapping[str, Sequence[StoredRun]], asked: Sequence[str], notes: list[str]) -> list[str]:
+    every = {name: [run.record.scores for run in runs] for name, runs in entered.items()}
+    known = {name: [lang for lang in own[0] if all(lang in scores for scores in own)] for name, own in every.items()}
+    for name, own in known.items():
+        lacking = [lang for lang in asked if lang not in own]
+        if lacking:
+            raise StoreError(f"{name}: not every run of it has a score in {' '.join(lacking)}; it has {' '.join(own)}")
+    if asked:
+        return list(dict.fromkeys(asked))
+    shared = [lang for lang in next(iter(known.values())) if all(lang in own for own in known.values())]
+    if not shared:
+        fewest = min(known, key=lambda name: len(known[name]))
+        its = " ".join(known[fewest]) or "none"
+        raise StoreError(f"no language in which all {len(known)} models have scores ({fewest}: {its}); name the models")
+    rest = sorted({lang for own in every.values() for scores in own for lang in scores} - set(shared))
+    if rest:
+        notes.append(f"Languages that not every run has are left out: {' '.join(rest)}.")
+    return shared
+
+
+@dataclass(frozen=True)
+class _Tests:
+    """The test rows that all models have, in blocks of languages whose groups of rows are the same."""
+
+    blocks: list[list[str]]
+    groups: list[np.ndarray]  # (N,) of each block
+
+    @classmethod
+    def of(cls, entered: Mapping[str, Sequence[StoredRun]], languages: Sequence[str]) -> "_Tests":
+        """The tests in `languages`. Translations are one block, since what is hard in one is hard in all."""
+        [first, *others] = entered.items()
+        for language in languages:
+            for name, runs in others:
+                try:
+                    shared_rows(language, [run.record for run in (*first[1], *runs)])
+                except DataError as error:
+                    raise DataError(f"{first[0]} and {name}: {error}; or name the models to rank") from error
+        groups, labels = {}, {}
+        for language in languages:
+            table = first[1][0].predictions(language)
+            known = groups_of(table)
+            groups[language] = np.arange(len(table)) if known is None else known
+            labels[language] = column(table, "label") if has_labels(table) else np.zeros(len(table))
+        if parallel(list(labels.values())):
+            return cls([list(languages)], [joint_groups(list(groups.values()))])
+        return cls([[language] for language in languages], [groups[language] for language in languages])
+
+
+def _scored(name: str, runs: Sequence[StoredRun], tests: _Tests, measure: Measure) -> ScoredModel:
+    languages = [language for block in tests.blocks for language in block]
+    values, pulls = {}, []
+    for block, groups in zip(tests.blocks, tests.groups, strict=True):
+        without = []  # (S, G) of each language
+        for language in block:
+            sums = np.stack([sums_of_groups(tally_of(run.predictions(language)), groups) for run in runs])  # (S, G, K)
+            total = sums.sum(axis=1)  # (S, K)
+            values[language] = measure.value(total)
+            without.append(measure.value(total[:, None] - sums))
+        pulls.append(pulls_of(np.sum(without, axis=0) / len(languages)))
+    return ScoredModel(
+        name,
+        [run.record.seed for run in runs],
+        any(run.record.has_seed and not run.record.trains_nothing for run in runs),
+        {language: float(values[language].mean()) for language in languages},
+        np.mean([values[language] for language in languages], axis=0).tolist(),
+        np.concatenate(pulls, axis=1),
+    )

@@ -1,0 +1,61 @@
+"""Models that were trained on several languages: source × target, and how far the two directions of a pair differ."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from xeval.kinds.exhibit import Cell, Exhibit
+from xeval.report.matrix import Matrix, Row
+from xeval.results.configurations import in_words
+from xeval.support.text import one_decimal, printed_difference, signed
+
+MOST_PAIRS = 15
+
+
+def of(matrix: Matrix) -> list[Exhibit]:
+    """For each model and recipe that was trained on several languages, a line for each of these, and the pairs of
+    languages whose directions differ most. Languages that were trained on machine translations are marked."""
+    sources: dict[str, dict[str, Row]] = {}
+    for row in matrix.ours:
+        record = row.runs[0].record
+        if not record.is_as_it_was and not record.computed_elsewhere:
+            recipe = in_words(record.recipe.name, record.recipe.overrides, record.limits.model_dump())
+            sources.setdefault(f"{record.model.id}, {recipe}", {}).setdefault(record.training_language, row)
+    exhibits = []
+    for name, of_model in sources.items():
+        if len(of_model) > 1:
+            exhibits += [_matrix(name, of_model, matrix.languages), _asymmetry(name, of_model)]
+    return [exhibit for exhibit in exhibits if exhibit.rows]
+
+
+def _matrix(name: str, sources: dict[str, Row], languages: Sequence[str]) -> Exhibit:
+    shown = [language for language in languages if any(language in row.cells for row in sources.values())]
+    lines: list[tuple[Cell, ...]] = [
+        (_source(language, row), *(_share(row, target) for target in shown)) for language, row in sources.items()
+    ]
+    return Exhibit(f"{name}: trained on (line), tested in (column)", ("trained on", *shown), lines)
+
+
+def _asymmetry(name: str, sources: dict[str, Row]) -> Exhibit:
+    """What is lost in b by training on a in its place, and in a by training on b: within a language, so that no hard
+    test set is taken for poor transfer."""
+    lost = []
+    for a, b in combinations(sources, 2):
+        if {a, b} <= sources[a].cells.keys() & sources[b].cells.keys():
+            there = sources[b].cells[b] - sources[a].cells[b]
+            back = sources[a].cells[a] - sources[b].cells[a]
+            lost.append((a, b, there, back))
+    lost.sort(key=lambda one: -abs(one[2] - one[3]))
+    lines: list[tuple[Cell, ...]] = [
+        (f"{a} → {b}", one_decimal(there), one_decimal(back), signed(printed_difference(there, back)))
+        for a, b, there, back in lost[:MOST_PAIRS]
+    ]
+    title = f"{name}: points lost in a language by training on another in its place"
+    return Exhibit(title, ("pair", "there", "and back", "asymmetry"), lines)
+
+
+def _source(language: str, row: Row) -> str:
+    return f"{language} (translate-train)" if row.runs[0].record.is_translate_train else language
+
+
+def _share(row: Row, language: str) -> Cell:
+    return row.cells[language] / 100 if language in row.cells else "–"

@@ -1,0 +1,184 @@
+"""A claimed score of a fine-tuned checkpoint, looked into on rows in random order until it is confirmed or refuted."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xeval.data.corpus import Corpus
+from xeval.data.hub import show_bars
+from xeval.data.model_files import Checkpoint, find_checkpoint
+from xeval.data.source import open_source
+from xeval.definitions import registry
+from xeval.definitions.task import Task
+from xeval.engine import devices
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.loading import failures_named, hidden_size, load_fine_tuned, load_tokenizer
+from xeval.engine.prediction import predict
+from xeval.judging.audit import Looked, interval, look
+from xeval.judging.score import judge
+from xeval.judging.verdict import Tolerance
+from xeval.kinds.rows import Rows
+from xeval.results.records import Limits
+from xeval.runs.preflight import examine, stop_on_errors, try_out
+from xeval.runs.spec import RunSpec, fitting
+from xeval.support.errors import DefinitionError
+from xeval.support.findings import wrong
+from xeval.support.progress import Reporter, Silent
+from xeval.support.text import metric_in_words, one_decimal, one_line
+
+SEED = 20181101  # of the order of rows, unless another one is given
+BATCH = 128  # rows between two looks, at least
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What came of it. Scores and the tolerance are fractions."""
+
+    task: str
+    model: str
+    language: str
+    metric: str
+    unit: str  # what rows are called
+    claimed: float
+    tolerance: float
+    seed: int  # of the order of rows
+    n_rows: int  # that there are
+    looked: Looked
+    low: float  # the score on all rows, with a chance of at least 95 % at whatever row one stops
+    high: float
+    wall_s: float  # of encoding and prediction
+
+    @property
+    def conclusion(self) -> str:
+        found, metric = self.looked, metric_in_words(self.metric)
+        low, high = (one_decimal(100 * end) for end in (self.low, self.high))
+        on_all = f", and between {low} and {high} on all (95 %, wherever one stops)" * (found.n_rows < self.n_rows)
+        return (
+            f"{found.outcome.capitalize()} after {found.n_rows:,} of {self.n_rows:,} {self.unit}, {self.wall_s:.1f} s:"
+            f" {metric} in {self.language} is claimed to be {100 * self.claimed:g} ±{100 * self.tolerance:g} for"
+            f" {self.model}; it is {one_decimal(100 * found.score)} on these{on_all}."
+        )
+
+
+def audit(  # noqa: PLR0913  one parameter for each option
+    task: str,
+    model: str,
+    language: str,
+    claimed: float,
+    *,
+    tolerance: float = Tolerance.cell / 100,
+    seed: int = SEED,
+    data: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    tasks_dirs: Sequence[str | os.PathLike[str]] = (),
+    reporter: Reporter | None = None,
+) -> Audit:
+    """Look into the claim that a fine-tuned checkpoint scores `claimed`, within ±`tolerance`, in a language.
+
+    Rows are drawn in random order, in groups that depend on each other, and evaluation stops as soon as the claim is
+    confirmed or refuted. A claim that holds is refuted with a chance of at most 5 %, and one that does not is confirmed
+    with a chance of at most 5 %. Nothing is written.
+
+    Raises XevalError for names, files or rows that cannot be used, and for a metric that is no share of rows.
+    """
+    reporter = reporter or Silent()
+    definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
+    [code] = registry.check_languages(definition, [language])
+    _check_metric(definition)
+    recipe = fitting(definition, registry.get_recipe(definition.default_recipe))
+    show_bars(reporter.draws_bars)
+    data = data or os.environ.get("XEVAL_DATA") or None
+    corpus = Corpus(open_source(definition, Path(data) if data else None, [code], False), Limits())
+    checkpoint = find_checkpoint(model)
+    compute = devices.choose(device, dtype, hidden_size(checkpoint))
+    tests = {code: corpus.test(code)}
+    spec = RunSpec(definition, checkpoint, recipe, {}, recipe.seed, False, corpus, compute)
+    findings = wrong(examine(spec, recipe, [code]))
+    stop_on_errors(checkpoint.id, findings)
+    for finding in findings:
+        reporter.say(one_line(f"{checkpoint.id}: {finding.line}"))
+    stop_on_errors(checkpoint.id, try_out(checkpoint, definition, recipe, compute, False, tests))
+    rows = tests[code]
+    order, sizes = shuffled(rows.groups, seed)
+    answering = _Answering(definition, checkpoint, recipe.max_length, compute)
+    started, right, looked = time.monotonic(), np.zeros(0, np.int64), None
+    with reporter.phase(f"audit {code}", len(rows), definition.of_kind.unit) as phase:
+        while looked is None or looked.outcome == "open":
+            own = _next(sizes, len(right))
+            done = int(sizes[: len(right)].sum())
+            is_right = answering.right(rows.take(order[done : done + int(own.sum())]))
+            right = np.concatenate([right, np.add.reduceat(is_right, np.cumsum(own) - own)])
+            looked = look(sizes, right, claimed, tolerance)
+            phase.advance(int(own.sum()), one_decimal(100 * looked.score))
+    wall_s = time.monotonic() - started
+    low, high = interval(sizes, right[: looked.n_groups])
+    return Audit(
+        definition.name,
+        checkpoint.id,
+        code,
+        definition.metric,
+        definition.of_kind.unit,
+        claimed,
+        tolerance,
+        seed,
+        len(rows),
+        looked,
+        low,
+        high,
+        wall_s,
+    )
+
+
+def _next(sizes: np.ndarray, n_known: int) -> np.ndarray:
+    """The sizes of the groups to answer next: some BATCH rows, or what is left."""
+    left = sizes[n_known:]
+    return left[: int(np.searchsorted(np.cumsum(left), BATCH)) + 1]
+
+
+def shuffled(groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) numbers of rows, group by group in random order, and (G,) how many are in each."""
+    _, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    drawn = np.random.default_rng(seed).permutation(len(sizes))
+    place_of_group = np.argsort(drawn)
+    return np.argsort(place_of_group[group_of_row], kind="stable"), sizes[drawn]
+
+
+class _Answering:
+    """A fine-tuned checkpoint that answers rows, as a run without training does."""
+
+    def __init__(self, task: Task, checkpoint: Checkpoint, max_length: int, compute: Compute) -> None:
+        self._task, self._checkpoint, self._max_length, self._compute = task, checkpoint, max_length, compute
+        self._tokenizer = load_tokenizer(checkpoint, max_length)
+        model: Any = load_fine_tuned(checkpoint, task.of_kind)
+        self._model = model.to(compute.device)
+
+    def right(self, rows: Rows) -> np.ndarray:
+        """(N,) int64: 1 for each row that it has right."""
+        kind = self._task.of_kind
+        with failures_named(self._checkpoint, f"its tokenizer fails on the rows of {rows.language}"):
+            encoded = encode(kind, self._tokenizer, rows, self._max_length)
+        outputs = predict(self._model, kind, encoded, self._compute)
+        judged = judge(kind, outputs, encoded, rows)
+        right: np.ndarray = kind.measure(self._task.metric).right(judged.tally).astype(np.int64)
+        return right
+
+
+def _check_metric(task: Task) -> None:
+    kind = task.of_kind
+    if not kind.trains:
+        raise DefinitionError(
+            f"task {task.name} trains nothing, so no fine-tuned checkpoint can be claimed to score there"
+        )
+    if not kind.measure(task.metric).metric.is_share_of_rows:
+        metric = metric_in_words(task.metric)
+        raise DefinitionError(
+            f"task {task.name} is scored by {metric}, and an audit wants a share of rows, such as accuracy;"
+            f" evaluate all rows with xeval run {task.name} --no-train"
+        )
