@@ -7,6 +7,7 @@
 import io
 import os
 import sys
+from functools import partial
 from importlib.metadata import version as package_version
 from typing import Annotated, NoReturn
 
@@ -30,6 +31,7 @@ from xeval.cli import (
     run,
     score,
 )
+from xeval.cli.other_ranks import with_other_ranks
 from xeval.cli.screen import make_help_legible
 from xeval.support.errors import XevalError
 from xeval.support.freed_memory import keep_freed_memory
@@ -94,7 +96,7 @@ def main() -> NoReturn:
     if {"--help", "-h"} & set(sys.argv) or len(sys.argv) == 1:
         make_help_legible()
     try:
-        code = app(standalone_mode=False)
+        code = with_other_ranks(partial(app, standalone_mode=False))
         if code == _INTERRUPTED:  # typer keeps Ctrl-C to itself
             raise KeyboardInterrupt
     except XevalError as error:

@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 
+from xeval.engine.ranks import refuse_device
 from xeval.support.errors import XevalError
 from xeval.support.text import counted
 
@@ -70,6 +71,7 @@ def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise XevalError(f"device: {device!r} cannot be used here{_why_not(device)}") from error
+    refuse_device(chosen)
     if dtype == "auto":
         is_narrow = chosen.type == "cpu" and hidden_size is not None and hidden_size < _NARROWEST_IN_BFLOAT16
         dtype = "bfloat16" if _has_fast_bfloat16(chosen) and not is_narrow else "float32"

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from xeval.engine.devices import Compute
+from xeval.engine.ranks import current
 from xeval.results.records import Environment
 
 _LIBRARIES = (
@@ -37,6 +38,7 @@ def describe(compute: Compute) -> Environment:
         hardware=_hardware(compute),
         device=str(compute.device),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        ranks=current().size,
     )
 
 

@@ -1,6 +1,8 @@
 """Weights + encoded rows → outputs. Every row is computed exactly once and comes back in its own place."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,35 +12,90 @@ from xeval.engine.batches import even_batches
 from xeval.engine.devices import Compute, is_out_of_memory
 from xeval.engine.fast_path.forward import logits_of, packed
 from xeval.engine.loading import label_columns
+from xeval.engine.ranks import ALONE, Ranks
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Kind, Reads
 from xeval.support.errors import PredictionError
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Prediction:
+    """What rank 0 asks of the others: their share of the outputs of these rows."""
+
+    encoded: Encoded
+    compute: Compute
+    reads: Reads
+
+
 def predict_logits(
     model: PreTrainedModel,
     pairs: Encoded,
     compute: Compute,
     on_batch: Callable[[int], None] = lambda n: None,
-    rows: np.ndarray | None = None,
     reads: Reads = "first token",
+    ranks: Ranks = ALONE,
 ) -> np.ndarray:
-    """Logits of every sequence, or of those numbered `rows`, (N, C) float32, in their order.
+    """Logits of every sequence, (N, C) float32, in their order.
 
     Of a head that gives an output of every token they are (tokens, C), one sequence after the other.
 
     `on_batch` is told the number of pairs of each batch done. Batches that do not fit into a device's memory are
-    halved. Raises PredictionError when not even one pair fits.
+    halved. Raises PredictionError when not even one pair fits. Other `ranks`, if there are any, have the same model and
+    take their share of the batches.
     """
-    if rows is not None:
-        pairs = pairs.take(rows)
-    lengths, budget = pairs.lengths, compute.token_budget()
+    wanted = ranks.give(Prediction(pairs, compute, reads))
+    shares = ranks.gather(_share(wanted, model, ranks, on_batch))
+    for share in shares:
+        if isinstance(share, PredictionError):
+            raise share
+    if ranks.size > 1:
+        on_batch(sum(len(places) for places, _ in shares[1:]))
+    shares = [share for share in shares if len(share[0])]
+    if not shares:
+        return np.empty((0, int(model.config.num_labels or 0)), dtype=np.float32)
+    places, n_places = np.concatenate([places for places, _ in shares]), len(pairs)
+    if reads == "every token":
+        places, n_places = pairs.tokens_of(places), len(pairs.input_ids)
+    logits = np.concatenate([logits for _, logits in shares])
+    gathered = np.full((n_places, *logits.shape[1:]), np.nan, dtype=np.float32)  # (N, C) or (tokens, C)
+    gathered[places] = logits
+    return gathered
+
+
+def answer(asked: Prediction, model: Any, ranks: Ranks) -> None:
+    """On another rank than the first, compute this rank's share of what was `asked`."""
+    own = replace(asked, compute=replace(asked.compute, device=model.device))
+    ranks.gather(_share(own, model, ranks))
+
+
+Share = tuple[np.ndarray, np.ndarray]  # (b,) sequences, and their logits, (b, C) or (tokens of them, C) float32
+
+
+def _share(
+    wanted: Prediction, model: PreTrainedModel, ranks: Ranks, on_batch: Callable[[int], None] = lambda n: None
+) -> Share | PredictionError:
+    """This rank's share, or why there is none: to be raised when all of them are gathered."""
+    pairs, compute = wanted.encoded, wanted.compute
+    lengths, batches = pairs.lengths, even_batches(pairs.lengths, compute.token_budget())
+    # Whole batches, so that each is computed as one process would.
+    sizes = np.array([lengths[batch].sum() for batch in batches], dtype=np.int64)
+    try:
+        return _outputs(model, wanted, [batches[number] for number in ranks.share(sizes)], on_batch)
+    except PredictionError as error:
+        return error
+
+
+@torch.no_grad()
+def _outputs(
+    model: PreTrainedModel, wanted: Prediction, left: list[np.ndarray], on_batch: Callable[[int], None]
+) -> Share:
+    """The outputs of the batches `left`, or of parts of them that fit into memory."""
+    pairs, compute, lengths = wanted.encoded, wanted.compute, wanted.encoded.lengths
     was_training = model.training
     model.eval()
-    done: list[tuple[np.ndarray, torch.Tensor]] = []  # (b,) sequences, and their logits, (b, C)
-    left = even_batches(lengths, budget)
-    with packed(model, reads, pairs), compute.matmuls(), compute.autocast():  # once, so that weights are cast once
+    done: list[tuple[np.ndarray, torch.Tensor]] = []
+    # once, so that weights are cast once
+    with packed(model, wanted.reads, pairs), compute.matmuls(), compute.autocast():
         while left:
             batch = left[0]
             try:
@@ -62,14 +119,9 @@ def predict_logits(
             left = [places[part] for part in even_batches(lengths[places], budget)]
     model.train(was_training)
     if not done:
-        return np.empty((0, int(model.config.num_labels or 0)), dtype=np.float32)
-    places, n_places = np.concatenate([batch for batch, _ in done]), len(pairs)
-    if reads == "every token":
-        places, n_places = pairs.tokens_of(places), len(pairs.input_ids)
-    logits = torch.cat([logits for _, logits in done])
-    gathered = np.full((n_places, *logits.shape[1:]), np.nan, dtype=np.float32)  # (N, C) or (tokens, C)
-    gathered[places] = logits.cpu().numpy()
-    return gathered
+        return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
+    places = np.concatenate([batch for batch, _ in done])
+    return places, torch.cat([logits for _, logits in done]).cpu().numpy()
 
 
 def mean_loss(kind: Kind, outputs: np.ndarray, encoded: Encoded) -> float:
@@ -84,13 +136,13 @@ def predict(
     encoded: Encoded,
     compute: Compute,
     on_batch: Callable[[int], None] = lambda n: None,
-    rows: np.ndarray | None = None,
+    ranks: Ranks = ALONE,
 ) -> np.ndarray:
     """What `predict_logits` gives, with columns in the order of the kind's labels, if it has any.
 
     Raises PredictionError for outputs that are no finite numbers.
     """
-    outputs = predict_logits(model, encoded, compute, on_batch, rows, kind.reads)
+    outputs = predict_logits(model, encoded, compute, on_batch, kind.reads, ranks)
     if kind.labels:
         names = model.config.id2label or {}
         outputs = outputs[:, np.array(label_columns(str(model.config.name_or_path), names, kind))]

@@ -16,6 +16,7 @@ from xeval.engine.devices import Compute, is_out_of_memory
 from xeval.engine.fast_path.forward import can_pack, logits_in, logits_of
 from xeval.engine.fast_path.half_products import HalfWeights
 from xeval.engine.fast_path.resident import ResidentPairs
+from xeval.engine.ranks import ALONE, Ranks
 from xeval.engine.remembered import Remembered
 from xeval.engine.training_progress import Progress
 from xeval.kinds.kind import Kind
@@ -38,16 +39,21 @@ class Steps:
         compute: Compute,
         half_weights: HalfWeights | None = None,
         say: Callable[[str], None] = lambda line: None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._kind, self._progress, self._recipe, self._compute, self._say = kind, progress, recipe, compute, say
-        self._half_weights = half_weights
+        self._half_weights, self._ranks = half_weights, ranks
         self._losses: list[torch.Tensor] = []  # of steps taken since they were last read
         self._parameters = list(progress.model.parameters())
         if half_weights is not None:
             half_weights.refresh()  # they may have been restored from a snapshot
         self._graphs: _Graphs | None = None
         is_remembered = isinstance(progress.vocabulary.pairs, Remembered)
-        if compute.device.type == "cuda" and can_pack(progress.model) and not is_remembered:
+        if compute.device.type != "cuda" or not can_pack(progress.model) or is_remembered:
+            return
+        if ranks.size > 1:
+            say("several ranks train without CUDA graphs, which compute whole batches only")
+        else:
             batch_size = recipe.batch_size * kind.sequences_together
             self._graphs = _Graphs(kind, progress, batch_size, compute, self.update)
 
@@ -107,37 +113,70 @@ class Steps:
         """Put the gradients of the mean loss over `rows` into the model and return that loss.
 
         A batch that does not fit into memory is computed in twice as many parts as before, and so are those after it;
-        the sum of their losses is divided by what it is over in all of them, so the effective batch is the same.
+        the sum of their losses is divided by what it is over in all of them, so the effective batch is the same. Ranks
+        that share the batch do so as soon as it does not fit on one of them.
         """
-        outcome, compute = self._progress.outcome, self._compute
-        whole = rows.reshape(-1, self._kind.sequences_together)  # what no part may divide
+        outcome, ranks, together = self._progress.outcome, self._ranks, self._kind.sequences_together
+        most_rows = -(-len(rows) // (together * ranks.size))  # that a rank has
+        own = self._share(rows).reshape(-1, together)  # what no part may divide
         while True:
+            reason: Exception | None = None
             try:
-                parts = [part.ravel() for part in np.array_split(whole, min(outcome.n_parts, len(whole)))]
-                return self._whole_batch(rows) if len(parts) == 1 else self._in_parts(parts)
+                n_parts = min(outcome.n_parts, len(own))
+                parts = [part.ravel() for part in np.array_split(own, n_parts)] if n_parts else []
+                if ranks.size == 1 and n_parts == 1:
+                    return self._whole_batch(rows)
+                sums = self._in_parts(parts)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if outcome.n_parts >= len(whole):
-                    raise TrainingError(
-                        f"out of memory at step {outcome.step + 1} with a single pair; lower max_length or use a"
-                        " smaller model"
-                    ) from error
+                reason = error.with_traceback(None)  # whose frames hold memory
+            [is_too_large] = ranks.most([reason is not None])
+            if not is_too_large:
+                return self._mean(sums)
+            if outcome.n_parts >= most_rows:
+                raise TrainingError(
+                    f"out of memory at step {outcome.step + 1} with a single pair; lower max_length or use a"
+                    " smaller model"
+                ) from reason
             self._progress.optimizer.zero_grad(set_to_none=True)
             self._graphs = None  # they hold memory, and compute whole batches only
             outcome.n_parts *= 2
-            compute.free_memory()
+            self._compute.free_memory()
+
+    def _share(self, rows: np.ndarray) -> np.ndarray:
+        """Those of the sequences of a batch that this rank computes, none of which a row has others of elsewhere."""
+        if self._ranks.size == 1:
+            return rows
+        of_rows = rows.reshape(-1, self._kind.sequences_together)  # (B, sequences of a row)
+        lengths = self._progress.vocabulary.pairs.lengths[of_rows].sum(axis=1)
+        return of_rows[self._ranks.share(lengths)].ravel()
 
     def _whole_batch(self, rows: np.ndarray) -> torch.Tensor:
         return backward(self._kind, *self._outputs(rows))
 
     def _in_parts(self, parts: list[np.ndarray]) -> torch.Tensor:
+        """Put the gradients of the sum of the losses into the model; that sum and over how many it is, (2,) float32."""
         total, n = torch.zeros((), device=self._compute.device), torch.zeros((), device=self._compute.device)
         for rows in parts:
             outputs, targets = self._outputs(rows)
             loss, n_of_part = self._kind.loss(outputs.float(), targets)
             loss.backward()
             total, n = total + loss.detach(), n + n_of_part
+        return torch.stack([total, n])
+
+    def _mean(self, sums: torch.Tensor) -> torch.Tensor:
+        """Make the gradients those of the mean loss over the whole batch, and return it; `sums` are this rank's."""
+        if self._ranks.size > 1:
+            trained = [parameter for parameter in self._parameters if parameter.requires_grad]
+            # A rank without rows has no gradients, and what no rank has one of, the optimizer leaves as it is.
+            are_there = self._ranks.most([parameter.grad is not None for parameter in trained])
+            trained = [parameter for parameter, is_there in zip(trained, are_there, strict=True) if is_there]
+            for parameter in trained:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            self._ranks.add_up([sums, *(parameter.grad for parameter in trained if parameter.grad is not None)])
+        total, n = sums
         torch._foreach_div_([parameter.grad for parameter in self._parameters if parameter.grad is not None], n)
         return total / n
 

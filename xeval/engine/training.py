@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -21,12 +22,13 @@ from xeval.engine.devices import Compute
 from xeval.engine.fast_path.compact_vocabulary import CompactVocabulary
 from xeval.engine.fast_path.forward import can_pack, layers_of_one_input, packed
 from xeval.engine.fast_path.half_products import HalfWeights, half_products
-from xeval.engine.snapshots import Checkpoints
+from xeval.engine.ranks import ALONE, Ranks
+from xeval.engine.snapshots import Checkpoints, Snapshot
 from xeval.engine.steps import Steps
 from xeval.engine.training_progress import Choice, Outcome, Progress
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Kind
-from xeval.support.errors import TrainingError
+from xeval.support.errors import TrainingError, XevalError
 from xeval.support.termination import Terminated, postponed
 
 LOSS_CURVE_POINTS = 100
@@ -55,6 +57,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     at_selection: Callable[[int], Iterable[object]] = lambda step: (),
     say: Callable[[str], None] = lambda line: None,
     selection_loss: Callable[[], float] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Fine-tune `model` in place and leave the chosen checkpoint's weights in it.
 
@@ -66,6 +69,8 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     returns is gone through one by one, so that SIGTERM ends a long evaluation between two parts of it.
     With `checkpoints` it goes on from the newest of them, tells `on_resume` from which step, and keeps new ones: on one
     thread of a processor, the weights are the same to the bit as without the interruption.
+    Other `ranks`, if there are any, call this with the same model, rows and recipe, and take their shares of each
+    batch; the first alone measures, tells and saves.
     Raises TrainingError when the loss is no finite number or when not even one pair fits into memory, and Terminated
     on SIGTERM, after saving unless `at_selection` was going on.
     """
@@ -73,7 +78,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     model.train()
     n_rows = len(pairs) // kind.sequences_together
     outcome = Outcome(count_steps(recipe, n_rows))
-    choice = Choice(model, keep_best=recipe.selection != "last")
+    choice = Choice(model, keep_best=recipe.selection != "last" and ranks.leads)
     selection_loss = _loss_to_select_by(recipe, selection_loss)
     select_every = recipe.evaluate_every_steps or math.ceil(n_rows / recipe.batch_size)
     point_every = max(1, outcome.n_steps // LOSS_CURVE_POINTS)
@@ -87,11 +92,12 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     ):
         optimizer, schedule = _optimizer(model, recipe, learning_rate, outcome.n_steps)
         progress = Progress(model, vocabulary, optimizer, schedule, choice, outcome)
-        if checkpoints is not None and (snapshot := checkpoints.newest()) is not None:
+        if (snapshot := _newest(checkpoints, ranks)) is not None:
             progress.restore(snapshot)
             on_resume(snapshot.step)
-        steps = Steps(kind, progress, recipe, compute, half_weights, say)
+        steps = Steps(kind, progress, recipe, compute, half_weights, say, ranks)
         for rows in _batches(progress, recipe, seed, kind.sequences_together):
+            ranks.draw_apart(seed, outcome.step)
             steps.take(rows)
             step, is_last = outcome.step, outcome.step == outcome.n_steps
             is_point, is_selection = step % point_every == 0 or is_last, step % select_every == 0 or is_last
@@ -100,14 +106,15 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
             if is_point:
                 outcome.add_loss_point()
             if is_selection:
-                _select(progress, selection_accuracy, selection_loss, at_selection, asked)
+                _select(progress, selection_accuracy, selection_loss, at_selection, asked, ranks)
                 if recipe.patience and choice.stale >= recipe.patience:
                     outcome.n_steps = step
-            is_asked = asked()
+            [is_asked] = ranks.most([asked()])
             if checkpoints is not None and (is_asked or checkpoints.is_due()):
                 _read_losses(steps, outcome, on_step)
                 checkpoints.save(progress.snapshot())
             if is_asked:
+                ranks.give()  # once rank 0 has saved
                 raise Terminated
     outcome.chosen_step = choice.settle()
     return outcome
@@ -140,32 +147,76 @@ def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float], None
         on_step(loss)
 
 
+def _newest(checkpoints: Checkpoints | None, ranks: Ranks) -> Snapshot | None:
+    """Where to go on from. What the choice keeps is rank 0's alone, and so are its random numbers."""
+    snapshot = checkpoints.newest() if checkpoints is not None else None
+    if ranks.size == 1 or ranks.give(snapshot is None):
+        return snapshot
+    step, values = ranks.give((snapshot.step, snapshot.values) if snapshot is not None else None)
+    tensors = snapshot.tensors if snapshot is not None else {}
+    needed = {name: tensor for name, tensor in tensors.items() if not name.startswith("best.")}
+    given = ranks.give_tensors(needed)
+    return snapshot or Snapshot(step, given, values)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What rank 0 has measured at a selection, and the others go by too."""
+
+    score: float
+    loss: float | None = None
+
+
 def _select(
     progress: Progress,
     selection_accuracy: Callable[[], float] | None,
     selection_loss: Callable[[], float] | None,
     at_selection: Callable[[int], Iterable[object]],
     asked: Callable[[], bool],
+    ranks: Ranks,
 ) -> None:
     """Measure the selection accuracy of the whole model as it is now, and let this checkpoint be evaluated besides."""
-    outcome = progress.outcome
     if selection_accuracy is None:
-        progress.choice.take_last(outcome.step)
+        progress.choice.take_last(progress.outcome.step)
         return
-    with progress.vocabulary.expanded():
-        accuracy = selection_accuracy()
-        outcome.selection_curve.append((outcome.step, accuracy))
-        if selection_loss is not None:
-            loss = selection_loss()
-            outcome.selection_losses.append((outcome.step, loss))
-            progress.choice.see(outcome.step, -loss)
-        else:
-            progress.choice.see(outcome.step, accuracy)
-        started_s = time.monotonic()
-        for _ in at_selection(outcome.step):
-            if asked():  # nothing is saved, since a training that goes on from here would leave the rest out
-                raise Terminated
-        outcome.aside_wall_s += time.monotonic() - started_s
+    try:
+        with progress.vocabulary.expanded():
+            measured = _measure(progress, selection_accuracy, selection_loss)
+            _evaluate_besides(progress.outcome, at_selection, asked)
+    except (XevalError, Terminated):
+        _tell(ranks, None)
+        raise
+    _tell(ranks, measured)
+
+
+def _tell(ranks: Ranks, measured: Measured | None) -> None:
+    """Tell the other ranks, which until now have computed their shares of predictions."""
+    if ranks.leads:
+        ranks.give(measured)
+
+
+def _measure(
+    progress: Progress, selection_accuracy: Callable[[], float], selection_loss: Callable[[], float] | None
+) -> Measured:
+    outcome, accuracy = progress.outcome, selection_accuracy()
+    outcome.selection_curve.append((outcome.step, accuracy))
+    if selection_loss is None:
+        progress.choice.see(outcome.step, accuracy)
+        return Measured(accuracy)
+    loss = selection_loss()
+    outcome.selection_losses.append((outcome.step, loss))
+    progress.choice.see(outcome.step, -loss)
+    return Measured(accuracy, loss)
+
+
+def _evaluate_besides(
+    outcome: Outcome, at_selection: Callable[[int], Iterable[object]], asked: Callable[[], bool]
+) -> None:
+    started_s = time.monotonic()
+    for _ in at_selection(outcome.step):
+        if asked():  # nothing is saved, since a training that goes on from here would leave the rest out
+            raise Terminated
+    outcome.aside_wall_s += time.monotonic() - started_s
 
 
 def _batches(progress: Progress, recipe: Recipe, seed: int, together: int = 1) -> Iterator[np.ndarray]:

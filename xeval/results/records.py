@@ -199,6 +199,7 @@ class Environment(Recorded):
     hardware: dict[str, str | int]
     device: str
     started_at: str  # ISO 8601, UTC
+    ranks: int = 1  # processes that shared each training and evaluation
 
     @property
     def processor(self) -> str:

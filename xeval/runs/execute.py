@@ -15,6 +15,7 @@ from xeval.engine.adaptation import adapt, count_trained
 from xeval.engine.encoded_cache import encoded_once
 from xeval.engine.encoding import encode, encoding_key
 from xeval.engine.fast_path.forward import can_pack
+from xeval.engine.followers import Evaluation, Training, give_to_followers
 from xeval.engine.loading import (
     brings_pooler,
     failures_named,
@@ -25,6 +26,7 @@ from xeval.engine.loading import (
     save_fine_tuned,
 )
 from xeval.engine.prediction import mean_loss, predict
+from xeval.engine.ranks import current
 from xeval.engine.remembered import remember
 from xeval.engine.snapshots import Checkpoints
 from xeval.engine.training import count_steps, fine_tune
@@ -81,7 +83,7 @@ class OneRun:
         known: Sequence[StoredRun] = (),  # other runs, of which some may have the same training
     ) -> None:
         self.spec, self.reporter, self.every_checkpoint = spec, reporter, every_checkpoint
-        self.kind = spec.task.of_kind
+        self.kind, self.ranks = spec.task.of_kind, current()
         self.invocation = Invocation(environment=environment.describe(spec.compute), preflight=list(preflight))
         self.name = spec.in_words
         self.disk = RunOnDisk(folder)
@@ -225,6 +227,7 @@ class OneRun:
                 self.checkpoints.clear()  # only now that the record knows of the weights
         except (TrainingError, PredictionError) as error:
             return self._fail({"train": error})
+        give_to_followers(self.ranks, Evaluation(model, spec.compute))
         encoded = self._encode(tokenizer, {language: spec.corpus.test(language) for language in missing})
         failures: dict[str, Exception] = {}
         for language in missing:
@@ -365,7 +368,7 @@ class OneRun:
         self._say(
             f"effective batch size {counted(spec.recipe.batch_size, unit)}, {counted(n_steps, 'steps')} on"
             f" {counted(n_rows, unit)}, learning rate {spec.learning_rate:g}, {spec.compute.dtype_name} on"
-            f" {spec.compute.device}"
+            f" {spec.compute.device}{f', shared by {self.ranks.size} ranks' if self.ranks.size > 1 else ''}"
         )
         checkpoints = self.checkpoints
         if every is not None:
@@ -378,16 +381,14 @@ class OneRun:
         selection = None
         if "selection" in rows:
             selection = Selection(spec.task, rows["selection"], encoded["selection"], outputs_of)
+        given = encoded["train"], spec.recipe, spec.learning_rate, spec.seed, spec.compute
+        give_to_followers(self.ranks, Training(self.kind, model, *given, selection is not None))
         with self.reporter.phase("train", n_steps, "steps") as phase:
             try:
                 outcome = fine_tune(
                     self.kind,
                     model,
-                    encoded["train"],
-                    spec.recipe,
-                    spec.learning_rate,
-                    spec.seed,
-                    spec.compute,
+                    *given,
                     selection.score if selection else None,
                     lambda loss: phase.advance(1, f"loss {loss:.3f}"),
                     checkpoints,
@@ -395,6 +396,7 @@ class OneRun:
                     lambda step: self._at_checkpoint(every, step, model, phase),
                     self._say,
                     selection.loss if selection else None,
+                    self.ranks,
                 )
             except TrainingError:
                 self.checkpoints.clear()  # it would break down there again
@@ -460,7 +462,7 @@ class OneRun:
         return model.to(self.spec.compute.device)
 
     def _outputs(self, model: Any, encoded: Encoded) -> np.ndarray:
-        return predict(model, self.kind, encoded, self.spec.compute)
+        return predict(model, self.kind, encoded, self.spec.compute, ranks=self.ranks)
 
     def _evaluate(self, model: Any, record: RunRecord, language: str, encoded: Encoded) -> RunRecord:
         corpus, metric = self.spec.corpus, self.spec.task.metric
@@ -469,7 +471,7 @@ class OneRun:
         unit = self.kind.unit if len(encoded) == len(rows) else "sequences"
         with self.reporter.phase(f"evaluate {language}", len(encoded), unit) as phase:
             try:
-                outputs = predict(model, self.kind, encoded, self.spec.compute, phase.advance)
+                outputs = predict(model, self.kind, encoded, self.spec.compute, phase.advance, self.ranks)
             except PredictionError as error:
                 raise PredictionError(f"{language}: {error}") from error
             wall_s = time.monotonic() - started
@@ -501,7 +503,7 @@ class OneRun:
         sequences = np.flatnonzero(np.isin(encoded.row_of, numbers))
         some, some_rows = encoded.take(sequences), rows.take(numbers)
         places = encoded.tokens_of(sequences) if self.kind.reads == "every token" else sequences
-        both = outputs[places], predict(model, self.kind, some, compute.in_float32())
+        both = outputs[places], predict(model, self.kind, some, compute.in_float32(), ranks=self.ranks)
         answers = [judge(self.kind, each, some, some_rows).answers for each in both]
         return compare_with_float32(both[0], both[1], answers[0], answers[1])
 

@@ -18,6 +18,10 @@ class Terminated(BaseException):
     """
 
 
+class RankLost(BaseException):
+    """Another process has ended, of those that compute together: as Terminated is, not for anybody on the way."""
+
+
 @dataclass
 class _State:
     arrived: int | None = None  # the signal that asked for the end

@@ -1,0 +1,54 @@
+"""A command that several processes share, which torchrun has started: the first does it, and the others help."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from xeval.support.errors import XevalError
+from xeval.support.termination import RankLost, Terminated
+
+_INTERRUPTED = 130
+_TERMINATED = 143
+
+
+def with_other_ranks(command: Callable[[], object]) -> object:
+    """What `command` gives. Where torchrun has started several processes, the first alone calls it.
+
+    The others compute what that one gives them, say nothing but what goes wrong on them, and exit when it does. Raises
+    XevalError where one of them has gone.
+    """
+    if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
+        return command()
+    from xeval.engine.followers import follow  # takes seconds: torch and transformers
+    from xeval.engine.ranks import joined
+
+    with joined() as ranks:
+        if not ranks.leads:
+            _silently(lambda: follow(ranks))
+            return 0
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            # torchrun passes Ctrl-C on, so that it comes twice, and the second must not cost what the first one saves.
+            signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
+        try:
+            code = command()
+            ranks.give()  # the others are needed no more
+        except RankLost as error:
+            raise XevalError(
+                "another rank has ended, so this one ends too; what was finished is kept, and the same command goes on"
+                " from there"
+            ) from error
+        return code
+
+
+def _silently(follow: Callable[[], None]) -> None:
+    """Exit where rank 0, or whoever has started them all, says what there is to say."""
+    try:
+        follow()
+    except RankLost:
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except Terminated:
+        sys.exit(_TERMINATED)
+    except XevalError as error:
+        raise XevalError(f"rank {os.environ['RANK']}: {error}") from error

@@ -1,0 +1,209 @@
+"""The processes that share one training, each of them a rank: what they give each other.
+
+torchrun starts them and says in the environment which rank each is, of how many, and where they meet
+(https://docs.pytorch.org/docs/stable/elastic/run.html). Rank 0 is an ordinary process: it reads, decides and writes.
+The others compute what it gives them (`xeval.engine.followers`), so that nothing is read, said or decided twice. A
+process that is alone is rank 0 of one: it gives nothing to anybody, and torch's communication is not even loaded.
+
+What is decided travels over gloo, and so do gradients between processors; between GPUs these travel over nccl.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+
+from xeval.support.errors import XevalError
+from xeval.support.termination import RankLost
+from xeval.support.text import one_line
+
+_MEETING = timedelta(minutes=5)  # for all to have started
+_WORKING = timedelta(
+    days=365
+)  # a rank waits for as long as rank 0 reads, or waits for a folder; death is noticed at once
+_BUCKET = 2**24  # numbers that are added up at a time
+
+
+class Ranks:
+    """This process as one of `size`, numbered `rank`.
+
+    Everything but `share` is called by all of them at the same time, in the same order. Where another one is gone, it
+    raises RankLost.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
+        self._group: Any = None  # over gloo
+        self._group_of_gpus: Any = None  # over nccl, from the first time that it is needed
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def give(self, value: Any = None) -> Any:
+        """What rank 0 calls this with, on every rank."""
+        if self.size == 1:
+            return value
+        import torch.distributed as dist
+
+        given = [value if self.leads else None]
+        with _noticing_a_loss():
+            dist.broadcast_object_list(given, src=0, group=self._group)
+        return given[0]
+
+    def give_tensors(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The tensors, on a processor, that rank 0 calls this with, one at a time: they may be larger than half of the
+        memory."""
+        if self.size == 1:
+            return tensors
+        import torch.distributed as dist
+
+        shapes = self.give({name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()})
+        if not self.leads:
+            tensors = {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in shapes.items()}
+        with _noticing_a_loss():
+            for tensor in tensors.values():
+                dist.broadcast(tensor, src=0, group=self._group)
+        return tensors
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each rank calls this with, in their order; nothing on other ranks than the first."""
+        if self.size == 1:
+            return [value]
+        import torch.distributed as dist
+
+        gathered: list[Any] | None = [None] * self.size if self.leads else None
+        with _noticing_a_loss():
+            dist.gather_object(value, gathered, dst=0, group=self._group)
+        return gathered or []
+
+    def most(self, numbers: Sequence[int]) -> list[int]:
+        """Of each number the largest that a rank has."""
+        if self.size == 1:
+            return list(numbers)
+        import torch.distributed as dist
+
+        largest = torch.tensor(numbers, dtype=torch.int32)
+        with _noticing_a_loss():
+            dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=self._group)
+        agreed: list[int] = largest.tolist()
+        return agreed
+
+    def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Put into each of the float32 `tensors`, on one device, the sum of what the ranks have in it."""
+        if self.size == 1:
+            return
+        import torch.distributed as dist
+
+        group = self._group_of(tensors[0].device)
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            with _noticing_a_loss():
+                dist.all_reduce(flat, group=group)
+            sums = flat.split([tensor.numel() for tensor in bucket])
+            torch._foreach_copy_(bucket, [each.view_as(tensor) for each, tensor in zip(sums, bucket, strict=True)])
+
+    def share(self, lengths: np.ndarray) -> np.ndarray:
+        """Which of (n,) things of these lengths are this rank's, in their order.
+
+        Every thing is one rank's; they have equally many of them, to within one, and about equally much.
+        """
+        turns, places = np.divmod(np.arange(len(lengths)), self.size)
+        ranks = np.where(turns % 2, self.size - 1 - places, places)  # there and back again, the longest first
+        return np.sort(np.argsort(-lengths, kind="stable")[ranks == self.rank])
+
+    def draw_apart(self, seed: int, step: int) -> None:
+        """Let dropout draw other numbers on each rank, and the same ones when a training goes on from this step.
+
+        Rank 0 draws what one process would, from a state that snapshots have.
+        """
+        if self.rank:
+            drawn = np.random.SeedSequence((seed, step, self.rank)).generate_state(1, np.uint64)
+            torch.manual_seed(int(drawn[0]))
+
+    def _group_of(self, device: torch.device) -> Any:
+        if device.type != "cuda":
+            return self._group
+        if self._group_of_gpus is None:
+            import torch.distributed as dist
+
+            with _noticing_a_loss():
+                self._group_of_gpus = dist.new_group(backend="nccl")
+        return self._group_of_gpus
+
+
+ALONE = Ranks()
+_here = {"ranks": ALONE}
+
+
+def current() -> Ranks:
+    """This process among those that it computes with."""
+    return _here["ranks"]
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """Be one of the processes that torchrun has started, until all of them are at the end of this.
+
+    Raises XevalError where they do not meet.
+    """
+    import torch.distributed as dist
+
+    try:
+        ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        dist.init_process_group("gloo", timeout=_MEETING)
+        ranks._group = dist.new_group(backend="gloo", timeout=_WORKING)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise XevalError(
+            f"ranks: RANK and WORLD_SIZE are set, but the processes did not meet ({one_line(error)[:200]}); start them"
+            " with torchrun, or unset these two"
+        ) from error
+    _here["ranks"] = ranks
+    try:
+        yield ranks
+    finally:
+        _here["ranks"] = ALONE
+    dist.destroy_process_group()
+
+
+def own_device(device: torch.device) -> torch.device:
+    """The device of this rank where that of rank 0 is `device`: of several GPUs of a machine, the one of its number."""
+    if device.type != "cuda":
+        return device
+    own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(own)
+    return own
+
+
+def refuse_device(device: torch.device) -> None:
+    """Raise XevalError where the ranks of this machine cannot have a GPU each, or were given one together."""
+    if current().size == 1 or device.type != "cuda":
+        return
+    if device.index is not None:
+        raise XevalError(f"device: {device} is one GPU, and each rank takes that of its number; use --device cuda")
+    n_gpus, n_ranks = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", current().size))
+    if n_gpus < n_ranks:
+        raise XevalError(f"device: {n_ranks} ranks want a GPU each, this machine has {n_gpus}; lower --nproc-per-node")
+
+
+@contextmanager
+def _noticing_a_loss() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # of these calls torch says in this way that a connection has gone
+        raise RankLost from error
+
+
+def _buckets(tensors: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    bucket: list[torch.Tensor] = []
+    for tensor in tensors:
+        if bucket and sum(each.numel() for each in bucket) + tensor.numel() > _BUCKET:
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
