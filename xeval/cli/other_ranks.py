@@ -1,13 +1,14 @@
 """A command that several processes share, which torchrun has started: the first does it, and the others help."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from xeval.support.errors import XevalError
 from xeval.support.termination import RankLost, Terminated
 
-_INTERRUPTED = 130
 _TERMINATED = 143
 
 
@@ -22,7 +23,7 @@ def with_other_ranks(command: Callable[[], object]) -> object:
     from xeval.engine.followers import follow  # takes seconds: torch and transformers
     from xeval.engine.ranks import joined
 
-    with joined() as ranks:
+    with joined() as ranks, _left_in_peace():
         if not ranks.leads:
             _silently(lambda: follow(ranks))
             return 0
@@ -40,14 +41,23 @@ def with_other_ranks(command: Callable[[], object]) -> object:
         return code
 
 
+@contextmanager
+def _left_in_peace() -> Iterator[None]:
+    """After this, a process that ends is not interrupted at it by torchrun, which notices that another has ended."""
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _silently(follow: Callable[[], None]) -> None:
     """Exit where rank 0, or whoever has started them all, says what there is to say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 gets it too
     try:
         follow()
     except RankLost:
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
     except Terminated:
         sys.exit(_TERMINATED)
     except XevalError as error:

@@ -1,0 +1,220 @@
+"""Trainings of tiny encoders that several processes share, and the same in one: for `tests/test_ranks.py`.
+
+`python -m torch.distributed.run --nproc-per-node=N -m tests.helpers.shared_training FOLDER CASE…` leaves what came of
+each case in FOLDER, and checkpoints if it has a folder for them. In `NAME:kill`, `NAME:terminate` and `NAME:short`
+something happens to the last rank: SIGKILL or SIGTERM in its third batch, or memory for one pair at a time.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForTokenClassification
+
+import xeval.engine.steps
+from tests.helpers.checkpoints import (
+    KIND,
+    LABELS,
+    WORDS,
+    labelled_pairs,
+    make_pairs,
+    tiny_config,
+    tiny_model,
+    tiny_tokenizer,
+    without_dropout,
+)
+from tests.helpers.plain_choices import tiny_choice_model
+from xeval.definitions.recipe import Recipe
+from xeval.engine.adaptation import adapt
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.followers import Training, follow, give_to_followers
+from xeval.engine.loading import with_single_choices
+from xeval.engine.prediction import mean_loss, predict
+from xeval.engine.ranks import ALONE, Ranks, joined
+from xeval.engine.remembered import remember
+from xeval.engine.snapshots import Checkpoints
+from xeval.engine.training import fine_tune
+from xeval.engine.training_progress import Outcome
+from xeval.kinds.choices import ChoiceKeys, MultipleChoice
+from xeval.kinds.encoded import Encoded
+from xeval.kinds.kind import Kind
+from xeval.kinds.rows import Rows, Table
+from xeval.kinds.tags import Tagging, TagKeys
+from xeval.support import termination
+
+ROOT = Path(__file__).parents[2]
+CPU = Compute(torch.device("cpu"), torch.float32)
+N_PAIRS, N_TESTED = 25, 250  # 25 are three batches of 8, and one of a single row
+MOMENT = 3  # the batch in which something happens
+
+
+@dataclass
+class Case:
+    """Something to train, and rows to predict."""
+
+    kind: Kind
+    model: torch.nn.Module
+    rows: Encoded
+    tested: Encoded
+    recipe: Recipe
+
+
+def recipe(**values) -> Recipe:
+    defaults = {"warmup_share": 0.3, "weight_decay": 0.1, "selection": "english-dev", "evaluate_every_steps": 3}
+    ends = {"learning_rate": 1e-3, "batch_size": 8, "epochs": 3.0, "max_length": 48}
+    return Recipe(name="r", description="d", **(defaults | ends | values))
+
+
+def pairs(dropout: bool = False, **values) -> Case:
+    chosen = recipe(**values)
+    settings = {"id2label": dict(enumerate(LABELS)), **({} if dropout else without_dropout("bert"))}
+    model = tiny_model("bert", len(tiny_tokenizer("bert")), **settings)
+    adapt(model, chosen, seed=7, has_pooler=True, name="tiny")
+    rows, tested = (
+        encode(KIND, tiny_tokenizer("bert"), labelled_pairs(language, make_pairs(language, n)), 48)
+        for language, n in (("en", N_PAIRS), ("de", N_TESTED))
+    )
+    if chosen.adaptation == "frozen":
+        rows, tested = (remember(model, each, KIND.reads, CPU) for each in (rows, tested))
+    return Case(KIND, model, rows, tested, chosen)
+
+
+def tags() -> Case:
+    rng, names = np.random.default_rng(0), ("O", "B-PER", "I-PER")
+    kind = Tagging(TagKeys(labels=names))
+
+    def encoded(n: int) -> Encoded:
+        words = [rng.choice(WORDS["en"], rng.integers(3, 30)).tolist() for _ in range(n)]
+        columns = {"tokens": words, "tags": [rng.choice(names, len(each)).tolist() for each in words]}
+        rows = kind.read(Table("en", "test", "test-en.jsonl", columns, {}))
+        return encode(kind, tiny_tokenizer("bert"), rows, 48)
+
+    torch.manual_seed(0)
+    config = tiny_config("bert", len(tiny_tokenizer("bert")), num_labels=3, **without_dropout("bert"))
+    config.id2label = dict(enumerate(names))
+    model = AutoModelForTokenClassification.from_config(config)
+    return Case(kind, model, encoded(N_PAIRS), encoded(N_TESTED), recipe())
+
+
+def choices() -> Case:
+    rng, kind = np.random.default_rng(0), MultipleChoice(ChoiceKeys(questions={"cause": "What was the cause?"}))
+
+    def encoded(n: int) -> Encoded:
+        def texts() -> list[str]:
+            return [" ".join(rng.choice(WORDS["en"], rng.integers(1, 9))) for _ in range(n)]
+
+        columns = {"premise": texts(), "question": ["cause"] * n, "choice1": texts(), "choice2": texts()}
+        columns["label"] = rng.integers(0, 2, n).tolist()
+        rows: Rows = kind.read(Table("en", "test", "test-en.jsonl", columns, {}))
+        return kind.encode(tiny_tokenizer("bert"), rows, 48, lambda n: None)
+
+    model = with_single_choices(tiny_choice_model("bert", len(tiny_tokenizer("bert"))))
+    return Case(kind, model, encoded(N_PAIRS), encoded(N_TESTED), recipe())
+
+
+CASES = {
+    "pairs": pairs,
+    "last": partial(pairs, selection="last"),
+    "loss": partial(pairs, selection="english-dev-loss", patience=1),
+    "dropout": partial(pairs, dropout=True),
+    "frozen": partial(pairs, adaptation="frozen"),
+    "lora": partial(pairs, adaptation="lora", lora_dropout=0.0),
+    "upper": partial(pairs, layers_frozen=1),
+    "single": partial(pairs, batch_size=2),  # fewer rows than three ranks
+    "tags": tags,
+    "choices": choices,
+}
+
+
+class Often(Checkpoints):
+    """Keeps a checkpoint after every step."""
+
+    def is_due(self) -> bool:
+        return True
+
+
+def train(case: Case, ranks: Ranks = ALONE, checkpoints: Checkpoints | None = None, **also) -> Outcome:
+    """`case` trained, and selected by the mean loss of the tested rows."""
+
+    def loss() -> float:
+        return mean_loss(case.kind, predict(case.model, case.kind, case.tested, CPU, ranks=ranks), case.tested)
+
+    given = case.rows, case.recipe, case.recipe.learning_rate, 3, CPU
+    give_to_followers(ranks, Training(case.kind, case.model, *given, True))
+    return fine_tune(
+        case.kind,
+        case.model,
+        *given,
+        lambda: -loss(),
+        checkpoints=checkpoints,
+        selection_loss=loss,
+        ranks=ranks,
+        **also,
+    )
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def run_in(n_ranks: int, folder: Path, *cases: str, timeout_s: float = 240) -> subprocess.CompletedProcess:
+    """What came of the processes that torchrun starts."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}"]
+    command += ["-m", "tests.helpers.shared_training", str(folder), *cases]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+def main(folder: Path, names: list[str]) -> None:
+    termination.listen()
+    with joined() as ranks:
+        is_last = ranks.rank == ranks.size - 1
+        for name in names:
+            case, _, what = name.partition(":")
+            if is_last and what:
+                let_happen(what)
+            if not ranks.leads:
+                follow(ranks)
+                continue
+            _lead(CASES[case](), ranks, folder / name)
+            ranks.give()
+
+
+def _lead(case: Case, ranks: Ranks, path: Path) -> None:
+    resumed: list[int] = []
+    kept = Often(path.parent / "checkpoints" / path.name) if (path.parent / "checkpoints").exists() else None
+    outcome = train(case, ranks, kept, on_resume=resumed.append)
+    shared = predict(case.model, case.kind, case.tested, CPU, ranks=ranks)
+    alone = predict(case.model, case.kind, case.tested, CPU)
+    save_file(weights(case.model), path.with_suffix(".safetensors"))
+    np.savez(path.with_suffix(".npz"), shared=shared, alone=alone)
+    said = {"loss_curve": outcome.loss_curve, "n_parts": outcome.n_parts, "chosen_step": outcome.chosen_step}
+    path.with_suffix(".json").write_text(json.dumps(said | {"step": outcome.step, "resumed": resumed}))
+
+
+def let_happen(what: str) -> None:
+    logits_of, batches = xeval.engine.steps.logits_of, []
+
+    def disturbed(model, pairs, rows, compute):
+        batches.append(rows)
+        if what == "kill" and len(batches) == MOMENT:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == "terminate" and len(batches) == MOMENT:
+            os.kill(os.getpid(), signal.SIGTERM)
+        if what == "short" and len(rows) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return logits_of(model, pairs, rows, compute)
+
+    xeval.engine.steps.logits_of = disturbed
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,241 @@
+"""Processes that share a training give what one process gives, and end together."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.helpers.shared_training import CASES, CPU, MOMENT, ROOT, Often, run_in, train, weights
+from xeval.engine.devices import choose
+from xeval.engine.prediction import predict
+from xeval.engine.ranks import ALONE, Ranks, current
+from xeval.results.store import load_runs
+from xeval.support.errors import XevalError
+
+SAME = [name for name in CASES if name != "dropout"]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Path:
+    """What two processes made of every case."""
+    folder = tmp_path_factory.mktemp("two")
+    done = run_in(2, folder, *CASES)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def of_three(tmp_path_factory) -> Path:
+    """What three made of some, at last of one that does not fit into the memory of the third."""
+    folder = tmp_path_factory.mktemp("three")
+    done = run_in(3, folder, "single", "tags", "pairs", "pairs:short")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """`alone(name)`: the case and the outcome of its training in this process."""
+    made = {}
+
+    def of(name: str):
+        if name not in made:
+            case = CASES[name]()
+            made[name] = case, train(case)
+        return made[name]
+
+    return of
+
+
+def of(folder: Path, name: str) -> dict:
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def assert_same_weights(got: dict[str, torch.Tensor], model: torch.nn.Module) -> None:
+    expected = weights(model)
+    assert got.keys() == expected.keys()
+    for name, tensor in expected.items():
+        if not is_noise(name, model):
+            torch.testing.assert_close(got[name], tensor, rtol=0, atol=1e-6, msg=name)
+
+
+def is_noise(name: str, model: torch.nn.Module) -> bool:
+    """Whether the gradients are: what is added to every key, or to every choice, changes nothing."""
+    return name.endswith("key.bias") or (name == "classifier.bias" and model.classifier.out_features == 1)
+
+
+# ── the same as in one process ──
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_weights_and_losses_are_those_of_one_process(shared, alone, name):
+    case, outcome = alone(name)
+    assert_same_weights(load_file(shared / f"{name}.safetensors"), case.model)
+    said = of(shared, name)
+    np.testing.assert_allclose(said["loss_curve"], outcome.loss_curve, rtol=0, atol=1e-5)
+    assert (said["step"], said["chosen_step"]) == (outcome.step, outcome.chosen_step)
+
+
+@pytest.mark.parametrize("name", ["last", "frozen", "tags", "choices"])
+def test_each_row_is_predicted_once_and_as_by_one_process(shared, alone, name):
+    """To the bit: the ranks have the same weights, and batches are dealt out whole."""
+    with np.load(shared / f"{name}.npz") as outputs:
+        assert np.isfinite(outputs["shared"]).all()
+        np.testing.assert_array_equal(outputs["shared"], outputs["alone"])
+        case, _ = alone(name)
+        expected = predict(case.model, case.kind, case.tested, CPU)
+        shift = outputs["shared"][0] - expected[0] if name == "choices" else 0  # the same noise for every choice
+        np.testing.assert_allclose(outputs["shared"] - shift, expected, rtol=0, atol=1e-4)
+
+
+def test_the_ranks_drop_other_numbers_and_keep_the_same_weights(shared, alone):
+    with np.load(shared / "dropout.npz") as outputs:
+        np.testing.assert_array_equal(outputs["shared"], outputs["alone"])
+    case, _ = alone("dropout")
+    got = load_file(shared / "dropout.safetensors")
+    assert any(not torch.equal(got[name], tensor) for name, tensor in weights(case.model).items())
+
+
+@pytest.mark.parametrize("name", ["single", "tags", "pairs"])
+def test_the_same_where_a_rank_has_no_rows(of_three, alone, name):
+    """Of every batch, or of the last of an epoch."""
+    assert_same_weights(load_file(of_three / f"{name}.safetensors"), alone(name)[0].model)
+    with np.load(of_three / f"{name}.npz") as outputs:
+        np.testing.assert_array_equal(outputs["shared"], outputs["alone"])
+
+
+def test_what_does_not_fit_on_one_rank_is_split_on_all(of_three, alone):
+    assert [of(of_three, name)["n_parts"] for name in ("pairs", "pairs:short")] == [1, 2]
+    assert_same_weights(load_file(of_three / "pairs:short.safetensors"), alone("pairs")[0].model)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("n", [0, 1, 2, 13])
+def test_a_share_is_every_thing_once_and_about_equally_long(size, n):
+    lengths = np.random.default_rng(n).integers(1, 100, n)
+    shares = [Ranks(rank, size).share(lengths) for rank in range(size)]
+    assert sorted(np.concatenate(shares).tolist()) == list(range(n))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    sums = [lengths[share].sum() for share in shares]
+    assert max(sums) - min(sums) <= lengths.max(initial=0)
+    assert all((np.diff(share) > 0).all() for share in shares)
+
+
+def test_one_process_needs_no_communication():
+    program = """
+import sys
+from xeval.engine.ranks import current
+import torch
+before = set(sys.modules)
+ranks = current()
+tensor = torch.ones(3)
+ranks.add_up([tensor])
+assert (ranks.rank, ranks.size, ranks.give(4), ranks.gather(5), ranks.most([6]), tensor.tolist()) == (
+    0, 1, 4, [5], [6], [1.0] * 3)
+assert set(sys.modules) == before
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+    assert current() is ALONE
+
+
+# ── ends ──
+
+
+def test_a_killed_rank_ends_the_others_and_another_number_of_them_goes_on(tmp_path, alone):
+    started_s = time.monotonic()
+    (tmp_path / "checkpoints").mkdir()
+    done = run_in(2, tmp_path, "last:kill")
+    assert done.returncode != 0 and time.monotonic() - started_s < 60
+    [kept] = (tmp_path / "checkpoints").iterdir()
+    assert Often(kept).newest().step == MOMENT - 1
+    kept.rename(kept.with_name("last"))
+    assert run_in(3, tmp_path, "last").returncode == 0
+    assert of(tmp_path, "last")["resumed"] == [MOMENT - 1]
+    assert_same_weights(load_file(tmp_path / "last.safetensors"), alone("last")[0].model)
+
+
+def test_a_termination_of_one_rank_ends_all_after_the_same_step_and_one_process_goes_on(tmp_path, alone):
+    (tmp_path / "checkpoints").mkdir()
+    assert run_in(2, tmp_path, "pairs:terminate").returncode != 0
+    [kept] = (tmp_path / "checkpoints").iterdir()
+    assert Often(kept).newest().step == MOMENT
+    case, resumed = CASES["pairs"](), []
+    train(case, checkpoints=Often(kept), on_resume=resumed.append)
+    assert resumed == [MOMENT]
+    assert_same_weights(weights(case.model), alone("pairs")[0].model)
+
+
+# ── the command ──
+
+
+def xeval_in(n_ranks: int, *words: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}", "-m"]
+    command = command if n_ranks > 1 else [sys.executable, "-m"]
+    return subprocess.run(
+        [*command, "xeval", *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def test_a_run_gives_the_record_of_one_process_and_speaks_once(mini, checkpoint_of, tmp_path, monkeypatch):
+    words = [
+        "run",
+        "mini-pairs",
+        "--tasks-dir",
+        mini.task_file.parent,
+        "--model",
+        checkpoint_of("bert"),
+        "--data",
+        mini.data,
+        "--max-steps",
+        6,
+        "--seed",
+        1,
+    ]
+    ran = {}
+    for n_ranks in (1, 2):
+        monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / f"cache-{n_ranks}"))
+        done = xeval_in(n_ranks, *words, "--results", tmp_path / str(n_ranks))
+        assert done.returncode == 0, done.stderr
+        [ran[n_ranks]] = load_runs(tmp_path / str(n_ranks))
+    assert done.stderr.count("effective batch size") == 1 and ", shared by 2 ranks" in done.stderr
+    assert done.stdout.count("Records and predictions are in") == 1
+    one, two = ran[1].record, ran[2].record
+    assert one.identity == two.identity and one.scores.keys() == two.scores.keys()
+    assert [[each.environment.ranks for each in record.invocations.values()] for record in (one, two)] == [[1], [2]]
+    for language, score in one.scores.items():
+        rows = ran[2].predictions(language)["row"].to_pylist()
+        assert rows == ran[1].predictions(language)["row"].to_pylist() and len(set(rows)) == score.n_rows
+        assert two.scores[language].value == score.value
+    again = xeval_in(3, *words, "--results", tmp_path / "2")
+    assert again.returncode == 0 and "nothing to do" in again.stderr
+
+
+def test_bad_input_is_one_line_of_the_first_rank(tmp_path):
+    done = xeval_in(2, "run", "xnli-mini", "--model", "no such model", "--results", tmp_path)
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if line.startswith("xeval: ")]
+    assert len(said) == 1 and "no such model" in said[0]
+
+
+def test_processes_that_do_not_meet_are_told_so_in_a_line(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = xeval_in(1, "list", "tasks")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("xeval: ranks: RANK and WORLD_SIZE are set, but the processes did not meet (")
+
+
+def test_one_gpu_is_not_named_for_several_ranks(monkeypatch):
+    monkeypatch.setattr("torch.empty", lambda *sizes, device: None)
+    monkeypatch.setattr("xeval.engine.ranks.current", lambda: Ranks(0, 2))
+    with pytest.raises(XevalError, match=r"^device: cuda:1 is one GPU, and each rank takes that of its number"):
+        choose("cuda:1", "float32")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(XevalError, match=r"^device: 2 ranks want a GPU each, this machine has 1; lower --nproc"):
+        choose("cuda", "float32")
