@@ -1,6 +1,7 @@
 """Processes that share a training give what one process gives, and end together."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -31,10 +32,20 @@ def shared(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def of_three(tmp_path_factory) -> Path:
-    """What three made of some, at last of one that does not fit into the memory of the third."""
+def killed(tmp_path_factory) -> tuple[subprocess.CompletedProcess, Path, float]:
+    """What came of two processes of which the second is killed, what they kept, and how many seconds it took."""
+    folder, started_s = tmp_path_factory.mktemp("killed"), time.monotonic()
+    (folder / "checkpoints").mkdir()
+    done = run_in(2, folder, "last:kill")
+    return done, folder / "checkpoints" / "last:kill", time.monotonic() - started_s
+
+
+@pytest.fixture(scope="module")
+def of_three(tmp_path_factory, killed) -> Path:
+    """What three made of some, of one that was killed, and of one that does not fit into the memory of the third."""
     folder = tmp_path_factory.mktemp("three")
-    done = run_in(3, folder, "single", "tags", "pairs", "pairs:short")
+    shutil.copytree(killed[1], folder / "checkpoints" / "last")
+    done = run_in(3, folder, "single", "tags", "pairs", "last", "pairs:short")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -127,37 +138,30 @@ def test_a_share_is_every_thing_once_and_about_equally_long(size, n):
     assert all((np.diff(share) > 0).all() for share in shares)
 
 
-def test_one_process_needs_no_communication():
-    program = """
-import sys
-from xeval.engine.ranks import current
-import torch
-before = set(sys.modules)
-ranks = current()
-tensor = torch.ones(3)
-ranks.add_up([tensor])
-assert (ranks.rank, ranks.size, ranks.give(4), ranks.gather(5), ranks.most([6]), tensor.tolist()) == (
-    0, 1, 4, [5], [6], [1.0] * 3)
-assert set(sys.modules) == before
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
-    assert current() is ALONE
+def test_one_process_gives_what_it_has_to_itself():
+    tensor, ranks = torch.ones(3), current()
+    ranks.add_up([tensor])
+    assert ranks is ALONE and tensor.tolist() == [1.0] * 3
+    assert (ranks.give(4), ranks.give_tensors({"a": tensor}), ranks.gather(5), ranks.most([6])) == (
+        4,
+        {"a": tensor},
+        [5],
+        [6],
+    )
 
 
 # ── ends ──
 
 
-def test_a_killed_rank_ends_the_others_and_another_number_of_them_goes_on(tmp_path, alone):
-    started_s = time.monotonic()
-    (tmp_path / "checkpoints").mkdir()
-    done = run_in(2, tmp_path, "last:kill")
-    assert done.returncode != 0 and time.monotonic() - started_s < 60
-    [kept] = (tmp_path / "checkpoints").iterdir()
+def test_a_killed_rank_ends_the_others(killed):
+    done, kept, seconds = killed
+    assert done.returncode != 0 and seconds < 60, "half a minute is what torchrun gives those that do not end"
     assert Often(kept).newest().step == MOMENT - 1
-    kept.rename(kept.with_name("last"))
-    assert run_in(3, tmp_path, "last").returncode == 0
-    assert of(tmp_path, "last")["resumed"] == [MOMENT - 1]
-    assert_same_weights(load_file(tmp_path / "last.safetensors"), alone("last")[0].model)
+
+
+def test_another_number_of_ranks_goes_on_to_the_same_weights(of_three, alone):
+    assert of(of_three, "last")["resumed"] == [MOMENT - 1]
+    assert_same_weights(load_file(of_three / "last.safetensors"), alone("last")[0].model)
 
 
 def test_a_termination_of_one_rank_ends_all_after_the_same_step_and_one_process_goes_on(tmp_path, alone):
@@ -175,47 +179,29 @@ def test_a_termination_of_one_rank_ends_all_after_the_same_step_and_one_process_
 
 
 def xeval_in(n_ranks: int, *words: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}", "-m"]
-    command = command if n_ranks > 1 else [sys.executable, "-m"]
-    return subprocess.run(
-        [*command, "xeval", *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
-    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}"]
+    command += ["-m", "xeval", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
-def test_a_run_gives_the_record_of_one_process_and_speaks_once(mini, checkpoint_of, tmp_path, monkeypatch):
-    words = [
-        "run",
-        "mini-pairs",
-        "--tasks-dir",
-        mini.task_file.parent,
-        "--model",
-        checkpoint_of("bert"),
-        "--data",
-        mini.data,
-        "--max-steps",
-        6,
-        "--seed",
-        1,
-    ]
-    ran = {}
-    for n_ranks in (1, 2):
-        monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / f"cache-{n_ranks}"))
-        done = xeval_in(n_ranks, *words, "--results", tmp_path / str(n_ranks))
-        assert done.returncode == 0, done.stderr
-        [ran[n_ranks]] = load_runs(tmp_path / str(n_ranks))
+def test_a_run_gives_the_record_of_one_process_and_speaks_once(mini, checkpoint_of, tmp_path, monkeypatch, command):
+    words = ["run", mini.task_file, "--model", checkpoint_of("bert"), "--data", mini.data, "--max-steps", 6]
+    assert command(*words, "--results", tmp_path / "one")[0] == 0
+    monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))
+    done = xeval_in(2, *words, "--results", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
     assert done.stderr.count("effective batch size") == 1 and ", shared by 2 ranks" in done.stderr
     assert done.stdout.count("Records and predictions are in") == 1
-    one, two = ran[1].record, ran[2].record
-    assert one.identity == two.identity and one.scores.keys() == two.scores.keys()
-    assert [[each.environment.ranks for each in record.invocations.values()] for record in (one, two)] == [[1], [2]]
-    for language, score in one.scores.items():
-        rows = ran[2].predictions(language)["row"].to_pylist()
-        assert rows == ran[1].predictions(language)["row"].to_pylist() and len(set(rows)) == score.n_rows
-        assert two.scores[language].value == score.value
-    again = xeval_in(3, *words, "--results", tmp_path / "2")
-    assert again.returncode == 0 and "nothing to do" in again.stderr
+    [one], [two] = (load_runs(tmp_path / name) for name in ("one", "two"))
+    assert one.record.identity == two.record.identity and one.record.scores.keys() == two.record.scores.keys()
+    for run, n_ranks in ((one, 1), (two, 2)):
+        assert [each.environment.ranks for each in run.record.invocations.values()] == [n_ranks]
+    for language, score in one.record.scores.items():
+        rows = two.predictions(language)["row"].to_pylist()
+        assert rows == one.predictions(language)["row"].to_pylist() and len(set(rows)) == score.n_rows
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_line_of_the_first_rank(tmp_path):
     done = xeval_in(2, "run", "xnli-mini", "--model", "no such model", "--results", tmp_path)
     assert done.returncode != 0
@@ -223,12 +209,12 @@ def test_bad_input_is_one_line_of_the_first_rank(tmp_path):
     assert len(said) == 1 and "no such model" in said[0]
 
 
-def test_processes_that_do_not_meet_are_told_so_in_a_line(monkeypatch):
+def test_processes_that_do_not_meet_are_told_so_in_a_line(command, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    done = xeval_in(1, "list", "tasks")
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("xeval: ranks: RANK and WORLD_SIZE are set, but the processes did not meet (")
+    code, _, err = command("list", "tasks")
+    assert code == 2 and err.count("\n") == 1
+    assert err.startswith("xeval: ranks: RANK and WORLD_SIZE are set, but the processes did not meet (")
 
 
 def test_one_gpu_is_not_named_for_several_ranks(monkeypatch):
