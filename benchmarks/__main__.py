@@ -11,6 +11,7 @@ from benchmarks import inputs, scaling
 from benchmarks.encoder_types import encoder_types
 from benchmarks.flips import flips
 from benchmarks.race import IN_BFLOAT16, IN_FLOAT32, ON_A_GPU, race, table
+from benchmarks.shared import shared
 from benchmarks.split import split
 from benchmarks.vectors import vectors
 from benchmarks.widths import widths
@@ -46,6 +47,7 @@ PARTS: dict[str, list[Callable[[], str]]] = {
     "widths": [widths],
     "types": [encoder_types],
     "vectors": [vectors],
+    "shared": [shared],
 }
 
 

@@ -101,9 +101,13 @@ class Ranks:
 
         group = self._group_of(tensors[0].device)
         for bucket in _buckets(tensors):
-            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            # An embedding may be most of a model: one that fills a bucket is not copied.
+            flat = torch.cat([each.reshape(-1) for each in bucket]) if len(bucket) > 1 else bucket[0].contiguous()
             with _noticing_a_loss():
                 dist.all_reduce(flat, group=group)
+            if flat is bucket[0]:
+                continue
+            flat = flat.reshape(-1)
             sums = flat.split([tensor.numel() for tensor in bucket])
             torch._foreach_copy_(bucket, [each.view_as(tensor) for each, tensor in zip(sums, bucket, strict=True)])
 
@@ -174,7 +178,7 @@ def own_device(device: torch.device) -> torch.device:
     """The device of this rank where that of rank 0 is `device`: of several GPUs of a machine, the one of its number."""
     if device.type != "cuda":
         return device
-    own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", current().rank)))
     torch.cuda.set_device(own)
     return own
 
