@@ -42,9 +42,10 @@ def give_to_followers(ranks: Ranks, work: Training | Evaluation) -> None:
     """Let the other ranks, if there are any, do `work` together with this one."""
     if ranks.size == 1:
         return
-    work.model.cpu()  # what is sent from a GPU would arrive on the same one
+    model: Any = work.model
+    model.cpu()  # what is sent from a GPU would arrive on the same one
     ranks.give(work)
-    work.model.to(work.compute.device)
+    model.to(work.compute.device)
 
 
 def follow(ranks: Ranks) -> None:

@@ -150,7 +150,8 @@ class Steps:
             return rows
         of_rows = rows.reshape(-1, self._kind.sequences_together)  # (B, sequences of a row)
         lengths = self._progress.vocabulary.pairs.lengths[of_rows].sum(axis=1)
-        return of_rows[self._ranks.share(lengths)].ravel()
+        share: np.ndarray = of_rows[self._ranks.share(lengths)].ravel()
+        return share
 
     def _whole_batch(self, rows: np.ndarray) -> torch.Tensor:
         return backward(self._kind, *self._outputs(rows))
@@ -176,7 +177,7 @@ class Steps:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
             self._ranks.add_up([sums, *(parameter.grad for parameter in trained if parameter.grad is not None)])
-        total, n = sums
+        total, n = sums[0], sums[1]
         torch._foreach_div_([parameter.grad for parameter in self._parameters if parameter.grad is not None], n)
         return total / n
 
