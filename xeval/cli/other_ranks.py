@@ -27,6 +27,9 @@ def with_other_ranks(command: Callable[[], object]) -> object:
         if not ranks.leads:
             _silently(lambda: follow(ranks))
             return 0
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            # torchrun passes Ctrl-C on, so that it comes twice, and the second must not cost what the first one saves.
+            signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
         try:
             code = command()
             ranks.give()  # the others are needed no more

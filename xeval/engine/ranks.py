@@ -22,9 +22,7 @@ from xeval.support.termination import RankLost
 from xeval.support.text import one_line
 
 _MEETING = timedelta(minutes=5)  # for all to have started
-_WORKING = timedelta(
-    days=365
-)  # a rank waits for as long as rank 0 reads, or waits for a folder; death is noticed at once
+_WORKING = timedelta(days=365)  # to wait for rank 0, which may wait for a folder; a death is noticed at once
 _BUCKET = 2**24  # numbers that are added up at a time
 
 
@@ -35,9 +33,8 @@ class Ranks:
     raises RankLost.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1) -> None:
-        self.rank, self.size = rank, size
-        self._group: Any = None  # over gloo
+    def __init__(self, rank: int = 0, size: int = 1, group: Any = None) -> None:
+        self.rank, self.size, self._group = rank, size, group  # over gloo
         self._group_of_gpus: Any = None  # over nccl, from the first time that it is needed
 
     @property
@@ -158,9 +155,9 @@ def joined() -> Iterator[Ranks]:
     import torch.distributed as dist
 
     try:
-        ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         dist.init_process_group("gloo", timeout=_MEETING)
-        ranks._group = dist.new_group(backend="gloo", timeout=_WORKING)
+        ranks = Ranks(rank, size, dist.new_group(backend="gloo", timeout=_WORKING))
     except (KeyError, ValueError, RuntimeError) as error:
         raise XevalError(
             f"ranks: RANK and WORLD_SIZE are set, but the processes did not meet ({one_line(error)[:200]}); start them"
