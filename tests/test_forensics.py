@@ -89,7 +89,12 @@ def test_an_average_over_other_languages_is_named(run):
 
 def test_each_file_of_predictions_is_read_once(run, monkeypatch):
     read, plain = [], StoredRun.predictions
-    monkeypatch.setattr(StoredRun, "predictions", lambda run, language, only=None: read.append(language) or plain(run, language, only))
+
+    def predictions(run, language, only=None):
+        read.append(language)
+        return plain(run, language, only)
+
+    monkeypatch.setattr(StoredRun, "predictions", predictions)
     assert said_of(run, STRICT)
     assert sorted(read) == ["de", "en", "zh"]
 
