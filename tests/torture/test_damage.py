@@ -77,7 +77,7 @@ def corpus(folder: Path, patch: pytest.MonkeyPatch) -> tuple[list[Path], Notice]
     """With a smaller corpus in the place of the real one, which takes seconds to make."""
     made = []
 
-    def write(place: Path, languages) -> None:
+    def write(place: Path, languages, training_language: str) -> None:
         made.append(place)
         for name in ("en/train-0.parquet", "es/test-0.parquet"):
             (place / name).parent.mkdir(parents=True)

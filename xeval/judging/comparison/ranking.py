@@ -263,7 +263,7 @@ def _conclusion(found: Ranking) -> str:
     elif n == 0:
         first = f"None of the {len(lead)} models is shown to be better than another {where}"
     else:
-        first = f"{len(lead)} models may be first {where}: {', '.join(lead)}"
+        first = f"{len(lead)} models may be first {where}: {'; '.join(lead)}"
     told = f"{n} of {len(found.pairs)} pairs are told apart" if len(found.pairs) > 1 else ""
     level = f"{100 * ALPHA:.0f} % for all pairs together" if len(found.pairs) > 1 else f"{100 * ALPHA:.0f} %"
     basis = ", with an assumed spread between seeds" if found.expected_sd is not None and found.is_assumed else ""
