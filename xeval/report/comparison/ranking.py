@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
-from xeval.judging.comparison.ranking import ALPHA, RankedModel, Ranking
+from xeval.judging.comparison.ranking import ALPHA, Pair, RankedModel, Ranking
 from xeval.report.comparison.runs import Parts, markdown_parts, print_parts, shown_p
 from xeval.report.formats.csv import harmless
 from xeval.report.page.plain import page
-from xeval.support.text import counted, metric_in_words, one_decimal
+from xeval.support.text import counted, metric_in_words, one_decimal, printed_difference
 
 
 def show(found: Ranking, console: Console) -> None:
@@ -100,10 +100,16 @@ def _row(found: Ranking, one: RankedModel) -> list[str]:
         one_decimal(100 * one.seed_sd) if one.seed_sd is not None else "–",
         f"{one.best_rank}" if one.best_rank == one.worst_rank else f"{one.best_rank}–{one.worst_rank}",
         one.letters,
-        one_decimal(100 * below.pair.difference) if below else "",
+        _to_next(found, below.pair) if below else "",
         shown_p(below.pair.holm_p) if below else "",
         _needed(found, one) if below else "",
     ]
+
+
+def _to_next(found: Ranking, pair: Pair) -> str:
+    """The difference of the two scores as they are printed."""
+    better, worse = (100 * found.models[place].model.value for place in (pair.better, pair.worse))
+    return one_decimal(printed_difference(better, worse))
 
 
 def _needed(found: Ranking, one: RankedModel) -> str:
