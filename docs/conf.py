@@ -13,6 +13,7 @@ NAVIGATION = {
         "how-to/own-choices",
         "how-to/own-kind",
         "how-to/own-model",
+        "how-to/offline",
         "how-to/adaptation",
         "how-to/score",
         "how-to/site",
@@ -25,6 +26,7 @@ NAVIGATION = {
         "how-to/cluster",
     ],
     "Reference": [
+        "tasks",
         "reference/command-line",
         "files",
         "reference/keys",

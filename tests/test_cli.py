@@ -11,6 +11,7 @@ import pytest
 import xeval
 from xeval.definitions.registry import all_tasks
 from xeval.support.errors import TrainingError
+from xeval.support.version import DISTRIBUTION
 
 
 @pytest.fixture
@@ -177,7 +178,7 @@ def test_a_mistyped_name_does_not_wait_for_torch(words):
 
 
 def test_the_version_is_the_packages(command):
-    assert command("--version")[1] == f"xeval {version('xeval')}\n"
+    assert command("--version")[1] == f"xeval {version(DISTRIBUTION)}\n"
 
 
 def test_help_is_short_for_help(command):

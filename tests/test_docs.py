@@ -17,6 +17,7 @@ from docs import generate
 from xeval.cli import app
 from xeval.definitions import toml
 from xeval.results import records
+from xeval.support.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 README, MAKEFILE = ROOT / "README.md", (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -119,7 +120,7 @@ def test_the_readers_of_pages_see_what_is_there():
     assert "docs/statistics.md#the-gate" in links(README)
     assert "the-gate" in anchors(ROOT / "docs" / "statistics.md")
     assert ("compare", {"--flips"}) in calls(README)
-    assert "xeval/runs/" in spans(README)
+    assert "xeval/runs/" in spans(ROOT / "CONTRIBUTING.md")
 
 
 # ── the site ──
@@ -185,8 +186,9 @@ def test_every_public_name_of_python_has_its_section():
 
 
 def on_the_map() -> list[str]:
-    """What the left column of the README's map names, from top to bottom."""
-    _, _, section = README.read_text(encoding="utf-8").partition("## A map of the house")
+    """What the left column of the contributors' map names, from top to bottom."""
+    _, _, section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## A map of the house")
+    section = section.partition("\n## ")[0]
     return [
         name for line in section.splitlines() if line.startswith("| `") for name in _SPAN.findall(line.split("|")[1])
     ]
@@ -208,7 +210,7 @@ def test_the_map_names_every_folder_beside_the_package():
 def test_the_citation_names_this_version_and_licence():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert (citation["version"], citation["license"]) == (VERSION, project["license"])
 
 
 @pytest.mark.parametrize("form", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").iterdir()), ids=lambda path: path.stem)

@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from xeval.support.errors import XevalError
+from xeval.support.version import VERSION
 
 if TYPE_CHECKING:
     from xeval.report.frame import load_results
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from xeval.runs.grid import reproduce, run
     from xeval.runs.score_given import score
 
+__version__ = VERSION
 __all__ = [
     "XevalError",
     "check",

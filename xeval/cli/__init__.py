@@ -8,7 +8,6 @@ import io
 import os
 import sys
 from functools import partial
-from importlib.metadata import version as package_version
 from typing import Annotated, NoReturn
 
 import typer
@@ -44,6 +43,7 @@ from xeval.support.freed_memory import keep_freed_memory
 from xeval.support.idle_threads import let_idle_threads_sleep
 from xeval.support.termination import Terminated, came_from_keyboard, listen
 from xeval.support.text import one_line
+from xeval.support.version import VERSION
 
 app = typer.Typer(
     name="xeval",
@@ -55,7 +55,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"xeval {package_version('xeval')}")
+        print(f"xeval {VERSION}")
         raise typer.Exit
 
 

@@ -13,9 +13,9 @@ import torch
 from xeval.engine.devices import Compute
 from xeval.engine.ranks import current
 from xeval.results.records import Environment
+from xeval.support.version import VERSION
 
 _LIBRARIES = (
-    "xeval",
     "torch",
     "transformers",
     "tokenizers",
@@ -43,7 +43,7 @@ def describe(compute: Compute) -> Environment:
 
 
 def _versions() -> dict[str, str]:
-    versions = {}
+    versions = {"xeval": VERSION}
     for library in _LIBRARIES:
         try:
             versions[library] = importlib.metadata.version(library)

@@ -56,7 +56,7 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise XevalError("--on ray needs Ray, which is not installed: pip install 'xeval[ray]'") from error
+        raise XevalError("--on ray needs Ray, which is not installed: pip install ray") from error
     return ray
 
 

@@ -57,7 +57,7 @@ def _submitit() -> Any:
     try:
         import submitit
     except ImportError as error:
-        raise XevalError("--on slurm needs submitit, which is not installed: pip install 'xeval[slurm]'") from error
+        raise XevalError("--on slurm needs submitit, which is not installed: pip install submitit") from error
     return submitit
 
 

@@ -44,7 +44,8 @@ def show(matrix: Matrix, console: Console) -> None:
     for line in [verdicts.legend(found), *(line for one in found for line in verdicts.headlines(one))] if found else []:
         console.print(_plain(line))
     closing = without_verdict(matrix.rows, matrix.reference, matrix.task, matrix.metric)
-    for line in closing + [claim.sentence for claim in matrix.claims if claim.outcome != NO_VERDICT]:
+    settled = [claim for claim in matrix.claims if claim.outcome != NO_VERDICT]
+    for line in closing + [f"{verdicts.MARKS[claim.outcome]} {claim.sentence}" for claim in settled]:
         console.print(_plain(line))
 
 
