@@ -93,7 +93,7 @@ def test_a_job_whose_time_is_up_saves_and_goes_on(words, mini, start, tmp_path, 
     monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "other-cache"))
     [record] = run(str(mini.task_file), results=tmp_path / "undisturbed", **words)
     assert weights_in(results) == {1: record.training.weights_sha256}
-    figure("Slurm: a job of 2 minutes for a longer training", f"saved and put back {n_times} times, same weights")
+    figure("Slurm: a job of 3 minutes for a longer training", f"saved and put back {n_times} times, same weights")
 
 
 @pytest.mark.parametrize("words", [{"seeds": [1], "overrides": LONG}], indirect=True)

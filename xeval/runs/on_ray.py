@@ -120,7 +120,7 @@ class _Driver:
         self._starts: dict[int, int] = {}
 
     def outcomes_of_all(self) -> list[Outcome]:
-        task = self._ray.remote(_work).options(num_cpus=1, max_retries=MOST_LOSSES, retry_exceptions=False)
+        task = self._ray.remote(num_cpus=1, max_retries=MOST_LOSSES, retry_exceptions=False)(_work)
         has_gpus = bool(self._ray.cluster_resources().get("GPU"))
         environment = {name: os.environ[name] for name in _SHARED if name in os.environ}
         numbers = {
