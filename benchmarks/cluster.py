@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -68,7 +68,7 @@ def engines() -> str:
     return f"{tabulate(lines, headers, 'pipe', disable_numparse=True)}\n\n{cores}"
 
 
-def _contenders() -> Iterator[tuple[str, int, Callable]]:
+def _contenders() -> Iterator[tuple[str, int, Callable[[], AbstractContextManager[Engine]]]]:
     for n_workers in (1, 2, 4):
         yield "local", n_workers, lambda n=n_workers: _local(n)
     if find_spec("ray") is not None:

@@ -13,8 +13,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 PATIENCE_S = 120.0
@@ -67,7 +69,7 @@ class SlurmCluster:
         self.folder = folder
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
         self.nodes = [f"n{number}" for number in range(1, n_nodes + 1)]
-        self._daemons: dict[str, subprocess.Popen] = {}
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "SlurmCluster":
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +115,12 @@ class SlurmCluster:
 
     def _start(self, name: str, words: list[str]) -> None:
         with (self.folder / f"{name}.out").open("a") as out:
-            options = {"env": os.environ | self.environment, "stdout": out, "stderr": out, "stdin": subprocess.DEVNULL}
+            options: dict[str, Any] = {
+                "env": os.environ | self.environment,
+                "stdout": out,
+                "stderr": out,
+                "stdin": subprocess.DEVNULL,
+            }
             self._daemons[name] = subprocess.Popen(words, **options)
 
     def _start_munge(self) -> None:
@@ -145,7 +152,7 @@ class SlurmCluster:
     def _wait_until_idle(self) -> None:
         self._wait_for(lambda: self.ask("sinfo", "-h", "-N", "-o", "%T").split() == ["idle"] * len(self.nodes), "nodes")
 
-    def _wait_for(self, is_so, what: str) -> None:
+    def _wait_for(self, is_so: Callable[[], bool], what: str) -> None:
         until_s = time.monotonic() + PATIENCE_S
         while not is_so():
             dead = [name for name, daemon in self._daemons.items() if daemon.poll() is not None]
