@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -70,12 +71,12 @@ def engines() -> str:
 
 def _contenders() -> Iterator[tuple[str, int, Callable[[], AbstractContextManager[Engine]]]]:
     for n_workers in (1, 2, 4):
-        yield "local", n_workers, lambda n=n_workers: _local(n)
+        yield "local", n_workers, partial(_local, n_workers)
     if find_spec("ray") is not None:
         for n_workers in (1, 2):
-            yield "ray", n_workers, lambda n=n_workers: _ray(n)
+            yield "ray", n_workers, partial(_ray, n_workers)
     if find_spec("submitit") is not None and _slurm_is_possible():
-        yield "slurm", 1, lambda: _slurm(1)
+        yield "slurm", 1, partial(_slurm, 1)
 
 
 @contextmanager
