@@ -113,6 +113,7 @@ def test_the_ranks_drop_other_numbers_and_keep_the_same_weights(shared, alone):
     assert any(not torch.equal(got[name], tensor) for name, tensor in weights(case.model).items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["single", "tags", "pairs"])
 def test_the_same_where_a_rank_has_no_rows(of_three, alone, name):
     """Of every batch, or of the last of an epoch."""
@@ -121,6 +122,7 @@ def test_the_same_where_a_rank_has_no_rows(of_three, alone, name):
         np.testing.assert_array_equal(outputs["shared"], outputs["alone"])
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_on_one_rank_is_split_on_all(of_three, alone):
     assert [of(of_three, name)["n_parts"] for name in ("pairs", "pairs:short")] == [1, 2]
     assert_same_weights(load_file(of_three / "pairs:short.safetensors"), alone("pairs")[0].model)
@@ -153,17 +155,20 @@ def test_one_process_gives_what_it_has_to_itself():
 # ── ends ──
 
 
+@pytest.mark.slow
 def test_a_killed_rank_ends_the_others(killed):
     done, kept, seconds = killed
     assert done.returncode != 0 and seconds < 60, "half a minute is what torchrun gives those that do not end"
     assert Often(kept).newest().step == MOMENT - 1
 
 
+@pytest.mark.slow
 def test_another_number_of_ranks_goes_on_to_the_same_weights(of_three, alone):
     assert of(of_three, "last")["resumed"] == [MOMENT - 1]
     assert_same_weights(load_file(of_three / "last.safetensors"), alone("last")[0].model)
 
 
+@pytest.mark.slow
 def test_a_termination_of_one_rank_ends_all_after_the_same_step_and_one_process_goes_on(tmp_path, alone):
     (tmp_path / "checkpoints").mkdir()
     assert run_in(2, tmp_path, "pairs:terminate").returncode != 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -10,9 +10,10 @@ from rich.table import Table
 
 from xeval.cli.options import Quiet
 from xeval.cli.screen import say, screen
-from xeval.results.merge import MergedRun
-from xeval.results.merge import merge as merge_folders
 from xeval.support.progress import reporter
+
+if TYPE_CHECKING:
+    from xeval.results.merge import MergedRun
 
 
 def merge(
@@ -24,6 +25,8 @@ def merge(
 
     Of a run with other weights the first stays; what is damaged is named and not taken, and then it exits with 1.
     """
+    from xeval.results.merge import merge as merge_folders  # pyarrow
+
     merged = merge_folders(sources, destination, reporter=reporter(quiet))
     for run in merged:
         for line in [*run.notes, *run.damage]:
@@ -33,7 +36,7 @@ def merge(
         raise typer.Exit(1)
 
 
-def _table(merged: Sequence[MergedRun]) -> Table:
+def _table(merged: Sequence["MergedRun"]) -> Table:
     """A line for each source."""
     table = Table(show_edge=False, box=None, pad_edge=False)
     table.add_column("from", overflow="fold")

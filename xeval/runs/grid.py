@@ -383,7 +383,7 @@ def reproduce(reference: str, **options: Any) -> Runs:
 def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
     """`reproduce`, giving the runs with their folders."""
     if options.get("train_language") is not None:
-        raise DefinitionError("a published table is of its task's training language; leave out train_language")
+        raise DefinitionError("a published table is of its task's training language; leave out --train-language")
     table, pairs = table_to_reproduce(reference, options.get("test_split"))
     return run_grid(table.task, pairs, languages=table.languages, **options)
 
