@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.waiting import start_waiting
 from xeval.support import claims, locks
 from xeval.support.errors import ClaimError
 
@@ -93,18 +93,6 @@ def no_locks(monkeypatch):
     monkeypatch.setattr(fcntl, "flock", flock)
     monkeypatch.setattr(claims, "RENEWED_EVERY_S", 0.1)
     monkeypatch.setattr(claims, "STALE_AFTER_S", 1.0)
-
-
-def start_waiting(folder: Path, say=lambda line: None) -> tuple[threading.Thread, threading.Event]:
-    entered = threading.Event()
-
-    def work() -> None:
-        with locks.locked(folder, say):
-            entered.set()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread, entered
 
 
 def let_go(process: subprocess.Popen) -> str:

@@ -6,12 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.helpers.waiting import start_waiting
 from xeval.support import locks
 from xeval.support.errors import StoreError
 
@@ -42,18 +41,6 @@ def other_process(tmp_path):
         process.wait()
         process.stdin.close()
         process.stdout.close()
-
-
-def start_waiting(folder: Path, say=lambda line: None) -> tuple[threading.Thread, threading.Event]:
-    entered = threading.Event()
-
-    def work() -> None:
-        with locks.locked(folder, say):
-            entered.set()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread, entered
 
 
 def test_a_second_process_on_the_same_run_waits_for_the_first(tmp_path, other_process):

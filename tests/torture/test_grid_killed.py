@@ -14,20 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.killed import BRIEF
 from xeval.results.store import load_runs
 from xeval.runs.grid import run
 from xeval.runs.plan import plan_grid, write_plan
 
-RECIPE = """\
-name = "brief"
-description = "Two epochs of three batches of 8 pairs, the best of the two kept"
-learning_rate = 2e-3
-batch_size = 8
-epochs = 2
-max_length = 48
-weight_decay = 0.01
-seed = 3
-"""
 SEEDS = [1, 2, 3, 4, 5, 6]
 PATIENCE_S = 300.0
 
@@ -37,7 +28,7 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not inst
 @pytest.fixture
 def words(request, tmp_path, mini, checkpoint_of):
     """What `run` takes beside the task and the results; a parameter changes it."""
-    (tmp_path / "brief.toml").write_text(RECIPE)
+    (tmp_path / "brief.toml").write_text(BRIEF)
     return {
         "models": [str(checkpoint_of("bert"))],
         "recipe": str(tmp_path / "brief.toml"),

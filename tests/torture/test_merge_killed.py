@@ -3,12 +3,12 @@
 import errno
 import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 import victims as victim
 
+from tests.helpers.killed import answer_unless_killed
 from tests.helpers.results import a_run, evaluate_checkpoints, files_in, keep_weights
 from xeval.results.candidates import load_checkpoints
 from xeval.results.merge import merge
@@ -57,18 +57,7 @@ def check_what_was_there_is_there(folder: Path, languages: set[str]) -> None:
 def merged_with_fault(world: Path, folder: Path, victims, nth: int, error: int) -> tuple | None:
     """Its answer; None if it was killed."""
     shutil.copytree(world / "start", folder)
-    receiver, sender = victims.Pipe(duplex=False)
-    process = victims.Process(target=victim.merge_with_fault, args=([world / "a"], folder, sender, nth, error))
-    process.start()
-    sender.close()
-    try:
-        answer = receiver.recv()
-    except EOFError:
-        answer = None
-    process.join()
-    receiver.close()
-    assert process.exitcode == (-signal.SIGKILL if answer is None else 0)
-    return answer
+    return answer_unless_killed(victims, victim.merge_with_fault, [world / "a"], folder, nth=nth, error=error)
 
 
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])

@@ -3,31 +3,20 @@
 import errno
 import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 import training_victims as victim
 
+from tests.helpers.killed import BRIEF, answer_unless_killed
 from xeval.results import predictions, store
-
-RECIPE = """\
-name = "brief"
-description = "Two epochs of three batches of 8 pairs, the best of the two kept"
-learning_rate = 2e-3
-batch_size = 8
-epochs = 2
-max_length = 48
-weight_decay = 0.01
-seed = 3
-"""
 
 
 @pytest.fixture(scope="module")
 def world_in(tmp_path_factory, mini, checkpoint_of):
     """`world_in(folder)`: nothing has run there yet."""
     recipe = tmp_path_factory.mktemp("recipe") / "brief.toml"
-    recipe.write_text(RECIPE)
+    recipe.write_text(BRIEF)
     model = checkpoint_of("bert")
     return lambda folder: victim.World(folder, mini.task_file, mini.data, model, recipe)
 
@@ -37,18 +26,7 @@ def run_in(victims, world_in):
     """`run_in(folder, **options)` runs there in a process of its own: its answer, or None if it was killed."""
 
     def run(folder: Path, **options) -> victim.Answer | None:
-        receiver, sender = victims.Pipe(duplex=False)
-        process = victims.Process(target=victim.run_once, args=(world_in(folder), sender), kwargs=options)
-        process.start()
-        sender.close()
-        try:
-            answer = receiver.recv()
-        except EOFError:
-            answer = None
-        process.join()
-        receiver.close()
-        assert process.exitcode == (-signal.SIGKILL if answer is None else 0)
-        return answer
+        return answer_unless_killed(victims, victim.run_once, world_in(folder), **options)
 
     return run
 

@@ -10,9 +10,8 @@ import typer
 
 from xeval.cli.options import OutcomeFormat
 from xeval.cli.screen import say, screen
-from xeval.definitions.registry import all_tasks, get_reference, get_suite, suite_tables
+from xeval.definitions.registry import all_tasks, get_suite, suite_tables
 from xeval.results.store import StoredRun
-from xeval.support.findings import Finding
 from xeval.support.text import one_line
 
 if TYPE_CHECKING:
@@ -50,8 +49,7 @@ def show_suite(
         formats.show(table_of(runs, suite, tasks_dirs), screen())
         report = f"xeval report --suite {suite} --results {results}"
         print(one_line(f"Records and predictions are in {results}; a report of them: {report}"))
-        for finding in _findings([run for run in runs if run.record.computed_elsewhere], tasks_dirs):
-            say(finding.line)
+        _say_what_is_wrong([run for run in runs if run.record.computed_elsewhere], tasks_dirs)
     failed = [record for record in records if record.failures]
     for record in failed:
         said = f"xeval: {record.task}, {record.name_of_run} failed: {record.failure}"
@@ -65,14 +63,10 @@ def show_suite(
         raise typer.Exit(1)
 
 
-def _findings(runs: Sequence[StoredRun], tasks_dirs: Sequence[Path]) -> list[Finding]:
-    """What is wrong with each task's runs, under the task's name."""
-    from xeval.report import findings  # scipy
+def _say_what_is_wrong(runs: Sequence[StoredRun], tasks_dirs: Sequence[Path]) -> None:
+    """A line for each finding, under its task's name."""
+    from xeval.report.from_folder import findings_by_task  # scipy
 
-    known, found = all_tasks(tasks_dirs), []
-    for run in runs:
-        task = known.get(run.record.task)
-        table = get_reference(task.default_reference) if task and task.default_reference else None
-        for finding in findings.of([run], task, table):
-            found.append(finding.model_copy(update={"name": f"{run.record.task}, {finding.name}"}))
-    return found
+    for task, findings in findings_by_task(runs, tasks_dirs=tasks_dirs).items():
+        for finding in findings:
+            say(finding.model_copy(update={"name": f"{task}, {finding.name}"}).line)

@@ -1,7 +1,7 @@
 """What the commands `report`, `compare`, `check` and `diagnose` say of a results folder, for programs."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,13 +89,23 @@ def diagnose(
 
     Raises StoreError where there are no runs.
     """
-    runs = runs_in(Path(results), task)
-    known, found = all_tasks([Path(folder) for folder in tasks_dirs]), list[Finding]()
-    for name in sorted({run.record.task for run in runs}):
+    runs = sorted(runs_in(Path(results), task), key=lambda run: run.record.task)
+    found = findings_by_task(runs, reference, [Path(folder) for folder in tasks_dirs])
+    return [finding for of_task in found.values() for finding in of_task]
+
+
+def findings_by_task(
+    runs: Iterable[StoredRun], reference: str | None = None, tasks_dirs: Sequence[Path] = ()
+) -> dict[str, list[Finding]]:
+    """What is wrong with the runs of each task, beside the table called `reference`, or else the task's own default."""
+    by_task: dict[str, list[StoredRun]] = {}
+    for run in runs:
+        by_task.setdefault(run.record.task, []).append(run)
+    known, found = all_tasks(tasks_dirs), {}
+    for name, of_task in by_task.items():
         definition = known.get(name)
         table = reference or (definition and definition.default_reference)
-        of_task = [run for run in runs if run.record.task == name]
-        found += findings.of(of_task, definition, get_reference(table) if table else None)
+        found[name] = findings.of(of_task, definition, get_reference(table) if table else None)
     return found
 
 

@@ -67,29 +67,17 @@ class TaskGrid:
     options: dict[str, Any]
 
 
-def run_suite(  # noqa: PLR0913  what `run_grid` takes
-    name: str,
-    models: Sequence[str],
-    *,
-    languages: Sequence[str] = (),
-    recipe: str | None = None,
-    sweep: Sweep | None = None,
-    train: bool = True,
-    data: str | os.PathLike[str] | None = None,
-    tasks_dirs: Sequence[str | os.PathLike[str]] = (),
-    reporter: Reporter | None = None,
-    **options: Any,
-) -> SuiteRuns:
+def run_suite(name: str, models: Sequence[str], *, reporter: Reporter | None = None, **options: Any) -> SuiteRuns:
     """`run_grid` for each task of the suite called `name`, in all of its languages that there are rows for.
 
     `reporter` is told of each task whether and how it is run, before the first one is.
 
     A task takes `data`/<its folder> where that is there, and else `data`. One whose test rows carry no answers there,
     and whose development rows do, is evaluated on these. One without rows is left out, and so is one that ends in an
-    error; the others go on. Raises XevalError for a suite or a model that cannot be had.
+    error; the others go on. Takes the options of `suite_grids`. Raises XevalError for a suite or a model that cannot be
+    had.
     """
-    options |= {"languages": languages, "recipe": recipe, "train": train, "data": data, "tasks_dirs": tasks_dirs}
-    grids, skipped = suite_grids(name, models, sweep=sweep, reporter=reporter, **options)
+    grids, skipped = suite_grids(name, models, reporter=reporter, **options)
     outcome = SuiteRuns(skipped=skipped)
     while grids:
         task = next(iter(grids))
@@ -100,7 +88,7 @@ def run_suite(  # noqa: PLR0913  what `run_grid` takes
     return outcome
 
 
-def suite_grids(  # noqa: PLR0913  what `run_suite` takes
+def suite_grids(  # noqa: PLR0913  what `run_grid` takes
     name: str,
     models: Sequence[str],
     *,
