@@ -1,7 +1,9 @@
 """The contenders' training and evaluation, in turns: what disturbs the machine disturbs all of them."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isnan
 from statistics import median
 
 from tabulate import tabulate
@@ -47,13 +49,17 @@ def race(architecture: str, n_rounds: int, sizes: Mapping[str, inputs.Size]) -> 
         worker.wait()
     dtypes = ["float32", "bfloat16"] if "bfloat16" in sizes else ["float32"]
     result = Race(architecture, {kind: Measured() for kind in sizes}, dict.fromkeys(dtypes, 0.0))
-    for _ in range(n_rounds):
+    for number in range(1, n_rounds + 1):
         for dtype, best in result.peak_flops.items():
             result.peak_flops[dtype] = max(best, workers[dtype].ask("peak_flops"))
         for task in ("train", "evaluate"):
             for kind, worker in workers.items():
                 seconds, n_tokens = worker.ask(task)
                 getattr(result.measured[kind], task).append(n_tokens / seconds)
+                said = (
+                    f"{architecture}, round {number} of {n_rounds}: {task}, {kind}, {n_tokens / seconds:,.0f} tokens/s"
+                )
+                print(said, file=sys.stderr, flush=True)
     for kind, worker in workers.items():
         result.measured[kind].peak_memory_bytes = worker.ask("peak_memory_bytes")
         worker.end()
@@ -80,8 +86,8 @@ def table(race: Race, task: str) -> str:
                 f"{median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})",
                 f"{median(speeds) / lengths.mean():,.1f}",
                 f"{median(speeds):,.0f}",
-                f"{100 * median(speeds) / highest:.0f} %",
-                f"{highest / median(defaults):.1f}",
+                "–" if isnan(highest) else f"{100 * median(speeds) / highest:.0f} %",
+                "–" if isnan(highest) else f"{highest / median(defaults):.1f}",
                 f"{measured.peak_memory_bytes / 2**30:.1f}",
             ]
         )

@@ -49,16 +49,16 @@ def main() -> int:
         _repeat(options.data, home / "data", options.train_rows)
         languages = sorted(path.name for path in options.data.iterdir() if path.is_dir())[: options.languages]
         models = [word for name in options.model for word in ("--model", name)]
-        run = ["xeval", "run", "xnli", "--data", str(home / "data"), "--recipe", "hf-2019"]
-        lines = [("xeval run, all models", _seconds([*run, *models, "--results", str(home / "results")], home))]
-        for number, weights in enumerate(sorted((home / "cache" / "weights").iterdir())):
-            tuned = _with_tokenizer(weights, options.model, home / f"tuned-{number}")
-            again = ["xeval", "run", "xnli", "--data", str(home / "data"), "--no-train", "--model", str(tuned)]
-            lines.append(
-                (f"xeval run --no-train, {tuned.name}", _seconds([*again, "--results", str(home / f"{number}")], home))
-            )
+        xnli = ["xeval", "run", "xnli", "--data", str(home / "data")]
+        trained = home / "trained"
+        run = [*xnli, "--recipe", "hf-2019", *models, "--results", str(trained / "results")]
+        lines = [("xeval run, all models", _seconds(run, trained))]
+        for number, weights in enumerate(sorted((trained / "weights").iterdir())):
+            tuned, own = _with_tokenizer(weights, options.model, home / f"tuned-{number}"), home / f"{number}"
+            again = [*xnli, "--no-train", "--model", str(tuned), "--results", str(own / "results")]
+            lines.append((f"xeval run --no-train, {tuned.name}", _seconds(again, own)))
             trainer = ["-c", _EVALUATE_BY_TRAINER, str(tuned), str(options.data), str(home / "trainer"), *languages]
-            lines.append((f"Trainer, {len(languages)} languages, {tuned.name}", _seconds(trainer, home)))
+            lines.append((f"Trainer, {len(languages)} languages, {tuned.name}", _seconds(trainer, own)))
     print(
         tabulate([(name, f"{seconds:.1f}") for name, seconds in lines], ["command", "s"], "pipe", disable_numparse=True)
     )
@@ -83,9 +83,10 @@ def _with_tokenizer(weights: Path, models: list[str], target: Path) -> Path:
     return target
 
 
-def _seconds(arguments: list[str], home: Path) -> float:
+def _seconds(arguments: list[str], cache: Path) -> float:
+    """How long a command takes whose cache, of weights and of encoded rows, is that folder."""
     words = arguments if arguments[0] == "-c" else ["-m", *arguments]
-    environment = os.environ | {"XEVAL_CACHE": str(home / "cache")}
+    environment = os.environ | {"XEVAL_CACHE": str(cache)}
     started = time.perf_counter()
     done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started

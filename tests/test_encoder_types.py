@@ -1,7 +1,6 @@
 """Every type of encoder gives what plain transformers gives, or is refused in one line."""
 
 import json
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -12,28 +11,20 @@ import transformers
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, CanineConfig
 
 from tests.helpers.checkpoints import KIND, WORDS, labelled_pairs, make_pairs
-from tests.helpers.encoder_types import T5_LIKE, TYPES, tiny_checkpoint, tiny_config
-from tests.helpers.plain_tasks import MAX_LENGTH, TASKS, PlainTask, plain_losses, plain_outputs
+from tests.helpers.encoder_types import NO_DROPOUT, T5_LIKE, TYPES, tiny_checkpoint, tiny_config
+from tests.helpers.plain_tasks import MAX_LENGTH, TASKS, hold_to_plain_transformers
 from tests.helpers.tiny_training import recipe
-from xeval.data.model_files import Checkpoint, find_checkpoint
+from xeval.data.model_files import find_checkpoint
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.fast_path.forward import can_pack, logits_of, packed
-from xeval.engine.loading import count_layers, load_encoder, load_pretrained, load_tokenizer
+from xeval.engine.loading import load_pretrained, load_tokenizer
 from xeval.engine.prediction import predict, predict_logits
-from xeval.engine.training import fine_tune
-from xeval.engine.vectors import SentenceEncoder
 from xeval.kinds.rows import Rows
 from xeval.support.errors import ModelError
 
 CPU = Compute(torch.device("cpu"), torch.float32)
-N_STEPS = 3
-RATES = (
-    *("attention_dropout", "attention_probs_dropout_prob", "classifier_dropout", "classifier_dropout_prob", "dropout"),
-    *("dropout_rate", "embedding_dropout", "hidden_dropout_prob", "mlp_dropout", "qa_dropout", "seq_classif_dropout"),
-    "summary_last_dropout",
-)
-NO_DROPOUT = dict.fromkeys(RATES, 0.0)
+RECIPE = recipe(batch_size=4, max_length=MAX_LENGTH, max_steps=3)
 POOLED = {"modernbert": ("cls", "mean"), "eurobert": ("bos", "late", "mean")}
 HEADS = [(name, pooling) for name in TYPES for pooling in POOLED.get(name, (None,))]
 PACKED = sorted(set(TYPES) - {"mpnet", *T5_LIKE})
@@ -126,41 +117,12 @@ def tried(checkpoint):
     @cache
     def attempt(model_type: str, name: str) -> str:
         try:
-            _hold_to_plain_transformers(checkpoint(model_type), TASKS[name])
+            hold_to_plain_transformers(checkpoint(model_type), TASKS[name], CPU, RECIPE)
         except ModelError as error:
             return str(error)
         return ""
 
     return attempt
-
-
-def _hold_to_plain_transformers(own: Checkpoint, task: PlainTask) -> None:
-    """Encoding, outputs before and after a short training, its losses: those of transformers by itself."""
-    kind, tokenizer = task.kind, load_tokenizer(own, MAX_LENGTH)
-    model = load_pretrained(own, kind, seed=1) if kind.trains else load_encoder(own, kind)
-    encoded = encode(kind, tokenizer, task.rows, MAX_LENGTH)
-    plain = [sequence["input_ids"] for of_row in task.sequences(tokenizer, task.rows) for sequence in of_row]
-    assert [part.tolist() for part in np.split(encoded.input_ids, encoded.offsets[1:-1])] == plain
-    if not kind.trains:
-        expected = plain_outputs(task, deepcopy(model).eval(), tokenizer)
-        outputs = predict(SentenceEncoder(model, count_layers(own), "mean"), kind, encoded, CPU)
-    else:
-        by_itself = getattr(transformers, kind.head).from_config(deepcopy(model.config))
-        by_itself.load_state_dict(model.state_dict())
-        expected = plain_outputs(task, by_itself, tokenizer)
-        outputs = predict(model, kind, encoded, CPU)
-    assert np.ptp(expected, axis=0).max() > 0.05, "the reference should tell the rows apart"
-    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
-    if kind.trains:
-        chosen = recipe(batch_size=4, max_length=MAX_LENGTH, max_steps=N_STEPS)
-        losses: list[float] = []
-        fine_tune(kind, model, encoded, chosen, chosen.learning_rate, 0, CPU, None, losses.append)
-        expected_losses = plain_losses(task, by_itself, tokenizer, chosen, N_STEPS)
-        np.testing.assert_allclose(losses, expected_losses, rtol=0, atol=1e-4)
-        assert np.abs(predict(model, kind, encoded, CPU) - outputs).max() > 1e-3
-    tally = kind.tally(kind.answers(outputs, encoded, task.rows), task.rows)
-    assert len(tally) == len(task.rows)
-    assert 0.0 <= kind.measure(kind.metrics[0].name).over(tally) <= 1.0
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -1,10 +1,12 @@
 """On a CUDA device: the same numbers as plain transformers give there. Skipped where there is none."""
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from tests.helpers.checkpoints import (
     ARCHITECTURES,
@@ -15,14 +17,18 @@ from tests.helpers.checkpoints import (
     tiny_tokenizer,
     without_dropout,
 )
+from tests.helpers.encoder_types import NO_DROPOUT, T5_LIKE, TYPES, tiny_checkpoint
+from tests.helpers.plain_tasks import TASKS, hold_to_plain_transformers
 from tests.helpers.tiny_training import PAIRS, plain_losses, recipe
+from xeval.data.model_files import find_checkpoint
 from xeval.engine.batches import collate
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
-from xeval.engine.fast_path.forward import packed
-from xeval.engine.fast_path.packed_attention import attend_on_gpu, packed_attention
+from xeval.engine.fast_path.forward import can_pack, logits_of, packed
+from xeval.engine.fast_path.packed_attention import NAME, attend_on_gpu, packed_attention
 from xeval.engine.fast_path.packing import Sequences
 from xeval.engine.fast_path.resident import ResidentPairs
+from xeval.engine.loading import load_pretrained, load_tokenizer
 from xeval.engine.prediction import predict_logits
 from xeval.engine.steps import step_on_device
 from xeval.engine.training import fine_tune
@@ -42,6 +48,20 @@ def pairs_for(architecture: str):
 
 def model_on_gpu(architecture: str, **overrides) -> torch.nn.Module:
     return tiny_model(architecture, len(tiny_tokenizer(architecture)), **overrides).cuda()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """`checkpoint(model_type)`: a tiny one without dropout, made once."""
+
+    @cache
+    def make(model_type: str):
+        if model_type not in transformers.CONFIG_MAPPING:
+            pytest.skip(f"this transformers has no {model_type}")
+        folder = tmp_path_factory.mktemp("encoder")
+        return find_checkpoint(str(tiny_checkpoint(folder, model_type, **NO_DROPOUT)))
+
+    return make
 
 
 def padded_logits(model, pairs, compute: Compute) -> torch.Tensor:
@@ -74,6 +94,50 @@ def test_gradients_are_those_of_the_padded_model(architecture, compute):
     squares = [((p.grad - expected[name]) ** 2).sum() for name, p in model.named_parameters()]
     size = math.sqrt(sum(float((gradient**2).sum()) for gradient in expected.values()))
     assert math.sqrt(float(sum(squares))) < (1 if compute is FLOAT32 else 2000) * 1e-5 * size
+
+
+PACKED = [name for name in TYPES if name not in ("deberta-v2", "mpnet", *T5_LIKE)]
+
+
+@pytest.mark.parametrize("model_type", PACKED)
+def test_logits_and_gradients_of_each_type_in_bfloat16_are_those_of_the_padded_model(checkpoint, model_type):
+    own = checkpoint(model_type)
+    model, tokenizer = load_pretrained(own, KIND, seed=1).cuda(), load_tokenizer(own, 96)
+    assert can_pack(model)
+    encoded = encode(KIND, tokenizer, TASKS["pairs"].rows, 96)
+    rows, takes_type_ids = np.arange(len(encoded)), getattr(model.config, "type_vocab_size", 0) > 1
+    labels = torch.from_numpy(encoded.targets).cuda()
+
+    def computed() -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, 3) logits, and all gradients, laid end to end."""
+        model.zero_grad()
+        with BFLOAT16.autocast():
+            if model.config._attn_implementation == NAME:
+                logits = logits_of(model, encoded, rows, BFLOAT16).float()
+            else:
+                padded = collate(encoded, rows, model.config.pad_token_id, takes_type_ids, BFLOAT16.device)
+                logits = model(**padded).logits.float()
+        torch.nn.functional.cross_entropy(logits, labels).backward()
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        return logits.detach(), torch.cat([gradient.float().flatten() for gradient in gradients])
+
+    expected, expected_gradients = computed()
+    with packed(model):
+        logits, gradients = computed()
+    assert (logits - expected).norm() < 0.03 * expected.norm()
+    assert (gradients - expected_gradients).norm() < 0.1 * expected_gradients.norm()
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("model_type", PACKED)
+def test_a_kind_of_task_runs_as_in_plain_transformers(checkpoint, model_type, name):
+    """With steps enough that most are replayed by graphs."""
+    own, head = checkpoint(model_type), getattr(transformers, TASKS[name].kind.head)
+    if transformers.CONFIG_MAPPING[model_type] not in head._model_mapping:
+        pytest.skip(f"transformers has no {TASKS[name].kind.head} of {model_type}")
+    chosen, said = recipe(batch_size=4, max_length=96, max_steps=8, learning_rate=3e-4), []
+    hold_to_plain_transformers(own, TASKS[name], FLOAT32, chosen, say=said.append)
+    assert said == []
 
 
 @pytest.mark.parametrize("n_queries", [27, 5], ids=["all tokens", "first tokens"])

@@ -23,7 +23,7 @@ from xeval.engine.batches import collate
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.fast_path.forward import can_pack, logits_of, packed
-from xeval.engine.fast_path.packed_attention import attend_by_length
+from xeval.engine.fast_path.packed_attention import attend_by_length, attend_padded
 from xeval.engine.fast_path.packing import Sequences, pack
 from xeval.engine.prediction import predict_logits
 from xeval.kinds.encoded import Encoded
@@ -292,3 +292,18 @@ def test_a_run_says_that_it_pads_where_it_does(architecture, mini, checkpoint_of
     assert record.status == "complete"
     told = [line for line in notes.lines if "padded batches" in line]
     assert len(told) == (architecture != "bert") and all("mpnet" in line for line in told)
+
+
+@pytest.mark.parametrize("window", [1, 4, 100])
+def test_attention_over_padded_rows_is_that_over_rows_of_one_length(window):
+    """What a GPU computes in float32 where tokens see only those near them."""
+    lengths, torch_rng = [9, 7, 7, 3, 1], torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn(sum(lengths), 2, 8, generator=torch_rng, dtype=torch.float64, requires_grad=True) for _ in range(3)
+    )
+    offsets = torch.tensor([0, 9, 16, 23, 26, 27], dtype=torch.int32)
+    sequences = Sequences(offsets, ((1, 9), (2, 7), (1, 3), (1, 1)), torch.arange(5), max_length=12)
+    outputs = [attend(query, key, value, sequences, 0.0, window) for attend in (attend_by_length, attend_padded)]
+    gradients = [torch.autograd.grad((output**2).sum(), (query, key, value)) for output in outputs]
+    torch.testing.assert_close(outputs[1], outputs[0])
+    torch.testing.assert_close(gradients[1], gradients[0])

@@ -17,6 +17,7 @@ import xeval
 from tests.conftest import SHARED
 from xeval.data.model_files import find_checkpoint
 from xeval.definitions.registry import get_task
+from xeval.engine.devices import choose
 from xeval.results.predictions import column, load_predictions
 from xeval.support.cache import kept_weights
 
@@ -38,7 +39,7 @@ def plain_predictions(model, tokenizer, language: str, rows: np.ndarray) -> np.n
         inputs = tokenizer(
             premises[part], hypotheses[part], truncation=True, max_length=128, padding=True, return_tensors="pt"
         )
-        said += model(**inputs).logits.argmax(dim=1).tolist()
+        said += model(**inputs.to(model.device)).logits.argmax(dim=1).tolist()
     return np.array(said)
 
 
@@ -53,13 +54,12 @@ def test_it_transfers_and_every_prediction_is_that_of_a_plain_loop(tmp_path, enc
         results=tmp_path,
         max_eval=N_ROWS,
         dtype="float32",
-        device="cpu",
     )
     languages = get_task("xnli").languages
     assert record.status == "complete" and record.scores.keys() == set(languages)
     [folder] = [path.parent for path in tmp_path.rglob("record.json")]
     weights: Path | None = kept_weights(record.identity, record.training.weights_sha256)
-    model = AutoModelForSequenceClassification.from_pretrained(weights).eval()
+    model = AutoModelForSequenceClassification.from_pretrained(weights).to(choose("auto", "float32").device).eval()
     tokenizer = AutoTokenizer.from_pretrained(find_checkpoint(encoder).folder)
     n_differences = 0
     for language in languages:

@@ -101,6 +101,13 @@ _DEBERTA = {
 }
 _NARROW_WINDOWS = {"local_attention": 16, "global_attn_every_n_layers": 3, "reference_compile": False}
 
+_RATES = (
+    *("attention_dropout", "attention_probs_dropout_prob", "classifier_dropout", "classifier_dropout_prob", "dropout"),
+    *("dropout_rate", "embedding_dropout", "hidden_dropout_prob", "mlp_dropout", "qa_dropout", "seq_classif_dropout"),
+    "summary_last_dropout",
+)
+NO_DROPOUT = dict.fromkeys(_RATES, 0.0)
+
 T5_LIKE = ("mt5", "t5", "umt5")
 
 TYPES: dict[str, tuple[Callable[[], PreTrainedTokenizerBase], dict[str, Any]]] = {

@@ -6,14 +6,23 @@ Rows are few and short, so that each text is one sequence.
 
 import math
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 
 from tests.helpers.checkpoints import KIND, LABELS, WORDS, labelled_pairs, make_pairs
+from xeval.data.model_files import Checkpoint
 from xeval.definitions.recipe import Recipe
+from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
+from xeval.engine.loading import count_layers, load_encoder, load_pretrained, load_tokenizer
+from xeval.engine.prediction import predict
+from xeval.engine.training import fine_tune
+from xeval.engine.vectors import SentenceEncoder
 from xeval.kinds.answers import AnswerKeys, Answers
 from xeval.kinds.choices import ChoiceKeys, MultipleChoice
 from xeval.kinds.encoded import IGNORED
@@ -190,8 +199,10 @@ TASKS: dict[str, PlainTask] = {
 # ── transformers by itself ──
 
 
-def _padded(task: PlainTask, tokenizer: Any, rows: Sequence[list[Sequence_]]) -> dict[str, torch.Tensor]:
-    flat = tokenizer.pad([sequence for row in rows for sequence in row], return_tensors="pt")
+def _padded(
+    task: PlainTask, tokenizer: Any, rows: Sequence[list[Sequence_]], device: torch.device
+) -> dict[str, torch.Tensor]:
+    flat = tokenizer.pad([sequence for row in rows for sequence in row], return_tensors="pt").to(device)
     if task.kind.head != "AutoModelForMultipleChoice":
         return dict(flat)
     return {name: tensor.view(len(rows), -1, tensor.shape[-1]) for name, tensor in flat.items()}
@@ -200,36 +211,35 @@ def _padded(task: PlainTask, tokenizer: Any, rows: Sequence[list[Sequence_]]) ->
 @torch.no_grad()
 def plain_outputs(task: PlainTask, model: Any, tokenizer: Any) -> np.ndarray:
     """(S, C), or (tokens, C) of a head that reads every token; for retrieval the means of the last hidden states."""
-    padded = _padded(task, tokenizer, task.sequences(tokenizer, task.rows))
+    padded = _padded(task, tokenizer, task.sequences(tokenizer, task.rows), model.device)
     mask = padded["attention_mask"].bool()
     if not task.kind.trains:
         hidden = model(**padded, output_hidden_states=True).hidden_states[-1]
-        return np.stack([states[own].mean(dim=0).numpy() for states, own in zip(hidden, mask, strict=True)])
+        return np.stack([states[own].mean(dim=0).cpu().numpy() for states, own in zip(hidden, mask, strict=True)])
     output = model.eval()(**padded)
     if "start_logits" in output:
-        return torch.stack([output.start_logits, output.end_logits], dim=-1)[mask].numpy()
+        return torch.stack([output.start_logits, output.end_logits], dim=-1)[mask].cpu().numpy()
     logits = output.logits
-    return (
-        logits[mask].numpy() if task.kind.reads == "every token" else logits.reshape(mask[..., 0].numel(), -1).numpy()
-    )
+    of_rows = logits[mask] if task.kind.reads == "every token" else logits.reshape(mask[..., 0].numel(), -1)
+    return of_rows.cpu().numpy()
 
 
-def plain_losses(task: PlainTask, model: Any, tokenizer: Any, recipe: Recipe, n_steps: int) -> list[float]:
+def plain_losses(task: PlainTask, model: Any, tokenizer: Any, chosen: Recipe, n_steps: int) -> list[float]:
     """The usual loop: padded batches, torch's AdamW over all parameters, clipping, linear decay."""
     sequences, n_rows, losses = task.sequences(tokenizer, task.rows), len(task.rows), []
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (n_steps - step) / n_steps)
     model.train()
     for step in range(n_steps):
-        epoch, start = divmod(step, math.ceil(n_rows / recipe.batch_size))
+        epoch, start = divmod(step, math.ceil(n_rows / chosen.batch_size))
         order = np.random.default_rng((0, epoch)).permutation(n_rows).tolist()
-        rows = order[start * recipe.batch_size : (start + 1) * recipe.batch_size]
+        rows = order[start * chosen.batch_size : (start + 1) * chosen.batch_size]
         # The loss of a head for answers looks for them in padding, too, so its rows are computed one by one.
         together = [[row] for row in rows] if task.kind.head == "AutoModelForQuestionAnswering" else [rows]
         loss = sum(_loss(task, model, tokenizer, [sequences[row] for row in some], some) for some in together)
         loss = loss / len(together)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), chosen.max_grad_norm)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
@@ -239,8 +249,39 @@ def plain_losses(task: PlainTask, model: Any, tokenizer: Any, recipe: Recipe, n_
 
 def _loss(task: PlainTask, model: Any, tokenizer: Any, sequences: list[list[Sequence_]], rows: list[int]) -> Any:
     of_rows = [task.labels(tokenizer, task.rows, row) for row in rows]
-    labels = {name: _tensor([of_row[name] for of_row in of_rows]) for name in of_rows[0]}
-    return model(**_padded(task, tokenizer, sequences), **labels).loss
+    labels = {name: _tensor([of_row[name] for of_row in of_rows]).to(model.device) for name in of_rows[0]}
+    return model(**_padded(task, tokenizer, sequences, model.device), **labels).loss
+
+
+def hold_to_plain_transformers(
+    own: Checkpoint, task: PlainTask, compute: Compute, chosen: Recipe, say: Callable[[str], None] = lambda line: None
+) -> None:
+    """Encoding, outputs before and after a short training, its losses: those of transformers by itself."""
+    kind, tokenizer = task.kind, load_tokenizer(own, MAX_LENGTH)
+    model = load_pretrained(own, kind, seed=1) if kind.trains else load_encoder(own, kind)
+    model = model.to(compute.device)
+    encoded = encode(kind, tokenizer, task.rows, MAX_LENGTH)
+    plain = [sequence["input_ids"] for of_row in task.sequences(tokenizer, task.rows) for sequence in of_row]
+    assert [part.tolist() for part in np.split(encoded.input_ids, encoded.offsets[1:-1])] == plain
+    if not kind.trains:
+        expected = plain_outputs(task, deepcopy(model).eval(), tokenizer)
+        outputs = predict(SentenceEncoder(model, count_layers(own), "mean"), kind, encoded, compute)
+    else:
+        by_itself = getattr(transformers, kind.head).from_config(deepcopy(model.config)).to(compute.device)
+        by_itself.load_state_dict(model.state_dict())
+        expected = plain_outputs(task, by_itself, tokenizer)
+        outputs = predict(model, kind, encoded, compute)
+    assert np.ptp(expected, axis=0).max() > 0.05, "the reference should tell the rows apart"
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
+    if kind.trains:
+        losses: list[float] = []
+        fine_tune(kind, model, encoded, chosen, chosen.learning_rate, 0, compute, None, losses.append, say=say)
+        expected_losses = plain_losses(task, by_itself, tokenizer, chosen, len(losses))
+        np.testing.assert_allclose(losses, expected_losses, rtol=0, atol=1e-4)
+        assert np.abs(predict(model, kind, encoded, compute) - outputs).max() > 1e-3
+    tally = kind.tally(kind.answers(outputs, encoded, task.rows), task.rows)
+    assert len(tally) == len(task.rows)
+    assert 0.0 <= kind.measure(kind.metrics[0].name).over(tally) <= 1.0
 
 
 def _tensor(labels: list[Any]) -> torch.Tensor:

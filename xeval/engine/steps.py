@@ -5,6 +5,7 @@ The host is slower than a GPU at this: launching the kernels of one step takes i
 device until somebody asks for them.
 """
 
+import gc
 from collections.abc import Callable
 
 import numpy as np
@@ -55,7 +56,7 @@ class Steps:
             say("several ranks train without CUDA graphs, which compute whole batches only")
         else:
             batch_size = recipe.batch_size * kind.sequences_together
-            self._graphs = _Graphs(kind, progress, batch_size, compute, self.update)
+            self._graphs = _Graphs(kind, progress, batch_size, compute)
 
     def take(self, rows: np.ndarray) -> None:
         """Take one step on `rows`. Its loss waits until `losses` is called."""
@@ -101,7 +102,7 @@ class Steps:
         if self._graphs is None:
             return None
         try:
-            return self._graphs.step(rows)
+            return self._graphs.step(rows, self.update)
         except RuntimeError as error:  # out of memory is one
             self._say(f"training goes on without CUDA graphs, more slowly: {one_line(error)[:200]}")
             self._graphs = None
@@ -192,11 +193,10 @@ class Steps:
 class _Graphs:
     """Steps on a CUDA device as graphs, one for each size of batch that comes a second time."""
 
-    def __init__(
-        self, kind: Kind, progress: Progress, batch_size: int, compute: Compute, update: Callable[[], None]
-    ) -> None:
+    def __init__(self, kind: Kind, progress: Progress, batch_size: int, compute: Compute) -> None:
+        gc.collect()  # a graph of an earlier training that was collected during a recording would spoil it
         self._kind, self._model, self._optimizer = kind, progress.model, progress.optimizer
-        self._compute, self._update = compute, update
+        self._compute = compute
         self._pairs = ResidentPairs(progress.vocabulary.pairs, progress.model.config, batch_size, compute.device)
         self._rate = torch.zeros((), device=compute.device)  # the learning rate that recorded AdamW reads
         self._pinned = torch.zeros((QUEUED_STEPS, batch_size), dtype=torch.int64, pin_memory=True)
@@ -205,8 +205,9 @@ class _Graphs:
         self._seen: set[tuple[int, int]] = set()
         self._recorded: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
 
-    def step(self, rows: np.ndarray) -> torch.Tensor | None:
-        """Take a step and return its loss; None, and no step, for the first batch of its size."""
+    def step(self, rows: np.ndarray, update: Callable[[], None]) -> torch.Tensor | None:
+        """Take a step, whose gradients `update` uses, and return its loss; None, and no step, for the first batch of
+        its size."""
         size = len(rows), self._pairs.n_tokens(rows)
         if size not in self._seen:
             self._seen.add(size)  # the step that is now taken without a graph warms up what this one will launch
@@ -214,7 +215,7 @@ class _Graphs:
         if size not in self._recorded:
             if len(self._recorded) == MOST_GRAPHS:
                 return None
-            self._recorded[size] = self._record(*size)
+            self._recorded[size] = self._record(*size, update)
         graph, graph_rows, loss = self._recorded[size]
         # Losses are read, and with that all copies made, before a slot comes round again.
         slot = self._pinned[self._n_replayed % QUEUED_STEPS, : len(rows)]
@@ -225,7 +226,9 @@ class _Graphs:
         self._n_replayed += 1
         return loss.clone()  # the next replay writes over it
 
-    def _record(self, n_rows: int, n_tokens: int) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
+    def _record(
+        self, n_rows: int, n_tokens: int, update: Callable[[], None]
+    ) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
         """A graph, the rows that it takes, (n_rows,) int64, and the loss that it gives."""
         graph, rows = torch.cuda.CUDAGraph(), torch.zeros(n_rows, dtype=torch.int64, device=self._compute.device)
         groups = self._optimizer.param_groups
@@ -235,7 +238,7 @@ class _Graphs:
                 group["lr"] = self._rate
             with torch.cuda.graph(graph, pool=self._pool):
                 loss = step_on_device(self._kind, self._model, self._pairs, rows, n_tokens, self._compute)
-                self._update()
+                update()
         finally:
             for group, rate in zip(groups, rates, strict=True):
                 group["lr"] = rate

@@ -234,7 +234,7 @@ class Answers(Kind):
         most = most.scatter_reduce(0, sequence, logits.detach(), "amax")  # (tokens, 2), a line for each sequence
         exponentials = (logits - most.gather(0, sequence)).exp()
         sums = torch.zeros_like(logits).scatter_add(0, sequence, exponentials)
-        is_target = targets[:, [START, END]] == 1
+        is_target = targets[:, START : END + 1] == 1  # a list of columns would be copied to the device
         losses = most.gather(0, sequence) + sums.gather(0, sequence).log() - logits
         return torch.where(is_target, losses, 0.0).sum() / 2, is_first.sum()
 

@@ -43,7 +43,7 @@ def packed_attention(  # noqa: PLR0913  transformers calls it with these
     if not query.is_cuda:
         attended = attend_by_length(query, key, value, sequences, dropout, sliding_window)
     else:
-        attended = attend_on_gpu(query, key, value, sequences, dropout)
+        attended = attend_on_gpu(query, key, value, sequences, dropout, sliding_window)
     return attended.unsqueeze(0), None
 
 
@@ -84,28 +84,64 @@ def _within(sliding_window: int | None, length: int, device: torch.device) -> to
 
 
 def attend_on_gpu(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, sequences: Sequences, dropout: float
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    sequences: Sequences,
+    dropout: float,
+    sliding_window: int | None = None,
 ) -> torch.Tensor:
     """All sequences in one kernel: FlashAttention-2 in half precision, else memory-efficient attention.
 
     These are the kernels behind scaled_dot_product_attention. Its own interface takes no offsets, and `varlen_attn`,
-    which does, takes no dropout.
+    which does, takes no dropout. The second kernel has no window on both sides, so there sequences are padded.
     """
+    # Under autocast rotary positions leave queries and keys in float32, which the kernels would misread.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     offsets, longest = sequences.offsets, sequences.max_length
     query_offsets, longest_query = offsets, longest
     if len(query) < len(key):  # of first tokens alone
         query_offsets, longest_query = torch.arange(len(sequences) + 1, dtype=torch.int32, device=query.device), 1
     attended: torch.Tensor
     if query.dtype != torch.float32 and torch.backends.cuda.is_flash_attention_available():
+        to_each_side = None if sliding_window is None else sliding_window - 1
         attended, *_ = torch.ops.aten._flash_attention_forward(
-            query, key, value, query_offsets, offsets, longest_query, longest, dropout, False, False
+            *(query, key, value, query_offsets, offsets, longest_query, longest, dropout, False, False),
+            window_size_left=to_each_side,
+            window_size_right=to_each_side,
         )
         return attended
+    if sliding_window is not None:
+        return attend_padded(query, key, value, sequences, dropout, sliding_window)
     one_batch = (tensor.unsqueeze(0) for tensor in (query, key, value))  # (1, tokens, heads, size) each
     attended, *_ = torch.ops.aten._efficient_attention_forward(
         *one_batch, None, query_offsets, offsets, longest_query, longest, dropout, _NO_CAUSAL_MASK, True
     )
     return attended.squeeze(0)
+
+
+def attend_padded(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    sequences: Sequences,
+    dropout: float,
+    sliding_window: int,
+) -> torch.Tensor:
+    """Sequences as rows of one length, S of L tokens, whose padding nothing sees but itself; one call for all."""
+    places = sequences.places_in_rows(len(query))
+    n_rows, length = len(sequences), sequences.max_length
+    column = torch.arange(length, device=query.device)
+    is_there = column < sequences.offsets.diff()[:, None]  # (S, L)
+    is_near = (column[:, None] - column).abs() < sliding_window  # (L, L)
+    mask = (is_there[:, None, None] & is_near) | (column[:, None] == column)  # (S, 1, L, L)
+    rows = []
+    for tensor in (query, key, value):
+        row = tensor.new_zeros(n_rows, length, *tensor.shape[1:])
+        row[places] = tensor
+        rows.append(row.transpose(1, 2))  # (S, heads, L, size)
+    attended = scaled_dot_product_attention(*rows, attn_mask=mask, dropout_p=dropout)
+    return attended.transpose(1, 2)[places]
 
 
 AttentionInterface.register(NAME, packed_attention)

@@ -28,6 +28,12 @@ class Sequences:
         """(B,) int32: the first token of each sequence."""
         return self.offsets[:-1]
 
+    def places_in_rows(self, n_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n_tokens,) int64 each: of which sequence each of all tokens is, and which of its tokens."""
+        token = torch.arange(n_tokens, dtype=self.offsets.dtype, device=self.offsets.device)
+        sequence = torch.searchsorted(self.offsets[1:], token, right=True)
+        return sequence, (token - self.offsets[sequence]).long()
+
     def tokens_in_place(self) -> torch.Tensor:
         """(total_tokens,) int64: where the tokens lie of the rows that were asked for, one row after the other."""
         lengths = self.offsets.diff()[self.places]  # (rows,)

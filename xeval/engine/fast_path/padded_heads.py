@@ -54,6 +54,6 @@ class _Hooks:
         """(1, total_tokens, hidden) → (B, L, hidden), zeros where there is padding"""
         hidden = output.last_hidden_state
         padded = hidden.new_zeros(*self.mask.shape, hidden.shape[-1])
-        padded[self.mask] = hidden[0]
+        padded[self.sequences.places_in_rows(hidden.shape[1])] = hidden[0]
         output.last_hidden_state = padded
         return output

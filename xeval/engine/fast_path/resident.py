@@ -62,7 +62,7 @@ class ResidentPairs:
         runs = _runs(offsets) if rows.device.type == "cpu" else ()
         places = torch.arange(len(rows), device=rows.device)
         targets = self._targets[taken if self._has_target_per_token else rows]
-        return inputs, Sequences(offsets.int(), runs, places, self.max_length), targets
+        return inputs, Sequences(offsets.int(), runs, places, min(self.max_length, n_tokens)), targets
 
 
 def granule(lengths: np.ndarray, batch_size: int) -> int:
