@@ -96,7 +96,7 @@ def test_gradients_are_those_of_the_padded_model(architecture, compute):
     assert math.sqrt(float(sum(squares))) < (1 if compute is FLOAT32 else 2000) * 1e-5 * size
 
 
-PACKED = [name for name in TYPES if name not in ("deberta-v2", "mpnet", *T5_LIKE)]
+PACKED = [name for name in TYPES if name not in ("deberta-v2", "gte", "mpnet", *T5_LIKE)]
 
 
 @pytest.mark.parametrize("model_type", PACKED)
@@ -159,6 +159,38 @@ def test_dropout_in_attention_changes_each_draw_and_not_the_mean(dtype, n_querie
     error = draws.std(0) / len(draws) ** 0.5
     assert (draws[0] - draws[1]).abs().max() > 0.1
     assert ((draws.mean(0) - attended(0.0)).abs() < 5 * error + 0.02).all()
+
+
+@pytest.mark.parametrize("is_recorded", [False, True], ids=["launched", "graph"])
+@pytest.mark.parametrize("n_queries", [27, 5], ids=["all tokens", "first tokens"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_meet_the_dropout_that_the_output_met(dtype, n_queries, is_recorded):
+    """The output is M · value, with M for what was not dropped, and the gradient Mᵀ · g, so ⟨g, M v⟩ = ⟨Mᵀ g, v⟩."""
+    torch.manual_seed(0)
+    query = torch.randn(n_queries, 2, 32, device="cuda", dtype=dtype)
+    key, value, g = (torch.randn(n, 2, 32, device="cuda", dtype=dtype) for n in (27, 27, n_queries))
+    offsets = torch.tensor([0, 9, 16, 23, 26, 27], dtype=torch.int32, device="cuda")
+    sequences = Sequences(offsets, (), torch.arange(5, device="cuda"), max_length=9)
+    value.requires_grad_()
+
+    def both_products() -> torch.Tensor:
+        attended = attend_on_gpu(query, key, value, sequences, 0.5)
+        [of_value] = torch.autograd.grad(attended, value, g)
+        return torch.stack([(g.float() * attended.float()).sum(), (of_value.float() * value.float()).sum()])
+
+    drawn = []
+    if is_recorded:
+        both_products()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            products = both_products()
+    for _ in range(20):
+        if is_recorded:
+            graph.replay()
+        drawn.append((products if is_recorded else both_products()).detach().clone())
+    forward, backward = torch.stack(drawn).T  # (20,) each
+    assert forward.std() > 1
+    torch.testing.assert_close(backward, forward, rtol=0, atol=1e-3 if dtype == torch.float32 else 0.5)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -36,7 +36,8 @@ _AS_BERT = {
 }
 _OTHERS = frozenset({"albert", "eurobert", "gte", "jina_embeddings_v3", "modernbert", "nomic_bert", "xlm-roberta-xl"})
 PACKED_TYPES = frozenset({*_AS_BERT, *_OTHERS})
-_ON_GPU = PACKED_TYPES - {"deberta-v2"}  # whose attention is computed length by length
+# DeBERTa's attention is computed length by length, and gte has not been tried there.
+_ON_GPU = PACKED_TYPES - {"deberta-v2", "gte"}
 
 
 def can_pack(model: PreTrainedModel) -> bool:
