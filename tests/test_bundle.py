@@ -1,6 +1,7 @@
 """A bundle: made where the hub is (a stand-in for it on loopback), read where it is not."""
 
 import hashlib
+import re
 import subprocess
 import sys
 import tarfile
@@ -15,6 +16,8 @@ import pytest
 import xeval.data.bundle
 from tests.helpers import tiny
 from tests.helpers.stand_in_hub import serve
+from xeval.data.model_files import missing_model_bytes
+from xeval.definitions.model_name import ModelName
 from xeval.results.store import load_runs
 
 MODEL, DATA = "distilbert/distilbert-base-multilingual-cased", "some/pairs"
@@ -131,16 +134,35 @@ def test_it_holds_what_the_runs_read_and_nothing_else(made):
             assert hashlib.sha256(tar.extractfile(name).read()).hexdigest() == checksum
 
 
+def test_a_dry_run_says_what_would_be_downloaded_and_downloads_nothing(command, connected, made, tmp_path, monkeypatch):
+    monkeypatch.setenv("XEVAL_TASKS", str(made.tasks))
+    with connected(made.root) as hub:
+        code, out, err = command("reproduce", made.table, "--dry-run", "--results", tmp_path / "none", *ON_CPU)
+        assert (code, err) == (0, "")
+        assert hub.files(f"models/{MODEL}") == hub.files(f"datasets/{DATA}") == []
+        n_bytes = missing_model_bytes(ModelName.parse(MODEL))
+        assert n_bytes == sum(
+            path.stat().st_size for path in (made.root / "models" / MODEL).iterdir() if path.suffix != ".bin"
+        )
+    assert re.search(r"^Downloads: [0-9.]+ MB\.", out, re.MULTILINE)
+    assert not (tmp_path / "none").exists()
+    with connected(made.root) as hub:
+        out = command("reproduce", "mini-table", "--dry-run", "--bundle", made.path, *ON_CPU)[1]
+        assert ("Downloads" in out, hub.requests) == (False, [])
+
+
 def test_a_reproduction_from_it_is_the_run_that_the_hub_gives(command, connected, made, tmp_path, monkeypatch):
     with connected(made.root) as hub:
         code, out, err = command(
-            "reproduce", "mini-table", "--bundle", made.path, "--results", tmp_path / "from-bundle", *ON_CPU
+            *("reproduce", "mini-table", "--seed", "1", "--bundle", made.path),
+            *("--results", tmp_path / "from-bundle", *ON_CPU),
         )
         assert code in (0, 1), err  # random weights may or may not be shown to miss the table
         assert "DistilmBERT" in out  # the row of the table that came with the bundle
         assert hub.requests == []
         monkeypatch.setenv("XEVAL_TASKS", str(made.tasks))
-        assert command("reproduce", made.table, "--results", tmp_path / "from-hub", *ON_CPU)[0] == code
+        words = ("--seed", "1", "--results", tmp_path / "from-hub", *ON_CPU)
+        assert command("reproduce", made.table, *words)[0] == code
         assert hub.requests != []
     [ours], [hubs] = ([run.record for run in load_runs(tmp_path / name)] for name in ("from-bundle", "from-hub"))
     assert (ours.identity, ours.model, ours.scores) == (hubs.identity, hubs.model, hubs.scores)

@@ -75,7 +75,7 @@ def reproduce(capsys, monkeypatch, tmp_path):
 
     def run(runs, *words: str) -> tuple[int, str, str]:
         monkeypatch.setattr("xeval.runs.grid.reproduce_grid", lambda *_, **__: runs)
-        monkeypatch.setattr(sys, "argv", ["xeval", "reproduce", "distilmbert-card", *words])
+        monkeypatch.setattr(sys, "argv", ["xeval", "reproduce", "distilmbert-card", "--quiet", *words])
         with pytest.raises(SystemExit) as left:
             main()
         captured = capsys.readouterr()

@@ -68,9 +68,10 @@ class Hub:
         if not self.any_revision and revision not in ("main", self.commit(repository)):
             return _refusal(404, "RevisionNotFound")
         if action == "revision":
-            return _json({"id": repository.partition("/")[2], "sha": self.commit(repository), "siblings": []})
+            siblings = [{"rfilename": entry["path"], "size": entry["size"]} for entry in _entries(folder)]
+            return _json({"id": repository.partition("/")[2], "sha": self.commit(repository), "siblings": siblings})
         if action == "tree":
-            return _json([_entry(file, folder) for file in sorted(folder.rglob("*")) if file.is_file()])
+            return _json(_entries(folder))
         if repository in self.gated:
             return _refusal(401, "GatedRepo")
         file = folder.joinpath(*names)
@@ -86,6 +87,10 @@ def _refusal(status: int, code: str) -> Answer:
 
 def _json(content: object) -> Answer:
     return Answer(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+
+
+def _entries(folder: Path) -> list[dict[str, str | int]]:
+    return [_entry(file, folder) for file in sorted(folder.rglob("*")) if file.is_file()]
 
 
 def _entry(file: Path, folder: Path) -> dict[str, str | int]:

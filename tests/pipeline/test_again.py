@@ -176,9 +176,8 @@ def test_the_rows_of_a_table_are_read_once(empty, monkeypatch):
         "xeval.data.corpus.load_rows",
         lambda source, language, role: (read.append((language, role)), load_rows(source, language, role))[1],
     )
-    reproduce(
-        str(empty.folder / "two.toml"), results=empty.results, max_train=32, max_eval=60, device="cpu", dtype="float32"
-    )
+    options = {"max_train": 32, "max_eval": 60, "device": "cpu", "dtype": "float32"}
+    reproduce(str(empty.folder / "two.toml"), seeds=[42], results=empty.results, **options)
     assert sorted(read) == [("en", "selection"), ("en", "test"), ("en", "train")]
     assert len(load_runs(empty.results)) == 2
 

@@ -51,7 +51,10 @@ KeepWeights = Annotated[
     typer.Option("--keep-weights", help="Keep fine-tuned weights in the run's folder, which they travel with."),
 ]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")]
-TaskOrSuite = "Task or suite of tasks: its name, or the path of its file."
+Subject = "Task or suite of tasks: its name, or the path of its file."
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan, and stop there: nothing is fetched or trained.")
+]
 Model = "Alias, hub id (id@revision pins it), folder, or NAME=FOLDER; repeat it."
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
 TasksDirs = Annotated[

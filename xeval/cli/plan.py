@@ -1,44 +1,21 @@
 """`xeval plan`: what a grid of runs takes and what its verdicts can show, before it is run."""
 
-import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xeval.cli.options import (
-    Bundle,
-    Data,
-    Device,
-    Dtype,
-    EveryCheckpoint,
-    KeepWeights,
-    Languages,
-    MaxEval,
-    MaxTrain,
-    Model,
-    NoTrain,
-    Quiet,
-    RecipeName,
-    Results,
-    Seeds,
-    TaskOrSuite,
-    TasksDirs,
-    TestSplit,
-    TrainLanguage,
-    numbers,
-    words,
-)
-from xeval.cli.recipe_values import with_recipe_values
+from xeval.cli.grid_options import GridOptions, with_grid_options
+from xeval.cli.screen import loading
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.reference import ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
 from xeval.definitions.task import Task
 from xeval.judging.verdict import Tolerance
-from xeval.support.text import counted, numbered, one_line
+from xeval.support.text import counted, duration, numbered, one_line, size
 
 if TYPE_CHECKING:
     from xeval.runs.plan import Plan, PlannedRun
@@ -47,61 +24,21 @@ WIDTH = 80
 _OTHER_SEEDS = (1, 3, 5, 10, 20)  # numbers of them that verdicts are told for beside the plan's own
 
 
-@with_recipe_values
+@with_grid_options
 def plan(
-    task: Annotated[str, typer.Argument(help=TaskOrSuite)],
-    model: Annotated[list[str], typer.Option("--model", "-m", help=Model)],
-    language: Languages = None,
-    train_language: TrainLanguage = None,
-    seed: Seeds = None,
-    recipe: RecipeName = None,
-    no_train: NoTrain = False,
-    every_checkpoint: EveryCheckpoint = False,
-    keep_weights: KeepWeights = False,
-    data: Data = None,
-    bundle: Bundle = None,
-    results: Results = Path("results"),
-    max_train: MaxTrain = None,
-    max_eval: MaxEval = None,
-    test_split: TestSplit = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    tasks_dir: TasksDirs = None,
-    quiet: Quiet = False,
+    grid: GridOptions,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the plan here, for run --plan.")] = None,
-    overrides: dict[str, Any] | None = None,
 ) -> None:
     """Say what the same words after `xeval run` would take: runs, hours, memory, disk, and what verdicts can show.
 
     Nothing is trained, but for seconds on a model whose speed on this machine is not known yet.
     """
-    seeds = numbers(seed)
-    from xeval.runs.plan import plan_grid, write_plan  # takes seconds: torch and transformers
-    from xeval.support.progress import reporter
+    task, models = grid.check()
+    options = grid.of_library()
+    with loading(grid.quiet):
+        from xeval.runs.plan import plan_grid, write_plan
 
-    made = plan_grid(
-        task,
-        model,
-        recipe=recipe,
-        bundle=bundle,
-        measures=True,
-        languages=words(language),
-        train_language=train_language,
-        seeds=seeds,
-        overrides=overrides or {},
-        train=not no_train,
-        every_checkpoint=every_checkpoint,
-        keep_weights=keep_weights,
-        data=data,
-        results=results,
-        max_train=max_train,
-        max_eval=max_eval,
-        test_split=test_split,
-        device=device,
-        dtype=dtype,
-        tasks_dirs=tasks_dir or (),
-        reporter=reporter(quiet),
-    )
+    made = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, measures=True, **options)
     for line in _in_words(made):
         print(textwrap.fill(line, WIDTH, subsequent_indent="  ") if len(line) > WIDTH else line)
     if output is not None:
@@ -134,42 +71,26 @@ def _by_configuration(plan: "Plan") -> dict[str, list[int]]:
 
 def _costs(runs: Sequence["PlannedRun"]) -> Iterator[str]:
     """Time, memory and disk of what is still to do."""
-    from xeval.support.cache import cache_home
+    from xeval.support.cache import cache_home, free_bytes
 
     forecasts = [run.forecast for run in runs]
     seconds = [known.seconds or 0.0 for known in forecasts]
     where = "; ".join(dict.fromkeys(known.hardware for known in forecasts))
     how = " and ".join(sorted({known.speed.measured_by for known in forecasts if known.speed is not None}))
-    longest = f", {_duration(max(seconds))} of them for the longest run" if len(runs) > 1 else ""
-    yield f"Time: {_duration(sum(seconds))} on one device like this one ({where}){longest}; known from {how}."
+    longest = f", {duration(max(seconds))} of them for the longest run" if len(runs) > 1 else ""
+    yield f"Time: {duration(sum(seconds))} on one device like this one ({where}){longest}; known from {how}."
     is_training = any(known.is_training for known in forecasts)
     what = "weights, gradients and the optimizer's two moments" if is_training else "weights"
     more = "what its batches need comes on top"
-    yield f"Memory: at least {_size(max(known.memory_bytes for known in forecasts))} a run, for {what}; {more}."
+    yield f"Memory: at least {size(max(known.memory_bytes for known in forecasts))} a run, for {what}; {more}."
     results, cache = Path(runs[0].request.results), cache_home()
-    yield f"Disk: {_size(sum(known.predictions_bytes for known in forecasts))} of predictions in {results}" + (
-        f"; in {cache}, which has {_size(_free_bytes(cache))} free, {_size(sum(k.weights_bytes for k in forecasts))} of"
-        f" fine-tuned weights, and while a run trains up to {_size(max(k.snapshots_bytes for k in forecasts))} to go on"
+    yield f"Disk: {size(sum(known.predictions_bytes for known in forecasts))} of predictions in {results}" + (
+        f"; in {cache}, which has {size(free_bytes(cache))} free, {size(sum(k.weights_bytes for k in forecasts))} of"
+        f" fine-tuned weights, and while a run trains up to {size(max(k.snapshots_bytes for k in forecasts))} to go on"
         " from after an interruption."
         if is_training
         else "."
     )
-
-
-def _free_bytes(folder: Path) -> int:
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-    return shutil.disk_usage(existing).free
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return counted(max(1, round(seconds)), "seconds")
-    minutes = seconds / 60
-    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:,.1f} hours"
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:,.1f} MB"
 
 
 def _verdicts(plan: "Plan") -> Iterator[str]:

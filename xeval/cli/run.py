@@ -6,56 +6,23 @@ from typing import Annotated, Any
 import typer
 
 from xeval.cli.grid import engine_of, is_shared_out, make, table_of
-from xeval.cli.options import (
-    Bundle,
-    Data,
-    Device,
-    Dtype,
-    EveryCheckpoint,
-    HowToShow,
-    KeepWeights,
-    Languages,
-    MaxEval,
-    MaxTrain,
-    Model,
-    NoTrain,
-    On,
-    OutcomeFormat,
-    Quiet,
-    RecipeName,
-    Results,
-    Seeds,
-    Sweep,
-    TaskOrSuite,
-    TasksDirs,
-    TestSplit,
-    TrainLanguage,
-    Where,
-    numbers,
-    values_to_try,
-    words,
-)
+from xeval.cli.grid_options import GridOptions, with_grid_options
+from xeval.cli.options import DryRun, HowToShow, On, OutcomeFormat, Sweep, Where, values_to_try
 from xeval.cli.outcome import show_outcome
-from xeval.cli.recipe_values import with_recipe_values
+from xeval.cli.outlook import announce, announce_plan
 from xeval.cli.screen import loading
 from xeval.cli.suite import show_suite
 from xeval.data.bundle import using
-from xeval.definitions.registry import check_names, is_suite
+from xeval.definitions.registry import is_suite
 
-_BESIDE_A_PLAN = {"plan", "on", "quiet", "output_format"}
+_BESIDE_A_PLAN = {"plan", "on", "dry_run", "quiet", "output_format"}
 
 
-@with_recipe_values
+@with_grid_options
 def run(
     context: typer.Context,
-    task: Annotated[str | None, typer.Argument(help=TaskOrSuite, show_default=False)] = None,
-    model: Annotated[list[str] | None, typer.Option("--model", "-m", help=Model)] = None,
-    language: Languages = None,
-    train_language: TrainLanguage = None,
-    seed: Seeds = None,
-    recipe: RecipeName = None,
+    grid: GridOptions,
     sweep: Sweep = None,
-    no_train: NoTrain = False,
     seeds_of: Annotated[
         str | None,
         typer.Option(
@@ -64,85 +31,71 @@ def run(
             help="With --no-train: the models are seeds of one training, called NAME; --seed numbers them.",
         ),
     ] = None,
-    every_checkpoint: EveryCheckpoint = False,
-    keep_weights: KeepWeights = False,
-    data: Data = None,
-    bundle: Bundle = None,
-    results: Results = Path("results"),
-    max_train: MaxTrain = None,
-    max_eval: MaxEval = None,
-    test_split: TestSplit = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    tasks_dir: TasksDirs = None,
     on: On = Where.local,
     plan: Annotated[
         Path | None, typer.Option("--plan", help="Make the runs of this file, which xeval plan wrote, and no others.")
     ] = None,
-    quiet: Quiet = False,
+    dry_run: DryRun = False,
     output_format: HowToShow = OutcomeFormat.terminal,
-    overrides: dict[str, Any] | None = None,
 ) -> None:
     """Fine-tune models on a task's training language and evaluate them in all its languages.
 
-    For a suite, on each of its tasks that there are rows for; exits with 1 if there are tasks without.
+    The plan comes first: how many runs, what is to be downloaded, hours where they are known, and what verdicts so many
+    seeds can reach. For a suite, each of its tasks is run that there are rows for; exits with 1 if there are tasks
+    without.
     """
     if plan is not None:
         _refuse_beside_a_plan(context)
-        from xeval.runs.plan import read_plan  # takes seconds: torch and transformers
-
-        read = read_plan(plan)
-        make(read, engine_of(on, read.runs[0].request.device, read.results, quiet), quiet, output_format)
+        _run_plan(plan, on, grid.quiet, dry_run, output_format)
         return
-    if task is None or not model:
-        missing = "TASK" if task is None else "--model"
-        raise typer.BadParameter(f"{missing} is missing; wanted a task and a model, as in xeval run xnli --model mbert")
-    languages, seeds, to_try = words(language), numbers(seed), values_to_try(sweep)
-    from xeval.support.progress import reporter
+    task, models = grid.check()
+    options = grid.of_library() | {"sweep": values_to_try(sweep), "seeds_of": seeds_of}
+    takes_turns = on is Where.local and bool(sweep or seeds_of or grid.no_train)
+    with loading(grid.quiet):
+        from xeval.runs.outlook import outlook_of_grid
 
-    options: dict[str, Any] = {
-        "languages": languages,
-        "train_language": train_language,
-        "seeds": seeds,
-        "overrides": overrides or {},
-        "sweep": to_try,
-        "train": not no_train,
-        "every_checkpoint": every_checkpoint,
-        "keep_weights": keep_weights,
-        "seeds_of": seeds_of,
-        "data": data,
-        "results": results,
-        "max_train": max_train,
-        "max_eval": max_eval,
-        "test_split": test_split,
-        "device": device,
-        "dtype": dtype,
-        "tasks_dirs": tasks_dir or (),
-        "reporter": reporter(quiet),
-    }
-    takes_turns = on is Where.local and bool(sweep or seeds_of or no_train)
-    if bundle is None:  # which may have names of its own
-        check_names(task, model, languages, recipe, tasks_dir or ())
-    with loading(quiet):
-        shared_out = is_shared_out(on, device)
+        here = options if on is Where.local else options | {"device": "auto"}
+        outlook = outlook_of_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, **here)
+        shared_out = is_shared_out(on, grid.device)
+    with using(grid.bundle):
+        announce(outlook, options["reporter"], dry_run)
     if shared_out and not takes_turns:
         from xeval.runs.plan import plan_grid
 
-        engine, elsewhere = engine_of(on, device, results, quiet), on is not Where.local
-        made = plan_grid(task, model, recipe=recipe, bundle=bundle, elsewhere=elsewhere, **options)
-        make(made, engine, quiet, output_format)
+        engine, elsewhere = engine_of(on, grid.device, grid.results, grid.quiet), on is not Where.local
+        made = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, elsewhere=elsewhere, **options)
+        make(made, engine, grid.quiet, output_format)
         return
-    with using(bundle):
-        from xeval.runs import grid
+    with using(grid.bundle):
+        _run_here(task, models, grid, options, output_format)
 
-        if is_suite(task, tasks_dir or ()):
-            from xeval.runs.suite import run_suite
 
-            outcome = run_suite(task, model, recipe=recipe, **options)
-            return show_suite(outcome.runs, outcome.skipped, task, output_format, results, tasks_dir or (), quiet)
-        table = table_of(task, tasks_dir or ())
-        runs = grid.run_grid(task, [(name, recipe) for name in model], **options)
-        show_outcome(runs, table, output_format, results, tasks_dirs=tasks_dir or ())
+def _run_here(
+    task: str, models: list[str], grid: GridOptions, options: dict[str, Any], output_format: OutcomeFormat
+) -> None:
+    """Make the runs in this process, and show them."""
+    from xeval.runs.grid import run_grid
+
+    folders = grid.tasks_dir or ()
+    if is_suite(task, folders):
+        from xeval.runs.suite import run_suite
+
+        outcome = run_suite(task, models, recipe=grid.recipe, **options)
+        show_suite(outcome.runs, outcome.skipped, task, output_format, grid.results, folders, grid.quiet)
+        return
+    table = table_of(task, folders)
+    runs = run_grid(task, [(name, grid.recipe) for name in models], **options)
+    show_outcome(runs, table, output_format, grid.results, tasks_dirs=folders)
+
+
+def _run_plan(path: Path, on: Where, quiet: bool, dry_run: bool, output_format: OutcomeFormat) -> None:
+    with loading(quiet):
+        from xeval.runs.plan import read_plan
+    from xeval.support.progress import reporter
+
+    plan = read_plan(path)
+    announce_plan(plan, reporter(quiet), dry_run)
+    make(plan, engine_of(on, plan.runs[0].request.device, plan.results, quiet), quiet, output_format)
 
 
 def _refuse_beside_a_plan(context: typer.Context) -> None:

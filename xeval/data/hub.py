@@ -17,6 +17,8 @@ from xeval.data import bundle
 from xeval.support.errors import DataError, ModelError, XevalError
 from xeval.support.text import one_line
 
+ASKED_S = 3.0  # that a server may take to say how large a file is
+
 
 def show_bars(wanted: bool) -> None:
     """Whether downloads draw huggingface_hub's own bars, with rate and remaining time."""
@@ -57,6 +59,39 @@ def fetch(
     finally:
         hub_logging.set_verbosity(verbosity)
     return folder, folder.name
+
+
+def missing_bytes(
+    kind: Literal["model", "dataset"], repo_id: str, revision: str | None, patterns: Sequence[str]
+) -> int | None:
+    """How much `fetch` would download if nothing of it is here; None where nobody can say, as without a network."""
+    if bundle.in_use() is not None:
+        return 0
+    ignored = None if any("/" in pattern for pattern in patterns) else ["*/*"]
+    try:
+        asked = {"repo_type": kind, "revision": revision, "files_metadata": True, "timeout": ASKED_S}
+        files = huggingface_hub.HfApi().repo_info(repo_id, **asked).siblings or []
+        sizes = {file.rfilename: file.size or 0 for file in files}
+        return sum(
+            sizes[name] for name in filter_repo_objects(sizes, allow_patterns=[*patterns], ignore_patterns=ignored)
+        )
+    except Exception:  # whatever it is, `fetch` meets it too, and says so
+        return None
+
+
+def cached_folder(
+    kind: Literal["model", "dataset"], repo_id: str, revision: str | None, patterns: Sequence[str]
+) -> Path | None:
+    """The folder of `repo_id` in the cache, or in the bundle in use, if it has a file for each of `patterns`."""
+    try:
+        in_use = bundle.in_use()
+        if in_use is not None:
+            return in_use.find(kind, repo_id, revision)[0]
+        found = huggingface_hub.snapshot_download(repo_id, repo_type=kind, revision=revision, local_files_only=True)
+    except Exception:  # it is not there, or not readable, or no name of a repository
+        return None
+    folder = Path(found)
+    return folder if all(next(folder.glob(pattern), None) for pattern in patterns) else None
 
 
 def _explain(error: Exception, kind: str) -> str:

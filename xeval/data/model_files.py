@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xeval.data.embedded import MODELS as EMBEDDED_FOLDERS
-from xeval.data.hub import fetch
+from xeval.data.hub import cached_folder, fetch, missing_bytes
 from xeval.data.model_folder import (
     PICKLE_INDEX,
     PICKLES,
@@ -112,6 +112,29 @@ def _base_of(adapter: Adapter, name: str) -> Checkpoint:
             f"model {name}: PEFT adapter of {one_line(adapter.base)[:120]}, its base: {one_line(error)}. Where the base"
             f" is elsewhere, write that into {CONFIG}, as base_model_name_or_path"
         ) from error
+
+
+def glimpse(name: ModelName) -> Checkpoint | None:
+    """The checkpoint that `name` means, without its checksum, if this machine has its files; nothing is fetched.
+
+    None for an adapter too, which has no weights of its own.
+    """
+    if name.origin == "embedded":
+        folder: Path | None = EMBEDDED_FOLDERS[name.id]
+    elif name.folder is not None:
+        folder = name.folder
+    else:
+        folder = cached_folder("model", name.id, name.revision, ["config.json", "*.safetensors"])
+    if folder is None or is_adapter(folder):
+        return None
+    return Checkpoint(name.id, name.origin or "hub", None, folder, "", published_as=name.published_as)
+
+
+def missing_model_bytes(name: ModelName) -> int | None:
+    """How much of a model is still to be downloaded; None where nobody can say."""
+    if name.origin != "hub" or glimpse(name) is not None:
+        return 0
+    return missing_bytes("model", name.id, name.revision, [*_PATTERNS, *SIGNS])
 
 
 @dataclass(frozen=True)

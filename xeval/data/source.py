@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xeval.data.embedded import corpus_folder
-from xeval.data.hub import fetch
+from xeval.data.hub import cached_folder, fetch, missing_bytes
 from xeval.data.layouts import Reader, Role, read_hub, recognise
 from xeval.definitions.task import DEFAULT, Task
 from xeval.kinds.labels import LabelMatcher, is_missing, whole_number
@@ -78,6 +78,16 @@ def open_source(task: Task, folder: Path | None, languages: Iterable[str], train
         )
     cached, commit = fetch("dataset", task.hub.id, task.hub.revision, hub_patterns(task, languages, training))
     return DataSource(task, cached, read_hub, task.hub.id, commit)
+
+
+def missing_data_bytes(task: Task, languages: Iterable[str], training: bool = True) -> int | None:
+    """How much `open_source` would download of the hub's copy; None where nobody can say."""
+    if task.embedded or task.hub is None:
+        return 0
+    patterns = hub_patterns(task, languages, training)
+    if cached_folder("dataset", task.hub.id, task.hub.revision, patterns) is not None:
+        return 0
+    return missing_bytes("dataset", task.hub.id, task.hub.revision, patterns)
 
 
 def hub_patterns(task: Task, languages: Iterable[str], training: bool = True) -> list[str]:

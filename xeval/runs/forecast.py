@@ -7,7 +7,7 @@ model takes a few steps and predicts a few rows, seconds of work, and what that 
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,9 +15,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from xeval.checks.before.machine_checks import BYTES_PER_WEIGHT, CHECKPOINT_COPIES, CHECKPOINTS
+from xeval.definitions.recipe import Recipe
 from xeval.definitions.toml import Frozen
 from xeval.engine import environment
 from xeval.engine.adaptation import adapt
+from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.loading import brings_pooler, load_tokenizer
 from xeval.engine.prediction import predict
@@ -124,16 +126,20 @@ def forecast(run: OneRun, languages: Sequence[str]) -> Forecast:
 
 
 def _rows_of_training(spec: RunSpec) -> tuple[int, int, int]:
+    """`rows_of_training` of the rows that there are."""
+    if not spec.train:
+        return 0, 0, 0
+    selected_on = spec.corpus.selection.first(spec.recipe.selection_rows) if spec.task.has_selection else ()
+    return rows_of_training(spec.recipe, len(spec.corpus.train), len(selected_on))
+
+
+def rows_of_training(recipe: Recipe, n_rows: int, n_selection: int) -> tuple[int, int, int]:
     """Rows that are trained on, each as often as it is; that are predicted to choose a checkpoint; how many there are.
 
     Patience may end it sooner.
     """
-    if not spec.train:
-        return 0, 0, 0
-    recipe, n_rows = spec.recipe, len(spec.corpus.train)
     n_steps, every = count_steps(recipe, n_rows), recipe.evaluate_every_steps or -(-n_rows // recipe.batch_size)
     n_points = -(-n_steps // every)
-    n_selection = len(spec.corpus.selection.first(recipe.selection_rows)) if spec.task.has_selection else 0
     if recipe.adaptation == "frozen":  # the encoder runs once for each row, and what follows costs next to nothing
         return 0, n_rows + n_selection, n_points
     return n_steps * recipe.batch_size, n_selection * n_points, n_points
@@ -154,10 +160,13 @@ class Speeds:
 
     def _of(self, spec: RunSpec) -> Speed:
         """The speed of the runs that are like `spec` but for their seed."""
-        key = _key(spec)
+        values, configuration = spec.recipe_record().values, spec.checkpoint.configuration()
+        key = speed_key(spec.task.name, configuration, values, spec.train, spec.compute)
         if key not in self._known:
-            runs = [run.record for run in known_runs(self._results, spec.task.name)]
-            self._known[key] = _of_runs(spec, runs) or _read(key) or self._calibrate(spec, key)
+            records = [run.record for run in known_runs(self._results, spec.task.name)]
+            same = [record for record in records if record.model.sha256 == spec.checkpoint.sha256]
+            finished = speed_of_runs(same, values, spec.train, spec.compute)
+            self._known[key] = finished or kept_speed(key) or self._calibrate(spec, key)
         return self._known[key]
 
     def _calibrate(self, spec: RunSpec, key: str) -> Speed:
@@ -213,12 +222,14 @@ def _step_s(spec: RunSpec, model: Any, rows: Any) -> float:
     return (ends[-1] - ends[0]) / (len(ends) - 1) * spec.recipe.batch_size / batch_size
 
 
-def _of_runs(spec: RunSpec, records: Iterable[RunRecord]) -> Speed | None:
-    """The mean speed of runs like `spec` on this hardware, if these had rows enough."""
-    hardware, values = environment.describe(spec.compute).hardware, spec.recipe_record().values
+def speed_of_runs(
+    records: Iterable[RunRecord], values: Mapping[str, Any], train: bool, compute: Compute
+) -> Speed | None:
+    """The mean speed of runs of one model with such `values` of the recipe on this hardware, given rows enough."""
+    hardware = environment.describe(compute).hardware
     timings: dict[bool, list[Timing]] = {True: [], False: []}  # whether it is of training
     for record in records:
-        if (record.model.sha256, record.dtype) != (spec.checkpoint.sha256, spec.compute.dtype_name):
+        if record.dtype != compute.dtype_name:
             continue
         if any(record.recipe.values.get(key) != values.get(key) for key in _OF_SPEED):
             continue
@@ -226,7 +237,7 @@ def _of_runs(spec: RunSpec, records: Iterable[RunRecord]) -> Speed | None:
             if _was_here(timing, record.invocations, hardware):
                 timings[phase == "train"].append(timing)
     trained_s, evaluated_s = _mean_s(timings[True]), _mean_s(timings[False])
-    if evaluated_s is None or (spec.train and trained_s is None):
+    if evaluated_s is None or (train and trained_s is None):
         return None
     return Speed(trained_s=trained_s or 0.0, evaluated_s=evaluated_s, measured_by="finished runs")
 
@@ -242,16 +253,17 @@ def _was_here(timing: Timing, invocations: dict[str, Invocation], hardware: dict
     return invocation is not None and invocation.environment.hardware == hardware
 
 
-def _key(spec: RunSpec) -> str:
+def speed_key(
+    task: str, configuration: Mapping[str, Any], values: Mapping[str, Any], train: bool, compute: Compute
+) -> str:
     """A name for what a speed depends on: the hardware, the model's shape, the task and the size of its batches."""
-    values = spec.recipe_record().values
     parts = {
-        "hardware": environment.describe(spec.compute).hardware,
-        "device": spec.compute.device.type,
-        "dtype": spec.compute.dtype_name,
-        "model": spec.checkpoint.configuration(),
-        "task": spec.task.name,
-        "train": spec.train,
+        "hardware": environment.describe(compute).hardware,
+        "device": compute.device.type,
+        "dtype": compute.dtype_name,
+        "model": configuration,
+        "task": task,
+        "train": train,
         **{key: values.get(key) for key in _OF_SPEED},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
@@ -261,7 +273,7 @@ def _path(key: str) -> Path:
     return cache_home() / "speeds" / f"{key}.json"
 
 
-def _read(key: str) -> Speed | None:
+def kept_speed(key: str) -> Speed | None:
     """The speed that was kept under this key; None where there is none that can be read."""
     try:
         return Speed.model_validate_json(read_ordinary(_path(key), _MAX_SPEED_BYTES))

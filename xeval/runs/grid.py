@@ -18,6 +18,7 @@ from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size
+from xeval.judging.power import seeds_to_reproduce
 from xeval.results.store import StoredRun, known_runs
 from xeval.runs.execute import OneRun
 from xeval.runs.outcome import Runs
@@ -165,12 +166,17 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     `corpus` are the rows of `data`, where they have been read already. The trials of a `sweep` are made.
     """
     reporter = reporter or Silent()
-    definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
-    wanted = registry.check_languages(definition, languages)
-    if train_language is not None:
-        definition = _trained_on(definition, train_language, train)
-    recipes = {name: registry.get_recipe(name or definition.default_recipe) for _, name in pairs}
-    changed = {name: fitting(definition, override(recipe, overrides or {})) for name, recipe in recipes.items()}
+    defined = define(
+        task,
+        pairs,
+        languages=languages,
+        train_language=train_language,
+        overrides=overrides,
+        train=train,
+        test_split=test_split,
+        tasks_dirs=tasks_dirs,
+    )
+    definition, wanted, recipes, changed = defined.task, defined.languages, defined.recipes, defined.changed
     devices.choose(device, dtype)  # words that mean nothing are refused before anything is fetched
     row_limits = limits(max_train, max_eval, definition.test_split)
     if not pairs:
@@ -202,7 +208,7 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
         checkpoint = checkpoints[model]
         recipe = with_layer(changed[name], checkpoint)
         compute = devices.choose(device, dtype, hidden_size(checkpoint))
-        for seed in _drawn_with(seeds, recipe, train):
+        for seed in drawn_with(seeds, recipe, train):
             spec = RunSpec(
                 definition, checkpoint, recipe, overrides or {}, seed, train, corpus, compute, declared.get(model)
             )
@@ -229,6 +235,37 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     return Prepared(runs, [asked[identity] for identity in specs if identity in asked], wanted, failed)
 
 
+@dataclass(frozen=True)
+class Defined:
+    """What the names of a grid on one task mean."""
+
+    task: Task
+    languages: list[str]
+    recipes: dict[str | None, Recipe]  # by the name that was given
+    changed: dict[str | None, Recipe]  # the same with the values that were replaced
+
+
+def define(  # noqa: PLR0913  of what `run` takes, all that is a name
+    task: str,
+    pairs: Sequence[tuple[str, str | None]],
+    *,
+    languages: Sequence[str] = (),
+    train_language: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    train: bool = True,
+    test_split: str | None = None,
+    tasks_dirs: Sequence[str | os.PathLike[str]] = (),
+) -> Defined:
+    """Look up the names of a grid. Raises XevalError for one that is none, and for values that a recipe cannot have."""
+    definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
+    wanted = registry.check_languages(definition, languages)
+    if train_language is not None:
+        definition = _trained_on(definition, train_language, train)
+    recipes = {name: registry.get_recipe(name or definition.default_recipe) for _, name in pairs}
+    changed = {name: fitting(definition, override(recipe, overrides or {})) for name, recipe in recipes.items()}
+    return Defined(definition, wanted, recipes, changed)
+
+
 def _trained_on(task: Task, language: str, train: bool) -> Task:
     [code] = registry.check_languages(task, [language])
     if not (train and task.of_kind.trains):
@@ -236,7 +273,7 @@ def _trained_on(task: Task, language: str, train: bool) -> Task:
     return task.trained_on(code)
 
 
-def _drawn_with(seeds: Sequence[int], recipe: Recipe, train: bool) -> Sequence[int]:
+def drawn_with(seeds: Sequence[int], recipe: Recipe, train: bool) -> Sequence[int]:
     """The seeds that a model is run with."""
     return (train and seeds) or [recipe.seed]
 
@@ -375,7 +412,8 @@ def _try_out(runs: Sequence[OneRun], languages: Sequence[str]) -> None:
 def reproduce(reference: str, **options: Any) -> Runs:
     """Run every model of a published table, on its languages, by the recipe that its file names for the row.
 
-    Takes the options of `run` except `task`, `models`, `recipe` and `languages`.
+    Takes the options of `run` except `task`, `models`, `recipe` and `languages`. Without `seeds`, there are as many as
+    give its rows an even chance to be called reproduced if they are true, or three where no number up to ten does.
     """
     return Runs(reproduce_grid(reference, **options), reference)
 
@@ -385,7 +423,8 @@ def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
     if options.get("train_language") is not None:
         raise DefinitionError("a published table is of its task's training language; leave out --train-language")
     table, pairs = table_to_reproduce(reference, options.get("test_split"))
-    return run_grid(table.task, pairs, languages=table.languages, **options)
+    seeds = options.pop("seeds", ()) or seeds_to_reproduce(table, registry.get_task(table.task)).seeds
+    return run_grid(table.task, pairs, languages=table.languages, seeds=seeds, **options)
 
 
 def table_to_reproduce(reference: str, test_split: str | None = None) -> tuple[Reference, list[tuple[str, str | None]]]:

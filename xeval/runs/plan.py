@@ -15,6 +15,7 @@ from xeval.data.bundle import using
 from xeval.definitions import registry
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.toml import Frozen, first_complaint
+from xeval.judging.power import seeds_to_reproduce
 from xeval.results.store import StoredRun, load_run
 from xeval.runs.forecast import Forecast, Speeds, forecast
 from xeval.runs.grid import prepare_grid, run_grid, table_to_reproduce
@@ -215,7 +216,8 @@ def plan_table(
     planner = _Planner(bundle, elsewhere, measures, options)
     with using(bundle):
         table, pairs = table_to_reproduce(reference)
-        planner.add(table.task, TaskGrid(pairs, options | {"languages": table.languages}))
+        seeds = options.get("seeds") or seeds_to_reproduce(table, registry.get_task(table.task)).seeds
+        planner.add(table.task, TaskGrid(pairs, options | {"languages": table.languages, "seeds": seeds}))
     return Plan(subject=_path_or_name(reference), noun="table", runs=tuple(planner.runs))
 
 

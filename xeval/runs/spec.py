@@ -68,16 +68,7 @@ class RunSpec:
         return f"{name} seed {self.seed}" if self.train else name
 
     def recipe_record(self) -> RecipeRecord:
-        if self.recipe.pooling:
-            values = self.recipe.model_dump(include={"max_length", "pooling", "layer"})
-            return RecipeRecord(name=self.recipe_name, values=values, overrides=self.overrides)
-        if not self.train:
-            kept = {key: value for key, value in self.overrides.items() if key == "max_length"}
-            return RecipeRecord(name=self.recipe_name, values={"max_length": self.recipe.max_length}, overrides=kept)
-        excluded = NOT_OF_TRAINING if self.recipe.adaptation == "lora" else NOT_OF_TRAINING.union(LORA_KEYS)
-        values = self.recipe.model_dump(exclude=excluded)
-        values["learning_rate"] = self.learning_rate
-        return RecipeRecord(name=self.recipe_name, values=values, overrides=self.overrides)
+        return recipe_record(self.recipe, self.checkpoint.id, self.overrides, self.train)
 
     def data_record(self, test_sha256: dict[str, str]) -> DataRecord:
         corpus, english = self.corpus, self.task.training_language
@@ -139,6 +130,21 @@ class RunSpec:
         own = run_folder(results, self.task.name, name, self.recipe_name, seed, self.identity())
         same = [run.folder for run in known if run.record.task == self.task.name and self.describes(run.record)]
         return own if is_there(own / "record.json") or not same else same[0]
+
+
+def recipe_record(recipe: Recipe, model_id: str, overrides: dict[str, Any], train: bool) -> RecipeRecord:
+    """What the record of a run of this model says of `recipe`, some of whose values were replaced by `overrides`."""
+    name = recipe.name if train or recipe.pooling else NO_TRAINING
+    if recipe.pooling:
+        values = recipe.model_dump(include={"max_length", "pooling", "layer"})
+        return RecipeRecord(name=name, values=values, overrides=overrides)
+    if not train:
+        kept = {key: value for key, value in overrides.items() if key == "max_length"}
+        return RecipeRecord(name=name, values={"max_length": recipe.max_length}, overrides=kept)
+    excluded = NOT_OF_TRAINING if recipe.adaptation == "lora" else NOT_OF_TRAINING.union(LORA_KEYS)
+    values = recipe.model_dump(exclude=excluded)
+    values["learning_rate"] = recipe.learning_rate_for(model_id)
+    return RecipeRecord(name=name, values=values, overrides=overrides)
 
 
 def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:

@@ -28,6 +28,12 @@ def cache_home() -> Path:
     return Path(os.environ.get("XEVAL_CACHE") or platformdirs.user_cache_dir("xeval", appauthor=False)).expanduser()
 
 
+def free_bytes(folder: Path) -> int:
+    """How much the disk has left that holds `folder`, or will hold it."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    return shutil.disk_usage(existing).free
+
+
 def size_bytes(part: Part) -> int:
     return sum(path.stat().st_size for path in (cache_home() / part).rglob("*") if path.is_file())
 

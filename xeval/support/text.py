@@ -51,6 +51,19 @@ def _rounded(points: float) -> Decimal:
     return exact.quantize(Decimal("0.1"), ROUND_HALF_UP) + Decimal("0.0")  # which makes 0.0 of -0.0
 
 
+def duration(seconds: float) -> str:
+    """ "40 seconds", "12 minutes", "3.5 hours"."""
+    if seconds < 90:
+        return counted(max(1, round(seconds)), "seconds")
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:,.1f} hours"
+
+
+def size(n_bytes: float) -> str:
+    """ "3.4 MB", "1.1 GB"."""
+    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:,.1f} MB"
+
+
 def numbered(things: str, numbers: Collection[int]) -> str:
     """ "seed 1", "seeds 1, 2"."""
     return f"{things if len(numbers) > 1 else singular(things)} {', '.join(map(str, numbers))}"

@@ -1,0 +1,147 @@
+"""The plan that `run` and `reproduce` print before they fetch or train anything."""
+
+import pytest
+
+from xeval.definitions.registry import get_reference, get_task
+from xeval.judging.power import MOST_SEEDS, chance_of, power_of, seeds_to_reproduce
+from xeval.results.store import load_runs
+from xeval.runs import forecast, outlook
+from xeval.runs.grid import run
+
+RECIPE = """\
+name = "brief"
+description = "Two epochs of three batches"
+learning_rate = 2e-3
+batch_size = 8
+epochs = 2
+max_length = 48
+seed = 3
+"""
+
+
+@pytest.fixture
+def words(tmp_path, mini, checkpoint_of):
+    """The words of a run of a second."""
+    (tmp_path / "brief.toml").write_text(RECIPE)
+    options = {"--model": checkpoint_of("bert"), "--recipe": tmp_path / "brief.toml", "--data": mini.data}
+    options |= {"--results": tmp_path / "results", "--device": "cpu", "--dtype": "float32"}
+    return [mini.task_file, *[word for pair in options.items() for word in pair]]
+
+
+@pytest.fixture
+def options(tmp_path, mini, checkpoint_of, words):
+    """The same for the library."""
+    return {
+        "models": [str(checkpoint_of("bert"))],
+        "recipe": str(tmp_path / "brief.toml"),
+        "data": mini.data,
+        "results": tmp_path / "results",
+        "device": "cpu",
+        "dtype": "float32",
+    }
+
+
+def test_a_dry_run_prints_the_plan_and_stops(words, tmp_path, command):
+    code, out, err = command("run", *words, "--seed", "1-3", "--dry-run")
+    assert (code, err) == (0, "")
+    lines = [line for line in out.splitlines() if not line.startswith("  ")]
+    assert 2 <= len(lines) <= 5
+    assert lines[0].startswith("Plan: 3 runs (mini-pairs; ")
+    assert "seeds 1 to 3" in " ".join(out.split())
+    assert "Time: not known here yet; xeval plan measures it" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_run_says_its_plan_first_and_then_which_runs_are_finished(words, tmp_path, command):
+    code, _, err = command("run", *words)
+    assert (code, err.splitlines()[0][:12]) == (0, "Plan: 1 run ")
+    again = command("run", *words)
+    assert again[2].startswith("Plan: 1 run, finished already ")
+    assert command("run", *words, "--quiet")[2] == ""
+    [run] = load_runs(tmp_path / "results")
+    assert run.record.seed == 3
+    assert command("run", *words, "--seed", "3,4", "--dry-run")[1].startswith("Plan: 2 runs, 1 of them finished ")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"seeds": [4]}, {"overrides": {"epochs": 1}}, {"max_train": 8}, {"max_eval": 4}, {"every_checkpoint": True}],
+)
+def test_a_run_that_differs_is_not_taken_for_a_finished_one(mini, options, other):
+    run(str(mini.task_file), **options)
+    is_finished = [
+        each.is_finished
+        for given in (options, options | other)
+        for each in outlook.outlook_of_grid(str(mini.task_file), **given).runs
+    ]
+    assert is_finished == [True, False]
+
+
+def test_hours_are_told_where_finished_runs_tell_them(mini, options, monkeypatch):
+    monkeypatch.setattr(forecast, "LEAST_ROWS", 1)
+    [record] = run(str(mini.task_file), seeds=[1], **options)
+    [finished, other] = outlook.outlook_of_grid(str(mini.task_file), seeds=[1, 2], **options).runs
+    evaluated = [timing for phase, timing in record.timing.items() if phase != "train"]
+    train = record.timing["train"]
+    evaluated_s = sum(timing.wall_s for timing in evaluated) / sum(timing.rows for timing in evaluated)
+    n_tested = sum(score.n_rows for score in record.scores.values())
+    assert finished.seconds == 0
+    assert other.seconds == pytest.approx(2 * 24 * train.wall_s / train.rows + (2 * 12 + n_tested) * evaluated_s)
+
+
+def test_a_plan_file_is_announced_too(words, tmp_path, command):
+    command("plan", *words, "--quiet", "--output", tmp_path / "plan.json")
+    code, out, _ = command("run", "--plan", tmp_path / "plan.json", "--dry-run")
+    assert (code, out) == (0, "Plan: 1 run, as of when it was made.\n")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_suite_is_announced_without_looking_for_its_rows(command, tmp_path):
+    words = ("--model", "mini-mbert", "--language", "de", "--results", tmp_path / "results", "--dry-run")
+    code, out, _ = command("run", "xtreme", *words)
+    assert code == 0
+    assert "tasks without rows will be left out" in " ".join(out.split())
+
+
+def test_trials_of_a_sweep_are_counted(words, command):
+    out = command("run", *words, "--dry-run", "--sweep", "epochs=1,2", "--sweep", "batch_size=4,8,16")[1]
+    assert "after 6 trials for each model" in " ".join(out.split())
+    assert "Time: not known before the trials." in out
+
+
+def test_verdicts_say_what_so_many_seeds_can_show(command, tmp_path):
+    words = ("--results", tmp_path / "results", "--dry-run")
+    out = " ".join(command("run", "xnli", "--model", "mbert", *words)[1].split())
+    assert "with one seed a published mean can be shown wrong, but not right" in out
+    n = chance_of(get_reference("conneau-2020").rows[-1], get_task("xnli")).even_from
+    out = " ".join(command("reproduce", "conneau-2020", *words)[1].split())
+    assert f"seeds 1 to {n}, the fewest that give 2 of 5 rows an even chance" in out
+    out = command("run", "xnli", "--model", "xlmr-base", "--max-eval", "9", *words)[1]
+    assert "Verdicts: none, since these runs are on a part of the rows" in out
+
+
+# ── how many seeds a table needs ──
+
+
+@pytest.mark.parametrize("name", ["conneau-2020", "xlmv-xquad", "distilmbert-card"])
+def test_a_table_gets_the_fewest_seeds_with_an_even_chance_and_three_where_there_are_none(name):
+    table = get_reference(name)
+    task = get_task(table.task)
+    needed = []
+    for row in table.rows:
+        means = {power.n_seeds: power.mean for power in power_of(row, task, range(1, MOST_SEEDS + 1))}
+        needed += [min(n for n, share in means.items() if share >= 0.5)] if max(means.values()) >= 0.5 else []
+    chosen = seeds_to_reproduce(table, task)
+    assert chosen.seeds == tuple(range(1, max([3, *needed]) + 1))
+    assert ("even chance" in chosen.why) == bool(needed)
+
+
+def test_a_table_of_a_task_that_trains_nothing_needs_no_seeds():
+    table = get_reference("jiant-tatoeba")
+    assert seeds_to_reproduce(table, get_task(table.task)).seeds == ()
+
+
+def test_a_table_is_planned_with_as_many(tmp_path, command):
+    out = command("reproduce", "xnli-mini", "--dry-run", "--results", tmp_path / "results")[1]
+    assert out.startswith("Plan: 6 runs (xnli-mini; mini-mbert, mini-distilmbert; seeds 1 to 3, ")

@@ -1,0 +1,184 @@
+"""The plan in two to five lines, which `xeval run` and `xeval reproduce` print before they fetch or train anything."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from xeval.definitions.reference import ReferenceRow
+from xeval.definitions.registry import get_reference
+from xeval.results.adaptations import settings_of
+from xeval.support.cache import cache_home, free_bytes
+from xeval.support.text import counted, duration, numbered, one_line, size
+
+if TYPE_CHECKING:
+    from xeval.judging.power import Chance
+    from xeval.runs.outlook import NamedRun, Outlook
+    from xeval.runs.plan import Plan
+    from xeval.support.progress import Reporter
+
+WIDTH = 80
+_BYTES_PER_WEIGHT = 4
+
+
+def announce(outlook: "Outlook", reporter: "Reporter", is_all: bool) -> None:
+    """Say what is going to be run; if that `is_all` that was asked for, print it and exit with 0."""
+    _say(list(_lines(outlook)), reporter, is_all)
+
+
+def announce_plan(plan: "Plan", reporter: "Reporter", is_all: bool) -> None:
+    """The same of a plan that was made before."""
+    n_finished = sum(run.is_finished for run in plan.runs)
+    _say([f"Plan: {_counts(len(plan.runs), n_finished)}, as of when it was made."], reporter, is_all)
+
+
+def _say(lines: list[str], reporter: "Reporter", is_all: bool) -> None:
+    for line in map(one_line, lines):
+        if is_all:
+            print(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+        else:
+            reporter.say(line)
+    if is_all:
+        raise typer.Exit
+
+
+def _lines(outlook: "Outlook") -> Iterator[str]:
+    n_finished = len(outlook.runs) - len(outlook.to_do)
+    lacking = "; tasks without rows will be left out" if outlook.may_lack_tasks else ""
+    yield f"Plan: {_counts(len(outlook.runs), n_finished)}{_in_words(outlook)}{lacking}."
+    if not outlook.to_do:
+        return
+    if space := list(_space(outlook)):
+        yield " ".join(space)
+    yield f"Time: {_time(outlook)}."
+    if verdicts := _verdicts(outlook):
+        yield f"Verdicts: {verdicts}."
+
+
+def _counts(n_runs: int, n_finished: int) -> str:
+    if n_finished == n_runs:
+        return f"{counted(n_runs, 'runs')}, finished already"
+    return counted(n_runs, "runs") + (f", {n_finished} of them finished" if n_finished else "")
+
+
+def _in_words(outlook: "Outlook") -> str:
+    """What the runs are of: models, tasks, seeds and languages."""
+    models = list(dict.fromkeys(run.model.id.rsplit("/", 1)[-1] for run in outlook.runs))
+    tasks = list(dict.fromkeys(run.task.name for run in outlook.runs))
+    seeds = sorted({run.seed for run in outlook.runs if run.seed is not None})
+    languages = {run.languages for run in outlook.runs}
+    parts = [
+        _names(tasks, "tasks"),
+        _names(models, "models"),
+        *([_numbers(seeds) + (f", {outlook.why_seeds}" if outlook.why_seeds else "")] if seeds else []),
+        *([counted(len(min(languages)), "languages")] if len(languages) == 1 else []),
+    ]
+    trials = f", after {counted(outlook.n_trials, 'trials')} for each model" if outlook.n_trials else ""
+    return f" ({'; '.join(parts)}){trials}"
+
+
+def _numbers(seeds: list[int]) -> str:
+    """ "seeds 1 to 5"."""
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return numbered("seeds", seeds) if len(seeds) <= 10 else counted(len(seeds), "seeds")
+
+
+def _names(names: list[str], things: str) -> str:
+    return ", ".join(names) if len(names) <= 3 else counted(len(names), things)
+
+
+def _space(outlook: "Outlook") -> Iterator[str]:
+    """What is to be downloaded, and what trainings leave behind."""
+    if outlook.downloads:
+        known = sum(n_bytes or 0 for n_bytes in outlook.downloads.values())
+        unknown = [what for what, n_bytes in outlook.downloads.items() if n_bytes is None]
+        parts = [size(known)] if known else []
+        parts += [f"{_names(unknown, 'models and data sets')} of unknown size"] if unknown else []
+        yield f"Downloads: {' and '.join(parts)}."
+    weights = [run.trained_weights for run in outlook.to_do]
+    left = sum(n or 0 for n in weights) * _BYTES_PER_WEIGHT
+    if left:
+        at_least = "at least " if None in weights else ""
+        cache = cache_home()
+        yield (
+            f"Disk: {at_least}{size(left)} of fine-tuned weights in {cache}, which has {size(free_bytes(cache))} free."
+        )
+
+
+def _time(outlook: "Outlook") -> str:
+    if outlook.seconds is not None:
+        several = "" if len(outlook.to_do) == 1 else f" for {counted(len(outlook.to_do), 'runs')}"
+        return f"about {duration(outlook.seconds)}{several} on one device like this one"
+    if outlook.n_trials:
+        return "not known before the trials"
+    known = [run.seconds for run in outlook.to_do if run.seconds is not None]
+    if known:
+        rest = counted(len(outlook.to_do) - len(known), "runs")
+        return f"about {duration(sum(known))} for {counted(len(known), 'runs')}; not known yet for {rest}"
+    return "not known here yet" + ("" if outlook.table else "; xeval plan measures it, in seconds")
+
+
+# ── what verdicts so many seeds can reach ──
+
+
+def _verdicts(outlook: "Outlook") -> str:
+    if not outlook.is_on_all_rows:
+        return "none, since these runs are on a part of the rows, or on another split"
+    from xeval.judging.power import EVEN, MOST_SEEDS  # numpy
+
+    chances = list(_chances(outlook))
+    if not chances:
+        return ""
+    by_number = Counter(n for n, _ in chances)
+    n_seeds = by_number.most_common(1)[0][0]
+    shares = [chance.by_seeds[n] for n, chance in chances if n == n_seeds]
+    with_them = "one seed" if n_seeds == 1 else f"{n_seeds} seeds"
+    said = f"with {with_them} a published mean can be shown wrong, {_right(min(shares), max(shares))}"
+    if max(shares) >= EVEN:
+        return said
+    enough = [chance.even_from for _, chance in chances if chance.even_from is not None]
+    if enough:
+        which = "" if len(enough) == len(chances) else "some of them "
+        return f"{said}; with {min(enough)} seeds {which}right in about half of the cases if true"
+    most = max(share for _, chance in chances for share in chance.by_seeds.values())
+    if most < 0.01:
+        return f"{said}, nor with {MOST_SEEDS}: trainings like the published one differ too much"
+    return f"{said}; no number up to {MOST_SEEDS} shows it right in more than {_of_100(most)} of 100"
+
+
+def _right(low: float, high: float) -> str:
+    if high == 0:
+        return "but not right"
+    share = _of_100(high) if _of_100(low) == _of_100(high) else f"{_of_100(low)} to {_of_100(high)}"
+    return f"and right in {share} of 100 cases if it is true"
+
+
+def _of_100(share: float) -> str:
+    return "none" if share == 0 else "less than 1" if share < 0.01 else f"{100 * share:.0f}"
+
+
+def _chances(outlook: "Outlook") -> Iterator[tuple[int, "Chance"]]:
+    """For each published row of a model: how many seeds it has here, and the chance of a verdict on it."""
+    from xeval.judging.power import chance_of
+
+    runs: dict[tuple[str, str, str], list[NamedRun]] = {}
+    for run in outlook.runs:
+        if run.seed is not None:
+            runs.setdefault((run.task.name, run.model.id, run.recipe.name), []).append(run)
+    for seeds in runs.values():
+        for row in _rows_of(seeds[0], outlook.table):
+            yield len(seeds), chance_of(row, seeds[0].task, [len(seeds)])
+
+
+def _rows_of(run: "NamedRun", table: str | None) -> list[ReferenceRow]:
+    """The published rows that `run` has a verdict on."""
+    name = table or run.task.default_reference
+    if name is None or run.task.trained_instead is not None:
+        return []
+    published = run.model.published_as or (run.model.id if run.model.origin != "local" else None)
+    settings = settings_of(run.recipe.model_dump())
+    rows = [row for row in get_reference(name).rows if row.model == published and row.protocol == "zero-shot"]
+    return [row for row in rows if settings_of(row.model_dump()) == settings]

@@ -1,0 +1,275 @@
+"""A grid before anything is fetched: its runs by name, which of them are finished, and what is known of the others.
+
+`xeval plan` fetches, reads and measures, and knows more (`xeval.runs.plan`). Here names are compared with names, so a
+model whose files have changed under its name is taken for what was run before; the run itself looks at the files.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from xeval.data.bundle import using
+from xeval.data.layouts import recognise
+from xeval.data.model_files import glimpse, missing_model_bytes
+from xeval.data.source import missing_data_bytes
+from xeval.definitions import registry
+from xeval.definitions.model_name import ModelName
+from xeval.definitions.recipe import Recipe
+from xeval.definitions.task import Task
+from xeval.engine import devices
+from xeval.engine.loading import hidden_size
+from xeval.judging.power import seeds_to_reproduce
+from xeval.results.identity import lasting_values
+from xeval.results.records import Limits, RunRecord
+from xeval.results.run_on_disk import RunOnDisk
+from xeval.results.store import StoredRun, known_runs
+from xeval.runs.forecast import Speed, kept_speed, rows_of_training, speed_key, speed_of_runs
+from xeval.runs.grid import define, drawn_with, table_to_reproduce
+from xeval.runs.preflight import count_checkpoint_weights
+from xeval.runs.spec import limits, recipe_record
+from xeval.runs.suite import TaskGrid
+from xeval.support.cache import kept_weights
+from xeval.support.errors import XevalError
+
+
+@dataclass(frozen=True)
+class NamedRun:
+    """One run to be made, by the names of what it is made of."""
+
+    task: Task
+    model: ModelName
+    recipe: Recipe
+    seed: int | None  # None where nothing is trained
+    languages: tuple[str, ...]
+    is_finished: bool
+    seconds: float | None  # that it takes here; None where that is not known
+    trained_weights: int | None  # numbers that its training leaves in the cache, 0 without one; None: not known
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A grid by its names."""
+
+    runs: tuple[NamedRun, ...]
+    downloads: Mapping[str, int | None]  # what is not here yet: how many bytes of it, None where nobody can say
+    table: str | None  # the published table that is to be reproduced
+    is_on_all_rows: bool
+    why_seeds: str = ""  # why so many, where that was not said
+    may_lack_tasks: bool = False  # of a suite, whose tasks without rows are left out
+    n_trials: int = 0  # of a sweep, for each model
+
+    @property
+    def to_do(self) -> list[NamedRun]:
+        return [run for run in self.runs if not run.is_finished]
+
+    @property
+    def seconds(self) -> float | None:
+        """That all runs take here, one after the other; None where that is not known of each of them."""
+        known = [run.seconds for run in self.to_do]
+        return None if None in known or self.n_trials else sum(seconds or 0.0 for seconds in known)
+
+
+def outlook_of_grids(
+    grids: Mapping[str, TaskGrid],
+    *,
+    bundle: str | os.PathLike[str] | None = None,
+    table: str | None = None,
+    why_seeds: str = "",
+    may_lack_tasks: bool = False,
+) -> Outlook:
+    """The outlook for what `run_grid` is given for each task. Raises XevalError for names that mean nothing."""
+    runs, downloads = list[NamedRun](), dict[str, int | None]()
+    with using(bundle):
+        for task, grid in grids.items():
+            of_task = _TaskOutlook(task, grid)
+            runs += of_task.runs()
+            downloads |= of_task.downloads()
+    options = [grid.options for grid in grids.values()]
+    n_trials = max((_count_combinations(each.get("sweep") or {}) for each in options), default=0)
+    whole = not any(each.get(key) for each in options for key in ("max_train", "max_eval", "test_split"))
+    return Outlook(tuple(runs), downloads, table, whole, why_seeds, may_lack_tasks, n_trials)
+
+
+def outlook_of_grid(
+    subject: str,
+    models: Sequence[str],
+    *,
+    recipe: str | None = None,
+    bundle: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Outlook:
+    """The outlook for what `xeval.run`, or for a suite `run_suite`, makes with these options."""
+    with using(bundle):
+        if not registry.is_suite(subject, options.get("tasks_dirs") or ()):
+            return outlook_of_grids({subject: TaskGrid([(model, recipe) for model in models], options)}, bundle=bundle)
+        grids: dict[str, TaskGrid] = {}
+        folders = [Path(folder) for folder in options.get("tasks_dirs") or ()]
+        for member in registry.get_suite(subject).tasks:
+            task, wanted = registry.get_task(member.task, folders), options.get("languages") or ()
+            languages = [code for code in member.languages or task.languages if code in task.languages]
+            languages = [code for code in languages if not wanted or code in wanted]
+            if not languages:
+                continue
+            trains = task.of_kind.trains
+            of_task = options | {
+                "languages": languages,
+                "sweep": options.get("sweep") if trains else None,
+                "overrides": {} if not trains else options.get("overrides"),
+            }
+            grids[member.task] = TaskGrid([(model, recipe or member.recipe) for model in models], of_task)
+    return outlook_of_grids(grids, bundle=bundle, may_lack_tasks=True)
+
+
+def outlook_of_table(
+    reference: str, *, bundle: str | os.PathLike[str] | None = None, seeds: Sequence[int] = (), **options: Any
+) -> Outlook:
+    """The outlook for what `xeval.reproduce` makes."""
+    with using(bundle):
+        table, pairs = table_to_reproduce(reference)
+        chosen = seeds_to_reproduce(table, registry.get_task(table.task))
+        options |= {"languages": table.languages, "seeds": seeds or chosen.seeds}
+    grids = {table.task: TaskGrid(pairs, options)}
+    return outlook_of_grids(grids, bundle=bundle, table=reference, why_seeds="" if seeds else chosen.why)
+
+
+def _without_layer(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's values but for the layer that vectors are made of, which depends on the encoder."""
+    return {key: value for key, value in lasting_values(values).items() if key != "layer"}
+
+
+def _count_combinations(sweep: Mapping[str, Sequence[Any]]) -> int:
+    n = 1
+    for values in sweep.values():
+        n *= len(values)
+    return n if sweep else 0
+
+
+class _TaskOutlook:
+    """What is known of the runs of one task."""
+
+    def __init__(self, name: str, grid: TaskGrid) -> None:
+        names = ("languages", "train_language", "overrides", "train", "test_split", "tasks_dirs")
+        given = {key: grid.options[key] for key in names if grid.options.get(key) is not None}
+        self._defined = define(name, grid.pairs, **given)
+        self._pairs, self._options = grid.pairs, grid.options
+        self.task = self._defined.task
+        self.languages = self._defined.languages
+        self.train = bool(grid.options.get("train", True)) and self.task.of_kind.trains
+        self.limits: Limits = limits(grid.options.get("max_train"), grid.options.get("max_eval"), self.task.test_split)
+        self.choose = partial(devices.choose, grid.options.get("device", "auto"), grid.options.get("dtype", "auto"))
+        self.choose()  # words that mean nothing are refused before anything is said
+        self.data = grid.options.get("data") or os.environ.get("XEVAL_DATA") or None
+        if self.data is not None and not Path(self.data).is_dir():
+            recognise(Path(self.data), self.task)  # which says what is wanted
+        self._known = known_runs(Path(grid.options.get("results") or "results"), self.task.name)
+
+    def downloads(self) -> dict[str, int | None]:
+        missing: dict[str, int | None] = {}
+        if self.data is None and self.task.hub is not None:
+            missing[self.task.hub.id] = missing_data_bytes(self.task, self.languages, self.train)
+        for name in dict.fromkeys(model for model, _ in self._pairs):
+            parsed = ModelName.parse(name)
+            missing[parsed.id.rsplit("/", 1)[-1]] = missing_model_bytes(parsed)
+        return {what: n_bytes for what, n_bytes in missing.items() if n_bytes != 0}
+
+    def runs(self) -> list[NamedRun]:
+        runs = []
+        for name, recipe in self._pairs:
+            model = _ModelOutlook(self, ModelName.parse(name), self._defined.changed[recipe], self._options)
+            runs += [model.run(seed) for seed in drawn_with(self._options.get("seeds") or (), model.recipe, self.train)]
+        return runs
+
+    def known_of(self, model: ModelName) -> list[StoredRun]:
+        """The finished and unfinished runs of `model`, whatever they were made with."""
+        ids = {model.id, model.published_as}
+        return [run for run in self._known if {run.record.model.id, run.record.declared} & ids]
+
+
+class _ModelOutlook:
+    """What is known of the seeds of one model, trained by one recipe."""
+
+    def __init__(self, of_task: _TaskOutlook, model: ModelName, recipe: Recipe, options: Mapping[str, Any]) -> None:
+        self.recipe = recipe
+        self._of, self._task, self._model = of_task, of_task.task, model
+        self._every_checkpoint = bool(options.get("every_checkpoint"))
+        self._known = of_task.known_of(model)
+        recorded = recipe_record(recipe, model.id, options.get("overrides") or {}, of_task.train)
+        self._recipe_name, self._values = recorded.name, recorded.values
+        self._checkpoint = glimpse(model)
+        self._speed, self._n_weights = self._find_speed(), self._count_weights()
+
+    def run(self, seed: int) -> NamedRun:
+        own = [run for run in self._known if self._is_of(run.record, seed)]
+        scored = {language for run in own for language in run.record.scores if self._has(run, language)}
+        missing = [language for language in self._of.languages if language not in scored]
+        kept = any(
+            run.record.training and kept_weights(run.record.identity, run.record.training.weights_sha256) for run in own
+        )
+        trains = self._of.train and bool(missing) and (self._every_checkpoint or not kept)
+        return NamedRun(
+            self._task,
+            self._model,
+            self.recipe,
+            seed if self._of.train else None,
+            tuple(self._of.languages),
+            not missing,
+            self._seconds(missing, trains),
+            self._n_weights if trains else 0,
+        )
+
+    def _is_of(self, record: RunRecord, seed: int) -> bool:
+        """Whether `record` is of the run with this seed, as far as names and values tell."""
+        dtype = self._of.choose(record.model.hidden_size).dtype_name
+        own = self._recipe_name, _without_layer(self._values), self._of.limits, self._task.training_language, dtype
+        recipe = record.recipe
+        theirs = recipe.name, _without_layer(recipe.values), record.limits, record.training_language, record.dtype
+        return own == theirs and (not self._of.train or record.seed == seed)
+
+    def _has(self, run: StoredRun, language: str) -> bool:
+        if not self._every_checkpoint:
+            return True
+        return language in (RunOnDisk(run.folder).known_at_checkpoints(run.record) or ())
+
+    def _find_speed(self) -> Speed | None:
+        """That of finished runs of the model, or what a plan has measured."""
+        records = [run.record for run in self._known]
+        try:
+            sizes = [hidden_size(self._checkpoint)] if self._checkpoint else [r.model.hidden_size for r in records]
+            for compute in map(self._of.choose, sizes[:1]):
+                speed = speed_of_runs(records, self._values, self._of.train, compute)
+                if speed is None and self._checkpoint is not None:
+                    shape = self._checkpoint.configuration()
+                    speed = kept_speed(speed_key(self._task.name, shape, self._values, self._of.train, compute))
+                return speed
+        except XevalError:  # the run says what is wrong with the model, after the plan
+            return None
+        return None
+
+    def _count_weights(self) -> int | None:
+        try:
+            return count_checkpoint_weights(self._checkpoint) if self._checkpoint is not None else None
+        except XevalError:
+            return None
+
+    def _seconds(self, missing: Sequence[str], trains: bool) -> float | None:
+        if not missing:
+            return 0.0
+        tested = [self._count("test", language, self._of.limits.max_eval) for language in missing]
+        english = self._task.training_language
+        n_rows = self._count("train", english, self._of.limits.max_train)
+        n_selection = self._count("selection", english, self.recipe.selection_rows) if self._task.has_selection else 0
+        if self._speed is None or None in tested or (trains and None in (n_rows, n_selection)):
+            return None
+        n_tested, trained = sum(n or 0 for n in tested), (0, 0, 0)
+        if trains:
+            trained = rows_of_training(self.recipe, n_rows or 0, n_selection or 0)
+        n_tested *= 1 + trained[2] * self._every_checkpoint
+        return trained[0] * self._speed.trained_s + (trained[1] + n_tested) * self._speed.evaluated_s
+
+    def _count(self, role: str, language: str, most: int | None) -> int | None:
+        """Rows of a split, of which `most` are taken; None where the task does not say how many there are."""
+        n_rows = self._task.expected_rows.of(role, language) or None
+        return n_rows if most is None else min(most, n_rows or most)
