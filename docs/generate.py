@@ -22,7 +22,7 @@ from typer.cli import get_docs_for_click
 import xeval
 from xeval.cli import app
 from xeval.data import bundle
-from xeval.definitions import recipe, reference, suite, task, toml
+from xeval.definitions import grid, recipe, reference, suite, task, toml
 from xeval.judging.gate.baseline import Baseline
 from xeval.kinds.answers import AnswerKeys
 from xeval.kinds.pairs import PairKeys
@@ -45,6 +45,7 @@ FILES: dict[str, type[BaseModel]] = {
     "A published table": reference.Reference,
     "A suite": suite.Suite,
     "A published table of a suite": suite.SuiteTable,
+    "A grid": grid.Grid,
     "A record": records.RunRecord,
     "Checkpoints on the way": records.CheckpointsRecord,
     "A baseline of the gate": Baseline,

@@ -1,6 +1,7 @@
 """The command line as a user meets it: exit codes, one line for each mistake, and what goes where."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -70,11 +71,8 @@ def test_a_run_of_a_users_own_task_prints_the_matrix_and_leaves_records(command,
     code, out, err = command(*tiny_run)
     assert code == 0
     assert "Chinese" in out and "results" in out
-    assert [line.split(":")[0] for line in err.splitlines() if line.startswith("evaluate")] == [
-        "evaluate en",
-        "evaluate es",
-        "evaluate zh",
-    ]
+    [line] = [line for line in err.splitlines() if line.startswith("evaluate")]  # of all languages, with their scores
+    assert re.search(r"accuracy: en \d+\.\d, es \d+\.\d, zh \d+\.\d$", line)
     assert len(list(Path("results").glob("*/*/*/record.json"))) == 1
 
 
@@ -88,7 +86,14 @@ def test_json_is_the_records_and_nothing_else_on_standard_output(command, tiny_r
     records = json.loads(out)
     assert code == 0
     assert [record["seed"] for record in records] == [1, 2, 3]
-    assert [sorted(record["scores"]) for record in records] == [["es", "zh"]] * 3
+    assert [list(record["scores"]) for record in records] == [["en", "es", "zh"]] * 3  # English comes too
+
+
+def test_a_checkpoint_evaluated_as_it_is_gets_the_languages_that_were_named(command, mini, checkpoint_of, tmp_path):
+    model = checkpoint_of("bert", mini.task.labels)
+    words = ("run", mini.task_file, "--no-train", "--model", model, "--data", mini.data, "--language", "es")
+    code, out, _ = command(*words, "--results", tmp_path / "results", "--format", "json")
+    assert (code, [list(record["scores"]) for record in json.loads(out)]) == (0, [["es"]])
 
 
 def test_a_users_task_is_found_in_a_folder_of_theirs(command, mini, tiny_run):

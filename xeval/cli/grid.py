@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from xeval.cli.options import OutcomeFormat, Where
-from xeval.cli.outcome import show_outcome
+from xeval.cli.outcome import show_outcome, show_outcomes
 from xeval.cli.suite import show_suite
 from xeval.definitions.registry import get_reference, get_task
 from xeval.judging.verdict import Tolerance
+from xeval.results.store import StoredRun
 from xeval.support.text import one_line
 
 if TYPE_CHECKING:
@@ -41,19 +42,31 @@ def make(
     """
     from xeval.runs.plan import run_plan
 
-    table = None if plan.is_table or plan.is_suite else table_of(plan.subject, plan.tasks_dirs)
+    table = table_of(plan.subject, plan.tasks_dirs) if plan.noun == "task" else None
     runs, problems = run_plan(plan, engine)
     for problem in problems:
         print(one_line(f"xeval: {problem}"), file=sys.stderr)
     strays: list[str] = []
     if plan.is_suite:
         show_suite(runs, plan.skipped, plan.subject, output_format, plan.results, plan.tasks_dirs, quiet)
+    elif plan.noun == "grid":
+        show_outcomes(_by_task(runs, plan), output_format, plan.results, tolerance, plan.tasks_dirs)
     elif runs:
         reference = plan.subject if plan.is_table else table
         strays = show_outcome(runs, reference, output_format, plan.results, tolerance, plan.tasks_dirs)
     if problems:
         raise typer.Exit(1)
     return strays
+
+
+def _by_task(runs: Sequence[StoredRun], plan: "Plan") -> list[tuple[list[StoredRun], str | None]]:
+    """The runs of a grid's tasks, each with its table."""
+    names = dict.fromkeys(run.request.task for run in plan.runs)
+    tables = {get_task(name, plan.tasks_dirs).name: name for name in names}
+    return [
+        ([run for run in runs if run.record.task == task], table_of(name, plan.tasks_dirs))
+        for task, name in tables.items()
+    ]
 
 
 def table_of(task: str, tasks_dirs: Sequence[Path]) -> str | None:

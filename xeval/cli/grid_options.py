@@ -1,11 +1,11 @@
 """What `xeval run` and `xeval plan` are told of the runs: the same options, in one place."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import Field, dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -16,7 +16,7 @@ from xeval.cli.options import (
     Dtype,
     EveryCheckpoint,
     KeepWeights,
-    Languages,
+    LanguagesToRun,
     MaxEval,
     MaxTrain,
     Model,
@@ -33,7 +33,14 @@ from xeval.cli.options import (
     words,
 )
 from xeval.cli.recipe_values import with_recipe_values
-from xeval.definitions.registry import check_names
+from xeval.data.bundle import using
+from xeval.definitions.grid import Grid
+from xeval.definitions.languages import code_among
+from xeval.definitions.registry import check_languages, check_names, get_grid, get_task, is_grid, is_suite
+
+if TYPE_CHECKING:
+    from xeval.runs.grid import TaskGrid
+    from xeval.support.progress import Reporter
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class GridOptions:
 
     task: Annotated[str | None, typer.Argument(help=Subject, show_default=False)] = None
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help=Model)] = None
-    language: Languages = None
+    language: LanguagesToRun = None
     train_language: TrainLanguage = None
     seed: Seeds = None
     recipe: RecipeName = None
@@ -72,10 +79,8 @@ class GridOptions:
 
     def of_library(self) -> dict[str, Any]:
         """The options that `xeval.run` has too, under its names."""
-        from xeval.support.progress import reporter  # rich's bars
-
         return {
-            "languages": words(self.language),
+            "languages": self._languages(),
             "train_language": self.train_language,
             "seeds": numbers(self.seed),
             "overrides": self.overrides or {},
@@ -90,8 +95,82 @@ class GridOptions:
             "device": self.device,
             "dtype": self.dtype,
             "tasks_dirs": self.tasks_dir or (),
-            "reporter": reporter(self.quiet),
+            "reporter": self.reporter(),
         }
+
+    def reporter(self) -> "Reporter":
+        from xeval.support.progress import reporter  # rich's bars
+
+        return reporter(self.quiet)
+
+    def grid(self, context: typer.Context) -> Grid | None:
+        """The grid in the file that was given in the place of a task; None for a task.
+
+        Raises for options that say what the file says, and for names in it that are none.
+        """
+        if self.task is None or not is_grid(self.task):
+            return None
+        refuse_beside(context, _BESIDE_A_GRID, f"{self.task} says what is run")
+        with using(self.bundle):
+            return get_grid(self.task, self.tasks_dir or ())
+
+    def task_grids(self, grid: Grid) -> dict[str, "TaskGrid"]:
+        """What `grid` has to be run of each task."""
+        from xeval.runs.grid import TaskGrid
+
+        names = ("train_language", "train", "every_checkpoint", "keep_weights", "max_train", "max_eval", "test_split")
+        options = self.of_library() | {name: getattr(grid, name) for name in names}
+        options |= {
+            "seeds": list(grid.seeds),
+            "overrides": {name: _plain(value) for name, value in grid.values.items()},
+        }
+        pairs = [(model, recipe) for model in grid.models for recipe in grid.recipes or (None,)]
+        return {
+            task: TaskGrid(
+                pairs,
+                options
+                | {"languages": self._led(task, grid.languages, grid.train_language, grid.train)}
+                | {"data": grid.data.get(task, self.data)},
+            )
+            for task in grid.tasks
+        }
+
+    def _languages(self) -> list[str]:
+        wanted = words(self.language)
+        with using(self.bundle):
+            if not wanted or self.task is None or is_suite(self.task, self.tasks_dir or ()):
+                return wanted
+            return self._led(self.task, wanted, self.train_language, not self.no_train)
+
+    def _led(self, name: str, wanted: Sequence[str], train_language: str | None, train: bool) -> list[str]:
+        """The languages that were named, led by the one that is trained on: without it nothing is said of transfer."""
+        if not wanted:
+            return []
+        task = get_task(name, self.tasks_dir or ())
+        codes = check_languages(task, wanted)
+        if not train or not task.of_kind.trains:
+            return codes
+        trained_on = code_among(task.languages, train_language or task.training_language)
+        return list(dict.fromkeys([*([trained_on] if trained_on else []), *codes]))
+
+
+_BESIDE_A_GRID = {
+    *("task", "data", "bundle", "results", "device", "dtype", "tasks_dir", "quiet"),
+    *("on", "dry_run", "output_format", "output"),
+}
+
+
+def _plain(value: float | str) -> float | str:
+    return float(value) if isinstance(value, float) else value
+
+
+def refuse_beside(context: typer.Context, allowed: Collection[str], why: str) -> None:
+    """Raise for options that were typed beside a file that has their values; some are `allowed`."""
+    for name in context.params.keys() - allowed:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "TASK" if name == "task" else f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"{option}: {why}, and how; leave out one of the two")
 
 
 def with_grid_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -16,6 +16,10 @@ Bundle = Annotated[
     Path | None, typer.Option("--bundle", help="File that xeval bundle made; nothing is fetched, no network is needed.")
 ]
 Languages = Annotated[list[str] | None, typer.Option("--language", "-l", help="Codes, as in es,zh; default: all.")]
+LanguagesToRun = Annotated[
+    list[str] | None,
+    typer.Option("--language", "-l", help="Codes, as in es,zh; the language trained on comes along. Default: all."),
+]
 RecipeName = Annotated[str | None, typer.Option("--recipe", help="Recipe name or path; default: the task's.")]
 ReferenceName = Annotated[
     str | None, typer.Option("--reference", help="Published table, by name or path; default: the task's.")
@@ -51,7 +55,7 @@ KeepWeights = Annotated[
     typer.Option("--keep-weights", help="Keep fine-tuned weights in the run's folder, which they travel with."),
 ]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")]
-Subject = "Task or suite of tasks: its name, or the path of its file."
+Subject = "Task or suite of tasks: its name, or the path of its file. Or the file of a grid of runs."
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the plan, and stop there: nothing is fetched or trained.")
 ]

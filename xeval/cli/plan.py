@@ -10,6 +10,7 @@ import typer
 
 from xeval.cli.grid_options import GridOptions, with_grid_options
 from xeval.cli.screen import loading
+from xeval.data.bundle import using
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.reference import ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
@@ -26,6 +27,7 @@ _OTHER_SEEDS = (1, 3, 5, 10, 20)  # numbers of them that verdicts are told for b
 
 @with_grid_options
 def plan(
+    context: typer.Context,
     grid: GridOptions,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the plan here, for run --plan.")] = None,
 ) -> None:
@@ -33,12 +35,18 @@ def plan(
 
     Nothing is trained, but for seconds on a model whose speed on this machine is not known yet.
     """
-    task, models = grid.check()
-    options = grid.of_library()
+    file = grid.grid(context)
+    task, models = grid.check() if file is None else (str(grid.task), [])
     with loading(grid.quiet):
-        from xeval.runs.plan import plan_grid, write_plan
+        from xeval.runs.plan import plan_grid, plan_grids, write_plan
 
-    made = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, measures=True, **options)
+    if file is not None:
+        with using(grid.bundle):
+            grids = grid.task_grids(file)
+        made = plan_grids(task, grids, bundle=grid.bundle, measures=True)
+    else:
+        options = grid.of_library()
+        made = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, measures=True, **options)
     for line in _in_words(made):
         print(textwrap.fill(line, WIDTH, subsequent_indent="  ") if len(line) > WIDTH else line)
     if output is not None:

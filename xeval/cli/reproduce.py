@@ -79,12 +79,13 @@ def reproduce(
         here = options if on is Where.local else options | {"device": "auto"}
         outlook = outlook_of_table(reference, bundle=bundle, **here)
         shared_out = is_shared_out(on, device)
+        if shared_out:
+            engine = engine_of(on, device, results, quiet)
     with using(bundle):
         announce(outlook, options["reporter"], dry_run)
     if shared_out:
         from xeval.runs.plan import plan_table
 
-        engine = engine_of(on, device, results, quiet)
         plan = plan_table(reference, bundle=bundle, elsewhere=on is not Where.local, **options)
         strays = make(plan, engine, quiet, output_format, within)
     else:

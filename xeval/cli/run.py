@@ -1,18 +1,20 @@
 """`xeval run`: fine-tune on the task's training language, evaluate in every language, print the matrix."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from xeval.cli.grid import engine_of, is_shared_out, make, table_of
-from xeval.cli.grid_options import GridOptions, with_grid_options
+from xeval.cli.grid_options import GridOptions, refuse_beside, with_grid_options
 from xeval.cli.options import DryRun, HowToShow, On, OutcomeFormat, Sweep, Where, values_to_try
-from xeval.cli.outcome import show_outcome
+from xeval.cli.outcome import show_outcome, show_outcomes
 from xeval.cli.outlook import announce, announce_plan
 from xeval.cli.screen import loading
 from xeval.cli.suite import show_suite
 from xeval.data.bundle import using
+from xeval.definitions.grid import Grid
 from xeval.definitions.registry import is_suite
 
 _BESIDE_A_PLAN = {"plan", "on", "dry_run", "quiet", "output_format"}
@@ -45,24 +47,28 @@ def run(
     without.
     """
     if plan is not None:
-        _refuse_beside_a_plan(context)
+        refuse_beside(context, _BESIDE_A_PLAN, "--plan says what is run")
         _run_plan(plan, on, grid.quiet, dry_run, output_format)
+        return
+    if (file := grid.grid(context)) is not None:
+        _run_file(file, grid, on, dry_run, output_format)
         return
     task, models = grid.check()
     options = grid.of_library() | {"sweep": values_to_try(sweep), "seeds_of": seeds_of}
     takes_turns = on is Where.local and bool(sweep or seeds_of or grid.no_train)
     with loading(grid.quiet):
         from xeval.runs.outlook import outlook_of_grid
+        from xeval.runs.plan import plan_grid, refuse_what_no_plan_has
 
+        shared_out = is_shared_out(on, grid.device) and not takes_turns
+        if shared_out:
+            refuse_what_no_plan_has(options)
+            engine, elsewhere = engine_of(on, grid.device, grid.results, grid.quiet), on is not Where.local
         here = options if on is Where.local else options | {"device": "auto"}
         outlook = outlook_of_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, **here)
-        shared_out = is_shared_out(on, grid.device)
     with using(grid.bundle):
         announce(outlook, options["reporter"], dry_run)
-    if shared_out and not takes_turns:
-        from xeval.runs.plan import plan_grid
-
-        engine, elsewhere = engine_of(on, grid.device, grid.results, grid.quiet), on is not Where.local
+    if shared_out:
         made = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, elsewhere=elsewhere, **options)
         make(made, engine, grid.quiet, output_format)
         return
@@ -88,6 +94,31 @@ def _run_here(
     show_outcome(runs, table, output_format, grid.results, tasks_dirs=folders)
 
 
+def _run_file(file: Grid, grid: GridOptions, on: Where, dry_run: bool, output_format: OutcomeFormat) -> None:
+    """Make the runs of a grid's file."""
+    with loading(grid.quiet):
+        from xeval.runs.grid import run_grids
+        from xeval.runs.outlook import outlook_of_grids
+        from xeval.runs.plan import plan_grids
+
+        elsewhere, folders = on is not Where.local, grid.tasks_dir or ()
+        shared_out = is_shared_out(on, grid.device) and (elsewhere or file.train)
+        if shared_out:
+            engine = engine_of(on, grid.device, grid.results, grid.quiet)
+    with using(grid.bundle):
+        grids = grid.task_grids(file)
+        here = replace(grid, device="auto").task_grids(file) if elsewhere else grids
+        announce(outlook_of_grids(here, bundle=grid.bundle), grid.reporter(), dry_run)
+    if shared_out:
+        made = plan_grids(str(grid.task), grids, bundle=grid.bundle, elsewhere=elsewhere)
+        make(made, engine, grid.quiet, output_format)
+        return
+    with using(grid.bundle):
+        tables = [table_of(task, folders) for task in grids]
+        runs = zip(run_grids(grids, grid.reporter()), tables, strict=True)
+        show_outcomes(list(runs), output_format, grid.results, tasks_dirs=folders)
+
+
 def _run_plan(path: Path, on: Where, quiet: bool, dry_run: bool, output_format: OutcomeFormat) -> None:
     with loading(quiet):
         from xeval.runs.plan import read_plan
@@ -96,12 +127,3 @@ def _run_plan(path: Path, on: Where, quiet: bool, dry_run: bool, output_format: 
     plan = read_plan(path)
     announce_plan(plan, reporter(quiet), dry_run)
     make(plan, engine_of(on, plan.runs[0].request.device, plan.results, quiet), quiet, output_format)
-
-
-def _refuse_beside_a_plan(context: typer.Context) -> None:
-    """A plan has the values of all other options."""
-    for name in context.params.keys() - _BESIDE_A_PLAN:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            option = "TASK" if name == "task" else f"--{name.replace('_', '-')}"
-            raise typer.BadParameter(f"{option}: --plan says what is run, and how; leave out one of the two")

@@ -69,8 +69,9 @@ def missing_bytes(
         return 0
     ignored = None if any("/" in pattern for pattern in patterns) else ["*/*"]
     try:
-        asked = {"repo_type": kind, "revision": revision, "files_metadata": True, "timeout": ASKED_S}
-        files = huggingface_hub.HfApi().repo_info(repo_id, **asked).siblings or []
+        api = huggingface_hub.HfApi()
+        about = api.model_info if kind == "model" else api.dataset_info
+        files = about(repo_id, revision=revision, files_metadata=True, timeout=ASKED_S).siblings or []
         sizes = {file.rfilename: file.size or 0 for file in files}
         return sum(
             sizes[name] for name in filter_repo_objects(sizes, allow_patterns=[*patterns], ignore_patterns=ignored)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from xeval.definitions.grid import Grid
 from xeval.definitions.languages import code_among, names_of
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.recipe import Recipe
@@ -17,7 +18,7 @@ from xeval.definitions.suite import Suite, SuiteTable
 from xeval.definitions.task import Task
 from xeval.definitions.toml import read_definition, read_table
 from xeval.support import bundle_in_use
-from xeval.support.errors import DefinitionError, UnknownNameError
+from xeval.support.errors import DefinitionError, UnknownNameError, XevalError
 
 Definition = TypeVar("Definition", Task, Recipe, Reference, Suite, SuiteTable)
 
@@ -68,6 +69,7 @@ def _find_all(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tupl
 _IN_WORDS: dict[Any, str] = {
     Task: "a task",
     Suite: "a suite of tasks",
+    Grid: "a grid of runs",
     Recipe: "a recipe",
     Reference: "a published table",
     SuiteTable: "a published table over a suite",
@@ -87,6 +89,8 @@ def _noun_in(path: Path) -> Any:
         keys = read_table(path, "definition").keys()
     except DefinitionError:  # whoever reads it will say what is wrong
         return None
+    if "models" in keys:
+        return Grid  # which lists tasks, as a suite does
     shared = {noun: len(keys & own) for noun, own in _OWN_KEYS.items()}
     most = max(shared.values())
     found = [noun for noun, n in shared.items() if n == most > 0]
@@ -150,6 +154,38 @@ def is_suite(name: str, tasks_dirs: Sequence[Path] = ()) -> bool:
     if name.endswith(".toml") or os.sep in name:
         return _noun_in(Path(name).expanduser()) is Suite
     return name in all_suites() and name not in all_tasks(tasks_dirs)
+
+
+def is_grid(name: str) -> bool:
+    """Whether `name` is the path of a grid's file, which lists `models`."""
+    return name.endswith(".toml") and _noun_in(Path(name).expanduser()) is Grid
+
+
+def get_grid(path: str, tasks_dirs: Sequence[Path] = ()) -> Grid:
+    """The grid in that file, all of whose names mean something. Raises DefinitionError with the file and the key."""
+    grid = read_definition(Path(path).expanduser(), Grid)
+    key = "tasks"
+    try:
+        for task in grid.tasks:
+            if is_suite(task, tasks_dirs):
+                raise DefinitionError(f"{task} is a suite of tasks; name the tasks, or run the suite by itself")
+            get_task(task, tasks_dirs)
+        key = "languages"
+        for task in grid.tasks:
+            check_languages(get_task(task, tasks_dirs), grid.languages)
+        key = "models"
+        for model in grid.models:
+            ModelName.parse(model)
+        key = "recipes"
+        for recipe in grid.recipes:
+            get_recipe(recipe)
+        key = "values"
+        for value in grid.values:
+            if value not in Recipe.model_fields:
+                raise UnknownNameError("value of a recipe", value, Recipe.model_fields)
+    except XevalError as error:
+        raise DefinitionError(f"{path}: {key}: {error}") from error
+    return grid
 
 
 def find_task(name: str, tasks_dirs: Sequence[Path] = ()) -> tuple[Path, Task]:

@@ -49,7 +49,7 @@ from xeval.support.findings import Finding
 from xeval.support.locks import locked
 from xeval.support.progress import Phase, Reporter
 from xeval.support.sealed import copy_sealed
-from xeval.support.text import counted, one_decimal
+from xeval.support.text import counted, metric_in_words, one_decimal
 
 FLOAT32_ROWS = 32  # of each language, computed again in float32 where the run's arithmetic is another
 
@@ -234,16 +234,31 @@ class OneRun:
             return self._fail({"train": error})
         give_to_followers(self.ranks, Evaluation(model, spec.compute))
         encoded = self._encode(tokenizer, {language: spec.corpus.test(language) for language in missing})
-        failures: dict[str, Exception] = {}
-        for language in missing:
-            try:
-                record = self._evaluate(model, record, language, encoded[language])
-            except PredictionError as error:
-                failures[f"evaluate/{language}"] = error
-                continue
-            status = "complete" if language == missing[-1] and not failures else "incomplete"
-            record = self.disk.save(record.model_copy(update={"status": status}))
+        record, failures = self._evaluate_all(model, record, encoded)
         return self._fail(failures) if failures else self.disk.finish(record)
+
+    def _evaluate_all(
+        self, model: Any, record: RunRecord, encoded: Mapping[str, Encoded]
+    ) -> tuple[RunRecord, dict[str, Exception]]:
+        """Evaluate language by language; what is finished is saved. Returns what failed too, by phase."""
+        failures: dict[str, Exception] = {}
+        n_rows = sum(len(self.spec.corpus.test(language)) for language in encoded)
+        n = sum(map(len, encoded.values()))
+        with self.reporter.phase("evaluate", n, self.kind.unit if n == n_rows else "sequences") as phase:
+            for language in encoded:
+                phase.advance(0, language)
+                try:
+                    record = self._evaluate(model, record, language, encoded[language], phase)
+                except PredictionError as error:
+                    failures[f"evaluate/{language}"] = error
+                    continue
+                status = "complete" if language == list(encoded)[-1] and not failures else "incomplete"
+                record = self.disk.save(record.model_copy(update={"status": status}))
+            scores = [
+                f"{code} {one_decimal(100 * record.scores[code].value)}" for code in encoded if code in record.scores
+            ]
+            phase.note = f"{metric_in_words(self.spec.task.metric)}: {', '.join(scores)}" if scores else ""
+        return record, failures
 
     def _fail(self, errors: Mapping[str, Exception]) -> RunRecord:
         """Note by phase what failed; what is finished stays as it is."""
@@ -490,23 +505,20 @@ class OneRun:
     def _outputs(self, model: Any, encoded: Encoded) -> np.ndarray:
         return predict(model, self.kind, encoded, self.spec.compute, ranks=self.ranks)
 
-    def _evaluate(self, model: Any, record: RunRecord, language: str, encoded: Encoded) -> RunRecord:
+    def _evaluate(self, model: Any, record: RunRecord, language: str, encoded: Encoded, phase: Phase) -> RunRecord:
         corpus, metric = self.spec.corpus, self.spec.task.metric
         rows = corpus.test(language)
         started = time.monotonic()
-        unit = self.kind.unit if len(encoded) == len(rows) else "sequences"
-        with self.reporter.phase(f"evaluate {language}", len(encoded), unit) as phase:
-            try:
-                outputs = predict(model, self.kind, encoded, self.spec.compute, phase.advance, self.ranks)
-            except PredictionError as error:
-                raise PredictionError(f"{language}: {error}") from error
-            wall_s = time.monotonic() - started
-            judged = judge(self.kind, outputs, encoded, rows)
-            said = judged.answers, judged.tally, judged.groups, judged.places
-            sha256 = save_predictions(self.disk.writes_to, language, *said)
-            score = score_of(self.kind, metric, judged, encoded.tokenization, sha256, environment.INVOCATION)
-            check = self._compare_with_float32(model, encoded, rows, outputs)
-            phase.note = f"{metric} {one_decimal(100 * score.value)}"
+        try:
+            outputs = predict(model, self.kind, encoded, self.spec.compute, phase.advance, self.ranks)
+        except PredictionError as error:
+            raise PredictionError(f"{language}: {error}") from error
+        wall_s = time.monotonic() - started
+        judged = judge(self.kind, outputs, encoded, rows)
+        said = judged.answers, judged.tally, judged.groups, judged.places
+        sha256 = save_predictions(self.disk.writes_to, language, *said)
+        score = score_of(self.kind, metric, judged, encoded.tokenization, sha256, environment.INVOCATION)
+        check = self._compare_with_float32(model, encoded, rows, outputs)
         hashes = record.data.sha256["test"] | {language: corpus.sha256(rows)}
         timing = Timing(wall_s=wall_s, rows=len(rows), invocation=environment.INVOCATION)
         return self._signed(record).model_copy(

@@ -21,10 +21,12 @@ from xeval.engine.loading import hidden_size
 from xeval.judging.power import seeds_to_reproduce
 from xeval.results.store import StoredRun, known_runs
 from xeval.runs.execute import OneRun
+from xeval.runs.forecast import forecast
 from xeval.runs.outcome import Runs
 from xeval.runs.preflight import examine, stop_on_errors, try_out
 from xeval.runs.spec import RunSpec, declare, fitting, limits, override, with_layer
 from xeval.runs.sweep import Sweep, check_sweep, with_chosen_values
+from xeval.support.countdown import count_down
 from xeval.support.errors import DefinitionError
 from xeval.support.findings import Finding, wrong
 from xeval.support.progress import Reporter, Silent
@@ -119,6 +121,14 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
 
 
 @dataclass(frozen=True)
+class TaskGrid:
+    """What `run_grid` is given for one task."""
+
+    pairs: list[tuple[str, str | None]]
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Runs that have been checked and can be made."""
 
@@ -133,8 +143,29 @@ def run_grid(task: str, pairs: Sequence[tuple[str, str | None]], **options: Any)
 
     Takes the options of `prepare_grid`.
     """
-    prepared = prepare_grid(task, pairs, **options)
-    return [run.complete(prepared.languages) for run in prepared.runs] + prepared.failed
+    [runs] = _complete([prepare_grid(task, pairs, **options)], options.get("reporter"))
+    return runs
+
+
+def run_grids(grids: Mapping[str, TaskGrid], reporter: Reporter | None = None) -> list[list[StoredRun]]:
+    """`run_grid` for each task, giving the runs by task. Everything is checked before the first run is made."""
+    return _complete([prepare_grid(task, grid.pairs, **grid.options) for task, grid in grids.items()], reporter)
+
+
+def _complete(grids: Sequence[Prepared], reporter: Reporter | None) -> list[list[StoredRun]]:
+    """Make the runs, with a line on overall progress before each, and add the trials that all failed."""
+    todo = [(place, run) for place, prepared in enumerate(grids) for run in prepared.runs]
+    works = [0 if len(todo) == 1 else _work(run, grids[place].languages) for place, run in todo]
+    made = [list[StoredRun]() for _ in grids]
+    say = (reporter or Silent()).say
+    for place, run in count_down(todo, works, lambda one: one[1].name, say):
+        made[place].append(run.complete(grids[place].languages))
+    return [runs + prepared.failed for runs, prepared in zip(made, grids, strict=True)]
+
+
+def _work(run: OneRun, languages: Sequence[str]) -> int:
+    """How long it takes beside others; 0 for a finished one."""
+    return forecast(run, languages).work if run.has_work(languages) else 0
 
 
 def prepare_grid(  # noqa: PLR0913  what `run` takes

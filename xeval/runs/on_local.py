@@ -14,6 +14,7 @@ from typing import Literal
 
 from xeval.runs.plan import Engine, Outcome, RunRequest, attempt
 from xeval.runs.progress_table import Kind, ProgressTable, Sender
+from xeval.support.countdown import count_down
 from xeval.support.freed_memory import keep_freed_memory
 from xeval.support.progress import Reporter
 from xeval.support.termination import Terminated, listen
@@ -33,7 +34,12 @@ def local_devices(device: str) -> list[str]:
 
 def in_this_process(reporter: Reporter) -> Engine:
     """Makes one run after the other, here."""
-    return lambda requests: [attempt(request, reporter) for request in requests]
+
+    def make(requests: Sequence[RunRequest]) -> list[Outcome]:
+        one_by_one = count_down(requests, [1] * len(requests), lambda request: request.in_words, reporter.say)
+        return [attempt(request, reporter) for request in one_by_one]
+
+    return make
 
 
 def on_local(devices: Sequence[str], quiet: bool = False) -> Engine:

@@ -27,10 +27,9 @@ from xeval.results.records import Limits, RunRecord
 from xeval.results.run_on_disk import RunOnDisk
 from xeval.results.store import StoredRun, known_runs
 from xeval.runs.forecast import Speed, kept_speed, rows_of_training, speed_key, speed_of_runs
-from xeval.runs.grid import define, drawn_with, table_to_reproduce
+from xeval.runs.grid import TaskGrid, define, drawn_with, table_to_reproduce
 from xeval.runs.preflight import count_checkpoint_weights
 from xeval.runs.spec import limits, recipe_record
-from xeval.runs.suite import TaskGrid
 from xeval.support.cache import kept_weights
 from xeval.support.errors import XevalError
 

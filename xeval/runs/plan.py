@@ -5,7 +5,7 @@
 
 import os
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,8 +18,8 @@ from xeval.definitions.toml import Frozen, first_complaint
 from xeval.judging.power import seeds_to_reproduce
 from xeval.results.store import StoredRun, load_run
 from xeval.runs.forecast import Forecast, Speeds, forecast
-from xeval.runs.grid import prepare_grid, run_grid, table_to_reproduce
-from xeval.runs.suite import TaskGrid, left_out, suite_grids
+from xeval.runs.grid import TaskGrid, prepare_grid, run_grid, table_to_reproduce
+from xeval.runs.suite import left_out, suite_grids
 from xeval.support.errors import DefinitionError, StoreError, XevalError
 from xeval.support.files import read_ordinary, write_atomically
 from xeval.support.progress import Reporter, Silent
@@ -91,8 +91,8 @@ class Plan(Frozen):
 
     schema_version: Literal[1] = 1
     subject: Words
-    """The task, the suite of tasks or the published table."""
-    noun: Literal["task", "suite", "table"]
+    """The task, the suite of tasks, the published table or the file of a grid."""
+    noun: Literal["task", "suite", "table", "grid"]
     """Which of them."""
     runs: Annotated[tuple[PlannedRun, ...], Field(min_length=1, max_length=100_000)]
     skipped: dict[Words, str] = {}
@@ -189,7 +189,7 @@ def plan_grid(
     forecasts have a speed. Raises XevalError for what cannot be run, and for a sweep and for seeds that were trained
     elsewhere, which no plan has.
     """
-    _refuse_what_no_plan_has(options)
+    refuse_what_no_plan_has(options)
     planner = _Planner(bundle, elsewhere, measures, options)
     with using(bundle):
         if not registry.is_suite(subject, options.get("tasks_dirs") or ()):
@@ -202,6 +202,22 @@ def plan_grid(
         if not planner.runs:
             raise DefinitionError(f"{subject}: none of its tasks can be run: {next(iter(skipped.values()))}")
     return Plan(subject=_path_or_name(subject), noun="suite", runs=tuple(planner.runs), skipped=skipped)
+
+
+def plan_grids(
+    path: str,
+    grids: Mapping[str, TaskGrid],
+    *,
+    bundle: str | os.PathLike[str] | None = None,
+    elsewhere: bool = False,
+    measures: bool = False,
+) -> Plan:
+    """The runs that `run_grids` makes of the grid in the file at `path`, as `plan_grid` does it."""
+    planner = _Planner(bundle, elsewhere, measures, next(iter(grids.values())).options)
+    with using(bundle):
+        for task, grid in grids.items():
+            planner.add(task, grid)
+    return Plan(subject=_absolute(path), noun="grid", runs=tuple(planner.runs))
 
 
 def plan_table(
@@ -270,7 +286,8 @@ class _Planner:
         }
 
 
-def _refuse_what_no_plan_has(options: dict[str, Any]) -> None:
+def refuse_what_no_plan_has(options: dict[str, Any]) -> None:
+    """Raise DefinitionError for a sweep and for seeds that were trained elsewhere."""
     if options.get("sweep"):
         raise DefinitionError(
             "sweep: its trials choose the values of the runs, which are not known before; leave out --sweep, or run it"

@@ -18,10 +18,11 @@ from xeval.definitions.task import DEV, Task
 from xeval.engine import devices
 from xeval.results.records import Limits
 from xeval.results.store import StoredRun
-from xeval.runs.grid import run_grid
+from xeval.runs.grid import TaskGrid, run_grid
 from xeval.runs.score_given import EITHER, score_given
 from xeval.runs.spec import limits
 from xeval.runs.sweep import Sweep
+from xeval.support.countdown import count_down
 from xeval.support.errors import DataError, DefinitionError, XevalError
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import counted, one_line
@@ -59,14 +60,6 @@ class Wanted:
 EVERYTHING = Wanted()
 
 
-@dataclass(frozen=True)
-class TaskGrid:
-    """What `run_grid` is given for one task."""
-
-    pairs: list[tuple[str, str | None]]
-    options: dict[str, Any]
-
-
 def run_suite(name: str, models: Sequence[str], *, reporter: Reporter | None = None, **options: Any) -> SuiteRuns:
     """`run_grid` for each task of the suite called `name`, in all of its languages that there are rows for.
 
@@ -78,9 +71,8 @@ def run_suite(name: str, models: Sequence[str], *, reporter: Reporter | None = N
     had.
     """
     grids, skipped = suite_grids(name, models, reporter=reporter, **options)
-    outcome = SuiteRuns(skipped=skipped)
-    while grids:
-        task = next(iter(grids))
+    outcome, say = SuiteRuns(skipped=skipped), (reporter or Silent()).say
+    for task in count_down(list(grids), [1] * len(grids), str, say, "task"):
         grid = grids.pop(task)  # so that its rows can go when it is done
         with left_out(task, skipped, reporter or Silent()):
             outcome.runs += run_grid(task, grid.pairs, **grid.options)

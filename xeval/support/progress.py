@@ -63,6 +63,11 @@ class Phase:
         self.done_before += amount
         self.advance(amount)
 
+    @property
+    def was_done_before(self) -> bool:
+        """Whether all of it was, so that there is nothing to tell."""
+        return self.done == self.done_before > 0
+
     def summary(self) -> str:
         elapsed_s, now = time.monotonic() - self.started, self.done - self.done_before
         rate = now / elapsed_s if elapsed_s > 0 else 0.0
@@ -99,7 +104,8 @@ class Lines:
     def phase(self, name: str, total: int, unit: str) -> Iterator[Phase]:
         phase = Phase(name, total, unit)
         yield phase
-        self.say(phase.summary())
+        if not phase.was_done_before:
+            self.say(phase.summary())
 
 
 # rich's own green, red and cyan of these numbers can hardly be read on white.
@@ -138,7 +144,8 @@ class Bars:
             task = bars.add_task(escape(name), total=total, unit=unit, note="")
             phase = Phase(name, total, unit, lambda now: bars.update(task, completed=now.done, note=escape(now.note)))
             yield phase
-        self.say(phase.summary())
+        if not phase.was_done_before:
+            self.say(phase.summary())
 
 
 def reporter(quiet: bool) -> Reporter:
