@@ -23,6 +23,7 @@ import xeval
 from xeval.cli import app
 from xeval.data import bundle
 from xeval.definitions import grid, recipe, reference, suite, task, toml
+from xeval.definitions.schemas import NOUNS, schema_of
 from xeval.judging.gate.baseline import Baseline
 from xeval.kinds.answers import AnswerKeys
 from xeval.kinds.pairs import PairKeys
@@ -73,7 +74,8 @@ _LIMITS |= {"minItems": "at least {}", "maxLength": "at most {:,} characters"}
 
 def pages() -> dict[str, str]:
     """The text of every page of docs/reference/, by its file's name."""
-    return {name: NOTE + write() for name, write in PAGES.items()}
+    schemas = {f"schemas/{noun}.json": schema_of(noun) for noun in NOUNS}
+    return {name: NOTE + write() for name, write in PAGES.items()} | schemas
 
 
 # ── the command line ──

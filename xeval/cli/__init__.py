@@ -25,6 +25,7 @@ from xeval.cli import (
     diagnose,
     doctor,
     export,
+    init,
     list_names,
     merge,
     plan,
@@ -70,6 +71,7 @@ def every_command(version: Annotated[bool, _Version] = False) -> None:
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("reproduce")(reproduce.reproduce)
+app.command("init")(init.init)
 app.command("score")(score.score)
 app.command("merge")(merge.merge)
 app.command("bundle")(bundle.bundle)

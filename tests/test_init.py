@@ -1,0 +1,174 @@
+"""Files to begin with: accepted as they are written, and described by schemas that all shipped files keep to."""
+
+import io
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from xeval.cli import app
+from xeval.definitions.recipe import Recipe
+from xeval.definitions.registry import get_grid, get_recipe, get_reference, get_task
+from xeval.definitions.scaffolds import takes_labels
+from xeval.definitions.schemas import NOUNS, schema_of
+from xeval.kinds.registry import all_kinds
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHIPPED = {
+    "task": "tasks/*.toml",
+    "recipe": "tasks/recipes/*.toml",
+    "suite": "tasks/suites/*.toml",
+    "table": "results/published/*.toml",
+    "suite-table": "results/published/suites/*.toml",
+}
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def errors_of(path: Path, noun: str) -> list[str]:
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(json.loads(schema_of(noun)))
+    return [error.message for error in validator.iter_errors(tomllib.loads(path.read_text(encoding="utf-8")))]
+
+
+# ── scaffolds ──
+
+
+@pytest.mark.parametrize("kind", all_kinds())
+def test_a_task_of_every_kind_is_accepted_as_it_is_written(kind, folder, command):
+    labels = ("--label", "B-X,I-X,O") if takes_labels(kind) else ()
+    code, _, err = command("init", "task", "--name", "mine", "--kind", kind, "--language", "en,es", *labels)
+    assert (code, err) == (0, "")
+    task = get_task("./mine.toml")
+    assert (task.name, task.kind, task.languages, task.training_language) == ("mine", kind, ("en", "es"), "en")
+    assert get_recipe(task.default_recipe).pooling is None or not task.of_kind.trains
+    assert "mine " in command("list", "tasks", "--tasks-dir", folder)[1]
+    assert errors_of(folder / "mine.toml", "task") == []
+
+
+def test_a_task_is_run_as_it_is_written(mini, checkpoint_of, command):
+    words = ("--language", ",".join(mini.task.languages), "--label", ",".join(mini.task.labels))
+    assert command("init", "task", "--name", "mine", *words)[0] == 0
+    options = ("--device", "cpu", "--dtype", "float32", "--max-steps", 1)
+    code, out, _ = command("run", "./mine.toml", "--model", checkpoint_of("bert"), "--data", mini.data, *options)
+    assert (code, "mine: accuracy in %" in out) == (0, True)
+
+
+def test_a_recipe_is_accepted(folder, command):
+    assert command("init", "recipe", "--name", "mine")[0] == 0
+    assert isinstance(get_recipe("./mine.toml"), Recipe)
+    assert errors_of(folder / "mine.toml", "recipe") == []
+
+
+def test_a_table_is_accepted(folder, command):
+    words = ("--task", "xnli", "--model", "xlmr-base", "--language", "en,Spanish")
+    assert command("init", "table", "--name", "mine", *words)[0] == 0
+    [row] = get_reference("./mine.toml").rows
+    assert (row.model, row.cells) == ("FacebookAI/xlm-roberta-base", {"en": 0.0, "es": 0.0})
+    assert command("reproduce", "./mine.toml", "--dry-run")[0] == 0
+    assert errors_of(folder / "mine.toml", "table") == []
+
+
+def test_a_model_card_is_read_by_the_hub(folder, command):
+    from huggingface_hub import ModelCard
+
+    assert command("init", "model-card", "--name", "org/mine", "--language", "en,es")[0] == 0
+    card = ModelCard.load(folder / "README.md")
+    assert (card.data.language, card.data.base_model) == (["en", "es"], "google-bert/bert-base-multilingual-cased")
+
+
+def test_a_workflow_calls_commands_that_there_are(folder, command):
+    assert command("init", "ci", "--task", "xnli-mini", "--model", "mini-mbert")[0] == 0
+    text = (folder / ".github/workflows/xeval.yml").read_text()
+    steps = yaml.safe_load(text)["jobs"]["xeval"]["steps"]
+    calls = [step["run"] for step in steps if step.get("run", "").startswith("xeval ")]
+    calls += re.findall(r"^#   (xeval .*)$", text, re.MULTILINE)
+    assert len(calls) == 4
+    for call in calls:
+        _, name, *rest = call.split()
+        known = {word for parameter in COMMANDS[name].params for word in parameter.opts}
+        assert {word for word in rest if word.startswith("--")} <= known
+    assert command("run", *calls[0].split()[2:], "--dry-run")[0] == 0
+
+
+@pytest.mark.parametrize("noun", ["task", "recipe", "table"])
+def test_the_first_line_names_the_schema_that_is_put_beside_it(noun, folder, command):
+    lists = ("--language", "en", "--label", "a,b")
+    assert command("init", noun, "--name", "mine", "--output", "below/it.toml", *lists)[0] == 0
+    path = folder / "below/it.toml"
+    schema = re.fullmatch(r"#:schema (\S+)", path.read_text().splitlines()[0])[1]
+    assert (path.parent / schema).read_text() == schema_of(noun)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("task",), "--name is missing"),
+        (("task", "--name", "mine"), "--language is missing"),
+        (("task", "--name", "mine", "--language", "en"), "--label is missing"),
+        (("task", "--name", "a b", "--language", "en", "--label", "a,b"), "name: "),
+        (("task", "--name", "mine", "--language", "en", "--kind", "tags", "--label", "a,b"), "did you mean 'tagging'?"),
+        (("table", "--name", "mine", "--task", "xnil"), "did you mean 'xnli'?"),
+        (("table", "--name", "mine", "--model", "mbret"), "unknown model 'mbret'"),
+        (("recipee",), "'recipee' is not one of"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_leaves_no_file(folder, command, words, said, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    code, out, err = command("init", *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err
+    assert not list(folder.glob("*.toml"))
+
+
+def test_no_file_is_written_over(folder, command):
+    (folder / "mine.toml").write_text("mine")
+    code, _, err = command("init", "recipe", "--name", "mine")
+    assert (code, "there already" in err, (folder / "mine.toml").read_text()) == (2, True, "mine")
+
+
+def test_on_a_terminal_what_is_missing_is_asked_for(command, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal("mine\nen,de\nyes,no\n"))
+    assert command("init", "task")[0] == 0
+    assert get_task("./mine.toml").labels == ("yes", "no")
+
+
+# ── schemas ──
+
+
+@pytest.mark.parametrize(
+    ("noun", "path"),
+    [(noun, path) for noun, pattern in SHIPPED.items() for path in sorted(REPOSITORY.glob(pattern))],
+    ids=lambda value: value.stem if isinstance(value, Path) else value,
+)
+def test_every_shipped_file_keeps_to_its_schema(noun, path):
+    assert errors_of(path, noun) == []
+
+
+def test_a_schema_finds_what_xeval_refuses(folder):
+    path = folder / "wrong.toml"
+    path.write_text('name = "mine"\ndescription = "x"\nlearning_rate = 7\nbatch_size = 8\nmax_length = 9\nlr = 1')
+    assert len(errors_of(path, "recipe")) == 2
+    path.write_text((REPOSITORY / "tasks/xnli.toml").read_text().replace("labels =", "lables ="))
+    assert errors_of(path, "task") == ["'labels' is a required property"]
+
+
+def test_a_grid_keeps_to_its_schema(folder):
+    path = folder / "grid.toml"
+    path.write_text('tasks = ["xnli"]\nmodels = ["mbert"]\nseeds = [1]\n[values]\nlearning_rate = 1e-5\n')
+    assert get_grid(str(path)).seeds == (1,)
+    assert errors_of(path, "grid") == []
+    assert set(NOUNS) == {*SHIPPED, "grid"}

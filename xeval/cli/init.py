@@ -1,0 +1,111 @@
+"""`xeval init`: first versions of the files that people write."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xeval.cli.options import words
+from xeval.cli.screen import say
+from xeval.definitions import scaffolds
+from xeval.definitions.model_name import ModelName
+from xeval.definitions.registry import check_languages, get_task
+from xeval.definitions.schemas import schema_of
+from xeval.definitions.toml import read_definition
+from xeval.support.errors import DefinitionError, XevalError
+from xeval.support.files import write_atomically
+
+
+class What(StrEnum):
+    task = "task"
+    recipe = "recipe"
+    table = "table"
+    model_card = "model-card"
+    ci = "ci"
+
+
+_OUTPUTS = {What.model_card: "README.md", What.ci: ".github/workflows/xeval.yml"}
+
+
+def init(
+    what: Annotated[What, typer.Argument(help="What to begin.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="What it is called, a model card's model included.")
+    ] = None,
+    kind: Annotated[str, typer.Option("--kind", help="Of a task: its kind.")] = "pair-classification",
+    language: Annotated[
+        list[str] | None,
+        typer.Option("--language", "-l", help="Codes; a task is trained on the first. A table: default: all."),
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", help="Of a task: its labels, as in yes,no.")] = None,
+    task: Annotated[str, typer.Option("--task", help="Of a table or of CI: name or path.")] = "xnli",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Of a table or of CI; of a model card, what was fine-tuned.")
+    ] = "mbert",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File; default: NAME.toml, README.md or the workflow's.")
+    ] = None,
+) -> None:
+    """Begin a task, a recipe, a published table, a model card or a workflow: a file that works as it is.
+
+    What is missing is asked for on a terminal. TOML files name their JSON schema, which is put beside them, so that
+    editors complete and check keys.
+    """
+    if what is not What.ci:
+        name = name or _ask("--name", "What is it called?")
+    path = output or Path(_OUTPUTS.get(what, f"{name}.toml"))
+    if path.exists():
+        raise DefinitionError(f"{path}: there already; remove it, or give another --output")
+    text = _text_of(what, (name or "", _typed(path)), kind, (words(language), words(label)), task, model)
+    _write(what, path, text)
+    say(f"{path} is written; fill in what is yours")
+
+
+def _text_of(
+    what: What, names: tuple[str, str], kind: str, lists: tuple[list[str], list[str]], task: str, model: str
+) -> str:
+    """The file's text; `names` are what it is called and its path, `lists` the languages and the labels."""
+    languages, labels = lists
+    if what is What.task:
+        languages = languages or words([_ask("--language", "Languages, the one to train on first (en,es)?")])
+        if scaffolds.takes_labels(kind):
+            labels = labels or words([_ask("--label", "Labels (yes,no)?")])
+        return scaffolds.task(*names, kind, languages, labels)
+    if what is What.recipe:
+        return scaffolds.recipe(*names)
+    of_model = ModelName.parse(model)
+    if what is What.model_card:
+        return scaffolds.model_card(names[0], of_model.id, languages or ["multilingual"])
+    of_task = get_task(task)
+    if what is What.table:
+        return scaffolds.table(*names, of_task, of_model.id, check_languages(of_task, languages))
+    return scaffolds.ci(task, model)
+
+
+def _typed(path: Path) -> str:
+    """`path` as commands take it for one."""
+    return str(path) if path.is_absolute() or path.parent != Path() else f"./{path}"
+
+
+def _ask(option: str, question: str) -> str:
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"{option} is missing, and there is no terminal to ask at")
+    answer: str = typer.prompt(question)
+    return answer
+
+
+def _write(what: What, path: Path, text: str) -> None:
+    """Put `text` at `path`, with the schema beside it. Raises DefinitionError, and leaves nothing, if it is wrong."""
+    write_atomically(path, text.encode())
+    noun = scaffolds.NOUNS.get(what.value)
+    if noun is None:
+        return
+    try:
+        read_definition(path, noun)
+    except XevalError:
+        path.unlink()
+        raise
+    schema = path.parent / scaffolds.SCHEMA_FOLDER / f"{what.value}.json"
+    write_atomically(schema, schema_of(what.value).encode())

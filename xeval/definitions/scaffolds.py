@@ -1,0 +1,187 @@
+"""First versions of the files that people write, with a comment wherever something of theirs has to go.
+
+Each is accepted as it is written, so that the first thing to happen to it is a run and not an error.
+"""
+
+import json
+from collections.abc import Sequence
+
+from xeval.definitions.recipe import Recipe
+from xeval.definitions.reference import Reference
+from xeval.definitions.task import Task
+from xeval.definitions.toml import Frozen
+from xeval.kinds.labels import LabelKeys
+from xeval.kinds.registry import get_kind
+
+SCHEMA_FOLDER = ".schemas"  # beside the file, so that editors find it without a network
+NOUNS: dict[str, type[Frozen]] = {"task": Task, "recipe": Recipe, "table": Reference}
+_RECIPES = {
+    "tagging": "xtreme-2020-pan-x",
+    "answers": "xtreme-2020-squad",
+    "sentence-retrieval": "xtreme-vectors",
+    "bitext-mining": "xtreme-vectors",
+    "multiple-choice": "xtreme-r-xcopa",
+}
+
+
+def takes_labels(kind: str) -> bool:
+    """Whether a task of this kind has labels out of a fixed list."""
+    return issubclass(get_kind(kind).keys_model, LabelKeys)
+
+
+def task(name: str, path: str, kind: str, languages: Sequence[str], labels: Sequence[str]) -> str:
+    """A task file; the first of `languages` is trained on, and `labels` are left out where a kind has none."""
+    of_kind = get_kind(kind)
+    of_labels = f"labels = {_texts(labels)}  # in the order of their numbers, if the data have numbers\n"
+    trains = (
+        "train = 1000  # how many there are, for plans and warnings\nselection = {}  # leave it out if there are none\n"
+    )
+    return f"""\
+{_schema_line("task")}
+# Look at the rows: xeval doctor {path} --model mbert --data DIR
+# Then run it:      xeval run {path} --model mbert --data DIR
+name = {_text(name)}
+title = {_text(name)}  # in reports
+kind = {_text(kind)}
+metric = {_text(of_kind.metrics[0].name)}
+default_recipe = {_text(_RECIPES.get(kind, "hf-2019"))}
+training_language = {_text(languages[0])}
+languages = {_texts(languages)}
+{of_labels if takes_labels(kind) else ""}licence = "not stated"  # of the data
+citation = "not published"
+source_url = "https://example.org"  # where the data are from
+
+# Where the data are on the hub, at one commit; without it, --data names a local copy.
+# [hub]
+# id = "organisation/name"
+# revision = "0123456789012345678901234567890123456789"
+
+[splits]  # what files are called: DIR/<language>/<split>.parquet, .tsv, .csv or .jsonl
+train = "train"
+selection = "validation"
+test = "test"
+
+[expected_rows]  # numbers in the place of {{}} have xeval count, and refuse a copy that lacks rows
+{trains if of_kind.trains else ""}test = {{}}
+"""
+
+
+def recipe(name: str, path: str) -> str:
+    """A recipe file, with the values that are changed most."""
+    return f"""\
+{_schema_line("recipe")}
+# Use it: xeval run xnli --model mbert --recipe {path}
+name = {_text(name)}
+description = "What it is, and whose"
+source_url = ""  # where it is published
+learning_rate = 2e-5
+batch_size = 32
+epochs = 3
+max_length = 128
+warmup_share = 0.1
+weight_decay = 0.01
+selection = "english-dev"  # or "last", or "english-dev-loss"
+# learning_rate_by_model = {{ "FacebookAI/xlm-roberta-large" = 1e-5 }}
+# adaptation = "lora"
+"""
+
+
+def table(name: str, path: str, of_task: Task, model: str, languages: Sequence[str]) -> str:
+    """The file of a published table of `of_task`, with one row of `model`; all its numbers are 0."""
+    cells = ", ".join(f"{_key(language)} = 0.0" for language in languages)
+    return f"""\
+{_schema_line("table")}
+# Compare with it: xeval report --reference {path}
+# Reproduce it:    xeval reproduce {path}
+name = {_text(name)}
+title = {_text(name)}  # in reports
+task = {_text(of_task.name)}
+metric = {_text(of_task.metric)}
+split = "test"
+source_url = "https://example.org"  # where it is printed
+languages = {_texts(languages)}
+
+[[rows]]
+name = {_text(model.rsplit("/", 1)[-1])}  # as the table calls it
+model = {_text(model)}
+how = "as printed"  # computed by the authors, reported from elsewhere, a mean of seeds …
+recipe = {_text(of_task.default_recipe)}  # what xeval reproduce trains with
+# n_seeds = 5
+cells = {{ {cells} }}  # percent, with the decimals that are printed
+"""
+
+
+def ci(of_task: str, model: str) -> str:
+    """A workflow for GitHub that holds each pull request to a baseline."""
+    run = f"xeval run {of_task} --model {model} --seed 1,2,3 --dtype float32 --results"
+    return f"""\
+# Once, and then committed after somebody has looked at it:
+#   {run} blessed
+#   xeval bless --results blessed --output baseline.toml
+name: xeval
+on: pull_request
+permissions:
+  contents: read
+jobs:
+  xeval:
+    runs-on: ubuntu-latest
+    timeout-minutes: 60
+    steps:
+      - uses: actions/checkout@v6
+      - uses: actions/setup-python@v6
+        with:
+          python-version: "3.11"
+      - run: pip install torch --index-url https://download.pytorch.org/whl/cpu
+      - run: pip install crosslingual-eval
+      - run: {run} fresh
+      - run: xeval check --results fresh --baseline baseline.toml --github --junit gate.xml
+      - uses: actions/upload-artifact@v6
+        if: always()
+        with:
+          name: xeval
+          path: |
+            gate.xml
+            fresh/**/record.json
+"""
+
+
+def model_card(model: str, base: str, languages: Sequence[str]) -> str:
+    """The README.md of a model on the hub, up to where its evaluation goes."""
+    import yaml
+
+    said = {"license": "other", "language": list(languages), "base_model": base, "library_name": "transformers"}
+    front = yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+    return f"""\
+---
+{front}---
+
+# {model}
+
+What it is: {base}, fine-tuned on …
+
+## How to use it
+
+## How it was trained
+
+## Evaluation
+
+`xeval report --model {model} --format model-card` writes this section, and the metadata for the front of this file.
+"""
+
+
+def _schema_line(noun: str) -> str:
+    """What names the schema to editors (https://taplo.tamasfe.dev/configuration/directives.html)."""
+    return f"#:schema {SCHEMA_FOLDER}/{noun}.json"
+
+
+def _text(text: str) -> str:
+    """`text` as a string of TOML, whose escapes are those of JSON."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _texts(texts: Sequence[str]) -> str:
+    return f"[{', '.join(map(_text, texts))}]"
+
+
+def _key(text: str) -> str:
+    return text if text.replace("_", "").replace("-", "").isascii() else _text(text)
