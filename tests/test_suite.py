@@ -81,8 +81,9 @@ def test_each_task_that_there_are_rows_for_is_run_and_of_the_others_it_is_said_w
     code, out, err = ran
     assert code == 1
     assert {run.record.task for run in load_runs(world / "results")} == {"mini-pairs", "unanswered"}
-    plan = err.splitlines()[:4]
-    assert plan[0] == "mini-pairs: 2 languages"
+    lines = err.splitlines()
+    assert lines[0].startswith("Plan: 4 runs (4 tasks; ")
+    plan = lines[lines.index("mini-pairs: 2 languages") :]
     assert plan[2].startswith("untrained: not run: ")
     assert "no en/train-*.parquet, which the train rows of 'en' are read from" in plan[2]
     assert plan[3].startswith("absent: not run: ")

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Bundle, Data, Device, Dtype, HowToShow, OutcomeFormat, Quiet, TasksDirs
-from xeval.cli.screen import say
+from xeval.cli.screen import loading, say
 from xeval.data.bundle import using
+from xeval.definitions.registry import check_names
 from xeval.judging.verdict import Tolerance
 
 
@@ -36,8 +37,11 @@ def audit(
     Nothing is trained and nothing is written. A true claim is refuted in at most 5 % of audits, and a false one
     confirmed in at most 5 %.
     """
-    from xeval.runs.audit import SEED  # takes seconds: torch and transformers
-    from xeval.runs.audit import audit as audit_claim
+    if bundle is None:  # which may have names of its own
+        check_names(task, [model], [language], tasks_dirs=tasks_dir or ())
+    with loading(quiet):
+        from xeval.runs.audit import SEED
+        from xeval.runs.audit import audit as audit_claim
     from xeval.support.progress import reporter
 
     with using(bundle):

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Quiet
+from xeval.cli.screen import loading
+from xeval.definitions.registry import check_names, get_reference
 
 
 def bundle(
@@ -15,7 +17,10 @@ def bundle(
     quiet: Quiet = False,
 ) -> None:
     """Put a published table, its task, recipes, data and models into one file, each at a pinned commit."""
-    from xeval.runs.make_bundle import make_bundle  # takes seconds: torch and transformers
+    table = get_reference(reference)
+    check_names(table.task, [row.model for row in table.rows])
+    with loading(quiet):
+        from xeval.runs.make_bundle import make_bundle
 
     contents = make_bundle(reference, output, draws_bars=not quiet and sys.stderr.isatty())
     for repository in contents.repositories:

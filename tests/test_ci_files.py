@@ -1,0 +1,118 @@
+"""What other repositories and containers run: the action and the Dockerfile, parsed, since nobody runs them here."""
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from xeval.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = typer.main.get_command(app).commands
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+STEPS = ACTION["runs"]["steps"]
+INSTRUCTIONS = {"FROM", "ARG", "RUN", "COPY", "ENV", "USER", "WORKDIR", "CMD"}
+
+
+def dockerfile() -> list[tuple[str, str]]:
+    """Instructions with what follows them; lines that a backslash continues are one."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
+
+
+def values(instruction: str) -> list[str]:
+    return [rest for word, rest in dockerfile() if word == instruction]
+
+
+# ── the action ──
+
+
+def test_the_action_is_composite_and_every_step_says_its_shell():
+    assert ACTION["runs"]["using"] == "composite"
+    assert all(step.get("shell") == "bash" for step in STEPS if "run" in step)
+
+
+def test_every_input_is_used_and_no_other():
+    used = set(re.findall(r"inputs\.(\w+)", json.dumps(STEPS)))
+    assert used == set(ACTION["inputs"])
+
+
+def test_inputs_reach_scripts_as_variables_and_never_as_their_text():
+    """An input inside a script could end the command that it is part of and begin another."""
+    assert not [step for step in STEPS if "${{" in step.get("run", "")]
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if "run" in step], ids=lambda step: step["name"])
+def test_a_script_is_valid_and_calls_commands_that_there_are(step):
+    subprocess.run(["bash", "-n"], input=step["run"], text=True, check=True)
+    for line in re.findall(r"^ *(xeval .+)$", step["run"], re.MULTILINE):
+        _, name, *rest = shlex.split(line)
+        known = {word for parameter in COMMANDS[name].params for word in parameter.opts}
+        assert {word for word in rest if word.startswith("--")} <= known
+
+
+def test_words_of_inputs_reach_xeval_one_by_one(tmp_path):
+    """The step is run with a stand-in for xeval that prints what it was given."""
+    stand_in = tmp_path / "bin" / "xeval"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\nprintf "[%s]" "$@"\n')
+    stand_in.chmod(0o755)
+    [run] = [step["run"] for step in STEPS if step.get("name") == "Run"]
+    environment = {
+        "PATH": f"{stand_in.parent}:/usr/bin:/bin",
+        "WORDS": "xnli --model $HOME;ls --seed 1,2",
+        "RESULTS": "r",
+    }
+    done = subprocess.run(["bash", "-eu", "-c", run], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout == "[run][xnli][--model][$HOME;ls][--seed][1,2][--results][r]"
+    (tmp_path / "r").mkdir()
+    assert subprocess.run(["bash", "-c", run], cwd=tmp_path, env=environment, capture_output=True).returncode == 2
+
+
+def test_the_page_on_ci_uses_inputs_that_there_are():
+    page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```yaml\n(- uses: OWNER/xeval.*?)```", page, re.DOTALL)
+    [step] = yaml.safe_load(block)
+    assert set(step["with"]) <= set(ACTION["inputs"])
+    assert len(block.splitlines()) == 5
+
+
+# ── the Dockerfile ──
+
+
+def test_it_has_known_instructions_and_begins_with_a_pinned_image():
+    assert {word for word, _ in dockerfile()} <= INSTRUCTIONS
+    assert dockerfile()[0][0] == "FROM"
+    assert re.fullmatch(r"python:3\.\d+-[a-z-]+", values("FROM")[0])
+
+
+def test_what_it_copies_and_makes_is_there():
+    for rest in values("COPY"):
+        assert all((ROOT / source).exists() for source in rest.split()[:-1])
+    [command] = map(json.loads, values("CMD"))
+    assert command[0] == "make" and re.search(rf"^{command[-1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    variable, _, folder = command[1].partition("=")
+    assert re.search(rf"^{variable} :=", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert f"touch {folder}/.installed" in " ".join(values("RUN"))  # so that make installs nothing
+
+
+@pytest.mark.parametrize("script", values("RUN"), ids=lambda script: script.split()[0])
+def test_its_scripts_are_valid_and_stop_at_the_first_failure(script):
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+    assert ";" not in script.replace("; then", "").replace("; fi", "")
+    assert "apt-get install" not in script or "--no-install-recommends" in script
+    assert "pip install" not in script or "--constraint" in script
+
+
+def test_it_does_not_run_as_root_and_takes_the_device_as_an_argument():
+    assert values("USER") == ["user"]
+    [argument] = values("ARG")
+    assert argument == "DEVICE=cpu" and any("$DEVICE" in script for script in values("RUN"))
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert {".git", ".venv"} <= set(ignored)
