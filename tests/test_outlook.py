@@ -145,3 +145,5 @@ def test_a_table_of_a_task_that_trains_nothing_needs_no_seeds():
 def test_a_table_is_planned_with_as_many(tmp_path, command):
     out = command("reproduce", "xnli-mini", "--dry-run", "--results", tmp_path / "results")[1]
     assert out.startswith("Plan: 6 runs (xnli-mini; mini-mbert, mini-distilmbert; seeds 1 to 3, ")
+    out = command("reproduce", "xnli-mini", "--max-train", 9, "--dry-run", "--results", tmp_path / "results")[1]
+    assert out.startswith("Plan: 2 runs (xnli-mini; mini-mbert, mini-distilmbert; seed 42; ")  # no verdict, no need

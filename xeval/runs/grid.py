@@ -18,7 +18,7 @@ from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size
-from xeval.judging.power import seeds_to_reproduce
+from xeval.judging.power import ChosenSeeds, seeds_to_reproduce
 from xeval.results.store import StoredRun, known_runs
 from xeval.runs.execute import OneRun
 from xeval.runs.forecast import forecast
@@ -454,8 +454,15 @@ def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
     if options.get("train_language") is not None:
         raise DefinitionError("a published table is of its task's training language; leave out --train-language")
     table, pairs = table_to_reproduce(reference, options.get("test_split"))
-    seeds = options.pop("seeds", ()) or seeds_to_reproduce(table, registry.get_task(table.task)).seeds
-    return run_grid(table.task, pairs, languages=table.languages, seeds=seeds, **options)
+    options["seeds"] = options.get("seeds") or seeds_for(table, options).seeds
+    return run_grid(table.task, pairs, languages=table.languages, **options)
+
+
+def seeds_for(table: Reference, options: Mapping[str, Any]) -> ChosenSeeds:
+    """The seeds to reproduce `table` with where `options` name none; the recipes' own where there is no verdict."""
+    if options.get("max_train") or options.get("max_eval"):
+        return ChosenSeeds(())
+    return seeds_to_reproduce(table, registry.get_task(table.task))
 
 
 def table_to_reproduce(reference: str, test_split: str | None = None) -> tuple[Reference, list[tuple[str, str | None]]]:

@@ -21,13 +21,12 @@ from xeval.definitions.recipe import Recipe
 from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size
-from xeval.judging.power import seeds_to_reproduce
 from xeval.results.identity import lasting_values
 from xeval.results.records import Limits, RunRecord
 from xeval.results.run_on_disk import RunOnDisk
 from xeval.results.store import StoredRun, known_runs
 from xeval.runs.forecast import Speed, kept_speed, rows_of_training, speed_key, speed_of_runs
-from xeval.runs.grid import TaskGrid, define, drawn_with, table_to_reproduce
+from xeval.runs.grid import TaskGrid, define, drawn_with, seeds_for, table_to_reproduce
 from xeval.runs.preflight import count_checkpoint_weights
 from xeval.runs.spec import limits, recipe_record
 from xeval.support.cache import kept_weights
@@ -128,7 +127,7 @@ def outlook_of_table(
     """The outlook for what `xeval.reproduce` makes."""
     with using(bundle):
         table, pairs = table_to_reproduce(reference)
-        chosen = seeds_to_reproduce(table, registry.get_task(table.task))
+        chosen = seeds_for(table, options)
         options |= {"languages": table.languages, "seeds": seeds or chosen.seeds}
     grids = {table.task: TaskGrid(pairs, options)}
     return outlook_of_grids(grids, bundle=bundle, table=reference, why_seeds="" if seeds else chosen.why)

@@ -15,10 +15,9 @@ from xeval.data.bundle import using
 from xeval.definitions import registry
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.toml import Frozen, first_complaint
-from xeval.judging.power import seeds_to_reproduce
 from xeval.results.store import StoredRun, load_run
 from xeval.runs.forecast import Forecast, Speeds, forecast
-from xeval.runs.grid import TaskGrid, prepare_grid, run_grid, table_to_reproduce
+from xeval.runs.grid import TaskGrid, prepare_grid, run_grid, seeds_for, table_to_reproduce
 from xeval.runs.suite import left_out, suite_grids
 from xeval.support.errors import DefinitionError, StoreError, XevalError
 from xeval.support.files import read_ordinary, write_atomically
@@ -232,7 +231,7 @@ def plan_table(
     planner = _Planner(bundle, elsewhere, measures, options)
     with using(bundle):
         table, pairs = table_to_reproduce(reference)
-        seeds = options.get("seeds") or seeds_to_reproduce(table, registry.get_task(table.task)).seeds
+        seeds = options.get("seeds") or seeds_for(table, options).seeds
         planner.add(table.task, TaskGrid(pairs, options | {"languages": table.languages, "seeds": seeds}))
     return Plan(subject=_path_or_name(reference), noun="table", runs=tuple(planner.runs))
 
