@@ -1,7 +1,14 @@
 """The plan that `run` and `reproduce` print before they fetch or train anything."""
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 
+from xeval.data.hub import cached_folder
+from xeval.data.model_files import glimpse
+from xeval.definitions.model_name import ModelName
 from xeval.definitions.registry import get_reference, get_task
 from xeval.judging.power import MOST_SEEDS, chance_of, power_of, seeds_to_reproduce
 from xeval.results.store import load_runs
@@ -102,6 +109,23 @@ def test_a_suite_is_announced_without_looking_for_its_rows(command, tmp_path):
     code, out, _ = command("run", "xtreme", *words)
     assert code == 0
     assert "tasks without rows will be left out" in " ".join(out.split())
+
+
+def test_a_model_whose_download_was_cut_off_is_still_to_be_downloaded(tmp_path):
+    """One of two files of weights is there, as huggingface_hub's cache has it."""
+    repository, commit = Path(os.environ["HF_HOME"]) / "hub" / "models--org--large", "a" * 40
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    names = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    (snapshot / "config.json").write_text("{}")
+    (snapshot / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": dict(zip("ab", names, strict=True))})
+    )
+    (snapshot / names[0]).write_bytes(b"")
+    assert cached_folder("model", "org/large", None, ["config.json", "*.safetensors"]) == snapshot
+    assert glimpse(ModelName.parse("org/large")) is None
 
 
 def test_trials_of_a_sweep_are_counted(words, command):

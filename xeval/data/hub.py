@@ -17,6 +17,7 @@ from xeval.data import bundle
 from xeval.support.errors import DataError, ModelError, XevalError
 from xeval.support.text import one_line
 
+_NONE_SUCH = (hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError, hub_errors.HFValidationError)
 ASKED_S = 3.0  # that a server may take to say how large a file is
 
 
@@ -37,8 +38,6 @@ def fetch(
     in_use = bundle.in_use()
     if in_use is not None:
         return in_use.find(kind, repo_id, revision)
-    error_type: type[XevalError] = ModelError if kind == "model" else DataError
-    wanted = f"{kind} {repo_id}{'@' + revision if revision else ''}"
     verbosity = hub_logging.get_verbosity()
     hub_logging.set_verbosity_error()  # its own lines about retries come before ours about the outcome
     try:
@@ -54,8 +53,7 @@ def fetch(
         if not any(next(folder.glob(pattern), None) for pattern in patterns):
             folder = _folder_of_a_mirror(kind, repo_id, revision, patterns) or folder
     except Exception as error:  # whatever the network, the server or the disk come up with
-        cause = None if _says_token(error) else error  # a server can say it back, and tracebacks are pasted into issues
-        raise error_type(f"{wanted}: {_explain(error, kind)}") from cause
+        raise _refusal(error, kind, repo_id, revision) from _cause(error)
     finally:
         hub_logging.set_verbosity(verbosity)
     return folder, folder.name
@@ -64,7 +62,10 @@ def fetch(
 def missing_bytes(
     kind: Literal["model", "dataset"], repo_id: str, revision: str | None, patterns: Sequence[str]
 ) -> int | None:
-    """How much `fetch` would download if nothing of it is here; None where nobody can say, as without a network."""
+    """How much `fetch` would download if nothing of it is here; None where nobody can say, as without a network.
+
+    Raises as `fetch` does where the hub has no such repository.
+    """
     if bundle.in_use() is not None:
         return 0
     ignored = None if any("/" in pattern for pattern in patterns) else ["*/*"]
@@ -76,6 +77,12 @@ def missing_bytes(
         return sum(
             sizes[name] for name in filter_repo_objects(sizes, allow_patterns=[*patterns], ignore_patterns=ignored)
         )
+    except (
+        hub_errors.RepositoryNotFoundError,
+        hub_errors.RevisionNotFoundError,
+        hub_errors.HFValidationError,
+    ) as error:
+        raise _refusal(error, kind, repo_id, revision) from _cause(error)
     except Exception:  # whatever it is, `fetch` meets it too, and says so
         return None
 
@@ -93,6 +100,16 @@ def cached_folder(
         return None
     folder = Path(found)
     return folder if all(next(folder.glob(pattern), None) for pattern in patterns) else None
+
+
+def _refusal(error: Exception, kind: str, repo_id: str, revision: str | None) -> XevalError:
+    wanted = f"{kind} {repo_id}{'@' + revision if revision else ''}: {_explain(error, kind)}"
+    return ModelError(wanted) if kind == "model" else DataError(wanted)
+
+
+def _cause(error: Exception) -> Exception | None:
+    """`error`, unless it has the token: a server can say it back, and tracebacks are pasted into issues."""
+    return None if _says_token(error) else error
 
 
 def _explain(error: Exception, kind: str) -> str:

@@ -117,7 +117,7 @@ def _base_of(adapter: Adapter, name: str) -> Checkpoint:
 def glimpse(name: ModelName) -> Checkpoint | None:
     """The checkpoint that `name` means, without its checksum, if this machine has its files; nothing is fetched.
 
-    None for an adapter too, which has no weights of its own.
+    None for an adapter too, which has no weights of its own. Raises ModelError for a folder that holds no model.
     """
     if name.origin == "embedded":
         folder: Path | None = EMBEDDED_FOLDERS[name.id]
@@ -127,7 +127,15 @@ def glimpse(name: ModelName) -> Checkpoint | None:
         folder = cached_folder("model", name.id, name.revision, ["config.json", "*.safetensors"])
     if folder is None or is_adapter(folder):
         return None
-    return Checkpoint(name.id, name.origin or "hub", None, folder, "", published_as=name.published_as)
+    origin = name.origin or "hub"
+    try:
+        refuse_other_forms(folder, name.id, origin)
+    except ModelError:
+        if origin != "hub":
+            raise
+        return None  # a download that was cut off goes on
+    refuse_absurd(folder / "config.json", name.id)
+    return Checkpoint(name.id, origin, None, folder, "", published_as=name.published_as)
 
 
 def missing_model_bytes(name: ModelName) -> int | None:
