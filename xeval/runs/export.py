@@ -57,6 +57,6 @@ def _tokenizer_of(run: StoredRun) -> dict[str, Path]:
         if checkpoint.sha256 == model.sha256:
             return {path.name: path for path in tokenizer_files(checkpoint.tokenizer_folder)}
     raise StoreError(
-        f"{run.folder}: its weights were kept without a tokenizer, as version 0.1.0 did, and the files of {model.id} are"
-        " no longer known; run it again with another --results folder, and export that run"
+        f"{run.folder}: its weights were kept without a tokenizer, as version 0.1.0 did, and the files of {model.id}"
+        " are no longer known; run it again with another --results folder, and export that run"
     )

@@ -135,12 +135,15 @@ def attend_padded(
     is_there = column < sequences.offsets.diff()[:, None]  # (S, L)
     is_near = (column[:, None] - column).abs() < sliding_window  # (L, L)
     mask = (is_there[:, None, None] & is_near) | (column[:, None] == column)  # (S, 1, L, L)
-    rows = []
-    for tensor in (query, key, value):
-        row = tensor.new_zeros(n_rows, length, *tensor.shape[1:])
-        row[places] = tensor
-        rows.append(row.transpose(1, 2))  # (S, heads, L, size)
-    attended = scaled_dot_product_attention(*rows, attn_mask=mask, dropout_p=dropout)
+
+    def padded(tensor: torch.Tensor) -> torch.Tensor:  # (S, heads, L, size)
+        rows = tensor.new_zeros(n_rows, length, *tensor.shape[1:])
+        rows[places] = tensor
+        return rows.transpose(1, 2)
+
+    attended = scaled_dot_product_attention(
+        padded(query), padded(key), padded(value), attn_mask=mask, dropout_p=dropout
+    )
     return attended.transpose(1, 2)[places]
 
 
