@@ -9,6 +9,7 @@ import ast
 import html
 import inspect
 import io
+import itertools
 import re
 import tokenize
 from collections.abc import Callable, Iterator
@@ -155,8 +156,23 @@ def _table(noun: type[BaseModel]) -> str:
 
 def _said(noun: type[BaseModel]) -> dict[str, str]:
     """What the docstring of each field says, or else the comment behind it."""
-    docstrings = {name: field.description for name, field in noun.model_fields.items() if field.description}
+    docstrings = {name: text for part in noun.__mro__[::-1] for name, text in _docstrings(part).items()}
     return _comments(noun) | {name: " ".join(text.split()) for name, text in docstrings.items()}
+
+
+def _docstrings(noun: type) -> dict[str, str]:
+    """The text below each field. Pydantic would read them too, each time that xeval starts."""
+    if noun is BaseModel or not issubclass(noun, BaseModel):
+        return {}
+    lines = ast.parse(inspect.getsource(noun)).body[0].body
+    return {
+        field.target.id: below.value.value
+        for field, below in itertools.pairwise(lines)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
 
 
 def _comments(noun: type[BaseModel]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xeval.definitions.registry import all_tasks, get_reference
+from xeval.definitions.task import Task
 from xeval.judging.verdict import Tolerance
 from xeval.report import findings, matrix
 from xeval.report.formats import Format, render_as
@@ -48,8 +49,9 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     tasks = sorted({run.record.task for run in runs})
     if len(tasks) > 1:
         raise StoreError(f"{results}: holds several tasks; choose one with --task ({', '.join(tasks)})")
-    built = matrix_of(runs, tasks[0], reference, tolerance, folders)
-    return render_as(Format(format), built, all_tasks(folders).get(tasks[0]), footprint or Footprint())
+    known = all_tasks(folders).get(tasks[0])
+    built = _beside_table(runs, tasks[0], known, reference, tolerance)
+    return render_as(Format(format), built, known, footprint or Footprint())
 
 
 def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = None) -> "RunComparison":
@@ -121,7 +123,12 @@ def matrix_of(
     A task of the user's own has no default unless it is in one of the folders of tasks: a task that is known under its
     name, and has other labels, is another one.
     """
-    known = all_tasks(tasks_dirs).get(task)
+    return _beside_table(runs, task, all_tasks(tasks_dirs).get(task), reference, tolerance)
+
+
+def _beside_table(
+    runs: list[StoredRun], task: str, known: Task | None, reference: str | None, tolerance: Tolerance | None
+) -> matrix.Matrix:
     if known is not None and any(run.record.labels not in (None, list(known.labels)) for run in runs):
         known = None
     default = known.default_reference if known else None
