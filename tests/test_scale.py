@@ -110,7 +110,7 @@ def test_labels_are_counted_by_what_was_predicted_and_what_is_right(n=200):
     for said in range(3):
         for right in range(3):
             both = [one.argmax() == said and label == right for one, label in zip(logits, gold, strict=True)]
-            assert counts[said][right] == sum(both)
+            assert counts[right][said] == sum(both)
     known, read = Predicted.of_counts(counts.tolist()), Predicted(np.arange(n), gold, logits.argmax(axis=1), 3)
     assert np.array_equal(known.rows, read.rows) and np.array_equal(known.confusion, read.confusion)
     assert np.array_equal(known.of_gold, read.of_gold) and np.array_equal(known.of_predictions, read.of_predictions)

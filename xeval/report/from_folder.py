@@ -1,11 +1,14 @@
 """What the commands `report`, `compare`, `check` and `diagnose` say of a results folder, for programs."""
 
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xeval.checks.after.diagnose import n_causes as n_causes_of
 from xeval.definitions.registry import all_tasks, get_reference
 from xeval.definitions.task import Task
 from xeval.judging.verdict import Tolerance
@@ -16,6 +19,8 @@ from xeval.results.named_models import runs_in
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.findings import Finding
+from xeval.support.garbage import without_collection
+from xeval.support.version import VERSION
 
 if TYPE_CHECKING:
     from xeval.judging.comparison.compare import RunComparison
@@ -28,6 +33,7 @@ _NO_TABLE = (
 Folder = str | os.PathLike[str]
 
 
+@without_collection()
 def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     results: Folder = "results",
     *,
@@ -51,6 +57,9 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
         raise StoreError(f"{results}: holds several tasks; choose one with --task ({', '.join(tasks)})")
     known = all_tasks(folders).get(tasks[0])
     built = _beside_table(runs, tasks[0], known, reference, tolerance)
+    named = {"--results": results, "--task": tasks[0], "--model": model, "--reference": reference, "--format": format}
+    words = [str(word) for option, value in named.items() if value is not None for word in (option, value)]
+    built = replace(built, made=f"{date.today():%Y-%m-%d}, by xeval {VERSION}: xeval report {shlex.join(words)}")
     return render_as(Format(format), built, known, footprint or Footprint())
 
 
@@ -136,4 +145,6 @@ def _beside_table(
     table = get_reference(name) if name is not None else None
     built = matrix.build(runs, task, table, tolerance, known)
     unknown = [_NO_TABLE] if known is None and table is None else []
-    return replace(built, footer=built.footer + unknown, findings=findings.of(built.runs, known, table))
+    n_causes = min(n_causes_of(run.record) for run in built.runs)
+    found = findings.of(built.runs, known, table)
+    return replace(built, footer=built.footer + unknown, findings=found, n_causes=n_causes)

@@ -164,9 +164,9 @@ def n_logits(table: pa.Table) -> int:
 
 
 def label_counts(table: pa.Table) -> np.ndarray:
-    """(C, C) rows by predicted label, then by gold label, where there are logits."""
+    """(C, C) rows by gold label, then by predicted label, where there are logits."""
     n = n_logits(table)
-    both = column(table, "prediction") * n + column(table, "label")
+    both = column(table, "label") * n + column(table, "prediction")
     return np.bincount(both, minlength=n * n).reshape(n, n)
 
 

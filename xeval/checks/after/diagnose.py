@@ -83,32 +83,60 @@ def diagnose(
     `task` gives the number of rows that should be there, `published` is the row to compare with, `problems` says of
     languages why their predictions cannot be read.
     """
-    n_labels = next((own.n_labels for own in predicted.values()), 0)
-    unit = unit_of(record.kind)
-    measured_again = _MEASURED_AGAIN | {truncated(unit)}
-    labelled = predicted if n_labels else {}
+    found = [
+        *_of_rows(record, predicted, task, problems or {}),
+        *_of_labels(record, {name: own for name, own in predicted.items() if own.n_labels}, task),
+        *_of_record(record, published),
+        *(said for said in record.preflight if said.name not in _measured_again(record) or not record.scores),
+    ]
+    return _without_explained(wrong(one for one in found if one is not None))
+
+
+def n_causes(record: RunRecord) -> int:
+    """How many causes of wrong numbers `diagnose` looks for in a run like `record` and its predictions."""
+    has_labels = any(score.n_most_predicted is not None for score in record.scores.values())
+    looked_for = [_of_rows(record, {}, None, {}), _of_record(record, None)]
+    return sum(map(len, looked_for)) + (len(_of_labels(record, {}, None)) if has_labels else 0)
+
+
+def _of_rows(
+    record: RunRecord, predicted: Mapping[str, Predicted], task: Task | None, problems: Mapping[str, str]
+) -> list[Finding | None]:
+    return [
+        prediction_signatures.unreadable_predictions(problems),
+        prediction_signatures.missing_or_repeated_rows(record, predicted, _expected_rows(record, task)),
+    ]
+
+
+def _of_labels(record: RunRecord, labelled: Mapping[str, Predicted], task: Task | None) -> list[Finding | None]:
+    n_labels = next((own.n_labels for own in labelled.values()), 0)
     of_task = task.labels if task is not None and len(task.labels) == n_labels else ()
     labels = record.labels or of_task or [f"label {number}" for number in range(n_labels)]
-    tokenized = {
-        language: score.tokenization for language, score in record.scores.items() if score.tokenization is not None
-    }
-    hints = [hint for hint in record.preflight if hint.name in _OF_TOKENIZERS]
-    found = [
-        prediction_signatures.unreadable_predictions(problems or {}),
-        prediction_signatures.missing_or_repeated_rows(record, predicted, _expected_rows(record, task)),
+    return [
         prediction_signatures.placeholder_labels(labelled),
         prediction_signatures.permuted_labels(labelled, labels, record.training is not None),
         *(_mistaken_files(labelled) if record.computed_elsewhere else ()),
         prediction_signatures.one_label_throughout(labelled, labels),
         prediction_signatures.drift_to_one_label(labelled, labels, record.training_language),
+    ]
+
+
+def _of_record(record: RunRecord, published: ReferenceRow | None) -> list[Finding | None]:
+    tokenized = {
+        language: score.tokenization for language, score in record.scores.items() if score.tokenization is not None
+    }
+    hints = [hint for hint in record.preflight if hint.name in _OF_TOKENIZERS]
+    return [
         record_signatures.broken_training(record),
         *(_learning(record) if record.chance is not None else ()),
-        *check_languages(tokenized, record.training_language, _max_length(record), unit),
+        *check_languages(tokenized, record.training_language, _max_length(record), unit_of(record.kind)),
         record_signatures.other_selection(record, published),
         record_signatures.low_everywhere(record, published, hints),
-        *(said for said in record.preflight if said.name not in measured_again or not record.scores),
     ]
-    return _without_explained(wrong(one for one in found if one is not None))
+
+
+def _measured_again(record: RunRecord) -> set[str]:
+    return _MEASURED_AGAIN | {truncated(unit_of(record.kind))}
 
 
 def _mistaken_files(labelled: Mapping[str, Predicted]) -> list[Finding | None]:

@@ -42,7 +42,7 @@ class Predicted:
 
     @classmethod
     def of_counts(cls, counts: Sequence[Sequence[int]]) -> "Predicted":
-        """All rows in their order, of which only (C, C) `counts` are known: predicted label by gold label."""
+        """All rows in their order, of which only (C, C) `counts` are known: gold label by predicted label."""
         n_rows = sum(map(sum, counts))
         return cls(np.arange(n_rows, dtype=np.int32), n_labels=len(counts), counted=counts)
 
@@ -50,7 +50,7 @@ class Predicted:
     def confusion(self) -> np.ndarray:
         """(C, C) counts: predicted label by gold label."""
         if self.counted is not None:
-            return np.array(self.counted)
+            return np.array(self.counted).T
         flat = np.bincount(self.predictions * self.n_labels + self.labels, minlength=self.n_labels**2)
         return flat.reshape(self.n_labels, self.n_labels)
 
