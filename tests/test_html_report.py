@@ -91,10 +91,10 @@ def test_a_line_of_the_plot_opens_to_its_sentence(page, page_file):
 
 def test_marks_in_the_plot_stand_where_their_numbers_are(page):
     """The difference of two marks in pixels is to that of their numbers as the axis is."""
+    centres = "['.shape', '.band', '.zero'].map(part => line.querySelector(part).getBoundingClientRect())"
     lines = page.evaluate(
         "[...document.querySelectorAll('.forest .line')].map(line => ["
-        "parseFloat(line.querySelector('.points').innerText), ...['.shape', '.band', '.zero'].map(part => line.querySelector(part).getBoundingClientRect()).map("
-        "box => box.x + box.width / 2)])"
+        f"parseFloat(line.querySelector('.points').innerText), ...{centres}.map(box => box.x + box.width / 2)])"
     )
     points, marks, bands, zeros = zip(*lines, strict=True)
     assert len(lines) == 7 and list(points[:6]) == sorted(points[:6])
