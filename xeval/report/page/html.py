@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from xeval.definitions.languages import describe
-from xeval.judging.verdict import RowVerdict
+from xeval.judging.verdict import NO_VERDICT, RowVerdict
 from xeval.report import in_short, transfer, verdicts
 from xeval.report.matrix import Matrix
 from xeval.report.page import forest, heat, model_section
@@ -27,7 +27,12 @@ MOST_MODELS = 50  # that have a section of their own
 MOST_RECORDS = 100  # that are shown
 MOST_LINKS = 8  # to models at the top
 MOST_WORST = 4  # sentences at the top
-OUTCOMES = {"agrees": "agree", "leans low": "lean low", "leans high": "lean high"}  # of several
+OUTCOMES = {
+    "agrees": "agree",
+    "leans low": "lean low",
+    "leans high": "lean high",
+    NO_VERDICT: "without a verdict",
+}  # of several
 
 
 def render(matrix: Matrix) -> str:
@@ -36,7 +41,7 @@ def render(matrix: Matrix) -> str:
     compared, differences = heat.difference_lines(matrix)
     found, rows = matrix.verdicts, matrix.ours
     models = [model_section.build(row, matrix) for row in rows] if len(rows) <= MOST_MODELS else []
-    board = in_short.of(matrix)
+    board, cards = in_short.of(matrix), [_card(verdict) for verdict in found]
     worst = [(one.name, model.worst) for one, model in zip(board, models, strict=False) if model.worst]
     worst = worst if len(rows) <= MOST_WORST else []
     return (
@@ -54,7 +59,7 @@ def render(matrix: Matrix) -> str:
             means=heat.mean_lines(matrix),
             compared=compared,
             differences=differences,
-            has_gap=matrix.training_language in matrix.languages,
+            has_gap=matrix.training_language in matrix.languages and len(matrix.languages) > 1,
             gaps=heat.gap_lines(matrix),
             transfers=[model_section.shown(exhibit) for exhibit in transfer.of(matrix)],
             legend=verdicts.legend(found) if found else "",
@@ -62,7 +67,8 @@ def render(matrix: Matrix) -> str:
             outcomes=OUTCOMES,
             board=board,
             worst=worst,
-            cards=[_card(verdict) for verdict in found],
+            cards=cards,
+            has_plots=any(card.forest for card in cards),
             models=models,
             most_links=MOST_LINKS,
             records=[(_run_name(run), _record(run)) for run in matrix.runs] if len(matrix.runs) <= MOST_RECORDS else [],
@@ -85,10 +91,12 @@ class Card:
 
 def _card(verdict: RowVerdict) -> Card:
     drawn = forest.plot(verdict)
+    tally, how = verdicts.tally(verdict), verdict.configuration.in_words
+    if drawn is None:
+        return Card(verdict.row, how, tally, drawn, [verdict.mean.sentence])
+    said = {one.verdict.what for one in (*drawn.languages, *([drawn.mean] if drawn.mean else []))}
     every = [verdict.mean, *verdict.cells.values()]
-    said = {one.verdict.what for one in (*drawn.languages, *([drawn.mean] if drawn.mean else []))} if drawn else set()
-    sentences = [one.sentence for one in every if one.what not in said] if drawn else verdicts.sentences(verdict)
-    return Card(verdict.row, verdict.configuration.in_words, verdicts.tally(verdict), drawn, sentences)
+    return Card(verdict.row, how, tally, drawn, [one.sentence for one in every if one.what not in said])
 
 
 def _left_out(matrix: Matrix) -> str:
