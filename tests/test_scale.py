@@ -13,6 +13,7 @@ from xeval.checks.after.prediction_signatures import Predicted
 from xeval.definitions.toml import MAX_FILE_BYTES
 from xeval.judging.gate import baseline as baselines
 from xeval.report import findings
+from xeval.report.gate import terminal as gate_terminal
 from xeval.results.predictions import label_counts
 from xeval.results.store import load_runs, save_record
 from xeval.support.errors import StoreError
@@ -114,6 +115,17 @@ def test_labels_are_counted_by_what_was_predicted_and_what_is_right(n=200):
     known, read = Predicted.of_counts(counts.tolist()), Predicted(np.arange(n), gold, logits.argmax(axis=1), 3)
     assert np.array_equal(known.rows, read.rows) and np.array_equal(known.confusion, read.confusion)
     assert np.array_equal(known.of_gold, read.of_gold) and np.array_equal(known.of_predictions, read.of_predictions)
+
+
+def test_of_many_configurations_those_without_a_change_are_counted(command, results, tmp_path, monkeypatch):
+    baseline = tmp_path / "baseline.toml"
+    assert command("bless", "--results", results, "--output", baseline)[0] == 0
+    whole = command("check", "--results", results, "--baseline", baseline)[1]
+    monkeypatch.setattr(gate_terminal, "MANY", 2)
+    short = command("check", "--results", results, "--baseline", baseline)[1]
+    assert whole.count("org/m") >= 4 and short.count("org/m") == 0
+    assert f"{N_RUNS // 3} other configurations: unchanged" in short
+    assert short.splitlines()[-1] == whole.splitlines()[-1]
 
 
 def test_a_baseline_of_a_thousand_configurations_is_read_again(command, results, tmp_path, monkeypatch):
