@@ -145,6 +145,6 @@ def _beside_table(
     table = get_reference(name) if name is not None else None
     built = matrix.build(runs, task, table, tolerance, known)
     unknown = [_NO_TABLE] if known is None and table is None else []
-    n_causes = min(n_causes_of(run.record) for run in built.runs)
+    n_causes = min(n_causes_of(row.runs[0].record) for row in built.ours)
     found = findings.of(built.runs, known, table)
     return replace(built, footer=built.footer + unknown, findings=found, n_causes=n_causes)
