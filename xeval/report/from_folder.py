@@ -23,6 +23,8 @@ from xeval.support.garbage import without_collection
 from xeval.support.version import VERSION
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from xeval.judging.comparison.compare import RunComparison
     from xeval.judging.gate.findings import Outcome, Thresholds
 
@@ -31,6 +33,26 @@ _NO_TABLE = (
 )
 
 Folder = str | os.PathLike[str]
+
+
+class Report(str):
+    """The text of a report, which can be drawn too."""
+
+    built: matrix.Matrix
+
+    def __new__(cls, text: str, built: matrix.Matrix) -> "Report":
+        report = super().__new__(cls, text)
+        report.built = built
+        return report
+
+    def plot(self) -> "Figure":
+        """Draw ours minus published by language, or our scores where nothing is published: the extra `plot`.
+
+        Raises XevalError without matplotlib.
+        """
+        from xeval.report.plot import draw
+
+        return draw(self.built)
 
 
 @without_collection()
@@ -44,8 +66,8 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     tolerance: Tolerance | None = None,
     footprint: Footprint | None = None,
     tasks_dirs: Sequence[Folder] = (),
-) -> str:
-    """Put the results of a task beside a published table.
+) -> "Report":
+    """Put the results of a task beside a published table. Gives the text, whose `plot` draws it with matplotlib.
 
     `task` may be left out where the folder holds one; `reference` is the task's own by default. `format` is markdown,
     html, latex, csv, json, model-card or eval-results. Raises StoreError where there is nothing to report.
@@ -60,7 +82,7 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     named = {"--results": results, "--task": tasks[0], "--model": model, "--reference": reference, "--format": format}
     words = [str(word) for option, value in named.items() if value is not None for word in (option, value)]
     built = replace(built, made=f"{date.today():%Y-%m-%d}, by xeval {VERSION}: xeval report {shlex.join(words)}")
-    return render_as(Format(format), built, known, footprint or Footprint())
+    return Report(render_as(Format(format), built, known, footprint or Footprint()), built)
 
 
 def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = None) -> "RunComparison":
