@@ -5,12 +5,9 @@
 `tests/test_docs.py` compares these pages with what would be written now.
 """
 
-import ast
 import html
 import inspect
-import io
 import re
-import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ import xeval
 from xeval.cli import app
 from xeval.data import bundle
 from xeval.definitions import grid, recipe, reference, suite, task, toml
-from xeval.definitions.schemas import NOUNS, schema_of
+from xeval.definitions.schemas import NOUNS, models_in, schema_of, words_of_fields
 from xeval.judging.gate.baseline import Baseline
 from xeval.kinds.answers import AnswerKeys
 from xeval.kinds.pairs import PairKeys
@@ -131,15 +128,9 @@ def _with_parts(noun: type[BaseModel]) -> Iterator[type[BaseModel]]:
     waiting, found = [noun], [noun]
     while waiting:
         for field in waiting.pop(0).model_fields.values():
-            new = [part for part in _nouns_in(field.annotation) if part not in found]
+            new = [part for part in models_in(field.annotation) if part not in found]
             waiting, found = waiting + new, found + new
     yield from found
-
-
-def _nouns_in(annotation: Any) -> list[type[BaseModel]]:
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [noun for part in getattr(annotation, "__args__", ()) for noun in _nouns_in(part)]
 
 
 def _own_docstring(noun: type[BaseModel]) -> list[str]:
@@ -148,26 +139,12 @@ def _own_docstring(noun: type[BaseModel]) -> list[str]:
 
 def _table(noun: type[BaseModel]) -> str:
     described = noun.model_json_schema()
-    said, required = _said(noun), described.get("required", [])
+    said, required = words_of_fields(noun), described.get("required", [])
     rows = []
     for key, kind in described["properties"].items():
         default = "required" if key in required else _default(kind.get("default"))
         rows.append(f"| `{key}` | {_words(kind)} | {default} | {said.get(key, '')} |")
     return "\n".join(["| key | holds | default | |", "|---|---|---|---|", *rows])
-
-
-def _said(noun: type[BaseModel]) -> dict[str, str]:
-    """What the docstring of each field says, or else the comment behind it."""
-    docstrings = {name: field.description for name, field in noun.model_fields.items() if field.description}
-    return _comments(noun) | {name: " ".join(text.split()) for name, text in docstrings.items()}
-
-
-def _comments(noun: type[BaseModel]) -> dict[str, str]:
-    source = inspect.getsource(noun)
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    on_line = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
-    fields = [node for node in ast.parse(source).body[0].body if isinstance(node, ast.AnnAssign)]
-    return {field.target.id: on_line[field.end_lineno] for field in fields if field.end_lineno in on_line}
 
 
 def _default(value: Any) -> str:

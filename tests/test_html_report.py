@@ -64,21 +64,43 @@ def press(page: browser.Browser, key: str, code: int, text: str = "") -> None:
 
 
 def test_it_is_drawn_without_a_complaint_and_without_a_request(page, page_file):
-    assert page.evaluate("document.querySelectorAll('h2').length") == 6
+    assert page.evaluate("document.querySelectorAll('h2').length") == 7
     assert complaints(page) == []
     assert requests(page) == [page_file.as_uri()]
     boxes = page.evaluate("[...document.querySelectorAll('figure svg')].map(svg => svg.getBoundingClientRect().height)")
     assert len(boxes) == 10 and min(boxes) > 100
 
 
-def test_the_first_screen_has_the_verdict_and_the_top_of_the_matrix(page):
-    foot = "document.querySelector('.verdict').getBoundingClientRect().bottom"
-    first_row = f"{ACCURACY}.tBodies[0].rows[0].getBoundingClientRect().bottom"
-    assert page.evaluate(foot) < page.evaluate(first_row) < 500 < page.evaluate("innerHeight")
-    said = page.evaluate("document.querySelector('.verdict').innerText")
-    assert said.startswith("≈ agrees") and "mean of 6 languages: agrees so far" in said
-    everything = page.evaluate("document.body.innerText")
-    assert everything.count("mean of 6 languages: agrees so far") == 1  # and folded, among every verdict
+def test_the_first_screen_has_a_line_for_each_model_and_the_top_of_the_plot(page):
+    foot = "document.querySelector('.board').getBoundingClientRect().bottom"
+    first_line = "document.querySelector('.forest .line').getBoundingClientRect().bottom"
+    assert page.evaluate(foot) < 300 < page.evaluate(first_line) < page.evaluate("innerHeight")
+    said = page.evaluate("[...document.querySelectorAll('.board tbody')].map(body => body.innerText)")
+    assert ["64.3 ≈" in said[0], "✗ 1 not reproduced" in said[0], "72.2" in said[1]] == [True] * 3
+
+
+def test_a_line_of_the_plot_opens_to_its_sentence(page, page_file):
+    page.open(page_file)
+    shown = "document.body.innerText.includes('ur: not reproduced, our 40.0')"
+    assert not page.evaluate(shown)
+    page.evaluate("document.querySelector('.forest .not-reproduced summary').focus()")
+    press(page, "Enter", 13, "\r")
+    assert page.evaluate(shown) and complaints(page) == []
+    page.open(page_file)
+
+
+def test_marks_in_the_plot_stand_where_their_numbers_are(page):
+    """The difference of two marks in pixels is to that of their numbers as the axis is."""
+    centres = "['.shape', '.band', '.zero'].map(part => line.querySelector(part).getBoundingClientRect())"
+    lines = page.evaluate(
+        "[...document.querySelectorAll('.forest .line')].map(line => ["
+        f"parseFloat(line.querySelector('.points').innerText), ...{centres}.map(box => box.x + box.width / 2)])"
+    )
+    points, marks, bands, zeros = zip(*lines, strict=True)
+    assert len(lines) == 7 and list(points[:6]) == sorted(points[:6])
+    assert bands == pytest.approx(zeros, abs=1.5)  # the tolerance lies around no difference
+    scale = (marks[5] - marks[0]) / (points[5] - points[0])
+    assert [mark - zeros[0] for mark in marks] == pytest.approx([scale * point for point in points], abs=3)
 
 
 def test_nothing_in_it_could_reach_the_network(page):
@@ -188,7 +210,7 @@ def test_on_paper_everything_but_the_records_is_unfolded_and_there_is_nothing_to
     assert page.evaluate("document.querySelectorAll('details[open]').length") == 0
     page.call("Emulation.setEmulatedMedia", media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.evaluate("document.querySelectorAll('details[open]').length") == 3  # verdicts, confusion of two models
+    assert page.evaluate("document.querySelectorAll('details[open]').length") == 9  # verdicts, confusion of two models
     assert page.evaluate("document.querySelectorAll('.record').length") == 3
     assert page.evaluate("document.querySelectorAll('.record[open]').length") == 0
     assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
@@ -202,7 +224,7 @@ def test_it_reads_without_its_script(page, page_file):
     page.open(page_file)
     page.call("Emulation.setScriptExecutionDisabled", value=False)
     assert page.evaluate("document.querySelectorAll('button').length") == 0
-    assert page.evaluate("document.querySelector('table').tBodies[0].rows.length") == 7
+    assert page.evaluate("document.querySelector('table.sortable').tBodies[0].rows.length") == 7
 
 
 def test_hostile_texts_do_nothing_in_a_browser(chromium, tmp_path):
@@ -214,7 +236,7 @@ def test_hostile_texts_do_nothing_in_a_browser(chromium, tmp_path):
     chromium.open(path)
     assert complaints(chromium) == [] and requests(chromium) == [path.as_uri()]
     assert chromium.reported("Page.javascriptDialogOpening") == []
-    assert chromium.evaluate("document.querySelectorAll('#made ~ ul li').length") == len(HOSTILE)
+    assert chromium.evaluate("document.querySelectorAll('#made ~ ul li').length") == len(HOSTILE) + 1
     assert chromium.evaluate("document.scripts.length") == 1
 
 

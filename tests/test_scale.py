@@ -6,11 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers.predictions import answers_of
 from tests.helpers.results import a_run
 from tests.helpers.sample_record import files_of, run_record
-from xeval.checks.after import counts
 from xeval.checks.after.prediction_signatures import Predicted
-from xeval.results.store import load_runs
+from xeval.definitions.toml import MAX_FILE_BYTES
+from xeval.judging.gate import baseline as baselines
+from xeval.report import findings
+from xeval.report.gate import terminal as gate_terminal
+from xeval.results.predictions import label_counts
+from xeval.results.store import load_runs, save_record
+from xeval.support.errors import StoreError
 
 LANGUAGES = ("de", "es")
 N_RUNS = 12
@@ -66,52 +72,71 @@ def test_a_report_reads_each_record_and_each_prediction_once(command, results, r
     assert (read[".json"], read[".parquet"], read["decoded"]) == (N_RUNS, *[N_RUNS * len(LANGUAGES)] * 2)
 
 
-def test_of_many_files_the_counts_are_remembered_and_the_report_is_the_same(command, results, read, monkeypatch):
+@pytest.fixture
+def counted(results) -> Path:
+    """The same results, whose records say what was counted in the predictions."""
+    for run in load_runs(results):
+        tables = {language: run.predictions(language) for language in run.record.scores}
+        scores = {
+            language: score.model_copy(update={"confusion": label_counts(tables[language]).tolist()})
+            for language, score in run.record.scores.items()
+        }
+        save_record(run.folder, run.record.model_copy(update={"scores": scores}))
+    return results
+
+
+def test_what_the_record_has_counted_is_not_decoded_and_the_report_is_the_same(
+    command, results, request, read, monkeypatch
+):
     without = command("report", "--results", results)[1]
-    monkeypatch.setattr(counts, "MANY_FILES", 10)
-    assert command("report", "--results", results)[1] == without
+    request.getfixturevalue("counted")
+    monkeypatch.setattr(findings, "MANY_FILES", 10)
     read.clear()
     assert command("report", "--results", results)[1] == without
     assert (read[".parquet"], read["decoded"]) == (N_RUNS * len(LANGUAGES), 0)
 
 
-def test_a_prediction_that_is_damaged_is_found_though_its_counts_are_remembered(command, results, monkeypatch):
-    monkeypatch.setattr(counts, "MANY_FILES", 10)
-    command("report", "--results", results)
-    path = load_runs(results)[4].folder / "predictions" / "es.parquet"
+def test_a_prediction_that_is_damaged_is_found_though_its_labels_are_counted(command, counted, monkeypatch):
+    monkeypatch.setattr(findings, "MANY_FILES", 10)
+    path = load_runs(counted)[4].folder / "predictions" / "es.parquet"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    code, out, _ = command("report", "--results", results)
+    code, out, _ = command("report", "--results", counted)
     assert code == 0 and "damaged predictions" in out
 
 
-def test_counts_that_are_damaged_in_the_cache_are_made_again(command, results, tmp_path, monkeypatch):
-    monkeypatch.setattr(counts, "MANY_FILES", 10)
-    whole = command("report", "--results", results)[1]
-    path = tmp_path / "cache" / "counts" / "counts.json"
-    before = path.read_bytes()
-    path.write_bytes(before.replace(b"300", b"301", 1))
-    assert command("report", "--results", results)[1] == whole
-    assert path.read_bytes() == before
-
-
-def test_predictions_made_of_their_counts_have_these_counts(n=200):
+def test_labels_are_counted_by_what_was_predicted_and_what_is_right(n=200):
     rng = np.random.default_rng(1)
-    own = Predicted(np.arange(n), rng.integers(0, 3, n), rng.integers(0, 3, n), 3)
-    again = counts.predicted(counts.count(own))
-    assert np.array_equal(again.rows, own.rows) and again.n_labels == 3
-    for gold in range(3):
-        for said in range(3):
-            here, there = ((p.labels == gold) & (p.predictions == said) for p in (own, again))
-            assert here.sum() == there.sum()
+    logits, gold = rng.normal(size=(n, 3)).astype(np.float32), rng.integers(0, 3, n)
+    counts = label_counts(answers_of(logits, gold))
+    for said in range(3):
+        for right in range(3):
+            both = [one.argmax() == said and label == right for one, label in zip(logits, gold, strict=True)]
+            assert counts[right][said] == sum(both)
+    known, read = Predicted.of_counts(counts.tolist()), Predicted(np.arange(n), gold, logits.argmax(axis=1), 3)
+    assert np.array_equal(known.rows, read.rows) and np.array_equal(known.confusion, read.confusion)
+    assert np.array_equal(known.of_gold, read.of_gold) and np.array_equal(known.of_predictions, read.of_predictions)
 
 
-def test_rows_that_are_missing_or_out_of_order_are_not_told_by_counts():
-    labels = np.zeros(3, dtype=np.int32)
-    for rows in ([0, 2, 1], [0, 1, 3], [1, 2, 3]):
-        assert counts.count(Predicted(np.array(rows), labels, labels, 3)) is None
+def test_of_many_configurations_those_without_a_change_are_counted(command, results, tmp_path, monkeypatch):
+    baseline = tmp_path / "baseline.toml"
+    assert command("bless", "--results", results, "--output", baseline)[0] == 0
+    whole = command("check", "--results", results, "--baseline", baseline)[1]
+    monkeypatch.setattr(gate_terminal, "MANY", 2)
+    short = command("check", "--results", results, "--baseline", baseline)[1]
+    assert whole.count("org/m") >= 4 and short.count("org/m") == 0
+    assert f"{N_RUNS // 3} other configurations: unchanged" in short
+    assert short.splitlines()[-1] == whole.splitlines()[-1]
 
 
-def test_a_kind_without_labels_has_its_rows_counted():
-    assert counts.count(Predicted(np.arange(4))) == [4]
-    again = counts.predicted([4])
-    assert len(again.rows) == 4 and again.n_labels == 0 and not len(again.labels)
+def test_a_baseline_of_a_thousand_configurations_is_read_again(command, results, tmp_path, monkeypatch):
+    path = tmp_path / "baseline.toml"
+    assert command("bless", "--results", results, "--output", path)[0] == 0
+    blessed = baselines.read(path)
+    first = blessed.configurations[0]
+    many = [first.model_copy(update={"model": f"org/{number}"}) for number in range(1_200)]
+    baselines.write(path, blessed.model_copy(update={"configurations": tuple(many)}))
+    assert path.stat().st_size > MAX_FILE_BYTES
+    assert [own.model for own in baselines.read(path).configurations] == [own.model for own in many]
+    monkeypatch.setattr(baselines, "MAX_BYTES", 1_000)
+    with pytest.raises(StoreError, match="bless fewer"):
+        baselines.write(path, blessed)

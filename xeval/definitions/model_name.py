@@ -163,3 +163,9 @@ def _of_address(text: str) -> str | None:
             " folder here"
         )
     return name if revision == "main" else f"{name}@{revision}"
+
+
+def short_name(model_id: str) -> str:
+    """A model's alias, or the last part of its id."""
+    aliases = {hub_id: alias for alias, hub_id in MODEL_ALIASES.items()}
+    return aliases.get(model_id, model_id.split("/")[-1])

@@ -5,7 +5,7 @@ those that come with xeval. A name that ends in `.toml` or holds a path separato
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from xeval.definitions.recipe import Recipe
 from xeval.definitions.reference import Reference
 from xeval.definitions.suite import Suite, SuiteTable
 from xeval.definitions.task import Task
-from xeval.definitions.toml import read_definition, read_table
+from xeval.definitions.toml import as_definition, read_definition, read_table
 from xeval.support import bundle_in_use
 from xeval.support.errors import DefinitionError, UnknownNameError, XevalError
 
@@ -53,9 +53,10 @@ def _find_all(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tupl
     by_name: dict[str, tuple[Path, Definition]] = {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         for path in sorted(folder.glob("*.toml")):
-            if _noun_in(path) not in (None, noun):
+            table = read_table(path, noun.__name__.lower())
+            if _noun_of(table) not in (None, noun):
                 continue  # people keep a task, its table and its recipe in one folder
-            definition = read_definition(path, noun)
+            definition = as_definition(path, table, noun)
             if definition.name in by_name:
                 raise DefinitionError(
                     f"{path}: {noun.__name__.lower()} {definition.name!r} is already defined by"
@@ -86,9 +87,13 @@ _OWN_KEYS: dict[Any, set[str]] = {
 def _noun_in(path: Path) -> Any:
     """What the file at `path` defines, told by its keys; None where they do not tell."""
     try:
-        keys = read_table(path, "definition").keys()
+        return _noun_of(read_table(path, "definition"))
     except DefinitionError:  # whoever reads it will say what is wrong
         return None
+
+
+def _noun_of(table: Mapping[str, Any]) -> Any:
+    keys = table.keys()
     if "models" in keys:
         return Grid  # which lists tasks, as a suite does
     shared = {noun: len(keys & own) for noun, own in _OWN_KEYS.items()}

@@ -1,7 +1,14 @@
 """JSON schemas of the files that people write, for editors: made of the models that xeval reads them with."""
 
+import ast
+import inspect
+import io
+import itertools
 import json
+import tokenize
 from typing import Any
+
+from pydantic import BaseModel
 
 from xeval.definitions.grid import Grid
 from xeval.definitions.recipe import Recipe
@@ -24,7 +31,7 @@ NOUNS: dict[str, type[Frozen]] = {
 def schema_of(noun: str) -> str:
     """The JSON schema of a file of that noun. A task's has the keys of each kind where `kind` names it."""
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    schema |= NOUNS[noun].model_json_schema()
+    schema |= _described(NOUNS[noun])
     if noun == "task":
         schema["allOf"] = [_keys_of_kind(name, schema["$defs"]) for name in all_kinds()]
     if noun == "recipe":  # one with a pooling trains nothing
@@ -35,7 +42,72 @@ def schema_of(noun: str) -> str:
 
 
 def _keys_of_kind(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    keys = get_kind(name).keys_model.model_json_schema()
+    keys = _described(get_kind(name).keys_model)
     definitions |= keys.get("$defs", {})
     then = {key: keys[key] for key in ("properties", "required") if key in keys}
     return {"if": {"properties": {"kind": {"const": name}}, "required": ["kind"]}, "then": then}
+
+
+def _described(model: type[BaseModel]) -> dict[str, Any]:
+    """Its schema, with what the source says of each field."""
+    schema = model.model_json_schema()
+    for name, part in _parts(model).items():
+        properties = (schema if part is model else schema["$defs"].get(name, {})).get("properties", {})
+        for key, words in words_of_fields(part).items():
+            if key in properties:
+                properties[key].setdefault("description", words)
+    return schema
+
+
+def _parts(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """The model and those that its fields hold, by name."""
+    parts, left = dict[str, type[BaseModel]](), [model]
+    while left:
+        part = left.pop()
+        if part.__name__ not in parts:
+            parts[part.__name__] = part
+            left += [noun for field in part.model_fields.values() for noun in models_in(field.annotation)]
+    return parts
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field of this annotation may hold."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in models_in(part)]
+
+
+def words_of_fields(model: type[BaseModel]) -> dict[str, str]:
+    """What the docstring of each field says, or else the comment behind it.
+
+    Read from the source, since pydantic would read it each time that xeval starts.
+    """
+    docstrings = {name: text for part in model.__mro__[::-1] for name, text in _docstrings(part).items()}
+    return _comments(model) | {name: " ".join(text.split()) for name, text in docstrings.items()}
+
+
+def _docstrings(noun: type) -> dict[str, str]:
+    if noun is BaseModel or not issubclass(noun, BaseModel):
+        return {}
+    return {
+        field.target.id: below.value.value
+        for field, below in itertools.pairwise(_body(noun))
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
+
+
+def _comments(noun: type[BaseModel]) -> dict[str, str]:
+    tokens = tokenize.generate_tokens(io.StringIO(inspect.getsource(noun)).readline)
+    on_line = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    fields = [node for node in _body(noun) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)]
+    return {field.target.id: on_line[field.end_lineno] for field in fields if field.end_lineno in on_line}  # type: ignore[union-attr, index]
+
+
+def _body(noun: type) -> list[ast.stmt]:
+    [definition] = ast.parse(inspect.getsource(noun)).body
+    assert isinstance(definition, ast.ClassDef)
+    return definition.body

@@ -5,6 +5,7 @@ An unknown key, a wrong type or an absurd size is refused with the file and the 
 
 import re
 import tomllib
+from collections.abc import Mapping
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
@@ -43,30 +44,32 @@ class Printed(float):
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 Definition = TypeVar("Definition", bound=Frozen)
 
 
-def read_definition(path: Path, noun: type[Definition]) -> Definition:
+def read_definition(path: Path, noun: type[Definition], max_bytes: int = MAX_FILE_BYTES) -> Definition:
     """Read the file at `path`, which people write: a task, a recipe, a reference, or a baseline that they reviewed.
 
     Raises DefinitionError naming the file, the place in it, what was wanted and what was got.
     """
-    table = read_table(path, noun.__name__.lower())
+    return as_definition(path, read_table(path, noun.__name__.lower(), max_bytes), noun)
+
+
+def as_definition(path: Path, table: Mapping[str, Any], noun: type[Definition]) -> Definition:
+    """The definition that the `table` in the file at `path` is. Raises DefinitionError."""
     try:
         return noun.model_validate(table)
     except ValidationError as error:
         raise DefinitionError(f"{path}: {first_complaint(error)}") from error
 
 
-def read_table(path: Path, what: str) -> dict[str, Any]:
+def read_table(path: Path, what: str, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Any]:
     """What the file at `path`, a `what`, holds: arrays as tuples, numbers as printed. Raises DefinitionError."""
     try:
-        text = read_ordinary(path, MAX_FILE_BYTES).decode("utf-8-sig")
+        text = read_ordinary(path, max_bytes).decode("utf-8-sig")
         if any(part.count(".") > _MAX_DEPTH for part in re.split(r"[=,{\n]", text)):
             raise DefinitionError(f"{path}: a key of more than {_MAX_DEPTH} parts has no place in a {what} file")
         table = tomllib.loads(text, parse_float=Printed)

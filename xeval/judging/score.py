@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SEED = 20181101  # of the bootstrap
 N_RESAMPLES = 10_000
+MOST_LABELS = 20  # whose confusion a record holds
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,17 @@ def score_of(
         invocation=invocation,
         n_most_predicted=kind.most_predicted(judged.answers),
         majority=Majority(label=judged.majority[0], n_rows=judged.majority[1]) if judged.majority else None,
+        confusion=_confusion(judged),
     )
+
+
+def _confusion(judged: Judged) -> list[list[int]] | None:
+    """How many rows have which prediction and which gold label, for reports of many runs; None where the rows are not
+    all of them in their order, or labels are none of a few."""
+    from xeval.results.predictions import has_logits, label_counts, n_logits
+
+    is_counted = judged.places is None and has_logits(judged.answers) and n_logits(judged.answers) <= MOST_LABELS
+    return label_counts(judged.answers).tolist() if is_counted else None
 
 
 def _whole(number: float) -> int | float:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Tokenization(BaseModel):
     """Counted over all rows of one language. Shares are fractions."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     truncated_share: float = Field(ge=0, le=1)  # of rows longer than max_length
     unknown_piece_share: float = Field(ge=0, le=1)

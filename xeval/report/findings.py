@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from xeval.checks.after.counts import remembered
 from xeval.checks.after.diagnose import diagnose_run
 from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
@@ -13,15 +12,17 @@ from xeval.results.store import StoredRun
 from xeval.support.findings import Finding
 from xeval.support.text import numbered
 
+MANY_FILES = 500  # of predictions, from which on what the records counted in them is believed
+
 
 def of(runs: Iterable[StoredRun], task: Task | None, reference: Reference | None) -> list[Finding]:
     """What is wrong with `runs`. A finding that seeds have in common stands there once."""
     by_run: dict[Finding, list[RunRecord]] = {}
     runs = list(runs)
-    with remembered(runs) as counts:
-        for run in runs:
-            for finding in diagnose_run(run, task, reference, counts):
-                by_run.setdefault(finding, []).append(run.record)
+    has_many = sum(len(run.record.scores) for run in runs) >= MANY_FILES
+    for run in runs:
+        for finding in diagnose_run(run, task, reference, has_many):
+            by_run.setdefault(finding, []).append(run.record)
     found = [
         finding.model_copy(update={"name": f"{_names(records)}: {finding.name}"}) for finding, records in by_run.items()
     ]

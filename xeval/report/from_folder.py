@@ -1,12 +1,16 @@
 """What the commands `report`, `compare`, `check` and `diagnose` say of a results folder, for programs."""
 
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xeval.checks.after.diagnose import n_causes as n_causes_of
 from xeval.definitions.registry import all_tasks, get_reference
+from xeval.definitions.task import Task
 from xeval.judging.verdict import Tolerance
 from xeval.report import findings, matrix
 from xeval.report.formats import Format, render_as
@@ -15,8 +19,12 @@ from xeval.results.named_models import runs_in
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.findings import Finding
+from xeval.support.garbage import without_collection
+from xeval.support.version import VERSION
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from xeval.judging.comparison.compare import RunComparison
     from xeval.judging.gate.findings import Outcome, Thresholds
 
@@ -27,6 +35,27 @@ _NO_TABLE = (
 Folder = str | os.PathLike[str]
 
 
+class Report(str):
+    """The text of a report, which can be drawn too."""
+
+    built: matrix.Matrix
+
+    def __new__(cls, text: str, built: matrix.Matrix) -> "Report":
+        report = super().__new__(cls, text)
+        report.built = built
+        return report
+
+    def plot(self) -> "Figure":
+        """Draw ours minus published by language, or our scores where nothing is published: the extra `plot`.
+
+        Raises XevalError without matplotlib.
+        """
+        from xeval.report.plot import draw
+
+        return draw(self.built)
+
+
+@without_collection()
 def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     results: Folder = "results",
     *,
@@ -37,8 +66,8 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     tolerance: Tolerance | None = None,
     footprint: Footprint | None = None,
     tasks_dirs: Sequence[Folder] = (),
-) -> str:
-    """Put the results of a task beside a published table.
+) -> "Report":
+    """Put the results of a task beside a published table. Gives the text, whose `plot` draws it with matplotlib.
 
     `task` may be left out where the folder holds one; `reference` is the task's own by default. `format` is markdown,
     html, latex, csv, json, model-card or eval-results. Raises StoreError where there is nothing to report.
@@ -48,8 +77,12 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     tasks = sorted({run.record.task for run in runs})
     if len(tasks) > 1:
         raise StoreError(f"{results}: holds several tasks; choose one with --task ({', '.join(tasks)})")
-    built = matrix_of(runs, tasks[0], reference, tolerance, folders)
-    return render_as(Format(format), built, all_tasks(folders).get(tasks[0]), footprint or Footprint())
+    known = all_tasks(folders).get(tasks[0])
+    built = _beside_table(runs, tasks[0], known, reference, tolerance)
+    named = {"--results": results, "--task": tasks[0], "--model": model, "--reference": reference, "--format": format}
+    words = [str(word) for option, value in named.items() if value is not None for word in (option, value)]
+    built = replace(built, made=f"{date.today():%Y-%m-%d}, by xeval {VERSION}: xeval report {shlex.join(words)}")
+    return Report(render_as(Format(format), built, known, footprint or Footprint()), built)
 
 
 def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = None) -> "RunComparison":
@@ -121,7 +154,12 @@ def matrix_of(
     A task of the user's own has no default unless it is in one of the folders of tasks: a task that is known under its
     name, and has other labels, is another one.
     """
-    known = all_tasks(tasks_dirs).get(task)
+    return _beside_table(runs, task, all_tasks(tasks_dirs).get(task), reference, tolerance)
+
+
+def _beside_table(
+    runs: list[StoredRun], task: str, known: Task | None, reference: str | None, tolerance: Tolerance | None
+) -> matrix.Matrix:
     if known is not None and any(run.record.labels not in (None, list(known.labels)) for run in runs):
         known = None
     default = known.default_reference if known else None
@@ -129,4 +167,6 @@ def matrix_of(
     table = get_reference(name) if name is not None else None
     built = matrix.build(runs, task, table, tolerance, known)
     unknown = [_NO_TABLE] if known is None and table is None else []
-    return replace(built, footer=built.footer + unknown, findings=findings.of(built.runs, known, table))
+    n_causes = min(n_causes_of(row.runs[0].record) for row in built.ours)
+    found = findings.of(built.runs, known, table)
+    return replace(built, footer=built.footer + unknown, findings=found, n_causes=n_causes)

@@ -56,6 +56,8 @@ class Matrix:
     reference: Reference | None = None
     runs: list[StoredRun] = field(default_factory=list)  # of the task, failed ones included
     findings: list[Finding] = field(default_factory=list)  # what the diagnosis of these runs has found
+    n_causes: int = 0  # that it has looked for; 0 where nobody looked
+    made: str = ""  # when, and by which command
 
     @property
     def metric_in_words(self) -> str:
@@ -100,6 +102,22 @@ class Matrix:
         records = [row.runs[0].record for row in self.ours]
         known = {record.training_language for record in records}
         return sorted(known, key=lambda language: (language != self.training_language, language))
+
+    @property
+    def checked(self) -> str:
+        """That the diagnosis has found nothing; empty where it has, or where nobody looked."""
+        if self.findings or not self.n_causes:
+            return ""
+        return f"{self.n_causes} known causes of wrong numbers checked, none found"
+
+    @property
+    def by_transfer(self) -> list[str]:
+        """The languages trained on, then the others from the best to the worst of our first row."""
+        first = self.ours[0].cells if self.ours else {}
+        home = [language for language in self.sources if language in self.languages]
+        return sorted(
+            self.languages, key=lambda one: (home.index(one) if one in home else len(home), -first.get(one, 0.0))
+        )
 
     @property
     def budgets(self) -> list[str]:

@@ -55,13 +55,22 @@ def sentences(verdict: RowVerdict) -> list[str]:
 
 def count(verdict: RowVerdict) -> str:
     """How many cells have which outcome, and which those are that do not agree."""
-    counts = Counter(cell.outcome for cell in verdict.cells.values())
-    known = [outcome for outcome in (*MARKS, NO_VERDICT) if counts[outcome]]
+    return f"{verdict.row}, by language: {by_language(verdict)}."
+
+
+def by_language(verdict: RowVerdict) -> str:
+    """`✗ not reproduced 1 (es) · ≈ agrees 11`."""
     parts = [
-        f"{MARKS.get(outcome, '')} {outcome} {counts[outcome]}{_where(verdict.cells.values(), outcome)}".strip()
-        for outcome in known
+        f"{MARKS.get(outcome, '')} {outcome} {n}{_where(verdict.cells.values(), outcome)}".strip()
+        for outcome, n in tally(verdict).items()
     ]
-    return f"{verdict.row}, by language: {' · '.join(parts)}."
+    return " · ".join(parts)
+
+
+def tally(verdict: RowVerdict) -> dict[str, int]:
+    """How many cells have which outcome, in the order of the marks."""
+    counts = Counter(cell.outcome for cell in verdict.cells.values())
+    return {outcome: counts[outcome] for outcome in (*MARKS, NO_VERDICT) if counts[outcome]}
 
 
 def _where(cells: Iterable[Verdict], outcome: str) -> str:

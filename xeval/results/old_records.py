@@ -38,7 +38,7 @@ KIND, ENCODING, METRIC = "pair-classification", "pairs-1", "accuracy"
 
 
 class _Old(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 class _Score(_Old):

@@ -158,6 +158,18 @@ def has_logits(table: pa.Table) -> bool:
     return has_labels(table) and "logits" in table.column_names
 
 
+def n_logits(table: pa.Table) -> int:
+    """How many labels there are, where there are logits."""
+    return int(table.schema.field("logits").type.list_size)
+
+
+def label_counts(table: pa.Table) -> np.ndarray:
+    """(C, C) rows by gold label, then by predicted label, where there are logits."""
+    n = n_logits(table)
+    both = column(table, "label") * n + column(table, "prediction")
+    return np.bincount(both, minlength=n * n).reshape(n, n)
+
+
 def groups_of(table: pa.Table) -> np.ndarray | None:
     """(N,) int32: rows with one number depend on each other. None for a table written before groups were kept."""
     name = next((name for name in ("group", "premise") if name in table.column_names), None)
@@ -173,4 +185,4 @@ def tally_of(table: pa.Table) -> np.ndarray:
 
 
 def predictions_path(folder: Path, language: str) -> Path:
-    return folder / "predictions" / f"{safe_name(language)}.parquet"
+    return folder.joinpath("predictions", f"{safe_name(language)}.parquet")

@@ -23,7 +23,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Recorded(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 class ModelRecord(Recorded):
@@ -89,6 +89,7 @@ class Score(Recorded):
     invocation: str | None  # which made it; None in older records where that is not known
     n_most_predicted: int | None = None  # predictions of the label that is predicted most, where there are labels
     majority: Majority | None = None  # where each row has one label; None in older records
+    confusion: list[list[int]] | None = None  # rows by gold label, then by predicted; None in older records
 
     @property
     def of_majority(self) -> float | None:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ValidationError
 
 from xeval.definitions.toml import first_complaint
-from xeval.results import old_records
-from xeval.results.records import CheckpointsRecord, RunRecord
+from xeval.results.records import SCHEMA_VERSION, CheckpointsRecord, RunRecord
 from xeval.support.errors import StoreError
 from xeval.support.files import found_in, is_there, read_ordinary, retried, safe_name, write_atomically
+from xeval.support.garbage import without_collection
 from xeval.support.sealed import copy_sealed
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MAX_RECORD_BYTES = 50_000_000
 
 RECORD, TRIAL = "record.json", "trial.json"
+_OF_TODAY = f'{{\n "schema_version": {SCHEMA_VERSION},\n'.encode()
 _CHECKSUM_LINE = re.compile(rb'\{\n "content_sha256": "([0-9a-f]{64})",\n')
 
 
@@ -106,10 +107,14 @@ def parse_record(content: bytes, path: Path) -> RunRecord:
             f"{path}: damaged or edited, it does not have the checksum it was written with; restore it, or remove"
             " the folder to compute this run again"
         )
-    version = _version(plain)
+    version = SCHEMA_VERSION if plain.startswith(_OF_TODAY) else _version(plain)  # the latter reads all of it
     try:
-        is_old = version in (1, 2)
-        record = old_records.read_record(plain, path.parent) if is_old else RunRecord.model_validate_json(plain)
+        if version in (1, 2):
+            from xeval.results import old_records  # nouns of their own, which take time to build
+
+            record = old_records.read_record(plain, path.parent)
+        else:
+            record = RunRecord.model_validate_json(plain)
     except ValidationError as error:
         mend = (
             "another version of xeval wrote it: read it with that one"
@@ -177,7 +182,8 @@ def load_run(folder: Path) -> StoredRun | None:
 def load_runs(results: Path) -> list[StoredRun]:
     """Every run under `results`, in the order of the folders' names."""
     folders = [path.parent for path in found_in(results, f"*/*/*/{RECORD}")]
-    return [run for folder in folders if (run := load_run(folder)) is not None]
+    with without_collection():
+        return [run for folder in folders if (run := load_run(folder)) is not None]
 
 
 def own_weights(folder: Path) -> Path:

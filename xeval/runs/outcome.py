@@ -5,15 +5,19 @@ from typing import TYPE_CHECKING
 from xeval.report.frame import to_frame
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
+from xeval.support.errors import XevalError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
+
+    from xeval.report.matrix import Matrix
 
 
 class Runs(list[RunRecord]):
     """The records of a grid, one per model and seed, in the order asked for.
 
-    In a notebook it shows itself beside the published table, as `xeval report` does.
+    In a notebook it shows itself beside the published table, as `xeval report` does; `plot` draws that.
     """
 
     def __init__(self, stored: list[StoredRun], reference: str | None = None) -> None:
@@ -25,11 +29,27 @@ class Runs(list[RunRecord]):
         """One row per run and language, as `load_results` has them."""
         return to_frame(self.stored)
 
+    def plot(self) -> "Figure":
+        """Draw ours minus published by language, or our scores where nothing is published: the extra `plot`.
+
+        Raises XevalError without matplotlib, and where there are several tasks or no scores.
+        """
+        from xeval.report.plot import draw
+
+        matrices = self._matrices()
+        if len(matrices) != 1:
+            raise XevalError(f"a plot is of one task; these runs have scores of {len(matrices)}")
+        return draw(matrices[0])
+
     def _repr_markdown_(self) -> str:
         """The matrix of each task, for a notebook."""
         from xeval.report.formats import markdown
+
+        return "\n".join(map(markdown.render, self._matrices())) or repr(self)
+
+    def _matrices(self) -> "list[Matrix]":
+        """One for each task that has scores."""
         from xeval.report.from_folder import matrix_of
 
         scored = [run for run in self.stored if run.record.scores]
-        tasks = dict.fromkeys(run.record.task for run in scored)
-        return "\n".join(markdown.render(matrix_of(scored, task, self._reference)) for task in tasks) or repr(self)
+        return [matrix_of(scored, task, self._reference) for task in dict.fromkeys(run.record.task for run in scored)]

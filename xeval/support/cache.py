@@ -16,7 +16,7 @@ import platformdirs
 from xeval.support.sealed import MANIFEST, checksums
 from xeval.support.text import counted
 
-Part = Literal["weights", "checkpoints", "encoded", "corpora", "bundles", "speeds", "counts"]
+Part = Literal["weights", "checkpoints", "encoded", "corpora", "bundles", "speeds"]
 WEIGHTS = "model.safetensors"  # the file in a folder of fine-tuned weights that records have the checksum of
 WEIGHTS_LIMIT_BYTES = 10e9
 UNUSED_DAYS = 7  # weights that were used since then stay, however much there is

@@ -12,7 +12,7 @@ MARKS: dict[Severity, str] = {"fine": "✓", "warning": "!", "error": "✗"}
 class Finding(BaseModel):
     """One check's outcome. An error makes the numbers worthless or something else than they say."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     name: str
     severity: Severity

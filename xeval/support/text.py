@@ -11,6 +11,8 @@ from decimal import ROUND_HALF_UP, Decimal
 def one_line(message: object) -> str:
     """Text safe for one terminal line: white space folded, control characters shown as escapes."""
     text = " ".join(str(message).split())
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

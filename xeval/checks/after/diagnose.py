@@ -8,9 +8,7 @@ prediction files.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from xeval.checks.after import counts as counted
 from xeval.checks.after import prediction_signatures, record_signatures
-from xeval.checks.after.counts import Counts
 from xeval.checks.after.hurt_languages import check_languages, truncated
 from xeval.checks.after.other_definition import misses, other_definition
 from xeval.checks.after.prediction_signatures import Predicted
@@ -50,14 +48,18 @@ EXPLAINED_BY = {
 
 
 def diagnose_run(
-    run: StoredRun, task: Task | None, reference: Reference | None, counts: Counts | None = None
+    run: StoredRun, task: Task | None, reference: Reference | None, believes_counts: bool = False
 ) -> list[Finding]:
-    """`diagnose` with the predictions that lie in the run's folder; `counts` are what is remembered of some."""
+    """`diagnose` with the predictions that lie in the run's folder.
+
+    Decoding a file takes ten times as long as seeing by its checksum that it is whole. Whoever diagnoses many runs
+    `believes_counts` that their records hold, and decodes only where more is asked.
+    """
     record = run.record
     published = row_of(record, reference) if reference is not None and _is_of(record, reference) else None
     is_missed = task is not None and published is not None and misses(record, published)
-    remembered = None if record.computed_elsewhere or is_missed else counts  # the whole file is looked at there
-    predicted, problems, others = _read_predictions(run, remembered, is_missed)
+    decodes = not believes_counts or record.computed_elsewhere or is_missed
+    predicted, problems, others = _read_predictions(run, decodes, is_missed)
     found = diagnose(record, predicted, task, published, problems)
     if task is None or published is None or not is_missed or problems or _names(found) & _NO_COMPARISON:
         return found
@@ -81,32 +83,60 @@ def diagnose(
     `task` gives the number of rows that should be there, `published` is the row to compare with, `problems` says of
     languages why their predictions cannot be read.
     """
-    n_labels = next((own.n_labels for own in predicted.values()), 0)
-    unit = unit_of(record.kind)
-    measured_again = _MEASURED_AGAIN | {truncated(unit)}
-    labelled = predicted if n_labels else {}
+    found = [
+        *_of_rows(record, predicted, task, problems or {}),
+        *_of_labels(record, {name: own for name, own in predicted.items() if own.n_labels}, task),
+        *_of_record(record, published),
+        *(said for said in record.preflight if said.name not in _measured_again(record) or not record.scores),
+    ]
+    return _without_explained(wrong(one for one in found if one is not None))
+
+
+def n_causes(record: RunRecord) -> int:
+    """How many causes of wrong numbers `diagnose` looks for in a run like `record` and its predictions."""
+    has_labels = any(score.n_most_predicted is not None for score in record.scores.values())
+    looked_for = [_of_rows(record, {}, None, {}), _of_record(record, None)]
+    return sum(map(len, looked_for)) + (len(_of_labels(record, {}, None)) if has_labels else 0)
+
+
+def _of_rows(
+    record: RunRecord, predicted: Mapping[str, Predicted], task: Task | None, problems: Mapping[str, str]
+) -> list[Finding | None]:
+    return [
+        prediction_signatures.unreadable_predictions(problems),
+        prediction_signatures.missing_or_repeated_rows(record, predicted, _expected_rows(record, task)),
+    ]
+
+
+def _of_labels(record: RunRecord, labelled: Mapping[str, Predicted], task: Task | None) -> list[Finding | None]:
+    n_labels = next((own.n_labels for own in labelled.values()), 0)
     of_task = task.labels if task is not None and len(task.labels) == n_labels else ()
     labels = record.labels or of_task or [f"label {number}" for number in range(n_labels)]
-    tokenized = {
-        language: score.tokenization for language, score in record.scores.items() if score.tokenization is not None
-    }
-    hints = [hint for hint in record.preflight if hint.name in _OF_TOKENIZERS]
-    found = [
-        prediction_signatures.unreadable_predictions(problems or {}),
-        prediction_signatures.missing_or_repeated_rows(record, predicted, _expected_rows(record, task)),
+    return [
         prediction_signatures.placeholder_labels(labelled),
         prediction_signatures.permuted_labels(labelled, labels, record.training is not None),
         *(_mistaken_files(labelled) if record.computed_elsewhere else ()),
         prediction_signatures.one_label_throughout(labelled, labels),
         prediction_signatures.drift_to_one_label(labelled, labels, record.training_language),
+    ]
+
+
+def _of_record(record: RunRecord, published: ReferenceRow | None) -> list[Finding | None]:
+    tokenized = {
+        language: score.tokenization for language, score in record.scores.items() if score.tokenization is not None
+    }
+    hints = [hint for hint in record.preflight if hint.name in _OF_TOKENIZERS]
+    return [
         record_signatures.broken_training(record),
         *(_learning(record) if record.chance is not None else ()),
-        *check_languages(tokenized, record.training_language, _max_length(record), unit),
+        *check_languages(tokenized, record.training_language, _max_length(record), unit_of(record.kind)),
         record_signatures.other_selection(record, published),
         record_signatures.low_everywhere(record, published, hints),
-        *(said for said in record.preflight if said.name not in measured_again or not record.scores),
     ]
-    return _without_explained(wrong(one for one in found if one is not None))
+
+
+def _measured_again(record: RunRecord) -> set[str]:
+    return _MEASURED_AGAIN | {truncated(unit_of(record.kind))}
 
 
 def _mistaken_files(labelled: Mapping[str, Predicted]) -> list[Finding | None]:
@@ -159,17 +189,16 @@ def _max_length(record: RunRecord) -> int | None:
 
 
 def _read_predictions(
-    run: StoredRun, counts: Counts | None, with_others: bool
+    run: StoredRun, decodes: bool, with_others: bool
 ) -> tuple[dict[str, Predicted], dict[str, str], dict[str, Mapping[str, float]]]:
     """The predictions of every language that has a score, why some of them cannot be read, and, if that is wanted,
     what they score by other metrics."""
     predicted, problems, others = {}, {}, {}
     for language, score in run.record.scores.items():
-        sha256 = score.predictions_sha256
         try:
-            if counts is not None and sha256 in counts:
+            if score.confusion is not None and not decodes:
                 run.check_predictions(language)
-                predicted[language] = counted.predicted(counts[sha256])
+                predicted[language] = Predicted.of_counts(score.confusion)
                 continue
             table = run.predictions(language, None if with_others else _columns_of(run))
         except StoreError as problem:
@@ -177,9 +206,7 @@ def _read_predictions(
             continue
         if with_others:
             others[language] = other_scores(run.record, table)
-        own = predicted[language] = _decoded(run, table)
-        if counts is not None and (of_file := counted.count(own)) is not None:
-            counts[sha256] = of_file
+        predicted[language] = _decoded(run, table)
     return predicted, problems, others
 
 
@@ -189,12 +216,12 @@ def _columns_of(run: StoredRun) -> tuple[str, ...] | None:
 
 
 def _decoded(run: StoredRun, table: "pa.Table") -> Predicted:
-    from xeval.results.predictions import column, has_labels, has_logits  # pyarrow
+    from xeval.results.predictions import column, has_labels, has_logits, n_logits  # pyarrow
 
     if not has_labels(table):
         return Predicted(column(table, "row"))
     rows, gold, predictions = (column(table, name) for name in ("row", "label", "prediction"))
     n_labels = len(run.record.labels or ()) or int(max(gold.max(), predictions.max())) + 1
     if has_logits(table):
-        n_labels = table.schema.field("logits").type.list_size
+        n_labels = n_logits(table)
     return Predicted(rows, gold, predictions, n_labels)

@@ -5,6 +5,7 @@ Each function gives its finding, or None. Predictions are by language; a languag
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import permutations
 
 import numpy as np
@@ -37,11 +38,33 @@ class Predicted:
     labels: np.ndarray = field(default_factory=_none)  # (N,) int, gold
     predictions: np.ndarray = field(default_factory=_none)  # (N,) int
     n_labels: int = 0
+    counted: Sequence[Sequence[int]] | None = None  # what the record says of them, where they need not be read
 
+    @classmethod
+    def of_counts(cls, counts: Sequence[Sequence[int]]) -> "Predicted":
+        """All rows in their order, of which only (C, C) `counts` are known: gold label by predicted label."""
+        n_rows = sum(map(sum, counts))
+        return cls(np.arange(n_rows, dtype=np.int32), n_labels=len(counts), counted=counts)
+
+    @cached_property
     def confusion(self) -> np.ndarray:
         """(C, C) counts: predicted label by gold label."""
+        if self.counted is not None:
+            return np.array(self.counted).T
         flat = np.bincount(self.predictions * self.n_labels + self.labels, minlength=self.n_labels**2)
         return flat.reshape(self.n_labels, self.n_labels)
+
+    @cached_property
+    def of_gold(self) -> np.ndarray:
+        """(C,) share of the rows that have each gold label."""
+        shares: np.ndarray = self.confusion.sum(axis=0) / len(self.rows)
+        return shares
+
+    @cached_property
+    def of_predictions(self) -> np.ndarray:
+        """(C,) share of the rows that were given each label."""
+        shares: np.ndarray = self.confusion.sum(axis=1) / len(self.rows)
+        return shares
 
 
 def unreadable_predictions(problems: Mapping[str, str]) -> Finding | None:
@@ -63,7 +86,8 @@ def missing_or_repeated_rows(
     for language, found in predicted.items():
         n_all = expected_rows.get(language) or max(record.scores[language].n_rows, int(found.rows.max()) + 1)
         wanted = min(n_all, record.limits.max_eval or n_all)
-        if len(found.rows) == wanted and np.array_equal(found.rows, np.arange(wanted)):
+        is_in_order = found.counted is not None or np.array_equal(found.rows, np.arange(len(found.rows)))
+        if len(found.rows) == wanted and is_in_order:
             continue
         possible = wanted if record.limits.eval_seed is None else n_all
         n_missing = wanted - len(np.intersect1d(found.rows, np.arange(possible)))
@@ -84,7 +108,7 @@ def placeholder_labels(predicted: Mapping[str, Predicted]) -> Finding | None:
     constant = [
         language
         for language, found in predicted.items()
-        if len(found.labels) >= PLACEHOLDER_FROM and len(np.unique(found.labels)) == 1
+        if len(found.rows) >= PLACEHOLDER_FROM and found.of_gold.max() == 1
     ]
     if not constant:
         return None
@@ -109,7 +133,7 @@ def permuted_labels(
     All orders are tried over all languages together, then language by language. That of a head that `is_trained_here`
     is known, so that it is the data's.
     """
-    confusions = {language: found.confusion() for language, found in predicted.items()}
+    confusions = {language: found.confusion for language, found in predicted.items()}
     if not confusions or not 2 <= len(labels) <= MOST_LABELS:
         return None
     together = np.sum(list(confusions.values()), axis=0)
@@ -129,7 +153,10 @@ def _better_order(confusion: np.ndarray) -> tuple[int, ...] | None:
     n = confusion.sum()
     if n < FEW_ROWS:
         return None
-    counts = {order: _n_right(confusion, order) for order in permutations(range(len(confusion)))}
+    lines = confusion.tolist()
+    if sum(map(max, lines)) <= _n_right(lines, range(len(lines))) + CLEARLY * n:
+        return None  # no order can be that much better, which spares looking at them all
+    counts = {order: _n_right(lines, order) for order in permutations(range(len(lines)))}
     best = max(counts, key=counts.__getitem__)
     as_it_is = counts[tuple(range(len(confusion)))]
     gained = counts[best] - as_it_is
@@ -138,13 +165,13 @@ def _better_order(confusion: np.ndarray) -> tuple[int, ...] | None:
     return best if is_clear else None
 
 
-def _n_right(confusion: np.ndarray, order: Sequence[int]) -> int:
-    return int(sum(confusion[predicted, meant] for predicted, meant in enumerate(order)))
+def _n_right(confusion: Sequence[Sequence[int]], order: Sequence[int]) -> int:
+    return sum(confusion[predicted][meant] for predicted, meant in enumerate(order))
 
 
 def _permuted(where: str, confusion: np.ndarray, order: Sequence[int], labels: Sequence[str], mend: str) -> Finding:
     n = confusion.sum()
-    as_it_is, reread = (_n_right(confusion, some) / n for some in (range(len(order)), order))
+    as_it_is, reread = (_n_right(confusion.tolist(), some) / n for some in (range(len(order)), order))
     reading = ", ".join(f"{labels[p]} as {labels[meant]}" for p, meant in enumerate(order) if p != meant)
     return error(
         "permuted labels",
@@ -194,10 +221,10 @@ def other_order(predicted: Mapping[str, Predicted]) -> Finding | None:
 def _order_of(found: Predicted) -> str | None:
     """What is odd about the order of the predictions; None for nothing."""
     n = len(found.labels)
-    shares = _shares(found.predictions, found.n_labels) if n else np.ones(1)
+    shares = found.of_predictions if n else np.ones(1)
     if n < FEW_ROWS or shares.max() >= NEARLY_CONSTANT:
         return None
-    dealt = float(shares @ _shares(found.labels, found.n_labels))  # right if they were dealt out at random
+    dealt = float(shares @ found.of_gold)  # right if they were dealt out at random
     right, noise = float(np.mean(found.predictions == found.labels)), 2 * np.sqrt(dealt * (1 - dealt) / n)
     if abs(right - dealt) > noise:
         return None
@@ -245,10 +272,8 @@ def one_label_throughout(predicted: Mapping[str, Predicted], labels: Sequence[st
     """Languages in which nearly every prediction is one label, though the gold labels are mixed."""
     shares, said = {}, set()
     for language, found in predicted.items():
-        n = len(found.predictions)
-        counts = np.bincount(found.predictions, minlength=found.n_labels)
-        usual_gold = np.bincount(found.labels, minlength=found.n_labels).max() / n
-        if n >= FEW_ROWS and counts.max() >= NEARLY_CONSTANT * n and usual_gold < USUAL_GOLD:
+        n, counts = len(found.rows), found.confusion.sum(axis=1)
+        if n >= FEW_ROWS and counts.max() >= NEARLY_CONSTANT * n and found.of_gold.max() < USUAL_GOLD:
             shares[language] = counts.max() / n
             said.add(labels[int(counts.argmax())])
     if not shares:
@@ -267,12 +292,12 @@ def drift_to_one_label(
     usual = _excess(predicted[training_language]) if training_language in predicted else np.zeros(1)
     drifted: dict[int, dict[str, float]] = {}
     for language, own in predicted.items():
-        if language == training_language or len(own.predictions) < FEW_ROWS:
+        if language == training_language or len(own.rows) < FEW_ROWS:
             continue
         more = _excess(own) - np.maximum(usual, 0.0)  # (C,)
         label = int(more.argmax())
-        share = _shares(own.predictions, own.n_labels)[label]
-        doubt = STANDARD_ERRORS * np.sqrt(share * (1 - share) / len(own.predictions))
+        share = own.of_predictions[label]
+        doubt = STANDARD_ERRORS * np.sqrt(share * (1 - share) / len(own.rows))
         if more[label] >= max(DRIFT, doubt) and share < NEARLY_CONSTANT:
             drifted.setdefault(label, {})[language] = share
     if not drifted:
@@ -294,7 +319,7 @@ def _drift_in_words(
     predicted: Mapping[str, Predicted],
     training_language: str,
 ) -> str:
-    gold = {language: _shares(predicted[language].labels, predicted[language].n_labels)[label] for language in shares}
+    gold = {language: predicted[language].of_gold[label] for language in shares}
     among = {f"{share:.1%}".replace("%", " %") for share in gold.values()}
     of_gold = (
         f"of the gold labels it is {among.pop()}" if len(among) == 1 else f"of the gold labels: {by_language(gold)}"
@@ -302,17 +327,11 @@ def _drift_in_words(
     said = f"{labels[label]} is this share of predictions: {by_language(shares)}"
     if training_language in predicted:
         own = predicted[training_language]
-        said += f", against {by_language({training_language: _shares(own.predictions, own.n_labels)[label]})}"
+        said += f", against {by_language({training_language: own.of_predictions[label]})}"
     return f"{said}; {of_gold}"
 
 
 def _excess(own: Predicted) -> np.ndarray:
     """(C,) how much more often each label is given than it is right, as a share of rows."""
-    more: np.ndarray = _shares(own.predictions, own.n_labels) - _shares(own.labels, own.n_labels)
+    more: np.ndarray = own.of_predictions - own.of_gold
     return more
-
-
-def _shares(numbers: np.ndarray, n_labels: int) -> np.ndarray:
-    """(C,) how often each label is among (N,) `numbers`."""
-    shares: np.ndarray = np.bincount(numbers, minlength=n_labels) / len(numbers)
-    return shares

@@ -17,9 +17,11 @@ from xeval.definitions.toml import Frozen, LanguageCode, Text, read_definition
 from xeval.results.adaptations import settings_of
 from xeval.results.configurations import in_words
 from xeval.results.records import Fraction, Limits, Sha256
+from xeval.support.errors import StoreError
 from xeval.support.files import write_atomically
 from xeval.support.text import one_line
 
+MAX_BYTES = 50_000_000  # 10,000 configurations of 15 languages
 ROUNDING = 0.006  # of a percentage with two decimals
 ACCURACY = "accuracy"  # of which right rows are counted; it was the only metric of version 0.1.0
 LEAST_SEEDS = 2  # with one there is no telling a drop from chance in training
@@ -125,7 +127,7 @@ class Baseline(Frozen):
     """A whole baseline file."""
 
     format: Literal[1] = 1
-    configurations: Annotated[tuple[Blessed, ...], Field(min_length=1, max_length=1000)]
+    configurations: Annotated[tuple[Blessed, ...], Field(min_length=1, max_length=10_000)]
 
     @model_validator(mode="after")
     def _distinct(self) -> "Baseline":
@@ -145,7 +147,7 @@ def key_of(task: str, model: str, values: Mapping[str, Setting], metric: str) ->
 
 def read(path: Path) -> Baseline:
     """The baseline file at `path`. Raises DefinitionError naming the file, the place, what was wanted and got."""
-    return read_definition(path, Baseline)
+    return read_definition(path, Baseline, MAX_BYTES)
 
 
 HEADER = """\
@@ -156,7 +158,10 @@ HEADER = """\
 
 def write(path: Path, baseline: Baseline) -> None:
     """Write `baseline` as TOML. Raises StoreError where that cannot be."""
-    write_atomically(path, to_toml(baseline).encode())
+    content = to_toml(baseline).encode()
+    if len(content) > MAX_BYTES:
+        raise StoreError(f"{path}: wanted at most {MAX_BYTES:,} bytes, got {len(content):,}; bless fewer runs")
+    write_atomically(path, content)
 
 
 def to_toml(baseline: Baseline) -> str:

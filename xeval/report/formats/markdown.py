@@ -7,7 +7,8 @@ from tabulate import tabulate
 from xeval.definitions.languages import describe
 from xeval.judging.verdict import RowVerdict
 from xeval.kinds.exhibit import Exhibit
-from xeval.report import exhibits, transfer, verdicts
+from xeval.report import exhibits, in_short, transfer, verdicts, worst
+from xeval.report.in_short import InShort
 from xeval.report.matrix import Matrix, Row
 from xeval.support.text import capitalised, one_line
 
@@ -29,9 +30,25 @@ def render(matrix: Matrix) -> str:
         *matrix.footer,
     ]
     below = "\n".join(f"- {escape(note)}" for note in notes)
-    found = findings_section(matrix)
-    sections = found + _verdicts(matrix.verdicts) + _claims(matrix) + _transfer(matrix) + _exhibits(matrix)
-    return f"# {escape(matrix.title)}\n\n{table}\n\n{below}\n{sections}"
+    short, found = _in_short(matrix), findings_section(matrix)
+    sections = _verdicts(matrix.verdicts) + _claims(matrix) + _transfer(matrix) + _exhibits(matrix)
+    numbers = f"## {escape(capitalised(matrix.metric_in_words))}\n\n{table}\n\n{below}\n"
+    return f"# {escape(matrix.title)}\n\n{short}{found}\n{numbers}{sections}"
+
+
+def _in_short(matrix: Matrix) -> str:
+    """A line for each model, that nothing was found where that is so, and when and how the report was made."""
+    lines = [_line(one) for one in in_short.of(matrix)]
+    lines += [f"{matrix.checked}."] if matrix.checked else []
+    lines += [f"Made on {matrix.made}"] if matrix.made else []
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def _line(one: InShort) -> str:
+    how, published = f" ({one.how})" if one.how else "", f", published {one.published}" if one.mark else ""
+    by_language = f" {one.by_language}." if one.by_language else ""
+    said = f"{one.mean} {one.mark}".rstrip() + f"{published}, gap {one.gap}.{by_language} {worst.of(one.row)}"
+    return f"**{escape(one.name + how)}**: {escape(said)}"
 
 
 def findings_section(matrix: Matrix) -> str:
@@ -50,11 +67,12 @@ def _cells(row: Row, languages: list[str], n_reference: int, with_others: bool) 
 
 
 def _verdicts(found: list[RowVerdict]) -> str:
-    """A section of its own: the legend, then every sentence; nothing where there is no verdict."""
+    """A section of its own: the legend, then every sentence, folded; nothing where there is no verdict."""
     if not found:
         return ""
     blocks = [f"- {escape(line)}" for verdict in found for line in verdicts.sentences(verdict)]
-    return f"\n## Reproduced?\n\n{escape(verdicts.legend(found))}\n\n" + "\n".join(blocks) + "\n"
+    folded = "<details>\n<summary>Every verdict in a sentence</summary>\n\n" + "\n".join(blocks) + "\n\n</details>\n"
+    return f"\n## Reproduced?\n\n{escape(verdicts.legend(found))}\n\n{folded}"
 
 
 def _claims(matrix: Matrix) -> str:

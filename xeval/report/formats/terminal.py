@@ -5,9 +5,9 @@ from rich.table import Table
 from rich.text import Text
 
 from xeval.definitions.languages import describe
-from xeval.definitions.model_name import MODEL_ALIASES
+from xeval.definitions.model_name import short_name
 from xeval.judging.verdict import NO_VERDICT
-from xeval.report import verdicts
+from xeval.report import in_short, verdicts, worst
 from xeval.report.matrix import Matrix, without_verdict
 from xeval.results.configurations import Configuration
 from xeval.support.text import one_line
@@ -38,14 +38,17 @@ def show(matrix: Matrix, console: Console) -> None:
     table.add_row("seeds", *(row.seeds for row in matrix.rows))
     console.print(table)
 
-    for line in [*matrix.budgets, *(finding.line for finding in matrix.findings)]:
+    checked = [f"✓ {matrix.checked}."] if matrix.checked else []
+    for line in [*matrix.budgets, *(finding.line for finding in matrix.findings), *checked]:
         console.print(_plain(line))
     found = matrix.verdicts
     for line in [verdicts.legend(found), *(line for one in found for line in verdicts.headlines(one))] if found else []:
         console.print(_plain(line))
+    board = in_short.of(matrix)
+    farthest = [f"{one.name}. " * (len(board) > 1) + line for one in board if (line := worst.of(one.row))]
     closing = without_verdict(matrix.rows, matrix.reference, matrix.task, matrix.metric)
     settled = [claim for claim in matrix.claims if claim.outcome != NO_VERDICT]
-    for line in closing + [f"{verdicts.MARKS[claim.outcome]} {claim.sentence}" for claim in settled]:
+    for line in farthest + closing + [f"{verdicts.MARKS[claim.outcome]} {claim.sentence}" for claim in settled]:
         console.print(_plain(line))
 
 
@@ -54,7 +57,7 @@ def _heads(matrix: Matrix) -> tuple[list[Text], str]:
     settings = {row.name: Configuration.of(row.runs[0].record).in_words for row in matrix.ours}
     shared = settings[matrix.ours[0].name] if len(set(settings.values())) == 1 else ""
     ids = {row.name: row.runs[0].record.model.id for row in matrix.ours}
-    short = {model_id: _short(model_id) for model_id in ids.values()}
+    short = {model_id: short_name(model_id) for model_id in ids.values()}
     heads = []
     for row in matrix.rows:
         head, side = row.name, ""
@@ -69,12 +72,6 @@ def _heads(matrix: Matrix) -> tuple[list[Text], str]:
             side = "ours" if row.beside is not None else ""
         heads.append(Text("\n").join([_plain(head), _plain(side)]) if side else _plain(head))
     return heads, shared
-
-
-def _short(model_id: str) -> str:
-    """Its alias, or the last part of its id."""
-    aliases = {hub_id: alias for alias, hub_id in MODEL_ALIASES.items()}
-    return aliases.get(model_id, model_id.split("/")[-1])
 
 
 def _plain(text: str) -> Text:

@@ -33,7 +33,7 @@ class Line:
 
 
 def score_lines(matrix: Matrix) -> list[Line]:
-    """A line per language, a cell per row of the matrix.
+    """A line per language, a cell per row of the matrix: the training language first, then by transfer.
 
     The colours are spread over the other languages; the training language, far above them, has the deepest there is.
     """
@@ -51,7 +51,7 @@ def score_lines(matrix: Matrix) -> list[Line]:
             one_decimal(value), value, f"heat-{level}", verdicts.mark(row, language), judged.outcome if judged else ""
         )
 
-    return [_line(language, [cell(row, language) for row in matrix.rows]) for language in matrix.languages]
+    return [_line(language, [cell(row, language) for row in matrix.rows]) for language in matrix.by_transfer]
 
 
 def mean_lines(matrix: Matrix) -> list[Line]:
@@ -99,13 +99,13 @@ def difference_lines(matrix: Matrix) -> tuple[list[Row], list[Line]]:
         printed = signed(printed_difference(row.cells[language], row.beside.cells[language]))
         return Cell(f"{printed}{interval}", difference, f"{side}-{level}", mark, outcome)
 
-    compared = [language for language in matrix.languages if any((row.name, language) in differences for row in rows)]
+    compared = [language for language in matrix.by_transfer if any((row.name, language) in differences for row in rows)]
     return rows, [_line(language, [cell(row, language) for row in rows]) for language in compared]
 
 
 def gap_lines(matrix: Matrix) -> dict[str, list[Line]]:
     """The transfer gap, training language minus the others, in points: by language, by script and by family."""
-    others = [language for language in matrix.languages if language != matrix.training_language]
+    others = [language for language in matrix.by_transfer if language != matrix.training_language]
     by = {
         "language": {name: [language] for language, name in names_of(others).items()},
         "script": _grouped(others, "script"),

@@ -6,6 +6,7 @@ The browser is told so by a content security policy, which names style and scrip
 import base64
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,35 @@ import jinja2
 from markupsafe import Markup, escape
 
 from xeval.definitions.languages import describe
-from xeval.report import transfer, verdicts
+from xeval.judging.verdict import NO_VERDICT, RowVerdict
+from xeval.report import in_short, transfer, verdicts
 from xeval.report.matrix import Matrix
-from xeval.report.page import heat, model_section
+from xeval.report.page import forest, heat, model_section
 from xeval.results.store import StoredRun
 from xeval.support.text import capitalised, counted, one_decimal, one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
+MOST_MODELS = 50  # that have a section of their own
+MOST_RECORDS = 100  # that are shown
+MOST_LINKS = 8  # to models at the top
+MOST_WORST = 4  # sentences at the top
+OUTCOMES = {
+    "agrees": "agree",
+    "leans low": "lean low",
+    "leans high": "lean high",
+    NO_VERDICT: "without a verdict",
+}  # of several
 
 
 def render(matrix: Matrix) -> str:
     """The whole page. What the predictions show is left out, with the reason, where they cannot be read."""
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "sort.js"))
     compared, differences = heat.difference_lines(matrix)
-    found = matrix.verdicts
+    found, rows = matrix.verdicts, matrix.ours
+    models = [model_section.build(row, matrix) for row in rows] if len(rows) <= MOST_MODELS else []
+    board, cards = in_short.of(matrix), [_card(verdict) for verdict in found]
+    worst = [(one.name, model.worst) for one, model in zip(board, models, strict=False) if model.worst]
+    worst = worst if len(rows) <= MOST_WORST else []
     return (
         environment()
         .get_template("report.html.j2")
@@ -43,22 +59,51 @@ def render(matrix: Matrix) -> str:
             means=heat.mean_lines(matrix),
             compared=compared,
             differences=differences,
-            has_gap=matrix.training_language in matrix.languages,
+            has_gap=matrix.training_language in matrix.languages and len(matrix.languages) > 1,
             gaps=heat.gap_lines(matrix),
             transfers=[model_section.shown(exhibit) for exhibit in transfer.of(matrix)],
             legend=verdicts.legend(found) if found else "",
             marks=verdicts.MARKS,
-            means_judged=[verdict.mean for verdict in found],
-            headlines=[line for verdict in found for line in verdicts.headlines(verdict)[1:]],
-            sentences=[
-                *(line for verdict in found for line in verdicts.sentences(verdict)),
-                *(claim.sentence for claim in matrix.claims),
-            ],
-            models=[model_section.build(row, matrix) for row in matrix.ours],
-            records=[(_run_name(run), _record(run)) for run in matrix.runs],
+            outcomes=OUTCOMES,
+            board=board,
+            worst=worst,
+            cards=cards,
+            has_plots=any(card.forest for card in cards),
+            models=models,
+            most_links=MOST_LINKS,
+            records=[(_run_name(run), _record(run)) for run in matrix.runs] if len(matrix.runs) <= MOST_RECORDS else [],
+            left_out=_left_out(matrix),
         )
         + "\n"
     )
+
+
+@dataclass(frozen=True)
+class Card:
+    """A verdict on one published row."""
+
+    name: str
+    how: str
+    tally: dict[str, int]
+    forest: forest.Forest | None
+    sentences: list[str]  # that no line of the plot has
+
+
+def _card(verdict: RowVerdict) -> Card:
+    drawn = forest.plot(verdict)
+    tally, how = verdicts.tally(verdict), verdict.configuration.in_words
+    if drawn is None:
+        return Card(verdict.row, how, tally, drawn, [verdict.mean.sentence])
+    said = {one.verdict.what for one in (*drawn.languages, *([drawn.mean] if drawn.mean else []))}
+    every = [verdict.mean, *verdict.cells.values()]
+    return Card(verdict.row, how, tally, drawn, [one.sentence for one in every if one.what not in said])
+
+
+def _left_out(matrix: Matrix) -> str:
+    """What a page of so many runs does not have."""
+    parts = [f"a section for each of {len(matrix.ours)} models"] if len(matrix.ours) > MOST_MODELS else []
+    parts += [f"the records of {len(matrix.runs)} runs"] if len(matrix.runs) > MOST_RECORDS else []
+    return f"Left out for length: {' and '.join(parts)}; --model NAME reports one." if parts else ""
 
 
 @cache

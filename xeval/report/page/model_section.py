@@ -8,7 +8,7 @@ from typing import Any
 from xeval.definitions.languages import describe, names_of
 from xeval.kinds.exhibit import LANGUAGE, Exhibit
 from xeval.kinds.exhibit import Cell as ExhibitCell
-from xeval.report import evidence, exhibits
+from xeval.report import evidence, exhibits, worst
 from xeval.report.evidence import Evidence
 from xeval.report.matrix import Matrix, Row
 from xeval.report.page import charts
@@ -47,6 +47,7 @@ class ModelSection:
     selection: charts.Curves | None
     exhibits: list[ShownExhibit]
     problems: list[str]  # with predictions that could not be had
+    worst: str  # which language, and why
 
 
 def build(row: Row, matrix: Matrix) -> ModelSection:
@@ -59,7 +60,7 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
     published = row.beside.cells if row.beside else {}
     records = [run.record for run in row.runs]
     has_logits = bool(found or problems)  # a kind of task has them or has not
-    lines = [_line(name, row, records, found.get(name)) for name in matrix.languages if name in row.cells]
+    lines = [_line(name, row, records, found.get(name)) for name in matrix.by_transfer if name in row.cells]
     names = names_of(languages)
     dots = [(names[language], _by_seed(records, language), published.get(language)) for language in languages]
     return ModelSection(
@@ -74,6 +75,7 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
         charts.curves([(f"seed {one.seed}", _selection(one)) for one in records if one.training]),
         [shown(exhibit) for exhibit in exhibits.of(row, matrix.languages)],
         problems,
+        worst.of(row, {language: one.confusion for language, one in found.items()} if found else None),
     )
 
 

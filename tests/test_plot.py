@@ -1,0 +1,45 @@
+"""What `plot()` draws: each number of the report at its place, and a sentence where matplotlib is not there."""
+
+import sys
+
+import pytest
+from test_report import CARD, SIX, a_run
+
+from tests.helpers.sample_report import sample_matrix
+from xeval.report import matrix
+from xeval.report.plot import draw
+from xeval.runs.outcome import Runs
+from xeval.support.errors import XevalError
+
+
+@pytest.fixture
+def figure_of(monkeypatch):
+    """`draw` without a screen."""
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    pytest.importorskip("matplotlib")
+    return draw
+
+
+def test_differences_stand_where_the_verdicts_have_them(figure_of, tmp_path):
+    table = sample_matrix(tmp_path / "results")
+    compared, scored = figure_of(table).axes
+    cells = table.verdicts[0].cells
+    drawn = [line.get_xdata()[0] for line in compared.lines if line.get_marker() not in ("None", None, "")]
+    assert drawn == sorted(cell.comparison.difference for cell in cells.values())
+    assert compared.get_xlabel().endswith("±1.5)") and scored.get_xlabel() == "Accuracy in %"
+    names = [text.get_text() for text in scored.get_yticklabels()]
+    assert names[0] == "English" and len(names) == len(table.ours[1].cells)
+
+
+def test_runs_draw_themselves_and_refuse_two_tasks(figure_of):
+    run = a_run(**SIX)
+    assert len(Runs([run], "distilmbert-card").plot().axes) == 1
+    other = type(run)(run.folder, run.record.model_copy(update={"task": "paws-x"}))
+    with pytest.raises(XevalError, match="of one task; these runs have scores of 2"):
+        Runs([run, other]).plot()
+
+
+def test_without_matplotlib_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(XevalError, match="pip install matplotlib"):
+        draw(matrix.build([a_run(**SIX)], "xnli", CARD))

@@ -1,0 +1,118 @@
+"""The line on the language that a model transfers to worst, and what the diagnosis says that it has looked for."""
+
+import numpy as np
+import pytest
+from test_report import a_run
+
+from tests.helpers.sample_report import sample_matrix
+from xeval.checks.after.diagnose import n_causes
+from xeval.kinds.tokenization import Tokenization
+from xeval.report import in_short, matrix, worst
+from xeval.report.formats import markdown
+from xeval.results.records import ELSEWHERE, Recorded
+from xeval.results.store import StoredRun
+from xeval.support.findings import warning
+
+LABELS = ["entailment", "neutral", "contradiction"]
+DIAGONAL = [[90, 5, 5], [5, 90, 5], [5, 5, 90]]
+TO_NEUTRAL = [[50, 45, 5], [5, 90, 5], [5, 35, 60]]
+
+
+def changed(thing: Recorded, **update) -> Recorded:
+    return thing.model_copy(update=update)
+
+
+def tokens(pieces: float | None = 1.2, truncated: float = 0.0, unknown: float = 0.0) -> Tokenization:
+    return Tokenization(
+        truncated_share=truncated, unknown_piece_share=unknown, pieces_per_word=pieces, pieces_per_row=30.0
+    )
+
+
+def row_of(seeds: int = 1, **of_urdu) -> matrix.Row:
+    """A row of ours with English, Spanish and Urdu, which `of_urdu` is of."""
+    runs = []
+    for seed in range(seeds):
+        run = a_run(seed=seed, en=0.9, es=0.8, ur=0.6)
+        usual = {"tokenization": tokens(), "confusion": DIAGONAL}
+        scores = {name: changed(score, **usual) for name, score in run.record.scores.items()}
+        scores["ur"] = changed(scores["ur"], **of_urdu)
+        runs.append(StoredRun(run.folder, changed(run.record, scores=scores, labels=LABELS)))
+    return matrix.build(runs, "xnli", None).ours[0]
+
+
+BELOW = "Worst: Urdu, 60.0, 30.0 points below English"
+
+
+@pytest.mark.parametrize(
+    ("of_urdu", "said"),
+    [
+        ({}, "; its tokens and answers show no reason."),
+        ({"confusion": None}, "."),
+        ({"tokenization": None}, "; its tokens and answers show no reason."),
+        ({"tokenization": tokens(2.9)}, "; likely because its words are cut into 2.9 pieces (English 1.2)."),
+        ({"tokenization": tokens(None)}, "; its tokens and answers show no reason."),
+        ({"tokenization": tokens(1.4, 0.01, 0.01)}, "; its tokens and answers show no reason."),
+        (
+            {"tokenization": tokens(truncated=0.187)},
+            "; likely because 18.7 % of its pairs are cut off (English 0.0 %).",
+        ),
+        ({"tokenization": tokens(unknown=0.3)}, "; likely because 30.0 % of its pieces are unknown (English 0.0 %)."),
+        (
+            {"confusion": TO_NEUTRAL},
+            "; likely because entailment is taken for neutral in 45.0 % of cases (English 5.0 %).",
+        ),
+        (
+            {"confusion": TO_NEUTRAL, "tokenization": tokens(2.9, 0.187)},
+            "; likely because its words are cut into 2.9 pieces (English 1.2), 18.7 % of its pairs are cut off (English"
+            " 0.0 %), and entailment is taken for neutral in 45.0 % of cases (English 5.0 %).",
+        ),
+    ],
+)
+def test_the_worst_language_is_named_with_what_is_worse_there_than_in_english(of_urdu, said):
+    assert worst.of(row_of(**of_urdu)) == BELOW + said
+
+
+def test_seeds_are_taken_together():
+    assert "in 45.0 % of cases" in worst.of(row_of(3, confusion=TO_NEUTRAL))
+
+
+def test_what_is_known_of_the_answers_besides_the_records_is_used():
+    known = {"en": np.array(DIAGONAL), "ur": np.array(TO_NEUTRAL)}
+    assert "entailment is taken for neutral" in worst.of(row_of(confusion=None), known)
+
+
+def test_nothing_is_said_where_there_is_nothing_to_compare_or_nothing_worse():
+    for scores in ({"en": 0.9}, {"es": 0.9, "ur": 0.5}, {"en": 0.5, "es": 0.6}):
+        assert worst.of(matrix.build([a_run(**scores)], "xnli", None).ours[0]) == ""
+
+
+def test_a_model_has_one_line_and_its_short_name(tmp_path):
+    table = sample_matrix(tmp_path / "results")
+    assert [one.name for one in in_short.of(table)] == ["distilmbert", "another"]
+    lines = [line for line in markdown.render(table).splitlines() if line.startswith("- **")]
+    assert len(lines) == 2 and "✗ not reproduced 1 (ur)" in lines[0]
+
+
+def test_models_that_end_alike_keep_their_whole_names():
+    table = matrix.build([a_run("one/encoder", en=0.9), a_run("other/encoder", en=0.8)], "xnli", None)
+    assert [one.name for one in in_short.of(table)] == ["one/encoder", "other/encoder"]
+
+
+def test_languages_by_transfer_start_with_the_one_trained_on():
+    table = matrix.build([a_run(ur=0.5, es=0.8, en=0.7, zh=0.6)], "xnli", None)
+    assert table.by_transfer == ["en", "es", "zh", "ur"]
+
+
+def test_causes_are_counted_by_what_a_run_can_show():
+    record = a_run(en=0.9).record
+    with_labels = changed(record, scores={"en": changed(record.scores["en"], n_most_predicted=3)})
+    by_others = changed(with_labels, recipe=changed(record.recipe, name=ELSEWHERE), training=None)
+    assert n_causes(record) < n_causes(with_labels)
+    assert by_others.computed_elsewhere and n_causes(by_others) > n_causes(with_labels)
+
+
+def test_that_nothing_was_found_is_said_only_where_somebody_looked_and_found_nothing():
+    looked = {**vars(matrix.build([a_run(en=0.9)], "xnli", None)), "n_causes": 3}
+    assert matrix.Matrix(**looked).checked == "3 known causes of wrong numbers checked, none found"
+    assert matrix.Matrix(**(looked | {"findings": [warning("rows", "few", "Get more.")]})).checked == ""
+    assert matrix.Matrix(**(looked | {"n_causes": 0})).checked == ""

@@ -1,0 +1,63 @@
+"""Matrix → a line for each model: its mean beside the published one, and how many languages are what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xeval.definitions.model_name import short_name
+from xeval.judging.verdict import NO_VERDICT
+from xeval.report import verdicts
+from xeval.report.matrix import Matrix, Row
+from xeval.support.text import capitalised, one_decimal
+
+
+@dataclass(frozen=True)
+class InShort:
+    """A row of ours. Numbers are as they are printed; a dash for what there is not."""
+
+    name: str  # of the model
+    how: str  # it was trained
+    row: Row
+    mean: str
+    mark: str
+    outcome: str
+    published: str
+    gap: str
+    tally: dict[str, int]  # outcome → languages
+
+    @property
+    def by_language(self) -> str:
+        """`✗ not reproduced 1 (es) · ≈ agrees 11`; empty where there is no published row."""
+        if self.row.verdict is None:
+            return ""
+        return verdicts.by_language(self.row.verdict) if self.tally.keys() != {NO_VERDICT} else capitalised(NO_VERDICT)
+
+
+def of(matrix: Matrix) -> list[InShort]:
+    """A line for each row of ours, in their order."""
+    return [_in_short(row, name) for row, name in zip(matrix.ours, _names(matrix.ours), strict=True)]
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    """The models, shortly; those that would be called the same have their whole names."""
+    ids = [row.runs[0].record.model.id for row in rows]
+    of_short: dict[str, set[str]] = {}
+    for one in ids:
+        of_short.setdefault(short_name(one), set()).add(one)
+    return [short_name(one) if len(of_short[short_name(one)]) == 1 else one for one in ids]
+
+
+def _in_short(row: Row, name: str) -> InShort:
+    mean = row.verdict.mean if row.verdict else None
+    compared = mean.comparison if mean else None
+    shown = row.mean_reference if row.mean_reference is not None else row.mean_all
+    return InShort(
+        name,
+        row.name.removeprefix(row.runs[0].record.model.id).removeprefix(", "),
+        row,
+        verdicts.number(compared.ours if compared else shown),
+        verdicts.MARKS[mean.outcome] if mean and compared else "",
+        mean.outcome if mean else "",
+        one_decimal(mean.published) if mean and compared else "–",
+        verdicts.number(row.gap),
+        verdicts.tally(row.verdict) if row.verdict else {},
+    )

@@ -1,0 +1,80 @@
+"""A verdict on a row → its forest plot: a line for each language, ours beside published, with interval and tolerance.
+
+Places are per cent of the plot's width, so that it fits a phone as well as a screen.
+"""
+
+from dataclasses import dataclass
+
+from xeval.definitions.languages import describe
+from xeval.judging.verdict import RowVerdict, Verdict
+from xeval.report.page.charts import Axis, axis_around
+from xeval.report.verdicts import MARKS
+from xeval.support.text import one_decimal, printed_difference, signed
+
+EDGE = 5  # per cent in which a number would leave the plot
+
+
+@dataclass(frozen=True)
+class ForestLine:
+    name: str
+    code: str
+    verdict: Verdict
+    mark: str
+    ours: str
+    published: str
+    difference: str
+    interval: str
+    at: float  # the difference; what follows are its interval and the tolerance
+    low: float
+    high: float
+    band: tuple[float, float]
+
+    @property
+    def band_width(self) -> float:
+        return round(self.band[1] - self.band[0], 1)
+
+
+@dataclass(frozen=True)
+class Forest:
+    languages: list[ForestLine]  # from the furthest below to the furthest above
+    mean: ForestLine | None
+    ticks: list[tuple[float, str]]
+    zero: float
+
+
+def plot(verdict: RowVerdict) -> Forest | None:
+    """None where nothing was compared."""
+    compared = {what: cell for what, cell in verdict.cells.items() if cell.comparison is not None}
+    means = [verdict.mean] if verdict.mean.comparison is not None and len(verdict.cells) > 1 else []
+    if not compared:
+        return None
+    values = [0.0, *(sign * one.tolerance for one in (*compared.values(), *means) for sign in (-1, 1))]
+    for one in (*compared.values(), *means):
+        if one.comparison is not None:
+            values += [one.comparison.low, one.comparison.high]
+    axis = axis_around(values, 0, 100)
+    lines = [_line(describe(what).name, what, cell, axis) for what, cell in compared.items()]
+    lines.sort(key=lambda line: line.at)
+    mean = [_line("mean", f"of {len(verdict.cells)}", one, axis) for one in means]
+    ticks = [(at, f"+{label}" if float(label) > 0 else label) for at, label in axis.ticks() if EDGE < at < 100 - EDGE]
+    return Forest(lines, mean[0] if mean else None, ticks, axis.at(0))
+
+
+def _line(name: str, code: str, verdict: Verdict, axis: Axis) -> ForestLine:
+    found = verdict.comparison
+    if found is None:
+        raise ValueError(f"{name}: wanted what was compared, got none")
+    return ForestLine(
+        name,
+        code,
+        verdict,
+        MARKS[verdict.outcome],
+        one_decimal(found.ours),
+        one_decimal(verdict.published),
+        signed(printed_difference(found.ours, verdict.published)),
+        f"{signed(found.low)} to {signed(found.high)}",
+        axis.at(found.difference),
+        axis.at(found.low),
+        axis.at(found.high),
+        (axis.at(-verdict.tolerance), axis.at(verdict.tolerance)),
+    )

@@ -1,0 +1,78 @@
+"""Matrix → a figure of matplotlib, for notebooks and papers: ours beside published, with intervals and tolerance.
+
+Where nothing is published of a model, its scores stand in the plot. The marks have shapes, as on the page.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from xeval.definitions.languages import describe
+from xeval.judging.verdict import RowVerdict
+from xeval.report.matrix import Matrix, Row
+from xeval.support.errors import XevalError
+from xeval.support.text import capitalised
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH, LINE_HEIGHT, MARGIN = 7.0, 0.26, 1.2  # inches
+# Colours that people with a colour-vision deficiency can tell apart, and shapes (https://jfly.uni-koeln.de/color/).
+_STYLES = {
+    "reproduced": ("#009E73", "o"),
+    "not reproduced": ("#D55E00", "X"),
+    "agrees": ("#0072B2", "o"),
+    "leans low": ("#B07D00", "<"),
+    "leans high": ("#B07D00", ">"),
+}
+
+
+def draw(matrix: Matrix) -> "Figure":
+    """A part for each row of ours. Raises XevalError where matplotlib is not installed."""
+    try:
+        from matplotlib import pyplot
+    except ModuleNotFoundError as error:
+        raise XevalError("plots need matplotlib, which is not installed: pip install matplotlib") from error
+    rows = matrix.ours
+    heights = [LINE_HEIGHT * max(len(row.cells), 2) + MARGIN for row in rows]
+    figure, axes = pyplot.subplots(
+        len(rows),
+        figsize=(WIDTH, sum(heights)),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, axis in zip(rows, axes[:, 0], strict=True):
+        axis.set_title(row.name, loc="left")
+        if row.verdict is not None and any(cell.comparison for cell in row.verdict.cells.values()):
+            _differences(axis, row.verdict)
+        else:
+            _scores(axis, row, matrix)
+    pyplot.close(figure)  # a notebook would show it twice
+    return figure
+
+
+def _differences(axis: Any, verdict: RowVerdict) -> None:
+    """A line for each language, from the furthest below published to the furthest above."""
+    compared = [(what, cell, cell.comparison) for what, cell in verdict.cells.items() if cell.comparison is not None]
+    compared.sort(key=lambda one: one[2].difference)
+    axis.axvspan(-verdict.tolerance.cell, verdict.tolerance.cell, color="0.9", zorder=0)
+    axis.axvline(0, color="0.4", linestyle=":", linewidth=1)
+    for place, (_, cell, found) in enumerate(compared):
+        colour, marker = _STYLES[cell.outcome]
+        face = "white" if cell.outcome == "agrees" else colour
+        axis.hlines(place, found.low, found.high, color=colour)
+        axis.plot(found.difference, place, marker, color=colour, markerfacecolor=face)
+    axis.set_yticks(range(len(compared)), [describe(what).name for what, _, _ in compared])
+    axis.invert_yaxis()
+    axis.set_xlabel(f"ours minus published, points (90 % interval; band: ±{verdict.tolerance.cell})")
+
+
+def _scores(axis: Any, row: Row, matrix: Matrix) -> None:
+    """A dot for each language, the training language first, then by transfer, and for each of several seeds."""
+    languages = [language for language in matrix.by_transfer if language in row.cells]
+    for place, language in enumerate(languages):
+        seeds = [100 * run.record.scores[language].value for run in row.runs if language in run.record.scores]
+        axis.plot(seeds, [place] * len(seeds), "o", color="0.6", markersize=4)
+        axis.plot(row.cells[language], place, "o", color="#0072B2")
+    axis.set_yticks(range(len(languages)), [describe(language).name for language in languages])
+    axis.invert_yaxis()
+    axis.set_xlabel(f"{capitalised(matrix.metric_in_words)} in %")

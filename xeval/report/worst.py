@@ -1,0 +1,102 @@
+"""The language that a row of ours transfers to worst, and what was measured there that may be why.
+
+Three things are looked at, all of them computed before: how small the tokenizer cuts the language's words, what it
+loses of its texts, and which label is taken for which. Each counts only where it is clearly worse than in the language
+that was trained on.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from xeval.definitions.languages import describe
+from xeval.kinds.registry import unit_of
+from xeval.report.matrix import Row
+from xeval.results.records import RunRecord
+from xeval.support.text import one_decimal, printed_difference
+
+MORE_PIECES = 1.3  # times as many per word
+MORE_LOST = 0.02  # of rows that are cut, or of pieces that are unknown
+MORE_CONFUSED = 0.1  # of a label's rows
+
+
+def of(row: Row, confusions: Mapping[str, np.ndarray] | None = None) -> str:
+    """`Worst: Urdu, 56.0, 38.3 points below English; likely because …`; empty where there is nothing to compare.
+
+    `confusions` are (C, C) counts by gold label, then by predicted label, where more of them are known than the
+    records hold.
+    """
+    records = [run.record for run in row.runs]
+    home = records[0].training_language
+    others = {language: value for language, value in row.cells.items() if language != home}
+    if home not in row.cells or not others:
+        return ""
+    worst = min(others, key=others.__getitem__)
+    below = printed_difference(row.cells[home], row.cells[worst])
+    if below <= 0:
+        return ""
+    known = confusions if confusions is not None else _confusions(records, (home, worst))
+    signs = [*_tokens(records, worst, home), *_labels(records[0], known.get(worst), known.get(home))]
+    nothing = "; its tokens and answers show no reason" if {home, worst} <= known.keys() else ""
+    why = f"; likely because {_listed(signs)}" if signs else nothing
+    name, english = describe(worst).name, describe(home).name
+    return f"Worst: {name}, {one_decimal(others[worst])}, {one_decimal(below)} points below {english}{why}."
+
+
+def _tokens(records: Sequence[RunRecord], worst: str, home: str) -> list[str]:
+    there, here = (_tokenization(records, language) for language in (worst, home))
+    english, signs = describe(home).name, []
+    pieces, usual = there.get("pieces_per_word"), here.get("pieces_per_word")
+    if pieces and usual and pieces >= MORE_PIECES * usual:
+        signs.append(f"its words are cut into {pieces:.1f} pieces ({english} {usual:.1f})")
+    unit = unit_of(records[0].kind)
+    for name, of_what in (("truncated_share", f"{unit} are cut off"), ("unknown_piece_share", "pieces are unknown")):
+        share, at_home = there.get(name, 0.0), here.get(name, 0.0)
+        if share >= at_home + MORE_LOST:
+            signs.append(f"{one_decimal(100 * share)} % of its {of_what} ({english} {one_decimal(100 * at_home)} %)")
+    return signs
+
+
+def _tokenization(records: Sequence[RunRecord], language: str) -> dict[str, float]:
+    """The means over the seeds of what is known."""
+    scores = [record.scores[language] for record in records if language in record.scores]
+    known = [score.tokenization.model_dump() for score in scores if score.tokenization is not None]
+    names = {name for one in known for name, value in one.items() if value is not None}
+    return {name: statistics.fmean(one[name] for one in known if one[name] is not None) for name in names}
+
+
+def _labels(record: RunRecord, there: np.ndarray | None, here: np.ndarray | None) -> list[str]:
+    """The confusion of two labels that has grown most."""
+    if there is None or here is None or there.shape != here.shape:
+        return []
+    shares, usual = _shares(there), _shares(here)
+    grown = shares - usual
+    np.fill_diagonal(grown, 0)
+    gold, predicted = np.unravel_index(grown.argmax(), grown.shape)
+    if grown[gold, predicted] < MORE_CONFUSED:
+        return []
+    labels, english = record.labels or [], describe(record.training_language).name
+    names = labels if len(labels) == len(there) else [f"label {number}" for number in range(len(there))]
+    share, before = (one_decimal(100 * float(one[gold, predicted])) for one in (shares, usual))
+    return [f"{names[gold]} is taken for {names[predicted]} in {share} % of cases ({english} {before} %)"]
+
+
+def _shares(confusion: np.ndarray) -> np.ndarray:
+    """(C, C) by gold label, the share of its rows that each label was given."""
+    shares: np.ndarray = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    return shares
+
+
+def _confusions(records: Sequence[RunRecord], languages: Sequence[str]) -> dict[str, np.ndarray]:
+    """Over the seeds, of those languages of which every record holds them."""
+    known = {}
+    for language in languages:
+        counts = [record.scores[language].confusion for record in records if language in record.scores]
+        if counts and None not in counts and len({len(one or ()) for one in counts}) == 1:
+            known[language] = np.sum([np.array(one) for one in counts], axis=0)
+    return known
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return ", and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
