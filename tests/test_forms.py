@@ -171,10 +171,12 @@ def test_quantized_weights_are_refused(folder):
 @pytest.mark.parametrize("wrapper", ["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."])
 @pytest.mark.parametrize("with_head", [False, True])
 def test_what_wrappers_put_before_names_is_taken_off(folder, wrapper, with_head):
-    own = find_checkpoint(str(folder))
-    expected = load_fine_tuned(own, KIND).state_dict() if with_head else loaded(folder)
+    def load() -> dict[str, torch.Tensor]:
+        return load_fine_tuned(find_checkpoint(str(folder)), KIND).state_dict() if with_head else loaded(folder)
+
+    expected = load()
     rewrite(folder, lambda tensors: {wrapper + name: tensor for name, tensor in tensors.items()})
-    assert_same(load_fine_tuned(own, KIND).state_dict() if with_head else loaded(folder), expected)
+    assert_same(load(), expected)
 
 
 def test_a_module_that_was_compiled_alone_is_read_too(folder):

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ class Checkpoint:
     base: "Checkpoint | None" = None  # of the adapter
     published_as: str | None = None  # of a local one: the id that published tables know it by
     published_by: PublishedBy | None = None
+    # Of each file that counts, what `sha256` was made of.
+    checksum_of: dict[Path, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def tokenizer_folder(self) -> Path:
@@ -62,6 +65,25 @@ class Checkpoint:
         content = json_object(self.folder / "config.json", self.id)
         labels = self.adapter.labels if self.adapter is not None else {}
         return content | ({"id2label": {str(number): name for number, name in labels.items()}} if labels else {})
+
+    def check_unchanged(self) -> None:
+        """Raise ModelError where a file, other than weights, is not what `sha256` was made of.
+
+        Weights are checked where they are read, since they take long.
+        """
+        for path, checksum in self.checksum_of.items():
+            if path.suffix != ".safetensors" and _sha256(path, self.id) != checksum:
+                raise ModelError(f"model {self.id}: {path.name} {CHANGED}")
+
+
+CHANGED = "has changed since this command began; let whatever changes it end, and run the command again"
+
+
+def _sha256(path: Path, model: str) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise ModelError(f"model {model}: {path} cannot be read: {error.strerror}; fix that") from error
 
 
 def find_checkpoint(name: str) -> Checkpoint:
@@ -92,12 +114,16 @@ def _checkpoint(
     model_id: str, origin: Origin, revision: str | None, folder: Path, name: str, of_adapter: bool
 ) -> Checkpoint:
     if not is_adapter(folder):
-        return Checkpoint(model_id, origin, revision, folder, _checksum(folder, name, origin))
+        own = _checksums(folder, name, origin)
+        return Checkpoint(model_id, origin, revision, folder, _digest(own, folder), checksum_of=own)
     if of_adapter:
         raise ModelError(f"model {name}: a PEFT adapter itself, wanted a model with all its weights; merge it")
     adapter = read_adapter(folder, name)
     base = _base_of(adapter, name)
-    return Checkpoint(model_id, origin, revision, base.folder, _checksum_with(adapter, base, name), adapter, base)
+    own = _checksums_of_adapter(adapter, name)
+    sha256 = _digest(own, folder, f"base:{base.sha256};{CONFIG}:{adapter.settings};")
+    checksum_of = own | base.checksum_of
+    return Checkpoint(model_id, origin, revision, base.folder, sha256, adapter, base, checksum_of=checksum_of)
 
 
 def _base_of(adapter: Adapter, name: str) -> Checkpoint:
@@ -191,26 +217,26 @@ def checkpoint_files(folder: Path, name: str) -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
-def _checksum(folder: Path, name: str, origin: Origin) -> str:
-    """SHA-256 over the names and contents of the files that determine what the checkpoint computes."""
+def _checksums(folder: Path, name: str, origin: Origin) -> dict[Path, str]:
+    """The SHA-256 of the files that determine what the checkpoint computes."""
     paths = checkpoint_files(folder, name)
     refuse_pointers(paths, name)
     refuse_other_forms(folder, name, origin)
     refuse_absurd(folder / "config.json", name)
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{path.relative_to(folder).as_posix()}:{file_sha256(path)};".encode())
-    return digest.hexdigest()
+    return {path: _sha256(path, name) for path in paths}
 
 
-def _checksum_with(adapter: Adapter, base: Checkpoint, name: str) -> str:
-    """SHA-256 over an adapter and its base. What the base is called, and where it lies, is no part of it."""
+def _checksums_of_adapter(adapter: Adapter, name: str) -> dict[Path, str]:
+    """The same of an adapter's own files."""
     paths = [path for path in checkpoint_files(adapter.folder, name) if path.name != CONFIG]
     refuse_pointers(paths, name)
-    digest = hashlib.sha256(f"base:{base.sha256};{CONFIG}:{adapter.settings};".encode())
-    for path in paths:
-        digest.update(f"{path.relative_to(adapter.folder).as_posix()}:{file_sha256(path)};".encode())
-    return digest.hexdigest()
+    return {path: _sha256(path, name) for path in paths}
+
+
+def _digest(checksum_of: Mapping[Path, str], folder: Path, before: str = "") -> str:
+    """One SHA-256 over names and contents. What a base is called, and where it lies, is no part of it."""
+    parts = (f"{path.relative_to(folder).as_posix()}:{checksum};" for path, checksum in checksum_of.items())
+    return hashlib.sha256("".join([before, *parts]).encode()).hexdigest()
 
 
 # A few words in config.json can ask for more than any machine has, before a single weight is read.

@@ -15,14 +15,22 @@ import transformers
 from safetensors import SafetensorError
 from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PretrainedConfig
 
-from xeval.data.model_files import Checkpoint, tokenizer_files
+from xeval.data.model_files import CHANGED, Checkpoint, tokenizer_files
 from xeval.data.model_folder import weight_files
 from xeval.engine.fast_path.packing import counts_from_padding
 from xeval.engine.merging import merge_adapter
 from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
-from xeval.engine.weights import headers, is_of_encoder, refuse_unaccounted, refuse_whole_numbers, without_wrappers
+from xeval.engine.weights import (
+    headers,
+    is_of_encoder,
+    read_tensors,
+    refuse_unaccounted,
+    refuse_whole_numbers,
+    without_wrappers,
+)
 from xeval.kinds.kind import Kind
 from xeval.kinds.labels import LabelMatcher
+from xeval.support.cache import WEIGHTS
 from xeval.support.errors import ModelError, StoreError, XevalError
 from xeval.support.files import file_sha256
 from xeval.support.sealed import sealing
@@ -127,6 +135,7 @@ def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreT
             raise _no_fast_tokenizer(checkpoint, config) from error.__cause__
         reason = why_unreadable(folder)
         raise (ModelError(f"model {checkpoint.id}: {reason}") if reason else error) from error.__cause__
+    checkpoint.check_unchanged()
     if not tokenizer.is_fast:
         raise _no_fast_tokenizer(checkpoint, config)
     refuse_incomplete(checkpoint.id, folder, tokenizer)
@@ -278,25 +287,32 @@ def _read(
     Raises ModelError for an encoder that is not whole and for tensors that have no place.
     """
     files = weight_files(checkpoint.folder, checkpoint.id)
-    stored = headers(checkpoint.id, files)
-    refuse_whole_numbers(checkpoint.id, stored)
-    options = _SAFELY | {"ignore_mismatched_sizes": True}  # a head for other labels is replaced
-    head, bare = _head(checkpoint, kind), without_wrappers(files, stored)
-    model: transformers.PreTrainedModel
-    if bare is None:
-        model, report = head.from_pretrained(checkpoint.folder, **settings, **options)
-    else:
-        config = AutoConfig.from_pretrained(
-            checkpoint.folder, trust_remote_code=False, local_files_only=True, **settings
-        )
-        of_config = head._model_mapping[type(config)]
-        model, report = of_config.from_pretrained(None, config=config, state_dict=bare, **options)
+    if not files:
+        raise ModelError(f"model {checkpoint.id}: its model.safetensors {CHANGED}")
+    refuse_whole_numbers(checkpoint.id, headers(checkpoint.id, files))
+    tensors = without_wrappers(read_tensors(checkpoint.id, files, checkpoint.checksum_of))
+    # A head for other labels is replaced.
+    model, report = _filled(_head(checkpoint, kind), checkpoint.folder, tensors, settings, ignore_mismatched_sizes=True)
+    checkpoint.check_unchanged()
     refuse_unaccounted(checkpoint.id, model, report, files)
     if checkpoint.adapter is not None:
-        given = merge_adapter(checkpoint.id, checkpoint.adapter, model, with_head_of_adapter)
+        given = merge_adapter(checkpoint.id, checkpoint.adapter, model, with_head_of_adapter, checkpoint.checksum_of)
         report["missing_keys"] = set(report["missing_keys"]) - given
         report["mismatched_keys"] = [entry for entry in report["mismatched_keys"] if entry[0] not in given]
     return model, report
+
+
+def _filled(
+    head: Any, folder: Path, tensors: dict[str, torch.Tensor], settings: Mapping[str, Any], **options: bool
+) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
+    """The model that config.json in `folder` describes, with these `tensors`, and what of them was used."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **settings)
+    with torch.device("meta"):  # the library's way from a configuration to its class, without memory
+        of_config = type(head.from_config(config, trust_remote_code=False))
+    filled: tuple[transformers.PreTrainedModel, dict[str, Any]] = of_config.from_pretrained(
+        None, config=config, state_dict=tensors, **_SAFELY, **options
+    )
+    return filled
 
 
 def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any]) -> bool:
@@ -353,8 +369,11 @@ def _refuse_inflated(checkpoint: Checkpoint, kind: _Use) -> None:
         )
 
 
-def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = None) -> transformers.PreTrainedModel:
-    """A checkpoint that has its head already: the one in `folder`, or `checkpoint` itself as it is.
+def load_fine_tuned(
+    checkpoint: Checkpoint, kind: Kind, folder: Path | None = None, weights_sha256: str | None = None
+) -> transformers.PreTrainedModel:
+    """A checkpoint that has its head already: the one in `folder`, whose weights are of `weights_sha256`, or
+    `checkpoint` itself as it is.
 
     Raises ModelError if it cannot be told which of its outputs means which label.
     """
@@ -364,7 +383,9 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
         if folder is None:
             model, report = _read(checkpoint, kind, _labels_of_adapter(checkpoint, kind), True)
         else:
-            model, report = _head(checkpoint, kind).from_pretrained(folder, **_SAFELY)
+            expected = {folder / WEIGHTS: weights_sha256} if weights_sha256 is not None else {}
+            tensors = read_tensors(checkpoint.id, [folder / WEIGHTS], expected)
+            model, report = _filled(_head(checkpoint, kind), folder, tensors, {})
     if report["missing_keys"] or report["mismatched_keys"]:
         raise ModelError(f"model {checkpoint.id}: it has no trained head for this task; xeval run trains one")
     if kind.labels:

@@ -296,7 +296,8 @@ class OneRun:
         if record and trained and not unknown:
             kept = self._kept_weights(record)
             if kept is not None:
-                return self._on_device(load_fine_tuned(spec.checkpoint, self.kind, kept)), record, missing
+                model = load_fine_tuned(spec.checkpoint, self.kind, kept, trained.weights_sha256)
+                return self._on_device(model), record, missing
             self._say("its fine-tuned weights are no longer in the cache, so it is trained again")
         elif trained:
             self._say(f"not all its checkpoints were evaluated in {' '.join(unknown)}, so it is trained again")
@@ -339,8 +340,9 @@ class OneRun:
             if (kept := self._kept_weights(run.record)) is None:
                 continue
             self._say(f"its training is that of {run.folder}, and is not repeated")
-            record = self._new_record(load_fine_tuned(self.spec.checkpoint, self.kind, kept))
             training, made_by = run.record.training, run.record.training and run.record.training.invocation
+            sha256 = training and training.weights_sha256
+            record = self._new_record(load_fine_tuned(self.spec.checkpoint, self.kind, kept, sha256))
             if training and run.record.data.sha256.get("selection") != record.data.sha256.get("selection"):
                 training = training.model_copy(update={"selection_curve": []})  # it was measured on other rows
             return record.model_copy(
