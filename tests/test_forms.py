@@ -137,6 +137,14 @@ def test_other_files_outside_of_the_folder_are_refused(folder, file, setting):
     assert f"{file} names the file" in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    "setting", [{"vocab": "/elsewhere/vocab.txt"}, {"merges": "merges.txt"}, {"init_inputs": ["/elsewhere/vocab.txt"]}]
+)
+def test_a_tokenizer_that_would_open_files_elsewhere_is_refused(folder, setting):
+    configure(folder, "tokenizer_config.json", **setting)
+    assert f"tokenizer_config.json has {next(iter(setting))}, which would be opened as a file" in refusal(folder)
+
+
 def test_other_files_that_are_read_are_part_of_the_identity(folder):
     shutil.copy(folder / "tokenizer.json", folder / "tokenizer.4.0.json")
     configure(folder, "tokenizer_config.json", fast_tokenizer_files=["tokenizer.4.0.json"])

@@ -16,6 +16,8 @@ _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _INDEX_ENDING = ".index.json"
 _MAX_JSON_BYTES = 50_000_000  # the index of a model with very many tensors
 PICKLE, PICKLES, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model*.bin", "pytorch_model.bin.index.json"
+# Keys of tokenizer_config.json that transformers hands to the tokenizer, which takes text for the path of a file.
+_OPENED = ("vocab", "merges", "init_inputs")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -28,6 +30,12 @@ def named_files(folder: Path, model: str) -> list[str]:
     names = [(name, "config.json") for name in _listed(config, "configuration_files")]
     tokenizer = json_object(folder / "tokenizer_config.json", model)
     names += [(name, "tokenizer_config.json") for name in _listed(tokenizer, "fast_tokenizer_files")]
+    for key in _OPENED:
+        if isinstance(tokenizer.get(key), str) or _listed(tokenizer, key):
+            raise ModelError(
+                f"model {model}: tokenizer_config.json has {key}, which would be opened as a file wherever it lies;"
+                " remove it, and put the files beside config.json"
+            )
     start = config.get("transformers_weights")
     if start is not None:
         names.append((start, "config.json"))
