@@ -24,7 +24,7 @@ from xeval.data.model_folder import (
 from xeval.data.peft_adapter import CONFIG, Adapter, is_adapter, read_adapter
 from xeval.definitions.model_name import ModelName, Origin, PublishedBy
 from xeval.support.errors import ModelError, XevalError
-from xeval.support.files import file_sha256
+from xeval.support.files import MAX_BYTES, file_sha256
 from xeval.support.text import one_line
 
 _TOKENIZER = (
@@ -37,6 +37,7 @@ _TOKENIZER = (
     "merges.txt",
     "*.model",
 )
+_MAX_OTHER_BYTES = 200_000_000  # of a file that is not weights; libraries read those as a whole, or several times
 _PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json", *_TOKENIZER)
 
 
@@ -81,7 +82,7 @@ CHANGED = "has changed since this command began; let whatever changes it end, an
 
 def _sha256(path: Path, model: str) -> str:
     try:
-        return file_sha256(path)
+        return file_sha256(path, MAX_BYTES if path.suffix == ".safetensors" else _MAX_OTHER_BYTES)
     except OSError as error:
         raise ModelError(f"model {model}: {path} cannot be read: {error.strerror}; fix that") from error
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xeval.support.errors import ModelError
-from xeval.support.files import read_ordinary
+from xeval.support.files import opened, read_ordinary
 from xeval.support.text import counted, one_line
 
 SIGNS = ("adapter_config.json", "modules.json")  # of a folder that is something else, and says what
@@ -100,12 +100,16 @@ def refuse_without_config(folder: Path, model: str, origin: str) -> None:
 def refuse_pointers(paths: list[Path], model: str) -> None:
     """Raise ModelError for a file that Git LFS has put in the place of the one that was meant."""
     for path in paths:
-        with path.open("rb") as file:
-            if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-                raise ModelError(
-                    f"model {model}: {path.name} is a pointer of Git LFS, not the file itself; run git lfs pull in its"
-                    " folder"
-                )
+        try:
+            with opened(path) as file:
+                start = file.read(len(_LFS_POINTER))
+        except OSError as error:
+            raise ModelError(f"model {model}: {path} cannot be read: {error.strerror}; fix that") from error
+        if start == _LFS_POINTER:
+            raise ModelError(
+                f"model {model}: {path.name} is a pointer of Git LFS, not the file itself; run git lfs pull in its"
+                " folder"
+            )
 
 
 def json_object(path: Path, model: str) -> dict[str, Any]:

@@ -22,10 +22,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xeval.support.errors import CopyError, DataError
-from xeval.support.files import check_ordinary
+from xeval.support.files import check_ordinary, read_ordinary
 from xeval.support.text import counted, one_line
 
 MAX_FILE_BYTES = 4_000_000_000
+MAX_TEXT_FILE_BYTES = 1_000_000_000  # which takes several times as much memory
 MAX_TEXT_BYTES = 100_000
 MAX_VALUES = 100_000_000  # in a column of lists
 
@@ -275,8 +276,7 @@ def _is_quoted(text: str, delimiter: str) -> bool:
 def _text(path: Path) -> str:
     """What a file holds, in UTF-8, or in UTF-16 where its first bytes say so."""
     try:
-        check_ordinary(path, MAX_FILE_BYTES)
-        content = path.read_bytes()
+        content = read_ordinary(path, MAX_TEXT_FILE_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     encoding = "UTF-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "UTF-8"

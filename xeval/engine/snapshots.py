@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from xeval.engine.environment import computation
 from xeval.support.errors import ClaimError, StoreError
+from xeval.support.files import read_ordinary
 from xeval.support.sealed import checksums, sealing
 from xeval.support.text import one_line
 
@@ -90,7 +91,7 @@ def _load(path: Path) -> Snapshot | None:
     if checksums(path) is None:
         return None
     try:
-        values = json.loads((path / "values.json").read_text(encoding="utf-8"))
+        values = json.loads(read_ordinary(path / "values.json"))
         if (values.pop("format"), values.pop("computed_by")) != (FORMAT, computation()):
             return None  # going on with other code would give weights that neither makes
         return Snapshot(values.pop("step"), load_file(path / "tensors.safetensors"), values)

@@ -14,6 +14,7 @@ from safetensors.torch import load
 
 from xeval.data.model_files import CHANGED
 from xeval.support.errors import ModelError
+from xeval.support.files import read_ordinary
 from xeval.support.text import counted, one_line
 
 # What wrappers put before names: torch.compile, anywhere, and DistributedDataParallel, before all of them.
@@ -72,7 +73,7 @@ def read_tensors(model: str, files: Iterable[Path], checksum_of: Mapping[Path, s
     tensors: dict[str, torch.Tensor] = {}
     for file in files:
         try:
-            content = file.read_bytes()
+            content = read_ordinary(file)
             if file in checksum_of and hashlib.sha256(content).hexdigest() != checksum_of[file]:
                 raise ModelError(f"model {model}: {file.name} {CHANGED}")
             tensors |= load(content)

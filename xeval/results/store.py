@@ -247,7 +247,7 @@ def replace_by_successor(folder: Path) -> RunRecord:
     if record is None:
         raise StoreError(f"{successor}: wanted a record, found none; remove this folder")
     for path in found_in(successor / "predictions", "*.parquet"):
-        write_atomically(folder / "predictions" / path.name, retried(path.read_bytes))
+        write_atomically(folder / "predictions" / path.name, read_ordinary(path))
     for part in ("checkpoints", own_weights(folder).name):
         _replace_part(successor / part, folder / part)
     save_record(folder, record)

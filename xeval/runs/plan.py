@@ -20,7 +20,7 @@ from xeval.runs.forecast import Forecast, Speeds, forecast
 from xeval.runs.grid import TaskGrid, prepare_grid, run_grid, seeds_for, table_to_reproduce
 from xeval.runs.suite import left_out, suite_grids
 from xeval.support.errors import DefinitionError, StoreError, XevalError
-from xeval.support.files import read_ordinary, write_atomically
+from xeval.support.files import read_ordinary, write_output
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import one_line
 
@@ -317,7 +317,7 @@ def _absolute_model(model: str) -> str:
 
 def write_plan(plan: Plan, path: Path) -> None:
     """Put `plan` at `path`."""
-    write_atomically(path, (plan.model_dump_json(indent=1) + "\n").encode())
+    write_output(path, (plan.model_dump_json(indent=1) + "\n").encode())
 
 
 def read_plan(path: Path) -> Plan:

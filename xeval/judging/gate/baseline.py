@@ -17,7 +17,7 @@ from xeval.definitions.toml import Frozen, LanguageCode, Text, read_definition
 from xeval.results.adaptations import settings_of
 from xeval.results.configurations import in_words
 from xeval.results.records import Fraction, Limits, Sha256
-from xeval.support.files import write_atomically
+from xeval.support.files import write_output
 from xeval.support.text import one_line
 
 ROUNDING = 0.006  # of a percentage with two decimals
@@ -156,7 +156,7 @@ HEADER = """\
 
 def write(path: Path, baseline: Baseline) -> None:
     """Write `baseline` as TOML. Raises StoreError where that cannot be."""
-    write_atomically(path, to_toml(baseline).encode())
+    write_output(path, to_toml(baseline).encode())
 
 
 def to_toml(baseline: Baseline) -> str:
