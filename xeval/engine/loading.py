@@ -3,8 +3,9 @@
 Weights are read from safetensors only and no code that comes with a checkpoint is ever run.
 """
 
+import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 import torch
 import transformers
 from safetensors import SafetensorError
+from safetensors.torch import save
 from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PretrainedConfig
 
 from xeval.data.model_files import CHANGED, Checkpoint, tokenizer_files
@@ -31,7 +33,7 @@ from xeval.engine.weights import (
 from xeval.kinds.kind import Kind
 from xeval.kinds.labels import LabelMatcher
 from xeval.support.cache import WEIGHTS
-from xeval.support.errors import ModelError, StoreError, XevalError
+from xeval.support.errors import ClaimError, ModelError, StoreError, XevalError
 from xeval.support.files import file_sha256
 from xeval.support.sealed import sealing
 from xeval.support.text import one_line
@@ -403,10 +405,16 @@ def _labels_of_adapter(checkpoint: Checkpoint, kind: Kind) -> dict[str, Any]:
     return {"num_labels": len(names), "id2label": names, "label2id": {name: number for number, name in names.items()}}
 
 
-def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path, checkpoint: Checkpoint | None = None) -> str:
+def save_fine_tuned(
+    model: transformers.PreTrainedModel,
+    folder: Path,
+    checkpoint: Checkpoint | None = None,
+    say: Callable[[str], None] | None = None,
+) -> str:
     """Keep the weights in `folder`, which appears whole or not at all; returns their SHA-256.
 
-    Beside them lies the tokenizer of the `checkpoint` that was fine-tuned, whose own folder may go.
+    Beside them lies the tokenizer of the `checkpoint` that was fine-tuned, whose own folder may go. Where they cannot
+    be kept, `say` is told, and the SHA-256 is what the file would have; without it, StoreError is raised.
     """
     tokenizer = tokenizer_files(checkpoint.tokenizer_folder) if checkpoint is not None else []
     try:
@@ -414,11 +422,22 @@ def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path, checkpoin
             model.save_pretrained(partial, max_shard_size="1000GB")
             for path in tokenizer:
                 shutil.copyfile(path, partial / path.name)
-    except (OSError, SafetensorError) as error:
-        raise StoreError(
-            f"{folder}: fine-tuned weights cannot be kept: {one_line(error)}; free space or set XEVAL_CACHE"
-        ) from error
-    return file_sha256(folder / "model.safetensors")
+        return file_sha256(folder / WEIGHTS)
+    except ClaimError:
+        raise  # another process works there
+    except (OSError, SafetensorError, StoreError) as error:
+        problem = f"{folder}: fine-tuned weights cannot be kept: {one_line(error)}"
+        if say is None:
+            raise StoreError(f"{problem}; free space or set XEVAL_CACHE") from error
+        say(f"{problem}; they are evaluated from memory, and another language will take another training")
+        return _sha256_in_memory(model)
+
+
+def _sha256_in_memory(model: transformers.PreTrainedModel) -> str:
+    """The SHA-256 of the file that the weights would be kept in."""
+    seconds = set(model.all_tied_weights_keys)  # names of tensors that are there under another one
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in seconds}
+    return hashlib.sha256(save(tensors, {"format": "pt"})).hexdigest()
 
 
 def label_columns(model: str, id2label: Mapping[Any, str], kind: Kind) -> list[int]:

@@ -46,7 +46,7 @@ from xeval.runs.spec import RunSpec
 from xeval.support.cache import checkpoints_folder, forget_unused_weights, kept_weights, weights_folder, weights_in
 from xeval.support.errors import DataError, PredictionError, StoreError, TrainingError
 from xeval.support.findings import Finding
-from xeval.support.locks import locked
+from xeval.support.locks import held_in_cache, locked
 from xeval.support.progress import Phase, Reporter
 from xeval.support.sealed import copy_sealed
 from xeval.support.text import counted, metric_in_words, one_decimal
@@ -159,7 +159,7 @@ class OneRun:
 
         The weights are let go, and nothing is written to the run's folder.
         """
-        with locked(checkpoints_folder(self.identity), self._say):
+        with held_in_cache(checkpoints_folder(self.identity), self._say):
             try:
                 _, record = self._train(load_tokenizer(self.spec.checkpoint, self.spec.recipe.max_length), None)
                 record = record.model_copy(update={"status": "complete"})
@@ -225,7 +225,7 @@ class OneRun:
         spec = self.spec
         tokenizer = load_tokenizer(spec.checkpoint, spec.recipe.max_length)
         try:
-            with locked(checkpoints_folder(self.identity), self._say):  # other results folders share the cache
+            with held_in_cache(checkpoints_folder(self.identity), self._say):  # other results folders share the cache
                 model, record, missing = self._weights(tokenizer, record, missing, unknown)
                 status = "incomplete" if missing else "complete"
                 record = self.disk.save(record.model_copy(update={"status": status, "failures": {}}))
@@ -458,7 +458,7 @@ class OneRun:
             selection=spec.recipe.selection,
             selection_curve=curve,
             chosen_step=outcome.chosen_step,
-            weights_sha256=save_fine_tuned(model, weights_folder(self.identity), spec.checkpoint),
+            weights_sha256=save_fine_tuned(model, weights_folder(self.identity), spec.checkpoint, self._say),
             invocation=environment.INVOCATION,
         )
         timed_by = None if outcome.earlier_wall_s else environment.INVOCATION  # or by several, maybe on two machines

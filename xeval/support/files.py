@@ -29,6 +29,14 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", name.replace("/", "--")).lstrip(".") or "_"
 
 
+def in_home(path: str | os.PathLike[str]) -> Path:
+    """`path` with a leading ~ replaced. Raises StoreError where nobody has that home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # pathlib's
+        raise StoreError(f"{path}: there is no such home folder; write the path in full") from error
+
+
 def retried(act: Callable[[], _T]) -> _T:
     """What `act` gives, which can be done twice.
 
