@@ -132,7 +132,7 @@ def test_a_terminal_that_is_closed_costs_no_run(training, tmp_path):
 
 
 def test_a_hangup_ends_as_sigterm_does(training):
-    with subprocess.Popen([*training, "--epochs", "3000"], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*training, "--epochs", "500"], stderr=subprocess.PIPE, text=True) as process:
         next(line for line in process.stderr if "effective batch size" in line)
         time.sleep(1)
         process.send_signal(signal.SIGHUP)

@@ -1,8 +1,9 @@
 """A pretrained model's files: found on the hub or on disk, and checksummed. Nothing is loaded."""
 
 import hashlib
-import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,7 @@ def find_pickled(name: str) -> PickledModel:
     if is_adapter(folder):
         raise ModelError(f"model {parsed.id}: a PEFT adapter; wanted a model with all its weights to convert")
     refuse_without_config(folder, parsed.id, parsed.origin or "local")
-    refuse_absurd(folder / "config.json", parsed.id)
+    refuse_absurd(folder, parsed.id)
     pickles = [] if weight_files(folder, parsed.id) else pickle_files(folder, parsed.id)
     if not pickles and not weight_files(folder, parsed.id):
         raise ModelError(f"model {parsed.id}: wanted pickled weights, {PICKLES}, and found none; check the model")
@@ -223,7 +224,7 @@ def _checksums(folder: Path, name: str, origin: Origin) -> dict[Path, str]:
     paths = checkpoint_files(folder, name)
     refuse_pointers(paths, name)
     refuse_other_forms(folder, name, origin)
-    refuse_absurd(folder / "config.json", name)
+    refuse_absurd(folder, name)
     return {path: _sha256(path, name) for path in paths}
 
 
@@ -231,6 +232,7 @@ def _checksums_of_adapter(adapter: Adapter, name: str) -> dict[Path, str]:
     """The same of an adapter's own files."""
     paths = [path for path in checkpoint_files(adapter.folder, name) if path.name != CONFIG]
     refuse_pointers(paths, name)
+    refuse_absurd(adapter.folder, name)
     return {path: _sha256(path, name) for path in paths}
 
 
@@ -240,17 +242,66 @@ def _digest(checksum_of: Mapping[Path, str], folder: Path, before: str = "") -> 
     return hashlib.sha256("".join([before, *parts]).encode()).hexdigest()
 
 
-# A few words in config.json can ask for more than any machine has, before a single weight is read.
-_MOST = {"num_labels": 100_000, "num_hidden_layers": 1000, "n_layers": 1000, "num_layers": 1000}
+# A few words in these files can ask for more than any machine has, before a single weight is read.
+_MOST_LABELS, _MOST_LAYERS, _MOST_ADDED_TOKENS, _MOST_GROWTH = 100_000, 1000, 50_000, 1000
 
 
-def refuse_absurd(path: Path, name: str) -> None:
-    """Raise ModelError for a config.json that is not readable, or asks for more than any machine has."""
-    try:
-        config = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"model {name}: {path} is not readable as JSON: {one_line(error)[:200]}") from error
-    for key, most in _MOST.items():
-        value = config.get(key, 0) if isinstance(config, dict) else 0
-        if isinstance(value, int) and value > most:
-            raise ModelError(f"model {name}: {path} says that {key} is {value:,}; at most {most:,} is read")
+def refuse_absurd(folder: Path, name: str) -> None:
+    """Raise ModelError for a configuration or tokenizer that is not readable, or asks for more than any machine has."""
+    named = [folder / file for file in named_files(folder, name) if file.endswith(".json")]
+    for path in [folder / "config.json", *named]:
+        for key, value in _settings_in(json_object(path, name)):
+            least, most = _bounds(key)
+            if not least <= value <= most:
+                raise ModelError(f"model {name}: {path} says that {key} is {_short(value)}; wanted {least} to {most:,}")
+    for path in [*tokenizer_files(folder), *named]:
+        if path.suffix != ".json" or path.name == "vocab.json":
+            continue
+        content = json_object(path, name, _MAX_OTHER_BYTES)
+        n_added, growth = _count_added(path, content), _growth(content.get("normalizer"))
+        if n_added > _MOST_ADDED_TOKENS:
+            raise ModelError(
+                f"model {name}: {path.name} adds {n_added:,} tokens; at most {_MOST_ADDED_TOKENS:,} are read"
+            )
+        if growth > _MOST_GROWTH:
+            raise ModelError(
+                f"model {name}: {path.name} has a normalizer that makes a text {_short(growth)} times as long;"
+                f" at most {_MOST_GROWTH:,} times are allowed"
+            )
+
+
+def _settings_in(config: object) -> Iterator[tuple[str, int]]:
+    """Whole numbers by their keys, also those of configurations inside."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        if isinstance(value, int) and not isinstance(value, bool):
+            yield key, value
+        elif isinstance(value, dict) and key not in ("id2label", "label2id"):
+            yield from _settings_in(value)
+
+
+def _bounds(key: str) -> tuple[int, float]:
+    if key == "num_labels":
+        return 0, _MOST_LABELS
+    if re.search(r"(?:^|_)(?:n|num|encoder|decoder|hidden)_layers?$", key):
+        return (1 if key in ("num_hidden_layers", "n_layers") else 0), _MOST_LAYERS
+    return -math.inf, math.inf  # type: ignore[return-value]
+
+
+def _short(number: int) -> str:
+    return f"{number:,}" if abs(number) < 10**15 else "a number of more than 15 digits"
+
+
+def _count_added(path: Path, content: dict[str, Any]) -> int:
+    lists = ("added_tokens", "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens")
+    counts = [len(value) for key in lists if isinstance(value := content.get(key), list | dict)]
+    return max([*counts, len(content) if path.name == "added_tokens.json" else 0])
+
+
+def _growth(normalizer: object) -> int:
+    """How many times as long a text may become: a chain of replacements multiplies."""
+    if not isinstance(normalizer, dict):
+        return 1
+    parts = normalizer.get("normalizers")
+    own = normalizer.get({"Replace": "content", "Prepend": "prepend"}.get(str(normalizer.get("type")), ""))
+    own = max(1, len(own)) if isinstance(own, str) else 1
+    return own * math.prod(map(_growth, parts if isinstance(parts, list) else ()))

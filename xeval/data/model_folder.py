@@ -112,12 +112,12 @@ def refuse_pointers(paths: list[Path], model: str) -> None:
             )
 
 
-def json_object(path: Path, model: str) -> dict[str, Any]:
+def json_object(path: Path, model: str, max_bytes: int = _MAX_JSON_BYTES) -> dict[str, Any]:
     """The object in `path`; empty if there is no such file, or no object in it."""
     if not path.is_file():
         return {}
     try:
-        content = json.loads(read_ordinary(path, _MAX_JSON_BYTES))
+        content = json.loads(read_ordinary(path, max_bytes))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"model {model}: {path} is not readable as JSON: {one_line(error)[:200]}") from error
     return content if isinstance(content, dict) else {}

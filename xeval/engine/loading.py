@@ -194,6 +194,7 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
     A head that the checkpoint brings along is not used, whatever it was trained for.
     """
     _refuse_inflated(checkpoint, kind)
+    _refuse_total_dropout(checkpoint)
     torch.manual_seed(seed)
     names = dict(enumerate(kind.labels))
     of_labels: dict[str, Any] = {
@@ -371,6 +372,13 @@ def _refuse_inflated(checkpoint: Checkpoint, kind: _Use) -> None:
         )
 
 
+def _refuse_total_dropout(checkpoint: Checkpoint) -> None:
+    """What drops everything trains nothing, and divides by zero."""
+    for key, value in _config(checkpoint).to_dict().items():
+        if "drop" in key and isinstance(value, int | float) and not isinstance(value, bool) and value >= 1:
+            raise ModelError(f"model {checkpoint.id}: its config.json says {key} {value:g}; wanted less than 1")
+
+
 def load_fine_tuned(
     checkpoint: Checkpoint, kind: Kind, folder: Path | None = None, weights_sha256: str | None = None
 ) -> transformers.PreTrainedModel:
@@ -452,6 +460,12 @@ def label_columns(model: str, id2label: Mapping[Any, str], kind: Kind) -> list[i
         raise ModelError(
             f"model {model}: {f'its labels are {got}' if got else 'its labels have no names'}; wanted"
             f" {', '.join(kind.labels)}. Name them in id2label of its config.json: their order cannot be guessed"
+        )
+    if sorted(meant) != list(range(len(meant))):
+        numbers = ", ".join(map(str, sorted(meant)))[:120]
+        raise ModelError(
+            f"model {model}: its labels have the numbers {numbers} in id2label of its config.json; wanted 0 to"
+            f" {len(meant) - 1}, since they are the columns of its logits"
         )
     column_of = {label: column for column, label in meant.items()}
     return [column_of[label] for label in range(len(kind.labels))]
