@@ -146,9 +146,15 @@ def _text_paths(said: pq.FileMetaData, schema: pa.Schema, columns: Sequence[str]
         kind = schema.field(name).type
         if pa.types.is_struct(kind):
             kind = kind.field(path.removeprefix(f"{name}.").partition(".")[0]).type
-        if pa.types.is_string(_held(kind)) or pa.types.is_binary(_held(kind)):
+        if any(is_one(_held(kind)) for is_one in _IS_TEXT):
             found.append(path)
     return found
+
+
+_IS_TEXT = (
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
+)
 
 
 def _held(kind: pa.DataType) -> pa.DataType:
