@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xeval.data.embedded import MODELS as EMBEDDED_FOLDERS
-from xeval.data.hub import cached_folder, fetch, missing_bytes
+from xeval.data.hub import cached_folder, check_download, fetch, missing_bytes
 from xeval.data.model_folder import (
     PICKLE_INDEX,
     PICKLES,
@@ -24,7 +24,7 @@ from xeval.data.model_folder import (
 )
 from xeval.data.peft_adapter import CONFIG, Adapter, is_adapter, read_adapter
 from xeval.definitions.model_name import ModelName, Origin, PublishedBy
-from xeval.support.errors import ModelError, XevalError
+from xeval.support.errors import DataError, ModelError, XevalError
 from xeval.support.files import MAX_BYTES, file_sha256
 from xeval.support.text import one_line
 
@@ -83,9 +83,13 @@ CHANGED = "has changed since this command began; let whatever changes it end, an
 
 def _sha256(path: Path, model: str) -> str:
     try:
-        return file_sha256(path, MAX_BYTES if path.suffix == ".safetensors" else _MAX_OTHER_BYTES)
+        sha256 = file_sha256(path, MAX_BYTES if path.suffix == ".safetensors" else _MAX_OTHER_BYTES)
+        check_download(path, sha256)
     except OSError as error:
         raise ModelError(f"model {model}: {path} cannot be read: {error.strerror}; fix that") from error
+    except DataError as error:
+        raise ModelError(f"model {model}: {error}") from error
+    return sha256
 
 
 def find_checkpoint(name: str) -> Checkpoint:
