@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import huggingface_hub
 from huggingface_hub import errors as hub_errors
@@ -148,8 +147,8 @@ def _watch(client: Any) -> None:
 
 
 def _is_of_hub(url: Any) -> bool:
-    parts, own = urlsplit(str(url)), urlsplit(huggingface_hub.constants.ENDPOINT)
-    return not parts.netloc or (parts.scheme, parts.netloc) == (own.scheme, own.netloc)
+    own = url.join(huggingface_hub.constants.ENDPOINT)
+    return bool((url.scheme, url.host, url.port) == (own.scheme, own.host, own.port))
 
 
 def _keep_token(request: Any) -> None:
@@ -165,7 +164,7 @@ def _check_answer(response: Any) -> None:
             if name in headers and not _NAME.fullmatch(headers[name]):
                 raise _HubError(f"{name} {one_line(headers[name])[:60]!r} would be a file's name, and is none")
         refresh = (response.links.get("xet-auth") or {}).get("url") or headers.get("X-Xet-Refresh-Route")
-        if refresh is not None and not _is_of_hub(refresh):
+        if refresh is not None and not _is_of_hub(response.request.url.join(refresh)):
             headers.pop("X-Xet-Hash", None)  # then the file is fetched from the hub itself
     wait_s = _wait_s(headers) if response.status_code in (429, 503) else 0
     if wait_s > _LONGEST_WAIT_S:
