@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import IO, Annotated, BinaryIO, Literal, cast
 
 from pydantic import Field, ValidationError
 
@@ -99,7 +99,13 @@ class _InParts:
     """A file that is never read in one piece: a header that says it has gigabytes would take as much memory."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self.seek, self.tell = file, file.seek, file.tell
+        self._file = file
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MAX_TEXT_BYTES:
@@ -110,7 +116,7 @@ class _InParts:
 def _open(path: Path) -> Unpacked:
     try:
         # Never compressed, so it cannot unpack to more than its own size.
-        with opened(path, _MAX_BYTES) as file, tarfile.open(fileobj=_InParts(file), mode="r:") as tar:
+        with opened(path, _MAX_BYTES) as file, tarfile.open(fileobj=cast(IO[bytes], _InParts(file)), mode="r:") as tar:
             unpacked = Unpacked(path, _unpacked(tar))
         _contents(unpacked)
     except BundleError as error:

@@ -341,7 +341,7 @@ class OneRun:
                 continue
             self._say(f"its training is that of {run.folder}, and is not repeated")
             training, made_by = run.record.training, run.record.training and run.record.training.invocation
-            sha256 = training and training.weights_sha256
+            sha256 = training.weights_sha256 if training is not None else None
             record = self._new_record(load_fine_tuned(self.spec.checkpoint, self.kind, kept, sha256))
             if training and run.record.data.sha256.get("selection") != record.data.sha256.get("selection"):
                 training = training.model_copy(update={"selection_curve": []})  # it was measured on other rows
