@@ -137,6 +137,14 @@ def test_other_files_outside_of_the_folder_are_refused(folder, file, setting):
     assert f"{file} names the file" in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    "setting", [{"vocab": "/elsewhere/vocab.txt"}, {"merges": "merges.txt"}, {"init_inputs": ["/elsewhere/vocab.txt"]}]
+)
+def test_a_tokenizer_that_would_open_files_elsewhere_is_refused(folder, setting):
+    configure(folder, "tokenizer_config.json", **setting)
+    assert f"tokenizer_config.json has {next(iter(setting))}, which would be opened as a file" in refusal(folder)
+
+
 def test_other_files_that_are_read_are_part_of_the_identity(folder):
     shutil.copy(folder / "tokenizer.json", folder / "tokenizer.4.0.json")
     configure(folder, "tokenizer_config.json", fast_tokenizer_files=["tokenizer.4.0.json"])
@@ -171,10 +179,12 @@ def test_quantized_weights_are_refused(folder):
 @pytest.mark.parametrize("wrapper", ["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."])
 @pytest.mark.parametrize("with_head", [False, True])
 def test_what_wrappers_put_before_names_is_taken_off(folder, wrapper, with_head):
-    own = find_checkpoint(str(folder))
-    expected = load_fine_tuned(own, KIND).state_dict() if with_head else loaded(folder)
+    def load() -> dict[str, torch.Tensor]:
+        return load_fine_tuned(find_checkpoint(str(folder)), KIND).state_dict() if with_head else loaded(folder)
+
+    expected = load()
     rewrite(folder, lambda tensors: {wrapper + name: tensor for name, tensor in tensors.items()})
-    assert_same(load_fine_tuned(own, KIND).state_dict() if with_head else loaded(folder), expected)
+    assert_same(load(), expected)
 
 
 def test_a_module_that_was_compiled_alone_is_read_too(folder):

@@ -34,7 +34,7 @@ def test_it_is_raised_at_the_end_of_what_postponed_it():
 def test_a_first_interrupt_waits_and_says_so(capfd):
     with pytest.raises(Terminated), postponed() as asked:
         os.kill(os.getpid(), signal.SIGINT)
-        assert asked() and termination.came_from_keyboard()
+        assert asked() and termination.ended_by() == ("interrupted", 130)
     assert "press Ctrl-C again" in capfd.readouterr().err
 
 
@@ -48,7 +48,7 @@ def test_a_second_one_does_not_wait(first):
 def test_an_interrupt_that_postpones_nothing_is_one():
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
-    assert not termination.came_from_keyboard()
+    assert termination.ended_by() == ("terminated by SIGTERM", 143)
 
 
 def test_an_interrupt_that_the_shell_ignores_stays_ignored():

@@ -66,6 +66,7 @@ def flipped(seed: int) -> Break:
     return change(flip)
 
 
+TEXTS = [pa.large_string(), pa.string_view(), pa.large_binary(), pa.binary()]
 HUB = {
     "empty": put(b""),
     "text": put(b"premise,hypothesis,label\n"),
@@ -96,6 +97,7 @@ HUB = {
     "lists as labels": column("label", [[0]]),
     "two hundred million rows": endless(200_000_000, "x"),
     "texts of a megabyte": endless(12, "x" * 1_000_000),
+    **{f"texts of a megabyte, {kind}": column("premise", ["x" * 1_000_000], kind) for kind in TEXTS},
 }
 TRAINING = (
     "empty",

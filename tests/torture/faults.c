@@ -140,7 +140,6 @@ int stat64(const char *path, struct stat64 *status) { return stale(path) ? -1 : 
 
 int lstat64(const char *path, struct stat64 *status) { return stale(path) ? -1 : REAL(lstat64)(path, status); }
 
-int fchmod(int descriptor, mode_t mode) { return lacks(descriptor, EPERM) ? -1 : REAL(fchmod)(descriptor, mode); }
 
 int flock(int descriptor, int operation) { return lacks(descriptor, ENOLCK) ? -1 : REAL(flock)(descriptor, operation); }
 

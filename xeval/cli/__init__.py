@@ -1,11 +1,10 @@
 """The command line: parse, one library call, print. This file is its edge, where errors become exit codes.
 
 0: fine. 1: the work was done and its outcome is bad. 2: the input was wrong, said in one line on standard error.
-130: interrupted. 143: terminated by SIGTERM, to be started again.
+129: its terminal was closed. 130: interrupted. 143: terminated by SIGTERM, to be started again.
 """
 
 import io
-import os
 import sys
 from functools import partial
 from typing import Annotated, NoReturn
@@ -42,7 +41,8 @@ from xeval.cli.screen import make_help_legible
 from xeval.support.errors import XevalError
 from xeval.support.freed_memory import keep_freed_memory
 from xeval.support.idle_threads import let_idle_threads_sleep
-from xeval.support.termination import Terminated, came_from_keyboard, listen
+from xeval.support.streams import lasting, lead_nowhere, open_closed
+from xeval.support.termination import Terminated, ended_by, listen
 from xeval.support.text import one_line
 from xeval.support.version import VERSION
 
@@ -93,7 +93,6 @@ app.command("list")(list_names.list_names)
 app.command("cache")(cache.cache)
 
 _INTERRUPTED = 130
-_TERMINATED = 143
 
 # The base class of every complaint about the command line's own words; typer does not name it, but it has all that is
 # used of this one.
@@ -102,6 +101,7 @@ _CommandLineError: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    open_closed()
     listen()
     keep_freed_memory()
     let_idle_threads_sleep()
@@ -109,26 +109,43 @@ def main() -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")
     if {"--help", "-h"} & set(sys.argv) or len(sys.argv) == 1:
         make_help_legible()
+    with lasting():
+        code = _run_command()
+    sys.exit(code)
+
+
+def _run_command() -> int:
+    """The exit code of the command, where errors become one line each."""
     try:
         code = with_other_ranks(partial(app, standalone_mode=False))
         if code == _INTERRUPTED:  # typer keeps Ctrl-C to itself
             raise KeyboardInterrupt
+        print(end="", flush=True)  # now, when a full disk can still be said
+        return code if isinstance(code, int) else 0
     except XevalError as error:
-        code = _complain(str(error))
+        return _complain(str(error))
     except _CommandLineError as error:
         wrong = error.format_message().replace(": Value error, ", ": ", 1)  # pydantic's word, which typer passes on
-        code = _complain(f"{wrong} (xeval --help shows what there is)") if str(error) else 2
+        return _complain(f"{wrong} (xeval --help shows what there is)") if str(error) else 2
     except (KeyboardInterrupt, typer.Abort):
-        code = _complain(
+        return _complain(
             "interrupted; whatever was finished or saved is kept, and the same command goes on from there", _INTERRUPTED
         )
     except Terminated:
-        by, code = ("interrupted", _INTERRUPTED) if came_from_keyboard() else ("terminated by SIGTERM", _TERMINATED)
-        _complain(f"{by}; what was finished is kept and training is saved, the same command goes on from there", code)
-    except BrokenPipeError:  # whoever read our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+        by, code = ended_by()
+        return _complain(
+            f"{by}; what was finished is kept and training is saved, the same command goes on from there", code
+        )
+    except OSError as error:
+        if error.filename is None:
+            lead_nowhere(sys.stdout)  # which is what failed, most likely
+        return _complain(_in_words(error))
+
+
+def _in_words(error: OSError) -> str:
+    """Whatever the system refuses, and no function knows more of."""
+    place = error.filename if error.filename is not None else "standard output"
+    return f"{place}: {error.strerror or error}; fix that, or name another place"
 
 
 def _complain(message: str, code: int = 2) -> int:

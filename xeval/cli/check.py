@@ -10,7 +10,7 @@ from xeval.cli.options import Results
 from xeval.cli.screen import screen
 from xeval.judging.gate.findings import Outcome, Thresholds
 from xeval.report import from_folder
-from xeval.support.files import write_atomically
+from xeval.support.files import write_output
 
 _POINTS = "Points that a score may fall by whatever the statistics say"
 
@@ -44,9 +44,9 @@ def check(
     outcome = from_folder.check(baseline, results, Thresholds(threshold, mean_threshold, throughput_threshold))
     _show(outcome, github)
     if junit is not None:
-        write_atomically(junit, junit_xml.render(outcome).encode())
+        write_output(junit, junit_xml.render(outcome).encode())
     if json is not None:
-        write_atomically(json, gate_json.render(outcome).encode())
+        write_output(json, gate_json.render(outcome).encode())
     if github and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
         from xeval.report.gate.github import append_summary
 

@@ -18,7 +18,7 @@ from xeval.judging.ledger import suspicions
 from xeval.results.configurations import Configuration
 from xeval.results.records import RunRecord
 from xeval.results.store import load_runs
-from xeval.support.text import counted, one_decimal
+from xeval.support.text import counted, one_decimal, one_line
 
 LISTED = 15  # languages of a task
 Listing = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]  # header and rows
@@ -63,7 +63,7 @@ def list_names(
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(escape(one_line(cell)) for cell in row))
     screen().print(table)
 
 

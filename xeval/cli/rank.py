@@ -12,7 +12,7 @@ from xeval.results.configurations import Configuration, by_configuration
 from xeval.results.named_models import runs_in
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
-from xeval.support.files import write_atomically
+from xeval.support.files import write_output
 
 
 class Format(StrEnum):
@@ -66,7 +66,7 @@ def rank(
     if output is None:
         print(text, end="")
     else:
-        write_atomically(output, text.encode())
+        write_output(output, text.encode())
 
 
 def _format_of(output: Path | None) -> Format:

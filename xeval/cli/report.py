@@ -13,7 +13,7 @@ from xeval.report import from_folder
 from xeval.report.formats import Format, format_of
 from xeval.report.formats.model_card import Footprint
 from xeval.results.named_models import runs_in
-from xeval.support.files import write_atomically
+from xeval.support.files import write_output
 
 
 def report(
@@ -60,4 +60,4 @@ def report(
     if output is None:
         print(text, end="")
     else:
-        write_atomically(output, text.encode())
+        write_output(output, text.encode())

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import IO, Annotated, BinaryIO, Literal, cast
 
 from pydantic import Field, ValidationError
 
@@ -22,7 +22,7 @@ from xeval.support import bundle_in_use
 from xeval.support.bundle_in_use import Unpacked
 from xeval.support.cache import cache_home
 from xeval.support.errors import BundleError, StoreError
-from xeval.support.files import check_ordinary, file_sha256, read_ordinary, safe_name
+from xeval.support.files import file_sha256, opened, read_ordinary, safe_name
 from xeval.support.locks import locked
 from xeval.support.sealed import checksums, sealing
 from xeval.support.text import one_line
@@ -95,10 +95,28 @@ def using(path: str | os.PathLike[str] | None) -> Iterator[None]:
         yield
 
 
+class _InParts:
+    """A file that is never read in one piece: a header that says it has gigabytes would take as much memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _MAX_TEXT_BYTES:
+            raise BundleError(f"a member of it has a header of {size:,} bytes, so it is no bundle of xeval's")
+        return self._file.read(size)
+
+
 def _open(path: Path) -> Unpacked:
     try:
-        check_ordinary(path, _MAX_BYTES)
-        with tarfile.open(path, "r:") as tar:  # never compressed, so it cannot unpack to more than its own size
+        # Never compressed, so it cannot unpack to more than its own size.
+        with opened(path, _MAX_BYTES) as file, tarfile.open(fileobj=cast(IO[bytes], _InParts(file)), mode="r:") as tar:
             unpacked = Unpacked(path, _unpacked(tar))
         _contents(unpacked)
     except BundleError as error:
@@ -155,6 +173,9 @@ def write(path: Path, contents: Contents, file_of: Mapping[str, Path]) -> None:
     Raises BundleError when it cannot be written; what was at `path` then stays.
     """
     text = contents.model_dump_json(indent=1).encode() + b"\n"
+    if path.exists() and not path.is_file():
+        raise BundleError(f"{path}: cannot be written, since it is no ordinary file; name another")
+    path = path.resolve()  # through a link, which stays
     partial = path.with_name(path.name + ".partial")
     try:
         checksum_of = {name: file_sha256(file) for name, file in file_of.items()}

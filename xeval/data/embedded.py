@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from xeval.definitions.model_name import EMBEDDED_MODELS
 from xeval.definitions.task import Task
 from xeval.support.cache import cache_home
-from xeval.support.errors import DataError
+from xeval.support.errors import DataError, StoreError
 from xeval.support.locks import locked
 from xeval.support.sealed import checksums, sealing
 
@@ -17,7 +18,10 @@ MODELS = {name: _MICROCOSM / "models" / name for name in EMBEDDED_MODELS}
 
 
 def corpus_folder(task: Task) -> Path:
-    """The embedded corpus in the hub's layout, generated into the cache the first time (seconds)."""
+    """The embedded corpus in the hub's layout, generated into the cache the first time (seconds).
+
+    Where the cache cannot be written, it is generated for this process alone.
+    """
     writers = _writers(task.training_language)
     if task.name not in writers:
         raise DataError(
@@ -26,11 +30,25 @@ def corpus_folder(task: Task) -> Path:
         )
     trained_on = f"{task.training_language}-" if task.training_language != "en" else ""
     folder = cache_home() / "corpora" / f"{task.name}-{trained_on}{_source_hash()[:16]}"
+    write = writers[task.name]
+    try:
+        return _kept(folder, lambda unfinished: write(unfinished, task.languages))
+    except (OSError, StoreError):
+        return _kept(Path(_aside().name) / folder.name, lambda unfinished: write(unfinished, task.languages))
+
+
+def _kept(folder: Path, write: Callable[[Path], None]) -> Path:
     with locked(folder.parent):
         if checksums(folder) is None:  # not made yet, or damaged
             with sealing(folder) as unfinished:
-                writers[task.name](unfinished, task.languages)
+                write(unfinished)
     return folder
+
+
+@cache
+def _aside() -> TemporaryDirectory[str]:
+    """A folder that goes when this process ends."""
+    return TemporaryDirectory(prefix="xeval-")
 
 
 def _writers(training_language: str) -> dict[str, Callable[[Path, Sequence[str]], None]]:

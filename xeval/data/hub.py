@@ -4,9 +4,11 @@ The calls are huggingface_hub's own, so HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF
 download that was cut off goes on from the files that arrived.
 """
 
+import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import huggingface_hub
 from huggingface_hub import errors as hub_errors
@@ -15,10 +17,15 @@ from huggingface_hub.utils import logging as hub_logging
 
 from xeval.data import bundle
 from xeval.support.errors import DataError, ModelError, XevalError
+from xeval.support.files import file_sha256
 from xeval.support.text import one_line
 
 _NONE_SUCH = (hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError, hub_errors.HFValidationError)
 ASKED_S = 3.0  # that a server may take to say how large a file is
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r'(?:W/)?"?(?!\.+"?$)[\w.-]{1,200}"?', re.ASCII)
+_LONGEST_WAIT_S, _SAID_WAIT_S = 300, 5
+_log = logging.getLogger("xeval")
 
 
 def show_bars(wanted: bool) -> None:
@@ -38,6 +45,7 @@ def fetch(
     in_use = bundle.in_use()
     if in_use is not None:
         return in_use.find(kind, repo_id, revision)
+    _watch(huggingface_hub.get_session())
     verbosity = hub_logging.get_verbosity()
     hub_logging.set_verbosity_error()  # its own lines about retries come before ours about the outcome
     try:
@@ -56,6 +64,9 @@ def fetch(
         raise _refusal(error, kind, repo_id, revision) from _cause(error)
     finally:
         hub_logging.set_verbosity(verbosity)
+    if kind == "dataset":  # of a model's files, whoever computes their checksums checks them
+        for path in (path for pattern in patterns for path in folder.glob(pattern)):
+            check_download(path, file_sha256(path))
     return folder, folder.name
 
 
@@ -69,6 +80,7 @@ def missing_bytes(
     if bundle.in_use() is not None:
         return 0
     ignored = None if any("/" in pattern for pattern in patterns) else ["*/*"]
+    _watch(huggingface_hub.get_session())
     try:
         api = huggingface_hub.HfApi()
         about = api.model_info if kind == "model" else api.dataset_info
@@ -110,6 +122,63 @@ def _refusal(error: Exception, kind: str, repo_id: str, revision: str | None) ->
 def _cause(error: Exception) -> Exception | None:
     """`error`, unless it has the token: a server can say it back, and tracebacks are pasted into issues."""
     return None if _says_token(error) else error
+
+
+def check_download(path: Path, sha256: str) -> None:
+    """Raise DataError where a file in the hub's cache is not what the hub said it would be: large files lie there under
+    their SHA-256."""
+    blob = path.resolve()
+    if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name) and blob.name != sha256:
+        raise DataError(f"{path}: damaged, it is not what the hub said it would be; remove {blob} to fetch it again")
+
+
+class _HubError(Exception):
+    """A hub's answer that no hub gives."""
+
+
+def _watch(client: Any) -> None:
+    """Look at every request of huggingface_hub's, and at every answer, before the library acts on it."""
+    hooks = client.event_hooks
+    if _check_answer not in hooks["response"]:
+        client.event_hooks = {
+            "request": [*hooks["request"], _keep_token],
+            "response": [*hooks["response"], _check_answer],
+        }
+
+
+def _is_of_hub(url: Any) -> bool:
+    own = url.join(huggingface_hub.constants.ENDPOINT)
+    return bool((url.scheme, url.host, url.port) == (own.scheme, own.host, own.port))
+
+
+def _keep_token(request: Any) -> None:
+    """The token is for HF_ENDPOINT; a hub can name pages on other hosts."""
+    if "authorization" in request.headers and not _is_of_hub(request.url):
+        del request.headers["authorization"]
+
+
+def _check_answer(response: Any) -> None:
+    headers = response.headers
+    if response.request.method == "HEAD":  # asks for what names of files in the cache are made of
+        for name in ("ETag", "X-Linked-Etag", "X-Repo-Commit"):
+            if name in headers and not _NAME.fullmatch(headers[name]):
+                raise _HubError(f"{name} {one_line(headers[name])[:60]!r} would be a file's name, and is none")
+        refresh = (response.links.get("xet-auth") or {}).get("url") or headers.get("X-Xet-Refresh-Route")
+        if refresh is not None and not _is_of_hub(response.request.url.join(refresh)):
+            headers.pop("X-Xet-Hash", None)  # then the file is fetched from the hub itself
+    wait_s = _wait_s(headers) if response.status_code in (429, 503) else 0
+    if wait_s > _LONGEST_WAIT_S:
+        raise _HubError(f"it asks to wait for {wait_s:,} s; run the command again then")
+    if wait_s > _SAID_WAIT_S:
+        _log.warning("the hub asks to wait for %d s", wait_s)
+
+
+def _wait_s(headers: Any) -> int:
+    said = (
+        re.fullmatch(r"\d{1,15}", headers.get("Retry-After", "")),
+        re.search(r"\bt=(\d{1,15})", headers.get("RateLimit", "")),
+    )
+    return max((int(found[found.lastindex or 0]) for found in said if found), default=0)
 
 
 def _explain(error: Exception, kind: str) -> str:

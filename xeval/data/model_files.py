@@ -1,13 +1,15 @@
 """A pretrained model's files: found on the hub or on disk, and checksummed. Nothing is loaded."""
 
 import hashlib
-import json
-from dataclasses import dataclass, replace
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from xeval.data.embedded import MODELS as EMBEDDED_FOLDERS
-from xeval.data.hub import cached_folder, fetch, missing_bytes
+from xeval.data.hub import cached_folder, check_download, fetch, missing_bytes
 from xeval.data.model_folder import (
     PICKLE_INDEX,
     PICKLES,
@@ -22,8 +24,8 @@ from xeval.data.model_folder import (
 )
 from xeval.data.peft_adapter import CONFIG, Adapter, is_adapter, read_adapter
 from xeval.definitions.model_name import ModelName, Origin, PublishedBy
-from xeval.support.errors import ModelError, XevalError
-from xeval.support.files import file_sha256
+from xeval.support.errors import DataError, ModelError, XevalError
+from xeval.support.files import MAX_BYTES, file_sha256
 from xeval.support.text import one_line
 
 _TOKENIZER = (
@@ -36,6 +38,7 @@ _TOKENIZER = (
     "merges.txt",
     "*.model",
 )
+_MAX_OTHER_BYTES = 200_000_000  # of a file that is not weights; libraries read those as a whole, or several times
 _PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json", *_TOKENIZER)
 
 
@@ -52,6 +55,8 @@ class Checkpoint:
     base: "Checkpoint | None" = None  # of the adapter
     published_as: str | None = None  # of a local one: the id that published tables know it by
     published_by: PublishedBy | None = None
+    # Of each file that counts, what `sha256` was made of.
+    checksum_of: dict[Path, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def tokenizer_folder(self) -> Path:
@@ -62,6 +67,29 @@ class Checkpoint:
         content = json_object(self.folder / "config.json", self.id)
         labels = self.adapter.labels if self.adapter is not None else {}
         return content | ({"id2label": {str(number): name for number, name in labels.items()}} if labels else {})
+
+    def check_unchanged(self) -> None:
+        """Raise ModelError where a file, other than weights, is not what `sha256` was made of.
+
+        Weights are checked where they are read, since they take long.
+        """
+        for path, checksum in self.checksum_of.items():
+            if path.suffix != ".safetensors" and _sha256(path, self.id) != checksum:
+                raise ModelError(f"model {self.id}: {path.name} {CHANGED}")
+
+
+CHANGED = "has changed since this command began; let whatever changes it end, and run the command again"
+
+
+def _sha256(path: Path, model: str) -> str:
+    try:
+        sha256 = file_sha256(path, MAX_BYTES if path.suffix == ".safetensors" else _MAX_OTHER_BYTES)
+        check_download(path, sha256)
+    except OSError as error:
+        raise ModelError(f"model {model}: {path} cannot be read: {error.strerror}; fix that") from error
+    except DataError as error:
+        raise ModelError(f"model {model}: {error}") from error
+    return sha256
 
 
 def find_checkpoint(name: str) -> Checkpoint:
@@ -92,12 +120,16 @@ def _checkpoint(
     model_id: str, origin: Origin, revision: str | None, folder: Path, name: str, of_adapter: bool
 ) -> Checkpoint:
     if not is_adapter(folder):
-        return Checkpoint(model_id, origin, revision, folder, _checksum(folder, name, origin))
+        own = _checksums(folder, name, origin)
+        return Checkpoint(model_id, origin, revision, folder, _digest(own, folder), checksum_of=own)
     if of_adapter:
         raise ModelError(f"model {name}: a PEFT adapter itself, wanted a model with all its weights; merge it")
     adapter = read_adapter(folder, name)
     base = _base_of(adapter, name)
-    return Checkpoint(model_id, origin, revision, base.folder, _checksum_with(adapter, base, name), adapter, base)
+    own = _checksums_of_adapter(adapter, name)
+    sha256 = _digest(own, folder, f"base:{base.sha256};{CONFIG}:{adapter.settings};")
+    checksum_of = own | base.checksum_of
+    return Checkpoint(model_id, origin, revision, base.folder, sha256, adapter, base, checksum_of=checksum_of)
 
 
 def _base_of(adapter: Adapter, name: str) -> Checkpoint:
@@ -171,7 +203,7 @@ def find_pickled(name: str) -> PickledModel:
     if is_adapter(folder):
         raise ModelError(f"model {parsed.id}: a PEFT adapter; wanted a model with all its weights to convert")
     refuse_without_config(folder, parsed.id, parsed.origin or "local")
-    refuse_absurd(folder / "config.json", parsed.id)
+    refuse_absurd(folder, parsed.id)
     pickles = [] if weight_files(folder, parsed.id) else pickle_files(folder, parsed.id)
     if not pickles and not weight_files(folder, parsed.id):
         raise ModelError(f"model {parsed.id}: wanted pickled weights, {PICKLES}, and found none; check the model")
@@ -191,39 +223,89 @@ def checkpoint_files(folder: Path, name: str) -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
-def _checksum(folder: Path, name: str, origin: Origin) -> str:
-    """SHA-256 over the names and contents of the files that determine what the checkpoint computes."""
+def _checksums(folder: Path, name: str, origin: Origin) -> dict[Path, str]:
+    """The SHA-256 of the files that determine what the checkpoint computes."""
     paths = checkpoint_files(folder, name)
     refuse_pointers(paths, name)
     refuse_other_forms(folder, name, origin)
-    refuse_absurd(folder / "config.json", name)
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{path.relative_to(folder).as_posix()}:{file_sha256(path)};".encode())
-    return digest.hexdigest()
+    refuse_absurd(folder, name)
+    return {path: _sha256(path, name) for path in paths}
 
 
-def _checksum_with(adapter: Adapter, base: Checkpoint, name: str) -> str:
-    """SHA-256 over an adapter and its base. What the base is called, and where it lies, is no part of it."""
+def _checksums_of_adapter(adapter: Adapter, name: str) -> dict[Path, str]:
+    """The same of an adapter's own files."""
     paths = [path for path in checkpoint_files(adapter.folder, name) if path.name != CONFIG]
     refuse_pointers(paths, name)
-    digest = hashlib.sha256(f"base:{base.sha256};{CONFIG}:{adapter.settings};".encode())
-    for path in paths:
-        digest.update(f"{path.relative_to(adapter.folder).as_posix()}:{file_sha256(path)};".encode())
-    return digest.hexdigest()
+    refuse_absurd(adapter.folder, name)
+    return {path: _sha256(path, name) for path in paths}
 
 
-# A few words in config.json can ask for more than any machine has, before a single weight is read.
-_MOST = {"num_labels": 100_000, "num_hidden_layers": 1000, "n_layers": 1000, "num_layers": 1000}
+def _digest(checksum_of: Mapping[Path, str], folder: Path, before: str = "") -> str:
+    """One SHA-256 over names and contents. What a base is called, and where it lies, is no part of it."""
+    parts = (f"{path.relative_to(folder).as_posix()}:{checksum};" for path, checksum in checksum_of.items())
+    return hashlib.sha256("".join([before, *parts]).encode()).hexdigest()
 
 
-def refuse_absurd(path: Path, name: str) -> None:
-    """Raise ModelError for a config.json that is not readable, or asks for more than any machine has."""
-    try:
-        config = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"model {name}: {path} is not readable as JSON: {one_line(error)[:200]}") from error
-    for key, most in _MOST.items():
-        value = config.get(key, 0) if isinstance(config, dict) else 0
-        if isinstance(value, int) and value > most:
-            raise ModelError(f"model {name}: {path} says that {key} is {value:,}; at most {most:,} is read")
+# A few words in these files can ask for more than any machine has, before a single weight is read.
+_MOST_LABELS, _MOST_LAYERS, _MOST_ADDED_TOKENS, _MOST_GROWTH = 100_000, 1000, 50_000, 1000
+
+
+def refuse_absurd(folder: Path, name: str) -> None:
+    """Raise ModelError for a configuration or tokenizer that is not readable, or asks for more than any machine has."""
+    named = [folder / file for file in named_files(folder, name) if file.endswith(".json")]
+    for path in [folder / "config.json", *named]:
+        for key, value in _settings_in(json_object(path, name)):
+            least, most = _bounds(key)
+            if not least <= value <= most:
+                raise ModelError(f"model {name}: {path} says that {key} is {_short(value)}; wanted {least} to {most:,}")
+    for path in [*tokenizer_files(folder), *named]:
+        if path.suffix != ".json" or path.name == "vocab.json":
+            continue
+        content = json_object(path, name, _MAX_OTHER_BYTES)
+        n_added, growth = _count_added(path, content), _growth(content.get("normalizer"))
+        if n_added > _MOST_ADDED_TOKENS:
+            raise ModelError(
+                f"model {name}: {path.name} adds {n_added:,} tokens; at most {_MOST_ADDED_TOKENS:,} are read"
+            )
+        if growth > _MOST_GROWTH:
+            raise ModelError(
+                f"model {name}: {path.name} has a normalizer that makes a text {_short(growth)} times as long;"
+                f" at most {_MOST_GROWTH:,} times are allowed"
+            )
+
+
+def _settings_in(config: object) -> Iterator[tuple[str, int]]:
+    """Whole numbers by their keys, also those of configurations inside."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        if isinstance(value, int) and not isinstance(value, bool):
+            yield key, value
+        elif isinstance(value, dict) and key not in ("id2label", "label2id"):
+            yield from _settings_in(value)
+
+
+def _bounds(key: str) -> tuple[int, float]:
+    if key == "num_labels":
+        return 0, _MOST_LABELS
+    if re.search(r"(?:^|_)(?:n|num|encoder|decoder|hidden)_layers?$", key):
+        return (1 if key in ("num_hidden_layers", "n_layers") else 0), _MOST_LAYERS
+    return -math.inf, math.inf  # type: ignore[return-value]
+
+
+def _short(number: int) -> str:
+    return f"{number:,}" if abs(number) < 10**15 else "a number of more than 15 digits"
+
+
+def _count_added(path: Path, content: dict[str, Any]) -> int:
+    lists = ("added_tokens", "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens")
+    counts = [len(value) for key in lists if isinstance(value := content.get(key), list | dict)]
+    return max([*counts, len(content) if path.name == "added_tokens.json" else 0])
+
+
+def _growth(normalizer: object) -> int:
+    """How many times as long a text may become: a chain of replacements multiplies."""
+    if not isinstance(normalizer, dict):
+        return 1
+    parts = normalizer.get("normalizers")
+    own = normalizer.get({"Replace": "content", "Prepend": "prepend"}.get(str(normalizer.get("type")), ""))
+    own = max(1, len(own)) if isinstance(own, str) else 1
+    return own * math.prod(map(_growth, parts if isinstance(parts, list) else ()))

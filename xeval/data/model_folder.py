@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xeval.support.errors import ModelError
-from xeval.support.files import read_ordinary
+from xeval.support.files import opened, read_ordinary
 from xeval.support.text import counted, one_line
 
 SIGNS = ("adapter_config.json", "modules.json")  # of a folder that is something else, and says what
@@ -16,6 +16,8 @@ _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _INDEX_ENDING = ".index.json"
 _MAX_JSON_BYTES = 50_000_000  # the index of a model with very many tensors
 PICKLE, PICKLES, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model*.bin", "pytorch_model.bin.index.json"
+# Keys of tokenizer_config.json that transformers hands to the tokenizer, which takes text for the path of a file.
+_OPENED = ("vocab", "merges", "init_inputs")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -28,6 +30,12 @@ def named_files(folder: Path, model: str) -> list[str]:
     names = [(name, "config.json") for name in _listed(config, "configuration_files")]
     tokenizer = json_object(folder / "tokenizer_config.json", model)
     names += [(name, "tokenizer_config.json") for name in _listed(tokenizer, "fast_tokenizer_files")]
+    for key in _OPENED:
+        if isinstance(tokenizer.get(key), str) or _listed(tokenizer, key):
+            raise ModelError(
+                f"model {model}: tokenizer_config.json has {key}, which would be opened as a file wherever it lies;"
+                " remove it, and put the files beside config.json"
+            )
     start = config.get("transformers_weights")
     if start is not None:
         names.append((start, "config.json"))
@@ -92,20 +100,24 @@ def refuse_without_config(folder: Path, model: str, origin: str) -> None:
 def refuse_pointers(paths: list[Path], model: str) -> None:
     """Raise ModelError for a file that Git LFS has put in the place of the one that was meant."""
     for path in paths:
-        with path.open("rb") as file:
-            if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-                raise ModelError(
-                    f"model {model}: {path.name} is a pointer of Git LFS, not the file itself; run git lfs pull in its"
-                    " folder"
-                )
+        try:
+            with opened(path) as file:
+                start = file.read(len(_LFS_POINTER))
+        except OSError as error:
+            raise ModelError(f"model {model}: {path} cannot be read: {error.strerror}; fix that") from error
+        if start == _LFS_POINTER:
+            raise ModelError(
+                f"model {model}: {path.name} is a pointer of Git LFS, not the file itself; run git lfs pull in its"
+                " folder"
+            )
 
 
-def json_object(path: Path, model: str) -> dict[str, Any]:
+def json_object(path: Path, model: str, max_bytes: int = _MAX_JSON_BYTES) -> dict[str, Any]:
     """The object in `path`; empty if there is no such file, or no object in it."""
     if not path.is_file():
         return {}
     try:
-        content = json.loads(read_ordinary(path, _MAX_JSON_BYTES))
+        content = json.loads(read_ordinary(path, max_bytes))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"model {model}: {path} is not readable as JSON: {one_line(error)[:200]}") from error
     return content if isinstance(content, dict) else {}

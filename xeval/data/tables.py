@@ -22,10 +22,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xeval.support.errors import CopyError, DataError
-from xeval.support.files import check_ordinary
+from xeval.support.files import check_ordinary, read_ordinary
 from xeval.support.text import counted, one_line
 
 MAX_FILE_BYTES = 4_000_000_000
+MAX_TEXT_FILE_BYTES = 1_000_000_000  # which takes several times as much memory
 MAX_TEXT_BYTES = 100_000
 MAX_VALUES = 100_000_000  # in a column of lists
 
@@ -145,9 +146,15 @@ def _text_paths(said: pq.FileMetaData, schema: pa.Schema, columns: Sequence[str]
         kind = schema.field(name).type
         if pa.types.is_struct(kind):
             kind = kind.field(path.removeprefix(f"{name}.").partition(".")[0]).type
-        if pa.types.is_string(_held(kind)) or pa.types.is_binary(_held(kind)):
+        if any(is_one(_held(kind)) for is_one in _IS_TEXT):
             found.append(path)
     return found
+
+
+_IS_TEXT = (
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
+)
 
 
 def _held(kind: pa.DataType) -> pa.DataType:
@@ -275,8 +282,7 @@ def _is_quoted(text: str, delimiter: str) -> bool:
 def _text(path: Path) -> str:
     """What a file holds, in UTF-8, or in UTF-16 where its first bytes say so."""
     try:
-        check_ordinary(path, MAX_FILE_BYTES)
-        content = path.read_bytes()
+        content = read_ordinary(path, MAX_TEXT_FILE_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     encoding = "UTF-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "UTF-8"

@@ -19,6 +19,7 @@ from xeval.definitions.task import Task
 from xeval.definitions.toml import as_definition, read_definition, read_table
 from xeval.support import bundle_in_use
 from xeval.support.errors import DefinitionError, UnknownNameError, XevalError
+from xeval.support.files import in_home
 
 Definition = TypeVar("Definition", Task, Recipe, Reference, Suite, SuiteTable)
 
@@ -111,7 +112,7 @@ def _known(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[P
 
 def _find(name: str, noun: type[Definition], folders: Sequence[Path]) -> tuple[Path, Definition]:
     if name.endswith(".toml") or os.sep in name:
-        path = Path(name).expanduser()
+        path = in_home(name)
         other = _noun_in(path)
         if other not in (None, noun):
             raise DefinitionError(f"{path}: {_IN_WORDS[other]}, where {_IN_WORDS[noun]} was wanted; give another file")
@@ -157,7 +158,7 @@ def get_suite(name: str) -> Suite:
 def is_suite(name: str, tasks_dirs: Sequence[Path] = ()) -> bool:
     """Whether `name` is a suite's; a task of that name comes first. A file is a suite's where it lists `tasks`."""
     if name.endswith(".toml") or os.sep in name:
-        return _noun_in(Path(name).expanduser()) is Suite
+        return _noun_in(in_home(name)) is Suite
     return name in all_suites() and name not in all_tasks(tasks_dirs)
 
 

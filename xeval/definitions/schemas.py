@@ -103,8 +103,12 @@ def _docstrings(noun: type) -> dict[str, str]:
 def _comments(noun: type[BaseModel]) -> dict[str, str]:
     tokens = tokenize.generate_tokens(io.StringIO(inspect.getsource(noun)).readline)
     on_line = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
-    fields = [node for node in _body(noun) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)]
-    return {field.target.id: on_line[field.end_lineno] for field in fields if field.end_lineno in on_line}  # type: ignore[union-attr, index]
+    ends = {
+        node.target.id: node.end_lineno or 0
+        for node in _body(noun)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    return {name: on_line[line] for name, line in ends.items() if line in on_line}
 
 
 def _body(noun: type) -> list[ast.stmt]:

@@ -68,7 +68,7 @@ def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
+        torch.empty(1, device=chosen).item()  # which "meta" has not
     except (RuntimeError, AssertionError) as error:
         raise XevalError(f"device: {device!r} cannot be used here{_why_not(device)}") from error
     refuse_device(chosen)

@@ -12,7 +12,7 @@ from xeval.kinds.encoded import Encoded
 from xeval.kinds.tokenization import Tokenization
 from xeval.support.cache import cache_home
 from xeval.support.errors import StoreError
-from xeval.support.files import sweep_temporaries, write_atomically
+from xeval.support.files import read_ordinary, sweep_temporaries, write_atomically
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _A_DAY = 24 * 3600.0  # no write takes as long, so older temporary files are of processes that died
@@ -26,7 +26,7 @@ def encoded_once(key: str, encode: Callable[[], Encoded], say: Callable[[str], N
     """
     path = cache_home() / "encoded" / f"{key}.npz"
     try:
-        content = path.read_bytes()
+        content = read_ordinary(path)
         arrays, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
         if _digest(key, arrays) == digest:  # a zip's own checksums do not cover all of it
             return _unpacked(arrays)

@@ -1,10 +1,8 @@
 """Rows → token ids, as their kind of task encodes them, with counts of what the tokenizer did to the text."""
 
-import gc
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -14,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from xeval.kinds.encoded import Encoded, hands_over_segments
 from xeval.kinds.kind import Kind
 from xeval.kinds.rows import Rows
+from xeval.support.garbage import without_collection
 from xeval.support.text import is_unspaced
 
 LOOKED_AT = 300  # rows, for whether there are spaces between words
@@ -56,23 +55,8 @@ def encode(
 
     Pieces per word are left out where there are no spaces between words: white space is what was counted by.
     """
-    with _uncollected():
+    with without_collection():
         encoded = kind.encode(tokenizer, rows, max_length, on_rows)
     if not is_unspaced(rows.sample(LOOKED_AT).strings()):
         return encoded
     return replace(encoded, tokenization=encoded.tokenization.model_copy(update={"pieces_per_word": None}))
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector off: a tokenizer's lists set it off again and again, and it finds nothing to free.
-
-    With 40,000 pairs it took a third of the time.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -1,14 +1,17 @@
 """Where a run was made: library versions, xeval's own commit, hardware and device."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 import subprocess
 import uuid
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import torch
+import transformers
 
 from xeval.engine.devices import Compute
 from xeval.engine.ranks import current
@@ -40,6 +43,19 @@ def describe(compute: Compute) -> Environment:
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         ranks=current().size,
     )
+
+
+@cache
+def computation() -> str:
+    """What computes the weights of a training: a SHA-256 over xeval's own code for that and its libraries' versions.
+
+    Versions of xeval under development have one number for a long time, so that does not tell them apart.
+    """
+    package = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256(f"{VERSION}:{torch.__version__}:{transformers.__version__}".encode())
+    for path in sorted(path for folder in ("engine", "kinds") for path in (package / folder).rglob("*.py")):
+        digest.update(f"{path.relative_to(package).as_posix()}:".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _versions() -> dict[str, str]:

@@ -3,8 +3,9 @@
 Weights are read from safetensors only and no code that comes with a checkpoint is ever run.
 """
 
+import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +14,26 @@ from typing import Any, Protocol
 import torch
 import transformers
 from safetensors import SafetensorError
+from safetensors.torch import save
 from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PretrainedConfig
 
-from xeval.data.model_files import Checkpoint, tokenizer_files
+from xeval.data.model_files import CHANGED, Checkpoint, tokenizer_files
 from xeval.data.model_folder import weight_files
 from xeval.engine.fast_path.packing import counts_from_padding
 from xeval.engine.merging import merge_adapter
 from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
-from xeval.engine.weights import headers, is_of_encoder, refuse_unaccounted, refuse_whole_numbers, without_wrappers
+from xeval.engine.weights import (
+    headers,
+    is_of_encoder,
+    read_tensors,
+    refuse_unaccounted,
+    refuse_whole_numbers,
+    without_wrappers,
+)
 from xeval.kinds.kind import Kind
 from xeval.kinds.labels import LabelMatcher
-from xeval.support.errors import ModelError, StoreError, XevalError
+from xeval.support.cache import WEIGHTS
+from xeval.support.errors import ClaimError, ModelError, StoreError, XevalError
 from xeval.support.files import file_sha256
 from xeval.support.sealed import sealing
 from xeval.support.text import one_line
@@ -127,6 +137,7 @@ def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreT
             raise _no_fast_tokenizer(checkpoint, config) from error.__cause__
         reason = why_unreadable(folder)
         raise (ModelError(f"model {checkpoint.id}: {reason}") if reason else error) from error.__cause__
+    checkpoint.check_unchanged()
     if not tokenizer.is_fast:
         raise _no_fast_tokenizer(checkpoint, config)
     refuse_incomplete(checkpoint.id, folder, tokenizer)
@@ -183,6 +194,7 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
     A head that the checkpoint brings along is not used, whatever it was trained for.
     """
     _refuse_inflated(checkpoint, kind)
+    _refuse_total_dropout(checkpoint)
     torch.manual_seed(seed)
     names = dict(enumerate(kind.labels))
     of_labels: dict[str, Any] = {
@@ -278,25 +290,32 @@ def _read(
     Raises ModelError for an encoder that is not whole and for tensors that have no place.
     """
     files = weight_files(checkpoint.folder, checkpoint.id)
-    stored = headers(checkpoint.id, files)
-    refuse_whole_numbers(checkpoint.id, stored)
-    options = _SAFELY | {"ignore_mismatched_sizes": True}  # a head for other labels is replaced
-    head, bare = _head(checkpoint, kind), without_wrappers(files, stored)
-    model: transformers.PreTrainedModel
-    if bare is None:
-        model, report = head.from_pretrained(checkpoint.folder, **settings, **options)
-    else:
-        config = AutoConfig.from_pretrained(
-            checkpoint.folder, trust_remote_code=False, local_files_only=True, **settings
-        )
-        of_config = head._model_mapping[type(config)]
-        model, report = of_config.from_pretrained(None, config=config, state_dict=bare, **options)
+    if not files:
+        raise ModelError(f"model {checkpoint.id}: its model.safetensors {CHANGED}")
+    refuse_whole_numbers(checkpoint.id, headers(checkpoint.id, files))
+    tensors = without_wrappers(read_tensors(checkpoint.id, files, checkpoint.checksum_of))
+    # A head for other labels is replaced.
+    model, report = _filled(_head(checkpoint, kind), checkpoint.folder, tensors, settings, ignore_mismatched_sizes=True)
+    checkpoint.check_unchanged()
     refuse_unaccounted(checkpoint.id, model, report, files)
     if checkpoint.adapter is not None:
-        given = merge_adapter(checkpoint.id, checkpoint.adapter, model, with_head_of_adapter)
+        given = merge_adapter(checkpoint.id, checkpoint.adapter, model, with_head_of_adapter, checkpoint.checksum_of)
         report["missing_keys"] = set(report["missing_keys"]) - given
         report["mismatched_keys"] = [entry for entry in report["mismatched_keys"] if entry[0] not in given]
     return model, report
+
+
+def _filled(
+    head: Any, folder: Path, tensors: dict[str, torch.Tensor], settings: Mapping[str, Any], **options: bool
+) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
+    """The model that config.json in `folder` describes, with these `tensors`, and what of them was used."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **settings)
+    with torch.device("meta"):  # the library's way from a configuration to its class, without memory
+        of_config = type(head.from_config(config, trust_remote_code=False))
+    filled: tuple[transformers.PreTrainedModel, dict[str, Any]] = of_config.from_pretrained(
+        None, config=config, state_dict=tensors, **_SAFELY, **options
+    )
+    return filled
 
 
 def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any]) -> bool:
@@ -353,8 +372,18 @@ def _refuse_inflated(checkpoint: Checkpoint, kind: _Use) -> None:
         )
 
 
-def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = None) -> transformers.PreTrainedModel:
-    """A checkpoint that has its head already: the one in `folder`, or `checkpoint` itself as it is.
+def _refuse_total_dropout(checkpoint: Checkpoint) -> None:
+    """What drops everything trains nothing, and divides by zero."""
+    for key, value in _config(checkpoint).to_dict().items():
+        if "drop" in key and isinstance(value, int | float) and not isinstance(value, bool) and value >= 1:
+            raise ModelError(f"model {checkpoint.id}: its config.json says {key} {value:g}; wanted less than 1")
+
+
+def load_fine_tuned(
+    checkpoint: Checkpoint, kind: Kind, folder: Path | None = None, weights_sha256: str | None = None
+) -> transformers.PreTrainedModel:
+    """A checkpoint that has its head already: the one in `folder`, whose weights are of `weights_sha256`, or
+    `checkpoint` itself as it is.
 
     Raises ModelError if it cannot be told which of its outputs means which label.
     """
@@ -364,7 +393,9 @@ def load_fine_tuned(checkpoint: Checkpoint, kind: Kind, folder: Path | None = No
         if folder is None:
             model, report = _read(checkpoint, kind, _labels_of_adapter(checkpoint, kind), True)
         else:
-            model, report = _head(checkpoint, kind).from_pretrained(folder, **_SAFELY)
+            expected = {folder / WEIGHTS: weights_sha256} if weights_sha256 is not None else {}
+            tensors = read_tensors(checkpoint.id, [folder / WEIGHTS], expected)
+            model, report = _filled(_head(checkpoint, kind), folder, tensors, {})
     if report["missing_keys"] or report["mismatched_keys"]:
         raise ModelError(f"model {checkpoint.id}: it has no trained head for this task; xeval run trains one")
     if kind.labels:
@@ -382,10 +413,16 @@ def _labels_of_adapter(checkpoint: Checkpoint, kind: Kind) -> dict[str, Any]:
     return {"num_labels": len(names), "id2label": names, "label2id": {name: number for number, name in names.items()}}
 
 
-def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path, checkpoint: Checkpoint | None = None) -> str:
+def save_fine_tuned(
+    model: transformers.PreTrainedModel,
+    folder: Path,
+    checkpoint: Checkpoint | None = None,
+    say: Callable[[str], None] | None = None,
+) -> str:
     """Keep the weights in `folder`, which appears whole or not at all; returns their SHA-256.
 
-    Beside them lies the tokenizer of the `checkpoint` that was fine-tuned, whose own folder may go.
+    Beside them lies the tokenizer of the `checkpoint` that was fine-tuned, whose own folder may go. Where they cannot
+    be kept, `say` is told, and the SHA-256 is what the file would have; without it, StoreError is raised.
     """
     tokenizer = tokenizer_files(checkpoint.tokenizer_folder) if checkpoint is not None else []
     try:
@@ -393,11 +430,22 @@ def save_fine_tuned(model: transformers.PreTrainedModel, folder: Path, checkpoin
             model.save_pretrained(partial, max_shard_size="1000GB")
             for path in tokenizer:
                 shutil.copyfile(path, partial / path.name)
-    except (OSError, SafetensorError) as error:
-        raise StoreError(
-            f"{folder}: fine-tuned weights cannot be kept: {one_line(error)}; free space or set XEVAL_CACHE"
-        ) from error
-    return file_sha256(folder / "model.safetensors")
+        return file_sha256(folder / WEIGHTS)
+    except ClaimError:
+        raise  # another process works there
+    except (OSError, SafetensorError, StoreError) as error:
+        problem = f"{folder}: fine-tuned weights cannot be kept: {one_line(error)}"
+        if say is None:
+            raise StoreError(f"{problem}; free space or set XEVAL_CACHE") from error
+        say(f"{problem}; they are evaluated from memory, and another language will take another training")
+        return _sha256_in_memory(model)
+
+
+def _sha256_in_memory(model: transformers.PreTrainedModel) -> str:
+    """The SHA-256 of the file that the weights would be kept in."""
+    seconds = set(model.all_tied_weights_keys)  # names of tensors that are there under another one
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in seconds}
+    return hashlib.sha256(save(tensors, {"format": "pt"})).hexdigest()
 
 
 def label_columns(model: str, id2label: Mapping[Any, str], kind: Kind) -> list[int]:
@@ -412,6 +460,12 @@ def label_columns(model: str, id2label: Mapping[Any, str], kind: Kind) -> list[i
         raise ModelError(
             f"model {model}: {f'its labels are {got}' if got else 'its labels have no names'}; wanted"
             f" {', '.join(kind.labels)}. Name them in id2label of its config.json: their order cannot be guessed"
+        )
+    if sorted(meant) != list(range(len(meant))):
+        numbers = ", ".join(map(str, sorted(meant)))[:120]
+        raise ModelError(
+            f"model {model}: its labels have the numbers {numbers} in id2label of its config.json; wanted 0 to"
+            f" {len(meant) - 1}, since they are the columns of its logits"
         )
     column_of = {label: column for column, label in meant.items()}
     return [column_of[label] for label in range(len(kind.labels))]

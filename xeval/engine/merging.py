@@ -5,13 +5,13 @@ W + scale · B A (Hu et al. 2021, https://arxiv.org/abs/2106.09685), which is wh
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from xeval.data.peft_adapter import Adapter
-from xeval.engine.weights import Stored, headers, is_known, is_of_encoder, refuse_whole_numbers
+from xeval.engine.weights import Stored, headers, is_known, is_of_encoder, read_tensors, refuse_whole_numbers
 from xeval.support.errors import ModelError
 from xeval.support.text import one_line
 
@@ -21,7 +21,13 @@ _MATRIX = re.compile(r"^(.+)\.lora_([AB])(?:\.default)?\.weight$")
 
 
 @torch.no_grad()
-def merge_adapter(model_name: str, adapter: Adapter, model: PreTrainedModel, with_head: bool) -> set[str]:
+def merge_adapter(
+    model_name: str,
+    adapter: Adapter,
+    model: PreTrainedModel,
+    with_head: bool,
+    checksum_of: Mapping[Path, str],
+) -> set[str]:
     """Change `model` as `adapter` says, its head only `with_head`, and return the names of the tensors of the head that
     have come with it.
 
@@ -39,24 +45,24 @@ def merge_adapter(model_name: str, adapter: Adapter, model: PreTrainedModel, wit
             f" place in a {type(model).__name__} (first {one_line(strays[0])[:100]}); it was trained with another base"
         )
     given: set[str] = set()
-    with safe_open(adapter.weights, framework="pt") as file:
-        for key, name in whole.items():
-            place = places[name]
-            is_of_head = place is None or not is_of_encoder(place, model)
-            if place is None or (is_of_head and not (with_head and stored[key].shape == tuple(tensors[place].shape))):
-                continue  # of the head of another task, or one that is drawn anew
-            _refuse_shape(model_name, name, stored[key].shape, tensors[place])
-            tensors[place].copy_(file.get_tensor(key))
-            given |= {place} if is_of_head else set()
-        for name, (key_a, key_b) in products.items():
-            place = places[name]
-            if place is None or not (with_head or is_of_encoder(place, model)):
-                continue
-            (rank, n_in), (n_out, rank_b) = stored[key_a].shape, stored[key_b].shape
-            shape = (n_out, n_in) if rank == rank_b else (n_out, rank_b, rank, n_in)
-            _refuse_shape(model_name, name, shape, tensors[place])
-            product = file.get_tensor(key_b).float() @ file.get_tensor(key_a).float()
-            tensors[place].add_(product * adapter.scale(name.removesuffix(".weight"), rank))
+    own = read_tensors(model_name, [adapter.weights], checksum_of)
+    for key, name in whole.items():
+        place = places[name]
+        is_of_head = place is None or not is_of_encoder(place, model)
+        if place is None or (is_of_head and not (with_head and stored[key].shape == tuple(tensors[place].shape))):
+            continue  # of the head of another task, or one that is drawn anew
+        _refuse_shape(model_name, name, stored[key].shape, tensors[place])
+        tensors[place].copy_(own[key])
+        given |= {place} if is_of_head else set()
+    for name, (key_a, key_b) in products.items():
+        place = places[name]
+        if place is None or not (with_head or is_of_encoder(place, model)):
+            continue
+        (rank, n_in), (n_out, rank_b) = stored[key_a].shape, stored[key_b].shape
+        shape = (n_out, n_in) if rank == rank_b else (n_out, rank_b, rank, n_in)
+        _refuse_shape(model_name, name, shape, tensors[place])
+        product = own[key_b].float() @ own[key_a].float()
+        tensors[place].add_(product * adapter.scale(name.removesuffix(".weight"), rank))
     return given
 
 

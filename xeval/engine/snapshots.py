@@ -16,7 +16,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from xeval.engine.environment import computation
 from xeval.support.errors import ClaimError, StoreError
+from xeval.support.files import read_ordinary
 from xeval.support.sealed import checksums, sealing
 from xeval.support.text import one_line
 
@@ -51,7 +53,7 @@ class Checkpoints:
         path = self.folder / f"step-{snapshot.step:09}"
         try:
             with sealing(path) as partial:
-                values = {"format": FORMAT, "step": snapshot.step, **snapshot.values}
+                values = {"format": FORMAT, "computed_by": computation(), "step": snapshot.step, **snapshot.values}
                 (partial / "values.json").write_text(json.dumps(values), encoding="utf-8")
                 save_file(snapshot.tensors, partial / "tensors.safetensors")
             for old in [*self._found()[KEPT:], *self.folder.glob("*.partial")]:
@@ -72,7 +74,8 @@ class Checkpoints:
             snapshot = _load(path)
             if snapshot is not None:
                 return snapshot
-            self._say(f"{path}: this checkpoint is damaged or of another version of xeval, so it is passed over")
+            other = "of another version of xeval, torch or transformers"
+            self._say(f"{path}: this checkpoint is damaged or {other}, so it is passed over")
         return None
 
     def clear(self) -> None:
@@ -88,9 +91,9 @@ def _load(path: Path) -> Snapshot | None:
     if checksums(path) is None:
         return None
     try:
-        values = json.loads((path / "values.json").read_text(encoding="utf-8"))
-        if values.pop("format") != FORMAT:
-            return None
+        values = json.loads(read_ordinary(path / "values.json"))
+        if (values.pop("format"), values.pop("computed_by")) != (FORMAT, computation()):
+            return None  # going on with other code would give weights that neither makes
         return Snapshot(values.pop("step"), load_file(path / "tensors.safetensors"), values)
     except (OSError, ValueError, KeyError, AttributeError, RecursionError, SafetensorError):
         return None

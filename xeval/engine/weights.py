@@ -1,16 +1,20 @@
 """Accounts for every tensor of a checkpoint's weights: what was loaded, what was not there, what was left over."""
 
+import hashlib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load
 
+from xeval.data.model_files import CHANGED
 from xeval.support.errors import ModelError
+from xeval.support.files import read_ordinary
 from xeval.support.text import counted, one_line
 
 # What wrappers put before names: torch.compile, anywhere, and DistributedDataParallel, before all of them.
@@ -61,19 +65,30 @@ def refuse_whole_numbers(model: str, stored: dict[str, Stored]) -> None:
         )
 
 
-def without_wrappers(files: Sequence[Path], stored: dict[str, Stored]) -> dict[str, torch.Tensor] | None:
-    """The tensors by their names without what torch.compile and DistributedDataParallel put before them.
+def read_tensors(model: str, files: Iterable[Path], checksum_of: Mapping[Path, str]) -> dict[str, torch.Tensor]:
+    """The tensors in `files`, in memory of their own, which nobody who writes to a file can change.
 
-    None if they have put nothing there, or if two tensors would have one name.
+    Raises ModelError for a file that is not what it was when its checksum was made.
     """
-    bare = {_WRAPPERS.sub("", name) for name in stored}
-    if bare == set(stored) or len(bare) < len(stored):
-        return None
     tensors: dict[str, torch.Tensor] = {}
     for file in files:
-        with safe_open(file, framework="pt") as of_file:
-            tensors |= {_WRAPPERS.sub("", name): of_file.get_tensor(name) for name in of_file.offset_keys()}
+        try:
+            content = read_ordinary(file)
+            if file in checksum_of and hashlib.sha256(content).hexdigest() != checksum_of[file]:
+                raise ModelError(f"model {model}: {file.name} {CHANGED}")
+            tensors |= load(content)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"model {model}: {file.name} cannot be read ({one_line(error)[:120]})") from error
     return tensors
+
+
+def without_wrappers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`tensors` by their names without what torch.compile and DistributedDataParallel put before them.
+
+    They keep their names if two would have one.
+    """
+    bare = {_WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
+    return bare if len(bare) == len(tensors) else tensors
 
 
 def refuse_unaccounted(

@@ -33,6 +33,7 @@ def draw(matrix: Matrix) -> "Figure":
         raise XevalError("plots need matplotlib, which is not installed: pip install matplotlib") from error
     rows = matrix.ours
     heights = [LINE_HEIGHT * max(len(row.cells), 2) + MARGIN for row in rows]
+    figure: Figure
     figure, axes = pyplot.subplots(
         len(rows),
         figsize=(WIDTH, sum(heights)),

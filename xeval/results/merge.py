@@ -24,6 +24,7 @@ from xeval.results.store import (
     own_weights,
     parse_record,
     read_content,
+    records_in,
     run_folder,
     save_record,
     successor_folder,
@@ -32,7 +33,7 @@ from xeval.results.store import (
 )
 from xeval.support.cache import WEIGHTS
 from xeval.support.errors import StoreError
-from xeval.support.files import is_there, retried, write_atomically
+from xeval.support.files import is_there, write_atomically
 from xeval.support.locks import locked
 from xeval.support.progress import Reporter, Silent
 from xeval.support.sealed import checksums, copy_sealed, finish_sealing
@@ -73,7 +74,7 @@ def merge(sources: Sequence[PathLike], destination: PathLike, *, reporter: Repor
     found = []
     for root in dict.fromkeys(map(Path, sources)):
         _check(root, target)
-        paths = _records_in(root)
+        paths = records_in(root)
         if not paths:
             wanted = f"wanted a results folder, which has <task>/<model>/<run>/{RECORD} in it"
             raise StoreError(f"{root}: there are no runs in it; {wanted}")
@@ -106,24 +107,6 @@ def _check(source: Path, target: Path) -> None:
         raise StoreError(f"{target}: {lies} {source}, which is to be merged into it; name another folder to merge into")
 
 
-def _records_in(root: Path) -> list[Path]:
-    """The records of trials and runs below `root`. Raises StoreError for a folder that cannot be read: what lies in it
-    would be missing without a word."""
-    models = [model for task in _folders_in(root) for model in _folders_in(task)]
-    trials = [trial / TRIAL for model in models for trial in _folders_in(model / "trials")]
-    runs = [run / RECORD for model in models for run in _folders_in(model)]
-    return [path for path in [*trials, *runs] if is_there(path)]
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    try:
-        return retried(lambda: sorted(path for path in folder.iterdir() if path.is_dir()))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be read: {error.strerror}; wanted a results folder") from error
-
-
 def _key(name: str, record: RunRecord) -> _Key:
     return name, Configuration.of(record), record.seed if record.has_seed else None
 
@@ -135,7 +118,7 @@ class _Places:
         self._target = target
         self._known: dict[_Key, Path] = {}
         self._damaged: set[Path] = set()
-        for path in _records_in(target):
+        for path in records_in(target):
             try:
                 record = load_record(path.parent, path.name)
             except StoreError:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xeval.definitions.model_name import MODEL_ALIASES, ModelName
+from xeval.results.configurations import by_configuration
 from xeval.results.store import StoredRun, load_runs
 from xeval.support.errors import ModelError, StoreError, UnknownNameError
 
@@ -33,7 +34,8 @@ def runs_of_model(runs: Sequence[StoredRun], name: str, kind: str) -> list[Store
 def runs_in(results: Path, task: str | None = None, model: str | None = None) -> list[StoredRun]:
     """The runs in `results`: all of them, or those of one task or of one model.
 
-    Raises StoreError where there are none, UnknownNameError for a task or a model that has none.
+    Raises StoreError where there are none, and where one training is there twice, which would count as two;
+    UnknownNameError for a task or a model that has none.
     """
     runs = load_runs(results)
     if not runs:
@@ -42,4 +44,6 @@ def runs_in(results: Path, task: str | None = None, model: str | None = None) ->
     if task is not None and task not in tasks:
         raise UnknownNameError(f"task in {results}", task, tasks)
     of_task = [run for run in runs if task in (None, run.record.task)]
-    return of_task if model is None else runs_of_model(of_task, model, f"model in {results}")
+    chosen = of_task if model is None else runs_of_model(of_task, model, f"model in {results}")
+    by_configuration(chosen)
+    return chosen

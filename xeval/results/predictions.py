@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xeval.support.errors import StoreError
-from xeval.support.files import retried, safe_name, write_atomically
+from xeval.support.files import read_ordinary, safe_name, write_atomically
 
 
 def save_predictions(
@@ -71,7 +71,7 @@ def read_predictions(folder: Path, language: str, sha256: str) -> bytes:
     """The file of `language`, checked against the hash in the record. Raises StoreError where it cannot be had."""
     path = predictions_path(folder, language)
     try:
-        content = retried(path.read_bytes)
+        content = read_ordinary(path)
     except OSError as error:
         raise StoreError(
             f"{path}: cannot be read: {error.strerror}; remove the run's folder to compute it again"

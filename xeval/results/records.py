@@ -4,9 +4,10 @@ Scores are fractions here; percentages exist only in what people read. Times are
 """
 
 import hashlib
-from typing import Annotated, Final, Literal
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from xeval.definitions.model_name import Origin, PublishedBy
 from xeval.kinds.tokenization import Tokenization
@@ -22,8 +23,28 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+_MOST, _MOST_ROWS = 10**20, 10**8
+
+
+def _whole_numbers(value: object) -> Iterator[int]:
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _whole_numbers(part)
+
+
 class Recorded(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
+
+    @model_validator(mode="after")
+    def _is_believable(self) -> Self:
+        """Numbers that no run has would end in memory that no machine has, or in overflows, wherever they are used."""
+        for key, value in self:
+            most = _MOST_ROWS if key.endswith("rows") else _MOST
+            if any(abs(number) > most for number in _whole_numbers(value)):
+                raise ValueError(f"{key} has a number above {most:,}")
+        return self
 
 
 class ModelRecord(Recorded):
@@ -94,7 +115,7 @@ class Score(Recorded):
     @property
     def of_majority(self) -> float | None:
         """The accuracy of always answering the label that most rows have; None where that is not known."""
-        return self.majority.n_rows / self.n_rows if self.majority else None
+        return self.majority.n_rows / self.n_rows if self.majority and self.n_rows else None
 
 
 class SelectionPoint(Recorded):

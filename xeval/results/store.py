@@ -32,6 +32,8 @@ MAX_RECORD_BYTES = 50_000_000
 
 RECORD, TRIAL = "record.json", "trial.json"
 _OF_TODAY = f'{{\n "schema_version": {SCHEMA_VERSION},\n'.encode()
+_SUCCESSOR = "successor"
+_NAME = re.compile(r"-seed\d+-([0-9a-f]{8})$")
 _CHECKSUM_LINE = re.compile(rb'\{\n "content_sha256": "([0-9a-f]{64})",\n')
 
 
@@ -84,7 +86,19 @@ def save_record(folder: Path, record: RunRecord, name: str = RECORD) -> None:
 def load_record(folder: Path, name: str = RECORD) -> RunRecord | None:
     """The record in `folder`; None where there is none yet. Raises StoreError for a damaged one."""
     content = read_content(folder, name)
-    return parse_record(content, folder / name) if content is not None else None
+    if content is None:
+        return None
+    return parse_record(content, folder / name)
+
+
+def _refuse_exchanged(record: RunRecord, folder: Path) -> None:
+    """Raise StoreError where the folder's name says that another run lies in it."""
+    named = _NAME.search((folder.parent if folder.name == _SUCCESSOR else folder).name)
+    if named and named[1] != record.identity[:8]:
+        raise StoreError(
+            f"{folder}: holds another run than its name says: that of {record.name_of_run}, whose identity is"
+            f" {record.identity[:8]}; give each folder its own name again, or remove this one"
+        )
 
 
 def read_content(folder: Path, name: str = RECORD) -> bytes | None:
@@ -99,7 +113,7 @@ def read_content(folder: Path, name: str = RECORD) -> bytes | None:
 
 
 def parse_record(content: bytes, path: Path) -> RunRecord:
-    """The record that `content` of `path` is. Raises StoreError for a damaged one."""
+    """The record that `content` of `path` is. Raises StoreError for a damaged one, and for another run's."""
     line = _CHECKSUM_LINE.match(content)
     plain = b"{\n" + content[line.end() :] if line else content
     if line and hashlib.sha256(plain).hexdigest() != line[1].decode():
@@ -124,6 +138,7 @@ def parse_record(content: bytes, path: Path) -> RunRecord:
         raise StoreError(f"{path}: {first_complaint(error)}; {mend}") from error
     if not line and version != 1:
         raise StoreError(f"{path}: damaged, its checksum is gone; remove the folder to compute this run again")
+    _refuse_exchanged(record, path.parent)
     return record
 
 
@@ -180,10 +195,36 @@ def load_run(folder: Path) -> StoredRun | None:
 
 
 def load_runs(results: Path) -> list[StoredRun]:
-    """Every run under `results`, in the order of the folders' names."""
-    folders = [path.parent for path in found_in(results, f"*/*/*/{RECORD}")]
+    """Every run under `results`, in the order of the folders' names. Raises StoreError for what cannot be read."""
+    folders = [path.parent for path in records_in(results) if path.name == RECORD]
     with without_collection():
         return [run for folder in folders if (run := load_run(folder)) is not None]
+
+
+def records_in(results: Path) -> list[Path]:
+    """The records of trials and runs below `results`. Raises StoreError for a folder that cannot be read: what lies in
+    it would be missing without a word."""
+    models = [model for task in _folders_in(results) for model in _folders_in(task)]
+    trials = [trial / TRIAL for model in models for trial in _folders_in(model / "trials")]
+    runs = [run / RECORD for model in models for run in _folders_in(model)]
+    return [path for path in [*trials, *runs] if _is_readable(path)]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        return retried(lambda: sorted(path for path in folder.iterdir() if path.is_dir()))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be read: {error.strerror}; wanted a results folder") from error
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether there is such a file. Raises StoreError where nobody can tell."""
+    try:
+        return is_there(path)
+    except OSError as error:
+        raise StoreError(f"{path.parent}: cannot be read: {error.strerror}; wanted a run's folder") from error
 
 
 def own_weights(folder: Path) -> Path:
@@ -197,7 +238,7 @@ def own_weights(folder: Path) -> Path:
 
 def successor_folder(folder: Path) -> Path:
     """Where the new results of the run in `folder` grow until they replace the old ones."""
-    return folder / "successor"
+    return folder / _SUCCESSOR
 
 
 def supersedes(successor: RunRecord, record: RunRecord | None) -> bool:
@@ -212,7 +253,7 @@ def replace_by_successor(folder: Path) -> RunRecord:
     if record is None:
         raise StoreError(f"{successor}: wanted a record, found none; remove this folder")
     for path in found_in(successor / "predictions", "*.parquet"):
-        write_atomically(folder / "predictions" / path.name, retried(path.read_bytes))
+        write_atomically(folder / "predictions" / path.name, read_ordinary(path))
     for part in ("checkpoints", own_weights(folder).name):
         _replace_part(successor / part, folder / part)
     save_record(folder, record)

@@ -46,7 +46,7 @@ from xeval.runs.spec import RunSpec
 from xeval.support.cache import checkpoints_folder, forget_unused_weights, kept_weights, weights_folder, weights_in
 from xeval.support.errors import DataError, PredictionError, StoreError, TrainingError
 from xeval.support.findings import Finding
-from xeval.support.locks import locked
+from xeval.support.locks import held_in_cache, locked
 from xeval.support.progress import Phase, Reporter
 from xeval.support.sealed import copy_sealed
 from xeval.support.text import counted, metric_in_words, one_decimal
@@ -159,7 +159,7 @@ class OneRun:
 
         The weights are let go, and nothing is written to the run's folder.
         """
-        with locked(checkpoints_folder(self.identity), self._say):
+        with held_in_cache(checkpoints_folder(self.identity), self._say):
             try:
                 _, record = self._train(load_tokenizer(self.spec.checkpoint, self.spec.recipe.max_length), None)
                 record = record.model_copy(update={"status": "complete"})
@@ -225,7 +225,7 @@ class OneRun:
         spec = self.spec
         tokenizer = load_tokenizer(spec.checkpoint, spec.recipe.max_length)
         try:
-            with locked(checkpoints_folder(self.identity), self._say):  # other results folders share the cache
+            with held_in_cache(checkpoints_folder(self.identity), self._say):  # other results folders share the cache
                 model, record, missing = self._weights(tokenizer, record, missing, unknown)
                 status = "incomplete" if missing else "complete"
                 record = self.disk.save(record.model_copy(update={"status": status, "failures": {}}))
@@ -296,7 +296,8 @@ class OneRun:
         if record and trained and not unknown:
             kept = self._kept_weights(record)
             if kept is not None:
-                return self._on_device(load_fine_tuned(spec.checkpoint, self.kind, kept)), record, missing
+                model = load_fine_tuned(spec.checkpoint, self.kind, kept, trained.weights_sha256)
+                return self._on_device(model), record, missing
             self._say("its fine-tuned weights are no longer in the cache, so it is trained again")
         elif trained:
             self._say(f"not all its checkpoints were evaluated in {' '.join(unknown)}, so it is trained again")
@@ -339,8 +340,9 @@ class OneRun:
             if (kept := self._kept_weights(run.record)) is None:
                 continue
             self._say(f"its training is that of {run.folder}, and is not repeated")
-            record = self._new_record(load_fine_tuned(self.spec.checkpoint, self.kind, kept))
             training, made_by = run.record.training, run.record.training and run.record.training.invocation
+            sha256 = training.weights_sha256 if training is not None else None
+            record = self._new_record(load_fine_tuned(self.spec.checkpoint, self.kind, kept, sha256))
             if training and run.record.data.sha256.get("selection") != record.data.sha256.get("selection"):
                 training = training.model_copy(update={"selection_curve": []})  # it was measured on other rows
             return record.model_copy(
@@ -456,7 +458,7 @@ class OneRun:
             selection=spec.recipe.selection,
             selection_curve=curve,
             chosen_step=outcome.chosen_step,
-            weights_sha256=save_fine_tuned(model, weights_folder(self.identity), spec.checkpoint),
+            weights_sha256=save_fine_tuned(model, weights_folder(self.identity), spec.checkpoint, self._say),
             invocation=environment.INVOCATION,
         )
         timed_by = None if outcome.earlier_wall_s else environment.INVOCATION  # or by several, maybe on two machines

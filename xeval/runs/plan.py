@@ -20,7 +20,7 @@ from xeval.runs.forecast import Forecast, Speeds, forecast
 from xeval.runs.grid import TaskGrid, prepare_grid, run_grid, seeds_for, table_to_reproduce
 from xeval.runs.suite import left_out, suite_grids
 from xeval.support.errors import DefinitionError, StoreError, XevalError
-from xeval.support.files import read_ordinary, write_atomically
+from xeval.support.files import in_home, read_ordinary, write_output
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import one_line
 
@@ -299,7 +299,7 @@ def refuse_what_no_plan_has(options: dict[str, Any]) -> None:
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:
-    return str(Path(path).expanduser().absolute())
+    return str(in_home(path).absolute())
 
 
 def _path_or_name(definition: str) -> str:
@@ -317,7 +317,7 @@ def _absolute_model(model: str) -> str:
 
 def write_plan(plan: Plan, path: Path) -> None:
     """Put `plan` at `path`."""
-    write_atomically(path, (plan.model_dump_json(indent=1) + "\n").encode())
+    write_output(path, (plan.model_dump_json(indent=1) + "\n").encode())
 
 
 def read_plan(path: Path) -> Plan:

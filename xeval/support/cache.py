@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 import platformdirs
 
+from xeval.support.files import in_home
 from xeval.support.sealed import MANIFEST, checksums
 from xeval.support.text import counted
 
@@ -25,7 +26,7 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 def cache_home() -> Path:
     """XEVAL_CACHE, or `xeval` in the user's cache folder."""
-    return Path(os.environ.get("XEVAL_CACHE") or platformdirs.user_cache_dir("xeval", appauthor=False)).expanduser()
+    return in_home(os.environ.get("XEVAL_CACHE") or platformdirs.user_cache_dir("xeval", appauthor=False))
 
 
 def free_bytes(folder: Path) -> int:

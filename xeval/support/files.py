@@ -2,11 +2,13 @@
 
 import errno
 import hashlib
+import io
 import os
 import re
+import secrets
 import shutil
 import stat
-import tempfile
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from xeval.support.errors import StoreError
+
+MAX_BYTES = 1_000_000_000_000  # of any file
 
 _TEMPORARY = ".tmp"
 _PAUSES_S = (0.02, 0.1, 0.5)  # before something is tried again
@@ -24,6 +28,14 @@ _guards: dict[object, tuple[Path, Callable[[], None]]] = {}
 def safe_name(name: str) -> str:
     """`organisation/name` as one folder's name; nothing in it can lead out of the results folder."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", name.replace("/", "--")).lstrip(".") or "_"
+
+
+def in_home(path: str | os.PathLike[str]) -> Path:
+    """`path` with a leading ~ replaced. Raises StoreError where nobody has that home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # pathlib's
+        raise StoreError(f"{path}: there is no such home folder; write the path in full") from error
 
 
 def retried(act: Callable[[], _T]) -> _T:
@@ -71,27 +83,65 @@ def check_guards(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader, or a crash, sees the old file or the new one and nothing between."""
+    """Put `content` at `path` so that a reader, or a crash, sees the old file or the new one and nothing between.
+
+    A link there is replaced, and what it leads to stays. `write_output` is for places that people name.
+    """
     try:
         retried(lambda: _write(path, content))
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}; fix that and run the command again") from error
 
 
+def write_output(path: Path, content: bytes) -> None:
+    """Write `content` where somebody asked for it: into a pipe or a device, into the file that a link leads to, or as
+    `write_atomically` does."""
+    try:
+        found = path.stat()
+    except OSError:
+        found = None  # there is nothing yet; if it is something else, writing says so
+    if found is None or (stat.S_ISREG(found.st_mode) and _standard_stream(found) is None):
+        return write_atomically(_end_of_links(path), content)
+    try:
+        stream = _standard_stream(found)
+        with os.fdopen(os.dup(stream), "wb") if stream is not None else path.open("wb") as file:
+            file.write(content)
+    except BrokenPipeError:
+        raise  # whoever read it has gone
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror}; name another") from error
+
+
+def _standard_stream(found: os.stat_result) -> int | None:
+    """Which of this process's streams it is, as /dev/stdout is one; None for anything else."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or not a file
+            stream.flush()
+            if os.path.samestat(found, os.fstat(stream.fileno())):
+                return stream.fileno()
+    return None
+
+
+def _end_of_links(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # links that lead to each other
+        raise StoreError(f"{path}: a link that leads nowhere; name another") from error
+
+
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}{_TEMPORARY}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less what the umask takes away
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            with _without(errno.EPERM):
-                os.fchmod(file.fileno(), 0o644)  # mkstemp's own mode shuts others out of shared results
             os.fsync(file.fileno())
         check_guards(path)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
@@ -116,28 +166,44 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def opened(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[io.BufferedReader]:
+    """`path` to be read. Raises OSError for a pipe or a device, which could keep a reader for ever, and for a file of
+    more than `max_bytes`."""
+    waits_not = getattr(os, "O_NONBLOCK", 0)  # for somebody to write into a pipe
+    with os.fdopen(os.open(path, os.O_RDONLY | waits_not), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no ordinary file")
+        if status.st_size > max_bytes:
+            raise OSError(errno.EFBIG, f"it has more than {max_bytes:,} bytes")
+        yield file
+
+
 def check_ordinary(path: Path, max_bytes: int) -> None:
-    """Raise OSError for a pipe or a device, which could keep a reader for ever, and for a file of more than
-    `max_bytes`."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no ordinary file")
-    if status.st_size > max_bytes:
-        raise OSError(errno.EFBIG, f"it has more than {max_bytes:,} bytes")
+    """Raise OSError as `opened` does, where a library opens the file itself."""
+    if not path.is_dir():
+        with opened(path, max_bytes):
+            pass
 
 
-def read_ordinary(path: Path, max_bytes: int) -> bytes:
-    """The content of `path`. Raises OSError as `check_ordinary` does."""
-    retried(lambda: check_ordinary(path, max_bytes))
-    return retried(path.read_bytes)
+def read_ordinary(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """The content of `path`. Raises OSError as `opened` does."""
+    return retried(lambda: _read(path, max_bytes))
 
 
-def file_sha256(path: Path) -> str:
-    return retried(lambda: _sha256(path))
+def _read(path: Path, max_bytes: int) -> bytes:
+    with opened(path, max_bytes) as file:
+        return file.read()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+def file_sha256(path: Path, max_bytes: int = MAX_BYTES) -> str:
+    """Raises OSError as `opened` does."""
+    return retried(lambda: _sha256(path, max_bytes))
+
+
+def _sha256(path: Path, max_bytes: int) -> str:
+    with opened(path, max_bytes) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Reading thousands of records without looking for garbage among them again and again."""
+"""Reading thousands of records or tokenizing thousands of rows without looking for garbage again and again."""
 
 import gc
 from collections.abc import Iterator

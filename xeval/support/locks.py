@@ -7,7 +7,7 @@ import platform
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -50,6 +50,18 @@ def locked(folder: Path, say: Say = _to_log) -> Iterator[None]:
     finally:
         if lock is not None:
             lock.release()
+
+
+@contextmanager
+def held_in_cache(folder: Path, say: Say = _to_log) -> Iterator[None]:
+    """`locked`, where possible: `folder` is of the cache, and where that is full or closed, it is said and done
+    without."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(folder, say))
+        except StoreError as error:
+            say(f"{error}; this run goes on without the cache")
+        yield
 
 
 def _take(folder: Path, say: Say) -> FileLock | None:

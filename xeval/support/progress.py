@@ -26,7 +26,7 @@ from rich.progress import (
 from rich.text import Text
 from rich.theme import Theme
 
-from xeval.support.text import counted
+from xeval.support.text import counted, one_line
 
 
 class Reporter(Protocol):
@@ -98,7 +98,7 @@ class Lines:
     draws_bars = False
 
     def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(one_line(line), file=sys.stderr, flush=True)
 
     @contextmanager
     def phase(self, name: str, total: int, unit: str) -> Iterator[Phase]:
@@ -128,7 +128,7 @@ class Bars:
         self._console = Console(stderr=True, highlight=False, theme=_LEGIBLE)
 
     def say(self, line: str) -> None:
-        self._console.print(escape(line))
+        self._console.print(escape(one_line(line)))
 
     @contextmanager
     def phase(self, name: str, total: int, unit: str) -> Iterator[Phase]:
@@ -141,8 +141,10 @@ class Bars:
             TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=self._console, transient=True) as bars:
-            task = bars.add_task(escape(name), total=total, unit=unit, note="")
-            phase = Phase(name, total, unit, lambda now: bars.update(task, completed=now.done, note=escape(now.note)))
+            task = bars.add_task(escape(one_line(name)), total=total, unit=unit, note="")
+            phase = Phase(
+                name, total, unit, lambda now: bars.update(task, completed=now.done, note=escape(one_line(now.note)))
+            )
             yield phase
         if not phase.was_done_before:
             self.say(phase.summary())

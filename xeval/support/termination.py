@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: at once where nothing is lost, else after saving.
+"""SIGTERM, Ctrl-C and a terminal that is closed: at once where nothing is lost, else after saving.
 
 Schedulers send SIGTERM before they take a machine away. A second Ctrl-C does not wait.
 """
@@ -29,6 +29,7 @@ class _State:
 
 
 _state = _State()
+_HANGUP = getattr(signal, "SIGHUP", None)  # which Windows does not have
 _HINT = b"\nending after this step, which is saved; press Ctrl-C again to stop at once\n"
 
 
@@ -40,13 +41,17 @@ def listen() -> None:
     """
     _state.arrived, _state.is_postponed = None, False
     signal.signal(signal.SIGTERM, _on_termination)
+    if _HANGUP is not None and signal.getsignal(_HANGUP) is not signal.SIG_IGN:  # as it is under nohup
+        signal.signal(_HANGUP, _on_termination)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _on_interrupt)
 
 
-def came_from_keyboard() -> bool:
-    """Whether it was Ctrl-C that asked the process to end."""
-    return _state.arrived == signal.SIGINT
+def ended_by() -> tuple[str, int]:
+    """What asked the process to end, in words, and the exit code that says so."""
+    number = _state.arrived or signal.SIGTERM
+    names = {signal.SIGINT: "interrupted", _HANGUP: "its terminal was closed"}
+    return names.get(number, "terminated by SIGTERM"), 128 + number
 
 
 def _on_termination(number: int, frame: object) -> None:

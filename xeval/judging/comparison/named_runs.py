@@ -12,6 +12,7 @@ from xeval.results.configurations import Configuration, by_configuration
 from xeval.results.named_models import runs_of_model
 from xeval.results.store import StoredRun, load_run
 from xeval.support.errors import StoreError
+from xeval.support.files import in_home
 
 _DEPTHS = ("", "*/", "*/*/", "*/*/*/")  # a run's folder, its model's, its task's, results
 
@@ -23,7 +24,7 @@ def find_runs(word: str, results: Path) -> list[StoredRun]:
     neither a folder with runs nor a model in `results`.
     """
     name, wanted = _split(word)
-    named = runs_under(Path(name).expanduser())
+    named = runs_under(in_home(name))
     if not named:
         there = runs_under(results)
         if not there:

@@ -18,7 +18,7 @@ from xeval.results.adaptations import settings_of
 from xeval.results.configurations import in_words
 from xeval.results.records import Fraction, Limits, Sha256
 from xeval.support.errors import StoreError
-from xeval.support.files import write_atomically
+from xeval.support.files import write_output
 from xeval.support.text import one_line
 
 MAX_BYTES = 50_000_000  # 10,000 configurations of 15 languages
@@ -161,7 +161,7 @@ def write(path: Path, baseline: Baseline) -> None:
     content = to_toml(baseline).encode()
     if len(content) > MAX_BYTES:
         raise StoreError(f"{path}: wanted at most {MAX_BYTES:,} bytes, got {len(content):,}; bless fewer runs")
-    write_atomically(path, content)
+    write_output(path, content)
 
 
 def to_toml(baseline: Baseline) -> str:

@@ -1,0 +1,97 @@
+"""A hub that is not the hub: what it says becomes no path, gets no token it was not given, and costs no silent wait."""
+
+import hashlib
+import shutil
+
+import huggingface_hub
+import pytest
+from test_paths_and_bombs import is_one_line
+from test_token import TOKEN
+
+from tests.helpers import tiny
+from tests.helpers.stand_in_hub import Answer, Hub, serve
+
+
+@pytest.fixture
+def hub(tmp_path, checkpoint_of, monkeypatch):
+    shutil.copytree(checkpoint_of("bert", tiny.LABELS), tmp_path / "root" / "models" / "org" / "name")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with serve(tmp_path / "root") as hub:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield hub
+    huggingface_hub.close_session()
+
+
+@pytest.fixture
+def run(command, mini):
+    words = ["--data", mini.data, "--no-train", "--language", "es", "--quiet"]
+    return lambda: command("run", mini.task_file, "--model", "org/name", *words)
+
+
+def change(hub: Hub, end: str, **headers: str) -> None:
+    """Answers for paths with that end have these headers too."""
+    honest = hub.answer
+
+    def answer(path: str) -> Answer:
+        found = honest(path)
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        return found._replace(headers={**found.headers, **more}) if path.endswith(end) else found
+
+    hub.answer = answer
+
+
+NAMES = ["/abs/x.pth", "../../x", "..", "a/b", '"/abs/x"', 'W/"../x"', "a b", "x" * 300, "C:\\x"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("header", ["ETag", "X_Linked_Etag", "X_Repo_Commit"])
+def test_a_name_that_is_none_is_refused(hub, run, tmp_path, header, name):
+    change(hub, "model.safetensors", **{header: name.replace("/abs", str(tmp_path / "abs"))})
+    answer = run()
+    is_one_line(answer)
+    assert "would be a file's name, and is none" in answer.err
+    assert not (tmp_path / "abs").exists()
+
+
+def test_a_download_that_differs_from_its_checksum_is_refused(hub, run):
+    content = (hub.root / "models/org/name/model.safetensors").read_bytes()
+    change(hub, "model.safetensors", ETag=f'"{hashlib.sha256(content + b"x").hexdigest()}"')
+    answer = run()
+    is_one_line(answer)
+    assert "model.safetensors: damaged, it is not what the hub said it would be" in answer.err
+
+
+def test_a_download_of_its_checksum_is_used(hub, run):
+    content = (hub.root / "models/org/name/model.safetensors").read_bytes()
+    change(hub, "model.safetensors", ETag=f'"{hashlib.sha256(content).hexdigest()}"')
+    assert run().code == 0
+
+
+@pytest.mark.parametrize("headers", [{"Retry_After": "1000000"}, {"RateLimit": '"api";r=0;t=1000000'}])
+def test_a_wait_without_end_is_refused(hub, run, headers):
+    honest = hub.answer
+    more = {name.replace("_", "-"): value for name, value in headers.items()}
+    hub.answer = lambda path: Answer(429, b"", more) if "/resolve/" in path else honest(path)
+    answer = run()
+    is_one_line(answer)
+    assert "it asks to wait for 1,000,000 s" in answer.err
+
+
+def test_a_page_on_another_host_does_not_get_the_token(hub, run, tmp_path):
+    tokens: dict[bool, set[str | None]] = {True: set(), False: set()}
+    client = huggingface_hub.get_session()
+
+    def note(response) -> None:  # as it was sent
+        sent = response.request
+        tokens["localhost" in str(sent.url)].add(sent.headers.get("authorization"))
+
+    client.event_hooks = {**client.event_hooks, "response": [note]}
+    with serve(tmp_path / "root") as other:
+        url = other.url.replace("127.0.0.1", "localhost") + "/api/models/org/name/tree/main"
+        change(hub, f"/tree/{hub.commit('models/org/name')}", Link=f'<{url}>; rel="next"')
+        change(hub, "/tree/main", Link=f'<{url}>; rel="next"')
+        answer = run()
+    assert answer.code in (0, 2) and "Traceback" not in answer.err
+    assert tokens == {True: {None}, False: {f"Bearer {TOKEN}"}}

@@ -1,0 +1,179 @@
+"""Checkpoints that say odd things are refused in one line, or evaluated as they mean it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from test_paths_and_bombs import is_one_line
+
+from tests.helpers import tiny
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def model(checkpoint_of, tmp_path) -> Path:
+    return Path(shutil.copytree(checkpoint_of("bert", tiny.LABELS), tmp_path / "model"))
+
+
+@pytest.fixture
+def run(command, mini, model):
+    """`run("--no-train")` on the model at hand."""
+    return lambda *words: command("run", mini.task_file, "--model", model, "--data", mini.data, "--quiet", *words)
+
+
+def change(path: Path, act: Callable[[Json], object]) -> None:
+    content = json.loads(path.read_text())
+    act(content)
+    path.write_text(json.dumps(content))
+
+
+def ids(**names: str) -> Json:
+    return {"id2label": {number.strip("_").replace("minus", "-"): name for number, name in names.items()}}
+
+
+CONFIGS: dict[str, tuple[Json, str]] = {
+    "no layers": ({"num_hidden_layers": 0}, "num_hidden_layers is 0; wanted 1 to 1,000"),
+    "layers below nothing": ({"num_hidden_layers": -1}, "num_hidden_layers is -1"),
+    **{
+        f"a million {key}": ({key: 10**6}, f"{key} is 1,000,000; wanted 0 to 1,000")
+        for key in ("num_layers", "n_layer", "encoder_layers", "decoder_layers", "num_encoder_layers")
+    },
+    "layers inside": ({"text_config": {"num_hidden_layers": 10**6}}, "num_hidden_layers is 1,000,000"),
+    "layers of 400 digits": ({"num_hidden_layers": 10**400}, "a number of more than 15 digits"),
+    "a number of 5,000 digits": ({"hidden_size": "DIGITS"}, "not readable as JSON"),
+    "gaps in the labels": (ids(_0="entailment", _2="neutral", _5="contradiction"), "the numbers 0, 2, 5"),
+    "labels from 1": (ids(_1="entailment", _2="neutral", _3="contradiction"), "the numbers 1, 2, 3"),
+    "labels from -1": (ids(minus1="entailment", _0="neutral", _1="contradiction"), "the numbers -1, 0, 1"),
+    "labels that are words": (ids(a="entailment", b="neutral", c="contradiction"), "cannot be loaded"),
+    "dropout of 2": ({"hidden_dropout_prob": 2.0}, "between 0 and 1"),
+    "heads that do not fit": ({"num_attention_heads": 5}, "not a multiple"),
+    "no heads": ({"num_attention_heads": 0}, "cannot be loaded"),
+    "an unknown function": ({"hidden_act": "nonsense"}, "nonsense"),
+    "padding beyond the vocabulary": ({"pad_token_id": 10**6}, "cannot be loaded"),
+    "no positions": ({"max_position_embeddings": 0}, "another shape"),
+}
+
+
+@pytest.mark.parametrize("what", CONFIGS)
+def test_an_odd_configuration_is_one_line(run, model, what):
+    settings, said = CONFIGS[what]
+    change(model / "config.json", lambda config: config.update(settings))
+    config = (model / "config.json").read_text()
+    (model / "config.json").write_text(config.replace('"DIGITS"', "9" * 5000))
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert said in answer.err
+
+
+@pytest.mark.parametrize("key", ["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"])
+def test_a_dropout_of_everything_is_refused_where_it_is_trained(run, model, key):
+    change(model / "config.json", lambda config: config.update({key: 1.0}))
+    answer = run("--epochs", "1")
+    is_one_line(answer)
+    assert f"{key} 1; wanted less than 1" in answer.err
+    assert run("--no-train").code == 0  # where nothing is dropped
+
+
+def test_a_configuration_that_another_one_names_is_bounded_too(run, model):
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.4.0.0.json").write_text(json.dumps(config | {"num_hidden_layers": 10**6}))
+    change(model / "config.json", lambda config: config.update(configuration_files=["config.4.0.0.json"]))
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert "config.4.0.0.json says that num_hidden_layers is 1,000,000" in answer.err
+
+
+NUMBERS = {
+    "int8": torch.int8,
+    "uint8": torch.uint8,
+    "int16": torch.int16,
+    "int32": torch.int32,
+    "int64": torch.int64,
+    "bool": torch.bool,
+    "complex": torch.complex64,
+    "float8": torch.float8_e4m3fn,
+}
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+@pytest.mark.parametrize("part", ["query.weight", "LayerNorm.bias", "classifier.weight"])
+def test_weights_that_are_no_floating_point_numbers_are_refused(run, model, dtype, part):
+    tensors = load_file(model / "model.safetensors")
+    changed = {name: t.to(NUMBERS[dtype]) if name.endswith(part) else t for name, t in tensors.items()}
+    save_file(changed, model / "model.safetensors", {"format": "pt"})
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert "are stored as" in answer.err and part in answer.err
+
+
+def normalizer(*parts: Json) -> Callable[[Json], object]:
+    return lambda content: content.update(normalizer={"type": "Sequence", "normalizers": list(parts)})
+
+
+def of_template(key: str, value: object) -> Callable[[Json], object]:
+    return lambda content: content["post_processor"]["special_tokens"]["[CLS]"].update({key: value})
+
+
+GROWING = {"type": "Replace", "pattern": {"Regex": "."}, "content": "a" * 20}
+ADDED = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
+    "replacements that multiply": (normalizer(*[GROWING] * 6), "64,000,000 times as long"),
+    "replacements inside of others": (
+        normalizer({"type": "Sequence", "normalizers": [GROWING] * 3}),
+        "8,000 times as long",
+    ),
+    "a long beginning": (normalizer({"type": "Prepend", "prepend": "x" * 10**5}), "100,000 times as long"),
+    "a damaged table": (
+        lambda content: content.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+        "PanicException",
+    ),
+    "many added tokens": (
+        lambda content: content["added_tokens"].extend(
+            {"id": 1000 + number, "content": f"<{number}>", **ADDED} for number in range(60_000)
+        ),
+        "adds 60,005 tokens; at most 50,000",
+    ),
+    "an id beyond the embedding": (of_template("ids", [10**6]), "fails on these rows"),
+    "an id beyond the vocabulary": (lambda content: content["model"]["vocab"].update(zzz=10**6), "1,000,000"),
+    "no vocabulary": (lambda content: content.update(model={"type": "Unigram", "vocab": [], "unk_id": 5}), "tokenizer"),
+    "no unknown piece": (
+        lambda content: content.update(model={"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "?"}),
+        "tokenizer",
+    ),
+    "an expression that is none": (
+        lambda content: content.update(
+            pre_tokenizer={"type": "Split", "pattern": {"Regex": "((("}, "behavior": "Isolated", "invert": False}
+        ),
+        "tokenizer",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TOKENIZERS)
+def test_an_odd_tokenizer_is_one_line(run, model, what):
+    act, said = TOKENIZERS[what]
+    change(model / "tokenizer.json", act)
+    change(model / "tokenizer_config.json", lambda settings: settings.update(tokenizer_class="PreTrainedTokenizerFast"))
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert said in answer.err
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"])
+def test_added_tokens_are_counted_wherever_they_stand(run, model, name):
+    tokens = {f"<{number}>": 1000 + number for number in range(60_000)}
+    of_file = {
+        "tokenizer_config.json": {"added_tokens_decoder": {str(n): {"content": t} for t, n in tokens.items()}},
+        "added_tokens.json": tokens,
+        "special_tokens_map.json": {"additional_special_tokens": list(tokens)},
+    }
+    (model / name).write_text(json.dumps(of_file[name]))
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert f"{name} adds 60,000 tokens" in answer.err
