@@ -17,15 +17,16 @@ from xeval.support.progress import Phase, Silent
 
 
 class Interfering(Silent):
-    """Does something to files when a phase begins."""
+    """Does something to files when a phase begins for the first time."""
 
     def __init__(self, phase: str, act: Callable[[], object]) -> None:
-        self._phase, self._act = phase, act
+        self._phase, self._act, self.has_acted = phase, act, False
 
     @contextmanager
     def phase(self, name: str, total: int, unit: str) -> Iterator[Phase]:
-        if name == self._phase:
+        if name == self._phase and not self.has_acted:
             self._act()
+            self.has_acted = True
         with super().phase(name, total, unit) as phase:
             yield phase
 
@@ -56,7 +57,7 @@ def test_weights_that_change_during_an_evaluation_change_nothing_in_it(mini, mod
     options = {"data": mini.data, "train": False}
     xeval.run(str(mini.task_file), str(model), results=tmp_path / "quiet", **options)
     content = other_weights if how == "overwritten" else b""
-    reporter = Interfering("evaluate es", lambda: overwrite(model / "model.safetensors", content))
+    reporter = Interfering("evaluate", lambda: overwrite(model / "model.safetensors", content))
     xeval.run(str(mini.task_file), str(model), results=tmp_path / "noisy", reporter=reporter, **options)
     assert predictions(tmp_path / "noisy") == predictions(tmp_path / "quiet")
 
@@ -71,7 +72,7 @@ def test_weights_that_change_between_two_seeds_are_not_trained_from(mini, model,
 
     options = {"data": mini.data, "seeds": (1, 2), "overrides": {"epochs": 1.0}, "results": tmp_path / "results"}
     with pytest.raises(ModelError) as refused:
-        xeval.run(str(mini.task_file), str(model), reporter=Interfering("evaluate zh", change), **options)
+        xeval.run(str(mini.task_file), str(model), reporter=Interfering("evaluate", change), **options)
     assert "model.safetensors" in str(refused.value) and "\n" not in str(refused.value)
     assert [path.parent.name.split("-")[2] for path in (tmp_path / "results").glob("*/*/*/record.json")] == ["seed1"]
 
@@ -100,7 +101,7 @@ def test_kept_weights_that_are_overwritten_are_not_evaluated(mini, checkpoint_of
     xeval.run(str(mini.task_file), str(encoder), languages="en", **options)
     [kept] = Path(os.environ["XEVAL_CACHE"]).glob("weights/*/model.safetensors")
     right = kept.read_bytes()
-    reporter = Interfering("evaluate es", lambda: overwrite(kept, bytes(len(right))))
+    reporter = Interfering("evaluate", lambda: overwrite(kept, bytes(len(right))))
     xeval.run(str(mini.task_file), str(encoder), languages=("en", "es", "zh"), reporter=reporter, **options)
     found = predictions(tmp_path / "results")
     shutil.rmtree(os.environ["XEVAL_CACHE"])

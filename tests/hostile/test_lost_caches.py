@@ -48,7 +48,7 @@ def quiet(mini, checkpoint_of, tmp_path) -> dict[str, list]:
     return predictions(tmp_path / "quiet")
 
 
-@pytest.mark.parametrize("phase", ["read", "tokenize", "train", "evaluate es"])
+@pytest.mark.parametrize("phase", ["read", "tokenize", "train", "evaluate"])
 @pytest.mark.parametrize("how", ["closed", "emptied"])
 def test_a_cache_that_is_closed_or_emptied_costs_no_run(mini, checkpoint_of, tmp_path, monkeypatch, quiet, phase, how):
     monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))

@@ -254,10 +254,7 @@ def refuse_absurd(folder: Path, name: str) -> None:
     """Raise ModelError for a configuration or tokenizer that is not readable, or asks for more than any machine has."""
     named = [folder / file for file in named_files(folder, name) if file.endswith(".json")]
     for path in [folder / "config.json", *named]:
-        for key, value in _settings_in(json_object(path, name)):
-            least, most = _bounds(key)
-            if not least <= value <= most:
-                raise ModelError(f"model {name}: {path} says that {key} is {_short(value)}; wanted {least} to {most:,}")
+        refuse_absurd_settings(path, name)
     for path in [*tokenizer_files(folder), *named]:
         if path.suffix != ".json" or path.name == "vocab.json":
             continue
@@ -272,6 +269,14 @@ def refuse_absurd(folder: Path, name: str) -> None:
                 f"model {name}: {path.name} has a normalizer that makes a text {_short(growth)} times as long;"
                 f" at most {_MOST_GROWTH:,} times are allowed"
             )
+
+
+def refuse_absurd_settings(path: Path, name: str) -> None:
+    """Raise ModelError for a configuration that transformers would need more memory for than any machine has."""
+    for key, value in _settings_in(json_object(path, name)):
+        least, most = _bounds(key)
+        if not least <= value <= most:
+            raise ModelError(f"model {name}: {path} says that {key} is {_short(value)}; wanted {least} to {most:,}")
 
 
 def _settings_in(config: object) -> Iterator[tuple[str, int]]:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PretrainedConfig
 
-from xeval.data.model_files import CHANGED, Checkpoint, tokenizer_files
+from xeval.data.model_files import CHANGED, Checkpoint, refuse_absurd_settings, tokenizer_files
 from xeval.data.model_folder import weight_files
 from xeval.engine.fast_path.packing import counts_from_padding
 from xeval.engine.merging import merge_adapter
@@ -90,6 +90,9 @@ _CONVERTED = {"new": "alibaba-nlp-community/gte-multilingual-base"}
 
 def _config(checkpoint: Checkpoint) -> transformers.PretrainedConfig:
     _refuse_unknown_type(checkpoint)
+    refuse_absurd_settings(
+        checkpoint.folder / "config.json", checkpoint.id
+    )  # a plan reads it before anything is hashed
     with _plain_errors(checkpoint, "config.json"):
         config: transformers.PretrainedConfig = AutoConfig.from_pretrained(
             checkpoint.folder, trust_remote_code=False, local_files_only=True
