@@ -140,7 +140,7 @@ def test_holm_rejects_what_the_step_down_procedure_rejects():
 # ── error rates, with the truth known ──
 
 
-@pytest.mark.parametrize("n_seeds", [1, 3])
+@pytest.mark.parametrize("n_seeds", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_without_a_difference_one_is_shown_as_rarely_as_promised(n_seeds):
     n = 300
     found = rates(0.0, n_seeds, n, seed=11)

@@ -102,6 +102,7 @@ def test_one_execution_makes_the_run_that_a_grid_makes(words, tmp_path):
     assert [run.is_finished for run in plan_grid(**words).runs] == [False, True]
 
 
+@pytest.mark.slow
 def test_two_processes_make_a_grid_as_one_does(words, tmp_path, capfd):
     stored, problems = run_plan(plan_grid(**words), on_local(["cpu", "cpu"]))
     assert (problems, [run.record.seed for run in stored]) == ([], [1, 2])

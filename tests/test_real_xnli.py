@@ -17,7 +17,10 @@ from xeval.results.store import load_runs
 from xeval.runs.grid import run
 
 SHARED = Path(__file__).parents[2] / "shared"
-pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the real XNLI and vocabulary are not in ../shared")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SHARED.is_dir(), reason="the real XNLI and vocabulary are not in ../shared"),
+]
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 N_TEST = 5010

@@ -111,7 +111,15 @@ def check_complete(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "end", ["2>/dev/full", "2>&-", "2>&1 | head -2", "2>&1 | true", ">&- 2>&-", "2>/dev/full >/dev/full"]
+    "end",
+    [
+        "2>/dev/full",
+        "2>&1 | head -2",
+        *(
+            pytest.param(end, marks=pytest.mark.slow)
+            for end in ("2>&-", "2>&1 | true", ">&- 2>&-", "2>/dev/full >/dev/full")
+        ),
+    ],
 )
 def test_nobody_reads_what_is_said_and_the_run_goes_on(training, tmp_path, end):
     script = f"{shlex.join(training)} {end}"
