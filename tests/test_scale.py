@@ -1,5 +1,6 @@
 """Results folders with many runs: what commands read of them. Seconds are measured by `python -m benchmarks folder`."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -40,17 +41,17 @@ def read(monkeypatch) -> Counter[str]:
     import pyarrow.parquet
 
     numbers: Counter[str] = Counter()
-    read_bytes, parquet = Path.read_bytes, pyarrow.parquet.ParquetFile
+    usual, parquet = os.open, pyarrow.parquet.ParquetFile
 
-    def counted_read(path: Path) -> bytes:
-        numbers[path.suffix] += 1
-        return read_bytes(path)
+    def counted_open(path, flags: int, *arguments, **options) -> int:
+        numbers[Path(path).suffix] += flags & os.O_ACCMODE == os.O_RDONLY
+        return usual(path, flags, *arguments, **options)
 
     def counted_decoding(*arguments, **options):
         numbers["decoded"] += 1
         return parquet(*arguments, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", counted_read)
+    monkeypatch.setattr(os, "open", counted_open)
     monkeypatch.setattr(pyarrow.parquet, "ParquetFile", counted_decoding)
     return numbers
 

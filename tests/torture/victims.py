@@ -54,8 +54,8 @@ def merge_with_fault(sources: list[Path], destination: Path, answer: Connection,
 def cells(results: Path, order: list[int], computed: Path) -> None:
     """Every cell of a grid of one hundred, unless somebody has it already; a line in `computed` for each."""
     for number in order:
-        model, seed, identity = f"model-{number // 10}", number % 10, f"{number:064x}"
-        folder = store.run_folder(results, "cats", f"org/{model}", "r", seed, identity[::-1])
+        model, seed, identity = f"model-{number // 10}", number % 10, f"{number:064x}"[::-1]
+        folder = store.run_folder(results, "cats", f"org/{model}", "r", seed, identity)
         with locked(folder):
             if store.load_record(folder) is not None:
                 continue
