@@ -223,7 +223,7 @@ def test_processes_that_do_not_meet_are_told_so_in_a_line(command, monkeypatch):
 
 
 def test_one_gpu_is_not_named_for_several_ranks(monkeypatch):
-    monkeypatch.setattr("torch.empty", lambda *sizes, device: None)
+    monkeypatch.setattr("torch.empty", lambda *sizes, device: torch.zeros(1))
     monkeypatch.setattr("xeval.engine.ranks.current", lambda: Ranks(0, 2))
     with pytest.raises(XevalError, match=r"^device: cuda:1 is one GPU, and each rank takes that of its number"):
         choose("cuda:1", "float32")

@@ -213,7 +213,7 @@ def _not_even_text(kind: str, comment: str) -> list[Broken]:
             ("deep tables", b"a = " + b"{ a = " * 5_000 + b"1" + b" }" * 5_000, ""),
             ("deep keys", b".".join([b"a"] * 50_000) + b" = 1\n", ""),
             ("a number of a hundred thousand digits", b"a = " + b"9" * 100_000, ""),
-            ("two megabytes", valid + b"# " + b"x" * 2_000_000, "1,000,000 bytes"),
+            ("sixty megabytes", valid + b"# " + b"x" * 60_000_000, ",000,000 bytes"),
         ]
     ]
 

@@ -94,6 +94,7 @@ def test_an_endpoint_with_a_password_in_it_is_not_printed(mini, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    *plan, error = done.stderr.splitlines()
+    assert done.returncode == 2 and plan[0].startswith("Plan: ") and error.startswith("xeval: ")
     assert TOKEN not in done.stdout + done.stderr
     assert has_token(tmp_path) == []
