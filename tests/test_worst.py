@@ -116,3 +116,8 @@ def test_that_nothing_was_found_is_said_only_where_somebody_looked_and_found_not
     assert matrix.Matrix(**looked).checked == "3 known causes of wrong numbers checked, none found"
     assert matrix.Matrix(**(looked | {"findings": [warning("rows", "few", "Get more.")]})).checked == ""
     assert matrix.Matrix(**(looked | {"n_causes": 0})).checked == ""
+
+
+def test_where_english_is_at_chance_nothing_transfers_worst():
+    runs = [a_run(seed=0, en=0.31, es=0.3, ur=0.29)]
+    assert worst.of(matrix.build(runs, "xnli", None).ours[0]) == ""

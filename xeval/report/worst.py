@@ -22,7 +22,8 @@ MORE_CONFUSED = 0.1  # of a label's rows
 
 
 def of(row: Row, confusions: Mapping[str, np.ndarray] | None = None) -> str:
-    """`Worst: Urdu, 56.0, 38.3 points below English; likely because …`; empty where there is nothing to compare.
+    """`Worst: Urdu, 56.0, 38.3 points below English; likely because …`; empty where there is nothing to compare,
+    as where the language that was trained on is itself at chance.
 
     `confusions` are (C, C) counts by gold label, then by predicted label, where more of them are known than the
     records hold.
@@ -30,7 +31,7 @@ def of(row: Row, confusions: Mapping[str, np.ndarray] | None = None) -> str:
     records = [run.record for run in row.runs]
     home = records[0].training_language
     others = {language: value for language, value in row.cells.items() if language != home}
-    if home not in row.cells or not others:
+    if home not in row.cells or not others or row.cells[home] <= 100 * (records[0].chance or 0):
         return ""
     worst = min(others, key=others.__getitem__)
     below = printed_difference(row.cells[home], row.cells[worst])
