@@ -1,10 +1,12 @@
 """The encoder under a new head: what is loaded as it is, and what is drawn from the seed."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification, PreTrainedModel
 
 from tests.helpers.checkpoints import ARCHITECTURES, LABELS
 from tests.helpers.tiny import Mini, make_checkpoint
@@ -47,3 +49,25 @@ def test_seeds_draw_different_heads_over_the_same_encoder(tmp_path, mini, archit
     differ = {name.partition(".")[0] for name in one if not torch.equal(one[name], other[name])}
     heads = {"bert": {"classifier"}, "distilbert": {"pre_classifier", "classifier"}, "xlm-roberta": {"classifier"}}
     assert differ == heads[architecture]
+
+
+def test_threads_that_load_at_once_draw_the_head_of_their_seed_and_leave_transformers_as_it_was(
+    tmp_path, mini, monkeypatch
+):
+    """transformers replaces functions of its own while it loads, and puts back what it found."""
+    folder = make_checkpoint(tmp_path / "with", "bert", LABELS)
+    alone = {seed: weights_from(folder, mini, seed) for seed in (1, 2, 3)}
+    usual, tie_weights = BertForSequenceClassification.__init__, PreTrainedModel.tie_weights
+    monkeypatch.setattr(PreTrainedModel, "tie_weights", tie_weights)  # put back for other tests, whatever happens
+
+    def slow(*arguments, **options) -> None:
+        time.sleep(0.02)  # time for another thread to begin
+        usual(*arguments, **options)
+        time.sleep(0.02)
+
+    monkeypatch.setattr(BertForSequenceClassification, "__init__", slow)
+    with ThreadPoolExecutor() as threads:
+        together = dict(zip(alone, threads.map(lambda seed: weights_from(folder, mini, seed), alone), strict=True))
+    assert PreTrainedModel.tie_weights is tie_weights
+    for seed, weights in alone.items():
+        assert [name for name in weights if not torch.equal(weights[name], together[seed][name])] == []

@@ -5,6 +5,7 @@ Weights are read from safetensors only and no code that comes with a checkpoint 
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ from xeval.support.files import file_sha256
 from xeval.support.sealed import sealing
 from xeval.support.text import one_line
 
+# While it loads a model, transformers replaces functions of its own and of torch's, and then puts back what it found. Of
+# two threads that load at once, one finds what the other put there, and weights are never tied again in this process.
+_loading = threading.RLock()
+
 
 @contextmanager
 def _silence() -> Iterator[None]:
@@ -55,8 +60,8 @@ def _silence() -> Iterator[None]:
 
 @contextmanager
 def _plain_errors(checkpoint: Checkpoint, what: str) -> Iterator[None]:
-    """Turn whatever transformers raises into one line about this checkpoint."""
-    with failures_named(checkpoint, f"its {what} cannot be loaded"):
+    """Turn whatever transformers raises into one line about this checkpoint, which one thread at a time loads."""
+    with _loading, failures_named(checkpoint, f"its {what} cannot be loaded"):
         yield
 
 
@@ -198,7 +203,6 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
     """
     _refuse_inflated(checkpoint, kind)
     _refuse_total_dropout(checkpoint)
-    torch.manual_seed(seed)
     names = dict(enumerate(kind.labels))
     of_labels: dict[str, Any] = {
         "num_labels": len(names),
@@ -207,6 +211,7 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
     }
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
+        torch.manual_seed(seed)
         model, report = _read(checkpoint, kind, of_labels if names else _outputs_of(kind))
         if _brought_its_head(model, report):
             torch.manual_seed(seed)
