@@ -71,6 +71,12 @@ def test_a_run_says_its_plan_first_and_then_which_runs_are_finished(words, tmp_p
     assert command("run", *words, "--seed", "3,4", "--dry-run")[1].startswith("Plan: 2 runs, 1 of them finished ")
 
 
+def test_a_run_of_another_model_is_not_taken_for_a_finished_one(words, command, checkpoint_of):
+    assert command("run", *words)[0] == 0
+    other = [checkpoint_of("distilbert") if word == checkpoint_of("bert") else word for word in words]
+    assert command("run", *other, "--dry-run")[1].startswith("Plan: 1 run (mini-pairs; ")
+
+
 @pytest.mark.parametrize(
     "other",
     [{"seeds": [4]}, {"overrides": {"epochs": 1}}, {"max_train": 8}, {"max_eval": 4}, {"every_checkpoint": True}],

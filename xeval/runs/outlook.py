@@ -182,7 +182,7 @@ class _TaskOutlook:
 
     def known_of(self, model: ModelName) -> list[StoredRun]:
         """The finished and unfinished runs of `model`, whatever they were made with."""
-        ids = {model.id, model.published_as}
+        ids = {model.id, model.published_as} - {None}  # of two local models, neither of which is a published one
         return [run for run in self._known if {run.record.model.id, run.record.declared} & ids]
 
 
