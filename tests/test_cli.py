@@ -189,6 +189,11 @@ def test_the_version_is_the_packages(command):
     assert command("--version")[1] == f"xeval {version(DISTRIBUTION)}\n"
 
 
+def test_paragraphs_of_help_are_wrapped_at_the_width_of_the_terminal_alone(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "at 5 % for all pairs together." in command("rank", "--help")[1]
+
+
 def test_help_is_short_for_help(command):
     assert command("run", "-h")[1] == command("run", "--help")[1] != ""
 

@@ -4,10 +4,12 @@
 129: its terminal was closed. 130: interrupted. 143: terminated by SIGTERM, to be started again.
 """
 
+import inspect
 import io
 import sys
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -68,29 +70,35 @@ def every_command(version: Annotated[bool, _Version] = False) -> None:
     """How well does an encoder transfer across languages, and is the published table true?"""
 
 
-app.command("run")(run.run)
-app.command("plan")(plan.plan)
-app.command("reproduce")(reproduce.reproduce)
-app.command("init")(init.init)
-app.command("score")(score.score)
-app.command("merge")(merge.merge)
-app.command("bundle")(bundle.bundle)
-app.command("convert")(convert.convert)
-app.command("report")(report.report)
-app.command("site")(site.site)
-app.command("compare")(compare.compare)
-app.command("rank")(rank.rank)
-app.command("export")(export.export)
-app.command("probe")(probe.probe)
-app.command("doctor")(doctor.doctor)
-app.command("diagnose")(diagnose.diagnose)
-app.command("bless")(bless.bless)
-app.command("check")(check.check)
-app.command("check-submission")(check_submission.check_submission)
-app.command("audit")(audit.audit)
-app.command("cell")(cell.cell)
-app.command("list")(list_names.list_names)
-app.command("cache")(cache.cache)
+_COMMANDS: dict[str, Callable[..., Any]] = {
+    "run": run.run,
+    "plan": plan.plan,
+    "reproduce": reproduce.reproduce,
+    "init": init.init,
+    "score": score.score,
+    "merge": merge.merge,
+    "bundle": bundle.bundle,
+    "convert": convert.convert,
+    "report": report.report,
+    "site": site.site,
+    "compare": compare.compare,
+    "rank": rank.rank,
+    "export": export.export,
+    "probe": probe.probe,
+    "doctor": doctor.doctor,
+    "diagnose": diagnose.diagnose,
+    "bless": bless.bless,
+    "check": check.check,
+    "check-submission": check_submission.check_submission,
+    "audit": audit.audit,
+    "cell": cell.cell,
+    "list": list_names.list_names,
+    "cache": cache.cache,
+}
+for _name, _command in _COMMANDS.items():
+    # Each paragraph is one line: help wraps it at the terminal's width, and would keep the docstring's line breaks.
+    _paragraphs = (inspect.getdoc(_command) or "").split("\n\n")
+    app.command(_name, help="\n\n".join(paragraph.replace("\n", " ") for paragraph in _paragraphs))(_command)
 
 _INTERRUPTED = 130
 

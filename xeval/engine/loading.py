@@ -39,8 +39,8 @@ from xeval.support.files import file_sha256
 from xeval.support.sealed import sealing
 from xeval.support.text import one_line
 
-# While it loads a model, transformers replaces functions of its own and of torch's, and then puts back what it found. Of
-# two threads that load at once, one finds what the other put there, and weights are never tied again in this process.
+# While it loads a model, transformers replaces functions of its own and of torch's, and then puts back what it found.
+# Of two threads that load at once, one finds what the other put there, and no weights are tied in this process again.
 _loading = threading.RLock()
 
 
