@@ -56,6 +56,8 @@ def tiny_run(mini, checkpoint_of) -> list[str]:
         (("report", "--results", "nowhere"), "no results there yet"),
         (("list", "taks"), "'what': 'taks' is not one of"),
         (("cache", "--clear", "wieghts"), "did you mean 'weights'?"),
+        (("run", "xnli", "--model", "mbert", "--language", "Klingon"), "'Klingon'; known: ar, bg, de, el"),
+        (("check",), "(xeval check --help shows what there is)"),
         (("frobnicate",), "frobnicate"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

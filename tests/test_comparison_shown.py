@@ -121,7 +121,7 @@ def test_the_command_compares_models_of_a_results_folder_by_name(command, tmp_pa
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("org/m", "org/x"), "unknown model or folder of runs 'org/x': did you mean 'org/n'"),
+        (("org/m", "org/x"), "unknown folder of runs or model in results 'org/x': did you mean 'org/n'"),
         (("org/m", "cats"), "cats is a task; wanted models that were run on it, or their folders: org/m, org/n"),
         (("org/m", "org/m"), "is on both sides; name different runs"),
         (("org/m", "org/n", "--flips", "fr"), "unknown language that A and B share 'fr'"),

@@ -156,7 +156,7 @@ def test_without_the_distribution_its_task_is_refused_in_one_line(place):
         for path in (str(ROOT), os.pathsep.join([str(ROOT), str(place / "site")]))
     )
     assert without.returncode == 2
-    assert "kind: unknown kind of task 'toy-tags': did you mean" in without.stderr
+    assert "kind: unknown kind of task 'toy-tags'; known: " in without.stderr
     assert (seen.returncode, "toy-tagging" in seen.stdout) == (0, True), seen.stderr
 
 

@@ -134,7 +134,8 @@ def _run_command() -> int:
         return _complain(str(error))
     except _CommandLineError as error:
         wrong = error.format_message().replace(": Value error, ", ": ", 1)  # pydantic's word, which typer passes on
-        return _complain(f"{wrong} (xeval --help shows what there is)") if str(error) else 2
+        command = f"xeval {error.ctx.info_name}" if error.ctx and error.ctx.parent else "xeval"
+        return _complain(f"{wrong} ({command} --help shows what there is)") if str(error) else 2
     except (KeyboardInterrupt, typer.Abort):
         return _complain(
             "interrupted; whatever was finished or saved is kept, and the same command goes on from there", _INTERRUPTED

@@ -7,12 +7,15 @@ line and exits with 2; a program that imports xeval can catch `XevalError` or on
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
+_ALIKE = 0.5  # share of letters in common from which on one word may be meant by another
+_MOST_LISTED = 24
+
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of `known` that is most like `name`; None where there is none."""
+    """Return the name in `known` that is most like `name`; None where none is like it."""
     folded = {other.casefold(): other for other in known}
-    found = get_close_matches(name.casefold(), folded, n=1, cutoff=0.0)
-    return folded[found[0]] if found else None
+    matches = get_close_matches(name.casefold(), folded, n=1, cutoff=_ALIKE)
+    return folded[matches[0]] if matches else None
 
 
 class XevalError(Exception):
@@ -29,9 +32,14 @@ class UnknownNameError(XevalError):
         names, others = sorted(known), other_names or {}
         meant = nearest(name, [*names, *others])
         meant = others.get(meant or "", meant)
-        suggestion = f"did you mean {meant!r}?" if meant is not None else "none is defined"
-        all_names = f" (known: {', '.join(names)})" if 1 < len(names) <= 24 else ""
-        super().__init__(f"unknown {kind} {name!r}: {suggestion}{all_names}{hint}")
+        listed = f"known: {', '.join(names[:_MOST_LISTED])}"
+        if len(names) > _MOST_LISTED:
+            listed += f" and {len(names) - _MOST_LISTED} more"
+        if meant is None:
+            suggestion = f"; {listed}" if names else "; none is defined"
+        else:
+            suggestion = f": did you mean {meant!r}?" + (f" ({listed})" if 1 < len(names) <= _MOST_LISTED else "")
+        super().__init__(f"unknown {kind} {name!r}{suggestion}{hint}")
 
 
 class DefinitionError(XevalError):

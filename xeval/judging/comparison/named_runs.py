@@ -34,7 +34,7 @@ def find_runs(word: str, results: Path) -> list[StoredRun]:
         if of_task := [run.record.model.id for run in there if run.record.task == name]:
             models = ", ".join(dict.fromkeys(of_task))
             raise StoreError(f"{name} is a task; wanted models that were run on it, or their folders: {models}")
-        named = runs_of_model(there, name, "model or folder of runs")
+        named = runs_of_model(there, name, f"folder of runs or model in {results}")
     matching = [run for run in named if _is_like(run, wanted)]
     configurations = list(dict.fromkeys(Configuration.of(run.record) for run in matching or named))
     if len(configurations) > 1:
