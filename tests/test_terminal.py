@@ -101,6 +101,25 @@ def test_in_a_pipe_a_phase_is_one_line():
     assert re.fullmatch(SUMMARY, a_phase_on(None))
 
 
+def test_of_a_phase_of_hours_there_is_a_line_after_a_minute_two_four_and_so_on_and_at_least_every_half_hour(
+    monkeypatch, capsys
+):
+    started_s = now_s = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    said_at_minutes = []
+    with progress.Lines().phase("train", 10_000, "steps") as phase:
+        for minute in range(1, 101):
+            now_s = started_s + 60 * minute + 1
+            phase.advance(50, f"loss {1 / minute:.3f}")
+            said_at_minutes += [minute] * capsys.readouterr().err.count("\n")
+        now_s += 1800
+        phase.advance(100, "loss 0.5")
+    assert said_at_minutes == [1, 2, 4, 8, 16, 32, 62, 92]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "train: 5,100 of 10,000 steps, about 2.1 hours left, loss 0.5"
+    assert lines[1].startswith("train: 5,100 steps in ") and len(lines) == 2
+
+
 def test_on_a_terminal_that_can_move_no_cursor_a_phase_is_one_line_too():
     assert re.fullmatch(SUMMARY, a_phase_on("dumb"))
 

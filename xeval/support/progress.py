@@ -1,7 +1,7 @@
 """What a person sees while a run goes on, on standard error.
 
-On a terminal: a bar per phase with rate and remaining time. Elsewhere, and where TERM is
-dumb: one line per phase when it ends. With
+On a terminal: a bar per phase with rate and remaining time. Elsewhere, and where TERM is dumb: one line per phase when
+it ends, and of one that takes longer, one after a minute, after two, four, eight …, and then every half hour. With
 `--quiet`: nothing. Stages know nothing of this; they call plain functions that the pipeline gets from here.
 """
 
@@ -26,7 +26,7 @@ from rich.progress import (
 from rich.text import Text
 from rich.theme import Theme
 
-from xeval.support.text import counted, one_line
+from xeval.support.text import counted, duration, one_line
 
 
 class Reporter(Protocol):
@@ -68,6 +68,12 @@ class Phase:
         """Whether all of it was, so that there is nothing to tell."""
         return self.done == self.done_before > 0
 
+    def so_far(self) -> str:
+        elapsed_s, now = time.monotonic() - self.started, self.done - self.done_before
+        left = f", about {duration(elapsed_s / now * (self.total - self.done))} left" if now else ""
+        note = f", {self.note}" if self.note else ""
+        return f"{self.name}: {self.done:,} of {counted(self.total, self.unit)}{left}{note}"
+
     def summary(self) -> str:
         elapsed_s, now = time.monotonic() - self.started, self.done - self.done_before
         rate = now / elapsed_s if elapsed_s > 0 else 0.0
@@ -92,8 +98,11 @@ class Silent:
         yield Phase(name, total, unit)
 
 
+_FIRST_LINE_S, _LONGEST_SILENCE_S = 60.0, 1800.0
+
+
 class Lines:
-    """One line per phase, for logs and pipes."""
+    """One line per phase, and now and then one of a long phase, for logs and pipes."""
 
     draws_bars = False
 
@@ -102,7 +111,17 @@ class Lines:
 
     @contextmanager
     def phase(self, name: str, total: int, unit: str) -> Iterator[Phase]:
-        phase = Phase(name, total, unit)
+        next_line_s = _FIRST_LINE_S
+
+        def say_now_and_then(phase: Phase) -> None:
+            nonlocal next_line_s
+            elapsed_s = time.monotonic() - phase.started
+            if elapsed_s >= next_line_s and phase.done < phase.total:
+                while next_line_s <= elapsed_s:
+                    next_line_s += min(next_line_s, _LONGEST_SILENCE_S)
+                self.say(phase.so_far())
+
+        phase = Phase(name, total, unit, say_now_and_then)
         yield phase
         if not phase.was_done_before:
             self.say(phase.summary())
