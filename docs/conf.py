@@ -6,6 +6,7 @@ from pathlib import Path
 NAVIGATION = {
     "Tutorial": ["tutorial"],
     "How to": [
+        "how-to/python",
         "how-to/own-task",
         "how-to/own-tags",
         "how-to/own-answers",

@@ -6,6 +6,8 @@
     load_results(folder)        what a results folder holds, as a pandas frame
     report_of(folder)           the results beside a published table, as text
     compare(a, b)               is B better than A, and where?
+    rank(models)                which of many models can be told apart?
+    audit(task, model, ...)     is a claimed score true? Decided on as few rows as that takes
     check(baseline, folder)     are results worse than a baseline?
     diagnose(folder)            what is wrong with finished runs
     merge(folders, folder)      bring results of several machines together
@@ -22,19 +24,22 @@ from xeval.support.version import VERSION
 
 if TYPE_CHECKING:
     from xeval.report.frame import load_results
-    from xeval.report.from_folder import check, compare, diagnose, report_of
+    from xeval.report.from_folder import check, compare, diagnose, rank, report_of
     from xeval.results.merge import merge
+    from xeval.runs.audit import audit
     from xeval.runs.grid import reproduce, run
     from xeval.runs.score_given import score
 
 __version__ = VERSION
 __all__ = [
     "XevalError",
+    "audit",
     "check",
     "compare",
     "diagnose",
     "load_results",
     "merge",
+    "rank",
     "report_of",
     "reproduce",
     "run",
@@ -48,6 +53,8 @@ _HOME_OF = {
     "load_results": "xeval.report.frame",
     "report_of": "xeval.report.from_folder",
     "compare": "xeval.report.from_folder",
+    "rank": "xeval.report.from_folder",
+    "audit": "xeval.runs.audit",
     "check": "xeval.report.from_folder",
     "diagnose": "xeval.report.from_folder",
     "merge": "xeval.results.merge",

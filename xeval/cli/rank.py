@@ -8,9 +8,7 @@ import typer
 
 from xeval.cli.options import Languages, Results, words
 from xeval.cli.screen import screen
-from xeval.results.configurations import Configuration, by_configuration
-from xeval.results.named_models import runs_in
-from xeval.results.store import StoredRun
+from xeval.report import from_folder
 from xeval.support.errors import XevalError
 from xeval.support.files import write_output
 
@@ -47,13 +45,10 @@ def rank(
     Two models are told apart where other test rows and other seeds do not explain their difference, at 5 % for all
     pairs together.
     """
-    from xeval.judging.comparison.ranked_runs import load_contest
-    from xeval.judging.comparison.ranking import rank as rank_models
     from xeval.report.comparison import ranking as shown
 
     chosen = output_format or _format_of(output)
-    contest = load_contest(_configurations(models or [], results, task), words(language))
-    found = rank_models(contest.models, contest.assumed, contest.scope)
+    found = from_folder.rank(models or (), results=results, task=task, languages=words(language))
     if chosen is Format.terminal:
         return shown.show(found, screen())
     writers = {
@@ -76,11 +71,3 @@ def _format_of(output: Path | None) -> Format:
         known = ", ".join(_BY_SUFFIX)
         raise XevalError(f"{output}: wanted a name that ends in {known}, got {output.suffix!r}; or say --format")
     return _BY_SUFFIX[output.suffix.lower()]
-
-
-def _configurations(models: list[str], results: Path, task: str | None) -> dict[Configuration, list[StoredRun]]:
-    from xeval.judging.comparison.named_runs import find_runs
-
-    if not models:
-        return by_configuration(runs_in(results, task))
-    return by_configuration(run for word in models for run in find_runs(word, results))

@@ -1,10 +1,11 @@
-"""What the commands `report`, `compare`, `check` and `diagnose` say of a results folder, for programs."""
+"""What the commands `report`, `compare`, `rank`, `check` and `diagnose` say of a results folder, for programs."""
 
 import os
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from xeval.judging.verdict import Tolerance
 from xeval.report import findings, matrix
 from xeval.report.formats import Format, render_as
 from xeval.report.formats.model_card import Footprint
+from xeval.results.configurations import by_configuration
 from xeval.results.named_models import runs_in
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
@@ -25,8 +27,8 @@ from xeval.support.version import VERSION
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from xeval.judging.comparison.compare import RunComparison
-    from xeval.judging.gate.findings import Outcome, Thresholds
+    from xeval.judging.gate.findings import Thresholds
+    from xeval.report.notebook import Checked, Comparison, Findings, RankedModels
 
 _NO_TABLE = (
     "No published table: no task file here is of this task. --reference names a table, --tasks-dir a folder of tasks."
@@ -36,14 +38,24 @@ Folder = str | os.PathLike[str]
 
 
 class Report(str):
-    """The text of a report, which can be drawn too."""
+    """The text of a report, which can be drawn too. A notebook shows Markdown and a page as what they are."""
 
     built: matrix.Matrix
+    format: Format
 
-    def __new__(cls, text: str, built: matrix.Matrix) -> "Report":
+    def __new__(cls, text: str, built: matrix.Matrix, format: Format = Format.MARKDOWN) -> "Report":
         report = super().__new__(cls, text)
-        report.built = built
+        report.built, report.format = built, format
         return report
+
+    def _repr_markdown_(self) -> str | None:
+        return str(self) if self.format is Format.MARKDOWN else None
+
+    def _repr_html_(self) -> str | None:
+        """A frame of its own, so that the page's style is not the notebook's."""
+        if self.format is not Format.HTML:
+            return None
+        return f'<iframe srcdoc="{escape(str(self))}" title="Report" width="100%" height="600"></iframe>'
 
     def plot(self) -> "Figure":
         """Draw ours minus published by language, or our scores where nothing is published: the extra `plot`.
@@ -82,10 +94,11 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     named = {"--results": results, "--task": tasks[0], "--model": model, "--reference": reference, "--format": format}
     words = [str(word) for option, value in named.items() if value is not None for word in (option, value)]
     built = replace(built, made=f"{date.today():%Y-%m-%d}, by xeval {VERSION}: xeval report {shlex.join(words)}")
-    return Report(render_as(Format(format), built, known, footprint or Footprint()), built)
+    form = Format(format)
+    return Report(render_as(form, built, known, footprint or Footprint()), built, form)
 
 
-def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = None) -> "RunComparison":
+def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = None) -> "Comparison":
     """Compare B with A on the same test rows: differences with intervals and tests, and a sentence in `conclusion`.
 
     Each side is a model's name in `results`, or a folder of a run, of a model or of results. `seed` is that of the
@@ -95,20 +108,48 @@ def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = N
     from xeval.judging.comparison.named_runs import find_runs
     from xeval.judging.comparison.paired_runs import pair
     from xeval.judging.comparison.resampling import SEED
+    from xeval.report.notebook import Comparison
 
     folder = Path(results)
-    return compare_runs(pair(find_runs(a, folder), find_runs(b, folder)), SEED if seed is None else seed)
+    found = compare_runs(pair(find_runs(a, folder), find_runs(b, folder)), SEED if seed is None else seed)
+    return Comparison(**vars(found))
 
 
-def check(baseline: Folder, results: Folder = "results", thresholds: "Thresholds | None" = None) -> "Outcome":
+def rank(
+    models: str | Sequence[str] = (),
+    *,
+    results: Folder = "results",
+    task: str | None = None,
+    languages: str | Sequence[str] = (),
+) -> "RankedModels":
+    """Rank models that were scored on the same rows: who is told apart, with which ranks, and what would settle it.
+
+    `models` are named as for `compare`; all of the task by default, which may be left out where the folder holds one.
+    `languages` are codes; all that every model has by default. `conclusion` is a sentence, `frame()` has a row for each
+    model. Raises XevalError for fewer than two models with scores, and for models that cannot be found or were scored
+    on other rows.
+    """
+    from xeval.judging.comparison.named_runs import find_runs
+    from xeval.judging.comparison.ranked_runs import load_contest
+    from xeval.judging.comparison.ranking import rank as rank_models
+    from xeval.report.notebook import RankedModels
+
+    folder, words = Path(results), [models] if isinstance(models, str) else models
+    runs = [run for word in words for run in find_runs(word, folder)] if words else runs_in(folder, task)
+    contest = load_contest(by_configuration(runs), [languages] if isinstance(languages, str) else languages)
+    return RankedModels(**vars(rank_models(contest.models, contest.assumed, contest.scope)))
+
+
+def check(baseline: Folder, results: Folder = "results", thresholds: "Thresholds | None" = None) -> "Checked":
     """Compare results with a baseline that `xeval bless` wrote; `passed` says whether they are no worse.
 
     Raises XevalError for files that cannot be read.
     """
     from xeval.judging.gate import baseline as baselines
     from xeval.judging.gate import check as gate
+    from xeval.report.notebook import Checked
 
-    return gate.check(baselines.read(Path(baseline)), runs_in(Path(results)), thresholds)
+    return Checked(**vars(gate.check(baselines.read(Path(baseline)), runs_in(Path(results)), thresholds)))
 
 
 def diagnose(
@@ -117,14 +158,16 @@ def diagnose(
     task: str | None = None,
     reference: str | None = None,
     tasks_dirs: Sequence[Folder] = (),
-) -> list[Finding]:
+) -> "Findings":
     """Say what is wrong with finished runs: findings with their evidence and how to fix it.
 
     Raises StoreError where there are no runs.
     """
+    from xeval.report.notebook import Findings
+
     runs = sorted(runs_in(Path(results), task), key=lambda run: run.record.task)
     found = findings_by_task(runs, reference, [Path(folder) for folder in tasks_dirs])
-    return [finding for of_task in found.values() for finding in of_task]
+    return Findings(finding for of_task in found.values() for finding in of_task)
 
 
 def findings_by_task(

@@ -3,9 +3,9 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from xeval.judging.audit import Looked, interval, look
 from xeval.judging.score import judge
 from xeval.judging.verdict import Tolerance
 from xeval.kinds.rows import Rows
+from xeval.report.formats.markdown import escape
+from xeval.report.page.plain import fragment
 from xeval.results.records import Limits
 from xeval.runs.preflight import examine, stop_on_errors, try_out
 from xeval.runs.spec import RunSpec, fitting
@@ -32,13 +34,16 @@ from xeval.support.findings import wrong
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import metric_in_words, one_decimal, one_line
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SEED = 20181101  # of the order of rows, unless another one is given
 BATCH = 128  # rows between two looks, at least
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What came of it. Scores and the tolerance are fractions."""
+    """What came of it. Scores and the tolerance are fractions. A notebook shows the conclusion."""
 
     task: str
     model: str
@@ -65,6 +70,19 @@ class Audit:
             f" {self.model}; it is {one_decimal(100 * found.score)} on these{on_all}."
         )
 
+    def frame(self) -> "pd.DataFrame":
+        """One row, with what was claimed and what was seen."""
+        import pandas as pd  # half a second
+
+        values = asdict(self)
+        return pd.DataFrame([values | values.pop("looked")])
+
+    def _repr_markdown_(self) -> str:
+        return escape(self.conclusion)
+
+    def _repr_html_(self) -> str:
+        return fragment([self.conclusion])
+
 
 def audit(  # noqa: PLR0913  one parameter for each option
     task: str,
@@ -80,7 +98,7 @@ def audit(  # noqa: PLR0913  one parameter for each option
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
     reporter: Reporter | None = None,
 ) -> Audit:
-    """Look into the claim that a fine-tuned checkpoint scores `claimed`, within ±`tolerance`, in a language.
+    """Look into the claim that a fine-tuned checkpoint scores `claimed`, within ±`tolerance`, in a language: fractions.
 
     Rows are drawn in random order, in groups that depend on each other, and evaluation stops as soon as the claim is
     confirmed or refuted. A claim that holds is refuted with a chance of at most 5 %, and one that does not is confirmed
@@ -89,6 +107,8 @@ def audit(  # noqa: PLR0913  one parameter for each option
     Raises XevalError for names, files or rows that cannot be used, and for a metric that is no share of rows.
     """
     reporter = reporter or Silent()
+    _check_fraction("claimed", claimed)
+    _check_fraction("tolerance", tolerance)
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
     [code] = registry.check_languages(definition, [language])
     _check_metric(definition)
@@ -168,6 +188,12 @@ class _Answering:
         judged = judge(kind, outputs, encoded, rows)
         right: np.ndarray = kind.measure(self._task.metric).right(judged.tally).astype(np.int64)
         return right
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        hint = f"; write {value / 100:g}" if 1 < value <= 100 else ""
+        raise DefinitionError(f"{name}: wanted a fraction from 0 to 1, got {value:g}{hint}")
 
 
 def _check_metric(task: Task) -> None:

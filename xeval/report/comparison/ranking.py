@@ -16,28 +16,33 @@ from xeval.support.text import counted, metric_in_words, one_decimal, printed_di
 
 def show(found: Ranking, console: Console) -> None:
     """Print the table on `console`. Scores and differences are in points."""
-    print_parts(_parts(found), console)
+    print_parts(parts(found), console)
 
 
 def markdown(found: Ranking) -> str:
-    return markdown_parts(_parts(found))
+    return markdown_parts(parts(found))
 
 
 def html(found: Ranking) -> str:
     """One file that needs nothing else, without a script."""
-    parts = _parts(found)
-    return page(parts.title, parts.title, parts.header, parts.rows, parts.notes, above=[parts.conclusion])
+    shown = parts(found)
+    return page(shown.title, shown.title, shown.header, shown.rows, shown.notes, above=[shown.conclusion])
 
 
 def as_csv(found: Ranking) -> str:
     """A line for each model, the best first; scores, differences and deviations are fractions."""
     file = io.StringIO()
-    lines = [_line(one) | one.model.languages for one in found.models]
-    writer = csv.DictWriter(file, [*lines[0]], quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    content = lines(found)
+    writer = csv.DictWriter(file, [*content[0]], quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writeheader()
-    for line in lines:
+    for line in content:
         writer.writerow({key: harmless(value) for key, value in line.items()})
     return file.getvalue()
+
+
+def lines(found: Ranking) -> list[dict[str, Any]]:
+    """A dictionary for each model, the best first, with its score in each language by the language's code."""
+    return [_line(one) | one.model.languages for one in found.models]
 
 
 def as_json(found: Ranking) -> str:
@@ -84,7 +89,8 @@ def _line(one: RankedModel) -> dict[str, Any]:
     }
 
 
-def _parts(found: Ranking) -> Parts:
+def parts(found: Ranking) -> Parts:
+    """What of the ranking is shown."""
     over = f"mean of {len(found.languages)}" if len(found.languages) > 1 else found.languages[0]
     title = f"{found.title}: models ranked by {metric_in_words(found.metric)} in %"
     header = ["model", over, "seeds", "SD of seeds", "ranks", "groups", "to the next", "Holm", "would tell them apart"]

@@ -1,7 +1,7 @@
 """RunComparison → what people and programs read: terminal, Markdown, JSON. Percentages exist only here."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from xeval.judging.comparison.compare import LanguageDifference, RunComparison
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.resampling import Interval
 from xeval.report.formats.markdown import escape
+from xeval.report.page.plain import fragment
 from xeval.support.text import metric_in_words, numbered, one_decimal, one_line, printed_difference, signed
 
 
@@ -46,10 +47,14 @@ def markdown_parts(parts: Parts) -> str:
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
+def html_parts(parts: Parts) -> str:
+    """For a notebook."""
+    return fragment([parts.title, *parts.sides, parts.conclusion], parts.header, parts.rows, parts.notes)
+
+
 def show(found: RunComparison, flipped: FlippedRows | None, console: Console) -> None:
     """Print the comparison on `console`. Values and differences are in points."""
-    title = f"{found.title}: {metric_in_words(found.metric)} in %, B minus A in points"
-    print_parts(Parts(title, _sides(found), found.conclusion, _header(found), _rows(found), _notes(found)), console)
+    print_parts(parts(found), console)
     if flipped is not None:
         show_flips(flipped, console)
 
@@ -60,9 +65,14 @@ def show_flips(flipped: FlippedRows, console: Console) -> None:
     print_table(_flips_header(flipped), _flips_rows(flipped), console, n_left=99)
 
 
+def parts(found: RunComparison) -> Parts:
+    """What of the comparison is shown."""
+    title = f"{found.title}: {metric_in_words(found.metric)} in %, B minus A in points"
+    return Parts(title, _sides(found), found.conclusion, _header(found), _rows(found), _notes(found))
+
+
 def markdown(found: RunComparison, flipped: FlippedRows | None) -> str:
-    title = f"{found.title}: B minus A"
-    text = markdown_parts(Parts(title, _sides(found), found.conclusion, _header(found), _rows(found), _notes(found)))
+    text = markdown_parts(replace(parts(found), title=f"{found.title}: B minus A"))
     return text if flipped is None else text + markdown_flips(flipped)
 
 
@@ -79,6 +89,25 @@ def as_json(found: RunComparison, flipped: FlippedRows | None) -> str:
     if flipped is not None:
         content["flips"] = flips_as_object(flipped)
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def lines(found: RunComparison) -> list[dict[str, Any]]:
+    """A dictionary for each language; values, differences and bounds are fractions."""
+    return [
+        {
+            "language": one.language,
+            "n_rows": one.n_rows,
+            f"{found.metric}_a": one.value_a,
+            f"{found.metric}_b": one.value_b,
+            "difference": one.interval.difference,
+            "low": one.interval.low,
+            "high": one.interval.high,
+            f"{_group(found)}_p": one.group_p,
+            "holm_p": one.holm_p,
+            "better": one.better,
+        }
+        for one in found.languages
+    ]
 
 
 def as_object(found: RunComparison) -> dict[str, Any]:

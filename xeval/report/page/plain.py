@@ -1,4 +1,4 @@
-"""One table as an HTML file that needs nothing else: no network, no other file, no script."""
+"""One table as HTML: a file that needs nothing else, no network, no other file, no script; or a part of a notebook."""
 
 from collections.abc import Sequence
 from html import escape
@@ -16,16 +16,6 @@ def page(
     bold: Sequence[bool] = (),
 ) -> str:
     """The whole file. `above` are lines before the table, `notes` those below; `bold` says which rows stand out."""
-
-    head = "".join(f'<th scope="col">{_safe(name)}</th>' for name in header)
-    body = "\n".join(
-        f'<tr{" class=ours" if place < len(bold) and bold[place] else ""}><th scope="row">{_safe(row[0])}</th>'
-        + "".join(f"<td>{_safe(text)}</td>" for text in row[1:])
-        + "</tr>"
-        for place, row in enumerate(rows)
-    )
-    items = "\n".join(f"<li>{_safe(line)}</li>" for line in notes)
-    lines = "".join(f"<p>{_safe(line)}</p>\n" for line in above)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -46,20 +36,42 @@ tr:not(.ours) th[scope=row] {{ font-weight: normal; }}
 </head>
 <body>
 <h1>{_safe(heading)}</h1>
-{lines}<div class="scroll" role="region" tabindex="0" aria-label="{_safe(heading)}">
-<table>
-<thead><tr>{head}</tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
+{_lines(above)}<div class="scroll" role="region" tabindex="0" aria-label="{_safe(heading)}">
+{_table(header, rows, bold)}
 </div>
-<ul>
-{items}
-</ul>
+{_list(notes)}
 </body>
 </html>
 """
+
+
+def fragment(
+    above: Sequence[str], header: Sequence[str] = (), rows: Sequence[Sequence[str]] = (), notes: Sequence[str] = ()
+) -> str:
+    """A part of another page, whose style it takes: lines, a table where there are rows, and folded notes."""
+    table = _table(header, rows) + "\n" if rows else ""
+    folded = f"<details><summary>How to read it</summary>\n{_list(notes)}\n</details>\n" if notes else ""
+    return f"{_lines(above)}{table}{folded}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[bool] = ()) -> str:
+    head = "".join(f'<th scope="col">{_safe(name)}</th>' for name in header)
+    body = "\n".join(
+        f'<tr{" class=ours" if place < len(bold) and bold[place] else ""}><th scope="row">{_safe(row[0])}</th>'
+        + "".join(f"<td>{_safe(text)}</td>" for text in row[1:])
+        + "</tr>"
+        for place, row in enumerate(rows)
+    )
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def _lines(above: Sequence[str]) -> str:
+    return "".join(f"<p>{_safe(line)}</p>\n" for line in above)
+
+
+def _list(notes: Sequence[str]) -> str:
+    items = "\n".join(f"<li>{_safe(line)}</li>" for line in notes)
+    return f"<ul>\n{items}\n</ul>"
 
 
 def _safe(text: str) -> str:

@@ -1,0 +1,131 @@
+"""What `import xeval` gives for results that are there: the commands' numbers, frames, and what a notebook shows."""
+
+import csv
+import io
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import xeval
+from tests.helpers import tiny
+from tests.helpers.paired_answers import answers_with, write_run
+
+N = 300
+LABELS, GROUPS = np.arange(N) % 3, np.repeat(np.arange(N // 3), 3)
+MODELS = {"org/good": 0.9, "org/fair": 0.7, "org/<b>poor</b>": 0.5}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("results"), np.random.default_rng(5)
+    for name, share in MODELS.items():
+        for seed in (1, 2):
+            answers = {language: answers_with(LABELS, rng.random(N) < share) for language in ("en", "de")}
+            write_run(folder, answers, LABELS, GROUPS, seed, name)
+    return folder
+
+
+class Tags(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.names.append(tag)
+
+
+def check_shown(found, names=()) -> None:
+    """A notebook gets the conclusion, and names in which nothing is markup."""
+    for text in (found._repr_markdown_(), found._repr_html_()):
+        assert "<b>" not in text and all(name in text for name in names)
+    allowed = "table thead tbody tr th td p ul li details summary".split()
+    assert set(Tags(found._repr_html_()).names) <= set(allowed)
+    assert repr(found).count("\n") == 0
+
+
+def test_a_ranking_is_the_commands(results, command):
+    found = xeval.rank(results=results)
+    lines = list(csv.DictReader(io.StringIO(command("rank", "--results", results, "--format", "csv")[1])))
+    frame = found.frame()
+    assert list(frame["model"]) == [line["model"] for line in lines]
+    assert frame["value"].tolist() == [float(line["value"]) for line in lines]
+    assert (
+        frame["de"].between(0, 1).all()
+        and found._repr_markdown_() == command("rank", "--results", results, "--format", "markdown")[1]
+    )
+    check_shown(found, ["org/good", "seeds"])
+    assert found.conclusion in found._repr_html_() and found.conclusion in repr(found)
+
+
+def test_a_ranking_of_some_models_in_one_language(results):
+    found = xeval.rank(["org/good", "org/fair"], results=results, languages="de")
+    assert (found.languages, len(found.frame())) == (["de"], 2)
+
+
+def test_a_comparison_shows_itself(results, command):
+    found = xeval.compare("org/fair", "org/good", results=results)
+    frame = found.frame()
+    assert list(frame["language"]) == ["en", "de"] and list(frame["better"]) == ["B", "B"]
+    assert (frame["accuracy_b"] - frame["accuracy_a"]).to_numpy() == pytest.approx(frame["difference"].to_numpy())
+    shown = command("compare", "org/fair", "org/good", "--results", results, "--format", "markdown")[1]
+    assert found._repr_markdown_() == shown
+    check_shown(found, ["org/fair", "org/good"])
+
+
+def test_a_diagnosis_shows_itself(results, tmp_path):
+    write_run(tmp_path, {"en": np.zeros(N, dtype=int)}, LABELS, GROUPS)
+    found = xeval.diagnose(tmp_path)
+    assert list(found.frame()["severity"]) == [finding.severity for finding in found] != []
+    assert found._repr_markdown_().count("\n- ") == len(found) - 1
+    check_shown(found)
+    assert "Nothing wrong" in type(found)()._repr_markdown_() and type(found)().frame().empty
+
+
+def test_a_report_is_shown_as_what_it_is(results):
+    text = xeval.report_of(results)
+    assert text._repr_markdown_() == text and text._repr_html_() is None
+    page = xeval.report_of(results, format="html")
+    assert page._repr_markdown_() is None and Tags(page._repr_html_()).names == ["iframe"]
+    assert xeval.report_of(results, format="csv")._repr_html_() is None
+
+
+def test_a_claim_is_audited_as_by_the_command(mini, checkpoint_of):
+    model = str(checkpoint_of("bert", tiny.LABELS))
+    options = {"data": mini.data, "device": "cpu", "dtype": "float32"}
+    found = xeval.audit(str(mini.task_file), model, "es", 0.99, **options)
+    assert found.looked.outcome == "refuted" and found.conclusion.startswith("Refuted after")
+    [row] = found.frame().to_dict("records")
+    assert (row["claimed"], row["outcome"], row["language"]) == (0.99, "refuted", "es")
+    check_shown(found)
+
+
+@pytest.mark.parametrize(("name", "value"), [("claimed", 58.5), ("claimed", -0.1), ("tolerance", 1.5)])
+def test_percent_in_place_of_fractions_are_refused(name, value):
+    with pytest.raises(xeval.XevalError, match=f"{name}: wanted a fraction from 0 to 1, got {value:g}"):
+        xeval.audit("xnli", "mbert", "ur", **{"claimed": 0.5, name: value})
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda folder: xeval.rank("org/good", results=folder), "two models or more that have scores, got 1"),
+        (lambda folder: xeval.rank(["org/none", "org/good"], results=folder), "org/none"),
+        (lambda folder: xeval.rank(results=folder, languages=["xx"]), "xx"),
+        (lambda folder: xeval.rank(results=folder / "none"), "none"),
+        (lambda folder: xeval.compare("org/good", "org/none", results=folder), "org/none"),
+        (lambda folder: xeval.audit("xnlii", "mbert", "ur", 0.5), "unknown task 'xnlii'"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(results, call, said):
+    with pytest.raises(xeval.XevalError, match=said) as refused:
+        call(results)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_gate_shows_itself(results, tmp_path, command):
+    baseline = tmp_path / "baseline.toml"
+    assert command("bless", "--results", results, "--output", baseline)[0] == 0
+    found = xeval.check(baseline, results)
+    assert found.passed and "✅ xeval check" in found._repr_markdown_()
