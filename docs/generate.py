@@ -209,6 +209,7 @@ def _signature(function: Callable[..., Any]) -> str:
         parameters.insert(stars, "*")
     returned = inspect.formatannotation(inspect.signature(function).return_annotation).strip("'\"")
     lines = "".join(f"    {parameter},\n" for parameter in parameters)
+    lines = re.sub(r"^( +\w+): '([^']+)'", r"\1: \2", lines, flags=re.MULTILINE)  # annotations in quotation marks
     plain = re.sub(r"\b(?:collections\.abc|typing|xeval(?:\.\w+)+)\.", "", lines + f") -> {returned}")
     return f"```python\nxeval.{function.__name__}(\n{plain}\n```"
 

@@ -102,19 +102,19 @@ def test_when_there_is_too_much_the_weights_that_were_not_used_for_longest_go_an
     monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 1_000_000)
     old = [put(f"old-{days}", 400_000, days) for days in (8, 20, 30)]
     new = [put(f"new-{days}", 400_000, days) for days in (0, 6)]
-    said = cache.forget_unused_weights()
+    said = cache.forget_unused("weights")
     assert said.startswith("3 trainings whose weights nobody had used for 7 days went from the cache (0.0 GB), since")
     assert not any(path.exists() for path in old) and all(path.exists() for path in new)
-    assert cache.forget_unused_weights() == ""  # what was used lately stays, however much it is
+    assert cache.forget_unused("weights") == ""  # what was used lately stays, however much it is
 
 
 def test_no_more_go_than_it_takes_and_none_where_there_is_room(empty, monkeypatch):
     monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 900_000)
     old = [put(f"old-{days}", 400_000, days) for days in (8, 20, 30)]
-    assert cache.forget_unused_weights().startswith("1 training whose")
+    assert cache.forget_unused("weights").startswith("1 training whose")
     assert [path.exists() for path in old] == [True, True, False]
     monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 10e9)
-    assert cache.forget_unused_weights() == ""
+    assert cache.forget_unused("weights") == ""
 
 
 def test_weights_that_are_used_are_young_again_and_a_training_says_what_it_removed(finished, monkeypatch):

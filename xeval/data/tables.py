@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import datasets
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -192,6 +193,29 @@ def _refuse_huge(chunks: Sequence[pa.DictionaryArray], path: Path, name: str) ->
 def _refuse_long(n_bytes: int, path: Path, name: str) -> None:
     if n_bytes > MAX_TEXT_BYTES:
         raise DataError(f"{path}: column {name!r} has a text of {n_bytes:,} bytes; wanted {MAX_TEXT_BYTES:,} at most")
+
+
+# ── objects ──
+
+TableLike: TypeAlias = datasets.Dataset | pd.DataFrame | pa.Table
+
+
+def table_of(rows: object) -> pa.Table:
+    """The rows of a data set of `datasets`, of a pandas frame, or of a table of Arrow.
+
+    Raises DataError for anything else, and for columns that have no type.
+    """
+    if isinstance(rows, datasets.Dataset):
+        table: pa.Table = rows.with_format("arrow")[:]
+        return table.replace_schema_metadata(rows.features.arrow_schema.metadata)  # with the names of labels
+    if isinstance(rows, pa.Table):
+        return rows
+    if not isinstance(rows, pd.DataFrame):
+        raise DataError(f"data: wanted a datasets.Dataset or a pandas frame, got {type(rows).__name__}")
+    try:
+        return pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise DataError(f"data: a frame has columns that cannot be written: {one_line(error)[:200]}") from error
 
 
 # ── text ──

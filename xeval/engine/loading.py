@@ -4,6 +4,7 @@ Weights are read from safetensors only and no code that comes with a checkpoint 
 """
 
 import hashlib
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -447,6 +448,34 @@ def save_fine_tuned(
             raise StoreError(f"{problem}; free space or set XEVAL_CACHE") from error
         say(f"{problem}; they are evaluated from memory, and another language will take another training")
         return _sha256_in_memory(model)
+
+
+def save_given(
+    model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, folder: Path, name: str
+) -> None:
+    """Save a program's own model and tokenizer as a checkpoint in `folder`: the same objects, the same bytes.
+
+    Raises ModelError for a model that cannot be saved, and OSError where `folder` cannot be written.
+    """
+    try:
+        with _silence():
+            model.save_pretrained(folder, max_shard_size="1000GB")
+            tokenizer.save_pretrained(folder)
+        _without_last_call(folder / "tokenizer.json")
+    except OSError:
+        raise
+    except Exception as error:  # of whatever kind of model and tokenizer
+        raise ModelError(
+            f"model {name}: it cannot be saved ({type(error).__name__}: {one_line(error)[:200]})"
+        ) from error
+
+
+def _without_last_call(tokenizer: Path) -> None:
+    """A tokenizer remembers how it was last called to cut and to pad; every call says so anew."""
+    if tokenizer.is_file():
+        content = json.loads(tokenizer.read_text(encoding="utf-8"))
+        content |= {"truncation": None, "padding": None}
+        tokenizer.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
 def _sha256_in_memory(model: transformers.PreTrainedModel) -> str:

@@ -27,6 +27,7 @@ from xeval.kinds.rows import Rows
 from xeval.report.formats.markdown import escape
 from xeval.report.page.plain import fragment
 from xeval.results.records import Limits
+from xeval.runs.objects import ModelAndTokenizer, Tables, folder_of_data, name_of_model
 from xeval.runs.preflight import examine, stop_on_errors, try_out
 from xeval.runs.spec import RunSpec, fitting
 from xeval.support.errors import DefinitionError
@@ -86,13 +87,13 @@ class Audit:
 
 def audit(  # noqa: PLR0913  one parameter for each option
     task: str,
-    model: str,
+    model: "str | ModelAndTokenizer",
     language: str,
     claimed: float,
     *,
     tolerance: float = Tolerance.cell / 100,
     seed: int = SEED,
-    data: str | os.PathLike[str] | None = None,
+    data: "str | os.PathLike[str] | Tables | None" = None,
     device: str = "auto",
     dtype: str = "auto",
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
@@ -102,7 +103,7 @@ def audit(  # noqa: PLR0913  one parameter for each option
 
     Rows are drawn in random order, in groups that depend on each other, and evaluation stops as soon as the claim is
     confirmed or refuted. A claim that holds is refuted with a chance of at most 5 %, and one that does not is confirmed
-    with a chance of at most 5 %. Nothing is written.
+    with a chance of at most 5 %. Nothing is written. `model` and `data` may be objects, as for `xeval.run`.
 
     Raises XevalError for names, files or rows that cannot be used, and for a metric that is no share of rows.
     """
@@ -114,9 +115,9 @@ def audit(  # noqa: PLR0913  one parameter for each option
     _check_metric(definition)
     recipe = fitting(definition, registry.get_recipe(definition.default_recipe))
     show_bars(reporter.draws_bars)
-    data = data or os.environ.get("XEVAL_DATA") or None
+    data = folder_of_data(data, lambda: definition, reporter) or os.environ.get("XEVAL_DATA") or None
     corpus = Corpus(open_source(definition, Path(data) if data else None, [code], False), Limits())
-    checkpoint = find_checkpoint(model)
+    checkpoint = find_checkpoint(name_of_model(model, reporter))
     compute = devices.choose(device, dtype, hidden_size(checkpoint))
     tests = {code: corpus.test(code)}
     spec = RunSpec(definition, checkpoint, recipe, {}, recipe.seed, False, corpus, compute)

@@ -43,7 +43,7 @@ from xeval.results.store import StoredRun, own_weights
 from xeval.runs.candidates import CheckpointsBehindEvaluated, EveryCheckpoint, LanguageRows
 from xeval.runs.provenance import new_record
 from xeval.runs.spec import RunSpec
-from xeval.support.cache import checkpoints_folder, forget_unused_weights, kept_weights, weights_folder, weights_in
+from xeval.support.cache import checkpoints_folder, forget_unused, kept_weights, weights_folder, weights_in
 from xeval.support.errors import DataError, PredictionError, StoreError, TrainingError
 from xeval.support.findings import Finding
 from xeval.support.locks import held_in_cache, locked
@@ -443,7 +443,7 @@ class OneRun:
                 self.checkpoints.clear()  # it would break down there again
                 raise
         merge()
-        if said := forget_unused_weights():
+        if said := forget_unused("weights"):
             self._say(said)
         wall_s = time.monotonic() - started + outcome.earlier_wall_s - outcome.aside_wall_s
         losses = dict(outcome.selection_losses)

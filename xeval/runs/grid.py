@@ -22,6 +22,7 @@ from xeval.judging.power import ChosenSeeds, seeds_to_reproduce
 from xeval.results.store import StoredRun, known_runs
 from xeval.runs.execute import OneRun
 from xeval.runs.forecast import forecast
+from xeval.runs.objects import Models, Tables, folder_of_data, names_of_models
 from xeval.runs.outcome import Runs
 from xeval.runs.preflight import examine, stop_on_errors, try_out
 from xeval.runs.spec import RunSpec, declare, fitting, limits, override, with_layer
@@ -35,7 +36,7 @@ from xeval.support.text import one_line
 
 def run(  # noqa: PLR0913  the public call: one parameter for each option
     task: str,
-    models: str | Sequence[str],
+    models: "Models",
     *,
     languages: str | Sequence[str] = (),
     train_language: str | None = None,
@@ -47,7 +48,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     every_checkpoint: bool = False,
     keep_weights: bool = False,
     seeds_of: str | None = None,
-    data: str | os.PathLike[str] | None = None,
+    data: "str | os.PathLike[str] | Tables | None" = None,
     results: str | os.PathLike[str] = "results",
     max_train: int | None = None,
     max_eval: int | None = None,
@@ -67,7 +68,8 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     Args:
         task: a task's name, or the path of a task file.
         models: one or several: aliases, hub ids (`id@revision` pins one) or folders; `name=folder` says that a folder
-            holds the published model of that name.
+            holds the published model of that name. Or models in memory: `(model, tokenizer)` of transformers, several
+            of these, or a mapping to them from the names that records are to have.
         languages: one or several, by code or English name; all of the task's by default.
         train_language: train and select on another of the task's languages, where it has training rows in others.
         seeds: one or several; the recipe's own by default.
@@ -83,7 +85,9 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         every_checkpoint: evaluate the training's other checkpoints too, each time it measures English development
             accuracy. A finished run whose checkpoints are not known is trained again for that.
         keep_weights: keep the fine-tuned weights in the run's folder, not in the cache alone.
-        data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA.
+        data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA. Or rows in
+            memory, as data sets of `datasets` or pandas frames: by language, `{"en": {"train": …, "validation": …,
+            "test": …}, "es": …}`, where a table alone is the test rows; or by split with a column `language`.
         results: the folder that records and predictions go to.
         max_train: train on the first so many rows.
         max_eval: evaluate on so many test rows of each language, drawn evenly from all of them, each time the same.
@@ -95,9 +99,11 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
 
     Raises XevalError, before anything is computed, for names, files or rows that cannot be used.
     """
+    told, names = reporter or Silent(), {"train_language": train_language, "train": train, "test_split": test_split}
+    data = folder_of_data(data, lambda: define(task, [], tasks_dirs=tasks_dirs, **names).task, told)
     runs = run_grid(
         task,
-        [(model, recipe) for model in ([models] if isinstance(models, str) else models)],
+        [(model, recipe) for model in names_of_models(models, told)],
         languages=[languages] if isinstance(languages, str) else languages,
         train_language=train_language,
         seeds=[seeds] if isinstance(seeds, int) else seeds,

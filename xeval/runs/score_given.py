@@ -28,6 +28,7 @@ from xeval.results.records import (
     RunRecord,
 )
 from xeval.results.store import StoredRun, load_record, run_folder, save_record
+from xeval.runs.objects import folder_of_data
 from xeval.runs.provenance import said_of_task
 from xeval.support.errors import DefinitionError, StoreError, UnknownNameError
 from xeval.support.locks import locked
@@ -50,7 +51,8 @@ def score(task: str, predictions: PathLike, *, model: str, **options: Any) -> Ru
         model: whose they are: an alias or hub id, which published rows are compared with, or any name.
         seed: which of several trainings they are of.
         languages: codes; all that there are predictions for by default.
-        data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA.
+        data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA. Or objects, as
+            for `xeval.run`.
         labels: in place of `data`, the right answers alone, in the form of predictions.
         results: the folder that the record and the predictions go to.
         test_split: which split they are for, in place of the task's test split.
@@ -59,6 +61,12 @@ def score(task: str, predictions: PathLike, *, model: str, **options: Any) -> Ru
 
     Raises XevalError, before anything is written, for predictions that are not one for each row.
     """
+    reporter, folders = options.get("reporter") or Silent(), map(Path, options.get("tasks_dirs", ()))
+    options["data"] = folder_of_data(
+        options.get("data"),
+        lambda: registry.get_task(task, list(folders)).tested_on(options.get("test_split")),
+        reporter,
+    )
     return score_given(task, predictions, model=model, **options).record
 
 

@@ -1,5 +1,5 @@
-"""What can be made again but takes time: fine-tuned weights, trainings half done, encoded rows, corpora, unpacked
-bundles and measured speeds, under XEVAL_CACHE.
+"""What can be made again but takes time: fine-tuned weights, trainings half done, encoded rows, corpora, copies of
+objects, unpacked bundles and measured speeds, under XEVAL_CACHE.
 
 Nothing in here is a result; all of it can be deleted at any time.
 """
@@ -17,7 +17,7 @@ from xeval.support.files import in_home
 from xeval.support.sealed import MANIFEST, checksums
 from xeval.support.text import counted
 
-Part = Literal["weights", "checkpoints", "encoded", "corpora", "bundles", "speeds"]
+Part = Literal["weights", "checkpoints", "encoded", "corpora", "objects", "bundles", "speeds"]
 WEIGHTS = "model.safetensors"  # the file in a folder of fine-tuned weights that records have the checksum of
 WEIGHTS_LIMIT_BYTES = 10e9
 UNUSED_DAYS = 7  # weights that were used since then stay, however much there is
@@ -63,15 +63,21 @@ def kept_weights(identity: str, weights_sha256: str) -> Path | None:
     kept = weights_in(weights_folder(identity), weights_sha256)
     if kept is not None:
         with suppress(OSError):  # on a disk that is only read
-            (kept / MANIFEST).touch()  # for `forget_unused_weights`
+            (kept / MANIFEST).touch()  # for `forget_unused`
     return kept
 
 
-def forget_unused_weights() -> str:
-    """Where fine-tuned weights take more than their share of the disk, remove those that nobody has used for long, the
-    oldest first. Says what was removed, in one line; "" if nothing was."""
+_FORGOTTEN = {  # part → what is said of so many of its folders
+    "weights": ("trainings", "whose weights", "; --keep-weights keeps a run's in its folder"),
+    "objects": ("copies of objects", "that", ""),
+}
+
+
+def forget_unused(part: Literal["weights", "objects"]) -> str:
+    """Where this part, of sealed folders, takes more than its share of the disk, remove those that nobody has used for
+    long, the oldest first. Says what was removed, in one line; "" if nothing was."""
     now_s, found = time.time(), []
-    for manifest in (cache_home() / "weights").glob(f"*/{MANIFEST}"):
+    for manifest in (cache_home() / part).glob(f"**/{MANIFEST}"):
         with suppress(OSError):  # another process may be removing them
             size = sum(path.stat().st_size for path in manifest.parent.rglob("*") if path.is_file())
             found.append((manifest.stat().st_mtime, size, manifest.parent))
@@ -83,10 +89,10 @@ def forget_unused_weights() -> str:
             removed.append(size)
     if not removed:
         return ""
+    what, which, hint = _FORGOTTEN[part]
     return (
-        f"{counted(len(removed), 'trainings')} whose weights nobody had used for {UNUSED_DAYS} days went from the cache"
-        f" ({sum(removed) / 1e9:.1f} GB), since those in it took more than {WEIGHTS_LIMIT_BYTES / 1e9:.0f} GB;"
-        " --keep-weights keeps a run's in its folder"
+        f"{counted(len(removed), what)} {which} nobody had used for {UNUSED_DAYS} days went from the cache"
+        f" ({sum(removed) / 1e9:.1f} GB), since those in it took more than {WEIGHTS_LIMIT_BYTES / 1e9:.0f} GB{hint}"
     )
 
 

@@ -68,7 +68,7 @@ def copy_sealed(source: Path, target: Path) -> None:
             copy = partial / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy_file(path, copy)
-        if _manifest(_checksums(partial)) != read_ordinary(source / MANIFEST, _MAX_MANIFEST_BYTES):
+        if manifest_of(partial) != read_ordinary(source / MANIFEST, _MAX_MANIFEST_BYTES):
             raise OSError(errno.EIO, f"{source} is damaged")
 
 
@@ -81,7 +81,7 @@ def _seal(folder: Path) -> None:
     for path in _files(folder):
         with path.open("rb+") as file:
             os.fsync(file.fileno())
-    write_atomically(folder / MANIFEST, _manifest(_checksums(folder)))
+    write_atomically(folder / MANIFEST, manifest_of(folder))
 
 
 def checksums(folder: Path) -> dict[str, str] | None:
@@ -92,6 +92,11 @@ def checksums(folder: Path) -> dict[str, str] | None:
     except OSError:
         return None
     return checksum_of if checksum_of and manifest == _manifest(checksum_of) else None
+
+
+def manifest_of(folder: Path) -> bytes:
+    """What the manifest of `folder` would be, were it sealed as it is."""
+    return _manifest(_checksums(folder))
 
 
 def _manifest(checksum_of: dict[str, str]) -> bytes:

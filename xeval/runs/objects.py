@@ -1,0 +1,242 @@
+"""Models and rows that a program has in memory: copied once into the cache, as the folders that all else works with.
+
+A copy lies under the checksum of its contents. So an object that has changed is another model, or other rows, and one
+that has not is the same, in every program.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from xeval.data.tables import TableLike, table_of
+from xeval.definitions.languages import code_among, names_of
+from xeval.definitions.task import DEV, Task
+from xeval.engine.loading import save_given
+from xeval.support.cache import MANIFEST, cache_home, forget_unused
+from xeval.support.errors import DataError, ModelError, StoreError, UnknownNameError
+from xeval.support.files import safe_name
+from xeval.support.locks import locked
+from xeval.support.progress import Reporter
+from xeval.support.sealed import checksums, manifest_of, sealing
+from xeval.support.text import one_line
+
+ModelAndTokenizer: TypeAlias = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+Models: TypeAlias = (
+    str | ModelAndTokenizer | Sequence[str | ModelAndTokenizer] | Mapping[str, ModelAndTokenizer]
+)  # names, objects, or objects by the names that records are to have
+Tables: TypeAlias = TableLike | Mapping[str, Any]  # the latter by language, by split, or by both
+LANGUAGE = "language"  # the column of rows of several languages
+_DIGITS = 16  # of a checksum
+_PAIR = "wanted a name, or a transformers model together with its tokenizer, (model, tokenizer)"
+
+
+# ── models ──
+
+
+def names_of_models(models: Models, reporter: Reporter) -> list[str]:
+    """The names of `models`; those of objects are the folders of their copies, which `reporter` is told.
+
+    Raises ModelError for an object that is no model with its tokenizer, or that cannot be saved.
+    """
+    if isinstance(models, str) or _is_pair(models):
+        models = [models]  # type: ignore[list-item]  # one of them
+    if not isinstance(models, Mapping | Sequence):
+        raise ModelError(f"models: {_PAIR}, got {_in_words(models)}")
+    named = list(models.items()) if isinstance(models, Mapping) else [(None, model) for model in models]
+    for name, model in named:
+        _check(name, model)
+    return [model if isinstance(model, str) else _copied(model, name, reporter) for name, model in named]
+
+
+def name_of_model(model: str | ModelAndTokenizer, reporter: Reporter) -> str:
+    """`names_of_models` of one."""
+    [name] = names_of_models([model], reporter)
+    return name
+
+
+def _is_pair(given: object) -> bool:
+    return (
+        isinstance(given, tuple | list)
+        and len(given) == 2
+        and isinstance(given[0], PreTrainedModel)
+        and isinstance(given[1], PreTrainedTokenizerBase)
+    )
+
+
+def _check(name: str | None, given: object) -> None:
+    if not (_is_pair(given) or (name is None and isinstance(given, str))):
+        raise ModelError(f"models: {_PAIR}, got {_in_words(given)}")
+    if name is not None and safe_name(str(name)) != name:
+        raise ModelError(f"models: wanted names of letters, digits and ._-, got {one_line(str(name))[:80]!r}")
+
+
+def _copied(given: ModelAndTokenizer, name: str | None, reporter: Reporter) -> str:
+    model, tokenizer = given
+    path = str(getattr(model, "name_or_path", "") or "").rstrip("/")
+    from_where = safe_name(path.rsplit("/", 1)[-1]) if path else model.config.model_type
+    copy = _kept(
+        lambda folder: save_given(model, tokenizer, folder, name or from_where),
+        lambda digest: name or f"{from_where}-{digest[:8]}",
+        reporter,
+    )
+    reporter.say(f"{copy.name}: a copy of the model is in {copy}")
+    return str(copy)
+
+
+def _in_words(given: object) -> str:
+    if isinstance(given, tuple | list):
+        return f"({', '.join(type(one).__name__ for one in given)})"
+    name = type(given).__name__
+    if name.startswith("Peft"):
+        return f"{name}; merge its adapter with merge_and_unload()"
+    return f"{name} alone" if isinstance(given, PreTrainedModel | PreTrainedTokenizerBase) else name
+
+
+# ── rows ──
+
+
+def folder_of_data(
+    data: str | os.PathLike[str] | Tables | None, task_of: Callable[[], Task], reporter: Reporter
+) -> str | os.PathLike[str] | None:
+    """`data` itself where it is a folder; of objects, the folder of their copy, which `reporter` is told.
+
+    `task_of` gives the task with its training language and its test split.
+
+    Of the training language, rows to train and to select on are copied; of every language, those to test on.
+    Raises DataError for what holds no rows that the task reads, UnknownNameError for a language that it lacks.
+    """
+    if data is None or isinstance(data, str | os.PathLike):
+        return data
+    task = task_of()
+    tables = dict(_read_by(task, data))
+    if not tables:
+        raise DataError(f"data: wanted rows of {task.name}, got none; it reads the splits {_splits_in_words(task)}")
+    copy = _kept(lambda folder: _write(tables, folder, task), lambda digest: f"{task.name}-{digest[:8]}", reporter)
+    reporter.say(f"{task.name}: a copy of the rows is in {copy}")
+    return copy
+
+
+def _read_by(task: Task, data: Tables) -> Iterator[tuple[tuple[str, str], pa.Table]]:
+    """(language, split) → rows, of what a run of the task may read."""
+    by_key = data if isinstance(data, Mapping) else {task.splits.test: data}
+    by_split = any(_split(task, str(key)) for key in by_key)
+    for (language, split), rows in (_in_splits if by_split else _in_languages)(task, by_key):
+        # Of a language that is not trained on, rows to test on alone.
+        if split == task.splits.test or language == task.training_language:
+            yield (language, split), rows
+
+
+def _in_languages(task: Task, data: Mapping[Any, Tables]) -> Iterator[tuple[tuple[str, str], pa.Table]]:
+    for word, given in data.items():
+        language = _code(task, str(word))
+        by_name = given if isinstance(given, Mapping) else {task.splits.test: given}
+        named = {split: rows for name, rows in by_name.items() if (split := _split(task, str(name)))}
+        if not named:
+            got = one_line(", ".join(map(str, by_name)))[:80]
+            raise DataError(f"data: of {language!r}, wanted the splits {_splits_in_words(task)}, got {got}")
+        for split, rows in named.items():
+            yield (language, split), table_of(rows)
+
+
+def _in_splits(task: Task, data: Mapping[Any, Tables]) -> Iterator[tuple[tuple[str, str], pa.Table]]:
+    named = {split: rows for name, rows in data.items() if (split := _split(task, str(name)))}
+    for split, rows in named.items():
+        for language, own in _by_language(task, split, table_of(rows)):
+            yield (language, split), own
+
+
+def _by_language(task: Task, split: str, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    if LANGUAGE not in table.column_names:
+        if split == task.splits.test:
+            raise DataError(
+                f"data: wanted a column {LANGUAGE!r} in the {split} rows, or a mapping of languages to rows, got the"
+                f" columns {one_line(', '.join(table.column_names))[:120]}"
+            )
+        yield task.training_language, table
+        return
+    for word in pc.unique(table[LANGUAGE]).to_pylist():
+        yield _code(task, str(word)), table.filter(pc.equal(table[LANGUAGE], word))
+
+
+def _code(task: Task, word: str) -> str:
+    known = dict.fromkeys([*task.languages, task.training_language])
+    code = code_among(known, word)
+    if code is None:
+        names = {name: code for code, name in names_of(known).items()}
+        raise UnknownNameError(f"language of task {task.name} in data", word, known, other_names=names)
+    return code
+
+
+def _split(task: Task, word: str) -> str | None:
+    """The split of the task that is called so, if there is one."""
+    if word in (DEV, "validation", "selection") and task.has_selection:
+        return task.splits.selection
+    return word if word in _splits(task) else None
+
+
+def _splits(task: Task) -> list[str]:
+    roles = (*task.training_roles, "test") if task.of_kind.trains else ("test",)
+    return list(dict.fromkeys(getattr(task.splits, role) for role in roles))
+
+
+def _splits_in_words(task: Task) -> str:
+    return ", ".join(_splits(task))
+
+
+def _write(tables: Mapping[tuple[str, str], pa.Table], folder: Path, task: Task) -> None:
+    for (language, split), table in tables.items():
+        path = folder / task.configuration(language) / f"{split}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path)
+
+
+# ── copies ──
+
+
+def _kept(write: Callable[[Path], None], called: Callable[[str], str], reporter: Reporter) -> Path:
+    """The folder of what `write` puts into one, in the cache under its checksum, by which it is `called`.
+
+    Where the cache cannot be written, it is kept for this process alone.
+    """
+    try:
+        folder = _keep(cache_home() / "objects", write, called, reporter)
+    except (OSError, StoreError):
+        return _keep(Path(_aside().name), write, called, reporter)
+    if said := forget_unused("objects"):
+        reporter.say(said)
+    return folder
+
+
+def _keep(home: Path, write: Callable[[Path], None], called: Callable[[str], str], reporter: Reporter) -> Path:
+    with locked(home, reporter.say):
+        new = home / ".new"
+        shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+        try:
+            new.mkdir()
+            write(new)
+            digest = hashlib.sha256(manifest_of(new)).hexdigest()[:_DIGITS]
+            folder = home / digest / called(digest)
+            if checksums(folder) is None:  # not there yet, or damaged
+                with sealing(folder) as unfinished:
+                    for path in list(new.iterdir()):
+                        path.replace(unfinished / path.name)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    (folder / MANIFEST).touch()  # for `forget_unused`
+    return folder
+
+
+@cache
+def _aside() -> TemporaryDirectory[str]:
+    """A folder that goes when this process ends."""
+    return TemporaryDirectory(prefix="xeval-")
