@@ -193,6 +193,8 @@ def python() -> str:
     named = [getattr(xeval, name) for name in sorted(xeval.__all__)]
     for function in filter(inspect.isfunction, named):
         text += [f"## `xeval.{function.__name__}`", _signature(function), *_docstring(function)]
+    for kind in (each for each in named if inspect.isclass(each) and each is not xeval.XevalError):
+        text += [f"## `xeval.{kind.__name__}`", *_class(kind)]
     text += ["## `xeval.XevalError`", *_docstring(xeval.XevalError)]
     text.append("All of these are its kinds, in `xeval.support.errors`:")
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__base__ is xeval.XevalError]
@@ -212,6 +214,17 @@ def _signature(function: Callable[..., Any]) -> str:
     lines = re.sub(r"^( +\w+): '([^']+)'", r"\1: \2", lines, flags=re.MULTILINE)  # annotations in quotation marks
     plain = re.sub(r"\b(?:collections\.abc|typing|xeval(?:\.\w+)+)\.", "", lines + f") -> {returned}")
     return f"```python\nxeval.{function.__name__}(\n{plain}\n```"
+
+
+def _class(kind: type) -> list[str]:
+    """Its docstring, and either how an object is made or, where that takes nothing, the methods."""
+    if kind.__init__ is not object.__init__:
+        signature = re.sub(r"^\(self, |\) -> None$", "", str(inspect.signature(kind.__init__)))
+        return [f"```python\nxeval.{kind.__name__}({signature})\n```", *_docstring(kind)]
+    methods = [method for name, method in vars(kind).items() if not name.startswith("_")]
+    shown = [f"{method.__name__}({', '.join(inspect.signature(method).parameters)})" for method in methods]
+    lines = [f"- `{call}`: {_first_line(method.__doc__)}" for call, method in zip(shown, methods, strict=True)]
+    return [*_docstring(kind), "\n".join(lines)]
 
 
 def _docstring(thing: Any) -> list[str]:

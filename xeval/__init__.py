@@ -11,6 +11,7 @@
     check(baseline, folder)     are results worse than a baseline?
     diagnose(folder)            what is wrong with finished runs
     merge(folders, folder)      bring results of several machines together
+    Callback                    told of a run's steps and scores; TensorBoard, WandB and Trackio are ready
     XevalError                  what all of them raise for input that cannot be used
 
 Importing xeval is cheap: torch and pandas are loaded by the first call that needs them.
@@ -27,11 +28,17 @@ if TYPE_CHECKING:
     from xeval.report.from_folder import check, compare, diagnose, rank, report_of
     from xeval.results.merge import merge
     from xeval.runs.audit import audit
+    from xeval.runs.callbacks import Callback
     from xeval.runs.grid import reproduce, run
+    from xeval.runs.loggers import TensorBoard, Trackio, WandB
     from xeval.runs.score_given import score
 
 __version__ = VERSION
 __all__ = [
+    "Callback",
+    "TensorBoard",
+    "Trackio",
+    "WandB",
     "XevalError",
     "audit",
     "check",
@@ -58,6 +65,10 @@ _HOME_OF = {
     "check": "xeval.report.from_folder",
     "diagnose": "xeval.report.from_folder",
     "merge": "xeval.results.merge",
+    "Callback": "xeval.runs.callbacks",
+    "TensorBoard": "xeval.runs.loggers",
+    "Trackio": "xeval.runs.loggers",
+    "WandB": "xeval.runs.loggers",
 }
 
 

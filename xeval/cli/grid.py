@@ -3,16 +3,17 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from xeval.cli.options import OutcomeFormat, Where
+from xeval.cli.options import Logger, OutcomeFormat, Where
 from xeval.cli.outcome import show_outcome, show_outcomes
 from xeval.cli.suite import show_suite
 from xeval.definitions.registry import get_reference, get_task
 from xeval.judging.verdict import Tolerance
 from xeval.results.store import StoredRun
+from xeval.support.errors import DefinitionError
 from xeval.support.text import one_line
 
 if TYPE_CHECKING:
@@ -26,6 +27,18 @@ def is_shared_out(on: Where, device: str) -> bool:
 
         return len(local_devices(device)) > 1
     return True
+
+
+def loggers(log_to: Sequence[Logger] | None, shared_out: bool) -> dict[str, Any]:
+    """What is told of the runs that are made in this process, as an option of `run_grid`."""
+    from xeval.runs.loggers import ready
+
+    if log_to and shared_out:
+        raise DefinitionError(
+            "log to: runs are shared out to other processes, which log nothing; leave out --log-to, or name one device"
+            " with --device and leave out --on"
+        )
+    return {"callbacks": ready([str(name) for name in log_to])} if log_to else {}
 
 
 def make(

@@ -156,7 +156,7 @@ class GridOptions:
 
 _BESIDE_A_GRID = {
     *("task", "data", "bundle", "results", "device", "dtype", "tasks_dir", "quiet"),
-    *("on", "dry_run", "output_format", "output"),
+    *("on", "log_to", "dry_run", "output_format", "output"),
 }
 
 

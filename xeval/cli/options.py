@@ -75,6 +75,16 @@ class Where(StrEnum):
     slurm = "slurm"
 
 
+class Logger(StrEnum):
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+    trackio = "trackio"
+
+
+LogTo = Annotated[
+    list[Logger] | None,
+    typer.Option("--log-to", help="Log steps and scores there too, with the package of that name; repeat it."),
+]
 On = Annotated[
     Where,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xeval.cli.grid import engine_of, is_shared_out, make
+from xeval.cli.grid import engine_of, is_shared_out, loggers, make
 from xeval.cli.options import (
     Bundle,
     Data,
@@ -14,6 +14,7 @@ from xeval.cli.options import (
     DryRun,
     Dtype,
     HowToShow,
+    LogTo,
     MaxEval,
     MaxTrain,
     On,
@@ -44,6 +45,7 @@ def reproduce(
     device: Device = "auto",
     dtype: Dtype = "auto",
     on: On = Where.local,
+    log_to: LogTo = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
     output_format: HowToShow = OutcomeFormat.terminal,
@@ -81,6 +83,7 @@ def reproduce(
         shared_out = is_shared_out(on, device)
         if shared_out:
             engine = engine_of(on, device, results, quiet)
+        told = loggers(log_to, shared_out)
     with using(bundle):
         announce(outlook, options["reporter"], dry_run)
     if shared_out:
@@ -92,7 +95,7 @@ def reproduce(
         from xeval.runs import grid
 
         with using(bundle):
-            runs = grid.reproduce_grid(reference, **options)
+            runs = grid.reproduce_grid(reference, **options, **told)
             strays = show_outcome(runs, reference, output_format, results, within)
     for sentence in strays:
         print(f"xeval: {one_line(sentence)}", file=sys.stderr)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from xeval.cli.grid import engine_of, is_shared_out, make, table_of
+from xeval.cli.grid import engine_of, is_shared_out, loggers, make, table_of
 from xeval.cli.grid_options import GridOptions, refuse_beside, with_grid_options
-from xeval.cli.options import DryRun, HowToShow, On, OutcomeFormat, Sweep, Where, values_to_try
+from xeval.cli.options import DryRun, HowToShow, Logger, LogTo, On, OutcomeFormat, Sweep, Where, values_to_try
 from xeval.cli.outcome import show_outcome, show_outcomes
 from xeval.cli.outlook import announce, announce_plan
 from xeval.cli.screen import loading
@@ -37,6 +37,7 @@ def run(
     plan: Annotated[
         Path | None, typer.Option("--plan", help="Make the runs of this file, which xeval plan wrote, and no others.")
     ] = None,
+    log_to: LogTo = None,
     dry_run: DryRun = False,
     output_format: HowToShow = OutcomeFormat.terminal,
 ) -> None:
@@ -51,7 +52,7 @@ def run(
         _run_plan(plan, on, grid.quiet, dry_run, output_format)
         return
     if (file := grid.grid(context)) is not None:
-        _run_file(file, grid, on, dry_run, output_format)
+        _run_file(file, grid, on, log_to, dry_run, output_format)
         return
     task, models = grid.check()
     options = grid.of_library() | {"sweep": values_to_try(sweep), "seeds_of": seeds_of}
@@ -64,6 +65,7 @@ def run(
         if shared_out:
             refuse_what_no_plan_has(options)
             engine, elsewhere = engine_of(on, grid.device, grid.results, grid.quiet), on is not Where.local
+        told = loggers(log_to, shared_out)
         here = options if on is Where.local else options | {"device": "auto"}
         outlook = outlook_of_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, **here)
     with using(grid.bundle):
@@ -73,7 +75,7 @@ def run(
         make(made, engine, grid.quiet, output_format)
         return
     with using(grid.bundle):
-        _run_here(task, models, grid, options, output_format)
+        _run_here(task, models, grid, options | told, output_format)
 
 
 def _run_here(
@@ -94,7 +96,14 @@ def _run_here(
     show_outcome(runs, table, output_format, grid.results, tasks_dirs=folders)
 
 
-def _run_file(file: Grid, grid: GridOptions, on: Where, dry_run: bool, output_format: OutcomeFormat) -> None:
+def _run_file(
+    file: Grid,
+    grid: GridOptions,
+    on: Where,
+    log_to: list[Logger] | None,
+    dry_run: bool,
+    output_format: OutcomeFormat,
+) -> None:
     """Make the runs of a grid's file."""
     with loading(grid.quiet):
         from xeval.runs.grid import run_grids
@@ -105,17 +114,19 @@ def _run_file(file: Grid, grid: GridOptions, on: Where, dry_run: bool, output_fo
         shared_out = is_shared_out(on, grid.device) and (elsewhere or file.train)
         if shared_out:
             engine = engine_of(on, grid.device, grid.results, grid.quiet)
+        told = loggers(log_to, shared_out)
     with using(grid.bundle):
         grids = grid.task_grids(file)
         here = replace(grid, device="auto").task_grids(file) if elsewhere else grids
         announce(outlook_of_grids(here, bundle=grid.bundle), grid.reporter(), dry_run)
     if shared_out:
-        made = plan_grids(str(grid.task), grids, bundle=grid.bundle, elsewhere=elsewhere)
-        make(made, engine, grid.quiet, output_format)
+        plan = plan_grids(str(grid.task), grids, bundle=grid.bundle, elsewhere=elsewhere)
+        make(plan, engine, grid.quiet, output_format)
         return
     with using(grid.bundle):
         tables = [table_of(task, folders) for task in grids]
-        runs = zip(run_grids(grids, grid.reporter()), tables, strict=True)
+        made = {task: replace(one, options=one.options | told) for task, one in grids.items()}
+        runs = zip(run_grids(made, grid.reporter()), tables, strict=True)
         show_outcomes(list(runs), output_format, grid.results, tasks_dirs=folders)
 
 

@@ -42,6 +42,14 @@ def count_steps(recipe: Recipe, n_pairs: int) -> int:
     return min(ends)
 
 
+def learning_rate_at(step: int, recipe: Recipe, learning_rate: float, n_steps: int) -> float:
+    """What `step`, from 1 to `n_steps`, is taken with: linear warm-up, then linear decay to zero."""
+    n_warmup, n_before = recipe.count_warmup_steps(n_steps), step - 1
+    if n_before < n_warmup:
+        return learning_rate * n_before / n_warmup
+    return learning_rate * (n_steps - n_before) / max(1, n_steps - n_warmup)
+
+
 def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     kind: Kind,
     model: PreTrainedModel,

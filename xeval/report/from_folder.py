@@ -41,19 +41,19 @@ class Report(str):
     """The text of a report, which can be drawn too. A notebook shows Markdown and a page as what they are."""
 
     built: matrix.Matrix
-    format: Format
+    form: Format
 
-    def __new__(cls, text: str, built: matrix.Matrix, format: Format = Format.MARKDOWN) -> "Report":
+    def __new__(cls, text: str, built: matrix.Matrix, form: Format = Format.MARKDOWN) -> "Report":
         report = super().__new__(cls, text)
-        report.built, report.format = built, format
+        report.built, report.form = built, form
         return report
 
     def _repr_markdown_(self) -> str | None:
-        return str(self) if self.format is Format.MARKDOWN else None
+        return str(self) if self.form is Format.MARKDOWN else None
 
     def _repr_html_(self) -> str | None:
         """A frame of its own, so that the page's style is not the notebook's."""
-        if self.format is not Format.HTML:
+        if self.form is not Format.HTML:
             return None
         return f'<iframe srcdoc="{escape(str(self))}" title="Report" width="100%" height="600"></iframe>'
 

@@ -29,7 +29,7 @@ from xeval.engine.prediction import mean_loss, predict
 from xeval.engine.ranks import current
 from xeval.engine.remembered import remember
 from xeval.engine.snapshots import Checkpoints
-from xeval.engine.training import count_steps, fine_tune
+from xeval.engine.training import count_steps, fine_tune, learning_rate_at
 from xeval.engine.vectors import SentenceEncoder
 from xeval.judging.score import compare_with_float32, judge, score_of
 from xeval.kinds.encoded import Encoded
@@ -40,6 +40,7 @@ from xeval.results.predictions import save_predictions
 from xeval.results.records import Failure, Float32Check, Invocation, RunRecord, SelectionPoint, Timing, TrainingRecord
 from xeval.results.run_on_disk import RunOnDisk
 from xeval.results.store import StoredRun, own_weights
+from xeval.runs.callbacks import Callback, RunBegun, Told
 from xeval.runs.candidates import CheckpointsBehindEvaluated, EveryCheckpoint, LanguageRows
 from xeval.runs.provenance import new_record
 from xeval.runs.spec import RunSpec
@@ -60,11 +61,13 @@ class Selection:
     def __init__(self, task: Task, rows: Rows, encoded: Encoded, outputs_of: Callable[[Encoded], np.ndarray]) -> None:
         self._task, self._rows, self._encoded, self._outputs_of = task, rows, encoded, outputs_of
         self._outputs = np.zeros((0, 0))  # of the last measurement
+        self.last = 0.0  # what it gave
 
     def score(self) -> float:
         kind, self._outputs = self._task.of_kind, self._outputs_of(self._encoded)
         judged = judge(kind, self._outputs, self._encoded, self._rows)
-        return kind.measure(self._task.metric).over(judged.tally)
+        self.last = kind.measure(self._task.metric).over(judged.tally)
+        return self.last
 
     def loss(self) -> float:
         """Of what `score` has just measured."""
@@ -74,7 +77,7 @@ class Selection:
 class OneRun:
     """One run on its way from what the results folder has of it to all the languages that are wanted."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what is run, and how
         self,
         spec: RunSpec,
         folder: Path,  # where it lies
@@ -83,6 +86,7 @@ class OneRun:
         every_checkpoint: bool = False,  # evaluate those on the way of the training too
         known: Sequence[StoredRun] = (),  # other runs, of which some may have the same training
         keep_weights: bool = False,  # in the run's folder
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.spec, self.reporter, self.every_checkpoint = spec, reporter, every_checkpoint
         self.keep_weights = keep_weights
@@ -95,6 +99,7 @@ class OneRun:
         self.identity = record.identity if record is not None else spec.identity()
         self.sweep = spec.sweep or (record.sweep if record is not None else None)
         self.checkpoints = Checkpoints(checkpoints_folder(self.identity), reporter.say)
+        self.told = Told(callbacks, spec.compute.device, self._say)
         self.gathered = GatheredPredictions(checkpoints_folder(self.identity) / "evaluated")
 
     def may_read(self, languages: Sequence[str]) -> list[str]:
@@ -147,12 +152,19 @@ class OneRun:
                     record = self.disk.save(record.model_copy(update={"status": "complete", "failures": {}}))
             else:
                 self._say(f"{len(missing)} of {counted(len(languages), 'languages')} to evaluate")
-                record = self._compute(record, list(missing), unknown)
+                with self.told.of(self._begun, self.disk.newest):
+                    record = self._compute(record, list(missing), unknown)
             if self.keep_weights and record.training is not None:
                 self._keep_weights(record)
         if self.every_checkpoint and record.status == "complete":
             self._say(f"what each checkpoint scored: xeval compare {self.disk.folder} --selection")
         return StoredRun(self.disk.folder, record)
+
+    def _begun(self) -> RunBegun:
+        spec = self.spec
+        seed = spec.seed if spec.train else None
+        named = self.name, spec.task.name, spec.task.metric, spec.checkpoint.id, spec.recipe_name
+        return RunBegun(*named, spec.recipe_record().values, seed, self.identity, self.disk.folder)
 
     def train_only(self, keep: Callable[[RunRecord], None]) -> None:
         """Train, and `keep` a record of it without scores, or of why it failed: no test row is read.
@@ -254,6 +266,7 @@ class OneRun:
                     continue
                 status = "complete" if language == list(encoded)[-1] and not failures else "incomplete"
                 record = self.disk.save(record.model_copy(update={"status": status}))
+                self.told.tell("on_score", language, record.scores[language])
             scores = [
                 f"{code} {one_decimal(100 * record.scores[code].value)}" for code in encoded if code in record.scores
             ]
@@ -431,10 +444,10 @@ class OneRun:
                     model,
                     *given,
                     selection.score if selection else None,
-                    lambda loss: phase.advance(1, f"loss {loss:.3f}"),
+                    lambda loss: self._at_step(phase, loss),
                     checkpoints,
                     lambda step: self._resume(phase, step),
-                    lambda step: self._at_checkpoint(every, step, model, phase),
+                    lambda step: self._at_checkpoint(every, step, model, phase, selection),
                     self._say,
                     selection.loss if selection else None,
                     self.ranks,
@@ -488,7 +501,16 @@ class OneRun:
         self._say(f"training goes on from step {step:,}, where it was interrupted")
         phase.skip(step)
 
-    def _at_checkpoint(self, every: EveryCheckpoint | None, step: int, model: Any, phase: Phase) -> Iterator[str]:
+    def _at_step(self, phase: Phase, loss: float) -> None:
+        phase.advance(1, f"loss {loss:.3f}")
+        spec, step = self.spec, phase.done
+        self.told.tell("on_step", step, loss, learning_rate_at(step, spec.recipe, spec.learning_rate, phase.total))
+
+    def _at_checkpoint(
+        self, every: EveryCheckpoint | None, step: int, model: Any, phase: Phase, selection: Selection | None
+    ) -> Iterator[str]:
+        if selection is not None:
+            self.told.tell("on_selection", step, selection.last)
         if every is None:
             return
         languages = []

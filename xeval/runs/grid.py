@@ -20,8 +20,10 @@ from xeval.engine import devices
 from xeval.engine.loading import hidden_size
 from xeval.judging.power import ChosenSeeds, seeds_to_reproduce
 from xeval.results.store import StoredRun, known_runs
+from xeval.runs.callbacks import Callback
 from xeval.runs.execute import OneRun
 from xeval.runs.forecast import forecast
+from xeval.runs.loggers import ready
 from xeval.runs.objects import Models, Tables, folder_of_data, names_of_models
 from xeval.runs.outcome import Runs
 from xeval.runs.preflight import examine, stop_on_errors, try_out
@@ -57,6 +59,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     dtype: str = "auto",
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
     reporter: Reporter | None = None,
+    callbacks: "Callback | str | Sequence[Callback | str]" = (),
 ) -> Runs:
     """Fine-tune each model on the task's training language with each seed and evaluate it in every language.
 
@@ -96,10 +99,13 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         dtype: auto, float32 or bfloat16.
         tasks_dirs: folders with further task files.
         reporter: told of progress; silent by default.
+        callbacks: one or several `xeval.Callback`, told of steps and scores; "tensorboard", "wandb" and "trackio" are
+            ready. The trials of a sweep are not told of.
 
     Raises XevalError, before anything is computed, for names, files or rows that cannot be used.
     """
-    told, names = reporter or Silent(), {"train_language": train_language, "train": train, "test_split": test_split}
+    names: dict[str, Any] = {"train_language": train_language, "train": train, "test_split": test_split}
+    told = reporter or Silent()
     data = folder_of_data(data, lambda: define(task, [], tasks_dirs=tasks_dirs, **names).task, told)
     runs = run_grid(
         task,
@@ -122,6 +128,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         dtype=dtype,
         tasks_dirs=tasks_dirs,
         reporter=reporter,
+        callbacks=callbacks,
     )
     return Runs(runs)
 
@@ -197,12 +204,13 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     dtype: str = "auto",
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
     reporter: Reporter | None = None,
+    callbacks: "Callback | str | Sequence[Callback | str]" = (),
 ) -> Prepared:
     """Read and check everything that the runs of these pairs of a model and a recipe need; none of them is computed.
 
     `corpus` are the rows of `data`, where they have been read already. The trials of a `sweep` are made.
     """
-    reporter = reporter or Silent()
+    reporter, told = reporter or Silent(), ready(callbacks)
     defined = define(
         task,
         pairs,
@@ -263,7 +271,14 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     _say_of_first_rows(specs.values(), known, reporter)
     runs = [
         OneRun(
-            spec, spec.folder(Path(results), known), reporter, findings[identity], every_checkpoint, known, keep_weights
+            spec,
+            spec.folder(Path(results), known),
+            reporter,
+            findings[identity],
+            every_checkpoint,
+            known,
+            keep_weights,
+            told,
         )
         for identity, spec in specs.items()
     ]

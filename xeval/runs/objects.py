@@ -22,12 +22,12 @@ from xeval.data.tables import TableLike, table_of
 from xeval.definitions.languages import code_among, names_of
 from xeval.definitions.task import DEV, Task
 from xeval.engine.loading import save_given
-from xeval.support.cache import MANIFEST, cache_home, forget_unused
+from xeval.support.cache import cache_home, forget_unused
 from xeval.support.errors import DataError, ModelError, StoreError, UnknownNameError
 from xeval.support.files import safe_name
 from xeval.support.locks import locked
 from xeval.support.progress import Reporter
-from xeval.support.sealed import checksums, manifest_of, sealing
+from xeval.support.sealed import MANIFEST, checksums, manifest_of, sealing
 from xeval.support.text import one_line
 
 ModelAndTokenizer: TypeAlias = tuple[PreTrainedModel, PreTrainedTokenizerBase]
@@ -52,7 +52,9 @@ def names_of_models(models: Models, reporter: Reporter) -> list[str]:
         models = [models]  # type: ignore[list-item]  # one of them
     if not isinstance(models, Mapping | Sequence):
         raise ModelError(f"models: {_PAIR}, got {_in_words(models)}")
-    named = list(models.items()) if isinstance(models, Mapping) else [(None, model) for model in models]
+    named: list[tuple[str | None, Any]] = (
+        list(models.items()) if isinstance(models, Mapping) else [(None, model) for model in models]
+    )
     for name, model in named:
         _check(name, model)
     return [model if isinstance(model, str) else _copied(model, name, reporter) for name, model in named]

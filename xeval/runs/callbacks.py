@@ -1,0 +1,108 @@
+"""What a program wants to be told while runs are made, and how it is told: so that nothing it does costs a run.
+
+A callback gets numbers and names, and neither model nor rows. One that raises is left out for the rest of the run,
+which is said, and the random numbers that it draws are not the training's.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xeval.results.records import RunRecord, Score
+from xeval.support.errors import XevalError
+from xeval.support.text import one_line
+
+
+@dataclass(frozen=True)
+class RunBegun:
+    """The run that something is computed for now."""
+
+    name: str  # as messages call it
+    task: str
+    metric: str
+    model: str
+    recipe: str
+    values: dict[str, Any]  # of the recipe, those that were replaced included
+    seed: int | None  # None where nothing is trained
+    identity: str
+    folder: Path  # where its record will be
+
+
+class Callback:
+    """Be told of each run for which something is computed. Subclass it, and write those of its methods that you need.
+
+    What a method raises costs the run nothing: it is said, and this callback is left out until the next run begins. The
+    run waits until a method returns. A training that was interrupted goes on with the step after its last snapshot.
+    """
+
+    def on_begin(self, run: RunBegun) -> None:
+        """A run begins, or goes on: its name, task, metric, model, recipe, values, seed, identity and folder."""
+
+    def on_step(self, step: int, loss: float, learning_rate: float) -> None:
+        """An optimizer step was taken; on a GPU, this is told some steps later."""
+
+    def on_selection(self, step: int, score: float) -> None:
+        """The metric was measured on the training language's selection rows, as a fraction."""
+
+    def on_score(self, language: str, score: Score) -> None:
+        """A language was evaluated; `score.value` is a fraction."""
+
+    def on_end(self, record: RunRecord | None) -> None:
+        """The run ended: its record, whose `status` says how; None where it was interrupted before it had one."""
+
+
+class Told:
+    """The callbacks of one run."""
+
+    def __init__(self, callbacks: Sequence[Callback], device: torch.device, say: Callable[[str], None]) -> None:
+        self._callbacks, self._device, self._say = tuple(callbacks), device, say
+        self._listening: list[Callback] = []
+
+    @contextmanager
+    def of(self, begun: Callable[[], RunBegun], newest: Callable[[], RunRecord | None]) -> Iterator[None]:
+        """Tell of the run that goes on while this lasts."""
+        self._listening = list(self._callbacks)
+        if not self._listening:
+            yield
+            return
+        self.tell("on_begin", begun())
+        started = list(self._listening)
+        try:
+            yield
+        finally:
+            record = None
+            with suppress(XevalError):
+                record = newest()
+            failed = [callback for callback in started if callback not in self._listening]
+            self.tell("on_end", record)
+            for callback in failed:  # which may have something to close
+                with suppress(Exception):
+                    callback.on_end(record)
+            self._listening = []
+
+    def tell(self, method: str, *values: Any) -> None:
+        for callback in list(self._listening):
+            before = self._random_states()
+            try:
+                getattr(callback, method)(*values)
+            except Exception as error:
+                self._listening.remove(callback)
+                what = f"{type(callback).__name__}.{method} failed ({type(error).__name__}: {one_line(error)[:200]})"
+                self._say(f"{what}; the run goes on, and this callback is told no more of it")
+            self._restore(before)
+
+    def _random_states(self) -> list[torch.Tensor]:
+        on_device = [torch.cuda.get_rng_state(self._device)] if self._device.type == "cuda" else []
+        return [torch.get_rng_state(), *on_device]
+
+    def _restore(self, before: Sequence[torch.Tensor]) -> None:
+        """Put back what the callback has changed, and touch nothing where it has not."""
+        if all(map(torch.equal, before, self._random_states())):
+            return
+        torch.set_rng_state(before[0])
+        if len(before) > 1:
+            torch.cuda.set_rng_state(before[1], self._device)
