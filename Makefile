@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # since a machine that others use too is now and then half as fast.
 CHECK_RUN := xnli-mini --model mini-mbert --seed 1,2,3 --language en,es,ru,th,zh --max-train 3000 --dtype float32
 
-.PHONY: help setup demo check bless test test-slow bench torture picture docs lint clean
+.PHONY: help setup demo check bless test test-slow bench torture picture docs notebook lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -66,6 +66,12 @@ docs: setup ## docs/reference/ from the code, and the pages of docs/ as a site i
 	$(BIN)/python -m docs.generate
 	$(BIN)/python -m sphinx -q -W --keep-going -E -b html -d build/site-cache docs build/site
 	@echo "Open build/site/index.html"
+
+notebook: setup ## the notebook of docs/, executed, as a page in build/notebook (1 to 2 minutes)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebook]'
+	rm -rf build/notebook && mkdir -p build/notebook && cp docs/notebook.ipynb build/notebook
+	$(BIN)/python -m nbconvert --to html --execute build/notebook/notebook.ipynb
+	@echo "Open build/notebook/notebook.html"
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

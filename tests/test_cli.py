@@ -231,6 +231,8 @@ def test_python_takes_one_name_as_it_takes_several(mini, checkpoint_of, tmp_path
     assert list(runs.frame()["language"]) == ["es"]
     report = xeval.report_of(tmp_path).splitlines()
     assert runs._repr_markdown_().splitlines() == [line for line in report if not line.startswith("- Made on ")]
+    shown = runs._repr_html_()
+    assert '<th scope="row">es Spanish</th>' in shown and "<style" not in shown and shown.count("<table>") == 1
 
 
 def test_python_offers_what_it_lists():

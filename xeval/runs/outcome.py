@@ -1,5 +1,6 @@
 """What `run` and `reproduce` give to programs: the records, which a notebook shows as a table."""
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from xeval.report.frame import to_frame
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class Runs(list[RunRecord]):
     """The records of a grid, one per model and seed, in the order asked for.
 
-    In a notebook it shows itself beside the published table, as `xeval report` does; `plot` draws that.
+    In a notebook it shows itself beside the published table, as `xeval run` does; `plot` draws that.
     """
 
     def __init__(self, stored: list[StoredRun], reference: str | None = None) -> None:
@@ -41,8 +42,14 @@ class Runs(list[RunRecord]):
             raise XevalError(f"a plot is of one task; these runs have scores of {len(matrices)}")
         return draw(matrices[0])
 
+    def _repr_html_(self) -> str:
+        """The table of each task, as the command prints it."""
+        from xeval.report.formats import terminal
+
+        return "\n".join(map(terminal.as_html, self._matrices())) or f"<p>{escape(repr(self))}</p>"
+
     def _repr_markdown_(self) -> str:
-        """The matrix of each task, for a notebook."""
+        """The report of each task, where HTML is not shown."""
         from xeval.report.formats import markdown
 
         return "\n".join(map(markdown.render, self._matrices())) or repr(self)

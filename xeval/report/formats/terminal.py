@@ -1,4 +1,4 @@
-"""Matrix → a table for the terminal: languages down, models across, so that fifteen of them fit 80 columns."""
+"""Matrix → a table for terminals and notebooks: languages down, models across, so that 15 of them fit 80 columns."""
 
 from rich.console import Console
 from rich.table import Table
@@ -9,6 +9,7 @@ from xeval.definitions.model_name import short_name
 from xeval.judging.verdict import NO_VERDICT
 from xeval.report import in_short, verdicts, worst
 from xeval.report.matrix import Matrix, without_verdict
+from xeval.report.page.plain import fragment
 from xeval.results.configurations import Configuration
 from xeval.support.text import one_line
 
@@ -16,40 +17,70 @@ from xeval.support.text import one_line
 def show(matrix: Matrix, console: Console) -> None:
     """Print the matrix on `console`. Accuracies are percentages."""
     heads, shared = _heads(matrix)
-    caption = f"{matrix.title}: {matrix.metric_in_words} in %, {matrix.setting}{f', {shared}' if shared else ''}"
-    console.print(_plain(caption), style="italic")
+    console.print(_plain(_caption(matrix, shared)), style="italic")
     table = Table(show_edge=False)
     table.add_column("language", no_wrap=True)
     for head, row in zip(heads, matrix.rows, strict=True):
         table.add_column(head, justify="right", style="" if row.published else "bold", overflow="fold")
-    for language in matrix.languages:
-        table.add_row(
-            _plain(f"{language}  {describe(language).name}"),
-            *(verdicts.number(row.cells.get(language), verdicts.mark(row, language)) for row in matrix.rows),
-        )
+    for cells in _languages(matrix):
+        table.add_row(*map(_plain, cells))
     table.add_section()
-    n = matrix.n_reference_languages
+    for cells in _totals(matrix):
+        table.add_row(*cells)
+    console.print(table)
+    for line in [*_findings(matrix), *_below(matrix)]:
+        console.print(_plain(line))
+
+
+def as_html(matrix: Matrix) -> str:
+    """The same for a notebook: findings above the table, and what is said of its numbers folded."""
+    heads, shared = _heads(matrix)
+    header = ["language", *(head.plain.replace("\n", ", ") for head in heads)]
+    rows = [*_languages(matrix), *_totals(matrix)]
+    return fragment([_caption(matrix, shared), *_findings(matrix)], header, rows, _below(matrix))
+
+
+def _caption(matrix: Matrix, shared: str) -> str:
+    return f"{matrix.title}: {matrix.metric_in_words} in %, {matrix.setting}{f', {shared}' if shared else ''}"
+
+
+def _languages(matrix: Matrix) -> list[list[str]]:
+    return [
+        [
+            f"{language}  {describe(language).name}",
+            *(verdicts.number(row.cells.get(language), verdicts.mark(row, language)) for row in matrix.rows),
+        ]
+        for language in matrix.languages
+    ]
+
+
+def _totals(matrix: Matrix) -> list[list[str]]:
+    """Means, gap and seeds."""
+    n, lines = matrix.n_reference_languages, list[list[str]]()
     if n:
         means = (verdicts.number(row.mean_reference, verdicts.mean_mark(row, n)) for row in matrix.rows)
-        table.add_row(f"mean of {n}", *means)
+        lines.append([f"mean of {n}", *means])
     if len(matrix.languages) > n:
-        table.add_row(f"mean of {len(matrix.languages)}", *(verdicts.number(row.mean_all) for row in matrix.rows))
-    table.add_row("gap", *(verdicts.number(row.gap) for row in matrix.rows))
-    table.add_row("seeds", *(row.seeds for row in matrix.rows))
-    console.print(table)
+        lines.append([f"mean of {len(matrix.languages)}", *(verdicts.number(row.mean_all) for row in matrix.rows)])
+    lines.append(["gap", *(verdicts.number(row.gap) for row in matrix.rows)])
+    return [*lines, ["seeds", *(row.seeds for row in matrix.rows)]]
 
+
+def _findings(matrix: Matrix) -> list[str]:
     checked = [f"✓ {matrix.checked}."] if matrix.checked else []
-    for line in [*matrix.budgets, *(finding.line for finding in matrix.findings), *checked]:
-        console.print(_plain(line))
+    return [*matrix.budgets, *(finding.line for finding in matrix.findings), *checked]
+
+
+def _below(matrix: Matrix) -> list[str]:
+    """What is said of the numbers, a line each."""
     found = matrix.verdicts
-    for line in [verdicts.legend(found), *(line for one in found for line in verdicts.headlines(one))] if found else []:
-        console.print(_plain(line))
+    legend = [verdicts.legend(found), *(line for one in found for line in verdicts.headlines(one))] if found else []
     board = in_short.of(matrix)
     farthest = [f"{one.name}. " * (len(board) > 1) + line for one in board if (line := worst.of(one.row))]
     closing = without_verdict(matrix.rows, matrix.reference, matrix.task, matrix.metric)
     settled = [claim for claim in matrix.claims if claim.outcome != NO_VERDICT]
-    for line in farthest + closing + [f"{verdicts.MARKS[claim.outcome]} {claim.sentence}" for claim in settled]:
-        console.print(_plain(line))
+    claims = [f"{verdicts.MARKS[claim.outcome]} {claim.sentence}" for claim in settled]
+    return [*legend, *farthest, *closing, *claims]
 
 
 def _heads(matrix: Matrix) -> tuple[list[Text], str]:
