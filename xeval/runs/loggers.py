@@ -93,8 +93,9 @@ def ready(callbacks: "Callback | str | Sequence[Callback | str]") -> list[Callba
 
     Raises XevalError for what is none, and where a package is not installed.
     """
-    several = isinstance(callbacks, Sequence) and not isinstance(callbacks, str)
-    return [_ready(one) for one in (callbacks if several else [callbacks])]
+    if isinstance(callbacks, str) or not isinstance(callbacks, Sequence):
+        callbacks = [callbacks]
+    return [_ready(one) for one in callbacks]
 
 
 def _ready(callback: object) -> Callback:
