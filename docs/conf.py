@@ -17,6 +17,7 @@ NAVIGATION = {
         "how-to/adaptation",
         "how-to/score",
         "how-to/site",
+        "how-to/push",
         "how-to/rank",
         "how-to/audit",
         "how-to/train-language",
