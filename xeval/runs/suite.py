@@ -252,7 +252,8 @@ def _raise_what_is_wrong_with_all(skipped: dict[str, str], is_any_left: bool) ->
 
 def pairs_of(models: Sequence[str], recipes: Sequence[str], member: SuiteTask) -> list[tuple[str, str | None]]:
     """The models of a task of a suite, each with each recipe, or else with the suite's."""
-    return list(product(models, recipes or [member.recipe]))
+    chosen: Sequence[str | None] = recipes or [member.recipe]
+    return list(product(models, chosen))
 
 
 def options_of(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:

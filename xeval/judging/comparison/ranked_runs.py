@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -191,7 +192,9 @@ class _Numbers:
         groups = [hashlib.sha256(own.tobytes()).hexdigest() for own in tests.groups]
         said = json.dumps([_VERSION, measure.metric.name, measure.counted, tests.blocks, groups, predictions])
         key = hashlib.sha256(said.encode()).hexdigest()
-        return made_once("ranks", key, lambda: cls.of(runs, tests, measure), vars, lambda arrays: cls(**arrays))[0]
+        make = partial(cls.of, runs, tests, measure)
+        numbers: _Numbers = made_once("ranks", key, make, vars, lambda arrays: cls(**arrays))[0]
+        return numbers
 
 
 def _scored(name: str, runs: Sequence[StoredRun], tests: _Tests, numbers: _Numbers) -> ScoredModel:

@@ -9,6 +9,7 @@ https://doi.org/10.1111/biom.13419). Values are fractions. `docs/statistics.md` 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -256,7 +257,9 @@ class _Differences:
 
     def only(self, place: int) -> "_Differences":
         """That pair alone."""
-        one = {name: value[..., [place]] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        one: dict[str, Any] = {
+            name: value[..., [place]] for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
         return replace(self, **one)
 
     @property

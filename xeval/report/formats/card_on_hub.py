@@ -88,7 +88,9 @@ def _merged(theirs: list[MappingNode], ours: list[MappingNode], source: str) -> 
         for _, results in _values(model, _RESULTS):
             results.value = [result for result in results.value if _source_of(result) != source]
     new = [result for model in ours for _, results in _values(model, _RESULTS) for result in results.value]
-    places = [results for model in theirs for _, results in _values(model, _RESULTS)]
+    places = [
+        results for model in theirs for _, results in _values(model, _RESULTS) if isinstance(results, SequenceNode)
+    ]
     if not places:
         return SequenceNode("tag:yaml.org,2002:seq", [*theirs, *ours])
     places[0].value += new
