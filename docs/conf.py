@@ -1,6 +1,8 @@
 """How Sphinx makes the site of these pages: `make docs`. The pages are plain Markdown and read as well without it."""
 
+import os
 import re
+import runpy
 from pathlib import Path
 
 NAVIGATION = {
@@ -18,6 +20,7 @@ NAVIGATION = {
         "how-to/adaptation",
         "how-to/score",
         "how-to/site",
+        "how-to/push",
         "how-to/rank",
         "how-to/audit",
         "how-to/train-language",
@@ -48,7 +51,10 @@ NAVIGATION = {
 
 project = "xeval"
 copyright = "The xeval developers"
-html_title = "xeval"
+release = runpy.run_path(str(Path(__file__).parents[1] / "xeval" / "support" / "version.py"))["VERSION"]
+is_release = os.environ.get("READTHEDOCS_VERSION_TYPE") == "tag"  # says https://docs.readthedocs.io, which keeps tags
+html_title = f"xeval {release}" if is_release else f"xeval {release}+ (development)"
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")  # what search engines show of all versions
 html_theme = "furo"
 html_copy_source = False
 extensions = ["myst_parser"]

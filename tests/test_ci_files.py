@@ -2,8 +2,10 @@
 
 import json
 import re
+import runpy
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,13 @@ import typer
 import yaml
 
 from xeval.cli import app
+from xeval.support.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = typer.main.get_command(app).commands
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 STEPS = ACTION["runs"]["steps"]
+SITE = yaml.safe_load((ROOT / ".readthedocs.yaml").read_text(encoding="utf-8"))
 INSTRUCTIONS = {"FROM", "ARG", "RUN", "COPY", "ENV", "USER", "WORKDIR", "CMD"}
 
 
@@ -116,3 +120,29 @@ def test_it_does_not_run_as_root_and_takes_the_device_as_an_argument():
     assert argument == "DEVICE=cpu" and any("$DEVICE" in script for script in values("RUN"))
     ignored = (ROOT / ".dockerignore").read_text().split()
     assert {".git", ".venv"} <= set(ignored)
+
+
+# ── the documentation of each version ──
+
+
+def test_the_site_is_built_as_make_docs_builds_it():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    [install] = SITE["build"]["jobs"]["install"]
+    constraints, words = re.match(r"pip install --constraint (\S+) (.+)", install).groups()
+    assert sorted(words.split()) == sorted(
+        re.match(r"[\w-]+", name)[0] for name in project["optional-dependencies"]["docs"]
+    )
+    assert project["requires-python"] == f">={SITE['build']['tools']['python']}" and (ROOT / constraints).is_file()
+    assert SITE["sphinx"] == {"configuration": "docs/conf.py", "fail_on_warning": True}
+    assert "sphinx -q -W" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"), [("tag", f"xeval {VERSION}"), ("branch", f"xeval {VERSION}+ (development)"), (None, None)]
+)
+def test_the_site_says_which_version_it_is_of(kind, title, monkeypatch):
+    monkeypatch.delenv("READTHEDOCS_VERSION_TYPE", raising=False)
+    if kind is not None:
+        monkeypatch.setenv("READTHEDOCS_VERSION_TYPE", kind)
+    made = runpy.run_path(str(ROOT / SITE["sphinx"]["configuration"]))
+    assert made["html_title"] == (title or f"xeval {VERSION}+ (development)") and made["release"] == VERSION

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from tests.helpers.tiny import telling_data
 from xeval.definitions.grid import Grid
 from xeval.definitions.registry import get_grid, get_task, is_grid, is_suite
 from xeval.results.store import load_runs
+from xeval.runs.suite import options_of
 from xeval.support.errors import DefinitionError
 
 RECIPE = """\
@@ -88,7 +90,8 @@ def test_beside_a_grid_nothing_is_said_that_it_says(folder, command, option):
     ("line", "said"),
     [
         ('tasks = ["xnli-mni"]', "tasks: unknown task 'xnli-mni': did you mean 'xnli-mini'?"),
-        ('tasks = ["xtreme"]', "tasks: xtreme is a suite of tasks"),
+        ('tasks = ["xnli", "xtreme"]', "tasks: xnli is listed twice, by itself or in a suite"),
+        ('tasks = ["xtrem"]', "tasks: unknown task 'xtrem'"),
         ("tasks = []", "tasks: "),
         ('tasks = ["xnli", "xnli"]', "tasks: 'xnli' is listed twice"),
         ('models = ["mbret"]', "models: unknown model 'mbret'"),
@@ -98,6 +101,9 @@ def test_beside_a_grid_nothing_is_said_that_it_says(folder, command, option):
         ('seeds = "1-5"', "seeds: "),
         ('languages = ["Klingonish"]', "languages: unknown language of task xnli 'Klingonish'"),
         ("[values]\nlerning_rate = 1", "values: unknown value of a recipe 'lerning_rate'"),
+        ("[sweep]\nlerning_rate = [1, 2]", "sweep: unknown value of a recipe 'lerning_rate'"),
+        ("[sweep]\nlearning_rate = [1e-5]", "sweep.learning_rate: "),
+        ("[sweep]\nlearning_rate = 1e-5", "sweep.learning_rate: "),
         ('[data]\nxnil = "here"', "data: 'xnil' is not among the tasks"),
         ('colour = "red"', "colour: "),
         ("max_eval = 0", "max_eval: "),
@@ -112,6 +118,112 @@ def test_a_mistake_is_one_line_with_the_file_and_the_key(tmp_path, command, line
     code, out, err = command("run", path)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"xeval: {path}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("sweep", "said"),
+    [
+        ("seed = [1, 2]", "sweep: seed: seeds are not chosen among but averaged over"),
+        ("epochs = [1, 1.0]", "sweep: epochs 1.0 is there twice"),
+        ("epochs = [1, 2]\n[values]\nepochs = 3", "sweep: epochs has the one value 3 too"),
+    ],
+)
+def test_a_sweep_that_cannot_be_made_is_said_before_anything_is(tmp_path, command, sweep, said):
+    path = tmp_path / "grid.toml"
+    path.write_text(f'tasks = ["xnli"]\nmodels = ["mbert"]\n[sweep]\n{sweep}\n')
+    code, out, err = command("run", path, "--dry-run")
+    assert (code, out, err.count("\n")) == (2, "", 1) and said in err
+
+
+def one_model(folder, mini, checkpoint_of, tasks: str, more: str = "") -> None:
+    text = f'tasks = [{tasks}]\nmodels = ["{checkpoint_of("bert")}"]\nrecipes = ["./one.toml"]\nseeds = [1, 2]\n{more}'
+    (folder / "grid.toml").write_text(text)
+
+
+def test_a_sweep_in_the_file_is_the_one_of_the_command_line(folder, mini, checkpoint_of, command):
+    one_model(folder, mini, checkpoint_of, f'"{mini.task_file}"', "[sweep]\nlearning_rate = [2e-3, 1e-2]\n")
+    (folder / "one.toml").write_text(RECIPE.format(name="one", steps=8))
+    common = ("--data", telling_data(folder / "telling"), *ON_CPU)
+    assert "after 2 trials for" in command("run", "grid.toml", *common, "--dry-run")[1]
+    code, _, err = command("run", "grid.toml", *common)
+    assert code == 0 and "trial 2 of 2: learning_rate 0.01" in err
+    words = (
+        "--model",
+        checkpoint_of("bert"),
+        "--recipe",
+        "./one.toml",
+        "--seed",
+        "1,2",
+        "--sweep",
+        "learning_rate=2e-3,1e-2",
+    )
+    assert command("run", mini.task_file, *words, *common, "--results", "typed")[0] == 0
+    ours, typed = (
+        [(run.record.identity, run.record.sweep.values, run.record.sweep.chosen) for run in load_runs(folder / name)]
+        for name in ("results", "typed")
+    )
+    assert ours == typed and len(ours) == 2
+
+
+@pytest.mark.parametrize("words", [("plan",), ("run", "--on", "slurm")])
+def test_a_sweep_is_in_no_plan(folder, mini, checkpoint_of, command, words):
+    one_model(folder, mini, checkpoint_of, f'"{mini.task_file}"', "[sweep]\nmax_steps = [1, 2]\n")
+    code, _, err = command(*words, "grid.toml", "--data", mini.data, "--quiet")
+    assert (code, err.count("\n")) == (2, 1) and "sweep: its trials choose the values of the runs" in err
+
+
+SUITE = """\
+name = "pairs"
+title = "Pairs of pairs"
+source_url = "https://example.org/pairs"
+tasks = [{task = "mini-pairs", group = "pairs"}, {task = "absent", group = "pairs"}]
+"""
+
+
+@pytest.fixture
+def with_suite(folder, mini, checkpoint_of):
+    """A grid of a task and of a suite, one of whose two tasks has no rows; and the options that it takes."""
+    (folder / "tasks").mkdir()
+    (folder / "pairs.toml").write_text(SUITE)
+    for name in ("mini-pairs", "absent"):
+        text = mini.task_file.read_text().replace(f'name = "{mini.task.name}"', f'name = "{name}"')
+        (folder / "tasks" / f"{name}.toml").write_text(text)
+    data = f'[data]\n"./pairs.toml" = "{folder / "data"}"\n'
+    suites = (folder / "pairs.toml").read_text().replace('group = "pairs"}', 'group = "pairs", folders = ["here"]}', 1)
+    (folder / "pairs.toml").write_text(suites)
+    (folder / "data").mkdir()
+    (folder / "data" / "here").symlink_to(mini.data)
+    one_model(folder, mini, checkpoint_of, '"./other.toml", "./pairs.toml"', data)
+    return ("--data", mini.data, "--tasks-dir", folder / "tasks", *ON_CPU)
+
+
+def test_a_suite_stands_for_its_tasks_that_there_are_rows_for(folder, with_suite, command):
+    assert "Plan: 6 runs (" in command("run", "grid.toml", *with_suite, "--dry-run")[1]
+    code, out, err = command("run", "grid.toml", *with_suite)
+    assert code == 1 and err.splitlines()[-1].startswith("xeval: absent was not run: ")
+    records = [run.record for run in load_runs(folder / "results")]
+    assert sorted((record.task, record.seed) for record in records) == [
+        (task, seed) for task in ("mini-pairs", "other-pairs") for seed in (1, 2)
+    ]
+    assert "Pairs of pairs" in out and out.count("accuracy in %") == 1
+    code, again, _ = command("run", "grid.toml", *with_suite, "--quiet", "--format", "json")
+    assert (code, len(json.loads(again))) == (1, 4)
+
+
+def test_a_plan_with_a_suite_is_made_as_the_file_is(folder, with_suite, command):
+    code, out, _ = command("plan", "grid.toml", *with_suite, "--quiet", "--output", "plan.json")
+    assert code == 0 and out.startswith("4 runs, none of them finished:") and "absent is left out: " in out
+    code, out, err = command("run", "--plan", "plan.json", "--quiet")
+    assert code == 1 and "xeval: absent was not run: " in err
+    assert "Pairs of pairs" in out and out.count("accuracy in %") == 1
+    assert len(load_runs(folder / "results")) == 4
+
+
+def test_a_suites_task_that_trains_nothing_is_not_asked_for_what_a_training_has():
+    options = {"seeds": [1], "sweep": {"epochs": [1, 2]}, "every_checkpoint": True, "overrides": {"epochs": 1}}
+    assert options_of(get_task("tags-mini"), options) == options
+    left = options_of(get_task("retrieval-mini"), options)
+    assert not any(left.values())
 
 
 def test_a_grid_is_told_from_a_task_and_from_a_suite(folder, tmp_path):

@@ -5,14 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 
 import xeval
-from tests.helpers import tiny
-from tests.helpers.stand_in_hub import Hub, serve
+from tests.helpers import stand_in_hub, tiny
+from tests.helpers.stand_in_hub import serve
 from xeval.data.hub import fetch
 from xeval.data.model_files import find_checkpoint, find_pickled
 from xeval.data.source import load_rows, open_source
@@ -56,17 +57,7 @@ def root(tmp_path_factory) -> Path:
 @pytest.fixture
 def connect(monkeypatch):
     """`connect(hub)` makes `hub` the one that the libraries in this process talk to, without their pauses."""
-    constants = "huggingface_hub.constants."
-
-    def connect(hub: Hub) -> Hub:
-        monkeypatch.setattr(constants + "ENDPOINT", hub.url)
-        monkeypatch.setattr(
-            constants + "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        return hub
-
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
-    yield connect
+    yield partial(stand_in_hub.connect, monkeypatch=monkeypatch)
     huggingface_hub.close_session()
 
 

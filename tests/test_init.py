@@ -78,6 +78,18 @@ def test_a_table_is_accepted(folder, command):
     assert errors_of(folder / "mine.toml", "table") == []
 
 
+def test_a_grid_is_accepted(folder, command):
+    words = ("--task", "xtreme", "--model", "xlmr-base", "--language", "en,es")
+    assert command("init", "grid", "--name", "mine", *words)[0] == 0
+    grid = get_grid("./mine.toml")
+    assert (grid.tasks, grid.models, grid.languages, grid.sweep) == (("xtreme",), ("xlmr-base",), ("en", "es"), {})
+    assert errors_of(folder / "mine.toml", "grid") == []
+    text = (folder / "mine.toml").read_text().replace("# [", "[").replace("# learning_rate = [", "learning_rate = [")
+    (folder / "mine.toml").write_text(text)
+    assert get_grid("./mine.toml").sweep == {"learning_rate": (1e-5, 2e-5, 5e-5)}
+    assert errors_of(folder / "mine.toml", "grid") == []
+
+
 def test_a_model_card_is_read_by_the_hub(folder, command):
     from huggingface_hub import ModelCard
 

@@ -8,11 +8,16 @@ import pytest
 from test_hostile_strings import Structure, no_control_character
 
 from tests.helpers.hostile_report import HOSTILE, PLAIN, hostile_runs
-from tests.helpers.sample_record import run_record, score, stored
+from tests.helpers.predictions import save_predictions
+from tests.helpers.sample_record import files_of, run_record, score, stored
 from tests.helpers.sample_report import CARD, N_ROWS, TASK, sample_runs
+from xeval.judging.comparison.ranked_runs import load_contest
+from xeval.judging.comparison.ranking import rank
 from xeval.report import matrix
 from xeval.report.site import boards, pages
-from xeval.results.store import save_record
+from xeval.results.configurations import by_configuration
+from xeval.results.store import StoredRun, save_record
+from xeval.support.cache import clear
 from xeval.support.errors import StoreError
 from xeval.support.text import one_line
 
@@ -40,6 +45,66 @@ def test_numbers_means_and_marks_are_those_of_a_report(site, tmp_path):
         }
     ordered = [line.mean for line in board.lines if line.mean is not None]
     assert ordered == sorted(ordered, reverse=True) and board.lines[-1].mean is None
+
+
+# ── ranks ──
+
+
+def known_runs(folder: Path, accuracies: dict[str, float], languages=("de", "th"), **changes) -> list[StoredRun]:
+    """Runs of models on 300 rows, with their predictions on disk."""
+    runs = []
+    for place, (name, share) in enumerate(accuracies.items()):
+        generator, labels, scores = np.random.default_rng(place), np.arange(300) % 3, {}
+        own = folder / name
+        for language in languages:
+            logits = np.eye(3)[np.where(generator.random(300) < share, labels, (labels + 1) % 3)]
+            right = float((logits.argmax(axis=1) == labels).mean())
+            sha256 = save_predictions(own, language, logits, labels)
+            scores[language] = score(right, 300, value=right, predictions_sha256=sha256)
+        model = run_record().model.model_copy(update={"id": name, "sha256": files_of(name)})
+        runs.append(StoredRun(own, run_record(model=model, seed=1, scores=scores, **changes)))
+    return runs
+
+
+MODELS = {"a": 0.9, "b": 0.88, "c": 0.6, "d": 0.58, "e": 0.2}
+
+
+def test_the_ranks_are_those_of_xeval_rank(tmp_path):
+    runs = known_runs(tmp_path, MODELS)
+    [board] = boards.build(runs, {}, {}).boards
+    contest = load_contest(by_configuration(runs))
+    ranking = rank(contest.models, contest.assumed, contest.scope)
+    assert {line.name: line.ranks for line in board.lines} == {
+        one.model.name: (one.best_rank, one.worst_rank) for one in ranking.models
+    }
+    assert len({line.ranks for line in board.lines}) > 1
+    page = dict(pages.render(boards.build(runs, {}, {})))["index.html"]
+    assert page.count("Ranks: at best and at worst, among the 5 rows") == 2  # as a tooltip, and below the table
+
+
+def test_only_rows_that_were_scored_alike_are_ranked_together(tmp_path):
+    runs = known_runs(tmp_path / "all", MODELS)
+    other = run_record().data.model_copy(update={"sha256": {"test": {"de": "b" * 64, "th": "b" * 64}}})
+    runs += known_runs(tmp_path / "elsewhere", {"f": 0.9}, data=other)
+    runs += known_runs(tmp_path / "part", {"g": 0.9}, ("de",))
+    [board] = boards.build(runs, {}, {}).boards
+    ranked = {line.model for line in board.lines if line.ranks}
+    assert ranked == set(MODELS) and {line.ranks for line in board.lines if line.model in "fg"} == {None}
+    assert max(line.ranks[1] for line in board.ranked) == 5
+
+
+def test_ranks_come_from_the_cache_the_second_time_and_are_computed_again_without_it(tmp_path):
+    runs = known_runs(tmp_path, MODELS)
+    [once] = boards.build(runs, {}, {}).boards
+    for path in tmp_path.rglob("*.parquet"):
+        if path.parent.parent.name != "a":  # of the first, the groups of rows are read
+            path.unlink()
+    [again] = boards.build(runs, {}, {}).boards
+    assert again == once and once.ranked
+    clear("ranks")
+    [without] = boards.build(runs, {}, {}).boards
+    assert without.ranked == [] and without.footer[-1].startswith("There are no ranks, since the predictions")
+    assert str(tmp_path) not in "".join(dict(pages.render(boards.build(runs, {}, {}))).values())
 
 
 def test_the_interval_of_seeds_is_the_mean_of_theirs_and_their_spread_is_given():

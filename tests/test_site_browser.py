@@ -1,5 +1,7 @@
 """The leaderboard as a browser shows it: it filters, sorts, fits a phone, reads without a script, and opens fast."""
 
+from dataclasses import replace
+
 import pytest
 from test_html_report import CONTRASTS, complaints, requests
 from test_site import KNOWN
@@ -100,7 +102,8 @@ def test_the_mean_is_over_the_languages_that_are_shown_and_comes_back(page):
     choose(page, "script", "Latin")
     rows = page.evaluate(
         "[...document.querySelectorAll('section.board tbody tr')].map(row => [row.cells[1].innerText,"
-        " [...row.cells].slice(4).filter(cell => cell.checkVisibility()).map(cell => Number(cell.dataset.value))])"
+        " [...row.cells].filter((cell, column) => cell.checkVisibility() &&"
+        " row.closest('table').tHead.rows[0].cells[column].dataset.script).map(cell => Number(cell.dataset.value))])"
     )
     for text, values in rows:
         if any(value is None for value in values):
@@ -110,6 +113,14 @@ def test_the_mean_is_over_the_languages_that_are_shown_and_comes_back(page):
     assert shown(page, "tbody td:nth-child(2)") != before
     choose(page, "script", "")
     assert shown(page, "tbody td:nth-child(2)") == before
+
+
+def test_a_click_sorts_by_the_best_rank_and_then_by_the_worst(page):
+    table = "document.querySelector('#task-2 table')"
+    page.evaluate(f"[...{table}.tHead.rows[0].cells].find(cell => cell.textContent === 'ranks').firstChild.click()")
+    ranks = page.evaluate(f"[...{table}.tBodies[0].rows].map(row => row.cells[2].textContent)")
+    own = [tuple(int(rank) for rank in text.split("–")) for text in ranks if text != "–"]
+    assert len(own) == 2 and own == sorted(own) and ranks[2:] == ["–"] * len(ranks[2:])
 
 
 def test_a_click_sorts_by_a_language(page):
@@ -165,7 +176,10 @@ def test_a_page_of_500_runs_opens_fast(chromium, tmp_path, figure):
         model = run_record().model.model_copy(update={"id": name, "sha256": files_of(name)})
         scores = {own: score(0.3 + (7 * place + 11 * at) % 60 / 100) for at, own in enumerate(LANGUAGES)}
         runs.append(run_record(model=model, seed=1, scores=scores))
-    pages.write(boards.build(stored(runs), {}, {}), tmp_path / "site")
+    site = boards.build(stored(runs), {}, {})
+    [board] = site.boards
+    lines = [replace(line, ranks=(place + 1, N_RUNS - place % 7)) for place, line in enumerate(board.lines)]
+    pages.write(replace(site, boards=[replace(board, lines=lines)]), tmp_path / "site")
     chromium.resize(1280, 900)
     chromium.call("Performance.enable", timeDomain="threadTicks")  # what other processes do does not count
     computed, painted = [], []

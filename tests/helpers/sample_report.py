@@ -23,23 +23,20 @@ def sample_matrix(results: Path) -> matrix.Matrix:
     return matrix.build(sample_runs(results), "xnli", CARD)
 
 
-def sample_runs(results: Path) -> list[StoredRun]:
-    """What `sample_matrix` is of."""
-    return [
-        _run(results, CARD.rows[-1].model, seed=1, knowledge=1.0),
-        _run(results, CARD.rows[-1].model, seed=2, knowledge=1.1),
-        _run(results, "organisation/another", seed=1, knowledge=1.4),
-    ]
+def sample_runs(results: Path, n_rows: int = N_ROWS) -> list[StoredRun]:
+    """What `sample_matrix` is of, with so many rows in each language."""
+    models = [(CARD.rows[-1].model, 1, 1.0), (CARD.rows[-1].model, 2, 1.1), ("organisation/another", 1, 1.4)]
+    return [_run(results, model, seed, knowledge, n_rows) for model, seed, knowledge in models]
 
 
-def _run(results: Path, model: str, seed: int, knowledge: float) -> StoredRun:
+def _run(results: Path, model: str, seed: int, knowledge: float, n_rows: int) -> StoredRun:
     folder = results / "xnli" / model.replace("/", "--") / f"hf-2019-seed{seed}"
     scores = {}
     for index, (language, known) in enumerate(LANGUAGES.items()):
         generator = np.random.default_rng([seed, index])
-        labels = np.arange(N_ROWS) % 3
-        logits = generator.normal(size=(N_ROWS, 3))
-        logits[np.arange(N_ROWS), labels] += known * knowledge
+        labels = np.arange(n_rows) % 3
+        logits = generator.normal(size=(n_rows, 3))
+        logits[np.arange(n_rows), labels] += known * knowledge
         scores[language] = _score(logits, labels, save_predictions(folder, language, logits, labels), index)
     made_with = environment(
         versions={"xeval": "1.0", "torch": "2.0", "transformers": "5.0"}, started_at="2026-01-02T03:04:05+00:00"
@@ -62,7 +59,7 @@ def _run(results: Path, model: str, seed: int, knowledge: float) -> StoredRun:
         scores=scores,
         timing={
             "train": records.Timing(wall_s=1800.0, rows=20, invocation=INVOCATION),
-            "evaluate/en": records.Timing(wall_s=180.0, rows=N_ROWS, invocation=INVOCATION),
+            "evaluate/en": records.Timing(wall_s=180.0, rows=n_rows, invocation=INVOCATION),
         },
         invocations={INVOCATION: records.Invocation(environment=made_with)},
     )
@@ -72,11 +69,11 @@ def _run(results: Path, model: str, seed: int, knowledge: float) -> StoredRun:
 def _score(logits: np.ndarray, labels: np.ndarray, sha256: str, index: int) -> records.Score:
     n_correct = int((logits.argmax(axis=1) == labels).sum())
     return records.Score(
-        value=n_correct / N_ROWS,
+        value=n_correct / len(labels),
         ci95=(0.0, 1.0),
-        n_rows=N_ROWS,
-        n_groups=N_ROWS // 3,
-        totals={"correct": n_correct, "rows": N_ROWS},
+        n_rows=len(labels),
+        n_groups=len(labels) // 3,
+        totals={"correct": n_correct, "rows": len(labels)},
         tokenization=Tokenization(
             truncated_share=index / 100,
             unknown_piece_share=index / 1000,

@@ -1,4 +1,4 @@
-"""A read-only stand-in for the hub on loopback: the few endpoints that a snapshot download asks for, and a log of them.
+"""A stand-in for the hub on loopback: the few endpoints that a download or a commit asks for, and a log of them.
 
     with serve(root) as hub:
         ...  # HF_ENDPOINT=hub.url
@@ -6,6 +6,7 @@
 `root` holds `models/<organisation>/<name>/…` and `datasets/<organisation>/<name>/…`.
 """
 
+import base64
 import hashlib
 import json
 import threading
@@ -24,6 +25,14 @@ class Request(NamedTuple):
     status: int
 
 
+class Commit(NamedTuple):
+    repository: str
+    parent: str | None
+    message: str
+    files: dict[str, bytes]
+    is_pull_request: bool
+
+
 class Answer(NamedTuple):
     status: int
     body: bytes = b""
@@ -39,8 +48,11 @@ class Hub:
     gated: Collection[str] = ()  # repositories whose listing is open and whose files are not
     any_revision: bool = False  # take every revision for the one commit, as some mirrors do
     fail_after: int | None = None  # answer 503 to everything after so many requests
+    writer: str | None = None  # the token that may commit
+    readers: Collection[str] = ()  # tokens that it knows, and that may not
     url: str = ""
     requests: list[Request] = field(default_factory=list)
+    received: list[Commit] = field(default_factory=list)  # not put into `root`
 
     def commit(self, repository: str) -> str:
         return self.commits.get(repository) or hashlib.sha1(repository.encode()).hexdigest()
@@ -79,6 +91,30 @@ class Hub:
             return _refusal(404, "EntryNotFound")
         headers = {"ETag": f'"{_etag(file)}"', "X-Repo-Commit": self.commit(repository)}
         return Answer(200, file.read_bytes(), headers)
+
+    def take(self, path: str, query: str, token: str, body: bytes) -> Answer:
+        """The answer to a POST: whether a card's metadata are fine, how files are to be sent, and the commit itself."""
+        parts = path.strip("/").split("/")
+        if parts[:2] == ["api", "validate-yaml"]:
+            return _json({"errors": [], "warnings": [{"message": "empty or missing yaml metadata in repo card"}]})
+        repository, action = "/".join(parts[1:4]), parts[4]
+        if token != self.writer:
+            return _refusal(403, "Forbidden") if token in self.readers else _refusal(401, "InvalidToken")
+        if not (self.root / repository).is_dir():
+            return _refusal(404, "RepoNotFound")
+        if action == "preupload":
+            paths = [file["path"] for file in json.loads(body)["files"]]
+            return _json({"files": [{"path": path, "uploadMode": "regular", "shouldIgnore": False} for path in paths]})
+        header, *entries = (json.loads(line) for line in body.splitlines())
+        files = {entry["value"]["path"]: base64.b64decode(entry["value"]["content"]) for entry in entries}
+        is_pull_request = "create_pr=1" in query
+        parent = header["value"].get("parentCommit")
+        if not is_pull_request and parent not in (None, self.commit(repository)):
+            return _refusal(412, "PreconditionFailed")
+        self.received.append(Commit(repository, parent, header["value"]["summary"], files, is_pull_request))
+        page = f"{self.url}/{repository.removeprefix('models/')}"
+        address = f"{page}/discussions/1" if is_pull_request else None
+        return _json({"commitUrl": f"{page}/commit/{'c' * 40}", "commitOid": "c" * 40, "pullRequestUrl": address})
 
 
 def _refusal(status: int, code: str) -> Answer:
@@ -121,11 +157,22 @@ def serve(root: Path, **options) -> Iterator[Hub]:
                 is_down = hub.fail_after is not None and len(hub.requests) >= hub.fail_after
                 answer = Answer(503, b"outage") if is_down else hub.answer(path)
                 hub.requests.append(Request(self.command, path, answer.status))
+            self._send(answer)
+
+        def do_POST(self) -> None:
+            url, token = urlsplit(self.path), self.headers.get("Authorization", "").removeprefix("Bearer ")
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            with lock:
+                answer = hub.take(unquote(url.path), url.query, token, body)
+                hub.requests.append(Request(self.command, unquote(url.path), answer.status))
+            self._send(answer)
+
+        def _send(self, answer: Answer) -> None:
             self.send_response(answer.status)
             for name, value in {**answer.headers, "Content-Length": str(len(answer.body))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            if self.command == "GET":
+            if self.command != "HEAD":
                 self.wfile.write(answer.body)
 
         do_HEAD = do_GET  # noqa: N815 - http.server's name
@@ -142,3 +189,15 @@ def serve(root: Path, **options) -> Iterator[Hub]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def connect(hub: Hub, monkeypatch) -> Hub:
+    """Make `hub` the one that the libraries in this process talk to, without their pauses.
+
+    Whoever calls it closes their session at last, with huggingface_hub.close_session().
+    """
+    constants = "huggingface_hub.constants."
+    monkeypatch.setattr(constants + "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants + "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    return hub

@@ -17,7 +17,9 @@ import pytest
 
 import xeval.engine.encoded_cache
 from tests.helpers import tiny
+from xeval.support.cache import cache_home
 from xeval.support.files import write_atomically
+from xeval.support.kept_arrays import digest_of
 
 
 @dataclass(frozen=True)
@@ -183,8 +185,8 @@ def _poisoned_encoded_rows(nest: Nest) -> None:
     kept = xeval.engine.encoded_cache.encoded_once
 
     def poison(key, encode, say):
-        path = xeval.engine.encoded_cache.cache_home() / "encoded" / f"{key}.npz"
-        write_atomically(path, content + xeval.engine.encoded_cache._digest(key, content))
+        path = cache_home() / "encoded" / f"{key}.npz"
+        write_atomically(path, content + digest_of(key, content))
         return kept(key, encode, say)
 
     nest.patch.setattr("xeval.runs.execute.encoded_once", poison)

@@ -13,7 +13,7 @@ import huggingface_hub
 import pytest
 
 from tests.helpers import tiny
-from tests.helpers.stand_in_hub import Answer, Hub, serve
+from tests.helpers.stand_in_hub import Answer, Hub, connect, serve
 from xeval.cli import main
 from xeval.runs.grid import run
 from xeval.support.errors import XevalError
@@ -26,13 +26,9 @@ def hub(tmp_path, checkpoint_of, monkeypatch):
     """A hub that wants the token, with a model in it."""
     shutil.copytree(checkpoint_of("bert", tiny.LABELS), tmp_path / "root" / "models" / "org" / "name")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     with serve(tmp_path / "root") as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        yield hub
+        yield connect(hub, monkeypatch)
     huggingface_hub.close_session()
 
 

@@ -7,7 +7,7 @@ import pytest
 from test_breakdowns import with_no_numbers
 from world import RECIPE, Notes, World, forbid
 
-from tests.helpers import tiny
+from tests.helpers.tiny import TELLING, telling_data
 from xeval.data.corpus import Corpus
 from xeval.judging.comparison.named_runs import runs_under
 from xeval.judging.gate.bless import bless
@@ -20,20 +20,9 @@ from xeval.support.errors import StoreError, XevalError
 
 RATES = [1e-9, 2e-3, 1e-2]  # the first learns nothing
 SWEEP = {"learning_rate": RATES}
-TELLING = {"entailment": "aaaaaa", "neutral": "oooooo", "contradiction": "eeeeee"}  # hypotheses that are soon learnt
 
 
 NEXT = dict(zip(TELLING, [*list(TELLING)[1:], "entailment"], strict=True))
-
-
-def telling_data(folder: Path, tests: dict[str, str] | None = None) -> Path:
-    """Rows that four steps teach something about; `tests` says which label test rows have in place of their own."""
-    other = {"test": tests or {}}
-    rows = {
-        (role, language): [(text, TELLING[label], other.get(role, {}).get(label, label)) for text, _, label in split]
-        for (role, language), split in tiny.mini_rows().items()
-    }
-    return tiny.write_hub_layout(folder, rows)
 
 
 def world_in(folder: Path, mini, model: Path) -> World:

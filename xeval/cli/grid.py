@@ -10,7 +10,7 @@ import typer
 from xeval.cli.options import Logger, OutcomeFormat, Where
 from xeval.cli.outcome import show_outcome, show_outcomes
 from xeval.cli.suite import show_suite
-from xeval.definitions.registry import get_reference, get_task
+from xeval.definitions.registry import get_reference, get_suite, get_task
 from xeval.judging.verdict import Tolerance
 from xeval.results.store import StoredRun
 from xeval.support.errors import DefinitionError
@@ -63,7 +63,10 @@ def make(
     if plan.is_suite:
         show_suite(runs, plan.skipped, plan.subject, output_format, plan.results, plan.tasks_dirs, quiet)
     elif plan.noun == "grid":
-        show_outcomes(_by_task(runs, plan), output_format, plan.results, tolerance, plan.tasks_dirs)
+        of_suites = {suite: _of_suite(runs, suite) for suite in plan.suites}
+        in_suites = {run.record.task for own in of_suites.values() for run in own}
+        of_tasks = _by_task([run for run in runs if run.record.task not in in_suites], plan)
+        show_outcomes(of_tasks, output_format, plan.results, tolerance, plan.tasks_dirs, of_suites, plan.skipped)
     elif runs:
         reference = plan.subject if plan.is_table else table
         strays = show_outcome(runs, reference, output_format, plan.results, tolerance, plan.tasks_dirs)
@@ -73,13 +76,19 @@ def make(
 
 
 def _by_task(runs: Sequence[StoredRun], plan: "Plan") -> list[tuple[list[StoredRun], str | None]]:
-    """The runs of a grid's tasks, each with its table."""
+    """The runs of a grid's tasks, each with its table; `runs` are those of no suite."""
     names = dict.fromkeys(run.request.task for run in plan.runs)
     tables = {get_task(name, plan.tasks_dirs).name: name for name in names}
     return [
         ([run for run in runs if run.record.task == task], table_of(name, plan.tasks_dirs))
         for task, name in tables.items()
+        if any(run.record.task == task for run in runs)
     ]
+
+
+def _of_suite(runs: Sequence[StoredRun], suite: str) -> list[StoredRun]:
+    tasks = {member.task for member in get_suite(suite).tasks}
+    return [run for run in runs if run.record.task in tasks]
 
 
 def table_of(task: str, tasks_dirs: Sequence[Path]) -> str | None:

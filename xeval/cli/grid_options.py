@@ -39,7 +39,7 @@ from xeval.definitions.languages import code_among
 from xeval.definitions.registry import check_languages, check_names, get_grid, get_task, is_grid, is_suite
 
 if TYPE_CHECKING:
-    from xeval.runs.grid import TaskGrid
+    from xeval.runs.suite import FileGrid
     from xeval.support.progress import Reporter
 
 
@@ -114,26 +114,29 @@ class GridOptions:
         with using(self.bundle):
             return get_grid(self.task, self.tasks_dir or ())
 
-    def task_grids(self, grid: Grid) -> dict[str, "TaskGrid"]:
-        """What `grid` has to be run of each task."""
+    def of_file(self, grid: Grid) -> "FileGrid":
+        """What `grid` has to be run of each task and suite."""
         from xeval.runs.grid import TaskGrid
+        from xeval.runs.suite import FileGrid
 
         names = ("train_language", "train", "every_checkpoint", "keep_weights", "max_train", "max_eval", "test_split")
         options = self.of_library() | {name: getattr(grid, name) for name in names}
         options |= {
             "seeds": list(grid.seeds),
             "overrides": {name: _plain(value) for name, value in grid.values.items()},
+            "sweep": {name: [_plain(value) for value in values] for name, values in grid.sweep.items()},
         }
         pairs = [(model, recipe) for model in grid.models for recipe in grid.recipes or (None,)]
-        return {
-            task: TaskGrid(
-                pairs,
-                options
-                | {"languages": self._led(task, grid.languages, grid.train_language, grid.train)}
-                | {"data": grid.data.get(task, self.data)},
-            )
-            for task in grid.tasks
-        }
+        made = FileGrid({}, {})
+        for task in grid.tasks:
+            own = options | {"data": grid.data.get(task, self.data)}
+            if is_suite(task, self.tasks_dir or ()):
+                words = {"models": grid.models, "recipes": grid.recipes, "languages": grid.languages}
+                made.suites[task] = own | words
+            else:
+                languages = self._led(task, grid.languages, grid.train_language, grid.train)
+                made.tasks[task] = TaskGrid(pairs, own | {"languages": languages})
+        return made
 
     def _languages(self) -> list[str]:
         wanted = words(self.language)

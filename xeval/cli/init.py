@@ -22,6 +22,7 @@ class What(StrEnum):
     task = "task"
     recipe = "recipe"
     table = "table"
+    grid = "grid"
     model_card = "model-card"
     ci = "ci"
 
@@ -37,18 +38,20 @@ def init(
     kind: Annotated[str, typer.Option("--kind", help="Of a task: its kind.")] = "pair-classification",
     language: Annotated[
         list[str] | None,
-        typer.Option("--language", "-l", help="Codes; a task is trained on the first. A table: default: all."),
+        typer.Option(
+            "--language", "-l", help="Codes; a task is trained on the first. A table or a grid: default: all."
+        ),
     ] = None,
     label: Annotated[list[str] | None, typer.Option("--label", help="Of a task: its labels, as in yes,no.")] = None,
-    task: Annotated[str, typer.Option("--task", help="Of a table or of CI: name or path.")] = "xnli",
+    task: Annotated[str, typer.Option("--task", help="Of a table, a grid or CI: name or path.")] = "xnli",
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Of a table or of CI; of a model card, what was fine-tuned.")
+        str, typer.Option("--model", "-m", help="Of a table, a grid or CI; of a model card, what was fine-tuned.")
     ] = "mbert",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File; default: NAME.toml, README.md or the workflow's.")
     ] = None,
 ) -> None:
-    """Begin a task, a recipe, a published table, a model card or a workflow: a file that works as it is.
+    """Begin a task, a recipe, a published table, a grid, a model card or a workflow: a file that works as it is.
 
     What is missing is asked for on a terminal. TOML files name their JSON schema, which is put beside them, so that
     editors complete and check keys.
@@ -78,6 +81,8 @@ def _text_of(
     of_model = ModelName.parse(model)
     if what is What.model_card:
         return scaffolds.model_card(names[0], of_model.id, languages or ["multilingual"])
+    if what is What.grid:
+        return scaffolds.grid(names[1], task, model, languages)
     of_task = get_task(task)
     if what is What.table:
         return scaffolds.table(*names, of_task, of_model.id, check_languages(of_task, languages))

@@ -2,14 +2,16 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 
 from xeval.cli.options import OutcomeFormat
 from xeval.cli.screen import screen
+from xeval.cli.suite import show_table
 from xeval.judging.verdict import Tolerance
 from xeval.report.formats import terminal
 from xeval.report.from_folder import matrix_of
@@ -42,26 +44,32 @@ def show_outcomes(
     results: Path,
     tolerance: Tolerance | None = None,
     tasks_dirs: Sequence[Path] = (),
+    of_suites: Mapping[str, list[StoredRun]] = MappingProxyType({}),
+    skipped: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
-    """The same of the runs of several tasks, each beside its table."""
-    strays: list[str] = []
-    records = [run.record for runs, _ in of_tasks for run in runs]
-    is_json = output_format is OutcomeFormat.json
-    for runs, reference in of_tasks:
-        scored = [run.record for run in runs if run.record.scores]
-        if scored:
-            table = matrix_of(runs, scored[0].task, reference, tolerance, tasks_dirs)
-            strays += [verdict.sentence for row in table.verdicts for verdict in row.not_reproduced]
-            if not is_json:
-                terminal.show(table, screen())
-    if is_json:
+    """The same of the runs of several tasks, each beside its table, and of suites, whose tasks may have been `skipped`
+    for a reason."""
+    of_all = [*(runs for runs, _ in of_tasks), *of_suites.values()]
+    records = [run.record for runs in of_all for run in runs]
+    tables = [
+        matrix_of(runs, runs[0].record.task, reference, tolerance, tasks_dirs)
+        for runs, reference in of_tasks
+        if any(run.record.scores for run in runs)
+    ]
+    if output_format is OutcomeFormat.json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     elif any(record.scores for record in records):
+        for table in tables:
+            terminal.show(table, screen())
+        for suite, runs in of_suites.items():
+            show_table(runs, suite, tasks_dirs)
         several = " --task TASK" if len({record.task for record in records}) > 1 else ""
         print(f"Records and predictions are in {results}; a report of them: xeval report{several} --results {results}")
     failed = [record for record in records if record.failures]
     for record in failed:
         print(one_line(f"xeval: {record.name_of_run} failed: {record.failure}"), file=sys.stderr)
-    if failed:
+    for task, reason in skipped.items():
+        print(one_line(f"xeval: {task} was not run: {reason}"), file=sys.stderr)
+    if failed or skipped:
         raise typer.Exit(1)
-    return strays
+    return [verdict.sentence for table in tables for row in table.verdicts for verdict in row.not_reproduced]

@@ -38,12 +38,12 @@ def plan(
     file = grid.grid(context)
     task, models = grid.check() if file is None else (str(grid.task), [])
     with loading(grid.quiet):
-        from xeval.runs.plan import plan_grid, plan_grids, write_plan
+        from xeval.runs.plan import plan_file, plan_grid, write_plan
 
     if file is not None:
         with using(grid.bundle):
-            grids = grid.task_grids(file)
-        made = plan_grids(task, grids, bundle=grid.bundle, measures=True)
+            of_file = grid.of_file(file)
+        made = plan_file(task, of_file, bundle=grid.bundle, measures=True)
     else:
         options = grid.of_library()
         made = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, measures=True, **options)

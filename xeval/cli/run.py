@@ -88,7 +88,7 @@ def _run_here(
     if is_suite(task, folders):
         from xeval.runs.suite import run_suite
 
-        outcome = run_suite(task, models, recipe=grid.recipe, **options)
+        outcome = run_suite(task, models, recipes=[grid.recipe] if grid.recipe else [], **options)
         show_suite(outcome.runs, outcome.skipped, task, output_format, grid.results, folders, grid.quiet)
         return
     table = table_of(task, folders)
@@ -106,28 +106,30 @@ def _run_file(
 ) -> None:
     """Make the runs of a grid's file."""
     with loading(grid.quiet):
-        from xeval.runs.grid import run_grids
-        from xeval.runs.outlook import outlook_of_grids
-        from xeval.runs.plan import plan_grids
+        from xeval.runs.outlook import outlook_of_file
+        from xeval.runs.plan import plan_file, refuse_what_no_plan_has
+        from xeval.runs.suite import run_file
 
         elsewhere, folders = on is not Where.local, grid.tasks_dir or ()
-        shared_out = is_shared_out(on, grid.device) and (elsewhere or file.train)
+        shared_out = is_shared_out(on, grid.device) and (elsewhere or (file.train and not file.sweep))
         if shared_out:
+            refuse_what_no_plan_has({"sweep": file.sweep})
             engine = engine_of(on, grid.device, grid.results, grid.quiet)
         told = loggers(log_to, shared_out)
     with using(grid.bundle):
-        grids = grid.task_grids(file)
-        here = replace(grid, device="auto").task_grids(file) if elsewhere else grids
-        announce(outlook_of_grids(here, bundle=grid.bundle), grid.reporter(), dry_run)
+        of_file = grid.of_file(file)
+        here = replace(grid, device="auto").of_file(file) if elsewhere else of_file
+        announce(outlook_of_file(here, bundle=grid.bundle), grid.reporter(), dry_run)
     if shared_out:
-        plan = plan_grids(str(grid.task), grids, bundle=grid.bundle, elsewhere=elsewhere)
-        make(plan, engine, grid.quiet, output_format)
+        made = plan_file(str(grid.task), of_file, bundle=grid.bundle, elsewhere=elsewhere)
+        make(made, engine, grid.quiet, output_format)
         return
     with using(grid.bundle):
-        tables = [table_of(task, folders) for task in grids]
-        made = {task: replace(one, options=one.options | told) for task, one in grids.items()}
-        runs = zip(run_grids(made, grid.reporter()), tables, strict=True)
-        show_outcomes(list(runs), output_format, grid.results, tasks_dirs=folders)
+        tables = {task: table_of(task, folders) for task in of_file.tasks}
+        runs, skipped = run_file(of_file.told(told), grid.reporter())
+        of_tasks = [(runs[task], table) for task, table in tables.items()]
+        of_suites = {suite: runs[suite] for suite in of_file.suites}
+        show_outcomes(of_tasks, output_format, grid.results, None, folders, of_suites, skipped)
 
 
 def _run_plan(path: Path, on: Where, quiet: bool, dry_run: bool, output_format: OutcomeFormat) -> None:

@@ -26,6 +26,14 @@ def table_of(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) 
     return table.build(runs, definition, all_tasks(tasks_dirs), suite_tables(definition.name))
 
 
+def show_table(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) -> None:
+    """Print the table of `suite` where there are scores."""
+    from xeval.report.suite import formats
+
+    if any(run.record.scores for run in runs):
+        formats.show(table_of(runs, suite, tasks_dirs), screen())
+
+
 def show_suite(
     runs: Sequence[StoredRun],
     skipped: Mapping[str, str],
@@ -44,9 +52,7 @@ def show_suite(
     if output_format is OutcomeFormat.json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     elif any(record.scores for record in records):
-        from xeval.report.suite import formats
-
-        formats.show(table_of(runs, suite, tasks_dirs), screen())
+        show_table(runs, suite, tasks_dirs)
         report = f"xeval report --suite {suite} --results {results}"
         print(one_line(f"Records and predictions are in {results}; a report of them: {report}"))
         _say_what_is_wrong([run for run in runs if run.record.computed_elsewhere], tasks_dirs)

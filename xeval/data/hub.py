@@ -1,12 +1,16 @@
-"""The one room that talks to the hub: fetches files of a repository at a revision and says plainly when it cannot.
+"""The one room that talks to the hub: fetches files of a repository at a revision, commits others, and says plainly
+when it cannot.
 
 The calls are huggingface_hub's own, so HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and its cache hold here too; a
 download that was cut off goes on from the files that arrived.
 """
 
+import io
 import logging
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,29 +49,101 @@ def fetch(
     in_use = bundle.in_use()
     if in_use is not None:
         return in_use.find(kind, repo_id, revision)
-    _watch(huggingface_hub.get_session())
-    verbosity = hub_logging.get_verbosity()
-    hub_logging.set_verbosity_error()  # its own lines about retries come before ours about the outcome
     try:
-        folder = Path(
-            huggingface_hub.snapshot_download(
-                repo_id,
-                repo_type=kind,
-                revision=revision,
-                allow_patterns=list(patterns),
-                ignore_patterns=None if any("/" in pattern for pattern in patterns) else ["*/*"],
+        with _watched():
+            folder = Path(
+                huggingface_hub.snapshot_download(
+                    repo_id,
+                    repo_type=kind,
+                    revision=revision,
+                    allow_patterns=list(patterns),
+                    ignore_patterns=None if any("/" in pattern for pattern in patterns) else ["*/*"],
+                )
             )
-        )
-        if not any(next(folder.glob(pattern), None) for pattern in patterns):
-            folder = _folder_of_a_mirror(kind, repo_id, revision, patterns) or folder
+            if not any(next(folder.glob(pattern), None) for pattern in patterns):
+                folder = _folder_of_a_mirror(kind, repo_id, revision, patterns) or folder
     except Exception as error:  # whatever the network, the server or the disk come up with
         raise _refusal(error, kind, repo_id, revision) from _cause(error)
-    finally:
-        hub_logging.set_verbosity(verbosity)
     if kind == "dataset":  # of a model's files, whoever computes their checksums checks them
         for path in (path for pattern in patterns for path in folder.glob(pattern)):
             check_download(path, file_sha256(path))
     return folder, folder.name
+
+
+def newest_commit(repo_id: str) -> str:
+    """The commit that the model `repo_id` is at now. Raises ModelError."""
+    try:
+        with _watched():
+            return str(huggingface_hub.HfApi().model_info(repo_id).sha)
+    except Exception as error:
+        raise _not_pushed(error, repo_id) from _cause(error)
+
+
+def push(repo_id: str, files: Mapping[str, bytes], parent: str, message: str, pull_request: bool) -> str:
+    """Commit `files`, by path, on top of the commit `parent` of the model `repo_id`, on main or as a pull request.
+
+    Returns the address of what was made. Raises ModelError, also where main is no longer at `parent`.
+    """
+    if huggingface_hub.get_token() is None:
+        raise ModelError(
+            f"model {repo_id}: nothing was pushed: there is no token; log in with hf auth login, or set HF_TOKEN"
+        )
+    # Streams, for which huggingface_hub keeps to its own client, whose requests are watched, whatever the hub asks for.
+    operations = [huggingface_hub.CommitOperationAdd(path, io.BytesIO(content)) for path, content in files.items()]
+    try:
+        with _watched(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the card's metadata as a whole
+            made = huggingface_hub.HfApi().create_commit(
+                repo_id,
+                operations,
+                commit_message=message,
+                token=True,
+                create_pr=pull_request,
+                parent_commit=parent,
+            )
+    except Exception as error:
+        raise _not_pushed(error, repo_id) from _cause(error)
+    return one_line(made.pr_url or made.commit_url)
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    _watch(huggingface_hub.get_session())
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()  # its own lines about retries come before ours about the outcome
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(verbosity)
+
+
+def _not_pushed(error: Exception, repo_id: str) -> ModelError:
+    return ModelError(f"model {repo_id}: nothing was pushed: {_explain_push(error)}")
+
+
+def _explain_push(error: Exception) -> str:
+    status = error.response.status_code if isinstance(error, hub_errors.HfHubHTTPError) else None
+    if isinstance(error, hub_errors.HFValidationError):
+        return "that is not the id of a repository; wanted organisation/name"
+    if isinstance(error, hub_errors.RepositoryNotFoundError):
+        return "the hub has no such model, or your token may not see it; check the id, or make it: hf repos create"
+    if isinstance(error, hub_errors.OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set; unset it"
+    if status in _EXPLAINED:
+        return _EXPLAINED[status]
+    text = "its text names HF_TOKEN" if _says_token(error) else one_line(error)[:160]
+    if status is None and not isinstance(error, ValueError):
+        text += "; check the network and HF_ENDPOINT, and look whether the pull request is there before you try again"
+    return f"{type(error).__name__}: {text}"
+
+
+_EXPLAINED: dict[int | None, str] = {
+    401: "the hub does not know your token (401); log in again with hf auth login, or set HF_TOKEN",
+    403: "your token may not do that there (403); give it the right to write, and see whether the repository takes pull"
+    " requests",
+    409: "the repository has changed meanwhile (409); run the command again, on what is there now",
+    412: "the repository has changed meanwhile (412); run the command again, on what is there now",
+}
 
 
 def missing_bytes(

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from xeval.definitions.toml import Frozen, Name, Text
 
 Several = Annotated[tuple[Text, ...], Field(min_length=1, max_length=1000)]
+Tried = Annotated[tuple[int | float | str, ...], Field(min_length=2, max_length=1000)]
 Count = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -18,7 +19,7 @@ class Grid(Frozen):
     """
 
     tasks: Several
-    """Names or paths."""
+    """Names or paths. A suite stands for those of its tasks that there are rows for."""
     models: Several
     """Aliases, hub ids (`id@revision` pins one), folders, or `name=folder`."""
     recipes: tuple[Text, ...] = ()
@@ -31,8 +32,11 @@ class Grid(Frozen):
     """Each task's own by default."""
     values: dict[Name, int | float | str] = {}
     """Of the recipes, replaced by these."""
+    sweep: dict[Name, Tried] = {}
+    """Values of the recipes to try, and to choose from by the training language's selection split; of several keys, all
+    combinations."""
     data: dict[Text, Text] = {}
-    """The folder with a local copy, by task; --data is that of all others."""
+    """The folder with a local copy, by task or suite; --data is that of all others."""
     max_train: Count | None = None
     """Train on the first so many rows."""
     max_eval: Count | None = None

@@ -5,7 +5,7 @@ those that come with xeval. A name that ends in `.toml` or holds a path separato
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -172,26 +172,43 @@ def get_grid(path: str, tasks_dirs: Sequence[Path] = ()) -> Grid:
     grid = read_definition(Path(path).expanduser(), Grid)
     key = "tasks"
     try:
-        for task in grid.tasks:
-            if is_suite(task, tasks_dirs):
-                raise DefinitionError(f"{task} is a suite of tasks; name the tasks, or run the suite by itself")
-            get_task(task, tasks_dirs)
+        _check_tasks(grid.tasks, tasks_dirs)
         key = "languages"
         for task in grid.tasks:
-            check_languages(get_task(task, tasks_dirs), grid.languages)
-        key = "models"
-        for model in grid.models:
-            ModelName.parse(model)
-        key = "recipes"
-        for recipe in grid.recipes:
-            get_recipe(recipe)
-        key = "values"
-        for value in grid.values:
-            if value not in Recipe.model_fields:
-                raise UnknownNameError("value of a recipe", value, Recipe.model_fields)
+            if not is_suite(task, tasks_dirs):
+                check_languages(get_task(task, tasks_dirs), grid.languages)
+        checks: dict[str, Callable[[str], object]] = {
+            "models": ModelName.parse,
+            "recipes": get_recipe,
+            "values": _check_value,
+            "sweep": _check_value,
+        }
+        for key, check in checks.items():
+            for name in getattr(grid, key):
+                check(name)
     except XevalError as error:
         raise DefinitionError(f"{path}: {key}: {error}") from error
     return grid
+
+
+def _check_tasks(tasks: Sequence[str], tasks_dirs: Sequence[Path]) -> None:
+    """Raise for a word that names no task and no suite, and for a task that two of them name."""
+    names = [name for task in tasks for name in _names_of(task, tasks_dirs)]
+    for name in names:
+        if names.count(name) > 1:
+            raise DefinitionError(f"{name} is listed twice, by itself or in a suite")
+
+
+def _names_of(task: str, tasks_dirs: Sequence[Path]) -> list[str]:
+    """The tasks that stand behind a word of a grid's file: one, or those of a suite."""
+    if is_suite(task, tasks_dirs):
+        return [member.task for member in get_suite(task).tasks]
+    return [get_task(task, tasks_dirs).name]
+
+
+def _check_value(name: str) -> None:
+    if name not in Recipe.model_fields:
+        raise UnknownNameError("value of a recipe", name, Recipe.model_fields)
 
 
 def find_task(name: str, tasks_dirs: Sequence[Path] = ()) -> tuple[Path, Task]:

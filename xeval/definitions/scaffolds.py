@@ -6,6 +6,7 @@ Each is accepted as it is written, so that the first thing to happen to it is a 
 import json
 from collections.abc import Sequence
 
+from xeval.definitions.grid import Grid
 from xeval.definitions.recipe import Recipe
 from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
@@ -14,7 +15,7 @@ from xeval.kinds.labels import LabelKeys
 from xeval.kinds.registry import get_kind
 
 SCHEMA_FOLDER = ".schemas"  # beside the file, so that editors find it without a network
-NOUNS: dict[str, type[Frozen]] = {"task": Task, "recipe": Recipe, "table": Reference}
+NOUNS: dict[str, type[Frozen]] = {"task": Task, "recipe": Recipe, "table": Reference, "grid": Grid}
 _RECIPES = {
     "tagging": "xtreme-2020-pan-x",
     "answers": "xtreme-2020-squad",
@@ -108,6 +109,30 @@ how = "as printed"  # computed by the authors, reported from elsewhere, a mean o
 recipe = {_text(of_task.default_recipe)}  # what xeval reproduce trains with
 # n_seeds = 5
 cells = {{ {cells} }}  # percent, with the decimals that are printed
+"""
+
+
+def grid(path: str, task: str, model: str, languages: Sequence[str]) -> str:
+    """The file of a grid of runs, with the parts that are left out most in comments."""
+    evaluated = f"languages = {_texts(languages)}" if languages else '# languages = ["es", "ur"]'
+    return f"""\
+{_schema_line("grid")}
+# What it takes: xeval plan {path}
+# Run it:        xeval run {path}
+tasks = [{_text(task)}]  # names or paths; a suite such as "xtreme" stands for its tasks
+models = [{_text(model)}]  # aliases, hub ids or folders
+# recipes = ["hf-2019"]  # each task's default without
+seeds = [1, 2, 3]
+{evaluated}  # all without; the language trained on comes along
+
+# [values]  # of every recipe
+# learning_rate = 3e-5
+
+# [sweep]  # values to choose from, by development rows of the training language alone
+# learning_rate = [1e-5, 2e-5, 5e-5]
+
+# [data]  # folders with local copies, by task
+# {_key(task) if "/" not in task and "." not in task else _text(task)} = "DIR"
 """
 
 

@@ -9,8 +9,17 @@ DRAWS_AT_ONCE = 1_000_000  # groups drawn in one block: 8 MB for each count
 
 def sums_of_groups(tally: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """(G, K) sums of an (N, K) `tally` over each of the (N,) `groups`."""
-    _, group_of_row = np.unique(groups, return_inverse=True)
-    return np.stack([np.bincount(group_of_row, weights=count) for count in tally.T], axis=1)
+    return sums_of_numbered(tally, numbered(groups))
+
+
+def numbered(groups: np.ndarray) -> np.ndarray:
+    """(N,) numbers from 0 on of the (N,) `groups`, whatever they are called."""
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def sums_of_numbered(tally: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """`sums_of_groups` where the groups are `numbered` already, which takes longer than the sums."""
+    return np.stack([np.bincount(groups, weights=count) for count in tally.T], axis=1)
 
 
 def draws(rng: np.random.Generator, n_groups: int, n_resamples: int) -> Iterator[np.ndarray]:

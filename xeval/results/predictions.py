@@ -57,12 +57,13 @@ def load_predictions(folder: Path, language: str, sha256: str, only: Collection[
     path, content = predictions_path(folder, language), read_predictions(folder, language, sha256)
     try:
         file = pq.ParquetFile(pa.BufferReader(content))  # read_table would load pandas, and so would to_numpy
-        problem = _problem_in_names(file.schema_arrow)
-        wanted = None if only is None else [name for name in file.schema_arrow.names if name in only]
+        schema = file.schema_arrow
+        problem = _problem_in_names(schema)
+        wanted = None if only is None else [name for name in schema.names if name in only]
         table = file.read(columns=wanted, use_threads=False) if not problem else None  # starting them takes longer
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{path}: no Parquet file that can be read; remove the run's folder") from error
-    if problem := problem or _problem(file.schema_arrow, table):
+    if problem := problem or _problem(schema, table):
         raise StoreError(f"{path}: not what xeval writes: {problem}; remove the run's folder")
     return table
 

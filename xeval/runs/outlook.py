@@ -29,6 +29,8 @@ from xeval.runs.forecast import Speed, kept_speed, rows_of_training, speed_key, 
 from xeval.runs.grid import TaskGrid, define, drawn_with, seeds_for, table_to_reproduce
 from xeval.runs.preflight import count_checkpoint_weights
 from xeval.runs.spec import limits, recipe_record
+from xeval.runs.suite import FileGrid, options_of, pairs_of
+from xeval.runs.sweep import check_sweep
 from xeval.support.cache import kept_weights
 from xeval.support.errors import XevalError
 
@@ -91,6 +93,14 @@ def outlook_of_grids(
     return Outlook(tuple(runs), downloads, table, whole, why_seeds, may_lack_tasks, n_trials)
 
 
+def outlook_of_file(grid: FileGrid, *, bundle: str | os.PathLike[str] | None = None) -> Outlook:
+    """The outlook for what `run_file` makes."""
+    with using(bundle):
+        of_suites = [_grids_of_suite(name, **options) for name, options in grid.suites.items()]
+    grids = {task: each for grids in (grid.tasks, *of_suites) for task, each in grids.items()}
+    return outlook_of_grids(grids, bundle=bundle, may_lack_tasks=bool(grid.suites))
+
+
 def outlook_of_grid(
     subject: str,
     models: Sequence[str],
@@ -103,22 +113,22 @@ def outlook_of_grid(
     with using(bundle):
         if not registry.is_suite(subject, options.get("tasks_dirs") or ()):
             return outlook_of_grids({subject: TaskGrid([(model, recipe) for model in models], options)}, bundle=bundle)
-        grids: dict[str, TaskGrid] = {}
-        folders = [Path(folder) for folder in options.get("tasks_dirs") or ()]
-        for member in registry.get_suite(subject).tasks:
-            task, wanted = registry.get_task(member.task, folders), options.get("languages") or ()
-            languages = [code for code in member.languages or task.languages if code in task.languages]
-            languages = [code for code in languages if not wanted or code in wanted]
-            if not languages:
-                continue
-            trains = task.of_kind.trains
-            of_task = options | {
-                "languages": languages,
-                "sweep": options.get("sweep") if trains else None,
-                "overrides": {} if not trains else options.get("overrides"),
-            }
-            grids[member.task] = TaskGrid([(model, recipe or member.recipe) for model in models], of_task)
+        grids = _grids_of_suite(subject, models, [recipe] if recipe else [], **options)
     return outlook_of_grids(grids, bundle=bundle, may_lack_tasks=True)
+
+
+def _grids_of_suite(name: str, models: Sequence[str], recipes: Sequence[str], **options: Any) -> dict[str, TaskGrid]:
+    """What there is to run of each task of a suite, if there are rows for it."""
+    grids: dict[str, TaskGrid] = {}
+    folders, wanted = [Path(folder) for folder in options.get("tasks_dirs") or ()], options.get("languages") or ()
+    for member in registry.get_suite(name).tasks:
+        task = registry.get_task(member.task, folders)
+        languages = [code for code in member.languages or task.languages if code in task.languages]
+        languages = [code for code in languages if not wanted or code in wanted]
+        if languages:
+            of_task = options_of(task, options) | {"languages": languages}
+            grids[member.task] = TaskGrid(pairs_of(models, recipes, member), of_task)
+    return grids
 
 
 def outlook_of_table(
@@ -155,6 +165,14 @@ class _TaskOutlook:
         self._pairs, self._options = grid.pairs, grid.options
         self.task = self._defined.task
         self.languages = self._defined.languages
+        check_sweep(
+            grid.options.get("sweep") or {},
+            self.task,
+            self._defined.recipes.values(),
+            grid.options.get("overrides") or {},
+            grid.options.get("seeds") or (),
+            bool(grid.options.get("train", True)),
+        )
         self.train = bool(grid.options.get("train", True)) and self.task.of_kind.trains
         self.limits: Limits = limits(grid.options.get("max_train"), grid.options.get("max_eval"), self.task.test_split)
         self.choose = partial(devices.choose, grid.options.get("device", "auto"), grid.options.get("dtype", "auto"))

@@ -5,7 +5,7 @@
 
 import os
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ from xeval.definitions.toml import Frozen, first_complaint
 from xeval.results.store import StoredRun, load_run
 from xeval.runs.forecast import Forecast, Speeds, forecast
 from xeval.runs.grid import TaskGrid, prepare_grid, run_grid, seeds_for, table_to_reproduce
-from xeval.runs.suite import left_out, suite_grids
+from xeval.runs.suite import FileGrid, left_out, suite_grids
 from xeval.support.errors import DefinitionError, StoreError, XevalError
 from xeval.support.files import in_home, read_ordinary, write_output
 from xeval.support.progress import Reporter, Silent
@@ -94,8 +94,10 @@ class Plan(Frozen):
     noun: Literal["task", "suite", "table", "grid"]
     """Which of them."""
     runs: Annotated[tuple[PlannedRun, ...], Field(min_length=1, max_length=100_000)]
+    suites: tuple[Words, ...] = ()
+    """Those of a grid."""
     skipped: dict[Words, str] = {}
-    """Tasks of the suite that are left out, and why."""
+    """Tasks of suites that are left out, and why."""
 
     @property
     def is_suite(self) -> bool:
@@ -194,29 +196,34 @@ def plan_grid(
         if not registry.is_suite(subject, options.get("tasks_dirs") or ()):
             planner.add(subject, TaskGrid([(model, recipe) for model in models], options))
             return Plan(subject=_path_or_name(subject), noun="task", runs=tuple(planner.runs))
-        grids, skipped = suite_grids(subject, models, recipe=recipe, **planner.as_here(options))
-        for task in list(grids):
-            with left_out(task, skipped, options.get("reporter") or Silent()):
-                planner.add(task, grids.pop(task))
+        skipped = planner.add_suite(subject, models=models, recipes=[recipe] if recipe else [], **options)
         if not planner.runs:
             raise DefinitionError(f"{subject}: none of its tasks can be run: {next(iter(skipped.values()))}")
     return Plan(subject=_path_or_name(subject), noun="suite", runs=tuple(planner.runs), skipped=skipped)
 
 
-def plan_grids(
+def plan_file(
     path: str,
-    grids: Mapping[str, TaskGrid],
+    grid: FileGrid,
     *,
     bundle: str | os.PathLike[str] | None = None,
     elsewhere: bool = False,
     measures: bool = False,
 ) -> Plan:
-    """The runs that `run_grids` makes of the grid in the file at `path`, as `plan_grid` does it."""
-    planner = _Planner(bundle, elsewhere, measures, next(iter(grids.values())).options)
+    """The runs that `run_file` makes of the grid in the file at `path`, as `plan_grid` does it."""
+    options = [*(each.options for each in grid.tasks.values()), *grid.suites.values()]
+    for each in options:
+        refuse_what_no_plan_has(each)
+    planner, skipped = _Planner(bundle, elsewhere, measures, options[0]), dict[str, str]()
     with using(bundle):
-        for task, grid in grids.items():
-            planner.add(task, grid)
-    return Plan(subject=_absolute(path), noun="grid", runs=tuple(planner.runs))
+        for task, of_task in grid.tasks.items():
+            planner.add(task, of_task)
+        for suite, of_suite in grid.suites.items():
+            skipped |= planner.add_suite(suite, **of_suite)
+    if not planner.runs:
+        raise DefinitionError(f"{path}: none of its tasks can be run: {next(iter(skipped.values()))}")
+    suites = tuple(map(_path_or_name, grid.suites))
+    return Plan(subject=_absolute(path), noun="grid", runs=tuple(planner.runs), suites=suites, skipped=skipped)
 
 
 def plan_table(
@@ -250,6 +257,14 @@ class _Planner:
     def as_here(self, options: dict[str, Any]) -> dict[str, Any]:
         """`options` with a device that this machine has."""
         return options | ({"device": "auto"} if self._elsewhere else {})
+
+    def add_suite(self, name: str, **options: Any) -> dict[str, str]:
+        """Add its tasks; returns why some of them are left out."""
+        grids, skipped = suite_grids(name, **self.as_here(options))
+        for task in list(grids):
+            with left_out(task, skipped, options.get("reporter") or Silent()):
+                self.add(task, grids.pop(task))
+        return skipped
 
     def add(self, task: str, grid: TaskGrid) -> None:
         prepared = prepare_grid(task, grid.pairs, **self.as_here(grid.options))

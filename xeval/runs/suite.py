@@ -1,9 +1,9 @@
 """A suite of tasks, one after the other: each that there are rows for is run, and of the others it is said why not."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,9 @@ from xeval.definitions.task import DEV, Task
 from xeval.engine import devices
 from xeval.results.records import Limits
 from xeval.results.store import StoredRun
-from xeval.runs.grid import TaskGrid, run_grid
+from xeval.runs.grid import TaskGrid, run_grid, run_grids
 from xeval.runs.score_given import EITHER, score_given
 from xeval.runs.spec import limits
-from xeval.runs.sweep import Sweep
 from xeval.support.countdown import count_down
 from xeval.support.errors import DataError, DefinitionError, XevalError
 from xeval.support.progress import Reporter, Silent
@@ -60,6 +59,33 @@ class Wanted:
 EVERYTHING = Wanted()
 
 
+@dataclass(frozen=True)
+class FileGrid:
+    """What the file of a grid has to be run."""
+
+    tasks: dict[str, TaskGrid]  # by themselves
+    suites: dict[str, dict[str, Any]]  # what `suite_grids` takes, by the suite's name
+
+    def told(self, options: Mapping[str, Any]) -> "FileGrid":
+        """The same with further options of `run_grid`."""
+        tasks = {name: replace(grid, options=grid.options | options) for name, grid in self.tasks.items()}
+        return FileGrid(tasks, {name: own | options for name, own in self.suites.items()})
+
+
+def run_file(grid: FileGrid, reporter: Reporter | None = None) -> tuple[dict[str, list[StoredRun]], dict[str, str]]:
+    """The runs of each task and of each suite of the file, and why tasks of suites are left out.
+
+    The tasks that stand there by themselves come first; all of theirs is checked before the first run is made.
+    """
+    of_tasks = run_grids(grid.tasks, reporter)
+    runs, skipped = dict(zip(grid.tasks, of_tasks, strict=True)), dict[str, str]()
+    for name, options in grid.suites.items():
+        outcome = run_suite(name, **options)
+        runs[name] = outcome.runs
+        skipped |= outcome.skipped
+    return runs, skipped
+
+
 def run_suite(name: str, models: Sequence[str], *, reporter: Reporter | None = None, **options: Any) -> SuiteRuns:
     """`run_grid` for each task of the suite called `name`, in all of its languages that there are rows for.
 
@@ -85,18 +111,20 @@ def suite_grids(  # noqa: PLR0913  what `run_grid` takes
     models: Sequence[str],
     *,
     languages: Sequence[str] = (),
-    recipe: str | None = None,
-    sweep: Sweep | None = None,
+    recipes: Sequence[str] = (),
     train: bool = True,
     data: str | os.PathLike[str] | None = None,
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
     reporter: Reporter | None = None,
     **options: Any,
 ) -> tuple[dict[str, TaskGrid], dict[str, str]]:
-    """What to run of each task that there are rows for, and why each of the others is left out."""
+    """What to run of each task that there are rows for, and why each of the others is left out.
+
+    Without `recipes`, each task is run by the suite's.
+    """
     reporter = reporter or Silent()
     suite, folders = registry.get_suite(name), [Path(folder) for folder in tasks_dirs]
-    row_limits = _check_what_holds_for_all(models, recipe, options)
+    row_limits = _check_what_holds_for_all(models, recipes, options)
     data = data or os.environ.get("XEVAL_DATA") or None
     skipped: dict[str, str] = {}
     grids: dict[str, TaskGrid] = {}
@@ -111,18 +139,16 @@ def suite_grids(  # noqa: PLR0913  what `run_grid` takes
             said.append(f"{member.task}: not run: {error}")
             continue
         said.append(f"{member.task}: {_in_words(rows)}")
-        of_task = options | {
+        of_task = options_of(task, options) | {
             "languages": rows.languages,
             "train": train,
             "data": rows.data,
             "corpus": rows.corpus,
             "tasks_dirs": tasks_dirs,
             "reporter": reporter,
-            "sweep": sweep if task.of_kind.trains else None,
             "test_split": rows.test_split,
-            "overrides": _overrides_of(task, options),
         }
-        grids[member.task] = TaskGrid([(model, recipe or member.recipe) for model in models], of_task)
+        grids[member.task] = TaskGrid(pairs_of(models, recipes, member), of_task)
     _raise_what_is_wrong_with_all(skipped, bool(grids))
     for line in said:
         reporter.say(one_line(line))
@@ -229,19 +255,28 @@ def _raise_what_is_wrong_with_all(skipped: dict[str, str], is_any_left: bool) ->
         raise XevalError(reasons.pop())
 
 
-def _overrides_of(task: Task, options: dict[str, Any]) -> dict[str, Any]:
-    """The values of recipes to replace that mean something to `task`, with a training or without."""
+def pairs_of(models: Sequence[str], recipes: Sequence[str], member: SuiteTask) -> list[tuple[str, str | None]]:
+    """The models of a task of a suite, each with each recipe, or else with the suite's."""
+    chosen: Sequence[str | None] = recipes or [member.recipe]
+    return list(product(models, chosen))
+
+
+def options_of(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a suite's `options` that mean something to `task`, with a training or without."""
     overrides: dict[str, Any] = options.get("overrides") or {}
     if task.of_kind.trains:
-        return {key: value for key, value in overrides.items() if key not in ("layer", "pooling")}
-    return {key: value for key, value in overrides.items() if key in ("max_length", "layer", "pooling")}
+        kept = {key: value for key, value in overrides.items() if key not in ("layer", "pooling")}
+        return {**options, "overrides": kept}
+    kept = {key: value for key, value in overrides.items() if key in ("max_length", "layer", "pooling")}
+    none = {"sweep": None, "seeds": (), "train_language": None, "every_checkpoint": False}
+    return {**options, "overrides": kept, **none}
 
 
-def _check_what_holds_for_all(models: Sequence[str], recipe: str | None, options: dict[str, Any]) -> Limits:
+def _check_what_holds_for_all(models: Sequence[str], recipes: Sequence[str], options: dict[str, Any]) -> Limits:
     """The limits on rows. Raises XevalError for what would be wrong in every task."""
     row_limits = limits(options.get("max_train"), options.get("max_eval"))
     devices.choose(options.get("device", "auto"), options.get("dtype", "auto"))
-    if recipe is not None:
+    for recipe in recipes:
         registry.get_recipe(recipe)
     for model in models:
         find_checkpoint(model)

@@ -1,5 +1,5 @@
 """What can be made again but takes time: fine-tuned weights, trainings half done, encoded rows, corpora, copies of
-objects, unpacked bundles and measured speeds, under XEVAL_CACHE.
+objects, unpacked bundles, measured speeds and what ranks are computed from, under XEVAL_CACHE.
 
 Nothing in here is a result; all of it can be deleted at any time.
 """
@@ -17,7 +17,7 @@ from xeval.support.files import in_home
 from xeval.support.sealed import MANIFEST, checksums
 from xeval.support.text import counted
 
-Part = Literal["weights", "checkpoints", "encoded", "corpora", "objects", "bundles", "speeds"]
+Part = Literal["weights", "checkpoints", "encoded", "corpora", "objects", "bundles", "speeds", "ranks"]
 WEIGHTS = "model.safetensors"  # the file in a folder of fine-tuned weights that records have the checksum of
 WEIGHTS_LIMIT_BYTES = 10e9
 UNUSED_DAYS = 7  # weights that were used since then stay, however much there is

@@ -11,11 +11,16 @@ from decimal import ROUND_HALF_UP, Decimal
 def one_line(message: object) -> str:
     """Text safe for one line of a terminal or a log: white space folded, control characters shown as escapes, and so is
     what GitHub takes for a command where a line begins with it, or anywhere."""
-    text = " ".join(str(message).split()).replace("##[", "#\\x23[")
-    text = f"\\x3a{text[1:]}" if text.startswith("::") else text
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    text = legible(" ".join(str(message).split()))
+    return f"\\x3a{text[1:]}" if text.startswith("::") else text
+
+
+def legible(line: str) -> str:
+    """The same of a line whose white space is to stay, and that does not begin with what it quotes."""
+    line = line.replace("##[", "#\\x23[")
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
 
 
 def metric_in_words(name: str) -> str:

@@ -201,10 +201,15 @@ def _language(language: str, a: list[StoredRun], b: list[StoredRun]) -> PairedLa
     return beside(language, sha256, measure, tables_a, tables_b, [run.folder for run in (*a, *b)])
 
 
+def rows_of(record: RunRecord, language: str) -> tuple[str, int]:
+    """The hash of the rows of `language` that it was scored on, and how many there are."""
+    return record.data.sha256.get("test", {}).get(language, "unknown"), record.scores[language].n_rows
+
+
 def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
     """The hash of the rows of `language` that all of `records` were scored on. Raises DataError."""
     records = list(records)
-    rows = {(_rows_sha256(record, language), record.scores[language].n_rows) for record in records}
+    rows = {rows_of(record, language) for record in records}
     if len(rows) > 1:
         found = " and ".join(sorted(f"{counted(n, 'rows')} of hash {sha256[:8]}" for sha256, n in rows))
         limits = {(record.limits.max_eval, record.limits.eval_seed) for record in records}
@@ -264,7 +269,3 @@ def _shared_labels(language: str, tables: list[pa.Table], folders: list[Path]) -
                 f"{folder}: its gold labels in {language} differ from those of {folders[0]}; evaluate again"
             )
     return labels
-
-
-def _rows_sha256(record: RunRecord, language: str) -> str:
-    return record.data.sha256.get("test", {}).get(language, "unknown")

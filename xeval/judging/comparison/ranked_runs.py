@@ -1,15 +1,18 @@
 """Results of several configurations → what each of them scored on the rows and languages that all of them have."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from xeval.judging.comparison.paired_runs import shared_rows, usable
-from xeval.judging.comparison.ranking import Scope, ScoredModel, pulls_of
+from xeval.judging.comparison.paired_runs import rows_of, shared_rows, usable
+from xeval.judging.comparison.ranking import RankInterval, Scope, ScoredModel, pulls_of, rank_intervals
 from xeval.judging.comparison.resampling import joint_groups, parallel
 from xeval.judging.equivalence import Spread, assumed_spread, spread_of_mean
-from xeval.judging.grouped import sums_of_groups
+from xeval.judging.grouped import numbered, sums_of_numbered
 from xeval.judging.verdict import assumed_of
 from xeval.kinds.metric import Measure
 from xeval.kinds.registry import get_kind
@@ -17,6 +20,9 @@ from xeval.results.configurations import Configuration
 from xeval.results.predictions import column, groups_of, has_labels, tally_of
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
+from xeval.support.kept_arrays import made_once
+
+_VERSION = 1  # of what is kept
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,30 @@ class Contest:
     models: list[ScoredModel]
     assumed: Spread
     scope: Scope
+
+
+def load_rank_intervals(
+    entered: Mapping[str, Sequence[StoredRun]], languages: Sequence[str]
+) -> dict[str, RankInterval]:
+    """The ranks that each of `entered` can have on the mean over `languages`, by name.
+
+    Only those are ranked whose runs were scored on the same rows; of several such sets of rows, those that most of them
+    were scored on. Collapsed trainings do not count. Empty where there are fewer than two. Raises StoreError where
+    predictions cannot be read.
+    """
+    by_rows: dict[tuple[object, ...], dict[str, list[StoredRun]]] = {}
+    for name, runs in entered.items():
+        own = usable("", list(runs), [])
+        if not all(language in run.record.scores for run in own for language in languages):
+            continue
+        rows = {tuple(rows_of(run.record, language) for language in languages) for run in own}
+        if len(rows) == 1:
+            by_rows.setdefault(rows.pop(), {})[name] = own
+    ranked = max(by_rows.values(), key=len, default={})
+    if len(ranked) < 2:
+        return {}
+    contest = _contest(ranked, languages, [], _Numbers.kept)
+    return dict(zip(ranked, rank_intervals(contest.models, contest.assumed), strict=True))
 
 
 def load_contest(configurations: Mapping[Configuration, list[StoredRun]], languages: Sequence[str] = ()) -> Contest:
@@ -45,7 +75,15 @@ def load_contest(configurations: Mapping[Configuration, list[StoredRun]], langua
     if len(entered) < 2:
         raise StoreError(f"a ranking wants two models or more that have scores, got {len(entered)}")
     _check_alike(entered)
-    shared = _shared_languages(entered, languages, notes)
+    return _contest(entered, _shared_languages(entered, languages, notes), notes, _Numbers.of)
+
+
+def _contest(
+    entered: Mapping[str, list[StoredRun]],
+    shared: Sequence[str],
+    notes: list[str],
+    numbers_of: Callable[[Sequence[StoredRun], "_Tests", Measure], "_Numbers"],
+) -> Contest:
     tests = _Tests.of(entered, shared)
     first = next(iter(entered.values()))[0].record
     kind = get_kind(first.kind)
@@ -54,9 +92,10 @@ def load_contest(configurations: Mapping[Configuration, list[StoredRun]], langua
     spreads = [assumed_spread(assumed, lang == first.training_language, n_rows[lang]) for lang in shared]
     unit, grouped_by = kind.unit, kind.grouped_by
     scope = Scope(
-        first.task, first.task_title, first.metric, unit, grouped_by, shared, max(n_rows.values()), notes
+        first.task, first.task_title, first.metric, unit, grouped_by, list(shared), max(n_rows.values()), notes
     )  # fmt: skip
-    models = [_scored(name, runs, tests, kind.measure(first.metric)) for name, runs in entered.items()]
+    measure = kind.measure(first.metric)
+    models = [_scored(name, runs, tests, numbers_of(runs, tests, measure)) for name, runs in entered.items()]
     return Contest(models, spread_of_mean(assumed, spreads), scope)
 
 
@@ -93,7 +132,11 @@ class _Tests:
     """The test rows that all models have, in blocks of languages whose groups of rows are the same."""
 
     blocks: list[list[str]]
-    groups: list[np.ndarray]  # (N,) of each block
+    groups: list[np.ndarray]  # (N,) of each block, numbered from 0 on
+
+    @property
+    def languages(self) -> list[str]:
+        return [language for block in self.blocks for language in block]
 
     @classmethod
     def of(cls, entered: Mapping[str, Sequence[StoredRun]], languages: Sequence[str]) -> "_Tests":
@@ -112,26 +155,54 @@ class _Tests:
             groups[language] = np.arange(len(table)) if known is None else known
             labels[language] = column(table, "label") if has_labels(table) else np.zeros(len(table))
         if parallel(list(labels.values())):
-            return cls([list(languages)], [joint_groups(list(groups.values()))])
-        return cls([[language] for language in languages], [groups[language] for language in languages])
+            return cls([list(languages)], [numbered(joint_groups(list(groups.values())))])
+        return cls([[language] for language in languages], [numbered(groups[language]) for language in languages])
 
 
-def _scored(name: str, runs: Sequence[StoredRun], tests: _Tests, measure: Measure) -> ScoredModel:
-    languages = [language for block in tests.blocks for language in block]
-    values, pulls = {}, []
-    for block, groups in zip(tests.blocks, tests.groups, strict=True):
-        without = []  # (S, G) of each language
-        for language in block:
-            sums = np.stack([sums_of_groups(tally_of(run.predictions(language)), groups) for run in runs])  # (S, G, K)
-            total = sums.sum(axis=1)  # (S, K)
-            values[language] = measure.value(total)
-            without.append(measure.value(total[:, None] - sums))
-        pulls.append(pulls_of(np.sum(without, axis=0) / len(languages)))
+def _tally(run: StoredRun, language: str) -> np.ndarray:
+    """What the metric is computed from, and nothing else: most of a file is logits."""
+    is_old = run.record.scores[language].n_groups is None
+    return tally_of(run.predictions(language, ("label", "prediction") if is_old else ("tally",)))
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What predictions are read for."""
+
+    values: np.ndarray  # (L, S) of the metric
+    pulls: np.ndarray  # (S, G), as a `ScoredModel` has them
+
+    @classmethod
+    def of(cls, runs: Sequence[StoredRun], tests: _Tests, measure: Measure) -> "_Numbers":
+        values, pulls = list[np.ndarray](), []
+        for block, groups in zip(tests.blocks, tests.groups, strict=True):
+            without = []  # (S, G) of each language
+            for language in block:
+                sums = np.stack([sums_of_numbered(_tally(run, language), groups) for run in runs])  # (S, G, K)
+                total = sums.sum(axis=1)  # (S, K)
+                values.append(measure.value(total))
+                without.append(measure.value(total[:, None] - sums))
+            pulls.append(pulls_of(np.sum(without, axis=0) / len(tests.languages)))
+        return cls(np.stack(values), np.concatenate(pulls, axis=1))
+
+    @classmethod
+    def kept(cls, runs: Sequence[StoredRun], tests: _Tests, measure: Measure) -> "_Numbers":
+        """The same, from the cache where they have been computed before: a leaderboard is made again and again."""
+        predictions = [[run.record.scores[language].predictions_sha256 for language in tests.languages] for run in runs]
+        groups = [hashlib.sha256(own.tobytes()).hexdigest() for own in tests.groups]
+        said = json.dumps([_VERSION, measure.metric.name, measure.counted, tests.blocks, groups, predictions])
+        key = hashlib.sha256(said.encode()).hexdigest()
+        make = partial(cls.of, runs, tests, measure)
+        numbers: _Numbers = made_once("ranks", key, make, vars, lambda arrays: cls(**arrays))[0]
+        return numbers
+
+
+def _scored(name: str, runs: Sequence[StoredRun], tests: _Tests, numbers: _Numbers) -> ScoredModel:
     return ScoredModel(
         name,
         [run.record.seed for run in runs],
         any(run.record.has_seed and not run.record.trains_nothing for run in runs),
-        {language: float(values[language].mean()) for language in languages},
-        np.mean([values[language] for language in languages], axis=0).tolist(),
-        np.concatenate(pulls, axis=1),
+        dict(zip(tests.languages, numbers.values.mean(axis=1).tolist(), strict=True)),
+        numbers.values.mean(axis=0).tolist(),
+        numbers.pulls,
     )

@@ -8,8 +8,8 @@ https://doi.org/10.1111/biom.13419). Values are fractions. `docs/statistics.md` 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations, pairwise
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from xeval.judging.comparison.paired_tests import holm
 from xeval.judging.equivalence import MEASURED_FROM, MOST_SEEDS, Spread
 
 ALPHA = 0.05  # chance of even one false separation among all pairs
+RankInterval = tuple[int, int]  # at best, at worst
+Numbers = int | float | np.ndarray
 MOST_ROWS = 100  # times the test rows there are: more are never suggested
 
 
@@ -108,32 +110,46 @@ class Scope:
 def rank(models: Sequence[ScoredModel], assumed: Spread, scope: Scope) -> Ranking:
     """Rank `models`. `assumed`: the spread between seeds, in points, that is believed where none has two of them."""
     models = sorted(models, key=lambda model: -model.value)
-    expected, is_assumed = _expected(models, assumed)
-    parts = [_Parts.of(model, expected) for model in models]
-    numbers = list(combinations(range(len(models)), 2))
-    drawn = [_Difference(parts[i], parts[j]) for i, j in numbers]
-    p_values = [one.p() for one in drawn]
-    pairs = [
-        Pair(i, j, one.size, math.sqrt(one.variance()), p, corrected)
-        for (i, j), one, p, corrected in zip(numbers, drawn, p_values, holm(p_values), strict=True)
-    ]
-    between = {(pair.better, pair.worse): (pair, one) for pair, one in zip(pairs, drawn, strict=True)}
-    level = ALPHA / max(1, len(pairs))
-    below = [_neighbours(*between[key], level, scope.n_rows) for key in pairwise(range(len(models)))]
+    drawn, expected, is_assumed = _all_pairs(models, assumed)
+    p_values = drawn.p().tolist()
+    columns = (drawn.better, drawn.worse, drawn.size, np.sqrt(drawn.variance()))
+    pairs = list(map(Pair, *(column.tolist() for column in columns), p_values, holm(p_values)))
+    below = _neighbours(pairs, drawn, scope.n_rows)
     letters = letters_of(len(models), {(pair.better, pair.worse) for pair in pairs if pair.is_told_apart})
     ranked = [
         RankedModel(
             model,
-            1 + sum(pair.is_told_apart for pair in pairs if pair.worse == place),
-            len(models) - sum(pair.is_told_apart for pair in pairs if pair.better == place),
+            *ranks,
             letters[place],
             float(np.std(model.values, ddof=1)) if len(model.values) > 1 else None,
             below[place] if place < len(below) else None,
         )
-        for place, model in enumerate(models)
+        for place, (model, ranks) in enumerate(zip(models, _intervals(len(models), drawn), strict=True))
     ]
     sd = expected.sd / 100 if any(model.is_drawn for model in models) else None
     return Ranking(**vars(scope), models=ranked, pairs=pairs, expected_sd=sd, is_assumed=is_assumed)  # fmt: skip
+
+
+def rank_intervals(models: Sequence[ScoredModel], assumed: Spread) -> list[RankInterval]:
+    """The best and the worst rank of each of `models`, in their order, as `rank` gives them: fast for hundreds."""
+    order = sorted(range(len(models)), key=lambda place: -models[place].value)
+    drawn, _, _ = _all_pairs([models[place] for place in order], assumed)
+    ranks = dict(zip(order, _intervals(len(models), drawn), strict=True))
+    return [ranks[place] for place in range(len(models))]
+
+
+def _all_pairs(models: Sequence[ScoredModel], assumed: Spread) -> tuple["_Differences", Spread, bool]:
+    """Every pair of `models`, the best of which come first; the spread that was expected, and whether it is assumed."""
+    expected, is_assumed = _expected(models, assumed)
+    return _Differences.of([_Parts.of(model, expected) for model in models]), expected, is_assumed
+
+
+def _intervals(n: int, drawn: "_Differences") -> list[RankInterval]:
+    """The ranks of models 0 to n - 1."""
+    told = np.array(holm(drawn.p().tolist())) <= ALPHA
+    better = np.bincount(drawn.worse[told], minlength=n)
+    worse = np.bincount(drawn.better[told], minlength=n)
+    return list(zip((1 + better).tolist(), (n - worse).tolist(), strict=True))
 
 
 def pulls_of(leave_one_out: np.ndarray) -> np.ndarray:
@@ -206,50 +222,93 @@ class _Parts:
         return cls(model.value, mean, n, Spread(spread.sd / 100, spread.df), on_rows)
 
 
-class _Difference:
-    """Between the means of two models, with its variance for as many seeds and rows as one likes."""
+@dataclass(frozen=True)
+class _Differences:
+    """Between the means of two models, for P pairs, with their variances for as many seeds and rows as one likes."""
 
-    def __init__(self, better: _Parts, worse: _Parts) -> None:
-        self.sides = (better, worse)
-        self.size = better.value - worse.value
-        self.of_rows = float(np.sum((better.pulls - worse.pulls) ** 2))  # for these trainings
-        self.n_groups = len(better.pulls)
-        self.is_drawn = any(side.spread.sd > 0 for side in self.sides)
+    better: np.ndarray  # (P,) numbers of models
+    worse: np.ndarray
+    size: np.ndarray  # (P,) of the difference
+    of_rows: np.ndarray  # (P,) its variance over other rows, for these trainings
+    n_groups: int
+    n_seeds: np.ndarray  # (2, P), as are those below: of the better and of the worse one
+    sd: np.ndarray
+    df: np.ndarray
+    on_single_rows: np.ndarray
 
-    def variance(self, n_seeds: int | None = None, more_rows: float = 1.0) -> float:
-        """Of other rows and of other trainings, what both show being counted once: clustered in two ways (Cameron,
+    @classmethod
+    def of(cls, parts: Sequence[_Parts]) -> "_Differences":
+        better, worse = np.triu_indices(len(parts), k=1)  # in the order of itertools.combinations
+        sides = np.stack([better, worse])
+        pulls = np.stack([part.pulls for part in parts])  # (M, G)
+        of_rows = [((own - pulls[place + 1 :]) ** 2).sum(axis=1) for place, own in enumerate(pulls)]
+        value = np.array([part.value for part in parts])
+        return cls(
+            better,
+            worse,
+            value[better] - value[worse],
+            np.concatenate(of_rows),
+            pulls.shape[1],
+            np.array([part.n_seeds for part in parts])[sides],
+            np.array([part.spread.sd for part in parts])[sides],
+            np.array([part.spread.df for part in parts])[sides],
+            np.array([part.on_single_rows for part in parts])[sides],
+        )
+
+    def only(self, place: int) -> "_Differences":
+        """That pair alone."""
+        one: dict[str, Any] = {
+            name: value[..., [place]] for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
+        return replace(self, **one)
+
+    @property
+    def is_drawn(self) -> bool:
+        return bool((self.sd > 0).any())
+
+    def variance(self, n_seeds: Numbers | None = None, more_rows: Numbers = 1.0) -> np.ndarray:
+        """(P,) of other rows and of other trainings, what both show being counted once: clustered in two ways (Cameron,
         Gelbach and Miller 2011, https://doi.org/10.1198/jbes.2010.07136). For `n_seeds` of either side in place of what
-        there are, and so many times the rows."""
-        rows_alone = max(0.0, self.of_rows - sum(side.on_single_rows / side.n_seeds for side in self.sides))
-        both = sum(side.on_single_rows / (n_seeds or side.n_seeds) for side in self.sides)
-        trainings = sum(side.spread.sd**2 / (n_seeds or side.n_seeds) for side in self.sides)
-        return (rows_alone + both) / more_rows + max(0.0, trainings - both)
+        there are, and so many times the rows; of one pair, for each of several such numbers."""
+        seeds = self.n_seeds if n_seeds is None else n_seeds
+        rows_alone = np.maximum(0.0, self.of_rows - (self.on_single_rows / self.n_seeds).sum(axis=0))
+        both = (self.on_single_rows / seeds).sum(axis=0)
+        trainings = (self.sd**2 / seeds).sum(axis=0)
+        variance: np.ndarray = (rows_alone + both) / more_rows + np.maximum(0.0, trainings - both)
+        return variance
 
-    def p(self, n_seeds: int | None = None, more_rows: float = 1.0) -> float:
-        """Two-sided, by Student's distribution with Satterthwaite's (1946) degrees of freedom."""
+    def p(self, n_seeds: Numbers | None = None, more_rows: Numbers = 1.0) -> np.ndarray:
+        """(P,) two-sided, by Student's distribution with Satterthwaite's (1946) degrees of freedom."""
         from scipy.special import stdtr  # half a second that `xeval --help` need not wait for
 
+        if self.n_groups < 2:
+            return np.ones_like(self.size)
+        seeds = self.n_seeds if n_seeds is None else n_seeds
         variance = self.variance(n_seeds, more_rows)
-        if self.size == 0 or self.n_groups < 2:
-            return 1.0
-        if variance == 0:
-            return 0.0
         doubt = (self.of_rows / more_rows) ** 2 / (self.n_groups * more_rows - 1)
-        for side in self.sides:
-            n = n_seeds or side.n_seeds
-            doubt += (side.spread.sd**2 / n) ** 2 / (side.spread.df + n - side.n_seeds)
-        df = variance**2 / doubt if doubt > 0 else math.inf
-        return float(2 * stdtr(min(df, 1e9), -self.size / math.sqrt(variance)))
+        doubt = doubt + ((self.sd**2 / seeds) ** 2 / (self.df + seeds - self.n_seeds)).sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            df = np.where(doubt > 0, variance**2 / doubt, math.inf)
+            p = 2 * stdtr(np.minimum(df, 1e9), -self.size / np.sqrt(variance))
+        return np.where(self.size == 0, 1.0, np.where(variance == 0, 0.0, p))
 
 
-def _neighbours(pair: Pair, between: _Difference, level: float, n_rows: int) -> Neighbours:
+def _neighbours(pairs: Sequence[Pair], drawn: _Differences, n_rows: int) -> list[Neighbours]:
+    """Of each model but the last, with the next one below it."""
+    level = ALPHA / max(1, len(pairs))
+    places = {(pair.better, pair.worse): place for place, pair in enumerate(pairs)}
+    numbers = [place for (better, worse), place in places.items() if worse == better + 1]
+    return [_neighbour(pairs[place], drawn.only(place), level, n_rows) for place in numbers]
+
+
+def _neighbour(pair: Pair, between: _Differences, level: float, n_rows: int) -> Neighbours:
     if pair.is_told_apart or pair.difference == 0:
         return Neighbours(pair, None, None)
-    counts = range(max(side.n_seeds for side in between.sides) + 1, MOST_SEEDS + 1)
-    seeds = next((n for n in counts if between.is_drawn and between.p(n_seeds=n) <= level), None)
-    factors = np.geomspace(1, MOST_ROWS, 200)[1:].tolist()
-    more = next((factor for factor in factors if between.p(more_rows=factor) <= level), None)
-    return Neighbours(pair, seeds, math.ceil(n_rows * more) if more else None)
+    counts = np.arange(between.n_seeds.max() + 1, MOST_SEEDS + 1)
+    enough = counts[between.p(n_seeds=counts) <= level].tolist() if between.is_drawn else []
+    factors = np.geomspace(1, MOST_ROWS, 200)[1:]
+    more = factors[between.p(more_rows=factors) <= level].tolist()
+    return Neighbours(pair, enough[0] if enough else None, math.ceil(n_rows * more[0]) if more else None)
 
 
 def _conclusion(found: Ranking) -> str:

@@ -33,6 +33,11 @@ class Footprint:
 
 def render(matrix: Matrix, task: Task | None, footprint: Footprint) -> str:
     """The card of the one model in `matrix`. Metrics are fractions in the metadata and percentages in the table."""
+    return f"---\n{metadata(matrix, task)}\n---\n\n{evaluation(matrix)}\n{_environment(matrix.ours, footprint)}"
+
+
+def metadata(matrix: Matrix, task: Task | None, source: str | None = None) -> str:
+    """The card's metadata as YAML, with the results in `model-index`; `source` is where their records are."""
     from huggingface_hub import EvalResult, ModelCardData
 
     model = _only_model(matrix)
@@ -49,14 +54,16 @@ def render(matrix: Matrix, task: Task | None, footprint: Footprint) -> str:
             metric_type=matrix.metric,
             metric_value=round(row.cells[language] / 100, 4),
             metric_name=f"{matrix.metric_in_words} ({how})",
+            source_name=source and "records of the runs, by xeval",
+            source_url=source,
         )
         for row, language, how in _cells(matrix)
     ]
     card = ModelCardData(model_name=one_line(model), eval_results=results or None, metrics=[matrix.metric])
-    return f"---\n{card.to_yaml()}\n---\n\n{_evaluation(matrix)}\n{_environment(matrix.ours, footprint)}"
+    return card.to_yaml()
 
 
-def render_eval_results(matrix: Matrix, task: Task | None) -> str:
+def render_eval_results(matrix: Matrix, task: Task | None, source: str | None = None) -> str:
     """Entries for a file in the `.eval_results` folder of a model on the hub, in the format that
     https://huggingface.co/docs/hub/eval-results describes. Values are fractions.
 
@@ -85,6 +92,7 @@ def render_eval_results(matrix: Matrix, task: Task | None) -> str:
             value=round(row.cells[language] / 100, 4),
             date=max(place.started_at for run in row.runs for place in run.record.environments),
             notes=f"{_zero_shot(row, matrix)}{how}, evaluated by xeval",
+            source_url=source,
         )
         for row, language, how in _cells(matrix)
     ]
@@ -154,7 +162,8 @@ def _revision(row: Row) -> str | None:
     return one_line(revision) if revision else None
 
 
-def _evaluation(matrix: Matrix) -> str:
+def evaluation(matrix: Matrix, heading: str = "Evaluation") -> str:
+    """The section on what was evaluated: the table, with its notes and findings."""
     header = ["Model", *(escape(describe(language).name) for language in matrix.languages)]
     body = [
         [
@@ -170,7 +179,7 @@ def _evaluation(matrix: Matrix) -> str:
     notes += [line for verdict in found for line in verdicts.headlines(verdict)]
     warning = f"> **Note.** {escape(matrix.note)}\n\n" if matrix.note else ""
     return (
-        f"# Evaluation\n\n{escape(capitalised(matrix.metric_in_words))} in % on {escape(matrix.title)},"
+        f"# {escape(heading)}\n\n{escape(capitalised(matrix.metric_in_words))} in % on {escape(matrix.title)},"
         f" {escape(matrix.how)} of each language.\n\n{warning}{table}\n\n"
         + "\n".join(f"- {escape(note)}" for note in notes)
         + "\n"

@@ -6,16 +6,18 @@ Numbers are those of the comparison matrix, so that a report and a leaderboard c
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from xeval.definitions.languages import Language, describe
 from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
+from xeval.judging.comparison.ranked_runs import load_rank_intervals
+from xeval.judging.comparison.ranking import ALPHA, RankInterval
 from xeval.report import matrix, verdicts
 from xeval.report.matrix import Matrix
 from xeval.results.store import StoredRun
-from xeval.support.errors import StoreError
+from xeval.support.errors import StoreError, XevalError
 from xeval.support.files import safe_name
 from xeval.support.text import capitalised, metric_in_words
 
@@ -49,6 +51,13 @@ class Line:
     page: str = ""  # that page's file; empty for a published row
     notes: list[str] = field(default_factory=list)  # sentences on it: verdicts, or why there is none
     details: dict[str, str] = field(default_factory=dict)  # how it came about
+    ranks: RankInterval | None = None  # at best and at worst; None where it is not among those that are ranked
+
+    @property
+    def ranks_in_words(self) -> str:
+        """ "3", "1–4"; empty where it is not ranked."""
+        best, worst = self.ranks or (0, 0)
+        return "" if self.ranks is None else str(best) if best == worst else f"{best}–{worst}"
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,19 @@ class Board:
     lines: list[Line]
     legend: str
     footer: list[str]
+
+    @property
+    def ranked(self) -> list[Line]:
+        return [line for line in self.lines if line.ranks]
+
+    @property
+    def about_ranks(self) -> str:
+        """What the ranks say."""
+        return (
+            f"Ranks: at best and at worst, among the {len(self.ranked)} rows that were scored on the same test rows, on"
+            " the mean over all languages, whichever are shown. They leave open what other test rows and other"
+            f" trainings could change; in {100 * (1 - ALPHA):.0f} % of such tables all of them are right at once."
+        )
 
     @property
     def ours(self) -> list[Line]:
@@ -145,6 +167,7 @@ def _board(built: Matrix, pages: Mapping[str, str], name_metric: bool) -> Board:
     every = [value for row in built.rows for value in row.cells.values()]
     low, high = min(every), max(every)
     lines = [_line(row, built, pages, low, high) for row in built.rows]
+    lines, why_no_ranks = _ranked(lines, built)
     lines.sort(key=lambda line: (line.mean is None, -(line.mean or 0.0), line.name))
     metric = metric_in_words(built.metric)
     found = built.verdicts
@@ -156,8 +179,22 @@ def _board(built: Matrix, pages: Mapping[str, str], name_metric: bool) -> Board:
         [describe(language) for language in built.languages],
         lines,
         verdicts.legend(found) if found else "",
-        built.footer,
+        [*built.footer, *why_no_ranks],
     )
+
+
+def _ranked(lines: Sequence[Line], built: Matrix) -> tuple[list[Line], list[str]]:
+    """`lines` with their ranks, as `xeval rank` gives them on the mean over all languages; or a sentence on why not."""
+    whole = {
+        str(place): row.runs
+        for place, (line, row) in enumerate(zip(lines, built.rows, strict=True))
+        if line.mean is not None and not row.published
+    }
+    try:
+        ranks = load_rank_intervals(whole, built.languages) if len(whole) > 1 else {}
+    except XevalError:  # records may have come without predictions
+        return list(lines), ["There are no ranks, since the predictions of some runs cannot be read."]
+    return [replace(line, ranks=ranks.get(str(place))) for place, line in enumerate(lines)], []
 
 
 def _line(row: matrix.Row, built: Matrix, pages: Mapping[str, str], low: float, high: float) -> Line:

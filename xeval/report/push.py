@@ -1,0 +1,145 @@
+"""What a model's repository on the hub gets of its runs: their records, `.eval_results` and a section of the card."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from xeval.definitions.registry import all_tasks
+from xeval.definitions.task import Task
+from xeval.report import from_folder
+from xeval.report.formats import card_on_hub, model_card
+from xeval.report.matrix import Matrix
+from xeval.results.store import MAX_RECORD_BYTES, RECORD, StoredRun, read_content, run_folder
+from xeval.support.errors import StoreError, XevalError
+from xeval.support.files import read_ordinary, safe_name
+from xeval.support.text import counted
+
+FOLDER = "xeval"  # in the repository: a results folder without predictions
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file of the repository: what it holds, None where it is not there yet, and what it is to hold."""
+
+    path: str
+    before: bytes | None
+    after: bytes
+
+
+@dataclass(frozen=True)
+class Push:
+    """What would be committed to the model `repo_id` on top of `parent`."""
+
+    repo_id: str
+    parent: str
+    changes: list[Change]  # only of files that are to become others
+    message: str
+    notes: list[str]  # why something is not among them
+
+    def send(self, on_main: bool = False) -> str:
+        """Do it, as a pull request or on main; returns its address. Raises ModelError."""
+        from xeval.data import hub
+
+        files = {change.path: change.after for change in self.changes}
+        return hub.push(self.repo_id, files, self.parent, self.message, pull_request=not on_main)
+
+
+def plan(
+    runs: Sequence[StoredRun],
+    repo_id: str | None = None,
+    reference: str | None = None,
+    tasks_dirs: Sequence[Path] = (),
+) -> Push:
+    """Work out what pushing `runs` of one model would write; nothing is written.
+
+    `repo_id` is that of the model on the hub by default. Raises XevalError where there is none, where the hub cannot
+    be asked, and where the card cannot be edited.
+    """
+    from xeval.data import hub
+
+    repo_id = repo_id or _repository_of(runs)
+    known, notes = all_tasks(tasks_dirs), list[str]()
+    tasks = sorted({run.record.task for run in runs})
+    files = {_path_of(run): _content_of(run) for run in runs}
+    matrices = {task: from_folder.matrix_of(_of(runs, task), task, reference, None, tasks_dirs) for task in tasks}
+    for task, matrix in matrices.items():
+        text, note = _eval_results(matrix, known.get(task), _source(repo_id, task))
+        files |= {f".eval_results/xeval-{safe_name(task)}.yaml": text.encode()} if text else {}
+        notes += [note] if note else []
+    parent = hub.newest_commit(repo_id)
+    before = _there(repo_id, parent, [card_on_hub.CARD, *files])
+    card = _text_of(before.get(card_on_hub.CARD, b""))
+    for task, matrix in matrices.items():
+        card = _with_task(card, matrix, known.get(task), _source(repo_id, task))
+    files = {card_on_hub.CARD: card.encode()} | files
+    changes = [Change(path, before.get(path), after) for path, after in files.items() if before.get(path) != after]
+    titles = " and ".join(matrix.title for matrix in matrices.values())
+    return Push(repo_id, parent, changes, f"Evaluation on {titles}: {counted(len(runs), 'runs')}", notes)
+
+
+def _of(runs: Sequence[StoredRun], task: str) -> list[StoredRun]:
+    return [run for run in runs if run.record.task == task]
+
+
+def _repository_of(runs: Sequence[StoredRun]) -> str:
+    model = runs[0].record.model
+    if model.origin != "hub" or any(run.record.declared for run in runs):
+        raise XevalError(f"model {model.id}: it is not from the hub; say where to push it with --to organisation/name")
+    return model.id
+
+
+def _path_of(run: StoredRun) -> str:
+    record = run.record
+    folder = run_folder(Path(FOLDER), record.task, record.model.id, record.recipe.name, record.seed, record.identity)
+    return (folder / RECORD).as_posix()
+
+
+def _content_of(run: StoredRun) -> bytes:
+    content = read_content(run.folder)
+    if content is None:
+        raise StoreError(f"{run.folder}: its record is gone meanwhile; run the command again")
+    return content
+
+
+def _source(repo_id: str, task: str) -> str:
+    """The address of the records."""
+    return f"https://huggingface.co/{repo_id}/tree/main/{FOLDER}/{safe_name(task)}"
+
+
+def _eval_results(matrix: Matrix, task: Task | None, source: str) -> tuple[str, str]:
+    """The file's content, or else why there is none."""
+    try:
+        return model_card.render_eval_results(matrix, task, source), ""
+    except XevalError as error:
+        return "", f"no .eval_results: {error}"
+
+
+def _there(repo_id: str, commit: str, paths: list[str]) -> dict[str, bytes]:
+    """Those of `paths` that the repository has, and what they hold."""
+    from xeval.data import hub
+
+    folder, _ = hub.fetch("model", repo_id, commit, paths)  # of which one has a slash
+    found = dict[str, bytes]()
+    for path in paths:
+        try:
+            limit = card_on_hub.MAX_CARD_BYTES if path == card_on_hub.CARD else MAX_RECORD_BYTES
+            found[path] = read_ordinary(folder / PurePosixPath(path), limit)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise XevalError(f"model {repo_id}: {path} of the repository cannot be read: {error.strerror}") from error
+    return found
+
+
+def _text_of(card: bytes) -> str:
+    try:
+        return card.decode()
+    except UnicodeDecodeError as error:
+        raise XevalError(f"{card_on_hub.CARD}: it is not UTF-8; put that right on the hub first") from error
+
+
+def _with_task(card: str, matrix: Matrix, task: Task | None, source: str) -> str:
+    entries = model_card.metadata(matrix, task, source)
+    text = model_card.evaluation(matrix, f"Evaluation on {matrix.title}")
+    section = f"{text}\n[Records of the runs]({source}), by xeval.\n"
+    return card_on_hub.with_section(card_on_hub.with_results(card, entries, source), safe_name(matrix.task), section)
