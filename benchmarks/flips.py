@@ -36,12 +36,12 @@ def flips() -> str:
         rows = load_rows(source, language, "test").first(ROWS_PER_LANGUAGE)
         pairs = encode(task.of_kind, tokenizer, rows, max_length)
         labels.append(rows.gold)
-        for dtype, found in logits.items():
-            found.append(predict_logits(model, pairs, choose("auto", dtype)))
+        for dtype, outputs in logits.items():
+            outputs.append(predict_logits(model, pairs, choose("auto", dtype)))
     in_float32, in_bfloat16 = (np.concatenate(logits[dtype]) for dtype in ("float32", "bfloat16"))
     gold = np.concatenate(labels)
     n_flips = int((in_float32.argmax(1) != in_bfloat16.argmax(1)).sum())
-    accuracies = [f"{100 * (found.argmax(1) == gold).mean():.2f}" for found in (in_float32, in_bfloat16)]
+    accuracies = [f"{100 * (outputs.argmax(1) == gold).mean():.2f}" for outputs in (in_float32, in_bfloat16)]
     largest = f"{np.abs(in_float32 - in_bfloat16).max():.3f}"
     row = [f"{len(gold):,}", n_flips, largest, *accuracies]
     header = ["rows", "predictions that differ", "largest logit difference", "accuracy, float32", "accuracy, bfloat16"]

@@ -56,10 +56,10 @@ def race(architecture: str, n_rounds: int, sizes: Mapping[str, inputs.Size]) -> 
             for kind, worker in workers.items():
                 seconds, n_tokens = worker.ask(task)
                 getattr(result.measured[kind], task).append(n_tokens / seconds)
-                said = (
+                line = (
                     f"{architecture}, round {number} of {n_rounds}: {task}, {kind}, {n_tokens / seconds:,.0f} tokens/s"
                 )
-                print(said, file=sys.stderr, flush=True)
+                print(line, file=sys.stderr, flush=True)
     for kind, worker in workers.items():
         result.measured[kind].peak_memory_bytes = worker.ask("peak_memory_bytes")
         worker.end()

@@ -25,10 +25,10 @@ def shared() -> str:
     """DistilmBERT, each way in turns: the others wait and use no processor."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={N_RANKS}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "-m", "benchmarks.shared"], env=environment, check=True, stdout=subprocess.PIPE, text=True
     )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def _race(ranks: Ranks) -> str:

@@ -88,15 +88,15 @@ def _seconds(arguments: list[str], cache: Path) -> float:
     words = arguments if arguments[0] == "-c" else ["-m", *arguments]
     environment = os.environ | {"XEVAL_CACHE": str(cache)}
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
+    process = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     print(
-        f"{' '.join(words)[:150]}: {seconds:.1f} s\n{done.stdout[-1500:]}{done.stderr[-1500:]}",
+        f"{' '.join(words)[:150]}: {seconds:.1f} s\n{process.stdout[-1500:]}{process.stderr[-1500:]}",
         file=sys.stderr,
         flush=True,
     )
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"{words[0]} ended with {done.returncode}")
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"{words[0]} ended with {process.returncode}")
     return seconds
 
 

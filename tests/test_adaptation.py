@@ -185,8 +185,8 @@ def test_so_do_heads_for_tags_answers_and_choices(tmp_path, model_type, kind):
     remembered, rows = remember(model, pairs, kind.reads, CPU), np.array([3, 1, 7])
     for some in (np.arange(len(pairs)), rows):
         expected = predict_logits(model, pairs.take(some), CPU, reads=kind.reads)
-        found = predict_logits(model, remembered.take(some), CPU, reads=kind.reads)
-        np.testing.assert_allclose(found, expected, atol=2e-5)
+        logits = predict_logits(model, remembered.take(some), CPU, reads=kind.reads)
+        np.testing.assert_allclose(logits, expected, atol=2e-5)
 
 
 # ── LoRA ──

@@ -146,8 +146,8 @@ def test_importing_every_light_module_really_leaves_the_heavy_libraries_alone():
         f"for name in {names!r}: importlib.import_module(name)\n"
         f"print(sorted({HEAVY!r} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+    process = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "[]\n", "")
 
 
 @pytest.mark.parametrize("library", sorted(IN_CHARGE))

@@ -55,25 +55,25 @@ def test_no_bet_gains_in_the_mean_over_all_orders_if_the_hypothesis_is_just_true
 @pytest.mark.parametrize(("share", "outcome"), [(0.60, "confirmed"), (0.62, "refuted"), (0.30, "refuted")])
 def test_where_all_rows_are_known_the_outcome_is_that_of_all_rows(share, outcome):
     right = answers(share, SIZES, np.random.default_rng(3))
-    found = look(SIZES, right, 0.59, 0.015)
-    assert found.outcome == outcome and found.n_rows <= 1200
-    assert found.score == pytest.approx(right[: found.n_groups].sum() / found.n_rows)
+    result = look(SIZES, right, 0.59, 0.015)
+    assert result.outcome == outcome and result.n_rows <= 1200
+    assert result.score == pytest.approx(right[: result.n_groups].sum() / result.n_rows)
 
 
 def test_a_claim_far_off_takes_few_rows_and_says_after_how_many():
     right = answers(0.3, SIZES, RNG)
-    found = look(SIZES, right, 0.6, 0.015)
-    assert found.outcome == "refuted" and found.n_rows < 150
-    earlier = look(SIZES, right[: found.n_groups - 1], 0.6, 0.015)
-    assert earlier.outcome == "open" and earlier.n_groups == found.n_groups - 1
-    assert look(SIZES, right[: found.n_groups], 0.6, 0.015) == found
+    result = look(SIZES, right, 0.6, 0.015)
+    assert result.outcome == "refuted" and result.n_rows < 150
+    earlier = look(SIZES, right[: result.n_groups - 1], 0.6, 0.015)
+    assert earlier.outcome == "open" and earlier.n_groups == result.n_groups - 1
+    assert look(SIZES, right[: result.n_groups], 0.6, 0.015) == result
 
 
 @pytest.mark.parametrize("claimed", [0.0, 0.01, 0.99, 1.0])
 def test_claims_at_the_ends(claimed):
     for share in (0.0, 0.005, 1.0):
-        found = look(SIZES, answers(share, SIZES, RNG), claimed, 0.015)
-        assert found.outcome == ("confirmed" if abs(share - claimed) <= 0.015 else "refuted")
+        result = look(SIZES, answers(share, SIZES, RNG), claimed, 0.015)
+        assert result.outcome == ("confirmed" if abs(share - claimed) <= 0.015 else "refuted")
 
 
 def test_the_interval_narrows_to_the_score_of_all_rows():
@@ -100,10 +100,10 @@ def test_rows_are_shuffled_group_by_group():
 )
 def test_a_claim_at_the_edge_is_judged_wrongly_as_rarely_as_promised(off, wrong):
     n = 150
-    found = rates(off, 1.5, SIZES, n, seed=5)
-    print(describe(off, 1.5, found))
-    assert found[wrong] <= LEVEL + 3.09 * math.sqrt(LEVEL * (1 - LEVEL) / n)
-    assert found["missed"] <= LEVEL + 3.09 * math.sqrt(LEVEL * (1 - LEVEL) / n)
+    shares = rates(off, 1.5, SIZES, n, seed=5)
+    print(describe(off, 1.5, shares))
+    assert shares[wrong] <= LEVEL + 3.09 * math.sqrt(LEVEL * (1 - LEVEL) / n)
+    assert shares["missed"] <= LEVEL + 3.09 * math.sqrt(LEVEL * (1 - LEVEL) / n)
 
 
 # ── as a command ──

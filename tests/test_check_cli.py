@@ -162,8 +162,8 @@ def test_the_check_starts_without_torch_and_soon(tmp_path):
         "used = resource.getrusage(resource.RUSAGE_SELF)\n"
         "print(sorted(heavy), used.ru_utime + used.ru_stime, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    heavy, cpu_s = done.stderr.rsplit(" ", 1)
+    process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    heavy, cpu_s = process.stderr.rsplit(" ", 1)
     assert heavy == "[]" and float(cpu_s) < 2  # of the processor, which other work on the machine does not lengthen
 
 

@@ -48,9 +48,9 @@ def world(handed_in, tmp_path):
 
 def problems(world: Path, data: bool = True) -> list[str]:
     task = get_task(str(world / "tasks" / "mini-pairs.toml"))
-    found = submission.check(world / "results", {task.name: task}, world / "data" if data else None)
-    assert not any("\n" in line for line in found.problems)
-    return found.problems
+    result = submission.check(world / "results", {task.name: task}, world / "data" if data else None)
+    assert not any("\n" in line for line in result.problems)
+    return result.problems
 
 
 def run_of(world: Path):
@@ -207,7 +207,7 @@ def test_a_file_that_is_no_part_of_a_run_is_named_and_nothing_is_opened(world, n
 
 def test_links_are_not_followed(world):
     (run_of(world).folder / "predictions" / "en.parquet").symlink_to("/etc/passwd")
-    only(world, "no ordinary file; wanted no links")
+    only(world, "not an ordinary file; wanted no links")
 
 
 def test_sizes_and_numbers_of_files_are_bounded(world, monkeypatch):
@@ -306,8 +306,8 @@ def test_a_folder_that_is_not_there_or_is_empty(tmp_path, command):
 
 @pytest.mark.parametrize("folder", ["gate", "schema1"])
 def test_runs_of_the_first_version_are_fine(folder):
-    found = submission.check(Path(__file__).parent / "fixtures" / "v0.1.0" / folder, all_tasks())
-    assert found.problems == [] and found.n_runs and not found.without_rows
+    result = submission.check(Path(__file__).parent / "fixtures" / "v0.1.0" / folder, all_tasks())
+    assert result.problems == [] and result.n_runs and not result.without_rows
 
 
 def test_a_table_that_the_kind_of_task_cannot_count_is_named(world):

@@ -39,22 +39,22 @@ def record_of(model: str, pairs_per_s: dict[str, float] | None = None, seed: int
 
 
 def checked(*records: RunRecord) -> dict[str, claims.ClaimVerdict]:
-    return {found.claim.printed: found for found in claims.check(records, CARD)}
+    return {verdict.claim.printed: verdict for verdict in claims.check(records, CARD)}
 
 
 def test_sizes_are_those_that_the_run_counted():
-    found = checked(record_of(DISTILMBERT), record_of(MBERT))
-    assert {printed: found[printed].outcome for printed in list(found)[:5]} == dict.fromkeys(
+    verdicts = checked(record_of(DISTILMBERT), record_of(MBERT))
+    assert {printed: verdicts[printed].outcome for printed in list(verdicts)[:5]} == dict.fromkeys(
         ["6 layers", "768 dimension", "12 heads", "134M parameters", "177M parameters for mBERT-base"], "reproduced"
     )
-    assert found["134M parameters"].sentence == (
+    assert verdicts["134M parameters"].sentence == (
         f"{DISTILMBERT}, “134M parameters”: reproduced, it has 134,734,080 parameters in its encoder."
     )
 
 
 def test_another_size_is_not_reproduced():
-    found = checked(record_of(DISTILMBERT, sizes={"n_parameters": 135_000_000, "n_layers": 12}))
-    assert [found[printed].outcome for printed in ("6 layers", "134M parameters")] == ["not reproduced"] * 2
+    verdicts = checked(record_of(DISTILMBERT, sizes={"n_parameters": 135_000_000, "n_layers": 12}))
+    assert [verdicts[printed].outcome for printed in ("6 layers", "134M parameters")] == ["not reproduced"] * 2
     assert (
         checked(record_of(DISTILMBERT, sizes={"n_parameters": 133_900_000}))["134M parameters"].outcome == "reproduced"
     )
@@ -94,12 +94,16 @@ def speed(ratios: dict[str, float], **changes) -> claims.ClaimVerdict:
 
 def test_the_ratio_is_the_geometric_mean_over_languages_with_students_interval():
     ratios = {"en": 1.9, "es": 2.0, "zh": 2.1, "de": 1.95}
-    found = speed(ratios)
+    verdict = speed(ratios)
     logs = [math.log(ratio) for ratio in ratios.values()]
     low, high = stats.ttest_1samp(logs, 0).confidence_interval(0.90)
-    assert found.measured == pytest.approx(stats.gmean(list(ratios.values())))
-    assert (found.low, found.high) == pytest.approx((math.exp(low), math.exp(high)))
-    assert found.outcome == "reproduced" and "from 1.90 to 2.10" in found.sentence and "float32 on x" in found.sentence
+    assert verdict.measured == pytest.approx(stats.gmean(list(ratios.values())))
+    assert (verdict.low, verdict.high) == pytest.approx((math.exp(low), math.exp(high)))
+    assert (
+        verdict.outcome == "reproduced"
+        and "from 1.90 to 2.10" in verdict.sentence
+        and "float32 on x" in verdict.sentence
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,11 +131,11 @@ def test_what_is_not_about_twice_as_fast_is_not_said_to_be(ratios, outcome):
     ids=lambda changes: next(iter(changes)),
 )
 def test_speeds_taken_at_different_times_or_places_are_not_compared(changes):
-    found = speed({"en": 2.0, "es": 2.0, "zh": 2.0}, **changes)
-    assert (found.outcome, found.measured) == (
+    verdict = speed({"en": 2.0, "es": 2.0, "zh": 2.0}, **changes)
+    assert (verdict.outcome, verdict.measured) == (
         "no verdict",
         None,
-    ) and "timed nowhere in one invocation" in found.sentence
+    ) and "timed nowhere in one invocation" in verdict.sentence
 
 
 def test_two_languages_are_too_few_and_another_number_of_pairs_is_another_measurement():
@@ -225,6 +229,6 @@ def test_the_real_configurations_have_the_sizes_that_the_card_states(model, shar
         **models.encoder_shape(encoder),
     )
     print(f"{model}: {counted.n_parameters:,} parameters, {counted.n_layers} layers")
-    found = checked(record_of(model).model_copy(update={"model": counted}))
-    sizes = [one for printed, one in found.items() if printed != TWICE]
-    assert sizes and all(one.outcome == "reproduced" for one in sizes)
+    verdicts = checked(record_of(model).model_copy(update={"model": counted}))
+    sizes = [verdict for printed, verdict in verdicts.items() if printed != TWICE]
+    assert sizes and all(verdict.outcome == "reproduced" for verdict in sizes)

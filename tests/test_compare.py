@@ -41,8 +41,8 @@ def two(tmp_path):
 
 
 def test_numbers_are_those_of_the_rows(two):
-    found = compare(pair(*two(model="org/n")), seed=7, n_resamples=100)
-    en = found.languages[0]
+    comparison = compare(pair(*two(model="org/n")), seed=7, n_resamples=100)
+    en = comparison.languages[0]
     assert (en.language, en.n_rows) == ("en", N)
     assert (en.value_a, en.value_b) == pytest.approx((RIGHT_A.mean(), RIGHT_B.mean()))
     table = Counter(zip(RIGHT_A.tolist(), RIGHT_B.tolist(), strict=True))
@@ -51,9 +51,9 @@ def test_numbers_are_those_of_the_rows(two):
     assert en.group_p == group_p(RIGHT_B.astype(int) - RIGHT_A, GROUPS)
     assert en.holm_p == pytest.approx(min(1, 2 * en.group_p))  # two languages with the same p
     assert en.interval == paired_difference(RIGHT_A, RIGHT_B, GROUPS, 7, 100)
-    assert found.mean.difference == pytest.approx(en.interval.difference)
-    assert (found.mean.seed, found.mean.n_resamples, found.resampled) == (7, 100, "premises")
-    assert (found.name_a, found.name_b) == ("org/m", "org/n")
+    assert comparison.mean.difference == pytest.approx(en.interval.difference)
+    assert (comparison.mean.seed, comparison.mean.n_resamples, comparison.resampled) == (7, 100, "premises")
+    assert (comparison.name_a, comparison.name_b) == ("org/m", "org/n")
 
 
 def test_the_same_seed_gives_the_same_comparison(two):
@@ -89,7 +89,7 @@ def test_languages_that_one_side_lacks_are_named_and_left_out(two, tmp_path):
     a, _ = two(languages=("en", "de", "es"))
     b = write_run(tmp_path / "c", dict.fromkeys(("de", "en", "zh"), LABELS), LABELS, GROUPS)
     paired = pair(a, [b])
-    assert [one.language for one in paired.languages] == ["en", "de"]
+    assert [language.language for language in paired.languages] == ["en", "de"]
     assert "Languages that not every run has are left out: es zh." in paired.notes
     c = write_run(tmp_path / "d", {"zh": LABELS}, LABELS, GROUPS)
     with pytest.raises(StoreError, match="no language in common"):
@@ -99,9 +99,9 @@ def test_languages_that_one_side_lacks_are_named_and_left_out(two, tmp_path):
 def test_files_from_before_premises_were_kept_are_compared_row_by_row_and_say_so(tmp_path):
     a = write_run(tmp_path / "a", {"en": answers_with(LABELS, RIGHT_A)}, LABELS)
     b = write_run(tmp_path / "b", {"en": answers_with(LABELS, RIGHT_B)}, LABELS)
-    found = compare(pair([a], [b]))
-    assert found.resampled == "rows" and "those intervals are too narrow" in found.notes[-1]
-    assert found.languages[0].interval == paired_difference(RIGHT_A, RIGHT_B, np.arange(N))
+    comparison = compare(pair([a], [b]))
+    assert comparison.resampled == "rows" and "those intervals are too narrow" in comparison.notes[-1]
+    assert comparison.languages[0].interval == paired_difference(RIGHT_A, RIGHT_B, np.arange(N))
     newer = write_run(tmp_path / "c", {"en": answers_with(LABELS, RIGHT_B)}, LABELS, GROUPS)
     assert compare(pair([a], [newer])).resampled == "premises"  # the same rows, so the other file's premises do
 
@@ -119,29 +119,29 @@ def some_seeds(folder, seeds, share, **changes):
 def test_seeds_are_paired_by_number_and_averaged_row_by_row(tmp_path):
     a, rights_a = some_seeds(tmp_path / "a", [1, 2, 3], 0.5)
     b, rights_b = some_seeds(tmp_path / "b", [2, 3, 4], 0.7)
-    found = compare(pair(a, b), n_resamples=100)
-    assert found.seeds_a == found.seeds_b == [2, 3]
-    assert [note for note in found.notes if "left out" in note] == [
+    comparison = compare(pair(a, b), n_resamples=100)
+    assert comparison.seeds_a == comparison.seeds_b == [2, 3]
+    assert [note for note in comparison.notes if "left out" in note] == [
         "A: seeds that the other side lacks are left out: 1.",
         "B: seeds that the other side lacks are left out: 4.",
     ]
     mean_a, mean_b = (np.mean([rights[seed] for seed in (2, 3)], axis=0) for rights in (rights_a, rights_b))
-    assert found.languages[0].interval == paired_difference(mean_a, mean_b, GROUPS, n_resamples=100)
+    assert comparison.languages[0].interval == paired_difference(mean_a, mean_b, GROUPS, n_resamples=100)
     by_seed = [rights_b[seed].mean() - rights_a[seed].mean() for seed in (2, 3)]
-    assert found.languages[0].seed_differences == found.mean_seed_differences == pytest.approx(by_seed)
-    assert found.languages[0].mcnemar_p is None  # a test of one answer per row
+    assert comparison.languages[0].seed_differences == comparison.mean_seed_differences == pytest.approx(by_seed)
+    assert comparison.languages[0].mcnemar_p is None  # a test of one answer per row
     sums = sum(rights_b[seed].astype(int) - rights_a[seed] for seed in (2, 3))
-    assert found.languages[0].group_p == group_p(sums, GROUPS)
+    assert comparison.languages[0].group_p == group_p(sums, GROUPS)
 
 
 def test_sides_without_a_seed_in_common_are_averaged_over_their_own(tmp_path):
     a, rights_a = some_seeds(tmp_path / "a", [1, 2], 0.5)
     b, rights_b = some_seeds(tmp_path / "b", [3, 4, 5], 0.7)
-    found = compare(pair(a, b), n_resamples=100)
-    assert (found.seeds_a, found.seeds_b, found.mean_seed_differences) == ([1, 2], [3, 4, 5], [])
+    comparison = compare(pair(a, b), n_resamples=100)
+    assert (comparison.seeds_a, comparison.seeds_b, comparison.mean_seed_differences) == ([1, 2], [3, 4, 5], [])
     sums = 2 * sum(right.astype(int) for right in rights_b.values()) - 3 * sum(map(np.int64, rights_a.values()))
-    assert found.languages[0].group_p == group_p(sums, GROUPS)
-    assert any("no seed in common" in note for note in found.notes)
+    assert comparison.languages[0].group_p == group_p(sums, GROUPS)
+    assert any("no seed in common" in note for note in comparison.notes)
 
 
 def test_a_failed_or_collapsed_seed_is_named_and_in_no_average(tmp_path):
@@ -149,10 +149,12 @@ def test_a_failed_or_collapsed_seed_is_named_and_in_no_average(tmp_path):
     b, _ = some_seeds(tmp_path / "b", [1], 0.9)
     b += [write_run(tmp_path / "b", {"en": np.zeros(N, int)}, LABELS, GROUPS, seed=2)]  # one label throughout
     b += [write_run(tmp_path / "b", {}, LABELS, seed=3, status="failed", failures={"train": NAN})]
-    found = compare(pair(a, b), n_resamples=100)
-    assert found.seeds_a == found.seeds_b == [1]
-    assert any(note.startswith("B: seed 2 is left out; its training collapsed: accuracy in en") for note in found.notes)
-    assert any(note == "B: seed 3 is left out, it failed: the loss became nan." for note in found.notes)
+    comparison = compare(pair(a, b), n_resamples=100)
+    assert comparison.seeds_a == comparison.seeds_b == [1]
+    assert any(
+        note.startswith("B: seed 2 is left out; its training collapsed: accuracy in en") for note in comparison.notes
+    )
+    assert any(note == "B: seed 3 is left out, it failed: the loss became nan." for note in comparison.notes)
     with pytest.raises(StoreError, match="B: none of its runs has scores"):
         pair(a, b[2:])
 

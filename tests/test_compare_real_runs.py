@@ -50,7 +50,7 @@ def test_two_selections_are_of_the_same_trainings_and_can_be_compared(results, m
     model = str(next(results.glob("*/*")))
     a, b = (find_runs(f"{model}:selection={selection}", results) for selection in ("english-dev", "last"))
     paired = pair(a, b)
-    assert all(one.has_groups for one in paired.languages)
+    assert all(language.has_groups for language in paired.languages)
     curves = [[run.record.training.selection_curve for run in runs] for runs in (a, b)]
     assert curves[0] == curves[1]  # the same trainings
     words = [f"{model}:selection=english-dev", f"{model}:selection=last", "--format", "json"]

@@ -82,11 +82,11 @@ def test_no_choice_among_the_checkpoints_exceeds_the_oracle(tmp_path):
     for number in range(20):
         rng = np.random.default_rng(number)
         right = {key: rng.random(N) < 0.6 for key in RIGHT}
-        found = compare_selection(load_selection([write(tmp_path, right, dev=rng.random(3).tolist())]))
-        best = {own.language: own.value for own in found.oracle}
+        comparison = compare_selection(load_selection([write(tmp_path, right, dev=rng.random(3).tolist())]))
+        best = {own.language: own.value for own in comparison.oracle}
         for (_, language), own in right.items():
             assert own.mean() <= best[language]
-        assert all(own.difference >= 0 for own in found.oracle)
+        assert all(own.difference >= 0 for own in comparison.oracle)
 
 
 def test_last_is_compared_with_english_dev_on_the_same_rows_with_premises_resampled(found):
@@ -107,15 +107,15 @@ def test_the_mean_of_target_languages_leaves_english_out(tmp_path, found):
 def test_several_seeds_choose_for_themselves_and_are_averaged(tmp_path):
     other = {key: np.roll(right, 7) | (np.arange(N) < 5) for key, right in RIGHT.items()}
     runs = [write(tmp_path, seed=1), write(tmp_path, other, dev=(0.1, 0.2, 0.3), seed=2)]
-    found = compare_selection(load_selection(runs))
-    assert [(choice.seed, choice.dev_step) for choice in found.choices] == [(1, 10), (2, 30)]
-    for one, oracle in zip(found.last_minus_dev.languages, found.oracle, strict=True):
+    comparison = compare_selection(load_selection(runs))
+    assert [(choice.seed, choice.dev_step) for choice in comparison.choices] == [(1, 10), (2, 30)]
+    for one, oracle in zip(comparison.last_minus_dev.languages, comparison.oracle, strict=True):
         own = [right[step, one.language].mean() for right, step in ((RIGHT, 10), (other, 30))]
         assert one.value_a == pytest.approx(np.mean(own))
         best = [max(right[step, one.language].mean() for step in STEPS) for right in (RIGHT, other)]
         assert oracle.value == pytest.approx(np.mean(best)) and len(oracle.steps) == 2
-    [header] = [line for line in printed(found).splitlines() if "oracle*" in line and "Holm" in line]
-    assert header.split()[-1] == "dev" and "org/m, mean of seeds 1, 2" in " ".join(printed(found).split())
+    [header] = [line for line in printed(comparison).splitlines() if "oracle*" in line and "Holm" in line]
+    assert header.split()[-1] == "dev" and "org/m, mean of seeds 1, 2" in " ".join(printed(comparison).split())
 
 
 # ── what it is called ──
@@ -153,24 +153,26 @@ def test_json_calls_it_so_too(found):
 
 
 def test_where_english_dev_chose_the_last_one_it_says_so(tmp_path):
-    found = compare_selection(load_selection([write(tmp_path, dev=(0.1, 0.2, 0.3))]))
-    assert found.conclusion.startswith("English dev chose the last checkpoint. No choice among these checkpoints can")
-    assert found.last_minus_dev.mean.difference == 0
+    comparison = compare_selection(load_selection([write(tmp_path, dev=(0.1, 0.2, 0.3))]))
+    assert comparison.conclusion.startswith(
+        "English dev chose the last checkpoint. No choice among these checkpoints can"
+    )
+    assert comparison.last_minus_dev.mean.difference == 0
 
 
 def test_names_stay_text(tmp_path):
-    found = compare_selection(load_selection([write(tmp_path, model="org/<b>|x|[red]\x1b[31m")]))
-    assert "<b>" not in selection.markdown(found, None)
-    assert "\x1b" not in printed(found) and "org/<b>|x|[red]" in printed(found)
+    comparison = compare_selection(load_selection([write(tmp_path, model="org/<b>|x|[red]\x1b[31m")]))
+    assert "<b>" not in selection.markdown(comparison, None)
+    assert "\x1b" not in printed(comparison) and "org/<b>|x|[red]" in printed(comparison)
 
 
 # ── what is refused, and what is left out ──
 
 
 def test_languages_that_no_checkpoint_was_evaluated_in_are_left_out_and_named(tmp_path):
-    found = compare_selection(load_selection([write(tmp_path, at_checkpoints=("en", "de"))]))
-    assert [own.language for own in found.oracle] == ["en", "de"]
-    [note] = found.last_minus_dev.notes
+    comparison = compare_selection(load_selection([write(tmp_path, at_checkpoints=("en", "de"))]))
+    assert [own.language for own in comparison.oracle] == ["en", "de"]
+    [note] = comparison.last_minus_dev.notes
     assert "left out: ur" in note and "--every-checkpoint" in note
 
 

@@ -178,5 +178,5 @@ def test_comparing_needs_no_torch(tmp_path):
         "try: main()\n"
         "finally: print(sorted({'torch', 'transformers', 'datasets', 'evaluate'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert done.stdout.splitlines()[-1] == "[]" and done.stderr == ""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert process.stdout.splitlines()[-1] == "[]" and process.stderr == ""

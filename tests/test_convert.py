@@ -162,7 +162,7 @@ def test_weights_that_are_cut_off_are_refused(made, tmp_path, archive, share):
         ([torch.ones(2)], "holds no tensors by name"),
         ({}, "holds no tensors by name"),
         ({"a": torch.ones(1).expand(10**12)}, "'a' is larger than what is stored of it"),
-        ({"a": torch.eye(2).to_sparse()}, "'a', which is no plain tensor"),
+        ({"a": torch.eye(2).to_sparse()}, "'a', which is not a plain tensor"),
     ],
     ids=["nested", "other values", "list", "empty", "inflated", "sparse"],
 )
@@ -185,9 +185,9 @@ def test_what_is_no_state_dict_is_refused(tmp_path, content, said):
 )
 def test_whatever_should_run_in_the_process_reaches_neither_network_nor_programs(attempt):
     program = f"import sys, xeval.engine.unpickle as u\nsys.addaudithook(u.forbid)\n{attempt}\nprint('done')"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "done" not in done.stdout
-    assert "RefusedError: its weights wanted" in done.stderr
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert process.returncode == 1 and "done" not in process.stdout
+    assert "RefusedError: its weights wanted" in process.stderr
 
 
 def test_a_folder_with_something_in_it_is_left_alone(command, pickled, tmp_path):

@@ -187,9 +187,9 @@ def test_an_order_of_labels_that_is_wrong_in_one_language_is_found_there(world, 
     rows["test", "zh"] = [(p, h, renamed[y]) for p, h, y in rows["test", "zh"]]
     data = tiny.write_hub_layout(tmp_path / "data", rows)
     record = world.run(tmp_path, models=[str(fine_tuned)], train=False, data=data)
-    found = world.diagnose(record, tmp_path)
-    assert names(found) == ["permuted labels", "parallel labels"]
-    assert "accuracy in zh is" in found[0].evidence and "zh 100.0 % of rows differ" in found[1].evidence
+    findings = world.diagnose(record, tmp_path)
+    assert names(findings) == ["permuted labels", "parallel labels"]
+    assert "accuracy in zh is" in findings[0].evidence and "zh 100.0 % of rows differ" in findings[1].evidence
 
 
 # ── training ──
@@ -219,11 +219,11 @@ def test_a_recipe_of_three_steps_is_not_called_a_collapse(world, tmp_path):
 
 def test_a_loss_that_is_no_number_is_named_with_its_step(world, tmp_path):
     record = world.run(tmp_path, overrides={"learning_rate": 1.0, "max_grad_norm": 1e30, "weight_decay": 1.0})
-    found = world.diagnose(record, tmp_path)
+    findings = world.diagnose(record, tmp_path)
     if record.status == "failed":  # whether the loss overflows depends on the processor's arithmetic
-        assert names(found) == ["training broke down"] and "step" in found[0].evidence
+        assert names(findings) == ["training broke down"] and "step" in findings[0].evidence
     else:
-        assert names(found) == ["collapsed training"]
+        assert names(findings) == ["collapsed training"]
 
 
 # ── languages ──

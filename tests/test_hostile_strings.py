@@ -133,8 +133,8 @@ def test_latex_compiles_with_all_of_them(tmp_path):
     document = rf"\documentclass{{article}}{packages}\begin{{document}}{tables}\end{{document}}"
     (tmp_path / "all.tex").write_text(document, encoding="utf-8")
     words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "-draftmode", "all.tex"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=200)
-    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+    process = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=200)
+    assert process.returncode == 0, process.stdout.decode(errors="replace")[-2000:]
 
 
 @hostile

@@ -187,11 +187,11 @@ def installed(folder: Path, monkeypatch, module: str, entry: str) -> None:
     [
         ("1 / 0", "made-up = made_up_kind:Made", "cannot be loaded (ZeroDivisionError"),
         ("", "made-up = made_up_kind:Made", "cannot be loaded (AttributeError"),
-        ("Made = 7", "made-up = made_up_kind:Made", "is no xeval.kinds.kind.Kind of that name"),
+        ("Made = 7", "made-up = made_up_kind:Made", "is not an xeval.kinds.kind.Kind of that name"),
         (
             "from xeval.kinds.pairs import PairClassification as Made",
             "made-up = made_up_kind:Made",
-            "is no xeval.kinds.kind.Kind of that name",
+            "is not an xeval.kinds.kind.Kind of that name",
         ),
     ],
     ids=["its import fails", "it is not there", "it is a number", "it has another name"],

@@ -186,7 +186,7 @@ def test_a_threshold_that_is_chosen_on_what_is_scored_is_said():
         ({"d/de-en.dev.de": "de-1\teins\nde-2\t \n"}, "line 2 is 'de-2\\t '; wanted an id and a sentence"),
         ({"d/de-en.dev.gold": "de-1\n"}, "d/de-en.dev.gold: line 1 is 'de-1'; wanted the ids of a pair"),
         ({"d/de-en.dev.gold": "de-1\ten-9\n"}, "'de-1' is paired with 'en-9', which is no English sentence"),
-        ({"d/de-en.dev.gold": "de-7\ten-1\n"}, "'de-7' is paired, but is no sentence of dev"),
+        ({"d/de-en.dev.gold": "de-7\ten-1\n"}, "'de-7' is paired, but is not a sentence of dev"),
         ({"d/de-en.dev.de": "de-1\teins\nde-1\tzwei\nde-2\tzwei\n"}, "id 'de-1' stands there 2 times in dev"),
         ({"d/de-en.dev.fr": "fr-1\tun\n"}, "wanted dev.en, dev.gold and one file of another language, got"),
     ],

@@ -152,8 +152,8 @@ def test_a_pinned_id_of_the_hub_is_that_though_a_folder_has_its_name(in_a_folder
 
 def test_a_folder_may_be_said_to_hold_a_published_model(in_a_folder_of_its_own):
     (in_a_folder_of_its_own / "copy").mkdir()
-    found = ModelName.parse("mbert=./copy")
-    assert (found.id, found.origin, found.published_as) == ("copy", "local", MODEL_ALIASES["mbert"])
+    name = ModelName.parse("mbert=./copy")
+    assert (name.id, name.origin, name.published_as) == ("copy", "local", MODEL_ALIASES["mbert"])
     assert ModelName.parse("organisation/name=copy").published_as == "organisation/name"
     (in_a_folder_of_its_own / "mbert=v2").mkdir()  # a folder with an = in its name is that folder
     assert (ModelName.parse("mbert=v2").id, ModelName.parse("mbert=v2").published_as) == ("mbert=v2", None)

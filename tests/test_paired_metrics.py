@@ -1,4 +1,4 @@
-"""Two models compared by a metric that is no share of rows: intervals and p values against slow ones."""
+"""Two models compared by a metric that is not a share of rows: intervals and p values against slow ones."""
 
 import itertools
 

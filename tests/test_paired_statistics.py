@@ -143,9 +143,9 @@ def test_holm_rejects_what_the_step_down_procedure_rejects():
 @pytest.mark.parametrize("n_seeds", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_without_a_difference_one_is_shown_as_rarely_as_promised(n_seeds):
     n = 300
-    found = rates(0.0, n_seeds, n, seed=11)
-    print(describe(0.0, n_seeds, found))
+    shares = rates(0.0, n_seeds, n, seed=11)
+    print(describe(0.0, n_seeds, shares))
     slack = 3.09 * math.sqrt(0.05 * 0.95 / n)  # what chance alone passes once in a thousand; several are held to it
-    assert found["mean"] <= 0.05 + slack and found["family"] <= 0.05 + slack
-    assert 0.05 - slack <= found["mean"]  # not wider than it need be
-    assert abs(found["cell"] - 0.05) <= 0.02
+    assert shares["mean"] <= 0.05 + slack and shares["family"] <= 0.05 + slack
+    assert 0.05 - slack <= shares["mean"]  # not wider than it need be
+    assert abs(shares["cell"] - 0.05) <= 0.02

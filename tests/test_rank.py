@@ -64,18 +64,18 @@ def test_pulls_add_up_to_the_variance_of_the_mean_over_groups():
 
 def test_a_pair_without_seeds_has_the_paired_variance_of_its_groups():
     a, b = rights(0.7, 1), rights(0.75, 1)
-    found = rank([model("a", a, False), model("b", b, False)], ASSUMED, SCOPE)
+    ranking = rank([model("a", a, False), model("b", b, False)], ASSUMED, SCOPE)
     differences = [(b[0].astype(int) - a[0].astype(int))[group == GROUPS].sum() / 3 for group in range(N // 3)]
-    [pair] = found.pairs
+    [pair] = ranking.pairs
     assert pair.standard_error == pytest.approx(np.std(differences, ddof=1) / math.sqrt(N // 3))
     assert pair.difference == pytest.approx(abs(b.mean() - a.mean())) and pair.holm_p == pair.p
-    assert found.expected_sd is None
+    assert ranking.expected_sd is None
 
 
 def test_seeds_add_what_rows_do_not_show():
     """Rows × seeds: the variance is that of rows, plus that of seeds, less what is counted in both."""
     sides = [rights(0.7, 4), rights(0.75, 4)]
-    found = rank([model(str(place), own) for place, own in enumerate(sides)], ASSUMED, SCOPE)
+    ranking = rank([model(str(place), own) for place, own in enumerate(sides)], ASSUMED, SCOPE)
     by_group = [own.reshape(4, N // 3, 3).mean(axis=2) for own in sides]  # (S, G)
     n_groups = N // 3
     difference = by_group[1].mean(axis=0) - by_group[0].mean(axis=0)
@@ -87,8 +87,8 @@ def test_seeds_add_what_rows_do_not_show():
     )
     both *= n_groups / (n_groups - 1)  # the jackknife's
     expected = max(0, rows - both) + max(0, seeds - both) + both
-    assert found.pairs[0].standard_error == pytest.approx(math.sqrt(expected), rel=1e-6)
-    assert not found.is_assumed
+    assert ranking.pairs[0].standard_error == pytest.approx(math.sqrt(expected), rel=1e-6)
+    assert not ranking.is_assumed
 
 
 def test_one_seed_each_takes_the_assumed_spread():
@@ -102,22 +102,24 @@ def test_one_seed_each_takes_the_assumed_spread():
 def test_a_model_whose_seeds_vary_more_than_most_is_not_believed_steady():
     steady = [model(str(place), rights(0.7, 3)) for place in range(3)]
     shaky = model("shaky", np.concatenate([rights(share, 1) for share in (0.5, 0.7, 0.9)]))
-    found = rank([*steady, shaky], ASSUMED, SCOPE)
-    names = [one.model.name for one in found.models]
+    ranking = rank([*steady, shaky], ASSUMED, SCOPE)
+    names = [one.model.name for one in ranking.models]
     errors = {True: [], False: []}
-    for pair in found.pairs:
+    for pair in ranking.pairs:
         errors["shaky" in (names[pair.better], names[pair.worse])].append(pair.standard_error)
     assert min(errors[True]) > max(errors[False])
 
 
 def test_ranks_count_who_is_shown_to_be_better_and_worse(results):
     contest = load_contest(by_configuration_of(results))
-    found = rank(contest.models, contest.assumed, contest.scope)
-    places = {one.model.name.partition(",")[0]: (one.best_rank, one.worst_rank, one.letters) for one in found.models}
+    ranking = rank(contest.models, contest.assumed, contest.scope)
+    places = {one.model.name.partition(",")[0]: (one.best_rank, one.worst_rank, one.letters) for one in ranking.models}
     assert places == {
         "org/good": (1, 1, "a"), "org/fair": (2, 3, "b"), "org/alike": (2, 3, "b"), "org/poor": (4, 4, "c"),
     }  # fmt: skip
-    assert found.languages == ["en", "de"] and "is first on the mean of 2 languages. 5 of 6 pairs" in found.conclusion
+    assert (
+        ranking.languages == ["en", "de"] and "is first on the mean of 2 languages. 5 of 6 pairs" in ranking.conclusion
+    )
 
 
 def by_configuration_of(results):
@@ -153,8 +155,8 @@ def test_more_than_26_groups_have_letters_too():
 def test_so_many_rows_would_tell_neighbours_apart():
     rng = np.random.default_rng(0)
     sides = [model(name, rights(share, 1, rng), False) for name, share in (("a", 0.7), ("b", 0.72))]
-    found = rank(sides, ASSUMED, SCOPE)
-    below = found.models[0].next
+    ranking = rank(sides, ASSUMED, SCOPE)
+    below = ranking.models[0].next
     assert not below.pair.is_told_apart and below.seeds_needed is None and below.rows_needed > N
     times = math.ceil(below.rows_needed / N)  # each row so often
     more = [replace(side, pulls=np.tile(side.pulls / times, (1, times))) for side in sides]
@@ -174,9 +176,9 @@ def test_so_many_seeds_would_tell_neighbours_apart():
 
 def test_equal_answers_are_not_told_apart():
     right = rights(0.7, 3)
-    found = rank([model("a", right), model("b", right)], ASSUMED, SCOPE)
-    assert (found.pairs[0].p, found.models[0].next.rows_needed) == (1.0, None)
-    assert "None of the 2 models is shown to be better than another" in found.conclusion
+    ranking = rank([model("a", right), model("b", right)], ASSUMED, SCOPE)
+    assert (ranking.pairs[0].p, ranking.models[0].next.rows_needed) == (1.0, None)
+    assert "None of the 2 models is shown to be better than another" in ranking.conclusion
 
 
 # ── what is refused ──
@@ -215,13 +217,13 @@ def test_every_format_names_every_model_once_in_order(results, tmp_path, ending,
     text = path.read_text()
     if ending == "json":
         content = json.loads(text)
-        assert [one["model"].partition(",")[0] for one in content["models"]] == list(MODELS)
+        assert [line["model"].partition(",")[0] for line in content["models"]] == list(MODELS)
         assert len(content["pairs"]) == 6 and content["level"] == ALPHA
         assert content["models"][0]["languages"].keys() == {"en", "de"}
     elif ending == "csv":
         lines = list(csv.DictReader(io.StringIO(text)))
-        assert [one["model"].partition(",")[0] for one in lines] == list(MODELS)
-        assert [one["best_rank"] for one in lines] == ["1", "2", "2", "4"]
+        assert [line["model"].partition(",")[0] for line in lines] == list(MODELS)
+        assert [line["best_rank"] for line in lines] == ["1", "2", "2", "4"]
     else:
         places = [text.rindex(name) for name in MODELS]
         assert places == sorted(places) and ("2–3" in text)
@@ -261,13 +263,13 @@ def test_hostile_names_are_harmless(tmp_path, command):
 @pytest.mark.parametrize("world", [WORLDS[4], WORLDS[6]], ids=lambda world: world.name)
 def test_equal_models_are_told_apart_as_rarely_as_promised(world):
     n = 150
-    found = rates(world, n, seed=11)
-    print(describe(world, found))
-    assert found["false"] <= 0.05 + 3.09 * math.sqrt(0.05 * 0.95 / n)
+    shares = rates(world, n, seed=11)
+    print(describe(world, shares))
+    assert shares["false"] <= 0.05 + 3.09 * math.sqrt(0.05 * 0.95 / n)
 
 
 def test_models_that_differ_are_told_apart():
     [world] = [world for world in WORLDS if world.name == "5 models, 2 points between each, seeds 5"]
-    found = rates(world, 20, seed=11)
-    print(describe(world, found))
-    assert found["false"] <= 0.05 and found["found"] > 0.6
+    shares = rates(world, 20, seed=11)
+    print(describe(world, shares))
+    assert shares["false"] <= 0.05 and shares["found"] > 0.6

@@ -26,8 +26,8 @@ SAME = [name for name in CASES if name != "dropout"]
 def shared(tmp_path_factory) -> Path:
     """What two processes made of every case."""
     folder = tmp_path_factory.mktemp("two")
-    done = run_in(2, folder, *CASES)
-    assert done.returncode == 0, done.stderr
+    process = run_in(2, folder, *CASES)
+    assert process.returncode == 0, process.stderr
     return folder
 
 
@@ -36,8 +36,8 @@ def killed(tmp_path_factory) -> tuple[subprocess.CompletedProcess, Path, float]:
     """What came of two processes of which the second is killed, what they kept, and how many seconds it took."""
     folder, started_s = tmp_path_factory.mktemp("killed"), time.monotonic()
     (folder / "checkpoints").mkdir()
-    done = run_in(2, folder, "last:kill")
-    return done, folder / "checkpoints" / "last:kill", time.monotonic() - started_s
+    process = run_in(2, folder, "last:kill")
+    return process, folder / "checkpoints" / "last:kill", time.monotonic() - started_s
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,8 @@ def of_three(tmp_path_factory, killed) -> Path:
     """What three made of some, of one that was killed, and of one that does not fit into the memory of the third."""
     folder = tmp_path_factory.mktemp("three")
     shutil.copytree(killed[1], folder / "checkpoints" / "last")
-    done = run_in(3, folder, "single", "tags", "pairs", "last", "pairs:short")
-    assert done.returncode == 0, done.stderr
+    process = run_in(3, folder, "single", "tags", "pairs", "last", "pairs:short")
+    assert process.returncode == 0, process.stderr
     return folder
 
 
@@ -193,10 +193,10 @@ def test_a_run_gives_the_record_of_one_process_and_speaks_once(mini, checkpoint_
     words = ["run", mini.task_file, "--model", checkpoint_of("bert"), "--data", mini.data, "--max-steps", 6]
     assert command(*words, "--results", tmp_path / "one")[0] == 0
     monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))
-    done = xeval_in(2, *words, "--results", tmp_path / "two")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("effective batch size") == 1 and ", shared by 2 ranks" in done.stderr
-    assert done.stdout.count("Records and predictions are in") == 1
+    process = xeval_in(2, *words, "--results", tmp_path / "two")
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.count("effective batch size") == 1 and ", shared by 2 ranks" in process.stderr
+    assert process.stdout.count("Records and predictions are in") == 1
     [one], [two] = (load_runs(tmp_path / name) for name in ("one", "two"))
     assert one.record.identity == two.record.identity and one.record.scores.keys() == two.record.scores.keys()
     for run, n_ranks in ((one, 1), (two, 2)):
@@ -208,9 +208,9 @@ def test_a_run_gives_the_record_of_one_process_and_speaks_once(mini, checkpoint_
 
 @pytest.mark.slow
 def test_bad_input_is_one_line_of_the_first_rank(tmp_path):
-    done = xeval_in(2, "run", "xnli-mini", "--model", "no such model", "--results", tmp_path)
-    assert done.returncode != 0
-    said = [line for line in done.stderr.splitlines() if line.startswith("xeval: ")]
+    process = xeval_in(2, "run", "xnli-mini", "--model", "no such model", "--results", tmp_path)
+    assert process.returncode != 0
+    said = [line for line in process.stderr.splitlines() if line.startswith("xeval: ")]
     assert len(said) == 1 and "no such model" in said[0]
 
 

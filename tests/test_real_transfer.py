@@ -64,9 +64,9 @@ def test_it_transfers_and_every_prediction_is_that_of_a_plain_loop(tmp_path, enc
     n_differences = 0
     for language in languages:
         table = load_predictions(folder, language, record.scores[language].predictions_sha256)
-        said = plain_predictions(model, tokenizer, language, column(table, "row"))
-        n_differences += int((said != column(table, "prediction")).sum())
-        assert record.scores[language].value == np.mean(said == column(table, "label"))
+        predictions = plain_predictions(model, tokenizer, language, column(table, "row"))
+        n_differences += int((predictions != column(table, "prediction")).sum())
+        assert record.scores[language].value == np.mean(predictions == column(table, "label"))
     assert n_differences == 0, f"of {len(languages) * N_ROWS}"
     if encoder == REAL:
         values = {language: score.value for language, score in record.scores.items()}

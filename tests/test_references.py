@@ -269,10 +269,10 @@ def test_there_is_no_verdict_on_a_row_that_is_not_zero_shot_and_it_is_shown(runs
     assert judge(runs, a_table())
     table = a_table(row={"protocol": protocol})
     assert judge(runs, table) == []
-    said = markdown.render(build(runs, "cats", table))
-    assert f"Model, published, {protocol}" in said
-    assert f"There are no verdicts on published rows that are not zero-shot: {protocol}." in said
-    assert "Reproduced?" not in said
+    text = markdown.render(build(runs, "cats", table))
+    assert f"Model, published, {protocol}" in text
+    assert f"There are no verdicts on published rows that are not zero-shot: {protocol}." in text
+    assert "Reproduced?" not in text
 
 
 def test_our_row_stands_below_the_zero_shot_row_of_its_model(runs):
@@ -284,9 +284,9 @@ def test_our_row_stands_below_the_zero_shot_row_of_its_model(runs):
 def test_there_is_no_verdict_on_numbers_of_another_metric_and_they_are_told_apart(runs):
     table = a_table(metric="exact_match")
     assert judge(runs, table) == []
-    said = markdown.render(build(runs, "cats", table))
-    assert "Model, published, exact match" in said
-    assert "No verdicts: the published numbers are exact match, ours accuracy." in said
+    text = markdown.render(build(runs, "cats", table))
+    assert "Model, published, exact match" in text
+    assert "No verdicts: the published numbers are exact match, ours accuracy." in text
 
 
 def test_only_rows_of_a_training_in_one_language_need_a_recipe_and_are_reproduced():

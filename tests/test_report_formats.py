@@ -241,8 +241,8 @@ def test_no_format_loads_what_takes_seconds(chosen, results):
         "print(sorted({'torch', 'transformers', 'datasets', 'evaluate', 'pandas', 'matplotlib'} & sys.modules.keys()),"
         " file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert (done.returncode, done.stderr) == (0, "[]\n")
+    process = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (process.returncode, process.stderr) == (0, "[]\n")
 
 
 @pytest.mark.parametrize("chosen", [Format.MARKDOWN, Format.HTML, Format.LATEX, Format.JSON, Format.MODEL_CARD])

@@ -197,7 +197,7 @@ def test_a_folder_with_other_files_is_left_alone(results, tmp_path, command):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("<h1>My page</h1>")
     code, _, err = command("site", results, "--output", tmp_path / "mine")
-    assert code == 2 and "holds files that are no leaderboard" in err and err.count("\n") == 1
+    assert code == 2 and "holds files that are not a leaderboard" in err and err.count("\n") == 1
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["index.html"]
     code, _, err = command("site", results, "--output", tmp_path / "mine" / "index.html")
     assert code == 2 and "found a file" in err

@@ -121,9 +121,9 @@ def test_any_flipped_bit_in_a_record_is_noticed(tmp_path):
 def test_the_checksum_of_a_record_can_be_checked_without_xeval(tmp_path):
     store.save_record(tmp_path, run_record())
     check = """grep -v '^ "content_sha256"' record.json | sha256sum; grep -c . record.json"""
-    done = subprocess.run(["sh", "-c", check], cwd=tmp_path, capture_output=True, text=True, check=True)
+    process = subprocess.run(["sh", "-c", check], cwd=tmp_path, capture_output=True, text=True, check=True)
     stated = json.loads((tmp_path / "record.json").read_text())["content_sha256"]
-    assert done.stdout.split()[0] == stated
+    assert process.stdout.split()[0] == stated
 
 
 @pytest.mark.parametrize("kind", ["a pipe", "huge"])

@@ -275,9 +275,9 @@ def test_html_is_one_table_without_markup_from_names(matrix):
 def test_the_terminal_shows_published_rows_of_our_models_alone(matrix):
     console = Console(file=io.StringIO(), width=200)
     formats.show(matrix, console)
-    said = console.file.getvalue()
-    assert "Good, published" not in said and "A report shows 2 published rows of other models too." in said
-    assert "Mini pairs (dev)" in said and "mean of 4" in said
+    text = console.file.getvalue()
+    assert "Good, published" not in text and "A report shows 2 published rows of other models too." in text
+    assert "Mini pairs (dev)" in text and "mean of 4" in text
 
 
 def test_without_training_rows_that_is_what_is_missing(ran):

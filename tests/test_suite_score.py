@@ -61,11 +61,11 @@ def test_the_interval_of_the_mean_is_the_bootstraps_over_groups(tmp_path, correl
         own = rng.random((n_seeds, 300)) < 0.7
         shared = np.repeat(base, 3, axis=1).reshape(1, 300)
         correct[language] = np.where(rng.random((1, 300)) < correlation, shared, own)
-    found = score_of(seeds(tmp_path, correct, groups, n_seeds), MEMBER, ["de", "en", "zh"])
+    score = score_of(seeds(tmp_path, correct, groups, n_seeds), MEMBER, ["de", "en", "zh"])
     low, high = slow_interval(correct, groups)
-    assert found.value == pytest.approx(np.mean([every.mean() for every in correct.values()]))
-    assert found.interval == pytest.approx((low, high), abs=0.015)  # Wilson's leans to the middle
-    assert found.interval[1] - found.interval[0] == pytest.approx(high - low, rel=0.1)
+    assert score.value == pytest.approx(np.mean([every.mean() for every in correct.values()]))
+    assert score.interval == pytest.approx((low, high), abs=0.015)  # Wilson's leans to the middle
+    assert score.interval[1] - score.interval[0] == pytest.approx(high - low, rel=0.1)
 
 
 def test_translations_are_not_counted_as_so_many_independent_rows(tmp_path):
@@ -84,15 +84,15 @@ def test_languages_whose_groups_have_nothing_in_common_are_taken_one_by_one(tmp_
     rng = np.random.default_rng(5)
     correct = {language: rng.random((1, 600)) < 0.5 for language in ("de", "en")}
     groups = {"de": np.sort(rng.integers(0, 150, 600)), "en": rng.permutation(np.repeat(np.arange(150), 4))}
-    found = score_of(seeds(tmp_path, correct, groups), MEMBER, ["de", "en"])
-    low, high = found.interval
+    score = score_of(seeds(tmp_path, correct, groups), MEMBER, ["de", "en"])
+    low, high = score.interval
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 1200), rel=0.15)
 
 
 def test_languages_that_are_not_there_are_named_and_not_counted_as_zero(tmp_path):
     right, rows = np.ones((1, 20), dtype=bool), np.arange(20)
-    found = score_of(seeds(tmp_path, {"en": right}, {"en": rows}), MEMBER, ["en", "th"])
-    assert (found.value, found.languages, found.lacking) == (1.0, ("en",), ("th",))
+    score = score_of(seeds(tmp_path, {"en": right}, {"en": rows}), MEMBER, ["en", "th"])
+    assert (score.value, score.languages, score.lacking) == (1.0, ("en",), ("th",))
     assert score_of(seeds(tmp_path, {"en": right}, {"en": rows}), MEMBER, ["th"]) is None
 
 
@@ -105,15 +105,15 @@ def test_a_metric_that_the_runs_were_not_scored_by_gives_no_score(tmp_path):
 def test_without_predictions_there_is_a_score_and_no_interval(tmp_path):
     [run] = seeds(tmp_path, {"en": np.ones((1, 20), dtype=bool)}, {"en": np.arange(20)})
     (run.folder / "predictions" / "en.parquet").unlink()
-    found = score_of([run], MEMBER, ["en"])
-    assert (found.value, found.interval) == (1.0, None)
-    assert "cannot be read" in found.problem
+    score = score_of([run], MEMBER, ["en"])
+    assert (score.value, score.interval) == (1.0, None)
+    assert "cannot be read" in score.problem
 
 
 def test_one_group_alone_rules_nothing_out(tmp_path):
     right = np.array([[True, False, True, True]])
-    found = score_of(seeds(tmp_path, {"en": right}, {"en": np.zeros(4, dtype=int)}), MEMBER, ["en"])
-    low, high = found.interval
+    score = score_of(seeds(tmp_path, {"en": right}, {"en": np.zeros(4, dtype=int)}), MEMBER, ["en"])
+    low, high = score.interval
     assert low < 0.1 and high > 0.98
 
 
@@ -121,13 +121,13 @@ def test_one_group_alone_rules_nothing_out(tmp_path):
 def test_a_score_of_all_or_nothing_is_no_certainty(tmp_path, right):
     """As of one language with as many rows: Wilson's interval."""
     every = {language: np.full((1, 60), right) for language in ("de", "en")}
-    found = score_of(seeds(tmp_path, every, dict.fromkeys(every, np.arange(60))), MEMBER, ["de", "en"])
-    assert found.interval == pytest.approx(clustered_wilson_interval(every["en"][0], np.arange(60)))
-    assert found.interval[1] - found.interval[0] > 0.05
+    score = score_of(seeds(tmp_path, every, dict.fromkeys(every, np.arange(60))), MEMBER, ["de", "en"])
+    assert score.interval == pytest.approx(clustered_wilson_interval(every["en"][0], np.arange(60)))
+    assert score.interval[1] - score.interval[0] > 0.05
 
 
 def test_of_one_language_it_is_the_interval_of_its_score(tmp_path):
     rng = np.random.default_rng(11)
     right, groups = rng.random((1, 600)) < 0.7, np.repeat(np.arange(200), 3)
-    found = score_of(seeds(tmp_path, {"en": right}, {"en": groups}), MEMBER, ["en"])
-    assert found.interval == pytest.approx(clustered_wilson_interval(right[0], groups), abs=0.002)
+    score = score_of(seeds(tmp_path, {"en": right}, {"en": groups}), MEMBER, ["en"])
+    assert score.interval == pytest.approx(clustered_wilson_interval(right[0], groups), abs=0.002)

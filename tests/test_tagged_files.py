@@ -139,9 +139,9 @@ CONLLU = """\
 
 
 def test_conllu_has_fused_words_as_they_are_written():
-    found = read_tagged({"a.conllu": CONLLU})
-    assert found.words == [["Im", "Haus"], ["dámelo", "10000", "میرود"], ["fin"]], "and none that is withheld"
-    assert found.tags == [["ADP", "NOUN"], ["VERB", "NUM", "X"], ["NOUN"]]
+    tagged = read_tagged({"a.conllu": CONLLU})
+    assert tagged.words == [["Im", "Haus"], ["dámelo", "10000", "میرود"], ["fin"]], "and none that is withheld"
+    assert tagged.tags == [["ADP", "NOUN"], ["VERB", "NUM", "X"], ["NOUN"]]
 
 
 def test_treebanks_are_joined_in_the_order_of_their_files_names():

@@ -343,8 +343,8 @@ def test_chance_is_known_for_spans_only():
 
 def test_a_tag_that_nothing_to_train_on_has_is_an_error():
     train, test = rows_of([["O", "B-PER"]] * 20), rows_of([["B-LOC", "O"]] * 20)
-    found = PEOPLE.row_checks({"train": train}, {"en": test})
-    assert found[0].severity == "error" and "B-LOC" in found[0].evidence
+    findings = PEOPLE.row_checks({"train": train}, {"en": test})
+    assert findings[0].severity == "error" and "B-LOC" in findings[0].evidence
 
 
 def test_spans_without_a_beginning_are_counted():

@@ -66,11 +66,11 @@ def judged(records, table=None, **more):
 
 
 def test_five_seeds_against_one_by_hand():
-    found = compare(FIVE, Published(69.1, 1, ONE_DECIMAL), 1.5, Spread(0.8, 4))
+    comparison = compare(FIVE, Published(69.1, 1, ONE_DECIMAL), 1.5, Spread(0.8, 4))
     # 0.1 (1/5 + 1/1) + 0.01/12 = 0.120833, its root 0.3476; 4.06 degrees of freedom, quantile 2.12
-    assert found.difference == pytest.approx(0.3)
-    assert (found.low, found.high) == (pytest.approx(-0.44, abs=0.005), pytest.approx(1.04, abs=0.005))
-    assert (found.outcome, found.assumed, found.seeds_needed) == ("reproduced", False, None)
+    assert comparison.difference == pytest.approx(0.3)
+    assert (comparison.low, comparison.high) == (pytest.approx(-0.44, abs=0.005), pytest.approx(1.04, abs=0.005))
+    assert (comparison.outcome, comparison.assumed, comparison.seeds_needed) == ("reproduced", False, None)
 
 
 @pytest.mark.parametrize("n", [3, 4, 5])
@@ -91,10 +91,10 @@ def test_the_interval_is_that_of_two_one_sided_tests_done_the_slow_way(n, theirs
     below_high = stats.t.cdf((difference - tolerance) / error, df)
 
     spread = Spread(theirs[0], theirs[1] - 1) if theirs else None
-    found = compare(scores, Published(published, m, ONE_DECIMAL, spread), tolerance, Spread(9.9, 4))
-    assert (found.outcome == "reproduced") == (max(above_low, below_high) < 0.05)
+    comparison = compare(scores, Published(published, m, ONE_DECIMAL, spread), tolerance, Spread(9.9, 4))
+    assert (comparison.outcome == "reproduced") == (max(above_low, below_high) < 0.05)
     low, high = stats.t.interval(0.9, df, loc=difference, scale=error)
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert (comparison.low, comparison.high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_a_published_example_of_equivalence():
@@ -158,14 +158,14 @@ def test_the_edge_of_the_tolerance_is_not_inside(low, high, outcome, mirrored):
 
 def test_the_number_of_seeds_that_would_settle_it_does():
     published = Published(69.4, 5, 0.0, Spread(0.5, 4))
-    found = compare([69.0, 69.4, 70.7], published, 1.0, Spread(0.8, 4))
-    assert found.outcome == "agrees" and found.seeds_needed > 3
+    comparison = compare([69.0, 69.4, 70.7], published, 1.0, Spread(0.8, 4))
+    assert comparison.outcome == "agrees" and comparison.seeds_needed > 3
 
     def settled(n: int) -> bool:
-        half = half_width(Spread(found.seed_sd, n - 1), n, published)
-        return read(found.difference, half, 1.0) not in UNSETTLED
+        half = half_width(Spread(comparison.seed_sd, n - 1), n, published)
+        return read(comparison.difference, half, 1.0) not in UNSETTLED
 
-    assert settled(found.seeds_needed) and not settled(found.seeds_needed - 1)
+    assert settled(comparison.seeds_needed) and not settled(comparison.seeds_needed - 1)
 
 
 # ── records and tables ──
@@ -322,12 +322,12 @@ SLACK = 2.33 * math.sqrt(0.05 * 0.95 / N_EXPERIMENTS)  # of a share of 5 %: what
 def test_simulated_experiments_are_called_reproduced_as_rarely_or_often_as_promised(
     difference, n_published, most, least
 ):
-    found = rates(difference, 5, n_published, N_EXPERIMENTS, seed=11)
-    print(describe(difference, 5, n_published, found))
-    assert all(found[what]["reproduced"] <= share for what, share in most.items())
-    assert all(found[what]["reproduced"] >= share for what, share in least.items())
+    shares = rates(difference, 5, n_published, N_EXPERIMENTS, seed=11)
+    print(describe(difference, 5, n_published, shares))
+    assert all(shares[what]["reproduced"] <= share for what, share in most.items())
+    assert all(shares[what]["reproduced"] >= share for what, share in least.items())
     if difference == 0:
-        assert found["mean"]["not reproduced"] == found["cells"]["not reproduced"] == 0
+        assert shares["mean"]["not reproduced"] == shares["cells"]["not reproduced"] == 0
 
 
 @pytest.mark.parametrize("n_seeds", [3, 5])
@@ -353,8 +353,8 @@ def test_a_run_by_a_task_file_that_states_fewer_rows_than_the_known_task_gets_no
         ({"data": few_rows}, "its data had 10,000 training rows where the task has 392,702"),
         ({"scores": few_tests}, "it was evaluated on 500 rows in es where the task has 5,010"),
     ):
-        found = judged([whole.model_copy(update=changes)], table, task=xnli)
-        for verdict in (found.mean, *found.cells.values()):
+        row_verdict = judged([whole.model_copy(update=changes)], table, task=xnli)
+        for verdict in (row_verdict.mean, *row_verdict.cells.values()):
             assert verdict.outcome == "no verdict" and f"Seed 1 is left out: {why}." in verdict.sentence
 
 
@@ -375,16 +375,16 @@ def test_a_run_on_other_rows_than_the_tasks_gets_no_verdict_and_the_sentence_say
     run = a_seed(1, en=80.0, es=70.0)
     if "train_rows" in changes:
         changes = {"data": run.data.model_copy(update=changes)}
-    found = judged([run.model_copy(update=changes)])
-    for verdict in (found.mean, *found.cells.values()):
+    row_verdict = judged([run.model_copy(update=changes)])
+    for verdict in (row_verdict.mean, *row_verdict.cells.values()):
         assert verdict.outcome == "no verdict"
         assert f"Seed 1 is left out: {reason}." in verdict.sentence
 
 
 def test_a_checkpoint_that_is_evaluated_as_it_is_needs_no_training_rows():
     run = a_seed(1, en=80.0, es=70.0)
-    found = judged([run.model_copy(update={"data": run.data.model_copy(update={"train_rows": {}})})])
-    assert found.mean.outcome != "no verdict"
+    row_verdict = judged([run.model_copy(update={"data": run.data.model_copy(update={"train_rows": {}})})])
+    assert row_verdict.mean.outcome != "no verdict"
 
 
 # ── only like is compared with like ──
@@ -403,13 +403,13 @@ WAYS = [{}, {"adaptation": "lora"}, {"adaptation": "frozen"}, {"layers_frozen": 
 @pytest.mark.parametrize("ours", WAYS, ids=str)
 @pytest.mark.parametrize("theirs", WAYS, ids=str)
 def test_a_row_is_judged_only_by_runs_that_were_adapted_as_it_was(ours, theirs):
-    found = judged(trained_as(**ours), a_table(**theirs))
-    outcomes = {verdict.outcome for verdict in (found.mean, *found.cells.values())}
+    row_verdict = judged(trained_as(**ours), a_table(**theirs))
+    outcomes = {verdict.outcome for verdict in (row_verdict.mean, *row_verdict.cells.values())}
     if ours == theirs:
         assert outcomes <= {"reproduced", *UNSETTLED}
         return
     assert outcomes == {"no verdict"}
-    assert found.mean.sentence.count(". ") == 0 and "only like is compared with like" in found.mean.sentence
+    assert row_verdict.mean.sentence.count(". ") == 0 and "only like is compared with like" in row_verdict.mean.sentence
 
 
 def test_the_reason_says_what_either_side_trained():

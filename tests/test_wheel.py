@@ -25,9 +25,9 @@ class Installed:
             "XEVAL_CACHE": str(self.elsewhere / "cache"),
             "COLUMNS": "200",
         }
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self.elsewhere, env=environment)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        process = subprocess.run(command, capture_output=True, text=True, cwd=self.elsewhere, env=environment)
+        assert process.returncode == 0, process.stderr
+        return process.stdout
 
 
 @pytest.fixture(scope="module")

@@ -88,14 +88,14 @@ def test_nothing_is_said_where_there_is_nothing_to_compare_or_nothing_worse():
 
 def test_a_model_has_one_line_and_its_short_name(tmp_path):
     table = sample_matrix(tmp_path / "results")
-    assert [one.name for one in in_short.of(table)] == ["distilmbert", "another"]
+    assert [entry.name for entry in in_short.of(table)] == ["distilmbert", "another"]
     lines = [line for line in markdown.render(table).splitlines() if line.startswith("- **")]
     assert len(lines) == 2 and "✗ not reproduced 1 (ur)" in lines[0]
 
 
 def test_models_that_end_alike_keep_their_whole_names():
     table = matrix.build([a_run("one/encoder", en=0.9), a_run("other/encoder", en=0.8)], "xnli", None)
-    assert [one.name for one in in_short.of(table)] == ["one/encoder", "other/encoder"]
+    assert [entry.name for entry in in_short.of(table)] == ["one/encoder", "other/encoder"]
 
 
 def test_languages_by_transfer_start_with_the_one_trained_on():

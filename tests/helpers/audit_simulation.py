@@ -33,10 +33,10 @@ def rates(off: float, tolerance: float, sizes: np.ndarray, n_experiments: int, s
     for _ in range(n_experiments):
         own = rng.permutation(sizes)
         right = answers(CLAIMED + off / 100, own, rng)
-        found = look(own, right, CLAIMED, tolerance / 100)
-        low, high = interval(own, right[: found.n_groups])
-        outcomes.append(found.outcome)
-        n_rows.append(found.n_rows)
+        result = look(own, right, CLAIMED, tolerance / 100)
+        low, high = interval(own, right[: result.n_groups])
+        outcomes.append(result.outcome)
+        n_rows.append(result.n_rows)
         missed.append(not low - 1e-9 <= right.sum() / own.sum() <= high + 1e-9)
     shares = {outcome: outcomes.count(outcome) / n_experiments for outcome in ("confirmed", "refuted")}
     return shares | {"missed": float(np.mean(missed)), "rows": float(np.mean(n_rows))}

@@ -42,7 +42,7 @@ def _install() -> str:
     until = time.monotonic() + INSTALL_PATIENCE_S
     for words in (["update"], ["install", "--yes", "--no-install-recommends", "chromium", "fonts-dejavu-core"]):
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 ["apt-get", "--quiet", *words],
                 env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
                 stdin=subprocess.DEVNULL,
@@ -52,8 +52,8 @@ def _install() -> str:
             )
         except subprocess.TimeoutExpired:
             return f"not done after {INSTALL_PATIENCE_S} s"
-        if done.returncode:
-            return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        if process.returncode:
+            return (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
     return ""
 
 

@@ -55,15 +55,17 @@ def experiment(difference: float, n_seeds: int, rng: np.random.Generator) -> dic
         for code, a, b in zip(LANGUAGES, right_a, right_b, strict=True)
     ]
     seeds = list(range(n_seeds))
-    found = compare(PairedRuns("t", "t", "A", "B", seeds, seeds, languages, []), int(rng.integers(2**32)), N_RESAMPLES)
+    comparison = compare(
+        PairedRuns("t", "t", "A", "B", seeds, seeds, languages, []), int(rng.integers(2**32)), N_RESAMPLES
+    )
     shown = {
-        "mean": found.mean.excludes_zero,
-        "cell": np.mean([one.interval.excludes_zero for one in found.languages]),
-        "family": any(one.better for one in found.languages),
-        "cell after Holm": np.mean([bool(one.better) for one in found.languages]),
+        "mean": comparison.mean.excludes_zero,
+        "cell": np.mean([language.interval.excludes_zero for language in comparison.languages]),
+        "family": any(language.better for language in comparison.languages),
+        "cell after Holm": np.mean([bool(language.better) for language in comparison.languages]),
     }
     if n_seeds == 1:
-        by_rows = [mcnemar_p(one.only_a_right, one.only_b_right) for one in found.languages]
+        by_rows = [mcnemar_p(language.only_a_right, language.only_b_right) for language in comparison.languages]
         shown |= {"McNemar": np.mean([p <= 0.05 for p in by_rows]), "family, McNemar": min(holm(by_rows)) <= 0.05}
     return shown
 

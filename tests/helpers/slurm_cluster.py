@@ -110,8 +110,8 @@ class SlurmCluster:
                 os.kill(pid, signal.SIGKILL)
 
     def ask(self, *words: str) -> str:
-        done = subprocess.run(words, env=os.environ | self.environment, capture_output=True, text=True, check=False)
-        return done.stdout
+        process = subprocess.run(words, env=os.environ | self.environment, capture_output=True, text=True, check=False)
+        return process.stdout
 
     def _start(self, name: str, words: list[str]) -> None:
         with (self.folder / f"{name}.out").open("a") as out:

@@ -80,8 +80,8 @@ def test_modules_in_the_working_folder_are_not_imported(nest):
     for name in ("json", "torch", "datasets", "xeval", "numpy", "sitecustomize", "usercustomize"):
         (here / f"{name}.py").write_text(nest.python())
     script = Path(sys.executable).with_name("xeval")
-    done = subprocess.run([script, "list", "tasks"], cwd=here, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "") and "xnli" in done.stdout
+    process = subprocess.run([script, "list", "tasks"], cwd=here, capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stderr) == (0, "") and "xnli" in process.stdout
     assert not nest.fired.exists()
 
 

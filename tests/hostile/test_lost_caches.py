@@ -123,10 +123,10 @@ def check_complete(tmp_path: Path) -> None:
 )
 def test_nobody_reads_what_is_said_and_the_run_goes_on(training, tmp_path, end):
     script = f"{shlex.join(training)} {end}"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, timeout=300)
+    process = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, timeout=300)
     check_complete(tmp_path)
-    assert "Traceback" not in done.stderr + done.stdout
-    assert done.returncode == (2 if end.endswith(">/dev/full >/dev/full") else 0)
+    assert "Traceback" not in process.stderr + process.stdout
+    assert process.returncode == (2 if end.endswith(">/dev/full >/dev/full") else 0)
 
 
 def test_a_terminal_that_is_closed_costs_no_run(training, tmp_path):
@@ -154,9 +154,9 @@ def test_an_output_on_a_full_disk_is_one_line(xeval_command, tmp_path, words):
     save_record(tmp_path / "results" / "cats" / "m" / "run", run_record())
     named = ["--results", tmp_path / "results"]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(xeval_command(*words, *named), stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 2
-    assert done.stderr == "xeval: standard output: No space left on device; fix that, or name another place\n"
+        process = subprocess.run(xeval_command(*words, *named), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert process.returncode == 2
+    assert process.stderr == "xeval: standard output: No space left on device; fix that, or name another place\n"
 
 
 # ── what the system refuses ──

@@ -83,9 +83,9 @@ def test_the_same_from_a_shell(tmp_path, what):
     else:
         path.write_bytes(next(broken.content for broken in FILES if broken.what == what))
     command = [Path(sys.executable).with_name("xeval"), "list", "tasks", "--tasks-dir", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert str(path) in done.stderr and "Traceback" not in done.stderr
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stdout, process.stderr.count("\n")) == (2, "", 1)
+    assert str(path) in process.stderr and "Traceback" not in process.stderr
 
 
 _SPECIAL = [

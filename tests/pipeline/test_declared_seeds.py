@@ -46,8 +46,8 @@ def test_three_folders_are_three_seeds_of_one_row_with_a_spread(empty, three):
     [row] = built.ours
     expected = 100 * statistics.fmean(record.scores["es"].value for record in records)
     assert (row.seeds, row.cells["es"]) == ("3", pytest.approx(expected))
-    said = markdown.render(built)
-    assert f"{NAME} (seed 1 is a, seed 2 is b, seed 3 is c); evaluated as it is, without training" in said
+    text = markdown.render(built)
+    assert f"{NAME} (seed 1 is a, seed 2 is b, seed 3 is c); evaluated as it is, without training" in text
     assert [run.record.seed for run in find_runs(NAME, empty.results)] == [1, 2, 3]
 
 

@@ -51,8 +51,8 @@ def test_reports_name_the_split_and_there_is_no_verdict(with_dev):
     runs = load_runs(with_dev.results)
     matrix = build(runs, "mini-pairs", None)
     assert matrix.title == "Mini pairs (dev)"
-    said = markdown.render(matrix)
-    assert "evaluated on the dev split" in said and "the test split" not in said
+    text = markdown.render(matrix)
+    assert "evaluated on the dev split" in text and "the test split" not in text
     hub = [run.record.model.model_copy(update={"id": "org/m", "origin": "hub"}) for run in runs]
     renamed = [
         type(run)(run.folder, run.record.model_copy(update={"model": model}))
@@ -65,9 +65,9 @@ def test_reports_name_the_split_and_there_is_no_verdict(with_dev):
 
 def test_english_rows_that_the_checkpoint_is_chosen_on_are_a_finding(with_dev):
     chosen = with_dev.run(languages=["en"], test_split="dev", overrides={"selection": "english-dev"})
-    assert [one.name for one in chosen.preflight if "choose" in one.name] == ["rows to choose on"]
+    assert [finding.name for finding in chosen.preflight if "choose" in finding.name] == ["rows to choose on"]
     last = with_dev.run(languages=["en"], test_split="dev", overrides={"selection": "last"})
-    assert not [one for one in last.preflight if one.name in ("rows to choose on", "overlap")]
+    assert not [finding for finding in last.preflight if finding.name in ("rows to choose on", "overlap")]
 
 
 @pytest.mark.parametrize(

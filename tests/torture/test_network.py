@@ -59,11 +59,11 @@ def test_a_hub_that_fails_after_any_number_of_requests_is_one_line_and_the_next_
 
 def test_a_run_from_local_folders_makes_no_connection(mini, checkpoint_of, tmp_path, figure):
     words = ["run", mini.task_file, "--model", checkpoint_of("bert"), "--data", mini.data, "--epochs", "1", "--quiet"]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", COUNTED, *map(str, words)], cwd=tmp_path, env=os.environ, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    n_attempts = int(done.stderr.split()[0])
+    assert process.returncode == 0, process.stderr
+    n_attempts = int(process.stderr.split()[0])
     figure("connections that a run from local folders attempts", n_attempts)
     assert n_attempts == 0
 
@@ -71,10 +71,10 @@ def test_a_run_from_local_folders_makes_no_connection(mini, checkpoint_of, tmp_p
 @pytest.mark.slow
 def test_the_demo_makes_no_connection(tmp_path, figure):
     words = ["run", "xnli-mini", "--model", "mini-mbert", "--max-train", "64", "--max-eval", "30", "--quiet"]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", COUNTED, *words], cwd=tmp_path, env=os.environ, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    n_attempts = int(done.stderr.split()[0])
+    assert process.returncode == 0, process.stderr
+    n_attempts = int(process.stderr.split()[0])
     figure("connections that the demo attempts", n_attempts)
     assert n_attempts == 0

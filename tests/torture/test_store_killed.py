@@ -201,8 +201,8 @@ def test_a_full_disk_is_one_line_and_what_was_there_is_still_there(tmp_path, fig
         )
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         command = [sys.executable, "-c", code, disk / "run"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        number, _, message = done.stdout.rstrip("\n").partition(" ")
+        process = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        number, _, message = process.stdout.rstrip("\n").partition(" ")
         assert "\n" not in message and "No space left on device" in message
         there = check_everything_recorded_is_there(disk / "run")
         assert there == {f"l{n}" for n in range(int(number))} and int(number) > 1

@@ -51,25 +51,25 @@ def student_of(teacher: BertForPreTraining, batches: Sequence[Batch]) -> DistilB
             attention_dropout=0.0,
         )
     )
-    theirs = teacher.state_dict()
+    of_teacher = teacher.state_dict()
     ours = {}
     for part in ("word_embeddings.weight", "position_embeddings.weight", "LayerNorm.weight", "LayerNorm.bias"):
-        ours[f"distilbert.embeddings.{part}"] = theirs[f"bert.embeddings.{part}"]
-    types = theirs["bert.embeddings.token_type_embeddings.weight"]  # (2, H)
+        ours[f"distilbert.embeddings.{part}"] = of_teacher[f"bert.embeddings.{part}"]
+    types = of_teacher["bert.embeddings.token_type_embeddings.weight"]  # (2, H)
     share = _share_of_second_sentences(batches, config.max_position_embeddings)[:, None]  # (P, 1)
     positions = ours["distilbert.embeddings.position_embeddings.weight"]  # (P, H)
     ours["distilbert.embeddings.position_embeddings.weight"] = positions + (1 - share) * types[0] + share * types[1]
     for layer, their_layer in enumerate(LAYERS):
         for their_name, our_name in _LAYER_NAMES.items():
             for kind in ("weight", "bias"):
-                ours[f"distilbert.transformer.layer.{layer}.{our_name}.{kind}"] = theirs[
+                ours[f"distilbert.transformer.layer.{layer}.{our_name}.{kind}"] = of_teacher[
                     f"bert.encoder.layer.{their_layer}.{their_name}.{kind}"
                 ]
     for kind in ("weight", "bias"):
-        ours[f"vocab_transform.{kind}"] = theirs[f"cls.predictions.transform.dense.{kind}"]
-        ours[f"vocab_layer_norm.{kind}"] = theirs[f"cls.predictions.transform.LayerNorm.{kind}"]
-    ours["vocab_projector.weight"] = theirs["bert.embeddings.word_embeddings.weight"]
-    ours["vocab_projector.bias"] = theirs["cls.predictions.bias"]
+        ours[f"vocab_transform.{kind}"] = of_teacher[f"cls.predictions.transform.dense.{kind}"]
+        ours[f"vocab_layer_norm.{kind}"] = of_teacher[f"cls.predictions.transform.LayerNorm.{kind}"]
+    ours["vocab_projector.weight"] = of_teacher["bert.embeddings.word_embeddings.weight"]
+    ours["vocab_projector.bias"] = of_teacher["cls.predictions.bias"]
     student.load_state_dict(ours)
     return student
 
@@ -122,6 +122,6 @@ def _comparison(teacher: BertForPreTraining, hidden: torch.Tensor) -> torch.Tens
 def _divergence(logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
     """Kullback-Leibler divergence of the softened predictions, each (N, classes), in the scale of the unsoftened."""
     softened = torch.log_softmax(logits / TEMPERATURE, dim=-1)
-    wanted = torch.log_softmax(teacher_logits / TEMPERATURE, dim=-1)
-    total = torch.nn.functional.kl_div(softened, wanted, reduction="sum", log_target=True)
+    target = torch.log_softmax(teacher_logits / TEMPERATURE, dim=-1)
+    total = torch.nn.functional.kl_div(softened, target, reduction="sum", log_target=True)
     return total / max(1, len(logits)) * TEMPERATURE**2

@@ -30,9 +30,9 @@ class Neighbours:
             others = [other for other in candidates if self._meanings[other] != meaning]
             if others:
                 return others[rng.integers(len(others))]
-        while self._meanings[found := int(rng.integers(limit))] == meaning:
+        while self._meanings[neighbour := int(rng.integers(limit))] == meaning:
             pass
-        return found
+        return neighbour
 
 
 def _meaning(fact: Fact) -> Fact:

@@ -13,8 +13,8 @@ DETAIL_DROPPED, MORE_GENERAL, SYNONYM = 0.3, 0.5, 0.5  # chances for each slot t
 def restatements(statements: list[Statement], seed: int) -> list[Statement]:
     """For each statement a restatement of it; where that stands in validation or test, the statement itself."""
     rng, forbidden = random.Random(f"{seed} restatements"), held_out()
-    said = (restate(statement, rng) for statement in statements)
-    return [again if again not in forbidden else whole for whole, again in zip(statements, said, strict=True)]
+    restated = (restate(statement, rng) for statement in statements)
+    return [again if again not in forbidden else whole for whole, again in zip(statements, restated, strict=True)]
 
 
 def restate(statement: Statement, rng: random.Random) -> Statement:

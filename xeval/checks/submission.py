@@ -67,45 +67,45 @@ def check(folder: Path, tasks: Mapping[str, Task], data: Path | None = None) -> 
     """
     if not folder.is_dir():
         raise StoreError(f"{folder}: wanted a results folder, there is none")
-    found = Submission()
-    if not _check_files(folder, found):
-        return found  # whatever is in there is not opened
-    runs = list(_runs(folder, found))
-    if not runs and not found.problems:
-        found.add(folder, "no run in it; wanted TASK/MODEL/RUN/record.json, as xeval run leaves it in --results")
+    submission = Submission()
+    if not _check_files(folder, submission):
+        return submission  # whatever is in there is not opened
+    runs = list(_runs(folder, submission))
+    if not runs and not submission.problems:
+        submission.add(folder, "no run in it; wanted TASK/MODEL/RUN/record.json, as xeval run leaves it in --results")
     try:
         by_configuration(runs)
     except StoreError as error:
-        found.add(folder, error)
+        submission.add(folder, error)
     rows = _RowsAtHand(data)
     for run in runs:
-        _check_run(run, folder, tasks.get(run.record.task), rows, found)
-    return found
+        _check_run(run, folder, tasks.get(run.record.task), rows, submission)
+    return submission
 
 
-def _check_run(run: StoredRun, folder: Path, task: Task | None, rows: "_RowsAtHand", found: Submission) -> None:
-    found.n_runs += 1
+def _check_run(run: StoredRun, folder: Path, task: Task | None, rows: "_RowsAtHand", submission: Submission) -> None:
+    submission.n_runs += 1
     for problem in _problems_of_record(run, folder, task):
-        found.add(run.folder / "record.json", problem)
+        submission.add(run.folder / "record.json", problem)
     for language, score in run.record.scores.items():
-        found.n_scores += 1
+        submission.n_scores += 1
         path = run.folder / "predictions" / f"{safe_name(language)}.parquet"
         try:
-            for problem in _problems_of_score(run, language, score, task, rows, found):
-                found.add(path, problem)
+            for problem in _problems_of_score(run, language, score, task, rows, submission):
+                submission.add(path, problem)
         except XevalError as error:
-            found.add(path, error)
+            submission.add(path, error)
 
 
 # ── files ──
 
 
-def _check_files(folder: Path, found: Submission) -> bool:
+def _check_files(folder: Path, submission: Submission) -> bool:
     """Whether everything in `folder` can be opened: ordinary files in their places, few enough and small enough."""
-    total, n_before = 0, len(found.problems)
+    total, n_before = 0, len(submission.problems)
     for number, path in enumerate(sorted(folder.rglob("*"))):
         if number >= MOST_FILES:
-            found.add(folder, f"more than {MOST_FILES:,} files and folders")
+            submission.add(folder, f"more than {MOST_FILES:,} files and folders")
             break
         status = path.lstat()
         if stat.S_ISDIR(status.st_mode):
@@ -114,34 +114,34 @@ def _check_files(folder: Path, found: Submission) -> bool:
         if stat.S_ISREG(status.st_mode) and _LOCK.fullmatch(name) and status.st_size <= MOST_BYTES[".lock"]:
             continue
         if not stat.S_ISREG(status.st_mode):
-            found.add(path, "no ordinary file; wanted no links or devices")
+            submission.add(path, "not an ordinary file; wanted no links or devices")
         elif not _RECORD.fullmatch(name) and not _PREDICTIONS.fullmatch(name):
-            found.add(
+            submission.add(
                 path, "no part of a run; wanted TASK/MODEL/RUN/record.json and predictions/LANGUAGE.parquet alone"
             )
         elif status.st_size > (most := MOST_BYTES["record.json" if path.name == "record.json" else ".parquet"]):
-            found.add(path, f"{status.st_size:,} bytes; wanted at most {most:,}")
+            submission.add(path, f"{status.st_size:,} bytes; wanted at most {most:,}")
         total += status.st_size
     if total > MOST_BYTES_TOGETHER:
-        found.add(folder, f"{total:,} bytes together; wanted at most {MOST_BYTES_TOGETHER:,}")
-    return len(found.problems) == n_before
+        submission.add(folder, f"{total:,} bytes together; wanted at most {MOST_BYTES_TOGETHER:,}")
+    return len(submission.problems) == n_before
 
 
-def _runs(folder: Path, found: Submission) -> Iterator[StoredRun]:
+def _runs(folder: Path, submission: Submission) -> Iterator[StoredRun]:
     """The runs whose records can be read; predictions that no record speaks of are told of."""
     for own in sorted({_run_of(path) for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}):
         try:
             run = load_run(own)
         except StoreError as error:
-            found.add(own / "record.json", error)
+            submission.add(own / "record.json", error)
             continue
         if run is None:
-            found.add(own, "predictions without a record.json")
+            submission.add(own, "predictions without a record.json")
             continue
         named = {f"{safe_name(language)}.parquet" for language in run.record.scores}
         for path in sorted((own / "predictions").glob("*")):
             if path.name not in named:
-                found.add(path, "its record has no score in this language; remove the file")
+                submission.add(path, "its record has no score in this language; remove the file")
         yield run
 
 
@@ -178,17 +178,17 @@ def _is_sane(name: str) -> bool:
 
 def _other_than_task(record: RunRecord, task: Task) -> Iterator[str]:
     """What the record says of its task, where the task's file says something else."""
-    wanted = {
+    expected = {
         "kind": task.kind,
         "metric": task.metric,
         "labels": list(task.labels) or None,
         "chance": task.of_kind.chance,
         "training_language": task.training_language,
     }
-    for key, value in wanted.items():
-        said = getattr(record, key)
-        if said != value and said is not None:
-            yield f"{key} is {said!r}; the task {task.name} has {value!r}"
+    for key, value in expected.items():
+        own = getattr(record, key)
+        if own != value and own is not None:
+            yield f"{key} is {own!r}; the task {task.name} has {value!r}"
     strays = [language for language in record.scores if language not in task.languages]
     if strays:
         yield f"scores in {', '.join(map(repr, strays[:5]))}, no language of the task {task.name}"
@@ -226,7 +226,7 @@ class _RowsAtHand:
 
 
 def _problems_of_score(
-    run: StoredRun, language: str, score: Score, task: Task | None, at_hand: _RowsAtHand, found: Submission
+    run: StoredRun, language: str, score: Score, task: Task | None, at_hand: _RowsAtHand, submission: Submission
 ) -> Iterator[str]:
     """Where the score is not what its predictions give, or these are not of the task's rows."""
     from xeval.results.predictions import column, groups_of, has_labels, tally_of  # pyarrow
@@ -247,7 +247,7 @@ def _problems_of_score(
     yield from _other_score(run.record, score, kind, tally, groups if groups is not None else np.arange(len(tally)))
     rows = at_hand.of(run.record, task, language) if task is not None and language in task.languages else None
     if rows is None:
-        found.without_rows.add(run.record.task)
+        submission.without_rows.add(run.record.task)
         return
     sha256 = run.record.data.sha256.get("test", {}).get(language)
     if sha256 != rows.sha256():
@@ -273,11 +273,13 @@ def _check_unpacked(path: Path) -> None:
     import pyarrow.parquet as pq
 
     try:
-        said = pq.read_metadata(path)
+        metadata = pq.read_metadata(path)
     except (pa.ArrowException, OSError):
         return
     chunks = [
-        said.row_group(group).column(place) for group in range(said.num_row_groups) for place in range(said.num_columns)
+        metadata.row_group(group).column(place)
+        for group in range(metadata.num_row_groups)
+        for place in range(metadata.num_columns)
     ]
     n_bytes, n_values = (
         sum(chunk.total_uncompressed_size for chunk in chunks),
@@ -295,19 +297,19 @@ def _other_score(
 ) -> Iterator[str]:
     """Which numbers of the score the (N, K) tally does not give."""
     measure = kind.measure(record.metric)
-    given = {"value": measure.over(tally), "n_rows": len(tally)}
-    said = {"value": score.value, "n_rows": score.n_rows}
+    of_predictions = {"value": measure.over(tally), "n_rows": len(tally)}
+    of_record = {"value": score.value, "n_rows": score.n_rows}
     low, high = interval(measure, tally, groups)
-    given |= {"the lower end of ci95": low, "the upper end of ci95": high}
-    said |= {"the lower end of ci95": score.ci95[0], "the upper end of ci95": score.ci95[1]}
+    of_predictions |= {"the lower end of ci95": low, "the upper end of ci95": high}
+    of_record |= {"the lower end of ci95": score.ci95[0], "the upper end of ci95": score.ci95[1]}
     totals = dict(zip(kind.counts, tally.sum(axis=0).tolist(), strict=True))
-    given |= {f"the sum of {name}": totals[name] for name in score.totals if name in totals}
-    said |= {f"the sum of {name}": total for name, total in score.totals.items()}
+    of_predictions |= {f"the sum of {name}": totals[name] for name in score.totals if name in totals}
+    of_record |= {f"the sum of {name}": total for name, total in score.totals.items()}
     known = {metric.name for metric in kind.metrics}
-    given |= {name: kind.measure(name).over(tally) for name in score.more if name in known}
-    said |= dict(score.more)
-    for name, number in said.items():
-        if name not in given:
+    of_predictions |= {name: kind.measure(name).over(tally) for name in score.more if name in known}
+    of_record |= dict(score.more)
+    for name, number in of_record.items():
+        if name not in of_predictions:
             yield f"{name} is {number:.6g} in the record, and nothing that predictions of this kind give"
-        elif abs(number - given[name]) > ROUNDING:
-            yield f"{name} is {number:.6g} in the record, and the predictions give {given[name]:.6g}"
+        elif abs(number - of_predictions[name]) > ROUNDING:
+            yield f"{name} is {number:.6g} in the record, and the predictions give {of_predictions[name]:.6g}"

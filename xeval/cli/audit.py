@@ -45,7 +45,7 @@ def audit(
     from xeval.support.progress import reporter
 
     with using(bundle):
-        found = audit_claim(
+        result = audit_claim(
             task,
             model,
             language,
@@ -59,9 +59,9 @@ def audit(
             reporter=reporter(quiet),
         )
     if output_format is OutcomeFormat.json:
-        print(json.dumps(asdict(found) | {"conclusion": found.conclusion}, indent=1, ensure_ascii=False))
+        print(json.dumps(asdict(result) | {"conclusion": result.conclusion}, indent=1, ensure_ascii=False))
     else:
-        say(found.conclusion)
-        say(f"Rows were drawn in random order, seed {found.seed}; a wrong outcome has a chance of at most 5 %.")
-    if found.looked.outcome == "refuted":
+        say(result.conclusion)
+        say(f"Rows were drawn in random order, seed {result.seed}; a wrong outcome has a chance of at most 5 %.")
+    if result.looked.outcome == "refuted":
         raise typer.Exit(1)

@@ -25,18 +25,18 @@ def cell(
     definition = get_task(task, tasks_dir or ())
     [code] = check_languages(definition, [language])
     name = ModelName.parse(model).id
-    found = entries(all_references().values(), definition.name, name, code)
-    if not found:
+    values = entries(all_references().values(), definition.name, name, code)
+    if not values:
         say(f"No value of {name} in {code} is known in the {definition.name} tables; xeval list references shows them.")
         raise typer.Exit(1)
     table = Table(show_edge=False, box=None, pad_edge=False)
     table.add_column("in %", justify="right")
     for header in ("metric", "row", "protocol", "recipe", "selection", "seeds", "reference"):
         table.add_column(header, overflow="fold")
-    for entry in found:
+    for entry in values:
         table.add_row(*(Text(one_line(text)) for text in _row(entry)))
     screen().print(table)
-    for source in dict.fromkeys(f"{entry.table.name}: {entry.table.source_url}" for entry in found):
+    for source in dict.fromkeys(f"{entry.table.name}: {entry.table.source_url}" for entry in values):
         say(source)
 
 

@@ -23,11 +23,15 @@ def check_submission(
     """
     from xeval.checks.submission import check  # scipy
 
-    found = check(folder, all_tasks(tasks_dir or ()), data)
-    for problem in found.problems:
+    submission = check(folder, all_tasks(tasks_dir or ()), data)
+    for problem in submission.problems:
         say(f"✗ {problem}")
-    if found.problems:
-        say(f"{counted(len(found.problems), 'problems')} in {counted(found.n_runs, 'runs')}")
+    if submission.problems:
+        say(f"{counted(len(submission.problems), 'problems')} in {counted(submission.n_runs, 'runs')}")
         raise typer.Exit(1)
-    without = f"; not compared with the rows of {', '.join(sorted(found.without_rows))}" if found.without_rows else ""
-    say(f"✓ {counted(found.n_runs, 'runs')}, {counted(found.n_scores, 'scores')}: nothing wrong{without}")
+    without = (
+        f"; not compared with the rows of {', '.join(sorted(submission.without_rows))}"
+        if submission.without_rows
+        else ""
+    )
+    say(f"✓ {counted(submission.n_runs, 'runs')}, {counted(submission.n_scores, 'scores')}: nothing wrong{without}")

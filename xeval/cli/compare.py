@@ -66,24 +66,24 @@ def compare(
         raise typer.BadParameter("Missing argument 'B'; --selection needs none")
     seed = SEED if seed is None else seed
     runs = find_runs(a, results)
-    found: Any
+    comparison: Any
     show: Any  # the two kinds of comparison are shown alike
     if b is None:
         chosen = load_selection(runs)
-        paired, found, show = chosen.pair, compare_selection(chosen, seed), selection_report
+        paired, comparison, show = chosen.pair, compare_selection(chosen, seed), selection_report
     else:
         students = find_runs(b, results)
         paired = pair(runs, students)
         if retention:
-            found, show = kept(paired, runs, students, seed), retention_report
+            comparison, show = kept(paired, runs, students, seed), retention_report
         else:
-            found, show = compare_runs(paired, seed), comparison_report
+            comparison, show = compare_runs(paired, seed), comparison_report
     shown = None
     if flips is not None:
         shown = flipped_rows(paired, flips, all_tasks(tasks_dir or []).get(paired.task), data)
     if output_format is Format.json:
-        print(show.as_json(found, shown), end="")
+        print(show.as_json(comparison, shown), end="")
     elif output_format is Format.markdown:
-        print(show.markdown(found, shown), end="")
+        print(show.markdown(comparison, shown), end="")
     else:
-        show.show(found, shown, screen())
+        show.show(comparison, shown, screen())

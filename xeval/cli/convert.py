@@ -20,9 +20,9 @@ def convert(
     from xeval.data.model_files import find_pickled
     from xeval.engine.convert import convert as convert_model  # takes seconds: torch and transformers
 
-    made = convert_model(find_pickled(model), folder)
-    if made.n_tensors is not None:
-        say(f"{made.n_tensors:,} tensors written as safetensors, each as it was")
-    if made.made_tokenizer:
+    conversion = convert_model(find_pickled(model), folder)
+    if conversion.n_tensors is not None:
+        say(f"{conversion.n_tensors:,} tensors written as safetensors, each as it was")
+    if conversion.made_tokenizer:
         say("tokenizer.json made; it splits samples in eight scripts as the vocabulary does")
     say(f"Use it as: --model {shlex.quote(str(folder))}")

@@ -22,10 +22,10 @@ def diagnose(
 
     Exits with 1 if numbers are worthless or something else than they say (✗); warnings (!) are no reason to.
     """
-    found = from_folder.diagnose(results, task=task, reference=reference, tasks_dirs=tasks_dir or ())
-    for finding in found:
+    findings = from_folder.diagnose(results, task=task, reference=reference, tasks_dirs=tasks_dir or ())
+    for finding in findings:
         say(finding.line)
-    if not found:
+    if not findings:
         print(f"nothing wrong found in {counted(len(runs_in(results, task)), 'runs')}")
-    if any(finding.severity == "error" for finding in found):
+    if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(1)

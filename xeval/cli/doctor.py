@@ -38,7 +38,7 @@ def doctor(
             check_names(task, model or [], languages, recipe, tasks_dir or ())
         with loading():
             from xeval.runs import preflight
-        found = preflight.doctor(
+        findings = preflight.doctor(
             task,
             model or [],
             languages=languages,
@@ -50,7 +50,7 @@ def doctor(
             dtype=dtype,
             tasks_dirs=tasks_dir or (),
         )
-    for subject, finding in found:
+    for subject, finding in findings:
         say(f"{subject}: {finding.line}")
-    if any(finding.severity == "error" for _, finding in found):
+    if any(finding.severity == "error" for _, finding in findings):
         raise typer.Exit(1)

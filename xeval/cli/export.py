@@ -41,11 +41,11 @@ def export(
     from xeval.judging.comparison.named_runs import find_run
     from xeval.runs.export import export as export_run
 
-    found = find_run(run, results)
-    export_run(found, folder)
+    source = find_run(run, results)
+    export_run(source, folder)
     print(
-        f"{found.record.name_of_run} is in {folder}: transformers loads it with from_pretrained, and xeval run"
-        f" {found.record.task} --no-train --model {folder} evaluates it"
+        f"{source.record.name_of_run} is in {folder}: transformers loads it with from_pretrained, and xeval run"
+        f" {source.record.task} --no-train --model {folder} evaluates it"
     )
 
 

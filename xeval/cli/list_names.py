@@ -78,10 +78,10 @@ def _lint(what: What | None) -> None:
     """A line for each suspicion."""
     if what not in (What.references, What.tables):
         raise typer.BadParameter("--lint: wanted with references; xeval list references --lint")
-    found = suspicions(list(registry.all_references().values()))
-    for line in found:
+    lines = suspicions(list(registry.all_references().values()))
+    for line in lines:
         say(line)
-    say(f"Suspicious: {len(found)}. A suspicion is a reason to look at the source, and proves nothing.")
+    say(f"Suspicious: {len(lines)}. A suspicion is a reason to look at the source, and proves nothing.")
 
 
 def _tasks(tasks_dirs: list[Path]) -> Listing:

@@ -109,7 +109,7 @@ def words(values: list[str] | None) -> list[str]:
 
 def numbers(values: list[str] | None) -> list[int]:
     """The same for whole numbers from 0, of which 1-5 are five."""
-    found = list[int]()
+    seeds = list[int]()
     for word in words(values):
         ends = word.split("-")
         if not 1 <= len(ends) <= 2 or not all(end.isdecimal() and len(end) <= _MOST_DIGITS for end in ends):
@@ -117,8 +117,8 @@ def numbers(values: list[str] | None) -> list[int]:
         first, last = int(ends[0]), int(ends[-1])
         if not first <= last < first + _MOST_SEEDS:
             raise typer.BadParameter(f"--seed: wanted at most {_MOST_SEEDS:,} seeds in rising order, got {word!r}")
-        found += range(first, last + 1)
-    return found
+        seeds += range(first, last + 1)
+    return seeds
 
 
 def values_to_try(options: list[str] | None) -> dict[str, list[float | str]]:

@@ -99,12 +99,12 @@ def _space(outlook: "Outlook") -> Iterator[str]:
         parts += [f"{_names(unknown, 'models and data sets')} of unknown size"] if unknown else []
         yield f"Downloads: {' and '.join(parts)}."
     weights = [run.trained_weights for run in outlook.to_do]
-    left = sum(n or 0 for n in weights) * _BYTES_PER_WEIGHT
-    if left:
+    total = sum(n or 0 for n in weights) * _BYTES_PER_WEIGHT
+    if total:
         at_least = "at least " if None in weights else ""
         cache = cache_home()
         yield (
-            f"Disk: {at_least}{size(left)} of fine-tuned weights in {cache}, which has {size(free_bytes(cache))} free."
+            f"Disk: {at_least}{size(total)} of fine-tuned weights in {cache}, which has {size(free_bytes(cache))} free."
         )
 
 
@@ -136,17 +136,17 @@ def _verdicts(outlook: "Outlook") -> str:
     n_seeds = by_number.most_common(1)[0][0]
     shares = [chance.by_seeds[n] for n, chance in chances if n == n_seeds]
     with_them = "one seed" if n_seeds == 1 else f"{n_seeds} seeds"
-    said = f"with {with_them} a published mean can be shown wrong, {_right(min(shares), max(shares))}"
+    sentence = f"with {with_them} a published mean can be shown wrong, {_right(min(shares), max(shares))}"
     if max(shares) >= EVEN:
-        return said
+        return sentence
     enough = [chance.even_from for _, chance in chances if chance.even_from is not None]
     if enough:
         which = "" if len(enough) == len(chances) else "some of them "
-        return f"{said}; with {min(enough)} seeds {which}right in about half of the cases if true"
+        return f"{sentence}; with {min(enough)} seeds {which}right in about half of the cases if true"
     most = max(share for _, chance in chances for share in chance.by_seeds.values())
     if most < 0.01:
-        return f"{said}, nor with {MOST_SEEDS}: trainings like the published one differ too much"
-    return f"{said}; no number up to {MOST_SEEDS} shows it right in more than {_of_100(most)} of 100"
+        return f"{sentence}, nor with {MOST_SEEDS}: trainings like the published one differ too much"
+    return f"{sentence}; no number up to {MOST_SEEDS} shows it right in more than {_of_100(most)} of 100"
 
 
 def _right(low: float, high: float) -> str:

@@ -55,7 +55,7 @@ def probe(
         from xeval.runs.probe import probe as probe_model
     from xeval.support.progress import reporter
 
-    found = probe_model(
+    result = probe_model(
         model,
         task,
         text=text,
@@ -71,11 +71,11 @@ def probe(
         reporter=reporter(quiet),
     )
     if output_format is Format.terminal:
-        probe_report.show(found, screen())
+        probe_report.show(result, screen())
         return
     render = {
         Format.markdown: probe_report.markdown,
         Format.csv: probe_report.as_csv,
         Format.json: probe_report.as_json,
     }[output_format]
-    print(render(found), end="")
+    print(render(result), end="")

@@ -44,19 +44,19 @@ def read_given(path: Path, task: Task, languages: Sequence[str]) -> dict[str, Gi
     Where `languages` are named, no others are read, and a file that names none is of the only one.
     Raises DataError for files that cannot be read, or of whose language there is doubt.
     """
-    said: dict[str, Given] = {}
+    by_language: dict[str, Given] = {}
     for each in _files(path, task):
         for language, given in _of_file(each, path, task, languages):
-            if language in said:
-                raise DataError(f"{given.where}: there are others for {language!r}: {said[language].where}")
-            said[language] = given
-    lacking = [language for language in languages if language not in said]
-    if lacking or not said:
+            if language in by_language:
+                raise DataError(f"{given.where}: there are others for {language!r}: {by_language[language].where}")
+            by_language[language] = given
+    lacking = [language for language in languages if language not in by_language]
+    if lacking or not by_language:
         raise DataError(
             f"{path}: no predictions for {', '.join(lacking) or 'any language of the task'}; a file is of the language"
             f" that its name tells, as test-{task.training_language}.tsv does, or has a column {LANGUAGE[0]}"
         )
-    return {language: said[language] for language in task.languages if language in said}
+    return {language: by_language[language] for language in task.languages if language in by_language}
 
 
 def read_key(path: Path, task: Task, given: Mapping[str, Given]) -> dict[str, Rows]:
@@ -114,15 +114,15 @@ def _of_file(path: Path, root: Path, task: Task, languages: Sequence[str]) -> It
 
 def _check_name(path: Path, root: Path, task: Task, of_row: Sequence[Any]) -> None:
     """Refuse a file that is of one language by its column, and of another by its name."""
-    said = set(of_row)
-    if len(said) != 1 or not said <= set(task.languages):
+    codes = set(of_row)
+    if len(codes) != 1 or not codes <= set(task.languages):
         return
     try:
         named = _language_of(path, root, task.languages, [])
     except DataError:  # it tells none, or several
         return
-    if named not in said:
-        raise DataError(f"{path}: its name tells of {named}, and its column {LANGUAGE[0]} of {said.pop()}")
+    if named not in codes:
+        raise DataError(f"{path}: its name tells of {named}, and its column {LANGUAGE[0]} of {codes.pop()}")
 
 
 def _where(path: Path, language: str) -> str:

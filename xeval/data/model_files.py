@@ -105,8 +105,8 @@ def _find(name: str, of_adapter: bool = False) -> Checkpoint:
     parsed = ModelName.parse(name)
     if parsed.folder is not None:
         local = _checkpoint(parsed.id, "local", None, parsed.folder, name, of_adapter)
-        said = parsed.published_as
-        return replace(local, published_as=said, published_by="word") if said else local
+        published_as = parsed.published_as
+        return replace(local, published_as=published_as, published_by="word") if published_as else local
     if parsed.origin == "embedded":
         return _checkpoint(parsed.id, "embedded", None, EMBEDDED_FOLDERS[parsed.id], name, of_adapter)
     fetched, commit = fetch("model", parsed.id, parsed.revision, [*_PATTERNS, *SIGNS])
@@ -134,11 +134,11 @@ def _checkpoint(
 
 def _base_of(adapter: Adapter, name: str) -> Checkpoint:
     beside = adapter.folder / adapter.base
-    wanted = str(beside) if not Path(adapter.base).is_dir() and beside.is_dir() else adapter.base
-    if adapter.base_revision and not Path(wanted).is_dir():
-        wanted = f"{wanted}@{adapter.base_revision}"
+    base = str(beside) if not Path(adapter.base).is_dir() and beside.is_dir() else adapter.base
+    if adapter.base_revision and not Path(base).is_dir():
+        base = f"{base}@{adapter.base_revision}"
     try:
-        return _find(wanted, of_adapter=True)
+        return _find(base, of_adapter=True)
     except XevalError as error:
         raise ModelError(
             f"model {name}: PEFT adapter of {one_line(adapter.base)[:120]}, its base: {one_line(error)}. Where the base"
@@ -189,7 +189,7 @@ class PickledModel:
 def find_pickled(name: str) -> PickledModel:
     """The model that `name` means, with pickled weights or with others; the hub's is fetched.
 
-    Raises UnknownNameError for a name that can be none, ModelError for what is no model.
+    Raises UnknownNameError for a name that can be none, ModelError for what is not a model.
     """
     parsed = ModelName.parse(name)
     if parsed.origin == "embedded":
@@ -241,7 +241,7 @@ def _checksums_of_adapter(adapter: Adapter, name: str) -> dict[Path, str]:
 
 
 def _digest(checksum_of: Mapping[Path, str], folder: Path, before: str = "") -> str:
-    """One SHA-256 over names and contents. What a base is called, and where it lies, is no part of it."""
+    """One SHA-256 over names and contents. What a base is called, and where it lies, is not part of it."""
     parts = (f"{path.relative_to(folder).as_posix()}:{checksum};" for path, checksum in checksum_of.items())
     return hashlib.sha256("".join([before, *parts]).encode()).hexdigest()
 

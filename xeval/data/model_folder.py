@@ -92,7 +92,7 @@ def refuse_other_forms(folder: Path, model: str, origin: str) -> None:
 
 
 def refuse_without_config(folder: Path, model: str, origin: str) -> None:
-    """Raise ModelError for a folder that is no model's, and say what to do."""
+    """Raise ModelError for a folder that does not hold a model, and say what to do."""
     if not (folder / "config.json").is_file():
         raise ModelError(f"model {model}: {_without_config(folder, origin)}")
 
@@ -177,8 +177,8 @@ def _without_weights(folder: Path, model: str, origin: str) -> str:
             "no *.safetensors weights on the hub (or, where it cannot be reached, in the cache); pickled ones are not"
             f" fetched because they can run code. Convert them safely, and give the folder: xeval convert {model} DIR"
         )
-    there = sorted(
+    files = sorted(
         path.name for pattern in ("*.h5", "*.msgpack", "*.onnx", "*.pt", "*.ckpt*") for path in folder.glob(pattern)
     )
-    found = f", found {one_line(there[0])[:100]}" if there else ""
-    return f"no *.safetensors weights{found}; save the model again with transformers' save_pretrained"
+    got = f", found {one_line(files[0])[:100]}" if files else ""
+    return f"no *.safetensors weights{got}; save the model again with transformers' save_pretrained"

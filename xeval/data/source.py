@@ -55,7 +55,7 @@ class DataSource:
 
 
 def _has_numbers(values: Sequence[Any], matcher: LabelMatcher) -> bool:
-    """Whether cells are numbers that are no names of labels; all are taken to be as the first one is."""
+    """Whether cells are numbers that are not names of labels; all are taken to be as the first one is."""
     cells = chain.from_iterable(value if isinstance(value, list) else [value] for value in values)
     first = next((cell for cell in cells if not is_missing(cell)), None)
     return whole_number(first) is not None and matcher.of_name(first) is None
@@ -132,9 +132,9 @@ def _ids(table: Table) -> list[str] | None:
 
 def _miscounted(task: Task, n_rows: int, language: str, role: Role) -> str:
     expected, stated = task.expected_rows.of(role, language), getattr(task.expected_rows, role)
-    wanted = f"wanted {f'{expected:,}' if expected is not None else 'some'}, found {n_rows:,}"
+    problem = f"wanted {f'{expected:,}' if expected is not None else 'some'}, found {n_rows:,}"
     if not n_rows:
-        return wanted
+        return problem
     others = "" if isinstance(stated, dict) else f"{DEFAULT} = {stated}, "
     into = f"{role} = {{ {others}{language} = {n_rows} }} under [expected_rows]"
-    return f"{wanted} (if that is right, say {into} in the task file)"
+    return f"{problem} (if that is right, say {into} in the task file)"

@@ -124,10 +124,10 @@ def _folder(text: str) -> Path | None:
 
 def _instead(text: str) -> str:
     try:
-        there = Path(text).expanduser().is_file()
+        is_file = Path(text).expanduser().is_file()
     except (OSError, RuntimeError, ValueError):  # as above
-        there = False
-    return "a file; give the folder that it is in" if there else "none there"
+        is_file = False
+    return "a file; give the folder that it is in" if is_file else "none there"
 
 
 _ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.IGNORECASE)
@@ -136,7 +136,7 @@ _OTHER_PAGES = {"datasets": "a data set", "spaces": "a space", "collections": "a
 
 
 def _of_address(text: str) -> str | None:
-    """`organisation/name@revision` of a model's page on the hub, or of a file on it; None for what is no address.
+    """`organisation/name@revision` of a model's page on the hub, or of a file on it; None for what is not an address.
 
     Raises ModelError for other pages, and for a sub-folder, since models are at the top of their repositories.
     """

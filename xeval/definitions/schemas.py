@@ -61,12 +61,12 @@ def _described(model: type[BaseModel]) -> dict[str, Any]:
 
 def _parts(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     """The model and those that its fields hold, by name."""
-    parts, left = dict[str, type[BaseModel]](), [model]
-    while left:
-        part = left.pop()
+    parts, queue = dict[str, type[BaseModel]](), [model]
+    while queue:
+        part = queue.pop()
         if part.__name__ not in parts:
             parts[part.__name__] = part
-            left += [noun for field in part.model_fields.values() for noun in models_in(field.annotation)]
+            queue += [noun for field in part.model_fields.values() for noun in models_in(field.annotation)]
     return parts
 
 

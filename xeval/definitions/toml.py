@@ -103,6 +103,6 @@ def first_complaint(error: ValidationError) -> str:
     place = ".".join(str(part) for part in finding["loc"])
     got = "" if finding["type"] in ("missing", "value_error") else f", got {one_line(repr(finding['input']))[:80]}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    wanted = finding["msg"].removeprefix("Value error, ").replace("a valid tuple", "a valid array")
-    wanted = re.sub("a valid dictionary( or instance of [A-Za-z]+)?", "a valid table", wanted)
-    return one_line(f"{place or 'file'}: {wanted}{got}{more}")
+    message = finding["msg"].removeprefix("Value error, ").replace("a valid tuple", "a valid array")
+    message = re.sub("a valid dictionary( or instance of [A-Za-z]+)?", "a valid table", message)
+    return one_line(f"{place or 'file'}: {message}{got}{more}")

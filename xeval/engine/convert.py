@@ -118,7 +118,7 @@ def _unpickle(model: PickledModel, output: Path) -> int:
         "seconds": seconds,
     }
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "xeval.engine.unpickle"],
             input=json.dumps(asked) + "\n",
             capture_output=True,
@@ -128,14 +128,14 @@ def _unpickle(model: PickledModel, output: Path) -> int:
             cwd=output,
             check=False,
         )
-        answer = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
+        answer = json.loads(process.stdout.splitlines()[-1]) if process.stdout else {}
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"model {model.id}: converting took more than {4 * seconds:,} s, and was stopped") from error
     except ValueError:
         answer = {}
     if "n_tensors" in answer:
         return int(answer["n_tensors"])
-    why = answer.get("refused") or f"reading its weights ended with {_ending(done.returncode)}; they may be damaged"
+    why = answer.get("refused") or f"reading its weights ended with {_ending(process.returncode)}; they may be damaged"
     raise ModelError(f"model {model.id}: {one_line(why)}")
 
 

@@ -151,7 +151,7 @@ def pseudo_log_likelihoods(
 ) -> np.ndarray:
     """(S,) float64: for each sentence the sum over its pieces of log p(piece | the others, as far as shown), in nats.
 
-    Raises PredictionError for a probability that is no number.
+    Raises PredictionError for a probability that is not a number.
     """
     asked = np.flatnonzero(pieces.is_text)  # (pieces,) where they lie
     sentences = np.searchsorted(pieces.encoded.offsets, asked, side="right") - 1  # (pieces,)

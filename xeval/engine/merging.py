@@ -44,7 +44,7 @@ def merge_adapter(
             f"model {model_name}: PEFT adapter of {one_line(adapter.base)[:120]}: {len(strays)} of its tensors have no"
             f" place in a {type(model).__name__} (first {one_line(strays[0])[:100]}); it was trained with another base"
         )
-    given: set[str] = set()
+    of_head: set[str] = set()
     own = read_tensors(model_name, [adapter.weights], checksum_of)
     for key, name in whole.items():
         place = places[name]
@@ -53,7 +53,7 @@ def merge_adapter(
             continue  # of the head of another task, or one that is drawn anew
         _refuse_shape(model_name, name, stored[key].shape, tensors[place])
         tensors[place].copy_(own[key])
-        given |= {place} if is_of_head else set()
+        of_head |= {place} if is_of_head else set()
     for name, (key_a, key_b) in products.items():
         place = places[name]
         if place is None or not (with_head or is_of_encoder(place, model)):
@@ -63,7 +63,7 @@ def merge_adapter(
         _refuse_shape(model_name, name, shape, tensors[place])
         product = own[key_b].float() @ own[key_a].float()
         tensors[place].add_(product * adapter.scale(name.removesuffix(".weight"), rank))
-    return given
+    return of_head
 
 
 def _sorted(
@@ -75,8 +75,8 @@ def _sorted(
     matrices: dict[str, dict[str, str]] = {}
     for key in stored:
         name = _WRAPPERS.sub("", key)
-        if found := _MATRIX.match(name):
-            matrices.setdefault(f"{found[1]}.weight", {})[found[2]] = key
+        if match := _MATRIX.match(name):
+            matrices.setdefault(f"{match[1]}.weight", {})[match[2]] = key
         else:
             whole[key] = _INSIDE.sub("", name)
     alone = [next(iter(keys.values())) for keys in matrices.values() if set(keys) != {"A", "B"}]
@@ -98,8 +98,8 @@ def _place(name: str, tensors: Mapping[str, torch.Tensor], model: PreTrainedMode
 
 def _refuse_shape(model_name: str, name: str, shape: tuple[int, ...], tensor: torch.Tensor) -> None:
     if shape != tuple(tensor.shape):
-        sizes, wanted = (" × ".join(f"{size:,}" for size in each) for each in (shape, tensor.shape))
+        sizes, expected = (" × ".join(f"{size:,}" for size in each) for each in (shape, tensor.shape))
         raise ModelError(
-            f"model {model_name}: its adapter is for {one_line(name)[:100]} of {sizes}, the base has {wanted}; it was"
+            f"model {model_name}: its adapter is for {one_line(name)[:100]} of {sizes}, the base has {expected}; it was"
             " trained with another base"
         )

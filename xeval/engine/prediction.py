@@ -43,8 +43,8 @@ def predict_logits(
     halved. Raises PredictionError when not even one pair fits. Other `ranks`, if there are any, have the same model and
     take their share of the batches.
     """
-    wanted = ranks.give(Prediction(pairs, compute, reads))
-    shares = ranks.gather(_share(wanted, model, ranks, on_batch))
+    request = ranks.give(Prediction(pairs, compute, reads))
+    shares = ranks.gather(_share(request, model, ranks, on_batch))
     for share in shares:
         if isinstance(share, PredictionError):
             raise share
@@ -72,36 +72,36 @@ Share = tuple[np.ndarray, np.ndarray]  # (b,) sequences, and their logits, (b, C
 
 
 def _share(
-    wanted: Prediction, model: PreTrainedModel, ranks: Ranks, on_batch: Callable[[int], None] = lambda n: None
+    request: Prediction, model: PreTrainedModel, ranks: Ranks, on_batch: Callable[[int], None] = lambda n: None
 ) -> Share | PredictionError:
     """This rank's share, or why there is none: to be raised when all of them are gathered."""
-    pairs, compute = wanted.encoded, wanted.compute
+    pairs, compute = request.encoded, request.compute
     lengths, batches = pairs.lengths, even_batches(pairs.lengths, compute.token_budget())
     # Whole batches, so that each is computed as one process would.
     sizes = np.array([lengths[batch].sum() for batch in batches], dtype=np.int64)
     try:
-        return _outputs(model, wanted, [batches[number] for number in ranks.share(sizes)], on_batch)
+        return _outputs(model, request, [batches[number] for number in ranks.share(sizes)], on_batch)
     except PredictionError as error:
         return error
 
 
 @torch.no_grad()
 def _outputs(
-    model: PreTrainedModel, wanted: Prediction, left: list[np.ndarray], on_batch: Callable[[int], None]
+    model: PreTrainedModel, request: Prediction, batches: list[np.ndarray], on_batch: Callable[[int], None]
 ) -> Share:
-    """The outputs of the batches `left`, or of parts of them that fit into memory."""
-    pairs, compute, lengths = wanted.encoded, wanted.compute, wanted.encoded.lengths
+    """The outputs of `batches`, or of parts of them that fit into memory."""
+    pairs, compute, lengths = request.encoded, request.compute, request.encoded.lengths
     was_training = model.training
     model.eval()
-    done: list[tuple[np.ndarray, torch.Tensor]] = []
+    outputs: list[tuple[np.ndarray, torch.Tensor]] = []
     # once, so that weights are cast once
-    with packed(model, wanted.reads, pairs), compute.matmuls(), compute.autocast():
-        while left:
-            batch = left[0]
+    with packed(model, request.reads, pairs), compute.matmuls(), compute.autocast():
+        while batches:
+            batch = batches[0]
             try:
                 logits = logits_of(model, pairs, batch, compute).float()
                 # On a GPU the logits are read at the end: it computes while the next batches are laid out.
-                done.append((batch, logits if compute.device.type == "cuda" else logits.cpu()))
+                outputs.append((batch, logits if compute.device.type == "cuda" else logits.cpu()))
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -110,18 +110,18 @@ def _outputs(
                         "out of memory with a single pair; use a smaller model, or --device cpu"
                     ) from error
             else:
-                left.pop(0)
+                batches.pop(0)
                 on_batch(len(batch))
                 continue
             compute.free_memory()
             budget = int(lengths[batch].max()) * (len(batch) // 2)
-            places = np.concatenate(left)
-            left = [places[part] for part in even_batches(lengths[places], budget)]
+            places = np.concatenate(batches)
+            batches = [places[part] for part in even_batches(lengths[places], budget)]
     model.train(was_training)
-    if not done:
+    if not outputs:
         return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
-    places = np.concatenate([batch for batch, _ in done])
-    return places, torch.cat([logits for _, logits in done]).cpu().numpy()
+    places = np.concatenate([batch for batch, _ in outputs])
+    return places, torch.cat([logits for _, logits in outputs]).cpu().numpy()
 
 
 def mean_loss(kind: Kind, outputs: np.ndarray, encoded: Encoded) -> float:
@@ -140,7 +140,7 @@ def predict(
 ) -> np.ndarray:
     """What `predict_logits` gives, with columns in the order of the kind's labels, if it has any.
 
-    Raises PredictionError for outputs that are no finite numbers.
+    Raises PredictionError for outputs that are not finite numbers.
     """
     outputs = predict_logits(model, encoded, compute, on_batch, kind.reads, ranks)
     if kind.labels:

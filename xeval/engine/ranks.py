@@ -47,10 +47,10 @@ class Ranks:
             return value
         import torch.distributed as dist
 
-        given = [value if self.leads else None]
+        objects = [value if self.leads else None]
         with _noticing_a_loss():
-            dist.broadcast_object_list(given, src=0, group=self._group)
-        return given[0]
+            dist.broadcast_object_list(objects, src=0, group=self._group)
+        return objects[0]
 
     def give_tensors(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The tensors, on a processor, that rank 0 calls this with, one at a time: they may be larger than half of the

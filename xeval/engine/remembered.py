@@ -95,9 +95,9 @@ class _Given(torch.nn.Module):
 
 
 @contextmanager
-def _in_place_of_encoder(model: PreTrainedModel, given: _Given) -> Iterator[None]:
+def _in_place_of_encoder(model: PreTrainedModel, stand_in: _Given) -> Iterator[None]:
     encoder = model.base_model
-    setattr(model, model.base_model_prefix, given)
+    setattr(model, model.base_model_prefix, stand_in)
     try:
         yield
     finally:
@@ -172,10 +172,10 @@ def _with_states(encoded: Encoded, states: torch.Tensor, of_tokens: bool) -> Rem
 
 
 def _refuse_too_many(n: int, hidden_size: int) -> None:
-    wanted = n * hidden_size * torch.float32.itemsize
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if wanted > _MOST_OF_MEMORY * there:
+    n_bytes = n * hidden_size * torch.float32.itemsize
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if n_bytes > _MOST_OF_MEMORY * memory:
         raise TrainingError(
-            f"the encoder's states of all rows take {wanted / 1e9:,.0f} GB, more than half of this machine's memory;"
+            f"the encoder's states of all rows take {n_bytes / 1e9:,.0f} GB, more than half of this machine's memory;"
             " use --max-train, or adaptation lora"
         )

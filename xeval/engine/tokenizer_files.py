@@ -23,8 +23,8 @@ def why_unreadable(folder: Path) -> str | None:
             " them, or add tokenizer.json"
         )
     vocabularies = [name for name in ("vocab.txt", "vocab.json") if (folder / name).exists()]
-    found = f" ({' and '.join(vocabularies)} alone is not enough)" if vocabularies else ""
-    return f"no tokenizer files{found}; add those published with it, tokenizer.json at least"
+    hint = f" ({' and '.join(vocabularies)} alone is not enough)" if vocabularies else ""
+    return f"no tokenizer files{hint}; add those published with it, tokenizer.json at least"
 
 
 def refuse_incomplete(model: str, folder: Path, tokenizer: transformers.PreTrainedTokenizerBase) -> None:
@@ -32,12 +32,12 @@ def refuse_incomplete(model: str, folder: Path, tokenizer: transformers.PreTrain
     that the vocabulary shows to be needed."""
     if _has_whole_file(folder):
         return
-    wanted = [name for use, name in tokenizer.vocab_files_names.items() if use != "tokenizer_file"]
+    names = [name for use, name in tokenizer.vocab_files_names.items() if use != "tokenizer_file"]
     pieces = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens) - set(tokenizer.get_added_vocab())
-    if len(pieces) < 2 or ("merges.txt" in wanted and not (folder / "merges.txt").is_file()):  # one may be a lone "▁"
-        alternatives = " or ".join(filter(None, ["tokenizer.json", " and ".join(wanted)]))
+    if len(pieces) < 2 or ("merges.txt" in names and not (folder / "merges.txt").is_file()):  # one may be a lone "▁"
+        alternatives = " or ".join(filter(None, ["tokenizer.json", " and ".join(names)]))
         raise ModelError(f"model {model}: no tokenizer files; wanted {alternatives}, as published with it")
-    if "vocab.txt" in wanted and "do_lower_case" not in _settings(folder):
+    if "vocab.txt" in names and "do_lower_case" not in _settings(folder):
         normalizer = tokenizer.backend_tokenizer.normalizer
         if normalizer is not None and normalizer.normalize_str("A") == "a" and any(p != p.lower() for p in pieces):
             raise ModelError(

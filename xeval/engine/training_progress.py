@@ -118,8 +118,8 @@ class Progress:
             setattr(self.outcome, curve, [tuple(point) for point in values["outcome"][curve]])
         state = self.optimizer.state_dict()
         for number in range(sum(len(group["params"]) for group in state["param_groups"])):
-            if found := _named(tensors, f"optimizer.{number}."):
-                state["state"][number] = found
+            if parameter_state := _named(tensors, f"optimizer.{number}."):
+                state["state"][number] = parameter_state
         for group, rate in zip(state["param_groups"], values["rates"], strict=True):
             group["lr"] = rate
         self.optimizer.load_state_dict(state)

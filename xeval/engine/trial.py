@@ -85,17 +85,17 @@ class Trial:
         """Why the model gives other outputs for the same inputs."""
         self._model.eval()
         expected = self._outputs(plain.batches)
-        given = predict_logits(self._model, own, self._compute, reads=self._kind.reads)
-        if not np.isfinite(expected).all() or self._are_near(expected, given):
-            return None  # outputs that are no numbers are the run's to report
-        largest = f"by {np.abs(expected - given).max():.2g} where the largest is {np.abs(expected).max():.2g}"
-        return f"{self._reason(own, expected, given)}, {largest}"
+        outputs = predict_logits(self._model, own, self._compute, reads=self._kind.reads)
+        if not np.isfinite(expected).all() or self._are_near(expected, outputs):
+            return None  # outputs that are not numbers are the run's to report
+        largest = f"by {np.abs(expected - outputs).max():.2g} where the largest is {np.abs(expected).max():.2g}"
+        return f"{self._reason(own, expected, outputs)}, {largest}"
 
-    def _are_near(self, expected: np.ndarray, given: np.ndarray) -> bool:
-        difference, size = np.abs(expected - given).max(initial=0.0), np.abs(expected).max(initial=0.0)
+    def _are_near(self, expected: np.ndarray, outputs: np.ndarray) -> bool:
+        difference, size = np.abs(expected - outputs).max(initial=0.0), np.abs(expected).max(initial=0.0)
         return bool(difference <= TOLERANCE[self._compute.dtype_name] * size)
 
-    def _reason(self, own: Encoded, expected: np.ndarray, given: np.ndarray) -> str:
+    def _reason(self, own: Encoded, expected: np.ndarray, outputs: np.ndarray) -> str:
         config, rows = self._model.config, np.arange(len(own))
         padded = collate(own, rows, config.pad_token_id or 0, self._knows_segments, _CPU)
         if not self._are_near(expected, self._outputs([padded])):
@@ -105,7 +105,9 @@ class Trial:
         inputs, sequences = pack(own, rows, config, _CPU)
         positions = torch.zeros_like(padded["input_ids"])
         positions[padded["attention_mask"].bool()] = inputs["position_ids"][0, sequences.tokens_in_place()]
-        if self._takes("position_ids") and self._are_near(self._outputs([padded | {"position_ids": positions}]), given):
+        if self._takes("position_ids") and self._are_near(
+            self._outputs([padded | {"position_ids": positions}]), outputs
+        ):
             return "positions"
         return "the outputs of batches without padding"
 
@@ -144,10 +146,10 @@ def _shortest(encoded: Encoded, rows: np.ndarray, languages: np.ndarray) -> np.n
     return np.sort(np.concatenate([chosen, others[-1:] if len(chosen) == 1 else others[:1]]))
 
 
-def _beside(there: np.ndarray, here: np.ndarray) -> str:
+def _beside(plain: np.ndarray, own: np.ndarray) -> str:
     """Both from shortly before they part."""
-    n = min(len(there), len(here))
-    differs = np.flatnonzero(there[:n] != here[:n])
+    n = min(len(plain), len(own))
+    differs = np.flatnonzero(plain[:n] != own[:n])
     start = max(0, int(differs[0] if len(differs) else n) - _SHOWN // 2)
-    both = (" ".join(map(str, each[start : start + _SHOWN])) for each in (there, here))
+    both = (" ".join(map(str, each[start : start + _SHOWN])) for each in (plain, own))
     return " there and ".join(f"… {some} …" for some in both) + " here"

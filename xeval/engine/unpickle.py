@@ -25,7 +25,7 @@ _FORBIDDEN = (
     *("os.kill", "os.putenv", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.chmod", "os.chown", "pty.spawn"),
     *("subprocess.", "shutil.", "ftplib.", "urllib.", "http.", "smtplib.", "pickle.find_class", "sys.addaudithook"),
 )
-_GLOBAL = re.compile(r"(?:GLOBAL|[Uu]nsupported class) (\S+)")  # as torch calls what is no tensor
+_GLOBAL = re.compile(r"(?:GLOBAL|[Uu]nsupported class) (\S+)")  # as torch calls what is not a tensor
 _SPARE_BYTES = 2_000_000_000
 
 
@@ -97,16 +97,16 @@ def rewrite(files: Sequence[Path], output: Path, tied: Mapping[str, str]) -> int
 
 
 def _read(file: Path) -> dict[str, torch.Tensor]:
-    # Files from before torch 1.6 are no archives, and cannot be mapped.
+    # Files from before torch 1.6 are not archives, and cannot be mapped.
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except (RefusedError, MemoryError):
         raise
     except Exception as error:
-        found = _GLOBAL.search(str(error))
-        if found:
+        match = _GLOBAL.search(str(error))
+        if match:
             raise RefusedError(
-                f"{file.name} holds more than numbers ({found[1][:80]}), which could run code; it is not converted"
+                f"{file.name} holds more than numbers ({match[1][:80]}), which could run code; it is not converted"
             ) from error
         raise RefusedError(
             f"{file.name} cannot be read as weights ({type(error).__name__}); it may be cut off, so fetch it again"
@@ -120,7 +120,7 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
                 " model.state_dict() gives them"
             )
         if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
-            raise RefusedError(f"{file.name} holds {name[:80]!r}, which is no plain tensor of numbers")
+            raise RefusedError(f"{file.name} holds {name[:80]!r}, which is not a plain tensor of numbers")
     return dict(content)
 
 

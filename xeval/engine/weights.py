@@ -56,7 +56,9 @@ def headers(model: str, files: Iterable[Path]) -> dict[str, Stored]:
 
 def refuse_whole_numbers(model: str, stored: dict[str, Stored]) -> None:
     """Raise ModelError for weights that mean something only with the scales that belong to them."""
-    others = {name: found.dtype for name, found in stored.items() if found.dtype not in ("F64", "F32", "F16", "BF16")}
+    others = {
+        name: tensor.dtype for name, tensor in stored.items() if tensor.dtype not in ("F64", "F32", "F16", "BF16")
+    }
     weights = sorted(name for name in others if name.endswith((".weight", ".bias")))
     if weights:
         raise ModelError(
@@ -180,4 +182,4 @@ def _shape(shape: Iterable[int]) -> str:
 
 
 def count_weights(stored: dict[str, Stored]) -> int:
-    return sum(math.prod(found.shape) for found in stored.values())
+    return sum(math.prod(tensor.shape) for tensor in stored.values())

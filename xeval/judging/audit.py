@@ -91,10 +91,10 @@ def wealth(sizes: np.ndarray, right: np.ndarray, score: float, above: bool) -> n
     hits, null = (right, score) if above else (sizes - right, 1 - score)
     # Groups of fewer rows are filled up with the hypothesis itself, so that all are shares in [0, 1] of equal weight.
     shares = (hits + null * (largest - sizes)) / largest
-    so_far, left = np.cumsum(shares), n_groups - np.arange(len(right))
-    expected = (n_groups * null - so_far + shares) / left  # of the next group, if the hypothesis were just true
+    so_far, n_left = np.cumsum(shares), n_groups - np.arange(len(right))
+    expected = (n_groups * null - so_far + shares) / n_left  # of the next group, if the hypothesis were just true
     most = np.where((expected > 0) & (expected < 1), MOST_OF_WEALTH / np.maximum(expected, 1e-12), 0.0)
-    bets = np.minimum(STAKES[:, None] * n_groups / left, most)  # (stakes, g)
+    bets = np.minimum(STAKES[:, None] * n_groups / n_left, most)  # (stakes, g)
     logs = np.cumsum(np.log1p(bets * (shares - expected)), axis=1)
-    made = np.exp(np.minimum(np.logaddexp.reduce(logs, axis=0) - np.log(len(STAKES)), 700))
-    return np.where(so_far > n_groups * null + 1e-9, np.inf, made)
+    capital = np.exp(np.minimum(np.logaddexp.reduce(logs, axis=0) - np.log(len(STAKES)), 700))
+    return np.where(so_far > n_groups * null + 1e-9, np.inf, capital)

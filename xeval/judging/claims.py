@@ -53,12 +53,12 @@ def check(records: Sequence[RunRecord], reference: Reference) -> list[ClaimVerdi
 
 def _size(claim: Claim, records: list[RunRecord]) -> ClaimVerdict:
     attribute, unit = _SIZES[claim.what]
-    found = {getattr(record.model, attribute) for record in records} - {None}
-    if not found:
+    sizes = {getattr(record.model, attribute) for record in records} - {None}
+    if not sizes:
         return _none(claim, "no run of it has recorded that")
-    if len(found) > 1:
-        return _none(claim, f"its runs differ: {', '.join(f'{size:,}' for size in sorted(found))}")
-    [size] = found
+    if len(sizes) > 1:
+        return _none(claim, f"its runs differ: {', '.join(f'{size:,}' for size in sorted(sizes))}")
+    [size] = sizes
     agrees = size == claim.value or abs(size - claim.value) < claim.tolerance
     outcome = "reproduced" if agrees else "not reproduced"
     return ClaimVerdict(claim, outcome, _say(claim, f"{outcome}, it has {size:,} {unit}"), size)
@@ -79,12 +79,12 @@ def _speed(claim: Claim, records: list[RunRecord], others: list[RunRecord]) -> C
     mean, low, high = _geometric_mean(values)
     outcome = read((low + high) / 2 - claim.value, (high - low) / 2, claim.tolerance)
     where = " and ".join(dict.fromkeys(ratio.where for ratio in ratios))
-    said = (
+    text = (
         f"{outcome}, in evaluation it is {mean:.2f} times as fast, the geometric mean of {len(ratios)} languages and"
         f" seeds from {min(values):.2f} to {max(values):.2f}, with a 90 % interval of {low:.2f} to {high:.2f} where"
         f" {claim.value - claim.tolerance:g} to {claim.value + claim.tolerance:g} counts as {claim.value:g} ({where})"
     )
-    return ClaimVerdict(claim, outcome, _say(claim, said), mean, low, high)
+    return ClaimVerdict(claim, outcome, _say(claim, text), mean, low, high)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The question is about one fixed test set, on which both sides were scored: what differs between the numbers is how the
 models were trained, and how much chance there is in a training is what the scores of several seeds show. Which rows
-happen to be in the test set hits both sides alike and is no part of it. `docs/statistics.md` has the method, its
+happen to be in the test set hits both sides alike and is not part of it. `docs/statistics.md` has the method, its
 sources and its limits.
 """
 

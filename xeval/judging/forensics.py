@@ -52,15 +52,17 @@ def definitions(runs: Sequence[StoredRun], task: Task, others: Sequence[OtherSco
     own = runs[0].record.metric
     languages = [language for language in task.languages if all(language in run.record.scores for run in runs)]
     sets = _sets(languages, task)
-    found = []
+    definitions = []
     for metric, of_language in values.items():
         for name, members in sets.items():
             if set(members) <= of_language.keys():
                 value = float(np.mean([of_language[language] for language in members]))
-                found.append(Definition(metric_in_words(metric), name, value, metric == own))
+                definitions.append(Definition(metric_in_words(metric), name, value, metric == own))
     for metric, of_language in values.items():
-        found += [Definition(metric_in_words(metric), lang, of_language[lang], metric == own) for lang in languages]
-    return found
+        definitions += [
+            Definition(metric_in_words(metric), lang, of_language[lang], metric == own) for lang in languages
+        ]
+    return definitions
 
 
 def other_scores(record: RunRecord, predictions: pa.Table) -> Mapping[str, float]:
@@ -108,15 +110,18 @@ def _sets(languages: Sequence[str], task: Task) -> dict[str, Sequence[str]]:
     named: dict[frozenset[str], tuple[str, Sequence[str]]] = {}
     rest = [language for language in languages if language != task.training_language]
     members_of = [
-        (suite, one.languages) for suite in all_suites().values() for one in suite.tasks if one.task == task.name
+        (suite, member.languages)
+        for suite in all_suites().values()
+        for member in suite.tasks
+        if member.task == task.name
     ]
-    tables = [one for one in all_references().values() if one.task == task.name]
+    tables = [table for table in all_references().values() if table.task == task.name]
     candidates = [
         (f"mean of all {len(languages)}", languages),
         (f"mean of {len(rest)}, without {task.training_language}", rest),
         *((f"mean of {len(own)}, as {suite.title} averages", own) for suite, own in members_of),
         *((f"mean of {len(own)}, as {whose} averages", own) for whose, own in task.averages.items()),
-        *((f"mean of {len(one.languages)}, as in {one.name}", one.languages) for one in tables),
+        *((f"mean of {len(table.languages)}, as in {table.name}", table.languages) for table in tables),
     ]
     for name, members in candidates:
         if members and set(members) <= set(languages):

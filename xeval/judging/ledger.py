@@ -26,14 +26,14 @@ class Entry:
 
 def entries(tables: Iterable[Reference], task: str, model: str, language: str) -> list[Entry]:
     """Every published value of `model` in `language` of `task`, the lowest first."""
-    found = [
+    known = [
         Entry(row.cells[language], row.decimals, row.spread.get(language), row, table)
         for table in tables
         if table.task == task
         for row in table.rows
         if row.model == model and language in row.cells
     ]
-    return sorted(found, key=lambda entry: (entry.table.metric, entry.value))
+    return sorted(known, key=lambda entry: (entry.table.metric, entry.value))
 
 
 def suspicions(tables: Sequence[Reference]) -> list[str]:
@@ -96,8 +96,8 @@ def _between_sources(tables: Sequence[Reference]) -> Iterator[str]:
         apart = {language: row.cells[language] - other.cells[language] for language in shared}
         far = [language for language in shared if abs(apart[language]) >= FAR_APART]
         if far:
-            said = ", ".join(f"{lang} {row.cells[lang]:g} and {other.cells[lang]:g}" for lang in far)
-            yield f"{both}: {FAR_APART:g} points or more apart in {said}"
+            values = ", ".join(f"{lang} {row.cells[lang]:g} and {other.cells[lang]:g}" for lang in far)
+            yield f"{both}: {FAR_APART:g} points or more apart in {values}"
 
 
 def _rotation(first: Sequence[float], second: Sequence[float]) -> int:

@@ -63,9 +63,9 @@ def chance_of(row: ReferenceRow, task: Task, seeds: Sequence[int] = (), toleranc
     """The chance with each number from 1 to MOST_SEEDS, and with those of `seeds`."""
     published = replace(published_mean(row), value=0.0)  # on which it does not depend, so that rows share an answer
     expected = spread_of_mean(task.of_kind.assumed_spread, list(_expected(row, task).values()))
-    wanted = {*range(1, MOST_SEEDS + 1), *seeds}
+    numbers = {*range(1, MOST_SEEDS + 1), *seeds}
     within = (tolerance or Tolerance()).mean
-    return Chance({n: share_reproduced(n, published, expected, within) for n in wanted})
+    return Chance({n: share_reproduced(n, published, expected, within) for n in numbers})
 
 
 @dataclass(frozen=True)

@@ -99,27 +99,29 @@ def correlations(
     seed is there twice.
     """
     own = [run for run in runs if run.record.model.sha256 == model_sha256 and run.record.scores]
-    found = []
+    correlations = []
     for configuration, seeds in by_configuration(own).items():
         records = [run.record for run in seeds if collapse(run.record) is None]
         if not records:
             continue
-        scored = [language for language in records[0].scores if all(language in one.scores for one in records)]
-        trained_on = {one.training_language for one in records}
+        scored = [language for language in records[0].scores if all(language in record.scores for record in records)]
+        trained_on = {record.training_language for record in records}
         means = {
-            language: float(np.mean([one.scores[language].value for one in records]))
+            language: float(np.mean([record.scores[language].value for record in records]))
             for language in scored
             if language not in trained_on
         }
         for measure, values in measures.items():
             common = [language for language in values if language in means]
-            ranked = RankCorrelation([values[one] for one in common], [means[one] for one in common])
-            found.append(
+            ranked = RankCorrelation(
+                [values[language] for language in common], [means[language] for language in common]
+            )
+            correlations.append(
                 Correlation(
                     records[0].task,
                     configuration.in_words,
                     records[0].metric,
-                    [one.seed for one in records],
+                    [record.seed for record in records],
                     measure,
                     {language: means[language] for language in common},
                     ranked.rho,
@@ -127,7 +129,7 @@ def correlations(
                     ranked.ci95,
                 )
             )
-    return found
+    return correlations
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,8 @@ class _Rows:
         values = []
         for tally in self.tallies:
             sums = sums_of_groups(tally, groups)
-            left = sums.sum(axis=0) - sums  # (G, K)
-            values += [self.kind.measure(metric).value(left) for metric in self.metrics]
+            rest = sums.sum(axis=0) - sums  # (G, K)
+            values += [self.kind.measure(metric).value(rest) for metric in self.metrics]
         mean: np.ndarray = np.mean(values, axis=0)
         return mean
 

@@ -127,8 +127,8 @@ def _rows_to_judge(record: RunRecord, reference: Reference) -> list[ReferenceRow
 
 def _is_adapted_as(record: RunRecord, row: ReferenceRow) -> bool:
     """Whether the same of the encoder was trained. Of a checkpoint that is evaluated as it is, nobody can tell."""
-    own, theirs = settings_of(record.recipe.values), settings_of(row.model_dump())
-    return own == theirs or (record.is_as_it_was and not theirs)
+    own, published = settings_of(record.recipe.values), settings_of(row.model_dump())
+    return own == published or (record.is_as_it_was and not published)
 
 
 def why_partial(record: RunRecord, task: Task | None) -> str | None:
@@ -138,9 +138,9 @@ def why_partial(record: RunRecord, task: Task | None) -> str | None:
     """
     if record.departure or task is None:
         return record.departure
-    parts, expected, found = [], task.expected_rows, record.data.train_rows.get("found", 0)
-    if record.training and found < expected.train:
-        parts.append(f"its data had {found:,} training rows where the task has {expected.train:,}")
+    parts, expected, n_train = [], task.expected_rows, record.data.train_rows.get("found", 0)
+    if record.training and n_train < expected.train:
+        parts.append(f"its data had {n_train:,} training rows where the task has {expected.train:,}")
     for language, score in record.scores.items():
         n_rows = expected.of("test", language)
         if n_rows is not None and score.n_rows < n_rows:
@@ -245,8 +245,8 @@ class _Row:
         if verdict.comparison.ours > of_majority:
             return verdict
         most = one_decimal(of_majority)
-        said = f" Always answering the most frequent label gives {most}, which ours does not exceed."
-        return replace(verdict, sentence=verdict.sentence + said)
+        remark = f" Always answering the most frequent label gives {most}, which ours does not exceed."
+        return replace(verdict, sentence=verdict.sentence + remark)
 
     @cached_property
     def _otherwise(self) -> str:
@@ -254,8 +254,8 @@ class _Row:
         record = self.records[0]
         if _is_adapted_as(record, self.row):
             return ""
-        theirs, ours = in_words(self.row.model_dump()), in_words(record.recipe.values)
-        return f"the published row is of {theirs}, ours of {ours}, and only like is compared with like"
+        published, ours = in_words(self.row.model_dump()), in_words(record.recipe.values)
+        return f"the published row is of {published}, ours of {ours}, and only like is compared with like"
 
     @cached_property
     def _collapses(self) -> list[str | None]:
@@ -287,16 +287,18 @@ class _Row:
         if not scores or expected is None:
             sentence = f"{self._name()}, {what}: {NO_VERDICT}, there is no score of ours to compare.{left_out}"
             return Verdict(what, NO_VERDICT, sentence, published.value, tolerance, 0)
-        found = equivalence.compare(scores, published, tolerance, expected)
+        comparison = equivalence.compare(scores, published, tolerance, expected)
         source = "taken from the source" if self.row.spread else "assumed, not measured"
         if len(scores) > 1:
             source += ", and pooled with what our seeds show"
-        basis = f" The standard deviation between seeds, {found.seed_sd:.2f} points, is {source}." * found.assumed
+        basis = (
+            f" The standard deviation between seeds, {comparison.seed_sd:.2f} points, is {source}." * comparison.assumed
+        )
         ours = "one seed" if len(scores) == 1 else f"mean of {len(scores)} seeds"
         if not self.configuration.example.has_seed:
             ours = "evaluated as it is"
-        sentence = f"{self._name()}, {what}: {_sentence(found, published, tolerance, ours)}{basis}{left_out}"
-        return Verdict(what, found.outcome, sentence, published.value, tolerance, len(scores), found)
+        sentence = f"{self._name()}, {what}: {_sentence(comparison, published, tolerance, ours)}{basis}{left_out}"
+        return Verdict(what, comparison.outcome, sentence, published.value, tolerance, len(scores), comparison)
 
     def _name(self) -> str:
         example, sweep = self.configuration.example, sweep_of(self.records)
@@ -321,27 +323,27 @@ class _Row:
                 yield f"{run} is left out, its training collapsed" + (f": {reason}." if with_reason else ".")
 
 
-def _sentence(found: Comparison, published: Published, tolerance: float, counted: str) -> str:
+def _sentence(comparison: Comparison, published: Published, tolerance: float, counted: str) -> str:
     """`counted`: what our number is the mean of."""
-    ours = f"our {one_decimal(found.ours)} ({counted})"
-    difference = printed_difference(found.ours, published.value)
+    ours = f"our {one_decimal(comparison.ours)} ({counted})"
+    difference = printed_difference(comparison.ours, published.value)
     side = "above" if difference > 0 else "below"
     far = f"{one_decimal(abs(difference))} points {side} the" if difference else "the same as the"
     places = {"reproduced": "lies inside", "not reproduced": "lies wholly outside"}
-    place = places.get(found.outcome, "reaches across the edge of")
-    outcome = f"{found.outcome} so far" if found.outcome in equivalence.UNSETTLED else found.outcome
+    place = places.get(comparison.outcome, "reaches across the edge of")
+    outcome = f"{comparison.outcome} so far" if comparison.outcome in equivalence.UNSETTLED else comparison.outcome
     return (
         f"{outcome}, {ours} is {far} published {one_decimal(published.value)}, and"
-        f" the 90 % interval of the difference, {signed(found.low)} to {signed(found.high)}, {place} the tolerance of"
-        f" ±{tolerance}{_what_would_settle(found, published)}."
+        f" the 90 % interval of the difference, {signed(comparison.low)} to {signed(comparison.high)}, {place} the"
+        f" tolerance of ±{tolerance}{_what_would_settle(comparison, published)}."
     )
 
 
-def _what_would_settle(found: Comparison, published: Published) -> str:
-    if found.outcome not in equivalence.UNSETTLED:
+def _what_would_settle(comparison: Comparison, published: Published) -> str:
+    if comparison.outcome not in equivalence.UNSETTLED:
         return ""
-    if found.seeds_needed:
-        return f"; with numbers like these {found.seeds_needed} seeds would settle it"
+    if comparison.seeds_needed:
+        return f"; with numbers like these {comparison.seeds_needed} seeds would settle it"
     seeds = "one seed" if published.n_seeds == 1 else f"{published.n_seeds} seeds"
     return (
         f"; with numbers like these not even {equivalence.MOST_SEEDS} seeds of ours would settle it while the published"

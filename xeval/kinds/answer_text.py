@@ -54,14 +54,14 @@ def _is_punctuation(character: str) -> bool:
 
 def exact_and_f1(prediction: str, right: Iterable[str], rule: Rule) -> tuple[float, float]:
     """Whether the prediction is one of the `right` answers after `rule`, and its best F1 over tokens with any."""
-    said, wanted = rule(prediction), [rule(answer) for answer in right]
-    return float(said in wanted), max(_f1(said.split(), answer.split()) for answer in wanted)
+    text, answers = rule(prediction), [rule(answer) for answer in right]
+    return float(text in answers), max(_f1(text.split(), answer.split()) for answer in answers)
 
 
-def _f1(said: list[str], wanted: list[str]) -> float:
-    """2 pr / (p + r) with p the share of said tokens that are wanted, and r that of wanted ones that are said."""
-    n_common = sum((Counter(said) & Counter(wanted)).values())
+def _f1(predicted: list[str], gold: list[str]) -> float:
+    """2 pr / (p + r) with p the share of predicted tokens that are gold, and r that of gold ones that are predicted."""
+    n_common = sum((Counter(predicted) & Counter(gold)).values())
     if not n_common:
         return 0.0
-    precision, recall = n_common / len(said), n_common / len(wanted)
+    precision, recall = n_common / len(predicted), n_common / len(gold)
     return 2 * precision * recall / (precision + recall)

@@ -246,15 +246,15 @@ class Answers(Kind):
 
         assert encoded.characters is not None
         bounds = np.searchsorted(encoded.row_of, np.arange(len(rows) + 1))
-        said, in_words = [], []
+        predictions, in_words = [], []
         for row, context in enumerate(rows.texts["context"]):
             start, end = self._span(outputs, encoded, range(bounds[row], bounds[row + 1]))
-            said.append(context[start:end].strip())
+            predictions.append(context[start:end].strip())
             in_words.append(_whole_words(context, start, end))
         gold = [[text for _, text in of_row] for of_row in rows.gold]
         return pa.table(
             {
-                "prediction": pa.array(said, pa.string()),
+                "prediction": pa.array(predictions, pa.string()),
                 "in_words": pa.array(in_words, pa.string()),
                 "gold": pa.array(gold, pa.list_(pa.string())),
             }
@@ -267,11 +267,11 @@ class Answers(Kind):
         may_begin = _may_begin([encoded.characters[each, 0] != windows.NOWHERE for each in tokens], self.keys.stride)
         best: windows.Best | None = None
         for each, begins in zip(tokens, may_begin, strict=True):
-            found = windows.best_answer(
+            answer = windows.best_answer(
                 outputs[each], encoded.characters[each], begins, self.keys.n_best, self.keys.answer_pieces
             )
-            if found is not None and (best is None or found.logit > best.logit):
-                best = found
+            if answer is not None and (best is None or answer.logit > best.logit):
+                best = answer
         return (best.start, best.end) if best is not None else (0, 0)
 
     def answers_in(self, path: str, text: str) -> list[Any]:
@@ -287,31 +287,33 @@ class Answers(Kind):
         """As of an encoder. Where an answer was found is not known: it is taken where its context first has it."""
         import pyarrow as pa
 
-        said = given.in_order_of(rows).answers
-        for place, text in enumerate(said, start=1):
+        predictions = given.in_order_of(rows).answers
+        for place, text in enumerate(predictions, start=1):
             if isinstance(text, tuple):  # what `answers_in` makes of a file in SQuAD's format
                 raise DataError(f'{given.where}: the file holds questions; wanted answers by id, {{"id": "answer"}}')
             if not isinstance(text, str):
                 raise DataError(f"{given.where}: prediction {place:,} is {one_line(repr(text))[:80]}; wanted a text")
-        self._check_contexts(given, said, rows)
-        found = zip(said, rows.texts["context"], strict=True)
+        self._check_contexts(given, predictions, rows)
+        pairs = zip(predictions, rows.texts["context"], strict=True)
         in_words = [
             _whole_words(context, at, at + len(text)) if (at := context.find(text)) >= 0 else text
-            for text, context in found
+            for text, context in pairs
         ]
         gold = [[text for _, text in of_row] for of_row in rows.gold]
         return pa.table(
             {
-                "prediction": pa.array([text.strip() for text in said], pa.string()),
+                "prediction": pa.array([text.strip() for text in predictions], pa.string()),
                 "in_words": pa.array(in_words, pa.string()),
                 "gold": pa.array(gold, pa.list_(pa.string())),
             }
         )
 
-    def _check_contexts(self, given: Given, said: Sequence[str], rows: Rows) -> None:
+    def _check_contexts(self, given: Given, predictions: Sequence[str], rows: Rows) -> None:
         """Refuse answers most of which are not in their contexts: questions of two languages may share their ids."""
         texts = [
-            (text.strip(), context) for text, context in zip(said, rows.texts["context"], strict=True) if text.strip()
+            (text.strip(), context)
+            for text, context in zip(predictions, rows.texts["context"], strict=True)
+            if text.strip()
         ]
         n_there = sum(text in context for text, context in texts)
         if len(texts) >= ENOUGH and n_there < len(texts) / 2:
@@ -324,10 +326,10 @@ class Answers(Kind):
         of_language = mlqa_rule(rows.language)
         both = zip(answers["prediction"].to_pylist(), answers["in_words"].to_pylist(), strict=True)
         lines = []
-        for (said, in_words), of_row in zip(both, rows.gold, strict=True):
+        for (prediction, in_words), of_row in zip(both, rows.gold, strict=True):
             right = [text for _, text in of_row]
-            by_squad = exact_and_f1(said, right, squad_normalised)
-            by_mlqa = exact_and_f1(said, right, of_language)
+            by_squad = exact_and_f1(prediction, right, squad_normalised)
+            by_mlqa = exact_and_f1(prediction, right, of_language)
             lines.append((*by_squad, *by_mlqa, *exact_and_f1(in_words, right, squad_normalised), 1.0))
         return np.array(lines, dtype=np.float64).reshape(-1, len(self.counts))
 
@@ -349,11 +351,11 @@ class Answers(Kind):
             table = pooled(answers[language], "row", "prediction", "gold")
             exact, f1 = (tally[:, cls.counts.index(name)] for name in ("exact", "f1_sum"))
             rows = list(zip(*(table[name].to_pylist() for name in table.column_names), exact, f1, strict=True))
-            fates = [_fate(said, gold, is_exact, own) for _, said, gold, is_exact, own in rows]
+            fates = [_fate(prediction, gold, is_exact, own) for _, prediction, gold, is_exact, own in rows]
             shares.append((language, len(rows), *(share_of(fates.count(fate), len(rows)) for fate in FATES)))
             examples += [
-                (language, row, _cut(" / ".join(dict.fromkeys(gold))), _cut(said), float(own))
-                for row, said, gold, is_exact, own in rows
+                (language, row, _cut(" / ".join(dict.fromkeys(gold))), _cut(prediction), float(own))
+                for row, prediction, gold, is_exact, own in rows
                 if not is_exact
             ][:WRONG_SHOWN]
         return [
@@ -385,16 +387,16 @@ class Answers(Kind):
 FATES = ("exact", "more than the right one", "part of it", "overlapping", "elsewhere", "none")
 
 
-def _fate(said: str, right: Sequence[str], is_exact: float, f1: float) -> str:
+def _fate(prediction: str, right: Sequence[str], is_exact: float, f1: float) -> str:
     """Which of FATES an answer has. Whether it has more or less than a right one is told by its letters."""
-    normal, wanted = squad_normalised(said), list(map(squad_normalised, right))
+    normal, answers = squad_normalised(prediction), list(map(squad_normalised, right))
     if is_exact:
         return "exact"
     if not normal:
         return "none"
-    if any(own and own in normal for own in wanted):
+    if any(own and own in normal for own in answers):
         return "more than the right one"
-    if any(normal in own for own in wanted):
+    if any(normal in own for own in answers):
         return "part of it"
     return "overlapping" if f1 else "elsewhere"
 
@@ -459,16 +461,16 @@ def _problem(answers: Any, context: str) -> str:
         if not isinstance(text, str) or isinstance(start, bool) or not isinstance(start, int):
             got = f"{one_line(repr(text))[:40]} at {one_line(repr(start))[:20]}"
             return f"has an answer {got}; wanted a text and a whole number"
-        said = one_line(repr(text))[:60]
+        shown = one_line(repr(text))[:60]
         if not text.strip():
             return "has an empty answer"
         if not 0 <= start < len(context):
-            return f"has an answer {said} at character {start:,}, but its context has {len(context):,}"
-        there = context[start : start + len(text)]
-        if there != text:
-            elsewhere = f", and {said} elsewhere" if text in context else ""
-            found = f"where its context says {one_line(repr(there))[:60]}{elsewhere}"
-            return f"has an answer {said} at character {start:,}, {found}"
+            return f"has an answer {shown} at character {start:,}, but its context has {len(context):,}"
+        passage = context[start : start + len(text)]
+        if passage != text:
+            elsewhere = f", and {shown} elsewhere" if text in context else ""
+            mismatch = f"where its context says {one_line(repr(passage))[:60]}{elsewhere}"
+            return f"has an answer {shown} at character {start:,}, {mismatch}"
     return ""
 
 
@@ -521,10 +523,10 @@ def _may_begin(is_context: list[np.ndarray], stride: int) -> list[np.ndarray]:
 
 def _whole_words(context: str, start: int, end: int) -> str:
     """The text from `start` to `end`, and on both sides as far as the next white space; "" for no text."""
-    said = context[start:end]
-    if not said.strip():
+    text = context[start:end]
+    if not text.strip():
         return ""
-    start, end = start + len(said) - len(said.lstrip()), end - len(said) + len(said.rstrip())
+    start, end = start + len(text) - len(text.lstrip()), end - len(text) + len(text.rstrip())
     while start > 0 and not context[start - 1].isspace():
         start -= 1
     while end < len(context) and not context[end].isspace():

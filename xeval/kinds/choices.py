@@ -120,8 +120,8 @@ class MultipleChoice(Kind):
         gold, faults = [whole_number(value) for value in values], Faults(table.where, len(table))
         for number, (value, choice) in enumerate(zip(values, gold, strict=True), start=1):
             if choice not in range(n_choices):
-                wanted = f"0 to {n_choices - 1}, the number of the right choice"
-                faults.note(number, f"label {one_line(repr(value))[:80]}", wanted)
+                expected = f"0 to {n_choices - 1}, the number of the right choice"
+                faults.note(number, f"label {one_line(repr(value))[:80]}", expected)
         faults.refuse()
         if len(set(gold)) == 1 and len(gold) >= PLACEHOLDER_FROM:
             raise DataError(
@@ -131,8 +131,8 @@ class MultipleChoice(Kind):
         return np.array(gold, dtype=np.int64)
 
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:
-        found = check_alignment(tests)
-        return [found] if found else []
+        finding = check_alignment(tests)
+        return [finding] if finding else []
 
     # ── encoder ──
 
@@ -199,11 +199,11 @@ class MultipleChoice(Kind):
         lines: list[tuple[Cell, ...]] = []
         for language, tables in answers.items():
             table = pooled(tables, "label", "prediction")
-            gold, given = (np.asarray(table[name].combine_chunks()) for name in ("label", "prediction"))
-            n_choices = int(max(gold.max(), given.max())) + 1
+            gold, predicted = (np.asarray(table[name].combine_chunks()) for name in ("label", "prediction"))
+            n_choices = int(max(gold.max(), predicted.max())) + 1
             for choice in range(n_choices):
-                is_gold, is_given = gold == choice, given == choice
-                shares = [share_of(own.sum(), len(gold)) for own in (is_gold, is_given)]
-                lines.append((language, choice, *shares, share_of((is_gold & is_given).sum(), is_gold.sum())))
+                is_gold, is_predicted = gold == choice, predicted == choice
+                shares = [share_of(own.sum(), len(gold)) for own in (is_gold, is_predicted)]
+                lines.append((language, choice, *shares, share_of((is_gold & is_predicted).sum(), is_gold.sum())))
         header = (LANGUAGE, "choice", "is the right one in", "is chosen in", "is chosen where it is right")
         return [Exhibit("Is a choice preferred for its place?", header, lines)]

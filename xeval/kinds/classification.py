@@ -180,10 +180,10 @@ class Classification(OfLabels):
             ]
             for name, rows in splits.items()
         }
-        said = [f"{name} {len(rows):,} (first row {rows[0]:,})" for name, rows in empty.items() if rows]
-        if not said:
+        counts = [f"{name} {len(rows):,} (first row {rows[0]:,})" for name, rows in empty.items() if rows]
+        if not counts:
             return None
-        return warning("empty texts", f"{self.unit} with one: {', '.join(said)}", "Correct them or take them out.")
+        return warning("empty texts", f"{self.unit} with one: {', '.join(counts)}", "Correct them or take them out.")
 
     def _check_labels(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Finding:
         """Whether training has every label, and whether a split has one far more often than others have it.
@@ -230,8 +230,8 @@ class Classification(OfLabels):
     def _in_words(self, shares: np.ndarray, places: Iterable[int] = ()) -> str:
         """`neutral 57 %, entailment 43 %`: those at `places`, or else all where they are few, or the most frequent."""
         some = places or (range(len(shares)) if len(shares) <= FEW_LABELS else [int(shares.argmax())])
-        said = ", ".join(f"{self.labels[place]} {shares[place]:.0%}".replace("%", " %") for place in some)
-        return said if places or len(shares) <= FEW_LABELS else f"{len(shares)} labels, at most {said}"
+        text = ", ".join(f"{self.labels[place]} {shares[place]:.0%}".replace("%", " %") for place in some)
+        return text if places or len(shares) <= FEW_LABELS else f"{len(shares)} labels, at most {text}"
 
 
 def _is_out_of_line(shares: np.ndarray, usual: np.ndarray, n_rows: int) -> bool:
@@ -244,9 +244,9 @@ def macro_f1(gold: np.ndarray, predictions: np.ndarray) -> float:
     """The mean over the labels of (N,) `gold` of F1, in which a label that is never predicted has 0."""
     scores = []
     for label in np.unique(gold):
-        is_gold, is_said = gold == label, predictions == label
-        found = (is_gold & is_said).sum()
-        scores.append(f1(np.array([found, is_said.sum() - found, is_gold.sum() - found])))
+        is_gold, is_predicted = gold == label, predictions == label
+        n_right = (is_gold & is_predicted).sum()
+        scores.append(f1(np.array([n_right, is_predicted.sum() - n_right, is_gold.sum() - n_right])))
     return float(np.mean(scores))
 
 

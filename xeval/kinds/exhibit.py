@@ -34,11 +34,11 @@ def pooled(tables: Sequence[pa.Table], *names: str) -> pa.Table:
 
 def tallies(answers: Mapping[str, Sequence[pa.Table]]) -> dict[str, np.ndarray]:
     """Language → (N, K): the tallies of all seeds, one after the other."""
-    found = {}
+    by_language = {}
     for language, tables in answers.items():
         lists = pooled(tables, "tally")["tally"].combine_chunks()
-        found[language] = np.from_dlpack(lists.flatten()).reshape(len(lists), -1)
-    return found
+        by_language[language] = np.from_dlpack(lists.flatten()).reshape(len(lists), -1)
+    return by_language
 
 
 def share_of(n: float, whole: float) -> float:

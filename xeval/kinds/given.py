@@ -62,19 +62,19 @@ class Given:
             )
         return self
 
-    def _by_name(self, theirs: Sequence[Any], ours: Sequence[Any], name: str) -> Given:
-        place_of = {theirs[place]: place for place in reversed(range(len(theirs)))}
-        repeated = [each for each, n in Counter(theirs).items() if n > 1]
-        strays = sorted(place_of.keys() - set(ours), key=place_of.__getitem__)
-        lacking = [each for each in ours if each not in place_of]
-        for several, said in (
+    def _by_name(self, names: Sequence[Any], row_names: Sequence[Any], name: str) -> Given:
+        place_of = {names[place]: place for place in reversed(range(len(names)))}
+        repeated = [each for each, n in Counter(names).items() if n > 1]
+        strays = sorted(place_of.keys() - set(row_names), key=place_of.__getitem__)
+        lacking = [each for each in row_names if each not in place_of]
+        for several, problem in (
             (repeated, f"{name}s that stand there twice: {len(repeated):,}"),
             (strays, f"{len(strays):,} predictions have an {name} that no row of the data has"),
-            (lacking, f"{len(lacking):,} of {len(ours):,} rows have no prediction"),
+            (lacking, f"{len(lacking):,} of {len(row_names):,} rows have no prediction"),
         ):
             if several:
-                raise DataError(f"{self.where}: {said.replace('an row', 'a row')}, first {_shown(several[0])}")
-        return self.take([place_of[each] for each in ours])
+                raise DataError(f"{self.where}: {problem.replace('an row', 'a row')}, first {_shown(several[0])}")
+        return self.take([place_of[each] for each in row_names])
 
 
 def answers_on_lines(path: str, text: str) -> list[str]:

@@ -218,8 +218,8 @@ class Kind(ABC):
     @classmethod
     def in_a_word(cls, answers: pa.Table, labels: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
         """The right answer to each row of a predictions file, "" where the file does not tell, and the given one."""
-        given = [str(value) for value in answers["prediction"].to_pylist()]
-        return [""] * len(given), given
+        predictions = [str(value) for value in answers["prediction"].to_pylist()]
+        return [""] * len(predictions), predictions
 
     @classmethod
     def other_scores(cls, answers: pa.Table, labels: Sequence[str]) -> Mapping[str, float]:

@@ -62,8 +62,8 @@ def share(sums: np.ndarray) -> np.ndarray:
 
 def f1(sums: np.ndarray) -> np.ndarray:
     """(...) values from (..., 3) true positives, false positives and false negatives; 0 where nothing was found."""
-    found, wrong, missed = sums[..., 0], sums[..., 1], sums[..., 2]
-    return share(np.stack([2 * found, 2 * found + wrong + missed], axis=-1))
+    right, wrong, missed = sums[..., 0], sums[..., 1], sums[..., 2]
+    return share(np.stack([2 * right, 2 * right + wrong + missed], axis=-1))
 
 
 ACCURACY = Metric("accuracy", ("correct", "rows"), share, is_share_of_rows=True)

@@ -114,7 +114,7 @@ class BitextMining(OfVectors):
                 ]
             if partners:
                 raise DataError(
-                    f"{next(iter(paths.values()))}: {next(iter(partners))!r} is paired, but is no sentence of {part}"
+                    f"{next(iter(paths.values()))}: {next(iter(partners))!r} is paired, but is not a sentence of {part}"
                 )
         # The first rows are then as many of both languages as they are of all.
         columns = zip(*(row for _, row in sorted(rows, key=lambda row: row[0])), strict=True)
@@ -164,8 +164,8 @@ class BitextMining(OfVectors):
         tested = tested_part(mined)
         threshold = best_threshold(mined["dev"] if "dev" in mined else mined[tested], rows)
         predictions, margins = [""] * len(rows), np.zeros(len(rows))
-        found = mined[tested]
-        for foreign, english, margin in zip(found.foreign, found.english, found.margins, strict=True):
+        pairs = mined[tested]
+        for foreign, english, margin in zip(pairs.foreign, pairs.english, pairs.margins, strict=True):
             margins[foreign] = margin
             if margin >= threshold:
                 predictions[foreign] = rows.gold[english][2]
@@ -211,8 +211,8 @@ class BitextMining(OfVectors):
                 f" {min(strays)!r}"
             )
         ids = [gold[2] for gold in rows.gold]
-        said = [partners.get(id_, "") if is_one else "" for id_, is_one in zip(ids, may_be_paired, strict=True)]
-        return pa.table({"id": ids, "prediction": said})
+        predictions = [partners.get(id_, "") if is_one else "" for id_, is_one in zip(ids, may_be_paired, strict=True)]
+        return pa.table({"id": ids, "prediction": predictions})
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
         """The sentences that are paired in the key or in `given`; of others such a key says nothing."""
@@ -242,9 +242,9 @@ class BitextMining(OfVectors):
     @classmethod
     def in_a_word(cls, answers: pa.Table, labels: Sequence[str]) -> tuple[list[str], list[str]]:
         """Ids of English sentences, "–" for none."""
-        given = [id_ or "–" for id_ in answers["prediction"].to_pylist()]
+        predictions = [id_ or "–" for id_ in answers["prediction"].to_pylist()]
         correct = cls.right("f1", tallies({"": [answers]})[""])
-        return [id_ if is_right else "" for id_, is_right in zip(given, correct, strict=True)], given
+        return [id_ if is_right else "" for id_, is_right in zip(predictions, correct, strict=True)], predictions
 
     @classmethod
     def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:
@@ -263,7 +263,7 @@ class BitextMining(OfVectors):
 
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Sequence[Finding]:
         parts = {language: {gold[0] for gold in rows.gold} for language, rows in tests.items()}
-        alone = [language for language, found in parts.items() if len(found) == 1]
+        alone = [language for language, own in parts.items() if len(own) == 1]
         if not alone:
             return [fine("threshold", "chosen on other sentences than those that are scored")]
         return [
@@ -278,20 +278,20 @@ class BitextMining(OfVectors):
 
 def _parts(files: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Part → language, or "gold" → path, of files called `<name>.<part>.<language>`."""
-    found: dict[str, dict[str, str]] = {}
+    parts: dict[str, dict[str, str]] = {}
     for path in files:
         _, _, named = PurePath(path).name.partition(".")
         part, _, language = named.partition(".")
-        found.setdefault(part, {})[language] = path
-    return found
+        parts.setdefault(part, {})[language] = path
+    return parts
 
 
-def _two_fields(path: str, files: Mapping[str, str], wanted: str) -> list[tuple[str, str]]:
+def _two_fields(path: str, files: Mapping[str, str], fields: str) -> list[tuple[str, str]]:
     pairs = []
     for number, line in enumerate(lines_of(files[path]), start=1):
         first, tab, second = line.partition("\t")
         if not (first and tab and second.strip()):
-            raise DataError(f"{path}: line {number} is {line[:80]!r}; wanted {wanted}, with a tabulator between them")
+            raise DataError(f"{path}: line {number} is {line[:80]!r}; wanted {fields}, with a tabulator between them")
         pairs.append((first, second))
     return pairs
 
@@ -370,9 +370,9 @@ def neighbours(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     k = min(NEIGHBOURS, len(y))
     places, cosines = np.zeros((len(x), k), np.int64), np.zeros((len(x), k), np.float64)
     for start, block in similarities(x, y):
-        found = np.argpartition(-block, k - 1, axis=1)[:, :k]
-        values = np.take_along_axis(block, found, axis=1)
+        nearest = np.argpartition(-block, k - 1, axis=1)[:, :k]
+        values = np.take_along_axis(block, nearest, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
-        places[start : start + len(block)] = np.take_along_axis(found, order, axis=1)
+        places[start : start + len(block)] = np.take_along_axis(nearest, order, axis=1)
         cosines[start : start + len(block)] = np.take_along_axis(values, order, axis=1)
     return places, cosines

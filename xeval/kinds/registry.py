@@ -51,7 +51,7 @@ def get_kind(name: str) -> type[Kind]:
             " install the package that has it again"
         ) from error
     if not (isinstance(kind, type) and issubclass(kind, Kind) and kind.name == name):
-        raise DefinitionError(f"kind of task {name!r}: {entry.value} is no xeval.kinds.kind.Kind of that name")
+        raise DefinitionError(f"kind of task {name!r}: {entry.value} is not an xeval.kinds.kind.Kind of that name")
     loaded: type[Kind] = kind
     return loaded
 

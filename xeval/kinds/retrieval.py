@@ -155,9 +155,9 @@ class SentenceRetrieval(OfVectors):
         nearest, cosines, right, nearer = [], [], [], []
         for start, block in similarities(queries, texts):
             within = np.arange(len(block))
-            found = block.argmax(axis=1)
-            nearest.append(number_of[found])
-            cosines.append(block[within, found])
+            best = block.argmax(axis=1)
+            nearest.append(number_of[best])
+            cosines.append(block[within, best])
             right.append(block[within, start + within])
             nearer.append((block > right[-1][:, None]).sum(axis=1))
         return pa.table(
@@ -200,10 +200,10 @@ class SentenceRetrieval(OfVectors):
     @classmethod
     def in_a_word(cls, answers: pa.Table, labels: Sequence[str]) -> tuple[list[str], list[str]]:
         """Numbers of rows."""
-        given = [str(number) for number in answers["prediction"].to_pylist()]
+        predictions = [str(number) for number in answers["prediction"].to_pylist()]
         correct = cls.right("accuracy", tallies({"": [answers]})[""])
         assert correct is not None
-        return [number if is_right else "" for number, is_right in zip(given, correct, strict=True)], given
+        return [number if is_right else "" for number, is_right in zip(predictions, correct, strict=True)], predictions
 
     @classmethod
     def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:

@@ -50,8 +50,8 @@ class Spans:
         steps = np.bincount(other.begins[other.ends], minlength=len(self.ends))
         steps = steps - np.bincount(np.flatnonzero(other.ends), minlength=len(self.ends))
         n_covered = np.concatenate([[0], np.cumsum(np.cumsum(steps) > 0)])  # before each place
-        found: np.ndarray = self.ends & (n_covered[:-1] > n_covered[self.begins])
-        return found
+        shared: np.ndarray = self.ends & (n_covered[:-1] > n_covered[self.begins])
+        return shared
 
 
 class SpanFinder:
@@ -111,24 +111,25 @@ def count_spans(
     finder: SpanFinder, predicted: np.ndarray, gold: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """True positives, false positives and false negatives of each row, (R,) each."""
-    said, meant = finder.find(predicted, lengths), finder.find(gold, lengths)
+    predicted_spans, gold_spans = finder.find(predicted, lengths), finder.find(gold, lengths)
     starts = np.concatenate([[0], np.cumsum(lengths + 1)[:-1]]).astype(np.int64)
-    shared, n_said, n_meant = (
-        np.add.reduceat(places.astype(np.int64), starts) for places in (said.shared_with(meant), said.ends, meant.ends)
+    shared, n_predicted, n_gold = (
+        np.add.reduceat(places.astype(np.int64), starts)
+        for places in (predicted_spans.shared_with(gold_spans), predicted_spans.ends, gold_spans.ends)
     )
-    return shared, n_said - shared, n_meant - shared
+    return shared, n_predicted - shared, n_gold - shared
 
 
 def fates_of_spans(finder: SpanFinder, predicted: np.ndarray, gold: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """(types, 6) counts, of gold spans: right, right but for the type, overlapping otherwise, missed; of predicted
     ones: those that overlap no gold span, and all. A type has the number of the first tag that has it."""
-    said, meant = finder.find(predicted, lengths), finder.find(gold, lengths)
-    right = said.shared_with(meant)
-    same_words = said.ends & meant.ends & (said.begins == meant.begins)
-    touched, touching = meant.overlap(said), said.overlap(meant)
-    of_gold = (right, same_words & ~right, meant.ends & touched & ~same_words, meant.ends & ~touched)
-    of_predicted = (said.ends & ~touching, said.ends)
+    predicted_spans, gold_spans = finder.find(predicted, lengths), finder.find(gold, lengths)
+    right = predicted_spans.shared_with(gold_spans)
+    same_words = predicted_spans.ends & gold_spans.ends & (predicted_spans.begins == gold_spans.begins)
+    touched, touching = gold_spans.overlap(predicted_spans), predicted_spans.overlap(gold_spans)
+    of_gold = (right, same_words & ~right, gold_spans.ends & touched & ~same_words, gold_spans.ends & ~touched)
+    of_predicted = (predicted_spans.ends & ~touching, predicted_spans.ends)
     n_types = finder.n_tags + 1
-    counts = [np.bincount(meant.types[places], minlength=n_types) for places in of_gold]
-    counts += [np.bincount(said.types[places], minlength=n_types) for places in of_predicted]
+    counts = [np.bincount(gold_spans.types[places], minlength=n_types) for places in of_gold]
+    counts += [np.bincount(predicted_spans.types[places], minlength=n_types) for places in of_predicted]
     return np.stack(counts, axis=1)

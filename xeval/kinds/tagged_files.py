@@ -34,16 +34,16 @@ class Tagged:
 
 def read_tagged(files: Mapping[str, str]) -> Tagged:
     """The sentences of the texts of `files`, by path, one after the other in the order of the files' names."""
-    found = Tagged()
+    tagged = Tagged()
     for path in sorted(files, key=lambda path: (Path(path).name, path)):
-        (_read_conllu if path.endswith(".conllu") else _read_lines)(path, files[path], found)
-    return found
+        (_read_conllu if path.endswith(".conllu") else _read_lines)(path, files[path], tagged)
+    return tagged
 
 
 # ── a word a line ──
 
 
-def _read_lines(path: str, text: str, found: Tagged) -> None:
+def _read_lines(path: str, text: str, tagged: Tagged) -> None:
     """A word, and last on its line its tag, parted by a tab, or by spaces where there is no tab."""
     sentences: list[list[list[str]]] = [[]]
     n_fields = 0
@@ -54,16 +54,16 @@ def _read_lines(path: str, text: str, found: Tagged) -> None:
             continue
         n_fields = n_fields or len(fields)
         if len(fields) != n_fields or not fields[0]:
-            wanted = "a word" + " and its tag" * (n_fields > 1)
+            expected = "a word" + " and its tag" * (n_fields > 1)
             raise DataError(
                 f"{path}: line {number} has {counted(sum(map(bool, fields)), 'fields')} where others have {n_fields};"
-                f" wanted {wanted}, and a blank line after each sentence"
+                f" wanted {expected}, and a blank line after each sentence"
             )
         sentences[-1].append(fields)
     prefix = _prefix([fields[0] for sentence in sentences for fields in sentence])
     for sentence in filter(None, sentences):
         tags = [fields[-1] for fields in sentence] if n_fields > 1 else None
-        found.add([fields[0][len(prefix) :].strip() for fields in sentence], tags)
+        tagged.add([fields[0][len(prefix) :].strip() for fields in sentence], tags)
 
 
 def _prefix(words: Sequence[str]) -> str:
@@ -75,7 +75,7 @@ def _prefix(words: Sequence[str]) -> str:
 # ── CoNLL-U ──
 
 
-def _read_conllu(path: str, text: str, found: Tagged) -> None:
+def _read_conllu(path: str, text: str, tagged: Tagged) -> None:
     """Words as they are written: one that is fused of several ("am" of "an dem") is one word, as in XTREME.
 
     Its tag is that of the word among them that is nearest to the root of the sentence. Words that are withheld ("_" in
@@ -95,7 +95,7 @@ def _read_conllu(path: str, text: str, found: Tagged) -> None:
             words, tags = _written(path, lines)
             n_withheld = words.count("_")
             if n_withheld == 0 or n_withheld < len(words) - 1:
-                found.add([_without_spaces(word) for word in words], tags)
+                tagged.add([_without_spaces(word) for word in words], tags)
             lines = []
 
 

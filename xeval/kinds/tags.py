@@ -105,8 +105,8 @@ class Tagging(OfLabels):
         return (self.keys.columns.tags,)
 
     def columns_in(self, files: Mapping[str, str]) -> dict[str, list[Any]]:
-        found = read_tagged(files)
-        return {self.keys.columns.words: list(found.words), self.keys.columns.tags: list(found.tags)}
+        tagged = read_tagged(files)
+        return {self.keys.columns.words: list(tagged.words), self.keys.columns.tags: list(tagged.tags)}
 
     def read(self, table: Table) -> Rows:
         words = self._words(table)
@@ -210,8 +210,8 @@ class Tagging(OfLabels):
 
     def answers_in(self, path: str, text: str) -> list[Any]:
         """A tag on each line, or a word and its tag, and a blank line after each sentence."""
-        found = read_tagged({path: text})
-        return [tags if tags is not None else words for words, tags in zip(found.words, found.tags, strict=True)]
+        tagged = read_tagged({path: text})
+        return [tags if tags is not None else words for words, tags in zip(tagged.words, tagged.tags, strict=True)]
 
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
         """`label` and `prediction`, as of an encoder."""
@@ -223,8 +223,8 @@ class Tagging(OfLabels):
                 got = f"{len(tags)} tags" if isinstance(tags, list) else repr(tags)[:80]
                 raise DataError(f"{given.where}: sentence {place:,} has {len(gold)} words in the data, and {got} here")
             if strays := [tag for tag in tags if not is_cell(tag) or number_of.get(tag) is None]:
-                wanted = ", ".join(self.labels)
-                raise DataError(f"{given.where}: sentence {place:,} has {repr(strays[0])[:80]}; wanted one of {wanted}")
+                names = ", ".join(self.labels)
+                raise DataError(f"{given.where}: sentence {place:,} has {repr(strays[0])[:80]}; wanted one of {names}")
         return self._both(rows, np.array([number_of[tag] for tags in ordered.answers for tag in tags], dtype=np.int64))
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
@@ -255,11 +255,11 @@ class Tagging(OfLabels):
 
     @classmethod
     def in_a_word(cls, answers: pa.Table, labels: Sequence[str]) -> tuple[list[str], list[str]]:
-        gold, given = (
+        gold, predictions = (
             [" ".join(labels[number] for number in own) for own in answers[name].to_pylist()]
             for name in ("label", "prediction")
         )
-        return gold, given
+        return gold, predictions
 
     @classmethod
     def other_scores(cls, answers: pa.Table, labels: Sequence[str]) -> dict[str, float]:
@@ -268,8 +268,10 @@ class Tagging(OfLabels):
             return {}
         pairs = zip(answers["prediction"].to_pylist(), answers["label"].to_pylist(), strict=True)
         counts = np.zeros(3)
-        for said, meant in pairs:
-            predicted, gold = (strict_spans([labels[number] for number in tags]) for tags in (said, meant))
+        for predicted_tags, gold_tags in pairs:
+            predicted, gold = (
+                strict_spans([labels[number] for number in tags]) for tags in (predicted_tags, gold_tags)
+            )
             shared = len(predicted & gold)
             counts += shared, len(predicted) - shared, len(gold) - shared
         return {"strict_span_f1": float(f1(counts))}
@@ -277,8 +279,8 @@ class Tagging(OfLabels):
     @classmethod
     def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:
         tables = {language: pooled(seeds, "label", "prediction") for language, seeds in answers.items()}
-        found = _confused(tables, labels)
-        return [*_fates(tables, labels), *found] if _have_spans(labels) else found
+        exhibits = _confused(tables, labels)
+        return [*_fates(tables, labels), *exhibits] if _have_spans(labels) else exhibits
 
     # ── checks before a run ──
 
@@ -294,14 +296,14 @@ class Tagging(OfLabels):
         """Whether each tag occurs where the encoder could learn it, and whether a split of some size lacks any."""
         counts = {name: Counter(chain.from_iterable(rows.gold)) for name, rows in splits.items()}
         lacking = {
-            name: [label for label in self.labels if not found[label]]
-            for name, found in counts.items()
-            if found.total() > 100 * len(self.labels)
+            name: [label for label in self.labels if not own[label]]
+            for name, own in counts.items()
+            if own.total() > 100 * len(self.labels)
         }
         untrained = [label for label in self.labels if not counts[f"{train.language} train"][label]] if train else []
         mend = "Check that the copy of the data is whole and that its tags are those of the task file."
         if untrained:
-            used = [label for label in untrained if any(found[label] for found in counts.values())]
+            used = [label for label in untrained if any(own[label] for own in counts.values())]
             say = error if used else warning
             return say("tags", f"no row to train on has {', '.join(untrained)}", mend)
         strays = [f"{name} has no {', '.join(labels)}" for name, labels in lacking.items() if labels]
@@ -348,7 +350,7 @@ def _fates(tables: Mapping[str, pa.Table], labels: Sequence[str]) -> list[Exhibi
         Exhibit(
             f"What became of the spans: {how}",
             (LANGUAGE, *header),
-            [(language, *_shares(found.sum(axis=0))) for language, found in counts.items()],
+            [(language, *_shares(own.sum(axis=0))) for language, own in counts.items()],
         ),
         Exhibit("What became of the spans, all languages together, by type", ("type", *header), of_types),
     ]
@@ -384,20 +386,20 @@ def _mistakes(counts: np.ndarray, labels: Sequence[str], most: int) -> list[tupl
     places = np.argsort(-wrong, axis=None, kind="stable")[:most].tolist()
     pairs = [(place // len(counts), place % len(counts)) for place in places]
     return [
-        (labels[gold], labels[said], int(wrong[gold, said]), share_of(wrong[gold, said], of_gold[gold]))
-        for gold, said in pairs
-        if wrong[gold, said]
+        (labels[gold], labels[predicted], int(wrong[gold, predicted]), share_of(wrong[gold, predicted], of_gold[gold]))
+        for gold, predicted in pairs
+        if wrong[gold, predicted]
     ]
 
 
 def _check_beginnings(splits: Mapping[str, Rows]) -> Finding:
     """How many spans begin with I-, which the metric counts as spans."""
     n_strays = {name: _count_without_beginning(rows) for name, rows in splits.items()}
-    found = {name: n for name, n in n_strays.items() if n}
-    if not found:
+    strays = {name: n for name, n in n_strays.items() if n}
+    if not strays:
         return fine("beginnings of spans", "each has its B-")
-    said = ", ".join(f"{name} {n:,}" for name, n in sorted(found.items(), key=lambda item: -item[1])[:10])
-    return fine("beginnings of spans", f"some begin with I- and count as spans: {said}")
+    evidence = ", ".join(f"{name} {n:,}" for name, n in sorted(strays.items(), key=lambda item: -item[1])[:10])
+    return fine("beginnings of spans", f"some begin with I- and count as spans: {evidence}")
 
 
 def _count_without_beginning(rows: Rows) -> int:

@@ -13,27 +13,27 @@ from xeval.support.text import one_line
 NEAREST = 15  # rows of the table, besides those that reach the number
 
 
-def show(found: Sequence[Definition], published: Printed, console: Console) -> None:
+def show(definitions: Sequence[Definition], published: Printed, console: Console) -> None:
     """Print the definitions nearest to `published`, the nearest first, and a line that says which of them reach it."""
-    nearest = sorted(found, key=lambda one: abs(100 * one.value - float(published)))
-    reaching = [one for one in nearest if one.reaches(published)]
+    nearest = sorted(definitions, key=lambda definition: abs(100 * definition.value - float(published)))
+    reaching = [definition for definition in nearest if definition.reaches(published)]
     table = Table(show_edge=False)
     for name in ("metric", "over"):
         table.add_column(name)
     table.add_column("in %", justify="right")
     table.add_column(f"− {published.text}", justify="right")
-    for one in nearest[: max(NEAREST, len(reaching))]:
-        difference = f"{100 * one.value - float(published):+.2f}"
-        mark = " ✓" if one in reaching else ""
-        cells = one.metric, one.over, f"{100 * one.value:.2f}", difference + mark
+    for definition in nearest[: max(NEAREST, len(reaching))]:
+        difference = f"{100 * definition.value - float(published):+.2f}"
+        mark = " ✓" if definition in reaching else ""
+        cells = definition.metric, definition.over, f"{100 * definition.value:.2f}", difference + mark
         table.add_row(*(Text(one_line(cell)) for cell in cells))
     console.print(table)
-    console.print(Text(one_line(conclusion(reaching, len(found), published))))
+    console.print(Text(one_line(conclusion(reaching, len(definitions), published))))
 
 
 def conclusion(reaching: Sequence[Definition], n_definitions: int, published: Printed) -> str:
     """Which definitions print as the published number, in one sentence."""
     if not reaching:
         return f"None of {n_definitions} definitions gives {published.text}; the nearest are above."
-    said = "; ".join(f"{one.metric}, {one.over}" for one in reaching)
-    return f"{published.text} is what {len(reaching)} of {n_definitions} definitions give: {said}."
+    names = "; ".join(f"{definition.metric}, {definition.over}" for definition in reaching)
+    return f"{published.text} is what {len(reaching)} of {n_definitions} definitions give: {names}."

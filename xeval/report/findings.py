@@ -23,10 +23,10 @@ def of(runs: Iterable[StoredRun], task: Task | None, reference: Reference | None
     for run in runs:
         for finding in diagnose_run(run, task, reference, has_many):
             by_run.setdefault(finding, []).append(run.record)
-    found = [
+    findings = [
         finding.model_copy(update={"name": f"{_names(records)}: {finding.name}"}) for finding, records in by_run.items()
     ]
-    return sorted(found, key=lambda finding: finding.severity != "error")  # what makes numbers worthless comes first
+    return sorted(findings, key=lambda finding: finding.severity != "error")  # what makes numbers worthless comes first
 
 
 def _names(records: list[RunRecord]) -> str:

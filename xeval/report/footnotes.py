@@ -111,8 +111,8 @@ def _produced_by(seeds: list[RunRecord]) -> str:
         parts.append(f"evaluated as it is, without training{vectors}")
     where = record.data.source + (f" at {record.data.revision[:12]}" if record.data.revision else "")
     parts.append(f"data: {where}")
-    made = [_made_with(environment, record.dtype) for record in seeds for environment in record.environments]
-    parts.append(" and ".join(dict.fromkeys(made)))
+    environments = [_made_with(environment, record.dtype) for record in seeds for environment in record.environments]
+    parts.append(" and ".join(dict.fromkeys(environments)))
     return "; ".join(parts) + "."
 
 

@@ -41,9 +41,9 @@ def _names(rows: Sequence[Row]) -> list[str]:
     """The models, shortly; those that would be called the same have their whole names."""
     ids = [row.runs[0].record.model.id for row in rows]
     of_short: dict[str, set[str]] = {}
-    for one in ids:
-        of_short.setdefault(short_name(one), set()).add(one)
-    return [short_name(one) if len(of_short[short_name(one)]) == 1 else one for one in ids]
+    for model in ids:
+        of_short.setdefault(short_name(model), set()).add(model)
+    return [short_name(model) if len(of_short[short_name(model)]) == 1 else model for model in ids]
 
 
 def _in_short(row: Row, name: str) -> InShort:

@@ -116,7 +116,8 @@ class Matrix:
         first = self.ours[0].cells if self.ours else {}
         home = [language for language in self.sources if language in self.languages]
         return sorted(
-            self.languages, key=lambda one: (home.index(one) if one in home else len(home), -first.get(one, 0.0))
+            self.languages,
+            key=lambda language: (home.index(language) if language in home else len(home), -first.get(language, 0.0)),
         )
 
     @property
@@ -188,8 +189,8 @@ def build(
     n_reference = len(first) if reference else 0
     footer = footnotes.of(everything, reference) + _collapsed(scored, groups)
     if reference and reference.task == task and reference.metric != example.metric:
-        theirs, own = metric_in_words(reference.metric), metric_in_words(example.metric)
-        footer.append(f"No verdicts: the published numbers are {theirs}, ours {own}.")
+        published_metric, own_metric = metric_in_words(reference.metric), metric_in_words(example.metric)
+        footer.append(f"No verdicts: the published numbers are {published_metric}, ours {own_metric}.")
     if reference and reference.task != task:
         footer.append(f"No verdicts: the published table is of task {reference.task}, these runs are of {task}.")
     footer += without_verdict(rows, reference, task, example.metric)

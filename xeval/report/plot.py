@@ -54,14 +54,14 @@ def draw(matrix: Matrix) -> "Figure":
 def _differences(axis: Any, verdict: RowVerdict) -> None:
     """A line for each language, from the furthest below published to the furthest above."""
     compared = [(what, cell, cell.comparison) for what, cell in verdict.cells.items() if cell.comparison is not None]
-    compared.sort(key=lambda one: one[2].difference)
+    compared.sort(key=lambda item: item[2].difference)
     axis.axvspan(-verdict.tolerance.cell, verdict.tolerance.cell, color="0.9", zorder=0)
     axis.axvline(0, color="0.4", linestyle=":", linewidth=1)
-    for place, (_, cell, found) in enumerate(compared):
+    for place, (_, cell, comparison) in enumerate(compared):
         colour, marker = _STYLES[cell.outcome]
         face = "white" if cell.outcome == "agrees" else colour
-        axis.hlines(place, found.low, found.high, color=colour)
-        axis.plot(found.difference, place, marker, color=colour, markerfacecolor=face)
+        axis.hlines(place, comparison.low, comparison.high, color=colour)
+        axis.plot(comparison.difference, place, marker, color=colour, markerfacecolor=face)
     axis.set_yticks(range(len(compared)), [describe(what).name for what, _, _ in compared])
     axis.invert_yaxis()
     axis.set_xlabel(f"ours minus published, points (90 % interval; band: ±{verdict.tolerance.cell})")

@@ -29,34 +29,34 @@ _RANKED = ["transfer of", "over", "measure", "ρ", "95 % interval", "p"]
 _MANY_UNKNOWN = 0.01  # share of pieces
 
 
-def show(found: Probe, console: Console) -> None:
+def show(probe: Probe, console: Console) -> None:
     """Print the table of languages and that of correlations on `console`."""
-    console.print(plain(_title(found)))
-    print_table(_header(found), _rows(found), console, n_left=1)
-    if found.correlations:
+    console.print(plain(_title(probe)))
+    print_table(_header(probe), _rows(probe), console, n_left=1)
+    if probe.correlations:
         console.print()
-        console.print(plain(_ranked_title(found)))
-        print_table(_RANKED, _ranked_rows(found), console, n_left=3)
+        console.print(plain(_ranked_title(probe)))
+        print_table(_RANKED, _ranked_rows(probe), console, n_left=3)
     console.print()
-    for note in _notes(found):
+    for note in _notes(probe):
         console.print(plain(note), style="dim")
 
 
-def markdown(found: Probe) -> str:
-    table = markdown_table(_header(found), _rows(found), n_left=1)
+def markdown(probe: Probe) -> str:
+    table = markdown_table(_header(probe), _rows(probe), n_left=1)
     ranked = ""
-    if found.correlations:
-        ranked = f"\n## {escape(_ranked_title(found))}\n\n{markdown_table(_RANKED, _ranked_rows(found), n_left=3)}\n"
-    notes = "\n".join(f"- {escape(note)}" for note in _notes(found))
-    return f"# {escape(_title(found))}\n\n{table}\n{ranked}\n{notes}\n"
+    if probe.correlations:
+        ranked = f"\n## {escape(_ranked_title(probe))}\n\n{markdown_table(_RANKED, _ranked_rows(probe), n_left=3)}\n"
+    notes = "\n".join(f"- {escape(note)}" for note in _notes(probe))
+    return f"# {escape(_title(probe))}\n\n{table}\n{ranked}\n{notes}\n"
 
 
-def as_csv(found: Probe) -> str:
+def as_csv(probe: Probe) -> str:
     """A row per language, numbers as they are; the correlations are in the other formats."""
     file = io.StringIO()
     rows = [
-        {"model": found.model, "task": found.task, "text": found.text, "masking": found.masking} | _values(one)
-        for one in found.languages
+        {"model": probe.model, "task": probe.task, "text": probe.text, "masking": probe.masking} | _values(language)
+        for language in probe.languages
     ]
     writer = csv.DictWriter(file, list(rows[0]), quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writeheader()
@@ -65,56 +65,56 @@ def as_csv(found: Probe) -> str:
     return file.getvalue()
 
 
-def as_json(found: Probe) -> str:
+def as_json(probe: Probe) -> str:
     """Everything as one object; scores and shares are fractions."""
-    content = asdict(found) | {"languages": [_values(one) for one in found.languages], "notes": _notes(found)}
+    content = asdict(probe) | {"languages": [_values(language) for language in probe.languages], "notes": _notes(probe)}
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _values(one: LanguageProbe) -> dict[str, Any]:
-    """All numbers of a language; None for what is no finite number."""
-    measures = {measure: one.value(measure) for measure in _IN_WORDS}
-    return asdict(one) | {measure: value if math.isfinite(value) else None for measure, value in measures.items()}
+def _values(language: LanguageProbe) -> dict[str, Any]:
+    """All numbers of a language; None for what is not a finite number."""
+    measures = {measure: language.value(measure) for measure in _IN_WORDS}
+    return asdict(language) | {measure: value if math.isfinite(value) else None for measure, value in measures.items()}
 
 
-def _title(found: Probe) -> str:
-    n = sorted({one.n_sentences for one in found.languages})
+def _title(probe: Probe) -> str:
+    n = sorted({language.n_sentences for language in probe.languages})
     count = f"{n[0]:,}" if len(n) == 1 else f"{n[0]:,} to {n[-1]:,}"
-    alike = "parallel " if found.is_parallel and len(found.languages) > 1 else ""
-    return f"{found.model} on {found.task}: {count} {alike}sentences ({found.text}) of each language"
+    alike = "parallel " if probe.is_parallel and len(probe.languages) > 1 else ""
+    return f"{probe.model} on {probe.task}: {count} {alike}sentences ({probe.text}) of each language"
 
 
-def _header(found: Probe) -> list[str]:
-    bits = list(_IN_WORDS.values())[: 2 if found.is_parallel else 0] or [_IN_WORDS["bits_per_character"]]
-    scored = [metric_in_words(_only(found)[0].metric)] if _only(found) else []
+def _header(probe: Probe) -> list[str]:
+    bits = list(_IN_WORDS.values())[: 2 if probe.is_parallel else 0] or [_IN_WORDS["bits_per_character"]]
+    scored = [metric_in_words(_only(probe)[0].metric)] if _only(probe) else []
     return ["language", *bits, "pseudo-perplexity per piece", "pieces per word", *scored]
 
 
-def _only(found: Probe) -> list[Correlation]:
+def _only(probe: Probe) -> list[Correlation]:
     """The correlations of the one configuration that there is; none where there are several."""
-    names = {(one.task, one.configuration) for one in found.correlations}
-    return found.correlations if len(names) == 1 else []
+    names = {(correlation.task, correlation.configuration) for correlation in probe.correlations}
+    return probe.correlations if len(names) == 1 else []
 
 
-def _rows(found: Probe) -> list[list[str]]:
+def _rows(probe: Probe) -> list[list[str]]:
     return [
         [
-            f"{one.language}  {describe(one.language).name}",
-            *([one_decimal(one.bits_per_sentence)] if found.is_parallel else []),
-            f"{one.bits_per_character:.3f}",
-            _three_digits(one.pseudo_perplexity),
-            "–" if one.pieces_per_word is None else f"{one.pieces_per_word:.2f}",
-            *_score(found, one.language),
+            f"{language.language}  {describe(language.language).name}",
+            *([one_decimal(language.bits_per_sentence)] if probe.is_parallel else []),
+            f"{language.bits_per_character:.3f}",
+            _three_digits(language.pseudo_perplexity),
+            "–" if language.pieces_per_word is None else f"{language.pieces_per_word:.2f}",
+            *_score(probe, language.language),
         ]
-        for one in sorted(found.languages, key=lambda one: one.value(found.measure))
+        for language in sorted(probe.languages, key=lambda language: language.value(probe.measure))
     ]
 
 
-def _score(found: Probe, language: str) -> list[str]:
+def _score(probe: Probe, language: str) -> list[str]:
     """In %, where there is one configuration; a dash where the language was trained on or not evaluated."""
-    if not _only(found):
+    if not _only(probe):
         return []
-    value = _only(found)[0].scores.get(language)
+    value = _only(probe)[0].scores.get(language)
     return ["–" if value is None else one_decimal(100 * value)]
 
 
@@ -122,21 +122,23 @@ def _three_digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _ranked_title(found: Probe) -> str:
+def _ranked_title(probe: Probe) -> str:
     return "Does less surprise go with more transfer? Spearman's rank correlation, −1 where it always does"
 
 
-def _ranked_rows(found: Probe) -> list[list[str]]:
+def _ranked_rows(probe: Probe) -> list[list[str]]:
     return [
         [
-            f"{one.task}, {one.configuration}, {_seeds(one.seeds)}",
-            f"{len(one.scores)} languages",
-            _IN_WORDS[one.measure],
-            "–" if one.rho is None else f"{one.rho:+.2f}".replace("-", "−"),
-            "–" if one.ci95 is None else " to ".join(f"{bound:+.2f}".replace("-", "−") for bound in one.ci95),
-            shown_p(one.p),
+            f"{correlation.task}, {correlation.configuration}, {_seeds(correlation.seeds)}",
+            f"{len(correlation.scores)} languages",
+            _IN_WORDS[correlation.measure],
+            "–" if correlation.rho is None else f"{correlation.rho:+.2f}".replace("-", "−"),
+            "–"
+            if correlation.ci95 is None
+            else " to ".join(f"{bound:+.2f}".replace("-", "−") for bound in correlation.ci95),
+            shown_p(correlation.p),
         ]
-        for one in found.correlations
+        for correlation in probe.correlations
     ]
 
 
@@ -144,41 +146,41 @@ def _seeds(seeds: list[int]) -> str:
     return f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
 
 
-def _notes(found: Probe) -> list[str]:
+def _notes(probe: Probe) -> list[str]:
     compared = (
         "bits per sentence compare languages whose sentences translate each other, whatever their pieces and script"
-        if found.is_parallel
+        if probe.is_parallel
         else "these sentences are not known to translate each other, so languages also differ by what is said in them"
     )
     notes = [
-        f"Pseudo-log-likelihood: {_MASKINGS[found.masking]}; {compared}. Pseudo-perplexity is per piece, and compares"
+        f"Pseudo-log-likelihood: {_MASKINGS[probe.masking]}; {compared}. Pseudo-perplexity is per piece, and compares"
         " languages and models only where their pieces are alike.",
     ]
-    if found.masking != "piece" and any(one.pieces_per_word is None for one in found.languages):
-        unspaced = ", ".join(one.language for one in found.languages if one.pieces_per_word is None)
+    if probe.masking != "piece" and any(language.pieces_per_word is None for language in probe.languages):
+        unspaced = ", ".join(language.language for language in probe.languages if language.pieces_per_word is None)
         notes.append(
             f"{unspaced}: no spaces between words, so each piece counts as a word of its own; where words are several"
             " pieces, such a language looks easier than it is."
         )
-    for one in found.languages:
-        if one.unknown_piece_share >= _MANY_UNKNOWN:
+    for language in probe.languages:
+        if language.unknown_piece_share >= _MANY_UNKNOWN:
             notes.append(
-                f"{one.language}: {100 * one.unknown_piece_share:.0f} % of the pieces are unknown ones, which are easy"
-                " to foresee; its numbers are too low."
+                f"{language.language}: {100 * language.unknown_piece_share:.0f} % of the pieces are unknown ones, which"
+                " are easy to foresee; its numbers are too low."
             )
-    if found.n_too_long:
-        notes.append(f"{found.n_too_long} of the sentences drawn are left out, because they do not fit the encoder.")
-    return notes + _notes_on_ranks(found) + found.notes
+    if probe.n_too_long:
+        notes.append(f"{probe.n_too_long} of the sentences drawn are left out, because they do not fit the encoder.")
+    return notes + _notes_on_ranks(probe) + probe.notes
 
 
-def _notes_on_ranks(found: Probe) -> list[str]:
-    if not found.correlations:
+def _notes_on_ranks(probe: Probe) -> list[str]:
+    if not probe.correlations:
         return []
     notes = [
         "p: two-sided, of pairings at random, or of all there are; languages are taken as independent draws, which"
         " related ones are not. Interval: Fisher's z with Bonett and Wright's variance."
     ]
-    fewest = min(len(one.scores) for one in found.correlations)
+    fewest = min(len(correlation.scores) for correlation in probe.correlations)
     if fewest < FEWEST_LANGUAGES:
         notes.append(f"{fewest} languages besides the one trained on are too few to rank; wanted {FEWEST_LANGUAGES}.")
     elif fewest < FEWEST_FOR_INTERVAL:

@@ -44,7 +44,7 @@ def _asymmetry(name: str, sources: dict[str, Row]) -> Exhibit:
             there = sources[b].cells[b] - sources[a].cells[b]
             back = sources[a].cells[a] - sources[b].cells[a]
             lost.append((a, b, there, back))
-    lost.sort(key=lambda one: -abs(one[2] - one[3]))
+    lost.sort(key=lambda pair: -abs(pair[2] - pair[3]))
     lines: list[tuple[Cell, ...]] = [
         (f"{a} → {b}", one_decimal(there), one_decimal(back), signed(printed_difference(there, back)))
         for a, b, there, back in lost[:MOST_PAIRS]

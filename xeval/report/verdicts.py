@@ -48,7 +48,7 @@ def headlines(verdict: RowVerdict) -> list[str]:
 
 def sentences(verdict: RowVerdict) -> list[str]:
     """The sentence on the mean and on every cell; where there is no verdict on any, it is said once for the row."""
-    if {one.outcome for one in (verdict.mean, *verdict.cells.values())} == {NO_VERDICT}:
+    if {cell.outcome for cell in (verdict.mean, *verdict.cells.values())} == {NO_VERDICT}:
         return headlines(verdict)
     return [verdict.mean.sentence, *(cell.sentence for cell in verdict.cells.values())]
 

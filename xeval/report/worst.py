@@ -46,14 +46,14 @@ def of(row: Row, confusions: Mapping[str, np.ndarray] | None = None) -> str:
 
 
 def _tokens(records: Sequence[RunRecord], worst: str, home: str) -> list[str]:
-    there, here = (_tokenization(records, language) for language in (worst, home))
+    of_worst, of_home = (_tokenization(records, language) for language in (worst, home))
     english, signs = describe(home).name, []
-    pieces, usual = there.get("pieces_per_word"), here.get("pieces_per_word")
+    pieces, usual = of_worst.get("pieces_per_word"), of_home.get("pieces_per_word")
     if pieces and usual and pieces >= MORE_PIECES * usual:
         signs.append(f"its words are cut into {pieces:.1f} pieces ({english} {usual:.1f})")
     unit = unit_of(records[0].kind)
     for name, of_what in (("truncated_share", f"{unit} are cut off"), ("unknown_piece_share", "pieces are unknown")):
-        share, at_home = there.get(name, 0.0), here.get(name, 0.0)
+        share, at_home = of_worst.get(name, 0.0), of_home.get(name, 0.0)
         if share >= at_home + MORE_LOST:
             signs.append(f"{one_decimal(100 * share)} % of its {of_what} ({english} {one_decimal(100 * at_home)} %)")
     return signs
@@ -63,23 +63,23 @@ def _tokenization(records: Sequence[RunRecord], language: str) -> dict[str, floa
     """The means over the seeds of what is known."""
     scores = [record.scores[language] for record in records if language in record.scores]
     known = [score.tokenization.model_dump() for score in scores if score.tokenization is not None]
-    names = {name for one in known for name, value in one.items() if value is not None}
-    return {name: statistics.fmean(one[name] for one in known if one[name] is not None) for name in names}
+    names = {name for own in known for name, value in own.items() if value is not None}
+    return {name: statistics.fmean(own[name] for own in known if own[name] is not None) for name in names}
 
 
-def _labels(record: RunRecord, there: np.ndarray | None, here: np.ndarray | None) -> list[str]:
+def _labels(record: RunRecord, of_worst: np.ndarray | None, of_home: np.ndarray | None) -> list[str]:
     """The confusion of two labels that has grown most."""
-    if there is None or here is None or there.shape != here.shape:
+    if of_worst is None or of_home is None or of_worst.shape != of_home.shape:
         return []
-    shares, usual = _shares(there), _shares(here)
+    shares, usual = _shares(of_worst), _shares(of_home)
     grown = shares - usual
     np.fill_diagonal(grown, 0)
     gold, predicted = np.unravel_index(grown.argmax(), grown.shape)
     if grown[gold, predicted] < MORE_CONFUSED:
         return []
     labels, english = record.labels or [], describe(record.training_language).name
-    names = labels if len(labels) == len(there) else [f"label {number}" for number in range(len(there))]
-    share, before = (one_decimal(100 * float(one[gold, predicted])) for one in (shares, usual))
+    names = labels if len(labels) == len(of_worst) else [f"label {number}" for number in range(len(of_worst))]
+    share, before = (one_decimal(100 * float(own[gold, predicted])) for own in (shares, usual))
     return [f"{names[gold]} is taken for {names[predicted]} in {share} % of cases ({english} {before} %)"]
 
 
@@ -94,8 +94,8 @@ def _confusions(records: Sequence[RunRecord], languages: Sequence[str]) -> dict[
     known = {}
     for language in languages:
         counts = [record.scores[language].confusion for record in records if language in record.scores]
-        if counts and None not in counts and len({len(one or ()) for one in counts}) == 1:
-            known[language] = np.sum([np.array(one) for one in counts], axis=0)
+        if counts and None not in counts and len({len(confusion or ()) for confusion in counts}) == 1:
+            known[language] = np.sum([np.array(confusion) for confusion in counts], axis=0)
     return known
 
 

@@ -41,8 +41,8 @@ class Configuration:
         For instance `hf-2019, epochs 3, max train 960`.
         """
         recipe = self.example.recipe
-        said = in_words(recipe.name, settings_of(recipe.values) | recipe.overrides, self.example.limits.model_dump())
-        return f"{said}, translate-train {self.example.training_language}" if self.example.is_translate_train else said
+        text = in_words(recipe.name, settings_of(recipe.values) | recipe.overrides, self.example.limits.model_dump())
+        return f"{text}, translate-train {self.example.training_language}" if self.example.is_translate_train else text
 
     def name(self, others: Collection["Configuration"] = ()) -> str:
         """The model and `in_words`, with whatever it takes to tell it from `others` of the same model."""

@@ -89,8 +89,8 @@ def is_training_of(record: RunRecord, parts: Mapping[str, Any], seed: int) -> bo
     own = ingredients_of(record)
     if own["labels"] is None:
         own["labels"] = parts["labels"]
-    mine, theirs = identity(_of_training(parts), seed), identity(_of_training(own), record.seed)
-    return record.training is not None and mine == theirs
+    mine, of_record = identity(_of_training(parts), seed), identity(_of_training(own), record.seed)
+    return record.training is not None and mine == of_record
 
 
 def _of_training(parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,20 +71,20 @@ def merge(sources: Sequence[PathLike], destination: PathLike, *, reporter: Repor
     destination.
     """
     reporter, target = reporter or Silent(), Path(destination)
-    found = []
+    records = []
     for root in dict.fromkeys(map(Path, sources)):
         _check(root, target)
         paths = records_in(root)
         if not paths:
-            wanted = f"wanted a results folder, which has <task>/<model>/<run>/{RECORD} in it"
-            raise StoreError(f"{root}: there are no runs in it; {wanted}")
-        found += [(root, path) for path in paths]
+            expected = f"wanted a results folder, which has <task>/<model>/<run>/{RECORD} in it"
+            raise StoreError(f"{root}: there are no runs in it; {expected}")
+        records += [(root, path) for path in paths]
     places, merged = _Places(target), []
-    with reporter.phase("merge", len(found), "runs") as phase:
-        for root, path in found:
-            one = MergedRun(root, path.parent)
-            _merge_one(one, path.name, places, reporter)
-            merged.append(one)
+    with reporter.phase("merge", len(records), "runs") as phase:
+        for root, path in records:
+            run = MergedRun(root, path.parent)
+            _merge_one(run, path.name, places, reporter)
+            merged.append(run)
             phase.advance()
     return merged
 
@@ -177,26 +177,26 @@ def _source_of(folder: Path, name: str) -> Path:
     return successor if record is not None and supersedes(record, load_record(folder)) else folder
 
 
-def _merge_one(one: MergedRun, name: str, places: _Places, reporter: Reporter) -> None:
+def _merge_one(run: MergedRun, name: str, places: _Places, reporter: Reporter) -> None:
     try:
-        given = _read(_source_of(one.folder, name), name)
+        source_run = _read(_source_of(run.folder, name), name)
     except StoreError as error:
-        one.outcome, one.damage = "damaged", [str(error)]
+        run.outcome, run.damage = "damaged", [str(error)]
         return
-    folder = places.of(name, given.record, one.folder.relative_to(one.source))
+    folder = places.of(name, source_run.record, run.folder.relative_to(run.source))
     if folder is None:
-        one.outcome, one.notes = "left out", [f"{one.folder}: not taken, since other runs lie where it would go"]
+        run.outcome, run.notes = "left out", [f"{run.folder}: not taken, since other runs lie where it would go"]
         return
     with locked(folder, reporter.say):
         try:
             record = _there(folder, name)
         except StoreError as error:
-            one.outcome, one.damage = "damaged", [f"{error}; nothing of {one.folder} is added to it"]
+            run.outcome, run.damage = "damaged", [f"{error}; nothing of {run.folder} is added to it"]
             return
         if record is None or _weights(record) is None:
-            _add_whole(one, given, folder)
+            _add_whole(run, source_run, folder)
         else:
-            _add_to(one, given, folder, record)
+            _add_to(run, source_run, folder, record)
 
 
 def _there(folder: Path, name: str) -> RunRecord | None:
@@ -213,43 +213,46 @@ def _weights(record: RunRecord) -> str | None:
     return record.model.sha256 if record.is_as_it_was or record.computed_elsewhere else None
 
 
-def _add_whole(one: MergedRun, given: _Given, folder: Path) -> None:
+def _add_whole(run: MergedRun, source_run: _Given, folder: Path) -> None:
     """A run that is not there yet, or of which only is known that its training failed."""
-    if _weights(given.record) is None and is_there(folder / given.name):
+    if _weights(source_run.record) is None and is_there(folder / source_run.name):
         return
-    for language, content in given.predictions.items():
+    for language, content in source_run.predictions.items():
         write_atomically(predictions_path(folder, language), content)
-    _add_parts(one, given, folder)
-    if given.name == RECORD and is_there(successor_folder(given.folder) / RECORD):
+    _add_parts(run, source_run, folder)
+    if source_run.name == RECORD and is_there(successor_folder(source_run.folder) / RECORD):
         try:
-            _add_whole(one, _read(successor_folder(given.folder), RECORD), successor_folder(folder))
+            _add_whole(run, _read(successor_folder(source_run.folder), RECORD), successor_folder(folder))
         except StoreError as error:
-            one.damage.append(str(error))
-    write_atomically(folder / given.name, given.content)
-    one.outcome, one.languages = "new", list(given.record.scores)
+            run.damage.append(str(error))
+    write_atomically(folder / source_run.name, source_run.content)
+    run.outcome, run.languages = "new", list(source_run.record.scores)
 
 
-def _add_to(one: MergedRun, given: _Given, folder: Path, record: RunRecord) -> None:
+def _add_to(run: MergedRun, source_run: _Given, folder: Path, record: RunRecord) -> None:
     """What there is of a run and was not known yet."""
-    if _weights(given.record) is None:
+    if _weights(source_run.record) is None:
         return
-    if why := _difference(record, given.record):
-        one.outcome, one.notes = "left out", [f"{given.folder}: not taken, since {folder} has {why} and came first"]
+    if why := _difference(record, source_run.record):
+        run.outcome = "left out"
+        run.notes = [f"{source_run.folder}: not taken, since {folder} has {why} and came first"]
         return
-    for language, content in given.predictions.items():
-        mine, its = record.scores.get(language), given.record.scores[language]
+    for language, content in source_run.predictions.items():
+        mine, its = record.scores.get(language), source_run.record.scores[language]
         if mine is None or (
             mine.predictions_sha256 == its.predictions_sha256 and not _is_whole(folder, language, mine)
         ):
             write_atomically(predictions_path(folder, language), content)
-        elif given.record.data.sha256["test"].get(language) != record.data.sha256["test"].get(language):
-            one.notes.append(f"{given.folder}: {language} was scored on other rows than in {folder}, which came first")
-    _add_parts(one, given, folder)
-    joined = _join(record, given.record)
+        elif source_run.record.data.sha256["test"].get(language) != record.data.sha256["test"].get(language):
+            run.notes.append(
+                f"{source_run.folder}: {language} was scored on other rows than in {folder}, which came first"
+            )
+    _add_parts(run, source_run, folder)
+    joined = _join(record, source_run.record)
     if joined != record:
-        save_record(folder, joined, given.name)
-    one.languages = [language for language in joined.scores if language not in record.scores]
-    one.outcome = "added to" if one.languages else "there already"
+        save_record(folder, joined, source_run.name)
+    run.languages = [language for language in joined.scores if language not in record.scores]
+    run.outcome = "added to" if run.languages else "there already"
 
 
 def _difference(mine: RunRecord, its: RunRecord) -> str:
@@ -300,30 +303,30 @@ def _is_open(one: RunRecord, other: RunRecord) -> bool:
     return was_interrupted and not (other.status == "complete" and supersedes(other, one))
 
 
-def _add_parts(one: MergedRun, given: _Given, folder: Path) -> None:
+def _add_parts(run: MergedRun, source_run: _Given, folder: Path) -> None:
     """What was kept beside the predictions: of checkpoints on the way of the training, and the weights."""
     for add in (_add_checkpoints, _add_weights):
         try:
-            add(given, folder)
+            add(source_run, folder)
         except StoreError as error:
-            one.damage.append(str(error))
+            run.damage.append(str(error))
         except OSError as error:
-            one.damage.append(f"{given.folder}: not all of it could be taken to {folder}: {error.strerror}")
+            run.damage.append(f"{source_run.folder}: not all of it could be taken to {folder}: {error.strerror}")
 
 
-def _add_checkpoints(given: _Given, folder: Path) -> None:
-    if is_there(checkpoints_of(given.folder)):
-        join_checkpoints(given.folder, folder, given.record)
+def _add_checkpoints(source_run: _Given, folder: Path) -> None:
+    if is_there(checkpoints_of(source_run.folder)):
+        join_checkpoints(source_run.folder, folder, source_run.record)
 
 
-def _add_weights(given: _Given, folder: Path) -> None:
-    source, target = own_weights(given.folder), own_weights(folder)
+def _add_weights(source_run: _Given, folder: Path) -> None:
+    source, target = own_weights(source_run.folder), own_weights(folder)
     if not is_there(source):
         return
     finish_sealing(target)
-    wanted = _weights(given.record)
-    if (checksums(target) or {}).get(WEIGHTS) == wanted:
+    sha256 = _weights(source_run.record)
+    if (checksums(target) or {}).get(WEIGHTS) == sha256:
         return
-    if (checksums(source) or {}).get(WEIGHTS) != wanted:
+    if (checksums(source) or {}).get(WEIGHTS) != sha256:
         raise StoreError(f"{source}: damaged, they are not the weights of the record; remove this folder")
     copy_sealed(source, target)

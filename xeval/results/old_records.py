@@ -259,11 +259,11 @@ def read_checkpoints(content: bytes) -> CheckpointsRecord:
         languages=old.languages,
         checkpoints=[
             CheckpointRecord(
-                step=one.step,
-                weights_sha256=one.weights_sha256,
-                scores={language: score.today() for language, score in one.scores.items()},
-                failures=one.failures,
+                step=checkpoint.step,
+                weights_sha256=checkpoint.weights_sha256,
+                scores={language: score.today() for language, score in checkpoint.scores.items()},
+                failures=checkpoint.failures,
             )
-            for one in old.checkpoints
+            for checkpoint in old.checkpoints
         ],
     )

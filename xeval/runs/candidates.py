@@ -56,8 +56,8 @@ class EveryCheckpoint:
                     self.gathered.add_failure(step, language, str(error))
                 else:
                     value = self._kind.measure(self._metric).over(judged.tally)
-                    said = judged.answers, judged.tally, judged.groups
-                    self.gathered.add(step, language, *said, value, rows.sha256, judged.places)
+                    parts = judged.answers, judged.tally, judged.groups
+                    self.gathered.add(step, language, *parts, value, rows.sha256, judged.places)
             yield language
 
     def knows(self, snapshot: Snapshot) -> bool:

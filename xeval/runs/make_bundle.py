@@ -43,23 +43,23 @@ def _data(task: Task, languages: Sequence[str]) -> tuple[bundle.Repository, Path
     assert task.hub is not None and source.revision is not None  # it has been fetched
     paths = []
     for pattern in hub_patterns(task, languages):
-        found = sorted(source.folder.glob(pattern))
-        if not found:
+        matches = sorted(source.folder.glob(pattern))
+        if not matches:
             raise DataError(f"data set {source.name}: no {pattern}, which the table's runs read; correct the task file")
-        paths += found
+        paths += matches
     repository = bundle.Repository(kind="dataset", id=source.name, revision=task.hub.revision, commit=source.revision)
     return repository, source.folder, paths
 
 
 def _model(name: str) -> list[tuple[bundle.Repository, Path, list[Path]]]:
     """The model's repository and, where it is an adapter, its base's."""
-    found = find_checkpoint(name)
-    if found.adapter is None or found.base is None:
-        return [_repository(found, found.folder, None)]
-    own = _repository(found, found.adapter.folder, None)
-    if found.base.origin == "embedded":
+    checkpoint = find_checkpoint(name)
+    if checkpoint.adapter is None or checkpoint.base is None:
+        return [_repository(checkpoint, checkpoint.folder, None)]
+    own = _repository(checkpoint, checkpoint.adapter.folder, None)
+    if checkpoint.base.origin == "embedded":
         return [own]
-    return [own, _repository(found.base, found.base.folder, found.adapter.base_revision)]
+    return [own, _repository(checkpoint.base, checkpoint.base.folder, checkpoint.adapter.base_revision)]
 
 
 def _repository(

@@ -137,11 +137,11 @@ def _ended_by(exit_code: int) -> str:
 
 
 def _start(device: str, n_devices: int) -> _Worker:
-    ours, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=_work, args=(theirs, device, n_devices), daemon=True)
+    own_end, worker_end = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=_work, args=(worker_end, device, n_devices), daemon=True)
     process.start()
-    theirs.close()
-    return _Worker(device, process, ours)
+    worker_end.close()
+    return _Worker(device, process, own_end)
 
 
 def _work(connection: Connection, device: str, n_devices: int) -> None:

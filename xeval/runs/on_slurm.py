@@ -175,8 +175,8 @@ class _Array:
 def _states(array: str) -> dict[str, tuple[str, str]] | None:
     """State and node of the jobs that are in the queue, by id; None where Slurm does not answer."""
     words = ["squeue", "--noheader", "--array", "--format=%i|%T|%N", f"--jobs={array}"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode and "Invalid job id" not in done.stderr:  # which it says when all of them have ended
+    process = subprocess.run(words, capture_output=True, text=True, check=False)
+    if process.returncode and "Invalid job id" not in process.stderr:  # which it says when all of them have ended
         return None
-    lines = [line.split("|") for line in done.stdout.splitlines() if line.count("|") == 2]
+    lines = [line.split("|") for line in process.stdout.splitlines() if line.count("|") == 2]
     return {job: (state, node) for job, state, node in lines}

@@ -71,7 +71,7 @@ def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str], is_swept
 
 def stop_on_errors(model: str, findings: Sequence[Finding]) -> None:
     """Raise PreflightError for the first error among `findings`."""
-    errors = [found for found in findings if found.severity == "error"]
+    errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         more = f" (and {len(errors) - 1} more; see xeval doctor)" if len(errors) > 1 else ""
         raise PreflightError(f"{model}: {errors[0].sentence}{more}")
@@ -95,21 +95,21 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
     Takes what `xeval.run` takes. Raises XevalError for names and files that lead nowhere; rows that cannot be used are
     findings.
     """
-    found: Findings = [(MACHINE, _check_machine(device, dtype))]
+    by_subject: Findings = [(MACHINE, _check_machine(device, dtype))]
     if task is None:
-        return found
+        return by_subject
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
-    wanted = registry.check_languages(definition, languages)
+    codes = registry.check_languages(definition, languages)
     chosen, train = registry.get_recipe(recipe or definition.default_recipe), train and definition.of_kind.trains
     checkpoints = list(dict.fromkeys(find_checkpoint(name) for name in dict.fromkeys(models)))
     data = data or os.environ.get("XEVAL_DATA") or None
-    corpus = Corpus(open_source(definition, Path(data) if data else None, wanted, train), Limits())
-    tests, unreadable = _read(corpus, wanted, train)
-    found += [(DATA, finding) for finding in unreadable]
+    corpus = Corpus(open_source(definition, Path(data) if data else None, codes, train), Limits())
+    tests, unreadable = _read(corpus, codes, train)
+    by_subject += [(DATA, finding) for finding in unreadable]
     readable = train and not any(finding.name.startswith(("train", "selection")) for finding in unreadable)
-    found += [(DATA, finding) for finding in check_rows(definition, corpus, readable, tests)]
+    by_subject += [(DATA, finding) for finding in check_rows(definition, corpus, readable, tests)]
     if readable:
-        found += [(DATA, finding) for finding in _check_choice(definition, chosen, tests)]
+        by_subject += [(DATA, finding) for finding in _check_choice(definition, chosen, tests)]
     for checkpoint in checkpoints:
         findings = _check_tokenizer(checkpoint, definition, chosen, tests)
         if readable:
@@ -118,8 +118,8 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
             findings.append(_check_head(checkpoint, definition))
         if not any(finding.severity == "error" for finding in findings):
             findings += _tried(checkpoint, definition, chosen, (device, dtype), train, tests)
-        found += [(checkpoint.id, finding) for finding in findings]
-    return found
+        by_subject += [(checkpoint.id, finding) for finding in findings]
+    return by_subject
 
 
 def _check_machine(device: str, dtype: str) -> Finding:
@@ -149,8 +149,8 @@ def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, Rows
 def _check_choice(task: Task, recipe: Recipe, tests: Mapping[str, Rows], is_swept: bool = False) -> list[Finding]:
     """Whether the checkpoint, or a value of the recipe, is chosen on rows that are evaluated on."""
     is_both = task.test_split == DEV and task.training_language in tests
-    found = check_choice(task.training_language, recipe.selection, is_swept) if is_both else None
-    return [found] if found else []
+    finding = check_choice(task.training_language, recipe.selection, is_swept) if is_both else None
+    return [finding] if finding else []
 
 
 def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: Mapping[str, Rows]) -> list[Finding]:

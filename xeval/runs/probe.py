@@ -66,7 +66,7 @@ def probe(  # noqa: PLR0913  takes what `run` takes
     if max_rows < 1:
         raise DefinitionError(f"max_rows: wanted a number of rows of at least 1, got {max_rows}")
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs])
-    wanted = registry.check_languages(definition, languages)
+    codes = registry.check_languages(definition, languages)
     checkpoint = find_checkpoint(model)
     masked_lm: Any = load_masked_lm(checkpoint)
     tokenizer = load_tokenizer(checkpoint, 1)
@@ -74,9 +74,9 @@ def probe(  # noqa: PLR0913  takes what `run` takes
     compute = devices.choose(device, dtype, hidden_size(checkpoint))
     masked_lm.to(compute.device)
     data = data or os.environ.get("XEVAL_DATA") or None
-    corpus = Corpus(open_source(definition, Path(data) if data else None, wanted, training=False), Limits())
-    tests = {language: corpus.test(language) for language in wanted}
-    name, parallel = _text_of(definition, tests[wanted[0]], text), are_parallel(definition, list(tests.values()))
+    corpus = Corpus(open_source(definition, Path(data) if data else None, codes, training=False), Limits())
+    tests = {language: corpus.test(language) for language in codes}
+    name, parallel = _text_of(definition, tests[codes[0]], text), are_parallel(definition, list(tests.values()))
     columns = {language: _texts(rows, name) for language, rows in tests.items()}
     spaced = {language: not is_unspaced(texts) for language, texts in columns.items()}
     chosen = choose(columns, parallel, max_rows, seed)
@@ -194,15 +194,15 @@ def _of_language(language: str, pieces: Pieces, likelihoods: np.ndarray, spaced:
     )
 
 
-def _judged(checkpoint: Checkpoint, results: Path, found: dict[str, Any]) -> Probe:
-    """`found` beside what the runs of the same model scored."""
-    probes: list[LanguageProbe] = found["languages"]
-    measures = ("bits_per_sentence" if found["is_parallel"] else "bits_per_character", "pseudo_perplexity")
-    values = {measure: {one.language: one.value(measure) for one in probes} for measure in measures}
+def _judged(checkpoint: Checkpoint, results: Path, fields: dict[str, Any]) -> Probe:
+    """`fields` beside what the runs of the same model scored."""
+    probes: list[LanguageProbe] = fields["languages"]
+    measures = ("bits_per_sentence" if fields["is_parallel"] else "bits_per_character", "pseudo_perplexity")
+    values = {measure: {language.language: language.value(measure) for language in probes} for measure in measures}
     runs = load_runs(results)
     ranked, notes = correlations(values, runs, checkpoint.sha256), []
     if not ranked:
         same_name = any(run.record.model.id == checkpoint.id for run in runs)
         why = "only runs of other files under its name" if same_name else "no finished run of it"
         notes.append(f"Transfer: {why} in {results}, so there is nothing to rank the languages with.")
-    return Probe(checkpoint.id, checkpoint.sha256, correlations=ranked, notes=notes, **found)
+    return Probe(checkpoint.id, checkpoint.sha256, correlations=ranked, notes=notes, **fields)

@@ -194,9 +194,9 @@ def with_layer(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
         return recipe
     layer = recipe.layer_of(n_layers)
     if layer is None or layer > n_layers:
-        said = "names no layer for so many" if layer is None else f"names layer {layer}"
+        problem = "names no layer for so many" if layer is None else f"names layer {layer}"
         raise DefinitionError(
-            f"recipe {recipe.name}: {checkpoint.id} has {counted(n_layers, 'layers')}, and it {said}; give --layer"
+            f"recipe {recipe.name}: {checkpoint.id} has {counted(n_layers, 'layers')}, and it {problem}; give --layer"
         )
     return recipe.model_copy(update={"layer": layer})
 

@@ -111,7 +111,7 @@ def with_chosen_values(
         if of_values is not None:
             new = of_values.identity()
             chosen[new], recipes[new] = of_values, unchanged[identity]
-    failed = [trial for one in sweeps.values() if one.record is None for trial in one.failed_trials()]
+    failed = [trial for own in sweeps.values() if own.record is None for trial in own.failed_trials()]
     return chosen, recipes, failed
 
 
@@ -188,8 +188,8 @@ class OneSweep:
             folder = same[0]
         with locked(folder, self._say):
             if load_trial(folder) is None:
-                one = OneRun(spec, folder, self.reporter)
-                one.train_only(lambda record: save_trial(folder, _without_collapse(record)))
+                run = OneRun(spec, folder, self.reporter)
+                run.train_only(lambda record: save_trial(folder, _without_collapse(record)))
         record = load_trial(folder)
         assert record is not None  # it has just been kept
         return StoredRun(folder, record)

@@ -56,8 +56,8 @@ class Claim:
         """For whom one waits."""
         for path in self._heartbeats():
             with suppress(OSError, ValueError, KeyError, TypeError):
-                said = json.loads(path.read_text(encoding="utf-8"))
-                return f"process {said['pid']} on {said['host']}"
+                content = json.loads(path.read_text(encoding="utf-8"))
+                return f"process {content['pid']} on {content['host']}"
         return "another process"
 
     def check(self) -> None:
@@ -112,7 +112,7 @@ class Claim:
         self._write(self._heartbeat)
 
     def _write(self, path: Path, or_create: int = 0) -> None:
-        said = {
+        content = {
             "pid": os.getpid(),
             "host": platform.node(),
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -120,7 +120,7 @@ class Claim:
         }
         descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | or_create, 0o644)
         try:
-            os.write(descriptor, json.dumps(said).encode())
+            os.write(descriptor, json.dumps(content).encode())
         finally:
             os.close(descriptor)
 

@@ -22,13 +22,13 @@ def count_down(
     saying.
     """
     n_all, n = sum(work > 0 for work in works), 0
-    done, done_s = 0.0, 0.0
+    done_work, done_s = 0.0, 0.0
     for place, (item, work) in enumerate(zip(items, works, strict=True)):
         if work > 0 and n_all > 1:
             n += 1
-            rest = f", about {duration(done_s / done * sum(works[place:]))} left" if done else ""
+            rest = f", about {duration(done_s / done_work * sum(works[place:]))} left" if done_work else ""
             say(one_line(f"{what} {n} of {n_all}{rest}: {name(item)}"))
         started_s = time.monotonic()
         yield item
         if work > 0:
-            done, done_s = done + work, done_s + time.monotonic() - started_s
+            done_work, done_s = done_work + work, done_s + time.monotonic() - started_s

@@ -43,7 +43,7 @@ def error(name: str, evidence: str, mend: str = "") -> Finding:
 
 def wrong(findings: Iterable[Finding]) -> list[Finding]:
     """Those that are not fine, errors first."""
-    return sorted((found for found in findings if found.severity != "fine"), key=lambda found: found.severity)
+    return sorted((finding for finding in findings if finding.severity != "fine"), key=lambda finding: finding.severity)
 
 
 def by_language(shares: dict[str, float], as_text: str = "{:.1%}") -> str:

@@ -18,7 +18,7 @@ class LanguageCode(NamedTuple):
 
 @cache
 def parse(code: str) -> LanguageCode | None:
-    """The parts of `code`; None for what is no language's code."""
+    """The parts of `code`; None for what is not a language's code."""
     import langcodes  # a fifth of a second
     from langcodes.tag_parser import LanguageTagError
 

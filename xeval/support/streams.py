@@ -57,7 +57,7 @@ def open_closed() -> None:
 
 @contextmanager
 def lasting() -> Iterator[None]:
-    """While this lasts, a reader who has gone is no error, and nothing that goes wrong on standard error is one.
+    """While this lasts, a reader who has gone is not an error, and nothing that goes wrong on standard error is one.
 
     A full disk under standard output is: what was asked for is not there then.
     """

@@ -60,11 +60,11 @@ def diagnose_run(
     is_missed = task is not None and published is not None and misses(record, published)
     decodes = not believes_counts or record.computed_elsewhere or is_missed
     predicted, problems, others = _read_predictions(run, decodes, is_missed)
-    found = diagnose(record, predicted, task, published, problems)
-    if task is None or published is None or not is_missed or problems or _names(found) & _NO_COMPARISON:
-        return found
+    findings = diagnose(record, predicted, task, published, problems)
+    if task is None or published is None or not is_missed or problems or _names(findings) & _NO_COMPARISON:
+        return findings
     other = other_definition(run, task, published, others)
-    return [*found, other] if other is not None else found
+    return [*findings, other] if other is not None else findings
 
 
 def _names(findings: list[Finding]) -> set[str]:
@@ -83,13 +83,13 @@ def diagnose(
     `task` gives the number of rows that should be there, `published` is the row to compare with, `problems` says of
     languages why their predictions cannot be read.
     """
-    found = [
+    findings = [
         *_of_rows(record, predicted, task, problems or {}),
         *_of_labels(record, {name: own for name, own in predicted.items() if own.n_labels}, task),
         *_of_record(record, published),
-        *(said for said in record.preflight if said.name not in _measured_again(record) or not record.scores),
+        *(finding for finding in record.preflight if finding.name not in _measured_again(record) or not record.scores),
     ]
-    return _without_explained(wrong(one for one in found if one is not None))
+    return _without_explained(wrong(finding for finding in findings if finding is not None))
 
 
 def n_causes(record: RunRecord) -> int:

@@ -36,11 +36,9 @@ def check_languages(
     if not tokenized:
         return []
     return [
-        _unknown_pieces(
-            {language: found.unknown_piece_share for language, found in tokenized.items()}, training_language
-        ),
-        _pieces_per_word({k: found.pieces_per_word for k, found in tokenized.items() if found.pieces_per_word}),
-        _truncation({language: found.truncated_share for language, found in tokenized.items()}, max_length, unit),
+        _unknown_pieces({language: own.unknown_piece_share for language, own in tokenized.items()}, training_language),
+        _pieces_per_word({k: own.pieces_per_word for k, own in tokenized.items() if own.pieces_per_word}),
+        _truncation({language: own.truncated_share for language, own in tokenized.items()}, max_length, unit),
     ]
 
 

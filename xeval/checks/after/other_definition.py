@@ -41,22 +41,28 @@ def other_definition(run: StoredRun, task: Task, published: ReferenceRow, others
             for lang in shared[:3]
         )
         where = f"in each of {len(shared)} languages" if len(shared) > 1 else f"in {shared[0]}"
-        said = f"our {metric_in_words(run.record.metric)} is not what is published, but our {metric_in_words(first)} is"
-        return warning("another definition", f"{said}, within {NEAR} points {where} ({values})", _FIX)
+        text = f"our {metric_in_words(run.record.metric)} is not what is published, but our {metric_in_words(first)} is"
+        return warning("another definition", f"{text}, within {NEAR} points {where} ({values})", _FIX)
     return _other_average(run, task, published, others) if len(shared) == len(published.cells) else None
 
 
 def _other_average(run: StoredRun, task: Task, published: ReferenceRow, others: OtherScores) -> Finding | None:
     scores = run.record.scores
     ours = 100 * sum(scores[language].value for language in published.cells) / len(published.cells)
-    made = definitions([run], task, [others])
-    near = [one for one in made if one.over not in scores and abs(100 * one.value - published.average) <= NEAR]
+    every = definitions([run], task, [others])
+    near = [
+        definition
+        for definition in every
+        if definition.over not in scores and abs(100 * definition.value - published.average) <= NEAR
+    ]
     if not near:
         return None
-    said = ", ".join(f"{one.metric} {one_decimal(100 * one.value)} ({one.over})" for one in near[:3])
+    values = ", ".join(
+        f"{definition.metric} {one_decimal(100 * definition.value)} ({definition.over})" for definition in near[:3]
+    )
     return warning(
         "another definition",
-        f"the published mean {one_decimal(published.average)} is not our {one_decimal(ours)}, but lies near {said}",
+        f"the published mean {one_decimal(published.average)} is not our {one_decimal(ours)}, but lies near {values}",
         _FIX,
     )
 

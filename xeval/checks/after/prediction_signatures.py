@@ -83,32 +83,30 @@ def missing_or_repeated_rows(
     `expected_rows`: how many there should be, by language, where that is known.
     """
     strays = []
-    for language, found in predicted.items():
-        n_all = expected_rows.get(language) or max(record.scores[language].n_rows, int(found.rows.max()) + 1)
-        wanted = min(n_all, record.limits.max_eval or n_all)
-        is_in_order = found.counted is not None or np.array_equal(found.rows, np.arange(len(found.rows)))
-        if len(found.rows) == wanted and is_in_order:
+    for language, own in predicted.items():
+        n_all = expected_rows.get(language) or max(record.scores[language].n_rows, int(own.rows.max()) + 1)
+        n_expected = min(n_all, record.limits.max_eval or n_all)
+        is_in_order = own.counted is not None or np.array_equal(own.rows, np.arange(len(own.rows)))
+        if len(own.rows) == n_expected and is_in_order:
             continue
-        possible = wanted if record.limits.eval_seed is None else n_all
-        n_missing = wanted - len(np.intersect1d(found.rows, np.arange(possible)))
-        n_repeated = len(found.rows) - len(np.unique(found.rows))
-        if n_missing or n_repeated or len(found.rows) != wanted:
+        possible = n_expected if record.limits.eval_seed is None else n_all
+        n_missing = n_expected - len(np.intersect1d(own.rows, np.arange(possible)))
+        n_repeated = len(own.rows) - len(np.unique(own.rows))
+        if n_missing or n_repeated or len(own.rows) != n_expected:
             strays.append(
-                f"{language} {counted(len(found.rows), 'predictions')} for {counted(wanted, 'rows')}"
+                f"{language} {counted(len(own.rows), 'predictions')} for {counted(n_expected, 'rows')}"
                 f" ({counted(n_missing, 'rows')} missing, {n_repeated:,} counted again)"
             )
     if not strays:
         return None
-    mend = "Evaluate these languages again in one process; a score over other rows is no score on this test set."
+    mend = "Evaluate these languages again in one process; a score over other rows is not a score on this test set."
     return error("missing or repeated rows", "; ".join(strays), mend)
 
 
 def placeholder_labels(predicted: Mapping[str, Predicted]) -> Finding | None:
     """Gold labels that are one label throughout."""
     constant = [
-        language
-        for language, found in predicted.items()
-        if len(found.rows) >= PLACEHOLDER_FROM and found.of_gold.max() == 1
+        language for language, own in predicted.items() if len(own.rows) >= PLACEHOLDER_FROM and own.of_gold.max() == 1
     ]
     if not constant:
         return None
@@ -133,7 +131,7 @@ def permuted_labels(
     All orders are tried over all languages together, then language by language. That of a head that `is_trained_here`
     is known, so that it is the data's.
     """
-    confusions = {language: found.confusion for language, found in predicted.items()}
+    confusions = {language: own.confusion for language, own in predicted.items()}
     if not confusions or not 2 <= len(labels) <= MOST_LABELS:
         return None
     together = np.sum(list(confusions.values()), axis=0)
@@ -183,56 +181,59 @@ def _permuted(where: str, confusion: np.ndarray, order: Sequence[int], labels: S
 def shifted_rows(predicted: Mapping[str, Predicted]) -> Finding | None:
     """Predictions that agree far better with the rows some places on: a line too many or too few somewhere before."""
     strays = {}
-    for language, found in predicted.items():
-        if len(found.labels) < FEW_ROWS:
+    for language, own in predicted.items():
+        if len(own.labels) < FEW_ROWS:
             continue
-        right = {shift: _share_right(found, shift) for shift in range(-MOST_SHIFTED, MOST_SHIFTED + 1)}
+        right = {shift: _share_right(own, shift) for shift in range(-MOST_SHIFTED, MOST_SHIFTED + 1)}
         best = max(right, key=right.__getitem__)
-        noise = STANDARD_ERRORS * np.sqrt(0.5 / len(found.labels))
+        noise = STANDARD_ERRORS * np.sqrt(0.5 / len(own.labels))
         if best and right[best] > right[0] + max(CLEARLY, noise):
             strays[language] = (best, right[0], right[best])
     if not strays:
         return None
-    said = "; ".join(
+    evidence = "; ".join(
         f"{language}: {one_decimal(100 * as_it_is)} % are right, and {one_decimal(100 * shifted)} % if each belongs to"
         " the row"
         f" {abs(shift)} {'before' if shift > 0 else 'after'} it"
         for language, (shift, as_it_is, shifted) in strays.items()
     )
-    return error("shifted rows", said, "Compare the first and last predictions with the rows, and score again.")
+    return error("shifted rows", evidence, "Compare the first and last predictions with the rows, and score again.")
 
 
-def _share_right(found: Predicted, shift: int) -> float:
+def _share_right(own: Predicted, shift: int) -> float:
     """Of predictions that belong to the row `shift` places before the one that they stand at."""
-    n = len(found.labels)
-    said, meant = found.predictions[max(0, shift) : n + min(0, shift)], found.labels[max(0, -shift) : n - max(0, shift)]
-    return float(np.mean(said == meant))
+    n = len(own.labels)
+    predictions, labels = (
+        own.predictions[max(0, shift) : n + min(0, shift)],
+        own.labels[max(0, -shift) : n - max(0, shift)],
+    )
+    return float(np.mean(predictions == labels))
 
 
 def other_order(predicted: Mapping[str, Predicted]) -> Finding | None:
     """Predictions that say nothing of the rows that they stand at, as if they had been shuffled, sorted or reversed."""
-    said = [f"{language}: {order}" for language, found in predicted.items() if (order := _order_of(found))]
-    if not said:
+    orders = [f"{language}: {order}" for language, own in predicted.items() if (order := _order_of(own))]
+    if not orders:
         return None
     mend = "Predictions without ids or row numbers have to be in the order of the rows; compare the first and the last."
-    return warning("another order", "; ".join(said), mend)
+    return warning("another order", "; ".join(orders), mend)
 
 
-def _order_of(found: Predicted) -> str | None:
+def _order_of(own: Predicted) -> str | None:
     """What is odd about the order of the predictions; None for nothing."""
-    n = len(found.labels)
-    shares = found.of_predictions if n else np.ones(1)
+    n = len(own.labels)
+    shares = own.of_predictions if n else np.ones(1)
     if n < FEW_ROWS or shares.max() >= NEARLY_CONSTANT:
         return None
-    dealt = float(shares @ found.of_gold)  # right if they were dealt out at random
-    right, noise = float(np.mean(found.predictions == found.labels)), 2 * np.sqrt(dealt * (1 - dealt) / n)
+    dealt = float(shares @ own.of_gold)  # right if they were dealt out at random
+    right, noise = float(np.mean(own.predictions == own.labels)), 2 * np.sqrt(dealt * (1 - dealt) / n)
     if abs(right - dealt) > noise:
         return None
     as_it_is = f"{100 * right:.1f} % are right"
-    backwards = float(np.mean(found.predictions[::-1] == found.labels))
+    backwards = float(np.mean(own.predictions[::-1] == own.labels))
     if backwards > right + max(CLEARLY, 2 * noise):
         return f"{as_it_is}, and {100 * backwards:.1f} % from the last to the first"
-    if (np.diff(found.predictions) >= 0).all() and (np.diff(found.labels) < 0).any():
+    if (np.diff(own.predictions) >= 0).all() and (np.diff(own.labels) < 0).any():
         return f"{as_it_is}, and they are sorted by label"
     return f"{as_it_is}, and dealt out at random it would be {100 * dealt:.1f} %"
 
@@ -241,8 +242,8 @@ def nothing_but_right(predicted: Mapping[str, Predicted]) -> Finding | None:
     """Languages in which not one prediction is wrong: a file of right answers, maybe."""
     perfect = [
         language
-        for language, found in predicted.items()
-        if len(found.labels) >= FEW_ROWS and (found.predictions == found.labels).all()
+        for language, own in predicted.items()
+        if len(own.labels) >= FEW_ROWS and (own.predictions == own.labels).all()
     ]
     if not perfect:
         return None
@@ -256,31 +257,31 @@ def nothing_but_right(predicted: Mapping[str, Predicted]) -> Finding | None:
 def one_file_for_two(predicted: Mapping[str, Predicted]) -> Finding | None:
     """Languages whose predictions are the same, row by row, though some are wrong: one was scored as the other."""
     languages_of: dict[bytes, list[str]] = {}
-    for language, found in predicted.items():
-        n = len(found.predictions)
-        is_mixed = n >= FEW_ROWS and np.bincount(found.predictions).max() < NEARLY_CONSTANT * n
-        if is_mixed and (found.predictions != found.labels).sum() >= FEW_WRONG:
-            languages_of.setdefault(found.predictions.tobytes(), []).append(language)
+    for language, own in predicted.items():
+        n = len(own.predictions)
+        is_mixed = n >= FEW_ROWS and np.bincount(own.predictions).max() < NEARLY_CONSTANT * n
+        if is_mixed and (own.predictions != own.labels).sum() >= FEW_WRONG:
+            languages_of.setdefault(own.predictions.tobytes(), []).append(language)
     same = [languages for languages in languages_of.values() if len(languages) > 1]
     if not same:
         return None
-    said = "; ".join(f"{' and '.join(languages)} have the same predictions, row by row" for languages in same)
-    return error("one file for two languages", said, "Find the file of each of them, and score it again.")
+    evidence = "; ".join(f"{' and '.join(languages)} have the same predictions, row by row" for languages in same)
+    return error("one file for two languages", evidence, "Find the file of each of them, and score it again.")
 
 
 def one_label_throughout(predicted: Mapping[str, Predicted], labels: Sequence[str]) -> Finding | None:
     """Languages in which nearly every prediction is one label, though the gold labels are mixed."""
-    shares, said = {}, set()
-    for language, found in predicted.items():
-        n, counts = len(found.rows), found.confusion.sum(axis=1)
-        if n >= FEW_ROWS and counts.max() >= NEARLY_CONSTANT * n and found.of_gold.max() < USUAL_GOLD:
+    shares, names = {}, set()
+    for language, own in predicted.items():
+        n, counts = len(own.rows), own.confusion.sum(axis=1)
+        if n >= FEW_ROWS and counts.max() >= NEARLY_CONSTANT * n and own.of_gold.max() < USUAL_GOLD:
             shares[language] = counts.max() / n
-            said.add(labels[int(counts.argmax())])
+            names.add(labels[int(counts.argmax())])
     if not shares:
         return None
     return warning(
         "one label throughout",
-        f"share of predictions that are {' or '.join(sorted(said))}: {by_language(shares)}",
+        f"share of predictions that are {' or '.join(sorted(names))}: {by_language(shares)}",
         "Check the tokenizer on these languages with xeval doctor; where it is all of them, nothing was learnt.",
     )
 
@@ -305,7 +306,7 @@ def drift_to_one_label(
     return warning(
         "drift to one label",
         "; ".join(
-            _drift_in_words(label, labels, found, predicted, training_language) for label, found in drifted.items()
+            _drift_in_words(label, labels, shares, predicted, training_language) for label, shares in drifted.items()
         ),
         "Expect it where the encoder knows a language little: what is not understood falls to one label. A report shows"
         " which rows do.",
@@ -324,11 +325,11 @@ def _drift_in_words(
     of_gold = (
         f"of the gold labels it is {among.pop()}" if len(among) == 1 else f"of the gold labels: {by_language(gold)}"
     )
-    said = f"{labels[label]} is this share of predictions: {by_language(shares)}"
+    text = f"{labels[label]} is this share of predictions: {by_language(shares)}"
     if training_language in predicted:
         own = predicted[training_language]
-        said += f", against {by_language({training_language: own.of_predictions[label]})}"
-    return f"{said}; {of_gold}"
+        text += f", against {by_language({training_language: own.of_predictions[label]})}"
+    return f"{text}; {of_gold}"
 
 
 def _excess(own: Predicted) -> np.ndarray:

@@ -104,19 +104,19 @@ def check_pieces(tokenizer: Any, file: Path, texts: Mapping[str, Sequence[str]])
     if not any(shares.values()):
         return fine(name, "as tokenizer.json makes them")
     text = others[max(shares, key=lambda language: shares[language])][0]
-    made = (" ".join(each.encode(text, add_special_tokens=False).tokens) for each in (own, built))
-    there, here = (one_line(repr(each))[:80] for each in made)
+    pieces = (" ".join(each.encode(text, add_special_tokens=False).tokens) for each in (own, built))
+    by_file, by_library = (one_line(repr(each))[:80] for each in pieces)
     evidence = (
         f"texts with other ones than tokenizer.json makes: {by_language(shares)}; {one_line(text)[:40]!r} is"
-        f" {there} by the file, {here} as transformers reads it{_settings(own, built)}"
+        f" {by_file} by the file, {by_library} as transformers reads it{_settings(own, built)}"
     )
     return (error if max(shares.values()) >= IN_THE_VOCABULARY else warning)(name, evidence, _TAKE)
 
 
 def _with_other_pieces(own: tokenizers.Tokenizer, tokenizer: Any, texts: Sequence[str]) -> list[str]:
-    there = [each.ids for each in own.encode_batch(list(texts), add_special_tokens=False)]
-    here = _ids(tokenizer, texts) if texts else []
-    return [text for text, *both in zip(texts, there, here, strict=True) if both[0] != both[1]]
+    by_file = [each.ids for each in own.encode_batch(list(texts), add_special_tokens=False)]
+    by_library = _ids(tokenizer, texts) if texts else []
+    return [text for text, *both in zip(texts, by_file, by_library, strict=True) if both[0] != both[1]]
 
 
 _TAKE = (
@@ -129,11 +129,11 @@ def _settings(own: Any, built: Any) -> str:
     """The settings of the first part of both tokenizers that differ."""
     parts = [json.loads(each.to_str()) for each in (own, built)]
     for name in ("normalizer", "pre_tokenizer"):
-        there, here = (part[name] for part in parts)
-        if there != here:
-            keys = [key for key in there if there[key] != here.get(key)] if there and here else []
-            said = ", ".join(f"{key} is {one_line(there[key])[:20]} there" for key in keys[:3] if key != "type")
-            return f" ({name}{': ' * bool(said)}{said})"
+        by_file, by_library = (part[name] for part in parts)
+        if by_file != by_library:
+            keys = [key for key in by_file if by_file[key] != by_library.get(key)] if by_file and by_library else []
+            text = ", ".join(f"{key} is {one_line(by_file[key])[:20]} there" for key in keys[:3] if key != "type")
+            return f" ({name}{': ' * bool(text)}{text})"
     return ""
 
 

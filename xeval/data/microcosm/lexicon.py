@@ -112,13 +112,13 @@ def _unexpected(data: dict[str, Any]) -> Iterator[str]:
         for concept in set(concepts) - set(data[word_class]):
             yield f"[{word_class}] has no {concept!r}"
         for concept in set(data[word_class]) - set(concepts):
-            yield f"[{word_class}] {concept!r} is no concept of the world"
+            yield f"[{word_class}] {concept!r} is not a concept of the world"
     required = {*world.PATTERNS, *(f"{p}_not" for p in world.NEGATABLE)}
     for name in required - set(data["patterns"]):
         yield f"[patterns] has no {name!r}"
     for name in set(data["patterns"]) - required:
         if name.removesuffix("_no_place") not in required:
-            yield f"[patterns] {name!r} is no pattern"
+            yield f"[patterns] {name!r} is not a pattern"
 
 
 def _pattern_faults(lexicon: Lexicon, name: str) -> Iterator[str]:  # noqa: C901  one branch for each rule

@@ -24,13 +24,13 @@ def statements() -> tuple[Statement, ...]:
     """What is said in every language, no two in the same words in any: which of them was meant could not be told."""
     rng, lexicons = random.Random(SEED), [load(language) for language in ALL]
     drawn: list[Statement] = []
-    said: set[tuple[str, str]] = set()
+    known: set[tuple[str, str]] = set()
     while len(drawn) < SIZE:
         statement = world.random_statement(rng, negated=0.15, detail=0.7)
         words = {(lexicon.code, realise(statement, lexicon)) for lexicon in lexicons}
-        if not words & said:
+        if not words & known:
             drawn.append(statement)
-            said |= words
+            known |= words
     return tuple(drawn)
 
 

@@ -40,13 +40,13 @@ class Context:
 @cache
 def contexts(split: str) -> tuple[Context, ...]:
     """The contexts of a split, the same in every language; none has the facts of another."""
-    said: set[frozenset[Fact]] = set()
+    known: set[frozenset[Fact]] = set()
     for name, size in SPLITS.items():
         rng, drawn = random.Random(f"{SEED} {name}"), list[Context]()
         while len(drawn) < size:
             context = _draw(rng)
-            if frozenset(context.facts) not in said:
-                said.add(frozenset(context.facts))
+            if frozenset(context.facts) not in known:
+                known.add(frozenset(context.facts))
                 drawn.append(context)
         if name == split:
             return tuple(drawn)

@@ -55,14 +55,14 @@ Marked = list[tuple[str, Part]]  # characters, and the parts that they belong to
 @cache
 def statements(split: str) -> tuple[Statement, ...]:
     """What is said in a split, in every language; no statement stands in two of them."""
-    said: set[Statement] = set()
+    known: set[Statement] = set()
     for name, size in SPLITS.items():
         rng, drawn = random.Random(f"{SEED} {name}"), dict[Statement, None]()
         while len(drawn) < size:
             statement = world.random_statement(rng, negated=0.15, detail=0.7)
-            if statement not in said:
+            if statement not in known:
                 drawn[statement] = None
-        said |= set(drawn)
+        known |= set(drawn)
         if name == split:
             return tuple(drawn)
     raise KeyError(split)

@@ -29,7 +29,7 @@ class LanguageDifference:
     only_a_right: int | None  # rows
     only_b_right: int | None
     mcnemar_p: float | None  # exact, rows taken for independent
-    group_p: float  # groups of dependent rows exchanged whole: exact, or drawn for a metric that is no share of rows
+    group_p: float  # groups of dependent rows exchanged whole: exact, or drawn for a metric that is not a share of rows
     holm_p: float  # group_p, corrected over the languages
     seed_differences: list[float]  # of the paired seeds, in their order; empty where seeds are not paired
 
@@ -71,14 +71,14 @@ def compare(paired: PairedRuns, seed: int = SEED, n_resamples: int = N_RESAMPLES
     """Compare two sides on the rows that they share. `seed` is of the resampling."""
     is_share = paired.languages[0].is_share_of_rows
     p_values = [
-        group_p(_whole_differences(one), one.groups) if is_share else exchange_p(one.tallies, seed)
-        for one in paired.languages
+        group_p(_whole_differences(language), language.groups) if is_share else exchange_p(language.tallies, seed)
+        for language in paired.languages
     ]
     languages = [
-        _difference(one, p, corrected, paired.paired_by_seed, seed, n_resamples)
-        for one, p, corrected in zip(paired.languages, p_values, holm(p_values), strict=True)
+        _difference(language, p, corrected, paired.paired_by_seed, seed, n_resamples)
+        for language, p, corrected in zip(paired.languages, p_values, holm(p_values), strict=True)
     ]
-    by_seed = np.array([one.seed_differences for one in languages])  # (L, S)
+    by_seed = np.array([difference.seed_differences for difference in languages])  # (L, S)
     return RunComparison(
         paired.task,
         paired.title,
@@ -90,8 +90,8 @@ def compare(paired: PairedRuns, seed: int = SEED, n_resamples: int = N_RESAMPLES
         paired.seeds_a,
         paired.seeds_b,
         languages,
-        float(np.mean([one.value_a for one in languages])),
-        float(np.mean([one.value_b for one in languages])),
+        float(np.mean([difference.value_a for difference in languages])),
+        float(np.mean([difference.value_b for difference in languages])),
         difference_of(paired.languages, seed, n_resamples),
         by_seed.mean(axis=0).tolist(),
         _resampled(paired),
@@ -104,24 +104,24 @@ def compare(paired: PairedRuns, seed: int = SEED, n_resamples: int = N_RESAMPLES
 def difference_of(languages: list[PairedLanguage], seed: int, n_resamples: int = N_RESAMPLES) -> Interval:
     """B minus A on the mean of `languages`."""
     if not languages[0].is_share_of_rows:
-        return paired_metric_difference([one.tallies for one in languages], seed, n_resamples)
-    return paired_mean_difference([one.rows for one in languages], seed, n_resamples)
+        return paired_metric_difference([language.tallies for language in languages], seed, n_resamples)
+    return paired_mean_difference([language.rows for language in languages], seed, n_resamples)
 
 
 def _difference(
-    one: PairedLanguage, p: float, corrected: float, by_seed: bool, seed: int, n_resamples: int
+    language: PairedLanguage, p: float, corrected: float, by_seed: bool, seed: int, n_resamples: int
 ) -> LanguageDifference:
-    values_a, values_b = one.values_a, one.values_b
+    values_a, values_b = language.values_a, language.values_b
     only_a = only_b = exact_p = None
-    if one.is_share_of_rows and len(values_a) == len(values_b) == 1:
-        right_a, right_b = one.right_a, one.right_b
+    if language.is_share_of_rows and len(values_a) == len(values_b) == 1:
+        right_a, right_b = language.right_a, language.right_b
         only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
         exact_p = mcnemar_p(only_a, only_b)
     return LanguageDifference(
-        one.language,
-        len(one.groups),
-        *one.means,
-        difference_of([one], seed, n_resamples),
+        language.language,
+        len(language.groups),
+        *language.means,
+        difference_of([language], seed, n_resamples),
         only_a,
         only_b,
         exact_p,
@@ -131,30 +131,31 @@ def _difference(
     )
 
 
-def _whole_differences(one: PairedLanguage) -> np.ndarray:
+def _whole_differences(language: PairedLanguage) -> np.ndarray:
     """(N,) int64: row by row B minus A, in the smallest unit that both numbers of seeds divide."""
-    n_a, n_b = len(one.right_a), len(one.right_b)
+    n_a, n_b = len(language.right_a), len(language.right_b)
     unit = math.lcm(n_a, n_b)
-    differences: np.ndarray = one.right_b.sum(axis=0) * (unit // n_b) - one.right_a.sum(axis=0) * (unit // n_a)
+    sum_a, sum_b = language.right_a.sum(axis=0), language.right_b.sum(axis=0)
+    differences: np.ndarray = sum_b * (unit // n_b) - sum_a * (unit // n_a)
     return differences
 
 
 def _resampled(paired: PairedRuns) -> str:
-    without = [one.language for one in paired.languages if not one.has_groups]
+    without = [language.language for language in paired.languages if not language.has_groups]
     if len(without) == len(paired.languages):
         return "rows"
     return f"{paired.grouped_by}, rows in {' '.join(without)}" if without else paired.grouped_by
 
 
-def _conclusion(found: RunComparison) -> str:
-    mean, n = found.mean, len(found.languages)
-    where = f"on the mean of {n} languages" if n > 1 else f"in {found.languages[0].language}"
+def _conclusion(comparison: RunComparison) -> str:
+    mean, n = comparison.mean, len(comparison.languages)
+    where = f"on the mean of {n} languages" if n > 1 else f"in {comparison.languages[0].language}"
     bounds = f"{100 * mean.level:.0f} % interval of B minus A {signed(100 * mean.low)} to {signed(100 * mean.high)}"
-    size = f"{one_decimal(abs(printed_difference(100 * found.mean_b, 100 * found.mean_a)))} points"
-    sides = [f"A ({found.name_a})", f"B ({found.name_b})"]
-    if found.name_a == found.name_b and not found.trains_nothing:
-        seeds_a, seeds_b = (numbered("seeds", seeds) for seeds in (found.seeds_a, found.seeds_b))
-        sides = [f"A ({found.name_a}, {seeds_a})", f"B ({found.name_b}, {seeds_b})"]
+    size = f"{one_decimal(abs(printed_difference(100 * comparison.mean_b, 100 * comparison.mean_a)))} points"
+    sides = [f"A ({comparison.name_a})", f"B ({comparison.name_b})"]
+    if comparison.name_a == comparison.name_b and not comparison.trains_nothing:
+        seeds_a, seeds_b = (numbered("seeds", seeds) for seeds in (comparison.seeds_a, comparison.seeds_b))
+        sides = [f"A ({comparison.name_a}, {seeds_a})", f"B ({comparison.name_b}, {seeds_b})"]
     if mean.excludes_zero:
         behind, ahead = sides if mean.difference > 0 else reversed(sides)
         text = f"{ahead} is better than {behind} by {size} {where} ({bounds})"
@@ -162,29 +163,29 @@ def _conclusion(found: RunComparison) -> str:
         text = f"No difference is shown {where}: {' and '.join(sides)} are {size} apart ({bounds})"
         text += ", which does not show that they are equal"
     if n > 1:
-        text += f"; by language, {_by_language(found.languages)} (Holm's correction, {100 * ALPHA:.0f} %)"
-    return f"{text}. {_scope(found)}"
+        text += f"; by language, {_by_language(comparison.languages)} (Holm's correction, {100 * ALPHA:.0f} %)"
+    return f"{text}. {_scope(comparison)}"
 
 
 def _by_language(languages: list[LanguageDifference]) -> str:
     parts = []
     for side in ("A", "B"):
-        codes = [one.language for one in languages if one.better == side]
+        codes = [difference.language for difference in languages if difference.better == side]
         parts += [f"{side} is better in {len(codes)} ({' '.join(codes)})"] if codes else []
-    undecided = sum(not one.better for one in languages)
+    undecided = sum(not difference.better for difference in languages)
     parts += [f"{undecided} of {len(languages)} show no difference"] if undecided else []
     return ", ".join(parts)
 
 
-def _scope(found: RunComparison) -> str:
+def _scope(comparison: RunComparison) -> str:
     """What the interval is about, and what the seeds show of what it is not about."""
-    trained = "" if found.trains_nothing else "trained "
-    about = f"The interval is about drawing other test {found.unit} for these {trained}models"
-    if found.trains_nothing:
+    trained = "" if comparison.trains_nothing else "trained "
+    about = f"The interval is about drawing other test {comparison.unit} for these {trained}models"
+    if comparison.trains_nothing:
         return f"{about}."
-    if len(found.seeds_a) == len(found.seeds_b) == 1:
+    if len(comparison.seeds_a) == len(comparison.seeds_b) == 1:
         return f"{about}; one training on each side cannot show what other seeds would give."
-    differences = [100 * value for value in found.mean_seed_differences]
+    differences = [100 * value for value in comparison.mean_seed_differences]
     if not differences:
         return f"{about}, not about training again; seeds are not paired, so their spread is not shown."
     ahead = sum(value > 0 for value in differences)

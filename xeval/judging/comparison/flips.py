@@ -54,72 +54,78 @@ def flipped_rows(paired: PairedRuns, language: str, task: Task | None, data: Pat
     Raises UnknownNameError for a language that is not compared, DataError where `data` has other rows than were
     scored, or for a kind of task whose rows are neither right nor wrong.
     """
-    by_language = {one.language: one for one in paired.languages}
+    by_language = {paired_language.language: paired_language for paired_language in paired.languages}
     if language not in by_language:
         raise UnknownNameError("language that A and B share", language, by_language)
-    one = by_language[language]
-    rows = flips(one, get_kind(paired.kind), paired.labels)
+    paired_language = by_language[language]
+    rows = flips(paired_language, get_kind(paired.kind), paired.labels)
     if rows is None:
         raise DataError(f"{paired.title}: its {paired.unit} are neither right nor wrong; leave out --flips")
     names: Sequence[str] = ()
     sentences: dict[int, tuple[str, ...]] = {}
     if task is not None and (data is not None or task.embedded):
-        names, sentences = _sentences(task, one, [flip.row for flip in rows], data)
+        names, sentences = _sentences(task, paired_language, [flip.row for flip in rows], data)
     n_seeds = len(paired.seeds_a), len(paired.seeds_b)
     return FlippedRows(language, rows, paired.labels, names, sentences, n_seeds)
 
 
-def flips(one: PairedLanguage, kind: type[Kind], labels: Sequence[str]) -> list[Flip] | None:
+def flips(language: PairedLanguage, kind: type[Kind], labels: Sequence[str]) -> list[Flip] | None:
     """The rows of one language whose correctness differs between the sides, in the order of the rows.
 
     None where they are neither right nor wrong.
     """
-    metric = one.measure.metric.name
-    right_a, right_b = kind.right(metric, one.tallies_a), kind.right(metric, one.tallies_b)  # (S, N)
+    metric = language.measure.metric.name
+    right_a, right_b = kind.right(metric, language.tallies_a), kind.right(metric, language.tallies_b)  # (S, N)
     if right_a is None or right_b is None:
         return None
     share_a, share_b = right_a.mean(axis=0), right_b.mean(axis=0)
     flipped = np.flatnonzero(((share_a > 0.5) & (share_b < 0.5)) | ((share_b > 0.5) & (share_a < 0.5))).tolist()
     n_right = zip(right_a.sum(axis=0)[flipped].tolist(), right_b.sum(axis=0)[flipped].tolist(), strict=True)
-    answers = _numbers(one, flipped) if one.predictions_a is not None else _in_words(one, flipped, kind, labels)
-    rows = one.places[flipped].tolist()
-    return [Flip(row, *said, *counted) for row, said, counted in zip(rows, answers, n_right, strict=True)]
+    answers = (
+        _numbers(language, flipped)
+        if language.predictions_a is not None
+        else _in_words(language, flipped, kind, labels)
+    )
+    rows = language.places[flipped].tolist()
+    return [Flip(row, *answer, *counted) for row, answer, counted in zip(rows, answers, n_right, strict=True)]
 
 
-def _numbers(one: PairedLanguage, rows: Sequence[int]) -> list[_Said]:
+def _numbers(language: PairedLanguage, rows: Sequence[int]) -> list[_Said]:
     """The label of each of `rows`, and the most frequent prediction of either side, as numbers of labels."""
-    assert one.predictions_a is not None and one.predictions_b is not None
-    sides = (one.predictions_a, one.predictions_b)
-    said_a, said_b = ([int(np.bincount(side[:, row]).argmax()) for row in rows] for side in sides)
-    return list(zip(one.labels[list(rows)].tolist(), said_a, said_b, strict=True))
+    assert language.predictions_a is not None and language.predictions_b is not None
+    sides = (language.predictions_a, language.predictions_b)
+    answers_a, answers_b = ([int(np.bincount(side[:, row]).argmax()) for row in rows] for side in sides)
+    return list(zip(language.labels[list(rows)].tolist(), answers_a, answers_b, strict=True))
 
 
-def _in_words(one: PairedLanguage, rows: Sequence[int], kind: type[Kind], labels: Sequence[str]) -> list[_Said]:
+def _in_words(language: PairedLanguage, rows: Sequence[int], kind: type[Kind], labels: Sequence[str]) -> list[_Said]:
     """The same in words."""
     if not rows:
         return []
-    sides = [[kind.in_a_word(table.take(rows), labels) for table in side] for side in (one.files_a, one.files_b)]
+    sides = [
+        [kind.in_a_word(table.take(rows), labels) for table in side] for side in (language.files_a, language.files_b)
+    ]
     gold = [next(filter(None, known), "") for known in zip(*(own for side in sides for own, _ in side), strict=True)]
-    said_a, said_b = (
-        [Counter(of_row).most_common(1)[0][0] for of_row in zip(*(given for _, given in side), strict=True)]
+    answers_a, answers_b = (
+        [Counter(of_row).most_common(1)[0][0] for of_row in zip(*(predictions for _, predictions in side), strict=True)]
         for side in sides
     )
-    return list(zip(gold, said_a, said_b, strict=True))
+    return list(zip(gold, answers_a, answers_b, strict=True))
 
 
 def _sentences(
-    task: Task, one: PairedLanguage, rows: Sequence[int], data: Path | None
+    task: Task, language: PairedLanguage, rows: Sequence[int], data: Path | None
 ) -> tuple[Sequence[str], dict[int, tuple[str, ...]]]:
     """What the texts of a row are, and those of `rows`."""
     from xeval.data.source import load_rows, open_source  # the library of data sets takes seconds
 
-    source = open_source(task, data, [one.language], training=False)
-    known = load_rows(source, one.language, "test")
-    if one.places.max() < len(known) and known.take(one.places).sha256() == one.sha256:
+    source = open_source(task, data, [language.language], training=False)
+    known = load_rows(source, language.language, "test")
+    if language.places.max() < len(known) and known.take(language.places).sha256() == language.sha256:
         return list(known.texts), {row: tuple(_text(column[row]) for column in known.texts.values()) for row in rows}
     if data is None:  # the embedded corpus is no longer what it was; row numbers are all there is
         return [], {}
-    raise DataError(f"{data}: its test rows of {one.language!r} are not those that were scored; leave out --data")
+    raise DataError(f"{data}: its test rows of {language.language!r} are not those that were scored; leave out --data")
 
 
 def _text(value: Any) -> str:

@@ -23,23 +23,23 @@ def find_runs(word: str, results: Path) -> list[StoredRun]:
     Raises StoreError where it names none or several configurations, or one seed twice, UnknownNameError where it is
     neither a folder with runs nor a model in `results`.
     """
-    name, wanted = _split(word)
+    name, traits = _split(word)
     named = runs_under(in_home(name))
     if not named:
-        there = runs_under(results)
-        if not there:
+        all_runs = runs_under(results)
+        if not all_runs:
             raise StoreError(
                 f"{name}: no runs in a folder of that name, and none in {results}; --results names another"
             )
-        if of_task := [run.record.model.id for run in there if run.record.task == name]:
+        if of_task := [run.record.model.id for run in all_runs if run.record.task == name]:
             models = ", ".join(dict.fromkeys(of_task))
             raise StoreError(f"{name} is a task; wanted models that were run on it, or their folders: {models}")
-        named = runs_of_model(there, name, f"folder of runs or model in {results}")
-    matching = [run for run in named if _is_like(run, wanted)]
+        named = runs_of_model(all_runs, name, f"folder of runs or model in {results}")
+    matching = [run for run in named if _is_like(run, traits)]
     configurations = list(dict.fromkeys(Configuration.of(run.record) for run in matching or named))
     if len(configurations) > 1:
         problem = f"it holds {len(configurations)} configurations" if matching else "none of its runs is like that"
-        choices = _words(name, configurations, wanted if matching else {})
+        choices = _words(name, configurations, traits if matching else {})
         raise StoreError(f"{word}: {problem}; name one: {', '.join(choices)}")
     if not matching:
         raise StoreError(f"{word}: none of its runs is like that; leave out what stands behind the colon")
@@ -99,25 +99,25 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _is_like(run: StoredRun, wanted: dict[str, str]) -> bool:
+def _is_like(run: StoredRun, traits: dict[str, str]) -> bool:
     known = Configuration.of(run.record).traits | {"seed": run.record.seed}
-    return all(_matches(known.get(key), value) for key, value in wanted.items())
+    return all(_matches(known.get(key), value) for key, value in traits.items())
 
 
-def _matches(value: Any, wanted: str) -> bool:
+def _matches(value: Any, text: str) -> bool:
     try:
-        return float(value) == float(wanted)
+        return float(value) == float(text)
     except (TypeError, ValueError):
-        return str(value).casefold() == wanted.casefold()
+        return str(value).casefold() == text.casefold()
 
 
-def _words(name: str, configurations: list[Configuration], wanted: dict[str, str]) -> list[str]:
-    """`name` with what differs between these configurations behind it, and with what was `wanted` already."""
+def _words(name: str, configurations: list[Configuration], traits: dict[str, str]) -> list[str]:
+    """`name` with what differs between these configurations behind it, and with the `traits` asked for."""
     sides = [configuration.traits for configuration in configurations]
     known = dict.fromkeys(key for own in sides for key in own)
     keys = [key for key in known if len({str(own.get(key)) for own in sides}) > 1]
     chosen = [{key: own.get(key) for key in keys} for own in sides]
-    return [f"{name}:{','.join(f'{key}={value}' for key, value in (own | wanted).items())}" for own in chosen]
+    return [f"{name}:{','.join(f'{key}={value}' for key, value in (own | traits).items())}" for own in chosen]
 
 
 def _folder(runs: list[StoredRun]) -> Path:

@@ -1,4 +1,4 @@
-"""The paired bootstrap and test for a metric that is no share of rows, such as F1: its sums are resampled.
+"""The paired bootstrap and test for a metric that is not a share of rows, such as F1: its sums are resampled.
 
 As in `resampling.py`, groups of dependent rows are drawn whole, the same ones for both sides.
 """
@@ -75,11 +75,11 @@ def _resampled(
         tuple(np.stack([sums_of_groups(tally, groups) for tally in side]) for side in (rows.tallies_a, rows.tallies_b))
         for rows in languages
     ]  # (S, G, K) each
-    found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in languages]
+    values: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in languages]
     for chosen in draws(rng, len(np.unique(groups)), n_resamples):
-        for own, rows, (of_a, of_b) in zip(found, languages, sums, strict=True):
+        for own, rows, (of_a, of_b) in zip(values, languages, sums, strict=True):
             own.append((_of_draws(rows.measure, of_a, chosen), _of_draws(rows.measure, of_b, chosen)))
-    return [(np.concatenate([a for a, _ in own]), np.concatenate([b for _, b in own])) for own in found]
+    return [(np.concatenate([a for a, _ in own]), np.concatenate([b for _, b in own])) for own in values]
 
 
 def _of_draws(measure: Measure, sums: np.ndarray, chosen: np.ndarray) -> np.ndarray:

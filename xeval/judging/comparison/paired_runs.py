@@ -211,7 +211,7 @@ def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
     records = list(records)
     rows = {rows_of(record, language) for record in records}
     if len(rows) > 1:
-        found = " and ".join(sorted(f"{counted(n, 'rows')} of hash {sha256[:8]}" for sha256, n in rows))
+        got = " and ".join(sorted(f"{counted(n, 'rows')} of hash {sha256[:8]}" for sha256, n in rows))
         limits = {(record.limits.max_eval, record.limits.eval_seed) for record in records}
         mend = "evaluate both sides on the same data"
         if len({n for n, _ in limits} - {None}) == 1 and len({seed for n, seed in limits if n}) > 1:
@@ -219,7 +219,7 @@ def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
                 "version 0.1.0 took the first rows for --max-eval, and now they are drawn evenly from all of them:"
                 " evaluate the older side again"
             )
-        raise DataError(f"{language}: not evaluated on the same rows: {found}; {mend}")
+        raise DataError(f"{language}: not evaluated on the same rows: {got}; {mend}")
     [(sha256, _)] = rows
     return sha256
 

@@ -101,10 +101,10 @@ def _contest(
 
 def _check_alike(entered: Mapping[str, Sequence[StoredRun]]) -> None:
     for what in ("task", "metric"):
-        found = sorted({getattr(run.record, what) for runs in entered.values() for run in runs})
-        if len(found) > 1:
+        values = sorted({getattr(run.record, what) for runs in entered.values() for run in runs})
+        if len(values) > 1:
             hint = "choose one with --task" if what == "task" else "name the models to rank"
-            raise StoreError(f"a ranking is of one {what}, got {' and '.join(found)}; {hint}")
+            raise StoreError(f"a ranking is of one {what}, got {' and '.join(values)}; {hint}")
 
 
 def _shared_languages(entered: Mapping[str, Sequence[StoredRun]], asked: Sequence[str], notes: list[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """The paired bootstrap: how much would the difference between two models on the same rows move with other rows?
 
-What is resampled are premises, not rows: XNLI's three hypotheses share one, so its rows are no independent draws
+What is resampled are premises, not rows: XNLI's three hypotheses share one, so its rows are not independent draws
 (Koehn 2004; Berg-Kirkpatrick et al. 2012; in clusters: Miller 2024, arXiv:2411.00640). A training is held fixed: no
 interval here says what another seed would give.
 """

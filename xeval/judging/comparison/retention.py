@@ -79,12 +79,13 @@ def retention(
 ) -> Retention:
     """What B keeps of A. `a` and `b` are the runs that `paired` was made of."""
     example = a[0].record
-    drawn_a, drawn_b = resampled_values([one.tallies for one in paired.languages], seed, n_resamples)  # (L, B)
-    means = {one.language: one.means for one in paired.languages}
+    tallies = [language.tallies for language in paired.languages]
+    drawn_a, drawn_b = resampled_values(tallies, seed, n_resamples)  # (L, B)
+    means = {language.language: language.means for language in paired.languages}
     at_home = means.get(example.training_language)
     rows = [
-        _language(one, drawn_a[place], drawn_b[place], at_home, example.chance, [run.record for run in b])
-        for place, one in enumerate(paired.languages)
+        _language(language, drawn_a[place], drawn_b[place], at_home, example.chance, [run.record for run in b])
+        for place, language in enumerate(paired.languages)
     ]
     mean_a, mean_b = np.mean(list(means.values()), axis=0).tolist()
     return Retention(
@@ -105,32 +106,32 @@ def retention(
 
 
 def _language(
-    one: PairedLanguage,
+    language: PairedLanguage,
     drawn_a: np.ndarray,
     drawn_b: np.ndarray,
     at_home: tuple[float, float] | None,
     chance: float | None,
     students: Sequence[RunRecord],
 ) -> LanguageRetention:
-    value_a, value_b = one.means
+    value_a, value_b = language.means
     training_loss = transfer_loss = above = None
     if at_home is not None:
         training_loss = at_home[0] - at_home[1]
         transfer_loss = (value_a - value_b) - training_loss
     if chance is not None and value_a >= chance + LEARNT:
         above = _share(value_a - chance, value_b - chance, drawn_a - chance, drawn_b - chance)
-    tokenized = [record.scores[one.language].tokenization for record in students]
+    tokenized = [record.scores[language.language].tokenization for record in students]
     words = [each.pieces_per_word for each in tokenized if each is not None and each.pieces_per_word is not None]
     return LanguageRetention(
-        one.language,
-        describe(one.language).script,
+        language.language,
+        describe(language.language).script,
         value_a,
         value_b,
         _share(value_a, value_b, drawn_a, drawn_b),
         above,
         training_loss,
         transfer_loss,
-        _kappa(one),
+        _kappa(language),
         float(np.mean(words)) if words else None,
     )
 
@@ -142,11 +143,11 @@ def _share(value_a: float, value_b: float, drawn_a: np.ndarray, drawn_b: np.ndar
     return Share(value_b / value_a if value_a else float("nan"), float(low), float(high))
 
 
-def _kappa(one: PairedLanguage) -> float | None:
+def _kappa(language: PairedLanguage) -> float | None:
     """Cohen's kappa (1960) of both sides' answers, the mean over all pairs of seeds."""
-    if one.predictions_a is None or one.predictions_b is None:
+    if language.predictions_a is None or language.predictions_b is None:
         return None
-    return float(np.mean([cohens_kappa(x, y) for x in one.predictions_a for y in one.predictions_b]))
+    return float(np.mean([cohens_kappa(x, y) for x in language.predictions_a for y in language.predictions_b]))
 
 
 def cohens_kappa(x: np.ndarray, y: np.ndarray) -> float:
@@ -173,20 +174,22 @@ def _correlation(rows: Sequence[LanguageRetention]) -> tuple[float, float] | Non
     return float(rho), float(p)
 
 
-def _conclusion(found: Retention) -> str:
-    kept, n = found.mean_kept, len(found.languages)
-    where = f"on the mean of {n} languages" if n > 1 else f"in {found.languages[0].language}"
+def _conclusion(retention: Retention) -> str:
+    kept, n = retention.mean_kept, len(retention.languages)
+    where = f"on the mean of {n} languages" if n > 1 else f"in {retention.languages[0].language}"
     text = (
-        f"B ({found.name_b}) keeps {one_decimal(100 * kept.value)} % of the {metric_in_words(found.metric)} of A"
-        f" ({found.name_a}) {where} (95 % interval {one_decimal(100 * kept.low)} to {one_decimal(100 * kept.high)})"
+        f"B ({retention.name_b}) keeps {one_decimal(100 * kept.value)} % of the {metric_in_words(retention.metric)} of"
+        f" A ({retention.name_a}) {where} (95 % interval {one_decimal(100 * kept.low)} to"
+        f" {one_decimal(100 * kept.high)})"
     )
-    others = [row for row in found.languages if row.language != found.training_language]
+    others = [row for row in retention.languages if row.language != retention.training_language]
     lost = [row for row in others if row.transfer_loss is not None]
     if lost and lost[0].training_loss is not None:
         transfer = float(np.mean([row.transfer_loss for row in lost if row.transfer_loss is not None]))
         text += (
             f"; of what it loses elsewhere, {one_decimal(100 * lost[0].training_loss)} points are lost in"
-            f" {describe(found.training_language).name} already, and {one_decimal(100 * transfer)} more in the transfer"
+            f" {describe(retention.training_language).name} already, and {one_decimal(100 * transfer)} more in the"
+            " transfer"
         )
         worst = min(lost, key=lambda row: row.kept.value)
         text += f", most in {worst.language} ({one_decimal(100 * worst.kept.value)} % kept)"

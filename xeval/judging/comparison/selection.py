@@ -117,7 +117,7 @@ def load_selection(runs: list[StoredRun]) -> SelectionRuns:
 
 def compare_selection(runs: SelectionRuns, seed: int = SEED) -> SelectionComparison:
     """Last against English dev as any two sides are compared, and the oracle beside them. `seed`: of the resampling."""
-    targets = [one for one in runs.pair.languages if one.language != runs.training_language]
+    targets = [target for target in runs.pair.languages if target.language != runs.training_language]
     apart = 0 < len(targets) < len(runs.pair.languages)
     return SelectionComparison(
         runs.model,
@@ -125,7 +125,7 @@ def compare_selection(runs: SelectionRuns, seed: int = SEED) -> SelectionCompari
         runs.training_language,
         runs.choices,
         runs.oracle,
-        float(np.mean([one.value for one in runs.oracle])),
+        float(np.mean([score.value for score in runs.oracle])),
         difference_of(targets, seed) if apart else None,
     )
 
@@ -151,14 +151,20 @@ def _languages(
     runs: Sequence[StoredRun], checkpoints: Sequence[Sequence[CheckpointRecord]], notes: list[str]
 ) -> list[str]:
     every = [checkpoint for own in checkpoints for checkpoint in own]
-    known = [language for language in runs[0].record.scores if all(language in one.scores for one in every)]
+    known = [
+        language for language in runs[0].record.scores if all(language in checkpoint.scores for checkpoint in every)
+    ]
     known = [language for language in known if all(language in run.record.scores for run in runs)]
     rest = sorted({language for run in runs for language in run.record.scores} - set(known))
     failed = sorted(
-        {f"{language} at step {one.step}: {why}" for one in every for language, why in one.failures.items()}
+        {
+            f"{language} at step {checkpoint.step}: {why}"
+            for checkpoint in every
+            for language, why in checkpoint.failures.items()
+        }
     )
     notes += [f"Left out, since its logits are of no use: {problem}." for problem in failed]
-    rest = [language for language in rest if not any(language in one.failures for one in every)]
+    rest = [language for language in rest if not any(language in checkpoint.failures for checkpoint in every)]
     if rest:
         notes.append(
             f"Languages in which not every checkpoint was evaluated are left out: {' '.join(rest)}. xeval run with"
@@ -180,8 +186,10 @@ def _tables(
                 " run again"
             )
     return {
-        one.step: run.candidate_predictions(one.step, language, one.scores[language].predictions_sha256)
-        for one in checkpoints
+        checkpoint.step: run.candidate_predictions(
+            checkpoint.step, language, checkpoint.scores[language].predictions_sha256
+        )
+        for checkpoint in checkpoints
     }
 
 
@@ -195,14 +203,14 @@ def _oracle(language: str, measure: Measure, tables: Sequence[dict[int, pa.Table
     return Oracle(language, value, value - dev_value, chosen, values)
 
 
-def _conclusion(found: SelectionComparison) -> str:
-    compared, n = found.last_minus_dev, len(found.oracle)
+def _conclusion(comparison: SelectionComparison) -> str:
+    compared, n = comparison.last_minus_dev, len(comparison.oracle)
     mean = compared.mean
-    where = f"on the mean of {n} languages" if n > 1 else f"in {found.oracle[0].language}"
+    where = f"on the mean of {n} languages" if n > 1 else f"in {comparison.oracle[0].language}"
     low, high = signed(100 * mean.low), signed(100 * mean.high)
     bounds = f"{100 * mean.level:.0f} % interval of the difference {low} to {high}"
     size = f"{one_decimal(abs(printed_difference(100 * compared.mean_b, 100 * compared.mean_a)))} points"
-    if all(choice.dev_step == choice.last_step for choice in found.choices):
+    if all(choice.dev_step == choice.last_step for choice in comparison.choices):
         first = "English dev chose the last checkpoint"
     elif mean.excludes_zero:
         ahead, behind = (_LAST, _DEV) if mean.difference > 0 else (_DEV, _LAST)
@@ -212,7 +220,7 @@ def _conclusion(found: SelectionComparison) -> str:
             f"No difference is shown {where} between English dev's checkpoint and the last: they are {size} apart"
             f" ({bounds})"
         )
-    gain = printed_difference(100 * found.oracle_mean, 100 * compared.mean_a)
+    gain = printed_difference(100 * comparison.oracle_mean, 100 * compared.mean_a)
     return (
         f"{first}. No choice among these checkpoints can exceed English dev's by more than {one_decimal(gain)} points"
         f" {where}: that is the oracle, which looks at test labels and is not zero-shot."

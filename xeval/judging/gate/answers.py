@@ -63,42 +63,42 @@ def of_score(question: Question, answer: Answer, threshold: float) -> GateFindin
     size = f"{one_decimal(abs(difference))} points, {both}"
     if change.difference < -threshold and answer.dropped:
         kind: Kind = "regression"
-        said = f"fell by {size}, more than the allowed {threshold:g}, and {_no_chance(question, answer)}"
+        fact = f"fell by {size}, more than the allowed {threshold:g}, and {_no_chance(question, answer)}"
     elif change.difference < -threshold:
         kind = "drop within chance"
-        said = (
+        fact = (
             f"fell by {size}, more than the allowed {threshold:g}, but {_cause(question)} may explain it"
             f" ({_evidence(question, answer)}); from {one_decimal(answer.least)} points on it could not"
         )
     elif change.difference > threshold and answer.risen:
         kind = "improvement"
-        said = f"rose by {size}; bless it if it is to stay"
+        fact = f"rose by {size}; bless it if it is to stay"
     else:
         kind = "unchanged"
-        said = f"changed by {signed(difference)} points, {both}"
-    return _finding(kind, question, said, Numbers(change.blessed, change.now, answer.p_of_drop, "%"))
+        fact = f"changed by {signed(difference)} points, {both}"
+    return _finding(kind, question, fact, Numbers(change.blessed, change.now, answer.p_of_drop, "%"))
 
 
 def of_speed(question: Question, answer: Answer, threshold: float) -> GateFinding:
     """On pairs per second, whose change is one of logarithms; `threshold` is the ratio that it may fall to."""
     ratio = math.exp(question.change.difference)
     numbers = Numbers(math.exp(question.change.blessed), math.exp(question.change.now), answer.p_of_drop, "pairs/s")
-    said = f"is {ratio:.2f} times the blessed one, {numbers.now:,.0f} pairs/s after {numbers.blessed:,.0f}"
+    fact = f"is {ratio:.2f} times the blessed one, {numbers.now:,.0f} pairs/s after {numbers.blessed:,.0f}"
     kind: Kind = "unchanged"
     if ratio < threshold and answer.dropped:
         kind = "regression"
-        said += f", less than the allowed {threshold:g} times, and the seeds' own speeds do not spread so far"
+        fact += f", less than the allowed {threshold:g} times, and the seeds' own speeds do not spread so far"
     elif ratio < threshold:
         kind = "drop within chance"
-        said += f", less than the allowed {threshold:g} times, but the seeds' own speeds spread as far"
+        fact += f", less than the allowed {threshold:g} times, but the seeds' own speeds spread as far"
     elif ratio * threshold > 1 and answer.risen:  # nothing is an improvement where any speed is allowed
         kind = "improvement"
     evidence = "" if kind in ("unchanged", "improvement") else f" ({_evidence(question, answer)})"
-    return _finding(kind, question, said + evidence, numbers)
+    return _finding(kind, question, fact + evidence, numbers)
 
 
-def _finding(kind: Kind, question: Question, said: str, numbers: Numbers) -> GateFinding:
-    sentence = f"{question.configuration}: {question.what} {said}."
+def _finding(kind: Kind, question: Question, fact: str, numbers: Numbers) -> GateFinding:
+    sentence = f"{question.configuration}: {question.what} {fact}."
     return GateFinding(kind, question.configuration, question.what, sentence, numbers)
 
 

@@ -60,10 +60,10 @@ class Cell(Frozen):
             raise ValueError("wanted accuracy_percent and n_correct, or value_percent and values")
         if self.n_correct is not None and max(self.n_correct) > self.n_examples:
             raise ValueError("n_correct exceeds n_examples")
-        name, said = ("accuracy", self.accuracy_percent) if counted else ("value", self.value_percent)
-        if said is None or abs(statistics.fmean(self.scores) - said) > ROUNDING:
-            source, given = "n_correct" if counted else "values", statistics.fmean(self.scores)
-            raise ValueError(f"{name}_percent is {said}, but {source} gives {given:.2f}")
+        name, percent = ("accuracy", self.accuracy_percent) if counted else ("value", self.value_percent)
+        if percent is None or abs(statistics.fmean(self.scores) - percent) > ROUNDING:
+            source, mean = "n_correct" if counted else "values", statistics.fmean(self.scores)
+            raise ValueError(f"{name}_percent is {percent}, but {source} gives {mean:.2f}")
         return self
 
 

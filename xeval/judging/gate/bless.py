@@ -20,7 +20,7 @@ from xeval.support.text import one_line
 
 def group(runs: Iterable[StoredRun]) -> dict[str, list[RunRecord]]:
     """Seeds by configuration, in the order of the seeds. The model's files and the training rows may differ between
-    baseline and now, so they are no part of a configuration's key here; within one folder they must not."""
+    baseline and now, so they are not part of a configuration's key here; within one folder they must not."""
     groups: dict[str, list[RunRecord]] = {}
     for own in by_configuration(runs).values():
         first = own[0].record

@@ -27,7 +27,7 @@ _Z95 = NormalDist().inv_cdf(0.975)  # standard errors in half of a 95 % interval
 
 
 def check(baseline: Baseline, runs: Iterable[StoredRun], thresholds: Thresholds | None = None) -> Outcome:
-    """Compare `runs` with `baseline`. Raises StoreError for runs that are no seeds of one thing."""
+    """Compare `runs` with `baseline`. Raises StoreError for runs that are not seeds of one thing."""
     thresholds = thresholds or Thresholds()
     comparable, findings = sort_out(baseline, group(runs))
     means = [question for each in comparable for question in _mean(each)]
@@ -107,19 +107,19 @@ def _throughput(each: Comparable) -> list[Question]:
 
 def _not_compared(each: Comparable) -> list[GateFinding]:
     name, configuration = each.configuration.name, each.configuration
-    found = []
+    reasons = []
     if len(each.languages) < len(configuration.languages):
         what = f"mean of {counted(len(configuration.languages), 'languages')}"
-        found.append((what, "is not compared: not all of them could be"))
+        reasons.append((what, "is not compared: not all of them could be"))
     now = throughput(each.runs, list(configuration.languages))
     for phase in configuration.throughput_pairs_per_s if configuration.trained else ():
         if phase not in now:
-            found.append((f"{phase} throughput", "is not compared: these runs have no times for it"))
+            reasons.append((f"{phase} throughput", "is not compared: these runs have no times for it"))
         elif None in now[phase].machines:
-            found.append((f"{phase} throughput", "is not compared: on which hardware it was timed is not known"))
+            reasons.append((f"{phase} throughput", "is not compared: on which hardware it was timed is not known"))
         elif not now[phase].is_on(configuration.hardware):
-            found.append((f"{phase} throughput", "is not compared: the hardware is not the blessed one"))
-    return [GateFinding("not compared", name, what, f"{name}: {what} {said}.") for what, said in found]
+            reasons.append((f"{phase} throughput", "is not compared: the hardware is not the blessed one"))
+    return [GateFinding("not compared", name, what, f"{name}: {what} {reason}.") for what, reason in reasons]
 
 
 def _notes(each: Comparable) -> list[GateFinding]:
@@ -128,16 +128,16 @@ def _notes(each: Comparable) -> list[GateFinding]:
     now = [environment.versions for record in each.runs for environment in record.environments]
     versions = {key: sorted({own.get(key, "none") for own in now}) for key in configuration.versions}
     differ = [key for key, value in configuration.versions.items() if versions[key] != [value]]
-    found = []
+    notes = []
     if _same_weights(each):
-        found.append(("weights", "the weights are the blessed ones bit for bit"))
+        notes.append(("weights", "the weights are the blessed ones bit for bit"))
     if differ:
         changed = [f"{key} {' and '.join(versions[key])}, blessed {configuration.versions[key]}" for key in differ]
-        found.append(("versions", "; ".join(changed)))
+        notes.append(("versions", "; ".join(changed)))
     if first.model.sha256 != configuration.model_sha256:
-        found.append(("model", "the model's files are not the blessed ones"))
+        notes.append(("model", "the model's files are not the blessed ones"))
     extra = [language for language in first.scores if language not in configuration.languages]
     if extra:
-        found.append(("languages", f"{' '.join(extra)} not in the baseline and not compared"))
+        notes.append(("languages", f"{' '.join(extra)} not in the baseline and not compared"))
     name = configuration.name
-    return [GateFinding("note", name, what, one_line(f"{name}: {said}.")) for what, said in found]
+    return [GateFinding("note", name, what, one_line(f"{name}: {note}.")) for what, note in notes]

@@ -31,17 +31,17 @@ def sort_out(baseline: Baseline, groups: Mapping[str, list[RunRecord]]) -> tuple
         if runs is None:
             findings.append(_absent(configuration, unmatched))
             continue
-        found = [*_seeds(configuration, runs), *_training_data(configuration, runs)]
-        if not found:
-            found = _languages(configuration, runs)
-            unequal = {finding.what for finding in found}
+        mismatches = [*_seeds(configuration, runs), *_training_data(configuration, runs)]
+        if not mismatches:
+            mismatches = _languages(configuration, runs)
+            unequal = {finding.what for finding in mismatches}
             languages = [language for language in configuration.languages if language not in unequal]
             comparable.append(Comparable(configuration, runs, languages))
-        findings += found
+        findings += mismatches
     for runs in unmatched.values():
         name = f"{runs[0].task}: {runs[0].model.id}, {runs[0].recipe.name}"
-        said = "is not in the baseline; bless it, or keep it out of this results folder"
-        findings.append(_finding("extra configuration", one_line(name), "configuration", said))
+        fact = "is not in the baseline; bless it, or keep it out of this results folder"
+        findings.append(_finding("extra configuration", one_line(name), "configuration", fact))
     return comparable, findings
 
 
@@ -53,23 +53,25 @@ def _absent(configuration: Blessed, unmatched: dict[str, list[RunRecord]]) -> Ga
             names = [name for name in {**blessed, **now} if blessed.get(name) != now.get(name)]
             parts = [f"{name} is {now.get(name, 'not set')}, blessed {blessed.get(name, 'not set')}" for name in names]
             del unmatched[key]
-            said = f"was run with other settings: {'; '.join(parts)}"
-            return _finding("other settings", configuration.name, "settings", said)
+            fact = f"was run with other settings: {'; '.join(parts)}"
+            return _finding("other settings", configuration.name, "settings", fact)
     return _finding("missing configuration", configuration.name, "configuration", "is in the baseline but was not run")
 
 
 def _seeds(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFinding]:
     seeds = {record.seed for record in runs}
-    found: list[tuple[Kind, int, str]] = []
-    found += [("missing seed", n, "is in the baseline but was not run") for n in configuration.seeds if n not in seeds]
-    found += [("extra seed", n, "is not in the baseline") for n in sorted(seeds) if n not in configuration.seeds]
+    mismatches: list[tuple[Kind, int, str]] = []
+    mismatches += [
+        ("missing seed", n, "is in the baseline but was not run") for n in configuration.seeds if n not in seeds
+    ]
+    mismatches += [("extra seed", n, "is not in the baseline") for n in sorted(seeds) if n not in configuration.seeds]
     for record in runs:
         reason = collapse(record)
         if record.status == "failed":
-            found.append(("failed training", record.seed, f"failed: {one_line(record.failure)}"))
+            mismatches.append(("failed training", record.seed, f"failed: {one_line(record.failure)}"))
         elif reason:
-            found.append(("collapsed training", record.seed, f"collapsed in training: {one_line(reason)}"))
-    return [_finding(kind, configuration.name, f"seed {seed}", said) for kind, seed, said in found]
+            mismatches.append(("collapsed training", record.seed, f"collapsed in training: {one_line(reason)}"))
+    return [_finding(kind, configuration.name, f"seed {seed}", fact) for kind, seed, fact in mismatches]
 
 
 def _training_data(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFinding]:
@@ -79,12 +81,12 @@ def _training_data(configuration: Blessed, runs: Sequence[RunRecord]) -> list[Ga
         for split, blessed in configuration.data_sha256.items()
         if split != "test" and any(record.data.sha256.get(split) != blessed for record in runs)
     ]
-    said = "are not the blessed ones: their content has another hash"
-    return [_finding("other data", configuration.name, what, said) for what in changed]
+    fact = "are not the blessed ones: their content has another hash"
+    return [_finding("other data", configuration.name, what, fact) for what in changed]
 
 
 def _languages(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFinding]:
-    found = []
+    mismatches = []
     kind: Kind
     for language, cell in configuration.languages.items():
         scores = [record.scores.get(language) for record in runs]
@@ -92,18 +94,18 @@ def _languages(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFi
         counts = {score.n_rows for score in scores if score is not None}
         blessed = configuration.data_sha256.get("test", {}).get(language)
         if lacking:
-            kind, said = "missing language", f"is in the baseline but was not evaluated (seed {', '.join(lacking)})"
+            kind, fact = "missing language", f"is in the baseline but was not evaluated (seed {', '.join(lacking)})"
         elif counts != {cell.n_examples}:
             rows = " or ".join(counted(count, "rows") for count in sorted(counts))
-            kind, said = "other number of rows", f"was evaluated on {rows}, blessed {cell.n_examples:,}"
+            kind, fact = "other number of rows", f"was evaluated on {rows}, blessed {cell.n_examples:,}"
         elif any(record.data.sha256.get("test", {}).get(language) != blessed for record in runs):
-            kind, said = "other data", "was evaluated on other rows than the blessed: their content has another hash"
+            kind, fact = "other data", "was evaluated on other rows than the blessed: their content has another hash"
         else:
             continue
-        found.append(_finding(kind, configuration.name, language, said))
-    return found
+        mismatches.append(_finding(kind, configuration.name, language, fact))
+    return mismatches
 
 
-def _finding(kind: Kind, name: str, what: str, said: str) -> GateFinding:
+def _finding(kind: Kind, name: str, what: str, fact: str) -> GateFinding:
     subject = name if what in ("configuration", "settings") else f"{name}: {what}"
-    return GateFinding(kind, name, what, one_line(f"{subject} {said}."))
+    return GateFinding(kind, name, what, one_line(f"{subject} {fact}."))

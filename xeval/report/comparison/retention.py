@@ -13,31 +13,31 @@ from xeval.support.text import metric_in_words, one_decimal, printed_difference
 FLOAT32_BYTES = 4
 
 
-def show(found: Retention, flipped: FlippedRows | None, console: Console) -> None:
+def show(retention: Retention, flipped: FlippedRows | None, console: Console) -> None:
     """Print the table on `console`. Values and losses are in points, shares in percent."""
-    print_parts(_parts(found), console)
+    print_parts(_parts(retention), console)
     if flipped is not None:
         show_flips(flipped, console)
 
 
-def markdown(found: Retention, flipped: FlippedRows | None) -> str:
-    text = markdown_parts(_parts(found))
+def markdown(retention: Retention, flipped: FlippedRows | None) -> str:
+    text = markdown_parts(_parts(retention))
     return text if flipped is None else text + markdown_flips(flipped)
 
 
-def as_json(found: Retention, flipped: FlippedRows | None) -> str:
+def as_json(retention: Retention, flipped: FlippedRows | None) -> str:
     """Everything as one object; values, losses and shares are fractions."""
-    content = asdict(found) | {"conclusion": found.conclusion}
+    content = asdict(retention) | {"conclusion": retention.conclusion}
     if flipped is not None:
         content["flips"] = flips_as_object(flipped)
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _parts(found: Retention) -> Parts:
-    title = f"{found.title}: what B keeps of A; {metric_in_words(found.metric)} in %"
+def _parts(retention: Retention) -> Parts:
+    title = f"{retention.title}: what B keeps of A; {metric_in_words(retention.metric)} in %"
     sides = [
         f"{side}: {name}{_in_words(cost)}"
-        for side, name, cost in zip("AB", (found.name_a, found.name_b), found.costs, strict=True)
+        for side, name, cost in zip("AB", (retention.name_a, retention.name_b), retention.costs, strict=True)
     ]
     header = [
         "",
@@ -52,22 +52,22 @@ def _parts(found: Retention) -> Parts:
         "kappa",
         "script",
     ]
-    rows = [_row(row) for row in found.languages]
+    rows = [_row(row) for row in retention.languages]
     if len(rows) > 1:
-        means = one_decimal(100 * found.mean_a), one_decimal(100 * found.mean_b)
-        loss = one_decimal(printed_difference(100 * found.mean_a, 100 * found.mean_b))
-        rows.append([f"mean of {len(rows)}", *means, *_shown(found.mean_kept), "", loss, "", "", "", ""])
-    return Parts(title, sides, found.conclusion, header, rows, _notes(found))
+        means = one_decimal(100 * retention.mean_a), one_decimal(100 * retention.mean_b)
+        loss = one_decimal(printed_difference(100 * retention.mean_a, 100 * retention.mean_b))
+        rows.append([f"mean of {len(rows)}", *means, *_shown(retention.mean_kept), "", loss, "", "", "", ""])
+    return Parts(title, sides, retention.conclusion, header, rows, _notes(retention))
 
 
 def _in_words(cost: Cost) -> str:
-    said = ""
+    text = ""
     if cost.n_parameters is not None:
         size = cost.n_parameters * FLOAT32_BYTES / 1e6
-        said += f", {cost.n_parameters / 1e6:,.1f} million parameters ({size:,.0f} MB in float32)"
+        text += f", {cost.n_parameters / 1e6:,.1f} million parameters ({size:,.0f} MB in float32)"
     if cost.rows_per_s is not None:
-        said += f", {1000 / cost.rows_per_s:.2f} ms a row"
-    return said
+        text += f", {1000 / cost.rows_per_s:.2f} ms a row"
+    return text
 
 
 def _row(row: LanguageRetention) -> list[str]:
@@ -89,27 +89,27 @@ def _shown(share: Share) -> tuple[str, str]:
     return one_decimal(100 * share.value), f"{one_decimal(100 * share.low)} to {one_decimal(100 * share.high)}"
 
 
-def _notes(found: Retention) -> list[str]:
+def _notes(retention: Retention) -> list[str]:
     notes = [
         "Kept: B's score as a share of A's, with a paired bootstrap over the test rows for these trained models; above"
         " chance: the same of what is above chance. Loss, in points: what is lost in the training language (at home),"
         " and what besides (in transfer). Kappa: Cohen's, of B's answers with A's."
     ]
-    first, second = found.costs
+    first, second = retention.costs
     if first.rows_per_s and second.rows_per_s:
         times = second.rows_per_s / first.rows_per_s
         saved = 1000 / first.rows_per_s - 1000 / second.rows_per_s
-        lost = 100 * (found.mean_a - found.mean_b)
+        lost = 100 * (retention.mean_a - retention.mean_b)
         price = f", {one_decimal(lost / saved)} points for each millisecond a row that it saves" if saved > 0 else ""
         notes.append(f"B was evaluated {times:.2f} times as fast as A on the same processor{price}.")
     if first.n_parameters and second.n_parameters and second.n_parameters < first.n_parameters:
         saved_mb = (first.n_parameters - second.n_parameters) * FLOAT32_BYTES / 1e6
-        lost = 100 * (found.mean_a - found.mean_b)
+        lost = 100 * (retention.mean_a - retention.mean_b)
         notes.append(f"B is smaller by {saved_mb:,.1f} MB in float32: {lost / saved_mb:.2f} points for each of them.")
-    if found.fertility_correlation is not None:
-        rho, p = found.fertility_correlation
+    if retention.fertility_correlation is not None:
+        rho, p = retention.fertility_correlation
         shown = "no correlation is shown" if p > 0.05 else f"a correlation (p {p:.3f})"
         notes.append(
             f"What is kept and pieces per word: Spearman's ρ {rho:+.2f} over the languages, {shown}; it is not a cause."
         )
-    return [*notes, *found.notes]
+    return [*notes, *retention.notes]

@@ -28,80 +28,95 @@ _PLURALS = {"accuracy": "accuracies"}
 _FLIPS = "Below, A is dev and B is last."
 
 
-def show(found: SelectionComparison, flipped: FlippedRows | None, console: Console) -> None:
+def show(comparison: SelectionComparison, flipped: FlippedRows | None, console: Console) -> None:
     """Print the table on `console`. Values and differences are in points."""
-    print_parts(_parts(found), console)
+    print_parts(_parts(comparison), console)
     if flipped is not None:
         console.print(plain(_FLIPS), style="dim")
         show_flips(flipped, console)
 
 
-def markdown(found: SelectionComparison, flipped: FlippedRows | None) -> str:
-    text = markdown_parts(_parts(found))
+def markdown(comparison: SelectionComparison, flipped: FlippedRows | None) -> str:
+    text = markdown_parts(_parts(comparison))
     return text if flipped is None else f"{text}- {_FLIPS}\n{markdown_flips(flipped)}"
 
 
-def as_json(found: SelectionComparison, flipped: FlippedRows | None) -> str:
+def as_json(comparison: SelectionComparison, flipped: FlippedRows | None) -> str:
     """Everything as one object; values, differences and bounds are fractions."""
-    metric = found.last_minus_dev.metric
+    metric = comparison.last_minus_dev.metric
     names = {"dev_value": f"dev_{metric}", "value": metric, "values": _PLURALS.get(metric, f"{metric}_by_step")}
-    content = asdict(found) | {"last_minus_dev": as_object(found.last_minus_dev)}
+    content = asdict(comparison) | {"last_minus_dev": as_object(comparison.last_minus_dev)}
     for part in ("choices", "oracle"):
         content[part] = [{names.get(key, key): value for key, value in entry.items()} for entry in content[part]]
-    content |= {"conclusion": found.conclusion, "oracle_is": ORACLE}
+    content |= {"conclusion": comparison.conclusion, "oracle_is": ORACLE}
     if flipped is not None:
         content["flips"] = flips_as_object(flipped)
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _parts(found: SelectionComparison) -> Parts:
-    return Parts(_title(found), _sides(found), found.conclusion, _header(found), _rows(found), _notes(found))
+def _parts(comparison: SelectionComparison) -> Parts:
+    return Parts(
+        _title(comparison),
+        _sides(comparison),
+        comparison.conclusion,
+        _header(comparison),
+        _rows(comparison),
+        _notes(comparison),
+    )
 
 
-def _title(found: SelectionComparison) -> str:
-    seeds = found.last_minus_dev.seeds_a
+def _title(comparison: SelectionComparison) -> str:
+    seeds = comparison.last_minus_dev.seeds_a
     what = "mean of " * (len(seeds) > 1) + numbered("seeds", seeds)
-    compared = found.last_minus_dev
-    return f"{compared.title}: which checkpoint of one training? {found.model}, {what}; {compared.metric} in %"
+    compared = comparison.last_minus_dev
+    return f"{compared.title}: which checkpoint of one training? {comparison.model}, {what}; {compared.metric} in %"
 
 
-def _sides(found: SelectionComparison) -> list[str]:
-    choices = found.choices
+def _sides(comparison: SelectionComparison) -> list[str]:
+    choices = comparison.choices
     dev = " ".join(f"{choice.dev_step:,} ({one_decimal(100 * choice.dev_value)} %)" for choice in choices)
     last = " ".join(f"{choice.last_step:,}" for choice in choices)
     step = "step" if len(choices) == 1 else "steps, by seed:"
     return [
-        f"dev: {step} {dev}, the best on {found.training_language} development rows",
+        f"dev: {step} {dev}, the best on {comparison.training_language} development rows",
         f"last: {step} {last}",
         f"oracle*: {ORACLE}",
     ]
 
 
-def _header(found: SelectionComparison) -> list[str]:
-    interval = f"{100 * found.last_minus_dev.mean.level:.0f} % interval"
-    return ["", "dev", "last", "− dev", interval, "Holm", "oracle*", "− dev", *_if_one_seed(found, "at step")]
+def _header(comparison: SelectionComparison) -> list[str]:
+    interval = f"{100 * comparison.last_minus_dev.mean.level:.0f} % interval"
+    return ["", "dev", "last", "− dev", interval, "Holm", "oracle*", "− dev", *_if_one_seed(comparison, "at step")]
 
 
-def _rows(found: SelectionComparison) -> list[list[str]]:
+def _rows(comparison: SelectionComparison) -> list[list[str]]:
     rows = []
-    for one, oracle in zip(found.last_minus_dev.languages, found.oracle, strict=True):
-        numbers = _numbers(one.value_a, one.value_b, one.interval)
-        best = _beside_dev(oracle.value, one.value_a)
-        step = _if_one_seed(found, f"{oracle.steps[0]:,}")
-        rows.append([one.language, *numbers, shown_p(one.holm_p), *best, *step])
+    for difference, oracle in zip(comparison.last_minus_dev.languages, comparison.oracle, strict=True):
+        numbers = _numbers(difference.value_a, difference.value_b, difference.interval)
+        best = _beside_dev(oracle.value, difference.value_a)
+        step = _if_one_seed(comparison, f"{oracle.steps[0]:,}")
+        rows.append([difference.language, *numbers, shown_p(difference.holm_p), *best, *step])
     n = len(rows)
     if n > 1:
-        rows.append(_mean_row(found, f"mean of {n}", found.last_minus_dev.mean, without=None))
-    if found.target_mean is not None:
-        rows.append(_mean_row(found, f"but {found.training_language}", found.target_mean, found.training_language))
+        rows.append(_mean_row(comparison, f"mean of {n}", comparison.last_minus_dev.mean, without=None))
+    if comparison.target_mean is not None:
+        rows.append(
+            _mean_row(
+                comparison, f"but {comparison.training_language}", comparison.target_mean, comparison.training_language
+            )
+        )
     return rows
 
 
-def _mean_row(found: SelectionComparison, name: str, interval: Interval, without: str | None) -> list[str]:
-    pairs = zip(found.last_minus_dev.languages, found.oracle, strict=True)
-    numbers = [(one.value_a, one.value_b, best.value) for one, best in pairs if one.language != without]
+def _mean_row(comparison: SelectionComparison, name: str, interval: Interval, without: str | None) -> list[str]:
+    pairs = zip(comparison.last_minus_dev.languages, comparison.oracle, strict=True)
+    numbers = [
+        (difference.value_a, difference.value_b, best.value)
+        for difference, best in pairs
+        if difference.language != without
+    ]
     dev, last, oracle = np.mean(numbers, axis=0).tolist()
-    return [name, *_numbers(dev, last, interval), "", *_beside_dev(oracle, dev), *_if_one_seed(found, "")]
+    return [name, *_numbers(dev, last, interval), "", *_beside_dev(oracle, dev), *_if_one_seed(comparison, "")]
 
 
 def _numbers(dev: float, last: float, interval: Interval) -> list[str]:
@@ -114,14 +129,14 @@ def _beside_dev(value: float, dev: float) -> list[str]:
     return [one_decimal(100 * value), signed(printed_difference(100 * value, 100 * dev))]
 
 
-def _if_one_seed(found: SelectionComparison, cell: str) -> list[str]:
-    return [cell] if len(found.choices) == 1 else []
+def _if_one_seed(comparison: SelectionComparison, cell: str) -> list[str]:
+    return [cell] if len(comparison.choices) == 1 else []
 
 
-def _notes(found: SelectionComparison) -> list[str]:
-    compared = found.last_minus_dev
+def _notes(comparison: SelectionComparison) -> list[str]:
+    compared = comparison.last_minus_dev
     mean = compared.mean
-    n_checkpoints = " ".join(str(len(choice.steps)) for choice in found.choices)
+    n_checkpoints = " ".join(str(len(choice.steps)) for choice in comparison.choices)
     return [
         f"* The oracle is {ORACLE}, of {n_checkpoints}. It is an upper bound of what any choice among them can reach,"
         " not a result: part of its lead is luck on these very rows, so it has no interval.",

@@ -82,11 +82,11 @@ def _verdicts(verdict: RowVerdict, metric: str) -> dict[str, Any]:
 
 
 def _verdict(verdict: Verdict, metric: str) -> dict[str, Any]:
-    found = verdict.comparison
-    numbers = found and {
-        "difference_points": _points(found.difference),
-        "interval90_points": [_points(found.low), _points(found.high)],
-        "seeds_needed": found.seeds_needed,
+    comparison = verdict.comparison
+    numbers = comparison and {
+        "difference_points": _points(comparison.difference),
+        "interval90_points": [_points(comparison.low), _points(comparison.high)],
+        "seeds_needed": comparison.seeds_needed,
     }
     return {
         "outcome": verdict.outcome,
@@ -98,13 +98,13 @@ def _verdict(verdict: Verdict, metric: str) -> dict[str, Any]:
     }
 
 
-def _claim(found: ClaimVerdict) -> dict[str, Any]:
-    bounds = {} if found.low is None else {"interval90": [found.low, found.high]}
+def _claim(verdict: ClaimVerdict) -> dict[str, Any]:
+    bounds = {} if verdict.low is None else {"interval90": [verdict.low, verdict.high]}
     return {
-        **found.claim.model_dump(),
-        "outcome": found.outcome,
-        "sentence": found.sentence,
-        "measured": found.measured,
+        **verdict.claim.model_dump(),
+        "outcome": verdict.outcome,
+        "sentence": verdict.sentence,
+        "measured": verdict.measured,
         **bounds,
     }
 

@@ -84,10 +84,10 @@ def _line(name: str, cells: list[str], bold: bool = False) -> str:
 
 
 def _notes(matrix: Matrix) -> list[str]:
-    found = matrix.verdicts
-    sentences = [line for verdict in found for line in verdicts.headlines(verdict)]
+    row_verdicts = matrix.verdicts
+    sentences = [line for verdict in row_verdicts for line in verdicts.headlines(verdict)]
     findings = [f"{finding.severity.capitalize()}: {finding.sentence}" for finding in matrix.findings]
-    return [*findings, *matrix.footer, *([verdicts.legend(found)] if found else []), *sentences]
+    return [*findings, *matrix.footer, *([verdicts.legend(row_verdicts)] if row_verdicts else []), *sentences]
 
 
 def escape(text: str) -> str:

@@ -30,25 +30,25 @@ def render(matrix: Matrix) -> str:
         *matrix.footer,
     ]
     below = "\n".join(f"- {escape(note)}" for note in notes)
-    short, found = _in_short(matrix), findings_section(matrix)
+    short, findings = _in_short(matrix), findings_section(matrix)
     sections = _verdicts(matrix.verdicts) + _claims(matrix) + _transfer(matrix) + _exhibits(matrix)
     numbers = f"## {escape(capitalised(matrix.metric_in_words))}\n\n{table}\n\n{below}\n"
-    return f"# {escape(matrix.title)}\n\n{short}{found}\n{numbers}{sections}"
+    return f"# {escape(matrix.title)}\n\n{short}{findings}\n{numbers}{sections}"
 
 
 def _in_short(matrix: Matrix) -> str:
     """A line for each model, that nothing was found where that is so, and when and how the report was made."""
-    lines = [_line(one) for one in in_short.of(matrix)]
+    lines = [_line(entry) for entry in in_short.of(matrix)]
     lines += [f"{matrix.checked}."] if matrix.checked else []
     lines += [f"Made on {matrix.made}"] if matrix.made else []
     return "".join(f"- {line}\n" for line in lines)
 
 
-def _line(one: InShort) -> str:
-    how, published = f" ({one.how})" if one.how else "", f", published {one.published}" if one.mark else ""
-    by_language = f" {one.by_language}." if one.by_language else ""
-    said = f"{one.mean} {one.mark}".rstrip() + f"{published}, gap {one.gap}.{by_language} {worst.of(one.row)}"
-    return f"**{escape(one.name + how)}**: {escape(said)}"
+def _line(entry: InShort) -> str:
+    how, published = f" ({entry.how})" if entry.how else "", f", published {entry.published}" if entry.mark else ""
+    by_language = f" {entry.by_language}." if entry.by_language else ""
+    text = f"{entry.mean} {entry.mark}".rstrip() + f"{published}, gap {entry.gap}.{by_language} {worst.of(entry.row)}"
+    return f"**{escape(entry.name + how)}**: {escape(text)}"
 
 
 def findings_section(matrix: Matrix) -> str:
@@ -66,13 +66,13 @@ def _cells(row: Row, languages: list[str], n_reference: int, with_others: bool) 
     return [name if row.published else f"**{name}**", *shown, row.n_examples, row.seeds]
 
 
-def _verdicts(found: list[RowVerdict]) -> str:
+def _verdicts(row_verdicts: list[RowVerdict]) -> str:
     """A section of its own: the legend, then every sentence, folded; nothing where there is no verdict."""
-    if not found:
+    if not row_verdicts:
         return ""
-    blocks = [f"- {escape(line)}" for verdict in found for line in verdicts.sentences(verdict)]
+    blocks = [f"- {escape(line)}" for verdict in row_verdicts for line in verdicts.sentences(verdict)]
     folded = "<details>\n<summary>Every verdict in a sentence</summary>\n\n" + "\n".join(blocks) + "\n\n</details>\n"
-    return f"\n## Reproduced?\n\n{escape(verdicts.legend(found))}\n\n{folded}"
+    return f"\n## Reproduced?\n\n{escape(verdicts.legend(row_verdicts))}\n\n{folded}"
 
 
 def _claims(matrix: Matrix) -> str:
@@ -83,7 +83,7 @@ def _claims(matrix: Matrix) -> str:
 
 def _transfer(matrix: Matrix) -> str:
     """Source × target, where models were trained on several languages."""
-    tables = [f"**{escape(one.title)}**\n\n{_table(one)}\n" for one in transfer.of(matrix)]
+    tables = [f"**{escape(exhibit.title)}**\n\n{_table(exhibit)}\n" for exhibit in transfer.of(matrix)]
     return "\n## Transfer between languages\n\n" + "\n".join(tables) if tables else ""
 
 
@@ -91,7 +91,9 @@ def _exhibits(matrix: Matrix) -> str:
     """What the answers of our rows show, a section for each row; nothing for a kind of task without exhibits."""
     sections = []
     for row in matrix.ours:
-        tables = [f"**{escape(one.title)}**\n\n{_table(one)}\n" for one in exhibits.of(row, matrix.languages)]
+        tables = [
+            f"**{escape(exhibit.title)}**\n\n{_table(exhibit)}\n" for exhibit in exhibits.of(row, matrix.languages)
+        ]
         sections += [f"\n## Answers: {escape(row.name)}\n\n" + "\n".join(tables)] if tables else []
     return "".join(sections)
 

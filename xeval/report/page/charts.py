@@ -103,14 +103,14 @@ def reliability_diagram(bins: Sequence[Bin]) -> Reliability:
     x_axis, y_axis = Axis(0, 1, LEFT, WIDTH - RIGHT), Axis(0, 1, height - BOTTOM, TOP)
     bars = [
         Bar(
-            x_axis.at(one.low),
-            y_axis.at(one.accuracy),
-            round(x_axis.at(one.high) - x_axis.at(one.low), 1),
-            round(y_axis.at(0) - y_axis.at(one.accuracy), 1),
-            x_axis.at(one.confidence),
-            f"confidence {one.confidence:.2f}, accuracy {one.accuracy:.2f}, {counted(one.n, 'predictions')}",
+            x_axis.at(bin_.low),
+            y_axis.at(bin_.accuracy),
+            round(x_axis.at(bin_.high) - x_axis.at(bin_.low), 1),
+            round(y_axis.at(0) - y_axis.at(bin_.accuracy), 1),
+            x_axis.at(bin_.confidence),
+            f"confidence {bin_.confidence:.2f}, accuracy {bin_.accuracy:.2f}, {counted(bin_.n, 'predictions')}",
         )
-        for one in bins
+        for bin_ in bins
     ]
     return Reliability(height, x_axis, y_axis, bars)
 

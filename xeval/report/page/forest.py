@@ -48,33 +48,33 @@ def plot(verdict: RowVerdict) -> Forest | None:
     means = [verdict.mean] if verdict.mean.comparison is not None and len(verdict.cells) > 1 else []
     if not compared:
         return None
-    values = [0.0, *(sign * one.tolerance for one in (*compared.values(), *means) for sign in (-1, 1))]
-    for one in (*compared.values(), *means):
-        if one.comparison is not None:
-            values += [one.comparison.low, one.comparison.high]
+    values = [0.0, *(sign * cell.tolerance for cell in (*compared.values(), *means) for sign in (-1, 1))]
+    for cell in (*compared.values(), *means):
+        if cell.comparison is not None:
+            values += [cell.comparison.low, cell.comparison.high]
     axis = axis_around(values, 0, 100)
     lines = [_line(describe(what).name, what, cell, axis) for what, cell in compared.items()]
     lines.sort(key=lambda line: line.at)
-    mean = [_line("mean", f"of {len(verdict.cells)}", one, axis) for one in means]
+    mean = [_line("mean", f"of {len(verdict.cells)}", cell, axis) for cell in means]
     ticks = [(at, f"+{label}" if float(label) > 0 else label) for at, label in axis.ticks() if EDGE < at < 100 - EDGE]
     return Forest(lines, mean[0] if mean else None, ticks, axis.at(0))
 
 
 def _line(name: str, code: str, verdict: Verdict, axis: Axis) -> ForestLine:
-    found = verdict.comparison
-    if found is None:
+    comparison = verdict.comparison
+    if comparison is None:
         raise ValueError(f"{name}: wanted what was compared, got none")
     return ForestLine(
         name,
         code,
         verdict,
         MARKS[verdict.outcome],
-        one_decimal(found.ours),
+        one_decimal(comparison.ours),
         one_decimal(verdict.published),
-        signed(printed_difference(found.ours, verdict.published)),
-        f"{signed(found.low)} to {signed(found.high)}",
-        axis.at(found.difference),
-        axis.at(found.low),
-        axis.at(found.high),
+        signed(printed_difference(comparison.ours, verdict.published)),
+        f"{signed(comparison.low)} to {signed(comparison.high)}",
+        axis.at(comparison.difference),
+        axis.at(comparison.low),
+        axis.at(comparison.high),
         (axis.at(-verdict.tolerance), axis.at(verdict.tolerance)),
     )

@@ -93,8 +93,8 @@ def difference_lines(matrix: Matrix) -> tuple[list[Row], list[Line]]:
             return Cell("–")
         side, level = "more" if difference > 0 else "less", round(LEVELS * abs(difference) / largest)
         judged = row.verdict.cells.get(language) if row.verdict else None
-        found = judged.comparison if judged else None
-        interval = f" ({signed(found.low)} to {signed(found.high)})" if found else ""
+        comparison = judged.comparison if judged else None
+        interval = f" ({signed(comparison.low)} to {signed(comparison.high)})" if comparison else ""
         mark, outcome = verdicts.mark(row, language), judged.outcome if judged else ""
         printed = signed(printed_difference(row.cells[language], row.beside.cells[language]))
         return Cell(f"{printed}{interval}", difference, f"{side}-{level}", mark, outcome)
@@ -115,10 +115,10 @@ def gap_lines(matrix: Matrix) -> dict[str, list[Line]]:
     widest = max((abs(gap) for gap in gaps.values() if gap is not None), default=0) or 1
 
     def cell(row: Row, languages: list[str]) -> Cell:
-        found = [gap for language in languages if (gap := gaps[row.name, language]) is not None]
-        if len(found) < len(languages):
+        known = [gap for language in languages if (gap := gaps[row.name, language]) is not None]
+        if len(known) < len(languages):
             return Cell("–")
-        mean = sum(found) / len(found)
+        mean = sum(known) / len(known)
         return Cell(one_decimal(mean), mean, bar=max(0.0, mean) / widest)
 
     return {

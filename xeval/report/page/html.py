@@ -39,10 +39,10 @@ def render(matrix: Matrix) -> str:
     """The whole page. What the predictions show is left out, with the reason, where they cannot be read."""
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "sort.js"))
     compared, differences = heat.difference_lines(matrix)
-    found, rows = matrix.verdicts, matrix.ours
+    row_verdicts, rows = matrix.verdicts, matrix.ours
     models = [model_section.build(row, matrix) for row in rows] if len(rows) <= MOST_MODELS else []
-    board, cards = in_short.of(matrix), [_card(verdict) for verdict in found]
-    worst = [(one.name, model.worst) for one, model in zip(board, models, strict=False) if model.worst]
+    board, cards = in_short.of(matrix), [_card(verdict) for verdict in row_verdicts]
+    worst = [(entry.name, model.worst) for entry, model in zip(board, models, strict=False) if model.worst]
     worst = worst if len(rows) <= MOST_WORST else []
     return (
         environment()
@@ -62,7 +62,7 @@ def render(matrix: Matrix) -> str:
             has_gap=matrix.training_language in matrix.languages and len(matrix.languages) > 1,
             gaps=heat.gap_lines(matrix),
             transfers=[model_section.shown(exhibit) for exhibit in transfer.of(matrix)],
-            legend=verdicts.legend(found) if found else "",
+            legend=verdicts.legend(row_verdicts) if row_verdicts else "",
             marks=verdicts.MARKS,
             outcomes=OUTCOMES,
             board=board,
@@ -94,9 +94,9 @@ def _card(verdict: RowVerdict) -> Card:
     tally, how = verdicts.tally(verdict), verdict.configuration.in_words
     if drawn is None:
         return Card(verdict.row, how, tally, drawn, [verdict.mean.sentence])
-    said = {one.verdict.what for one in (*drawn.languages, *([drawn.mean] if drawn.mean else []))}
+    in_forest = {line.verdict.what for line in (*drawn.languages, *([drawn.mean] if drawn.mean else []))}
     every = [verdict.mean, *verdict.cells.values()]
-    return Card(verdict.row, how, tally, drawn, [one.sentence for one in every if one.what not in said])
+    return Card(verdict.row, how, tally, drawn, [cell.sentence for cell in every if cell.what not in in_forest])
 
 
 def _left_out(matrix: Matrix) -> str:
@@ -110,7 +110,7 @@ def _left_out(matrix: Matrix) -> str:
 def environment() -> jinja2.Environment:
     """What renders the templates of pages: everything that is put into one is escaped and on one line."""
     # Escaping is switched on outright: select_autoescape goes by the ending and takes .html.j2 for plain text.
-    made = jinja2.Environment(
+    jinja_environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -118,8 +118,8 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"one_decimal": one_decimal, "counted": counted}
-    return made
+    jinja_environment.filters |= {"one_decimal": one_decimal, "counted": counted}
+    return jinja_environment
 
 
 def _shown(value: Any) -> Any:

@@ -54,13 +54,13 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
     of_seeds, problems = evidence.load(row)
     if problems:  # all or nothing: half of the seeds would look like the whole
         of_seeds = {}
-    found = {language: evidence.together(seeds) for language, seeds in of_seeds.items()}
+    by_language = {language: evidence.together(seeds) for language, seeds in of_seeds.items()}
     two = _training_language_and_others(of_seeds, matrix.training_language)
     languages = sorted(row.cells, key=lambda language: -row.cells[language])
     published = row.beside.cells if row.beside else {}
     records = [run.record for run in row.runs]
-    has_logits = bool(found or problems)  # a kind of task has them or has not
-    lines = [_line(name, row, records, found.get(name)) for name in matrix.by_transfer if name in row.cells]
+    has_logits = bool(by_language or problems)  # a kind of task has them or has not
+    lines = [_line(name, row, records, by_language.get(name)) for name in matrix.by_transfer if name in row.cells]
     names = names_of(languages)
     dots = [(names[language], _by_seed(records, language), published.get(language)) for language in languages]
     return ModelSection(
@@ -69,13 +69,13 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
         (matrix.metric_in_words, *(HEADER if has_logits else HEADER[:-OF_LOGITS])),
         [replace(line, cells=line.cells if has_logits else line.cells[:-OF_LOGITS]) for line in lines],
         charts.dots(dots) if records[0].has_seed else None,
-        [(title, charts.reliability_diagram(one.bins), one.calibration_error) for title, one in two.items()],
-        [_confusion(title, one, records[0].labels) for title, one in (two | _named(found, languages)).items()],
-        charts.curves([(f"seed {one.seed}", one.training.loss_curve) for one in records if one.training]),
-        charts.curves([(f"seed {one.seed}", _selection(one)) for one in records if one.training]),
+        [(title, charts.reliability_diagram(own.bins), own.calibration_error) for title, own in two.items()],
+        [_confusion(title, own, records[0].labels) for title, own in (two | _named(by_language, languages)).items()],
+        charts.curves([(f"seed {record.seed}", record.training.loss_curve) for record in records if record.training]),
+        charts.curves([(f"seed {record.seed}", _selection(record)) for record in records if record.training]),
         [shown(exhibit) for exhibit in exhibits.of(row, matrix.languages)],
         problems,
-        worst.of(row, {language: one.confusion for language, one in found.items()} if found else None),
+        worst.of(row, {language: own.confusion for language, own in by_language.items()} if by_language else None),
     )
 
 
@@ -101,17 +101,17 @@ def _training_language_and_others(
     of_seeds: Mapping[str, list[Evidence]], training_language: str
 ) -> dict[str, Evidence]:
     training = of_seeds.get(training_language, [])
-    others = [one for language, seeds in of_seeds.items() if language != training_language for one in seeds]
+    others = [seed for language, seeds in of_seeds.items() if language != training_language for seed in seeds]
     two = {describe(training_language).name: training, "Other languages together": others}
     return {title: evidence.together(parts) for title, parts in two.items() if parts}
 
 
-def _named(found: Mapping[str, Evidence], languages: Sequence[str]) -> dict[str, Evidence]:
-    return {name: found[language] for language, name in names_of(languages).items() if language in found}
+def _named(by_language: Mapping[str, Evidence], languages: Sequence[str]) -> dict[str, Evidence]:
+    return {name: by_language[language] for language, name in names_of(languages).items() if language in by_language}
 
 
 def _by_seed(records: Sequence[RunRecord], language: str) -> dict[int, float]:
-    return {one.seed: 100 * one.scores[language].value for one in records if language in one.scores}
+    return {record.seed: 100 * record.scores[language].value for record in records if language in record.scores}
 
 
 def _selection(record: RunRecord) -> list[tuple[float, float]]:
@@ -119,7 +119,7 @@ def _selection(record: RunRecord) -> list[tuple[float, float]]:
     return [(point.step, 100 * point.value) for point in curve]
 
 
-def _line(language: str, row: Row, records: Sequence[RunRecord], found: Evidence | None) -> Line:
+def _line(language: str, row: Row, records: Sequence[RunRecord], own: Evidence | None) -> Line:
     scores = [record.scores[language] for record in records if language in record.scores]
     seeds = [100 * score.value for score in scores]
     cells = [
@@ -128,8 +128,8 @@ def _line(language: str, row: Row, records: Sequence[RunRecord], found: Evidence
         _cell(_mean(scores, "pieces_per_word"), ".2f"),
         _cell(_mean(scores, "truncated_share"), ".1%"),
         _cell(_mean(scores, "unknown_piece_share"), ".1%"),
-        _cell(found.confidence if found else None, ".2f"),
-        _cell(found.calibration_error if found else None, ".3f"),
+        _cell(own.confidence if own else None, ".2f"),
+        _cell(own.calibration_error if own else None, ".3f"),
     ]
     known = describe(language)
     return Line(known.name, (language, known.script, known.family), cells)
@@ -144,11 +144,11 @@ def _mean(scores: Sequence[Score], name: str) -> float | None:
     return None if None in values else statistics.fmean(values)
 
 
-def _confusion(title: str, found: Evidence, names: Sequence[str] | None) -> Confusion:
-    n_labels = len(found.confusion)
+def _confusion(title: str, own: Evidence, names: Sequence[str] | None) -> Confusion:
+    n_labels = len(own.confusion)
     labels = list(names) if names and len(names) == n_labels else [f"label {index}" for index in range(n_labels)]
     rows = []
-    for counts in found.confusion.tolist():
+    for counts in own.confusion.tolist():
         n = sum(counts)
         shares = [count / n if n else 0.0 for count in counts]
         rows.append(

@@ -47,7 +47,7 @@ def _check_folder(folder: Path) -> None:
         index.is_file() and f'content="{GENERATOR}' in index.read_text(encoding="utf-8", errors="replace")[:2000]
     )
     if not made_here:
-        raise StoreError(f"{folder}: holds files that are no leaderboard; name an empty folder with --output")
+        raise StoreError(f"{folder}: holds files that are not a leaderboard; name an empty folder with --output")
 
 
 def render(site: Site) -> Iterator[tuple[str, str]]:

@@ -30,22 +30,22 @@ def render_as(chosen: Format, matrix: SuiteMatrix) -> str:
 # ── cells ──
 
 
-def cell(found: Cell | None, title: str = "") -> str:
+def cell(entry: Cell | None, title: str = "") -> str:
     """`71.2 [69.8, 72.6]`; a dash for what there is not. The split stands behind it where the title lacks it."""
-    if found is None:
+    if entry is None:
         return "–"
-    text = f"{one_decimal(found.value)}{'*' * found.other_metrics}"
-    if found.interval is not None:
-        text += f" [{one_decimal(found.interval[0])}, {one_decimal(found.interval[1])}]"
-    return text if found.split == "test" or title.endswith(f" ({found.split})") else f"{text} {found.split}"
+    text = f"{one_decimal(entry.value)}{'*' * entry.other_metrics}"
+    if entry.interval is not None:
+        text += f" [{one_decimal(entry.interval[0])}, {one_decimal(entry.interval[1])}]"
+    return text if entry.split == "test" or title.endswith(f" ({entry.split})") else f"{text} {entry.split}"
 
 
-def average(found: Average | None) -> str:
+def average(mean: Average | None) -> str:
     """`71.2`, with how many tasks it is over where they are not all there."""
-    if found is None:
+    if mean is None:
         return "–"
-    part = f" ({found.n} of {found.of})" if found.n < found.of else ""
-    return f"{one_decimal(found.value)}{'*' * found.other_metrics}{part}"
+    part = f" ({mean.n} of {mean.of})" if mean.n < mean.of else ""
+    return f"{one_decimal(mean.value)}{'*' * mean.other_metrics}{part}"
 
 
 def _header(matrix: SuiteMatrix) -> list[str]:
@@ -104,27 +104,27 @@ def _json_row(row: Row) -> dict[str, Any]:
         "name": row.name,
         "published": row.published,
         "model": row.model,
-        "scores": {task: _json_cell(found) for task, found in row.cells.items()},
-        "groups": {group: _json_average(found) for group, found in row.groups.items()},
+        "scores": {task: _json_cell(cell) for task, cell in row.cells.items()},
+        "groups": {group: _json_average(average) for group, average in row.groups.items()},
         "mean": row.total and _json_average(row.total),
         "problems": row.problems,
     }
 
 
-def _json_cell(found: Cell) -> dict[str, Any]:
-    own = found.score and {
-        "interval95": found.score.interval,
-        "split": found.split,
-        "metrics": found.score.metrics,
-        "languages": found.score.languages,
-        "lacking": found.score.lacking,
-        "runs": [str(run.folder) for run in found.runs],
+def _json_cell(cell: Cell) -> dict[str, Any]:
+    own = cell.score and {
+        "interval95": cell.score.interval,
+        "split": cell.split,
+        "metrics": cell.score.metrics,
+        "languages": cell.score.languages,
+        "lacking": cell.score.lacking,
+        "runs": [str(run.folder) for run in cell.runs],
     }
-    return {"value": round(found.value / 100, 12), "other_metrics": found.other_metrics, **(own or {})}
+    return {"value": round(cell.value / 100, 12), "other_metrics": cell.other_metrics, **(own or {})}
 
 
-def _json_average(found: Average) -> dict[str, Any]:
-    return {"value": round(found.value / 100, 12), "n_tasks": found.n, "of": found.of}
+def _json_average(average: Average) -> dict[str, Any]:
+    return {"value": round(average.value / 100, 12), "n_tasks": average.n, "of": average.of}
 
 
 def show(matrix: SuiteMatrix, console: Console) -> None:

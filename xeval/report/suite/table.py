@@ -169,11 +169,11 @@ def _choose(runs: Sequence[StoredRun], member: SuiteTask, task: Task | None) -> 
     The test split comes before another, the suite's recipe before another, more languages and seeds before fewer.
     """
     groups = by_configuration(runs)
-    wanted = member.recipe or (task.default_recipe if task else None)
+    recipe = member.recipe or (task.default_recipe if task else None)
 
     def rank(configuration: Configuration) -> tuple[bool, bool, int, int]:
         own, record = groups[configuration], configuration.example
-        on_test, usual = record.limits.test_split is None, record.recipe.name == wanted
+        on_test, usual = record.limits.test_split is None, record.recipe.name == recipe
         return on_test, usual, min(len(run.record.scores) for run in own), len(own)
 
     ranked = sorted(groups, key=rank, reverse=True)
@@ -269,10 +269,10 @@ def _rule(suite: Suite) -> str:
 
 
 def _marks(tables: Sequence[SuiteTable]) -> list[str]:
-    said = {
+    tasks = {
         f"{task} by {' and '.join(metrics)}" for table in tables for task, metrics in table.metrics.items() if metrics
     }
-    return [f"* not by this suite's metrics: {', '.join(sorted(said)).replace('_', ' ')}."] if said else []
+    return [f"* not by this suite's metrics: {', '.join(sorted(tasks)).replace('_', ' ')}."] if tasks else []
 
 
 def _notes(row: Row) -> list[str]:
