@@ -1,5 +1,6 @@
 """Everything, in a quarter of an hour on two idle cores, or parts by name: `python -m benchmarks scaling`."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -68,10 +69,16 @@ def main(names: list[str]) -> int:
     print(f"{here.hardware}, {_bfloat16_instructions()}, {versions}\n", flush=True)
     for name in names or PARTS:
         for measure in PARTS[name]:
-            began = time.perf_counter()
-            print(f"{measure()}\n\n{name}: {time.perf_counter() - began:.0f} s\n", flush=True)
+            began, table = time.perf_counter(), measure()
+            print(f"{table}\n\n{name}: {time.perf_counter() - began:.0f} s, {_load()}\n", flush=True)
     print(f"{time.perf_counter() - started:.0f} s in all")
     return 0
+
+
+def _load() -> str:
+    """How busy the machine was, other people's work and this one: figures of a busy one are too high."""
+    minutes = zip(os.getloadavg(), (1, 5, 15), strict=True)
+    return f"load average {', '.join(f'{load:.1f} ({n} min)' for load, n in minutes)} on {os.cpu_count()} cores"
 
 
 def _bfloat16_instructions() -> str:

@@ -1,5 +1,6 @@
 """Calibration against its definition, row by row and bin by bin (Guo et al. 2017, arXiv:1706.04599)."""
 
+import json
 import math
 
 import numpy as np
@@ -7,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xeval.judging.calibration import expected_calibration_error, pooled, probabilities, reliability
+from xeval.judging.calibration import (
+    as_recorded,
+    expected_calibration_error,
+    pooled,
+    probabilities,
+    recorded,
+    reliability,
+)
 
 
 def definition(logits: list[list[float]], labels: list[int], n_bins: int) -> float:
@@ -62,6 +70,15 @@ def test_probabilities_say_what_is_true_of_labels_that_were_drawn_by_them():
 
 def test_logits_too_large_for_the_exponential_are_no_trouble():
     assert probabilities(np.array([[1e4, 0.0], [-1e4, -1e4]])).tolist() == [[1.0, 0.0], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize("n_labels", [2, 3, 20])
+def test_what_a_record_holds_gives_the_same_bins_to_the_bit(n_labels):
+    generator = np.random.default_rng(n_labels)
+    logits = generator.normal(scale=2, size=(900, n_labels)).astype(np.float32)
+    bins = reliability(logits, generator.integers(0, n_labels, size=900))
+    written = json.loads(json.dumps(as_recorded(bins)))
+    assert recorded(written) == bins and len(bins) > 5
 
 
 def test_bins_that_are_pooled_are_the_bins_of_all_rows():

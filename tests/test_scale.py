@@ -11,12 +11,16 @@ from tests.helpers.predictions import answers_of
 from tests.helpers.results import a_run
 from tests.helpers.sample_record import files_of, run_record
 from xeval.checks.after.prediction_signatures import Predicted
+from xeval.definitions.registry import get_task
 from xeval.definitions.toml import MAX_FILE_BYTES
 from xeval.judging.gate import baseline as baselines
+from xeval.judging.score import Judged, score_of
 from xeval.report import findings
 from xeval.report.gate import terminal as gate_terminal
-from xeval.results.predictions import label_counts
-from xeval.results.store import load_runs, save_record
+from xeval.report.page import html
+from xeval.results.predictions import groups_of, label_counts, tally_of
+from xeval.results.records import Score
+from xeval.results.store import StoredRun, load_runs, save_record
 from xeval.support.errors import StoreError
 
 LANGUAGES = ("de", "es")
@@ -95,6 +99,38 @@ def test_what_the_record_has_counted_is_not_decoded_and_the_report_is_the_same(
     read.clear()
     assert command("report", "--results", results)[1] == without
     assert (read[".parquet"], read["decoded"]) == (N_RUNS * len(LANGUAGES), 0)
+
+
+def test_a_page_believes_the_calibration_that_records_hold_and_is_the_same(
+    command, counted, read, tmp_path, monkeypatch
+):
+    """Scores as a run makes them now, and the same without what was counted: the page decodes each file again."""
+    monkeypatch.setattr(findings, "MANY_FILES", 10)
+    monkeypatch.setattr(html, "MOST_RECORDS", 1)  # whose scores the page would show
+    for run in load_runs(counted):
+        judged = {language: judged_again(run, language) for language in LANGUAGES}
+        scores = {
+            language: score.model_copy(update={"calibration": judged[language].calibration})
+            for language, score in run.record.scores.items()
+        }
+        save_record(run.folder, run.record.model_copy(update={"scores": scores}))
+    pages = {}
+    for name, without in (("with", {}), ("without", {"calibration": None})):
+        for run in load_runs(counted):
+            scores = {language: score.model_copy(update=without) for language, score in run.record.scores.items()}
+            save_record(run.folder, run.record.model_copy(update={"scores": scores}))
+        read.clear()
+        assert command("report", "--results", counted, "--output", tmp_path / "page.html")[0] == 0
+        assert read["decoded"] == (0 if name == "with" else N_RUNS * len(LANGUAGES))
+        pages[name] = (tmp_path / "page.html").read_text()
+    assert pages["with"] == pages["without"] and "ECE" in pages["with"]
+
+
+def judged_again(run: StoredRun, language: str) -> Score:
+    table, kind = run.predictions(language), get_task(run.record.task).of_kind
+    groups = groups_of(table)
+    judged = Judged(table, tally_of(table), groups)
+    return score_of(kind, "accuracy", judged, None, "a" * 64, "1" * 32)
 
 
 def test_a_prediction_that_is_damaged_is_found_though_its_labels_are_counted(command, counted, monkeypatch):

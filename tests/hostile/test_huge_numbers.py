@@ -56,9 +56,26 @@ def test_a_number_that_no_run_has_is_no_traceback(command, place, number):
         assert answer.err.count("\n") == (1 if answer.code == 2 else 0)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("confusion", [[1, 2], [3]], "wanted as many predicted labels as gold ones"),
+        ("confusion", [], "wanted as many predicted labels as gold ones"),
+        ("calibration", [], "at least 1 item"),
+        ("calibration", [[15, 3, 0.9, 1.0]], "less than 15"),
+        ("calibration", [[3, 0, 0.9, 1.0]], "greater than or equal to 1"),
+    ],
+)
+def test_counts_that_no_predictions_give_are_refused(command, key, value, said):
+    write(("scores", "de", key), value)
+    answer = command("report", "--format", "html")
+    is_one_line(answer)
+    assert said in answer.err
+
+
 @pytest.mark.parametrize("place", [name for name in PLACES if "rows" in name])
 def test_more_rows_than_any_data_set_has_are_refused(command, place):
     write(PLACES[place], 10**9)
     answer = command("report")
     is_one_line(answer)
-    assert "has a number above 100,000,000" in answer.err or place == "sums of a score"
+    assert "less than or equal to 100000000" in answer.err or place == "sums of a score"

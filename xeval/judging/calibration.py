@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-N_BINS = 15  # as in the paper's experiments
+from xeval.results.records import N_BINS
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,19 @@ def reliability(logits: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS) ->
             float(n_correct[index] / n[index]),
         )
         for index in np.flatnonzero(n).tolist()
+    ]
+
+
+def as_recorded(bins: Sequence[Bin]) -> list[tuple[int, int, float, float]]:
+    """The bins as a record's score has them."""
+    return [(round(one.low * N_BINS), one.n, one.confidence, one.accuracy) for one in bins]
+
+
+def recorded(calibration: Sequence[tuple[int, int, float, float]]) -> list[Bin]:
+    """The bins that `as_recorded` made this of."""
+    return [
+        Bin(place / N_BINS, (place + 1) / N_BINS, n, confidence, accuracy)
+        for place, n, confidence, accuracy in calibration
     ]
 
 

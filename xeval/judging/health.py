@@ -14,8 +14,14 @@ class Level:
     """What is scored without reading the text: by drawing answers at random, or by always giving the same one."""
 
     value: float
-    in_words: str  # "chance is 33.3 %"
+    label: str | None = None  # that is always given; None for chance
     scale: float = 1.0  # the room above it, over the room above chance
+
+    @property
+    def in_words(self) -> str:
+        """For instance `chance is 33.3 %`."""
+        share = f"{one_decimal(100 * self.value)} %"
+        return f"chance is {share}" if self.label is None else f"always answering {self.label} gives {share}"
 
     def plus(self, margin: float) -> float:
         """The score that lies above by `margin`, if chance were the level; by less where there is less room."""
@@ -33,9 +39,8 @@ def level(record: RunRecord, language: str) -> Level | None:
     majority = score.majority if score else None
     share = score.of_majority if score else None
     if majority is None or share is None or share <= chance:
-        return Level(chance, f"chance is {one_decimal(100 * chance)} %")
-    words = f"always answering {majority.label} gives {one_decimal(100 * share)} %"
-    return Level(share, words, (1 - share) / (1 - chance))
+        return Level(chance)
+    return Level(share, majority.label, (1 - share) / (1 - chance))
 
 
 def collapse(record: RunRecord) -> str | None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import norm
 
+from xeval.judging.calibration import as_recorded, reliability
 from xeval.judging.grouped import draws, sums_of_groups
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Kind
@@ -80,17 +81,20 @@ def score_of(
         invocation=invocation,
         n_most_predicted=kind.most_predicted(judged.answers),
         majority=Majority(label=judged.majority[0], n_rows=judged.majority[1]) if judged.majority else None,
-        confusion=_confusion(judged),
+        **_of_logits(judged),
     )
 
 
-def _confusion(judged: Judged) -> list[list[int]] | None:
-    """How many rows have which prediction and which gold label, for reports of many runs; None where the rows are not
-    all of them in their order, or labels are none of a few."""
-    from xeval.results.predictions import has_logits, label_counts, n_logits
+def _of_logits(judged: Judged) -> dict[str, Any]:
+    """Which labels were confused and how far probabilities can be believed, for reports of many runs. Nothing where the
+    rows are not all of them in their order, or labels are none of a few."""
+    from xeval.results.predictions import column, has_logits, label_counts, n_logits
 
-    is_counted = judged.places is None and has_logits(judged.answers) and n_logits(judged.answers) <= MOST_LABELS
-    return label_counts(judged.answers).tolist() if is_counted else None
+    answers = judged.answers
+    if judged.places is not None or not has_logits(answers) or n_logits(answers) > MOST_LABELS:
+        return {}
+    bins = reliability(column(answers, "logits"), column(answers, "label"))
+    return {"confusion": label_counts(answers).tolist(), "calibration": as_recorded(bins)}
 
 
 def _whole(number: float) -> int | float:

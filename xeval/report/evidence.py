@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from xeval.judging.calibration import Bin, expected_calibration_error, pooled, reliability
+from xeval.judging.calibration import Bin, expected_calibration_error, pooled, recorded, reliability
 from xeval.report.matrix import Row
 from xeval.results.predictions import column, has_logits
 from xeval.support.errors import StoreError
@@ -34,8 +34,12 @@ def load(row: Row) -> tuple[dict[str, list[Evidence]], list[str]]:
     found: dict[str, list[Evidence]] = {}
     problems = []
     for run in row.runs:
-        for language in run.record.scores:
+        for language, score in run.record.scores.items():
             try:
+                if score.confusion is not None and score.calibration is not None:
+                    run.check_predictions(language)
+                    found.setdefault(language, []).append(_of_record(score.confusion, score.calibration))
+                    continue
                 table = run.predictions(language, ("label", "prediction", "logits"))
             except StoreError as error:
                 problems.append(str(error))
@@ -64,3 +68,8 @@ def _evidence(table: pa.Table) -> Evidence:
     pairs = np.bincount(labels * n_labels + logits.argmax(axis=1), minlength=n_labels**2)
     bins = reliability(logits, labels)
     return Evidence(pairs.reshape(n_labels, n_labels), bins, expected_calibration_error(bins))
+
+
+def _of_record(confusion: list[list[int]], calibration: list[tuple[int, int, float, float]]) -> Evidence:
+    bins = recorded(calibration)
+    return Evidence(np.array(confusion), bins, expected_calibration_error(bins))

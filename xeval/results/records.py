@@ -4,10 +4,9 @@ Scores are fractions here; percentages exist only in what people read. Times are
 """
 
 import hashlib
-from collections.abc import Iterator
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from xeval.definitions.model_name import Origin, PublishedBy
 from xeval.kinds.tokenization import Tokenization
@@ -23,28 +22,26 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+# More than any run has: such numbers would end in memory that no machine has, or in overflows, wherever they are used.
 _MOST, _MOST_ROWS = 10**20, 10**8
+Integer = Annotated[int, Field(ge=-_MOST, le=_MOST)]
+N_BINS: Final = 15  # of confidence, as in the experiments of Guo et al. 2017, arXiv:1706.04599
+BinNumber = Annotated[int, Field(ge=0, lt=N_BINS)]
+BinRows = Annotated[int, Field(ge=1, le=_MOST_ROWS)]
+RowCount = Annotated[int, Field(ge=-_MOST_ROWS, le=_MOST_ROWS)]
 
 
-def _whole_numbers(value: object) -> Iterator[int]:
-    if isinstance(value, int):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _whole_numbers(part)
+def _square(counts: list[list[int]]) -> list[list[int]]:
+    if not counts or any(len(line) != len(counts) for line in counts):
+        raise ValueError("wanted as many predicted labels as gold ones")
+    return counts
+
+
+Confusion = Annotated[list[list[Integer]], AfterValidator(_square)]
 
 
 class Recorded(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
-
-    @model_validator(mode="after")
-    def _is_believable(self) -> Self:
-        """Numbers that no run has would end in memory that no machine has, or in overflows, wherever they are used."""
-        for key, value in self:
-            most = _MOST_ROWS if key.endswith("rows") else _MOST
-            if any(abs(number) > most for number in _whole_numbers(value)):
-                raise ValueError(f"{key} has a number above {most:,}")
-        return self
 
 
 class ModelRecord(Recorded):
@@ -55,11 +52,11 @@ class ModelRecord(Recorded):
         Sha256  # over weights, configuration and tokenizer files as they were found, or over what names a model that
     )
     # others ran, of which nothing else is known
-    n_parameters: int | None  # of the encoder, without the classification head; None for a run that failed before
+    n_parameters: Integer | None  # of the encoder, without the classification head; None for a run that failed before
     architecture: str | None
-    n_layers: int | None = None  # these three as the checkpoint's configuration has them
-    hidden_size: int | None = None
-    n_attention_heads: int | None = None
+    n_layers: Integer | None = None  # these three as the checkpoint's configuration has them
+    hidden_size: Integer | None = None
+    n_attention_heads: Integer | None = None
     published_as: str | None = None  # of a local folder: the id that published tables know its model by
     published_by: PublishedBy | None = None  # how that is known
 
@@ -71,14 +68,14 @@ class ModelRecord(Recorded):
 
 class RecipeRecord(Recorded):
     name: str
-    values: dict[str, float | int | str | None]  # as trained with, overrides included
-    overrides: dict[str, float | int | str | None]  # the part that the command line changed
+    values: dict[str, float | Integer | str | None]  # as trained with, overrides included
+    overrides: dict[str, float | Integer | str | None]  # the part that the command line changed
 
 
 class Limits(Recorded):
-    max_train: int | None = None  # rows
-    max_eval: int | None = None  # test rows per language
-    eval_seed: int | None = None  # that these were drawn with, evenly; None: the first, as in version 0.1.0
+    max_train: Integer | None = None  # rows
+    max_eval: Integer | None = None  # test rows per language
+    eval_seed: Integer | None = None  # that these were drawn with, evenly; None: the first, as in version 0.1.0
     test_split: str | None = None  # what was evaluated on in place of the task's test split
 
 
@@ -86,14 +83,14 @@ class DataRecord(Recorded):
     source: str
     revision: str | None
     sha256: dict[str, dict[str, Sha256]]  # split → language → hash of the rows' content
-    train_rows: dict[str, int]  # found, expected by the task file, used
+    train_rows: dict[str, RowCount]  # found, expected by the task file, used
 
 
 class Majority(Recorded):
     """The label that most rows have: always answering it is right for so many."""
 
     label: str
-    n_rows: int
+    n_rows: RowCount
 
 
 class Score(Recorded):
@@ -101,16 +98,21 @@ class Score(Recorded):
 
     value: Fraction  # of the record's metric
     ci95: tuple[Fraction, Fraction]
-    n_rows: int
-    n_groups: int | None  # of rows that depend on each other; None in records before schema 3, which did not count them
-    totals: dict[str, int | float]  # what the value is made of: sums over the rows, by name
+    n_rows: RowCount
+    n_groups: (
+        Integer | None
+    )  # of rows that depend on each other; None in records before schema 3, which did not count them
+    totals: dict[str, Integer | float]  # what the value is made of: sums over the rows, by name
     more: dict[str, float] = {}  # other metrics, by name
     tokenization: Tokenization | None  # None where others made the predictions
     predictions_sha256: Sha256  # of the parquet file that this score was made from
     invocation: str | None  # which made it; None in older records where that is not known
-    n_most_predicted: int | None = None  # predictions of the label that is predicted most, where there are labels
+    n_most_predicted: Integer | None = None  # predictions of the label that is predicted most, where there are labels
     majority: Majority | None = None  # where each row has one label; None in older records
-    confusion: list[list[int]] | None = None  # rows by gold label, then by predicted; None in older records
+    confusion: Confusion | None = None  # rows by gold label, then by predicted; None in older records
+    calibration: Annotated[list[tuple[BinNumber, BinRows, Fraction, Fraction]], Field(min_length=1)] | None = None
+    """The bins of confidence that have rows, of equal width: (which, rows, mean confidence, accuracy). None where there
+    are no logits, and in older records."""
 
     @property
     def of_majority(self) -> float | None:
@@ -119,19 +121,19 @@ class Score(Recorded):
 
 
 class SelectionPoint(Recorded):
-    step: int
+    step: Integer
     value: Fraction  # of the metric, on the training language's selection split
     loss: float | None = None  # mean cross-entropy there, where the checkpoint is chosen by it
 
 
 class TrainingRecord(Recorded):
-    n_steps: int
-    effective_batch_size: int
-    batch_parts: int = 1  # that each batch was computed in at last, because a whole one did not fit into memory
-    loss_curve: list[tuple[int, float]]  # (step, mean loss since the point before)
+    n_steps: Integer
+    effective_batch_size: Integer
+    batch_parts: Integer = 1  # that each batch was computed in at last, because a whole one did not fit into memory
+    loss_curve: list[tuple[Integer, float]]  # (step, mean loss since the point before)
     selection: str
     selection_curve: list[SelectionPoint]
-    chosen_step: int
+    chosen_step: Integer
     weights_sha256: Sha256  # of the fine-tuned weights that every language was evaluated with
     invocation: str | None = None  # which ended it; None in older records where that is not known
 
@@ -140,7 +142,7 @@ class CheckpointScore(Recorded):
     """Of one checkpoint on the way of a training, in one language."""
 
     value: Fraction
-    n_rows: int
+    n_rows: RowCount
     rows_sha256: Sha256
     predictions_sha256: Sha256
 
@@ -148,7 +150,7 @@ class CheckpointScore(Recorded):
 class CheckpointRecord(Recorded):
     """One checkpoint on the way of a training: what it scored wherever it was evaluated."""
 
-    step: int
+    step: Integer
     weights_sha256: Sha256  # of the tensors as they were at this step
     scores: dict[str, CheckpointScore]  # by language
     failures: dict[str, str]  # language → why its predictions are of no use
@@ -166,7 +168,7 @@ class CheckpointsRecord(Recorded):
 class TrialRecord(Recorded):
     """One training of a sweep: the values that it tried, and what came of them."""
 
-    values: dict[str, float | int | str]  # of the keys that were swept
+    values: dict[str, float | Integer | str]  # of the keys that were swept
     score: Fraction | None  # the record's metric on the selection split, at the checkpoint kept; None where it failed
     failure: str | None  # why there is no score, or why it does not count
     identity: Sha256  # of the training; its folder's name ends in the first 8 digits
@@ -176,11 +178,11 @@ class TrialRecord(Recorded):
 class SweepRecord(Recorded):
     """How values of the recipe were chosen: by trials, on the training language's selection split alone."""
 
-    values: dict[str, list[float | int | str]]  # key → every value that was tried, in the order asked for
-    chosen: dict[str, float | int | str]  # of the trial with the best score; of equal ones the first
-    seed: int  # that every trial was trained with, and no run of the chosen values
+    values: dict[str, list[float | Integer | str]]  # key → every value that was tried, in the order asked for
+    chosen: dict[str, float | Integer | str]  # of the trial with the best score; of equal ones the first
+    seed: Integer  # that every trial was trained with, and no run of the chosen values
     trials: list[TrialRecord]
-    n_others: int  # further trials of this model on these rows, of other sweeps, in the same results folder
+    n_others: Integer  # further trials of this model on these rows, of other sweeps, in the same results folder
 
     @property
     def budget(self) -> int:
@@ -197,14 +199,14 @@ class SweepRecord(Recorded):
 class Float32Check(Recorded):
     """What float32 said of a sample of rows that the run had computed in another arithmetic."""
 
-    n_rows: int
-    n_flips: int  # predictions that differ
+    n_rows: RowCount
+    n_flips: Integer  # predictions that differ
     max_logit_difference: float
 
 
 class Timing(Recorded):
     wall_s: float
-    rows: int
+    rows: RowCount
     invocation: str | None = None  # which timed all of it; None for a training that went on from another's snapshot
 
     @property
@@ -218,10 +220,10 @@ class Environment(Recorded):
     versions: dict[str, str]
     commit: str | None  # of xeval's own checkout; None where it is installed from a wheel
     dirty: bool | None
-    hardware: dict[str, str | int]
+    hardware: dict[str, str | Integer]
     device: str
     started_at: str  # ISO 8601, UTC
-    ranks: int = 1  # processes that shared each training and evaluation
+    ranks: Integer = 1  # processes that shared each training and evaluation
 
     @property
     def processor(self) -> str:
@@ -263,7 +265,7 @@ class RunRecord(Recorded):
     """Where that is another language than the task's: rows of its own, or machine translations (translate-train)."""
     model: ModelRecord
     recipe: RecipeRecord
-    seed: int
+    seed: Integer
     declared: str | None = None
     """Where somebody said of several checkpoints that they are seeds of one training, and called that `model.id`: which
     of them this is, by hub id or folder name. `seed` is the number that it was given."""

@@ -166,18 +166,21 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-@contextmanager
-def opened(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[io.BufferedReader]:
+def opened(path: Path, max_bytes: int = MAX_BYTES) -> io.BufferedReader:
     """`path` to be read. Raises OSError for a pipe or a device, which could keep a reader for ever, and for a file of
     more than `max_bytes`."""
     waits_not = getattr(os, "O_NONBLOCK", 0)  # for somebody to write into a pipe
-    with os.fdopen(os.open(path, os.O_RDONLY | waits_not), "rb") as file:
+    file = os.fdopen(os.open(path, os.O_RDONLY | waits_not), "rb")
+    try:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is no ordinary file")
         if status.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"it has more than {max_bytes:,} bytes")
-        yield file
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
 def check_ordinary(path: Path, max_bytes: int) -> None:
