@@ -66,6 +66,7 @@ _LIMITS = {
     "maximum": "to {:,}",
     "exclusiveMaximum": "below {:,}",
 }
+_WIDE = 10**8  # bounds from here on keep off overflows, and mean nothing to a reader
 _LIMITS |= {"minItems": "at least {}", "maxLength": "at most {:,} characters"}
 
 
@@ -164,7 +165,8 @@ def _words(kind: dict[str, Any]) -> str:
         return " or ".join(_words(part) for part in kind["anyOf"] if part != {"type": "null"})
     if "enum" in kind or "const" in kind:
         return ", ".join(f"`{value}`" for value in kind.get("enum", [kind.get("const")]))
-    limits = [words.format(_whole(kind[name])) for name, words in _LIMITS.items() if name in kind]
+    own = {name: kind[name] for name in _LIMITS if name in kind and abs(kind[name]) < _WIDE}
+    limits = [_LIMITS[name].format(_whole(bound)) for name, bound in own.items()]
     return ", ".join([_bare_words(kind), " ".join(limits)]) if limits else _bare_words(kind)
 
 

@@ -44,13 +44,14 @@ class Configuration:
         text = in_words(recipe.name, settings_of(recipe.values) | recipe.overrides, self.example.limits.model_dump())
         return f"{text}, translate-train {self.example.training_language}" if self.example.is_translate_train else text
 
-    def name(self, others: Collection["Configuration"] = ()) -> str:
-        """The model and `in_words`, with whatever it takes to tell it from `others` of the same model."""
+    def name(self, others: Collection["Configuration"] = (), has_settings: bool = True) -> str:
+        """The model, `in_words` unless without settings, and whatever it takes to tell it from `others` of the same
+        model."""
         record = self.example
         twins = [
             other.example for other in others if other.example.model.id == record.model.id and other.key != self.key
         ]
-        parts = [record.model.id, self.in_words]
+        parts = [record.model.id, *([self.in_words] if has_settings else [])]
         if not record.is_translate_train and any(twin.training_language != record.training_language for twin in twins):
             parts.append(f"trained on {record.training_language}")
         if any(twin.dtype != record.dtype for twin in twins):

@@ -64,8 +64,9 @@ def load_contest(configurations: Mapping[Configuration, list[StoredRun]], langua
     Failed runs and collapsed trainings are left out, and the notes name them. Raises StoreError where there are fewer
     than two to rank, or of several tasks, or without a language in common, DataError where their rows differ.
     """
-    names = {own: own.name(configurations) for own in configurations}
-    notes: list[str] = []
+    settings = {own.in_words for own in configurations}
+    names = {own: own.name(configurations, has_settings=len(settings) > 1) for own in configurations}
+    notes = [f"All of them: {settings.pop()}."] if len(settings) == 1 else []
     entered: dict[str, list[StoredRun]] = {}
     for own, runs in configurations.items():
         if any(run.record.scores for run in runs):

@@ -186,11 +186,11 @@ def _conclusion(retention: Retention) -> str:
     lost = [row for row in others if row.transfer_loss is not None]
     if lost and lost[0].training_loss is not None:
         transfer = float(np.mean([row.transfer_loss for row in lost if row.transfer_loss is not None]))
-        text += (
-            f"; of what it loses elsewhere, {one_decimal(100 * lost[0].training_loss)} points are lost in"
-            f" {describe(retention.training_language).name} already, and {one_decimal(100 * transfer)} more in the"
-            " transfer"
-        )
         worst = min(lost, key=lambda row: row.kept.value)
-        text += f", most in {worst.language} ({one_decimal(100 * worst.kept.value)} % kept)"
+        text += (
+            f"; it loses {one_decimal(100 * lost[0].training_loss)} points in"
+            f" {describe(retention.training_language).name}, and elsewhere {one_decimal(100 * abs(transfer))}"
+            f" {'more' if transfer >= 0 else 'fewer'} on average; least is kept in {worst.language}"
+            f" ({one_decimal(100 * worst.kept.value)} %)"
+        )
     return f"{text}."
