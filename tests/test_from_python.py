@@ -128,4 +128,7 @@ def test_a_gate_shows_itself(results, tmp_path, command):
     baseline = tmp_path / "baseline.toml"
     assert command("bless", "--results", results, "--output", baseline)[0] == 0
     found = xeval.check(baseline, results)
-    assert found.passed and "✅ xeval check" in found._repr_markdown_()
+    assert found.passed and "✅ xeval check" in found._repr_markdown_() and "Passed" in repr(found)
+    frame = found.frame()
+    assert len(frame) == len(found.findings) and not frame["fails"].any()
+    assert {"kind", "configuration", "what", "sentence", "blessed", "now", "p", "unit"} < set(frame)

@@ -235,6 +235,11 @@ def test_what_holds_no_rows_is_one_line(mini, checkpoint_of, make, said):
 # ── other calls ──
 
 
+def test_a_published_table_is_reproduced_on_rows_in_memory(tmp_path):
+    with pytest.raises(xeval.XevalError, match="of 'en', wanted the splits train, validation, test, got tst"):
+        xeval.reproduce("xnli-mini", data={"en": {"tst": pd.DataFrame()}}, results=tmp_path)
+
+
 def test_an_audit_takes_objects(mini, fine_tuned):
     data = {"es": frame_of(mini, "es", "test")}
     options = {"device": "cpu", "dtype": "float32"}

@@ -1,5 +1,6 @@
 """What `rank`, `compare`, `check` and `diagnose` give to programs: their results, which a notebook shows as tables."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from xeval.judging.comparison.compare import RunComparison
@@ -9,6 +10,7 @@ from xeval.report.comparison import ranking as of_ranking
 from xeval.report.comparison import runs as of_runs
 from xeval.report.formats.markdown import escape
 from xeval.report.gate import summary
+from xeval.report.gate.text import headline
 from xeval.report.page.plain import fragment
 from xeval.support.findings import Finding
 
@@ -55,7 +57,17 @@ class Comparison(RunComparison):
 
 
 class Checked(Outcome):
-    """What the gate found. A notebook shows it as the summary of a CI step does."""
+    """What the gate found. A notebook shows it as the summary of a CI step does, and `frame` has a row per finding."""
+
+    def frame(self) -> "pd.DataFrame":
+        """Each finding with its numbers, where it has some, and whether it fails."""
+        import pandas as pd  # half a second
+
+        rows = [asdict(finding) | {"fails": finding.fails} for finding in self.findings]
+        return pd.DataFrame([row | (row.pop("numbers") or {}) for row in rows])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {headline(self)}>"
 
     def _repr_markdown_(self) -> str:
         return summary.render(self)

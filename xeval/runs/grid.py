@@ -467,7 +467,9 @@ def reproduce(reference: str, **options: Any) -> Runs:
     Takes the options of `run` except `task`, `models`, `recipe` and `languages`. Without `seeds`, there are as many as
     give its rows an even chance to be called reproduced if they are true, or three where no number up to ten does.
     """
-    return Runs(reproduce_grid(reference, **options), reference)
+    told = options.get("reporter") or Silent()
+    data = folder_of_data(options.get("data"), lambda: registry.get_task(registry.get_reference(reference).task), told)
+    return Runs(reproduce_grid(reference, **options | {"data": data}), reference)
 
 
 def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:

@@ -7,7 +7,7 @@ that has not is the same, in every program.
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,7 +50,7 @@ def names_of_models(models: Models, reporter: Reporter) -> list[str]:
     """
     if isinstance(models, str) or _is_pair(models):
         models = [models]  # type: ignore[list-item]  # one of them
-    if not isinstance(models, Mapping | Sequence):
+    if not isinstance(models, Iterable):
         raise ModelError(f"models: {_PAIR}, got {_in_words(models)}")
     named: list[tuple[str | None, Any]] = (
         list(models.items()) if isinstance(models, Mapping) else [(None, model) for model in models]
