@@ -219,6 +219,15 @@ def test_a_plan_with_a_suite_is_made_as_the_file_is(folder, with_suite, command)
     assert len(load_runs(folder / "results")) == 4
 
 
+def test_a_sweep_is_made_of_those_tasks_of_a_suite_that_have_rows_to_select_on(tmp_path, command):
+    """Questions have none: xquad is left out when its turn comes, and the others go on."""
+    path = tmp_path / "grid.toml"
+    path.write_text('tasks = ["xtreme", "xnli-mini"]\nmodels = ["mbert"]\n[sweep]\nlearning_rate = [1e-5, 2e-5]\n')
+    for words in (path, "--dry-run"), ("xtreme", "--model", "mbert", "--sweep", "learning_rate=1e-5,2e-5", "--dry-run"):
+        code, out, err = command("run", *words)
+        assert (code, err) == (0, "") and "tasks without rows will be left out" in " ".join(out.split())
+
+
 def test_a_suites_task_that_trains_nothing_is_not_asked_for_what_a_training_has():
     options = {"seeds": [1], "sweep": {"epochs": [1, 2]}, "every_checkpoint": True, "overrides": {"epochs": 1}}
     assert options_of(get_task("tags-mini"), options) == options

@@ -5,7 +5,7 @@ model whose files have changed under its name is taken for what was run before; 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,27 +78,32 @@ def outlook_of_grids(
     bundle: str | os.PathLike[str] | None = None,
     table: str | None = None,
     why_seeds: str = "",
-    may_lack_tasks: bool = False,
+    of_suites: Collection[str] = (),
 ) -> Outlook:
-    """The outlook for what `run_grid` is given for each task. Raises XevalError for names that mean nothing."""
+    """The outlook for what `run_grid` is given for each task; those `of_suites` may be left out.
+
+    Raises XevalError for names that mean nothing, and for a sweep that cannot be made.
+    """
     runs, downloads = list[NamedRun](), dict[str, int | None]()
     with using(bundle):
         for task, grid in grids.items():
             of_task = _TaskOutlook(task, grid)
+            if task not in of_suites:
+                of_task.check_sweep()
             runs += of_task.runs()
             downloads |= of_task.downloads()
     options = [grid.options for grid in grids.values()]
     n_trials = max((_count_combinations(each.get("sweep") or {}) for each in options), default=0)
     whole = not any(each.get(key) for each in options for key in ("max_train", "max_eval", "test_split"))
-    return Outlook(tuple(runs), downloads, table, whole, why_seeds, may_lack_tasks, n_trials)
+    return Outlook(tuple(runs), downloads, table, whole, why_seeds, bool(of_suites), n_trials)
 
 
 def outlook_of_file(grid: FileGrid, *, bundle: str | os.PathLike[str] | None = None) -> Outlook:
     """The outlook for what `run_file` makes."""
     with using(bundle):
         of_suites = [_grids_of_suite(name, **options) for name, options in grid.suites.items()]
-    grids = {task: each for grids in (grid.tasks, *of_suites) for task, each in grids.items()}
-    return outlook_of_grids(grids, bundle=bundle, may_lack_tasks=bool(grid.suites))
+    of_tasks = {task: each for grids in of_suites for task, each in grids.items()}
+    return outlook_of_grids(grid.tasks | of_tasks, bundle=bundle, of_suites=of_tasks)
 
 
 def outlook_of_grid(
@@ -114,7 +119,7 @@ def outlook_of_grid(
         if not registry.is_suite(subject, options.get("tasks_dirs") or ()):
             return outlook_of_grids({subject: TaskGrid([(model, recipe) for model in models], options)}, bundle=bundle)
         grids = _grids_of_suite(subject, models, [recipe] if recipe else [], **options)
-    return outlook_of_grids(grids, bundle=bundle, may_lack_tasks=True)
+    return outlook_of_grids(grids, bundle=bundle, of_suites=grids)
 
 
 def _grids_of_suite(name: str, models: Sequence[str], recipes: Sequence[str], **options: Any) -> dict[str, TaskGrid]:
@@ -165,14 +170,6 @@ class _TaskOutlook:
         self._pairs, self._options = grid.pairs, grid.options
         self.task = self._defined.task
         self.languages = self._defined.languages
-        check_sweep(
-            grid.options.get("sweep") or {},
-            self.task,
-            self._defined.recipes.values(),
-            grid.options.get("overrides") or {},
-            grid.options.get("seeds") or (),
-            bool(grid.options.get("train", True)),
-        )
         self.train = bool(grid.options.get("train", True)) and self.task.of_kind.trains
         self.limits: Limits = limits(grid.options.get("max_train"), grid.options.get("max_eval"), self.task.test_split)
         self.choose = partial(devices.choose, grid.options.get("device", "auto"), grid.options.get("dtype", "auto"))
@@ -181,6 +178,13 @@ class _TaskOutlook:
         if self.data is not None and not Path(self.data).is_dir():
             recognise(Path(self.data), self.task)  # which says what is wanted
         self._known = known_runs(Path(grid.options.get("results") or "results"), self.task.name)
+
+    def check_sweep(self) -> None:
+        """Raise XevalError for a sweep that cannot be made of this task."""
+        options = self._options
+        sweep, overrides, seeds = (options.get(key) for key in ("sweep", "overrides", "seeds"))
+        train = bool(options.get("train", True))
+        check_sweep(sweep or {}, self.task, self._defined.recipes.values(), overrides or {}, seeds or (), train)
 
     def downloads(self) -> dict[str, int | None]:
         missing: dict[str, int | None] = {}
