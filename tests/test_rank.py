@@ -189,7 +189,7 @@ def test_other_rows_and_too_few_models_are_refused(tmp_path):
     with pytest.raises(StoreError, match="two models or more that have scores, got 1"):
         load_contest(by_configuration([a]))
     b = write_run(tmp_path, {"en": LABELS}, LABELS, GROUPS, model="org/other", rows_sha256="b" * 64)
-    with pytest.raises(DataError, match=r"^org/m, r and org/other, r: en: not evaluated on the same rows"):
+    with pytest.raises(DataError, match=r"^org/m and org/other: en: not evaluated on the same rows"):
         load_contest(by_configuration([a, b]))
 
 
@@ -202,7 +202,7 @@ def test_languages_that_one_model_lacks(tmp_path):
     assert "Languages that not every run has are left out: de es." in contest.scope.notes
     with pytest.raises(StoreError, match="no language in which all 3 models have scores"):
         load_contest(by_configuration([a, b, c]))
-    with pytest.raises(StoreError, match="org/other, r: not every run of it has a score in de; it has en es"):
+    with pytest.raises(StoreError, match="org/other: not every run of it has a score in de; it has en es"):
         load_contest(by_configuration([a, b]), ["de"])
 
 
@@ -232,7 +232,7 @@ def test_every_format_names_every_model_once_in_order(results, tmp_path, ending,
 def test_models_are_named_as_in_compare(results, command):
     words = ("org/poor", "org/good", "--language", "de", "--results", results)
     code, out, _ = command("rank", *words)
-    assert code == 0 and "org/good, r is first in de" in out and "org/fair" not in out
+    assert code == 0 and "org/good is first in de" in out and "org/fair" not in out
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def test_the_ranks_are_those_of_xeval_rank(tmp_path):
     [board] = boards.build(runs, {}, {}).boards
     contest = load_contest(by_configuration(runs))
     ranking = rank(contest.models, contest.assumed, contest.scope)
-    assert {line.name: line.ranks for line in board.lines} == {
-        one.model.name: (one.best_rank, one.worst_rank) for one in ranking.models
+    assert {line.name.partition(",")[0]: line.ranks for line in board.lines} == {
+        ranked.model.name: (ranked.best_rank, ranked.worst_rank) for ranked in ranking.models
     }
     assert len({line.ranks for line in board.lines}) > 1
     page = dict(pages.render(boards.build(runs, {}, {})))["index.html"]
