@@ -118,9 +118,10 @@ class Claim:
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "token": self._token,
         }
-        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | or_create, 0o644)
+        # What was there is written over, never emptied first: whoever waits may read it at any moment.
+        descriptor = os.open(path, os.O_WRONLY | or_create, 0o644)
         try:
-            os.write(descriptor, json.dumps(content).encode())
+            os.ftruncate(descriptor, os.write(descriptor, json.dumps(content).encode()))
         finally:
             os.close(descriptor)
 
