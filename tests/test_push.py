@@ -251,13 +251,21 @@ def test_the_token_goes_to_the_endpoint_alone(hub, push, tmp_path):
 def test_a_model_that_is_not_from_the_hub_wants_a_name(hub, push, results):
     for run in load_runs(results):
         model = run.record.model.model_copy(update={"id": "mine", "origin": "local", "revision": None})
-        shutil.rmtree(run.folder)
         if run.record.seed == 1 and run.record.model.id == MODEL:
             save_record(run.folder, run.record.model_copy(update={"model": model}))
+        else:
+            shutil.rmtree(run.folder)
     code, _, error = push("mine")
     assert code == 2 and "it is not from the hub; say where to push it with --to organisation/name" in error
     code, said, _ = push("mine", "--to", MODEL)
     assert code == 0 and f"{MODEL} at " in said
+
+
+def test_damaged_predictions_are_not_made_public_with_the_path_of_their_folder(hub, push, results):
+    next(results.glob(f"xnli/{MODEL.replace('/', '--')}/*/predictions/es.parquet")).unlink()
+    code, out, error = push("distilmbert")
+    assert (code, out, error.count("\n")) == (2, "", 1)
+    assert "nothing was pushed: " in error and "damaged predictions" in error and "es.parquet" in error
 
 
 HOSTILE = {

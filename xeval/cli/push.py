@@ -19,7 +19,7 @@ def push(
     ] = None,
     task: Annotated[str | None, typer.Option("--task", help="Default: every task that the model has runs on.")] = None,
     reference: ReferenceName = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only shown.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Push; without this, only show what would be pushed.")] = False,
     on_main: Annotated[
         bool, typer.Option("--main", help="Commit on the branch main instead of opening a pull request.")
     ] = False,
@@ -28,7 +28,7 @@ def push(
 ) -> None:
     """Put a model's results into its repository on the hub: records, `.eval_results` and a section of its card.
 
-    Without --yes nothing is written: every file is listed, and what would change in it is shown.
+    Without --yes it only lists the files and shows what would change in them.
     """
     from xeval.data.hub import show_bars
     from xeval.report import push as pushing

@@ -62,6 +62,8 @@ def plan(
     tasks = sorted({run.record.task for run in runs})
     files = {_path_of(run): _content_of(run) for run in runs}
     matrices = {task: from_folder.matrix_of(_of(runs, task), task, reference, None, tasks_dirs) for task in tasks}
+    for matrix in matrices.values():
+        _refuse_damaged(matrix)
     for task, matrix in matrices.items():
         text, note = _eval_results(matrix, known.get(task), _source(repo_id, task))
         files |= {f".eval_results/xeval-{safe_name(task)}.yaml": text.encode()} if text else {}
@@ -75,6 +77,13 @@ def plan(
     changes = [Change(path, before.get(path), after) for path, after in files.items() if before.get(path) != after]
     titles = " and ".join(matrix.title for matrix in matrices.values())
     return Push(repo_id, parent, changes, f"Evaluation on {titles}: {counted(len(runs), 'runs')}", notes)
+
+
+def _refuse_damaged(matrix: Matrix) -> None:
+    """Raise StoreError where a finding is about files of this machine: nobody else could make anything of it."""
+    for finding in matrix.findings:
+        if any(str(run.folder) in finding.line for run in matrix.runs):
+            raise StoreError(f"nothing was pushed: {finding.line}")
 
 
 def _of(runs: Sequence[StoredRun], task: str) -> list[StoredRun]:
