@@ -93,6 +93,7 @@ app.command("list")(list_names.list_names)
 app.command("cache")(cache.cache)
 
 _INTERRUPTED = 130
+_KEPT = "whatever was finished or saved is kept, and the same command goes on from there"
 
 # The base class of every complaint about the command line's own words; typer does not name it, but it has all that is
 # used of this one.
@@ -128,14 +129,10 @@ def _run_command() -> int:
         wrong = error.format_message().replace(": Value error, ", ": ", 1)  # pydantic's word, which typer passes on
         return _complain(f"{wrong} (xeval --help shows what there is)") if str(error) else 2
     except (KeyboardInterrupt, typer.Abort):
-        return _complain(
-            "interrupted; whatever was finished or saved is kept, and the same command goes on from there", _INTERRUPTED
-        )
+        return _complain(f"interrupted; {_KEPT}", _INTERRUPTED)
     except Terminated:
         by, code = ended_by()
-        return _complain(
-            f"{by}; what was finished is kept and training is saved, the same command goes on from there", code
-        )
+        return _complain(f"{by}; {_KEPT}", code)
     except OSError as error:
         if error.filename is None:
             lead_nowhere(sys.stdout)  # which is what failed, most likely

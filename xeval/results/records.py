@@ -41,7 +41,7 @@ class Recorded(BaseModel):
     def _is_believable(self) -> Self:
         """Numbers that no run has would end in memory that no machine has, or in overflows, wherever they are used."""
         for key, value in self:
-            most = _MOST_ROWS if key.endswith("rows") else _MOST
+            most = _MOST_ROWS if key.endswith("_rows") else _MOST
             if any(abs(number) > most for number in _whole_numbers(value)):
                 raise ValueError(f"{key} has a number above {most:,}")
         return self
@@ -204,7 +204,7 @@ class Float32Check(Recorded):
 
 class Timing(Recorded):
     wall_s: float
-    rows: int
+    rows: int  # each as often as it was seen
     invocation: str | None = None  # which timed all of it; None for a training that went on from another's snapshot
 
     @property

@@ -36,7 +36,7 @@ from xeval.judging.score import compare_with_float32, judge, score_of
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.rows import Rows
 from xeval.results.adaptations import in_words
-from xeval.results.candidates import GatheredPredictions
+from xeval.results.candidates import MOST_PREDICTIONS, GatheredPredictions
 from xeval.results.predictions import save_predictions
 from xeval.results.records import Failure, Float32Check, Invocation, RunRecord, SelectionPoint, Timing, TrainingRecord
 from xeval.results.run_on_disk import RunOnDisk
@@ -428,6 +428,7 @@ class OneRun:
             f" {counted(n_rows, unit)}, learning rate {spec.learning_rate:g}, {spec.compute.dtype_name} on"
             f" {spec.compute.device}{f', shared by {self.ranks.size} ranks' if self.ranks.size > 1 else ''}"
         )
+        self._check_selections(n_steps, every)
         checkpoints = self.checkpoints
         if every is not None:
             checkpoints = CheckpointsBehindEvaluated(checkpoints.folder, self._say, every)
@@ -482,6 +483,18 @@ class OneRun:
         timed_by = None if outcome.earlier_wall_s else environment.INVOCATION  # or by several, maybe on two machines
         timing = {"train": Timing(wall_s=wall_s, rows=outcome.n_pairs, invocation=timed_by)}
         return model, self._signed(self._new_record(model)).model_copy(update={"training": training, "timing": timing})
+
+    def _check_selections(self, n_steps: int, every: EveryCheckpoint | None) -> None:
+        """Raise TrainingError where more would be known of the checkpoints in the end than can be read."""
+        recipe = self.spec.recipe
+        n_selections = n_steps // (recipe.evaluate_every_steps or n_steps or 1)
+        n_predictions = n_selections * max(1, len(every.languages) if every is not None else 0)
+        if n_predictions > MOST_PREDICTIONS:
+            times = f" times {counted(len(every.languages), 'languages')}" if every is not None else ""
+            raise TrainingError(
+                f"recipe {recipe.name} measures {counted(n_selections, 'checkpoints')}{times}; wanted at most"
+                f" {MOST_PREDICTIONS:,}: raise evaluate_every_steps"
+            )
 
     def _adapted(self) -> tuple[Any, Callable[[], None]]:
         """The model to train, and what makes an ordinary one of it after the training."""
