@@ -23,12 +23,15 @@ import pyarrow.parquet as pq
 
 from xeval.support.errors import CopyError, DataError
 from xeval.support.files import check_ordinary, read_ordinary
+from xeval.support.memory_limit import at_most
 from xeval.support.text import counted, one_line
 
 MAX_FILE_BYTES = 4_000_000_000
 MAX_TEXT_FILE_BYTES = 1_000_000_000  # which takes several times as much memory
 MAX_TEXT_BYTES = 100_000
 MAX_VALUES = 100_000_000  # in a column of lists
+SPARE_BYTES = 1_000_000_000  # that reading Parquet may take besides what the file says
+_BYTES_PER_VALUE = 64
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,10 @@ def _parquet_table(path: Path, wanted: Wanted) -> pa.Table:
     values = _most_values(metadata, columns)
     if values > MAX_VALUES:
         raise DataError(f"{path}: a column has {values:,} values; wanted at most {MAX_VALUES:,}")
-    return pq.read_table(path, columns=columns, read_dictionary=_text_paths(metadata, schema, columns))
+    texts = _text_paths(metadata, schema, columns)
+    # A file can say less of its size than it unpacks to.
+    with at_most(SPARE_BYTES + 4 * unpacked + _BYTES_PER_VALUE * values * len(columns)):
+        return pq.read_table(path, columns=columns, read_dictionary=texts)
 
 
 def _chunks(said: pq.FileMetaData, columns: Sequence[str]) -> Iterator[pq.ColumnChunkMetaData]:
