@@ -215,3 +215,18 @@ def test_very_many_tensors_are_refused(run, model):
     answer = run("--no-train")
     is_one_line(answer)
     assert "tensors; at most 100,000 are read" in answer.err
+
+
+def test_weights_that_are_no_file_are_called_that(run, model):
+    (model / "model.safetensors").rename(model / "weights")
+    (model / "model.safetensors").symlink_to("nowhere")
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert "model.safetensors is no file, but a folder or a link to what is not there" in answer.err
+
+
+def test_a_folder_whose_name_is_no_text_is_not_blamed_on_its_tokenizer(command, mini, model, tmp_path):
+    folder = model.rename(tmp_path / "model\udcff")
+    answer = command("run", mini.task_file, "--model", folder, "--data", mini.data, "--no-train", "--quiet")
+    is_one_line(answer)
+    assert "its path is not UTF-8; rename it" in answer.err

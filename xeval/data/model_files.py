@@ -106,6 +106,8 @@ def _find(name: str, of_adapter: bool = False) -> Checkpoint:
     """The checkpoint called `name`; the base `of_adapter` cannot be an adapter too."""
     parsed = ModelName.parse(name)
     if parsed.folder is not None:
+        if not _is_text(str(parsed.folder)):
+            raise ModelError(f"model {one_line(ascii(str(parsed.folder)))}: its path is not UTF-8; rename it")
         local = _checkpoint(parsed.id, "local", None, parsed.folder, name, of_adapter)
         said = parsed.published_as
         return replace(local, published_as=said, published_by="word") if said else local
@@ -116,6 +118,14 @@ def _find(name: str, of_adapter: bool = False) -> Checkpoint:
     if any(not (fetched / name).exists() for name in named):
         fetch("model", parsed.id, commit, named)
     return _checkpoint(parsed.id, "hub", commit, fetched, parsed.id, of_adapter)
+
+
+def _is_text(path: str) -> bool:
+    """Whether records can hold it: on disks, names may be any bytes."""
+    try:
+        return bool(path.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _checkpoint(

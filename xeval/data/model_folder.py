@@ -171,6 +171,8 @@ def _models_below(folder: Path) -> Iterator[str]:
 
 def _without_weights(folder: Path, model: str, origin: str) -> str:
     others = sorted(path.name for path in folder.glob("*.safetensors"))
+    if _WEIGHTS in others:
+        return f"{_WEIGHTS} is no file, but a folder or a link to what is not there; put the weights in its place"
     if others:
         return f"its weights are called {one_line(others[0])[:100]}; transformers reads {_WEIGHTS}, so rename them"
     if any(folder.glob(PICKLES)):

@@ -208,6 +208,9 @@ def read_delimited(path: Path, wanted: Wanted, delimiter: str | None = None) -> 
     lines = read_lines(path, delimiter or ("\t" if path.suffix == ".tsv" else ","), other_length)
     header = lines[0] if lines else []
     wanted.refuse_lacking(path, header)
+    twice = next((name for name in wanted.named if header.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: column {twice!r} is there {header.count(twice)} times; leave one of them")
     places = {name: header.index(name) for name in wanted.named if name in header}
     return Columns({name: [line[place] for line in lines[1:]] for name, place in places.items()}, {})
 
@@ -328,4 +331,6 @@ def _json_row(line: str, path: Path, number: int, wanted: Wanted, is_first: bool
     for name in wanted.named:
         if isinstance(row.get(name), str):
             _refuse_long(len(row[name].encode(errors="replace")), path, name)
+            if any("\ud800" <= letter <= "\udfff" for letter in row[name]):
+                raise DataError(f"{path}: line {number} has half of a character in {name!r}; write its UTF-16 in pairs")
     return {name: row[name] for name in wanted.named if name in row}
