@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -330,3 +331,24 @@ def test_features_of_datasets_are_written_as_datasets_writes_them(tmp_path):
     """So that the files above are as people have them."""
     features = datasets.Features.from_arrow_schema(named(ES, CAPITALS).schema)
     assert features["label"] == datasets.ClassLabel(names=CAPITALS)
+
+
+FAULTY = {
+    "a column twice": ("test.tsv", "premise\thypothesis\tlabel\tlabel\na\tb\tneutral\tneutral\n", "is there 2 times"),
+    "half a character": (
+        "test.jsonl",
+        '{"premise": "a\\ud800b", "hypothesis": "c", "label": "neutral"}\n',
+        "half of a character in 'premise'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FAULTY)
+def test_a_table_that_can_be_read_in_two_ways_or_not_at_all_is_refused(mini, tmp_path, what):
+    name, content, said = FAULTY[what]
+    data = Path(shutil.copytree(mini.data, tmp_path / "data"))
+    [path] = (data / "es").glob("test*")
+    path.unlink()
+    (data / "es" / name).write_text(content)
+    with pytest.raises(DataError, match=said):
+        mini.load(folder=data)

@@ -139,7 +139,9 @@ def _entry(file: Path, folder: Path) -> dict[str, str | int]:
 
 
 def _etag(file: Path) -> str:
-    return hashlib.sha1(file.read_bytes()).hexdigest()
+    """As the hub's is for all but large files: git's."""
+    content = file.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 @contextmanager

@@ -55,18 +55,39 @@ def test_a_name_that_is_none_is_refused(hub, run, tmp_path, header, name):
     assert not (tmp_path / "abs").exists()
 
 
-def test_a_download_that_differs_from_its_checksum_is_refused(hub, run):
-    content = (hub.root / "models/org/name/model.safetensors").read_bytes()
-    change(hub, "model.safetensors", ETag=f'"{hashlib.sha256(content + b"x").hexdigest()}"')
+FILES = ["config.json", "tokenizer.json", "model.safetensors"]
+CHECKSUMS = {
+    "SHA-256": lambda content: hashlib.sha256(content).hexdigest(),
+    "git": lambda content: hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(),
+    "SHA-1": lambda content: hashlib.sha1(content).hexdigest(),  # a mirror's
+}
+
+
+@pytest.mark.parametrize("checksum", CHECKSUMS)
+@pytest.mark.parametrize("name", FILES)
+def test_a_download_that_differs_from_its_checksum_is_refused(hub, run, name, checksum):
+    content = (hub.root / "models/org/name" / name).read_bytes()
+    change(hub, name, ETag=f'"{CHECKSUMS[checksum](content + b" ")}"')
     answer = run()
     is_one_line(answer)
-    assert "model.safetensors: damaged, it is not what the hub said it would be" in answer.err
+    assert f"{name}: damaged, it is not what the hub said it would be" in answer.err
 
 
-def test_a_download_of_its_checksum_is_used(hub, run):
+@pytest.mark.parametrize("checksum", CHECKSUMS)
+def test_a_download_of_its_checksum_is_used(hub, run, checksum):
     content = (hub.root / "models/org/name/model.safetensors").read_bytes()
-    change(hub, "model.safetensors", ETag=f'"{hashlib.sha256(content).hexdigest()}"')
+    change(hub, "model.safetensors", ETag=f'"{CHECKSUMS[checksum](content)}"')
     assert run().code == 0
+
+
+@pytest.mark.parametrize("header", ["Link", "X_Xet_Refresh_Route"])
+def test_xet_is_not_used_where_its_token_would_come_from_another_host(hub, run, tmp_path, header):
+    with serve(tmp_path / "root") as other:
+        elsewhere = other.url.replace("127.0.0.1", "localhost") + "/api/models/org/name/xet-read-token/main"
+        said = f'<{elsewhere}>; rel="xet-auth"' if header == "Link" else elsewhere
+        change(hub, "model.safetensors", X_Xet_Hash="a" * 64, **{header: said})
+        assert run().code == 0
+    assert other.requests == []
 
 
 @pytest.mark.parametrize("headers", [{"Retry_After": "1000000"}, {"RateLimit": '"api";r=0;t=1000000'}])

@@ -38,14 +38,17 @@ def ids(**names: str) -> Json:
 
 
 CONFIGS: dict[str, tuple[Json, str]] = {
-    "no layers": ({"num_hidden_layers": 0}, "num_hidden_layers is 0; wanted 1 to 1,000"),
+    "no layers": ({"num_hidden_layers": 0}, "num_hidden_layers is 0; wanted 1 to 200"),
     "layers below nothing": ({"num_hidden_layers": -1}, "num_hidden_layers is -1"),
     **{
-        f"a million {key}": ({key: 10**6}, f"{key} is 1,000,000; wanted 0 to 1,000")
+        f"a million {key}": ({key: 10**6}, f"{key} is 1,000,000; wanted 0 to 200")
         for key in ("num_layers", "n_layer", "encoder_layers", "decoder_layers", "num_encoder_layers")
     },
     "layers inside": ({"text_config": {"num_hidden_layers": 10**6}}, "num_hidden_layers is 1,000,000"),
     "layers of 400 digits": ({"num_hidden_layers": 10**400}, "a number of more than 15 digits"),
+    "very many labels": ({"id2label": {str(n): str(n) for n in range(10_001)}}, "10,001 entries in id2label"),
+    "a long list": ({"block_sizes": [1] * 10_001}, "10,001 entries in block_sizes; at most 10,000"),
+    "lists without end": ({"x": [[[]] * 9999] * 600}, "lists and tables; at most 5,000,000 are read"),
     "a number of 5,000 digits": ({"hidden_size": "DIGITS"}, "not readable as JSON"),
     "gaps in the labels": (ids(_0="entailment", _2="neutral", _5="contradiction"), "the numbers 0, 2, 5"),
     "labels from 1": (ids(_1="entailment", _2="neutral", _3="contradiction"), "the numbers 1, 2, 3"),
@@ -139,6 +142,23 @@ TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
         ),
         "adds 60,005 tokens; at most 50,000",
     ),
+    "pieces around a text": (of_template("ids", [2] * 1001), "pieces around a text; at most 1,000 are allowed"),
+    "a long piece": (
+        lambda content: content["model"]["vocab"].update({"x" * 1001: 5}),
+        "has a piece of 1,001 letters; at most 1,000",
+    ),
+    "a long added token": (
+        lambda content: content["added_tokens"].append({"id": 1000, "content": "x" * 1001, **ADDED}),
+        "has a piece of 1,001 letters; at most 1,000",
+    ),
+    "long pieces": (
+        lambda content: content["model"].update(type="Unigram", vocab=[["x" * 1000, -1.0]] * 10_001),
+        "has pieces of 10,001,",
+    ),
+    "many merges": (
+        lambda content: content["model"].update(merges=[""] * 2_000_001),
+        "has 2,000,001 pieces; at most 2,000,000",
+    ),
     "an id beyond the embedding": (of_template("ids", [10**6]), "fails on these rows"),
     "an id beyond the vocabulary": (lambda content: content["model"]["vocab"].update(zzz=10**6), "1,000,000"),
     "no vocabulary": (lambda content: content.update(model={"type": "Unigram", "vocab": [], "unk_id": 5}), "tokenizer"),
@@ -177,3 +197,36 @@ def test_added_tokens_are_counted_wherever_they_stand(run, model, name):
     answer = run("--no-train")
     is_one_line(answer)
     assert f"{name} adds 60,000 tokens" in answer.err
+
+
+def test_a_vocabulary_of_very_many_lines_is_refused(run, model):
+    (model / "vocab.txt").write_text("\n" * 2_000_001)
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert "vocab.txt has 2,000,001 lines; at most 2,000,000" in answer.err
+
+
+def test_very_many_tensors_are_refused(run, model):
+    content = (model / "model.safetensors").read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    none = {f"x{number}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for number in range(100_001)}
+    header = json.dumps(json.loads(content[8 : 8 + size]) | none).encode()
+    (model / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + content[8 + size :])
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert "tensors; at most 100,000 are read" in answer.err
+
+
+def test_weights_that_are_no_file_are_called_that(run, model):
+    (model / "model.safetensors").rename(model / "weights")
+    (model / "model.safetensors").symlink_to("nowhere")
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert "model.safetensors is no file, but a folder or a link to what is not there" in answer.err
+
+
+def test_a_folder_whose_name_is_no_text_is_not_blamed_on_its_tokenizer(command, mini, model, tmp_path):
+    folder = model.rename(tmp_path / "model\udcff")
+    answer = command("run", mini.task_file, "--model", folder, "--data", mini.data, "--no-train", "--quiet")
+    is_one_line(answer)
+    assert "its path is not UTF-8; rename it" in answer.err

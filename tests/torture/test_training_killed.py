@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import training_victims as victim
 
 from tests.helpers.killed import BRIEF, answer_unless_killed
 from xeval.results import predictions, store
+from xeval.support.text import counted
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +28,8 @@ def world_in(tmp_path_factory, mini, checkpoint_of):
 def run_in(victims, world_in):
     """`run_in(folder, **options)` runs there in a process of its own: its answer, or None if it was killed."""
 
-    def run(folder: Path, **options) -> victim.Answer | None:
-        return answer_unless_killed(victims, victim.run_once, world_in(folder), **options)
+    def run(folder: Path, world=world_in, **options) -> victim.Answer | None:
+        return answer_unless_killed(victims, victim.run_once, world(folder), **options)
 
     return run
 
@@ -74,19 +77,51 @@ def test_a_run_killed_at_any_step_ends_with_the_same_weights_and_predictions(run
     assert steps_again == list(range(n_steps, 0, -1)), "each goes on from the step before the one it was killed in"
 
 
-def test_sigterm_saves_the_training_and_exits_143_with_one_line(victims, world_in, run_in, whole, tmp_path, figure):
-    world = world_in(tmp_path / "run")
-    process = victims.Process(target=victim.terminated, args=(world, 4, tmp_path / "said"))
-    process.start()
-    process.join()
-    said = (tmp_path / "said").read_text()
-    assert process.exitcode == 143
-    assert said.count("\n") == 1 and said.startswith("xeval: terminated by SIGTERM; ")
-    answer = run_in(tmp_path / "run")
-    assert answer.results() == whole.results() and len(answer.saves) == len(whole.saves) - 4
-    figure(
-        "SIGTERM in step 4 of 6", f"exit {process.exitcode}, one line; the next run starts with step 5, bit-identical"
-    )
+@pytest.fixture(scope="module")
+def stopping_early(world_in, run_in, tmp_path_factory):
+    """A world whose training stops early, in its sixth step of twelve, and what a whole run gives there."""
+    recipe = tmp_path_factory.mktemp("patient") / "patient.toml"
+    recipe.write_text(BRIEF.replace("2e-3", "1e-9").replace("epochs = 2", "epochs = 4") + "patience = 1\n")
+
+    def world(folder: Path) -> victim.World:
+        return replace(world_in(folder), recipe=recipe)
+
+    whole = run_in(tmp_path_factory.mktemp("early") / "run", world)
+    assert (whole.outcome, len(whole.saves)) == ("complete", 6)
+    return world, whole
+
+
+# What is saved as the signal comes: a checkpoint, or the weights and the record.
+CHECKPOINT = {"in a step": [4], "in the evaluation that ends it": [6]}
+FAST = ("in the evaluation that ends it", "while the weights are written")
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param(each, marks=[] if each in FAST else pytest.mark.slow) for each in victim.MOMENTS]
+)
+def test_a_signal_costs_no_step_of_a_training(victims, stopping_early, run_in, tmp_path, figure, moment):
+    world, whole = stopping_early
+    exits, n_more = [], set()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        folder = tmp_path / signal.Signals(number).name
+        receiver, sender = victims.Pipe(duplex=False)
+        given = (world(folder), number, moment, tmp_path / "said", sender)
+        process = victims.Process(target=victim.signalled, args=given)
+        process.start()
+        saved = receiver.recv()
+        process.join()
+        lines = (tmp_path / "said").read_text().splitlines()
+        assert process.exitcode == 128 + number, lines
+        assert len(lines) == 1 and lines[0].startswith("xeval: ") and "the same command goes on" in lines[0]
+        assert saved == CHECKPOINT.get(moment, [])
+        check_nothing_is_partial(folder)
+        answer = run_in(folder, world)
+        assert answer.results() == whole.results()
+        exits.append(process.exitcode)
+        n_more.add(len(answer.saves))
+    assert n_more == {len(whole.saves) - saved[0] if saved else 0}, "it trains no step twice"
+    codes, steps = " and ".join(map(str, exits)), counted(n_more.pop(), "steps")
+    figure(f"SIGTERM and Ctrl-C {moment}", f"exit {codes}, one line; the next run trains {steps}, bit-identical")
 
 
 @pytest.mark.parametrize("n_places", [1, pytest.param(8, marks=pytest.mark.slow)])

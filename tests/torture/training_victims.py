@@ -8,14 +8,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
+import transformers
 from faults import arm, operations, stale_answers, tear
 
 import xeval.data.embedded
-import xeval.runs.preflight  # noqa: F401 - so that no victim has to
+import xeval.runs.execute
+import xeval.runs.preflight
 from xeval.cli import main
 from xeval.engine.snapshots import Checkpoints
-from xeval.engine.training_progress import Outcome
-from xeval.runs.execute import OneRun
+from xeval.engine.training_progress import Choice, Outcome
+from xeval.results.run_on_disk import RunOnDisk
+from xeval.runs.execute import OneRun, Selection
 from xeval.runs.grid import run
 from xeval.support.errors import XevalError
 
@@ -117,20 +120,58 @@ def _watch(answer: Answer, kill_at_step: int) -> None:
     Outcome.count_step = deadly_count
 
 
-def terminated(world: World, step: int, said: Path) -> None:
-    """The command line, which gets SIGTERM in the middle of `step`; what it says goes to a file."""
+def signalled(world: World, number: int, moment: str, said: Path, connection: Connection) -> None:
+    """The command line, which gets the signal at `moment`; what it says goes to a file, and down the connection the
+    steps that were saved."""
     torch.set_num_threads(1)
     os.environ["XEVAL_CACHE"] = str(world.folder / "cache")
-    count = Outcome.count_step
-
-    def count_and_signal(self, n_pairs):
-        count(self, n_pairs)
-        if self.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    Outcome.count_step = count_and_signal
+    steps: list[int] = []
+    _signal_at(moment, number)
+    _note_saves(steps)
     words = ["run", world.task, "--model", world.model, "--recipe", world.recipe, "--data", world.data, "--quiet"]
     more = ["--results", world.folder / "results", "--device", "cpu", "--dtype", "float32"]
     sys.argv = ["xeval", *map(str, [*words, *more])]
-    with said.open("w") as sys.stderr:
-        main()
+    try:
+        with said.open("w") as sys.stderr:
+            main()
+    finally:
+        connection.send(steps)
+
+
+def _note_saves(steps: list[int]) -> None:
+    save = Checkpoints.save
+
+    def noted_save(self, snapshot):
+        steps.append(snapshot.step)
+        return save(self, snapshot)
+
+    Checkpoints.save = noted_save
+
+
+def _signal_at(moment: str, number: int) -> None:
+    owner, name = MOMENTS[moment]
+    act, calls = getattr(owner, name), []
+
+    def signalling(*arguments, **options):
+        calls.append(name)
+        if moment.startswith("after"):
+            done = act(*arguments, **options)
+        if len(calls) == NTH.get(moment, 1):
+            os.kill(os.getpid(), number)
+        return done if moment.startswith("after") else act(*arguments, **options)
+
+    setattr(owner, name, signalling)
+
+
+# Of a training that stops early, after its second selection.
+MOMENTS = {
+    "in a step": (Outcome, "count_step"),
+    "in the evaluation that ends it": (Selection, "score"),
+    "as the best weights are put back": (Choice, "settle"),
+    "while the weights are written": (transformers.PreTrainedModel, "save_pretrained"),
+    "after the weights are written": (xeval.runs.execute, "save_fine_tuned"),
+    "before the record": (RunOnDisk, "save"),
+    "after the record": (RunOnDisk, "save"),
+    "in the evaluation of a language": (OneRun, "_evaluate"),
+}
+NTH = {"in a step": 4, "in the evaluation that ends it": 2}

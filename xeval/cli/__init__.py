@@ -103,6 +103,7 @@ for _name, _command in _COMMANDS.items():
     app.command(_name, help="\n\n".join(paragraph.replace("\n", " ") for paragraph in _paragraphs))(_command)
 
 _INTERRUPTED = 130
+_KEPT = "whatever was finished or saved is kept, and the same command goes on from there"
 
 # The base class of every complaint about the command line's own words; typer does not name it, but it has all that is
 # used of this one.
@@ -139,14 +140,10 @@ def _run_command() -> int:
         command = f"xeval {error.ctx.info_name}" if error.ctx and error.ctx.parent else "xeval"
         return _complain(f"{wrong} ({command} --help shows what there is)") if str(error) else 2
     except (KeyboardInterrupt, typer.Abort):
-        return _complain(
-            "interrupted; whatever was finished or saved is kept, and the same command goes on from there", _INTERRUPTED
-        )
+        return _complain(f"interrupted; {_KEPT}", _INTERRUPTED)
     except Terminated:
         by, code = ended_by()
-        return _complain(
-            f"{by}; what was finished is kept and training is saved, the same command goes on from there", code
-        )
+        return _complain(f"{by}; {_KEPT}", code)
     except OSError as error:
         if error.filename is None:
             lead_nowhere(sys.stdout)  # which is what failed, most likely

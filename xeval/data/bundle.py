@@ -29,7 +29,7 @@ from xeval.support.text import one_line
 
 _MANIFEST = "SHA256SUMS"
 _CONTENTS = "bundle.json"
-_MAX_TEXT_BYTES = 10_000_000  # of the two above
+MAX_TEXT_BYTES = 10_000_000  # of the two above
 _MAX_BYTES = 1_000_000_000_000
 
 Kind = Literal["model", "dataset"]
@@ -108,7 +108,7 @@ class _InParts:
         return self._file.tell()
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _MAX_TEXT_BYTES:
+        if not 0 <= size <= MAX_TEXT_BYTES:
             raise BundleError(f"a member of it has a header of {size:,} bytes, so it is no bundle of xeval's")
         return self._file.read(size)
 
@@ -134,13 +134,13 @@ def _open(path: Path) -> Unpacked:
 
 
 def _contents(unpacked: Unpacked) -> Contents:
-    return Contents.model_validate_json(read_ordinary(unpacked.folder / _CONTENTS, _MAX_TEXT_BYTES))
+    return Contents.model_validate_json(read_ordinary(unpacked.folder / _CONTENTS, MAX_TEXT_BYTES))
 
 
 def _unpacked(tar: tarfile.TarFile) -> Path:
     """The folder of the cache that holds what is in `tar`, exactly as its manifest says."""
     first = tar.next()
-    is_manifest = first is not None and first.name == _MANIFEST and first.size <= _MAX_TEXT_BYTES
+    is_manifest = first is not None and first.name == _MANIFEST and first.size <= MAX_TEXT_BYTES
     content = tar.extractfile(first) if first is not None and is_manifest and first.isreg() else None
     if content is None:
         raise BundleError(f"its first member is not {_MANIFEST}, so it is no bundle of xeval's")
@@ -182,6 +182,8 @@ def write(path: Path, contents: Contents, file_of: Mapping[str, Path]) -> None:
         checksum_of[_CONTENTS] = hashlib.sha256(text).hexdigest()
         # In the order in which xeval.support.sealed lists files: by path, not by the letters of the name.
         manifest = "".join(f"{checksum_of[name]}  {name}\n" for name in sorted(checksum_of, key=Path)).encode()
+        if max(len(manifest), len(text)) > MAX_TEXT_BYTES:
+            raise BundleError(f"{path}: too many files for a bundle, whose list may have {MAX_TEXT_BYTES:,} bytes")
         with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
             tar.addfile(_member(_MANIFEST, len(manifest)), io.BytesIO(manifest))
             tar.addfile(_member(_CONTENTS, len(text)), io.BytesIO(text))

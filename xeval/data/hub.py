@@ -5,8 +5,10 @@ The calls are huggingface_hub's own, so HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF
 download that was cut off goes on from the files that arrived.
 """
 
+import hashlib
 import io
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +23,12 @@ from huggingface_hub.utils import logging as hub_logging
 
 from xeval.data import bundle
 from xeval.support.errors import DataError, ModelError, XevalError
-from xeval.support.files import file_sha256
+from xeval.support.files import file_sha256, opened
 from xeval.support.text import one_line
 
 _NONE_SUCH = (hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError, hub_errors.HFValidationError)
 ASKED_S = 3.0  # that a server may take to say how large a file is
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r'(?:W/)?"?(?!\.+"?$)[\w.-]{1,200}"?', re.ASCII)
 _LONGEST_WAIT_S, _SAID_WAIT_S = 300, 5
 _log = logging.getLogger("xeval")
@@ -202,10 +204,24 @@ def _cause(error: Exception) -> Exception | None:
 
 def check_download(path: Path, sha256: str) -> None:
     """Raise DataError where a file in the hub's cache is not what the hub said it would be: large files lie there under
-    their SHA-256."""
+    their SHA-256, small ones under the SHA-1 that git or a mirror has of them."""
     blob = path.resolve()
-    if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name) and blob.name != sha256:
+    if blob.parent.name != "blobs":
+        return
+    is_damaged = bool(_SHA256.fullmatch(blob.name)) and blob.name != sha256
+    if is_damaged or (_SHA1.fullmatch(blob.name) and blob.name not in _sha1s(blob)):
         raise DataError(f"{path}: damaged, it is not what the hub said it would be; remove {blob} to fetch it again")
+
+
+def _sha1s(path: Path) -> tuple[str, str]:
+    """As git has it, which puts a header before the content, and of the content alone."""
+    with opened(path) as file:
+        of_git = hashlib.sha1(b"blob %d\0" % os.fstat(file.fileno()).st_size, usedforsecurity=False)
+        plain = hashlib.sha1(usedforsecurity=False)
+        while part := file.read(1 << 20):
+            of_git.update(part)
+            plain.update(part)
+    return of_git.hexdigest(), plain.hexdigest()
 
 
 class _HubError(Exception):

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from xeval.data.model_folder import (
 from xeval.data.peft_adapter import CONFIG, Adapter, is_adapter, read_adapter
 from xeval.definitions.model_name import ModelName, Origin, PublishedBy
 from xeval.support.errors import DataError, ModelError, XevalError
-from xeval.support.files import MAX_BYTES, file_sha256
+from xeval.support.files import MAX_BYTES, file_sha256, read_ordinary
 from xeval.support.text import one_line
 
 _TOKENIZER = (
@@ -38,7 +38,9 @@ _TOKENIZER = (
     "merges.txt",
     "*.model",
 )
-_MAX_OTHER_BYTES = 200_000_000  # of a file that is not weights; libraries read those as a whole, or several times
+# Of a file that is not weights. Libraries read those as a whole, or several times, into many times the memory.
+_MAX_OTHER_BYTES = 100_000_000
+_MAX_SETTINGS_BYTES = 20_000_000
 _PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json", *_TOKENIZER)
 
 
@@ -104,6 +106,8 @@ def _find(name: str, of_adapter: bool = False) -> Checkpoint:
     """The checkpoint called `name`; the base `of_adapter` cannot be an adapter too."""
     parsed = ModelName.parse(name)
     if parsed.folder is not None:
+        if not _is_text(str(parsed.folder)):
+            raise ModelError(f"model {one_line(ascii(str(parsed.folder)))}: its path is not UTF-8; rename it")
         local = _checkpoint(parsed.id, "local", None, parsed.folder, name, of_adapter)
         published_as = parsed.published_as
         return replace(local, published_as=published_as, published_by="word") if published_as else local
@@ -114,6 +118,14 @@ def _find(name: str, of_adapter: bool = False) -> Checkpoint:
     if any(not (fetched / name).exists() for name in named):
         fetch("model", parsed.id, commit, named)
     return _checkpoint(parsed.id, "hub", commit, fetched, parsed.id, of_adapter)
+
+
+def _is_text(path: str) -> bool:
+    """Whether records can hold it: on disks, names may be any bytes."""
+    try:
+        return bool(path.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _checkpoint(
@@ -166,7 +178,7 @@ def glimpse(name: ModelName) -> Checkpoint | None:
         if origin != "hub":
             raise
         return None  # a download that was cut off goes on
-    refuse_absurd(folder / "config.json", name.id)
+    refuse_absurd_settings(folder / "config.json", name.id)
     return Checkpoint(name.id, origin, None, folder, "", published_as=name.published_as)
 
 
@@ -247,7 +259,9 @@ def _digest(checksum_of: Mapping[Path, str], folder: Path, before: str = "") -> 
 
 
 # A few words in these files can ask for more than any machine has, before a single weight is read.
-_MOST_LABELS, _MOST_LAYERS, _MOST_ADDED_TOKENS, _MOST_GROWTH = 100_000, 1000, 50_000, 1000
+_MOST_LAYERS, _MOST_ENTRIES, _MOST_ADDED_TOKENS, _MOST_GROWTH = 200, 10_000, 50_000, 1000
+_MOST_PIECES, _MOST_LETTERS, _LONGEST_PIECE = 2_000_000, 10_000_000, 1000  # XLM-V has 0.9 million pieces
+_MOST_AROUND = 1000
 
 
 def refuse_absurd(folder: Path, name: str) -> None:
@@ -256,41 +270,80 @@ def refuse_absurd(folder: Path, name: str) -> None:
     for path in [folder / "config.json", *named]:
         refuse_absurd_settings(path, name)
     for path in [*tokenizer_files(folder), *named]:
-        if path.suffix != ".json" or path.name == "vocab.json":
-            continue
-        content = json_object(path, name, _MAX_OTHER_BYTES)
-        n_added, growth = _count_added(path, content), _growth(content.get("normalizer"))
-        if n_added > _MOST_ADDED_TOKENS:
-            raise ModelError(
-                f"model {name}: {path.name} adds {n_added:,} tokens; at most {_MOST_ADDED_TOKENS:,} are read"
-            )
-        if growth > _MOST_GROWTH:
-            raise ModelError(
-                f"model {name}: {path.name} has a normalizer that makes a text {_short(growth)} times as long;"
-                f" at most {_MOST_GROWTH:,} times are allowed"
-            )
+        if path.suffix == ".txt":
+            _refuse_long_list(path, name)
+        elif path.suffix == ".json":
+            _refuse_absurd_tokenizer(path, name)
+
+
+def _refuse_long_list(path: Path, name: str) -> None:
+    try:
+        n_lines = read_ordinary(path, _MAX_OTHER_BYTES).count(b"\n")
+    except OSError as error:
+        raise ModelError(f"model {name}: {path} cannot be read: {error.strerror}; fix that") from error
+    if n_lines > _MOST_PIECES:
+        raise ModelError(f"model {name}: {path.name} has {n_lines:,} lines; at most {_MOST_PIECES:,} are read")
+
+
+def _refuse_absurd_tokenizer(path: Path, name: str) -> None:
+    is_vocabulary = path.name in ("tokenizer.json", "vocab.json") or path.name.startswith("tokenizer.")
+    content = json_object(path, name, _MAX_OTHER_BYTES if is_vocabulary else _MAX_SETTINGS_BYTES)
+    added, pieces = _added(path, content), _pieces(path, content)
+    if len(added) > _MOST_ADDED_TOKENS:
+        raise ModelError(
+            f"model {name}: {path.name} adds {len(added):,} tokens; at most {_MOST_ADDED_TOKENS:,} are read"
+        )
+    if len(pieces) > _MOST_PIECES:
+        raise ModelError(f"model {name}: {path.name} has {len(pieces):,} pieces; at most {_MOST_PIECES:,} are read")
+    lengths = [*map(_length, pieces), *map(_length, added)]
+    if (longest := max(lengths, default=0)) > _LONGEST_PIECE:
+        raise ModelError(
+            f"model {name}: {path.name} has a piece of {longest:,} letters; at most {_LONGEST_PIECE:,} are read"
+        )
+    n_letters = sum(lengths)
+    if n_letters > _MOST_LETTERS:
+        raise ModelError(
+            f"model {name}: {path.name} has pieces of {n_letters:,} letters; at most {_MOST_LETTERS:,} are read"
+        )
+    n_around = _count_around(content.get("post_processor"))
+    if n_around > _MOST_AROUND:
+        raise ModelError(
+            f"model {name}: {path.name} puts {n_around:,} pieces around a text; at most {_MOST_AROUND:,} are allowed"
+        )
+    growth = _growth(content.get("normalizer"))
+    if growth > _MOST_GROWTH:
+        raise ModelError(
+            f"model {name}: {path.name} has a normalizer that makes a text {_short(growth)} times as long;"
+            f" at most {_MOST_GROWTH:,} times are allowed"
+        )
 
 
 def refuse_absurd_settings(path: Path, name: str) -> None:
     """Raise ModelError for a configuration that transformers would need more memory for than any machine has."""
     for key, value in _settings_in(json_object(path, name)):
+        if not isinstance(value, int):
+            if len(value) > _MOST_ENTRIES:
+                raise ModelError(
+                    f"model {name}: {path} has {len(value):,} entries in {key}; at most {_MOST_ENTRIES:,} are read"
+                )
+            continue
         least, most = _bounds(key)
         if not least <= value <= most:
             raise ModelError(f"model {name}: {path} says that {key} is {_short(value)}; wanted {least} to {most:,}")
 
 
-def _settings_in(config: object) -> Iterator[tuple[str, int]]:
-    """Whole numbers by their keys, also those of configurations inside."""
+def _settings_in(config: object) -> Iterator[tuple[str, int | Collection[Any]]]:
+    """Whole numbers, lists and tables by their keys, also those of configurations inside."""
     for key, value in config.items() if isinstance(config, dict) else ():
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, int | list | dict) and not isinstance(value, bool):
             yield key, value
-        elif isinstance(value, dict) and key not in ("id2label", "label2id"):
+        if isinstance(value, dict) and key not in ("id2label", "label2id"):
             yield from _settings_in(value)
 
 
 def _bounds(key: str) -> tuple[int, float]:
     if key == "num_labels":
-        return 0, _MOST_LABELS
+        return 0, _MOST_ENTRIES
     if re.search(r"(?:^|_)(?:n|num|encoder|decoder|hidden)_layers?$", key):
         return (1 if key in ("num_hidden_layers", "n_layers") else 0), _MOST_LAYERS
     return -math.inf, math.inf  # type: ignore[return-value]
@@ -300,10 +353,39 @@ def _short(number: int) -> str:
     return f"{number:,}" if abs(number) < 10**15 else "a number of more than 15 digits"
 
 
-def _count_added(path: Path, content: dict[str, Any]) -> int:
+def _added(path: Path, content: dict[str, Any]) -> list[Any]:
+    """The tokens that a file adds to its vocabulary: the longest of its lists of them."""
     lists = ("added_tokens", "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens")
-    counts = [len(value) for key in lists if isinstance(value := content.get(key), list | dict)]
-    return max([*counts, len(content) if path.name == "added_tokens.json" else 0])
+    found = [list(value.values()) for key in lists if isinstance(value := content.get(key), dict)]
+    found += [value for key in lists if isinstance(value := content.get(key), list)]
+    return max([*found, list(content) if path.name == "added_tokens.json" else []], key=len)
+
+
+def _pieces(path: Path, content: dict[str, Any]) -> Collection[Any]:
+    """The pieces of a vocabulary, or its merges where these are more."""
+    if path.name == "vocab.json":
+        return content
+    model = content.get("model")
+    found = [model.get("vocab"), model.get("merges")] if isinstance(model, dict) else []
+    return max((each for each in found if isinstance(each, dict | list)), key=len, default=[])
+
+
+def _length(piece: object) -> int:
+    """Letters of a piece: alone, with its score, in two parts, or with settings."""
+    if isinstance(piece, dict):
+        piece = piece.get("content")
+    if isinstance(piece, list):
+        return sum(map(len, (part for part in piece if isinstance(part, str))))
+    return len(piece) if isinstance(piece, str) else 0
+
+
+def _count_around(post_processor: object) -> int:
+    """How many pieces may be put around a text: those of its templates, each as many as its special token says."""
+    if isinstance(post_processor, dict):
+        return sum(map(_count_around, post_processor.values()))
+    if isinstance(post_processor, list):
+        return sum(1 + _count_around(part) for part in post_processor)
+    return 0
 
 
 def _growth(normalizer: object) -> int:

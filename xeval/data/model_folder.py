@@ -15,6 +15,7 @@ SIGNS = ("adapter_config.json", "modules.json")  # of a folder that is something
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _INDEX_ENDING = ".index.json"
 _MAX_JSON_BYTES = 50_000_000  # the index of a model with very many tensors
+_MOST_LISTS = 5_000_000  # in a file of JSON; each takes 25 times its bytes in memory
 PICKLE, PICKLES, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model*.bin", "pytorch_model.bin.index.json"
 # Keys of tokenizer_config.json that transformers hands to the tokenizer, which takes text for the path of a file.
 _OPENED = ("vocab", "merges", "init_inputs")
@@ -117,7 +118,12 @@ def json_object(path: Path, model: str, max_bytes: int = _MAX_JSON_BYTES) -> dic
     if not path.is_file():
         return {}
     try:
-        content = json.loads(read_ordinary(path, max_bytes))
+        text = read_ordinary(path, max_bytes)
+        if (n_lists := text.count(b"[") + text.count(b"{")) > _MOST_LISTS:
+            raise ModelError(
+                f"model {model}: {path} has {n_lists:,} lists and tables; at most {_MOST_LISTS:,} are read"
+            )
+        content = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"model {model}: {path} is not readable as JSON: {one_line(error)[:200]}") from error
     return content if isinstance(content, dict) else {}
@@ -165,6 +171,8 @@ def _models_below(folder: Path) -> Iterator[str]:
 
 def _without_weights(folder: Path, model: str, origin: str) -> str:
     others = sorted(path.name for path in folder.glob("*.safetensors"))
+    if _WEIGHTS in others:
+        return f"{_WEIGHTS} is no file, but a folder or a link to what is not there; put the weights in its place"
     if others:
         return f"its weights are called {one_line(others[0])[:100]}; transformers reads {_WEIGHTS}, so rename them"
     if any(folder.glob(PICKLES)):

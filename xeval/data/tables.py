@@ -24,12 +24,15 @@ import pyarrow.parquet as pq
 
 from xeval.support.errors import CopyError, DataError
 from xeval.support.files import check_ordinary, read_ordinary
+from xeval.support.memory_limit import at_most
 from xeval.support.text import counted, one_line
 
 MAX_FILE_BYTES = 4_000_000_000
 MAX_TEXT_FILE_BYTES = 1_000_000_000  # which takes several times as much memory
 MAX_TEXT_BYTES = 100_000
 MAX_VALUES = 100_000_000  # in a column of lists
+SPARE_BYTES = 1_000_000_000  # that reading Parquet may take besides what the file says
+_BYTES_PER_VALUE = 64
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,10 @@ def _parquet_table(path: Path, wanted: Wanted) -> pa.Table:
     values = _most_values(metadata, columns)
     if values > MAX_VALUES:
         raise DataError(f"{path}: a column has {values:,} values; wanted at most {MAX_VALUES:,}")
-    return pq.read_table(path, columns=columns, read_dictionary=_text_paths(metadata, schema, columns))
+    texts = _text_paths(metadata, schema, columns)
+    # A file can say less of its size than it unpacks to.
+    with at_most(SPARE_BYTES + 4 * unpacked + _BYTES_PER_VALUE * values * len(columns)):
+        return pq.read_table(path, columns=columns, read_dictionary=texts)
 
 
 def _chunks(said: pq.FileMetaData, columns: Sequence[str]) -> Iterator[pq.ColumnChunkMetaData]:
@@ -226,6 +232,9 @@ def read_delimited(path: Path, wanted: Wanted, delimiter: str | None = None) -> 
     lines = read_lines(path, delimiter or ("\t" if path.suffix == ".tsv" else ","), other_length)
     header = lines[0] if lines else []
     wanted.refuse_lacking(path, header)
+    twice = next((name for name in wanted.named if header.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: column {twice!r} is there {header.count(twice)} times; leave one of them")
     places = {name: header.index(name) for name in wanted.named if name in header}
     return Columns({name: [line[place] for line in lines[1:]] for name, place in places.items()}, {})
 
@@ -346,4 +355,6 @@ def _json_row(line: str, path: Path, number: int, wanted: Wanted, is_first: bool
     for name in wanted.named:
         if isinstance(row.get(name), str):
             _refuse_long(len(row[name].encode(errors="replace")), path, name)
+            if any("\ud800" <= letter <= "\udfff" for letter in row[name]):
+                raise DataError(f"{path}: line {number} has half of a character in {name!r}; write its UTF-16 in pairs")
     return {name: row[name] for name in wanted.named if name in row}

@@ -19,6 +19,8 @@ import torch
 from huggingface_hub import save_torch_state_dict
 from safetensors import safe_open
 
+from xeval.support.memory_limit import mapped_bytes
+
 # Events of https://docs.python.org/3/library/audit_events.html that reading and writing tensors never causes.
 _FORBIDDEN = (
     *("socket.", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "os.startfile"),
@@ -58,8 +60,7 @@ def _limit(n_bytes: int, seconds: int) -> None:
     """Bound memory, time and the size of files by what so many bytes of weights need."""
     mapped = 0
     with suppress(OSError):  # no /proc: what is there already is not known
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        mapped = 1024 * int(re.findall(r"VmData:\s+(\d+)", status)[0])
+        mapped = mapped_bytes()
     limits = {
         resource.RLIMIT_DATA: mapped + 3 * n_bytes + _SPARE_BYTES,
         resource.RLIMIT_CPU: seconds,

@@ -30,7 +30,7 @@ _BUFFERS = re.compile(r"(^|\.)(position_ids|token_type_ids|inv_freq)$")
 _ADAPTERS = re.compile(
     r"lora_|ia3_|adapter|base_layer|modules_to_save|prompt_encoder|vera_lambda|magnitude_vector", re.I
 )
-_SHOWN = 3
+_SHOWN, _MOST_TENSORS = 3, 100_000
 
 
 class Stored(NamedTuple):
@@ -46,7 +46,12 @@ def headers(model: str, files: Iterable[Path]) -> dict[str, Stored]:
     for file in files:
         try:
             with safe_open(file, framework="pt") as tensors:
-                for name in tensors.offset_keys():
+                names = tensors.offset_keys()
+                if len(names) > _MOST_TENSORS:
+                    raise ModelError(
+                        f"model {model}: {file.name} has {len(names):,} tensors; at most {_MOST_TENSORS:,} are read"
+                    )
+                for name in names:
                     of_name = tensors.get_slice(name)
                     stored[name] = Stored(str(of_name.get_dtype()), tuple(of_name.get_shape()))
         except (SafetensorError, OSError) as error:

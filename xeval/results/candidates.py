@@ -5,6 +5,7 @@ beside what the training itself resumes from. In the end they lie in the run's f
 bound to the weights that the run's scores are of by `checkpoints.json`.
 """
 
+import errno
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from xeval.support.files import copy_file, found_in, is_there, read_ordinary, wr
 from xeval.support.sealed import checksums, copy_sealed, finish_sealing, sealing
 
 MAX_RECORD_BYTES = 50_000_000
+MOST_PREDICTIONS = 100_000  # files of one training's checkpoints, whose record and checksums can be read then
 _AGAIN = "xeval run with --every-checkpoint trains it again for them"
 
 
@@ -138,7 +140,10 @@ def _copy_predictions(source: Path, target: Path) -> None:
 
 
 def _write(folder: Path, known: CheckpointsRecord) -> None:
-    (folder / "checkpoints.json").write_text(known.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    content = (known.model_dump_json(indent=1) + "\n").encode()
+    if len(content) > MAX_RECORD_BYTES:
+        raise OSError(errno.EFBIG, f"its record would have more than {MAX_RECORD_BYTES:,} bytes")
+    (folder / "checkpoints.json").write_bytes(content)
 
 
 def join_checkpoints(source: Path, folder: Path, record: RunRecord) -> None:

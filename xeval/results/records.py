@@ -206,7 +206,7 @@ class Float32Check(Recorded):
 
 class Timing(Recorded):
     wall_s: float
-    rows: RowCount
+    rows: Integer  # each as often as it was seen
     invocation: str | None = None  # which timed all of it; None for a training that went on from another's snapshot
 
     @property

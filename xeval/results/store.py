@@ -78,8 +78,11 @@ def _known(paths: Iterable[Path]) -> list["StoredRun"]:
 
 
 def save_record(folder: Path, record: RunRecord, name: str = RECORD) -> None:
+    """Raises StoreError for what cannot be written, and for a record that would be too large to be read."""
     plain = (record.model_dump_json(indent=1) + "\n").encode()
     line = f' "content_sha256": "{hashlib.sha256(plain).hexdigest()}",\n'.encode()
+    if len(plain) + len(line) > MAX_RECORD_BYTES:
+        raise StoreError(f"{folder / name}: would have more than {MAX_RECORD_BYTES:,} bytes; evaluate fewer languages")
     write_atomically(folder / name, plain.replace(b"{\n", b"{\n" + line, 1))
 
 

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from xeval.judging.score import compare_with_float32, judge, score_of
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.rows import Rows
 from xeval.results.adaptations import in_words
-from xeval.results.candidates import GatheredPredictions
+from xeval.results.candidates import MOST_PREDICTIONS, GatheredPredictions
 from xeval.results.predictions import save_predictions
 from xeval.results.records import Failure, Float32Check, Invocation, RunRecord, SelectionPoint, Timing, TrainingRecord
 from xeval.results.run_on_disk import RunOnDisk
@@ -50,6 +51,7 @@ from xeval.support.findings import Finding
 from xeval.support.locks import held_in_cache, locked
 from xeval.support.progress import Phase, Reporter
 from xeval.support.sealed import copy_sealed
+from xeval.support.termination import postponed
 from xeval.support.text import counted, metric_in_words, one_decimal
 
 FLOAT32_ROWS = 32  # of each language, computed again in float32 where the run's arithmetic is another
@@ -171,9 +173,11 @@ class OneRun:
 
         The weights are let go, and nothing is written to the run's folder.
         """
-        with held_in_cache(checkpoints_folder(self.identity), self._say):
+        with held_in_cache(checkpoints_folder(self.identity), self._say), ExitStack() as until_kept:
             try:
-                _, record = self._train(load_tokenizer(self.spec.checkpoint, self.spec.recipe.max_length), None)
+                _, record = self._train(
+                    load_tokenizer(self.spec.checkpoint, self.spec.recipe.max_length), None, until_kept
+                )
                 record = record.model_copy(update={"status": "complete"})
             except (TrainingError, PredictionError) as error:
                 failure = Failure(reason=str(error), invocation=environment.INVOCATION)
@@ -236,14 +240,15 @@ class OneRun:
         """Evaluate in the `missing` languages, and at every checkpoint if there are any that are `unknown` there."""
         spec = self.spec
         tokenizer = load_tokenizer(spec.checkpoint, spec.recipe.max_length)
-        try:
-            with held_in_cache(checkpoints_folder(self.identity), self._say):  # other results folders share the cache
-                model, record, missing = self._weights(tokenizer, record, missing, unknown)
+        # Other results folders share the cache.
+        with held_in_cache(checkpoints_folder(self.identity), self._say), ExitStack() as until_kept:
+            try:
+                model, record, missing = self._weights(tokenizer, record, missing, unknown, until_kept)
                 status = "incomplete" if missing else "complete"
                 record = self.disk.save(record.model_copy(update={"status": status, "failures": {}}))
                 self.checkpoints.clear()  # only now that the record knows of the weights
-        except (TrainingError, PredictionError) as error:
-            return self._fail({"train": error})
+            except (TrainingError, PredictionError) as error:
+                return self._fail({"train": error})
         give_to_followers(self.ranks, Evaluation(model, spec.compute))
         encoded = self._encode(tokenizer, {language: spec.corpus.test(language) for language in missing})
         record, failures = self._evaluate_all(model, record, encoded)
@@ -297,9 +302,17 @@ class OneRun:
         return encoded
 
     def _weights(
-        self, tokenizer: Any, record: RunRecord | None, missing: Sequence[str], unknown: Sequence[str]
+        self,
+        tokenizer: Any,
+        record: RunRecord | None,
+        missing: Sequence[str],
+        unknown: Sequence[str],
+        until_kept: ExitStack,
     ) -> tuple[Any, RunRecord, Sequence[str]]:
-        """The model to evaluate, the record to add to, and the languages that then are missing from it."""
+        """The model to evaluate, the record to add to, and the languages that then are missing from it.
+
+        After a training, SIGTERM waits until whoever calls this has kept what it gives, and closes `until_kept`.
+        """
         spec = self.spec
         if not spec.train:
             model, record = self._as_it_is(record)
@@ -318,7 +331,7 @@ class OneRun:
         if record is not None:
             self._check_same_rows(record)
         every = self._every_checkpoint(tokenizer, record, unknown)
-        model, fresh = self._train(tokenizer, every)
+        model, fresh = self._train(tokenizer, every, until_kept)
         assert fresh.training is not None  # it has just been trained
         if not record or not trained or not record.scores:
             record = fresh
@@ -410,7 +423,11 @@ class OneRun:
         }
         return EveryCheckpoint(self.kind, self.spec.task.metric, self.gathered, rows)
 
-    def _train(self, tokenizer: Any, every: EveryCheckpoint | None) -> tuple[Any, RunRecord]:
+    def _train(self, tokenizer: Any, every: EveryCheckpoint | None, until_kept: ExitStack) -> tuple[Any, RunRecord]:
+        """The fine-tuned model and a record of it.
+
+        SIGTERM waits `until_kept` is closed, since what was trained after the last checkpoint is nowhere else.
+        """
         spec = self.spec
         rows = dict(spec.corpus.training)
         if "selection" in rows:
@@ -424,6 +441,7 @@ class OneRun:
             f" {counted(n_rows, unit)}, learning rate {spec.learning_rate:g}, {spec.compute.dtype_name} on"
             f" {spec.compute.device}{f', shared by {self.ranks.size} ranks' if self.ranks.size > 1 else ''}"
         )
+        self._check_selections(n_steps, every)
         checkpoints = self.checkpoints
         if every is not None:
             checkpoints = CheckpointsBehindEvaluated(checkpoints.folder, self._say, every)
@@ -437,6 +455,7 @@ class OneRun:
             selection = Selection(spec.task, rows["selection"], encoded["selection"], outputs_of)
         given = encoded["train"], spec.recipe, spec.learning_rate, spec.seed, spec.compute
         give_to_followers(self.ranks, Training(self.kind, model, *given, selection is not None))
+        until_kept.enter_context(postponed())
         with self.reporter.phase("train", n_steps, "steps") as phase:
             try:
                 outcome = fine_tune(
@@ -477,6 +496,18 @@ class OneRun:
         timed_by = None if outcome.earlier_wall_s else environment.INVOCATION  # or by several, maybe on two machines
         timing = {"train": Timing(wall_s=wall_s, rows=outcome.n_pairs, invocation=timed_by)}
         return model, self._signed(self._new_record(model)).model_copy(update={"training": training, "timing": timing})
+
+    def _check_selections(self, n_steps: int, every: EveryCheckpoint | None) -> None:
+        """Raise TrainingError where more would be known of the checkpoints in the end than can be read."""
+        recipe = self.spec.recipe
+        n_selections = n_steps // (recipe.evaluate_every_steps or n_steps or 1)
+        n_predictions = n_selections * max(1, len(every.languages) if every is not None else 0)
+        if n_predictions > MOST_PREDICTIONS:
+            times = f" times {counted(len(every.languages), 'languages')}" if every is not None else ""
+            raise TrainingError(
+                f"recipe {recipe.name} measures {counted(n_selections, 'checkpoints')}{times}; wanted at most"
+                f" {MOST_PREDICTIONS:,}: raise evaluate_every_steps"
+            )
 
     def _adapted(self) -> tuple[Any, Callable[[], None]]:
         """The model to train, and what makes an ordinary one of it after the training."""

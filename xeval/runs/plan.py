@@ -24,8 +24,9 @@ from xeval.support.files import in_home, read_ordinary, write_output
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import one_line
 
-MAX_PLAN_BYTES = 50_000_000
+MAX_PLAN_BYTES, MOST_RUNS = 50_000_000, 100_000
 _HOW = "xeval plan --output writes one"
+_IN_PARTS = "plan some of its seeds or models at a time"
 
 Words = Annotated[str, Field(min_length=1, max_length=4096)]
 Count = Annotated[int, Field(gt=0)]
@@ -93,7 +94,7 @@ class Plan(Frozen):
     """The task, the suite of tasks, the published table or the file of a grid."""
     noun: Literal["task", "suite", "table", "grid"]
     """Which of them."""
-    runs: Annotated[tuple[PlannedRun, ...], Field(min_length=1, max_length=100_000)]
+    runs: Annotated[tuple[PlannedRun, ...], Field(min_length=1, max_length=MOST_RUNS)]
     suites: tuple[Words, ...] = ()
     """Those of a grid."""
     skipped: dict[Words, str] = {}
@@ -267,6 +268,9 @@ class _Planner:
         return skipped
 
     def add(self, task: str, grid: TaskGrid) -> None:
+        n_runs = len(self.runs) + len(grid.pairs) * max(1, len(grid.options.get("seeds") or ()))
+        if n_runs > MOST_RUNS:
+            raise DefinitionError(f"a plan of {n_runs:,} runs; wanted at most {MOST_RUNS:,}: {_IN_PARTS}")
         prepared = prepare_grid(task, grid.pairs, **self.as_here(grid.options))
         common = self._common(task, grid.options)
         for run, (model, recipe) in zip(prepared.runs, prepared.pairs, strict=True):
@@ -331,8 +335,11 @@ def _absolute_model(model: str) -> str:
 
 
 def write_plan(plan: Plan, path: Path) -> None:
-    """Put `plan` at `path`."""
-    write_output(path, (plan.model_dump_json(indent=1) + "\n").encode())
+    """Put `plan` at `path`. Raises StoreError for one that would be too large to be read."""
+    content = (plan.model_dump_json(indent=1) + "\n").encode()
+    if len(content) > MAX_PLAN_BYTES:
+        raise StoreError(f"{path}: wanted at most {MAX_PLAN_BYTES:,} bytes, got {len(content):,}; {_IN_PARTS}")
+    write_output(path, content)
 
 
 def read_plan(path: Path) -> Plan:

@@ -23,7 +23,7 @@ from xeval.support.files import (
 )
 
 MANIFEST = "SHA256SUMS"
-_MAX_MANIFEST_BYTES = 10_000_000
+MAX_MANIFEST_BYTES = 50_000_000  # of some 400,000 files
 _PARTIAL = ".partial"
 
 
@@ -68,7 +68,7 @@ def copy_sealed(source: Path, target: Path) -> None:
             copy = partial / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy_file(path, copy)
-        if manifest_of(partial) != read_ordinary(source / MANIFEST, _MAX_MANIFEST_BYTES):
+        if manifest_of(partial) != read_ordinary(source / MANIFEST, MAX_MANIFEST_BYTES):
             raise OSError(errno.EIO, f"{source} is damaged")
 
 
@@ -81,14 +81,17 @@ def _seal(folder: Path) -> None:
     for path in _files(folder):
         with path.open("rb+") as file:
             os.fsync(file.fileno())
-    write_atomically(folder / MANIFEST, manifest_of(folder))
+    manifest = manifest_of(folder)
+    if len(manifest) > MAX_MANIFEST_BYTES:
+        raise OSError(errno.EFBIG, f"checksums of its files would take more than {MAX_MANIFEST_BYTES:,} bytes")
+    write_atomically(folder / MANIFEST, manifest)
 
 
 def checksums(folder: Path) -> dict[str, str] | None:
     """The SHA-256 of every file of a sealed folder by its name; None unless all are there, as written, and no more."""
     try:
         checksum_of = _checksums(folder)
-        manifest = read_ordinary(folder / MANIFEST, _MAX_MANIFEST_BYTES)
+        manifest = read_ordinary(folder / MANIFEST, MAX_MANIFEST_BYTES)
     except OSError:
         return None
     return checksum_of if checksum_of and manifest == _manifest(checksum_of) else None

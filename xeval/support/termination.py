@@ -30,7 +30,7 @@ class _State:
 
 _state = _State()
 _HANGUP = getattr(signal, "SIGHUP", None)  # which Windows does not have
-_HINT = b"\nending after this step, which is saved; press Ctrl-C again to stop at once\n"
+_HINT = b"\nending once the training is saved; press Ctrl-C again to stop at once\n"
 
 
 def listen() -> None:
@@ -70,11 +70,14 @@ def _on_interrupt(number: int, frame: object) -> None:
 
 @contextmanager
 def postponed() -> Iterator[Callable[[], bool]]:
-    """While this lasts, both do nothing but make what this gives answer True; at its end it raises Terminated."""
-    _state.is_postponed = True
+    """While this lasts, both do nothing but make what this gives answer True; at its end it raises Terminated.
+
+    One inside of another leaves that to the outer one.
+    """
+    is_inner, _state.is_postponed = _state.is_postponed, True
     try:
         yield lambda: _state.arrived is not None
     finally:
-        _state.is_postponed = False
-    if _state.arrived is not None:
+        _state.is_postponed = is_inner
+    if _state.arrived is not None and not is_inner:
         raise Terminated
