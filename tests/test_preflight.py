@@ -161,6 +161,14 @@ def test_pairs_that_a_test_split_repeats(world, tmp_path):
     assert found["repeated rows"].evidence.endswith("es 10.0 %")
 
 
+def test_one_languages_file_in_the_place_of_anothers(world, tmp_path):
+    rows = toy.toy_rows()
+    rows["test", "es"] = list(rows["test", "zh"])
+    found = check_rows(world, tmp_path, rows)
+    assert found["texts of languages"].severity == "warning"
+    assert found["texts of languages"].evidence == "the same test pairs under two names: es and zh 100.0 %"
+
+
 def test_one_language_whose_rows_are_in_another_order(world, tmp_path):
     rows = toy.toy_rows()
     random.Random(0).shuffle(rows["test", "ar"])

@@ -3,6 +3,7 @@
 A kind of task adds its own (`Kind.row_checks`).
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,6 +88,30 @@ def check_repetition(unit: str, tests: Mapping[str, Rows]) -> Finding:
         "repeated rows",
         f"share of test {unit} that stand there already: {by_language(often)}",
         f"Fetch these test splits again: repeated {unit} count several times in a score.",
+    )
+
+
+def check_same_texts(unit: str, tests: Mapping[str, Rows]) -> Finding | None:
+    """Whether two languages have the same texts, as they have where one was copied over the other; None where one
+    language is tested."""
+    if len(tests) < 2:
+        return None
+    languages_of: dict[Any, list[str]] = {}
+    n_shared = Counter[tuple[str, str]]()
+    texts = {language: set(_texts(rows)) for language, rows in tests.items()}
+    for language, own in texts.items():
+        for row in own:
+            others = languages_of.setdefault(row, [])
+            n_shared.update((other, language) for other in others)
+            others.append(language)
+    shares = {pair: n / min(len(texts[language]) for language in pair) for pair, n in n_shared.items()}
+    alike = {" and ".join(pair): share for pair, share in shares.items() if share >= WORTHLESS}
+    if not alike:
+        return fine("texts of languages", f"those of {len(tests)} languages differ")
+    return warning(
+        "texts of languages",
+        f"the same test {unit} under two names: {by_language(alike)}",
+        "Look at the files of both: one may be a copy of the other, and its score is that of the other language.",
     )
 
 
