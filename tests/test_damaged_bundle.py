@@ -63,8 +63,8 @@ def test_what_is_no_bundle_is_refused(whole, refused, tmp_path):
         tar.add(__file__, "table.toml")
     with tarfile.open(tmp_path / "compressed.tar", "w:gz") as tar:
         tar.add(__file__, "SHA256SUMS")
-    refused(tmp_path / "text.tar", "no bundle, or a damaged one")
-    refused(tmp_path / "compressed.tar", "no bundle, or a damaged one")
+    refused(tmp_path / "text.tar", "not a bundle, or a damaged one")
+    refused(tmp_path / "compressed.tar", "not a bundle, or a damaged one")
     refused(tmp_path / "other.tar", "its first member is not SHA256SUMS")
     refused(tmp_path / "absent.tar", "No such file or directory")
     refused(tmp_path, "Is a directory")
@@ -92,11 +92,11 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
     [
         (member("../../evil"), "which is outside"),
         (member("models/../../../evil"), "which is outside"),
-        (member("link", tarfile.SYMTYPE, "/etc/passwd"), "no plain file"),
-        (member("link", tarfile.LNKTYPE, "bundle.json"), "no plain file"),
-        (member("pipe", tarfile.FIFOTYPE), "no plain file"),
-        (member("device", tarfile.CHRTYPE), "no plain file"),
-        (member("folder", tarfile.DIRTYPE), "no plain file"),
+        (member("link", tarfile.SYMTYPE, "/etc/passwd"), "not a plain file"),
+        (member("link", tarfile.LNKTYPE, "bundle.json"), "not a plain file"),
+        (member("pipe", tarfile.FIFOTYPE), "not a plain file"),
+        (member("device", tarfile.CHRTYPE), "not a plain file"),
+        (member("folder", tarfile.DIRTYPE), "not a plain file"),
     ],
     ids=lambda value: value.name + value.type.decode() if isinstance(value, tarfile.TarInfo) else "",
 )

@@ -169,7 +169,7 @@ def test_a_file_that_is_no_plan_is_refused_in_one_line(tmp_path, content, comman
 
 def test_a_plan_that_is_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "plan.json")
-    with pytest.raises(StoreError, match="no ordinary file"):
+    with pytest.raises(StoreError, match="not an ordinary file"):
         read_plan(tmp_path / "plan.json")
 
 

@@ -127,30 +127,30 @@ class GridOptions:
             "sweep": {name: [_plain(value) for value in values] for name, values in grid.sweep.items()},
         }
         pairs = [(model, recipe) for model in grid.models for recipe in grid.recipes or (None,)]
-        made = FileGrid({}, {})
+        file_grid = FileGrid({}, {})
         for task in grid.tasks:
             own = options | {"data": grid.data.get(task, self.data)}
             if is_suite(task, self.tasks_dir or ()):
                 words = {"models": grid.models, "recipes": grid.recipes, "languages": grid.languages}
-                made.suites[task] = own | words
+                file_grid.suites[task] = own | words
             else:
                 languages = self._led(task, grid.languages, grid.train_language, grid.train)
-                made.tasks[task] = TaskGrid(pairs, own | {"languages": languages})
-        return made
+                file_grid.tasks[task] = TaskGrid(pairs, own | {"languages": languages})
+        return file_grid
 
     def _languages(self) -> list[str]:
-        wanted = words(self.language)
+        names = words(self.language)
         with using(self.bundle):
-            if not wanted or self.task is None or is_suite(self.task, self.tasks_dir or ()):
-                return wanted
-            return self._led(self.task, wanted, self.train_language, not self.no_train)
+            if not names or self.task is None or is_suite(self.task, self.tasks_dir or ()):
+                return names
+            return self._led(self.task, names, self.train_language, not self.no_train)
 
-    def _led(self, name: str, wanted: Sequence[str], train_language: str | None, train: bool) -> list[str]:
+    def _led(self, name: str, names: Sequence[str], train_language: str | None, train: bool) -> list[str]:
         """The languages that were named, led by the one that is trained on: without it nothing is said of transfer."""
-        if not wanted:
+        if not names:
             return []
         task = get_task(name, self.tasks_dir or ())
-        codes = check_languages(task, wanted)
+        codes = check_languages(task, names)
         if not train or not task.of_kind.trains:
             return codes
         trained_on = code_among(task.languages, train_language or task.training_language)
@@ -181,9 +181,9 @@ def with_grid_options(command: Callable[..., None]) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True)
 
     @wraps(command)
-    def with_grid(**given: Any) -> None:
-        grid = GridOptions(**{field.name: given.pop(field.name) for field in fields(GridOptions)})
-        command(grid=grid, **given)
+    def with_grid(**values: Any) -> None:
+        grid = GridOptions(**{field.name: values.pop(field.name) for field in fields(GridOptions)})
+        command(grid=grid, **values)
 
     parameters = list[inspect.Parameter]()
     for name, parameter in own.parameters.items():

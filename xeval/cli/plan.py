@@ -43,14 +43,14 @@ def plan(
     if file is not None:
         with using(grid.bundle):
             of_file = grid.of_file(file)
-        made = plan_file(task, of_file, bundle=grid.bundle, measures=True)
+        new_plan = plan_file(task, of_file, bundle=grid.bundle, measures=True)
     else:
         options = grid.of_library()
-        made = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, measures=True, **options)
-    for line in _in_words(made):
+        new_plan = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, measures=True, **options)
+    for line in _in_words(new_plan):
         print(textwrap.fill(line, WIDTH, subsequent_indent="  ") if len(line) > WIDTH else line)
     if output is not None:
-        write_plan(made, output)
+        write_plan(new_plan, output)
         print(f"To run it: xeval run --plan {output}")
 
 
@@ -107,22 +107,22 @@ def _verdicts(plan: "Plan") -> Iterator[str]:
     if any(request.max_train or request.max_eval or request.test_split for request in requests):
         yield "Verdicts: none, since these runs are on a part of the rows, or on another split."
         return
-    said = False
+    has_rows = False
     seeds = Counter((request.task, request.model, request.recipe) for request in requests)
     for (name, model, _), n_seeds in seeds.items():
         task = get_task(name, plan.tasks_dirs)
         table = plan.subject if plan.is_table else task.default_reference
         for row in _rows_of(model, table):
-            if not said:
+            if not has_rows:
                 within = f"±{Tolerance.mean} points on the mean, ±{Tolerance.cell} in a language"
                 yield (
                     "Verdicts: were a published row exactly true of these trainings, so many of 100 such grids would"
                     f" call it reproduced ({within}); the others would not be settled, and a few called"
                     " not reproduced."
                 )
-                said = True
+                has_rows = True
             yield from _table_of_power(row, task, str(table), n_seeds)
-    if not said:
+    if not has_rows:
         yield "Verdicts: none, since no published row is of these models."
 
 

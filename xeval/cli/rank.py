@@ -48,16 +48,16 @@ def rank(
     from xeval.report.comparison import ranking as shown
 
     chosen = output_format or _format_of(output)
-    found = from_folder.rank(models or (), results=results, task=task, languages=words(language))
+    ranking = from_folder.rank(models or (), results=results, task=task, languages=words(language))
     if chosen is Format.terminal:
-        return shown.show(found, screen())
+        return shown.show(ranking, screen())
     writers = {
         Format.markdown: shown.markdown,
         Format.html: shown.html,
         Format.csv: shown.as_csv,
         Format.json: shown.as_json,
     }
-    text = writers[chosen](found)
+    text = writers[chosen](ranking)
     if output is None:
         print(text, end="")
     else:

@@ -71,8 +71,8 @@ def run(
     with using(grid.bundle):
         announce(outlook, options["reporter"], dry_run)
     if shared_out:
-        made = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, elsewhere=elsewhere, **options)
-        make(made, engine, grid.quiet, output_format)
+        new_plan = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, elsewhere=elsewhere, **options)
+        make(new_plan, engine, grid.quiet, output_format)
         return
     with using(grid.bundle):
         _run_here(task, models, grid, options | told, output_format)
@@ -121,8 +121,8 @@ def _run_file(
         here = replace(grid, device="auto").of_file(file) if elsewhere else of_file
         announce(outlook_of_file(here, bundle=grid.bundle), grid.reporter(), dry_run)
     if shared_out:
-        made = plan_file(str(grid.task), of_file, bundle=grid.bundle, elsewhere=elsewhere)
-        make(made, engine, grid.quiet, output_format)
+        new_plan = plan_file(str(grid.task), of_file, bundle=grid.bundle, elsewhere=elsewhere)
+        make(new_plan, engine, grid.quiet, output_format)
         return
     with using(grid.bundle):
         tables = {task: table_of(task, folders) for task in of_file.tasks}

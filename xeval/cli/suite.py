@@ -42,11 +42,11 @@ def show_suite(
     results: Path,
     tasks_dirs: Sequence[Path],
     quiet: bool,
-    done: str = "run",
+    verb: str = "run",
 ) -> None:
-    """Print what was `done`; exit with 1 if a task was not, or something in a run failed.
+    """Print the runs; exit with 1 if a task was left out, or something in a run failed.
 
-    Why a task was left out has been told unless it was to be `quiet`.
+    `verb`: "run" or "scored", whichever the tasks were. Why one was left out has been told unless it was to be `quiet`.
     """
     records = [run.record for run in runs]
     if output_format is OutcomeFormat.json:
@@ -58,11 +58,11 @@ def show_suite(
         _say_what_is_wrong([run for run in runs if run.record.computed_elsewhere], tasks_dirs)
     failed = [record for record in records if record.failures]
     for record in failed:
-        said = f"xeval: {record.task}, {record.name_of_run} failed: {record.failure}"
-        print(one_line(said), file=sys.stderr)
-    left_out = [f"{task} was not {done}: {reason}" for task, reason in skipped.items()]
+        message = f"xeval: {record.task}, {record.name_of_run} failed: {record.failure}"
+        print(one_line(message), file=sys.stderr)
+    left_out = [f"{task} was not {verb}: {reason}" for task, reason in skipped.items()]
     if left_out and not quiet:
-        left_out = [f"not {done}, for the reasons above: {', '.join(skipped)}"]
+        left_out = [f"not {verb}, for the reasons above: {', '.join(skipped)}"]
     for line in left_out:
         print(one_line(f"xeval: {line}"), file=sys.stderr)
     if failed or skipped:

@@ -65,8 +65,8 @@ class Bundle:
         of_kind = [held for held in self.contents.repositories if held.kind == kind]
         repository = next((held for held in of_kind if held.id == repo_id), None)
         if repository is None:
-            there = ", ".join(held.id for held in of_kind) or "none"
-            raise BundleError(f"{self.path}: no {kind} {repo_id} in this bundle; it has {there}")
+            names = ", ".join(held.id for held in of_kind) or "none"
+            raise BundleError(f"{self.path}: no {kind} {repo_id} in this bundle; it has {names}")
         if revision not in (None, repository.revision, repository.commit):
             raise BundleError(
                 f"{self.path}: wanted {kind} {repo_id}@{revision}, it has {repository.commit}; make it again"
@@ -89,7 +89,7 @@ def using(path: str | os.PathLike[str] | None) -> Iterator[None]:
     """While this lasts, definitions and files of the hub come from the bundle at `path`, and nothing from the network.
 
     That holds for every thread of this process and for the processes that it starts. None changes nothing: a bundle
-    in use stays so. Raises BundleError for a file that is no bundle, or a damaged or hostile one.
+    in use stays so. Raises BundleError for a file that is not a bundle, or a damaged or hostile one.
     """
     with bundle_in_use.using(_open(Path(path))) if path is not None else nullcontext():
         yield
@@ -109,7 +109,7 @@ class _InParts:
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= MAX_TEXT_BYTES:
-            raise BundleError(f"a member of it has a header of {size:,} bytes, so it is no bundle of xeval's")
+            raise BundleError(f"a member of it has a header of {size:,} bytes, so it is not a bundle of xeval's")
         return self._file.read(size)
 
 
@@ -129,7 +129,7 @@ def _open(path: Path) -> Unpacked:
         reason = one_line(error.strerror or error)
         raise BundleError(f"{path}: cannot be read, or not unpacked into {cache_home()}: {reason}") from error
     except Exception as error:  # tarfile's own, and whatever else a stranger's file brings about in it
-        raise BundleError(f"{path}: no bundle, or a damaged one ({one_line(error)[:160]}); copy it again") from error
+        raise BundleError(f"{path}: not a bundle, or a damaged one ({one_line(error)[:160]}); copy it again") from error
     return unpacked
 
 
@@ -143,7 +143,7 @@ def _unpacked(tar: tarfile.TarFile) -> Path:
     is_manifest = first is not None and first.name == _MANIFEST and first.size <= MAX_TEXT_BYTES
     content = tar.extractfile(first) if first is not None and is_manifest and first.isreg() else None
     if content is None:
-        raise BundleError(f"its first member is not {_MANIFEST}, so it is no bundle of xeval's")
+        raise BundleError(f"its first member is not {_MANIFEST}, so it is not a bundle of xeval's")
     manifest = content.read()
     folder = cache_home() / "bundles" / hashlib.sha256(manifest).hexdigest()
     with locked(folder.parent):
@@ -160,7 +160,7 @@ def _extract(tar: tarfile.TarFile, manifest: bytes, folder: Path) -> None:
         if member.name not in unseen:
             raise BundleError(f"member {one_line(member.name)[:120]!r} is not in its {_MANIFEST}, or stands twice")
         if not member.isreg() or member.issparse():
-            raise BundleError(f"member {one_line(member.name)[:120]!r} is no plain file")
+            raise BundleError(f"member {one_line(member.name)[:120]!r} is not a plain file")
         unseen.remove(member.name)
         tar.extract(member, folder, filter="data")  # refuses names that lead out of the folder
     if checksums(folder) is None:
@@ -174,7 +174,7 @@ def write(path: Path, contents: Contents, file_of: Mapping[str, Path]) -> None:
     """
     text = contents.model_dump_json(indent=1).encode() + b"\n"
     if path.exists() and not path.is_file():
-        raise BundleError(f"{path}: cannot be written, since it is no ordinary file; name another")
+        raise BundleError(f"{path}: cannot be written, since it is not an ordinary file; name another")
     path = path.resolve()  # through a link, which stays
     partial = path.with_name(path.name + ".partial")
     try:

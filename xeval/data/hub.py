@@ -34,9 +34,9 @@ _LONGEST_WAIT_S, _SAID_WAIT_S = 300, 5
 _log = logging.getLogger("xeval")
 
 
-def show_bars(wanted: bool) -> None:
+def show_bars(is_wanted: bool) -> None:
     """Whether downloads draw huggingface_hub's own bars, with rate and remaining time."""
-    (enable_progress_bars if wanted else disable_progress_bars)()
+    (enable_progress_bars if is_wanted else disable_progress_bars)()
 
 
 def fetch(
@@ -95,7 +95,7 @@ def push(repo_id: str, files: Mapping[str, bytes], parent: str, message: str, pu
     try:
         with _watched(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on the card's metadata as a whole
-            made = huggingface_hub.HfApi().create_commit(
+            commit = huggingface_hub.HfApi().create_commit(
                 repo_id,
                 operations,
                 commit_message=message,
@@ -105,7 +105,7 @@ def push(repo_id: str, files: Mapping[str, bytes], parent: str, message: str, pu
             )
     except Exception as error:
         raise _not_pushed(error, repo_id) from _cause(error)
-    return one_line(made.pr_url or made.commit_url)
+    return one_line(commit.pr_url or commit.commit_url)
 
 
 @contextmanager
@@ -185,16 +185,16 @@ def cached_folder(
         in_use = bundle.in_use()
         if in_use is not None:
             return in_use.find(kind, repo_id, revision)[0]
-        found = huggingface_hub.snapshot_download(repo_id, repo_type=kind, revision=revision, local_files_only=True)
-    except Exception:  # it is not there, or not readable, or no name of a repository
+        snapshot = huggingface_hub.snapshot_download(repo_id, repo_type=kind, revision=revision, local_files_only=True)
+    except Exception:  # it is not there, or not readable, or not a repository's name
         return None
-    folder = Path(found)
+    folder = Path(snapshot)
     return folder if all(next(folder.glob(pattern), None) for pattern in patterns) else None
 
 
 def _refusal(error: Exception, kind: str, repo_id: str, revision: str | None) -> XevalError:
-    wanted = f"{kind} {repo_id}{'@' + revision if revision else ''}: {_explain(error, kind)}"
-    return ModelError(wanted) if kind == "model" else DataError(wanted)
+    message = f"{kind} {repo_id}{'@' + revision if revision else ''}: {_explain(error, kind)}"
+    return ModelError(message) if kind == "model" else DataError(message)
 
 
 def _cause(error: Exception) -> Exception | None:
@@ -266,11 +266,11 @@ def _check_answer(response: Any) -> None:
 
 
 def _wait_s(headers: Any) -> int:
-    said = (
+    matches = (
         re.fullmatch(r"\d{1,15}", headers.get("Retry-After", "")),
         re.search(r"\bt=(\d{1,15})", headers.get("RateLimit", "")),
     )
-    return max((int(found[found.lastindex or 0]) for found in said if found), default=0)
+    return max((int(match[match.lastindex or 0]) for match in matches if match), default=0)
 
 
 def _explain(error: Exception, kind: str) -> str:
@@ -308,8 +308,8 @@ def _folder_of_a_mirror(kind: str, repo_id: str, revision: str | None, patterns:
 
     huggingface_hub then names the folder of the revision, but puts the files into the commit's.
     """
-    there = huggingface_hub.HfApi().list_repo_files(repo_id, repo_type=kind, revision=revision)
-    name = next(iter(filter_repo_objects(there, allow_patterns=list(patterns))), None)
+    names = huggingface_hub.HfApi().list_repo_files(repo_id, repo_type=kind, revision=revision)
+    name = next(iter(filter_repo_objects(names, allow_patterns=list(patterns))), None)
     if name is None:
         return None
     file = Path(huggingface_hub.hf_hub_download(repo_id, name, repo_type=kind, revision=revision))

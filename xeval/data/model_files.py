@@ -356,9 +356,9 @@ def _short(number: int) -> str:
 def _added(path: Path, content: dict[str, Any]) -> list[Any]:
     """The tokens that a file adds to its vocabulary: the longest of its lists of them."""
     lists = ("added_tokens", "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens")
-    found = [list(value.values()) for key in lists if isinstance(value := content.get(key), dict)]
-    found += [value for key in lists if isinstance(value := content.get(key), list)]
-    return max([*found, list(content) if path.name == "added_tokens.json" else []], key=len)
+    values = [list(value.values()) for key in lists if isinstance(value := content.get(key), dict)]
+    values += [value for key in lists if isinstance(value := content.get(key), list)]
+    return max([*values, list(content) if path.name == "added_tokens.json" else []], key=len)
 
 
 def _pieces(path: Path, content: dict[str, Any]) -> Collection[Any]:
@@ -366,8 +366,8 @@ def _pieces(path: Path, content: dict[str, Any]) -> Collection[Any]:
     if path.name == "vocab.json":
         return content
     model = content.get("model")
-    found = [model.get("vocab"), model.get("merges")] if isinstance(model, dict) else []
-    return max((each for each in found if isinstance(each, dict | list)), key=len, default=[])
+    values = [model.get("vocab"), model.get("merges")] if isinstance(model, dict) else []
+    return max((each for each in values if isinstance(each, dict | list)), key=len, default=[])
 
 
 def _length(piece: object) -> int:

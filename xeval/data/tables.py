@@ -53,10 +53,10 @@ class Wanted:
         """What to read of a file whose columns have names."""
         return tuple(dict.fromkeys((*self.columns, *self.ids)))
 
-    def refuse_lacking(self, path: Path, there: Sequence[str]) -> None:
-        lacking = [name for name in self.texts if name not in there]
+    def refuse_lacking(self, path: Path, names: Sequence[str]) -> None:
+        lacking = [name for name in self.texts if name not in names]
         if lacking:
-            raise DataError(f"{path}: no column {lacking[0]!r}; it has {one_line(', '.join(there))[:200]}")
+            raise DataError(f"{path}: no column {lacking[0]!r}; it has {one_line(', '.join(names))[:200]}")
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def _value_names(schema: pa.Schema, columns: Sequence[str]) -> dict[str, list[st
 
     `Features.from_arrow_schema` leaves them out where the numbers are stored in another type than 64 bits.
     """
-    said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    features = datasets.Features.from_dict((said.get("info") or {}).get("features") or {})
+    metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    features = datasets.Features.from_dict((metadata.get("info") or {}).get("features") or {})
     named = {name: getattr(features.get(name), "feature", features.get(name)) for name in columns}
     return {name: of.names for name, of in named.items() if isinstance(of, datasets.ClassLabel) and of.names}
 
@@ -122,31 +122,31 @@ def _parquet_table(path: Path, wanted: Wanted) -> pa.Table:
         return pq.read_table(path, columns=columns, read_dictionary=texts)
 
 
-def _chunks(said: pq.FileMetaData, columns: Sequence[str]) -> Iterator[pq.ColumnChunkMetaData]:
-    for group in range(said.num_row_groups):
-        for place in range(said.num_columns):
-            chunk = said.row_group(group).column(place)
+def _chunks(metadata: pq.FileMetaData, columns: Sequence[str]) -> Iterator[pq.ColumnChunkMetaData]:
+    for group in range(metadata.num_row_groups):
+        for place in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(place)
             if chunk.path_in_schema.partition(".")[0] in columns:
                 yield chunk
 
 
-def _unpacked_bytes(said: pq.FileMetaData, columns: Sequence[str]) -> int:
+def _unpacked_bytes(metadata: pq.FileMetaData, columns: Sequence[str]) -> int:
     """What the file says that `columns` take when they are read."""
-    return sum(chunk.total_uncompressed_size for chunk in _chunks(said, columns))
+    return sum(chunk.total_uncompressed_size for chunk in _chunks(metadata, columns))
 
 
-def _most_values(said: pq.FileMetaData, columns: Sequence[str]) -> int:
+def _most_values(metadata: pq.FileMetaData, columns: Sequence[str]) -> int:
     """What the file says of how many values one of the `columns` has, those in lists counted one by one."""
     totals = Counter[str]()
-    for chunk in _chunks(said, columns):
+    for chunk in _chunks(metadata, columns):
         totals[chunk.path_in_schema] += chunk.num_values
     return max(totals.values(), default=0)
 
 
-def _text_paths(said: pq.FileMetaData, schema: pa.Schema, columns: Sequence[str]) -> list[str]:
+def _text_paths(metadata: pq.FileMetaData, schema: pa.Schema, columns: Sequence[str]) -> list[str]:
     """The paths of the texts in these columns: a column's name, or those of what its lists and structs hold."""
-    found = []
-    for path in (said.schema.column(place).path for place in range(said.num_columns)):
+    paths = []
+    for path in (metadata.schema.column(place).path for place in range(metadata.num_columns)):
         name = next((name for name in columns if path == name or path.startswith(f"{name}.")), None)
         if name is None:
             continue
@@ -154,8 +154,8 @@ def _text_paths(said: pq.FileMetaData, schema: pa.Schema, columns: Sequence[str]
         if pa.types.is_struct(kind):
             kind = kind.field(path.removeprefix(f"{name}.").partition(".")[0]).type
         if any(is_one(_held(kind)) for is_one in _IS_TEXT):
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 _IS_TEXT = (
@@ -282,8 +282,8 @@ def read_lines(path: Path, delimiter: str, problem: Problem, may_be_quoted: bool
 
 def _without_problems(path: Path, lines: Sequence[tuple[int, list[str]]], problem: Problem) -> list[list[str]]:
     for number, fields in lines:
-        if said := problem(fields, lines[0][1]):
-            raise CopyError(f"{path}: line {number:,} has {said}")
+        if fault := problem(fields, lines[0][1]):
+            raise CopyError(f"{path}: line {number:,} has {fault}")
     return [fields for _, fields in lines]
 
 
@@ -329,7 +329,7 @@ def _text(path: Path) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The whole text of a file that is no table, with line ends as "\n"."""
+    """The whole text of a file that is not a table, with line ends as "\n"."""
     return _text(path).replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -339,8 +339,8 @@ def read_json_lines(path: Path, wanted: Wanted) -> Columns:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
             rows.append(_json_row(line, path, number, wanted, not rows))
-    there = [name for name in wanted.named if name in wanted.texts or any(name in row for row in rows)]
-    return Columns({name: [row.get(name) for row in rows] for name in there}, {})
+    names = [name for name in wanted.named if name in wanted.texts or any(name in row for row in rows)]
+    return Columns({name: [row.get(name) for row in rows] for name in names}, {})
 
 
 def _json_row(line: str, path: Path, number: int, wanted: Wanted, is_first: bool) -> dict[str, Any]:

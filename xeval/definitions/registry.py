@@ -99,8 +99,8 @@ def _noun_of(table: Mapping[str, Any]) -> Any:
         return Grid  # which lists tasks, as a suite does
     shared = {noun: len(keys & own) for noun, own in _OWN_KEYS.items()}
     most = max(shared.values())
-    found = [noun for noun, n in shared.items() if n == most > 0]
-    return found[0] if len(found) == 1 else None
+    nouns = [noun for noun, n in shared.items() if n == most > 0]
+    return nouns[0] if len(nouns) == 1 else None
 
 
 def _known(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[Path, Definition]]:
@@ -250,14 +250,14 @@ def check_languages(task: Task, languages: Sequence[str]) -> list[str]:
     A language is named by its code, by that of another standard, or in English. Raises UnknownNameError for one that
     the task does not have.
     """
-    wanted = dict[str, None]()
+    codes = dict[str, None]()
     for language in languages:
         code = code_among(task.languages, language)
         if code is None:
             names = {name: code for code, name in names_of(task.languages).items()}
             raise UnknownNameError(f"language of task {task.name}", language, task.languages, other_names=names)
-        wanted[code] = None
-    return list(wanted) or list(task.languages)
+        codes[code] = None
+    return list(codes) or list(task.languages)
 
 
 def check_names(

@@ -174,8 +174,8 @@ def model_card(model: str, base: str, languages: Sequence[str]) -> str:
     """The README.md of a model on the hub, up to where its evaluation goes."""
     import yaml
 
-    said = {"license": "other", "language": list(languages), "base_model": base, "library_name": "transformers"}
-    front = yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+    metadata = {"license": "other", "language": list(languages), "base_model": base, "library_name": "transformers"}
+    front = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
     return f"""\
 ---
 {front}---

@@ -110,7 +110,7 @@ def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
     with _plain_errors(checkpoint, "config.json"):
         config, _ = PretrainedConfig.get_config_dict(checkpoint.folder, local_files_only=True)
     if not isinstance(config, dict):
-        raise ModelError(f"model {checkpoint.id}: its config.json is no object of settings; fetch it again")
+        raise ModelError(f"model {checkpoint.id}: its config.json is not an object of settings; fetch it again")
     model_type = config.get("model_type")
     if not model_type or model_type in CONFIG_MAPPING:
         return
@@ -308,9 +308,9 @@ def _read(
     checkpoint.check_unchanged()
     refuse_unaccounted(checkpoint.id, model, report, files)
     if checkpoint.adapter is not None:
-        given = merge_adapter(checkpoint.id, checkpoint.adapter, model, with_head_of_adapter, checkpoint.checksum_of)
-        report["missing_keys"] = set(report["missing_keys"]) - given
-        report["mismatched_keys"] = [entry for entry in report["mismatched_keys"] if entry[0] not in given]
+        names = merge_adapter(checkpoint.id, checkpoint.adapter, model, with_head_of_adapter, checkpoint.checksum_of)
+        report["missing_keys"] = set(report["missing_keys"]) - names
+        report["mismatched_keys"] = [entry for entry in report["mismatched_keys"] if entry[0] not in names]
     return model, report
 
 
@@ -516,5 +516,5 @@ def count_encoder_parameters(model: transformers.PreTrainedModel) -> int:
 def encoder_shape(model: transformers.PreTrainedModel | None) -> dict[str, int]:
     """Layers, hidden size and attention heads, under the names of `ModelRecord`, where the configuration has them."""
     names = {"n_layers": "num_hidden_layers", "hidden_size": "hidden_size", "n_attention_heads": "num_attention_heads"}
-    found = {name: getattr(model.config, key, None) for name, key in names.items()} if model is not None else {}
-    return {name: value for name, value in found.items() if isinstance(value, int)}
+    values = {name: getattr(model.config, key, None) for name, key in names.items()} if model is not None else {}
+    return {name: value for name, value in values.items() if isinstance(value, int)}

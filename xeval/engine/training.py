@@ -79,7 +79,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     thread of a processor, the weights are the same to the bit as without the interruption.
     Other `ranks`, if there are any, call this with the same model, rows and recipe, and take their shares of each
     batch; the first alone measures, tells and saves.
-    Raises TrainingError when the loss is no finite number or when not even one pair fits into memory, and Terminated
+    Raises TrainingError when the loss is not a finite number or when not even one pair fits into memory, and Terminated
     on SIGTERM, after saving unless `at_selection` was going on.
     """
     torch.manual_seed(seed)
@@ -146,7 +146,7 @@ def _half_products(
 
 
 def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float], None]) -> None:
-    """Take note of the losses of the steps up to the present one; the first that is no finite number ends it all."""
+    """Take note of the losses of the steps up to the present one; the first that is not a finite number ends it all."""
     losses = steps.losses()
     for step, loss in enumerate(losses, outcome.step - len(losses) + 1):
         if not math.isfinite(loss):
@@ -163,8 +163,8 @@ def _newest(checkpoints: Checkpoints | None, ranks: Ranks) -> Snapshot | None:
     step, values = ranks.give((snapshot.step, snapshot.values) if snapshot is not None else None)
     tensors = snapshot.tensors if snapshot is not None else {}
     needed = {name: tensor for name, tensor in tensors.items() if not name.startswith("best.")}
-    given = ranks.give_tensors(needed)
-    return snapshot or Snapshot(step, given, values)
+    copies = ranks.give_tensors(needed)
+    return snapshot or Snapshot(step, copies, values)
 
 
 @dataclass(frozen=True)

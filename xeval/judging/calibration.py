@@ -56,7 +56,7 @@ def reliability(logits: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS) ->
 
 def as_recorded(bins: Sequence[Bin]) -> list[tuple[int, int, float, float]]:
     """The bins as a record's score has them."""
-    return [(round(one.low * N_BINS), one.n, one.confidence, one.accuracy) for one in bins]
+    return [(round(entry.low * N_BINS), entry.n, entry.confidence, entry.accuracy) for entry in bins]
 
 
 def recorded(calibration: Sequence[tuple[int, int, float, float]]) -> list[Bin]:
@@ -70,8 +70,8 @@ def recorded(calibration: Sequence[tuple[int, int, float, float]]) -> list[Bin]:
 def pooled(several: Sequence[list[Bin]]) -> list[Bin]:
     """The bins of all the rows that bins of the same edges were made of."""
     by_edges: dict[tuple[float, float], list[Bin]] = {}
-    for one in sorted((one for bins in several for one in bins), key=lambda one: one.low):
-        by_edges.setdefault((one.low, one.high), []).append(one)
+    for entry in sorted((entry for bins in several for entry in bins), key=lambda entry: entry.low):
+        by_edges.setdefault((entry.low, entry.high), []).append(entry)
     return [_as_one(parts) for parts in by_edges.values()]
 
 
@@ -85,5 +85,5 @@ def _as_one(parts: list[Bin]) -> Bin:
 
 def expected_calibration_error(bins: list[Bin]) -> float:
     """Equation 3 of Guo et al.: the mean over rows of how far the accuracy of a row's bin is from its confidence."""
-    n = sum(one.n for one in bins)
-    return sum(one.n * abs(one.accuracy - one.confidence) for one in bins) / n
+    n = sum(entry.n for entry in bins)
+    return sum(entry.n * abs(entry.accuracy - entry.confidence) for entry in bins) / n

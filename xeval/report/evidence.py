@@ -23,7 +23,7 @@ class Evidence:
     @property
     def confidence(self) -> float:
         """The mean."""
-        return sum(one.n * one.confidence for one in self.bins) / sum(one.n for one in self.bins)
+        return sum(entry.n * entry.confidence for entry in self.bins) / sum(entry.n for entry in self.bins)
 
 
 def load(row: Row) -> tuple[dict[str, list[Evidence]], list[str]]:
@@ -31,25 +31,25 @@ def load(row: Row) -> tuple[dict[str, list[Evidence]], list[str]]:
 
     None, and nothing wrong, for a kind of task without labels.
     """
-    found: dict[str, list[Evidence]] = {}
+    by_language: dict[str, list[Evidence]] = {}
     problems = []
     for run in row.runs:
         for language, score in run.record.scores.items():
             try:
                 if score.confusion is not None and score.calibration is not None:
                     run.check_predictions(language)
-                    found.setdefault(language, []).append(_of_record(score.confusion, score.calibration))
+                    by_language.setdefault(language, []).append(_of_record(score.confusion, score.calibration))
                     continue
                 table = run.predictions(language, ("label", "prediction", "logits"))
             except StoreError as error:
                 problems.append(str(error))
                 continue
             if has_logits(table):
-                found.setdefault(language, []).append(_evidence(table))
-    sizes = {len(one.confusion) for seeds in found.values() for one in seeds}
+                by_language.setdefault(language, []).append(_evidence(table))
+    sizes = {len(evidence.confusion) for seeds in by_language.values() for evidence in seeds}
     if len(sizes) > 1:
         problems.append(f"the predictions have different numbers of labels: {sorted(sizes)}")
-    return found, problems
+    return by_language, problems
 
 
 def together(parts: Sequence[Evidence]) -> Evidence:

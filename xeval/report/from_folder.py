@@ -111,8 +111,8 @@ def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = N
     from xeval.report.notebook import Comparison
 
     folder = Path(results)
-    found = compare_runs(pair(find_runs(a, folder), find_runs(b, folder)), SEED if seed is None else seed)
-    return Comparison(**vars(found))
+    comparison = compare_runs(pair(find_runs(a, folder), find_runs(b, folder)), SEED if seed is None else seed)
+    return Comparison(**vars(comparison))
 
 
 def rank(
@@ -166,8 +166,8 @@ def diagnose(
     from xeval.report.notebook import Findings
 
     runs = sorted(runs_in(Path(results), task), key=lambda run: run.record.task)
-    found = findings_by_task(runs, reference, [Path(folder) for folder in tasks_dirs])
-    return Findings(finding for of_task in found.values() for finding in of_task)
+    by_task = findings_by_task(runs, reference, [Path(folder) for folder in tasks_dirs])
+    return Findings(finding for of_task in by_task.values() for finding in of_task)
 
 
 def findings_by_task(
@@ -177,12 +177,12 @@ def findings_by_task(
     by_task: dict[str, list[StoredRun]] = {}
     for run in runs:
         by_task.setdefault(run.record.task, []).append(run)
-    known, found = all_tasks(tasks_dirs), {}
+    known, result = all_tasks(tasks_dirs), {}
     for name, of_task in by_task.items():
         definition = known.get(name)
         table = reference or (definition and definition.default_reference)
-        found[name] = findings.of(of_task, definition, get_reference(table) if table else None)
-    return found
+        result[name] = findings.of(of_task, definition, get_reference(table) if table else None)
+    return result
 
 
 def matrix_of(
@@ -211,5 +211,5 @@ def _beside_table(
     built = matrix.build(runs, task, table, tolerance, known)
     unknown = [_NO_TABLE] if known is None and table is None else []
     n_causes = min(n_causes_of(row.runs[0].record) for row in built.ours)
-    found = findings.of(built.runs, known, table)
-    return replace(built, footer=built.footer + unknown, findings=found, n_causes=n_causes)
+    finding_list = findings.of(built.runs, known, table)
+    return replace(built, footer=built.footer + unknown, findings=finding_list, n_causes=n_causes)

@@ -128,16 +128,16 @@ def _there(repo_id: str, commit: str, paths: list[str]) -> dict[str, bytes]:
     from xeval.data import hub
 
     folder, _ = hub.fetch("model", repo_id, commit, paths)  # of which one has a slash
-    found = dict[str, bytes]()
+    contents = dict[str, bytes]()
     for path in paths:
         try:
             limit = card_on_hub.MAX_CARD_BYTES if path == card_on_hub.CARD else MAX_RECORD_BYTES
-            found[path] = read_ordinary(folder / PurePosixPath(path), limit)
+            contents[path] = read_ordinary(folder / PurePosixPath(path), limit)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise XevalError(f"model {repo_id}: {path} of the repository cannot be read: {error.strerror}") from error
-    return found
+    return contents
 
 
 def _text_of(card: bytes) -> str:

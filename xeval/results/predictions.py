@@ -59,10 +59,10 @@ def load_predictions(folder: Path, language: str, sha256: str, only: Collection[
         file = pq.ParquetFile(pa.BufferReader(content))  # read_table would load pandas, and so would to_numpy
         schema = file.schema_arrow
         problem = _problem_in_names(schema)
-        wanted = None if only is None else [name for name in schema.names if name in only]
-        table = file.read(columns=wanted, use_threads=False) if not problem else None  # starting them takes longer
+        columns = None if only is None else [name for name in schema.names if name in only]
+        table = file.read(columns=columns, use_threads=False) if not problem else None  # starting them takes longer
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{path}: no Parquet file that can be read; remove the run's folder") from error
+        raise StoreError(f"{path}: not a Parquet file that can be read; remove the run's folder") from error
     if problem := problem or _problem(schema, table):
         raise StoreError(f"{path}: not what xeval writes: {problem}; remove the run's folder")
     return table
@@ -116,10 +116,10 @@ def _problem_in_numbers(table: pa.Table) -> str:
     return ""
 
 
-def _problem_in_lists(table: pa.Table, name: str, wanted: pa.DataType) -> str:
+def _problem_in_lists(table: pa.Table, name: str, value_type: pa.DataType) -> str:
     kind = table.schema.field(name).type
-    if not pa.types.is_fixed_size_list(kind) or kind.value_type != wanted or not kind.list_size:
-        return f"wanted in {name} lists of one size of numbers of {wanted.bit_width} bits"
+    if not pa.types.is_fixed_size_list(kind) or kind.value_type != value_type or not kind.list_size:
+        return f"wanted in {name} lists of one size of numbers of {value_type.bit_width} bits"
     if table[name].combine_chunks().flatten().null_count or not np.isfinite(column(table, name)).all():
         return f"wanted finite numbers in {name}"
     return ""

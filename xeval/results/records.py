@@ -290,7 +290,8 @@ class RunRecord(Recorded):
 
     @property
     def departure(self) -> str | None:
-        """Why its numbers are no attempt at published ones, in words; None where they are on all of the task's rows.
+        """Why its numbers are not an attempt at published ones, in words; None where they are on all of the task's
+        rows.
 
         Fewer rows to select or test on than the task has are refused when they are read.
         """
@@ -336,8 +337,8 @@ class RunRecord(Recorded):
         if self.training is not None:
             return self.training.weights_sha256
         if self.computed_elsewhere:
-            said = "".join(f"{name}:{self.scores[name].predictions_sha256};" for name in sorted(self.scores))
-            return hashlib.sha256(said.encode()).hexdigest()
+            text = "".join(f"{name}:{self.scores[name].predictions_sha256};" for name in sorted(self.scores))
+            return hashlib.sha256(text.encode()).hexdigest()
         return self.model.sha256 if self.declared is not None else None
 
     @property

@@ -62,13 +62,13 @@ class Audit:
 
     @property
     def conclusion(self) -> str:
-        found, metric = self.looked, metric_in_words(self.metric)
+        result, metric = self.looked, metric_in_words(self.metric)
         low, high = (one_decimal(100 * end) for end in (self.low, self.high))
-        on_all = f", and between {low} and {high} on all (95 %, wherever one stops)" * (found.n_rows < self.n_rows)
+        on_all = f", and between {low} and {high} on all (95 %, wherever one stops)" * (result.n_rows < self.n_rows)
         return (
-            f"{found.outcome.capitalize()} after {found.n_rows:,} of {self.n_rows:,} {self.unit}, {self.wall_s:.1f} s:"
-            f" {metric} in {self.language} is claimed to be {100 * self.claimed:g} ±{100 * self.tolerance:g} for"
-            f" {self.model}; it is {one_decimal(100 * found.score)} on these{on_all}."
+            f"{result.outcome.capitalize()} after {result.n_rows:,} of {self.n_rows:,} {self.unit}, {self.wall_s:.1f}"
+            f" s: {metric} in {self.language} is claimed to be {100 * self.claimed:g} ±{100 * self.tolerance:g} for"
+            f" {self.model}; it is {one_decimal(100 * result.score)} on these{on_all}."
         )
 
     def frame(self) -> "pd.DataFrame":
@@ -105,7 +105,7 @@ def audit(  # noqa: PLR0913  one parameter for each option
     confirmed or refuted. A claim that holds is refuted with a chance of at most 5 %, and one that does not is confirmed
     with a chance of at most 5 %. Nothing is written. `model` and `data` may be objects, as for `xeval.run`.
 
-    Raises XevalError for names, files or rows that cannot be used, and for a metric that is no share of rows.
+    Raises XevalError for names, files or rows that cannot be used, and for a metric that is not a share of rows.
     """
     reporter = reporter or Silent()
     _check_fraction("claimed", claimed)
@@ -129,17 +129,17 @@ def audit(  # noqa: PLR0913  one parameter for each option
     rows = tests[code]
     order, sizes = shuffled(rows.groups, seed)
     answering = _Answering(definition, checkpoint, recipe.max_length, compute)
-    started, right, looked = time.monotonic(), np.zeros(0, np.int64), None
+    started, right, result = time.monotonic(), np.zeros(0, np.int64), None
     with reporter.phase(f"audit {code}", len(rows), definition.of_kind.unit) as phase:
-        while looked is None or looked.outcome == "open":
+        while result is None or result.outcome == "open":
             own = _next(sizes, len(right))
-            done = int(sizes[: len(right)].sum())
-            is_right = answering.right(rows.take(order[done : done + int(own.sum())]))
+            n_done = int(sizes[: len(right)].sum())
+            is_right = answering.right(rows.take(order[n_done : n_done + int(own.sum())]))
             right = np.concatenate([right, np.add.reduceat(is_right, np.cumsum(own) - own)])
-            looked = look(sizes, right, claimed, tolerance)
-            phase.advance(int(own.sum()), one_decimal(100 * looked.score))
+            result = look(sizes, right, claimed, tolerance)
+            phase.advance(int(own.sum()), one_decimal(100 * result.score))
     wall_s = time.monotonic() - started
-    low, high = interval(sizes, right[: looked.n_groups])
+    low, high = interval(sizes, right[: result.n_groups])
     return Audit(
         definition.name,
         checkpoint.id,
@@ -150,7 +150,7 @@ def audit(  # noqa: PLR0913  one parameter for each option
         tolerance,
         seed,
         len(rows),
-        looked,
+        result,
         low,
         high,
         wall_s,
@@ -159,8 +159,8 @@ def audit(  # noqa: PLR0913  one parameter for each option
 
 def _next(sizes: np.ndarray, n_known: int) -> np.ndarray:
     """The sizes of the groups to answer next: some BATCH rows, or what is left."""
-    left = sizes[n_known:]
-    return left[: int(np.searchsorted(np.cumsum(left), BATCH)) + 1]
+    rest = sizes[n_known:]
+    return rest[: int(np.searchsorted(np.cumsum(rest), BATCH)) + 1]
 
 
 def shuffled(groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -210,8 +210,8 @@ class OneRun:
         if declared is None or (declared.name, declared.seed) == (record.model.id, record.seed):
             return record
         model = record.model.model_copy(update={"id": declared.name})
-        said = {"model": model, "seed": declared.seed, "declared": self.spec.checkpoint.id}
-        return self.disk.save(record.model_copy(update=said))
+        changes = {"model": model, "seed": declared.seed, "declared": self.spec.checkpoint.id}
+        return self.disk.save(record.model_copy(update=changes))
 
     def _with_sweep(self, record: RunRecord) -> RunRecord:
         """A run that there was already says from now on that its values were chosen by a sweep, if they were."""
@@ -224,8 +224,8 @@ class OneRun:
         own, model = self.spec.checkpoint, record.model
         if model.origin != "local" or own.published_as in (None, model.published_as):
             return record
-        said = {"published_as": own.published_as, "published_by": own.published_by}
-        return self.disk.save(record.model_copy(update={"model": model.model_copy(update=said)}))
+        changes = {"published_as": own.published_as, "published_by": own.published_by}
+        return self.disk.save(record.model_copy(update={"model": model.model_copy(update=changes)}))
 
     def _check_same_rows(self, record: RunRecord) -> None:
         corpus = self.spec.corpus
@@ -287,10 +287,10 @@ class OneRun:
         }
         return self.disk.fail(failures, {environment.INVOCATION: self.invocation}, lambda: self._new_record(None))
 
-    def _encode(self, tokenizer: Any, wanted: dict[str, Rows]) -> dict[str, Encoded]:
-        with self.reporter.phase("tokenize", sum(map(len, wanted.values())), self.kind.unit) as phase:
+    def _encode(self, tokenizer: Any, rows_by_name: dict[str, Rows]) -> dict[str, Encoded]:
+        with self.reporter.phase("tokenize", sum(map(len, rows_by_name.values())), self.kind.unit) as phase:
             encoded, problems = {}, list[str]()
-            for name, rows in wanted.items():
+            for name, rows in rows_by_name.items():
                 before, sha256, max_length = phase.done, self.spec.corpus.sha256(rows), self.spec.recipe.max_length
                 key = encoding_key(self.kind, tokenizer, sha256, max_length)
                 encode_them = partial(encode, self.kind, tokenizer, rows, max_length, phase.advance)
@@ -375,7 +375,9 @@ class OneRun:
                 update={
                     "training": training,
                     "timing": {phase: timing for phase, timing in run.record.timing.items() if phase == "train"},
-                    "invocations": {name: one for name, one in run.record.invocations.items() if name == made_by},
+                    "invocations": {
+                        name: invocation for name, invocation in run.record.invocations.items() if name == made_by
+                    },
                 }
             )
         return record
@@ -453,15 +455,15 @@ class OneRun:
         selection = None
         if "selection" in rows:
             selection = Selection(spec.task, rows["selection"], encoded["selection"], outputs_of)
-        given = encoded["train"], spec.recipe, spec.learning_rate, spec.seed, spec.compute
-        give_to_followers(self.ranks, Training(self.kind, model, *given, selection is not None))
+        arguments = encoded["train"], spec.recipe, spec.learning_rate, spec.seed, spec.compute
+        give_to_followers(self.ranks, Training(self.kind, model, *arguments, selection is not None))
         until_kept.enter_context(postponed())
         with self.reporter.phase("train", n_steps, "steps") as phase:
             try:
                 outcome = fine_tune(
                     self.kind,
                     model,
-                    *given,
+                    *arguments,
                     selection.score if selection else None,
                     lambda loss: self._at_step(phase, loss),
                     checkpoints,
@@ -475,8 +477,8 @@ class OneRun:
                 self.checkpoints.clear()  # it would break down there again
                 raise
         merge()
-        if said := forget_unused("weights"):
-            self._say(said)
+        if message := forget_unused("weights"):
+            self._say(message)
         wall_s = time.monotonic() - started + outcome.earlier_wall_s - outcome.aside_wall_s
         losses = dict(outcome.selection_losses)
         curve = [
@@ -570,8 +572,8 @@ class OneRun:
             raise PredictionError(f"{language}: {error}") from error
         wall_s = time.monotonic() - started
         judged = judge(self.kind, outputs, encoded, rows)
-        said = judged.answers, judged.tally, judged.groups, judged.places
-        sha256 = save_predictions(self.disk.writes_to, language, *said)
+        parts = judged.answers, judged.tally, judged.groups, judged.places
+        sha256 = save_predictions(self.disk.writes_to, language, *parts)
         score = score_of(self.kind, metric, judged, encoded.tokenization, sha256, environment.INVOCATION)
         check = self._compare_with_float32(model, encoded, rows, outputs)
         hashes = record.data.sha256["test"] | {language: corpus.sha256(rows)}

@@ -169,11 +169,11 @@ def _complete(grids: Sequence[Prepared], reporter: Reporter | None) -> list[list
     """Make the runs, with a line on overall progress before each, and add the trials that all failed."""
     todo = [(place, run) for place, prepared in enumerate(grids) for run in prepared.runs]
     works = [0 if len(todo) == 1 else _work(run, grids[place].languages) for place, run in todo]
-    made = [list[StoredRun]() for _ in grids]
+    by_grid = [list[StoredRun]() for _ in grids]
     say = (reporter or Silent()).say
-    for place, run in count_down(todo, works, lambda one: one[1].name, say):
-        made[place].append(run.complete(grids[place].languages))
-    return [runs + prepared.failed for runs, prepared in zip(made, grids, strict=True)]
+    for place, run in count_down(todo, works, lambda entry: entry[1].name, say):
+        by_grid[place].append(run.complete(grids[place].languages))
+    return [runs + prepared.failed for runs, prepared in zip(by_grid, grids, strict=True)]
 
 
 def _work(run: OneRun, languages: Sequence[str]) -> int:
@@ -221,7 +221,7 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
         test_split=test_split,
         tasks_dirs=tasks_dirs,
     )
-    definition, wanted, recipes, changed = defined.task, defined.languages, defined.recipes, defined.changed
+    definition, codes, recipes, changed = defined.task, defined.languages, defined.recipes, defined.changed
     devices.choose(device, dtype)  # words that mean nothing are refused before anything is fetched
     row_limits = limits(max_train, max_eval, definition.test_split)
     if not pairs:
@@ -238,11 +238,11 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     show_bars(reporter.draws_bars)
     data = data or os.environ.get("XEVAL_DATA") or None
     copy = Path(data) if data else None
-    corpus = corpus or Corpus(open_source(definition, copy, wanted, train), row_limits)
+    corpus = corpus or Corpus(open_source(definition, copy, codes, train), row_limits)
     known = known_runs(Path(results), definition.name)
     checkpoints = {name: _known_by_its_files(find_checkpoint(name), known) for name, _ in pairs}
-    with reporter.phase("read", len(wanted), "languages") as phase:
-        for language in wanted:
+    with reporter.phase("read", len(codes), "languages") as phase:
+        for language in codes:
             corpus.test(language)  # all of them now, so that a missing file costs nothing finished
             phase.advance()
     specs: dict[str, RunSpec] = {}
@@ -263,9 +263,9 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
             asked.setdefault(identity, (model, name))
             unchanged.setdefault(identity, recipes[name])
     _say_of_same_files(same, seeds_of, reporter)
-    findings = _preflight(specs, unchanged, wanted, reporter, bool(sweep))
+    findings = _preflight(specs, unchanged, codes, reporter, bool(sweep))
     specs, unchanged, failed = with_chosen_values(sweep or {}, specs, unchanged, Path(results), reporter)
-    findings = _preflight(specs, unchanged, wanted, reporter, bool(sweep), findings)
+    findings = _preflight(specs, unchanged, codes, reporter, bool(sweep), findings)
     known = known_runs(Path(results), definition.name)
     _check_declared(specs.values(), known)
     _say_of_first_rows(specs.values(), known, reporter)
@@ -282,9 +282,9 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
         )
         for identity, spec in specs.items()
     ]
-    _try_out(runs, wanted)
-    _read_what_may_be_needed(runs, wanted, corpus, lambda more: open_source(definition, copy, more, train))
-    return Prepared(runs, [asked[identity] for identity in specs if identity in asked], wanted, failed)
+    _try_out(runs, codes)
+    _read_what_may_be_needed(runs, codes, corpus, lambda more: open_source(definition, copy, more, train))
+    return Prepared(runs, [asked[identity] for identity in specs if identity in asked], codes, failed)
 
 
 @dataclass(frozen=True)
@@ -310,12 +310,12 @@ def define(  # noqa: PLR0913  of what `run` takes, all that is a name
 ) -> Defined:
     """Look up the names of a grid. Raises XevalError for one that is none, and for values that a recipe cannot have."""
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
-    wanted = registry.check_languages(definition, languages)
+    codes = registry.check_languages(definition, languages)
     if train_language is not None:
         definition = _trained_on(definition, train_language, train)
     recipes = {name: registry.get_recipe(name or definition.default_recipe) for _, name in pairs}
     changed = {name: fitting(definition, override(recipe, overrides or {})) for name, recipe in recipes.items()}
-    return Defined(definition, wanted, recipes, changed)
+    return Defined(definition, codes, recipes, changed)
 
 
 def _trained_on(task: Task, language: str, train: bool) -> Task:
@@ -376,12 +376,12 @@ def _say_of_first_rows(specs: Iterable[RunSpec], known: Sequence[StoredRun], rep
 
 
 def _read_what_may_be_needed(
-    runs: Sequence[OneRun], wanted: Sequence[str], corpus: Corpus, reopen: Callable[[Sequence[str]], DataSource]
+    runs: Sequence[OneRun], codes: Sequence[str], corpus: Corpus, reopen: Callable[[Sequence[str]], DataSource]
 ) -> None:
     """Read the rows of languages that a run has, that nobody asked for, and that training again makes necessary."""
-    needed = {run: run.may_read(wanted) for run in runs}
+    needed = {run: run.may_read(codes) for run in runs}
     more = list(dict.fromkeys(language for languages in needed.values() for language in languages))
-    if set(more) <= set(wanted):
+    if set(more) <= set(codes):
         return
     corpus.read_from(reopen(more))
     for run, languages in needed.items():
@@ -433,7 +433,7 @@ def _preflight(
     Runs that it is `known` of are not examined again, and what was said of them is not said again.
     """
     known = known or {}
-    said = [finding for findings in known.values() for finding in findings]
+    known_findings = [finding for findings in known.values() for finding in findings]
     findings: dict[tuple[Checkpoint, str], list[Finding]] = {}
     for identity, spec in specs.items():
         key = spec.checkpoint, spec.recipe.name  # seeds make no difference
@@ -442,7 +442,7 @@ def _preflight(
     for (checkpoint, _), own in findings.items():
         stop_on_errors(checkpoint.id, own)
         for finding in own:
-            if finding not in said:
+            if finding not in known_findings:
                 reporter.say(one_line(f"{checkpoint.id}: {finding.line}"))
     return {
         identity: known[identity] if identity in known else findings[spec.checkpoint, spec.recipe.name]
@@ -457,8 +457,8 @@ def _try_out(runs: Sequence[OneRun], languages: Sequence[str]) -> None:
         if (spec.checkpoint, spec.recipe.name) not in tried:
             tried.add((spec.checkpoint, spec.recipe.name))
             tests = {language: spec.corpus.test(language) for language in languages}
-            found = try_out(spec.checkpoint, spec.task, spec.recipe, spec.compute, spec.train, tests)
-            stop_on_errors(spec.checkpoint.id, found)
+            findings = try_out(spec.checkpoint, spec.task, spec.recipe, spec.compute, spec.train, tests)
+            stop_on_errors(spec.checkpoint.id, findings)
 
 
 def reproduce(reference: str, **options: Any) -> Runs:

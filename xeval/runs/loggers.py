@@ -95,7 +95,7 @@ def ready(callbacks: "Callback | str | Sequence[Callback | str]") -> list[Callba
     """
     if isinstance(callbacks, str) or not isinstance(callbacks, Sequence):
         callbacks = [callbacks]
-    return [_ready(one) for one in callbacks]
+    return [_ready(callback) for callback in callbacks]
 
 
 def _ready(callback: object) -> Callback:

@@ -46,7 +46,7 @@ _PAIR = "wanted a name, or a transformers model together with its tokenizer, (mo
 def names_of_models(models: Models, reporter: Reporter) -> list[str]:
     """The names of `models`; those of objects are the folders of their copies, which `reporter` is told.
 
-    Raises ModelError for an object that is no model with its tokenizer, or that cannot be saved.
+    Raises ModelError for an object that is not a model with its tokenizer, or that cannot be saved.
     """
     if isinstance(models, str) or _is_pair(models):
         models = [models]  # type: ignore[list-item]  # one of them
@@ -66,24 +66,24 @@ def name_of_model(model: str | ModelAndTokenizer, reporter: Reporter) -> str:
     return name
 
 
-def _is_pair(given: object) -> bool:
+def _is_pair(value: object) -> bool:
     return (
-        isinstance(given, tuple | list)
-        and len(given) == 2
-        and isinstance(given[0], PreTrainedModel)
-        and isinstance(given[1], PreTrainedTokenizerBase)
+        isinstance(value, tuple | list)
+        and len(value) == 2
+        and isinstance(value[0], PreTrainedModel)
+        and isinstance(value[1], PreTrainedTokenizerBase)
     )
 
 
-def _check(name: str | None, given: object) -> None:
-    if not (_is_pair(given) or (name is None and isinstance(given, str))):
-        raise ModelError(f"models: {_PAIR}, got {_in_words(given)}")
+def _check(name: str | None, value: object) -> None:
+    if not (_is_pair(value) or (name is None and isinstance(value, str))):
+        raise ModelError(f"models: {_PAIR}, got {_in_words(value)}")
     if name is not None and safe_name(str(name)) != name:
         raise ModelError(f"models: wanted names of letters, digits and ._-, got {one_line(str(name))[:80]!r}")
 
 
-def _copied(given: ModelAndTokenizer, name: str | None, reporter: Reporter) -> str:
-    model, tokenizer = given
+def _copied(pair: ModelAndTokenizer, name: str | None, reporter: Reporter) -> str:
+    model, tokenizer = pair
     path = str(getattr(model, "name_or_path", "") or "").rstrip("/")
     from_where = safe_name(path.rsplit("/", 1)[-1]) if path else model.config.model_type
     copy = _kept(
@@ -95,13 +95,13 @@ def _copied(given: ModelAndTokenizer, name: str | None, reporter: Reporter) -> s
     return str(copy)
 
 
-def _in_words(given: object) -> str:
-    if isinstance(given, tuple | list):
-        return f"({', '.join(type(one).__name__ for one in given)})"
-    name = type(given).__name__
+def _in_words(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return f"({', '.join(type(part).__name__ for part in value)})"
+    name = type(value).__name__
     if name.startswith("Peft"):
         return f"{name}; merge its adapter with merge_and_unload()"
-    return f"{name} alone" if isinstance(given, PreTrainedModel | PreTrainedTokenizerBase) else name
+    return f"{name} alone" if isinstance(value, PreTrainedModel | PreTrainedTokenizerBase) else name
 
 
 # ── rows ──
@@ -139,9 +139,9 @@ def _read_by(task: Task, data: Tables) -> Iterator[tuple[tuple[str, str], pa.Tab
 
 
 def _in_languages(task: Task, data: Mapping[Any, Tables]) -> Iterator[tuple[tuple[str, str], pa.Table]]:
-    for word, given in data.items():
+    for word, tables in data.items():
         language = _code(task, str(word))
-        by_name = given if isinstance(given, Mapping) else {task.splits.test: given}
+        by_name = tables if isinstance(tables, Mapping) else {task.splits.test: tables}
         named = {split: rows for name, rows in by_name.items() if (split := _split(task, str(name)))}
         if not named:
             got = one_line(", ".join(map(str, by_name)))[:80]
@@ -214,8 +214,8 @@ def _kept(write: Callable[[Path], None], called: Callable[[str], str], reporter:
         folder = _keep(cache_home() / "objects", write, called, reporter)
     except (OSError, StoreError):
         return _keep(Path(_aside().name), write, called, reporter)
-    if said := forget_unused("objects"):
-        reporter.say(said)
+    if message := forget_unused("objects"):
+        reporter.say(message)
     return folder
 
 

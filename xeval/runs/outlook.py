@@ -125,11 +125,11 @@ def outlook_of_grid(
 def _grids_of_suite(name: str, models: Sequence[str], recipes: Sequence[str], **options: Any) -> dict[str, TaskGrid]:
     """What there is to run of each task of a suite, if there are rows for it."""
     grids: dict[str, TaskGrid] = {}
-    folders, wanted = [Path(folder) for folder in options.get("tasks_dirs") or ()], options.get("languages") or ()
+    folders, codes = [Path(folder) for folder in options.get("tasks_dirs") or ()], options.get("languages") or ()
     for member in registry.get_suite(name).tasks:
         task = registry.get_task(member.task, folders)
         languages = [code for code in member.languages or task.languages if code in task.languages]
-        languages = [code for code in languages if not wanted or code in wanted]
+        languages = [code for code in languages if not codes or code in codes]
         if languages:
             of_task = options_of(task, options) | {"languages": languages}
             grids[member.task] = TaskGrid(pairs_of(models, recipes, member), of_task)
@@ -165,8 +165,8 @@ class _TaskOutlook:
 
     def __init__(self, name: str, grid: TaskGrid) -> None:
         names = ("languages", "train_language", "overrides", "train", "test_split", "tasks_dirs")
-        given = {key: grid.options[key] for key in names if grid.options.get(key) is not None}
-        self._defined = define(name, grid.pairs, **given)
+        options = {key: grid.options[key] for key in names if grid.options.get(key) is not None}
+        self._defined = define(name, grid.pairs, **options)
         self._pairs, self._options = grid.pairs, grid.options
         self.task = self._defined.task
         self.languages = self._defined.languages
@@ -245,8 +245,8 @@ class _ModelOutlook:
         dtype = self._of.choose(record.model.hidden_size).dtype_name
         own = self._recipe_name, _without_layer(self._values), self._of.limits, self._task.training_language, dtype
         recipe = record.recipe
-        theirs = recipe.name, _without_layer(recipe.values), record.limits, record.training_language, record.dtype
-        return own == theirs and (not self._of.train or record.seed == seed)
+        of_record = recipe.name, _without_layer(recipe.values), record.limits, record.training_language, record.dtype
+        return own == of_record and (not self._of.train or record.seed == seed)
 
     def _has(self, run: StoredRun, language: str) -> bool:
         if not self._every_checkpoint:

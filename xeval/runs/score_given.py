@@ -87,11 +87,11 @@ def score_given(  # noqa: PLR0913  what `score` takes
     """`score`, giving the run with its folder."""
     reporter = reporter or Silent()
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
-    wanted = registry.check_languages(definition, languages) if languages else ()
+    codes = registry.check_languages(definition, languages) if languages else ()
     if data and labels:
         raise DefinitionError(EITHER)
     name = _named(model)
-    given = read_given(Path(predictions), definition, wanted)
+    given = read_given(Path(predictions), definition, codes)
     source = None
     if labels is None:
         copy = data or os.environ.get("XEVAL_DATA") or None
@@ -112,7 +112,7 @@ def score_given(  # noqa: PLR0913  what `score` takes
 
 
 def _named(model: str) -> ModelName:
-    """The model that somebody says the predictions are of; a word that is no model's name is a name of their own."""
+    """The model that somebody says the predictions are of; a word that is not a model's name is a name of their own."""
     try:
         return ModelName.parse(model)
     except UnknownNameError:

@@ -128,7 +128,7 @@ def suite_grids(  # noqa: PLR0913  what `run_grid` takes
     data = data or os.environ.get("XEVAL_DATA") or None
     skipped: dict[str, str] = {}
     grids: dict[str, TaskGrid] = {}
-    said: list[str] = []
+    lines: list[str] = []
     for member in suite.tasks:
         try:
             task = registry.get_task(member.task, folders)
@@ -136,9 +136,9 @@ def suite_grids(  # noqa: PLR0913  what `run_grid` takes
             rows = find_rows(task, member, Path(data) if data else None, wanted)
         except XevalError as error:
             skipped[member.task] = str(error)
-            said.append(f"{member.task}: not run: {error}")
+            lines.append(f"{member.task}: not run: {error}")
             continue
-        said.append(f"{member.task}: {_in_words(rows)}")
+        lines.append(f"{member.task}: {_in_words(rows)}")
         of_task = options_of(task, options) | {
             "languages": rows.languages,
             "train": train,
@@ -150,7 +150,7 @@ def suite_grids(  # noqa: PLR0913  what `run_grid` takes
         }
         grids[member.task] = TaskGrid(pairs_of(models, recipes, member), of_task)
     _raise_what_is_wrong_with_all(skipped, bool(grids))
-    for line in said:
+    for line in lines:
         reporter.say(one_line(line))
     return grids, skipped
 
@@ -226,9 +226,9 @@ def _check_submission(suite: Suite, submission: Path, reporter: Reporter) -> Non
     inside = sorted(each.name for each in submission.iterdir() if each.is_dir())
     known = {name for member in suite.tasks for name in _folder_names(member)}
     if not known & set(inside):
-        wanted = ", ".join(_folder_names(member)[0] for member in suite.tasks)
+        names = ", ".join(_folder_names(member)[0] for member in suite.tasks)
         raise DataError(
-            f"{submission}: wanted a folder for each task of {suite.name} ({wanted}), found"
+            f"{submission}: wanted a folder for each task of {suite.name} ({names}), found"
             f" {', '.join(inside)[:120] or 'none'}"
         )
     strays = [name for name in inside if name not in known]
@@ -244,8 +244,8 @@ def _own_folder(path: Path, member: SuiteTask) -> Path:
     """The folder of a task below `path`. Raises DataError where there is none, or more than one."""
     own = [path / name for name in _folder_names(member) if (path / name).is_dir()]
     if len(own) != 1:
-        found = f"found {' and '.join(folder.name for folder in own)}" if own else "there is none"
-        raise DataError(f"{path}: wanted one folder {' or '.join(_folder_names(member))}; {found}")
+        contents = f"found {' and '.join(folder.name for folder in own)}" if own else "there is none"
+        raise DataError(f"{path}: wanted one folder {' or '.join(_folder_names(member))}; {contents}")
     return own[0]
 
 

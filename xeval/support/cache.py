@@ -76,16 +76,16 @@ _FORGOTTEN = {  # part → what is said of so many of its folders
 def forget_unused(part: Literal["weights", "objects"]) -> str:
     """Where this part, of sealed folders, takes more than its share of the disk, remove those that nobody has used for
     long, the oldest first. Says what was removed, in one line; "" if nothing was."""
-    now_s, found = time.time(), []
+    now_s, entries = time.time(), []
     for manifest in (cache_home() / part).glob(f"**/{MANIFEST}"):
         with suppress(OSError):  # another process may be removing them
             size = sum(path.stat().st_size for path in manifest.parent.rglob("*") if path.is_file())
-            found.append((manifest.stat().st_mtime, size, manifest.parent))
-    left, removed = sum(size for _, size, _ in found), list[int]()
-    for used_s, size, folder in sorted(found):
-        if left > WEIGHTS_LIMIT_BYTES and now_s - used_s > UNUSED_DAYS * 86_400:
+            entries.append((manifest.stat().st_mtime, size, manifest.parent))
+    bytes_left, removed = sum(size for _, size, _ in entries), list[int]()
+    for used_s, size, folder in sorted(entries):
+        if bytes_left > WEIGHTS_LIMIT_BYTES and now_s - used_s > UNUSED_DAYS * 86_400:
             shutil.rmtree(folder, ignore_errors=True)
-            left -= size
+            bytes_left -= size
             removed.append(size)
     if not removed:
         return ""
@@ -98,7 +98,7 @@ def forget_unused(part: Literal["weights", "objects"]) -> str:
 
 def find_weights(identity: str, weights_sha256: str) -> Path | None:
     """The same, or the folder of another run with these weights."""
-    said = sorted(path.parent for path in (cache_home() / "weights").glob(f"*/{MANIFEST}"))
-    others = [folder.name for folder in said if weights_sha256 in (folder / MANIFEST).read_text(errors="replace")]
-    found = (kept_weights(name, weights_sha256) for name in dict.fromkeys([identity, *others]))
-    return next((folder for folder in found if folder is not None), None)
+    folders = sorted(path.parent for path in (cache_home() / "weights").glob(f"*/{MANIFEST}"))
+    others = [folder.name for folder in folders if weights_sha256 in (folder / MANIFEST).read_text(errors="replace")]
+    candidates = (kept_weights(name, weights_sha256) for name in dict.fromkeys([identity, *others]))
+    return next((folder for folder in candidates if folder is not None), None)

@@ -67,11 +67,11 @@ class PreflightError(XevalError):
 
 
 class TrainingError(XevalError):
-    """Fine-tuning that broke down, for instance by a loss that is no number."""
+    """Fine-tuning that broke down, for instance by a loss that is not a number."""
 
 
 class PredictionError(XevalError):
-    """Logits that are no finite numbers."""
+    """Logits that are not finite numbers."""
 
 
 class StoreError(XevalError):

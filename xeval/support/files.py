@@ -97,13 +97,13 @@ def write_output(path: Path, content: bytes) -> None:
     """Write `content` where somebody asked for it: into a pipe or a device, into the file that a link leads to, or as
     `write_atomically` does."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
-        found = None  # there is nothing yet; if it is something else, writing says so
-    if found is None or (stat.S_ISREG(found.st_mode) and _standard_stream(found) is None):
+        status = None  # there is nothing yet; if it is something else, writing says so
+    if status is None or (stat.S_ISREG(status.st_mode) and _standard_stream(status) is None):
         return write_atomically(_end_of_links(path), content)
     try:
-        stream = _standard_stream(found)
+        stream = _standard_stream(status)
         with os.fdopen(os.dup(stream), "wb") if stream is not None else path.open("wb") as file:
             file.write(content)
     except BrokenPipeError:
@@ -112,12 +112,12 @@ def write_output(path: Path, content: bytes) -> None:
         raise StoreError(f"{path}: cannot be written: {error.strerror}; name another") from error
 
 
-def _standard_stream(found: os.stat_result) -> int | None:
+def _standard_stream(status: os.stat_result) -> int | None:
     """Which of this process's streams it is, as /dev/stdout is one; None for anything else."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # closed, or not a file
             stream.flush()
-            if os.path.samestat(found, os.fstat(stream.fileno())):
+            if os.path.samestat(status, os.fstat(stream.fileno())):
                 return stream.fileno()
     return None
 
@@ -174,7 +174,7 @@ def opened(path: Path, max_bytes: int = MAX_BYTES) -> io.BufferedReader:
     try:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no ordinary file")
+            raise OSError(errno.EINVAL, "it is not an ordinary file")
         if status.st_size > max_bytes:
             raise OSError(errno.EFBIG, f"it has more than {max_bytes:,} bytes")
     except OSError:

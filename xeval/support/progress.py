@@ -70,9 +70,9 @@ class Phase:
 
     def so_far(self) -> str:
         elapsed_s, now = time.monotonic() - self.started, self.done - self.done_before
-        left = f", about {duration(elapsed_s / now * (self.total - self.done))} left" if now else ""
+        estimate = f", about {duration(elapsed_s / now * (self.total - self.done))} left" if now else ""
         note = f", {self.note}" if self.note else ""
-        return f"{self.name}: {self.done:,} of {counted(self.total, self.unit)}{left}{note}"
+        return f"{self.name}: {self.done:,} of {counted(self.total, self.unit)}{estimate}{note}"
 
     def summary(self) -> str:
         elapsed_s, now = time.monotonic() - self.started, self.done - self.done_before

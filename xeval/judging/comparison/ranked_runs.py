@@ -191,8 +191,8 @@ class _Numbers:
         """The same, from the cache where they have been computed before: a leaderboard is made again and again."""
         predictions = [[run.record.scores[language].predictions_sha256 for language in tests.languages] for run in runs]
         groups = [hashlib.sha256(own.tobytes()).hexdigest() for own in tests.groups]
-        said = json.dumps([_VERSION, measure.metric.name, measure.counted, tests.blocks, groups, predictions])
-        key = hashlib.sha256(said.encode()).hexdigest()
+        text = json.dumps([_VERSION, measure.metric.name, measure.counted, tests.blocks, groups, predictions])
+        key = hashlib.sha256(text.encode()).hexdigest()
         make = partial(cls.of, runs, tests, measure)
         numbers: _Numbers = made_once("ranks", key, make, vars, lambda arrays: cls(**arrays))[0]
         return numbers

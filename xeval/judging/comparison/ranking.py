@@ -171,7 +171,7 @@ def letters_of(n: int, told_apart: set[tuple[int, int]]) -> list[str]:
     """
     sets = [frozenset(range(n))]
     for pair in sorted(told_apart):
-        split = [own - {one} for own in sets if own.issuperset(pair) for one in pair]
+        split = [own - {member} for own in sets if own.issuperset(pair) for member in pair]
         kept = [own for own in sets if not own.issuperset(pair)]
         sets = [*kept, *(own for own in dict.fromkeys(split) if not any(own <= other for other in kept))]
         sets = [own for own in sets if not any(own < other for other in sets)]
@@ -257,10 +257,10 @@ class _Differences:
 
     def only(self, place: int) -> "_Differences":
         """That pair alone."""
-        one: dict[str, Any] = {
+        arrays: dict[str, Any] = {
             name: value[..., [place]] for name, value in vars(self).items() if isinstance(value, np.ndarray)
         }
-        return replace(self, **one)
+        return replace(self, **arrays)
 
     @property
     def is_drawn(self) -> bool:
@@ -311,19 +311,21 @@ def _neighbour(pair: Pair, between: _Differences, level: float, n_rows: int) -> 
     return Neighbours(pair, enough[0] if enough else None, math.ceil(n_rows * more[0]) if more else None)
 
 
-def _conclusion(found: Ranking) -> str:
-    n = sum(pair.is_told_apart for pair in found.pairs)
+def _conclusion(ranking: Ranking) -> str:
+    n = sum(pair.is_told_apart for pair in ranking.pairs)
     where = (
-        f"on the mean of {len(found.languages)} languages" if len(found.languages) > 1 else f"in {found.languages[0]}"
+        f"on the mean of {len(ranking.languages)} languages"
+        if len(ranking.languages) > 1
+        else f"in {ranking.languages[0]}"
     )
-    lead = [one.model.name for one in found.models if one.best_rank == 1]
+    lead = [entry.model.name for entry in ranking.models if entry.best_rank == 1]
     if len(lead) == 1:
         first = f"{lead[0]} is first {where}"
     elif n == 0:
         first = f"None of the {len(lead)} models is shown to be better than another {where}"
     else:
         first = f"{len(lead)} models may be first {where}: {'; '.join(lead)}"
-    told = f"{n} of {len(found.pairs)} pairs are told apart" if len(found.pairs) > 1 else ""
-    level = f"{100 * ALPHA:.0f} % for all pairs together" if len(found.pairs) > 1 else f"{100 * ALPHA:.0f} %"
-    basis = ", with an assumed spread between seeds" if found.expected_sd is not None and found.is_assumed else ""
+    told = f"{n} of {len(ranking.pairs)} pairs are told apart" if len(ranking.pairs) > 1 else ""
+    level = f"{100 * ALPHA:.0f} % for all pairs together" if len(ranking.pairs) > 1 else f"{100 * ALPHA:.0f} %"
+    basis = ", with an assumed spread between seeds" if ranking.expected_sd is not None and ranking.is_assumed else ""
     return ". ".join(filter(None, [first, told])) + f" (at {level}{basis})."

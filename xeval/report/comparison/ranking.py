@@ -14,25 +14,25 @@ from xeval.report.page.plain import page
 from xeval.support.text import counted, metric_in_words, one_decimal, printed_difference
 
 
-def show(found: Ranking, console: Console) -> None:
+def show(ranking: Ranking, console: Console) -> None:
     """Print the table on `console`. Scores and differences are in points."""
-    print_parts(parts(found), console)
+    print_parts(parts(ranking), console)
 
 
-def markdown(found: Ranking) -> str:
-    return markdown_parts(parts(found))
+def markdown(ranking: Ranking) -> str:
+    return markdown_parts(parts(ranking))
 
 
-def html(found: Ranking) -> str:
+def html(ranking: Ranking) -> str:
     """One file that needs nothing else, without a script."""
-    shown = parts(found)
+    shown = parts(ranking)
     return page(shown.title, shown.title, shown.header, shown.rows, shown.notes, above=[shown.conclusion])
 
 
-def as_csv(found: Ranking) -> str:
+def as_csv(ranking: Ranking) -> str:
     """A line for each model, the best first; scores, differences and deviations are fractions."""
     file = io.StringIO()
-    content = lines(found)
+    content = lines(ranking)
     writer = csv.DictWriter(file, [*content[0]], quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writeheader()
     for line in content:
@@ -40,18 +40,18 @@ def as_csv(found: Ranking) -> str:
     return file.getvalue()
 
 
-def lines(found: Ranking) -> list[dict[str, Any]]:
+def lines(ranking: Ranking) -> list[dict[str, Any]]:
     """A dictionary for each model, the best first, with its score in each language by the language's code."""
-    return [_line(one) | one.model.languages for one in found.models]
+    return [_line(entry) | entry.model.languages for entry in ranking.models]
 
 
-def as_json(found: Ranking) -> str:
+def as_json(ranking: Ranking) -> str:
     """Everything as one object; scores, differences and deviations are fractions."""
     content = {
-        key: getattr(found, key)
+        key: getattr(ranking, key)
         for key in ("task", "title", "metric", "languages", "n_rows", "conclusion", "expected_sd", "is_assumed")
     }
-    names = [one.model.name for one in found.models]
+    names = [entry.model.name for entry in ranking.models]
     pairs = [
         {
             "better": names[pair.better],
@@ -62,26 +62,26 @@ def as_json(found: Ranking) -> str:
             "holm_p": pair.holm_p,
             "told_apart": pair.is_told_apart,
         }
-        for pair in found.pairs
+        for pair in ranking.pairs
     ]
     models = [
-        _line(one) | {"seeds": one.model.seeds, "values": one.model.values, "languages": one.model.languages}
-        for one in found.models
+        _line(entry) | {"seeds": entry.model.seeds, "values": entry.model.values, "languages": entry.model.languages}
+        for entry in ranking.models
     ]
-    content |= {"level": ALPHA, "models": models, "pairs": pairs, "notes": _notes(found)}
+    content |= {"level": ALPHA, "models": models, "pairs": pairs, "notes": _notes(ranking)}
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _line(one: RankedModel) -> dict[str, Any]:
-    below = one.next
+def _line(entry: RankedModel) -> dict[str, Any]:
+    below = entry.next
     return {
-        "model": one.model.name,
-        "best_rank": one.best_rank,
-        "worst_rank": one.worst_rank,
-        "groups": one.letters,
-        "value": one.model.value,
-        "n_seeds": len(one.model.seeds),
-        "seed_sd": one.seed_sd,
+        "model": entry.model.name,
+        "best_rank": entry.best_rank,
+        "worst_rank": entry.worst_rank,
+        "groups": entry.letters,
+        "value": entry.model.value,
+        "n_seeds": len(entry.model.seeds),
+        "seed_sd": entry.seed_sd,
         "difference_to_next": below.pair.difference if below else None,
         "holm_p_to_next": below.pair.holm_p if below else None,
         "seeds_needed": below.seeds_needed if below else None,
@@ -89,71 +89,73 @@ def _line(one: RankedModel) -> dict[str, Any]:
     }
 
 
-def parts(found: Ranking) -> Parts:
+def parts(ranking: Ranking) -> Parts:
     """What of the ranking is shown."""
-    over = f"mean of {len(found.languages)}" if len(found.languages) > 1 else found.languages[0]
-    title = f"{found.title}: models ranked by {metric_in_words(found.metric)} in %"
+    over = f"mean of {len(ranking.languages)}" if len(ranking.languages) > 1 else ranking.languages[0]
+    title = f"{ranking.title}: models ranked by {metric_in_words(ranking.metric)} in %"
     header = ["model", over, "seeds", "SD of seeds", "ranks", "groups", "to the next", "Holm", "would tell them apart"]
-    return Parts(title, [], found.conclusion, header, [_row(found, one) for one in found.models], _notes(found))
+    return Parts(
+        title, [], ranking.conclusion, header, [_row(ranking, entry) for entry in ranking.models], _notes(ranking)
+    )
 
 
-def _row(found: Ranking, one: RankedModel) -> list[str]:
-    below = one.next
+def _row(ranking: Ranking, entry: RankedModel) -> list[str]:
+    below = entry.next
     return [
-        one.model.name,
-        one_decimal(100 * one.model.value),
-        str(len(one.model.seeds)) if one.model.is_drawn else "–",
-        one_decimal(100 * one.seed_sd) if one.seed_sd is not None else "–",
-        f"{one.best_rank}" if one.best_rank == one.worst_rank else f"{one.best_rank}–{one.worst_rank}",
-        one.letters,
-        _to_next(found, below.pair) if below else "",
+        entry.model.name,
+        one_decimal(100 * entry.model.value),
+        str(len(entry.model.seeds)) if entry.model.is_drawn else "–",
+        one_decimal(100 * entry.seed_sd) if entry.seed_sd is not None else "–",
+        f"{entry.best_rank}" if entry.best_rank == entry.worst_rank else f"{entry.best_rank}–{entry.worst_rank}",
+        entry.letters,
+        _to_next(ranking, below.pair) if below else "",
         shown_p(below.pair.holm_p) if below else "",
-        _needed(found, one) if below else "",
+        _needed(ranking, entry) if below else "",
     ]
 
 
-def _to_next(found: Ranking, pair: Pair) -> str:
+def _to_next(ranking: Ranking, pair: Pair) -> str:
     """The difference of the two scores as they are printed."""
-    better, worse = (100 * found.models[place].model.value for place in (pair.better, pair.worse))
+    better, worse = (100 * ranking.models[place].model.value for place in (pair.better, pair.worse))
     return one_decimal(printed_difference(better, worse))
 
 
-def _needed(found: Ranking, one: RankedModel) -> str:
+def _needed(ranking: Ranking, entry: RankedModel) -> str:
     """What would tell the model from the next."""
-    below = one.next
+    below = entry.next
     if below is None or below.pair.is_told_apart:
         return "–"
     ways = [f"{below.seeds_needed} seeds"] if below.seeds_needed else []
-    ways += [counted(below.rows_needed, found.unit)] if below.rows_needed else []
+    ways += [counted(below.rows_needed, ranking.unit)] if below.rows_needed else []
     return " or ".join(ways) or "more seeds and more rows"
 
 
-def _notes(found: Ranking) -> list[str]:
-    where = ", ".join(found.languages)
+def _notes(ranking: Ranking) -> list[str]:
+    where = ", ".join(ranking.languages)
     notes = [
         f"Over {where}. Ranks: at best and at worst, if at most {100 * ALPHA:.0f} % of such rankings may have even one"
         f" false separation. Groups: models that share a letter are not told apart. Holm: p of the difference to the"
-        f" next model, with Holm's correction over {counted(len(found.pairs), 'pairs')}.",
-        f"Would tell them apart: so many seeds of both, or so many {found.unit} in each language, if difference and"
+        f" next model, with Holm's correction over {counted(len(ranking.pairs), 'pairs')}.",
+        f"Would tell them apart: so many seeds of both, or so many {ranking.unit} in each language, if difference and"
         " spreads stayed as they are; with more than 50 seeds or 100 times the rows, it says that both are wanted.",
-        _chance(found),
+        _chance(ranking),
     ]
-    return [*notes, *found.notes]
+    return [*notes, *ranking.notes]
 
 
-def _chance(found: Ranking) -> str:
+def _chance(ranking: Ranking) -> str:
     """What the tests take for chance."""
-    if found.expected_sd is None:
-        return f"What is chance here: other {found.grouped_by}. Nothing was trained, so there are no other seeds."
-    source = "assumed, since too few models have several seeds" if found.is_assumed else "the average of these models"
-    fixed = [one.model.name for one in found.models if not one.model.is_drawn]
+    if ranking.expected_sd is None:
+        return f"What is chance here: other {ranking.grouped_by}. Nothing was trained, so there are no other seeds."
+    source = "assumed, since too few models have several seeds" if ranking.is_assumed else "the average of these models"
+    fixed = [entry.model.name for entry in ranking.models if not entry.model.is_drawn]
     without = (
         f" Of {', '.join(fixed)}, evaluated as {'they are' if len(fixed) > 1 else 'it is'}, rows alone."
         if fixed
         else ""
     )
     return (
-        f"What is chance here: other {found.grouped_by} and other trainings. The standard deviation between seeds is"
-        f" {one_decimal(100 * found.expected_sd)} points, {source}, or that of a model's own seeds where it is larger."
-        f"{without}"
+        f"What is chance here: other {ranking.grouped_by} and other trainings. The standard deviation between seeds"
+        f" is {one_decimal(100 * ranking.expected_sd)} points, {source}, or that of a model's own seeds where it is"
+        f" larger.{without}"
     )

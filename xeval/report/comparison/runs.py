@@ -52,9 +52,9 @@ def html_parts(parts: Parts) -> str:
     return fragment([parts.title, *parts.sides, parts.conclusion], parts.header, parts.rows, parts.notes)
 
 
-def show(found: RunComparison, flipped: FlippedRows | None, console: Console) -> None:
+def show(comparison: RunComparison, flipped: FlippedRows | None, console: Console) -> None:
     """Print the comparison on `console`. Values and differences are in points."""
-    print_parts(parts(found), console)
+    print_parts(parts(comparison), console)
     if flipped is not None:
         show_flips(flipped, console)
 
@@ -65,14 +65,16 @@ def show_flips(flipped: FlippedRows, console: Console) -> None:
     print_table(_flips_header(flipped), _flips_rows(flipped), console, n_left=99)
 
 
-def parts(found: RunComparison) -> Parts:
+def parts(comparison: RunComparison) -> Parts:
     """What of the comparison is shown."""
-    title = f"{found.title}: {metric_in_words(found.metric)} in %, B minus A in points"
-    return Parts(title, _sides(found), found.conclusion, _header(found), _rows(found), _notes(found))
+    title = f"{comparison.title}: {metric_in_words(comparison.metric)} in %, B minus A in points"
+    return Parts(
+        title, _sides(comparison), comparison.conclusion, _header(comparison), _rows(comparison), _notes(comparison)
+    )
 
 
-def markdown(found: RunComparison, flipped: FlippedRows | None) -> str:
-    text = markdown_parts(replace(parts(found), title=f"{found.title}: B minus A"))
+def markdown(comparison: RunComparison, flipped: FlippedRows | None) -> str:
+    text = markdown_parts(replace(parts(comparison), title=f"{comparison.title}: B minus A"))
     return text if flipped is None else text + markdown_flips(flipped)
 
 
@@ -81,39 +83,43 @@ def markdown_flips(flipped: FlippedRows) -> str:
     return f"\n## {escape(_flips_title(flipped))}\n\n{table}\n"
 
 
-def as_json(found: RunComparison, flipped: FlippedRows | None) -> str:
+def as_json(comparison: RunComparison, flipped: FlippedRows | None) -> str:
     """Everything as one object; values, differences and bounds are fractions."""
-    content = as_object(found) | {"conclusion": found.conclusion}
-    for entry, one in zip(content["languages"], found.languages, strict=True):
-        entry["better"] = one.better
+    content = as_object(comparison) | {"conclusion": comparison.conclusion}
+    for entry, difference in zip(content["languages"], comparison.languages, strict=True):
+        entry["better"] = difference.better
     if flipped is not None:
         content["flips"] = flips_as_object(flipped)
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def lines(found: RunComparison) -> list[dict[str, Any]]:
+def lines(comparison: RunComparison) -> list[dict[str, Any]]:
     """A dictionary for each language; values, differences and bounds are fractions."""
     return [
         {
-            "language": one.language,
-            "n_rows": one.n_rows,
-            f"{found.metric}_a": one.value_a,
-            f"{found.metric}_b": one.value_b,
-            "difference": one.interval.difference,
-            "low": one.interval.low,
-            "high": one.interval.high,
-            f"{_group(found)}_p": one.group_p,
-            "holm_p": one.holm_p,
-            "better": one.better,
+            "language": difference.language,
+            "n_rows": difference.n_rows,
+            f"{comparison.metric}_a": difference.value_a,
+            f"{comparison.metric}_b": difference.value_b,
+            "difference": difference.interval.difference,
+            "low": difference.interval.low,
+            "high": difference.interval.high,
+            f"{_group(comparison)}_p": difference.group_p,
+            "holm_p": difference.holm_p,
+            "better": difference.better,
         }
-        for one in found.languages
+        for difference in comparison.languages
     ]
 
 
-def as_object(found: RunComparison) -> dict[str, Any]:
+def as_object(comparison: RunComparison) -> dict[str, Any]:
     """All fields, those of values by the name of their metric."""
-    content = asdict(found)
-    names = {"value_a": f"{found.metric}_a", "value_b": f"{found.metric}_b", "group_p": f"{_group(found)}_p"}
+    content = asdict(comparison)
+    names = {
+        "value_a": f"{comparison.metric}_a",
+        "value_b": f"{comparison.metric}_b",
+        "group_p": f"{_group(comparison)}_p",
+    }
     content["languages"] = [
         {names.get(key, key): value for key, value in entry.items()} for entry in content["languages"]
     ]
@@ -126,9 +132,9 @@ def flips_as_object(flipped: FlippedRows) -> dict[str, Any]:
     return {key: value for key, value in asdict(flipped).items() if key != "text_names"}
 
 
-def _group(found: RunComparison) -> str:
+def _group(comparison: RunComparison) -> str:
     """What one group of dependent rows is called."""
-    return found.grouped_by.removesuffix("s")
+    return comparison.grouped_by.removesuffix("s")
 
 
 def plain(text: str) -> Text:
@@ -136,38 +142,52 @@ def plain(text: str) -> Text:
     return Text(one_line(text))
 
 
-def _sides(found: RunComparison) -> list[str]:
+def _sides(comparison: RunComparison) -> list[str]:
     return [
         f"{side}: {name}, "
-        + ("without training" if found.trains_nothing else f"{'mean of ' * (len(seeds) > 1)}{numbered('seeds', seeds)}")
-        for side, name, seeds in (("A", found.name_a, found.seeds_a), ("B", found.name_b, found.seeds_b))
+        + (
+            "without training"
+            if comparison.trains_nothing
+            else f"{'mean of ' * (len(seeds) > 1)}{numbered('seeds', seeds)}"
+        )
+        for side, name, seeds in (
+            ("A", comparison.name_a, comparison.seeds_a),
+            ("B", comparison.name_b, comparison.seeds_b),
+        )
     ]
 
 
-def _header(found: RunComparison) -> list[str]:
-    tested = ["only A/B", "McNemar"] if _one_run_each(found) else []
-    spread = ["SD of seeds"] if len(found.mean_seed_differences) > 1 else []
-    return ["", "A", "B", "B − A", f"{100 * found.mean.level:.0f} % interval", *spread, *tested, "Holm", "better"]
+def _header(comparison: RunComparison) -> list[str]:
+    tested = ["only A/B", "McNemar"] if _one_run_each(comparison) else []
+    spread = ["SD of seeds"] if len(comparison.mean_seed_differences) > 1 else []
+    return ["", "A", "B", "B − A", f"{100 * comparison.mean.level:.0f} % interval", *spread, *tested, "Holm", "better"]
 
 
-def _rows(found: RunComparison) -> list[list[str]]:
-    rows = [_row(found, one) for one in found.languages]
-    if len(found.languages) > 1:
-        spread = _spread(found.mean_seed_differences)
-        blank = ["", ""] if _one_run_each(found) else []
-        ahead = "B" if found.mean.difference > 0 else "A"
-        better = ahead if found.mean.excludes_zero else "–"
-        numbers = _numbers(found.mean_a, found.mean_b, found.mean)
-        rows.append([f"mean of {len(found.languages)}", *numbers, *spread, *blank, "", better])
+def _rows(comparison: RunComparison) -> list[list[str]]:
+    rows = [_row(comparison, difference) for difference in comparison.languages]
+    if len(comparison.languages) > 1:
+        spread = _spread(comparison.mean_seed_differences)
+        blank = ["", ""] if _one_run_each(comparison) else []
+        ahead = "B" if comparison.mean.difference > 0 else "A"
+        better = ahead if comparison.mean.excludes_zero else "–"
+        numbers = _numbers(comparison.mean_a, comparison.mean_b, comparison.mean)
+        rows.append([f"mean of {len(comparison.languages)}", *numbers, *spread, *blank, "", better])
     return rows
 
 
-def _row(found: RunComparison, one: LanguageDifference) -> list[str]:
+def _row(comparison: RunComparison, difference: LanguageDifference) -> list[str]:
     tested = []
-    if _one_run_each(found):
-        tested = [f"{one.only_a_right}/{one.only_b_right}", shown_p(one.mcnemar_p)]
-    numbers = _numbers(one.value_a, one.value_b, one.interval)
-    return [one.language, *numbers, *_spread(one.seed_differences), *tested, shown_p(one.holm_p), one.better or "–"]
+    if _one_run_each(comparison):
+        tested = [f"{difference.only_a_right}/{difference.only_b_right}", shown_p(difference.mcnemar_p)]
+    numbers = _numbers(difference.value_a, difference.value_b, difference.interval)
+    return [
+        difference.language,
+        *numbers,
+        *_spread(difference.seed_differences),
+        *tested,
+        shown_p(difference.holm_p),
+        difference.better or "–",
+    ]
 
 
 def _numbers(value_a: float, value_b: float, interval: Interval) -> list[str]:
@@ -180,15 +200,15 @@ def _spread(differences: list[float]) -> list[str]:
     return [one_decimal(100 * float(np.std(differences, ddof=1)))] if len(differences) > 1 else []
 
 
-def _one_run_each(found: RunComparison) -> bool:
+def _one_run_each(comparison: RunComparison) -> bool:
     """Whether rows can be counted that one side alone has right."""
-    return found.is_share_of_rows and len(found.seeds_a) == len(found.seeds_b) == 1
+    return comparison.is_share_of_rows and len(comparison.seeds_a) == len(comparison.seeds_b) == 1
 
 
-def exchanged(found: RunComparison, answers: str = "A's and B's answers") -> str:
+def exchanged(comparison: RunComparison, answers: str = "A's and B's answers") -> str:
     """What Holm's p values are of."""
-    test = "the exact test" if found.is_share_of_rows else "a randomisation test"
-    return f"{test} that exchanges {answers} {_group(found)} by {_group(found)}"
+    test = "the exact test" if comparison.is_share_of_rows else "a randomisation test"
+    return f"{test} that exchanges {answers} {_group(comparison)} by {_group(comparison)}"
 
 
 def shown_p(value: float | None) -> str:
@@ -197,18 +217,18 @@ def shown_p(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _notes(found: RunComparison) -> list[str]:
-    mean = found.mean
+def _notes(comparison: RunComparison) -> list[str]:
+    mean = comparison.mean
     method = (
-        f"Interval: paired bootstrap, {mean.n_resamples:,} resamples of {found.resampled}, seed {mean.seed}. Holm: p of"
-        f" {exchanged(found)}, corrected over the languages; better:"
+        f"Interval: paired bootstrap, {mean.n_resamples:,} resamples of {comparison.resampled}, seed {mean.seed}."
+        f" Holm: p of {exchanged(comparison)}, corrected over the languages; better:"
         " the side that is, where p is at most 0.05, and for the mean where the interval excludes 0."
     )
-    if _one_run_each(found):
+    if _one_run_each(comparison):
         method += " only A/B: rows that one side alone has right. McNemar: its exact p, if rows were independent draws."
-    if len(found.mean_seed_differences) > 1:
+    if len(comparison.mean_seed_differences) > 1:
         method += " SD of seeds: standard deviation of B minus A between the paired seeds, in no interval."
-    return [method, *found.notes]
+    return [method, *comparison.notes]
 
 
 def _flips_title(flipped: FlippedRows) -> str:

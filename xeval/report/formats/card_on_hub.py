@@ -55,13 +55,13 @@ def with_results(card: str, entries: str, source: str) -> str:
     They take the place of earlier ones from `source`, the URL that each of them names. Raises XevalError for metadata
     that cannot be read, or that have no such index.
     """
-    found = _METADATA.match(card)
+    block = _METADATA.match(card)
     ours = next((index for _, index in _values(_compose(entries), _INDEX)), None)
     if ours is None:
         return card
-    if found is None:
+    if block is None:
         return _in_its_newlines(f"---\n{_index_text(ours)}---\n", card) + card
-    text = found["text"]
+    text = block["text"]
     keys = _compose(text).value if text.strip() else []
     places = [(key, value) for key, value in keys if key.value == _INDEX]
     if len(places) > 1:
@@ -72,7 +72,7 @@ def with_results(card: str, entries: str, source: str) -> str:
         ours = _merged(_models(value), _models(ours), source)
         start, end = key.start_mark.index, _end(text, key.start_mark.index, value.end_mark.index)
     edited = text[:start] + _in_its_newlines(_index_text(ours), card) + text[end:]
-    return card[: found.start("text")] + edited + card[found.start("close") :]
+    return card[: block.start("text")] + edited + card[block.start("close") :]
 
 
 def _end(text: str, start: int, end: int) -> int:
@@ -83,19 +83,19 @@ def _end(text: str, start: int, end: int) -> int:
     return end
 
 
-def _merged(theirs: list[MappingNode], ours: list[MappingNode], source: str) -> SequenceNode:
-    for model in theirs:
+def _merged(card_models: list[MappingNode], entry_models: list[MappingNode], source: str) -> SequenceNode:
+    for model in card_models:
         for _, results in _values(model, _RESULTS):
             results.value = [result for result in results.value if _source_of(result) != source]
-    new = [result for model in ours for _, results in _values(model, _RESULTS) for result in results.value]
+    new = [result for model in entry_models for _, results in _values(model, _RESULTS) for result in results.value]
     places = [
-        results for model in theirs for _, results in _values(model, _RESULTS) if isinstance(results, SequenceNode)
+        results for model in card_models for _, results in _values(model, _RESULTS) if isinstance(results, SequenceNode)
     ]
     if not places:
-        return SequenceNode("tag:yaml.org,2002:seq", [*theirs, *ours])
+        return SequenceNode("tag:yaml.org,2002:seq", [*card_models, *entry_models])
     places[0].value += new
     places[0].flow_style = False
-    return SequenceNode("tag:yaml.org,2002:seq", theirs, flow_style=False)
+    return SequenceNode("tag:yaml.org,2002:seq", card_models, flow_style=False)
 
 
 def _models(index: Node) -> list[MappingNode]:

@@ -173,10 +173,10 @@ def evaluation(matrix: Matrix, heading: str = "Evaluation") -> str:
         for row in matrix.rows
     ]
     table = tabulate(body, header, "pipe", colalign=["left"] + ["right"] * (len(header) - 1), disable_numparse=True)
-    found = matrix.verdicts
+    row_verdicts = matrix.verdicts
     notes = [f"{name} has no entries for the hub: {why}." for name, why in _partial(matrix).items()]
-    notes += [*matrix.footer, *([verdicts.legend(found)] if found else [])]
-    notes += [line for verdict in found for line in verdicts.headlines(verdict)]
+    notes += [*matrix.footer, *([verdicts.legend(row_verdicts)] if row_verdicts else [])]
+    notes += [line for verdict in row_verdicts for line in verdicts.headlines(verdict)]
     warning = f"> **Note.** {escape(matrix.note)}\n\n" if matrix.note else ""
     return (
         f"# {escape(heading)}\n\n{escape(capitalised(matrix.metric_in_words))} in % on {escape(matrix.title)},"

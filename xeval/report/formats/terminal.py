@@ -73,10 +73,14 @@ def _findings(matrix: Matrix) -> list[str]:
 
 def _below(matrix: Matrix) -> list[str]:
     """What is said of the numbers, a line each."""
-    found = matrix.verdicts
-    legend = [verdicts.legend(found), *(line for one in found for line in verdicts.headlines(one))] if found else []
+    row_verdicts = matrix.verdicts
+    legend = (
+        [verdicts.legend(row_verdicts), *(line for verdict in row_verdicts for line in verdicts.headlines(verdict))]
+        if row_verdicts
+        else []
+    )
     board = in_short.of(matrix)
-    farthest = [f"{one.name}. " * (len(board) > 1) + line for one in board if (line := worst.of(one.row))]
+    farthest = [f"{entry.name}. " * (len(board) > 1) + line for entry in board if (line := worst.of(entry.row))]
     closing = without_verdict(matrix.rows, matrix.reference, matrix.task, matrix.metric)
     settled = [claim for claim in matrix.claims if claim.outcome != NO_VERDICT]
     claims = [f"{verdicts.MARKS[claim.outcome]} {claim.sentence}" for claim in settled]

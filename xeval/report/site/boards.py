@@ -170,7 +170,7 @@ def _board(built: Matrix, pages: Mapping[str, str], name_metric: bool) -> Board:
     lines, why_no_ranks = _ranked(lines, built)
     lines.sort(key=lambda line: (line.mean is None, -(line.mean or 0.0), line.name))
     metric = metric_in_words(built.metric)
-    found = built.verdicts
+    row_verdicts = built.verdicts
     return Board(
         built.task,
         f"{built.title}, {metric}" if name_metric else built.title,
@@ -178,7 +178,7 @@ def _board(built: Matrix, pages: Mapping[str, str], name_metric: bool) -> Board:
         built.note,
         [describe(language) for language in built.languages],
         lines,
-        verdicts.legend(found) if found else "",
+        verdicts.legend(row_verdicts) if row_verdicts else "",
         [*built.footer, *why_no_ranks],
     )
 
@@ -233,8 +233,8 @@ def _line(row: matrix.Row, built: Matrix, pages: Mapping[str, str], low: float, 
 def _notes(row: matrix.Row) -> list[str]:
     if row.published:
         return []
-    said = [line for one in (*row.more_verdicts, row.verdict) if one for line in verdicts.headlines(one)]
-    return said or ([f"No verdict: {row.why_no_verdict}."] if row.why_no_verdict else [])
+    lines = [line for verdict in (*row.more_verdicts, row.verdict) if verdict for line in verdicts.headlines(verdict)]
+    return lines or ([f"No verdict: {row.why_no_verdict}."] if row.why_no_verdict else [])
 
 
 def _details(row: matrix.Row) -> dict[str, str]:
