@@ -290,8 +290,7 @@ class RunRecord(Recorded):
 
     @property
     def departure(self) -> str | None:
-        """Why its numbers are not an attempt at published ones, in words; None where they are on all of the task's
-        rows.
+        """Why its numbers are not an attempt at published ones, in words; None where they are on all rows of the task.
 
         Fewer rows to select or test on than the task has are refused when they are read.
         """

@@ -66,9 +66,9 @@ class Audit:
         low, high = (one_decimal(100 * end) for end in (self.low, self.high))
         on_all = f", and between {low} and {high} on all (95 %, wherever one stops)" * (result.n_rows < self.n_rows)
         return (
-            f"{result.outcome.capitalize()} after {result.n_rows:,} of {self.n_rows:,} {self.unit}, {self.wall_s:.1f}"
-            f" s: {metric} in {self.language} is claimed to be {100 * self.claimed:g} ±{100 * self.tolerance:g} for"
-            f" {self.model}; it is {one_decimal(100 * result.score)} on these{on_all}."
+            f"{result.outcome.capitalize()} after {result.n_rows:,} of {self.n_rows:,} {self.unit},"
+            f" {self.wall_s:.1f} s: {metric} in {self.language} is claimed to be {100 * self.claimed:g}"
+            f" ±{100 * self.tolerance:g} for {self.model}; it is {one_decimal(100 * result.score)} on these{on_all}."
         )
 
     def frame(self) -> "pd.DataFrame":
