@@ -113,6 +113,25 @@ def check_pieces(tokenizer: Any, file: Path, texts: Mapping[str, Sequence[str]])
     return (error if max(shares.values()) >= IN_THE_VOCABULARY else warning)(name, evidence, _TAKE)
 
 
+def check_special_pieces(tokenizer: Any, file: Path) -> Finding | None:
+    """Whether the tokenizer puts the special pieces around texts that its tokenizer.json does; None if there is no such
+    `file`, or it says nothing of them, as those of some types that transformers has saved."""
+    if not file.is_file():
+        return None
+    name, own = "special pieces", tokenizers.Tokenizer.from_file(str(file))
+    if own.post_processor is None:
+        return None
+    own.no_padding()
+    own.no_truncation()
+    for words, texts in (("a text", ("a",)), ("a pair of texts", ("a", "b"))):
+        by_file, by_library = own.encode(*texts).ids, tokenizer(*texts)["input_ids"]
+        if by_file != by_library:
+            shown = (one_line(" ".join(tokenizer.convert_ids_to_tokens(ids)))[:80] for ids in (by_file, by_library))
+            evidence = "{} by tokenizer.json, {} as transformers reads it".format(*shown)
+            return warning(name, f"{words} is {evidence}", _TAKE)
+    return fine(name, "as tokenizer.json puts them")
+
+
 def _with_other_pieces(own: tokenizers.Tokenizer, tokenizer: Any, texts: Sequence[str]) -> list[str]:
     by_file = [each.ids for each in own.encode_batch(list(texts), add_special_tokens=False)]
     by_library = _ids(tokenizer, texts) if texts else []
