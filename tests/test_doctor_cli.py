@@ -32,7 +32,7 @@ def test_the_doctor_prints_a_line_for_each_check_and_exits_with_0_when_all_is_fi
     code, out, err = command("doctor", *words(world, "--recipe", world.folder / "toy.toml"))
     lines = out.splitlines()
     assert (code, err) == (0, "")
-    assert len(lines) == 17 and all("✓" in line for line in lines)
+    assert len(lines) == 18 and all("✓" in line for line in lines)
     assert {line.partition(":")[0] for line in lines} == {"machine", "data", "toy-encoder"}
 
 

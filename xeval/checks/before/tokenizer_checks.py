@@ -115,11 +115,11 @@ def check_pieces(tokenizer: Any, file: Path, texts: Mapping[str, Sequence[str]])
 
 def check_special_pieces(tokenizer: Any, file: Path) -> Finding | None:
     """Whether the tokenizer puts the special pieces around texts that its tokenizer.json does; None if there is no such
-    `file`, or it says nothing of them, as those of some types that transformers has saved."""
+    `file`, or it puts none, as that of RemBERT that transformers saves."""
     if not file.is_file():
         return None
     name, own = "special pieces", tokenizers.Tokenizer.from_file(str(file))
-    if own.post_processor is None:
+    if not own.num_special_tokens_to_add(False):
         return None
     own.no_padding()
     own.no_truncation()
