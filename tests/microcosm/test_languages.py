@@ -266,7 +266,7 @@ def broken(data, change):
 
 def test_faults_are_named(english):
     assert "[animal] has no 'dog'" in broken(english, lambda d: d["animal"].pop("dog"))
-    assert "'unicorn' is no concept" in broken(english, lambda d: d["animal"].update(unicorn={"the": "the unicorn"}))
+    assert "'unicorn' is not a concept" in broken(english, lambda d: d["animal"].update(unicorn={"the": "the unicorn"}))
     assert "dog: no form 'plural'" in broken(english, lambda d: d["animal"]["dog"].pop("plural"))
     assert "[patterns] has no 'at_not'" in broken(english, lambda d: d["patterns"].pop("at_not"))
     assert "[language] has no 'joiner'" in broken(english, lambda d: d["language"].pop("joiner"))
