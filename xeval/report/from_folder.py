@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from xeval.judging.gate.findings import Thresholds
-    from xeval.report.notebook import Checked, Comparison, Findings, RankedModels
+    from xeval.report.notebook.checks import Checked, Findings
+    from xeval.report.notebook.comparisons import Comparison, RankedModels
 
 _NO_TABLE = (
     "No published table: no task file here is of this task. --reference names a table, --tasks-dir a folder of tasks."
@@ -108,7 +109,7 @@ def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = N
     from xeval.judging.comparison.named_runs import find_runs
     from xeval.judging.comparison.paired_runs import pair
     from xeval.judging.comparison.resampling import SEED
-    from xeval.report.notebook import Comparison
+    from xeval.report.notebook.comparisons import Comparison
 
     folder = Path(results)
     comparison = compare_runs(pair(find_runs(a, folder), find_runs(b, folder)), SEED if seed is None else seed)
@@ -132,7 +133,7 @@ def rank(
     from xeval.judging.comparison.named_runs import find_runs
     from xeval.judging.comparison.ranked_runs import load_contest
     from xeval.judging.comparison.ranking import rank as rank_models
-    from xeval.report.notebook import RankedModels
+    from xeval.report.notebook.comparisons import RankedModels
 
     folder, words = Path(results), [models] if isinstance(models, str) else models
     runs = [run for word in words for run in find_runs(word, folder)] if words else runs_in(folder, task)
@@ -147,7 +148,7 @@ def check(baseline: Folder, results: Folder = "results", thresholds: "Thresholds
     """
     from xeval.judging.gate import baseline as baselines
     from xeval.judging.gate import check as gate
-    from xeval.report.notebook import Checked
+    from xeval.report.notebook.checks import Checked
 
     return Checked(**vars(gate.check(baselines.read(Path(baseline)), runs_in(Path(results)), thresholds)))
 
@@ -163,7 +164,7 @@ def diagnose(
 
     Raises StoreError where there are no runs.
     """
-    from xeval.report.notebook import Findings
+    from xeval.report.notebook.checks import Findings
 
     runs = sorted(runs_in(Path(results), task), key=lambda run: run.record.task)
     by_task = findings_by_task(runs, reference, [Path(folder) for folder in tasks_dirs])
