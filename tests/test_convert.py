@@ -177,8 +177,10 @@ def test_what_is_no_state_dict_is_refused(tmp_path, content, said):
     "attempt",
     [
         "import socket; socket.create_connection(('127.0.0.1', 9))",
-        "import os; os.system('true')",
-        "import subprocess; subprocess.run(['true'])",
+        *(
+            pytest.param(attempt, marks=pytest.mark.slow)
+            for attempt in ("import os; os.system('true')", "import subprocess; subprocess.run(['true'])")
+        ),
         "import os; os.fork()",
         "import pickle; pickle.loads(b'cposix\\nsystem\\n.')",
     ],

@@ -64,6 +64,7 @@ def test_every_model_is_run_on_every_task_by_every_recipe_with_every_seed(folder
     assert command(*words, "--dry-run")[1].startswith("Plan: 8 runs, finished already ")
 
 
+@pytest.mark.slow
 def test_a_plan_of_it_is_made_as_the_file_is(folder, mini, command):
     code, out, _ = command("plan", "grid.toml", "--data", mini.data, *ON_CPU, "--quiet", "--output", "plan.json")
     assert (code, out.splitlines()[0]) == (0, "8 runs, none of them finished:")

@@ -252,6 +252,7 @@ def test_what_0_1_0_finished_is_finished(command, tmp_path, no_computing):
     assert contents(tmp_path / "results") == before
 
 
+@pytest.mark.slow
 def test_scores_on_the_first_rows_are_kept_apart_from_those_on_rows_drawn_evenly(command, tmp_path):
     """The same command as in 0.1.0 says that --max-eval means other rows now, and leaves the old run as it is."""
     gate = shutil.copytree(FIXTURES / "gate", tmp_path / "gate")

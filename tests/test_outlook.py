@@ -154,7 +154,10 @@ def test_verdicts_say_what_so_many_seeds_can_show(command, tmp_path):
 # ── how many seeds a table needs ──
 
 
-@pytest.mark.parametrize("name", ["conneau-2020", "xlmv-xquad", "distilmbert-card"])
+@pytest.mark.parametrize(
+    "name",
+    ["distilmbert-card", *(pytest.param(name, marks=pytest.mark.slow) for name in ("conneau-2020", "xlmv-xquad"))],
+)
 def test_a_table_gets_the_fewest_seeds_with_an_even_chance_and_three_where_there_are_none(name):
     table = get_reference(name)
     task = get_task(table.task)

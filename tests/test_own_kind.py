@@ -207,6 +207,7 @@ def test_it_is_reported_and_judged_by_its_own_metric(place, xeval, ran, style):
         assert "Confusion" not in said and "ECE:" not in said, "it has no labels of rows"
 
 
+@pytest.mark.slow
 def test_two_configurations_of_it_are_compared(place, xeval, ran):
     xeval(*RUN, "--seed", "1,2", "--epochs", "1")
     said = json.loads(xeval("compare", "mini-mbert:epochs=1", "mini-mbert:epochs=4", "--format", "json"))

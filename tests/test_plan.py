@@ -242,6 +242,7 @@ def test_a_run_without_task_or_model_says_what_is_missing(command, more):
     assert "wanted a task and a model" in err
 
 
+@pytest.mark.slow
 def test_a_suite_is_planned_task_by_task_and_made(tmp_path, command):
     tasks = "".join(f'[[tasks]]\ntask = "{name}"\ngroup = "g"\n' for name in ("tags-mini", "retrieval-mini"))
     path = tmp_path / "two.toml"

@@ -189,6 +189,7 @@ def xeval_in(n_ranks: int, *words: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
+@pytest.mark.slow
 def test_a_run_gives_the_record_of_one_process_and_speaks_once(mini, checkpoint_of, tmp_path, monkeypatch, command):
     words = ["run", mini.task_file, "--model", checkpoint_of("bert"), "--data", mini.data, "--max-steps", 6]
     assert command(*words, "--results", tmp_path / "one")[0] == 0

@@ -165,6 +165,7 @@ def test_of_many_configurations_those_without_a_change_are_counted(command, resu
     assert short.splitlines()[-1] == whole.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_baseline_of_a_thousand_configurations_is_read_again(command, results, tmp_path, monkeypatch):
     path = tmp_path / "baseline.toml"
     assert command("bless", "--results", results, "--output", path)[0] == 0

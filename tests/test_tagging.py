@@ -357,6 +357,7 @@ def test_spans_without_a_beginning_are_counted():
 # ── intervals ──
 
 
+@pytest.mark.slow
 def test_intervals_of_f1_hold_the_true_value_as_often_as_they_say():
     """Samples of 150 sentences of a large population, whose F1 is known; 95 % within three standard deviations."""
     rng = np.random.default_rng(7)

@@ -123,7 +123,15 @@ def run_on(command, mini, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "what"), [*((TEST, what) for what in HUB), *((TRAIN, what) for what in TRAINING)], ids=lambda value: value
+    ("file", "what"),
+    [
+        *((TEST, what) for what in HUB),
+        *(
+            pytest.param(TRAIN, what, marks=[pytest.mark.slow] if what == "two hundred million rows" else ())
+            for what in TRAINING
+        ),
+    ],
+    ids=lambda value: value,
 )
 def test_a_malformed_parquet_file_is_refused(run_on, mini, tmp_path, file, what):
     data = Path(shutil.copytree(mini.data, tmp_path / "data"))

@@ -143,7 +143,15 @@ def replace(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        pytest.param("model.safetensors", marks=pytest.mark.slow),  # half a minute where it is sparse
+    ],
+)
 def test_a_models_files_are_ordinary_ones(command, little, mini, checkpoint_of, tmp_path, name, kind):
     model = Path(shutil.copytree(checkpoint_of("bert", tiny.LABELS), tmp_path / "model"))
     replace(model / name, kind)
@@ -193,7 +201,9 @@ def test_a_header_of_gigabytes_in_a_bundle_is_refused(command, little, tmp_path,
     is_one_line(command("reproduce", "conneau-2020", "--bundle", tmp_path / "bundle.tar"))
 
 
-@pytest.mark.parametrize("kind", ["link", "pipe", "device", "folder"])
+@pytest.mark.parametrize(
+    "kind", ["link", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("pipe", "device", "folder"))]
+)
 def test_a_lock_is_an_ordinary_file_and_nothing_else_is_changed(command, mini, checkpoint_of, tmp_path, kind):
     (tmp_path / "precious").write_text("precious")
     words = ["--model", checkpoint_of("bert", tiny.LABELS), "--data", mini.data, "--no-train", "--quiet"]

@@ -78,6 +78,7 @@ def test_no_traceback_of_a_program_that_uses_xeval_has_the_token(hub: Hub, mini,
     assert "Traceback" in text.getvalue() and TOKEN not in text.getvalue()
 
 
+@pytest.mark.slow
 def test_an_endpoint_with_a_password_in_it_is_not_printed(mini, tmp_path):
     code = f"import sys; sys.argv = {words(mini, 'org/name')!r}; from xeval.cli import main; main()"
     environment = {

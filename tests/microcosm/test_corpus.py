@@ -69,6 +69,7 @@ def test_rows_are_parallel(language):
         assert len({h for _, h, _ in rows}) == len({h for _, h, _ in english})
 
 
+@pytest.mark.slow
 def test_deterministic_in_another_process():
     program = "from tests.microcosm.test_corpus import *; print(digest(corpus.splits()))"
     root = Path(__file__).parents[2]
@@ -79,7 +80,13 @@ def test_deterministic_in_another_process():
     assert other.stdout.strip() == digest(corpus.splits()) == TRIPLES_SHA256
 
 
-@pytest.mark.parametrize("language", lexicon.available())
+@pytest.mark.parametrize(
+    "language",
+    [
+        language if language in ("en", "sw", "zh") else pytest.param(language, marks=pytest.mark.slow)
+        for language in lexicon.available()
+    ],
+)
 def test_pretraining_text_shares_no_sentence(language):
     statements = pretraining_statements(20_000)
     assert len(set(statements)) == 20_000

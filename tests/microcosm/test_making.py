@@ -78,6 +78,7 @@ def test_the_student_meets_at_each_position_the_token_types_that_its_teacher_met
         torch.testing.assert_close(found[position], embeddings.position_embeddings.weight[position] + types)
 
 
+@pytest.mark.slow
 def test_a_layer_that_adds_nothing_is_the_one_that_a_student_can_do_without(monkeypatch):
     from tools.microcosm.layers import losses_of_choices
     from tools.microcosm.pretrain import new_teacher, pretraining_loss

@@ -57,6 +57,7 @@ def test_a_hub_that_fails_after_any_number_of_requests_is_one_line_and_the_next_
     assert n_requests > n_files
 
 
+@pytest.mark.slow
 def test_a_run_from_local_folders_makes_no_connection(mini, checkpoint_of, tmp_path, figure):
     words = ["run", mini.task_file, "--model", checkpoint_of("bert"), "--data", mini.data, "--epochs", "1", "--quiet"]
     process = subprocess.run(

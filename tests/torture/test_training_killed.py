@@ -147,7 +147,7 @@ def test_a_run_killed_at_any_file_operation_ends_with_the_same_weights_and_predi
     assert all(same)
 
 
-@pytest.mark.parametrize("name", ["ENOSPC", "EIO"])
+@pytest.mark.parametrize("name", ["ENOSPC", pytest.param("EIO", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("every", [60, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_disk_that_fails_anywhere_is_one_line_and_costs_nothing(run_in, whole, tmp_path, figure, name, every):
     places = range(1, whole.n_operations + 1, every)
