@@ -42,7 +42,7 @@ PARTS: dict[str, list[Callable[[], str]]] = {
     "distilmbert": [lambda: compare("DistilmBERT", 5, 144)],
     "mbert": [lambda: compare("mBERT", 2, 72)],
     "tags": [lambda: compare("DistilmBERT, tags", 3, 480)],
-    "answers": [lambda: compare("DistilmBERT, answers", 3, 48)],
+    "answers": [lambda: compare("DistilmBERT, answers", 2, 24)],
     "split": [lambda: split("DistilmBERT"), lambda: split("mBERT")],
     "scaling": [scaling.rows_and_languages, scaling.lengths, scaling.going_on],
     "flips": [flips],

@@ -134,6 +134,21 @@ def test_shards_of_a_split_are_read_one_after_the_other(mini, copy):
     assert mini.load("es", folder=folder).sha256() == mini.load("es").sha256()
 
 
+def test_a_shard_that_its_neighbours_names_tell_of_is_missed(mini, copy):
+    folder = copy("hub")
+    [path] = (folder / "es").glob("test-*.parquet")
+    path.rename(path.with_name("test-00001-of-00003.parquet"))
+    with pytest.raises(DataError, match=r"es: of 3 files .*, 2 are missing \(first number 00000\)"):
+        mini.load("es", folder=folder)
+
+
+def test_a_split_in_two_kinds_of_files_is_refused(mini, copy):
+    folder = copy("hub")
+    (folder / "es" / "test.tsv").write_text("premise\thypothesis\tlabel\nA\tB\tneutral\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"es: test-00000-of-00001.parquet and test.tsv both hold the test rows"):
+        mini.load("es", folder=folder)
+
+
 def test_a_split_in_one_plain_parquet_file_is_read(mini, copy):
     folder = copy("hub")
     [path] = (folder / "es").glob("test-*.parquet")

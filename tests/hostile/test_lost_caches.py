@@ -146,7 +146,7 @@ def test_a_hangup_ends_as_sigterm_does(training):
         process.send_signal(signal.SIGHUP)
         rest = process.stderr.read()
     assert process.returncode == 129
-    assert "its terminal was closed; what was finished is kept" in rest and "Traceback" not in rest
+    assert "its terminal was closed; whatever was finished or saved is kept" in rest and "Traceback" not in rest
 
 
 @pytest.mark.parametrize("words", [["report"], ["list", "runs"], ["list", "tasks"], ["report", "--format", "json"]])

@@ -7,6 +7,7 @@
 - XNLI-1.0: `xnli.dev.tsv`, `xnli.test.tsv`, `multinli.train.<language>.tsv`, as the authors of XNLI distribute it.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from xeval.support.errors import CopyError, DataError
 Role = str  # "train", "selection" or "test"
 Reader = Callable[[Task, Path, str, Role], Table]
 
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.parquet$")
 MANY_ROWS = 1_000_000  # where nothing says how many there should be
 SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl")
 
@@ -73,14 +75,31 @@ def _read(task: Task, paths: list[Path], language: str, role: Role) -> Table:
 def read_hub(task: Task, folder: Path, language: str, role: Role) -> Table:
     configuration, split = task.configuration(language), getattr(task.splits, role)
     inside = folder / configuration
-    for name in (f"{split}-*.parquet", *(f"{split}{suffix}" for suffix in (*SUFFIXES, *task.of_kind.native))):
-        paths = sorted(inside.glob(name))
-        if paths:
-            return _read(task, paths, language, role)
+    suffixes = dict.fromkeys((*SUFFIXES, *task.of_kind.native))
+    names = (f"{split}-*.parquet", *(f"{split}{suffix}" for suffix in suffixes))
+    forms = [paths for name in names if (paths := sorted(inside.glob(name)))]
+    if len(forms) > 1:
+        several = " and ".join(paths[0].name for paths in forms)
+        raise DataError(f"{inside}: {several} both hold the {role} rows of {language!r}; leave one of them there")
+    if forms:
+        _check_shards(forms[0])
+        return _read(task, forms[0], language, role)
     raise DataError(
         f"{folder}: no {configuration}/{split}-*.parquet, which the {role} rows of {language!r} are read from;"
         f" add it, or {split}.tsv, .csv or .jsonl"
     )
+
+
+def _check_shards(paths: list[Path]) -> None:
+    """Raise CopyError where names such as `test-00000-of-00002.parquet` tell of files that are not there."""
+    numbers = [match.groups() for path in paths if (match := _SHARD.search(path.name))]
+    for _, n_shards in numbers[:1]:
+        missing = sorted(set(range(int(n_shards))) - {int(number) for number, _ in numbers})
+        if missing:
+            raise CopyError(
+                f"{paths[0].parent}: of {int(n_shards):,} files of {paths[0].name} and those beside it,"
+                f" {len(missing):,} are missing (first number {missing[0]:05})"
+            )
 
 
 # ── where the task file says ──
