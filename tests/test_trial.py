@@ -18,7 +18,7 @@ from tests.helpers.encoder_types import TYPES, tiny_checkpoint
 from tests.helpers.tiny import make_checkpoint
 from tests.helpers.toy_kind.toy_tags import TagKeys as ToyKeys
 from tests.helpers.toy_kind.toy_tags import ToyTags
-from xeval.checks.before.tokenizer_checks import check_pieces, check_special_pieces
+from xeval.checks.before.tokenizer_checks import check_pieces, check_special_pieces, tokenizer_of
 from xeval.data.model_files import find_checkpoint
 from xeval.engine.devices import Compute
 from xeval.engine.loading import load_encoder, load_pretrained, load_tokenizer
@@ -56,9 +56,10 @@ def test_every_type_of_encoder_gives_what_a_plain_call_gives(tmp_path, model_typ
     assert difference(folder, KIND, PAIRS) is None
     tokenizer = load_tokenizer(find_checkpoint(str(folder)), MAX_LENGTH)
     texts = {language: [*rows.texts["premise"], *rows.texts["hypothesis"]] for language, rows in PAIRS.items()}
-    found = check_pieces(tokenizer, folder / "tokenizer.json", texts)
+    own = tokenizer_of(folder / "tokenizer.json")
+    found = check_pieces(tokenizer, own, texts)
     assert found is not None and (found.severity, found.evidence) == ("fine", "as tokenizer.json makes them")
-    special = check_special_pieces(tokenizer, folder / "tokenizer.json")
+    special = check_special_pieces(tokenizer, own)
     assert special is None or (special.severity, special.evidence) == ("fine", "as tokenizer.json puts them")
 
 
@@ -266,7 +267,7 @@ def test_special_pieces_that_transformers_puts_elsewhere_than_the_file_does_are_
     template = {"type": "TemplateProcessing", "single": parts("A", "[SEP]"), "pair": parts("A", "[SEP]", "B", "[SEP]")}
     configure(folder, "tokenizer.json", post_processor=template | {"special_tokens": {"[SEP]": own}})
     tokenizer = load_tokenizer(find_checkpoint(str(folder)), MAX_LENGTH)
-    said = check_special_pieces(tokenizer, folder / "tokenizer.json")
+    said = check_special_pieces(tokenizer, tokenizer_of(folder / "tokenizer.json"))
     assert said is not None and said.severity == "warning"
     assert said.evidence == "a text is a [SEP] by tokenizer.json, [CLS] a [SEP] as transformers reads it"
 

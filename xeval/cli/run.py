@@ -126,7 +126,7 @@ def _run_file(
         return
     with using(grid.bundle):
         tables = {task: table_of(task, folders) for task in of_file.tasks}
-        runs, skipped = run_file(of_file.told(told), grid.reporter())
+        runs, skipped = run_file(of_file.with_options(told), grid.reporter())
         of_tasks = [(runs[task], table) for task, table in tables.items()]
         of_suites = {suite: runs[suite] for suite in of_file.suites}
         show_outcomes(of_tasks, output_format, grid.results, None, folders, of_suites, skipped)

@@ -15,7 +15,13 @@ import torch
 from xeval.checks.after.hurt_languages import check_languages
 from xeval.checks.before.machine_checks import check_batch, check_device, check_disk
 from xeval.checks.before.row_checks import check_choice, check_overlap, check_repetition, check_same_texts, check_sizes
-from xeval.checks.before.tokenizer_checks import check_letters, check_pieces, check_special_pieces, check_vocabulary
+from xeval.checks.before.tokenizer_checks import (
+    check_letters,
+    check_pieces,
+    check_special_pieces,
+    check_vocabulary,
+    tokenizer_of,
+)
 from xeval.data.corpus import Corpus
 from xeval.data.model_files import Checkpoint, find_checkpoint
 from xeval.data.model_folder import weight_files
@@ -164,12 +170,14 @@ def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: 
         for language, rows in samples.items()
     }
     with failures_named(checkpoint, "its tokenizer fails on these rows"):
-        pieces = check_pieces(tokenizer, checkpoint.tokenizer_folder / "tokenizer.json", texts)
-        findings = [pieces] if pieces else []
-        if pieces and pieces.severity == "error":
-            return findings
-        special = check_special_pieces(tokenizer, checkpoint.tokenizer_folder / "tokenizer.json")
-        findings += [special] if special else []
+        findings = []
+        own = tokenizer_of(checkpoint.tokenizer_folder / "tokenizer.json")
+        if own is not None:
+            findings.append(check_pieces(tokenizer, own, texts))
+            if findings[0].severity == "error":
+                return findings
+            special = check_special_pieces(tokenizer, own)
+            findings += [special] if special else []
         findings.append(check_vocabulary(tokenizer, config.get("vocab_size")))
         findings += check_letters(tokenizer, list(chain.from_iterable(texts.values())))
         findings += kind.tokenizer_checks(tokenizer, samples)

@@ -66,7 +66,7 @@ class FileGrid:
     tasks: dict[str, TaskGrid]  # by themselves
     suites: dict[str, dict[str, Any]]  # what `suite_grids` takes, by the suite's name
 
-    def told(self, options: dict[str, Any]) -> "FileGrid":
+    def with_options(self, options: dict[str, Any]) -> "FileGrid":
         """The same with further options of `run_grid`."""
         tasks = {name: replace(grid, options=grid.options | options) for name, grid in self.tasks.items()}
         return FileGrid(tasks, {name: own | options for name, own in self.suites.items()})

@@ -84,21 +84,27 @@ def check_vocabulary(tokenizer: Any, embedding_rows: int | None) -> Finding:
     return (error if 2 * len(strays) > len(words) else warning)(name, evidence, mend)
 
 
-def check_pieces(tokenizer: Any, file: Path, texts: Mapping[str, Sequence[str]]) -> Finding | None:
-    """Whether the tokenizer makes the pieces of its tokenizer.json; None if there is no such `file`.
+def tokenizer_of(file: Path) -> tokenizers.Tokenizer | None:
+    """Return what a tokenizer.json describes, made neither to pad nor to cut; None if there is no such `file`."""
+    if not file.is_file():
+        return None
+    own = tokenizers.Tokenizer.from_file(str(file))
+    own.no_padding()
+    own.no_truncation()
+    return own
+
+
+def check_pieces(tokenizer: Any, own: tokenizers.Tokenizer, texts: Mapping[str, Sequence[str]]) -> Finding:
+    """Whether the tokenizer makes the pieces of its tokenizer.json, which describes `own`.
 
     For some types of encoder transformers does not take that file as it is, but makes a tokenizer from its vocabulary
     and from tokenizer_config.json. `texts` are by language.
     """
-    if not file.is_file():
-        return None
-    name, own, built = "pieces", tokenizers.Tokenizer.from_file(str(file)), tokenizer.backend_tokenizer
+    name, built = "pieces", tokenizer.backend_tokenizer
     models = [type(each.model).__name__ for each in (own, built)]
     if models[0] != models[1]:
         evidence = f"tokenizer.json has a vocabulary for {models[0]}, and transformers takes it for {models[1]}"
         return error(name, evidence, _TAKE)
-    own.no_padding()
-    own.no_truncation()
     others = {language: _with_other_pieces(own, tokenizer, some) for language, some in texts.items()}
     shares = {language: len(some) / max(1, len(texts[language])) for language, some in others.items()}
     if not any(shares.values()):
@@ -113,16 +119,12 @@ def check_pieces(tokenizer: Any, file: Path, texts: Mapping[str, Sequence[str]])
     return (error if max(shares.values()) >= IN_THE_VOCABULARY else warning)(name, evidence, _TAKE)
 
 
-def check_special_pieces(tokenizer: Any, file: Path) -> Finding | None:
-    """Whether the tokenizer puts the special pieces around texts that its tokenizer.json does; None if there is no such
-    `file`, or it puts none, as that of RemBERT that transformers saves."""
-    if not file.is_file():
-        return None
-    name, own = "special pieces", tokenizers.Tokenizer.from_file(str(file))
+def check_special_pieces(tokenizer: Any, own: tokenizers.Tokenizer) -> Finding | None:
+    """Whether the tokenizer puts the special pieces around texts that its tokenizer.json does, which describes `own`;
+    None if that puts none, as the one of RemBERT that transformers saves."""
+    name = "special pieces"
     if not own.num_special_tokens_to_add(False):
         return None
-    own.no_padding()
-    own.no_truncation()
     for words, texts in (("a text", ("a",)), ("a pair of texts", ("a", "b"))):
         by_file, by_library = own.encode(*texts).ids, tokenizer(*texts)["input_ids"]
         if by_file != by_library:
