@@ -193,6 +193,20 @@ def test_gradients_meet_the_dropout_that_the_output_met(dtype, n_queries, is_rec
     torch.testing.assert_close(backward, forward, rtol=0, atol=1e-3 if dtype == torch.float32 else 0.5)
 
 
+@pytest.mark.parametrize("n_queries", [160, 4], ids=["all tokens", "first tokens"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_differs_between_sequences_and_heads(dtype, n_queries):
+    """Four sequences of 40 tokens, and both heads of each, are alike but for what is dropped."""
+    torch.manual_seed(0)
+    value = torch.randn(40, 1, 32, device="cuda", dtype=dtype).repeat(4, 2, 1)
+    zeros = torch.zeros_like(value)
+    offsets = torch.arange(0, 161, 40, dtype=torch.int32, device="cuda")
+    sequences = Sequences(offsets, (), torch.arange(4, device="cuda"), max_length=40)
+    attended = attend_on_gpu(zeros[:n_queries], zeros, value, sequences, 0.5)
+    first = attended.unflatten(0, (4, -1))[:, 0].flatten(0, 1)  # (sequences · heads, size)
+    assert len(first.unique(dim=0)) == 8
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_fifty_steps_in_float32_have_the_losses_of_the_plain_loop(architecture):
     """Most of them replayed by graphs, the first of each size not."""

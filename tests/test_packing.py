@@ -294,16 +294,36 @@ def test_a_run_says_that_it_pads_where_it_does(architecture, mini, checkpoint_of
     assert len(told) == (architecture != "bert") and all("mpnet" in line for line in told)
 
 
-@pytest.mark.parametrize("window", [1, 4, 100])
-def test_attention_over_padded_rows_is_that_over_rows_of_one_length(window):
-    """What a GPU computes in float32 where tokens see only those near them."""
-    lengths, torch_rng = [9, 7, 7, 3, 1], torch.Generator().manual_seed(0)
-    query, key, value = (
-        torch.randn(sum(lengths), 2, 8, generator=torch_rng, dtype=torch.float64, requires_grad=True) for _ in range(3)
-    )
-    offsets = torch.tensor([0, 9, 16, 23, 26, 27], dtype=torch.int32)
-    sequences = Sequences(offsets, ((1, 9), (2, 7), (1, 3), (1, 1)), torch.arange(5), max_length=12)
+SEQUENCES = Sequences(
+    torch.tensor([0, 9, 16, 23, 26, 27], dtype=torch.int32),
+    ((1, 9), (2, 7), (1, 3), (1, 1)),
+    torch.arange(5),
+    max_length=12,
+)
+
+
+def random_states(*n_tokens: int) -> list[torch.Tensor]:
+    """(n_tokens, 2, 8) float64 each, which ask for gradients."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(n, 2, 8, generator=generator, dtype=torch.float64, requires_grad=True) for n in n_tokens]
+
+
+@pytest.mark.parametrize(("n_queries", "window"), [(27, 1), (27, 4), (27, 100), (27, None), (5, None)])
+def test_attention_over_padded_rows_is_that_over_rows_of_one_length(n_queries, window):
+    """What a GPU computes in float32 with dropout, and where tokens see only those near them."""
+    (query, key, value), sequences = random_states(n_queries, 27, 27), SEQUENCES
     outputs = [attend(query, key, value, sequences, 0.0, window) for attend in (attend_by_length, attend_padded)]
     gradients = [torch.autograd.grad((output**2).sum(), (query, key, value)) for output in outputs]
     torch.testing.assert_close(outputs[1], outputs[0])
     torch.testing.assert_close(gradients[1], gradients[0])
+
+
+@pytest.mark.parametrize("attend", [attend_by_length, attend_padded])
+@pytest.mark.parametrize("n_queries", [27, 5], ids=["all tokens", "first tokens"])
+def test_gradients_meet_the_dropout_that_the_output_met(attend, n_queries):
+    """The output is M · value, with M for what was not dropped, and the gradient Mᵀ · g, so ⟨g, M v⟩ = ⟨Mᵀ g, v⟩."""
+    query, key, value, g = random_states(n_queries, 27, 27, n_queries)
+    for _ in range(10):
+        attended = attend(query, key, value, SEQUENCES, 0.5)
+        [of_value] = torch.autograd.grad(attended, value, g)
+        torch.testing.assert_close((of_value * value).sum(), (g * attended).sum())

@@ -94,7 +94,9 @@ def attend_on_gpu(
     """All sequences in one kernel: FlashAttention-2 in half precision, else memory-efficient attention.
 
     These are the kernels behind scaled_dot_product_attention. Its own interface takes no offsets, and `varlen_attn`,
-    which does, takes no dropout. The second kernel has no window on both sides, so there sequences are padded.
+    which does, takes no dropout. Where the second kernel cannot do what is asked, sequences are padded: it has no
+    window on both sides, and with offsets its dropout is wrong. It takes keys to be none when it numbers what it draws
+    (`max_seqlen_k = 0` in ATen's attention.cu), so all sequences and heads get one mask, and gradients another.
     """
     # Under autocast rotary positions leave queries and keys in float32, which the kernels would misread.
     query, key = query.to(value.dtype), key.to(value.dtype)
@@ -111,11 +113,11 @@ def attend_on_gpu(
             window_size_right=to_each_side,
         )
         return attended
-    if sliding_window is not None:
+    if sliding_window is not None or dropout > 0.0:
         return attend_padded(query, key, value, sequences, dropout, sliding_window)
     one_batch = (tensor.unsqueeze(0) for tensor in (query, key, value))  # (1, tokens, heads, size) each
     attended, *_ = torch.ops.aten._efficient_attention_forward(
-        *one_batch, None, query_offsets, offsets, longest_query, longest, dropout, _NO_CAUSAL_MASK, True
+        *one_batch, None, query_offsets, offsets, longest_query, longest, 0.0, _NO_CAUSAL_MASK, True
     )
     return attended.squeeze(0)
 
@@ -126,25 +128,30 @@ def attend_padded(
     value: torch.Tensor,
     sequences: Sequences,
     dropout: float,
-    sliding_window: int,
+    sliding_window: int | None = None,
 ) -> torch.Tensor:
-    """Sequences as rows of one length, S of L tokens, whose padding nothing sees but itself; one call for all."""
-    places = sequences.places_in_rows(len(query))
+    """Sequences as rows of one length, S of L tokens, whose padding nothing sees but itself; one call for all.
+
+    Queries may be of the first tokens alone, (S, heads, size).
+    """
+    row, token = sequences.places_in_rows(len(key))
     n_rows, length = len(sequences), sequences.max_length
+    place = row * length + token  # (tokens,), among all of the rows
     column = torch.arange(length, device=query.device)
-    is_there = column < sequences.offsets.diff()[:, None]  # (S, L)
-    is_near = (column[:, None] - column).abs() < sliding_window  # (L, L)
-    mask = (is_there[:, None, None] & is_near) | (column[:, None] == column)  # (S, 1, L, L)
+    mask = (column < sequences.offsets.diff()[:, None])[:, None, None]  # (S, 1, 1, L): which are tokens
 
     def padded(tensor: torch.Tensor) -> torch.Tensor:  # (S, heads, L, size)
-        rows = tensor.new_zeros(n_rows, length, *tensor.shape[1:])
-        rows[places] = tensor
-        return rows.transpose(1, 2)
+        rows = tensor.new_zeros(n_rows * length, *tensor.shape[1:]).index_copy(0, place, tensor)
+        return rows.unflatten(0, (n_rows, length)).transpose(1, 2)
 
-    attended = scaled_dot_product_attention(
-        padded(query), padded(key), padded(value), attn_mask=mask, dropout_p=dropout
-    )
-    return attended.transpose(1, 2)[places]
+    if len(query) < len(key):
+        queries = query.unsqueeze(2)  # (S, heads, 1, size)
+        return scaled_dot_product_attention(queries, padded(key), padded(value), mask, dropout).squeeze(2)
+    if sliding_window is not None:
+        mask = mask & ((column[:, None] - column).abs() < sliding_window)
+    mask = mask | (column[:, None] == column)  # (S, 1, L, L)
+    attended = scaled_dot_product_attention(padded(query), padded(key), padded(value), mask, dropout)
+    return attended.transpose(1, 2).flatten(0, 1).index_select(0, place)
 
 
 AttentionInterface.register(NAME, packed_attention)
