@@ -2,7 +2,10 @@
 
 Fine-tunes each model on as many pairs as XNLI's English training set has, made by repeating those in XNLI, and
 evaluates it in 15 languages, by `xeval run`; evaluates again what was fine-tuned, by `xeval run --no-train`; and has
-the Trainer do the latter as run_xnli.py sets it up: float32, padded to 128, batches of 8.
+the Trainer do the latter as run_xnli.py sets it up: float32, padded to 128, batches of 8. That script evaluates one
+language a command; so it is timed here, and in one command for all languages.
+
+With `--evaluate` the models are fine-tuned ones, and nothing is trained.
 """
 
 import argparse
@@ -40,29 +43,44 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="XNLI in the hub's layout")
     parser.add_argument("--model", action="append", required=True, help="a folder or hub id; can be repeated")
     parser.add_argument("--train-rows", type=int, default=N_TRAIN)
-    parser.add_argument(
-        "--languages", type=int, default=15, help="for the Trainer, which takes minutes for all of them"
-    )
+    parser.add_argument("--evaluate", action="store_true", help="the models are fine-tuned ones")
+    parser.add_argument("--languages", type=int, default=15, help="of the Trainer's one command for all of them")
+    parser.add_argument("--commands", type=int, default=2, help="of the Trainer's, one language each")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        _repeat(options.data, home / "data", options.train_rows)
-        languages = sorted(path.name for path in options.data.iterdir() if path.is_dir())[: options.languages]
-        models = [word for name in options.model for word in ("--model", name)]
-        xnli = ["xeval", "run", "xnli", "--data", str(home / "data")]
-        trained = home / "trained"
-        run = [*xnli, "--recipe", "hf-2019", *models, "--results", str(trained / "results")]
-        lines = [("xeval run, all models", _seconds(run, trained))]
-        for number, weights in enumerate(sorted((trained / "weights").iterdir())):
-            tuned, own = _with_tokenizer(weights, options.model, home / f"tuned-{number}"), home / f"{number}"
-            again = [*xnli, "--no-train", "--model", str(tuned), "--results", str(own / "results")]
-            lines.append((f"xeval run --no-train, {tuned.name}", _seconds(again, own)))
-            trainer = ["-c", _EVALUATE_BY_TRAINER, str(tuned), str(options.data), str(home / "trainer"), *languages]
-            lines.append((f"Trainer, {len(languages)} languages, {tuned.name}", _seconds(trainer, own)))
+        lines, tuned = [], [Path(name) for name in options.model]
+        if not options.evaluate:
+            _repeat(options.data, home / "data", options.train_rows)
+            models = [word for name in options.model for word in ("--model", name)]
+            trained = home / "trained"
+            run = ["xeval", "run", "xnli", "--data", str(home / "data"), "--recipe", "hf-2019", *models]
+            lines.append(("xeval run, all models", _seconds([*run, "--results", str(trained / "results")], trained)))
+            tuned = [
+                _with_tokenizer(weights, options.model, home / f"tuned-{number}")
+                for number, weights in enumerate(sorted((trained / "weights").iterdir()))
+            ]
+        for number, model in enumerate(tuned):
+            lines += _evaluations(model, options, home / f"{number}")
     print(
         tabulate([(name, f"{seconds:.1f}") for name, seconds in lines], ["command", "s"], "pipe", disable_numparse=True)
     )
     return 0
+
+
+def _evaluations(model: Path, options: argparse.Namespace, home: Path) -> list[tuple[str, float]]:
+    """What a fine-tuned model's evaluation takes, by command, in seconds."""
+    run = ["xeval", "run", "xnli", "--data", str(options.data), "--no-train", "--model", str(model)]
+    lines = [(f"xeval run --no-train, {model.name}", _seconds([*run, "--results", str(home / "results")], home))]
+    languages = sorted(path.name for path in options.data.iterdir() if path.is_dir())
+    trainer = ["-c", _EVALUATE_BY_TRAINER, str(model), str(options.data), str(home / "trainer")]
+    for language in languages[: options.commands]:
+        lines.append((f"Trainer, {language} alone, {model.name}", _seconds([*trainer, language], home)))
+    if options.languages:
+        together = languages[: options.languages]
+        name = f"Trainer, {len(together)} languages in one command, {model.name}"
+        lines.append((name, _seconds([*trainer, *together], home)))
+    return lines
 
 
 def _repeat(source: Path, target: Path, n_train: int) -> None:

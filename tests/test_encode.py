@@ -13,7 +13,7 @@ from tests.helpers.checkpoints import (
     tiny_tokenizer,
 )
 from xeval.engine.encoded_cache import encoded_once
-from xeval.engine.encoding import encode, encoding_key
+from xeval.engine.encoding import encode, encoding_keys
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.rows import Rows
 from xeval.kinds.sentences import SentenceClassification, SentenceKeys
@@ -131,6 +131,10 @@ def test_rows_beyond_one_call_of_the_tokenizer_are_encoded_alike(tokenizer, pair
     assert done == [4, 4, 4, 4, 4, 1]
     for name, value in vars(whole).items():
         np.testing.assert_array_equal(getattr(in_parts, name), value)
+
+
+def encoding_key(kind, tokenizer, rows_sha256, max_length):
+    return encoding_keys(kind, tokenizer, {"en": rows_sha256}, max_length)["en"]
 
 
 def test_the_key_of_encoded_rows_is_the_same_before_and_after_the_tokenizer_was_used(tokenizer):

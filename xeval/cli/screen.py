@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.text import Text
 
+from xeval.support.garbage import without_collection
 from xeval.support.text import one_line
 
 _WIDER_THAN_ANY_TABLE = 10_000  # columns
@@ -26,10 +27,8 @@ def say(line: str) -> None:
 def loading(quiet: bool = False) -> Iterator[None]:
     """Say on a terminal, while this lasts, that something is going on: torch and transformers take seconds to load."""
     console = Console(stderr=True)
-    if quiet or not console.is_terminal or console.is_dumb_terminal:
-        yield
-        return
-    with console.status("loading torch and transformers"):
+    is_silent = quiet or not console.is_terminal or console.is_dumb_terminal
+    with without_collection(), nullcontext() if is_silent else console.status("loading torch and transformers"):
         yield
 
 

@@ -48,8 +48,11 @@ class Compute:
             torch.set_float32_matmul_precision(usual)
 
     def token_budget(self) -> int:
-        """Tokens per evaluation batch: enough to keep the device busy, few enough to stay in a processor's caches."""
-        return 65_536 if self.device.type == "cuda" else 4_096
+        """Tokens per evaluation batch: enough to keep the device busy, few enough to stay in a processor's caches, and
+        on a GPU within the memory that training takes, whatever the arithmetic."""
+        if self.device.type != "cuda":
+            return 4_096
+        return 32_768 if self.dtype == torch.float32 else 65_536
 
     def free_memory(self) -> None:
         """Give back what the allocator of a GPU keeps, after something did not fit."""

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 
 import tokenizers
 from transformers import PreTrainedTokenizerBase
@@ -18,8 +17,11 @@ from xeval.support.text import is_unspaced
 LOOKED_AT = 300  # rows, for whether there are spaces between words
 
 
-def encoding_key(kind: Kind, tokenizer: PreTrainedTokenizerBase, rows_sha256: str, max_length: int) -> str:
-    """A hash of everything that encoded rows, and the counts that come with them, depend on."""
+def encoding_keys(
+    kind: Kind, tokenizer: PreTrainedTokenizerBase, rows_sha256: Mapping[str, str], max_length: int
+) -> dict[str, str]:
+    """By name, as in `rows_sha256`, a hash of everything that encoded rows, and the counts that come with them, depend
+    on."""
     vocabulary = _without_settings(tokenizer.backend_tokenizer.to_str())
     counted = (tokenizer.unk_token_id, sorted(tokenizer.all_special_ids))
     how = (
@@ -31,11 +33,15 @@ def encoding_key(kind: Kind, tokenizer: PreTrainedTokenizerBase, rows_sha256: st
         hands_over_segments(tokenizer),
         *counted,
     )
-    parts = (vocabulary, tokenizers.__version__, rows_sha256, json.dumps(how))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    of_all = hashlib.sha256("\0".join((vocabulary, tokenizers.__version__, json.dumps(how))).encode())
+    keys = {}
+    for name, rows in rows_sha256.items():
+        digest = of_all.copy()
+        digest.update(rows.encode())
+        keys[name] = digest.hexdigest()
+    return keys
 
 
-@lru_cache(maxsize=2)  # a second each time with a large vocabulary, and there may be fifty languages
 def _without_settings(tokenizer: str) -> str:
     """A tokenizer as JSON without what its last call has left in it."""
     content = json.loads(tokenizer)

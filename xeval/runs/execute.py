@@ -14,7 +14,7 @@ from xeval.definitions.task import Task
 from xeval.engine import environment
 from xeval.engine.adaptation import adapt, count_trained
 from xeval.engine.encoded_cache import encoded_once
-from xeval.engine.encoding import encode, encoding_key
+from xeval.engine.encoding import encode, encoding_keys
 from xeval.engine.fast_path.forward import can_pack
 from xeval.engine.followers import Evaluation, Training, give_to_followers
 from xeval.engine.loading import (
@@ -289,13 +289,14 @@ class OneRun:
 
     def _encode(self, tokenizer: Any, rows_by_name: dict[str, Rows]) -> dict[str, Encoded]:
         with self.reporter.phase("tokenize", sum(map(len, rows_by_name.values())), self.kind.unit) as phase:
-            encoded, problems = {}, list[str]()
+            encoded, problems, max_length = {}, list[str](), self.spec.recipe.max_length
+            hashes = {name: self.spec.corpus.sha256(rows) for name, rows in rows_by_name.items()}
+            keys = encoding_keys(self.kind, tokenizer, hashes, max_length)
             for name, rows in rows_by_name.items():
-                before, sha256, max_length = phase.done, self.spec.corpus.sha256(rows), self.spec.recipe.max_length
-                key = encoding_key(self.kind, tokenizer, sha256, max_length)
+                before = phase.done
                 encode_them = partial(encode, self.kind, tokenizer, rows, max_length, phase.advance)
                 with failures_named(self.spec.checkpoint, f"its tokenizer fails on the rows of {name}"):
-                    encoded[name] = encoded_once(key, encode_them, problems.append)
+                    encoded[name] = encoded_once(keys[name], encode_them, problems.append)
                 phase.skip(len(rows) - (phase.done - before))  # what came from the cache
         for problem in problems[:1]:  # the others are like it
             self._say(problem)

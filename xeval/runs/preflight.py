@@ -14,7 +14,7 @@ import torch
 
 from xeval.checks.after.hurt_languages import check_languages
 from xeval.checks.before.machine_checks import check_batch, check_device, check_disk
-from xeval.checks.before.row_checks import check_choice, check_overlap, check_repetition, check_same_texts, check_sizes
+from xeval.checks.before.row_checks import check_choice, check_copies, check_overlap, check_sizes
 from xeval.checks.before.tokenizer_checks import (
     check_letters,
     check_pieces,
@@ -147,8 +147,7 @@ def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, Rows
         check_sizes(unit, corpus.train_rows() if train else {}, tests),
         *task.of_kind.row_checks(training, tests),
         check_overlap(unit, training.get("train"), None if task.test_split == DEV else training.get("selection"), test),
-        check_repetition(unit, tests),
-        check_same_texts(unit, tests),
+        *check_copies(unit, tests),
     ]
     return [finding for finding in findings if finding is not None]
 

@@ -96,6 +96,7 @@ _UNSPACED = (
 
 def is_unspaced(texts: Iterable[str]) -> bool:
     """Whether most letters of `texts` are of scripts that put no space between words, whatever language it is."""
-    letters = Counter(character for text in texts for character in text if character.isalpha())
+    counts = Counter("".join(texts))
+    letters = {character: n for character, n in counts.items() if character.isalpha()}
     unspaced = sum(n for letter, n in letters.items() if unicodedata.name(letter, "").startswith(_UNSPACED))
-    return 2 * unspaced > letters.total()
+    return 2 * unspaced > sum(letters.values())

@@ -78,9 +78,17 @@ def check_choice(language: str, selection: str, is_swept: bool = False) -> Findi
     )
 
 
-def check_repetition(unit: str, tests: Mapping[str, Rows]) -> Finding:
-    """Whether test splits hold the same row several times."""
-    shares = {language: 1 - len(set(_texts(rows))) / len(rows) for language, rows in tests.items()}
+def check_copies(unit: str, tests: Mapping[str, Rows]) -> list[Finding]:
+    """Whether test splits hold the same row several times; and if there are several, whether two languages have the
+    same texts."""
+    texts = {language: set(_texts(rows)) for language, rows in tests.items()}
+    repetition = _check_repetition(unit, tests, texts)
+    return [repetition, _check_same_texts(unit, texts)] if len(tests) > 1 else [repetition]
+
+
+def _check_repetition(unit: str, tests: Mapping[str, Rows], texts: Mapping[str, set[Any]]) -> Finding:
+    """Whether test splits hold the same row several times. `texts` are the different ones."""
+    shares = {language: 1 - len(texts[language]) / len(rows) for language, rows in tests.items()}
     often = {language: share for language, share in shares.items() if share >= COMMON}
     if not often:
         return fine("repeated rows", f"{at_most(shares, '{:.2%}')} of a language's test {unit}")
@@ -91,14 +99,10 @@ def check_repetition(unit: str, tests: Mapping[str, Rows]) -> Finding:
     )
 
 
-def check_same_texts(unit: str, tests: Mapping[str, Rows]) -> Finding | None:
-    """Whether two languages have the same texts, as they have where one was copied over the other; None where one
-    language is tested."""
-    if len(tests) < 2:
-        return None
+def _check_same_texts(unit: str, texts: Mapping[str, set[Any]]) -> Finding:
+    """Whether two languages have the same texts, as they have where one was copied over the other."""
     languages_of: dict[Any, list[str]] = {}
     n_shared = Counter[tuple[str, str]]()
-    texts = {language: set(_texts(rows)) for language, rows in tests.items()}
     for language, own in texts.items():
         for row in own:
             others = languages_of.setdefault(row, [])
@@ -107,7 +111,7 @@ def check_same_texts(unit: str, tests: Mapping[str, Rows]) -> Finding | None:
     shares = {pair: n / min(len(texts[language]) for language in pair) for pair, n in n_shared.items()}
     alike = {" and ".join(pair): share for pair, share in shares.items() if share >= WORTHLESS}
     if not alike:
-        return fine("texts of languages", f"those of {len(tests)} languages differ")
+        return fine("texts of languages", f"those of {len(texts)} languages differ")
     return warning(
         "texts of languages",
         f"the same test {unit} under two names: {by_language(alike)}",
@@ -117,7 +121,10 @@ def check_same_texts(unit: str, tests: Mapping[str, Rows]) -> Finding | None:
 
 def _texts(rows: Rows) -> list[tuple[Any, ...]]:
     """What is shown of each row, as something that sets can hold."""
-    return [_hashable(texts) for texts in zip(*rows.texts.values(), strict=True)]
+    columns = [
+        column if isinstance(next(iter(column), ""), str) else map(_hashable, column) for column in rows.texts.values()
+    ]
+    return list(zip(*columns, strict=True))
 
 
 def _hashable(value: Any) -> Any:

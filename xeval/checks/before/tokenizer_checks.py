@@ -229,7 +229,8 @@ def _check_accents(tokenizer: Any, texts: Sequence[str], pieces: Sequence[str]) 
     name = "accents"
     if not texts:
         return fine(name, "none in the rows looked at")
-    with_accents = sum(without_accents(piece) != piece for piece in pieces)
+    marked = {letter for letter in set("".join(pieces)) if without_accents(letter) != letter}
+    with_accents = sum(not marked.isdisjoint(piece) for piece in pieces)
     if with_accents >= IN_THE_VOCABULARY * len(pieces) and _loses(tokenizer, texts, without_accents):
         return warning(
             name,
