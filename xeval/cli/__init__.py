@@ -8,7 +8,7 @@ import inspect
 import io
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -125,10 +125,16 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+@lru_cache(maxsize=1)
+def _command_line() -> Callable[..., Any]:
+    """What parses the words and calls the command: made once, since that takes longer than many a command."""
+    return typer.main.get_command(app)
+
+
 def _run_command() -> int:
     """The exit code of the command, where errors become one line each."""
     try:
-        code = with_other_ranks(partial(app, standalone_mode=False))
+        code = with_other_ranks(partial(_command_line(), standalone_mode=False))
         if code == _INTERRUPTED:  # typer keeps Ctrl-C to itself
             raise KeyboardInterrupt
         print(end="", flush=True)  # now, when a full disk can still be said

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date, time
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -72,8 +73,7 @@ def read_table(path: Path, what: str, max_bytes: int = MAX_FILE_BYTES) -> dict[s
         text = read_ordinary(path, max_bytes).decode("utf-8-sig")
         if any(part.count(".") > _MAX_DEPTH for part in re.split(r"[=,{\n]", text)):
             raise DefinitionError(f"{path}: a key of more than {_MAX_DEPTH} parts has no place in a {what} file")
-        table = tomllib.loads(text, parse_float=Printed)
-        return {key: _for_pydantic(value) for key, value in table.items()}
+        return {key: _for_pydantic(value) for key, value in _parsed(text).items()}
     except OSError as error:
         raise DefinitionError(f"{path}: cannot read this {what} file: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -82,6 +82,12 @@ def read_table(path: Path, what: str, max_bytes: int = MAX_FILE_BYTES) -> dict[s
         raise DefinitionError(f"{path}: dates and times have no place in a {what} file") from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, and so is a number of 5,000 digits
         raise DefinitionError(f"{path}: not readable as TOML: {one_line(error)}") from error
+
+
+@lru_cache(maxsize=256)  # each look-up of a name reads all files of its noun
+def _parsed(text: str) -> dict[str, Any]:
+    """What the TOML of `text` says. Not to be changed."""
+    return tomllib.loads(text, parse_float=Printed)
 
 
 def _for_pydantic(value: object) -> object:

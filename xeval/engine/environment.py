@@ -58,6 +58,7 @@ def computation() -> str:
     return digest.hexdigest()
 
 
+@cache
 def _versions() -> dict[str, str]:
     versions = {"xeval": VERSION}
     for library in _LIBRARIES:
@@ -68,8 +69,12 @@ def _versions() -> dict[str, str]:
     return versions
 
 
+@cache
 def _own_commit() -> tuple[str | None, bool | None]:
-    """The commit of the checkout that xeval runs from, and whether tracked files differ from it."""
+    """The commit of the checkout that xeval runs from, and whether tracked files differ from it.
+
+    Asked for once: this process goes on with the code that it has loaded.
+    """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None, None
