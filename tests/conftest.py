@@ -1,5 +1,6 @@
 """Every test runs in folders of its own and without a network; what several files of tests need is made once."""
 
+import gc
 import ipaddress
 import os
 import socket
@@ -20,6 +21,10 @@ for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "TRAN
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # nothing that is imported by now goes, and looking through it takes time in each test
 
 
 def pytest_unconfigure() -> None:

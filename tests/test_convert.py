@@ -54,7 +54,10 @@ class Fires:
 # ── the numbers ──
 
 
-@pytest.mark.parametrize("archive", [True, False], ids=["archive", "before torch 1.6"])
+@pytest.mark.parametrize(
+    "archive",
+    [pytest.param(True, id="archive"), pytest.param(False, id="before torch 1.6", marks=pytest.mark.slow)],
+)
 def test_the_numbers_are_the_same_and_a_run_takes_the_folder(command, made, pickled, tmp_path, archive):
     tensors = made[1]
     torch.save(tensors, pickled / WEIGHTS, _use_new_zipfile_serialization=archive)

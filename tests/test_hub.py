@@ -29,13 +29,16 @@ MBERT = "models/google-bert/bert-base-multilingual-cased"
 COMMITS = {XNLI: "b8dd5d7af51114dbda02c0e3f6133f332186418e"}  # what tasks/xnli.toml pins
 
 # What a person writes; the limits and the single epoch are there for the time it takes.
-RUN = """
-import sys, xeval
-xeval.run(
-    "xnli", ["distilmbert", "mbert"], languages=["en", "es"], results=sys.argv[1],
-    max_train=64, max_eval=30, overrides={"epochs": 1}, device="cpu", dtype="float32",
-)
-"""
+OPTIONS = {
+    "languages": ["en", "es"],
+    "max_train": 64,
+    "max_eval": 30,
+    "overrides": {"epochs": 1},
+    "device": "cpu",
+    "dtype": "float32",
+}
+MODELS = ["distilmbert", "mbert"]
+RUN = f"import sys, xeval; xeval.run('xnli', {MODELS}, results=sys.argv[1], **{OPTIONS})"
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +64,13 @@ def connect(monkeypatch):
     huggingface_hub.close_session()
 
 
-def run_in_a_process_of_its_own(results: Path, home: Path, endpoint: str, **variables: str) -> None:
+def run_in_a_process_of_its_own(results: Path, home: Path, endpoint: str) -> None:
     environment = {
         **os.environ,
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(home / "huggingface"),
         "XEVAL_CACHE": str(home / "xeval"),
         "OMP_NUM_THREADS": "1",
-        **variables,
     }
     subprocess.run([sys.executable, "-W", "error", "-c", RUN, str(results)], env=environment, check=True, timeout=120)
 
@@ -136,11 +138,11 @@ def _scores(record: RunRecord) -> dict:
     return {language: score.model_dump(exclude={"invocation"}) for language, score in record.scores.items()}
 
 
-def test_a_second_run_works_offline_and_gives_the_same_scores(first_run, tmp_path):
-    cold = tmp_path / "cold-xeval-cache"
-    run_in_a_process_of_its_own(
-        tmp_path / "results", first_run.home, first_run.hub.url, HF_HUB_OFFLINE="1", XEVAL_CACHE=str(cold)
-    )
+def test_a_second_run_works_offline_and_gives_the_same_scores(first_run, tmp_path, monkeypatch):
+    """In this process, where huggingface_hub has read HF_HUB_OFFLINE already, and with nothing in xeval's cache."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(first_run.home / "huggingface" / "hub"))
+    xeval.run("xnli", MODELS, results=tmp_path / "results", **OPTIONS)
     again = [run.record for run in load_runs(tmp_path / "results")]
     assert [record.identity for record in again] == [record.identity for record in first_run.records]
     assert [_scores(record) for record in again] == [_scores(record) for record in first_run.records]

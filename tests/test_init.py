@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,13 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@cache
+def validator_of(noun: str):
+    return pytest.importorskip("jsonschema").Draft202012Validator(json.loads(schema_of(noun)))
+
+
 def errors_of(path: Path, noun: str) -> list[str]:
-    validator = pytest.importorskip("jsonschema").Draft202012Validator(json.loads(schema_of(noun)))
-    return [error.message for error in validator.iter_errors(tomllib.loads(path.read_text(encoding="utf-8")))]
+    return [error.message for error in validator_of(noun).iter_errors(tomllib.loads(path.read_text(encoding="utf-8")))]
 
 
 # ── scaffolds ──

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.helpers.shared_training import CASES, CPU, MOMENT, ROOT, Often, run_in, train, weights
+from tests.helpers.shared_training import CASES, CPU, MOMENT, ROOT, Often, run_forked, run_in, train, weights
 from xeval.engine.devices import choose
 from xeval.engine.prediction import predict
 from xeval.engine.ranks import ALONE, Ranks, current
@@ -26,7 +26,7 @@ SAME = [name for name in CASES if name != "dropout"]
 def shared(tmp_path_factory) -> Path:
     """What two processes made of every case."""
     folder = tmp_path_factory.mktemp("two")
-    process = run_in(2, folder, *CASES)
+    process = run_forked(2, folder, *CASES)
     assert process.returncode == 0, process.stderr
     return folder
 

@@ -8,6 +8,7 @@ something happens to the last rank: SIGKILL or SIGTERM in its third batch, or me
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -173,6 +174,28 @@ def run_in(n_ranks: int, folder: Path, *cases: str, timeout_s: float = 240) -> s
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
+def run_forked(n_ranks: int, folder: Path, *cases: str) -> subprocess.CompletedProcess:
+    """The same without torchrun: one process imports everything, and its children are the ranks."""
+    command = [sys.executable, "-m", "tests.helpers.shared_training", f"--forks={n_ranks}", str(folder), *cases]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+
+
+def fork_ranks(n_ranks: int, folder: Path, names: list[str]) -> int:
+    """The worst exit code of the children, to which the environment says what torchrun would."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(n_ranks)}
+    children = []
+    for rank in range(n_ranks):
+        child = os.fork()
+        if child == 0:
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            main(folder, names)
+            sys.exit(0)
+        children.append(child)
+    return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+
+
 def main(folder: Path, names: list[str]) -> None:
     termination.listen()
     with joined() as ranks:
@@ -217,4 +240,6 @@ def let_happen(what: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1].startswith("--forks="):
+        sys.exit(fork_ranks(int(sys.argv[1].partition("=")[2]), Path(sys.argv[2]), sys.argv[3:]))
     main(Path(sys.argv[1]), sys.argv[2:])

@@ -67,14 +67,21 @@ def places_in(saves: list[tuple[int, int]], n_places: int) -> list[int]:
     ]
 
 
-def test_a_run_killed_at_any_step_ends_with_the_same_weights_and_predictions(run_in, whole, tmp_path, figure):
+@pytest.mark.parametrize("n_apart", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_run_killed_at_any_step_ends_with_the_same_weights_and_predictions(run_in, whole, tmp_path, figure, n_apart):
     n_steps = len(whole.saves)
-    answers = [killed_and_run_again(run_in, tmp_path / "run", kill_at_step=step) for step in range(1, n_steps + 1)]
+    steps = range(n_apart, n_steps + 1, n_apart)
+    answers = [killed_and_run_again(run_in, tmp_path / "run", kill_at_step=step) for step in steps]
     same = [answer.results() == whole.results() for answer in answers]
-    figure(f"SIGKILL at each of the {n_steps} steps of a training", f"{sum(same)} resumed, bit-identical")
+    figure(
+        f"SIGKILL at {'each' if n_apart == 1 else 'some'} of the {n_steps} steps of a training",
+        f"{sum(same)} resumed, bit-identical",
+    )
     assert all(same)
     steps_again = [len(answer.saves) for answer in answers]
-    assert steps_again == list(range(n_steps, 0, -1)), "each goes on from the step before the one it was killed in"
+    assert steps_again == [n_steps + 1 - step for step in steps], (
+        "each goes on from the step before the one it was killed in"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +98,16 @@ def stopping_early(world_in, run_in, tmp_path_factory):
     return world, whole
 
 
+def signalled(victims, world: victim.World, number: int, moment: str, said: Path) -> tuple[int, list[str], list[int]]:
+    """Of a command that gets the signal at this moment: exit code, what it says, and the steps that it saved."""
+    receiver, sender = victims.Pipe(duplex=False)
+    process = victims.Process(target=victim.signalled, args=(world, number, moment, said, sender))
+    process.start()
+    saved = receiver.recv()
+    process.join()
+    return process.exitcode, said.read_text().splitlines(), saved
+
+
 # What is saved as the signal comes: a checkpoint, or the weights and the record.
 CHECKPOINT = {"in a step": [4], "in the evaluation that ends it": [6]}
 FAST = ("in the evaluation that ends it", "while the weights are written")
@@ -104,24 +121,25 @@ def test_a_signal_costs_no_step_of_a_training(victims, stopping_early, run_in, t
     exits, n_more = [], set()
     for number in (signal.SIGTERM, signal.SIGINT):
         folder = tmp_path / signal.Signals(number).name
-        receiver, sender = victims.Pipe(duplex=False)
-        given = (world(folder), number, moment, tmp_path / "said", sender)
-        process = victims.Process(target=victim.signalled, args=given)
-        process.start()
-        saved = receiver.recv()
-        process.join()
-        lines = (tmp_path / "said").read_text().splitlines()
-        assert process.exitcode == 128 + number, lines
+        code, lines, saved = signalled(victims, world(folder), number, moment, tmp_path / "said")
+        assert code == 128 + number, lines
         assert len(lines) == 1 and lines[0].startswith("xeval: ") and "the same command goes on" in lines[0]
         assert saved == CHECKPOINT.get(moment, [])
         check_nothing_is_partial(folder)
         answer = run_in(folder, world)
         assert answer.results() == whole.results()
-        exits.append(process.exitcode)
+        exits.append(code)
         n_more.add(len(answer.saves))
     assert n_more == {len(whole.saves) - saved[0] if saved else 0}, "it trains no step twice"
     codes, steps = " and ".join(map(str, exits)), counted(n_more.pop(), "steps")
     figure(f"SIGTERM and Ctrl-C {moment}", f"exit {codes}, one line; the next run trains {steps}, bit-identical")
+
+
+def test_a_terminal_that_is_closed_ends_it_as_sigterm_does(victims, stopping_early, tmp_path):
+    world, moment = stopping_early[0], "in the evaluation that ends it"
+    code, lines, saved = signalled(victims, world(tmp_path / "run"), signal.SIGHUP, moment, tmp_path / "said")
+    assert (code, saved) == (129, CHECKPOINT[moment])
+    assert len(lines) == 1 and lines[0].startswith("xeval: its terminal was closed; whatever was finished or saved is")
 
 
 @pytest.mark.parametrize("n_places", [1, pytest.param(8, marks=pytest.mark.slow)])
@@ -148,7 +166,7 @@ def test_a_run_killed_at_any_file_operation_ends_with_the_same_weights_and_predi
 
 
 @pytest.mark.parametrize("name", ["ENOSPC", pytest.param("EIO", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("every", [60, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [100, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_disk_that_fails_anywhere_is_one_line_and_costs_nothing(run_in, whole, tmp_path, figure, name, every):
     places = range(1, whole.n_operations + 1, every)
     for place in places:

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import tokenize
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -101,7 +102,7 @@ def _docstrings(noun: type) -> dict[str, str]:
 
 
 def _comments(noun: type[BaseModel]) -> dict[str, str]:
-    tokens = tokenize.generate_tokens(io.StringIO(inspect.getsource(noun)).readline)
+    tokens = tokenize.generate_tokens(io.StringIO(_source(noun)).readline)
     on_line = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
     ends = {
         node.target.id: node.end_lineno or 0
@@ -111,7 +112,13 @@ def _comments(noun: type[BaseModel]) -> dict[str, str]:
     return {name: on_line[line] for name, line in ends.items() if line in on_line}
 
 
+@cache
+def _source(noun: type) -> str:
+    return inspect.getsource(noun)  # which parses all of the file, to find one class
+
+
+@cache
 def _body(noun: type) -> list[ast.stmt]:
-    [definition] = ast.parse(inspect.getsource(noun)).body
+    [definition] = ast.parse(_source(noun)).body
     assert isinstance(definition, ast.ClassDef)
     return definition.body

@@ -20,9 +20,13 @@ SEED = 20181031
 SPLITS = {"test": 400, "validation": 200, "train": 3000}
 
 
-@cache
 def splits(seed: int = SEED) -> dict[str, tuple[Triple, ...]]:
-    """All triples, language-independent; no premise stands in two splits."""
+    """All triples, language-independent; no premise stands in two splits. Drawn once for each seed."""
+    return _drawn(seed)
+
+
+@cache
+def _drawn(seed: int) -> dict[str, tuple[Triple, ...]]:
     premises: set[Statement] = set()
     drawn = {}
     for name, size in SPLITS.items():

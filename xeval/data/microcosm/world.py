@@ -162,9 +162,14 @@ def fillers(pattern: str, slot: str) -> tuple[str, ...]:
 
 def pick_entity(rng: random.Random, word_class: str, general: float) -> str:
     """A person, animal or thing; a kind instead of a member of it with probability ``general``."""
+    kinds, members = _kinds_and_members(word_class)
+    return rng.choice(kinds if rng.random() < general else members)
+
+
+@cache
+def _kinds_and_members(word_class: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     concepts = CONCEPTS[word_class]
-    kinds = [c for c in concepts if c in KINDS]
-    return rng.choice(kinds if rng.random() < general else [c for c in concepts if c not in KINDS])
+    return tuple(c for c in concepts if c in KINDS), tuple(c for c in concepts if c not in KINDS)
 
 
 def random_fact(rng: random.Random, general: float = 0.35, negated: float = 0.05, detail: float = 0.5) -> Fact:

@@ -91,10 +91,11 @@ def resampled_means(values: np.ndarray, groups: np.ndarray, rng: np.random.Gener
     """(B,) means of (N,) `values`, each over as many groups as there are, drawn with replacement."""
     _, group_of_row = np.unique(groups, return_inverse=True)
     sums, sizes = np.bincount(group_of_row, weights=values), np.bincount(group_of_row)
-    n_groups, means = len(sums), []
+    n_groups, means, alike = len(sums), [], len(set(sizes.tolist())) == 1
     for start in range(0, n_resamples, per_block := max(1, _DRAWS_AT_ONCE // n_groups)):
         chosen = rng.integers(0, n_groups, (min(per_block, n_resamples - start), n_groups))
-        means.append(sums[chosen].sum(axis=1) / sizes[chosen].sum(axis=1))
+        n_rows = n_groups * sizes[0] if alike else sizes[chosen].sum(axis=1)
+        means.append(sums[chosen].sum(axis=1) / n_rows)
     return np.concatenate(means)
 
 
