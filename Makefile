@@ -35,7 +35,7 @@ demo: setup ## a small encoder and its student, fine-tuned on English, evaluated
 	@echo "The same stands in .demo/report.md, and as a page to look at in .demo/report.html"
 
 test: setup ## the tests, two at a time, under 10 minutes on two cores
-	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile # or each process compiles all of it
 
 test-slow: setup ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow

@@ -85,8 +85,8 @@ def test_a_layer_that_adds_nothing_is_the_one_that_a_student_can_do_without(monk
 
     monkeypatch.setattr(text, "N_STATEMENTS", 300)
     monkeypatch.setattr(vocabulary, "N_STATEMENTS", 300)
-    tokenizer = vocabulary.train_tokenizer(("en", "de"), seed=1)
-    batch = next(text.MultilingualText(tokenizer, ("en", "de"), seed=1).batches(32))
+    tokenizer = vocabulary.train_tokenizer(("en", "de"), seed=corpus.SEED)
+    batch = next(text.MultilingualText(tokenizer, ("en", "de"), seed=corpus.SEED).batches(32))
     teacher = new_teacher(len(tokenizer), seed=1).eval()
     teacher.bert.encoder.layer = teacher.bert.encoder.layer[:3]
     _passes_through(teacher.bert.encoder.layer[1])
@@ -105,8 +105,8 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_but_the_masked_words
 
     monkeypatch.setattr(text, "N_STATEMENTS", 300)
     monkeypatch.setattr(vocabulary, "N_STATEMENTS", 300)
-    tokenizer = vocabulary.train_tokenizer(("en", "de"), seed=1)
-    batch = next(text.MultilingualText(tokenizer, ("en", "de"), seed=1).batches(64))
+    tokenizer = vocabulary.train_tokenizer(("en", "de"), seed=corpus.SEED)
+    batch = next(text.MultilingualText(tokenizer, ("en", "de"), seed=corpus.SEED).batches(64))
     teacher = new_teacher(len(tokenizer), seed=1)
     teacher.bert.encoder.layer = teacher.bert.encoder.layer[:2]
     teacher.config.num_hidden_layers = 2
@@ -169,8 +169,8 @@ def _without_synonyms(fact: world.Fact) -> world.Fact:
 def test_what_is_compared_is_not_masked_and_what_is_masked_is_not_compared(monkeypatch):
     monkeypatch.setattr(text, "N_STATEMENTS", 300)
     monkeypatch.setattr(vocabulary, "N_STATEMENTS", 300)
-    tokenizer = vocabulary.train_tokenizer(("en", "de"), seed=1)
-    batch = next(text.MultilingualText(tokenizer, ("en", "de"), seed=1).batches(128))
+    tokenizer = vocabulary.train_tokenizer(("en", "de"), seed=corpus.SEED)
+    batch = next(text.MultilingualText(tokenizer, ("en", "de"), seed=corpus.SEED).batches(128))
     asked, masked = batch.same_meaning != text.NOT_ASKED, (batch.targets != text.NOT_ASKED).any(axis=1)
     assert asked.any() and masked.any() and not (asked & masked).any()
     assert set(batch.same_meaning[asked]) == {0, 1}

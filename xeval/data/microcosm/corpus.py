@@ -21,29 +21,29 @@ SPLITS = {"test": 400, "validation": 200, "train": 3000}
 
 
 def splits(seed: int = SEED) -> dict[str, tuple[Triple, ...]]:
-    """All triples, language-independent; no premise stands in two splits. Drawn once for each seed."""
-    return _drawn(seed)
+    """All triples, language-independent; no premise stands in two splits."""
+    return {name: _drawn(name, seed) for name in SPLITS}
 
 
 @cache
-def _drawn(seed: int) -> dict[str, tuple[Triple, ...]]:
-    premises: set[Statement] = set()
-    drawn = {}
-    for name, size in SPLITS.items():
-        rng, balance = random.Random(f"{seed} {name}"), Balance()
-        triples: list[Triple] = []
-        while len(triples) < size:
-            triple = draw_triple(rng, balance, taken=premises)
-            if triple is not None:
-                premises.add(triple.premise)
-                triples.append(triple)
-        drawn[name] = tuple(triples)
-    return drawn
+def _drawn(name: str, seed: int) -> tuple[Triple, ...]:
+    """The triples of one split, without the premises of those before it."""
+    names = list(SPLITS)
+    before = [_drawn(other, seed) for other in names[: names.index(name)]]
+    premises = {triple.premise for triples in before for triple in triples}
+    rng, balance = random.Random(f"{seed} {name}"), Balance()
+    drawn: list[Triple] = []
+    while len(drawn) < SPLITS[name]:
+        triple = draw_triple(rng, balance, taken=premises)
+        if triple is not None:
+            premises.add(triple.premise)
+            drawn.append(triple)
+    return tuple(drawn)
 
 
 def held_out(seed: int = SEED) -> frozenset[Statement]:
     """Every sentence of validation and test, as statements."""
-    triples = (t for name in ("validation", "test") for t in splits(seed)[name])
+    triples = (t for name in ("validation", "test") for t in _drawn(name, seed))
     return frozenset(s for t in triples for s in (t.premise, *((h,) for h, _ in t.hypotheses)))
 
 
@@ -51,7 +51,7 @@ def rows(split: str, language: str, seed: int = SEED) -> list[tuple[str, str, in
     """(premise, hypothesis, label) of one split in one language; row i is the same pair in every language."""
     lexicon = load(language)
     result = []
-    for triple in splits(seed)[split]:
+    for triple in _drawn(split, seed):
         premise = realise(triple.premise, lexicon)
         result += [(premise, realise((h,), lexicon), label) for h, label in triple.hypotheses]
     return result
