@@ -34,8 +34,9 @@ demo: setup ## a small encoder and its student, fine-tuned on English, evaluated
 	$(BIN)/xeval report --results .demo/results --output .demo/report.html
 	@echo "The same stands in .demo/report.md, and as a page to look at in .demo/report.html"
 
+# With bytecode: each of the processes that tests start would compile all of xeval again.
 test: setup ## the tests, two at a time, under 10 minutes on two cores
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile # or each process compiles all of it
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
 test-slow: setup ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
