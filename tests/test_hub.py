@@ -64,13 +64,14 @@ def connect(monkeypatch):
     huggingface_hub.close_session()
 
 
-def run_in_a_process_of_its_own(results: Path, home: Path, endpoint: str) -> None:
+def run_in_a_process_of_its_own(results: Path, home: Path, endpoint: str, **variables: str) -> None:
     environment = {
         **os.environ,
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(home / "huggingface"),
         "XEVAL_CACHE": str(home / "xeval"),
         "OMP_NUM_THREADS": "1",
+        **variables,
     }
     subprocess.run([sys.executable, "-W", "error", "-c", RUN, str(results)], env=environment, check=True, timeout=120)
 
@@ -143,7 +144,18 @@ def test_a_second_run_works_offline_and_gives_the_same_scores(first_run, tmp_pat
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(first_run.home / "huggingface" / "hub"))
     xeval.run("xnli", MODELS, results=tmp_path / "results", **OPTIONS)
-    again = [run.record for run in load_runs(tmp_path / "results")]
+    hold_to_first_run(tmp_path / "results", first_run)
+
+
+@pytest.mark.slow
+def test_hf_hub_offline_is_all_that_a_second_run_takes(first_run, tmp_path):
+    variables = {"HF_HUB_OFFLINE": "1", "XEVAL_CACHE": str(tmp_path / "cold-xeval-cache")}
+    run_in_a_process_of_its_own(tmp_path / "results", first_run.home, first_run.hub.url, **variables)
+    hold_to_first_run(tmp_path / "results", first_run)
+
+
+def hold_to_first_run(results: Path, first_run: FirstRun) -> None:
+    again = [run.record for run in load_runs(results)]
     assert [record.identity for record in again] == [record.identity for record in first_run.records]
     assert [_scores(record) for record in again] == [_scores(record) for record in first_run.records]
 
