@@ -145,12 +145,13 @@ def attend_padded(
         return rows.unflatten(0, (n_rows, length)).transpose(1, 2)
 
     if len(query) < len(key):
-        queries = query.unsqueeze(2)  # (S, heads, 1, size)
-        return scaled_dot_product_attention(queries, padded(key), padded(value), mask, dropout).squeeze(2)
+        query = query.unsqueeze(2)  # (S, heads, 1, size)
+        of_first: torch.Tensor = scaled_dot_product_attention(query, padded(key), padded(value), mask, dropout)
+        return of_first.squeeze(2)
     if sliding_window is not None:
         mask = mask & ((column[:, None] - column).abs() < sliding_window)
     mask = mask | (column[:, None] == column)  # (S, 1, L, L)
-    attended = scaled_dot_product_attention(padded(query), padded(key), padded(value), mask, dropout)
+    attended: torch.Tensor = scaled_dot_product_attention(padded(query), padded(key), padded(value), mask, dropout)
     return attended.transpose(1, 2).flatten(0, 1).index_select(0, place)
 
 
