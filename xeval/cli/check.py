@@ -37,17 +37,18 @@ def check(
     ] = False,
 ) -> None:
     """Fail if results fell below a baseline by more than thresholds and chance allow, or cannot be compared."""
-    from xeval.report.gate import json as gate_json
-    from xeval.report.gate import junit as junit_xml
-    from xeval.report.gate import summary as gate_summary
-
     outcome = from_folder.check(baseline, results, Thresholds(threshold, mean_threshold, throughput_threshold))
     _show(outcome, github)
     if junit is not None:
+        from xeval.report.gate import junit as junit_xml
+
         write_output(junit, junit_xml.render(outcome).encode())
     if json is not None:
+        from xeval.report.gate import json as gate_json
+
         write_output(json, gate_json.render(outcome).encode())
     if github and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
+        from xeval.report.gate import summary as gate_summary
         from xeval.report.gate.github import append_summary
 
         append_summary(Path(summary), gate_summary.render(outcome))

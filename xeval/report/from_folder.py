@@ -141,6 +141,7 @@ def rank(
     return RankedModels(**vars(rank_models(contest.models, contest.assumed, contest.scope)))
 
 
+@without_collection()
 def check(baseline: Folder, results: Folder = "results", thresholds: "Thresholds | None" = None) -> "Checked":
     """Compare results with a baseline that `xeval bless` wrote; `passed` says whether they are no worse.
 

@@ -30,8 +30,9 @@ def check(baseline: Baseline, runs: Iterable[StoredRun], thresholds: Thresholds 
     """Compare `runs` with `baseline`. Raises StoreError for runs that are not seeds of one thing."""
     thresholds = thresholds or Thresholds()
     comparable, findings = sort_out(baseline, group(runs))
-    means = [question for each in comparable for question in _mean(each)]
-    languages = [question for each in comparable for question in _languages(each)]
+    scores = [_scores(each) for each in comparable]
+    means = [question for of_mean, _ in scores for question in of_mean]
+    languages = [question for _, of_languages in scores for question in of_languages]
     speeds = [question for each in comparable for question in _throughput(each)]
     findings += answer(means, ALPHA_MEANS, thresholds.mean, of_score)
     findings += answer(languages, ALPHA_LANGUAGES, thresholds.cell, of_score)
@@ -46,16 +47,15 @@ def check(baseline: Baseline, runs: Iterable[StoredRun], thresholds: Thresholds 
 # ── what is asked ──
 
 
-def _mean(each: Comparable) -> list[Question]:
-    if len(each.languages) < max(2, len(each.configuration.languages)):
-        return []  # over fewer languages it would be another mean, and over one it is that language
-    return [_question(each, f"mean of {len(each.languages)} languages", _changes(each)[0])]
-
-
-def _languages(each: Comparable) -> list[Question]:
+def _scores(each: Comparable) -> tuple[list[Question], list[Question]]:
+    """The mean, where it can be compared, and the languages."""
     if not each.languages:
-        return []
-    return [_question(each, *pair) for pair in zip(each.languages, _changes(each)[1], strict=True)]
+        return [], []
+    of_mean, of_languages = _changes(each)
+    languages = [_question(each, *pair) for pair in zip(each.languages, of_languages, strict=True)]
+    if len(each.languages) < max(2, len(each.configuration.languages)):
+        return [], languages  # over fewer languages it would be another mean, and over one it is that language
+    return [_question(each, f"mean of {len(each.languages)} languages", of_mean)], languages
 
 
 def _changes(each: Comparable) -> tuple[Change, list[Change]]:

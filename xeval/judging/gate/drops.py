@@ -33,16 +33,18 @@ class Change:
 
     def least(self, p: float) -> float:
         """The smallest difference whose one-sided p would be at most `p`."""
+        if self.error == 0:
+            return 0.0
         from scipy.special import stdtrit
 
         return float(stdtrit(min(self.df, 1e9), 1 - p)) * self.error
 
 
 def _t_below(difference: float, error: float, df: float) -> float:
-    from scipy.special import stdtr  # half a second that `xeval --help` need not wait for
-
     if error == 0:
         return 0.0 if difference < 0 else 1.0
+    from scipy.special import stdtr  # half a second that `xeval --help` need not wait for, nor unchanged weights
+
     return float(stdtr(min(df, 1e9), difference / error))
 
 

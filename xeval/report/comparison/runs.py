@@ -8,13 +8,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tabulate import tabulate
 
 from xeval.judging.comparison.compare import LanguageDifference, RunComparison
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.resampling import Interval
 from xeval.report.formats.markdown import escape
 from xeval.report.page.plain import fragment
+from xeval.report.pipe_table import pipe_table
 from xeval.support.text import metric_in_words, numbered, one_decimal, one_line, printed_difference, signed
 
 
@@ -280,4 +280,4 @@ def print_table(header: list[str], rows: list[list[str]], console: Console, n_le
 def markdown_table(header: list[str], rows: list[list[str]], n_left: int) -> str:
     alignment = ["left" if place < n_left else "right" for place in range(len(header))]
     cells = [[escape(cell) if place < n_left else cell for place, cell in enumerate(row)] for row in rows]
-    return tabulate(cells, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)
+    return pipe_table(cells, [escape(name) for name in header], alignment)

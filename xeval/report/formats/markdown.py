@@ -2,14 +2,13 @@
 
 import re
 
-from tabulate import tabulate
-
 from xeval.definitions.languages import describe
 from xeval.judging.verdict import RowVerdict
 from xeval.kinds.exhibit import Exhibit
 from xeval.report import exhibits, in_short, transfer, verdicts, worst
 from xeval.report.in_short import InShort
 from xeval.report.matrix import Matrix, Row
+from xeval.report.pipe_table import pipe_table
 from xeval.support.text import capitalised, one_line
 
 
@@ -21,7 +20,7 @@ def render(matrix: Matrix) -> str:
     header += ["gap", "n", "seeds"]
     body = [_cells(row, matrix.languages, matrix.n_reference_languages, with_others) for row in matrix.rows]
     alignment = ["left"] + ["right"] * (len(header) - 1)
-    table = tabulate(body, [escape(name) for name in header], "pipe", colalign=alignment, disable_numparse=True)
+    table = pipe_table(body, [escape(name) for name in header], alignment)
     home = describe(matrix.training_language).name if len(matrix.sources) == 1 else "the language trained on"
     gap = f" gap: {home} minus the mean of the other languages of the first mean."
     notes = [
@@ -102,7 +101,7 @@ def _table(exhibit: Exhibit) -> str:
     body = [[escape(exhibits.in_words(cell)) for cell in line] for line in exhibit.rows]
     alignment = ["left" if isinstance(cell, str) else "right" for cell in exhibit.rows[0]]
     header = [escape(name) for name in exhibit.header]
-    return tabulate(body, header, "pipe", colalign=alignment, disable_numparse=True)
+    return pipe_table(body, header, alignment)
 
 
 def escape(text: str) -> str:

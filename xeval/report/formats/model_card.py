@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tabulate import tabulate
-
 from xeval.definitions.languages import describe
 from xeval.definitions.task import Task
 from xeval.kinds.registry import get_kind
 from xeval.report import verdicts
 from xeval.report.formats.markdown import escape, findings_section
 from xeval.report.matrix import Matrix, Row
+from xeval.report.pipe_table import pipe_table
 from xeval.results.adaptations import settings_of
 from xeval.results.configurations import sweep_of
 from xeval.results.records import NO_TRAINING, RunRecord
@@ -172,7 +171,7 @@ def evaluation(matrix: Matrix, heading: str = "Evaluation") -> str:
         ]
         for row in matrix.rows
     ]
-    table = tabulate(body, header, "pipe", colalign=["left"] + ["right"] * (len(header) - 1), disable_numparse=True)
+    table = pipe_table(body, header, ["left"] + ["right"] * (len(header) - 1))
     row_verdicts = matrix.verdicts
     notes = [f"{name} has no entries for the hub: {why}." for name, why in _partial(matrix).items()]
     notes += [*matrix.footer, *([verdicts.legend(row_verdicts)] if row_verdicts else [])]

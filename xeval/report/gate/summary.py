@@ -1,10 +1,9 @@
 """The gate's outcome → Markdown, as the summary of a CI step."""
 
-from tabulate import tabulate
-
 from xeval.judging.gate.findings import Outcome
 from xeval.report.formats.markdown import escape
 from xeval.report.gate.text import COLUMNS, by_configuration, cells, headline
+from xeval.report.pipe_table import pipe_table
 
 
 def render(outcome: Outcome) -> str:
@@ -16,7 +15,7 @@ def render(outcome: Outcome) -> str:
     for name, findings in by_configuration(outcome.findings).items():
         rows = [[escape(cell) for cell in cells(finding)] for finding in findings if finding.kind != "note"]
         alignment = ["left", "right", "right", "right", "right", "left"]
-        table = tabulate(rows, list(COLUMNS), "pipe", colalign=alignment, disable_numparse=True)
+        table = pipe_table(rows, COLUMNS, alignment)
         notes = "".join(f"\n- {escape(finding.sentence)}" for finding in findings if finding.kind == "note")
         blocks.append(f"#### {escape(name)}\n\n{table}" + (f"\n{notes}" if notes else ""))
     return "\n\n".join(blocks) + "\n"

@@ -6,11 +6,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tabulate import tabulate
 
 from xeval.report.formats import Format
 from xeval.report.formats.markdown import escape
 from xeval.report.page.plain import page
+from xeval.report.pipe_table import pipe_table
 from xeval.report.suite.table import Average, Cell, Row, SuiteMatrix
 from xeval.support.errors import XevalError
 from xeval.support.text import one_decimal, one_line
@@ -67,7 +67,7 @@ def markdown(matrix: SuiteMatrix) -> str:
         for row in matrix.rows
     ]
     alignment = ["left"] + ["right"] * (len(header) - 1)
-    table = tabulate(body, header, "pipe", colalign=alignment, disable_numparse=True)
+    table = pipe_table(body, header, alignment)
     notes = "\n".join(f"- {escape(line)}" for line in matrix.footer)
     return f"# {escape(matrix.suite.title)}\n\n{table}\n\n{notes}\n"
 
