@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from itertools import product
@@ -27,12 +27,16 @@ from xeval.definitions.task import Task
 from xeval.engine.devices import choose
 from xeval.engine.prediction import predict_logits
 from xeval.engine.training import count_steps, fine_tune
-from xeval.results.store import StoredRun
-from xeval.runs.on_local import on_local
+from xeval.results.store import RECORD
+from xeval.runs.on_local import in_this_process, on_local
 from xeval.runs.plan import Engine, plan_grid, run_plan
+from xeval.support.progress import Silent
 
-FEW, MANY = 1, 3  # rounds of runs: what both take, subtracted, leaves out how long processes take to start
+# Two or three seconds of training and evaluation on an idle core.
 MAX_TRAIN, MAX_EVAL, LANGUAGES = 64, 30, ["en", "es", "zh"]
+# Runs by number of workers. Those are counted that end while all workers are busy and have made a run before.
+N_RUNS = {1: 6, 2: 10, 4: 16}
+ONE_PROCESS = "one process"
 
 # Layers and hidden size, which its speed goes by.
 ENCODERS = {
@@ -49,31 +53,32 @@ TOKENS_OF_OTHERS = 30
 
 
 def engines() -> str:
-    """Seconds of each engine for a run, beside those of its training and evaluation, and what several workers gain."""
-    lines, alone_s = [], dict[str, float]()
+    """Seconds of a run on each engine, what it takes more than the same in one process, and what several workers gain.
+
+    The overhead of an engine is what passes on a worker between the computing of one run and of the next, more than in
+    a process that makes nothing but these runs, one after the other: what both have to do, such as reading data and
+    writing the record, is not counted. What an engine takes once, to start, is in the time until its first run ends.
+    """
+    lines, alone_s, gap_s = [], dict[str, float](), dict[str, float]()
     for name, n_workers, start in _contenders():
         with patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}), start() as engine:
-            few_s, _ = _timed(engine, FEW * n_workers)
-            many_s, runs = _timed(engine, MANY * n_workers)
-        round_s = (many_s - few_s) / (MANY - FEW)
-        inside_s = float(np.mean([sum(timing.wall_s for timing in run.record.timing.values()) for run in runs]))
-        efficiency = f"{alone_s.setdefault(name, round_s) / round_s:.0%}"
-        overhead_s = round_s - inside_s
-        said = f"{round_s:.1f} s a run, {overhead_s:.1f} of them overhead, efficiency {efficiency}"
-        print(f"{name}, {n_workers}: {said}; measured in {few_s + many_s:.0f} s", file=sys.stderr, flush=True)
-        lines.append(
-            [name, n_workers, f"{few_s:.1f}", f"{round_s:.1f}", f"{inside_s:.1f}", f"{overhead_s:.1f}", efficiency]
-        )
-    headers = ["engine", "workers", "first runs, s", "a run, s", "its work, s", "overhead, s", "efficiency"]
+            first_s, run_s, inside_s = _seconds_of_runs(engine, n_workers)
+        efficiency = f"{alone_s.setdefault(name, run_s) / run_s:.0%}"
+        own_gap_s = gap_s.setdefault(name, run_s - inside_s)
+        overhead = f"{own_gap_s - gap_s[ONE_PROCESS]:.1f}" if n_workers == 1 and name != ONE_PROCESS else "–"
+        lines.append([name, n_workers, f"{first_s:.1f}", f"{run_s:.1f}", f"{inside_s:.1f}", overhead, efficiency])
+        print(", ".join(map(str, lines[-1])), file=sys.stderr, flush=True)
+    headers = ["engine", "workers", "until the first ends, s", "a run, s", "computing, s", "overhead, s", "efficiency"]
     cores = f"{os.cpu_count()} cores here, so more workers than that gain nothing"
     return f"{tabulate(lines, headers, 'pipe', disable_numparse=True)}\n\n{cores}"
 
 
 def _contenders() -> Iterator[tuple[str, int, Callable[[], AbstractContextManager[Engine]]]]:
-    for n_workers in (1, 2, 4):
+    yield ONE_PROCESS, 1, lambda: nullcontext(in_this_process(Silent()))
+    for n_workers in N_RUNS:
         yield "local", n_workers, partial(_local, n_workers)
     if find_spec("ray") is not None:
-        for n_workers in (1, 2):
+        for n_workers in N_RUNS:
             yield "ray", n_workers, partial(_ray, n_workers)
     if find_spec("submitit") is not None and _slurm_is_possible():
         yield "slurm", 1, partial(_slurm, 1)
@@ -126,12 +131,13 @@ def _slurm(n_workers: int) -> Iterator[Engine]:
         yield on_slurm(Path(folder) / "jobs", quiet=True, every_s=0.5)
 
 
-def _timed(engine: Engine, n_runs: int) -> tuple[float, list[StoredRun]]:
-    """Seconds of so many runs, from nothing, and the runs."""
+def _seconds_of_runs(engine: Engine, n_workers: int) -> tuple[float, float, float]:
+    """Until the first run of a grid has ended; of each run after it on its worker; and of those that it computes."""
+    n_runs = N_RUNS[n_workers]
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"XEVAL_CACHE": f"{folder}/cache"}):
         plan = plan_grid(
             "xnli-mini",
-            ["mini-mbert"],
+            ["mini-distilmbert"],
             seeds=list(range(1, n_runs + 1)),
             languages=LANGUAGES,
             max_train=MAX_TRAIN,
@@ -140,11 +146,17 @@ def _timed(engine: Engine, n_runs: int) -> tuple[float, list[StoredRun]]:
             device="cpu",
             results=Path(folder) / "results",
         )
-        started = time.perf_counter()
+        started = time.time()
         runs, problems = run_plan(plan, engine)
         if problems:
             raise RuntimeError(problems[0])
-        return time.perf_counter() - started, runs
+        ended = sorted(
+            ((run.folder / RECORD).stat().st_mtime, sum(timing.wall_s for timing in run.record.timing.values()))
+            for run in runs
+        )
+    counted = ended[n_workers : n_runs - n_workers + 1]  # after the last of which a worker is idle
+    run_s = n_workers * (counted[-1][0] - ended[n_workers - 1][0]) / len(counted)
+    return ended[0][0] - started, run_s, float(np.mean([inside_s for _, inside_s in counted]))
 
 
 # ── in which order ──
