@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 from pydantic import ValidationError
@@ -13,7 +14,17 @@ from xeval.results.store import load_runs
 from xeval.runs import forecast
 from xeval.runs.grid import run
 from xeval.runs.on_local import in_this_process, on_local
-from xeval.runs.plan import RunRequest, attempt, execute, plan_grid, plan_table, read_plan, run_plan, write_plan
+from xeval.runs.plan import (
+    Outcome,
+    RunRequest,
+    attempt,
+    execute,
+    plan_grid,
+    plan_table,
+    read_plan,
+    run_plan,
+    write_plan,
+)
 from xeval.support.errors import DefinitionError, StoreError
 from xeval.support.progress import Silent
 
@@ -100,6 +111,35 @@ def test_one_execution_makes_the_run_that_a_grid_makes(words, tmp_path):
     assert made.record.identity == record.identity
     assert made.record.training.weights_sha256 == record.training.weights_sha256
     assert [run.is_finished for run in plan_grid(**words).runs] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("what", "sent"), [("nothing", [1]), ("its dtype is auto", [1, 2]), ("it is gone", [1, 2]), ("damaged", [1, 2])]
+)
+def test_a_finished_run_is_sent_nowhere_unless(words, what, sent):
+    made = execute(plan_grid(**words).runs[1].request)
+    plan = plan_grid(**words | ({"dtype": "auto"} if what == "its dtype is auto" else {}))
+    assert [run.is_finished for run in plan.runs] == [False, True]
+    if what == "it is gone":
+        shutil.rmtree(made.folder)
+    if what == "damaged":
+        (made.folder / "record.json").write_bytes(b"{")
+    seeds = []
+
+    def engine(requests):
+        seeds.extend(request.seed for request in requests)
+        return [Outcome(problem="not made") for _ in requests]
+
+    stored, problems = run_plan(plan, engine)
+    assert seeds == sent
+    assert ([run.record.seed for run in stored], len(problems)) == ([2] if sent == [1] else [], len(sent))
+
+
+def test_where_all_is_finished_nobody_is_asked(words):
+    for planned in plan_grid(**words).runs:
+        execute(planned.request)
+    stored, problems = run_plan(plan_grid(**words), lambda requests: pytest.fail(f"{len(requests)} sent"))
+    assert ([run.record.seed for run in stored], problems) == ([1, 2], [])
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ from xeval.results.candidates import MOST_PREDICTIONS, GatheredPredictions
 from xeval.results.predictions import save_predictions
 from xeval.results.records import Failure, Float32Check, Invocation, RunRecord, SelectionPoint, Timing, TrainingRecord
 from xeval.results.run_on_disk import RunOnDisk
-from xeval.results.store import StoredRun, own_weights
+from xeval.results.store import StoredRun, load_record, own_weights
 from xeval.runs.callbacks import Callback, RunBegun, Told
 from xeval.runs.candidates import CheckpointsBehindEvaluated, EveryCheckpoint, LanguageRows
 from xeval.runs.provenance import new_record
@@ -122,6 +122,14 @@ class OneRun:
         record = self.disk.newest()
         unknown = self._unknown_at_checkpoints(record, languages)
         return record is None or bool(unknown or self.disk.unfinished(record, languages))
+
+    def is_settled(self) -> bool:
+        """Whether a run without work stays as it lies in its folder: its record is whole and names what is known."""
+        record = self.disk.newest()
+        if record is None or record.status != "complete" or self.keep_weights:
+            return False
+        is_named = self.spec.checkpoint.published_as in (None, record.model.published_as)
+        return is_named and record == load_record(self.disk.folder)
 
     def check_rows(self, languages: Sequence[str]) -> None:
         """Raise DataError where rows cannot be read that the weights of a repeated training may have to be evaluated

@@ -83,6 +83,8 @@ class PlannedRun(Frozen):
     request: RunRequest
     is_finished: bool
     """Nothing of it is left to do, in the arithmetic of the machine that made the plan."""
+    folder: Words | None = None
+    """Where it lies, if it is finished in the arithmetic of every machine: then it is sent to none."""
     forecast: Forecast
 
 
@@ -161,8 +163,13 @@ def run_plan(plan: Plan, engine: Engine) -> tuple[list[StoredRun], list[str]]:
 
     Returns the runs in the plan's order, as the results folder then has them, and a line on each that it has not.
     """
-    requests = plan.longest_first()
-    outcomes = dict(zip((request.model_dump_json() for request in requests), engine(requests), strict=True))
+    outcomes = {
+        run.request.model_dump_json(): Outcome(folder=run.folder) for run in plan.runs if _is_finished_still(run)
+    }
+    requests = [request for request in plan.longest_first() if request.model_dump_json() not in outcomes]
+    if requests:
+        made = engine(requests)
+        outcomes |= zip((request.model_dump_json() for request in requests), made, strict=True)
     stored, problems = list[StoredRun](), list[str]()
     for request in (run.request for run in plan.runs):
         outcome = outcomes[request.model_dump_json()]
@@ -173,6 +180,20 @@ def run_plan(plan: Plan, engine: Engine) -> tuple[list[StoredRun], list[str]]:
             problem = outcome.problem or f"made, but {outcome.folder} is on another machine; xeval merge joins results"
             problems.append(f"{request.in_words}: {problem}")
     return stored, problems
+
+
+def _is_finished_still(run: PlannedRun) -> bool:
+    """Whether a finished run is where the plan, which may be old, has it."""
+    request = run.request
+    if run.folder is None:
+        return False
+    try:
+        stored = load_run(Path(run.folder))
+    except StoreError:  # whoever makes it again says what is wrong
+        return False
+    task = registry.get_task(request.task, [Path(folder) for folder in request.tasks_dirs])
+    wanted = registry.check_languages(task, request.languages)
+    return stored is not None and stored.record.scores.keys() >= set(wanted)
 
 
 def plan_grid(
@@ -283,7 +304,11 @@ class _Planner:
             known = forecast(run, prepared.languages)
             if self._speeds is not None:
                 known = self._speeds.add_to(known, run.spec)
-            self.runs.append(PlannedRun(request=request, is_finished=not known.is_open, forecast=known))
+            is_finished = not known.is_open
+            # Another machine may take `auto` for another arithmetic, and that is another run.
+            stays = is_finished and request.dtype != "auto" and run.is_settled()
+            folder = _absolute(run.disk.folder) if stays else None
+            self.runs.append(PlannedRun(request=request, is_finished=is_finished, folder=folder, forecast=known))
 
     def _common(self, task: str, options: dict[str, Any]) -> dict[str, Any]:
         """What all runs of a task have in common."""
