@@ -37,11 +37,16 @@ def announce_plan(plan: "Plan", reporter: "Reporter", is_all: bool) -> None:
 def _say(lines: list[str], reporter: "Reporter", is_all: bool) -> None:
     for line in map(one_line, lines):
         if is_all:
-            print(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+            print(folded(line))
         else:
             reporter.say(line)
     if is_all:
         raise typer.Exit
+
+
+def folded(line: str) -> str:
+    """`line` on lines of WIDTH; names and paths stay whole."""
+    return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
 
 
 def _lines(outlook: "Outlook") -> Iterator[str]:

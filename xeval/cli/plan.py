@@ -1,6 +1,5 @@
 """`xeval plan`: what a grid of runs takes and what its verdicts can show, before it is run."""
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xeval.cli.grid_options import GridOptions, with_grid_options
+from xeval.cli.outlook import WIDTH, folded
 from xeval.cli.screen import loading
 from xeval.data.bundle import using
 from xeval.definitions.model_name import ModelName
@@ -21,7 +21,6 @@ from xeval.support.text import counted, duration, numbered, one_line, size
 if TYPE_CHECKING:
     from xeval.runs.plan import Plan, PlannedRun
 
-WIDTH = 80
 _OTHER_SEEDS = (1, 3, 5, 10, 20)  # numbers of them that verdicts are told for beside the plan's own
 
 
@@ -48,7 +47,7 @@ def plan(
         options = grid.of_library()
         new_plan = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, measures=True, **options)
     for line in _in_words(new_plan):
-        print(textwrap.fill(line, WIDTH, subsequent_indent="  ") if len(line) > WIDTH else line)
+        print(folded(line) if len(line) > WIDTH else line)
     if output is not None:
         write_plan(new_plan, output)
         print(f"To run it: xeval run --plan {output}")
@@ -116,9 +115,9 @@ def _verdicts(plan: "Plan") -> Iterator[str]:
             if not has_rows:
                 within = f"±{Tolerance.mean} points on the mean, ±{Tolerance.cell} in a language"
                 yield (
-                    "Verdicts: were a published row exactly true of these trainings, so many of 100 such grids would"
-                    f" call it reproduced ({within}); the others would not be settled, and a few called"
-                    " not reproduced."
+                    "Verdicts: if a published row is exactly true of these trainings, this many of 100 such grids call"
+                    f" it reproduced ({within}); nearly all the others settle nothing, and a few call it not"
+                    " reproduced."
                 )
                 has_rows = True
             yield from _table_of_power(row, task, str(table), n_seeds)

@@ -69,8 +69,11 @@ def _connect(ray: Any) -> None:
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
-        what = f"the cluster at RAY_ADDRESS={address} cannot be used" if address else "it could not be started here"
-        raise XevalError(f"Ray: {what}: {one_line(error)}") from error
+        which = f"the cluster at RAY_ADDRESS={address}" if address else "a cluster on this machine"
+        raise XevalError(
+            f"Ray: {which} cannot be used: {one_line(error)}; if it has a token, export RAY_AUTH_MODE=token and"
+            " RAY_AUTH_TOKEN here too"
+        ) from error
     signal.signal(signal.SIGTERM, on_sigterm)
 
 
