@@ -242,6 +242,17 @@ def sentencepiece_under_bert_with_its_class(folder: Path) -> None:
     model.save_pretrained(folder)
 
 
+def sentencepiece_under_qwen2(folder: Path) -> None:
+    """For this type transformers makes a tokenizer of one class, whatever the file asks for."""
+    other = make_checkpoint(folder.parent / "other", "xlm-roberta")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(other / name, folder)
+    plain_file(folder)
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = transformers.Qwen2Config(**small, intermediate_size=32, vocab_size=500, pad_token_id=1, num_labels=3)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+
+
 def no_unknown_piece(folder: Path) -> None:
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     content["model"]["unk_token"] = "[NONE]"
@@ -339,6 +350,13 @@ BROUGHT: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "SentencePiece under BERT": (
         sentencepiece_under_bert,
         ("has a vocabulary for Unigram, and transformers takes it",),
+    ),
+    "SentencePiece under Qwen 2": (
+        sentencepiece_under_qwen2,
+        (
+            "a vocabulary for Unigram",
+            "qwen2 transformers makes a tokenizer of one class, whatever tokenizer_class says",
+        ),
     ),
     "SentencePiece under BERT, said so": (sentencepiece_under_bert_with_its_class, ()),
     "no unknown piece": (no_unknown_piece, ("its tokenizer fails on these rows (Exception: WordPiece error",)),

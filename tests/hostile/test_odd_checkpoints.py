@@ -92,6 +92,16 @@ def test_a_configuration_that_another_one_names_is_bounded_too(run, model):
     assert "config.4.0.0.json says that num_hidden_layers is 1,000,000" in answer.err
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_setting_that_stands_there_twice_is_refused(run, model, name):
+    content = (model / name).read_text().rstrip()
+    key = next(iter(json.loads(content)))
+    (model / name).write_text(content[:-1] + f', "{key}": null}}')
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert f"{name} is not readable as JSON: names that stand there twice: 1, first '{key}'" in answer.err
+
+
 NUMBERS = {
     "int8": torch.int8,
     "uint8": torch.uint8,
@@ -121,6 +131,10 @@ def normalizer(*parts: Json) -> Callable[[Json], object]:
 
 def of_template(key: str, value: object) -> Callable[[Json], object]:
     return lambda content: content["post_processor"]["special_tokens"]["[CLS]"].update({key: value})
+
+
+def split_at(pattern: Json) -> Json:
+    return {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
 
 
 GROWING = {"type": "Replace", "pattern": {"Regex": "."}, "content": "a" * 20}
@@ -155,6 +169,26 @@ TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
         lambda content: content["model"].update(type="Unigram", vocab=[["x" * 1000, -1.0]] * 10_001),
         "has pieces of 10,001,",
     ),
+    "pieces that share no beginning": (
+        lambda content: content["model"].update(
+            type="Unigram", vocab=[[f"{number:04}{'é' * 900}", -1.0] for number in range(3000)]
+        ),
+        "has pieces that begin in 5,",
+    ),
+    "a long expression": (
+        lambda content: content.update(pre_tokenizer=split_at({"Regex": "|".join(["abcdefg"] * 2000)})),
+        "has expressions of 15,999 letters; at most 10,000",
+    ),
+    "expressions that are long together": (
+        normalizer(*[{"type": "Replace", "pattern": {"Regex": "a" * 100}, "content": "b"}] * 101),
+        "has expressions of 10,100 letters; at most 10,000",
+    ),
+    "a long word to look for": (
+        lambda content: content.update(
+            pre_tokenizer={"type": "Sequence", "pretokenizers": [split_at({"String": "a" * 10_001})]}
+        ),
+        "has expressions of 10,001 letters; at most 10,000",
+    ),
     "many merges": (
         lambda content: content["model"].update(merges=[""] * 2_000_001),
         "has 2,000,001 pieces; at most 2,000,000",
@@ -167,9 +201,7 @@ TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
         "tokenizer",
     ),
     "an expression that is none": (
-        lambda content: content.update(
-            pre_tokenizer={"type": "Split", "pattern": {"Regex": "((("}, "behavior": "Isolated", "invert": False}
-        ),
+        lambda content: content.update(pre_tokenizer=split_at({"Regex": "((("})),
         "tokenizer",
     ),
 }

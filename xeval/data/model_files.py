@@ -262,6 +262,8 @@ def _digest(checksum_of: Mapping[Path, str], folder: Path, before: str = "") -> 
 _MOST_LAYERS, _MOST_ENTRIES, _MOST_ADDED_TOKENS, _MOST_GROWTH = 200, 10_000, 50_000, 1000
 _MOST_PIECES, _MOST_LETTERS, _LONGEST_PIECE = 2_000_000, 10_000_000, 1000  # XLM-V has 0.9 million pieces
 _MOST_AROUND = 1000
+_LONGEST_EXPRESSIONS = 10_000  # letters of all of a tokenizer's; those of encoders have a few hundred
+_MOST_NODES = 5_000_000  # of a Unigram vocabulary as a tree of bytes, 400 bytes of memory each; XLM-R has 0.8 million
 
 
 def refuse_absurd(folder: Path, name: str) -> None:
@@ -304,6 +306,16 @@ def _refuse_absurd_tokenizer(path: Path, name: str) -> None:
     if n_letters > _MOST_LETTERS:
         raise ModelError(
             f"model {name}: {path.name} has pieces of {n_letters:,} letters; at most {_MOST_LETTERS:,} are read"
+        )
+    if (n_nodes := _count_nodes(content)) > _MOST_NODES:
+        raise ModelError(
+            f"model {name}: {path.name} has pieces that begin in {n_nodes:,} ways; at most {_MOST_NODES:,} are read"
+        )
+    n_letters = sum(_count_expressions(content.get(part)) for part in ("normalizer", "pre_tokenizer", "decoder"))
+    if n_letters > _LONGEST_EXPRESSIONS:
+        raise ModelError(
+            f"model {name}: {path.name} has expressions of {n_letters:,} letters; at most {_LONGEST_EXPRESSIONS:,} are"
+            " read"
         )
     n_around = _count_around(content.get("post_processor"))
     if n_around > _MOST_AROUND:
@@ -377,6 +389,37 @@ def _length(piece: object) -> int:
     if isinstance(piece, list):
         return sum(map(len, (part for part in piece if isinstance(part, str))))
     return len(piece) if isinstance(piece, str) else 0
+
+
+def _count_nodes(content: dict[str, Any]) -> int:
+    """How many nodes the tree has that the library makes of a Unigram vocabulary, or more: one for each beginning."""
+    model = content.get("model")
+    if not isinstance(model, dict) or not isinstance(vocabulary := model.get("vocab"), list):
+        return 0
+    pieces = [str(entry[0]).encode(errors="replace") for entry in vocabulary if isinstance(entry, list) and entry]
+    n_bytes = sum(map(len, pieces))
+    if n_bytes <= _MOST_NODES:
+        return n_bytes
+    pieces.sort()
+    return n_bytes - sum(map(_shared_beginning, pieces, pieces[1:]))
+
+
+def _shared_beginning(piece: bytes, other: bytes) -> int:
+    return next(
+        (place for place, (a, b) in enumerate(zip(piece, other, strict=False)) if a != b), min(len(piece), len(other))
+    )
+
+
+def _count_expressions(part: object) -> int:
+    """Letters of the expressions, or the words, that a tokenizer looks for in texts."""
+    if isinstance(part, list):
+        return sum(map(_count_expressions, part))
+    if not isinstance(part, dict):
+        return 0
+    pattern = part.get("pattern")
+    own = pattern.values() if isinstance(pattern, dict) else [pattern]
+    n_own = sum(len(each) for each in own if isinstance(each, str))
+    return n_own + sum(map(_count_expressions, part.values()))
 
 
 def _count_around(post_processor: object) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from xeval.support.errors import ModelError
 from xeval.support.files import opened, read_ordinary
+from xeval.support.json_text import parse_json
 from xeval.support.text import counted, one_line
 
 SIGNS = ("adapter_config.json", "modules.json")  # of a folder that is something else, and says what
@@ -123,7 +124,7 @@ def json_object(path: Path, model: str, max_bytes: int = _MAX_JSON_BYTES) -> dic
             raise ModelError(
                 f"model {model}: {path} has {n_lists:,} lists and tables; at most {_MOST_LISTS:,} are read"
             )
-        content = json.loads(text)
+        content = parse_json(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"model {model}: {path} is not readable as JSON: {one_line(error)[:200]}") from error
     return content if isinstance(content, dict) else {}

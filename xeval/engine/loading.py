@@ -228,6 +228,13 @@ def brings_pooler(checkpoint: Checkpoint) -> bool:
     return any("pooler." in name for name in headers(checkpoint.id, weight_files(checkpoint.folder, checkpoint.id)))
 
 
+def brings_head(checkpoint: Checkpoint, model: transformers.PreTrainedModel) -> bool:
+    """Whether the checkpoint has a head of the kind that `model` has, for whatever labels; no training begins with
+    it."""
+    stored = headers(checkpoint.id, weight_files(checkpoint.folder, checkpoint.id))
+    return not _of_labels(model).isdisjoint(without_wrappers(stored))
+
+
 def with_single_choices(model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
     """`model`, whose head takes (rows, choices, L) and gives (rows, choices), made to take (B, L) as any other does and
     to give (B, 1): which sequences are choices of one row, their kind knows."""
@@ -332,9 +339,13 @@ def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any
 
     Other layers of a head may be part of the pretraining, as ModernBERT's are, and then stay as they were loaded.
     """
+    return bool(_of_labels(model) - set(report["missing_keys"]))
+
+
+def _of_labels(model: transformers.PreTrainedModel) -> set[str]:
+    """The tensors of the layer that gives a logit for each label."""
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if not is_of_encoder(name, model)}
-    of_labels = {name for name, shape in shapes.items() if shape[:1] == (model.config.num_labels,)}
-    return bool(of_labels - set(report["missing_keys"]))
+    return {name for name, shape in shapes.items() if shape[:1] == (model.config.num_labels,)}
 
 
 _CHOICES = "AutoModelForMultipleChoice"

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import transformers
@@ -31,6 +31,8 @@ _ADAPTERS = re.compile(
     r"lora_|ia3_|adapter|base_layer|modules_to_save|prompt_encoder|vera_lambda|magnitude_vector", re.I
 )
 _SHOWN, _MOST_TENSORS = 3, 100_000
+
+T = TypeVar("T")
 
 
 class Stored(NamedTuple):
@@ -89,7 +91,7 @@ def read_tensors(model: str, files: Iterable[Path], checksum_of: Mapping[Path, s
     return tensors
 
 
-def without_wrappers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def without_wrappers(tensors: dict[str, T]) -> dict[str, T]:
     """`tensors` by their names without what torch.compile and DistributedDataParallel put before them.
 
     They keep their names if two would have one.

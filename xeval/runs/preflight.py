@@ -172,10 +172,10 @@ def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: 
         findings = []
         own = tokenizer_of(checkpoint.tokenizer_folder / "tokenizer.json")
         if own is not None:
-            findings.append(check_pieces(tokenizer, own, texts))
+            findings.append(check_pieces(tokenizer, own, texts, config.get("model_type")))
             if findings[0].severity == "error":
                 return findings
-            special = check_special_pieces(tokenizer, own)
+            special = check_special_pieces(tokenizer, own, config.get("model_type"))
             findings += [special] if special else []
         findings.append(check_vocabulary(tokenizer, config.get("vocab_size")))
         findings += check_letters(tokenizer, list(chain.from_iterable(texts.values())))
