@@ -102,6 +102,25 @@ def test_a_setting_that_stands_there_twice_is_refused(run, model, name):
     assert f"{name} is not readable as JSON: names that stand there twice: 1, first '{key}'" in answer.err
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_settings_in_another_encoding_are_refused_as_that(run, model, name, encoding):
+    (model / name).write_text((model / name).read_text(encoding="utf-8"), encoding=encoding)
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert (
+        f"{name} is not readable as JSON" in answer.err and "save it as UTF-8 without a byte order mark" in answer.err
+    )
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_list_in_the_place_of_settings_is_refused_as_that(run, model, name):
+    (model / name).write_text("[1]")
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert f"{name} is not an object of settings; fetch it again" in answer.err
+
+
 NUMBERS = {
     "int8": torch.int8,
     "uint8": torch.uint8,
@@ -156,7 +175,7 @@ TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
         ),
         "adds 60,005 tokens; at most 50,000",
     ),
-    "pieces around a text": (of_template("ids", [2] * 1001), "pieces around a text; at most 1,000 are allowed"),
+    "pieces around a text": (of_template("ids", [2] * 1001), "pieces around a text; at most 1,000 are read"),
     "a long piece": (
         lambda content: content["model"]["vocab"].update({"x" * 1001: 5}),
         "has a piece of 1,001 letters; at most 1,000",
@@ -183,6 +202,7 @@ TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
         normalizer(*[{"type": "Replace", "pattern": {"Regex": "a" * 100}, "content": "b"}] * 101),
         "has expressions of 10,100 letters; at most 10,000",
     ),
+    "steps without end": (normalizer(*[{"type": "Lowercase"}] * 1000), "splits texts in 1,00"),
     "a long word to look for": (
         lambda content: content.update(
             pre_tokenizer={"type": "Sequence", "pretokenizers": [split_at({"String": "a" * 10_001})]}

@@ -28,6 +28,7 @@ from xeval.engine.weights import (
     headers,
     is_of_encoder,
     read_tensors,
+    refuse_two_values,
     refuse_unaccounted,
     refuse_whole_numbers,
     without_wrappers,
@@ -109,8 +110,6 @@ def _config(checkpoint: Checkpoint) -> transformers.PretrainedConfig:
 def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
     with _plain_errors(checkpoint, "config.json"):
         config, _ = PretrainedConfig.get_config_dict(checkpoint.folder, local_files_only=True)
-    if not isinstance(config, dict):
-        raise ModelError(f"model {checkpoint.id}: its config.json is not an object of settings; fetch it again")
     model_type = config.get("model_type")
     if not model_type or model_type in CONFIG_MAPPING:
         return
@@ -310,10 +309,12 @@ def _read(
         raise ModelError(f"model {checkpoint.id}: its model.safetensors {CHANGED}")
     refuse_whole_numbers(checkpoint.id, headers(checkpoint.id, files))
     tensors = without_wrappers(read_tensors(checkpoint.id, files, checkpoint.checksum_of))
+    as_stored = dict(tensors)
     # A head for other labels is replaced.
     model, report = _filled(_head(checkpoint, kind), checkpoint.folder, tensors, settings, ignore_mismatched_sizes=True)
     checkpoint.check_unchanged()
     refuse_unaccounted(checkpoint.id, model, report, files)
+    refuse_two_values(checkpoint.id, model, as_stored)
     if checkpoint.adapter is not None:
         names = merge_adapter(checkpoint.id, checkpoint.adapter, model, with_head_of_adapter, checkpoint.checksum_of)
         report["missing_keys"] = set(report["missing_keys"]) - names
