@@ -112,7 +112,7 @@ BROKEN = {
         "xquad", "de.json", SAID.replace('"q3"', '"x3"'), "an id that no row of the data has, first 'x3'",
     ),
     "a question answered twice": (
-        "xquad", "de.json", SAID.replace('"q3"', '"q2"'), "ids that stand there twice: 1, first 'q2'",
+        "xquad", "de.json", SAID.replace('"q3"', '"q2"'), "names that stand there twice: 1, first 'q2'",
     ),
     "no answer": ("xquad", "de.json", SAID.replace('"answer 3"', "null"), "prediction 4 is None; wanted a text"),
     "the best n answers": (

@@ -242,6 +242,26 @@ def test_more_layers_in_the_file_than_the_configuration_says_are_refused(folder,
     assert re.search(r"16 tensors for which the model has no place \((bert\.)?encoder\.layer\.1\.", refusal(folder))
 
 
+@pytest.mark.parametrize("other", ["encoder.layer.0.output.dense.bias", "bert.encoder.layer.1.output.LayerNorm.beta"])
+def test_two_names_of_one_tensor_are_read_where_they_agree_and_refused_where_not(folder, other):
+    name = ("bert." + other.removeprefix("bert.")).replace("beta", "bias")
+    rewrite(folder, lambda tensors: tensors | {other: tensors[name].clone()})
+    loaded(folder)
+    rewrite(folder, lambda tensors: tensors | {other: tensors[name] + 1})
+    message = refusal(folder)
+    assert name in message and other in message and "are one tensor of the model, with other values" in message
+
+
+def test_shards_that_have_one_tensor_with_other_values_are_refused(folder):
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    save_file(tensors, folder / "a.safetensors", {"format": "pt"})
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, folder / "b.safetensors", {"format": "pt"})
+    write_index(folder, {name: f"{'ab'[place % 2]}.safetensors" for place, name in enumerate(tensors)})
+    message = refusal(folder)
+    assert "two of its files have " in message and ", with other values in b.safetensors; leave those" in message
+
+
 def test_missing_tensors_are_counted_and_those_in_their_place_named(folder):
     rewrite(folder, lambda t: {n.replace("attention.self.query", "attention.q"): tensor for n, tensor in t.items()})
     message = refusal(folder)

@@ -12,6 +12,7 @@ from tests.helpers.checkpoints import ARCHITECTURES, LABELS
 from tests.helpers.tiny import Mini, make_checkpoint
 from xeval.data.model_files import find_checkpoint
 from xeval.engine.loading import load_pretrained
+from xeval.results.store import load_runs
 
 HEADS = {
     "the task's own": LABELS,
@@ -49,6 +50,19 @@ def test_seeds_draw_different_heads_over_the_same_encoder(tmp_path, mini, archit
     differ = {name.partition(".")[0] for name in one if not torch.equal(one[name], other[name])}
     heads = {"bert": {"classifier"}, "distilbert": {"pre_classifier", "classifier"}, "xlm-roberta": {"classifier"}}
     assert differ == heads[architecture]
+
+
+@pytest.mark.parametrize("labels", [None, LABELS, ("no", "yes")], ids=["none", "the task's own", "of two labels"])
+def test_a_run_says_and_records_whether_it_leaves_a_head_out(command, mini, tmp_path, architecture, labels):
+    folder = make_checkpoint(tmp_path / "model", architecture, labels or LABELS)
+    if labels is None:
+        AutoModelForSequenceClassification.from_pretrained(folder).base_model.save_pretrained(folder)
+    words = ["run", mini.task_file, "--model", folder, "--data", mini.data, "--max-steps", "1", "--seed", "7"]
+    code, _, err = command(*words, "--language", "en", "--results", tmp_path / "results")
+    assert code == 0
+    said = "the checkpoint's own head is left out, and a new one drawn from seed 7"
+    [run] = load_runs(tmp_path / "results")
+    assert (said in err, run.record.training.left_out_head) == (labels is not None,) * 2
 
 
 def test_threads_that_load_at_once_draw_the_head_of_their_seed_and_leave_transformers_as_it_was(

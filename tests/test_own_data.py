@@ -334,6 +334,11 @@ def test_features_of_datasets_are_written_as_datasets_writes_them(tmp_path):
 
 
 FAULTY = {
+    "a key twice": (
+        "test.jsonl",
+        '{"premise": "a", "hypothesis": "c", "label": "neutral", "label": "entailment"}\n',
+        "line 1 is not readable as JSON: names that stand there twice: 1, first 'label'",
+    ),
     "a column twice": ("test.tsv", "premise\thypothesis\tlabel\tlabel\na\tb\tneutral\tneutral\n", "is there 2 times"),
     "half a character": (
         "test.jsonl",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.helpers.checkpoints import KIND, LABELS, WORDS, labelled_pairs, make_pairs
@@ -199,6 +200,18 @@ def plain_file(folder: Path) -> None:
     configure(folder, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
 
 
+def keep_first_letters(folder: Path) -> None:
+    """As a normalizer would whose expression is wrong."""
+    first = {"type": "Replace", "pattern": {"Regex": "(?<=.)."}, "content": ""}
+    configure(folder, "tokenizer.json", normalizer=first)
+    plain_file(folder)
+
+
+def nothing_left(folder: Path) -> None:
+    configure(folder, "tokenizer.json", normalizer={"type": "Replace", "pattern": {"Regex": "."}, "content": ""})
+    plain_file(folder)
+
+
 def split_at_spaces(folder: Path) -> None:
     configure(folder, "tokenizer.json", pre_tokenizer={"type": "WhitespaceSplit"})
 
@@ -240,6 +253,17 @@ def sentencepiece_under_bert_with_its_class(folder: Path) -> None:
     model.resize_token_embeddings(len(AutoTokenizer.from_pretrained(folder)))
     model.config.pad_token_id = 1
     model.save_pretrained(folder)
+
+
+def sentencepiece_under_qwen2(folder: Path) -> None:
+    """For this type transformers makes a tokenizer of one class, whatever the file asks for."""
+    other = make_checkpoint(folder.parent / "other", "xlm-roberta")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(other / name, folder)
+    plain_file(folder)
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = transformers.Qwen2Config(**small, intermediate_size=32, vocab_size=500, pad_token_id=1, num_labels=3)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
 
 
 def no_unknown_piece(folder: Path) -> None:
@@ -340,6 +364,15 @@ BROUGHT: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
         sentencepiece_under_bert,
         ("has a vocabulary for Unigram, and transformers takes it",),
     ),
+    "all letters but the first of a text taken away": (keep_first_letters, ("pieces per word: en 0.",)),
+    "all letters taken away": (nothing_left, ("pieces per word: en 0.0", "it takes most of the text away")),
+    "SentencePiece under Qwen 2": (
+        sentencepiece_under_qwen2,
+        (
+            "a vocabulary for Unigram",
+            "qwen2 transformers makes a tokenizer of one class, whatever tokenizer_class says",
+        ),
+    ),
     "SentencePiece under BERT, said so": (sentencepiece_under_bert_with_its_class, ()),
     "no unknown piece": (no_unknown_piece, ("its tokenizer fails on these rows (Exception: WordPiece error",)),
     "panic in the template": (panic_in_the_template, ("its tokenizer fails on these rows (PanicException: no entry",)),
@@ -388,6 +421,14 @@ def by_hand(folder: Path, mini) -> dict[str, float]:
             right += int(model(**inputs).logits[0].argmax()) == gold
         accuracy[language] = right / len(rows)
     return accuracy
+
+
+def test_the_doctor_says_where_outputs_are_not_numbers(command, mini, folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["classifier.bias"][0] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    code, out, _ = command("doctor", mini.task_file, "--model", folder, "--data", mini.data, "--no-train")
+    assert code == 0 and "! trial: some of its outputs are not numbers. Look for inf and NaN in its weights." in out
 
 
 def test_the_doctor_says_what_a_run_would_refuse(command, mini, folder):

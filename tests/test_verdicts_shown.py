@@ -58,9 +58,10 @@ def test_a_collapsed_seed_is_in_no_average_and_in_the_footer():
     ours = table.rows[-1]
     assert ours.cells["en"] == pytest.approx(78.2) and ours.seeds == "5"
     assert any("seed 9" in line and "left out of the averages" in line for line in table.footer)
+    assert "seed 9: accuracy in en is 33.3 % where chance is 33.3 %; left out of the averages." in printed(table)
     alone = matrix.build([collapsed], "xnli", CARD)
     assert alone.rows[-1].cells["en"] == pytest.approx(100 / 3)
-    assert any("shown, since there is no other seed" in line for line in alone.footer)
+    assert any("shown, since there is no other seed" in line for line in alone.footer) and not alone.left_out
 
 
 def test_the_tolerance_that_was_asked_for_is_the_one_shown():

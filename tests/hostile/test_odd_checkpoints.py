@@ -92,6 +92,35 @@ def test_a_configuration_that_another_one_names_is_bounded_too(run, model):
     assert "config.4.0.0.json says that num_hidden_layers is 1,000,000" in answer.err
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_setting_that_stands_there_twice_is_refused(run, model, name):
+    content = (model / name).read_text().rstrip()
+    key = next(iter(json.loads(content)))
+    (model / name).write_text(content[:-1] + f', "{key}": null}}')
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert f"{name} is not readable as JSON: names that stand there twice: 1, first '{key}'" in answer.err
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_settings_in_another_encoding_are_refused_as_that(run, model, name, encoding):
+    (model / name).write_text((model / name).read_text(encoding="utf-8"), encoding=encoding)
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert (
+        f"{name} is not readable as JSON" in answer.err and "save it as UTF-8 without a byte order mark" in answer.err
+    )
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_list_in_the_place_of_settings_is_refused_as_that(run, model, name):
+    (model / name).write_text("[1]")
+    answer = run("--no-train")
+    is_one_line(answer)
+    assert f"{name} is not an object of settings; fetch it again" in answer.err
+
+
 NUMBERS = {
     "int8": torch.int8,
     "uint8": torch.uint8,
@@ -123,6 +152,10 @@ def of_template(key: str, value: object) -> Callable[[Json], object]:
     return lambda content: content["post_processor"]["special_tokens"]["[CLS]"].update({key: value})
 
 
+def split_at(pattern: Json) -> Json:
+    return {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+
+
 GROWING = {"type": "Replace", "pattern": {"Regex": "."}, "content": "a" * 20}
 ADDED = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
 TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
@@ -142,7 +175,7 @@ TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
         ),
         "adds 60,005 tokens; at most 50,000",
     ),
-    "pieces around a text": (of_template("ids", [2] * 1001), "pieces around a text; at most 1,000 are allowed"),
+    "pieces around a text": (of_template("ids", [2] * 1001), "pieces around a text; at most 1,000 are read"),
     "a long piece": (
         lambda content: content["model"]["vocab"].update({"x" * 1001: 5}),
         "has a piece of 1,001 letters; at most 1,000",
@@ -154,6 +187,27 @@ TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
     "long pieces": (
         lambda content: content["model"].update(type="Unigram", vocab=[["x" * 1000, -1.0]] * 10_001),
         "has pieces of 10,001,",
+    ),
+    "pieces that share no beginning": (
+        lambda content: content["model"].update(
+            type="Unigram", vocab=[[f"{number:04}{'é' * 900}", -1.0] for number in range(3000)]
+        ),
+        "has pieces that begin in 5,",
+    ),
+    "a long expression": (
+        lambda content: content.update(pre_tokenizer=split_at({"Regex": "|".join(["abcdefg"] * 2000)})),
+        "has expressions of 15,999 letters; at most 10,000",
+    ),
+    "expressions that are long together": (
+        normalizer(*[{"type": "Replace", "pattern": {"Regex": "a" * 100}, "content": "b"}] * 101),
+        "has expressions of 10,100 letters; at most 10,000",
+    ),
+    "steps without end": (normalizer(*[{"type": "Lowercase"}] * 1000), "splits texts in 1,00"),
+    "a long word to look for": (
+        lambda content: content.update(
+            pre_tokenizer={"type": "Sequence", "pretokenizers": [split_at({"String": "a" * 10_001})]}
+        ),
+        "has expressions of 10,001 letters; at most 10,000",
     ),
     "many merges": (
         lambda content: content["model"].update(merges=[""] * 2_000_001),
@@ -167,9 +221,7 @@ TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
         "tokenizer",
     ),
     "an expression that is none": (
-        lambda content: content.update(
-            pre_tokenizer={"type": "Split", "pattern": {"Regex": "((("}, "behavior": "Isolated", "invert": False}
-        ),
+        lambda content: content.update(pre_tokenizer=split_at({"Regex": "((("})),
         "tokenizer",
     ),
 }

@@ -10,9 +10,7 @@ A file is of one language, which its name or its folder's tells, or else has a c
 
 import json
 import re
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from xeval.definitions.task import Task
 from xeval.kinds.given import KEY, Given
 from xeval.kinds.rows import Rows, Table
 from xeval.support.errors import DataError
+from xeval.support.json_text import parse_json
 from xeval.support.text import one_line
 
 PREDICTION = ("prediction", "predictions", "predicted", "pred", "predicted_label", "prediction_text", "label")
@@ -253,21 +252,11 @@ def _array(logits: list[Any], where: str) -> np.ndarray:
     return array
 
 
-def _each_once(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, of which Python would keep the last of equal names in silence."""
-    repeated = [name for name, n in Counter(name for name, _ in pairs).items() if n > 1]
-    if repeated:
-        raise DataError(
-            f"{where}: ids that stand there twice: {len(repeated):,}, first {one_line(repr(repeated[0]))[:80]}"
-        )
-    return dict(pairs)
-
-
 def _from_json(path: Path, task: Task, language: str) -> Given:
     """Answers by id, or a key in the form of the task's own files."""
     text, where = tables.read_text(path), _where(path, language)
     try:
-        content = json.loads(text, object_pairs_hook=partial(_each_once, where))
+        content = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON: {one_line(error)[:120]}") from error
     if not isinstance(content, dict):

@@ -262,6 +262,9 @@ def _digest(checksum_of: Mapping[Path, str], folder: Path, before: str = "") -> 
 _MOST_LAYERS, _MOST_ENTRIES, _MOST_ADDED_TOKENS, _MOST_GROWTH = 200, 10_000, 50_000, 1000
 _MOST_PIECES, _MOST_LETTERS, _LONGEST_PIECE = 2_000_000, 10_000_000, 1000  # XLM-V has 0.9 million pieces
 _MOST_AROUND = 1000
+_MOST_STEPS = 1000
+_LONGEST_EXPRESSIONS = 10_000  # letters of all of a tokenizer's; those of encoders have a few hundred
+_MOST_NODES = 5_000_000  # of a Unigram vocabulary as a tree of bytes, 400 bytes of memory each; XLM-R has 0.8 million
 
 
 def refuse_absurd(folder: Path, name: str) -> None:
@@ -288,34 +291,26 @@ def _refuse_long_list(path: Path, name: str) -> None:
 def _refuse_absurd_tokenizer(path: Path, name: str) -> None:
     is_vocabulary = path.name in ("tokenizer.json", "vocab.json") or path.name.startswith("tokenizer.")
     content = json_object(path, name, _MAX_OTHER_BYTES if is_vocabulary else _MAX_SETTINGS_BYTES)
+    for what, n, most in _sizes(path, content):
+        if n > most:
+            raise ModelError(f"model {name}: {path.name} {what.format(_short(n))}; at most {most:,} are read")
+
+
+def _sizes(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
+    """What a tokenizer's file asks for, how much of it, and how much it may ask for; each bounds the work of the
+    next."""
     added, pieces = _added(path, content), _pieces(path, content)
-    if len(added) > _MOST_ADDED_TOKENS:
-        raise ModelError(
-            f"model {name}: {path.name} adds {len(added):,} tokens; at most {_MOST_ADDED_TOKENS:,} are read"
-        )
-    if len(pieces) > _MOST_PIECES:
-        raise ModelError(f"model {name}: {path.name} has {len(pieces):,} pieces; at most {_MOST_PIECES:,} are read")
+    yield "adds {} tokens", len(added), _MOST_ADDED_TOKENS
+    yield "has {} pieces", len(pieces), _MOST_PIECES
     lengths = [*map(_length, pieces), *map(_length, added)]
-    if (longest := max(lengths, default=0)) > _LONGEST_PIECE:
-        raise ModelError(
-            f"model {name}: {path.name} has a piece of {longest:,} letters; at most {_LONGEST_PIECE:,} are read"
-        )
-    n_letters = sum(lengths)
-    if n_letters > _MOST_LETTERS:
-        raise ModelError(
-            f"model {name}: {path.name} has pieces of {n_letters:,} letters; at most {_MOST_LETTERS:,} are read"
-        )
-    n_around = _count_around(content.get("post_processor"))
-    if n_around > _MOST_AROUND:
-        raise ModelError(
-            f"model {name}: {path.name} puts {n_around:,} pieces around a text; at most {_MOST_AROUND:,} are allowed"
-        )
-    growth = _growth(content.get("normalizer"))
-    if growth > _MOST_GROWTH:
-        raise ModelError(
-            f"model {name}: {path.name} has a normalizer that makes a text {_short(growth)} times as long;"
-            f" at most {_MOST_GROWTH:,} times are allowed"
-        )
+    yield "has a piece of {} letters", max(lengths, default=0), _LONGEST_PIECE
+    yield "has pieces of {} letters", sum(lengths), _MOST_LETTERS
+    yield "has pieces that begin in {} ways", _count_nodes(content), _MOST_NODES
+    parts = [content.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")]
+    yield "changes and splits texts in {} steps", sum(map(_count_steps, parts)), _MOST_STEPS
+    yield "has expressions of {} letters", sum(map(_count_expressions, parts)), _LONGEST_EXPRESSIONS
+    yield "puts {} pieces around a text", _count_around(content.get("post_processor")), _MOST_AROUND
+    yield "has a normalizer that makes a text {} times as long", _growth(content.get("normalizer")), _MOST_GROWTH
 
 
 def refuse_absurd_settings(path: Path, name: str) -> None:
@@ -377,6 +372,44 @@ def _length(piece: object) -> int:
     if isinstance(piece, list):
         return sum(map(len, (part for part in piece if isinstance(part, str))))
     return len(piece) if isinstance(piece, str) else 0
+
+
+def _count_nodes(content: dict[str, Any]) -> int:
+    """How many nodes the tree has that the library makes of a Unigram vocabulary, or more: one for each beginning."""
+    model = content.get("model")
+    if not isinstance(model, dict) or not isinstance(vocabulary := model.get("vocab"), list):
+        return 0
+    pieces = [str(entry[0]).encode(errors="replace") for entry in vocabulary if isinstance(entry, list) and entry]
+    n_bytes = sum(map(len, pieces))
+    if n_bytes <= _MOST_NODES:
+        return n_bytes
+    pieces.sort()
+    return n_bytes - sum(map(_shared_beginning, pieces, pieces[1:]))
+
+
+def _shared_beginning(piece: bytes, other: bytes) -> int:
+    return next(
+        (place for place, (a, b) in enumerate(zip(piece, other, strict=False)) if a != b), min(len(piece), len(other))
+    )
+
+
+def _count_steps(part: object) -> int:
+    """How many things a tokenizer does to a text one after the other."""
+    if isinstance(part, dict):
+        return 1 + sum(_count_steps(each) for each in part.values() if isinstance(each, list))
+    return sum(map(_count_steps, part)) if isinstance(part, list) else 0
+
+
+def _count_expressions(part: object) -> int:
+    """Letters of the expressions, or the words, that a tokenizer looks for in texts."""
+    if isinstance(part, list):
+        return sum(map(_count_expressions, part))
+    if not isinstance(part, dict):
+        return 0
+    pattern = part.get("pattern")
+    own = pattern.values() if isinstance(pattern, dict) else [pattern]
+    n_own = sum(len(each) for each in own if isinstance(each, str))
+    return n_own + sum(map(_count_expressions, part.values()))
 
 
 def _count_around(post_processor: object) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from xeval.support.errors import ModelError
 from xeval.support.files import opened, read_ordinary
+from xeval.support.json_text import parse_json
 from xeval.support.text import counted, one_line
 
 SIGNS = ("adapter_config.json", "modules.json")  # of a folder that is something else, and says what
@@ -114,19 +115,23 @@ def refuse_pointers(paths: list[Path], model: str) -> None:
 
 
 def json_object(path: Path, model: str, max_bytes: int = _MAX_JSON_BYTES) -> dict[str, Any]:
-    """The object in `path`; empty if there is no such file, or no object in it."""
+    """The object in `path`; empty if there is no such file."""
     if not path.is_file():
         return {}
     try:
-        text = read_ordinary(path, max_bytes)
-        if (n_lists := text.count(b"[") + text.count(b"{")) > _MOST_LISTS:
+        text = read_ordinary(path, max_bytes).decode()
+        if (n_lists := text.count("[") + text.count("{")) > _MOST_LISTS:
             raise ModelError(
                 f"model {model}: {path} has {n_lists:,} lists and tables; at most {_MOST_LISTS:,} are read"
             )
-        content = json.loads(text)
+        content = parse_json(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"model {model}: {path} is not readable as JSON: {one_line(error)[:200]}") from error
-    return content if isinstance(content, dict) else {}
+        is_of_bytes = isinstance(error, UnicodeDecodeError) or "BOM" in str(error)
+        advice = "; save it as UTF-8 without a byte order mark" if is_of_bytes else ""
+        raise ModelError(f"model {model}: {path} is not readable as JSON: {one_line(error)[:200]}{advice}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"model {model}: {path} is not an object of settings; fetch it again")
+    return content
 
 
 def _listed(content: dict[str, Any], key: str) -> list[Any]:

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from xeval.support.errors import CopyError, DataError
 from xeval.support.files import check_ordinary, read_ordinary
+from xeval.support.json_text import parse_json
 from xeval.support.memory_limit import at_most
 from xeval.support.text import counted, one_line
 
@@ -345,7 +346,7 @@ def read_json_lines(path: Path, wanted: Wanted) -> Columns:
 
 def _json_row(line: str, path: Path, number: int, wanted: Wanted, is_first: bool) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: line {number} is not readable as JSON: {one_line(error)[:120]}") from error
     if not isinstance(row, dict):

@@ -28,6 +28,7 @@ from xeval.engine.weights import (
     headers,
     is_of_encoder,
     read_tensors,
+    refuse_two_values,
     refuse_unaccounted,
     refuse_whole_numbers,
     without_wrappers,
@@ -109,8 +110,6 @@ def _config(checkpoint: Checkpoint) -> transformers.PretrainedConfig:
 def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
     with _plain_errors(checkpoint, "config.json"):
         config, _ = PretrainedConfig.get_config_dict(checkpoint.folder, local_files_only=True)
-    if not isinstance(config, dict):
-        raise ModelError(f"model {checkpoint.id}: its config.json is not an object of settings; fetch it again")
     model_type = config.get("model_type")
     if not model_type or model_type in CONFIG_MAPPING:
         return
@@ -228,6 +227,13 @@ def brings_pooler(checkpoint: Checkpoint) -> bool:
     return any("pooler." in name for name in headers(checkpoint.id, weight_files(checkpoint.folder, checkpoint.id)))
 
 
+def brings_head(checkpoint: Checkpoint, model: transformers.PreTrainedModel) -> bool:
+    """Whether the checkpoint has a head of the kind that `model` has, for whatever labels; no training begins with
+    it."""
+    stored = headers(checkpoint.id, weight_files(checkpoint.folder, checkpoint.id))
+    return not _of_labels(model).isdisjoint(without_wrappers(stored))
+
+
 def with_single_choices(model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
     """`model`, whose head takes (rows, choices, L) and gives (rows, choices), made to take (B, L) as any other does and
     to give (B, 1): which sequences are choices of one row, their kind knows."""
@@ -303,10 +309,12 @@ def _read(
         raise ModelError(f"model {checkpoint.id}: its model.safetensors {CHANGED}")
     refuse_whole_numbers(checkpoint.id, headers(checkpoint.id, files))
     tensors = without_wrappers(read_tensors(checkpoint.id, files, checkpoint.checksum_of))
+    as_stored = dict(tensors)
     # A head for other labels is replaced.
     model, report = _filled(_head(checkpoint, kind), checkpoint.folder, tensors, settings, ignore_mismatched_sizes=True)
     checkpoint.check_unchanged()
     refuse_unaccounted(checkpoint.id, model, report, files)
+    refuse_two_values(checkpoint.id, model, as_stored)
     if checkpoint.adapter is not None:
         names = merge_adapter(checkpoint.id, checkpoint.adapter, model, with_head_of_adapter, checkpoint.checksum_of)
         report["missing_keys"] = set(report["missing_keys"]) - names
@@ -332,9 +340,13 @@ def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any
 
     Other layers of a head may be part of the pretraining, as ModernBERT's are, and then stay as they were loaded.
     """
+    return bool(_of_labels(model) - set(report["missing_keys"]))
+
+
+def _of_labels(model: transformers.PreTrainedModel) -> set[str]:
+    """The tensors of the layer that gives a logit for each label."""
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if not is_of_encoder(name, model)}
-    of_labels = {name for name, shape in shapes.items() if shape[:1] == (model.config.num_labels,)}
-    return bool(of_labels - set(report["missing_keys"]))
+    return {name for name, shape in shapes.items() if shape[:1] == (model.config.num_labels,)}
 
 
 _CHOICES = "AutoModelForMultipleChoice"

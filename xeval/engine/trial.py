@@ -38,6 +38,7 @@ class Trial:
         self._model, self._tokenizer, self._kind, self._compute = model, tokenizer, kind, compute
         self._max_length = max_length
         self._knows_segments = getattr(model.config, "type_vocab_size", 0) > 1
+        self.has_numbers = True  # whether what the plain call gave was none but numbers
 
     def difference(self, tests: Mapping[str, Rows]) -> str | None:
         """What differs between the plain call and a run, and in which language; None if nothing does, or if the kind
@@ -86,8 +87,9 @@ class Trial:
         self._model.eval()
         expected = self._outputs(plain.batches)
         outputs = predict_logits(self._model, own, self._compute, reads=self._kind.reads)
-        if not np.isfinite(expected).all() or self._are_near(expected, outputs):
-            return None  # outputs that are not numbers are the run's to report
+        self.has_numbers = bool(np.isfinite(expected).all())
+        if not self.has_numbers or self._are_near(expected, outputs):
+            return None  # what to do about outputs that are not numbers, whoever asks knows
         largest = f"by {np.abs(expected - outputs).max():.2g} where the largest is {np.abs(expected).max():.2g}"
         return f"{self._reason(own, expected, outputs)}, {largest}"
 

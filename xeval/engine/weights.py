@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import transformers
@@ -31,6 +31,8 @@ _ADAPTERS = re.compile(
     r"lora_|ia3_|adapter|base_layer|modules_to_save|prompt_encoder|vera_lambda|magnitude_vector", re.I
 )
 _SHOWN, _MOST_TENSORS = 3, 100_000
+
+T = TypeVar("T")
 
 
 class Stored(NamedTuple):
@@ -83,13 +85,48 @@ def read_tensors(model: str, files: Iterable[Path], checksum_of: Mapping[Path, s
             content = read_ordinary(file)
             if file in checksum_of and hashlib.sha256(content).hexdigest() != checksum_of[file]:
                 raise ModelError(f"model {model}: {file.name} {CHANGED}")
-            tensors |= load(content)
+            of_file = load(content)
+            _refuse_others(model, tensors, of_file, file.name)
+            tensors |= of_file
         except (SafetensorError, OSError) as error:
             raise ModelError(f"model {model}: {file.name} cannot be read ({one_line(error)[:120]})") from error
     return tensors
 
 
-def without_wrappers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _refuse_others(
+    model: str, tensors: Mapping[str, torch.Tensor], of_file: Mapping[str, torch.Tensor], file: str
+) -> None:
+    """Raise ModelError where a file has other values for one of the `tensors` that others had: one would be lost."""
+    for name in tensors.keys() & of_file.keys():
+        if not _are_equal(tensors[name], of_file[name]):
+            raise ModelError(
+                f"model {model}: two of its files have {one_line(name)[:100]}, with other values in {file}; leave those"
+                " of another checkpoint out"
+            )
+
+
+def refuse_two_values(name: str, model: transformers.PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise ModelError where a file has two tensors for one of the model's, of which transformers takes either.
+
+    It reads names with and without the model's prefix, and the old ones of layer norms.
+    """
+    names: dict[str, str] = {}
+    for key, tensor in tensors.items():
+        bare = key.removeprefix(model.base_model_prefix + ".")
+        bare = bare.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        other = names.setdefault(bare, key)
+        if other != key and not _are_equal(tensor, tensors[other]):
+            raise ModelError(
+                f"model {name}: its weights have {one_line(other)[:90]} and {one_line(key)[:90]}, which are one tensor"
+                " of the model, with other values; save the model again with one of them"
+            )
+
+
+def _are_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.float(), other.float())
+
+
+def without_wrappers(tensors: dict[str, T]) -> dict[str, T]:
     """`tensors` by their names without what torch.compile and DistributedDataParallel put before them.
 
     They keep their names if two would have one.

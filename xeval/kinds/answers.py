@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -21,6 +20,7 @@ from xeval.kinds.rows import ID, Rows, Table, groups_of
 from xeval.kinds.tokenization import Tokenization
 from xeval.support.errors import CopyError, DataError
 from xeval.support.findings import Finding, at_most, fine, warning
+from xeval.support.json_text import parse_json
 from xeval.support.text import one_line
 
 if TYPE_CHECKING:
@@ -419,7 +419,7 @@ def _share_in_words(rows: Rows) -> float:
 def _questions_in(path: str, text: str) -> Iterator[tuple[Any, str, str, Any]]:
     """Id, question, context and answers of each question in a file in SQuAD's format."""
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise CopyError(f"{path}: not readable as JSON: {one_line(error)[:120]}") from error
     for article in _list_in(content, "data", path):

@@ -3,7 +3,7 @@
 Every format is drawn from this one frame-like object, so that no two of them can disagree.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from xeval.definitions.languages import describe
@@ -126,6 +126,12 @@ class Matrix:
         return footnotes.budgets(by_configuration(self.runs))
 
     @property
+    def left_out(self) -> list[str]:
+        """The footnotes on runs that no average has."""
+        shown = [run for row in self.ours for run in row.runs]
+        return [line for run, line in _collapsed(self.runs, shown) if run not in shown]
+
+    @property
     def claims(self) -> list[ClaimVerdict]:
         """On what else the published table's source says of the models."""
         return check([run.record for run in self.runs], self.reference) if self.reference else []
@@ -187,7 +193,8 @@ def build(
         replace(row, why_no_verdict=_why_none(row, reference), why_partial=_why_partial(row, known)) for row in rows
     ]
     n_reference = len(first) if reference else 0
-    footer = footnotes.of(everything, reference) + _collapsed(scored, groups)
+    shown = [run for group in groups.values() for run in group]
+    footer = footnotes.of(everything, reference) + [line for _, line in _collapsed(scored, shown)]
     if reference and reference.task == task and reference.metric != example.metric:
         published_metric, own_metric = metric_in_words(reference.metric), metric_in_words(example.metric)
         footer.append(f"No verdicts: the published numbers are {published_metric}, ours {own_metric}.")
@@ -297,13 +304,10 @@ def _span(numbers: set[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _collapsed(scored: list[StoredRun], groups: Mapping[Configuration, list[StoredRun]]) -> list[str]:
-    lines = []
-    for run in scored:
-        record = run.record
-        reason = collapse(record)
-        shown = run in groups[Configuration.of(record)]
+def _collapsed(runs: Sequence[StoredRun], shown: Sequence[StoredRun]) -> Iterator[tuple[StoredRun, str]]:
+    """Those whose training collapsed, and a footnote on each: whether it is among those `shown`."""
+    for run in runs:
+        reason = collapse(run.record) if run.record.scores else None
         if reason:
-            fate = "shown, since there is no other seed" if shown else "left out of the averages"
-            lines.append(f"Collapsed: {record.name_of_run}: {reason}; {fate}.")
-    return lines
+            fate = "shown, since there is no other seed" if run in shown else "left out of the averages"
+            yield run, f"Collapsed: {run.record.name_of_run}: {reason}; {fate}."

@@ -134,6 +134,7 @@ class TrainingRecord(Recorded):
     selection: str
     selection_curve: list[SelectionPoint]
     chosen_step: Integer
+    left_out_head: bool | None = None  # whether the checkpoint had a head, which was drawn anew; None in older records
     weights_sha256: Sha256  # of the fine-tuned weights that every language was evaluated with
     invocation: str | None = None  # which ended it; None in older records where that is not known
 

@@ -18,6 +18,7 @@ from xeval.engine.encoding import encode, encoding_keys
 from xeval.engine.fast_path.forward import can_pack
 from xeval.engine.followers import Evaluation, Training, give_to_followers
 from xeval.engine.loading import (
+    brings_head,
     brings_pooler,
     failures_named,
     load_encoder,
@@ -456,7 +457,7 @@ class OneRun:
         checkpoints = self.checkpoints
         if every is not None:
             checkpoints = CheckpointsBehindEvaluated(checkpoints.folder, self._say, every)
-        model, merge = self._adapted()
+        model, merge, left_out_head = self._adapted()
         started = time.monotonic()
         if spec.recipe.adaptation == "frozen":
             encoded = self._remember(model, encoded)
@@ -501,6 +502,7 @@ class OneRun:
             selection=spec.recipe.selection,
             selection_curve=curve,
             chosen_step=outcome.chosen_step,
+            left_out_head=left_out_head,
             weights_sha256=save_fine_tuned(model, weights_folder(self.identity), spec.checkpoint, self._say),
             invocation=environment.INVOCATION,
         )
@@ -520,15 +522,19 @@ class OneRun:
                 f" {MOST_PREDICTIONS:,}: raise evaluate_every_steps"
             )
 
-    def _adapted(self) -> tuple[Any, Callable[[], None]]:
-        """The model to train, and what makes an ordinary one of it after the training."""
+    def _adapted(self) -> tuple[Any, Callable[[], None], bool]:
+        """The model to train, what makes an ordinary one of it after the training, and whether the checkpoint's own
+        head is left out."""
         spec = self.spec
         model = load_pretrained(spec.checkpoint, self.kind, spec.seed)
+        left_out_head = brings_head(spec.checkpoint, model)
+        if left_out_head:
+            self._say(f"the checkpoint's own head is left out, and a new one drawn from seed {spec.seed}")
         merge = adapt(model, spec.recipe, spec.seed, brings_pooler(spec.checkpoint), spec.checkpoint.id)
         n_trained, n = count_trained(model)
         if n_trained < n:
             self._say(f"{in_words(spec.recipe_record().values)}: {n_trained:,} of {n:,} parameters are trained")
-        return self._on_device(model), merge
+        return self._on_device(model), merge, left_out_head
 
     def _remember(self, model: Any, encoded: dict[str, Encoded]) -> dict[str, Encoded]:
         """The rows with what the head reads of each, for which the encoder is run once."""

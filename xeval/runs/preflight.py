@@ -50,7 +50,7 @@ from xeval.results.records import Limits
 from xeval.runs.spec import RunSpec, with_layer
 from xeval.support.cache import cache_home
 from xeval.support.errors import DataError, ModelError, PreflightError
-from xeval.support.findings import Finding, error, fine
+from xeval.support.findings import Finding, error, fine, warning
 
 SAMPLED_ROWS = 300  # of each language, for the checks that tokenize
 TEXTS = 30  # of each column, for the checks of single texts
@@ -172,10 +172,10 @@ def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: 
         findings = []
         own = tokenizer_of(checkpoint.tokenizer_folder / "tokenizer.json")
         if own is not None:
-            findings.append(check_pieces(tokenizer, own, texts))
+            findings.append(check_pieces(tokenizer, own, texts, config.get("model_type")))
             if findings[0].severity == "error":
                 return findings
-            special = check_special_pieces(tokenizer, own)
+            special = check_special_pieces(tokenizer, own, config.get("model_type"))
             findings += [special] if special else []
         findings.append(check_vocabulary(tokenizer, config.get("vocab_size")))
         findings += check_letters(tokenizer, list(chain.from_iterable(texts.values())))
@@ -224,6 +224,8 @@ def _try(
     with failures_named(checkpoint, "it fails on these rows"):
         trial = Trial(model.to(compute.device), tokenizer, task.of_kind, compute, recipe.max_length)
         difference = trial.difference(tests)
+    if not trial.has_numbers:
+        return [warning("trial", "some of its outputs are not numbers", "Look for inf and NaN in its weights.")]
     if difference is None:
         return [fine("trial", "a few rows give what they give in a plain call of transformers")]
     return [error("trial", f"a plain call, model(**tokenizer(...)), gives something else; what differs: {difference}")]

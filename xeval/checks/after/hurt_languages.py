@@ -12,6 +12,7 @@ from xeval.support.findings import Finding, at_most, by_language, error, fine, w
 UNKNOWN_HURTS = 0.02  # of all pieces
 UNKNOWN_IS_UNREADABLE = 0.3
 PIECES_PER_WORD_HURT = 4.0
+PIECES_PER_WORD_LOST = 0.5  # a word has a piece at least, but for tokenizers whose pieces span words
 TRUNCATION_HURTS = 0.05  # of rows
 
 
@@ -37,7 +38,8 @@ def check_languages(
         return []
     return [
         _unknown_pieces({language: own.unknown_piece_share for language, own in tokenized.items()}, training_language),
-        _pieces_per_word({k: own.pieces_per_word for k, own in tokenized.items() if own.pieces_per_word}),
+        _lost_text(tokenized, training_language)
+        or _pieces_per_word({k: own.pieces_per_word for k, own in tokenized.items() if own.pieces_per_word}),
         _truncation({language: own.truncated_share for language, own in tokenized.items()}, max_length, unit),
     ]
 
@@ -50,6 +52,16 @@ def _unknown_pieces(shares: dict[str, float], training_language: str) -> Finding
     mend = "Use the checkpoint's own tokenizer; if this is it, the encoder cannot read these languages."
     unreadable = hurt.get(training_language, 0.0) >= UNKNOWN_IS_UNREADABLE
     return (error if unreadable else warning)(name, f"{by_language(hurt)} of pieces", mend)
+
+
+def _lost_text(tokenized: Mapping[str, Tokenized], training_language: str) -> Finding | None:
+    """Fewer pieces than words, where truncation does not explain it."""
+    numbers = {name: own.pieces_per_word for name, own in tokenized.items() if own.truncated_share < TRUNCATION_HURTS}
+    lost = {name: number for name, number in numbers.items() if number is not None and number < PIECES_PER_WORD_LOST}
+    if not lost:
+        return None
+    mend = "Look at the normalizer in tokenizer.json: it takes most of the text away before it is split."
+    return (error if training_language in lost else warning)("pieces per word", by_language(lost, "{:.1f}"), mend)
 
 
 def _pieces_per_word(numbers: dict[str, float]) -> Finding:

@@ -94,17 +94,19 @@ def tokenizer_of(file: Path) -> tokenizers.Tokenizer | None:
     return own
 
 
-def check_pieces(tokenizer: Any, own: tokenizers.Tokenizer, texts: Mapping[str, Sequence[str]]) -> Finding:
+def check_pieces(
+    tokenizer: Any, own: tokenizers.Tokenizer, texts: Mapping[str, Sequence[str]], model_type: str | None = None
+) -> Finding:
     """Whether the tokenizer makes the pieces of its tokenizer.json, which describes `own`.
 
     For some types of encoder transformers does not take that file as it is, but makes a tokenizer from its vocabulary
-    and from tokenizer_config.json. `texts` are by language.
+    and from tokenizer_config.json. `texts` are by language; `model_type` is the encoder's.
     """
     name, built = "pieces", tokenizer.backend_tokenizer
     models = [type(each.model).__name__ for each in (own, built)]
     if models[0] != models[1]:
         evidence = f"tokenizer.json has a vocabulary for {models[0]}, and transformers takes it for {models[1]}"
-        return error(name, evidence, _TAKE)
+        return error(name, evidence, _fix(model_type))
     others = {language: _with_other_pieces(own, tokenizer, some) for language, some in texts.items()}
     shares = {language: len(some) / max(1, len(texts[language])) for language, some in others.items()}
     if not any(shares.values()):
@@ -116,10 +118,10 @@ def check_pieces(tokenizer: Any, own: tokenizers.Tokenizer, texts: Mapping[str, 
         f"texts with other ones than tokenizer.json makes: {by_language(shares)}; {one_line(text)[:40]!r} is"
         f" {by_file} by the file, {by_library} as transformers reads it{_settings(own, built)}"
     )
-    return (error if max(shares.values()) >= IN_THE_VOCABULARY else warning)(name, evidence, _TAKE)
+    return (error if max(shares.values()) >= IN_THE_VOCABULARY else warning)(name, evidence, _fix(model_type))
 
 
-def check_special_pieces(tokenizer: Any, own: tokenizers.Tokenizer) -> Finding | None:
+def check_special_pieces(tokenizer: Any, own: tokenizers.Tokenizer, model_type: str | None = None) -> Finding | None:
     """Whether the tokenizer puts the special pieces around texts that its tokenizer.json does, which describes `own`;
     None if that puts none, as the one of RemBERT that transformers saves."""
     name = "special pieces"
@@ -130,7 +132,7 @@ def check_special_pieces(tokenizer: Any, own: tokenizers.Tokenizer) -> Finding |
         if by_file != by_library:
             shown = (one_line(" ".join(tokenizer.convert_ids_to_tokens(ids)))[:80] for ids in (by_file, by_library))
             evidence = "{} by tokenizer.json, {} as transformers reads it".format(*shown)
-            return warning(name, f"{words} is {evidence}", _TAKE)
+            return warning(name, f"{words} is {evidence}", _fix(model_type))
     return fine(name, "as tokenizer.json puts them")
 
 
@@ -140,10 +142,18 @@ def _with_other_pieces(own: tokenizers.Tokenizer, tokenizer: Any, texts: Sequenc
     return [text for text, *both in zip(texts, by_file, by_library, strict=True) if both[0] != both[1]]
 
 
-_TAKE = (
-    "Make tokenizer_config.json say what tokenizer.json does, or give it the right tokenizer_class: with"
-    ' "PreTrainedTokenizerFast" transformers takes tokenizer.json as it is.'
-)
+def _fix(model_type: str | None) -> str:
+    from transformers.models.auto.tokenization_auto import MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS as OF_ONE_CLASS
+
+    if model_type in OF_ONE_CLASS:
+        return (
+            f"For encoders of type {model_type} transformers makes a tokenizer of one class, whatever tokenizer_class"
+            " says, so use a checkpoint whose tokenizer.json has the vocabulary and the settings of that class."
+        )
+    return (
+        "Make tokenizer_config.json say what tokenizer.json does, or give it the right tokenizer_class: with"
+        ' "PreTrainedTokenizerFast" transformers takes tokenizer.json as it is.'
+    )
 
 
 def _settings(own: Any, built: Any) -> str:

@@ -68,7 +68,7 @@ def _totals(matrix: Matrix) -> list[list[str]]:
 
 def _findings(matrix: Matrix) -> list[str]:
     checked = [f"✓ {matrix.checked}."] if matrix.checked else []
-    return [*matrix.budgets, *(finding.line for finding in matrix.findings), *checked]
+    return [*matrix.budgets, *(finding.line for finding in matrix.findings), *matrix.left_out, *checked]
 
 
 def _below(matrix: Matrix) -> list[str]:
