@@ -142,7 +142,7 @@ def attend_padded(
 
     def padded(tensor: torch.Tensor) -> torch.Tensor:  # (S, heads, L, size)
         rows = tensor.new_zeros(n_rows * length, *tensor.shape[1:]).index_copy(0, place, tensor)
-        return rows.unflatten(0, (n_rows, length)).transpose(1, 2)
+        return rows.view(n_rows, length, *tensor.shape[1:]).transpose(1, 2)
 
     if len(query) < len(key):
         query = query.unsqueeze(2)  # (S, heads, 1, size)
