@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from xeval.engine.environment import computation
 from xeval.support.errors import ClaimError, StoreError
-from xeval.support.files import read_ordinary
+from xeval.support.files import found_in, read_ordinary
 from xeval.support.sealed import checksums, sealing
 from xeval.support.text import one_line
 
@@ -56,7 +56,7 @@ class Checkpoints:
                 values = {"format": FORMAT, "computed_by": computation(), "step": snapshot.step, **snapshot.values}
                 (partial / "values.json").write_text(json.dumps(values), encoding="utf-8")
                 save_file(snapshot.tensors, partial / "tensors.safetensors")
-            for old in [*self._found()[KEPT:], *self.folder.glob("*.partial")]:
+            for old in [*self._found()[KEPT:], *found_in(self.folder, "*.partial")]:
                 shutil.rmtree(old, ignore_errors=True)
             saved = True
         except ClaimError:
@@ -84,7 +84,7 @@ class Checkpoints:
 
     def _found(self) -> list[Path]:
         """The newest first."""
-        return sorted((path for path in self.folder.glob("step-*") if path.suffix != ".partial"), reverse=True)
+        return [path for path in reversed(found_in(self.folder, "step-*")) if path.suffix != ".partial"]
 
 
 def _load(path: Path) -> Snapshot | None:

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import platformdirs
 
-from xeval.support.files import in_home
+from xeval.support.files import found_in, in_home, read_ordinary, retried
 from xeval.support.sealed import MANIFEST, checksums
 from xeval.support.text import counted
 
@@ -31,8 +31,8 @@ def cache_home() -> Path:
 
 def free_bytes(folder: Path) -> int:
     """How much the disk has left that holds `folder`, or will hold it."""
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-    return shutil.disk_usage(existing).free
+    existing = next(place for place in (folder, *folder.absolute().parents) if retried(place.is_dir))
+    return retried(lambda: shutil.disk_usage(existing)).free
 
 
 def size_bytes(part: Part) -> int:
@@ -67,6 +67,14 @@ def kept_weights(identity: str, weights_sha256: str) -> Path | None:
     return kept
 
 
+def _manifests(part: Part, below: str) -> list[Path]:
+    """Those of the sealed folders of this part; none where the disk does not let it be read, as if it were empty."""
+    try:
+        return found_in(cache_home() / part, below + MANIFEST)
+    except OSError:
+        return []
+
+
 _FORGOTTEN = {  # part → what is said of so many of its folders
     "weights": ("trainings", "whose weights", "; --keep-weights keeps a run's in its folder"),
     "objects": ("copies of objects", "that", ""),
@@ -77,7 +85,7 @@ def forget_unused(part: Literal["weights", "objects"]) -> str:
     """Where this part, of sealed folders, takes more than its share of the disk, remove those that nobody has used for
     long, the oldest first. Says what was removed, in one line; "" if nothing was."""
     now_s, entries = time.time(), []
-    for manifest in (cache_home() / part).glob(f"**/{MANIFEST}"):
+    for manifest in _manifests(part, "**/"):
         with suppress(OSError):  # another process may be removing them
             size = sum(path.stat().st_size for path in manifest.parent.rglob("*") if path.is_file())
             entries.append((manifest.stat().st_mtime, size, manifest.parent))
@@ -98,7 +106,10 @@ def forget_unused(part: Literal["weights", "objects"]) -> str:
 
 def find_weights(identity: str, weights_sha256: str) -> Path | None:
     """The same, or the folder of another run with these weights."""
-    folders = sorted(path.parent for path in (cache_home() / "weights").glob(f"*/{MANIFEST}"))
-    others = [folder.name for folder in folders if weights_sha256 in (folder / MANIFEST).read_text(errors="replace")]
+    others = []
+    for manifest in _manifests("weights", "*/"):
+        with suppress(OSError):  # another process may be removing it
+            if weights_sha256.encode() in read_ordinary(manifest):
+                others.append(manifest.parent.name)
     candidates = (kept_weights(name, weights_sha256) for name in dict.fromkeys([identity, *others]))
     return next((folder for folder in candidates if folder is not None), None)

@@ -1,8 +1,8 @@
 """Checks of what a run is about to do with this machine: steps and effective batch size, disk space, device."""
 
-import shutil
 from pathlib import Path
 
+from xeval.support.cache import free_bytes
 from xeval.support.findings import Finding, error, fine, warning
 from xeval.support.text import counted
 
@@ -31,8 +31,7 @@ def check_batch(
 
 def check_disk(folder: Path, n_weights: int) -> Finding:
     """Whether fine-tuned weights and checkpoints find room in `folder`, which need not be there yet."""
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-    free, weights = shutil.disk_usage(existing).free, n_weights * BYTES_PER_WEIGHT
+    free, weights = free_bytes(folder), n_weights * BYTES_PER_WEIGHT
     checkpoints = weights * CHECKPOINT_COPIES * CHECKPOINTS
     evidence = (
         f"{free / 1e9:,.1f} GB free in {folder}; fine-tuned weights take {weights / 1e9:,.2f} GB, checkpoints to resume"
