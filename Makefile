@@ -45,7 +45,7 @@ bench: setup ## how fast training and evaluation are beside the transformers Tra
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
-torture: setup ## kills, full disks, damage and outages, all that docs/reliability.md tells of (10 minutes)
+torture: setup ## kills, full disks, damage and outages, all that docs/reliability.md tells of (an hour or more)
 	$(BIN)/python -m pytest -q tests/torture
 
 check: setup ## the gate: the microcosm against its committed baseline (a minute and a half)
