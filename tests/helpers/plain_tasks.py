@@ -227,7 +227,9 @@ def plain_outputs(task: PlainTask, model: Any, tokenizer: Any) -> np.ndarray:
 def plain_losses(task: PlainTask, model: Any, tokenizer: Any, chosen: Recipe, n_steps: int) -> list[float]:
     """The usual loop: padded batches, torch's AdamW over all parameters, clipping, linear decay."""
     sequences, n_rows, losses = task.sequences(tokenizer, task.rows), len(task.rows), []
-    optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=chosen.learning_rate, eps=chosen.adam_epsilon, weight_decay=0.0
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (n_steps - step) / n_steps)
     model.train()
     for step in range(n_steps):

@@ -56,7 +56,9 @@ def same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool
 def plain_losses(model, chosen: Recipe, seed: int, n_steps: int) -> list[float]:
     """The usual loop: padded batches, torch's AdamW over all parameters, clipping, linear decay."""
     tokenizer, losses = tiny_tokenizer(model.config.model_type), []
-    optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=chosen.learning_rate, eps=chosen.adam_epsilon, weight_decay=0.0
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (n_steps - step) / n_steps)
     model.train()
     for step in range(n_steps):
