@@ -62,3 +62,14 @@ def test_what_was_installed_is_found(machine, tmp_path, monkeypatch):
     path, why_not = machine(f"echo > {made}; /bin/chmod 755 {made}")()
     assert (path, why_not) == (str(made), "")
     assert len(asked(tmp_path)) == 2
+
+
+def test_a_chromium_that_does_not_show_an_empty_page_is_as_good_as_none(machine, tmp_path, monkeypatch):
+    made = tmp_path / "chromium"
+    made.write_text("#!/bin/sh\necho '# Fatal error: no memory' >&2\nexec cat <&3 >/dev/null\n")
+    made.chmod(0o755)
+    monkeypatch.setattr(browser, "provide", lambda: (str(made), ""))
+    monkeypatch.setattr(browser, "START_PATIENCE_S", 0.2)
+    with pytest.raises(pytest.skip.Exception) as skipped:
+        browser.start(tmp_path)
+    assert "does not show an empty page: Chromium said nothing for 0.2 s; Fatal error: no memory" in str(skipped.value)

@@ -14,13 +14,6 @@ from xeval.support.findings import warning
 ACCURACY = "document.querySelector('table.sortable')"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def there_is_a_chromium() -> None:
-    path, why_not = browser.provide()
-    if path is None:
-        pytest.skip(why_not)
-
-
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
@@ -29,9 +22,9 @@ def page_file(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def chromium(tmp_path_factory):
-    running = browser.Browser(tmp_path_factory.mktemp("profile"))
+    running = browser.start(tmp_path_factory.mktemp("chromium"))
     yield running
     running.close()
 

@@ -17,15 +17,8 @@ N_RUNS = 500
 
 
 @pytest.fixture(scope="module", autouse=True)
-def there_is_a_chromium() -> None:
-    path, why_not = browser.provide()
-    if path is None:
-        pytest.skip(why_not)
-
-
-@pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    running = browser.Browser(tmp_path_factory.mktemp("profile"))
+    running = browser.start(tmp_path_factory.mktemp("chromium"))
     yield running
     running.close()
 

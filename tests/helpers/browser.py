@@ -9,19 +9,33 @@ import os
 import select
 import shutil
 import subprocess
+import tempfile
 import time
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+from filelock import FileLock
+
 INSTALL = "XEVAL_INSTALL_CHROMIUM"  # set to 1, lets tests install Debian's package; else they install nothing
 INSTALL_PATIENCE_S = 240
+STARTS = 3
+START_PATIENCE_S = 30
 PATIENCE_S = 60
 
 
 @cache
 def provide() -> tuple[str | None, str]:
-    """Chromium's path, or None and why there is none. Installed where it is missing, at most once, if INSTALL asks."""
+    """Chromium's path, or None and why there is none. Installed where it is missing, at most once, if INSTALL asks.
+
+    One process at a time looks: a package that another is just unpacking is there by name alone.
+    """
+    with FileLock(Path(tempfile.gettempdir()) / "xeval-tests-chromium.lock"):
+        return _provide()
+
+
+def _provide() -> tuple[str | None, str]:
     if path := _find():
         return path, ""
     if os.environ.get(INSTALL) != "1":
@@ -57,33 +71,60 @@ def _install() -> str:
     return ""
 
 
+def start(folder: Path) -> "Browser":
+    """A browser with an empty page, its profile below `folder`.
+
+    The tests are of pages: where no Chromium can be had that shows an empty one, they are skipped with its last words.
+    """
+    path, problem = provide()
+    if path is None:
+        pytest.skip(problem)
+    for attempt in range(STARTS):
+        profile = folder / f"profile{attempt}"
+        try:
+            return Browser(path, profile)
+        except (OSError, RuntimeError) as error:  # TimeoutError is an OSError
+            problem = f"{path} does not show an empty page: {error}; {_last_words(profile)}"
+    pytest.skip(problem)
+
+
+def _last_words(profile: Path) -> str:
+    lines = (profile / "stderr").read_text(encoding="utf-8", errors="replace").splitlines()
+    return " | ".join(line.strip("# ")[:300] for line in lines if line.strip("# "))[-400:]
+
+
 class Browser:
     """One browser with one page. `events` is what the browser has reported by itself, in its order."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, path: str, profile: Path) -> None:
+        profile.mkdir(parents=True)
         theirs_in, self._to = os.pipe()
         self._from, theirs_out = os.pipe()
-        words = [provide()[0], "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
-        words += [f"--user-data-dir={profile}", "--no-first-run", "--disable-background-networking", "about:blank"]
+        words = [path, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
+        words += ["--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"]
+        words += [f"--user-data-dir={profile}", "about:blank"]
         # Chromium reads from descriptor 3 and writes to 4.
         redirect = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
-        self._process = subprocess.Popen(
-            ["bash", "-c", redirect, "bash", *words],
-            pass_fds=(theirs_in, theirs_out),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with (profile / "stderr").open("wb") as stderr:
+            self._process = subprocess.Popen(
+                ["bash", "-c", redirect, "bash", *words],
+                pass_fds=(theirs_in, theirs_out),
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+            )
         os.close(theirs_in)
         os.close(theirs_out)
-        self._waiting, self._id, self._session = b"", 0, None
+        self._waiting, self._id, self._session, self._patience_s = b"", 0, None, START_PATIENCE_S
         self.events: list[dict[str, Any]] = []
         try:
             self._attach()
         except (OSError, RuntimeError):  # TimeoutError is an OSError
             self.close()  # or whichever test comes next is blamed for a process that nobody waits for
             raise
+        self._patience_s = PATIENCE_S
 
     def _attach(self) -> None:
+        self.call("Target.setDiscoverTargets", discover=True)  # a page that crashes is told of, and else only silent
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network", "Accessibility"):
@@ -102,16 +143,19 @@ class Browser:
         return answer["result"]
 
     def _read(self) -> dict[str, Any]:
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + self._patience_s
         while b"\0" not in self._waiting:
             if not select.select([self._from], [], [], max(0.0, until - time.monotonic()))[0]:
-                raise TimeoutError(f"Chromium said nothing for {PATIENCE_S} s")
+                raise TimeoutError(f"Chromium said nothing for {self._patience_s} s")
             received = os.read(self._from, 1 << 20)
             if not received:
                 raise RuntimeError("Chromium has gone")
             self._waiting += received
-        message, _, self._waiting = self._waiting.partition(b"\0")
-        return json.loads(message)
+        text, _, self._waiting = self._waiting.partition(b"\0")
+        message = json.loads(text)
+        if message.get("method") == "Target.targetCrashed":
+            raise RuntimeError(f"the page crashed: {message['params']}")
+        return message
 
     def open(self, path: Path) -> None:
         """Show the file at `path` and wait until it is loaded."""
