@@ -283,15 +283,15 @@ def panic_in_the_template(folder: Path) -> None:
     plain_file(folder)
 
 
-@pytest.mark.parametrize(("n_others", "severity"), [(0, "fine"), (1, "warning"), (4, "warning"), (5, "error")])
-def test_half_a_percent_of_other_pieces_is_too_much(folder, n_others, severity):
+@pytest.mark.parametrize(("n_others", "severity"), [(0, "fine"), (1, "warning"), (9, "warning"), (10, "error")])
+def test_one_percent_of_other_pieces_is_too_much(folder, n_others, severity):
     """XLM-R's tokenizer.json and transformers differ in one piece of some 300 where words end in a joiner."""
     configure(folder, "tokenizer.json", normalizer={"type": "Replace", "pattern": {"String": "a"}, "content": "e"})
     tokenizer = load_tokenizer(find_checkpoint(str(folder)), MAX_LENGTH)
     texts = ["a" * n_others + "e" * (100 - n_others)] + ["e" * 100] * 9
     finding = check_pieces(tokenizer, tokenizer_of(folder / "tokenizer.json"), {"en": ["e"], "te": texts})
     assert finding.severity == severity
-    assert n_others == 0 or f"makes: te 0.{n_others}0 % of all" in finding.evidence
+    assert n_others == 0 or f"makes: te {n_others / 10:.2f} % of all" in finding.evidence
 
 
 def test_special_pieces_that_transformers_puts_elsewhere_than_the_file_does_are_said(folder):
@@ -360,10 +360,7 @@ FROM_FILE = 'with "PreTrainedTokenizerFast" transformers takes tokenizer.json as
 BROUGHT: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "Chinese not split": (normalize(handle_chinese_chars=False), ("pieces: other ones", "zh ", FROM_FILE)),
     "lower case in the file alone": (normalize(lowercase=True), ("pieces: other ones", "lowercase is True there")),
-    "accents off in the file alone": (
-        normalize(strip_accents=True),
-        ("pieces: other ones", "es ", "strip_accents"),
-    ),
+    "a few accents off in the file alone": (normalize(strip_accents=True), ()),
     "other words in the file": (split_at_spaces, ("pieces: other ones", "(pre_tokenizer", FROM_FILE)),
     "other words in the file, said so": (split_at_spaces_and_say_so, ()),
     "padding on the left": (
