@@ -47,9 +47,13 @@ def wrong(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def by_language(shares: dict[str, float], as_text: str = "{:.1%}") -> str:
-    """`th 18.7 %, el 4.2 %`: numbers by language, the largest first."""
+    """`th 18.7 %, el 4.2 %, less in 3 more`: numbers by language, the largest first, without those that round to 0."""
     ordered = sorted(shares.items(), key=lambda item: -item[1])
-    return ", ".join(f"{language} {_spaced(as_text.format(number))}" for language, number in ordered)
+    traces = [language for language, number in ordered if number and as_text.format(abs(number)) == as_text.format(0)]
+    if len(traces) == len(ordered):
+        traces = []
+    texts = [f"{name} {_spaced(as_text.format(number))}" for name, number in ordered if name not in traces]
+    return ", ".join([*texts, f"less in {len(traces)} more"] if traces else texts)
 
 
 def at_most(shares: dict[str, float], as_text: str = "{:.1%}") -> str:
