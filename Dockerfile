@@ -6,11 +6,13 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends make \
     && rm -rf /var/lib/apt/lists/*
 
-# What takes long first, so that a change of xeval itself does not repeat it. PyPI's torch is a build for CUDA.
+# What takes long first, so that a change of xeval itself does not repeat it. PyPI's torch is a build for CUDA; uv knows
+# where the others are.
 COPY constraints.txt /xeval/
 RUN python -m venv /opt/xeval \
-    && if [ "$DEVICE" = cpu ]; then export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu; fi \
-    && /opt/xeval/bin/pip install --no-cache-dir --constraint /xeval/constraints.txt torch
+    && /opt/xeval/bin/pip install --no-cache-dir --constraint /xeval/constraints.txt uv \
+    && if [ "$DEVICE" = cpu ]; then export UV_TORCH_BACKEND=cpu; fi \
+    && /opt/xeval/bin/uv pip install --no-cache --python /opt/xeval --constraint /xeval/constraints.txt torch
 
 COPY . /xeval/
 RUN /opt/xeval/bin/pip install --no-cache-dir --constraint /xeval/constraints.txt /xeval \

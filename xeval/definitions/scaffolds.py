@@ -156,8 +156,8 @@ jobs:
       - uses: actions/setup-python@v6
         with:
           python-version: "3.11"
-      - run: pip install torch --index-url https://download.pytorch.org/whl/cpu
-      - run: pip install crosslingual-eval
+      - run: pip install uv
+      - run: uv pip install --system --torch-backend cpu crosslingual-eval
       - run: {run} fresh
       - run: xeval check --results fresh --baseline baseline.toml --github --junit gate.xml
       - uses: actions/upload-artifact@v6
