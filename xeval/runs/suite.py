@@ -98,6 +98,8 @@ def run_suite(name: str, models: Sequence[str], *, reporter: Reporter | None = N
     """
     grids, skipped = suite_grids(name, models, reporter=reporter, **options)
     outcome, say = SuiteRuns(skipped=skipped), (reporter or Silent()).say
+    for task, reason in skipped.items():
+        say(_not_run(task, reason))
     for task in count_down(list(grids), [1] * len(grids), str, say, "task"):
         grid = grids.pop(task)  # so that its rows can go when it is done
         with left_out(task, skipped, reporter or Silent()):
@@ -136,7 +138,6 @@ def suite_grids(  # noqa: PLR0913  what `run_grid` takes
             rows = find_rows(task, member, Path(data) if data else None, wanted)
         except XevalError as error:
             skipped[member.task] = str(error)
-            lines.append(f"{member.task}: not run: {error}")
             continue
         lines.append(f"{member.task}: {_in_words(rows)}")
         of_task = options_of(task, options) | {
@@ -162,7 +163,11 @@ def left_out(task: str, skipped: dict[str, str], reporter: Reporter) -> Iterator
         yield
     except XevalError as error:
         skipped[task] = str(error)
-        reporter.say(one_line(f"{task}: not run: {error}"))
+        reporter.say(_not_run(task, error))
+
+
+def _not_run(task: str, reason: object) -> str:
+    return one_line(f"{task}: not run: {reason}")
 
 
 def score_suite(  # noqa: PLR0913  what `score_given` takes
