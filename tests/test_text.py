@@ -45,9 +45,11 @@ def test_one_decimal_is_half_away_from_zero(points, said):
 
 def test_a_difference_has_its_sign_and_zero_is_no_less_than_zero():
     assert [signed(0.04), signed(-0.04), signed(1.25), signed(-1.25)] == ["+0.0", "+0.0", "+1.3", "-1.3"]
+    assert [signed(-0.002, 2), signed(70.398 - 70.4, 2), signed(-0.125, 2)] == ["+0.00", "+0.00", "-0.13"]
 
 
 def test_whoever_subtracts_what_is_printed_gets_what_is_printed():
     ours, published = 94.26, 94.34  # 94.3 and 94.3, and 0.1 apart
     assert printed_difference(ours, published) == 0.0
     assert printed_difference(71.26, 70.94) == 0.4
+    assert printed_difference(70.21746, 70.4, 2) == -0.18

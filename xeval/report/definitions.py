@@ -8,7 +8,7 @@ from rich.text import Text
 
 from xeval.definitions.toml import Printed
 from xeval.judging.forensics import Definition
-from xeval.support.text import one_line
+from xeval.support.text import one_line, printed_difference, signed
 
 NEAREST = 15  # rows of the table, besides those that reach the number
 
@@ -23,7 +23,7 @@ def show(definitions: Sequence[Definition], published: Printed, console: Console
     table.add_column("in %", justify="right")
     table.add_column(f"− {published.text}", justify="right")
     for definition in nearest[: max(NEAREST, len(reaching))]:
-        difference = f"{100 * definition.value - float(published):+.2f}"
+        difference = signed(printed_difference(100 * definition.value, float(published), 2), 2)
         mark = " ✓" if definition in reaching else ""
         cells = definition.metric, definition.over, f"{100 * definition.value:.2f}", difference + mark
         table.add_row(*(Text(one_line(cell)) for cell in cells))

@@ -14,7 +14,7 @@ from xeval.judging.probe import FEWEST_FOR_INTERVAL, FEWEST_LANGUAGES, Correlati
 from xeval.report.comparison.runs import markdown_table, plain, print_table, shown_p
 from xeval.report.formats.csv import harmless
 from xeval.report.formats.markdown import escape
-from xeval.support.text import metric_in_words, one_decimal
+from xeval.support.text import metric_in_words, one_decimal, signed
 
 _IN_WORDS = {
     "bits_per_sentence": "bits per sentence",
@@ -132,10 +132,10 @@ def _ranked_rows(probe: Probe) -> list[list[str]]:
             f"{correlation.task}, {correlation.configuration}, {_seeds(correlation.seeds)}",
             f"{len(correlation.scores)} languages",
             _IN_WORDS[correlation.measure],
-            "–" if correlation.rho is None else f"{correlation.rho:+.2f}".replace("-", "−"),
+            "–" if correlation.rho is None else signed(correlation.rho, 2).replace("-", "−"),
             "–"
             if correlation.ci95 is None
-            else " to ".join(f"{bound:+.2f}".replace("-", "−") for bound in correlation.ci95),
+            else " to ".join(signed(bound, 2).replace("-", "−") for bound in correlation.ci95),
             shown_p(correlation.p),
         ]
         for correlation in probe.correlations

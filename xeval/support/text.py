@@ -40,24 +40,24 @@ def counted(n: int, things: str) -> str:
 
 def one_decimal(points: float) -> str:
     """ "71.3" for 71.25: half away from zero, whatever arithmetic leaves behind the ninth decimal, and never "-0.0"."""
-    return str(_rounded(points))
+    return str(_rounded(points, 1))
 
 
-def signed(points: float) -> str:
-    """The same with its sign: "+0.4", "-1.3", "+0.0"."""
-    return f"{_rounded(points):+}"
+def signed(points: float, places: int = 1) -> str:
+    """The same with its sign, and with so many places: "+0.4", "-1.3", "+0.0"."""
+    return f"{_rounded(points, places):+}"
 
 
-def printed_difference(points: float, other: float) -> float:
+def printed_difference(points: float, other: float, places: int = 1) -> float:
     """The difference of two numbers as they are printed, so that a reader who subtracts gets the same."""
-    return float(_rounded(points) - _rounded(other))
+    return float(_rounded(points, places) - _rounded(other, places))
 
 
-def _rounded(points: float) -> Decimal:
+def _rounded(points: float, places: int) -> Decimal:
     if not math.isfinite(points):
         return Decimal(points)
     exact = Decimal(repr(round(float(points), 9)))
-    return exact.quantize(Decimal("0.1"), ROUND_HALF_UP) + Decimal("0.0")  # which makes 0.0 of -0.0
+    return exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP) + Decimal("0.0")  # which makes 0.0 of -0.0
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from rich.console import Console
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.retention import Cost, LanguageRetention, Retention, Share
 from xeval.report.comparison.runs import Parts, flips_as_object, markdown_flips, markdown_parts, print_parts, show_flips
-from xeval.support.text import metric_in_words, one_decimal, printed_difference
+from xeval.support.text import metric_in_words, one_decimal, printed_difference, signed
 
 FLOAT32_BYTES = 4
 
@@ -110,6 +110,7 @@ def _notes(retention: Retention) -> list[str]:
         rho, p = retention.fertility_correlation
         shown = "no correlation is shown" if p > 0.05 else f"a correlation (p {p:.3f})"
         notes.append(
-            f"What is kept and pieces per word: Spearman's ρ {rho:+.2f} over the languages, {shown}; it is not a cause."
+            f"What is kept and pieces per word: Spearman's ρ {signed(rho, 2)} over the languages, {shown};"
+            " it is not a cause."
         )
     return [*notes, *retention.notes]
