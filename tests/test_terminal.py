@@ -94,7 +94,7 @@ def a_phase_on(terminal_type: str | None, width: int = 80, **more: str) -> str:
         os.close(ours)
 
 
-SUMMARY = r"evaluate zh: 3 pairs in \d+\.\d s \([\d,.]+ pairs/s\), accuracy 63\.7\r?\n"
+SUMMARY = r"evaluate zh: 3 pairs( in \d+\.\d s \([\d,.]+ pairs/s\))?, accuracy 63\.7\r?\n"
 
 
 def test_in_a_pipe_a_phase_is_one_line():
@@ -132,6 +132,12 @@ def test_what_was_done_before_is_not_divided_by_the_seconds_since():
         phase.advance(1, "loss 0.512")
     assert phase.summary() == "train: 20 steps in 10.0 s (2.0 steps/s), after 900 steps done before, loss 0.512"
     assert phase.done == 920
+
+
+def test_what_took_no_time_has_no_speed():
+    phase = progress.Phase("read", 15, "languages")
+    phase.advance(15)
+    assert phase.summary() == "read: 15 languages"
 
 
 def test_what_came_out_of_a_cache_has_no_speed():

@@ -76,13 +76,13 @@ class Phase:
 
     def summary(self) -> str:
         elapsed_s, now = time.monotonic() - self.started, self.done - self.done_before
-        rate = now / elapsed_s if elapsed_s > 0 else 0.0
         note = f", {self.note}" if self.note else ""
         before = f"{counted(self.done_before, self.unit)} done before" if self.done_before else ""
         if before and not now:
             return f"{self.name}: {before}{note}"
         after = f", after {before}" if before else ""
-        return f"{self.name}: {counted(now, self.unit)} in {elapsed_s:.1f} s ({rate:,.1f} {self.unit}/s){after}{note}"
+        took = f" in {elapsed_s:.1f} s ({now / elapsed_s:,.1f} {self.unit}/s)" if elapsed_s >= 0.05 else ""
+        return f"{self.name}: {counted(now, self.unit)}{took}{after}{note}"
 
 
 class Silent:
