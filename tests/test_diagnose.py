@@ -145,7 +145,7 @@ def test_test_labels_that_belong_to_other_rows_are_told_from_a_collapsed_trainin
     found = only(world.diagnose(record, tmp_path))
     assert (found.name, found.severity) == ("placeholder labels", "error")
     assert "development data is 100.0 %" in found.evidence or "development data is 9" in found.evidence
-    assert "XNLI-1.0" in found.mend
+    assert "XNLI-1.0" in found.fix
 
 
 def test_gold_labels_that_are_one_label_throughout_are_named():
@@ -177,7 +177,7 @@ def test_every_wrong_order_of_three_labels_is_found_with_the_reading_that_mends_
     assert found.name == "permuted labels"
     for trained_as, called in zip(LABELS, order, strict=True):
         assert (f"{called} as {trained_as}" in found.evidence) == (called != trained_as)
-    assert "id2label" in found.mend
+    assert "id2label" in found.fix
 
 
 def test_an_order_of_labels_that_is_wrong_in_one_language_is_found_there(world, fine_tuned, tmp_path):
@@ -200,7 +200,7 @@ def test_a_training_that_collapsed(world, tmp_path):
     found = only(world.diagnose(record, tmp_path))
     assert found.name == "collapsed training"
     assert "accuracy in en is 33.3 % where chance is 33.3 %" in found.evidence and "ln 3 is 1.10" in found.evidence
-    assert "learning rate" in found.mend
+    assert "learning rate" in found.fix
 
 
 def test_a_recipe_of_three_steps_is_not_called_a_collapse(world, tmp_path):
@@ -234,7 +234,7 @@ def test_chance_outside_latin_script(world, tmp_path):
     record = world.run(tmp_path, data=data)
     found = only(world.diagnose(record, tmp_path))
     assert found.name == "chance outside Latin script"
-    assert "es " in found.evidence.split("against")[1] and "xeval doctor" in found.mend
+    assert "es " in found.evidence.split("against")[1] and "xeval doctor" in found.fix
 
 
 def test_an_encoder_that_knows_only_english(world, tmp_path):
@@ -265,7 +265,7 @@ def test_heavy_truncation_is_reported_with_its_languages(world, fine_tuned, tmp_
     found = only(world.diagnose(record, tmp_path))
     assert (found.name, found.severity) == ("truncated pairs", "warning")
     assert found.evidence == "ar 30.0 % of pairs lose their end at 24 pieces"
-    assert "--max-length" in found.mend
+    assert "--max-length" in found.fix
     assert [warned.name for warned in record.preflight] == ["truncated pairs"]  # said before the run too
 
 
@@ -371,4 +371,4 @@ def test_a_cased_checkpoint_that_is_lower_cased_is_a_few_points_low_everywhere(w
     found = diagnose_run(StoredRun(folder, record), get_task(str(world.task_file)), reference)
     assert {"low everywhere", "capital letters"} <= set(names(found))
     low = next(finding for finding in found if finding.name == "low everywhere")
-    assert low.mend.startswith("First mend the tokenizer: the tokenizer lower-cases")
+    assert low.fix.startswith("First fix the tokenizer: the tokenizer lower-cases")

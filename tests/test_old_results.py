@@ -49,6 +49,7 @@ def in_todays_words(said: str) -> str:
     text = "".join(
         part if part.startswith("changed") else re.sub(r"\b([a-z_]+)=(?=[\d.])", r"\1 ", part) for part in parts
     )
+    text = text.replace('"mend":', '"fix":')
     for old, new in NEW_WORDS.items():
         text = text.replace(old, new)
     part = "it was trained on the first 600 rows alone"

@@ -58,7 +58,7 @@ def test_a_healthy_run_passes_every_check_with_evidence(world):
         "unknown pieces",
         "disk space",
     } <= found.keys()
-    assert all(finding.evidence and not finding.mend for finding in found.values())
+    assert all(finding.evidence and not finding.fix for finding in found.values())
 
 
 # ── rows ──
@@ -305,13 +305,13 @@ def test_a_cased_vocabulary_under_a_tokenizer_that_lower_cases(world, tmp_path):
     found = check(world, models=[with_tokenizer(world, tmp_path / "m", toy.toy_tokenizer(do_lower_case=True))])
     assert found["capital letters"].severity == "warning"
     assert "the tokenizer lower-cases (do_lower_case in its settings: True)" in found["capital letters"].evidence
-    assert "Set do_lower_case to false" in found["capital letters"].mend
+    assert "Set do_lower_case to false" in found["capital letters"].fix
 
 
 def test_an_uncased_vocabulary_under_a_tokenizer_that_keeps_capitals(world, tmp_path):
     tokenizer = toy.toy_tokenizer(words_in_lower_case=True)
     model = toy.write_checkpoint(tmp_path / "m", tokenizer)
-    assert "Set do_lower_case to true" in check(world, models=[str(model)])["capital letters"].mend
+    assert "Set do_lower_case to true" in check(world, models=[str(model)])["capital letters"].fix
     right = toy.toy_tokenizer(do_lower_case=True, words_in_lower_case=True)
     model = toy.write_checkpoint(tmp_path / "right", right)
     assert check(world, models=[str(model)])["capital letters"].severity == "fine"

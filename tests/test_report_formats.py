@@ -248,8 +248,8 @@ def test_no_format_loads_what_takes_seconds(results):
 
 @pytest.mark.parametrize("chosen", [Format.MARKDOWN, Format.HTML, Format.LATEX, Format.JSON, Format.MODEL_CARD])
 def test_what_the_diagnosis_has_found_stands_in_every_format_for_people_and_in_json(chosen, tmp_path):
-    made = replace(one_model(tmp_path), findings=[error("permuted labels", "the evidence of it", "the mend of it.")])
+    made = replace(one_model(tmp_path), findings=[error("permuted labels", "the evidence of it", "the fix of it.")])
     text = render_as(chosen, made, TASK, Footprint())
-    for said in ("permuted labels", "the evidence of it", "the mend of it"):
+    for said in ("permuted labels", "the evidence of it", "the fix of it"):
         assert said in text
     assert "permuted" not in render_as(chosen, one_model(tmp_path), TASK, Footprint())

@@ -255,7 +255,7 @@ def test_it_is_told_for_how_many_words_running_text_has_other_pieces():
 def test_doctor_says_so():
     rows = {"en": rows_of([["O"] * 3], [["the", "house", "has"]])}
     [found] = PEOPLE.tokenizer_checks(byte_tokenizer(add_prefix_space=False), rows)
-    assert found.severity == "warning" and "en 66.7 %" in found.evidence and "add_prefix_space" in found.mend
+    assert found.severity == "warning" and "en 66.7 %" in found.evidence and "add_prefix_space" in found.fix
     [found] = PEOPLE.tokenizer_checks(byte_tokenizer(add_prefix_space=True), rows)
     assert found.severity == "fine"
 

@@ -206,8 +206,8 @@ class Classification(OfLabels):
             if _is_out_of_line(usual, self._shares(rows), fewest)
         ]
         if strays:
-            mend = "Unless the data were made so, take a copy that carries its own labels."
-            return warning("labels", "; ".join(strays), mend)
+            fix = "Unless the data were made so, take a copy that carries its own labels."
+            return warning("labels", "; ".join(strays), fix)
         alike = [f"in each of {len(tests)} languages"] * (len(tests) > 1) + ["in training"] * bool(training)
         also = f", much the same {' and '.join(alike)}" if alike else ""
         return fine("labels", f"{self._in_words(usual)} of the test rows{also}")

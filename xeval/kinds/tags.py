@@ -301,11 +301,11 @@ class Tagging(OfLabels):
             if own.total() > 100 * len(self.labels)
         }
         untrained = [label for label in self.labels if not counts[f"{train.language} train"][label]] if train else []
-        mend = "Check that the copy of the data is whole and that its tags are those of the task file."
+        fix = "Check that the copy of the data is whole and that its tags are those of the task file."
         if untrained:
             used = [label for label in untrained if any(own[label] for own in counts.values())]
             say = error if used else warning
-            return say("tags", f"no row to train on has {', '.join(untrained)}", mend)
+            return say("tags", f"no row to train on has {', '.join(untrained)}", fix)
         strays = [f"{name} has no {', '.join(labels)}" for name, labels in lacking.items() if labels]
         if strays:
             return fine("tags", f"{len(self.labels)} tags; {'; '.join(strays)}")

@@ -133,12 +133,12 @@ def parse_record(content: bytes, path: Path) -> RunRecord:
         else:
             record = RunRecord.model_validate_json(plain)
     except ValidationError as error:
-        mend = (
+        fix = (
             "another version of xeval wrote it: read it with that one"
             if line
             else "remove the folder to compute this run again"
         )
-        raise StoreError(f"{path}: {first_complaint(error)}; {mend}") from error
+        raise StoreError(f"{path}: {first_complaint(error)}; {fix}") from error
     if not line and version != 1:
         raise StoreError(f"{path}: damaged, its checksum is gone; remove the folder to compute this run again")
     _refuse_exchanged(record, path.parent)

@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 Severity = Literal["fine", "warning", "error"]
 MARKS: dict[Severity, str] = {"fine": "✓", "warning": "!", "error": "✗"}
+
+
+_FIX = AliasChoices("fix", "mend")  # the second is in records of earlier versions
 
 
 class Finding(BaseModel):
@@ -17,7 +20,7 @@ class Finding(BaseModel):
     name: str
     severity: Severity
     evidence: str
-    mend: str = ""  # one sentence; how to fix it; empty where there is nothing to fix, or the evidence says how
+    fix: str = Field("", validation_alias=_FIX)  # one sentence; empty where there is none, or the evidence says how
 
     @property
     def line(self) -> str:
@@ -26,19 +29,19 @@ class Finding(BaseModel):
 
     @property
     def sentence(self) -> str:
-        return f"{self.name}: {self.evidence}" + f". {self.mend}" * bool(self.mend)
+        return f"{self.name}: {self.evidence}" + f". {self.fix}" * bool(self.fix)
 
 
 def fine(name: str, evidence: str) -> Finding:
     return Finding(name=name, severity="fine", evidence=evidence)
 
 
-def warning(name: str, evidence: str, mend: str) -> Finding:
-    return Finding(name=name, severity="warning", evidence=evidence, mend=mend)
+def warning(name: str, evidence: str, fix: str) -> Finding:
+    return Finding(name=name, severity="warning", evidence=evidence, fix=fix)
 
 
-def error(name: str, evidence: str, mend: str = "") -> Finding:
-    return Finding(name=name, severity="error", evidence=evidence, mend=mend)
+def error(name: str, evidence: str, fix: str = "") -> Finding:
+    return Finding(name=name, severity="error", evidence=evidence, fix=fix)
 
 
 def wrong(findings: Iterable[Finding]) -> list[Finding]:

@@ -49,9 +49,9 @@ def _unknown_pieces(shares: dict[str, float], training_language: str) -> Finding
     hurt = {language: share for language, share in shares.items() if share >= UNKNOWN_HURTS}
     if not hurt:
         return fine(name, at_most(shares, "{:.2%}"))
-    mend = "Use the checkpoint's own tokenizer; if this is it, the encoder cannot read these languages."
+    fix = "Use the checkpoint's own tokenizer; if this is it, the encoder cannot read these languages."
     unreadable = hurt.get(training_language, 0.0) >= UNKNOWN_IS_UNREADABLE
-    return (error if unreadable else warning)(name, f"{by_language(hurt)} of pieces", mend)
+    return (error if unreadable else warning)(name, f"{by_language(hurt)} of pieces", fix)
 
 
 def _lost_text(tokenized: Mapping[str, Tokenized], training_language: str) -> Finding | None:
@@ -60,8 +60,8 @@ def _lost_text(tokenized: Mapping[str, Tokenized], training_language: str) -> Fi
     lost = {name: number for name, number in numbers.items() if number is not None and number < PIECES_PER_WORD_LOST}
     if not lost:
         return None
-    mend = "Look at the normalizer in tokenizer.json: it takes most of the text away before it is split."
-    return (error if training_language in lost else warning)("pieces per word", by_language(lost, "{:.1f}"), mend)
+    fix = "Look at the normalizer in tokenizer.json: it takes most of the text away before it is split."
+    return (error if training_language in lost else warning)("pieces per word", by_language(lost, "{:.1f}"), fix)
 
 
 def _pieces_per_word(numbers: dict[str, float]) -> Finding:

@@ -99,8 +99,8 @@ def missing_or_repeated_rows(
             )
     if not strays:
         return None
-    mend = "Evaluate these languages again in one process; a score over other rows is not a score on this test set."
-    return error("missing or repeated rows", "; ".join(strays), mend)
+    fix = "Evaluate these languages again in one process; a score over other rows is not a score on this test set."
+    return error("missing or repeated rows", "; ".join(strays), fix)
 
 
 def placeholder_labels(predicted: Mapping[str, Predicted]) -> Finding | None:
@@ -141,8 +141,8 @@ def permuted_labels(
     for language, confusion in confusions.items():
         order = _better_order(confusion)
         if order is not None:
-            mend = "Correct the label names of this test split, and evaluate again."
-            return _permuted(f" in {language}", confusion, order, labels, mend)
+            fix = "Correct the label names of this test split, and evaluate again."
+            return _permuted(f" in {language}", confusion, order, labels, fix)
     return None
 
 
@@ -167,14 +167,14 @@ def _n_right(confusion: Sequence[Sequence[int]], order: Sequence[int]) -> int:
     return sum(confusion[predicted][meant] for predicted, meant in enumerate(order))
 
 
-def _permuted(where: str, confusion: np.ndarray, order: Sequence[int], labels: Sequence[str], mend: str) -> Finding:
+def _permuted(where: str, confusion: np.ndarray, order: Sequence[int], labels: Sequence[str], fix: str) -> Finding:
     n = confusion.sum()
     as_it_is, reread = (_n_right(confusion.tolist(), some) / n for some in (range(len(order)), order))
     reading = ", ".join(f"{labels[p]} as {labels[meant]}" for p, meant in enumerate(order) if p != meant)
     return error(
         "permuted labels",
         f"accuracy{where} is {one_decimal(100 * as_it_is)} %, and {one_decimal(100 * reread)} % if one reads {reading}",
-        mend,
+        fix,
     )
 
 
@@ -215,8 +215,8 @@ def other_order(predicted: Mapping[str, Predicted]) -> Finding | None:
     orders = [f"{language}: {order}" for language, own in predicted.items() if (order := _order_of(own))]
     if not orders:
         return None
-    mend = "Predictions without ids or row numbers have to be in the order of the rows; compare the first and the last."
-    return warning("another order", "; ".join(orders), mend)
+    fix = "Predictions without ids or row numbers have to be in the order of the rows; compare the first and the last."
+    return warning("another order", "; ".join(orders), fix)
 
 
 def _order_of(own: Predicted) -> str | None:

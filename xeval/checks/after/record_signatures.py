@@ -77,10 +77,10 @@ def collapsed_training(record: RunRecord) -> Finding | None:
     loss, n_labels = "", len(record.labels or ())
     if curve and n_labels:
         loss = f"; the loss ended at {curve[-1][1]:.2f} where ln {n_labels} is {math.log(n_labels):.2f}"
-    mend = "Lower the learning rate, add warm-up (--warmup-share 0.1), or take another seed."
+    fix = "Lower the learning rate, add warm-up (--warmup-share 0.1), or take another seed."
     if record.training is None:
-        mend = "Check that the checkpoint's head was fine-tuned on this task."
-    return error("collapsed training", reason + loss, mend)
+        fix = "Check that the checkpoint's head was fine-tuned on this task."
+    return error("collapsed training", reason + loss, fix)
 
 
 def chance_outside_latin_script(record: RunRecord) -> Finding | None:
@@ -171,10 +171,10 @@ def low_everywhere(record: RunRecord, published: ReferenceRow | None, hints: Seq
     points = {language: 100 * record.scores[language].value - cell for language, cell in published.cells.items()}
     if max(points.values()) > -LOW_EACH:
         return None
-    mend = "Compare tokenizer (xeval doctor), library versions and recipe with the source's: a seed seldom does that."
+    fix = "Compare tokenizer (xeval doctor), library versions and recipe with the source's: a seed seldom does that."
     if hints:
-        mend = f"First mend the tokenizer: {hints[0].evidence}."
-    return warning("low everywhere", f"points against {published.name}: {by_language(points, '{:+.1f}')}", mend)
+        fix = f"First fix the tokenizer: {hints[0].evidence}."
+    return warning("low everywhere", f"points against {published.name}: {by_language(points, '{:+.1f}')}", fix)
 
 
 def _sees_targets(selection: str) -> bool:

@@ -37,10 +37,10 @@ def check_disk(folder: Path, n_weights: int) -> Finding:
         f"{free / 1e9:,.1f} GB free in {folder}; fine-tuned weights take {weights / 1e9:,.2f} GB, checkpoints to resume"
         f" from up to {checkpoints / 1e9:,.2f} GB"
     )
-    mend = "Free space there, or set XEVAL_CACHE to a folder with more."
+    fix = "Free space there, or set XEVAL_CACHE to a folder with more."
     if free < weights:
-        return error("disk space", evidence, mend)
-    return warning("disk space", evidence, mend) if free < weights + checkpoints else fine("disk space", evidence)
+        return error("disk space", evidence, fix)
+    return warning("disk space", evidence, fix) if free < weights + checkpoints else fine("disk space", evidence)
 
 
 def check_device(device: str, arithmetic: str, hardware: dict[str, str | int], has_gpu: bool) -> Finding:

@@ -60,14 +60,14 @@ _SMALL_WORD = re.compile("[a-z]{2}")
 def check_vocabulary(tokenizer: Any, embedding_rows: int | None) -> Finding:
     """Whether the tokenizer's ids are the rows of the checkpoint's embedding that they were in pretraining."""
     name = "vocabulary"
-    n_pieces, mend = len(tokenizer), "Use the tokenizer that was published with these weights."
+    n_pieces, fix = len(tokenizer), "Use the tokenizer that was published with these weights."
     if not isinstance(embedding_rows, int):  # as config.json has it, which a stranger wrote
         return fine(name, f"{n_pieces:,} pieces")
     highest = max(tokenizer.get_vocab().values(), default=-1)
     if highest >= embedding_rows:
-        return error(name, f"the tokenizer's ids go up to {highest:,}, the embedding has {embedding_rows:,} rows", mend)
+        return error(name, f"the tokenizer's ids go up to {highest:,}, the embedding has {embedding_rows:,} rows", fix)
     if n_pieces < SMALLEST_FIT * embedding_rows:
-        return warning(name, f"the tokenizer has {n_pieces:,} pieces, the embedding {embedding_rows:,} rows", mend)
+        return warning(name, f"the tokenizer has {n_pieces:,} pieces, the embedding {embedding_rows:,} rows", fix)
     known = KNOWN_VOCABULARIES.get(PADDED.get(embedding_rows, embedding_rows)) or KNOWN_VOCABULARIES.get(n_pieces)
     if known is None:
         return fine(name, f"{n_pieces:,} pieces for {embedding_rows:,} rows of the embedding")
@@ -83,7 +83,7 @@ def check_vocabulary(tokenizer: Any, embedding_rows: int | None) -> Finding:
         f"{len(strays)} of {len(words)} words do not have the ids of {whose}'s vocabulary, {why}: {strays[0]!r} is"
         f" {ids[strays[0]]}, there {words[strays[0]]}"
     )
-    return (error if 2 * len(strays) > len(words) else warning)(name, evidence, mend)
+    return (error if 2 * len(strays) > len(words) else warning)(name, evidence, fix)
 
 
 def tokenizer_of(file: Path) -> tokenizers.Tokenizer | None:

@@ -213,13 +213,13 @@ def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
     if len(rows) > 1:
         got = " and ".join(sorted(f"{counted(n, 'rows')} of hash {sha256[:8]}" for sha256, n in rows))
         limits = {(record.limits.max_eval, record.limits.eval_seed) for record in records}
-        mend = "evaluate both sides on the same data"
+        fix = "evaluate both sides on the same data"
         if len({n for n, _ in limits} - {None}) == 1 and len({seed for n, seed in limits if n}) > 1:
-            mend = (
+            fix = (
                 "version 0.1.0 took the first rows for --max-eval, and now they are drawn evenly from all of them:"
                 " evaluate the older side again"
             )
-        raise DataError(f"{language}: not evaluated on the same rows: {got}; {mend}")
+        raise DataError(f"{language}: not evaluated on the same rows: {got}; {fix}")
     [(sha256, _)] = rows
     return sha256
 
