@@ -41,7 +41,7 @@ test: setup ## the tests, two at a time, under 10 minutes on two cores
 test-slow: setup ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
 
-bench: setup ## how fast training and evaluation are beside the transformers Trainer (11 minutes)
+bench: setup ## how fast training and evaluation are, compared with the transformers Trainer (11 minutes)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 

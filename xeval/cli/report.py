@@ -40,7 +40,7 @@ def report(
     ] = None,
     tasks_dir: TasksDirs = None,
 ) -> None:
-    """Put the results of a task, or of a suite of tasks, beside published tables."""
+    """Compare the results of a task, or of a suite of tasks, with published tables."""
     chosen = format or format_of(output)
     if suite is not None:
         from xeval.report.suite import formats  # scipy

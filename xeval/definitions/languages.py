@@ -1,4 +1,4 @@
-"""What is known of a language beside its code: name, script and family.
+"""What is known of a language besides its code: name, script and family.
 
 Tasks call a language by its ISO 639-1 code ("sw"), by ISO 639-3 ("swa"), as FLORES-200 does, by that and ISO 15924
 ("swh_Latn"), or with a country ("en-US"). What the list below lacks has its name and script from IANA's registry.

@@ -66,7 +66,7 @@ class Recipe(Frozen):
     """What --seed is by default."""
 
     adaptation: Adaptation = "full"
-    """What of the encoder is trained beside the head: all of it, low-rank matrices beside its weights (LoRA, Hu et al.
+    """What of the encoder is trained besides the head: all of it, low-rank matrices beside its weights (LoRA, Hu et al.
     2021), or nothing."""
     layers_frozen: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Where all of it is: leave out the embeddings and so many of the lowest layers; 0 leaves out the embeddings."""

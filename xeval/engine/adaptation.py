@@ -1,4 +1,4 @@
-"""Chooses what of a model is trained beside its head: the whole encoder, its upper layers, matrices of low rank beside
+"""Chooses what of a model is trained besides its head: the whole encoder, its upper layers, matrices of low rank beside
 its weights, or nothing of it.
 
 LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685) is PEFT's. Its matrices are merged into the weights when the

@@ -151,7 +151,7 @@ def why_partial(record: RunRecord, task: Task | None) -> str | None:
 def why_none(record: RunRecord, reference: Reference | None) -> str:
     """Why `judge` gives no verdict on the configuration of `record`, in words; empty where it gives one."""
     if reference is None:
-        return "there is no published table beside it"
+        return "there is no published table to compare it with"
     if reference.task != record.task:
         return f"the published table is of task {reference.task}"
     if reference.metric != record.metric:

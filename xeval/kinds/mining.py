@@ -271,7 +271,7 @@ class BitextMining(OfVectors):
                 "threshold",
                 f"chosen on the sentences that are scored, since there is one part of them alone, in {' '.join(alone)}:"
                 " F1 is the best that any threshold gives",
-                "Say so beside the score, or add the files of the part that is missing, dev or test.",
+                "Say so next to the score, or add the files of the part that is missing, dev or test.",
             )
         ]
 

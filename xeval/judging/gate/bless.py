@@ -35,7 +35,7 @@ def group(runs: Iterable[StoredRun]) -> dict[str, list[RunRecord]]:
 
 
 def settings(record: RunRecord) -> dict[str, Setting]:
-    """What has to be equal, beside task and model, for two runs to be seeds of one and the same thing."""
+    """What has to be equal, besides task and model, for two runs to be seeds of one and the same thing."""
     values = {key: record.recipe.values[key] for key in lasting_values(record.recipe.values)}
     named = {"recipe": record.recipe.name, **values, **record.limits.model_dump(), "dtype": record.dtype}
     return {key: value for key, value in named.items() if value is not None}
