@@ -20,9 +20,7 @@ class Finding(BaseModel):
     name: str
     severity: Severity
     evidence: str
-    fix: str = Field(
-        default="", validation_alias=_FIX
-    )  # one sentence; empty if there is none, or the evidence says how
+    fix: str = Field(default="", validation_alias=_FIX)  # one sentence; empty if there is none, or evidence says how
 
     @property
     def line(self) -> str:
