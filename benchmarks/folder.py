@@ -29,7 +29,7 @@ sys.exit(code)
 
 
 def folder() -> str:
-    """Markdown: seconds, seconds of processor time and megabytes of `list runs`, `report` and `check`."""
+    """Markdown: seconds, seconds of processor time and megabytes of the commands that read all runs."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         os.environ["XEVAL_CACHE"] = str(place / "cache")
@@ -45,6 +45,7 @@ def folder() -> str:
                 "report": ["report", "--results", results, "--output", place / "report.md"],
                 "report, HTML": ["report", "--results", results, "--output", place / "report.html"],
                 "check": ["check", "--results", results, "--baseline", baseline],
+                "rank": ["rank", "--results", results],
             }
             rows += [(n_runs, what, *measured(words, place)) for what, words in commands.items()]
     header = ("runs", "command", "seconds", "of processor time", "MB at most")
