@@ -205,3 +205,26 @@ def test_a_part_without_gold_is_refused():
     columns = KIND.columns_in(dev_alone()) | {"pairs": [""] * 5}
     with pytest.raises(DataError, match="carry no pairs"):
         KIND.read(table(columns))
+
+
+# ── part of the rows ──
+
+
+def test_a_sentence_that_is_drawn_brings_its_translation():
+    rows, _ = corpus(np.random.default_rng(5), 400, 600)
+    drawn = KIND.draw(rows, 300, seed=1)
+    assert len(drawn) == len(set(drawn.places.tolist())) == 300
+    there = {(part, id_) for part, _, id_, _ in drawn.gold}
+    pairs = [(part, partner) for part, _, _, partners in drawn.gold for partner in partners]
+    assert set(pairs) <= there
+    n_foreign = sum(side == "foreign" for _, side, _, _ in drawn.gold)
+    assert abs(n_foreign - 120) < 12 and abs(len(pairs) - 60) < 8, "as many of each as among all rows"
+    assert KIND.draw(rows, 300, seed=1).sha256() == drawn.sha256()
+    assert KIND.draw(rows, None, seed=1) is KIND.draw(rows, len(rows), seed=1) is rows
+
+
+def test_too_few_sentences_for_a_pair_are_refused():
+    """Their F1 would be 0, whatever the encoder."""
+    rows, _ = corpus(np.random.default_rng(5), 400, 600)
+    with pytest.raises(DataError, match="of 1 sentences drawn no two translate each other; evaluate on more"):
+        KIND.draw(rows, 1, seed=1)

@@ -220,9 +220,9 @@ class _RowsAtHand:
         rows = self._corpora[task.name, split].test(language)
         if record.computed_elsewhere or limits.max_eval is None:
             return rows
-        return (
-            rows.first(limits.max_eval) if limits.eval_seed is None else rows.spread(limits.max_eval, limits.eval_seed)
-        )
+        if limits.eval_seed is None:
+            return rows.first(limits.max_eval)
+        return task.of_kind.draw(rows, limits.max_eval, limits.eval_seed)
 
 
 def _problems_of_score(

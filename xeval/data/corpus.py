@@ -44,7 +44,7 @@ class Corpus:
     def test(self, language: str) -> Rows:
         if language not in self._tests:
             rows = load_rows(self.source, language, "test")
-            self._tests[language] = rows.spread(self.limits.max_eval, EVAL_SEED)
+            self._tests[language] = self.task.of_kind.draw(rows, self.limits.max_eval, EVAL_SEED)
         return self._tests[language]
 
     def read_from(self, source: DataSource) -> None:

@@ -108,6 +108,13 @@ class Kind(ABC):
     def read(self, table: Table) -> Rows:
         """The rows, checked. Raises DataError for what cannot be used."""
 
+    def draw(self, rows: Rows, n: int | None, seed: int) -> Rows:
+        """At most `n` rows to evaluate on, spread evenly over all of them; all of them for None.
+
+        Raises DataError where so few cannot be scored.
+        """
+        return rows.spread(n, seed)
+
     # ── what an encoder is given, and what it gives ──
 
     def __eq__(self, other: object) -> bool:

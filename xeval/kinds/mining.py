@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +19,7 @@ from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, share_of, tallies
 from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import Column, Keys
 from xeval.kinds.metric import Metric, f1, share
-from xeval.kinds.rows import Rows, Table
+from xeval.kinds.rows import Rows, Table, evenly_spread
 from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
 from xeval.support.errors import CopyError, DataError
 from xeval.support.findings import Finding, fine, warning
@@ -140,6 +140,25 @@ class BitextMining(OfVectors):
             for part, side, id_, partners in zip(parts, sides, ids, pairs, strict=True)
         ]
         return Rows(table.language, table.split, {"text": texts}, gold, np.arange(len(table)))
+
+    def draw(self, rows: Rows, n: int | None, seed: int) -> Rows:
+        """As of any kind, but that a sentence brings its translations along; a pair of which one is cut is none."""
+        if n is None or n >= len(rows):
+            return rows
+        english = {(part, id_): row for row, (part, side, id_, _) in enumerate(rows.gold) if side == "english"}
+        own = [[english[part, partner] for partner in partners] for part, _, _, partners in rows.gold]
+        brought = {row for partners in own for row in partners}
+        units = [[row, *partners] for row, partners in enumerate(own) if row not in brought]
+        numbers = np.repeat(np.arange(len(units)), [len(unit) for unit in units])
+        drawn = rows.take(np.unique(np.concatenate(units)[evenly_spread(numbers, n, seed)]))
+        there = {(part, id_) for part, _, id_, _ in drawn.gold}
+        gold = [
+            (part, side, id_, [partner for partner in partners if (part, partner) in there])
+            for part, side, id_, partners in drawn.gold
+        ]
+        if not any(partners for *_, partners in gold):
+            raise DataError(f"{rows.language}: of {n:,} sentences drawn no two translate each other; evaluate on more")
+        return replace(drawn, gold=gold)
 
     def encode(
         self,
