@@ -29,7 +29,8 @@ body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 100r
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; }}
 th, td {{ border-bottom: 1px solid #8886; padding: .3rem .6rem; text-align: right; white-space: nowrap; }}
-tr > :first-child {{ text-align: left; }}
+tr > :first-child {{ background: Canvas; left: 0; max-width: 18rem; min-width: min(17rem, 40vw); position: sticky;
+  text-align: left; white-space: normal; }}
 .ours {{ font-weight: bold; }}
 tr:not(.ours) th[scope=row] {{ font-weight: normal; }}
 </style>
