@@ -71,7 +71,7 @@ def test_a_sender_tells_of_lines_and_of_phases_now_and_then():
     assert sent[0] == ("says", "hello")
     assert sent[1] == ("does", "train: 1 of 1,000 steps, loss 0.5")
     assert sent[-1][0] == "has done"
-    assert sent[-1][1].startswith("train: 1,000 steps") and sent[-1][1].endswith(", loss 0.5")
+    assert sent[-1][1].startswith("train: 1,000 steps in ")
     assert SENT_EVERY_S >= 0.1
     assert len(sent) < 20
 

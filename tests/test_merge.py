@@ -386,7 +386,7 @@ def test_the_command_prints_what_came_from_where_and_exits_with_1_for_damage_alo
     assert note.startswith("b/cats/org--m/r-seed1-") and note.endswith("has other weights and came first")
     assert header.split("  ")[0] == "from" and "languages taken" in header
     assert [row.split() for row in rows] == [[A, "1", "1", "0", "0", "0", "0", "1"], [B, *"1000100"]]
-    assert err.startswith("merge: 2 runs")
+    assert err.startswith("merge: 2 runs in ")
     (only_folder(here / B) / "predictions" / "de.parquet").unlink()
     code, out, err = command("merge", "--quiet", B, DST)
     assert (code, err) == (1, "") and "de.parquet: cannot be read: No such file or directory" in out

@@ -79,6 +79,7 @@ def a_phase_on(terminal_type: str | None, width: int = 80, **more: str) -> str:
     code = (
         "from xeval.support.progress import reporter\n"
         "with reporter(quiet=False).phase('evaluate zh', 3, 'pairs') as phase:\n"
+        "    phase.started -= 1\n"
         "    for _ in range(3): phase.advance(1, 'accuracy 63.7')"
     )
     environment = os.environ | {"COLUMNS": str(width)} | more
@@ -94,7 +95,7 @@ def a_phase_on(terminal_type: str | None, width: int = 80, **more: str) -> str:
         os.close(ours)
 
 
-SUMMARY = r"evaluate zh: 3 pairs( in \d+\.\d s \([\d,.]+ pairs/s\))?, accuracy 63\.7\r?\n"
+SUMMARY = r"evaluate zh: 3 pairs in \d+\.\d s \([\d,.]+ pairs/s\), accuracy 63\.7\r?\n"
 
 
 def test_in_a_pipe_a_phase_is_one_line():
@@ -134,10 +135,10 @@ def test_what_was_done_before_is_not_divided_by_the_seconds_since():
     assert phase.done == 920
 
 
-def test_what_took_no_time_has_no_speed():
+def test_what_took_no_time_has_no_rate():
     phase = progress.Phase("read", 15, "languages")
     phase.advance(15)
-    assert phase.summary() == "read: 15 languages"
+    assert phase.summary() == "read: 15 languages in 0.0 s"
 
 
 def test_what_came_out_of_a_cache_has_no_speed():

@@ -81,8 +81,8 @@ class Phase:
         if before and not now:
             return f"{self.name}: {before}{note}"
         after = f", after {before}" if before else ""
-        took = f" in {elapsed_s:.1f} s ({now / elapsed_s:,.1f} {self.unit}/s)" if elapsed_s >= 0.05 else ""
-        return f"{self.name}: {counted(now, self.unit)}{took}{after}{note}"
+        rate = f" ({now / elapsed_s:,.1f} {self.unit}/s)" if elapsed_s >= 0.05 else ""  # a rate of 0.0 s says nothing
+        return f"{self.name}: {counted(now, self.unit)} in {elapsed_s:.1f} s{rate}{after}{note}"
 
 
 class Silent:

@@ -50,7 +50,7 @@ PADDED = {250_037: 250_002}
 SMALLEST_FIT = 0.9  # pieces per embedding row: checkpoints pad their embeddings, but not by more
 IN_THE_VOCABULARY = 0.01  # share of pieces with a kind of letter from which the vocabulary has learnt it
 OUT_OF_IT = 0.001
-OTHER_PIECES = 0.01
+OTHER_PIECES = 0.01  # share of a language's pieces, from which the encoder reads other text than it was trained on
 NEARLY_ALL = 0.99
 
 _CAPITAL = re.compile("[A-Z]")
