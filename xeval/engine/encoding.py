@@ -22,7 +22,7 @@ def encoding_keys(
 ) -> dict[str, str]:
     """By name, as in `rows_sha256`, a hash of everything that encoded rows, and the counts that come with them, depend
     on."""
-    vocabulary = _without_settings(tokenizer.backend_tokenizer.to_str())
+    vocabulary = _without_settings(tokenizer)
     counted = (tokenizer.unk_token_id, sorted(tokenizer.all_special_ids))
     how = (
         kind.name,
@@ -42,12 +42,12 @@ def encoding_keys(
     return keys
 
 
-def _without_settings(tokenizer: str) -> str:
-    """A tokenizer as JSON without what its last call has left in it."""
-    content = json.loads(tokenizer)
-    for left_by_the_last_call in ("truncation", "padding"):
-        content.pop(left_by_the_last_call, None)
-    return json.dumps(content)
+def _without_settings(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A tokenizer as JSON without what its last call has left in it, which the next one sets anew."""
+    own = tokenizer.backend_tokenizer
+    own.no_truncation()
+    own.no_padding()
+    return str(own.to_str())
 
 
 def encode(

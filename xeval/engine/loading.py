@@ -46,6 +46,17 @@ from xeval.support.text import one_line
 _loading = threading.RLock()
 
 
+class _LastTokenizer(threading.local):
+    """What a thread loaded last. It keeps it, since checks, a trial and a run each ask for one, and large ones take
+    seconds; threads share none, since one's settings of a call would reach into another's."""
+
+    checkpoint: Checkpoint | None = None
+    tokenizer: transformers.PreTrainedTokenizerBase
+
+
+_last = _LastTokenizer()
+
+
 @contextmanager
 def _silence() -> Iterator[None]:
     """No load reports and no bars of transformers' own while this lasts."""
@@ -135,7 +146,19 @@ def _no_fast_tokenizer(checkpoint: Checkpoint, config: transformers.PreTrainedCo
 
 def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
     """The checkpoint's own tokenizer, checked to be one that encodes batches and to fit `max_length` pieces."""
-    config, folder = _config(checkpoint), checkpoint.tokenizer_folder
+    config = _config(checkpoint)
+    if checkpoint.sha256 and checkpoint == _last.checkpoint:  # a plan looks at files without a checksum
+        checkpoint.check_unchanged()
+    else:
+        _last.tokenizer, _last.checkpoint = _read_tokenizer(checkpoint, config), checkpoint
+    positions = _positions(config)
+    if positions and max_length > positions:
+        raise ModelError(f"model {checkpoint.id}: takes {positions} pieces, but max_length is {max_length}; lower it")
+    return _last.tokenizer
+
+
+def _read_tokenizer(checkpoint: Checkpoint, config: PretrainedConfig) -> transformers.PreTrainedTokenizerBase:
+    folder = checkpoint.tokenizer_folder
     try:
         with _plain_errors(checkpoint, "tokenizer"):
             of_base = {"config": config} if folder != checkpoint.folder else {}  # an adapter has none of its own
@@ -149,9 +172,6 @@ def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreT
     if not tokenizer.is_fast:
         raise _no_fast_tokenizer(checkpoint, config)
     refuse_incomplete(checkpoint.id, folder, tokenizer)
-    positions = _positions(config)
-    if positions and max_length > positions:
-        raise ModelError(f"model {checkpoint.id}: takes {positions} pieces, but max_length is {max_length}; lower it")
     return tokenizer
 
 

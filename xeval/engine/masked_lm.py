@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xeval.engine.batches import collate, even_batches
 from xeval.engine.devices import Compute
 from xeval.engine.fast_path import own_attention, packed_attention
+from xeval.engine.fast_path.blocked_weights import blocked_weights
 from xeval.engine.fast_path.cls_only import compute_first_tokens_only
 from xeval.engine.fast_path.forward import layers_of, packed
 from xeval.engine.fast_path.packing import pack
@@ -162,7 +163,13 @@ def pseudo_log_likelihoods(
     likelihoods = np.empty(len(asked))
     model.eval()
     chosen = _Chosen()
-    with packed(model, "every token"), chosen.only(model), compute.matmuls(), compute.autocast():
+    with (
+        packed(model, "every token"),
+        chosen.only(model),
+        blocked_weights(model, compute),
+        compute.matmuls(),
+        compute.autocast(),
+    ):
         for batch in even_batches(lengths, budget):
             copies = _masked(pieces.encoded, sentences[batch], asked[batch], ends[batch], mask_id)
             within = asked[batch] - pieces.encoded.offsets[sentences[batch]]

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from xeval.engine.batches import even_batches
 from xeval.engine.devices import Compute, is_out_of_memory
+from xeval.engine.fast_path.blocked_weights import blocked_weights
 from xeval.engine.fast_path.forward import logits_of, packed
 from xeval.engine.loading import label_columns
 from xeval.engine.ranks import ALONE, Ranks
@@ -94,8 +95,13 @@ def _outputs(
     was_training = model.training
     model.eval()
     outputs: list[tuple[np.ndarray, torch.Tensor]] = []
-    # once, so that weights are cast once
-    with packed(model, request.reads, pairs), compute.matmuls(), compute.autocast():
+    # once, so that weights are cast and laid out once
+    with (
+        packed(model, request.reads, pairs),
+        blocked_weights(model, compute),
+        compute.matmuls(),
+        compute.autocast(),
+    ):
         while batches:
             batch = batches[0]
             try:

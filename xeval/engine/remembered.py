@@ -17,6 +17,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from xeval.engine.batches import collate, even_batches
 from xeval.engine.devices import Compute, is_out_of_memory
+from xeval.engine.fast_path.blocked_weights import blocked_weights
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Reads
 from xeval.support.errors import ModelError, TrainingError
@@ -63,7 +64,7 @@ def remember(
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), compute.matmuls():
+        with torch.no_grad(), blocked_weights(model, compute), compute.matmuls():
             pool = _take_tokens if of_tokens else _pool_of(model, encoded, compute)
             states = _states(model, encoded, pool, of_tokens, compute, on_batch)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:

@@ -1,0 +1,67 @@
+"""Weights laid out once give an evaluation the products of autocast."""
+
+import pytest
+import torch
+
+from xeval.engine.devices import Compute
+from xeval.engine.fast_path.blocked_weights import blocked_weights
+
+CPU = torch.device("cpu")
+IN_BFLOAT16 = Compute(CPU, torch.bfloat16)
+supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+pytestmark = pytest.mark.skipif(not supported(), reason="oneDNN has no bfloat16 on this processor")
+
+
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    layers = (torch.nn.Linear(72, 130), torch.nn.GELU(), torch.nn.LayerNorm(130), torch.nn.Linear(130, 3, bias=False))
+    return torch.nn.Sequential(*layers).eval()
+
+
+@torch.no_grad()
+def output(model: torch.nn.Module, compute: Compute, *shape: int) -> torch.Tensor:
+    rows = torch.randn(*shape, 72, generator=torch.Generator().manual_seed(1))
+    with blocked_weights(model, compute), compute.autocast():
+        return model(rows)
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (1, 4_096), (3, 50), (0,)])
+def test_products_are_those_of_autocast(shape: tuple[int, ...]):
+    model = network()
+    with torch.no_grad(), IN_BFLOAT16.autocast():
+        expected = model(torch.randn(*shape, 72, generator=torch.Generator().manual_seed(1)))
+    got = output(model, IN_BFLOAT16, *shape)
+    assert got.dtype == expected.dtype == torch.bfloat16 and got.shape == expected.shape
+    torch.testing.assert_close(got, expected, rtol=2**-7, atol=2**-8)
+
+
+def test_weights_that_change_afterwards_are_multiplied():
+    model = network()
+    before = output(model, IN_BFLOAT16, 20)
+    with torch.no_grad():
+        model[0].weight.mul_(2.0)
+    assert not torch.equal(output(model, IN_BFLOAT16, 20), before)
+
+
+@torch.no_grad()
+def test_weights_are_laid_out_once_and_not_again_for_each_batch():
+    model, rows = network(), torch.randn(20, 72)
+    with blocked_weights(model, IN_BFLOAT16), IN_BFLOAT16.autocast():
+        first = model(rows)
+        model[0].weight.mul_(2.0)
+        assert torch.equal(model(rows), first)
+
+
+def test_a_model_learns_after_an_evaluation():
+    model = network()
+    output(model, IN_BFLOAT16, 20)
+    model(torch.randn(20, 72)).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert set(model.state_dict()) == set(network().state_dict())
+
+
+def test_float32_stays_exact():
+    model, in_float32 = network(), Compute(CPU, torch.float32)
+    rows = torch.randn(20, 72, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(output(model, in_float32, 20), model(rows))

@@ -1,0 +1,51 @@
+"""Weights in the blocks that oneDNN multiplies, for evaluation on a processor in bfloat16.
+
+Under autocast every product lays out its weights anew, a batch at a time. An evaluation never changes them, so it lays
+them out once. What is multiplied, and in which order it is added up, stays the same: tests find the same bits.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from xeval.engine.devices import Compute
+
+_BLOCKS, _BIAS = "blocks", "half_bias"  # the attributes of a layer
+
+
+@contextmanager
+def blocked_weights(model: torch.nn.Module, compute: Compute) -> Iterator[None]:
+    """While this lasts, the linear layers of `model` multiply so where that is faster; they give no gradients."""
+    layers = [layer for layer in model.modules() if type(layer) is torch.nn.Linear] if _gains(compute) else []
+    for layer in layers:
+        half = layer.weight.detach().to(torch.bfloat16)  # (out, in)
+        setattr(layer, _BLOCKS, torch.ops.mkldnn._reorder_linear_weight(half, compute.token_budget()))
+        setattr(layer, _BIAS, None if layer.bias is None else layer.bias.detach().to(torch.bfloat16))
+        layer.__class__ = _BlockedLinear
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.__class__ = torch.nn.Linear
+            delattr(layer, _BLOCKS)
+            delattr(layer, _BIAS)
+
+
+def _gains(compute: Compute) -> bool:
+    if compute.device.type != "cpu" or compute.dtype != torch.bfloat16:
+        return False
+    operations = torch.ops.mkldnn  # in builds of torch without oneDNN it has none of these
+    names = ("_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise")
+    return all(hasattr(operations, name) for name in names) and bool(operations._is_mkldnn_bf16_supported())
+
+
+class _BlockedLinear(torch.nn.Linear):
+    blocks: torch.Tensor
+    half_bias: torch.Tensor | None
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """`input` is (..., in), float32 or bfloat16; gives (..., out) bfloat16."""
+        half = input.to(torch.bfloat16)
+        output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(half, self.blocks, self.half_bias, "none", [], "")
+        return output
