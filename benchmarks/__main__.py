@@ -28,6 +28,8 @@ def compare(architecture: str, n_rounds: int, n_rows: int) -> str:
     """
     is_fast_at_bfloat16 = devices.choose("auto", "auto").dtype_name == "bfloat16"
     sizes = {kind: inputs.Size(1, 1, n_rows) for kind in (IN_BFLOAT16 if is_fast_at_bfloat16 else IN_FLOAT32)}
+    if is_fast_at_bfloat16:
+        sizes |= dict.fromkeys(("flags", "bfloat16"), inputs.Size(1, 3, n_rows))
     if torch.cuda.is_available():
         n_rounds = 3  # each records graphs anew, and in the first the Trainer meets every length for the first time
         sizes = dict.fromkeys(ON_A_GPU, inputs.Size(10, 50, 1_600))
@@ -40,7 +42,7 @@ def compare(architecture: str, n_rounds: int, n_rows: int) -> str:
 
 PARTS: dict[str, list[Callable[[], str]]] = {
     "distilmbert": [lambda: compare("DistilmBERT", 5, 144)],
-    "mbert": [lambda: compare("mBERT", 2, 72)],
+    "mbert": [lambda: compare("mBERT", 4, 72)],
     "tags": [lambda: compare("DistilmBERT, tags", 3, 480)],
     "answers": [lambda: compare("DistilmBERT, answers", 2, 24)],
     "split": [lambda: split("DistilmBERT"), lambda: split("mBERT")],
