@@ -146,6 +146,7 @@ def test_two_of_three_ray_nodes_and_the_driver_are_killed(undisturbed, plan, thr
     environment = three_nodes.environment | {"RAY_ADDRESS": three_nodes.address}
     (tmp_path / "in training").touch()
     (tmp_path / "while saving").touch()
+    (tmp_path / "driver lives").touch()
     log = tmp_path / "driver.log"
     with log.open("w") as file:
         driver = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
@@ -156,6 +157,7 @@ def test_two_of_three_ray_nodes_and_the_driver_are_killed(undisturbed, plan, thr
     driver.kill()
     driver.wait()
     n_trained = n_lines(tmp_path / "trained")
+    (tmp_path / "driver lives").unlink()
     second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE_S)
     assert second.returncode == 0, second.stderr
     assert n_trained < len(SEEDS)
