@@ -3,6 +3,7 @@
 import gc
 import ipaddress
 import os
+import signal
 import socket
 import sys
 import tarfile
@@ -19,6 +20,11 @@ for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "TRAN
 
 # Two processes of tests share two cores, where threads that wait for each other would spin. Torch reads it when loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Whoever starts tests in the background, or with nohup, has them ignore these, and so do the processes that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

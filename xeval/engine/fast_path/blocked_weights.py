@@ -18,10 +18,10 @@ _BLOCKS, _BIAS = "blocks", "half_bias"  # the attributes of a layer
 def blocked_weights(model: torch.nn.Module, compute: Compute) -> Iterator[None]:
     """While this lasts, the linear layers of `model` multiply so where that is faster; they give no gradients."""
     layers = [layer for layer in model.modules() if type(layer) is torch.nn.Linear] if _gains(compute) else []
-    for layer in layers:
-        half = layer.weight.detach().to(torch.bfloat16)  # (out, in)
-        setattr(layer, _BLOCKS, torch.ops.mkldnn._reorder_linear_weight(half, compute.token_budget()))
-        setattr(layer, _BIAS, None if layer.bias is None else layer.bias.detach().to(torch.bfloat16))
+    laid_out = [_laid_out(layer, compute.token_budget()) for layer in layers]  # before any layer changes: it can fail
+    for layer, (blocks, bias) in zip(layers, laid_out, strict=True):
+        setattr(layer, _BLOCKS, blocks)
+        setattr(layer, _BIAS, bias)
         layer.__class__ = _BlockedLinear
     try:
         yield
@@ -30,6 +30,13 @@ def blocked_weights(model: torch.nn.Module, compute: Compute) -> Iterator[None]:
             layer.__class__ = torch.nn.Linear
             delattr(layer, _BLOCKS)
             delattr(layer, _BIAS)
+
+
+def _laid_out(layer: torch.nn.Linear, n_rows: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The weight in blocks for products with about `n_rows` rows, and the bias, (out,); both in bfloat16."""
+    weight = layer.weight.detach().to(torch.bfloat16)  # (out, in)
+    bias = None if layer.bias is None else layer.bias.detach().to(torch.bfloat16)
+    return torch.ops.mkldnn._reorder_linear_weight(weight, n_rows), bias
 
 
 def _gains(compute: Compute) -> bool:
