@@ -1,5 +1,6 @@
 """The encoder under a new head: what is loaded as it is, and what is drawn from the seed."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +12,9 @@ from transformers import AutoModelForSequenceClassification, BertForSequenceClas
 from tests.helpers.checkpoints import ARCHITECTURES, LABELS
 from tests.helpers.tiny import Mini, make_checkpoint
 from xeval.data.model_files import find_checkpoint
-from xeval.engine.loading import load_pretrained
+from xeval.engine.loading import load_pretrained, load_tokenizer
 from xeval.results.store import load_runs
+from xeval.support.errors import ModelError
 
 HEADS = {
     "the task's own": LABELS,
@@ -85,3 +87,28 @@ def test_threads_that_load_at_once_draw_the_head_of_their_seed_and_leave_transfo
     assert PreTrainedModel.tie_weights is tie_weights
     for seed, weights in alone.items():
         assert [name for name in weights if not torch.equal(weights[name], together[seed][name])] == []
+
+
+def test_a_tokenizer_is_read_once_until_its_files_are_others(tmp_path):
+    folder = make_checkpoint(tmp_path / "own", "bert")
+    first = load_tokenizer(find_checkpoint(str(folder)), 48)
+    assert load_tokenizer(find_checkpoint(str(folder)), 32) is first
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"truncation_side": "left"}))
+    second = load_tokenizer(find_checkpoint(str(folder)), 48)
+    assert (first.truncation_side, second.truncation_side) == ("right", "left")
+
+
+def test_a_tokenizer_that_was_read_is_refused_once_its_files_change(tmp_path):
+    folder = make_checkpoint(tmp_path / "own", "bert")
+    own = find_checkpoint(str(folder))
+    load_tokenizer(own, 48)
+    (folder / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"tokenizer_config\.json has changed since this command began"):
+        load_tokenizer(own, 48)
+
+
+def test_threads_share_no_tokenizer(tmp_path):
+    own = find_checkpoint(str(make_checkpoint(tmp_path / "own", "bert")))
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(load_tokenizer, own, 48).result() is not load_tokenizer(own, 48)

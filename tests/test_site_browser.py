@@ -61,9 +61,7 @@ def test_every_page_is_drawn_without_a_complaint_and_without_another_request(chr
 
 
 def test_a_click_leads_to_a_model_and_from_there_to_a_language(page, site):
-    page.evaluate("document.querySelector('section.board tbody a').click()")
-    while not page.reported("Page.loadEventFired")[1:]:
-        page.events.append(page.call("Runtime.evaluate", expression="1"))
+    page.follow("section.board tbody a")
     assert page.evaluate("location.pathname").startswith(f"{site}/models/")
     assert "Thai" in page.evaluate("document.querySelector('tbody').innerText")
 

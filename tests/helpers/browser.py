@@ -161,7 +161,17 @@ class Browser:
         """Show the file at `path` and wait until it is loaded."""
         self.events.clear()
         self.call("Page.navigate", url=path.resolve().as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+        self._wait_until_loaded()
+
+    def follow(self, selector: str) -> None:
+        """Click on the link that a CSS `selector` finds, and wait until the page is loaded that it leads to."""
+        self.events.clear()
+        # Later, so that the answer does not meet a page that is going.
+        self.evaluate(f"void setTimeout(() => document.querySelector({json.dumps(selector)}).click())")
+        self._wait_until_loaded()
+
+    def _wait_until_loaded(self) -> None:
+        while not self.reported("Page.loadEventFired"):
             self.events.append(self._read())
 
     def evaluate(self, expression: str) -> Any:
