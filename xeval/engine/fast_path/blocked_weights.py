@@ -1,7 +1,7 @@
 """Weights in the blocks that oneDNN multiplies, for evaluation on a processor in bfloat16.
 
 Under autocast every product lays out its weights anew, a batch at a time. An evaluation never changes them, so it lays
-them out once. What is multiplied, and in which order it is added up, stays the same: tests find the same bits.
+them out once. What is multiplied stays the same, and where this was measured, so did every bit of the logits.
 """
 
 from collections.abc import Iterator
