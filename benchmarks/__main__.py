@@ -27,9 +27,8 @@ def compare(architecture: str, n_rounds: int, n_rows: int) -> str:
     Those in bfloat16 stay away from a processor that is slow at it, where a step of the Trainer took minutes.
     """
     is_fast_at_bfloat16 = devices.choose("auto", "auto").dtype_name == "bfloat16"
-    sizes = {kind: inputs.Size(1, 1, n_rows) for kind in (IN_BFLOAT16 if is_fast_at_bfloat16 else IN_FLOAT32)}
-    if is_fast_at_bfloat16:
-        sizes |= dict.fromkeys(("flags", "bfloat16"), inputs.Size(1, 3, n_rows))
+    kinds = IN_BFLOAT16 if is_fast_at_bfloat16 else IN_FLOAT32
+    sizes = {kind: inputs.Size(1, 3 if kind in ("flags", "bfloat16") else 1, n_rows) for kind in kinds}
     if torch.cuda.is_available():
         n_rounds = 3  # each records graphs anew, and in the first the Trainer meets every length for the first time
         sizes = dict.fromkeys(ON_A_GPU, inputs.Size(10, 50, 1_600))

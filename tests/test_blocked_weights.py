@@ -18,18 +18,21 @@ def network() -> torch.nn.Module:
     return torch.nn.Sequential(*layers).eval()
 
 
+def rows(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, 72, generator=torch.Generator().manual_seed(1))
+
+
 @torch.no_grad()
 def output(model: torch.nn.Module, compute: Compute, *shape: int) -> torch.Tensor:
-    rows = torch.randn(*shape, 72, generator=torch.Generator().manual_seed(1))
     with blocked_weights(model, compute), compute.autocast():
-        return model(rows)
+        return model(rows(*shape))
 
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (1, 4_096), (3, 50), (0,)])
 def test_products_are_those_of_autocast(shape: tuple[int, ...]):
     model = network()
     with torch.no_grad(), IN_BFLOAT16.autocast():
-        expected = model(torch.randn(*shape, 72, generator=torch.Generator().manual_seed(1)))
+        expected = model(rows(*shape))
     got = output(model, IN_BFLOAT16, *shape)
     assert got.dtype == expected.dtype == torch.bfloat16 and got.shape == expected.shape
     torch.testing.assert_close(got, expected, rtol=2**-7, atol=2**-8)
@@ -45,23 +48,22 @@ def test_weights_that_change_afterwards_are_multiplied():
 
 @torch.no_grad()
 def test_weights_are_laid_out_once_and_not_again_for_each_batch():
-    model, rows = network(), torch.randn(20, 72)
+    model = network()
     with blocked_weights(model, IN_BFLOAT16), IN_BFLOAT16.autocast():
-        first = model(rows)
+        first = model(rows(20))
         model[0].weight.mul_(2.0)
-        assert torch.equal(model(rows), first)
+        assert torch.equal(model(rows(20)), first)
 
 
 def test_a_model_learns_after_an_evaluation():
     model = network()
     output(model, IN_BFLOAT16, 20)
-    model(torch.randn(20, 72)).sum().backward()
+    model(rows(20)).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert set(model.state_dict()) == set(network().state_dict())
 
 
 def test_float32_stays_exact():
     model, in_float32 = network(), Compute(CPU, torch.float32)
-    rows = torch.randn(20, 72, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        assert torch.equal(output(model, in_float32, 20), model(rows))
+        assert torch.equal(output(model, in_float32, 20), model(rows(20)))

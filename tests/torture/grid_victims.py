@@ -36,7 +36,7 @@ def watch() -> None:
         return save(self, snapshot)
 
     def noted_save(model, where, *more):
-        while (folder / "driver lives").exists() and _n_lines(folder / "trained") >= MOST_TRAINED:
+        while (folder / "driver lives").exists() and n_lines(folder / "trained") >= MOST_TRAINED:
             time.sleep(STEP_S)
         sha256 = save_fine_tuned(model, where, *more)
         with (folder / "trained").open("a") as file:
@@ -49,7 +49,7 @@ def watch() -> None:
     execute.save_fine_tuned = noted_save
 
 
-def _n_lines(path: Path) -> int:
+def n_lines(path: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 

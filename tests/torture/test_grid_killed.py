@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.killed import BRIEF
+from tests.torture.grid_victims import n_lines
 from xeval.results.store import load_runs
 from xeval.runs.grid import run
 from xeval.runs.plan import plan_grid, write_plan
@@ -73,10 +74,6 @@ def wait_until(is_so, what: str):
         assert time.monotonic() < until_s, what
         time.sleep(0.05)
     return answer
-
-
-def n_lines(path: Path) -> int:
-    return len(path.read_text().splitlines()) if path.exists() else 0
 
 
 def weights_in(results: Path) -> dict[int, str]:

@@ -4,39 +4,28 @@ Under autocast every product lays out its weights anew, a batch at a time. An ev
 them out once. What is multiplied stays the same, and where this was measured, so did every bit of the logits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 
 from xeval.engine.devices import Compute
-
-_BLOCKS, _BIAS = "blocks", "half_bias"  # the attributes of a layer
+from xeval.engine.fast_path.acting_as import acting_as
 
 
 @contextmanager
 def blocked_weights(model: torch.nn.Module, compute: Compute) -> Iterator[None]:
     """While this lasts, the linear layers of `model` multiply so where that is faster; they give no gradients."""
     layers = [layer for layer in model.modules() if type(layer) is torch.nn.Linear] if _gains(compute) else []
-    laid_out = [_laid_out(layer, compute.token_budget()) for layer in layers]  # before any layer changes: it can fail
-    for layer, (blocks, bias) in zip(layers, laid_out, strict=True):
-        setattr(layer, _BLOCKS, blocks)
-        setattr(layer, _BIAS, bias)
-        layer.__class__ = _BlockedLinear
-    try:
+    with acting_as(_BlockedLinear, {layer: _laid_out(layer, compute.token_budget()) for layer in layers}):
         yield
-    finally:
-        for layer in layers:
-            layer.__class__ = torch.nn.Linear
-            delattr(layer, _BLOCKS)
-            delattr(layer, _BIAS)
 
 
-def _laid_out(layer: torch.nn.Linear, n_rows: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _laid_out(layer: torch.nn.Linear, n_rows: int) -> Mapping[str, torch.Tensor | None]:
     """The weight in blocks for products with about `n_rows` rows, and the bias, (out,); both in bfloat16."""
     weight = layer.weight.detach().to(torch.bfloat16)  # (out, in)
     bias = None if layer.bias is None else layer.bias.detach().to(torch.bfloat16)
-    return torch.ops.mkldnn._reorder_linear_weight(weight, n_rows), bias
+    return {"blocks": torch.ops.mkldnn._reorder_linear_weight(weight, n_rows), "half_bias": bias}
 
 
 def _gains(compute: Compute) -> bool:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from xeval.engine.fast_path.acting_as import acting_as
+
 _STEPS = 2**16  # a rate is kept to within 1 / 2**17
 
 
@@ -28,11 +30,5 @@ class _Dropout(torch.nn.Dropout):
 @contextmanager
 def faster_dropout(model: torch.nn.Module) -> Iterator[None]:
     """While this lasts, the dropout modules of `model` draw their masks as above."""
-    modules = [module for module in model.modules() if type(module) is torch.nn.Dropout]
-    for module in modules:
-        module.__class__ = _Dropout
-    try:
+    with acting_as(_Dropout, {module: {} for module in model.modules() if type(module) is torch.nn.Dropout}):
         yield
-    finally:
-        for module in modules:
-            module.__class__ = torch.nn.Dropout

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
+from xeval.engine.fast_path.acting_as import acting_as
+
 _MOST_ONES = 2**16  # rows of a batch; a larger one makes its own
-_PRODUCT = "product"  # the attribute of a layer
 
 
 class HalfWeights:
@@ -46,16 +47,9 @@ def half_products(
     groups = [*of_one_input, *alone]
     ones = torch.ones(1, _MOST_ONES, dtype=torch.bfloat16, device=next(model.parameters()).device)
     products = [_Product(group, ones) for group in groups]
-    for group, product in zip(groups, products, strict=True):
-        for layer in group:
-            layer.__class__ = _HalfLinear
-            setattr(layer, _PRODUCT, product)
-    try:
+    product_of = zip(groups, products, strict=True)
+    with acting_as(_HalfLinear, {layer: {"product": product} for group, product in product_of for layer in group}):
         yield HalfWeights(products)
-    finally:
-        for layer in (layer for group in groups for layer in group):
-            layer.__class__ = torch.nn.Linear
-            delattr(layer, _PRODUCT)
 
 
 class _HalfLinear(torch.nn.Linear):
