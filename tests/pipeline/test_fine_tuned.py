@@ -14,6 +14,7 @@ from tests.helpers import tiny
 from xeval.results.predictions import load_predictions
 from xeval.results.store import load_record
 from xeval.support.errors import DefinitionError, ModelError
+from xeval.support.files import read_ordinary
 
 
 def renamed(checkpoint: Path, folder: Path, labels: tuple[str, ...]) -> Path:
@@ -54,6 +55,30 @@ def test_a_fine_tuned_checkpoint_is_evaluated_by_the_names_of_its_labels(empty, 
         np.testing.assert_allclose(tables[0]["logits"].to_pylist(), tables[1]["logits"].to_pylist(), atol=1e-6)
         assert records[0].scores[language].totals["correct"] == records[1].scores[language].totals["correct"]
         assert tables[0]["prediction"] == tables[1]["prediction"]
+
+
+@pytest.fixture
+def weights_read(monkeypatch) -> list[Path]:
+    """The files whose weights were read so far."""
+    files: list[Path] = []
+    monkeypatch.setattr("xeval.engine.weights.read_ordinary", lambda file: files.append(file) or read_ordinary(file))
+    return files
+
+
+def test_weights_are_read_once_for_the_trial_and_the_run(empty, checkpoint_of, weights_read):
+    model = checkpoint_of("bert", LABELS)
+    first = empty.run(models=[str(model)], train=False, languages=["en"])
+    assert weights_read == [model / "model.safetensors"]
+    weights_read.clear()
+    second = empty.run(models=[str(model)], train=False)  # a language of it is there, others are added
+    assert weights_read == [model / "model.safetensors"]
+    assert second.scores["en"] == first.scores["en"]
+
+
+def test_several_models_are_not_kept_for_their_runs(empty, checkpoint_of, weights_read):
+    models = [checkpoint_of("bert", LABELS), checkpoint_of("distilbert", LABELS)]
+    empty.run_all(models=list(map(str, models)), train=False, languages=["en"])
+    assert sorted(weights_read) == sorted(2 * [model / "model.safetensors" for model in models])
 
 
 def test_a_checkpoint_evaluated_as_it_is_reads_no_training_rows_and_says_that_none_were_used(

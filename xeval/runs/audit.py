@@ -18,7 +18,7 @@ from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
-from xeval.engine.loading import failures_named, hidden_size, load_fine_tuned, load_tokenizer
+from xeval.engine.loading import failures_named, hidden_size, load_tokenizer
 from xeval.engine.prediction import predict
 from xeval.judging.audit import Looked, interval, look
 from xeval.judging.score import judge
@@ -28,7 +28,7 @@ from xeval.report.formats.markdown import escape
 from xeval.report.page.plain import fragment
 from xeval.results.records import Limits
 from xeval.runs.objects import ModelAndTokenizer, Tables, folder_of_data, name_of_model
-from xeval.runs.preflight import examine, stop_on_errors, try_out
+from xeval.runs.preflight import examine, load_model, stop_on_errors, try_out
 from xeval.runs.spec import RunSpec, fitting
 from xeval.support.errors import DefinitionError
 from xeval.support.findings import wrong
@@ -125,10 +125,11 @@ def audit(  # noqa: PLR0913  one parameter for each option
     stop_on_errors(checkpoint.id, findings)
     for finding in findings:
         reporter.say(one_line(f"{checkpoint.id}: {finding.line}"))
-    stop_on_errors(checkpoint.id, try_out(checkpoint, definition, recipe, compute, False, tests))
+    model = load_model(checkpoint, definition, recipe, train=False)
+    stop_on_errors(checkpoint.id, try_out(model, checkpoint, definition, recipe, compute, tests))
     rows = tests[code]
     order, sizes = shuffled(rows.groups, seed)
-    answering = _Answering(definition, checkpoint, recipe.max_length, compute)
+    answering = _Answering(definition, checkpoint, model, recipe.max_length, compute)
     started, right, result = time.monotonic(), np.zeros(0, np.int64), None
     with reporter.phase(f"audit {code}", len(rows), definition.of_kind.unit) as phase:
         while result is None or result.outcome == "open":
@@ -174,11 +175,9 @@ def shuffled(groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
 class _Answering:
     """A fine-tuned checkpoint that answers rows, as a run without training does."""
 
-    def __init__(self, task: Task, checkpoint: Checkpoint, max_length: int, compute: Compute) -> None:
+    def __init__(self, task: Task, checkpoint: Checkpoint, model: Any, max_length: int, compute: Compute) -> None:
         self._task, self._checkpoint, self._max_length, self._compute = task, checkpoint, max_length, compute
-        self._tokenizer = load_tokenizer(checkpoint, max_length)
-        model: Any = load_fine_tuned(checkpoint, task.of_kind)
-        self._model = model.to(compute.device)
+        self._tokenizer, self._model = load_tokenizer(checkpoint, max_length), model
 
     def right(self, rows: Rows) -> np.ndarray:
         """(N,) int64: 1 for each row that it has right."""

@@ -104,6 +104,7 @@ class OneRun:
         self.checkpoints = Checkpoints(checkpoints_folder(self.identity), reporter.say)
         self.told = Told(callbacks, spec.compute.device, self._say)
         self.gathered = GatheredPredictions(checkpoints_folder(self.identity) / "evaluated")
+        self.model_of_trial: Any = None  # the checkpoint's own, where the trial before the run left it to the run
 
     def may_read(self, languages: Sequence[str]) -> list[str]:
         """The languages whose test rows this run may need if `languages` are wanted, beside those themselves.
@@ -359,7 +360,8 @@ class OneRun:
         """The checkpoint's own model, fine-tuned already or an encoder alone, and the record to add to."""
         spec = self.spec
         if self.kind.trains:
-            model = self._on_device(load_fine_tuned(spec.checkpoint, self.kind))
+            model = self._on_device(self.model_of_trial or load_fine_tuned(spec.checkpoint, self.kind))
+            self.model_of_trial = None  # whoever evaluates it lets it go
             return model, record or self._new_record(model)
         encoder = load_encoder(spec.checkpoint, self.kind)
         record = record or self._new_record(encoder)  # before layers are cut off

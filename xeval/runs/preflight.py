@@ -195,19 +195,11 @@ def _check_head(checkpoint: Checkpoint, task: Task) -> Finding:
     return fine(name, f"{', '.join(map(str, id2label.values()))}, matched by name")
 
 
-def try_out(
-    checkpoint: Checkpoint, task: Task, recipe: Recipe, compute: Compute, train: bool, tests: Mapping[str, Rows]
-) -> list[Finding]:
-    """Whether the model gives in a run what a plain call of transformers gives, on a few rows.
-
-    Raises ModelError for weights that are not those of the encoder that config.json describes, and for whatever the
-    model or its tokenizer raises.
-    """
-    return _try(load_model(checkpoint, task, recipe, train), checkpoint, task, recipe, compute, tests)
-
-
 def load_model(checkpoint: Checkpoint, task: Task, recipe: Recipe, train: bool) -> Any:
-    """The model as a run begins with it, with any head where it is trained."""
+    """The model as a run begins with it, with any head where it is trained.
+
+    Raises ModelError for weights that are not those of the encoder that config.json describes.
+    """
     kind = task.of_kind
     if kind.trains:
         return load_pretrained(checkpoint, kind, seed=0) if train else load_fine_tuned(checkpoint, kind)
@@ -215,9 +207,13 @@ def load_model(checkpoint: Checkpoint, task: Task, recipe: Recipe, train: bool) 
     return SentenceEncoder(load_encoder(checkpoint, kind), recipe.layer, recipe.pooling)
 
 
-def _try(
+def try_out(
     model: Any, checkpoint: Checkpoint, task: Task, recipe: Recipe, compute: Compute, tests: Mapping[str, Rows]
 ) -> list[Finding]:
+    """Whether `model` gives in a run what a plain call of transformers gives, on a few rows; it is moved to the device.
+
+    Raises ModelError for whatever the model or its tokenizer raises.
+    """
     if not tests:
         return []
     tokenizer = load_tokenizer(checkpoint, recipe.max_length)
@@ -239,13 +235,13 @@ def _tried(
     train: bool,
     tests: Mapping[str, Rows],
 ) -> list[Finding]:
-    """What `try_out` finds on the device and in the arithmetic of these names, and an error for what it raises."""
+    """What a trial finds on the device and in the arithmetic of these names, and an error for what it raises."""
     what = "weights"
     try:
         recipe, compute = with_layer(recipe, checkpoint), devices.choose(*names, hidden_size(checkpoint))
         model = load_model(checkpoint, task, recipe, train)
         what = "trial"
-        return _try(model, checkpoint, task, recipe, compute, tests)
+        return try_out(model, checkpoint, task, recipe, compute, tests)
     except ModelError as problem:
         return [error(what, str(problem).removeprefix(f"model {checkpoint.id}: "))]
 
