@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from xeval.cli.screen import say
+from xeval.cli.screen import loading, say
 
 
 def convert(
@@ -17,8 +17,9 @@ def convert(
 
     Numbers alone are read, in a process without network and with limits; a file that holds more is refused.
     """
-    from xeval.data.model_files import find_pickled
-    from xeval.engine.convert import convert as convert_model  # takes seconds: torch and transformers
+    with loading():
+        from xeval.data.model_files import find_pickled
+        from xeval.engine.convert import convert as convert_model
 
     conversion = convert_model(find_pickled(model), folder)
     if conversion.n_tensors is not None:

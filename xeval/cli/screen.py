@@ -1,5 +1,6 @@
 """Where commands print their tables and lines."""
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -28,8 +29,11 @@ def loading(quiet: bool = False) -> Iterator[None]:
     """Say on a terminal, while this lasts, that something is going on: torch and transformers take seconds to load."""
     console = Console(stderr=True)
     is_silent = quiet or not console.is_terminal or console.is_dumb_terminal
+    were_loaded = "torch" in sys.modules
     with without_collection(), nullcontext() if is_silent else console.status("loading torch and transformers"):
         yield
+        if not were_loaded:
+            gc.freeze()  # libraries made most of a million objects, which stay: no collection need go through them
 
 
 def make_help_legible() -> None:
