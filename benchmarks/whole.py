@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from tabulate import tabulate
 
 N_TRAIN = 392_702
+_IMPORT = "import accelerate, datasets, torch, transformers.trainer, xeval.runs.grid"
 _EVALUATE_BY_TRAINER = """
 import sys, datasets, transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
@@ -50,6 +51,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         lines, tuned = [], [Path(name) for name in options.model]
+        _seconds(["-c", _IMPORT], home)  # or the first command would read the libraries from disk for all of them
         if not options.evaluate:
             _repeat(options.data, home / "data", options.train_rows)
             models = [word for name in options.model for word in ("--model", name)]
