@@ -1,5 +1,7 @@
 """The arithmetic of a run is the one that its record names."""
 
+from contextlib import ExitStack
+
 import pytest
 import torch
 
@@ -29,6 +31,16 @@ def test_the_choice_of_products_ends_where_it_was_made():
     with pytest.raises(ZeroDivisionError), Compute(CPU, torch.float32).matmuls():
         raise ZeroDivisionError
     assert torch.get_float32_matmul_precision() == usual
+
+
+def test_of_two_threads_the_last_to_end_puts_the_choice_back(monkeypatch):
+    monkeypatch.setattr(devices, "onednn_is_exact", lambda: True)
+    usual, (first, second) = torch.get_float32_matmul_precision(), (Compute(CPU, torch.float32).matmuls() for _ in "12")
+    with ExitStack() as until_second_ends:
+        with first:
+            until_second_ends.enter_context(second)
+        assert torch.get_float32_matmul_precision() == "medium"
+    assert torch.get_float32_matmul_precision() == usual == "highest"
 
 
 def test_narrow_encoders_are_computed_in_float32_and_others_in_bfloat16_where_it_is_fast(monkeypatch):

@@ -3,16 +3,17 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, BertForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification, PreTrainedModel, logging
 
 from tests.helpers.checkpoints import ARCHITECTURES, LABELS
 from tests.helpers.tiny import Mini, make_checkpoint
 from xeval.data.model_files import find_checkpoint
-from xeval.engine.loading import load_pretrained, load_tokenizer
+from xeval.engine.loading import failures_named, load_pretrained, load_tokenizer
 from xeval.results.store import load_runs
 from xeval.support.errors import ModelError
 
@@ -87,6 +88,16 @@ def test_threads_that_load_at_once_draw_the_head_of_their_seed_and_leave_transfo
     assert PreTrainedModel.tie_weights is tie_weights
     for seed, weights in alone.items():
         assert [name for name in weights if not torch.equal(weights[name], together[seed][name])] == []
+
+
+def test_of_two_threads_that_silence_transformers_the_last_to_end_lets_it_speak_again(tmp_path):
+    own = find_checkpoint(str(make_checkpoint(tmp_path / "own", "bert")))
+    usual = logging.get_verbosity()
+    with ExitStack() as until_second_ends:
+        with failures_named(own, "it fails"):
+            until_second_ends.enter_context(failures_named(own, "it fails too"))
+        assert logging.get_verbosity() == logging.ERROR != usual
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (usual, True)
 
 
 def test_a_tokenizer_is_read_once_until_its_files_are_others(tmp_path):

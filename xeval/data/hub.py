@@ -24,6 +24,7 @@ from huggingface_hub.utils import logging as hub_logging
 from xeval.data import bundle
 from xeval.support.errors import DataError, ModelError, XevalError
 from xeval.support.files import file_sha256, opened
+from xeval.support.process_settings import ProcessSetting
 from xeval.support.text import one_line
 
 _NONE_SUCH = (hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError, hub_errors.HFValidationError)
@@ -111,12 +112,17 @@ def push(repo_id: str, files: Mapping[str, bytes], parent: str, message: str, pu
 @contextmanager
 def _watched() -> Iterator[None]:
     _watch(huggingface_hub.get_session())
-    verbosity = hub_logging.get_verbosity()
-    hub_logging.set_verbosity_error()  # its own lines about retries come before ours about the outcome
-    try:
+    with _SILENCE.changed():  # its own lines about retries come before ours about the outcome
         yield
-    finally:
-        hub_logging.set_verbosity(verbosity)
+
+
+def _silence() -> int:
+    usual = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()
+    return usual
+
+
+_SILENCE = ProcessSetting(_silence, hub_logging.set_verbosity)
 
 
 def _not_pushed(error: Exception, repo_id: str) -> ModelError:

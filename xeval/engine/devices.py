@@ -1,7 +1,6 @@
 """Which device computes, in which arithmetic."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -9,10 +8,20 @@ import torch
 
 from xeval.engine.ranks import refuse_device
 from xeval.support.errors import XevalError
+from xeval.support.process_settings import ProcessSetting
 from xeval.support.text import counted
 
 DTYPES = ("auto", "float32", "bfloat16")
 _NARROWEST_IN_BFLOAT16 = 192  # hidden size; narrower ones measured slower to train, see docs/performance.md
+
+
+def _multiply_by_onednn() -> str:
+    usual = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    return usual
+
+
+_ONEDNN = ProcessSetting(_multiply_by_onednn, torch.set_float32_matmul_precision)
 
 
 @dataclass(frozen=True)
@@ -34,18 +43,11 @@ class Compute:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
-    @contextmanager
-    def matmuls(self) -> Iterator[None]:
+    def matmuls(self) -> AbstractContextManager[None]:
         """While this lasts, a processor's float32 matrix products are oneDNN's where these are exact: faster ones."""
         if self.device.type != "cpu" or self.dtype != torch.float32 or not onednn_is_exact():
-            yield
-            return
-        usual = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("medium")
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(usual)
+            return nullcontext()
+        return _ONEDNN.changed()
 
     def token_budget(self) -> int:
         """Tokens per evaluation batch: enough to keep the device busy, few enough to stay in a processor's caches, and
@@ -126,9 +128,5 @@ def onednn_is_exact() -> bool:
     """Whether "medium" precision merely chooses oneDNN here, or computes in bfloat16, as it may where there is AMX."""
     some, other = torch.linspace(-1, 1, 2**18).view(2, 512, 256).sin().unbind()
     expected = some.double() @ other.double().T  # (512, 512)
-    usual = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
+    with _ONEDNN.changed():
         return bool(((some @ other.T).double() - expected).abs().max() < 1e-6 * expected.abs().max())
-    finally:
-        torch.set_float32_matmul_precision(usual)

@@ -38,6 +38,7 @@ from xeval.kinds.labels import LabelMatcher
 from xeval.support.cache import WEIGHTS
 from xeval.support.errors import ClaimError, ModelError, StoreError, XevalError
 from xeval.support.files import file_sha256
+from xeval.support.process_settings import ProcessSetting
 from xeval.support.sealed import sealing
 from xeval.support.text import one_line
 
@@ -57,18 +58,22 @@ class _LastTokenizer(threading.local):
 _last = _LastTokenizer()
 
 
-@contextmanager
-def _silence() -> Iterator[None]:
-    """No load reports and no bars of transformers' own while this lasts."""
-    verbosity, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+def _silence() -> tuple[int, bool]:
+    """No load reports and no bars of transformers' own from now on; what it was before."""
+    usual = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(verbosity)
-        if bars:
-            transformers.logging.enable_progress_bar()
+    return usual
+
+
+def _speak_again(usual: tuple[int, bool]) -> None:
+    verbosity, has_bars = usual
+    transformers.logging.set_verbosity(verbosity)
+    if has_bars:
+        transformers.logging.enable_progress_bar()
+
+
+_SILENCE = ProcessSetting(_silence, _speak_again)
 
 
 @contextmanager
@@ -82,7 +87,7 @@ def _plain_errors(checkpoint: Checkpoint, what: str) -> Iterator[None]:
 def failures_named(checkpoint: Checkpoint, what: str) -> Iterator[None]:
     """Turn whatever a checkpoint's files make libraries raise into one ModelError that begins with what fails."""
     try:
-        with _silence():
+        with _SILENCE.changed():
             yield
     except XevalError:
         raise
@@ -467,7 +472,7 @@ def save_fine_tuned(
     """
     tokenizer = tokenizer_files(checkpoint.tokenizer_folder) if checkpoint is not None else []
     try:
-        with _silence(), sealing(folder) as partial:
+        with _SILENCE.changed(), sealing(folder) as partial:
             model.save_pretrained(partial, max_shard_size="1000GB")
             for path in tokenizer:
                 shutil.copyfile(path, partial / path.name)
@@ -490,7 +495,7 @@ def save_given(
     Raises ModelError for a model that cannot be saved, and OSError where `folder` cannot be written.
     """
     try:
-        with _silence():
+        with _SILENCE.changed():
             model.save_pretrained(folder, max_shard_size="1000GB")
             tokenizer.save_pretrained(folder)
         _without_last_call(folder / "tokenizer.json")

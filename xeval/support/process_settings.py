@@ -1,0 +1,36 @@
+"""Settings of the whole process, such as how much a library says, that some work needs changed while it lasts."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class ProcessSetting(Generic[T]):
+    """A setting that is changed while anybody holds it.
+
+    Threads may hold it at once. If each put back what it had found, the last of them would put back the others' change.
+    """
+
+    def __init__(self, change: Callable[[], T], put_back: Callable[[T], object]) -> None:
+        """`change` returns what `put_back` takes."""
+        self._change, self._put_back = change, put_back
+        self._lock, self._n_holders = threading.Lock(), 0
+        self._usual: T
+
+    @contextmanager
+    def changed(self) -> Iterator[None]:
+        """While this lasts, the setting is as `change` makes it."""
+        with self._lock:
+            if self._n_holders == 0:
+                self._usual = self._change()
+            self._n_holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_holders -= 1
+                if self._n_holders == 0:
+                    self._put_back(self._usual)
