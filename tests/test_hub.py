@@ -10,11 +10,12 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+from huggingface_hub.utils import are_progress_bars_disabled
 
 import xeval
 from tests.helpers import stand_in_hub, tiny
 from tests.helpers.stand_in_hub import serve
-from xeval.data.hub import fetch
+from xeval.data.hub import fetch, show_bars
 from xeval.data.model_files import find_checkpoint, find_pickled
 from xeval.data.source import load_rows, open_source
 from xeval.definitions.registry import get_task
@@ -74,6 +75,25 @@ def run_in_a_process_of_its_own(results: Path, home: Path, endpoint: str, **vari
         **variables,
     }
     subprocess.run([sys.executable, "-W", "error", "-c", RUN, str(results)], env=environment, check=True, timeout=120)
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_bars_are_hidden_where_nobody_wants_them_and_only_while_files_are_fetched(
+    root, connect, monkeypatch, is_wanted
+):
+    were_hidden = list[bool]()
+    download = huggingface_hub.snapshot_download
+
+    def watched(*arguments, **options) -> str:
+        were_hidden.append(are_progress_bars_disabled())
+        return download(*arguments, **options)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", watched)
+    with serve(root) as hub:
+        connect(hub)
+        show_bars(is_wanted)
+        fetch("model", DISTILMBERT.removeprefix("models/"), None, ["config.json"])
+    assert (were_hidden, are_progress_bars_disabled()) == ([not is_wanted], False)
 
 
 # ── a run over the hub, from a machine with nothing on it ──

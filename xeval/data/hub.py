@@ -12,13 +12,19 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
 import huggingface_hub
 from huggingface_hub import errors as hub_errors
-from huggingface_hub.utils import disable_progress_bars, enable_progress_bars, filter_repo_objects
+from huggingface_hub.utils import (
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+    filter_repo_objects,
+)
 from huggingface_hub.utils import logging as hub_logging
 
 from xeval.data import bundle
@@ -35,9 +41,12 @@ _LONGEST_WAIT_S, _SAID_WAIT_S = 300, 5
 _log = logging.getLogger("xeval")
 
 
+_draws_bars = ContextVar("draws_bars", default=True)
+
+
 def show_bars(is_wanted: bool) -> None:
-    """Whether downloads draw huggingface_hub's own bars, with rate and remaining time."""
-    (enable_progress_bars if is_wanted else disable_progress_bars)()
+    """Whether downloads of xeval's draw huggingface_hub's own bars, with rate and remaining time."""
+    _draws_bars.set(is_wanted)
 
 
 def fetch(
@@ -112,7 +121,8 @@ def push(repo_id: str, files: Mapping[str, bytes], parent: str, message: str, pu
 @contextmanager
 def _watched() -> Iterator[None]:
     _watch(huggingface_hub.get_session())
-    with _SILENCE.changed():  # its own lines about retries come before ours about the outcome
+    # Its own lines about retries come before ours about the outcome.
+    with _SILENCE.changed(), nullcontext() if _draws_bars.get() else _NO_BARS.changed():
         yield
 
 
@@ -122,7 +132,14 @@ def _silence() -> int:
     return usual
 
 
+def _hide_bars() -> bool:
+    were_hidden = are_progress_bars_disabled()
+    disable_progress_bars()
+    return were_hidden
+
+
 _SILENCE = ProcessSetting(_silence, hub_logging.set_verbosity)
+_NO_BARS = ProcessSetting(_hide_bars, lambda were_hidden: None if were_hidden else enable_progress_bars())
 
 
 def _not_pushed(error: Exception, repo_id: str) -> ModelError:
