@@ -1,6 +1,8 @@
 """The training loop gives what its definition, and the plain loop of the tutorials, give step for step."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from tests.helpers.checkpoints import (
     tiny_tokenizer,
     without_dropout,
 )
-from tests.helpers.tiny_training import PAIRS, model_of, plain_losses, recipe, train, weights
+from tests.helpers.tiny_training import PAIRS, model_of, plain_losses, recipe, same, train, weights
 from xeval.definitions.recipe import Recipe
 from xeval.kinds.rows import Rows
 
@@ -129,3 +131,20 @@ def test_fifty_steps_in_float32_have_the_losses_of_the_plain_loop(architecture):
     expected = plain_losses(model_of(architecture, **without_dropout(architecture)), chosen, seed=2, n_steps=50)
     assert max(expected) - min(expected) > 0.1
     np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-4)
+
+
+def test_two_trainings_at_once_in_threads_are_those_of_their_seeds():
+    """torch's random numbers are the process's, and dropout draws them in each step."""
+    alone, at_once = ({seed: model_of() for seed in (1, 2)} for _ in range(2))
+    chosen, both_begin = recipe(max_steps=12), Barrier(2)
+    for seed, model in alone.items():
+        train(model, chosen, seed)
+
+    def train_at_once(seed: int) -> None:
+        both_begin.wait()
+        train(at_once[seed], chosen, seed)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(train_at_once, at_once))
+    assert not same(weights(alone[1]), weights(alone[2]))
+    assert all(same(weights(alone[seed]), weights(at_once[seed])) for seed in alone)

@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from xeval.definitions.recipe import Recipe
+from xeval.engine.random_numbers import drawn_from
 from xeval.support.errors import DefinitionError, ModelError
 
 # What architectures call the layers that make queries and values.
@@ -100,8 +101,8 @@ def _add_matrices(model: PreTrainedModel, recipe: Recipe, seed: int, name: str) 
         lora_dropout=recipe.lora_dropout,
         target_modules=targets,
     )
-    torch.manual_seed(seed)
-    tuner: Any = LoraModel(model, config, "default")
+    with drawn_from(seed):
+        tuner: Any = LoraModel(model, config, "default")
 
     def merge() -> None:
         tuner.merge_and_unload()

@@ -23,6 +23,7 @@ from xeval.data.model_files import CHANGED, Checkpoint, refuse_absurd_settings, 
 from xeval.data.model_folder import weight_files
 from xeval.engine.fast_path.packing import counts_from_padding
 from xeval.engine.merging import merge_adapter
+from xeval.engine.random_numbers import drawn_from
 from xeval.engine.tokenizer_files import refuse_incomplete, why_unreadable
 from xeval.engine.weights import (
     headers,
@@ -235,14 +236,13 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
         "label2id": {label: index for index, label in names.items()},
     }
     model: transformers.PreTrainedModel
-    with _plain_errors(checkpoint, "weights"):
-        torch.manual_seed(seed)
+    with drawn_from(seed), _plain_errors(checkpoint, "weights"):
         model, report = _read(checkpoint, kind, of_labels if names else _outputs_of(kind))
         if _brought_its_head(model, report):
-            torch.manual_seed(seed)
             encoder = {name: tensor for name, tensor in model.state_dict().items() if is_of_encoder(name, model)}
             safely = _SAFELY | {"output_loading_info": False}
-            model = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **safely)
+            with drawn_from(seed):
+                model = type(model).from_pretrained(None, config=model.config, state_dict=encoder, **safely)
     return with_single_choices(model) if kind.head == _CHOICES else model
 
 

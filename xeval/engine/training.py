@@ -22,6 +22,7 @@ from xeval.engine.devices import Compute
 from xeval.engine.fast_path.compact_vocabulary import CompactVocabulary
 from xeval.engine.fast_path.forward import can_pack, layers_of_one_input, packed
 from xeval.engine.fast_path.half_products import HalfWeights, half_products
+from xeval.engine.random_numbers import drawn_from
 from xeval.engine.ranks import ALONE, Ranks
 from xeval.engine.snapshots import Checkpoints, Snapshot
 from xeval.engine.steps import Steps
@@ -82,7 +83,6 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     Raises TrainingError when the loss is not a finite number or when not even one pair fits into memory, and Terminated
     on SIGTERM, after saving unless `at_selection` was going on.
     """
-    torch.manual_seed(seed)
     model.train()
     n_rows = len(pairs) // kind.sequences_together
     outcome = Outcome(count_steps(recipe, n_rows))
@@ -92,6 +92,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     point_every = max(1, outcome.n_steps // LOSS_CURVE_POINTS)
     keep_all = not can_pack(model) or not model.get_input_embeddings().weight.requires_grad
     with (
+        drawn_from(seed),
         packed(model, kind.reads, pairs),
         compute.matmuls(),
         CompactVocabulary(model, pairs, keep_all) as vocabulary,
