@@ -467,6 +467,7 @@ def _try_out(runs: Sequence[OneRun], languages: Sequence[str]) -> None:
             stop_on_errors(spec.checkpoint.id, findings)
             if len(at_work) == 1 and not spec.train and spec.task.of_kind.trains:
                 run.model_of_trial = model
+            del model  # before the next one is read
 
 
 def reproduce(reference: str, **options: Any) -> Runs:
