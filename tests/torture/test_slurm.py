@@ -3,10 +3,12 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from test_grid_killed import PATIENCE_S, environment, undisturbed, wait_until, weights_in, words
 
+from tests.helpers.killed import BRIEF
 from tests.helpers.slurm_cluster import SlurmCluster, why_not
 from xeval.results.store import load_runs
 from xeval.runs.grid import run
@@ -78,11 +80,12 @@ def test_of_eight_jobs_one_is_put_back_into_the_queue_and_a_node_goes_down(
     )
 
 
-@pytest.mark.parametrize("words", [{"seeds": [1], "overrides": {"batch_size": 1}}], indirect=True)
+@pytest.mark.parametrize("words", [{"seeds": [1], "overrides": {"batch_size": 1, "epochs": 100}}], indirect=True)
 def test_a_job_whose_time_is_up_saves_and_goes_on(words, mini, start, tmp_path, monkeypatch, figure):
-    for_two_epochs = plan_grid(str(mini.task_file), results=tmp_path / "timed", measures=True, **words)
-    n_epochs = min(1000, round(2 * TRAINS_S / for_two_epochs.runs[0].forecast.seconds))
-    words["overrides"]["epochs"] = n_epochs
+    [brief] = run(str(mini.task_file), results=tmp_path / "brief", **words)
+    n_steps = round(TRAINS_S * brief.timing["train"].rows_per_s)  # more than epochs that a recipe may have
+    Path(words["recipe"]).write_text(BRIEF.replace("epochs = 2", f"max_steps = {n_steps}"))
+    del words["overrides"]["epochs"]
     driver, log, results = start("timed", {"SBATCH_TIMELIMIT": "3", "SBATCH_SIGNAL": "USR2@60"})
     assert driver.wait(4 * PATIENCE_S) == 0, log.read_text()
     [said] = results.glob("slurm/*/*_log.err")
