@@ -28,7 +28,7 @@ from xeval.report.formats.markdown import escape
 from xeval.report.page.plain import fragment
 from xeval.results.records import Limits
 from xeval.runs.objects import ModelAndTokenizer, Tables, folder_of_data, name_of_model
-from xeval.runs.preflight import examine, load_model, stop_on_errors, try_out
+from xeval.runs.preflight import examine, stop_on_errors, tried_model
 from xeval.runs.spec import RunSpec, fitting
 from xeval.support.errors import DefinitionError
 from xeval.support.findings import wrong
@@ -125,8 +125,7 @@ def audit(  # noqa: PLR0913  one parameter for each option
     stop_on_errors(checkpoint.id, findings)
     for finding in findings:
         reporter.say(one_line(f"{checkpoint.id}: {finding.line}"))
-    model = load_model(checkpoint, definition, recipe, train=False)
-    stop_on_errors(checkpoint.id, try_out(model, checkpoint, definition, recipe, compute, tests))
+    model = tried_model(spec, tests)
     rows = tests[code]
     order, sizes = shuffled(rows.groups, seed)
     answering = _Answering(definition, checkpoint, model, recipe.max_length, compute)

@@ -26,7 +26,7 @@ from xeval.runs.forecast import forecast
 from xeval.runs.loggers import ready
 from xeval.runs.objects import Models, Tables, folder_of_data, names_of_models
 from xeval.runs.outcome import Runs
-from xeval.runs.preflight import examine, load_model, stop_on_errors, try_out
+from xeval.runs.preflight import examine, stop_on_errors, tried_model
 from xeval.runs.spec import RunSpec, declare, fitting, limits, override, with_layer
 from xeval.runs.sweep import Sweep, check_sweep, with_chosen_values
 from xeval.support.countdown import count_down
@@ -461,10 +461,7 @@ def _try_out(runs: Sequence[OneRun], languages: Sequence[str]) -> None:
         spec = run.spec
         if (spec.checkpoint, spec.recipe.name) not in tried:
             tried.add((spec.checkpoint, spec.recipe.name))
-            tests = {language: spec.corpus.test(language) for language in languages}
-            model = load_model(spec.checkpoint, spec.task, spec.recipe, spec.train)
-            findings = try_out(model, spec.checkpoint, spec.task, spec.recipe, spec.compute, tests)
-            stop_on_errors(spec.checkpoint.id, findings)
+            model = tried_model(spec, {language: spec.corpus.test(language) for language in languages})
             if len(at_work) == 1 and not spec.train and spec.task.of_kind.trains:
                 run.model_of_trial = model
             del model  # before the next one is read

@@ -123,7 +123,7 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
         if not train and definition.labels:
             findings.append(_check_head(checkpoint, definition))
         if not any(finding.severity == "error" for finding in findings):
-            findings += _tried(checkpoint, definition, chosen, (device, dtype), train, tests)
+            findings += _findings_of_trial(checkpoint, definition, chosen, (device, dtype), train, tests)
         by_subject += [(checkpoint.id, finding) for finding in findings]
     return by_subject
 
@@ -207,7 +207,18 @@ def load_model(checkpoint: Checkpoint, task: Task, recipe: Recipe, train: bool) 
     return SentenceEncoder(load_encoder(checkpoint, kind), recipe.layer, recipe.pooling)
 
 
-def try_out(
+def tried_model(spec: RunSpec, tests: Mapping[str, Rows]) -> Any:
+    """The model as the run `spec` begins with it, moved to its device by a trial on a few of these rows.
+
+    Raises PreflightError where a run would give something else than a plain call, and ModelError for whatever the model
+    or its tokenizer raises.
+    """
+    model = load_model(spec.checkpoint, spec.task, spec.recipe, spec.train)
+    stop_on_errors(spec.checkpoint.id, _try_out(model, spec.checkpoint, spec.task, spec.recipe, spec.compute, tests))
+    return model
+
+
+def _try_out(
     model: Any, checkpoint: Checkpoint, task: Task, recipe: Recipe, compute: Compute, tests: Mapping[str, Rows]
 ) -> list[Finding]:
     """Whether `model` gives in a run what a plain call of transformers gives, on a few rows; it is moved to the device.
@@ -227,7 +238,7 @@ def try_out(
     return [error("trial", f"a plain call, model(**tokenizer(...)), gives something else; what differs: {difference}")]
 
 
-def _tried(
+def _findings_of_trial(
     checkpoint: Checkpoint,
     task: Task,
     recipe: Recipe,
@@ -241,7 +252,7 @@ def _tried(
         recipe, compute = with_layer(recipe, checkpoint), devices.choose(*names, hidden_size(checkpoint))
         model = load_model(checkpoint, task, recipe, train)
         what = "trial"
-        return try_out(model, checkpoint, task, recipe, compute, tests)
+        return _try_out(model, checkpoint, task, recipe, compute, tests)
     except ModelError as problem:
         return [error(what, str(problem).removeprefix(f"model {checkpoint.id}: "))]
 
