@@ -21,6 +21,7 @@ import numpy as np
 from tabulate import tabulate
 
 from benchmarks import inputs
+from benchmarks.clock import noting
 from benchmarks.ours import recipe
 from xeval.definitions.registry import get_recipe, get_suite, get_task
 from xeval.definitions.task import Task
@@ -212,9 +213,7 @@ def _seconds_of_tokens() -> tuple[float, float]:
     compute = choose("auto", "auto")
     model, ended = inputs.classifier("DistilmBERT", compute.device), list[float]()
     rows = inputs.pairs_of(inputs.typical_lengths(inputs.TRAINING_LENGTHS, 3 * inputs.BATCH_SIZE))
-    fine_tune(
-        inputs.KIND, model, rows, recipe(3), 5e-5, 0, compute, None, lambda loss: ended.append(time.perf_counter())
-    )
+    fine_tune(inputs.KIND, model, rows, recipe(3), 5e-5, 0, compute, None, noting(ended))
     trained_s = (ended[-1] - ended[0]) / 2 / (len(rows.input_ids) / 3)
     predict_logits(model, rows, compute)
     started = time.perf_counter()

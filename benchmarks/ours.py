@@ -5,7 +5,7 @@ import time
 import torch
 
 from benchmarks import inputs
-from benchmarks.clock import FirstForward
+from benchmarks.clock import FirstForward, noting
 from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import choose
 from xeval.engine.prediction import predict_logits
@@ -43,7 +43,7 @@ class Ours:
             0,
             self.compute,
             selection_accuracy=lambda: 0.0,
-            on_step=lambda loss: ended.append(time.perf_counter()),
+            on_step=noting(ended),
         )
         return ended[-1] - ended[self.size.n_warm - 1], self.n_training_tokens
 

@@ -14,6 +14,7 @@ from tabulate import tabulate
 from transformers import AutoModelForSequenceClassification
 
 from benchmarks import inputs
+from benchmarks.clock import noting
 from benchmarks.ours import recipe
 from xeval.engine.devices import choose
 from xeval.engine.prediction import predict_logits
@@ -48,11 +49,7 @@ def lengths() -> str:
     for length in (16, 32, 64, 128):
         pairs = inputs.pairs_of(np.full(3 * inputs.BATCH_SIZE, length))
         ended: list[float] = []
-
-        def note(loss: float, ended: list[float] = ended) -> None:
-            ended.append(time.perf_counter())
-
-        fine_tune(inputs.KIND, model, pairs, recipe(3), 5e-5, 0, COMPUTE, lambda: 0.0, note)
+        fine_tune(inputs.KIND, model, pairs, recipe(3), 5e-5, 0, COMPUTE, lambda: 0.0, noting(ended))
         train_s = (ended[-1] - ended[0]) / 2  # the first step is left out: it makes the optimizer's state
         started = time.perf_counter()
         predict_logits(model, pairs, COMPUTE)

@@ -10,6 +10,7 @@ from tabulate import tabulate
 from transformers import PreTrainedModel
 
 from benchmarks import inputs
+from benchmarks.clock import noting
 from benchmarks.ours import recipe
 from xeval.engine.devices import Compute
 from xeval.engine.followers import Training, follow, give_to_followers
@@ -58,7 +59,7 @@ def _train(model: PreTrainedModel, ranks: Ranks) -> float:
     pairs, _ = inputs.training_pairs(1, N_STEPS)
     given = pairs, recipe(1 + N_STEPS), 5e-5, 0, COMPUTE
     give_to_followers(ranks, Training(inputs.KIND, model, *given, False))
-    fine_tune(inputs.KIND, model, *given, None, lambda loss: ended.append(time.perf_counter()), ranks=ranks)
+    fine_tune(inputs.KIND, model, *given, None, noting(ended), ranks=ranks)
     return (ended[-1] - ended[0]) / N_STEPS
 
 

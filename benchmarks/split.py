@@ -35,7 +35,7 @@ def split(architecture: str) -> str:
     activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
     profiler, ended = profile(activities=[activity]), list[float]()
 
-    def watch(loss: float) -> None:
+    def watch(loss: float, learning_rate: float) -> None:
         ended.append(time.perf_counter())
         if len(ended) == n_warm + n_steps:
             profiler.start()

@@ -10,6 +10,7 @@ from tabulate import tabulate
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from benchmarks import inputs
+from benchmarks.clock import noting
 from benchmarks.ours import recipe
 from xeval.engine.devices import Compute, choose
 from xeval.engine.prediction import predict_logits
@@ -43,8 +44,7 @@ def widths() -> str:
 def _step_s(model: transformers.PreTrainedModel, pairs: Encoded, compute: Compute) -> list[float]:
     """Seconds of each training step but the first."""
     ended: list[float] = []
-    note = lambda loss: ended.append(time.perf_counter())  # noqa: E731
-    fine_tune(inputs.KIND, model, pairs, recipe(N_STEPS), 5e-5, 0, compute, lambda: 0.0, note)
+    fine_tune(inputs.KIND, model, pairs, recipe(N_STEPS), 5e-5, 0, compute, lambda: 0.0, noting(ended))
     return [float(step_s) for step_s in np.diff(ended)]
 
 

@@ -8,7 +8,7 @@ import torch
 
 from tests.helpers.checkpoints import ARCHITECTURES, KIND, labelled_pairs, make_pairs, tiny_tokenizer, without_dropout
 from tests.helpers.encoder_types import TYPES, tiny_checkpoint
-from tests.helpers.tiny_training import CPU, MAX_LENGTH, PAIRS, model_of, plain_losses, recipe, same, weights
+from tests.helpers.tiny_training import CPU, MAX_LENGTH, PAIRS, into, model_of, plain_losses, recipe, same, weights
 from tests.test_resume import Often, interrupt_after
 from xeval.data.model_files import find_checkpoint
 from xeval.definitions.recipe import Recipe
@@ -51,7 +51,7 @@ def train_as_told(model, chosen: Recipe, **also) -> list[float]:
     pairs = rows_of(model.config.model_type)
     if chosen.adaptation == "frozen":
         pairs = remember(model, pairs, KIND.reads, CPU)
-    fine_tune(KIND, model, pairs, chosen, chosen.learning_rate, 0, CPU, lambda: 0.5, losses.append, **also)
+    fine_tune(KIND, model, pairs, chosen, chosen.learning_rate, 0, CPU, lambda: 0.5, into(losses), **also)
     return losses
 
 

@@ -1,19 +1,17 @@
 """Callbacks are told what happens, in its order, and whatever they do, the run comes out the same to the bit."""
 
 import json
+import math
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer, get_linear_schedule_with_warmup
+from transformers import AutoModel, AutoTokenizer
 
 import xeval
 from tests.helpers import tiny
-from xeval.definitions.registry import get_recipe
-from xeval.engine.training import learning_rate_at
 from xeval.results.store import load_runs
-from xeval.runs.spec import override
 from xeval.support.progress import Silent
 
 METHODS = ("on_begin", "on_step", "on_selection", "on_score", "on_end")
@@ -102,24 +100,15 @@ def test_all_that_happens_is_told_in_its_order(run):
     assert begun.values["epochs"] == 2.0 and json.dumps(begun.values) and begun.folder.is_dir()
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"max_steps": 23, "epochs": None},
-        {"warmup_share": 0.25, "max_steps": 23},
-        {"warmup_steps": 7, "max_steps": 23},
-        {"warmup_steps": 1, "max_steps": 1},
-    ],
-)
-def test_the_learning_rate_is_that_of_the_schedule(values):
-    recipe = override(get_recipe("hf-2019"), values)
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3e-4)
-    n_steps = values["max_steps"]
-    schedule = get_linear_schedule_with_warmup(optimizer, recipe.count_warmup_steps(n_steps), n_steps)
-    for step in range(1, n_steps + 1):
-        assert learning_rate_at(step, recipe, 3e-4, n_steps) == pytest.approx(schedule.get_last_lr()[0])
-        optimizer.step()
-        schedule.step()
+@pytest.mark.parametrize("values", [{"warmup_share": 0.25}, {"warmup_steps": 1}, {"warmup_share": 0.0}])
+def test_the_learning_rate_of_each_step_rises_and_falls_linearly(run, values):
+    recording = Recording()
+    record, _ = run(recording, overrides={"epochs": 8.0, "learning_rate": 3e-4} | values)
+    n = record.training.n_steps
+    n_warmup = values.get("warmup_steps", math.ceil(values.get("warmup_share", 0.0) * n))
+    rising = [3e-4 * step / n_warmup for step in range(n_warmup)]
+    falling = [3e-4 * (n - step) / (n - n_warmup) for step in range(n_warmup, n)]
+    assert n > 4 and [rate for *_, rate in recording.values("on_step")] == pytest.approx(rising + falling)
 
 
 def test_nothing_is_told_of_a_finished_run(run):

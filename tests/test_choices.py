@@ -8,7 +8,7 @@ from transformers import AutoModelForMultipleChoice
 import xeval.engine.steps
 from tests.helpers.checkpoints import ARCHITECTURES, WORDS, tiny_tokenizer
 from tests.helpers.plain_choices import plain_choices, tiny_choice_model
-from tests.helpers.tiny_training import recipe
+from tests.helpers.tiny_training import into, recipe
 from xeval.data.model_files import find_checkpoint
 from xeval.engine.devices import Compute
 from xeval.engine.fast_path.forward import logits_of, packed
@@ -131,7 +131,7 @@ def trained(monkeypatch, most_sequences: int) -> tuple[list[list[int]], list[flo
     monkeypatch.setattr(xeval.engine.steps, "logits_of", limited)
     encoded = OF_THREE.encode(tiny_tokenizer("bert"), rows_of(OF_THREE), 128)
     chosen = recipe(max_steps=6, batch_size=5, learning_rate=1e-3)
-    outcome = fine_tune(OF_THREE, model, encoded, chosen, 1e-3, 1, CPU, lambda: 0.5, losses.append)
+    outcome = fine_tune(OF_THREE, model, encoded, chosen, 1e-3, 1, CPU, lambda: 0.5, into(losses))
     assert outcome.n_pairs == 2 * 12
     return batches, losses, model.state_dict()
 

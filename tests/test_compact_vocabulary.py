@@ -16,6 +16,7 @@ from tests.helpers.checkpoints import (
     tiny_tokenizer,
     without_dropout,
 )
+from tests.helpers.tiny_training import into
 from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
@@ -43,7 +44,7 @@ def model_of(architecture: str, **config) -> torch.nn.Module:
 def train(model: torch.nn.Module, chosen: Recipe, select=lambda: 0.5, **also) -> list[float]:
     losses: list[float] = []
     pairs = rows(model.config.model_type)
-    fine_tune(KIND, model, pairs, chosen, chosen.learning_rate, 3, CPU, select, on_step=losses.append, **also)
+    fine_tune(KIND, model, pairs, chosen, chosen.learning_rate, 3, CPU, select, into(losses), **also)
     return losses
 
 

@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForTokenClassification
 
 import xeval.engine.steps
 from tests.helpers.checkpoints import ARCHITECTURES, SIZES, tiny_tokenizer, without_dropout
-from tests.helpers.tiny_training import recipe
+from tests.helpers.tiny_training import into, recipe
 from tests.helpers.toy_kind.toy_tags import TagKeys, ToyTags
 from xeval.engine.batches import collate
 from xeval.engine.devices import Compute
@@ -172,7 +172,7 @@ def trained(monkeypatch, most_rows: int) -> tuple[dict[str, torch.Tensor], list[
 
     monkeypatch.setattr(xeval.engine.steps, "logits_of", limited)
     chosen = recipe(max_steps=3, batch_size=8, learning_rate=1e-3)
-    fine_tune(TAGS, model, encoded_rows("bert"), chosen, 1e-3, 1, CPU, lambda: 0.5, losses.append)
+    fine_tune(TAGS, model, encoded_rows("bert"), chosen, 1e-3, 1, CPU, lambda: 0.5, into(losses))
     return model.state_dict(), losses
 
 

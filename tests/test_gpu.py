@@ -19,7 +19,7 @@ from tests.helpers.checkpoints import (
 )
 from tests.helpers.encoder_types import NO_DROPOUT, T5_LIKE, TYPES, tiny_checkpoint
 from tests.helpers.plain_tasks import TASKS, hold_to_plain_transformers
-from tests.helpers.tiny_training import PAIRS, plain_losses, recipe
+from tests.helpers.tiny_training import PAIRS, into, plain_losses, recipe
 from xeval.data.model_files import find_checkpoint
 from xeval.engine.batches import collate
 from xeval.engine.devices import Compute
@@ -214,7 +214,7 @@ def test_fifty_steps_in_float32_have_the_losses_of_the_plain_loop(architecture):
     losses: list[float] = []
     model = model_on_gpu(architecture, **without_dropout(architecture))
     pairs = encode(KIND, tiny_tokenizer(architecture), PAIRS, chosen.max_length)
-    fine_tune(KIND, model, pairs, chosen, 1e-4, 2, FLOAT32, lambda: 0.5, losses.append, say=said.append)
+    fine_tune(KIND, model, pairs, chosen, 1e-4, 2, FLOAT32, lambda: 0.5, into(losses), say=said.append)
     expected = plain_losses(model_on_gpu(architecture, **without_dropout(architecture)), chosen, seed=2, n_steps=50)
     assert said == []
     assert max(expected) - min(expected) > 0.1
@@ -225,7 +225,7 @@ def test_replayed_steps_draw_other_dropout_each_time():
     """One batch over and over at a rate of zero: only dropout makes its loss differ."""
     model, losses = model_on_gpu("bert", hidden_dropout_prob=0.3), []
     pairs = encode(KIND, tiny_tokenizer("bert"), PAIRS.first(8), MAX_LENGTH)
-    fine_tune(KIND, model, pairs, recipe(max_steps=30, batch_size=8), 1e-30, 2, BFLOAT16, lambda: 0.5, losses.append)
+    fine_tune(KIND, model, pairs, recipe(max_steps=30, batch_size=8), 1e-30, 2, BFLOAT16, lambda: 0.5, into(losses))
     assert len(set(losses)) == 30
 
 

@@ -10,6 +10,7 @@ import torch
 
 import xeval.engine.steps
 from tests.helpers.checkpoints import KIND, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
+from tests.helpers.tiny_training import into
 from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
@@ -64,7 +65,7 @@ def same(some, others) -> bool:
 def interrupt_after(n_steps: int, interruption: BaseException):
     seen = []
 
-    def on_step(loss: float) -> None:
+    def on_step(loss: float, learning_rate: float) -> None:
         seen.append(loss)
         if len(seen) == n_steps:
             raise interruption
@@ -117,7 +118,7 @@ def test_the_same_for_recipes_of_other_kinds(tmp_path, values):
 def test_a_finished_training_that_was_not_recorded_is_not_done_again(tmp_path, uninterrupted):
     train(tmp_path)
     steps = []
-    assert same(train(tmp_path, on_step=steps.append), uninterrupted)
+    assert same(train(tmp_path, on_step=into(steps)), uninterrupted)
     assert steps == []
 
 
@@ -196,7 +197,7 @@ def listening():
 def test_sigterm_in_training_saves_the_step_before_it_ends(tmp_path, uninterrupted, listening):
     calls = []
 
-    def on_step(loss: float) -> None:
+    def on_step(loss: float, learning_rate: float) -> None:
         calls.append(loss)
         if len(calls) == 5:
             os.kill(os.getpid(), signal.SIGTERM)

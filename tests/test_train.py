@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.tiny_training import PAIRS, model_of, recipe, same, train, weights
+from tests.helpers.tiny_training import PAIRS, into, model_of, recipe, same, train, weights
 from xeval.engine.training import count_steps
 from xeval.support.errors import TrainingError
 
@@ -33,7 +33,7 @@ def test_the_number_of_steps_follows_from_epochs_batch_size_and_max_steps(values
 @pytest.mark.parametrize("values", [{"epochs": 1.0}, {"epochs": 1.4}, {"max_steps": 7}])
 def test_training_takes_exactly_the_steps_that_were_announced(values):
     losses: list[float] = []
-    outcome = train(model_of(), recipe(**values), on_step=losses.append)
+    outcome = train(model_of(), recipe(**values), on_step=into(losses))
     assert len(losses) == outcome.n_steps == count_steps(recipe(**values), len(PAIRS))
 
 
@@ -162,7 +162,7 @@ def test_patience_ends_training_after_so_many_selections_without_improvement():
 def test_the_loss_curve_is_the_mean_loss_since_the_point_before(monkeypatch):
     monkeypatch.setattr("xeval.engine.training.LOSS_CURVE_POINTS", 3)
     losses: list[float] = []
-    outcome = train(model_of(), recipe(max_steps=11), on_step=losses.append)
+    outcome = train(model_of(), recipe(max_steps=11), on_step=into(losses))
     parts = [(3, losses[0:3]), (6, losses[3:6]), (9, losses[6:9]), (11, losses[9:11])]
     assert outcome.loss_curve == [(step, pytest.approx(np.mean(part))) for step, part in parts]
 
@@ -181,7 +181,7 @@ def test_a_loss_that_is_no_number_is_reported_with_its_step():
 def test_a_loss_that_blows_up_later_is_reported_with_the_step_at_which_it_did():
     model, losses = model_of(), []
 
-    def ruin_after_four(loss: float) -> None:
+    def ruin_after_four(loss: float, learning_rate: float) -> None:
         losses.append(loss)
         if len(losses) == 4:
             with torch.no_grad():

@@ -15,7 +15,7 @@ from tests.helpers.checkpoints import (
     tiny_tokenizer,
     without_dropout,
 )
-from tests.helpers.tiny_training import PAIRS, model_of, plain_losses, recipe, same, train, weights
+from tests.helpers.tiny_training import PAIRS, into, model_of, plain_losses, recipe, same, train, weights
 from xeval.definitions.recipe import Recipe
 from xeval.kinds.rows import Rows
 
@@ -85,7 +85,7 @@ def test_training_is_adamw_with_linear_schedule_and_clipping_as_defined(architec
     chosen = recipe(**values)
     fast, slow = (model_of(architecture, **without_dropout(architecture)).double() for _ in range(2))
     losses: list[float] = []
-    outcome = train(fast, chosen, seed=7, on_step=losses.append)
+    outcome = train(fast, chosen, seed=7, on_step=into(losses))
     expected = slow_fine_tune(slow, PAIRS, chosen, seed=7, n_steps=outcome.n_steps)
     assert outcome.n_steps > 3
     np.testing.assert_allclose(losses, expected, atol=1e-6)
@@ -116,7 +116,7 @@ def test_training_moves_every_weight_of_encoder_and_head():
 
 def test_a_tiny_encoder_learns_rows_by_heart():
     model, losses = model_of(**without_dropout("bert")), []
-    train(model, recipe(epochs=60.0, learning_rate=1e-2), on_step=losses.append)
+    train(model, recipe(epochs=60.0, learning_rate=1e-2), on_step=into(losses))
     assert np.mean(losses[-3:]) < 0.2 < math.log(len(LABELS)) < np.mean(losses[:3]) + 0.5
 
 
@@ -127,7 +127,8 @@ def test_a_tiny_encoder_learns_rows_by_heart():
 def test_fifty_steps_in_float32_have_the_losses_of_the_plain_loop(architecture):
     chosen = recipe(max_steps=50, learning_rate=1e-4)
     losses: list[float] = []
-    train(model_of(architecture, **without_dropout(architecture)), chosen, seed=2, on_step=losses.append)
+    model = model_of(architecture, **without_dropout(architecture))
+    train(model, chosen, seed=2, on_step=into(losses))
     expected = plain_losses(model_of(architecture, **without_dropout(architecture)), chosen, seed=2, n_steps=50)
     assert max(expected) - min(expected) > 0.1
     np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-4)

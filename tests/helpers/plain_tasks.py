@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from tests.helpers.checkpoints import KIND, LABELS, WORDS, labelled_pairs, make_pairs
+from tests.helpers.tiny_training import into
 from xeval.data.model_files import Checkpoint
 from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute
@@ -277,7 +278,7 @@ def hold_to_plain_transformers(
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
     if kind.trains:
         losses: list[float] = []
-        fine_tune(kind, model, encoded, chosen, chosen.learning_rate, 0, compute, None, losses.append, say=say)
+        fine_tune(kind, model, encoded, chosen, chosen.learning_rate, 0, compute, None, into(losses), say=say)
         expected_losses = plain_losses(task, by_itself, tokenizer, chosen, len(losses))
         np.testing.assert_allclose(losses, expected_losses, rtol=0, atol=1e-4)
         assert np.abs(predict(model, kind, encoded, compute) - outputs).max() > 1e-3

@@ -45,6 +45,11 @@ def train(model, chosen: Recipe, seed: int = 0, selection: Callable[[], float] =
     return fine_tune(KIND, model, pairs, chosen, chosen.learning_rate, seed, CPU, selection, **also)
 
 
+def into(losses: list[float]) -> Callable[[float, float], None]:
+    """What `fine_tune` is to call after each step, so that its loss is added to `losses`."""
+    return lambda loss, learning_rate: losses.append(loss)
+
+
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 

@@ -45,6 +45,7 @@ class Steps:
         self._kind, self._progress, self._recipe, self._compute, self._say = kind, progress, recipe, compute, say
         self._half_weights, self._ranks = half_weights, ranks
         self._losses: list[torch.Tensor] = []  # of steps taken since they were last read
+        self._learning_rates: list[float] = []  # of the same steps
         self._parameters = list(progress.model.parameters())
         if half_weights is not None:
             half_weights.refresh()  # they may have been restored from a snapshot
@@ -59,28 +60,32 @@ class Steps:
             self._graphs = _Graphs(kind, progress, batch_size, compute)
 
     def take(self, rows: np.ndarray) -> None:
-        """Take one step on `rows`. Its loss waits until `losses` is called."""
+        """Take one step on `rows`. Its loss waits until `taken` is called."""
         progress = self._progress
         loss = self._replay(rows)
         if loss is None:
             loss = self._gradients(rows)
             self.update()
         progress.optimizer.zero_grad(set_to_none=True)
-        progress.vocabulary.decay_unused(float(progress.schedule.get_last_lr()[0]), self._recipe.weight_decay)
+        learning_rate = float(progress.schedule.get_last_lr()[0])
+        progress.vocabulary.decay_unused(learning_rate, self._recipe.weight_decay)
         progress.schedule.step()
         progress.outcome.count_step(len(rows) // self._kind.sequences_together)
         self._losses.append(loss)
+        self._learning_rates.append(learning_rate)
 
     @property
     def must_read(self) -> bool:
-        """Whether no more steps are to be taken before `losses` is called: on a processor, after each."""
+        """Whether no more steps are to be taken before `taken` is called: on a processor, after each."""
         return len(self._losses) >= (QUEUED_STEPS if self._compute.device.type == "cuda" else 1)
 
-    def losses(self) -> list[float]:
-        """The mean loss of each step taken since the last call."""
+    def taken(self) -> list[tuple[float, float]]:
+        """The mean loss and the learning rate of each step taken since the last call."""
         losses: list[float] = torch.stack(self._losses).tolist() if self._losses else []
+        steps = list(zip(losses, self._learning_rates, strict=True))
         self._losses.clear()
-        return losses
+        self._learning_rates.clear()
+        return steps
 
     def update(self) -> None:
         """Clip the gradients and change the weights by them, and what is kept of the weights."""

@@ -43,14 +43,6 @@ def count_steps(recipe: Recipe, n_pairs: int) -> int:
     return min(ends)
 
 
-def learning_rate_at(step: int, recipe: Recipe, learning_rate: float, n_steps: int) -> float:
-    """What `step`, from 1 to `n_steps`, is taken with: linear warm-up, then linear decay to zero."""
-    n_warmup, n_before = recipe.count_warmup_steps(n_steps), step - 1
-    if n_before < n_warmup:
-        return learning_rate * n_before / n_warmup
-    return learning_rate * (n_steps - n_before) / max(1, n_steps - n_warmup)
-
-
 def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     kind: Kind,
     model: PreTrainedModel,
@@ -60,7 +52,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     seed: int,
     compute: Compute,
     selection_accuracy: Callable[[], float] | None,
-    on_step: Callable[[float], None] = lambda loss: None,
+    on_step: Callable[[float, float], None] = lambda loss, learning_rate: None,
     checkpoints: Checkpoints | None = None,
     on_resume: Callable[[int], None] = lambda step: None,
     at_selection: Callable[[int], Iterable[object]] = lambda step: (),
@@ -71,6 +63,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
     """Fine-tune `model` in place and leave the chosen checkpoint's weights in it.
 
     What of it asks for no gradient stays as it is. Of `pairs` whose states are remembered, the head alone is computed.
+    `on_step` is told the loss and the learning rate of each step.
 
     Without `selection_accuracy`, for tasks that have no rows to select on, the last checkpoint is the chosen one.
     Where the recipe selects by loss, `selection_loss` is called after each measurement of `selection_accuracy`.
@@ -146,14 +139,14 @@ def _half_products(
     return nullcontext()
 
 
-def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float], None]) -> None:
+def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float, float], None]) -> None:
     """Take note of the losses of the steps up to the present one; the first that is not a finite number ends it all."""
-    losses = steps.losses()
-    for step, loss in enumerate(losses, outcome.step - len(losses) + 1):
+    taken = steps.taken()
+    for step, (loss, learning_rate) in enumerate(taken, outcome.step - len(taken) + 1):
         if not math.isfinite(loss):
             raise TrainingError(f"the loss became {loss} at step {step}; lower the learning rate or use another seed")
         outcome.losses.append(loss)
-        on_step(loss)
+        on_step(loss, learning_rate)
 
 
 def _newest(checkpoints: Checkpoints | None, ranks: Ranks) -> Snapshot | None:

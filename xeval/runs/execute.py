@@ -31,7 +31,7 @@ from xeval.engine.prediction import mean_loss, predict
 from xeval.engine.ranks import current
 from xeval.engine.remembered import remember
 from xeval.engine.snapshots import Checkpoints
-from xeval.engine.training import count_steps, fine_tune, learning_rate_at
+from xeval.engine.training import count_steps, fine_tune
 from xeval.engine.vectors import SentenceEncoder
 from xeval.judging.score import compare_with_float32, judge, score_of
 from xeval.kinds.encoded import Encoded
@@ -477,7 +477,7 @@ class OneRun:
                     model,
                     *arguments,
                     selection.score if selection else None,
-                    lambda loss: self._at_step(phase, loss),
+                    lambda loss, learning_rate: self._at_step(phase, loss, learning_rate),
                     checkpoints,
                     lambda step: self._resume(phase, step),
                     lambda step: self._at_checkpoint(every, step, model, phase, selection),
@@ -551,10 +551,9 @@ class OneRun:
         self._say(f"training goes on from step {step:,}, where it was interrupted")
         phase.skip(step)
 
-    def _at_step(self, phase: Phase, loss: float) -> None:
+    def _at_step(self, phase: Phase, loss: float, learning_rate: float) -> None:
         phase.advance(1, f"loss {loss:.3f}")
-        spec, step = self.spec, phase.done
-        self.told.tell("on_step", step, loss, learning_rate_at(step, spec.recipe, spec.learning_rate, phase.total))
+        self.told.tell("on_step", phase.done, loss, learning_rate)
 
     def _at_checkpoint(
         self, every: EveryCheckpoint | None, step: int, model: Any, phase: Phase, selection: Selection | None

@@ -212,7 +212,7 @@ def _step_s(spec: RunSpec, model: Any, rows: Any) -> float:
     recipe = spec.recipe.model_copy(update=brief)
     ends: list[float] = []
 
-    def note(loss: float) -> None:
+    def note(loss: float, learning_rate: float) -> None:
         ends.append(time.monotonic())
         if len(ends) > 1 and ends[-1] - ends[0] >= LEAST_S:
             raise _TimedEnoughError
