@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from xeval.kinds.tokenization import Tokenization
 from xeval.results.configurations import Configuration
 from xeval.results.store import StoredRun, load_runs
+from xeval.support.arguments import checked_arguments
 from xeval.support.errors import StoreError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ COLUMNS = [
 ]
 
 
+@checked_arguments
 def load_results(results: str | os.PathLike[str]) -> "pd.DataFrame":
     """Every score under the folder `results`, one row per run and language.
 

@@ -19,9 +19,11 @@ from xeval.report.formats.model_card import Footprint
 from xeval.results.configurations import by_configuration
 from xeval.results.named_models import runs_in
 from xeval.results.store import StoredRun
-from xeval.support.errors import StoreError
+from xeval.support.arguments import checked_arguments, several_names
+from xeval.support.errors import ArgumentError, StoreError
 from xeval.support.findings import Finding
 from xeval.support.garbage import without_collection
+from xeval.support.text import one_line
 from xeval.support.version import VERSION
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ class Report(str):
         return draw(self.built)
 
 
+@checked_arguments
 @without_collection()
 def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     results: Folder = "results",
@@ -85,6 +88,10 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     `task` may be left out where the folder holds one; `reference` is the task's own by default. `format` is markdown,
     html, latex, csv, json, model-card or eval-results. Raises StoreError where there is nothing to report.
     """
+    if tolerance is not None and not isinstance(tolerance, Tolerance):
+        raise ArgumentError(f"tolerance: wanted Tolerance(cell=…, mean=…) of xeval.judging.verdict, got {tolerance!r}")
+    if format not in list(Format):
+        raise ArgumentError(f"format: wanted one of {', '.join(Format)}, got {one_line(repr(format))[:80]}")
     folders = [Path(folder) for folder in tasks_dirs]
     runs = runs_in(Path(results), task, model)
     tasks = sorted({run.record.task for run in runs})
@@ -99,6 +106,7 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     return Report(render_as(form, built, known, footprint or Footprint()), built, form)
 
 
+@checked_arguments
 def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = None) -> "Comparison":
     """Compare B with A on the same test rows: differences with intervals and tests, and a sentence in `conclusion`.
 
@@ -116,6 +124,7 @@ def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = N
     return Comparison(**vars(comparison))
 
 
+@checked_arguments
 def rank(
     models: str | Sequence[str] = (),
     *,
@@ -135,12 +144,13 @@ def rank(
     from xeval.judging.comparison.ranking import rank as rank_models
     from xeval.report.notebook.comparisons import RankedModels
 
-    folder, words = Path(results), [models] if isinstance(models, str) else models
-    runs = [run for word in words for run in find_runs(word, folder)] if words else runs_in(folder, task)
-    contest = load_contest(by_configuration(runs), [languages] if isinstance(languages, str) else languages)
+    folder, names = Path(results), several_names("models", models)
+    runs = [run for name in names for run in find_runs(name, folder)] if names else runs_in(folder, task)
+    contest = load_contest(by_configuration(runs), languages)
     return RankedModels(**vars(rank_models(contest.models, contest.assumed, contest.scope)))
 
 
+@checked_arguments
 @without_collection()
 def check(baseline: Folder, results: Folder = "results", thresholds: "Thresholds | None" = None) -> "Checked":
     """Compare results with a baseline that `xeval bless` wrote; `passed` says whether they are no worse.
@@ -149,11 +159,16 @@ def check(baseline: Folder, results: Folder = "results", thresholds: "Thresholds
     """
     from xeval.judging.gate import baseline as baselines
     from xeval.judging.gate import check as gate
+    from xeval.judging.gate.findings import Thresholds
     from xeval.report.notebook.checks import Checked
+
+    if thresholds is not None and not isinstance(thresholds, Thresholds):
+        raise ArgumentError(f"thresholds: wanted Thresholds(…) of xeval.judging.gate.findings, got {thresholds!r}")
 
     return Checked(**vars(gate.check(baselines.read(Path(baseline)), runs_in(Path(results)), thresholds)))
 
 
+@checked_arguments
 def diagnose(
     results: Folder = "results",
     *,

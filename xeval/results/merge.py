@@ -31,6 +31,7 @@ from xeval.results.store import (
     supersedes,
     trial_folder,
 )
+from xeval.support.arguments import checked_arguments
 from xeval.support.cache import WEIGHTS
 from xeval.support.errors import StoreError
 from xeval.support.files import is_there, write_atomically
@@ -55,6 +56,7 @@ class MergedRun:
     damage: list[str] = field(default_factory=list)  # what cannot be read, or is not what was written: a line each
 
 
+@checked_arguments
 def merge(sources: Sequence[PathLike], destination: PathLike, *, reporter: Reporter | None = None) -> list[MergedRun]:
     """Bring the runs of several results folders together in one, which may hold runs already.
 

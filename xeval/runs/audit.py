@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,8 @@ from xeval.results.records import Limits
 from xeval.runs.objects import ModelAndTokenizer, Tables, folder_of_data, name_of_model
 from xeval.runs.preflight import examine, stop_on_errors, tried_model
 from xeval.runs.spec import RunSpec, fitting
-from xeval.support.errors import DefinitionError
+from xeval.support.arguments import checked_arguments
+from xeval.support.errors import ArgumentError, DefinitionError
 from xeval.support.findings import wrong
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import metric_in_words, one_decimal, one_line
@@ -85,6 +87,7 @@ class Audit:
         return fragment([self.conclusion])
 
 
+@checked_arguments
 def audit(  # noqa: PLR0913  one parameter for each option
     task: str,
     model: "str | ModelAndTokenizer",
@@ -190,9 +193,9 @@ class _Answering:
 
 
 def _check_fraction(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        hint = f"; write {value / 100:g}" if 1 < value <= 100 else ""
-        raise DefinitionError(f"{name}: wanted a fraction from 0 to 1, got {value:g}{hint}")
+    if not isinstance(value, Real) or not 0 <= value <= 1:
+        hint = f"; write {value / 100:g}" if isinstance(value, Real) and 1 < value <= 100 else ""
+        raise ArgumentError(f"{name}: wanted a fraction from 0 to 1, got {one_line(repr(value))[:80]}{hint}")
 
 
 def _check_metric(task: Task) -> None:

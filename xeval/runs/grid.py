@@ -29,6 +29,7 @@ from xeval.runs.outcome import Runs
 from xeval.runs.preflight import examine, stop_on_errors, tried_model
 from xeval.runs.spec import RunSpec, declare, fitting, limits, override, with_layer
 from xeval.runs.sweep import Sweep, check_sweep, with_chosen_values
+from xeval.support.arguments import checked_arguments
 from xeval.support.countdown import count_down
 from xeval.support.errors import DefinitionError
 from xeval.support.findings import Finding, wrong
@@ -36,6 +37,7 @@ from xeval.support.progress import Reporter, Silent
 from xeval.support.text import one_line
 
 
+@checked_arguments
 def run(  # noqa: PLR0913  the public call: one parameter for each option
     task: str,
     models: "Models",
@@ -104,15 +106,16 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
 
     Raises XevalError, before anything is computed, for names, files or rows that cannot be used.
     """
+    assert not isinstance(seeds, int)  # one is a list of one by now
     names: dict[str, Any] = {"train_language": train_language, "train": train, "test_split": test_split}
     told = reporter or Silent()
     data = folder_of_data(data, lambda: define(task, [], tasks_dirs=tasks_dirs, **names).task, told)
     runs = run_grid(
         task,
         [(model, recipe) for model in names_of_models(models, told)],
-        languages=[languages] if isinstance(languages, str) else languages,
+        languages=languages,
         train_language=train_language,
-        seeds=[seeds] if isinstance(seeds, int) else seeds,
+        seeds=seeds,
         overrides=overrides,
         sweep=sweep,
         train=train,
@@ -467,6 +470,7 @@ def _try_out(runs: Sequence[OneRun], languages: Sequence[str]) -> None:
             del model  # before the next one is read
 
 
+@checked_arguments
 def reproduce(reference: str, **options: Any) -> Runs:
     """Run every model of a published table, on its languages, by the recipe that its file names for the row.
 

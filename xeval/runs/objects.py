@@ -30,9 +30,10 @@ from xeval.support.progress import Reporter
 from xeval.support.sealed import MANIFEST, checksums, manifest_of, sealing
 from xeval.support.text import one_line
 
+Name: TypeAlias = str | os.PathLike[str]
 ModelAndTokenizer: TypeAlias = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 Models: TypeAlias = (
-    str | ModelAndTokenizer | Sequence[str | ModelAndTokenizer] | Mapping[str, ModelAndTokenizer]
+    Name | ModelAndTokenizer | Sequence[Name | ModelAndTokenizer] | Mapping[str, ModelAndTokenizer]
 )  # names, objects, or objects by the names that records are to have
 Tables: TypeAlias = TableLike | Mapping[str, Any]  # the latter by language, by split, or by both
 LANGUAGE = "language"  # the column of rows of several languages
@@ -48,7 +49,7 @@ def names_of_models(models: Models, reporter: Reporter) -> list[str]:
 
     Raises ModelError for an object that is not a model with its tokenizer, or that cannot be saved.
     """
-    if isinstance(models, str) or _is_pair(models):
+    if isinstance(models, str | os.PathLike) or _is_pair(models):
         models = [models]  # type: ignore[list-item]  # one of them
     if not isinstance(models, Iterable):
         raise ModelError(f"models: {_PAIR}, got {_in_words(models)}")
@@ -57,7 +58,10 @@ def names_of_models(models: Models, reporter: Reporter) -> list[str]:
     )
     for name, model in named:
         _check(name, model)
-    return [model if isinstance(model, str) else _copied(model, name, reporter) for name, model in named]
+    return [
+        os.fspath(model) if isinstance(model, str | os.PathLike) else _copied(model, name, reporter)
+        for name, model in named
+    ]
 
 
 def name_of_model(model: str | ModelAndTokenizer, reporter: Reporter) -> str:
@@ -76,7 +80,7 @@ def _is_pair(value: object) -> bool:
 
 
 def _check(name: str | None, value: object) -> None:
-    if not (_is_pair(value) or (name is None and isinstance(value, str))):
+    if not (_is_pair(value) or (name is None and isinstance(value, str | os.PathLike))):
         raise ModelError(f"models: {_PAIR}, got {_in_words(value)}")
     if name is not None and safe_name(str(name)) != name:
         raise ModelError(f"models: wanted names of letters, digits and ._-, got {one_line(str(name))[:80]!r}")

@@ -30,6 +30,7 @@ from xeval.results.records import (
 from xeval.results.store import StoredRun, load_record, run_folder, save_record
 from xeval.runs.objects import folder_of_data
 from xeval.runs.provenance import said_of_task
+from xeval.support.arguments import checked_arguments
 from xeval.support.errors import DefinitionError, StoreError, UnknownNameError
 from xeval.support.locks import locked
 from xeval.support.progress import Reporter, Silent
@@ -39,6 +40,7 @@ EITHER = "data and labels: wanted one of the two, since both have the right answ
 PathLike = str | os.PathLike[str]
 
 
+@checked_arguments
 def score(task: str, predictions: PathLike, *, model: str, **options: Any) -> RunRecord:
     """Score predictions that others computed, as a run like any other: for reports, comparisons, verdicts and the gate.
 

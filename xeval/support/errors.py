@@ -42,6 +42,10 @@ class UnknownNameError(XevalError):
         super().__init__(f"unknown {kind} {name!r}{suggestion}{hint}")
 
 
+class ArgumentError(XevalError):
+    """An argument of a function that is none of the things that it may be."""
+
+
 class DefinitionError(XevalError):
     """A task, recipe or reference file that cannot be read as one."""
 

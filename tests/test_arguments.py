@@ -1,0 +1,124 @@
+"""What programs pass to the functions of `import xeval`: taken for what is meant, or refused at once."""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import xeval
+
+FUNCTIONS = {name: getattr(xeval, name) for name in xeval.__all__ if inspect.isfunction(getattr(xeval, name))}
+OBJECTS = {"reporter", "footprint", "options"}  # whose type a type checker knows
+GOOD = {"task": "xnli-mini", "models": "mini-mbert", "model": "org/m", "reference": "xnli-mini", "language": "es"}
+GOOD |= {"claimed": 0.5, "predictions": "p", "baseline": "b.toml", "sources": ["s"], "destination": "d"}
+GOOD |= {"a": "m", "b": "n", "results": "r"}
+
+
+def needed(function) -> dict:
+    parameters = inspect.signature(function).parameters
+    return {name: GOOD[name] for name, each in parameters.items() if each.default is each.empty and name in GOOD}
+
+
+CASES = [
+    (name, argument)
+    for name, function in FUNCTIONS.items()
+    for argument in inspect.signature(function).parameters
+    if argument not in OBJECTS
+]
+
+
+@pytest.mark.parametrize(("name", "argument"), CASES)
+def test_what_no_argument_takes_is_refused_by_its_name(tmp_path, monkeypatch, name, argument):
+    monkeypatch.chdir(tmp_path)
+    named = {"model": "models?", "seeds_of": "seeds of"}.get(argument, argument)
+    with pytest.raises(xeval.XevalError, match=f"^{named}\\b") as refusal:
+        FUNCTIONS[name](**needed(FUNCTIONS[name]) | {argument: object()})
+    assert "\n" not in str(refusal.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("seeds", "1-3"),
+        ("seeds", ["1"]),
+        ("seeds", True),
+        ("seeds", -1),
+        ("seeds", 1.0),
+        ("seeds", 2**63),
+        ("max_train", 4.0),
+        ("max_eval", "4"),
+        ("max_eval", -1),
+        ("languages", ["es", None]),
+        ("train", "no"),
+        ("train", 0),
+        ("keep_weights", None),
+        ("overrides", "epochs=2"),
+        ("sweep", [1e-5]),
+        ("device", 0),
+        ("results", None),
+        ("tasks_dirs", [3]),
+    ],
+)
+def test_a_value_of_another_type_is_refused_before_anything_is_written(tmp_path, argument, value):
+    options = {"results": tmp_path / "results", argument: value}
+    with pytest.raises(xeval.XevalError, match=f"^{argument}: wanted .*, got "):
+        xeval.run("xnli-mini", "mini-mbert", **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "option"), [("reproduce", "seeds"), ("score", "seed")])
+def test_options_that_are_handed_on_are_checked_too(name, option):
+    with pytest.raises(xeval.XevalError, match=f"^{option}: wanted "):
+        FUNCTIONS[name](**needed(FUNCTIONS[name]) | {option: "x"})
+
+
+def test_a_call_that_python_refuses_is_refused_by_python():
+    with pytest.raises(TypeError, match="positional"):
+        xeval.run("xnli-mini", "mini-mbert", "es")
+    with pytest.raises(TypeError, match="models"):
+        xeval.run("xnli-mini")
+
+
+def test_paths_and_numbers_of_numpy_mean_what_words_and_numbers_do(mini, checkpoint_of, tmp_path):
+    values = {"epochs": None, "max_steps": 2}
+    words = {"languages": "es", "seeds": 3, "max_train": 8, "max_eval": 4, "device": "cpu", "dtype": "float32"}
+    [record] = xeval.run(
+        str(mini.task_file),
+        str(checkpoint_of("bert")),
+        data=str(mini.data),
+        results=str(tmp_path / "words"),
+        overrides=values,
+        **words,
+    )
+    objects = {
+        "languages": np.array(["es"]),
+        "seeds": np.int64(3),
+        "max_train": np.int32(8),
+        "max_eval": np.int64(4),
+        "device": torch.device("cpu"),
+        "dtype": torch.float32,
+    }
+    [same] = xeval.run(
+        Path(mini.task_file),
+        Path(checkpoint_of("bert")),
+        data=Path(mini.data),
+        results=tmp_path / "objects",
+        overrides=values | {"max_steps": np.int64(2)},
+        tasks_dirs=None,
+        recipe=None,
+        **objects,
+    )
+    assert same.identity == record.identity and same.model == record.model and same.limits == record.limits
+    assert {code: score.value for code, score in same.scores.items()} == {
+        code: score.value for code, score in record.scores.items()
+    }
+    again = xeval.run(mini.task_file, checkpoint_of("bert"), data=mini.data, results=tmp_path / "words", **words)
+    assert [run.seed for run in again] == [3]
+    seeds = {"seeds": np.arange(2), "overrides": values, "max_train": 8, "max_eval": 4}
+    several = xeval.run(mini.task_file, checkpoint_of("bert"), data=mini.data, results=tmp_path / "several", **seeds)
+    assert [run.seed for run in several] == [0, 1]
+    [folder] = {merged.folder.parent for merged in xeval.merge(tmp_path / "words", tmp_path / "merged")[:1]}
+    assert folder.is_relative_to(tmp_path / "words")
+    assert len(xeval.load_results(str(tmp_path / "merged"))) == len(xeval.load_results(tmp_path / "words"))

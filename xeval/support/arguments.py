@@ -1,0 +1,145 @@
+"""Arguments of the functions that `import xeval` offers, checked by their names before anything is done with them.
+
+The command line reads words and knows what they are to be. A program may pass anything: a `Path` for a name, numbers
+of NumPy, one value for several. What is meant becomes what the library works with, and the rest is refused.
+"""
+
+import inspect
+import operator
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from xeval.support.errors import ArgumentError
+from xeval.support.text import one_line
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_LARGEST = 2**63 - 1  # whole number that torch takes as a seed
+
+
+def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """Return `function` so that its arguments are checked first, those among its `**options` included.
+
+    It raises ArgumentError, naming the argument, for a value that is not what the argument takes. None is taken where
+    it is the default, among options, and for "none of them" where there may be several.
+    """
+    signature = inspect.signature(function)
+    options_name = next((name for name, each in signature.parameters.items() if each.kind is each.VAR_KEYWORD), "")
+    may_be_none = {name for name, each in signature.parameters.items() if each.default is None}
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = signature.bind(*args, **kwargs)
+        options: dict[str, Any] = bound.arguments.get(options_name, {})
+        for values, optional in ((bound.arguments, may_be_none), (options, options.keys())):
+            for name in values.keys() & _ARGUMENTS.keys():
+                if values[name] is not None or name not in optional or _ARGUMENTS[name].is_several:
+                    values[name] = _ARGUMENTS[name].checked(name, values[name])
+        return function(*bound.args, **bound.kwargs)
+
+    return checked
+
+
+def several_names(name: str, value: object) -> list[str]:
+    """Return the names or folders in the argument `name`, which may be one; raises ArgumentError as above."""
+    names: list[str] = _Argument("names or folders", _text, is_several=True).checked(name, value)
+    return names
+
+
+@dataclass(frozen=True)
+class _Argument:
+    """What one is to be, in words, and what makes it that, or raises TypeError or ValueError."""
+
+    wanted: str
+    as_meant: Callable[[Any], Any]
+    is_several: bool = False
+
+    def checked(self, name: str, value: object) -> Any:
+        try:
+            return [self.as_meant(each) for each in _each_of(value)] if self.is_several else self.as_meant(value)
+        except (TypeError, ValueError):
+            raise ArgumentError(f"{name}: wanted {self.wanted}, got {one_line(repr(value))[:80]}") from None
+
+
+def _each_of(value: object) -> Iterable[object]:
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | os.PathLike | Mapping):
+        return value
+    return [] if value is None else [value]
+
+
+def _text(value: object) -> str:
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise TypeError
+    return text
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not 0 <= (number := operator.index(value)) <= _LARGEST:
+        raise ValueError
+    return number
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _of_torch(value: object) -> str:
+    """A word, or what torch has for it: torch.device or torch.dtype."""
+    return str(value).removeprefix("torch.") if type(value).__module__ == "torch" else _text(value)
+
+
+def _model(value: object) -> object:
+    """A name, or a pair of objects that is looked into where models are read."""
+    return value if isinstance(value, tuple | list) else _text(value)
+
+
+def _plain(value: Any) -> Any:
+    """What a record can hold in place of NumPy's numbers and arrays."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _by_name(value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    return {_text(name): _plain(each) for name, each in value.items()}
+
+
+_FILE, _FOLDER, _SIDE = (_Argument(wanted, _text) for wanted in ("a file", "a folder", "a model's name or a folder"))
+_NAME = _Argument("a name or the path of a file", _text)
+_N_ROWS, _SEED = _Argument("a whole number of rows, 1 or more", _whole), _Argument("a whole number from 0", _whole)
+_SWITCH = _Argument("True or False", _truth)
+_ARGUMENTS = {
+    "a": _SIDE,
+    "b": _SIDE,
+    "baseline": _FILE,
+    "destination": _FOLDER,
+    "device": _Argument("auto, cpu, cuda or cuda:N", _of_torch),
+    "dtype": _Argument("auto, float32 or bfloat16", _of_torch),
+    "every_checkpoint": _SWITCH,
+    "keep_weights": _SWITCH,
+    "language": _Argument("a language, by code or English name", _text),
+    "languages": _Argument("languages, by code or English name", _text, is_several=True),
+    "max_eval": _N_ROWS,
+    "max_train": _N_ROWS,
+    "model": _Argument("a name, a folder, or a transformers model together with its tokenizer", _model),
+    "overrides": _Argument('values by name, as in {"epochs": 3}', _by_name),
+    "predictions": _Argument("a file or a folder", _text),
+    "recipe": _NAME,
+    "reference": _NAME,
+    "results": _FOLDER,
+    "seed": _SEED,
+    "seeds": _Argument("whole numbers from 0, as in [1, 2, 3]", _whole, is_several=True),
+    "sources": _Argument("folders", _text, is_several=True),
+    "sweep": _Argument('values to try by name, as in {"epochs": [2, 3]}', _by_name),
+    "task": _NAME,
+    "tasks_dirs": _Argument("folders", _text, is_several=True),
+    "test_split": _Argument("the name of a split", _text),
+    "train": _SWITCH,
+    "train_language": _Argument("a language, by code or English name", _text),
+}
