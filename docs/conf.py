@@ -52,8 +52,7 @@ NAVIGATION = {
 project = "xeval"
 copyright = "The xeval developers"
 release = runpy.run_path(str(Path(__file__).parents[1] / "xeval" / "support" / "version.py"))["VERSION"]
-is_release = os.environ.get("READTHEDOCS_VERSION_TYPE") == "tag"  # says https://docs.readthedocs.io, which keeps tags
-html_title = f"xeval {release}" if is_release else f"xeval {release}+ (development)"
+html_title = f"xeval {release}"
 html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")  # what search engines show of all versions
 html_theme = "furo"
 html_copy_source = False
