@@ -1,8 +1,14 @@
-"""How evidence is worded."""
+"""How evidence is worded, and that the documentation names all findings."""
+
+import ast
+from pathlib import Path
 
 import pytest
 
 from xeval.support.findings import by_language
+
+ROOT = Path(__file__).parents[1]
+OF_KINDS = {"contexts"}  # named on the page of its kind of task
 
 
 @pytest.mark.parametrize(
@@ -18,3 +24,23 @@ from xeval.support.findings import by_language
 )
 def test_the_largest_comes_first_and_what_rounds_to_nothing_is_counted(shares, as_text, text):
     assert by_language(shares, as_text) == text
+
+
+def names_of_findings() -> set[str]:
+    """Those that are written out where an error or a warning is made."""
+    calls = [
+        node
+        for file in (ROOT / "xeval").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("error", "warning")
+    ]
+    firsts = [call.args[0] for call in calls if call.args]
+    return {first.value for first in firsts if isinstance(first, ast.Constant)}
+
+
+def test_the_page_on_diagnosis_names_every_finding():
+    page = (ROOT / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+    names = names_of_findings()
+    assert len(names) > 20 and {name for name in names if name not in page} == OF_KINDS
+    others = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "how-to").glob("*.md"))
+    assert all(name in others for name in OF_KINDS)
