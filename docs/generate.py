@@ -23,7 +23,10 @@ from xeval.definitions import grid, recipe, reference, suite, task, toml
 from xeval.definitions.schemas import NOUNS, models_in, schema_of, words_of_fields
 from xeval.judging.gate.baseline import Baseline
 from xeval.kinds.answers import AnswerKeys
+from xeval.kinds.choices import ChoiceKeys
+from xeval.kinds.mining import MiningKeys
 from xeval.kinds.pairs import PairKeys
+from xeval.kinds.retrieval import RetrievalKeys
 from xeval.kinds.sentences import SentenceKeys
 from xeval.kinds.tags import TagKeys
 from xeval.results import records
@@ -39,6 +42,9 @@ FILES: dict[str, type[BaseModel]] = {
     "A task of sentence-classification": SentenceKeys,
     "A task of tagging": TagKeys,
     "A task of answers": AnswerKeys,
+    "A task of multiple-choice": ChoiceKeys,
+    "A task of sentence-retrieval": RetrievalKeys,
+    "A task of bitext-mining": MiningKeys,
     "A recipe": recipe.Recipe,
     "A published table": reference.Reference,
     "A suite": suite.Suite,
@@ -84,10 +90,10 @@ def command_line() -> str:
     commands = group.commands.items()
     text = [
         "# Command line",
-        "`xeval --help` and `xeval COMMAND --help` show the same. An option of type `list` is repeated;"
+        "`xeval --help` and `xeval COMMAND --help` show the same text. An option of type `list` can be repeated;"
         " `--language` and `--seed` also take values separated by commas."
-        " Exit codes: 0 fine; 1 the work was done and its outcome is bad; 2 the input was wrong; 130 interrupted; 143"
-        " terminated by SIGTERM, to be started again.",
+        " The exit codes are: 0, success; 1, the work was done but its outcome is bad; 2, the input was wrong;"
+        " 130, interrupted; 143, terminated by SIGTERM, to be started again.",
         "| command | |\n|---|---|\n"
         + "\n".join(f"| [`{name}`](#xeval-{name}) | {_first_line(command.help)} |" for name, command in commands),
     ]
@@ -107,9 +113,10 @@ def _first_line(text: str | None) -> str:
 def keys() -> str:
     text = [
         "# Keys of files",
-        "What each key of a file may hold. What the files are for, and where they lie, is in"
-        " [files that xeval reads and writes](../files.md). Keys that are not listed are refused.",
-        "| word | stands for text like |\n|---|---|\n"
+        "This page lists what each key of a file may hold."
+        " [Files that xeval reads and writes](../files.md) explains what the files are for and where they are."
+        " Keys that are not listed are refused.",
+        "| word | stands for text that matches |\n|---|---|\n"
         + "\n".join(f"| {name} | `{pattern}` |" for pattern, name in _PATTERNS.items()),
     ]
     shown: set[str] = set()
@@ -190,7 +197,7 @@ def _bare_words(kind: dict[str, Any]) -> str:
 def python() -> str:
     text = [
         "# Python",
-        "What `import xeval` gives. [Records](keys.md#a-record) are what `run` and `reproduce` return.",
+        "`import xeval` provides these names. `run` and `reproduce` return [records](keys.md#a-record).",
     ]
     named = [getattr(xeval, name) for name in sorted(xeval.__all__)]
     for function in filter(inspect.isfunction, named):
@@ -198,7 +205,7 @@ def python() -> str:
     for kind in (each for each in named if inspect.isclass(each) and each is not xeval.XevalError):
         text += [f"## `xeval.{kind.__name__}`", *_class(kind)]
     text += ["## `xeval.XevalError`", *_docstring(xeval.XevalError)]
-    text.append("All of these are its kinds, in `xeval.support.errors`:")
+    text.append("These are its subclasses, in `xeval.support.errors`:")
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__base__ is xeval.XevalError]
     text.append("\n".join(f"- `{kind.__name__}`: {_first_line(kind.__doc__)}" for kind in kinds))
     return "\n\n".join(text) + "\n"
