@@ -14,16 +14,16 @@ from xeval.judging.verdict import Tolerance
 
 
 def audit(
-    task: Annotated[str, typer.Argument(help="Task: its name, or the path of its file.")],
+    task: Annotated[str, typer.Argument(help="Name or path of a task.")],
     model: Annotated[
         str, typer.Option("--model", "-m", help="Fine-tuned checkpoint: hub id (id@revision pins it) or folder.")
     ],
-    language: Annotated[str, typer.Option("--language", "-l", help="Code, as in ur.")],
-    claimed: Annotated[float, typer.Option("--claimed", min=0, max=100, help="The score that is claimed, in %.")],
+    language: Annotated[str, typer.Option("--language", "-l", help="Language code, such as ur.")],
+    claimed: Annotated[float, typer.Option("--claimed", min=0, max=100, help="The claimed score, in %.")],
     tolerance: Annotated[
-        float, typer.Option("--tolerance", min=0.01, max=100, help="Points that the score may lie off.")
+        float, typer.Option("--tolerance", min=0.01, max=100, help="Points that the score may differ by.")
     ] = Tolerance.cell,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the order of rows; printed.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order of rows; printed.")] = None,
     data: Data = None,
     bundle: Bundle = None,
     device: Device = "auto",
@@ -32,10 +32,10 @@ def audit(
     quiet: Quiet = False,
     output_format: HowToShow = OutcomeFormat.terminal,
 ) -> None:
-    """Check a claimed score on rows in random order, and stop as soon as it is confirmed or refuted; exits with 1 then.
+    """Check a claimed score on rows in random order until it is confirmed or refuted; exits with 1 if refuted.
 
-    Nothing is trained and nothing is written. A true claim is refuted in at most 5 % of audits, and a false one
-    confirmed in at most 5 %.
+    Trains nothing and writes nothing. A true claim is refuted in at most 5 % of audits, and a false one confirmed in at
+    most 5 %.
     """
     if bundle is None:  # which may have names of its own
         check_names(task, [model], [language], tasks_dirs=tasks_dir or ())

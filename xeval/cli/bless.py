@@ -11,10 +11,10 @@ from xeval.support.text import counted, numbered, one_decimal
 
 
 def bless(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The baseline file to write, as TOML.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Baseline file to write, as TOML.")],
     results: Results = Path("results"),
 ) -> None:
-    """Write a baseline of all runs in a results folder, to be reviewed and committed; `xeval check` reads it."""
+    """Write a baseline of all runs in a results folder, for you to review and commit; `xeval check` reads it."""
     from xeval.judging.gate import baseline
     from xeval.judging.gate.bless import bless as make_baseline
 

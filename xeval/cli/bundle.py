@@ -16,7 +16,7 @@ def bundle(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("bundle.tar"),
     quiet: Quiet = False,
 ) -> None:
-    """Put a published table, its task, recipes, data and models into one file, each at a pinned commit."""
+    """Pack a published table, its task, recipes, data and models into one file, each at a pinned commit."""
     table = get_reference(reference)
     check_names(table.task, [row.model for row in table.rows])
     with loading(quiet):

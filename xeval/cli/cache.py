@@ -11,10 +11,10 @@ from xeval.support.errors import UnknownNameError
 def cache(
     clear_part: Annotated[
         list[str] | None,
-        typer.Option("--clear", help=f"Delete one part: {', '.join(PARTS)}, or all of them: all."),
+        typer.Option("--clear", help=f"Part to delete: {', '.join(PARTS)}, or all; repeatable."),
     ] = None,
 ) -> None:
-    """Show what is kept to save time (nothing in it is a result), or delete it."""
+    """Show what the cache keeps to save time (none of it is a result), or delete it."""
     for name in clear_part or []:
         if name != "all" and name not in PARTS:
             raise UnknownNameError("part of the cache", name, [*PARTS, "all"])

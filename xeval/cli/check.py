@@ -12,22 +12,40 @@ from xeval.judging.gate.findings import Outcome, Thresholds
 from xeval.report import from_folder
 from xeval.support.files import write_output
 
-_POINTS = "Points that a score may fall by whatever the statistics say"
+_POINTS = "Points that a score may fall by"
 
 
 def check(
-    baseline: Annotated[Path, typer.Option("--baseline", help="File that `xeval bless` wrote.")],
+    baseline: Annotated[Path, typer.Option("--baseline", help="File written by `xeval bless`.")],
     results: Results = Path("results"),
     threshold: Annotated[
-        float, typer.Option("--threshold", metavar="POINTS", min=0, max=100, help=f"{_POINTS}, in a language.")
+        float,
+        typer.Option(
+            "--threshold",
+            metavar="POINTS",
+            min=0,
+            max=100,
+            help=f"{_POINTS} in a language, whatever the statistics say.",
+        ),
     ] = Thresholds.cell,
     mean_threshold: Annotated[
-        float, typer.Option("--mean-threshold", metavar="POINTS", min=0, max=100, help=f"{_POINTS}, in the mean.")
+        float,
+        typer.Option(
+            "--mean-threshold",
+            metavar="POINTS",
+            min=0,
+            max=100,
+            help=f"{_POINTS} in the mean, whatever the statistics say.",
+        ),
     ] = Thresholds.mean,
     throughput_threshold: Annotated[
         float,
         typer.Option(
-            "--throughput-threshold", metavar="SHARE", min=0, max=1, help="Share of the blessed speed to fall to."
+            "--throughput-threshold",
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Share of the blessed speed that the speed may fall to.",
         ),
     ] = Thresholds.throughput,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML to this file.")] = None,
@@ -36,7 +54,7 @@ def check(
         bool, typer.Option("--github", help="Print GitHub annotations and add to $GITHUB_STEP_SUMMARY.")
     ] = False,
 ) -> None:
-    """Fail if results fell below a baseline by more than thresholds and chance allow, or cannot be compared."""
+    """Fail if results fall below a baseline by more than thresholds and chance allow, or cannot be compared."""
     outcome = from_folder.check(baseline, results, Thresholds(threshold, mean_threshold, throughput_threshold))
     _show(outcome, github)
     if junit is not None:

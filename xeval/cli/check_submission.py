@@ -12,14 +12,14 @@ from xeval.support.text import counted
 
 
 def check_submission(
-    folder: Annotated[Path, typer.Argument(help="The results folder that was handed in.")],
+    folder: Annotated[Path, typer.Argument(help="The submitted results folder.")],
     data: Data = None,
     tasks_dir: TasksDirs = None,
 ) -> None:
-    """Check a results folder that somebody hands in: its files, its names, and its scores from the predictions.
+    """Check a submitted results folder: its files, its names, and its scores against the predictions.
 
-    A line for each problem; exits with 1 if there is one. With the task's data at hand, predictions are compared with
-    its rows too.
+    Prints a line for each problem, and exits with 1 if there is one. If the task's data are available, also compares
+    the predictions with its rows.
     """
     from xeval.checks.submission import check  # scipy
 

@@ -10,7 +10,7 @@ from xeval.cli.options import Results, TasksDirs
 from xeval.cli.screen import screen
 from xeval.definitions.registry import all_tasks
 
-_WHAT = "folder of a run, of a model or of results, or a model's name in --results; :key=value chooses among them"
+_WHAT = "folder of a run, a model or results, or a model's name in --results; :key=value chooses among its runs"
 
 
 class Format(StrEnum):
@@ -20,32 +20,35 @@ class Format(StrEnum):
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help=f"The one side: {_WHAT}.")],
+    a: Annotated[str, typer.Argument(metavar="A", help=f"First side: {_WHAT}.")],
     b: Annotated[
-        str | None, typer.Argument(metavar="B", show_default=False, help="The other side, named in the same way.")
+        str | None, typer.Argument(metavar="B", show_default=False, help="Second side, named in the same way.")
     ] = None,
     results: Results = Path("results"),
     selection: Annotated[
         bool,
         typer.Option(
-            "--selection", help="No B: A's checkpoints by English dev, last and oracle, after run --every-checkpoint."
+            "--selection",
+            help="Without B: compare A's checkpoints by English dev, last and oracle, after run --every-checkpoint.",
         ),
     ] = False,
     retention: Annotated[
-        bool, typer.Option("--retention", help="What B, a student, keeps of A, its teacher, language by language.")
+        bool, typer.Option("--retention", help="Show what the student B keeps of its teacher A, language by language.")
     ] = False,
     flips: Annotated[
-        str | None, typer.Option("--flips", metavar="LANGUAGE", help="Show the rows that only one side has right.")
+        str | None, typer.Option("--flips", metavar="LANGUAGE", help="Show the rows that only one side gets right.")
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", envvar="XEVAL_DATA", help="Local copy of the data: --flips then shows the sentences."),
+        typer.Option(
+            "--data", envvar="XEVAL_DATA", help="Local copy of the data, so that --flips shows the sentences."
+        ),
     ] = None,
-    output_format: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.terminal,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the resampling; recorded.")] = None,
+    output_format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.terminal,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the resampling; recorded.")] = None,
     tasks_dir: TasksDirs = None,
 ) -> None:
-    """Compare B with A on the same test rows: differences with intervals, tests, and a sentence."""
+    """Compare B with A on the same test rows: differences with intervals, tests, and a conclusion."""
     # pandas and scipy, which help need not wait for
     from xeval.judging.comparison.compare import compare as compare_runs
     from xeval.judging.comparison.flips import flipped_rows

@@ -11,11 +11,11 @@ from xeval.cli.screen import loading, say
 
 def convert(
     model: Annotated[str, typer.Argument(help="Folder, alias or hub id (id@revision pins it) of a pickled model.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder to write.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder to write to.")],
 ) -> None:
-    """Write a model's pickled weights as safetensors, and tokenizer.json where it is missing, for --model DIR.
+    """Convert a model's pickled weights to safetensors, and add tokenizer.json if it is missing, for --model DIR.
 
-    Numbers alone are read, in a process without network and with limits; a file that holds more is refused.
+    Reads only numbers, in a process with limits and without network; a file that holds anything else is refused.
     """
     with loading():
         from xeval.data.model_files import find_pickled

@@ -14,13 +14,13 @@ from xeval.support.text import counted
 
 def diagnose(
     results: Results = Path("results"),
-    task: Annotated[str | None, typer.Option("--task", help="Only this task's runs; default: all.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Diagnose only this task's runs; default: all.")] = None,
     reference: ReferenceName = None,
     tasks_dir: TasksDirs = None,
 ) -> None:
-    """Say what is wrong with finished runs: a line for each finding, with its evidence and how to fix it.
+    """Find what is wrong with finished runs: one line for each finding, with its evidence and how to fix it.
 
-    Exits with 1 if numbers are worthless or something else than they say (✗); warnings (!) are no reason to.
+    Exits with 1 if numbers are worthless or not what they claim to be (✗); warnings (!) alone exit with 0.
     """
     findings = from_folder.diagnose(results, task=task, reference=reference, tasks_dirs=tasks_dir or ())
     for finding in findings:

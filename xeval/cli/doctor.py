@@ -11,14 +11,18 @@ from xeval.definitions.registry import check_names
 
 
 def doctor(
-    task: Annotated[str | None, typer.Argument(help="Task name or path; without it only the machine.")] = None,
+    task: Annotated[
+        str | None, typer.Argument(help="Task name or path; without it, only the machine is checked.")
+    ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Alias, hub id (id@revision pins it) or folder; repeat it."),
+        typer.Option("--model", "-m", help="Alias, hub id (id@revision pins it) or folder; repeatable."),
     ] = None,
     language: Languages = None,
     recipe: RecipeName = None,
-    no_train: Annotated[bool, typer.Option("--no-train", help="For a fine-tuned checkpoint used as it is.")] = False,
+    no_train: Annotated[
+        bool, typer.Option("--no-train", help="Check for the evaluation of a fine-tuned checkpoint as it is.")
+    ] = False,
     test_split: TestSplit = None,
     data: Data = None,
     bundle: Bundle = None,
@@ -26,9 +30,9 @@ def doctor(
     dtype: Dtype = "auto",
     tasks_dir: TasksDirs = None,
 ) -> None:
-    """Check machine, rows and tokenizers before a run: a line for each check, and how to fix what is wrong.
+    """Check the machine, rows and tokenizers before a run: one line for each check, and how to fix what is wrong.
 
-    Exits with 1 if something would make the run worthless (✗); warnings (!) are no reason to.
+    Exits with 1 if something would make the run worthless (✗); warnings (!) alone exit with 0.
     """
     if model and task is None:
         raise typer.BadParameter("--model: wanted a task too, whose rows the model is checked on, as in: doctor xnli")

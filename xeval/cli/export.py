@@ -19,20 +19,21 @@ def export(
         str,
         typer.Argument(metavar="RUN", help="A run's folder, or a model's name in --results; :key=value chooses a run."),
     ],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; not there yet, or empty.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder to write to.")],
     output_format: Annotated[
         ExportFormat,
-        typer.Option("--format", help="Weights for transformers, or scores of all seeds as Every Eval Ever has them."),
+        typer.Option("--format", help="Weights for transformers, or scores of all seeds for Every Eval Ever."),
     ] = ExportFormat.transformers,
     organisation: Annotated[
-        str | None, typer.Option("--organisation", help="With --format every-eval-ever: who hands the scores in.")
+        str | None, typer.Option("--organisation", help="With --format every-eval-ever: who submits the scores.")
     ] = None,
     results: Results = Path("results"),
     tasks_dir: TasksDirs = None,
 ) -> None:
-    """Write a run's fine-tuned weights, its tokenizer and the names of its labels as a folder for transformers.
+    """Export a run's fine-tuned weights, tokenizer and label names as a folder for transformers.
 
-    With --format every-eval-ever, its scores instead, in the schema of the EvalEval Coalition; DIR may hold others.
+    With --format every-eval-ever, writes its scores instead, in the schema of the EvalEval Coalition; DIR may then hold
+    others.
     """
     if (organisation is None) == (output_format is ExportFormat.every_eval_ever):
         raise typer.BadParameter("--organisation: wanted with --format every-eval-ever, and with nothing else")

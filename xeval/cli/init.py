@@ -31,29 +31,35 @@ _OUTPUTS = {What.model_card: "README.md", What.ci: ".github/workflows/xeval.yml"
 
 
 def init(
-    what: Annotated[What, typer.Argument(help="What to begin.")],
-    name: Annotated[
-        str | None, typer.Option("--name", help="What it is called, a model card's model included.")
-    ] = None,
-    kind: Annotated[str, typer.Option("--kind", help="Of a task: its kind.")] = "pair-classification",
+    what: Annotated[What, typer.Argument(help="What to create.")],
+    name: Annotated[str | None, typer.Option("--name", help="Its name; for a model card, the model's name.")] = None,
+    kind: Annotated[str, typer.Option("--kind", help="For a task: its kind.")] = "pair-classification",
     language: Annotated[
         list[str] | None,
         typer.Option(
-            "--language", "-l", help="Codes; a task is trained on the first. A table or a grid: default: all."
+            "--language",
+            "-l",
+            help="Language codes; a task is trained on the first. Default for a table or a grid: all.",
         ),
     ] = None,
-    label: Annotated[list[str] | None, typer.Option("--label", help="Of a task: its labels, as in yes,no.")] = None,
-    task: Annotated[str, typer.Option("--task", help="Of a table, a grid or CI: name or path.")] = "xnli",
+    label: Annotated[list[str] | None, typer.Option("--label", help="For a task: its labels, such as yes,no.")] = None,
+    task: Annotated[str, typer.Option("--task", help="For a table, a grid or CI: name or path of the task.")] = "xnli",
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Of a table, a grid or CI; of a model card, what was fine-tuned.")
+        str,
+        typer.Option(
+            "--model", "-m", help="For a table, a grid or CI: the model; for a model card: what was fine-tuned."
+        ),
     ] = "mbert",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File; default: NAME.toml, README.md or the workflow's.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File to write; default: NAME.toml, README.md or .github/workflows/xeval.yml."
+        ),
     ] = None,
 ) -> None:
-    """Begin a task, a recipe, a published table, a grid, a model card or a workflow: a file that works as it is.
+    """Create a working file to start from: a task, a recipe, a published table, a grid, a model card or a workflow.
 
-    What is missing is asked for on a terminal. TOML files name their JSON schema, which is put beside them, so that
+    On a terminal, asks for what is missing. A TOML file names its JSON schema, which is written next to it, so that
     editors complete and check keys.
     """
     if what is not What.ci:

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 
 def merge(
-    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Results folders, which are only read.")],
-    destination: Annotated[Path, typer.Argument(metavar="DST", help="Results folder that they are brought into.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SRC...", help="Results folders to merge; they are only read.")
+    ],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="Results folder to merge them into.")],
     quiet: Quiet = False,
 ) -> None:
-    """Bring results of machines without a common disk together: same run, same weights, all languages.
+    """Merge results of machines that share no disk: same run, same weights, all languages.
 
-    Of a run with other weights the first stays; what is damaged is named and not taken, and then it exits with 1.
+    If a run has different weights, the first one stays. Damaged results are named and left out, and the command then
+    exits with 1.
     """
     from xeval.results.merge import merge as merge_folders  # pyarrow
 

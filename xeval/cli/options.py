@@ -10,57 +10,60 @@ import typer
 Results = Annotated[Path, typer.Option("--results", help="Folder of records and predictions.", show_default=True)]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", envvar="XEVAL_DATA", help="Local copy of the data: hub, XNLI-1.0 or XTREME layout."),
+    typer.Option("--data", envvar="XEVAL_DATA", help="Local copy of the data, in the hub, XNLI-1.0 or XTREME layout."),
 ]
 Bundle = Annotated[
-    Path | None, typer.Option("--bundle", help="File that xeval bundle made; nothing is fetched, no network is needed.")
+    Path | None,
+    typer.Option("--bundle", help="File made by xeval bundle; nothing is fetched and no network is needed."),
 ]
-Languages = Annotated[list[str] | None, typer.Option("--language", "-l", help="Codes, as in es,zh; default: all.")]
+Languages = Annotated[
+    list[str] | None, typer.Option("--language", "-l", help="Language codes, such as es,zh; default: all.")
+]
 LanguagesToRun = Annotated[
     list[str] | None,
-    typer.Option("--language", "-l", help="Codes, as in es,zh; the language trained on comes along. Default: all."),
+    typer.Option(
+        "--language", "-l", help="Language codes, such as es,zh; the training language is added. Default: all."
+    ),
 ]
 RecipeName = Annotated[str | None, typer.Option("--recipe", help="Recipe name or path; default: the task's.")]
 ReferenceName = Annotated[
     str | None, typer.Option("--reference", help="Published table, by name or path; default: the task's.")
 ]
 TrainLanguage = Annotated[
-    str | None, typer.Option("--train-language", help="Train on this language, where there are rows in it.")
+    str | None, typer.Option("--train-language", help="Train on this language, if the task has training rows in it.")
 ]
-Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Seeds, as in 1,2,3 or 1-5; repeat it.")]
-MaxTrain = Annotated[int | None, typer.Option("--max-train", help="Train on the first so many rows.")]
+Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Seeds, such as 1,2,3 or 1-5; repeatable.")]
+MaxTrain = Annotated[int | None, typer.Option("--max-train", help="Use only the first N training rows.")]
 MaxEval = Annotated[
-    int | None, typer.Option("--max-eval", help="Evaluate so many test rows of each language, drawn evenly.")
+    int | None, typer.Option("--max-eval", help="Evaluate only N test rows of each language, drawn evenly.")
 ]
 TestSplit = Annotated[
     str | None,
-    typer.Option("--test-split", help="Evaluate on this split instead, for instance dev; no verdicts then."),
+    typer.Option("--test-split", help="Evaluate on this split instead, such as dev; gives no verdicts."),
 ]
 Sweep = Annotated[
     list[str] | None,
     typer.Option(
         "--sweep",
         metavar="KEY=VALUE,VALUE",
-        help="Try these values of the recipe and choose by English dev alone; repeat it for all combinations.",
+        help="Try these recipe values and choose by English dev alone; repeat to try all combinations.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32 or bfloat16.")]
 EveryCheckpoint = Annotated[
     bool,
-    typer.Option("--every-checkpoint", help="Evaluate the training's other checkpoints too, for compare --selection."),
+    typer.Option("--every-checkpoint", help="Also evaluate the training's other checkpoints, for compare --selection."),
 ]
 KeepWeights = Annotated[
     bool,
-    typer.Option("--keep-weights", help="Keep fine-tuned weights in the run's folder, which they travel with."),
+    typer.Option("--keep-weights", help="Keep fine-tuned weights in the run's folder, so they travel with it."),
 ]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")]
-Subject = "Task or suite of tasks: its name, or the path of its file. Or the file of a grid of runs."
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the plan, and stop there: nothing is fetched or trained.")
-]
-Model = "Alias, hub id (id@revision pins it), folder, or NAME=FOLDER; repeat it."
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
+Subject = "Name or path of a task or a suite of tasks, or path of the file of a grid of runs."
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop: nothing is fetched or trained.")]
+Model = "Alias, hub id (id@revision pins it), folder, or NAME=FOLDER; repeatable."
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on standard error.")]
 TasksDirs = Annotated[
     list[Path] | None, typer.Option("--tasks-dir", help="Folder with further task files (also XEVAL_TASKS).")
 ]
@@ -83,13 +86,13 @@ class Logger(StrEnum):
 
 LogTo = Annotated[
     list[Logger] | None,
-    typer.Option("--log-to", help="Log steps and scores there too, with the package of that name; repeat it."),
+    typer.Option("--log-to", help="Also log steps and scores with this package; repeatable."),
 ]
 On = Annotated[
     Where,
     typer.Option(
         "--on",
-        help="Where runs are made: local, one on each GPU of this machine; ray, a Ray cluster; slurm, job array.",
+        help="Where to run: local, one run on each GPU of this machine; ray, a Ray cluster; slurm, a job array.",
     ),
 ]
 

@@ -18,7 +18,7 @@ from xeval.report.from_folder import matrix_of
 from xeval.results.store import StoredRun
 from xeval.support.text import one_line
 
-_POINTS = "Points that a verdict allows"
+_POINTS = "Points of difference allowed"
 CellTolerance = Annotated[float, typer.Option("--tolerance", min=0.01, max=100, help=f"{_POINTS} in a language.")]
 MeanTolerance = Annotated[float, typer.Option("--mean-tolerance", min=0.01, max=100, help=f"{_POINTS} in the mean.")]
 

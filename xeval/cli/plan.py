@@ -28,11 +28,13 @@ _OTHER_SEEDS = (1, 3, 5, 10, 20)  # numbers of them that verdicts are told for b
 def plan(
     context: typer.Context,
     grid: GridOptions,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the plan here, for run --plan.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the plan to this file, for run --plan.")
+    ] = None,
 ) -> None:
-    """Say what the same words after `xeval run` would take: runs, hours, memory, disk, and what verdicts can show.
+    """Estimate what the same `xeval run` command would need: runs, hours, memory, disk, and what verdicts can show.
 
-    Nothing is trained, but for seconds on a model whose speed on this machine is not known yet.
+    Trains nothing, except for seconds on a model whose speed on this machine is not yet known.
     """
     file = grid.grid(context)
     task, models = grid.check() if file is None else (str(grid.task), [])

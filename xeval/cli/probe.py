@@ -27,27 +27,27 @@ def probe(
     model: Annotated[str, typer.Argument(help="Alias, hub id (id@revision pins it) or folder.")],
     task: Annotated[str, typer.Option("--task", help="Task whose test sentences are read: name or path.")] = "xnli",
     text: Annotated[
-        str | None, typer.Option("--text", help="Which text of a row; default: the first, such as the premise.")
+        str | None, typer.Option("--text", help="Which text of a row to read; default: the first, such as the premise.")
     ] = None,
     language: Languages = None,
     masking: Annotated[
-        MaskingName, typer.Option("--masking", help="Mask a piece with what follows in its word, or the piece alone.")
+        MaskingName, typer.Option("--masking", help="Mask a piece and those after it in its word, or the piece alone.")
     ] = MaskingName.word_l2r,
-    max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="Sentences of each language, drawn at random.")] = (
-        200
-    ),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of that draw.")] = 0,
+    max_rows: Annotated[
+        int, typer.Option("--max-rows", min=1, help="Number of sentences in each language, drawn at random.")
+    ] = (200),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of that draw.")] = 0,
     data: Data = None,
     results: Results = Path("results"),
-    output_format: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.terminal,
+    output_format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.terminal,
     device: Device = "auto",
     dtype: Dtype = "auto",
     tasks_dir: TasksDirs = None,
     quiet: Quiet = False,
 ) -> None:
-    """Ask a masked language model for each piece of a task's sentences, and rank the languages with its transfer.
+    """Measure how well a masked language model predicts a task's sentences, and rank-correlate that with its transfer.
 
-    The checkpoint has to have kept its masked-LM head. Transfer is what finished runs of it in --results scored.
+    The checkpoint must still have its masked-LM head. Transfer is what its finished runs in --results scored.
     """
     check_names(task, [model], words(language), tasks_dirs=tasks_dir or ())
     with loading(quiet):

@@ -17,18 +17,22 @@ def push(
         str | None,
         typer.Option("--to", metavar="ORGANISATION/NAME", help="Repository; default: the model's own."),
     ] = None,
-    task: Annotated[str | None, typer.Option("--task", help="Default: every task that the model has runs on.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="Task; default: every task that the model has runs on.")
+    ] = None,
     reference: ReferenceName = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Push; without this, only show what would be pushed.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Push; without this option, only show what would be pushed.")
+    ] = False,
     on_main: Annotated[
-        bool, typer.Option("--main", help="Commit on the branch main instead of opening a pull request.")
+        bool, typer.Option("--main", help="Commit to the branch main instead of opening a pull request.")
     ] = False,
     results: Results = Path("results"),
     tasks_dir: TasksDirs = None,
 ) -> None:
-    """Put a model's results into its repository on the hub: records, `.eval_results` and a section of its card.
+    """Push a model's results to its repository on the hub: records, `.eval_results` and a section of its card.
 
-    Without --yes it only lists the files and shows what would change in them.
+    Without --yes, only lists the files and shows what would change in them.
     """
     from xeval.data.hub import show_bars
     from xeval.report import push as pushing

@@ -29,21 +29,24 @@ def rank(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL]...",
-            help="Folders of runs or models' names in --results, as in compare; default: all of the task.",
+            help="Folders of runs or models' names in --results, as in compare; default: all models of the task.",
         ),
     ] = None,
     results: Results = Path("results"),
-    task: Annotated[str | None, typer.Option("--task", help="Default: the only task in the folder.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Task; default: the only one in the folder.")] = None,
     language: Languages = None,
     output_format: Annotated[
-        Format | None, typer.Option("--format", help="Default: by the ending of --output; the terminal without one.")
+        Format | None,
+        typer.Option("--format", help="Default: by the extension of --output, or the terminal without it."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; default: standard output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
+    ] = None,
 ) -> None:
-    """Rank models that were scored on the same rows: who is told apart, with which ranks, and what would settle it.
+    """Rank models scored on the same rows: which ones differ, the ranks each can have, and what would settle the rest.
 
-    Two models are told apart where other test rows and other seeds do not explain their difference, at 5 % for all
-    pairs together.
+    Two models differ if the choice of test rows and seeds does not explain their difference, at 5 % for all pairs
+    together.
     """
     from xeval.report.comparison import ranking as shown
 

@@ -18,25 +18,29 @@ from xeval.support.files import write_output
 
 def report(
     results: Results = Path("results"),
-    task: Annotated[str | None, typer.Option("--task", help="Default: the only task in the folder.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Task; default: the only one in the folder.")] = None,
     suite: Annotated[
-        str | None, typer.Option("--suite", help="All tasks of this suite in one table; Markdown, HTML or JSON.")
+        str | None, typer.Option("--suite", help="Show all tasks of this suite in one table; Markdown, HTML or JSON.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Only the runs of this model: alias, id (@revision) or folder.")
+        str | None, typer.Option("--model", help="Show only the runs of this model: alias, id (@revision) or folder.")
     ] = None,
     reference: ReferenceName = None,
     format: Annotated[
-        Format | None, typer.Option("--format", help="Default: by the ending of --output; Markdown without one.")
+        Format | None, typer.Option("--format", help="Default: by the extension of --output, or Markdown without it.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; default: standard output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
+    ] = None,
     tolerance: CellTolerance = Tolerance.cell,
     mean_tolerance: MeanTolerance = Tolerance.mean,
     watts: Annotated[
-        float | None, typer.Option("--watts", min=0, help="The machine's average draw, for the model card's estimate.")
+        float | None,
+        typer.Option("--watts", min=0, help="Average power draw of the machine, for the model card's energy estimate."),
     ] = None,
     grams_per_kwh: Annotated[
-        float | None, typer.Option("--grams-per-kwh", min=0, help="CO2 equivalent of its grid, for the same.")
+        float | None,
+        typer.Option("--grams-per-kwh", min=0, help="CO2 equivalent of its power grid, for the CO2 estimate."),
     ] = None,
     tasks_dir: TasksDirs = None,
 ) -> None:

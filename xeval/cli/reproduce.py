@@ -52,12 +52,12 @@ def reproduce(
     tolerance: CellTolerance = Tolerance.cell,
     mean_tolerance: MeanTolerance = Tolerance.mean,
 ) -> None:
-    """Run the models of a published table on its languages, each by the recipe that the table's file names.
+    """Run the models of a published table on its languages, each with the recipe named in the table's file.
 
-    The plan comes first, as with xeval run. Without --seed, there are as many seeds as give the table's rows an even
-    chance to be shown right if they are true; where no number up to 10 does, three.
+    Prints the plan first, like xeval run. Without --seed, uses as many seeds as give the table's rows an even chance to
+    be shown right if they are true, or three if no number up to 10 does.
 
-    Exits with 1 if a mean or a cell is shown not to be reproduced; what is not settled is no reason to.
+    Exits with 1 if a mean or a cell is shown not to be reproduced; an undecided verdict exits with 0.
     """
     seeds = numbers(seed)
     from xeval.support.progress import reporter

@@ -30,12 +30,12 @@ def run(
         typer.Option(
             "--seeds-of",
             metavar="NAME",
-            help="With --no-train: the models are seeds of one training, called NAME; --seed numbers them.",
+            help="With --no-train: treat the models as seeds of one training called NAME, numbered by --seed.",
         ),
     ] = None,
     on: On = Where.local,
     plan: Annotated[
-        Path | None, typer.Option("--plan", help="Make the runs of this file, which xeval plan wrote, and no others.")
+        Path | None, typer.Option("--plan", help="Make the runs of this file, written by xeval plan, and no others.")
     ] = None,
     log_to: LogTo = None,
     dry_run: DryRun = False,
@@ -43,9 +43,8 @@ def run(
 ) -> None:
     """Fine-tune models on a task's training language and evaluate them in all its languages.
 
-    The plan comes first: how many runs, what is to be downloaded, hours where they are known, and what verdicts so many
-    seeds can reach. For a suite, each of its tasks is run that there are rows for; exits with 1 if there are tasks
-    without.
+    Prints the plan first: the number of runs, the downloads, the hours if known, and the verdicts that this many seeds
+    can reach. For a suite, runs every task that has rows, and exits with 1 if a task has none.
     """
     if plan is not None:
         refuse_beside(context, _BESIDE_A_PLAN, "--plan says what is run")

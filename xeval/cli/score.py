@@ -30,38 +30,40 @@ MOST_DECIMALS = 10
 
 
 def score(
-    task: Annotated[str, typer.Argument(help="Task or suite of tasks: its name, or the path of its file.")],
+    task: Annotated[str, typer.Argument(help="Name or path of a task or a suite of tasks.")],
     predictions: Annotated[
         Path,
         typer.Option(
-            "--predictions", "-p", help="File, or folder with a file for each language; of a suite, with one a task."
+            "--predictions",
+            "-p",
+            help="File, or folder with a file for each language; for a suite, a folder of such folders.",
         ),
     ],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Whose they are: alias or hub id for verdicts, or any name.")
+        str, typer.Option("--model", "-m", help="Model that made them: alias or hub id for verdicts, or any name.")
     ],
     language: Languages = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Which of several trainings they are of.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which of several trainings made them.")] = 0,
     data: Data = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="The right answers alone, in the form of predictions; not --data.")
+        Path | None, typer.Option("--labels", help="The right answers, in the form of predictions, instead of --data.")
     ] = None,
     bundle: Bundle = None,
     results: Results = Path("results"),
     test_split: TestSplit = None,
     explain: Annotated[
         str | None,
-        typer.Option("--explain", help="A published number, in %: which metric, over which languages, gives it?"),
+        typer.Option("--explain", help="Published number, in %: show which metric over which languages gives it."),
     ] = None,
     tasks_dir: TasksDirs = None,
     quiet: Quiet = False,
     output_format: HowToShow = OutcomeFormat.terminal,
 ) -> None:
-    """Score predictions that others computed, and compare them with the published table.
+    """Score predictions computed elsewhere, and compare them with the published table.
 
-    Files are of the language that their name tells (test-de.tsv), or have a column language. Rows are matched by id,
-    by number from 0, or by order where there are as many predictions as rows. For a suite, the folder holds one for
-    each task, as a submission to XTREME does; exits with 1 if one is not there or cannot be scored.
+    The language of a file is in its name (test-de.tsv) or in a column named language. Rows are matched by id, by number
+    from 0, or by order if there are as many predictions as rows. For a suite, the folder holds a folder for each task,
+    like a submission to XTREME; exits with 1 if one is missing or cannot be scored.
     """
     languages, published = words(language), _printed(explain)
     from xeval.support.progress import reporter

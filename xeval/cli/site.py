@@ -12,13 +12,15 @@ from xeval.support.text import counted, one_line
 
 
 def site(
-    results: Annotated[list[Path], typer.Argument(help="Results folders, one or several.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pages: empty, or an earlier one.")],
+    results: Annotated[list[Path], typer.Argument(help="One or more results folders.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the pages: new, empty, or with earlier pages.")
+    ],
     tasks_dir: TasksDirs = None,
 ) -> None:
-    """Write a leaderboard of tasks, models and languages as static pages, which need no server.
+    """Write a leaderboard of tasks, models and languages as static pages that need no server.
 
-    There is a page for all, one for each model and one for each language.
+    Writes an overview page, a page for each model and a page for each language.
     """
     runs = [run for folder in results for run in runs_in(folder)]
     from xeval.report.site import boards, pages  # scipy
