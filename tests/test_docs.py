@@ -172,7 +172,7 @@ def test_every_noun_of_the_files_has_a_row_for_each_key():
 
 def test_a_key_is_shown_with_its_kind_its_default_and_the_words_behind_it():
     page = GENERATED["keys.md"]
-    assert "| `learning_rate` | number, above 0 to 1 | required | AdamW's, after warm-up. |" in page
+    assert "| `learning_rate` | number, above 0 to 1 | required | AdamW's learning rate, after warm-up. |" in page
     assert "| `patience` | whole number, above 0 |  | Selections without improvement before stopping. |" in page
     assert "| `accuracy_percent` | number, from 0 to 100 |  | mean over seeds |" in page  # from a comment
     assert "| `rows` | list: [ReferenceRow](#referencerow), at least 1 | required |  |" in page

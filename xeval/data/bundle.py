@@ -36,14 +36,14 @@ Kind = Literal["model", "dataset"]
 
 
 class Repository(Frozen):
-    """One repository of the hub, in the bundle's folder of `folder_of`."""
+    """One repository of the hub, in the bundle's folder that `folder_of` names."""
 
     kind: Kind
     id: HubId
     revision: str | None
-    """What was asked for, None for the newest."""
+    """The revision that was asked for; None for the newest."""
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-    """What was got."""
+    """The commit that was fetched."""
 
 
 class Contents(Frozen):

@@ -13,40 +13,40 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Grid(Frozen):
-    """Models × tasks × recipes × seeds, as `xeval run` and `xeval plan` take them in the place of a task.
+    """Models × tasks × recipes × seeds, which `xeval run` and `xeval plan` take in place of a task.
 
-    Names and paths mean what they mean on the command line, from the folder in which it is typed.
+    Names and paths are read as on the command line, relative to the folder where the command is typed.
     """
 
     tasks: Several
-    """Names or paths. A suite stands for those of its tasks that there are rows for."""
+    """Names or paths. A suite stands for those of its tasks that have rows."""
     models: Several
     """Aliases, hub ids (`id@revision` pins one), folders, or `name=folder`."""
     recipes: tuple[Text, ...] = ()
-    """Names or paths; each task's default by default."""
+    """Names or paths; default: each task's own."""
     seeds: Annotated[tuple[Seed, ...], Field(max_length=1000)] = ()
-    """The recipes' own by default."""
+    """Default: the recipes' own."""
     languages: tuple[Text, ...] = ()
-    """To evaluate in; the language that is trained on comes along. All of a task's by default."""
+    """Languages to evaluate in; the training language is added. Default: all of a task's."""
     train_language: Text | None = None
-    """Each task's own by default."""
+    """Default: each task's own."""
     values: dict[Name, int | float | str] = {}
-    """Of the recipes, replaced by these."""
+    """Values to replace in the recipes."""
     sweep: dict[Name, Tried] = {}
-    """Values of the recipes to try, and to choose from by the training language's selection split; of several keys, all
+    """Recipe values to try and to choose from on the training language's selection split; for several keys, all
     combinations."""
     data: dict[Text, Text] = {}
-    """The folder with a local copy, by task or suite; --data is that of all others."""
+    """The folder with a local copy, by task or suite; all others use --data."""
     max_train: Count | None = None
-    """Train on the first so many rows."""
+    """Train on only this many rows, the first ones."""
     max_eval: Count | None = None
-    """Evaluate so many test rows of each language."""
+    """Evaluate only this many test rows of each language."""
     test_split: Text | None = None
-    """Evaluate on this split instead."""
+    """Evaluate on this split instead of the test split."""
     train: bool = True
-    """False: evaluate fine-tuned checkpoints as they are."""
+    """If false, evaluate fine-tuned checkpoints as they are."""
     every_checkpoint: bool = False
-    """Evaluate the trainings' other checkpoints too."""
+    """Also evaluate the trainings' other checkpoints."""
     keep_weights: bool = False
     """Keep fine-tuned weights in the runs' folders."""
 

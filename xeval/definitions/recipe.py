@@ -21,7 +21,7 @@ LORA_KEYS = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets")
 class Recipe(Frozen):
     """How an encoder is fine-tuned. Each value can be replaced on the command line, and the record lists which were.
 
-    A recipe that names a `pooling` trains nothing: it says how a pretrained encoder makes vectors of sentences, with
+    A recipe with a `pooling` trains nothing. It says how a pretrained encoder turns sentences into vectors, with
     `max_length` and the layer, and has no other values.
     """
 
@@ -29,63 +29,63 @@ class Recipe(Frozen):
     description: Text
     source_url: str = ""
     learning_rate: Annotated[float, Field(gt=0, le=1)]
-    """AdamW's, after warm-up."""
+    """AdamW's learning rate, after warm-up."""
     learning_rate_by_model: dict[HubId, Annotated[float, Field(gt=0, le=1)]] = {}
-    """Another learning rate for these models."""
+    """Learning rates of models that use a different one."""
     batch_size: Annotated[int, Field(gt=0, le=65536)]
-    """Pairs per optimizer step: the effective one."""
+    """Effective batch size, in pairs per optimizer step."""
     epochs: Annotated[float, Field(ge=0, le=1000)] | None = None
     """Passes over the training rows."""
     max_steps: Annotated[int, Field(gt=0)] | None = None
-    """Optimizer steps; where epochs are given too, the earlier end counts."""
+    """Optimizer steps. If epochs are given too, training ends at whichever comes first."""
     max_length: Annotated[int, Field(ge=4, le=100_000)]
     """Pieces per pair, special ones included."""
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of all steps in which the learning rate rises linearly; then it falls linearly to 0."""
     warmup_steps: Annotated[int, Field(gt=0)] | None = None
-    """The same as a number of steps, in place of a share."""
+    """The same as a number of steps, instead of a share."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """AdamW's; none on biases and layer norms."""
+    """AdamW's weight decay; biases and layer norms have none."""
     adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Decay rate of AdamW's mean of gradients."""
     adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay rate of AdamW's mean of squared gradients."""
     adam_epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-8
-    """What AdamW adds to the root of the latter."""
+    """What AdamW adds to the root of the mean of squared gradients."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    """L2 norm to which longer gradients are clipped."""
+    """L2 norm to clip larger gradients to."""
     selection: Selection = "english-dev"
-    """Which checkpoint is kept: that of best accuracy or of least loss on the selection split, or the last."""
+    """Which checkpoint is kept: the one with the best score or the lowest loss on the selection split, or the last."""
     selection_rows: Annotated[int, Field(gt=0)] | None = None
-    """How many rows of the selection split are used, from the first on; default: all."""
+    """How many rows of the selection split are used, starting with the first; default: all."""
     evaluate_every_steps: Annotated[int, Field(gt=0)] | None = None
-    """Optimizer steps between two selections; default: an epoch."""
+    """Optimizer steps between selections; default: an epoch."""
     patience: Annotated[int, Field(gt=0)] | None = None
     """Selections without improvement before stopping."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-    """What --seed is by default."""
+    """The default of --seed."""
 
     adaptation: Adaptation = "full"
-    """What of the encoder is trained besides the head: all of it, low-rank matrices beside its weights (LoRA, Hu et al.
-    2021), or nothing."""
+    """What is trained in addition to the head: the whole encoder, low-rank matrices next to its weights (LoRA, Hu et
+    al. 2021), or nothing."""
     layers_frozen: Annotated[int, Field(ge=0, le=1000)] | None = None
-    """Where all of it is: leave out the embeddings and so many of the lowest layers; 0 leaves out the embeddings."""
+    """With adaptation `full`: freeze the embeddings and this many of the lowest layers; 0 freezes only embeddings."""
     lora_rank: Annotated[int, Field(gt=0, le=4096)] = 8
-    """Of the matrices."""
+    """Rank of LoRA's matrices."""
     lora_alpha: Annotated[float, Field(gt=0, le=10_000)] = 16
-    """Their product counts this divided by the rank times."""
+    """The product of LoRA's matrices is scaled by this divided by the rank."""
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Of what they read."""
+    """Dropout on the inputs of LoRA's matrices."""
     lora_targets: LoraTargets = "query-value"
-    """Which weights have them: those of queries and values, or of every linear layer of the encoder."""
+    """Which weights get LoRA's matrices: those of queries and values, or of every linear layer of the encoder."""
 
     pooling: Pooling | None = None
-    """Of what a sentence's vector is made where nothing is trained: the mean of all its pieces, special ones included,
-    or the first."""
+    """What a sentence's vector is made of if nothing is trained: the mean of all its pieces, special ones included, or
+    the first."""
     layer: Annotated[int, Field(gt=0)] | None = None
-    """The layer whose output that is, counted from 1."""
+    """The layer whose output is used, counted from 1."""
     layer_by_depth: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]{0,2}$")], Annotated[int, Field(gt=0)]] = {}
-    """The same for encoders of so many layers."""
+    """The same, by the number of layers that the encoder has."""
 
     @model_validator(mode="before")
     @classmethod

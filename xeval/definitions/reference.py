@@ -26,33 +26,33 @@ Percentage = Annotated[float, Field(ge=0, le=100), WrapValidator(_as_printed)]
 
 
 class ReferenceRow(Frozen):
-    """One published row: scores in percent."""
+    """One published row, with scores in percent."""
 
     name: Text
-    """As the table calls it."""
+    """Its name in the table."""
     model: HubId
     cells: Annotated[dict[LanguageCode, Percentage], Field(min_length=1)]
     how: Text
-    """Computed, reported from elsewhere, mean of seeds …"""
+    """How the scores were obtained: computed, reported from elsewhere, mean of seeds …"""
     selection: Text = "not published"
     protocol: Protocol = "zero-shot"
-    """How the row came about; one that is not zero-shot is shown, and never compared with by a verdict."""
+    """How the row was obtained. A row that is not zero-shot is shown, but verdicts never compare with it."""
     adaptation: Adaptation = "full"
-    """What of the encoder was trained; verdicts compare only runs with it that trained the same."""
+    """Which part of the encoder was trained; verdicts compare the row only with runs that trained the same part."""
     layers_frozen: Annotated[int, Field(ge=0, le=1000)] | None = None
-    """How many of the lowest layers were left out, with the embeddings."""
+    """How many of the lowest layers were frozen, together with the embeddings."""
     recipe: Name | None = None
-    """What `xeval reproduce` trains with; none where the row cannot come of training in one language."""
+    """The recipe that `xeval reproduce` trains with; absent if the row cannot come from training in one language."""
     recipe_published: bool = False
     """Whether the source names that recipe."""
     n_seeds: Annotated[int, Field(gt=0)] | None = None
-    """Trainings that stand behind the row."""
+    """Number of trainings behind the row."""
     spread: dict[LanguageCode, Annotated[float, Field(ge=0, le=50)]] = {}
-    """Standard deviation between seeds, points."""
+    """Standard deviation between seeds, in points."""
     claimed_average: Percentage | None = None
-    """As printed."""
+    """The average, as printed."""
     average_note: str = ""
-    """Why a claimed average is known to differ from the recomputed one."""
+    """Known reason why the claimed average differs from the recomputed one."""
 
     @property
     def is_trained_zero_shot(self) -> bool:
@@ -130,15 +130,15 @@ def lint_rows(rows: Sequence[Row], column: str, columns: Collection[str]) -> Non
 
 
 class Claim(Frozen):
-    """What the source says of a model besides its accuracies: a size, or a ratio of speed."""
+    """What the source says about a model in addition to its accuracies: a size, or a ratio of speeds."""
 
     model: HubId
     what: Literal["parameters", "layers", "hidden_size", "attention_heads", "times_as_fast"]
     value: Annotated[float, Field(gt=0)]
     tolerance: Annotated[float, Field(ge=0)] = 0.0
-    """How far off a number may be that the source would print so."""
+    """How far off a number may be and still be printed like this."""
     than: HubId | None = None
-    """The model that a speed is compared with."""
+    """The model that the speed is compared with."""
     printed: Text
     """The source's own words."""
     source_url: Text
@@ -153,18 +153,18 @@ class Claim(Frozen):
 
 
 class Reference(Frozen):
-    """A published table: its rows, where it stands, and what is known about it."""
+    """A published table: its rows, where it is published, and what is known about it."""
 
     name: Name
     title: Text
     task: Name
     metric: Name = "accuracy"
-    """What the numbers are; runs that are scored by another metric are not compared with them."""
+    """The metric of the numbers; runs scored by another metric are not compared with them."""
     split: Text
     source_url: Text
     note: str = ""
     languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1)]
-    """In the table's own order."""
+    """Its languages, in the table's own order."""
     rows: Annotated[tuple[ReferenceRow, ...], Field(min_length=1)]
     claims: tuple[Claim, ...] = ()
 

@@ -13,15 +13,15 @@ class SuiteTask(Frozen):
 
     task: Name
     group: Text
-    """Tasks of one group have an average of their own."""
+    """The group it belongs to; each group has an average of its own."""
     folders: tuple[FilePattern, ...] = ()
-    """What its folder below --data may be called; without such a folder, its files are looked for in --data itself."""
+    """Names that its folder below --data may have; if there is none, its files are looked for in --data itself."""
     recipe: Name | None = None
-    """What it is trained with; the task's default recipe by default."""
+    """The recipe to train with; default: the task's."""
     metrics: tuple[Name, ...] = ()
-    """Its score is their mean; the task's own metric by default."""
+    """The metrics whose mean is its score; default: the task's own metric."""
     languages: tuple[LanguageCode, ...] = ()
-    """Those that the suite averages over; all of the task's by default."""
+    """The languages that the suite averages over; default: all of the task's."""
 
     @model_validator(mode="after")
     def _each_once(self) -> "SuiteTask":
@@ -32,13 +32,13 @@ class SuiteTask(Frozen):
 
 
 class Suite(Frozen):
-    """Several tasks, and one score over them: the mean over the tasks, each of which counts alike."""
+    """Several tasks with one score: the mean over the tasks, each with equal weight."""
 
     name: Name
-    """Its name on the command line, where tasks have theirs."""
+    """Its name on the command line, in place of a task's."""
     title: Text
     source_url: Text
-    """Where the rule of averaging is published."""
+    """Where the averaging rule is published."""
     note: str = ""
     """Printed under every report of this suite."""
     tasks: Annotated[tuple[SuiteTask, ...], Field(min_length=1)]
@@ -62,16 +62,16 @@ class SuiteRow(Frozen):
     """One published row: a score in percent for each task that the source has."""
 
     name: Text
-    """As the table calls it."""
+    """Its name in the table."""
     model: HubId | None = None
-    """None: the source does not say which checkpoint of the hub it is, or there is none."""
+    """Absent if the source does not say which checkpoint of the hub it is, or if there is none."""
     cells: Annotated[dict[Name, Percentage], Field(min_length=1)]
     protocol: Protocol = "zero-shot"
-    """How the row came about, if not by training and selecting in one language."""
+    """How the row was obtained, if not by training and selecting in one language."""
     claimed_average: Percentage | None = None
-    """As printed."""
+    """The average, as printed."""
     average_note: str = ""
-    """Why a claimed average is known to differ from the recomputed one."""
+    """Known reason why the claimed average differs from the recomputed one."""
 
     @property
     def average(self) -> float:
@@ -95,9 +95,9 @@ class SuiteTable(Frozen):
     note: str = ""
     """What is known about it; printed under every report that shows it."""
     tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
-    """In the table's own order."""
+    """Its tasks, in the table's own order."""
     metrics: dict[Name, tuple[Name, ...]] = {}
-    """What its numbers of a task are, where they are not by the suite's metrics."""
+    """The metrics of its numbers for a task, if they are not the suite's."""
     rows: Annotated[tuple[SuiteRow, ...], Field(min_length=1)]
 
     @model_validator(mode="after")

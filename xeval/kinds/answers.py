@@ -37,27 +37,27 @@ START, END, FIRST = 0, 1, 2  # the columns of targets
 
 
 class AnswerColumns(Keys):
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
 
     question: Column = "question"
     context: Column = "context"
     answers: Column = "answers"
-    """Each a table of `text` and `answer_start`, as SQuAD has them."""
+    """Each a table of `text` and `answer_start`, as in SQuAD."""
 
 
 class AnswerKeys(Keys):
-    """The keys of a task of questions. Their defaults are XTREME's."""
+    """The keys of a task of questions. The defaults are XTREME's."""
 
     columns: AnswerColumns = AnswerColumns()
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
     stride: Annotated[int, Field(gt=0, le=100_000)] = 128
-    """Pieces by which one window over a long context follows another."""
+    """Pieces from the start of one window over a long context to the start of the next."""
     question_pieces: Annotated[int, Field(gt=0, le=100_000)] = 64
-    """How many pieces of a question are shown at most; never more than half of what the encoder takes."""
+    """Maximum number of pieces of a question; never more than half of what the encoder takes."""
     answer_pieces: Annotated[int, Field(gt=0, le=100_000)] = 30
-    """The longest answer that is given."""
+    """Length of the longest answer, in pieces."""
     n_best: Annotated[int, Field(gt=0, le=10_000)] = 20
-    """Among how many pieces an answer begins, and ends."""
+    """How many of the best-scoring pieces an answer may begin with, and how many it may end with."""
 
 
 Gold = Sequence[tuple[int, str]]  # the right answers to a question: where each begins in the context, and its text

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class ChoiceColumns(Keys):
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
 
     premise: Column = "premise"
     question: Column = "question"
@@ -43,10 +43,10 @@ class ChoiceKeys(Keys):
     """The keys of a task of multiple choice."""
 
     columns: ChoiceColumns = ChoiceColumns()
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
     questions: dict[str, str] = Field(default={})
-    """What stands in the question column → what is asked, after the premise; other questions are refused. Without it,
-    questions are asked as they stand there."""
+    """Value of the question column → the question to ask after the premise; other values are refused. If absent,
+    questions are asked as they are in the column."""
 
     @model_validator(mode="after")
     def _distinct(self) -> ChoiceKeys:

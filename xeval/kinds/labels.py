@@ -23,9 +23,9 @@ class LabelKeys(Keys):
     """The keys of a task whose answers are labels."""
 
     labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)]
-    """In the order of the data's numbers."""
+    """Names of the labels, in the order of their numbers in the data."""
     label_aliases: dict[str, str] = Field(default={})
-    """How some copies of the data write a label → the label."""
+    """How some copies of the data spell a label → the label."""
 
     @model_validator(mode="after")
     def _consistent(self) -> LabelKeys:

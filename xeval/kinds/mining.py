@@ -32,7 +32,7 @@ NEIGHBOURS = 4  # whose mean similarity a margin is a ratio to
 
 
 class MiningColumns(Keys):
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
 
     id: Column = "id"
     text: Column = "text"
@@ -45,9 +45,9 @@ class MiningKeys(Keys):
     """The keys of a task of two corpora, some of whose sentences translate each other."""
 
     columns: MiningColumns = MiningColumns()
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
     english_suffix: Column = "en"
-    """How the files end that have the English sentences; the others are of the other language, and `gold`."""
+    """Ending of the files with the English sentences; the others are those of the other language, and `gold`."""
 
 
 @dataclass(frozen=True)

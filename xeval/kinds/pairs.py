@@ -14,7 +14,7 @@ from xeval.kinds.rows import groups_of
 
 
 class PairColumns(Keys):
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
 
     premise: Column = "premise"
     hypothesis: Column = "hypothesis"
@@ -25,7 +25,7 @@ class PairKeys(LabelKeys):
     """The keys of a task of pairs."""
 
     columns: PairColumns = PairColumns()
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
 
 
 class PairClassification(Classification):

@@ -35,7 +35,7 @@ SORTED_FROM = 50  # sentences in the order of the alphabet, in which that many n
 
 
 class RetrievalColumns(Keys):
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
 
     query: Column = "english"
     text: Column = "text"
@@ -46,10 +46,10 @@ class RetrievalKeys(Keys):
     """The keys of a task of sentences and their translations."""
 
     columns: RetrievalColumns = RetrievalColumns()
-    """What the columns are called in the data: sentences that are looked up, those among which they are, and, where
-    rows do not translate each other, the number of the row that has the translation, counted from 0."""
+    """Names of the columns in the data: the sentences to look up, the sentences to search, and, if the two of a row do
+    not translate each other, the number of the row that has the translation, counted from 0."""
     query_suffix: Column = "en"
-    """How the file ends that has the sentences to look up, where a language has files of parallel lines."""
+    """Ending of the file with the sentences to look up, if a language has files of parallel lines."""
 
 
 class SentenceRetrieval(OfVectors):

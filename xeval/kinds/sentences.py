@@ -10,7 +10,7 @@ from xeval.kinds.labels import LabelKeys
 
 
 class SentenceColumns(Keys):
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
 
     text: Column = "text"
     label: Column = "label"
@@ -20,7 +20,7 @@ class SentenceKeys(LabelKeys):
     """The keys of a task of single texts."""
 
     columns: SentenceColumns = SentenceColumns()
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
 
 
 class SentenceClassification(Classification):

@@ -36,7 +36,7 @@ OTHER_PIECES = 0.01  # share of words from which it matters how they are tokeniz
 
 
 class TagColumns(Keys):
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
 
     words: Column = "tokens"
     tags: Column = "tags"
@@ -46,7 +46,7 @@ class TagKeys(LabelKeys):
     """The keys of a task of tagged words; its labels are the tags."""
 
     columns: TagColumns = TagColumns()
-    """What the columns are called in the data."""
+    """Names of the columns in the data."""
 
 
 class Tagging(OfLabels):

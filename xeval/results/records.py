@@ -45,19 +45,18 @@ class Recorded(BaseModel):
 
 
 class ModelRecord(Recorded):
-    id: str  # hub id, embedded model's name, the folder's name for a local checkpoint, or what several are called
+    id: str  # hub id, embedded model's name, folder name of a local checkpoint, or what several are called together
     origin: Origin
-    revision: str | None  # commit on the hub; None for what does not come from there
-    sha256: (
-        Sha256  # over weights, configuration and tokenizer files as they were found, or over what names a model that
-    )
-    # others ran, of which nothing else is known
-    n_parameters: Integer | None  # of the encoder, without the classification head; None for a run that failed before
+    revision: str | None  # commit on the hub; None for a model from elsewhere
+    sha256: Sha256
+    """Hash of the weights, configuration and tokenizer files as they were found, or, for a model that others ran and of
+    which nothing else is known, of its name."""
+    n_parameters: Integer | None  # of the encoder, without the classification head; None if the run failed before
     architecture: str | None
-    n_layers: Integer | None = None  # these three as the checkpoint's configuration has them
+    n_layers: Integer | None = None  # this and the next two are from the checkpoint's configuration
     hidden_size: Integer | None = None
     n_attention_heads: Integer | None = None
-    published_as: str | None = None  # of a local folder: the id that published tables know its model by
+    published_as: str | None = None  # for a local folder: the id of its model in published tables
     published_by: PublishedBy | None = None  # how that is known
 
     @property
@@ -69,25 +68,25 @@ class ModelRecord(Recorded):
 class RecipeRecord(Recorded):
     name: str
     values: dict[str, float | Integer | str | None]  # as trained with, overrides included
-    overrides: dict[str, float | Integer | str | None]  # the part that the command line changed
+    overrides: dict[str, float | Integer | str | None]  # those that the command line changed
 
 
 class Limits(Recorded):
-    max_train: Integer | None = None  # rows
+    max_train: Integer | None = None  # training rows
     max_eval: Integer | None = None  # test rows per language
-    eval_seed: Integer | None = None  # that these were drawn with, evenly; None: the first, as in version 0.1.0
-    test_split: str | None = None  # what was evaluated on in place of the task's test split
+    eval_seed: Integer | None = None  # seed that drew these evenly; None: the first ones, as in version 0.1.0
+    test_split: str | None = None  # split evaluated instead of the task's test split
 
 
 class DataRecord(Recorded):
     source: str
     revision: str | None
     sha256: dict[str, dict[str, Sha256]]  # split → language → hash of the rows' content
-    train_rows: dict[str, RowCount]  # found, expected by the task file, used
+    train_rows: dict[str, RowCount]  # number found, expected by the task file, and used
 
 
 class Majority(Recorded):
-    """The label that most rows have: always answering it is right for so many."""
+    """The label that most rows have. Always answering it is right for `n_rows` rows."""
 
     label: str
     n_rows: RowCount
@@ -96,23 +95,23 @@ class Majority(Recorded):
 class Score(Recorded):
     """The score of one run in one language, and what its tokenizer did to the text."""
 
-    value: Fraction  # of the record's metric
+    value: Fraction  # value of the record's metric
     ci95: tuple[Fraction, Fraction]
     n_rows: RowCount
     n_groups: (
         Integer | None
-    )  # of rows that depend on each other; None in records before schema 3, which did not count them
-    totals: dict[str, Integer | float]  # what the value is made of: sums over the rows, by name
+    )  # groups of rows that depend on each other; None in records before schema 3, which did not count them
+    totals: dict[str, Integer | float]  # sums over the rows, by name, that give the value
     more: dict[str, float] = {}  # other metrics, by name
-    tokenization: Tokenization | None  # None where others made the predictions
+    tokenization: Tokenization | None  # None if others made the predictions
     predictions_sha256: Sha256  # of the parquet file that this score was made from
-    invocation: str | None  # which made it; None in older records where that is not known
-    n_most_predicted: Integer | None = None  # predictions of the label that is predicted most, where there are labels
-    majority: Majority | None = None  # where each row has one label; None in older records
-    confusion: Confusion | None = None  # rows by gold label, then by predicted; None in older records
+    invocation: str | None  # the one that made it; None in older records if that is not known
+    n_most_predicted: Integer | None = None  # predictions of the most predicted label, if there are labels
+    majority: Majority | None = None  # if each row has one label; None in older records
+    confusion: Confusion | None = None  # rows by gold label, then by predicted label; None in older records
     calibration: Annotated[list[tuple[BinNumber, BinRows, Fraction, Fraction]], Field(min_length=1)] | None = None
-    """The bins of confidence that have rows, of equal width: (which, rows, mean confidence, accuracy). None where there
-    are no logits, and in older records."""
+    """The confidence bins that have rows, all of equal width: (bin number, rows, mean confidence, accuracy). None if
+    there are no logits, and in older records."""
 
     @property
     def of_majority(self) -> float | None:
@@ -123,24 +122,24 @@ class Score(Recorded):
 class SelectionPoint(Recorded):
     step: Integer
     value: Fraction  # of the metric, on the training language's selection split
-    loss: float | None = None  # mean cross-entropy there, where the checkpoint is chosen by it
+    loss: float | None = None  # mean cross-entropy there, if the checkpoint is chosen by it
 
 
 class TrainingRecord(Recorded):
     n_steps: Integer
     effective_batch_size: Integer
-    batch_parts: Integer = 1  # that each batch was computed in at last, because a whole one did not fit into memory
-    loss_curve: list[tuple[Integer, float]]  # (step, mean loss since the point before)
+    batch_parts: Integer = 1  # parts that each batch was finally split into, as a whole one did not fit into memory
+    loss_curve: list[tuple[Integer, float]]  # (step, mean loss since the previous point)
     selection: str
     selection_curve: list[SelectionPoint]
     chosen_step: Integer
-    left_out_head: bool | None = None  # whether the checkpoint had a head, which was drawn anew; None in older records
+    left_out_head: bool | None = None  # whether the checkpoint had a head that was drawn anew; None in older records
     weights_sha256: Sha256  # of the fine-tuned weights that every language was evaluated with
-    invocation: str | None = None  # which ended it; None in older records where that is not known
+    invocation: str | None = None  # the one that ended it; None in older records if that is not known
 
 
 class CheckpointScore(Recorded):
-    """Of one checkpoint on the way of a training, in one language."""
+    """The score of one intermediate checkpoint of a training in one language."""
 
     value: Fraction
     n_rows: RowCount
@@ -149,12 +148,12 @@ class CheckpointScore(Recorded):
 
 
 class CheckpointRecord(Recorded):
-    """One checkpoint on the way of a training: what it scored wherever it was evaluated."""
+    """One intermediate checkpoint of a training, with its score in each language it was evaluated in."""
 
     step: Integer
-    weights_sha256: Sha256  # of the tensors as they were at this step
+    weights_sha256: Sha256  # of the tensors at this step
     scores: dict[str, CheckpointScore]  # by language
-    failures: dict[str, str]  # language → why its predictions are of no use
+    failures: dict[str, str]  # language → why its predictions cannot be used
 
 
 class CheckpointsRecord(Recorded):
@@ -162,28 +161,28 @@ class CheckpointsRecord(Recorded):
 
     checkpoints_version: Literal[2] = 2
     weights_sha256: Sha256  # of the fine-tuned weights that the training ended with, as in its `TrainingRecord`
-    languages: list[str]  # that every checkpoint was evaluated in
+    languages: list[str]  # languages that every checkpoint was evaluated in
     checkpoints: list[CheckpointRecord]
 
 
 class TrialRecord(Recorded):
-    """One training of a sweep: the values that it tried, and what came of them."""
+    """One training of a sweep: the values that it tried, and the outcome."""
 
-    values: dict[str, float | Integer | str]  # of the keys that were swept
-    score: Fraction | None  # the record's metric on the selection split, at the checkpoint kept; None where it failed
+    values: dict[str, float | Integer | str]  # of the swept keys
+    score: Fraction | None  # the record's metric on the selection split, at the checkpoint kept; None if it failed
     failure: str | None  # why there is no score, or why it does not count
     identity: Sha256  # of the training; its folder's name ends in the first 8 digits
-    wall_s: float | None  # of the training; None where it failed
+    wall_s: float | None  # of the training; None if it failed
 
 
 class SweepRecord(Recorded):
-    """How values of the recipe were chosen: by trials, on the training language's selection split alone."""
+    """How recipe values were chosen: by trials, on the training language's selection split alone."""
 
     values: dict[str, list[float | Integer | str]]  # key → every value that was tried, in the order asked for
-    chosen: dict[str, float | Integer | str]  # of the trial with the best score; of equal ones the first
-    seed: Integer  # that every trial was trained with, and no run of the chosen values
+    chosen: dict[str, float | Integer | str]  # values of the trial with the best score; the first of equal ones
+    seed: Integer  # seed of every trial, and of no run with the chosen values
     trials: list[TrialRecord]
-    n_others: Integer  # further trials of this model on these rows, of other sweeps, in the same results folder
+    n_others: Integer  # trials of this model on these rows in other sweeps, in the same results folder
 
     @property
     def budget(self) -> int:
@@ -198,7 +197,7 @@ class SweepRecord(Recorded):
 
 
 class Float32Check(Recorded):
-    """What float32 said of a sample of rows that the run had computed in another arithmetic."""
+    """What float32 gave on a sample of the rows that the run computed in another arithmetic."""
 
     n_rows: RowCount
     n_flips: Integer  # predictions that differ
@@ -207,8 +206,8 @@ class Float32Check(Recorded):
 
 class Timing(Recorded):
     wall_s: float
-    rows: Integer  # each as often as it was seen
-    invocation: str | None = None  # which timed all of it; None for a training that went on from another's snapshot
+    rows: Integer  # each counted as often as it was seen
+    invocation: str | None = None  # the one that timed all of it; None for a training resumed from another's snapshot
 
     @property
     def rows_per_s(self) -> float:
@@ -219,7 +218,7 @@ class Environment(Recorded):
     """Where something was computed."""
 
     versions: dict[str, str]
-    commit: str | None  # of xeval's own checkout; None where it is installed from a wheel
+    commit: str | None  # of xeval's own checkout; None if it is installed from a wheel
     dirty: bool | None
     hardware: dict[str, str | Integer]
     device: str
@@ -233,10 +232,10 @@ class Environment(Recorded):
 
 
 class Invocation(Recorded):
-    """One process that contributed something to a run: where it ran, and what it found wrong beforehand."""
+    """One process that contributed to a run: where it ran, and what it found wrong beforehand."""
 
     environment: Environment
-    preflight: list[Finding] = []  # that did not stop it
+    preflight: list[Finding] = []  # findings that did not stop it
 
 
 class Failure(Recorded):
@@ -245,31 +244,31 @@ class Failure(Recorded):
 
 
 class RunRecord(Recorded):
-    """One (task, model, recipe, seed): everything that later rooms need, in one JSON file."""
+    """One (task, model, recipe, seed): everything that later steps need, in one JSON file."""
 
     schema_version: Literal[3] = SCHEMA_VERSION
-    identity: Sha256  # what its folder and its weights in the cache are called by
+    identity: Sha256  # names its folder, and its weights in the cache
     status: Literal[
         "complete", "incomplete", "failed"
     ]  # complete: every language asked for has its score; failed: none
-    failures: dict[str, Failure] = {}  # phase, as in `timing` → why it has no result; tried again when asked for again
+    failures: dict[str, Failure] = {}  # phase, as in `timing` → why it has no result; retried when asked for again
     task: str
     task_title: str
-    task_note: str  # what every report of this task has to say, for instance that it is a toy
+    task_note: str  # what every report of this task must say, for instance that it is a toy
     kind: str
     encoding: str  # how the kind's rows become token ids, with its version
     metric: str  # what `Score.value` is
-    labels: list[str] | None  # in the order of the predictions' numbers; None for kinds without, or where not known
-    chance: Fraction | None  # what guessing scores; None where that is not known
+    labels: list[str] | None  # in the order of the predictions' numbers; None for kinds without labels, or if not known
+    chance: Fraction | None  # what guessing scores; None if that is not known
     training_language: str
     trained_instead: Literal["own", "machine-translated"] | None = None
-    """Where that is another language than the task's: rows of its own, or machine translations (translate-train)."""
+    """If that is not the task's own training language: rows of its own, or machine translations (translate-train)."""
     model: ModelRecord
     recipe: RecipeRecord
     seed: Integer
     declared: str | None = None
-    """Where somebody said of several checkpoints that they are seeds of one training, and called that `model.id`: which
-    of them this is, by hub id or folder name. `seed` is the number that it was given."""
+    """If several checkpoints were declared to be seeds of one training, called `model.id`: which of them this is, by
+    hub id or folder name. `seed` is the number that it was given."""
     limits: Limits
     dtype: str  # the arithmetic of the forward and backward passes
     data: DataRecord
@@ -277,8 +276,8 @@ class RunRecord(Recorded):
     scores: dict[str, Score]
     timing: dict[str, Timing]  # "train", "evaluate/<language>"
     invocations: dict[str, Invocation]  # those that contributed, in order
-    float32_checks: dict[str, Float32Check] = {}  # by language; none where float32 is what was computed in
-    sweep: SweepRecord | None = None  # how values of the recipe were chosen; None where nobody asked for a sweep
+    float32_checks: dict[str, Float32Check] = {}  # by language; none if the run computed in float32
+    sweep: SweepRecord | None = None  # how recipe values were chosen; None without a sweep
 
     def __repr__(self) -> str:
         """One line: a record has thousands of numbers, which `model_dump` gives."""

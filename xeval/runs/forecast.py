@@ -47,7 +47,7 @@ Seconds = Annotated[float, Field(ge=0)]
 
 
 class Speed(Frozen):
-    """Seconds for each row of a task, of one model on one machine."""
+    """Seconds for each row of a task, for one model on one machine."""
 
     trained_s: Seconds
     evaluated_s: Seconds
@@ -55,17 +55,17 @@ class Speed(Frozen):
 
 
 class Forecast(Frozen):
-    """What is still to do of a run, and what that takes."""
+    """What is left to do of a run, and what that takes."""
 
     rows_trained: int
-    """Each as often as it is seen."""
+    """Training rows, each counted as often as it is seen."""
     rows_evaluated: int
-    """Of test and selection splits."""
+    """Rows of the test and selection splits."""
     n_weights: int
-    """Numbers in the checkpoint's files."""
+    """How many numbers the checkpoint's files hold."""
     is_training: bool
     predictions_bytes: int
-    """That results grow by."""
+    """Bytes that the results grow by."""
     speed: Speed | None = None
     hardware: str = ""
     """What the speed was measured on."""

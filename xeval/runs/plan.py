@@ -33,31 +33,31 @@ Count = Annotated[int, Field(gt=0)]
 
 
 class RunRequest(Frozen):
-    """One run in names and values. Paths are absolute, so that it means the same wherever it is made."""
+    """One run as names and values. Paths are absolute, so that it means the same wherever it is made."""
 
     task: Words
-    """Its name, or the path of its file."""
+    """Name or path of the task."""
     model: Words
-    """As --model takes it."""
+    """The model, as --model takes it."""
     recipe: Words | None = None
-    """Name or path; the task's default by default."""
+    """Name or path of the recipe; default: the task's."""
     seed: Annotated[int, Field(ge=0)] | None = None
-    """None where nothing is trained."""
+    """None if nothing is trained."""
     languages: tuple[Words, ...] = ()
-    """All of the task's by default."""
+    """Default: all of the task's."""
     train_language: Words | None = None
-    """The task's by default."""
+    """Default: the task's."""
     overrides: dict[Words, int | float | str] = {}
-    """Values of the recipe that are replaced."""
+    """Values to replace in the recipe."""
     train: bool = True
-    """False: a fine-tuned checkpoint is evaluated as it is."""
+    """If false, a fine-tuned checkpoint is evaluated as it is."""
     every_checkpoint: bool = False
-    keep_weights: bool = False
     """Whether the training's other checkpoints are evaluated too."""
+    keep_weights: bool = False
     data: Words | None = None
     """A local copy of the data."""
     bundle: Words | None = None
-    """A file that xeval bundle made."""
+    """A file made by xeval bundle."""
     results: Words
     """The folder that records and predictions go to."""
     max_train: Count | None = None
@@ -78,27 +78,27 @@ class RunRequest(Frozen):
 
 
 class PlannedRun(Frozen):
-    """A run, and what is known of it before it is made."""
+    """A run, and what is known about it before it is made."""
 
     request: RunRequest
     is_finished: bool
-    """Nothing of it is left to do, in the arithmetic of the machine that made the plan."""
+    """Whether nothing of it is left to do, in the arithmetic of the machine that made the plan."""
     folder: Words | None = None
-    """Where it lies, if it is finished in the arithmetic of every machine: then it is sent to none."""
+    """Its folder, if it is finished in the arithmetic of every machine; it is then sent to none."""
     forecast: Forecast
 
 
 class Plan(Frozen):
-    """A grid of runs, which xeval plan writes and xeval run --plan makes."""
+    """A grid of runs, written by xeval plan and made by xeval run --plan."""
 
     schema_version: Literal[1] = 1
     subject: Words
     """The task, the suite of tasks, the published table or the file of a grid."""
     noun: Literal["task", "suite", "table", "grid"]
-    """Which of them."""
+    """Which of these the subject is."""
     runs: Annotated[tuple[PlannedRun, ...], Field(min_length=1, max_length=MOST_RUNS)]
     suites: tuple[Words, ...] = ()
-    """Those of a grid."""
+    """The suites of a grid."""
     skipped: dict[Words, str] = {}
     """Tasks of suites that are left out, and why."""
 

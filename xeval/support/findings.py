@@ -13,14 +13,14 @@ _FIX = AliasChoices("fix", "mend")  # the second is in records of earlier versio
 
 
 class Finding(BaseModel):
-    """One check's outcome. An error makes the numbers worthless or something else than they say."""
+    """The outcome of one check. An error makes the numbers worthless or not what they claim to be."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     name: str
     severity: Severity
     evidence: str
-    fix: str = Field(default="", validation_alias=_FIX)  # one sentence; empty if there is none, or evidence says how
+    fix: str = Field(default="", validation_alias=_FIX)  # one sentence; empty if there is none, or if evidence has it
 
     @property
     def line(self) -> str:

@@ -33,15 +33,15 @@ Speed = Annotated[float, Field(gt=0)]  # pairs per second
 
 
 class Cell(Frozen):
-    """One language of one configuration. What there is for each seed is in the order of the seeds.
+    """One language of one configuration. Lists with one number for each seed are in the order of the seeds.
 
-    Of accuracy, right rows are counted; any other metric has its values.
+    For accuracy, right rows are counted; for any other metric, its values are listed.
     """
 
     accuracy_percent: Percentage | None = None  # mean over seeds
-    value_percent: Percentage | None = None  # of another metric, mean over seeds
+    value_percent: Percentage | None = None  # for another metric: mean over seeds
     seed_sd_points: Annotated[float, Field(ge=0, le=100)] | None = None  # None without training
-    ci95_percent: tuple[Percentage, Percentage] | None = None  # only without training, where rows are the sample
+    ci95_percent: tuple[Percentage, Percentage] | None = None  # only without training: rows are then the sample
     n_examples: Annotated[int, Field(gt=0)]
     n_correct: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1000)] | None = None
     values: Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=1000)] | None = None
@@ -68,19 +68,19 @@ class Cell(Frozen):
 
 
 class Blessed(Frozen):
-    """The seeds of one (task, model, settings): what the gate compares with the same seeds of later runs."""
+    """The seeds of one (task, model, settings), which the gate compares with the same seeds of later runs."""
 
     task: Text
     metric: Text = ACCURACY
-    n_labels: Annotated[int, Field(ge=2)] | None = None  # in files of version 0.1.0; records say it themselves now
+    n_labels: Annotated[int, Field(ge=2)] | None = None  # only in files of version 0.1.0; records have it now
     model: Text
     model_revision: Text | None = None
     model_sha256: Sha256
-    trained: bool  # False: evaluated as it is, and nobody said that it is one of several seeds
+    trained: bool  # False: evaluated as it is, and not declared to be one of several seeds
     settings: dict[Text, Setting]  # recipe, each of its values, limits, dtype
-    overrides: dict[Text, Setting] = Field(default_factory=dict)  # what of the settings the command line changed
+    overrides: dict[Text, Setting] = Field(default_factory=dict)  # settings that the command line changed
     seeds: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1000)]
-    weights_sha256: tuple[Sha256, ...] = ()  # fine-tuned, of each seed; none without training
+    weights_sha256: tuple[Sha256, ...] = ()  # of each seed's fine-tuned weights; none without training
     mean_percent: Percentage  # over languages and seeds
     mean_seed_sd_points: Annotated[float, Field(ge=0, le=100)] | None = None
     languages: Annotated[dict[LanguageCode, Cell], Field(min_length=1)]
