@@ -1,17 +1,17 @@
 """Zero-shot cross-lingual evaluation: fine-tune on English, evaluate elsewhere, compare with the published table.
 
-    run(task, models, ...)      fine-tune and evaluate; gives the records
+    run(task, models, ...)      fine-tune and evaluate; returns the records
     reproduce(reference, ...)   run every row of a published table
-    score(task, predictions)    score predictions that others computed
-    load_results(folder)        what a results folder holds, as a pandas frame
-    report_of(folder)           the results beside a published table, as text
+    score(task, predictions)    score predictions computed elsewhere
+    load_results(folder)        load the scores in a results folder as a pandas frame
+    report_of(folder)           compare the results with a published table, as text
     compare(a, b)               is B better than A, and where?
-    rank(models)                which of many models can be told apart?
-    audit(task, model, ...)     is a claimed score true? Decided on as few rows as that takes
+    rank(models)                which of many models differ?
+    audit(task, model, ...)     is a claimed score true? Reads as few rows as it takes
     check(baseline, folder)     are results worse than a baseline?
-    diagnose(folder)            what is wrong with finished runs
-    merge(folders, folder)      bring results of several machines together
-    Callback                    told of a run's steps and scores; TensorBoard, WandB and Trackio are ready
+    diagnose(folder)            what is wrong with finished runs?
+    merge(folders, folder)      merge results of several machines
+    Callback                    receives a run's steps and scores; TensorBoard, WandB and Trackio are built in
     XevalError                  what all of them raise for input that cannot be used
 
 Importing xeval is cheap: torch and pandas are loaded by the first call that needs them.

@@ -40,12 +40,11 @@ COLUMNS = [
 
 @checked_arguments
 def load_results(results: str | os.PathLike[str]) -> "pd.DataFrame":
-    """Every score under the folder `results`, one row per run and language.
+    """Load every score under the folder `results`, with one row for each run and language.
 
-    `value`, in the `metric`, the interval and the shares are fractions. Runs that differ only in their seed (and
-    language) share a `configuration`. `n_trials` is how many trainings a sweep looked at before it chose values of
-    the recipe. A run without scores has no row. Raises StoreError for a folder that is not there and for a damaged
-    record.
+    `value` (of the `metric`), its interval and the shares are fractions. Rows that differ only in seed and language
+    share a `configuration`. `n_trials` is how many trainings a sweep looked at before it chose recipe values. A run
+    without scores has no row. Raises StoreError for a folder that does not exist and for a damaged record.
     """
     if not Path(results).is_dir():
         raise StoreError(f"{results}: wanted a folder of results, found none there; give the one that runs wrote to")

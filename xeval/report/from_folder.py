@@ -83,10 +83,11 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     footprint: Footprint | None = None,
     tasks_dirs: Sequence[Folder] = (),
 ) -> "Report":
-    """Put the results of a task beside a published table. Gives the text, whose `plot` draws it with matplotlib.
+    """Compare the results of a task with a published table, as text.
 
-    `task` may be left out where the folder holds one; `reference` is the task's own by default. `format` is markdown,
-    html, latex, csv, json, model-card or eval-results. Raises StoreError where there is nothing to report.
+    `task` may be left out if the folder holds only one; `reference` is the task's own by default. `format` is markdown,
+    html, latex, csv, json, model-card or eval-results. `tolerance` is in points. The returned text has a method `plot`,
+    which draws it with matplotlib. Raises StoreError if there is nothing to report.
     """
     if tolerance is not None and not isinstance(tolerance, Tolerance):
         raise ArgumentError(f"tolerance: wanted Tolerance(cell=…, mean=…) of xeval.judging.verdict, got {tolerance!r}")
@@ -110,8 +111,8 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
 def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = None) -> "Comparison":
     """Compare B with A on the same test rows: differences with intervals and tests, and a sentence in `conclusion`.
 
-    Each side is a model's name in `results`, or a folder of a run, of a model or of results. `seed` is that of the
-    resampling. Raises XevalError for sides that cannot be found or compared.
+    Each side is a model's name in `results`, or the folder of a run, a model or results. Differences are B minus A, as
+    fractions. `seed` is the seed of the resampling. Raises XevalError for sides that cannot be found or compared.
     """
     from xeval.judging.comparison.compare import compare as compare_runs  # pandas and scipy
     from xeval.judging.comparison.named_runs import find_runs
@@ -132,12 +133,12 @@ def rank(
     task: str | None = None,
     languages: str | Sequence[str] = (),
 ) -> "RankedModels":
-    """Rank models that were scored on the same rows: who is told apart, with which ranks, and what would settle it.
+    """Rank models scored on the same rows: which ones differ, the ranks each can have, and what would settle the rest.
 
-    `models` are named as for `compare`; all of the task by default, which may be left out where the folder holds one.
-    `languages` are codes; all that every model has by default. `conclusion` is a sentence, `frame()` has a row for each
-    model. Raises XevalError for fewer than two models with scores, and for models that cannot be found or were scored
-    on other rows.
+    `models` are named as for `compare`; the default is all models of the task. `task` may be left out if the folder
+    holds only one. `languages` are codes; the default is all languages that every model has. In the result,
+    `conclusion` is a sentence and `frame()` has a row for each model. Raises XevalError for fewer than two models with
+    scores, and for models that cannot be found or were scored on other rows.
     """
     from xeval.judging.comparison.named_runs import find_runs
     from xeval.judging.comparison.ranked_runs import load_contest
@@ -153,9 +154,9 @@ def rank(
 @checked_arguments
 @without_collection()
 def check(baseline: Folder, results: Folder = "results", thresholds: "Thresholds | None" = None) -> "Checked":
-    """Compare results with a baseline that `xeval bless` wrote; `passed` says whether they are no worse.
+    """Compare results with a baseline written by `xeval bless`; `passed` says whether they are no worse.
 
-    Raises XevalError for files that cannot be read.
+    The `thresholds` are in points, and that of throughput is a share. Raises XevalError for files that cannot be read.
     """
     from xeval.judging.gate import baseline as baselines
     from xeval.judging.gate import check as gate
@@ -176,9 +177,9 @@ def diagnose(
     reference: str | None = None,
     tasks_dirs: Sequence[Folder] = (),
 ) -> "Findings":
-    """Say what is wrong with finished runs: findings with their evidence and how to fix it.
+    """Find what is wrong with finished runs: each finding has its evidence and how to fix it.
 
-    Raises StoreError where there are no runs.
+    Raises StoreError if there are no runs.
     """
     from xeval.report.notebook.checks import Findings
 

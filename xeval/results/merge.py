@@ -58,16 +58,16 @@ class MergedRun:
 
 @checked_arguments
 def merge(sources: Sequence[PathLike], destination: PathLike, *, reporter: Reporter | None = None) -> list[MergedRun]:
-    """Bring the runs of several results folders together in one, which may hold runs already.
+    """Merge the runs of several results folders into one, which may already hold runs.
 
-    Of a run that several folders have, with the same weights, the scores of all languages are joined; of one language
-    the first stays. Where the weights differ, the first run stays as it is. Nothing is taken of a run whose record or
-    predictions are damaged. Merging again changes nothing, or ends what was interrupted.
+    If several folders have a run with the same weights, the scores of all languages are joined; for a language that
+    several have, the first score stays. If the weights differ, the first run stays as it is. Nothing is taken from a
+    run whose record or predictions are damaged. Merging again changes nothing, or completes an interrupted merge.
 
     Args:
-        sources: results folders, each with a run in it at least; nothing is written to them.
-        destination: the folder that the runs are brought together in.
-        reporter: told of progress; silent by default.
+        sources: results folders, each with at least one run; nothing is written to them.
+        destination: the folder to merge the runs into.
+        reporter: receives progress; silent by default.
 
     Raises StoreError, before anything is written, for folders that cannot be read, hold no runs, or hold the
     destination.

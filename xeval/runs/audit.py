@@ -102,11 +102,12 @@ def audit(  # noqa: PLR0913  one parameter for each option
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
     reporter: Reporter | None = None,
 ) -> Audit:
-    """Look into the claim that a fine-tuned checkpoint scores `claimed`, within ±`tolerance`, in a language: fractions.
+    """Check the claim that a fine-tuned checkpoint scores `claimed`, within ±`tolerance`, in a language.
 
-    Rows are drawn in random order, in groups that depend on each other, and evaluation stops as soon as the claim is
-    confirmed or refuted. A claim that holds is refuted with a chance of at most 5 %, and one that does not is confirmed
-    with a chance of at most 5 %. Nothing is written. `model` and `data` may be objects, as for `xeval.run`.
+    Both are fractions. Rows are drawn in random order, in groups that depend on each other, and evaluation stops as
+    soon as the claim is confirmed or refuted. A true claim is refuted with a probability of at most 5 %, and a false
+    one is confirmed with a probability of at most 5 % (betting test of Waudby-Smith and Ramdas 2024). Nothing is
+    written. `model` and `data` may be objects, as for `xeval.run`.
 
     Raises XevalError for names, files or rows that cannot be used, and for a metric that is not a share of rows.
     """

@@ -33,26 +33,28 @@ class RunBegun:
 
 
 class Callback:
-    """Be told of each run for which something is computed. Subclass it, and write those of its methods that you need.
+    """Follow each run for which something is computed. Subclass this, and write the methods that you need.
 
-    What a method raises costs the run nothing: it is said, and this callback is left out until the next run begins. The
-    run waits until a method returns. A training that was interrupted goes on with the step after its last snapshot.
+    An exception in a method does not harm the run: it is reported, and this callback is left out until the next run
+    begins. The run waits until a method returns. An interrupted training goes on with the step after its last snapshot.
     """
 
     def on_begin(self, run: RunBegun) -> None:
-        """A run begins, or goes on: its name, task, metric, model, recipe, values, seed, identity and folder."""
+        """Handle the start or continuation of a run: its name, task, metric, model, recipe, values, seed, identity
+        and folder."""
 
     def on_step(self, step: int, loss: float, learning_rate: float) -> None:
-        """An optimizer step was taken; on a GPU, this is told some steps later."""
+        """Handle an optimizer step that was taken; on a GPU, this is called some steps later."""
 
     def on_selection(self, step: int, score: float) -> None:
-        """The metric was measured on the training language's selection rows, as a fraction."""
+        """Handle the metric measured on the training language's selection rows, as a fraction."""
 
     def on_score(self, language: str, score: Score) -> None:
-        """A language was evaluated; `score.value` is a fraction."""
+        """Handle the score of a language that was evaluated; `score.value` is a fraction."""
 
     def on_end(self, record: RunRecord | None) -> None:
-        """The run ended: its record, whose `status` says how; None where it was interrupted before it had one."""
+        """Handle the end of the run. The `status` of `record` says how it ended; `record` is None if the run was
+        interrupted before it had one."""
 
 
 class Told:

@@ -65,44 +65,44 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
 ) -> Runs:
     """Fine-tune each model on the task's training language with each seed and evaluate it in every language.
 
-    What is finished in the results folder is read, not computed again. One record per (model, seed) comes back, in
-    the order asked for, and one for all names of the same model; scores in it are fractions, times are seconds. A run
-    whose training broke down has `status == "failed"`, one that broke down in some languages names them in `failures`;
-    the others go on.
+    Finished work in the results folder is read, not computed again. Returns one record for each (model, seed), in the
+    order asked for; several names of the same model share one. Scores in it are fractions, times are seconds. If a
+    training breaks down, the run has `status == "failed"`; if some languages fail, the run names them in `failures`.
+    The other runs go on.
 
     Args:
         task: a task's name, or the path of a task file.
-        models: one or several: aliases, hub ids (`id@revision` pins one) or folders; `name=folder` says that a folder
+        models: one or several aliases, hub ids (`id@revision` pins one) or folders; `name=folder` says that a folder
             holds the published model of that name. Or models in memory: `(model, tokenizer)` of transformers, several
-            of these, or a mapping to them from the names that records are to have.
-        languages: one or several, by code or English name; all of the task's by default.
-        train_language: train and select on another of the task's languages, where it has training rows in others.
+            of these, or a mapping to them from the names to use in records.
+        languages: one or several, by code or English name; by default, all of the task's.
+        train_language: train and select on another of the task's languages, if the task has training rows in others.
         seeds: one or several; the recipe's own by default.
         recipe: a recipe's name or path; the task's default by default.
         overrides: values of the recipe to replace, by name.
-        sweep: values of the recipe to try, by name, as in `{"learning_rate": [1e-5, 2e-5]}`; of several names, all
-            combinations. Each is trained once, with seed 1,000,000 and for each model, and the one with the best
-            score on the training language's selection split is run with `seeds`. The record's `sweep` has the trials.
-            A model whose trials all fail gives back these instead, each with `status == "failed"`.
-        train: False evaluates fine-tuned checkpoints as they are, their labels matched by name; they have no seeds.
-        seeds_of: where nothing is trained, says that the models are seeds of one training that took place elsewhere,
-            and what to call them together. Their seeds are 1, 2, 3 … in their order, or those in `seeds`.
-        every_checkpoint: evaluate the training's other checkpoints too, each time it measures English development
-            accuracy. A finished run whose checkpoints are not known is trained again for that.
-        keep_weights: keep the fine-tuned weights in the run's folder, not in the cache alone.
-        data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA. Or rows in
+        sweep: values of the recipe to try, by name, such as `{"learning_rate": [1e-5, 2e-5]}`; for several names, all
+            combinations. Each combination is trained once for each model, with seed 1,000,000. The one with the best
+            score on the training language's selection split is then run with `seeds`. The record's `sweep` has the
+            trials. If all trials of a model fail, they are returned instead, each with `status == "failed"`.
+        train: False evaluates fine-tuned checkpoints as they are, with labels matched by name; they have no seeds.
+        seeds_of: if nothing is trained, treat the models as seeds of one training made elsewhere, called this name.
+            Their seeds are 1, 2, 3 … in order, or those in `seeds`.
+        every_checkpoint: also evaluate the training's other checkpoints, one for each time that the score on the
+            selection split is measured. A finished run whose checkpoints are not known is trained again for that.
+        keep_weights: keep the fine-tuned weights in the run's folder, not only in the cache.
+        data: a local copy of the data (see `xeval.data.layouts`); by default, XEVAL_DATA or the hub's. Or rows in
             memory, as data sets of `datasets` or pandas frames: by language, `{"en": {"train": …, "validation": …,
             "test": …}, "es": …}`, where a table alone is the test rows; or by split with a column `language`.
-        results: the folder that records and predictions go to.
-        max_train: train on the first so many rows.
-        max_eval: evaluate on so many test rows of each language, drawn evenly from all of them, each time the same.
-        test_split: evaluate on this split in place of the task's test split; "dev" is the one that is selected on.
+        results: the folder for records and predictions.
+        max_train: train on only this many rows, the first ones.
+        max_eval: evaluate only this many test rows of each language, drawn evenly from all of them and always the same.
+        test_split: evaluate on this split instead of the task's test split; "dev" is the selection split.
         device: auto, cpu, cuda or cuda:N.
         dtype: auto, float32 or bfloat16.
         tasks_dirs: folders with further task files.
-        reporter: told of progress; silent by default.
-        callbacks: one or several `xeval.Callback`, told of steps and scores; "tensorboard", "wandb" and "trackio" are
-            ready. The trials of a sweep are not told of.
+        reporter: receives progress; silent by default.
+        callbacks: one or several `xeval.Callback`, which receive steps and scores; "tensorboard", "wandb" and "trackio"
+            are built in. Callbacks are not called for the trials of a sweep.
 
     Raises XevalError, before anything is computed, for names, files or rows that cannot be used.
     """
@@ -472,10 +472,12 @@ def _try_out(runs: Sequence[OneRun], languages: Sequence[str]) -> None:
 
 @checked_arguments
 def reproduce(reference: str, **options: Any) -> Runs:
-    """Run every model of a published table, on its languages, by the recipe that its file names for the row.
+    """Run every model of a published table on its languages, with the recipe that its file names for the row.
 
-    Takes the options of `run` except `task`, `models`, `recipe` and `languages`. Without `seeds`, there are as many as
-    give its rows an even chance to be called reproduced if they are true, or three where no number up to ten does.
+    Takes the options of `run` except `task`, `models`, `recipe` and `languages`. Without `seeds`, uses as many as give
+    the table's rows an even chance to be called reproduced if they are true, or three if no number up to ten does.
+
+    Raises XevalError like `run`, and for a table without a row that comes from training in one language.
     """
     told = options.get("reporter") or Silent()
     data = folder_of_data(options.get("data"), lambda: registry.get_task(registry.get_reference(reference).task), told)

@@ -15,7 +15,7 @@ PROJECT = "xeval"
 
 
 class TensorBoard(Callback):
-    """Write event files, a folder for each run, which `tensorboard --logdir tensorboard` shows."""
+    """Write event files for `tensorboard --logdir tensorboard`, in a folder for each run."""
 
     def __init__(self, folder: str | Path = "tensorboard") -> None:
         self._module = _imported("torch.utils.tensorboard", "tensorboard")
@@ -62,7 +62,7 @@ class _Tracked(Callback):
 
 
 class WandB(_Tracked):
-    """Log each run to a project of Weights & Biases. `options` are those of `wandb.init`, such as `entity`."""
+    """Log each run to a project of Weights & Biases. `options` are passed to `wandb.init`, such as `entity`."""
 
     def __init__(self, project: str = PROJECT, **options: Any) -> None:
         self._module = _imported("wandb", "wandb")
@@ -74,7 +74,7 @@ class WandB(_Tracked):
 
 
 class Trackio(_Tracked):
-    """Log each run to a project of trackio. `options` are those of `trackio.init`, such as `space_id`."""
+    """Log each run to a project of trackio. `options` are passed to `trackio.init`, such as `space_id`."""
 
     def __init__(self, project: str = PROJECT, **options: Any) -> None:
         self._module = _imported("trackio", "trackio")

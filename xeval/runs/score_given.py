@@ -42,24 +42,25 @@ PathLike = str | os.PathLike[str]
 
 @checked_arguments
 def score(task: str, predictions: PathLike, *, model: str, **options: Any) -> RunRecord:
-    """Score predictions that others computed, as a run like any other: for reports, comparisons, verdicts and the gate.
+    """Score predictions computed elsewhere, as a run like any other: for reports, comparisons, verdicts and the gate.
 
-    Rows are matched by id where predictions and data have ids, by number where predictions number their rows, and else
-    by order, where there are as many predictions as rows. Languages can be added to the same model and seed later.
+    Rows are matched by id if both predictions and data have ids, by number if the predictions number their rows, and
+    otherwise by order, if there are as many predictions as rows. Languages can be added to the same model and seed
+    later.
 
     Args:
         task: a task's name, or the path of a task file.
         predictions: a file, or a folder with a file for each language (see `xeval.data.given_files`).
-        model: whose they are: an alias or hub id, which published rows are compared with, or any name.
-        seed: which of several trainings they are of.
-        languages: codes; all that there are predictions for by default.
-        data: a local copy of the data (see `xeval.data.layouts`); the hub's by default, or XEVAL_DATA. Or objects, as
-            for `xeval.run`.
-        labels: in place of `data`, the right answers alone, in the form of predictions.
-        results: the folder that the record and the predictions go to.
-        test_split: which split they are for, in place of the task's test split.
+        model: which model made them: an alias or hub id, to be compared with published rows, or any name.
+        seed: which of several trainings made them.
+        languages: codes; by default, all that have predictions.
+        data: a local copy of the data (see `xeval.data.layouts`), or objects, as for `xeval.run`; XEVAL_DATA or the
+            hub's by default.
+        labels: instead of `data`, the right answers alone, in the form of predictions.
+        results: the folder for the record and the predictions.
+        test_split: the split that they are for, instead of the task's test split.
         tasks_dirs: folders with further task files.
-        reporter: told of progress; silent by default.
+        reporter: receives progress; silent by default.
 
     Raises XevalError, before anything is written, for predictions that are not one for each row.
     """

@@ -19,11 +19,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 class XevalError(Exception):
-    """Anything that the person or program calling xeval can put right."""
+    """Anything that the user or the program calling xeval can fix."""
 
 
 class UnknownNameError(XevalError):
-    """A task, model alias, language, recipe or reference that nobody has defined."""
+    """A task, model alias, language, recipe or reference that is not defined."""
 
     def __init__(
         self, kind: str, name: str, known: Iterable[str], hint: str = "", other_names: Mapping[str, str] | None = None
@@ -59,11 +59,11 @@ class CopyError(DataError):
 
 
 class ModelError(XevalError):
-    """A checkpoint that cannot be had, or not be used safely."""
+    """A checkpoint that cannot be obtained or cannot be used safely."""
 
 
 class BundleError(XevalError):
-    """A bundle that is damaged, is none, or lacks what was asked for."""
+    """A file that is not a bundle, or a bundle that is damaged or lacks what was asked for."""
 
 
 class PreflightError(XevalError):
@@ -71,7 +71,7 @@ class PreflightError(XevalError):
 
 
 class TrainingError(XevalError):
-    """Fine-tuning that broke down, for instance by a loss that is not a number."""
+    """Fine-tuning that broke down, for instance because the loss was not a number."""
 
 
 class PredictionError(XevalError):
