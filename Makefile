@@ -15,7 +15,7 @@ help: ## this list
 
 setup: $(STAMP) ## install xeval and its exact dependencies into .venv
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt xeval/support/version.py
 	@echo "Installing xeval and the exact versions of constraints.txt into $(VENV) (once; about 2 minutes)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
