@@ -68,10 +68,10 @@ def test_a_value_of_another_type_is_refused_before_anything_is_written(tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("name", "option"), [("reproduce", "seeds"), ("score", "seed")])
+@pytest.mark.parametrize(("name", "option"), [("reproduce", "seeds"), ("score", "seed"), ("score", "labels")])
 def test_options_that_are_handed_on_are_checked_too(name, option):
     with pytest.raises(xeval.XevalError, match=f"^{option}: wanted "):
-        FUNCTIONS[name](**needed(FUNCTIONS[name]) | {option: "x"})
+        FUNCTIONS[name](**needed(FUNCTIONS[name]) | {option: object()})
 
 
 def test_a_call_that_python_refuses_is_refused_by_python():

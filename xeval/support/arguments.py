@@ -123,6 +123,7 @@ _ARGUMENTS = {
     "dtype": _Argument("auto, float32 or bfloat16", _of_torch),
     "every_checkpoint": _SWITCH,
     "keep_weights": _SWITCH,
+    "labels": _Argument("a file or a folder", _text),
     "language": _Argument("a language, by code or English name", _text),
     "languages": _Argument("languages, by code or English name", _text, is_several=True),
     "max_eval": _N_ROWS,
