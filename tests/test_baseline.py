@@ -92,8 +92,8 @@ NOT_ALL = THREE[0].model_copy(update={"scores": {"en": score(0.8)}})
         ([THREE[0].model_copy(update={"status": "failed"}), *THREE[1:]], "seed 1: the run is failed"),
         ([THREE[0].model_copy(update={"scores": {}}), *THREE[1:]], "seed 1: the record has no scores"),
         ([a_seed(1, en=34, es=34, th=34), *THREE[1:]], "seed 1: the training collapsed: accuracy in en is 34.0 %"),
-        ([NOT_ALL, *THREE[1:]], "languages or data are not those of seed 1"),
-        ([*THREE[:2], a_seed(3, en=80, es=70, th=60, data=data(train="c" * 64))], "use a results folder of its own"),
+        ([NOT_ALL, *THREE[1:]], "languages or data differ from those of seed 1"),
+        ([*THREE[:2], a_seed(3, en=80, es=70, th=60, data=data(train="c" * 64))], "use a separate results folder"),
         ([*THREE, a_seed(3, en=80, es=70, th=60)], "seed 3 of org/m, r, epochs 2.0 is there twice"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_file_that_is_none_is_refused_with_its_name_and_the_place(tmp_path, ol
 
 def test_the_same_configuration_twice_is_refused(tmp_path):
     twice = GOOD + "\n" + GOOD[GOOD.index("[[configurations]]") :]
-    with pytest.raises(DefinitionError, match="two configurations are of the same task, model and settings"):
+    with pytest.raises(DefinitionError, match="two configurations have the same task, model and settings"):
         baseline.read(write(tmp_path, twice))
 
 

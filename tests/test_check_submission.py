@@ -94,11 +94,11 @@ def only(world: Path, message: str, data: bool = True) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"value": 1.0}, "value is 1 in the record, and the predictions give 0.916667"),
+        ({"value": 1.0}, "value is 1 in the record, but the predictions give 0.916667"),
         ({"ci95": (0.9, 1.0)}, "the lower end of ci95 is 0.9 in the record"),
-        ({"n_rows": 5010}, "n_rows is 5010 in the record, and the predictions give 12"),
+        ({"n_rows": 5010}, "n_rows is 5010 in the record, but the predictions give 12"),
         ({"totals": {"correct": 12, "rows": 12}}, "the sum of correct is 12 in the record"),
-        ({"more": {"cuteness": 1.0}}, "cuteness is 1 in the record, and nothing that predictions of this kind give"),
+        ({"more": {"cuteness": 1.0}}, "cuteness is 1 in the record, but predictions of this kind do not give it"),
     ],
     ids=["value", "interval", "rows", "totals", "another metric"],
 )
@@ -128,7 +128,7 @@ def test_counts_that_the_predictions_do_not_give_are_named(world):
         return np.ones_like(tally), columns["row"]
 
     rewritten(world, all_right)
-    assert any("rows are counted as right whose prediction is not the label" in line for line in problems(world, False))
+    assert any("rows whose prediction is not the label are counted as right" in line for line in problems(world, False))
 
 
 def test_labels_that_are_not_the_tasks_are_named_where_its_rows_are_at_hand(world):
@@ -139,7 +139,7 @@ def test_labels_that_are_not_the_tasks_are_named_where_its_rows_are_at_hand(worl
     rewritten(world, own_labels)
     edit_score(world, ci95=run_of(world).record.scores["es"].ci95)
     told = [line for line in problems(world) if "ci95" not in line]
-    assert len(told) == 1 and "its counts are not what its predictions give on the task's rows" in told[0]
+    assert len(told) == 1 and "its counts do not match its predictions on the task's rows" in told[0]
 
 
 def test_a_row_that_is_there_twice_is_named(world):
@@ -148,7 +148,7 @@ def test_a_row_that_is_there_twice_is_named(world):
         return tally, columns["row"]
 
     rewritten(world, twice)
-    only(world, "a row stands there twice")
+    only(world, "a row occurs twice")
 
 
 def test_other_rows_than_the_tasks_are_named(world):
@@ -248,7 +248,7 @@ def test_a_model_of_an_odd_name_is_named(world, name):
 def test_a_folder_that_belongs_to_another_run_is_named(world):
     folder = run_of(world).folder
     folder.rename(folder.with_name("best-run"))
-    only(world, "lies in the wrong folder; wanted mini-pairs/org--m/predictions-seed0-")
+    only(world, "is in the wrong folder; wanted mini-pairs/org--m/predictions-seed0-")
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_language_that_the_task_lacks_is_named(world):
     predictions = run.folder / "predictions"
     shutil.copy(predictions / "es.parquet", predictions / "xx.parquet")
     edit(world, scores=run.record.scores | {"xx": run.record.scores["es"]})
-    only(world, "scores in 'xx', no language of the task")
+    only(world, "scores in 'xx', not among the languages of the task")
 
 
 def test_one_seed_twice_is_named(world):
@@ -299,7 +299,7 @@ def test_the_command_prints_a_line_for_each_problem_and_exits_with_1(world, comm
 
 def test_a_folder_that_is_not_there_or_is_empty(tmp_path, command):
     code, _, err = command("check-submission", tmp_path / "nowhere")
-    assert code == 2 and "wanted a results folder, there is none" in err
+    assert code == 2 and "wanted a results folder, found none" in err
     code, out, _ = command("check-submission", tmp_path)
     assert code == 1 and "no run in it" in out
 

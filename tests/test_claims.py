@@ -48,7 +48,7 @@ def test_sizes_are_those_that_the_run_counted():
         ["6 layers", "768 dimension", "12 heads", "134M parameters", "177M parameters for mBERT-base"], "reproduced"
     )
     assert verdicts["134M parameters"].sentence == (
-        f"{DISTILMBERT}, “134M parameters”: reproduced, it has 134,734,080 parameters in its encoder."
+        f"{DISTILMBERT}, “134M parameters”: reproduced; it has 134,734,080 parameters in its encoder."
     )
 
 
@@ -64,7 +64,7 @@ def test_records_that_do_not_say_give_no_verdict():
     older = record_of(DISTILMBERT, sizes={"n_layers": None})
     assert checked(older)["6 layers"].outcome == "no verdict"
     differing = checked(older, record_of(DISTILMBERT, seed=2, sizes={"n_parameters": 66}))
-    assert differing["134M parameters"].sentence.endswith("no verdict, its runs differ: 66, 134,734,080.")
+    assert differing["134M parameters"].sentence.endswith("no verdict; its runs differ: 66, 134,734,080.")
 
 
 def test_a_record_from_before_shapes_were_kept_is_still_read():
@@ -135,7 +135,7 @@ def test_speeds_taken_at_different_times_or_places_are_not_compared(changes):
     assert (verdict.outcome, verdict.measured) == (
         "no verdict",
         None,
-    ) and "timed nowhere in one invocation" in verdict.sentence
+    ) and "never timed together (in one invocation" in verdict.sentence
 
 
 def test_two_languages_are_too_few_and_another_number_of_pairs_is_another_measurement():
@@ -171,7 +171,7 @@ def test_the_report_has_the_claims_below_the_verdicts():
     runs = stored(record_of(model) for model in (DISTILMBERT, MBERT))
     text = markdown.render(matrix.build(runs, "xnli", CARD))
     assert text.index("## Reproduced?") < text.index("## Other claims of the source")
-    assert "“177M parameters for mBERT-base”: reproduced, it has 177,853,440 parameters" in text
+    assert "“177M parameters for mBERT-base”: reproduced; it has 177,853,440 parameters" in text
     assert "Other claims" not in markdown.render(matrix.build(runs, "xnli", None))
 
 

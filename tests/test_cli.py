@@ -266,6 +266,6 @@ def test_a_task_that_no_folder_knows_is_shown_beside_the_table_that_its_file_nam
     words = [str(task) if word == str(mini.task_file) else word for word in tiny_run]
     code, out, _ = command(*words)
     assert code == 0 and "DistilmBERT" in out and "published" in out
-    assert "No published table: no task file here is of this task" in command("report", "--task", "mine")[1]
+    assert "No published table: no task file here is for this task" in command("report", "--task", "mine")[1]
     said = command("report", "--task", "mine", "--reference", "distilmbert-card")[1]
-    assert "No verdicts: the published table is of task xnli, these runs are of mine." in said
+    assert "No verdicts: the published table is for task xnli, but these runs are for mine." in said

@@ -90,7 +90,7 @@ def test_languages_that_one_side_lacks_are_named_and_left_out(two, tmp_path):
     b = write_run(tmp_path / "c", dict.fromkeys(("de", "en", "zh"), LABELS), LABELS, GROUPS)
     paired = pair(a, [b])
     assert [language.language for language in paired.languages] == ["en", "de"]
-    assert "Languages that not every run has are left out: es zh." in paired.notes
+    assert "Languages that some runs lack are left out: es zh." in paired.notes
     c = write_run(tmp_path / "d", {"zh": LABELS}, LABELS, GROUPS)
     with pytest.raises(StoreError, match="no language in common"):
         pair(a, [c])
@@ -154,7 +154,7 @@ def test_a_failed_or_collapsed_seed_is_named_and_in_no_average(tmp_path):
     assert any(
         note.startswith("B: seed 2 is left out; its training collapsed: accuracy in en") for note in comparison.notes
     )
-    assert any(note == "B: seed 3 is left out, it failed: the loss became nan." for note in comparison.notes)
+    assert any(note == "B: seed 3 is left out because it failed: the loss became nan." for note in comparison.notes)
     with pytest.raises(StoreError, match="B: none of its runs has scores"):
         pair(a, b[2:])
 
@@ -173,7 +173,7 @@ def test_a_shown_difference_is_said_to_be_one(two):
     )
     text = conclusion(two, better, worse)
     assert text.startswith("A (org/m) is better than B (org/n)") and "A is better in 2 (en de)" in text
-    assert text.endswith("one training on each side cannot show what other seeds would give.")
+    assert text.endswith("one training run on each side cannot show what other seeds would give.")
 
 
 def test_no_difference_shown_is_not_said_to_be_equality(two):
@@ -246,7 +246,7 @@ def test_a_word_for_several_configurations_is_refused_with_the_words_that_tell_t
         find_runs("org/m:seed=1", results)
     for named in ("org/m:learning_rate=2e-05", "org/m:learning_rate=5e-05"):
         assert len(find_runs(named, results)) == 2
-    with pytest.raises(StoreError, match="none of its runs is like that; name one"):
+    with pytest.raises(StoreError, match="none of its runs matches; name one"):
         find_runs("org/m:learning_rate=1", results)
 
 

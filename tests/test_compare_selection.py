@@ -177,7 +177,7 @@ def test_languages_that_no_checkpoint_was_evaluated_in_are_left_out_and_named(tm
 
 
 def test_checkpoints_on_other_rows_than_the_scores_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"^[^\n]*not evaluated on the rows of en that the run was[^\n]*$"):
+    with pytest.raises(DataError, match=r"^[^\n]*not evaluated on the same en rows as the run[^\n]*$"):
         load_selection([write(tmp_path, rows_sha256="b" * 64)])
 
 

@@ -133,5 +133,5 @@ def test_without_training_no_seed_is_named(tmp_path):
 
     comparison = compare(pair([retrieved("a", [0, 1], [1, 1])], [retrieved("b", [0, 0], [1, 0])]), n_resamples=50)
     text = shown.markdown(comparison, None)
-    assert "- A: a, without training" in text and "seed 3" not in text and "training on each side" not in text
+    assert "- A: a, without training" in text and "seed 3" not in text and "training run on each side" not in text
     assert "for these models." in text and "trains_nothing" not in shown.as_json(comparison, None)

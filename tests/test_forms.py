@@ -509,7 +509,7 @@ def test_a_tokenizer_larger_than_the_embedding_stops_a_run_with_both_numbers(com
     ]
     code, _, err = command("run", mini.task_file, "--model", folder, *words)
     assert code != 0
-    assert f"the tokenizer's ids go up to {n_rows + 1:,}, the embedding has {n_rows:,} rows" in err
+    assert f"the tokenizer's ids go up to {n_rows + 1:,}, but the embedding has {n_rows:,} rows" in err
 
 
 # ── the doctor says it too ──

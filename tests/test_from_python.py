@@ -110,7 +110,7 @@ def test_percent_in_place_of_fractions_are_refused(name, value):
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda folder: xeval.rank("org/good", results=folder), "two models or more that have scores, got 1"),
+        (lambda folder: xeval.rank("org/good", results=folder), "at least two models with scores, got 1"),
         (lambda folder: xeval.rank(["org/none", "org/good"], results=folder), "org/none"),
         (lambda folder: xeval.rank(results=folder, languages=["xx"]), "xx"),
         (lambda folder: xeval.rank(results=folder / "none"), "none"),

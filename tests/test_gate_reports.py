@@ -120,7 +120,7 @@ def test_more_failures_than_github_shows_are_counted_in_the_last():
     lines = github.annotations(Outcome(findings, Thresholds()))
     errors = [line for line in lines if line.startswith("::error")]
     assert len(errors) == 10
-    assert errors[-1] == "::error title=xeval::and 5 more; the summary of this step has them all"
+    assert errors[-1] == "::error title=xeval::and 5 more; the summary of this step lists them all"
     ten = github.annotations(Outcome(findings[:10], Thresholds()))
     assert ten[9] == "::error title=xeval%3A regression::c: l9 fell."
 

@@ -74,7 +74,7 @@ def test_the_first_screen_has_a_line_for_each_model_and_the_top_of_the_plot(page
 
 def test_a_line_of_the_plot_opens_to_its_sentence(page, page_file):
     page.open(page_file)
-    shown = "document.body.innerText.includes('ur: not reproduced, our 40.0')"
+    shown = "document.body.innerText.includes('ur: not reproduced; our 40.0')"
     assert not page.evaluate(shown)
     page.evaluate("document.querySelector('.forest .not-reproduced summary').focus()")
     press(page, "Enter", 13, "\r")

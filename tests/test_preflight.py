@@ -338,7 +338,7 @@ def test_ids_beyond_the_embedding_stop_a_run_before_it_trains(world, tmp_path):
     model = toy.write_checkpoint(tmp_path / "m", toy.toy_tokenizer(), rows_of_embedding=60)
     assert check(world, models=[str(model)])["vocabulary"].severity == "error"
     with pytest.raises(
-        PreflightError, match=r"^m: vocabulary: the tokenizer's ids go up to \d+, the embedding has 60 rows"
+        PreflightError, match=r"^m: vocabulary: the tokenizer's ids go up to \d+, but the embedding has 60 rows"
     ):
         world.run(tmp_path / "results", models=[str(model)])
     assert list((tmp_path / "results").rglob("*")) == []

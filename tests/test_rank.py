@@ -186,7 +186,7 @@ def test_equal_answers_are_not_told_apart():
 
 def test_other_rows_and_too_few_models_are_refused(tmp_path):
     a = write_run(tmp_path, {"en": LABELS}, LABELS, GROUPS)
-    with pytest.raises(StoreError, match="two models or more that have scores, got 1"):
+    with pytest.raises(StoreError, match="at least two models with scores, got 1"):
         load_contest(by_configuration([a]))
     b = write_run(tmp_path, {"en": LABELS}, LABELS, GROUPS, model="org/other", rows_sha256="b" * 64)
     with pytest.raises(DataError, match=r"^org/m and org/other: en: not evaluated on the same rows"):
@@ -199,10 +199,10 @@ def test_languages_that_one_model_lacks(tmp_path):
     c = write_run(tmp_path, {"zh": LABELS}, LABELS, GROUPS, model="org/third")
     contest = load_contest(by_configuration([a, b]))
     assert contest.scope.languages == ["en"]
-    assert "Languages that not every run has are left out: de es." in contest.scope.notes
+    assert "Languages that some runs lack are left out: de es." in contest.scope.notes
     with pytest.raises(StoreError, match="no language in which all 3 models have scores"):
         load_contest(by_configuration([a, b, c]))
-    with pytest.raises(StoreError, match="org/other: not every run of it has a score in de; it has en es"):
+    with pytest.raises(StoreError, match="org/other: not all of its runs have a score in de; it has en es"):
         load_contest(by_configuration([a, b]), ["de"])
 
 
@@ -240,7 +240,7 @@ def test_models_are_named_as_in_compare(results, command):
     [
         (("--output", "x.pdf"), "wanted a name that ends in .md, .html, .csv, .json, got '.pdf'"),
         (("--task", "dogs"), "dogs"),
-        (("org/poor",), "two models or more that have scores, got 1"),
+        (("org/poor",), "at least two models with scores, got 1"),
         (("org/none", "org/poor"), "org/none"),
     ],
 )

@@ -118,7 +118,7 @@ def test_a_failed_run_is_named_and_not_averaged():
 
 
 def test_without_results_there_is_an_error_and_not_an_empty_table():
-    with pytest.raises(StoreError, match="no results of task xnli"):
+    with pytest.raises(StoreError, match="no results for task xnli"):
         matrix.build([], "xnli", CARD)
 
 

@@ -125,7 +125,7 @@ def test_the_hubs_own_classes_read_the_eval_results_back(tmp_path):
     entries = parse_eval_result_entries(yaml.safe_load(model_card.render_eval_results(one_model(tmp_path), TASK)))
     assert [entry.task_id for entry in entries] == list(one_model(tmp_path).ours[0].cells)
     assert {entry.dataset_id for entry in entries} == {"facebook/xnli"}
-    with pytest.raises(XevalError, match="data set of the hub"):
+    with pytest.raises(XevalError, match="data set on the hub"):
         model_card.render_eval_results(one_model(tmp_path), None)
 
 
@@ -135,7 +135,7 @@ def test_the_hubs_own_classes_read_the_eval_results_back(tmp_path):
         ({"max_train": 3000}, "it was trained on the first 3,000 rows alone"),
         ({"max_eval": 1000, "eval_seed": 1}, "it was evaluated on 1,000 rows of each language"),
         ({"test_split": "dev"}, "it was evaluated on dev rows, not on the test split"),
-        ({}, "its data had 10,000 training rows where the task has 392,702"),
+        ({}, "its data had 10,000 training rows instead of the task's 392,702"),
     ],
     ids=["max-train", "max-eval", "split", "rows"],
 )
@@ -148,7 +148,7 @@ def test_runs_on_part_of_the_rows_have_no_entries_for_leaderboards_and_the_card_
     with pytest.raises(XevalError) as refused:
         render_as(Format.EVAL_RESULTS, part, TASK, Footprint())
     assert "\n" not in str(refused.value)
-    assert ("eval-results are of test splits" if "test_split" in limits else why) in str(refused.value)
+    assert ("eval-results are for test splits" if "test_split" in limits else why) in str(refused.value)
 
 
 def test_of_several_configurations_those_on_all_rows_alone_have_entries(tmp_path):
@@ -203,7 +203,7 @@ def test_a_row_without_a_verdict_says_why_in_every_format(tmp_path, chosen):
 def test_a_folder_that_is_said_to_hold_a_published_model_is_judged_and_the_report_says_on_whose_word(tmp_path):
     whole = one_model(tmp_path)
     said = {"id": "my-copy", "origin": "local", "revision": None, "published_as": whole.runs[0].record.model.id}
-    for by, why in (("word", "as the user said"), ("checksum", "since its files have the same checksum")):
+    for by, why in (("word", "as the user stated"), ("checksum", "since its files have the same checksum")):
         folder = whole.runs[0].record.model.model_copy(update=said | {"published_by": by})
         local = [replace(run, record=run.record.model_copy(update={"model": folder})) for run in whole.runs]
         built = matrix.build(local, "xnli", whole.reference)

@@ -30,9 +30,7 @@ ENDINGS = {
 }
 
 FOUND = [
-    error(
-        "distilmbert hf-2019 seed 2: permuted labels", "42.0 %, and 71.0 % if one reads a_label as <b>", "Name them."
-    ),
+    error("distilmbert hf-2019 seed 2: permuted labels", "42.0 %, but 71.0 % if a_label is read as <b>", "Name them."),
     warning("distilmbert hf-2019 seeds 1, 2: truncated pairs", "th 18.7 %, el 4.2 % of pairs", "Raise --max-length."),
 ]
 

@@ -60,7 +60,7 @@ def test_a_loss_is_what_is_lost_in_english_and_what_is_lost_in_the_transfer(foun
         assert row.training_loss == pytest.approx(0.05)
     by_language = {row.language: row.transfer_loss for row in found.languages}
     assert by_language == pytest.approx({"en": 0.0, "de": 0.03, "ur": 0.16}, abs=1e-9)
-    assert "it loses 5.0 points in English, and elsewhere 9.5 more on average; least is kept in ur" in found.conclusion
+    assert "it loses 5.0 points in English and 9.5 more elsewhere on average, and keeps least in ur" in found.conclusion
 
 
 def test_the_interval_is_that_of_a_bootstrap_over_groups_done_the_slow_way(found):

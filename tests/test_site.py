@@ -79,7 +79,7 @@ def test_the_ranks_are_those_of_xeval_rank(tmp_path):
     }
     assert len({line.ranks for line in board.lines}) > 1
     page = dict(pages.render(boards.build(runs, {}, {})))["index.html"]
-    assert page.count("Ranks: at best and at worst, among the 5 rows") == 2  # as a tooltip, and below the table
+    assert page.count("the best and the worst possible among the 5 rows") == 2  # as a tooltip, and below the table
 
 
 def test_only_rows_that_were_scored_alike_are_ranked_together(tmp_path):

@@ -309,7 +309,7 @@ def test_what_is_wrong_in_every_task_is_said_once(command, words):
 
 
 def test_results_without_a_task_of_the_suite_are_none(tmp_path, world):
-    with pytest.raises(StoreError, match="no results of suite minis there yet"):
+    with pytest.raises(StoreError, match="no results for suite minis there yet"):
         build([], get_suite(str(world / "minis.toml")), {}, [])
 
 

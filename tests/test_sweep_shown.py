@@ -50,7 +50,7 @@ def test_the_footnote_is_of_the_row_that_was_swept_and_names_every_trial(tmp_pat
     [line] = built(tmp_path).budgets
     assert line.startswith("distilbert/distilbert-base-multilingual-cased, hf-2019: learning_rate chosen from 3 trials")
     assert "learning_rate 2e-05: 71.2, learning_rate 5e-05: 74.3, learning_rate 0.0001: failed" in line
-    assert line.endswith("Each was trained once, with seed 1000000; the row is of other seeds.")
+    assert line.endswith("Each was trained once, with seed 1000000; the row has other seeds.")
 
 
 def test_without_a_sweep_nothing_is_said(tmp_path):

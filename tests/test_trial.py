@@ -291,7 +291,7 @@ def test_one_percent_of_other_pieces_is_too_much(folder, n_others, severity):
     texts = ["a" * n_others + "e" * (100 - n_others)] + ["e" * 100] * 9
     finding = check_pieces(tokenizer, tokenizer_of(folder / "tokenizer.json"), {"en": ["e"], "te": texts})
     assert finding.severity == severity
-    assert n_others == 0 or f"makes: te {n_others / 10:.2f} % of all" in finding.evidence
+    assert n_others == 0 or f"json: te {n_others / 10:.2f} % of all" in finding.evidence
 
 
 def test_accents_that_the_file_alone_takes_off_are_too_much_where_there_are_many(folder):
@@ -367,11 +367,14 @@ FROM_FILE = 'with "PreTrainedTokenizerFast" transformers takes tokenizer.json as
 BROUGHT: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "Chinese not split": (
         normalize(handle_chinese_chars=False),
-        ("pieces: other ones", "makes: zh 67.87 % of all", FROM_FILE),
+        ("pieces: different from those", "json: zh 67.87 % of all", FROM_FILE),
     ),
-    "lower case in the file alone": (normalize(lowercase=True), ("pieces: other ones", "lowercase is True there")),
+    "lower case in the file alone": (
+        normalize(lowercase=True),
+        ("pieces: different from those", "lowercase is True there"),
+    ),
     "a few accents off in the file alone": (normalize(strip_accents=True), ()),
-    "other words in the file": (split_at_spaces, ("pieces: other ones", "(pre_tokenizer", FROM_FILE)),
+    "other words in the file": (split_at_spaces, ("pieces: different from those", "(pre_tokenizer", FROM_FILE)),
     "other words in the file, said so": (split_at_spaces_and_say_so, ()),
     "padding on the left": (
         pad_on_the_left,
@@ -383,15 +386,15 @@ BROUGHT: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "an encoder without segments": (one_segment, ()),
     "SentencePiece under BERT": (
         sentencepiece_under_bert,
-        ("has a vocabulary for Unigram, and transformers takes it",),
+        ("has a vocabulary for Unigram, but transformers treats it",),
     ),
     "all letters but the first of a text taken away": (keep_first_letters, ("pieces per word: en 0.",)),
-    "all letters taken away": (nothing_left, ("pieces per word: en 0.0", "it takes most of the text away")),
+    "all letters taken away": (nothing_left, ("pieces per word: en 0.0", "it removes most of the text")),
     "SentencePiece under Qwen 2": (
         sentencepiece_under_qwen2,
         (
             "a vocabulary for Unigram",
-            "qwen2 transformers makes a tokenizer of one class, whatever tokenizer_class says",
+            "qwen2, transformers makes a tokenizer of one class, whatever tokenizer_class says",
         ),
     ),
     "SentencePiece under BERT, said so": (sentencepiece_under_bert_with_its_class, ()),

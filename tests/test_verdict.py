@@ -175,7 +175,7 @@ def test_cells_and_mean_have_a_verdict_and_a_sentence_each():
     verdict = judged(seeds(80.0, 80.4, 79.8, 80.2, 80.1))
     assert [verdict.mean.outcome, *(cell.outcome for cell in verdict.cells.values())] == ["reproduced"] * 3
     assert verdict.cells["en"].sentence == (
-        "Model (r, epochs 2.0), en: reproduced, our 80.1 (mean of 5 seeds) is 0.1 points above the published 80.0, and"
+        "Model (r, epochs 2.0), en: reproduced; our 80.1 (mean of 5 seeds) is 0.1 points above the published 80.0, and"
         " the 90 % interval of the difference, -0.4 to +0.6, lies inside the tolerance of ±1.5."
     )
     assert verdict.mean.what == "mean of 2 languages" and verdict.mean.tolerance == 1.0
@@ -201,7 +201,7 @@ def test_a_single_seed_says_that_its_spread_is_assumed():
     assert "0.80 points, is assumed, not measured" in cell.sentence and "(one seed)" in cell.sentence
     assert "12 seeds would settle it" in cell.sentence
     far = judged(seeds(80.9)).cells["es"]
-    assert "not even 50 seeds of ours would settle it while the published side has one seed" in far.sentence
+    assert "not even 50 seeds of ours would settle it as long as the published side has one seed" in far.sentence
 
 
 def test_two_seeds_say_what_theirs_is_pooled_with():
@@ -234,8 +234,8 @@ def test_a_collapsed_seed_is_left_out_and_named(collapsed, reason):
     healthy = seeds(80.0, 80.2, 80.4)
     verdict = judged([*healthy, collapsed])
     assert verdict.mean.comparison == judged(healthy).mean.comparison
-    assert f"Seed 9 is left out, its training collapsed: {reason}" in verdict.mean.sentence
-    assert verdict.cells["es"].sentence.endswith(" Seed 9 is left out, its training collapsed.")
+    assert f"Seed 9 is left out because its training collapsed: {reason}" in verdict.mean.sentence
+    assert verdict.cells["es"].sentence.endswith(" Seed 9 is left out because its training collapsed.")
 
 
 def test_without_a_score_in_english_its_development_rows_tell_of_a_collapse_and_are_named():
@@ -350,8 +350,8 @@ def test_a_run_by_a_task_file_that_states_fewer_rows_than_the_known_task_gets_no
     few_rows = whole.data.model_copy(update={"train_rows": dict.fromkeys(sizes, 10_000)})
     few_tests = whole.scores | {"es": score(0.7, n_rows=500)}
     for changes, why in (
-        ({"data": few_rows}, "its data had 10,000 training rows where the task has 392,702"),
-        ({"scores": few_tests}, "it was evaluated on 500 rows in es where the task has 5,010"),
+        ({"data": few_rows}, "its data had 10,000 training rows instead of the task's 392,702"),
+        ({"scores": few_tests}, "it was evaluated on 500 rows in es instead of the task's 5,010"),
     ):
         row_verdict = judged([whole.model_copy(update=changes)], table, task=xnli)
         for verdict in (row_verdict.mean, *row_verdict.cells.values()):
@@ -367,7 +367,7 @@ def test_a_run_by_a_task_file_that_states_fewer_rows_than_the_known_task_gets_no
         ({"limits": Limits(test_split="dev")}, "it was evaluated on dev rows, not on the test split"),
         (
             {"train_rows": {"found": 10_000, "expected": 392_702, "used": 10_000}},
-            "its data had 10,000 training rows where the task has 392,702",
+            "its data had 10,000 training rows instead of the task's 392,702",
         ),
     ],
 )
@@ -414,9 +414,9 @@ def test_a_row_is_judged_only_by_runs_that_were_adapted_as_it_was(ours, theirs):
 
 def test_the_reason_says_what_either_side_trained():
     said = judged(trained_as(adaptation="lora"), a_table()).mean.sentence
-    assert "no verdict, the published row is of full fine-tuning, ours of LoRA, and only like" in said
+    assert "no verdict; the published row comes from full fine-tuning, ours from LoRA, and only like" in said
     said = judged(trained_as(adaptation="frozen"), a_table(layers_frozen=6)).mean.sentence
-    assert "the published row is of frozen embeddings and 6 frozen layers, ours of a frozen encoder" in said
+    assert "the published row comes from frozen embeddings and 6 frozen layers, ours from a frozen encoder" in said
 
 
 def test_of_several_rows_of_a_model_the_one_that_was_adapted_alike_is_judged_and_stands_above_ours():

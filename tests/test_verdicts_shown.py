@@ -32,10 +32,10 @@ def printed(table: matrix.Matrix) -> str:
 @pytest.mark.parametrize("show", [markdown.render, printed], ids=["markdown", "terminal"])
 def test_marks_stand_in_our_row_and_what_they_mean_below(show):
     text = show(matrix.build(five_runs(ur=0.40), "xnli", CARD))
-    for said in ("78.2 ✓", "40.0 ✗", "62.8 ✗", "✓ reproduced, ✗ not reproduced", "±1.5 points for a cell"):
+    for said in ("78.2 ✓", "40.0 ✗", "62.8 ✗", "✓ reproduced: the 90 % interval", "±1.5 points for a cell"):
         assert said in text
-    assert "mean of 6 languages: not reproduced, our 62.8 (mean of 5 seeds)" in text
-    assert "ur: not reproduced, our 40.0" in text and "54.7 ✗" not in text
+    assert "mean of 6 languages: not reproduced; our 62.8 (mean of 5 seeds)" in text
+    assert "ur: not reproduced; our 40.0" in text and "54.7 ✗" not in text
 
 
 @pytest.mark.parametrize("show", [markdown.render, printed], ids=["markdown", "terminal"])
@@ -94,7 +94,7 @@ def test_reproduce_exits_1_when_a_cell_is_shown_not_to_be_reproduced(reproduce):
 def test_reproduce_exits_0_when_it_is_reproduced_or_nothing_is_shown_against_it(reproduce):
     assert reproduce(five_runs())[::2] == (0, "")
     code, out, err = reproduce(five_runs()[:1])
-    assert (code, err) == (0, "") and " so far, our " in out
+    assert (code, err) == (0, "") and " so far; our " in out
 
 
 def test_a_wider_tolerance_is_taken_from_the_command_line(reproduce):

@@ -66,7 +66,7 @@ def check(folder: Path, tasks: Mapping[str, Task], data: Path | None = None) -> 
     below `data`, in a folder of the task's name or in itself, or embedded. Raises StoreError where there is no folder.
     """
     if not folder.is_dir():
-        raise StoreError(f"{folder}: wanted a results folder, there is none")
+        raise StoreError(f"{folder}: wanted a results folder, found none")
     submission = Submission()
     if not _check_files(folder, submission):
         return submission  # whatever is in there is not opened
@@ -117,7 +117,7 @@ def _check_files(folder: Path, submission: Submission) -> bool:
             submission.add(path, "not an ordinary file; wanted no links or devices")
         elif not _RECORD.fullmatch(name) and not _PREDICTIONS.fullmatch(name):
             submission.add(
-                path, "no part of a run; wanted TASK/MODEL/RUN/record.json and predictions/LANGUAGE.parquet alone"
+                path, "no part of a run; wanted TASK/MODEL/RUN/record.json and predictions/LANGUAGE.parquet only"
             )
         elif status.st_size > (most := MOST_BYTES["record.json" if path.name == "record.json" else ".parquet"]):
             submission.add(path, f"{status.st_size:,} bytes; wanted at most {most:,}")
@@ -161,13 +161,13 @@ def _problems_of_record(run: StoredRun, folder: Path, task: Task | None) -> Iter
             yield f"{what} is called {name[:60]!r}; wanted letters, digits and . _ - with one / at most"
     where = run_folder(folder, record.task, record.model.id, record.recipe.name, record.seed, record.identity)
     if run.folder != where:
-        yield f"lies in the wrong folder; wanted {where.relative_to(folder)}"
+        yield f"is in the wrong folder; wanted {where.relative_to(folder)}"
     if record.status != "complete" or record.failures:
         yield f"the run is {record.status}: {record.failure or 'not all languages have a score'}"
     elif not record.scores:
         yield "no score in it"
     if task is None:
-        yield f"task {record.task[:60]!r} is not known here; name a folder of its file with --tasks-dir"
+        yield f"task {record.task[:60]!r} is not known here; name the folder of its file with --tasks-dir"
     else:
         yield from _other_than_task(record, task)
 
@@ -191,7 +191,7 @@ def _other_than_task(record: RunRecord, task: Task) -> Iterator[str]:
             yield f"{key} is {own!r}; the task {task.name} has {value!r}"
     strays = [language for language in record.scores if language not in task.languages]
     if strays:
-        yield f"scores in {', '.join(map(repr, strays[:5]))}, no language of the task {task.name}"
+        yield f"scores in {', '.join(map(repr, strays[:5]))}, not among the languages of the task {task.name}"
 
 
 # ── scores ──
@@ -239,11 +239,11 @@ def _problems_of_score(
         yield f"{tally.shape[1]} counts a row; wanted {', '.join(kind.counts)}"
         return
     if len(np.unique(places)) != len(places):
-        yield "a row stands there twice"
+        yield "a row occurs twice"
     if has_labels(table) and kind.measure(run.record.metric).metric.is_share_of_rows:
         right = column(table, "label") == column(table, "prediction")
         if not np.array_equal(right, tally[:, 0] > 0):
-            yield "rows are counted as right whose prediction is not the label, or the other way round"
+            yield "rows whose prediction is not the label are counted as right, or the other way round"
     yield from _other_score(run.record, score, kind, tally, groups if groups is not None else np.arange(len(tally)))
     rows = at_hand.of(run.record, task, language) if task is not None and language in task.languages else None
     if rows is None:
@@ -251,11 +251,11 @@ def _problems_of_score(
         return
     sha256 = run.record.data.sha256.get("test", {}).get(language)
     if sha256 != rows.sha256():
-        yield "the rows that it was scored on are not the task's, by their hash in the record"
+        yield "the rows that it was scored on are not the task's, according to their hash in the record"
     elif len(rows) != len(table):
         yield f"{len(table):,} predictions; the task has {len(rows):,} rows"
     elif task is not None and not _gives(task, table, rows, tally):
-        yield "its counts are not what its predictions give on the task's rows"
+        yield "its counts do not match its predictions on the task's rows"
 
 
 def _gives(task: Task, answers: "pa.Table", rows: Rows, tally: np.ndarray) -> bool:
@@ -263,7 +263,7 @@ def _gives(task: Task, answers: "pa.Table", rows: Rows, tally: np.ndarray) -> bo
     try:
         counted = np.asarray(task.of_kind.tally(answers, rows), dtype=np.float64)
     except (KeyError, TypeError, ValueError, IndexError) as error:  # the columns are whoever's they are
-        raise StoreError(f"not what predictions of {task.of_kind.in_words} are: {one_line(error)[:80]}") from error
+        raise StoreError(f"not valid predictions for {task.of_kind.in_words}: {one_line(error)[:80]}") from error
     return np.array_equal(counted, tally)
 
 
@@ -310,6 +310,6 @@ def _other_score(
     of_record |= dict(score.more)
     for name, number in of_record.items():
         if name not in of_predictions:
-            yield f"{name} is {number:.6g} in the record, and nothing that predictions of this kind give"
+            yield f"{name} is {number:.6g} in the record, but predictions of this kind do not give it"
         elif abs(number - of_predictions[name]) > ROUNDING:
-            yield f"{name} is {number:.6g} in the record, and the predictions give {of_predictions[name]:.6g}"
+            yield f"{name} is {number:.6g} in the record, but the predictions give {of_predictions[name]:.6g}"

@@ -55,13 +55,13 @@ def _size(claim: Claim, records: list[RunRecord]) -> ClaimVerdict:
     attribute, unit = _SIZES[claim.what]
     sizes = {getattr(record.model, attribute) for record in records} - {None}
     if not sizes:
-        return _none(claim, "no run of it has recorded that")
+        return _none(claim, "none of its runs recorded it")
     if len(sizes) > 1:
         return _none(claim, f"its runs differ: {', '.join(f'{size:,}' for size in sorted(sizes))}")
     [size] = sizes
     agrees = size == claim.value or abs(size - claim.value) < claim.tolerance
     outcome = "reproduced" if agrees else "not reproduced"
-    return ClaimVerdict(claim, outcome, _say(claim, f"{outcome}, it has {size:,} {unit}"), size)
+    return ClaimVerdict(claim, outcome, _say(claim, f"{outcome}; it has {size:,} {unit}"), size)
 
 
 def _speed(claim: Claim, records: list[RunRecord], others: list[RunRecord]) -> ClaimVerdict:
@@ -69,19 +69,19 @@ def _speed(claim: Claim, records: list[RunRecord], others: list[RunRecord]) -> C
         return _none(claim, f"there is no run of {claim.than} to compare it with")
     ratios = [ratio for record in records for other in others for ratio in _ratios(record, other)]
     if len(ratios) < FEWEST_RATIOS:
-        got = f"only {counted(len(ratios), 'times')}" if ratios else "nowhere"
+        got = f"timed together only {counted(len(ratios), 'times')}" if ratios else "never timed together"
         return _none(
             claim,
-            f"both were timed {got} in one invocation of xeval with one seed, on the same pairs, device and"
-            " arithmetic; evaluate both models with one command in three languages or more",
+            f"the two were {got} (in one invocation of xeval with one seed, on the same pairs, device and arithmetic);"
+            " evaluate both models with one command in three languages or more",
         )
     values = [ratio.value for ratio in ratios]
     mean, low, high = _geometric_mean(values)
     outcome = read((low + high) / 2 - claim.value, (high - low) / 2, claim.tolerance)
     where = " and ".join(dict.fromkeys(ratio.where for ratio in ratios))
     text = (
-        f"{outcome}, in evaluation it is {mean:.2f} times as fast, the geometric mean of {len(ratios)} languages and"
-        f" seeds from {min(values):.2f} to {max(values):.2f}, with a 90 % interval of {low:.2f} to {high:.2f} where"
+        f"{outcome}; in evaluation it is {mean:.2f} times as fast, the geometric mean over {len(ratios)} languages and"
+        f" seeds (from {min(values):.2f} to {max(values):.2f}), with a 90 % interval of {low:.2f} to {high:.2f};"
         f" {claim.value - claim.tolerance:g} to {claim.value + claim.tolerance:g} counts as {claim.value:g} ({where})"
     )
     return ClaimVerdict(claim, outcome, _say(claim, text), mean, low, high)
@@ -129,7 +129,7 @@ def _geometric_mean(ratios: list[float]) -> tuple[float, float, float]:
 
 
 def _none(claim: Claim, reason: str) -> ClaimVerdict:
-    return ClaimVerdict(claim, NO_VERDICT, _say(claim, f"{NO_VERDICT}, {reason}"))
+    return ClaimVerdict(claim, NO_VERDICT, _say(claim, f"{NO_VERDICT}; {reason}"))
 
 
 def _say(claim: Claim, text: str) -> str:

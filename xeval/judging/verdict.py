@@ -140,11 +140,11 @@ def why_partial(record: RunRecord, task: Task | None) -> str | None:
         return record.departure
     parts, expected, n_train = [], task.expected_rows, record.data.train_rows.get("found", 0)
     if record.training and n_train < expected.train:
-        parts.append(f"its data had {n_train:,} training rows where the task has {expected.train:,}")
+        parts.append(f"its data had {n_train:,} training rows instead of the task's {expected.train:,}")
     for language, score in record.scores.items():
         n_rows = expected.of("test", language)
         if n_rows is not None and score.n_rows < n_rows:
-            parts.append(f"it was evaluated on {score.n_rows:,} rows in {language} where the task has {n_rows:,}")
+            parts.append(f"it was evaluated on {score.n_rows:,} rows in {language} instead of the task's {n_rows:,}")
     return " and ".join(parts[:2]) or None
 
 
@@ -153,12 +153,12 @@ def why_none(record: RunRecord, reference: Reference | None) -> str:
     if reference is None:
         return "there is no published table to compare it with"
     if reference.task != record.task:
-        return f"the published table is of task {reference.task}"
+        return f"the published table is for task {reference.task}"
     if reference.metric != record.metric:
         return f"the published numbers are {metric_in_words(reference.metric)}"
     if record.model.published_id is None:
         return (
-            f"{record.model.id} is a local folder, and nothing says which published model it holds; where it holds one,"
+            f"{record.model.id} is a local folder, and nothing says which published model it holds; if it holds one,"
             " run it with --model NAME=FOLDER"
         )
     if record.trained_instead is not None:
@@ -168,7 +168,7 @@ def why_none(record: RunRecord, reference: Reference | None) -> str:
     if not rows:
         return f"the published table has no row of {record.model.published_id}"
     if all(row.protocol != "zero-shot" for row in rows):
-        return f"what is published of it is not zero-shot ({', '.join(sorted({row.protocol for row in rows}))})"
+        return f"its published numbers are not zero-shot ({', '.join(sorted({row.protocol for row in rows}))})"
     return ""
 
 
@@ -255,7 +255,7 @@ class _Row:
         if _is_adapted_as(record, self.row):
             return ""
         published, ours = in_words(self.row.model_dump()), in_words(record.recipe.values)
-        return f"the published row is of {published}, ours of {ours}, and only like is compared with like"
+        return f"the published row comes from {published}, ours from {ours}, and only like is compared with like"
 
     @cached_property
     def _collapses(self) -> list[str | None]:
@@ -281,11 +281,11 @@ class _Row:
         self, what: str, scores: list[float], published: Published, tolerance: float, expected: Spread | None
     ) -> Verdict:
         if self._otherwise:
-            sentence = f"{self._name()}, {what}: {NO_VERDICT}, {self._otherwise}."
+            sentence = f"{self._name()}, {what}: {NO_VERDICT}; {self._otherwise}."
             return Verdict(what, NO_VERDICT, sentence, published.value, tolerance, 0)
         left_out = "".join(f" {note}" for note in self._left_out(what))
         if not scores or expected is None:
-            sentence = f"{self._name()}, {what}: {NO_VERDICT}, there is no score of ours to compare.{left_out}"
+            sentence = f"{self._name()}, {what}: {NO_VERDICT}; there is no score of ours to compare.{left_out}"
             return Verdict(what, NO_VERDICT, sentence, published.value, tolerance, 0)
         comparison = equivalence.compare(scores, published, tolerance, expected)
         source = "taken from the source" if self.row.spread else "assumed, not measured"
@@ -320,7 +320,7 @@ class _Row:
             elif partial := why_partial(record, self.task):
                 yield f"{run} is left out: {partial}."
             elif reason:
-                yield f"{run} is left out, its training collapsed" + (f": {reason}." if with_reason else ".")
+                yield f"{run} is left out because its training collapsed" + (f": {reason}." if with_reason else ".")
 
 
 def _sentence(comparison: Comparison, published: Published, tolerance: float, counted: str) -> str:
@@ -330,10 +330,10 @@ def _sentence(comparison: Comparison, published: Published, tolerance: float, co
     side = "above" if difference > 0 else "below"
     far = f"{one_decimal(abs(difference))} points {side} the" if difference else "the same as the"
     places = {"reproduced": "lies inside", "not reproduced": "lies wholly outside"}
-    place = places.get(comparison.outcome, "reaches across the edge of")
+    place = places.get(comparison.outcome, "lies partly outside")
     outcome = f"{comparison.outcome} so far" if comparison.outcome in equivalence.UNSETTLED else comparison.outcome
     return (
-        f"{outcome}, {ours} is {far} published {one_decimal(published.value)}, and"
+        f"{outcome}; {ours} is {far} published {one_decimal(published.value)}, and"
         f" the 90 % interval of the difference, {signed(comparison.low)} to {signed(comparison.high)}, {place} the"
         f" tolerance of ±{tolerance}{_what_would_settle(comparison, published)}."
     )
@@ -343,9 +343,9 @@ def _what_would_settle(comparison: Comparison, published: Published) -> str:
     if comparison.outcome not in equivalence.UNSETTLED:
         return ""
     if comparison.seeds_needed:
-        return f"; with numbers like these {comparison.seeds_needed} seeds would settle it"
+        return f". With numbers like these, {comparison.seeds_needed} seeds would settle it"
     seeds = "one seed" if published.n_seeds == 1 else f"{published.n_seeds} seeds"
     return (
-        f"; with numbers like these not even {equivalence.MOST_SEEDS} seeds of ours would settle it while the published"
-        f" side has {seeds}"
+        f". With numbers like these, not even {equivalence.MOST_SEEDS} seeds of ours would settle it as long as the"
+        f" published side has {seeds}"
     )

@@ -45,7 +45,7 @@ def budgets(groups: Mapping[Configuration, list[StoredRun]]) -> list[str]:
             record = configuration.example
             seeds = {run.record.seed for run in runs}
             language = describe(record.training_language).name
-            apart = ", which is a seed of this row too" if sweep.seed in seeds else "; the row is of other seeds"
+            apart = ", which is a seed of this row too" if sweep.seed in seeds else "; the row has other seeds"
             lines.append(
                 f"{configuration.name(groups)}: {sweep.in_words} on {language} dev alone:"
                 f" {', '.join(map(_outcome, sweep.trials))} ({metric_in_words(record.metric)} in %). Each was trained"
@@ -131,7 +131,7 @@ def _origin(model: ModelRecord) -> str:
     """Where a model came from, and of a folder which published one it is taken for, and why."""
     if model.published_as is None:
         return model.origin
-    why = "as the user said" if model.published_by == "word" else "since its files have the same checksum"
+    why = "as the user stated" if model.published_by == "word" else "since its files have the same checksum"
     return f"{model.origin}, taken for {model.published_as}, {why}"
 
 

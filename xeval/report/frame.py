@@ -47,7 +47,7 @@ def load_results(results: str | os.PathLike[str]) -> "pd.DataFrame":
     without scores has no row. Raises StoreError for a folder that does not exist and for a damaged record.
     """
     if not Path(results).is_dir():
-        raise StoreError(f"{results}: wanted a folder of results, found none there; give the one that runs wrote to")
+        raise StoreError(f"{results}: wanted a folder of results, found none there; name the one that runs wrote to")
     return to_frame(load_runs(Path(results)))
 
 

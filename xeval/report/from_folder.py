@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from xeval.report.notebook.comparisons import Comparison, RankedModels
 
 _NO_TABLE = (
-    "No published table: no task file here is of this task. --reference names a table, --tasks-dir a folder of tasks."
+    "No published table: no task file here is for this task. Name a table with --reference, or a folder of tasks with"
+    " --tasks-dir."
 )
 
 Folder = str | os.PathLike[str]

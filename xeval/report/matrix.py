@@ -157,11 +157,11 @@ def build(
     everything = by_configuration(runs)
     scored = [run for run in runs if run.record.scores]
     if not scored:
-        raise StoreError(f"no results of task {task} there yet; make some with: xeval run {task} --model distilmbert")
+        raise StoreError(f"no results for task {task} there yet; make some with: xeval run {task} --model distilmbert")
     example = scored[0].record
     metrics = sorted({run.record.metric for run in scored})
     if len(metrics) > 1:
-        raise StoreError(f"the runs of task {task} are scored by {' and by '.join(metrics)}; report them apart")
+        raise StoreError(f"the runs of task {task} are scored by {' and by '.join(metrics)}; report them separately")
     english = _home(scored, known)
     evaluated = sorted({language for run in scored for language in run.record.scores})
     first = [english] * (english in evaluated)
@@ -199,7 +199,7 @@ def build(
         published_metric, own_metric = metric_in_words(reference.metric), metric_in_words(example.metric)
         footer.append(f"No verdicts: the published numbers are {published_metric}, ours {own_metric}.")
     if reference and reference.task != task:
-        footer.append(f"No verdicts: the published table is of task {reference.task}, these runs are of {task}.")
+        footer.append(f"No verdicts: the published table is for task {reference.task}, but these runs are for {task}.")
     footer += without_verdict(rows, reference, task, example.metric)
     built = Matrix(
         task,

@@ -22,8 +22,8 @@ _IN_WORDS = {
     "pseudo_perplexity": "pseudo-perplexity",
 }
 _MASKINGS = {
-    "word-l2r": "a piece is asked for with the pieces behind it in its word masked too (PLL-word-l2r)",
-    "piece": "a piece is asked for with nothing else masked",
+    "word-l2r": "each piece is predicted with the later pieces of its word masked too (PLL-word-l2r)",
+    "piece": "each piece is predicted with nothing else masked",
 }
 _RANKED = ["transfer of", "over", "measure", "ρ", "95 % interval", "p"]
 _MANY_UNKNOWN = 0.01  # share of pieces
@@ -123,7 +123,7 @@ def _three_digits(value: float) -> str:
 
 
 def _ranked_title(probe: Probe) -> str:
-    return "Does less surprise go with more transfer? Spearman's rank correlation, −1 where it always does"
+    return "Does less surprise go with more transfer? Spearman's rank correlation, −1 if it always does"
 
 
 def _ranked_rows(probe: Probe) -> list[list[str]]:
@@ -159,14 +159,14 @@ def _notes(probe: Probe) -> list[str]:
     if probe.masking != "piece" and any(language.pieces_per_word is None for language in probe.languages):
         unspaced = ", ".join(language.language for language in probe.languages if language.pieces_per_word is None)
         notes.append(
-            f"{unspaced}: no spaces between words, so each piece counts as a word of its own; where words are several"
-            " pieces, such a language looks easier than it is."
+            f"{unspaced}: no spaces between words, so each piece counts as a word of its own; where words have several"
+            " pieces, the language looks easier than it is."
         )
     for language in probe.languages:
         if language.unknown_piece_share >= _MANY_UNKNOWN:
             notes.append(
-                f"{language.language}: {100 * language.unknown_piece_share:.0f} % of the pieces are unknown ones, which"
-                " are easy to foresee; its numbers are too low."
+                f"{language.language}: {100 * language.unknown_piece_share:.0f} % of the pieces are unknown, and those"
+                " are easy to predict; its numbers are too low."
             )
     if probe.n_too_long:
         notes.append(f"{probe.n_too_long} of the sentences drawn are left out, because they do not fit the encoder.")
@@ -177,8 +177,8 @@ def _notes_on_ranks(probe: Probe) -> list[str]:
     if not probe.correlations:
         return []
     notes = [
-        "p: two-sided, of pairings at random, or of all there are; languages are taken as independent draws, which"
-        " related ones are not. Interval: Fisher's z with Bonett and Wright's variance."
+        "p: two-sided, over random pairings, or over all of them if they are few; languages are treated as independent"
+        " draws, which related ones are not. Interval: Fisher's z with Bonett and Wright's variance."
     ]
     fewest = min(len(correlation.scores) for correlation in probe.correlations)
     if fewest < FEWEST_LANGUAGES:
@@ -186,7 +186,7 @@ def _notes_on_ranks(probe: Probe) -> list[str]:
     elif fewest < FEWEST_FOR_INTERVAL:
         smallest = 2 / math.factorial(fewest)
         notes.append(
-            f"{fewest} languages are too few for an interval (wanted {FEWEST_FOR_INTERVAL}), and p cannot be below"
-            f" {smallest:.2g} with so many."
+            f"{fewest} languages are too few for an interval (wanted {FEWEST_FOR_INTERVAL}), and with so few,"
+            f" p cannot be below {smallest:.2g}."
         )
     return notes

@@ -106,7 +106,7 @@ def _path_of(run: StoredRun) -> str:
 def _content_of(run: StoredRun) -> bytes:
     content = read_content(run.folder)
     if content is None:
-        raise StoreError(f"{run.folder}: its record is gone meanwhile; run the command again")
+        raise StoreError(f"{run.folder}: its record has disappeared in the meantime; run the command again")
     return content
 
 

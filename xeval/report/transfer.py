@@ -49,7 +49,7 @@ def _asymmetry(name: str, sources: dict[str, Row]) -> Exhibit:
         (f"{a} → {b}", one_decimal(there), one_decimal(back), signed(printed_difference(there, back)))
         for a, b, there, back in lost[:MOST_PAIRS]
     ]
-    title = f"{name}: points lost in a language by training on another in its place"
+    title = f"{name}: points lost in a language by training on another instead"
     return Exhibit(title, ("pair", "there", "and back", "asymmetry"), lines)
 
 

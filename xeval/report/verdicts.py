@@ -34,9 +34,9 @@ def legend(verdicts: Sequence[RowVerdict]) -> str:
     tolerance = verdicts[0].tolerance
     level = 100 * (1 - 2 * ALPHA)
     return (
-        f"✓ reproduced, ✗ not reproduced: the {level:.0f} % interval of ours minus published lies inside the tolerance,"
-        " or wholly outside. Where neither is shown, ≈ agrees: the difference is inside; ↓ leans low, ↑ leans high: it"
-        f" is outside. Tolerance: ±{tolerance.cell} points for a cell, ±{tolerance.mean} for the mean."
+        f"✓ reproduced: the {level:.0f} % interval of ours minus published lies inside the tolerance; ✗ not reproduced:"
+        " it lies wholly outside. Otherwise ≈ agrees: the difference is inside; ↓ leans low, ↑ leans high: it is"
+        f" outside. Tolerance: ±{tolerance.cell} points for a cell, ±{tolerance.mean} for the mean."
     )
 
 

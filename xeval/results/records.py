@@ -296,7 +296,7 @@ class RunRecord(Recorded):
         """
         rows, limits, parts = self.data.train_rows, self.limits, []
         if rows.get("found", 0) < rows.get("expected", 0):
-            parts.append(f"its data had {rows['found']:,} training rows where the task has {rows['expected']:,}")
+            parts.append(f"its data had {rows['found']:,} training rows instead of the task's {rows['expected']:,}")
         if limits.max_train and not self.is_as_it_was:
             parts.append(f"it was trained on the first {limits.max_train:,} rows alone")
         if limits.max_eval:

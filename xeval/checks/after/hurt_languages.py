@@ -60,7 +60,7 @@ def _lost_text(tokenized: Mapping[str, Tokenized], training_language: str) -> Fi
     lost = {name: number for name, number in numbers.items() if number is not None and number < PIECES_PER_WORD_LOST}
     if not lost:
         return None
-    fix = "Look at the normalizer in tokenizer.json: it takes most of the text away before it is split."
+    fix = "Look at the normalizer in tokenizer.json: it removes most of the text before splitting it."
     return (error if training_language in lost else warning)("pieces per word", by_language(lost, "{:.1f}"), fix)
 
 
@@ -72,7 +72,7 @@ def _pieces_per_word(numbers: dict[str, float]) -> Finding:
     return warning(
         name,
         by_language(hurt, "{:.1f}"),
-        "Expect less of these languages: words cut so small are hardly in the vocabulary, if it is the right one.",
+        "Expect less of these languages: even if the vocabulary is the right one, it has hardly any of their words.",
     )
 
 
@@ -88,6 +88,6 @@ def _truncation(shares: dict[str, float], max_length: int | None, unit: str) -> 
         return fine(name, at_most(shares) + at)
     return warning(
         name,
-        f"{by_language(hurt)} of {unit} lose their end{at}",
+        f"{by_language(hurt)} of {unit} are cut off{at}",
         "Raise --max-length, or expect less of these languages; published numbers may have the same handicap.",
     )

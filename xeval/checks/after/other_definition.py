@@ -41,7 +41,8 @@ def other_definition(run: StoredRun, task: Task, published: ReferenceRow, others
             for lang in shared[:3]
         )
         where = f"in each of {len(shared)} languages" if len(shared) > 1 else f"in {shared[0]}"
-        text = f"our {metric_in_words(run.record.metric)} is not what is published, but our {metric_in_words(first)} is"
+        ours, other = metric_in_words(run.record.metric), metric_in_words(first)
+        text = f"our {ours} does not match the published numbers, but our {other} does"
         return warning("another definition", f"{text}, within {NEAR} points {where} ({values})", _FIX)
     return _other_average(run, task, published, others) if len(shared) == len(published.cells) else None
 

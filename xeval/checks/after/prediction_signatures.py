@@ -119,7 +119,8 @@ def placeholder_labels(predicted: Mapping[str, Predicted]) -> Finding | None:
 
 _OF_HEAD = "Name the labels in id2label of config.json in the order that the head was trained with, and evaluate again."
 _OF_DATA = (
-    "Compare the label names of the rows trained on with those of the test rows; a short training may show it too."
+    "Compare the label names of the training rows with those of the test rows; a short training run may also cause"
+    " this."
 )
 
 
@@ -170,12 +171,18 @@ def _n_right(confusion: Sequence[Sequence[int]], order: Sequence[int]) -> int:
 def _permuted(where: str, confusion: np.ndarray, order: Sequence[int], labels: Sequence[str], fix: str) -> Finding:
     n = confusion.sum()
     as_it_is, reread = (_n_right(confusion.tolist(), some) / n for some in (range(len(order)), order))
-    reading = ", ".join(f"{labels[p]} as {labels[meant]}" for p, meant in enumerate(order) if p != meant)
+    reading = [(labels[p], labels[meant]) for p, meant in enumerate(order) if p != meant]
     return error(
         "permuted labels",
-        f"accuracy{where} is {one_decimal(100 * as_it_is)} %, and {one_decimal(100 * reread)} % if one reads {reading}",
+        f"accuracy{where} is {one_decimal(100 * as_it_is)} %, but {one_decimal(100 * reread)} % if {_read_as(reading)}",
         fix,
     )
+
+
+def _read_as(pairs: Sequence[tuple[str, str]]) -> str:
+    (given, meant), *others = pairs
+    rest = [f"{label} as {another}" for label, another in others]
+    return " and ".join(filter(None, [", ".join([f"{given} is read as {meant}", *rest[:-1]]), *rest[-1:]]))
 
 
 def shifted_rows(predicted: Mapping[str, Predicted]) -> Finding | None:
@@ -192,9 +199,8 @@ def shifted_rows(predicted: Mapping[str, Predicted]) -> Finding | None:
     if not strays:
         return None
     evidence = "; ".join(
-        f"{language}: {one_decimal(100 * as_it_is)} % are right, and {one_decimal(100 * shifted)} % if each belongs to"
-        " the row"
-        f" {abs(shift)} {'before' if shift > 0 else 'after'} it"
+        f"{language}: {one_decimal(100 * as_it_is)} % are right, but {one_decimal(100 * shifted)} % if each prediction"
+        f" belongs {counted(abs(shift), 'rows')} {'earlier' if shift > 0 else 'later'}"
         for language, (shift, as_it_is, shifted) in strays.items()
     )
     return error("shifted rows", evidence, "Compare the first and last predictions with the rows, and score again.")
@@ -232,10 +238,10 @@ def _order_of(own: Predicted) -> str | None:
     as_it_is = f"{100 * right:.1f} % are right"
     backwards = float(np.mean(own.predictions[::-1] == own.labels))
     if backwards > right + max(CLEARLY, 2 * noise):
-        return f"{as_it_is}, and {100 * backwards:.1f} % from the last to the first"
+        return f"{as_it_is}, but {100 * backwards:.1f} % in reverse order"
     if (np.diff(own.predictions) >= 0).all() and (np.diff(own.labels) < 0).any():
         return f"{as_it_is}, and they are sorted by label"
-    return f"{as_it_is}, and dealt out at random it would be {100 * dealt:.1f} %"
+    return f"{as_it_is}; in random order {100 * dealt:.1f} % would be"
 
 
 def nothing_but_right(predicted: Mapping[str, Predicted]) -> Finding | None:
@@ -249,8 +255,8 @@ def nothing_but_right(predicted: Mapping[str, Predicted]) -> Finding | None:
         return None
     return warning(
         "no prediction is wrong",
-        f"every one is right in {', '.join(perfect)}",
-        "Check that the file does not hold the right answers themselves, or that they were not trained on.",
+        f"all of them are right in {', '.join(perfect)}",
+        "Check that the file does not hold the right answers themselves, and that they were not trained on.",
     )
 
 
@@ -282,7 +288,7 @@ def one_label_throughout(predicted: Mapping[str, Predicted], labels: Sequence[st
     return warning(
         "one label throughout",
         f"share of predictions that are {' or '.join(sorted(names))}: {by_language(shares)}",
-        "Check the tokenizer on these languages with xeval doctor; where it is all of them, nothing was learnt.",
+        "Check the tokenizer on these languages with xeval doctor; if all languages are affected, nothing was learnt.",
     )
 
 
@@ -308,8 +314,8 @@ def drift_to_one_label(
         "; ".join(
             _drift_in_words(label, labels, shares, predicted, training_language) for label, shares in drifted.items()
         ),
-        "Expect it where the encoder knows a language little: what is not understood falls to one label. A report shows"
-        " which rows do.",
+        "Expect this where the encoder hardly knows a language: rows that it does not understand get one label. A"
+        " report shows which rows.",
     )
 
 
@@ -322,14 +328,12 @@ def _drift_in_words(
 ) -> str:
     gold = {language: predicted[language].of_gold[label] for language in shares}
     among = {f"{share:.1%}".replace("%", " %") for share in gold.values()}
-    of_gold = (
-        f"of the gold labels it is {among.pop()}" if len(among) == 1 else f"of the gold labels: {by_language(gold)}"
-    )
-    text = f"{labels[label]} is this share of predictions: {by_language(shares)}"
+    of_gold = among.pop() if len(among) == 1 else by_language(gold)
+    text = f"share of predictions that are {labels[label]}: {by_language(shares)}"
     if training_language in predicted:
         own = predicted[training_language]
         text += f", against {by_language({training_language: own.of_predictions[label]})}"
-    return f"{text}; {of_gold}"
+    return f"{text}; of the gold labels: {of_gold}"
 
 
 def _excess(own: Predicted) -> np.ndarray:

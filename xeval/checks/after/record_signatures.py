@@ -42,8 +42,8 @@ def labels_out_of_line(record: RunRecord) -> Finding | None:
         return None
     return error(
         "placeholder labels",
-        f"{_metric(record)} on the {record.training_language} development data is {one_decimal(100 * dev)} %, on test"
-        f" it is {by_language(scores, '{:.1f}')} %, where {floor.in_words}",
+        f"{_metric(record)} on the {record.training_language} development data is {one_decimal(100 * dev)} %, but on"
+        f" test it is {by_language(scores, '{:.1f}')} %, where {floor.in_words}",
         "Take the test split from a copy that carries its own labels, in its own order (the hub's, or XNLI-1.0).",
     )
 
@@ -62,7 +62,7 @@ def too_few_steps(record: RunRecord) -> Finding | None:
     on_rows = " and ".join(f"{one_decimal(100 * value)} % on the {rows} rows" for rows, value in reached.items())
     return error(
         "too few steps",
-        f"{counted(training.n_steps, 'steps')} of {counted(training.effective_batch_size, unit)} show"
+        f"{counted(training.n_steps, 'steps')} of {counted(training.effective_batch_size, unit)} cover"
         f" {one_decimal(100 * seen / expected)} % of {expected:,} training {unit} once; {_metric(record)} in"
         f" {record.training_language} is {on_rows}",
         "Train on all rows for the recipe's epochs (no --max-train, no --max-steps) with its effective batch size.",
@@ -115,7 +115,7 @@ def no_transfer(record: RunRecord) -> Finding | None:
         return None
     return error(
         "no transfer",
-        f"{record.training_language} {one_decimal(100 * learnt)} %, and at chance: {by_language(targets)}",
+        f"{record.training_language} {one_decimal(100 * learnt)} %, but at chance: {by_language(targets)}",
         "Check that the encoder is multilingual and, with xeval doctor, that the tokenizer is its own.",
     )
 
@@ -133,9 +133,9 @@ def no_better_than_one_label(record: RunRecord) -> Finding | None:
     labels = sorted({majority.label for name in below if (majority := record.scores[name].majority) is not None})
     return warning(
         "no better than one label",
-        f"{_metric(record)} is {by_language({name: _value(record, name) for name in below})}, and always answering"
+        f"{_metric(record)} is {by_language({name: _value(record, name) for name in below})}, while always answering"
         f" {' or '.join(labels)} gives {by_language(below)}",
-        "Do not read these scores as transfer: whoever reads nothing scores as much.",
+        "Do not read these scores as transfer: a model that reads nothing scores as much.",
     )
 
 
@@ -171,10 +171,12 @@ def low_everywhere(record: RunRecord, published: ReferenceRow | None, hints: Seq
     points = {language: 100 * record.scores[language].value - cell for language, cell in published.cells.items()}
     if max(points.values()) > -LOW_EACH:
         return None
-    fix = "Compare tokenizer (xeval doctor), library versions and recipe with the source's: a seed seldom does that."
+    fix = (
+        "Compare tokenizer (xeval doctor), library versions and recipe with the source's: a seed alone seldom does it."
+    )
     if hints:
         fix = f"First fix the tokenizer: {hints[0].evidence}."
-    return warning("low everywhere", f"points against {published.name}: {by_language(points, '{:+.1f}')}", fix)
+    return warning("low everywhere", f"points above or below {published.name}: {by_language(points, '{:+.1f}')}", fix)
 
 
 def _sees_targets(selection: str) -> bool:

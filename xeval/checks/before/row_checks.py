@@ -54,7 +54,7 @@ def check_overlap(unit: str, train: Rows | None, selection: Rows | None, test: R
     if share < COMMON:
         return fine(
             "overlap",
-            f"{one_decimal(100 * share)} % of {len(test):,} {test.language} test {unit} are known from training",
+            f"{one_decimal(100 * share)} % of {len(test):,} {test.language} test {unit} also occur in training",
         )
     return (error if share >= WORTHLESS else warning)(
         "overlap",
@@ -94,7 +94,7 @@ def _check_repetition(unit: str, tests: Mapping[str, Rows], texts: Mapping[str, 
         return fine("repeated rows", f"{at_most(shares, '{:.2%}')} of a language's test {unit}")
     return warning(
         "repeated rows",
-        f"share of test {unit} that stand there already: {by_language(often)}",
+        f"share of test {unit} that repeat earlier ones: {by_language(often)}",
         f"Fetch these test splits again: repeated {unit} count several times in a score.",
     )
 
@@ -115,7 +115,7 @@ def _check_same_texts(unit: str, texts: Mapping[str, set[Any]]) -> Finding:
     return warning(
         "texts of languages",
         f"the same test {unit} under two names: {by_language(alike)}",
-        "Look at the files of both: one may be a copy of the other, and its score is that of the other language.",
+        "Look at the files of both: one may be a copy of the other, and its score that of the other language.",
     )
 
 

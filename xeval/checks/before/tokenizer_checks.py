@@ -65,9 +65,11 @@ def check_vocabulary(tokenizer: Any, embedding_rows: int | None) -> Finding:
         return fine(name, f"{n_pieces:,} pieces")
     highest = max(tokenizer.get_vocab().values(), default=-1)
     if highest >= embedding_rows:
-        return error(name, f"the tokenizer's ids go up to {highest:,}, the embedding has {embedding_rows:,} rows", fix)
+        return error(
+            name, f"the tokenizer's ids go up to {highest:,}, but the embedding has {embedding_rows:,} rows", fix
+        )
     if n_pieces < SMALLEST_FIT * embedding_rows:
-        return warning(name, f"the tokenizer has {n_pieces:,} pieces, the embedding {embedding_rows:,} rows", fix)
+        return warning(name, f"the tokenizer has {n_pieces:,} pieces, but the embedding {embedding_rows:,} rows", fix)
     known = KNOWN_VOCABULARIES.get(PADDED.get(embedding_rows, embedding_rows)) or KNOWN_VOCABULARIES.get(n_pieces)
     if known is None:
         return fine(name, f"{n_pieces:,} pieces for {embedding_rows:,} rows of the embedding")
@@ -81,7 +83,7 @@ def check_vocabulary(tokenizer: Any, embedding_rows: int | None) -> Finding:
         why = "though its pieces do: the tokenizer changes the text before it looks them up"
     evidence = (
         f"{len(strays)} of {len(words)} words do not have the ids of {whose}'s vocabulary, {why}: {strays[0]!r} is"
-        f" {ids[strays[0]]}, there {words[strays[0]]}"
+        f" {ids[strays[0]]} instead of {words[strays[0]]}"
     )
     return (error if 2 * len(strays) > len(words) else warning)(name, evidence, fix)
 
@@ -109,7 +111,7 @@ def check_pieces(
     name, built = "pieces", tokenizer.backend_tokenizer
     models = [type(each.model).__name__ for each in (own, built)]
     if models[0] != models[1]:
-        evidence = f"tokenizer.json has a vocabulary for {models[0]}, and transformers takes it for {models[1]}"
+        evidence = f"tokenizer.json has a vocabulary for {models[0]}, but transformers treats it as {models[1]}"
         return error(name, evidence, _fix(model_type))
     compared = {language: _compare_pieces(own, tokenizer, some) for language, some in texts.items() if some}
     shares = {language: share for language, (share, _) in compared.items() if share}
@@ -119,7 +121,7 @@ def check_pieces(
     pieces = (" ".join(each.encode(text, add_special_tokens=False).tokens) for each in (own, built))
     by_file, by_library = (one_line(repr(each))[:80] for each in pieces)
     evidence = (
-        f"other ones than tokenizer.json makes: {by_language(shares, '{:.2%}')} of all; {one_line(text)[:40]!r} is"
+        f"different from those of tokenizer.json: {by_language(shares, '{:.2%}')} of all; {one_line(text)[:40]!r} is"
         f" {by_file} by the file, {by_library} as transformers reads it{_settings(own, built)}"
     )
     return (error if max(shares.values()) >= OTHER_PIECES else warning)(name, evidence, _fix(model_type))
@@ -160,7 +162,7 @@ def _fix(model_type: str | None) -> str:
 
     if model_type in OF_ONE_CLASS:
         return (
-            f"For encoders of type {model_type} transformers makes a tokenizer of one class, whatever tokenizer_class"
+            f"For encoders of type {model_type}, transformers makes a tokenizer of one class, whatever tokenizer_class"
             " says, so use a checkpoint whose tokenizer.json has the vocabulary and the settings of that class."
         )
     return (
@@ -240,11 +242,11 @@ def _check_capitals(tokenizer: Any, texts: Sequence[str], pieces: Sequence[str])
             return warning(
                 name,
                 f"the vocabulary has none, but the tokenizer keeps them ({_declared(tokenizer)}):"
-                f" {one_decimal(100 * unknown)} % of pieces are unknown,"
-                f" in lower case {one_decimal(100 * unknown_in_lower_case)} %",
+                f" {one_decimal(100 * unknown)} % of pieces are unknown, but in lower case"
+                f" {one_decimal(100 * unknown_in_lower_case)} %",
                 "Set do_lower_case to true in tokenizer_config.json: the vocabulary is an uncased one.",
             )
-    kept = "kept, as the vocabulary wants" if with_capitals >= IN_THE_VOCABULARY * len(pieces) else "not needed"
+    kept = "kept, as the vocabulary requires" if with_capitals >= IN_THE_VOCABULARY * len(pieces) else "not needed"
     return fine(name, f"{kept} ({with_capitals:,} of {len(pieces):,} pieces have some)")
 
 
@@ -262,7 +264,7 @@ def _check_accents(tokenizer: Any, texts: Sequence[str], pieces: Sequence[str]) 
             "Set do_lower_case, which strips them too, or strip_accents to false in tokenizer_config.json (and in"
             " tokenizer.json).",
         )
-    kept = "kept, as the vocabulary wants" if with_accents >= IN_THE_VOCABULARY * len(pieces) else "not needed"
+    kept = "kept, as the vocabulary requires" if with_accents >= IN_THE_VOCABULARY * len(pieces) else "not needed"
     return fine(name, f"{kept} ({with_accents:,} of {len(pieces):,} pieces have some)")
 
 

@@ -180,16 +180,16 @@ def _by_language(languages: list[LanguageDifference]) -> str:
 def _scope(comparison: RunComparison) -> str:
     """What the interval is about, and what the seeds show of what it is not about."""
     trained = "" if comparison.trains_nothing else "trained "
-    about = f"The interval is about drawing other test {comparison.unit} for these {trained}models"
+    about = f"The interval covers the draw of test {comparison.unit} for these {trained}models"
     if comparison.trains_nothing:
         return f"{about}."
     if len(comparison.seeds_a) == len(comparison.seeds_b) == 1:
-        return f"{about}; one training on each side cannot show what other seeds would give."
+        return f"{about}; one training run on each side cannot show what other seeds would give."
     differences = [100 * value for value in comparison.mean_seed_differences]
     if not differences:
-        return f"{about}, not about training again; seeds are not paired, so their spread is not shown."
+        return f"{about}, not retraining; seeds are not paired, so their spread is not shown."
     ahead = sum(value > 0 for value in differences)
     return (
-        f"{about}, not about training again: over {counted(len(differences), 'pairs of seeds')} the difference ran from"
+        f"{about}, not retraining: over {counted(len(differences), 'pairs of seeds')} the difference ran from"
         f" {signed(min(differences))} to {signed(max(differences))}, and B was ahead in {ahead}."
     )

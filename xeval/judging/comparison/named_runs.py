@@ -29,7 +29,7 @@ def find_runs(word: str, results: Path) -> list[StoredRun]:
         all_runs = runs_under(results)
         if not all_runs:
             raise StoreError(
-                f"{name}: no runs in a folder of that name, and none in {results}; --results names another"
+                f"{name}: no runs in a folder of that name, and none in {results}; name another with --results"
             )
         if of_task := [run.record.model.id for run in all_runs if run.record.task == name]:
             models = ", ".join(dict.fromkeys(of_task))
@@ -38,11 +38,11 @@ def find_runs(word: str, results: Path) -> list[StoredRun]:
     matching = [run for run in named if _is_like(run, traits)]
     configurations = list(dict.fromkeys(Configuration.of(run.record) for run in matching or named))
     if len(configurations) > 1:
-        problem = f"it holds {len(configurations)} configurations" if matching else "none of its runs is like that"
+        problem = f"it holds {len(configurations)} configurations" if matching else "none of its runs matches"
         choices = _words(name, configurations, traits if matching else {})
         raise StoreError(f"{word}: {problem}; name one: {', '.join(choices)}")
     if not matching:
-        raise StoreError(f"{word}: none of its runs is like that; leave out what stands behind the colon")
+        raise StoreError(f"{word}: none of its runs matches; leave out what follows the colon")
     [runs] = by_configuration(matching).values()
     return runs
 

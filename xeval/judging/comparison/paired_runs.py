@@ -120,10 +120,10 @@ def pair(a: list[StoredRun], b: list[StoredRun]) -> PairedRuns:
         raise StoreError(f"{min(both)} is on both sides; name different runs for A and B")
     tasks = a[0].record.task, b[0].record.task
     if tasks[0] != tasks[1]:
-        raise StoreError(f"A is of task {tasks[0]} and B of task {tasks[1]}; compare runs of one task")
+        raise StoreError(f"A is of task {tasks[0]} and B of task {tasks[1]}; compare runs of the same task")
     metrics = a[0].record.metric, b[0].record.metric
     if metrics[0] != metrics[1]:
-        raise StoreError(f"A is scored by {metrics[0]} and B by {metrics[1]}; compare runs of one metric")
+        raise StoreError(f"A is scored by {metrics[0]} and B by {metrics[1]}; compare runs of the same metric")
     name_a, name_b = names_of(a, b)
     notes: list[str] = []
     a, b = usable("A: ", a, notes), usable("B: ", b, notes)
@@ -132,8 +132,8 @@ def pair(a: list[StoredRun], b: list[StoredRun]) -> PairedRuns:
     without = [paired.language for paired in languages if not paired.has_groups]
     if without:
         notes.append(
-            f"The predictions in {' '.join(without)} were written before premises were kept in them: rows are taken for"
-            " independent draws there, so those intervals are too narrow. Evaluate again to fix that."
+            f"The predictions in {' '.join(without)} date from before premises were stored with them: their rows are"
+            " treated as independent draws, so those intervals are too narrow. Evaluate again to fix that."
         )
     seeds_a, seeds_b = ([run.record.seed for run in runs] for runs in (a, b))
     first, kind = a[0].record, get_kind(a[0].record.kind)
@@ -160,12 +160,12 @@ def usable(side: str, runs: list[StoredRun], notes: list[str]) -> list[StoredRun
     scored = [run for run in runs if run.record.scores]
     for record in (run.record for run in runs):
         if record.status == "failed":
-            notes.append(f"{side}seed {record.seed} is left out, it failed: {record.failure}.")
+            notes.append(f"{side}seed {record.seed} is left out because it failed: {record.failure}.")
     if not scored:
         raise StoreError(f"{side}none of its runs has scores ({runs[0].folder}); finish one with xeval run")
     reasons = {run.record.seed: collapse(run.record) for run in scored}
     healthy = [run for run in scored if reasons[run.record.seed] is None]
-    fate = "is left out" if healthy else "is compared all the same, there being no other"
+    fate = "is left out" if healthy else "is compared anyway, since there is no other"
     notes += [f"{side}seed {seed} {fate}; its training collapsed: {why}." for seed, why in reasons.items() if why]
     return healthy or scored
 
@@ -187,10 +187,10 @@ def _shared_languages(a: list[StoredRun], b: list[StoredRun], notes: list[str]) 
     records = [run.record for run in (*a, *b)]
     shared = [language for language in records[0].scores if all(language in record.scores for record in records)]
     if not shared:
-        raise StoreError("A and B have no language in common; evaluate both in one, with xeval run --language")
+        raise StoreError("A and B have no language in common; evaluate both in the same one with xeval run --language")
     rest = sorted({language for record in records for language in record.scores} - set(shared))
     if rest:
-        notes.append(f"Languages that not every run has are left out: {' '.join(rest)}.")
+        notes.append(f"Languages that some runs lack are left out: {' '.join(rest)}.")
     return shared
 
 
@@ -211,12 +211,12 @@ def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
     records = list(records)
     rows = {rows_of(record, language) for record in records}
     if len(rows) > 1:
-        got = " and ".join(sorted(f"{counted(n, 'rows')} of hash {sha256[:8]}" for sha256, n in rows))
+        got = " and ".join(sorted(f"{counted(n, 'rows')} with hash {sha256[:8]}" for sha256, n in rows))
         limits = {(record.limits.max_eval, record.limits.eval_seed) for record in records}
         fix = "evaluate both sides on the same data"
         if len({n for n, _ in limits} - {None}) == 1 and len({seed for n, seed in limits if n}) > 1:
             fix = (
-                "version 0.1.0 took the first rows for --max-eval, and now they are drawn evenly from all of them:"
+                "version 0.1.0 took the first rows for --max-eval, but later versions draw them evenly from all rows;"
                 " evaluate the older side again"
             )
         raise DataError(f"{language}: not evaluated on the same rows: {got}; {fix}")

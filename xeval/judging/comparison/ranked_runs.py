@@ -74,7 +74,7 @@ def load_contest(configurations: Mapping[Configuration, list[StoredRun]], langua
         else:
             notes.append(f"{names[own]} is left out: none of its runs has scores.")
     if len(entered) < 2:
-        raise StoreError(f"a ranking wants two models or more that have scores, got {len(entered)}")
+        raise StoreError(f"a ranking needs at least two models with scores, got {len(entered)}")
     _check_alike(entered)
     return _contest(entered, _shared_languages(entered, languages, notes), notes, _Numbers.of)
 
@@ -105,7 +105,7 @@ def _check_alike(entered: Mapping[str, Sequence[StoredRun]]) -> None:
         values = sorted({getattr(run.record, what) for runs in entered.values() for run in runs})
         if len(values) > 1:
             hint = "choose one with --task" if what == "task" else "name the models to rank"
-            raise StoreError(f"a ranking is of one {what}, got {' and '.join(values)}; {hint}")
+            raise StoreError(f"a ranking covers one {what}, got {' and '.join(values)}; {hint}")
 
 
 def _shared_languages(entered: Mapping[str, Sequence[StoredRun]], asked: Sequence[str], notes: list[str]) -> list[str]:
@@ -114,7 +114,7 @@ def _shared_languages(entered: Mapping[str, Sequence[StoredRun]], asked: Sequenc
     for name, own in known.items():
         lacking = [lang for lang in asked if lang not in own]
         if lacking:
-            raise StoreError(f"{name}: not every run of it has a score in {' '.join(lacking)}; it has {' '.join(own)}")
+            raise StoreError(f"{name}: not all of its runs have a score in {' '.join(lacking)}; it has {' '.join(own)}")
     if asked:
         return list(dict.fromkeys(asked))
     shared = [lang for lang in next(iter(known.values())) if all(lang in own for own in known.values())]
@@ -124,7 +124,7 @@ def _shared_languages(entered: Mapping[str, Sequence[StoredRun]], asked: Sequenc
         raise StoreError(f"no language in which all {len(known)} models have scores ({fewest}: {its}); name the models")
     rest = sorted({lang for own in every.values() for scores in own for lang in scores} - set(shared))
     if rest:
-        notes.append(f"Languages that not every run has are left out: {' '.join(rest)}.")
+        notes.append(f"Languages that some runs lack are left out: {' '.join(rest)}.")
     return shared
 
 

@@ -325,7 +325,7 @@ def _conclusion(ranking: Ranking) -> str:
         first = f"None of the {len(lead)} models is shown to be better than another {where}"
     else:
         first = f"{len(lead)} models may be first {where}: {'; '.join(lead)}"
-    told = f"{n} of {len(ranking.pairs)} pairs are told apart" if len(ranking.pairs) > 1 else ""
+    told = f"{n} of {len(ranking.pairs)} pairs can be distinguished" if len(ranking.pairs) > 1 else ""
     level = f"{100 * ALPHA:.0f} % for all pairs together" if len(ranking.pairs) > 1 else f"{100 * ALPHA:.0f} %"
     basis = ", with an assumed spread between seeds" if ranking.expected_sd is not None and ranking.is_assumed else ""
     return ". ".join(filter(None, [first, told])) + f" (at {level}{basis})."

@@ -189,8 +189,8 @@ def _conclusion(retention: Retention) -> str:
         worst = min(lost, key=lambda row: row.kept.value)
         text += (
             f"; it loses {one_decimal(100 * lost[0].training_loss)} points in"
-            f" {describe(retention.training_language).name}, and elsewhere {one_decimal(100 * abs(transfer))}"
-            f" {'more' if transfer >= 0 else 'fewer'} on average; least is kept in {worst.language}"
+            f" {describe(retention.training_language).name} and {one_decimal(100 * abs(transfer))}"
+            f" {'more' if transfer >= 0 else 'fewer'} elsewhere on average, and keeps least in {worst.language}"
             f" ({one_decimal(100 * worst.kept.value)} %)"
         )
     return f"{text}."

@@ -135,7 +135,7 @@ def _choices(run: StoredRun, checkpoints: Sequence[CheckpointRecord]) -> Choices
     curve = record.training.selection_curve if record.training else []
     steps = [point.step for point in curve]
     if not steps:
-        raise StoreError(f"{folder}: its training measured the metric on development rows at no step")
+        raise StoreError(f"{folder}: its training never measured the metric on development rows")
     if steps != [checkpoint.step for checkpoint in checkpoints]:
         raise StoreError(f"{checkpoints_of(folder)}: not the checkpoints of this training; remove it and run again")
     best = english_dev(curve)
@@ -163,7 +163,7 @@ def _languages(
             for language, why in checkpoint.failures.items()
         }
     )
-    notes += [f"Left out, since its logits are of no use: {problem}." for problem in failed]
+    notes += [f"Left out, since its logits are unusable: {problem}." for problem in failed]
     rest = [language for language in rest if not any(language in checkpoint.failures for checkpoint in every)]
     if rest:
         notes.append(
@@ -182,8 +182,8 @@ def _tables(
     for checkpoint in checkpoints:
         if checkpoint.scores[language].rows_sha256 != rows_sha256:
             raise DataError(
-                f"{checkpoints_of(run.folder)}: not evaluated on the rows of {language} that the run was; remove it and"
-                " run again"
+                f"{checkpoints_of(run.folder)}: not evaluated on the same {language} rows as the run; remove it and run"
+                " again"
             )
     return {
         checkpoint.step: run.candidate_predictions(

@@ -68,7 +68,8 @@ def of_score(question: Question, answer: Answer, threshold: float) -> GateFindin
         kind = "drop within chance"
         fact = (
             f"fell by {size}, more than the allowed {threshold:g}, but {_cause(question)} may explain it"
-            f" ({_evidence(question, answer)}); from {one_decimal(answer.least)} points on it could not"
+            f" ({_evidence(question, answer)}); it could not explain a drop of"
+            f" {one_decimal(answer.least)} points or more"
         )
     elif change.difference > threshold and answer.risen:
         kind = "improvement"
@@ -83,14 +84,16 @@ def of_speed(question: Question, answer: Answer, threshold: float) -> GateFindin
     """On pairs per second, whose change is one of logarithms; `threshold` is the ratio that it may fall to."""
     ratio = math.exp(question.change.difference)
     numbers = Numbers(math.exp(question.change.blessed), math.exp(question.change.now), answer.p_of_drop, "pairs/s")
-    fact = f"is {ratio:.2f} times the blessed one, {numbers.now:,.0f} pairs/s after {numbers.blessed:,.0f}"
+    fact = f"is {ratio:.2f} times the blessed one ({numbers.now:,.0f} pairs/s, blessed {numbers.blessed:,.0f})"
     kind: Kind = "unchanged"
     if ratio < threshold and answer.dropped:
         kind = "regression"
-        fact += f", less than the allowed {threshold:g} times, and the seeds' own speeds do not spread so far"
+        fact += (
+            f", less than the allowed {threshold:g} times, and more than the spread of the seeds' own speeds explains"
+        )
     elif ratio < threshold:
         kind = "drop within chance"
-        fact += f", less than the allowed {threshold:g} times, but the seeds' own speeds spread as far"
+        fact += f", less than the allowed {threshold:g} times, but the spread of the seeds' own speeds may explain it"
     elif ratio * threshold > 1 and answer.risen:  # nothing is an improvement where any speed is allowed
         kind = "improvement"
     evidence = "" if kind in ("unchanged", "improvement") else f" ({_evidence(question, answer)})"
@@ -104,7 +107,7 @@ def _finding(kind: Kind, question: Question, fact: str, numbers: Numbers) -> Gat
 
 def _no_chance(question: Question, answer: Answer) -> str:
     if question.chance == "none":
-        return "no chance explains it: the weights are the blessed ones bit for bit"
+        return "chance cannot explain it: the weights are the blessed ones bit for bit"
     return f"more than {_cause(question)} explains ({_evidence(question, answer)})"
 
 

@@ -132,7 +132,7 @@ class Baseline(Frozen):
     @model_validator(mode="after")
     def _distinct(self) -> "Baseline":
         if len({configuration.key for configuration in self.configurations}) != len(self.configurations):
-            raise ValueError("two configurations are of the same task, model and settings")
+            raise ValueError("two configurations have the same task, model and settings")
         return self
 
 

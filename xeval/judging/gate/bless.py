@@ -28,7 +28,7 @@ def group(runs: Iterable[StoredRun]) -> dict[str, list[RunRecord]]:
         if key in groups:
             raise StoreError(
                 f"{one_line(first.model.id)}, recipe {one_line(first.recipe.name)}: the folder has runs that differ"
-                " in the model's files or in training data; use a results folder of its own for each of them"
+                " in the model's files or in training data; use a separate results folder for each of them"
             )
         groups[key] = [run.record for run in own]
     return groups
@@ -95,7 +95,7 @@ def bless(runs: Iterable[StoredRun]) -> Baseline:
     try:
         return Baseline(configurations=tuple(_blessed(records) for records in group(runs).values()))
     except ValidationError as error:
-        raise StoreError(f"these results make no baseline: {first_complaint(error)}") from error
+        raise StoreError(f"these results cannot become a baseline: {first_complaint(error)}") from error
 
 
 def _blessed(runs: list[RunRecord]) -> Blessed:
@@ -144,12 +144,14 @@ def _check_healthy(record: RunRecord, name: str, first: RunRecord) -> None:
         raise StoreError(f"{name}: the record has no scores; complete the run, or remove its folder, before blessing")
     reason = collapse(record)
     if reason:
-        raise StoreError(f"{name}: the training collapsed: {one_line(reason)}; a baseline takes no such seed")
+        raise StoreError(f"{name}: the training collapsed: {one_line(reason)}; a baseline cannot include such a seed")
     if record.scores.keys() != first.scores.keys() or record.data.sha256 != first.data.sha256:
-        raise StoreError(f"{name}: languages or data are not those of seed {first.seed}; complete the runs")
+        raise StoreError(f"{name}: languages or data differ from those of seed {first.seed}; complete the runs")
     machine = hardware(first.environments[0])
     if any(hardware(environment) != machine for environment in record.environments):
-        raise StoreError(f"{name}: was not made on the hardware of seed {first.seed}; use one machine for a baseline")
+        raise StoreError(
+            f"{name}: was not made on the same hardware as seed {first.seed}; use one machine for a baseline"
+        )
 
 
 def in_percent(metric: str, score: Score) -> float:

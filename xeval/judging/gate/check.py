@@ -116,7 +116,7 @@ def _not_compared(each: Comparable) -> list[GateFinding]:
         if phase not in now:
             reasons.append((f"{phase} throughput", "is not compared: these runs have no times for it"))
         elif None in now[phase].machines:
-            reasons.append((f"{phase} throughput", "is not compared: on which hardware it was timed is not known"))
+            reasons.append((f"{phase} throughput", "is not compared: the hardware that it was timed on is not known"))
         elif not now[phase].is_on(configuration.hardware):
             reasons.append((f"{phase} throughput", "is not compared: the hardware is not the blessed one"))
     return [GateFinding("not compared", name, what, f"{name}: {what} {reason}.") for what, reason in reasons]

@@ -8,7 +8,7 @@ from xeval.judging.gate.bless import settings
 from xeval.judging.gate.findings import GateFinding, Kind
 from xeval.judging.health import collapse
 from xeval.results.records import RunRecord
-from xeval.support.text import counted, one_line
+from xeval.support.text import counted, numbered, one_line
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _training_data(configuration: Blessed, runs: Sequence[RunRecord]) -> list[Ga
         for split, blessed in configuration.data_sha256.items()
         if split != "test" and any(record.data.sha256.get(split) != blessed for record in runs)
     ]
-    fact = "are not the blessed ones: their content has another hash"
+    fact = "are not the blessed ones: the hash of their content differs"
     return [_finding("other data", configuration.name, what, fact) for what in changed]
 
 
@@ -90,16 +90,19 @@ def _languages(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFi
     kind: Kind
     for language, cell in configuration.languages.items():
         scores = [record.scores.get(language) for record in runs]
-        lacking = [str(record.seed) for record, score in zip(runs, scores, strict=True) if score is None]
+        lacking = [record.seed for record, score in zip(runs, scores, strict=True) if score is None]
         counts = {score.n_rows for score in scores if score is not None}
         blessed = configuration.data_sha256.get("test", {}).get(language)
         if lacking:
-            kind, fact = "missing language", f"is in the baseline but was not evaluated (seed {', '.join(lacking)})"
+            kind, fact = "missing language", f"is in the baseline but was not evaluated ({numbered('seeds', lacking)})"
         elif counts != {cell.n_examples}:
             rows = " or ".join(counted(count, "rows") for count in sorted(counts))
             kind, fact = "other number of rows", f"was evaluated on {rows}, blessed {cell.n_examples:,}"
         elif any(record.data.sha256.get("test", {}).get(language) != blessed for record in runs):
-            kind, fact = "other data", "was evaluated on other rows than the blessed: their content has another hash"
+            kind, fact = (
+                "other data",
+                "was evaluated on rows other than the blessed ones: the hash of their content differs",
+            )
         else:
             continue
         mismatches.append(_finding(kind, configuration.name, language, fact))

@@ -133,11 +133,11 @@ def _needed(ranking: Ranking, entry: RankedModel) -> str:
 def _notes(ranking: Ranking) -> list[str]:
     where = ", ".join(ranking.languages)
     notes = [
-        f"Over {where}. Ranks: at best and at worst, if at most {100 * ALPHA:.0f} % of such rankings may have even one"
-        f" false separation. Groups: models that share a letter are not told apart. Holm: p of the difference to the"
-        f" next model, with Holm's correction over {counted(len(ranking.pairs), 'pairs')}.",
-        f"Would tell them apart: so many seeds of both, or so many {ranking.unit} in each language, if difference and"
-        " spreads stayed as they are; with more than 50 seeds or 100 times the rows, it says that both are wanted.",
+        f"Over {where}. Ranks: the best and the worst possible, if at most {100 * ALPHA:.0f} % of such rankings may"
+        f" have even one false separation. Groups: models that share a letter cannot be distinguished. Holm: p of the"
+        f" difference to the next model, with Holm's correction over {counted(len(ranking.pairs), 'pairs')}.",
+        f"Would tell them apart: the number of seeds of both, or of {ranking.unit} in each language, if the difference"
+        " and the spreads stayed the same; if neither 50 seeds nor 100 times the rows are enough, both are needed.",
         _chance(ranking),
     ]
     return [*notes, *ranking.notes]
@@ -146,16 +146,17 @@ def _notes(ranking: Ranking) -> list[str]:
 def _chance(ranking: Ranking) -> str:
     """What the tests take for chance."""
     if ranking.expected_sd is None:
-        return f"What is chance here: other {ranking.grouped_by}. Nothing was trained, so there are no other seeds."
+        sampled = f"Chance here means a different sample of {ranking.grouped_by}."
+        return f"{sampled} Nothing was trained, so there are no other seeds."
     source = "assumed, since too few models have several seeds" if ranking.is_assumed else "the average of these models"
     fixed = [entry.model.name for entry in ranking.models if not entry.model.is_drawn]
     without = (
-        f" Of {', '.join(fixed)}, evaluated as {'they are' if len(fixed) > 1 else 'it is'}, rows alone."
+        f" For {', '.join(fixed)}, evaluated as {'they are' if len(fixed) > 1 else 'it is'}, it means the sample alone."
         if fixed
         else ""
     )
     return (
-        f"What is chance here: other {ranking.grouped_by} and other trainings. The standard deviation between seeds"
-        f" is {one_decimal(100 * ranking.expected_sd)} points, {source}, or that of a model's own seeds where it is"
-        f" larger.{without}"
+        f"Chance here means a different sample of {ranking.grouped_by} and different training runs. The standard"
+        f" deviation between seeds is {one_decimal(100 * ranking.expected_sd)} points, {source},"
+        f" or that of a model's own seeds where it is larger.{without}"
     )

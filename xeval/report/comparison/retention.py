@@ -91,26 +91,26 @@ def _shown(share: Share) -> tuple[str, str]:
 
 def _notes(retention: Retention) -> list[str]:
     notes = [
-        "Kept: B's score as a share of A's, with a paired bootstrap over the test rows for these trained models; above"
-        " chance: the same of what is above chance. Loss, in points: what is lost in the training language (at home),"
-        " and what besides (in transfer). Kappa: Cohen's, of B's answers with A's."
+        "Kept: B's score as a share of A's, with an interval by paired bootstrap over the test rows for these trained"
+        " models; above chance: the same for the part above chance. Loss, in points: at home, what is lost in the"
+        " training language; in transfer, what is lost beyond that. Kappa: Cohen's kappa between B's answers and A's."
     ]
     first, second = retention.costs
     if first.rows_per_s and second.rows_per_s:
         times = second.rows_per_s / first.rows_per_s
         saved = 1000 / first.rows_per_s - 1000 / second.rows_per_s
         lost = 100 * (retention.mean_a - retention.mean_b)
-        price = f", {one_decimal(lost / saved)} points for each millisecond a row that it saves" if saved > 0 else ""
+        price = f", {one_decimal(lost / saved)} points per millisecond saved on a row" if saved > 0 else ""
         notes.append(f"B was evaluated {times:.2f} times as fast as A on the same processor{price}.")
     if first.n_parameters and second.n_parameters and second.n_parameters < first.n_parameters:
         saved_mb = (first.n_parameters - second.n_parameters) * FLOAT32_BYTES / 1e6
         lost = 100 * (retention.mean_a - retention.mean_b)
-        notes.append(f"B is smaller by {saved_mb:,.1f} MB in float32: {lost / saved_mb:.2f} points for each of them.")
+        notes.append(f"B is {saved_mb:,.1f} MB smaller in float32: {lost / saved_mb:.2f} points per MB saved.")
     if retention.fertility_correlation is not None:
         rho, p = retention.fertility_correlation
         shown = "no correlation is shown" if p > 0.05 else f"a correlation (p {p:.3f})"
         notes.append(
-            f"What is kept and pieces per word: Spearman's ρ {signed(rho, 2)} over the languages, {shown};"
-            " it is not a cause."
+            f"Share kept and pieces per word: Spearman's ρ {signed(rho, 2)} over the languages, {shown};"
+            " correlation is not causation."
         )
     return [*notes, *retention.notes]

@@ -221,20 +221,20 @@ def _notes(comparison: RunComparison) -> list[str]:
     mean = comparison.mean
     method = (
         f"Interval: paired bootstrap, {mean.n_resamples:,} resamples of {comparison.resampled}, seed {mean.seed}."
-        f" Holm: p of {exchanged(comparison)}, corrected over the languages; better:"
-        " the side that is, where p is at most 0.05, and for the mean where the interval excludes 0."
+        f" Holm: p of {exchanged(comparison)}, corrected over the languages. Better:"
+        " the better side, where p is at most 0.05 or, for the mean, where the interval excludes 0."
     )
     if _one_run_each(comparison):
-        method += " only A/B: rows that one side alone has right. McNemar: its exact p, if rows were independent draws."
+        method += " Only A/B: rows that only one side has right. McNemar: its exact p, if rows were independent draws."
     if len(comparison.mean_seed_differences) > 1:
-        method += " SD of seeds: standard deviation of B minus A between the paired seeds, in no interval."
+        method += " SD of seeds: standard deviation of B minus A between the paired seeds, not part of any interval."
     return [method, *comparison.notes]
 
 
 def _flips_title(flipped: FlippedRows) -> str:
     n, hint = len(flipped.rows), ""
     if not flipped.sentences and n:
-        hint = "; with --data DIR, a copy of the data that was scored, their sentences stand here too"
+        hint = "; --data DIR, with a copy of the data that was scored, adds their sentences"
     won = flipped.n_won
     return f"Rows in {flipped.language} that only one side has right: {n} ({n - won} A, {won} B){hint}"
 

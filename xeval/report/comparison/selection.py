@@ -69,7 +69,7 @@ def _title(comparison: SelectionComparison) -> str:
     seeds = comparison.last_minus_dev.seeds_a
     what = "mean of " * (len(seeds) > 1) + numbered("seeds", seeds)
     compared = comparison.last_minus_dev
-    return f"{compared.title}: which checkpoint of one training? {comparison.model}, {what}; {compared.metric} in %"
+    return f"{compared.title}: which checkpoint of one training run? {comparison.model}, {what}; {compared.metric} in %"
 
 
 def _sides(comparison: SelectionComparison) -> list[str]:
@@ -138,10 +138,10 @@ def _notes(comparison: SelectionComparison) -> list[str]:
     mean = compared.mean
     n_checkpoints = " ".join(str(len(choice.steps)) for choice in comparison.choices)
     return [
-        f"* The oracle is {ORACLE}, of {n_checkpoints}. It is an upper bound of what any choice among them can reach,"
+        f"* The oracle is {ORACLE}, of {n_checkpoints}. It is an upper bound on what any choice among them can reach,"
         " not a result: part of its lead is luck on these very rows, so it has no interval.",
         f"Interval: of last minus dev, paired bootstrap, {mean.n_resamples:,} resamples of"
-        f" {compared.resampled}, seed {mean.seed}; drawing other test {compared.unit}, not training again. Holm: p of"
-        f" {exchanged(compared, 'the answers of the two')}, corrected over the languages.",
+        f" {compared.resampled}, seed {mean.seed}; it covers the draw of test {compared.unit}, not retraining. Holm: p"
+        f" of {exchanged(compared, 'the answers of the two')}, corrected over the languages.",
         *compared.notes,
     ]

@@ -36,7 +36,7 @@ def format_of(output: Path | None) -> Format:
     suffix = output.suffix.lower() if output else ""
     if suffix not in _BY_SUFFIX:
         known = ", ".join(filter(None, _BY_SUFFIX))
-        raise XevalError(f"{output}: wanted a name that ends in {known}, got {suffix!r}; or say --format")
+        raise XevalError(f"{output}: wanted a name that ends in {known}, got {suffix!r}; or add --format")
     return _BY_SUFFIX[suffix]
 
 

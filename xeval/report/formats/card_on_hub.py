@@ -34,7 +34,7 @@ def with_section(card: str, name: str, section: str) -> str:
     if len(starts) != 1 or len(ends) != 1 or starts > ends:
         raise XevalError(
             f"{CARD}: wanted one line {begin} and below it one line {end}, got {len(starts)} and {len(ends)}; put that"
-            " right on the hub, or remove them to have the section at the end of the card"
+            " right on the hub, or remove them, and the section goes to the end of the card"
         )
     before, after = "".join(lines[: starts[0]]), "".join(lines[ends[0] + 1 :])
     return before + _in_its_newlines(block, card) + after
@@ -65,7 +65,7 @@ def with_results(card: str, entries: str, source: str) -> str:
     keys = _compose(text).value if text.strip() else []
     places = [(key, value) for key, value in keys if key.value == _INDEX]
     if len(places) > 1:
-        raise _odd(f"{_INDEX} stands there {len(places)} times")
+        raise _odd(f"{_INDEX} occurs {len(places)} times")
     start = end = len(text)
     if places:
         [(key, value)] = places

@@ -22,7 +22,7 @@ def render(matrix: Matrix) -> str:
     alignment = ["left"] + ["right"] * (len(header) - 1)
     table = pipe_table(body, [escape(name) for name in header], alignment)
     home = describe(matrix.training_language).name if len(matrix.sources) == 1 else "the language trained on"
-    gap = f" gap: {home} minus the mean of the other languages of the first mean."
+    gap = f" gap: {home} minus the mean of the other languages in the first mean."
     notes = [
         f"{capitalised(matrix.metric_in_words)} in %, {matrix.how}."
         + (gap if matrix.training_language in matrix.languages else ""),

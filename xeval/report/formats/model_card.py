@@ -74,14 +74,14 @@ def render_eval_results(matrix: Matrix, task: Task | None, source: str | None = 
 
     _only_model(matrix)
     if matrix.split != "test":
-        raise XevalError(f"task {matrix.task}: eval-results are of test splits, and these runs are of {matrix.split}")
+        raise XevalError(f"task {matrix.task}: eval-results are for test splits, and these runs are on {matrix.split}")
     if task is None or task.hub is None:
-        raise XevalError(f"task {matrix.task}: eval-results name a data set of the hub, and this task is of none")
+        raise XevalError(f"task {matrix.task}: eval-results name a data set on the hub, and this task has none")
     partial = _partial(matrix)
     if len(partial) == len(matrix.ours):
         raise XevalError(
-            f"task {matrix.task}: eval-results are of runs on all rows, and {next(iter(partial))} is not one:"
-            f" {next(iter(partial.values()))}; run it without limits on the whole data"
+            f"task {matrix.task}: eval-results are for runs on all rows, and {next(iter(partial))} is not one:"
+            f" {next(iter(partial.values()))}; run it on the whole data without limits"
         )
     entries = [
         EvalResultEntry(

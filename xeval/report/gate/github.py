@@ -33,7 +33,7 @@ def _level(level: str, findings: list[GateFinding]) -> list[str]:
     shown = findings if len(findings) <= MAX_ANNOTATIONS else findings[: MAX_ANNOTATIONS - 1]
     lines = [_command(level, f"xeval: {finding.kind}", finding.sentence) for finding in shown]
     if len(shown) < len(findings):
-        rest = f"and {len(findings) - len(shown)} more; the summary of this step has them all"
+        rest = f"and {len(findings) - len(shown)} more; the summary of this step lists them all"
         lines.append(_command(level, "xeval", rest))
     return lines
 

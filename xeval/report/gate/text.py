@@ -13,14 +13,14 @@ def headline(outcome: Outcome) -> str:
     """The outcome in one sentence."""
     thresholds = outcome.thresholds
     allowed = (
-        f"{thresholds.cell:g} points in a language, {thresholds.mean:g} on the mean, a speed of"
-        f" {thresholds.throughput:g} times the blessed"
+        f"{thresholds.cell:g} points in a language, {thresholds.mean:g} on the mean,"
+        f" {thresholds.throughput:g} times the blessed speed"
     )
     if not outcome.passed:
-        return f"Failed: {_counted(outcome.failures)} (allowed are {allowed})."
+        return f"Failed: {_counted(outcome.failures)} (allowed: {allowed})."
     others = [finding for finding in outcome.findings if finding.kind in ("drop within chance", "improvement")]
     also = f"; {_counted(others)}" if others else ""
-    return f"Passed: no drop beyond both chance and what is allowed ({allowed}){also}."
+    return f"Passed: no drop exceeds both chance and what is allowed ({allowed}){also}."
 
 
 def _counted(findings: Iterable[GateFinding]) -> str:

@@ -103,7 +103,7 @@ def _left_out(matrix: Matrix) -> str:
     """What a page of so many runs does not have."""
     parts = [f"a section for each of {len(matrix.ours)} models"] if len(matrix.ours) > MOST_MODELS else []
     parts += [f"the records of {len(matrix.runs)} runs"] if len(matrix.runs) > MOST_RECORDS else []
-    return f"Left out for length: {' and '.join(parts)}; --model NAME reports one." if parts else ""
+    return f"Left out for length: {' and '.join(parts)}; --model NAME reports on one model." if parts else ""
 
 
 @cache

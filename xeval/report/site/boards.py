@@ -81,9 +81,9 @@ class Board:
     def about_ranks(self) -> str:
         """What the ranks say."""
         return (
-            f"Ranks: at best and at worst, among the {len(self.ranked)} rows that were scored on the same test rows, on"
-            " the mean over all languages, whichever are shown. They leave open what other test rows and other"
-            f" trainings could change; in {100 * (1 - ALPHA):.0f} % of such tables all of them are right at once."
+            f"Ranks: the best and the worst possible among the {len(self.ranked)} rows that were scored on the same"
+            " test rows, by the mean over all languages, whichever are shown. They allow for what other test rows and"
+            f" other training runs could change; in {100 * (1 - ALPHA):.0f} % of such tables, all are right together."
         )
 
     @property

@@ -82,7 +82,7 @@ def build(
     runs = [run for run in stored if run.record.task in names and run.record.scores]
     if not runs:
         raise StoreError(
-            f"no results of suite {suite.name} there yet; make some with: xeval run {suite.name} --model M"
+            f"no results for suite {suite.name} there yet; make some with: xeval run {suite.name} --model M"
         )
     ours = _told_apart([_our_row(own, suite, tasks) for own in _by_manner(runs).values()])
     titles = {member.task: _title(member, ours, runs, tasks) for member in suite.tasks}
@@ -263,8 +263,8 @@ def _rule(suite: Suite) -> str:
     mixed = [f"{member.task} by the mean of {' and '.join(member.metrics)}" for member in suite.tasks if member.metrics]
     by = f" ({', '.join(mixed).replace('_', ' ')})" if mixed else ""
     return (
-        f"In %. A task's score is the mean over its languages{by}; averages are means over tasks. In brackets the 95 %"
-        " interval over the draw of test rows, with the training as it is: another seed moves a score too."
+        f"In %. A task's score is the mean over its languages{by}; averages are means over tasks. In brackets: the 95 %"
+        " interval over the draw of test rows, for these training runs; another seed moves a score too."
     )
 
 
