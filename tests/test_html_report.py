@@ -241,7 +241,7 @@ def test_a_page_without_predictions_says_why_and_shows_the_rest(tmp_path, chromi
     path.write_text(html.render(matrix), encoding="utf-8")
     chromium.open(path)
     notes = chromium.evaluate("[...document.querySelectorAll('[role=note]')].map(note => note.textContent)")
-    assert len(notes) == 1 and "What the predictions show is left out" in notes[0] and "damaged" in notes[0]
+    assert len(notes) == 1 and "What only the predictions can show is left out" in notes[0] and "damaged" in notes[0]
     assert complaints(chromium) == []
 
 

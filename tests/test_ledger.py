@@ -73,7 +73,7 @@ def test_swapped_averages_are_seen():
 def test_rotated_columns_are_seen(shift):
     rotated = {"cells": cells([*VALUES[-shift:], *VALUES[:-shift]])}
     [found] = suspicions([table("one", {}), table("other", rotated)])
-    assert found.endswith(f"their values agree if the columns of one are moved by {shift}")
+    assert found.endswith(f"their values agree if the columns of one are shifted by {shift}")
 
 
 def test_sources_far_apart_are_seen_language_by_language():

@@ -210,7 +210,7 @@ def test_a_folder_that_is_said_to_hold_a_published_model_is_judged_and_the_repor
         [verdict] = built.verdicts
         assert verdict.mean.comparison == whole.verdicts[0].mean.comparison
         assert verdict.mean.sentence.startswith("DistilmBERT (hf-2019, the folder my-copy), mean of 6 languages:")
-        assert f"my-copy (local, taken for {said['published_as']}, {why})" in "".join(built.footer)
+        assert f"my-copy (local, taken to be {said['published_as']}, {why})" in "".join(built.footer)
         assert not any("No verdict" in line for line in built.footer)
 
 

@@ -371,7 +371,7 @@ BROUGHT: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     ),
     "lower case in the file alone": (
         normalize(lowercase=True),
-        ("pieces: different from those", "lowercase is True there"),
+        ("pieces: different from those", "lowercase is True in the file"),
     ),
     "a few accents off in the file alone": (normalize(strip_accents=True), ()),
     "other words in the file": (split_at_spaces, ("pieces: different from those", "(pre_tokenizer", FROM_FILE)),

@@ -91,7 +91,7 @@ def _between_sources(tables: Sequence[Reference]) -> Iterator[str]:
         if shift := _rotation(
             [row.cells[language] for language in shared], [other.cells[language] for language in shared]
         ):
-            yield f"{both}: their values agree if the columns of one are moved by {shift}"
+            yield f"{both}: their values agree if the columns of one are shifted by {shift}"
             continue
         apart = {language: row.cells[language] - other.cells[language] for language in shared}
         far = [language for language in shared if abs(apart[language]) >= FAR_APART]

@@ -90,7 +90,9 @@ def seeds_to_reproduce(table: Reference, task: Task) -> ChosenSeeds:
     if not reached or n > max(reached):
         return ChosenSeeds(tuple(range(1, n + 1)), "the fewest whose spread is measured, not assumed")
     which = "each row" if len(reached) == len(rows) else f"{len(reached)} of {len(rows)} rows"
-    return ChosenSeeds(tuple(range(1, n + 1)), f"the fewest that give {which} an even chance to be shown right if true")
+    return ChosenSeeds(
+        tuple(range(1, n + 1)), f"the fewest that give {which} an even chance of being confirmed if true"
+    )
 
 
 def _expected(row: ReferenceRow, task: Task) -> dict[str, Spread]:

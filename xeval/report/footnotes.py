@@ -132,7 +132,7 @@ def _origin(model: ModelRecord) -> str:
     if model.published_as is None:
         return model.origin
     why = "as the user stated" if model.published_by == "word" else "since its files have the same checksum"
-    return f"{model.origin}, taken for {model.published_as}, {why}"
+    return f"{model.origin}, taken to be {model.published_as}, {why}"
 
 
 def _made_with(environment: Environment, dtype: str) -> str:

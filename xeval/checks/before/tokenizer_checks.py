@@ -78,7 +78,7 @@ def check_vocabulary(tokenizer: Any, embedding_rows: int | None) -> Finding:
     strays = [word for word in words if ids[word] != words[word]]
     if not strays:
         return fine(name, f"{n_pieces:,} pieces; {len(words)} words have the ids that they have in {whose}'s")
-    why = f"though the embedding has {embedding_rows:,} rows, as for that"
+    why = f"though the embedding has {embedding_rows:,} rows, as with that vocabulary"
     if all(_letters(tokenizer.decode(words[word])) == _letters(word) for word in strays):
         why = "though its pieces do: the tokenizer changes the text before it looks them up"
     evidence = (
@@ -178,7 +178,7 @@ def _settings(own: Any, built: Any) -> str:
         by_file, by_library = (part[name] for part in parts)
         if by_file != by_library:
             keys = [key for key in by_file if by_file[key] != by_library.get(key)] if by_file and by_library else []
-            text = ", ".join(f"{key} is {one_line(by_file[key])[:20]} there" for key in keys[:3] if key != "type")
+            text = ", ".join(f"{key} is {one_line(by_file[key])[:20]} in the file" for key in keys[:3] if key != "type")
             return f" ({name}{': ' * bool(text)}{text})"
     return ""
 

@@ -89,7 +89,7 @@ def of_speed(question: Question, answer: Answer, threshold: float) -> GateFindin
     if ratio < threshold and answer.dropped:
         kind = "regression"
         fact += (
-            f", less than the allowed {threshold:g} times, and more than the spread of the seeds' own speeds explains"
+            f", less than the allowed {threshold:g} times, and the spread of the seeds' own speeds does not explain it"
         )
     elif ratio < threshold:
         kind = "drop within chance"

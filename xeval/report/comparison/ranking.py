@@ -151,7 +151,7 @@ def _chance(ranking: Ranking) -> str:
     source = "assumed, since too few models have several seeds" if ranking.is_assumed else "the average of these models"
     fixed = [entry.model.name for entry in ranking.models if not entry.model.is_drawn]
     without = (
-        f" For {', '.join(fixed)}, evaluated as {'they are' if len(fixed) > 1 else 'it is'}, it means the sample alone."
+        f" For {', '.join(fixed)}, evaluated as {'they are' if len(fixed) > 1 else 'it is'}, the sample alone counts."
         if fixed
         else ""
     )

@@ -108,9 +108,6 @@ def _notes(retention: Retention) -> list[str]:
         notes.append(f"B is {saved_mb:,.1f} MB smaller in float32: {lost / saved_mb:.2f} points per MB saved.")
     if retention.fertility_correlation is not None:
         rho, p = retention.fertility_correlation
-        shown = "no correlation is shown" if p > 0.05 else f"a correlation (p {p:.3f})"
-        notes.append(
-            f"Share kept and pieces per word: Spearman's ρ {signed(rho, 2)} over the languages, {shown};"
-            " correlation is not causation."
-        )
+        shown = "no correlation is shown" if p > 0.05 else f"a correlation (p {p:.3f}), not a cause"
+        notes.append(f"Share kept and pieces per word: Spearman's ρ {signed(rho, 2)} over the languages, {shown}.")
     return [*notes, *retention.notes]
