@@ -102,7 +102,10 @@ def _rows(comparison: SelectionComparison) -> list[list[str]]:
     if comparison.target_mean is not None:
         rows.append(
             _mean_row(
-                comparison, f"but {comparison.training_language}", comparison.target_mean, comparison.training_language
+                comparison,
+                f"without {comparison.training_language}",
+                comparison.target_mean,
+                comparison.training_language,
             )
         )
     return rows
