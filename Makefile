@@ -10,7 +10,7 @@ CHECK_RUN := xnli-mini --model mini-mbert --seed 1,2,3 --language en,es,ru,th,zh
 
 .PHONY: help setup demo check bless test test-slow bench torture picture docs notebook lint clean
 
-help: ## this list
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## install xeval and its exact dependencies into .venv
@@ -23,58 +23,58 @@ $(STAMP): pyproject.toml constraints.txt xeval/support/version.py
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: setup ## a small encoder and its student, fine-tuned on English, evaluated in 15 languages, no network (2 minutes)
+demo: setup ## fine-tune a small encoder and its student on English, evaluate both in 15 languages; no network (2 minutes)
 	$(BIN)/xeval run xnli-mini --model mini-mbert --model mini-distilmbert --results .demo/results
-	@echo "The same encoder, as if it came from elsewhere with its labels in another order: what a diagnosis looks like"
+	@echo "The same encoder again, with two of its labels swapped, to show what a diagnosis looks like"
 	@rm -rf .demo/relabelled
 	$(BIN)/xeval export .demo/results/xnli-mini/mini-mbert/mini-seed42-* .demo/relabelled
 	sed -i.bak 's/"entailment"/"other"/; s/"contradiction"/"entailment"/; s/"other"/"contradiction"/' .demo/relabelled/config.json
 	$(BIN)/xeval run xnli-mini --no-train --model .demo/relabelled --language en,es --results .demo/results
 	$(BIN)/xeval report --results .demo/results --output .demo/report.md
 	$(BIN)/xeval report --results .demo/results --output .demo/report.html
-	@echo "The same stands in .demo/report.md, and as a page to look at in .demo/report.html"
+	@echo "Written: .demo/report.md, and the same as a page, .demo/report.html"
 
 # With bytecode: each of the processes that tests start would compile all of xeval again.
-test: setup ## the tests, two at a time, under 10 minutes on two cores
+test: setup ## run the tests, two at a time, in under 10 minutes on two cores
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
-test-slow: setup ## the tests that take minutes each
+test-slow: setup ## run the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
 
-bench: setup ## how fast training and evaluation are, compared with the transformers Trainer (11 minutes)
+bench: setup ## compare the speed of training and evaluation with the transformers Trainer (11 minutes)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
-torture: setup ## kills, full disks, damage and outages, all that docs/reliability.md tells of (an hour or more)
+torture: setup ## run the tests behind docs/reliability.md: kills, full disks, damage, outages (an hour or more)
 	$(BIN)/python -m pytest -q tests/torture
 
-check: setup ## the gate: the microcosm against its committed baseline (a minute and a half)
+check: setup ## compare the microcosm with its committed baseline, as CI does (a minute and a half)
 	rm -rf .check
 	$(BIN)/xeval run $(CHECK_RUN) --results .check/results
 	$(BIN)/xeval check --results .check/results --baseline results/baselines/xnli-mini.toml --throughput-threshold 0.3
 
-bless: setup ## make that baseline again, to be reviewed and committed
+bless: setup ## make that baseline again, for you to review and commit
 	rm -rf .check
 	$(BIN)/xeval run $(CHECK_RUN) --results .check/results
 	$(BIN)/xeval bless --results .check/results --output results/baselines/xnli-mini.toml
 
-picture: ## the README's picture of the demo's report (needs chromium)
+picture: ## draw the README's picture of the demo's report (needs chromium)
 	chromium --headless --no-sandbox --hide-scrollbars --window-size=1200,960 \
 		--screenshot=docs/pictures/report.png file://$(CURDIR)/.demo/report.html
 
-docs: setup ## docs/reference/ from the code, and the pages of docs/ as a site in build/site; warnings are errors
+docs: setup ## write docs/reference/ from the code, and build the site in build/site; warnings are errors
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python -m docs.generate
 	$(BIN)/python -m sphinx -q -W --keep-going -E -b html -d build/site-cache docs build/site
 	@echo "Open build/site/index.html"
 
-notebook: setup ## the notebook of docs/, executed, as a page in build/notebook (1 to 2 minutes)
+notebook: setup ## execute the notebook of docs/, as a page in build/notebook (1 to 2 minutes)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebook]'
 	rm -rf build/notebook && mkdir -p build/notebook && cp docs/notebook.ipynb build/notebook
 	$(BIN)/python -m nbconvert --to html --execute build/notebook/notebook.ipynb
 	@echo "Open build/notebook/notebook.html"
 
-lint: setup ## ruff and mypy
+lint: setup ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
