@@ -1,1 +1,1 @@
-"""Everything that computes with torch: loading, encoding, training, prediction."""
+"""Everything that computes with torch: loading, encoding, training and prediction."""

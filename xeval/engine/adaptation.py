@@ -1,8 +1,7 @@
-"""Chooses what of a model is trained besides its head: the whole encoder, its upper layers, matrices of low rank beside
-its weights, or nothing of it.
+"""Chooses what is trained besides the head: the whole encoder, its upper layers, low-rank matrices, or nothing else.
 
-LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685) is PEFT's. Its matrices are merged into the weights when the
-training has ended, so that what is kept and evaluated is an ordinary model.
+LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685) comes from PEFT. Its matrices are added to the encoder's weights
+and merged into them when the training has ended, so that an ordinary model is kept and evaluated.
 """
 
 import importlib.util
@@ -16,14 +15,14 @@ from xeval.definitions.recipe import Recipe
 from xeval.engine.random_numbers import drawn_from
 from xeval.support.errors import DefinitionError, ModelError
 
-# What architectures call the layers that make queries and values.
+# Names that architectures give the layers that compute queries and values.
 _QUERIES_AND_VALUES = frozenset({
     "query", "value", "q_lin", "v_lin", "query_proj", "value_proj", "q_proj", "v_proj", "q", "v",
 })  # fmt: skip
 
 
 def refuse_without_peft(recipe: Recipe) -> None:
-    """Raise DefinitionError where `recipe` needs the package peft and it is not installed."""
+    """Raise DefinitionError if `recipe` needs the package peft and it is not installed."""
     if recipe.adaptation == "lora" and importlib.util.find_spec("peft") is None:
         raise DefinitionError(
             f"recipe {recipe.name}: adaptation lora needs the package peft; install it: pip install peft"
@@ -31,10 +30,10 @@ def refuse_without_peft(recipe: Recipe) -> None:
 
 
 def adapt(model: PreTrainedModel, recipe: Recipe, seed: int, has_pooler: bool, name: str) -> Callable[[], None]:
-    """Leave gradients to what `recipe` trains, and return what makes an ordinary model of `model` after the training.
+    """Freeze all that `recipe` does not train; return what makes `model` an ordinary one again after the training.
 
     A pooler that the checkpoint has (`has_pooler`) is part of the encoder; one that was drawn anew belongs to the head.
-    Raises ModelError, about the model called `name`, where the parts of its encoder cannot be told.
+    Raise ModelError, about the model called `name`, if the parts of its encoder cannot be identified.
     """
     if recipe.adaptation == "full":
         if recipe.layers_frozen is not None:
@@ -50,17 +49,17 @@ def adapt(model: PreTrainedModel, recipe: Recipe, seed: int, has_pooler: bool, n
 
 
 def count_trained(model: torch.nn.Module) -> tuple[int, int]:
-    """Parameters of `model` that are trained, and all of them."""
+    """Return the number of trained parameters of `model` and the number of all of them."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, is_trained in sizes if is_trained), sum(size for size, _ in sizes)
 
 
 def _freeze_layers(model: PreTrainedModel, n_layers: int, name: str) -> None:
-    """Leave out the embeddings and the lowest `n_layers`."""
+    """Freeze the embeddings and the lowest `n_layers`."""
     encoder = model.base_model
     path, layers = _layers(encoder, model.config.num_hidden_layers, name)
     frozen: list[torch.nn.Module] = [*layers[:n_layers]]
-    # Embeddings come before the layers; an encoder with relative positions has more of them inside.
+    # Embeddings come before the layers; encoders with relative positions have more of them inside the layers.
     for child, module in encoder.named_children():
         if child == path.partition(".")[0]:
             break
@@ -71,7 +70,7 @@ def _freeze_layers(model: PreTrainedModel, n_layers: int, name: str) -> None:
 
 
 def _layers(encoder: torch.nn.Module, n_layers: int, name: str) -> tuple[str, torch.nn.ModuleList]:
-    """The stack of an encoder's layers, and where in it they are."""
+    """Return the path of the encoder's stack of layers, and the stack."""
     stacks = [
         (path, module)
         for path, module in encoder.named_modules()
@@ -86,7 +85,7 @@ def _layers(encoder: torch.nn.Module, n_layers: int, name: str) -> tuple[str, to
 
 
 def _add_matrices(model: PreTrainedModel, recipe: Recipe, seed: int, name: str) -> Callable[[], None]:
-    """Put LoRA's matrices beside the weights of the encoder; what is returned merges them."""
+    """Add LoRA's matrices to the encoder's layers; return the function that merges them."""
     targets = list(_targets(model, recipe))
     if not targets:
         raise ModelError(
@@ -97,7 +96,7 @@ def _add_matrices(model: PreTrainedModel, recipe: Recipe, seed: int, name: str) 
 
     config = LoraConfig(
         r=recipe.lora_rank,
-        lora_alpha=recipe.lora_alpha,  # type: ignore[arg-type]  # a fraction is as good
+        lora_alpha=recipe.lora_alpha,  # type: ignore[arg-type]  # a fraction works too
         lora_dropout=recipe.lora_dropout,
         target_modules=targets,
     )
@@ -112,7 +111,7 @@ def _add_matrices(model: PreTrainedModel, recipe: Recipe, seed: int, name: str) 
 
 
 def _targets(model: PreTrainedModel, recipe: Recipe) -> Iterator[str]:
-    """The names in `model` of the layers that have matrices beside them."""
+    """Yield the names in `model` of the layers that get matrices."""
     of_encoder = model.base_model_prefix + "."
     for key, module in model.named_modules():
         is_inside = key.startswith(of_encoder) and not key.startswith(of_encoder + "pooler")

@@ -1,4 +1,4 @@
-"""Encoded pairs → batches: random ones of a fixed number of pairs to train on, even ones of tokens to evaluate."""
+"""Encoded pairs → batches: random ones of a fixed number of pairs for training, even ones by tokens for evaluation."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,17 @@ from xeval.kinds.encoded import Encoded
 
 
 def random_batches(n_pairs: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    """The rows of one epoch in an order drawn from (seed, epoch), `batch_size` at a time; the last may be smaller."""
+    """Yield the rows of one epoch, `batch_size` at a time, in an order drawn from (seed, epoch).
+
+    The last batch may be smaller.
+    """
     order = np.random.default_rng((seed, epoch)).permutation(n_pairs)
     for start in range(0, n_pairs, batch_size):
         yield order[start : start + batch_size]
 
 
 def even_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
-    """Every row once, longest first, in batches whose padded size stays within `token_budget` tokens.
+    """Return every row once, longest first, in batches whose padded size stays within `token_budget` tokens.
 
     A pair longer than the budget gets a batch of its own.
     """
@@ -32,7 +35,7 @@ def even_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
 def collate(
     pairs: Encoded, rows: np.ndarray, pad_token_id: int, type_ids: bool, device: torch.device
 ) -> dict[str, torch.Tensor]:
-    """The model's inputs for `rows`, each (B, L) int64, padded on the right to the longest of them."""
+    """Return the model's inputs for `rows`, each (B, L) int64, padded on the right to the longest row."""
     starts, lengths = pairs.offsets[rows], pairs.lengths[rows]
     columns = np.arange(int(lengths.max()))
     mask = columns[None, :] < lengths[:, None]  # (B, L)

@@ -1,6 +1,6 @@
-"""A checkpoint with pickled weights, or without tokenizer.json → a folder that every command takes.
+"""A checkpoint with pickled weights, or without tokenizer.json → a folder that every command accepts.
 
-Pickles are read in a process of their own, `xeval.engine.unpickle`. The new folder appears whole or not at all.
+Pickles are read in a separate process, `xeval.engine.unpickle`. The new folder appears whole or not at all.
 """
 
 import json
@@ -22,9 +22,9 @@ from xeval.support.files import check_ordinary
 from xeval.support.text import one_line
 
 _MAX_FILE_BYTES = 100_000_000_000
-_SPARE = 1.1  # of the weights' bytes, free on the disk
-_SLOWEST = 5_000_000  # bytes a second
-# What a tokenizer does to these shows most of what can go wrong: case, accents, scripts, marks, spaces, numbers.
+_SPARE = 1.1  # free disk space needed, as a multiple of the weights' bytes
+_SLOWEST = 5_000_000  # bytes per second
+# Texts that reveal most mistakes of a tokenizer: case, accents, scripts, marks, spaces, numbers.
 SAMPLES = (
     "The quick brown fox, jumping over 13 lazy dogs!",
     "Ça va? L'été à Noël, Straße und Übergröße.",
@@ -39,18 +39,18 @@ SAMPLES = (
 
 @dataclass(frozen=True)
 class Converted:
-    """What has been made."""
+    """The result of a conversion."""
 
     folder: Path
-    n_tensors: int | None  # that were pickled; None where the weights were safetensors already
-    made_tokenizer: bool  # tokenizer.json, from the files that were there
+    n_tensors: int | None  # converted from pickles; None if the weights were safetensors already
+    made_tokenizer: bool  # whether tokenizer.json was made from the other tokenizer files
 
 
 def convert(model: PickledModel, target: Path) -> Converted:
-    """Make `target`, a new or empty folder, of a checkpoint that has pickled weights or no tokenizer.json.
+    """Convert a checkpoint with pickled weights or without tokenizer.json into `target`, a new or empty folder.
 
-    Raises ModelError for weights that hold more than numbers, that are damaged or larger than they say, and for a
-    tokenizer that cannot be made with certainty; nothing is left in `target` then.
+    Raise ModelError for weights that hold more than numbers, are damaged or are larger than they claim, and for a
+    tokenizer that cannot be made with certainty. Nothing is left in `target` then.
     """
     has_safetensors = bool(weight_files(model.folder, model.id))
     needs_tokenizer = not (model.folder / "tokenizer.json").is_file()
@@ -67,7 +67,7 @@ def convert(model: PickledModel, target: Path) -> Converted:
                 shutil.copyfile(path, partial / path.name)
         else:
             n_tensors = _unpickle(model, partial)
-        weight_files(partial, model.id)  # which another name in config.json would keep from being found
+        weight_files(partial, model.id)  # raises if config.json asks for a file of another name
         if needs_tokenizer:
             _make_tokenizer(_unhashed(model.id, partial))
     return Converted(target, n_tensors, needs_tokenizer)
@@ -75,7 +75,10 @@ def convert(model: PickledModel, target: Path) -> Converted:
 
 @contextmanager
 def _appearing(target: Path) -> Iterator[Path]:
-    """A folder to write into that takes the place of `target`, which is new or empty, when the block has ended well."""
+    """Give a folder to write into, which replaces `target` once the block ends without an error.
+
+    Raise ModelError if `target` is not new or empty, or if it cannot be written.
+    """
     if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
         raise ModelError(f"{target}: wanted a new or empty folder to write to, found something there; name another")
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
@@ -96,7 +99,7 @@ def _with_index(files: list[Path], folder: Path) -> list[Path]:
 
 
 def _unpickle(model: PickledModel, output: Path) -> int:
-    """Have the pickled weights written to `output` as safetensors; how many tensors they are."""
+    """Have the pickled weights written to `output` as safetensors; return the number of tensors."""
     n_bytes = 0
     for path in model.pickles:
         try:
@@ -140,7 +143,7 @@ def _unpickle(model: PickledModel, output: Path) -> int:
 
 
 def _unhashed(name: str, folder: Path) -> Checkpoint:
-    """A checkpoint that is not all there yet, of which no run is made."""
+    """Return a checkpoint that is still incomplete and never used for a run."""
     return Checkpoint(name, "local", None, folder, "")
 
 
@@ -149,7 +152,7 @@ def _ending(code: int) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """What the other process is told: where the libraries are, and no token, no proxy and no address."""
+    """Return the other process's environment: where the libraries are, but no token, no proxy and no address."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "SYSTEMROOT")
     libraries = os.pathsep.join(filter(None, map(os.path.abspath, sys.path)))
     return {name: os.environ[name] for name in kept if name in os.environ} | {
@@ -161,7 +164,7 @@ def _environment() -> dict[str, str]:
 
 
 def _make_tokenizer(checkpoint: Checkpoint) -> None:
-    """Write tokenizer.json, made by transformers of the files that are there, once it is seen to split as they say."""
+    """Have transformers make tokenizer.json from the other files, and save it if it splits texts as those do."""
     tokenizer = load_tokenizer(checkpoint, 1)
     split = split_by_files(checkpoint.id, checkpoint.folder, tokenizer.unk_token)
     for sample in SAMPLES:

@@ -1,4 +1,4 @@
-"""Which device computes, in which arithmetic."""
+"""The choice of the device and of the arithmetic to compute in."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from xeval.support.process_settings import ProcessSetting
 from xeval.support.text import counted
 
 DTYPES = ("auto", "float32", "bfloat16")
-_NARROWEST_IN_BFLOAT16 = 192  # hidden size; narrower ones measured slower to train, see docs/performance.md
+_NARROWEST_IN_BFLOAT16 = 192  # hidden size; narrower encoders were slower to train, see docs/performance.md
 
 
 def _multiply_by_onednn() -> str:
@@ -26,7 +26,7 @@ _ONEDNN = ProcessSetting(_multiply_by_onednn, torch.set_float32_matmul_precision
 
 @dataclass(frozen=True)
 class Compute:
-    """A device and the arithmetic of forward and backward passes on it. Weights are float32 throughout."""
+    """A device and the arithmetic of forward and backward passes on it. Weights are always float32."""
 
     device: torch.device
     dtype: torch.dtype
@@ -44,28 +44,33 @@ class Compute:
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def matmuls(self) -> AbstractContextManager[None]:
-        """While this lasts, a processor's float32 matrix products are oneDNN's where these are exact: faster ones."""
+        """While this lasts, compute float32 products on a processor with oneDNN, which is faster, if it is exact."""
         if self.device.type != "cpu" or self.dtype != torch.float32 or not onednn_is_exact():
             return nullcontext()
         return _ONEDNN.changed()
 
     def token_budget(self) -> int:
-        """Tokens per evaluation batch: enough to keep the device busy, few enough to stay in a processor's caches, and
-        on a GPU within the memory that training takes, whatever the arithmetic."""
+        """Return the number of tokens per evaluation batch.
+
+        It is large enough to keep the device busy, and small enough to stay in a processor's caches or, on a GPU,
+        within the memory that training takes in any arithmetic.
+        """
         if self.device.type != "cuda":
             return 4_096
         return 32_768 if self.dtype == torch.float32 else 65_536
 
     def free_memory(self) -> None:
-        """Give back what the allocator of a GPU keeps, after something did not fit."""
+        """Release the memory that a GPU's allocator caches, after something did not fit."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
 def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
-    """The device and arithmetic that the words mean; "auto" is a GPU if there is one, bfloat16 if it is fast there.
+    """Return the device and arithmetic for these names.
 
-    On a processor that also depends on the encoder's `hidden_size`, if it is told: narrow ones stay in float32.
+    A device "auto" is a GPU if there is one; a dtype "auto" is bfloat16 if it is fast on the device. On a processor,
+    this also depends on the encoder's `hidden_size`, if given: narrow encoders stay in float32. Raise XevalError for a
+    device or dtype that cannot be used here.
     """
     if dtype not in DTYPES:
         raise XevalError(f"dtype: wanted one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -73,7 +78,7 @@ def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(device)
-        torch.empty(1, device=chosen).item()  # which "meta" has not
+        torch.empty(1, device=chosen).item()  # fails on "meta", which holds no data
     except (RuntimeError, AssertionError) as error:
         raise XevalError(f"device: {device!r} cannot be used here{_why_not(device)}") from error
     refuse_device(chosen)
@@ -89,7 +94,7 @@ def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
 
 
 def _why_not(device: str) -> str:
-    """Why torch refuses it, and what to do."""
+    """Return why torch refuses the device, and what to do."""
     if not device.startswith("cuda"):
         return "; wanted auto, cpu or cuda"
     if torch.version.cuda is None and torch.version.hip is None:
@@ -104,15 +109,18 @@ def _why_not(device: str) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it is: torch has a type for it on accelerators; its allocator for processors has only these words."""
+    """Return whether `error` says that memory ran out.
+
+    torch has a type for this on accelerators; its allocator for processors is recognised only by its words.
+    """
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 beats float32 there: by what the device is, not by a stopwatch, so that a run stays the same.
+    """Return whether bfloat16 beats float32 on the device, by its features and not by timing, so that runs repeat.
 
-    A processor's avx512_bf16 is not enough: on an Intel one without AMX, matrix products measured 0.64 of the float32
-    speed, where an AMD one gained half again.
+    On a processor, avx512_bf16 is not enough: on an Intel one without AMX, bfloat16 matrix products ran at 0.64 of the
+    float32 speed, whereas an AMD one gained half again.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -125,7 +133,7 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
 
 @cache
 def onednn_is_exact() -> bool:
-    """Whether "medium" precision merely chooses oneDNN here, or computes in bfloat16, as it may where there is AMX."""
+    """Return whether "medium" precision only selects oneDNN here, and not bfloat16, as it may with AMX."""
     some, other = torch.linspace(-1, 1, 2**18).view(2, 512, 256).sin().unbind()
     expected = some.double() @ other.double().T  # (512, 512)
     with _ONEDNN.changed():

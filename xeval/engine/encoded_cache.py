@@ -1,4 +1,4 @@
-"""Encoded rows ↔ the cache, by a hash of everything that they depend on."""
+"""Encoded rows ↔ the cache, under a hash of everything that they depend on."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -14,9 +14,9 @@ _NUMBERS = list(Tokenization.model_fields)
 
 
 def encoded_once(key: str, encode: Callable[[], Encoded], say: Callable[[str], None]) -> Encoded:
-    """The encoded rows of this key, from the cache or by calling `encode` and keeping what it gives.
+    """Return the encoded rows of this key, from the cache or by calling `encode` and keeping its result.
 
-    Where they cannot be kept, `say` is told and nothing else is lost.
+    If the rows cannot be kept, `say` is told, and nothing else is lost.
     """
     encoded, problem = made_once("encoded", key, encode, _packed, _unpacked)
     if problem is not None:
@@ -27,7 +27,7 @@ def encoded_once(key: str, encode: Callable[[], Encoded], say: Callable[[str], N
 def _packed(encoded: Encoded) -> dict[str, np.ndarray]:
     numbers = encoded.tokenization.model_dump()
     columns: dict[str, Any] = {field.name: getattr(encoded, field.name) for field in fields(Encoded)}
-    columns = {name: column for name, column in columns.items() if column is not None}  # it would be an object
+    columns = {name: column for name, column in columns.items() if column is not None}  # None makes an object array
     columns["tokenization"] = np.array([np.nan if numbers[name] is None else numbers[name] for name in _NUMBERS])
     return columns
 

@@ -1,4 +1,4 @@
-"""Rows → token ids, as their kind of task encodes them, with counts of what the tokenizer did to the text."""
+"""Rows → token ids, encoded as their kind of task does, with counts of what the tokenizer did to the text."""
 
 import hashlib
 import json
@@ -14,14 +14,16 @@ from xeval.kinds.rows import Rows
 from xeval.support.garbage import without_collection
 from xeval.support.text import is_unspaced
 
-LOOKED_AT = 300  # rows, for whether there are spaces between words
+LOOKED_AT = 300  # rows examined to see whether there are spaces between words
 
 
 def encoding_keys(
     kind: Kind, tokenizer: PreTrainedTokenizerBase, rows_sha256: Mapping[str, str], max_length: int
 ) -> dict[str, str]:
-    """By name, as in `rows_sha256`, a hash of everything that encoded rows, and the counts that come with them, depend
-    on."""
+    """Return a cache key for each name in `rows_sha256`.
+
+    It is a hash of everything that the encoded rows, and the counts that come with them, depend on.
+    """
     vocabulary = _without_settings(tokenizer)
     counted = (tokenizer.unk_token_id, sorted(tokenizer.all_special_ids))
     how = (
@@ -43,7 +45,7 @@ def encoding_keys(
 
 
 def _without_settings(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A tokenizer as JSON without what its last call has left in it, which the next one sets anew."""
+    """Return a tokenizer as JSON without the settings that its last call left in it; the next call sets them anew."""
     own = tokenizer.backend_tokenizer
     own.no_truncation()
     own.no_padding()
@@ -57,9 +59,9 @@ def encode(
     max_length: int,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Encoded:
-    """Encode `rows` as their kind of task does. `on_rows` is told of rows done.
+    """Encode `rows` as their kind of task does. `on_rows` receives the number of rows done.
 
-    Pieces per word are left out where there are no spaces between words: white space is what was counted by.
+    Pieces per word are left out if there are no spaces between words, since words are counted by white space.
     """
     with without_collection():
         encoded = kind.encode(tokenizer, rows, max_length, on_rows)

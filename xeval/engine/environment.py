@@ -47,9 +47,9 @@ def describe(compute: Compute) -> Environment:
 
 @cache
 def computation() -> str:
-    """What computes the weights of a training: a SHA-256 over xeval's own code for that and its libraries' versions.
+    """Return a SHA-256 of what computes the weights of a training: xeval's own code for it and its libraries' versions.
 
-    Versions of xeval under development have one number for a long time, so that does not tell them apart.
+    During development, xeval's version number stays the same for a long time, so it does not identify the code.
     """
     package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256(f"{VERSION}:{torch.__version__}:{transformers.__version__}".encode())
@@ -71,9 +71,9 @@ def _versions() -> dict[str, str]:
 
 @cache
 def _own_commit() -> tuple[str | None, bool | None]:
-    """The commit of the checkout that xeval runs from, and whether tracked files differ from it.
+    """Return the commit of the checkout that xeval runs from, and whether tracked files differ from it.
 
-    Asked for once: this process goes on with the code that it has loaded.
+    Git is asked only once, since this process keeps running the code that it has loaded.
     """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

@@ -1,4 +1,4 @@
-"""What ranks other than the first do: compute their share of what rank 0 gives them to compute, and nothing else."""
+"""What ranks other than the first do: compute their share of what rank 0 gives them, and nothing else."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from xeval.support.errors import TrainingError
 
 @dataclass(frozen=True)
 class Training:
-    """A training to take part in: what `fine_tune` is called with."""
+    """A training to take part in: the arguments of `fine_tune`."""
 
     kind: Kind
     model: PreTrainedModel
@@ -32,7 +32,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The model that predictions are asked of from now on."""
+    """The model that the following predictions use."""
 
     model: Any
     compute: Compute
@@ -43,13 +43,13 @@ def give_to_followers(ranks: Ranks, work: Training | Evaluation) -> None:
     if ranks.size == 1:
         return
     model: Any = work.model
-    model.cpu()  # what is sent from a GPU would arrive on the same one
+    model.cpu()  # tensors sent from a GPU would arrive on that same GPU
     ranks.give(work)
     model.to(work.compute.device)
 
 
 def follow(ranks: Ranks) -> None:
-    """Do what rank 0 gives out until it gives None."""
+    """Do the work that rank 0 gives out until it gives None."""
     model: Any = None
     while (work := ranks.give()) is not None:
         if isinstance(work, Prediction):
@@ -63,7 +63,7 @@ def follow(ranks: Ranks) -> None:
 def _take_part(training: Training, ranks: Ranks) -> None:
     compute = replace(training.compute, device=own_device(training.compute.device))
     selection = _Selection(training.model, ranks)
-    with suppress(TrainingError):  # it breaks down on all ranks at once, and rank 0 says why
+    with suppress(TrainingError):  # all ranks fail together, and rank 0 says why
         fine_tune(
             training.kind,
             training.model,
@@ -79,7 +79,7 @@ def _take_part(training: Training, ranks: Ranks) -> None:
 
 
 class _Selection:
-    """What rank 0 measures of the selection rows, with this rank's share of the predictions."""
+    """What rank 0 measures on the selection rows, while this rank computes its share of the predictions."""
 
     def __init__(self, model: PreTrainedModel, ranks: Ranks) -> None:
         self._model, self._ranks = model, ranks
@@ -94,6 +94,6 @@ class _Selection:
         return self._measured.score
 
     def loss(self) -> float:
-        """Of what `score` has just measured."""
-        assert self._measured.loss is not None  # as the recipe selects by it
+        """Return the loss that came with the latest `score`."""
+        assert self._measured.loss is not None  # called only if the recipe selects by loss
         return self._measured.loss

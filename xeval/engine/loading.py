@@ -1,6 +1,6 @@
-"""Checkpoints loaded as a tokenizer and as an encoder with a head.
+"""Loading checkpoints: as a tokenizer, and as an encoder with a head.
 
-Weights are read from safetensors only and no code that comes with a checkpoint is ever run.
+Weights are read only from safetensors, and code that comes with a checkpoint is never run.
 """
 
 import hashlib
@@ -43,14 +43,17 @@ from xeval.support.process_settings import ProcessSetting
 from xeval.support.sealed import sealing
 from xeval.support.text import one_line
 
-# While it loads a model, transformers replaces functions of its own and of torch's, and then puts back what it found.
-# Of two threads that load at once, one finds what the other put there, and no weights are tied in this process again.
+# While transformers loads a model, it replaces functions of its own and of torch, and then restores what it found.
+# If two threads load at once, one restores the other's replacements, and this process never ties weights again.
 _loading = threading.RLock()
 
 
 class _LastTokenizer(threading.local):
-    """What a thread loaded last. It keeps it, since checks, a trial and a run each ask for one, and large ones take
-    seconds; threads share none, since one's settings of a call would reach into another's."""
+    """The tokenizer that a thread loaded last.
+
+    It is kept because checks, a trial and a run each ask for one, and large ones take seconds to load. Threads do not
+    share it, because a call in one thread would change its settings in another.
+    """
 
     checkpoint: Checkpoint | None = None
     tokenizer: transformers.PreTrainedTokenizerBase
@@ -60,7 +63,7 @@ _last = _LastTokenizer()
 
 
 def _silence() -> tuple[int, bool]:
-    """No load reports and no bars of transformers' own from now on; what it was before."""
+    """Turn off transformers' load reports and progress bars; return the previous settings."""
     usual = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -79,21 +82,21 @@ _SILENCE = ProcessSetting(_silence, _speak_again)
 
 @contextmanager
 def _plain_errors(checkpoint: Checkpoint, what: str) -> Iterator[None]:
-    """Turn whatever transformers raises into one line about this checkpoint, which one thread at a time loads."""
+    """Turn any error of transformers into one line about this checkpoint, and let one thread load at a time."""
     with _loading, failures_named(checkpoint, f"its {what} cannot be loaded"):
         yield
 
 
 @contextmanager
 def failures_named(checkpoint: Checkpoint, what: str) -> Iterator[None]:
-    """Turn whatever a checkpoint's files make libraries raise into one ModelError that begins with what fails."""
+    """Turn any error that a checkpoint's files cause in libraries into one ModelError that names `what`."""
     try:
         with _SILENCE.changed():
             yield
     except XevalError:
         raise
-    except BaseException as error:  # dozens of kinds, for files that strangers wrote
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of a library in Rust
+    except BaseException as error:  # untrusted files cause dozens of kinds of error
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # from a Rust library
             raise
         advice = next((f"; {advice}" for words, advice in _ADVICE.items() if words in str(error)), "")
         raise ModelError(
@@ -101,14 +104,14 @@ def failures_named(checkpoint: Checkpoint, what: str) -> Iterator[None]:
         ) from error
 
 
-# Words of an error of transformers → what to do.
+# Words in an error message of transformers → what to do.
 _ADVICE = {
     "Input language unknown": "write default_language into its config.json, such as en_XX",
     "no padding token is defined": "write pad_token_id into its config.json",
 }
 
 
-# Types of encoder that came with code of their own before transformers had them → a checkpoint that it can load.
+# Types of encoder that came with their own code before transformers supported them → a checkpoint that it can load.
 _CONVERTED = {"new": "alibaba-nlp-community/gte-multilingual-base"}
 
 
@@ -116,7 +119,7 @@ def _config(checkpoint: Checkpoint) -> transformers.PretrainedConfig:
     _refuse_unknown_type(checkpoint)
     refuse_absurd_settings(
         checkpoint.folder / "config.json", checkpoint.id
-    )  # a plan reads it before anything is hashed
+    )  # a plan reads config.json before anything is hashed
     with _plain_errors(checkpoint, "config.json"):
         config: transformers.PretrainedConfig = AutoConfig.from_pretrained(
             checkpoint.folder, trust_remote_code=False, local_files_only=True
@@ -138,7 +141,7 @@ def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
     )
 
 
-# Types whose tokenizers are written in Python, and need packages of their own: a tokenizer.json does not replace them.
+# Types whose tokenizers are written in Python and need extra packages: a tokenizer.json does not replace them.
 _SLOW_TOKENIZERS = ("flaubert", "xlm")
 
 
@@ -151,9 +154,12 @@ def _no_fast_tokenizer(checkpoint: Checkpoint, config: transformers.PreTrainedCo
 
 
 def load_tokenizer(checkpoint: Checkpoint, max_length: int) -> transformers.PreTrainedTokenizerBase:
-    """The checkpoint's own tokenizer, checked to be one that encodes batches and to fit `max_length` pieces."""
+    """Load the checkpoint's own tokenizer.
+
+    Raise ModelError if it cannot be read, is not a fast one, or if the encoder takes fewer than `max_length` pieces.
+    """
     config = _config(checkpoint)
-    if checkpoint.sha256 and checkpoint == _last.checkpoint:  # a plan looks at files without a checksum
+    if checkpoint.sha256 and checkpoint == _last.checkpoint:  # a plan reads files without a checksum
         checkpoint.check_unchanged()
     else:
         _last.tokenizer, _last.checkpoint = _read_tokenizer(checkpoint, config), checkpoint
@@ -167,7 +173,7 @@ def _read_tokenizer(checkpoint: Checkpoint, config: PretrainedConfig) -> transfo
     folder = checkpoint.tokenizer_folder
     try:
         with _plain_errors(checkpoint, "tokenizer"):
-            of_base = {"config": config} if folder != checkpoint.folder else {}  # an adapter has none of its own
+            of_base = {"config": config} if folder != checkpoint.folder else {}  # an adapter has no config of its own
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **of_base)
     except ModelError as error:
         if config.model_type in _SLOW_TOKENIZERS:
@@ -182,26 +188,26 @@ def _read_tokenizer(checkpoint: Checkpoint, config: PretrainedConfig) -> transfo
 
 
 def _positions(config: PretrainedConfig) -> int | None:
-    """How many pieces the encoder has positions for; None where there is no limit."""
+    """Return how many pieces the encoder has positions for; None if there is no limit."""
     positions = getattr(config, "max_position_embeddings", None)
     if not positions or not getattr(config, "position_biased_input", True):
         return None
-    return int(positions) - 2 * counts_from_padding(config)  # this family numbers positions from 2
+    return int(positions) - 2 * counts_from_padding(config)  # RoBERTa's family numbers positions from 2
 
 
 def longest_input(checkpoint: Checkpoint) -> int | None:
-    """How many pieces the encoder takes; None where there is no limit."""
+    """Return how many pieces the encoder takes; None if there is no limit."""
     return _positions(_config(checkpoint))
 
 
 def hidden_size(checkpoint: Checkpoint) -> int | None:
-    """Of the encoder, as its configuration says; None where it does not."""
+    """Return the encoder's hidden size from its configuration; None if it is not there."""
     size = getattr(_config(checkpoint), "hidden_size", None)
     return size if isinstance(size, int) else None
 
 
 def count_layers(checkpoint: Checkpoint) -> int:
-    """Of the encoder, as its configuration says."""
+    """Return the encoder's number of layers from its configuration. Raise ModelError if it is not there."""
     n_layers = getattr(_config(checkpoint), "num_hidden_layers", None)
     if not isinstance(n_layers, int) or n_layers < 1:
         raise ModelError(f"model {checkpoint.id}: its config.json does not say how many layers it has")
@@ -209,23 +215,23 @@ def count_layers(checkpoint: Checkpoint) -> int:
 
 
 def tied_tensors(checkpoint: Checkpoint) -> dict[str, str]:
-    """Of the model that config.json says was saved: each tensor that is another one under a second name → that one.
+    """Return, for the model that config.json says was saved, each tensor's second name → the name that it is tied to.
 
-    Nothing is known of a model that is none of transformers' own.
+    The result is empty if the model is not one of transformers' own.
     """
     config = _config(checkpoint)
     name = next(iter(config.architectures or ()), None)
     kind = getattr(transformers, name, None) if isinstance(name, str) else None
     if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
         return {}
-    with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
+    with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes, without using memory
         return dict(kind(config).all_tied_weights_keys)
 
 
 def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transformers.PreTrainedModel:
-    """The pretrained encoder in float32 under a new head for this kind of task, drawn from `seed`.
+    """Load the pretrained encoder in float32 under a new head for this kind of task, drawn from `seed`.
 
-    A head that the checkpoint brings along is not used, whatever it was trained for.
+    A head that comes with the checkpoint is not used, whatever it was trained for.
     """
     _refuse_inflated(checkpoint, kind)
     _refuse_total_dropout(checkpoint)
@@ -247,21 +253,28 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
 
 
 def brings_pooler(checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint has weights for a pooler; of many encoders that were pretrained on masked pieces alone,
-    none was kept."""
+    """Return whether the checkpoint has weights for a pooler.
+
+    Many encoders that were pretrained only on masked pieces have none.
+    """
     return any("pooler." in name for name in headers(checkpoint.id, weight_files(checkpoint.folder, checkpoint.id)))
 
 
 def brings_head(checkpoint: Checkpoint, model: transformers.PreTrainedModel) -> bool:
-    """Whether the checkpoint has a head of the kind that `model` has, for whatever labels; no training begins with
-    it."""
+    """Return whether the checkpoint has a head of the kind that `model` has, for any labels.
+
+    Training never starts from that head.
+    """
     stored = headers(checkpoint.id, weight_files(checkpoint.folder, checkpoint.id))
     return not _of_labels(model).isdisjoint(without_wrappers(stored))
 
 
 def with_single_choices(model: transformers.PreTrainedModel) -> transformers.PreTrainedModel:
-    """`model`, whose head takes (rows, choices, L) and gives (rows, choices), made to take (B, L) as any other does and
-    to give (B, 1): which sequences are choices of one row, their kind knows."""
+    """Return `model`, a multiple-choice model, changed to take and return one choice per row.
+
+    Its head takes (rows, choices, L) and returns (rows, choices). It now takes (B, L), as other models do, and returns
+    (B, 1); the kind of task knows which sequences are choices of one row.
+    """
     model.register_forward_pre_hook(_as_single_choices, with_kwargs=True)
     return model
 
@@ -269,12 +282,12 @@ def with_single_choices(model: transformers.PreTrainedModel) -> transformers.Pre
 def _as_single_choices(
     model: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The model counts the choices by its ids alone; whatever else it takes is laid out (B, L) inside."""
+    """Add a dimension to the ids, by which alone the model counts choices; it flattens its other inputs to (B, L)."""
     return inputs, options | {"input_ids": options["input_ids"].unsqueeze(1)}
 
 
 def load_encoder(checkpoint: Checkpoint, kind: Kind) -> transformers.PreTrainedModel:
-    """The pretrained encoder in float32, without any head."""
+    """Load the pretrained encoder in float32, without a head."""
     _refuse_inflated(checkpoint, kind)
     model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
@@ -283,7 +296,7 @@ def load_encoder(checkpoint: Checkpoint, kind: Kind) -> transformers.PreTrainedM
 
 
 class _Use(Protocol):
-    """What a checkpoint is loaded for: a kind of task, or the probe."""
+    """What a checkpoint is loaded for: a kind of task, or the masked-LM probe."""
 
     @property
     def head(self) -> str: ...
@@ -303,9 +316,9 @@ class _MaskedLM:
 
 
 def load_masked_lm(checkpoint: Checkpoint) -> transformers.PreTrainedModel:
-    """The encoder in float32 with the masked-LM head that it was pretrained with.
+    """Load the encoder in float32 with the masked-LM head that it was pretrained with.
 
-    Raises ModelError for a checkpoint without that head: a new one would say nothing.
+    Raise ModelError for a checkpoint without that head: a new one would say nothing.
     """
     use = _MaskedLM()
     _refuse_inflated(checkpoint, use)
@@ -325,9 +338,9 @@ def load_masked_lm(checkpoint: Checkpoint) -> transformers.PreTrainedModel:
 def _read(
     checkpoint: Checkpoint, kind: _Use, settings: Mapping[str, Any], with_head_of_adapter: bool = False
 ) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
-    """The model with all of the encoder's tensors, and what was not found for its head. An adapter is merged into it.
+    """Return the model with all of the encoder's tensors, and a report of what was missing for its head.
 
-    Raises ModelError for an encoder that is not whole and for tensors that have no place.
+    An adapter is merged into the model. Raise ModelError if the encoder is incomplete or if tensors have no place.
     """
     files = weight_files(checkpoint.folder, checkpoint.id)
     if not files:
@@ -335,7 +348,7 @@ def _read(
     refuse_whole_numbers(checkpoint.id, headers(checkpoint.id, files))
     tensors = without_wrappers(read_tensors(checkpoint.id, files, checkpoint.checksum_of))
     as_stored = dict(tensors)
-    # A head for other labels is replaced.
+    # A head for other labels has other sizes, and is replaced.
     model, report = _filled(_head(checkpoint, kind), checkpoint.folder, tensors, settings, ignore_mismatched_sizes=True)
     checkpoint.check_unchanged()
     refuse_unaccounted(checkpoint.id, model, report, files)
@@ -350,9 +363,9 @@ def _read(
 def _filled(
     head: Any, folder: Path, tensors: dict[str, torch.Tensor], settings: Mapping[str, Any], **options: bool
 ) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
-    """The model that config.json in `folder` describes, with these `tensors`, and what of them was used."""
+    """Return the model of config.json in `folder`, with these `tensors`, and a report of which were used."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **settings)
-    with torch.device("meta"):  # the library's way from a configuration to its class, without memory
+    with torch.device("meta"):  # how transformers finds the class of a configuration, without using memory
         of_config = type(head.from_config(config, trust_remote_code=False))
     filled: tuple[transformers.PreTrainedModel, dict[str, Any]] = of_config.from_pretrained(
         None, config=config, state_dict=tensors, **_SAFELY, **options
@@ -361,7 +374,7 @@ def _filled(
 
 
 def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any]) -> bool:
-    """Whether the checkpoint had the layer that gives a logit for each label, of this size or of another.
+    """Return whether the checkpoint had the layer that gives a logit for each label, of this size or of another.
 
     Other layers of a head may be part of the pretraining, as ModernBERT's are, and then stay as they were loaded.
     """
@@ -369,7 +382,7 @@ def _brought_its_head(model: transformers.PreTrainedModel, report: dict[str, Any
 
 
 def _of_labels(model: transformers.PreTrainedModel) -> set[str]:
-    """The tensors of the layer that gives a logit for each label."""
+    """Return the names of the tensors of the layer that gives a logit for each label."""
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items() if not is_of_encoder(name, model)}
     return {name for name, shape in shapes.items() if shape[:1] == (model.config.num_labels,)}
 
@@ -385,12 +398,12 @@ _SAFELY: dict[str, Any] = {
 
 
 def _outputs_of(kind: _Use) -> dict[str, int]:
-    """What a configuration has to say of a head without labels: a pretrained one may say something else."""
+    """Return the settings for a head without labels, for which the pretrained configuration may say something else."""
     return {"num_labels": kind.n_outputs} if kind.n_outputs is not None else {}
 
 
 def _head(checkpoint: Checkpoint, kind: _Use) -> Any:
-    """The class of transformers that makes a model for this kind of task."""
+    """Return the class of transformers that makes a model for this kind of task."""
     head, config = getattr(transformers, kind.head), _config(checkpoint)
     if head is transformers.AutoModel and getattr(config, "is_encoder_decoder", False):
         head = transformers.AutoModelForTextEncoding
@@ -403,11 +416,14 @@ def _head(checkpoint: Checkpoint, kind: _Use) -> Any:
 
 
 def _refuse_inflated(checkpoint: Checkpoint, kind: _Use) -> None:
-    """transformers draws weights that a checkpoint lacks at random, as many as config.json says there should be."""
+    """Raise ModelError if config.json describes many more parameters than the weights have bytes.
+
+    transformers would fill the missing weights with random numbers, as many as config.json asks for.
+    """
     config = _config(checkpoint)
     for name, value in _outputs_of(kind).items():
         setattr(config, name, value)
-    with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes without memory
+    with _plain_errors(checkpoint, "config.json"), torch.device("meta"):  # shapes, without using memory
         described = _head(checkpoint, kind).from_config(config, trust_remote_code=False)
     n_described = sum(parameter.numel() for parameter in described.parameters())
     stored_bytes = sum(path.stat().st_size for path in weight_files(checkpoint.folder, checkpoint.id))
@@ -419,7 +435,7 @@ def _refuse_inflated(checkpoint: Checkpoint, kind: _Use) -> None:
 
 
 def _refuse_total_dropout(checkpoint: Checkpoint) -> None:
-    """What drops everything trains nothing, and divides by zero."""
+    """Raise ModelError for a dropout rate of 1 or more, which trains nothing and divides by zero."""
     for key, value in _config(checkpoint).to_dict().items():
         if "drop" in key and isinstance(value, int | float) and not isinstance(value, bool) and value >= 1:
             raise ModelError(f"model {checkpoint.id}: its config.json says {key} {value:g}; wanted less than 1")
@@ -428,10 +444,10 @@ def _refuse_total_dropout(checkpoint: Checkpoint) -> None:
 def load_fine_tuned(
     checkpoint: Checkpoint, kind: Kind, folder: Path | None = None, weights_sha256: str | None = None
 ) -> transformers.PreTrainedModel:
-    """A checkpoint that has its head already: the one in `folder`, whose weights are of `weights_sha256`, or
-    `checkpoint` itself as it is.
+    """Load a checkpoint that already has its head.
 
-    Raises ModelError if it cannot be told which of its outputs means which label.
+    Load the one in `folder`, whose weights have the SHA-256 `weights_sha256`; without `folder`, load `checkpoint`
+    itself. Raise ModelError if the labels of its outputs cannot be determined.
     """
     _refuse_inflated(checkpoint, kind)
     model: transformers.PreTrainedModel
@@ -450,7 +466,10 @@ def load_fine_tuned(
 
 
 def _labels_of_adapter(checkpoint: Checkpoint, kind: Kind) -> dict[str, Any]:
-    """What the outputs of an adapter's head mean. Where no file says, they are as many as the task's, without names."""
+    """Return what the outputs of an adapter's head mean.
+
+    If no file says so, assume as many as the task's labels, without names.
+    """
     if checkpoint.adapter is None or not kind.labels:
         return {}
     names = checkpoint.adapter.labels
@@ -465,10 +484,10 @@ def save_fine_tuned(
     checkpoint: Checkpoint | None = None,
     say: Callable[[str], None] | None = None,
 ) -> str:
-    """Keep the weights in `folder`, which appears whole or not at all; returns their SHA-256.
+    """Save the weights in `folder`, which appears whole or not at all; return their SHA-256.
 
-    Beside them lies the tokenizer of the `checkpoint` that was fine-tuned, whose own folder may go. Where they cannot
-    be kept, `say` is told, and the SHA-256 is what the file would have; without it, StoreError is raised.
+    The tokenizer of the fine-tuned `checkpoint`, whose own folder may be deleted, is saved with them. If they cannot be
+    saved, `say` is told, and the SHA-256 that the file would have is returned; without `say`, StoreError is raised.
     """
     tokenizer = tokenizer_files(checkpoint.tokenizer_folder) if checkpoint is not None else []
     try:
@@ -478,7 +497,7 @@ def save_fine_tuned(
                 shutil.copyfile(path, partial / path.name)
         return file_sha256(folder / WEIGHTS)
     except ClaimError:
-        raise  # another process works there
+        raise  # another process is writing there
     except (OSError, SafetensorError, StoreError) as error:
         problem = f"{folder}: fine-tuned weights cannot be kept: {one_line(error)}"
         if say is None:
@@ -490,9 +509,9 @@ def save_fine_tuned(
 def save_given(
     model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, folder: Path, name: str
 ) -> None:
-    """Save a program's own model and tokenizer as a checkpoint in `folder`: the same objects, the same bytes.
+    """Save a program's own model and tokenizer as a checkpoint in `folder`: the same objects give the same bytes.
 
-    Raises ModelError for a model that cannot be saved, and OSError where `folder` cannot be written.
+    Raise ModelError for a model that cannot be saved, and OSError if `folder` cannot be written.
     """
     try:
         with _SILENCE.changed():
@@ -501,14 +520,14 @@ def save_given(
         _without_last_call(folder / "tokenizer.json")
     except OSError:
         raise
-    except Exception as error:  # of whatever kind of model and tokenizer
+    except Exception as error:  # any kind of model and tokenizer may be given
         raise ModelError(
             f"model {name}: it cannot be saved ({type(error).__name__}: {one_line(error)[:200]})"
         ) from error
 
 
 def _without_last_call(tokenizer: Path) -> None:
-    """A tokenizer remembers how it was last called to cut and to pad; every call says so anew."""
+    """Remove the truncation and padding of the tokenizer's last call from its file; every call sets them anew."""
     if tokenizer.is_file():
         content = json.loads(tokenizer.read_text(encoding="utf-8"))
         content |= {"truncation": None, "padding": None}
@@ -516,14 +535,14 @@ def _without_last_call(tokenizer: Path) -> None:
 
 
 def _sha256_in_memory(model: transformers.PreTrainedModel) -> str:
-    """The SHA-256 of the file that the weights would be kept in."""
-    seconds = set(model.all_tied_weights_keys)  # names of tensors that are there under another one
+    """Return the SHA-256 of the file that the weights would be saved in."""
+    seconds = set(model.all_tied_weights_keys)  # second names of tied tensors
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in seconds}
     return hashlib.sha256(save(tensors, {"format": "pt"})).hexdigest()
 
 
 def label_columns(model: str, id2label: Mapping[Any, str], kind: Kind) -> list[int]:
-    """For each label of the task, the column of the model's logits that means it, matched by name in its `id2label`.
+    """Return the column of the model's logits for each label of the task, matched by name in `id2label`.
 
     The order of labels differs between checkpoints, so a checkpoint whose labels have no names is refused.
     """
@@ -546,12 +565,12 @@ def label_columns(model: str, id2label: Mapping[Any, str], kind: Kind) -> list[i
 
 
 def count_encoder_parameters(model: transformers.PreTrainedModel) -> int:
-    """Parameters of the encoder, without the classification head."""
+    """Return the number of parameters of the encoder, without the head."""
     return sum(parameter.numel() for parameter in model.base_model.parameters())
 
 
 def encoder_shape(model: transformers.PreTrainedModel | None) -> dict[str, int]:
-    """Layers, hidden size and attention heads, under the names of `ModelRecord`, where the configuration has them."""
+    """Return the layers, hidden size and attention heads that the configuration has, named as in `ModelRecord`."""
     names = {"n_layers": "num_hidden_layers", "hidden_size": "hidden_size", "n_attention_heads": "num_attention_heads"}
     values = {name: getattr(model.config, key, None) for name, key in names.items()} if model is not None else {}
     return {name: value for name, value in values.items() if isinstance(value, int)}

@@ -1,8 +1,8 @@
-"""Sentences → pseudo-log-likelihoods: what a masked language model says of each piece where it is not shown it.
+"""Sentences → pseudo-log-likelihoods: the log probabilities that a masked language model gives to hidden pieces.
 
-Salazar et al. 2020, https://aclanthology.org/2020.acl-main.240, mask one piece at a time. Pieces of one word then tell
-of each other, so that a language whose words are split into many looks easy: Kauf and Ivanova 2023,
-https://aclanthology.org/2023.acl-short.80, mask what follows in the word too, and that is the default here.
+Salazar et al. 2020, https://aclanthology.org/2020.acl-main.240, mask one piece at a time. The pieces of one word then
+give each other away, so a language whose words are split into many pieces looks easy. Kauf and Ivanova 2023,
+https://aclanthology.org/2023.acl-short.80, also mask the pieces that follow in the word, which is the default here.
 """
 
 import unicodedata
@@ -26,28 +26,28 @@ from xeval.engine.fast_path.packing import pack
 from xeval.kinds.encoded import Encoded, count_pieces, hands_over_segments
 from xeval.support.errors import ModelError, PredictionError
 
-_LOGITS_PER_BATCH = 2**26  # a quarter of a gigabyte; a vocabulary may have 250,000 pieces
+_LOGITS_PER_BATCH = 2**26  # a quarter of a gigabyte in float32; a vocabulary may have 250,000 pieces
 
 
 class Masking(StrEnum):
-    """What is hidden from the model when it is asked for a piece."""
+    """Which pieces are hidden from the model when it predicts a piece."""
 
-    word_l2r = "word-l2r"  # the piece, and those behind it in its word
-    piece = "piece"  # the piece alone
+    word_l2r = "word-l2r"  # the piece and those after it in its word
+    piece = "piece"  # only the piece
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """Sentences as pieces, and which word each piece belongs to."""
+    """Sentences as pieces, with the word that each piece belongs to."""
 
     encoded: Encoded
-    is_text: np.ndarray  # (total_tokens,) bool: not put there by the tokenizer
-    words: np.ndarray  # (total_tokens,) int64: pieces of one word of a sentence have one number
+    is_text: np.ndarray  # (total_tokens,) bool: not a special token
+    words: np.ndarray  # (total_tokens,) int64: pieces of the same word of a sentence have the same number
     n_characters: np.ndarray  # (S,) int64
-    n_words: np.ndarray  # (S,) int64, parted by white space
+    n_words: np.ndarray  # (S,) int64, separated by white space
 
     def take(self, sentences: np.ndarray) -> "Pieces":
-        """These (B,) sentences alone."""
+        """Return only these (B,) sentences."""
         tokens = self.encoded.tokens_of(sentences)
         return Pieces(
             self.encoded.take(sentences),
@@ -59,18 +59,18 @@ class Pieces:
 
     @property
     def n_text_pieces(self) -> np.ndarray:
-        """(S,) int64: pieces of each sentence that are asked for."""
+        """(S,) int64: how many pieces of each sentence are predicted."""
         ends = np.concatenate([[0], np.cumsum(self.is_text)])
         counts: np.ndarray = np.diff(ends[self.encoded.offsets])
         return counts
 
     def mask_ends(self, masking: Masking) -> np.ndarray:
-        """(total_tokens,) int64: before which token the mask ends that begins at a token."""
+        """Return, for a mask that begins at each token, the token before which it ends, (total_tokens,) int64."""
         places = np.arange(len(self.words))
         if masking is Masking.piece:
             return places + 1
         sentences = np.repeat(np.arange(len(self.encoded)), self.encoded.lengths)
-        begins = np.ones(len(places) + 1, dtype=bool)  # (total_tokens + 1,) where another word begins
+        begins = np.ones(len(places) + 1, dtype=bool)  # (total_tokens + 1,) where a new word begins
         same = (np.diff(self.words) == 0) & (np.diff(sentences) == 0) & self.is_text[1:] & self.is_text[:-1]
         begins[1:-1] = ~same
         starts = np.flatnonzero(begins)
@@ -79,10 +79,9 @@ class Pieces:
 
 
 def pieces_of(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], spaces_between_words: bool) -> Pieces:
-    """`texts` as the tokenizer splits them, none of them cut.
+    """Split `texts` with the tokenizer, without truncation.
 
-    A word is what white space and punctuation part. In a script that puts no space between words, each piece is its
-    own.
+    White space and punctuation separate words. In a script that puts no space between words, each piece is a word.
     """
     has_segments = hands_over_segments(tokenizer)
     batch = tokenizer(
@@ -116,7 +115,7 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], spaces_b
 
 
 def _words_of_pieces(text: str, spans: Sequence[tuple[int, int]]) -> np.ndarray:
-    """(pieces,) int64: the word that each piece begins with, white space before it left out."""
+    """Return the word that each piece begins with, (pieces,) int64, ignoring white space before it."""
     word_at, number, before = np.zeros(len(text) + 1, dtype=np.int64), 0, ""
     for place, character in enumerate(text):
         kind = _kind(character)
@@ -135,7 +134,7 @@ def _kind(character: str) -> str:
 
 
 def mask_id_of(model: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id of the piece that hides others. Raises ModelError for a tokenizer that has none."""
+    """Return the id of the mask piece. Raise ModelError if the tokenizer has none."""
     if tokenizer.mask_token_id is None:
         raise ModelError(f"model {model}: its tokenizer has no mask piece; wanted a masked language model")
     return int(tokenizer.mask_token_id)
@@ -150,11 +149,11 @@ def pseudo_log_likelihoods(
     compute: Compute,
     on_pieces: Callable[[int], None] = lambda n: None,
 ) -> np.ndarray:
-    """(S,) float64: for each sentence the sum over its pieces of log p(piece | the others, as far as shown), in nats.
+    """Return, for each sentence, the sum of log p(piece | visible pieces) over its pieces, in nats, (S,) float64.
 
-    Raises PredictionError for a probability that is not a number.
+    Raise PredictionError for a probability that is not finite.
     """
-    asked = np.flatnonzero(pieces.is_text)  # (pieces,) where they lie
+    asked = np.flatnonzero(pieces.is_text)  # (pieces,) their places among all tokens
     sentences = np.searchsorted(pieces.encoded.offsets, asked, side="right") - 1  # (pieces,)
     ends = pieces.mask_ends(masking)[asked]
     at_most = max(1, _LOGITS_PER_BATCH // int(model.config.vocab_size))
@@ -185,7 +184,7 @@ def pseudo_log_likelihoods(
 
 
 def _masked(encoded: Encoded, sentences: np.ndarray, begins: np.ndarray, ends: np.ndarray, mask_id: int) -> Encoded:
-    """A copy of each of the (b,) `sentences`, its tokens from `begins` to `ends` masked."""
+    """Copy each of the (b,) `sentences`, with its tokens from `begins` up to `ends` masked."""
     copies = encoded.take(sentences)
     shift, lengths = copies.offsets[:-1] - encoded.offsets[sentences], ends - begins
     places = np.repeat(begins + shift - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
@@ -195,13 +194,13 @@ def _masked(encoded: Encoded, sentences: np.ndarray, begins: np.ndarray, ends: n
 
 
 class _Chosen:
-    """Lets the head of a model see one token of each sequence: the vocabulary is most of what it computes."""
+    """Makes a model's head compute one token of each sequence: the vocabulary is most of its work."""
 
     places: tuple[torch.Tensor | int, torch.Tensor]  # of the chosen tokens in the encoder's output
 
     @contextmanager
     def only(self, model: PreTrainedModel) -> Iterator[None]:
-        """While this lasts, `logits` computes the head, and if it can the last layer, for chosen tokens alone."""
+        """While this lasts, compute the head, and where possible the last layer, for the chosen tokens only."""
         layers = layers_of(model)
         is_packed = model.config._attn_implementation == packed_attention.NAME
         if is_packed and layers is not None and model.config.model_type not in own_attention.TYPES:
@@ -219,7 +218,7 @@ class _Chosen:
         return output
 
     def logits(self, model: PreTrainedModel, copies: Encoded, within: np.ndarray, compute: Compute) -> torch.Tensor:
-        """(b, V) for the token that is `within` (b,) each of the (b,) `copies`."""
+        """Return the logits, (b, V), of the token at place `within`, (b,), in each of the (b,) `copies`."""
         config, rows, device = model.config, np.arange(len(copies)), compute.device
         columns = torch.from_numpy(within).to(device)
         if config._attn_implementation == packed_attention.NAME:

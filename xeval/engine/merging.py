@@ -1,4 +1,4 @@
-"""A PEFT adapter merged into a loaded model: a product of two matrices is added to weights, other tensors replace them.
+"""Merging a PEFT adapter into a loaded model: products of two matrices are added to weights, others replace them.
 
 W + scale · B A (Hu et al. 2021, https://arxiv.org/abs/2106.09685), which is what PEFT's own merging computes.
 """
@@ -16,7 +16,7 @@ from xeval.support.errors import ModelError
 from xeval.support.text import one_line
 
 _WRAPPERS = re.compile(r"^base_model\.model\.")
-_INSIDE = re.compile(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.)")  # in names of what was trained as a whole
+_INSIDE = re.compile(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.)")  # in names of modules trained whole
 _MATRIX = re.compile(r"^(.+)\.lora_([AB])(?:\.default)?\.weight$")
 
 
@@ -28,10 +28,10 @@ def merge_adapter(
     with_head: bool,
     checksum_of: Mapping[Path, str],
 ) -> set[str]:
-    """Change `model` as `adapter` says, its head only `with_head`, and return the names of the tensors of the head that
-    have come with it.
+    """Merge `adapter` into `model`, into its head only if `with_head`; return the names of the head's merged tensors.
 
-    Raises ModelError for tensors that are no LoRA's, that have no place in the model or no place of that size.
+    Raise ModelError for tensors that do not belong to LoRA, or that the model has no place for, or no place of that
+    size.
     """
     stored = headers(model_name, [adapter.weights])
     refuse_whole_numbers(model_name, stored)
@@ -50,7 +50,7 @@ def merge_adapter(
         place = places[name]
         is_of_head = place is None or not is_of_encoder(place, model)
         if place is None or (is_of_head and not (with_head and stored[key].shape == tuple(tensors[place].shape))):
-            continue  # of the head of another task, or one that is drawn anew
+            continue  # belongs to another task's head, or to a head that is drawn anew
         _refuse_shape(model_name, name, stored[key].shape, tensors[place])
         tensors[place].copy_(own[key])
         of_head |= {place} if is_of_head else set()
@@ -69,8 +69,10 @@ def merge_adapter(
 def _sorted(
     model_name: str, adapter: Adapter, stored: Mapping[str, Stored]
 ) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
-    """Tensors that stand for themselves, key in the file → name in the model; and pairs of matrices, name of the
-    weights → keys of A and B."""
+    """Sort the adapter's tensors into whole ones and pairs of matrices.
+
+    Return whole tensors as key in the file → name in the model, and pairs as name of the weights → keys of A and B.
+    """
     whole: dict[str, str] = {}
     matrices: dict[str, dict[str, str]] = {}
     for key in stored:
@@ -91,7 +93,7 @@ def _sorted(
 
 
 def _place(name: str, tensors: Mapping[str, torch.Tensor], model: PreTrainedModel) -> str | None:
-    """Where a tensor belongs: the adapter may have been trained on the encoder alone, or `model` be one."""
+    """Return where a tensor belongs in `model`; the adapter's or the model's names may lack the encoder's prefix."""
     prefix = model.base_model_prefix + "."
     return next((own for own in (name, prefix + name, name.removeprefix(prefix)) if own in tensors), None)
 

@@ -1,4 +1,4 @@
-"""Weights + encoded rows → outputs. Every row is computed exactly once and comes back in its own place."""
+"""Weights + encoded rows → outputs. Every row is computed exactly once, and outputs are in the order of the rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from xeval.support.errors import PredictionError
 
 @dataclass(frozen=True)
 class Prediction:
-    """What rank 0 asks of the others: their share of the outputs of these rows."""
+    """What rank 0 gives the other ranks to compute: their share of the outputs of these rows."""
 
     encoded: Encoded
     compute: Compute
@@ -36,13 +36,13 @@ def predict_logits(
     reads: Reads = "first token",
     ranks: Ranks = ALONE,
 ) -> np.ndarray:
-    """Logits of every sequence, (N, C) float32, in their order.
+    """Return the logits of every sequence, (N, C) float32, in the order of the sequences.
 
-    Of a head that gives an output of every token they are (tokens, C), one sequence after the other.
+    If the head gives an output for every token, return (tokens, C), one sequence after the other.
 
-    `on_batch` is told the number of pairs of each batch done. Batches that do not fit into a device's memory are
-    halved. Raises PredictionError when not even one pair fits. Other `ranks`, if there are any, have the same model and
-    take their share of the batches.
+    `on_batch` receives the number of pairs in each finished batch. Batches that do not fit into a device's memory are
+    halved. Raise PredictionError if not even one pair fits. Other `ranks`, if there are any, have the same model and
+    compute their share of the batches.
     """
     request = ranks.give(Prediction(pairs, compute, reads))
     shares = ranks.gather(_share(request, model, ranks, on_batch))
@@ -64,21 +64,21 @@ def predict_logits(
 
 
 def answer(asked: Prediction, model: Any, ranks: Ranks) -> None:
-    """On another rank than the first, compute this rank's share of what was `asked`."""
+    """Compute this rank's share of `asked`, on a rank other than the first."""
     own = replace(asked, compute=replace(asked.compute, device=model.device))
     ranks.gather(_share(own, model, ranks))
 
 
-Share = tuple[np.ndarray, np.ndarray]  # (b,) sequences, and their logits, (b, C) or (tokens of them, C) float32
+Share = tuple[np.ndarray, np.ndarray]  # (b,) sequences, and their logits, (b, C) or (their tokens, C) float32
 
 
 def _share(
     request: Prediction, model: PreTrainedModel, ranks: Ranks, on_batch: Callable[[int], None] = lambda n: None
 ) -> Share | PredictionError:
-    """This rank's share, or why there is none: to be raised when all of them are gathered."""
+    """Return this rank's share, or the error that prevented it, to be raised once all shares are gathered."""
     pairs, compute = request.encoded, request.compute
     lengths, batches = pairs.lengths, even_batches(pairs.lengths, compute.token_budget())
-    # Whole batches, so that each is computed as one process would.
+    # Whole batches, so that each is computed as in a single process.
     sizes = np.array([lengths[batch].sum() for batch in batches], dtype=np.int64)
     try:
         return _outputs(model, request, [batches[number] for number in ranks.share(sizes)], on_batch)
@@ -90,12 +90,12 @@ def _share(
 def _outputs(
     model: PreTrainedModel, request: Prediction, batches: list[np.ndarray], on_batch: Callable[[int], None]
 ) -> Share:
-    """The outputs of `batches`, or of parts of them that fit into memory."""
+    """Return the outputs of `batches`, splitting batches that do not fit into memory."""
     pairs, compute, lengths = request.encoded, request.compute, request.encoded.lengths
     was_training = model.training
     model.eval()
     outputs: list[tuple[np.ndarray, torch.Tensor]] = []
-    # once, so that weights are cast and laid out once
+    # Entered once for all batches, so that weights are cast and laid out once.
     with (
         packed(model, request.reads, pairs),
         blocked_weights(model, compute),
@@ -106,7 +106,7 @@ def _outputs(
             batch = batches[0]
             try:
                 logits = logits_of(model, pairs, batch, compute).float()
-                # On a GPU the logits are read at the end: it computes while the next batches are laid out.
+                # Logits on a GPU are read at the end, so that it computes while the next batches are laid out.
                 outputs.append((batch, logits if compute.device.type == "cuda" else logits.cpu()))
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
@@ -131,7 +131,7 @@ def _outputs(
 
 
 def mean_loss(kind: Kind, outputs: np.ndarray, encoded: Encoded) -> float:
-    """The mean loss of `outputs`, as `predict` gives them of all of `encoded`."""
+    """Return the mean loss of `outputs`, which `predict` returned for all of `encoded`."""
     total, n = kind.loss(torch.from_numpy(outputs).double(), torch.from_numpy(encoded.targets))
     return float(total / n)
 
@@ -144,9 +144,9 @@ def predict(
     on_batch: Callable[[int], None] = lambda n: None,
     ranks: Ranks = ALONE,
 ) -> np.ndarray:
-    """What `predict_logits` gives, with columns in the order of the kind's labels, if it has any.
+    """Return the outputs of `predict_logits`, with columns in the order of the kind's labels, if it has any.
 
-    Raises PredictionError for outputs that are not finite numbers.
+    Raise PredictionError for outputs that are not finite numbers.
     """
     outputs = predict_logits(model, encoded, compute, on_batch, kind.reads, ranks)
     if kind.labels:

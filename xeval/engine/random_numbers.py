@@ -1,4 +1,4 @@
-"""torch's random numbers, which all threads of a process draw from."""
+"""Access to torch's random numbers, which all threads of a process draw from."""
 
 import threading
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 import torch
 
-# A thread that seeds them while another one trains would give that one other numbers than its seed does.
+# If one thread set the seed while another trains, the other would no longer draw the numbers of its own seed.
 _drawing = threading.RLock()
 
 
 @contextmanager
 def drawn_from(seed: int) -> Iterator[None]:
-    """While this lasts, random numbers are those of `seed`; other threads wait with theirs."""
+    """While this lasts, draw random numbers from `seed`; other threads wait to draw theirs."""
     with _drawing:
         torch.manual_seed(seed)
         yield

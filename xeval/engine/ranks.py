@@ -1,11 +1,11 @@
-"""The processes that share one training, each of them a rank: what they give each other.
+"""The processes that share one training, each of them a rank, and their communication.
 
-torchrun starts them and says in the environment which rank each is, of how many, and where they meet
+torchrun starts them and tells each through the environment which rank it is, out of how many, and where they meet
 (https://docs.pytorch.org/docs/stable/elastic/run.html). Rank 0 is an ordinary process: it reads, decides and writes.
-The others compute what it gives them (`xeval.engine.followers`), so that nothing is read, said or decided twice. A
-process that is alone is rank 0 of one: it gives nothing to anybody, and torch's communication is not even loaded.
+The others compute what it gives them (`xeval.engine.followers`), so nothing is read, reported or decided twice. A
+process on its own is rank 0 of one: it sends nothing, and torch's communication is not even loaded.
 
-What is decided travels over gloo, and so do gradients between processors; between GPUs these travel over nccl.
+Decisions travel over gloo, as do gradients between processors; gradients between GPUs travel over nccl.
 """
 
 import os
@@ -21,28 +21,28 @@ from xeval.support.errors import XevalError
 from xeval.support.termination import RankLost
 from xeval.support.text import one_line
 
-_MEETING = timedelta(minutes=5)  # for all to have started
-_WORKING = timedelta(days=365)  # to wait for rank 0, which may wait for a folder; a death is noticed at once
-_BUCKET = 2**24  # numbers that are added up at a time
+_MEETING = timedelta(minutes=5)  # time for all ranks to start
+_WORKING = timedelta(days=365)  # rank 0 may wait long for a folder; a rank's death is noticed immediately
+_BUCKET = 2**24  # numbers to add up at a time
 
 
 class Ranks:
-    """This process as one of `size`, numbered `rank`.
+    """This process as number `rank` of `size`.
 
-    Everything but `share` is called by all of them at the same time, in the same order. Where another one is gone, it
-    raises RankLost.
+    All ranks call every method but `share` at the same time and in the same order. These methods raise RankLost if
+    another rank is gone.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, group: Any = None) -> None:
-        self.rank, self.size, self._group = rank, size, group  # over gloo
-        self._group_of_gpus: Any = None  # over nccl, from the first time that it is needed
+        self.rank, self.size, self._group = rank, size, group  # the group communicates over gloo
+        self._group_of_gpus: Any = None  # over nccl, made on first use
 
     @property
     def leads(self) -> bool:
         return self.rank == 0
 
     def give(self, value: Any = None) -> Any:
-        """What rank 0 calls this with, on every rank."""
+        """Return on every rank the value that rank 0 passes."""
         if self.size == 1:
             return value
         import torch.distributed as dist
@@ -53,8 +53,10 @@ class Ranks:
         return objects[0]
 
     def give_tensors(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The tensors, on a processor, that rank 0 calls this with, one at a time: they may be larger than half of the
-        memory."""
+        """Return on every rank the processor tensors that rank 0 passes.
+
+        They are sent one at a time, since together they may take more than half of the memory.
+        """
         if self.size == 1:
             return tensors
         import torch.distributed as dist
@@ -68,7 +70,7 @@ class Ranks:
         return tensors
 
     def gather(self, value: Any) -> list[Any]:
-        """What each rank calls this with, in their order; nothing on other ranks than the first."""
+        """Return what each rank passes, in the order of ranks; on ranks other than the first, return nothing."""
         if self.size == 1:
             return [value]
         import torch.distributed as dist
@@ -79,7 +81,7 @@ class Ranks:
         return gathered or []
 
     def most(self, numbers: Sequence[int]) -> list[int]:
-        """Of each number the largest that a rank has."""
+        """Return, for each number, the largest that any rank passes."""
         if self.size == 1:
             return list(numbers)
         import torch.distributed as dist
@@ -91,14 +93,14 @@ class Ranks:
         return agreed
 
     def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Put into each of the float32 `tensors`, on one device, the sum of what the ranks have in it."""
+        """Replace each of the float32 `tensors`, all on one device, by its sum over the ranks."""
         if self.size == 1:
             return
         import torch.distributed as dist
 
         group = self._group_of(tensors[0].device)
         for bucket in _buckets(tensors):
-            # An embedding may be most of a model: one that fills a bucket is not copied.
+            # An embedding may be most of a model, so a tensor that fills a bucket is not copied.
             flat = torch.cat([each.reshape(-1) for each in bucket]) if len(bucket) > 1 else bucket[0].contiguous()
             with _noticing_a_loss():
                 dist.all_reduce(flat, group=group)
@@ -109,18 +111,19 @@ class Ranks:
             torch._foreach_copy_(bucket, [each.view_as(tensor) for each, tensor in zip(sums, bucket, strict=True)])
 
     def share(self, lengths: np.ndarray) -> np.ndarray:
-        """Which of (n,) things of these lengths are this rank's, in their order.
+        """Return which of (n,) items with these lengths belong to this rank, in ascending order.
 
-        Every thing is one rank's; they have equally many of them, to within one, and about equally much.
+        Every item belongs to one rank. The ranks' numbers of items differ by at most one, and their total lengths are
+        similar.
         """
         turns, places = np.divmod(np.arange(len(lengths)), self.size)
-        ranks = np.where(turns % 2, self.size - 1 - places, places)  # there and back again, the longest first
+        ranks = np.where(turns % 2, self.size - 1 - places, places)  # back and forth over the ranks, longest first
         return np.sort(np.argsort(-lengths, kind="stable")[ranks == self.rank])
 
     def draw_apart(self, seed: int, step: int) -> None:
-        """Let dropout draw other numbers on each rank, and the same ones when a training goes on from this step.
+        """Let dropout draw different numbers on each rank, and the same ones when a training resumes from this step.
 
-        Rank 0 draws what one process would, from a state that snapshots have.
+        Rank 0 draws what a single process would, from a state that snapshots contain.
         """
         if self.rank:
             drawn = np.random.SeedSequence((seed, step, self.rank)).generate_state(1, np.uint64)
@@ -142,15 +145,15 @@ _here = {"ranks": ALONE}
 
 
 def current() -> Ranks:
-    """This process among those that it computes with."""
+    """Return this process's place among those that it computes with."""
     return _here["ranks"]
 
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Be one of the processes that torchrun has started, until all of them are at the end of this.
+    """Join the processes that torchrun has started, until all of them reach the end of this block.
 
-    Raises XevalError where they do not meet.
+    Raise XevalError if they do not meet.
     """
     import torch.distributed as dist
 
@@ -172,7 +175,7 @@ def joined() -> Iterator[Ranks]:
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The device of this rank where that of rank 0 is `device`: of several GPUs of a machine, the one of its number."""
+    """Return this rank's device if rank 0's is `device`: of a machine's GPUs, the one with the rank's local number."""
     if device.type != "cuda":
         return device
     own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", current().rank)))
@@ -181,7 +184,7 @@ def own_device(device: torch.device) -> torch.device:
 
 
 def refuse_device(device: torch.device) -> None:
-    """Raise XevalError where the ranks of this machine cannot have a GPU each, or were given one together."""
+    """Raise XevalError if this machine has fewer GPUs than ranks, or if all ranks were given the same GPU."""
     if current().size == 1 or device.type != "cuda":
         return
     if device.index is not None:
@@ -195,7 +198,7 @@ def refuse_device(device: torch.device) -> None:
 def _noticing_a_loss() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # of these calls torch says in this way that a connection has gone
+    except RuntimeError as error:  # how torch reports a lost connection in these calls
         raise RankLost from error
 
 

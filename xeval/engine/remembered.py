@@ -1,7 +1,7 @@
-"""Rows whose states are remembered, for a head that is trained on a frozen encoder, which then runs once for each row.
+"""Remembered states of rows, for training a head on a frozen encoder: the encoder runs only once for each row.
 
-What is remembered is what the head reads of the last layer's output: that of the first token, or the mean over the
-tokens, or that of every token. Which of them it is depends on the architecture and is tried on the first rows.
+What is remembered is the part of the last layer's output that the head reads: the first token's, the mean over the
+tokens, or every token's. Which of the first two depends on the architecture and is found by trying the first rows.
 """
 
 import os
@@ -23,7 +23,7 @@ from xeval.kinds.kind import Reads
 from xeval.support.errors import ModelError, TrainingError
 
 _TRIED_ROWS = 8
-_CLOSE = 1e-3  # of the largest logit
+_CLOSE = 1e-3  # relative to the largest logit
 _MOST_OF_MEMORY = 0.5
 
 Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (B, L, hidden), (B, L) mask → (B, hidden) or (tokens, …)
@@ -31,16 +31,16 @@ Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (B, L, hidden), (
 
 @dataclass(frozen=True)
 class Remembered(Encoded):
-    """Encoded rows with what a head reads of each."""
+    """Encoded rows with the states that a head reads."""
 
     states: torch.Tensor = field(default_factory=lambda: torch.empty(0))  # (S, hidden), or (total_tokens, hidden)
-    of_tokens: bool = False  # whether it is the latter
+    of_tokens: bool = False  # whether `states` has a line for every token
 
     def take(self, sequences: np.ndarray) -> "Remembered":
         return _with_states(super().take(sequences), self.states[self._places(sequences)], self.of_tokens)
 
     def states_of(self, sequences: np.ndarray) -> torch.Tensor:
-        """(B, 1, hidden) of these (B,) sequences, or (1, tokens, hidden) of their tokens, one after the other."""
+        """Return (B, 1, hidden) for (B,) sequences, or (1, tokens, hidden) for their tokens, sequence by sequence."""
         states = self.states[self._places(sequences)]
         return states[None] if self.of_tokens else states[:, None]
 
@@ -55,9 +55,9 @@ def remember(
     compute: Compute,
     on_batch: Callable[[int], None] = lambda n: None,
 ) -> Remembered:
-    """`encoded` with the states that the encoder of `model`, without dropout, gives of its rows.
+    """Return `encoded` with the states that the encoder of `model` gives for its rows, without dropout.
 
-    Raises ModelError for a model whose head reads something else, and TrainingError where they do not fit into memory.
+    Raise ModelError if the head reads something else, and TrainingError if the states do not fit into memory.
     """
     of_tokens = reads == "every token"
     _refuse_too_many(len(encoded.input_ids) if of_tokens else len(encoded), model.config.hidden_size)
@@ -77,14 +77,14 @@ def remember(
 
 
 def head_outputs(model: PreTrainedModel, states: torch.Tensor) -> Any:
-    """What `model` gives where its encoder gives `states`, (B, L, hidden)."""
+    """Return what `model` would return if its encoder returned `states`, (B, L, hidden)."""
     inputs = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
     with _in_place_of_encoder(model, _Given(states, getattr(model.base_model, "pooler", None))):
         return model(input_ids=inputs, attention_mask=torch.ones_like(inputs))
 
 
 class _Given(torch.nn.Module):
-    """Stands where an encoder stood, and gives the states that it is made of."""
+    """Takes the place of an encoder and returns given states."""
 
     def __init__(self, states: torch.Tensor, pooler: torch.nn.Module | None) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def _states(
     compute: Compute,
     on_batch: Callable[[int], None],
 ) -> torch.Tensor:
-    """(S, hidden), or (total_tokens, hidden), float32 on a processor."""
+    """Return the states, (S, hidden) or (total_tokens, hidden), float32 on a processor."""
     n = len(encoded.input_ids) if of_tokens else len(encoded)
     states = torch.empty(n, model.config.hidden_size)
     for batch in even_batches(encoded.lengths, compute.token_budget()):
@@ -126,7 +126,7 @@ def _states(
 def _last_layer(
     model: PreTrainedModel, encoded: Encoded, rows: np.ndarray, compute: Compute
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, L, hidden) float32 and (B, L) bool, true where there is a token."""
+    """Return the last layer's output, (B, L, hidden) float32, and the mask of tokens, (B, L) bool."""
     inputs = _padded(model, encoded, rows, compute)
     with compute.autocast():
         hidden = model.base_model(**inputs).last_hidden_state
@@ -139,7 +139,7 @@ def _padded(model: PreTrainedModel, encoded: Encoded, rows: np.ndarray, compute:
 
 
 def _pool_of(model: PreTrainedModel, encoded: Encoded, compute: Compute) -> Pool:
-    """What the head of `model` reads of a sequence: that which alone makes it say what the whole model says."""
+    """Return the pooling that the head of `model` reads, found by comparing the head alone with the whole model."""
     rows = np.arange(min(_TRIED_ROWS, len(encoded)))
     if not model.config.is_encoder_decoder:
         whole = model(**_padded(model, encoded, rows, compute.in_float32())).logits

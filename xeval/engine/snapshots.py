@@ -1,7 +1,7 @@
-"""How far a training is, kept on disk so that it goes on from there after a kill.
+"""Snapshots of a training on disk, so that it resumes after its process is killed.
 
-A checkpoint is a sealed folder `step-<number>` with tensors in safetensors and all else in JSON: reading one runs no
-code. The newest whole one counts; one that is damaged, or half written, is passed over.
+A checkpoint is a sealed folder `step-<number>` with tensors in safetensors and everything else in JSON, so reading one
+runs no code. The newest whole one counts; damaged or half-written ones are passed over.
 """
 
 import json
@@ -22,10 +22,10 @@ from xeval.support.files import found_in, read_ordinary
 from xeval.support.sealed import checksums, sealing
 from xeval.support.text import one_line
 
-FORMAT = 2  # of what `xeval.engine.training` keeps in a checkpoint
+FORMAT = 2  # version of what `xeval.engine.training` keeps in a checkpoint
 KEPT = 2
 LEAST_INTERVAL_S = 120.0
-SHARE_OF_TIME = 0.02  # that saving may take at most
+SHARE_OF_TIME = 0.02  # maximum for saving
 
 
 @dataclass
@@ -34,11 +34,11 @@ class Snapshot:
 
     step: int
     tensors: dict[str, torch.Tensor]
-    values: dict[str, Any]  # as JSON has them
+    values: dict[str, Any]  # JSON values
 
 
 class Checkpoints:
-    """The checkpoints of one training in `folder`, which one process at a time works in."""
+    """The checkpoints of one training in `folder`. Only one process at a time works there."""
 
     def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
         self.folder, self._say = folder, say
@@ -48,7 +48,7 @@ class Checkpoints:
         return time.monotonic() >= self._next_at_s
 
     def save(self, snapshot: Snapshot) -> bool:
-        """Keep `snapshot` and remove all but the newest. Where that fails, say so and let the training go on."""
+        """Save `snapshot` and remove all but the KEPT newest. If saving fails, say so and let the training go on."""
         started_s = time.monotonic()
         path = self.folder / f"step-{snapshot.step:09}"
         try:
@@ -60,7 +60,7 @@ class Checkpoints:
                 shutil.rmtree(old, ignore_errors=True)
             saved = True
         except ClaimError:
-            raise  # another process trains it
+            raise  # another process is running this training
         except (OSError, SafetensorError, StoreError) as error:
             self._say(f"{path}: no checkpoint could be kept: {one_line(error)}; the training itself goes on")
             saved = False
@@ -69,7 +69,7 @@ class Checkpoints:
         return saved
 
     def newest(self) -> Snapshot | None:
-        """The newest checkpoint that is whole; every newer one that is not is named."""
+        """Return the newest whole checkpoint, and say which newer ones are passed over."""
         for path in self._found():
             snapshot = _load(path)
             if snapshot is not None:
@@ -79,11 +79,11 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Remove them all, with their folder; the training has ended."""
+        """Remove all checkpoints and their folder, once the training has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _found(self) -> list[Path]:
-        """The newest first."""
+        """Return the checkpoints' folders, newest first."""
         return [path for path in reversed(found_in(self.folder, "step-*")) if path.suffix != ".partial"]
 
 
@@ -93,7 +93,7 @@ def _load(path: Path) -> Snapshot | None:
     try:
         values = json.loads(read_ordinary(path / "values.json"))
         if (values.pop("format"), values.pop("computed_by")) != (FORMAT, computation()):
-            return None  # going on with other code would give weights that neither makes
+            return None  # resuming with other code would give weights that neither version produces
         return Snapshot(values.pop("step"), load_file(path / "tensors.safetensors"), values)
     except (OSError, ValueError, KeyError, AttributeError, RecursionError, SafetensorError):
         return None

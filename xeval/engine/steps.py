@@ -1,8 +1,8 @@
-"""Optimizer steps: the gradients of a batch, clipping, AdamW. On a GPU they are queued and replayed as CUDA graphs.
+"""Optimizer steps: gradients of a batch, clipping, AdamW. On a GPU, steps are queued and replayed as CUDA graphs.
 
-The host is slower than a GPU at this: launching the kernels of one step takes it longer than the step itself. A graph
-(https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs) launches all of them at once, and losses stay on the
-device until somebody asks for them.
+The host is the bottleneck there: launching the kernels of a step takes it longer than the GPU needs to run them. A
+graph (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs) launches all of them at once, and losses stay
+on the device until they are asked for.
 """
 
 import gc
@@ -24,9 +24,9 @@ from xeval.kinds.kind import Kind
 from xeval.support.errors import TrainingError
 from xeval.support.text import one_line
 
-QUEUED_STEPS = 50  # at most, before their losses are read
+QUEUED_STEPS = 50  # maximum number of steps before their losses are read
 MOST_GRAPHS = 40
-_CLIP_EPSILON = 1e-6  # of torch.nn.utils.clip_grad_norm_
+_CLIP_EPSILON = 1e-6  # as in torch.nn.utils.clip_grad_norm_
 
 
 class Steps:
@@ -44,11 +44,11 @@ class Steps:
     ) -> None:
         self._kind, self._progress, self._recipe, self._compute, self._say = kind, progress, recipe, compute, say
         self._half_weights, self._ranks = half_weights, ranks
-        self._losses: list[torch.Tensor] = []  # of steps taken since they were last read
+        self._losses: list[torch.Tensor] = []  # of the steps since the last call of `taken`
         self._learning_rates: list[float] = []  # of the same steps
         self._parameters = list(progress.model.parameters())
         if half_weights is not None:
-            half_weights.refresh()  # they may have been restored from a snapshot
+            half_weights.refresh()  # the weights may have been restored from a snapshot
         self._graphs: _Graphs | None = None
         is_remembered = isinstance(progress.vocabulary.pairs, Remembered)
         if compute.device.type != "cuda" or not can_pack(progress.model) or is_remembered:
@@ -60,7 +60,7 @@ class Steps:
             self._graphs = _Graphs(kind, progress, batch_size, compute)
 
     def take(self, rows: np.ndarray) -> None:
-        """Take one step on `rows`. Its loss waits until `taken` is called."""
+        """Take one step on `rows`. Its loss can be read with `taken`."""
         progress = self._progress
         loss = self._replay(rows)
         if loss is None:
@@ -76,11 +76,11 @@ class Steps:
 
     @property
     def must_read(self) -> bool:
-        """Whether no more steps are to be taken before `taken` is called: on a processor, after each."""
+        """Whether `taken` must be called before the next step: on a processor, after each step."""
         return len(self._losses) >= (QUEUED_STEPS if self._compute.device.type == "cuda" else 1)
 
     def taken(self) -> list[tuple[float, float]]:
-        """The mean loss and the learning rate of each step taken since the last call."""
+        """Return the mean loss and the learning rate of each step since the last call."""
         losses: list[float] = torch.stack(self._losses).tolist() if self._losses else []
         steps = list(zip(losses, self._learning_rates, strict=True))
         self._losses.clear()
@@ -88,14 +88,14 @@ class Steps:
         return steps
 
     def update(self) -> None:
-        """Clip the gradients and change the weights by them, and what is kept of the weights."""
+        """Clip the gradients, update the weights, and refresh the bfloat16 copies of the weights."""
         optimizer = self._progress.optimizer
         if self._compute.device.type == "cuda":
-            # Fused AdamW divides gradients while it reads them, as GradScaler has it do: no pass of its own to clip.
+            # Fused AdamW can divide gradients as it reads them, which GradScaler uses: clipping needs no extra pass.
             gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
             norm = torch.nn.utils.get_total_norm(gradients)
             scale = ((norm + _CLIP_EPSILON) / self._recipe.max_grad_norm).clamp(min=1.0)
-            setattr(optimizer, "grad_scale", scale)  # noqa: B010 - no type knows of it
+            setattr(optimizer, "grad_scale", scale)  # noqa: B010 - not in the optimizer's type
         else:
             torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm)
         optimizer.step()
@@ -103,12 +103,12 @@ class Steps:
             self._half_weights.refresh()
 
     def _replay(self, rows: np.ndarray) -> torch.Tensor | None:
-        """The loss of a step taken by a graph; None where it has still to be taken without one."""
+        """Take a step with a graph and return its loss, or None if the step must be taken without a graph."""
         if self._graphs is None:
             return None
         try:
             return self._graphs.step(rows, self.update)
-        except RuntimeError as error:  # out of memory is one
+        except RuntimeError as error:  # running out of memory is one
             self._say(f"training goes on without CUDA graphs, more slowly: {one_line(error)[:200]}")
             self._graphs = None
             self._progress.optimizer.zero_grad(set_to_none=True)
@@ -118,13 +118,13 @@ class Steps:
     def _gradients(self, rows: np.ndarray) -> torch.Tensor:
         """Put the gradients of the mean loss over `rows` into the model and return that loss.
 
-        A batch that does not fit into memory is computed in twice as many parts as before, and so are those after it;
-        the sum of their losses is divided by what it is over in all of them, so the effective batch is the same. Ranks
-        that share the batch do so as soon as it does not fit on one of them.
+        If a batch does not fit into memory, it and all later ones are computed in twice as many parts as before. The
+        sum of the parts' losses is divided by the total number of losses, so the effective batch stays the same. Of
+        several ranks, all split their shares as soon as a part does not fit on one of them.
         """
         outcome, ranks, together = self._progress.outcome, self._ranks, self._kind.sequences_together
-        most_rows = -(-len(rows) // (together * ranks.size))  # that a rank has
-        own = self._share(rows).reshape(-1, together)  # what no part may divide
+        most_rows = -(-len(rows) // (together * ranks.size))  # largest share of a rank
+        own = self._share(rows).reshape(-1, together)  # a part must not divide these groups
         while True:
             reason: Exception | None = None
             try:
@@ -136,7 +136,7 @@ class Steps:
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                reason = error.with_traceback(None)  # whose frames hold memory
+                reason = error.with_traceback(None)  # the traceback's frames hold memory
             [is_too_large] = ranks.most([reason is not None])
             if not is_too_large:
                 return self._mean(sums)
@@ -146,12 +146,12 @@ class Steps:
                     " smaller model"
                 ) from reason
             self._progress.optimizer.zero_grad(set_to_none=True)
-            self._graphs = None  # they hold memory, and compute whole batches only
+            self._graphs = None  # graphs hold memory and compute whole batches only
             outcome.n_parts *= 2
             self._compute.free_memory()
 
     def _share(self, rows: np.ndarray) -> np.ndarray:
-        """Those of the sequences of a batch that this rank computes, none of which a row has others of elsewhere."""
+        """Return the sequences of a batch that this rank computes. All sequences of a row go to one rank."""
         if self._ranks.size == 1:
             return rows
         of_rows = rows.reshape(-1, self._kind.sequences_together)  # (B, sequences of a row)
@@ -163,7 +163,8 @@ class Steps:
         return backward(self._kind, *self._outputs(rows))
 
     def _in_parts(self, parts: list[np.ndarray]) -> torch.Tensor:
-        """Put the gradients of the sum of the losses into the model; that sum and over how many it is, (2,) float32."""
+        """Put the gradients of the summed loss into the model; return (2,) float32: the sum, and the number of
+        losses."""
         total, n = torch.zeros((), device=self._compute.device), torch.zeros((), device=self._compute.device)
         for rows in parts:
             outputs, targets = self._outputs(rows)
@@ -173,10 +174,10 @@ class Steps:
         return torch.stack([total, n])
 
     def _mean(self, sums: torch.Tensor) -> torch.Tensor:
-        """Make the gradients those of the mean loss over the whole batch, and return it; `sums` are this rank's."""
+        """Turn the gradients into those of the mean loss over the whole batch and return it; `sums` are this rank's."""
         if self._ranks.size > 1:
             trained = [parameter for parameter in self._parameters if parameter.requires_grad]
-            # A rank without rows has no gradients, and what no rank has one of, the optimizer leaves as it is.
+            # A rank without rows has no gradients. The optimizer skips parameters that no rank has a gradient for.
             are_there = self._ranks.most([parameter.grad is not None for parameter in trained])
             trained = [parameter for parameter, is_there in zip(trained, are_there, strict=True) if is_there]
             for parameter in trained:
@@ -188,7 +189,7 @@ class Steps:
         return total / n
 
     def _outputs(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the model gives for `rows`, (B, C) or (tokens, C), and their targets."""
+        """Return the model's outputs for `rows`, (B, C) or (tokens, C), and their targets."""
         encoded, compute = self._progress.vocabulary.pairs, self._compute
         targets = torch.from_numpy(encoded.targets_of(rows)).to(compute.device)
         with compute.autocast():
@@ -196,10 +197,10 @@ class Steps:
 
 
 class _Graphs:
-    """Steps on a CUDA device as graphs, one for each size of batch that comes a second time."""
+    """Steps on a CUDA device as graphs, one for each batch size that occurs a second time."""
 
     def __init__(self, kind: Kind, progress: Progress, batch_size: int, compute: Compute) -> None:
-        gc.collect()  # a graph of an earlier training that was collected during a recording would spoil it
+        gc.collect()  # collecting a graph of an earlier training during a recording would spoil the recording
         self._kind, self._model, self._optimizer = kind, progress.model, progress.optimizer
         self._compute = compute
         self._pairs = ResidentPairs(progress.vocabulary.pairs, progress.model.config, batch_size, compute.device)
@@ -211,30 +212,33 @@ class _Graphs:
         self._recorded: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
 
     def step(self, rows: np.ndarray, update: Callable[[], None]) -> torch.Tensor | None:
-        """Take a step, whose gradients `update` uses, and return its loss; None, and no step, for the first batch of
-        its size."""
+        """Take a step, with `update` applying the gradients, and return its loss.
+
+        Take no step and return None for the first batch of its size, and for new sizes once there are MOST_GRAPHS
+        graphs.
+        """
         size = len(rows), self._pairs.n_tokens(rows)
         if size not in self._seen:
-            self._seen.add(size)  # the step that is now taken without a graph warms up what this one will launch
+            self._seen.add(size)  # the caller now takes this step without a graph, which warms up its kernels
             return None
         if size not in self._recorded:
             if len(self._recorded) == MOST_GRAPHS:
                 return None
             self._recorded[size] = self._record(*size, update)
         graph, graph_rows, loss = self._recorded[size]
-        # Losses are read, and with that all copies made, before a slot comes round again.
+        # Losses are read, and so all copies completed, before a slot is used again.
         slot = self._pinned[self._n_replayed % QUEUED_STEPS, : len(rows)]
         slot.numpy()[:] = rows
         graph_rows.copy_(slot, non_blocking=True)
         self._rate.fill_(float(self._optimizer.param_groups[0]["lr"]))
         graph.replay()
         self._n_replayed += 1
-        return loss.clone()  # the next replay writes over it
+        return loss.clone()  # the next replay overwrites it
 
     def _record(
         self, n_rows: int, n_tokens: int, update: Callable[[], None]
     ) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
-        """A graph, the rows that it takes, (n_rows,) int64, and the loss that it gives."""
+        """Return a graph, its input rows, (n_rows,) int64, and the loss that it computes."""
         graph, rows = torch.cuda.CUDAGraph(), torch.zeros(n_rows, dtype=torch.int64, device=self._compute.device)
         groups = self._optimizer.param_groups
         rates = [group["lr"] for group in groups]
@@ -258,7 +262,7 @@ def step_on_device(
     n_tokens: int,
     compute: Compute,
 ) -> torch.Tensor:
-    """Add the gradients of the mean loss over `rows`, (B,) int64, to the weights' and return that loss."""
+    """Add the gradients of the mean loss over `rows`, (B,) int64, to the model's gradients and return that loss."""
     with compute.autocast():
         inputs, sequences, targets = pairs.lay_out(rows, n_tokens)
         logits = logits_in(model(**inputs, sequences=sequences))
@@ -267,7 +271,7 @@ def step_on_device(
 
 
 def backward(kind: Kind, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Add the gradients of the mean loss to the weights' and return that loss."""
+    """Add the gradients of the mean loss to the model's gradients and return that loss."""
     total, n = kind.loss(outputs.float(), targets)
     loss = total / n
     loss.backward()

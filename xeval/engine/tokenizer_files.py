@@ -1,6 +1,6 @@
-"""Whether a checkpoint's tokenizer has been made from all the files that it needs.
+"""Checks whether a checkpoint's tokenizer was made from all the files that it needs.
 
-Where files are missing, transformers makes a tokenizer of what there is, which can be one without a vocabulary.
+If files are missing, transformers makes a tokenizer of those that are there, possibly one without a vocabulary.
 """
 
 import json
@@ -13,7 +13,7 @@ from xeval.support.errors import ModelError
 
 
 def why_unreadable(folder: Path) -> str | None:
-    """What is missing where a tokenizer could not be made at all; None if it is not files."""
+    """Return what is missing if no tokenizer could be made; None if the cause is not a missing file."""
     if _has_whole_file(folder):
         return None
     models = sorted(path.name for path in folder.glob("*.model"))
@@ -28,8 +28,10 @@ def why_unreadable(folder: Path) -> str | None:
 
 
 def refuse_incomplete(model: str, folder: Path, tokenizer: transformers.PreTrainedTokenizerBase) -> None:
-    """Raise ModelError for a tokenizer without a vocabulary, without merges, or in whose files a setting is missing
-    that the vocabulary shows to be needed."""
+    """Raise ModelError for a tokenizer that lacks files.
+
+    It may lack a vocabulary, merges, or a setting that its vocabulary shows to be needed.
+    """
     if _has_whole_file(folder):
         return
     names = [name for use, name in tokenizer.vocab_files_names.items() if use != "tokenizer_file"]
@@ -47,9 +49,9 @@ def refuse_incomplete(model: str, folder: Path, tokenizer: transformers.PreTrain
 
 
 def split_by_files(model: str, folder: Path, unknown: str | None) -> Callable[[str], list[str]]:
-    """How the vocabulary in `folder` splits a text, by another program than the one that fast tokenizers are made of.
+    """Return how the vocabulary in `folder` splits a text, by other code than that behind fast tokenizers.
 
-    Raises ModelError where there is none that could tell.
+    Raise ModelError if there is no vocabulary to compare with.
     """
     models = sorted(folder.glob("*.model"))
     if models:
@@ -85,7 +87,7 @@ def _split_by_sentencepiece(model: str, file: Path, unknown: str | None) -> Call
 
 
 def _has_whole_file(folder: Path) -> bool:
-    """Whether there is a tokenizer.json, or one for some version of transformers, such as tokenizer.4.0.json."""
+    """Return whether there is a tokenizer.json, or one for some version of transformers, such as tokenizer.4.0.json."""
     return any(folder.glob("tokenizer.*json"))
 
 

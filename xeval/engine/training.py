@@ -1,6 +1,6 @@
-"""English fine-tuning by a recipe, and the choice of the checkpoint.
+"""Fine-tuning by a recipe, and the choice of the checkpoint.
 
-The loop is the recipe's and nothing else: unchanged random batches, AdamW, linear warm-up and decay, clipped
+The loop does what the recipe says and nothing else: unchanged random batches, AdamW, linear warm-up and decay, clipped
 gradients. The choice of the checkpoint sees only what `selection_accuracy` measures, which the pipeline binds to the
 training language's selection split.
 """
@@ -36,14 +36,14 @@ LOSS_CURVE_POINTS = 100
 
 
 def count_steps(recipe: Recipe, n_pairs: int) -> int:
-    """Optimizer steps that the recipe asks for on `n_pairs` training pairs."""
+    """Return how many optimizer steps the recipe asks for on `n_pairs` training pairs."""
     ends = [recipe.max_steps] if recipe.max_steps is not None else []
     if recipe.epochs is not None:
         ends.append(math.ceil(recipe.epochs * math.ceil(n_pairs / recipe.batch_size)))
     return min(ends)
 
 
-def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
+def fine_tune(  # noqa: PLR0913  what to train, how, and callbacks
     kind: Kind,
     model: PreTrainedModel,
     pairs: Encoded,
@@ -62,19 +62,22 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
 ) -> Outcome:
     """Fine-tune `model` in place and leave the chosen checkpoint's weights in it.
 
-    What of it asks for no gradient stays as it is. Of `pairs` whose states are remembered, the head alone is computed.
-    `on_step` is told the loss and the learning rate of each step.
+    Parameters without gradients stay as they are. If the states of `pairs` are remembered, only the head is computed.
+    `on_step` receives the loss and the learning rate of each step.
 
-    Without `selection_accuracy`, for tasks that have no rows to select on, the last checkpoint is the chosen one.
-    Where the recipe selects by loss, `selection_loss` is called after each measurement of `selection_accuracy`.
-    After each measurement of `selection_accuracy`, `at_selection` is given the step, while `model` is whole. What it
-    returns is gone through one by one, so that SIGTERM ends a long evaluation between two parts of it.
-    With `checkpoints` it goes on from the newest of them, tells `on_resume` from which step, and keeps new ones: on one
-    thread of a processor, the weights are the same to the bit as without the interruption.
-    Other `ranks`, if there are any, call this with the same model, rows and recipe, and take their shares of each
-    batch; the first alone measures, tells and saves.
-    Raises TrainingError when the loss is not a finite number or when not even one pair fits into memory, and Terminated
-    on SIGTERM, after saving unless `at_selection` was going on.
+    Without `selection_accuracy`, for tasks that have no rows to select on, the last checkpoint is chosen. If the recipe
+    selects by loss, `selection_loss` is called after each measurement of `selection_accuracy`. After each measurement,
+    `at_selection` receives the step, while `model` has its whole vocabulary. What it returns is iterated part by part,
+    so that SIGTERM ends a long evaluation between two parts.
+
+    With `checkpoints`, training resumes from the newest one, passes its step to `on_resume`, and saves new ones. On one
+    thread of a processor, the weights equal those of an uninterrupted training bit for bit.
+
+    Other `ranks`, if there are any, call this function with the same model, rows and recipe, and compute their shares
+    of each batch. Only the first measures, reports and saves.
+
+    Raise TrainingError if the loss is not a finite number or if not even one pair fits into memory. Raise Terminated on
+    SIGTERM, after saving unless `at_selection` was running.
     """
     model.train()
     n_rows = len(pairs) // kind.sequences_together
@@ -116,7 +119,7 @@ def fine_tune(  # noqa: PLR0913  what is trained, how, and whom to tell
                 _read_losses(steps, outcome, on_step)
                 checkpoints.save(progress.snapshot())
             if is_asked:
-                ranks.give()  # once rank 0 has saved
+                ranks.give()  # so that the others wait until rank 0 has saved
                 raise Terminated
     outcome.chosen_step = choice.settle()
     return outcome
@@ -133,14 +136,17 @@ def _loss_to_select_by(recipe: Recipe, selection_loss: Callable[[], float] | Non
 def _half_products(
     kind: Kind, model: PreTrainedModel, compute: Compute, recipe: Recipe
 ) -> AbstractContextManager[HalfWeights | None]:
-    """Where they are a gain: on a processor, casts cost little beside products; and most weights must be trained."""
+    """Use half products where they are faster: in bfloat16 on a GPU, if most weights are trained.
+
+    On a processor, casts cost little compared with products.
+    """
     if compute.device.type == "cuda" and compute.dtype == torch.bfloat16 and recipe.adaptation == "full":
         return half_products(model, layers_of_one_input(model, kind.reads))
     return nullcontext()
 
 
 def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float, float], None]) -> None:
-    """Take note of the losses of the steps up to the present one; the first that is not a finite number ends it all."""
+    """Record the losses of the steps up to now. Raise TrainingError for the first that is not a finite number."""
     taken = steps.taken()
     for step, (loss, learning_rate) in enumerate(taken, outcome.step - len(taken) + 1):
         if not math.isfinite(loss):
@@ -150,7 +156,10 @@ def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float, float
 
 
 def _newest(checkpoints: Checkpoints | None, ranks: Ranks) -> Snapshot | None:
-    """Where to go on from. What the choice keeps is rank 0's alone, and so are its random numbers."""
+    """Return the snapshot to resume from.
+
+    Only rank 0 gets the best weights; other ranks seed their own random numbers.
+    """
     snapshot = checkpoints.newest() if checkpoints is not None else None
     if ranks.size == 1 or ranks.give(snapshot is None):
         return snapshot
@@ -163,7 +172,7 @@ def _newest(checkpoints: Checkpoints | None, ranks: Ranks) -> Snapshot | None:
 
 @dataclass(frozen=True)
 class Measured:
-    """What rank 0 has measured at a selection, and the others go by too."""
+    """What rank 0 has measured at a selection; the other ranks use the same figures."""
 
     score: float
     loss: float | None = None
@@ -177,7 +186,7 @@ def _select(
     asked: Callable[[], bool],
     ranks: Ranks,
 ) -> None:
-    """Measure the selection accuracy of the whole model as it is now, and let this checkpoint be evaluated besides."""
+    """Measure the selection accuracy of the whole model as it is now, then let `at_selection` evaluate it."""
     if selection_accuracy is None:
         progress.choice.take_last(progress.outcome.step)
         return
@@ -192,7 +201,7 @@ def _select(
 
 
 def _tell(ranks: Ranks, measured: Measured | None) -> None:
-    """Tell the other ranks, which until now have computed their shares of predictions."""
+    """Tell the other ranks, which have computed their shares of predictions until now."""
     if ranks.leads:
         ranks.give(measured)
 
@@ -216,14 +225,16 @@ def _evaluate_besides(
 ) -> None:
     started_s = time.monotonic()
     for _ in at_selection(outcome.step):
-        if asked():  # nothing is saved, since a training that goes on from here would leave the rest out
+        if asked():  # do not save: a training resumed from here would skip the rest of the evaluation
             raise Terminated
     outcome.aside_wall_s += time.monotonic() - started_s
 
 
 def _batches(progress: Progress, recipe: Recipe, seed: int, together: int = 1) -> Iterator[np.ndarray]:
-    """The sequences of one batch after the other, from where `progress` is up to the last step: (B,) each, or
-    (B · `together`,) where so many of a row have to be in one batch."""
+    """Yield the sequences of each batch, from the present step of `progress` to the last step.
+
+    Each is (B,), or (B · `together`,) where that many sequences of a row must be in one batch.
+    """
     outcome, n_pairs = progress.outcome, len(progress.vocabulary.pairs) // together
     epoch, n_done = divmod(outcome.step, math.ceil(n_pairs / recipe.batch_size))
     while outcome.step < outcome.n_steps:
@@ -237,14 +248,14 @@ def _batches(progress: Progress, recipe: Recipe, seed: int, together: int = 1) -
 def _optimizer(
     model: PreTrainedModel, recipe: Recipe, learning_rate: float, n_steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW without decay on biases and layer norms; linear warm-up, then linear decay to zero."""
+    """Return AdamW, without decay on biases and layer norms, and its schedule: linear warm-up and decay to zero."""
     decayed = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim > 1]
     plain = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim <= 1]
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    is_cuda = decayed[0].is_cuda  # where a CUDA graph may record its steps
+    is_cuda = decayed[0].is_cuda  # a CUDA graph may then record the optimizer's steps
     betas, epsilon = (recipe.adam_beta1, recipe.adam_beta2), recipe.adam_epsilon
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True, capturable=is_cuda)
     return optimizer, get_linear_schedule_with_warmup(optimizer, recipe.count_warmup_steps(n_steps), n_steps)

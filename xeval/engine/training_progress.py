@@ -1,4 +1,4 @@
-"""How far a training is: what has happened, the best weights so far, and all of it as a snapshot and back."""
+"""The progress of a training: what has happened, the best weights so far, and both as a snapshot to restore."""
 
 import math
 import time
@@ -14,19 +14,19 @@ from xeval.engine.snapshots import Snapshot
 
 @dataclass
 class Outcome:
-    """What happened while training; the chosen weights are in the model when `fine_tune` returns."""
+    """What happened during training. When `fine_tune` returns, the chosen weights are in the model."""
 
     n_steps: int
     step: int = 0  # steps taken
-    n_pairs: int = 0  # seen while training, each as often as it was
-    n_parts: int = 1  # that each batch was computed in at last, because a whole one did not fit into memory
-    earlier_wall_s: float = 0.0  # of the processes that were interrupted
-    aside_wall_s: float = 0.0  # of all processes, spent on evaluating checkpoints besides training
+    n_pairs: int = 0  # pairs seen in training, repetitions counted
+    n_parts: int = 1  # parts that each batch was last computed in, above 1 if a whole one did not fit into memory
+    earlier_wall_s: float = 0.0  # time of the processes that were interrupted
+    aside_wall_s: float = 0.0  # time of all processes spent evaluating checkpoints, apart from training
     loss_curve: list[tuple[int, float]] = field(default_factory=list)
     selection_curve: list[tuple[int, float]] = field(default_factory=list)  # accuracies
-    selection_losses: list[tuple[int, float]] = field(default_factory=list)  # where the choice is made by them
+    selection_losses: list[tuple[int, float]] = field(default_factory=list)  # if the recipe selects by loss
     chosen_step: int = 0
-    losses: list[float] = field(default_factory=list)  # since the last point of the curve
+    losses: list[float] = field(default_factory=list)  # of the steps since the last point of the curve
 
     def count_step(self, n_pairs: int) -> None:
         self.step += 1
@@ -38,16 +38,16 @@ class Outcome:
 
 
 class Choice:
-    """Remembers the weights of the best figure seen in the selection; of two equal ones the earlier."""
+    """Remembers the weights with the best selection figure; of two equal figures, the earlier counts."""
 
     def __init__(self, model: PreTrainedModel, keep_best: bool) -> None:
         self._model, self._keep_best = model, keep_best
-        self.weights: dict[str, torch.Tensor] = {}  # of the best step, where they are to be kept
+        self.weights: dict[str, torch.Tensor] = {}  # of the best step, if `keep_best`
         self.best, self.best_step, self.last_step = -math.inf, 0, 0
         self.stale = 0  # selections since the best one
 
     def see(self, step: int, figure: float) -> None:
-        """`figure` is the better the larger it is."""
+        """Record a selection figure; larger is better."""
         self.last_step = step
         if figure <= self.best:
             self.stale += 1
@@ -59,7 +59,7 @@ class Choice:
             self.weights = {name: tensor.detach().cpu().clone() for name, tensor in kept.items()}
 
     def take_last(self, step: int) -> None:
-        """Where nothing measures how good the weights are."""
+        """Record a step of a training in which nothing measures how good the weights are."""
         self.last_step = step
 
     def settle(self) -> int:
@@ -129,7 +129,7 @@ class Progress:
             torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
 
     def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        """The parameters that change; the others are what the checkpoint, or the seed, made them."""
+        """Return the parameters that training changes; the checkpoint or the seed determines all others."""
         return ((name, each) for name, each in self.model.named_parameters() if each.requires_grad)
 
     @property

@@ -1,6 +1,6 @@
-"""A few rows through a plain call of transformers and through what a run computes, which have to give the same.
+"""A trial of a few rows before a run: a plain call of transformers and the run's own computation must agree.
 
-A plain call is `model(**tokenizer(premises, hypotheses))` with padding, and whatever inputs that tokenizer hands over.
+A plain call is `model(**tokenizer(premises, hypotheses))` with padding and with every input that the tokenizer returns.
 """
 
 import inspect
@@ -22,9 +22,9 @@ from xeval.kinds.encoded import Encoded, PlainCall
 from xeval.kinds.kind import Kind
 from xeval.kinds.rows import Rows
 
-ROWS = 8  # of each language, whose ids are compared
-MOST_ROWS = 16  # of all languages, whose outputs are compared
-TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}  # of the largest output
+ROWS = 8  # per language whose ids are compared
+MOST_ROWS = 16  # over all languages whose outputs are compared
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}  # relative to the largest output
 _SHOWN = 8  # ids
 _CPU = torch.device("cpu")
 
@@ -38,11 +38,13 @@ class Trial:
         self._model, self._tokenizer, self._kind, self._compute = model, tokenizer, kind, compute
         self._max_length = max_length
         self._knows_segments = getattr(model.config, "type_vocab_size", 0) > 1
-        self.has_numbers = True  # whether what the plain call gave was none but numbers
+        self.has_numbers = True  # whether all outputs of the plain call were finite
 
     def difference(self, tests: Mapping[str, Rows]) -> str | None:
-        """What differs between the plain call and a run, and in which language; None if nothing does, or if the kind
-        of task has no plain call."""
+        """Return what differs between the plain call and a run, and in which language.
+
+        Return None if nothing differs or if the kind of task has no plain call.
+        """
         parts = [rows.take(_evenly(len(rows))) for rows in tests.values()]
         rows, languages = Rows.joined(parts), np.repeat(list(tests), [len(part) for part in parts])
         encoded = encode(self._kind, self._tokenizer, rows, self._max_length)
@@ -60,7 +62,7 @@ class Trial:
         return self._other_outputs(encoded.take(plain.sequences), plain)
 
     def _other_inputs(self, own: Encoded, plain: PlainCall) -> tuple[int, str] | None:
-        """The first of the sequences whose inputs differ, and what differs."""
+        """Return the number of the first sequence whose inputs differ, and a description of the difference."""
         sequences = [each for batch in plain.batches for each in self._unpadded(batch)]
         for number, (ids, segments) in enumerate(sequences):
             place = slice(*own.offsets[number : number + 2])
@@ -71,9 +73,9 @@ class Trial:
         return None
 
     def _unpadded(self, batch: Mapping[str, Any]) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """Ids and segments of each sequence in a batch; no segments for a model that knows none.
+        """Return the ids and segments of each sequence in a batch; segments are None for a model that has none.
 
-        Where the tokenizer hands over none, a model takes all pieces for the first text's.
+        If the tokenizer returns no segments, the model takes all pieces as the first text's.
         """
         ids, masks = batch["input_ids"], batch["attention_mask"].bool()
         segments = batch.get("token_type_ids", torch.zeros_like(ids))
@@ -83,13 +85,13 @@ class Trial:
         ]
 
     def _other_outputs(self, own: Encoded, plain: PlainCall) -> str | None:
-        """Why the model gives other outputs for the same inputs."""
+        """Return why the model gives different outputs for the same inputs, or None if it does not."""
         self._model.eval()
         expected = self._outputs(plain.batches)
         outputs = predict_logits(self._model, own, self._compute, reads=self._kind.reads)
         self.has_numbers = bool(np.isfinite(expected).all())
         if not self.has_numbers or self._are_near(expected, outputs):
-            return None  # what to do about outputs that are not numbers, whoever asks knows
+            return None  # the caller decides what to do about outputs that are not finite
         largest = f"by {np.abs(expected - outputs).max():.2g} where the largest is {np.abs(expected).max():.2g}"
         return f"{self._reason(own, expected, outputs)}, {largest}"
 
@@ -115,7 +117,7 @@ class Trial:
 
     @torch.no_grad()
     def _outputs(self, batches: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """(S, C), or (tokens, C) of a head that gives an output of every token."""
+        """Return (S, C), or (tokens, C) if the head gives an output for every token."""
         outputs = []
         with self._compute.matmuls(), self._compute.autocast():
             for batch in batches:
@@ -125,7 +127,7 @@ class Trial:
         return torch.cat(outputs).numpy()
 
     def _takes(self, name: str) -> bool:
-        """Whether the model has such an input; what it has not, transformers' Trainer leaves out too."""
+        """Return whether the model takes this input. transformers' Trainer, too, leaves out all other inputs."""
         if name == "token_type_ids" and not self._knows_segments:
             return False
         of_encoder = self._model.encoder if isinstance(self._model, SentenceEncoder) else self._model
@@ -134,12 +136,12 @@ class Trial:
 
 
 def _evenly(n_rows: int) -> np.ndarray:
-    """ROWS of so many, from the first to the last."""
+    """Return up to ROWS row numbers, evenly spaced from the first row to the last."""
     return np.unique(np.linspace(0, n_rows - 1, ROWS).astype(np.int64))
 
 
 def _shortest(encoded: Encoded, rows: np.ndarray, languages: np.ndarray) -> np.ndarray:
-    """Those of (R,) `rows` with the fewest pieces, one of each language, and a second so that one is padded."""
+    """Return those of the (R,) `rows` with the fewest pieces: one per language, and one more so that one is padded."""
     n_pieces = np.bincount(encoded.row_of, weights=encoded.lengths)
     ordered = rows[np.argsort(n_pieces[rows], kind="stable")]
     _, firsts = np.unique(languages[ordered], return_index=True)
@@ -149,7 +151,7 @@ def _shortest(encoded: Encoded, rows: np.ndarray, languages: np.ndarray) -> np.n
 
 
 def _beside(plain: np.ndarray, own: np.ndarray) -> str:
-    """Both from shortly before they part."""
+    """Show both sequences of ids from shortly before the place where they differ."""
     n = min(len(plain), len(own))
     differs = np.flatnonzero(plain[:n] != own[:n])
     start = max(0, int(differs[0] if len(differs) else n) - _SHOWN // 2)

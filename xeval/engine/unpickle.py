@@ -1,8 +1,8 @@
-"""A process of its own that reads pickled weights and writes the same tensors as safetensors: `python -m` this.
+"""A separate process that converts pickled weights to safetensors; run it as `python -m xeval.engine.unpickle`.
 
-It reads numbers alone (`weights_only`), and should that fail to hold, an audit hook keeps whatever is run from the
-network and from other programs, and limits keep it from the machine's memory. Nothing is imported after the hook that
-reads from where the weights are. One line of JSON comes in, one goes out.
+It reads only numbers (`weights_only`). Should that protection fail, an audit hook keeps any code that is run from the
+network and from other programs, and resource limits keep it from the machine's memory. After the hook is set, nothing
+is imported that reads from the weights' folder. The process reads one line of JSON and writes one.
 """
 
 import json
@@ -21,22 +21,22 @@ from safetensors import safe_open
 
 from xeval.support.memory_limit import mapped_bytes
 
-# Events of https://docs.python.org/3/library/audit_events.html that reading and writing tensors never causes.
+# Events in https://docs.python.org/3/library/audit_events.html that reading and writing tensors never raises.
 _FORBIDDEN = (
     *("socket.", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "os.startfile"),
     *("os.kill", "os.putenv", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.chmod", "os.chown", "pty.spawn"),
     *("subprocess.", "shutil.", "ftplib.", "urllib.", "http.", "smtplib.", "pickle.find_class", "sys.addaudithook"),
 )
-_GLOBAL = re.compile(r"(?:GLOBAL|[Uu]nsupported class) (\S+)")  # as torch calls what is not a tensor
+_GLOBAL = re.compile(r"(?:GLOBAL|[Uu]nsupported class) (\S+)")  # torch's messages about objects that are not tensors
 _SPARE_BYTES = 2_000_000_000
 
 
 class RefusedError(Exception):
-    """Weights that are not converted, and why."""
+    """The reason why weights are not converted."""
 
 
 def main() -> None:
-    """Read what to do from standard input, do it, and say on standard output how it went."""
+    """Read the request from standard input, carry it out, and write the result to standard output."""
     asked = json.loads(sys.stdin.readline())
     files, output = [Path(file) for file in asked["files"]], Path(asked["output"])
     sizes = [file.stat().st_size for file in files]
@@ -50,16 +50,16 @@ def main() -> None:
         answer = {"refused": str(refused)}
     except MemoryError:
         answer = {"refused": f"the weights ask for more memory than their {sum(sizes):,} bytes account for"}
-    except Exception as error:  # whatever torch makes of what strangers wrote
+    except Exception as error:  # torch may raise anything for untrusted files
         text = " ".join(str(error).split())
         answer = {"refused": f"its weights cannot be read ({type(error).__name__}: {text[:160]})"}
     print(json.dumps(answer), flush=True)
 
 
 def _limit(n_bytes: int, seconds: int) -> None:
-    """Bound memory, time and the size of files by what so many bytes of weights need."""
+    """Limit memory, processor time and the size of written files to what `n_bytes` of weights need."""
     mapped = 0
-    with suppress(OSError):  # no /proc: what is there already is not known
+    with suppress(OSError):  # without /proc, the memory already mapped is unknown
         mapped = mapped_bytes()
     limits = {
         resource.RLIMIT_DATA: mapped + 3 * n_bytes + _SPARE_BYTES,
@@ -68,20 +68,20 @@ def _limit(n_bytes: int, seconds: int) -> None:
         resource.RLIMIT_CORE: 0,
     }
     for kind, most in limits.items():
-        with suppress(ValueError, OSError):  # there is a stricter one already
+        with suppress(ValueError, OSError):  # a stricter limit is set already
             resource.setrlimit(kind, (most, most))
 
 
 def forbid(event: str, _: tuple[Any, ...]) -> None:
-    """Raise RefusedError for what reading and writing numbers never does. An audit hook cannot be taken away again."""
+    """Raise RefusedError for an event that reading and writing numbers never raises. Audit hooks cannot be removed."""
     if event.startswith(_FORBIDDEN):
         raise RefusedError(f"its weights wanted {event}, which numbers do not; they are not converted")
 
 
 def rewrite(files: Sequence[Path], output: Path, tied: Mapping[str, str]) -> int:
-    """Write the tensors of the pickled `files` to `output` as safetensors; how many they are.
+    """Write the tensors of the pickled `files` to `output` as safetensors, and return how many they are.
 
-    Of tensors that are one, those that `tied` names as another's second name are left out. Raises RefusedError.
+    Of tied tensors, those that are a second name according to `tied` are left out. Raise RefusedError.
     """
     n_bytes = sum(file.stat().st_size for file in files)
     tensors: dict[str, torch.Tensor] = {}
@@ -126,7 +126,7 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _refuse_inflated(tensors: Mapping[str, torch.Tensor], n_bytes: int) -> None:
-    """A few bytes can describe a tensor of any size."""
+    """Raise RefusedError for tensors larger than the files: a few bytes can describe a tensor of any size."""
     for name, tensor in tensors.items():
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise RefusedError(f"{name[:80]!r} is larger than what is stored of it")
@@ -138,7 +138,7 @@ def _refuse_inflated(tensors: Mapping[str, torch.Tensor], n_bytes: int) -> None:
 
 
 def _apart(tensors: Mapping[str, torch.Tensor], tied: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    """The tensors, none of which shares memory with another: what the model ties is left out, the rest is copied."""
+    """Return the tensors so that no two share memory: leave out tied second names and copy the rest where needed."""
     kept: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
@@ -159,7 +159,7 @@ def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _compare(kept: Mapping[str, torch.Tensor], output: Path) -> None:
-    """Every byte that was written is read again."""
+    """Read every written byte again and raise RefusedError if any differs."""
     written: set[str] = set()
     for file in sorted(output.glob("*.safetensors")):
         with safe_open(file, framework="pt") as tensors:

@@ -1,4 +1,4 @@
-"""A pretrained encoder without a head → a vector of each sequence: the output of one of its layers, pooled."""
+"""A pretrained encoder without a head → a vector for each sequence: the pooled output of one of its layers."""
 
 from typing import Any
 
@@ -12,9 +12,10 @@ from xeval.engine.fast_path.packing import Sequences
 
 
 class SentenceEncoder(torch.nn.Module):
-    """Gives as `logits` the (B, hidden) vectors of B sequences, so that it is evaluated as a model with a head is.
+    """Returns as `logits` the (B, hidden) vectors of B sequences, so that it can be evaluated like a model with a head.
 
-    The layers above `layer`, counted from 1, are cut off where the architecture is known, and else not looked at.
+    The layers above `layer`, counted from 1, are removed if the architecture is known; otherwise their output is
+    ignored.
     """
 
     def __init__(self, encoder: PreTrainedModel, layer: int, pooling: Pooling) -> None:
@@ -44,7 +45,7 @@ class SentenceEncoder(torch.nn.Module):
     def forward(
         self, attention_mask: torch.Tensor | None = None, sequences: Sequences | None = None, **inputs: Any
     ) -> SequenceClassifierOutput:
-        """Of packed input, (1, total_tokens) with `sequences`, or of padded, (B, L) with `attention_mask`."""
+        """Encode packed input, (1, total_tokens) with `sequences`, or padded input, (B, L) with `attention_mask`."""
         where = {"attention_mask": attention_mask} if sequences is None else {"sequences": sequences}
         output = self.encoder(**inputs, **where, output_hidden_states=not self.is_cut)
         hidden = output.last_hidden_state if self.is_cut else output.hidden_states[self.layer]
@@ -59,6 +60,6 @@ class SentenceEncoder(torch.nn.Module):
             return torch.segment_reduce(hidden[0], "mean", lengths=sequences.offsets.diff().long(), axis=0)
         if self.pooling == "first token":
             return hidden[:, 0]
-        assert attention_mask is not None  # as padded input always has
+        assert attention_mask is not None  # padded input always has one
         counted = attention_mask.unsqueeze(-1)  # (B, L, 1)
         return (hidden * counted).sum(dim=1) / counted.sum(dim=1)

@@ -1,4 +1,4 @@
-"""Accounts for every tensor of a checkpoint's weights: what was loaded, what was not there, what was left over."""
+"""Accounts for every tensor of a checkpoint's weights: loaded, missing or left over."""
 
 import hashlib
 import math
@@ -17,15 +17,15 @@ from xeval.support.errors import ModelError
 from xeval.support.files import read_ordinary
 from xeval.support.text import counted, one_line
 
-# What wrappers put before names: torch.compile, anywhere, and DistributedDataParallel, before all of them.
+# Prefixes that wrappers add to names: torch.compile at any depth, DistributedDataParallel only at the start.
 _WRAPPERS = re.compile(r"^(?:_orig_mod\.|module\.)+|_orig_mod\.")
-# Modules beside the encoder that predict something: of pretraining, or of a task other than the one to be run.
+# Modules next to the encoder that predict something, for pretraining or for a task other than the one to be run.
 _HEADS = re.compile(
     r"cls|classif|predict|head|pooler|score|outputs|logit|projector|projection|vocab|relationship|summary|decoder|dense"
     r"|linear|crf|loss|criterion"
 )
 _ENCODERS = re.compile(r"^(embed|encoder|layer|transformer|block|h$)")
-# Numbers that older versions of transformers kept in files although they follow from the configuration.
+# Numbers that older versions of transformers saved although they follow from the configuration.
 _BUFFERS = re.compile(r"(^|\.)(position_ids|token_type_ids|inv_freq)$")
 _ADAPTERS = re.compile(
     r"lora_|ia3_|adapter|base_layer|modules_to_save|prompt_encoder|vera_lambda|magnitude_vector", re.I
@@ -36,14 +36,14 @@ T = TypeVar("T")
 
 
 class Stored(NamedTuple):
-    """A tensor of a file, as its header describes it."""
+    """A tensor in a file, as the file's header describes it."""
 
     dtype: str
     shape: tuple[int, ...]
 
 
 def headers(model: str, files: Iterable[Path]) -> dict[str, Stored]:
-    """Every tensor in `files`. Nothing but the headers is read. Raises ModelError for a file that is damaged."""
+    """Return every tensor in `files`, reading only headers. Raise ModelError for a damaged file."""
     stored = {}
     for file in files:
         try:
@@ -62,7 +62,7 @@ def headers(model: str, files: Iterable[Path]) -> dict[str, Stored]:
 
 
 def refuse_whole_numbers(model: str, stored: dict[str, Stored]) -> None:
-    """Raise ModelError for weights that mean something only with the scales that belong to them."""
+    """Raise ModelError for quantized weights, which mean something only together with their scales."""
     others = {
         name: tensor.dtype for name, tensor in stored.items() if tensor.dtype not in ("F64", "F32", "F16", "BF16")
     }
@@ -75,9 +75,9 @@ def refuse_whole_numbers(model: str, stored: dict[str, Stored]) -> None:
 
 
 def read_tensors(model: str, files: Iterable[Path], checksum_of: Mapping[Path, str]) -> dict[str, torch.Tensor]:
-    """The tensors in `files`, in memory of their own, which nobody who writes to a file can change.
+    """Return the tensors in `files`, copied into memory so that a later write to a file cannot change them.
 
-    Raises ModelError for a file that is not what it was when its checksum was made.
+    Raise ModelError for a file whose checksum has changed.
     """
     tensors: dict[str, torch.Tensor] = {}
     for file in files:
@@ -96,7 +96,7 @@ def read_tensors(model: str, files: Iterable[Path], checksum_of: Mapping[Path, s
 def _refuse_others(
     model: str, tensors: Mapping[str, torch.Tensor], of_file: Mapping[str, torch.Tensor], file: str
 ) -> None:
-    """Raise ModelError where a file has other values for one of the `tensors` that others had: one would be lost."""
+    """Raise ModelError if a file has other values for one of the `tensors` from earlier files: one would be lost."""
     for name in tensors.keys() & of_file.keys():
         if not _are_equal(tensors[name], of_file[name]):
             raise ModelError(
@@ -106,9 +106,9 @@ def _refuse_others(
 
 
 def refuse_two_values(name: str, model: transformers.PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Raise ModelError where a file has two tensors for one of the model's, of which transformers takes either.
+    """Raise ModelError if the files have two tensors for one of the model's; transformers could take either.
 
-    It reads names with and without the model's prefix, and the old ones of layer norms.
+    transformers reads names with and without the model's prefix, and the old names of layer norms.
     """
     names: dict[str, str] = {}
     for key, tensor in tensors.items():
@@ -127,9 +127,9 @@ def _are_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def without_wrappers(tensors: dict[str, T]) -> dict[str, T]:
-    """`tensors` by their names without what torch.compile and DistributedDataParallel put before them.
+    """Return `tensors` under their names without the prefixes of torch.compile and DistributedDataParallel.
 
-    They keep their names if two would have one.
+    If two names would become equal, all stay as they are.
     """
     bare = {_WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
     return bare if len(bare) == len(tensors) else tensors
@@ -138,10 +138,10 @@ def without_wrappers(tensors: dict[str, T]) -> dict[str, T]:
 def refuse_unaccounted(
     name: str, model: transformers.PreTrainedModel, report: dict[str, Any], files: Sequence[Path]
 ) -> None:
-    """Raise ModelError if tensors of the encoder are not in `files` or have other shapes there, and if `files` have
-    tensors for which neither the encoder nor a known head has a place.
+    """Raise ModelError if tensors of the encoder are missing from `files`, have other shapes there, or are unexpected.
 
-    transformers fills what it lacks with random numbers and leaves out what it has no place for.
+    Unexpected are tensors that belong neither to the encoder nor to a known head. transformers fills missing tensors
+    with random numbers and drops unexpected ones.
     """
     unequal = sorted(entry for entry in report["mismatched_keys"] if _is_needed(entry[0], model))
     if unequal:
@@ -165,10 +165,10 @@ def refuse_unaccounted(
 
 
 def is_of_encoder(key: str, model: transformers.PreTrainedModel) -> bool:
-    """Whether a tensor of `model` is the encoder's and not of the head on it."""
+    """Return whether a tensor of `model` belongs to the encoder and not to its head."""
     if model.base_model is not model:
         return key.startswith(model.base_model_prefix + ".")
-    root = key.partition(".")[0]  # of an encoder without a head, or of T5 with one, whose parts stand side by side
+    root = key.partition(".")[0]  # an encoder without a head, or T5 with one: no common prefix
     return not (_HEADS.search(root) and isinstance(getattr(model, root, None), torch.nn.Linear))
 
 
@@ -178,7 +178,7 @@ def _is_needed(key: str, model: transformers.PreTrainedModel) -> bool:
 
 
 def is_known(key: str, model: transformers.PreTrainedModel) -> bool:
-    """Whether a tensor that was left out could be: one of a head, or one that follows from the configuration."""
+    """Return whether an unused tensor may be ignored: a head's, a pooler's, or one that follows from config.json."""
     prefix = model.base_model_prefix + "."
     bare = key.removeprefix(prefix)
     if _ADAPTERS.search(bare):
@@ -193,7 +193,7 @@ def is_known(key: str, model: transformers.PreTrainedModel) -> bool:
 
 
 def _is_of_a_decoder_of_masks(bare: str, config: transformers.PreTrainedConfig) -> bool:
-    """DeBERTa's absolute positions: pretraining alone used them, in a decoder of the masked pieces."""
+    """Return whether a tensor is DeBERTa's absolute positions, used only in pretraining, to decode masked pieces."""
     return getattr(config, "position_biased_input", True) is False and bare.startswith(
         "embeddings.position_embeddings."
     )

@@ -1,1 +1,1 @@
-"""What changes no result is not computed: padding, the last layer of tokens that no head reads, unused vocabulary."""
+"""Skips computation that changes no result: padding, tokens of the last layer that no head reads, unused vocabulary."""

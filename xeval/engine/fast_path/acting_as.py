@@ -1,4 +1,4 @@
-"""Modules of a loaded model that compute in another way for a while."""
+"""Temporary replacement of a loaded model's modules by ones that compute in another way."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ import torch
 def acting_as(
     replacement: type[torch.nn.Module], modules: Mapping[torch.nn.Module, Mapping[str, Any]]
 ) -> Iterator[None]:
-    """While this lasts, each of `modules` is a `replacement`, a subclass of what it is, with these attributes more."""
+    """While this lasts, make each of `modules` a `replacement`, a subclass of its class, with extra attributes."""
     usual = {module: type(module) for module in modules}
     for module, attributes in modules.items():
         module.__class__ = replacement

@@ -1,7 +1,7 @@
 """Attention over a packed batch on a processor, forward and backward, with one draw of dropout for all its sequences.
 
-The library's attention with dropout comes with a dozen small steps of autograd for each length of a batch. Here a batch
-is one. As there, products and softmax are computed in float32 where the model computes in bfloat16.
+torch's attention with dropout costs a dozen small autograd steps for each length in a batch. Here, a whole batch is one
+step. As there, products and softmax are computed in float32 if the model computes in bfloat16.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,10 @@ from xeval.engine.fast_path.packing import Sequences
 def attend_with_dropout(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, sequences: Sequences, dropout: float
 ) -> torch.Tensor:
-    """`query`, `key`, `value` and the result are (tokens, heads, size); queries may be of the first tokens alone."""
+    """Attend within sequences; `query`, `key`, `value` and the result are (tokens, heads, size).
+
+    Queries may be of first tokens only.
+    """
     exact = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):
         together = (tensor.to(exact) for tensor in (query, key, value))
@@ -25,7 +28,7 @@ def attend_with_dropout(
 
 
 def _by_length(tensor: torch.Tensor, runs: tuple[tuple[int, int], ...], of_first: bool = False) -> Iterator[Any]:
-    """Views on (tokens, heads, size), one for each run of sequences: (n, heads, length, size)."""
+    """Yield a view on (tokens, heads, size) for each run of sequences: (n, heads, length, size)."""
     sizes = [n if of_first else n * length for n, length in runs]
     for (n, _), part in zip(runs, tensor.split(sizes), strict=True):
         yield part.unflatten(0, (n, -1)).transpose(1, 2)

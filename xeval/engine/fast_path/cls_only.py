@@ -1,6 +1,6 @@
-"""The last layer of an encoder computed for the one token of each sequence that a head reads, mostly the first.
+"""Computes an encoder's last layer only for the token of each sequence that a head reads, mostly the first.
 
-Exact: in that layer the other tokens are only looked at, as keys and values.
+This is exact: in that layer, the other tokens serve only as keys and values.
 """
 
 from typing import Any
@@ -10,9 +10,9 @@ from torch.utils.hooks import RemovableHandle
 
 
 def compute_first_tokens_only(last_layer: torch.nn.Module) -> list[RemovableHandle]:
-    """Make `last_layer`, while it runs on packed input, take and give the first tokens; the handles undo it.
+    """Make `last_layer` compute only first tokens of packed input; the handles undo it.
 
-    Where the sequences say that others are looked at, it is these.
+    If the sequences name other tokens in `looked_at`, compute those instead.
     """
     return [
         last_layer.register_forward_pre_hook(_take_first_tokens, with_kwargs=True),
@@ -21,15 +21,16 @@ def compute_first_tokens_only(last_layer: torch.nn.Module) -> list[RemovableHand
 
 
 def give_first_tokens_only(layers: torch.nn.Module) -> list[RemovableHandle]:
-    """Make `layers`, all of an encoder in one module, give the first tokens alone after it has computed all of them.
+    """Make `layers`, all of an encoder in one module, return only first tokens; the handles undo it.
 
-    For ALBERT, which has one layer and runs it again and again, and whose pooler is shown first tokens.
+    They still compute all tokens. This is for ALBERT, which runs its one layer repeatedly and whose pooler is shown
+    first tokens.
     """
     return [layers.register_forward_hook(_first_tokens_of_all, with_kwargs=True)]
 
 
 def _first_tokens_of_all(layers: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], output: Any) -> Any:
-    """(1, total_tokens, hidden) → (B, 1, hidden)"""
+    """(1, total_tokens, hidden) → (B, 1, hidden)."""
     output.last_hidden_state = output.last_hidden_state.index_select(1, options["sequences"].starts).transpose(0, 1)
     return output
 
@@ -45,5 +46,5 @@ def _take_first_tokens(
 
 
 def _one_sequence_each(layer: torch.nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
-    """(1, B, hidden) → (B, 1, hidden), of which the model's own pooler or head reads the first and only position."""
+    """(1, B, hidden) → (B, 1, hidden), of which the model's own pooler or head reads the only position."""
     return output.transpose(0, 1)

@@ -1,8 +1,8 @@
-"""Training only those rows of the input embedding that the training pairs use. The same computation, less of it.
+"""Trains only those rows of the input embedding that the training pairs use: the same result with less computation.
 
-A row that no pair uses has a zero gradient throughout: it adds nothing to the norm that clipping looks at, and AdamW
-(Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101) moves it by its decay alone, a factor of
-1 − rate × weight_decay per step, which can as well be applied to it all at once.
+A row that no pair uses always has a zero gradient. It adds nothing to the norm that clipping looks at, and AdamW
+(Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101) changes it only by decay, by 1 − rate × weight_decay per
+step. These factors can be applied together later.
 """
 
 from collections.abc import Iterator
@@ -20,21 +20,21 @@ from xeval.kinds.encoded import Encoded
 class CompactVocabulary:
     """While this lasts, a model's input embedding has one row for each distinct id in `pairs`.
 
-    `self.pairs` are the same pairs with their ids renumbered. An optimizer has to be made inside. While `expanded`, and
-    at the end, the model is the ordinary one with its whole vocabulary, as trained so far: to be evaluated or saved.
-    With `keep_all` nothing is cut.
+    `self.pairs` are the same pairs with renumbered ids. Make the optimizer inside this block. While `expanded`, and at
+    the end, the model has its whole vocabulary, as trained so far, to be evaluated or saved. With `keep_all`, nothing
+    is cut.
     """
 
     def __init__(self, model: PreTrainedModel, pairs: Encoded, keep_all: bool = False) -> None:
         self.pairs = pairs
         whole = model.get_input_embeddings()
-        assert isinstance(whole, torch.nn.Embedding)  # as in every model that transformers calls an encoder
+        assert isinstance(whole, torch.nn.Embedding)  # true of every encoder in transformers
         self._model, self._whole, self._compact = model, whole, whole
-        self._unused_factor = 1.0  # the decay that has still to be applied to unused rows
-        self._applied: list[float] = []  # what has been applied
+        self._unused_factor = 1.0  # decay not yet applied to unused rows
+        self._applied: list[float] = []  # factors already applied
         if not keep_all:
             padding = self._whole.padding_idx or 0
-            # Ids up to padding's keep their numbers, since XLM-R numbers positions by what is padding.
+            # Ids up to padding's stay as they are, since XLM-R derives positions from the padding id.
             used = np.union1d(pairs.input_ids, np.arange(padding + 1))
             self.pairs = replace(pairs, input_ids=np.searchsorted(used, pairs.input_ids).astype(np.int32))
             self._used = torch.from_numpy(used.astype(np.int64)).to(self._whole.weight.device)  # (U,)
@@ -49,16 +49,16 @@ class CompactVocabulary:
         self._restore()
 
     def decay_unused(self, rate: float, weight_decay: float) -> None:
-        """Take note of one optimizer step, which did not see the unused rows."""
+        """Record one optimizer step, which did not see the unused rows."""
         self._unused_factor *= 1.0 - rate * weight_decay
 
     def decay_so_far(self) -> list[float]:
-        """Of the unused rows: each factor that has been applied to them, in order, and the one that has not yet."""
+        """Return the decay factors already applied to unused rows, in order, and last the one still to be applied."""
         return [*self._applied, self._unused_factor]
 
     @torch.no_grad()
     def resume_decay(self, factors: list[float]) -> None:
-        """Bring unused rows that are as they were at first to where `decay_so_far` said that they were."""
+        """Bring unused rows from their initial values to the state that `decay_so_far` described."""
         *self._applied, self._unused_factor = factors
         if self._compact is not self._whole:
             for factor in self._applied:

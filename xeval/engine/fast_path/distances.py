@@ -1,8 +1,8 @@
-"""DeBERTa's attention over a packed batch: besides contents, queries and keys are compared with distances.
+"""DeBERTa's attention over a packed batch, in which queries and keys are also compared with distances.
 
-Of distances there are 2 L − 1 in a sequence of L tokens, and their keys and queries are the same for all sequences.
-These are what is projected and multiplied with; transformers does so with every distance that the checkpoint knows.
-He et al. 2021, https://arxiv.org/abs/2006.03654, equation 4.
+A sequence of L tokens has only 2 L − 1 distances, and their keys and queries are the same for all sequences. Only these
+are projected and multiplied, whereas transformers does so with every distance that the checkpoint knows. He et al.
+2021, https://arxiv.org/abs/2006.03654, equation 4.
 """
 
 from typing import NamedTuple
@@ -13,8 +13,10 @@ from xeval.engine.fast_path.packing import Sequences, by_length
 
 
 class Distances(NamedTuple):
-    """Of the distances i − j = 1 − L, …, L − 1 from key j to query i, each (2 L − 1, heads, size); None where a
-    checkpoint leaves one of the two comparisons out."""
+    """Keys and queries of the distances i − j = 1 − L, …, L − 1 from key j to query i, each (2 L − 1, heads, size).
+
+    One of them is None if the checkpoint leaves out that comparison.
+    """
 
     keys: torch.Tensor | None
     queries: torch.Tensor | None
@@ -28,9 +30,9 @@ def attend_with_distances(
     sequences: Sequences,
     dropout: torch.nn.Module,
 ) -> torch.Tensor:
-    """`query`, `key`, `value` and the result are (tokens, heads, size); queries may be of the first tokens alone.
+    """Attend within sequences; `query`, `key`, `value` and the result are (tokens, heads, size).
 
-    Queries have to be scaled already, those of distances too.
+    Queries may be of first tokens only. They must be scaled already, as must the queries of distances.
     """
     of_first = len(query) < len(key)
     attended = []
@@ -45,16 +47,19 @@ def attend_with_distances(
 
 
 def _with_keys(query: torch.Tensor, of_distances: torch.Tensor, length: int) -> torch.Tensor:
-    """(n, heads, length, length), or (n, heads, 1, length): each query with the key of each key's distance."""
+    """Return products of each query with the key of each distance.
+
+    They are (n, heads, length, length), or (n, heads, 1, length) for queries of first tokens.
+    """
     middle = len(of_distances) // 2
     downwards = of_distances.flip(0)  # from L − 1 to 1 − L
-    if query.shape[2] < length:  # of first tokens alone, from which keys are 0, −1, … away
+    if query.shape[2] < length:  # only first tokens, from which keys are 0, −1, … away
         return query @ downwards[middle : middle + length].permute(1, 2, 0)
     return _skewed(query @ downwards[middle + 1 - length : middle + length].permute(1, 2, 0))
 
 
 def _with_queries(key: torch.Tensor, of_distances: torch.Tensor, length: int, of_first: bool) -> torch.Tensor:
-    """The same shapes: each key with the query of its distance."""
+    """Return products of each key with the query of its distance, in the shapes that `_with_keys` returns."""
     middle = len(of_distances) // 2
     if of_first:
         upwards = of_distances[middle + 1 - length : middle + 1].flip(0)  # 0, −1, …
@@ -63,7 +68,7 @@ def _with_queries(key: torch.Tensor, of_distances: torch.Tensor, length: int, of
 
 
 def _skewed(products: torch.Tensor) -> torch.Tensor:
-    """(n, heads, L, 2 L − 1) → (n, heads, L, L), a view: line i from place L − 1 − i on."""
+    """(n, heads, L, 2 L − 1) → (n, heads, L, L), a view: row i starts at column L − 1 − i."""
     n, heads, length, _ = products.shape
     products = products.contiguous()
     strides = (products.stride(0), products.stride(1), 2 * length - 2, 1)

@@ -1,4 +1,4 @@
-"""Dropout on a processor from a faster source of random numbers than torch's, which takes most of its time there."""
+"""Dropout on a processor with faster random numbers than torch's, whose drawing takes most of dropout's time there."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ import torch
 
 from xeval.engine.fast_path.acting_as import acting_as
 
-_STEPS = 2**16  # a rate is kept to within 1 / 2**17
+_STEPS = 2**16  # rates are exact to within 1 / 2**17
 
 
 def scaled_mask(shape: torch.Size, rate: float, dtype: torch.dtype) -> torch.Tensor:
-    """1 / (1 − rate) where a number stays and 0 where it is dropped, seeded from torch's generator."""
+    """Return 1 / (1 − rate) where a number stays and 0 where it is dropped, seeded from torch's generator."""
     seed = int(torch.randint(2**62, ()))
-    n_words = -(-shape.numel() // 4)  # of 64 bits, each of which decides on four numbers
+    n_words = -(-shape.numel() // 4)  # of 64 bits, enough to decide on four numbers each
     drawn = torch.from_numpy(np.random.SFC64(seed).random_raw(n_words).view(np.int16))[: shape.numel()]
     stays = drawn >= round(rate * _STEPS) - _STEPS // 2
     return stays.view(shape).to(dtype).mul_(1 / (1 - rate))
@@ -29,6 +29,6 @@ class _Dropout(torch.nn.Dropout):
 
 @contextmanager
 def faster_dropout(model: torch.nn.Module) -> Iterator[None]:
-    """While this lasts, the dropout modules of `model` draw their masks as above."""
+    """While this lasts, the dropout modules of `model` draw their masks with `scaled_mask` on a processor."""
     with acting_as(_Dropout, {module: {} for module in model.modules() if type(module) is torch.nn.Dropout}):
         yield

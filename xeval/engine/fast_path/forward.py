@@ -1,4 +1,4 @@
-"""Encoded rows → logits: packed where the architecture is known, padded where it is not."""
+"""Encoded rows → logits: packed if the architecture is known, padded otherwise."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +21,8 @@ from xeval.engine.remembered import Remembered, head_outputs
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Reads
 
-# The types of encoder whose packed computation is tested. The first are built as BERT is, so that their last layer can
-# be computed for first tokens alone; where their layers are stands with them.
+# Types of encoder whose packed computation is tested. Those built like BERT, whose last layer can be computed for first
+# tokens only, are listed with the path of their layers.
 _AS_BERT = {
     "bert": "encoder.layer",
     "camembert": "encoder.layer",
@@ -36,12 +36,12 @@ _AS_BERT = {
 }
 _OTHERS = frozenset({"albert", "eurobert", "gte", "jina_embeddings_v3", "modernbert", "nomic_bert", "xlm-roberta-xl"})
 PACKED_TYPES = frozenset({*_AS_BERT, *_OTHERS})
-# DeBERTa's attention is computed length by length, and gte has not been tried there.
+# DeBERTa's attention is computed length by length, and gte has not been tried on GPUs.
 _ON_GPU = PACKED_TYPES - {"deberta-v2", "gte"}
 
 
 def can_pack(model: PreTrainedModel) -> bool:
-    """Whether this is an encoder whose packed computation is known, and tested, to be the padded one."""
+    """Return whether the packed computation of this encoder is known, by tests, to equal the padded one."""
     config = model.config
     is_plain = not getattr(config, "is_decoder", False) and not getattr(config, "chunk_size_feed_forward", 0)
     if config.model_type == "deberta-v2":  # DeBERTa v2 XL and XXL also have a convolution
@@ -51,7 +51,7 @@ def can_pack(model: PreTrainedModel) -> bool:
 
 
 def layers_of(model: PreTrainedModel) -> torch.nn.ModuleList | None:
-    """The layers of an encoder built as BERT is, whose last output is the last hidden state; None of any other."""
+    """Return the layers of an encoder built like BERT, whose last output is the last hidden state; otherwise None."""
     path = _AS_BERT.get(model.config.model_type)
     layers = model.base_model.get_submodule(path) if path else None
     return layers if isinstance(layers, torch.nn.ModuleList) else None
@@ -59,9 +59,9 @@ def layers_of(model: PreTrainedModel) -> torch.nn.ModuleList | None:
 
 @contextmanager
 def packed(model: PreTrainedModel, reads: Reads = "first token", pairs: Encoded | None = None) -> Iterator[None]:
-    """`logits_of` computes on packed input while this lasts; otherwise, and for a model that cannot, on padded.
+    """While this lasts, `logits_of` computes on packed input; otherwise, and for models that cannot, on padded input.
 
-    If the head `reads` first tokens only, the last layer computes no others. Of `pairs` whose states are remembered
+    If the head `reads` first tokens only, the last layer computes no others. If the states of `pairs` are remembered,
     there is nothing to pack.
     """
     usual = model.config._attn_implementation
@@ -87,7 +87,7 @@ def packed(model: PreTrainedModel, reads: Reads = "first token", pairs: Encoded 
 
 
 def _for_first_tokens(model: PreTrainedModel, layers: torch.nn.ModuleList | None) -> list[RemovableHandle]:
-    """What shows the head of `model` the tokens that it reads; the handles undo it."""
+    """Show the head of `model` the tokens that it reads; the handles undo it."""
     if layers is not None:
         return compute_first_tokens_only(layers[-1])
     if model.config.model_type == "albert":
@@ -97,8 +97,11 @@ def _for_first_tokens(model: PreTrainedModel, layers: torch.nn.ModuleList | None
 
 
 def layers_of_one_input(model: PreTrainedModel, reads: Reads) -> list[tuple[torch.nn.Linear, ...]]:
-    """Of each attention, the layers that make queries, keys and values: in the last one, where queries may be of first
-    tokens alone, keys and values."""
+    """Return, for each attention, the layers that compute queries, keys and values.
+
+    If the head reads first tokens only, the last attention's group is just keys and values: its queries have other
+    input.
+    """
     if not can_pack(model):
         return []
     groups = []
@@ -112,7 +115,10 @@ def layers_of_one_input(model: PreTrainedModel, reads: Reads) -> list[tuple[torc
 
 
 def logits_of(model: PreTrainedModel, pairs: Encoded, rows: np.ndarray, compute: Compute) -> torch.Tensor:
-    """(B, C), in the order of `rows`; of a head that has an output for every token (tokens, C), row after row."""
+    """Return the logits, (B, C), in the order of `rows`.
+
+    If the head gives an output for every token, return (tokens, C), row after row.
+    """
     config = model.config
     if isinstance(pairs, Remembered):
         outputs = logits_in(head_outputs(model, pairs.states_of(rows).to(compute.device)))
@@ -128,7 +134,7 @@ def logits_of(model: PreTrainedModel, pairs: Encoded, rows: np.ndarray, compute:
 
 
 def logits_in(output: Any) -> torch.Tensor:
-    """(..., C) of a model's output; of a head for answers, its logits of the start and of the end."""
+    """Return the logits, (..., C), in a model's output; for a head for answers, those of the start and of the end."""
     if "start_logits" in output:
         return torch.stack([output.start_logits, output.end_logits], dim=-1)
     logits: torch.Tensor = output.logits

@@ -1,10 +1,10 @@
-"""Matrix products in bfloat16: weights are not cast again in each of them, and gradients are not cast at all.
+"""Matrix products in bfloat16 without repeated casts of weights and without casts of gradients.
 
-Under autocast every linear layer casts its weight, its bias and its input on the way forward, and their gradients on
-the way back: on a GPU most of the launches of a training step are such casts. Here weights have copies in bfloat16,
-made once after each optimizer step; layers that read one input are one product; and products give their gradients in
-float32 at once, with the sums that tensor cores keep anyway. What is multiplied is the same; gradients are rounded once
-less.
+Under autocast, every linear layer casts its weight, bias and input in the forward pass, and their gradients in the
+backward pass; on a GPU, most launches of a training step are such casts. Here, weights have copies in bfloat16, made
+once after each optimizer step. Layers that read the same input are one product, and products return their gradients
+directly in float32, with the sums that tensor cores keep anyway. The products stay the same, and gradients are rounded
+once less.
 """
 
 import weakref
@@ -16,7 +16,7 @@ import torch
 
 from xeval.engine.fast_path.acting_as import acting_as
 
-_MOST_ONES = 2**16  # rows of a batch; a larger one makes its own
+_MOST_ONES = 2**16  # rows of a batch; larger batches make their own ones
 
 
 class HalfWeights:
@@ -29,7 +29,7 @@ class HalfWeights:
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Take over the weights as they are now; to be called after each change of them."""
+        """Copy the weights as they are now; call this after each change of the weights."""
         if self._masters:
             torch._foreach_copy_(self._copies, self._masters)
 
@@ -38,7 +38,7 @@ class HalfWeights:
 def half_products(
     model: torch.nn.Module, of_one_input: Sequence[tuple[torch.nn.Linear, ...]] = ()
 ) -> Iterator[HalfWeights]:
-    """While this lasts, the linear layers of `model` multiply in bfloat16 as above whenever it is in training mode.
+    """While this lasts, the linear layers of `model` multiply as described above whenever it is in training mode.
 
     `of_one_input` are groups of layers that are always called with the same input, one after the other.
     """
@@ -60,7 +60,7 @@ class _HalfLinear(torch.nn.Linear):
 
 
 class _Product:
-    """The product of one input with the weights of `layers`, laid one below the other."""
+    """The product of one input with the weights of `layers`, stacked along the output dimension."""
 
     def __init__(self, layers: tuple[torch.nn.Linear, ...], ones: torch.Tensor) -> None:
         self._layers, self.ones = layers, ones
@@ -68,23 +68,23 @@ class _Product:
         first = layers[0].weight  # (out, in)
         self.weight = first.new_empty(sum(self.sizes), first.shape[1], dtype=torch.bfloat16)
         self.bias = None if layers[0].bias is None else first.new_empty(sum(self.sizes), dtype=torch.bfloat16)
-        self._input: weakref.ref[torch.Tensor] | None = None  # of the outputs that still wait for their layers
+        self._input: weakref.ref[torch.Tensor] | None = None  # the input that the waiting outputs were computed from
         self._waiting: dict[torch.nn.Linear, torch.Tensor] = {}
 
     @property
     def masters(self) -> list[torch.Tensor]:
-        """The weights of the layers and, if they have them, their biases."""
+        """The weights of the layers and, if they have any, their biases."""
         weights = [layer.weight.detach() for layer in self._layers]
         return weights if self.bias is None else [*weights, *(layer.bias.detach() for layer in self._layers)]
 
     @property
     def copies(self) -> list[torch.Tensor]:
-        """What `masters` are copied to, in their order."""
+        """The tensors that `masters` are copied to, in the same order."""
         weights = [*self.weight.split(self.sizes)]
         return weights if self.bias is None else [*weights, *self.bias.split(self.sizes)]
 
     def output(self, layer: torch.nn.Linear, input: torch.Tensor) -> torch.Tensor:
-        """(..., out), of one of the layers; the others' are computed with it."""
+        """Return the output of one of the layers, (..., out); the other layers' outputs are computed with it."""
         if layer not in self._waiting or self._input is None or self._input() is not input:
             parameters = [tensor for each in self._layers for tensor in (each.weight, each.bias) if tensor is not None]
             outputs = _Multiplication.apply(input, self, *parameters)  # type: ignore[no-untyped-call]
@@ -95,7 +95,7 @@ class _Product:
 class _Multiplication(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: torch.Tensor, product: _Product, *_: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """`input` is (..., in), float32 or bfloat16; gives (..., out) bfloat16 for each layer."""
+        """Return (..., out) bfloat16 for each layer; `input` is (..., in), float32 or bfloat16."""
         half, weight = input.to(torch.bfloat16), product.weight
         ctx.save_for_backward(half, weight)
         ctx.product, ctx.input_dtype = product, input.dtype
@@ -123,4 +123,4 @@ def _multiply(some: torch.Tensor, other: torch.Tensor, dtype: torch.dtype) -> to
         return some @ other
     if some.is_cuda:
         return torch.mm(some, other, out_dtype=dtype)
-    return some.to(dtype) @ other.to(dtype)  # the same numbers on a processor, slowly: for tests
+    return some.to(dtype) @ other.to(dtype)  # for tests on a processor: the same numbers, slowly

@@ -1,7 +1,7 @@
-"""Packed computation for encoders whose attention does not go through transformers' interface.
+"""Packed computation for encoders whose attention does not use transformers' attention interface.
 
-While it lasts, their attention modules have another `forward`. What the model is called with does not reach them, so
-hooks tell them which sequences a batch has and whether queries are of first tokens alone.
+While it lasts, their attention modules have another `forward`. The arguments of the model's call do not reach them, so
+hooks tell them which sequences a batch has and whether queries are of first tokens only.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,24 +18,24 @@ from xeval.engine.fast_path.packing import Sequences
 
 
 class _Batch:
-    """What attention has to know of the batch that runs."""
+    """What attention needs to know about the current batch."""
 
     sequences: Sequences
-    whole: torch.Tensor | None = None  # (1, total_tokens, hidden) while a layer runs for first tokens alone
-    distances: torch.Tensor  # (2 L − 1,) int64: where 1 − L, …, L − 1 stand in DeBERTa's table of distances
+    whole: torch.Tensor | None = None  # (1, total_tokens, hidden) while a layer runs for first tokens only
+    distances: torch.Tensor  # (2 L − 1,) int64: places of 1 − L, …, L − 1 in DeBERTa's table of distances
 
     def __init__(self, config: PretrainedConfig) -> None:
         self._config = config
 
     def take(self, model: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
-        self.sequences, self.whole = options["sequences"], None  # a batch before may have run out of memory
+        self.sequences, self.whole = options["sequences"], None  # an earlier batch may have run out of memory
 
     def find_distances(
         self, encoder: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         ids = inputs[0] if inputs else options["input_ids"]
         self.distances = _places_of_distances(self._config, self.sequences.max_length).to(ids.device)
-        # Of a mask for each sequence it would make one of (total_tokens, total_tokens), which nothing reads.
+        # The encoder would expand an ordinary mask to (total_tokens, total_tokens), which nothing reads.
         return inputs, options | {"attention_mask": torch.ones_like(ids)[None, None]}
 
     def find_first_tokens(
@@ -46,7 +46,7 @@ class _Batch:
         return (first, *inputs[1:]), options
 
     def give_one_sequence_each(self, layer: torch.nn.Module, inputs: Any, output: tuple[Any, ...]) -> tuple[Any, ...]:
-        """(1, B, hidden) → (B, 1, hidden), of which the model's own pooler or head reads the first and only position"""
+        """(1, B, hidden) → (B, 1, hidden), of which the model's own pooler or head reads the only position."""
         self.whole = None
         return output[0].transpose(0, 1), *output[1:]
 
@@ -54,7 +54,7 @@ class _Batch:
 def _attend_as_rembert(
     module: Any, batch: _Batch, hidden_states: torch.Tensor, *_: Any, **__: Any
 ) -> tuple[torch.Tensor, None]:
-    """(1, total_tokens, hidden), or (1, B, hidden) of first tokens."""
+    """Attend, for states that are (1, total_tokens, hidden), or (1, B, hidden) of first tokens, as is the result."""
     source = hidden_states if batch.whole is None else batch.whole
     heads = module.num_attention_heads
     query, key, value = (
@@ -71,7 +71,7 @@ def _attend_as_rembert(
 def _attend_as_deberta(
     module: Any, batch: _Batch, hidden_states: torch.Tensor, *_: Any, rel_embeddings: torch.Tensor, **__: Any
 ) -> tuple[torch.Tensor, None]:
-    """The same. `rel_embeddings` are (distances that the checkpoint knows, hidden)."""
+    """Attend as `_attend_as_rembert` does; `rel_embeddings` are (distances that the checkpoint knows, hidden)."""
     source = hidden_states if batch.whole is None else batch.whole
     heads, kinds = module.num_attention_heads, module.pos_att_type
     scale = (module.attention_head_size * (1 + len({"c2p", "p2c"} & set(kinds)))) ** -0.5
@@ -100,7 +100,7 @@ TYPES = frozenset(_ATTENTION)
 
 
 def _places_of_distances(config: PretrainedConfig, longest: int) -> torch.Tensor:
-    """(2 L − 1,) int64: where the distances 1 − L, …, L − 1 stand in the table, as the model itself has it."""
+    """Return the places of the distances 1 − L, …, L − 1 in the model's own table, (2 L − 1,) int64."""
     from transformers.models.deberta_v2.modeling_deberta_v2 import build_relative_position
 
     most = config.max_relative_positions if config.max_relative_positions >= 1 else config.max_position_embeddings
@@ -116,7 +116,7 @@ def _places_of_distances(config: PretrainedConfig, longest: int) -> torch.Tensor
 def packing_own_attention(
     model: PreTrainedModel, layers: torch.nn.ModuleList, first_tokens_alone: bool
 ) -> Iterator[None]:
-    """While this lasts, `model`, whose layers are `layers`, computes on packed input."""
+    """While this lasts, make `model`, whose layers are `layers`, compute on packed input."""
     config = model.config
     batch, model_type = _Batch(config), config.model_type
     handles = [model.register_forward_pre_hook(batch.take, with_kwargs=True)]

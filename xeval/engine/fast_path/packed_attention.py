@@ -1,8 +1,8 @@
-"""Attention over a packed batch: every token sees the tokens of its own sequence and no others.
+"""Attention over a packed batch, in which every token sees only the tokens of its own sequence.
 
-Registered with transformers, whose models hand keyword arguments of their forward through to the attention function:
-https://huggingface.co/docs/transformers/attention_interface. Plain attention over the same input would see across
-sequences without a word; this one cannot be called without `sequences`.
+It is registered with transformers, whose models pass keyword arguments of their forward on to the attention function:
+https://huggingface.co/docs/transformers/attention_interface. Plain attention over the same input would silently attend
+across sequences; this one cannot be called without `sequences`.
 """
 
 import torch
@@ -16,7 +16,7 @@ NAME = "xeval_packed"
 _NO_CAUSAL_MASK = 0
 
 
-def packed_attention(  # noqa: PLR0913  transformers calls it with these
+def packed_attention(  # noqa: PLR0913  transformers passes these arguments
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -29,16 +29,16 @@ def packed_attention(  # noqa: PLR0913  transformers calls it with these
     sliding_window: int | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """`query`, `key`, `value` are (1, heads, total_tokens, size); gives (1, total_tokens, heads, size).
+    """Return (1, total_tokens, heads, size) for `query`, `key` and `value`, (1, heads, total_tokens, size) each.
 
-    With `whole`, (1, total_tokens, hidden), the three are of the first tokens alone, (1, heads, B, size), and these
-    attend to the tokens of `whole` (see `xeval.engine.fast_path.cls_only`).
+    With `whole`, (1, total_tokens, hidden), the three are of first tokens only, (1, heads, B, size), and attend to the
+    tokens of `whole` (see `xeval.engine.fast_path.cls_only`).
     """
     if whole is not None:
         key, value = _keys_and_values(module, whole, heads=query.shape[1])
-    # (tokens, heads, size) each; the gradient of an index would be a tensor of zeros and two copies.
+    # (tokens, heads, size) each; indexing instead would cost a tensor of zeros and two copies for its gradient.
     query, key, value = (tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value))
-    if key.shape[1] < query.shape[1]:  # several heads of queries share one of keys and values
+    if key.shape[1] < query.shape[1]:  # several query heads share one head of keys and values
         key, value = (tensor.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for tensor in (key, value))
     if not query.is_cuda:
         attended = attend_by_length(query, key, value, sequences, dropout, sliding_window)
@@ -48,7 +48,7 @@ def packed_attention(  # noqa: PLR0913  transformers calls it with these
 
 
 def _keys_and_values(module: torch.nn.Module, whole: torch.Tensor, heads: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of all tokens, (1, heads, total_tokens, size) each."""
+    """Return keys and values of all tokens, (1, heads, total_tokens, size) each."""
     names = ("k_lin", "v_lin") if hasattr(module, "k_lin") else ("key", "value")
     return tuple(getattr(module, name)(whole).unflatten(-1, (heads, -1)).transpose(1, 2) for name in names)
 
@@ -61,9 +61,9 @@ def attend_by_length(
     dropout: float,
     sliding_window: int | None = None,
 ) -> torch.Tensor:
-    """Sequences of one length in one call, without copies.
+    """Attend to all sequences of one length in one call, without copies.
 
-    With a sliding window a token sees those that are fewer than so many tokens away, on both sides.
+    With a sliding window, a token sees those fewer than `sliding_window` tokens away, on both sides.
     """
     if dropout > 0.0 and not sliding_window:
         return attend_with_dropout(query, key, value, sequences, dropout)
@@ -76,7 +76,7 @@ def attend_by_length(
 
 
 def _within(sliding_window: int | None, length: int, device: torch.device) -> torch.Tensor | None:
-    """(length, length) bool: which tokens see each other; None where all do."""
+    """Return which tokens see each other, (length, length) bool; None if all do."""
     if sliding_window is None or length <= sliding_window:
         return None
     place = torch.arange(length, device=device)
@@ -91,18 +91,18 @@ def attend_on_gpu(
     dropout: float,
     sliding_window: int | None = None,
 ) -> torch.Tensor:
-    """All sequences in one kernel: FlashAttention-2 in half precision, else memory-efficient attention.
+    """Attend to all sequences in one kernel: FlashAttention-2 in half precision, otherwise memory-efficient attention.
 
     These are the kernels behind scaled_dot_product_attention. Its own interface takes no offsets, and `varlen_attn`,
-    which does, takes no dropout. Where the second kernel cannot do what is asked, sequences are padded: it has no
-    window on both sides, and with offsets its dropout is wrong. It takes keys to be none when it numbers what it draws
-    (`max_seqlen_k = 0` in ATen's attention.cu), so all sequences and heads get one mask, and gradients another.
+    which does, takes no dropout. Sequences are padded where memory-efficient attention falls short: it has no window on
+    both sides, and with offsets its dropout is wrong. It then assumes zero keys when it numbers its random draws
+    (`max_seqlen_k = 0` in ATen's attention.cu), so all sequences and heads get the same mask, and gradients another.
     """
-    # Under autocast rotary positions leave queries and keys in float32, which the kernels would misread.
+    # Under autocast, rotary positions leave queries and keys in float32, which the kernels would misread.
     query, key = query.to(value.dtype), key.to(value.dtype)
     offsets, longest = sequences.offsets, sequences.max_length
     query_offsets, longest_query = offsets, longest
-    if len(query) < len(key):  # of first tokens alone
+    if len(query) < len(key):  # only first tokens
         query_offsets, longest_query = torch.arange(len(sequences) + 1, dtype=torch.int32, device=query.device), 1
     attended: torch.Tensor
     if query.dtype != torch.float32 and torch.backends.cuda.is_flash_attention_available():
@@ -130,13 +130,13 @@ def attend_padded(
     dropout: float,
     sliding_window: int | None = None,
 ) -> torch.Tensor:
-    """Sequences as rows of one length, S of L tokens, whose padding nothing sees but itself; one call for all.
+    """Attend to S sequences padded to L tokens, all in one call; a padding token is seen only by itself.
 
-    Queries may be of the first tokens alone, (S, heads, size).
+    Queries may be of first tokens only, (S, heads, size).
     """
     row, token = sequences.places_in_rows(len(key))
     n_rows, length = len(sequences), sequences.max_length
-    place = row * length + token  # (tokens,), among all of the rows
+    place = row * length + token  # (tokens,), among the tokens of all rows
     column = torch.arange(length, device=query.device)
     mask = (column < sequences.offsets.diff()[:, None])[:, None, None]  # (S, 1, 1, L): which are tokens
 

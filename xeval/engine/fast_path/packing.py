@@ -1,4 +1,4 @@
-"""Encoded pairs → one sequence without padding, and where each pair lies in it."""
+"""Encoded pairs → one long input without padding, and the place of each pair in it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class Sequences:
     """Where the B sequences of a packed batch lie."""
 
     offsets: torch.Tensor  # (B + 1,) int32: sequence i is tokens offsets[i] to offsets[i + 1]
-    runs: tuple[tuple[int, int], ...]  # (number of sequences, their length), in the order in which they lie
-    places: torch.Tensor  # (rows,) int64: where each row that was asked for lies among the sequences
-    max_length: int  # at least that of the longest sequence
-    looked_at: torch.Tensor | None = None  # (B,) int64: the tokens that a head reads, if they are not the first ones
+    runs: tuple[tuple[int, int], ...]  # (number of sequences, their length), in the order of the batch
+    places: torch.Tensor  # (rows,) int64: the number of the sequence of each requested row
+    max_length: int  # at least the length of the longest sequence
+    looked_at: torch.Tensor | None = None  # (B,) int64: the tokens that a head reads, if not the first ones
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -29,13 +29,13 @@ class Sequences:
         return self.offsets[:-1]
 
     def places_in_rows(self, n_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n_tokens,) int64 each: of which sequence each of all tokens is, and which of its tokens."""
+        """Return each token's sequence and its place in that sequence, (n_tokens,) int64 each."""
         token = torch.arange(n_tokens, dtype=self.offsets.dtype, device=self.offsets.device)
         sequence = torch.searchsorted(self.offsets[1:], token, right=True)
         return sequence, (token - self.offsets[sequence]).long()
 
     def tokens_in_place(self) -> torch.Tensor:
-        """(total_tokens,) int64: where the tokens lie of the rows that were asked for, one row after the other."""
+        """Return the places of the requested rows' tokens, (total_tokens,) int64, one row after the other."""
         lengths = self.offsets.diff()[self.places]  # (rows,)
         starts = self.offsets[self.places] - (lengths.cumsum(0) - lengths)
         return torch.arange(int(lengths.sum()), device=self.offsets.device) + starts.repeat_interleave(lengths)
@@ -44,9 +44,9 @@ class Sequences:
 def pack(
     pairs: Encoded, rows: np.ndarray, config: PretrainedConfig, device: torch.device
 ) -> tuple[dict[str, torch.Tensor], Sequences]:
-    """The model's inputs for `rows` laid end to end, each (1, total_tokens) int64, and where each row went.
+    """Return the model's inputs for `rows` laid end to end, each (1, total_tokens) int64, and where each row went.
 
-    Rows of one length lie side by side, longest first, so that attention can take them in one call.
+    Rows of the same length are adjacent, longest first, so that attention can take them in one call.
     """
     order = np.argsort(-pairs.lengths[rows], kind="stable")
     rows = rows[order]
@@ -67,12 +67,12 @@ def pack(
 
 
 def counts_from_padding(config: PretrainedConfig) -> bool:
-    """Whether the model numbers positions as RoBERTa does."""
+    """Return whether the model numbers positions as RoBERTa does."""
     return config.model_type in ("camembert", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl")
 
 
 def positions_from_padding(input_ids: np.ndarray, offsets: np.ndarray, pad_token_id: int) -> np.ndarray:
-    """RoBERTa and its like number positions from pad_token_id + 1 and do not count a padding token within a text."""
+    """Return positions as RoBERTa numbers them: from pad_token_id + 1, not counting padding tokens within a text."""
     counted = input_ids != pad_token_id
     n_counted = np.concatenate([[0], np.cumsum(counted)])
     before = np.repeat(n_counted[offsets[:-1]], np.diff(offsets))
@@ -82,17 +82,17 @@ def positions_from_padding(input_ids: np.ndarray, offsets: np.ndarray, pad_token
 
 def _to(array: np.ndarray, device: torch.device) -> torch.Tensor:
     tensor = torch.from_numpy(array)
-    # From pinned memory a copy does not wait for what the device still computes.
+    # A copy from pinned memory does not wait for the device's pending work.
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def by_length(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, sequences: Sequences
 ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Of (tokens, heads, size) each, those of sequences of one length, and the length: (n, heads, length, size) each.
+    """Yield each length and the `query`, `key` and `value` of sequences of that length, (n, heads, length, size) each.
 
-    Queries may be of the first tokens alone, (n, heads, 1, size). Parts come by one split, whose gradient is one
-    concatenation; each slice's would be as large as the whole.
+    The arguments are (tokens, heads, size). Queries may be of first tokens only, (n, heads, 1, size). The parts come
+    from one split, whose gradient is one concatenation; the gradient of a slice would be as large as the whole.
     """
     sizes = [n * length for n, length in sequences.runs]
     query_sizes = [n for n, _ in sequences.runs] if len(query) < len(key) else sizes

@@ -1,4 +1,4 @@
-"""Packed layers under a head that is shown padded output, so that whatever it pools, it computes as it always does."""
+"""Packed layers under a head that is shown padded output, so that it works unchanged however it pools."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from xeval.engine.fast_path.packing import Sequences
 
 
 def show_padded(model: PreTrainedModel) -> list[RemovableHandle]:
-    """Make the encoder of `model`, while it runs on packed input, give its head padded output; the handles undo it.
+    """Make the encoder of `model` give its head padded output when it runs on packed input; the handles undo it.
 
-    The head is also given the attention mask of that padding, which the packed layers have no use for.
+    The head is also given the attention mask of that padding, which the packed layers do not need.
     """
     hooks = _Hooks()
     handles = [
@@ -27,7 +27,7 @@ def show_padded(model: PreTrainedModel) -> list[RemovableHandle]:
 
 
 class _Hooks:
-    """What the hooks know of the batch that runs."""
+    """What the hooks know about the current batch."""
 
     sequences: Sequences
     mask: torch.Tensor  # (B, L) bool: where there are tokens
@@ -46,12 +46,12 @@ class _Hooks:
         return inputs, options | {"attention_mask": None}
 
     def first_tokens(self, pooler: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """(1, total_tokens, hidden) → (B, 1, hidden)"""
+        """(1, total_tokens, hidden) → (B, 1, hidden)."""
         hidden, *others = inputs
         return hidden.index_select(1, self.sequences.starts).transpose(0, 1), *others
 
     def unpack(self, encoder: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-        """(1, total_tokens, hidden) → (B, L, hidden), zeros where there is padding"""
+        """(1, total_tokens, hidden) → (B, L, hidden), zeros at padding."""
         hidden = output.last_hidden_state
         padded = hidden.new_zeros(*self.mask.shape, hidden.shape[-1])
         padded[self.sequences.places_in_rows(hidden.shape[1])] = hidden[0]

@@ -1,6 +1,6 @@
-"""Training pairs that stay on the device, where batches of them are laid end to end in shapes that recur.
+"""Training pairs that stay on the device, where their batches are laid end to end in recurring shapes.
 
-The host names rows and a number of tokens, and nothing else crosses over to the device: what a CUDA graph needs.
+The host sends only row numbers and a number of tokens to the device, as CUDA graphs require.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ class ResidentPairs:
         self._granule = granule(pairs.lengths, batch_size)
         self.max_length = max(int(pairs.lengths.max()), self._granule)
         padding = config.pad_token_id or 0
-        ids = np.append(pairs.input_ids, np.int32(padding))  # the last one fills up what a batch leaves of its shape
+        ids = np.append(pairs.input_ids, np.int32(padding))  # the last one fills the rest of a batch's shape
         from_start = np.arange(len(pairs.input_ids)) - np.repeat(pairs.offsets[:-1], pairs.lengths)
         positions, of_filling = from_start, 0
         if counts_from_padding(config):
@@ -31,27 +31,27 @@ class ResidentPairs:
             name: torch.from_numpy(column.astype(np.int32)).to(device)
             for name, column in columns.items()  # (total_tokens + 1,) each
         }
-        self._starts = torch.from_numpy(pairs.offsets.astype(np.int64)).to(device)  # (N + 1,), the last of the filling
+        self._starts = torch.from_numpy(pairs.offsets.astype(np.int64)).to(device)  # (N + 1,), the last for the filling
         self._lengths = torch.from_numpy(pairs.lengths.astype(np.int64)).to(device)  # (N,)
-        targets = pairs.targets  # (N, ...), or of each token and of the filling
+        targets = pairs.targets  # (N, ...), or one for each token and one for the filling
         if pairs.has_target_per_token:
             targets = np.concatenate([targets, np.full((1, *targets.shape[1:]), IGNORED, targets.dtype)])
         self._has_target_per_token = pairs.has_target_per_token
         self._targets = torch.from_numpy(targets).to(device)
 
     def n_tokens(self, rows: np.ndarray) -> int:
-        """The size of the shape that `rows` are laid out in: few sizes, each a little larger than its batches."""
+        """Return the size of the shape for `rows`: one of few sizes, slightly larger than the batch."""
         return (int(self.lengths_on_host[rows].sum()) // self._granule + 1) * self._granule
 
     def lay_out(self, rows: torch.Tensor, n_tokens: int) -> tuple[dict[str, torch.Tensor], Sequences, torch.Tensor]:
-        """The model's inputs for `rows`, (B,) int64 on the device, each (1, n_tokens) int64, and the targets: (B, ...)
-        of rows, or (n_tokens, ...) of tokens.
+        """Lay out `rows`, (B,) int64 on the device.
 
-        One sequence more, of padding alone, fills the shape up to `n_tokens`.
+        Return the model's inputs, each (1, n_tokens) int64, the sequences, and the targets: (B, ...) of rows, or
+        (n_tokens, ...) of tokens. One more sequence, made only of padding, fills the shape up to `n_tokens`.
         """
         ends = self._lengths[rows].cumsum(0)  # (B,)
         offsets = torch.nn.functional.pad(ends, (1, 1))  # (B + 2,)
-        offsets[-1].fill_(n_tokens)  # an assignment would copy from the host
+        offsets[-1].fill_(n_tokens)  # an assignment would copy a number from the host
         token = torch.arange(n_tokens, device=rows.device)
         sequence = torch.searchsorted(ends, token, right=True)  # (n_tokens,), B for the filling
         filling = len(self._starts) - 1
@@ -66,10 +66,10 @@ class ResidentPairs:
 
 
 def granule(lengths: np.ndarray, batch_size: int) -> int:
-    """Tokens by which the sizes of shapes differ: about a sixteenth of a batch, a multiple of 64."""
+    """Return the step between sizes of shapes, in tokens: about a sixteenth of a batch, a multiple of 64."""
     return 64 * max(1, round(float(lengths.mean()) * batch_size / 16 / 64))
 
 
 def _runs(offsets: torch.Tensor) -> tuple[tuple[int, int], ...]:
-    """Each sequence a run of its own: what attention on a processor goes by."""
+    """Return each sequence as a run of its own, for attention on a processor."""
     return tuple((1, length) for length in torch.diff(offsets).tolist())
