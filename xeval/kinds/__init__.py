@@ -1,1 +1,1 @@
-"""The kinds of task: what is particular to each, one file a kind."""
+"""The kinds of task, with one file for what is particular to each kind."""

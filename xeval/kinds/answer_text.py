@@ -1,7 +1,7 @@
-"""Answers as text: how they are compared with right ones, by the rules of SQuAD v1.1 and of MLQA.
+"""Answers as text: how they are compared with the right ones, by the rules of SQuAD v1.1 and of MLQA.
 
 SQuAD: https://rajpurkar.github.io/SQuAD-explorer/. MLQA: https://github.com/facebookresearch/MLQA, whose rules differ
-by language. XTREME takes SQuAD's for XQuAD and TyDiQA in every language, English articles and all.
+by language. XTREME applies SQuAD's rules, including English articles, to XQuAD and TyDiQA in every language.
 """
 
 import re
@@ -27,13 +27,13 @@ _HAN = re.compile(r"([\u4e00-\u9fa5])")
 
 
 def squad_normalised(answer: str) -> str:
-    """Lower case, without ASCII punctuation and English articles, one space between words."""
+    """Return the answer in lower case, without ASCII punctuation and English articles, with one space between words."""
     without = answer.lower().translate(_ASCII_PUNCTUATION)
     return " ".join(_ENGLISH_ARTICLES.sub(" ", without).split())
 
 
 def mlqa_rule(language: str) -> Rule:
-    """The same by MLQA's rules for `language`; a language that MLQA lacks is taken for one without articles."""
+    """Return MLQA's normalisation for `language`; a language that MLQA lacks is treated as having no articles."""
     code = base_language(language)
     articles = _MLQA_ARTICLES.get(code)
 
@@ -42,7 +42,7 @@ def mlqa_rule(language: str) -> Rule:
         if articles is not None:
             text = articles.sub(" ", text)
         if code == "zh":
-            text = _HAN.sub(r" \1 ", text)  # a token each
+            text = _HAN.sub(r" \1 ", text)  # each character is a token
         return " ".join(text.split())
 
     return normalised
@@ -53,13 +53,13 @@ def _is_punctuation(character: str) -> bool:
 
 
 def exact_and_f1(prediction: str, right: Iterable[str], rule: Rule) -> tuple[float, float]:
-    """Whether the prediction is one of the `right` answers after `rule`, and its best F1 over tokens with any."""
+    """Return whether the prediction equals a `right` answer after `rule`, and its best token F1 with one."""
     text, answers = rule(prediction), [rule(answer) for answer in right]
     return float(text in answers), max(_f1(text.split(), answer.split()) for answer in answers)
 
 
 def _f1(predicted: list[str], gold: list[str]) -> float:
-    """2 pr / (p + r) with p the share of predicted tokens that are gold, and r that of gold ones that are predicted."""
+    """Return 2 pr / (p + r): p is the share of predicted tokens that are gold, r that of gold tokens predicted."""
     n_common = sum((Counter(predicted) & Counter(gold)).values())
     if not n_common:
         return 0.0

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEXTS_PER_CALL = 1024
-ENOUGH = 20  # answers to tell by whether they are of this language
-WRONG_SHOWN = 2  # answers of each language
+ENOUGH = 20  # answers needed to tell whether they are in this language
+WRONG_SHOWN = 2  # answers for each language
 SHOWN_LENGTH = 100  # characters of an answer
-COMMON = 0.01  # share of contexts from which it is no accident that they are trained on
+COMMON = 0.01  # share of test contexts also trained on that is too large to be an accident
 START, END, FIRST = 0, 1, 2  # the columns of targets
 
 
@@ -60,11 +60,11 @@ class AnswerKeys(Keys):
     """How many of the best-scoring pieces an answer may begin with, and how many it may end with."""
 
 
-Gold = Sequence[tuple[int, str]]  # the right answers to a question: where each begins in the context, and its text
+Gold = Sequence[tuple[int, str]]  # the right answers to a question: each one's start in the context, and its text
 
 
 class Answers(Kind):
-    """Questions on one context depend on each other. Windows over a context are sequences of one row."""
+    """Questions on the same context depend on each other. Windows over a context are sequences of one row."""
 
     name: ClassVar[str] = "answers"
     unit: ClassVar[str] = "questions"
@@ -112,8 +112,8 @@ class Answers(Kind):
         return (self.keys.columns.answers,)
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]  # windows are other ones for other keys
-        """What the ids depend on besides the rows: it is part of a run's identity."""
+    def encoding(self) -> str:  # type: ignore[override]  # other keys give other windows
+        """What the ids depend on besides the rows; it is part of a run's identity."""
         return f"answers-1 stride {self.keys.stride} question {self.keys.question_pieces}"
 
     @property
@@ -121,7 +121,7 @@ class Answers(Kind):
         return 2
 
     def columns_in(self, files: Mapping[str, str]) -> dict[str, list[Any]]:
-        """The questions of files in SQuAD's format, of version 1.1."""
+        """Return the questions in files in the format of SQuAD 1.1."""
         rows: dict[tuple[Any, ...], tuple[Any, str, str, Any]] = {}
         for path, text in files.items():
             for asked in _questions_in(path, text):
@@ -156,7 +156,10 @@ class Answers(Kind):
         max_length: int,
         on_rows: Callable[[int], None] = lambda n: None,
     ) -> Encoded:
-        """Windows of question and context; one without the answer has its first token for a target, as in SQuAD v1."""
+        """Encode windows of question and context.
+
+        A window without the answer has its first token as target, as in SQuAD v1.
+        """
         frame = windows.Frame.of(tokenizer)
         most_of_question = min(self.keys.question_pieces, (max_length - len(frame)) // 2)
         ids, type_ids, characters, targets = [], [], [], []
@@ -198,7 +201,10 @@ class Answers(Kind):
     def _pieces(
         self, tokenizer: PreTrainedTokenizerBase, rows: Rows, on_rows: Callable[[int], None]
     ) -> Iterator[tuple[int, windows.Pieces, windows.Pieces]]:
-        """Each row's number, question and context; a context is tokenized once for the questions that follow it."""
+        """Yield each row's number, question and context.
+
+        In each chunk of rows, a context is tokenized once for all questions on it.
+        """
         for start in range(0, len(rows), TEXTS_PER_CALL):
             chunk = slice(start, start + TEXTS_PER_CALL)
             questions = windows.cut_into_pieces(tokenizer, rows.texts["question"][chunk])
@@ -209,7 +215,7 @@ class Answers(Kind):
             on_rows(len(questions))
 
     def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
-        """Of the first window of each row whose question is not cut."""
+        """Return a plain call for the first window of each row whose question is not cut."""
         most = min(self.keys.question_pieces, (max_length - len(windows.Frame.of(tokenizer))) // 2)
         pieces = windows.cut_into_pieces(tokenizer, rows.texts["question"])
         whole = np.array([row for row, own in enumerate(pieces) if len(own.ids) <= most], dtype=np.int64)
@@ -220,13 +226,14 @@ class Answers(Kind):
         return PlainCall(batches, np.searchsorted(encoded.row_of, whole))
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The mean of two cross-entropies over the positions of each sequence, for the start and for the end.
+        """Return the summed loss and the number of sequences.
 
-        No number leaves the device, so that a CUDA graph can record it.
+        A sequence's loss is the mean of two cross-entropies over its positions, for the start and for the end. No
+        number leaves the device, so a CUDA graph can record this.
         """
         import torch
 
-        is_filling = targets[:, FIRST] < 0  # of a shape with more tokens than there are
+        is_filling = targets[:, FIRST] < 0  # tokens that only fill a shape
         is_first = targets[:, FIRST] == 1
         sequence = (is_first.cumsum(0) - 1).clamp(min=0)[:, None].expand_as(output)  # (tokens, 2)
         logits = output.masked_fill(is_filling[:, None], torch.finfo(output.dtype).min)
@@ -241,7 +248,7 @@ class Answers(Kind):
     # ── answers ──
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
-        """`prediction`, the same `in_words`: up to the white space around it, and the right answers, `gold`."""
+        """Return `prediction`, `in_words` (the same up to the white space around it) and `gold`, the right answers."""
         import pyarrow as pa
 
         assert encoded.characters is not None
@@ -261,7 +268,7 @@ class Answers(Kind):
         )
 
     def _span(self, outputs: np.ndarray, encoded: Encoded, sequences: range) -> tuple[int, int]:
-        """Where the best answer in these windows of one row begins and ends in the context; (0, 0) for none."""
+        """Return where the best answer in these windows of one row begins and ends in the context; (0, 0) for none."""
         assert encoded.characters is not None
         tokens = [slice(*encoded.offsets[sequence : sequence + 2]) for sequence in sequences]
         may_begin = _may_begin([encoded.characters[each, 0] != windows.NOWHERE for each in tokens], self.keys.stride)
@@ -275,7 +282,10 @@ class Answers(Kind):
         return (best.start, best.end) if best is not None else (0, 0)
 
     def answers_in(self, path: str, text: str) -> list[Any]:
-        """The questions of a file in SQuAD's format, which is what a key is; answers alone come with their ids."""
+        """Return the questions of a file in SQuAD's format, which is the form of a key.
+
+        Predictions come with their ids, in another format.
+        """
         return list(_questions_in(path, text))
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
@@ -284,12 +294,15 @@ class Answers(Kind):
         return replace(self.read(replace(table, columns=asked)), ids=[str(id_) for id_ in asked[ID]])
 
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
-        """As of an encoder. Where an answer was found is not known: it is taken where its context first has it."""
+        """Return what `answers` does.
+
+        Where an answer was found is unknown, so its first occurrence in the context is used.
+        """
         import pyarrow as pa
 
         predictions = given.in_order_of(rows).answers
         for place, text in enumerate(predictions, start=1):
-            if isinstance(text, tuple):  # what `answers_in` makes of a file in SQuAD's format
+            if isinstance(text, tuple):  # from a file in SQuAD's format, by `answers_in`
                 raise DataError(f'{given.where}: the file holds questions; wanted answers by id, {{"id": "answer"}}')
             if not isinstance(text, str):
                 raise DataError(f"{given.where}: prediction {place:,} is {one_line(repr(text))[:80]}; wanted a text")
@@ -309,7 +322,7 @@ class Answers(Kind):
         )
 
     def _check_contexts(self, given: Given, predictions: Sequence[str], rows: Rows) -> None:
-        """Refuse answers most of which are not in their contexts: questions of two languages may share their ids."""
+        """Raise DataError if most answers are not in their contexts: questions of two languages may share their ids."""
         texts = [
             (text.strip(), context)
             for text, context in zip(predictions, rows.texts["context"], strict=True)
@@ -335,7 +348,7 @@ class Answers(Kind):
 
     @classmethod
     def right(cls, metric: str, tallies: np.ndarray) -> np.ndarray | None:
-        """Exact answers, by the rules of the metric."""
+        """Return which answers are exact, by the rules of the metric."""
         return super().right(metric.replace("f1", "exact_match"), tallies)
 
     @classmethod
@@ -388,7 +401,7 @@ FATES = ("exact", "more than the right one", "part of it", "overlapping", "elsew
 
 
 def _fate(prediction: str, right: Sequence[str], is_exact: float, f1: float) -> str:
-    """Which of FATES an answer has. Whether it has more or less than a right one is told by its letters."""
+    """Return which of FATES an answer has; its characters tell whether it has more or less than a right answer."""
     normal, answers = squad_normalised(prediction), list(map(squad_normalised, right))
     if is_exact:
         return "exact"
@@ -406,7 +419,7 @@ def _cut(text: str) -> str:
 
 
 def _share_in_words(rows: Rows) -> float:
-    """The share of first right answers that begin or end inside a word, as white space parts them."""
+    """Return the share of first right answers that begin or end inside a word, where white space separates words."""
     n = 0
     for context, ((start, text), *_) in zip(rows.texts["context"], rows.gold, strict=True):
         n += _whole_words(context, start, start + len(text)) != text.strip()
@@ -417,7 +430,7 @@ def _share_in_words(rows: Rows) -> float:
 
 
 def _questions_in(path: str, text: str) -> Iterator[tuple[Any, str, str, Any]]:
-    """Id, question, context and answers of each question in a file in SQuAD's format."""
+    """Yield the id, question, context and answers of each question in a file in SQuAD's format."""
     try:
         content = parse_json(text)
     except (ValueError, RecursionError) as error:
@@ -438,7 +451,7 @@ def _list_in(holder: Any, key: str, path: str) -> list[Any]:
 
 
 def _listed(answers: Any) -> Any:
-    """The answers as (start, text) each, from a table of lists or a list of tables; anything else in words."""
+    """Return answers as (start, text) pairs, from a table of lists or a list of tables; anything else in words."""
     if answers is None:
         return []
     if isinstance(answers, dict):
@@ -452,7 +465,7 @@ def _listed(answers: Any) -> Any:
 
 
 def _problem(answers: Any, context: str) -> str:
-    """What is wrong with the answers to a question; "" if nothing is."""
+    """Return what is wrong with the answers to a question; "" if nothing is."""
     if not isinstance(answers, list):
         return f"has answers {answers}; wanted lists text and answer_start of one length"
     if not answers:
@@ -478,7 +491,7 @@ def _problem(answers: Any, context: str) -> str:
 
 
 class _Count:
-    """Counts what a tokenizer did to questions and contexts, each row's once, in however many windows it is shown."""
+    """Counts what a tokenizer did to questions and contexts; each row counts once, however many windows it has."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._unknown_id = tokenizer.unk_token_id
@@ -492,7 +505,7 @@ class _Count:
 
     def tokenization(self, n_tokens: int, n_rows: int, n_words: int) -> Tokenization:
         return Tokenization(
-            truncated_share=self._n_cut / n_rows,  # of questions: no part of a context is left out
+            truncated_share=self._n_cut / n_rows,  # only questions are cut: windows cover the whole context
             unknown_piece_share=self._n_unknown / max(1, self._n_pieces),
             pieces_per_word=self._n_pieces / max(1, n_words),
             pieces_per_row=n_tokens / n_rows,
@@ -500,14 +513,14 @@ class _Count:
 
 
 def _target(characters: np.ndarray, answer: tuple[int, str]) -> tuple[int, int]:
-    """The first and the last piece of an answer, without white space around it."""
+    """Return the first and the last piece of an answer, without white space around it."""
     start, text = answer
     start += len(text) - len(text.lstrip())
     return windows.target_pieces(characters, start, start + len(text.strip()))
 
 
 def _may_begin(is_context: list[np.ndarray], stride: int) -> list[np.ndarray]:
-    """For the tokens of each window of one row, (L,) bool, whether an answer may begin there."""
+    """Return, for each window of one row, whether an answer may begin at each of its tokens, (L,) bool."""
     if len(is_context) == 1:
         return is_context
     lengths = np.array([int(of_window.sum()) for of_window in is_context])
@@ -522,7 +535,7 @@ def _may_begin(is_context: list[np.ndarray], stride: int) -> list[np.ndarray]:
 
 
 def _whole_words(context: str, start: int, end: int) -> str:
-    """The text from `start` to `end`, and on both sides as far as the next white space; "" for no text."""
+    """Return the text from `start` to `end`, extended on both sides to the next white space; "" if there is no text."""
     text = context[start:end]
     if not text.strip():
         return ""

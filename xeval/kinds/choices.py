@@ -1,6 +1,6 @@
-"""Multiple choice: a premise, a question about it, and answers of which one is right.
+"""Multiple choice: a premise, a question about it, and several answers, one of which is right.
 
-Questions are asked in the words of the task file, in English whatever the language, as XTREME-R does:
+The task file words the questions, in English for every language, as XTREME-R does:
 https://github.com/google-research/xtreme/blob/master/third_party/run_xcopa.py.
 """
 
@@ -112,7 +112,7 @@ class MultipleChoice(Kind):
         return known[question] if known else question
 
     def _gold(self, table: Table) -> np.ndarray:
-        """(N,) int64: which choice is right, counted from 0."""
+        """Return the number of the right choice, counted from 0, (N,) int64."""
         n_choices = self.sequences_together
         values = table.columns.get(self.keys.columns.label, [None] * len(table))
         if len(values) and all(map(is_missing, values)):
@@ -143,7 +143,7 @@ class MultipleChoice(Kind):
         max_length: int,
         on_rows: Callable[[int], None] = lambda n: None,
     ) -> Encoded:
-        """The sequences of a row lie side by side; the target of a sequence is 1 if it is the right one's, else 0."""
+        """Encode the sequences of a row one after the other; the target is 1 for the right choice's, otherwise 0."""
         n_choices = self.sequences_together
         targets = (np.arange(n_choices) == rows.gold[:, None]).astype(np.int64).ravel()
         encoded = encode_texts(tokenizer, self._sequences(rows), targets, max_length)
@@ -155,13 +155,16 @@ class MultipleChoice(Kind):
         return PlainCall(plain_call(tokenizer, self._sequences(rows), max_length), np.arange(n_sequences))
 
     def _sequences(self, rows: Rows) -> tuple[list[str], list[str]]:
-        """The first text of each sequence, and the second."""
+        """Return the first texts of all sequences, and the second texts."""
         asked: Sequence[tuple[Any, Any]] = list(zip(rows.texts["premise"], rows.texts["question"], strict=True))
         first = [f"{premise} {question}".strip() for premise, question in asked for _ in range(self.sequences_together)]
         return first, [choice for choices in rows.texts["choices"] for choice in choices]
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, int]:
-        """Cross-entropy over the choices of each row: `output` is (B · choices, 1), `targets` (B · choices,)."""
+        """Return the summed cross-entropy over each row's choices, and the number of rows.
+
+        `output` is (B · choices, 1), `targets` (B · choices,).
+        """
         import torch
 
         by_row = output.view(-1, self.sequences_together)
@@ -171,11 +174,11 @@ class MultipleChoice(Kind):
     # ── answers ──
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
-        """`label`, `prediction`, both numbers of choices, and the `logits`, one for each choice."""
+        """Return `label` and `prediction`, both numbers of choices, and the `logits`, one for each choice."""
         return best_of(outputs.reshape(len(rows), self.sequences_together), rows.gold)
 
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
-        """`label` and `prediction`, numbers of choices, and the `logits` where they are given."""
+        """Return `label` and `prediction`, numbers of choices, and the `logits` if they are given."""
         ordered = given.in_order_of(rows)
         if ordered.logits is not None and ordered.logits.shape[1] == self.sequences_together:
             return best_of(ordered.logits, rows.gold)
@@ -195,7 +198,7 @@ class MultipleChoice(Kind):
 
     @classmethod
     def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:
-        """Whether a choice is preferred for its place."""
+        """Show whether a choice is preferred for its place."""
         lines: list[tuple[Cell, ...]] = []
         for language, tables in answers.items():
             table = pooled(tables, "label", "prediction")

@@ -1,4 +1,4 @@
-"""What kinds of task have in common whose rows get one label each, out of a fixed list."""
+"""The common base of kinds of task whose rows each get one label out of a fixed list."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-TOO_FREQUENT = 1.5  # times the share that a label has elsewhere
-MANY_ROWS = 10  # of a label: by chance they are not all absent
-AGREEING = 0.1  # share of rows beyond chance with the same label, in two copies of one test split
-FEW_LABELS = 7  # that are shown one by one
-PLACEHOLDER_FROM = 10  # rows with one label throughout
+TOO_FREQUENT = 1.5  # times a label's share elsewhere
+MANY_ROWS = 10  # expected rows of a label that are not all missing by chance
+AGREEING = 0.1  # share of rows with the same label, beyond chance, in two copies of one test split
+FEW_LABELS = 7  # maximum number of labels to show one by one
+PLACEHOLDER_FROM = 10  # rows that all have one label
 
 
 class Classification(OfLabels):
-    """One label for each row. A subclass says which texts a row has, in which columns."""
+    """One label for each row. A subclass defines which texts a row has, and their columns."""
 
     pipeline: ClassVar[str] = "text-classification"
     head: ClassVar[str] = "AutoModelForSequenceClassification"
@@ -66,11 +66,14 @@ class Classification(OfLabels):
         return Rows(table.language, table.split, texts, gold, self.groups(texts))
 
     def groups(self, texts: Mapping[str, Sequence[str]]) -> np.ndarray:
-        """(N,) int64: rows that depend on each other share a number."""
+        """Return (N,) int64 in which rows that depend on each other share a number."""
         return np.arange(len(next(iter(texts.values()))))
 
     def _gold(self, table: Table, faults: Faults) -> np.ndarray:
-        """(N,) int64 indices into the labels; names decide wherever the file has them, never their order."""
+        """Return the right answers, (N,) int64 indices into the labels.
+
+        If the file has names, the names decide, never their order.
+        """
         values = table.columns.get(self._label_column, [None] * len(table))
         if len(values) and all(map(is_missing, values)):
             raise DataError(
@@ -113,7 +116,7 @@ class Classification(OfLabels):
     # ── answers ──
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
-        """`label`, `prediction`, both indices into the labels, and the `logits`, (C,) for each row."""
+        """Return `label` and `prediction`, both indices into the labels, and the `logits`, (C,) for each row."""
         return best_of(outputs, rows.gold)
 
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
@@ -122,7 +125,7 @@ class Classification(OfLabels):
     # ── what others answered ──
 
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
-        """`label` and `prediction`, and the `logits` where they are given, in the order of the labels."""
+        """Return `label` and `prediction`, and the `logits`, in the order of the labels, if they are given."""
         ordered = given.in_order_of(rows)
         if ordered.logits is None:
             return labels_given(self._numbers(ordered), rows.gold)
@@ -144,7 +147,7 @@ class Classification(OfLabels):
         return Rows(table.language, table.split, {}, gold, np.arange(len(gold)))
 
     def _numbers(self, given: Given) -> np.ndarray:
-        """(N,) int64: the labels that are given, as indices."""
+        """Return the given labels as indices, (N,) int64."""
         index_of = self.matcher.of_cells(given.where, filter(is_cell, given.answers), None)
         return numbers_of(given, index_of, self.labels)
 
@@ -152,7 +155,7 @@ class Classification(OfLabels):
 
     @classmethod
     def other_scores(cls, answers: pa.Table, labels: Sequence[str]) -> dict[str, float]:
-        """F1 of each label, averaged."""
+        """Return the mean of the labels' F1."""
         return {"macro_f1": macro_f1(*(np.asarray(answers[name]) for name in ("label", "prediction")))}
 
     def most_predicted(self, answers: pa.Table) -> int:
@@ -171,7 +174,7 @@ class Classification(OfLabels):
         return [finding for finding in findings if finding is not None]
 
     def _check_texts(self, splits: Mapping[str, Rows]) -> Finding | None:
-        """How many rows have an empty text, which a model answers like any other; None if there is none."""
+        """Count the rows with an empty text, which a model answers like any other; return None if there are none."""
         empty = {
             name: [
                 number
@@ -186,9 +189,9 @@ class Classification(OfLabels):
         return warning("empty texts", f"{self.unit} with one: {', '.join(counts)}", "Correct them or take them out.")
 
     def _check_labels(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Finding:
-        """Whether training has every label, and whether a split has one far more often than others have it.
+        """Check that training has every label, and that no split has a label far more often than the others.
 
-        How often a label should occur nobody says: many corpora are not balanced, and their splits are alike in that.
+        How often a label should occur is unknown: many corpora are unbalanced, but their splits are alike in that.
         """
         usual = np.median([self._shares(rows) for rows in tests.values()], axis=0)  # (C,)
         absent = self._absent(training["train"], tests) if "train" in training else []
@@ -213,35 +216,38 @@ class Classification(OfLabels):
         return fine("labels", f"{self._in_words(usual)} of the test rows{also}")
 
     def _shares(self, rows: Rows) -> np.ndarray:
-        """(C,): how often each label is the right one."""
+        """Return how often each label is the right one, (C,)."""
         shares: np.ndarray = np.bincount(rows.gold, minlength=len(self.labels)) / len(rows)
         return shares
 
     def _absent(self, train: Rows, tests: Mapping[str, Rows]) -> list[str]:
-        """The labels that test rows have and training rows lack."""
+        """Return the labels that test rows have and training rows lack."""
         used = np.any([self._shares(rows) > 0 for rows in tests.values()], axis=0)
         return [self.labels[place] for place in np.flatnonzero(used & (self._shares(train) == 0))]
 
     def _side_by_side(self, name: str, shares: np.ndarray, other: str, others: np.ndarray) -> str:
-        """Both (C,) shares in words; where there are many labels, of the one that they differ most in."""
+        """Describe both (C,) shares; if there are many labels, only the one in which they differ most."""
         places = range(len(shares)) if len(shares) <= FEW_LABELS else [int(np.abs(shares - others).argmax())]
         return f"{name}: {self._in_words(shares, places)}, {other}: {self._in_words(others, places)}"
 
     def _in_words(self, shares: np.ndarray, places: Iterable[int] = ()) -> str:
-        """`neutral 57 %, entailment 43 %`: those at `places`, or else all where they are few, or the most frequent."""
+        """Return text such as `neutral 57 %, entailment 43 %`.
+
+        It has the labels at `places`, if given; otherwise all of them if there are few, or the most frequent one.
+        """
         some = places or (range(len(shares)) if len(shares) <= FEW_LABELS else [int(shares.argmax())])
         text = ", ".join(f"{self.labels[place]} {shares[place]:.0%}".replace("%", " %") for place in some)
         return text if places or len(shares) <= FEW_LABELS else f"{len(shares)} labels, at most {text}"
 
 
 def _is_out_of_line(shares: np.ndarray, usual: np.ndarray, n_rows: int) -> bool:
-    """Whether of (C,) `shares` among `n_rows` one is far above its `usual` share, or zero where that is many rows."""
+    """Return whether one of (C,) `shares` in `n_rows` is far above its `usual` share, or 0 where that is many rows."""
     noise = 3 * np.sqrt(np.maximum(usual, 1 / n_rows) * (1 - usual) / n_rows)
     return bool((shares > TOO_FREQUENT * usual + noise).any() or ((shares == 0) & (usual * n_rows > MANY_ROWS)).any())
 
 
 def macro_f1(gold: np.ndarray, predictions: np.ndarray) -> float:
-    """The mean over the labels of (N,) `gold` of F1, in which a label that is never predicted has 0."""
+    """Return the mean F1 over the labels in (N,) `gold`; a label that is never predicted has 0."""
     scores = []
     for label in np.unique(gold):
         is_gold, is_predicted = gold == label, predictions == label
@@ -251,7 +257,7 @@ def macro_f1(gold: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def best_of(logits: np.ndarray, gold: np.ndarray) -> pa.Table:
-    """`label`, the (N,) right answers; `prediction`, the column with the highest of the (N, C) `logits`; and these."""
+    """Return `label`, the (N,) right answers, `prediction`, the column of the highest logit, and `logits`, (N, C)."""
     import pyarrow as pa
 
     lists = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel(), pa.float32()), logits.shape[1])
@@ -260,14 +266,17 @@ def best_of(logits: np.ndarray, gold: np.ndarray) -> pa.Table:
 
 
 def labels_given(predictions: np.ndarray, gold: np.ndarray) -> pa.Table:
-    """`label`, the (N,) right answers, and `prediction`, what others answered without saying how surely."""
+    """Return `label`, the (N,) right answers, and `prediction`, answers of others that came without logits."""
     import pyarrow as pa
 
     return pa.table({"label": pa.array(gold, pa.int32()), "prediction": pa.array(predictions, pa.int32())})
 
 
 def numbers_of(given: Given, number_of: Mapping[Any, int | None], names: Sequence[str]) -> np.ndarray:
-    """(N,) int64: what each answer stands for. Raises DataError, with all `names`, for one that stands for nothing."""
+    """Return the number that each answer stands for, (N,) int64.
+
+    Raise DataError, listing all `names`, for an answer that stands for none.
+    """
     for place, answer in enumerate(given.answers, start=1):
         if not is_cell(answer) or number_of.get(answer) is None:
             raise DataError(
@@ -278,9 +287,9 @@ def numbers_of(given: Given, number_of: Mapping[Any, int | None], names: Sequenc
 
 
 def check_alignment(tests: Mapping[str, Rows]) -> Finding | None:
-    """Whether one language's gold labels are out of line where most of the others have the same ones, row by row.
+    """Check whether a language's gold labels differ from those that most languages share, row by row.
 
-    None where the languages are not parallel, or too few to tell.
+    Return None if the languages are not parallel, or too few to tell.
     """
     keys = {language: rows.gold.tobytes() for language, rows in tests.items()}
     [(common, n_common)] = Counter(keys.values()).most_common(1) or [(b"", 0)]
@@ -302,9 +311,9 @@ def check_alignment(tests: Mapping[str, Rows]) -> Finding | None:
 
 
 def _was_the_same(gold: np.ndarray, usual: np.ndarray) -> bool:
-    """Whether (N,) `gold` are the `usual` labels of as many rows in another order, by other numbers, or with mistakes.
+    """Return whether (N,) `gold` are the `usual` labels in another order, with other numbers, or with mistakes.
 
-    The labels of another corpus are others in number, and agree with these no more often than by chance.
+    Labels of another corpus have other counts, and agree with the usual ones no more often than by chance.
     """
     if len(gold) != len(usual):
         return False

@@ -1,4 +1,4 @@
-"""Rows as an encoder takes them: token ids laid end to end, with what the tokenizer did to the text."""
+"""Rows as an encoder takes them: token ids laid end to end, with counts of what the tokenizer did to the text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ROWS_PER_CALL = 8192
-IGNORED = -100  # the target of a token that no loss is computed for, as in torch
+IGNORED = -100  # the target of a token that has no loss, as in torch
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Encoded:
     input_ids: np.ndarray  # (total_tokens,) int32
     token_type_ids: np.ndarray  # (total_tokens,) uint8
     offsets: np.ndarray  # (S + 1,) int64: sequence i is input_ids[offsets[i]:offsets[i + 1]]
-    row_of: np.ndarray  # (S,) int64: the row that a sequence belongs to, for windows of a long text
-    targets: np.ndarray  # (S, ...), or (total_tokens, ...) with IGNORED where a token has none
+    row_of: np.ndarray  # (S,) int64: the row that a sequence belongs to; a row may have several
+    targets: np.ndarray  # (S, ...), or (total_tokens, ...) with IGNORED for tokens that have none
     tokenization: Tokenization
-    characters: np.ndarray | None = None  # (total_tokens, 2) int32: where each begins and ends in its text, for answers
+    characters: np.ndarray | None = None  # for answers, (total_tokens, 2) int32: each token's start and end in its text
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -43,7 +43,7 @@ class Encoded:
         return len(self.targets) != len(self)
 
     def tokens_of(self, sequences: np.ndarray) -> np.ndarray:
-        """Where the tokens of these (B,) sequences lie, one sequence after the other."""
+        """Return the places of the tokens of these (B,) sequences, one sequence after the other."""
         lengths = self.lengths[sequences]
         ends = np.cumsum(lengths)
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
@@ -51,12 +51,12 @@ class Encoded:
         return places
 
     def targets_of(self, sequences: np.ndarray) -> np.ndarray:
-        """The targets of these (B,) sequences: (B, ...), or those of their tokens, one sequence after the other."""
+        """Return the targets of (B,) sequences: (B, ...), or those of their tokens, one sequence after the other."""
         targets: np.ndarray = self.targets[self.tokens_of(sequences) if self.has_target_per_token else sequences]
         return targets
 
     def with_rows(self, row_of: np.ndarray) -> Encoded:
-        """The same sequences, belonging to these (S,) rows."""
+        """Return the same sequences, assigned to these (S,) rows."""
         n_rows = len(np.unique(row_of))
         pieces = self.tokenization.pieces_per_row * len(self) / n_rows
         return replace(
@@ -64,7 +64,7 @@ class Encoded:
         )
 
     def take(self, sequences: np.ndarray) -> Encoded:
-        """These (B,) sequences alone; rows are numbered anew, in the order of theirs."""
+        """Return only these (B,) sequences; rows are renumbered from 0 in ascending order."""
         tokens, lengths = self.tokens_of(sequences), self.lengths[sequences]
         return replace(
             self,
@@ -78,7 +78,7 @@ class Encoded:
 
 
 def laid_end_to_end(parts: Sequence[Encoded]) -> Encoded:
-    """The sequences of several, whose rows are the same ones. What the tokenizer did is told of the first."""
+    """Join the sequences of several encodings of the same rows. The counts about the tokenizer are the first one's."""
     first, starts = parts[0], np.cumsum([0, *(len(part.input_ids) for part in parts)])
     return replace(
         first,
@@ -97,7 +97,7 @@ def encode_texts(
     max_length: int,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Encoded:
-    """One sequence of each row, of one or two `columns` of texts, as the tokenizer makes it with truncation."""
+    """Encode each row as one sequence, made by the tokenizer with truncation from one or two `columns` of texts."""
     n_rows, has_segments = len(columns[0]), hands_over_segments(tokenizer)
     input_ids, token_type_ids, n_truncated = [], [], 0
     lengths: list[int] = []
@@ -129,16 +129,16 @@ def encode_texts(
 
 @dataclass(frozen=True)
 class PlainCall:
-    """What a plain call of a tokenizer hands over for some of the sequences that rows are encoded as."""
+    """What a plain call of a tokenizer returns for some of the sequences that rows are encoded as."""
 
     batches: Sequence[Mapping[str, Any]]  # tensors by the names of a model's inputs, (B, L) each
-    sequences: np.ndarray  # (S,) int64: which sequences of all, in the order of the batches
+    sequences: np.ndarray  # (S,) int64: the numbers of these sequences, in the order of the batches
 
 
 def plain_call(
     tokenizer: PreTrainedTokenizerBase, columns: Sequence[Sequence[str]], max_length: int, truncation: bool | str = True
 ) -> list[Mapping[str, Any]]:
-    """`tokenizer(*columns)`, padded, with whatever inputs it hands over; one text a batch where it cannot pad."""
+    """Return `tokenizer(*columns)`, padded, with every input that it gives; one text per batch if it cannot pad."""
     size = len(columns[0]) if tokenizer.pad_token_id is not None else 1
     return [
         tokenizer(
@@ -154,10 +154,10 @@ def plain_call(
 
 
 def hands_over_segments(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a plain call of the tokenizer says which of two texts each piece belongs to.
+    """Return whether a plain call of the tokenizer says which of two texts each piece belongs to.
 
-    Where it does not, an encoder that knows segments is shown the first one throughout, whatever the tokenizer would
-    say if it were asked.
+    If it does not, an encoder that knows segments sees the first segment throughout, whatever the tokenizer would
+    return if it were asked for segments.
     """
     return "token_type_ids" in tokenizer.model_input_names
 
@@ -165,7 +165,7 @@ def hands_over_segments(tokenizer: PreTrainedTokenizerBase) -> bool:
 def count_pieces(
     tokenizer: PreTrainedTokenizerBase, ids: np.ndarray, n_rows: int, n_words: int, truncated_share: float
 ) -> Tokenization:
-    """The numbers about (total_tokens,) `ids` of `n_rows` rows with `n_words` words, which white space parts.
+    """Return the counts for (total_tokens,) `ids` of `n_rows` rows with `n_words` words, which white space separates.
 
     Pieces per word: Rust et al. 2021, https://arxiv.org/abs/2012.15613.
     """

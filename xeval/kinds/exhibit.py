@@ -1,4 +1,4 @@
-"""What a run's answers show beside its score, as small tables that any report can draw without knowing the kind."""
+"""What a run's answers show besides its score: small tables that any report can draw without knowing the kind."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Cell = str | int | float  # a float is a share, which people see in percent
+Cell = str | int | float  # a float is a share, which reports show in percent
 
-LANGUAGE = "language"  # the name of a first column of codes
+LANGUAGE = "language"  # the name of a first column with language codes
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One table. The first cell of a row says what the row is about."""
+    """One table. The first cell of a row names the row's subject."""
 
     title: str
     header: tuple[str, ...]
@@ -26,14 +26,14 @@ class Exhibit:
 
 
 def pooled(tables: Sequence[pa.Table], *names: str) -> pa.Table:
-    """The columns `names` of one language's prediction files, a file for each seed, one after the other."""
+    """Return the columns `names` of one language's prediction files, one for each seed, joined end to end."""
     import pyarrow as pa
 
     return pa.concat_tables([table.select(list(names)) for table in tables]).combine_chunks()
 
 
 def tallies(answers: Mapping[str, Sequence[pa.Table]]) -> dict[str, np.ndarray]:
-    """Language → (N, K): the tallies of all seeds, one after the other."""
+    """Return language → (N, K), the tallies of all seeds joined end to end."""
     by_language = {}
     for language, tables in answers.items():
         lists = pooled(tables, "tally")["tally"].combine_chunks()
@@ -42,5 +42,5 @@ def tallies(answers: Mapping[str, Sequence[pa.Table]]) -> dict[str, np.ndarray]:
 
 
 def share_of(n: float, whole: float) -> float:
-    """`n` of `whole`; 0 of none."""
+    """Return `n` over `whole`; 0 if `whole` is 0."""
     return float(n) / float(whole) if whole else 0.0

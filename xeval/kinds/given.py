@@ -1,4 +1,4 @@
-"""What others answered to the rows of a task, as their files have it, and whose answer each one is."""
+"""Predictions that others made for the rows of a task, as their files have them, and the row that each belongs to."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from xeval.kinds.rows import Rows
 from xeval.support.errors import DataError
 from xeval.support.text import one_line
 
-KEY = "key"  # the column of right answers where there is nothing else
+KEY = "key"  # the column of right answers in a table that has no other columns
 
 
 @dataclass(frozen=True)
 class Given:
-    """M predictions for one language. Rows are named by id or by number, or else are those of the data, in order."""
+    """M predictions for one language, which name rows by id or by number or are in the order of the data's rows."""
 
-    where: str  # begins every message about them: the file, and the language
-    answers: Sequence[Any]  # M; empty where there are logits alone
+    where: str  # begins every message about the predictions: the file and the language
+    answers: Sequence[Any]  # M; empty if there are only logits
     ids: Sequence[str] | None = None  # M
     numbers: Sequence[int] | None = None  # M row numbers, counted from 0
     logits: np.ndarray | None = None  # (M, C) float32, in the order of the task's labels
@@ -30,7 +30,7 @@ class Given:
         return len(self.answers) if self.logits is None else len(self.logits)
 
     def take(self, places: Sequence[int]) -> Given:
-        """The predictions in these places."""
+        """Return the predictions in these places."""
         return replace(
             self,
             answers=[self.answers[place] for place in places] if self.answers else [],
@@ -40,10 +40,10 @@ class Given:
         )
 
     def in_order_of(self, rows: Rows) -> Given:
-        """One prediction for each of N rows, in their order.
+        """Return one prediction for each of N rows, in the order of the rows.
 
-        Raises DataError where it is not certain whose each one is: the file names rows that the data do not name, names
-        one twice or leaves one out, or has another number of predictions than there are rows.
+        Raise DataError if it is uncertain which row a prediction belongs to: the file names rows that the data do not
+        have, names one twice, leaves one out, or has another number of predictions than there are rows.
         """
         if self.ids is not None and rows.ids is not None:
             return self._by_name(self.ids, rows.ids, "id")
@@ -78,7 +78,7 @@ class Given:
 
 
 def answers_on_lines(path: str, text: str) -> list[str]:
-    """The lines of a file with one prediction on each. Raises DataError for an empty one among them."""
+    """Return the lines of a file with one prediction per line. Raise DataError for an empty line before the last."""
     lines = [line.strip() for line in text.rstrip().split("\n")]
     if "" in lines and lines != [""]:
         raise DataError(f"{path}: line {lines.index('') + 1} is empty; wanted a prediction on each line")

@@ -1,4 +1,4 @@
-"""What a kind of task has to say for itself; everything else asks it and knows none by name."""
+"""The interface of a kind of task; all other code uses it and knows no kind by name."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Keys(BaseModel):
 
 @dataclass(frozen=True)
 class AssumedSpread:
-    """What is taken for the standard deviation between seeds, in points, until it is measured, and on what grounds."""
+    """The standard deviation between seeds, in points, that is assumed until it is measured, and the grounds for it."""
 
-    training_sd: float  # of the language trained on
+    training_sd: float  # of the training language
     other_sd: float  # of every other language
     correlation: float  # between the scores of one training in two languages
     n_rows: int  # test rows that the two deviations hold for
-    disagreement: float  # share of rows that one of two trainings has right; adds to the deviations on fewer rows
-    df: float  # how firmly this is believed, in degrees of freedom: 4 is as much as five observed seeds
+    disagreement: float  # share of rows that only one of two trainings has right; adds to the deviations on fewer rows
+    df: float  # how much this counts, in degrees of freedom: 4 is as much as five observed seeds
     source: str
 
 
@@ -63,19 +63,19 @@ WIDE = AssumedSpread(
 class Kind(ABC):
     """A kind of task, bound to the keys of one task file.
 
-    It is found by the name that task files give as `kind`: as an entry point of the group `xeval.kinds`, if it does not
-    come with xeval.
+    It is found by the name that task files give as `kind`. A kind that does not come with xeval is an entry point of
+    the group `xeval.kinds`.
     """
 
     name: ClassVar[str]
     unit: ClassVar[str]  # what messages call its rows: "pairs"
     in_words: ClassVar[str]  # "classification of sentence pairs"
     pipeline: ClassVar[str]  # what the hub calls such tasks: "text-classification"
-    grouped_by: ClassVar[str] = "rows"  # what rows are drawn in, as messages call it: "premises"
-    encoding: ClassVar[str]  # how rows become token ids, with a number that changes where the ids do: "pairs-1"
+    grouped_by: ClassVar[str] = "rows"  # what messages call the groups that rows are drawn in: "premises"
+    encoding: ClassVar[str]  # how rows become token ids, with a number that changes when the ids do: "pairs-1"
     head: ClassVar[str]  # the class of transformers that makes the model: "AutoModelForTokenClassification"
-    trains: ClassVar[bool] = True  # if not, the pretrained encoder is evaluated as it is, by the vectors of sequences
-    reads: ClassVar[Reads]  # of the encoder's last layer; if only the first token, the others are not computed there
+    trains: ClassVar[bool] = True  # if not, the pretrained encoder is evaluated as it is, by its sequence vectors
+    reads: ClassVar[Reads]  # what the head reads of the last layer; "first token" skips the other tokens there
     counts: ClassVar[tuple[str, ...]]  # the columns of a tally
     metrics: ClassVar[tuple[Metric, ...]]  # over these counts; the first is the main one
     keys_model: ClassVar[type[Keys]]
@@ -90,28 +90,28 @@ class Kind(ABC):
     @property
     @abstractmethod
     def text_columns(self) -> tuple[str, ...]:
-        """Columns that have to be there, in the order of files without a header."""
+        """Required columns, in the order of files without a header."""
 
     @property
     @abstractmethod
     def gold_columns(self) -> tuple[str, ...]:
-        """Columns with the right answers, which follow in files without a header; some copies lack them."""
+        """Columns with the right answers, which come next in files without a header; some copies lack them."""
 
     def columns_in(self, files: Mapping[str, str]) -> dict[str, list[Any]]:
-        """The columns that the texts of `files`, by path and in a format of this kind's own, hold one after the other.
+        """Return the columns in `files`, path → text, in a format of this kind's own, one file after the other.
 
-        Raises DataError, with path and line, for what cannot be read.
+        Raise DataError, with path and line, for text that cannot be read.
         """
         raise DataError(f"{next(iter(files))}: no format that {self.name} is read from; wanted a table")
 
     @abstractmethod
     def read(self, table: Table) -> Rows:
-        """The rows, checked. Raises DataError for what cannot be used."""
+        """Return the rows, checked. Raise DataError for rows that cannot be used."""
 
     def draw(self, rows: Rows, n: int | None, seed: int) -> Rows:
-        """At most `n` rows to evaluate on, spread evenly over all of them; all of them for None.
+        """Return at most `n` rows to evaluate on, spread evenly over all rows; all of them if `n` is None.
 
-        Raises DataError where so few cannot be scored.
+        Raise DataError if so few cannot be scored.
         """
         return rows.spread(n, seed)
 
@@ -122,84 +122,85 @@ class Kind(ABC):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the outputs of the head mean, in order; empty where they mean no labels."""
+        """The meanings of the head's outputs, in order; empty if they are not labels."""
         return ()
 
     @property
     def n_outputs(self) -> int | None:
-        """How many numbers the head gives, where they mean no labels and a checkpoint might ask for others."""
+        """How many numbers the head gives, if they are not labels and a checkpoint might ask for another number."""
         return None
 
     @property
     def label_aliases(self) -> Mapping[str, str]:
-        """Other names of labels, as data or checkpoints have them."""
+        """Other names of labels that data or checkpoints use."""
         return {}
 
     @property
     def sequences_together(self) -> int:
-        """How many sequences each row has, one after the other, that a loss needs in one batch; 1 where any will do."""
+        """How many consecutive sequences of each row a loss needs in one batch; 1 if it can take any."""
         return 1
 
     @abstractmethod
     def encode(
         self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int, on_rows: Callable[[int], None]
     ) -> Encoded:
-        """Token ids of at most `max_length` a sequence, and targets. `on_rows` is told of rows done."""
+        """Return token ids, at most `max_length` per sequence, and targets. `on_rows` receives numbers of rows done."""
 
     def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall | None:
-        """What somebody would give the model who has never heard of xeval, for comparison before a run.
+        """Return what a user of plain transformers would give the model, to compare with before a run.
 
-        None where there is no such call, or none that `encode` has to agree with.
+        Return None if there is no such call, or none that `encode` must agree with.
         """
         return None
 
     @abstractmethod
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, int | torch.Tensor]:
-        """The sum of the losses, and over how many: their quotient is what training minimises.
+        """Return the sum of the losses and their number; training minimises the quotient.
 
-        `output` is float32, (tokens, C) for a kind that reads every token and (B, C) for any other, and `targets` has a
-        line for each of its lines.
+        `output` is float32, (tokens, C) for a kind that reads every token and (B, C) for any other. `targets` has one
+        line for each line of `output`.
         """
 
     # ── what it answered, and how good that is ──
 
     @abstractmethod
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
-        """A line for each of the N rows: at least a column `prediction`.
+        """Return a table with a line for each of the N rows, and at least a column `prediction`.
 
-        `outputs` are finite: (S, C), or (total_tokens, C) for a kind that reads every token, columns in the order of
-        `labels`. For a kind that does not train they are the vectors of the sequences.
+        `outputs` are finite: (S, C), or (total_tokens, C) for a kind that reads every token, with columns in the order
+        of `labels`. For a kind that does not train, they are the vectors of the sequences.
         """
 
     @abstractmethod
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
-        """(N, len(counts)): what each row adds to the sums that metrics are made of."""
+        """Return what each row adds to the sums that metrics use, (N, len(counts))."""
 
     @property
     def chance(self) -> float | None:
-        """The main metric's value for an encoder that has learnt nothing; None where there is no such number."""
+        """The main metric's value for an encoder that has learnt nothing; None if there is no such number."""
         return None
 
     # ── what others answered ──
 
     def answers_in(self, path: str, text: str) -> list[Any]:
-        """The predictions in a text file without names of columns: one on each line, unless a kind has another form.
+        """Return the predictions in a text file without column names: one on each line, unless a kind has another form.
 
-        Raises DataError, with path and line, for what cannot be read.
+        Raise DataError, with path and line, for text that cannot be read.
         """
         return answers_on_lines(path, text)
 
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
-        """What `answers` would say if an encoder had given these predictions, a line for each of the N `rows`.
+        """Return what `answers` would if an encoder had given these predictions: a line for each of the N `rows`.
 
-        Raises DataError where it is not certain whose each one is, and for what is not an answer of this kind.
+        Raise DataError if a prediction's row is uncertain, and for a prediction that is not an answer of this kind.
         """
         raise DataError(f"{given.where}: tasks of {self.in_words} are not scored from the predictions of others")
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
-        """The rows of a key of right answers, without texts: `table` has a column `key`, in the form of predictions.
+        """Return the rows of a key of right answers, without texts.
 
-        `given` are the predictions, which may name rows that such a key leaves out.
+        `table` has a column `key`, in the form of predictions. `given` are the predictions, which may name rows that
+        such a key leaves out.
         """
         raise DataError(f"{table.where}: tasks of {self.in_words} are not scored with a key alone; give --data")
 
@@ -207,7 +208,7 @@ class Kind(ABC):
 
     @classmethod
     def measure(cls, metric: str) -> Measure:
-        """The metric called `metric`. Raises UnknownNameError."""
+        """Return the metric called `metric`. Raise UnknownNameError if there is none."""
         known = {own.name: own for own in cls.metrics}
         if metric not in known:
             raise UnknownNameError(f"metric of {cls.name}", metric, known)
@@ -215,41 +216,41 @@ class Kind(ABC):
 
     @classmethod
     def right(cls, metric: str, tallies: np.ndarray) -> np.ndarray | None:
-        """(...) bool from (..., K) lines of a tally: which rows are right. None where a row is neither right nor wrong.
+        """Return which rows are right, (...) bool, from (..., K) lines of a tally; None if rows are not right or wrong.
 
-        `metric` is what the run is scored by. Comparisons show the rows that one side alone has right.
+        `metric` is what the run is scored by. Comparisons show the rows that only one side has right.
         """
         measure = cls.measure(metric)
         return measure.right(tallies) if measure.metric.is_share_of_rows else None
 
     @classmethod
     def in_a_word(cls, answers: pa.Table, labels: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-        """The right answer to each row of a predictions file, "" where the file does not tell, and the given one."""
+        """Return the right and the given answer to each row of a predictions file; "" for right answers not in it."""
         predictions = [str(value) for value in answers["prediction"].to_pylist()]
         return [""] * len(predictions), predictions
 
     @classmethod
     def other_scores(cls, answers: pa.Table, labels: Sequence[str]) -> Mapping[str, float]:
-        """What the answers in one language score by definitions in use that are not among the `metrics`, by name."""
+        """Return, by name, one language's scores by common definitions that are not among the `metrics`."""
         return {}
 
     @classmethod
     def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> Sequence[Exhibit]:
-        """What the answers show beside the score: the predictions files of each language, one for each seed."""
+        """Return tables that show more than the score, from each language's predictions files, one for each seed."""
         return ()
 
     def most_predicted(self, answers: pa.Table) -> int | None:
-        """How many rows have the most frequent answer, where answers are few: a training that collapsed has one."""
+        """Return how many rows have the most frequent answer, if answers are few; a collapsed training has only one."""
         return None
 
     def majority(self, rows: Rows) -> tuple[str, int] | None:
-        """The label that most of `rows` have, and how many do; None where a row does not have one label of a few."""
+        """Return the most frequent label of `rows` and its count; None if rows do not each have one of a few labels."""
         return None
 
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Sequence[Finding]:
-        """Checks before a run: of the rows to train and select on, if any, by split, and to test on, by language."""
+        """Check rows before a run: those to train and select on, by split, and those to test on, by language."""
         return ()
 
     def tokenizer_checks(self, tokenizer: PreTrainedTokenizerBase, tests: Mapping[str, Rows]) -> Sequence[Finding]:
-        """Checks of a tokenizer before a run, on a sample of the rows to test on, by language."""
+        """Check a tokenizer before a run on a sample of the rows to test on, by language."""
         return ()

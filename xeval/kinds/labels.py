@@ -1,4 +1,4 @@
-"""Labels by name: one matcher for the heads of checkpoints, for what files say their numbers mean, and for cells."""
+"""Labels by name: one matcher for the heads of checkpoints, for the meanings of numbers in files, and for cells."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class OfLabels(Kind):
 
 
 class LabelMatcher:
-    """Tells which of a task's labels is meant, as an index into them; None where it is not certain.
+    """Finds which of a task's labels is meant, as an index; None if that is uncertain.
 
-    Names are the same in capital and small letters, unless that would make two labels one.
+    Upper and lower case do not matter, unless ignoring them would make two labels one.
     """
 
     def __init__(self, labels: Sequence[str], aliases: Mapping[str, str]) -> None:
@@ -75,12 +75,11 @@ class LabelMatcher:
         return self._exact.get(text, self._folded.get(text.casefold()))
 
     def of_cells(self, where: str, values: Iterable[Any], names: Sequence[str] | None) -> dict[Any, int | None]:
-        """For each different value of a column, the label that it means. Raises DataError where it could be either of
-        two.
+        """Return the label that each distinct value of a column means. Raise DataError if values could mean two labels.
 
-        `names` are what the file says that its numbers mean. Where it says nothing, numbers count through the task's
-        labels, also written as text or with a decimal point. Where labels are numbers themselves ("1" to "5"), all
-        values are read as names, or all in order: as names if all of them are.
+        `names` are the meanings that the file gives its numbers. If it gives none, numbers are indices into the task's
+        labels, also when written as text or with a decimal point. If the labels themselves are numbers ("1" to "5"),
+        all values are read alike: as names if all of them are names, otherwise as indices.
         """
         different = dict.fromkeys(values)
         different = {value: None for value in different if not is_missing(value) or self._by_name(value) is not None}
@@ -100,7 +99,7 @@ class LabelMatcher:
         return by_name
 
     def wanted(self, stray: Any, names: Sequence[str] | None) -> str:
-        """What is wanted in place of a cell that means no label; for a name, also what would make it one."""
+        """Return what is wanted instead of a cell that means no label; for a name, also how to make it one."""
         labels, number = f"one of {', '.join(self._labels)}", whole_number(stray)
         if names and number is not None and 0 <= number < len(names):
             stray = names[number]
@@ -109,7 +108,7 @@ class LabelMatcher:
         return f"{labels}, or other names that [label_aliases] in the task file has for them"
 
     def is_in_order(self, names: Sequence[str]) -> bool:
-        """Whether numbers that stand for `names` are those that count through the task's labels."""
+        """Return whether the numbers that stand for `names` are the indices of the task's labels."""
         return all(self._through(names, number) == number for number in range(len(names)))
 
     def _by_name(self, value: Any) -> int | None:
@@ -121,7 +120,7 @@ class LabelMatcher:
         return number if number is not None and 0 <= number < len(self._labels) else None
 
     def _through(self, names: Sequence[str], value: Any) -> int | None:
-        """Of a number by what the file calls it; names that are numbers themselves count through the labels."""
+        """Return the label that a number means by the file's name for it; a name that is a number is an index."""
         number = whole_number(value)
         if number is None or not 0 <= number < len(names):
             return None
@@ -130,7 +129,7 @@ class LabelMatcher:
 
 
 def whole_number(value: Any) -> int | None:
-    """Of 1, 1.0, "1" and "1.0"; None for anything else, truth values among it."""
+    """Return the number in 1, 1.0, "1" or "1.0"; None for anything else, including truth values."""
     if isinstance(value, str):
         match = _NUMBER.fullmatch(value.strip())
         return int(match[1]) if match else None
@@ -140,17 +139,17 @@ def whole_number(value: Any) -> int | None:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell says that nobody gave an answer: empty, -1 or a dash."""
+    """Return whether a cell says that there is no answer: empty, -1 or a dash, for instance."""
     return value is None or (isinstance(value, str | int | float) and str(value).strip().casefold() in _MISSING)
 
 
 def is_cell(value: Any) -> bool:
-    """Whether a value is one that a label can be written as."""
+    """Return whether a value has a type that a label can be written as."""
     return value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
 
 
 def said_of(value: Any, names: Sequence[str] | None) -> str:
-    """A cell as messages show it, with what the file calls it."""
+    """Return a cell as messages show it, with the file's name for it."""
     number = whole_number(value)
     called = (
         f" ({one_line(repr(names[number]))[:60]} by the file)"

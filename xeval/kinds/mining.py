@@ -1,4 +1,4 @@
-"""Bitext mining: which sentences of two corpora translate each other, by margins between vectors, without training.
+"""Bitext mining: finding translations in two corpora by margins between sentence vectors, without training.
 
 Margins: Artetxe and Schwenk 2019, https://arxiv.org/abs/1811.01136. The task is that of BUCC (Zweigenbaum, Sharoff and
 Rapp 2018), as XTREME mines and scores it: https://github.com/google-research/xtreme.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedTokenizerBase
 
-NEIGHBOURS = 4  # whose mean similarity a margin is a ratio to
+NEIGHBOURS = 4  # a margin is a ratio to the mean similarity with this many neighbours
 
 
 class MiningColumns(Keys):
@@ -52,11 +52,11 @@ class MiningKeys(Keys):
 
 @dataclass(frozen=True)
 class Mined:
-    """The pairs that were mined in one part of the rows, best first."""
+    """The pairs mined in one part of the rows, best first."""
 
     part: str
-    foreign: np.ndarray  # (M,) int64, rows
-    english: np.ndarray  # (M,) int64, rows
+    foreign: np.ndarray  # (M,) int64, row numbers
+    english: np.ndarray  # (M,) int64, row numbers
     margins: np.ndarray  # (M,) float64
 
 
@@ -65,10 +65,10 @@ def _precision(sums: np.ndarray) -> np.ndarray:
 
 
 class BitextMining(OfVectors):
-    """A row is a sentence of either language. What is counted of a pair is counted at its sentence that is not English.
+    """A row is a sentence of either language. A pair's counts belong to the row of its sentence that is not English.
 
-    Files come in parts: pairs are mined in the part `test`, with the threshold whose F1 is best in the part `dev`.
-    Where there is one part alone it is both, and its F1 the best that any threshold gives.
+    Files come in parts: pairs are mined in the part `test`, with the threshold whose F1 is best in the part `dev`. A
+    single part serves as both, so its F1 is the best that any threshold gives.
     """
 
     name: ClassVar[str] = "bitext-mining"
@@ -92,9 +92,11 @@ class BitextMining(OfVectors):
         return (self.keys.columns.pairs,)
 
     def columns_in(self, files: Mapping[str, str]) -> dict[str, list[Any]]:
-        """Of `<name>.<part>.<language>` with an id, a tabulator and a sentence on each line, and `<name>.<part>.gold`
-        with the ids of a pair, the English one last."""
-        rows: list[tuple[float, list[str]]] = []  # by how far down their file they stand
+        """Return the columns of sentences in `<name>.<part>.<language>` and of pairs in `<name>.<part>.gold`.
+
+        A line has an id, a tab and a sentence, or the ids of a pair with a tab between them, the English one last.
+        """
+        rows: list[tuple[float, list[str]]] = []  # with each row's relative place in its file
         for part, paths in _parts(files).items():
             if "gold" not in paths or self.keys.english_suffix not in paths or len(paths) != 3:
                 raise DataError(
@@ -116,7 +118,7 @@ class BitextMining(OfVectors):
                 raise DataError(
                     f"{next(iter(paths.values()))}: {next(iter(partners))!r} is paired, but is not a sentence of {part}"
                 )
-        # The first rows are then as many of both languages as they are of all.
+        # So that the first rows have both languages in the proportion that all rows have.
         columns = zip(*(row for _, row in sorted(rows, key=lambda row: row[0])), strict=True)
         return dict(zip((*self.text_columns, *self.gold_columns), map(list, columns), strict=True))
 
@@ -142,7 +144,8 @@ class BitextMining(OfVectors):
         return Rows(table.language, table.split, {"text": texts}, gold, np.arange(len(table)))
 
     def draw(self, rows: Rows, n: int | None, seed: int) -> Rows:
-        """As of any kind, but that a sentence brings its translations along; a pair of which one is cut is none."""
+        """Draw rows as other kinds do, but together with their translations; pairs that are cut apart no longer
+        count."""
         if n is None or n >= len(rows):
             return rows
         english = {(part, id_): row for row, (part, side, id_, _) in enumerate(rows.gold) if side == "english"}
@@ -167,15 +170,18 @@ class BitextMining(OfVectors):
         max_length: int,
         on_rows: Callable[[int], None] = lambda n: None,
     ) -> Encoded:
-        """A sequence of each sentence."""
+        """Encode each sentence as one sequence."""
         return encode_texts(tokenizer, [rows.texts["text"]], np.zeros(len(rows), np.int64), max_length, on_rows)
 
     def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
         return PlainCall(plain_call(tokenizer, [rows.texts["text"]], max_length), np.arange(len(rows)))
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
-        """`prediction`, the id of the English sentence that a sentence is paired with, empty where it is with none, and
-        for English sentences; the `margin` of the best pair it was in, 0 for none, and the `threshold`."""
+        """Return `id`, `prediction`, `margin` and `threshold` of each sentence.
+
+        `prediction` is the id of the English sentence that it is paired with, empty if there is none and for English
+        sentences. `margin` is that of the best pair that it was in, 0 if there is none.
+        """
         import pyarrow as pa
 
         vectors = normalised(outputs)
@@ -198,7 +204,7 @@ class BitextMining(OfVectors):
         )
 
     def answers_in(self, path: str, text: str) -> list[Any]:
-        """The ids of a pair on each line, the English one last."""
+        """Return the pair of ids on each line, the English one last."""
         pairs = _two_fields(path, {path: text}, "the ids of a pair") if text.strip() else []
         for number, (_, english) in enumerate(pairs, start=1):
             if "\t" in english:
@@ -208,7 +214,7 @@ class BitextMining(OfVectors):
         return pairs
 
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
-        """`id` and `prediction`: pairs are of whatever sentences they name, and other sentences are in none."""
+        """Return `id` and `prediction`. Pairs belong to the sentences that they name; all other sentences have none."""
         import pyarrow as pa
 
         partners: dict[str, str] = {}
@@ -234,7 +240,7 @@ class BitextMining(OfVectors):
         return pa.table({"id": ids, "prediction": predictions})
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
-        """The sentences that are paired in the key or in `given`; of others such a key says nothing."""
+        """Return the sentences that are paired in the key or in `given`; such a key says nothing about others."""
         partners: dict[str, list[str]] = {pair[0]: [] for pair in (*table.columns[KEY], *given.answers)}
         for foreign, english in table.columns[KEY]:
             partners[foreign].append(english)
@@ -254,13 +260,13 @@ class BitextMining(OfVectors):
 
     @classmethod
     def right(cls, metric: str, tallies: np.ndarray) -> np.ndarray:
-        """Sentences of whose pairs none is wrong and none missed."""
+        """Return which sentences have no wrong and no missed pair, (...) bool."""
         right: np.ndarray = tallies[..., [cls.counts.index("fp"), cls.counts.index("fn")]].sum(axis=-1) == 0
         return right
 
     @classmethod
     def in_a_word(cls, answers: pa.Table, labels: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Ids of English sentences, "–" for none."""
+        """Return ids of English sentences, "–" for none."""
         predictions = [id_ or "–" for id_ in answers["prediction"].to_pylist()]
         correct = cls.right("f1", tallies({"": [answers]})[""])
         return [id_ if is_right else "" for id_, is_right in zip(predictions, correct, strict=True)], predictions
@@ -296,7 +302,7 @@ class BitextMining(OfVectors):
 
 
 def _parts(files: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Part → language, or "gold" → path, of files called `<name>.<part>.<language>`."""
+    """Return part → language or "gold" → path, for files called `<name>.<part>.<language>`."""
     parts: dict[str, dict[str, str]] = {}
     for path in files:
         _, _, named = PurePath(path).name.partition(".")
@@ -316,16 +322,17 @@ def _two_fields(path: str, files: Mapping[str, str], fields: str) -> list[tuple[
 
 
 def tested_part(parts: Iterable[str]) -> str:
-    """The one whose pairs are scored."""
+    """Return the part whose pairs are scored."""
     names = list(parts)
     return "test" if "test" in names or len(names) > 1 else names[0]
 
 
 def mine(vectors: np.ndarray, rows: Rows, part: str) -> Mined:
-    """The pairs of `part` in (N, H) unit `vectors`: in both directions the best of each sentence's neighbours by
-    margin, then the best of all, each sentence once.
+    """Mine the pairs of `part` from (N, H) unit `vectors`.
 
-    Equal sentences are one while mining, and since it cannot be told which of them was meant, in no pair afterwards.
+    Take the best of each sentence's neighbours by margin, in both directions, then the best pairs of all, each sentence
+    once. Equal sentences count as one while mining. Since it is unknown which of them was meant, they are in no pair
+    afterwards.
     """
     sides = {
         side: np.array([row for row, gold in enumerate(rows.gold) if gold[:2] == (part, side)], dtype=np.int64)
@@ -344,9 +351,9 @@ def mine(vectors: np.ndarray, rows: Rows, part: str) -> Mined:
 
 
 def best_pairs(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places in (X, H) and (Y, H) unit vectors, and margins, best first; each place is in one pair at most.
+    """Return the places of pairs in (X, H) and (Y, H) unit vectors, and margins, best first; no place is in two pairs.
 
-    The margin of a pair is its cosine over the mean of what both have with their nearest neighbours.
+    The margin of a pair is its cosine over the mean cosine that both have with their nearest neighbours.
     """
     if not len(x) or not len(y):
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
@@ -369,7 +376,11 @@ def best_pairs(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 
 
 def best_threshold(mined: Mined, rows: Rows) -> float:
-    """Half way between the margins on both sides of the cut whose F1 is best; above all of them if none is right."""
+    """Return the threshold with the best F1.
+
+    It is half-way between the margins next to the cut, or the last margin if nothing is cut off. It is infinite if no
+    pair is right.
+    """
     n_gold = sum(len(gold[3]) for gold in rows.gold if gold[0] == mined.part)
     pairs = zip(mined.foreign, mined.english, strict=True)
     right = np.array([rows.gold[english][2] in rows.gold[foreign][3] for foreign, english in pairs], dtype=bool)
@@ -385,7 +396,7 @@ def best_threshold(mined: Mined, rows: Rows) -> float:
 
 
 def neighbours(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(X, k) places of the nearest in (Y, H) of each in (X, H), the nearest first, and their cosines."""
+    """Return the (X, k) places in `y`, (Y, H), nearest to each of `x`, (X, H), nearest first, and their cosines."""
     k = min(NEIGHBOURS, len(y))
     places, cosines = np.zeros((len(x), k), np.int64), np.zeros((len(x), k), np.float64)
     for start, block in similarities(x, y):

@@ -1,4 +1,4 @@
-"""Kinds of task by name: those that come with xeval, and entry points of the group `xeval.kinds` of other packages."""
+"""Kinds of task by name: those that come with xeval, and other packages' entry points of the group `xeval.kinds`."""
 
 from functools import cache
 from importlib.metadata import entry_points
@@ -33,9 +33,9 @@ def _own() -> dict[str, type[Kind]]:
 
 
 def get_kind(name: str) -> type[Kind]:
-    """The kind of task called `name`.
+    """Return the kind of task called `name`.
 
-    Raises UnknownNameError with the nearest name, or DefinitionError for an entry point that cannot be loaded.
+    Raise UnknownNameError with the nearest name, or DefinitionError for an entry point that cannot be loaded.
     """
     if name in _own():
         return _own()[name]
@@ -45,7 +45,7 @@ def get_kind(name: str) -> type[Kind]:
     entry = others[name]
     try:
         kind = entry.load()
-    except Exception as error:  # whatever importing another package may raise
+    except Exception as error:  # importing another package may raise anything
         raise DefinitionError(
             f"kind of task {name!r}: {entry.value} cannot be loaded ({type(error).__name__}: {one_line(error)[:160]});"
             " install the package that has it again"
@@ -57,7 +57,7 @@ def get_kind(name: str) -> type[Kind]:
 
 
 def unit_of(name: str) -> str:
-    """What the kind called `name` calls its rows; "rows" for one whose package is not installed here."""
+    """Return what the kind called `name` calls its rows; "rows" if its package is not installed here."""
     try:
         return get_kind(name).unit
     except XevalError:
@@ -65,5 +65,5 @@ def unit_of(name: str) -> str:
 
 
 def all_kinds() -> list[str]:
-    """The names of all kinds, xeval's own first."""
+    """Return the names of all kinds, xeval's own first."""
     return list(dict.fromkeys([*_own(), *sorted(entry.name for entry in entry_points(group=GROUP))]))

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedTokenizerBase
 
-RANKS = (1, 5, 10)  # among how many nearest the right translation is looked for, in reports
-ANY_ROW = 1_000_000_000  # where only the numbers of right rows are known, and not how many there are
-SORTED_FROM = 50  # sentences in the order of the alphabet, in which that many never are by chance
+RANKS = (1, 5, 10)  # reports show how often the right translation is among this many nearest ones
+ANY_ROW = 1_000_000_000  # bound on row numbers if the number of rows is unknown
+SORTED_FROM = 50  # this many sentences are never in alphabetical order by chance
 
 
 class RetrievalColumns(Keys):
@@ -55,7 +55,7 @@ class RetrievalKeys(Keys):
 class SentenceRetrieval(OfVectors):
     """A row is a sentence and its translation; it is right if no other row's translation is nearer.
 
-    Of equal translations the first one stands for all, and the row itself alone counts as right, as in XTREME.
+    The first of equal translations stands for all of them, and only the row itself counts as right, as in XTREME.
     """
 
     name: ClassVar[str] = "sentence-retrieval"
@@ -76,8 +76,11 @@ class SentenceRetrieval(OfVectors):
         return (self.keys.columns.label,)
 
     def columns_in(self, files: Mapping[str, str]) -> dict[str, list[Any]]:
-        """Of two files with a sentence on each line, and maybe a third that ends in `.gold`: of each sentence to look
-        up the number of the line that translates it. Without it, line i translates line i."""
+        """Return the columns of two files with a sentence on each line, and of an optional third that ends in `.gold`.
+
+        The third has, for each sentence to look up, the number of the line that translates it. Without it, line i
+        translates line i.
+        """
         suffixes = {path: PurePath(path).suffix for path in files}
         gold = [path for path, suffix in suffixes.items() if suffix == ".gold"]
         queries = [path for path, suffix in suffixes.items() if suffix == f".{self.keys.query_suffix}"]
@@ -97,7 +100,7 @@ class SentenceRetrieval(OfVectors):
         return dict(zip((*self.text_columns, *self.gold_columns), columns, strict=False))
 
     def read(self, table: Table) -> Rows:
-        """Rows in the order of the queries, each with its own translation, whose number is the right answer."""
+        """Return rows in the order of the queries, each with its own translation, whose number is the right answer."""
         names = self.keys.columns
         queries, texts = (not_empty(table, table.texts(column)) for column in (names.query, names.text))
         gold = self._gold(table, queries, texts)
@@ -105,7 +108,7 @@ class SentenceRetrieval(OfVectors):
         return Rows(table.language, table.split, {"query": queries, "text": own}, gold, np.arange(len(table)))
 
     def _gold(self, table: Table, queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
-        """(N,) int64: each row's number once."""
+        """Return the number of each query's translation, (N,) int64; each number occurs once."""
         values = table.columns.get(self.keys.columns.label)
         if values is None or all(value is None for value in values):
             if len(queries) >= SORTED_FROM and _in_order(queries) and not _in_order(texts):
@@ -135,7 +138,7 @@ class SentenceRetrieval(OfVectors):
         max_length: int,
         on_rows: Callable[[int], None] = lambda n: None,
     ) -> Encoded:
-        """Two sequences of each row: first those of all translations, then those of all queries."""
+        """Encode two sequences for each row: first those of all translations, then those of all queries."""
         targets = np.zeros(len(rows), dtype=np.int64)
         texts = encode_texts(tokenizer, [rows.texts["text"]], targets, max_length, on_rows)
         return laid_end_to_end([texts, encode_texts(tokenizer, [rows.texts["query"]], targets, max_length)])
@@ -145,8 +148,11 @@ class SentenceRetrieval(OfVectors):
         return PlainCall(plain_call(tokenizer, [texts], max_length), np.arange(len(texts)))
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
-        """`prediction`, the number of the translation that is nearest, and its cosine; the cosine of the right one, and
-        how many are nearer than that."""
+        """Return `prediction`, `cosine`, `right_cosine` and `nearer`.
+
+        They are the number of the nearest translation and its cosine, the cosine of the right translation, and how many
+        translations are nearer than that one.
+        """
         import pyarrow as pa
 
         vectors = normalised(outputs)
@@ -170,7 +176,7 @@ class SentenceRetrieval(OfVectors):
         )
 
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
-        """`prediction` alone, the number of the row whose translation was found, counted from 0."""
+        """Return only `prediction`, the number of the row whose translation was found, counted from 0."""
         import pyarrow as pa
 
         n_rows = len(rows) if rows.texts else ANY_ROW
@@ -181,7 +187,7 @@ class SentenceRetrieval(OfVectors):
         return Rows(table.language, table.split, {}, self._numbers(key, ANY_ROW), np.arange(len(key)))
 
     def _numbers(self, given: Given, n_rows: int) -> np.ndarray:
-        """(N,) int64."""
+        """Return the given row numbers, (N,) int64. Raise DataError for an answer that is no number below `n_rows`."""
         for place, answer in enumerate(given.answers, start=1):
             if isinstance(answer, bool) or not str(answer).isdecimal() or int(answer) >= n_rows:
                 raise DataError(
@@ -194,12 +200,12 @@ class SentenceRetrieval(OfVectors):
         return correct_of_rows(answers["prediction"].to_numpy(), rows.gold)
 
     def most_predicted(self, answers: pa.Table) -> int:
-        """Of the translation that is nearest to the most queries: a hub (Radovanović et al. 2010, JMLR 11)."""
+        """Return how many queries share the most frequent prediction, a hub (Radovanović et al. 2010, JMLR 11)."""
         return max(Counter(answers["prediction"].to_pylist()).values(), default=0)
 
     @classmethod
     def in_a_word(cls, answers: pa.Table, labels: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Numbers of rows."""
+        """Return row numbers."""
         predictions = [str(number) for number in answers["prediction"].to_pylist()]
         correct = cls.right("accuracy", tallies({"": [answers]})[""])
         assert correct is not None
@@ -210,7 +216,7 @@ class SentenceRetrieval(OfVectors):
         lines: list[tuple[Cell, ...]] = []
         for language, tables in answers.items():
             if any("nearer" not in table.column_names for table in tables):
-                continue  # predictions of others, who did not say what was near
+                continue  # predictions of others, without neighbours
             table = pooled(tables, "prediction", "nearer")
             nearer, nearest = (np.asarray(table[name].combine_chunks()) for name in ("nearer", "prediction"))
             ranks = [share_of((nearer < rank).sum(), len(nearer)) for rank in RANKS]

@@ -11,25 +11,25 @@ from xeval.support.errors import CopyError
 from xeval.support.text import one_line
 
 ID = "id"  # the column that names rows, in data that have one
-MOST_SHOWN = 4  # sorts of faulty rows in a message
+MOST_SHOWN = 4  # maximum number of different faults in a message
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one split in one language as the file has them."""
+    """The rows of one split in one language, as the file has them."""
 
     language: str
     split: str
-    where: str  # begins every message about it: the file, the split and the language
+    where: str  # begins every message about the table: the file, the split and the language
     columns: Mapping[str, Sequence[Any]]  # by the names that the task gives them; each has N values
-    value_names: Mapping[str, Sequence[str]]  # column → what its numbers stand for, where the file says so
+    value_names: Mapping[str, Sequence[str]]  # column → the meanings of its numbers, if the file gives them
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
     def texts(self, column: str, faults: "Faults | None" = None) -> list[str]:
-        """The texts of a column. Rows without one are noted in `faults`, or refused if there is none."""
+        """Return the texts of a column. Note rows without one in `faults`; raise CopyError for them if it is None."""
         values, own = list(self.columns[column]), faults or Faults(self.where, len(self))
         for number, value in enumerate(values, start=1):
             if value is None:
@@ -42,7 +42,7 @@ class Table:
 
 
 class Faults:
-    """Rows that cannot be used, by what is wrong with them, so that one message counts them all."""
+    """Rows that cannot be used, grouped by fault, so that one message counts them all."""
 
     def __init__(self, where: str, n_rows: int) -> None:
         self._where, self._n_rows = where, n_rows
@@ -50,13 +50,13 @@ class Faults:
         self._wanted: dict[str, None] = {}
 
     def note(self, row: int, what: str, wanted: str = "") -> None:
-        """`what` this row has, counted from 1, and what was `wanted` in its place."""
+        """Note `what` this row, counted from 1, has, and what was `wanted` instead."""
         self._rows.setdefault(what, []).append(row)
         if wanted:
             self._wanted[wanted] = None
 
     def refuse(self) -> None:
-        """Raise CopyError if there is any."""
+        """Raise CopyError if any fault was noted."""
         if not self._rows:
             return
         wanted = f"; wanted {', and '.join(self._wanted)}" if self._wanted else ""
@@ -84,24 +84,24 @@ class Rows:
 
     language: str
     split: str
-    texts: Mapping[str, Sequence[Any]]  # what the encoder is shown of each row: "premise" → N texts, for instance
+    texts: Mapping[str, Sequence[Any]]  # what the encoder sees of each row, such as "premise" → N texts
     gold: Any  # N right answers: (N,) int64 for labels, a list for anything else
-    groups: np.ndarray  # (N,) int64: rows with one number depend on each other; intervals resample these numbers
-    ids: Sequence[str] | None = None  # N names of rows, by which predictions of others say whose they are
-    places: np.ndarray | None = None  # (N,) int64: which rows of the split these are; None: from the first on
+    groups: np.ndarray  # (N,) int64: rows with the same number depend on each other; intervals resample groups
+    ids: Sequence[str] | None = None  # N names, by which predictions of others refer to rows
+    places: np.ndarray | None = None  # (N,) int64: which rows of the split these are; None: the first N
 
     def __len__(self) -> int:
         return len(self.groups)
 
     def first(self, n: int | None) -> "Rows":
-        """The first `n` rows, or all of them for None."""
+        """Return the first `n` rows, or all of them if `n` is None."""
         if n is None or n >= len(self):
             return self
         texts = {name: column[:n] for name, column in self.texts.items()}
         return replace(self, texts=texts, gold=self.gold[:n], groups=self.groups[:n], ids=self.ids and self.ids[:n])
 
     def take(self, rows: np.ndarray) -> "Rows":
-        """The rows with these (M,) numbers, in their order."""
+        """Return the rows with these (M,) numbers, in the order of the numbers."""
         texts = {name: [column[row] for row in rows] for name, column in self.texts.items()}
         gold = self.gold[rows] if isinstance(self.gold, np.ndarray) else [self.gold[row] for row in rows]
         ids = self.ids and [self.ids[row] for row in rows]
@@ -109,24 +109,24 @@ class Rows:
         return replace(self, texts=texts, gold=gold, groups=self.groups[rows], ids=ids, places=places)
 
     def spread(self, n: int | None, seed: int) -> "Rows":
-        """At most `n` rows, spread evenly over all of them, in their order; all of them for None.
+        """Return at most `n` rows, spread evenly over all and in their order; all of them if `n` is None.
 
-        Neighbours of one group are taken together, but for the last group, which is cut where `n` is reached. Parallel
-        languages have the same rows, and fewer rows are among those that more would be.
+        Adjacent rows of a group are taken together, except that the last group is cut when `n` is reached. Parallel
+        languages get the same rows, and a smaller `n` gives a subset of the rows for a larger one.
         """
         return self if n is None or n >= len(self) else self.take(evenly_spread(self.groups, n, seed))
 
     def sample(self, n: int) -> "Rows":
-        """At most `n` of the rows, evenly from the first to the last."""
+        """Return at most `n` rows, evenly spaced from the first to the last."""
         return self if n >= len(self) else self.take(np.linspace(0, len(self) - 1, n).astype(np.int64))
 
     def strings(self) -> Iterator[str]:
-        """Every text, and those in lists of texts."""
+        """Yield every text, including those in lists of texts."""
         return strings_in(self.texts.values())
 
     @classmethod
     def joined(cls, parts: Sequence["Rows"]) -> "Rows":
-        """The rows of several, one after the other, as if they were of one language and independent."""
+        """Return the rows of several parts, one after the other, as if of one language and independent."""
         first = parts[0]
         texts = {name: [text for part in parts for text in part.texts[name]] for name in first.texts}
         gold = [answer for part in parts for answer in part.gold]
@@ -134,7 +134,7 @@ class Rows:
         return cls(first.language, first.split, texts, all_gold, np.arange(len(gold)))
 
     def sha256(self) -> str:
-        """A hash of the content: the same rows give the same hash from whichever layout they were read."""
+        """Return a hash of the content: equal rows give the same hash, from whichever layout they were read."""
         digest = hashlib.sha256()
         gold = self.gold.tolist() if isinstance(self.gold, np.ndarray) else self.gold
         for *texts, answer in zip(*self.texts.values(), gold, strict=True):
@@ -143,17 +143,17 @@ class Rows:
 
 
 def strings_in(values: Iterable[Any]) -> Iterator[str]:
-    """The texts among `values`, and in lists among them."""
+    """Yield the texts among `values` and in lists among them."""
     for value in values:
         yield from [value] if isinstance(value, str) else strings_in(value)
 
 
 def evenly_spread(groups: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """(n,) numbers of rows, ascending, of the (N,) that are in `groups`. `seed` sets where the drawing starts.
+    """Return the numbers of `n` of the rows in (N,) `groups`, (n,), ascending. `seed` sets where the drawing starts.
 
     Multiples of the golden ratio, modulo 1, fill the unit interval more evenly than random numbers, however many are
     taken (Kronecker's sequence: https://en.wikipedia.org/wiki/Low-discrepancy_sequence#Additive_recurrence). Runs of
-    neighbours are taken in the order of those of their first rows.
+    adjacent rows of a group are taken in the order of the multiples for their first rows.
     """
     starts = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))  # (R,) of runs of neighbours
     ends = np.append(starts[1:], len(groups))
@@ -164,7 +164,7 @@ def evenly_spread(groups: np.ndarray, n: int, seed: int) -> np.ndarray:
 
 
 def _unambiguous(value: Any) -> str:
-    """`value` as text from which it can be told where it ends."""
+    """Return `value` as text that shows where it ends."""
     if isinstance(value, str):
         return f"{len(value)}:{value}"
     if isinstance(value, np.ndarray):
@@ -175,6 +175,6 @@ def _unambiguous(value: Any) -> str:
 
 
 def groups_of(values: Sequence[Any]) -> np.ndarray:
-    """(N,) int64: equal `values` share a number; numbers count up from the first row."""
+    """Return (N,) int64 in which equal `values` have the same number; numbers count up from the first row."""
     numbers: dict[Any, int] = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)

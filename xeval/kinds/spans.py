@@ -1,12 +1,12 @@
-"""Spans in tag sequences, as seqeval's default ("lenient", conlleval's) mode finds them, without a loop over words.
+"""Spans in tag sequences, as seqeval finds them by default ("lenient", conlleval's mode), without a loop over words.
 
-A tag is a first letter (B, I, E, S, O) and a type: "B-PER". Which two neighbours begin or end a span is a table over
-pairs of tags, so it holds for any tags; a span that begins with "I-" counts as one. Two readings of a tag are in use:
+A tag is a first letter (B, I, E, S, O) and a type: "B-PER". A table over pairs of tags says which two neighbours begin
+or end a span, so it works for any tags; a span that begins with "I-" counts as one. Two readings of a tag are in use:
 
 - today's, of seqeval 0.0.16 and later: the type is what follows the first letter, so that of "NOUN" is "OUN", and
   CCONJ and SCONJ have one type;
 - the old one, of seqeval 0.0.15 and earlier: the type is what follows the last hyphen, all of "NOUN". XTREME's
-  published scores of UDPOS are this one's.
+  published scores of UDPOS use this one.
 
 They agree on tags of the form "B-PER". https://github.com/chakki-works/seqeval, seqeval/metrics/sequence_labeling.py
 """
@@ -16,37 +16,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# First letters of two neighbours of one type: between "B" and "O" a span ends, and between "O" and "I" one begins.
+# First letters of two neighbours of the same type: a span ends between "B" and "O", and one begins between "O" and "I".
 _BEGIN = {"EE", "EI", "SE", "SI", "OE", "OI"}
 _END = {"BB", "BS", "BO", "IB", "IS", "IO"}
 _OUTSIDE = "O"
 
 
 def type_of(tag: str) -> str:
-    """As seqeval reads it today."""
+    """Return the type of a tag as seqeval reads it today."""
     return tag[1:].split("-", maxsplit=1)[-1] or "_"
 
 
 def old_type_of(tag: str) -> str:
-    """As seqeval read it up to 0.0.15."""
+    """Return the type of a tag as seqeval read it up to 0.0.15."""
     return tag.rsplit("-", maxsplit=1)[-1]
 
 
 @dataclass(frozen=True)
 class Spans:
-    """The spans of R rows of W tags in all, told by where they end."""
+    """The spans of R rows with W tags in all, stored at the places where they end."""
 
-    ends: np.ndarray  # (W + R,) bool: does a span end before this place? After each row stands an "O"
+    ends: np.ndarray  # (W + R,) bool: whether a span ends before this place; an "O" follows each row
     begins: np.ndarray  # (W + R,) int64: where the span that ends here begins
-    types: np.ndarray  # (W + R,) int64: and its type
+    types: np.ndarray  # (W + R,) int64: the type of the span that ends here
 
     def shared_with(self, other: "Spans") -> np.ndarray:
-        """(W + R,) bool: the spans of both."""
+        """Return where spans end that both have, (W + R,) bool."""
         both: np.ndarray = self.ends & other.ends & (self.begins == other.begins) & (self.types == other.types)
         return both
 
     def overlap(self, other: "Spans") -> np.ndarray:
-        """(W + R,) bool: of the spans that end here, those that share a word with a span of `other`."""
+        """Return where spans end that share a word with a span of `other`, (W + R,) bool."""
         steps = np.bincount(other.begins[other.ends], minlength=len(self.ends))
         steps = steps - np.bincount(np.flatnonzero(other.ends), minlength=len(self.ends))
         n_covered = np.concatenate([[0], np.cumsum(np.cumsum(steps) > 0)])  # before each place
@@ -55,7 +55,7 @@ class Spans:
 
 
 class SpanFinder:
-    """Finds spans in sequences of `tags`, given as their numbers."""
+    """Finds spans in sequences of `tags`, given as numbers."""
 
     def __init__(self, tags: Sequence[str], type_of: Callable[[str], str]) -> None:
         known = [*tags, _OUTSIDE]
@@ -66,23 +66,23 @@ class SpanFinder:
         self._ends = np.array([[_ends(*pair) for pair in _pairs(known, types, tag)] for tag in range(len(known))])
 
     def find(self, tags: np.ndarray, lengths: np.ndarray) -> Spans:
-        """Of (W,) numbers of tags of rows with (R,) `lengths`, one after the other."""
+        """Return the spans in (W,) tag numbers of rows with (R,) `lengths`, one row after the other."""
         here = self.with_ends(tags, lengths)
         before = np.concatenate([[self._outside], here[:-1]])
         is_begin, places = self._begins[before, here], np.arange(len(here))
-        last = np.maximum.accumulate(np.where(is_begin, places, 0))  # the last beginning, up to here
+        last = np.maximum.accumulate(np.where(is_begin, places, 0))  # the latest beginning up to here
         ends_of_rows = np.cumsum(lengths + 1)
         rows_begin = np.repeat(ends_of_rows - lengths - 1, lengths + 1)
-        begins = np.maximum(np.concatenate([[0], last[:-1]]), rows_begin)  # so that a row counts alike among any others
+        begins = np.maximum(np.concatenate([[0], last[:-1]]), rows_begin)  # so that rows do not affect each other
         return Spans(self._ends[before, here], begins, self._type[before])
 
     def with_ends(self, tags: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """(W + R,): `tags` with an "O" after each row, so that no span reaches into the next."""
+        """Return `tags` with an "O" after each row, (W + R,), so that no span reaches into the next row."""
         return np.insert(tags.astype(np.int64), np.cumsum(lengths), self._outside)
 
 
 def strict_spans(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """Type, first word and end of each span in seqeval's strict mode for IOB2: spans begin with "B-" alone."""
+    """Return type, first word and end of each span in seqeval's strict mode for IOB2: spans begin only with "B-"."""
     spans, begun = set(), -1
     for place, tag in enumerate([*tags, _OUTSIDE]):
         goes_on = begun >= 0 and tag == f"I-{type_of(tags[begun])}"
@@ -95,7 +95,7 @@ def strict_spans(tags: Sequence[str]) -> set[tuple[str, int, int]]:
 
 
 def _pairs(known: Sequence[str], types: Sequence[str], before: int) -> list[tuple[str, str, bool]]:
-    """For each tag: the first letters of `before` and of it, and whether their types are the same."""
+    """Return, for each tag, the first letters of `before` and of the tag, and whether their types are the same."""
     return [(known[before][0], tag[0], types[before] == own) for tag, own in zip(known, types, strict=True)]
 
 
@@ -110,7 +110,7 @@ def _ends(before: str, here: str, is_same_type: bool) -> bool:
 def count_spans(
     finder: SpanFinder, predicted: np.ndarray, gold: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """True positives, false positives and false negatives of each row, (R,) each."""
+    """Return true positives, false positives and false negatives of each row, (R,) each."""
     predicted_spans, gold_spans = finder.find(predicted, lengths), finder.find(gold, lengths)
     starts = np.concatenate([[0], np.cumsum(lengths + 1)[:-1]]).astype(np.int64)
     shared, n_predicted, n_gold = (
@@ -121,8 +121,11 @@ def count_spans(
 
 
 def fates_of_spans(finder: SpanFinder, predicted: np.ndarray, gold: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(types, 6) counts, of gold spans: right, right but for the type, overlapping otherwise, missed; of predicted
-    ones: those that overlap no gold span, and all. A type has the number of the first tag that has it."""
+    """Return (types, 6) counts. A type has the number of the first tag that has it.
+
+    Gold spans: right, right except for the type, overlapping otherwise, missed. Predicted spans: those that overlap no
+    gold span, and all.
+    """
     predicted_spans, gold_spans = finder.find(predicted, lengths), finder.find(gold, lengths)
     right = predicted_spans.shared_with(gold_spans)
     same_words = predicted_spans.ends & gold_spans.ends & (predicted_spans.begins == gold_spans.begins)

@@ -1,4 +1,4 @@
-"""Files of tagged words: a line for each word and a blank one after each sentence, or CoNLL-U."""
+"""Files of tagged words: one word per line and a blank line after each sentence, or CoNLL-U."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from xeval.support.text import counted
 
 Sentences = list[list[str]]
 
-_LANGUAGE_PREFIX = re.compile(r"[A-Za-z-]{2,12}:")  # of WikiANN's own files: "en:word"
+_LANGUAGE_PREFIX = re.compile(r"[A-Za-z-]{2,12}:")  # in WikiANN's own files: "en:word"
 _ZERO_WIDTH_NON_JOINER = "\u200c"
-# Where two words of a fused one are as near to the root, the one whose tag stands first here gives it its tag, as in
+# If two words of a fused word are equally near to the root, it gets the tag that comes first here, as in
 # https://github.com/coastalcph/ud-conversion-tools, which XTREME uses.
 _PRECEDENCE = (
     "VERB", "NOUN", "PROPN", "PRON", "ADJ", "NUM", "ADV", "INTJ",
@@ -22,7 +22,7 @@ _PRECEDENCE = (
 
 @dataclass
 class Tagged:
-    """Sentences of words, and their tags, None where the file has none."""
+    """Sentences of words, and their tags; tags are None if the file has none."""
 
     words: Sentences = field(default_factory=list)
     tags: list[list[str] | None] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Tagged:
 
 
 def read_tagged(files: Mapping[str, str]) -> Tagged:
-    """The sentences of the texts of `files`, by path, one after the other in the order of the files' names."""
+    """Return the sentences in the texts of `files`, by path, in the order of the files' names."""
     tagged = Tagged()
     for path in sorted(files, key=lambda path: (Path(path).name, path)):
         (_read_conllu if path.endswith(".conllu") else _read_lines)(path, files[path], tagged)
@@ -44,7 +44,7 @@ def read_tagged(files: Mapping[str, str]) -> Tagged:
 
 
 def _read_lines(path: str, text: str, tagged: Tagged) -> None:
-    """A word, and last on its line its tag, parted by a tab, or by spaces where there is no tab."""
+    """Read lines with a word first and its tag last, separated by tabs, or by spaces in lines without a tab."""
     sentences: list[list[list[str]]] = [[]]
     n_fields = 0
     for number, line in enumerate(text.split("\n"), start=1):
@@ -67,7 +67,7 @@ def _read_lines(path: str, text: str, tagged: Tagged) -> None:
 
 
 def _prefix(words: Sequence[str]) -> str:
-    """The language and colon that every word begins with, or nothing."""
+    """Return the language and colon that every word begins with, or ""."""
     match = _LANGUAGE_PREFIX.match(words[0]) if words else None
     return match[0] if match and all(word.startswith(match[0]) for word in words) else ""
 
@@ -76,11 +76,11 @@ def _prefix(words: Sequence[str]) -> str:
 
 
 def _read_conllu(path: str, text: str, tagged: Tagged) -> None:
-    """Words as they are written: one that is fused of several ("am" of "an dem") is one word, as in XTREME.
+    """Read words as they are written: a fused word ("am" from "an dem") is one word, as in XTREME.
 
-    Its tag is that of the word among them that is nearest to the root of the sentence. Words that are withheld ("_" in
-    treebanks without their text) leave their sentence out if they are all of it, or all but one. Spaces and zero-width
-    non-joiners inside words are taken away.
+    Its tag is that of the fused word's part nearest to the root of the sentence. Words are withheld ("_") in treebanks
+    without their text; a sentence is left out if all its words are withheld, or all but one. Spaces and zero-width
+    non-joiners inside words are removed.
     """
     lines: list[tuple[int, list[str]]] = []
     for number, line in enumerate([*text.split("\n"), ""], start=1):
@@ -104,7 +104,7 @@ def _without_spaces(word: str) -> str:
 
 
 def _written(path: str, lines: Sequence[tuple[int, list[str]]]) -> tuple[list[str], list[str]]:
-    """The words of a sentence as they are written, and their tags."""
+    """Return the words of a sentence as they are written, and their tags."""
     parts = {fields[0]: fields for _, fields in lines if fields[0].isdigit()}
     words, tags, fused_until = [], [], 0
     for number, (place, form, _, tag, *_) in lines:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 OUTSIDE = "O"
-MOST_CONFUSED = 10  # tags that are shown, of all languages together
-OTHER_PIECES = 0.01  # share of words from which it matters how they are tokenized
+MOST_CONFUSED = 10  # pairs of confused tags to show, over all languages
+OTHER_PIECES = 0.01  # share of words with other pieces than in running text from which there is a warning
 
 
 class TagColumns(Keys):
@@ -50,11 +50,11 @@ class TagKeys(LabelKeys):
 
 
 class Tagging(OfLabels):
-    """A sentence is a row. Its words are tokenized one by one, and none is left out of a score.
+    """A sentence is a row. Its words are tokenized one by one, and no word is left out of a score.
 
-    `span_f1` is micro F1 over the spans that seqeval finds by default, in which a span may begin with "I-".
-    `udpos_f1` is the same with the spans that seqeval found up to version 0.0.15, which is what XTREME calls the F1 of
-    UDPOS; it differs where tags have no "B-" and "I-". `token_accuracy` is the share of words with the right tag.
+    `span_f1` is micro F1 over the spans that seqeval finds by default, in which a span may begin with "I-". `udpos_f1`
+    is the same with the spans that seqeval found up to version 0.0.15, which XTREME calls the F1 of UDPOS; it differs
+    for tags without "B-" and "I-". `token_accuracy` is the share of words with the right tag.
     """
 
     name: ClassVar[str] = "tagging"
@@ -91,7 +91,7 @@ class Tagging(OfLabels):
 
     @property
     def chance(self) -> float | None:
-        """Of spans, what "O" throughout gives. Of other tags it depends on how often each occurs."""
+        """For spans, the score of "O" for every word. For other tags, it depends on how often each tag occurs."""
         return 0.0 if self.has_spans else None
 
     # ── rows ──
@@ -124,7 +124,7 @@ class Tagging(OfLabels):
         return words
 
     def _tags(self, table: Table, words: Sequence[Sequence[str]]) -> list[list[str]]:
-        """The names of each row's tags; names decide wherever the file has them, never their order."""
+        """Return the names of each row's tags. If the file has names, the names decide, never their order."""
         column, faults = self.keys.columns.tags, Faults(table.where, len(table))
         values = table.columns.get(column, [None] * len(table))
         if all(not own for own in values):
@@ -166,7 +166,7 @@ class Tagging(OfLabels):
         return encode_words(tokenizer, rows.texts["words"], self._numbers(rows), max_length, on_rows)
 
     def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
-        """Of the same ids: how words become pieces, `tokenizer_checks` looks at."""
+        """Return a plain call with the same ids; `tokenizer_checks` checks how words become pieces."""
         encoded = self.encode(tokenizer, rows, max_length)
         ids = [own.tolist() for own in np.split(encoded.input_ids, encoded.offsets[1:-1])]
         size = len(ids) if tokenizer.pad_token_id is not None else 1
@@ -177,7 +177,7 @@ class Tagging(OfLabels):
         return PlainCall(batches, np.arange(len(ids)))
 
     def _numbers(self, rows: Rows) -> np.ndarray:
-        """(W,) int64: the tags of all words, as indices into the labels."""
+        """Return the tags of all words as indices into the labels, (W,) int64."""
         number_of = {label: number for number, label in enumerate(self.labels)}
         return np.array([number_of[tag] for tags in rows.gold for tag in tags], dtype=np.int64)
 
@@ -190,11 +190,11 @@ class Tagging(OfLabels):
     # ── answers ──
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
-        """`label` and `prediction`: for each row a list of indices into the labels, one for each word."""
+        """Return `label` and `prediction`: for each row, a list of indices into the labels, one for each word."""
         return self._both(rows, outputs.argmax(axis=1)[encoded.targets != IGNORED])
 
     def _both(self, rows: Rows, predicted: np.ndarray) -> pa.Table:
-        """The right tags and the (W,) `predicted` ones, by row."""
+        """Return the right tags and the (W,) `predicted` tags, by row."""
         import pyarrow as pa
 
         offsets = pa.array(np.concatenate([[0], np.cumsum(_lengths(rows))]), pa.int32())
@@ -209,12 +209,12 @@ class Tagging(OfLabels):
     # ── what others answered ──
 
     def answers_in(self, path: str, text: str) -> list[Any]:
-        """A tag on each line, or a word and its tag, and a blank line after each sentence."""
+        """Return each sentence's tags, from lines with a tag or a word and its tag; blank lines separate sentences."""
         tagged = read_tagged({path: text})
         return [tags if tags is not None else words for words, tags in zip(tagged.words, tagged.tags, strict=True)]
 
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
-        """`label` and `prediction`, as of an encoder."""
+        """Return `label` and `prediction`, as for an encoder."""
         ordered = given.in_order_of(rows)
         cells = filter(is_cell, chain.from_iterable(tags for tags in ordered.answers if isinstance(tags, list)))
         number_of = self.matcher.of_cells(given.where, cells, None)
@@ -242,13 +242,13 @@ class Tagging(OfLabels):
         return np.stack([*spans, n_right, lengths], axis=1)
 
     def most_predicted(self, answers: pa.Table) -> int:
-        """Of rows whose words all have one tag."""
+        """Count the rows whose words all have the same tag; return the largest count of a tag."""
         tags = [set(own) for own in answers["prediction"].to_pylist()]
         return max(Counter(next(iter(own)) for own in tags if len(own) == 1).values(), default=0)
 
     @classmethod
     def right(cls, metric: str, tallies: np.ndarray) -> np.ndarray:
-        """Sentences all of whose words have the right tag."""
+        """Return which sentences have the right tag on every word, (...) bool."""
         correct, words = (tallies[..., cls.counts.index(name)] for name in ("correct", "tokens"))
         right: np.ndarray = correct == words
         return right
@@ -263,7 +263,7 @@ class Tagging(OfLabels):
 
     @classmethod
     def other_scores(cls, answers: pa.Table, labels: Sequence[str]) -> dict[str, float]:
-        """F1 of spans in seqeval's strict mode, of tags that say where spans begin."""
+        """Return the F1 of spans in seqeval's strict mode, if the tags say where spans begin."""
         if not _have_spans(labels):
             return {}
         pairs = zip(answers["prediction"].to_pylist(), answers["label"].to_pylist(), strict=True)
@@ -293,7 +293,7 @@ class Tagging(OfLabels):
         return findings
 
     def _check_tags(self, splits: Mapping[str, Rows], train: Rows | None) -> Finding:
-        """Whether each tag occurs where the encoder could learn it, and whether a split of some size lacks any."""
+        """Check that each tag occurs in training, and whether a large split lacks any."""
         counts = {name: Counter(chain.from_iterable(rows.gold)) for name, rows in splits.items()}
         lacking = {
             name: [label for label in self.labels if not own[label]]
@@ -312,7 +312,7 @@ class Tagging(OfLabels):
         return fine("tags", f"{len(self.labels)} tags, each in every large split of {len(splits)}")
 
     def tokenizer_checks(self, tokenizer: PreTrainedTokenizerBase, tests: Mapping[str, Rows]) -> list[Finding]:
-        """For how many words it matters that they are tokenized one by one."""
+        """Check how many words get other pieces because they are tokenized one by one."""
         shares = {language: share_of_other_pieces(tokenizer, rows.texts["words"]) for language, rows in tests.items()}
         name = "words one by one"
         if not shares:
@@ -331,12 +331,12 @@ class Tagging(OfLabels):
 
 
 def _have_spans(labels: Sequence[str]) -> bool:
-    """Whether tags say where spans begin, so that they are what counts."""
+    """Return whether tags say where spans begin, so that spans are what counts."""
     return any(label.startswith("B-") for label in labels)
 
 
 def _fates(tables: Mapping[str, pa.Table], labels: Sequence[str]) -> list[Exhibit]:
-    """What became of the spans, by language, and by type in all languages together."""
+    """Show the fates of the spans, by language, and by type over all languages."""
     finder, counts = SpanFinder(labels, type_of), {}
     for language, table in tables.items():
         lengths = np.asarray(table["label"].combine_chunks().value_lengths()).astype(np.int64)
@@ -363,12 +363,12 @@ def _shares(fates: np.ndarray) -> tuple[Cell, ...]:
 
 
 def _confused(tables: Mapping[str, pa.Table], labels: Sequence[str]) -> list[Exhibit]:
-    """Which tag is taken for which: the most frequent mistake of each language, and those of all together."""
+    """Show which tags are mistaken for which: the most frequent mistake of each language, and those of all together."""
     by_language: list[tuple[Cell, ...]] = []
     together = np.zeros((len(labels), len(labels)), dtype=np.int64)
     for language, table in tables.items():
         flat = _flat(table, "label") * len(labels) + _flat(table, "prediction")
-        counts = np.bincount(flat, minlength=together.size).reshape(together.shape)  # by gold, then by predicted
+        counts = np.bincount(flat, minlength=together.size).reshape(together.shape)  # by gold, then by predicted tag
         together += counts
         n_words = int(counts.sum())
         first = _mistakes(counts, labels, 1) or [("–", "–", 0, 0.0)]
@@ -393,7 +393,7 @@ def _mistakes(counts: np.ndarray, labels: Sequence[str], most: int) -> list[tupl
 
 
 def _check_beginnings(splits: Mapping[str, Rows]) -> Finding:
-    """How many spans begin with I-, which the metric counts as spans."""
+    """Count the spans that begin with I-, which the metric counts as spans."""
     n_strays = {name: _count_without_beginning(rows) for name, rows in splits.items()}
     strays = {name: n for name, n in n_strays.items() if n}
     if not strays:
@@ -411,11 +411,11 @@ def _count_without_beginning(rows: Rows) -> int:
 
 
 def _lengths(rows: Rows) -> np.ndarray:
-    """(N,) int64: words of each row."""
+    """Return the number of words in each row, (N,) int64."""
     return np.array([len(tags) for tags in rows.gold], dtype=np.int64)
 
 
 def _flat(answers: pa.Table, name: str) -> np.ndarray:
-    """(W,) int64: a column of lists, one after the other."""
+    """Return a column of lists as one array, (W,) int64."""
     numbers: np.ndarray = np.asarray(answers[name].combine_chunks().flatten()).astype(np.int64)
     return numbers

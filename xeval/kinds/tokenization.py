@@ -1,4 +1,4 @@
-"""What a tokenizer did to some text."""
+"""Counts of what a tokenizer did to some text."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

@@ -1,4 +1,4 @@
-"""What kinds of task have in common that look for translations by the vectors of a pretrained encoder."""
+"""The common base of kinds of task that look for translations by the vectors of a pretrained encoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xeval.kinds.rows import Faults, Table
 if TYPE_CHECKING:
     import torch
 
-BLOCK = 1024  # sentences that are compared with all others at a time
+BLOCK = 1024  # sentences to compare with all others at a time
 
 NOTHING_DRAWN = AssumedSpread(
     training_sd=0.1,
@@ -28,7 +28,7 @@ NOTHING_DRAWN = AssumedSpread(
 
 
 class OfVectors(Kind):
-    """A pretrained encoder as it is, and a vector of each sequence."""
+    """The pretrained encoder as it is, with a vector for each sequence."""
 
     unit: ClassVar[str] = "sentences"
     pipeline: ClassVar[str] = "sentence-similarity"
@@ -42,12 +42,12 @@ class OfVectors(Kind):
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a file, which a line break parts and nothing else that Unicode has."""
+    """Return the lines of a file, split at line feeds only and not at Unicode's other line separators."""
     return text.removesuffix("\n").split("\n")
 
 
 def not_empty(table: Table, texts: list[str]) -> list[str]:
-    """`texts`, of which none may be empty."""
+    """Return `texts`. Raise CopyError if any is empty."""
     faults = Faults(table.where, len(table))
     for number, text in enumerate(texts, start=1):
         if not text.strip():
@@ -57,7 +57,7 @@ def not_empty(table: Table, texts: list[str]) -> list[str]:
 
 
 def first_of_each(texts: Sequence[str], numbers: np.ndarray) -> np.ndarray:
-    """(N,) int64: of each text the least of the (N,) `numbers` that equal texts have."""
+    """Return, for each text, the smallest of the (N,) `numbers` of equal texts, (N,) int64."""
     least: dict[str, int] = {}
     for text, number in zip(texts, numbers.tolist(), strict=True):
         least[text] = min(number, least.get(text, number))
@@ -65,13 +65,16 @@ def first_of_each(texts: Sequence[str], numbers: np.ndarray) -> np.ndarray:
 
 
 def normalised(vectors: np.ndarray) -> np.ndarray:
-    """(N, H) of length 1, float32."""
+    """Return the (N, H) vectors scaled to length 1, float32."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: np.ndarray = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
     return unit
 
 
 def similarities(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Block by block: the first place in (X, H) unit vectors, and the (B, Y) cosines of the block with all of `y`."""
+    """Yield, block by block, the block's first place in `x`, and its (B, Y) cosines with all of `y`.
+
+    `x` and `y` are (X, H) and (Y, H) unit vectors.
+    """
     for start in range(0, len(x), BLOCK):
         yield start, x[start : start + BLOCK] @ y.T

@@ -1,8 +1,8 @@
 """Questions on long texts: windows over the text that an encoder can take, and the best answer in all of them.
 
-As XTREME does it (`squad_convert_examples_to_features` and `compute_predictions_logits` of transformers, see
-https://github.com/google-research/xtreme): a window moves on by `stride` pieces, and an answer may begin with a piece
-only in that window which shows most of what surrounds it.
+This follows XTREME (`squad_convert_examples_to_features` and `compute_predictions_logits` of transformers, see
+https://github.com/google-research/xtreme): the window moves on by `stride` pieces, and an answer may begin with a piece
+only in the window that shows most of the text around that piece.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ALL = 1_000_000_000  # more pieces than any text has
-NOWHERE = -1  # the characters of a piece that is not of the context
-LENGTH_COUNTS = 0.01  # what a piece of a window's length is worth beside one around an answer
+NOWHERE = -1  # the characters of a piece outside the context
+LENGTH_COUNTS = 0.01  # weight of a piece of the window's length relative to one around the answer
 
 
 class Pieces(NamedTuple):
-    """What a tokenizer makes of one text, without special pieces."""
+    """The pieces that a tokenizer makes of one text, without special pieces."""
 
     ids: np.ndarray  # (n,) int32
-    characters: np.ndarray  # (n, 2) int32: where each piece begins and ends in the text
+    characters: np.ndarray  # (n, 2) int32: each piece's start and end in the text
 
 
 def cut_into_pieces(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Pieces]:
@@ -35,7 +35,7 @@ def cut_into_pieces(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) ->
         list(texts),
         add_special_tokens=False,
         return_offsets_mapping=True,
-        truncation=True,  # without, it warns of texts that are longer than the encoder takes at once
+        truncation=True,  # otherwise it warns about texts longer than the encoder takes at once
         max_length=ALL,
     )
     both = zip(batch["input_ids"], batch["offset_mapping"], strict=True)
@@ -46,7 +46,7 @@ def cut_into_pieces(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) ->
 
 @dataclass(frozen=True)
 class Frame:
-    """The special pieces that a tokenizer puts around two texts, each (2, n): ids, and the types of the sequences."""
+    """The special pieces that a tokenizer puts around two texts, each (2, n): ids, and segment ids."""
 
     before: np.ndarray
     between: np.ndarray
@@ -69,7 +69,7 @@ class Frame:
         return int(self.before.shape[1] + self.between.shape[1] + self.after.shape[1])
 
     def around(self, question: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of a whole sequence, and their types."""
+        """Return the ids of a whole sequence, and their segment ids."""
         texts = [
             np.stack([ids, np.full_like(ids, of_type)])
             for ids, of_type in zip((question, text), self.types, strict=True)
@@ -79,16 +79,16 @@ class Frame:
 
 
 def starts_of_windows(n_pieces: int, room: int, stride: int) -> list[int]:
-    """Where windows of `room` pieces begin in a text of `n_pieces`; none is left out even if `stride` is longer."""
+    """Return where windows of `room` pieces begin in `n_pieces`; no piece is left out even if `stride` is longer."""
     step = min(stride, room)
     n_more = -(-max(0, n_pieces - room) // step)
     return [number * step for number in range(n_more + 1)]
 
 
 def shows_most(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(W, n) bool: whether a window is the one that shows most around a piece of the text; of two, the earlier.
+    """Return whether each window shows most around each piece of the text, (W, n) bool; of two, the earlier does.
 
-    `starts` and `lengths`, (W,), are of windows over a text of n pieces.
+    `starts` and `lengths`, (W,), describe windows over a text of n pieces.
     """
     pieces = np.arange(int((starts + lengths).max()))  # (n,)
     left, right = pieces - starts[:, None], (starts + lengths - 1)[:, None] - pieces  # (W, n)
@@ -99,13 +99,13 @@ def shows_most(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def target_pieces(characters: np.ndarray, start: int, end: int) -> tuple[int, int]:
-    """The first and the last of the pieces, (n, 2) `characters`, that make up the text from `start` to `end`."""
+    """Return the first and the last of the pieces, (n, 2) `characters`, that cover the text from `start` to `end`."""
     if not len(characters):
         return -1, -1
     first = int(np.searchsorted(characters[:, 0], start, side="right")) - 1
     last = int(np.searchsorted(characters[:, 1], end, side="left"))
     first = max(0, first)
-    return first, max(first, min(len(characters) - 1, last))  # a piece of no character may lie before the first
+    return first, max(first, min(len(characters) - 1, last))  # a piece without characters may come before the first
 
 
 class Best(NamedTuple):
@@ -119,9 +119,9 @@ class Best(NamedTuple):
 def best_answer(
     outputs: np.ndarray, characters: np.ndarray, may_begin: np.ndarray, n_best: int, most_pieces: int
 ) -> Best | None:
-    """The best answer that begins and ends among the `n_best` pieces for that; None if there is none in the context.
+    """Return the best answer that begins and ends at the `n_best` pieces for each; None if none is in the context.
 
-    `outputs` are the (L, 2) logits of a window's pieces, `characters` (L, 2), and `may_begin` (L,) bool.
+    `outputs` are the (L, 2) logits of a window's pieces, `characters` are (L, 2), and `may_begin` is (L,) bool.
     """
     starts, ends = (np.argsort(-outputs[:, side], kind="stable")[:n_best] for side in (0, 1))
     n_pieces = ends[None, :] - starts[:, None] + 1  # (n_best, n_best)

@@ -1,9 +1,9 @@
-"""Words, each tokenized by itself, as token ids: no word is cut off, and each has one piece to be judged by.
+"""Words → token ids, each word tokenized by itself: no word is cut off, and each is judged by one piece.
 
-A sentence that does not fit is split into several sequences between words. So do XTREME's scripts
-(https://github.com/google-research/xtreme, utils_preprocess.py), which judge a word by the piece that it begins with
-and give one that has no piece, or more than fit, the unknown piece. They leave room for three special pieces with
-XLM-R, where its tokenizer makes two; here there is room for as many as it makes.
+A sentence that does not fit is split between words into several sequences. XTREME's scripts do the same
+(https://github.com/google-research/xtreme, utils_preprocess.py): they judge a word by its first piece, and give a word
+with no pieces, or with more than fit, the unknown piece. They leave room for three special pieces with XLM-R, whose
+tokenizer makes two; here, there is room for as many as the tokenizer makes.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ def encode_words(
     max_length: int,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Encoded:
-    """One sequence or more of each sentence, at least one word long; (W,) `targets` of words stand at first pieces."""
+    """Encode each sentence as one or more sequences; the (W,) `targets` of words go to their first pieces."""
     before, after = _special_pieces(tokenizer)
     room = max_length - len(before) - len(after)
     pieces, numbers = _pieces(tokenizer, list(chain.from_iterable(sentences)), room)
     n_pieces = np.array([len(own) for own in pieces])[numbers]  # (W,)
     lengths = np.array([len(sentence) for sentence in sentences])
-    begins = _begin_sequences(n_pieces, lengths, room)  # (S,) words that sequences begin with
+    begins = _begin_sequences(n_pieces, lengths, room)  # (S,) numbers of the words that sequences begin with
     of_word = np.zeros(len(n_pieces), dtype=np.int64)
     of_word[begins[1:]] = 1
     of_word = np.cumsum(of_word)  # (W,) the sequence of each word
     special = len(before) + len(after)
     offsets = np.concatenate([[0], np.cumsum(np.add.reduceat(n_pieces, begins) + special)]).astype(np.int64)
-    first = np.cumsum(n_pieces) - n_pieces + of_word * special + len(before)  # (W,) where a word's first piece stands
+    first = np.cumsum(n_pieces) - n_pieces + of_word * special + len(before)  # (W,) where each word's first piece is
     ids = _laid_out(pieces, numbers, first, offsets, (before, after))
     at_pieces = np.full(len(ids), IGNORED, dtype=np.int64)
     at_pieces[first] = targets
@@ -57,7 +57,7 @@ def encode_words(
 
 
 def ids_of_words(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> list[list[int]]:
-    """The ids of each of the words by itself, as `tokenizer.tokenize(word)` makes them."""
+    """Return the ids of each word by itself, as `tokenizer.tokenize(word)` splits it."""
     ids: list[list[int]] = []
     for start in range(0, len(words), WORDS_PER_CALL):
         some = list(words[start : start + WORDS_PER_CALL])
@@ -74,14 +74,14 @@ def ids_of_words(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> li
 
 
 def share_of_other_pieces(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[Sequence[str]]) -> float:
-    """The share of words whose pieces by themselves are others than in running text, with spaces between words."""
+    """Return the share of words with other pieces by themselves than in running text, with spaces between words."""
     alone = iter(ids_of_words(tokenizer, list(chain.from_iterable(sentences))))
     texts = [" ".join(words) for words in sentences]
     batch = tokenizer(texts, add_special_tokens=False, truncation=False, verbose=False)
     n_others = 0
     for words, encoding in zip(sentences, batch.encodings, strict=True):
         running: list[list[int]] = [[] for _ in words]
-        word_at = [number for number, word in enumerate(words) for _ in range(len(word) + 1)]  # and the space behind it
+        word_at = [number for number, word in enumerate(words) for _ in range(len(word) + 1)]  # and the space after it
         for piece, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             at = max(start, end - 1)
             is_space = at + 1 < len(word_at) and word_at[at + 1] != word_at[at]
@@ -91,7 +91,7 @@ def share_of_other_pieces(tokenizer: PreTrainedTokenizerBase, sentences: Sequenc
 
 
 def _special_pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """What the tokenizer puts before a text and after it."""
+    """Return the ids that the tokenizer puts before a text and after it."""
     probe = tokenizer("a", return_special_tokens_mask=True, truncation=False)
     ids, is_special = probe["input_ids"], probe["special_tokens_mask"]
     n_before = is_special.index(0)
@@ -100,7 +100,7 @@ def _special_pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list
 
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, words: Sequence[str], room: int) -> tuple[list[list[int]], np.ndarray]:
-    """The pieces of every different word, one to `room` of them, and (W,) which of them each word is."""
+    """Return the pieces of every distinct word, from one to `room` of them, and each word's index among those, (W,)."""
     numbers: dict[str, int] = {}
     which = np.fromiter((numbers.setdefault(word, len(numbers)) for word in words), dtype=np.int64, count=len(words))
     unknown = [tokenizer.unk_token_id if tokenizer.unk_token_id is not None else tokenizer.pad_token_id]
@@ -108,7 +108,7 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, words: Sequence[str], room: int)
 
 
 def _begin_sequences(n_pieces: np.ndarray, lengths: np.ndarray, room: int) -> np.ndarray:
-    """(S,) words that sequences begin with, which hold as many words of one sentence as there is `room` for."""
+    """Return the words that sequences begin with, (S,); each holds as many words of one sentence as fit `room`."""
     ends = np.cumsum(lengths)
     begins = (ends - lengths).tolist()
     too_long = np.flatnonzero(np.add.reduceat(n_pieces, ends - lengths) > room)
@@ -129,7 +129,7 @@ def _laid_out(
     offsets: np.ndarray,
     special: tuple[Sequence[int], Sequence[int]],
 ) -> np.ndarray:
-    """(total_tokens,) int32: the pieces of words, from their first ones on, between the special ones."""
+    """Return the pieces of all words, placed from `first` on, between the special pieces, (total_tokens,) int32."""
     ids = np.empty(offsets[-1], dtype=np.int32)
     before, after = special
     for place, piece in enumerate(before):
