@@ -1,1 +1,1 @@
-"""How fast xeval is beside the transformers Trainer, measured on the machine at hand: `make bench`."""
+"""Measures xeval's speed against the transformers Trainer on the machine at hand: `make bench`."""

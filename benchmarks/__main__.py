@@ -1,4 +1,4 @@
-"""Everything, in a quarter of an hour on two idle cores, or parts by name: `python -m benchmarks scaling`."""
+"""All measurements, in a quarter of an hour on two idle cores, or some by name: `python -m benchmarks scaling`."""
 
 import os
 import sys
@@ -22,17 +22,17 @@ from xeval.support.freed_memory import keep_freed_memory
 
 
 def compare(architecture: str, n_rounds: int, n_rows: int) -> str:
-    """All contenders in turns: on a GPU with so much more work as it is faster.
+    """Run all contenders in turns; on a GPU, each does more work, since it is faster.
 
-    Those in bfloat16 stay away from a processor that is slow at it, where a step of the Trainer took minutes.
+    Contenders in bfloat16 are left out on a processor that is slow at it, where a step of the Trainer took minutes.
     """
     is_fast_at_bfloat16 = devices.choose("auto", "auto").dtype_name == "bfloat16"
     kinds = IN_BFLOAT16 if is_fast_at_bfloat16 else IN_FLOAT32
     sizes = {kind: inputs.Size(1, 3 if kind in ("flags", "bfloat16") else 1, n_rows) for kind in kinds}
     if torch.cuda.is_available():
-        n_rounds = 3  # each records graphs anew, and in the first the Trainer meets every length for the first time
+        n_rounds = 3  # each records graphs anew, and in the first, every length is new to the Trainer
         sizes = dict.fromkeys(ON_A_GPU, inputs.Size(10, 50, 1_600))
-        # xeval's warm-up is long enough to record a graph for nearly every size of batch.
+        # xeval's warm-up is long enough to record a graph for nearly every batch size.
         sizes |= {"float32": inputs.Size(150, 50, 1_600), "bfloat16": inputs.Size(400, 400, 1_600)}
     done = race(architecture, n_rounds, sizes)
     peaks = ", ".join(f"{dtype} {peak / 1e9:,.0f}" for dtype, peak in done.peak_flops.items())
@@ -77,13 +77,13 @@ def main(names: list[str]) -> int:
 
 
 def _load() -> str:
-    """How busy the machine was, other people's work and this one: figures of a busy one are too high."""
+    """Return how busy the machine was, with this work and other people's: figures from a busy machine are too high."""
     minutes = zip(os.getloadavg(), (1, 5, 15), strict=True)
     return f"load average {', '.join(f'{load:.1f} ({n} min)' for load, n in minutes)} on {os.cpu_count()} cores"
 
 
 def _bfloat16_instructions() -> str:
-    """What the processor has for bfloat16, which decides how fast that is there."""
+    """Return which instructions the processor has for bfloat16, which decide how fast bfloat16 is there."""
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it
     names = [name for name in ("amx_bf16", "avx512_bf16") if capabilities.get(name)]
     return " and ".join(names) if names else "no bfloat16 instructions" if capabilities else "instructions not known"

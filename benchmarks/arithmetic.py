@@ -1,4 +1,4 @@
-"""How many floating-point operations the work takes at least, and how many the machine can do."""
+"""The fewest floating-point operations that the work takes, and the most that the machine can do."""
 
 import time
 from collections.abc import Callable
@@ -10,15 +10,16 @@ from transformers import PretrainedConfig
 from xeval.engine.devices import onednn_is_exact
 from xeval.kinds.kind import Reads
 
-# Rows, columns and inner size: of a batch's tokens through a feed-forward block of these models, and larger ones.
+# Rows, columns and inner size: a batch's tokens through a feed-forward block of these models, and larger shapes.
 SHAPES = ((1_312, 3_072, 768), (4_096, 3_072, 768), (4_096, 768, 3_072), (2_048, 2_048, 2_048))
-LARGE = (8_192, 8_192, 8_192)  # what it takes to fill a GPU
+LARGE = (8_192, 8_192, 8_192)  # large enough to fill a GPU
 
 
 def needed_flops(config: PretrainedConfig, lengths: np.ndarray, training: bool, reads: Reads = "first token") -> float:
-    """What rows of these lengths take without padding, the last layer for what the head reads; thrice to train.
+    """Return the operations for rows of these lengths without padding; the last layer is for what the head reads.
 
-    Matrix products only, two operations for each multiplication and addition; embeddings and optimizer not counted.
+    Training takes three times as many. Only matrix products count, with two operations for each multiplication and
+    addition; embeddings and the optimizer do not.
     """
     width, layers = config.hidden_size, config.num_hidden_layers
     inner = getattr(config, "intermediate_size", None) or config.hidden_dim
@@ -34,9 +35,9 @@ def needed_flops(config: PretrainedConfig, lengths: np.ndarray, training: bool, 
 
 
 def gemm_peak(dtype: torch.dtype, seconds: float = 0.5, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Operations per second of the fastest matrix product here: the best of several shapes and ways to compute it."""
+    """Return operations per second of the fastest matrix product here, over several shapes and ways to compute it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # "medium" chooses a faster library on some processors, and on others, with AMX, to compute in bfloat16.
+    # "medium" selects a faster library on some processors, and bfloat16 on others, with AMX.
     is_exact = dtype == torch.float32 and device.type == "cpu" and onednn_is_exact()
     precisions = ("highest", "medium") if is_exact else ("highest",)
     usual, best = torch.get_float32_matmul_precision(), 0.0
@@ -51,7 +52,7 @@ def gemm_peak(dtype: torch.dtype, seconds: float = 0.5, clock: Callable[[], floa
 
 
 def _quickest(some: torch.Tensor, other: torch.Tensor, seconds: float, clock: Callable[[], float]) -> float:
-    """Seconds of the quickest product within so many seconds."""
+    """Return the seconds of the quickest product, repeated for `seconds`."""
     quickest, ends = float("inf"), clock() + seconds
     while clock() < ends or quickest == float("inf"):
         if some.is_cuda:

@@ -1,4 +1,4 @@
-"""When a model's first forward pass began, since what comes before it is set-up, and when each training step ended."""
+"""Times a model's first forward pass, since everything before it is set-up, and the end of each training step."""
 
 import time
 from collections.abc import Callable
@@ -20,5 +20,5 @@ class FirstForward:
 
 
 def noting(ended: list[float]) -> Callable[[float, float], None]:
-    """What `fine_tune` is to call after each step, so that the second at which it ended is added to `ended`."""
+    """Return an `on_step` for `fine_tune` that appends the time, in seconds, at which each step ended to `ended`."""
     return lambda loss, learning_rate: ended.append(time.perf_counter())

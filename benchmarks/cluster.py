@@ -1,6 +1,6 @@
-"""What it costs to hand runs to other processes, what several of them gain, and in which order a release table is made.
+"""The cost of handing runs to other processes, the gain from several of them, and the order of a release table's runs.
 
-Runs are short ones of the microcosm in float32, on a thread each. Slurm is measured where its daemons can be started.
+Runs are short ones of the microcosm in float32, each on one thread. Slurm is measured where its daemons can be started.
 """
 
 import heapq
@@ -35,11 +35,11 @@ from xeval.support.progress import Silent
 
 # Two or three seconds of training and evaluation on an idle core.
 MAX_TRAIN, MAX_EVAL, LANGUAGES = 64, 30, ["en", "es", "zh"]
-# Runs by number of workers. Those are counted that end while all workers are busy and have made a run before.
+# Number of runs by number of workers. A run counts if it ends while all workers are busy and have finished one already.
 N_RUNS = {1: 6, 2: 10, 4: 16}
 ONE_PROCESS = "one process"
 
-# Layers and hidden size, which its speed goes by.
+# Layers and hidden size, from which an encoder's speed is estimated.
 ENCODERS = {
     "mBERT": (12, 768),
     "DistilmBERT": (6, 768),
@@ -48,17 +48,17 @@ ENCODERS = {
     "mDeBERTa": (12, 768),
 }
 N_SEEDS = 5
-# Tokens of a row, roughly: one sentence, a pair of them, a window with a question.
+# Rough number of tokens in a row: one sentence, a pair of sentences, a window with a question.
 TOKENS = {"tagging": 30, "pair-classification": 45, "answers": 200}
 TOKENS_OF_OTHERS = 30
 
 
 def engines() -> str:
-    """Seconds of a run on each engine, what it takes more than the same in one process, and what several workers gain.
+    """Return seconds per run on each engine, the overhead compared with one process, and the gain from several workers.
 
-    The overhead of an engine is what passes on a worker between the computing of one run and of the next, more than in
-    a process that makes nothing but these runs, one after the other: what both have to do, such as reading data and
-    writing the record, is not counted. What an engine takes once, to start, is in the time until its first run ends.
+    An engine's overhead is the time on a worker between computing one run and the next, beyond the same time in a
+    process that only makes these runs, one after the other. What both must do, such as reading data and writing the
+    record, does not count. An engine's start-up time is part of the time until its first run ends.
     """
     lines, alone_s, gap_s = [], dict[str, float](), dict[str, float]()
     for name, n_workers, start in _contenders():
@@ -92,10 +92,10 @@ def _local(n_workers: int) -> Iterator[Engine]:
 
 @contextmanager
 def _ray(n_workers: int) -> Iterator[Engine]:
-    """On a cluster that has been started before, as one would be that runs all the time."""
+    """Give an engine on a cluster that is already running, as a permanent one would be."""
     from xeval.runs.on_ray import on_ray
 
-    with tempfile.TemporaryDirectory(prefix="xr", dir="/tmp") as folder:  # names of Unix sockets have to be short
+    with tempfile.TemporaryDirectory(prefix="xr", dir="/tmp") as folder:  # names of Unix sockets must be short
         command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head", "--block"]
         options = [f"--num-cpus={n_workers}", "--port=0", "--include-dashboard=false", f"--temp-dir={folder}"]
         log = Path(folder) / "log"
@@ -133,7 +133,7 @@ def _slurm(n_workers: int) -> Iterator[Engine]:
 
 
 def _seconds_of_runs(engine: Engine, n_workers: int) -> tuple[float, float, float]:
-    """Until the first run of a grid has ended; of each run after it on its worker; and of those that it computes."""
+    """Return seconds until a grid's first run ends, per later run on its worker, and of computing in such a run."""
     n_runs = N_RUNS[n_workers]
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"XEVAL_CACHE": f"{folder}/cache"}):
         plan = plan_grid(
@@ -155,7 +155,7 @@ def _seconds_of_runs(engine: Engine, n_workers: int) -> tuple[float, float, floa
             ((run.folder / RECORD).stat().st_mtime, sum(timing.wall_s for timing in run.record.timing.values()))
             for run in runs
         )
-    counted = ended[n_workers : n_runs - n_workers + 1]  # after the last of which a worker is idle
+    counted = ended[n_workers : n_runs - n_workers + 1]  # after the last of these, a worker is idle
     run_s = n_workers * (counted[-1][0] - ended[n_workers - 1][0]) / len(counted)
     return ended[0][0] - started, run_s, float(np.mean([inside_s for _, inside_s in counted]))
 
@@ -164,7 +164,7 @@ def _seconds_of_runs(engine: Engine, n_workers: int) -> tuple[float, float, floa
 
 
 def order() -> str:
-    """When the last of 225 runs ends, from the longest to the shortest and as a shell loop would have them."""
+    """Return when the last of 225 runs ends, if they start longest first or in the order of a shell loop."""
     trained_s, evaluated_s = _seconds_of_tokens()
     seconds = [
         _seconds_of_run(get_task(member.task), member.recipe, encoder, trained_s, evaluated_s)
@@ -182,7 +182,7 @@ def order() -> str:
 
 
 def makespan(seconds: list[float], n_devices: int) -> float:
-    """When the last of these runs ends, where each goes to the device that is free first."""
+    """Return when the last of these runs ends if each goes to the device that is free first."""
     free_at = [0.0] * n_devices
     for each in seconds:
         heapq.heapreplace(free_at, free_at[0] + each)
@@ -192,7 +192,7 @@ def makespan(seconds: list[float], n_devices: int) -> float:
 def _seconds_of_run(
     task: Task, recipe_name: str | None, encoder: tuple[int, int], trained_s: float, evaluated_s: float
 ) -> float:
-    """Of this task and an encoder of so many layers and that size, by DistilmBERT's seconds for a token."""
+    """Return seconds for this task and an `encoder` of (layers, hidden size), from DistilmBERT's seconds per token."""
     n_layers, hidden_size = encoder
     scale = n_layers * hidden_size**2 / (6 * 768**2)
     n_tokens = TOKENS.get(task.kind, TOKENS_OF_OTHERS)
@@ -209,7 +209,7 @@ def _seconds_of_run(
 
 
 def _seconds_of_tokens() -> tuple[float, float]:
-    """Of DistilmBERT on this device, for a token that is trained on and for one that is predicted with."""
+    """Return DistilmBERT's seconds on this device for each token in training and for each token in prediction."""
     compute = choose("auto", "auto")
     model, ended = inputs.classifier("DistilmBERT", compute.device), list[float]()
     rows = inputs.pairs_of(inputs.typical_lengths(inputs.TRAINING_LENGTHS, 3 * inputs.BATCH_SIZE))

@@ -1,8 +1,8 @@
-"""What packing gains with each type of encoder: xeval beside plain padded batches of the same rows.
+"""The gain from packing for each type of encoder: xeval compared with plain padded batches of the same rows.
 
-All have the size of ELECTRA small, so that types can be compared, random weights, and the settings of published
-checkpoints that change what is computed. On one thread, in float32; seconds are those of the process, so that what else
-the machine does disturbs them little.
+All encoders have the size of ELECTRA small, so that types can be compared, random weights, and those settings of
+published checkpoints that change what is computed. They run on one thread in float32. Times are the process's processor
+time, so other work on the machine hardly disturbs them.
 """
 
 import time
@@ -24,7 +24,7 @@ from xeval.engine.prediction import predict_logits
 from xeval.engine.training import fine_tune
 from xeval.kinds.encoded import Encoded
 
-N_STEPS, N_TEST_ROWS, TEST_BATCH_SIZE = 1, 16, 8  # the last is the Trainer's
+N_STEPS, N_TEST_ROWS, TEST_BATCH_SIZE = 1, 16, 8  # the last is the Trainer's default
 N_PIECES = 30_000
 COMPUTE = Compute(torch.device("cpu"), torch.float32)
 SIZE = {"hidden_size": 256, "num_hidden_layers": 12, "num_attention_heads": 4, "intermediate_size": 1_024}
@@ -53,7 +53,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def encoder_types() -> str:
-    """Markdown: a line for each type."""
+    """Return a Markdown table with a line for each type."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -65,10 +65,10 @@ def encoder_types() -> str:
 
 
 def _line(model_type: str) -> list[str]:
-    """How many times as fast xeval is as plain transformers in training and in evaluation, and its own times."""
+    """Return how many times as fast as plain transformers xeval trains and evaluates, and its own times."""
     model, training = _classifier(model_type), _rows(inputs.TRAINING_LENGTHS, N_STEPS * inputs.BATCH_SIZE)
     test = _rows(inputs.TEST_LENGTHS, N_TEST_ROWS)
-    predict_logits(model, test.take(np.arange(2)), COMPUTE)  # what only a first call does
+    predict_logits(model, test.take(np.arange(2)), COMPUTE)  # set-up that only a first call does
     seconds = [
         (_seconds(lambda: _plain_training(model, training)), _seconds(lambda: _training(model, training))),
         (_seconds(lambda: _plain_evaluation(model, test)), _seconds(lambda: predict_logits(model, test, COMPUTE))),
@@ -79,7 +79,7 @@ def _line(model_type: str) -> list[str]:
 
 
 def _rows(percentiles: tuple[int, ...], n: int) -> Encoded:
-    """With pieces from all over a vocabulary of `N_PIECES`."""
+    """Return rows with pieces from all over a vocabulary of `N_PIECES`."""
     rows = inputs.pairs_of(inputs.typical_lengths(percentiles, n), n_pieces=N_PIECES // 2)
     rows.input_ids[:] %= N_PIECES - 1_000
     rows.input_ids[:] += 1_000
@@ -109,7 +109,7 @@ def _training(model: transformers.PreTrainedModel, rows: Encoded) -> None:
 
 
 def _plain_training(model: transformers.PreTrainedModel, rows: Encoded) -> None:
-    """The same batches, each padded to its longest row."""
+    """Train on the same batches, each padded to its longest row."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.0, fused=True)
     model.train()
     for batch in random_batches(len(rows), inputs.BATCH_SIZE, seed=0, epoch=0):

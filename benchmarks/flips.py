@@ -1,4 +1,4 @@
-"""Whether bfloat16 changes what a trained model predicts: the small encoder of xeval, after its own training."""
+"""Measures whether bfloat16 changes what a trained model predicts, with xeval's small encoder after training."""
 
 import os
 import tempfile
@@ -20,7 +20,7 @@ TASK, MODEL, ROWS_PER_LANGUAGE = "xnli-mini", "mini-mbert", 100
 
 
 def flips() -> str:
-    """Markdown: predictions of one set of weights in both arithmetics."""
+    """Return a Markdown table that compares one set of weights' predictions in both arithmetics."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XEVAL_CACHE"] = f"{folder}/cache"
         (record,) = xeval.run(TASK, [MODEL], results=f"{folder}/results", max_eval=ROWS_PER_LANGUAGE)

@@ -1,4 +1,4 @@
-"""What commands take that read a results folder with two hundred runs, and with two thousand."""
+"""The cost of commands that read a results folder with two hundred runs, and with two thousand."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ TASK, MODEL = "xnli-mini", "mini-distilmbert"
 N_RUNS = (200, 2_000)
 SEEDS = 5
 ROUNDS = 2
-# In a small process of its own, since a process begins with the memory of the one that starts it.
+# Run in a small separate process, since a process starts with the memory of its parent.
 _MEASURE = """
 import resource, subprocess, sys, time
 began = time.perf_counter()
@@ -29,7 +29,7 @@ sys.exit(code)
 
 
 def folder() -> str:
-    """Markdown: seconds, seconds of processor time and megabytes of the commands that read all runs."""
+    """Return a Markdown table of seconds, processor seconds and megabytes of the commands that read all runs."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         os.environ["XEVAL_CACHE"] = str(place / "cache")
@@ -53,8 +53,7 @@ def folder() -> str:
 
 
 def copy_runs(template: StoredRun, results: Path, n_runs: int) -> None:
-    """Runs with what `template` predicted, in files of their own, of as many models as give so many with five seeds
-    each."""
+    """Write `n_runs` runs with the predictions of `template`, in files of their own, with five seeds of each model."""
     for number in range(n_runs):
         model, seed = divmod(number, SEEDS)
         files = {"id": f"lab/model-{model:03}", "origin": "hub", "sha256": f"{model:064x}"}
@@ -68,13 +67,13 @@ def copy_runs(template: StoredRun, results: Path, n_runs: int) -> None:
 
 
 def measured(words: list[object], place: Path) -> tuple[float, float, float]:
-    """Seconds, seconds of processor time, and the most megabytes that the command took: the least of some rounds."""
+    """Return the seconds, processor seconds and peak megabytes of the round with the least processor time."""
     rounds = [_once(words, place) for _ in range(ROUNDS)]
     return min(rounds, key=lambda taken: taken[1])
 
 
 def _once(words: list[object], place: Path) -> tuple[float, float, float]:
-    # As where xeval is installed, nothing is compiled again.
+    # As in an installed xeval, nothing is compiled again.
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(place / "compiled")}
     command = [sys.executable, "-c", _MEASURE, sys.executable, "-m", "xeval", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | compiled, check=False)

@@ -1,4 +1,4 @@
-"""Rows of random pieces with the lengths of real ones, and encoders of real sizes with random weights."""
+"""Rows of random pieces with realistic lengths, and encoders of realistic sizes with random weights."""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ TRAINING_LENGTHS = (5, 16, 19, 22, 24, 27, 29, 31, 33, 36, 38, 40, 43, 45, 48, 5
 TEST_LENGTHS = (5, 25, 30, 33, 36, 39, 42, 45, 48, 50, 53, 56, 59, 62, 65, 69, 74, 79, 87, 101, 128)
 N_TRAINING_PAIRS, N_TRAINING_PIECES = 10_000, 16_089  # those pairs, and the distinct pieces in them
 
-# The same of PAN-X: 20,000 English training sentences (mean 13.0), 15,091 development ones in 15 languages (17.6).
+# The same for PAN-X: 20,000 English training sentences (mean 13.0), 15,091 development ones in 15 languages (17.6).
 TRAINING_TAG_LENGTHS = (5, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 12, 12, 13, 14, 15, 17, 18, 21, 25, 128)
 TEST_TAG_LENGTHS = (4, 7, 8, 9, 9, 10, 11, 11, 12, 13, 14, 15, 15, 16, 18, 19, 21, 24, 30, 40, 128)
 
-# The same of windows of 384 pieces: of TyDi QA's 3,696 English training questions (mean 158), and of XQuAD's first 300
+# The same for windows of 384 pieces: TyDi QA's 3,696 English training questions (mean 158), and XQuAD's first 300
 # questions in each of 12 languages (231).
 TRAINING_WINDOW_LENGTHS = (
     *(21, 56, 69, 79, 90, 99, 107, 115, 124, 132, 141, 149, 158, 169, 182, 194, 214, 240, 281, 365, 384),
@@ -48,7 +48,7 @@ ARCHITECTURES = {
 
 @dataclass(frozen=True)
 class Workload:
-    """An encoder, and rows of one kind of task with typical lengths."""
+    """An encoder, and rows for one kind of task with typical lengths."""
 
     architecture: str
     kind: Kind
@@ -57,7 +57,7 @@ class Workload:
     max_length: int = MAX_LENGTH
     n_training_rows: int = N_TRAINING_PAIRS
     n_training_pieces: int = N_TRAINING_PIECES
-    pads_to_max_length: bool = True  # by default, in the example script of transformers for this kind of task
+    pads_to_max_length: bool = True  # the default of transformers' example script for this kind of task
 
     @property
     def config(self) -> transformers.PretrainedConfig:
@@ -101,7 +101,7 @@ def model_of(workload: Workload, device: torch.device | str = "cpu") -> transfor
 
 
 def typical_lengths(percentiles: tuple[int, ...], n: int) -> np.ndarray:
-    """(n,) int64: one length from the middle of each n-th of the distribution, in random order."""
+    """Return the median length of each of n equal parts of the distribution, (n,) int64, in random order."""
     places = (np.arange(n) + 0.5) / n
     lengths = np.interp(places, np.linspace(0, 1, len(percentiles)), percentiles).round().astype(np.int64)
     return np.random.default_rng(0).permutation(lengths)
@@ -112,7 +112,7 @@ def pairs_of(lengths: np.ndarray, n_pieces: int = N_TRAINING_PIECES) -> Encoded:
 
 
 def rows_of(kind: Kind, lengths: np.ndarray, n_pieces: int) -> Encoded:
-    """Rows of these lengths, of `n_pieces` different pieces from all over the vocabulary."""
+    """Return rows of these lengths, with `n_pieces` different pieces from all over the vocabulary."""
     rng = np.random.default_rng(1)
     pieces = rng.choice(np.arange(1_000, 119_547, dtype=np.int32), n_pieces, replace=False)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -131,7 +131,7 @@ def rows_of(kind: Kind, lengths: np.ndarray, n_pieces: int) -> Encoded:
 
 
 def _targets(kind: Kind, offsets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Made up: a label for each row, or for each token, or where in it an answer begins and ends."""
+    """Make up targets: a label for each row or for each token, or the place where an answer begins and ends."""
     n_rows, n_tokens = len(offsets) - 1, int(offsets[-1])
     if isinstance(kind, Answers):
         marks = np.zeros((n_tokens, 3), dtype=np.int8)
@@ -141,7 +141,7 @@ def _targets(kind: Kind, offsets: np.ndarray, rng: np.random.Generator) -> np.nd
         return marks
     if kind.reads == "every token":
         tags = rng.integers(len(kind.labels), size=n_tokens)
-        tags[rng.random(n_tokens) < 0.3] = IGNORED  # pieces of words after their first
+        tags[rng.random(n_tokens) < 0.3] = IGNORED  # later pieces of words
         tags[[*offsets[:-1], *(offsets[1:] - 1)]] = IGNORED  # special pieces
         return tags
     return rng.integers(len(kind.labels), size=n_rows)
@@ -151,17 +151,17 @@ def _targets(kind: Kind, offsets: np.ndarray, rng: np.random.Generator) -> np.nd
 class Size:
     """How much a contender does in a round."""
 
-    n_warm: int  # optimizer steps before those that are timed: they make its state and, on a GPU, xeval's CUDA graphs
-    n_steps: int  # that are timed
+    n_warm: int  # optimizer steps before the timed ones, which set up its state and, on a GPU, xeval's CUDA graphs
+    n_steps: int  # timed steps
     n_rows: int  # test rows
 
 
 def training_pairs(
     n_warm: int, n_steps: int, workload: Workload = WORKLOADS["DistilmBERT"]
 ) -> tuple[Encoded, np.ndarray]:
-    """As many rows as the pieces were counted in, or more, and those of the first `n_warm` + `n_steps` batches.
+    """Return at least as many rows as the pieces were counted in, and the row numbers of the first batches.
 
-    Those of the last `n_steps` are of typical lengths together.
+    There are `n_warm` + `n_steps` batches; the rows of the last `n_steps` have typical lengths as a whole.
     """
     n_batches = n_warm + n_steps
     n_pairs = max(workload.n_training_rows, n_batches * BATCH_SIZE)

@@ -1,4 +1,4 @@
-"""xeval's own training and evaluation over the same rows."""
+"""xeval's own training and evaluation on the same rows."""
 
 import time
 
@@ -28,10 +28,10 @@ class Ours:
         self.clock = FirstForward(self.model)
 
     def train(self) -> tuple[float, int]:
-        """Seconds and tokens of the optimizer steps that are timed.
+        """Return seconds and tokens of the timed optimizer steps.
 
-        Losses of a GPU are read in groups, and a group ends with the last step that is not timed: at a point of the
-        loss curve.
+        Losses of a GPU are read in groups. A group ends with the last step that is not timed, since it is a point of
+        the loss curve.
         """
         ended: list[float] = []
         fine_tune(
@@ -56,7 +56,7 @@ class Ours:
 
 
 def recipe(n_steps: int) -> Recipe:
-    """The hyperparameters of run_xnli.py, for so many steps."""
+    """Return the hyperparameters of run_xnli.py for `n_steps` steps."""
     return Recipe(
         name="benchmark",
         description="hf-2019 cut short",

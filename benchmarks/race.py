@@ -1,4 +1,4 @@
-"""The contenders' training and evaluation, in turns: what disturbs the machine disturbs all of them."""
+"""The contenders' training and evaluation, in turns, so that disturbances of the machine affect all of them."""
 
 import sys
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ DTYPES = {"defaults": "float32", "grouped": "float32", "flags": "bfloat16"}
 
 @dataclass
 class Measured:
-    """One contender's rounds, tokens per second without padding, and the highest memory of its process."""
+    """One contender's tokens per second in each round, padding not counted, and the peak memory of its process."""
 
     train: list[float] = field(default_factory=list)
     evaluate: list[float] = field(default_factory=list)
@@ -39,11 +39,11 @@ class Measured:
 class Race:
     architecture: str
     measured: dict[str, Measured]
-    peak_flops: dict[str, float]  # by dtype, the best of all rounds
+    peak_flops: dict[str, float]  # by dtype; the best of all rounds
 
 
 def race(architecture: str, n_rounds: int, sizes: Mapping[str, inputs.Size]) -> Race:
-    """Each kind of contender does in each round what its size says."""
+    """Have each kind of contender do in each round what its size says."""
     workers = {kind: Worker(kind, architecture, size) for kind, size in sizes.items()}
     for worker in workers.values():
         worker.wait()
@@ -67,9 +67,9 @@ def race(architecture: str, n_rounds: int, sizes: Mapping[str, inputs.Size]) -> 
 
 
 def table(race: Race, task: str) -> str:
-    """Markdown: speed, ratio to the defaults with its spread over the rounds, and share of the machine's peak.
+    """Return a Markdown table of speed, ratio to the defaults with its spread, and share of the machine's peak.
 
-    The last ratio is what a contender would have at 100 % of the peak of its arithmetic.
+    The spread is over rounds. The last ratio is what a contender would reach at 100 % of the peak of its arithmetic.
     """
     workload = inputs.WORKLOADS[race.architecture]
     lengths = inputs.typical_lengths(workload.training_lengths if task == "train" else workload.test_lengths, 1_000)
@@ -79,7 +79,7 @@ def table(race: Race, task: str) -> str:
     for kind, measured in race.measured.items():
         speeds = getattr(measured, task)
         ratios = sorted(speed / slow for speed, slow in zip(speeds, defaults, strict=True))
-        highest = race.peak_flops.get(DTYPES.get(kind, kind), float("nan")) / flops_per_token  # no peak of TF32's
+        highest = race.peak_flops.get(DTYPES.get(kind, kind), float("nan")) / flops_per_token  # TF32 has no peak
         rows.append(
             [
                 NAMES[kind],

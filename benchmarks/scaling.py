@@ -1,4 +1,4 @@
-"""What xeval's cost grows with: rows, languages, length; and what a run costs that goes on from an earlier one."""
+"""How xeval's cost grows with rows, languages and length, and what a run costs that continues from an earlier one."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ LONGEST_COMMAND_S = 120
 
 
 def rows_and_languages() -> str:
-    """DistilmBERT from disk, then one language after the other."""
+    """Measure DistilmBERT, loaded from disk, on one language after the other."""
     transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         inputs.classifier("DistilmBERT").save_pretrained(folder)
@@ -44,13 +44,13 @@ def rows_and_languages() -> str:
 
 
 def lengths() -> str:
-    """DistilmBERT on pairs that are all of one length."""
+    """Measure DistilmBERT on pairs that all have the same length."""
     model, lines = inputs.classifier("DistilmBERT", COMPUTE.device), []
     for length in (16, 32, 64, 128):
         pairs = inputs.pairs_of(np.full(3 * inputs.BATCH_SIZE, length))
         ended: list[float] = []
         fine_tune(inputs.KIND, model, pairs, recipe(3), 5e-5, 0, COMPUTE, lambda: 0.0, noting(ended))
-        train_s = (ended[-1] - ended[0]) / 2  # the first step is left out: it makes the optimizer's state
+        train_s = (ended[-1] - ended[0]) / 2  # without the first step, which sets up the optimizer's state
         started = time.perf_counter()
         predict_logits(model, pairs, COMPUTE)
         per_pair_s = (time.perf_counter() - started) / len(pairs)
@@ -59,7 +59,7 @@ def lengths() -> str:
 
 
 def going_on() -> str:
-    """Whole commands, over the corpus and the small encoder that come with xeval."""
+    """Measure whole commands on the corpus and the small encoder that come with xeval."""
     with tempfile.TemporaryDirectory() as folder:
         few = ["--max-train", "320", "--max-eval", "100"]
         run = ["run", "xnli-mini", "--model", "mini-mbert", *few, "--results", f"{folder}/results"]

@@ -1,4 +1,4 @@
-"""One training in one process and in two that share it, on the processors of this machine."""
+"""One training in one process, and in two that share it, on this machine's processors."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ N_RANKS, N_ROUNDS, N_STEPS, N_ROWS = 2, 2, 2, 64
 
 
 def shared() -> str:
-    """DistilmBERT, each way in turns: the others wait and use no processor."""
+    """Measure DistilmBERT each way in turns; the ranks that wait use no processor time."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={N_RANKS}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.run(
@@ -54,7 +54,7 @@ def _race(ranks: Ranks) -> str:
 
 
 def _train(model: PreTrainedModel, ranks: Ranks) -> float:
-    """Seconds of a step, of which the first is left out: it makes the optimizer's state."""
+    """Return seconds per step without the first one, which sets up the optimizer's state."""
     ended: list[float] = []
     pairs, _ = inputs.training_pairs(1, N_STEPS)
     given = pairs, recipe(1 + N_STEPS), 5e-5, 0, COMPUTE
@@ -64,7 +64,7 @@ def _train(model: PreTrainedModel, ranks: Ranks) -> float:
 
 
 def _evaluate(model: PreTrainedModel, ranks: Ranks) -> float:
-    """Seconds, with what these ranks have just trained."""
+    """Return the seconds of an evaluation with the model that these ranks have just trained."""
     rows = inputs.pairs_of(inputs.typical_lengths(inputs.TEST_LENGTHS, N_ROWS))
     started = time.perf_counter()
     predict_logits(model, rows, COMPUTE, ranks=ranks)

@@ -1,4 +1,4 @@
-"""Where a training step goes: the profiler's kernels or operators, by what they are for."""
+"""Where the time of a training step goes: the profiler's kernels or operators, by purpose."""
 
 import re
 import time
@@ -14,7 +14,7 @@ from benchmarks.ours import recipe
 from xeval.engine.devices import choose
 from xeval.engine.training import fine_tune
 
-# The first that fits the name of a kernel (GPU) or operator (processor) decides.
+# The first pattern that matches the name of a kernel (GPU) or operator (processor) decides.
 PURPOSES = {
     "attention": r"flash|fmha|_Attention",
     "matrix products": r"gemm|gemv|nvjet|cutlass|cublas|aten::(add)?b?mm|mkldnn_linear|aten::linear",
@@ -26,7 +26,7 @@ LENGTH = 41  # pieces, the mean of XNLI's training pairs
 
 
 def split(architecture: str) -> str:
-    """Markdown: milliseconds of a step in the arithmetic that is chosen here, and the share of each purpose."""
+    """Return a Markdown table of milliseconds per step and share by purpose, in the arithmetic chosen here."""
     compute = choose("auto", "auto")
     on_gpu = compute.device.type == "cuda"
     n_warm, n_steps = (100, 100) if on_gpu else (2, 3)
@@ -58,7 +58,7 @@ def split(architecture: str) -> str:
 
 
 def _lines(events: EventList, n_steps: int, on_gpu: bool) -> list[tuple[str, float, float]]:
-    """(purpose, milliseconds of a step, calls of a step), the largest first."""
+    """Return (purpose, milliseconds per step, calls per step), largest first."""
     ms, calls = defaultdict[str, float](float), defaultdict[str, float](float)
     for event in events:
         own_us = event.self_device_time_total if on_gpu else event.self_cpu_time_total

@@ -1,4 +1,4 @@
-"""The Trainer of transformers, as run_xnli.py sets it up and as its flags make it fastest.
+"""The Trainer of transformers, as run_xnli.py sets it up, and with the flags that make it fastest.
 
 https://github.com/huggingface/transformers/blob/main/examples/pytorch/text-classification/run_xnli.py
 """
@@ -18,7 +18,7 @@ from xeval.kinds.answers import END, START
 from xeval.kinds.encoded import IGNORED, Encoded
 
 ROWS_THAT_GROUPING_SORTS = 50 * inputs.BATCH_SIZE  # transformers.trainer_pt_utils.get_length_grouped_indices
-EVALUATION_BATCH_SIZE = 8  # the default of TrainingArguments, which run_xnli.py leaves alone
+EVALUATION_BATCH_SIZE = 8  # the default of TrainingArguments, which run_xnli.py does not change
 
 
 class Rows(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
@@ -33,7 +33,7 @@ class Rows(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
 
 class Defaults:
-    """Pads as the example script for this kind of task does, float32, one language at a time."""
+    """Pads as the example script for this kind of task does, and computes in float32, one language at a time."""
 
     dtype = torch.float32
     arguments: ClassVar[dict[str, Any]] = {"per_device_eval_batch_size": EVALUATION_BATCH_SIZE}
@@ -59,7 +59,7 @@ class Defaults:
         return inputs.typical_lengths(self.workload.test_lengths, n_rows)
 
     def dataset(self, pairs: Encoded, rows: np.ndarray, batch_size: int = inputs.BATCH_SIZE) -> Rows:
-        """Padded to the longest row that is allowed, or, by batches, to the longest of each."""
+        """Pad to the longest row that is allowed, or to the longest row of each batch."""
         examples = []
         for row, width in zip(rows, self.widths(pairs.lengths[rows], batch_size), strict=True):
             inside, length = slice(*pairs.offsets[row : row + 2]), pairs.lengths[row]
@@ -85,8 +85,8 @@ class Defaults:
         return _longest_of_batch(lengths, batch_size)
 
     def train(self) -> tuple[float, int]:
-        """Seconds and tokens, padding not counted, of the optimizer steps that are timed."""
-        self.trainer.optimizer = None  # a new one, as a new run has
+        """Return seconds and tokens, padding not counted, of the timed optimizer steps."""
+        self.trainer.optimizer = None  # a new run has a new one
         self.trainer.train()
         return self.stopwatch.seconds, self.n_training_tokens
 
@@ -97,28 +97,28 @@ class Defaults:
 
 
 class TensorFloat32(Defaults):
-    """The defaults with the one flag that makes a GPU's float32 products faster and less exact."""
+    """The defaults with the flag that makes a GPU's float32 products faster and less exact."""
 
     arguments: ClassVar[dict[str, Any]] = Defaults.arguments | {"tf32": True}
 
 
 class Grouped(Defaults):
-    """Dynamic padding, and batches of pairs of about one length, which are other batches than the recipe's.
+    """Dynamic padding, and batches of pairs of similar length, which are not the recipe's batches.
 
-    Which batches grouping makes is worked out here, over as many rows as it sorts at once, and the Trainer gets a few
-    of them, so that a short measurement pads no more than a long training would.
+    The batches that grouping makes are worked out here, over as many rows as it sorts at a time, and the Trainer gets a
+    few of them, so that a short measurement pads no more than a long training would.
     """
 
     arguments: ClassVar[dict[str, Any]] = {
         "per_device_eval_batch_size": inputs.BATCH_SIZE,
-        "logging_nan_inf_filter": False,  # it has the host wait for every step's loss
+        "logging_nan_inf_filter": False,  # it makes the host wait for every step's loss
     }
 
     def training_rows(self, size: inputs.Size) -> tuple[Encoded, np.ndarray]:
         lengths = np.sort(inputs.typical_lengths(self.workload.training_lengths, ROWS_THAT_GROUPING_SORTS))[::-1]
         batches = np.arange(ROWS_THAT_GROUPING_SORTS).reshape(-1, inputs.BATCH_SIZE)
         chosen = ((np.arange(size.n_steps) + 0.5) / size.n_steps * len(batches)).astype(int)
-        warm = np.arange(size.n_warm) % len(batches)  # the longest pairs first, as grouping has it
+        warm = np.arange(size.n_warm) % len(batches)  # longest pairs first, as grouping does
         rows = inputs.rows_of(self.workload.kind, lengths, self.workload.n_training_pieces)
         return rows, batches[[*warm, *chosen]].ravel()
 
@@ -130,7 +130,7 @@ class Grouped(Defaults):
 
 
 class Flags(Grouped):
-    """The same in bfloat16."""
+    """As `Grouped`, in bfloat16."""
 
     dtype = torch.bfloat16
     arguments: ClassVar[dict[str, Any]] = Grouped.arguments | {"bf16": True}
@@ -149,7 +149,7 @@ def _padded(column: np.ndarray, width: int, filling: int = 0) -> torch.Tensor:
 
 
 class _Stopwatch(TrainerCallback):
-    """Times all steps of a training after the first `n_warm`; the device is waited for at its two ends alone."""
+    """Times all steps of a training after the first `n_warm`; it waits for the device only at the start and the end."""
 
     def __init__(self, n_warm: int) -> None:
         self._n_warm, self._started, self.seconds = n_warm, 0.0, 0.0
@@ -176,7 +176,7 @@ def _trainer(
         per_device_train_batch_size=inputs.BATCH_SIZE,
         num_train_epochs=1,
         learning_rate=5e-5,
-        train_sampling_strategy="sequential",  # the rows come in the order that was drawn for them
+        train_sampling_strategy="sequential",  # the rows are already in the order that was drawn
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
         output_dir=tempfile.gettempdir(),  # nothing is saved, but the folder is made

@@ -1,4 +1,4 @@
-"""How fast sentences become vectors, and how fast they could at most: Tatoeba, of which a middle layer is read."""
+"""How fast sentences become vectors, and the most that is possible, on Tatoeba with vectors from a middle layer."""
 
 import time
 from typing import Any
@@ -18,13 +18,13 @@ LAYER, N_LAYERS = 8, 12
 WIDTHS = {"MiniLM's": 384, "mBERT's": 768}
 N_SENTENCES = 63_384  # of Tatoeba in XTREME's 36 languages, English and others
 MEASURED = 400
-# Pieces per sentence of these, with XLM-R's vocabulary, at the 0th, 5th, … 95th percentile, and an end with
-# which their mean is right, 11.2.
+# Pieces per sentence there, with XLM-R's vocabulary, at the 0th, 5th, … 95th percentile, and a last value that gives
+# the right mean, 11.2.
 LENGTHS = (4, 7, 7, 8, 8, 8, 9, 9, 9, 10, 10, 11, 11, 11, 12, 13, 13, 14, 16, 19, 40)
 
 
 def vectors() -> str:
-    """Markdown: an encoder of each width, in the arithmetic that is chosen for it here."""
+    """Return a Markdown table with an encoder of each width, in the arithmetic that is chosen for it here."""
     lines = []
     for name, width in WIDTHS.items():
         compute = choose("auto", "auto", width)
@@ -50,5 +50,5 @@ def vectors() -> str:
 
 
 def _worked() -> float:
-    """The seconds that each thread has worked, whatever else the processor did meanwhile."""
+    """Return the seconds that each thread has worked, whatever else the processor did in the meantime."""
     return time.process_time() / torch.get_num_threads()

@@ -1,11 +1,11 @@
-"""Whole commands, from start to table: `python -m benchmarks.whole --data XNLI --model DIR --model DIR`.
+"""Times whole commands, from start to table: `python -m benchmarks.whole --data XNLI --model DIR --model DIR`.
 
-Fine-tunes each model on as many pairs as XNLI's English training set has, made by repeating those in XNLI, and
-evaluates it in 15 languages, by `xeval run`; evaluates again what was fine-tuned, by `xeval run --no-train`; and has
-the Trainer do the latter as run_xnli.py sets it up: float32, padded to 128, batches of 8. That script evaluates one
-language a command; so it is timed here, and in one command for all languages.
+`xeval run` fine-tunes each model on as many pairs as XNLI's English training set has, made by repeating those in
+`--data`, and evaluates it in 15 languages. `xeval run --no-train` evaluates the fine-tuned models again. The Trainer
+does the same evaluation as run_xnli.py sets it up: float32, padded to 128, batches of 8. That script evaluates one
+language per command; it is timed like that, and with all languages in one command.
 
-With `--evaluate` the models are fine-tuned ones, and nothing is trained.
+With `--evaluate`, the models are fine-tuned ones already, and nothing is trained.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         lines, tuned = [], [Path(name) for name in options.model]
-        _seconds(["-c", _IMPORT], home)  # or the first command would read the libraries from disk for all of them
+        _seconds(["-c", _IMPORT], home)  # otherwise only the first command would read the libraries from disk
         if not options.evaluate:
             _repeat(options.data, home / "data", options.train_rows)
             models = [word for name in options.model for word in ("--model", name)]
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def _evaluations(model: Path, options: argparse.Namespace, home: Path) -> list[tuple[str, float]]:
-    """What a fine-tuned model's evaluation takes, by command, in seconds."""
+    """Return the seconds that evaluations of a fine-tuned model take, by command."""
     run = ["xeval", "run", "xnli", "--data", str(options.data), "--no-train", "--model", str(model)]
     lines = [(f"xeval run --no-train, {model.name}", _seconds([*run, "--results", str(home / "results")], home))]
     languages = sorted(path.name for path in options.data.iterdir() if path.is_dir())
@@ -86,7 +86,7 @@ def _evaluations(model: Path, options: argparse.Namespace, home: Path) -> list[t
 
 
 def _repeat(source: Path, target: Path, n_train: int) -> None:
-    """A copy of `source` whose English training rows are repeated until there are `n_train`."""
+    """Copy `source`, repeating its English training rows until there are `n_train`."""
     shutil.copytree(source, target)
     (path,) = target.glob("en/train-*.parquet")
     table = pq.read_table(path)
@@ -95,7 +95,7 @@ def _repeat(source: Path, target: Path, n_train: int) -> None:
 
 
 def _with_tokenizer(weights: Path, models: list[str], target: Path) -> Path:
-    """A folder with fine-tuned weights and the tokenizer of the first model, whose vocabulary all of them share."""
+    """Return a folder with fine-tuned weights and the first model's tokenizer; all models share its vocabulary."""
     shutil.copytree(weights, target)
     for path in Path(models[0]).iterdir():
         if path.name.startswith(("tokenizer", "vocab")):
@@ -104,7 +104,7 @@ def _with_tokenizer(weights: Path, models: list[str], target: Path) -> Path:
 
 
 def _seconds(arguments: list[str], cache: Path) -> float:
-    """How long a command takes whose cache, of weights and of encoded rows, is that folder."""
+    """Return how long a command takes that caches weights and encoded rows in the folder `cache`."""
     words = arguments if arguments[0] == "-c" else ["-m", *arguments]
     environment = os.environ | {"XEVAL_CACHE": str(cache)}
     started = time.perf_counter()

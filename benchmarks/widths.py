@@ -1,4 +1,4 @@
-"""From which hidden size on bfloat16 pays: what the rule of `xeval.engine.devices.choose` goes by."""
+"""The hidden size from which bfloat16 is faster, on which the rule in `xeval.engine.devices.choose` is based."""
 
 import time
 from statistics import median
@@ -21,7 +21,7 @@ WIDTHS, N_LAYERS, N_STEPS, N_ROUNDS, N_PAIRS = (128, 160, 192, 256, 384), 4, 6, 
 
 
 def widths() -> str:
-    """BERT of several hidden sizes and no dropout, as `mini-mbert` is, in both arithmetics in turns."""
+    """Measure BERT with several hidden sizes and no dropout, like `mini-mbert`, in both arithmetics in turns."""
     pairs = inputs.pairs_of(inputs.typical_lengths(inputs.TRAINING_LENGTHS, N_PAIRS), n_pieces=5_000)
     lines = []
     for width in WIDTHS:
@@ -42,7 +42,7 @@ def widths() -> str:
 
 
 def _step_s(model: transformers.PreTrainedModel, pairs: Encoded, compute: Compute) -> list[float]:
-    """Seconds of each training step but the first."""
+    """Return the seconds of each training step except the first."""
     ended: list[float] = []
     fine_tune(inputs.KIND, model, pairs, recipe(N_STEPS), 5e-5, 0, compute, lambda: 0.0, noting(ended))
     return [float(step_s) for step_s in np.diff(ended)]

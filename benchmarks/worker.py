@@ -1,4 +1,4 @@
-"""A contender in a process of its own, which waits while the others are measured, so that their memory tells apart."""
+"""A contender in a separate process, which waits while others are measured, so that each one's memory can be told."""
 
 import multiprocessing
 import resource
@@ -8,18 +8,18 @@ from typing import Any
 
 class Worker:
     def __init__(self, kind: str, *arguments: Any) -> None:
-        """`kind` is one of `race.NAMES`; the rest is what all of them take."""
+        """Start a contender of `kind`, one of `race.NAMES`; the other arguments are those that all contenders take."""
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, kind, arguments), daemon=True)
         self._process.start()
 
     def wait(self) -> None:
-        """Until it is ready."""
+        """Wait until the contender is ready."""
         self._receive()
 
     def ask(self, what: str) -> Any:
-        """What a method of the contender returns, or its "peak_flops" or "peak_memory_bytes"."""
+        """Return what a method of the contender returns, or its "peak_flops" or "peak_memory_bytes"."""
         self._connection.send(what)
         return self._receive()
 
