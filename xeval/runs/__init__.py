@@ -1,1 +1,1 @@
-"""Doing: names → runs → records."""
+"""Making runs: names → runs → records."""

@@ -1,4 +1,4 @@
-"""A claimed score of a fine-tuned checkpoint, looked into on rows in random order until it is confirmed or refuted."""
+"""Audits of a fine-tuned checkpoint's claimed score, on rows in random order until it is confirmed or refuted."""
 
 import os
 import time
@@ -40,13 +40,13 @@ from xeval.support.text import metric_in_words, one_decimal, one_line
 if TYPE_CHECKING:
     import pandas as pd
 
-SEED = 20181101  # of the order of rows, unless another one is given
+SEED = 20181101  # of the order of rows, by default
 BATCH = 128  # rows between two looks, at least
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What came of it. Scores and the tolerance are fractions. A notebook shows the conclusion."""
+    """The outcome of an audit. Scores and the tolerance are fractions. A notebook shows the conclusion."""
 
     task: str
     model: str
@@ -56,9 +56,9 @@ class Audit:
     claimed: float
     tolerance: float
     seed: int  # of the order of rows
-    n_rows: int  # that there are
+    n_rows: int  # in the test split
     looked: Looked
-    low: float  # the score on all rows, with a chance of at least 95 % at whatever row one stops
+    low: float  # with `high`, bounds of the score on all rows at 95 % or more, wherever the audit stops
     high: float
     wall_s: float  # of encoding and prediction
 
@@ -74,8 +74,8 @@ class Audit:
         )
 
     def frame(self) -> "pd.DataFrame":
-        """One row, with what was claimed and what was seen."""
-        import pandas as pd  # half a second
+        """Return one row, with what was claimed and what was observed."""
+        import pandas as pd  # takes half a second
 
         values = asdict(self)
         return pd.DataFrame([values | values.pop("looked")])
@@ -162,13 +162,13 @@ def audit(  # noqa: PLR0913  one parameter for each option
 
 
 def _next(sizes: np.ndarray, n_known: int) -> np.ndarray:
-    """The sizes of the groups to answer next: some BATCH rows, or what is left."""
+    """Return the sizes of the groups to answer next: at least BATCH rows, or all that are left."""
     rest = sizes[n_known:]
     return rest[: int(np.searchsorted(np.cumsum(rest), BATCH)) + 1]
 
 
 def shuffled(groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) numbers of rows, group by group in random order, and (G,) how many are in each."""
+    """Return (N,) row numbers, group by group in random order, and (G,) the sizes of the groups."""
     _, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     drawn = np.random.default_rng(seed).permutation(len(sizes))
     place_of_group = np.argsort(drawn)
@@ -183,7 +183,7 @@ class _Answering:
         self._tokenizer, self._model = load_tokenizer(checkpoint, max_length), model
 
     def right(self, rows: Rows) -> np.ndarray:
-        """(N,) int64: 1 for each row that it has right."""
+        """Return (N,) int64: 1 for each row that is answered right."""
         kind = self._task.of_kind
         with failures_named(self._checkpoint, f"its tokenizer fails on the rows of {rows.language}"):
             encoded = encode(kind, self._tokenizer, rows, self._max_length)

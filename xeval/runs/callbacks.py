@@ -1,7 +1,7 @@
-"""What a program wants to be told while runs are made, and how it is told: so that nothing it does costs a run.
+"""Callbacks, by which programs follow runs, and how they are called so that none can harm a run.
 
-A callback gets numbers and names, and neither model nor rows. One that raises is left out for the rest of the run,
-which is said, and the random numbers that it draws are not the training's.
+A callback gets numbers and names, but neither model nor rows. A callback that raises is reported and left out for the
+rest of the run. The random numbers that it draws do not affect the training.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,15 +19,15 @@ from xeval.support.text import one_line
 
 @dataclass(frozen=True)
 class RunBegun:
-    """The run that something is computed for now."""
+    """The run that has begun."""
 
-    name: str  # as messages call it
+    name: str  # as in messages
     task: str
     metric: str
     model: str
     recipe: str
-    values: dict[str, Any]  # of the recipe, those that were replaced included
-    seed: int | None  # None where nothing is trained
+    values: dict[str, Any]  # of the recipe, including those that were replaced
+    seed: int | None  # None if nothing is trained
     identity: str
     folder: Path  # where its record will be
 
@@ -58,7 +58,7 @@ class Callback:
 
 
 class Told:
-    """The callbacks of one run."""
+    """Calls the callbacks of one run."""
 
     def __init__(self, callbacks: Sequence[Callback], device: torch.device, say: Callable[[str], None]) -> None:
         self._callbacks, self._device, self._say = tuple(callbacks), device, say
@@ -66,7 +66,7 @@ class Told:
 
     @contextmanager
     def of(self, begun: Callable[[], RunBegun], newest: Callable[[], RunRecord | None]) -> Iterator[None]:
-        """Tell of the run that goes on while this lasts."""
+        """Call `on_begin` and `on_end` around the run, and listen to `tell` in between."""
         self._listening = list(self._callbacks)
         if not self._listening:
             yield
@@ -81,7 +81,7 @@ class Told:
                 record = newest()
             failed = [callback for callback in started if callback not in self._listening]
             self.tell("on_end", record)
-            for callback in failed:  # which may have something to close
+            for callback in failed:  # it may have something to close
                 with suppress(Exception):
                     callback.on_end(record)
             self._listening = []
@@ -102,7 +102,7 @@ class Told:
         return [torch.get_rng_state(), *on_device]
 
     def _restore(self, before: Sequence[torch.Tensor]) -> None:
-        """Put back what the callback has changed, and touch nothing where it has not."""
+        """Restore the random states if the callback has changed them; otherwise touch nothing."""
         if all(map(torch.equal, before, self._random_states())):
             return
         torch.set_rng_state(before[0])

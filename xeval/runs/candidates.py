@@ -1,6 +1,6 @@
-"""The evaluation of every checkpoint of one training, while it goes on.
+"""Evaluation of every checkpoint of a training, while the training goes on.
 
-Nothing of it reaches the training: predictions draw no random numbers and leave weights and dropout as they are.
+It does not affect the training: predictions draw no random numbers and leave weights and dropout as they are.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from xeval.support.errors import PredictionError
 
 @dataclass(frozen=True)
 class LanguageRows:
-    """Of one language, to be evaluated on."""
+    """The rows of one language to evaluate on."""
 
     rows: Rows
     encoded: Encoded
@@ -31,7 +31,7 @@ class LanguageRows:
 
 
 class EveryCheckpoint:
-    """Evaluates a training's checkpoints on `rows` by language, but not again what `gathered` has already."""
+    """Evaluates a training's checkpoints on `rows` by language, except for what `gathered` already has."""
 
     def __init__(
         self, kind: Kind, metric: str, gathered: GatheredPredictions, rows: Mapping[str, LanguageRows]
@@ -43,9 +43,10 @@ class EveryCheckpoint:
         return list(self._rows)
 
     def evaluate(self, step: int, model: PreTrainedModel, outputs_of: Callable[[Encoded], np.ndarray]) -> Iterator[str]:
-        """Keep what `model` predicts after `step` steps; yields each language when it is done.
+        """Keep what `model` predicts after `step` steps, and yield each language when it is done.
 
-        `outputs_of` gives what `model` gives. Where it raises PredictionError that is kept, and the training goes on.
+        `outputs_of` returns the outputs of `model`. If it raises PredictionError, the failure is kept and the training
+        goes on.
         """
         self.gathered.start(step, weights_sha256(model))
         for language, rows in self._rows.items():
@@ -61,7 +62,7 @@ class EveryCheckpoint:
             yield language
 
     def knows(self, snapshot: Snapshot) -> bool:
-        """Whether every checkpoint that lies behind `snapshot` has been evaluated in every language."""
+        """Return whether every checkpoint up to `snapshot` has been evaluated in every language."""
         return all(
             self.gathered.has(step, language, rows.sha256)
             for step, _ in snapshot.values["outcome"]["selection_curve"]
@@ -70,7 +71,7 @@ class EveryCheckpoint:
 
 
 class CheckpointsBehindEvaluated(Checkpoints):
-    """Lets a training go on only from where everything that lies behind has been evaluated."""
+    """Lets a training resume only from a snapshot up to which every checkpoint has been evaluated."""
 
     def __init__(self, folder: Path, say: Callable[[str], None], every: EveryCheckpoint) -> None:
         super().__init__(folder, say)
@@ -90,7 +91,7 @@ class CheckpointsBehindEvaluated(Checkpoints):
 
 
 def weights_sha256(model: PreTrainedModel) -> str:
-    """A hash over every tensor of `model`: what tells whether a training that is repeated takes the same course."""
+    """Return a hash of every tensor of `model`, which tells whether a repeated training takes the same course."""
     hashed = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         hashed.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())

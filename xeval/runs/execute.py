@@ -1,4 +1,4 @@
-"""One run through the stages: encode, train, predict, score, store. The only room that knows their order."""
+"""One run through its stages: encode, train, predict, score, store. Only this module knows their order."""
 
 import shutil
 import time
@@ -55,16 +55,16 @@ from xeval.support.sealed import copy_sealed
 from xeval.support.termination import postponed
 from xeval.support.text import counted, metric_in_words, one_decimal
 
-FLOAT32_ROWS = 32  # of each language, computed again in float32 where the run's arithmetic is another
+FLOAT32_ROWS = 32  # of each language, computed again in float32 if the run uses another arithmetic
 
 
 class Selection:
-    """What a training is told of the selection rows: the metric on them, and the loss of the same predictions."""
+    """Measures a model on the selection rows: the metric, and the loss of the same predictions."""
 
     def __init__(self, task: Task, rows: Rows, encoded: Encoded, outputs_of: Callable[[Encoded], np.ndarray]) -> None:
         self._task, self._rows, self._encoded, self._outputs_of = task, rows, encoded, outputs_of
         self._outputs = np.zeros((0, 0))  # of the last measurement
-        self.last = 0.0  # what it gave
+        self.last = 0.0  # the metric of the last measurement
 
     def score(self) -> float:
         kind, self._outputs = self._task.of_kind, self._outputs_of(self._encoded)
@@ -73,21 +73,21 @@ class Selection:
         return self.last
 
     def loss(self) -> float:
-        """Of what `score` has just measured."""
+        """Return the loss of the predictions that `score` has just measured."""
         return mean_loss(self._task.of_kind, self._outputs, self._encoded)
 
 
 class OneRun:
-    """One run on its way from what the results folder has of it to all the languages that are wanted."""
+    """Takes one run from what the results folder already has of it to all the requested languages."""
 
     def __init__(  # noqa: PLR0913  what is run, and how
         self,
         spec: RunSpec,
-        folder: Path,  # where it lies
+        folder: Path,  # of the run
         reporter: Reporter,
         preflight: Sequence[Finding] = (),  # what was found wrong before the run
-        every_checkpoint: bool = False,  # evaluate those on the way of the training too
-        known: Sequence[StoredRun] = (),  # other runs, of which some may have the same training
+        every_checkpoint: bool = False,  # also evaluate the training's other checkpoints
+        known: Sequence[StoredRun] = (),  # other runs, some of which may have the same training
         keep_weights: bool = False,  # in the run's folder
         callbacks: Sequence[Callback] = (),
     ) -> None:
@@ -104,12 +104,12 @@ class OneRun:
         self.checkpoints = Checkpoints(checkpoints_folder(self.identity), reporter.say)
         self.told = Told(callbacks, spec.compute.device, self._say)
         self.gathered = GatheredPredictions(checkpoints_folder(self.identity) / "evaluated")
-        self.model_of_trial: Any = None  # the checkpoint's own, where the trial before the run left it to the run
+        self.model_of_trial: Any = None  # the checkpoint's own, if the trial before the run kept it for the run
 
     def may_read(self, languages: Sequence[str]) -> list[str]:
-        """The languages whose test rows this run may need if `languages` are wanted, beside those themselves.
+        """Return `languages`, and the others whose test rows this run may need.
 
-        A training that is repeated may give other weights, and then every score there is has to be made again.
+        A repeated training may give other weights, and then every existing score has to be computed again.
         """
         record = self.disk.newest()
         if record is None or not self.spec.train:
@@ -120,13 +120,14 @@ class OneRun:
         return list(dict.fromkeys([*languages, *self.disk.languages()]))
 
     def has_work(self, languages: Sequence[str]) -> bool:
-        """Whether something of `languages` is not there yet."""
+        """Return whether anything in `languages` is still to be computed."""
         record = self.disk.newest()
         unknown = self._unknown_at_checkpoints(record, languages)
         return record is None or bool(unknown or self.disk.unfinished(record, languages))
 
     def is_settled(self) -> bool:
-        """Whether a run without work stays as it lies in its folder: its record is whole and names what is known."""
+        """Return whether a run without work stays as its folder has it: complete, and with the model's published name
+        if that is known."""
         record = self.disk.newest()
         if record is None or record.status != "complete" or self.keep_weights:
             return False
@@ -134,8 +135,7 @@ class OneRun:
         return is_named and record == load_record(self.disk.folder)
 
     def check_rows(self, languages: Sequence[str]) -> None:
-        """Raise DataError where rows cannot be read that the weights of a repeated training may have to be evaluated
-        on."""
+        """Raise DataError if a repeated training may have to be evaluated on rows that cannot be read."""
         for language in languages:
             try:
                 self.spec.corpus.test(language)
@@ -146,7 +146,7 @@ class OneRun:
                 ) from error
 
     def complete(self, languages: Sequence[str]) -> StoredRun:
-        """Compute what of `languages` is not there yet."""
+        """Compute what is missing in `languages`, and return the run."""
         with locked(self.disk.folder, self._say):
             record, languages = self.disk.resume(languages)
             if record is not None:
@@ -160,7 +160,7 @@ class OneRun:
             unknown = self._unknown_at_checkpoints(record, languages)
             if record is not None and not missing and not unknown:
                 self._say(f"nothing to do, {counted(len(languages), 'languages')} in {self.disk.folder}")
-                if record.failures or record.status != "complete":  # of what is no longer asked for
+                if record.failures or record.status != "complete":  # of languages no longer requested
                     record = self.disk.save(record.model_copy(update={"status": "complete", "failures": {}}))
             else:
                 self._say(f"{len(missing)} of {counted(len(languages), 'languages')} to evaluate")
@@ -179,9 +179,9 @@ class OneRun:
         return RunBegun(*named, spec.recipe_record().values, seed, self.identity, self.disk.folder)
 
     def train_only(self, keep: Callable[[RunRecord], None]) -> None:
-        """Train, and `keep` a record of it without scores, or of why it failed: no test row is read.
+        """Train, and `keep` a record of the training without scores, or of its failure; read no test rows.
 
-        The weights are let go, and nothing is written to the run's folder.
+        The weights are deleted, and nothing is written to the run's folder.
         """
         with held_in_cache(checkpoints_folder(self.identity), self._say), ExitStack() as until_kept:
             try:
@@ -195,27 +195,27 @@ class OneRun:
                     update={"status": "failed", "failures": {"train": failure}}
                 )
             keep(record)
-            self.checkpoints.clear()  # only now that there is a record
+            self.checkpoints.clear()  # only after the record is kept
             shutil.rmtree(weights_folder(self.identity), ignore_errors=True)
 
     def _say(self, line: str) -> None:
         self.reporter.say(f"{self.name}: {line}")
 
     def _unknown_at_checkpoints(self, record: RunRecord | None, languages: Sequence[str]) -> list[str]:
-        """Where every checkpoint is wanted: the languages that some of them was not evaluated in."""
+        """Return the languages in which a checkpoint is not yet evaluated; none unless all checkpoints are wanted."""
         if not self.every_checkpoint:
             return []
         known = self.disk.known_at_checkpoints(record)
         return [language for language in languages if known is None or language not in known]
 
     def _with_labels(self, record: RunRecord) -> RunRecord:
-        """An old record whose labels nothing told has those of the task that it turns out to be of."""
+        """Return `record`, with the labels and chance level of its task if it is an old record without labels."""
         if record.labels is not None:
             return record
         return record.model_copy(update={"labels": list(self.kind.labels) or None, "chance": self.kind.chance})
 
     def _as_declared(self, record: RunRecord) -> RunRecord:
-        """`record` as one of several seeds, where that is said of its checkpoint now."""
+        """Return `record` as one of several seeds, if its checkpoint is declared to be one now."""
         declared = self.spec.declared
         if declared is None or (declared.name, declared.seed) == (record.model.id, record.seed):
             return record
@@ -224,13 +224,13 @@ class OneRun:
         return self.disk.save(record.model_copy(update=changes))
 
     def _with_sweep(self, record: RunRecord) -> RunRecord:
-        """A run that there was already says from now on that its values were chosen by a sweep, if they were."""
+        """Note in an existing record that a sweep chose its values, if one did."""
         if record.sweep == self.sweep:
             return record
         return self.disk.save(record.model_copy(update={"sweep": self.sweep}))
 
     def _with_published_name(self, record: RunRecord) -> RunRecord:
-        """A run of a folder that is now known to hold a published model says so from now on."""
+        """Note in the record of a local model that its folder is now known to hold a published model."""
         own, model = self.spec.checkpoint, record.model
         if model.origin != "local" or own.published_as in (None, model.published_as):
             return record
@@ -247,7 +247,7 @@ class OneRun:
                 )
 
     def _compute(self, record: RunRecord | None, missing: Sequence[str], unknown: Sequence[str]) -> RunRecord:
-        """Evaluate in the `missing` languages, and at every checkpoint if there are any that are `unknown` there."""
+        """Evaluate the `missing` languages, and every checkpoint if any languages are `unknown` for the checkpoints."""
         spec = self.spec
         tokenizer = load_tokenizer(spec.checkpoint, spec.recipe.max_length)
         # Other results folders share the cache.
@@ -256,7 +256,7 @@ class OneRun:
                 model, record, missing = self._weights(tokenizer, record, missing, unknown, until_kept)
                 status = "incomplete" if missing else "complete"
                 record = self.disk.save(record.model_copy(update={"status": status, "failures": {}}))
-                self.checkpoints.clear()  # only now that the record knows of the weights
+                self.checkpoints.clear()  # only after the record names the weights
             except (TrainingError, PredictionError) as error:
                 return self._fail({"train": error})
         give_to_followers(self.ranks, Evaluation(model, spec.compute))
@@ -267,7 +267,7 @@ class OneRun:
     def _evaluate_all(
         self, model: Any, record: RunRecord, encoded: Mapping[str, Encoded]
     ) -> tuple[RunRecord, dict[str, Exception]]:
-        """Evaluate language by language; what is finished is saved. Returns what failed too, by phase."""
+        """Evaluate language by language, saving after each. Also returns what failed, by phase."""
         failures: dict[str, Exception] = {}
         n_rows = sum(len(self.spec.corpus.test(language)) for language in encoded)
         n = sum(map(len, encoded.values()))
@@ -289,7 +289,7 @@ class OneRun:
         return record, failures
 
     def _fail(self, errors: Mapping[str, Exception]) -> RunRecord:
-        """Note by phase what failed; what is finished stays as it is."""
+        """Record the failures by phase; finished scores stay as they are."""
         for error in errors.values():
             self._say(f"failed: {error}")
         failures = {
@@ -320,9 +320,9 @@ class OneRun:
         unknown: Sequence[str],
         until_kept: ExitStack,
     ) -> tuple[Any, RunRecord, Sequence[str]]:
-        """The model to evaluate, the record to add to, and the languages that then are missing from it.
+        """Return the model to evaluate, the record to add to, and the languages that are then missing from it.
 
-        After a training, SIGTERM waits until whoever calls this has kept what it gives, and closes `until_kept`.
+        After a training, SIGTERM waits until the caller has kept the result and closes `until_kept`.
         """
         spec = self.spec
         if not spec.train:
@@ -343,11 +343,11 @@ class OneRun:
             self._check_same_rows(record)
         every = self._every_checkpoint(tokenizer, record, unknown)
         model, fresh = self._train(tokenizer, every, until_kept)
-        assert fresh.training is not None  # it has just been trained
+        assert fresh.training is not None  # since it has just been trained
         if not record or not trained or not record.scores:
             record = fresh
         elif trained.weights_sha256 != fresh.training.weights_sha256:
-            # Scores of two different sets of weights must not stand in one record.
+            # One record must not mix scores of two different sets of weights.
             self._say("training again gave other weights, so all its languages are evaluated again")
             missing = list(dict.fromkeys([*self.disk.start_successor(record), *missing]))
             record = fresh
@@ -357,21 +357,21 @@ class OneRun:
         return model, record, missing
 
     def _as_it_is(self, record: RunRecord | None) -> tuple[Any, RunRecord]:
-        """The checkpoint's own model, fine-tuned already or an encoder alone, and the record to add to."""
+        """Return the checkpoint's own model, already fine-tuned or an encoder alone, and the record to add to."""
         spec = self.spec
         if self.kind.trains:
             model = self._on_device(self.model_of_trial or load_fine_tuned(spec.checkpoint, self.kind))
-            self.model_of_trial = None  # whoever evaluates it lets it go
+            self.model_of_trial = None  # so that it is freed after its evaluation
             return model, record or self._new_record(model)
         encoder = load_encoder(spec.checkpoint, self.kind)
         record = record or self._new_record(encoder)  # before layers are cut off
-        assert spec.recipe.layer and spec.recipe.pooling  # as `fitting` and `with_layer` have seen to
+        assert spec.recipe.layer and spec.recipe.pooling  # ensured by `fitting` and `with_layer`
         return self._on_device(SentenceEncoder(encoder, spec.recipe.layer, spec.recipe.pooling)), record
 
     def _with_known_training(self, record: RunRecord | None, unknown: Sequence[str]) -> RunRecord | None:
-        """`record`, or if it has no training a new one with that of another run whose weights are kept.
+        """Return `record`, or, if it has no training, a new one with that of another run whose weights are kept.
 
-        Where checkpoints on the way are `unknown` too, it takes a training of its own.
+        If languages are `unknown` for the checkpoints, no other run's training is used: this run needs its own.
         """
         has_training = record is not None and record.training is not None
         for run in () if has_training or unknown else self.trained:
@@ -395,7 +395,7 @@ class OneRun:
         return record
 
     def _kept_weights(self, record: RunRecord) -> Path | None:
-        """Where the fine-tuned weights of `record` are, under the identity of any run that shares its training."""
+        """Return the folder of the fine-tuned weights of `record`, kept by any run that shares its training."""
         if record.training is None:
             return None
         sha256 = record.training.weights_sha256
@@ -406,7 +406,7 @@ class OneRun:
         return next((kept for identity in known if (kept := kept_weights(identity, sha256)) is not None), None)
 
     def _keep_weights(self, record: RunRecord) -> None:
-        """Put the weights of `record` into the run's folder, where they are not yet."""
+        """Copy the weights of `record` into the run's folder, unless they are already there."""
         kept, own = self._kept_weights(record), own_weights(self.disk.folder)
         if kept is None:
             self._say(
@@ -424,9 +424,10 @@ class OneRun:
     def _every_checkpoint(
         self, tokenizer: Any, record: RunRecord | None, unknown: Sequence[str]
     ) -> EveryCheckpoint | None:
-        """What evaluates every checkpoint in the languages that are `unknown`, and in those that were known before."""
+        """Return the evaluator of every checkpoint, in the `unknown` languages and those known before; None if only the
+        chosen checkpoint is wanted."""
         if not self.every_checkpoint:
-            self.gathered.clear()  # another training's, maybe, between whose checkpoints this one would leave gaps
+            self.gathered.clear()  # maybe of another training, among whose checkpoints this one would leave gaps
             return None
         known = self.disk.known_at_checkpoints(record) or ()
         tests = {language: self.spec.corpus.test(language) for language in dict.fromkeys([*known, *unknown])}
@@ -438,9 +439,9 @@ class OneRun:
         return EveryCheckpoint(self.kind, self.spec.task.metric, self.gathered, rows)
 
     def _train(self, tokenizer: Any, every: EveryCheckpoint | None, until_kept: ExitStack) -> tuple[Any, RunRecord]:
-        """The fine-tuned model and a record of it.
+        """Fine-tune a model, and return it with its record.
 
-        SIGTERM waits `until_kept` is closed, since what was trained after the last checkpoint is nowhere else.
+        SIGTERM waits until `until_kept` is closed, since the steps after the last checkpoint are saved nowhere else.
         """
         spec = self.spec
         rows = dict(spec.corpus.training)
@@ -486,7 +487,7 @@ class OneRun:
                     self.ranks,
                 )
             except TrainingError:
-                self.checkpoints.clear()  # it would break down there again
+                self.checkpoints.clear()  # a training resumed from them would break down again
                 raise
         merge()
         if message := forget_unused("weights"):
@@ -508,12 +509,12 @@ class OneRun:
             weights_sha256=save_fine_tuned(model, weights_folder(self.identity), spec.checkpoint, self._say),
             invocation=environment.INVOCATION,
         )
-        timed_by = None if outcome.earlier_wall_s else environment.INVOCATION  # or by several, maybe on two machines
+        timed_by = None if outcome.earlier_wall_s else environment.INVOCATION  # None: by several, maybe on two machines
         timing = {"train": Timing(wall_s=wall_s, rows=outcome.n_pairs, invocation=timed_by)}
         return model, self._signed(self._new_record(model)).model_copy(update={"training": training, "timing": timing})
 
     def _check_selections(self, n_steps: int, every: EveryCheckpoint | None) -> None:
-        """Raise TrainingError where more would be known of the checkpoints in the end than can be read."""
+        """Raise TrainingError if the training would measure more checkpoints than can be read back."""
         recipe = self.spec.recipe
         n_selections = n_steps // (recipe.evaluate_every_steps or n_steps or 1)
         n_predictions = n_selections * max(1, len(every.languages) if every is not None else 0)
@@ -525,8 +526,8 @@ class OneRun:
             )
 
     def _adapted(self) -> tuple[Any, Callable[[], None], bool]:
-        """The model to train, what makes an ordinary one of it after the training, and whether the checkpoint's own
-        head is left out."""
+        """Return the model to train, a function that makes it an ordinary model after the training, and whether the
+        checkpoint's own head is left out."""
         spec = self.spec
         model = load_pretrained(spec.checkpoint, self.kind, spec.seed)
         left_out_head = brings_head(spec.checkpoint, model)
@@ -539,7 +540,7 @@ class OneRun:
         return self._on_device(model), merge, left_out_head
 
     def _remember(self, model: Any, encoded: dict[str, Encoded]) -> dict[str, Encoded]:
-        """The rows with what the head reads of each, for which the encoder is run once."""
+        """Run the encoder once, and return the rows with what the head reads of each."""
         n, unit = sum(map(len, encoded.values())), self.kind.unit
         with self.reporter.phase("encode", n, unit if self.kind.sequences_together == 1 else "sequences") as phase:
             return {
@@ -606,7 +607,7 @@ class OneRun:
     def _compare_with_float32(
         self, model: Any, encoded: Encoded, rows: Rows, outputs: np.ndarray
     ) -> Float32Check | None:
-        """Some rows again, spread evenly over all of them; None where they were computed in float32 already."""
+        """Predict some evenly spread rows again in float32, and compare; None if the run itself is in float32."""
         compute = self.spec.compute
         if compute.dtype_name == "float32":
             return None
@@ -622,5 +623,5 @@ class OneRun:
         return new_record(self.spec, model).model_copy(update={"identity": self.identity, "sweep": self.sweep})
 
     def _signed(self, record: RunRecord) -> RunRecord:
-        """`record` with this invocation among those that contributed to it."""
+        """Return `record` with this invocation among those that contributed to it."""
         return record.model_copy(update={"invocations": record.invocations | {environment.INVOCATION: self.invocation}})

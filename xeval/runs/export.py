@@ -14,10 +14,10 @@ _OF_WEIGHTS = {"config.json", "model.safetensors"}
 
 
 def export(run: StoredRun, folder: Path) -> None:
-    """Write weights, configuration with the names of the labels, and tokenizer into `folder`, which appears whole.
+    """Write weights, configuration with the names of the labels, and tokenizer into `folder`, all or nothing.
 
-    Raises StoreError for a run that trained nothing or whose weights are no longer kept, and for a folder that holds
-    something.
+    Raises StoreError for a run that trained nothing or whose weights are no longer kept, and for a folder that is not
+    empty.
     """
     folder = in_home(folder).resolve()
     _refuse_taken(folder)
@@ -51,7 +51,7 @@ def _refuse_taken(folder: Path) -> None:
 
 
 def _tokenizer_of(run: StoredRun) -> dict[str, Path]:
-    """The tokenizer of the pretrained model: version 0.1.0 kept weights without one."""
+    """Return the files of the pretrained model's tokenizer: version 0.1.0 kept weights without one."""
     model = run.record.model
     if model.origin != "local":
         checkpoint = find_checkpoint(f"{model.id}@{model.revision}" if model.revision else model.id)

@@ -1,7 +1,7 @@
-"""What a run will take before it is made: time by this machine's measured speed, memory and disk.
+"""Forecasts of what a run will take: time by this machine's measured speed, memory and disk.
 
-Speed is that of finished runs of the same model on the same hardware where the results folder has any. Otherwise the
-model takes a few steps and predicts a few rows, seconds of work, and what that gives is kept in the cache.
+The speed is that of finished runs of the same model on the same hardware if the results folder has any. Otherwise, the
+model takes a few steps and predicts a few rows, which takes seconds, and the measured speed is kept in the cache.
 """
 
 import hashlib
@@ -37,11 +37,11 @@ from xeval.support.text import counted, one_line
 
 CALIBRATED_ROWS = 256  # at most, to train on
 PREDICTED_ROWS = 64
-LEAST_ROWS = 1_000  # of finished runs that tell a speed
-LEAST_S, MOST_STEPS = 2.0, 50  # of training steps that are timed, after a first one that is not
+LEAST_ROWS = 1_000  # of finished runs, to take their speed
+LEAST_S, MOST_STEPS = 2.0, 50  # timing ends after either; the first training step is not timed
 PREDICTION_BYTES = 24  # of one row, measured on XNLI and Tatoeba
 _MAX_SPEED_BYTES = 10_000
-_OF_SPEED = ("max_length", "batch_size", "adaptation", "layers_frozen")  # values of the recipe
+_OF_SPEED = ("max_length", "batch_size", "adaptation", "layers_frozen")  # the recipe's values that speed depends on
 
 Seconds = Annotated[float, Field(ge=0)]
 
@@ -77,34 +77,34 @@ class Forecast(Frozen):
 
     @property
     def seconds(self) -> float | None:
-        """On one device; None where no speed is known."""
+        """Time on one device; None if no speed is known."""
         if self.speed is None:
             return None if self.is_open else 0.0
         return self.rows_trained * self.speed.trained_s + self.rows_evaluated * self.speed.evaluated_s
 
     @property
     def work(self) -> int:
-        """What orders runs by their length where no speed is known: backward passes cost two forward ones."""
+        """Relative length, to order runs if no speed is known; a backward pass counts as two forward passes."""
         return self.n_weights * (3 * self.rows_trained + self.rows_evaluated)
 
     @property
     def weights_bytes(self) -> int:
-        """Of the fine-tuned weights, which are kept in the cache."""
+        """Size of the fine-tuned weights, which are kept in the cache."""
         return self.n_weights * BYTES_PER_WEIGHT if self.is_training else 0
 
     @property
     def snapshots_bytes(self) -> int:
-        """Of what a training that is going on keeps to resume from, at most."""
+        """Largest size of the snapshots that a training in progress keeps to resume from."""
         return self.weights_bytes * CHECKPOINT_COPIES * CHECKPOINTS
 
     @property
     def memory_bytes(self) -> int:
-        """At least: the weights, and where they are trained their gradients and AdamW's two moments."""
+        """Least memory needed: the weights and, if they are trained, their gradients and AdamW's two moments."""
         return self.n_weights * BYTES_PER_WEIGHT * (4 if self.is_training else 1)
 
 
 def forecast(run: OneRun, languages: Sequence[str]) -> Forecast:
-    """What is still to do of `run` in `languages`, at a speed that is not known."""
+    """Return what is left to do of `run` in `languages`, without a speed."""
     spec = run.spec
     n_trained, n_selected, n_points = _rows_of_training(spec)
     record = run.disk.newest()
@@ -126,7 +126,7 @@ def forecast(run: OneRun, languages: Sequence[str]) -> Forecast:
 
 
 def _rows_of_training(spec: RunSpec) -> tuple[int, int, int]:
-    """`rows_of_training` of the rows that there are."""
+    """Return `rows_of_training` for the rows of the run's corpus."""
     if not spec.train:
         return 0, 0, 0
     selected_on = spec.corpus.selection.first(spec.recipe.selection_rows) if spec.task.has_selection else ()
@@ -134,9 +134,9 @@ def _rows_of_training(spec: RunSpec) -> tuple[int, int, int]:
 
 
 def rows_of_training(recipe: Recipe, n_rows: int, n_selection: int) -> tuple[int, int, int]:
-    """Rows that are trained on, each as often as it is; that are predicted to choose a checkpoint; how many there are.
+    """Count the rows trained on, each as often as it is seen; rows predicted to choose a checkpoint; and checkpoints.
 
-    Patience may end it sooner.
+    Patience may end a training sooner.
     """
     n_steps, every = count_steps(recipe, n_rows), recipe.evaluate_every_steps or -(-n_rows // recipe.batch_size)
     n_points = -(-n_steps // every)
@@ -153,13 +153,13 @@ class Speeds:
         self._known: dict[str, Speed] = {}
 
     def add_to(self, known: Forecast, spec: RunSpec) -> Forecast:
-        """`known` of the run `spec`, with its speed if there is anything to do."""
+        """Return `known`, the forecast of the run `spec`, with its speed if there is anything to do."""
         if not known.is_open:
             return known
         return known.model_copy(update={"speed": self._of(spec), "hardware": _hardware_in_words(spec)})
 
     def _of(self, spec: RunSpec) -> Speed:
-        """The speed of the runs that are like `spec` but for their seed."""
+        """Return the speed of runs that differ from `spec` only in their seed."""
         values, configuration = spec.recipe_record().values, spec.checkpoint.configuration()
         key = speed_key(spec.task.name, configuration, values, spec.train, spec.compute)
         if key not in self._known:
@@ -180,7 +180,7 @@ class Speeds:
 
 
 def calibrate(spec: RunSpec) -> Speed:
-    """Measure the speed of the model of `spec` on rows of its task: seconds of training, and a few predictions."""
+    """Measure the speed of the model of `spec` on rows of its task, by seconds of training and a few predictions."""
     kind, recipe, compute = spec.task.of_kind, spec.recipe, spec.compute
     tokenizer = load_tokenizer(spec.checkpoint, recipe.max_length)
     model = load_model(spec.checkpoint, spec.task, recipe, spec.train)
@@ -205,7 +205,7 @@ class _TimedEnoughError(Exception):
 
 
 def _step_s(spec: RunSpec, model: Any, rows: Any) -> float:
-    """Seconds of one optimizer step."""
+    """Return how many seconds one optimizer step takes."""
     n_rows = len(rows) // spec.task.of_kind.sequences_together
     batch_size = min(spec.recipe.batch_size, n_rows)
     brief = {"max_steps": MOST_STEPS, "epochs": None, "batch_size": batch_size, "selection": "last", "patience": None}
@@ -225,9 +225,9 @@ def _step_s(spec: RunSpec, model: Any, rows: Any) -> float:
 def speed_of_runs(
     records: Iterable[RunRecord], values: Mapping[str, Any], train: bool, compute: Compute
 ) -> Speed | None:
-    """The mean speed of runs of one model with such `values` of the recipe on this hardware, given rows enough."""
+    """Return the mean speed of a model's runs on this hardware with the recipe's `values`; None for too few rows."""
     hardware = environment.describe(compute).hardware
-    timings: dict[bool, list[Timing]] = {True: [], False: []}  # whether it is of training
+    timings: dict[bool, list[Timing]] = {True: [], False: []}  # by whether they are of training
     for record in records:
         if record.dtype != compute.dtype_name:
             continue
@@ -243,7 +243,7 @@ def speed_of_runs(
 
 
 def _mean_s(timings: Sequence[Timing]) -> float | None:
-    """Seconds for each row; None where there are too few to tell, since the first ones are slow."""
+    """Return seconds per row; None if there are too few rows to tell, since the first ones are slow."""
     n_rows = sum(timing.rows for timing in timings)
     return sum(timing.wall_s for timing in timings) / n_rows if n_rows >= LEAST_ROWS else None
 
@@ -256,7 +256,7 @@ def _was_here(timing: Timing, invocations: dict[str, Invocation], hardware: dict
 def speed_key(
     task: str, configuration: Mapping[str, Any], values: Mapping[str, Any], train: bool, compute: Compute
 ) -> str:
-    """A name for what a speed depends on: the hardware, the model's shape, the task and the size of its batches."""
+    """Return a hash of what a speed depends on: hardware, arithmetic, the model's shape, task, and recipe values."""
     parts = {
         "hardware": environment.describe(compute).hardware,
         "device": compute.device.type,
@@ -274,7 +274,7 @@ def _path(key: str) -> Path:
 
 
 def kept_speed(key: str) -> Speed | None:
-    """The speed that was kept under this key; None where there is none that can be read."""
+    """Return the speed kept under this key; None if there is none that can be read."""
     try:
         return Speed.model_validate_json(read_ordinary(_path(key), _MAX_SPEED_BYTES))
     except (OSError, ValidationError):

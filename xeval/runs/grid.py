@@ -106,7 +106,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
 
     Raises XevalError, before anything is computed, for names, files or rows that cannot be used.
     """
-    assert not isinstance(seeds, int)  # one is a list of one by now
+    assert not isinstance(seeds, int)  # a single seed is a list by now
     names: dict[str, Any] = {"train_language": train_language, "train": train, "test_split": test_split}
     told = reporter or Silent()
     data = folder_of_data(data, lambda: define(task, [], tasks_dirs=tasks_dirs, **names).task, told)
@@ -138,7 +138,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
 
 @dataclass(frozen=True)
 class TaskGrid:
-    """What `run_grid` is given for one task."""
+    """The arguments of `run_grid` for one task."""
 
     pairs: list[tuple[str, str | None]]
     options: dict[str, Any]
@@ -149,27 +149,28 @@ class Prepared:
     """Runs that have been checked and can be made."""
 
     runs: list[OneRun]
-    pairs: list[tuple[str, str | None]]  # the model and recipe that each of them was asked for by; none after a sweep
+    pairs: list[tuple[str, str | None]]  # the model and recipe requested for each run; none after a sweep
     languages: list[str]
     failed: list[StoredRun]  # trials of models whose trials all failed
 
 
 def run_grid(task: str, pairs: Sequence[tuple[str, str | None]], **options: Any) -> list[StoredRun]:
-    """`run` for each pair of a model and a recipe (None: the task's default), giving the runs with their folders.
+    """Make the runs of each pair of a model and a recipe, as `run` does, and return them with their folders.
 
-    Takes the options of `prepare_grid`.
+    The recipe None is the task's default. Takes the options of `prepare_grid`.
     """
     [runs] = _complete([prepare_grid(task, pairs, **options)], options.get("reporter"))
     return runs
 
 
 def run_grids(grids: Mapping[str, TaskGrid], reporter: Reporter | None = None) -> list[list[StoredRun]]:
-    """`run_grid` for each task, giving the runs by task. Everything is checked before the first run is made."""
+    """Make the runs of each task, as `run_grid` does, after everything is checked; return a list for each task."""
     return _complete([prepare_grid(task, grid.pairs, **grid.options) for task, grid in grids.items()], reporter)
 
 
 def _complete(grids: Sequence[Prepared], reporter: Reporter | None) -> list[list[StoredRun]]:
-    """Make the runs, with a line on overall progress before each, and add the trials that all failed."""
+    """Make the runs, with a line on overall progress before each, and add the trials of models that had only failed
+    ones."""
     todo = [(place, run) for place, prepared in enumerate(grids) for run in prepared.runs]
     works = [0 if len(todo) == 1 else _work(run, grids[place].languages) for place, run in todo]
     by_grid = [list[StoredRun]() for _ in grids]
@@ -180,7 +181,7 @@ def _complete(grids: Sequence[Prepared], reporter: Reporter | None) -> list[list
 
 
 def _work(run: OneRun, languages: Sequence[str]) -> int:
-    """How long it takes beside others; 0 for a finished one."""
+    """Return how long the run takes relative to others; 0 if it is finished."""
     return forecast(run, languages).work if run.has_work(languages) else 0
 
 
@@ -209,9 +210,9 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     reporter: Reporter | None = None,
     callbacks: "Callback | str | Sequence[Callback | str]" = (),
 ) -> Prepared:
-    """Read and check everything that the runs of these pairs of a model and a recipe need; none of them is computed.
+    """Read and check everything that the runs of these pairs of a model and a recipe need, without making the runs.
 
-    `corpus` are the rows of `data`, where they have been read already. The trials of a `sweep` are made.
+    `corpus` has the rows of `data` if they have been read already. The trials of a `sweep` are made here.
     """
     reporter, told = reporter or Silent(), ready(callbacks)
     defined = define(
@@ -225,12 +226,12 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
         tasks_dirs=tasks_dirs,
     )
     definition, codes, recipes, changed = defined.task, defined.languages, defined.recipes, defined.changed
-    devices.choose(device, dtype)  # words that mean nothing are refused before anything is fetched
+    devices.choose(device, dtype)  # refuses unknown words before anything is fetched
     row_limits = limits(max_train, max_eval, definition.test_split)
     if not pairs:
         raise DefinitionError("no model given; name at least one, for instance distilmbert")
     for model, _ in pairs:
-        ModelName.parse(model)  # one that can be none is refused before anything is fetched
+        ModelName.parse(model)  # refuses an impossible name before anything is fetched
     check_sweep(sweep or {}, definition, recipes.values(), overrides or {}, seeds, train)
     train = train and definition.of_kind.trains
     declared = declare(seeds_of, seeds, [model for model, _ in pairs], train)
@@ -246,12 +247,12 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     checkpoints = {name: _known_by_its_files(find_checkpoint(name), known) for name, _ in pairs}
     with reporter.phase("read", len(codes), "languages") as phase:
         for language in codes:
-            corpus.test(language)  # all of them now, so that a missing file costs nothing finished
+            corpus.test(language)  # all of them now, so that a missing file is found before any work is done
             phase.advance()
     specs: dict[str, RunSpec] = {}
     asked: dict[str, tuple[str, str | None]] = {}
     unchanged: dict[str, Recipe] = {}
-    same: dict[str, str] = {}  # model → the one that has the same files
+    same: dict[str, str] = {}  # model → another one with the same files
     for model, name in pairs:
         checkpoint = checkpoints[model]
         recipe = with_layer(changed[name], checkpoint)
@@ -292,15 +293,15 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
 
 @dataclass(frozen=True)
 class Defined:
-    """What the names of a grid on one task mean."""
+    """The definitions that the names of one task's grid stand for."""
 
     task: Task
     languages: list[str]
-    recipes: dict[str | None, Recipe]  # by the name that was given
-    changed: dict[str | None, Recipe]  # the same with the values that were replaced
+    recipes: dict[str | None, Recipe]  # by the given name
+    changed: dict[str | None, Recipe]  # the same, with replaced values
 
 
-def define(  # noqa: PLR0913  of what `run` takes, all that is a name
+def define(  # noqa: PLR0913  the arguments of `run` that are names
     task: str,
     pairs: Sequence[tuple[str, str | None]],
     *,
@@ -311,7 +312,7 @@ def define(  # noqa: PLR0913  of what `run` takes, all that is a name
     test_split: str | None = None,
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
 ) -> Defined:
-    """Look up the names of a grid. Raises XevalError for one that is none, and for values that a recipe cannot have."""
+    """Look up the names of a grid. Raises XevalError for an unknown name, and for values that a recipe cannot have."""
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
     codes = registry.check_languages(definition, languages)
     if train_language is not None:
@@ -329,7 +330,7 @@ def _trained_on(task: Task, language: str, train: bool) -> Task:
 
 
 def drawn_with(seeds: Sequence[int], recipe: Recipe, train: bool) -> Sequence[int]:
-    """The seeds that a model is run with."""
+    """Return the seeds to run a model with."""
     return (train and seeds) or [recipe.seed]
 
 
@@ -343,7 +344,7 @@ def _say_of_same_files(same: Mapping[str, str], seeds_of: str | None, reporter: 
 
 
 def _check_declared(specs: Iterable[RunSpec], known: Sequence[StoredRun]) -> None:
-    """Refuse a number for one of several checkpoints that another one of them has already."""
+    """Refuse a seed number that another checkpoint declared under the same name already has."""
     declared = [(spec, spec.declared) for spec in specs if spec.declared is not None]
     for (spec, own), run in product(declared, known):
         record = run.record
@@ -356,7 +357,7 @@ def _check_declared(specs: Iterable[RunSpec], known: Sequence[StoredRun]) -> Non
 
 
 def _known_by_its_files(checkpoint: Checkpoint, known: Sequence[StoredRun]) -> Checkpoint:
-    """`checkpoint`; a folder with the files of a published model that a run was made of is known to hold that model."""
+    """Return `checkpoint`, marked as published if it is a folder with the files of a published model in `known`."""
     models = [run.record.model for run in known if run.record.model.origin != "local"]
     same = sorted({model.id for model in models if model.sha256 == checkpoint.sha256})
     if checkpoint.origin != "local" or checkpoint.published_as or len(same) != 1:
@@ -365,7 +366,7 @@ def _known_by_its_files(checkpoint: Checkpoint, known: Sequence[StoredRun]) -> C
 
 
 def _say_of_first_rows(specs: Iterable[RunSpec], known: Sequence[StoredRun], reporter: Reporter) -> None:
-    """Say where there are runs like these on the first rows: version 0.1.0 took those, and both are kept apart."""
+    """Report runs like these that version 0.1.0 evaluated on the first rows; they are kept apart from these."""
     for run in known:
         limits = run.record.limits
         if limits.max_eval and limits.eval_seed is None and any(spec.is_like(run.record) for spec in specs):
@@ -381,7 +382,7 @@ def _say_of_first_rows(specs: Iterable[RunSpec], known: Sequence[StoredRun], rep
 def _read_what_may_be_needed(
     runs: Sequence[OneRun], codes: Sequence[str], corpus: Corpus, reopen: Callable[[Sequence[str]], DataSource]
 ) -> None:
-    """Read the rows of languages that a run has, that nobody asked for, and that training again makes necessary."""
+    """Read rows of languages that nobody requested, but in which a run must be evaluated again if it is retrained."""
     needed = {run: run.may_read(codes) for run in runs}
     more = list(dict.fromkeys(language for languages in needed.values() for language in languages))
     if set(more) <= set(codes):
@@ -404,7 +405,7 @@ def _check_options_without_training(
         )
     if every_checkpoint:
         raise DefinitionError(f"every checkpoint: only a training has several; leave out --every-checkpoint{other}")
-    if keep_weights and task.of_kind.trains:  # or it is one of a suite whose other tasks train
+    if keep_weights and task.of_kind.trains:  # otherwise, it may belong to a suite whose other tasks train
         raise DefinitionError("keep weights: nothing is trained; leave out --keep-weights or --no-train")
 
 
@@ -431,9 +432,9 @@ def _preflight(
     is_swept: bool,
     known: Mapping[str, list[Finding]] | None = None,
 ) -> dict[str, list[Finding]]:
-    """What is wrong with each run, by identity, said before any of them starts; an error stops them all.
+    """Report and return what is wrong with each run, by identity, before any starts; an error stops them all.
 
-    Runs that it is `known` of are not examined again, and what was said of them is not said again.
+    Runs in `known` are not examined again, and their findings are not reported again.
     """
     known = known or {}
     known_findings = [finding for findings in known.values() for finding in findings]
@@ -454,9 +455,9 @@ def _preflight(
 
 
 def _try_out(runs: Sequence[OneRun], languages: Sequence[str]) -> None:
-    """Stop all runs where a model that has something to do cannot do it, or does something else than it should.
+    """Stop all runs if a model that has work to do fails on a few rows, or gives other outputs than it should.
 
-    A single model that is not trained is kept for its run; of several each would be one more in memory.
+    A single model that is not trained is kept for its run; several would all have to stay in memory.
     """
     tried: set[tuple[Checkpoint, str]] = set()
     at_work = [run for run in runs if run.has_work(languages)]
@@ -485,7 +486,7 @@ def reproduce(reference: str, **options: Any) -> Runs:
 
 
 def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
-    """`reproduce`, giving the runs with their folders."""
+    """Make the runs of `reproduce`, and return them with their folders."""
     if options.get("train_language") is not None:
         raise DefinitionError("a published table is of its task's training language; leave out --train-language")
     table, pairs = table_to_reproduce(reference, options.get("test_split"))
@@ -494,14 +495,14 @@ def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
 
 
 def seeds_for(table: Reference, options: Mapping[str, Any]) -> ChosenSeeds:
-    """The seeds to reproduce `table` with where `options` name none; the recipes' own where there is no verdict."""
+    """Return the seeds to reproduce `table` with if `options` name none; the recipes' own if there is no verdict."""
     if options.get("max_train") or options.get("max_eval"):
         return ChosenSeeds(())
     return seeds_to_reproduce(table, registry.get_task(table.task))
 
 
 def table_to_reproduce(reference: str, test_split: str | None = None) -> tuple[Reference, list[tuple[str, str | None]]]:
-    """The published table of that name, and the models of its rows, each with the recipe that its file names."""
+    """Return the published table `reference`, and the models of its rows, each with the recipe that its file names."""
     if test_split is not None:
         raise DefinitionError(
             f"test split {test_split}: a published table is compared with on its own split; leave it out"

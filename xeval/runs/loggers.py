@@ -1,4 +1,4 @@
-"""Callbacks that are ready: TensorBoard, Weights & Biases, trackio. Each needs a package, an extra of the same name."""
+"""Ready-made callbacks: TensorBoard, Weights & Biases, trackio. Each needs a package, an extra of the same name."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class TensorBoard(Callback):
 
 
 class _Tracked(Callback):
-    """What is alike in W&B and trackio: a run that numbers are logged to by name."""
+    """What W&B and trackio have in common: a run to which numbers are logged by name."""
 
     _run: Any = None
 
@@ -89,9 +89,9 @@ LOGGERS: Mapping[str, type[Callback]] = {"tensorboard": TensorBoard, "wandb": Wa
 
 
 def ready(callbacks: "Callback | str | Sequence[Callback | str]") -> list[Callback]:
-    """The callbacks, those that are named as they are by default.
+    """Return the callbacks; those given by name are made with their defaults.
 
-    Raises XevalError for what is none, and where a package is not installed.
+    Raises XevalError for anything that is not a callback, and if a package is not installed.
     """
     if isinstance(callbacks, str) or not isinstance(callbacks, Sequence):
         callbacks = [callbacks]

@@ -1,4 +1,4 @@
-"""A published table → a bundle of all that its reproduction reads, fetched from the hub where it is not there yet."""
+"""A published table → a bundle of everything that its reproduction reads, fetched from the hub if needed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +14,10 @@ from xeval.support.errors import DataError, ModelError
 
 
 def make_bundle(reference: str, output: Path, draws_bars: bool = False) -> bundle.Contents:
-    """Write a bundle for the published table called `reference` to `output`, and say what is in it.
+    """Write a bundle for the published table `reference` to `output`, and return its contents.
 
-    It holds the table, its task and recipes, the models at their newest commit, and of the data, at the pinned
-    revision, what a zero-shot run over the table's languages reads. Raises XevalError.
+    It holds the table, its task and recipes, the models at their newest commit, and the data, at the pinned revision,
+    that a zero-shot run over the table's languages reads. Raises XevalError.
     """
     show_bars(draws_bars)
     table_file, table = registry.find_reference(reference)
@@ -52,7 +52,7 @@ def _data(task: Task, languages: Sequence[str]) -> tuple[bundle.Repository, Path
 
 
 def _model(name: str) -> list[tuple[bundle.Repository, Path, list[Path]]]:
-    """The model's repository and, where it is an adapter, its base's."""
+    """Return the model's repository and, if the model is an adapter, its base's."""
     checkpoint = find_checkpoint(name)
     if checkpoint.adapter is None or checkpoint.base is None:
         return [_repository(checkpoint, checkpoint.folder, None)]

@@ -1,7 +1,7 @@
-"""Models and rows that a program has in memory: copied once into the cache, as the folders that all else works with.
+"""Models and rows in a program's memory, copied once into the cache, as the folders that all other code works with.
 
-A copy lies under the checksum of its contents. So an object that has changed is another model, or other rows, and one
-that has not is the same, in every program.
+A copy is stored under the checksum of its contents. Therefore a changed object counts as another model or other rows,
+and an unchanged one as the same, in every program.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ Name: TypeAlias = str | os.PathLike[str]
 ModelAndTokenizer: TypeAlias = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 Models: TypeAlias = (
     Name | ModelAndTokenizer | Sequence[Name | ModelAndTokenizer] | Mapping[str, ModelAndTokenizer]
-)  # names, objects, or objects by the names that records are to have
-Tables: TypeAlias = TableLike | Mapping[str, Any]  # the latter by language, by split, or by both
-LANGUAGE = "language"  # the column of rows of several languages
+)  # names, objects, or objects by the names to use in records
+Tables: TypeAlias = TableLike | Mapping[str, Any]  # a mapping is by language, by split, or by both
+LANGUAGE = "language"  # column that names the language of each row
 _DIGITS = 16  # of a checksum
 _PAIR = "wanted a name, or a transformers model together with its tokenizer, (model, tokenizer)"
 
@@ -45,7 +45,7 @@ _PAIR = "wanted a name, or a transformers model together with its tokenizer, (mo
 
 
 def names_of_models(models: Models, reporter: Reporter) -> list[str]:
-    """The names of `models`; those of objects are the folders of their copies, which `reporter` is told.
+    """Return the names of `models`; for objects, the folders of their copies, which are reported.
 
     Raises ModelError for an object that is not a model with its tokenizer, or that cannot be saved.
     """
@@ -65,7 +65,7 @@ def names_of_models(models: Models, reporter: Reporter) -> list[str]:
 
 
 def name_of_model(model: str | ModelAndTokenizer, reporter: Reporter) -> str:
-    """`names_of_models` of one."""
+    """Return the name of one model, as `names_of_models` does."""
     [name] = names_of_models([model], reporter)
     return name
 
@@ -114,12 +114,12 @@ def _in_words(value: object) -> str:
 def folder_of_data(
     data: str | os.PathLike[str] | Tables | None, task_of: Callable[[], Task], reporter: Reporter
 ) -> str | os.PathLike[str] | None:
-    """`data` itself where it is a folder; of objects, the folder of their copy, which `reporter` is told.
+    """Return `data` itself if it is a folder or None; for objects, the folder of their copy, which is reported.
 
-    `task_of` gives the task with its training language and its test split.
+    `task_of` returns the task with its training language and its test split.
 
-    Of the training language, rows to train and to select on are copied; of every language, those to test on.
-    Raises DataError for what holds no rows that the task reads, UnknownNameError for a language that it lacks.
+    For the training language, the rows to train and to select on are copied; for every language, the test rows.
+    Raises DataError if `data` has no rows that the task reads, and UnknownNameError for a language that the task lacks.
     """
     if data is None or isinstance(data, str | os.PathLike):
         return data
@@ -133,11 +133,11 @@ def folder_of_data(
 
 
 def _read_by(task: Task, data: Tables) -> Iterator[tuple[tuple[str, str], pa.Table]]:
-    """(language, split) → rows, of what a run of the task may read."""
+    """Yield ((language, split), rows) for everything that a run of the task may read."""
     by_key = data if isinstance(data, Mapping) else {task.splits.test: data}
     by_split = any(_split(task, str(key)) for key in by_key)
     for (language, split), rows in (_in_splits if by_split else _in_languages)(task, by_key):
-        # Of a language that is not trained on, rows to test on alone.
+        # A language that is not trained on contributes only its test rows.
         if split == task.splits.test or language == task.training_language:
             yield (language, split), rows
 
@@ -184,7 +184,7 @@ def _code(task: Task, word: str) -> str:
 
 
 def _split(task: Task, word: str) -> str | None:
-    """The split of the task that is called so, if there is one."""
+    """Return the split of the task that is called `word`, or None."""
     if word in (DEV, "validation", "selection") and task.has_selection:
         return task.splits.selection
     return word if word in _splits(task) else None
@@ -210,9 +210,9 @@ def _write(tables: Mapping[tuple[str, str], pa.Table], folder: Path, task: Task)
 
 
 def _kept(write: Callable[[Path], None], called: Callable[[str], str], reporter: Reporter) -> Path:
-    """The folder of what `write` puts into one, in the cache under its checksum, by which it is `called`.
+    """Keep in the cache what `write` puts into a folder, under its checksum, after which `called` names the folder.
 
-    Where the cache cannot be written, it is kept for this process alone.
+    If the cache cannot be written, the folder is kept for this process only.
     """
     try:
         folder = _keep(cache_home() / "objects", write, called, reporter)
@@ -226,7 +226,7 @@ def _kept(write: Callable[[Path], None], called: Callable[[str], str], reporter:
 def _keep(home: Path, write: Callable[[Path], None], called: Callable[[str], str], reporter: Reporter) -> Path:
     with locked(home, reporter.say):
         new = home / ".new"
-        shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(new, ignore_errors=True)  # left by a process that was killed
         try:
             new.mkdir()
             write(new)
@@ -244,5 +244,5 @@ def _keep(home: Path, write: Callable[[Path], None], called: Callable[[str], str
 
 @cache
 def _aside() -> TemporaryDirectory[str]:
-    """A folder that goes when this process ends."""
+    """Return a folder that is deleted when this process ends."""
     return TemporaryDirectory(prefix="xeval-")

@@ -1,4 +1,4 @@
-"""Runs on several devices of this machine: a process for each device, which makes one run after the other."""
+"""Runs on several devices of this machine: one process for each device, which makes one run after the other."""
 
 import os
 import signal
@@ -19,12 +19,12 @@ from xeval.support.freed_memory import keep_freed_memory
 from xeval.support.progress import Reporter
 from xeval.support.termination import Terminated, listen
 
-MOST_LOSSES = 3  # of its process, after which a run is given up
+MOST_LOSSES = 3  # times that a run is started again after its process was lost
 _SPAWN = get_context("spawn")  # a forked process cannot use CUDA
 
 
 def local_devices(device: str) -> list[str]:
-    """What --device means on this machine: every GPU for auto and cuda, where there are several."""
+    """Return what --device means on this machine: every GPU for auto and cuda, if there are several."""
     import torch
 
     if device in ("auto", "cuda") and torch.cuda.device_count() > 1:
@@ -33,7 +33,7 @@ def local_devices(device: str) -> list[str]:
 
 
 def in_this_process(reporter: Reporter) -> Engine:
-    """Makes one run after the other, here."""
+    """Return an engine that makes one run after the other in this process."""
 
     def make(requests: Sequence[RunRequest]) -> list[Outcome]:
         one_by_one = count_down(requests, [1] * len(requests), lambda request: request.in_words, reporter.say)
@@ -43,10 +43,10 @@ def in_this_process(reporter: Reporter) -> Engine:
 
 
 def on_local(devices: Sequence[str], quiet: bool = False) -> Engine:
-    """Makes as many runs at once as there are `devices` of this machine, each in a process of its own.
+    """Return an engine that makes as many runs at once as there are `devices`, each in a process of its own.
 
     A run whose process is killed is started again, up to MOST_LOSSES times. SIGTERM and Ctrl-C are passed on to the
-    processes, which save.
+    processes, which save their work.
     """
 
     def make(requests: Sequence[RunRequest]) -> list[Outcome]:
@@ -61,11 +61,11 @@ class _Worker:
     device: str
     process: BaseProcess
     connection: Connection
-    number: int | None = None  # of the run that it makes
+    number: int | None = None  # of the run that it makes; None while it waits
 
 
 class _Supervisor:
-    """Gives runs to processes until all have ended."""
+    """Gives runs to processes until all runs have ended."""
 
     def __init__(self, devices: Sequence[str], requests: Sequence[RunRequest], table: ProgressTable) -> None:
         self._devices, self._requests, self._table = devices, requests, table
@@ -89,7 +89,7 @@ class _Supervisor:
             raise
         finally:
             for worker in self._workers:
-                worker.connection.close()  # whoever waits for a run ends
+                worker.connection.close()  # a process that waits for a run then exits
                 worker.process.join()
         return [self._outcomes[number] for number in range(len(self._requests))]
 
@@ -98,11 +98,11 @@ class _Supervisor:
             if worker.number is None and self._waiting:
                 worker.number = self._waiting.popleft()
                 self._table.start(worker.number, worker.device)
-                with suppress(OSError):  # it has died; there will be nothing to hear from it
+                with suppress(OSError):  # it has died, which `_hear` will notice
                     worker.connection.send(self._requests[worker.number].model_dump_json())
 
     def _hear(self, worker: _Worker) -> None:
-        """Take in what `worker` says, or that it has died."""
+        """Handle a message from `worker`, or its death."""
         assert worker.number is not None  # it is busy
         try:
             kind, text = worker.connection.recv()
@@ -145,13 +145,13 @@ def _start(device: str, n_devices: int) -> _Worker:
 
 
 def _work(connection: Connection, device: str, n_devices: int) -> None:
-    """Make the runs that come in, in a process of its own, until nobody gives any more."""
+    """Make the runs that come through `connection`, in a process of its own, until it is closed."""
     listen()
     keep_freed_memory()
     _share_processors(n_devices)
 
     def send(kind: Kind | Literal["ends"], text: str) -> None:
-        with suppress(OSError):  # whoever started this has died; a run that goes on is finished all the same
+        with suppress(OSError):  # the parent process has died; the current run is finished anyway
             connection.send((kind, text))
 
     try:
@@ -168,7 +168,7 @@ def _work(connection: Connection, device: str, n_devices: int) -> None:
 
 
 def _share_processors(n_devices: int) -> None:
-    """Threads for each process, so that all together have one for each core."""
+    """Limit the threads of this process, so that all processes together have one for each core."""
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:

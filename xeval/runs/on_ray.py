@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster: a task for each, with a GPU where the cluster has any, started again where a machine is lost.
+"""Runs on a Ray cluster: a task for each run, with a GPU if the cluster has any, started again if a machine is lost.
 
 https://docs.ray.io/en/latest/ray-core/walkthrough.html
 """
@@ -17,21 +17,21 @@ from xeval.runs.progress_table import ProgressTable, Sender
 from xeval.support.errors import XevalError
 from xeval.support.text import one_line
 
-MOST_LOSSES = 10  # of the process or the machine that makes a run, after which it is given up
+MOST_LOSSES = 10  # times that a run is started again after its process or machine was lost
 HEARD_EVERY_S = 0.5
 ANSWERS_WITHIN_S = 10.0
 MOST_OF_A_NOTE = 200  # characters
-_PLAIN = "\x1b[0m"  # what Ray ends a colour with
-# What a worker takes over from whoever starts the grid, where its own machine does not say otherwise.
+_PLAIN = "\x1b[0m"  # which ends a colour in Ray's output
+# Variables that a worker takes over from the process that starts the grid, unless its own machine sets them.
 _SHARED = ("XEVAL_CACHE", "XEVAL_DATA", "XEVAL_TASKS", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE")
 
-Event = tuple[int, str, str]  # number of the run, what it is, text
+Event = tuple[int, str, str]  # number of the run, kind of event, text
 
 
 def on_ray(quiet: bool = False) -> Engine:
-    """Makes runs on the cluster at RAY_ADDRESS, or on the one that runs here, or else on one that it starts here.
+    """Return an engine that uses the cluster at RAY_ADDRESS, or one running on this machine, or else starts one here.
 
-    Raises XevalError where Ray is not installed, or there is no cluster at RAY_ADDRESS.
+    Raises XevalError if Ray is not installed, or there is no cluster at RAY_ADDRESS.
     """
     ray = _ray()
 
@@ -78,7 +78,7 @@ def _connect(ray: Any) -> None:
 
 
 def _refuse_where_nobody_answers(address: str) -> None:
-    """Ray would try for minutes."""
+    """Raise XevalError if no cluster answers at `address`; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if address in ("auto", "local"):
         return
@@ -94,7 +94,7 @@ def _refuse_where_nobody_answers(address: str) -> None:
 
 
 class _Notes(io.TextIOBase):
-    """In place of standard output, which Ray's notes on lost nodes would get between: their first lines, for people."""
+    """Stands in for standard output, so that Ray's notes on lost nodes, shortened, go to the progress table instead."""
 
     def __init__(self, table: ProgressTable) -> None:
         self._table = table
@@ -115,7 +115,7 @@ def _in_words(ray: Any) -> str:
 
 
 class _Driver:
-    """Gives runs to the cluster until all have ended."""
+    """Gives runs to the cluster until all runs have ended."""
 
     def __init__(self, ray: Any, requests: Sequence[RunRequest], table: ProgressTable) -> None:
         self._ray, self._requests, self._table = ray, requests, table
@@ -150,7 +150,7 @@ class _Driver:
             return Outcome(problem=f"Ray gave it up ({type(error).__name__}): {why}")
 
     def _hear(self) -> None:
-        """Take in what the runs have said."""
+        """Handle the messages that the runs have sent."""
         for number, kind, text in self._ray.get(self._mailbox.take.remote()):
             if kind != "starts":
                 self._table.tell(number, kind, text)
@@ -162,7 +162,7 @@ class _Driver:
 
 
 class _Mailbox:
-    """An actor that keeps what runs say until whoever started them asks for it."""
+    """A Ray actor that keeps the messages of runs until the driver asks for them."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
@@ -176,7 +176,7 @@ class _Mailbox:
 
 
 def _start_mailbox(ray: Any) -> Any:
-    """On this machine, so that it is lost only with whoever asks."""
+    """Start the mailbox on this machine, so that it is lost only together with the driver."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -184,7 +184,7 @@ def _start_mailbox(ray: Any) -> Any:
 
 
 def _work(number: int, request: str, environment: dict[str, str], mailbox: Any) -> str:
-    """Make a run, on whatever machine this is."""
+    """Make a run on the machine that Ray has chosen."""
     for name, value in environment.items():
         os.environ.setdefault(name, value)
 

@@ -1,6 +1,6 @@
 """Runs on a Slurm cluster: one job array, whose jobs save and go back to the queue before their time is up.
 
-Partition, time limit, GPUs and the like are said in Slurm's own words: sbatch reads SBATCH_PARTITION, SBATCH_TIMELIMIT,
+Partition, time limit, GPUs and the like are set in Slurm's own way: sbatch reads SBATCH_PARTITION, SBATCH_TIMELIMIT,
 SBATCH_GPUS and others from the environment (https://slurm.schedmd.com/sbatch.html#SECTION_INPUT-ENVIRONMENT-VARIABLES).
 submitit writes the job script (https://github.com/facebookincubator/submitit).
 """
@@ -24,17 +24,17 @@ from xeval.support.progress import Lines
 from xeval.support.termination import Terminated, listen
 from xeval.support.text import counted, one_line
 
-SAVED_BEFORE_S = 120  # that a job is told that its time will be up, so that its training is saved
+SAVED_BEFORE_S = 120  # how long before its time is up a job is warned, so that its training is saved
 ASKED_EVERY_S = 5.0
-GONE_AFTER = 4  # times that a job was not in the queue and left no outcome; a network's disk may lag behind
+GONE_AFTER = 4  # checks in a row that find neither the job in the queue nor its outcome; a network disk may lag
 _READ_OF_LOG = 4_096  # bytes, from its end
 
 
 def on_slurm(folder: Path, quiet: bool = False, every_s: float = ASKED_EVERY_S) -> Engine:
-    """Makes runs as an array of jobs. Logs and outcomes go to a folder below `folder`, which all nodes have to see.
+    """Return an engine that makes runs as an array of jobs. Logs and outcomes go below `folder`, which all nodes share.
 
-    Whoever started them may be interrupted; the jobs go on. Raises XevalError where submitit is not installed, Slurm is
-    not there, or it refuses the jobs.
+    If this command is interrupted, the jobs go on. Raises XevalError if submitit is not installed, or if Slurm is not
+    there or refuses the jobs.
     """
     submitit = _submitit()
 
@@ -62,7 +62,7 @@ def _submitit() -> Any:
 
 
 def _submit(submitit: Any, requests: Sequence[RunRequest], folder: Path) -> list[str]:
-    """The ids of the jobs, one for each of `requests`."""
+    """Submit a job for each of `requests`, and return the jobs' ids."""
     try:
         executor = submitit.SlurmExecutor(folder=folder)
     except RuntimeError as error:
@@ -87,10 +87,10 @@ def _outcome_path(folder: Path, number: int) -> Path:
 
 
 class _Work:
-    """What a job does. submitit calls it again, with the same words, when the job comes back from the queue.
+    """The work of a job. submitit calls it again, with the same arguments, when the job comes back from the queue.
 
-    submitit's own way of saving, a method that it calls between two instructions of the program, comes too soon for a
-    training, which saves at the end of a step. So it is this that hears Slurm's signals.
+    submitit's own way of saving, a method called between any two instructions, comes too soon for a training, which
+    saves at the end of a step. Therefore this class handles Slurm's signals itself.
     """
 
     def __call__(self, request: str, outcome_path: str) -> None:
@@ -105,10 +105,10 @@ class _Work:
         try:
             outcome = attempt(RunRequest.model_validate_json(request), Lines())
         except Terminated:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which going back to the queue sends again
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # requeueing sends it again
             if time_is_up:
                 _requeue()
-            sys.exit(143)  # cancelled, or Slurm itself puts it back: before pre-emption, or by scontrol requeue
+            sys.exit(143)  # cancelled, or put back by Slurm itself: before pre-emption, or by scontrol requeue
         write_atomically(Path(outcome_path), outcome.model_dump_json().encode())
 
 
@@ -120,7 +120,7 @@ def _requeue() -> None:
 
 
 class _Array:
-    """The jobs of an array, looked at from outside until all have left an outcome, or will leave none."""
+    """The jobs of an array, polled until each has left an outcome or will leave none."""
 
     def __init__(self, ids: Sequence[str], folder: Path, table: ProgressTable) -> None:
         self._ids, self._folder, self._table = ids, folder, table
@@ -173,10 +173,10 @@ class _Array:
 
 
 def _states(array: str) -> dict[str, tuple[str, str]] | None:
-    """State and node of the jobs that are in the queue, by id; None where Slurm does not answer."""
+    """Return state and node of the jobs in the queue, by id; None if Slurm does not answer."""
     words = ["squeue", "--noheader", "--array", "--format=%i|%T|%N", f"--jobs={array}"]
     process = subprocess.run(words, capture_output=True, text=True, check=False)
-    if process.returncode and "Invalid job id" not in process.stderr:  # which it says when all of them have ended
+    if process.returncode and "Invalid job id" not in process.stderr:  # Slurm's answer when all of them have ended
         return None
     lines = [line.split("|") for line in process.stdout.splitlines() if line.count("|") == 2]
     return {job: (state, node) for job, state, node in lines}

@@ -1,4 +1,4 @@
-"""What `run` and `reproduce` give to programs: the records, which a notebook shows as a table."""
+"""What `run` and `reproduce` return: the records, which a notebook shows as a table."""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Runs(list[RunRecord]):
-    """The records of a grid, one per model and seed, in the order asked for.
+    """The records of a grid, one per model and seed, in the order requested.
 
-    In a notebook it shows itself beside the published table, as `xeval run` does; `plot` draws that.
+    A notebook shows them next to the published table, as `xeval run` does; `plot` draws the comparison.
     """
 
     def __init__(self, stored: list[StoredRun], reference: str | None = None) -> None:
@@ -27,13 +27,13 @@ class Runs(list[RunRecord]):
         self._reference = reference
 
     def frame(self) -> "pd.DataFrame":
-        """One row per run and language, as `load_results` has them."""
+        """Return a frame with one row per run and language, like that of `load_results`."""
         return to_frame(self.stored)
 
     def plot(self) -> "Figure":
-        """Draw ours minus published by language, or our scores where nothing is published: the extra `plot`.
+        """Draw ours minus published by language, or our scores if nothing is published; needs the extra `plot`.
 
-        Raises XevalError without matplotlib, and where there are several tasks or no scores.
+        Raises XevalError without matplotlib, and if there are several tasks or no scores.
         """
         from xeval.report.plot import draw
 
@@ -43,19 +43,19 @@ class Runs(list[RunRecord]):
         return draw(matrices[0])
 
     def _repr_html_(self) -> str:
-        """The table of each task, as the command prints it."""
+        """Return the table of each task, as the command prints it."""
         from xeval.report.formats import terminal
 
         return "\n".join(map(terminal.as_html, self._matrices())) or f"<p>{escape(repr(self))}</p>"
 
     def _repr_markdown_(self) -> str:
-        """The report of each task, where HTML is not shown."""
+        """Return the report of each task, for notebooks that do not show HTML."""
         from xeval.report.formats import markdown
 
         return "\n".join(map(markdown.render, self._matrices())) or repr(self)
 
     def _matrices(self) -> "list[Matrix]":
-        """One for each task that has scores."""
+        """Return a matrix for each task that has scores."""
         from xeval.report.from_folder import matrix_of
 
         scored = [run for run in self.stored if run.record.scores]

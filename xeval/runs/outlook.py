@@ -1,7 +1,7 @@
-"""A grid before anything is fetched: its runs by name, which of them are finished, and what is known of the others.
+"""The outlook of a grid before anything is fetched: its runs by name, which are finished, and estimates for the rest.
 
-`xeval plan` fetches, reads and measures, and knows more (`xeval.runs.plan`). Here names are compared with names, so a
-model whose files have changed under its name is taken for what was run before; the run itself looks at the files.
+`xeval plan` fetches, reads and measures, so it knows more (`xeval.runs.plan`). Here, only names are compared: a model
+whose files have changed under the same name is taken for the one that was run before. The run itself checks the files.
 """
 
 import os
@@ -37,28 +37,28 @@ from xeval.support.errors import XevalError
 
 @dataclass(frozen=True)
 class NamedRun:
-    """One run to be made, by the names of what it is made of."""
+    """One run, known only by names and values."""
 
     task: Task
     model: ModelName
     recipe: Recipe
-    seed: int | None  # None where nothing is trained
+    seed: int | None  # None if nothing is trained
     languages: tuple[str, ...]
     is_finished: bool
-    seconds: float | None  # that it takes here; None where that is not known
-    trained_weights: int | None  # numbers that its training leaves in the cache, 0 without one; None: not known
+    seconds: float | None  # that it takes on this machine; None if unknown
+    trained_weights: int | None  # how many its training leaves in the cache: 0 without a training, None if unknown
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """A grid by its names."""
+    """What is known of a grid by names alone."""
 
     runs: tuple[NamedRun, ...]
-    downloads: Mapping[str, int | None]  # what is not here yet: how many bytes of it, None where nobody can say
-    table: str | None  # the published table that is to be reproduced
+    downloads: Mapping[str, int | None]  # what is not here yet → how many bytes, None if unknown
+    table: str | None  # the published table to reproduce
     is_on_all_rows: bool
-    why_seeds: str = ""  # why so many, where that was not said
-    may_lack_tasks: bool = False  # of a suite, whose tasks without rows are left out
+    why_seeds: str = ""  # why this many, if the user gave none
+    may_lack_tasks: bool = False  # true for a suite, whose tasks without rows are left out
     n_trials: int = 0  # of a sweep, for each model
 
     @property
@@ -67,7 +67,7 @@ class Outlook:
 
     @property
     def seconds(self) -> float | None:
-        """That all runs take here, one after the other; None where that is not known of each of them."""
+        """Time of all open runs on this machine, one after the other; None unless known for each, and for a sweep."""
         known = [run.seconds for run in self.to_do]
         return None if None in known or self.n_trials else sum(seconds or 0.0 for seconds in known)
 
@@ -80,9 +80,9 @@ def outlook_of_grids(
     why_seeds: str = "",
     of_suites: Collection[str] = (),
 ) -> Outlook:
-    """The outlook for what `run_grid` is given for each task; those `of_suites` may be left out.
+    """Return the outlook of what `run_grid` makes of each task; tasks `of_suites` may turn out to have no rows.
 
-    Raises XevalError for names that mean nothing, and for a sweep that cannot be made.
+    Raises XevalError for unknown names, and for a sweep that cannot be made.
     """
     runs, downloads = list[NamedRun](), dict[str, int | None]()
     with using(bundle):
@@ -99,7 +99,7 @@ def outlook_of_grids(
 
 
 def outlook_of_file(grid: FileGrid, *, bundle: str | os.PathLike[str] | None = None) -> Outlook:
-    """The outlook for what `run_file` makes."""
+    """Return the outlook of what `run_file` makes."""
     with using(bundle):
         of_suites = [_grids_of_suite(name, **options) for name, options in grid.suites.items()]
     of_tasks = {task: each for grids in of_suites for task, each in grids.items()}
@@ -114,7 +114,7 @@ def outlook_of_grid(
     bundle: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Outlook:
-    """The outlook for what `xeval.run`, or for a suite `run_suite`, makes with these options."""
+    """Return the outlook of what `xeval.run`, or `run_suite` for a suite, makes with these options."""
     with using(bundle):
         if not registry.is_suite(subject, options.get("tasks_dirs") or ()):
             return outlook_of_grids({subject: TaskGrid([(model, recipe) for model in models], options)}, bundle=bundle)
@@ -123,7 +123,7 @@ def outlook_of_grid(
 
 
 def _grids_of_suite(name: str, models: Sequence[str], recipes: Sequence[str], **options: Any) -> dict[str, TaskGrid]:
-    """What there is to run of each task of a suite, if there are rows for it."""
+    """Return what to run of each task of a suite, as if all of them had rows."""
     grids: dict[str, TaskGrid] = {}
     folders, codes = [Path(folder) for folder in options.get("tasks_dirs") or ()], options.get("languages") or ()
     for member in registry.get_suite(name).tasks:
@@ -139,7 +139,7 @@ def _grids_of_suite(name: str, models: Sequence[str], recipes: Sequence[str], **
 def outlook_of_table(
     reference: str, *, bundle: str | os.PathLike[str] | None = None, seeds: Sequence[int] = (), **options: Any
 ) -> Outlook:
-    """The outlook for what `xeval.reproduce` makes."""
+    """Return the outlook of what `xeval.reproduce` makes."""
     with using(bundle):
         table, pairs = table_to_reproduce(reference)
         chosen = seeds_for(table, options)
@@ -149,7 +149,7 @@ def outlook_of_table(
 
 
 def _without_layer(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's values but for the layer that vectors are made of, which depends on the encoder."""
+    """Return a recipe's values without the layer that vectors are taken from, which depends on the encoder."""
     return {key: value for key, value in lasting_values(values).items() if key != "layer"}
 
 
@@ -161,7 +161,7 @@ def _count_combinations(sweep: Mapping[str, Sequence[Any]]) -> int:
 
 
 class _TaskOutlook:
-    """What is known of the runs of one task."""
+    """The outlook of one task."""
 
     def __init__(self, name: str, grid: TaskGrid) -> None:
         names = ("languages", "train_language", "overrides", "train", "test_split", "tasks_dirs")
@@ -173,10 +173,10 @@ class _TaskOutlook:
         self.train = bool(grid.options.get("train", True)) and self.task.of_kind.trains
         self.limits: Limits = limits(grid.options.get("max_train"), grid.options.get("max_eval"), self.task.test_split)
         self.choose = partial(devices.choose, grid.options.get("device", "auto"), grid.options.get("dtype", "auto"))
-        self.choose()  # words that mean nothing are refused before anything is said
+        self.choose()  # refuses unknown words before anything is printed
         self.data = grid.options.get("data") or os.environ.get("XEVAL_DATA") or None
         if self.data is not None and not Path(self.data).is_dir():
-            recognise(Path(self.data), self.task)  # which says what is wanted
+            recognise(Path(self.data), self.task)  # raises an error that says what is wanted
         self._known = known_runs(Path(grid.options.get("results") or "results"), self.task.name)
 
     def check_sweep(self) -> None:
@@ -203,13 +203,13 @@ class _TaskOutlook:
         return runs
 
     def known_of(self, model: ModelName) -> list[StoredRun]:
-        """The finished and unfinished runs of `model`, whatever they were made with."""
-        ids = {model.id, model.published_as} - {None}  # of two local models, neither of which is a published one
+        """Return all runs of `model` in the results, finished or not, whatever they were made with."""
+        ids = {model.id, model.published_as} - {None}  # None is `declared` in most records and would match them all
         return [run for run in self._known if {run.record.model.id, run.record.declared} & ids]
 
 
 class _ModelOutlook:
-    """What is known of the seeds of one model, trained by one recipe."""
+    """The outlook of one model with one recipe, for any seed."""
 
     def __init__(self, of_task: _TaskOutlook, model: ModelName, recipe: Recipe, options: Mapping[str, Any]) -> None:
         self.recipe = recipe
@@ -241,7 +241,7 @@ class _ModelOutlook:
         )
 
     def _is_of(self, record: RunRecord, seed: int) -> bool:
-        """Whether `record` is of the run with this seed, as far as names and values tell."""
+        """Return whether `record` is of the run with this seed, as far as names and values tell."""
         dtype = self._of.choose(record.model.hidden_size).dtype_name
         own = self._recipe_name, _without_layer(self._values), self._of.limits, self._task.training_language, dtype
         recipe = record.recipe
@@ -254,7 +254,7 @@ class _ModelOutlook:
         return language in (RunOnDisk(run.folder).known_at_checkpoints(run.record) or ())
 
     def _find_speed(self) -> Speed | None:
-        """That of finished runs of the model, or what a plan has measured."""
+        """Return the speed of the model's finished runs, or else the one that a plan has measured, if any."""
         records = [run.record for run in self._known]
         try:
             sizes = [hidden_size(self._checkpoint)] if self._checkpoint else [r.model.hidden_size for r in records]
@@ -264,7 +264,7 @@ class _ModelOutlook:
                     shape = self._checkpoint.configuration()
                     speed = kept_speed(speed_key(self._task.name, shape, self._values, self._of.train, compute))
                 return speed
-        except XevalError:  # the run says what is wrong with the model, after the plan
+        except XevalError:  # the run itself reports what is wrong with the model
             return None
         return None
 
@@ -290,6 +290,6 @@ class _ModelOutlook:
         return trained[0] * self._speed.trained_s + (trained[1] + n_tested) * self._speed.evaluated_s
 
     def _count(self, role: str, language: str, most: int | None) -> int | None:
-        """Rows of a split, of which `most` are taken; None where the task does not say how many there are."""
+        """Return how many rows of a split are used, at most `most`; None if neither `most` nor the task tells."""
         n_rows = self._task.expected_rows.of(role, language) or None
         return n_rows if most is None else min(most, n_rows or most)

@@ -1,6 +1,6 @@
-"""A run in names and values, as JSON, and a grid of them with what is known of each before it is made.
+"""Requests for runs, as names and values in JSON, and plans: grids of requests with a forecast for each.
 
-`execute` makes one run; whatever makes several of them, on one machine or on many, calls it and nothing else.
+`execute` makes one run. Everything that makes several, on one machine or on many, calls it and nothing else.
 """
 
 import os
@@ -70,7 +70,7 @@ class RunRequest(Frozen):
 
     @property
     def in_words(self) -> str:
-        """How progress and errors call it: `xnli, mbert, seed 1`."""
+        """The run's name in progress and errors: `xnli, mbert, seed 1`."""
         model = self.model if self.model.count("/") < 2 else Path(self.model).name
         recipe = [] if self.recipe is None else [Path(self.recipe).stem]
         seed = [] if self.seed is None else [f"seed {self.seed}"]
@@ -112,7 +112,7 @@ class Plan(Frozen):
 
     @property
     def results(self) -> Path:
-        """The folder of records of the first run; all have the same unless somebody wrote the plan by hand."""
+        """The results folder of the first run; all runs share it unless the plan was written by hand."""
         return Path(self.runs[0].request.results)
 
     @property
@@ -121,7 +121,7 @@ class Plan(Frozen):
         return list(dict.fromkeys(Path(folder) for run in self.runs for folder in run.request.tasks_dirs))
 
     def longest_first(self) -> list[RunRequest]:
-        """What to make, in an order that keeps devices from waiting for the last run."""
+        """Return the requests, longest first, so that devices do not wait for the last run."""
         seconds = [run.forecast.seconds for run in self.runs]
         lengths = [run.forecast.work if None in seconds else run.forecast.seconds or 0 for run in self.runs]
         order = sorted(range(len(self.runs)), key=lambda number: -lengths[number])
@@ -129,17 +129,17 @@ class Plan(Frozen):
 
 
 class Outcome(BaseModel, frozen=True, extra="forbid"):
-    """What came of a request: the folder of the run, or why there is none. It travels between processes."""
+    """The outcome of a request, as sent between processes: the run's folder, or why there is none."""
 
     folder: str | None = None
     problem: str | None = None
 
 
-Engine = Callable[[Sequence[RunRequest]], Sequence[Outcome]]  # makes runs somewhere; their outcomes, in their order
+Engine = Callable[[Sequence[RunRequest]], Sequence[Outcome]]  # makes the runs and returns their outcomes in order
 
 
 def execute(request: RunRequest, reporter: Reporter | None = None) -> StoredRun:
-    """Make the run that is asked for, or what is still to do of it."""
+    """Make the requested run, or what is left to do of it."""
     options = request.model_dump(exclude={"task", "model", "recipe", "seed", "bundle"})
     seeds = [] if request.seed is None else [request.seed]
     with using(request.bundle):
@@ -148,20 +148,20 @@ def execute(request: RunRequest, reporter: Reporter | None = None) -> StoredRun:
 
 
 def attempt(request: RunRequest, reporter: Reporter | None = None) -> Outcome:
-    """`execute`, where what goes wrong is this run's own matter: others go on."""
+    """Call `execute`, and return an error as the outcome, so that other runs go on."""
     try:
         return Outcome(folder=str(execute(request, reporter).folder))
     except XevalError as error:
         return Outcome(problem=str(error))
-    except Exception as error:  # a fault of xeval or of a library: its place goes to the log of whoever made the run
+    except Exception as error:  # a bug in xeval or a library: the traceback goes to the process's log
         traceback.print_exc()
         return Outcome(problem=f"ended by {type(error).__name__}: {one_line(error)}")
 
 
 def run_plan(plan: Plan, engine: Engine) -> tuple[list[StoredRun], list[str]]:
-    """Make the runs of `plan`, the longest first, where `engine` makes them.
+    """Make the runs of `plan` with `engine`, longest first.
 
-    Returns the runs in the plan's order, as the results folder then has them, and a line on each that it has not.
+    Returns the runs in the plan's order, as the results folder has them afterwards, and a line on each that it lacks.
     """
     outcomes = {
         run.request.model_dump_json(): Outcome(folder=run.folder) for run in plan.runs if _is_finished_still(run)
@@ -183,13 +183,13 @@ def run_plan(plan: Plan, engine: Engine) -> tuple[list[StoredRun], list[str]]:
 
 
 def _is_finished_still(run: PlannedRun) -> bool:
-    """Whether a finished run is where the plan, which may be old, has it."""
+    """Return whether a finished run is still where the plan, which may be old, has it."""
     request = run.request
     if run.folder is None:
         return False
     try:
         stored = load_run(Path(run.folder))
-    except StoreError:  # whoever makes it again says what is wrong
+    except StoreError:  # making it again reports what is wrong
         return False
     task = registry.get_task(request.task, [Path(folder) for folder in request.tasks_dirs])
     wanted = registry.check_languages(task, request.languages)
@@ -206,11 +206,11 @@ def plan_grid(
     measures: bool = False,
     **options: Any,
 ) -> Plan:
-    """The runs that `xeval.run`, or for a suite `run_suite`, makes with these options; everything is checked.
+    """Check everything, and return a plan of the runs that `xeval.run`, or `run_suite` for a suite, would make.
 
-    Where they are to be made `elsewhere`, this machine need not have the device that is asked for. If it `measures`,
-    forecasts have a speed. Raises XevalError for what cannot be run, and for a sweep and for seeds that were trained
-    elsewhere, which no plan has.
+    If the runs are made `elsewhere`, this machine need not have the requested device. If it `measures`, forecasts have
+    a speed. Raises XevalError for runs that cannot be made, and for a sweep and seeds trained elsewhere, which no plan
+    may have.
     """
     refuse_what_no_plan_has(options)
     planner = _Planner(bundle, elsewhere, measures, options)
@@ -232,7 +232,7 @@ def plan_file(
     elsewhere: bool = False,
     measures: bool = False,
 ) -> Plan:
-    """The runs that `run_file` makes of the grid in the file at `path`, as `plan_grid` does it."""
+    """Return a plan of the runs that `run_file` makes of the grid in the file at `path`; see `plan_grid`."""
     options = [*(each.options for each in grid.tasks.values()), *grid.suites.values()]
     for each in options:
         refuse_what_no_plan_has(each)
@@ -256,7 +256,7 @@ def plan_table(
     measures: bool = False,
     **options: Any,
 ) -> Plan:
-    """The runs that `xeval.reproduce` makes, as `plan_grid` does it."""
+    """Return a plan of the runs that `xeval.reproduce` makes; see `plan_grid`."""
     planner = _Planner(bundle, elsewhere, measures, options)
     with using(bundle):
         table, pairs = table_to_reproduce(reference)
@@ -266,7 +266,7 @@ def plan_table(
 
 
 class _Planner:
-    """Collects runs with what is known of each."""
+    """Collects planned runs, each with its forecast."""
 
     def __init__(
         self, bundle: str | os.PathLike[str] | None, elsewhere: bool, measures: bool, options: dict[str, Any]
@@ -277,11 +277,11 @@ class _Planner:
         self._speeds = Speeds(results, options.get("reporter") or Silent()) if measures else None
 
     def as_here(self, options: dict[str, Any]) -> dict[str, Any]:
-        """`options` with a device that this machine has."""
+        """Return `options` with a device that this machine has."""
         return options | ({"device": "auto"} if self._elsewhere else {})
 
     def add_suite(self, name: str, **options: Any) -> dict[str, str]:
-        """Add its tasks; returns why some of them are left out."""
+        """Add the tasks of a suite, and return why some of them are left out."""
         grids, skipped = suite_grids(name, **self.as_here(options))
         for task in list(grids):
             with left_out(task, skipped, Silent()):  # the plan itself says why
@@ -305,13 +305,13 @@ class _Planner:
             if self._speeds is not None:
                 known = self._speeds.add_to(known, run.spec)
             is_finished = not known.is_open
-            # Another machine may take `auto` for another arithmetic, and that is another run.
+            # On another machine, `auto` may mean another arithmetic, and that is another run.
             stays = is_finished and request.dtype != "auto" and run.is_settled()
             folder = _absolute(run.disk.folder) if stays else None
             self.runs.append(PlannedRun(request=request, is_finished=is_finished, folder=folder, forecast=known))
 
     def _common(self, task: str, options: dict[str, Any]) -> dict[str, Any]:
-        """What all runs of a task have in common."""
+        """Return the values that all runs of a task have in common."""
         data = options.get("data") or os.environ.get("XEVAL_DATA") or None
         as_they_are = (
             *("train", "train_language", "every_checkpoint", "keep_weights"),
@@ -347,12 +347,12 @@ def _absolute(path: str | os.PathLike[str]) -> str:
 
 
 def _path_or_name(definition: str) -> str:
-    """A definition's name as it is, the path of its file in full, by the registry's rule of which of them it is."""
+    """Return a definition's name as it is, or its file's full path; names and paths differ as in the registry."""
     return _absolute(definition) if definition.endswith(".toml") or os.sep in definition else definition
 
 
 def _absolute_model(model: str) -> str:
-    """`model` with the folder that it names, if it names one, in full."""
+    """Return `model`, with the full path of the folder that it names, if it names one."""
     name = ModelName.parse(model)
     if name.folder is None:
         return model
@@ -360,7 +360,7 @@ def _absolute_model(model: str) -> str:
 
 
 def write_plan(plan: Plan, path: Path) -> None:
-    """Put `plan` at `path`. Raises StoreError for one that would be too large to be read."""
+    """Write `plan` to `path`. Raises StoreError if it would be too large to be read."""
     content = (plan.model_dump_json(indent=1) + "\n").encode()
     if len(content) > MAX_PLAN_BYTES:
         raise StoreError(f"{path}: wanted at most {MAX_PLAN_BYTES:,} bytes, got {len(content):,}; {_IN_PARTS}")
@@ -368,7 +368,7 @@ def write_plan(plan: Plan, path: Path) -> None:
 
 
 def read_plan(path: Path) -> Plan:
-    """The plan at `path`. Raises StoreError for a file that is none."""
+    """Read the plan at `path`. Raises StoreError for a file that is not a plan."""
     try:
         return Plan.model_validate_json(read_ordinary(path, MAX_PLAN_BYTES))
     except OSError as error:

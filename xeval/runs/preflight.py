@@ -1,7 +1,7 @@
-"""What is checked before a run: rows, tokenizer, and what the run is about to do. Seconds, whatever the size.
+"""Checks before a run: rows, tokenizer, and what the run is about to do. They take seconds, whatever the size.
 
-`examine` checks one (task, model, recipe) on rows that are read; a run calls it and stops at an error. `doctor` reads
-the rows itself, goes on past what cannot be read, and gives every check's outcome.
+`examine` checks one (task, model, recipe) on rows that have been read; a run calls it and stops at an error. `doctor`
+reads the rows itself, goes on past rows that cannot be read, and returns every check's outcome.
 """
 
 import os
@@ -60,10 +60,10 @@ Findings = list[tuple[str, Finding]]  # what was checked (data, machine or a mod
 
 
 def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str], is_swept: bool = False) -> list[Finding]:
-    """Everything that is checked before the run `spec` over `languages`, whose rows have been read.
+    """Check everything before the run `spec` over `languages`, whose rows have been read.
 
-    `unchanged` is the recipe as its file has it; some of its values are chosen by trials if it `is_swept`. Raises
-    ModelError for a tokenizer that cannot be loaded.
+    `unchanged` is the recipe as its file has it. If it `is_swept`, trials choose some of its values. Raises ModelError
+    for a tokenizer that cannot be loaded.
     """
     tests = {language: spec.corpus.test(language) for language in languages}
     findings = check_rows(spec.task, spec.corpus, spec.train, tests)
@@ -98,7 +98,7 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
 ) -> Findings:
     """Check a run before it is made: the machine, the task's rows if there is a task, and each model on them.
 
-    Takes what `xeval.run` takes. Raises XevalError for names and files that lead nowhere; rows that cannot be used are
+    Takes arguments of `xeval.run`. Raises XevalError for unknown names and missing files; rows that cannot be used are
     findings.
     """
     by_subject: Findings = [(MACHINE, _check_machine(device, dtype))]
@@ -138,7 +138,7 @@ def _check_machine(device: str, dtype: str) -> Finding:
 
 
 def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, Rows]) -> list[Finding]:
-    """The checks of the rows that a run would train on, choose a checkpoint on, and be tested on."""
+    """Check the rows that a run would train on, choose a checkpoint on, and be tested on."""
     if not tests:
         return []
     unit, training = task.of_kind.unit, corpus.training if train else {}
@@ -153,14 +153,14 @@ def check_rows(task: Task, corpus: Corpus, train: bool, tests: Mapping[str, Rows
 
 
 def _check_choice(task: Task, recipe: Recipe, tests: Mapping[str, Rows], is_swept: bool = False) -> list[Finding]:
-    """Whether the checkpoint, or a value of the recipe, is chosen on rows that are evaluated on."""
+    """Check whether the checkpoint, or a value of the recipe, is chosen on rows that are also evaluated."""
     is_both = task.test_split == DEV and task.training_language in tests
     finding = check_choice(task.training_language, recipe.selection, is_swept) if is_both else None
     return [finding] if finding else []
 
 
 def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: Mapping[str, Rows]) -> list[Finding]:
-    """The checks of a checkpoint's tokenizer, on a sample of the rows."""
+    """Check a checkpoint's tokenizer on a sample of the rows."""
     tokenizer, config = load_tokenizer(checkpoint, recipe.max_length), checkpoint.configuration()
     kind = task.of_kind
     samples = {language: rows.sample(SAMPLED_ROWS) for language, rows in tests.items()}
@@ -186,7 +186,7 @@ def _check_tokenizer(checkpoint: Checkpoint, task: Task, recipe: Recipe, tests: 
 
 
 def _check_head(checkpoint: Checkpoint, task: Task) -> Finding:
-    """Whether the labels of a checkpoint that is to be used as it is can be told; a run refuses it if not."""
+    """Check that the labels of a checkpoint to be used as it is can be matched by name; otherwise a run refuses it."""
     name, id2label = "labels of the head", checkpoint.configuration().get("id2label") or {}
     try:
         label_columns(checkpoint.id, id2label, task.of_kind)
@@ -196,22 +196,22 @@ def _check_head(checkpoint: Checkpoint, task: Task) -> Finding:
 
 
 def load_model(checkpoint: Checkpoint, task: Task, recipe: Recipe, train: bool) -> Any:
-    """The model as a run begins with it, with any head where it is trained.
+    """Load the model as a run begins with it; if it is trained, its head may be any.
 
     Raises ModelError for weights that are not those of the encoder that config.json describes.
     """
     kind = task.of_kind
     if kind.trains:
         return load_pretrained(checkpoint, kind, seed=0) if train else load_fine_tuned(checkpoint, kind)
-    assert recipe.layer and recipe.pooling  # as `with_layer` has seen to
+    assert recipe.layer and recipe.pooling  # ensured by `with_layer`
     return SentenceEncoder(load_encoder(checkpoint, kind), recipe.layer, recipe.pooling)
 
 
 def tried_model(spec: RunSpec, tests: Mapping[str, Rows]) -> Any:
-    """The model as the run `spec` begins with it, moved to its device by a trial on a few of these rows.
+    """Load the model as the run `spec` begins with it, and try it on a few of these rows, which moves it to its device.
 
-    Raises PreflightError where a run would give something else than a plain call, and ModelError for whatever the model
-    or its tokenizer raises.
+    Raises PreflightError if a run would give something else than a plain call, and ModelError for anything that the
+    model or its tokenizer raises.
     """
     model = load_model(spec.checkpoint, spec.task, spec.recipe, spec.train)
     stop_on_errors(spec.checkpoint.id, _try_out(model, spec.checkpoint, spec.task, spec.recipe, spec.compute, tests))
@@ -221,9 +221,9 @@ def tried_model(spec: RunSpec, tests: Mapping[str, Rows]) -> Any:
 def _try_out(
     model: Any, checkpoint: Checkpoint, task: Task, recipe: Recipe, compute: Compute, tests: Mapping[str, Rows]
 ) -> list[Finding]:
-    """Whether `model` gives in a run what a plain call of transformers gives, on a few rows; it is moved to the device.
+    """Check on a few rows that a run gives what a plain call of transformers gives; move `model` to the device.
 
-    Raises ModelError for whatever the model or its tokenizer raises.
+    Raises ModelError for anything that the model or its tokenizer raises.
     """
     if not tests:
         return []
@@ -246,7 +246,7 @@ def _findings_of_trial(
     train: bool,
     tests: Mapping[str, Rows],
 ) -> list[Finding]:
-    """What a trial finds on the device and in the arithmetic of these names, and an error for what it raises."""
+    """Try the model on the device and in the arithmetic of `names`, and return the findings; a ModelError is one."""
     what = "weights"
     try:
         recipe, compute = with_layer(recipe, checkpoint), devices.choose(*names, hidden_size(checkpoint))
@@ -269,7 +269,7 @@ def _check_training(
 
 
 def _read(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[dict[str, Rows], list[Finding]]:
-    """The test rows that can be used, and an error for each split that cannot."""
+    """Return the test rows that can be used, and an error for each split that cannot."""
     tests, problems = {}, []
     for split in corpus.task.training_roles if train else ():
         try:
@@ -285,5 +285,5 @@ def _read(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[dict[s
 
 
 def count_checkpoint_weights(checkpoint: Checkpoint) -> int:
-    """Numbers in the checkpoint's safetensors files, from their headers."""
+    """Count the numbers in the checkpoint's safetensors files, by their headers."""
     return count_weights(headers(checkpoint.id, weight_files(checkpoint.folder, checkpoint.id)))

@@ -23,7 +23,7 @@ from xeval.support.errors import DataError, DefinitionError, UnknownNameError
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import is_unspaced
 
-LONGEST = 512  # pieces of a sentence, where the encoder takes more: each piece costs a pass over all of them
+LONGEST = 512  # pieces per sentence, even if the encoder takes more: each piece costs a pass over all of them
 
 
 def probe(  # noqa: PLR0913  takes what `run` takes
@@ -42,25 +42,25 @@ def probe(  # noqa: PLR0913  takes what `run` takes
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
     reporter: Reporter | None = None,
 ) -> Probe:
-    """Ask a masked language model for each piece of a task's test sentences, in every language.
+    """Let a masked language model predict each piece of a task's test sentences, in every language.
 
     Args:
         model: alias, hub id (`id@revision`) or folder of a checkpoint with its masked-LM head.
-        task: name or path of the task whose test sentences are read; no answer to them is.
-        text: which text of a row; by default the first, such as the premise.
+        task: name or path of the task whose test sentences are read; their answers are not used.
+        text: which text of a row; by default the first, such as the premise, or the last if the task trains nothing.
         languages: codes; all of the task's by default.
         masking: "word-l2r" or "piece".
-        max_rows: so many different sentences of each language, drawn with `seed`; where they are translations of each
+        max_rows: most sentences of each language, all different, drawn with `seed`; if they are translations of each
             other, the same ones in all languages.
-        seed: of that choice.
+        seed: of that draw.
         data: a local copy of the task's data.
-        results: folder whose runs of this model the languages are ranked with.
+        results: folder with runs of this model, whose scores the languages are ranked by too.
         device: "auto", "cpu", "cuda" or "cuda:N".
         dtype: "auto", "float32" or "bfloat16".
         tasks_dirs: folders with further task files.
-        reporter: what is told of progress; silent by default.
+        reporter: receives progress; silent by default.
 
-    Raises XevalError for whatever cannot be used, such as a checkpoint without its head.
+    Raises XevalError for anything that cannot be used, such as a checkpoint without its head.
     """
     reporter = reporter or Silent()
     if max_rows < 1:
@@ -114,9 +114,9 @@ def probe(  # noqa: PLR0913  takes what `run` takes
 
 
 def are_parallel(task: Task, tests: Sequence[Rows]) -> bool:
-    """Whether row i of one language is taken to say what row i of any other says: their right answers are the same.
+    """Return whether row i is taken to say the same in every language, because the right answers are the same.
 
-    Of a task that trains nothing the answers are row numbers, which say nothing of that.
+    In a task that trains nothing, the answers are row numbers, which do not tell, so the result is False.
     """
     if not task.of_kind.trains:
         return False
@@ -135,23 +135,23 @@ def _plain(value: Any) -> Any:
 def _text_of(task: Task, rows: Rows, text: str | None) -> str:
     names = list(rows.texts)
     if text is None:
-        return names[0] if task.of_kind.trains else names[-1]  # without training, the first is English in all of them
+        return names[0] if task.of_kind.trains else names[-1]  # without training, the first is English in all languages
     if text not in names:
         raise UnknownNameError(f"text of the rows of {task.name}", text, names)
     return text
 
 
 def _texts(rows: Rows, name: str) -> list[str]:
-    """The texts of `rows`; words are put together, with spaces where the script has them."""
+    """Return the texts of `rows`; words are joined, with spaces if the script has them."""
     column = rows.texts[name]
     space = "" if is_unspaced("".join(value) for value in column) else " "
     return [value if isinstance(value, str) else space.join(value) for value in column]
 
 
 def choose(columns: Mapping[str, Sequence[str]], parallel: bool, max_rows: int, seed: int) -> dict[str, list[int]]:
-    """The rows to read of each language, no sentence twice, in file order.
+    """Choose the rows to read in each language, no sentence twice, in file order.
 
-    Of parallel sentences they are the same rows in all languages, chosen among those that the first language has.
+    If sentences are parallel, the rows are the same in all languages, and no sentence of the first one is there twice.
     """
     chosen: dict[str, list[int]] = {}
     for language, texts in columns.items():
@@ -169,7 +169,8 @@ def choose(columns: Mapping[str, Sequence[str]], parallel: bool, max_rows: int, 
 
 
 def _that_fit(pieces: Mapping[str, Pieces], longest: int, parallel: bool) -> tuple[dict[str, Pieces], int]:
-    """The sentences that are not too long and have a piece, of parallel ones in every language; how many others."""
+    """Return the sentences that are not too long and have a piece (if parallel, in every language), and the number of
+    others in the language with most of them."""
     fits = {language: (own.encoded.lengths <= longest) & (own.n_text_pieces > 0) for language, own in pieces.items()}
     if parallel:
         in_all: np.ndarray = np.logical_and.reduce(list(fits.values()))
@@ -195,7 +196,7 @@ def _of_language(language: str, pieces: Pieces, likelihoods: np.ndarray, spaced:
 
 
 def _judged(checkpoint: Checkpoint, results: Path, fields: dict[str, Any]) -> Probe:
-    """`fields` beside what the runs of the same model scored."""
+    """Return the probe of `fields`, correlated with the scores of runs of the same model."""
     probes: list[LanguageProbe] = fields["languages"]
     measures = ("bits_per_sentence" if fields["is_parallel"] else "bits_per_character", "pseudo_perplexity")
     values = {measure: {language.language: language.value(measure) for language in probes} for measure in measures}

@@ -1,6 +1,6 @@
-"""What a person sees of several runs that go on at once, on standard error: one table on a terminal, lines elsewhere.
+"""The progress of several runs at once, on standard error: one table on a terminal, lines elsewhere.
 
-Whoever makes a run tells a `Sender`, what it sends travels however its engine lets it, and a `ProgressTable` shows it.
+The process that makes a run reports to a `Sender`, the engine carries its messages, and a `ProgressTable` shows them.
 """
 
 import sys
@@ -18,13 +18,13 @@ from xeval.runs.plan import Outcome, RunRequest
 from xeval.support.progress import Phase, can_draw
 from xeval.support.text import counted, one_line
 
-Kind = Literal["says", "does", "has done"]  # a line to keep, what goes on now, a phase that has ended
+Kind = Literal["says", "does", "has done"]  # a line to keep, what is going on now, a phase that has ended
 SENT_EVERY_S = 0.5
-MOST_ROWS = 24  # of runs that go on
+MOST_ROWS = 24  # of runs in progress
 
 
 class Sender:
-    """A reporter that sends on what it is told."""
+    """A reporter that passes on what it is told, by `send`."""
 
     draws_bars = False
 
@@ -50,12 +50,12 @@ class Sender:
 
 
 class ProgressTable:
-    """The runs of one grid: which wait, which go on and where, and which have ended. Used as a context manager."""
+    """Shows the runs of one grid: which are in progress and where, how many wait or have ended. A context manager."""
 
     def __init__(self, requests: Sequence[RunRequest], quiet: bool = False) -> None:
         self._names = [request.in_words for request in requests]
         self._quiet = quiet
-        self._going_on: dict[int, list[str]] = {}  # number → where, and what it does
+        self._going_on: dict[int, list[str]] = {}  # number → where it is, and what it does
         self._started_s: dict[int, float] = {}
         self._n_ended = self._n_failed = 0
         self._live: Live | None = None
@@ -71,25 +71,25 @@ class ProgressTable:
         (self._live or nullcontext()).__exit__(*raised)
 
     def start(self, number: int, where: str) -> None:
-        """The run of this number starts, or starts again, on `where`."""
+        """Note that the run of this number starts, or starts again, on `where`."""
         self._started_s.setdefault(number, time.monotonic())
         self._going_on[number] = [where, "starts"]
         self._keep(number, f"{self._names[number]} starts on {where}")
 
     def tell(self, number: int, kind: Kind, text: str) -> None:
-        """What a `Sender` has sent of the run of this number."""
+        """Show what a `Sender` has sent about the run of this number."""
         if number in self._going_on and kind != "says":
             self._going_on[number][1] = text
         if kind != "does" and self._live is None:
             self._keep(number, text)
 
     def lose(self, number: int, why: str) -> None:
-        """The run of this number has lost its process and waits for another one."""
+        """Note that the run of this number has lost its process and waits for another one."""
         self._going_on.pop(number, None)
         self._keep(number, f"{self._names[number]}: {why}; it is started again")
 
     def end(self, number: int, outcome: Outcome) -> None:
-        """The run of this number has ended."""
+        """Note that the run of this number has ended."""
         self._going_on.pop(number, None)
         self._n_ended += 1
         self._n_failed += outcome.problem is not None
@@ -97,7 +97,7 @@ class ProgressTable:
         self._keep(number, f"{self._names[number]}: {outcome.problem or f'ended after {took}'}")
 
     def say(self, line: str) -> None:
-        """Keep a line that is about no single run."""
+        """Print a line, above the table if there is one."""
         if self._live is not None:
             self._live.console.print(Text(one_line(line)))
         elif not self._quiet:

@@ -1,4 +1,4 @@
-"""A run's first record: what it is made of, before anything of it is scored."""
+"""A run's first record: what the run is made of, before anything is scored."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from xeval.runs.spec import RunSpec
 
 
 def new_record(spec: RunSpec, model: PreTrainedModel | None) -> RunRecord:
-    """An incomplete record without training or scores; `model` is None where it could not be had."""
+    """Return an incomplete record without training or scores; `model` is None if it could not be loaded."""
     checkpoint, declared = spec.checkpoint, spec.declared
     return RunRecord(
         identity=spec.identity(),
@@ -42,7 +42,7 @@ def new_record(spec: RunSpec, model: PreTrainedModel | None) -> RunRecord:
 
 
 def said_of_task(task: Task) -> dict[str, Any]:
-    """What every record of a run on `task` says of it."""
+    """Return the fields that describe `task` in the record of every run on it."""
     return {
         "task": task.name,
         "task_title": task.title,

@@ -35,7 +35,7 @@ from xeval.support.errors import DefinitionError, StoreError, UnknownNameError
 from xeval.support.locks import locked
 from xeval.support.progress import Reporter, Silent
 
-NOT_KNOWN = "not known"  # the arithmetic that others computed in
+NOT_KNOWN = "not known"  # the arithmetic of predictions computed elsewhere
 EITHER = "data and labels: wanted one of the two, since both have the right answers"
 PathLike = str | os.PathLike[str]
 
@@ -87,7 +87,7 @@ def score_given(  # noqa: PLR0913  what `score` takes
     tasks_dirs: Sequence[PathLike] = (),
     reporter: Reporter | None = None,
 ) -> StoredRun:
-    """`score`, giving the run with its folder."""
+    """Do what `score` does, and return the run with its folder."""
     reporter = reporter or Silent()
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
     codes = registry.check_languages(definition, languages) if languages else ()
@@ -115,7 +115,7 @@ def score_given(  # noqa: PLR0913  what `score` takes
 
 
 def _named(model: str) -> ModelName:
-    """The model that somebody says the predictions are of; a word that is not a model's name is a name of their own."""
+    """Return the model that the predictions are said to be of; a word that is no known name becomes a local name."""
     try:
         return ModelName.parse(model)
     except UnknownNameError:
@@ -127,7 +127,7 @@ def _judge(task: Task, given: Given, rows: Rows) -> Judged:
 
 
 def _record(task: Task, name: ModelName, seed: int, source: DataSource | None, rows: Mapping[str, Rows]) -> RunRecord:
-    """The record of the run, without scores."""
+    """Return the record of the run, without scores."""
     called = f"{ELSEWHERE} of {name.id}@{name.revision}" if name.revision else f"{ELSEWHERE} of {name.id}"
     expected = {language: task.expected_rows.of("test", language) for language in rows}
     is_part = any(len(own) < (expected[language] or 0) for language, own in rows.items())
@@ -167,7 +167,7 @@ def _record(task: Task, name: ModelName, seed: int, source: DataSource | None, r
 def _add(
     task: Task, folder: Path, record: RunRecord, judged: Mapping[str, Judged], rows: Mapping[str, Rows]
 ) -> StoredRun:
-    """Add languages to the run in `folder`. Raises StoreError for other rows or predictions of one that is there."""
+    """Add languages to the run in `folder`. Raises StoreError if one that is there had other rows or predictions."""
     scores, hashes = dict(record.scores), dict(record.data.sha256["test"])
     invocation = environment.INVOCATION
     for language, own in judged.items():

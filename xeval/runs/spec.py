@@ -1,4 +1,4 @@
-"""What one run is made of, and the identity that follows from it."""
+"""The specification of one run, and the identity that follows from it."""
 
 import json
 from collections.abc import Sequence
@@ -30,9 +30,9 @@ NOT_OF_TRAINING = {
 
 @dataclass(frozen=True)
 class Declared:
-    """That a checkpoint, trained elsewhere, is one of several that differ in their seed alone."""
+    """A declaration that a checkpoint trained elsewhere is one of several that differ only in their seed."""
 
-    name: str  # what all of them together are called
+    name: str  # of all of them together
     seed: int
 
 
@@ -48,8 +48,8 @@ class RunSpec:
     train: bool  # False: the checkpoint is evaluated as it is
     corpus: Corpus
     compute: Compute
-    declared: Declared | None = None  # that the checkpoint is one of several seeds
-    sweep: SweepRecord | None = None  # how values of the recipe were chosen, which makes no other run of it
+    declared: Declared | None = None  # set if the checkpoint is one of several seeds
+    sweep: SweepRecord | None = None  # how the recipe's values were chosen; not part of the run's identity
 
     @property
     def learning_rate(self) -> float:
@@ -61,7 +61,7 @@ class RunSpec:
 
     @property
     def in_words(self) -> str:
-        """How messages call this run."""
+        """The run's name in messages."""
         name = f"{self.checkpoint.id} {self.recipe_name}"
         if self.declared is not None:
             return f"{self.declared.name} {self.recipe_name} seed {self.declared.seed} ({self.checkpoint.id})"
@@ -83,27 +83,27 @@ class RunSpec:
         )
 
     def identity(self) -> str:
-        """A hash over everything that the fine-tuned weights depend on.
+        """Return a hash of everything that the fine-tuned weights depend on.
 
-        Test rows are not part of it, so that a language can be added later; the record has their hashes, and rows that
-        no longer match are refused.
+        Test rows are not included, so that languages can be added later. The record has their hashes, and rows that no
+        longer match are refused.
         """
         return identity(self._ingredients(), self.seed)
 
     def describes(self, record: RunRecord) -> bool:
-        """Whether `record` is of this very run, whatever its folder, its model and, without a training, its seed are
-        called."""
+        """Return whether `record` is of this very run, whatever the names of its folder and model, and whatever its
+        seed if nothing is trained."""
         return is_of(record, self._ingredients(), self.seed if self.train else record.seed)
 
     def is_like(self, record: RunRecord) -> bool:
-        """Whether `record` is of the same model, recipe, seed and numbers of rows, whichever rows these are."""
+        """Return whether `record` has the same model, recipe, seed and limits on rows, even if the rows differ."""
         own, limits = self.recipe_record(), self.corpus.limits
         mine = self.checkpoint.sha256, self.seed, own.name, lasting_values(own.values)
         theirs = record.model.sha256, record.seed, record.recipe.name, lasting_values(record.recipe.values)
         return (*mine, limits.max_train, limits.max_eval) == (*theirs, record.limits.max_train, record.limits.max_eval)
 
     def shares_training_with(self, record: RunRecord) -> bool:
-        """Whether `record` has the training of this run, whatever was evaluated with it."""
+        """Return whether `record` has the same training as this run, whatever was evaluated with it."""
         return is_training_of(record, self._ingredients(), self.seed)
 
     def _ingredients(self) -> dict[str, Any]:
@@ -119,10 +119,10 @@ class RunSpec:
         )
 
     def folder(self, results: Path, known: Sequence[StoredRun] = ()) -> Path:
-        """Where this run lies below `results`, or is going to.
+        """Return the folder of this run below `results`, whether or not it exists yet.
 
-        A run of the same content among those that are `known` there is this run: version 0.1.0 called its folder by
-        another identity, and one model may have several names.
+        If that folder has no record, a `known` run with the same content is taken for this run: version 0.1.0 named
+        folders by another identity, and a model may have several names.
         """
         name, seed = self.checkpoint.id, self.seed
         if self.declared is not None:
@@ -133,7 +133,7 @@ class RunSpec:
 
 
 def recipe_record(recipe: Recipe, model_id: str, overrides: dict[str, Any], train: bool) -> RecipeRecord:
-    """What the record of a run of this model says of `recipe`, some of whose values were replaced by `overrides`."""
+    """Return what a run's record says of `recipe` for this model; `overrides` are the values replaced in it already."""
     name = recipe.name if train or recipe.pooling else NO_TRAINING
     if recipe.pooling:
         values = recipe.model_dump(include={"max_length", "pooling", "layer"})
@@ -148,7 +148,7 @@ def recipe_record(recipe: Recipe, model_id: str, overrides: dict[str, Any], trai
 
 
 def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
-    """`recipe` with some of its values replaced. Raises DefinitionError for a value that no recipe may have."""
+    """Return `recipe` with some of its values replaced. Raises DefinitionError for a value that no recipe may have."""
     try:
         changed = recipe.model_dump(mode="json") | overrides
         if "learning_rate" in overrides:
@@ -165,8 +165,11 @@ def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
 
 
 def fitting(task: Task, recipe: Recipe) -> Recipe:
-    """`recipe` itself. Raises DefinitionError for one that trains where the task's kind does not, or the reverse, and
-    for one that needs a package which is not there."""
+    """Return `recipe` unchanged if it fits `task`.
+
+    Raises DefinitionError if the recipe trains and the task's kind does not, or the reverse, and if a package that the
+    recipe needs is not installed.
+    """
     refuse_without_peft(recipe)
     if task.of_kind.trains == (recipe.pooling is None):
         return recipe
@@ -178,9 +181,10 @@ def fitting(task: Task, recipe: Recipe) -> Recipe:
 
 
 def with_layer(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
-    """`recipe` with the layer that it takes vectors from in this encoder; one that trains is left as it is.
+    """Return `recipe` with the layer of this encoder to take vectors from; leave a recipe that trains as it is.
 
-    Raises DefinitionError where the encoder has fewer layers than the recipe wants.
+    Raises DefinitionError if the encoder has fewer layers than the recipe wants, or the recipe names no layer for an
+    encoder of this depth.
     """
     if recipe.pooling is None and not recipe.layers_frozen:
         return recipe
@@ -202,9 +206,10 @@ def with_layer(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
 
 
 def declare(name: str | None, seeds: Sequence[int], models: Sequence[str], train: bool) -> dict[str, Declared]:
-    """By model, that it is a seed of what is called `name`: those of `seeds`, or else 1, 2, 3 … in their order.
+    """Declare each model to be one seed of `name`, numbered by `seeds` or else 1, 2, 3 … in their order.
 
-    Raises DefinitionError where that cannot be.
+    Returns the declarations by model, none if `name` is None. Raises DefinitionError if runs here train, if the name is
+    invalid, and unless there is one seed for each model and none of them twice.
     """
     if name is None:
         return {}

@@ -1,4 +1,4 @@
-"""A suite of tasks, one after the other: each that there are rows for is run, and of the others it is said why not."""
+"""A suite of tasks, run one after the other; a task without rows is left out, with the reason."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,10 +29,10 @@ from xeval.support.text import counted, one_line
 
 @dataclass
 class SuiteRuns:
-    """What came of a suite."""
+    """The outcome of a suite."""
 
     runs: list[StoredRun] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)  # task → what is missing
+    skipped: dict[str, str] = field(default_factory=dict)  # task → why
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class TaskRows:
     languages: list[str]
     test_split: str | None = None
     lacking: tuple[str, ...] = ()  # languages of the suite without rows
-    corpus: Corpus | None = None  # the rows, where they were read to see that they are there
+    corpus: Corpus | None = None  # the rows, if they were read to see that they are there
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What of a task is asked for."""
+    """What is requested of a task."""
 
-    languages: Sequence[str] = ()  # all of them for none
+    languages: Sequence[str] = ()  # empty: all
     train: bool = True
     test_split: str | None = None
     limits: Limits = field(default_factory=Limits)
@@ -61,21 +61,21 @@ EVERYTHING = Wanted()
 
 @dataclass(frozen=True)
 class FileGrid:
-    """What the file of a grid has to be run."""
+    """What the file of a grid asks to run."""
 
-    tasks: dict[str, TaskGrid]  # by themselves
-    suites: dict[str, dict[str, Any]]  # what `suite_grids` takes, by the suite's name
+    tasks: dict[str, TaskGrid]  # those named outside of suites
+    suites: dict[str, dict[str, Any]]  # suite's name → arguments of `suite_grids`
 
     def with_options(self, options: dict[str, Any]) -> "FileGrid":
-        """The same with further options of `run_grid`."""
+        """Return the same grid with further options of `run_grid`."""
         tasks = {name: replace(grid, options=grid.options | options) for name, grid in self.tasks.items()}
         return FileGrid(tasks, {name: own | options for name, own in self.suites.items()})
 
 
 def run_file(grid: FileGrid, reporter: Reporter | None = None) -> tuple[dict[str, list[StoredRun]], dict[str, str]]:
-    """The runs of each task and of each suite of the file, and why tasks of suites are left out.
+    """Make the runs of a grid's file; return them by task and by suite, and why tasks of suites are left out.
 
-    The tasks that stand there by themselves come first; all of theirs is checked before the first run is made.
+    Tasks named outside of suites come first; all of them are checked before the first run is made.
     """
     of_tasks = run_grids(grid.tasks, reporter)
     runs, skipped = dict(zip(grid.tasks, of_tasks, strict=True)), dict[str, str]()
@@ -87,21 +87,21 @@ def run_file(grid: FileGrid, reporter: Reporter | None = None) -> tuple[dict[str
 
 
 def run_suite(name: str, models: Sequence[str], *, reporter: Reporter | None = None, **options: Any) -> SuiteRuns:
-    """`run_grid` for each task of the suite called `name`, in all of its languages that there are rows for.
+    """Call `run_grid` for each task of the suite `name`, in all of its languages that have rows.
 
-    `reporter` is told of each task whether and how it is run, before the first one is.
+    Before the first run, `reporter` is told whether and how each task is run.
 
-    A task takes `data`/<its folder> where that is there, and else `data`. One whose test rows carry no answers there,
-    and whose development rows do, is evaluated on these. One without rows is left out, and so is one that ends in an
-    error; the others go on. Takes the options of `suite_grids`. Raises XevalError for a suite or a model that cannot be
-    had.
+    A task reads `data`/<its folder> if that exists, and `data` otherwise. If its test rows have no answers there but
+    its development rows do, it is evaluated on the development rows. A task without rows, or one that ends in an error,
+    is left out; the others go on. Takes the options of `suite_grids`. Raises XevalError for a suite or a model that
+    cannot be found.
     """
     grids, skipped = suite_grids(name, models, reporter=reporter, **options)
     outcome, say = SuiteRuns(skipped=skipped), (reporter or Silent()).say
     for task, reason in skipped.items():
         say(_not_run(task, reason))
     for task in count_down(list(grids), [1] * len(grids), str, say, "task"):
-        grid = grids.pop(task)  # so that its rows can go when it is done
+        grid = grids.pop(task)  # so that its rows are freed when it is done
         with left_out(task, skipped, reporter or Silent()):
             outcome.runs += run_grid(task, grid.pairs, **grid.options)
     _raise_what_is_wrong_with_all(skipped, bool(outcome.runs))
@@ -120,9 +120,9 @@ def suite_grids(  # noqa: PLR0913  what `run_grid` takes
     reporter: Reporter | None = None,
     **options: Any,
 ) -> tuple[dict[str, TaskGrid], dict[str, str]]:
-    """What to run of each task that there are rows for, and why each of the others is left out.
+    """Return what to run of each task that has rows, and why each of the others is left out.
 
-    Without `recipes`, each task is run by the suite's.
+    Without `recipes`, each task is run with the suite's recipe for it.
     """
     reporter = reporter or Silent()
     suite, folders = registry.get_suite(name), [Path(folder) for folder in tasks_dirs]
@@ -158,7 +158,7 @@ def suite_grids(  # noqa: PLR0913  what `run_grid` takes
 
 @contextmanager
 def left_out(task: str, skipped: dict[str, str], reporter: Reporter) -> Iterator[None]:
-    """A task that ends in an error is left out, and the others go on."""
+    """Note a task that ends in an error as left out, so that the others go on."""
     try:
         yield
     except XevalError as error:
@@ -182,11 +182,12 @@ def score_suite(  # noqa: PLR0913  what `score_given` takes
     reporter: Reporter | None = None,
     **options: Any,
 ) -> SuiteRuns:
-    """`score_given` for each task of the suite called `name` that has a folder in `predictions`, as submissions have.
+    """Call `score_given` for each task of the suite `name` that has a folder in `predictions`, as submissions have.
 
-    A task takes the right answers of `labels`/<its folder>, or else the rows of `data`/<its folder>, or of `data` where
-    that is not there. One without predictions is left out, and so is one whose predictions cannot be scored; the others
-    go on. Raises XevalError for a suite that cannot be had, and for a folder without predictions of any of its tasks.
+    A task takes the right answers of `labels`/<its folder>, or else the rows of `data`/<its folder>, or of `data` if
+    there is no such folder. A task without predictions, or one whose predictions cannot be scored, is left out; the
+    others go on. Raises XevalError for a suite that cannot be found, and for a folder without predictions for any of
+    its tasks.
     """
     reporter = reporter or Silent()
     if data and labels:
@@ -225,7 +226,7 @@ def score_suite(  # noqa: PLR0913  what `score_given` takes
 
 
 def _check_submission(suite: Suite, submission: Path, reporter: Reporter) -> None:
-    """Raise DataError for a folder that holds nothing of `suite`; folders that are none of it are told of."""
+    """Raise DataError for a folder that has nothing of `suite`; report folders that belong to none of its tasks."""
     if not submission.is_dir():
         raise DataError(f"{submission}: wanted a folder with a folder for each task of {suite.name}; there is none")
     inside = sorted(each.name for each in submission.iterdir() if each.is_dir())
@@ -246,7 +247,7 @@ def _folder_names(member: SuiteTask) -> list[str]:
 
 
 def _own_folder(path: Path, member: SuiteTask) -> Path:
-    """The folder of a task below `path`. Raises DataError where there is none, or more than one."""
+    """Return the folder of a task below `path`. Raises DataError if there is none, or more than one."""
     own = [path / name for name in _folder_names(member) if (path / name).is_dir()]
     if len(own) != 1:
         contents = f"found {' and '.join(folder.name for folder in own)}" if own else "there is none"
@@ -256,18 +257,18 @@ def _own_folder(path: Path, member: SuiteTask) -> Path:
 
 def _raise_what_is_wrong_with_all(skipped: dict[str, str], is_any_left: bool) -> None:
     reasons = set(skipped.values())
-    if not is_any_left and len(reasons) == 1:  # it is no task's fault
+    if not is_any_left and len(reasons) == 1:  # so no single task is at fault
         raise XevalError(reasons.pop())
 
 
 def pairs_of(models: Sequence[str], recipes: Sequence[str], member: SuiteTask) -> list[tuple[str, str | None]]:
-    """The models of a task of a suite, each with each recipe, or else with the suite's."""
+    """Return the models of a suite's task, each with each recipe, or else with the suite's."""
     chosen: Sequence[str | None] = recipes or [member.recipe]
     return list(product(models, chosen))
 
 
 def options_of(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a suite's `options` that mean something to `task`, with a training or without."""
+    """Return a suite's `options` without those that mean nothing to `task`, which may train or not."""
     overrides: dict[str, Any] = options.get("overrides") or {}
     if task.of_kind.trains:
         kept = {key: value for key, value in overrides.items() if key not in ("layer", "pooling")}
@@ -278,7 +279,7 @@ def options_of(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_what_holds_for_all(models: Sequence[str], recipes: Sequence[str], options: dict[str, Any]) -> Limits:
-    """The limits on rows. Raises XevalError for what would be wrong in every task."""
+    """Return the limits on rows. Raises XevalError for anything that would be wrong in every task."""
     row_limits = limits(options.get("max_train"), options.get("max_eval"))
     devices.choose(options.get("device", "auto"), options.get("dtype", "auto"))
     for recipe in recipes:
@@ -289,10 +290,10 @@ def _check_what_holds_for_all(models: Sequence[str], recipes: Sequence[str], opt
 
 
 def find_rows(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted = EVERYTHING) -> TaskRows:
-    """Where the rows of `task` are, in which languages there are any, and of which split.
+    """Find the rows of `task`: their folder, the languages that have any, and the split.
 
-    Raises DataError, with what is missing, where there is nothing to train or to test on. What the hub has is not
-    fetched yet.
+    Raises DataError, naming what is missing, if there is nothing to train or to test on. Nothing is fetched from the
+    hub yet.
     """
     languages = [
         language
@@ -321,7 +322,7 @@ def find_rows(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted =
 
 
 def _folders(task: Task, member: SuiteTask, data: Path | None) -> list[Path | None]:
-    """Where to look for the rows of a task: in its own folder, then in the one for all; or nowhere."""
+    """Return where to look for the rows of a task: its own folder, embedded rows (None), then the folder for all."""
     if data is None:
         return [None]
     own: list[Path | None] = [data / name for name in member.folders if (data / name).is_dir()]
@@ -329,9 +330,9 @@ def _folders(task: Task, member: SuiteTask, data: Path | None) -> list[Path | No
 
 
 def _readable(corpus: Corpus, languages: Sequence[str], train: bool) -> list[str]:
-    """Those of `languages` whose test rows can be read. Raises DataError where none can, or nothing to train on."""
+    """Return those of `languages` whose test rows can be read. Raises DataError if none, or training rows, cannot."""
     task = corpus.task
-    trains = train and task.expected_rows.train > 0  # there are tasks that need no training
+    trains = train and task.expected_rows.train > 0  # some tasks need no training
     for role in task.training_roles if trains else ():
         getattr(corpus, role)
     readable, problems = [], []

@@ -1,8 +1,8 @@
-"""A sweep: values of the recipe are tried out, and chosen by the training language's selection split alone.
+"""Sweeps, which try values of the recipe and choose among them by the training language's selection split alone.
 
-A trial is a training of one combination of values, with a seed that no run of the chosen values may have. It reads no
-test row, and its record lies where nothing that counts runs looks for them. What is finished is not tried again, a
-failed trial included.
+A trial trains with one combination of values, and with a seed that no run of the chosen values may have. It reads no
+test rows, and its record is stored where nothing that counts runs looks. Finished trials, failed ones included, are
+not repeated.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from xeval.support.text import metric_in_words, one_decimal, one_line
 
 Value = float | int | str
 Values = Mapping[str, Value]  # one for each key
-Sweep = Mapping[str, Sequence[Value]]  # key → values to try; of several keys, all combinations
+Sweep = Mapping[str, Sequence[Value]]  # key → values to try; for several keys, all combinations
 
 TRIAL_SEED = 1_000_000
 _NOT_TRIED = {
@@ -40,7 +40,7 @@ _NOT_TRIED = {
 def check_sweep(
     sweep: Sweep, task: Task, recipes: Iterable[Recipe], overrides: Values, seeds: Sequence[int], train: bool
 ) -> None:
-    """Raise XevalError, before anything is loaded, for a sweep that cannot be made of one of these `recipes`."""
+    """Raise XevalError, before anything is loaded, for a sweep that cannot be made with one of these `recipes`."""
     if not sweep:
         return
     if not (train and task.of_kind.trains):
@@ -83,7 +83,7 @@ def _are_several(values: object) -> bool:
 
 
 def _combinations(sweep: Sweep, recipe: Recipe, overrides: Values) -> Iterable[Values]:
-    """Every combination of values, as `recipe` holds them; the last key changes fastest."""
+    """Yield every combination of values, as `recipe` holds them; the last key changes fastest."""
     for values in itertools.product(*sweep.values()):
         changed = override(recipe, {**overrides, **dict(zip(sweep, values, strict=True))})
         yield {key: getattr(changed, key) for key in sweep}
@@ -92,10 +92,10 @@ def _combinations(sweep: Sweep, recipe: Recipe, overrides: Values) -> Iterable[V
 def with_chosen_values(
     sweep: Sweep, specs: Mapping[str, RunSpec], unchanged: Mapping[str, Recipe], results: Path, reporter: Reporter
 ) -> tuple[dict[str, RunSpec], dict[str, Recipe], list[StoredRun]]:
-    """`specs` and their `unchanged` recipes, by identity, with the values that the sweep of each model chooses.
+    """Return `specs` and their `unchanged` recipes, by identity, with the values that the sweep of each model chooses.
 
-    Those of a model whose trials have all failed are left out; instead, these trials come back. Where nothing is to be
-    swept, all is as it was.
+    A model whose trials have all failed is left out, and its trials are returned instead. Without a sweep, nothing
+    changes.
     """
     if not sweep:
         return dict(specs), dict(unchanged), []
@@ -116,17 +116,17 @@ def with_chosen_values(
 
 
 class OneSweep:
-    """The sweep of one model, whose run without it `spec` is one of the seeds of."""
+    """The sweep of one model; `spec` is one of its runs, before any value is chosen."""
 
     def __init__(self, sweep: Sweep, spec: RunSpec, unchanged: Recipe, results: Path, reporter: Reporter) -> None:
         self.sweep, self.spec, self.unchanged, self.results, self.reporter = sweep, spec, unchanged, results, reporter
         self.combinations = list(_combinations(sweep, unchanged, spec.overrides))
         self.name = f"{spec.checkpoint.id} {spec.recipe.name}"
         self.trials: list[StoredRun] = []
-        self.record: SweepRecord | None = None  # None before `run`, and where every trial has failed
+        self.record: SweepRecord | None = None  # None before `run`, and if every trial has failed
 
     def run(self) -> None:
-        """Make the trials that are not there yet, and choose."""
+        """Make the missing trials, and choose the best values."""
         known = known_trials(self.results, self.spec.task.name)
         for number, values in enumerate(self.combinations, 1):
             self._say(f"trial {number} of {len(self.combinations)}: {_in_words(values)}")
@@ -140,7 +140,7 @@ class OneSweep:
         if not fine:
             self._say(f"none of {len(results)} trials can be chosen, so nothing is evaluated")
             return
-        best = max(fine, key=lambda result: result.score or 0.0)  # the first of equal ones
+        best = max(fine, key=lambda result: result.score or 0.0)  # the first of equals
         tried = {key: list(dict.fromkeys(values[key] for values in self.combinations)) for key in self.sweep}
         self.record = SweepRecord(
             values=tried,
@@ -152,8 +152,8 @@ class OneSweep:
         self._say(f"chosen from {len(results)} trials: {_in_words(best.values)}")
 
     def best_for(self, spec: RunSpec) -> RunSpec | None:
-        """`spec` with the chosen values; None where there are none. Values that are the recipe's own anyway are not
-        said to have been changed."""
+        """Return `spec` with the chosen values; None if there are none. Values that equal the recipe's own do not count
+        as overrides."""
         if self.record is None:
             return None
         target, kept = self._with(self.record.chosen).recipe_record().values, dict(self.record.chosen)
@@ -164,7 +164,7 @@ class OneSweep:
         return replace(self._with(kept), seed=spec.seed, sweep=self.record)
 
     def failed_trials(self) -> list[StoredRun]:
-        """Those that failed, each saying for which values."""
+        """Return the failed trials; the reason for each failure names the values that were tried."""
         failed = []
         for values, trial in zip(self.combinations, self.trials, strict=True):
             failures = {
@@ -201,7 +201,7 @@ class OneSweep:
         return f"{metric} {one_decimal(100 * (_score(trial.record) or 0))} on {language} dev"
 
     def _count_others(self, own: set[str]) -> int:
-        """Trials with other values of the recipe that otherwise are like these."""
+        """Count known trials that differ from these only in values of the recipe."""
         alike = _but_for_the_recipe(self.trials[0].record)
         known = known_trials(self.results, self.spec.task.name)
         others = {trial.record.identity for trial in known if _but_for_the_recipe(trial.record) == alike}
@@ -212,7 +212,7 @@ class OneSweep:
 
 
 def _without_collapse(record: RunRecord) -> RunRecord:
-    """`record`, failed where the training learnt nothing."""
+    """Return `record`, marked as failed if the training learnt nothing."""
     reason = None if record.failures else collapse(record)
     if reason is None or record.training is None:
         return record
@@ -232,7 +232,7 @@ def _trial_record(values: Values, record: RunRecord) -> TrialRecord:
 
 
 def _score(record: RunRecord) -> float | None:
-    """Of the checkpoint that the recipe keeps, on the selection split; None for a failed trial."""
+    """Return the score, on the selection split, of the checkpoint that the recipe keeps; None for a failed trial."""
     if record.failures or record.training is None:
         return None
     [value] = [p.value for p in record.training.selection_curve if p.step == record.training.chosen_step]
