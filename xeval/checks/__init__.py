@@ -1,1 +1,1 @@
-"""What is checked before a run and looked for after it: everything that makes a finding."""
+"""Checks before a run and diagnosis after it: everything that produces findings."""

@@ -1,6 +1,6 @@
-"""A results folder that somebody hands in: whether its files are a run's own, and its numbers what they say.
+"""Checks of a submitted results folder: whether its files are those of runs, and its numbers are true.
 
-Nothing in it is believed: not the names of its files, nor that a score is what the predictions give.
+Nothing in it is trusted: neither the names of its files, nor that its scores follow from its predictions.
 """
 
 import re
@@ -33,12 +33,12 @@ MOST_FILES = 10_000
 MOST_BYTES = {"record.json": 5_000_000, ".parquet": 200_000_000, ".lock": 1_000}
 MOST_BYTES_TOGETHER = 2_000_000_000
 MOST_BYTES_UNPACKED = 2_000_000_000
-MOST_VALUES = 100_000_000  # in a file of predictions, which a few kilobytes can stand for
+MOST_VALUES = 100_000_000  # in a file of predictions; a few kilobytes can unpack to more
 LONGEST_NAME = 120
 ROUNDING = 1e-9
 
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ +-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
-_LOCK = re.compile(r"([^/]+/){3}\.lock")  # which a run leaves
+_LOCK = re.compile(r"([^/]+/){3}\.lock")  # left by a run
 _RECORD, _PREDICTIONS = (
     re.compile(r"[^/]+/[^/]+/[^/]+/record\.json"),
     re.compile(r"([^/]+/){3}predictions/[^/]+\.parquet"),
@@ -47,12 +47,12 @@ _RECORD, _PREDICTIONS = (
 
 @dataclass
 class Submission:
-    """What was found in a folder."""
+    """The findings on a submitted folder."""
 
-    problems: list[str] = field(default_factory=list)  # a line each, with the file that it is about
+    problems: list[str] = field(default_factory=list)  # one line each, naming the file
     n_runs: int = 0
     n_scores: int = 0
-    without_rows: set[str] = field(default_factory=set)  # tasks whose rows were not at hand
+    without_rows: set[str] = field(default_factory=set)  # tasks whose rows were not available
 
     def add(self, path: Path, what: object) -> None:
         text = str(what)
@@ -60,16 +60,16 @@ class Submission:
 
 
 def check(folder: Path, tasks: Mapping[str, Task], data: Path | None = None) -> Submission:
-    """Look at everything in `folder`, a results folder of runs of `tasks`.
+    """Check everything in `folder`, a results folder of runs of `tasks`.
 
-    Scores are computed again from the predictions, and these are compared with a task's rows where they are at hand:
-    below `data`, in a folder of the task's name or in itself, or embedded. Raises StoreError where there is no folder.
+    Scores are computed again from the predictions, and predictions are compared with a task's rows if available: in
+    `data`/<the task's name>, in `data` itself, or embedded. Raises StoreError if `folder` does not exist.
     """
     if not folder.is_dir():
         raise StoreError(f"{folder}: wanted a results folder, found none")
     submission = Submission()
     if not _check_files(folder, submission):
-        return submission  # whatever is in there is not opened
+        return submission  # open nothing in it
     runs = list(_runs(folder, submission))
     if not runs and not submission.problems:
         submission.add(folder, "no run in it; wanted TASK/MODEL/RUN/record.json, as xeval run leaves it in --results")
@@ -101,7 +101,7 @@ def _check_run(run: StoredRun, folder: Path, task: Task | None, rows: "_RowsAtHa
 
 
 def _check_files(folder: Path, submission: Submission) -> bool:
-    """Whether everything in `folder` can be opened: ordinary files in their places, few enough and small enough."""
+    """Return whether everything in `folder` may be opened: ordinary files in their places, few and small enough."""
     total, n_before = 0, len(submission.problems)
     for number, path in enumerate(sorted(folder.rglob("*"))):
         if number >= MOST_FILES:
@@ -128,7 +128,7 @@ def _check_files(folder: Path, submission: Submission) -> bool:
 
 
 def _runs(folder: Path, submission: Submission) -> Iterator[StoredRun]:
-    """The runs whose records can be read; predictions that no record speaks of are told of."""
+    """Yield the runs whose records can be read; report predictions that no record mentions."""
     for own in sorted({_run_of(path) for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}):
         try:
             run = load_run(own)
@@ -146,7 +146,7 @@ def _runs(folder: Path, submission: Submission) -> Iterator[StoredRun]:
 
 
 def _run_of(path: Path) -> Path:
-    """The folder of the run that a record or a file of predictions belongs to."""
+    """Return the folder of the run that a record or a file of predictions belongs to."""
     return path.parent if path.name == "record.json" else path.parents[1]
 
 
@@ -177,7 +177,7 @@ def _is_sane(name: str) -> bool:
 
 
 def _other_than_task(record: RunRecord, task: Task) -> Iterator[str]:
-    """What the record says of its task, where the task's file says something else."""
+    """Yield where the record contradicts the file of its task."""
     expected = {
         "kind": task.kind,
         "metric": task.metric,
@@ -198,16 +198,16 @@ def _other_than_task(record: RunRecord, task: Task) -> Iterator[str]:
 
 
 class _RowsAtHand:
-    """The rows of tasks, as far as they are here, each read once."""
+    """The available rows of tasks, each read once."""
 
     def __init__(self, data: Path | None) -> None:
         self.data = data
         self._corpora: dict[tuple[str, str | None], Corpus] = {}
 
     def of(self, record: RunRecord, task: Task, language: str) -> Rows | None:
-        """The rows that `record` was evaluated on in `language`; None where they are not here.
+        """Return the rows that `record` was evaluated on in `language`; None if they are not available.
 
-        Raises DataError where the copy that is here cannot be used.
+        Raises DataError if there is a copy that cannot be used.
         """
         if self.data is None and not task.embedded:
             return None
@@ -228,7 +228,7 @@ class _RowsAtHand:
 def _problems_of_score(
     run: StoredRun, language: str, score: Score, task: Task | None, at_hand: _RowsAtHand, submission: Submission
 ) -> Iterator[str]:
-    """Where the score is not what its predictions give, or these are not of the task's rows."""
+    """Yield where the score does not follow from its predictions, or they are not of the task's rows."""
     from xeval.results.predictions import column, groups_of, has_labels, tally_of  # pyarrow
 
     _check_unpacked(run.folder / "predictions" / f"{safe_name(language)}.parquet")
@@ -259,16 +259,16 @@ def _problems_of_score(
 
 
 def _gives(task: Task, answers: "pa.Table", rows: Rows, tally: np.ndarray) -> bool:
-    """Whether `answers` on `rows` are worth the (N, K) `tally`."""
+    """Return whether `answers` on `rows` give the (N, K) `tally`."""
     try:
         counted = np.asarray(task.of_kind.tally(answers, rows), dtype=np.float64)
-    except (KeyError, TypeError, ValueError, IndexError) as error:  # the columns are whoever's they are
+    except (KeyError, TypeError, ValueError, IndexError) as error:  # the columns may be anything
         raise StoreError(f"not valid predictions for {task.of_kind.in_words}: {one_line(error)[:80]}") from error
     return np.array_equal(counted, tally)
 
 
 def _check_unpacked(path: Path) -> None:
-    """Raise StoreError for a file that says of itself that it is too much for memory; damaged ones are read later."""
+    """Raise StoreError if a file declares more than fits in memory; a damaged file is reported when it is read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -295,7 +295,7 @@ def _check_unpacked(path: Path) -> None:
 def _other_score(
     record: RunRecord, score: Score, kind: type[Kind], tally: np.ndarray, groups: np.ndarray
 ) -> Iterator[str]:
-    """Which numbers of the score the (N, K) tally does not give."""
+    """Yield the numbers of the score that the (N, K) tally does not give."""
     measure = kind.measure(record.metric)
     of_predictions = {"value": measure.over(tally), "n_rows": len(tally)}
     of_record = {"value": score.value, "n_rows": score.n_rows}

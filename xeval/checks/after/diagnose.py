@@ -1,8 +1,8 @@
-"""What went wrong, if anything did: a record and its predictions → findings, each with its evidence and its fix.
+"""Diagnosis of a finished run: a record and its predictions → findings, each with its evidence and its fix.
 
-The signatures are those by which people have failed to reproduce published tables; `docs/diagnosis.md` has them with
-their sources. A finding that another one explains is left out. Pure functions, but for `diagnose_run`, which reads the
-prediction files.
+The signatures are of mistakes by which people have failed to reproduce published tables; `docs/diagnosis.md` lists them
+with their sources. A finding that another one explains is left out. All functions are pure, except `diagnose_run`,
+which reads the prediction files.
 """
 
 from collections.abc import Mapping
@@ -50,10 +50,10 @@ EXPLAINED_BY = {
 def diagnose_run(
     run: StoredRun, task: Task | None, reference: Reference | None, believes_counts: bool = False
 ) -> list[Finding]:
-    """`diagnose` with the predictions that lie in the run's folder.
+    """Call `diagnose` with the predictions in the run's folder, and look for another definition of a missed score.
 
-    Decoding a file takes ten times as long as seeing by its checksum that it is whole. Whoever diagnoses many runs
-    `believes_counts` that their records hold, and decodes only where more is asked.
+    Decoding a file takes ten times as long as checking its checksum. To diagnose many runs, pass `believes_counts`:
+    the counts in the records are then trusted, and a file is decoded only if more is needed.
     """
     record = run.record
     published = row_of(record, reference) if reference is not None and _is_of(record, reference) else None
@@ -78,10 +78,10 @@ def diagnose(
     published: ReferenceRow | None = None,
     problems: Mapping[str, str] | None = None,
 ) -> list[Finding]:
-    """Findings on one run, errors first; none for a healthy one. What preflight found wrong is among them.
+    """Return the findings on one run, errors first; none for a healthy one. They include those of preflight.
 
-    `task` gives the number of rows that should be there, `published` is the row to compare with, `problems` says of
-    languages why their predictions cannot be read.
+    `task` tells how many rows there should be, `published` is the row to compare with, and `problems` tells, by
+    language, why predictions cannot be read.
     """
     findings = [
         *_of_rows(record, predicted, task, problems or {}),
@@ -93,7 +93,7 @@ def diagnose(
 
 
 def n_causes(record: RunRecord) -> int:
-    """How many causes of wrong numbers `diagnose` looks for in a run like `record` and its predictions."""
+    """Count the causes of wrong numbers that `diagnose` looks for in a run like `record` and its predictions."""
     has_labels = any(score.n_most_predicted is not None for score in record.scores.values())
     looked_for = [_of_rows(record, {}, None, {}), _of_record(record, None)]
     return sum(map(len, looked_for)) + (len(_of_labels(record, {}, None)) if has_labels else 0)
@@ -140,7 +140,7 @@ def _measured_again(record: RunRecord) -> set[str]:
 
 
 def _mistaken_files(labelled: Mapping[str, Predicted]) -> list[Finding | None]:
-    """What goes wrong with files of predictions on their way from those who computed them."""
+    """Look for mistakes that happen to files of predictions between those who computed them and us."""
     return [
         prediction_signatures.shifted_rows(labelled),
         prediction_signatures.one_file_for_two(labelled),
@@ -165,15 +165,15 @@ def _is_of(record: RunRecord, reference: Reference) -> bool:
 
 
 def _expected_rows(record: RunRecord, task: Task | None) -> dict[str, int | None]:
-    """How many test rows there should be by language, as far as the task file says that."""
+    """Return how many test rows there should be by language, as far as the task file states it."""
     if record.computed_elsewhere:
-        return {}  # predictions of others are matched with the rows before they are scored
+        return {}  # predictions computed elsewhere are matched with the rows before scoring
     expected = task.tested_on(record.limits.test_split).expected_rows if task else None
     return {language: expected.of("test", language) for language in record.scores} if expected else {}
 
 
 def _without_explained(findings: list[Finding]) -> list[Finding]:
-    """The first finding of each name, without those that another one explains."""
+    """Return the first finding of each name, without those that another one explains."""
     names = _names(findings)
     first = {finding.name: finding for finding in reversed(findings)}
     return [
@@ -191,8 +191,10 @@ def _max_length(record: RunRecord) -> int | None:
 def _read_predictions(
     run: StoredRun, decodes: bool, with_others: bool
 ) -> tuple[dict[str, Predicted], dict[str, str], dict[str, Mapping[str, float]]]:
-    """The predictions of every language that has a score, why some of them cannot be read, and, if that is wanted,
-    what they score by other metrics."""
+    """Read the predictions of every language that has a score.
+
+    Returns them, why some of them cannot be read, and, `with_others`, their scores by other metrics.
+    """
     predicted, problems, others = {}, {}, {}
     for language, score in run.record.scores.items():
         try:
@@ -211,7 +213,7 @@ def _read_predictions(
 
 
 def _columns_of(run: StoredRun) -> tuple[str, ...] | None:
-    """Those that are looked at; where nothing names the labels, the logits say how many there are."""
+    """Return the columns to read; None, for all, if nothing names the labels: then the logits tell their number."""
     return ("row", "label", "prediction") if run.record.labels else None
 
 

@@ -1,6 +1,6 @@
 """Which languages a tokenizer hurts: unknown pieces, words in many pieces, truncated rows.
 
-Before a run on a sample of its rows, after it on all of them; both carry the three numbers under the same names.
+Checked before a run on a sample of its rows, and after it on all of them, with the same names for the three numbers.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from xeval.support.findings import Finding, at_most, by_language, error, fine, w
 UNKNOWN_HURTS = 0.02  # of all pieces
 UNKNOWN_IS_UNREADABLE = 0.3
 PIECES_PER_WORD_HURT = 4.0
-PIECES_PER_WORD_LOST = 0.5  # a word has a piece at least, but for tokenizers whose pieces span words
+PIECES_PER_WORD_LOST = 0.5  # a word has at least one piece, unless the tokenizer's pieces span words
 TRUNCATION_HURTS = 0.05  # of rows
 
 
 class Tokenized(Protocol):
-    """What a tokenizer made of some rows: a Tokenization, or the score of a language."""
+    """Numbers on how a tokenizer splits some rows: a Tokenization, or the score of a language."""
 
     @property
     def truncated_share(self) -> float: ...
@@ -30,9 +30,9 @@ class Tokenized(Protocol):
 def check_languages(
     tokenized: Mapping[str, Tokenized], training_language: str, max_length: int | None, unit: str = "rows"
 ) -> list[Finding]:
-    """A finding each on unknown pieces, pieces per word and truncation, over languages → numbers.
+    """Return one finding each on unknown pieces, pieces per word and truncation, given languages → numbers.
 
-    `unit` is what rows are called.
+    `unit` is the name for rows.
     """
     if not tokenized:
         return []
@@ -55,7 +55,7 @@ def _unknown_pieces(shares: dict[str, float], training_language: str) -> Finding
 
 
 def _lost_text(tokenized: Mapping[str, Tokenized], training_language: str) -> Finding | None:
-    """Fewer pieces than words, where truncation does not explain it."""
+    """Look for languages with fewer pieces than words that truncation does not explain."""
     numbers = {name: own.pieces_per_word for name, own in tokenized.items() if own.truncated_share < TRUNCATION_HURTS}
     lost = {name: number for name, number in numbers.items() if number is not None and number < PIECES_PER_WORD_LOST}
     if not lost:
@@ -77,7 +77,7 @@ def _pieces_per_word(numbers: dict[str, float]) -> Finding:
 
 
 def truncated(unit: str) -> str:
-    """The name of the finding about truncation."""
+    """Return the name of the finding about truncation."""
     return f"truncated {unit}"
 
 

@@ -1,4 +1,4 @@
-"""Published numbers that ours miss, and that another definition of the score would reach."""
+"""Published numbers that our scores miss, but that another definition of the score would reach."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ _FIX = "Find out which metric and which languages the source averages over; xeva
 
 
 def misses(record: RunRecord, published: ReferenceRow) -> bool:
-    """Whether our scores, in the languages that both have, are not the published ones in the mean."""
+    """Return whether our mean score, over the languages that both have, is too far from the published one."""
     shared = _shared(record, published)
     if record.departure or not shared:
         return False
@@ -25,9 +25,9 @@ def misses(record: RunRecord, published: ReferenceRow) -> bool:
 
 
 def other_definition(run: StoredRun, task: Task, published: ReferenceRow, others: OtherScores) -> Finding | None:
-    """Another metric that lies near the published value in each language, or else averages that lie near the mean.
+    """Look for another metric near the published value in each language, or else for averages near the published mean.
 
-    `others` are what the run's predictions score by other metrics, by language.
+    `others` are the scores of the run's predictions by other metrics, by language.
     """
     by_metric = {
         name: values for name, values in scores_by_metric([run], [others]).items() if name != run.record.metric

@@ -1,6 +1,6 @@
-"""Signatures that show in predictions beside gold labels: rows, labels, their order, one label throughout.
+"""Signatures that show when predictions are compared with gold labels: rows, labels, their order, one label throughout.
 
-Each function gives its finding, or None. Predictions are by language; a language whose file cannot be read is absent.
+Each function returns its finding, or None. Predictions are by language; a language whose file cannot be read is absent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,16 @@ from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
 from xeval.support.text import counted, one_decimal
 
-FEW_ROWS = 100  # below this many, a share of rows is left uninterpreted
+FEW_ROWS = 100  # below this many, a share of rows is not interpreted
 PLACEHOLDER_FROM = 10  # rows with one gold label throughout
-MOST_LABELS = 4  # whose orders are all tried
-CLEARLY = 0.1  # by so much accuracy another order of labels has to be better
-STANDARD_ERRORS = 4  # and by so many
+MOST_LABELS = 4  # all orders of up to this many labels are tried
+CLEARLY = 0.1  # accuracy by which another order of labels has to be better
+STANDARD_ERRORS = 4  # and by this many of them
 MOST_SHIFTED = 3  # rows
-FEW_WRONG = 20  # predictions; with fewer, two languages may well have the same ones
+FEW_WRONG = 20  # predictions; with fewer, two languages may have the same ones by chance
 NEARLY_CONSTANT = 0.95  # share of predictions with one label
-DRIFT = 0.15  # share of predictions by which a label is given too often, more than in the training language
-USUAL_GOLD = 0.7  # where the gold labels are so much alike, predictions may be
+DRIFT = 0.15  # share of predictions by which a label is given too often, beyond that of the training language
+USUAL_GOLD = 0.7  # if one label is this share of the gold labels, predictions may be mostly that label too
 
 
 def _none() -> np.ndarray:
@@ -32,17 +32,17 @@ def _none() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Predicted:
-    """A language's predictions as they were saved. A kind of task without labels has rows only."""
+    """A language's predictions as they were saved. If the kind of task has no labels, there are only rows."""
 
-    rows: np.ndarray  # (N,) int, the row that each belongs to
+    rows: np.ndarray  # (N,) int, the row of each prediction
     labels: np.ndarray = field(default_factory=_none)  # (N,) int, gold
     predictions: np.ndarray = field(default_factory=_none)  # (N,) int
     n_labels: int = 0
-    counted: Sequence[Sequence[int]] | None = None  # what the record says of them, where they need not be read
+    counted: Sequence[Sequence[int]] | None = None  # (C, C) gold by predicted, from the record, if not decoded
 
     @classmethod
     def of_counts(cls, counts: Sequence[Sequence[int]]) -> "Predicted":
-        """All rows in their order, of which only (C, C) `counts` are known: gold label by predicted label."""
+        """Return predictions for all rows in order of which only (C, C) `counts` are known: gold by predicted label."""
         n_rows = sum(map(sum, counts))
         return cls(np.arange(n_rows, dtype=np.int32), n_labels=len(counts), counted=counts)
 
@@ -68,7 +68,7 @@ class Predicted:
 
 
 def unreadable_predictions(problems: Mapping[str, str]) -> Finding | None:
-    """`problems`: language → why its predictions cannot be read."""
+    """Report predictions that cannot be read; `problems` tells why, by language."""
     if not problems:
         return None
     first = next(iter(problems.values()))
@@ -78,9 +78,9 @@ def unreadable_predictions(problems: Mapping[str, str]) -> Finding | None:
 def missing_or_repeated_rows(
     record: RunRecord, predicted: Mapping[str, Predicted], expected_rows: Mapping[str, int | None]
 ) -> Finding | None:
-    """Whether each test row was scored once: not one process's share, no padded duplicates.
+    """Check that each test row was scored once: not just one process's share, and no padded duplicates.
 
-    `expected_rows`: how many there should be, by language, where that is known.
+    `expected_rows` is how many there should be, by language, if known.
     """
     strays = []
     for language, own in predicted.items():
@@ -104,7 +104,7 @@ def missing_or_repeated_rows(
 
 
 def placeholder_labels(predicted: Mapping[str, Predicted]) -> Finding | None:
-    """Gold labels that are one label throughout."""
+    """Look for gold labels that are one label throughout."""
     constant = [
         language for language, own in predicted.items() if len(own.rows) >= PLACEHOLDER_FROM and own.of_gold.max() == 1
     ]
@@ -127,10 +127,10 @@ _OF_DATA = (
 def permuted_labels(
     predicted: Mapping[str, Predicted], labels: Sequence[str], is_trained_here: bool = False
 ) -> Finding | None:
-    """An order of the labels in which the predictions agree with the gold labels far better than in their own.
+    """Look for an order of the labels in which predictions agree with gold labels far better than in their own.
 
-    All orders are tried over all languages together, then language by language. That of a head that `is_trained_here`
-    is known, so that it is the data's.
+    All orders are tried over all languages together, then language by language. If the head `is_trained_here`, its
+    order is known, so the data must be at fault.
     """
     confusions = {language: own.confusion for language, own in predicted.items()}
     if not confusions or not 2 <= len(labels) <= MOST_LABELS:
@@ -148,13 +148,13 @@ def permuted_labels(
 
 
 def _better_order(confusion: np.ndarray) -> tuple[int, ...] | None:
-    """What each predicted label (C of them) would have to mean for far more of the rows to be right."""
+    """Return what each of C predicted labels would have to mean for far more of the rows to be right, or None."""
     n = confusion.sum()
     if n < FEW_ROWS:
         return None
     lines = confusion.tolist()
     if sum(map(max, lines)) <= _n_right(lines, range(len(lines))) + CLEARLY * n:
-        return None  # no order can be that much better, which spares looking at them all
+        return None  # no order can be that much better, so none need be tried
     counts = {order: _n_right(lines, order) for order in permutations(range(len(lines)))}
     best = max(counts, key=counts.__getitem__)
     as_it_is = counts[tuple(range(len(confusion)))]
@@ -186,7 +186,7 @@ def _read_as(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def shifted_rows(predicted: Mapping[str, Predicted]) -> Finding | None:
-    """Predictions that agree far better with the rows some places on: a line too many or too few somewhere before."""
+    """Look for predictions that fit rows some places away far better: there is a line too many or too few above."""
     strays = {}
     for language, own in predicted.items():
         if len(own.labels) < FEW_ROWS:
@@ -207,7 +207,7 @@ def shifted_rows(predicted: Mapping[str, Predicted]) -> Finding | None:
 
 
 def _share_right(own: Predicted, shift: int) -> float:
-    """Of predictions that belong to the row `shift` places before the one that they stand at."""
+    """Return the share of predictions that are right if each belongs to the row `shift` places before its own."""
     n = len(own.labels)
     predictions, labels = (
         own.predictions[max(0, shift) : n + min(0, shift)],
@@ -217,7 +217,7 @@ def _share_right(own: Predicted, shift: int) -> float:
 
 
 def other_order(predicted: Mapping[str, Predicted]) -> Finding | None:
-    """Predictions that say nothing of the rows that they stand at, as if they had been shuffled, sorted or reversed."""
+    """Look for predictions unrelated to their rows, as if they had been shuffled, sorted or reversed."""
     orders = [f"{language}: {order}" for language, own in predicted.items() if (order := _order_of(own))]
     if not orders:
         return None
@@ -226,7 +226,7 @@ def other_order(predicted: Mapping[str, Predicted]) -> Finding | None:
 
 
 def _order_of(own: Predicted) -> str | None:
-    """What is odd about the order of the predictions; None for nothing."""
+    """Return what is odd about the order of the predictions; None if nothing is."""
     n = len(own.labels)
     shares = own.of_predictions if n else np.ones(1)
     if n < FEW_ROWS or shares.max() >= NEARLY_CONSTANT:
@@ -245,7 +245,7 @@ def _order_of(own: Predicted) -> str | None:
 
 
 def nothing_but_right(predicted: Mapping[str, Predicted]) -> Finding | None:
-    """Languages in which not one prediction is wrong: a file of right answers, maybe."""
+    """Look for languages in which no prediction is wrong: the file may hold the right answers."""
     perfect = [
         language
         for language, own in predicted.items()
@@ -261,7 +261,7 @@ def nothing_but_right(predicted: Mapping[str, Predicted]) -> Finding | None:
 
 
 def one_file_for_two(predicted: Mapping[str, Predicted]) -> Finding | None:
-    """Languages whose predictions are the same, row by row, though some are wrong: one was scored as the other."""
+    """Look for languages with the same predictions, row by row, though some are wrong: one was scored as the other."""
     languages_of: dict[bytes, list[str]] = {}
     for language, own in predicted.items():
         n = len(own.predictions)
@@ -276,7 +276,7 @@ def one_file_for_two(predicted: Mapping[str, Predicted]) -> Finding | None:
 
 
 def one_label_throughout(predicted: Mapping[str, Predicted], labels: Sequence[str]) -> Finding | None:
-    """Languages in which nearly every prediction is one label, though the gold labels are mixed."""
+    """Look for languages in which nearly every prediction is one label, though the gold labels are mixed."""
     shares, names = {}, set()
     for language, own in predicted.items():
         n, counts = len(own.rows), own.confusion.sum(axis=1)
@@ -295,7 +295,7 @@ def one_label_throughout(predicted: Mapping[str, Predicted], labels: Sequence[st
 def drift_to_one_label(
     predicted: Mapping[str, Predicted], labels: Sequence[str], training_language: str
 ) -> Finding | None:
-    """Languages in which one label is given far more often than it is right, and than in the training language."""
+    """Look for languages in which a label is given far too often, and by more than in the training language."""
     usual = _excess(predicted[training_language]) if training_language in predicted else np.zeros(1)
     drifted: dict[int, dict[str, float]] = {}
     for language, own in predicted.items():
@@ -337,6 +337,6 @@ def _drift_in_words(
 
 
 def _excess(own: Predicted) -> np.ndarray:
-    """(C,) how much more often each label is given than it is right, as a share of rows."""
+    """Return (C,) how much more often each label is given than it is the gold label, as a share of rows."""
     more: np.ndarray = own.of_predictions - own.of_gold
     return more

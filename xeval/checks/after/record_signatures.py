@@ -1,6 +1,6 @@
 """Signatures that show in a record's scores and training: what was learnt, what transfers, what the published row has.
 
-Each function gives its finding, or None.
+Each function returns its finding, or None.
 """
 
 import math
@@ -14,10 +14,10 @@ from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
 from xeval.support.text import counted, metric_in_words, one_decimal
 
-LEARNT = 0.10  # score above chance from which something has been learnt
-UNDERFITTED = 0.20  # score above chance that even a short training reaches
+LEARNT = 0.10  # this far above chance, something has been learnt
+UNDERFITTED = 0.20  # even a short training gets this far above chance
 FEW_ROWS = 100
-ONE_LABEL = 0.95  # share of predictions from which they are one label throughout, which is another finding
+ONE_LABEL = 0.95  # share of predictions with one label that counts as one label throughout, another finding
 EPOCHS_ENOUGH = 0.5  # of the task's training rows
 LOW = 1.5  # points below published, on the mean
 LOW_EACH = 0.5  # and in every language
@@ -33,7 +33,7 @@ def broken_training(record: RunRecord) -> Finding | None:
 
 
 def labels_out_of_line(record: RunRecord) -> Finding | None:
-    """Development data of the training language are well predicted, its test data no better than by chance."""
+    """Look for development data of the training language that are well predicted, and test data at chance."""
     dev = _chosen_value(record)
     scores = {language: 100 * score.value for language, score in record.scores.items()}
     test, floor = _score(record, record.training_language), level(record, record.training_language)
@@ -49,7 +49,7 @@ def labels_out_of_line(record: RunRecord) -> Finding | None:
 
 
 def too_few_steps(record: RunRecord) -> Finding | None:
-    """Hardly anything was learnt, and the training saw less than half of the task's training rows once."""
+    """Look for a training that learnt hardly anything and saw fewer than half as many rows as the task has."""
     training, reached = record.training, _known_values(record)
     expected, floor = record.data.train_rows.get("expected", 0), level(record, record.training_language)
     if training is None or not reached or not expected or floor is None:
@@ -84,7 +84,7 @@ def collapsed_training(record: RunRecord) -> Finding | None:
 
 
 def chance_outside_latin_script(record: RunRecord) -> Finding | None:
-    """The training language and other languages in Latin script are learnt, those in other scripts are at chance."""
+    """Look for a run in which languages in Latin script are learnt, but those in other scripts are at chance."""
     targets = _targets(record)
     latin = {language: value for language, value in targets.items() if describe(language).script == "Latin"}
     others = {language: value for language, value in targets.items() if describe(language).script != "Latin"}
@@ -106,7 +106,7 @@ def chance_outside_latin_script(record: RunRecord) -> Finding | None:
 
 
 def no_transfer(record: RunRecord) -> Finding | None:
-    """The training language is learnt, and no other language is better than chance."""
+    """Look for a run in which the training language is learnt, but no other language is better than chance."""
     targets = _targets(record)
     learnt = _score(record, record.training_language)
     if learnt is None or not _has_learnt(record, record.training_language) or len(targets) < 2:
@@ -121,7 +121,7 @@ def no_transfer(record: RunRecord) -> Finding | None:
 
 
 def no_better_than_one_label(record: RunRecord) -> Finding | None:
-    """Languages in which always giving the label that most rows have would be right as often, or more often."""
+    """Look for languages in which always giving the most common label would be right as often, or more often."""
     shares = {
         language: score.of_majority
         for language, score in record.scores.items()
@@ -140,7 +140,8 @@ def no_better_than_one_label(record: RunRecord) -> Finding | None:
 
 
 def other_selection(record: RunRecord, published: ReferenceRow | None) -> Finding | None:
-    """The published row's checkpoints were chosen on target languages' development data, and it lies a little above."""
+    """Look for a published row a little above ours whose checkpoints were chosen on target languages' development
+    data."""
     difference = _mean_difference(record, published)
     if published is None or difference is None or not _sees_targets(published.selection):
         return None
@@ -158,9 +159,9 @@ def other_selection(record: RunRecord, published: ReferenceRow | None) -> Findin
 
 
 def low_everywhere(record: RunRecord, published: ReferenceRow | None, hints: Sequence[Finding]) -> Finding | None:
-    """Every language lies below the published row, by more than the source says that seeds differ.
+    """Look for a run below the published row in every language, and by more than the source says that seeds differ.
 
-    `hints`: what preflight found wrong with the tokenizer.
+    `hints` are preflight's findings on the tokenizer.
     """
     difference = _mean_difference(record, published)
     if published is None or difference is None or record.departure or not published.is_trained_zero_shot:
@@ -184,7 +185,7 @@ def _sees_targets(selection: str) -> bool:
 
 
 def _mean_difference(record: RunRecord, published: ReferenceRow | None) -> float | None:
-    """Our mean minus the published one in points, over the row's languages if we have them all."""
+    """Return our mean minus the published one, in points, over the row's languages; None unless we have them all."""
     if published is None or not published.cells.keys() <= record.scores.keys():
         return None
     ours = [100 * record.scores[language].value for language in published.cells]
@@ -196,7 +197,7 @@ def _metric(record: RunRecord) -> str:
 
 
 def _targets(record: RunRecord) -> dict[str, float]:
-    """The metric by language, of target languages with rows enough to tell it from chance."""
+    """Return the metric by target language, for those with enough rows to tell it from chance."""
     return {
         language: score.value
         for language, score in record.scores.items()
@@ -205,8 +206,8 @@ def _targets(record: RunRecord) -> dict[str, float]:
 
 
 def _is_at_chance(record: RunRecord, language: str) -> bool:
-    """Whether the score in `language` is little more than that of who reads nothing, or no more than two standard
-    errors."""
+    """Return whether the score in `language` is little above that of answers given without reading, or no more than two
+    standard errors above it."""
     floor = level(record, language)
     return floor is not None and _value(record, language) <= max(
         floor.plus(NEAR_CHANCE), floor.value + 2 * _standard_error(floor, record.scores[language].n_rows)
@@ -232,7 +233,7 @@ def _score(record: RunRecord, language: str) -> float | None:
 
 
 def _chosen_value(record: RunRecord) -> float | None:
-    """Of the chosen checkpoint, on the training language's development data."""
+    """Return the chosen checkpoint's metric on the training language's development data, if known."""
     if record.training is None:
         return None
     chosen = record.training.chosen_step
@@ -240,7 +241,7 @@ def _chosen_value(record: RunRecord) -> float | None:
 
 
 def _known_values(record: RunRecord) -> dict[str, float]:
-    """The metric in the training language, by the rows that it is known of."""
+    """Return the metric in the training language by split, as far as it is known."""
     split = record.limits.test_split or "test"
     known = {split: _score(record, record.training_language), "development": _chosen_value(record)}
     return {rows: value for rows, value in known.items() if value is not None}

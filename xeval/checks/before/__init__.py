@@ -1,1 +1,1 @@
-"""What is checked before a run."""
+"""Checks before a run."""

@@ -7,15 +7,18 @@ from xeval.support.findings import Finding, error, fine, warning
 from xeval.support.text import counted
 
 BYTES_PER_WEIGHT = 4  # fine-tuned weights are kept in float32
-CHECKPOINT_COPIES = 4  # weights, two moments of the optimizer, the best weights so far
+CHECKPOINT_COPIES = 4  # weights, the optimizer's two moments, and the best weights so far
 CHECKPOINTS = 3  # two are kept while the next is written
 
 
 def check_batch(
     unit: str, batch_size: int, unchanged: int, learning_rates: tuple[float, float], n_steps: int, n_rows: int
 ) -> Finding:
-    """A run's effective batch size against the `unchanged` one of its recipe; the learning rates are the run's and the
-    recipe's, and rows are called `unit`. A batch of another size at the same learning rate is another training."""
+    """Compare a run's effective batch size with the `unchanged` one of its recipe.
+
+    Another batch size at the same learning rate makes another training. `learning_rates` are the run's and the
+    recipe's; `unit` is the name for rows.
+    """
     name, (learning_rate, unchanged_rate) = "effective batch size", learning_rates
     what = f"{counted(batch_size, unit)} per step, {counted(n_steps, 'steps')} on {counted(n_rows, unit)}"
     what += f", learning rate {learning_rate:g}"
@@ -30,7 +33,7 @@ def check_batch(
 
 
 def check_disk(folder: Path, n_weights: int) -> Finding:
-    """Whether fine-tuned weights and checkpoints find room in `folder`, which need not be there yet."""
+    """Check that fine-tuned weights and checkpoints have room in `folder`, which need not exist yet."""
     free, weights = free_bytes(folder), n_weights * BYTES_PER_WEIGHT
     checkpoints = weights * CHECKPOINT_COPIES * CHECKPOINTS
     evidence = (

@@ -1,4 +1,4 @@
-"""Checks of rows before a run: as many as the task file says, none repeated, and no test row among those trained on.
+"""Checks of rows before a run: as many as the task file states, none repeated, and no test rows among training rows.
 
 A kind of task adds its own (`Kind.row_checks`).
 """
@@ -11,15 +11,15 @@ from xeval.kinds.rows import Rows
 from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
 from xeval.support.text import one_decimal
 
-COMMON = 0.01  # share of rows from which repetition and overlap are no accident
-WORTHLESS = 0.5  # share of test rows that are known from training from which a score says nothing
+COMMON = 0.01  # from this share of rows on, repetition and overlap are no accident
+WORTHLESS = 0.5  # if this share of test rows is known from training, a score says nothing
 
 
 def check_sizes(unit: str, train_rows: Mapping[str, int], tests: Mapping[str, Rows]) -> Finding:
-    """`unit`: what rows are called. `train_rows`: found, expected (0: not known) and used; empty where nothing is
-    trained.
+    """Compare the number of training rows with what the task file states.
 
-    Other splits are counted when read.
+    `unit` is the name for rows. `train_rows` has `found`, `expected` (0 if unknown) and `used`, and is empty if nothing
+    is trained. The rows of other splits are counted when they are read.
     """
     n_tests = sorted({len(rows) for rows in tests.values()})
     spans = " to ".join(f"{n:,}" for n in dict.fromkeys((n_tests[0], n_tests[-1])))
@@ -37,10 +37,10 @@ def check_sizes(unit: str, train_rows: Mapping[str, int], tests: Mapping[str, Ro
 
 
 def check_overlap(unit: str, train: Rows | None, selection: Rows | None, test: Rows | None) -> Finding | None:
-    """Whether rows of the training language's test split are trained on, or the checkpoint is chosen on them.
+    """Check whether rows of the training language's test split are also trained on, or used to choose the checkpoint.
 
-    None where there is no test split of that language, or nothing is trained. `selection` is None where the test
-    rows are those to choose on, as the user has said.
+    Returns None if there is no test split of that language, or nothing is trained. `selection` is None if the user has
+    said to test on the selection rows.
     """
     if test is None or train is None:
         return None
@@ -64,8 +64,10 @@ def check_overlap(unit: str, train: Rows | None, selection: Rows | None, test: R
 
 
 def check_choice(language: str, selection: str, is_swept: bool = False) -> Finding | None:
-    """Whether the checkpoint, or a value of the recipe in a sweep, is chosen on the very rows that are evaluated on;
-    None if the last checkpoint is taken and nothing is swept."""
+    """Warn that the checkpoint, or the recipe's values in a sweep, are chosen on the very rows that are evaluated.
+
+    Returns None if the last checkpoint is taken and nothing is swept.
+    """
     if selection == "last" and not is_swept:
         return None
     chosen = ["the checkpoint"] * (selection != "last") + ["the recipe's values"] * is_swept
@@ -79,7 +81,7 @@ def check_choice(language: str, selection: str, is_swept: bool = False) -> Findi
 
 
 def check_copies(unit: str, tests: Mapping[str, Rows]) -> list[Finding]:
-    """Whether test splits hold the same row several times; and if there are several, whether two languages have the
+    """Check whether a test split has the same row several times, and, given several, whether two languages have the
     same texts."""
     texts = {language: set(_texts(rows)) for language, rows in tests.items()}
     repetition = _check_repetition(unit, tests, texts)
@@ -87,7 +89,7 @@ def check_copies(unit: str, tests: Mapping[str, Rows]) -> list[Finding]:
 
 
 def _check_repetition(unit: str, tests: Mapping[str, Rows], texts: Mapping[str, set[Any]]) -> Finding:
-    """Whether test splits hold the same row several times. `texts` are the different ones."""
+    """Check whether a test split has the same row several times; `texts` are the distinct rows by language."""
     shares = {language: 1 - len(texts[language]) / len(rows) for language, rows in tests.items()}
     often = {language: share for language, share in shares.items() if share >= COMMON}
     if not often:
@@ -100,7 +102,7 @@ def _check_repetition(unit: str, tests: Mapping[str, Rows], texts: Mapping[str, 
 
 
 def _check_same_texts(unit: str, texts: Mapping[str, set[Any]]) -> Finding:
-    """Whether two languages have the same texts, as they have where one was copied over the other."""
+    """Check whether two languages have the same texts, as if one file was copied over the other."""
     languages_of: dict[Any, list[str]] = {}
     n_shared = Counter[tuple[str, str]]()
     for language, own in texts.items():
@@ -120,7 +122,7 @@ def _check_same_texts(unit: str, texts: Mapping[str, set[Any]]) -> Finding:
 
 
 def _texts(rows: Rows) -> list[tuple[Any, ...]]:
-    """What is shown of each row, as something that sets can hold."""
+    """Return the texts of each row, as hashable values."""
     columns = [
         column if isinstance(next(iter(column), ""), str) else map(_hashable, column) for column in rows.texts.values()
     ]

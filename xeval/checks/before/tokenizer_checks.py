@@ -1,4 +1,4 @@
-"""Checks of a tokenizer: does it belong to the checkpoint, and does it leave the text as the vocabulary wants it?
+"""Checks of a tokenizer: does it belong to the checkpoint, and does it leave the text as the vocabulary needs it?
 
 The evidence is what the tokenizer does to text, not what its files declare.
 """
@@ -17,8 +17,9 @@ import tokenizers
 from xeval.support.findings import Finding, by_language, error, fine, warning
 from xeval.support.text import one_decimal, one_line
 
-# Rows of the embedding → whose vocabulary that is, and the ids of words in several scripts. The words are the same in
-# lower case and without accents, so that a changed vocabulary is told from changed text.
+# Number of embedding rows → whose vocabulary that is, and the ids of words in several scripts.
+# mBERT's words are the same in lower case and without accents, so that changed text is not mistaken for a changed
+# vocabulary.
 # mBERT's: its vocab.txt. XLM-R's: fairseq, tests/gpu/test_binaries_gpu.py and examples/xlmr/README.md.
 KNOWN_VOCABULARIES: dict[int, tuple[str, dict[str, list[int]]]] = {
     119_547: (
@@ -44,13 +45,13 @@ KNOWN_VOCABULARIES: dict[int, tuple[str, dict[str, list[int]]]] = {
         },
     ),
 }
-# Embeddings that have more rows than the vocabulary that they were made for has pieces.
+# Rows of padded embeddings → pieces of the vocabulary that they were made for.
 # https://huggingface.co/microsoft/Multilingual-MiniLM-L12-H384/blob/main/config.json
 PADDED = {250_037: 250_002}
 SMALLEST_FIT = 0.9  # pieces per embedding row: checkpoints pad their embeddings, but not by more
-IN_THE_VOCABULARY = 0.01  # share of pieces with a kind of letter from which the vocabulary has learnt it
-OUT_OF_IT = 0.001
-OTHER_PIECES = 0.01  # share of a language's pieces, from which the encoder reads other text than it was trained on
+IN_THE_VOCABULARY = 0.01  # from this share of pieces on, the vocabulary has a kind of letter
+OUT_OF_IT = 0.001  # below this share, it has none
+OTHER_PIECES = 0.01  # if this share of a language's pieces differ, the encoder reads other text than in pretraining
 NEARLY_ALL = 0.99
 
 _CAPITAL = re.compile("[A-Z]")
@@ -58,10 +59,10 @@ _SMALL_WORD = re.compile("[a-z]{2}")
 
 
 def check_vocabulary(tokenizer: Any, embedding_rows: int | None) -> Finding:
-    """Whether the tokenizer's ids are the rows of the checkpoint's embedding that they were in pretraining."""
+    """Check that the tokenizer's ids are the same rows of the checkpoint's embedding as in pretraining."""
     name = "vocabulary"
     n_pieces, fix = len(tokenizer), "Use the tokenizer that was published with these weights."
-    if not isinstance(embedding_rows, int):  # as config.json has it, which a stranger wrote
+    if not isinstance(embedding_rows, int):  # it is from config.json, which anyone may have written
         return fine(name, f"{n_pieces:,} pieces")
     highest = max(tokenizer.get_vocab().values(), default=-1)
     if highest >= embedding_rows:
@@ -89,7 +90,7 @@ def check_vocabulary(tokenizer: Any, embedding_rows: int | None) -> Finding:
 
 
 def tokenizer_of(file: Path) -> tokenizers.Tokenizer | None:
-    """Return what a tokenizer.json describes, made neither to pad nor to cut; None if there is no such `file`."""
+    """Return the tokenizer described by a tokenizer.json, without padding or truncation; None if there is no `file`."""
     if not file.is_file():
         return None
     own = tokenizers.Tokenizer.from_file(str(file))
@@ -101,10 +102,10 @@ def tokenizer_of(file: Path) -> tokenizers.Tokenizer | None:
 def check_pieces(
     tokenizer: Any, own: tokenizers.Tokenizer, texts: Mapping[str, Sequence[str]], model_type: str | None = None
 ) -> Finding:
-    """Whether the tokenizer makes the pieces of its tokenizer.json, which describes `own`.
+    """Check that the tokenizer makes the same pieces as its tokenizer.json, which describes `own`.
 
-    The finding is an error where OTHER_PIECES of a language's pieces differ: a joiner at the end of every hundredth
-    word, which one of the two makes a piece of, is no reason to refuse an encoder. For some types of encoder
+    The finding is an error only if OTHER_PIECES or more of a language's pieces differ: a joiner at the end of every
+    hundredth word, which one of the two makes a piece of, is no reason to refuse an encoder. For some types of encoder,
     transformers does not take that file as it is, but makes a tokenizer from its vocabulary and from
     tokenizer_config.json. `texts` are by language; `model_type` is the encoder's.
     """
@@ -128,8 +129,10 @@ def check_pieces(
 
 
 def check_special_pieces(tokenizer: Any, own: tokenizers.Tokenizer, model_type: str | None = None) -> Finding | None:
-    """Whether the tokenizer puts the special pieces around texts that its tokenizer.json does, which describes `own`;
-    None if that puts none, as the one of RemBERT that transformers saves."""
+    """Check that the tokenizer puts the same special pieces around texts as its tokenizer.json, which describes `own`.
+
+    Returns None if that file puts none, as in the RemBERT tokenizer that transformers saves.
+    """
     name = "special pieces"
     if not own.num_special_tokens_to_add(False):
         return None
@@ -143,7 +146,7 @@ def check_special_pieces(tokenizer: Any, own: tokenizers.Tokenizer, model_type: 
 
 
 def _compare_pieces(own: tokenizers.Tokenizer, tokenizer: Any, texts: Sequence[str]) -> tuple[float, str]:
-    """Which share of the pieces of `texts` one of the two makes and the other does not, and the text with most."""
+    """Return the share of pieces of `texts` that only one of the two tokenizers makes, and the text with most such."""
     by_file = [each.ids for each in own.encode_batch(list(texts), add_special_tokens=False)]
     total, most, where = 0, 0, ""
     for text, here, there in zip(texts, by_file, _ids(tokenizer, texts), strict=True):
@@ -172,7 +175,7 @@ def _fix(model_type: str | None) -> str:
 
 
 def _settings(own: Any, built: Any) -> str:
-    """The settings of the first part of both tokenizers that differ."""
+    """Return, in words, how the first differing part of both tokenizers (normalizer or pre-tokenizer) is set."""
     parts = [json.loads(each.to_str()) for each in (own, built)]
     for name in ("normalizer", "pre_tokenizer"):
         by_file, by_library = (part[name] for part in parts)
@@ -184,7 +187,7 @@ def _settings(own: Any, built: Any) -> str:
 
 
 def check_letters(tokenizer: Any, texts: Sequence[str]) -> list[Finding]:
-    """Whether capital letters and accents of `texts` reach the encoder exactly if its vocabulary has them."""
+    """Check that capital letters and accents of `texts` reach the encoder if, and only if, its vocabulary has them."""
     pieces = list(tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens))
     if _is_of_bytes(tokenizer):
         from tokenizers.decoders import ByteLevel
@@ -198,9 +201,10 @@ def check_letters(tokenizer: Any, texts: Sequence[str]) -> list[Finding]:
 
 
 def _is_of_bytes(tokenizer: Any) -> bool:
-    """Whether the pieces are of bytes, each written as one of 256 letters.
+    """Return whether the pieces are of bytes, each written as one of 256 letters.
 
-    What the tokenizer does tells: a vocabulary of characters may have those letters too, and XLM-R's has nearly all.
+    The steps of the tokenizer tell, not its vocabulary: one of characters may have those letters too, and XLM-R's has
+    nearly all.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     steps = [getattr(backend, step, None) for step in ("normalizer", "pre_tokenizer", "decoder")]
@@ -208,12 +212,12 @@ def _is_of_bytes(tokenizer: Any) -> bool:
 
 
 def _letters(text: str) -> str:
-    """`text` without white space and in compatibility forms, which sentencepiece changes and no check is about."""
+    """Return `text` without white space, in NFKC form: sentencepiece changes both, and no check is about them."""
     return "".join(unicodedata.normalize("NFKC", text).split())
 
 
 def without_accents(text: str) -> str:
-    """`text` as BERT's own lower-casing leaves it: without combining marks, vowel signs of Indic scripts included."""
+    """Return `text` without combining marks, as BERT's lower-casing leaves it; Indic vowel signs are lost too."""
     if text.isascii():
         return text
     marked = unicodedata.normalize("NFD", text)
@@ -269,7 +273,7 @@ def _check_accents(tokenizer: Any, texts: Sequence[str], pieces: Sequence[str]) 
 
 
 def _loses(tokenizer: Any, texts: Sequence[str], change: Callable[[str], str]) -> bool:
-    """Whether the ids of `texts` are the same after `change`, so that what it takes away never reached the encoder."""
+    """Return whether the ids of nearly all `texts` survive `change`: what it removes never reached the encoder."""
     as_they_are, changed = _ids(tokenizer, texts), _ids(tokenizer, [change(text) for text in texts])
     return sum(a == b for a, b in zip(as_they_are, changed, strict=True)) >= NEARLY_ALL * len(texts)
 
@@ -285,5 +289,5 @@ def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 
 def _declared(tokenizer: Any) -> str:
-    declared = one_line(tokenizer.init_kwargs.get("do_lower_case", "not stated"))[:20]  # a stranger wrote it
+    declared = one_line(tokenizer.init_kwargs.get("do_lower_case", "not stated"))[:20]  # anyone may have written it
     return f"do_lower_case in its settings: {declared}"
