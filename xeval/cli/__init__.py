@@ -1,7 +1,7 @@
-"""The command line: parse, one library call, print. This file is its edge, where errors become exit codes.
+"""The command line: each command parses, makes one library call and prints. Here, errors become exit codes.
 
-0: fine. 1: the work was done and its outcome is bad. 2: the input was wrong, said in one line on standard error.
-129: its terminal was closed. 130: interrupted. 143: terminated by SIGTERM, to be started again.
+0: success. 1: the work was done and its outcome is bad. 2: the input was wrong, with one line on standard error.
+129: the terminal was closed. 130: interrupted. 143: terminated by SIGTERM, to be started again.
 """
 
 import inspect
@@ -98,15 +98,15 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "cache": cache.cache,
 }
 for _name, _command in _COMMANDS.items():
-    # Each paragraph is one line: help wraps it at the terminal's width, and would keep the docstring's line breaks.
+    # One line per paragraph: help wraps it at the terminal's width, but would keep the docstring's line breaks.
     _paragraphs = (inspect.getdoc(_command) or "").split("\n\n")
     app.command(_name, help="\n\n".join(paragraph.replace("\n", " ") for paragraph in _paragraphs))(_command)
 
 _INTERRUPTED = 130
 _KEPT = "whatever was finished or saved is kept, and the same command goes on from there"
 
-# The base class of every complaint about the command line's own words; typer does not name it, but it has all that is
-# used of this one.
+# The base class of all errors in the command line itself. typer does not export it, but it has everything of
+# BadParameter that is used here.
 _CommandLineError: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
 
 
@@ -116,7 +116,7 @@ def main() -> NoReturn:
     listen()
     keep_freed_memory()
     let_idle_threads_sleep()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a mark that the locale cannot write is shown as its code point
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a character that the locale cannot write is shown as its code point
         sys.stdout.reconfigure(errors="backslashreplace")
     if {"--help", "-h"} & set(sys.argv) or len(sys.argv) == 1:
         make_help_legible()
@@ -127,22 +127,22 @@ def main() -> NoReturn:
 
 @lru_cache(maxsize=1)
 def _command_line() -> Callable[..., Any]:
-    """What parses the words and calls the command: made once, since that takes longer than many a command."""
+    """Return what parses the arguments and calls the command; made once, since that takes longer than many commands."""
     return typer.main.get_command(app)
 
 
 def _run_command() -> int:
-    """The exit code of the command, where errors become one line each."""
+    """Run the command, print an error as one line, and return the exit code."""
     try:
         code = with_other_ranks(partial(_command_line(), standalone_mode=False))
         if code == _INTERRUPTED:  # typer keeps Ctrl-C to itself
             raise KeyboardInterrupt
-        print(end="", flush=True)  # now, when a full disk can still be said
+        print(end="", flush=True)  # now, while a full disk can still be reported
         return code if isinstance(code, int) else 0
     except XevalError as error:
         return _complain(str(error))
     except _CommandLineError as error:
-        wrong = error.format_message().replace(": Value error, ", ": ", 1)  # pydantic's word, which typer passes on
+        wrong = error.format_message().replace(": Value error, ", ": ", 1)  # pydantic's wording, which typer passes on
         command = f"xeval {error.ctx.info_name}" if error.ctx and error.ctx.parent else "xeval"
         return _complain(f"{wrong} ({command} --help shows what there is)") if str(error) else 2
     except (KeyboardInterrupt, typer.Abort):
@@ -152,12 +152,12 @@ def _run_command() -> int:
         return _complain(f"{by}; {_KEPT}", code)
     except OSError as error:
         if error.filename is None:
-            lead_nowhere(sys.stdout)  # which is what failed, most likely
+            lead_nowhere(sys.stdout)  # standard output is most likely what failed
         return _complain(_in_words(error))
 
 
 def _in_words(error: OSError) -> str:
-    """Whatever the system refuses, and no function knows more of."""
+    """Describe an error of the operating system that no function has explained better."""
     place = error.filename if error.filename is not None else "standard output"
     return f"{place}: {error.strerror or error}; fix that, or name another place"
 

@@ -1,4 +1,4 @@
-"""`xeval audit`: a claimed score of a fine-tuned checkpoint, decided on as few rows as that takes."""
+"""`xeval audit`: decide on a fine-tuned checkpoint's claimed score, on as few rows as that takes."""
 
 import json
 from dataclasses import asdict
@@ -37,7 +37,7 @@ def audit(
     Trains nothing and writes nothing. A true claim is refuted in at most 5 % of audits, and a false one confirmed in at
     most 5 %.
     """
-    if bundle is None:  # which may have names of its own
+    if bundle is None:  # a bundle may have names of its own
         check_names(task, [model], [language], tasks_dirs=tasks_dir or ())
     with loading(quiet):
         from xeval.runs.audit import SEED

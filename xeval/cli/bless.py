@@ -1,4 +1,4 @@
-"""`xeval bless`: make results the baseline that later ones are checked against."""
+"""`xeval bless`: make results the baseline for later ones."""
 
 from pathlib import Path
 from typing import Annotated

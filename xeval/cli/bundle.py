@@ -1,4 +1,4 @@
-"""`xeval bundle`: all that reproducing a published table reads, in one file to carry to where there is no network."""
+"""`xeval bundle`: everything that reproducing a published table reads, in one file for machines without a network."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`xeval cache`: what is kept to save time, how large it is, and a way to be rid of it."""
+"""`xeval cache`: what is kept to save time, how large it is, and how to delete it."""
 
 from typing import Annotated
 

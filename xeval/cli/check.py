@@ -1,4 +1,4 @@
-"""`xeval check`: the gate. Exits with 1 if results are worse than a baseline, or are not what it was made from."""
+"""`xeval check`: the gate, which exits with 1 if results are worse than a baseline or cannot be compared with it."""
 
 import os
 from pathlib import Path

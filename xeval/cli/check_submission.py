@@ -1,4 +1,4 @@
-"""`xeval check-submission`: whether a results folder of somebody else can go onto a leaderboard."""
+"""`xeval check-submission`: whether somebody else's results folder can go onto a leaderboard."""
 
 from pathlib import Path
 from typing import Annotated

@@ -49,7 +49,7 @@ def compare(
     tasks_dir: TasksDirs = None,
 ) -> None:
     """Compare B with A on the same test rows: differences with intervals, tests, and a conclusion."""
-    # pandas and scipy, which help need not wait for
+    # They load pandas and scipy, which --help need not wait for.
     from xeval.judging.comparison.compare import compare as compare_runs
     from xeval.judging.comparison.flips import flipped_rows
     from xeval.judging.comparison.named_runs import find_runs
@@ -70,7 +70,7 @@ def compare(
     seed = SEED if seed is None else seed
     runs = find_runs(a, results)
     comparison: Any
-    show: Any  # the two kinds of comparison are shown alike
+    show: Any  # both kinds of comparison are shown alike
     if b is None:
         chosen = load_selection(runs)
         paired, comparison, show = chosen.pair, compare_selection(chosen, seed), selection_report

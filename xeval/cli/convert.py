@@ -1,4 +1,4 @@
-"""`xeval convert`: pickled weights → safetensors, without running what is in the pickle."""
+"""`xeval convert`: pickled weights → safetensors, without running code in the pickle."""
 
 import shlex
 from pathlib import Path

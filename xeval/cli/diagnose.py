@@ -1,4 +1,4 @@
-"""`xeval diagnose`: why the runs of a results folder give what they give."""
+"""`xeval diagnose`: what is wrong with the runs of a results folder."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`xeval doctor`: what could make a run worthless, found out before it is made."""
+"""`xeval doctor`: find out before a run what could make it worthless."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Where the runs of a command are made, and what they leave on the screen when they come from several processes."""
+"""Where the runs of a command are made, and what is printed if several processes make them."""
 
 import sys
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def is_shared_out(on: Where, device: str) -> bool:
-    """Whether runs are made by other processes than this one."""
+    """Return whether other processes than this one make the runs."""
     if on is Where.local:
         from xeval.runs.on_local import local_devices
 
@@ -30,7 +30,7 @@ def is_shared_out(on: Where, device: str) -> bool:
 
 
 def loggers(log_to: Sequence[Logger] | None, shared_out: bool) -> dict[str, Any]:
-    """What is told of the runs that are made in this process, as an option of `run_grid`."""
+    """Return the loggers for runs in this process, as an option of `run_grid`."""
     from xeval.runs.loggers import ready
 
     if log_to and shared_out:
@@ -48,10 +48,10 @@ def make(
     output_format: OutcomeFormat,
     tolerance: Tolerance | None = None,
 ) -> list[str]:
-    """Make the runs of `plan` where `engine` makes them, and show them.
+    """Make the runs of `plan` with `engine`, and show them.
 
-    Exits with 1 if one could not be made or something in it failed. Returns the sentences on what is shown not to be
-    reproduced of the table that they stand beside.
+    Exits with 1 if a run could not be made or something in it failed. Returns sentences on what is shown not to be
+    reproduced of the published table.
     """
     from xeval.runs.plan import run_plan
 
@@ -76,7 +76,7 @@ def make(
 
 
 def _by_task(runs: Sequence[StoredRun], plan: "Plan") -> list[tuple[list[StoredRun], str | None]]:
-    """The runs of a grid's tasks, each with its table; `runs` are those of no suite."""
+    """Group `runs`, which belong to no suite, by task, each with its table."""
     names = dict.fromkeys(run.request.task for run in plan.runs)
     tables = {get_task(name, plan.tasks_dirs).name: name for name in names}
     return [
@@ -92,9 +92,9 @@ def _of_suite(runs: Sequence[StoredRun], suite: str) -> list[StoredRun]:
 
 
 def table_of(task: str, tasks_dirs: Sequence[Path]) -> str | None:
-    """The published table that runs of `task` stand beside, of a task file that may lie anywhere.
+    """Return the published table to compare runs of `task` with, if any; the task file may be anywhere.
 
-    One that is not there is refused, which is better done before anything is trained.
+    A missing table is refused here, before anything is trained.
     """
     table = get_task(task, tasks_dirs).default_reference
     if table is not None:
@@ -103,7 +103,7 @@ def table_of(task: str, tasks_dirs: Sequence[Path]) -> str | None:
 
 
 def engine_of(on: Where, device: str, results: Path, quiet: bool) -> "Engine":
-    """What makes runs there. Raises XevalError where a package that it takes is not installed."""
+    """Return the engine that makes runs on `on`. Raises XevalError if a package that it needs is not installed."""
     from xeval.support.progress import reporter
 
     if on is not Where.local and ":" in device:

@@ -1,4 +1,4 @@
-"""What `xeval run` and `xeval plan` are told of the runs: the same options, in one place."""
+"""The options on runs that `xeval run` and `xeval plan` share."""
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GridOptions:
-    """The options as they were given."""
+    """The options as the user gave them."""
 
     task: Annotated[str | None, typer.Argument(help=Subject, show_default=False)] = None
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help=Model)] = None
@@ -69,16 +69,16 @@ class GridOptions:
     overrides: dict[str, Any] | None = None
 
     def check(self) -> tuple[str, list[str]]:
-        """The task and the models. Raises, before torch is loaded, where one is missing or a name is none."""
+        """Return the task and the models. Raises, before torch is loaded, if one is missing or a name is unknown."""
         if self.task is None or not self.model:
             missing = "TASK" if self.task is None else "--model"
             raise typer.BadParameter(f"{missing} is missing; wanted a task and a model, as in xnli --model mbert")
-        if self.bundle is None:  # which may have names of its own
+        if self.bundle is None:  # a bundle may have names of its own
             check_names(self.task, self.model, words(self.language), self.recipe, self.tasks_dir or ())
         return self.task, self.model
 
     def of_library(self) -> dict[str, Any]:
-        """The options that `xeval.run` has too, under its names."""
+        """Return the options that `xeval.run` has too, under its names."""
         return {
             "languages": self._languages(),
             "train_language": self.train_language,
@@ -104,9 +104,9 @@ class GridOptions:
         return reporter(self.quiet)
 
     def grid(self, context: typer.Context) -> Grid | None:
-        """The grid in the file that was given in the place of a task; None for a task.
+        """Return the grid in the file given instead of a task; None if a task was given.
 
-        Raises for options that say what the file says, and for names in it that are none.
+        Raises for options whose values the file has, and for unknown names in it.
         """
         if self.task is None or not is_grid(self.task):
             return None
@@ -115,7 +115,7 @@ class GridOptions:
             return get_grid(self.task, self.tasks_dir or ())
 
     def of_file(self, grid: Grid) -> "FileGrid":
-        """What `grid` has to be run of each task and suite."""
+        """Return what `grid` asks to run of each task and suite."""
         from xeval.runs.grid import TaskGrid
         from xeval.runs.suite import FileGrid
 
@@ -146,7 +146,7 @@ class GridOptions:
             return self._led(self.task, names, self.train_language, not self.no_train)
 
     def _led(self, name: str, names: Sequence[str], train_language: str | None, train: bool) -> list[str]:
-        """The languages that were named, led by the one that is trained on: without it nothing is said of transfer."""
+        """Return the named languages, after the one trained on: without it, results say nothing about transfer."""
         if not names:
             return []
         task = get_task(name, self.tasks_dir or ())
@@ -168,7 +168,7 @@ def _plain(value: float | str) -> float | str:
 
 
 def refuse_beside(context: typer.Context, allowed: Collection[str], why: str) -> None:
-    """Raise for options that were typed beside a file that has their values; some are `allowed`."""
+    """Raise for options typed along with a file that has their values, unless they are `allowed`."""
     for name in context.params.keys() - allowed:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
@@ -177,7 +177,7 @@ def refuse_beside(context: typer.Context, allowed: Collection[str], why: str) ->
 
 
 def with_grid_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`command`, which takes a `GridOptions`, with an option for each of its fields and for each value of a recipe."""
+    """Return `command`, which takes a `GridOptions`, with an option for each field of it and each value of a recipe."""
     own = inspect.signature(command, eval_str=True)
 
     @wraps(command)

@@ -75,7 +75,7 @@ def init(
 def _text_of(
     what: What, names: tuple[str, str], kind: str, lists: tuple[list[str], list[str]], task: str, model: str
 ) -> str:
-    """The file's text; `names` are what it is called and its path, `lists` the languages and the labels."""
+    """Return the file's text; `names` are its name and its path, `lists` the languages and the labels."""
     languages, labels = lists
     if what is What.task:
         languages = languages or words([_ask("--language", "Languages, the one to train on first (en,es)?")])
@@ -96,7 +96,7 @@ def _text_of(
 
 
 def _typed(path: Path) -> str:
-    """`path` as commands take it for one."""
+    """Return `path` in a form that commands take for a path, not a name."""
     return str(path) if path.is_absolute() or path.parent != Path() else f"./{path}"
 
 
@@ -108,7 +108,7 @@ def _ask(option: str, question: str) -> str:
 
 
 def _write(what: What, path: Path, text: str) -> None:
-    """Put `text` at `path`, with the schema beside it. Raises DefinitionError, and leaves nothing, if it is wrong."""
+    """Write `text` to `path`, and its schema to a folder next to it. Raises and leaves nothing if `text` is invalid."""
     write_atomically(path, text.encode())
     noun = scaffolds.NOUNS.get(what.value)
     if noun is None:

@@ -1,4 +1,4 @@
-"""`xeval list`: what there is to name on the command line, and which runs there are."""
+"""`xeval list`: the names that the command line knows, and the runs in a results folder."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -68,14 +68,14 @@ def list_names(
 
 
 def _count(listings: Mapping[What, Callable[[], Listing]]) -> None:
-    """A line for each thing that can be listed, with how many there are."""
+    """Print a line for each thing that can be listed, with how many there are."""
     for what, listing in listings.items():
         if what is not What.tables:
             print(f"xeval list {what.value:10}  {len({row[0] for row in listing()[1]}):3}")
 
 
 def _lint(what: What | None) -> None:
-    """A line for each suspicion."""
+    """Print a line for each suspicion."""
     if what not in (What.references, What.tables):
         raise typer.BadParameter("--lint: wanted with references; xeval list references --lint")
     lines = suspicions(list(registry.all_references().values()))
@@ -98,7 +98,7 @@ def _tasks(tasks_dirs: list[Path]) -> Listing:
 
 
 def _some(languages: Sequence[str]) -> str:
-    """All of them, or as many as XNLI has and how many more there are: a task's file names them all."""
+    """Return all languages, or as many as XNLI has and how many more there are; the task's file names them all."""
     shown = " ".join(languages[:LISTED])
     return shown if len(languages) <= LISTED else f"{shown} and {len(languages) - LISTED} more"
 
@@ -139,7 +139,7 @@ def _references() -> Listing:
 
 
 def _of_training(recipe: Recipe) -> tuple[str, str, str]:
-    """Learning rate, batch size, and how long it lasts."""
+    """Return learning rate, batch size, and length of a recipe's training, in words."""
     if recipe.pooling is not None:
         return "–", "–", "no training"
     until = counted(recipe.max_steps or 0, "steps")

@@ -1,4 +1,4 @@
-"""`xeval merge`: results folders of machines without a common disk become one."""
+"""`xeval merge`: results folders of machines without a common disk → one folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +40,7 @@ def merge(
 
 
 def _table(merged: Sequence["MergedRun"]) -> Table:
-    """A line for each source."""
+    """Return a table with a line for each source."""
     table = Table(show_edge=False, box=None, pad_edge=False)
     table.add_column("from", overflow="fold")
     columns = ("new", "added to", "there already", "left out", "damaged")

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the shapes of their values."""
+"""Options that several commands share, and how their values are parsed."""
 
 from contextlib import suppress
 from enum import StrEnum
@@ -106,12 +106,12 @@ HowToShow = Annotated[OutcomeFormat, typer.Option("--format", help="A table, or 
 
 
 def words(values: list[str] | None) -> list[str]:
-    """The values of an option that may be repeated, comma-separated, or both."""
+    """Split the values of an option that may be repeated, comma-separated, or both."""
     return [word.strip() for value in values or [] for word in value.split(",") if word.strip()]
 
 
 def numbers(values: list[str] | None) -> list[int]:
-    """The same for whole numbers from 0, of which 1-5 are five."""
+    """Split the values of --seed in the same way into whole numbers from 0; 1-5 stands for five of them."""
     seeds = list[int]()
     for word in words(values):
         ends = word.split("-")
@@ -125,7 +125,7 @@ def numbers(values: list[str] | None) -> list[int]:
 
 
 def values_to_try(options: list[str] | None) -> dict[str, list[float | str]]:
-    """The values of --sweep by key, numbers as such."""
+    """Parse the values of --sweep, by key; those that are numbers become numbers."""
     sweep: dict[str, list[float | str]] = {}
     for option in options or []:
         key, _, values = option.partition("=")

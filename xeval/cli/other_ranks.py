@@ -1,4 +1,4 @@
-"""A command that several processes share, which torchrun has started: the first does it, and the others help."""
+"""A command in several processes started by torchrun: the first runs it, and the others help."""
 
 import os
 import signal
@@ -13,10 +13,10 @@ _TERMINATED = 143
 
 
 def with_other_ranks(command: Callable[[], object]) -> object:
-    """What `command` gives. Where torchrun has started several processes, the first alone calls it.
+    """Return what `command` returns. If torchrun has started several processes, only the first calls it.
 
-    The others compute what that one gives them, say nothing but what goes wrong on them, and exit when it does. Raises
-    XevalError where one of them has gone.
+    The others compute what the first gives them, report only their own errors, and exit when it does. Raises XevalError
+    if one of them has gone.
     """
     if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         return command()
@@ -28,11 +28,11 @@ def with_other_ranks(command: Callable[[], object]) -> object:
             _silently(lambda: follow(ranks))
             return 0
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            # torchrun passes Ctrl-C on, so that it comes twice, and the second must not cost what the first one saves.
+            # torchrun passes Ctrl-C on, so it comes twice; the second must not interrupt the saving after the first.
             signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
         try:
             code = command()
-            ranks.give()  # the others are needed no more
+            ranks.give()  # tells the others that they are no longer needed
         except RankLost as error:
             raise XevalError(
                 "another rank has ended, so this one ends too; what was finished is kept, and the same command goes on"
@@ -43,7 +43,7 @@ def with_other_ranks(command: Callable[[], object]) -> object:
 
 @contextmanager
 def _left_in_peace() -> Iterator[None]:
-    """After this, a process that ends is not interrupted at it by torchrun, which notices that another has ended."""
+    """On exit, ignore the signals that torchrun sends to remaining processes once another has ended."""
     try:
         yield
     finally:
@@ -52,7 +52,7 @@ def _left_in_peace() -> Iterator[None]:
 
 
 def _silently(follow: Callable[[], None]) -> None:
-    """Exit where rank 0, or whoever has started them all, says what there is to say."""
+    """Call `follow`, and exit silently on errors that rank 0 or torchrun reports."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 gets it too
     try:
         follow()

@@ -1,4 +1,4 @@
-"""What a run leaves on the screen: the matrix of what was asked for, beside the published one, or JSON."""
+"""What runs print: a matrix of their scores next to the published table, or JSON."""
 
 import json
 import sys
@@ -31,9 +31,9 @@ def show_outcome(
     tolerance: Tolerance | None = None,
     tasks_dirs: Sequence[Path] = (),
 ) -> list[str]:
-    """Print `runs` and exit with 1 if something in one of them failed.
+    """Print `runs`, and exit with 1 if something in one of them failed.
 
-    Returns the sentences on what is shown not to be reproduced of the table that they stand beside.
+    Returns sentences on what is shown not to be reproduced of the published table.
     """
     return show_outcomes([(runs, reference)], output_format, results, tolerance, tasks_dirs)
 
@@ -47,8 +47,10 @@ def show_outcomes(
     of_suites: Mapping[str, list[StoredRun]] = MappingProxyType({}),
     skipped: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
-    """The same of the runs of several tasks, each beside its table, and of suites, whose tasks may have been `skipped`
-    for a reason."""
+    """Do the same for the runs of several tasks, each next to its table, and of suites.
+
+    `skipped` tells why tasks of suites were not run.
+    """
     of_all = [*(runs for runs, _ in of_tasks), *of_suites.values()]
     records = [run.record for runs in of_all for run in runs]
     tables = [

@@ -24,12 +24,12 @@ _BYTES_PER_WEIGHT = 4
 
 
 def announce(outlook: "Outlook", reporter: "Reporter", is_all: bool) -> None:
-    """Say what is going to be run; if that `is_all` that was asked for, print it and exit with 0."""
+    """Tell `reporter` what is going to be run; if it `is_all` that the user wants, print it and exit with 0."""
     _say(list(_lines(outlook)), reporter, is_all)
 
 
 def announce_plan(plan: "Plan", reporter: "Reporter", is_all: bool) -> None:
-    """The same of a plan that was made before."""
+    """Do the same for a plan made earlier."""
     n_finished = sum(run.is_finished for run in plan.runs)
     _say([f"Plan: {_counts(len(plan.runs), n_finished)}, as of when it was made."], reporter, is_all)
 
@@ -45,7 +45,7 @@ def _say(lines: list[str], reporter: "Reporter", is_all: bool) -> None:
 
 
 def folded(line: str) -> str:
-    """`line` on lines of WIDTH; names and paths stay whole."""
+    """Wrap `line` at WIDTH, keeping names and paths whole."""
     return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
 
 
@@ -69,7 +69,7 @@ def _counts(n_runs: int, n_finished: int) -> str:
 
 
 def _in_words(outlook: "Outlook") -> str:
-    """What the runs are of: models, tasks, seeds and languages."""
+    """Return the tasks, models, seeds and languages of the runs, in words."""
     models = list(dict.fromkeys(run.model.id.rsplit("/", 1)[-1] for run in outlook.runs))
     tasks = list(dict.fromkeys(run.task.name for run in outlook.runs))
     seeds = sorted({run.seed for run in outlook.runs if run.seed is not None})
@@ -85,7 +85,7 @@ def _in_words(outlook: "Outlook") -> str:
 
 
 def _numbers(seeds: list[int]) -> str:
-    """ "seeds 1 to 5"."""
+    """Return seeds in words, such as "seeds 1 to 5"."""
     if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
         return f"seeds {seeds[0]} to {seeds[-1]}"
     return numbered("seeds", seeds) if len(seeds) <= 10 else counted(len(seeds), "seeds")
@@ -96,7 +96,7 @@ def _names(names: list[str], things: str) -> str:
 
 
 def _space(outlook: "Outlook") -> Iterator[str]:
-    """What is to be downloaded, and what trainings leave behind."""
+    """Yield lines on what must be downloaded, and on what trainings leave on the disk."""
     if outlook.downloads:
         known = sum(n_bytes or 0 for n_bytes in outlook.downloads.values())
         unknown = [what for what, n_bytes in outlook.downloads.items() if n_bytes is None]
@@ -126,7 +126,7 @@ def _time(outlook: "Outlook") -> str:
     return "not known here yet" + ("" if outlook.table else "; xeval plan measures it, in seconds")
 
 
-# ── what verdicts so many seeds can reach ──
+# ── verdicts that this many seeds can reach ──
 
 
 def _verdicts(outlook: "Outlook") -> str:
@@ -166,7 +166,7 @@ def _of_100(share: float) -> str:
 
 
 def _chances(outlook: "Outlook") -> Iterator[tuple[int, "Chance"]]:
-    """For each published row of a model: how many seeds it has here, and the chance of a verdict on it."""
+    """Yield, for each published row of a model, its number of seeds here and the chance of a verdict on it."""
     from xeval.judging.power import chance_of
 
     runs: dict[tuple[str, str, str], list[NamedRun]] = {}
@@ -179,7 +179,7 @@ def _chances(outlook: "Outlook") -> Iterator[tuple[int, "Chance"]]:
 
 
 def _rows_of(run: "NamedRun", table: str | None) -> list[ReferenceRow]:
-    """The published rows that `run` has a verdict on."""
+    """Return the published rows on which `run` gives a verdict."""
     name = table or run.task.default_reference
     if name is None or run.task.trained_instead is not None:
         return []

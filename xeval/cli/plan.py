@@ -1,4 +1,4 @@
-"""`xeval plan`: what a grid of runs takes and what its verdicts can show, before it is run."""
+"""`xeval plan`: what a grid of runs will take, and what its verdicts can show."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from xeval.support.text import counted, duration, numbered, one_line, size
 if TYPE_CHECKING:
     from xeval.runs.plan import Plan, PlannedRun
 
-_OTHER_SEEDS = (1, 3, 5, 10, 20)  # numbers of them that verdicts are told for beside the plan's own
+_OTHER_SEEDS = (1, 3, 5, 10, 20)  # numbers of seeds whose chances of a verdict are shown, besides the plan's own
 
 
 @with_grid_options
@@ -56,7 +56,7 @@ def plan(
 
 
 def _in_words(plan: "Plan") -> Iterator[str]:
-    """The plan in lines, which are to be folded."""
+    """Yield the lines of the plan, which are still to be folded."""
     n_finished = sum(run.is_finished for run in plan.runs)
     finished = f"{n_finished} finished, {len(plan.runs) - n_finished} to do" if n_finished else "none of them finished"
     yield f"{counted(len(plan.runs), 'runs')}, {finished}:"
@@ -79,7 +79,7 @@ def _by_configuration(plan: "Plan") -> dict[str, list[int]]:
 
 
 def _costs(runs: Sequence["PlannedRun"]) -> Iterator[str]:
-    """Time, memory and disk of what is still to do."""
+    """Yield lines on the time, memory and disk of the runs left to do."""
     from xeval.support.cache import cache_home, free_bytes
 
     forecasts = [run.forecast for run in runs]
@@ -103,7 +103,7 @@ def _costs(runs: Sequence["PlannedRun"]) -> Iterator[str]:
 
 
 def _verdicts(plan: "Plan") -> Iterator[str]:
-    """How often the planned seeds, and others, would call a published row reproduced that is true of ours too."""
+    """Yield lines on how often this number of seeds, and others, would call a true published row reproduced."""
     requests = [run.request for run in plan.runs]
     if any(request.max_train or request.max_eval or request.test_split for request in requests):
         yield "Verdicts: none, since these runs are on a part of the rows, or on another split."

@@ -38,7 +38,7 @@ def push(
     from xeval.report import push as pushing
     from xeval.results.named_models import runs_in
 
-    show_bars(False)  # files are small, and what is printed is to be read
+    show_bars(False)  # files are small, and bars would clutter what is printed
     planned = pushing.plan(runs_in(results, task, model), to, reference, tasks_dir or ())
     _show(planned)
     way = "a commit on main" if on_main else "a pull request"

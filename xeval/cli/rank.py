@@ -1,4 +1,4 @@
-"""`xeval rank`: many models on the same test rows, which are told apart, and which ranks each can have."""
+"""`xeval rank`: many models on the same test rows: which ones differ, and which ranks each can have."""
 
 from enum import StrEnum
 from pathlib import Path

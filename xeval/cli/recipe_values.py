@@ -1,4 +1,4 @@
-"""The options that stand for values of a recipe, which commands that train have in common."""
+"""The options for values of a recipe, which all commands that train have."""
 
 import inspect
 from collections.abc import Callable
@@ -40,7 +40,7 @@ _SHORT = {"learning_rate": "--lr"}
 
 
 def with_recipe_values(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with an option for each value of a recipe; those that are given reach it as `overrides`, by name."""
+    """Return `command` with an option for each value of a recipe; it receives those given as `overrides`, by name."""
     own = inspect.signature(command, eval_str=True)
 
     @wraps(command)
@@ -65,5 +65,5 @@ def with_recipe_values(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _names(value: str) -> list[str]:
-    """What the option is called, where it has two names."""
+    """Return the option's names if it has two, else none."""
     return [f"--{value.replace('_', '-')}", _SHORT[value]] if value in _SHORT else []

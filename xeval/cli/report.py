@@ -1,4 +1,4 @@
-"""`xeval report`: a results folder beside a published table, in one of several formats."""
+"""`xeval report`: a results folder compared with a published table, in one of several formats."""
 
 from pathlib import Path
 from typing import Annotated

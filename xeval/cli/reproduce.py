@@ -1,4 +1,4 @@
-"""`xeval reproduce`: every row of a published table, then the comparison."""
+"""`xeval reproduce`: run every model of a published table, then compare."""
 
 import sys
 from pathlib import Path
@@ -73,8 +73,8 @@ def reproduce(
         "reporter": reporter(quiet),
     }
     within = Tolerance(tolerance, mean_tolerance)
-    if bundle is None:  # which may have tables of its own
-        get_reference(reference)  # a name that is none is refused before torch loads
+    if bundle is None:  # a bundle may have tables of its own
+        get_reference(reference)  # refuses an unknown name before torch loads
     with loading(quiet):
         from xeval.runs.outlook import outlook_of_table
 

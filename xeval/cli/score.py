@@ -1,4 +1,4 @@
-"""`xeval score`: predictions that others computed become a run like any other."""
+"""`xeval score`: predictions computed elsewhere → a run like any other."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -102,7 +102,7 @@ def score(
 
 
 def _printed(explain: str | None) -> Printed | None:
-    """The number to explain, as it is printed."""
+    """Parse the published number to explain, as it is printed."""
     if explain is None:
         return None
     try:

@@ -15,29 +15,29 @@ _WIDER_THAN_ANY_TABLE = 10_000  # columns
 
 
 def screen() -> Console:
-    """Standard output. Lines are folded at the width of a terminal; in a pipe or file, which has none, never."""
+    """Return a console for standard output. Lines are folded at a terminal's width, but never in a pipe or file."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDER_THAN_ANY_TABLE)
 
 
 def say(line: str) -> None:
-    """Print one line of text, whatever is in it; a terminal narrower than it gets it folded between words."""
+    """Print one line of text without interpreting markup; on a narrower terminal, it is folded between words."""
     screen().print(Text(one_line(line)))
 
 
 @contextmanager
 def loading(quiet: bool = False) -> Iterator[None]:
-    """Say on a terminal, while this lasts, that something is going on: torch and transformers take seconds to load."""
+    """Show on a terminal that torch and transformers are being loaded, which takes seconds."""
     console = Console(stderr=True)
     is_silent = quiet or not console.is_terminal or console.is_dumb_terminal
     were_loaded = "torch" in sys.modules
     with without_collection(), nullcontext() if is_silent else console.status("loading torch and transformers"):
         yield
         if not were_loaded:
-            gc.freeze()  # libraries made most of a million objects, which stay: no collection need go through them
+            gc.freeze()  # libraries made nearly a million lasting objects, which no collection need go through
 
 
 def make_help_legible() -> None:
-    """Give typer's help no colours: its yellow and cyan can hardly be read on white."""
+    """Remove the colours from typer's help: its yellow and cyan can hardly be read on white."""
     from typer import rich_utils  # a tenth of a second, only for --help
 
     for name in ("OPTION", "SWITCH", "NEGATIVE_OPTION", "NEGATIVE_SWITCH", "USAGE", "COMMANDS_TABLE_FIRST_COLUMN"):

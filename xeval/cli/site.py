@@ -1,4 +1,4 @@
-"""`xeval site`: results of many as a leaderboard of static pages."""
+"""`xeval site`: results folders → a leaderboard of static pages."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What a suite leaves on the screen: its table, or the records as JSON, and a line for each task that was not run."""
+"""What a suite prints: its table, or the records as JSON, and a line for each task that was not run."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def table_of(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) -> "SuiteMatrix":
-    """The table of `suite`, by name or path, beside the tables that are published of it."""
+    """Return the table of `suite`, a name or path, with the published tables of that suite."""
     from xeval.report.suite import table  # scipy
 
     definition = get_suite(suite)
@@ -27,7 +27,7 @@ def table_of(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) 
 
 
 def show_table(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) -> None:
-    """Print the table of `suite` where there are scores."""
+    """Print the table of `suite` if there are scores."""
     from xeval.report.suite import formats
 
     if any(run.record.scores for run in runs):
@@ -46,7 +46,7 @@ def show_suite(
 ) -> None:
     """Print the runs; exit with 1 if a task was left out, or something in a run failed.
 
-    `verb`: "run" or "scored", whichever the tasks were. Why one was left out has been told unless it was to be `quiet`.
+    `verb` is "run" or "scored", whichever the tasks were. If `quiet`, reasons for leaving tasks out are printed here.
     """
     records = [run.record for run in runs]
     if output_format is OutcomeFormat.json:
@@ -70,7 +70,7 @@ def show_suite(
 
 
 def _say_what_is_wrong(runs: Sequence[StoredRun], tasks_dirs: Sequence[Path]) -> None:
-    """A line for each finding, under its task's name."""
+    """Print a line for each finding, under its task's name."""
     from xeval.report.from_folder import findings_by_task  # scipy
 
     for task, findings in findings_by_task(runs, tasks_dirs=tasks_dirs).items():
