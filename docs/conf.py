@@ -1,4 +1,4 @@
-"""How Sphinx makes the site of these pages: `make docs`. The pages are plain Markdown and read as well without it."""
+"""Sphinx's configuration for the site of these pages (`make docs`); they are plain Markdown and readable without it."""
 
 import os
 import re
@@ -53,21 +53,21 @@ project = "xeval"
 copyright = "The xeval developers"
 release = runpy.run_path(str(Path(__file__).parents[1] / "xeval" / "support" / "version.py"))["VERSION"]
 html_title = f"xeval {release}"
-html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")  # what search engines show of all versions
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")  # the version that search engines should show
 html_theme = "furo"
 html_copy_source = False
 extensions = ["myst_parser"]
 exclude_patterns = ["*.py"]
 myst_heading_anchors = 4
 highlight_language = "none"
-smartquotes = False  # it would make one dash of the two of an option
+smartquotes = False  # would turn an option's two hyphens into a dash
 nitpicky = True
 
 _LINK_OUT = re.compile(r"\[([^\]]+)\]\((\.\./[^)#\s]*)(#[^)\s]*)?\)")
 
 
 def _prepare(app, name, source):
-    """Put the navigation behind the first page; unlink what lies outside of docs/ and is no page of the site."""
+    """Append the navigation to the first page, and unlink files outside docs/, which are not pages of the site."""
     folder = Path(app.srcdir, name).parent
 
     def unlinked(link):

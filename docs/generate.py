@@ -1,8 +1,8 @@
-"""Writes docs/reference/: the commands from the command line, keys from the schema, Python from the docstrings.
+"""Write docs/reference/: commands from the command line, keys from the schemas, Python from the docstrings.
 
     python -m docs.generate
 
-`tests/test_docs.py` compares these pages with what would be written now.
+`tests/test_docs.py` checks that these pages are up to date.
 """
 
 import html
@@ -72,12 +72,12 @@ _LIMITS = {
     "maximum": "to {:,}",
     "exclusiveMaximum": "below {:,}",
 }
-_WIDE = 10**8  # bounds from here on keep off overflows, and mean nothing to a reader
+_WIDE = 10**8  # bounds from here on only prevent overflows, and mean nothing to a reader
 _LIMITS |= {"minItems": "at least {}", "maxLength": "at most {:,} characters"}
 
 
 def pages() -> dict[str, str]:
-    """The text of every page of docs/reference/, by its file's name."""
+    """Return the text of every page of docs/reference/, by file name."""
     schemas = {f"schemas/{noun}.json": schema_of(noun) for noun in NOUNS}
     return {name: NOTE + write() for name, write in PAGES.items()} | schemas
 
@@ -132,7 +132,7 @@ def keys() -> str:
 
 
 def _with_parts(noun: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """`noun` and the nouns that its fields hold, each once, from the outside in."""
+    """Yield `noun` and the nouns that its fields hold, each once, from the outside in."""
     waiting, found = [noun], [noun]
     while waiting:
         for field in waiting.pop(0).model_fields.values():
@@ -162,7 +162,7 @@ def _default(value: Any) -> str:
 
 
 def _words(kind: dict[str, Any]) -> str:
-    """What a JSON schema allows, in words."""
+    """Return what a JSON schema allows, in words."""
     if "$ref" in kind:
         name = kind["$ref"].rsplit("/", 1)[-1]
         return f"[{name}](#{name.lower()})"
@@ -226,7 +226,7 @@ def _signature(function: Callable[..., Any]) -> str:
 
 
 def _class(kind: type) -> list[str]:
-    """Its docstring, and either how an object is made or, where that takes nothing, the methods."""
+    """Return a class's docstring, and its constructor's signature or, if it has no constructor, its methods."""
     if kind.__init__ is not object.__init__:
         signature = re.sub(r"^\(self, |\) -> None$", "", str(inspect.signature(kind.__init__)))
         return [f"```python\nxeval.{kind.__name__}({signature})\n```", *_docstring(kind)]
@@ -237,7 +237,7 @@ def _class(kind: type) -> list[str]:
 
 
 def _docstring(thing: Any) -> list[str]:
-    """Its paragraphs; the arguments among them as a list."""
+    """Return the paragraphs of a docstring; its arguments become a Markdown list."""
     paragraphs = inspect.cleandoc(thing.__doc__).split("\n\n")
     return [_arguments(text) if text.startswith("Args:\n") else text for text in paragraphs]
 
