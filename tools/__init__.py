@@ -1,1 +1,1 @@
-"""Programs for the makers of xeval; not part of the wheel."""
+"""Programs for xeval's developers; not part of the wheel."""

@@ -1,8 +1,8 @@
-"""`python -m tools.microcosm teacher DIR`, then `student DIR`: vocabulary and teacher, then its student. Between
-them, `layers DIR` shows which of the teacher's layers a student does well to begin with.
+"""`python -m tools.microcosm teacher DIR` makes vocabulary and teacher; then, `student DIR` makes the student. In
+between, `layers DIR` shows which of the teacher's layers a student should start with.
 
-One machine with the same libraries gives the same bytes each time. DIR gets a log; `--steps` shortens the schedule for
-trials and tests. DIR/pretrained keeps the teacher with its heads, in full precision, for the distillation.
+The same machine and libraries give the same bytes each time. DIR gets a log; `--steps` shortens the schedule for trials
+and tests. DIR/pretrained keeps the teacher with its heads, in full precision, for the distillation.
 """
 
 import copy
@@ -50,7 +50,7 @@ def make_teacher(folder: Folder, steps: int = 10_000, threads: int = 1) -> None:
 
 @app.command("student")
 def make_student(folder: Folder, steps: int = 2_500, threads: int = 1) -> None:
-    """Distil the teacher that stands in the folder."""
+    """Distil the teacher in the folder."""
     log = _start(folder, threads)
     teacher, tokenizer, text = _teacher_in(folder)
     student = student_of(teacher, list(islice(text.batches(BATCH_SIZE), SAMPLED_BATCHES)))
@@ -61,7 +61,7 @@ def make_student(folder: Folder, steps: int = 2_500, threads: int = 1) -> None:
 
 @app.command("layers")
 def show_layers(folder: Folder, n_layers: int = 3) -> None:
-    """Print the loss of the teacher that stands in the folder, cut down to each choice of its layers."""
+    """Print the loss of the teacher in the folder, cut down to each choice of its layers."""
     teacher, _, text = _teacher_in(folder)
     batches = list(islice(text.batches(BATCH_SIZE), SAMPLED_BATCHES))
     for choice, loss in losses_of_choices(teacher, batches, n_layers).items():
@@ -71,15 +71,15 @@ def show_layers(folder: Folder, n_layers: int = 3) -> None:
 def _teacher_in(
     folder: Path,
 ) -> tuple[transformers.BertForPreTraining, transformers.PreTrainedTokenizerBase, MultilingualText]:
-    """The teacher with its heads, its tokenizer, and text like that which it has read."""
+    """Load the teacher with its heads and its tokenizer, and make text like that of its training."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / TEACHER)
     teacher = transformers.BertForPreTraining.from_pretrained(folder / PRETRAINED)
-    return teacher, tokenizer, MultilingualText(tokenizer, ALL, SEED + 1)  # mostly the same statements, drawn otherwise
+    return teacher, tokenizer, MultilingualText(tokenizer, ALL, SEED + 1)  # another draw, mostly of the same statements
 
 
 def _start(folder: Path, threads: int) -> Callable[[str], None]:
-    """Make the arithmetic repeatable; what writes a line to the terminal and to the folder's log."""
-    torch.set_num_threads(threads)  # the sums of another number of threads round differently
+    """Make the arithmetic repeatable, and return a function that writes a line to the terminal and the folder's log."""
+    torch.set_num_threads(threads)  # with another number of threads, sums round differently
     torch.use_deterministic_algorithms(True)
     transformers.logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def _start(folder: Path, threads: int) -> Callable[[str], None]:
 
 
 def _save(model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, folder: Path) -> None:
-    """The encoder alone, in half precision, which is what ships."""
+    """Save only the encoder, in half precision, as it ships."""
     shutil.rmtree(folder, ignore_errors=True)
     encoder = copy.deepcopy(model.base_model).half()
     assert isinstance(encoder, transformers.PreTrainedModel)

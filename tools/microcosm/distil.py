@@ -1,10 +1,10 @@
 """Teacher → student, as DistilBERT was made (Sanh et al. 2019, https://arxiv.org/abs/1910.01108).
 
-The student begins with half the layers of its teacher: not every other one, but those three with which the teacher,
-cut down to them, has the smallest loss; `python -m tools.microcosm layers DIR` prints it for every choice. Its
-loss weighs three parts as the authors' code does: cross-entropy to the teacher's softened predictions, masked language
-modelling, and the cosine of the last hidden states. The fourth, the teacher's softened answer on [CLS] to whether two
-sentences say the same, stands in for what the authors' student learns of sentence pairs from texts of many sentences.
+The student starts with half of its teacher's layers: not every other one, but the three with which the cut-down teacher
+has the smallest loss; `python -m tools.microcosm layers DIR` prints it for every choice. Three parts of the student's
+loss are weighted as in the authors' code: cross-entropy to the teacher's softened predictions, masked language
+modelling, and the cosine of the last hidden states. The fourth is the teacher's softened answer on [CLS] to whether two
+sentences say the same. It replaces what the authors' student learns about sentence pairs from texts of many sentences.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from transformers import BertForPreTraining, DistilBertConfig, DistilBertForMask
 from tools.microcosm.pretrain import tensors
 from tools.microcosm.text import NOT_ASKED, Batch
 
-LAYERS = (0, 4, 5)  # of the teacher's six; a student of every other one learnt nothing of comparing
+LAYERS = (0, 4, 5)  # of the teacher's six; a student of every other layer did not learn to compare
 TEMPERATURE = 2.0
 WEIGHTS = {"distillation": 5.0, "masked language modelling": 2.0, "cosine": 1.0, "comparison": 2.0}
 
-# Where DistilBERT keeps what BERT calls otherwise, within one layer.
+# BERT's names within one layer → DistilBERT's.
 _LAYER_NAMES = {
     "attention.self.query": "attention.q_lin",
     "attention.self.key": "attention.k_lin",
@@ -33,10 +33,10 @@ _LAYER_NAMES = {
 
 
 def student_of(teacher: BertForPreTraining, batches: Sequence[Batch]) -> DistilBertForMaskedLM:
-    """A DistilBERT that starts from the teacher's embeddings, head and `LAYERS`.
+    """Return a DistilBERT that starts from the teacher's embeddings, head and `LAYERS`.
 
-    It has no token types. Its position embeddings begin with what the teacher's token types are, in the mean, at each
-    position of `batches`; without, the layers meet what they have never seen.
+    It has no token types. The teacher's mean token type embedding at each position of `batches` is therefore added to
+    its position embeddings; otherwise, the layers would get inputs unlike any they have seen.
     """
     config = teacher.config
     student = DistilBertForMaskedLM(
@@ -75,7 +75,7 @@ def student_of(teacher: BertForPreTraining, batches: Sequence[Batch]) -> DistilB
 
 
 def _share_of_second_sentences(batches: Sequence[Batch], n_positions: int) -> torch.Tensor:
-    """(P,): of the tokens at each position, how many are of a second sentence; 1 where there are none."""
+    """Return (P,) the share of tokens at each position that are of a second sentence; 1 where there are no tokens."""
     counts = torch.zeros(2, n_positions)
     for batch in batches:
         types, real = torch.from_numpy(batch.token_type_ids), torch.from_numpy(batch.attention_mask).bool()  # (B, L)
@@ -86,7 +86,7 @@ def _share_of_second_sentences(batches: Sequence[Batch], n_positions: int) -> to
 
 
 def distillation(teacher: BertForPreTraining, student: DistilBertForMaskedLM) -> Callable[[Batch], torch.Tensor]:
-    """The student's loss on one batch. The student sees no token types, as DistilBERT does not."""
+    """Return the student's loss, as a function of a batch. The student sees no token types, like DistilBERT."""
     teacher.eval().requires_grad_(False)
 
     def loss_of(batch: Batch) -> torch.Tensor:
@@ -113,14 +113,14 @@ def distillation(teacher: BertForPreTraining, student: DistilBertForMaskedLM) ->
 
 
 def _comparison(teacher: BertForPreTraining, hidden: torch.Tensor) -> torch.Tensor:
-    """Whether two sentences say the same, (N, 2), by the teacher's head on hidden states (N, L, H)."""
+    """Return (N, 2) logits of whether two sentences say the same, by the teacher's head on (N, L, H) hidden states."""
     assert teacher.bert.pooler is not None  # BertForPreTraining always has one
     comparison: torch.Tensor = teacher.cls.seq_relationship(teacher.bert.pooler(hidden))
     return comparison
 
 
 def _divergence(logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
-    """Kullback-Leibler divergence of the softened predictions, each (N, classes), in the scale of the unsoftened."""
+    """Return the Kullback-Leibler divergence of softened predictions, each (N, classes), on the unsoftened scale."""
     softened = torch.log_softmax(logits / TEMPERATURE, dim=-1)
     target = torch.log_softmax(teacher_logits / TEMPERATURE, dim=-1)
     total = torch.nn.functional.kl_div(softened, target, reduction="sum", log_target=True)

@@ -1,4 +1,4 @@
-"""Which layers of its teacher a student should begin with: the teacher's own loss, cut down to each choice of them."""
+"""Which of its teacher's layers a student should start with: the loss of the teacher cut down to each choice."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -14,7 +14,7 @@ from tools.microcosm.text import Batch
 def losses_of_choices(
     teacher: BertForPreTraining, batches: Sequence[Batch], n_layers: int
 ) -> dict[tuple[int, ...], float]:
-    """The mean pretraining loss over `batches` with every choice of `n_layers` layers, in their order, best first."""
+    """Return the mean pretraining loss over `batches` with each choice of `n_layers` layers in order, lowest first."""
     whole, losses = teacher.bert.encoder.layer, {}
     loss_of = pretraining_loss(teacher)
     for choice in combinations(range(len(whole)), n_layers):

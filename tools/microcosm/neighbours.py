@@ -1,4 +1,4 @@
-"""Statements that differ from a given one in a single place: what a reader has to look twice at."""
+"""Statements that differ from a given one in a single place, so that a reader has to look twice."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
@@ -21,7 +21,7 @@ class Neighbours:
                 self._rows[key].append(row)
 
     def of(self, row: int, limit: int, rng: np.random.Generator) -> int:
-        """A row below `limit` with another meaning: one place away where there is such a row, else any."""
+        """Return a row below `limit` with another meaning: one that differs in a single place if there is any."""
         meaning = self._meanings[row]
         keys = list(_keys(meaning))
         for index in rng.permutation(len(keys)):
@@ -36,7 +36,7 @@ class Neighbours:
 
 
 def _meaning(fact: Fact) -> Fact:
-    """The fact with one word for each group of synonyms, so that a synonym is no difference."""
+    """Return the fact with one word for each group of synonyms, so that synonyms make no difference."""
     words: dict[str, Any] = {
         slot: min(word, SYNONYM_OF.get(word, word)) for slot in SLOTS if (word := getattr(fact, slot))
     }
@@ -44,7 +44,7 @@ def _meaning(fact: Fact) -> Fact:
 
 
 def _keys(statement: Statement) -> Iterator[Hashable]:
-    """The statement with one place left open, for each place; of two facts, also with either of them left open."""
+    """Yield the statement with each place left open in turn; if it has two facts, also with either fact left open."""
     for index, fact in enumerate(statement):
         rest = (statement[:index], statement[index + 1 :])
         if len(statement) > 1:

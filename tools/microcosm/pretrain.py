@@ -1,4 +1,4 @@
-"""Pretraining from scratch, as BERT had it: the text → an encoder whose languages share their space."""
+"""Pretraining from scratch, as for BERT: the text → an encoder whose languages share one space."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ BATCH_SIZE, PEAK_LEARNING_RATE, WARMUP_SHARE = 128, 1.2e-3, 0.05
 
 
 def new_teacher(vocabulary_size: int, seed: int) -> BertForPreTraining:
-    """A BERT with random weights. Dropout is off: the text never repeats itself enough to be learnt by heart."""
+    """Return a BERT with random weights. Dropout is off: the text repeats itself too little to be learnt by heart."""
     torch.manual_seed(seed)
     return BertForPreTraining(
         BertConfig(
@@ -30,7 +30,7 @@ def new_teacher(vocabulary_size: int, seed: int) -> BertForPreTraining:
 
 
 def tensors(batch: Batch) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """The model's inputs, each (B, L), and the targets (B, L)."""
+    """Return the model's inputs, each (B, L), and the targets (B, L)."""
     names = ("input_ids", "token_type_ids", "attention_mask")
     return {name: torch.from_numpy(getattr(batch, name)) for name in names}, torch.from_numpy(batch.targets)
 
@@ -66,10 +66,10 @@ def train(
 
 
 def pretraining_loss(model: BertForPreTraining) -> Callable[[Batch], torch.Tensor]:
-    """Masked language modelling, and on [CLS] whether two sentences say the same.
+    """Return the loss, as a function of a batch: masked language modelling, and on [CLS] whether two sentences agree.
 
-    The second takes the place of BERT's next sentence prediction: these sentences have no next one. The vocabulary head
-    is computed for masked positions only.
+    The second replaces BERT's next sentence prediction, since these sentences have no next one. The vocabulary head is
+    computed for masked positions only.
     """
     cross_entropy = torch.nn.functional.cross_entropy
 
@@ -80,7 +80,7 @@ def pretraining_loss(model: BertForPreTraining) -> Callable[[Batch], torch.Tenso
         pieces = model.cls.predictions(encoded.last_hidden_state[chosen])  # (masked, V)
         same_meaning = model.cls.seq_relationship(encoded.pooler_output)  # (B, 2)
         asked = torch.from_numpy(batch.same_meaning)
-        n_asked = max(1, int((asked != NOT_ASKED).sum()))  # there are batches of single sentences only
+        n_asked = max(1, int((asked != NOT_ASKED).sum()))  # some batches have only single sentences
         comparison = cross_entropy(same_meaning, asked, ignore_index=NOT_ASKED, reduction="sum") / n_asked
         return cross_entropy(pieces, targets[chosen]) + comparison
 

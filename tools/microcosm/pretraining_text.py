@@ -1,4 +1,4 @@
-"""Text to pretrain on: statements that stand neither in validation nor in test, said in any language."""
+"""Text to pretrain on: statements that are in neither the validation nor the test split, said in any language."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xeval.data.microcosm.world import Statement, random_statement
 
 
 def pretraining_statements(count: int, seed: int = SEED, double: float = 0.5) -> list[Statement]:
-    """``count`` different statements, single facts and pairs of facts, none of them held out.
+    """Draw ``count`` different statements, single facts and pairs of facts, none of them held out.
 
     Statements are language-independent: realise the same one in two languages for a translation pair.
     A longer list begins with the shorter one of the same seed.
@@ -27,6 +27,6 @@ def pretraining_statements(count: int, seed: int = SEED, double: float = 0.5) ->
 
 
 def sentences(statements: list[Statement], language: str) -> list[str]:
-    """The statements in one language, in the same order."""
+    """Return the statements in one language, in the same order."""
     lexicon = load(language)
     return [realise(statement, lexicon) for statement in statements]

@@ -1,6 +1,6 @@
 """`python -m tools.microcosm.reference RESULTS`: runs of xnli-mini → its reference table, as TOML.
 
-The table is what the project measured itself: the mean over seeds and their standard deviation, in points.
+The table has this project's own measurements: the mean over seeds and their standard deviation, in points.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""What a text says next of the same scene: one of its facts again, in words that say no more than the first time."""
+"""What a text says next about the same scene: one of its facts again, in words that say no more than before."""
 
 import random
 from dataclasses import replace
@@ -7,21 +7,21 @@ from typing import Any
 from xeval.data.microcosm.corpus import held_out
 from xeval.data.microcosm.world import KIND_OF, OPTIONAL, SYNONYM_OF, Fact, Statement
 
-DETAIL_DROPPED, MORE_GENERAL, SYNONYM = 0.3, 0.5, 0.5  # chances for each slot that allows it
+DETAIL_DROPPED, MORE_GENERAL, SYNONYM = 0.3, 0.5, 0.5  # probabilities, for each slot that allows it
 
 
 def restatements(statements: list[Statement], seed: int) -> list[Statement]:
-    """For each statement a restatement of it; where that stands in validation or test, the statement itself."""
+    """Return a restatement of each statement, or the statement itself if the restatement is in validation or test."""
     rng, forbidden = random.Random(f"{seed} restatements"), held_out()
     restated = (restate(statement, rng) for statement in statements)
     return [again if again not in forbidden else whole for whole, again in zip(statements, restated, strict=True)]
 
 
 def restate(statement: Statement, rng: random.Random) -> Statement:
-    """One fact of `statement`, with details left out and other or more general words for the same things."""
+    """Return one fact of `statement`, with details left out and synonyms or more general words for the same things."""
     fact = rng.choice(statement)
     if fact.negated:
-        return (fact,)  # what is not so of the dog may be so of another animal
+        return (fact,)  # what is not true of the dog may be true of another animal
     changes: dict[str, Any] = {
         slot: "" for slot in ("place", "time") if _may_be_empty(fact, slot) and rng.random() < DETAIL_DROPPED
     }

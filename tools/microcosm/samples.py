@@ -1,4 +1,4 @@
-"""Prints sentences of every pattern beside their English, to read a language over.
+"""Print sentences of every pattern next to their English, to proofread a language.
 
 ``python -m tools.microcosm.samples ru`` (add ``--count 40``, ``--pattern count``, ``--words``).
 """
@@ -16,7 +16,7 @@ from xeval.data.microcosm.realise import realise
 
 
 def main() -> int:
-    """Checks a language file and prints what it says."""
+    """Check a language file and print sentences in it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("language")
     parser.add_argument("--count", type=int, default=12, help="sentences per pattern and polarity")
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def some(pattern: str, negated: bool, count: int) -> Iterator[world.Fact]:
-    """``count`` random facts of one pattern."""
+    """Yield ``count`` random facts of one pattern."""
     rng = random.Random(f"{pattern} {negated}")
     while count:
         fact = world.random_fact(rng)
@@ -54,7 +54,7 @@ def some(pattern: str, negated: bool, count: int) -> Iterator[world.Fact]:
 
 
 def every_word(pattern: str, negated: bool) -> Iterator[world.Fact]:
-    """Facts that together show each concept in each slot of one pattern, every number with every noun."""
+    """Yield facts that together show each concept in each slot of one pattern, and every number with every animal."""
     rng = random.Random(pattern)
     for slot in world.PATTERNS[pattern]:
         for concept in world.fillers(pattern, slot):

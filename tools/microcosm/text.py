@@ -1,6 +1,6 @@
 """Multilingual text → batches: translation pairs, restatements and single sentences to fill in, and pairs to compare.
 
-How much there is of a language differs as it does in the world, so that transfer differs by language too.
+The amount of text differs by language as it does in the world, so that transfer differs by language too.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from tools.microcosm.pretraining_text import pretraining_statements, sentences
 from tools.microcosm.restatements import restatements
 
 N_STATEMENTS = 60_000
-TWO_FACTS = 0.1  # of all statements; one fact is shorter, and shows which words belong together more plainly
+TWO_FACTS = 0.1  # of all statements; a single fact is shorter and shows more plainly which words belong together
 
-# Of the statements, the share that exists in each language. The ranks follow the sizes of the Wikipedias.
+# Share of the statements that exists in each language. The ranks follow the sizes of the Wikipedias.
 TEXT_SHARE = {
     "en": 1.0,
     "de": 0.8,
@@ -34,18 +34,18 @@ TEXT_SHARE = {
     "ur": 0.1,
     "sw": 0.08,
 }
-# Of all examples; the rest are single sentences.
+# Shares of all examples; the rest are single sentences.
 TRANSLATION_PAIRS, RESTATEMENTS, COMPARISONS = 0.6, 0.2, 0.15
-NOT_ASKED = -100  # a target that the loss passes over
-MASKED_SHARE = 0.15  # where both sentences of an example are masked alike
-MASKED_SHARE_ONE_SIDED = 0.5  # where only one sentence of a pair is, so that the other one has to tell
+NOT_ASKED = -100  # a target that the loss ignores
+MASKED_SHARE = 0.15  # if both sentences of an example are masked alike
+MASKED_SHARE_ONE_SIDED = 0.5  # if only one sentence of a pair is masked, so that the other must help
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs, each (B, L) int64; `targets` (B, L) holds the original piece where one is to be predicted.
+    """Inputs, each (B, L) int64; `targets` (B, L) has the original piece where one is to be predicted.
 
-    `same_meaning` (B,) is 1 where the two sentences say the same, 0 where they do not. Whatever is not asked is -100.
+    `same_meaning` (B,) is 1 where the two sentences say the same, and 0 where they do not. Targets not asked are -100.
     """
 
     input_ids: np.ndarray
@@ -57,7 +57,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids, where the second sentence begins, the share to mask of each, and whether both say the same."""
+    """Token ids, where the second sentence begins, the share of each to mask, and whether both say the same."""
 
     ids: list[int]
     boundary: int
@@ -85,7 +85,7 @@ class MultilingualText:
         self._frequency = np.sqrt(amounts) / np.sqrt(amounts).sum()
 
     def batches(self, batch_size: int, group: int = 32) -> Iterator[Batch]:
-        """Endless batches, the same each time; examples of like length are drawn together, `group` batches at once."""
+        """Yield endless batches, the same each time; in each `group` of batches, examples are sorted by length."""
         self._rng = np.random.default_rng(self._seed)
         while True:
             examples = [self._example() for _ in range(batch_size * group)]
@@ -110,14 +110,14 @@ class MultilingualText:
         return self._pair(self._ids[one][row], self._ids[other][row], shares[self._rng.choice(3, p=(0.4, 0.3, 0.3))])
 
     def _restatement(self) -> Example:
-        """A sentence and one, of the same language or another, that says a part of it again."""
+        """Draw a sentence and another one, in the same or another language, that says a part of it again."""
         one, other = self._language(), self._language()
         row = int(self._rng.integers(min(len(self._ids[one]), len(self._ids[other]))))
         shares = ((MASKED_SHARE, MASKED_SHARE), (0.0, MASKED_SHARE_ONE_SIDED))
         return self._pair(self._ids[one][row], self._restated_ids[other][row], shares[self._rng.integers(2)])
 
     def _comparison(self) -> Example:
-        """Two sentences, of one language or of two, that say the same or (half the time) differ in one place."""
+        """Draw two sentences, in one or two languages, that say the same or (half the time) differ in one place."""
         one, other = self._language(), self._language()
         row = int(self._rng.integers(min(len(self._ids[one]), len(self._ids[other]))))
         same = bool(self._rng.random() < 0.5)
