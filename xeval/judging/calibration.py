@@ -1,4 +1,4 @@
-"""Are the probabilities to be believed? The reliability diagram and its expected calibration error, from logits.
+"""Can the probabilities be believed? Reliability diagrams and expected calibration errors, from logits.
 
 C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger 2017, On calibration of modern neural networks, arXiv:1706.04599.
 """
@@ -23,20 +23,20 @@ class Bin:
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """(N, C) softmax of (N, C) logits."""
-    from scipy.special import softmax  # half a second that `xeval --help` need not wait for
+    """Return the (N, C) softmax of (N, C) logits."""
+    from scipy.special import softmax  # takes half a second, which `xeval --help` must not wait for
 
     shares: np.ndarray = softmax(logits.astype(np.float64), axis=1)
     return shares
 
 
 def reliability(logits: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS) -> list[Bin]:
-    """The bins of equal width that hold at least one of the (N, C) `logits` beside (N,) gold `labels`.
+    """Return the bins of equal width that hold at least one row of (N, C) `logits` with (N,) gold `labels`.
 
-    Confidence is the probability of the predicted label, the largest of a row.
+    Confidence is the probability of the predicted label, the largest of the row.
     """
     confidence = probabilities(logits).max(axis=1)  # (N,)
-    correct = logits.argmax(axis=1) == labels  # (N,); by the logits, since close ones may have equal probabilities
+    correct = logits.argmax(axis=1) == labels  # (N,); from the logits, since close ones may have equal probabilities
     edges = np.arange(1, n_bins + 1) / n_bins
     bin_of_row = np.minimum(np.digitize(confidence, edges, right=True), n_bins - 1)
     n, confidence_sum, n_correct = (
@@ -55,12 +55,12 @@ def reliability(logits: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS) ->
 
 
 def as_recorded(bins: Sequence[Bin]) -> list[tuple[int, int, float, float]]:
-    """The bins as a record's score has them."""
+    """Return the bins in the form in which a record's score stores them."""
     return [(round(entry.low * N_BINS), entry.n, entry.confidence, entry.accuracy) for entry in bins]
 
 
 def recorded(calibration: Sequence[tuple[int, int, float, float]]) -> list[Bin]:
-    """The bins that `as_recorded` made this of."""
+    """Return the bins that `as_recorded` turned into `calibration`."""
     return [
         Bin(place / N_BINS, (place + 1) / N_BINS, n, confidence, accuracy)
         for place, n, confidence, accuracy in calibration
@@ -68,7 +68,7 @@ def recorded(calibration: Sequence[tuple[int, int, float, float]]) -> list[Bin]:
 
 
 def pooled(several: Sequence[list[Bin]]) -> list[Bin]:
-    """The bins of all the rows that bins of the same edges were made of."""
+    """Merge bins that have the same edges, as if all their rows had been binned together."""
     by_edges: dict[tuple[float, float], list[Bin]] = {}
     for entry in sorted((entry for bins in several for entry in bins), key=lambda entry: entry.low):
         by_edges.setdefault((entry.low, entry.high), []).append(entry)
@@ -84,6 +84,6 @@ def _as_one(parts: list[Bin]) -> Bin:
 
 
 def expected_calibration_error(bins: list[Bin]) -> float:
-    """Equation 3 of Guo et al.: the mean over rows of how far the accuracy of a row's bin is from its confidence."""
+    """Return equation 3 of Guo et al.: the mean over rows of the gap between accuracy and confidence in a row's bin."""
     n = sum(entry.n for entry in bins)
     return sum(entry.n * abs(entry.accuracy - entry.confidence) for entry in bins) / n

@@ -1,8 +1,8 @@
-"""What a source says of its models besides accuracies, checked against records: sizes, and who is faster how often.
+"""Check what a source claims about its models apart from scores: their sizes, and how much faster one is than another.
 
-Pure functions. A size is what the run counted. A speed is a ratio of pairs per second in evaluation, and only between
-runs that one invocation of xeval timed on one device in one arithmetic. Where the records cannot tell, the reason is
-said and there is no verdict.
+Pure functions. A size is what the run counted. A speed is a ratio of rows per second in evaluation. It is taken only
+between runs that one invocation of xeval timed on one device in one arithmetic. If the records cannot tell, there is
+no verdict, and the sentence says why.
 """
 
 import math
@@ -16,7 +16,7 @@ from xeval.judging.verdict import NO_VERDICT
 from xeval.results.records import Environment, RunRecord
 from xeval.support.text import counted
 
-FEWEST_RATIOS = 3  # languages, or seeds and languages, from which a ratio has a spread
+FEWEST_RATIOS = 3  # languages, or pairs of seed and language; with fewer, a ratio has no spread
 
 _SIZES = {
     "parameters": ("n_parameters", "parameters in its encoder"),
@@ -29,15 +29,15 @@ _SIZES = {
 @dataclass(frozen=True)
 class ClaimVerdict:
     claim: Claim
-    outcome: str  # as of a verdict on a score
+    outcome: str  # as in a verdict on a score
     sentence: str
     measured: float | None = None
-    low: float | None = None  # of the 90 % interval of a ratio
+    low: float | None = None  # 90 % interval of a ratio
     high: float | None = None
 
 
 def check(records: Sequence[RunRecord], reference: Reference) -> list[ClaimVerdict]:
-    """A verdict on every claim of `reference` about a model that `records` have runs of."""
+    """Judge every claim of `reference` about a model that has runs among `records`."""
     by_model: dict[str, list[RunRecord]] = {}
     for record in records:
         if record.task == reference.task and record.model.published_id is not None:
@@ -90,11 +90,11 @@ def _speed(claim: Claim, records: list[RunRecord], others: list[RunRecord]) -> C
 @dataclass(frozen=True)
 class _Ratio:
     value: float
-    where: str  # the arithmetic, and what did it
+    where: str  # the arithmetic and the processor
 
 
 def _ratios(record: RunRecord, other: RunRecord) -> list[_Ratio]:
-    """Rows per second of `record` over those of `other`, for each language that can be compared."""
+    """Return rows per second of `record` over those of `other`, for each language that can be compared."""
     same = (
         record.seed == other.seed
         and record.dtype == other.dtype
@@ -119,8 +119,8 @@ def _on_one_machine(environment: Environment, other: Environment | None) -> bool
 
 
 def _geometric_mean(ratios: list[float]) -> tuple[float, float, float]:
-    """With its 90 % interval: Student's, on the logarithms."""
-    from scipy.special import stdtrit  # half a second that `xeval --help` need not wait for
+    """Return the geometric mean and its 90 % interval: Student's, on the logarithms."""
+    from scipy.special import stdtrit  # takes half a second, which `xeval --help` must not wait for
 
     logs = [math.log(ratio) for ratio in ratios]
     mean = statistics.fmean(logs)

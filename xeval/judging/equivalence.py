@@ -1,9 +1,8 @@
 """Is one number the same as another, within a tolerance? Two one-sided t tests on scores in points (percent).
 
-The question is about one fixed test set, on which both sides were scored: what differs between the numbers is how the
-models were trained, and how much chance there is in a training is what the scores of several seeds show. Which rows
-happen to be in the test set hits both sides alike and is not part of it. `docs/statistics.md` has the method, its
-sources and its limits.
+Both sides were scored on the same fixed test set, so the numbers differ only by how the models were trained. The scores
+of several seeds show how much of that is chance. Which rows happen to be in the test set affects both sides alike and
+is not part of the question. `docs/statistics.md` describes the method, its sources and its limits.
 """
 
 import math
@@ -14,30 +13,33 @@ from typing import Literal
 from xeval.kinds.kind import AssumedSpread
 
 Outcome = Literal["reproduced", "not reproduced", "agrees", "leans low", "leans high"]
-UNSETTLED: tuple[Outcome, ...] = ("agrees", "leans low", "leans high")  # more seeds would tell
+UNSETTLED: tuple[Outcome, ...] = ("agrees", "leans low", "leans high")  # more seeds could settle these
 
-ALPHA = 0.05  # of each one-sided test; the interval that shows both tests at once covers 90 %
-MEASURED_FROM = 3  # seeds from which the spread of our own scores is used without any assumption
-MOST_SEEDS = 50  # that are ever suggested
+ALPHA = 0.05  # level of each one-sided test; the interval that shows both tests covers 90 %
+MEASURED_FROM = 3  # seeds; from here on our own scores alone give the spread, without any assumption
+MOST_SEEDS = 50  # more are never suggested
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A standard deviation between seeds, in points, and the degrees of freedom that it was estimated with."""
+    """A standard deviation between seeds, in points, and the degrees of freedom of its estimate."""
 
     sd: float
     df: float
 
 
 def assumed_spread(assumed: AssumedSpread, of_training_language: bool, n_rows: int) -> Spread:
-    """What is assumed on `n_rows` rows. On fewer than it was stated for, chance on single rows weighs more."""
+    """Return the spread assumed on `n_rows` rows.
+
+    If these are fewer rows than the assumption was stated for, chance on single rows weighs more.
+    """
     missing = max(0.0, 1 / n_rows - 1 / assumed.n_rows)
     sd = assumed.training_sd if of_training_language else assumed.other_sd
     return Spread(math.sqrt(sd**2 + 100**2 * assumed.disagreement / 2 * missing), assumed.df)
 
 
 def spread_of_mean(assumed: AssumedSpread, spreads: Sequence[Spread]) -> Spread:
-    """The spread of the mean over languages with these `spreads`, which share a training."""
+    """Return the spread of the mean over languages with these `spreads`, all scored from the same trainings."""
     own = sum(spread.sd**2 for spread in spreads)
     all_pairs = sum(spread.sd for spread in spreads) ** 2
     variance = (own + assumed.correlation * (all_pairs - own)) / len(spreads) ** 2
@@ -46,7 +48,7 @@ def spread_of_mean(assumed: AssumedSpread, spreads: Sequence[Spread]) -> Spread:
 
 @dataclass(frozen=True)
 class Published:
-    """A published number in points. `spread` is the one between its own seeds, where the source states it."""
+    """A published number in points. `spread` is between the source's own seeds, if the source states it."""
 
     value: float
     n_seeds: int
@@ -56,22 +58,22 @@ class Published:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ours minus published, in points, with the interval that both one-sided tests read."""
+    """Our number minus the published one, in points, with the interval that both one-sided tests use."""
 
     ours: float
     difference: float
     low: float
     high: float
     seed_sd: float
-    assumed: bool  # whether seed_sd rests on something else than our own seeds
+    assumed: bool  # whether seed_sd rests on anything but our own seeds
     outcome: Outcome
-    seeds_needed: int | None  # of ours, for a verdict if the numbers stay as they are; None: settled, or never
+    seeds_needed: int | None  # seeds of ours for a verdict if the numbers stay the same; None: settled, or never
 
 
 def compare(scores: Sequence[float], published: Published, tolerance: float, expected: Spread) -> Comparison:
     """Compare (n,) `scores` of our seeds with a published number.
 
-    `expected` is the spread between seeds that is believed before ours are seen; from three seeds on it is not used.
+    `expected` is the spread between seeds expected before ours are seen. From three seeds on, it is not used.
     """
     ours = sum(scores) / len(scores)
     difference = ours - published.value
@@ -93,7 +95,7 @@ def compare(scores: Sequence[float], published: Published, tolerance: float, exp
 
 
 def seed_spread(scores: Sequence[float], expected: Spread) -> Spread:
-    """The spread between (n,) scores: their own from three on, pooled with `expected` for fewer.
+    """Return the spread between (n,) scores: their own from three scores on, pooled with `expected` for fewer.
 
     Pooling is the posterior scale of a normal variance under a scaled inverse chi-square prior (Gelman et al. 2013,
     Bayesian Data Analysis, section 2.6): sums of squares add up, and so do degrees of freedom.
@@ -106,12 +108,12 @@ def seed_spread(scores: Sequence[float], expected: Spread) -> Spread:
 
 
 def half_width(spread: Spread, n_seeds: int, published: Published, pooled: bool = False) -> float:
-    """Half of the 90 % interval of the difference, in points, for `n_seeds` of ours that spread like `spread`.
+    """Return half the width of the 90 % interval of the difference, in points, for `n_seeds` of ours with `spread`.
 
-    The published side has the spread that it states, and ours where it states none. `pooled`: ours already holds
-    theirs, or an assumption about both, so that there is only one. Degrees of freedom: Welch (1947).
+    The published side has the spread that it states, or else ours. With `pooled`, `spread` already includes the
+    published spread, or an assumption about both, so it is used for both sides. Degrees of freedom: Welch (1947).
     """
-    from scipy.special import stdtrit  # half a second that `xeval --help` need not wait for
+    from scipy.special import stdtrit  # takes half a second, which `xeval --help` must not wait for
 
     ours, theirs = 1 / n_seeds, 1 / published.n_seeds
     if published.spread is None or pooled:
@@ -125,10 +127,10 @@ def half_width(spread: Spread, n_seeds: int, published: Published, pooled: bool 
 
 
 def read(difference: float, half: float, tolerance: float) -> Outcome:
-    """What the 90 % interval, `half` to each side of `difference`, says.
+    """Return the outcome that follows from the 90 % interval, `half` to each side of `difference`.
 
-    Both one-sided tests reject when it lies inside ±tolerance (Schuirmann 1987). Where it lies neither inside nor
-    wholly outside, nothing is shown, and the difference itself says which way it leans.
+    Both one-sided tests reject if the interval lies inside ±tolerance (Schuirmann 1987). If it lies neither inside nor
+    wholly outside, nothing is shown, and the outcome only says which way the difference leans.
     """
     distance = abs(difference)
     if distance + half < tolerance:
@@ -141,9 +143,9 @@ def read(difference: float, half: float, tolerance: float) -> Outcome:
 
 
 def seeds_needed(difference: float, sd: float, n_seeds: int, published: Published, tolerance: float) -> int | None:
-    """The least number of seeds of ours that would settle it if difference and spread stayed as they are.
+    """Return the smallest number of our seeds that would settle the outcome if difference and spread did not change.
 
-    None where not even MOST_SEEDS would: the published side's own chance remains whatever we do.
+    None if not even MOST_SEEDS would: the chance on the published side remains however many seeds we train.
     """
     for n in range(max(MEASURED_FROM, n_seeds + 1), MOST_SEEDS + 1):
         half = half_width(Spread(sd, n - 1), n, published)

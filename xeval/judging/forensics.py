@@ -1,4 +1,4 @@
-"""Which definition of a score reaches a published number: metrics in circulation, over languages in circulation.
+"""Which definition of a score gives a published number? All metrics in use, over all sets of languages in use.
 
 Two groups that report "F1" or "the average" of one task may mean numbers that differ by several points: old and new
 seqeval, SQuAD's and MLQA's rules for articles, XQuAD over three different sets of languages.
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Definition:
-    """One number that can be made of a run: a metric, in a language or over several."""
+    """One number that can be computed from a run: a metric, in one language or over several."""
 
     metric: str  # in words
     over: str
     value: float  # a fraction, the mean of the seeds
-    is_own: bool  # whether the metric is the one that the run was scored by
+    is_own: bool  # whether the run was scored by this metric
 
     def reaches(self, published: Printed) -> bool:
-        """Whether it is `published`, in percent, when it is printed with as many decimals."""
+        """Return whether this value in percent prints as `published`, with as many decimals."""
         return abs(100 * self.value - float(published)) <= 0.5 * 0.1**published.decimals + 1e-9
 
 
-OtherScores = Mapping[str, Mapping[str, float]]  # language → metric → what its predictions score by it
+OtherScores = Mapping[str, Mapping[str, float]]  # language → metric → score
 
 
 def definitions(runs: Sequence[StoredRun], task: Task, others: Sequence[OtherScores] | None = None) -> list[Definition]:
-    """All that can be made of `runs`, the seeds of one configuration: first averages, then languages.
+    """Return every number that `runs`, the seeds of one configuration, can give: first averages, then languages.
 
-    Averages are over all the languages that there are, over all but the training language, over those that suites, the
-    task file and the published tables average over. `others` are the `other_scores` of each run, where they are known
-    already. Raises StoreError for predictions that cannot be read.
+    Averages are taken over all languages, over all but the training language, and over the sets of languages that
+    suites, the task file and the published tables use. Pass the `other_scores` of each run as `others` if they are
+    known already. Raises StoreError for predictions that cannot be read.
     """
     values = scores_by_metric(runs, others)
     own = runs[0].record.metric
@@ -66,14 +66,14 @@ def definitions(runs: Sequence[StoredRun], task: Task, others: Sequence[OtherSco
 
 
 def other_scores(record: RunRecord, predictions: pa.Table) -> Mapping[str, float]:
-    """What predictions in one language score by definitions in circulation that the record has no score by."""
+    """Score predictions in one language by the definitions in use that the record has no score for."""
     return get_kind(record.kind).other_scores(predictions, record.labels or ())
 
 
 def scores_by_metric(
     runs: Sequence[StoredRun], others: Sequence[OtherScores] | None = None
 ) -> dict[str, dict[str, float]]:
-    """Metric → language → the mean over the seeds: the run's own metric first, then others in circulation."""
+    """Return metric → language → mean over the seeds. The run's own metric comes first, then others in use."""
     if others is None:
         others = [
             {language: other_scores(run.record, run.predictions(language)) for language in run.record.scores}
@@ -94,7 +94,7 @@ def scores_by_metric(
 
 
 def _means_of_two(means: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Exact match and F1 by the same rules, averaged, as XTREME does."""
+    """Average exact match and F1 under the same rules, as XTREME does."""
     pairs = {metric: metric.replace("f1", "exact_match") for metric in means if "f1" in metric}
     return {
         f"mean of {exact} and {metric}": {
@@ -106,7 +106,7 @@ def _means_of_two(means: Mapping[str, Mapping[str, float]]) -> dict[str, dict[st
 
 
 def _sets(languages: Sequence[str], task: Task) -> dict[str, Sequence[str]]:
-    """What is averaged over, each set of languages once, by a name for people."""
+    """Return the sets of languages to average over, each set once, by a name for people."""
     named: dict[frozenset[str], tuple[str, Sequence[str]]] = {}
     rest = [language for language in languages if language != task.training_language]
     members_of = [

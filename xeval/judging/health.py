@@ -1,37 +1,37 @@
-"""Whether a training learnt anything: one that collapsed is named and kept out of averages."""
+"""Detect collapsed trainings, which learnt nothing. They are reported, and kept out of averages."""
 
 from dataclasses import dataclass
 
 from xeval.results.records import RunRecord, Score
 from xeval.support.text import one_decimal
 
-NEAR_CHANCE = 0.05  # the metric in the training language within so much of chance: nothing was learnt
-CONSTANT_FROM = 100  # rows; that so many are given one label does not happen by chance
+NEAR_CHANCE = 0.05  # nothing was learnt if the metric in the training language is less than this above chance
+CONSTANT_FROM = 100  # rows; from so many on, one label for all of them is no accident
 
 
 @dataclass(frozen=True)
 class Level:
-    """What is scored without reading the text: by drawing answers at random, or by always giving the same one."""
+    """A score reached without reading the text: by answering at random, or by always giving the same answer."""
 
     value: float
-    label: str | None = None  # that is always given; None for chance
-    scale: float = 1.0  # the room above it, over the room above chance
+    label: str | None = None  # the label that is always given; None for chance
+    scale: float = 1.0  # 1 minus this level, over 1 minus chance
 
     @property
     def in_words(self) -> str:
-        """For instance `chance is 33.3 %`."""
+        """The level as a clause, for instance `chance is 33.3 %`."""
         share = f"{one_decimal(100 * self.value)} %"
         return f"chance is {share}" if self.label is None else f"always answering {self.label} gives {share}"
 
     def plus(self, margin: float) -> float:
-        """The score that lies above by `margin`, if chance were the level; by less where there is less room."""
+        """Return the score that lies `margin` above this level, with the margin scaled to the room left above it."""
         return self.value + margin * self.scale
 
 
 def level(record: RunRecord, language: str) -> Level | None:
-    """The higher of chance and of always answering the label that most rows of `language` have.
+    """Return the higher of two levels: chance, and always answering the most frequent label of `language`.
 
-    None where `record` knows of neither.
+    None if `record` does not know chance.
     """
     chance, score = record.chance, record.scores.get(language)
     if chance is None:
@@ -44,7 +44,7 @@ def level(record: RunRecord, language: str) -> Level | None:
 
 
 def collapse(record: RunRecord) -> str | None:
-    """Why the training of `record` is held to have collapsed, in words; None if it did not, or nothing tells."""
+    """Return why the training of `record` counts as collapsed, in words. None if it did not, or if nothing shows it."""
     language, floor = record.training_language, level(record, record.training_language)
     place, value = f"on {language} development rows", _selected_value(record)
     if language in record.scores:
@@ -58,7 +58,10 @@ def collapse(record: RunRecord) -> str | None:
 
 
 def _is_one_label_throughout(score: Score) -> bool:
-    """Whether it is, though the gold labels are not. Equal scores alone say nothing: errors may coincide."""
+    """Return whether every prediction is the same label although the gold labels differ.
+
+    Equal scores alone do not show that: errors may coincide.
+    """
     return CONSTANT_FROM <= score.n_rows == score.n_most_predicted and score.value < 1
 
 

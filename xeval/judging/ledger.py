@@ -1,4 +1,4 @@
-"""What is published of one cell, over all sources, and what looks suspicious when sources are put side by side."""
+"""All published values of one cell, and what looks suspicious when sources are compared."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from xeval.definitions.reference import Reference, ReferenceRow
 
 FAR_APART = 5.0  # points between two sources of one cell
 SAME = 0.05  # points: equal when printed with one decimal
-ENOUGH = 5  # cells to tell that columns are rotated, or that a row is best throughout
+ENOUGH = 5  # cells; with fewer, a match after rotating the columns may be an accident
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Entry:
 
 
 def entries(tables: Iterable[Reference], task: str, model: str, language: str) -> list[Entry]:
-    """Every published value of `model` in `language` of `task`, the lowest first."""
+    """Return every published value of `model` in `language` of `task`, by metric and then from the lowest."""
     known = [
         Entry(row.cells[language], row.decimals, row.spread.get(language), row, table)
         for table in tables
@@ -37,12 +37,12 @@ def entries(tables: Iterable[Reference], task: str, model: str, language: str) -
 
 
 def suspicions(tables: Sequence[Reference]) -> list[str]:
-    """What is suspicious about published tables, a line each; a suspicion is a reason to look, and proves nothing."""
+    """Return what is suspicious about published tables, one line each. A suspicion is a reason to look, not a proof."""
     return [*_swapped_averages(tables), *_best_throughout(tables), *_between_sources(tables)]
 
 
 def _swapped_averages(tables: Iterable[Reference]) -> Iterator[str]:
-    """Two rows of a table each of which claims the average that the other's cells give."""
+    """Yield rows that claim each other's average, and rows with a note on an average that their cells do not give."""
     for table in tables:
         claimed = [row for row in table.rows if row.claimed_average is not None]
         for first, second in combinations(claimed, 2):
@@ -62,12 +62,12 @@ def _swapped_averages(tables: Iterable[Reference]) -> Iterator[str]:
 
 
 def _claims(row: ReferenceRow, other: ReferenceRow) -> bool:
-    """Whether `row` claims the average of `other`."""
+    """Return whether `row` claims the average of the cells of `other`."""
     return row.claimed_average is not None and abs(row.claimed_average - other.average) <= row.average_tolerance
 
 
 def _best_throughout(tables: Iterable[Reference]) -> Iterator[str]:
-    """A row that is at least as good as another of the same model in every language, chosen on each one's own data."""
+    """Yield rows whose checkpoint was selected for each language on its own."""
     for table in tables:
         for row in table.rows:
             if "each language" in row.selection or "per language" in row.selection:
@@ -75,12 +75,12 @@ def _best_throughout(tables: Iterable[Reference]) -> Iterator[str]:
 
 
 def _what(table: Reference, row: ReferenceRow) -> tuple[object, ...]:
-    """What the numbers of a row are of."""
+    """Return what two rows must have in common to be comparable."""
     return table.task, table.metric, row.model, row.protocol, row.adaptation, row.layers_frozen
 
 
 def _between_sources(tables: Sequence[Reference]) -> Iterator[str]:
-    """Rows of one model in two tables of one task, metric, protocol and adaptation whose cells do not go together."""
+    """Yield rows of two tables that should agree but do not: same model, task, metric, protocol and adaptation."""
     rows = [(table, row) for table in tables for row in table.rows]
     for (table, row), (other_table, other) in combinations(rows, 2):
         is_same = _what(table, row) == _what(other_table, other)
@@ -101,7 +101,7 @@ def _between_sources(tables: Sequence[Reference]) -> Iterator[str]:
 
 
 def _rotation(first: Sequence[float], second: Sequence[float]) -> int:
-    """By how many places the values of one have to be moved to be the other's; 0 where they agree as they stand."""
+    """Return by how many places `first` must be rotated to equal `second`; 0 if they agree already, or never do."""
     if len(first) < ENOUGH or np.abs(np.subtract(first, second)).max() < SAME:
         return 0
     shifts = range(1, len(first))

@@ -1,6 +1,6 @@
-"""How often so many seeds would show that a published row is reproduced, were it true of our training too.
+"""How often would a given number of seeds show that a published row is reproduced, if it holds for our training too?
 
-The test is that of `equivalence.py`, repeated on scores drawn with the spread that is believed before any are seen.
+The test is that of `equivalence.py`, repeated on simulated scores. They have the spread expected before any are seen.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,22 +15,22 @@ from xeval.judging.equivalence import MEASURED_FROM, Published, Spread, half_wid
 from xeval.judging.verdict import Tolerance, expected_spread, published_cell, published_mean
 
 DRAWS = 1_000
-EVEN = 0.5  # a chance worth its seeds
-MOST_SEEDS = 10  # that anybody is advised to train for it
-CELLS = 5  # of a row that are drawn for, evenly from the narrowest spread to the widest
+EVEN = 0.5  # a chance that is worth its seeds
+MOST_SEEDS = 10  # more are never recommended for this
+CELLS = 5  # cells of a row that are simulated, evenly from the narrowest spread to the widest
 
 
 @dataclass(frozen=True)
 class Power:
-    """Shares of grids with so many seeds in which a row would be called reproduced."""
+    """How often a row would be called reproduced with `n_seeds`, as fractions of simulated experiments."""
 
     n_seeds: int
     mean: float
-    cell: float  # of a cell, on average
+    cell: float  # of a single cell, on average
 
 
 def power_of(row: ReferenceRow, task: Task, seeds: Sequence[int], tolerance: Tolerance | None = None) -> list[Power]:
-    """For each number of `seeds`, how often `row` would be called reproduced, were it true of our training."""
+    """Return, for each number in `seeds`, how often `row` would be called reproduced if it holds for our training."""
     tolerance = tolerance or Tolerance()
     expected = _expected(row, task)
     mean = published_mean(row), spread_of_mean(task.of_kind.assumed_spread, list(expected.values()))
@@ -49,19 +49,19 @@ def power_of(row: ReferenceRow, task: Task, seeds: Sequence[int], tolerance: Tol
 
 @dataclass(frozen=True)
 class Chance:
-    """That the mean of a published row is called reproduced, if it is true of our training."""
+    """The chance that the mean of a published row is called reproduced, if it holds for our training."""
 
     by_seeds: dict[int, float]
 
     @property
     def even_from(self) -> int | None:
-        """The fewest seeds that give it an even chance; None where not even MOST_SEEDS do."""
+        """The smallest number of seeds with an even chance, or None if none of `by_seeds` has one."""
         return next((n for n, share in sorted(self.by_seeds.items()) if share >= EVEN), None)
 
 
 def chance_of(row: ReferenceRow, task: Task, seeds: Sequence[int] = (), tolerance: Tolerance | None = None) -> Chance:
-    """The chance with each number from 1 to MOST_SEEDS, and with those of `seeds`."""
-    published = replace(published_mean(row), value=0.0)  # on which it does not depend, so that rows share an answer
+    """Return the chance with each number of seeds from 1 to MOST_SEEDS, and with those in `seeds`."""
+    published = replace(published_mean(row), value=0.0)  # does not change the chance, so rows share a cached answer
     expected = spread_of_mean(task.of_kind.assumed_spread, list(_expected(row, task).values()))
     numbers = {*range(1, MOST_SEEDS + 1), *seeds}
     within = (tolerance or Tolerance()).mean
@@ -70,16 +70,17 @@ def chance_of(row: ReferenceRow, task: Task, seeds: Sequence[int] = (), toleranc
 
 @dataclass(frozen=True)
 class ChosenSeeds:
-    """The seeds that a published table is reproduced with where nobody says which."""
+    """The seeds that a published table is reproduced with if the user names none."""
 
-    seeds: tuple[int, ...]  # none: what the recipes name
+    seeds: tuple[int, ...]  # empty: those that the recipes name
     why: str = ""
 
 
 def seeds_to_reproduce(table: Reference, task: Task) -> ChosenSeeds:
-    """As many seeds as give each row of `table` an even chance to be called reproduced, if that can be had.
+    """Return enough seeds to give each row of `table` an even chance of being called reproduced.
 
-    Otherwise the fewest whose own spread is measured: with fewer, verdicts rest on what is assumed of it.
+    Rows that do not reach an even chance with MOST_SEEDS are ignored. There are never fewer than MEASURED_FROM seeds:
+    with fewer, verdicts rest on an assumed spread. Empty if the table has no zero-shot row or its kind trains nothing.
     """
     rows = [row for row in table.rows if row.protocol == "zero-shot"]
     if not rows or not task.of_kind.trains:
@@ -96,7 +97,7 @@ def seeds_to_reproduce(table: Reference, task: Task) -> ChosenSeeds:
 
 
 def _expected(row: ReferenceRow, task: Task) -> dict[str, Spread]:
-    """The spread between seeds that is believed before any are seen, by language."""
+    """Return the spread between seeds expected before any are seen, by language."""
     assumed = task.of_kind.assumed_spread
     return {
         language: expected_spread(
@@ -112,7 +113,7 @@ def _expected(row: ReferenceRow, task: Task) -> dict[str, Spread]:
 
 @cache
 def share_reproduced(n_seeds: int, published: Published, expected: Spread, tolerance: float) -> float:
-    """How often `n_seeds` of ours that spread as `expected` are called the same as `published`, being the same."""
+    """Return how often `n_seeds` of ours with the spread `expected` are called reproduced when both means are equal."""
     rng = np.random.default_rng(0)
     theirs = rng.normal(0, expected.sd / np.sqrt(published.n_seeds), DRAWS)
     ours = rng.normal(0, expected.sd, (DRAWS, n_seeds))

@@ -1,4 +1,4 @@
-"""How surprised a masked language model is by each language, and whether that goes with how well it transfers."""
+"""How surprised is a masked language model by each language, and does that correlate with how well it transfers?"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,20 +12,20 @@ from xeval.judging.health import collapse
 from xeval.results.configurations import by_configuration
 from xeval.results.store import StoredRun
 
-N_PERMUTATIONS = 9_999  # where there are more orders than that; else each order once
+N_PERMUTATIONS = 9_999  # if there are no more orders than this, each is used once
 FEWEST_LANGUAGES = 3
 FEWEST_FOR_INTERVAL = 10
-SEED = 20200705  # of the permutations
+SEED = 20200705  # for the permutations
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class LanguageProbe:
-    """What the model said of the sentences of one language."""
+    """What the model gave for the sentences of one language."""
 
     language: str
     n_sentences: int
-    n_pieces: int  # that were asked for, special ones not among them
+    n_pieces: int  # pieces that the model was asked for, without special ones
     n_characters: int
     pieces_per_word: float | None  # fertility; None where the script puts no space between words
     unknown_piece_share: float
@@ -33,7 +33,7 @@ class LanguageProbe:
 
     @property
     def pseudo_perplexity(self) -> float:
-        """Per piece (Salazar et al. 2020), so that it is comparable only where pieces are."""
+        """Pseudo-perplexity per piece (Salazar et al. 2020), comparable only where pieces are comparable."""
         mean = -self.pseudo_log_likelihood / self.n_pieces
         return math.exp(mean) if mean < 700 else math.inf
 
@@ -43,7 +43,7 @@ class LanguageProbe:
 
     @property
     def bits_per_sentence(self) -> float:
-        """Comparable between languages whose sentences translate each other, whatever their pieces and script."""
+        """Bits per sentence, comparable between languages with parallel sentences, whatever their pieces and script."""
         return -self.pseudo_log_likelihood / math.log(2) / self.n_sentences
 
     def value(self, measure: str) -> float:
@@ -60,9 +60,9 @@ class Correlation:
     metric: str
     seeds: list[int]
     measure: str
-    scores: dict[str, float]  # by language, mean over the seeds; without the language that was trained on
-    rho: float | None  # None for too few languages, or where one side is the same in all
-    p: float | None  # two-sided, of permutations
+    scores: dict[str, float]  # by language, mean over the seeds, without the training language
+    rho: float | None  # None for too few languages, or if one side is the same in all
+    p: float | None  # two-sided, from permutations
     ci95: tuple[float, float] | None
 
 
@@ -73,30 +73,30 @@ class Probe:
     model: str
     model_sha256: str
     task: str
-    text: str  # which of the texts of a row
+    text: str  # name of the text of each row that was probed
     masking: str
     dtype: str
-    seed: int  # of the choice of sentences
-    n_available: int  # sentences to choose from; the fewest of any language
-    n_too_long: int  # that were chosen and left out, because in some language they do not fit
-    is_parallel: bool  # whether the sentences of all languages translate each other
+    seed: int  # for the choice of sentences
+    n_available: int  # sentences to choose from, in the language with the fewest
+    n_too_long: int  # chosen sentences that were left out because they do not fit in some language
+    is_parallel: bool  # whether the sentences of all languages are translations of each other
     languages: list[LanguageProbe]
     correlations: list[Correlation]
     notes: list[str]
 
     @property
     def measure(self) -> str:
-        """What the languages are best compared by."""
+        """The name of the measure by which the languages are best compared."""
         return "bits_per_sentence" if self.is_parallel else "bits_per_character"
 
 
 def correlations(
     measures: Mapping[str, Mapping[str, float]], runs: Sequence[StoredRun], model_sha256: str
 ) -> list[Correlation]:
-    """Of each of the `measures`, by language, with the mean score over the seeds of each configuration of the model.
+    """Correlate each of the `measures`, by language, with the mean scores of each configuration of the model.
 
-    Only runs count whose model is the same to the byte, and of these no collapsed training. Raises StoreError where a
-    seed is there twice.
+    Means are over seeds. Only runs whose model is the same to the byte count, without collapsed trainings. Raises
+    StoreError if a configuration has a seed twice.
     """
     own = [run for run in runs if run.record.model.sha256 == model_sha256 and run.record.scores]
     correlations = []
@@ -134,7 +134,7 @@ def correlations(
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's, of two lists of N numbers."""
+    """Spearman's rank correlation of two lists of N numbers."""
 
     x: Sequence[float]
     y: Sequence[float]
@@ -147,7 +147,7 @@ class RankCorrelation:
 
     @cached_property
     def p(self) -> float | None:
-        """Two-sided: how often as large a correlation comes by pairing the two at random, or in each way there is."""
+        """Two-sided p: how often pairing the lists at random, or in every possible way, correlates as much."""
         if self.rho is None:
             return None
         y = rankdata(self.y)
@@ -163,9 +163,9 @@ class RankCorrelation:
 
     @cached_property
     def ci95(self) -> tuple[float, float] | None:
-        """Fisher's z with the variance of Bonett and Wright 2000, https://doi.org/10.1007/BF02294183.
+        """The interval of Fisher's z with the variance of Bonett and Wright 2000, https://doi.org/10.1007/BF02294183.
 
-        None for few pairs, and for a perfect order, of which it says nothing.
+        None for fewer than FEWEST_FOR_INTERVAL pairs, and for a perfect correlation, where it is undefined.
         """
         n = len(self.x)
         if self.rho is None or n < FEWEST_FOR_INTERVAL or abs(self.rho) > 1 - 1e-12:
@@ -175,7 +175,7 @@ class RankCorrelation:
 
 
 def _of_ranks(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(...) from (..., N) and (N,) ranks: Pearson's correlation of them, which is Spearman's."""
+    """Return Pearson's correlation of (..., N) and (N,) ranks as (...); for ranks, this is Spearman's."""
     x, y = x - x.mean(axis=-1, keepdims=True), y - y.mean()
     correlation: np.ndarray = (x * y).sum(axis=-1) / np.sqrt((x**2).sum(axis=-1) * (y**2).sum())
     return correlation

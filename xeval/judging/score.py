@@ -1,4 +1,4 @@
-"""Outputs → answers → scores with their intervals, by the metric of a kind of task. No torch here.
+"""Outputs → answers → scores with intervals, using the metric of each kind of task. No torch here.
 
 The metric's library is loaded only when something is scored.
 """
@@ -24,29 +24,29 @@ from xeval.results.records import Float32Check, Majority, Score
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SEED = 20181101  # of the bootstrap
+SEED = 20181101  # for the bootstrap
 N_RESAMPLES = 10_000
-MOST_LABELS = 20  # whose confusion a record holds
+MOST_LABELS = 20  # a record holds no confusion matrix for more labels
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a run answered on the rows of one language, and what each answer adds to a metric's sums."""
+    """A run's answers on the rows of one language, and what each answer adds to a metric's sums."""
 
-    answers: pa.Table  # a line for each of N rows
+    answers: pa.Table  # one line for each of N rows
     tally: np.ndarray  # (N, K) float64
-    groups: np.ndarray  # (N,) int64, rows that depend on each other
-    places: np.ndarray | None = None  # (N,) int64, which rows of the split these are; None: from the first on
-    majority: tuple[str, int] | None = None  # the label that most rows have, and how many do, where rows have one
+    groups: np.ndarray  # (N,) int64; rows with the same number depend on each other
+    places: np.ndarray | None = None  # (N,) int64, positions of the rows in the split; None: from the first on
+    majority: tuple[str, int] | None = None  # the most frequent label and its number of rows, if rows have labels
 
 
 def judge(kind: Kind, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> Judged:
-    """What `outputs` answer on `rows`. Raises TypeError for a kind of task that does not answer once for each row."""
+    """Turn `outputs` on `rows` into answers and their tally. Raises TypeError unless there is one answer per row."""
     return judged_of(kind, kind.answers(outputs, encoded, rows), rows)
 
 
 def judged_of(kind: Kind, answers: pa.Table, rows: Rows) -> Judged:
-    """What `answers` are worth on `rows`. Raises TypeError where there is not one for each row."""
+    """Tally `answers` on `rows`. Raises TypeError unless there is one answer per row."""
     tally = np.asarray(kind.tally(answers, rows), dtype=np.float64)
     if len(answers) != len(rows) or "prediction" not in answers.column_names:
         raise TypeError(f"{kind.name}: answers wants {len(rows)} rows with a column 'prediction', got {answers.shape}")
@@ -63,7 +63,7 @@ def score_of(
     predictions_sha256: str,
     invocation: str,
 ) -> Score:
-    """The score of what was answered in one language, made by `invocation`."""
+    """Return the score of the answers in one language. `invocation` is the one that made them."""
     from xeval.kinds.metric import compute  # evaluate takes seconds to import
 
     result = compute(kind.measure(metric), judged.tally)
@@ -86,8 +86,10 @@ def score_of(
 
 
 def _of_logits(judged: Judged) -> dict[str, Any]:
-    """Which labels were confused and how far probabilities can be believed, for reports of many runs. Nothing where the
-    rows are not all of them in their order, or labels are none of a few."""
+    """Return the confusion matrix and the calibration, which reports of many runs show.
+
+    Empty if `judged` covers only part of the rows, without logits, or with more than MOST_LABELS labels.
+    """
     from xeval.results.predictions import column, has_logits, label_counts, n_logits
 
     answers = judged.answers
@@ -104,7 +106,7 @@ def _whole(number: float) -> int | float:
 def compare_with_float32(
     outputs: np.ndarray, in_float32: np.ndarray, answers: pa.Table, answers_in_float32: pa.Table
 ) -> Float32Check:
-    """How far `outputs` are from those of the same rows in float32, and the `answers` that follow from each."""
+    """Compare `outputs` and `answers` with those of the same rows in float32."""
     both = zip(answers["prediction"].to_pylist(), answers_in_float32["prediction"].to_pylist(), strict=True)
     return Float32Check(
         n_rows=len(answers),
@@ -114,15 +116,15 @@ def compare_with_float32(
 
 
 def interval(measure: Measure, tally: np.ndarray, groups: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The interval of a metric over an (N, K) `tally` whose rows were drawn in (N,) `groups`.
+    """Return the interval of a metric over an (N, K) `tally` whose rows were drawn in (N,) `groups`.
 
-    Wilson's where the metric is a share of rows, and otherwise the percentiles of a bootstrap over groups.
+    It is Wilson's if the metric is a share of rows. Otherwise its ends are percentiles of a bootstrap over groups.
     """
     if measure.metric.is_share_of_rows:
         return clustered_wilson_interval(measure.right(tally), groups, level)
     sums = sums_of_groups(tally, groups)
     if len(sums) < 2:
-        return 0.0, 1.0  # one group says nothing about others
+        return 0.0, 1.0  # a single group says nothing about other groups
     rng, value = np.random.default_rng(SEED), measure.over(tally)
     values = np.concatenate([measure.value(sums[chosen].sum(axis=1)) for chosen in draws(rng, len(sums), N_RESAMPLES)])
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
@@ -130,18 +132,18 @@ def interval(measure: Measure, tally: np.ndarray, groups: np.ndarray, level: flo
 
 
 def clustered_wilson_interval(correct: np.ndarray, groups: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for the mean of (N,) booleans drawn in groups.
+    """Return Wilson's score interval for the mean of (N,) booleans drawn in groups.
 
-    The number of rows is divided by the design effect: the variance of the mean with groups as the unit of sampling,
-    over the binomial one (Korn and Graubard 1998, Survey Methodology 24(2); Miller 2024, arXiv:2411.00640). A design
-    effect below 1 is not believed.
+    The number of rows is divided by the design effect: the variance of the mean with groups as the sampling unit,
+    divided by the binomial variance (Korn and Graubard 1998, Survey Methodology 24(2); Miller 2024, arXiv:2411.00640).
+    A design effect below 1 is treated as 1.
     """
     n, accuracy = len(correct), float(np.mean(correct))
     return wilson_interval(accuracy, n / max(1.0, design_effect(correct, groups)), level)
 
 
 def wilson_interval(accuracy: float, n_effective: float, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a share of as many rows as `n_effective` independent ones."""
+    """Return Wilson's score interval for a share of rows that are worth `n_effective` independent rows."""
     z = float(norm.ppf((1 + level) / 2))
     centre = (accuracy + z * z / (2 * n_effective)) / (1 + z * z / n_effective)
     half = (
@@ -149,11 +151,14 @@ def wilson_interval(accuracy: float, n_effective: float, level: float = 0.95) ->
         / (1 + z * z / n_effective)
         * math.sqrt(accuracy * (1 - accuracy) / n_effective + z * z / (4 * n_effective**2))
     )
-    return max(0.0, min(accuracy, centre - half)), min(1.0, max(accuracy, centre + half))  # rounding at 0 and 1
+    return max(0.0, min(accuracy, centre - half)), min(1.0, max(accuracy, centre + half))  # rounding errors at 0 and 1
 
 
 def design_effect(correct: np.ndarray, groups: np.ndarray) -> float:
-    """Variance of the mean of (N,) booleans with (N,) groups resampled, over that with rows resampled; 1 at worst."""
+    """Divide the variance of the mean of (N,) booleans with (N,) groups resampled by that with rows resampled.
+
+    Returns 1 if there is only one group, or if all booleans are the same.
+    """
     n, accuracy = len(correct), float(np.mean(correct))
     _, group_of_row = np.unique(groups, return_inverse=True)
     n_groups = int(group_of_row.max()) + 1

@@ -1,7 +1,7 @@
 """The score of one model on one task of a suite: a mean over languages, with its interval. Pure functions.
 
-The interval is over the draw of test rows; a training is held fixed, as in the intervals of single scores. Rows of
-languages that are translations of each other are left out together, so that what a row does to all of them is in it.
+The interval is over the draw of test rows, for fixed trainings, as in the intervals of single scores. The jackknife
+leaves out rows that are translations of each other together, so the interval includes what they have in common.
 """
 
 import math
@@ -23,20 +23,20 @@ from xeval.support.errors import XevalError
 
 @dataclass(frozen=True)
 class TaskScore:
-    """Of one model on one task: fractions."""
+    """The score of one model on one task, as a fraction."""
 
     value: float
-    languages: tuple[str, ...]  # that it is the mean over
-    lacking: tuple[str, ...]  # languages of the suite that there is no score in
-    metrics: tuple[str, ...]  # that it is the mean of
-    interval: tuple[float, float] | None  # None where the predictions cannot be had
+    languages: tuple[str, ...]  # the mean is over these
+    lacking: tuple[str, ...]  # languages of the suite without a score
+    metrics: tuple[str, ...]  # the mean is over these too
+    interval: tuple[float, float] | None  # None if the predictions cannot be read
     problem: str = ""  # why there is no interval
 
 
 def score_of(runs: Sequence[StoredRun], member: SuiteTask, languages: Sequence[str]) -> TaskScore | None:
-    """The score of `runs`, the seeds of one configuration, over those of `languages` that all of them have.
+    """Return the score of `runs`, the seeds of one configuration, over those of `languages` that all of them have.
 
-    None where there is no such language, or the runs were not scored by the suite's metrics.
+    None if there is no such language, or if the runs were not scored by the suite's metrics.
     """
     common = [language for language in languages if all(language in run.record.scores for run in runs)]
     metrics = member.metrics or (runs[0].record.metric,)
@@ -60,10 +60,10 @@ def _value(run: StoredRun, score: Score, metric: str) -> float | None:
 
 
 def _effective_rows(value: float, runs: Sequence[StoredRun], languages: Sequence[str], metrics: Sequence[str]) -> float:
-    """How many independent rows of one language would make the mean as certain as it is.
+    """Return how many independent rows of one language would make the mean as certain as it is.
 
-    By its jackknife variance; where that is 0, as for scores of 0 and 1, by the number of groups. Raises XevalError
-    where predictions or the kind of task cannot be had.
+    The number follows from the mean's jackknife variance, or from the number of groups if the variance is 0 or the
+    score is 0 or 1. Raises XevalError if predictions or the kind of task cannot be loaded.
     """
     kind = get_kind(runs[0].record.kind)
     parts = _parallel_parts([_Rows.of(runs, language, kind, metrics) for language in languages])
@@ -75,7 +75,7 @@ def _effective_rows(value: float, runs: Sequence[StoredRun], languages: Sequence
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows of one language: what each of the seeds made of them."""
+    """The rows of one language, with the tally of each seed's answers."""
 
     tallies: list[np.ndarray]  # (N, K) for each seed
     groups: np.ndarray  # (N,)
@@ -92,7 +92,7 @@ class _Rows:
         return cls([tally_of(table) for table in tables], own, kind, metrics)
 
     def without_each(self, groups: np.ndarray) -> np.ndarray:
-        """(G,) values with each of the (N,) `groups` left out in turn, as means over seeds and metrics."""
+        """Return (G,) values with each of the (N,) `groups` left out in turn, as means over seeds and metrics."""
         values = []
         for tally in self.tallies:
             sums = sums_of_groups(tally, groups)
@@ -103,10 +103,10 @@ class _Rows:
 
 
 def _parallel_parts(rows: Sequence[_Rows]) -> list[tuple[list[_Rows], np.ndarray]]:
-    """Languages whose rows may be translations of each other, with groups of rows that hold in all of them.
+    """Return sets of languages whose rows may be translations of each other, with groups of rows that hold in each set.
 
-    Languages of equally many rows are taken for such. Where they are none, leaving their rows out together does no
-    harm, unless groups that have nothing to do with each other grow together: then each language is on its own.
+    Languages with equally many rows are taken for translations. If they are not, leaving their rows out together does
+    no harm, unless it merges unrelated groups. In that case each language is on its own.
     """
     by_size: dict[int, list[_Rows]] = {}
     for own in rows:
@@ -123,9 +123,10 @@ def _parallel_parts(rows: Sequence[_Rows]) -> list[tuple[list[_Rows], np.ndarray
 
 
 def _variance(part: tuple[list[_Rows], np.ndarray], n_languages: int) -> float:
-    """What `part` contributes to the variance of a mean over `n_languages`: the jackknife's, with groups left out.
+    """Return what `part` adds to the variance of a mean over `n_languages`, by the jackknife over groups.
 
-    Miller 1974, Biometrika 61(1). One group alone says nothing of others; hardly anything is ruled out then.
+    Miller 1974, Biometrika 61(1). A single group says nothing about others, so the variance is then 1, which rules out
+    hardly anything.
     """
     rows, groups = part
     without = np.sum([own.without_each(groups) for own in rows], axis=0) / n_languages  # (G,)

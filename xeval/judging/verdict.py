@@ -1,5 +1,6 @@
-"""Is a published row reproduced? Records and a Reference → a verdict for each cell and for the mean, each with its
-sentence. Pure functions; the arithmetic is in `equivalence.py`, the method in `docs/statistics.md`.
+"""Is a published row reproduced? Records and a Reference → a verdict on each cell and on the mean, with a sentence.
+
+Pure functions. `equivalence.py` has the arithmetic, and `docs/statistics.md` describes the method.
 """
 
 from collections.abc import Iterable
@@ -26,7 +27,7 @@ NO_VERDICT = "no verdict"
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far ours may lie from published, in points, and still be called the same."""
+    """How far our number may lie from the published one, in points, and still count as the same."""
 
     cell: float = 1.5
     mean: float = 1.0
@@ -34,7 +35,10 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Verdict:
-    """On one number. `comparison` is None, and `outcome` "no verdict", where there is nothing to compare."""
+    """The verdict on one number.
+
+    If there is nothing to compare, `comparison` is None and `outcome` is "no verdict".
+    """
 
     what: str  # a language, or "mean of 6 languages"
     outcome: str
@@ -47,7 +51,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class RowVerdict:
-    """On one published row and one configuration of ours: a verdict per language, and one on their mean."""
+    """The verdicts on one published row for one configuration of ours: one per language, and one on their mean."""
 
     row: str
     configuration: Configuration
@@ -57,7 +61,7 @@ class RowVerdict:
 
     @property
     def not_reproduced(self) -> list[Verdict]:
-        """The mean and cells of which it is shown that they are not reproduced, the mean first."""
+        """The verdicts that show a number not to be reproduced: the mean first, then the cells."""
         return [verdict for verdict in (self.mean, *self.cells.values()) if verdict.outcome == "not reproduced"]
 
 
@@ -68,14 +72,15 @@ def judge(
     assumed: AssumedSpread | None = None,
     task: Task | None = None,
 ) -> list[RowVerdict]:
-    """Verdicts on every row of `reference` that `runs` have a model for, one per configuration of ours.
+    """Judge every row of `reference` whose model is in `runs`: one verdict per row and configuration of ours.
 
-    `task` is what is known under the name of the table's task: a run may come of another file, with fewer rows.
+    `task` is the task registered under the name of the table's task. A run may come from another file with that name
+    and fewer rows.
 
-    Failed runs, collapsed trainings and runs on part of the rows enter no number, and the sentences say so. Rows that
-    are not zero-shot, and runs that are scored by another metric than the table, get none. Nor does a row whose encoder
-    was adapted otherwise than ours; that is said where the table has no row that was adapted as ours. Raises StoreError
-    where a seed of a configuration is there twice.
+    Failed runs, collapsed trainings and runs on part of the rows are left out of every number, and the sentences say
+    so. There are no verdicts on rows that are not zero-shot, nor for runs scored by another metric than the table's.
+    A row whose encoder was adapted in another way than ours is skipped if the table has one that was adapted as ours
+    was. Otherwise it gets "no verdict" with the reason. Raises StoreError if a configuration has a seed twice.
     """
     same = [run for run in runs if (run.record.task, run.record.metric) == (reference.task, reference.metric)]
     groups = by_configuration(same)
@@ -95,7 +100,7 @@ def judge(
 
 
 def assumed_of(kind: str) -> AssumedSpread:
-    """What is taken for the spread between seeds of this kind of task, also if its package is not installed here."""
+    """Return the assumed spread between seeds for this kind of task, or WIDE if its package is not installed here."""
     try:
         return get_kind(kind).assumed_spread
     except XevalError:
@@ -103,16 +108,21 @@ def assumed_of(kind: str) -> AssumedSpread:
 
 
 def rows_of(record: RunRecord, reference: Reference) -> list[ReferenceRow]:
-    """The rows of `reference` that are about the record's model: a table may have it twice, selected in two ways. A
-    local folder is taken for a published model only where that is said, never for its name. None are where it was
-    trained on another language than the task's."""
+    """Return the rows of `reference` about the record's model: a table may have several, selected in different ways.
+
+    A local folder counts as a published model only if that was declared, never because of its name. The list is empty
+    if the model was trained on another language than the task's.
+    """
     if record.trained_instead is not None:
         return []
     return [row for row in reference.rows if row.model == record.model.published_id]
 
 
 def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
-    """The last of these rows, which a report puts ours below: a zero-shot one if there is any, adapted as ours was."""
+    """Return the published row below which a report puts ours: the last of `rows_of`, or None if there is none.
+
+    Zero-shot rows are preferred to others, and among those the rows adapted as ours was.
+    """
     rows = rows_of(record, reference)
     best = [row for row in rows if row.protocol == "zero-shot"] or rows
     best = [row for row in best if _is_adapted_as(record, row)] or best
@@ -120,21 +130,25 @@ def row_of(record: RunRecord, reference: Reference) -> ReferenceRow | None:
 
 
 def _rows_to_judge(record: RunRecord, reference: Reference) -> list[ReferenceRow]:
-    """Those of its rows whose encoder was adapted as ours was; where there is none, all, so that it can be said."""
+    """Return the model's rows whose encoder was adapted as ours was. If there are none, return all, to explain why."""
     rows = rows_of(record, reference)
     return [row for row in rows if _is_adapted_as(record, row)] or rows
 
 
 def _is_adapted_as(record: RunRecord, row: ReferenceRow) -> bool:
-    """Whether the same of the encoder was trained. Of a checkpoint that is evaluated as it is, nobody can tell."""
+    """Return whether the same parts of the encoder were trained.
+
+    For a checkpoint that is evaluated as it is, that cannot be known, so it matches rows without such settings.
+    """
     own, published = settings_of(record.recipe.values), settings_of(row.model_dump())
     return own == published or (record.is_as_it_was and not published)
 
 
 def why_partial(record: RunRecord, task: Task | None) -> str | None:
-    """Why the run is not on all rows of the task, in words; None if it is, as far as that is known.
+    """Return why the run does not cover all rows of the task, in words, or None if it does as far as is known.
 
-    `task` is what is known under its name. The file that was run may have stated fewer rows, and found them all.
+    `task` is the task registered under the run's task name. The file that was run may have stated fewer rows, and the
+    run may have found all of those.
     """
     if record.departure or task is None:
         return record.departure
@@ -149,7 +163,7 @@ def why_partial(record: RunRecord, task: Task | None) -> str | None:
 
 
 def why_none(record: RunRecord, reference: Reference | None) -> str:
-    """Why `judge` gives no verdict on the configuration of `record`, in words; empty where it gives one."""
+    """Return why `judge` gives no verdict on the configuration of `record`, in words, or "" if it gives one."""
     if reference is None:
         return "there is no published table to compare it with"
     if reference.task != record.task:
@@ -173,19 +187,19 @@ def why_none(record: RunRecord, reference: Reference | None) -> str:
 
 
 def published_cell(row: ReferenceRow, language: str) -> Published:
-    """What `row` says of one language."""
+    """Return the published number of `row` in one language."""
     return Published(row.cells[language], row.n_seeds or 1, _rounding_variance(row), _published_spread(row, language))
 
 
 def published_mean(row: ReferenceRow) -> Published:
-    """What `row` says of the mean over its languages."""
+    """Return the published mean of `row` over its languages."""
     return Published(row.average, row.n_seeds or 1, _rounding_variance(row) / len(row.cells))
 
 
 def expected_spread(
     row: ReferenceRow, assumed: AssumedSpread, language: str, of_training_language: bool, n_rows: int
 ) -> Spread:
-    """What the source measured with this recipe on these rows; the assumption only where it states nothing."""
+    """Return the spread that the source states for this row and language, or else the assumed one."""
     return _published_spread(row, language) or assumed_spread(assumed, of_training_language, n_rows)
 
 
@@ -194,7 +208,7 @@ def _published_spread(row: ReferenceRow, language: str) -> Spread | None:
 
 
 def _rounding_variance(row: ReferenceRow) -> float:
-    """Of a number printed with the row's decimals: uniform over the last one's width (0.05 either side of 66.3)."""
+    """Return the variance that rounding to the row's decimals adds: uniform, for 66.3 over 0.05 to either side."""
     return 0.1 ** (2 * row.decimals) / 12
 
 
@@ -222,9 +236,9 @@ class _Row:
         return self._beside_majority(verdict, runs, [language])
 
     def _mean(self) -> Verdict:
-        """On the mean over the row's languages, from the seeds that have all of them.
+        """Judge the mean over the row's languages, from the seeds that have all of them.
 
-        The mean is taken within each seed, so what a training does to all languages at once is in the spread.
+        The mean is taken within each seed, so the spread includes what a training does to all languages together.
         """
         languages = list(self.row.cells)
         runs = [record for record in self._usable if set(languages) <= record.scores.keys()]
@@ -236,7 +250,7 @@ class _Row:
         return self._beside_majority(verdict, runs, languages)
 
     def _beside_majority(self, verdict: Verdict, runs: list[RunRecord], languages: list[str]) -> Verdict:
-        """`verdict`, which says so where always giving the label that most rows have would score as much as ours."""
+        """Add a remark to `verdict` if always answering the most frequent label scores at least as much as ours."""
         shares = [runs[0].scores[language].of_majority for language in languages] if runs else []
         known = [100 * share for share in shares if share is not None]
         if verdict.comparison is None or not known or len(known) < len(shares):
@@ -250,7 +264,7 @@ class _Row:
 
     @cached_property
     def _otherwise(self) -> str:
-        """Why the two are not compared: the encoder was adapted in another way. Empty where it was in the same."""
+        """Why the two sides are not compared: their encoders were adapted differently. "" if they were not."""
         record = self.records[0]
         if _is_adapted_as(record, self.row):
             return ""
@@ -259,7 +273,7 @@ class _Row:
 
     @cached_property
     def _collapses(self) -> list[str | None]:
-        """Why the training of each run is held to have collapsed."""
+        """For each run, why its training counts as collapsed, or None."""
         return [collapse(record) for record in self.records]
 
     @cached_property
@@ -273,7 +287,7 @@ class _Row:
         ]
 
     def _expected(self, language: str, runs: list[RunRecord]) -> Spread:
-        """What is taken for the spread on the rows of `runs` before our seeds are seen."""
+        """Return the spread between seeds expected on the rows of `runs` before our seeds are seen."""
         n_rows = min(record.scores[language].n_rows for record in runs)
         return expected_spread(self.row, self.assumed, language, language == runs[0].training_language, n_rows)
 
@@ -308,7 +322,7 @@ class _Row:
         return f"{self.row.name} ({', '.join(parts)})"
 
     def _left_out(self, what: str) -> Iterable[str]:
-        """On every run that does not enter the number on `what`; the reasons stand once, with the mean."""
+        """Yield a sentence on every run left out of the number on `what`, with full reasons only for the mean."""
         with_reason = what not in self.row.cells
         for record, reason in zip(self.records, self._collapses, strict=True):
             run = f"Seed {record.seed}" if record.has_seed else "The checkpoint"
@@ -324,7 +338,7 @@ class _Row:
 
 
 def _sentence(comparison: Comparison, published: Published, tolerance: float, counted: str) -> str:
-    """`counted`: what our number is the mean of."""
+    """Say how the two numbers compare. `counted` says what our number is the mean of."""
     ours = f"our {one_decimal(comparison.ours)} ({counted})"
     difference = printed_difference(comparison.ours, published.value)
     side = "above" if difference > 0 else "below"

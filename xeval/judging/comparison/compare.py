@@ -1,6 +1,6 @@
 """Is B better than A on the same test rows, and where? Paired answers → differences, intervals, tests, a sentence.
 
-Differences are B minus A, as fractions. `docs/statistics.md` has the method.
+Differences are B minus A, as fractions. `docs/statistics.md` describes the method.
 """
 
 import math
@@ -19,23 +19,26 @@ ALPHA = 0.05  # after Holm's correction
 
 @dataclass(frozen=True)
 class LanguageDifference:
-    """Of one language. What McNemar's test counts exists only where one run stands on either side."""
+    """The difference in one language.
+
+    McNemar's test and its counts exist only for one run on each side, and a metric that is a share of rows.
+    """
 
     language: str
     n_rows: int
-    value_a: float  # of the metric, mean over seeds
+    value_a: float  # the metric, mean over seeds
     value_b: float
     interval: Interval
     only_a_right: int | None  # rows
     only_b_right: int | None
-    mcnemar_p: float | None  # exact, rows taken for independent
-    group_p: float  # groups of dependent rows exchanged whole: exact, or drawn for a metric that is not a share of rows
+    mcnemar_p: float | None  # exact, if rows were independent
+    group_p: float  # exchanges whole groups of dependent rows; exact, or by sampling if not a share of rows
     holm_p: float  # group_p, corrected over the languages
-    seed_differences: list[float]  # of the paired seeds, in their order; empty where seeds are not paired
+    seed_differences: list[float]  # in the order of the paired seeds; empty if seeds are not paired
 
     @property
     def better(self) -> str:
-        """ "A" or "B" where a difference is shown after the correction, else ""."""
+        """ "A" or "B" if the corrected test shows a difference, else ""."""
         if self.holm_p > ALPHA or self.interval.difference == 0:
             return ""
         return "B" if self.interval.difference > 0 else "A"
@@ -47,7 +50,7 @@ class RunComparison:
     title: str
     metric: str
     unit: str  # what rows are called
-    grouped_by: str  # what they are drawn in
+    grouped_by: str  # what groups of dependent rows are called
     name_a: str
     name_b: str
     seeds_a: list[int]
@@ -58,9 +61,9 @@ class RunComparison:
     mean: Interval
     mean_seed_differences: list[float]
     resampled: str  # what was drawn: "premises", "rows", or "premises, rows in de es"
-    is_share_of_rows: bool  # whether rows are right or wrong: then tests are exact
+    is_share_of_rows: bool  # whether rows are right or wrong, which makes the tests exact
     notes: list[str]
-    trains_nothing: bool = False  # then a seed is none
+    trains_nothing: bool = False  # if so, seeds mean nothing
 
     @property
     def conclusion(self) -> str:
@@ -68,7 +71,7 @@ class RunComparison:
 
 
 def compare(paired: PairedRuns, seed: int = SEED, n_resamples: int = N_RESAMPLES) -> RunComparison:
-    """Compare two sides on the rows that they share. `seed` is of the resampling."""
+    """Compare two sides on the rows that they share. `seed` is for the resampling."""
     is_share = paired.languages[0].is_share_of_rows
     p_values = [
         group_p(_whole_differences(language), language.groups) if is_share else exchange_p(language.tallies, seed)
@@ -102,7 +105,7 @@ def compare(paired: PairedRuns, seed: int = SEED, n_resamples: int = N_RESAMPLES
 
 
 def difference_of(languages: list[PairedLanguage], seed: int, n_resamples: int = N_RESAMPLES) -> Interval:
-    """B minus A on the mean of `languages`."""
+    """Return B minus A on the mean of `languages`, with its interval."""
     if not languages[0].is_share_of_rows:
         return paired_metric_difference([language.tallies for language in languages], seed, n_resamples)
     return paired_mean_difference([language.rows for language in languages], seed, n_resamples)
@@ -132,7 +135,7 @@ def _difference(
 
 
 def _whole_differences(language: PairedLanguage) -> np.ndarray:
-    """(N,) int64: row by row B minus A, in the smallest unit that both numbers of seeds divide."""
+    """Return (N,) int64, B minus A row by row, counted in units of 1 / the least common multiple of the seed counts."""
     n_a, n_b = len(language.right_a), len(language.right_b)
     unit = math.lcm(n_a, n_b)
     sum_a, sum_b = language.right_a.sum(axis=0), language.right_b.sum(axis=0)
@@ -178,7 +181,7 @@ def _by_language(languages: list[LanguageDifference]) -> str:
 
 
 def _scope(comparison: RunComparison) -> str:
-    """What the interval is about, and what the seeds show of what it is not about."""
+    """Say what the interval covers, and what the seeds show about the rest: training again."""
     trained = "" if comparison.trains_nothing else "trained "
     about = f"The interval covers the draw of test {comparison.unit} for these {trained}models"
     if comparison.trains_nothing:

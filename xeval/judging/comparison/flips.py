@@ -1,5 +1,4 @@
-"""Which rows flipped: right on one side of a comparison and wrong on the other, with their sentences where they are at
-hand without a network."""
+"""Rows that flipped: right on one side of a comparison and wrong on the other, with sentences that need no network."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,43 +14,46 @@ from xeval.kinds.kind import Kind
 from xeval.kinds.registry import get_kind
 from xeval.support.errors import DataError, UnknownNameError
 
-_Said = tuple[int | str, int | str, int | str]  # the right answer, and what A and B said
+_Said = tuple[int | str, int | str, int | str]  # the right answer, A's answer, B's answer
 
 
 @dataclass(frozen=True)
 class Flip:
-    """A row that one side has right and the other wrong; of several seeds, that most of one have and most of the
-    other have not. A prediction is then the most frequent one."""
+    """A row that one side has right and the other wrong.
+
+    With several seeds, most of one side's have it right and most of the other's wrong. A prediction is then the most
+    frequent one.
+    """
 
     row: int  # of the split, from 0
-    label: int | str  # a number of the labels, or in the words of the kind of task
+    label: int | str  # index of the label, or the answer in the words of the kind of task
     prediction_a: int | str
     prediction_b: int | str
-    right_a: int  # seeds that have it right
+    right_a: int  # number of seeds that have it right
     right_b: int
 
 
 @dataclass(frozen=True)
 class FlippedRows:
-    """Of one language, in the order of the rows."""
+    """The flipped rows of one language, in their order."""
 
     language: str
     rows: list[Flip]
-    labels: Sequence[str]  # names by index; empty where the records do not know them
-    text_names: Sequence[str]  # what the texts of a row are
-    sentences: dict[int, tuple[str, ...]]  # row → its texts; empty where they were not read
+    labels: Sequence[str]  # names by index; empty if the records do not have them
+    text_names: Sequence[str]  # what the texts of a row are called
+    sentences: dict[int, tuple[str, ...]]  # row → its texts; empty if they were not read
     n_seeds: tuple[int, int]  # of A and of B
 
     @property
     def n_won(self) -> int:
-        """Rows that B has right and A has not."""
+        """The number of rows that B has right and A wrong."""
         return sum(flip.right_b * self.n_seeds[0] > flip.right_a * self.n_seeds[1] for flip in self.rows)
 
 
 def flipped_rows(paired: PairedRuns, language: str, task: Task | None, data: Path | None = None) -> FlippedRows:
-    """The flipped rows of `language`. Their sentences are read from `data`, or from the corpus that comes with xeval.
+    """Return the flipped rows of `language`. Sentences are read from `data`, or from the corpus that comes with xeval.
 
-    Raises UnknownNameError for a language that is not compared, DataError where `data` has other rows than were
+    Raises UnknownNameError for a language that is not compared. Raises DataError if `data` has other rows than were
     scored, or for a kind of task whose rows are neither right nor wrong.
     """
     by_language = {paired_language.language: paired_language for paired_language in paired.languages}
@@ -70,9 +72,9 @@ def flipped_rows(paired: PairedRuns, language: str, task: Task | None, data: Pat
 
 
 def flips(language: PairedLanguage, kind: type[Kind], labels: Sequence[str]) -> list[Flip] | None:
-    """The rows of one language whose correctness differs between the sides, in the order of the rows.
+    """Return the rows of one language that one side has right and the other wrong, in their order.
 
-    None where they are neither right nor wrong.
+    None if rows are neither right nor wrong.
     """
     metric = language.measure.metric.name
     right_a, right_b = kind.right(metric, language.tallies_a), kind.right(metric, language.tallies_b)  # (S, N)
@@ -91,7 +93,7 @@ def flips(language: PairedLanguage, kind: type[Kind], labels: Sequence[str]) -> 
 
 
 def _numbers(language: PairedLanguage, rows: Sequence[int]) -> list[_Said]:
-    """The label of each of `rows`, and the most frequent prediction of either side, as numbers of labels."""
+    """Return the label of each of `rows` and the most frequent prediction of each side, as label indices."""
     assert language.predictions_a is not None and language.predictions_b is not None
     sides = (language.predictions_a, language.predictions_b)
     answers_a, answers_b = ([int(np.bincount(side[:, row]).argmax()) for row in rows] for side in sides)
@@ -99,7 +101,7 @@ def _numbers(language: PairedLanguage, rows: Sequence[int]) -> list[_Said]:
 
 
 def _in_words(language: PairedLanguage, rows: Sequence[int], kind: type[Kind], labels: Sequence[str]) -> list[_Said]:
-    """The same in words."""
+    """Return what `_numbers` does, in words."""
     if not rows:
         return []
     sides = [
@@ -116,20 +118,20 @@ def _in_words(language: PairedLanguage, rows: Sequence[int], kind: type[Kind], l
 def _sentences(
     task: Task, language: PairedLanguage, rows: Sequence[int], data: Path | None
 ) -> tuple[Sequence[str], dict[int, tuple[str, ...]]]:
-    """What the texts of a row are, and those of `rows`."""
-    from xeval.data.source import load_rows, open_source  # the library of data sets takes seconds
+    """Return what the texts of a row are called, and the texts of `rows`."""
+    from xeval.data.source import load_rows, open_source  # the data set library takes seconds to import
 
     source = open_source(task, data, [language.language], training=False)
     known = load_rows(source, language.language, "test")
     if language.places.max() < len(known) and known.take(language.places).sha256() == language.sha256:
         return list(known.texts), {row: tuple(_text(column[row]) for column in known.texts.values()) for row in rows}
-    if data is None:  # the embedded corpus is no longer what it was; row numbers are all there is
+    if data is None:  # the embedded corpus has changed since the run, so there are only row numbers
         return [], {}
     raise DataError(f"{data}: its test rows of {language.language!r} are not those that were scored; leave out --data")
 
 
 def _text(value: Any) -> str:
-    """A text as it is, words with spaces between them, and choices with bars."""
+    """Return a text as it is, words joined by spaces, and choices joined by bars."""
     if isinstance(value, str):
         return value
     return (" | " if isinstance(value, tuple) else " ").join(map(_text, value))

@@ -1,8 +1,8 @@
 """A word on the command line → the runs of one configuration, all its seeds.
 
-The word is a run's folder, a model's or a results folder that holds one configuration, or a model's name inside a
-results folder. Where it fits several configurations, `:key=value` behind it chooses, as in
-`mini-mbert:learning_rate=0.0002`; the error says which words there are. `:seed=1` chooses one seed.
+The word is the folder of a run, the folder of a model or of results that holds one configuration, or a model's name in
+a results folder. If it fits several configurations, append `:key=value` to choose one, as in
+`mini-mbert:learning_rate=0.0002`; the error lists the possible words. `:seed=1` chooses one seed.
 """
 
 from pathlib import Path
@@ -14,14 +14,14 @@ from xeval.results.store import StoredRun, load_run
 from xeval.support.errors import StoreError
 from xeval.support.files import in_home
 
-_DEPTHS = ("", "*/", "*/*/", "*/*/*/")  # a run's folder, its model's, its task's, results
+_DEPTHS = ("", "*/", "*/*/", "*/*/*/")  # the folder of a run, of its model, of its task, of all results
 
 
 def find_runs(word: str, results: Path) -> list[StoredRun]:
-    """The runs that `word` names, by seed.
+    """Return the runs that `word` names, in the order of their seeds.
 
-    Raises StoreError where it names none or several configurations, or one seed twice, UnknownNameError where it is
-    neither a folder with runs nor a model in `results`.
+    Raises StoreError if it names no configuration, several, or one seed twice. Raises UnknownNameError if it is neither
+    a folder with runs nor a model in `results`.
     """
     name, traits = _split(word)
     named = runs_under(in_home(name))
@@ -48,7 +48,7 @@ def find_runs(word: str, results: Path) -> list[StoredRun]:
 
 
 def find_run(word: str, results: Path) -> StoredRun:
-    """The one run that `word` names. Raises as `find_runs` does, and StoreError where it names several seeds."""
+    """Return the one run that `word` names. Raises as `find_runs` does, and StoreError if it names several seeds."""
     runs = find_runs(word, results)
     if len(runs) > 1:
         choices = [f"{word}{',' if ':' in word else ':'}seed={run.record.seed}" for run in runs]
@@ -57,7 +57,7 @@ def find_run(word: str, results: Path) -> StoredRun:
 
 
 def runs_under(folder: Path) -> list[StoredRun]:
-    """Every run at or below `folder`, whether it is the folder of a run, a model, a task or results."""
+    """Return every run at or below `folder`, which may be the folder of a run, a model, a task or results."""
     for depth in _DEPTHS if _is_folder(folder) else ():
         paths = sorted(path.parent for path in folder.glob(f"{depth}record.json"))
         if paths:
@@ -66,8 +66,10 @@ def runs_under(folder: Path) -> list[StoredRun]:
 
 
 def names_of(a: list[StoredRun], b: list[StoredRun]) -> tuple[str, str]:
-    """What A and B are called: the model and whatever else tells them apart, or folders where only those do. Other
-    seeds of one configuration have the same name."""
+    """Return names for A and B: the model and whatever else differs, or the folders if nothing else does.
+
+    If the sides are different seeds of one configuration, both have the model's name.
+    """
     sides = [Configuration.of(runs[0].record).traits for runs in (a, b)]
     differing = [key for key in dict.fromkeys([*sides[0], *sides[1]]) if sides[0].get(key) != sides[1].get(key)]
     if not differing:
@@ -95,7 +97,7 @@ def _split(word: str) -> tuple[str, dict[str, str]]:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a word may be longer than any path
+    except OSError:  # the word may be too long for a path
         return False
 
 
@@ -112,7 +114,7 @@ def _matches(value: Any, text: str) -> bool:
 
 
 def _words(name: str, configurations: list[Configuration], traits: dict[str, str]) -> list[str]:
-    """`name` with what differs between these configurations behind it, and with the `traits` asked for."""
+    """Return `name` for each configuration, followed by what differs between them and by the `traits` asked for."""
     sides = [configuration.traits for configuration in configurations]
     known = dict.fromkeys(key for own in sides for key in own)
     keys = [key for key in known if len({str(own.get(key)) for own in sides}) > 1]
@@ -121,5 +123,5 @@ def _words(name: str, configurations: list[Configuration], traits: dict[str, str
 
 
 def _folder(runs: list[StoredRun]) -> Path:
-    """The folder that all of `runs` lie in, or the run's own where there is only one."""
+    """Return the folder that contains all of `runs`, or the run's own folder if there is only one."""
     return runs[0].folder if len(runs) == 1 else runs[0].folder.parent

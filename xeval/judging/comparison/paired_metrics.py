@@ -1,6 +1,6 @@
 """The paired bootstrap and test for a metric that is not a share of rows, such as F1: its sums are resampled.
 
-As in `resampling.py`, groups of dependent rows are drawn whole, the same ones for both sides.
+As in `resampling.py`, whole groups of dependent rows are drawn, the same groups for both sides.
 """
 
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ N_EXCHANGES = 10_000
 
 @dataclass(frozen=True)
 class PairedTallies:
-    """What two models' answers to the same N rows of one language add to a metric's sums."""
+    """The tallies of two models' answers to the same N rows of one language: what they add to a metric's sums."""
 
     measure: Measure
     tallies_a: np.ndarray  # (S_a, N, K), a tally per seed
     tallies_b: np.ndarray  # (S_b, N, K)
-    groups: np.ndarray  # (N,) int, rows with one number depend on each other
+    groups: np.ndarray  # (N,) int; rows with the same number depend on each other
 
 
 def paired_metric_difference(
     languages: Sequence[PairedTallies], seed: int = SEED, n_resamples: int = N_RESAMPLES, level: float = LEVEL
 ) -> Interval:
-    """The mean over languages of B's value minus A's, each the mean over its seeds, with its bootstrap interval.
+    """Return the mean over languages of B's value minus A's, with its bootstrap interval. Values are means over seeds.
 
-    Languages with as many rows as each other are drawn together, as translations of one set have to be. If they are
-    none, their differences do not move together, and drawing them together does no harm.
+    If all languages have equally many rows, they are drawn together, as translations of one test set must be. If they
+    are not translations, their differences do not move together, and drawing them together does no harm.
     """
     values_a, values_b = resampled_values(languages, seed, n_resamples)
     low, high = np.quantile((values_b - values_a).mean(axis=0), [(1 - level) / 2, (1 + level) / 2])
@@ -43,7 +43,7 @@ def paired_metric_difference(
 
 
 def values(measure: Measure, tallies: np.ndarray) -> np.ndarray:
-    """(S,) values of (S, N, K) tallies."""
+    """Return the (S,) values of (S, N, K) tallies."""
     return measure.value(tallies.sum(axis=1))
 
 
@@ -54,14 +54,17 @@ def _difference(measure: Measure, tallies_a: np.ndarray, tallies_b: np.ndarray) 
 def resampled_values(
     languages: Sequence[PairedTallies], seed: int = SEED, n_resamples: int = N_RESAMPLES
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A's and B's values, (L, B) each, over B draws of the rows of each of L languages."""
+    """Return A's and B's values, (L, B) each, over B draws of the rows of each of L languages."""
     rng = np.random.default_rng(seed)
     pairs = [own for some, groups in _drawn_together(languages) for own in _resampled(some, groups, rng, n_resamples)]
     return np.stack([of_a for of_a, _ in pairs]), np.stack([of_b for _, of_b in pairs])
 
 
 def _drawn_together(languages: Sequence[PairedTallies]) -> list[tuple[list[PairedTallies], np.ndarray]]:
-    """The languages in parts, and the (N,) groups of rows that are drawn in all languages of a part at once."""
+    """Return the languages in parts, with the (N,) groups of rows that are drawn together in all languages of a part.
+
+    All languages are one part if they have equally many rows. Otherwise each is a part of its own.
+    """
     if len({len(rows.groups) for rows in languages}) == 1:
         return [(list(languages), joint_groups([rows.groups for rows in languages]))]
     return [([rows], rows.groups) for rows in languages]
@@ -70,7 +73,7 @@ def _drawn_together(languages: Sequence[PairedTallies]) -> list[tuple[list[Paire
 def _resampled(
     languages: Sequence[PairedTallies], groups: np.ndarray, rng: np.random.Generator, n_resamples: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each language (B,) values of A and of B over the same draws of `groups`."""
+    """Return, for each language, the (B,) values of A and of B over the same draws of `groups`."""
     sums = [
         tuple(np.stack([sums_of_groups(tally, groups) for tally in side]) for side in (rows.tallies_a, rows.tallies_b))
         for rows in languages
@@ -83,16 +86,17 @@ def _resampled(
 
 
 def _of_draws(measure: Measure, sums: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """(b,) values, the mean over seeds, of (S, G, K) sums of groups over (b, G) draws of groups."""
+    """Return the (b,) values, means over seeds, of (S, G, K) sums of groups over (b, G) draws of groups."""
     mean: np.ndarray = np.mean([measure.value(of_seed[chosen].sum(axis=1)) for of_seed in sums], axis=0)
     return mean
 
 
 def exchange_p(rows: PairedTallies, seed: int = SEED, n_exchanges: int = N_EXCHANGES) -> float:
-    """Two-sided p of approximate randomisation: A's and B's answers to a group of rows might as well be exchanged.
+    """Return the two-sided p of approximate randomisation.
 
-    Noreen 1989, *Computer Intensive Methods for Testing Hypotheses*; Yeh 2000, https://aclanthology.org/C00-2137. The
-    tallies of several seeds are averaged row by row first. The smallest p is 1 / (`n_exchanges` + 1).
+    The null hypothesis is that A's and B's answers to a group of rows can be exchanged. Noreen 1989, *Computer
+    Intensive Methods for Testing Hypotheses*; Yeh 2000, https://aclanthology.org/C00-2137. The tallies of several seeds
+    are averaged row by row first. The smallest possible p is 1 / (`n_exchanges` + 1).
     """
     rng, measure = np.random.default_rng(seed), rows.measure
     a, b = (sums_of_groups(side.mean(axis=0), rows.groups) for side in (rows.tallies_a, rows.tallies_b))  # (G, K)

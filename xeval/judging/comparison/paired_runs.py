@@ -1,4 +1,4 @@
-"""Two lists of runs → their answers side by side on the same test rows, or one line on why they cannot be compared."""
+"""Two lists of runs → their answers side by side on the same test rows, or an error that says why that cannot be."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,60 +22,60 @@ from xeval.support.text import counted
 
 @dataclass(frozen=True)
 class PairedLanguage:
-    """What both sides said of the same N rows of one language."""
+    """Both sides' answers to the same N rows of one language."""
 
     language: str
     sha256: str  # of the rows
     measure: Measure
-    groups: np.ndarray  # (N,) rows with one number depend on each other; the rows' own where the files have none
+    groups: np.ndarray  # (N,); rows with the same number depend on each other; one per row if the files have none
     tallies_a: np.ndarray  # (S_a, N, K), a tally per seed
     tallies_b: np.ndarray  # (S_b, N, K)
     labels: np.ndarray  # (N,) gold; zeros for a kind of task without labels
-    predictions_a: np.ndarray | None  # (S_a, N) labels; None for a kind of task without
+    predictions_a: np.ndarray | None  # (S_a, N) labels; None for a kind of task without labels
     predictions_b: np.ndarray | None  # (S_b, N)
     has_groups: bool
-    files_a: Sequence[pa.Table] = ()  # the prediction files, one for each seed
+    files_a: Sequence[pa.Table] = ()  # the prediction files, one per seed
     files_b: Sequence[pa.Table] = ()
 
     @property
     def places(self) -> np.ndarray:
-        """(N,) which rows of the split these are."""
+        """The (N,) positions of the rows in the split."""
         return column(self.files_a[0], "row") if self.files_a else np.arange(len(self.groups))
 
     @property
     def is_share_of_rows(self) -> bool:
-        """Whether rows are right or wrong, and the metric says how many are right."""
+        """Whether rows are right or wrong and the metric is the share of right ones."""
         return self.measure.metric.is_share_of_rows
 
     @property
     def right_a(self) -> np.ndarray:
-        """(S_a, N) bool, where the metric is a share of rows"""
+        """(S_a, N) bool: which rows are right, for a metric that is a share of rows."""
         return self.measure.right(self.tallies_a)
 
     @property
     def right_b(self) -> np.ndarray:
-        """(S_b, N) bool"""
+        """(S_b, N) bool, as `right_a`."""
         return self.measure.right(self.tallies_b)
 
     @property
     def values_a(self) -> np.ndarray:
-        """(S_a,) of the metric"""
+        """(S_a,) values of the metric."""
         return self.right_a.mean(axis=1) if self.is_share_of_rows else values(self.measure, self.tallies_a)
 
     @property
     def values_b(self) -> np.ndarray:
-        """(S_b,)"""
+        """(S_b,) values of the metric."""
         return self.right_b.mean(axis=1) if self.is_share_of_rows else values(self.measure, self.tallies_b)
 
     @property
     def means(self) -> tuple[float, float]:
-        """The metric's values of A and of B, each the mean over its seeds."""
+        """The metric's values for A and B, each the mean over its seeds."""
         sides = (self.right_a, self.right_b) if self.is_share_of_rows else (self.values_a, self.values_b)
         return float(sides[0].mean()), float(sides[1].mean())
 
     @property
     def rows(self) -> PairedRows:
-        """Correctness averaged over seeds, row by row, where the metric is a share of rows."""
+        """Correctness row by row, averaged over seeds, for a metric that is a share of rows."""
         return PairedRows(self.right_a.mean(axis=0), self.right_b.mean(axis=0), self.groups, self.labels)
 
     @property
@@ -85,7 +85,7 @@ class PairedLanguage:
 
 @dataclass(frozen=True)
 class PairedRuns:
-    """Everything that is compared, and notes on what is not."""
+    """Everything that is compared, with notes on what is left out."""
 
     task: str
     title: str
@@ -95,12 +95,12 @@ class PairedRuns:
     seeds_b: list[int]
     languages: list[PairedLanguage]
     notes: list[str]
-    labels: Sequence[str] = ()  # names by index; empty where the records do not know them
+    labels: Sequence[str] = ()  # names by index; empty if the records do not have them
     metric: str = "accuracy"
     unit: str = "pairs"  # what rows are called
-    grouped_by: str = "premises"  # what rows are drawn in
+    grouped_by: str = "premises"  # what groups of dependent rows are called
     kind: str = ""
-    trains_nothing: bool = False  # then a seed is none
+    trains_nothing: bool = False  # if so, seeds mean nothing
 
     @property
     def paired_by_seed(self) -> bool:
@@ -108,12 +108,13 @@ class PairedRuns:
 
 
 def pair(a: list[StoredRun], b: list[StoredRun]) -> PairedRuns:
-    """Put the runs of one configuration beside those of another.
+    """Pair the runs of one configuration with those of another.
 
-    Seeds that both sides have are compared with each other; where they share none, each side is averaged over its
-    own. Failed runs and collapsed trainings are left out, and the notes name them.
+    Seeds that both sides have are compared with each other. If they share none, each side is averaged over its own
+    seeds. Failed runs and collapsed trainings are left out, and the notes name them. If a side has nothing but
+    collapsed trainings, they are compared all the same.
 
-    Raises StoreError where there is nothing to compare, DataError where the test rows differ.
+    Raises StoreError if there is nothing to compare, and DataError if the test rows differ.
     """
     both = {run.folder.resolve() for run in a} & {run.folder.resolve() for run in b}
     if both:
@@ -156,7 +157,10 @@ def pair(a: list[StoredRun], b: list[StoredRun]) -> PairedRuns:
 
 
 def usable(side: str, runs: list[StoredRun], notes: list[str]) -> list[StoredRun]:
-    """Those of `runs` that are not failed or collapsed; `notes`, which begin with `side`, say which are."""
+    """Return those of `runs` that did not fail or collapse, or all with scores if every training collapsed.
+
+    Notes on the others are added to `notes`; each begins with `side`. Raises StoreError if no run has scores.
+    """
     scored = [run for run in runs if run.record.scores]
     for record in (run.record for run in runs):
         if record.status == "failed":
@@ -202,12 +206,12 @@ def _language(language: str, a: list[StoredRun], b: list[StoredRun]) -> PairedLa
 
 
 def rows_of(record: RunRecord, language: str) -> tuple[str, int]:
-    """The hash of the rows of `language` that it was scored on, and how many there are."""
+    """Return the hash of the rows of `language` that `record` was scored on, and their number."""
     return record.data.sha256.get("test", {}).get(language, "unknown"), record.scores[language].n_rows
 
 
 def shared_rows(language: str, records: Iterable[RunRecord]) -> str:
-    """The hash of the rows of `language` that all of `records` were scored on. Raises DataError."""
+    """Return the hash of the rows of `language` that all of `records` were scored on, or raise DataError."""
     records = list(records)
     rows = {rows_of(record, language) for record in records}
     if len(rows) > 1:
@@ -232,7 +236,10 @@ def beside(
     tables_b: list[pa.Table],
     folders: list[Path],
 ) -> PairedLanguage:
-    """Prediction tables of the same rows, one per seed; `folders` are where they lie, in order. Raises DataError."""
+    """Pair prediction tables of the same rows, one per seed. `folders` are theirs, in order, for the error message.
+
+    Raises DataError if the gold labels are not the same in all tables.
+    """
     tables = [*tables_a, *tables_b]
     known = next((own for own in map(groups_of, tables) if own is not None), None)
     groups = np.arange(len(tables[0])) if known is None else known
@@ -261,7 +268,7 @@ def beside(
 
 
 def _shared_labels(language: str, tables: list[pa.Table], folders: list[Path]) -> np.ndarray:
-    """(N,) gold labels. Raises DataError if they are not the same in all tables."""
+    """Return the (N,) gold labels. Raises DataError if they are not the same in all tables."""
     labels = column(tables[0], "label")
     for folder, table in zip(folders, tables, strict=True):
         if not np.array_equal(column(table, "label"), labels):

@@ -1,5 +1,6 @@
-"""Tests on two models' answers to the same rows: McNemar's, the same with groups in place of rows, and Holm's
-correction for asking several questions. `docs/statistics.md` says when which is valid.
+"""Tests on two models' answers to the same rows: McNemar's, its form for groups of rows, and Holm's correction.
+
+`docs/statistics.md` says when each is valid.
 """
 
 from collections.abc import Sequence
@@ -8,24 +9,25 @@ import numpy as np
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
-    """Two-sided exact p of McNemar's test, from the rows that only A and only B has right.
+    """Return the two-sided exact p of McNemar's test, from the numbers of rows that only A and only B has right.
 
-    Under the null hypothesis each such row is as likely to be the one as the other (McNemar 1947; Dietterich 1998).
-    Valid where rows are independent draws.
+    Under the null hypothesis, each such row is equally likely to be either (McNemar 1947; Dietterich 1998). Valid only
+    if rows are independent draws.
     """
-    from scipy.stats import binomtest  # half a second that `xeval --help` need not wait for
+    from scipy.stats import binomtest  # takes half a second, which `xeval --help` must not wait for
 
     n = only_a + only_b
     return 1.0 if n == 0 else float(binomtest(only_a, n, 0.5).pvalue)
 
 
 def group_p(differences: np.ndarray, groups: np.ndarray) -> float:
-    """Two-sided exact p for (N,) whole-numbered row `differences` whose (N,) `groups` are independent, not the rows.
+    """Return the two-sided exact p for (N,) integer row `differences` whose (N,) `groups`, not rows, are independent.
 
-    The null hypothesis is that for each group (the rows of one premise, say) A's and B's answers might as well be
-    exchanged, all its rows at once: each group's sum keeps its size and takes either sign with probability 1/2. The
-    distribution of the total is computed, not drawn. With one row to a group this is `mcnemar_p`; with groups of one
-    size it is the exact form of the clustered McNemar test of Durkalski et al. (2003), Statistics in Medicine 22(15).
+    The null hypothesis is that A's and B's answers can be exchanged in any group (for instance the rows of one
+    premise), for all its rows together: each group's sum keeps its size and takes either sign with probability 1/2.
+    The distribution of the total is computed, not sampled. With one row per group, this is `mcnemar_p`. With groups of
+    one size, it is the exact form of the clustered McNemar test of Durkalski et al. (2003), Statistics in Medicine
+    22(15).
     """
     from scipy.stats import binom
 
@@ -44,8 +46,10 @@ def group_p(differences: np.ndarray, groups: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values, in the order given: at most `level` marks a difference, with a chance of at most `level` of
-    even one false mark among them (Holm 1979, Scandinavian Journal of Statistics 6(2))."""
+    """Return adjusted p values, in the order given (Holm 1979, Scandinavian Journal of Statistics 6(2)).
+
+    If those of at most a level count as differences, the chance of even one false difference is at most that level.
+    """
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))

@@ -1,4 +1,4 @@
-"""Results of several configurations → what each of them scored on the rows and languages that all of them have."""
+"""Results of several configurations → the scores of each on the rows and languages that all of them have."""
 
 import hashlib
 import json
@@ -22,12 +22,12 @@ from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
 from xeval.support.kept_arrays import made_once
 
-_VERSION = 1  # of what is kept
+_VERSION = 1  # of what the cache holds
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What `rank` ranks."""
+    """The arguments of `rank`."""
 
     models: list[ScoredModel]
     assumed: Spread
@@ -37,10 +37,10 @@ class Contest:
 def load_rank_intervals(
     entered: Mapping[str, Sequence[StoredRun]], languages: Sequence[str]
 ) -> dict[str, RankInterval]:
-    """The ranks that each of `entered` can have on the mean over `languages`, by name.
+    """Return the range of ranks that each of `entered` can have on the mean over `languages`, by name.
 
-    Only those are ranked whose runs were scored on the same rows; of several such sets of rows, those that most of them
-    were scored on. Collapsed trainings do not count. Empty where there are fewer than two. Raises StoreError where
+    Only entries scored on the same rows are ranked: if there are several sets of rows, those with the set that most
+    entries share. Collapsed trainings do not count. Empty if fewer than two entries remain. Raises StoreError if
     predictions cannot be read.
     """
     by_rows: dict[tuple[object, ...], dict[str, list[StoredRun]]] = {}
@@ -59,10 +59,11 @@ def load_rank_intervals(
 
 
 def load_contest(configurations: Mapping[Configuration, list[StoredRun]], languages: Sequence[str] = ()) -> Contest:
-    """The scores of `configurations` in `languages`, or else in all that each of their runs has.
+    """Load the scores of `configurations` in `languages`, or else in all languages that every run has.
 
-    Failed runs and collapsed trainings are left out, and the notes name them. Raises StoreError where there are fewer
-    than two to rank, or of several tasks, or without a language in common, DataError where their rows differ.
+    Failed runs and collapsed trainings are left out, and the notes name them. Raises StoreError if there are fewer than
+    two configurations to rank, if they differ in task or metric, or if they have no language in common. Raises
+    DataError if their rows differ.
     """
     settings = {own.in_words for own in configurations}
     names = {own: own.name(configurations, has_settings=len(settings) > 1) for own in configurations}
@@ -133,7 +134,7 @@ class _Tests:
     """The test rows that all models have, in blocks of languages whose groups of rows are the same."""
 
     blocks: list[list[str]]
-    groups: list[np.ndarray]  # (N,) of each block, numbered from 0 on
+    groups: list[np.ndarray]  # (N,) for each block, numbered from 0 on
 
     @property
     def languages(self) -> list[str]:
@@ -141,7 +142,7 @@ class _Tests:
 
     @classmethod
     def of(cls, entered: Mapping[str, Sequence[StoredRun]], languages: Sequence[str]) -> "_Tests":
-        """The tests in `languages`. Translations are one block, since what is hard in one is hard in all."""
+        """Load the tests in `languages`. Translations form one block: a row that is hard in one is hard in all."""
         [first, *others] = entered.items()
         for language in languages:
             for name, runs in others:
@@ -161,17 +162,17 @@ class _Tests:
 
 
 def _tally(run: StoredRun, language: str) -> np.ndarray:
-    """What the metric is computed from, and nothing else: most of a file is logits."""
+    """Read only the columns that the metric is computed from: most of a file is logits."""
     is_old = run.record.scores[language].n_groups is None
     return tally_of(run.predictions(language, ("label", "prediction") if is_old else ("tally",)))
 
 
 @dataclass(frozen=True)
 class _Numbers:
-    """What predictions are read for."""
+    """The numbers that predictions are read for."""
 
-    values: np.ndarray  # (L, S) of the metric
-    pulls: np.ndarray  # (S, G), as a `ScoredModel` has them
+    values: np.ndarray  # (L, S) values of the metric
+    pulls: np.ndarray  # (S, G), as in `ScoredModel`
 
     @classmethod
     def of(cls, runs: Sequence[StoredRun], tests: _Tests, measure: Measure) -> "_Numbers":
@@ -188,7 +189,7 @@ class _Numbers:
 
     @classmethod
     def kept(cls, runs: Sequence[StoredRun], tests: _Tests, measure: Measure) -> "_Numbers":
-        """The same, from the cache where they have been computed before: a leaderboard is made again and again."""
+        """Return what `of` does, from the cache if it was computed before: leaderboards are rebuilt often."""
         predictions = [[run.record.scores[language].predictions_sha256 for language in tests.languages] for run in runs]
         groups = [hashlib.sha256(own.tobytes()).hexdigest() for own in tests.groups]
         text = json.dumps([_VERSION, measure.metric.name, measure.counted, tests.blocks, groups, predictions])

@@ -1,9 +1,9 @@
-"""Many models on the same test rows: which are told apart, and which ranks can each have?
+"""Many models on the same test rows: which ones differ, and which ranks can each have?
 
-Two models are told apart where their difference is larger than other test rows and other trainings explain. All pairs
-are tested and corrected together (Holm). A rank interval counts what that leaves: at best 1 + the models that are shown
-to be better, at worst the number of models less those shown to be worse (Al Mohamad, Goeman and van Zwet 2022,
-https://doi.org/10.1111/biom.13419). Values are fractions. `docs/statistics.md` has the method.
+Two models are told apart if their difference is larger than other test rows and other trainings could explain. All
+pairs are tested and corrected together (Holm). A model's rank interval follows from that: the best rank is 1 plus the
+number of models shown to be better, the worst is the number of models minus those shown to be worse (Al Mohamad, Goeman
+and van Zwet 2022, https://doi.org/10.1111/biom.13419). Values are fractions. `docs/statistics.md` describes the method.
 """
 
 import math
@@ -17,9 +17,9 @@ from xeval.judging.comparison.paired_tests import holm
 from xeval.judging.equivalence import MEASURED_FROM, MOST_SEEDS, Spread
 
 ALPHA = 0.05  # chance of even one false separation among all pairs
-RankInterval = tuple[int, int]  # at best, at worst
+RankInterval = tuple[int, int]  # best rank, worst rank
 Numbers = int | float | np.ndarray
-MOST_ROWS = 100  # times the test rows there are: more are never suggested
+MOST_ROWS = 100  # times the present number of test rows; more are never suggested
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class ScoredModel:
     name: str
     seeds: list[int]
     is_drawn: bool  # whether another seed would give another model
-    languages: dict[str, float]  # of the metric, mean over the seeds
-    values: list[float]  # mean over the languages, of each seed
-    pulls: np.ndarray  # (S, G): what each group of rows moves each of `values` by; their squares add up to its variance
+    languages: dict[str, float]  # the metric by language, mean over the seeds
+    values: list[float]  # mean over the languages, one per seed
+    pulls: np.ndarray  # (S, G): how far each group of rows moves each of `values`; squares add up to the variance
 
     @property
     def value(self) -> float:
@@ -46,7 +46,7 @@ class Pair:
     worse: int
     difference: float
     standard_error: float
-    p: float  # two-sided, of this pair alone
+    p: float  # two-sided, for this pair alone
     holm_p: float  # corrected over all pairs
 
     @property
@@ -56,7 +56,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What would tell a model from the one below it, if difference and spreads stayed as they are."""
+    """How many seeds or rows would tell a model from the next one below, if difference and spreads did not change."""
 
     pair: Pair
     seeds_needed: int | None  # on each side, on these rows
@@ -68,9 +68,9 @@ class RankedModel:
     model: ScoredModel
     best_rank: int
     worst_rank: int
-    letters: str  # models that share one are not told apart
-    seed_sd: float | None  # of the mean over languages, between its own seeds
-    next: Neighbours | None  # None for the last
+    letters: str  # models that share a letter are not told apart
+    seed_sd: float | None  # of the mean over languages, between the model's own seeds
+    next: Neighbours | None  # None for the last model
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ class Ranking:
     title: str
     metric: str
     unit: str  # what rows are called
-    grouped_by: str  # what they are drawn in
+    grouped_by: str  # what groups of dependent rows are called
     languages: list[str]
     n_rows: int  # in each language at most
     models: list[RankedModel]  # the best first
     pairs: list[Pair]
-    expected_sd: float | None  # between the seeds of a model, on average; None where nothing is drawn
-    is_assumed: bool  # whether that rests on something else than these seeds
+    expected_sd: float | None  # between the seeds of a model, on average; None if no model depends on a seed
+    is_assumed: bool  # whether expected_sd rests on anything but these seeds
     notes: list[str]
 
     @property
@@ -108,7 +108,7 @@ class Scope:
 
 
 def rank(models: Sequence[ScoredModel], assumed: Spread, scope: Scope) -> Ranking:
-    """Rank `models`. `assumed`: the spread between seeds, in points, that is believed where none has two of them."""
+    """Rank `models`. `assumed` is the spread between seeds, in points, to use while too few seeds show their own."""
     models = sorted(models, key=lambda model: -model.value)
     drawn, expected, is_assumed = _all_pairs(models, assumed)
     p_values = drawn.p().tolist()
@@ -131,7 +131,7 @@ def rank(models: Sequence[ScoredModel], assumed: Spread, scope: Scope) -> Rankin
 
 
 def rank_intervals(models: Sequence[ScoredModel], assumed: Spread) -> list[RankInterval]:
-    """The best and the worst rank of each of `models`, in their order, as `rank` gives them: fast for hundreds."""
+    """Return the best and the worst rank of each of `models`, in their order, as `rank` does. Fast for hundreds."""
     order = sorted(range(len(models)), key=lambda place: -models[place].value)
     drawn, _, _ = _all_pairs([models[place] for place in order], assumed)
     ranks = dict(zip(order, _intervals(len(models), drawn), strict=True))
@@ -139,13 +139,16 @@ def rank_intervals(models: Sequence[ScoredModel], assumed: Spread) -> list[RankI
 
 
 def _all_pairs(models: Sequence[ScoredModel], assumed: Spread) -> tuple["_Differences", Spread, bool]:
-    """Every pair of `models`, the best of which come first; the spread that was expected, and whether it is assumed."""
+    """Compare every pair of `models`, which are sorted from the best on.
+
+    Also returns the spread expected between seeds, and whether it rests on `assumed`.
+    """
     expected, is_assumed = _expected(models, assumed)
     return _Differences.of([_Parts.of(model, expected) for model in models]), expected, is_assumed
 
 
 def _intervals(n: int, drawn: "_Differences") -> list[RankInterval]:
-    """The ranks of models 0 to n - 1."""
+    """Return the rank intervals of models 0 to n - 1."""
     told = np.array(holm(drawn.p().tolist())) <= ALPHA
     better = np.bincount(drawn.worse[told], minlength=n)
     worse = np.bincount(drawn.better[told], minlength=n)
@@ -153,10 +156,10 @@ def _intervals(n: int, drawn: "_Differences") -> list[RankInterval]:
 
 
 def pulls_of(leave_one_out: np.ndarray) -> np.ndarray:
-    """(..., G) pulls from (..., G) values with each group of rows left out: the jackknife.
+    """Return (..., G) pulls from (..., G) values with each group of rows left out: the jackknife.
 
-    Their squares add up to the variance of the value, and their products to the covariance of two (Efron and Stein
-    1981, https://doi.org/10.1214/aos/1176345462).
+    The squares of pulls add up to the variance of a value, and the products of two values' pulls to their covariance
+    (Efron and Stein 1981, https://doi.org/10.1214/aos/1176345462).
     """
     n_groups = leave_one_out.shape[-1]
     pulls: np.ndarray = leave_one_out.mean(axis=-1, keepdims=True) - leave_one_out
@@ -164,10 +167,10 @@ def pulls_of(leave_one_out: np.ndarray) -> np.ndarray:
 
 
 def letters_of(n: int, told_apart: set[tuple[int, int]]) -> list[str]:
-    """Letters for models 0 to n - 1: two share one exactly if they are not among `told_apart`.
+    """Return letters for models 0 to n - 1. Two models share a letter exactly if they are not among `told_apart`.
 
-    One letter for each largest set of models none of which are told apart: sets are split at each such pair, and what
-    lies inside another is dropped (Piepho 2004, https://doi.org/10.1198/1061860043515).
+    There is one letter for each largest set of models without a pair that is told apart. Sets are split at each such
+    pair, and a set inside another is dropped (Piepho 2004, https://doi.org/10.1198/1061860043515).
     """
     sets = [frozenset(range(n))]
     for pair in sorted(told_apart):
@@ -187,7 +190,7 @@ def _letter(place: int) -> str:
 
 
 def _expected(models: Sequence[ScoredModel], assumed: Spread) -> tuple[Spread, bool]:
-    """What a model's seeds spread by on average, in points, and whether that rests on `assumed`."""
+    """Return the average spread between a model's seeds, in points, and whether it rests on `assumed`."""
     several = [_own_spread(model) for model in models if model.is_drawn and len(model.values) > 1]
     df = sum(own.df for own in several)
     squares = sum(own.df * own.sd**2 for own in several)
@@ -197,19 +200,19 @@ def _expected(models: Sequence[ScoredModel], assumed: Spread) -> tuple[Spread, b
 
 
 def _own_spread(model: ScoredModel) -> Spread:
-    """Between several seeds, in points."""
+    """Return the spread between the model's several seeds, in points."""
     return Spread(100 * float(np.std(model.values, ddof=1)), len(model.values) - 1.0)
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a model's mean would move by."""
+    """A model's mean, and the parts of its variance."""
 
     value: float
-    pulls: np.ndarray  # (G,) of the mean over seeds: other rows for these trainings
+    pulls: np.ndarray  # (G,) for the mean over seeds: other rows, same trainings
     n_seeds: int
     spread: Spread  # between trainings on these rows, as a fraction
-    on_single_rows: float  # the part of their variance that other rows show as well
+    on_single_rows: float  # the part of their variance that is also in the variance over rows
 
     @classmethod
     def of(cls, model: ScoredModel, expected: Spread) -> "_Parts":
@@ -217,21 +220,21 @@ class _Parts:
         if not model.is_drawn:
             return cls(model.value, mean, n, Spread(0.0, math.inf), 0.0)
         own = _own_spread(model) if n > 1 else expected
-        spread = max(own, expected, key=lambda known: known.sd)  # one that varies more than most is not believed steady
+        spread = max(own, expected, key=lambda known: known.sd)  # its own spread counts only if it is larger
         on_rows = float(np.sum((model.pulls - mean) ** 2)) / (n - 1) if n > 1 else 0.0
         return cls(model.value, mean, n, Spread(spread.sd / 100, spread.df), on_rows)
 
 
 @dataclass(frozen=True)
 class _Differences:
-    """Between the means of two models, for P pairs, with their variances for as many seeds and rows as one likes."""
+    """The differences between the means of two models, for P pairs, with variances for any number of seeds and rows."""
 
     better: np.ndarray  # (P,) numbers of models
     worse: np.ndarray
     size: np.ndarray  # (P,) of the difference
     of_rows: np.ndarray  # (P,) its variance over other rows, for these trainings
     n_groups: int
-    n_seeds: np.ndarray  # (2, P), as are those below: of the better and of the worse one
+    n_seeds: np.ndarray  # (2, P) like the arrays below: of the better and of the worse model
     sd: np.ndarray
     df: np.ndarray
     on_single_rows: np.ndarray
@@ -256,7 +259,7 @@ class _Differences:
         )
 
     def only(self, place: int) -> "_Differences":
-        """That pair alone."""
+        """Return the pair at `place` alone."""
         arrays: dict[str, Any] = {
             name: value[..., [place]] for name, value in vars(self).items() if isinstance(value, np.ndarray)
         }
@@ -267,9 +270,12 @@ class _Differences:
         return bool((self.sd > 0).any())
 
     def variance(self, n_seeds: Numbers | None = None, more_rows: Numbers = 1.0) -> np.ndarray:
-        """(P,) of other rows and of other trainings, what both show being counted once: clustered in two ways (Cameron,
-        Gelbach and Miller 2011, https://doi.org/10.1198/jbes.2010.07136). For `n_seeds` of either side in place of what
-        there are, and so many times the rows; of one pair, for each of several such numbers."""
+        """Return the (P,) variances over other rows and other trainings; what is in both counts once.
+
+        This is two-way clustering (Cameron, Gelbach and Miller 2011, https://doi.org/10.1198/jbes.2010.07136).
+        `n_seeds` replaces the number of seeds on both sides, and `more_rows` multiplies the number of rows. For a
+        single pair, either may be an array of several numbers.
+        """
         seeds = self.n_seeds if n_seeds is None else n_seeds
         rows_alone = np.maximum(0.0, self.of_rows - (self.on_single_rows / self.n_seeds).sum(axis=0))
         both = (self.on_single_rows / seeds).sum(axis=0)
@@ -278,8 +284,8 @@ class _Differences:
         return variance
 
     def p(self, n_seeds: Numbers | None = None, more_rows: Numbers = 1.0) -> np.ndarray:
-        """(P,) two-sided, by Student's distribution with Satterthwaite's (1946) degrees of freedom."""
-        from scipy.special import stdtr  # half a second that `xeval --help` need not wait for
+        """Return (P,) two-sided p, by Student's distribution with Satterthwaite's (1946) degrees of freedom."""
+        from scipy.special import stdtr  # takes half a second, which `xeval --help` must not wait for
 
         if self.n_groups < 2:
             return np.ones_like(self.size)
@@ -294,7 +300,7 @@ class _Differences:
 
 
 def _neighbours(pairs: Sequence[Pair], drawn: _Differences, n_rows: int) -> list[Neighbours]:
-    """Of each model but the last, with the next one below it."""
+    """Pair each model but the last with the next one below."""
     level = ALPHA / max(1, len(pairs))
     places = {(pair.better, pair.worse): place for place, pair in enumerate(pairs)}
     numbers = [place for (better, worse), place in places.items() if worse == better + 1]

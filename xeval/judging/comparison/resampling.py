@@ -1,8 +1,8 @@
-"""The paired bootstrap: how much would the difference between two models on the same rows move with other rows?
+"""The paired bootstrap: how much would the difference between two models on the same rows change with other rows?
 
-What is resampled are premises, not rows: XNLI's three hypotheses share one, so its rows are not independent draws
-(Koehn 2004; Berg-Kirkpatrick et al. 2012; in clusters: Miller 2024, arXiv:2411.00640). A training is held fixed: no
-interval here says what another seed would give.
+Groups of rows are resampled, not single rows. In XNLI a group is a premise: three hypotheses share one, so rows are not
+independent draws (Koehn 2004; Berg-Kirkpatrick et al. 2012; in clusters: Miller 2024, arXiv:2411.00640). The trainings
+are fixed: no interval here says what another seed would give.
 """
 
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SEED = 20181101  # of every resampling, unless another one is given
+SEED = 20181101  # for every resampling, unless another is given
 N_RESAMPLES = 10_000
 LEVEL = 0.95
-_DRAWS_AT_ONCE = 4_000_000  # premises drawn in one block: 32 MB
+_DRAWS_AT_ONCE = 4_000_000  # groups drawn in one block: 32 MB
 
 
 @dataclass(frozen=True)
 class PairedRows:
-    """What two models made of the same N rows of one language."""
+    """Which of the same N rows of one language two models have right."""
 
     correct_a: np.ndarray  # (N,) bool, or the share of seeds that have the row right
-    correct_b: np.ndarray  # (N,) the same
-    groups: np.ndarray  # (N,) int, rows with one number share a premise
-    labels: np.ndarray  # (N,) int, gold; languages that agree in all of them are translations row by row
+    correct_b: np.ndarray  # (N,) likewise
+    groups: np.ndarray  # (N,) int; rows with the same number depend on each other
+    labels: np.ndarray  # (N,) int, gold; languages with the same labels are translations row by row
 
     @property
     def differences(self) -> np.ndarray:
@@ -33,7 +33,7 @@ class PairedRows:
 
 @dataclass(frozen=True)
 class Interval:
-    """B's accuracy minus A's as a fraction, with its bootstrap percentile interval, and how that was drawn."""
+    """B's value minus A's as a fraction, with its bootstrap percentile interval and how that was drawn."""
 
     difference: float
     low: float
@@ -56,7 +56,7 @@ def paired_difference(
     n_resamples: int = N_RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Mean of (N,) `correct_b` minus mean of (N,) `correct_a`, with whole `groups` (N,) of rows resampled.
+    """Return the mean of (N,) `correct_b` minus that of (N,) `correct_a`, resampling whole (N,) `groups` of rows.
 
     Values are booleans, or shares of seeds. Fewer than two groups say nothing: the interval is then -1 to 1.
     """
@@ -67,10 +67,11 @@ def paired_difference(
 def paired_mean_difference(
     languages: Sequence[PairedRows], seed: int = SEED, n_resamples: int = N_RESAMPLES, level: float = LEVEL
 ) -> Interval:
-    """The same for the mean over languages, each of which counts alike.
+    """Return the difference on the mean over languages, which all count the same.
 
-    Languages whose gold labels agree row by row are taken for translations of one set: their premises are drawn
-    together, so that what a premise does to all languages at once is in the interval. Others are drawn on their own.
+    If the gold labels of all languages agree row by row, they are taken for translations of one test set. Their groups
+    are then drawn together, so the interval includes what a group does to all languages. Otherwise each language is
+    drawn on its own.
     """
     rng = np.random.default_rng(seed)
     differences = [rows.differences for rows in languages]
@@ -88,7 +89,7 @@ def paired_mean_difference(
 
 
 def resampled_means(values: np.ndarray, groups: np.ndarray, rng: np.random.Generator, n_resamples: int) -> np.ndarray:
-    """(B,) means of (N,) `values`, each over as many groups as there are, drawn with replacement."""
+    """Return (B,) means of (N,) `values`, each over as many groups as there are, drawn with replacement."""
     _, group_of_row = np.unique(groups, return_inverse=True)
     sums, sizes = np.bincount(group_of_row, weights=values), np.bincount(group_of_row)
     n_groups, means, alike = len(sums), [], len(set(sizes.tolist())) == 1
@@ -100,14 +101,14 @@ def resampled_means(values: np.ndarray, groups: np.ndarray, rng: np.random.Gener
 
 
 def parallel(labels: Sequence[np.ndarray]) -> bool:
-    """Whether all languages have the same (N,) gold labels row by row, as translations of one test set have."""
+    """Return whether all languages have the same (N,) gold labels row by row, as translations of one test set do."""
     return all(np.array_equal(own, labels[0]) for own in labels)
 
 
 def joint_groups(groups: Sequence[np.ndarray]) -> np.ndarray:
-    """(N,) groups of rows that share a premise in any of the languages, from their (N,) groups.
+    """Merge the (N,) groups of several languages: rows that share a group in any of them share one in the result.
 
-    Two premises may have one translation; their rows are then no independent draws in any language.
+    Two premises may have the same translation. Their rows are then not independent draws in any language.
     """
     if all(np.array_equal(own, groups[0]) for own in groups):
         return groups[0]
@@ -115,7 +116,7 @@ def joint_groups(groups: Sequence[np.ndarray]) -> np.ndarray:
     from scipy.sparse.csgraph import connected_components
 
     n_rows, edges = len(groups[0]), []
-    for own in groups:  # every row is tied to the first one of its group
+    for own in groups:  # tie every row to the first row of its group
         _, first, group_of_row = np.unique(own, return_index=True, return_inverse=True)
         edges.append((np.arange(n_rows), first[group_of_row]))
     ends = np.concatenate([pair[0] for pair in edges]), np.concatenate([pair[1] for pair in edges])

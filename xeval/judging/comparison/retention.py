@@ -1,7 +1,7 @@
-"""What a student keeps of its teacher: by language, with intervals, and whether English or the transfer is lost.
+"""How much of its teacher's score a student keeps, by language, and whether it loses English or transfer.
 
-A is the teacher and B the student. Of a language's loss, what is lost in the training language is one part, and the
-wider gap to the training language the other.
+A is the teacher and B the student. A language's loss has two parts: the loss in the training language, and the growth
+of the gap to the training language.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.text import metric_in_words, one_decimal
 
-FEWEST = 5  # languages for a rank correlation
-LEARNT = 0.02  # above chance, from which a share of what the teacher has learnt means anything
+FEWEST = 5  # languages, for a rank correlation
+LEARNT = 0.02  # with a teacher closer to chance than this, a share of what it has learnt means nothing
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ class LanguageRetention:
     value_a: float
     value_b: float
     kept: Share
-    kept_above_chance: Share | None  # None where chance is not known, or A is hardly above it
-    training_loss: float | None  # what of A minus B is lost in the training language; None if that is not there
-    transfer_loss: float | None  # and what besides
-    kappa: float | None  # Cohen's, of A's and B's answers; None for a kind of task without labels
+    kept_above_chance: Share | None  # None if chance is unknown, or A is hardly above it
+    training_loss: float | None  # A minus B in the training language; None if that was not evaluated
+    transfer_loss: float | None  # the rest of A minus B in this language
+    kappa: float | None  # Cohen's, between A's and B's answers; None for a kind of task without labels
     fertility: float | None  # pieces per word, of B's tokenizer
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a side needs, as far as that is known."""
+    """What a side costs to run, as far as is known."""
 
     rows_per_s: float | None
     n_parameters: int | None
@@ -66,7 +66,7 @@ class Retention:
     mean_a: float
     mean_b: float
     costs: tuple[Cost, Cost]
-    fertility_correlation: tuple[float, float] | None  # Spearman's ρ of what is kept with fertility, and p
+    fertility_correlation: tuple[float, float] | None  # Spearman's ρ between share kept and fertility, and p
     notes: list[str]
 
     @property
@@ -77,7 +77,7 @@ class Retention:
 def retention(
     paired: PairedRuns, a: Sequence[StoredRun], b: Sequence[StoredRun], seed: int = SEED, n_resamples: int = N_RESAMPLES
 ) -> Retention:
-    """What B keeps of A. `a` and `b` are the runs that `paired` was made of."""
+    """Work out how much of A's score B keeps. `a` and `b` are the runs that `paired` was made from."""
     example = a[0].record
     tallies = [language.tallies for language in paired.languages]
     drawn_a, drawn_b = resampled_values(tallies, seed, n_resamples)  # (L, B)
@@ -137,28 +137,28 @@ def _language(
 
 
 def _share(value_a: float, value_b: float, drawn_a: np.ndarray, drawn_b: np.ndarray) -> Share:
-    """B's part of A, with the percentiles of (B,) draws; draws in which A has nothing are left out."""
+    """Return B as a share of A, with percentiles of (B,) draws. Draws in which A is 0 or less are left out."""
     has_some = drawn_a > 0
     low, high = np.quantile(drawn_b[has_some] / drawn_a[has_some], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Share(value_b / value_a if value_a else float("nan"), float(low), float(high))
 
 
 def _kappa(language: PairedLanguage) -> float | None:
-    """Cohen's kappa (1960) of both sides' answers, the mean over all pairs of seeds."""
+    """Return Cohen's kappa (1960) between both sides' answers, the mean over all pairs of seeds."""
     if language.predictions_a is None or language.predictions_b is None:
         return None
     return float(np.mean([cohens_kappa(x, y) for x in language.predictions_a for y in language.predictions_b]))
 
 
 def cohens_kappa(x: np.ndarray, y: np.ndarray) -> float:
-    """Agreement of two (N,) lists of labels beyond what their frequencies give; 1 where both are constant."""
+    """Return the agreement of two (N,) lists of labels beyond what label frequencies give; 1 if both are constant."""
     n_labels = int(max(x.max(), y.max())) + 1
     expected = float(np.bincount(x, minlength=n_labels) @ np.bincount(y, minlength=n_labels)) / len(x) ** 2
     return 1.0 if expected == 1 else (float(np.mean(x == y)) - expected) / (1 - expected)
 
 
 def _cost(runs: Sequence[StoredRun], others: Sequence[StoredRun]) -> Cost:
-    """How fast a side was evaluated where both sides were on the same processor, and how large it is."""
+    """Return the size of a side, and its speed in evaluation if both sides ran on the same processor."""
     processors = {place.processor for run in (*runs, *others) for place in run.record.environments}
     timings = [timing for run in runs for phase, timing in run.record.timing.items() if phase.startswith("evaluate/")]
     seconds = sum(timing.wall_s for timing in timings)

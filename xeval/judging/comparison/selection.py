@@ -1,8 +1,8 @@
-"""What the choice of the checkpoint is worth: one training, its checkpoints by English dev, last, and the oracle's.
+"""How much the choice of checkpoint matters: for one training, the best on English dev, the last, and the oracle's.
 
 The oracle takes, for each language, the checkpoint that is best on that language's own test rows. It looks at test
-labels, so it is NOT zero-shot and no result: it is what no choice among these checkpoints can exceed. Keung et al. 2020
-(https://arxiv.org/abs/2004.15001), who ask for such a bound, let it choose on the language's development rows.
+labels, so it is NOT zero-shot and not a result, but a bound that no choice among these checkpoints can exceed. Keung et
+al. 2020 (https://arxiv.org/abs/2004.15001), who ask for such a bound, choose on the language's development rows.
 """
 
 from collections.abc import Sequence
@@ -28,29 +28,29 @@ _DEV, _LAST = "English dev", "last"
 
 @dataclass(frozen=True)
 class Choices:
-    """Of one training: its checkpoints, and which of them English dev and the end of training choose."""
+    """The checkpoints of one training: all steps, the step that English dev chooses, and the last one."""
 
     seed: int
     steps: list[int]
     dev_step: int
-    dev_value: float  # of the metric, on the training language's development rows
+    dev_value: float  # the metric on the training language's development rows
     last_step: int
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """Of one language. It looks at the test labels: NOT zero-shot."""
+    """The oracle's choice in one language. It looks at the test labels: NOT zero-shot."""
 
     language: str
-    value: float  # of the metric, mean over seeds
-    difference: float  # to English dev's; never negative
-    steps: list[int]  # chosen, one per seed; of equal ones the earliest
-    values: list[list[float]]  # per seed, of each of its checkpoints in order
+    value: float  # the metric, mean over seeds
+    difference: float  # minus the value of English dev's choice; never negative
+    steps: list[int]  # the chosen step of each seed; the earliest of equal ones
+    values: list[list[float]]  # for each seed, the metric of its checkpoints in order
 
 
 @dataclass(frozen=True)
 class SelectionRuns:
-    """Trainings of one configuration, each with English dev's checkpoint as A and the last as B."""
+    """Trainings of one configuration, with English dev's checkpoints as A and the last ones as B."""
 
     pair: PairedRuns
     model: str
@@ -67,7 +67,7 @@ class SelectionComparison:
     choices: list[Choices]
     oracle: list[Oracle]
     oracle_mean: float  # over languages
-    target_mean: Interval | None  # last minus English dev, over all but the training language; None without one
+    target_mean: Interval | None  # last minus English dev, without the training language; None if that is no other mean
 
     @property
     def conclusion(self) -> str:
@@ -75,9 +75,9 @@ class SelectionComparison:
 
 
 def load_selection(runs: list[StoredRun]) -> SelectionRuns:
-    """The trainings of `runs`, which are seeds of one configuration, with the predictions of all their checkpoints.
+    """Load the trainings of `runs`, the seeds of one configuration, with the predictions of all their checkpoints.
 
-    Raises StoreError where the checkpoints of one are not known, DataError where rows differ.
+    Raises StoreError if the checkpoints of a training are not known, and DataError if rows differ.
     """
     notes: list[str] = []
     runs = usable("", runs, notes)
@@ -116,7 +116,10 @@ def load_selection(runs: list[StoredRun]) -> SelectionRuns:
 
 
 def compare_selection(runs: SelectionRuns, seed: int = SEED) -> SelectionComparison:
-    """Last against English dev as any two sides are compared, and the oracle beside them. `seed`: of the resampling."""
+    """Compare the last checkpoints with English dev's as any two sides, and add the oracle.
+
+    `seed` is for the resampling.
+    """
     targets = [target for target in runs.pair.languages if target.language != runs.training_language]
     apart = 0 < len(targets) < len(runs.pair.languages)
     return SelectionComparison(
@@ -143,7 +146,7 @@ def _choices(run: StoredRun, checkpoints: Sequence[CheckpointRecord]) -> Choices
 
 
 def english_dev(curve: Sequence[SelectionPoint]) -> SelectionPoint:
-    """The best on the training language's development rows; of equal ones the earliest."""
+    """Return the best point on the training language's development rows; the earliest of equal ones."""
     return max(curve, key=lambda point: (point.value, -point.step))
 
 
@@ -178,7 +181,7 @@ def _languages(
 def _tables(
     run: StoredRun, checkpoints: Sequence[CheckpointRecord], language: str, rows_sha256: str
 ) -> dict[int, pa.Table]:
-    """Step → what that checkpoint predicted in `language`."""
+    """Return step → predictions of that checkpoint in `language`. Raises DataError if it was scored on other rows."""
     for checkpoint in checkpoints:
         if checkpoint.scores[language].rows_sha256 != rows_sha256:
             raise DataError(

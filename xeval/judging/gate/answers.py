@@ -1,4 +1,4 @@
-"""A change and how likely chance makes one like it → whether it is a regression, in a sentence."""
+"""A change, and how likely it is by chance → whether it is a regression, in a sentence."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,23 +15,23 @@ Chance = Literal["training", "rows", "none"]
 
 @dataclass(frozen=True)
 class Question:
-    """One number that is asked about: has it dropped?"""
+    """One number to be tested: has it dropped?"""
 
     configuration: str
     what: str
     change: Change
-    chance: Chance  # what the change's error is the size of
-    n_seeds: int  # on either side
+    chance: Chance  # the source of the change's standard error
+    n_seeds: int  # on each side
 
 
 @dataclass(frozen=True)
 class Answer:
-    """To one question, among all of its family. The p values are one-sided and corrected for their number."""
+    """The answer to one question of a family. The p values are one-sided and corrected for the number of questions."""
 
     p_of_drop: float
     p_of_rise: float
     alpha: float
-    least: float  # the smallest drop that would have been held for one whatever the others are, in the change's unit
+    least: float  # smallest drop that counts as one whatever the other answers are, in the change's unit
 
     @property
     def dropped(self) -> bool:
@@ -46,7 +46,7 @@ Telling = Callable[[Question, Answer, float], GateFinding]
 
 
 def answer(questions: Sequence[Question], alpha: float, threshold: float, tell: Telling) -> list[GateFinding]:
-    """One finding on each question of a family in which `alpha` is the chance of even one false alarm."""
+    """Return one finding per question. `alpha` is the chance of even one false alarm in the whole family."""
     falls = holm([question.change.p_of_drop() for question in questions])
     rises = holm([question.change.p_of_rise() for question in questions])
     return [
@@ -56,7 +56,7 @@ def answer(questions: Sequence[Question], alpha: float, threshold: float, tell: 
 
 
 def of_score(question: Question, answer: Answer, threshold: float) -> GateFinding:
-    """On an accuracy in percent; `threshold` in points."""
+    """Return the finding on a score in percent; `threshold` is in points."""
     change = question.change
     difference = printed_difference(change.now, change.blessed)
     both = f"from {one_decimal(change.blessed)} to {one_decimal(change.now)} %"
@@ -81,7 +81,7 @@ def of_score(question: Question, answer: Answer, threshold: float) -> GateFindin
 
 
 def of_speed(question: Question, answer: Answer, threshold: float) -> GateFinding:
-    """On pairs per second, whose change is one of logarithms; `threshold` is the ratio that it may fall to."""
+    """Return the finding on rows per second, whose change is in logarithms; speed may fall to `threshold` times."""
     ratio = math.exp(question.change.difference)
     numbers = Numbers(math.exp(question.change.blessed), math.exp(question.change.now), answer.p_of_drop, "pairs/s")
     fact = f"is {ratio:.2f} times the blessed one ({numbers.now:,.0f} pairs/s, blessed {numbers.blessed:,.0f})"
@@ -94,7 +94,7 @@ def of_speed(question: Question, answer: Answer, threshold: float) -> GateFindin
     elif ratio < threshold:
         kind = "drop within chance"
         fact += f", less than the allowed {threshold:g} times, but the spread of the seeds' own speeds may explain it"
-    elif ratio * threshold > 1 and answer.risen:  # nothing is an improvement where any speed is allowed
+    elif ratio * threshold > 1 and answer.risen:  # with a threshold of 0, any speed is allowed and none an improvement
         kind = "improvement"
     evidence = "" if kind in ("unchanged", "improvement") else f" ({_evidence(question, answer)})"
     return _finding(kind, question, fact + evidence, numbers)

@@ -1,7 +1,7 @@
 """The baseline of the gate: its nouns, and Baseline ↔ TOML.
 
-A baseline is what a person has looked at and blessed. It is reviewed like code, so it says what it holds in words and
-in percent; what the gate computes with are the counts.
+A baseline holds what a person has looked at and blessed. It is reviewed like code, so it states its content in words
+and in percent; the gate computes with the counts.
 """
 
 import json
@@ -23,8 +23,8 @@ from xeval.support.text import one_line
 
 MAX_BYTES = 50_000_000  # 10,000 configurations of 15 languages
 ROUNDING = 0.006  # of a percentage with two decimals
-ACCURACY = "accuracy"  # of which right rows are counted; it was the only metric of version 0.1.0
-LEAST_SEEDS = 2  # with one there is no telling a drop from chance in training
+ACCURACY = "accuracy"  # right rows are counted for it; it was the only metric of version 0.1.0
+LEAST_SEEDS = 2  # with one seed, a drop cannot be told from chance in training
 
 Count = Annotated[int, Field(ge=0)]
 Setting = int | float | Text
@@ -48,7 +48,7 @@ class Cell(Frozen):
 
     @property
     def scores(self) -> list[float]:
-        """The metric's value of each seed in percent."""
+        """The metric's value for each seed, in percent."""
         if self.n_correct is not None:
             return [100 * correct / self.n_examples for correct in self.n_correct]
         return [100 * value for value in self.values or ()]
@@ -116,7 +116,7 @@ class Blessed(Frozen):
 
     @property
     def name(self) -> str:
-        """As people read it, in one line."""
+        """The configuration in words, on one line."""
         limits = {key: self.settings[key] for key in Limits.model_fields if key in self.settings}
         recipe = in_words(str(self.settings.get("recipe", "")), settings_of(self.settings) | self.overrides, limits)
         parts = [self.model, recipe, self.settings.get("dtype", "")]
@@ -137,8 +137,8 @@ class Baseline(Frozen):
 
 
 def key_of(task: str, model: str, values: Mapping[str, Setting], metric: str) -> str:
-    """One text for what has to be equal if later runs are to be compared with blessed ones."""
-    # Python holds 4 and 4.0 for equal, JSON does not.
+    """Return a text that is equal for runs that may be compared with each other."""
+    # 4 and 4.0 are equal in Python, but JSON writes them differently.
     plain = {
         key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in values.items()
     }
@@ -146,7 +146,7 @@ def key_of(task: str, model: str, values: Mapping[str, Setting], metric: str) ->
 
 
 def read(path: Path) -> Baseline:
-    """The baseline file at `path`. Raises DefinitionError naming the file, the place, what was wanted and got."""
+    """Read the baseline file at `path`. Raises DefinitionError with the file, the place, what was wanted and got."""
     return read_definition(path, Baseline, MAX_BYTES)
 
 
@@ -157,7 +157,7 @@ HEADER = """\
 
 
 def write(path: Path, baseline: Baseline) -> None:
-    """Write `baseline` as TOML. Raises StoreError where that cannot be."""
+    """Write `baseline` as TOML. Raises StoreError if it is too large or cannot be written."""
     content = to_toml(baseline).encode()
     if len(content) > MAX_BYTES:
         raise StoreError(f"{path}: wanted at most {MAX_BYTES:,} bytes, got {len(content):,}; bless fewer runs")

@@ -1,4 +1,4 @@
-"""Records → Baseline: which runs are seeds of one thing, and whether they are fit to be blessed."""
+"""Records → Baseline: which runs are seeds of the same configuration, and whether they are fit to be blessed."""
 
 import math
 import statistics
@@ -19,8 +19,11 @@ from xeval.support.text import one_line
 
 
 def group(runs: Iterable[StoredRun]) -> dict[str, list[RunRecord]]:
-    """Seeds by configuration, in the order of the seeds. The model's files and the training rows may differ between
-    baseline and now, so they are not part of a configuration's key here; within one folder they must not."""
+    """Group runs by configuration, each group in the order of its seeds.
+
+    The model's files and the training rows may differ between the baseline and later runs, so they are not part of the
+    key. Within one folder they must be the same. Raises StoreError if they are not.
+    """
     groups: dict[str, list[RunRecord]] = {}
     for own in by_configuration(runs).values():
         first = own[0].record
@@ -35,14 +38,14 @@ def group(runs: Iterable[StoredRun]) -> dict[str, list[RunRecord]]:
 
 
 def settings(record: RunRecord) -> dict[str, Setting]:
-    """What has to be equal, besides task and model, for two runs to be seeds of one and the same thing."""
+    """Return what must be equal, apart from task, model and metric, for two runs to be seeds of one configuration."""
     values = {key: record.recipe.values[key] for key in lasting_values(record.recipe.values)}
     named = {"recipe": record.recipe.name, **values, **record.limits.model_dump(), "dtype": record.dtype}
     return {key: value for key, value in named.items() if value is not None}
 
 
 def hardware(environment: Environment) -> dict[str, Setting]:
-    """What has to be equal for speeds to be comparable."""
+    """Return what must be equal for speeds to be comparable."""
     named: dict[str, Setting] = {
         key: environment.hardware[key] for key in ("gpu", "cpu", "threads") if key in environment.hardware
     }
@@ -51,18 +54,18 @@ def hardware(environment: Environment) -> dict[str, Setting]:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Of one phase: rows per second of each run, and the machines that they were timed on."""
+    """The speed of one phase: rows per second of each run, and the machines that the runs were timed on."""
 
     rows_per_s: tuple[float, ...]
-    machines: list[dict[str, Setting] | None]  # each once; None for a time of which that is not known
+    machines: list[dict[str, Setting] | None]  # each once; None if the machine of a time is not known
 
     def is_on(self, machine: Mapping[str, Setting]) -> bool:
-        """Whether all of it was timed on `machine`."""
+        """Return whether all runs were timed on `machine`."""
         return self.machines == [machine]
 
 
 def throughput(runs: Sequence[RunRecord], languages: Sequence[str]) -> dict[Phase, Throughput]:
-    """By phase; one that any of `runs` has no time for is left out."""
+    """Return the speeds by phase. A phase without a time in any of `runs` is left out."""
     phases: dict[Phase, list[str]] = {
         "train": ["train"],
         "evaluate": [f"evaluate/{language}" for language in languages],
@@ -91,7 +94,7 @@ def _machines(runs: Sequence[RunRecord], phases: Sequence[str]) -> list[dict[str
 
 
 def bless(runs: Iterable[StoredRun]) -> Baseline:
-    """The baseline of complete, healthy runs. Raises StoreError for any run that is neither."""
+    """Make a baseline from complete, healthy runs. Raises StoreError if a run is incomplete or not healthy."""
     try:
         return Baseline(configurations=tuple(_blessed(records) for records in group(runs).values()))
     except ValidationError as error:
@@ -155,7 +158,7 @@ def _check_healthy(record: RunRecord, name: str, first: RunRecord) -> None:
 
 
 def in_percent(metric: str, score: Score) -> float:
-    """The value as a baseline holds it: of accuracy from the count of right rows."""
+    """Return the value in percent as a baseline holds it. For accuracy, it is computed from the count of right rows."""
     return 100 * score.totals["correct"] / score.n_rows if metric == ACCURACY else 100 * score.value
 
 

@@ -1,7 +1,7 @@
 """Baseline × records → findings: is anything worse than what was blessed, beyond a threshold and beyond chance?
 
-Pure functions. The arithmetic is in `drops.py`, what cannot be compared in `mismatches.py`, the method in
-`docs/statistics.md`, "The gate".
+Pure functions. `drops.py` has the arithmetic, `mismatches.py` reports what cannot be compared, and "The gate" in
+`docs/statistics.md` describes the method.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from xeval.judging.gate.mismatches import Comparable, sort_out
 from xeval.results.store import StoredRun
 from xeval.support.text import counted, one_line
 
-# Of each family of questions over all configurations together; they add up to the 5 % that a whole check may be wrong.
+# One level per family of questions, over all configurations. They add up to 5 %, the risk of a wrong check.
 ALPHA_MEANS = 0.02
 ALPHA_LANGUAGES = 0.02
 ALPHA_THROUGHPUT = 0.01
@@ -27,7 +27,7 @@ _Z95 = NormalDist().inv_cdf(0.975)  # standard errors in half of a 95 % interval
 
 
 def check(baseline: Baseline, runs: Iterable[StoredRun], thresholds: Thresholds | None = None) -> Outcome:
-    """Compare `runs` with `baseline`. Raises StoreError for runs that are not seeds of one thing."""
+    """Compare `runs` with `baseline`. Raises StoreError for runs that are not seeds of one configuration."""
     thresholds = thresholds or Thresholds()
     comparable, findings = sort_out(baseline, group(runs))
     scores = [_scores(each) for each in comparable]
@@ -44,22 +44,22 @@ def check(baseline: Baseline, runs: Iterable[StoredRun], thresholds: Thresholds 
     return Outcome(sorted(findings, key=lambda finding: rank.get(finding.configuration, len(order))), thresholds)
 
 
-# ── what is asked ──
+# ── questions ──
 
 
 def _scores(each: Comparable) -> tuple[list[Question], list[Question]]:
-    """The mean, where it can be compared, and the languages."""
+    """Return the question on the mean, if it can be compared, and those on the languages."""
     if not each.languages:
         return [], []
     of_mean, of_languages = _changes(each)
     languages = [_question(each, *pair) for pair in zip(each.languages, of_languages, strict=True)]
     if len(each.languages) < max(2, len(each.configuration.languages)):
-        return [], languages  # over fewer languages it would be another mean, and over one it is that language
+        return [], languages  # fewer languages would give another mean, and a mean over one is that language itself
     return [_question(each, f"mean of {len(each.languages)} languages", of_mean)], languages
 
 
 def _changes(each: Comparable) -> tuple[Change, list[Change]]:
-    """Of the mean over the languages that are compared, and of each of them."""
+    """Return the changes of the mean over the compared languages, and of each of them."""
     cells = [each.configuration.languages[language] for language in each.languages]
     scores = [[record.scores[language] for record in each.runs] for language in each.languages]
     blessed = np.array([cell.scores for cell in cells]).T  # (S, L), in percent
@@ -68,7 +68,7 @@ def _changes(each: Comparable) -> tuple[Change, list[Change]]:
         return drops.exact(blessed, now)
     if each.configuration.trained:
         return drops.of_mean(blessed, now), drops.of_languages(blessed, now)
-    # Without training every cell of a baseline has its interval.
+    # Without training, every cell of a baseline has an interval.
     blessed_errors = [_standard_error(*cell.ci95_percent) for cell in cells if cell.ci95_percent is not None]
     now_errors = [_standard_error(*(100 * bound for bound in row[0].ci95)) for row in scores]
     return drops.as_drawn(blessed[0].tolist(), now[0].tolist(), blessed_errors, now_errors)
@@ -79,7 +79,7 @@ def _standard_error(ci95_low: float, ci95_high: float) -> float:
 
 
 def _same_weights(each: Comparable) -> bool:
-    """Whether every number of now comes from the very weights that gave the blessed one."""
+    """Return whether every new number comes from the very weights that gave the blessed one."""
     if not each.configuration.trained:
         return all(record.model.sha256 == each.configuration.model_sha256 for record in each.runs)
     now = tuple(record.trained_weights_sha256 for record in each.runs)
@@ -93,7 +93,7 @@ def _question(each: Comparable, what: str, change: Change) -> Question:
 
 def _throughput(each: Comparable) -> list[Question]:
     if not each.configuration.trained:
-        return []  # a single time says nothing of its spread
+        return []  # a single time does not show its spread
     now = throughput(each.runs, list(each.configuration.languages))
     return [
         _question(each, f"{phase} throughput", drops.of_throughput(blessed, now[phase].rows_per_s))
@@ -102,7 +102,7 @@ def _throughput(each: Comparable) -> list[Question]:
     ]
 
 
-# ── what else is said ──
+# ── other findings ──
 
 
 def _not_compared(each: Comparable) -> list[GateFinding]:
@@ -123,7 +123,7 @@ def _not_compared(each: Comparable) -> list[GateFinding]:
 
 
 def _notes(each: Comparable) -> list[GateFinding]:
-    """What is not as it was blessed and may be the reason for a difference."""
+    """Return notes: equal weights, anything else that may explain a difference, and languages not in the baseline."""
     first, configuration = each.runs[0], each.configuration
     now = [environment.versions for record in each.runs for environment in record.environments]
     versions = {key: sorted({own.get(key, "none") for own in now}) for key in configuration.versions}

@@ -1,7 +1,7 @@
 """Is one set of trainings worse than another, beyond chance in training? One-sided t tests on scores in points.
 
-Both sides were scored on the same rows, so what differs between them is training, and how much chance there is in a
-training is what its seeds show. `docs/statistics.md`, "The gate", has the method, its sources and its limits.
+Both sides were scored on the same rows, so they differ only in training, and the seeds show how much of that is chance.
+"The gate" in `docs/statistics.md` describes the method, its sources and its limits.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Change:
-    """Now minus blessed, with its standard error and the degrees of freedom that the error was estimated with."""
+    """Now minus blessed, with the standard error and the degrees of freedom of its estimate."""
 
     blessed: float
     now: float
@@ -25,14 +25,14 @@ class Change:
         return self.now - self.blessed
 
     def p_of_drop(self) -> float:
-        """Probability of a drop of this size or more if there is none: one-sided."""
+        """Return the one-sided p: the probability of a drop of this size or more if nothing has changed."""
         return _t_below(self.difference, self.error, self.df)
 
     def p_of_rise(self) -> float:
         return _t_below(-self.difference, self.error, self.df)
 
     def least(self, p: float) -> float:
-        """The smallest difference whose one-sided p would be at most `p`."""
+        """Return the smallest difference whose one-sided p would be at most `p`."""
         if self.error == 0:
             return 0.0
         from scipy.special import stdtrit
@@ -43,15 +43,15 @@ class Change:
 def _t_below(difference: float, error: float, df: float) -> float:
     if error == 0:
         return 0.0 if difference < 0 else 1.0
-    from scipy.special import stdtr  # half a second that `xeval --help` need not wait for, nor unchanged weights
+    from scipy.special import stdtr  # takes half a second, which `xeval --help` and unchanged weights do not need
 
     return float(stdtr(min(df, 1e9), difference / error))
 
 
 def of_mean(blessed: np.ndarray, now: np.ndarray) -> Change:
-    """The change of the mean over languages between (S, L) scores of S seeds each, S of at least 2.
+    """Return the change of the mean over languages between (S, L) scores of S seeds each, with S at least 2.
 
-    The mean is taken within each seed, so what a training does to all languages at once is in the spread.
+    The mean is taken within each seed, so the spread includes what a training does to all languages together.
     """
     n_seeds = len(blessed)
     sides = blessed.mean(axis=1), now.mean(axis=1)  # (S,) each
@@ -62,10 +62,10 @@ def of_mean(blessed: np.ndarray, now: np.ndarray) -> Change:
 
 
 def of_languages(blessed: np.ndarray, now: np.ndarray) -> list[Change]:
-    """The change of each language between (S, L) scores of S seeds each, S of at least 2.
+    """Return the change of each language between (S, L) scores of S seeds each, with S at least 2.
 
-    A language's variance is the average over languages, as in a split plot whose whole plots are trainings (Cochran
-    and Cox 1957, *Experimental Designs*, chapter 7), or its own where that is larger: languages need not spread alike.
+    A language's variance is the average over languages, as in a split plot whose whole plots are trainings (Cochran and
+    Cox 1957, *Experimental Designs*, chapter 7), or its own if that is larger: languages may differ in spread.
     """
     n_seeds, n_languages = blessed.shape
     own = (blessed.var(axis=0, ddof=1) + now.var(axis=0, ddof=1)) / 2  # (L,)
@@ -77,11 +77,12 @@ def of_languages(blessed: np.ndarray, now: np.ndarray) -> list[Change]:
 
 
 def satterthwaite(shared: float, of_means: float, n_seeds: int, n_languages: int) -> float:
-    """Degrees of freedom (Satterthwaite 1946, *Biometrics Bulletin* 2) of the average variance over languages.
+    """Return the degrees of freedom of the average variance over languages.
 
-    `shared` times the number of languages is the sum of two independent mean squares: that between trainings, with
-    2 (S - 1) degrees of freedom, which is the number of languages times the variance of their mean, `of_means`; and
-    what languages do apart from it, with L - 1 times as many. Languages that always move together leave 2 (S - 1).
+    Satterthwaite 1946, *Biometrics Bulletin* 2. `shared` times the number of languages L is the sum of two independent
+    mean squares. One is between trainings: L times the variance of the mean over languages, `of_means`, with 2 (S - 1)
+    degrees of freedom. The other is within trainings, with L - 1 times as many. If languages always move together,
+    2 (S - 1) are left.
     """
     df = 2.0 * (n_seeds - 1)
     between = n_languages * of_means
@@ -91,7 +92,7 @@ def satterthwaite(shared: float, of_means: float, n_seeds: int, n_languages: int
 
 
 def exact(blessed: np.ndarray, now: np.ndarray) -> tuple[Change, list[Change]]:
-    """The change of the mean, and of each language, between (S, L) scores of the very same weights on the same rows.
+    """Return the change of the mean and of each language between (S, L) scores of the same weights on the same rows.
 
     No chance is left that could explain a difference, so its error is zero.
     """
@@ -104,11 +105,12 @@ def exact(blessed: np.ndarray, now: np.ndarray) -> tuple[Change, list[Change]]:
 def as_drawn(
     blessed: Sequence[float], now: Sequence[float], blessed_errors: Sequence[float], now_errors: Sequence[float]
 ) -> tuple[Change, list[Change]]:
-    """The change of the mean, and of each language, of a checkpoint that was evaluated without any training.
+    """Return the change of the mean and of each language for a checkpoint that was evaluated without any training.
 
-    There is no chance in training here, so the rows are taken for the sample. Both sides have the same rows, which the
-    counts cannot pair: treating them as drawn apart, and a mean's languages as moving together, makes errors too large
-    rather than too small. `blessed_errors` and `now_errors` are the standard errors in points.
+    There is no chance in training here, so the rows are the sample. Both sides have the same rows, but counts do not
+    show how these pair up. So the two sides are treated as independent draws, and the languages of a mean as moving
+    together, which makes errors too large rather than too small. `blessed_errors` and `now_errors` are standard errors
+    in points.
     """
     errors = [math.hypot(old, new) for old, new in zip(blessed_errors, now_errors, strict=True)]
     cells = [Change(*values, math.inf) for values in zip(blessed, now, errors, strict=True)]
@@ -117,6 +119,6 @@ def as_drawn(
 
 
 def of_throughput(blessed: Sequence[float], now: Sequence[float]) -> Change:
-    """The change of the logarithm of (S,) pairs per second, from the seeds of either side, S of at least 2."""
+    """Return the change of the logarithm of (S,) rows per second, one for each seed, with S at least 2."""
     logs = [np.log(np.asarray(side, np.float64))[:, None] for side in (blessed, now)]  # (S, 1) each
     return of_mean(*logs)

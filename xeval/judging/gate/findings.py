@@ -1,10 +1,10 @@
-"""What the gate says: a finding on each number, and on each thing that keeps a number from being compared."""
+"""The findings of the gate: one on each number, and one on everything that keeps a number from being compared."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal[
-    # these fail
+    # these fail the check
     "regression",
     "missing configuration",
     "extra configuration",
@@ -28,7 +28,7 @@ PASSING: frozenset[Kind] = frozenset({"drop within chance", "unchanged", "improv
 
 @dataclass(frozen=True)
 class Numbers:
-    """Blessed and now in one unit. `p` is of a drop, one-sided and corrected for the number of questions."""
+    """The blessed and the new number in one unit. `p` is for a drop, one-sided and corrected for multiple tests."""
 
     blessed: float
     now: float
@@ -38,7 +38,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class GateFinding:
-    """One line of what the gate found. `sentence` can be quoted alone: it names the configuration."""
+    """One finding of the gate. Its `sentence` names the configuration, so it can be quoted alone."""
 
     kind: Kind
     configuration: str
@@ -53,7 +53,7 @@ class GateFinding:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Drops that are let pass whatever the statistics say, in points; and the ratio that speed may fall to."""
+    """Drops that pass whatever the statistics say: scores in points, speed as the ratio that it may fall to."""
 
     cell: float = 1.5
     mean: float = 1.0
@@ -62,7 +62,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All findings of one check, with the thresholds that they were made with."""
+    """All findings of one check, with its thresholds."""
 
     findings: list[GateFinding]
     thresholds: Thresholds

@@ -1,4 +1,4 @@
-"""What keeps later runs from being compared with a baseline, each with its own sentence: nothing here is a drop."""
+"""Findings on everything that keeps later runs from being compared with a baseline. None of them is a drop."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from xeval.support.text import counted, numbered, one_line
 
 @dataclass(frozen=True)
 class Comparable:
-    """A blessed configuration, its runs of now in the order of its seeds, and the languages that both have alike."""
+    """A blessed configuration, its new runs in the order of the seeds, and the languages that can be compared."""
 
     configuration: Blessed
     runs: list[RunRecord]
@@ -21,7 +21,7 @@ class Comparable:
 
 
 def sort_out(baseline: Baseline, groups: Mapping[str, list[RunRecord]]) -> tuple[list[Comparable], list[GateFinding]]:
-    """What of `groups`, which are runs by configuration, can be compared, and findings on all that cannot."""
+    """Return what can be compared of `groups`, the runs by configuration, and findings on everything else."""
     comparable: list[Comparable] = []
     findings: list[GateFinding] = []
     unmatched = dict(groups)
@@ -46,7 +46,11 @@ def sort_out(baseline: Baseline, groups: Mapping[str, list[RunRecord]]) -> tuple
 
 
 def _absent(configuration: Blessed, unmatched: dict[str, list[RunRecord]]) -> GateFinding:
-    """Runs of the same task and model that match nothing else are held to be this configuration, made otherwise."""
+    """Report a configuration without runs.
+
+    Unmatched runs of the same task and model are taken for this configuration with other settings, and removed from
+    `unmatched`.
+    """
     for key, runs in unmatched.items():
         if (runs[0].task, runs[0].model.id) == (configuration.task, configuration.model):
             now, blessed = settings(runs[0]), configuration.settings
@@ -75,7 +79,7 @@ def _seeds(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFindin
 
 
 def _training_data(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFinding]:
-    """Rows that were trained on, or that chose the checkpoint, but not the blessed ones."""
+    """Report training or development rows that are not the blessed ones."""
     changed = [
         f"{split} rows"
         for split, blessed in configuration.data_sha256.items()
