@@ -1,1 +1,1 @@
-"""Records → what people read."""
+"""Records → reports that people read."""

@@ -1,4 +1,4 @@
-"""Definitions of a score beside a published number, for the terminal."""
+"""Definitions of a score compared with a published number, for the terminal."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from xeval.definitions.toml import Printed
 from xeval.judging.forensics import Definition
 from xeval.support.text import one_line, printed_difference, signed
 
-NEAREST = 15  # rows of the table, besides those that reach the number
+NEAREST = 15  # rows of the table, or more if more definitions reach the number
 
 
 def show(definitions: Sequence[Definition], published: Printed, console: Console) -> None:
-    """Print the definitions nearest to `published`, the nearest first, and a line that says which of them reach it."""
+    """Print the definitions nearest to `published`, the nearest first, and a line that says which ones reach it."""
     nearest = sorted(definitions, key=lambda definition: abs(100 * definition.value - float(published)))
     reaching = [definition for definition in nearest if definition.reaches(published)]
     table = Table(show_edge=False)
@@ -32,7 +32,7 @@ def show(definitions: Sequence[Definition], published: Printed, console: Console
 
 
 def conclusion(reaching: Sequence[Definition], n_definitions: int, published: Printed) -> str:
-    """Which definitions print as the published number, in one sentence."""
+    """Say in one sentence which definitions print as the published number."""
     if not reaching:
         return f"None of {n_definitions} definitions gives {published.text}; the nearest are above."
     names = "; ".join(f"{definition.metric}, {definition.over}" for definition in reaching)

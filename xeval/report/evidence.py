@@ -1,4 +1,4 @@
-"""What the logits of a row's runs show beside its score: which labels are confused, and how far to believe it."""
+"""What the logits of a row's runs show apart from its score: confused labels and calibration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from xeval.support.errors import StoreError
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of one seed in one language, or of several together."""
+    """The evidence of one seed in one language, or of several together."""
 
-    confusion: np.ndarray  # (C, C) pairs: by gold label, then by predicted label
+    confusion: np.ndarray  # (C, C) counts by gold label, then by predicted label
     bins: list[Bin]
     calibration_error: float
 
     @property
     def confidence(self) -> float:
-        """The mean."""
+        """The mean confidence."""
         return sum(entry.n * entry.confidence for entry in self.bins) / sum(entry.n for entry in self.bins)
 
 
 def load(row: Row) -> tuple[dict[str, list[Evidence]], list[str]]:
-    """The evidence of every seed by language, and what is wrong with predictions that cannot be had.
+    """Load the evidence of every seed by language, and the problems with predictions that cannot be read.
 
-    None, and nothing wrong, for a kind of task without labels.
+    Both are empty for a kind of task without logits.
     """
     by_language: dict[str, list[Evidence]] = {}
     problems = []
@@ -53,10 +53,10 @@ def load(row: Row) -> tuple[dict[str, list[Evidence]], list[str]]:
 
 
 def together(parts: Sequence[Evidence]) -> Evidence:
-    """Several seeds or languages of the same labels, at least one, as one.
+    """Merge at least one part, of several seeds or languages with the same labels.
 
-    Rows are pooled, but the calibration error is the mean of the parts' own: pooled, a part that is too sure would
-    hide another that is not sure enough.
+    Rows are pooled, but the calibration error is the mean over the parts. Pooled, an overconfident part would hide an
+    underconfident one.
     """
     error = sum(part.calibration_error for part in parts) / len(parts)
     return Evidence(np.sum([part.confusion for part in parts], axis=0), pooled([part.bins for part in parts]), error)

@@ -1,4 +1,4 @@
-"""A row of ours → what its answers show beside the score, as its kind of task has it, and as people read it."""
+"""A row of ours → the exhibits that its kind of task makes from its answers, and their cells in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def of(row: Row, languages: Sequence[str]) -> Sequence[Exhibit]:
-    """Exhibits over `languages`; none where a prediction cannot be read.
+    """Return the exhibits over `languages`, or none if a prediction cannot be read.
 
-    Half of the seeds would look like the whole; the diagnosis says what cannot be read.
+    Half of the seeds would look like all of them. The diagnosis reports what cannot be read.
     """
     try:
         kind = get_kind(row.runs[0].record.kind)
-    except XevalError:  # of a package that is not installed here
+    except XevalError:  # the kind's package is not installed here
         return ()
     answers = _Answers(row, [language for language in languages if language in row.cells])
     labels = next((run.record.labels for run in row.runs if run.record.labels), ())
@@ -31,7 +31,7 @@ def of(row: Row, languages: Sequence[str]) -> Sequence[Exhibit]:
 
 
 class _Answers(Mapping[str, "Sequence[pa.Table]"]):
-    """The predictions of each language, a table for each seed, read when a kind asks for them: not every kind does."""
+    """The predictions by language, a table for each seed. They are read only when a kind of task asks for them."""
 
     def __init__(self, row: Row, languages: Sequence[str]) -> None:
         self._row, self._languages = row, languages
@@ -47,7 +47,7 @@ class _Answers(Mapping[str, "Sequence[pa.Table]"]):
 
 
 def in_words(cell: Cell) -> str:
-    """A share in percent, a number with commas between its thousands, and text as it is."""
+    """Return a fraction in percent, an integer with commas between thousands, and text as it is."""
     if isinstance(cell, float):
         return f"{one_decimal(100 * cell)} %"
     return f"{cell:,}" if isinstance(cell, int) else cell

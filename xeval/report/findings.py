@@ -1,4 +1,4 @@
-"""The diagnosis of the runs that a report shows, each finding under the name of its run."""
+"""The diagnosis of the runs in a report. Each finding names its runs."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ from xeval.results.store import StoredRun
 from xeval.support.findings import Finding
 from xeval.support.text import numbered
 
-MANY_FILES = 500  # of predictions, from which on what the records counted in them is believed
+MANY_FILES = 500  # of predictions; from here on, counts in the records are trusted, and few files are decoded
 
 
 def of(runs: Iterable[StoredRun], task: Task | None, reference: Reference | None) -> list[Finding]:
-    """What is wrong with `runs`. A finding that seeds have in common stands there once."""
+    """Find what is wrong with `runs`, errors first. A finding that several seeds share is listed once."""
     by_run: dict[Finding, list[RunRecord]] = {}
     runs = list(runs)
     has_many = sum(len(run.record.scores) for run in runs) >= MANY_FILES
@@ -26,12 +26,14 @@ def of(runs: Iterable[StoredRun], task: Task | None, reference: Reference | None
     findings = [
         finding.model_copy(update={"name": f"{_names(records)}: {finding.name}"}) for finding, records in by_run.items()
     ]
-    return sorted(findings, key=lambda finding: finding.severity != "error")  # what makes numbers worthless comes first
+    return sorted(findings, key=lambda finding: finding.severity != "error")  # errors make numbers worthless
 
 
 def _names(records: list[RunRecord]) -> str:
-    """`distilmbert hf-2019 seeds 1, 2`, for all that share a finding; configurations that differ in more are told apart
-    by it."""
+    """Name all runs that share a finding, as `distilmbert hf-2019 seeds 1, 2`.
+
+    If configurations have the same model and recipe, whatever else differs is added to the name.
+    """
     seeds: dict[Configuration, list[int]] = {}
     for record in records:
         seeds.setdefault(Configuration.of(record), []).extend([record.seed] if record.has_seed else [])

@@ -1,4 +1,4 @@
-"""What stands under a matrix: the table it is compared with, what produced each row, which runs failed."""
+"""The footnotes of a matrix: the table it is compared with, how each row was produced, and which runs failed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from xeval.support.text import counted, metric_in_words, one_decimal
 
 
 def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | None) -> list[str]:
-    """Every footnote, in the order in which reports show them."""
+    """Return every footnote, in the order in which reports show them."""
     seeds = [[run.record for run in runs] for runs in groups.values()]
     ours = [record for records in seeds for record in records]
     lines = sorted({record.task_note for record in ours if record.task_note})
@@ -37,7 +37,7 @@ def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | N
 
 
 def budgets(groups: Mapping[Configuration, list[StoredRun]]) -> list[str]:
-    """What was tried before the values of a row's recipe were chosen; nothing of rows that nobody swept values for."""
+    """Return what was tried before the recipe values of a row were chosen. Rows without a sweep have no footnote."""
     lines = []
     for configuration, runs in groups.items():
         sweep = sweep_of(run.record for run in runs)
@@ -60,7 +60,7 @@ def _outcome(trial: TrialRecord) -> str:
 
 
 def _majorities(records: list[RunRecord]) -> str:
-    """What always giving the label that most rows have would score; empty where rows have no label."""
+    """Say what always answering the most frequent label would score. Empty if rows have no label."""
     scores: dict[str, Score] = {}
     for record in records:
         scores |= {language: score for language, score in record.scores.items() if language not in scores}
@@ -77,7 +77,7 @@ def _majorities(records: list[RunRecord]) -> str:
 
 
 def _against_float32(seeds: list[RunRecord]) -> str:
-    """How far the arithmetic of a configuration's runs is from float32; empty where there is nothing to say."""
+    """Say how far the arithmetic of a configuration's runs is from float32. Empty if that was not checked."""
     checks = [check for record in seeds for check in record.float32_checks.values()]
     if not checks:
         return ""
@@ -117,7 +117,7 @@ def _produced_by(seeds: list[RunRecord]) -> str:
 
 
 def _declared(seeds: Sequence[RunRecord]) -> str:
-    """Which checkpoint each seed is, where somebody said that they are seeds of one training."""
+    """Say which checkpoint each seed is, if the user declared them to be seeds of one training."""
     return ", ".join(f"seed {record.seed} is {record.declared}" for record in seeds if record.declared)
 
 
@@ -128,7 +128,7 @@ def _adapted(values: Mapping[str, Any]) -> str:
 
 
 def _origin(model: ModelRecord) -> str:
-    """Where a model came from, and of a folder which published one it is taken for, and why."""
+    """Say where a model came from. For a folder, also say which published model it is taken for, and why."""
     if model.published_as is None:
         return model.origin
     why = "as the user stated" if model.published_by == "word" else "since its files have the same checksum"

@@ -1,4 +1,4 @@
-"""Records → one tidy table, a row per run and language: as dictionaries, or as a pandas frame."""
+"""Records → one tidy table with a row per run and language, as dictionaries or as a pandas frame."""
 
 import os
 from pathlib import Path
@@ -52,13 +52,13 @@ def load_results(results: str | os.PathLike[str]) -> "pd.DataFrame":
 
 
 def to_frame(runs: list[StoredRun]) -> "pd.DataFrame":
-    import pandas as pd  # half a second
+    import pandas as pd  # takes half a second
 
     return pd.DataFrame(tidy_rows(runs), columns=COLUMNS)
 
 
 def tidy_rows(runs: list[StoredRun]) -> list[dict[str, Any]]:
-    """A dictionary with COLUMNS as its keys for each run and language."""
+    """Return a dictionary with the keys COLUMNS for each run and language."""
     return [
         {
             "task": run.record.task,

@@ -1,4 +1,4 @@
-"""What the commands `report`, `compare`, `rank`, `check` and `diagnose` say of a results folder, for programs."""
+"""The commands `report`, `compare`, `rank`, `check` and `diagnose` on a results folder, as functions for programs."""
 
 import os
 import shlex
@@ -42,7 +42,7 @@ Folder = str | os.PathLike[str]
 
 
 class Report(str):
-    """The text of a report, which can be drawn too. A notebook shows Markdown and a page as what they are."""
+    """The text of a report, which can also be plotted. A notebook renders it if it is Markdown or HTML."""
 
     built: matrix.Matrix
     form: Format
@@ -56,15 +56,15 @@ class Report(str):
         return str(self) if self.form is Format.MARKDOWN else None
 
     def _repr_html_(self) -> str | None:
-        """A frame of its own, so that the page's style is not the notebook's."""
+        """Return the page in an iframe, so that its style does not affect the notebook."""
         if self.form is not Format.HTML:
             return None
         return f'<iframe srcdoc="{escape(str(self))}" title="Report" width="100%" height="600"></iframe>'
 
     def plot(self) -> "Figure":
-        """Draw ours minus published by language, or our scores where nothing is published: the extra `plot`.
+        """Draw ours minus published by language, or our scores if nothing is published. Needs the extra `plot`.
 
-        Raises XevalError without matplotlib.
+        Raises XevalError if matplotlib is not installed.
         """
         from xeval.report.plot import draw
 
@@ -115,7 +115,7 @@ def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = N
     Each side is a model's name in `results`, or the folder of a run, a model or results. Differences are B minus A, as
     fractions. `seed` is the seed of the resampling. Raises XevalError for sides that cannot be found or compared.
     """
-    from xeval.judging.comparison.compare import compare as compare_runs  # pandas and scipy
+    from xeval.judging.comparison.compare import compare as compare_runs  # imports pandas and scipy
     from xeval.judging.comparison.named_runs import find_runs
     from xeval.judging.comparison.paired_runs import pair
     from xeval.judging.comparison.resampling import SEED
@@ -192,7 +192,7 @@ def diagnose(
 def findings_by_task(
     runs: Iterable[StoredRun], reference: str | None = None, tasks_dirs: Sequence[Path] = ()
 ) -> dict[str, list[Finding]]:
-    """What is wrong with the runs of each task, beside the table called `reference`, or else the task's own default."""
+    """Find what is wrong with the runs of each task, given the table `reference`, or else the task's default table."""
     by_task: dict[str, list[StoredRun]] = {}
     for run in runs:
         by_task.setdefault(run.record.task, []).append(run)
@@ -211,10 +211,10 @@ def matrix_of(
     tolerance: Tolerance | None = None,
     tasks_dirs: Sequence[Path] = (),
 ) -> matrix.Matrix:
-    """The matrix of `task` beside the published table called `reference`, or else beside the task's own default.
+    """Build the matrix of `task` with the published table called `reference`, or else with the task's default table.
 
-    A task of the user's own has no default unless it is in one of the folders of tasks: a task that is known under its
-    name, and has other labels, is another one.
+    A task of the user's own has no default unless it is in one of `tasks_dirs`: a known task with the same name and
+    other labels counts as a different task.
     """
     return _beside_table(runs, task, all_tasks(tasks_dirs).get(task), reference, tolerance)
 

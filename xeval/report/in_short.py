@@ -1,4 +1,4 @@
-"""Matrix → a line for each model: its mean beside the published one, and how many languages are what."""
+"""Matrix → a line for each model: its mean, the published mean, and how many languages have which outcome."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,33 +12,33 @@ from xeval.support.text import capitalised, one_decimal
 
 @dataclass(frozen=True)
 class InShort:
-    """A row of ours. Numbers are as they are printed; a dash for what there is not."""
+    """A row of ours. Numbers are as printed; a dash stands for a missing number."""
 
     name: str  # of the model
-    how: str  # it was trained
+    how: str  # how it was trained
     row: Row
     mean: str
     mark: str
     outcome: str
     published: str
     gap: str
-    tally: dict[str, int]  # outcome → languages
+    tally: dict[str, int]  # outcome → number of languages
 
     @property
     def by_language(self) -> str:
-        """`✗ not reproduced 1 (es) · ≈ agrees 11`; empty where there is no published row."""
+        """The outcomes by language, as `✗ not reproduced 1 (es) · ≈ agrees 11`. Empty without a published row."""
         if self.row.verdict is None:
             return ""
         return verdicts.by_language(self.row.verdict) if self.tally.keys() != {NO_VERDICT} else capitalised(NO_VERDICT)
 
 
 def of(matrix: Matrix) -> list[InShort]:
-    """A line for each row of ours, in their order."""
+    """Return a line for each row of ours, in their order."""
     return [_in_short(row, name) for row, name in zip(matrix.ours, _names(matrix.ours), strict=True)]
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
-    """The models, shortly; those that would be called the same have their whole names."""
+    """Return short names of the models, or full names where short ones would be the same."""
     ids = [row.runs[0].record.model.id for row in rows]
     of_short: dict[str, set[str]] = {}
     for model in ids:

@@ -1,6 +1,6 @@
 """The comparison matrix: published rows with ours directly below them, as plain numbers in percent.
 
-Every format is drawn from this one frame-like object, so that no two of them can disagree.
+Every format is rendered from this one object, so no two of them can disagree.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from xeval.support.text import metric_in_words
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the matrix. Numbers are percentages; None where there is no number."""
+    """One line of the matrix. Numbers are percentages; None means that there is no number."""
 
     name: str
     published: bool
@@ -36,10 +36,10 @@ class Row:
     seeds: str
     verdict: RowVerdict | None = None  # on ours, against the published row above it
     more_verdicts: tuple[RowVerdict, ...] = ()  # against other published rows of the same model
-    beside: ReferenceRow | None = None  # the published row that ours stands under
+    beside: ReferenceRow | None = None  # the published row above ours
     runs: tuple[StoredRun, ...] = ()  # the seeds that ours is the mean of
-    why_partial: str | None = None  # on ours, where the runs are not on all rows of the task
-    why_no_verdict: str = ""  # on ours, where there is none
+    why_partial: str | None = None  # why our runs do not cover all rows of the task, if they do not
+    why_no_verdict: str = ""  # why ours has no verdict, if it has none
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Matrix:
     n_reference_languages: int
     rows: list[Row]
     footer: list[str]
-    note: str = ""  # what every report of the task has to say
+    note: str = ""  # shown in every report of the task
     training_language: str = "en"
-    metric: str = "accuracy"  # what the numbers are
+    metric: str = "accuracy"  # of all numbers
     reference: Reference | None = None
     runs: list[StoredRun] = field(default_factory=list)  # of the task, failed ones included
-    findings: list[Finding] = field(default_factory=list)  # what the diagnosis of these runs has found
-    n_causes: int = 0  # that it has looked for; 0 where nobody looked
-    made: str = ""  # when, and by which command
+    findings: list[Finding] = field(default_factory=list)  # of the diagnosis of these runs
+    n_causes: int = 0  # causes that the diagnosis has checked; 0 if it was not run
+    made: str = ""  # when and by which command the report was made
 
     @property
     def metric_in_words(self) -> str:
@@ -65,7 +65,7 @@ class Matrix:
 
     @property
     def how(self) -> str:
-        """How our numbers came about, in half a sentence."""
+        """How our numbers were made, as part of a sentence."""
         if all(run.record.computed_elsewhere for row in self.ours for run in row.runs):
             return f"predictions that others computed, scored on the {self.split} split"
         trained = {not run.record.is_as_it_was for row in self.ours for run in row.runs}
@@ -79,12 +79,12 @@ class Matrix:
 
     @property
     def setting(self) -> str:
-        """The same in a word or two."""
+        """How our numbers were made, in a word or two."""
         return "without training" if all(run.record.is_as_it_was for run in self.runs) else "zero-shot"
 
     @property
     def split(self) -> str:
-        """What was evaluated on; where that differs between rows, their names say which are not on the test split."""
+        """The split evaluated on. If rows differ, it is "test", and the names of rows on other splits say so."""
         splits = {run.record.limits.test_split or "test" for row in self.ours for run in row.runs}
         return splits.pop() if len(splits) == 1 else "test"
 
@@ -98,21 +98,21 @@ class Matrix:
 
     @property
     def sources(self) -> list[str]:
-        """The languages that our rows were trained on, the task's own first."""
+        """The languages that our rows were trained on, the task's training language first."""
         records = [row.runs[0].record for row in self.ours]
         known = {record.training_language for record in records}
         return sorted(known, key=lambda language: (language != self.training_language, language))
 
     @property
     def checked(self) -> str:
-        """That the diagnosis has found nothing; empty where it has, or where nobody looked."""
+        """A statement that the diagnosis found nothing. Empty if it found something, or was not run."""
         if self.findings or not self.n_causes:
             return ""
         return f"{self.n_causes} known causes of wrong numbers checked, none found"
 
     @property
     def by_transfer(self) -> list[str]:
-        """The languages trained on, then the others from the best to the worst of our first row."""
+        """The languages trained on, then the others from the best to the worst in our first row."""
         first = self.ours[0].cells if self.ours else {}
         home = [language for language in self.sources if language in self.languages]
         return sorted(
@@ -122,18 +122,18 @@ class Matrix:
 
     @property
     def budgets(self) -> list[str]:
-        """The footnotes on what was tried before values of a recipe were chosen."""
+        """The footnotes on what was tried before recipe values were chosen."""
         return footnotes.budgets(by_configuration(self.runs))
 
     @property
     def left_out(self) -> list[str]:
-        """The footnotes on runs that no average has."""
+        """The footnotes on collapsed runs that are left out of the averages."""
         shown = [run for row in self.ours for run in row.runs]
         return [line for run, line in _collapsed(self.runs, shown) if run not in shown]
 
     @property
     def claims(self) -> list[ClaimVerdict]:
-        """On what else the published table's source says of the models."""
+        """The verdicts on other claims that the published table's source makes about the models."""
         return check([run.record for run in self.runs], self.reference) if self.reference else []
 
 
@@ -144,14 +144,15 @@ def build(
     tolerance: Tolerance | None = None,
     known: Task | None = None,
 ) -> Matrix:
-    """The matrix of `task` from `stored` runs, beside `reference` if one is given.
+    """Build the matrix of `task` from `stored` runs, with the rows of `reference` if one is given.
 
-    `known` is what is known under the task's name, whose rows a run has to be on.
+    `known` is the task registered under the name `task`; only runs on all of its rows get verdicts.
 
-    Collapsed trainings are left out of averages and named in the footer, and our rows have verdicts against the
-    published ones, within `tolerance`.
+    Collapsed trainings are left out of averages and named in the footer. Our rows have verdicts against the published
+    ones, within `tolerance`.
 
-    Raises StoreError where the runs hold no score for the task, or one seed of a configuration twice.
+    Raises StoreError if the runs have no score for the task, are scored by several metrics, or include one seed of a
+    configuration twice.
     """
     runs = [run for run in stored if run.record.task == task]
     everything = by_configuration(runs)
@@ -165,10 +166,10 @@ def build(
     english = _home(scored, known)
     evaluated = sorted({language for run in scored for language in run.record.scores})
     first = [english] * (english in evaluated)
-    if reference:  # what nobody evaluated would be columns of dashes, and means of ours that there are not
+    if reference:  # languages that nobody evaluated would give columns of dashes, and no means of ours
         known_here = [language for language in reference.languages if language in evaluated]
         first = known_here or list(reference.languages)
-    first.sort(key=lambda language: language != english)  # the training language leads, the others stay as they are
+    first.sort(key=lambda language: language != english)  # training language first, the others in their order
     languages = first + [language for language in evaluated if language not in first]
     columns = _Columns(english, first if reference else languages, languages)
     groups = _shown(everything)
@@ -218,7 +219,7 @@ def build(
 
 
 def _home(scored: Sequence[StoredRun], known: Task | None) -> str:
-    """What the task is trained on, whatever else some runs were."""
+    """Return the task's training language, even if some runs were trained on another one."""
     usual = [run.record.training_language for run in scored if run.record.trained_instead is None]
     return usual[0] if usual else known.training_language if known else scored[0].record.training_language
 
@@ -232,14 +233,14 @@ def _why_partial(row: Row, known: Task | None) -> str | None:
 
 
 def without_verdict(rows: Sequence[Row], reference: Reference | None, task: str, metric: str) -> list[str]:
-    """A sentence on each row of ours that has no verdict though the table is of its task and metric."""
+    """Return a sentence on each row of ours without a verdict, if the table is of its task and metric."""
     if reference is None or (reference.task, reference.metric) != (task, metric):
-        return []  # which is said once, of all rows
+        return []  # a footnote says so once for all rows
     return [f"No verdict on {row.name}: {row.why_no_verdict}." for row in rows if row.why_no_verdict]
 
 
 def _how_published(row: ReferenceRow, reference: Reference | None, metric: str) -> str:
-    """What tells a published number from ours: that it is not zero-shot, not fully fine-tuned, or by another metric."""
+    """Return how a published row differs from ours: not zero-shot, not fully fine-tuned, or by another metric."""
     protocol: list[str] = [] if row.protocol == "zero-shot" else [row.protocol]
     protocol += [in_words(row.model_dump())] if settings_of(row.model_dump()) else []
     other = [metric_in_words(reference.metric)] if reference and reference.metric != metric else []
@@ -247,7 +248,7 @@ def _how_published(row: ReferenceRow, reference: Reference | None, metric: str) 
 
 
 def _shown(groups: Mapping[Configuration, list[StoredRun]]) -> dict[Configuration, list[StoredRun]]:
-    """Those with scores, without the collapsed ones unless there are no others."""
+    """Return the runs with scores, without collapsed ones unless a configuration has no others."""
     scored = {key: [run for run in group if run.record.scores] for key, group in groups.items()}
     healthy = {key: [run for run in group if not collapse(run.record)] for key, group in scored.items()}
     return {key: healthy[key] or group for key, group in scored.items() if group}
@@ -255,10 +256,10 @@ def _shown(groups: Mapping[Configuration, list[StoredRun]]) -> dict[Configuratio
 
 @dataclass(frozen=True)
 class _Columns:
-    """The languages that every row of one matrix is shown and averaged over."""
+    """The languages in which the rows of one matrix are shown, and over which they are averaged."""
 
     english: str  # the training language
-    shared: list[str]  # what the first mean and the gap are over
+    shared: list[str]  # languages of the first mean and of the gap
     languages: list[str]  # all that are shown
 
     def row(
@@ -305,7 +306,7 @@ def _span(numbers: set[int]) -> str:
 
 
 def _collapsed(runs: Sequence[StoredRun], shown: Sequence[StoredRun]) -> Iterator[tuple[StoredRun, str]]:
-    """Those whose training collapsed, and a footnote on each: whether it is among those `shown`."""
+    """Yield each run whose training collapsed, with a footnote on why and on whether it is among those `shown`."""
     for run in runs:
         reason = collapse(run.record) if run.record.scores else None
         if reason:

@@ -1,10 +1,10 @@
-"""Rows → a table of Markdown whose source is aligned too."""
+"""Rows → a Markdown table with an aligned source."""
 
 from collections.abc import Sequence
 
 
 def pipe_table(rows: Sequence[Sequence[str]], header: Sequence[str], alignment: Sequence[str]) -> str:
-    """The table of `rows`, whose cells are escaped already; `alignment` is left or right for each column."""
-    from tabulate import tabulate  # a tenth of a second that a command without a table need not wait for
+    """Return a table of `rows`, whose cells must be escaped already. `alignment` is left or right for each column."""
+    from tabulate import tabulate  # takes a tenth of a second, which commands without a table must not wait for
 
     return tabulate(rows, list(header), "pipe", colalign=list(alignment), disable_numparse=True)

@@ -1,6 +1,7 @@
-"""Matrix → a figure of matplotlib, for notebooks and papers: ours beside published, with intervals and tolerance.
+"""Matrix → a matplotlib figure for notebooks and papers: ours minus published, with intervals and tolerance.
 
-Where nothing is published of a model, its scores stand in the plot. The marks have shapes, as on the page.
+If nothing published can be compared with a model, its scores are plotted. Each outcome has its own marker, as on the
+page.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, LINE_HEIGHT, MARGIN = 7.0, 0.26, 1.2  # inches
-# Colours that people with a colour-vision deficiency can tell apart, and shapes (https://jfly.uni-koeln.de/color/).
+# Shapes, and colours that people with colour-vision deficiencies can tell apart (https://jfly.uni-koeln.de/color/).
 _STYLES = {
     "reproduced": ("#009E73", "o"),
     "not reproduced": ("#D55E00", "X"),
@@ -26,7 +27,7 @@ _STYLES = {
 
 
 def draw(matrix: Matrix) -> "Figure":
-    """A part for each row of ours. Raises XevalError where matplotlib is not installed."""
+    """Draw a plot for each row of ours. Raises XevalError if matplotlib is not installed."""
     try:
         from matplotlib import pyplot
     except ModuleNotFoundError as error:
@@ -52,7 +53,7 @@ def draw(matrix: Matrix) -> "Figure":
 
 
 def _differences(axis: Any, verdict: RowVerdict) -> None:
-    """A line for each language, from the furthest below published to the furthest above."""
+    """Draw a line for each language, from the furthest below published to the furthest above."""
     compared = [(what, cell, cell.comparison) for what, cell in verdict.cells.items() if cell.comparison is not None]
     compared.sort(key=lambda item: item[2].difference)
     axis.axvspan(-verdict.tolerance.cell, verdict.tolerance.cell, color="0.9", zorder=0)
@@ -68,7 +69,7 @@ def _differences(axis: Any, verdict: RowVerdict) -> None:
 
 
 def _scores(axis: Any, row: Row, matrix: Matrix) -> None:
-    """A dot for each language, the training language first, then by transfer, and for each of several seeds."""
+    """Draw a dot for each language and each of its seeds: the training language first, then by transfer."""
     languages = [language for language in matrix.by_transfer if language in row.cells]
     for place, language in enumerate(languages):
         seeds = [100 * run.record.scores[language].value for run in row.runs if language in run.record.scores]

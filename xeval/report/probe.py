@@ -1,4 +1,4 @@
-"""Probe → terminal, Markdown, CSV, JSON. Percentages exist only here."""
+"""Probe → terminal, Markdown, CSV, JSON. Numbers become percentages only here, and not in CSV and JSON."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ _MANY_UNKNOWN = 0.01  # share of pieces
 
 
 def show(probe: Probe, console: Console) -> None:
-    """Print the table of languages and that of correlations on `console`."""
+    """Print the table of languages and the table of correlations on `console`."""
     console.print(plain(_title(probe)))
     print_table(_header(probe), _rows(probe), console, n_left=1)
     if probe.correlations:
@@ -52,7 +52,7 @@ def markdown(probe: Probe) -> str:
 
 
 def as_csv(probe: Probe) -> str:
-    """A row per language, numbers as they are; the correlations are in the other formats."""
+    """Return a row per language, with numbers as they are. Only the other formats have the correlations."""
     file = io.StringIO()
     rows = [
         {"model": probe.model, "task": probe.task, "text": probe.text, "masking": probe.masking} | _values(language)
@@ -66,13 +66,13 @@ def as_csv(probe: Probe) -> str:
 
 
 def as_json(probe: Probe) -> str:
-    """Everything as one object; scores and shares are fractions."""
+    """Return everything as one object. Scores and shares are fractions."""
     content = asdict(probe) | {"languages": [_values(language) for language in probe.languages], "notes": _notes(probe)}
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _values(language: LanguageProbe) -> dict[str, Any]:
-    """All numbers of a language; None for what is not a finite number."""
+    """Return all numbers of a language, with None for measures that are not finite."""
     measures = {measure: language.value(measure) for measure in _IN_WORDS}
     return asdict(language) | {measure: value if math.isfinite(value) else None for measure, value in measures.items()}
 
@@ -91,7 +91,7 @@ def _header(probe: Probe) -> list[str]:
 
 
 def _only(probe: Probe) -> list[Correlation]:
-    """The correlations of the one configuration that there is; none where there are several."""
+    """Return the correlations if they are all of one configuration, else none."""
     names = {(correlation.task, correlation.configuration) for correlation in probe.correlations}
     return probe.correlations if len(names) == 1 else []
 
@@ -111,7 +111,10 @@ def _rows(probe: Probe) -> list[list[str]]:
 
 
 def _score(probe: Probe, language: str) -> list[str]:
-    """In %, where there is one configuration; a dash where the language was trained on or not evaluated."""
+    """Return the score cell in %, or a dash for a language trained on or not evaluated.
+
+    There is no such cell unless all correlations are of one configuration.
+    """
     if not _only(probe):
         return []
     value = _only(probe)[0].scores.get(language)

@@ -1,4 +1,4 @@
-"""What a model's repository on the hub gets of its runs: their records, `.eval_results` and a section of the card."""
+"""Runs → what is pushed to the model's repository on the hub: records, `.eval_results` and a section of the card."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ FOLDER = "xeval"  # in the repository: a results folder without predictions
 
 @dataclass(frozen=True)
 class Change:
-    """A file of the repository: what it holds, None where it is not there yet, and what it is to hold."""
+    """A change to a file of the repository. `before` is None if the file does not exist yet."""
 
     path: str
     before: bytes | None
@@ -28,16 +28,16 @@ class Change:
 
 @dataclass(frozen=True)
 class Push:
-    """What would be committed to the model `repo_id` on top of `parent`."""
+    """A planned commit to the model `repo_id`, on top of the commit `parent`."""
 
     repo_id: str
     parent: str
-    changes: list[Change]  # only of files that are to become others
+    changes: list[Change]  # only files whose content changes
     message: str
-    notes: list[str]  # why something is not among them
+    notes: list[str]  # why a file is missing
 
     def send(self, on_main: bool = False) -> str:
-        """Do it, as a pull request or on main; returns its address. Raises ModelError."""
+        """Push the changes, as a pull request or on main, and return the URL. Raises ModelError."""
         from xeval.data import hub
 
         files = {change.path: change.after for change in self.changes}
@@ -50,10 +50,10 @@ def plan(
     reference: str | None = None,
     tasks_dirs: Sequence[Path] = (),
 ) -> Push:
-    """Work out what pushing `runs` of one model would write; nothing is written.
+    """Work out what pushing `runs` of one model would write, without writing anything.
 
-    `repo_id` is that of the model on the hub by default. Raises XevalError where there is none, where the hub cannot
-    be asked, and where the card cannot be edited.
+    `repo_id` defaults to the model's own on the hub. Raises XevalError if the model is not from the hub, if the hub
+    cannot be reached, or if the card cannot be edited.
     """
     from xeval.data import hub
 
@@ -80,7 +80,7 @@ def plan(
 
 
 def _refuse_damaged(matrix: Matrix) -> None:
-    """Raise StoreError where a finding is about files of this machine: nobody else could make anything of it."""
+    """Raise StoreError if a finding is about files on this machine, which would mean nothing to anybody else."""
     for finding in matrix.findings:
         if any(str(run.folder) in finding.line for run in matrix.runs):
             raise StoreError(f"nothing was pushed: {finding.line}")
@@ -111,12 +111,12 @@ def _content_of(run: StoredRun) -> bytes:
 
 
 def _source(repo_id: str, task: str) -> str:
-    """The address of the records."""
+    """Return the URL of the records."""
     return f"https://huggingface.co/{repo_id}/tree/main/{FOLDER}/{safe_name(task)}"
 
 
 def _eval_results(matrix: Matrix, task: Task | None, source: str) -> tuple[str, str]:
-    """The file's content, or else why there is none."""
+    """Return the file's content, and why there is none; one of the two is empty."""
     try:
         return model_card.render_eval_results(matrix, task, source), ""
     except XevalError as error:
@@ -124,10 +124,10 @@ def _eval_results(matrix: Matrix, task: Task | None, source: str) -> tuple[str, 
 
 
 def _there(repo_id: str, commit: str, paths: list[str]) -> dict[str, bytes]:
-    """Those of `paths` that the repository has, and what they hold."""
+    """Return the content of those `paths` that the repository has."""
     from xeval.data import hub
 
-    folder, _ = hub.fetch("model", repo_id, commit, paths)  # of which one has a slash
+    folder, _ = hub.fetch("model", repo_id, commit, paths)  # at least one path has a slash
     contents = dict[str, bytes]()
     for path in paths:
         try:

@@ -1,4 +1,4 @@
-"""Models that were trained on several languages: source × target, and how far the two directions of a pair differ."""
+"""Models trained on each of several languages: source × target, and how the two directions of a pair differ."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -12,8 +12,11 @@ MOST_PAIRS = 15
 
 
 def of(matrix: Matrix) -> list[Exhibit]:
-    """For each model and recipe that was trained on several languages, a line for each of these, and the pairs of
-    languages whose directions differ most. Languages that were trained on machine translations are marked."""
+    """Return two tables for each model and recipe with trainings on several languages.
+
+    One has a line for each training language. The other lists the pairs of languages whose directions differ most.
+    Training languages whose data are machine translations are marked.
+    """
     sources: dict[str, dict[str, Row]] = {}
     for row in matrix.ours:
         record = row.runs[0].record
@@ -36,8 +39,10 @@ def _matrix(name: str, sources: dict[str, Row], languages: Sequence[str]) -> Exh
 
 
 def _asymmetry(name: str, sources: dict[str, Row]) -> Exhibit:
-    """What is lost in b by training on a in its place, and in a by training on b: within a language, so that no hard
-    test set is taken for poor transfer."""
+    """Return the points lost in b by training on a instead, and in a by training on b instead.
+
+    Each loss is within one language, so a hard test set is not mistaken for poor transfer.
+    """
     lost = []
     for a, b in combinations(sources, 2):
         if {a, b} <= sources[a].cells.keys() & sources[b].cells.keys():

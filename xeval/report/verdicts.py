@@ -1,4 +1,4 @@
-"""Verdicts → marks in the matrix, and the lines below it: the legend, and sentences that can be quoted."""
+"""Verdicts → marks in the matrix, and the lines below it: a legend, and sentences that can be quoted."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,25 +12,25 @@ MARKS = {"reproduced": "✓", "not reproduced": "✗", "agrees": "≈", "leans l
 
 
 def mark(row: Row, language: str) -> str:
-    """What stands after the number of `row` in `language`."""
+    """Return the mark after the number of `row` in `language`."""
     cell = row.verdict.cells.get(language) if row.verdict else None
     return MARKS.get(cell.outcome, "") if cell else ""
 
 
 def mean_mark(row: Row, n_languages: int) -> str:
-    """What stands after the mean of `row` over `n_languages`, if that is the mean that the verdict is on."""
+    """Return the mark after the mean of `row` over `n_languages`, if the verdict is on that mean."""
     if row.verdict is None or len(row.verdict.cells) != n_languages:
         return ""
     return MARKS.get(row.verdict.mean.outcome, "")
 
 
 def number(value: float | None, mark: str = "") -> str:
-    """A cell as every format shows it: one decimal and its mark, or a dash for what there is not."""
+    """Format a cell as all formats do: one decimal and its mark, or a dash if there is no number."""
     return "–" if value is None else f"{one_decimal(value)} {mark}".rstrip()
 
 
 def legend(verdicts: Sequence[RowVerdict]) -> str:
-    """What the marks mean, with the tolerance that they were set by."""
+    """Explain the marks, with the tolerance behind them."""
     tolerance = verdicts[0].tolerance
     level = 100 * (1 - 2 * ALPHA)
     return (
@@ -41,25 +41,25 @@ def legend(verdicts: Sequence[RowVerdict]) -> str:
 
 
 def headlines(verdict: RowVerdict) -> list[str]:
-    """The sentence on the mean, how many cells are what, and a sentence on each cell that is not reproduced."""
+    """Return the sentence on the mean, the count of outcomes, and a sentence on each cell that is not reproduced."""
     strays = [cell.sentence for cell in verdict.cells.values() if cell.outcome == "not reproduced"]
     return [verdict.mean.sentence, count(verdict), *strays]
 
 
 def sentences(verdict: RowVerdict) -> list[str]:
-    """The sentence on the mean and on every cell; where there is no verdict on any, it is said once for the row."""
+    """Return the sentences on the mean and on every cell. If none has a verdict, one sentence covers the whole row."""
     if {cell.outcome for cell in (verdict.mean, *verdict.cells.values())} == {NO_VERDICT}:
         return headlines(verdict)
     return [verdict.mean.sentence, *(cell.sentence for cell in verdict.cells.values())]
 
 
 def count(verdict: RowVerdict) -> str:
-    """How many cells have which outcome, and which those are that do not agree."""
+    """Say how many cells have which outcome, and which cells do not agree."""
     return f"{verdict.row}, by language: {by_language(verdict)}."
 
 
 def by_language(verdict: RowVerdict) -> str:
-    """`✗ not reproduced 1 (es) · ≈ agrees 11`."""
+    """Return the outcomes by language, as `✗ not reproduced 1 (es) · ≈ agrees 11`."""
     parts = [
         f"{MARKS.get(outcome, '')} {outcome} {n}{_where(verdict.cells.values(), outcome)}".strip()
         for outcome, n in tally(verdict).items()
@@ -68,7 +68,7 @@ def by_language(verdict: RowVerdict) -> str:
 
 
 def tally(verdict: RowVerdict) -> dict[str, int]:
-    """How many cells have which outcome, in the order of the marks."""
+    """Count the cells by outcome, in the order of the marks."""
     counts = Counter(cell.outcome for cell in verdict.cells.values())
     return {outcome: counts[outcome] for outcome in (*MARKS, NO_VERDICT) if counts[outcome]}
 

@@ -1,8 +1,7 @@
-"""The language that a row of ours transfers to worst, and what was measured there that may be why.
+"""The language that a row of ours transfers to worst, and possible reasons among what was measured.
 
-Three things are looked at, all of them computed before: how small the tokenizer cuts the language's words, what it
-loses of its texts, and which label is taken for which. Each counts only where it is clearly worse than in the language
-that was trained on.
+Three things are checked, all of them measured before: how finely the tokenizer cuts the language's words, how much of
+its texts is lost, and which labels are confused. Each counts only if it is clearly worse than in the training language.
 """
 
 import statistics
@@ -16,17 +15,16 @@ from xeval.report.matrix import Row
 from xeval.results.records import RunRecord
 from xeval.support.text import one_decimal, printed_difference
 
-MORE_PIECES = 1.3  # times as many per word
-MORE_LOST = 0.02  # of rows that are cut, or of pieces that are unknown
-MORE_CONFUSED = 0.1  # of a label's rows
+MORE_PIECES = 1.3  # times as many pieces per word
+MORE_LOST = 0.02  # more of the rows are truncated, or more of the pieces unknown
+MORE_CONFUSED = 0.1  # more of a label's rows are confused with one other label
 
 
 def of(row: Row, confusions: Mapping[str, np.ndarray] | None = None) -> str:
-    """`Worst: Urdu, 56.0, 38.3 points below English; likely because …`; empty where there is nothing to compare,
-    as where the language that was trained on is itself at chance.
+    """Return a sentence such as `Worst: Urdu, 56.0, 38.3 points below English; likely because …`.
 
-    `confusions` are (C, C) counts by gold label, then by predicted label, where more of them are known than the
-    records hold.
+    It is empty if there is nothing to compare, for instance if the training language itself is at chance. `confusions`
+    are (C, C) counts by gold label, then by predicted label, to use instead of those in the records.
     """
     records = [run.record for run in row.runs]
     home = records[0].training_language
@@ -60,7 +58,7 @@ def _tokens(records: Sequence[RunRecord], worst: str, home: str) -> list[str]:
 
 
 def _tokenization(records: Sequence[RunRecord], language: str) -> dict[str, float]:
-    """The means over the seeds of what is known."""
+    """Return the means over the seeds of all tokenization figures that are known."""
     scores = [record.scores[language] for record in records if language in record.scores]
     known = [score.tokenization.model_dump() for score in scores if score.tokenization is not None]
     names = {name for own in known for name, value in own.items() if value is not None}
@@ -68,7 +66,7 @@ def _tokenization(records: Sequence[RunRecord], language: str) -> dict[str, floa
 
 
 def _labels(record: RunRecord, of_worst: np.ndarray | None, of_home: np.ndarray | None) -> list[str]:
-    """The confusion of two labels that has grown most."""
+    """Describe the confusion of two labels that has grown most, if it has grown enough."""
     if of_worst is None or of_home is None or of_worst.shape != of_home.shape:
         return []
     shares, usual = _shares(of_worst), _shares(of_home)
@@ -84,13 +82,13 @@ def _labels(record: RunRecord, of_worst: np.ndarray | None, of_home: np.ndarray 
 
 
 def _shares(confusion: np.ndarray) -> np.ndarray:
-    """(C, C) by gold label, the share of its rows that each label was given."""
+    """Return (C, C) shares: for each gold label, the share of its rows that was given each label."""
     shares: np.ndarray = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     return shares
 
 
 def _confusions(records: Sequence[RunRecord], languages: Sequence[str]) -> dict[str, np.ndarray]:
-    """Over the seeds, of those languages of which every record holds them."""
+    """Return the confusion counts, summed over the seeds, of languages for which every record holds them."""
     known = {}
     for language in languages:
         counts = [record.scores[language].confusion for record in records if language in record.scores]

@@ -95,7 +95,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Scope:
-    """What was ranked, in words."""
+    """What was ranked, for the words of a report."""
 
     task: str
     title: str

@@ -16,7 +16,7 @@ Kind = Literal[
     "missing language",
     "other number of rows",
     "other data",
-    # these do not
+    # these do not fail it
     "drop within chance",
     "unchanged",
     "improvement",

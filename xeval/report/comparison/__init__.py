@@ -1,1 +1,1 @@
-"""Comparisons, as people and programs read them."""
+"""Comparisons in the forms that people and programs read."""

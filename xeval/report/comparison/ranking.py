@@ -1,4 +1,4 @@
-"""Ranking → terminal, Markdown, HTML, CSV, JSON. Percentages exist only here, and not in CSV and JSON."""
+"""Ranking → terminal, Markdown, HTML, CSV, JSON. Numbers become percentages only here, and not in CSV and JSON."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from xeval.support.text import counted, metric_in_words, one_decimal, printed_di
 
 
 def show(ranking: Ranking, console: Console) -> None:
-    """Print the table on `console`. Scores and differences are in points."""
+    """Print the table on `console`. Scores are in percent, differences in points."""
     print_parts(parts(ranking), console)
 
 
@@ -24,13 +24,13 @@ def markdown(ranking: Ranking) -> str:
 
 
 def html(ranking: Ranking) -> str:
-    """One file that needs nothing else, without a script."""
+    """Return one self-contained file without a script."""
     shown = parts(ranking)
     return page(shown.title, shown.title, shown.header, shown.rows, shown.notes, above=[shown.conclusion])
 
 
 def as_csv(ranking: Ranking) -> str:
-    """A line for each model, the best first; scores, differences and deviations are fractions."""
+    """Return a line for each model, the best first. Scores, differences and deviations are fractions."""
     file = io.StringIO()
     content = lines(ranking)
     writer = csv.DictWriter(file, [*content[0]], quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
@@ -41,12 +41,12 @@ def as_csv(ranking: Ranking) -> str:
 
 
 def lines(ranking: Ranking) -> list[dict[str, Any]]:
-    """A dictionary for each model, the best first, with its score in each language by the language's code."""
+    """Return a dictionary for each model, the best first, which also has its score under each language's code."""
     return [_line(entry) | entry.model.languages for entry in ranking.models]
 
 
 def as_json(ranking: Ranking) -> str:
-    """Everything as one object; scores, differences and deviations are fractions."""
+    """Return everything as one object. Scores, differences and deviations are fractions."""
     content = {
         key: getattr(ranking, key)
         for key in ("task", "title", "metric", "languages", "n_rows", "conclusion", "expected_sd", "is_assumed")
@@ -90,7 +90,7 @@ def _line(entry: RankedModel) -> dict[str, Any]:
 
 
 def parts(ranking: Ranking) -> Parts:
-    """What of the ranking is shown."""
+    """Return the parts of the ranking to show."""
     over = f"mean of {len(ranking.languages)}" if len(ranking.languages) > 1 else ranking.languages[0]
     title = f"{ranking.title}: models ranked by {metric_in_words(ranking.metric)} in %"
     header = ["model", over, "seeds", "SD of seeds", "ranks", "groups", "to the next", "Holm", "would tell them apart"]
@@ -115,13 +115,13 @@ def _row(ranking: Ranking, entry: RankedModel) -> list[str]:
 
 
 def _to_next(ranking: Ranking, pair: Pair) -> str:
-    """The difference of the two scores as they are printed."""
+    """Return the difference between the two scores as printed."""
     better, worse = (100 * ranking.models[place].model.value for place in (pair.better, pair.worse))
     return one_decimal(printed_difference(better, worse))
 
 
 def _needed(ranking: Ranking, entry: RankedModel) -> str:
-    """What would tell the model from the next."""
+    """Return how many seeds or rows would tell the model from the next."""
     below = entry.next
     if below is None or below.pair.is_told_apart:
         return "–"
@@ -144,7 +144,7 @@ def _notes(ranking: Ranking) -> list[str]:
 
 
 def _chance(ranking: Ranking) -> str:
-    """What the tests take for chance."""
+    """Say what the tests treat as chance."""
     if ranking.expected_sd is None:
         sampled = f"Chance here means a different sample of {ranking.grouped_by}."
         return f"{sampled} Nothing was trained, so there are no other seeds."

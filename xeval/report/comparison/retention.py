@@ -1,4 +1,4 @@
-"""Retention → terminal, Markdown, JSON. Percentages exist only here."""
+"""Retention → terminal, Markdown, JSON. Numbers become percentages only here, and not in JSON."""
 
 import json
 from dataclasses import asdict
@@ -14,7 +14,7 @@ FLOAT32_BYTES = 4
 
 
 def show(retention: Retention, flipped: FlippedRows | None, console: Console) -> None:
-    """Print the table on `console`. Values and losses are in points, shares in percent."""
+    """Print the table on `console`. Values and shares are in percent, losses in points."""
     print_parts(_parts(retention), console)
     if flipped is not None:
         show_flips(flipped, console)
@@ -26,7 +26,7 @@ def markdown(retention: Retention, flipped: FlippedRows | None) -> str:
 
 
 def as_json(retention: Retention, flipped: FlippedRows | None) -> str:
-    """Everything as one object; values, losses and shares are fractions."""
+    """Return everything as one object. Values, losses and shares are fractions."""
     content = asdict(retention) | {"conclusion": retention.conclusion}
     if flipped is not None:
         content["flips"] = flips_as_object(flipped)

@@ -1,4 +1,4 @@
-"""RunComparison → what people and programs read: terminal, Markdown, JSON. Percentages exist only here."""
+"""RunComparison → terminal, Markdown, JSON. Numbers become percentages only here, and not in JSON."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +20,7 @@ from xeval.support.text import metric_in_words, numbered, one_decimal, one_line,
 
 @dataclass(frozen=True)
 class Parts:
-    """What every comparison of runs shows, in words."""
+    """The parts that every comparison of runs shows, in words."""
 
     title: str
     sides: list[str]
@@ -48,12 +48,12 @@ def markdown_parts(parts: Parts) -> str:
 
 
 def html_parts(parts: Parts) -> str:
-    """For a notebook."""
+    """Return the parts as HTML for a notebook."""
     return fragment([parts.title, *parts.sides, parts.conclusion], parts.header, parts.rows, parts.notes)
 
 
 def show(comparison: RunComparison, flipped: FlippedRows | None, console: Console) -> None:
-    """Print the comparison on `console`. Values and differences are in points."""
+    """Print the comparison on `console`. Values are in percent, differences in points."""
     print_parts(parts(comparison), console)
     if flipped is not None:
         show_flips(flipped, console)
@@ -66,7 +66,7 @@ def show_flips(flipped: FlippedRows, console: Console) -> None:
 
 
 def parts(comparison: RunComparison) -> Parts:
-    """What of the comparison is shown."""
+    """Return the parts of the comparison to show."""
     title = f"{comparison.title}: {metric_in_words(comparison.metric)} in %, B minus A in points"
     return Parts(
         title, _sides(comparison), comparison.conclusion, _header(comparison), _rows(comparison), _notes(comparison)
@@ -84,7 +84,7 @@ def markdown_flips(flipped: FlippedRows) -> str:
 
 
 def as_json(comparison: RunComparison, flipped: FlippedRows | None) -> str:
-    """Everything as one object; values, differences and bounds are fractions."""
+    """Return everything as one object. Values, differences and bounds are fractions."""
     content = as_object(comparison) | {"conclusion": comparison.conclusion}
     for entry, difference in zip(content["languages"], comparison.languages, strict=True):
         entry["better"] = difference.better
@@ -94,7 +94,7 @@ def as_json(comparison: RunComparison, flipped: FlippedRows | None) -> str:
 
 
 def lines(comparison: RunComparison) -> list[dict[str, Any]]:
-    """A dictionary for each language; values, differences and bounds are fractions."""
+    """Return a dictionary for each language. Values, differences and bounds are fractions."""
     return [
         {
             "language": difference.language,
@@ -113,7 +113,7 @@ def lines(comparison: RunComparison) -> list[dict[str, Any]]:
 
 
 def as_object(comparison: RunComparison) -> dict[str, Any]:
-    """All fields, those of values by the name of their metric."""
+    """Return the fields for programs. The keys of values are named after the metric, that of p after the groups."""
     content = asdict(comparison)
     names = {
         "value_a": f"{comparison.metric}_a",
@@ -133,12 +133,12 @@ def flips_as_object(flipped: FlippedRows) -> dict[str, Any]:
 
 
 def _group(comparison: RunComparison) -> str:
-    """What one group of dependent rows is called."""
+    """Return the word for one group of dependent rows."""
     return comparison.grouped_by.removesuffix("s")
 
 
 def plain(text: str) -> Text:
-    """Text in which nothing is markup, and no control character is left."""
+    """Return text without markup and without control characters."""
     return Text(one_line(text))
 
 
@@ -201,12 +201,12 @@ def _spread(differences: list[float]) -> list[str]:
 
 
 def _one_run_each(comparison: RunComparison) -> bool:
-    """Whether rows can be counted that one side alone has right."""
+    """Return whether the rows that only one side has right can be counted."""
     return comparison.is_share_of_rows and len(comparison.seeds_a) == len(comparison.seeds_b) == 1
 
 
 def exchanged(comparison: RunComparison, answers: str = "A's and B's answers") -> str:
-    """What Holm's p values are of."""
+    """Name the test that gives the p values that Holm's method corrects."""
     test = "the exact test" if comparison.is_share_of_rows else "a randomisation test"
     return f"{test} that exchanges {answers} {_group(comparison)} by {_group(comparison)}"
 

@@ -1,4 +1,7 @@
-"""SelectionComparison → terminal, Markdown, JSON. Percentages exist only here; the oracle always has its label."""
+"""SelectionComparison → terminal, Markdown, JSON. The oracle always has its label, "NOT zero-shot".
+
+Numbers become percentages only here, and not in JSON.
+"""
 
 import json
 from dataclasses import asdict
@@ -29,7 +32,7 @@ _FLIPS = "Below, A is dev and B is last."
 
 
 def show(comparison: SelectionComparison, flipped: FlippedRows | None, console: Console) -> None:
-    """Print the table on `console`. Values and differences are in points."""
+    """Print the table on `console`. Values are in percent, differences in points."""
     print_parts(_parts(comparison), console)
     if flipped is not None:
         console.print(plain(_FLIPS), style="dim")
@@ -42,7 +45,7 @@ def markdown(comparison: SelectionComparison, flipped: FlippedRows | None) -> st
 
 
 def as_json(comparison: SelectionComparison, flipped: FlippedRows | None) -> str:
-    """Everything as one object; values, differences and bounds are fractions."""
+    """Return everything as one object. Values, differences and bounds are fractions."""
     metric = comparison.last_minus_dev.metric
     names = {"dev_value": f"dev_{metric}", "value": metric, "values": _PLURALS.get(metric, f"{metric}_by_step")}
     content = asdict(comparison) | {"last_minus_dev": as_object(comparison.last_minus_dev)}
@@ -128,7 +131,7 @@ def _numbers(dev: float, last: float, interval: Interval) -> list[str]:
 
 
 def _beside_dev(value: float, dev: float) -> list[str]:
-    """A value, and how far it is above that of English dev's checkpoint."""
+    """Return a value, and how far it is above that of English dev's checkpoint."""
     return [one_decimal(100 * value), signed(printed_difference(100 * value, 100 * dev))]
 
 

@@ -1,4 +1,4 @@
-"""The formats of `xeval report`, by name and by the ending of a file."""
+"""The formats of `xeval report`, by name and by file extension."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -32,7 +32,7 @@ _BY_SUFFIX = {
 
 
 def format_of(output: Path | None) -> Format:
-    """What is to be written to a file of this name; Markdown for standard output. Raises XevalError."""
+    """Return the format for a file of this name; Markdown for standard output. Raises XevalError for other names."""
     suffix = output.suffix.lower() if output else ""
     if suffix not in _BY_SUFFIX:
         known = ", ".join(filter(None, _BY_SUFFIX))
@@ -41,7 +41,7 @@ def format_of(output: Path | None) -> Format:
 
 
 def render_as(chosen: Format, matrix: Matrix, task: Task | None, footprint: Footprint) -> str:
-    """The whole report. `task` is the definition of the matrix's task where it is known."""
+    """Render the whole report. `task` is the definition of the matrix's task, if known."""
     match chosen:
         case Format.HTML:
             from xeval.report.page import html  # numpy, pyarrow and jinja2

@@ -1,7 +1,7 @@
-"""A model's card on the hub with a task's results in it: entries of its metadata's `model-index`, and a section between
-two marks. Everything else of the card stays as it is, to the byte.
+"""Put a task's results into a model's card on the hub: entries in the metadata's `model-index`, and a marked section.
 
-The metadata are edited as YAML nodes, not as values: `no` is a language there, and a loader would make `false` of it.
+Everything else in the card stays as it is, to the byte. The metadata are edited as YAML nodes, not as values: `no` is a
+language there, and a loader would turn it into `false`.
 """
 
 import re
@@ -21,9 +21,9 @@ _INDEX, _RESULTS = "model-index", "results"
 
 
 def with_section(card: str, name: str, section: str) -> str:
-    """`card` with `section` in the place of its earlier one called `name`, or else at its end.
+    """Return `card` with `section` in place of its earlier section called `name`, or at the end if there was none.
 
-    Raises XevalError where the marks around it do not stand there once each, in order.
+    Raises XevalError if only one of the two marks around the section is there, or if they are repeated or out of order.
     """
     begin, end = (f"<!-- xeval: {word} {name} -->" for word in ("begin", "end"))
     block = f"{begin}\n\n{section.strip()}\n\n{end}\n"
@@ -50,10 +50,10 @@ def _in_its_newlines(text: str, card: str) -> str:
 
 
 def with_results(card: str, entries: str, source: str) -> str:
-    """`card` with the results of `entries`, metadata as `model_card.metadata` gives them, in its `model-index`.
+    """Return `card` with the results of `entries`, metadata made by `model_card.metadata`, in its `model-index`.
 
-    They take the place of earlier ones from `source`, the URL that each of them names. Raises XevalError for metadata
-    that cannot be read, or that have no such index.
+    They replace earlier results from `source`, the URL that each result names. Raises XevalError for metadata that
+    cannot be read, or whose index is not a list of models with results.
     """
     block = _METADATA.match(card)
     ours = next((index for _, index in _values(_compose(entries), _INDEX)), None)
@@ -76,7 +76,7 @@ def with_results(card: str, entries: str, source: str) -> str:
 
 
 def _end(text: str, start: int, end: int) -> int:
-    """Where a key's block ends: empty lines and comments below it belong to what follows."""
+    """Return where a key's block ends. Empty lines and comments below it belong to what follows."""
     lines = text[start:end].splitlines(keepends=True)
     while len(lines) > 1 and (not lines[-1].strip() or lines[-1].startswith("#")):
         end -= len(lines.pop())
@@ -99,7 +99,7 @@ def _merged(card_models: list[MappingNode], entry_models: list[MappingNode], sou
 
 
 def _models(index: Node) -> list[MappingNode]:
-    """The models of an index, each with its results. Raises XevalError for anything else."""
+    """Return the models of an index. Raises XevalError unless it is a list of models with results."""
     models = index.value if isinstance(index, SequenceNode) else None
     if models is None or not all(isinstance(model, MappingNode) for model in models):
         raise _odd(f"{_INDEX} is not a list of models with their results")
@@ -139,7 +139,7 @@ def _compose(text: str) -> MappingNode:
 
 
 def _refuse_bombs(text: str) -> None:
-    """Raise XevalError for what takes a short text and a long time."""
+    """Raise XevalError for aliases and deep nesting, which make a short text take long to parse."""
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

@@ -1,4 +1,4 @@
-"""Matrix → CSV, a row per run and language, that a spreadsheet shows and never executes."""
+"""Matrix → CSV with a row per run and language. A spreadsheet shows it and executes nothing."""
 
 import csv
 import io
@@ -9,12 +9,12 @@ from xeval.report.frame import COLUMNS, tidy_rows
 from xeval.report.matrix import Matrix
 from xeval.support.text import one_line
 
-# What a spreadsheet may take for the start of a formula, in full width too (https://owasp.org/www-community/attacks/CSV_Injection).
+# May start a formula in a spreadsheet, also in full width (https://owasp.org/www-community/attacks/CSV_Injection).
 _FORMULA = re.compile(r"[=+\-@＝＋－＠]")
 
 
 def render(matrix: Matrix) -> str:
-    """Fractions, as in the records. Text is quoted and numbers are not; what is not there is empty."""
+    """Render the scores as fractions, as in the records. Text is quoted, numbers are not; missing values are empty."""
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writeheader()
@@ -24,7 +24,7 @@ def render(matrix: Matrix) -> str:
 
 
 def harmless(value: Any) -> Any:
-    """Text on one line, with an apostrophe before what could be taken for a formula; other values as they are."""
+    """Return text on one line, with an apostrophe if it could be taken for a formula. Other values stay as they are."""
     if not isinstance(value, str):
         return value
     text = one_line(value)

@@ -1,7 +1,7 @@
-"""Runs → Every Eval Ever, in which evaluations of different tools are exchanged.
+"""Runs → Every Eval Ever, a format for exchanging evaluations between tools.
 
 The schema is version 0.3.0, `every_eval_ever/schemas/eval.schema.json` of https://github.com/evaleval/every_eval_ever,
-as the package every-eval-ever 0.3.0 has it. A run is a file, always the same one:
+as in the package every-eval-ever 0.3.0. Each run is one file, whose name depends only on its content:
 `data/<benchmark>/<developer>/<model>/<uuid>.json`.
 """
 
@@ -25,10 +25,10 @@ NO_DEVELOPER = "unknown"
 
 
 def files(runs: Sequence[StoredRun], task: Task | None, organisation: str) -> dict[PurePosixPath, str]:
-    """A file for each of `runs`, by its path in the datastore.
+    """Return a file for each of `runs`, by its path in the datastore.
 
-    `organisation` is who hands them in. `task` says where the rows come from, where it is known. Raises StoreError for
-    a run without a score.
+    `organisation` is who submits them. `task`, if known, says where the rows come from. Raises StoreError for a run
+    without a score.
     """
     return dict(_file(run.record, task, organisation) for run in runs)
 
@@ -66,10 +66,10 @@ def _log(record: RunRecord, task: Task | None, organisation: str) -> dict[str, A
 
 
 def _epoch(environment: Environment | None) -> str:
-    """When the record was made, in seconds since 1970; "0" where that is not known."""
+    """Return when the record was made, in seconds since 1970, or "0" if that is not known."""
     try:
         return f"{datetime.fromisoformat(environment.started_at).timestamp():.0f}" if environment else "0"
-    except ValueError:  # whoever's record it is
+    except ValueError:  # records from elsewhere may hold anything
         return "0"
 
 
@@ -81,7 +81,7 @@ def _version(environment: Environment | None, of: str) -> str:
 
 
 def _model_id(record: RunRecord) -> str:
-    """`developer/model`, as the hub calls it where it is there."""
+    """Return `developer/model`, as the hub calls the model if it is there."""
     name = one_line(record.model.published_id or record.model.id)
     return name if "/" in name else f"{NO_DEVELOPER}/{name}"
 
@@ -116,7 +116,7 @@ def _model_info(record: RunRecord, last: Environment | None) -> dict[str, Any]:
 
 
 def _results(record: RunRecord, task: Task | None, language: str, score: Score) -> list[dict[str, Any]]:
-    """One for each metric, the main one first and with its interval."""
+    """Return one result for each metric, the main one first and with its interval."""
     common = {
         "evaluation_name": one_line(f"{record.task}/{language}"),
         "source_data": _source(record, task, language, score),
@@ -163,7 +163,7 @@ def _setting(record: RunRecord) -> str:
 
 
 def _source(record: RunRecord, task: Task | None, language: str, score: Score) -> dict[str, Any]:
-    """The rows: of a data set of the hub, or of a copy of which the hash is known."""
+    """Describe the rows: from a data set on the hub, or from a copy with a known hash."""
     details = {
         "language": language,
         "source": record.data.source,
@@ -185,7 +185,7 @@ def _source(record: RunRecord, task: Task | None, language: str, score: Score) -
 
 
 def _how(record: RunRecord) -> dict[str, str]:
-    """How the answers came about: the recipe in all its values, and what was chosen by what."""
+    """Describe how the answers were made: all values of the recipe, and how checkpoint and values were chosen."""
     sweep = record.sweep.in_words if record.sweep else None
     values = {f"recipe_{key}": value for key, value in record.recipe.values.items()}
     return _strings(
@@ -202,5 +202,5 @@ def _how(record: RunRecord) -> dict[str, str]:
 
 
 def _strings(details: Mapping[str, Any]) -> dict[str, str]:
-    """Details as the schema wants them: texts, and nothing for what is not known."""
+    """Return details in the form of the schema: as texts, without those that are not known."""
     return {one_line(key): one_line(value) for key, value in details.items() if value is not None}

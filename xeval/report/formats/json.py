@@ -1,4 +1,4 @@
-"""Matrix → JSON for programs; docs/files.md describes it. Scores are fractions, differences are in points."""
+"""Matrix → JSON for programs. Scores are fractions, differences are in points; docs/files.md describes the keys."""
 
 import json
 from dataclasses import asdict
@@ -52,7 +52,7 @@ def _row(row: Row, matrix: Matrix) -> dict[str, Any]:
 
 
 def _none(row: Row) -> dict[str, Any] | None:
-    """Why ours has no verdict; nothing is said of a published row."""
+    """Return why a row of ours has no verdict, or None for a published row."""
     return {"outcome": NO_VERDICT, "sentence": f"No verdict: {row.why_no_verdict}."} if row.why_no_verdict else None
 
 
@@ -110,7 +110,7 @@ def _claim(verdict: ClaimVerdict) -> dict[str, Any]:
 
 
 def _fraction(percentage: float | None) -> float | None:
-    """Without the digits that only floating point makes of a division by 100."""
+    """Divide by 100, without the last digits that floating point adds."""
     return None if percentage is None else round(percentage / 100, 12)
 
 

@@ -1,4 +1,4 @@
-r"""Matrix → a LaTeX table to \input into a paper: booktabs, with the marks of the verdicts and footnotes below."""
+r"""Matrix → a LaTeX table to \input into a paper: booktabs, with the verdicts' marks, and footnotes below."""
 
 import re
 
@@ -38,12 +38,12 @@ _WRITTEN = {
     "↑": r"$\uparrow$",
     "✗": r"$\times$",
 }
-# pdflatex stops at a character that it knows no glyph for, so any other is written as its code point.
+# pdflatex stops at a character without a glyph, so characters that are not listed are written as their code points.
 _GLYPHS = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ")
 
 
 def render(matrix: Matrix) -> str:
-    """One table* float, never wider than the page. Accuracies are percentages."""
+    """Render one table* float, never wider than the page. Scores are percentages."""
     with_others = len(matrix.languages) > matrix.n_reference_languages > 0
     header = [*matrix.languages, f"mean of {matrix.n_reference_languages or len(matrix.languages)}"]
     header += [f"mean of {len(matrix.languages)}"] if with_others else []
@@ -78,7 +78,7 @@ def _row(row: Row, matrix: Matrix, with_others: bool) -> str:
 
 
 def _line(name: str, cells: list[str], bold: bool = False) -> str:
-    # In braces, since a * or [ at the start of a line belongs to the \\ of the line before.
+    # In braces, since LaTeX reads a * or [ at the start of a line as part of the \\ before it.
     first = (r"\textbf" if bold else "") + f"{{{escape(name)}}}"
     return " & ".join([first, *map(escape, cells)]) + r" \\"
 
@@ -91,9 +91,9 @@ def _notes(matrix: Matrix) -> list[str]:
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX prints it: one line in which no command is."""
+    """Escape text for LaTeX: the result is one line without commands of its own."""
     written = "".join(_character(character) for character in one_line(text))
-    return re.sub(r"-(?=-)", "-{}", written)  # no ligature: -- would be printed as a dash
+    return re.sub(r"-(?=-)", "-{}", written)  # else LaTeX would print -- as a dash
 
 
 def _character(character: str) -> str:

@@ -1,4 +1,4 @@
-"""Matrix → Markdown that renders on the usual hosts and whose source is aligned too."""
+"""Matrix → Markdown that renders on the usual hosts and has an aligned source."""
 
 import re
 
@@ -13,7 +13,7 @@ from xeval.support.text import capitalised, one_line
 
 
 def render(matrix: Matrix) -> str:
-    """The whole report. Numbers are percentages; a dash means that there is no number, never zero."""
+    """Render the whole report. Numbers are percentages; a dash means that there is no number, never zero."""
     with_others = len(matrix.languages) > matrix.n_reference_languages > 0
     header = ["", *matrix.languages, f"mean of {matrix.n_reference_languages or len(matrix.languages)}"]
     header += [f"mean of {len(matrix.languages)}"] if with_others else []
@@ -36,7 +36,7 @@ def render(matrix: Matrix) -> str:
 
 
 def _in_short(matrix: Matrix) -> str:
-    """A line for each model, that nothing was found where that is so, and when and how the report was made."""
+    """Return a line for each model, a line if the diagnosis found nothing, and when and how the report was made."""
     lines = [_line(entry) for entry in in_short.of(matrix)]
     lines += [f"{matrix.checked}."] if matrix.checked else []
     lines += [f"Made on {matrix.made}"] if matrix.made else []
@@ -51,7 +51,7 @@ def _line(entry: InShort) -> str:
 
 
 def findings_section(matrix: Matrix) -> str:
-    """What the diagnosis has found; nothing where it has found nothing."""
+    """Return the section with the findings of the diagnosis, or "" if there are none."""
     lines = [f"- {escape(finding.line)}" for finding in matrix.findings]
     return "\n".join(["", "## Findings", "", *lines, ""]) if lines else ""
 
@@ -66,7 +66,7 @@ def _cells(row: Row, languages: list[str], n_reference: int, with_others: bool) 
 
 
 def _verdicts(row_verdicts: list[RowVerdict]) -> str:
-    """A section of its own: the legend, then every sentence, folded; nothing where there is no verdict."""
+    """Return the section with the legend and, folded, every verdict's sentence, or "" if there is no verdict."""
     if not row_verdicts:
         return ""
     blocks = [f"- {escape(line)}" for verdict in row_verdicts for line in verdicts.sentences(verdict)]
@@ -75,19 +75,19 @@ def _verdicts(row_verdicts: list[RowVerdict]) -> str:
 
 
 def _claims(matrix: Matrix) -> str:
-    """What else the published table's source says of the models; nothing where it says nothing."""
+    """Return the section on other claims in the published table's source, or "" if there are none."""
     lines = [f"- {escape(claim.sentence)}" for claim in matrix.claims]
     return "\n## Other claims of the source\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def _transfer(matrix: Matrix) -> str:
-    """Source × target, where models were trained on several languages."""
+    """Return the section with source × target, if models were trained on several languages, else ""."""
     tables = [f"**{escape(exhibit.title)}**\n\n{_table(exhibit)}\n" for exhibit in transfer.of(matrix)]
     return "\n## Transfer between languages\n\n" + "\n".join(tables) if tables else ""
 
 
 def _exhibits(matrix: Matrix) -> str:
-    """What the answers of our rows show, a section for each row; nothing for a kind of task without exhibits."""
+    """Return a section with the exhibits of each row of ours, or "" for a kind of task without exhibits."""
     sections = []
     for row in matrix.ours:
         tables = [
@@ -105,7 +105,7 @@ def _table(exhibit: Exhibit) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as Markdown shows it: one line, and nothing in it is markup. An underscore inside a word is none."""
+    """Escape text for Markdown: the result is one line without markup. An underscore inside a word is no markup."""
     text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", text)
     return re.sub(r"^(\d*)(?=[-+#=]|[.)](?:\s|$))", r"\1\\", text)  # at the start of a line: headings, lists, rules

@@ -1,7 +1,7 @@
-"""Matrix → the evaluation part of a model card: metadata for the hub, results, and what the runs took.
+"""Matrix → the evaluation part of a model card: metadata for the hub, results, and the cost of the runs.
 
-The results have the shape of the DistilmBERT card's, a row per model and a column per language. The metadata are made
-by huggingface_hub's own classes, imported when a card is asked for.
+The results are laid out as on the DistilmBERT card, with a row per model and a column per language. The metadata are
+made by huggingface_hub's own classes, which are imported only when a card is asked for.
 """
 
 from collections.abc import Iterator
@@ -24,19 +24,19 @@ from xeval.support.text import capitalised, one_line
 
 @dataclass(frozen=True)
 class Footprint:
-    """What the user says of the machine, which xeval does not measure."""
+    """Figures about the machine that xeval does not measure, given by the user."""
 
-    watts: float | None = None  # drawn by the whole machine under load, on average
-    grams_per_kwh: float | None = None  # of CO2 equivalent, for the grid that fed it
+    watts: float | None = None  # average power of the whole machine under load
+    grams_per_kwh: float | None = None  # CO2 equivalent of the machine's power grid
 
 
 def render(matrix: Matrix, task: Task | None, footprint: Footprint) -> str:
-    """The card of the one model in `matrix`. Metrics are fractions in the metadata and percentages in the table."""
+    """Render the card of the one model in `matrix`. Metrics are fractions in the metadata, percentages in the table."""
     return f"---\n{metadata(matrix, task)}\n---\n\n{evaluation(matrix)}\n{_environment(matrix.ours, footprint)}"
 
 
 def metadata(matrix: Matrix, task: Task | None, source: str | None = None) -> str:
-    """The card's metadata as YAML, with the results in `model-index`; `source` is where their records are."""
+    """Return the card's metadata as YAML, with the results in `model-index`. `source` is the URL of their records."""
     from huggingface_hub import EvalResult, ModelCardData
 
     model = _only_model(matrix)
@@ -63,11 +63,10 @@ def metadata(matrix: Matrix, task: Task | None, source: str | None = None) -> st
 
 
 def render_eval_results(matrix: Matrix, task: Task | None, source: str | None = None) -> str:
-    """Entries for a file in the `.eval_results` folder of a model on the hub, in the format that
-    https://huggingface.co/docs/hub/eval-results describes. Values are fractions.
+    """Render the entries for a file in the `.eval_results` folder of a model on the hub. Values are fractions.
 
-    Raises XevalError for what no leaderboard is for: other splits, tasks of no data set of the hub, runs on part of the
-    rows.
+    https://huggingface.co/docs/hub/eval-results describes the format. Raises XevalError for what no leaderboard takes:
+    other splits, tasks without a data set on the hub, and only runs on part of the rows.
     """
     import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
@@ -99,7 +98,7 @@ def render_eval_results(matrix: Matrix, task: Task | None, source: str | None = 
 
 
 def _kind_of_task(matrix: Matrix) -> tuple[str, str]:
-    """What the hub calls such tasks, and what people do."""
+    """Return the name of this kind of task on the hub, and its name in words."""
     name = matrix.ours[0].runs[0].record.kind
     try:
         kind = get_kind(name)
@@ -109,9 +108,9 @@ def _kind_of_task(matrix: Matrix) -> tuple[str, str]:
 
 
 def _as_it_is(row: Row) -> bool:
-    """Whether nothing was trained, so that there is no language that it transfers from, and no seed."""
+    """Return whether the numbers come without a known training, and so without a source language."""
     record = row.runs[0].record
-    return record.is_as_it_was or record.computed_elsewhere  # of which nothing but the predictions is known
+    return record.is_as_it_was or record.computed_elsewhere  # nothing but the predictions is known of the latter
 
 
 def _zero_shot(row: Row, matrix: Matrix) -> str:
@@ -119,7 +118,10 @@ def _zero_shot(row: Row, matrix: Matrix) -> str:
 
 
 def _partial(matrix: Matrix) -> dict[str, str]:
-    """Our rows that are of runs on part of the rows, and why, by name: leaderboards are not for them."""
+    """Return our rows whose runs cover only part of the test or training rows, by name, and why.
+
+    Leaderboards do not take them.
+    """
     return {row.name: row.why_partial for row in matrix.ours if row.why_partial}
 
 
@@ -131,7 +133,7 @@ def _only_model(matrix: Matrix) -> str:
 
 
 def _cells(matrix: Matrix) -> Iterator[tuple[Row, str, str]]:
-    """Our row, language, and how the number was got, for every number of ours on all rows."""
+    """Yield our row, the language, and how the number was made, for every number of ours on all rows."""
     partial = _partial(matrix)
     for row in matrix.ours:
         for language in row.cells if row.name not in partial else ():
@@ -156,13 +158,13 @@ def _how(row: Row, language: str) -> list[str]:
 
 
 def _revision(row: Row) -> str | None:
-    """The commit on the hub that the rows were read at; None for rows that came from elsewhere."""
+    """Return the hub commit at which the data was read, or None for data from elsewhere."""
     revision = row.runs[0].record.data.revision
     return one_line(revision) if revision else None
 
 
 def evaluation(matrix: Matrix, heading: str = "Evaluation") -> str:
-    """The section on what was evaluated: the table, with its notes and findings."""
+    """Render the section on the evaluation: the table with its notes and findings."""
     header = ["Model", *(escape(describe(language).name) for language in matrix.languages)]
     body = [
         [
@@ -221,5 +223,5 @@ def _hours(records: list[RunRecord], training: bool) -> float:
 
 
 def _short(number: float) -> str:
-    """Three digits, and no exponent for what is large."""
+    """Format a number with three significant digits, and large ones without an exponent."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

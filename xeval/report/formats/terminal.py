@@ -1,4 +1,4 @@
-"""Matrix → a table for terminals and notebooks: languages down, models across, so that 15 of them fit 80 columns."""
+"""Matrix → a table for terminals and notebooks. Languages go down and models across, so 15 languages fit 80 columns."""
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +15,7 @@ from xeval.support.text import one_line
 
 
 def show(matrix: Matrix, console: Console) -> None:
-    """Print the matrix on `console`. Accuracies are percentages."""
+    """Print the matrix on `console`. Scores are percentages."""
     heads, shared = _heads(matrix)
     console.print(_plain(_caption(matrix, shared)), style="italic")
     table = Table(show_edge=False)
@@ -33,7 +33,7 @@ def show(matrix: Matrix, console: Console) -> None:
 
 
 def as_html(matrix: Matrix) -> str:
-    """The same for a notebook: findings above the table, and what is said of its numbers folded."""
+    """Render what `show` prints for a notebook, with findings above the table and notes on the numbers folded."""
     heads, shared = _heads(matrix)
     header = ["language", *(head.plain.replace("\n", ", ") for head in heads)]
     rows = [*_languages(matrix), *_totals(matrix)]
@@ -55,7 +55,7 @@ def _languages(matrix: Matrix) -> list[list[str]]:
 
 
 def _totals(matrix: Matrix) -> list[list[str]]:
-    """Means, gap and seeds."""
+    """Return the lines with means, gap and seeds."""
     n, lines = matrix.n_reference_languages, list[list[str]]()
     if n:
         means = (verdicts.number(row.mean_reference, verdicts.mean_mark(row, n)) for row in matrix.rows)
@@ -72,7 +72,7 @@ def _findings(matrix: Matrix) -> list[str]:
 
 
 def _below(matrix: Matrix) -> list[str]:
-    """What is said of the numbers, a line each."""
+    """Return the notes on the numbers, a line each."""
     row_verdicts = matrix.verdicts
     legend = (
         [verdicts.legend(row_verdicts), *(line for verdict in row_verdicts for line in verdicts.headlines(verdict))]
@@ -88,7 +88,10 @@ def _below(matrix: Matrix) -> list[str]:
 
 
 def _heads(matrix: Matrix) -> tuple[list[Text], str]:
-    """What stands above each column, in two lines for each of two sides, and the settings that all of ours share."""
+    """Return the column heads, and the settings that all rows of ours share.
+
+    A published row and a row of ours below it have a second line, "published" or "ours".
+    """
     settings = {row.name: Configuration.of(row.runs[0].record).in_words for row in matrix.ours}
     shared = settings[matrix.ours[0].name] if len(set(settings.values())) == 1 else ""
     ids = {row.name: row.runs[0].record.model.id for row in matrix.ours}
@@ -110,5 +113,5 @@ def _heads(matrix: Matrix) -> tuple[list[Text], str]:
 
 
 def _plain(text: str) -> Text:
-    """Text in which nothing is markup, and no control character is left."""
+    """Return text without markup and without control characters."""
     return Text(one_line(text))

@@ -1,1 +1,1 @@
-"""The gate's outcome, one file per format."""
+"""The gate's outcome in several formats, one module each."""

@@ -1,7 +1,7 @@
-"""The gate's outcome → annotations and the step's summary, as GitHub's runner reads them.
+"""The gate's outcome → annotations and a step summary in the form that GitHub's runner reads.
 
-https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands has the commands, and
-`ActionCommand.cs` of https://github.com/actions/runner what is escaped in them.
+https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands lists the commands, and
+`ActionCommand.cs` of https://github.com/actions/runner shows how they are escaped.
 """
 
 import secrets
@@ -14,13 +14,13 @@ from xeval.report.gate.text import headline
 from xeval.support.errors import StoreError
 from xeval.support.text import one_line
 
-MAX_ANNOTATIONS = 10  # of one level for a step; what is beyond is dropped without a word
-MAX_SUMMARY_BYTES = 1024 * 1024  # for a step; beyond, nothing of it is shown
+MAX_ANNOTATIONS = 10  # per level and step; GitHub silently drops more
+MAX_SUMMARY_BYTES = 1024 * 1024  # per step; GitHub shows nothing of a longer one
 CUT = "\n\n… cut here: GitHub shows 1 MiB of a step's summary. `xeval check --json FILE` writes all of it.\n"
 
 
 def annotations(outcome: Outcome) -> list[str]:
-    """The workflow commands: an error for each failure, a warning for each drop within chance, and the headline."""
+    """Return workflow commands: an error for each failure, a warning for each drop within chance, and the headline."""
     doubtful = [finding for finding in outcome.findings if finding.kind == "drop within chance"]
     return [
         *_level("error", outcome.failures),
@@ -49,7 +49,7 @@ def _escape(text: str) -> str:
 
 @contextmanager
 def commands_stopped() -> Iterator[None]:
-    """Whatever is printed meanwhile is text to the runner, even where a model's name looks like a command."""
+    """Make the runner treat everything printed meanwhile as text, even if a model's name looks like a command."""
     token = secrets.token_hex(16)
     print(f"::stop-commands::{token}", flush=True)
     try:
@@ -59,7 +59,7 @@ def commands_stopped() -> Iterator[None]:
 
 
 def append_summary(path: Path, text: str) -> None:
-    """Add `text` to the step's summary at `path`, cut to what there is room for. Raises StoreError."""
+    """Append `text` to the step's summary at `path`, cut to the room left. Raises StoreError if that fails."""
     content = text.encode()
     try:
         room = MAX_SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0)

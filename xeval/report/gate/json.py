@@ -12,7 +12,10 @@ FORMAT = 1
 
 
 def render(outcome: Outcome) -> str:
-    """Accuracies are in percent, speeds in pairs per second; `p` is one-sided and corrected, `alpha` its limit."""
+    """Render the outcome. Scores are in percent, speeds in rows per second (unit "pairs/s").
+
+    `p` is one-sided and corrected, and `alpha` is its limit.
+    """
     content = {
         "format": FORMAT,
         "passed": outcome.passed,

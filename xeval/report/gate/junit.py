@@ -1,8 +1,8 @@
-"""The gate's outcome → JUnit XML, one test case for each finding, as CI systems show test results.
+"""The gate's outcome → JUnit XML, with one test case for each finding, for CI systems that show test results.
 
-The elements are those that Jenkins, GitLab and GitHub's test reporters read
-(https://github.com/testmoapp/junitxml describes them). XML 1.0 has no place for control characters, not even as
-references, so every text goes through `one_line`, which shows them as escapes.
+Jenkins, GitLab and GitHub's test reporters read these elements (https://github.com/testmoapp/junitxml describes them).
+XML 1.0 does not allow control characters, not even as references, so every text goes through `one_line`, which escapes
+them.
 """
 
 from xml.etree import ElementTree
@@ -13,7 +13,7 @@ from xeval.support.text import one_line
 
 
 def render(outcome: Outcome) -> str:
-    """A failing finding is a failure; what is not compared is skipped; notes are the suite's output."""
+    """Render the outcome. Failing findings become failures, "not compared" becomes skipped, and notes become output."""
     root = ElementTree.Element("testsuites", name="xeval check")
     for name, findings in by_configuration(outcome.findings).items():
         cases = [finding for finding in findings if finding.kind != "note"]

@@ -7,7 +7,7 @@ from xeval.report.pipe_table import pipe_table
 
 
 def render(outcome: Outcome) -> str:
-    """Headline and failures first, since a long summary is cut at its end; then every number and the notes."""
+    """Render headline and failures first, since a long summary is cut at its end, then every number and the notes."""
     mark = "✅" if outcome.passed else "❌"
     blocks = [f"### {mark} xeval check", escape(headline(outcome))]
     if outcome.failures:

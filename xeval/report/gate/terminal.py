@@ -10,12 +10,14 @@ from xeval.judging.gate.findings import GateFinding, Outcome
 from xeval.report.gate.text import COLUMNS, by_configuration, cells, headline
 from xeval.support.text import counted, one_line
 
-MANY = 50  # configurations, of which those without a change are counted
+MANY = 50  # configurations; with more, unchanged ones are counted, not listed
 
 
 def show(outcome: Outcome, console: Console) -> None:
-    """Print `outcome` on `console`. Languages of which there is nothing to say are counted, not listed, and so are
-    configurations where there are many."""
+    """Print `outcome` on `console`.
+
+    Unchanged languages are counted, not listed. So are unchanged configurations if there are more than MANY.
+    """
     groups = by_configuration(outcome.findings)
     dull = {name for name, findings in groups.items() if len(groups) > MANY and all(map(_is_quiet, findings))}
     for name, findings in groups.items():
@@ -30,7 +32,7 @@ def show(outcome: Outcome, console: Console) -> None:
 
 
 def _show_one(name: str, findings: Sequence[GateFinding], console: Console) -> None:
-    """The table of one configuration."""
+    """Print the table of one configuration."""
     console.print(escape(one_line(name)), style="italic")
     table = Table(show_edge=False)
     for column in COLUMNS:

@@ -1,4 +1,4 @@
-"""What every format of the gate's outcome says alike: the headline, and a finding's numbers as people read them."""
+"""Text that all formats of the gate's outcome share: the headline, and a finding's numbers as people read them."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ COLUMNS = ("", "blessed", "now", "change", "p", "finding")
 
 
 def headline(outcome: Outcome) -> str:
-    """The outcome in one sentence."""
+    """Return the outcome in one sentence."""
     thresholds = outcome.thresholds
     allowed = (
         f"{thresholds.cell:g} points in a language, {thresholds.mean:g} on the mean,"
@@ -28,7 +28,7 @@ def _counted(findings: Iterable[GateFinding]) -> str:
 
 
 def cells(finding: GateFinding) -> tuple[str, ...]:
-    """A finding under COLUMNS, without its configuration; a dash for what there is not."""
+    """Return a finding's cells under COLUMNS, without its configuration. A dash stands for a missing number."""
     numbers = finding.numbers
     if numbers is None:
         return (finding.what, "–", "–", "–", "–", finding.kind)

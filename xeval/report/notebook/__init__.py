@@ -1,1 +1,1 @@
-"""What functions that Python programs call give back, as a notebook shows it."""
+"""The results of the Python functions, which notebooks show as tables."""

@@ -1,4 +1,4 @@
-"""What `check` and `diagnose` give to programs: their results, as a notebook shows them. Nothing slow is loaded."""
+"""The results of `check` and `diagnose` for programs and notebooks. Nothing slow is imported."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Checked(Outcome):
-    """What the gate found. A notebook shows it as the summary of a CI step does, and `frame` has a row per finding."""
+    """The outcome of the gate. A notebook shows it like the summary of a CI step; `frame` has a row per finding."""
 
     def frame(self) -> "pd.DataFrame":
-        """Each finding with its numbers, where it has some, and whether it fails."""
-        import pandas as pd  # half a second
+        """Return a row per finding with its numbers, if it has some, and whether it fails."""
+        import pandas as pd  # takes half a second
 
         rows = [asdict(finding) | {"fails": finding.fails} for finding in self.findings]
         return pd.DataFrame([row | (row.pop("numbers") or {}) for row in rows])
@@ -32,11 +32,11 @@ class Checked(Outcome):
 
 
 class Findings(list[Finding]):
-    """What is wrong with runs, errors first. A notebook shows a line for each."""
+    """What is wrong with runs, errors first for each task. A notebook shows a line for each finding."""
 
     def frame(self) -> "pd.DataFrame":
-        """One row per finding."""
-        import pandas as pd  # half a second
+        """Return a frame with one row per finding."""
+        import pandas as pd  # takes half a second
 
         return pd.DataFrame([finding.model_dump() for finding in self], columns=list(Finding.model_fields))
 

@@ -1,4 +1,4 @@
-"""What `rank` and `compare` give to programs: their results, which a notebook shows as tables."""
+"""The results of `rank` and `compare` for programs. Notebooks show them as tables."""
 
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,8 @@ class RankedModels(Ranking):
     """A ranking. A notebook shows its table, and `frame` has a row for each model, the best first."""
 
     def frame(self) -> "pd.DataFrame":
-        """What `xeval rank --format csv` writes; scores, differences and deviations are fractions."""
-        import pandas as pd  # half a second
+        """Return what `xeval rank --format csv` writes. Scores, differences and deviations are fractions."""
+        import pandas as pd  # takes half a second
 
         return pd.DataFrame(of_ranking.lines(self))
 
@@ -34,8 +34,8 @@ class Comparison(RunComparison):
     """A comparison of two sides. A notebook shows its table, and `frame` has a row for each language."""
 
     def frame(self) -> "pd.DataFrame":
-        """Values, differences and bounds, as fractions, with the p values and the side that is better."""
-        import pandas as pd  # half a second
+        """Return values, differences and bounds as fractions, with the p values and the better side."""
+        import pandas as pd  # takes half a second
 
         return pd.DataFrame(of_runs.lines(self))
 

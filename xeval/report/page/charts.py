@@ -1,4 +1,4 @@
-"""Numbers → where they stand in a drawing: plain geometry in SVG's units, which the templates draw."""
+"""Numbers → positions in a drawing: plain geometry in SVG units, which the templates draw."""
 
 import math
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from xeval.judging.calibration import Bin
 from xeval.support.text import counted, one_decimal
 
-WIDTH = 360  # of every drawing, so that its letters are legible on a phone
+WIDTH = 360  # of every drawing; text stays legible on a phone
 LEFT, RIGHT, BOTTOM, TOP = 40, 12, 34, 10  # margins
 ROW = 18  # height of a row of dots
-NAMES = 92  # width of the names left of them
+NAMES = 92  # width of the names to the left of the dots
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Axis:
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self, most: int = 6) -> list[tuple[float, str]]:
-        """Places of round numbers within the axis, and the numbers."""
+        """Return the positions of round numbers within the axis, and the numbers."""
         step = _round_step((self.high - self.low) / most)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
@@ -35,14 +35,14 @@ class Axis:
 
 
 def axis_around(values: Sequence[float], start: float, end: float) -> Axis:
-    """An axis on which all of `values` have their place, with a little room at both ends."""
+    """Return an axis that covers all of `values`, with a little room at both ends."""
     low, high = min(values), max(values)
     room = 0.05 * (high - low) or abs(high) * 0.1 or 1.0
     return Axis(low - room, high + room, start, end)
 
 
 def _round_step(least: float) -> float:
-    """The smallest of 1, 2 and 5 times a power of ten that is not below `least`."""
+    """Return the smallest number of at least `least` that is 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
@@ -51,7 +51,7 @@ def _round_step(least: float) -> float:
 class DotRow:
     name: str
     y: float
-    dots: list[tuple[float, str]]  # x, what it is
+    dots: list[tuple[float, str]]  # x, description
     mean: float
     published: float | None
 
@@ -64,7 +64,7 @@ class Dots:
 
 
 def dots(rows: Sequence[tuple[str, dict[int, float], float | None]]) -> Dots:
-    """A row of dots for each (name, score by seed, published score or None)."""
+    """Place a row of dots for each (name, score by seed, published score or None)."""
     values = [value for _, seeds, published in rows for value in (*seeds.values(), published) if value is not None]
     axis = axis_around(values, NAMES, WIDTH - RIGHT)
     placed = [
@@ -134,7 +134,7 @@ class Curves:
 
 
 def curves(series: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> Curves | None:
-    """A line for each (name, points); None where there is no point that is a finite number."""
+    """Place a line for each (name, points). Returns None if no point is finite."""
     height = 200
     finite = [(name, [point for point in points if all(map(math.isfinite, point))]) for name, points in series]
     everything = [point for _, points in finite for point in points]

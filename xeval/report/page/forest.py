@@ -1,6 +1,6 @@
-"""A verdict on a row → its forest plot: a line for each language, ours beside published, with interval and tolerance.
+"""A verdict on a row → its forest plot: a line for each language with ours, published, interval and tolerance.
 
-Places are per cent of the plot's width, so that it fits a phone as well as a screen.
+Positions are percentages of the plot's width, so it fits both a phone and a large screen.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from xeval.report.page.charts import Axis, axis_around
 from xeval.report.verdicts import MARKS
 from xeval.support.text import one_decimal, printed_difference, signed
 
-EDGE = 5  # per cent in which a number would leave the plot
+EDGE = 5  # percent of the width at each end, where a tick's number would not fit
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ForestLine:
     published: str
     difference: str
     interval: str
-    at: float  # the difference; what follows are its interval and the tolerance
+    at: float  # of the difference; below are the ends of its interval, and those of the tolerance
     low: float
     high: float
     band: tuple[float, float]
@@ -43,7 +43,7 @@ class Forest:
 
 
 def plot(verdict: RowVerdict) -> Forest | None:
-    """None where nothing was compared."""
+    """Place the forest plot of `verdict`. Returns None if no language was compared."""
     compared = {what: cell for what, cell in verdict.cells.items() if cell.comparison is not None}
     means = [verdict.mean] if verdict.mean.comparison is not None and len(verdict.cells) > 1 else []
     if not compared:

@@ -1,4 +1,4 @@
-"""Matrix → the cells of the page's tables: number, mark, and how deep its colour is."""
+"""Matrix → the cells of the page's tables: number, mark, and depth of colour."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ from xeval.report import verdicts
 from xeval.report.matrix import Matrix, Row
 from xeval.support.text import one_decimal, printed_difference, signed
 
-LEVELS = 9  # of colour; style.css has a class for each
+LEVELS = 9  # colour levels; style.css has a class for each
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`text` always says what the colour says."""
+    """A cell of a table. `text` always says what the colour shows."""
 
     text: str
-    value: float | None = None  # what the table is sorted by
-    colour: str = ""  # a class of style.css: of a colour, or "words" for text
+    value: float | None = None  # the table is sorted by it
+    colour: str = ""  # a class in style.css: for a colour, or "words" for text
     mark: str = ""
     outcome: str = ""  # the mark in words
-    bar: float = 0.0  # share of the widest bar
+    bar: float = 0.0  # length, as a share of the widest bar
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table, under the name of a language or of what several have in common."""
+    """One line of a table, for a language or a group of languages."""
 
     name: str
     more: tuple[str, ...]
@@ -33,9 +33,9 @@ class Line:
 
 
 def score_lines(matrix: Matrix) -> list[Line]:
-    """A line per language, a cell per row of the matrix: the training language first, then by transfer.
+    """Return a line per language with a cell per row of the matrix: the training language first, then by transfer.
 
-    The colours are spread over the other languages; the training language, far above them, has the deepest there is.
+    The colour scale covers the other languages. The training language, far above them, has the deepest colour.
     """
     every = [(language, value) for row in matrix.rows for language, value in row.cells.items()]
     values = [value for language, value in every if language != matrix.training_language] or [every[0][1]]
@@ -55,7 +55,7 @@ def score_lines(matrix: Matrix) -> list[Line]:
 
 
 def mean_lines(matrix: Matrix) -> list[Line]:
-    """The means over languages and the gap, which stand below and are not sorted."""
+    """Return the lines with the means over languages and the gap, which stay at the bottom when the table is sorted."""
     n, most = matrix.n_reference_languages, len(matrix.languages)
     lines = []
     if n:
@@ -76,7 +76,7 @@ def mean_lines(matrix: Matrix) -> list[Line]:
 
 
 def difference_lines(matrix: Matrix) -> tuple[list[Row], list[Line]]:
-    """Our rows that stand under a published one, and ours minus published in points, a line per language."""
+    """Return our rows that are below a published one, and a line per language with ours minus published in points."""
     rows = [row for row in matrix.ours if row.beside]
     differences = {
         (row.name, language): row.cells[language] - published
@@ -104,7 +104,7 @@ def difference_lines(matrix: Matrix) -> tuple[list[Row], list[Line]]:
 
 
 def gap_lines(matrix: Matrix) -> dict[str, list[Line]]:
-    """The transfer gap, training language minus the others, in points: by language, by script and by family."""
+    """Return the transfer gap, training language minus the others, in points: by language, by script and by family."""
     others = [language for language in matrix.by_transfer if language != matrix.training_language]
     by = {
         "language": {name: [language] for language, name in names_of(others).items()},

@@ -1,6 +1,6 @@
-"""Matrix → one HTML file that needs nothing else: no network, no other file, and only its own small script.
+"""Matrix → one self-contained HTML file: no network, no other file, and only its own small script.
 
-The browser is told so by a content security policy, which names style and script by their hashes.
+A content security policy, which names style and script by their hashes, enforces that in the browser.
 """
 
 import base64
@@ -23,20 +23,20 @@ from xeval.results.store import StoredRun
 from xeval.support.text import capitalised, counted, one_decimal, one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
-MOST_MODELS = 50  # that have a section of their own
-MOST_RECORDS = 100  # that are shown
-MOST_LINKS = 8  # to models at the top
-MOST_WORST = 4  # sentences at the top
+MOST_MODELS = 50  # with more models, none has a section of its own
+MOST_RECORDS = 100  # with more records, none is shown
+MOST_LINKS = 8  # links to models at the top
+MOST_WORST = 4  # with more models, there are no sentences on the worst language at the top
 OUTCOMES = {
     "agrees": "agree",
     "leans low": "lean low",
     "leans high": "lean high",
     NO_VERDICT: "without a verdict",
-}  # of several
+}  # plural forms
 
 
 def render(matrix: Matrix) -> str:
-    """The whole page. What the predictions show is left out, with the reason, where they cannot be read."""
+    """Render the whole page. If predictions cannot be read, what they would show is left out, with the reason."""
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "sort.js"))
     compared, differences = heat.difference_lines(matrix)
     row_verdicts, rows = matrix.verdicts, matrix.ours
@@ -86,7 +86,7 @@ class Card:
     how: str
     tally: dict[str, int]
     forest: forest.Forest | None
-    sentences: list[str]  # that no line of the plot has
+    sentences: list[str]  # those that no line of the plot shows
 
 
 def _card(verdict: RowVerdict) -> Card:
@@ -100,7 +100,7 @@ def _card(verdict: RowVerdict) -> Card:
 
 
 def _left_out(matrix: Matrix) -> str:
-    """What a page of so many runs does not have."""
+    """Say what a page with so many runs leaves out."""
     parts = [f"a section for each of {len(matrix.ours)} models"] if len(matrix.ours) > MOST_MODELS else []
     parts += [f"the records of {len(matrix.runs)} runs"] if len(matrix.runs) > MOST_RECORDS else []
     return f"Left out for length: {' and '.join(parts)}; --model NAME reports on one model." if parts else ""
@@ -108,8 +108,8 @@ def _left_out(matrix: Matrix) -> str:
 
 @cache
 def environment() -> jinja2.Environment:
-    """What renders the templates of pages: everything that is put into one is escaped and on one line."""
-    # Escaping is switched on outright: select_autoescape goes by the ending and takes .html.j2 for plain text.
+    """Return the environment that renders the page templates. It escapes every value and puts it on one line."""
+    # Escaping is always on: select_autoescape goes by file extension and takes .html.j2 for plain text.
     jinja_environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -123,12 +123,12 @@ def environment() -> jinja2.Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Text on one line, without control characters and without those that turn the direction of what follows."""
+    """Return text on one line, without control characters and without those that change the writing direction."""
     return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def hash_of(content: str) -> str:
-    """What a content security policy names a style or script by that may run."""
+    """Return the hash by which a content security policy allows a style or script."""
     return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
@@ -139,7 +139,7 @@ def _run_name(run: StoredRun) -> str:
 
 
 def _record(run: StoredRun) -> Markup:
-    """The record as it lies on disk, line by line, each as clean as any other text here."""
+    """Return the record as JSON, with each line cleaned and escaped like any other text here."""
     lines = json.dumps(run.record.model_dump(mode="json"), indent=1, ensure_ascii=False).split("\n")
     indented = [line[: len(line) - len(line.lstrip(" "))] + one_line(line) for line in lines]
     return Markup("\n").join(escape(line) for line in indented)

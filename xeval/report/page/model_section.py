@@ -1,4 +1,4 @@
-"""A row of ours → what the page says of this one model: language by language, and its drawings."""
+"""A row of ours → the page's section on this model: numbers by language, and drawings."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ from xeval.report.page.heat import LEVELS, Cell, Line
 from xeval.results.records import RunRecord, Score
 
 HEADER = ("SD of seeds", "pieces per word", "truncated", "unknown pieces", "confidence", "ECE")
-OF_LOGITS = 2  # columns, the last ones
+OF_LOGITS = 2  # the last columns need logits
 
 
 @dataclass(frozen=True)
 class Confusion:
     title: str
     labels: list[str]
-    rows: list[list[Cell]]  # share of a gold label's rows that each label was predicted for
+    rows: list[list[Cell]]  # by gold label: the share of its rows for which each label was predicted
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ShownExhibit:
 @dataclass(frozen=True)
 class ModelSection:
     name: str
-    how: str  # the numbers by language came about
+    how: str  # how the numbers by language were made
     header: tuple[str, ...]
     by_language: list[Line]
     dots: charts.Dots | None
@@ -46,20 +46,20 @@ class ModelSection:
     loss: charts.Curves | None
     selection: charts.Curves | None
     exhibits: list[ShownExhibit]
-    problems: list[str]  # with predictions that could not be had
-    worst: str  # which language, and why
+    problems: list[str]  # with predictions that could not be read
+    worst: str  # the worst language, and why
 
 
 def build(row: Row, matrix: Matrix) -> ModelSection:
     of_seeds, problems = evidence.load(row)
-    if problems:  # all or nothing: half of the seeds would look like the whole
+    if problems:  # all or nothing: half of the seeds would look like all of them
         of_seeds = {}
     by_language = {language: evidence.together(seeds) for language, seeds in of_seeds.items()}
     two = _training_language_and_others(of_seeds, matrix.training_language)
     languages = sorted(row.cells, key=lambda language: -row.cells[language])
     published = row.beside.cells if row.beside else {}
     records = [run.record for run in row.runs]
-    has_logits = bool(by_language or problems)  # a kind of task has them or has not
+    has_logits = bool(by_language or problems)  # it is the same for all runs of a kind of task
     lines = [_line(name, row, records, by_language.get(name)) for name in matrix.by_transfer if name in row.cells]
     names = names_of(languages)
     dots = [(names[language], _by_seed(records, language), published.get(language)) for language in languages]
@@ -80,7 +80,7 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
 
 
 def shown(exhibit: Exhibit) -> ShownExhibit:
-    """The exhibit as the page's tables are."""
+    """Convert an exhibit into a table of the page."""
     is_of_languages = exhibit.header[0] == LANGUAGE
     lines = []
     for first, *rest in exhibit.rows:

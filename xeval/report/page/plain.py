@@ -1,4 +1,4 @@
-"""One table as HTML: a file that needs nothing else, no network, no other file, no script; or a part of a notebook."""
+"""One table as HTML: a self-contained file without a script, or a part of a notebook."""
 
 from collections.abc import Sequence
 from html import escape
@@ -15,7 +15,7 @@ def page(
     above: Sequence[str] = (),
     bold: Sequence[bool] = (),
 ) -> str:
-    """The whole file. `above` are lines before the table, `notes` those below; `bold` says which rows stand out."""
+    """Return the whole file. `above` are lines before the table, `notes` lines below, `bold` marks bold rows."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -49,7 +49,7 @@ tr:not(.ours) th[scope=row] {{ font-weight: normal; }}
 def fragment(
     above: Sequence[str], header: Sequence[str] = (), rows: Sequence[Sequence[str]] = (), notes: Sequence[str] = ()
 ) -> str:
-    """A part of another page, whose style it takes: lines, a table where there are rows, and folded notes."""
+    """Return a part of another page, in that page's style: lines, a table if there are rows, and folded notes."""
     table = _table(header, rows) + "\n" if rows else ""
     folded = f"<details><summary>How to read it</summary>\n{_list(notes)}\n</details>\n" if notes else ""
     return f"{_lines(above)}{table}{folded}"

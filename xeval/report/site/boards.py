@@ -1,6 +1,6 @@
-"""Runs → what the pages of a leaderboard show: a board for each task, with a line for each configuration.
+"""Runs → the content of a leaderboard's pages: a board for each task, with a line for each configuration.
 
-Numbers are those of the comparison matrix, so that a report and a leaderboard cannot disagree.
+Numbers are those of the comparison matrix, so a report and a leaderboard cannot disagree.
 """
 
 import math
@@ -21,12 +21,12 @@ from xeval.support.errors import StoreError, XevalError
 from xeval.support.files import safe_name
 from xeval.support.text import capitalised, metric_in_words
 
-LEVELS = 9  # of colour, as style.css has them
+LEVELS = 9  # colour levels; style.css has a class for each
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands in one language: a percentage, its interval and its verdict."""
+    """The cell of one language: a percentage with its interval and verdict."""
 
     value: float
     level: int  # of colour
@@ -47,22 +47,22 @@ class Line:
     mark: str  # of the verdict on the mean
     outcome: str
     seeds: str
-    model: str = ""  # whose page it is on
+    model: str = ""  # the model whose page shows the line
     page: str = ""  # that page's file; empty for a published row
-    notes: list[str] = field(default_factory=list)  # sentences on it: verdicts, or why there is none
-    details: dict[str, str] = field(default_factory=dict)  # how it came about
-    ranks: RankInterval | None = None  # at best and at worst; None where it is not among those that are ranked
+    notes: list[str] = field(default_factory=list)  # verdicts in sentences, or why there is none
+    details: dict[str, str] = field(default_factory=dict)  # how it was made
+    ranks: RankInterval | None = None  # best and worst rank; None if it is not ranked
 
     @property
     def ranks_in_words(self) -> str:
-        """ "3", "1–4"; empty where it is not ranked."""
+        """The ranks, such as "3" or "1–4". Empty if the line is not ranked."""
         best, worst = self.ranks or (0, 0)
         return "" if self.ranks is None else str(best) if best == worst else f"{best}–{worst}"
 
 
 @dataclass(frozen=True)
 class Board:
-    """One task: its languages across, configurations down, the best mean first."""
+    """The table of one task: languages across, configurations down, the best mean first."""
 
     task: str
     title: str
@@ -79,7 +79,7 @@ class Board:
 
     @property
     def about_ranks(self) -> str:
-        """What the ranks say."""
+        """An explanation of the ranks."""
         return (
             f"Ranks: the best and the worst possible among the {len(self.ranked)} rows that were scored on the same"
             " test rows, by the mean over all languages, whichever are shown. They allow for what other test rows and"
@@ -95,9 +95,9 @@ class Board:
 class Site:
     boards: list[Board]
     models: dict[str, str]  # model → its page's file
-    languages: dict[Language, str]  # the same
+    languages: dict[Language, str]  # language → its page's file
     n_runs: int
-    latest: str  # when the last of them was made: a date, or empty
+    latest: str  # date of the latest run, or empty
 
     @property
     def scripts(self) -> list[str]:
@@ -109,10 +109,9 @@ class Site:
 
 
 def build(runs: Sequence[StoredRun], tasks: Mapping[str, Task], tables: Mapping[str, Reference]) -> Site:
-    """A board for every task that `runs` have scores of, beside the published table that the task names.
+    """Build a board for every task and metric that `runs` have scores for, with the published table the task names.
 
-    A copy of a run counts once. Raises StoreError where there is no score at all, or a seed of one configuration is
-    there twice.
+    Copies of a run count once. Raises StoreError if there is no score at all, or if a configuration has a seed twice.
     """
     scored = [run for run in _each_once(runs) if run.record.scores]
     if not scored:
@@ -125,7 +124,7 @@ def build(runs: Sequence[StoredRun], tasks: Mapping[str, Task], tables: Mapping[
         of_task = [run for run in scored if (run.record.task, run.record.metric) == (task, metric)]
         known = tasks.get(task)
         if known is not None and any(run.record.labels not in (None, list(known.labels)) for run in of_task):
-            known = None  # another task of that name
+            known = None  # a different task with the same name
         table = tables.get(known.default_reference or "") if known else None
         built = matrix.build(of_task, task, table, known=known)
         boards.append(_board(built, pages, several.count(task) > 1))
@@ -142,7 +141,7 @@ def build(runs: Sequence[StoredRun], tasks: Mapping[str, Task], tables: Mapping[
 
 
 def _each_once(runs: Iterable[StoredRun]) -> list[StoredRun]:
-    """Without copies: one run may lie in several of the folders that are put together."""
+    """Return `runs` without copies: the same run may be in several of the folders that are combined."""
     by_content: dict[str, StoredRun] = {}
     for run in runs:
         by_content.setdefault(run.record.model_dump_json(), run)
@@ -150,7 +149,7 @@ def _each_once(runs: Iterable[StoredRun]) -> list[StoredRun]:
 
 
 def _pages(names: Iterable[str], folder: str) -> dict[str, str]:
-    """A file for each name, whatever is in it: names that would share one are numbered."""
+    """Return a page file for each name, which may hold any characters. Names that would share a file are numbered."""
     pages: dict[str, str] = {}
     taken: set[str] = set()
     for name in sorted(names):
@@ -158,7 +157,7 @@ def _pages(names: Iterable[str], folder: str) -> dict[str, str]:
         free = next(
             each for number in count(1) if (each := stem if number == 1 else f"{stem}-{number}").lower() not in taken
         )
-        taken.add(free.lower())  # there are file systems that do not tell "A" from "a"
+        taken.add(free.lower())  # some file systems do not distinguish "A" from "a"
         pages[name] = f"{folder}/{free}.html"
     return pages
 
@@ -184,7 +183,7 @@ def _board(built: Matrix, pages: Mapping[str, str], name_metric: bool) -> Board:
 
 
 def _ranked(lines: Sequence[Line], built: Matrix) -> tuple[list[Line], list[str]]:
-    """`lines` with their ranks, as `xeval rank` gives them on the mean over all languages; or a sentence on why not."""
+    """Add the ranks that `xeval rank` gives on the mean over all languages, or say why there are none."""
     whole = {
         str(place): row.runs
         for place, (line, row) in enumerate(zip(lines, built.rows, strict=True))
@@ -192,7 +191,7 @@ def _ranked(lines: Sequence[Line], built: Matrix) -> tuple[list[Line], list[str]
     }
     try:
         ranks = load_rank_intervals(whole, built.languages) if len(whole) > 1 else {}
-    except XevalError:  # records may have come without predictions
+    except XevalError:  # records may be stored without predictions
         return list(lines), ["There are no ranks, since the predictions of some runs cannot be read."]
     return [replace(line, ranks=ranks.get(str(place))) for place, line in enumerate(lines)], []
 
@@ -238,7 +237,7 @@ def _notes(row: matrix.Row) -> list[str]:
 
 
 def _details(row: matrix.Row) -> dict[str, str]:
-    """How a row of ours came about, in words."""
+    """Describe how a row of ours was made."""
     if not row.runs:
         return {}
     record = row.runs[0].record

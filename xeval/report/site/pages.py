@@ -1,7 +1,7 @@
-"""A leaderboard → its pages: one for all, one for each model and one for each language.
+"""A leaderboard → its pages: an index, one page for each model and one for each language.
 
-They need no server and no other host. Each holds its style and its script, which its content security policy names by
-their hashes; without a script they are plain tables.
+The pages need no server and no other host. Each contains its style and script, which its content security policy names
+by their hashes. Without the script, they are plain tables.
 """
 
 from collections.abc import Iterator
@@ -17,20 +17,20 @@ from xeval.support.files import write_atomically
 
 INDEX = "index.html"
 GENERATOR = "xeval site"
-"""What the head of each page says that made it."""
+"""The generator that the head of each page names."""
 
 
 def write(site: Site, folder: Path) -> int:
-    """Write the pages into `folder`, and remove those of an earlier leaderboard there that are no more.
+    """Write the pages into `folder`, remove outdated pages of an earlier leaderboard there, and return their number.
 
-    Returns how many there are. Raises StoreError for a folder that holds anything else, before anything is written.
+    Raises StoreError for a folder that holds anything else, before anything is written.
     """
     _check_folder(folder)
     pages = dict(render(site))
     for name, page in pages.items():
         if name != INDEX:
             write_atomically(folder / name, page.encode())
-    write_atomically(folder / INDEX, pages[INDEX].encode())  # last, when all that it links to is there
+    write_atomically(folder / INDEX, pages[INDEX].encode())  # last, when all pages that it links to exist
     for old in [*folder.glob("models/*.html"), *folder.glob("languages/*.html")]:
         if old.relative_to(folder).as_posix() not in pages:
             old.unlink()
@@ -51,7 +51,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def render(site: Site) -> Iterator[tuple[str, str]]:
-    """Each page by its file's name."""
+    """Yield the file name and the text of each page."""
     yield INDEX, _page("site_index.html.j2", site, "")
     for model, name in site.models.items():
         boards = [(board, own) for board in site.boards if (own := _of_model(board, model))]
@@ -86,6 +86,6 @@ def _of_model(board: Board, model: str) -> list[Line]:
 
 
 def _in_language(board: Board, language: Language) -> list[Line]:
-    """The lines that have a number in `language`, the highest first."""
+    """Return the lines that have a number in `language`, the highest first."""
     own = [line for line in board.lines if language.code in line.entries]
     return sorted(own, key=lambda line: (-line.entries[language.code].value, line.name))

@@ -19,7 +19,7 @@ SUITE_REPORT_VERSION = 1
 
 
 def render_as(chosen: Format, matrix: SuiteMatrix) -> str:
-    """The whole report. Raises XevalError for a format that suites have none of."""
+    """Render the whole report. Raises XevalError for a format that suites do not have."""
     renderers = {Format.MARKDOWN: markdown, Format.HTML: html, Format.JSON: as_json}
     if chosen not in renderers:
         known = ", ".join(format.value for format in renderers)
@@ -31,7 +31,7 @@ def render_as(chosen: Format, matrix: SuiteMatrix) -> str:
 
 
 def cell(entry: Cell | None, title: str = "") -> str:
-    """`71.2 [69.8, 72.6]`; a dash for what there is not. The split stands behind it where the title lacks it."""
+    """Format a cell as `71.2 [69.8, 72.6]`, or a dash. A split other than test follows unless the title names it."""
     if entry is None:
         return "–"
     text = f"{one_decimal(entry.value)}{'*' * entry.other_metrics}"
@@ -41,7 +41,7 @@ def cell(entry: Cell | None, title: str = "") -> str:
 
 
 def average(mean: Average | None) -> str:
-    """`71.2`, with how many tasks it is over where they are not all there."""
+    """Format an average as `71.2`, with the number of its tasks if some are missing."""
     if mean is None:
         return "–"
     part = f" ({mean.n} of {mean.of})" if mean.n < mean.of else ""
@@ -73,7 +73,7 @@ def markdown(matrix: SuiteMatrix) -> str:
 
 
 def html(matrix: SuiteMatrix) -> str:
-    """One file that needs nothing else, without a script."""
+    """Return one self-contained file without a script."""
     return page(
         f"{matrix.suite.title}: zero-shot scores",
         matrix.suite.title,
@@ -85,7 +85,7 @@ def html(matrix: SuiteMatrix) -> str:
 
 
 def as_json(matrix: SuiteMatrix) -> str:
-    """docs/files.md describes it. Scores are fractions."""
+    """Return JSON as docs/files.md describes it. Scores are fractions."""
     report = {
         "suite_report_version": SUITE_REPORT_VERSION,
         "suite": matrix.suite.name,
@@ -128,7 +128,7 @@ def _json_average(average: Average) -> dict[str, Any]:
 
 
 def show(matrix: SuiteMatrix, console: Console) -> None:
-    """Print the table on `console`: tasks down, models across; of the published rows those of our models alone."""
+    """Print the table on `console`, tasks down and models across, with published rows only for models of ours."""
 
     def plain(text: str) -> Text:
         return Text(one_line(text))

@@ -1,4 +1,4 @@
-"""Runs of several tasks → the table of a suite as plain numbers in percent; every format is drawn from it."""
+"""Runs of several tasks → the table of a suite as plain numbers in percent. Every format is rendered from it."""
 
 import json
 import math
@@ -26,14 +26,14 @@ class Cell:
     value: float
     interval: tuple[float, float] | None = None  # 95 %, over the draw of test rows; None for a published number
     split: str = "test"
-    other_metrics: bool = False  # a published number that is not by the suite's metrics
+    other_metrics: bool = False  # whether it is a published number by other metrics than the suite's
     score: TaskScore | None = None  # of ours
     runs: tuple[StoredRun, ...] = ()  # the seeds that ours is the mean of
 
 
 @dataclass(frozen=True)
 class Average:
-    """A mean over tasks, in percent; `n` of the `of` tasks that it should be over."""
+    """A mean over tasks, in percent. It covers `n` of the `of` tasks that it should cover."""
 
     value: float
     n: int
@@ -46,7 +46,7 @@ class Row:
     name: str
     published: bool
     cells: dict[str, Cell]  # by task
-    groups: dict[str, Average]  # by group; one of which there is no task is left out
+    groups: dict[str, Average]  # by group; groups without any task of this row are left out
     total: Average | None
     model: str | None = None
     problems: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Row:
 @dataclass(frozen=True)
 class SuiteMatrix:
     suite: Suite
-    titles: dict[str, str]  # task → its title, with the split where ours is not on the test split
+    titles: dict[str, str]  # task → its title, with the split if ours is not on the test split
     rows: list[Row]
     footer: list[str]
 
@@ -74,9 +74,9 @@ def build(
     tasks: Mapping[str, Task],
     tables: Sequence[SuiteTable] = (),
 ) -> SuiteMatrix:
-    """The table of `suite` from `stored` runs beside its published `tables`.
+    """Build the table of `suite` from `stored` runs and its published `tables`.
 
-    `tasks` are those that are known. Raises StoreError where the runs hold no score for any task of the suite.
+    `tasks` are the known tasks by name. Raises StoreError if the runs have no score for any task of the suite.
     """
     names = [member.task for member in suite.tasks]
     runs = [run for run in stored if run.record.task in names and run.record.scores]
@@ -97,9 +97,9 @@ def build(
 
 
 def _by_manner(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:
-    """Runs by model and by what the command line changed for all tasks alike: they make one row.
+    """Group runs into rows: by model, and by what the command line changed for all tasks alike.
 
-    Of tasks that train nothing, which a recipe's values mean nothing to, runs stand in every row of their model.
+    A recipe's values mean nothing to tasks that train nothing, so such runs are in every row of their model.
     """
     rows: dict[str, list[StoredRun]] = {}
     for run in sorted(runs, key=lambda run: run.record.training is None):
@@ -111,19 +111,22 @@ def _by_manner(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:
 
 
 def _manner(record: RunRecord) -> list[object]:
-    # What a sweep chooses differs from task to task, but what it chooses among does not.
+    # The values that a sweep chooses differ between tasks, but those that it chooses from do not.
     values = lasting_values({**_set_for_all(record), **_swept(record)})
     return [record.model_of_seeds, values, [_limits(record), record.dtype]]
 
 
 def _limits(record: RunRecord) -> dict[str, Any]:
-    """Those that the command line set for all tasks alike: of predictions, the rows are as many as there are."""
+    """Return the limits that the command line set for all tasks alike.
+
+    The test split is not among them. Nor is `max_eval` of predictions computed elsewhere, the number of rows given.
+    """
     own_to_a_task = {"test_split": None} | ({"max_eval": None} if record.computed_elsewhere else {})
     return record.limits.model_copy(update=own_to_a_task).model_dump()
 
 
 def _set_for_all(record: RunRecord) -> dict[str, Any]:
-    """The recipe's adaptation and the values that the command line changed, without those that a sweep chose."""
+    """Return the recipe's adaptation and the values that the command line changed, without those that a sweep chose."""
     values = settings_of(record.recipe.values) | record.recipe.overrides
     return {key: value for key, value in values.items() if key not in _swept(record)}
 
@@ -153,7 +156,7 @@ def _our_row(runs: Sequence[StoredRun], suite: Suite, tasks: Mapping[str, Task])
 
 
 def _told_apart(rows: list[Row]) -> list[Row]:
-    """Rows of one name differ in arithmetic or in the model's files, which their names then say."""
+    """Add arithmetic and model hash to the names of rows that would otherwise have the same name."""
     names = [row.name for row in rows]
 
     def more(row: Row) -> str:
@@ -164,9 +167,9 @@ def _told_apart(rows: list[Row]) -> list[Row]:
 
 
 def _choose(runs: Sequence[StoredRun], member: SuiteTask, task: Task | None) -> tuple[list[StoredRun], list[str]]:
-    """The seeds that stand in a cell, and the names of what could have stood there too.
+    """Return the seeds to show in a cell, and the names of configurations that could have been shown instead.
 
-    The test split comes before another, the suite's recipe before another, more languages and seeds before fewer.
+    The test split is preferred to others, then the suite's recipe, then more languages, then more seeds.
     """
     groups = by_configuration(runs)
     recipe = member.recipe or (task.default_recipe if task else None)
@@ -181,7 +184,7 @@ def _choose(runs: Sequence[StoredRun], member: SuiteTask, task: Task | None) -> 
 
 
 def _healthy(runs: list[StoredRun]) -> list[StoredRun]:
-    """Without collapsed trainings, unless there are no others."""
+    """Return `runs` without collapsed trainings, unless there are no others."""
     return [run for run in runs if not collapse(run.record)] or runs
 
 
@@ -222,7 +225,7 @@ def _average(row: Row, tasks: Sequence[str]) -> Average | None:
 
 
 def _beside_published(ours: Sequence[Row], suite: Suite, tables: Sequence[SuiteTable]) -> list[Row]:
-    """Published rows in the order of their tables, ours below the last that is about the same model."""
+    """Return the published rows in the order of their tables, with ours below the last row of the same model."""
     published = [_published_row(row, table, suite) for table in tables for row in table.rows]
     rows: list[Row] = []
     for place, row in enumerate(published):
@@ -233,7 +236,7 @@ def _beside_published(ours: Sequence[Row], suite: Suite, tables: Sequence[SuiteT
 
 
 def _is_of(row: Row, model: str) -> bool:
-    """Whether our row is of the model of that hub id; a local folder is only where that is said."""
+    """Return whether our row is of the model with this hub id. A local folder counts only if it was declared so."""
     runs = next(iter(row.cells.values())).runs if row.cells else ()
     return bool(runs) and runs[0].record.model.published_id == model
 
@@ -252,7 +255,7 @@ def _published_row(row: SuiteRow, table: SuiteTable, suite: Suite) -> Row:
 
 
 def _title(member: SuiteTask, ours: Sequence[Row], runs: Sequence[StoredRun], tasks: Mapping[str, Task]) -> str:
-    """The task's, with the split where all of ours are on another than the test split."""
+    """Return the task's title, with the split if all of ours are on one other than the test split."""
     of_task = [run.record.task_title for run in runs if run.record.task == member.task]
     title = tasks[member.task].title if member.task in tasks else (of_task or [member.task])[0]
     splits = {row.cells[member.task].split for row in ours if member.task in row.cells}
@@ -276,7 +279,7 @@ def _marks(tables: Sequence[SuiteTable]) -> list[str]:
 
 
 def _notes(row: Row) -> list[str]:
-    """What stands behind each cell of a row of ours, and what is wrong with it."""
+    """Say how each cell of a row of ours was made, and what is wrong with it."""
     lines = []
     for task, cell in row.cells.items():
         record, score = cell.runs[0].record, cell.score
