@@ -131,7 +131,7 @@ def test_they_are_in_other_encoders_too(tmp_path, model_type, n_layers):
 
 def test_layers_that_are_one_and_the_same_cannot_be_told_apart(tmp_path):
     model = load_pretrained(find_checkpoint(str(tiny_checkpoint(tmp_path, "albert"))), KIND, 0)
-    with pytest.raises(ModelError, match="layers_frozen wants an encoder that is one stack of 3 layers"):
+    with pytest.raises(ModelError, match="layers_frozen needs an encoder that is one stack of 3 layers"):
         adapt(model, recipe(layers_frozen=1), 0, True, "tiny")
 
 

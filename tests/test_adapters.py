@@ -217,13 +217,13 @@ def test_base_and_adapter_are_both_part_of_the_identity(folder, base, tmp_path):
     ("settings", "expected"),
     [
         ({"peft_type": "IA3"}, "by IA3; only plain LoRA is read, so merge it first with peft's merge_and_unload"),
-        ({"peft_type": None}, "by a method that it does not name"),
+        ({"peft_type": None}, "by an unnamed method"),
         ({"use_dora": True}, "by LoRA with use_dora"),
-        ({"init_lora_weights": "pissa"}, "by LoRA that begins with pissa"),
+        ({"init_lora_weights": "pissa"}, "by LoRA initialised with pissa"),
         ({"lora_alpha": "8"}, "wanted numbers above 0 for lora_alpha"),
         ({"lora_alpha": float("nan")}, "wanted numbers above 0 for lora_alpha"),
         ({"alpha_pattern": {"(a+)+$": 2}}, "alpha_pattern has '(a+)+$', wanted names of modules"),
-        ({"base_model_name_or_path": None}, "PEFT adapter of a model that it does not name"),
+        ({"base_model_name_or_path": None}, "PEFT adapter of an unnamed model"),
         ({"base_model_name_or_path": None, "model_name": "x"}, "PEFT adapter of x; wanted base_model_name_or_path"),
     ],
 )
@@ -272,7 +272,7 @@ def test_pickled_weights_are_refused_with_the_command_that_converts_them(folder,
     torch.save(tensors, folder / "adapter_model.bin")
     (folder / "adapter_model.safetensors").unlink()
     message = refusal(folder)
-    assert "its weights are pickled, which are not loaded because they can run code. Convert them" in message
+    assert "its weights are pickled, and pickles are not loaded because they can run code. Convert them" in message
     program = message.partition('python -c "')[2].rstrip('"')
     monkeypatch.chdir(folder)
     exec(program, {})
@@ -281,7 +281,7 @@ def test_pickled_weights_are_refused_with_the_command_that_converts_them(folder,
 
 def test_an_adapter_without_weights_is_refused(folder):
     (folder / "adapter_model.safetensors").unlink()
-    assert "no adapter_model.safetensors beside adapter_config.json; fetch it again" in refusal(folder)
+    assert "no adapter_model.safetensors next to adapter_config.json; fetch it again" in refusal(folder)
 
 
 def test_no_code_that_it_names_is_run(folder, tmp_path):

@@ -439,8 +439,8 @@ def test_a_file_of_squad_is_read_question_by_question():
         ('{"data": [{}]}', "no list 'paragraphs'"),
         ('{"data": [{"paragraphs": [7]}]}', "no list 'qas'"),
         ('{"data": [{"paragraphs": [{"context": "a", "qas": [7]}]}]}', "a question is 7; wanted SQuAD's format"),
-        (squad({"context": "It is here.", "qas": [ASKED, ASKED]}), "question '1' stands in it twice"),
-        (squad(PARAGRAPH, PARAGRAPH), "question '1' stands in it twice"),
+        (squad({"context": "It is here.", "qas": [ASKED, ASKED]}), "question '1' occurs in it twice"),
+        (squad(PARAGRAPH, PARAGRAPH), "question '1' occurs in it twice"),
     ],
 )
 def test_what_is_no_file_of_squad_is_refused_in_one_line(text, complaint):

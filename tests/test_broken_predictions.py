@@ -78,7 +78,7 @@ BROKEN = {
     "probabilities of one class": ("paws-x", "de.txt", "0.3\n" * 10, "prediction 1 is '0.3'"),
     "a name that contradicts its column": (
         "xnli", "de.tsv", "language\tprediction\n" + "".join(f"fr\t{label}\n" for label in XNLI),
-        "its name tells of de, and its column language of fr",
+        "its name says de, but its column language says fr",
     ),
     "two columns of row numbers": (
         "xnli", "de.tsv",
@@ -112,13 +112,13 @@ BROKEN = {
         "xquad", "de.json", SAID.replace('"q3"', '"x3"'), "an id that no row of the data has, first 'x3'",
     ),
     "a question answered twice": (
-        "xquad", "de.json", SAID.replace('"q3"', '"q2"'), "names that stand there twice: 1, first 'q2'",
+        "xquad", "de.json", SAID.replace('"q3"', '"q2"'), "names that occur twice: 1, first 'q2'",
     ),
     "no answer": ("xquad", "de.json", SAID.replace('"answer 3"', "null"), "prediction 4 is None; wanted a text"),
     "the best n answers": (
         "xquad", "de.json", SAID.replace('"answer 0"', '[{"text": "answer 0"}]'), "prediction 1 is [{'text'",
     ),
-    "another language's answers": ("xquad", "de.json", OTHER_TEXTS, "Are they of another language?"),
+    "another language's answers": ("xquad", "de.json", OTHER_TEXTS, "Are they in another language?"),
     "the right answers' file": ("xquad", "de.json", squad(QUESTIONS), "holds questions; wanted answers by id"),
     "JSON cut off": ("xquad", "de.json", SAID[:-9], "not readable as JSON"),
     "a list of answers": ("xquad", "de.json", json.dumps(list(QUESTIONS.values())), "wanted answers by id"),
@@ -126,7 +126,7 @@ BROKEN = {
     "a line and a half": ("tatoeba", "de.tsv", "1.5\n0\n1\n2", "prediction 1 is '1.5'; wanted the number"),
     "a line below 0": ("tatoeba", "de.tsv", "-1\n0\n1\n2", "prediction 1 is '-1'; wanted the number of a row"),
     "a sentence for its number": ("tatoeba", "de.tsv", "Guten Tag.\n0\n1\n2", "prediction 1 is 'Guten Tag.'"),
-    "a pair parted by a space": ("bucc2018", "de.tsv", "de-1 en-1\nde-2 en-2\n", "with a tabulator between"),
+    "a pair parted by a space": ("bucc2018", "de.tsv", "de-1 en-1\nde-2 en-2\n", "with a tab between"),
     "a score with each pair": ("bucc2018", "de.tsv", "de-1\ten-1\t0.9\n", "line 1 has 3 fields"),
     "a sentence in two pairs": ("bucc2018", "de.tsv", "\n".join([*PAIRS, "de-1\ten-3"]), "pairs 'de-1' a second time"),
     "English first": (

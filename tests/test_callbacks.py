@@ -146,7 +146,7 @@ def test_a_callback_that_raises_is_left_out_and_the_run_is_the_same(run, method)
     assert noisy.training.weights_sha256 == quiet.training.weights_sha256
     assert noisy.scores.keys() == quiet.scores.keys() and noisy.status == "complete"
     [line] = [line for line in said if "failed" in line]
-    assert f"Recording.{method} failed (ConnectionError: the service is down); the run goes on" in line
+    assert f"Recording.{method} failed (ConnectionError: the service is down); the run continues" in line
     names = [name for name, *_ in bad.told]
     later = METHODS[METHODS.index(method) + 1 :]
     assert [name for name in names if name in later] == (["on_end"] if method not in ("on_begin", "on_end") else [])

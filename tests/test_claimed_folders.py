@@ -148,7 +148,8 @@ def test_a_process_that_stood_still_notices_that_it_lost_the_folder_and_writes_n
         said = let_go(holder)
         assert not (tmp_path / "run" / "mine").exists()
         assert len(list(claims.place_of(tmp_path / "run").iterdir())) == 1
-    assert said.startswith(f"ClaimError {tmp_path / 'run'}: process {os.getpid()} on {os.uname().nodename} works in it")
+    holder = f"process {os.getpid()} on {os.uname().nodename}"
+    assert said.startswith(f"ClaimError {tmp_path / 'run'}: {holder} is working in it")
 
 
 def test_a_process_that_stood_still_and_lost_nothing_goes_on(tmp_path, holder, no_locks):

@@ -178,9 +178,9 @@ def test_the_report_has_the_claims_below_the_verdicts():
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"model": "org/other"}, "a claim is about 'org/other', which no row is about"),
-        ({"than": "org/m"}, "than names the slower model of times_as_fast, and of nothing else"),
-        ({"what": "times_as_fast"}, "than names the slower model of times_as_fast, and of nothing else"),
+        ({"model": "org/other"}, "a claim is about 'org/other', for which there is no row"),
+        ({"than": "org/m"}, "than names the slower model of times_as_fast, and goes with nothing else"),
+        ({"what": "times_as_fast"}, "than names the slower model of times_as_fast, and goes with nothing else"),
         ({"value": 0.0}, "greater than 0"),
         ({"what": "beauty"}, "Input should be 'parameters'"),
         ({"extra": 1}, "Extra inputs are not permitted"),

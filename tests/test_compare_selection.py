@@ -206,7 +206,7 @@ def test_the_command_shows_the_table_in_three_formats(command, tmp_path, monkeyp
     [
         (("org/m", "org/m", "--selection"), "leave out B"),
         (("org/m",), "Missing argument 'B'"),
-        (("org/m", "--selection"), "only the checkpoint that was chosen is known of this run; xeval run with --every"),
+        (("org/m", "--selection"), "this run has kept only the chosen checkpoint; xeval run with --every"),
     ],
 )
 def test_what_cannot_be_shown_exits_2_with_one_line(command, tmp_path, monkeypatch, words, complaint):

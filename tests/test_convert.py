@@ -64,7 +64,7 @@ def test_the_numbers_are_the_same_and_a_run_takes_the_folder(command, made, pick
     out = tmp_path / "out"
     code, said, err = command("convert", pickled, out)
     assert (code, err) == (0, "")
-    assert said.endswith(f"Use it as: --model {out}\n")
+    assert said.endswith(f"Use it with: --model {out}\n")
     written = load_file(out / "model.safetensors")
     tied = tied_tensors(find_checkpoint(str(out)))
     assert set(tensors) - set(written) == {name for name in tied if name in tensors} != set()
@@ -192,7 +192,7 @@ def test_whatever_should_run_in_the_process_reaches_neither_network_nor_programs
     program = f"import sys, xeval.engine.unpickle as u\nsys.addaudithook(u.forbid)\n{attempt}\nprint('done')"
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert process.returncode == 1 and "done" not in process.stdout
-    assert "RefusedError: its weights wanted" in process.stderr
+    assert "RefusedError: its weights asked for" in process.stderr
 
 
 def test_a_folder_with_something_in_it_is_left_alone(command, pickled, tmp_path):

@@ -119,7 +119,7 @@ def test_a_member_that_the_manifest_does_not_name_or_that_stands_twice_is_refuse
         (tmp_path / "more.tar").write_bytes(whole.read_bytes())
         with tarfile.open(tmp_path / "more.tar", "a:") as tar:
             tar.addfile(member(name), io.BytesIO())
-        refused(tmp_path / "more.tar", f"member '{name}' is not in its SHA256SUMS, or stands twice")
+        refused(tmp_path / "more.tar", f"member '{name}' is not in its SHA256SUMS, or is there twice")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_member_that_the_manifest_does_not_name_or_that_stands_twice_is_refuse
 )
 def test_contents_that_cannot_be_read_are_refused(refused, tmp_path, text):
     write_tar(tmp_path / "odd.tar", [(member("bundle.json"), text)])
-    refused(tmp_path / "odd.tar", "its bundle.json is not of this version of xeval")
+    refused(tmp_path / "odd.tar", "its bundle.json does not fit this version of xeval")
 
 
 def test_an_output_that_cannot_be_written_is_one_line_and_leaves_nothing(whole, tmp_path):

@@ -93,7 +93,7 @@ def test_elsewhere_than_on_a_terminal_progress_is_in_lines(capsys):
         "[1/3] xnli-mini, mini-mbert, seed 1 starts on gpu-1",
         "[2/3] xnli-mini, mini-mbert, seed 2 starts on gpu-2",
         "[1/3] train: 8 steps in 1.0 s",
-        "[2/3] xnli-mini, mini-mbert, seed 2: its machine was lost; it is started again",
+        "[2/3] xnli-mini, mini-mbert, seed 2: its machine was lost; restarting it",
         "[1/3] xnli-mini, mini-mbert, seed 1: ended after 0 s",
         "[3/3] xnli-mini, mini-mbert, seed 3: no \\x1b[31mrows",
     ]
@@ -116,13 +116,13 @@ def test_on_a_terminal_there_is_one_table(monkeypatch):
             table.tell(0, "does", "train: 5 of 8 steps")
             table.end(2, Outcome(problem="no rows"))
             shown = io.StringIO()
-            while "1 go on, 1 wait" not in shown.getvalue():
+            while "1 running, 1 waiting" not in shown.getvalue():
                 shown.write(os.read(ours, 65536).decode())
     os.close(ours)
     text = shown.getvalue()
     assert "xnli-mini, mini-mbert, seed 1" in text
     assert "train: 5 of 8 steps" in text
-    assert "1 of 3 runs ended (1 could not be made), 1 go on, 1 wait" in text
+    assert "1 of 3 runs ended (1 could not be made), 1 running, 1 waiting" in text
 
 
 def test_words_of_a_request_are_one_line():

@@ -189,7 +189,7 @@ def test_a_training_that_was_interrupted_ends_with_the_same_set_and_computes_not
     notes = Notes()
     record = world.run(reporter=notes)
     assert added == [(6, "zh"), (8, "en"), (8, "es"), (8, "zh")]
-    assert any("training goes on from step 5" in line for line in notes.lines) == often
+    assert any("training resumes at step 5" in line for line in notes.lines) == often
     assert world.logits() == done.logits()
     assert (record.training, record.scores) == (
         load_record(done.run_folder()).training,
@@ -230,13 +230,13 @@ def test_a_training_that_left_checkpoints_behind_unevaluated_starts_again_and_sa
         world.run(reporter=Interrupting(), **before)
     notes = Notes()
     world.run(reporter=notes)
-    assert any("training starts again, though it was at step 4" in line for line in notes.lines)
+    assert any("training restarts, although it had reached step 4" in line for line in notes.lines)
     assert world.logits() == done.logits()
 
 
 def test_a_finished_run_is_trained_again_for_its_checkpoints_says_so_and_keeps_its_scores(world, done):
     plain = world.run(every_checkpoint=False)
-    with pytest.raises(StoreError, match="only the checkpoint that was chosen is known of this run; xeval run with"):
+    with pytest.raises(StoreError, match="this run has kept only the chosen checkpoint; xeval run with"):
         load_checkpoints(world.run_folder(), plain)
     notes = Notes()
     record = world.run(reporter=notes)
@@ -261,7 +261,7 @@ def test_checkpoints_of_another_training_are_refused_and_made_again(finished, do
     record = load_record(folder)
     other = record.training.model_copy(update={"weights_sha256": "0" * 64})
     save_record(folder, record.model_copy(update={"training": other}))
-    with pytest.raises(StoreError, match="of another training than the run's scores"):
+    with pytest.raises(StoreError, match="from another training than the run's scores"):
         load_checkpoints(folder, load_record(folder))
     again = finished.run()
     assert again.training == record.training and finished.logits() == done.logits()

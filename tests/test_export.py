@@ -133,7 +133,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path):
     stored = trained(tmp_path, languages=["en"])
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "notes.txt").write_text("mine")
-    with pytest.raises(StoreError, match=r"^[^\n]*taken: wanted a folder that is not there yet or is empty[^\n]*$"):
+    with pytest.raises(StoreError, match=r"^[^\n]*taken: wanted a new or empty folder[^\n]*$"):
         export(stored, tmp_path / "taken")
     assert (tmp_path / "taken" / "notes.txt").read_text() == "mine"
     (tmp_path / "there").mkdir()

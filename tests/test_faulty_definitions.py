@@ -91,7 +91,7 @@ def read_task(folder: Path, *changes: tuple[str, str]) -> Task:
         ("test = 12", "test = nan", "expected_rows.test: Input should be a valid integer, got nan"),
         ("test = 12", "test = 0", "expected_rows.test: Input should be greater than 0, got 0"),
         ("test = 12", "test = true", "expected_rows.test: Input should be a valid integer, got True"),
-        ("test = 12", "test = 1979-05-27", "dates and times have no place in a task file"),
+        ("test = 12", "test = 1979-05-27", "dates and times are not allowed in a task file"),
         ('licence = "CC0"', "licence = 0", "licence: Input should be a valid string, got 0"),
         ('licence = "CC0"', 'licence = ""', "licence: String should have at least 1 character, got ''"),
         (

@@ -249,7 +249,7 @@ def test_two_names_of_one_tensor_are_read_where_they_agree_and_refused_where_not
     loaded(folder)
     rewrite(folder, lambda tensors: tensors | {other: tensors[name] + 1})
     message = refusal(folder)
-    assert name in message and other in message and "are one tensor of the model, with other values" in message
+    assert name in message and other in message and "are one tensor of the model, with different values" in message
 
 
 def test_shards_that_have_one_tensor_with_other_values_are_refused(folder):
@@ -259,7 +259,7 @@ def test_shards_that_have_one_tensor_with_other_values_are_refused(folder):
     save_file({name: tensor + 1 for name, tensor in tensors.items()}, folder / "b.safetensors", {"format": "pt"})
     write_index(folder, {name: f"{'ab'[place % 2]}.safetensors" for place, name in enumerate(tensors)})
     message = refusal(folder)
-    assert "two of its files have " in message and ", with other values in b.safetensors; leave those" in message
+    assert "two of its files have " in message and ", with different values in b.safetensors; remove those" in message
 
 
 def test_missing_tensors_are_counted_and_those_in_their_place_named(folder):
@@ -347,7 +347,7 @@ def test_a_repository_of_the_hubs_cache_names_its_snapshot(folder, tmp_path):
 def test_a_pointer_of_git_lfs_is_named(folder, name):
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
     (folder / name).write_text(pointer)
-    assert f"{name} is a pointer of Git LFS, not the file itself; run git lfs pull" in refusal(folder)
+    assert f"{name} is a Git LFS pointer, not the file itself; run git lfs pull" in refusal(folder)
 
 
 def test_pickled_weights_are_refused_with_the_command_that_converts_them(folder):

@@ -61,7 +61,7 @@ def test_every_model_is_run_on_every_task_by_every_recipe_with_every_seed(folder
     assert out.count("accuracy in %") == 2  # a table for each task
     code, out, err = command(*words, "--quiet", "--format", "json")
     assert (code, len(json.loads(out)), err) == (0, 8, "")
-    assert command(*words, "--dry-run")[1].startswith("Plan: 8 runs, finished already ")
+    assert command(*words, "--dry-run")[1].startswith("Plan: 8 runs, already finished ")
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_everything_is_checked_before_the_first_run_is_made(folder, mini, comman
 def test_beside_a_grid_nothing_is_said_that_it_says(folder, command, option):
     code, out, err = command("run", "grid.toml", *option)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert f"{option[0]}: grid.toml says what is run" in err
+    assert f"{option[0]}: grid.toml defines what to run" in err
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_a_mistake_is_one_line_with_the_file_and_the_key(tmp_path, command, line
 @pytest.mark.parametrize(
     ("sweep", "said"),
     [
-        ("seed = [1, 2]", "sweep: seed: seeds are not chosen among but averaged over"),
-        ("epochs = [1, 1.0]", "sweep: epochs 1.0 is there twice"),
-        ("epochs = [1, 2]\n[values]\nepochs = 3", "sweep: epochs has the one value 3 too"),
+        ("seed = [1, 2]", "sweep: seed: seeds are averaged over, not chosen from"),
+        ("epochs = [1, 1.0]", "sweep: epochs 1.0 is given twice"),
+        ("epochs = [1, 2]\n[values]\nepochs = 3", "sweep: epochs is also set to 3"),
     ],
 )
 def test_a_sweep_that_cannot_be_made_is_said_before_anything_is(tmp_path, command, sweep, said):
@@ -240,7 +240,7 @@ def test_a_suites_task_that_trains_nothing_is_not_asked_for_what_a_training_has(
 def test_a_grid_is_told_from_a_task_and_from_a_suite(folder, tmp_path):
     assert is_grid(str(folder / "grid.toml")) and not is_suite(str(folder / "grid.toml"))
     assert not is_grid(str(folder / "other.toml"))
-    with pytest.raises(DefinitionError, match="a grid of runs, where a task was wanted"):
+    with pytest.raises(DefinitionError, match="wanted a task, got a grid of runs"):
         get_task(str(folder / "grid.toml"))
     with pytest.raises(DefinitionError, match="cannot read this grid file"):
         get_grid(str(tmp_path / "nowhere.toml"))

@@ -247,7 +247,7 @@ def assert_one_line(error: XevalError, *one_of: str) -> None:
 @pytest.mark.parametrize(
     ("name", "revision", "message"),
     [
-        ("nobody/nothing", None, "the hub has no such {kind}, or HF_TOKEN may not see it; check the id"),
+        ("nobody/nothing", None, "the hub has no such {kind}, or HF_TOKEN cannot see it; check the id"),
         ("some/thing", "f" * 40, "the hub has no such revision; give a commit, tag or branch of it"),
         ("some/thing", "v2.0", "the hub has no such revision; give a commit, tag or branch of it"),
         ("gated/thing", None, "access is gated; accept its terms on the hub and set HF_TOKEN"),

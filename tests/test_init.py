@@ -150,7 +150,7 @@ def test_what_is_wrong_is_one_line_and_leaves_no_file(folder, command, words, sa
 def test_no_file_is_written_over(folder, command):
     (folder / "mine.toml").write_text("mine")
     code, _, err = command("init", "recipe", "--name", "mine")
-    assert (code, "there already" in err, (folder / "mine.toml").read_text()) == (2, True, "mine")
+    assert (code, "already exists" in err, (folder / "mine.toml").read_text()) == (2, True, "mine")
 
 
 def test_on_a_terminal_what_is_missing_is_asked_for(command, monkeypatch):

@@ -138,7 +138,8 @@ def test_a_shard_that_its_neighbours_names_tell_of_is_missed(mini, copy):
     folder = copy("hub")
     [path] = (folder / "es").glob("test-*.parquet")
     path.rename(path.with_name("test-00001-of-00003.parquet"))
-    with pytest.raises(DataError, match=r"es: of 3 files .*, 2 are missing \(first number 00000\)"):
+    told = r"es: wanted 3 files numbered like .*, 2 of them missing \(first number 00000\)"
+    with pytest.raises(DataError, match=told):
         mini.load("es", folder=folder)
 
 

@@ -115,7 +115,7 @@ def test_a_tokenizer_that_was_read_is_refused_once_its_files_change(tmp_path):
     own = find_checkpoint(str(folder))
     load_tokenizer(own, 48)
     (folder / "tokenizer_config.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"tokenizer_config\.json has changed since this command began"):
+    with pytest.raises(ModelError, match=r"tokenizer_config\.json has changed since this command started"):
         load_tokenizer(own, 48)
 
 

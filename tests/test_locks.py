@@ -143,4 +143,4 @@ def test_a_results_folder_that_cannot_be_used_is_reported_in_one_line(tmp_path):
     with pytest.raises(StoreError) as refused, locks.locked(tmp_path / "results" / "run"):
         pass
     [line] = str(refused.value).splitlines()
-    assert line.startswith(f"{tmp_path / 'results' / 'run'}: cannot be worked in")
+    assert line.startswith(f"{tmp_path / 'results' / 'run'}: cannot be used")

@@ -318,7 +318,7 @@ def test_where_another_run_lies_in_the_folder_of_a_run_it_is_named(here):
     mine = a_run(here / A, "de", seed=1)
     a_run(here / DST, "de", seed=2, at=str(mine.relative_to(here / A)))
     [run] = merge([A], DST)
-    assert run.outcome == "damaged" and "holds another run than its name says" in run.damage[0]
+    assert run.outcome == "damaged" and "holds a run other than its name says" in run.damage[0]
 
 
 def test_a_link_to_a_folder_is_that_folder_and_copies_are_no_links(here):

@@ -185,9 +185,9 @@ def test_a_threshold_that_is_chosen_on_what_is_scored_is_said():
         ({"d/de-en.dev.de": "de-1 eins\n"}, "d/de-en.dev.de: line 1 is 'de-1 eins'; wanted an id and a sentence"),
         ({"d/de-en.dev.de": "de-1\teins\nde-2\t \n"}, "line 2 is 'de-2\\t '; wanted an id and a sentence"),
         ({"d/de-en.dev.gold": "de-1\n"}, "d/de-en.dev.gold: line 1 is 'de-1'; wanted the ids of a pair"),
-        ({"d/de-en.dev.gold": "de-1\ten-9\n"}, "'de-1' is paired with 'en-9', which is no English sentence"),
+        ({"d/de-en.dev.gold": "de-1\ten-9\n"}, "'de-1' is paired with 'en-9', which is not an English sentence"),
         ({"d/de-en.dev.gold": "de-7\ten-1\n"}, "'de-7' is paired, but is not a sentence of dev"),
-        ({"d/de-en.dev.de": "de-1\teins\nde-1\tzwei\nde-2\tzwei\n"}, "id 'de-1' stands there 2 times in dev"),
+        ({"d/de-en.dev.de": "de-1\teins\nde-1\tzwei\nde-2\tzwei\n"}, "id 'de-1' occurs 2 times in dev"),
         ({"d/de-en.dev.fr": "fr-1\tun\n"}, "wanted dev.en, dev.gold and one file of another language, got"),
     ],
 )
@@ -226,5 +226,5 @@ def test_a_sentence_that_is_drawn_brings_its_translation():
 def test_too_few_sentences_for_a_pair_are_refused():
     """Their F1 would be 0, whatever the encoder."""
     rows, _ = corpus(np.random.default_rng(5), 400, 600)
-    with pytest.raises(DataError, match="of 1 sentences drawn no two translate each other; evaluate on more"):
+    with pytest.raises(DataError, match="no two of 1 sentences drawn translate each other; evaluate on more"):
         KIND.draw(rows, 1, seed=1)

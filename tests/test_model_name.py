@@ -107,9 +107,9 @@ def test_an_address_of_the_hub_is_the_model_that_it_shows(text, model_id, revisi
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("https://huggingface.co/datasets/facebook/xnli", "got one of a data set"),
-        ("https://huggingface.co/", "got one of no model"),
-        ("https://example.org/organisation/name", "got an address elsewhere"),
+        ("https://huggingface.co/datasets/facebook/xnli", "got that of a data set"),
+        ("https://huggingface.co/", "got that of no model"),
+        ("https://example.org/organisation/name", "got the address of another site"),
         ("https://huggingface.co/organisation/name/tree/main/onnx", "got the sub-folder onnx"),
         ("https://huggingface.co/organisation/name/blob/main/onnx/config.json", "got the sub-folder onnx"),
     ],

@@ -164,7 +164,7 @@ def test_copies_that_nobody_used_go_when_there_are_many(monkeypatch, mini, fine_
     monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 0)
     assert cache.forget_unused("objects") == ""
     monkeypatch.setattr(cache, "UNUSED_DAYS", -1)
-    assert cache.forget_unused("objects").startswith("1 copy of objects that nobody had used")
+    assert cache.forget_unused("objects").startswith("removed from the cache: 1 copy of objects that nobody had used")
     assert not copies()
 
 

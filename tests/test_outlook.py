@@ -64,7 +64,7 @@ def test_a_run_says_its_plan_first_and_then_which_runs_are_finished(words, tmp_p
     code, _, err = command("run", *words)
     assert (code, err.splitlines()[0][:12]) == (0, "Plan: 1 run ")
     again = command("run", *words)
-    assert again[2].startswith("Plan: 1 run, finished already ")
+    assert again[2].startswith("Plan: 1 run, already finished ")
     assert command("run", *words, "--quiet")[2] == ""
     [run] = load_runs(tmp_path / "results")
     assert run.record.seed == 3
@@ -106,7 +106,7 @@ def test_hours_are_told_where_finished_runs_tell_them(mini, options, monkeypatch
 def test_a_plan_file_is_announced_too(words, tmp_path, command):
     command("plan", *words, "--quiet", "--output", tmp_path / "plan.json")
     code, out, _ = command("run", "--plan", tmp_path / "plan.json", "--dry-run")
-    assert (code, out) == (0, "Plan: 1 run, as of when it was made.\n")
+    assert (code, out) == (0, "Plan: 1 run, as of the time it was made.\n")
     assert not (tmp_path / "results").exists()
 
 
@@ -148,7 +148,7 @@ def test_verdicts_say_what_so_many_seeds_can_show(command, tmp_path):
     out = " ".join(command("reproduce", "conneau-2020", *words)[1].split())
     assert f"seeds 1 to {n}, the fewest that give 2 of 5 rows an even chance" in out
     out = command("run", "xnli", "--model", "xlmr-base", "--max-eval", "9", *words)[1]
-    assert "Verdicts: none, since these runs are on a part of the rows" in out
+    assert "Verdicts: none, since these runs use only part of the rows" in out
 
 
 # ── how many seeds a table needs ──

@@ -192,12 +192,12 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "a CSV with a mark that is not closed": (
         ".csv",
         separated(WITH_COMMAS, delimiter=",") + '"no end,b,neutral\n',
-        "cannot be read as a table from line 14: a quotation mark that is not closed, or text beside one",
+        "cannot be read as a table from line 14: an unclosed quotation mark, or text next to one",
     ),
     "a CSV with text beside a quoted field": (
         ".csv",
         separated(WITH_COMMAS, delimiter=",") + '"a, b" c,d,neutral\n',
-        "cannot be read as a table from line 14: a quotation mark that is not closed, or text beside one",
+        "cannot be read as a table from line 14: an unclosed quotation mark, or text next to one",
     ),
     "a row too many": (
         ".tsv",
@@ -258,7 +258,7 @@ def test_shards_whose_names_differ_are_refused(mini, tmp_path):
     for shard, (rows, names) in enumerate(((ES[:6], LABELS), (ES[6:], TURNED))):
         (tmp_path / "es").mkdir(exist_ok=True)
         pq.write_table(named(rows, names), tmp_path / "es" / f"test-0000{shard}-of-00002.parquet")
-    with pytest.raises(DataError, match=r"test-00001-of-00002\.parquet: its schema has other names for the numbers"):
+    with pytest.raises(DataError, match=r"test-00001-of-00002\.parquet: its schema gives label numbers other names"):
         mini.load("es", folder=tmp_path)
 
 
@@ -324,7 +324,8 @@ def test_the_doctor_counts_empty_texts(command, mini, tmp_path):
         write(tmp_path, language, frame(changed(of_language(language), lambda place, text: text * (place % 5 != 3))))
     code, out, _ = command("doctor", mini.task_file, "--data", tmp_path, "--language", "en,es", "--no-train")
     assert code == 0
-    assert "! empty texts: pairs with one: en test 2 (first row 4), es test 2 (first row 4). Correct them" in out
+    of_both = "en test 2 (first row 4), es test 2 (first row 4)"
+    assert f"! empty texts: pairs with one: {of_both}. Correct or remove them" in out
 
 
 def test_features_of_datasets_are_written_as_datasets_writes_them(tmp_path):
@@ -337,9 +338,9 @@ FAULTY = {
     "a key twice": (
         "test.jsonl",
         '{"premise": "a", "hypothesis": "c", "label": "neutral", "label": "entailment"}\n',
-        "line 1 is not readable as JSON: names that stand there twice: 1, first 'label'",
+        "line 1 is not readable as JSON: names that occur twice: 1, first 'label'",
     ),
-    "a column twice": ("test.tsv", "premise\thypothesis\tlabel\tlabel\na\tb\tneutral\tneutral\n", "is there 2 times"),
+    "a column twice": ("test.tsv", "premise\thypothesis\tlabel\tlabel\na\tb\tneutral\tneutral\n", "occurs 2 times"),
     "half a character": (
         "test.jsonl",
         '{"premise": "a\\ud800b", "hypothesis": "c", "label": "neutral"}\n',

@@ -96,7 +96,7 @@ def test_columns_that_xeval_does_not_write_are_refused_in_one_line(tmp_path, tab
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 500, parquet(whole())[:-3]], ids=["empty", "4", "x", "cut"])
 def test_what_is_no_parquet_is_refused_in_one_line(tmp_path, content):
-    with pytest.raises(StoreError, match=r"^[^\n]*de\.parquet: not a Parquet file that can be read[^\n]+$"):
+    with pytest.raises(StoreError, match=r"^[^\n]*de\.parquet: not a readable Parquet file[^\n]+$"):
         load_predictions(tmp_path, "de", put(tmp_path, content))
 
 

@@ -102,7 +102,7 @@ def test_a_label_that_is_never_trained_is_an_error(world, tmp_path):
     rows["train", "en"] = [(p, h, y if y != "neutral" else "entailment") for p, h, y in rows["train", "en"]]
     found = check_rows(world, tmp_path, rows)
     assert wrong(found) == {"labels": "error"}
-    assert found["labels"].evidence == "no row to train on has neutral"
+    assert found["labels"].evidence == "no training row has neutral"
 
 
 def test_a_test_split_with_far_too_much_of_one_label_is_a_warning(world, tmp_path):

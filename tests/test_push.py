@@ -101,7 +101,7 @@ def posts(hub: Hub) -> list[str]:
 def test_without_yes_it_shows_everything_and_sends_nothing(hub, push):
     code, said, _ = push("distilmbert")
     assert code == 0 and posts(hub) == [] and hub.received == []
-    assert said.endswith("nothing was pushed; with --yes this becomes a pull request\n")
+    assert said.endswith("nothing was pushed; --yes pushes this as a pull request\n")
     assert "+# Evaluation on XNLI\n" in said and "\n+## Findings\n" in said
     for listed in ("changed README.md: ", "new .eval_results/xeval-xnli.yaml: ", "new xeval/xnli/"):
         assert f"\n{listed}" in said
@@ -186,7 +186,10 @@ def test_a_token_in_the_home_folder_will_do_and_none_is_said(hub, push, monkeypa
 
 
 REFUSALS = {
-    "a token that may only read": ({"writer": "another", "readers": [TOKEN]}, "your token may not do that there (403)"),
+    "a token that may only read": (
+        {"writer": "another", "readers": [TOKEN]},
+        "your token is not allowed to do that (403)",
+    ),
     "a token that nobody knows": ({"writer": "another"}, "the hub does not know your token (401)"),
 }
 
@@ -203,7 +206,7 @@ def test_a_hub_that_refuses_is_one_line(hub, push, case):
 def test_no_such_repository_and_no_id_at_all(hub, push):
     code, out, error = push("distilmbert", "--to", "org/absent")
     assert code == 2 and out == "" and error.count("\n") == 1
-    assert "model org/absent: nothing was pushed: the hub has no such model, or your token may not see it" in error
+    assert "model org/absent: nothing was pushed: the hub has no such model, or your token cannot see it" in error
     validate_repo_id("org/absent")
     code, _, error = push("distilmbert", "--to", "../../etc")
     assert code == 2 and "that is not the id of a repository" in error and error.count("\n") == 1
@@ -233,7 +236,7 @@ def test_a_card_that_changed_meanwhile(hub, push):
 
     hub.take = moved
     code, _, error = push("distilmbert", "--yes", "--main")
-    assert code == 2 and "the repository has changed meanwhile (412); run the command again" in error
+    assert code == 2 and "the repository has changed in the meantime (412); run the command again" in error
     assert error.count("\n") == 1 and hub.received == []
 
 

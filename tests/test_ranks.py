@@ -226,8 +226,8 @@ def test_processes_that_do_not_meet_are_told_so_in_a_line(command, monkeypatch):
 def test_one_gpu_is_not_named_for_several_ranks(monkeypatch):
     monkeypatch.setattr("torch.empty", lambda *sizes, device: torch.zeros(1))
     monkeypatch.setattr("xeval.engine.ranks.current", lambda: Ranks(0, 2))
-    with pytest.raises(XevalError, match=r"^device: cuda:1 is one GPU, and each rank takes that of its number"):
+    with pytest.raises(XevalError, match=r"^device: cuda:1 is one GPU, but each rank uses the GPU of its own number"):
         choose("cuda:1", "float32")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    with pytest.raises(XevalError, match=r"^device: 2 ranks want a GPU each, this machine has 1; lower --nproc"):
+    with pytest.raises(XevalError, match=r"^device: 2 ranks need a GPU each, this machine has 1; lower --nproc"):
         choose("cuda", "float32")

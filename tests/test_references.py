@@ -302,5 +302,5 @@ def test_a_table_without_such_a_row_is_refused_by_reproduce(tmp_path):
     lines += ['languages = ["en"]', "[[rows]]", 'name = "Model"', 'model = "org/m"', "cells = { en = 80.0 }"]
     lines += ['how = "computed"', 'protocol = "translate-train"']
     path.write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(DefinitionError, match="no row of it comes of training in one language alone"):
+    with pytest.raises(DefinitionError, match="none of its rows comes from training in one language alone"):
         reproduce(str(path))

@@ -159,10 +159,10 @@ def test_a_task_file_with_a_mistake_in_a_folder_of_tasks_is_still_complained_of(
 @pytest.mark.parametrize(
     ("get", "other", "said"),
     [
-        (get_task, find_reference("distilmbert-card")[0], "a published table, where a task was wanted"),
-        (get_task, find_recipe("hf-2019")[0], "a recipe, where a task was wanted"),
-        (get_recipe, find_task("xnli")[0], "a task, where a recipe was wanted"),
-        (get_reference, find_task("xnli")[0], "a task, where a published table was wanted"),
+        (get_task, find_reference("distilmbert-card")[0], "wanted a task, got a published table"),
+        (get_task, find_recipe("hf-2019")[0], "wanted a task, got a recipe"),
+        (get_recipe, find_task("xnli")[0], "wanted a recipe, got a task"),
+        (get_reference, find_task("xnli")[0], "wanted a published table, got a task"),
     ],
 )
 def test_a_file_that_defines_something_else_is_called_what_it_is(get, other, said):

@@ -130,4 +130,4 @@ def test_a_teacher_alone_is_refused_in_one_line(runs, monkeypatch, capsys):
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
-    assert "wanted a student B besides the teacher A" in capsys.readouterr().err
+    assert "wanted a student B as well as the teacher A" in capsys.readouterr().err

@@ -146,7 +146,7 @@ def test_numbers_of_translations_put_each_beside_its_own():
         (["0", "1", "3"], "row 3 has its translation in '3'; wanted a number from 0 to 2"),
         (["0", "-1", "2"], "row 2 has its translation in '-1'"),
         (["0", "x", "2"], "row 2 has its translation in 'x'"),
-        (["0", "1", "1"], "two rows have one and the same translation"),
+        (["0", "1", "1"], "two rows have the same translation"),
         ([True, 1, 2], "row 1 has its translation in True"),
     ],
 )
@@ -158,7 +158,7 @@ def test_numbers_that_lead_nowhere_are_refused(label, said):
 
 def test_a_side_that_was_sorted_by_itself_is_refused():
     queries, texts = [f"{i:03}" for i in range(60)], [f"{97 * i % 60:03}" for i in range(60)]
-    with pytest.raises(DataError, match="in the order of the alphabet and the other not, as XTREME prepares them"):
+    with pytest.raises(DataError, match="in alphabetical order and the other not, as XTREME prepares them"):
         KIND.read(table(queries, texts))
     numbers = [texts.index(query) for query in queries]
     assert KIND.read(table(queries, texts, numbers)).texts["text"] == queries

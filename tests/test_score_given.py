@@ -149,7 +149,7 @@ BROKEN = {
     "a number that is no label": ("es.txt", "\n".join(["3", *SAID[1:]]), "prediction 1 is '3'"),
     "a number below 0": ("es.txt", "\n".join(["-1", *SAID[1:]]), "prediction 1 is '-1'"),
     "a fraction": ("es.txt", "\n".join(["0.5", *SAID[1:]]), "prediction 1 is '0.5'"),
-    "a row twice": ("es.tsv", table("row\tprediction", [0, 0, *ROWS[2:]], SAID), "that stand there twice: 1, first 0"),
+    "a row twice": ("es.tsv", table("row\tprediction", [0, 0, *ROWS[2:]], SAID), "that occur twice: 1, first 0"),
     "a row left out": ("es.tsv", table("row\tprediction", ROWS[1:], SAID[1:]), "1 of 12 rows have no prediction"),
     "a row that is not there": ("es.tsv", table("row\tprediction", [*ROWS[:-1], 99], SAID), "first 99"),
     "rows counted from 1": ("es.tsv", table("row\tprediction", range(1, 13), SAID), "count them from 0"),
@@ -157,19 +157,23 @@ BROKEN = {
     "ids that the data lack": ("es.tsv", table("id\tprediction", ROWS, SAID), "the rows of the data have no ids"),
     "an empty id": ("es.tsv", table("id\tprediction", ["", *ROWS[1:]], SAID), "a row has no id"),
     "no column": ("es.csv", "guess,confidence\nentailment,1\n", "no column 'prediction' in its first line"),
-    "no column of objects": ("es.jsonl", '{"guess": 1}\n', "no column 'prediction', nor 'logits'"),
+    "no column of objects": ("es.jsonl", '{"guess": 1}\n', "no column 'prediction' or 'logits'"),
     "lines of unequal length": ("es.tsv", "row\tprediction\n0\tneutral\textra\n", "line 2 has 3 fields"),
     "not UTF-8": ("es.txt", b"entailment\xff", "line 1 is not UTF-8"),
-    "two languages in its name": ("es-zh.txt", "\n".join(SAID), "its name tells of es and zh"),
-    "no language in its name": ("predictions.txt", "\n".join(SAID), "its name tells no language of the task"),
-    "a language of no task": ("all.tsv", table("language\tprediction", ["xx"] * 12, SAID), "'xx' is none of task"),
-    "another language": ("fr.txt", "\n".join(SAID), "its name tells no language of the task"),
+    "two languages in its name": ("es-zh.txt", "\n".join(SAID), "its name contains es and zh"),
+    "no language in its name": ("predictions.txt", "\n".join(SAID), "its name contains no language of the task"),
+    "a language of no task": ("all.tsv", table("language\tprediction", ["xx"] * 12, SAID), "'xx' is not one of task"),
+    "another language": ("fr.txt", "\n".join(SAID), "its name contains no language of the task"),
     "no JSON": ("es.json", "{", "not readable as JSON"),
     "JSON without ids": ("es.json", json.dumps(SAID), "wanted answers by id"),
     "JSON with ids that the data lack": ("es.json", json.dumps(dict(enumerate(SAID))), "the data have no ids"),
     "JSON Lines cut off": ("es.jsonl", '{"prediction": 1}\n{"predi', "line 2 is not readable as JSON"),
     "logits too few": ("es.jsonl", '{"logits": [1, 2]}\n' * 12, "2 logits a row; wanted one for each of entailment"),
-    "logits of unequal length": ("es.jsonl", '{"logits": [1, 2, 3]}\n{"logits": [1]}\n' * 6, "as many numbers each"),
+    "logits of unequal length": (
+        "es.jsonl",
+        '{"logits": [1, 2, 3]}\n{"logits": [1]}\n' * 6,
+        "wanted logits as lists of numbers, all of one length",
+    ),
     "logits without end": ("es.jsonl", '{"logits": [1, 2, Infinity]}\n' * 12, "wanted logits as a list of finite"),
     "logits in another order": (
         "es.jsonl",
@@ -206,7 +210,7 @@ def test_a_language_without_a_file_is_named(world):
     write(world / "given" / "es.txt", "\n".join(SAID))
     with pytest.raises(DataError, match="no predictions for zh"):
         scored(world, world / "given", languages=["es", "zh"])
-    with pytest.raises(DataError, match="there is none"):
+    with pytest.raises(DataError, match="found none"):
         scored(world, world / "nowhere")
     with pytest.raises(DefinitionError, match="wanted one of the two"):
         scored(world, world / "given", labels=world / "given")
@@ -289,7 +293,7 @@ def test_rows_are_matched_by_id_whatever_the_order():
     rows = Rows("en", "test", {}, np.zeros(3), np.arange(3), ids=["a", "b", "c"])
     given = Given("file", ["C", "A", "B"], ids=["c", "a", "b"])
     assert given.in_order_of(rows).answers == ["A", "B", "C"]
-    for ids, message in ((["a", "a", "b"], "ids that stand there twice: 1"), (["a", "b", "d"], "an id that no row")):
+    for ids, message in ((["a", "a", "b"], "ids that occur twice: 1"), (["a", "b", "d"], "an id that no row")):
         with pytest.raises(DataError, match=message):
             Given("file", ["A", "B", "C"], ids=ids).in_order_of(rows)
     with pytest.raises(DataError, match="1 of 3 rows have no prediction, first 'c'"):

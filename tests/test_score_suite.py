@@ -107,7 +107,7 @@ def test_the_command_prints_the_table_and_exits_with_1_if_a_task_is_not_scored(s
     code, out, err = command(*words, "--results", submission / "again")
     assert code == 1 and "mean of 9" in out and "(7 of 9)" in out
     lines = err.splitlines()
-    assert lines[0] == "folders of no task of xtreme, not read: pan_x"
+    assert lines[0] == "folders that belong to no task of xtreme, not read: pan_x"
     assert lines[1].startswith("xnli: not scored: ") and lines[1].endswith("one for each row of the data, found 1")
     assert any(line.startswith("pan-x: not scored: ") and "wanted one folder panx or pan-x" in line for line in lines)
     assert lines[-1] == "xeval: not scored, for the reasons above: xnli, pan-x"
@@ -124,7 +124,7 @@ def test_what_looks_wrong_afterwards_is_named_with_its_task(submission, command)
 def test_languages_that_are_asked_for_are_scored_where_a_task_has_them(submission):
     outcome = scored(submission, languages=["Russian"])
     assert [run.record.task for run in outcome.runs] == ["tydiqa-goldp"]
-    assert "task mlqa has none of the languages" in outcome.skipped["mlqa"]
+    assert "task mlqa has none of the requested languages" in outcome.skipped["mlqa"]
     assert "no predictions for ru" in outcome.skipped["xnli"]
 
 

@@ -90,7 +90,7 @@ def test_each_task_that_there_are_rows_for_is_run_and_of_the_others_it_is_said_w
     assert err.splitlines()[-1] == "xeval: not run, for the reasons above: untrained, absent"
     assert "not run" not in out and err.count("absent") == 2
     assert (
-        plan[1] == "unanswered: 2 languages on the dev split, since its test rows carry no answers here; no rows in zh"
+        plan[1] == "unanswered: 2 languages on the dev split, since its test rows have no answers here; no rows in zh"
     )
     assert "Mini pairs (dev)" in out and "mean of 4" in out and "(2 of 4)" in out
 

@@ -181,7 +181,7 @@ def test_treebanks_are_joined_in_the_order_of_their_files_names():
         ({"en/test.jsonl": '{"tokens": ["a"], "tags": [["O"]]}\n' * 2}, "rows have tag ['O'] (first row 1)"),
         ({"en/test.jsonl": '{"tokens": ["a", null], "tags": ["O", "O"]}\n' * 2}, "wanted a list of words"),
         ({"en/test.conllu": "1\tAda\tAda\tPROPN\n"}, "line 1 has 4 fields; wanted the 10 of CoNLL-U"),
-        ({"en/test.conllu": CONLLU.replace("2\tdem", "5\tdem")}, "line 2 is fused of words 1-2"),
+        ({"en/test.conllu": CONLLU.replace("2\tdem", "5\tdem")}, "line 2 fuses words 1-2"),
         ({"en/test.conllu": "x" + "\t_" * 9 + "\n"}, "line 1 begins with 'x'; wanted the number of a word"),
     ],
 )

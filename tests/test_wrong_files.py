@@ -128,7 +128,7 @@ CASES = {
         {
             "empty sentence": ("de-en.dev.de", "de-1\tDer Hund.\nde-2\t \n", "line 2 is"),
             "unequal columns": ("de-en.dev.en", "en-1 The luck.\nen-2\tThe dog.\n", "line 1 is"),
-            "gold out of range": ("de-en.dev.gold", "de-1\ten-7\n", "which is no English sentence"),
+            "gold out of range": ("de-en.dev.gold", "de-1\ten-7\n", "which is not an English sentence"),
         },
     ),
     "choices": Case(

@@ -83,7 +83,7 @@ def test_other_files_that_change_before_they_are_read_are_refused(mini, model, t
         content = json.loads((model / name).read_text())
         (model / name).write_text(json.dumps(content, indent=7))
 
-    with pytest.raises(ModelError, match=f"{name} has changed since this command began"):
+    with pytest.raises(ModelError, match=f"{name} has changed since this command started"):
         xeval.run(
             str(mini.task_file),
             str(model),

@@ -51,7 +51,7 @@ def test_a_name_that_is_none_is_refused(hub, run, tmp_path, header, name):
     change(hub, "model.safetensors", **{header: name.replace("/abs", str(tmp_path / "abs"))})
     answer = run()
     is_one_line(answer)
-    assert "would be a file's name, and is none" in answer.err
+    assert "is not a valid file name" in answer.err
     assert not (tmp_path / "abs").exists()
 
 
@@ -70,7 +70,7 @@ def test_a_download_that_differs_from_its_checksum_is_refused(hub, run, name, ch
     change(hub, name, ETag=f'"{CHECKSUMS[checksum](content + b" ")}"')
     answer = run()
     is_one_line(answer)
-    assert f"{name}: damaged, it is not what the hub said it would be" in answer.err
+    assert f"{name}: damaged: it is not what the hub announced" in answer.err
 
 
 @pytest.mark.parametrize("checksum", CHECKSUMS)
@@ -97,7 +97,7 @@ def test_a_wait_without_end_is_refused(hub, run, headers):
     hub.answer = lambda path: Answer(429, b"", more) if "/resolve/" in path else honest(path)
     answer = run()
     is_one_line(answer)
-    assert "it asks to wait for 1,000,000 s" in answer.err
+    assert "it asks for a wait of 1,000,000 s" in answer.err
 
 
 def test_a_page_on_another_host_does_not_get_the_token(hub, run, tmp_path):

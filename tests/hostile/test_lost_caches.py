@@ -67,7 +67,7 @@ def test_a_run_without_any_cache_says_so_and_is_the_same(command, mini, checkpoi
     words = ["--data", mini.data, "--epochs", "1"]
     answer = command("run", mini.task_file, "--model", checkpoint_of("bert"), *words)
     assert answer.code == 0
-    assert "goes on without the cache" in answer.err and "they are evaluated from memory" in answer.err
+    assert "continues without the cache" in answer.err and "they are evaluated from memory" in answer.err
     assert predictions(Path("results")) == quiet
     [mine], [theirs] = load_runs(Path("results")), load_runs(tmp_path / "quiet")
     assert mine.record.training.weights_sha256 == theirs.record.training.weights_sha256
@@ -151,7 +151,7 @@ def test_a_hangup_ends_as_sigterm_does(training):
         process.send_signal(signal.SIGHUP)
         rest = process.stderr.read()
     assert process.returncode == 129
-    assert "its terminal was closed; whatever was finished or saved is kept" in rest and "Traceback" not in rest
+    assert "its terminal was closed; finished and saved work is kept" in rest and "Traceback" not in rest
 
 
 @pytest.mark.parametrize("words", [["report"], ["list", "runs"], ["list", "tasks"], ["report", "--format", "json"]])

@@ -59,7 +59,7 @@ CONFIGS: dict[str, tuple[Json, str]] = {
     "no heads": ({"num_attention_heads": 0}, "cannot be loaded"),
     "an unknown function": ({"hidden_act": "nonsense"}, "nonsense"),
     "padding beyond the vocabulary": ({"pad_token_id": 10**6}, "cannot be loaded"),
-    "no positions": ({"max_position_embeddings": 0}, "another shape"),
+    "no positions": ({"max_position_embeddings": 0}, "a shape other than config.json's"),
 }
 
 
@@ -99,7 +99,7 @@ def test_a_setting_that_stands_there_twice_is_refused(run, model, name):
     (model / name).write_text(content[:-1] + f', "{key}": null}}')
     answer = run("--no-train")
     is_one_line(answer)
-    assert f"{name} is not readable as JSON: names that stand there twice: 1, first '{key}'" in answer.err
+    assert f"{name} is not readable as JSON: names that occur twice: 1, first '{key}'" in answer.err
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
@@ -274,7 +274,7 @@ def test_weights_that_are_no_file_are_called_that(run, model):
     (model / "model.safetensors").symlink_to("nowhere")
     answer = run("--no-train")
     is_one_line(answer)
-    assert "model.safetensors is no file, but a folder or a link to what is not there" in answer.err
+    assert "model.safetensors is not a file, but a folder or a broken link" in answer.err
 
 
 def test_a_folder_whose_name_is_no_text_is_not_blamed_on_its_tokenizer(command, mini, model, tmp_path):

@@ -48,7 +48,7 @@ def refused(answer) -> str:
 
 def test_folders_of_two_seeds_that_were_exchanged_are_named(command, results, mini, checkpoint_of):
     exchange(*folders(results))
-    assert "holds another run than its name says" in refused(command("report", "--results", results))
+    assert "holds a run other than its name says" in refused(command("report", "--results", results))
     words = ["--data", mini.data, "--epochs", "1", "--seed", "1", "--results", results, "--quiet"]
     said = refused(command("run", mini.task_file, "--model", checkpoint_of("bert"), *words))
     assert "seed 2, whose identity is" in said
@@ -62,7 +62,7 @@ def test_a_record_that_was_copied_over_anothers_is_named(command, results, what)
     else:
         shutil.rmtree(other)
         shutil.copytree(one, other)
-    assert "holds another run than its name says" in refused(command("list", "runs", "--results", results))
+    assert "holds a run other than its name says" in refused(command("list", "runs", "--results", results))
     assert "damaged" in command("merge", results, "merged").out
 
 
@@ -139,4 +139,4 @@ def test_a_training_does_not_go_on_with_other_code(tmp_path):
     sums = [f"{hashlib.sha256((values.parent / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (values.parent / "SHA256SUMS").write_text("".join(sums))
     assert checkpoints.newest() is None
-    assert "of another version of xeval" in said[0]
+    assert "from another version of xeval" in said[0]

@@ -25,7 +25,7 @@ def test_a_model_under_two_names_is_run_once_and_that_is_said(empty):
     notes = Notes()
     records = empty.run_all(models=[str(empty.model), str(copy)], languages=["en"], reporter=notes)
     assert len(records) == len(empty.folders()) == 1
-    assert any(line == f"{copy} has the files of {empty.model.name}: it is run once for both" for line in notes.lines)
+    assert any(line == f"{copy} has the same files as {empty.model.name}: one run serves both" for line in notes.lines)
 
 
 def test_a_finished_run_is_found_under_another_name_of_its_model(finished, no_training, no_prediction):

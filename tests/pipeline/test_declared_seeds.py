@@ -92,7 +92,7 @@ def test_what_was_evaluated_before_is_declared_and_not_computed_again(empty, thr
 def test_a_seed_that_another_checkpoint_is_already_is_refused_before_anything_is_computed(empty, three, request):
     empty.run_all(models=three[:1], seeds_of=NAME, **ONE)
     request.getfixturevalue("no_prediction")
-    with pytest.raises(DefinitionError, match=r"^seeds of [^\n]*: seed 1 is a already [^\n]*; give b another number"):
+    with pytest.raises(DefinitionError, match=r"^seeds of [^\n]*: seed 1 is already a [^\n]*; give b another number"):
         empty.run_all(models=three[1:2], seeds_of=NAME, **ONE)
 
 
@@ -113,7 +113,7 @@ def test_what_can_be_no_declaration_is_refused(empty, three, options, said):
 def test_one_checkpoint_under_two_names_is_no_second_seed(empty, three, tmp_path):
     twin = tmp_path / "d"
     shutil.copytree(three[0], twin)
-    with pytest.raises(DefinitionError, match="has the files of a, so they are one seed"):
+    with pytest.raises(DefinitionError, match="has the same files as a, so they are one seed"):
         empty.run_all(models=[three[0], str(twin)], seeds_of=NAME, **ONE)
 
 

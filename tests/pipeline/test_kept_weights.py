@@ -36,7 +36,7 @@ def test_a_run_of_other_rows_takes_them_from_the_folder_of_its_neighbour(empty):
     shutil.rmtree(empty.folder / "cache")
     notes = Notes()
     second = empty.run(languages=["en"], max_eval=3, reporter=notes)
-    assert any("its training is that of" in line for line in notes.lines)
+    assert any("its training is the same as that of" in line for line in notes.lines)
     assert second.training == first.training
 
 
@@ -103,7 +103,8 @@ def test_when_there_is_too_much_the_weights_that_were_not_used_for_longest_go_an
     old = [put(f"old-{days}", 400_000, days) for days in (8, 20, 30)]
     new = [put(f"new-{days}", 400_000, days) for days in (0, 6)]
     said = cache.forget_unused("weights")
-    assert said.startswith("3 trainings whose weights nobody had used for 7 days went from the cache (0.0 GB), since")
+    told = "removed from the cache: 3 trainings whose weights nobody had used for 7 days (0.0 GB), since"
+    assert said.startswith(told)
     assert not any(path.exists() for path in old) and all(path.exists() for path in new)
     assert cache.forget_unused("weights") == ""  # what was used lately stays, however much it is
 
@@ -111,7 +112,7 @@ def test_when_there_is_too_much_the_weights_that_were_not_used_for_longest_go_an
 def test_no_more_go_than_it_takes_and_none_where_there_is_room(empty, monkeypatch):
     monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 900_000)
     old = [put(f"old-{days}", 400_000, days) for days in (8, 20, 30)]
-    assert cache.forget_unused("weights").startswith("1 training whose")
+    assert cache.forget_unused("weights").startswith("removed from the cache: 1 training whose")
     assert [path.exists() for path in old] == [True, True, False]
     monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 10e9)
     assert cache.forget_unused("weights") == ""
@@ -125,5 +126,6 @@ def test_weights_that_are_used_are_young_again_and_a_training_says_what_it_remov
     monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 1)
     old, notes = put("old", 400_000, 8), Notes()
     finished.run(seeds=[4], languages=["en"], reporter=notes)
-    assert any("whose weights nobody had used for 7 days went from the cache" in line for line in notes.lines)
+    told = "removed from the cache: 1 training whose weights nobody had used for 7 days"
+    assert any(told in line for line in notes.lines)
     assert kept.exists() and not old.exists()

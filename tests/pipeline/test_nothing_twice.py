@@ -66,7 +66,7 @@ def test_encoded_rows_that_cannot_be_kept_cost_the_run_nothing_and_are_said_once
     (empty.folder / "cache" / "encoded").write_text("a file where the folder should be")
     notes = Notes()
     assert empty.run(reporter=notes).status == "complete"
-    said = [line for line in notes.lines if "encoded rows are not kept for the next run" in line]
+    said = [line for line in notes.lines if "encoded rows could not be kept for the next run" in line]
     assert len(said) == 2 and all("\n" not in line for line in said)  # of training, and of the evaluation
 
 
@@ -213,7 +213,7 @@ def test_what_a_run_was_interrupted_in_is_said_when_it_goes_on(empty, monkeypatc
         empty.run(reporter=Interrupting())
     notes = Notes()
     record = empty.run(reporter=notes)
-    assert any("training goes on from step 4, where it was interrupted" in line for line in notes.lines)
+    assert any("training resumes at step 4, where it was interrupted" in line for line in notes.lines)
     assert (record.training, record.scores) == (record_of(finished_once).training, record_of(finished_once).scores)
     assert record.timing["train"].rows == 48
 

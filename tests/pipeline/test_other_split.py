@@ -93,5 +93,5 @@ def test_development_rows_are_read_from_where_each_layout_has_them(empty, tmp_pa
 
 
 def test_a_published_table_is_not_reproduced_on_another_split():
-    with pytest.raises(DefinitionError, match="test split dev: a published table is compared with on its own split"):
+    with pytest.raises(DefinitionError, match="test split dev: a published table is compared only on its own split"):
         reproduce("distilmbert-card", test_split="dev")

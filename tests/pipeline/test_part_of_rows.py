@@ -19,7 +19,8 @@ def test_a_finished_training_is_not_made_again_to_evaluate_on_other_rows(finishe
     assert record.identity != before.identity
     assert (record.training, record.timing["train"]) == (before.training, before.timing["train"])
     assert before.training.invocation in record.invocations
-    assert any("its training is that of" in line and line.endswith("is not repeated") for line in notes.lines)
+    told = "its training is the same as that of"
+    assert any(told in line and line.endswith("is not repeated") for line in notes.lines)
     assert {name: content for name, content in finished.files().items() if name in files} == files
 
 

@@ -305,19 +305,19 @@ BATCHES = {"batch_size": [8, 16]}
     [
         ({"sweep": {"learning_rat": [1, 2]}}, "did you mean 'learning_rate'"),
         ({"sweep": {"layer": [1, 2]}}, "unknown value of a recipe to sweep 'layer'"),
-        ({"sweep": {"seed": [1, 2]}}, "give them by --seed"),
-        ({"sweep": {"selection": ["last", "english-dev"]}}, "give it by --selection"),
-        ({"sweep": {"selection_rows": [5, 6]}}, "give it by --selection-rows"),
+        ({"sweep": {"seed": [1, 2]}}, "give them with --seed"),
+        ({"sweep": {"selection": ["last", "english-dev"]}}, "give it with --selection"),
+        ({"sweep": {"selection_rows": [5, 6]}}, "give it with --selection-rows"),
         ({"sweep": {"learning_rate": ["high", 1e-3]}}, "learning_rate: Input should be a valid number, got 'high'"),
         ({"sweep": {"learning_rate": [float("nan"), 1e-3]}}, "learning_rate: Input should be a finite number"),
         ({"sweep": {"batch_size": [8, 0]}}, "batch_size: Input should be greater than 0"),
-        ({"sweep": {"batch_size": [8]}}, "wanted two values or more to choose among, got [8]"),
-        ({"sweep": {"batch_size": 8}}, "wanted two values or more to choose among, got 8"),
-        ({"sweep": {"batch_size": "8,16"}}, "wanted two values or more to choose among, got '8,16'"),
-        ({"sweep": {"max_steps": [8, None]}}, "wanted two values or more to choose among, got [8, None]"),
-        ({"sweep": {"epochs": [1, 2, 1.0]}}, "epochs 1.0 is there twice"),
-        ({"sweep": BATCHES, "overrides": {"batch_size": 4}}, "batch_size has the one value 4 too"),
-        ({"sweep": BATCHES, "seeds": [1, TRIAL_SEED]}, "seed 1000000: it is that of a sweep's trials"),
+        ({"sweep": {"batch_size": [8]}}, "wanted two or more values to choose from, got [8]"),
+        ({"sweep": {"batch_size": 8}}, "wanted two or more values to choose from, got 8"),
+        ({"sweep": {"batch_size": "8,16"}}, "wanted two or more values to choose from, got '8,16'"),
+        ({"sweep": {"max_steps": [8, None]}}, "wanted two or more values to choose from, got [8, None]"),
+        ({"sweep": {"epochs": [1, 2, 1.0]}}, "epochs 1.0 is given twice"),
+        ({"sweep": BATCHES, "overrides": {"batch_size": 4}}, "batch_size is also set to 4"),
+        ({"sweep": BATCHES, "seeds": [1, TRIAL_SEED]}, "seed 1000000: a sweep's trials use it"),
         ({"sweep": BATCHES, "train": False}, "nothing is trained with --no-train"),
         ({"sweep": {"warmup_share": [0.1, 0.2], "warmup_steps": [1, 2]}}, "leave one out"),
     ],
@@ -364,4 +364,4 @@ def test_a_sweep_that_says_nothing_is_one_line(command, option):
 def test_a_key_twice_is_one_line(command):
     words = ("--sweep", "epochs=1,2", "--sweep", "epochs=3,4")
     code, _, err = command("run", "xnli-mini", "--model", "mini-mbert", *words)
-    assert code == 2 and "epochs is there twice" in err and err.count("\n") == 1
+    assert code == 2 and "epochs is given twice" in err and err.count("\n") == 1

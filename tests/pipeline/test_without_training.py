@@ -104,11 +104,11 @@ def test_another_language_is_added_later(folder, checkpoint_of):
     [
         ({"seeds": [1]}, "leave out --seed, since task pairs-of-lines trains nothing"),
         ({"every_checkpoint": True}, "leave out --every-checkpoint, since task pairs-of-lines trains nothing"),
-        ({"recipe": "hf-2019"}, "recipe hf-2019: task pairs-of-lines wants one that says a pooling"),
+        ({"recipe": "hf-2019"}, "recipe hf-2019: task pairs-of-lines needs one that says a pooling"),
         ({"overrides": {"epochs": 3.0}}, "epochs: a recipe with a pooling trains nothing"),
         ({"overrides": {"layer": 3}}, "has 2 layers, and it names layer 3; give --layer"),
         ({"overrides": {"pooling": "max"}}, "pooling: Input should be 'mean' or 'first token'"),
-        ({"recipe": "xtreme-vectors"}, "has 2 layers, and it names no layer for so many; give --layer"),
+        ({"recipe": "xtreme-vectors"}, "has 2 layers, and it names no layer for that many; give --layer"),
     ],
 )
 def test_what_says_something_of_a_training_is_refused(folder, checkpoint_of, options, said):
@@ -120,7 +120,7 @@ def test_what_says_something_of_a_training_is_refused(folder, checkpoint_of, opt
 
 def test_a_recipe_without_training_trains_nobody(mini, checkpoint_of):
     with pytest.raises(
-        DefinitionError, match="task mini-pairs wants one that says how to train, this one says a pooling"
+        DefinitionError, match="task mini-pairs needs one that says how to train, and this one says a pooling"
     ):
         xeval.run(str(mini.task_file), [str(checkpoint_of("bert"))], recipe="mini-vectors", data=mini.data)
 

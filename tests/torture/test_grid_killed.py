@@ -147,7 +147,7 @@ def test_two_of_three_ray_nodes_and_the_driver_are_killed(undisturbed, plan, thr
     log = tmp_path / "driver.log"
     with log.open("w") as file:
         driver = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
-    again = "its process or its machine was lost; it is started again"
+    again = "its process or its machine was lost; restarting it"
     wait_until(lambda: log.read_text().count(again) == 2 or driver.poll() is not None, "no run was started again")
     assert driver.poll() is None, log.read_text()
     assert len(list(tmp_path.glob("in training.*"))) == len(list(tmp_path.glob("while saving.*"))) == 1
@@ -188,5 +188,5 @@ def test_a_process_of_a_local_grid_is_killed(undisturbed, plan, environment, tmp
     workers = [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
     os.kill(workers[0], signal.SIGKILL)
     assert driver.wait(PATIENCE_S) == 0, log.read_text()
-    assert "was ended by SIGKILL; it is started again" in log.read_text()
+    assert "was ended by SIGKILL; restarting it" in log.read_text()
     assert weights_in(tmp_path / "results") == undisturbed

@@ -90,7 +90,7 @@ def test_a_job_whose_time_is_up_saves_and_goes_on(words, mini, start, tmp_path, 
     assert driver.wait(4 * PATIENCE_S) == 0, log.read_text()
     [said] = results.glob("slurm/*/*_log.err")
     n_times = said.read_text().count("goes back to the queue")
-    resumed = re.findall(r"training goes on from step ([\d,]+)", said.read_text())
+    resumed = re.findall(r"training resumes at step ([\d,]+)", said.read_text())
     assert n_times >= 1 and resumed, said.read_text()
     assert "DUE TO TIME LIMIT" not in said.read_text()
     monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "other-cache"))

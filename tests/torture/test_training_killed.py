@@ -123,7 +123,7 @@ def test_a_signal_costs_no_step_of_a_training(victims, stopping_early, run_in, t
         folder = tmp_path / signal.Signals(number).name
         code, lines, saved = signalled(victims, world(folder), number, moment, tmp_path / "said")
         assert code == 128 + number, lines
-        assert len(lines) == 1 and lines[0].startswith("xeval: ") and "the same command goes on" in lines[0]
+        assert len(lines) == 1 and lines[0].startswith("xeval: ") and "the same command resumes" in lines[0]
         assert saved == CHECKPOINT.get(moment, [])
         check_nothing_is_partial(folder)
         answer = run_in(folder, world)
@@ -139,7 +139,7 @@ def test_a_terminal_that_is_closed_ends_it_as_sigterm_does(victims, stopping_ear
     world, moment = stopping_early[0], "in the evaluation that ends it"
     code, lines, saved = signalled(victims, world(tmp_path / "run"), signal.SIGHUP, moment, tmp_path / "said")
     assert (code, saved) == (129, CHECKPOINT[moment])
-    assert len(lines) == 1 and lines[0].startswith("xeval: its terminal was closed; whatever was finished or saved is")
+    assert len(lines) == 1 and lines[0].startswith("xeval: its terminal was closed; finished and saved work is")
 
 
 @pytest.mark.parametrize("n_places", [1, pytest.param(8, marks=pytest.mark.slow)])

@@ -103,7 +103,7 @@ for _name, _command in _COMMANDS.items():
     app.command(_name, help="\n\n".join(paragraph.replace("\n", " ") for paragraph in _paragraphs))(_command)
 
 _INTERRUPTED = 130
-_KEPT = "whatever was finished or saved is kept, and the same command goes on from there"
+_KEPT = "finished and saved work is kept, and the same command resumes from there"
 
 # The base class of all errors in the command line itself. typer does not export it, but it has everything of
 # BadParameter that is used here.
@@ -144,7 +144,7 @@ def _run_command() -> int:
     except _CommandLineError as error:
         wrong = error.format_message().replace(": Value error, ", ": ", 1)  # pydantic's wording, which typer passes on
         command = f"xeval {error.ctx.info_name}" if error.ctx and error.ctx.parent else "xeval"
-        return _complain(f"{wrong} ({command} --help shows what there is)") if str(error) else 2
+        return _complain(f"{wrong} (see {command} --help)") if str(error) else 2
     except (KeyboardInterrupt, typer.Abort):
         return _complain(f"interrupted; {_KEPT}", _INTERRUPTED)
     except Terminated:

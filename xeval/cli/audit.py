@@ -62,6 +62,6 @@ def audit(
         print(json.dumps(asdict(result) | {"conclusion": result.conclusion}, indent=1, ensure_ascii=False))
     else:
         say(result.conclusion)
-        say(f"Rows were drawn in random order, seed {result.seed}; a wrong outcome has a chance of at most 5 %.")
+        say(f"Rows were drawn in random order, seed {result.seed}; the probability of a wrong outcome is at most 5 %.")
     if result.looked.outcome == "refuted":
         raise typer.Exit(1)

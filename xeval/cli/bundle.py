@@ -26,4 +26,4 @@ def bundle(
     for repository in contents.repositories:
         print(f"{repository.kind:7}  {repository.commit}  {repository.id}")
     print(f"{output}: {output.stat().st_size / 1e6:,.1f} MB; data and models in it keep their own licences")
-    print(f"Where there is no network: xeval reproduce {contents.reference} --bundle {output}")
+    print(f"To use it without a network: xeval reproduce {contents.reference} --bundle {output}")

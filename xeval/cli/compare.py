@@ -62,7 +62,7 @@ def compare(
     from xeval.report.comparison import selection as selection_report
 
     if retention and b is None:
-        raise typer.BadParameter("--retention: wanted a student B besides the teacher A")
+        raise typer.BadParameter("--retention: wanted a student B as well as the teacher A")
     if selection and b is not None:
         raise typer.BadParameter("--selection compares the checkpoints of A with each other; leave out B")
     if not selection and b is None:

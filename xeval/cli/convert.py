@@ -23,7 +23,7 @@ def convert(
 
     conversion = convert_model(find_pickled(model), folder)
     if conversion.n_tensors is not None:
-        say(f"{conversion.n_tensors:,} tensors written as safetensors, each as it was")
+        say(f"{conversion.n_tensors:,} tensors written as safetensors, with unchanged values")
     if conversion.made_tokenizer:
         say("tokenizer.json made; it splits samples in eight scripts as the vocabulary does")
-    say(f"Use it as: --model {shlex.quote(str(folder))}")
+    say(f"Use it with: --model {shlex.quote(str(folder))}")

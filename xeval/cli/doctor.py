@@ -35,7 +35,7 @@ def doctor(
     Exits with 1 if something would make the run worthless (✗); warnings (!) alone exit with 0.
     """
     if model and task is None:
-        raise typer.BadParameter("--model: wanted a task too, whose rows the model is checked on, as in: doctor xnli")
+        raise typer.BadParameter("--model: wanted a task too, on whose rows to check the model, as in: doctor xnli")
     languages = words(language)
     with using(bundle):
         if task is not None:

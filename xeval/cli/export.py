@@ -36,7 +36,7 @@ def export(
     others.
     """
     if (organisation is None) == (output_format is ExportFormat.every_eval_ever):
-        raise typer.BadParameter("--organisation: wanted with --format every-eval-ever, and with nothing else")
+        raise typer.BadParameter("--organisation: wanted with --format every-eval-ever, and only with it")
     if organisation is not None:
         return _every_eval_ever(run, folder, organisation, results, tasks_dir or [])
     from xeval.judging.comparison.named_runs import find_run

@@ -35,7 +35,7 @@ def loggers(log_to: Sequence[Logger] | None, shared_out: bool) -> dict[str, Any]
 
     if log_to and shared_out:
         raise DefinitionError(
-            "log to: runs are shared out to other processes, which log nothing; leave out --log-to, or name one device"
+            "log to: runs are distributed to other processes, which log nothing; leave out --log-to, or name one device"
             " with --device and leave out --on"
         )
     return {"callbacks": ready([str(name) for name in log_to])} if log_to else {}
@@ -107,7 +107,7 @@ def engine_of(on: Where, device: str, results: Path, quiet: bool) -> "Engine":
     from xeval.support.progress import reporter
 
     if on is not Where.local and ":" in device:
-        raise typer.BadParameter(f"--device {device}: each run gets a GPU from {on}, which has no number; give cuda")
+        raise typer.BadParameter(f"--device {device}: {on} gives each run a GPU, which cannot be chosen; give cuda")
     if on is Where.ray:
         from xeval.runs.on_ray import on_ray
 

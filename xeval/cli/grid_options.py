@@ -110,7 +110,7 @@ class GridOptions:
         """
         if self.task is None or not is_grid(self.task):
             return None
-        refuse_beside(context, _BESIDE_A_GRID, f"{self.task} says what is run")
+        refuse_beside(context, _BESIDE_A_GRID, f"{self.task} defines what to run")
         with using(self.bundle):
             return get_grid(self.task, self.tasks_dir or ())
 

@@ -66,10 +66,10 @@ def init(
         name = name or _ask("--name", "What is it called?")
     path = output or Path(_OUTPUTS.get(what, f"{name}.toml"))
     if path.exists():
-        raise DefinitionError(f"{path}: there already; remove it, or give another --output")
+        raise DefinitionError(f"{path}: already exists; remove it, or give another --output")
     text = _text_of(what, (name or "", _typed(path)), kind, (words(language), words(label)), task, model)
     _write(what, path, text)
-    say(f"{path} is written; fill in what is yours")
+    say(f"{path} is written; now fill in your own values")
 
 
 def _text_of(
@@ -78,7 +78,7 @@ def _text_of(
     """Return the file's text; `names` are its name and its path, `lists` the languages and the labels."""
     languages, labels = lists
     if what is What.task:
-        languages = languages or words([_ask("--language", "Languages, the one to train on first (en,es)?")])
+        languages = languages or words([_ask("--language", "Languages, starting with the one to train on (en,es)?")])
         if scaffolds.takes_labels(kind):
             labels = labels or words([_ask("--label", "Labels (yes,no)?")])
         return scaffolds.task(*names, kind, languages, labels)
@@ -102,7 +102,7 @@ def _typed(path: Path) -> str:
 
 def _ask(option: str, question: str) -> str:
     if not sys.stdin.isatty():
-        raise typer.BadParameter(f"{option} is missing, and there is no terminal to ask at")
+        raise typer.BadParameter(f"{option} is missing, and there is no terminal to ask for it")
     answer: str = typer.prompt(question)
     return answer
 

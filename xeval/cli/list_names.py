@@ -81,7 +81,7 @@ def _lint(what: What | None) -> None:
     lines = suspicions(list(registry.all_references().values()))
     for line in lines:
         say(line)
-    say(f"Suspicious: {len(lines)}. A suspicion is a reason to look at the source, and proves nothing.")
+    say(f"Suspicious: {len(lines)}. A suspicion is a reason to check the source; it proves nothing.")
 
 
 def _tasks(tasks_dirs: list[Path]) -> Listing:
@@ -122,7 +122,7 @@ def _span(counts: Iterable[int | None]) -> str:
 
 def _models() -> Listing:
     fetched = [
-        (name, hub_id, f"pickled, as far as known; first: xeval convert {name} DIR" if hub_id in PICKLED else "")
+        (name, hub_id, f"probably pickled; first run xeval convert {name} DIR" if hub_id in PICKLED else "")
         for name, hub_id in MODEL_ALIASES.items()
     ]
     embedded = [(name, "", "comes with xeval, for xnli-mini") for name in EMBEDDED_MODELS]

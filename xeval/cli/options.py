@@ -133,7 +133,7 @@ def values_to_try(options: list[str] | None) -> dict[str, list[float | str]]:
         if not key or not words([values]):
             raise typer.BadParameter(f"--sweep: wanted KEY=VALUE,VALUE as in learning_rate=1e-5,2e-5, got {option!r}")
         if key in sweep:
-            raise typer.BadParameter(f"--sweep: {key} is there twice; name all its values in one, separated by commas")
+            raise typer.BadParameter(f"--sweep: {key} is given twice; give all its values in one, separated by commas")
         sweep[key] = [_number(word) for word in words([values])]
     return sweep
 

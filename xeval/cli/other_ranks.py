@@ -35,8 +35,8 @@ def with_other_ranks(command: Callable[[], object]) -> object:
             ranks.give()  # tells the others that they are no longer needed
         except RankLost as error:
             raise XevalError(
-                "another rank has ended, so this one ends too; what was finished is kept, and the same command goes on"
-                " from there"
+                "another rank has ended, so this one ends too; finished work is kept, and the same command resumes from"
+                " there"
             ) from error
         return code
 

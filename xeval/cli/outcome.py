@@ -66,7 +66,7 @@ def show_outcomes(
         for suite, runs in of_suites.items():
             show_table(runs, suite, tasks_dirs)
         several = " --task TASK" if len({record.task for record in records}) > 1 else ""
-        print(f"Records and predictions are in {results}; a report of them: xeval report{several} --results {results}")
+        print(f"Records and predictions are in {results}; to report on them: xeval report{several} --results {results}")
     failed = [record for record in records if record.failures]
     for record in failed:
         print(one_line(f"xeval: {record.name_of_run} failed: {record.failure}"), file=sys.stderr)

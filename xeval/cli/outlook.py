@@ -31,7 +31,7 @@ def announce(outlook: "Outlook", reporter: "Reporter", is_all: bool) -> None:
 def announce_plan(plan: "Plan", reporter: "Reporter", is_all: bool) -> None:
     """Do the same for a plan made earlier."""
     n_finished = sum(run.is_finished for run in plan.runs)
-    _say([f"Plan: {_counts(len(plan.runs), n_finished)}, as of when it was made."], reporter, is_all)
+    _say([f"Plan: {_counts(len(plan.runs), n_finished)}, as of the time it was made."], reporter, is_all)
 
 
 def _say(lines: list[str], reporter: "Reporter", is_all: bool) -> None:
@@ -64,7 +64,7 @@ def _lines(outlook: "Outlook") -> Iterator[str]:
 
 def _counts(n_runs: int, n_finished: int) -> str:
     if n_finished == n_runs:
-        return f"{counted(n_runs, 'runs')}, finished already"
+        return f"{counted(n_runs, 'runs')}, already finished"
     return counted(n_runs, "runs") + (f", {n_finished} of them finished" if n_finished else "")
 
 
@@ -123,7 +123,7 @@ def _time(outlook: "Outlook") -> str:
     if known:
         rest = counted(len(outlook.to_do) - len(known), "runs")
         return f"about {duration(sum(known))} for {counted(len(known), 'runs')}; not known yet for {rest}"
-    return "not known here yet" + ("" if outlook.table else "; xeval plan measures it, in seconds")
+    return "not known here yet" + ("" if outlook.table else "; xeval plan measures it in seconds")
 
 
 # ── verdicts that this many seeds can reach ──
@@ -131,7 +131,7 @@ def _time(outlook: "Outlook") -> str:
 
 def _verdicts(outlook: "Outlook") -> str:
     if not outlook.is_on_all_rows:
-        return "none, since these runs are on a part of the rows, or on another split"
+        return "none, since these runs use only part of the rows, or another split"
     from xeval.judging.power import EVEN, MOST_SEEDS  # numpy
 
     chances = list(_chances(outlook))
@@ -146,12 +146,12 @@ def _verdicts(outlook: "Outlook") -> str:
         return sentence
     enough = [chance.even_from for _, chance in chances if chance.even_from is not None]
     if enough:
-        which = "" if len(enough) == len(chances) else "some of them "
-        return f"{sentence}; with {min(enough)} seeds {which}right in about half of the cases if true"
+        which = "it" if len(enough) == len(chances) else "some of them"
+        return f"{sentence}; {min(enough)} seeds show {which} right in about half of the cases if true"
     most = max(share for _, chance in chances for share in chance.by_seeds.values())
     if most < 0.01:
-        return f"{sentence}, nor with {MOST_SEEDS}: trainings like the published one differ too much"
-    return f"{sentence}; no number up to {MOST_SEEDS} shows it right in more than {_of_100(most)} of 100"
+        return f"{sentence}, not even with {MOST_SEEDS}: training runs like the published one differ too much"
+    return f"{sentence}; no number up to {MOST_SEEDS} shows it right in more than {_of_100(most)} of 100 cases"
 
 
 def _right(low: float, high: float) -> str:

@@ -86,17 +86,17 @@ def _costs(runs: Sequence["PlannedRun"]) -> Iterator[str]:
     seconds = [known.seconds or 0.0 for known in forecasts]
     where = "; ".join(dict.fromkeys(known.hardware for known in forecasts))
     how = " and ".join(sorted({known.speed.measured_by for known in forecasts if known.speed is not None}))
-    longest = f", {duration(max(seconds))} of them for the longest run" if len(runs) > 1 else ""
-    yield f"Time: {duration(sum(seconds))} on one device like this one ({where}){longest}; known from {how}."
+    longest = f", {duration(max(seconds))} of that for the longest run" if len(runs) > 1 else ""
+    yield f"Time: {duration(sum(seconds))} on one device like this one ({where}){longest}; based on {how}."
     is_training = any(known.is_training for known in forecasts)
     what = "weights, gradients and the optimizer's two moments" if is_training else "weights"
-    more = "what its batches need comes on top"
+    more = "its batches need more on top of that"
     yield f"Memory: at least {size(max(known.memory_bytes for known in forecasts))} a run, for {what}; {more}."
     results, cache = Path(runs[0].request.results), cache_home()
     yield f"Disk: {size(sum(known.predictions_bytes for known in forecasts))} of predictions in {results}" + (
         f"; in {cache}, which has {size(free_bytes(cache))} free, {size(sum(k.weights_bytes for k in forecasts))} of"
-        f" fine-tuned weights, and while a run trains up to {size(max(k.snapshots_bytes for k in forecasts))} to go on"
-        " from after an interruption."
+        f" fine-tuned weights and, while a run trains, up to {size(max(k.snapshots_bytes for k in forecasts))} for"
+        " resuming it after an interruption."
         if is_training
         else "."
     )
@@ -106,7 +106,7 @@ def _verdicts(plan: "Plan") -> Iterator[str]:
     """Yield lines on how often this number of seeds, and others, would call a true published row reproduced."""
     requests = [run.request for run in plan.runs]
     if any(request.max_train or request.max_eval or request.test_split for request in requests):
-        yield "Verdicts: none, since these runs are on a part of the rows, or on another split."
+        yield "Verdicts: none, since these runs use only part of the rows, or another split."
         return
     has_rows = False
     seeds = Counter((request.task, request.model, request.recipe) for request in requests)
@@ -117,14 +117,14 @@ def _verdicts(plan: "Plan") -> Iterator[str]:
             if not has_rows:
                 within = f"±{Tolerance.mean} points on the mean, ±{Tolerance.cell} in a language"
                 yield (
-                    "Verdicts: if a published row is exactly true of these trainings, this many of 100 such grids call"
-                    f" it reproduced ({within}); nearly all the others settle nothing, and a few call it not"
+                    "Verdicts: if a published row is exactly true of these training runs, this many of 100 such grids"
+                    f" call it reproduced ({within}); nearly all the others leave it undecided, and a few call it not"
                     " reproduced."
                 )
                 has_rows = True
             yield from _table_of_power(row, task, str(table), n_seeds)
     if not has_rows:
-        yield "Verdicts: none, since no published row is of these models."
+        yield "Verdicts: none, since no published row is about these models."
 
 
 def _rows_of(model: str, table: str | None) -> list[ReferenceRow]:

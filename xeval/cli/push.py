@@ -47,7 +47,7 @@ def push(
     elif yes:
         print(f"pushed as {way}: {planned.send(on_main)}")
     else:
-        print(f"nothing was pushed; with --yes this becomes {way}")
+        print(f"nothing was pushed; --yes pushes this as {way}")
 
 
 def _show(planned: "Push") -> None:

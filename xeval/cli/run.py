@@ -47,7 +47,7 @@ def run(
     can reach. For a suite, runs every task that has rows, and exits with 1 if a task has none.
     """
     if plan is not None:
-        refuse_beside(context, _BESIDE_A_PLAN, "--plan says what is run")
+        refuse_beside(context, _BESIDE_A_PLAN, "--plan defines what to run")
         _run_plan(plan, on, grid.quiet, dry_run, output_format)
         return
     if (file := grid.grid(context)) is not None:

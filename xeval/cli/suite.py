@@ -54,7 +54,7 @@ def show_suite(
     elif any(record.scores for record in records):
         show_table(runs, suite, tasks_dirs)
         report = f"xeval report --suite {suite} --results {results}"
-        print(one_line(f"Records and predictions are in {results}; a report of them: {report}"))
+        print(one_line(f"Records and predictions are in {results}; to report on them: {report}"))
         _say_what_is_wrong([run for run in runs if run.record.computed_elsewhere], tasks_dirs)
     failed = [record for record in records if record.failures]
     for record in failed:

@@ -109,7 +109,7 @@ class _InParts:
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= MAX_TEXT_BYTES:
-            raise BundleError(f"a member of it has a header of {size:,} bytes, so it is not a bundle of xeval's")
+            raise BundleError(f"a member of it has a header of {size:,} bytes, so it is not an xeval bundle")
         return self._file.read(size)
 
 
@@ -124,10 +124,10 @@ def _open(path: Path) -> Unpacked:
     except StoreError:  # of the cache, not of the bundle
         raise
     except ValidationError as error:
-        raise BundleError(f"{path}: its {_CONTENTS} is not of this version of xeval; make the bundle again") from error
+        raise BundleError(f"{path}: its {_CONTENTS} does not fit this version of xeval; make it again") from error
     except OSError as error:
         reason = one_line(error.strerror or error)
-        raise BundleError(f"{path}: cannot be read, or not unpacked into {cache_home()}: {reason}") from error
+        raise BundleError(f"{path}: cannot be read, or cannot be unpacked into {cache_home()}: {reason}") from error
     except Exception as error:  # tarfile's own, and whatever else a stranger's file brings about in it
         raise BundleError(f"{path}: not a bundle, or a damaged one ({one_line(error)[:160]}); copy it again") from error
     return unpacked
@@ -143,7 +143,7 @@ def _unpacked(tar: tarfile.TarFile) -> Path:
     is_manifest = first is not None and first.name == _MANIFEST and first.size <= MAX_TEXT_BYTES
     content = tar.extractfile(first) if first is not None and is_manifest and first.isreg() else None
     if content is None:
-        raise BundleError(f"its first member is not {_MANIFEST}, so it is not a bundle of xeval's")
+        raise BundleError(f"its first member is not {_MANIFEST}, so it is not an xeval bundle")
     manifest = content.read()
     folder = cache_home() / "bundles" / hashlib.sha256(manifest).hexdigest()
     with locked(folder.parent):
@@ -158,7 +158,7 @@ def _extract(tar: tarfile.TarFile, manifest: bytes, folder: Path) -> None:
     (folder / _MANIFEST).write_bytes(manifest)
     while (member := tar.next()) is not None:
         if member.name not in unseen:
-            raise BundleError(f"member {one_line(member.name)[:120]!r} is not in its {_MANIFEST}, or stands twice")
+            raise BundleError(f"member {one_line(member.name)[:120]!r} is not in its {_MANIFEST}, or is there twice")
         if not member.isreg() or member.issparse():
             raise BundleError(f"member {one_line(member.name)[:120]!r} is not a plain file")
         unseen.remove(member.name)
@@ -183,7 +183,7 @@ def write(path: Path, contents: Contents, file_of: Mapping[str, Path]) -> None:
         # In the order in which xeval.support.sealed lists files: by path, not by the letters of the name.
         manifest = "".join(f"{checksum_of[name]}  {name}\n" for name in sorted(checksum_of, key=Path)).encode()
         if max(len(manifest), len(text)) > MAX_TEXT_BYTES:
-            raise BundleError(f"{path}: too many files for a bundle, whose list may have {MAX_TEXT_BYTES:,} bytes")
+            raise BundleError(f"{path}: too many files for a bundle, whose list may take {MAX_TEXT_BYTES:,} bytes")
         with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
             tar.addfile(_member(_MANIFEST, len(manifest)), io.BytesIO(manifest))
             tar.addfile(_member(_CONTENTS, len(text)), io.BytesIO(text))

@@ -52,8 +52,8 @@ def read_given(path: Path, task: Task, languages: Sequence[str]) -> dict[str, Gi
     lacking = [language for language in languages if language not in by_language]
     if lacking or not by_language:
         raise DataError(
-            f"{path}: no predictions for {', '.join(lacking) or 'any language of the task'}; a file is of the language"
-            f" that its name tells, as test-{task.training_language}.tsv does, or has a column {LANGUAGE[0]}"
+            f"{path}: no predictions for {', '.join(lacking) or 'any language of the task'}; give the language"
+            f" in the file's name, as in test-{task.training_language}.tsv, or in a column {LANGUAGE[0]}"
         )
     return {language: by_language[language] for language in task.languages if language in by_language}
 
@@ -73,7 +73,7 @@ def _files(path: Path, task: Task) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise DataError(f"{path}: wanted predictions, a file or a folder of them; there is none")
+        raise DataError(f"{path}: wanted a file of predictions or a folder of them, found none")
     inside = next((folder for folder in _of_suite(path, task)), path)
     files = sorted(each for each in inside.glob("**/*") if each.suffix in SUFFIXES and each.is_file())
     if not files:
@@ -97,7 +97,7 @@ def _of_file(path: Path, root: Path, task: Task, languages: Sequence[str]) -> It
                 places = [place for place, each in enumerate(of_row) if each == language]
                 yield str(language), _from_columns(columns, path, str(language)).take(places)
             elif language not in task.languages:
-                raise DataError(f"{path}: language {one_line(repr(language))[:40]} is none of task {task.name}'s")
+                raise DataError(f"{path}: language {one_line(repr(language))[:40]} is not one of task {task.name}'s")
         return
     language = _language_of(path, root, task.languages, languages)
     if language is None:
@@ -121,7 +121,7 @@ def _check_name(path: Path, root: Path, task: Task, of_row: Sequence[Any]) -> No
     except DataError:  # it tells none, or several
         return
     if named not in codes:
-        raise DataError(f"{path}: its name tells of {named}, and its column {LANGUAGE[0]} of {codes.pop()}")
+        raise DataError(f"{path}: its name says {named}, but its column {LANGUAGE[0]} says {codes.pop()}")
 
 
 def _where(path: Path, language: str) -> str:
@@ -136,12 +136,12 @@ def _language_of(path: Path, root: Path, known: Collection[str], asked: Sequence
         tails = {"-".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, start + 3)}
         named = [code for code in known if code in tails or code.replace("_", "-") in tails]
         if len(named) > 1:
-            raise DataError(f"{path}: its name tells of {' and '.join(named)}; wanted one language in it")
+            raise DataError(f"{path}: its name contains {' and '.join(named)}; wanted one language in it")
         if named:
             return named[0] if not asked or named[0] in asked else None
     if path == root and len(asked) == 1:
         return asked[0]
-    raise DataError(f"{path}: its name tells no language of the task; name the only one with --language")
+    raise DataError(f"{path}: its name contains no language of the task; give the only one with --language")
 
 
 # ── what a file holds ──
@@ -160,7 +160,7 @@ def _named_columns(path: Path) -> dict[str, list[Any]] | None:
     else:
         return None
     if _first(columns.values, (*PREDICTION, *LOGITS)) is None:
-        raise DataError(f"{path}: no column {PREDICTION[0]!r}, nor {LOGITS[0]!r}; wanted one of the two")
+        raise DataError(f"{path}: no column {PREDICTION[0]!r} or {LOGITS[0]!r}; wanted one of the two")
     return {name: _with_names(columns, name) for name in columns.values}
 
 
@@ -175,7 +175,7 @@ def _check_is_text(path: Path) -> None:
         raise DataError(f"{path}: compressed with {packed}; unpack it")
     before, zero, _ = tables.read_text(path).partition("\0")
     if zero:
-        encoding = "; it looks like UTF-16 without the mark that says so" if start[1:2] == b"\0" != start[:1] else ""
+        encoding = "; it looks like UTF-16 without a byte order mark" if start[1:2] == b"\0" != start[:1] else ""
         raise DataError(f"{path}: line {before.count(chr(10)) + 1:,} has a zero byte{encoding}; save it as UTF-8")
 
 
@@ -219,7 +219,7 @@ def _from_columns(columns: Mapping[str, list[Any]], path: Path, language: str) -
         own = [name for name in names if name in columns]
         if differing := [name for name in own if columns[name] != columns[own[0]]]:
             raise DataError(
-                f"{where}: columns {own[0]} and {differing[0]} differ; leave out the one that names no rows"
+                f"{where}: columns {own[0]} and {differing[0]} differ; leave out the one that does not name the rows"
             )
     if ids is not None and any(each in (None, "") for each in ids):
         raise DataError(f"{where}: a row has no id; wanted one for each, or no ids at all")
@@ -245,7 +245,7 @@ def _array(logits: list[Any], where: str) -> np.ndarray:
         array = np.array(values, dtype=np.float32)
     except (ValueError, TypeError) as error:
         raise DataError(
-            f"{where}: logits that are not lists of as many numbers each: {one_line(error)[:80]}"
+            f"{where}: wanted logits as lists of numbers, all of one length: {one_line(error)[:80]}"
         ) from error
     if array.ndim != 2 or not np.isfinite(array).all():
         raise DataError(f"{where}: wanted logits as a list of finite numbers for each row")

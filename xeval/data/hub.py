@@ -151,23 +151,23 @@ def _explain_push(error: Exception) -> str:
     if isinstance(error, hub_errors.HFValidationError):
         return "that is not the id of a repository; wanted organisation/name"
     if isinstance(error, hub_errors.RepositoryNotFoundError):
-        return "the hub has no such model, or your token may not see it; check the id, or make it: hf repos create"
+        return "the hub has no such model, or your token cannot see it; check the id, or create it: hf repos create"
     if isinstance(error, hub_errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set; unset it"
     if status in _EXPLAINED:
         return _EXPLAINED[status]
     text = "its text names HF_TOKEN" if _says_token(error) else one_line(error)[:160]
     if status is None and not isinstance(error, ValueError):
-        text += "; check the network and HF_ENDPOINT, and look whether the pull request is there before you try again"
+        text += "; check the network and HF_ENDPOINT, and check whether the pull request exists before you try again"
     return f"{type(error).__name__}: {text}"
 
 
 _EXPLAINED: dict[int | None, str] = {
     401: "the hub does not know your token (401); log in again with hf auth login, or set HF_TOKEN",
-    403: "your token may not do that there (403); give it the right to write, and see whether the repository takes pull"
+    403: "your token is not allowed to do that (403); give it write access, and check that the repository accepts pull"
     " requests",
-    409: "the repository has changed meanwhile (409); run the command again, on what is there now",
-    412: "the repository has changed meanwhile (412); run the command again, on what is there now",
+    409: "the repository has changed in the meantime (409); run the command again on its new state",
+    412: "the repository has changed in the meantime (412); run the command again on its new state",
 }
 
 
@@ -233,7 +233,7 @@ def check_download(path: Path, sha256: str) -> None:
         return
     is_damaged = bool(_SHA256.fullmatch(blob.name)) and blob.name != sha256
     if is_damaged or (_SHA1.fullmatch(blob.name) and blob.name not in _sha1s(blob)):
-        raise DataError(f"{path}: damaged, it is not what the hub said it would be; remove {blob} to fetch it again")
+        raise DataError(f"{path}: damaged: it is not what the hub announced; remove {blob} to fetch it again")
 
 
 def _sha1s(path: Path) -> tuple[str, str]:
@@ -277,15 +277,15 @@ def _check_answer(response: Any) -> None:
     if response.request.method == "HEAD":  # asks for what names of files in the cache are made of
         for name in ("ETag", "X-Linked-Etag", "X-Repo-Commit"):
             if name in headers and not _NAME.fullmatch(headers[name]):
-                raise _HubError(f"{name} {one_line(headers[name])[:60]!r} would be a file's name, and is none")
+                raise _HubError(f"{name} {one_line(headers[name])[:60]!r} is not a valid file name")
         refresh = (response.links.get("xet-auth") or {}).get("url") or headers.get("X-Xet-Refresh-Route")
         if refresh is not None and not _is_of_hub(response.request.url.join(refresh)):
             headers.pop("X-Xet-Hash", None)  # then the file is fetched from the hub itself
     wait_s = _wait_s(headers) if response.status_code in (429, 503) else 0
     if wait_s > _LONGEST_WAIT_S:
-        raise _HubError(f"it asks to wait for {wait_s:,} s; run the command again then")
+        raise _HubError(f"it asks for a wait of {wait_s:,} s; run the command again after that")
     if wait_s > _SAID_WAIT_S:
-        _log.warning("the hub asks to wait for %d s", wait_s)
+        _log.warning("the hub asks for a wait of %d s", wait_s)
 
 
 def _wait_s(headers: Any) -> int:
@@ -301,7 +301,7 @@ def _explain(error: Exception, kind: str) -> str:
     if isinstance(error, hub_errors.GatedRepoError):
         return "access is gated; accept its terms on the hub and set HF_TOKEN"
     if isinstance(error, hub_errors.RepositoryNotFoundError):
-        return f"the hub has no such {kind}, or HF_TOKEN may not see it; check the id"
+        return f"the hub has no such {kind}, or HF_TOKEN cannot see it; check the id"
     if isinstance(error, hub_errors.RevisionNotFoundError):
         return "the hub has no such revision; give a commit, tag or branch of it"
     if isinstance(error, hub_errors.LocalEntryNotFoundError):
@@ -311,7 +311,7 @@ def _explain(error: Exception, kind: str) -> str:
         )
     text = "its text names HF_TOKEN" if _says_token(error) else one_line(error)[:160]
     return (
-        f"download failed ({type(error).__name__}: {text}); files that arrived are kept, so run the command again, or"
+        f"download failed ({type(error).__name__}: {text}); complete files are kept, so run the command again, or"
         f" {local_way}"
     )
 

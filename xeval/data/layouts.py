@@ -39,7 +39,7 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
         return "hub", read_hub
     raise DataError(
         f"{folder}: no copy of {task.name} recognised; wanted <language>/<split>-*.parquet (the hub's layout; .tsv,"
-        " .csv and .jsonl do as well), xnli.test.tsv (XNLI-1.0) or test-<language>.tsv (XTREME)"
+        " .csv and .jsonl work too), xnli.test.tsv (XNLI-1.0) or test-<language>.tsv (XTREME)"
     )
 
 
@@ -80,7 +80,7 @@ def read_hub(task: Task, folder: Path, language: str, role: Role) -> Table:
     forms = [paths for name in names if (paths := sorted(inside.glob(name)))]
     if len(forms) > 1:
         several = " and ".join(paths[0].name for paths in forms)
-        raise DataError(f"{inside}: {several} both hold the {role} rows of {language!r}; leave one of them there")
+        raise DataError(f"{inside}: {several} both hold the {role} rows of {language!r}; keep only one of them")
     if forms:
         _check_shards(forms[0])
         return _read(task, forms[0], language, role)
@@ -97,8 +97,8 @@ def _check_shards(paths: list[Path]) -> None:
         missing = sorted(set(range(int(n_shards))) - {int(number) for number, _ in numbers})
         if missing:
             raise CopyError(
-                f"{paths[0].parent}: of {int(n_shards):,} files of {paths[0].name} and those beside it,"
-                f" {len(missing):,} are missing (first number {missing[0]:05})"
+                f"{paths[0].parent}: wanted {int(n_shards):,} files numbered like {paths[0].name},"
+                f" {len(missing):,} of them missing (first number {missing[0]:05})"
             )
 
 

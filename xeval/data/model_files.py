@@ -80,7 +80,7 @@ class Checkpoint:
                 raise ModelError(f"model {self.id}: {path.name} {CHANGED}")
 
 
-CHANGED = "has changed since this command began; let whatever changes it end, and run the command again"
+CHANGED = "has changed since this command started; wait until nothing changes it, and run the command again"
 
 
 def _sha256(path: Path, model: str) -> str:
@@ -135,7 +135,7 @@ def _checkpoint(
         own = _checksums(folder, name, origin)
         return Checkpoint(model_id, origin, revision, folder, _digest(own, folder), checksum_of=own)
     if of_adapter:
-        raise ModelError(f"model {name}: a PEFT adapter itself, wanted a model with all its weights; merge it")
+        raise ModelError(f"model {name}: it is a PEFT adapter itself, wanted a model with all its weights; merge it")
     adapter = read_adapter(folder, name)
     base = _base_of(adapter, name)
     own = _checksums_of_adapter(adapter, name)
@@ -153,8 +153,8 @@ def _base_of(adapter: Adapter, name: str) -> Checkpoint:
         return _find(base, of_adapter=True)
     except XevalError as error:
         raise ModelError(
-            f"model {name}: PEFT adapter of {one_line(adapter.base)[:120]}, its base: {one_line(error)}. Where the base"
-            f" is elsewhere, write that into {CONFIG}, as base_model_name_or_path"
+            f"model {name}: PEFT adapter of {one_line(adapter.base)[:120]}, its base: {one_line(error)}. If the base"
+            f" is elsewhere, write its place into {CONFIG}, as base_model_name_or_path"
         ) from error
 
 

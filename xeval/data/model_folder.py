@@ -35,8 +35,8 @@ def named_files(folder: Path, model: str) -> list[str]:
     for key in _OPENED:
         if isinstance(tokenizer.get(key), str) or _listed(tokenizer, key):
             raise ModelError(
-                f"model {model}: tokenizer_config.json has {key}, which would be opened as a file wherever it lies;"
-                " remove it, and put the files beside config.json"
+                f"model {model}: tokenizer_config.json has {key}, which would be opened as a file wherever it is;"
+                " remove it, and put the files next to config.json"
             )
     start = config.get("transformers_weights")
     if start is not None:
@@ -109,8 +109,7 @@ def refuse_pointers(paths: list[Path], model: str) -> None:
             raise ModelError(f"model {model}: {path} cannot be read: {error.strerror}; fix that") from error
         if start == _LFS_POINTER:
             raise ModelError(
-                f"model {model}: {path.name} is a pointer of Git LFS, not the file itself; run git lfs pull in its"
-                " folder"
+                f"model {model}: {path.name} is a Git LFS pointer, not the file itself; run git lfs pull in its folder"
             )
 
 
@@ -177,7 +176,7 @@ def _models_below(folder: Path) -> Iterator[str]:
 def _without_weights(folder: Path, model: str, origin: str) -> str:
     others = sorted(path.name for path in folder.glob("*.safetensors"))
     if _WEIGHTS in others:
-        return f"{_WEIGHTS} is no file, but a folder or a link to what is not there; put the weights in its place"
+        return f"{_WEIGHTS} is not a file, but a folder or a broken link; put the weights in its place"
     if others:
         return f"its weights are called {one_line(others[0])[:100]}; transformers reads {_WEIGHTS}, so rename them"
     if any(folder.glob(PICKLES)):

@@ -16,7 +16,7 @@ from xeval.support.text import one_line
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-_MERGE = "merge it first with peft's merge_and_unload, keep that with save_pretrained, and give its folder"
+_MERGE = "merge it first with peft's merge_and_unload, save that with save_pretrained, and give its folder"
 _TO_SAFETENSORS = (
     'python -c "import torch, safetensors.torch as s;'
     " s.save_file({k: v.clone().contiguous() for k, v in torch.load('adapter_model.bin', 'cpu',"
@@ -71,7 +71,7 @@ def read_adapter(folder: Path, model: str) -> Adapter:
     config = json_object(folder / CONFIG, model)
     base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(base, str) or not base:
-        named = one_line(config.get("model_name") or "a model that it does not name")[:120]
+        named = one_line(config.get("model_name") or "an unnamed model")[:120]
         raise ModelError(f"model {model}: PEFT adapter of {named}; wanted base_model_name_or_path in {CONFIG}")
     name = f"model {model}: PEFT adapter of {one_line(base)[:120]}"
     if other := _other_method(config):
@@ -103,10 +103,10 @@ def _other_method(config: dict[str, Any]) -> str:
     """What it was trained by, where merging is more than adding a product to the weights; empty where it is that."""
     method = config.get("peft_type")
     if method != "LORA":
-        return one_line(method or "a method that it does not name")[:60]
+        return one_line(method or "an unnamed method")[:60]
     begun = config.get("init_lora_weights")
     if not any(begun is usual or (isinstance(begun, str) and begun == usual) for usual in _USUAL_BEGINNINGS):
-        return f"LoRA that begins with {one_line(begun)[:60]}"
+        return f"LoRA initialised with {one_line(begun)[:60]}"
     others = ("use_dora", "fan_in_fan_out", "layer_replication", "use_qalora", "lora_bias", "use_bdlora")
     return next((f"LoRA with {key}" for key in others if config.get(key)), "")
 
@@ -114,7 +114,7 @@ def _other_method(config: dict[str, Any]) -> str:
 def _without_weights(folder: Path) -> str:
     if (folder / "adapter_model.bin").exists():
         return (
-            "its weights are pickled, which are not loaded because they can run code. Convert them, in its folder:"
+            "its weights are pickled, and pickles are not loaded because they can run code. Convert them in its folder:"
             f" {_TO_SAFETENSORS}"
         )
-    return f"no {WEIGHTS} beside {CONFIG}; fetch it again, or save it again with peft's save_pretrained"
+    return f"no {WEIGHTS} next to {CONFIG}; fetch it again, or save it again with peft's save_pretrained"

@@ -106,7 +106,7 @@ def load_rows(source: DataSource, language: str, role: Role) -> Rows:
     """
     task = source.task
     if role == "selection" and not task.has_selection:
-        raise DataError(f"task {task.name} has no rows to select a checkpoint on; take the last (--selection last)")
+        raise DataError(f"task {task.name} has no rows to select a checkpoint on; keep the last (--selection last)")
     try:
         table = source.read(task, source.folder, language, role)
         _check_count(task, table, language, role)

@@ -83,7 +83,7 @@ def read_parquet(paths: Sequence[Path], wanted: Wanted) -> Columns:
         raise CopyError(f"{paths[0]}: not readable as parquet ({one_line(error)[:120]})") from error
     for path, names in zip(paths, value_names, strict=True):
         if names != value_names[0]:
-            raise CopyError(f"{path}: its schema has other names for the numbers of labels than {paths[0].name} has")
+            raise CopyError(f"{path}: its schema gives label numbers other names than {paths[0].name} does")
     return Columns(values, value_names[0])
 
 
@@ -235,7 +235,7 @@ def read_delimited(path: Path, wanted: Wanted, delimiter: str | None = None) -> 
     wanted.refuse_lacking(path, header)
     twice = next((name for name in wanted.named if header.count(name) > 1), None)
     if twice is not None:
-        raise DataError(f"{path}: column {twice!r} is there {header.count(twice)} times; leave one of them")
+        raise DataError(f"{path}: column {twice!r} occurs {header.count(twice)} times; keep only one")
     places = {name: header.index(name) for name in wanted.named if name in header}
     return Columns({name: [line[place] for line in lines[1:]] for name, place in places.items()}, {})
 
@@ -297,7 +297,7 @@ def _rows(path: Path, text: str, delimiter: str, quoting: Literal[0, 3]) -> list
             rows.append((reader.line_num, fields))
     except csv.Error as error:
         line = rows[-1][0] + 1 if rows else 1
-        mark = "a quotation mark that is not closed, or text beside one: " if quoting == csv.QUOTE_MINIMAL else ""
+        mark = "an unclosed quotation mark, or text next to one: " if quoting == csv.QUOTE_MINIMAL else ""
         raise CopyError(f"{path}: cannot be read as a table from line {line:,}: {mark}{one_line(error)}") from error
     return [row for row in rows if row[1]]
 

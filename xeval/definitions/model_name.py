@@ -142,13 +142,13 @@ def _of_address(text: str) -> str | None:
     """
     if not (address := _ADDRESS.match(text)):
         if text.lower().startswith(("http://", "https://")):
-            raise ModelError(f"model {text}: wanted organisation/name of the hub, got an address elsewhere")
+            raise ModelError(f"model {text}: wanted organisation/name on the hub, got the address of another site")
         return None
     path = re.split("[?#]", text[address.end() :])[0]
     parts = [part for part in re.split("/|%2f", path, flags=re.IGNORECASE) if part]
     if not parts or parts[0] in _OTHER_PAGES:
         other = _OTHER_PAGES[parts[0]] if parts else "no model"
-        raise ModelError(f"model {text}: wanted a model's address, got one of {other}; give organisation/name")
+        raise ModelError(f"model {text}: wanted a model's address, got that of {other}; give organisation/name")
     end = next(
         (place for place in (1, 2) if parts[place : place + 1] and parts[place] in _VIEWS and parts[place + 1 :]), 2
     )

@@ -147,7 +147,7 @@ class Claim(Frozen):
     def _speed_of_two(self) -> "Claim":
         if (self.what == "times_as_fast") != (self.than is not None):
             raise ValueError(
-                f"claim {self.printed!r}: than names the slower model of times_as_fast, and of nothing else"
+                f"claim {self.printed!r}: than names the slower model of times_as_fast, and goes with nothing else"
             )
         return self
 
@@ -176,5 +176,5 @@ class Reference(Frozen):
         named = {model for claim in self.claims for model in (claim.model, claim.than) if model is not None}
         unknown = named - {row.model for row in self.rows}
         if unknown:
-            raise ValueError(f"a claim is about {min(unknown)!r}, which no row is about")
+            raise ValueError(f"a claim is about {min(unknown)!r}, for which there is no row")
         return self

@@ -115,7 +115,7 @@ def _find(name: str, noun: type[Definition], folders: Sequence[Path]) -> tuple[P
         path = in_home(name)
         other = _noun_in(path)
         if other not in (None, noun):
-            raise DefinitionError(f"{path}: {_IN_WORDS[other]}, where {_IN_WORDS[noun]} was wanted; give another file")
+            raise DefinitionError(f"{path}: wanted {_IN_WORDS[noun]}, got {_IN_WORDS[other]}; give another file")
         return path, read_definition(path, noun)
     known = _known(folders, noun)
     if name not in known:

@@ -35,7 +35,7 @@ def task(name: str, path: str, kind: str, languages: Sequence[str], labels: Sequ
     of_kind = get_kind(kind)
     of_labels = f"labels = {_texts(labels)}  # in the order of their numbers, if the data have numbers\n"
     trains = (
-        "train = 1000  # how many there are, for plans and warnings\nselection = {}  # leave it out if there are none\n"
+        "train = 1000  # number of rows, for plans and warnings\nselection = {}  # leave it out if there are none\n"
     )
     return f"""\
 {_schema_line("task")}
@@ -62,7 +62,7 @@ train = "train"
 selection = "validation"
 test = "test"
 
-[expected_rows]  # numbers in the place of {{}} have xeval count, and refuse a copy that lacks rows
+[expected_rows]  # with numbers instead of {{}}, xeval counts rows and refuses a copy that lacks some
 {trains if of_kind.trains else ""}test = {{}}
 """
 
@@ -73,7 +73,7 @@ def recipe(name: str, path: str) -> str:
 {_schema_line("recipe")}
 # Use it: xeval run xnli --model mbert --recipe {path}
 name = {_text(name)}
-description = "What it is, and whose"
+description = "What it is, and whose it is"
 source_url = ""  # where it is published
 learning_rate = 2e-5
 batch_size = 32
@@ -121,14 +121,14 @@ def grid(path: str, task: str, model: str, languages: Sequence[str]) -> str:
 # Run it:        xeval run {path}
 tasks = [{_text(task)}]  # names or paths; a suite such as "xtreme" stands for its tasks
 models = [{_text(model)}]  # aliases, hub ids or folders
-# recipes = ["hf-2019"]  # each task's default without
+# recipes = ["hf-2019"]  # default: each task's own
 seeds = [1, 2, 3]
-{evaluated}  # all without; the language trained on comes along
+{evaluated}  # default: all; the training language is added
 
-# [values]  # of every recipe
+# [values]  # to replace in every recipe
 # learning_rate = 3e-5
 
-# [sweep]  # values to choose from, by development rows of the training language alone
+# [sweep]  # values to choose from on development rows of the training language alone
 # learning_rate = [1e-5, 2e-5, 5e-5]
 
 # [data]  # folders with local copies, by task
@@ -140,7 +140,7 @@ def ci(of_task: str, model: str) -> str:
     """A workflow for GitHub that holds each pull request to a baseline."""
     run = f"xeval run {of_task} --model {model} --seed 1,2,3 --dtype float32 --results"
     return f"""\
-# Once, and then committed after somebody has looked at it:
+# Run this once, review the baseline and commit it:
 #   {run} blessed
 #   xeval bless --results blessed --output baseline.toml
 name: xeval
@@ -190,7 +190,7 @@ What it is: {base}, fine-tuned on …
 
 ## Evaluation
 
-`xeval report --model {model} --format model-card` writes this section, and the metadata for the front of this file.
+`xeval report --model {model} --format model-card` writes this section, and the metadata for the top of this file.
 """
 
 

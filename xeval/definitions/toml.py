@@ -72,14 +72,14 @@ def read_table(path: Path, what: str, max_bytes: int = MAX_FILE_BYTES) -> dict[s
     try:
         text = read_ordinary(path, max_bytes).decode("utf-8-sig")
         if any(part.count(".") > _MAX_DEPTH for part in re.split(r"[=,{\n]", text)):
-            raise DefinitionError(f"{path}: a key of more than {_MAX_DEPTH} parts has no place in a {what} file")
+            raise DefinitionError(f"{path}: a key of more than {_MAX_DEPTH} parts is not allowed in a {what} file")
         return {key: _for_pydantic(value) for key, value in _parsed(text).items()}
     except OSError as error:
         raise DefinitionError(f"{path}: cannot read this {what} file: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DefinitionError(f"{path}: not UTF-8 at byte {error.start}; save the {what} file as UTF-8") from error
     except TypeError as error:
-        raise DefinitionError(f"{path}: dates and times have no place in a {what} file") from error
+        raise DefinitionError(f"{path}: dates and times are not allowed in a {what} file") from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, and so is a number of 5,000 digits
         raise DefinitionError(f"{path}: not readable as TOML: {one_line(error)}") from error
 

@@ -78,7 +78,7 @@ def _layers(encoder: torch.nn.Module, n_layers: int, name: str) -> tuple[str, to
     ]
     if len(stacks) != 1:
         raise ModelError(
-            f"model {name}: layers_frozen wants an encoder that is one stack of {n_layers} layers, which"
+            f"model {name}: layers_frozen needs an encoder that is one stack of {n_layers} layers, which"
             f" {type(encoder).__name__} is not; leave it out"
         )
     return stacks[0]

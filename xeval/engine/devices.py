@@ -99,12 +99,12 @@ def _why_not(device: str) -> str:
         return "; wanted auto, cpu or cuda"
     if torch.version.cuda is None and torch.version.hip is None:
         return (
-            f": torch {torch.__version__} is a build for processors; install one for CUDA"
+            f": torch {torch.__version__} is a CPU-only build; install one for CUDA"
             " (https://pytorch.org/get-started/locally), or leave out --device"
         )
     n_devices = torch.cuda.device_count()
     if n_devices == 0:
-        return ": torch sees no GPU; look at nvidia-smi and CUDA_VISIBLE_DEVICES, or leave out --device"
+        return ": torch sees no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES, or leave out --device"
     return f": torch sees {counted(n_devices, 'GPUs')}, numbered from cuda:0"
 
 

@@ -20,7 +20,7 @@ def encoded_once(key: str, encode: Callable[[], Encoded], say: Callable[[str], N
     """
     encoded, problem = made_once("encoded", key, encode, _packed, _unpacked)
     if problem is not None:
-        say(f"encoded rows are not kept for the next run ({problem})")
+        say(f"encoded rows could not be kept for the next run ({problem})")
     return encoded
 
 

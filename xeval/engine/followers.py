@@ -89,7 +89,7 @@ class _Selection:
         while isinstance(work := self._ranks.give(), Prediction):
             answer(work, self._model, self._ranks)
         if work is None:
-            raise TrainingError("rank 0 has given this training up")
+            raise TrainingError("rank 0 has abandoned this training")
         self._measured = work
         return self._measured.score
 

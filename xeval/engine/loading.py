@@ -133,7 +133,7 @@ def _refuse_unknown_type(checkpoint: Checkpoint) -> None:
     model_type = config.get("model_type")
     if not model_type or model_type in CONFIG_MAPPING:
         return
-    own_code = ", and which comes with code of its own, which is never run" if config.get("auto_map") else ""
+    own_code = ", and its own code is never run" if config.get("auto_map") else ""
     advice = f"use {_CONVERTED[model_type]}" if model_type in _CONVERTED else "use a checkpoint converted for it"
     raise ModelError(
         f"model {checkpoint.id}: it is of type {one_line(repr(model_type))[:60]}, which transformers"
@@ -502,7 +502,7 @@ def save_fine_tuned(
         problem = f"{folder}: fine-tuned weights cannot be kept: {one_line(error)}"
         if say is None:
             raise StoreError(f"{problem}; free space or set XEVAL_CACHE") from error
-        say(f"{problem}; they are evaluated from memory, and another language will take another training")
+        say(f"{problem}; they are evaluated from memory, and evaluating another language will need another training")
         return _sha256_in_memory(model)
 
 

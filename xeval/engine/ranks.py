@@ -188,10 +188,12 @@ def refuse_device(device: torch.device) -> None:
     if current().size == 1 or device.type != "cuda":
         return
     if device.index is not None:
-        raise XevalError(f"device: {device} is one GPU, and each rank takes that of its number; use --device cuda")
+        raise XevalError(
+            f"device: {device} is one GPU, but each rank uses the GPU of its own number; use --device cuda"
+        )
     n_gpus, n_ranks = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", current().size))
     if n_gpus < n_ranks:
-        raise XevalError(f"device: {n_ranks} ranks want a GPU each, this machine has {n_gpus}; lower --nproc-per-node")
+        raise XevalError(f"device: {n_ranks} ranks need a GPU each, this machine has {n_gpus}; lower --nproc-per-node")
 
 
 @contextmanager

@@ -149,7 +149,7 @@ def _pool_of(model: PreTrainedModel, encoded: Encoded, compute: Compute) -> Pool
             if alone.shape == whole.shape and (alone - whole).abs().max() <= _CLOSE * whole.abs().max():
                 return pool
     raise ModelError(
-        f"adaptation frozen wants a head that reads the first token or the mean of all tokens, and that of"
+        f"adaptation frozen needs a head that reads the first token or the mean of all tokens, and that of"
         f" {type(model).__name__} reads something else; use lora or full"
     )
 

@@ -62,7 +62,7 @@ class Checkpoints:
         except ClaimError:
             raise  # another process is running this training
         except (OSError, SafetensorError, StoreError) as error:
-            self._say(f"{path}: no checkpoint could be kept: {one_line(error)}; the training itself goes on")
+            self._say(f"{path}: no checkpoint could be kept: {one_line(error)}; the training itself continues")
             saved = False
         now_s = time.monotonic()
         self._next_at_s = now_s + max(LEAST_INTERVAL_S, (now_s - started_s) / SHARE_OF_TIME)
@@ -74,8 +74,8 @@ class Checkpoints:
             snapshot = _load(path)
             if snapshot is not None:
                 return snapshot
-            other = "of another version of xeval, torch or transformers"
-            self._say(f"{path}: this checkpoint is damaged or {other}, so it is passed over")
+            other = "from another version of xeval, torch or transformers"
+            self._say(f"{path}: this checkpoint is damaged or {other}, so it is ignored")
         return None
 
     def clear(self) -> None:

@@ -109,7 +109,7 @@ class Steps:
         try:
             return self._graphs.step(rows, self.update)
         except RuntimeError as error:  # running out of memory is one
-            self._say(f"training goes on without CUDA graphs, more slowly: {one_line(error)[:200]}")
+            self._say(f"training continues without CUDA graphs, more slowly: {one_line(error)[:200]}")
             self._graphs = None
             self._progress.optimizer.zero_grad(set_to_none=True)
             self._compute.free_memory()

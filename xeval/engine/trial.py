@@ -105,7 +105,7 @@ class Trial:
         if not self._are_near(expected, self._outputs([padded])):
             if self._tokenizer.padding_side == "left":
                 return "positions, since its tokenizer pads on the left (padding_side in tokenizer_config.json)"
-            return "the outputs of batches that are padded in another way"
+            return "the outputs of batches that are padded differently"
         inputs, sequences = pack(own, rows, config, _CPU)
         positions = torch.zeros_like(padded["input_ids"])
         positions[padded["attention_mask"].bool()] = inputs["position_ids"][0, sequences.tokens_in_place()]

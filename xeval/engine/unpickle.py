@@ -75,7 +75,7 @@ def _limit(n_bytes: int, seconds: int) -> None:
 def forbid(event: str, _: tuple[Any, ...]) -> None:
     """Raise RefusedError for an event that reading and writing numbers never raises. Audit hooks cannot be removed."""
     if event.startswith(_FORBIDDEN):
-        raise RefusedError(f"its weights wanted {event}, which numbers do not; they are not converted")
+        raise RefusedError(f"its weights asked for {event}, which plain numbers never do; they are not converted")
 
 
 def rewrite(files: Sequence[Path], output: Path, tied: Mapping[str, str]) -> int:
@@ -113,7 +113,7 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
             f"{file.name} cannot be read as weights ({type(error).__name__}); it may be cut off, so fetch it again"
         ) from error
     if not isinstance(content, dict) or not content:
-        raise RefusedError(f"{file.name} holds no tensors by name, which a state_dict does")
+        raise RefusedError(f"{file.name} holds no tensors by name, as a state_dict does")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise RefusedError(

@@ -100,8 +100,8 @@ def _refuse_others(
     for name in tensors.keys() & of_file.keys():
         if not _are_equal(tensors[name], of_file[name]):
             raise ModelError(
-                f"model {model}: two of its files have {one_line(name)[:100]}, with other values in {file}; leave those"
-                " of another checkpoint out"
+                f"model {model}: two of its files have {one_line(name)[:100]}, with different values in {file}; remove"
+                " those of another checkpoint"
             )
 
 
@@ -118,7 +118,7 @@ def refuse_two_values(name: str, model: transformers.PreTrainedModel, tensors: M
         if other != key and not _are_equal(tensor, tensors[other]):
             raise ModelError(
                 f"model {name}: its weights have {one_line(other)[:90]} and {one_line(key)[:90]}, which are one tensor"
-                " of the model, with other values; save the model again with one of them"
+                " of the model, with different values; save the model again with one of them"
             )
 
 
@@ -147,7 +147,7 @@ def refuse_unaccounted(
     if unequal:
         key, in_file, described = unequal[0]
         raise ModelError(
-            f"model {name}: {len(unequal)} of the encoder's tensors have another shape than by config.json (first"
+            f"model {name}: {len(unequal)} of the encoder's tensors have a shape other than config.json's (first"
             f" {one_line(key)[:100]}: {_shape(in_file)} in the weights, {_shape(described)} by config.json)"
         )
     unexpected = sorted(key for key in report["unexpected_keys"] if not is_known(key, model))
@@ -203,7 +203,7 @@ def _called_otherwise(unexpected: Sequence[str], stored: dict[str, Stored]) -> s
     roots, wrong = {key.partition(".")[0] for key in unexpected}, "the file does not belong to this config.json"
     if len(roots) == 1 and len(unexpected) >= len(stored) // 2:
         root = one_line(roots.pop())[:60]
-        return f"{len(unexpected)} names in the file begin with {root}., so save what is inside of that module"
+        return f"{len(unexpected)} names in the file begin with {root}., so save what is inside that module"
     return f"they have {len(unexpected)} others instead ({_some(unexpected)}): {wrong}" if unexpected else wrong
 
 

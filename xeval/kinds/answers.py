@@ -127,7 +127,7 @@ class Answers(Kind):
             for asked in _questions_in(path, text):
                 key = tuple(str(part) for part in asked)
                 if key in rows:
-                    raise CopyError(f"{path}: question {one_line(repr(asked[0]))[:60]} stands in it twice")
+                    raise CopyError(f"{path}: question {one_line(repr(asked[0]))[:60]} occurs in it twice")
                 rows[key] = asked
         names = (ID, *self.text_columns, *self.gold_columns)
         return {name: [row[place] for row in rows.values()] for place, name in enumerate(names)}
@@ -331,8 +331,8 @@ class Answers(Kind):
         n_there = sum(text in context for text, context in texts)
         if len(texts) >= ENOUGH and n_there < len(texts) / 2:
             raise DataError(
-                f"{given.where}: {n_there:,} of {len(texts):,} answers stand in their contexts; wanted answers that are"
-                " parts of them. Are they of another language?"
+                f"{given.where}: {n_there:,} of {len(texts):,} answers occur in their contexts; wanted answers that are"
+                " parts of them. Are they in another language?"
             )
 
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
@@ -372,7 +372,7 @@ class Answers(Kind):
                 if not is_exact
             ][:WRONG_SHOWN]
         return [
-            Exhibit("What the answers are, compared with the right ones", (LANGUAGE, "answers", *FATES), shares),
+            Exhibit("How the answers compare with the right ones", (LANGUAGE, "answers", *FATES), shares),
             Exhibit("The first wrong answers", (LANGUAGE, "row", "right", "given", "F1"), examples),
         ]
 
@@ -380,7 +380,7 @@ class Answers(Kind):
 
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:
         shares = {language: _share_in_words(rows) for language, rows in tests.items()}
-        findings = [fine("ends of answers", f"inside a word, {at_most(shares, '{:.1%}')} of a language's")]
+        findings = [fine("ends of answers", f"inside a word for {at_most(shares, '{:.1%}')} of a language's answers")]
         known = set(training["train"].texts["context"]) if "train" in training else set()
         contexts = {language: set(rows.texts["context"]) for language, rows in tests.items()}
         trained_on = {language: len(own & known) / len(own) for language, own in contexts.items()}
@@ -388,7 +388,7 @@ class Answers(Kind):
             findings.append(
                 warning(
                     "contexts",
-                    f"{at_most(trained_on, '{:.1%}')} of a language's are trained on",
+                    f"{at_most(trained_on, '{:.1%}')} of a language's contexts are trained on",
                     "Take the training and test splits from one release of the data.",
                 )
             )
@@ -467,7 +467,7 @@ def _listed(answers: Any) -> Any:
 def _problem(answers: Any, context: str) -> str:
     """Return what is wrong with the answers to a question; "" if nothing is."""
     if not isinstance(answers, list):
-        return f"has answers {answers}; wanted lists text and answer_start of one length"
+        return f"has answers {answers}; wanted lists text and answer_start of equal length"
     if not answers:
         return "has no answer; wanted questions that their context answers"
     for start, text in answers:

@@ -186,7 +186,7 @@ class Classification(OfLabels):
         counts = [f"{name} {len(rows):,} (first row {rows[0]:,})" for name, rows in empty.items() if rows]
         if not counts:
             return None
-        return warning("empty texts", f"{self.unit} with one: {', '.join(counts)}", "Correct them or take them out.")
+        return warning("empty texts", f"{self.unit} with one: {', '.join(counts)}", "Correct or remove them.")
 
     def _check_labels(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> Finding:
         """Check that training has every label, and that no split has a label far more often than the others.
@@ -196,7 +196,7 @@ class Classification(OfLabels):
         usual = np.median([self._shares(rows) for rows in tests.values()], axis=0)  # (C,)
         absent = self._absent(training["train"], tests) if "train" in training else []
         if absent:
-            return error("labels", f"no row to train on has {', '.join(absent)}", "Take a copy that has every label.")
+            return error("labels", f"no training row has {', '.join(absent)}", "Use a copy that has every label.")
         strays = [
             self._side_by_side(f"{language} test", self._shares(rows), "the others", usual)
             for language, rows in tests.items()
@@ -209,7 +209,7 @@ class Classification(OfLabels):
             if _is_out_of_line(usual, self._shares(rows), fewest)
         ]
         if strays:
-            fix = "Unless the data were made so, take a copy that carries its own labels."
+            fix = "Unless the data are meant to be so, use a copy that carries its own labels."
             return warning("labels", "; ".join(strays), fix)
         alike = [f"in each of {len(tests)} languages"] * (len(tests) > 1) + ["in training"] * bool(training)
         also = f", much the same {' and '.join(alike)}" if alike else ""
@@ -303,8 +303,8 @@ def check_alignment(tests: Mapping[str, Rows]) -> Finding | None:
     if strays:
         return warning(
             "parallel labels",
-            f"{n_common} languages have the same labels row by row, but not: {by_language(strays)} of rows differ",
-            "Fetch the test splits of these languages again: their labels or their order are not the others'.",
+            f"{n_common} languages have the same labels row by row; rows that differ elsewhere: {by_language(strays)}",
+            "Fetch the test splits of these languages again: their labels or their order differ from the others'.",
         )
     apart = f"; {', '.join(others)}: rows of their own" if others else ""
     return fine("parallel labels", f"the same, row by row, in {n_common} languages{apart}")

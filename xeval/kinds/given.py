@@ -53,8 +53,8 @@ class Given:
             return self._by_name(self.numbers, range(len(rows)), "row")
         if self.ids is not None:
             raise DataError(
-                f"{self.where}: predictions name their rows by id, and the rows of the data have no ids; where they are"
-                " in the order of the rows, leave the ids out"
+                f"{self.where}: predictions name their rows by id, but the rows of the data have no ids; if they are"
+                " in the order of the rows, leave out the ids"
             )
         if len(self) != len(rows):
             raise DataError(
@@ -68,7 +68,7 @@ class Given:
         strays = sorted(place_of.keys() - set(row_names), key=place_of.__getitem__)
         lacking = [each for each in row_names if each not in place_of]
         for several, problem in (
-            (repeated, f"{name}s that stand there twice: {len(repeated):,}"),
+            (repeated, f"{name}s that occur twice: {len(repeated):,}"),
             (strays, f"{len(strays):,} predictions have an {name} that no row of the data has"),
             (lacking, f"{len(lacking):,} of {len(row_names):,} rows have no prediction"),
         ):

@@ -53,7 +53,7 @@ WIDE = AssumedSpread(
     n_rows=1000,
     disagreement=0.2,
     df=4.0,
-    source="Nothing is known of this kind of task, so this is wide. Over five seeds, F1 of XLM-R and XLM-V"
+    source="Nothing is known about this kind of task, so this is wide. Over five seeds, F1 of XLM-R and XLM-V"
     " spreads by 0.3 to 0.4 points in English and by 0.4 to 2.4 in other languages on XQuAD, by 0.2 and by 0.2 to 5.0"
     " on WikiANN, their means over the languages by 0.2 to 0.9 (stefan-it/xlm-v-experiments @13f86b4), which"
     " correlations of 0 to 0.7 within a training would give.",

@@ -131,12 +131,14 @@ class BitextMining(OfVectors):
             raise DataError(f"{table.where} carry no pairs, so they cannot be scored; use a copy that has them")
         for (part, id_), n in Counter(zip(parts, ids, strict=True)).items():
             if n > 1:
-                raise CopyError(f"{table.where}: id {id_!r} stands there {n} times in {part}")
+                raise CopyError(f"{table.where}: id {id_!r} occurs {n} times in {part}")
         english = {(part, id_) for part, id_, side in zip(parts, ids, sides, strict=True) if side == "english"}
         for part, id_, partners in zip(parts, ids, pairs, strict=True):
             for partner in (partners or "").split():
                 if (part, partner) not in english:
-                    raise DataError(f"{table.where}: {id_!r} is paired with {partner!r}, which is no English sentence")
+                    raise DataError(
+                        f"{table.where}: {id_!r} is paired with {partner!r}, which is not an English sentence"
+                    )
         gold = [
             (part, side, id_, (partners or "").split())
             for part, side, id_, partners in zip(parts, sides, ids, pairs, strict=True)
@@ -160,7 +162,7 @@ class BitextMining(OfVectors):
             for part, side, id_, partners in drawn.gold
         ]
         if not any(partners for *_, partners in gold):
-            raise DataError(f"{rows.language}: of {n:,} sentences drawn no two translate each other; evaluate on more")
+            raise DataError(f"{rows.language}: no two of {n:,} sentences drawn translate each other; evaluate on more")
         return replace(drawn, gold=gold)
 
     def encode(
@@ -220,7 +222,7 @@ class BitextMining(OfVectors):
         partners: dict[str, str] = {}
         for place, pair in enumerate(given.answers, start=1):
             if not isinstance(pair, tuple):
-                raise DataError(f"{given.where}: wanted the ids of a pair on each line, with a tabulator between them")
+                raise DataError(f"{given.where}: wanted the ids of a pair on each line, with a tab between them")
             if partners.setdefault(pair[0], pair[1]) != pair[1]:
                 raise DataError(f"{given.where}: line {place:,} pairs {pair[0]!r} a second time; wanted it once")
         english = {each for gold in rows.gold for each in gold[3]}
@@ -232,7 +234,7 @@ class BitextMining(OfVectors):
             gold[2] for gold, is_one in zip(rows.gold, may_be_paired, strict=True) if is_one
         }:
             raise DataError(
-                f"{given.where}: {len(strays):,} pairs are of a sentence that the data do not have, for instance"
+                f"{given.where}: {len(strays):,} pairs have a sentence that the data do not have, for instance"
                 f" {min(strays)!r}"
             )
         ids = [gold[2] for gold in rows.gold]
@@ -290,13 +292,13 @@ class BitextMining(OfVectors):
         parts = {language: {gold[0] for gold in rows.gold} for language, rows in tests.items()}
         alone = [language for language, own in parts.items() if len(own) == 1]
         if not alone:
-            return [fine("threshold", "chosen on other sentences than those that are scored")]
+            return [fine("threshold", "chosen on sentences other than those that are scored")]
         return [
             warning(
                 "threshold",
-                f"chosen on the sentences that are scored, since there is one part of them alone, in {' '.join(alone)}:"
+                f"chosen on the sentences that are scored, since there is only one part of them in {' '.join(alone)}:"
                 " F1 is the best that any threshold gives",
-                "Say so next to the score, or add the files of the part that is missing, dev or test.",
+                "Say so next to the score, or add the files of the missing part, dev or test.",
             )
         ]
 
@@ -316,7 +318,7 @@ def _two_fields(path: str, files: Mapping[str, str], fields: str) -> list[tuple[
     for number, line in enumerate(lines_of(files[path]), start=1):
         first, tab, second = line.partition("\t")
         if not (first and tab and second.strip()):
-            raise DataError(f"{path}: line {number} is {line[:80]!r}; wanted {fields}, with a tabulator between them")
+            raise DataError(f"{path}: line {number} is {line[:80]!r}; wanted {fields}, with a tab between them")
         pairs.append((first, second))
     return pairs
 

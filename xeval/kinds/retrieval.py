@@ -113,7 +113,7 @@ class SentenceRetrieval(OfVectors):
         if values is None or all(value is None for value in values):
             if len(queries) >= SORTED_FROM and _in_order(queries) and not _in_order(texts):
                 raise DataError(
-                    f"{table.where} have their {self.keys.query_suffix} side in the order of the alphabet and the other"
+                    f"{table.where} have their {self.keys.query_suffix} side in alphabetical order and the other"
                     " not, as XTREME prepares them, so rows do not translate each other; use the files that its script"
                     f" downloads, or add {self.keys.columns.label!r}, in which row each translation is"
                 )
@@ -126,7 +126,7 @@ class SentenceRetrieval(OfVectors):
                 )
         gold = np.array([whole_number(value) for value in values], dtype=np.int64)
         if len(np.unique(gold)) < len(gold):
-            raise DataError(f"{table.where}: two rows have one and the same translation; wanted each number once")
+            raise DataError(f"{table.where}: two rows have the same translation; wanted each number once")
         return gold
 
     # ── vectors ──
@@ -235,7 +235,7 @@ class SentenceRetrieval(OfVectors):
         return [
             fine(
                 "equal translations",
-                f"{at_most(shares, '{:.1%}')} of a language's; of equal ones the first alone is right, as in XTREME",
+                f"{at_most(shares, '{:.1%}')} of a language's; only the first of equal ones is right, as in XTREME",
             )
         ]
 

@@ -38,6 +38,6 @@ class SentenceClassification(Classification):
         n_rows=5010,
         disagreement=0.2,
         df=4.0,
-        source="No published table of seeds was found for such a task, so this is what is assumed of pairs, with what"
+        source="No published table of seeds was found for such a task, so this is what is assumed for pairs, plus what"
         " chance on single rows adds on fewer rows than XNLI's.",
     )

@@ -112,7 +112,7 @@ def _written(path: str, lines: Sequence[tuple[int, list[str]]]) -> tuple[list[st
             start, end = map(int, place.split("-"))
             inside = [parts[str(each)] for each in range(start, min(end, start + 100) + 1) if str(each) in parts]
             if len(inside) != end - start + 1:
-                raise DataError(f"{path}: line {number} is fused of words {place}, which do not follow it all")
+                raise DataError(f"{path}: line {number} fuses words {place}, not all of which follow it")
             words.append(form)
             tags.append(_tag_of_fused(inside, parts))
             fused_until = end

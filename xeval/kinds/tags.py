@@ -81,7 +81,7 @@ class Tagging(OfLabels):
         df=4.0,
         source="Of WikiANN: over five seeds of XLM-R base, F1 spreads by 0.2 points in English and by 0.3 to 5.0 in 47"
         " other languages, 1.8 in the root mean square, and the mean of all by 0.49, so one training's languages hardly"
-        " go together (stefan-it/xlm-v-experiments @13f86b4, computed from its table). Of other tagging nothing is"
+        " go together (stefan-it/xlm-v-experiments @13f86b4, computed from its table). About other tagging nothing is"
         " known.",
     )
 
@@ -301,11 +301,11 @@ class Tagging(OfLabels):
             if own.total() > 100 * len(self.labels)
         }
         untrained = [label for label in self.labels if not counts[f"{train.language} train"][label]] if train else []
-        fix = "Check that the copy of the data is whole and that its tags are those of the task file."
+        fix = "Check that the copy of the data is complete and that its tags are those of the task file."
         if untrained:
             used = [label for label in untrained if any(own[label] for own in counts.values())]
             say = error if used else warning
-            return say("tags", f"no row to train on has {', '.join(untrained)}", fix)
+            return say("tags", f"no training row has {', '.join(untrained)}", fix)
         strays = [f"{name} has no {', '.join(labels)}" for name, labels in lacking.items() if labels]
         if strays:
             return fine("tags", f"{len(self.labels)} tags; {'; '.join(strays)}")
@@ -319,12 +319,12 @@ class Tagging(OfLabels):
             return []
         if max(shares.values()) < OTHER_PIECES:
             return [
-                fine(name, f"other pieces than in running text for {at_most(shares, '{:.2%}')} of a language's words")
+                fine(name, f"pieces differ from running text for {at_most(shares, '{:.2%}')} of a language's words")
             ]
         return [
             warning(
                 name,
-                f"share of words with other pieces than in running text: {by_language(shares)}",
+                f"share of words whose pieces differ from running text: {by_language(shares)}",
                 "Set add_prefix_space to true in tokenizer_config.json if this vocabulary marks spaces before words.",
             )
         ]

@@ -22,8 +22,8 @@ NOTHING_DRAWN = AssumedSpread(
     n_rows=1000,
     disagreement=0.0,
     df=4.0,
-    source="Nothing is trained and nothing drawn at random, so what two evaluations of one encoder differ by is"
-    " arithmetic and the versions of libraries: a row in a thousand or so.",
+    source="Nothing is trained and nothing drawn at random, so two evaluations of one encoder differ only by"
+    " arithmetic and the versions of libraries: by about one row in a thousand.",
 )
 
 

@@ -101,7 +101,7 @@ class GatheredPredictions:
     def _started(self, step: int) -> CheckpointRecord:
         record = self.at(step)
         if record is None:
-            raise StoreError(f"{self._record_path(step)}: gone or damaged; run the command again")
+            raise StoreError(f"{self._record_path(step)}: missing or damaged; run the command again")
         return record
 
     def seal(self, steps: Sequence[int], languages: Sequence[str], weights_sha256: str, run_folder: Path) -> None:
@@ -164,7 +164,7 @@ def join_checkpoints(source: Path, folder: Path, record: RunRecord) -> None:
     if [(each.step, each.weights_sha256) for each in mine.checkpoints] != [
         (each.step, each.weights_sha256) for each in theirs.checkpoints
     ]:
-        raise StoreError(f"{checkpoints_of(source)}: of another course of the training than {target}, which stays")
+        raise StoreError(f"{checkpoints_of(source)}: from another course of the training than {target}, which stays")
     joined = [_joined(*both) for both in zip(mine.checkpoints, theirs.checkpoints, strict=True)]
     languages = list(dict.fromkeys([*mine.languages, *theirs.languages]))
     with sealing(target) as partial:
@@ -184,9 +184,9 @@ def load_checkpoints(folder: Path, record: RunRecord) -> CheckpointsRecord:
     """Every checkpoint of the training of the run in `folder`, in order. Raises StoreError where they are not known."""
     path = checkpoints_of(folder)
     if not is_there(path):
-        raise StoreError(f"{folder}: only the checkpoint that was chosen is known of this run; {_AGAIN}")
+        raise StoreError(f"{folder}: this run has kept only the chosen checkpoint; {_AGAIN}")
     if checksums(path) is None:
-        raise StoreError(f"{path}: damaged, its files are not what SHA256SUMS says; {_AGAIN}")
+        raise StoreError(f"{path}: damaged: its files do not match SHA256SUMS; {_AGAIN}")
     try:
         content = read_ordinary(path / "checkpoints.json", MAX_RECORD_BYTES)
         known = _read(content)
@@ -195,7 +195,7 @@ def load_checkpoints(folder: Path, record: RunRecord) -> CheckpointsRecord:
     except ValidationError as error:
         raise StoreError(f"{path}: {first_complaint(error)}; {_AGAIN}") from error
     if record.training is None or known.weights_sha256 != record.training.weights_sha256:
-        raise StoreError(f"{path}: of another training than the run's scores; {_AGAIN}")
+        raise StoreError(f"{path}: from another training than the run's scores; {_AGAIN}")
     return known
 
 

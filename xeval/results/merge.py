@@ -163,7 +163,7 @@ class _Given:
 def _read(folder: Path, name: str) -> _Given:
     content = read_content(folder, name)
     if content is None:
-        raise StoreError(f"{folder / name}: gone while it was to be read")
+        raise StoreError(f"{folder / name}: disappeared before it could be read")
     record = parse_record(content, folder / name)
     predictions = {
         language: read_predictions(folder, language, score.predictions_sha256)
@@ -187,13 +187,13 @@ def _merge_one(run: MergedRun, name: str, places: _Places, reporter: Reporter) -
         return
     folder = places.of(name, source_run.record, run.folder.relative_to(run.source))
     if folder is None:
-        run.outcome, run.notes = "left out", [f"{run.folder}: not taken, since other runs lie where it would go"]
+        run.outcome, run.notes = "left out", [f"{run.folder}: not merged, since other runs are where it would go"]
         return
     with locked(folder, reporter.say):
         try:
             record = _there(folder, name)
         except StoreError as error:
-            run.outcome, run.damage = "damaged", [f"{error}; nothing of {run.folder} is added to it"]
+            run.outcome, run.damage = "damaged", [f"{error}; nothing from {run.folder} is added to it"]
             return
         if record is None or _weights(record) is None:
             _add_whole(run, source_run, folder)
@@ -237,7 +237,7 @@ def _add_to(run: MergedRun, source_run: _Given, folder: Path, record: RunRecord)
         return
     if why := _difference(record, source_run.record):
         run.outcome = "left out"
-        run.notes = [f"{source_run.folder}: not taken, since {folder} has {why} and came first"]
+        run.notes = [f"{source_run.folder}: not merged, since {folder} has {why} and came first"]
         return
     for language, content in source_run.predictions.items():
         mine, its = record.scores.get(language), source_run.record.scores[language]
@@ -313,7 +313,7 @@ def _add_parts(run: MergedRun, source_run: _Given, folder: Path) -> None:
         except StoreError as error:
             run.damage.append(str(error))
         except OSError as error:
-            run.damage.append(f"{source_run.folder}: not all of it could be taken to {folder}: {error.strerror}")
+            run.damage.append(f"{source_run.folder}: not all of it could be copied to {folder}: {error.strerror}")
 
 
 def _add_checkpoints(source_run: _Given, folder: Path) -> None:

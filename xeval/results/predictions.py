@@ -62,7 +62,7 @@ def load_predictions(folder: Path, language: str, sha256: str, only: Collection[
         columns = None if only is None else [name for name in schema.names if name in only]
         table = file.read(columns=columns, use_threads=False) if not problem else None  # starting them takes longer
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{path}: not a Parquet file that can be read; remove the run's folder") from error
+        raise StoreError(f"{path}: not a readable Parquet file; remove the run's folder") from error
     if problem := problem or _problem(schema, table):
         raise StoreError(f"{path}: not what xeval writes: {problem}; remove the run's folder")
     return table
@@ -78,7 +78,7 @@ def read_predictions(folder: Path, language: str, sha256: str) -> bytes:
             f"{path}: cannot be read: {error.strerror}; remove the run's folder to compute it again"
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise StoreError(f"{path}: damaged, it is not what the record was made with; remove the run's folder")
+        raise StoreError(f"{path}: damaged: it is not what the record was made from; remove the run's folder")
     return content
 
 
@@ -119,7 +119,7 @@ def _problem_in_numbers(table: pa.Table) -> str:
 def _problem_in_lists(table: pa.Table, name: str, value_type: pa.DataType) -> str:
     kind = table.schema.field(name).type
     if not pa.types.is_fixed_size_list(kind) or kind.value_type != value_type or not kind.list_size:
-        return f"wanted in {name} lists of one size of numbers of {value_type.bit_width} bits"
+        return f"wanted lists of one size of {value_type.bit_width}-bit numbers in {name}"
     if table[name].combine_chunks().flatten().null_count or not np.isfinite(column(table, name)).all():
         return f"wanted finite numbers in {name}"
     return ""

@@ -66,11 +66,12 @@ class Audit:
     def conclusion(self) -> str:
         result, metric = self.looked, metric_in_words(self.metric)
         low, high = (one_decimal(100 * end) for end in (self.low, self.high))
-        on_all = f", and between {low} and {high} on all (95 %, wherever one stops)" * (result.n_rows < self.n_rows)
+        on_all = f", and between {low} and {high} on all (95 %, at whatever row the audit stops)"
         return (
             f"{result.outcome.capitalize()} after {result.n_rows:,} of {self.n_rows:,} {self.unit},"
             f" {self.wall_s:.1f} s: {metric} in {self.language} is claimed to be {100 * self.claimed:g}"
-            f" ±{100 * self.tolerance:g} for {self.model}; it is {one_decimal(100 * result.score)} on these{on_all}."
+            f" ±{100 * self.tolerance:g} for {self.model}; it is {one_decimal(100 * result.score)} on these"
+            f"{on_all * (result.n_rows < self.n_rows)}."
         )
 
     def frame(self) -> "pd.DataFrame":
@@ -208,6 +209,6 @@ def _check_metric(task: Task) -> None:
     if not kind.measure(task.metric).metric.is_share_of_rows:
         metric = metric_in_words(task.metric)
         raise DefinitionError(
-            f"task {task.name} is scored by {metric}, and an audit wants a share of rows, such as accuracy;"
+            f"task {task.name} is scored by {metric}, and an audit needs a share of rows, such as accuracy;"
             f" evaluate all rows with xeval run {task.name} --no-train"
         )

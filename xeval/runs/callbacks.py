@@ -94,7 +94,7 @@ class Told:
             except Exception as error:
                 self._listening.remove(callback)
                 what = f"{type(callback).__name__}.{method} failed ({type(error).__name__}: {one_line(error)[:200]})"
-                self._say(f"{what}; the run goes on, and this callback is told no more of it")
+                self._say(f"{what}; the run continues, and this callback is told nothing more")
             self._restore(before)
 
     def _random_states(self) -> list[torch.Tensor]:

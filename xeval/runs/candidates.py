@@ -82,7 +82,7 @@ class CheckpointsBehindEvaluated(Checkpoints):
         if snapshot is None or self._every.knows(snapshot):
             return snapshot
         self._tell(
-            f"training starts again, though it was at step {snapshot.step:,}: not every checkpoint before that was"
+            f"training restarts, although it had reached step {snapshot.step:,}: not every checkpoint before that was"
             " evaluated in every language"
         )
         for path in self._found():

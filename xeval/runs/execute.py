@@ -141,8 +141,8 @@ class OneRun:
                 self.spec.corpus.test(language)
             except DataError as error:
                 raise DataError(
-                    f"{self.name} has to be trained again, and other weights have to be evaluated again in {language!r}"
-                    f" too, but {error}; use another --results folder to do without"
+                    f"{self.name} has to be trained again, and the new weights have to be evaluated in {language!r}"
+                    f" too, but {error}; use another --results folder to avoid that"
                 ) from error
 
     def complete(self, languages: Sequence[str]) -> StoredRun:
@@ -348,7 +348,7 @@ class OneRun:
             record = fresh
         elif trained.weights_sha256 != fresh.training.weights_sha256:
             # One record must not mix scores of two different sets of weights.
-            self._say("training again gave other weights, so all its languages are evaluated again")
+            self._say("training again gave different weights, so all its languages are evaluated again")
             missing = list(dict.fromkeys([*self.disk.start_successor(record), *missing]))
             record = fresh
         if every is not None:
@@ -377,7 +377,7 @@ class OneRun:
         for run in () if has_training or unknown else self.trained:
             if (kept := self._kept_weights(run.record)) is None:
                 continue
-            self._say(f"its training is that of {run.folder}, and is not repeated")
+            self._say(f"its training is the same as that of {run.folder}, and is not repeated")
             training, made_by = run.record.training, run.record.training and run.record.training.invocation
             sha256 = training.weights_sha256 if training is not None else None
             record = self._new_record(load_fine_tuned(self.spec.checkpoint, self.kind, kept, sha256))
@@ -549,7 +549,7 @@ class OneRun:
             }
 
     def _resume(self, phase: Phase, step: int) -> None:
-        self._say(f"training goes on from step {step:,}, where it was interrupted")
+        self._say(f"training resumes at step {step:,}, where it was interrupted")
         phase.skip(step)
 
     def _at_step(self, phase: Phase, loss: float, learning_rate: float) -> None:

@@ -47,7 +47,7 @@ def export(run: StoredRun, folder: Path) -> None:
 def _refuse_taken(folder: Path) -> None:
     for path in (folder, partial_of(folder)):
         if path.exists() and not (path == folder and path.is_dir() and not any(path.iterdir())):
-            raise StoreError(f"{path}: wanted a folder that is not there yet or is empty; remove it, or name another")
+            raise StoreError(f"{path}: wanted a new or empty folder; remove it, or name another")
 
 
 def _tokenizer_of(run: StoredRun) -> dict[str, Path]:

@@ -170,12 +170,12 @@ class Speeds:
         return self._known[key]
 
     def _calibrate(self, spec: RunSpec, key: str) -> Speed:
-        self._reporter.say(one_line(f"{spec.in_words}: its speed on {_hardware_in_words(spec)} is measured"))
+        self._reporter.say(one_line(f"{spec.in_words}: measuring its speed on {_hardware_in_words(spec)}"))
         speed = calibrate(spec)
         try:
             write_atomically(_path(key), speed.model_dump_json().encode())
         except StoreError as error:
-            self._reporter.say(f"the speed is not kept for the next plan ({error})")
+            self._reporter.say(f"the speed could not be kept for the next plan ({error})")
         return speed
 
 

@@ -338,9 +338,9 @@ def _say_of_same_files(same: Mapping[str, str], seeds_of: str | None, reporter: 
     for model, other in same.items():
         if seeds_of is not None:
             raise DefinitionError(
-                f"seeds of {seeds_of}: {model} has the files of {other}, so they are one seed; leave one out"
+                f"seeds of {seeds_of}: {model} has the same files as {other}, so they are one seed; leave one out"
             )
-        reporter.say(one_line(f"{model} has the files of {other}: it is run once for both"))
+        reporter.say(one_line(f"{model} has the same files as {other}: one run serves both"))
 
 
 def _check_declared(specs: Iterable[RunSpec], known: Sequence[StoredRun]) -> None:
@@ -351,7 +351,7 @@ def _check_declared(specs: Iterable[RunSpec], known: Sequence[StoredRun]) -> Non
         is_taken = (own.name, own.seed) == (record.model.id, record.seed) and record.declared is not None
         if is_taken and spec.corpus.limits == record.limits and not spec.describes(record):
             raise DefinitionError(
-                f"seeds of {own.name}: seed {own.seed} is {record.declared} already ({run.folder}); give"
+                f"seeds of {own.name}: seed {own.seed} is already {record.declared} ({run.folder}); give"
                 f" {spec.checkpoint.id} another number with --seed"
             )
 
@@ -372,8 +372,8 @@ def _say_of_first_rows(specs: Iterable[RunSpec], known: Sequence[StoredRun], rep
         if limits.max_eval and limits.eval_seed is None and any(spec.is_like(run.record) for spec in specs):
             reporter.say(
                 one_line(
-                    f"{run.folder} was evaluated on the first {limits.max_eval:,} rows, as version 0.1.0 took them; now"
-                    " they are drawn evenly from all rows, so its scores stay as they are and new ones stand in a"
+                    f"{run.folder} was evaluated on the first {limits.max_eval:,} rows, as version 0.1.0 did; now"
+                    " they are drawn evenly from all rows, so its scores stay as they are and new ones go into a"
                     " folder of their own"
                 )
             )
@@ -404,7 +404,7 @@ def _check_options_without_training(
             f"seed {seeds[0]}: nothing is drawn at random where nothing is trained; leave out --seed{other}{named}"
         )
     if every_checkpoint:
-        raise DefinitionError(f"every checkpoint: only a training has several; leave out --every-checkpoint{other}")
+        raise DefinitionError(f"every checkpoint: only a training run has several; leave out --every-checkpoint{other}")
     if keep_weights and task.of_kind.trains:  # otherwise, it may belong to a suite whose other tasks train
         raise DefinitionError("keep weights: nothing is trained; leave out --keep-weights or --no-train")
 
@@ -488,7 +488,7 @@ def reproduce(reference: str, **options: Any) -> Runs:
 def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
     """Make the runs of `reproduce`, and return them with their folders."""
     if options.get("train_language") is not None:
-        raise DefinitionError("a published table is of its task's training language; leave out --train-language")
+        raise DefinitionError("a published table is for its task's training language; leave out --train-language")
     table, pairs = table_to_reproduce(reference, options.get("test_split"))
     options["seeds"] = options.get("seeds") or seeds_for(table, options).seeds
     return run_grid(table.task, pairs, languages=table.languages, **options)
@@ -505,10 +505,10 @@ def table_to_reproduce(reference: str, test_split: str | None = None) -> tuple[R
     """Return the published table `reference`, and the models of its rows, each with the recipe that its file names."""
     if test_split is not None:
         raise DefinitionError(
-            f"test split {test_split}: a published table is compared with on its own split; leave it out"
+            f"test split {test_split}: a published table is compared only on its own split; leave it out"
         )
     table = registry.get_reference(reference)
     pairs = list(dict.fromkeys((row.model, row.recipe) for row in table.rows if row.is_trained_zero_shot))
     if not pairs:
-        raise DefinitionError(f"reference {reference}: no row of it comes of training in one language alone")
+        raise DefinitionError(f"reference {reference}: none of its rows comes from training in one language alone")
     return table, pairs

@@ -43,8 +43,8 @@ def on_ray(quiet: bool = False) -> Engine:
                 return _Driver(ray, requests, table).outcomes_of_all()
         except ray.exceptions.RayError as error:
             raise XevalError(
-                f"Ray: the part of the cluster on this machine was lost ({type(error).__name__}); what was finished is"
-                " kept, and the same command goes on from there"
+                f"Ray: the part of the cluster on this machine was lost ({type(error).__name__}); finished work is"
+                " kept, and the same command resumes from there"
             ) from error
         finally:
             ray.shutdown()
@@ -147,7 +147,7 @@ class _Driver:
             return Outcome.model_validate_json(self._ray.get(reference))
         except self._ray.exceptions.RayError as error:
             why = one_line(str(error).strip().splitlines()[-1]) if str(error).strip() else type(error).__name__
-            return Outcome(problem=f"Ray gave it up ({type(error).__name__}): {why}")
+            return Outcome(problem=f"Ray abandoned it ({type(error).__name__}): {why}")
 
     def _hear(self) -> None:
         """Handle the messages that the runs have sent."""

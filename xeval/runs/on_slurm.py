@@ -47,7 +47,7 @@ def on_slurm(folder: Path, quiet: bool = False, every_s: float = ASKED_EVERY_S) 
             try:
                 return _Array(ids, own, table).outcomes_of_all(every_s)
             except (KeyboardInterrupt, Terminated):
-                table.say(f"Slurm job {array} goes on without this command; scancel {array} ends it")
+                table.say(f"Slurm job {array} continues without this command; scancel {array} ends it")
                 raise
 
     return make
@@ -78,7 +78,7 @@ def _submit(submitit: Any, requests: Sequence[RunRequest], folder: Path) -> list
     try:
         jobs = executor.map_array(_Work(), [request.model_dump_json() for request in requests], outcomes)
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError, OSError) as error:
-        raise XevalError(f"Slurm: the jobs were not taken: {one_line(error)}") from error
+        raise XevalError(f"Slurm: the jobs were not accepted: {one_line(error)}") from error
     return [str(job.job_id) for job in jobs]
 
 

@@ -333,7 +333,7 @@ def refuse_what_no_plan_has(options: dict[str, Any]) -> None:
     """Raise DefinitionError for a sweep and for seeds that were trained elsewhere."""
     if options.get("sweep"):
         raise DefinitionError(
-            "sweep: its trials choose the values of the runs, which are not known before; leave out --sweep, or run it"
+            "sweep: its trials choose the values of the runs, which are not known yet; leave out --sweep, or run it"
             " on one device of this machine, without plan and --on"
         )
     if options.get("seeds_of") is not None:

@@ -162,7 +162,7 @@ def choose(columns: Mapping[str, Sequence[str]], parallel: bool, max_rows: int, 
         _, first = np.unique(groups_of(texts), return_index=True)
         rows = [int(row) for row in first if all(column[row].strip() for column in others)]
         if not rows:
-            raise DataError(f"{language}: wanted sentences to probe, found none that has letters")
+            raise DataError(f"{language}: wanted sentences to probe, found none with letters")
         drawn = np.random.default_rng(seed).permutation(len(rows))[:max_rows]
         chosen[language] = [rows[place] for place in sorted(drawn.tolist())]
     return chosen

@@ -86,7 +86,7 @@ class ProgressTable:
     def lose(self, number: int, why: str) -> None:
         """Note that the run of this number has lost its process and waits for another one."""
         self._going_on.pop(number, None)
-        self._keep(number, f"{self._names[number]}: {why}; it is started again")
+        self._keep(number, f"{self._names[number]}: {why}; restarting it")
 
     def end(self, number: int, outcome: Outcome) -> None:
         """Note that the run of this number has ended."""
@@ -114,4 +114,4 @@ class ProgressTable:
         n_waiting = len(self._names) - self._n_ended - len(self._going_on)
         failed = f" ({self._n_failed} could not be made)" if self._n_failed else ""
         counts = f"{self._n_ended} of {counted(len(self._names), 'runs')} ended{failed}"
-        return Group(table, Text(f"{counts}, {len(self._going_on)} go on, {n_waiting} wait"))
+        return Group(table, Text(f"{counts}, {len(self._going_on)} running, {n_waiting} waiting"))

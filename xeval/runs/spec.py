@@ -175,7 +175,7 @@ def fitting(task: Task, recipe: Recipe) -> Recipe:
         return recipe
     wanted, got = ("how to train", "a pooling") if task.of_kind.trains else ("a pooling", "how to train")
     raise DefinitionError(
-        f"recipe {recipe.name}: task {task.name} wants one that says {wanted}, this one says {got};"
+        f"recipe {recipe.name}: task {task.name} needs one that says {wanted}, and this one says {got};"
         f" use --recipe {task.default_recipe}"
     )
 
@@ -198,7 +198,7 @@ def with_layer(recipe: Recipe, checkpoint: Checkpoint) -> Recipe:
         return recipe
     layer = recipe.layer_of(n_layers)
     if layer is None or layer > n_layers:
-        problem = "names no layer for so many" if layer is None else f"names layer {layer}"
+        problem = "names no layer for that many" if layer is None else f"names layer {layer}"
         raise DefinitionError(
             f"recipe {recipe.name}: {checkpoint.id} has {counted(n_layers, 'layers')}, and it {problem}; give --layer"
         )

@@ -201,7 +201,7 @@ def score_suite(  # noqa: PLR0913  what `score_given` takes
             task = registry.get_task(member.task, [Path(folder) for folder in tasks_dirs])
             known = [code for name in languages if (code := code_among(task.languages, name)) is not None]
             if languages and not known:
-                raise DataError(f"task {task.name} has none of the languages that were asked for")
+                raise DataError(f"task {task.name} has none of the requested languages")
             run = score_given(
                 member.task,
                 _own_folder(submission, member),
@@ -239,7 +239,7 @@ def _check_submission(suite: Suite, submission: Path, reporter: Reporter) -> Non
         )
     strays = [name for name in inside if name not in known]
     if strays:
-        reporter.say(one_line(f"folders of no task of {suite.name}, not read: {', '.join(strays)}"))
+        reporter.say(one_line(f"folders that belong to no task of {suite.name}, not read: {', '.join(strays)}"))
 
 
 def _folder_names(member: SuiteTask) -> list[str]:
@@ -302,7 +302,7 @@ def find_rows(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted =
     ]
     known = [language for language in languages if language in task.languages]
     if not known:
-        raise DataError(f"task {task.name} has none of the languages that were asked for")
+        raise DataError(f"task {task.name} has none of the requested languages")
     if data is None and task.hub is not None:
         lacking = tuple(language for language in languages if language not in known)
         return TaskRows(None, known, wanted.test_split, lacking)
@@ -349,6 +349,6 @@ def _readable(corpus: Corpus, languages: Sequence[str], train: bool) -> list[str
 
 def _in_words(rows: TaskRows) -> str:
     where = "" if rows.test_split is None else f" on the {rows.test_split} split"
-    why = ", since its test rows carry no answers here" if rows.test_split == DEV else ""
+    why = ", since its test rows have no answers here" if rows.test_split == DEV else ""
     lacking = f"; no rows in {' '.join(rows.lacking)}" if rows.lacking else ""
     return f"{counted(len(rows.languages), 'languages')}{where}{why}{lacking}"

@@ -30,9 +30,9 @@ Sweep = Mapping[str, Sequence[Value]]  # key → values to try; for several keys
 
 TRIAL_SEED = 1_000_000
 _NOT_TRIED = {
-    "seed": "seeds are not chosen among but averaged over; give them by --seed",
-    "selection": "it says how trials are measured, which has to be the same for all; give it by --selection",
-    "selection_rows": "it says what trials are measured on, which has to be the same for all; give it by"
+    "seed": "seeds are averaged over, not chosen from; give them with --seed",
+    "selection": "it says how trials are measured, which has to be the same for all; give it with --selection",
+    "selection_rows": "it says what trials are measured on, which has to be the same for all; give it with"
     " --selection-rows",
 }
 
@@ -57,10 +57,10 @@ def check_sweep(
         combinations = list(_combinations(sweep, recipe, overrides))
         for place, combination in enumerate(combinations):
             if combination in combinations[:place]:
-                raise DefinitionError(f"sweep: {_in_words(combination)} is there twice; name each value once")
+                raise DefinitionError(f"sweep: {_in_words(combination)} is given twice; give each value once")
         if TRIAL_SEED in (seeds or [recipe.seed]):
             raise DefinitionError(
-                f"seed {TRIAL_SEED}: it is that of a sweep's trials, which choose and are not scored; use another"
+                f"seed {TRIAL_SEED}: a sweep's trials use it to choose, and are not scored; use another"
             )
 
 
@@ -71,9 +71,9 @@ def _check_key(key: str, values: object, overrides: Values) -> None:
     if key not in tried:
         raise UnknownNameError("value of a recipe to sweep", key, tried)
     if key in overrides:
-        raise DefinitionError(f"sweep: {key} has the one value {overrides[key]} too; leave out one of the two")
+        raise DefinitionError(f"sweep: {key} is also set to {overrides[key]}; leave out one of the two")
     if not _are_several(values):
-        raise DefinitionError(f"sweep: {key}: wanted two values or more to choose among, got {values!r}")
+        raise DefinitionError(f"sweep: {key}: wanted two or more values to choose from, got {values!r}")
 
 
 def _are_several(values: object) -> bool:

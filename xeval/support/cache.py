@@ -76,7 +76,7 @@ def _manifests(part: Part, below: str) -> list[Path]:
 
 
 _FORGOTTEN = {  # part → what is said of so many of its folders
-    "weights": ("trainings", "whose weights", "; --keep-weights keeps a run's in its folder"),
+    "weights": ("trainings", "whose weights", "; --keep-weights keeps a run's weights in its folder"),
     "objects": ("copies of objects", "that", ""),
 }
 
@@ -99,7 +99,7 @@ def forget_unused(part: Literal["weights", "objects"]) -> str:
         return ""
     what, which, hint = _FORGOTTEN[part]
     return (
-        f"{counted(len(removed), what)} {which} nobody had used for {UNUSED_DAYS} days went from the cache"
+        f"removed from the cache: {counted(len(removed), what)} {which} nobody had used for {UNUSED_DAYS} days"
         f" ({sum(removed) / 1e9:.1f} GB), since those in it took more than {WEIGHTS_LIMIT_BYTES / 1e9:.0f} GB{hint}"
     )
 

@@ -66,11 +66,11 @@ class Claim:
             retried(self._renew)
         except FileNotFoundError as error:
             raise ClaimError(
-                f"{self._folder}: {self.holder()} works in it now, since this process stood still for more than"
-                f" {STALE_AFTER_S:.0f} s; what was finished is kept, and the same command goes on from there"
+                f"{self._folder}: {self.holder()} is working in it now, since this process was inactive for more than"
+                f" {STALE_AFTER_S:.0f} s; finished work is kept, and the same command resumes from there"
             ) from error
         except OSError as error:
-            raise StoreError(f"{self._folder}: cannot be worked in: {error.strerror}; run the command again") from error
+            raise StoreError(f"{self._folder}: cannot be used: {error.strerror}; run the command again") from error
 
     def release(self) -> None:
         """Let the next one in; also what is left of a claim that was not taken is removed."""

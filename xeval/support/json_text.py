@@ -20,5 +20,5 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         repeated = [name for name, n in Counter(name for name, _ in pairs).items() if n > 1]
-        raise ValueError(f"names that stand there twice: {len(repeated):,}, first {one_line(repr(repeated[0]))[:80]}")
+        raise ValueError(f"names that occur twice: {len(repeated):,}, first {one_line(repr(repeated[0]))[:80]}")
     return content

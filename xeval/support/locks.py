@@ -60,7 +60,7 @@ def held_in_cache(folder: Path, say: Say = _to_log) -> Iterator[None]:
         try:
             held.enter_context(locked(folder, say))
         except StoreError as error:
-            say(f"{error}; this run goes on without the cache")
+            say(f"{error}; this run continues without the cache")
         yield
 
 
@@ -119,7 +119,7 @@ class _Waiting:
 
 
 def _not_to_be_worked_in(folder: Path, error: OSError) -> str:
-    return f"{folder}: cannot be worked in: {error.strerror}; fix that or choose another folder"
+    return f"{folder}: cannot be used: {error.strerror}; fix that or choose another folder"
 
 
 def _holder(path: Path) -> str:
