@@ -168,7 +168,7 @@ def test_data_that_cannot_be_read_are_said_to_be_so(world):
 def test_predictions_that_were_changed_are_named(world):
     path = run_of(world).folder / "predictions" / "es.parquet"
     path.write_bytes(path.read_bytes() + b"\0")
-    only(world, "damaged: it is not what the record was made from")
+    only(world, "damaged (it is not what the record was made from)")
     path.unlink()
     only(world, "cannot be read: No such file")
 
@@ -177,7 +177,7 @@ def test_a_record_that_was_edited_or_is_of_another_schema_is_named(world):
     path = run_of(world).folder / "record.json"
     text = path.read_text()
     path.write_text(text.replace('"seed": 0', '"seed": 1'))
-    only(world, "damaged or edited: it no longer matches the checksum")
+    only(world, "damaged or edited (it no longer matches the checksum")
     lines = [line for line in text.splitlines() if "content_sha256" not in line]
     path.write_text("\n".join(lines).replace('"schema_version": 3', '"schema_version": 99'))
     only(world, "schema_version")

@@ -261,7 +261,7 @@ def test_checkpoints_of_another_training_are_refused_and_made_again(finished, do
     record = load_record(folder)
     other = record.training.model_copy(update={"weights_sha256": "0" * 64})
     save_record(folder, record.model_copy(update={"training": other}))
-    with pytest.raises(StoreError, match="from another training than the run's scores"):
+    with pytest.raises(StoreError, match="from another training run than the run's scores"):
         load_checkpoints(folder, load_record(folder))
     again = finished.run()
     assert again.training == record.training and finished.logits() == done.logits()

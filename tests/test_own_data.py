@@ -344,7 +344,7 @@ FAULTY = {
     "half a character": (
         "test.jsonl",
         '{"premise": "a\\ud800b", "hypothesis": "c", "label": "neutral"}\n',
-        "half of a character in 'premise'",
+        "half of a UTF-16 pair in 'premise'",
     ),
 }
 

@@ -70,7 +70,7 @@ def test_a_download_that_differs_from_its_checksum_is_refused(hub, run, name, ch
     change(hub, name, ETag=f'"{CHECKSUMS[checksum](content + b" ")}"')
     answer = run()
     is_one_line(answer)
-    assert f"{name}: damaged: it is not what the hub announced" in answer.err
+    assert f"{name}: damaged (it is not what the hub announced)" in answer.err
 
 
 @pytest.mark.parametrize("checksum", CHECKSUMS)

@@ -27,7 +27,7 @@ def cell(
     name = ModelName.parse(model).id
     values = entries(all_references().values(), definition.name, name, code)
     if not values:
-        say(f"The {definition.name} tables have no value of {name} in {code}; xeval list references lists the tables.")
+        say(f"The {definition.name} tables have no value for {name} in {code}; xeval list references lists the tables.")
         raise typer.Exit(1)
     table = Table(show_edge=False, box=None, pad_edge=False)
     table.add_column("in %", justify="right")

@@ -102,7 +102,7 @@ def _typed(path: Path) -> str:
 
 def _ask(option: str, question: str) -> str:
     if not sys.stdin.isatty():
-        raise typer.BadParameter(f"{option} is missing, and there is no terminal to ask for it")
+        raise typer.BadParameter(f"{option} is missing, and there is no terminal on which to ask for it")
     answer: str = typer.prompt(question)
     return answer
 

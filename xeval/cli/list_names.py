@@ -115,14 +115,18 @@ def _suites() -> Listing:
 def _span(counts: Iterable[int | None]) -> str:
     known = [count for count in counts if count is not None]
     if not known:
-        return "as many as a copy has"
+        return "depends on the copy"
     low, high = min(known), max(known)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _models() -> Listing:
     fetched = [
-        (name, hub_id, f"probably pickled; first run xeval convert {name} DIR" if hub_id in PICKLED else "")
+        (
+            name,
+            hub_id,
+            f"pickled, as far as known; convert it first: xeval convert {name} DIR" if hub_id in PICKLED else "",
+        )
         for name, hub_id in MODEL_ALIASES.items()
     ]
     embedded = [(name, "", "comes with xeval, for xnli-mini") for name in EMBEDDED_MODELS]

@@ -156,7 +156,7 @@ def _explain_push(error: Exception) -> str:
         return "HF_HUB_OFFLINE is set; unset it"
     if status in _EXPLAINED:
         return _EXPLAINED[status]
-    text = "its text names HF_TOKEN" if _says_token(error) else one_line(error)[:160]
+    text = "its text is withheld: it contains HF_TOKEN" if _says_token(error) else one_line(error)[:160]
     if status is None and not isinstance(error, ValueError):
         text += "; check the network and HF_ENDPOINT, and check whether the pull request exists before you try again"
     return f"{type(error).__name__}: {text}"
@@ -233,7 +233,7 @@ def check_download(path: Path, sha256: str) -> None:
         return
     is_damaged = bool(_SHA256.fullmatch(blob.name)) and blob.name != sha256
     if is_damaged or (_SHA1.fullmatch(blob.name) and blob.name not in _sha1s(blob)):
-        raise DataError(f"{path}: damaged: it is not what the hub announced; remove {blob} to fetch it again")
+        raise DataError(f"{path}: damaged (it is not what the hub announced); remove {blob} to fetch it again")
 
 
 def _sha1s(path: Path) -> tuple[str, str]:
@@ -309,7 +309,7 @@ def _explain(error: Exception, kind: str) -> str:
             "not in the local cache, and the hub cannot be reached; check the network, HF_ENDPOINT and HF_HUB_OFFLINE,"
             f" or {local_way}"
         )
-    text = "its text names HF_TOKEN" if _says_token(error) else one_line(error)[:160]
+    text = "its text is withheld: it contains HF_TOKEN" if _says_token(error) else one_line(error)[:160]
     return (
         f"download failed ({type(error).__name__}: {text}); complete files are kept, so run the command again, or"
         f" {local_way}"

@@ -154,7 +154,7 @@ def _base_of(adapter: Adapter, name: str) -> Checkpoint:
     except XevalError as error:
         raise ModelError(
             f"model {name}: PEFT adapter of {one_line(adapter.base)[:120]}, its base: {one_line(error)}. If the base"
-            f" is elsewhere, write its place into {CONFIG}, as base_model_name_or_path"
+            f" is elsewhere, write its location into {CONFIG}, as base_model_name_or_path"
         ) from error
 
 

@@ -152,7 +152,7 @@ def _without_config(folder: Path, origin: str) -> str:
         return "no config.json; wanted a transformers checkpoint"
     what = "a sentence-transformers folder" if (folder / "modules.json").exists() else "no config.json in the folder"
     if origin == "hub":
-        return f"{what}, but in its sub-folder {below[0]}; fetch the model, and give that folder"
+        return f"{what}; the encoder is in its sub-folder {below[0]}: fetch the model, and give that folder"
     also = f" (also {', '.join(map(str, below[1:4]))})" if below[1:] else ""
     return f"{what}; the encoder is in {below[0]}{also}: give {folder / below[0]}"
 

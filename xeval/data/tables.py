@@ -357,5 +357,5 @@ def _json_row(line: str, path: Path, number: int, wanted: Wanted, is_first: bool
         if isinstance(row.get(name), str):
             _refuse_long(len(row[name].encode(errors="replace")), path, name)
             if any("\ud800" <= letter <= "\udfff" for letter in row[name]):
-                raise DataError(f"{path}: line {number} has half of a character in {name!r}; write its UTF-16 in pairs")
+                raise DataError(f"{path}: line {number} has half of a UTF-16 pair in {name!r}; write the whole pair")
     return {name: row[name] for name in wanted.named if name in row}

@@ -73,7 +73,7 @@ def recipe(name: str, path: str) -> str:
 {_schema_line("recipe")}
 # Use it: xeval run xnli --model mbert --recipe {path}
 name = {_text(name)}
-description = "What it is, and whose it is"
+description = "What it is, and who made it"
 source_url = ""  # where it is published
 learning_rate = 2e-5
 batch_size = 32

@@ -502,7 +502,9 @@ def save_fine_tuned(
         problem = f"{folder}: fine-tuned weights cannot be kept: {one_line(error)}"
         if say is None:
             raise StoreError(f"{problem}; free space or set XEVAL_CACHE") from error
-        say(f"{problem}; they are evaluated from memory, and evaluating another language will need another training")
+        say(
+            f"{problem}; they are evaluated from memory, and evaluating another language will need another training run"
+        )
         return _sha256_in_memory(model)
 
 

@@ -58,7 +58,7 @@ def split_by_files(model: str, folder: Path, unknown: str | None) -> Callable[[s
         return _split_by_sentencepiece(model, models[0], unknown)
     if not (folder / "vocab.txt").is_file():
         raise ModelError(
-            f"model {model}: no vocab.txt or sentencepiece model to make a tokenizer.json of; add the one that was"
+            f"model {model}: no vocab.txt or sentencepiece model to make a tokenizer.json from; add the one that was"
             " published with it"
         )
     from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy

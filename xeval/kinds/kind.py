@@ -102,7 +102,7 @@ class Kind(ABC):
 
         Raise DataError, with path and line, for text that cannot be read.
         """
-        raise DataError(f"{next(iter(files))}: no format that {self.name} is read from; wanted a table")
+        raise DataError(f"{next(iter(files))}: not in a format that {self.name} is read from; wanted a table")
 
     @abstractmethod
     def read(self, table: Table) -> Rows:

@@ -234,7 +234,7 @@ class BitextMining(OfVectors):
             gold[2] for gold, is_one in zip(rows.gold, may_be_paired, strict=True) if is_one
         }:
             raise DataError(
-                f"{given.where}: {len(strays):,} pairs have a sentence that the data do not have, for instance"
+                f"{given.where}: {len(strays):,} pairs name a sentence that the data do not have, for instance"
                 f" {min(strays)!r}"
             )
         ids = [gold[2] for gold in rows.gold]

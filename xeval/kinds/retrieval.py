@@ -235,7 +235,7 @@ class SentenceRetrieval(OfVectors):
         return [
             fine(
                 "equal translations",
-                f"{at_most(shares, '{:.1%}')} of a language's; only the first of equal ones is right, as in XTREME",
+                f"{at_most(shares, '{:.1%}')} of a language's translations; only the first is right, as in XTREME",
             )
         ]
 

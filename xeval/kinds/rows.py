@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xeval.support.errors import CopyError
-from xeval.support.text import counted, one_line
+from xeval.support.text import one_line
 
 ID = "id"  # the column that names rows, in data that have one
 MOST_SHOWN = 4  # maximum number of different faults in a message
@@ -74,7 +74,7 @@ class Faults:
             f"{len(rows):,} {'have' if rows[1:] else 'has'} {what} ({'first ' * bool(rows[1:])}row {rows[0]:,})"
             for what, rows in most[:MOST_SHOWN]
         ]
-        more = f", and {counted(len(most) - MOST_SHOWN, 'other problems')}" if len(most) > MOST_SHOWN else ""
+        more = f", and {len(most) - MOST_SHOWN} more" if len(most) > MOST_SHOWN else ""
         return f"{n_rows:,} of {self._n_rows:,} rows cannot be used: {', '.join(parts)}{more}"
 
 

@@ -319,12 +319,15 @@ class Tagging(OfLabels):
             return []
         if max(shares.values()) < OTHER_PIECES:
             return [
-                fine(name, f"pieces differ from running text for {at_most(shares, '{:.2%}')} of a language's words")
+                fine(
+                    name,
+                    f"pieces differ from those in running text for {at_most(shares, '{:.2%}')} of a language's words",
+                )
             ]
         return [
             warning(
                 name,
-                f"share of words whose pieces differ from running text: {by_language(shares)}",
+                f"share of words whose pieces differ from those in running text: {by_language(shares)}",
                 "Set add_prefix_space to true in tokenizer_config.json if this vocabulary marks spaces before words.",
             )
         ]

@@ -164,7 +164,7 @@ def join_checkpoints(source: Path, folder: Path, record: RunRecord) -> None:
     if [(each.step, each.weights_sha256) for each in mine.checkpoints] != [
         (each.step, each.weights_sha256) for each in theirs.checkpoints
     ]:
-        raise StoreError(f"{checkpoints_of(source)}: from another course of the training than {target}, which stays")
+        raise StoreError(f"{checkpoints_of(source)}: from another course of the training than {target}, which is kept")
     joined = [_joined(*both) for both in zip(mine.checkpoints, theirs.checkpoints, strict=True)]
     languages = list(dict.fromkeys([*mine.languages, *theirs.languages]))
     with sealing(target) as partial:
@@ -186,7 +186,7 @@ def load_checkpoints(folder: Path, record: RunRecord) -> CheckpointsRecord:
     if not is_there(path):
         raise StoreError(f"{folder}: this run has kept only the chosen checkpoint; {_AGAIN}")
     if checksums(path) is None:
-        raise StoreError(f"{path}: damaged: its files do not match SHA256SUMS; {_AGAIN}")
+        raise StoreError(f"{path}: damaged (its files do not match SHA256SUMS); {_AGAIN}")
     try:
         content = read_ordinary(path / "checkpoints.json", MAX_RECORD_BYTES)
         known = _read(content)
@@ -195,7 +195,7 @@ def load_checkpoints(folder: Path, record: RunRecord) -> CheckpointsRecord:
     except ValidationError as error:
         raise StoreError(f"{path}: {first_complaint(error)}; {_AGAIN}") from error
     if record.training is None or known.weights_sha256 != record.training.weights_sha256:
-        raise StoreError(f"{path}: from another training than the run's scores; {_AGAIN}")
+        raise StoreError(f"{path}: from another training run than the run's scores; {_AGAIN}")
     return known
 
 

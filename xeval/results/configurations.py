@@ -98,7 +98,7 @@ def by_configuration(runs: Iterable[StoredRun]) -> dict[Configuration, list[Stor
             first = seeds[run.record.seed]
             name = one_line(Configuration.of(first.record).name())
             raise StoreError(
-                f"seed {run.record.seed} of {name} is there twice, which is one training and not two seeds:"
+                f"seed {run.record.seed} of {name} is there twice, which is one training run, not two seeds:"
                 f" {first.folder} and {run.folder}; move one of them out of the results"
             )
         seeds[run.record.seed] = run

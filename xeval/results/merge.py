@@ -246,9 +246,7 @@ def _add_to(run: MergedRun, source_run: _Given, folder: Path, record: RunRecord)
         ):
             write_atomically(predictions_path(folder, language), content)
         elif source_run.record.data.sha256["test"].get(language) != record.data.sha256["test"].get(language):
-            run.notes.append(
-                f"{source_run.folder}: {language} was scored on other rows than in {folder}, which came first"
-            )
+            run.notes.append(f"{source_run.folder}: {language} was scored on other rows in {folder}, which came first")
     _add_parts(run, source_run, folder)
     joined = _join(record, source_run.record)
     if joined != record:

@@ -78,7 +78,7 @@ def read_predictions(folder: Path, language: str, sha256: str) -> bytes:
             f"{path}: cannot be read: {error.strerror}; remove the run's folder to compute it again"
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise StoreError(f"{path}: damaged: it is not what the record was made from; remove the run's folder")
+        raise StoreError(f"{path}: damaged (it is not what the record was made from); remove the run's folder")
     return content
 
 

@@ -121,7 +121,7 @@ def parse_record(content: bytes, path: Path) -> RunRecord:
     plain = b"{\n" + content[line.end() :] if line else content
     if line and hashlib.sha256(plain).hexdigest() != line[1].decode():
         raise StoreError(
-            f"{path}: damaged or edited: it no longer matches the checksum it was written with; restore it, or remove"
+            f"{path}: damaged or edited (it no longer matches the checksum it was written with); restore it, or remove"
             " the folder to compute this run again"
         )
     version = SCHEMA_VERSION if plain.startswith(_OF_TODAY) else _version(plain)  # the latter reads all of it
@@ -140,7 +140,7 @@ def parse_record(content: bytes, path: Path) -> RunRecord:
         )
         raise StoreError(f"{path}: {first_complaint(error)}; {fix}") from error
     if not line and version != 1:
-        raise StoreError(f"{path}: damaged: its checksum is missing; remove the folder to compute this run again")
+        raise StoreError(f"{path}: damaged (its checksum is missing); remove the folder to compute this run again")
     _refuse_exchanged(record, path.parent)
     return record
 

@@ -66,6 +66,6 @@ def _repository(
     checkpoint: Checkpoint, folder: Path, revision: str | None
 ) -> tuple[bundle.Repository, Path, list[Path]]:
     if checkpoint.origin != "hub" or checkpoint.revision is None:
-        raise ModelError(f"model {checkpoint.id}: a bundle holds models of the hub, but here it is the folder {folder}")
+        raise ModelError(f"model {checkpoint.id}: a bundle holds models from the hub, but this is the folder {folder}")
     repository = bundle.Repository(kind="model", id=checkpoint.id, revision=revision, commit=checkpoint.revision)
     return repository, folder, checkpoint_files(folder, checkpoint.id)
