@@ -10,9 +10,9 @@
     audit(task, model, ...)     is a claimed score true? Reads as few rows as it takes
     check(baseline, folder)     are results worse than a baseline?
     diagnose(folder)            what is wrong with finished runs?
-    merge(folders, folder)      merge results of several machines
+    merge(folders, folder)      merge the results of several machines
     Callback                    receives a run's steps and scores; TensorBoard, WandB and Trackio are built in
-    XevalError                  what all of them raise for input that cannot be used
+    XevalError                  the exception that all of these raise for input that cannot be used
 
 Importing xeval is cheap: torch and pandas are loaded by the first call that needs them.
 """

@@ -1,1 +1,1 @@
-"""What people write: tasks, recipes, published tables, and the names of these and of models."""
+"""The files that people write (tasks, recipes, published tables …), and the names of these and of models."""

@@ -1,4 +1,4 @@
-"""A grid of runs in one file: every model on every task, by every recipe, with every seed."""
+"""A grid of runs in one file: every model on every task, with every recipe and every seed."""
 
 from typing import Annotated
 

@@ -1,7 +1,8 @@
-"""What is known of a language besides its code: name, script and family.
+"""The name, script and family of each language.
 
-Tasks call a language by its ISO 639-1 code ("sw"), by ISO 639-3 ("swa"), as FLORES-200 does, by that and ISO 15924
-("swh_Latn"), or with a country ("en-US"). What the list below lacks has its name and script from IANA's registry.
+Tasks identify a language by its ISO 639-1 code ("sw"), by its ISO 639-3 code ("swa"), by ISO 639-3 and ISO 15924 as
+FLORES-200 does ("swh_Latn"), or with a country ("en-US"). A language that is not in the list below gets its name and
+script from IANA's registry.
 """
 
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Language:
-    code: str  # ISO 639-1, or 639-3 for a language without
+    code: str  # ISO 639-1, or ISO 639-3 if there is none
     name: str
     script: str
     family: str
@@ -120,7 +121,7 @@ _BY_CODE = {language.code: language for language in _LANGUAGES}
 
 @cache
 def describe(code: str) -> Language:
-    """The language of `code`; a code that is no language's gets itself as its name, so that any task can be shown."""
+    """Return the language of `code`. An unknown code becomes the language's name, so that any task can be shown."""
     if code in _BY_CODE:
         return _BY_CODE[code]
     parts = parse(code)
@@ -135,14 +136,17 @@ def describe(code: str) -> Language:
 
 
 def names_of(codes: Iterable[str]) -> dict[str, str]:
-    """Code → name, with the code beside it where two have one name, as Chinese in two scripts."""
+    """Return the name for each code, followed by the code if several share the name, as with Chinese in two scripts."""
     names = {code: describe(code).name for code in codes}
     of_all = list(names.values())
     return {code: name if of_all.count(name) == 1 else f"{name} ({code})" for code, name in names.items()}
 
 
 def code_among(codes: Iterable[str], word: str) -> str | None:
-    """The one of `codes` that is of the language `word`: a code of another standard, or its name in English."""
+    """Return the one of `codes` that means the language `word`: an English name, or a code of any standard.
+
+    None if no code, or more than one, matches.
+    """
     names = {name.casefold(): code for code, name in names_of(codes).items()}
     if word in names.values() or word.casefold() in names:
         return names.get(word.casefold(), word)
@@ -158,7 +162,7 @@ def _language_of(code: str) -> str | None:
 
 @cache
 def _by_parsed_code() -> dict[str, Language]:
-    """The list by codes of today: what it calls "tl" is "fil" now."""
+    """Return the list by current codes: the language that it calls "tl" is now "fil"."""
     return {parts.language: language for language in _LANGUAGES if (parts := parse(language.code)) is not None}
 
 

@@ -1,4 +1,4 @@
-"""What models are called: `mbert`, `organisation/name@revision`, `mini-mbert`, `./my-encoder`, `mbert=./my-copy`."""
+"""Names of models: `mbert`, `organisation/name@revision`, `mini-mbert`, `./my-encoder`, `mbert=./my-copy`."""
 
 import re
 from collections.abc import Collection
@@ -16,10 +16,10 @@ MODEL_ALIASES = {
     "xlmr-large": "FacebookAI/xlm-roberta-large",
     "mdeberta": "microsoft/mdeberta-v3-base",
 }
-# Ids that are known to have pickled weights and no tokenizer.json (keras-hub#2125, DeBERTa#117): they run once `xeval
-# convert` has made a folder of them.
+# Hub ids known to have pickled weights and no tokenizer.json (keras-hub#2125, DeBERTa#117). They can be run after
+# `xeval convert` has made a folder from them.
 PICKLED = frozenset({"microsoft/mdeberta-v3-base"})
-# Names from before the hub had organisations, as papers and scripts still write them → where the hub redirects them.
+# Names from before the hub had organisations, still used by papers and scripts → the ids that the hub redirects to.
 OLD_NAMES = {
     "albert-base-v2": "albert/albert-base-v2",
     "bert-base-cased": "google-bert/bert-base-cased",
@@ -41,33 +41,33 @@ OLD_NAMES = {
     "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
     "xlm-roberta-large": "FacebookAI/xlm-roberta-large",
 }
-EMBEDDED_MODELS = ("mini-mbert", "mini-distilmbert")  # they come with xeval, for xnli-mini
+EMBEDDED_MODELS = ("mini-mbert", "mini-distilmbert")  # shipped with xeval, for xnli-mini
 
 Origin = Literal["hub", "local", "embedded"]
 PublishedBy = Literal["word", "checksum"]  # how it is known which published model a folder holds: the user says so, or
-# another run's files, which came from where it is published, have the same checksum
+# the files have the same checksum as those of another run, fetched from where the model is published
 
 
 @dataclass(frozen=True)
 class ModelName:
-    """A model as somebody named it. Whether the hub has it is not known yet."""
+    """A model as the user named it. It has not been looked up on the hub yet."""
 
-    id: str  # as records call it: the hub's id, an embedded model's name, or a folder's name
-    origin: Origin | None  # None: the id of a model in a results folder, which is all that is known of it
-    revision: str | None = None  # of the hub's: commit, tag or branch
+    id: str  # as in records: the hub id, an embedded model's name, or a folder's name
+    origin: Origin | None  # None if only the id is known, from a results folder
+    revision: str | None = None  # of a hub model: commit, tag or branch
     folder: Path | None = None  # of a local model
-    published_as: str | None = None  # of a local model: the id of the published one that it is said to be
+    published_as: str | None = None  # of a local model: the id of the published model that the user says it is
 
     @classmethod
     def parse(cls, text: str, recorded: Collection[str] = ()) -> Self:
-        """The model that `text` names: a folder, an embedded model, or an alias or hub id, maybe with `@revision`.
+        """Parse `text`: a folder, an embedded model, or an alias or hub id, optionally with `@revision`.
 
-        `name=folder` is a folder that is said to hold the published model `name`.
-        The ids of models in a results folder, where `recorded` gives them, count as names too and come first.
-        The address of a model's page on the hub is its id, and the revision that the address shows. A bare word that is
-        none of all these is taken for a misspelt alias: hub ids of today are `organisation/name`.
-        Raises UnknownNameError for such a word, ModelError for a folder that is not there, for a revision of what has
-        none and for an address of something else.
+        `name=folder` is a folder that the user says holds the published model `name`.
+        `recorded` gives the ids of models in a results folder, which count as names too and come first.
+        The address of a model's page on the hub stands for its id and the revision in the address. A bare word that is
+        none of these is taken for a misspelt alias, since current hub ids are `organisation/name`.
+        Raises UnknownNameError for such a word, and ModelError for a folder that does not exist, for a revision of a
+        model that has none, and for an address of anything else.
         """
         if text in recorded:
             return cls(text, None)
@@ -95,7 +95,7 @@ class ModelName:
 
     @classmethod
     def _said_to_be(cls, name: str, path: str) -> Self:
-        """The folder `path`, which is said to hold the published model `name`."""
+        """Return the folder `path` as one that, the user says, holds the published model `name`."""
         published, folder = cls.parse(name), _folder(path)
         if published.origin == "local" or published.revision is not None:
             raise ModelError(
@@ -107,18 +107,18 @@ class ModelName:
         return cls(folder.name, "local", folder=folder, published_as=published.id)
 
     def is_of(self, model_id: str, origin: str, revision: str | None) -> bool:
-        """Whether this names the recorded model of that id; a commit may be cut off."""
+        """Return whether this names the recorded model with that id; its own revision may be an abbreviated commit."""
         if self.id != model_id or self.origin not in (None, origin):
             return False
         return self.revision is None or (revision or "").startswith(self.revision)
 
 
 def _folder(text: str) -> Path | None:
-    """The folder of that path, if there is one."""
+    """Return the folder at that path; None if there is none."""
     try:
         path = Path(text).expanduser()
         return path.resolve() if text and path.is_dir() else None
-    except (OSError, RuntimeError, ValueError):  # longer than any path, of a user who is not there, or no path at all
+    except (OSError, RuntimeError, ValueError):  # too long, in the home of an unknown user, or not a path at all
         return None
 
 
@@ -131,14 +131,15 @@ def _instead(text: str) -> str:
 
 
 _ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.IGNORECASE)
-_VIEWS = ("tree", "blob", "resolve")  # in an address, what comes before a revision
+_VIEWS = ("tree", "blob", "resolve")  # the parts of an address that a revision follows
 _OTHER_PAGES = {"datasets": "a data set", "spaces": "a space", "collections": "a collection", "papers": "a paper"}
 
 
 def _of_address(text: str) -> str | None:
-    """`organisation/name@revision` of a model's page on the hub, or of a file on it; None for what is not an address.
+    """Return `organisation/name@revision` for the address of a model's page on the hub, or of a file in the model.
 
-    Raises ModelError for other pages, and for a sub-folder, since models are at the top of their repositories.
+    None if `text` is not an address. Raises ModelError for the address of any other page, and for a sub-folder, since
+    models are at the top of their repositories.
     """
     if not (address := _ADDRESS.match(text)):
         if text.lower().startswith(("http://", "https://")):
@@ -166,6 +167,6 @@ def _of_address(text: str) -> str | None:
 
 
 def short_name(model_id: str) -> str:
-    """A model's alias, or the last part of its id."""
+    """Return a model's alias, or else the last part of its id."""
     aliases = {hub_id: alias for alias, hub_id in MODEL_ALIASES.items()}
     return aliases.get(model_id, model_id.split("/")[-1])

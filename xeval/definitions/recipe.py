@@ -12,7 +12,7 @@ Pooling = Literal["mean", "first token"]
 Adaptation = Literal["full", "lora", "frozen"]
 LoraTargets = Literal["query-value", "all-linear"]
 
-# What stands for the values of a training in a recipe that has none.
+# Placeholders for the training values of a recipe that trains nothing.
 _NO_TRAINING = {"learning_rate": 1.0, "batch_size": 1, "epochs": 0.0}
 _WITHOUT_TRAINING = {"name", "description", "source_url", "max_length", "pooling", "layer", "layer_by_depth", "seed"}
 LORA_KEYS = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets")
@@ -133,12 +133,12 @@ class Recipe(Frozen):
         return self
 
     def count_warmup_steps(self, n_steps: int) -> int:
-        """Of a training of `n_steps`."""
+        """Return the number of warm-up steps in a training of `n_steps` steps."""
         return self.warmup_steps or math.ceil(self.warmup_share * n_steps)
 
     def learning_rate_for(self, model_id: str) -> float:
         return self.learning_rate_by_model.get(model_id, self.learning_rate)
 
     def layer_of(self, n_layers: int) -> int | None:
-        """The layer whose output vectors are made of, in an encoder of `n_layers`; None where the recipe names none."""
+        """Return the layer to take vectors from, in an encoder of `n_layers`; None if the recipe names none."""
         return self.layer or self.layer_by_depth.get(str(n_layers))

@@ -1,4 +1,4 @@
-"""A published table: its rows, its claims, and where it stands."""
+"""A published table: its rows, its claims, and where it is published."""
 
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -56,7 +56,7 @@ class ReferenceRow(Frozen):
 
     @property
     def is_trained_zero_shot(self) -> bool:
-        """Whether it was trained in one language alone, whatever its checkpoint was selected on."""
+        """Whether the model was trained in one language alone, whatever its checkpoint was selected on."""
         return self.protocol in ("zero-shot", "selected on target languages")
 
     @model_validator(mode="after")
@@ -81,7 +81,7 @@ class ReferenceRow(Frozen):
 
     @property
     def decimals(self) -> int:
-        """How many the row is printed with: in a table of tenths, somebody may have typed 82.0 as 82."""
+        """The most decimals that a cell has: in a table of tenths, 82.0 may have been typed as 82."""
         return max(Printed(cell).decimals for cell in self.cells.values())
 
     @property
@@ -91,13 +91,13 @@ class ReferenceRow(Frozen):
 
     @property
     def average_tolerance(self) -> float:
-        """How far `claimed_average` may lie from `average`: both were rounded, the second in each of its cells."""
+        """How far `claimed_average` may be from `average`: the claim was rounded, and so was each cell."""
         decimals = Printed(self.claimed_average).decimals if self.claimed_average is not None else self.decimals
         return float(0.1**decimals + 0.1**self.decimals) / 2
 
 
 class Row(typing.Protocol):
-    """What rows of every published table have."""
+    """The attributes that rows of every published table have."""
 
     @property
     def name(self) -> str: ...
@@ -114,7 +114,10 @@ class Row(typing.Protocol):
 
 
 def lint_rows(rows: Sequence[Row], column: str, columns: Collection[str]) -> None:
-    """Raise ValueError for rows of one name, for a cell in no column, and for an average that cells do not give."""
+    """Raise ValueError for two rows with one name, a cell in no column, or an average that the cells do not give.
+
+    A row with an `average_note` may claim any average.
+    """
     if len({row.name for row in rows}) != len(rows):
         raise ValueError("two rows have the same name")
     for row in rows:

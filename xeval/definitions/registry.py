@@ -1,7 +1,7 @@
-"""Finds task, recipe and reference files by name; an unknown name gets the nearest valid one.
+"""Look-up of tasks, recipes, published tables, suites and grids by name; an error suggests the nearest valid name.
 
 Files are looked for in the bundle in use, in the folders that the user names (`--tasks-dir`, `XEVAL_TASKS`) and among
-those that come with xeval. A name that ends in `.toml` or holds a path separator is a path.
+those that come with xeval. A name that ends in `.toml` or contains a path separator is a path.
 """
 
 import os
@@ -27,7 +27,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def _home_of(kind: str) -> Path:
-    """The folder of the `kind` of files that come with xeval, in an installed package or in its repository."""
+    """Return the folder with xeval's own files of `kind`, in an installed package or in the repository."""
     in_package, in_repository = {
         "task": ("bundled/tasks", "../tasks"),
         "recipe": ("bundled/tasks/recipes", "../tasks/recipes"),
@@ -67,7 +67,7 @@ def _find_all(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tupl
     return by_name
 
 
-# What each noun is called, and keys that no other noun's file has at its top.
+# The name of each noun in messages, and the top-level keys that tell the nouns' files apart.
 _IN_WORDS: dict[Any, str] = {
     Task: "a task",
     Suite: "a suite of tasks",
@@ -86,17 +86,17 @@ _OWN_KEYS: dict[Any, set[str]] = {
 
 
 def _noun_in(path: Path) -> Any:
-    """What the file at `path` defines, told by its keys; None where they do not tell."""
+    """Return the class that the file at `path` defines, judging by its keys; None if they do not tell."""
     try:
         return _noun_of(read_table(path, "definition"))
-    except DefinitionError:  # whoever reads it will say what is wrong
+    except DefinitionError:  # the code that reads the file later reports what is wrong
         return None
 
 
 def _noun_of(table: Mapping[str, Any]) -> Any:
     keys = table.keys()
     if "models" in keys:
-        return Grid  # which lists tasks, as a suite does
+        return Grid  # checked first, because a grid lists tasks as a suite does
     shared = {noun: len(keys & own) for noun, own in _OWN_KEYS.items()}
     most = max(shared.values())
     nouns = [noun for noun, n in shared.items() if n == most > 0]
@@ -104,7 +104,7 @@ def _noun_of(table: Mapping[str, Any]) -> Any:
 
 
 def _known(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[Path, Definition]]:
-    """Every definition by name; those of the bundle in use take the place of others of their names."""
+    """Return every definition by name. Those in the bundle in use override others of the same name."""
     in_use = bundle_in_use.unpacked()
     bundled = _find_all([in_use.folder / f"{noun.__name__.lower()}s"], noun) if in_use is not None else {}
     return _find_all(folders, noun) | bundled
@@ -124,51 +124,54 @@ def _find(name: str, noun: type[Definition], folders: Sequence[Path]) -> tuple[P
 
 
 def all_tasks(tasks_dirs: Sequence[Path] = ()) -> dict[str, Task]:
-    """Every known task by name."""
+    """Return every known task by name."""
     known = _known([*_user_folders(tasks_dirs), _home_of("task")], Task)
     return {name: task for name, (_, task) in known.items()}
 
 
 def all_recipes() -> dict[str, Recipe]:
-    """Every known recipe by name."""
+    """Return every known recipe by name."""
     return {name: recipe for name, (_, recipe) in _known([_home_of("recipe")], Recipe).items()}
 
 
 def all_references() -> dict[str, Reference]:
-    """Every known published table by name."""
+    """Return every known published table by name."""
     return {name: table for name, (_, table) in _known([_home_of("reference")], Reference).items()}
 
 
 def all_suites() -> dict[str, Suite]:
-    """Every known suite of tasks by name."""
+    """Return every known suite of tasks by name."""
     return {name: suite for name, (_, suite) in _known([_home_of("suite")], Suite).items()}
 
 
 def suite_tables(suite: str) -> list[SuiteTable]:
-    """The published tables over the tasks of `suite`."""
+    """Return the published tables over the tasks of `suite`."""
     known = _known([_home_of("suitetable")], SuiteTable)
     return [table for _, table in known.values() if table.suite == suite]
 
 
 def get_suite(name: str) -> Suite:
-    """The suite called `name`, or the one in the file of that path. Raises as `get_task` does."""
+    """Return the suite called `name`, or the one in the file at that path. Raises as `get_task` does."""
     return _find(name, Suite, [_home_of("suite")])[1]
 
 
 def is_suite(name: str, tasks_dirs: Sequence[Path] = ()) -> bool:
-    """Whether `name` is a suite's; a task of that name comes first. A file is a suite's where it lists `tasks`."""
+    """Return whether `name` is a suite. A task of that name comes first. A file that lists `tasks` is a suite.
+
+    A file that also lists `models` is a grid instead.
+    """
     if name.endswith(".toml") or os.sep in name:
         return _noun_in(in_home(name)) is Suite
     return name in all_suites() and name not in all_tasks(tasks_dirs)
 
 
 def is_grid(name: str) -> bool:
-    """Whether `name` is the path of a grid's file, which lists `models`."""
+    """Return whether `name` is the path of a grid's file, which lists `models`."""
     return name.endswith(".toml") and _noun_in(Path(name).expanduser()) is Grid
 
 
 def get_grid(path: str, tasks_dirs: Sequence[Path] = ()) -> Grid:
-    """The grid in that file, all of whose names mean something. Raises DefinitionError with the file and the key."""
+    """Read the grid in that file and check the names in it. Raises DefinitionError with the file and the key."""
     grid = read_definition(Path(path).expanduser(), Grid)
     key = "tasks"
     try:
@@ -192,7 +195,7 @@ def get_grid(path: str, tasks_dirs: Sequence[Path] = ()) -> Grid:
 
 
 def _check_tasks(tasks: Sequence[str], tasks_dirs: Sequence[Path]) -> None:
-    """Raise for a word that names no task and no suite, and for a task that two of them name."""
+    """Raise for a word that names neither a task nor a suite, and for a task that is named twice."""
     names = [name for task in tasks for name in _names_of(task, tasks_dirs)]
     for name in names:
         if names.count(name) > 1:
@@ -200,7 +203,7 @@ def _check_tasks(tasks: Sequence[str], tasks_dirs: Sequence[Path]) -> None:
 
 
 def _names_of(task: str, tasks_dirs: Sequence[Path]) -> list[str]:
-    """The tasks that stand behind a word of a grid's file: one, or those of a suite."""
+    """Return the tasks that a word in a grid's file stands for: one, or those of a suite."""
     if is_suite(task, tasks_dirs):
         return [member.task for member in get_suite(task).tasks]
     return [get_task(task, tasks_dirs).name]
@@ -212,22 +215,22 @@ def _check_value(name: str) -> None:
 
 
 def find_task(name: str, tasks_dirs: Sequence[Path] = ()) -> tuple[Path, Task]:
-    """The file that `get_task` reads, and the task."""
+    """Return the file that `get_task` reads, and the task."""
     return _find(name, Task, [*_user_folders(tasks_dirs), _home_of("task")])
 
 
 def find_recipe(name: str) -> tuple[Path, Recipe]:
-    """The file that `get_recipe` reads, and the recipe."""
+    """Return the file that `get_recipe` reads, and the recipe."""
     return _find(name, Recipe, [_home_of("recipe")])
 
 
 def find_reference(name: str) -> tuple[Path, Reference]:
-    """The file that `get_reference` reads, and the table."""
+    """Return the file that `get_reference` reads, and the table."""
     return _find(name, Reference, [_home_of("reference")])
 
 
 def get_task(name: str, tasks_dirs: Sequence[Path] = ()) -> Task:
-    """The task called `name`, or the one in the file of that path.
+    """Return the task called `name`, or the one in the file at that path.
 
     Raises UnknownNameError, or DefinitionError for a file that is not a task.
     """
@@ -235,20 +238,20 @@ def get_task(name: str, tasks_dirs: Sequence[Path] = ()) -> Task:
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe called `name`, or the one in the file of that path. Raises as `get_task` does."""
+    """Return the recipe called `name`, or the one in the file at that path. Raises as `get_task` does."""
     return find_recipe(name)[1]
 
 
 def get_reference(name: str) -> Reference:
-    """The published table called `name`, or the one in the file of that path. Raises as `get_task` does."""
+    """Return the published table called `name`, or the one in the file at that path. Raises as `get_task` does."""
     return find_reference(name)[1]
 
 
 def check_languages(task: Task, languages: Sequence[str]) -> list[str]:
-    """The codes of `languages` without repetition, in the order given; all of the task's when none is given.
+    """Return the codes of `languages` without repetition, in the order given, or all of the task's if none is given.
 
-    A language is named by its code, by that of another standard, or in English. Raises UnknownNameError for one that
-    the task does not have.
+    A language may be given by its code, by a code of another standard, or by its English name. Raises
+    UnknownNameError for a language that the task does not have.
     """
     codes = dict[str, None]()
     for language in languages:
@@ -267,7 +270,10 @@ def check_names(
     recipe: str | None = None,
     tasks_dirs: Sequence[Path] = (),
 ) -> None:
-    """Raise for a name that is none, of a task or a suite, its languages, models or a recipe: without loading torch."""
+    """Raise for an unknown task or suite, language of the task, model or recipe, without loading torch.
+
+    For a suite, the languages are not checked.
+    """
     if not is_suite(task, tasks_dirs):
         check_languages(get_task(task, tasks_dirs), languages)
     for model in models:

@@ -1,6 +1,6 @@
-"""First versions of the files that people write, with a comment wherever something of theirs has to go.
+"""Templates of the files that people write, with a comment wherever they have to fill something in.
 
-Each is accepted as it is written, so that the first thing to happen to it is a run and not an error.
+Each template is valid as generated, so that trying it gives a run and not an error.
 """
 
 import json
@@ -14,7 +14,7 @@ from xeval.definitions.toml import Frozen
 from xeval.kinds.labels import LabelKeys
 from xeval.kinds.registry import get_kind
 
-SCHEMA_FOLDER = ".schemas"  # beside the file, so that editors find it without a network
+SCHEMA_FOLDER = ".schemas"  # next to the file, so that editors find it without a network
 NOUNS: dict[str, type[Frozen]] = {"task": Task, "recipe": Recipe, "table": Reference, "grid": Grid}
 _RECIPES = {
     "tagging": "xtreme-2020-pan-x",
@@ -26,12 +26,12 @@ _RECIPES = {
 
 
 def takes_labels(kind: str) -> bool:
-    """Whether a task of this kind has labels out of a fixed list."""
+    """Return whether a task of this kind has labels from a fixed list."""
     return issubclass(get_kind(kind).keys_model, LabelKeys)
 
 
 def task(name: str, path: str, kind: str, languages: Sequence[str], labels: Sequence[str]) -> str:
-    """A task file; the first of `languages` is trained on, and `labels` are left out where a kind has none."""
+    """Return a task file that trains on the first of `languages`. It has `labels` only if the kind takes them."""
     of_kind = get_kind(kind)
     of_labels = f"labels = {_texts(labels)}  # in the order of their numbers, if the data have numbers\n"
     trains = (
@@ -68,7 +68,7 @@ test = "test"
 
 
 def recipe(name: str, path: str) -> str:
-    """A recipe file, with the values that are changed most."""
+    """Return a recipe file with the values that are changed most often."""
     return f"""\
 {_schema_line("recipe")}
 # Use it: xeval run xnli --model mbert --recipe {path}
@@ -88,7 +88,7 @@ selection = "english-dev"  # or "last", or "english-dev-loss"
 
 
 def table(name: str, path: str, of_task: Task, model: str, languages: Sequence[str]) -> str:
-    """The file of a published table of `of_task`, with one row of `model`; all its numbers are 0."""
+    """Return a file of a published table of `of_task`, with one row for `model`; all its numbers are 0."""
     cells = ", ".join(f"{_key(language)} = 0.0" for language in languages)
     return f"""\
 {_schema_line("table")}
@@ -113,7 +113,7 @@ cells = {{ {cells} }}  # percent, with the decimals that are printed
 
 
 def grid(path: str, task: str, model: str, languages: Sequence[str]) -> str:
-    """The file of a grid of runs, with the parts that are left out most in comments."""
+    """Return a grid file, with the parts that are rarely needed as comments."""
     evaluated = f"languages = {_texts(languages)}" if languages else '# languages = ["es", "ur"]'
     return f"""\
 {_schema_line("grid")}
@@ -137,7 +137,7 @@ seeds = [1, 2, 3]
 
 
 def ci(of_task: str, model: str) -> str:
-    """A workflow for GitHub that holds each pull request to a baseline."""
+    """Return a GitHub workflow that checks each pull request against a baseline."""
     run = f"xeval run {of_task} --model {model} --seed 1,2,3 --dtype float32 --results"
     return f"""\
 # Run this once, review the baseline and commit it:
@@ -171,7 +171,7 @@ jobs:
 
 
 def model_card(model: str, base: str, languages: Sequence[str]) -> str:
-    """The README.md of a model on the hub, up to where its evaluation goes."""
+    """Return the README.md of a model on the hub, up to the place for its evaluation."""
     import yaml
 
     metadata = {"license": "other", "language": list(languages), "base_model": base, "library_name": "transformers"}
@@ -195,12 +195,12 @@ What it is: {base}, fine-tuned on …
 
 
 def _schema_line(noun: str) -> str:
-    """What names the schema to editors (https://taplo.tamasfe.dev/configuration/directives.html)."""
+    """Return the comment that names the schema to editors (https://taplo.tamasfe.dev/configuration/directives.html)."""
     return f"#:schema {SCHEMA_FOLDER}/{noun}.json"
 
 
 def _text(text: str) -> str:
-    """`text` as a string of TOML, whose escapes are those of JSON."""
+    """Return `text` as a TOML string, which has the same escapes as JSON."""
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""JSON schemas of the files that people write, for editors: made of the models that xeval reads them with."""
+"""JSON schemas, for editors, of the files that people write. They come from the models that xeval reads them with."""
 
 import ast
 import inspect
@@ -30,12 +30,12 @@ NOUNS: dict[str, type[Frozen]] = {
 
 
 def schema_of(noun: str) -> str:
-    """The JSON schema of a file of that noun. A task's has the keys of each kind where `kind` names it."""
+    """Return the JSON schema of a noun's files. A task's schema has the keys of each kind, if `kind` names it."""
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema |= _described(NOUNS[noun])
     if noun == "task":
         schema["allOf"] = [_keys_of_kind(name, schema["$defs"]) for name in all_kinds()]
-    if noun == "recipe":  # one with a pooling trains nothing
+    if noun == "recipe":  # a recipe with a pooling trains nothing
         of_training = [key for key in schema["required"] if key in ("learning_rate", "batch_size")]
         schema["required"] = [key for key in schema["required"] if key not in of_training]
         schema |= {"if": {"required": ["pooling"]}, "else": {"required": of_training}}
@@ -50,7 +50,7 @@ def _keys_of_kind(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _described(model: type[BaseModel]) -> dict[str, Any]:
-    """Its schema, with what the source says of each field."""
+    """Return the schema of `model`, with the description of each field in the source."""
     schema = model.model_json_schema()
     for name, part in _parts(model).items():
         properties = (schema if part is model else schema["$defs"].get(name, {})).get("properties", {})
@@ -61,7 +61,7 @@ def _described(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _parts(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
-    """The model and those that its fields hold, by name."""
+    """Return `model` and the models that its fields hold, at any depth, by name."""
     parts, queue = dict[str, type[BaseModel]](), [model]
     while queue:
         part = queue.pop()
@@ -72,16 +72,16 @@ def _parts(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The models that a field of this annotation may hold."""
+    """Return the models that a field with this annotation may hold."""
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in getattr(annotation, "__args__", ()) for model in models_in(part)]
 
 
 def words_of_fields(model: type[BaseModel]) -> dict[str, str]:
-    """What the docstring of each field says, or else the comment behind it.
+    """Return the description of each field: its docstring, or else the comment after it.
 
-    Read from the source, since pydantic would read it each time that xeval starts.
+    They are read from the source here, since pydantic would read it every time xeval starts.
     """
     docstrings = {name: text for part in model.__mro__[::-1] for name, text in _docstrings(part).items()}
     return _comments(model) | {name: " ".join(text.split()) for name, text in docstrings.items()}
@@ -114,7 +114,7 @@ def _comments(noun: type[BaseModel]) -> dict[str, str]:
 
 @cache
 def _source(noun: type) -> str:
-    return inspect.getsource(noun)  # which parses all of the file, to find one class
+    return inspect.getsource(noun)  # slow: it parses the whole file to find one class
 
 
 @cache

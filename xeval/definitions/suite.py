@@ -1,4 +1,4 @@
-"""A suite: several tasks with one score over all of them, as its file describes it, and the published tables of one."""
+"""A suite (several tasks with one score over all of them), as its file describes it, and published tables over one."""
 
 from typing import Annotated
 
@@ -80,7 +80,7 @@ class SuiteRow(Frozen):
 
     @property
     def average_tolerance(self) -> float:
-        """How far `claimed_average` may lie from `average`: both were rounded, the second in each of its cells."""
+        """How far `claimed_average` may be from `average`: the claim was rounded, and so was each cell."""
         decimals = max(Printed(cell).decimals for cell in self.cells.values())
         return float(0.1 ** Printed(self.claimed_average or 0.0).decimals + 0.1**decimals) / 2
 

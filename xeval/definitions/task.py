@@ -47,15 +47,15 @@ class Files(Frozen):
     test: Annotated[tuple[FilePattern, ...], Field(min_length=1)]
 
 
-DEV = "dev"  # what a task's selection split is called where it is evaluated on
-DEFAULT = "default"  # in a table by language: all the others
+DEV = "dev"  # the name of a task's selection split when it is evaluated
+DEFAULT = "default"  # in a table by language, stands for all the others
 Count = Annotated[int, Field(gt=0)]
 _ONE_FOR_ALL = TypeAdapter[int](Count)
 _BY_LANGUAGE = TypeAdapter[dict[str, int]](dict[LanguageCode, Count])
 
 
 def _one_for_all_or_by_language(value: Any) -> int | dict[str, int]:
-    """A table is checked as one and anything else as a number, so that a complaint speaks of what was meant."""
+    """Check a table as a table and anything else as a number, so that an error is about the form that was meant."""
     try:
         if isinstance(value, dict):
             return _BY_LANGUAGE.validate_python(value, strict=True)
@@ -87,7 +87,7 @@ class ExpectedRows(Frozen):
     test: Counts
 
     def of(self, role: str, language: str) -> int | None:
-        """Of "train", "selection" or "test" rows in `language`; None where that is not known."""
+        """Return the number of "train", "selection" or "test" rows in `language`; None if it is not known."""
         count: int | dict[str, int] | None = getattr(self, role)
         return count.get(language, count.get(DEFAULT)) if isinstance(count, dict) else count
 
@@ -171,7 +171,10 @@ class Task(Frozen):
         return self
 
     def _check_training(self, kind: type[Kind]) -> None:
-        """Refuse a training language, and numbers of training rows, that say another thing than the kind does."""
+        """Raise ValueError, for a kind that trains, if the training language contradicts `tests_training_language`.
+
+        Raise it too if the number of training rows is missing.
+        """
         if not kind.trains:
             return
         if self.tests_training_language != (self.training_language in self.languages):
@@ -181,7 +184,7 @@ class Task(Frozen):
             raise ValueError("expected_rows.train: Field required")
 
     def _check_count(self, role: str) -> None:
-        """Refuse a table of counts that names a language which the task lacks, or leaves one of its languages out."""
+        """Raise ValueError for a table of counts that names an unknown language, or lacks one whose rows are read."""
         counts: int | dict[str, int] | None = getattr(self.expected_rows, role)
         if not isinstance(counts, dict) or not counts:
             return
@@ -195,10 +198,11 @@ class Task(Frozen):
             raise ValueError(f"expected_rows.{role}: no number for {lacking[0]!r}; add it, or {DEFAULT}")
 
     def tested_on(self, split: str | None) -> "Task":
-        """The same task with another split in the place of its test split; itself for None.
+        """Return the task with another split in place of its test split; for None, the task itself.
 
-        `split` is what the data call it, and "dev" whatever is selected on. How many rows any other split has is not
-        known.
+        `split` is the split's name in the data; "dev", "validation" and "selection" also stand for the selection split.
+        How many rows any other split has is not known. Raises DefinitionError if a task without a selection split is
+        asked for it.
         """
         if split is None:
             return self
@@ -221,9 +225,10 @@ class Task(Frozen):
         return task
 
     def trained_on(self, language: str | None) -> "Task":
-        """The same task with another training language; itself for None. How many rows it has is not known then.
+        """Return the task with another training language; for None, or the language it has, the task itself.
 
-        Raises DefinitionError for a task without training rows in `language`.
+        How many training rows there are in another language is not known. Raises DefinitionError for a task without
+        training rows in `language`.
         """
         if language in (None, self.training_language):
             return self
@@ -243,12 +248,12 @@ class Task(Frozen):
 
     @property
     def trained_instead(self) -> TrainingRows | None:
-        """What the training rows are, where they are not the task's own language's; None where they are."""
+        """What the training rows are if they are not in the task's own training language; None if they are."""
         return self._trained_instead
 
     @property
     def test_split(self) -> str | None:
-        """What is evaluated on in place of the test split: "dev" for the selection split; None for the test split."""
+        """The split that is evaluated in place of the test split ("dev" for the selection split); None for no other."""
         return self._test_split
 
     @property
@@ -258,7 +263,7 @@ class Task(Frozen):
 
     @property
     def training_roles(self) -> tuple[str, ...]:
-        """What a training reads: rows to train on, and rows to select on if there are any."""
+        """The splits that a training reads: rows to train on, and rows to select on if there are any."""
         return ("train", "selection") if self.has_selection else ("train",)
 
     @property
@@ -272,5 +277,5 @@ class Task(Frozen):
         return self._of_kind.labels
 
     def configuration(self, language: str) -> str:
-        """The name of the hub's configuration (and of the folder in a local copy) for `language`."""
+        """Return the name of the hub's configuration (and of the folder in a local copy) for `language`."""
         return self.hub.configurations.get(language, language) if self.hub else language

@@ -1,6 +1,6 @@
-"""What the files that people write have in common: TOML, read through pydantic, strict and closed.
+"""Reading of the TOML files that people write, strictly checked by pydantic.
 
-An unknown key, a wrong type or an absurd size is refused with the file and the place.
+An unknown key, a wrong type or an absurd size is refused with an error that names the file and the place.
 """
 
 import re
@@ -30,7 +30,7 @@ FilePattern = Annotated[str, Field(pattern=rf"^{_SEGMENT}(/{_SEGMENT})*$", max_l
 
 
 class Printed(float):
-    """A number with the text that it was written as: `82`, `82.0` and `82.00` are three precisions."""
+    """A number with the text that it was written as, since `82`, `82.0` and `82.00` differ in precision."""
 
     def __new__(cls, written: str | float) -> Self:
         printed = super().__new__(cls, written)
@@ -52,15 +52,15 @@ Definition = TypeVar("Definition", bound=Frozen)
 
 
 def read_definition(path: Path, noun: type[Definition], max_bytes: int = MAX_FILE_BYTES) -> Definition:
-    """Read the file at `path`, which people write: a task, a recipe, a reference, or a baseline that they reviewed.
+    """Read the file at `path`, which people wrote or reviewed: a task, a recipe, a reference, a baseline.
 
-    Raises DefinitionError naming the file, the place in it, what was wanted and what was got.
+    Raises DefinitionError, naming the file, the place in it, what was wanted and what was got.
     """
     return as_definition(path, read_table(path, noun.__name__.lower(), max_bytes), noun)
 
 
 def as_definition(path: Path, table: Mapping[str, Any], noun: type[Definition]) -> Definition:
-    """The definition that the `table` in the file at `path` is. Raises DefinitionError."""
+    """Check `table`, from the file at `path`, and return it as a definition. Raises DefinitionError."""
     try:
         return noun.model_validate(table)
     except ValidationError as error:
@@ -68,7 +68,7 @@ def as_definition(path: Path, table: Mapping[str, Any], noun: type[Definition]) 
 
 
 def read_table(path: Path, what: str, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Any]:
-    """What the file at `path`, a `what`, holds: arrays as tuples, numbers as printed. Raises DefinitionError."""
+    """Read the `what` file at `path`: arrays as tuples, decimal numbers as printed. Raises DefinitionError."""
     try:
         text = read_ordinary(path, max_bytes).decode("utf-8-sig")
         if any(part.count(".") > _MAX_DEPTH for part in re.split(r"[=,{\n]", text)):
@@ -79,19 +79,22 @@ def read_table(path: Path, what: str, max_bytes: int = MAX_FILE_BYTES) -> dict[s
     except UnicodeDecodeError as error:
         raise DefinitionError(f"{path}: not UTF-8 at byte {error.start}; save the {what} file as UTF-8") from error
     except TypeError as error:
-        raise DefinitionError(f"{path}: dates and times are not allowed in a {what} file") from error
+        raise DefinitionError(f"{path}: dates and times have no place in a {what} file") from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, and so is a number of 5,000 digits
         raise DefinitionError(f"{path}: not readable as TOML: {one_line(error)}") from error
 
 
 @lru_cache(maxsize=256)  # each look-up of a name reads all files of its noun
 def _parsed(text: str) -> dict[str, Any]:
-    """What the TOML of `text` says. Not to be changed."""
+    """Parse the TOML in `text`. The result is cached, so callers must not change it."""
     return tomllib.loads(text, parse_float=Printed)
 
 
 def _for_pydantic(value: object) -> object:
-    """`value` with arrays as tuples, as strict pydantic wants them. Dates, which no field wants, raise TypeError."""
+    """Return `value` with arrays as tuples, as strict pydantic wants them.
+
+    Raises TypeError for dates and times, which no field takes, and ValueError for whole numbers of more than 64 bits.
+    """
     if isinstance(value, dict):
         return {key: _for_pydantic(held) for key, held in value.items()}
     if isinstance(value, list):
@@ -104,7 +107,7 @@ def _for_pydantic(value: object) -> object:
 
 
 def first_complaint(error: ValidationError) -> str:
-    """The first of pydantic's findings as one line: place, what was wanted, what was got."""
+    """Return pydantic's first error as one line: the place, what was wanted and what was got."""
     finding = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in finding["loc"])
     got = "" if finding["type"] in ("missing", "value_error") else f", got {one_line(repr(finding['input']))[:80]}"
