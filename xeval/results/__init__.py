@@ -1,1 +1,1 @@
-"""What xeval writes: records, predictions, and where they lie."""
+"""The records and predictions that xeval writes, and their places on disk."""

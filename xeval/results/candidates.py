@@ -1,8 +1,8 @@
-"""What every checkpoint of a training predicted ↔ disk: gathered while it goes on, sealed when it has ended.
+"""Predictions of every checkpoint of a training ↔ disk: gathered during the training, sealed when it has ended.
 
-While the training goes on, `step-<number>/checkpoint.json` and `step-<number>/predictions/<language>.parquet` grow
-beside what the training itself resumes from. In the end they lie in the run's folder, as `checkpoints/`: sealed, and
-bound to the weights that the run's scores are of by `checkpoints.json`.
+During the training, `step-<number>/checkpoint.json` and `step-<number>/predictions/<language>.parquet` are written next
+to the snapshots that the training resumes from. In the end they are in the run's folder, as the sealed folder
+`checkpoints/`. Its `checkpoints.json` has the hash of the weights that the run's scores come from.
 """
 
 import errno
@@ -23,28 +23,28 @@ from xeval.support.files import copy_file, found_in, is_there, read_ordinary, wr
 from xeval.support.sealed import checksums, copy_sealed, finish_sealing, sealing
 
 MAX_RECORD_BYTES = 50_000_000
-MOST_PREDICTIONS = 100_000  # files of one training's checkpoints, whose record and checksums can be read then
+MOST_PREDICTIONS = 100_000  # files of one training's checkpoints; up to here, their record and checksums are readable
 _AGAIN = "xeval run with --every-checkpoint trains it again for them"
 
 
 def checkpoints_of(folder: Path) -> Path:
-    """Where the run in `folder` keeps what its checkpoints predicted."""
+    """Return where the run in `folder` keeps the predictions of its checkpoints."""
     return folder / "checkpoints"
 
 
 def step_folder(folder: Path, step: int) -> Path:
-    """Where the predictions of the checkpoint of `step` lie below `folder`."""
+    """Return where the predictions of the checkpoint at `step` are below `folder`."""
     return folder / f"step-{step:06}"
 
 
 class GatheredPredictions:
-    """The predictions of a training that goes on, in `folder`, which one process at a time works in."""
+    """The predictions of a training in progress, in `folder`. One process at a time works in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def at(self, step: int) -> CheckpointRecord | None:
-        """What is known of the checkpoint of `step`; None where that is nothing, or cannot be read."""
+        """Return the record of the checkpoint at `step`; None if there is none or it cannot be read."""
         try:
             content = read_ordinary(self._record_path(step), MAX_RECORD_BYTES)
             return CheckpointRecord.model_validate_json(content)
@@ -52,7 +52,7 @@ class GatheredPredictions:
             return None
 
     def has(self, step: int, language: str, rows_sha256: str) -> bool:
-        """Whether `language` is done with at `step`, on these rows, and its predictions are whole."""
+        """Return whether `language` is done at `step`: it failed, or its predictions on these rows are intact."""
         record = self.at(step)
         if record is None or language not in record.scores:
             return record is not None and language in record.failures
@@ -64,7 +64,7 @@ class GatheredPredictions:
         return score.rows_sha256 == rows_sha256
 
     def start(self, step: int, weights_sha256: str) -> None:
-        """Forget what other weights predicted at `step`: on several threads a training does not repeat itself."""
+        """Forget what other weights predicted at `step`: a training on several threads may not repeat exactly."""
         record = self.at(step)
         if record is None or record.weights_sha256 != weights_sha256:
             self._save(CheckpointRecord(step=step, weights_sha256=weights_sha256, scores={}, failures={}))
@@ -80,9 +80,9 @@ class GatheredPredictions:
         rows_sha256: str,
         places: np.ndarray | None = None,
     ) -> None:
-        """Keep what was answered on N rows of `language`, with its (N, K) `tally`, (N,) `groups` and metric's value.
+        """Keep the answers on N rows of `language`, with their (N, K) `tally`, (N,) `groups` and the metric's value.
 
-        `places`: which rows of the split these are; without it, the first.
+        `places` are the numbers of these rows in the split; by default, the first N.
         """
         sha256 = save_predictions(step_folder(self.folder, step), language, answers, tally, groups, places)
         score = CheckpointScore(
@@ -107,7 +107,7 @@ class GatheredPredictions:
     def seal(self, steps: Sequence[int], languages: Sequence[str], weights_sha256: str, run_folder: Path) -> None:
         """Put the checkpoints of `steps` into the run's folder, as those of the training that gave these weights.
 
-        They take the place of others that are there, all at once. Raises StoreError.
+        They replace any that are there, in one step. Raises StoreError if they cannot be written.
         """
         target = checkpoints_of(run_folder)
         records = [record for step in steps if (record := self.at(step)) is not None]
@@ -132,7 +132,7 @@ class GatheredPredictions:
 
 
 def _copy_predictions(source: Path, target: Path) -> None:
-    """Those of each language that `target` has none of yet."""
+    """Copy the predictions in each language for which `target` has none yet."""
     (target / "predictions").mkdir(parents=True, exist_ok=True)
     for path in found_in(source, "predictions/*.parquet"):
         if not (target / "predictions" / path.name).exists():
@@ -147,10 +147,10 @@ def _write(folder: Path, known: CheckpointsRecord) -> None:
 
 
 def join_checkpoints(source: Path, folder: Path, record: RunRecord) -> None:
-    """Add what the run in `source` knows of its checkpoints to the run in `folder`; `record` has the training of both.
+    """Add the checkpoints of the run in `source` to those of the run in `folder`; `record` has the training of both.
 
-    Of a language that both know, the predictions in `folder` stay. Raises StoreError for checkpoints in `source` that
-    are not known, and OSError for what cannot be written.
+    For a language that both have, the predictions in `folder` stay. Raises StoreError if the checkpoints in `source`
+    cannot be used or are of another course of the training, and OSError if something cannot be written.
     """
     theirs, target = load_checkpoints(source, record), checkpoints_of(folder)
     finish_sealing(target)
@@ -181,7 +181,10 @@ def _joined(mine: CheckpointRecord, theirs: CheckpointRecord) -> CheckpointRecor
 
 
 def load_checkpoints(folder: Path, record: RunRecord) -> CheckpointsRecord:
-    """Every checkpoint of the training of the run in `folder`, in order. Raises StoreError where they are not known."""
+    """Read every checkpoint of the training of the run in `folder`, in order.
+
+    Raises StoreError if they are absent, damaged, or of another training.
+    """
     path = checkpoints_of(folder)
     if not is_there(path):
         raise StoreError(f"{folder}: this run has kept only the chosen checkpoint; {_AGAIN}")

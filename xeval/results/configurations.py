@@ -1,4 +1,4 @@
-"""What runs are seeds of: one noun, one way to group runs by it, and its name for people."""
+"""Configurations, which runs are seeds of: the class, the grouping of runs by it, and its name for people."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -16,27 +16,27 @@ from xeval.support.text import one_line
 
 @dataclass(frozen=True)
 class Configuration:
-    """A task and everything that weights depend on but the seed. Equal for runs that differ in nothing else.
+    """A task and everything that weights depend on except the seed. Runs that differ only in the seed share it.
 
-    Models and rows count by their content: one model under two names is one configuration. Checkpoints that somebody
-    declared to be seeds of one count by the name that they were given together.
+    Models and rows count by their content, so one model under two names is one configuration. Checkpoints that the
+    user declared to be seeds of one training count by the name that they were given together.
     """
 
     task: str
-    key: str  # of all ingredients, as one text
-    example: RunRecord = field(compare=False, repr=False)  # one of its runs, which has what names are made of
+    key: str  # all ingredients, as one text
+    example: RunRecord = field(compare=False, repr=False)  # the record of one of its runs, which names are made from
 
     @classmethod
     def of(cls, record: RunRecord) -> "Configuration":
-        """What `record` is a seed of."""
+        """Return the configuration that `record` is a seed of."""
         parts = ingredients_of(record)
-        del parts["labels"]  # the rows have their numbers, and not every old record knows their names
+        del parts["labels"]  # the rows have the labels' numbers, and some old records lack their names
         parts["model"] = record.model_of_seeds
         return cls(record.task, json.dumps(parts, sort_keys=True), record)
 
     @property
     def in_words(self) -> str:
-        """The recipe, how it adapts the encoder, what of it the command line changed, and limits.
+        """The recipe, how it adapts the encoder, the values that the command line changed, and the limits.
 
         For instance `hf-2019, epochs 3, max train 960`.
         """
@@ -45,8 +45,7 @@ class Configuration:
         return f"{text}, translate-train {self.example.training_language}" if self.example.is_translate_train else text
 
     def name(self, others: Collection["Configuration"] = (), has_settings: bool = True) -> str:
-        """The model, `in_words` unless without settings, and whatever it takes to tell it from `others` of the same
-        model."""
+        """Return the model, `in_words` if `has_settings`, and whatever distinguishes it from `others` of the model."""
         record = self.example
         twins = [
             other.example for other in others if other.example.model.id == record.model.id and other.key != self.key
@@ -66,7 +65,7 @@ class Configuration:
 
     @cached_property
     def traits(self) -> dict[str, object]:
-        """What it is told by, under the words that choose it on the command line."""
+        """The values that distinguish it, by the words that select it on the command line."""
         record = self.example
         model = record.model
         version = {"revision": model.revision[:12]} if model.revision else {"sha256": model.sha256[:12]}
@@ -86,9 +85,9 @@ class Configuration:
 
 
 def by_configuration(runs: Iterable[StoredRun]) -> dict[Configuration, list[StoredRun]]:
-    """`runs` by what they are seeds of, in the order of the seeds.
+    """Group `runs` by configuration, each group in the order of its seeds.
 
-    Raises StoreError where one seed of a configuration is there twice: it would be counted as two trainings.
+    Raises StoreError if a configuration has the same seed twice, which would count as two trainings.
     """
     groups: dict[Configuration, dict[int, StoredRun]] = {}
     for run in runs:
@@ -106,12 +105,12 @@ def by_configuration(runs: Iterable[StoredRun]) -> dict[Configuration, list[Stor
 
 
 def sweep_of(records: Iterable[RunRecord]) -> SweepRecord | None:
-    """How values of the recipe of these seeds were chosen: the sweep that looked at most trials; None without any."""
+    """Return the sweep that chose recipe values for these seeds: the one with the most trials; None without any."""
     return max((record.sweep for record in records if record.sweep), key=lambda sweep: sweep.budget, default=None)
 
 
 def in_words(recipe: str, overrides: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
-    """A recipe, what of it was changed, and limits, in one line."""
+    """Return a recipe's name, its changed values and the limits in one line."""
     parts = [recipe, *(f"{key} {value}" for key, value in overrides.items())]
     drawn = {"max_eval": " drawn evenly" if limits.get("eval_seed") else ""}
     parts += [
@@ -127,6 +126,6 @@ def _grouped(value: Any) -> str:
 
 
 def _training_rows(record: RunRecord) -> str:
-    """A short name for the rows that were trained on and selected with; empty where there was no training."""
+    """Return a short name for the training and selection rows; empty if there was no training."""
     hashes = [sha256 for split in ("train", "selection") for sha256 in record.data.sha256.get(split, {}).values()]
     return "+".join(sha256[:8] for sha256 in hashes)

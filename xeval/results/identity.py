@@ -1,8 +1,8 @@
-"""What a run's weights depend on, and the identity that follows from it.
+"""Everything that a run's weights depend on, and the identity that follows from it.
 
-The list says what counts, not what does not: the training and selection rows, the model and the recipe by content, how
-rows become token ids, labels, limits, arithmetic, and the seed. Names, notes, test rows, a task's languages and the
-hub's revisions are not on it.
+Only these things count: the training and selection rows, the model and the recipe by content, how rows become token
+ids, labels, limits, arithmetic, and the seed. Names, notes, test rows, a task's languages and the hub's revisions do
+not.
 """
 
 import hashlib
@@ -13,7 +13,8 @@ from typing import Any
 from xeval.definitions.recipe import Recipe
 from xeval.results.records import Limits, RunRecord
 
-# A recipe's keys in version 0.1.0. A later one counts only where its value is not the default, which is what 0.1.0 did.
+# A recipe's keys in version 0.1.0. A later key counts only if its value is not the default, since 0.1.0 did what the
+# default says.
 _FIRST_KEYS = frozenset(
     {
         "learning_rate",
@@ -42,7 +43,10 @@ def ingredients(  # noqa: PLR0913  one parameter for each thing that counts
     limits: Limits,
     dtype: str,
 ) -> dict[str, Any]:
-    """All that weights depend on but the seed, as plain values. `rows_sha256`: split → language → hash."""
+    """Return everything that weights depend on except the seed, as plain values.
+
+    `rows_sha256`: split → language → hash.
+    """
     return {
         "kind": kind,
         "encoding": encoding,
@@ -56,7 +60,7 @@ def ingredients(  # noqa: PLR0913  one parameter for each thing that counts
 
 
 def ingredients_of(record: RunRecord) -> dict[str, Any]:
-    """The same of a run that there is."""
+    """Return the same for the existing run of `record`."""
     return ingredients(
         kind=record.kind,
         encoding=record.encoding,
@@ -70,13 +74,12 @@ def ingredients_of(record: RunRecord) -> dict[str, Any]:
 
 
 def identity(parts: Mapping[str, Any], seed: int) -> str:
-    """The SHA-256 of these ingredients and the seed."""
+    """Return the SHA-256 of these ingredients and the seed."""
     return hashlib.sha256(json.dumps({**parts, "seed": seed}, sort_keys=True).encode()).hexdigest()
 
 
 def is_of(record: RunRecord, parts: Mapping[str, Any], seed: int) -> bool:
-    """Whether `record` is the run of these ingredients and this seed. Labels that it does not know are not held
-    against it."""
+    """Return whether `record` is the run of these ingredients and this seed. If it has no labels, any are accepted."""
     own = ingredients_of(record)
     if own["labels"] is None:
         own["labels"] = parts["labels"]
@@ -84,8 +87,10 @@ def is_of(record: RunRecord, parts: Mapping[str, Any], seed: int) -> bool:
 
 
 def is_training_of(record: RunRecord, parts: Mapping[str, Any], seed: int) -> bool:
-    """Whether the training in `record` is that of the run of these ingredients and this seed, though another split, or
-    other rows of it, may have been evaluated."""
+    """Return whether the training in `record` is that of the run of these ingredients and this seed.
+
+    Another split, or other rows of it, may have been evaluated.
+    """
     own = ingredients_of(record)
     if own["labels"] is None:
         own["labels"] = parts["labels"]
@@ -94,7 +99,7 @@ def is_training_of(record: RunRecord, parts: Mapping[str, Any], seed: int) -> bo
 
 
 def _of_training(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """What of these ingredients reaches the weights. Rows to select on do only where something is chosen by them."""
+    """Return the ingredients that affect the weights. Selection rows do so only if something is chosen by them."""
     recipe = parts["recipe"]
     chooses = recipe.get("selection") != "last" or recipe.get("patience") is not None
     rows = {split: hashes for split, hashes in parts["rows"].items() if chooses or split != "selection"}
@@ -103,7 +108,7 @@ def _of_training(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lasting_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's values without what says nothing: keys that 0.1.0 did not have, where they are at their default."""
+    """Return a recipe's values without the keys that 0.1.0 did not have and that are at their default."""
     fields = Recipe.model_fields
     return {
         key: _plain(value)
@@ -113,7 +118,7 @@ def lasting_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Python holds 4 and 4.0, and lists and tuples, for what JSON does not."""
+    """Return `value` as a list for a tuple and as an int for a whole float, so that equal values give the same JSON."""
     if isinstance(value, tuple | list):
         return [_plain(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

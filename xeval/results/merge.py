@@ -1,9 +1,10 @@
-"""Results folders of machines without a common disk → one.
+"""Merging of results folders, from machines without a common disk, into one.
 
-A run is taken as a whole: its predictions, each checked against the record, what was kept of its checkpoints and
-weights, and last its record, which makes it one. So a process that is killed in between leaves a folder that can be
-read, and merging again ends the work. Where the run is there already, with the same weights, the languages are added
-that it lacks; a run with other weights stays where it is, and is named. The sources are only read.
+A run is copied whole: first its predictions, each checked against the record, then its checkpoints and weights if they
+were kept, and last its record, which makes the folder a run. A process that is killed in between therefore leaves a
+readable folder, and merging again completes the work. If the destination already has the run with the same weights,
+the languages that it lacks are added. A run with other weights stays where it is and is reported. The sources are only
+read.
 """
 
 import os
@@ -41,19 +42,19 @@ from xeval.support.sealed import checksums, copy_sealed, finish_sealing
 
 Outcome = Literal["new", "added to", "there already", "left out", "damaged"]
 PathLike = str | os.PathLike[str]
-_Key = tuple[str, Configuration, int | None]  # a run or a trial, and which: the same in every results folder
+_Key = tuple[str, Configuration, int | None]  # whether a run or a trial, and which; the same in every results folder
 
 
 @dataclass
 class MergedRun:
-    """What came of one run, or trial of a sweep, of a source."""
+    """The outcome of merging one run of a source, or one trial of a sweep."""
 
     source: Path  # the results folder that it was found in
-    folder: Path  # its own, there
+    folder: Path  # its own folder there
     outcome: Outcome = "there already"
     languages: list[str] = field(default_factory=list)  # whose scores were taken
-    notes: list[str] = field(default_factory=list)  # what was left where it is, and why: a line each
-    damage: list[str] = field(default_factory=list)  # what cannot be read, or is not what was written: a line each
+    notes: list[str] = field(default_factory=list)  # one line for each thing that was not taken, with the reason
+    damage: list[str] = field(default_factory=list)  # one line for each thing that is unreadable or has been changed
 
 
 @checked_arguments
@@ -91,7 +92,7 @@ def merge(sources: Sequence[PathLike], destination: PathLike, *, reporter: Repor
     return merged
 
 
-# ── where things are, and where they are to be ──
+# ── where runs are, and where they go ──
 
 
 def _check(source: Path, target: Path) -> None:
@@ -114,7 +115,7 @@ def _key(name: str, record: RunRecord) -> _Key:
 
 
 class _Places:
-    """Where the runs of the folder that is merged into lie, and where others are to lie."""
+    """Where the runs of the destination are, and where others go."""
 
     def __init__(self, target: Path) -> None:
         self._target = target
@@ -130,15 +131,17 @@ class _Places:
                 self._known.setdefault(_key(path.name, record), path.parent)
 
     def of(self, name: str, record: RunRecord, relative: Path) -> Path | None:
-        """The folder of this run: where it is already, or as in its source, or else as `xeval run` calls it; None where
-        other runs lie in both."""
+        """Return the folder for this run: where it already is, else the one as in its source, else `xeval run`'s.
+
+        None if other runs are in both of the latter.
+        """
         key = _key(name, record)
         if key in self._known:
             return self._known[key]
         called = trial_folder if name == TRIAL else run_folder
         usual = called(self._target, record.task, record.model.id, record.recipe.name, record.seed, record.identity)
         for folder in (self._target / relative, usual):
-            if folder in self._damaged:  # this run, most likely; what is wrong is said when its record is read
+            if folder in self._damaged:  # most likely this run; what is wrong is reported when its record is read
                 return folder
             if folder not in self._known.values():
                 self._known[key] = folder
@@ -151,9 +154,9 @@ class _Places:
 
 @dataclass
 class _Given:
-    """A run as its source has it: whole, or StoreError was raised."""
+    """A run as read from its source, with all its predictions intact."""
 
-    name: str  # of the file of its record
+    name: str  # file name of its record
     folder: Path
     content: bytes  # of that file
     record: RunRecord
@@ -173,7 +176,7 @@ def _read(folder: Path, name: str) -> _Given:
 
 
 def _source_of(folder: Path, name: str) -> Path:
-    """Where the run in `folder` is whole: a successor that is about to take its place may have begun to."""
+    """Return where the run in `folder` is complete: in its successor, if that may have begun to replace it."""
     successor = successor_folder(folder)
     record = load_record(successor) if name == RECORD else None
     return successor if record is not None and supersedes(record, load_record(folder)) else folder
@@ -202,21 +205,21 @@ def _merge_one(run: MergedRun, name: str, places: _Places, reporter: Reporter) -
 
 
 def _there(folder: Path, name: str) -> RunRecord | None:
-    """What there is of the run, a successor that is complete having taken its place."""
+    """Return the run's record, if there is one, after a complete successor has replaced it."""
     if name == RECORD:
         RunOnDisk(folder).resume(())
     return load_record(folder, name)
 
 
 def _weights(record: RunRecord) -> str | None:
-    """What its scores are of; None where a training has not come to an end."""
+    """Return the hash of the weights that its scores come from; None if its training has not ended."""
     if record.training is not None:
         return record.training.weights_sha256
     return record.model.sha256 if record.is_as_it_was or record.computed_elsewhere else None
 
 
 def _add_whole(run: MergedRun, source_run: _Given, folder: Path) -> None:
-    """A run that is not there yet, or of which only is known that its training failed."""
+    """Add a run that the destination does not have yet, or has only without an ended training."""
     if _weights(source_run.record) is None and is_there(folder / source_run.name):
         return
     for language, content in source_run.predictions.items():
@@ -232,7 +235,7 @@ def _add_whole(run: MergedRun, source_run: _Given, folder: Path) -> None:
 
 
 def _add_to(run: MergedRun, source_run: _Given, folder: Path, record: RunRecord) -> None:
-    """What there is of a run and was not known yet."""
+    """Add what the destination's `record` of the run lacks."""
     if _weights(source_run.record) is None:
         return
     if why := _difference(record, source_run.record):
@@ -256,7 +259,7 @@ def _add_to(run: MergedRun, source_run: _Given, folder: Path, record: RunRecord)
 
 
 def _difference(mine: RunRecord, its: RunRecord) -> str:
-    """Why the scores of two records of one run must not stand in one; "" where they may."""
+    """Return why the scores of two records of one run must not be joined; "" if they may."""
     if mine.metric != its.metric:
         return f"scores in {mine.metric}, not in {its.metric},"
     if _weights(mine) != _weights(its):
@@ -277,7 +280,7 @@ def _is_whole(folder: Path, language: str, score: Score) -> bool:
 
 
 def _join(mine: RunRecord, its: RunRecord) -> RunRecord:
-    """`mine` with the languages that only the other record has."""
+    """Return `mine` with the languages that only the other record has."""
     scores = its.scores | mine.scores
     failures = its.failures | mine.failures
     failures = {phase: why for phase, why in failures.items() if phase.removeprefix("evaluate/") not in scores}
@@ -298,13 +301,13 @@ def _join(mine: RunRecord, its: RunRecord) -> RunRecord:
 
 
 def _is_open(one: RunRecord, other: RunRecord) -> bool:
-    """Whether languages may be missing that `one` was asked for: it was interrupted, and `other` does not end it."""
+    """Return whether languages asked of `one` may be missing: it was interrupted, and `other` does not complete it."""
     was_interrupted = one.status != "complete" and not one.failures
     return was_interrupted and not (other.status == "complete" and supersedes(other, one))
 
 
 def _add_parts(run: MergedRun, source_run: _Given, folder: Path) -> None:
-    """What was kept beside the predictions: of checkpoints on the way of the training, and the weights."""
+    """Add what was kept in addition to the predictions: the training's intermediate checkpoints, and the weights."""
     for add in (_add_checkpoints, _add_weights):
         try:
             add(source_run, folder)

@@ -1,4 +1,4 @@
-"""Runs of a results folder by their task and the name of their model, as people name models."""
+"""Look-up of a results folder's runs by task and by model, named as people name models."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,10 @@ from xeval.support.errors import ModelError, StoreError, UnknownNameError
 
 
 def runs_of_model(runs: Sequence[StoredRun], name: str, kind: str) -> list[StoredRun]:
-    """Those of `runs` whose model `name` names: by alias, id, folder or `@revision`, or by the last part of
-    an id if it is only one's.
+    """Return the runs of the model called `name`: an alias, an id, a folder, one of these with `@revision`, or the last
+    part of an id if it belongs to only one.
 
-    Raises UnknownNameError, which calls it a `kind`, where there are none.
+    Raises UnknownNameError, which calls it a `kind`, if there are none.
     """
     ids = sorted({run.record.model.id for run in runs})
     with_that_end = [model_id for model_id in ids if model_id.split("/")[-1].casefold() == name.casefold()]
@@ -32,9 +32,9 @@ def runs_of_model(runs: Sequence[StoredRun], name: str, kind: str) -> list[Store
 
 
 def runs_in(results: Path, task: str | None = None, model: str | None = None) -> list[StoredRun]:
-    """The runs in `results`: all of them, or those of one task or of one model.
+    """Return the runs in `results`: all of them, or those of one task or one model.
 
-    Raises StoreError where there are none, and where one training is there twice, which would count as two;
+    Raises StoreError if there are none, or if one training is there twice, which would count as two. Raises
     UnknownNameError for a task or a model that has none.
     """
     runs = load_runs(results)

@@ -1,7 +1,7 @@
-"""Records and checkpoint lists as version 0.1.0 wrote them (schemas 1 and 2) → today's nouns.
+"""Records and checkpoint lists of version 0.1.0 (schemas 1 and 2) → the current classes.
 
-All of them are of pairs with a label, scored by accuracy; the record did not say so. Nor did it say where a score was
-made if a later invocation added it, so that is not known of those.
+All of them are about pairs with a label, scored by accuracy, though the record did not say so. Nor did it say where a
+score was computed if a later invocation added it, so for those scores that is unknown.
 """
 
 from pathlib import Path
@@ -147,7 +147,7 @@ class _Record(_Old):
 
 
 def read_record(content: bytes, folder: Path) -> RunRecord:
-    """The record of schema 1 or 2 whose run lies in `folder`. Raises pydantic's ValidationError."""
+    """Read a record of schema 1 or 2, whose run is in `folder`. Raises pydantic's ValidationError."""
     old = _Record.model_validate_json(content)
     labels, chance = _labels(old, folder)
     first, is_named = _first_invocation(old)
@@ -183,15 +183,18 @@ def read_record(content: bytes, folder: Path) -> RunRecord:
 
 
 def _first_invocation(old: _Record) -> tuple[str, bool]:
-    """The one that the environment is of (what trained, or else what evaluated first), and whether it had a name."""
+    """Return the invocation that the environment describes, and whether it had a name.
+
+    It is the one that trained, or else the one that evaluated first.
+    """
     timing = old.timing.get("train") or next(iter(old.timing.values()), None)
     if timing and timing.invocation:
         return timing.invocation, True
-    return f"unnamed-{old.identity[:32]}", False  # like no other record's, so that no two speeds seem to be of one
+    return f"unnamed-{old.identity[:32]}", False  # unique, so that speeds of two records never seem to be of one
 
 
 def _failures(old: _Record, first: str) -> dict[str, Failure]:
-    """What failed. The reason began with the language where that was an evaluation."""
+    """Return what failed. The reason began with the language if it was an evaluation."""
     if old.status != "failed":
         return {}
     reason = old.failure or "no reason was recorded"
@@ -202,7 +205,7 @@ def _failures(old: _Record, first: str) -> dict[str, Failure]:
 
 
 def _labels(old: _Record, folder: Path) -> tuple[list[str] | None, float | None]:
-    """The labels' names, if the task of this name has as many as the predictions, and 1 over their number."""
+    """Return the labels' names, if the task of this name has as many as the predictions, and 1 over their number."""
     known = all_tasks(()).get(old.task)
     n_labels = _count_labels(old, folder) or (len(known.labels) if known else None)
     names = list(known.labels) if known and len(known.labels) == n_labels else None
@@ -210,7 +213,7 @@ def _labels(old: _Record, folder: Path) -> tuple[list[str] | None, float | None]
 
 
 def _count_labels(old: _Record, folder: Path) -> int | None:
-    """How many labels the predictions choose among; None where there are none that can be read."""
+    """Return how many labels the predictions choose among; None if no predictions can be read."""
     from xeval.results.predictions import load_predictions  # pyarrow
 
     for language, score in old.scores.items():
@@ -252,7 +255,7 @@ class _Checkpoints(_Old):
 
 
 def read_checkpoints(content: bytes) -> CheckpointsRecord:
-    """The checkpoint list of version 1. Raises pydantic's ValidationError."""
+    """Read a checkpoint list of version 1. Raises pydantic's ValidationError."""
     old = _Checkpoints.model_validate_json(content)
     return CheckpointsRecord(
         weights_sha256=old.weights_sha256,

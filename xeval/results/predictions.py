@@ -1,7 +1,7 @@
-"""What a run answered ↔ `predictions/<language>.parquet` in its folder: row, group, tally, and its kind's own columns.
+"""Predictions of a run ↔ `predictions/<language>.parquet` in its folder: row, group, tally, and its kind's own columns.
 
-`tally` holds a line of counts for each row; sums of its lines are what scores are made of. Files of version 0.1.0,
-which knew pairs only, have `premise` for `group` and no tally; both are read.
+`tally` holds a vector of counts for each row; scores are computed from sums of these vectors. Files of version 0.1.0,
+which knew pairs only, have `premise` instead of `group` and no tally; both forms are read.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ def save_predictions(
     groups: np.ndarray,
     places: np.ndarray | None = None,
 ) -> str:
-    """Write `answers`, a line for each of N rows, with their (N, K) `tally` and (N,) `groups`; returns the SHA-256.
+    """Write `answers`, one line for each of N rows, with their (N, K) `tally` and (N,) `groups`; return the SHA-256.
 
-    `groups` numbers the rows that depend on each other: whoever resamples rows needs them. `places` says which rows of
-    the split these are; without it, the first.
+    `groups` gives the same number to rows that depend on each other, which resampling needs. `places` are the numbers
+    of these rows in the split; by default, the first N.
     """
     content = as_parquet(answers, tally, groups, places)
     write_atomically(predictions_path(folder, language), content)
@@ -36,7 +36,7 @@ def save_predictions(
 
 
 def as_parquet(answers: pa.Table, tally: np.ndarray, groups: np.ndarray, places: np.ndarray | None = None) -> bytes:
-    """The content of a predictions file: equal predictions give equal bytes."""
+    """Return the content of a predictions file. Equal predictions give equal bytes."""
     columns = {
         "row": pa.array(np.arange(len(answers)) if places is None else places, pa.int32()),
         "group": pa.array(groups, pa.int32()),
@@ -49,10 +49,10 @@ def as_parquet(answers: pa.Table, tally: np.ndarray, groups: np.ndarray, places:
 
 
 def load_predictions(folder: Path, language: str, sha256: str, only: Collection[str] | None = None) -> pa.Table:
-    """The prediction table of `language`, checked against the hash in the record and for being one.
+    """Load the prediction table of `language`, and check its hash, which the record has, and its form.
 
-    `only`: those of these columns that it has; decoding the others takes most of the time. Raises StoreError for a file
-    that is absent, damaged, or has the hash and yet other content than xeval writes.
+    `only` limits it to those of these columns that it has, since decoding the others takes most of the time. Raises
+    StoreError for a file that is absent, damaged, or has the right hash but content that xeval does not write.
     """
     path, content = predictions_path(folder, language), read_predictions(folder, language, sha256)
     try:
@@ -60,7 +60,7 @@ def load_predictions(folder: Path, language: str, sha256: str, only: Collection[
         schema = file.schema_arrow
         problem = _problem_in_names(schema)
         columns = None if only is None else [name for name in schema.names if name in only]
-        table = file.read(columns=columns, use_threads=False) if not problem else None  # starting them takes longer
+        table = file.read(columns=columns, use_threads=False) if not problem else None  # starting threads takes longer
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{path}: not a readable Parquet file; remove the run's folder") from error
     if problem := problem or _problem(schema, table):
@@ -69,7 +69,7 @@ def load_predictions(folder: Path, language: str, sha256: str, only: Collection[
 
 
 def read_predictions(folder: Path, language: str, sha256: str) -> bytes:
-    """The file of `language`, checked against the hash in the record. Raises StoreError where it cannot be had."""
+    """Read the file of `language` and check its hash, which the record has. Raises StoreError if that fails."""
     path = predictions_path(folder, language)
     try:
         content = read_ordinary(path)
@@ -83,7 +83,7 @@ def read_predictions(folder: Path, language: str, sha256: str) -> bytes:
 
 
 def _problem_in_names(schema: pa.Schema) -> str:
-    """What is not as `save_predictions` writes it, though the record has its hash; "" if nothing is."""
+    """Return how the columns differ from what `save_predictions` writes, though the hash is right; "" if not at all."""
     is_old = "tally" not in schema.names
     needed = ("row", "label", "prediction", "logits") if is_old else ("row", "group", "tally", "prediction")
     for name in dict.fromkeys((*needed, *schema.names)):
@@ -97,7 +97,7 @@ def _problem_in_names(schema: pa.Schema) -> str:
 
 
 def _problem(schema: pa.Schema, table: pa.Table) -> str:
-    """The same of the values of a `table` with some columns of this `schema`."""
+    """Return the same for the values of `table`, which has some columns of this `schema`."""
     if not len(table):
         return "wanted at least one row"
     for name in table.column_names:
@@ -110,7 +110,7 @@ def _problem(schema: pa.Schema, table: pa.Table) -> str:
 
 
 def _problem_in_numbers(table: pa.Table) -> str:
-    """Where there are labels without logits, they are numbers from 0 on."""
+    """Return what is wrong with labels without logits, which must be numbers from 0 on; "" if nothing is."""
     if has_labels(table) and any((column(table, name) < 0).any() for name in ("label", "prediction")):
         return "wanted labels and predictions from 0 on"
     return ""
@@ -126,7 +126,7 @@ def _problem_in_lists(table: pa.Table, name: str, value_type: pa.DataType) -> st
 
 
 def _problem_in_labels(schema: pa.Schema, table: pa.Table) -> str:
-    """Where there are logits, labels and predictions are numbers of them."""
+    """Return what is wrong with labels and predictions, which must be numbers of logits; "" if nothing is."""
     n_labels = getattr(schema.field("logits").type, "list_size", 0)
     for name in ("label", "prediction"):
         if name not in schema.names:
@@ -141,7 +141,7 @@ def _problem_in_labels(schema: pa.Schema, table: pa.Table) -> str:
 
 
 def column(table: pa.Table, name: str) -> np.ndarray:
-    """(N,) numbers, or (N, C) where each row has a list of them."""
+    """Return (N,) numbers, or (N, C) if each row has a list of them."""
     values = table[name].combine_chunks()
     if pa.types.is_fixed_size_list(values.type):
         return np.from_dlpack(values.flatten()).reshape(len(table), values.type.list_size)
@@ -149,36 +149,36 @@ def column(table: pa.Table, name: str) -> np.ndarray:
 
 
 def has_labels(table: pa.Table) -> bool:
-    """Whether rows have a gold label and a predicted one, as numbers."""
+    """Return whether rows have a gold label and a predicted one, as numbers."""
     types = dict(zip(table.schema.names, table.schema.types, strict=True))
     return all(types.get(name) == pa.int32() for name in ("label", "prediction"))
 
 
 def has_logits(table: pa.Table) -> bool:
-    """Whether, besides, there are logits of all labels: others who made predictions may not have told theirs."""
+    """Return whether there are such labels and also logits, which predictions computed elsewhere may lack."""
     return has_labels(table) and "logits" in table.column_names
 
 
 def n_logits(table: pa.Table) -> int:
-    """How many labels there are, where there are logits."""
+    """Return the number of labels in a table with logits."""
     return int(table.schema.field("logits").type.list_size)
 
 
 def label_counts(table: pa.Table) -> np.ndarray:
-    """(C, C) rows by gold label, then by predicted label, where there are logits."""
+    """Return the (C, C) numbers of rows by gold label, then by predicted label, in a table with logits."""
     n = n_logits(table)
     both = column(table, "label") * n + column(table, "prediction")
     return np.bincount(both, minlength=n * n).reshape(n, n)
 
 
 def groups_of(table: pa.Table) -> np.ndarray | None:
-    """(N,) int32: rows with one number depend on each other. None for a table written before groups were kept."""
+    """Return (N,) int32: rows with the same number depend on each other. None if the table has no groups."""
     name = next((name for name in ("group", "premise") if name in table.column_names), None)
     return column(table, name) if name is not None else None
 
 
 def tally_of(table: pa.Table) -> np.ndarray:
-    """(N, K) float64. What version 0.1.0 wrote is counted now: right, and one, for each row."""
+    """Return the (N, K) float64 tally. For a table of version 0.1.0, count now: right, and one, for each row."""
     if "tally" in table.column_names:
         return column(table, "tally")
     right = column(table, "label") == column(table, "prediction")

@@ -1,4 +1,4 @@
-"""The nouns that xeval writes: what a run was, what it scored, what it took.
+"""The classes of everything that a record holds: what a run was, its scores, and its cost.
 
 Scores are fractions here; percentages exist only in what people read. Times are in seconds (`_s`).
 """
@@ -13,16 +13,16 @@ from xeval.kinds.tokenization import Tokenization
 from xeval.support.findings import Finding
 from xeval.support.text import counted
 
-ELSEWHERE: Final = "predictions"  # what the recipe of a run is called whose predictions others computed
-SCHEMA_VERSION: Final = 3  # `xeval.results.old_records` reads those before
+ELSEWHERE: Final = "predictions"  # the recipe's name for a run whose predictions were computed elsewhere
+SCHEMA_VERSION: Final = 3  # `xeval.results.old_records` reads earlier ones
 
-NO_TRAINING: Final = "no-train"  # what the recipe of a checkpoint that is evaluated as it is is called
+NO_TRAINING: Final = "no-train"  # the recipe's name for a checkpoint that is evaluated without training it
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-# More than any run has: such numbers would end in memory that no machine has, or in overflows, wherever they are used.
+# More than any run has. Larger numbers would need more memory than any machine has, or overflow, where they are used.
 _MOST, _MOST_ROWS = 10**20, 10**8
 Integer = Annotated[int, Field(ge=-_MOST, le=_MOST)]
 N_BINS: Final = 15  # of confidence, as in the experiments of Guo et al. 2017, arXiv:1706.04599
@@ -61,7 +61,7 @@ class ModelRecord(Recorded):
 
     @property
     def published_id(self) -> str | None:
-        """What published tables know it by; None for a folder, whose name makes no model, unless it is said."""
+        """The id that published tables know it by; None for a folder, unless it is known which model that holds."""
         return self.published_as if self.origin == "local" else self.id
 
 
@@ -115,7 +115,7 @@ class Score(Recorded):
 
     @property
     def of_majority(self) -> float | None:
-        """The accuracy of always answering the label that most rows have; None where that is not known."""
+        """The accuracy of always answering the label that most rows have; None if it is not known."""
         return self.majority.n_rows / self.n_rows if self.majority and self.n_rows else None
 
 
@@ -186,12 +186,12 @@ class SweepRecord(Recorded):
 
     @property
     def budget(self) -> int:
-        """How many trainings were looked at before the values were chosen."""
+        """The number of trainings that were looked at before the values were chosen."""
         return len(self.trials) + self.n_others
 
     @property
     def in_words(self) -> str:
-        """Half a sentence: `learning_rate chosen from 3 trials`."""
+        """A phrase such as `learning_rate chosen from 3 trials`."""
         others = f" ({self.budget} with those of other sweeps)" if self.n_others else ""
         return f"{' and '.join(self.values)} chosen from {len(self.trials)} trials{others}"
 
@@ -227,7 +227,7 @@ class Environment(Recorded):
 
     @property
     def processor(self) -> str:
-        """What did the arithmetic: the GPU, or else the processor."""
+        """The hardware that did the arithmetic: the GPU, or else the CPU."""
         return str(self.hardware.get("gpu") or self.hardware.get("cpu") or "unknown hardware")
 
 
@@ -280,7 +280,7 @@ class RunRecord(Recorded):
     sweep: SweepRecord | None = None  # how recipe values were chosen; None without a sweep
 
     def __repr__(self) -> str:
-        """One line: a record has thousands of numbers, which `model_dump` gives."""
+        """Return one line, since a record has thousands of numbers; `model_dump` gives them all."""
         values = [score.value for score in self.scores.values()]
         mean = f", mean {self.metric} {sum(values) / len(values):.3f}" if values else ""
         n = counted(len(values), "languages")
@@ -290,9 +290,9 @@ class RunRecord(Recorded):
 
     @property
     def departure(self) -> str | None:
-        """Why its numbers are not an attempt at published ones, in words; None where they are on all rows of the task.
+        """Why its numbers are no attempt at published ones, in words; None if they come from all rows of the task.
 
-        Fewer rows to select or test on than the task has are refused when they are read.
+        Selection and test splits with fewer rows than the task has are refused when they are read.
         """
         rows, limits, parts = self.data.train_rows, self.limits, []
         if rows.get("found", 0) < rows.get("expected", 0):
@@ -309,12 +309,12 @@ class RunRecord(Recorded):
 
     @property
     def is_translate_train(self) -> bool:
-        """Whether it was trained on machine translations of the task's training rows."""
+        """Whether the run was trained on machine translations of the task's training rows."""
         return self.trained_instead == "machine-translated"
 
     @property
     def computed_elsewhere(self) -> bool:
-        """Whether others made its predictions, so that nothing is known of their model but what it is called."""
+        """Whether its predictions were computed elsewhere, so that only the name of their model is known."""
         return self.recipe.name == ELSEWHERE
 
     @property
@@ -324,14 +324,14 @@ class RunRecord(Recorded):
 
     @property
     def model_of_seeds(self) -> str:
-        """What seeds have in common of the model: its files, or what somebody calls several checkpoints."""
+        """What seeds of one model share: the hash of its files, or the name given to several checkpoints together."""
         return self.model.sha256 if self.declared is None else self.model.id
 
     @property
     def trained_weights_sha256(self) -> str | None:
-        """Of what one training gave, here or elsewhere; None for a checkpoint of which nobody said so.
+        """Hash of the weights that one training gave, here or elsewhere; None for a checkpoint not declared as such.
 
-        Of weights that nobody has shown, the predictions stand for them.
+        If the predictions were computed elsewhere, their hash stands for that of the weights, which are not there.
         """
         if self.training is not None:
             return self.training.weights_sha256
@@ -342,28 +342,28 @@ class RunRecord(Recorded):
 
     @property
     def has_seed(self) -> bool:
-        """Whether `seed` says anything: something was drawn at random with it, here or by whoever trained it."""
+        """Whether `seed` means anything: something was drawn at random with it, here or where the model was trained."""
         return not self.is_as_it_was or (self.declared is not None and not self.trains_nothing)
 
     @property
     def is_as_it_was(self) -> bool:
-        """Whether it is of a checkpoint that was evaluated without training it, so that there is no seed either."""
+        """Whether a checkpoint was evaluated without training it here, so that there is no seed either."""
         return self.recipe.name == NO_TRAINING or self.trains_nothing
 
     @property
     def name_of_run(self) -> str:
-        """How messages call it: model, recipe and, where something was drawn at random, the seed."""
+        """The run's name in messages: model, recipe and, if something was drawn at random, the seed."""
         name = f"{self.model.id} {self.recipe.name}"
         return f"{name} seed {self.seed}" if self.has_seed else name
 
     @property
     def failure(self) -> str | None:
-        """Why whatever has no result has none, in one line; None where nothing failed."""
+        """The reasons for missing results, in one line; None if nothing failed."""
         return "; ".join(failure.reason for failure in self.failures.values()) if self.failures else None
 
     @property
     def environments(self) -> list[Environment]:
-        """Where what is in the record was made, in order."""
+        """The environments that the record's results were computed in, in order."""
         return [invocation.environment for invocation in self.invocations.values()]
 
     @property
@@ -373,11 +373,11 @@ class RunRecord(Recorded):
         return [finding for place, finding in enumerate(every) if finding not in every[:place]]
 
     def environment_of(self, invocation: str | None) -> Environment | None:
-        """Where `invocation` ran; None where that is not known."""
+        """Return where `invocation` ran; None if that is not known."""
         return self.invocations[invocation].environment if invocation in self.invocations else None
 
     def without_idle_invocations(self) -> "RunRecord":
-        """The record without the invocations that nothing in it comes from."""
+        """Return the record without the invocations that nothing in it comes from."""
         named = {part.invocation for parts in (self.scores, self.timing, self.failures) for part in parts.values()}
         named.add(self.training.invocation if self.training else None)
         kept = {name: invocation for name, invocation in self.invocations.items() if name in named}

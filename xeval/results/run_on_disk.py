@@ -1,7 +1,7 @@
-"""What there is of one run on disk, and where what is still to come is written.
+"""The results of one run that are on disk, and where its further results are written.
 
-Usually both are the run's own folder. When a training that was repeated gave other weights, the new record and
-predictions grow in a successor's folder, and the old ones are kept until the new ones are all there.
+Usually both are in the run's own folder. If a repeated training gave other weights, the new record and predictions go
+into a successor's folder, and the old ones are kept until the new ones are complete.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,23 +15,26 @@ from xeval.support.errors import StoreError
 
 
 class RunOnDisk:
-    """The run in `folder`, which one process at a time works in."""
+    """The run in `folder`. One process at a time works in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = self.writes_to = folder
 
     def newest(self) -> RunRecord | None:
-        """What there is of this run, or of its successor where that grows. Nothing is written."""
+        """Return the record of the successor, if there is one, or else of this run. Nothing is written."""
         return load_record(successor_folder(self.folder)) or load_record(self.folder)
 
     def languages(self) -> list[str]:
-        """Every language that the run, its successor or its checkpoints have been evaluated in."""
+        """Return every language that the run, its successor or its checkpoints have been evaluated in."""
         records = [load_record(folder) for folder in (self.folder, successor_folder(self.folder))]
         scored = [language for record in records if record is not None for language in record.scores]
         return list(dict.fromkeys([*scored, *(self.known_at_checkpoints(self.newest()) or ())]))
 
     def resume(self, languages: Sequence[str]) -> tuple[RunRecord | None, Sequence[str]]:
-        """What there is of this run, and the languages that it has to have in the end."""
+        """Return the record to continue, and the languages that it must have in the end.
+
+        A complete successor replaces the run first; an incomplete one is continued.
+        """
         record, successor = load_record(self.folder), load_record(successor_folder(self.folder))
         if successor is None:
             return record, languages
@@ -42,7 +45,10 @@ class RunOnDisk:
         return successor, list(dict.fromkeys([*old, *languages]))
 
     def unfinished(self, record: RunRecord | None, languages: Sequence[str]) -> dict[str, str]:
-        """Which of `languages` have no score whose predictions are whole, with what is wrong with those that have."""
+        """Return those of `languages` that lack a score with intact predictions, each with what is wrong.
+
+        That is "" for a language without a score.
+        """
         problems = {}
         for language in languages:
             try:
@@ -55,7 +61,7 @@ class RunOnDisk:
         return problems
 
     def known_at_checkpoints(self, record: RunRecord | None) -> list[str] | None:
-        """The languages that every checkpoint of the run was evaluated in; None where its checkpoints are not known."""
+        """Return the languages that every checkpoint of the run was evaluated in; None if they are not known."""
         try:
             return load_checkpoints(self.writes_to, record).languages if record is not None else None
         except StoreError:
@@ -72,7 +78,7 @@ class RunOnDisk:
         invocations: Mapping[str, Invocation],
         empty: Callable[[], RunRecord],
     ) -> RunRecord:
-        """Note in the run's own record, or in an `empty` one, what failed; scores that are there already stay."""
+        """Note what failed in the run's own record, or in an `empty` one; existing scores stay."""
         self.writes_to = self.folder
         record = load_record(self.folder) or empty()
         return self.save(
@@ -86,7 +92,7 @@ class RunOnDisk:
         )
 
     def start_successor(self, record: RunRecord) -> list[str]:
-        """From now on, write beside what there is; the languages that then have to be evaluated again."""
+        """Write into the successor's folder from now on, and return the languages that must be evaluated again."""
         old = load_record(self.folder) or record
         self.writes_to = successor_folder(self.folder)
         return list(old.scores)

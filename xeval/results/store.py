@@ -1,10 +1,10 @@
 """RunRecord ↔ disk.
 
-`results/<task>/<model>/<recipe>-seed<N>-<hash8>/` holds `record.json` and `predictions/<language>.parquet`, and
-`checkpoints/` where every checkpoint of the training was evaluated (`xeval.results.candidates`). Trials of sweeps are
-below `results/<task>/<model>/trials/`, each in a `trial.json`, which its name keeps from being taken for a run. A file
-appears whole or not at all, and a prediction file is in its place before the record speaks of it. The second line of
-`record.json` is the SHA-256 of all its other lines: `grep -v '^ "content_sha256"' record.json | sha256sum`.
+`results/<task>/<model>/<recipe>-seed<N>-<hash8>/` holds `record.json` and `predictions/<language>.parquet`, and also
+`checkpoints/` if every checkpoint of the training was evaluated (`xeval.results.candidates`). Trials of sweeps are
+below `results/<task>/<model>/trials/`, each in a `trial.json`, so that none is taken for a run. A file appears complete
+or not at all, and a prediction file is in place before the record mentions it. The second line of `record.json` is the
+SHA-256 of all its other lines: `grep -v '^ "content_sha256"' record.json | sha256sum`.
 """
 
 import hashlib
@@ -38,33 +38,33 @@ _CHECKSUM_LINE = re.compile(rb'\{\n "content_sha256": "([0-9a-f]{64})",\n')
 
 
 def run_folder(results: Path, task: str, model_id: str, recipe: str, seed: int, identity: str) -> Path:
-    """Where the run of this identity lies."""
+    """Return the folder of the run with this identity."""
     return results / safe_name(task) / safe_name(model_id) / f"{safe_name(recipe)}-seed{seed}-{identity[:8]}"
 
 
 def trial_folder(results: Path, task: str, model_id: str, recipe: str, seed: int, identity: str) -> Path:
-    """Where the trial of this identity lies."""
+    """Return the folder of the trial with this identity."""
     run = run_folder(results, task, model_id, recipe, seed, identity)
     return run.parent / "trials" / run.name
 
 
 def save_trial(folder: Path, record: RunRecord) -> None:
-    """Keep `record`, of a training that nothing was evaluated after."""
+    """Write `record`, of a training that no evaluation followed."""
     save_record(folder, record, TRIAL)
 
 
 def load_trial(folder: Path) -> RunRecord | None:
-    """The trial in `folder`; None where there is none yet. Raises StoreError for a damaged one."""
+    """Load the trial in `folder`; None if there is none yet. Raises StoreError for a damaged one."""
     return load_record(folder, TRIAL)
 
 
 def known_trials(results: Path, task: str) -> list["StoredRun"]:
-    """The trials of `task` below `results`; damaged ones are left to whoever wants them."""
+    """Return the trials of `task` below `results`, without damaged ones."""
     return _known(found_in(results / safe_name(task), f"*/trials/*/{TRIAL}"))
 
 
 def known_runs(results: Path, task: str) -> list["StoredRun"]:
-    """The same of its runs."""
+    """Return the runs of `task` below `results`, without damaged ones."""
     return _known(found_in(results / safe_name(task), f"*/*/{RECORD}"))
 
 
@@ -78,7 +78,7 @@ def _known(paths: Iterable[Path]) -> list["StoredRun"]:
 
 
 def save_record(folder: Path, record: RunRecord, name: str = RECORD) -> None:
-    """Raises StoreError for what cannot be written, and for a record that would be too large to be read."""
+    """Write `record` with its checksum. Raises StoreError if it cannot be written or would be too large to be read."""
     plain = (record.model_dump_json(indent=1) + "\n").encode()
     line = f' "content_sha256": "{hashlib.sha256(plain).hexdigest()}",\n'.encode()
     if len(plain) + len(line) > MAX_RECORD_BYTES:
@@ -87,7 +87,7 @@ def save_record(folder: Path, record: RunRecord, name: str = RECORD) -> None:
 
 
 def load_record(folder: Path, name: str = RECORD) -> RunRecord | None:
-    """The record in `folder`; None where there is none yet. Raises StoreError for a damaged one."""
+    """Load the record in `folder`; None if there is none yet. Raises StoreError for a damaged one."""
     content = read_content(folder, name)
     if content is None:
         return None
@@ -95,7 +95,7 @@ def load_record(folder: Path, name: str = RECORD) -> RunRecord | None:
 
 
 def _refuse_exchanged(record: RunRecord, folder: Path) -> None:
-    """Raise StoreError where the folder's name says that another run lies in it."""
+    """Raise StoreError if, by the folder's name, another run should be in it."""
     named = _NAME.search((folder.parent if folder.name == _SUCCESSOR else folder).name)
     if named and named[1] != record.identity[:8]:
         raise StoreError(
@@ -105,7 +105,7 @@ def _refuse_exchanged(record: RunRecord, folder: Path) -> None:
 
 
 def read_content(folder: Path, name: str = RECORD) -> bytes | None:
-    """What the file of the record in `folder` holds; None where there is none yet."""
+    """Read the file of the record in `folder`; None if there is none yet. Raises StoreError for an unreadable one."""
     path = folder / name
     try:
         return read_ordinary(path, MAX_RECORD_BYTES)
@@ -116,7 +116,7 @@ def read_content(folder: Path, name: str = RECORD) -> bytes | None:
 
 
 def parse_record(content: bytes, path: Path) -> RunRecord:
-    """The record that `content` of `path` is. Raises StoreError for a damaged one, and for another run's."""
+    """Parse `content`, from `path`, as a record. Raises StoreError for a damaged one, and for another run's."""
     line = _CHECKSUM_LINE.match(content)
     plain = b"{\n" + content[line.end() :] if line else content
     if line and hashlib.sha256(plain).hexdigest() != line[1].decode():
@@ -124,10 +124,10 @@ def parse_record(content: bytes, path: Path) -> RunRecord:
             f"{path}: damaged or edited (it no longer matches the checksum it was written with); restore it, or remove"
             " the folder to compute this run again"
         )
-    version = SCHEMA_VERSION if plain.startswith(_OF_TODAY) else _version(plain)  # the latter reads all of it
+    version = SCHEMA_VERSION if plain.startswith(_OF_TODAY) else _version(plain)  # `_version` parses all of it
     try:
         if version in (1, 2):
-            from xeval.results import old_records  # nouns of their own, which take time to build
+            from xeval.results import old_records  # its own classes take time to build
 
             record = old_records.read_record(plain, path.parent)
         else:
@@ -150,7 +150,7 @@ class _Versioned(BaseModel):
 
 
 def _version(content: bytes) -> int | None:
-    """The schema of a record; None where it says none, which the reading of it then complains about."""
+    """Return the schema version of a record; None if it states none, which reading the record then reports."""
     try:
         return _Versioned.model_validate_json(content, strict=True).schema_version
     except ValidationError:
@@ -159,32 +159,34 @@ def _version(content: bytes) -> int | None:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as it lies on disk: its record, and the way to what it predicted."""
+    """A run on disk: its record, and access to its predictions."""
 
     folder: Path
     record: RunRecord
 
     def predictions(self, language: str, only: Collection[str] | None = None) -> "pa.Table":
-        """The predictions that the score of `language` was made from, or `only` some columns of them. Raises StoreError
-        where they cannot be had."""
+        """Load the predictions that the score of `language` comes from, or `only` some of their columns.
+
+        Raises StoreError if they are absent or damaged.
+        """
         from xeval.results.predictions import load_predictions
 
         return load_predictions(self.folder, language, self.record.scores[language].predictions_sha256, only)
 
     def check_predictions(self, language: str) -> None:
-        """Raise StoreError where the file of these predictions is not what it was; it is not decoded."""
+        """Raise StoreError if the file of these predictions is absent or has changed. It is not decoded."""
         from xeval.results.predictions import read_predictions
 
         read_predictions(self.folder, language, self.record.scores[language].predictions_sha256)
 
     def candidates(self) -> CheckpointsRecord:
-        """Every checkpoint of its training, in order. Raises StoreError where they are not known."""
+        """Read every checkpoint of its training, in order. Raises StoreError if they are not known."""
         from xeval.results.candidates import load_checkpoints
 
         return load_checkpoints(self.folder, self.record)
 
     def candidate_predictions(self, step: int, language: str, sha256: str) -> "pa.Table":
-        """What the checkpoint of `step` predicted in `language`. Raises StoreError where that cannot be had."""
+        """Load the predictions of the checkpoint at `step` in `language`. Raises StoreError if that fails."""
         from xeval.results.candidates import checkpoints_of, step_folder
         from xeval.results.predictions import load_predictions
 
@@ -192,21 +194,23 @@ class StoredRun:
 
 
 def load_run(folder: Path) -> StoredRun | None:
-    """The run in `folder`; None where there is none yet. Raises StoreError for a damaged record."""
+    """Load the run in `folder`; None if there is none yet. Raises StoreError for a damaged record."""
     record = load_record(folder)
     return StoredRun(folder, record) if record is not None else None
 
 
 def load_runs(results: Path) -> list[StoredRun]:
-    """Every run under `results`, in the order of the folders' names. Raises StoreError for what cannot be read."""
+    """Load every run under `results`, in the order of the folders' names. Raises StoreError for what is unreadable."""
     folders = [path.parent for path in records_in(results) if path.name == RECORD]
     with without_collection():
         return [run for folder in folders if (run := load_run(folder)) is not None]
 
 
 def records_in(results: Path) -> list[Path]:
-    """The records of trials and runs below `results`. Raises StoreError for a folder that cannot be read: what lies in
-    it would be missing without a word."""
+    """Return the paths of the records of trials and runs below `results`.
+
+    Raises StoreError for a folder that cannot be read, whose records would otherwise be missing silently.
+    """
     models = [model for task in _folders_in(results) for model in _folders_in(task)]
     trials = [trial / TRIAL for model in models for trial in _folders_in(model / "trials")]
     runs = [run / RECORD for model in models for run in _folders_in(model)]
@@ -223,7 +227,7 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def _is_readable(path: Path) -> bool:
-    """Whether there is such a file. Raises StoreError where nobody can tell."""
+    """Return whether the file exists. Raises StoreError if that cannot be determined."""
     try:
         return is_there(path)
     except OSError as error:
@@ -231,26 +235,27 @@ def _is_readable(path: Path) -> bool:
 
 
 def own_weights(folder: Path) -> Path:
-    """Where the run in `folder` keeps its fine-tuned weights, if it was told to."""
+    """Return where the run in `folder` keeps its fine-tuned weights, if it was told to."""
     return folder / "weights"
 
 
-# A run that was trained again to other weights is evaluated again from the start. Its new record and predictions grow
-# in a folder of their own, so that a crash does not cost the old ones, and take their place when they have all of them.
+# If training a run again gives other weights, it is evaluated again from the start. Its new record and predictions go
+# into a folder of their own, so that a crash does not lose the old ones, and replace those once they cover all of their
+# languages.
 
 
 def successor_folder(folder: Path) -> Path:
-    """Where the new results of the run in `folder` grow until they replace the old ones."""
+    """Return where the new results of the run in `folder` are collected until they replace the old ones."""
     return folder / _SUCCESSOR
 
 
 def supersedes(successor: RunRecord, record: RunRecord | None) -> bool:
-    """Whether the successor has all of the languages that the run has, so that it can take its place."""
+    """Return whether the successor has all of the languages that the run has, so that it can replace it."""
     return record is None or record.scores.keys() <= successor.scores.keys()
 
 
 def replace_by_successor(folder: Path) -> RunRecord:
-    """Put the finished successor in the place of the run in `folder`; can be done again after a crash in the middle."""
+    """Replace the run in `folder` by its finished successor. This can be repeated after a crash in the middle."""
     successor = successor_folder(folder)
     record = load_record(successor)
     if record is None:
@@ -265,7 +270,10 @@ def replace_by_successor(folder: Path) -> RunRecord:
 
 
 def _replace_part(source: Path, target: Path) -> None:
-    """A sealed part of the new training takes the place of the old one's, which no score is of now."""
+    """Replace a sealed part of the old training, which no score comes from any more, by the new training's.
+
+    Remove it if the new training has no such part.
+    """
     if not is_there(source):
         shutil.rmtree(target, ignore_errors=True)
         return
