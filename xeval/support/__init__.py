@@ -1,1 +1,1 @@
-"""Leaves: files, progress, signals, errors."""
+"""The lowest layer, which every other may import: files, progress, signals, errors and the like."""

@@ -1,7 +1,7 @@
 """Arguments of the functions that `import xeval` offers, checked by their names before anything is done with them.
 
-The command line reads words and knows what they are to be. A program may pass anything: a `Path` for a name, numbers
-of NumPy, one value for several. What is meant becomes what the library works with, and the rest is refused.
+The command line reads words and knows their types. A program may pass anything: a `Path` for a name, NumPy numbers, one
+value for several. A value whose meaning is clear is converted to what the library works with; anything else is refused.
 """
 
 import inspect
@@ -17,14 +17,14 @@ from xeval.support.text import one_line
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_LARGEST = 2**63 - 1  # whole number that torch takes as a seed
+_LARGEST = 2**63 - 1  # the largest whole number that torch takes as a seed
 
 
 def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Return `function` so that its arguments are checked first, those among its `**options` included.
+    """Wrap `function` so that its arguments, including those among its `**options`, are checked first.
 
-    It raises ArgumentError, naming the argument, for a value that is not what the argument takes. None is taken where
-    it is the default, among options, and for "none of them" where there may be several.
+    It raises ArgumentError, naming the argument, for a value that the argument does not take. None is accepted if it is
+    the default, for options, and to mean "none of them" for an argument that takes several values.
     """
     signature = inspect.signature(function)
     options_name = next((name for name, each in signature.parameters.items() if each.kind is each.VAR_KEYWORD), "")
@@ -44,14 +44,14 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def several_names(name: str, value: object) -> list[str]:
-    """Return the names or folders in the argument `name`, which may be one; raises ArgumentError as above."""
+    """Return the names or folders in the argument `name`, which may be a single one. Raises ArgumentError as above."""
     names: list[str] = _Argument("names or folders", _text, is_several=True).checked(name, value)
     return names
 
 
 @dataclass(frozen=True)
 class _Argument:
-    """What one is to be, in words, and what makes it that, or raises TypeError or ValueError."""
+    """What an argument takes, in words, and the function that converts it or raises TypeError or ValueError."""
 
     wanted: str
     as_meant: Callable[[Any], Any]
@@ -90,17 +90,17 @@ def _truth(value: object) -> bool:
 
 
 def _of_torch(value: object) -> str:
-    """A word, or what torch has for it: torch.device or torch.dtype."""
+    """Return the word for a device or an arithmetic, given as such or as a torch.device or torch.dtype."""
     return str(value).removeprefix("torch.") if type(value).__module__ == "torch" else _text(value)
 
 
 def _model(value: object) -> object:
-    """A name, or a pair of objects that is looked into where models are read."""
+    """Return a name, or a pair of objects, which is checked where models are read."""
     return value if isinstance(value, tuple | list) else _text(value)
 
 
 def _plain(value: Any) -> Any:
-    """What a record can hold in place of NumPy's numbers and arrays."""
+    """Return NumPy numbers and arrays as plain Python values, which a record can hold."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 

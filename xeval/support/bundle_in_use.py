@@ -1,6 +1,6 @@
-"""Which bundle is in use: where its file lies and where it has been unpacked.
+"""The bundle in use: where its file is and where it has been unpacked.
 
-That stands in the environment, where every thread of this process sees it, and every process that this one starts.
+Both are in environment variables, so that every thread of this process and every process that it starts sees them.
 """
 
 import os
@@ -27,7 +27,7 @@ def unpacked() -> Unpacked | None:
 
 @contextmanager
 def using(bundle: Unpacked) -> Iterator[None]:
-    """While this lasts, `unpacked` gives `bundle`; then again what it gave before."""
+    """Make `unpacked` return `bundle` during the block, and afterwards what it returned before."""
     before = {name: os.environ.get(name) for name in (_FILE, _FOLDER)}
     os.environ.update({_FILE: str(bundle.path.absolute()), _FOLDER: str(bundle.folder.absolute())})
     try:

@@ -1,7 +1,7 @@
-"""What can be made again but takes time: fine-tuned weights, trainings half done, encoded rows, corpora, copies of
-objects, unpacked bundles, measured speeds and what ranks are computed from, under XEVAL_CACHE.
+"""The cache, under XEVAL_CACHE, of everything that can be made again but takes time.
 
-Nothing in here is a result; all of it can be deleted at any time.
+It holds fine-tuned weights, unfinished trainings, encoded rows, corpora, copies of objects, unpacked bundles, measured
+speeds and the numbers that ranks are computed from. Nothing in it is a result; all of it can be deleted at any time.
 """
 
 import os
@@ -18,19 +18,19 @@ from xeval.support.sealed import MANIFEST, checksums
 from xeval.support.text import counted
 
 Part = Literal["weights", "checkpoints", "encoded", "corpora", "objects", "bundles", "speeds", "ranks"]
-WEIGHTS = "model.safetensors"  # the file in a folder of fine-tuned weights that records have the checksum of
+WEIGHTS = "model.safetensors"  # the file in a folder of fine-tuned weights whose checksum records have
 WEIGHTS_LIMIT_BYTES = 10e9
-UNUSED_DAYS = 7  # weights that were used since then stay, however much there is
+UNUSED_DAYS = 7  # weights used more recently stay, however much there is
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
 def cache_home() -> Path:
-    """XEVAL_CACHE, or `xeval` in the user's cache folder."""
+    """Return XEVAL_CACHE, or `xeval` in the user's cache folder."""
     return in_home(os.environ.get("XEVAL_CACHE") or platformdirs.user_cache_dir("xeval", appauthor=False))
 
 
 def free_bytes(folder: Path) -> int:
-    """How much the disk has left that holds `folder`, or will hold it."""
+    """Return the free space of the disk that holds `folder`, or will hold it."""
     existing = next(place for place in (folder, *folder.absolute().parents) if retried(place.is_dir))
     return retried(lambda: shutil.disk_usage(existing)).free
 
@@ -44,31 +44,34 @@ def clear(part: Part) -> None:
 
 
 def weights_folder(identity: str) -> Path:
-    """Where the fine-tuned weights of the run of this identity lie, if they are still kept."""
+    """Return where the fine-tuned weights of the run with this identity are, if they are still kept."""
     return cache_home() / "weights" / identity
 
 
 def checkpoints_folder(identity: str) -> Path:
-    """Where the run of this identity keeps how far its training is, and what one process at a time may hold."""
+    """Return where the run with this identity keeps the state of its training. One process at a time may hold it."""
     return cache_home() / "checkpoints" / identity
 
 
 def weights_in(folder: Path, weights_sha256: str) -> Path | None:
-    """`folder`, if the fine-tuned weights in it are whole and what a record says they were."""
+    """Return `folder` if the fine-tuned weights in it are intact and the record's; None otherwise."""
     return folder if (checksums(folder) or {}).get(WEIGHTS) == weights_sha256 else None
 
 
 def kept_weights(identity: str, weights_sha256: str) -> Path | None:
-    """The folder of the cache with a run's fine-tuned weights, if they are there and what the record says they were."""
+    """Return the cache's folder of a run's fine-tuned weights, if they are intact and the record's; None otherwise.
+
+    Note that they were used.
+    """
     kept = weights_in(weights_folder(identity), weights_sha256)
     if kept is not None:
-        with suppress(OSError):  # on a disk that is only read
+        with suppress(OSError):  # on a read-only disk
             (kept / MANIFEST).touch()  # for `forget_unused`
     return kept
 
 
 def _manifests(part: Part, below: str) -> list[Path]:
-    """Those of the sealed folders of this part; none where the disk does not let it be read, as if it were empty."""
+    """Return the manifests of this part's sealed folders. A part that cannot be read counts as empty."""
     try:
         return found_in(cache_home() / part, below + MANIFEST)
     except OSError:
@@ -76,14 +79,16 @@ def _manifests(part: Part, below: str) -> list[Path]:
 
 
 _FORGOTTEN = {  # part → what is said of so many of its folders
-    "weights": ("trainings", "whose weights", "; --keep-weights keeps a run's weights in its folder"),
+    "weights": ("trainings", "whose weights", "; --keep-weights keeps a run's in its folder"),
     "objects": ("copies of objects", "that", ""),
 }
 
 
 def forget_unused(part: Literal["weights", "objects"]) -> str:
-    """Where this part, of sealed folders, takes more than its share of the disk, remove those that nobody has used for
-    long, the oldest first. Says what was removed, in one line; "" if nothing was."""
+    """Remove sealed folders of this part that have long been unused, the oldest first, while it exceeds its limit.
+
+    Return what was removed, in one line; "" if nothing was.
+    """
     now_s, entries = time.time(), []
     for manifest in _manifests(part, "**/"):
         with suppress(OSError):  # another process may be removing them
@@ -105,7 +110,7 @@ def forget_unused(part: Literal["weights", "objects"]) -> str:
 
 
 def find_weights(identity: str, weights_sha256: str) -> Path | None:
-    """The same, or the folder of another run with these weights."""
+    """Return the same folder, or else that of another run with these weights; None if there is neither."""
     others = []
     for manifest in _manifests("weights", "*/"):
         with suppress(OSError):  # another process may be removing it

@@ -1,11 +1,11 @@
 """Folders that one process at a time works in, on file systems that have no locks.
 
-Whoever works in a folder has a file in its `.claim`, called by a random token, which a thread writes again every few
-seconds: its heartbeat. `.claim` appears with that file in it, by the renaming of a folder, which cannot take the place
-of one that holds something. A heartbeat that is old is of a process that was killed: it is taken over by renaming the
-file from the old token to one's own, which only one of several can do. How old it is is read off the file system's own
-clock, since those of two machines differ. A process that stood still for so long finds that its file is gone, and does
-not write any more.
+The process that works in a folder has a file in its `.claim`, named by a random token. This file is its heartbeat: a
+thread rewrites it every few seconds. `.claim` appears with that file in it, by renaming a folder, which cannot replace
+one that is not empty. An old heartbeat belongs to a process that was killed. Another process takes it over by renaming
+the file from the old token to its own, which only one of several can do. The age is measured by the file system's own
+clock, since the clocks of two machines differ. A process that was suspended for that long finds its file gone, and
+stops writing.
 """
 
 import json
@@ -26,7 +26,7 @@ STALE_AFTER_S = 60.0  # without a heartbeat
 
 
 def place_of(folder: Path) -> Path:
-    """Where the claim of `folder` lies. It stays there, empty, when the work has ended: claims are what counts here."""
+    """Return where the claim of `folder` is. It stays there, empty, after the work, to show that claims count here."""
     return folder / ".claim"
 
 
@@ -35,14 +35,14 @@ class Claim:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._place, self._token = folder, place_of(folder), secrets.token_hex(16)
-        self._waiting = folder / f".claim-{self._token}"  # becomes the place, if that is free
+        self._waiting = folder / f".claim-{self._token}"  # renamed to the place, if that is free
         self._heartbeat = self._place / self._token
         self._ended = threading.Event()
 
     def take(self) -> bool:
-        """Whether the folder is this process's now. Raises OSError where nothing can be written."""
+        """Try to claim the folder; return whether it is now this process's. Raises OSError if it cannot be written."""
         retried(self._offer)
-        with suppress(OSError):  # most often since somebody has it; what counts is whether it is there now
+        with suppress(OSError):  # most often since another process has it; what counts is whose heartbeat is there now
             self._waiting.rename(self._place)
         if not retried(self._heartbeat.exists):
             self._take_over()
@@ -53,7 +53,7 @@ class Claim:
         return True
 
     def holder(self) -> str:
-        """For whom one waits."""
+        """Return, in words, the process that has the folder."""
         for path in self._heartbeats():
             with suppress(OSError, ValueError, KeyError, TypeError):
                 content = json.loads(path.read_text(encoding="utf-8"))
@@ -61,7 +61,7 @@ class Claim:
         return "another process"
 
     def check(self) -> None:
-        """Raise ClaimError if the folder has been taken over meanwhile, StoreError if that cannot be found out."""
+        """Raise ClaimError if the folder has been taken over meanwhile, StoreError if that cannot be determined."""
         try:
             retried(self._renew)
         except FileNotFoundError as error:
@@ -73,7 +73,7 @@ class Claim:
             raise StoreError(f"{self._folder}: cannot be used: {error.strerror}; run the command again") from error
 
     def release(self) -> None:
-        """Let the next one in; also what is left of a claim that was not taken is removed."""
+        """Let the next process in, and remove the rest of a claim that was not obtained."""
         self._ended.set()
         with suppress(OSError):  # gone with the folder, or taken over
             retried(self._heartbeat.unlink)
@@ -84,9 +84,9 @@ class Claim:
         self._write(self._waiting / self._token, os.O_CREAT)
 
     def _take_over(self) -> None:
-        """Take over a heartbeat that is old: made young first, so that nobody takes it from here, then renamed."""
+        """Take over an old heartbeat: rewrite it first, so that no other process takes it over, then rename it."""
         for path in self._heartbeats():
-            with suppress(OSError):  # it has ended, or somebody else was faster
+            with suppress(OSError):  # its process has ended, or another process was faster
                 if self._age_s(path) > STALE_AFTER_S:
                     self._write(path)
                     path.rename(self._heartbeat)
@@ -97,15 +97,15 @@ class Claim:
             paths = retried(lambda: list(self._place.iterdir()))
         except OSError:
             return []
-        return [path for path in paths if not path.name.startswith(".")]  # as NFS calls what somebody still reads
+        return [path for path in paths if not path.name.startswith(".")]  # NFS's names for removed files still open
 
     def _age_s(self, path: Path) -> float:
-        """By the clock that has just dated what this process offers."""
+        """Return the age of `path` by the file system's clock, which has just dated this process's own offer."""
         return retried(lambda: _modified_s(self._waiting / self._token) - _modified_s(path))
 
     def _go_on(self) -> None:
         while not self._ended.wait(RENEWED_EVERY_S):
-            with suppress(OSError):  # `check` says so when it matters
+            with suppress(OSError):  # `check` reports it when it matters
                 self._renew()
 
     def _renew(self) -> None:
@@ -118,7 +118,7 @@ class Claim:
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "token": self._token,
         }
-        # What was there is written over, never emptied first: whoever waits may read it at any moment.
+        # Overwrite the content without emptying the file first: a waiting process may read it at any moment.
         descriptor = os.open(path, os.O_WRONLY | or_create, 0o644)
         try:
             os.ftruncate(descriptor, os.write(descriptor, json.dumps(content).encode()))
@@ -126,7 +126,7 @@ class Claim:
             os.close(descriptor)
 
     def _sweep(self) -> None:
-        """Remove what processes offered that were killed while they waited."""
+        """Remove the offers of processes that were killed while they waited."""
         shutil.rmtree(self._waiting, ignore_errors=True)
         for path in found_in(self._folder, ".claim-*"):
             with suppress(OSError):
@@ -135,7 +135,7 @@ class Claim:
 
 
 def _modified_s(path: Path) -> float:
-    """As the server has it now: NFS remembers what `stat` said, but asks again when a file is opened."""
+    """Return the server's current time of change: NFS caches what `stat` says, but asks again when a file is opened."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return os.fstat(descriptor).st_mtime

@@ -1,4 +1,4 @@
-"""Overall progress of several pieces of work: before each, a line that says which it is and how long the rest takes."""
+"""Overall progress of several pieces of work: one line before each, with its number and the time left."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +16,10 @@ def count_down(
     say: Callable[[str], None],
     what: str = "run",
 ) -> Iterator[Item]:
-    """Yield `items`, the next when the work on one has ended: "run 2 of 9, about 40 minutes left: xnli, mbert".
+    """Yield `items` and announce each through `say`: "run 2 of 9, about 40 minutes left: xnli, mbert".
 
-    An item's work is as long as its number in `works` is large. One of 0 is not counted, and a single one goes without
-    saying.
+    `works` has the relative amount of work of each item. An item of 0 is not counted, and a single counted item is not
+    announced.
     """
     n_all, n = sum(work > 0 for work in works), 0
     done_work, done_s = 0.0, 0.0

@@ -7,12 +7,12 @@ line and exits with 2; a program that imports xeval can catch `XevalError` or on
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-_ALIKE = 0.5  # share of letters in common from which on one word may be meant by another
+_ALIKE = 0.5  # least share of letters in common for one word to be a likely misspelling of another
 _MOST_LISTED = 24
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the name in `known` that is most like `name`; None where none is like it."""
+    """Return the name in `known` that is most like `name`; None if none is like it."""
     folded = {other.casefold(): other for other in known}
     matches = get_close_matches(name.casefold(), folded, n=1, cutoff=_ALIKE)
     return folded[matches[0]] if matches else None
@@ -28,7 +28,7 @@ class UnknownNameError(XevalError):
     def __init__(
         self, kind: str, name: str, known: Iterable[str], hint: str = "", other_names: Mapping[str, str] | None = None
     ) -> None:
-        """`other_names` are what people write for a known one, by what they write."""
+        """`other_names` maps other words that people write to the known names that they stand for."""
         names, others = sorted(known), other_names or {}
         meant = nearest(name, [*names, *others])
         meant = others.get(meant or "", meant)
@@ -55,7 +55,7 @@ class DataError(XevalError):
 
 
 class CopyError(DataError):
-    """Something wrong with a copy of the data; whoever knows where the copy comes from adds what to do about it."""
+    """Something wrong with a copy of the data. Code that knows where the copy comes from adds what to do about it."""
 
 
 class ModelError(XevalError):
@@ -83,4 +83,4 @@ class StoreError(XevalError):
 
 
 class ClaimError(StoreError):
-    """A folder that another process works in now, since this one stood still for so long that it seemed dead."""
+    """A folder that another process has taken over, since this one was suspended for so long that it seemed dead."""

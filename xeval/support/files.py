@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and names that stay inside."""
+"""Files that appear complete or not at all, and names that cannot lead out of a folder."""
 
 import errno
 import hashlib
@@ -20,18 +20,18 @@ from xeval.support.errors import StoreError
 MAX_BYTES = 1_000_000_000_000  # of any file
 
 _TEMPORARY = ".tmp"
-_PAUSES_S = (0.02, 0.1, 0.5)  # before something is tried again
+_PAUSES_S = (0.02, 0.1, 0.5)  # before further attempts
 _T = TypeVar("_T")
 _guards: dict[object, tuple[Path, Callable[[], None]]] = {}
 
 
 def safe_name(name: str) -> str:
-    """`organisation/name` as one folder's name; nothing in it can lead out of the results folder."""
+    """Return `organisation/name` as a single folder name that cannot lead out of the results folder."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", name.replace("/", "--")).lstrip(".") or "_"
 
 
 def in_home(path: str | os.PathLike[str]) -> Path:
-    """`path` with a leading ~ replaced. Raises StoreError where nobody has that home."""
+    """Return `path` with a leading ~ replaced. Raises StoreError if there is no such home folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:  # pathlib's
@@ -39,10 +39,10 @@ def in_home(path: str | os.PathLike[str]) -> Path:
 
 
 def retried(act: Callable[[], _T]) -> _T:
-    """What `act` gives, which can be done twice.
+    """Call `act`, which must be safe to repeat, and return its result.
 
-    It is tried again a few times where a network file system has forgotten the file meanwhile (ESTALE): the next time
-    it asks the server. Raises OSError as `act` does.
+    It is called again, a few times, if a network file system has meanwhile forgotten the file (ESTALE): the next time,
+    the file system asks the server. Raises OSError as `act` does.
     """
     for pause_s in _PAUSES_S:
         try:
@@ -55,7 +55,7 @@ def retried(act: Callable[[], _T]) -> _T:
 
 
 def found_in(folder: Path, pattern: str) -> list[Path]:
-    """What there is below `folder` whose path matches `pattern`, in order."""
+    """Return the paths below `folder` that match `pattern`, in order."""
     return retried(lambda: sorted(folder.glob(pattern)))
 
 
@@ -65,8 +65,10 @@ def is_there(path: Path) -> bool:
 
 @contextmanager
 def guarded(folder: Path, check: Callable[[], None]) -> Iterator[None]:
-    """While this lasts, whatever this process is about to put in its place below `folder` makes `check` first, which
-    raises XevalError if that is not this process's to write any more."""
+    """Call `check`, during the block, before this process puts any file in place below `folder`.
+
+    `check` raises XevalError if this process may no longer write there.
+    """
     key = object()
     _guards[key] = (folder.absolute(), check)
     try:
@@ -76,16 +78,16 @@ def guarded(folder: Path, check: Callable[[], None]) -> Iterator[None]:
 
 
 def check_guards(path: Path) -> None:
-    """Ask those who guard a folder that `path` lies in."""
+    """Call the checks of all guarded folders that contain `path`."""
     for folder, check in list(_guards.values()):
         if path.absolute().is_relative_to(folder):
             check()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader, or a crash, sees the old file or the new one and nothing between.
+    """Write `content` to `path` so that readers, also after a crash, find the old file or the new one, nothing between.
 
-    A link there is replaced, and what it leads to stays. `write_output` is for places that people name.
+    A link there is replaced, and its target stays. `write_output` is for paths that people name.
     """
     try:
         retried(lambda: _write(path, content))
@@ -94,12 +96,14 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Write `content` where somebody asked for it: into a pipe or a device, into the file that a link leads to, or as
-    `write_atomically` does."""
+    """Write `content` to a path that the user named: into a pipe or a device, or else as `write_atomically` does.
+
+    A link stays, and the file that it leads to is written.
+    """
     try:
         status = path.stat()
     except OSError:
-        status = None  # there is nothing yet; if it is something else, writing says so
+        status = None  # there is no file yet; any other reason shows when the file is written
     if status is None or (stat.S_ISREG(status.st_mode) and _standard_stream(status) is None):
         return write_atomically(_end_of_links(path), content)
     try:
@@ -107,13 +111,13 @@ def write_output(path: Path, content: bytes) -> None:
         with os.fdopen(os.dup(stream), "wb") if stream is not None else path.open("wb") as file:
             file.write(content)
     except BrokenPipeError:
-        raise  # whoever read it has gone
+        raise  # the reader has gone
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}; name another") from error
 
 
 def _standard_stream(status: os.stat_result) -> int | None:
-    """Which of this process's streams it is, as /dev/stdout is one; None for anything else."""
+    """Return the descriptor of the standard stream that this is, as /dev/stdout is one; None for anything else."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # closed, or not a file
             stream.flush()
@@ -148,7 +152,7 @@ def _write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def _without(*numbers: int) -> Iterator[None]:
-    """Do without what a file system does not have: it answers with one of these, or that it is not supported."""
+    """Ignore that a file system lacks a feature: it answers with one of these numbers, or that it is not supported."""
     try:
         yield
     except OSError as error:
@@ -157,7 +161,7 @@ def _without(*numbers: int) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in `folder` are on the disk, where the file system knows how to."""
+    """Wait until the names in `folder` are on the disk, if the file system can do that."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with _without(errno.EINVAL):
@@ -167,9 +171,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def opened(path: Path, max_bytes: int = MAX_BYTES) -> io.BufferedReader:
-    """`path` to be read. Raises OSError for a pipe or a device, which could keep a reader for ever, and for a file of
-    more than `max_bytes`."""
-    waits_not = getattr(os, "O_NONBLOCK", 0)  # for somebody to write into a pipe
+    """Open `path` for reading.
+
+    Raises OSError for a pipe or a device, which could block a reader for ever, and for a file of more than `max_bytes`.
+    """
+    waits_not = getattr(os, "O_NONBLOCK", 0)  # for a process to write into a pipe
     file = os.fdopen(os.open(path, os.O_RDONLY | waits_not), "rb")
     try:
         status = os.fstat(file.fileno())
@@ -184,14 +190,14 @@ def opened(path: Path, max_bytes: int = MAX_BYTES) -> io.BufferedReader:
 
 
 def check_ordinary(path: Path, max_bytes: int) -> None:
-    """Raise OSError as `opened` does, where a library opens the file itself."""
+    """Raise OSError as `opened` does, for a file that a library opens itself."""
     if not path.is_dir():
         with opened(path, max_bytes):
             pass
 
 
 def read_ordinary(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """The content of `path`. Raises OSError as `opened` does."""
+    """Return the content of `path`. Raises OSError as `opened` does."""
     return retried(lambda: _read(path, max_bytes))
 
 
@@ -201,7 +207,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 
 def file_sha256(path: Path, max_bytes: int = MAX_BYTES) -> str:
-    """Raises OSError as `opened` does."""
+    """Return the SHA-256 of the file at `path`. Raises OSError as `opened` does."""
     return retried(lambda: _sha256(path, max_bytes))
 
 
@@ -211,12 +217,12 @@ def _sha256(path: Path, max_bytes: int) -> str:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy the content into a file that nobody reads yet."""
+    """Copy the content of `source` into `target`, which nobody reads yet."""
     retried(lambda: shutil.copyfile(source, target))
 
 
 def sweep_temporaries(folder: Path, older_than_s: float = 0.0) -> None:
-    """Remove what `write_atomically` leaves in `folder` and below it when its process is killed."""
+    """Remove the temporary files that `write_atomically` leaves in and below `folder` when its process is killed."""
     now, paths = time.time(), list[Path]()
     with suppress(OSError):  # another process may be sweeping too
         paths = found_in(folder, f"**/.*{_TEMPORARY}")

@@ -1,4 +1,4 @@
-"""The noun of preflight and diagnosis: what a check has found, with its evidence and its fix."""
+"""The finding of a check, in preflight or diagnosis, with its evidence and its fix."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -45,12 +45,15 @@ def error(name: str, evidence: str, fix: str = "") -> Finding:
 
 
 def wrong(findings: Iterable[Finding]) -> list[Finding]:
-    """Those that are not fine, errors first."""
+    """Return the findings that are not fine, errors first."""
     return sorted((finding for finding in findings if finding.severity != "fine"), key=lambda finding: finding.severity)
 
 
 def by_language(shares: dict[str, float], as_text: str = "{:.1%}") -> str:
-    """`th 18.7 %, el 4.2 %, less in 3 more`: numbers by language, the largest first, without those that round to 0."""
+    """Return numbers by language, the largest first: `th 18.7 %, el 4.2 %, less in 3 more`.
+
+    Numbers other than 0 that round to 0 are only counted, unless all of them do.
+    """
     ordered = sorted(shares.items(), key=lambda item: -item[1])
     traces = [language for language, number in ordered if number and as_text.format(abs(number)) == as_text.format(0)]
     if len(traces) == len(ordered):
@@ -60,7 +63,7 @@ def by_language(shares: dict[str, float], as_text: str = "{:.1%}") -> str:
 
 
 def at_most(shares: dict[str, float], as_text: str = "{:.1%}") -> str:
-    """`at most 18.7 % (th)`: the largest of numbers by language."""
+    """Return the largest of numbers by language: `at most 18.7 % (th)`."""
     language, number = max(shares.items(), key=lambda item: item[1])
     return f"at most {_spaced(as_text.format(number))} ({language})"
 

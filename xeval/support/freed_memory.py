@@ -1,8 +1,8 @@
-"""Memory that was freed stays with the process, where the C library would give it back and take it anew, zeroed.
+"""Freed memory that stays with the process, instead of going back to the system and coming again as zeroed pages.
 
 A training step frees and allocates hundreds of megabytes; fresh pages for them took 7 to 10 % of its time in bfloat16
-(docs/performance.md). It changes the whole process, so it is for the command line, whose process is xeval's own, and
-not for the library.
+(docs/performance.md). The setting changes the whole process, so it is for the command line, whose process is xeval's
+own, and not for the library.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ _KEPT_BYTES, _LARGEST_KEPT_BYTES = 2**31 - 1, 2**30
 
 
 def keep_freed_memory() -> None:
-    """Keep up to 2 GiB of freed memory, in blocks of up to 1 GiB. Where the C library has no such setting, nothing."""
+    """Keep up to 2 GiB of freed memory, in blocks of up to 1 GiB, if the C library has such a setting."""
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl's libraries have none

@@ -1,4 +1,4 @@
-"""Reading thousands of records or tokenizing thousands of rows without looking for garbage again and again."""
+"""Reading thousands of records or tokenizing thousands of rows without repeated garbage collection."""
 
 import gc
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """While this lasts, cycles are not looked for: what is made here is kept, and looking takes half of the time."""
+    """Do not look for cycles during the block: the objects made there are kept, and looking takes half of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""JSON in which each name stands once."""
+"""JSON in which no object has the same name twice."""
 
 import json
 from collections import Counter
@@ -8,10 +8,9 @@ from xeval.support.text import one_line
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What `text` says.
+    """Parse `text`.
 
-    Raises ValueError for what is not JSON, and for a name that an object has twice, of which Python keeps the last in
-    silence.
+    Raises ValueError if it is not JSON, or if an object has a name twice, of which Python would silently keep the last.
     """
     return json.loads(text, object_pairs_hook=_each_once)
 

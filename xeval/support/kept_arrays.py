@@ -1,4 +1,4 @@
-"""What is made of numpy arrays and takes time ↔ the cache, by a hash of everything that it depends on."""
+"""Values that consist of NumPy arrays and take time to make ↔ the cache, by a hash of all that they depend on."""
 
 import hashlib
 import io
@@ -23,9 +23,9 @@ def made_once(
     as_arrays: Callable[[_T], Mapping[str, np.ndarray]],
     of_arrays: Callable[[dict[str, np.ndarray]], _T],
 ) -> tuple[_T, StoreError | None]:
-    """What this key stands for, from a part of the cache or by calling `make` and keeping what it gives.
+    """Return the value for this key, from a part of the cache or else by calling `make` and keeping the result.
 
-    Comes with the reason where it cannot be kept.
+    Also return the error if the result cannot be kept, or None.
     """
     path = cache_home() / part / f"{key}.npz"
     try:
@@ -50,5 +50,5 @@ def made_once(
 
 
 def digest_of(key: str, packed: bytes) -> bytes:
-    """Of the content and of what it is of, so that a file under another one's name is no match."""
+    """Return the hash of the content and its key, so that a file under another key's name does not match."""
     return hashlib.sha256(key.encode() + packed).digest()

@@ -1,6 +1,6 @@
-"""Codes of languages, in whatever standard somebody wrote them: "zh", "zho_Hans", "zh-CN", "iw", "arb".
+"""Language codes of any standard: "zh", "zho_Hans", "zh-CN", "iw", "arb".
 
-`langcodes` knows the standards: ISO 639-1 to 639-3, ISO 15924, BCP 47 and the codes that each of them has given up.
+`langcodes` knows the standards: ISO 639-1 to 639-3, ISO 15924, BCP 47 and the codes that each of them has withdrawn.
 """
 
 from functools import cache
@@ -12,14 +12,14 @@ class LanguageCode(NamedTuple):
 
     language: str  # "zh" for "zho" and "cmn", "ar" for "arb": the macrolanguage where there is one
     own: str  # the same without the macrolanguage: "zh", "cmn", "arb"
-    script: str | None  # ISO 15924, where the code says it: "Hans"
-    likely_script: str | None  # where it does not: what the language is usually written in; None where nobody knows
+    script: str | None  # ISO 15924, if the code says it: "Hans"
+    likely_script: str | None  # the script that the language is usually written in; None if that is not known
 
 
 @cache
 def parse(code: str) -> LanguageCode | None:
-    """The parts of `code`; None for what is not a language's code."""
-    import langcodes  # a fifth of a second
+    """Return the parts of `code`; None if it is not the code of a language."""
+    import langcodes  # takes a fifth of a second
     from langcodes.tag_parser import LanguageTagError
 
     try:
@@ -28,7 +28,7 @@ def parse(code: str) -> LanguageCode | None:
             return None
         own = langcodes.Language.make(language=tag.language)
         likely = own.maximize()
-        # What is not known is taken for what most people write: English, as in the United States.
+        # For an unknown language, langcodes guesses what is most common: the script and country of American English.
         is_guess = tag.language != "en" and (likely.script, likely.territory) == ("Latn", "US")
         language = langcodes.Language.get(langcodes.standardize_tag(tag.language, macro=True)).language
     except LanguageTagError:
@@ -38,13 +38,13 @@ def parse(code: str) -> LanguageCode | None:
 
 @cache
 def registered_names(kind: str) -> dict[str, str]:
-    """Subtag → its first name in IANA's registry, of every "language" or "script"."""
+    """Return subtag → first name in IANA's registry, for every subtag of `kind`: "language" or "script"."""
     from langcodes.registry_parser import parse_registry
 
     return {entry["Subtag"]: entry["Description"][0] for entry in parse_registry() if entry["Type"] == kind}
 
 
 def base_language(code: str) -> str:
-    """ "zh" for "zho_Hans" and "zh-CN"; what is before the first hyphen of a code that is no language's."""
+    """Return "zh" for "zho_Hans" and "zh-CN"; for an unknown code, the part before its first hyphen or underscore."""
     parts = parse(code)
     return parts.language if parts else code.replace("_", "-").partition("-")[0].lower()

@@ -17,24 +17,24 @@ from xeval.support.errors import StoreError
 from xeval.support.files import guarded, is_there, retried, sweep_temporaries
 from xeval.support.text import one_line
 
-SAID_AFTER_S = 3.0  # of waiting
+SAID_AFTER_S = 3.0  # seconds of waiting
 SAID_AGAIN_AFTER_S = 600.0
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
-_POLLED_EVERY_S = (0.1, 0.5)  # so that those who wait do not ask all at once
+_POLLED_EVERY_S = (0.1, 0.5)  # drawn between these, so that waiting processes do not all ask at the same time
 
 Say = Callable[[str], None]
-_to_log: Say = logging.getLogger("xeval").warning  # on standard error, where nobody has set up logging
+_to_log: Say = logging.getLogger("xeval").warning  # on standard error, unless logging has been set up
 
 
 @contextmanager
 def locked(folder: Path, say: Say = _to_log) -> Iterator[None]:
-    """Hold `folder` against other processes that would work on the same things; the kernel frees it if this one dies.
+    """Lock `folder` against other processes that would work in it; the kernel unlocks it if this process dies.
 
-    While another process holds it, this one waits, and tells `say` for whom, after seconds and then now and again.
-    Where the file system has no locks, or where somebody found none before, the folder is claimed
-    (`xeval.support.claims`). Temporary files that a process left here when it was killed are swept: nobody else is
-    writing. Raises StoreError where the folder cannot be written, and ClaimError from what is written in it after
-    another process has taken it over.
+    While another process holds it, this one waits and tells `say` which process that is, after some seconds and then
+    now and again. If the file system has no locks, or a process found none before, the folder is claimed instead
+    (`xeval.support.claims`). Temporary files left here by killed processes are removed, since nobody else is writing.
+    Raises StoreError if the folder cannot be written. Writing in it raises ClaimError once another process has taken it
+    over.
     """
     lock = _take(folder, say)
     try:
@@ -43,7 +43,7 @@ def locked(folder: Path, say: Say = _to_log) -> Iterator[None]:
                 sweep_temporaries(folder)
                 yield
         else:
-            with suppress(OSError):  # it only tells those who wait whom they wait for
+            with suppress(OSError):  # it only tells waiting processes which process they wait for
                 Path(lock.lock_file).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
             sweep_temporaries(folder)
             yield
@@ -54,8 +54,7 @@ def locked(folder: Path, say: Say = _to_log) -> Iterator[None]:
 
 @contextmanager
 def held_in_cache(folder: Path, say: Say = _to_log) -> Iterator[None]:
-    """`locked`, where possible: `folder` is of the cache, and where that is full or closed, it is said and done
-    without."""
+    """Lock `folder`, which is in the cache, if possible. If the cache is full or closed, say so and go on without."""
     with ExitStack() as held:
         try:
             held.enter_context(locked(folder, say))
@@ -65,7 +64,7 @@ def held_in_cache(folder: Path, say: Say = _to_log) -> Iterator[None]:
 
 
 def _take(folder: Path, say: Say) -> FileLock | None:
-    """The kernel's lock; None where the file system has none."""
+    """Take the kernel's lock; return None if the file system has none."""
     # Without locks, filelock would fall back on a file that stays behind when its process is killed.
     lock = FileLock(folder / ".lock", fallback_to_soft=False)
     waiting = _Waiting(folder, say)
@@ -102,7 +101,7 @@ def _claimed(folder: Path, say: Say) -> Iterator[None]:
 
 
 class _Waiting:
-    """How long this process has waited for `folder`, said now and again."""
+    """Tells, now and again, how long this process has waited for `folder`."""
 
     def __init__(self, folder: Path, say: Say) -> None:
         self._folder, self._say = folder, say

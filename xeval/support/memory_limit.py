@@ -1,4 +1,4 @@
-"""A limit to the memory that a library may take on behalf of a stranger's file."""
+"""A limit on the memory that a library may take to read an untrusted file."""
 
 import re
 import threading
@@ -11,22 +11,23 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-# The limit is the process's: of two threads, the first to leave would lift the other's, which would then put it back.
+# The limit is the whole process's. Without this lock, the first of two threads to leave would lift the limit of the
+# other, which would then restore the first one's limit for good.
 _limited = threading.RLock()
 
 
 def mapped_bytes() -> int:
-    """How much of this process's memory RLIMIT_DATA counts. Raises OSError where nothing tells."""
+    """Return how much of this process's memory RLIMIT_DATA counts. Raises OSError if that cannot be found out."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024 * int(re.findall(r"VmData:\s+(\d+)", status)[0])
 
 
 @contextmanager
 def at_most(n_bytes: int) -> Iterator[None]:
-    """While this lasts, the kernel refuses this process more than `n_bytes` beyond what it has, where it can.
+    """Have the kernel refuse this process, during the block, more than `n_bytes` beyond what it has, where it can.
 
-    A library that was refused says so by an error, of whatever kind. Other threads are refused too, and wait with a
-    limit of their own.
+    A library that is refused memory raises an error of some kind. Other threads are refused memory too, and have to
+    wait to set a limit of their own.
     """
     with _limited:
         before = _lower(n_bytes)
@@ -38,7 +39,7 @@ def at_most(n_bytes: int) -> Iterator[None]:
 
 
 def _lower(n_bytes: int) -> tuple[int, int] | None:
-    """Set the limit, and return what it was before; None where it stays as it was."""
+    """Set the limit and return what it was before; None if it stays as it was."""
     with suppress(OSError, ValueError, AttributeError):  # no /proc, a stricter limit already, or no limits at all
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
         most = mapped_bytes() + n_bytes

@@ -1,4 +1,4 @@
-"""Settings of the whole process, such as how much a library says, that some work needs changed while it lasts."""
+"""Settings of the whole process, such as a library's verbosity, that some work needs changed while it lasts."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +11,8 @@ T = TypeVar("T")
 class ProcessSetting(Generic[T]):
     """A setting that is changed while anybody holds it.
 
-    Threads may hold it at once. If each put back what it had found, the last of them would put back the others' change.
+    Several threads may hold it at the same time. If each restored what it had found, the last one would restore
+    another's change.
     """
 
     def __init__(self, change: Callable[[], T], put_back: Callable[[T], object]) -> None:
@@ -22,7 +23,7 @@ class ProcessSetting(Generic[T]):
 
     @contextmanager
     def changed(self) -> Iterator[None]:
-        """While this lasts, the setting is as `change` makes it."""
+        """Keep the setting changed during the block."""
         with self._lock:
             if self._n_holders == 0:
                 self._usual = self._change()

@@ -1,8 +1,8 @@
-"""What a person sees while a run goes on, on standard error.
+"""The progress of a run as people see it, on standard error.
 
-On a terminal: a bar per phase with rate and remaining time. Elsewhere, and where TERM is dumb: one line per phase when
-it ends, and of one that takes longer, one after a minute, after two, four, eight …, and then every half hour. With
-`--quiet`: nothing. Stages know nothing of this; they call plain functions that the pipeline gets from here.
+On a terminal: a bar per phase with rate and remaining time. Elsewhere, or if TERM is dumb: one line at the end of each
+phase, and during a long one also a line after one minute, two, four, eight …, and then every half hour. With `--quiet`:
+nothing. Stages know nothing of this; they call plain functions that the pipeline gets from here.
 """
 
 import sys
@@ -30,7 +30,7 @@ from xeval.support.text import counted, duration, one_line
 
 
 class Reporter(Protocol):
-    """What the pipeline tells while it works."""
+    """Receives the pipeline's progress."""
 
     draws_bars: bool
 
@@ -41,7 +41,7 @@ class Reporter(Protocol):
 
 @dataclass
 class Phase:
-    """A piece of work of known size that is going on."""
+    """A piece of work of known size that is in progress."""
 
     name: str
     total: int
@@ -59,13 +59,13 @@ class Phase:
         self.on_change(self)
 
     def skip(self, amount: int) -> None:
-        """Count what was done before, by an earlier process or out of a cache."""
+        """Count work that was done before, by an earlier process or from a cache."""
         self.done_before += amount
         self.advance(amount)
 
     @property
     def was_done_before(self) -> bool:
-        """Whether all of it was, so that there is nothing to tell."""
+        """Whether all of the work was done before, so that there is nothing to report."""
         return self.done == self.done_before > 0
 
     def so_far(self) -> str:
@@ -81,12 +81,12 @@ class Phase:
         if before and not now:
             return f"{self.name}: {before}{note}"
         after = f", after {before}" if before else ""
-        rate = f" ({now / elapsed_s:,.1f} {self.unit}/s)" if elapsed_s >= 0.05 else ""  # a rate of 0.0 s says nothing
+        rate = f" ({now / elapsed_s:,.1f} {self.unit}/s)" if elapsed_s >= 0.05 else ""  # in 0.0 s, a rate means little
         return f"{self.name}: {counted(now, self.unit)} in {elapsed_s:.1f} s{rate}{after}{note}"
 
 
 class Silent:
-    """Says nothing; for `--quiet` and for programs."""
+    """Reports nothing; for `--quiet` and for programs."""
 
     draws_bars = False
 
@@ -102,7 +102,7 @@ _FIRST_LINE_S, _LONGEST_SILENCE_S = 60.0, 1800.0
 
 
 class Lines:
-    """One line per phase, and now and then one of a long phase, for logs and pipes."""
+    """One line per phase, and now and then a line during a long phase, for logs and pipes."""
 
     draws_bars = False
 
@@ -127,7 +127,7 @@ class Lines:
             self.say(phase.summary())
 
 
-# rich's own green, red and cyan of these numbers can hardly be read on white.
+# rich's own green, red and cyan for these numbers are hardly legible on white.
 _NUMBERS = ("progress.download", "progress.data.speed", "progress.remaining", "progress.elapsed")
 _LEGIBLE = Theme(dict.fromkeys(_NUMBERS, "none"))
 
@@ -170,12 +170,12 @@ class Bars:
 
 
 def reporter(quiet: bool) -> Reporter:
-    """The way of reporting that suits where standard error goes."""
+    """Return the reporter that suits where standard error goes."""
     if quiet:
         return Silent()
     return Bars() if can_draw() else Lines()
 
 
 def can_draw() -> bool:
-    """Whether standard error is a terminal that can be drawn on."""
+    """Return whether standard error is a terminal that can be drawn on."""
     return sys.stderr.isatty() and not Console(stderr=True).is_dumb_terminal

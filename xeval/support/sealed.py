@@ -1,6 +1,6 @@
-"""Folders that are whole or not used: the checksums of their files stand in a manifest that is written last.
+"""Folders that are complete or not used: a manifest with the checksums of their files is written last.
 
-The manifest is what `sha256sum` writes, so `sha256sum --check SHA256SUMS` in the folder says what is damaged.
+The manifest is in the format of `sha256sum`, so `sha256sum --check SHA256SUMS` in the folder shows what is damaged.
 """
 
 import errno
@@ -23,20 +23,20 @@ from xeval.support.files import (
 )
 
 MANIFEST = "SHA256SUMS"
-MAX_MANIFEST_BYTES = 50_000_000  # of some 400,000 files
+MAX_MANIFEST_BYTES = 50_000_000  # enough for some 400,000 files
 _PARTIAL = ".partial"
 
 
 @contextmanager
 def sealing(folder: Path) -> Iterator[Path]:
-    """Give a new folder to write into; when the block ends it is sealed and takes the place of `folder`.
+    """Yield a new folder to write into; when the block ends, seal it and put it in the place of `folder`.
 
-    Whoever calls this holds a lock that keeps others from writing the same folder. Raises OSError, and leaves `folder`
-    as it was, when something cannot be written.
+    The caller holds a lock that keeps others from writing the same folder. Raises OSError, and leaves `folder` as it
+    was, if something cannot be written.
     """
     finish_sealing(folder)
     partial = partial_of(folder)
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     try:
         retried(lambda: partial.mkdir(parents=True, exist_ok=True))
         yield partial
@@ -46,14 +46,14 @@ def sealing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-    retried(lambda: partial.replace(folder))  # if that fails, the sealed one is all there is, for `finish_sealing`
+    retried(lambda: partial.replace(folder))  # if this fails, only the sealed folder is left, for `finish_sealing`
     retried(lambda: sync_folder(folder.parent))
 
 
 def finish_sealing(folder: Path) -> None:
-    """Put what was sealed for `folder` in its place, where a process was killed just before it had done that.
+    """Put the folder that was sealed for `folder` in its place, if a process was killed just before doing that.
 
-    Without this, what of the old content stands in the new one would be lost with it.
+    Otherwise the new content would be lost, and with it any old content that was taken over into it.
     """
     partial = partial_of(folder)
     if is_there(partial) and checksums(folder) is None and checksums(partial) is not None:
@@ -62,7 +62,7 @@ def finish_sealing(folder: Path) -> None:
 
 
 def copy_sealed(source: Path, target: Path) -> None:
-    """Put a copy of the sealed folder `source` in the place of `target`. Raises OSError, also if it is not whole."""
+    """Replace `target` by a copy of the sealed folder `source`. Raises OSError, also if `source` is damaged."""
     with sealing(target) as partial:
         for path in _files(source):
             copy = partial / path.relative_to(source)
@@ -73,7 +73,7 @@ def copy_sealed(source: Path, target: Path) -> None:
 
 
 def partial_of(folder: Path) -> Path:
-    """Where what is to become `folder` is written."""
+    """Return where the new content of `folder` is written before it is sealed."""
     return folder.with_name(folder.name + _PARTIAL)
 
 
@@ -88,7 +88,7 @@ def _seal(folder: Path) -> None:
 
 
 def checksums(folder: Path) -> dict[str, str] | None:
-    """The SHA-256 of every file of a sealed folder by its name; None unless all are there, as written, and no more."""
+    """Return name → SHA-256 of every file of a sealed folder; None unless exactly those files are there, unchanged."""
     try:
         checksum_of = _checksums(folder)
         manifest = read_ordinary(folder / MANIFEST, MAX_MANIFEST_BYTES)
@@ -98,7 +98,7 @@ def checksums(folder: Path) -> dict[str, str] | None:
 
 
 def manifest_of(folder: Path) -> bytes:
-    """What the manifest of `folder` would be, were it sealed as it is."""
+    """Return the manifest that `folder` would get if it were sealed as it is."""
     return _manifest(_checksums(folder))
 
 

@@ -1,6 +1,6 @@
-"""Standard output and standard error, whatever becomes of them: words that nobody reads any more cost no work.
+"""Standard output and standard error that may fail without costing any work.
 
-A terminal is closed, a pipe's reader ends, the disk that a log is on is full.
+A terminal may be closed, a pipe's reader may end, the disk of a log may be full.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 
 class _Lasting:
-    """A stream that leads nowhere after one of `errors`."""
+    """A stream that discards everything after one of `errors`."""
 
     def __init__(self, stream: TextIO, *errors: type[Exception]) -> None:
         self._stream, self._errors = stream, errors
@@ -34,7 +34,7 @@ class _Lasting:
 
 
 def lead_nowhere(stream: TextIO) -> None:
-    """From now on `stream` takes everything and keeps nothing, also what it still had to write."""
+    """Make `stream` discard everything from now on, including what it still had to write."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -42,13 +42,15 @@ def lead_nowhere(stream: TextIO) -> None:
 
 
 def open_closed() -> None:
-    """Where the shell has closed a standard stream, the next file that is opened would take its number, and what
-    libraries print would go into that file."""
+    """Open the standard streams that the shell has closed, leading nowhere.
+
+    Otherwise the next file that is opened would take such a stream's number, and what libraries print would go into it.
+    """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  for as long as the process lasts
     if sys.stderr is None:
@@ -57,9 +59,9 @@ def open_closed() -> None:
 
 @contextmanager
 def lasting() -> Iterator[None]:
-    """While this lasts, a reader who has gone is not an error, and nothing that goes wrong on standard error is one.
+    """Ignore, during the block, that a reader has gone, and anything that goes wrong on standard error.
 
-    A full disk under standard output is: what was asked for is not there then.
+    A full disk under standard output is still an error, since the requested output is then missing.
     """
     own = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _Lasting(own[0], BrokenPipeError), _Lasting(own[1], OSError, ValueError)

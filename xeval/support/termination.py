@@ -1,4 +1,4 @@
-"""SIGTERM, Ctrl-C and a terminal that is closed: at once where nothing is lost, else after saving.
+"""Ending by SIGTERM, Ctrl-C or a closed terminal: immediately if nothing is lost, otherwise after saving.
 
 Schedulers send SIGTERM before they take a machine away. A second Ctrl-C does not wait.
 """
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 
 class Terminated(BaseException):
-    """The process was asked to end, and what would be lost is saved.
+    """The process was asked to end, and whatever would be lost has been saved.
 
-    Like KeyboardInterrupt, not an Exception: nobody on the way should take it for a mistake.
+    Like KeyboardInterrupt, this is not an Exception, so that no handler on the way takes it for a fault.
     """
 
 
 class RankLost(BaseException):
-    """Another process has ended, of those that compute together: as Terminated is, not for anybody on the way."""
+    """One of the processes that compute together has ended. Like Terminated, this is not for handlers on the way."""
 
 
 @dataclass
@@ -34,10 +34,10 @@ _HINT = b"\nending once the training is saved; press Ctrl-C again to stop at onc
 
 
 def listen() -> None:
-    """From now on SIGTERM raises Terminated in the main thread, or later, where it is postponed.
+    """Make SIGTERM, and the closing of the terminal, raise Terminated in the main thread: now or, if postponed, later.
 
-    So does the first Ctrl-C where it is postponed; any other raises KeyboardInterrupt, as always. Where the shell has
-    this process ignore Ctrl-C, it stays ignored.
+    The first Ctrl-C does the same if it is postponed; any other raises KeyboardInterrupt, as always. If the shell makes
+    this process ignore Ctrl-C or the closing of the terminal, that stays ignored.
     """
     _state.arrived, _state.is_postponed = None, False
     signal.signal(signal.SIGTERM, _on_termination)
@@ -48,7 +48,7 @@ def listen() -> None:
 
 
 def ended_by() -> tuple[str, int]:
-    """What asked the process to end, in words, and the exit code that says so."""
+    """Return what asked the process to end, in words, and the exit code that says so."""
     number = _state.arrived or signal.SIGTERM
     names = {signal.SIGINT: "interrupted", _HANGUP: "its terminal was closed"}
     return names.get(number, "terminated by SIGTERM"), 128 + number
@@ -70,9 +70,10 @@ def _on_interrupt(number: int, frame: object) -> None:
 
 @contextmanager
 def postponed() -> Iterator[Callable[[], bool]]:
-    """While this lasts, both do nothing but make what this gives answer True; at its end it raises Terminated.
+    """Postpone the end of the process until the end of the block, which then raises Terminated.
 
-    One inside of another leaves that to the outer one.
+    Yield a function that returns whether the process has been asked to end. A block inside another leaves raising to
+    the outer one.
     """
     is_inner, _state.is_postponed = _state.is_postponed, True
     try:

@@ -1,4 +1,4 @@
-"""Text: made safe to show, put in words, and looked at."""
+"""Text: making it safe to show, putting numbers into words, and telling scripts apart."""
 
 import math
 import re
@@ -9,14 +9,17 @@ from decimal import ROUND_HALF_UP, Decimal
 
 
 def one_line(message: object) -> str:
-    """Text safe for one line of a terminal or a log: white space folded, control characters shown as escapes, and so is
-    what GitHub takes for a command where a line begins with it, or anywhere."""
+    """Return text that is safe for one line of a terminal or a log, with white space folded.
+
+    Control characters are shown as escapes, and so are the marks that GitHub takes for a command, at the beginning of a
+    line or anywhere.
+    """
     text = legible(" ".join(str(message).split()))
     return f"\\x3a{text[1:]}" if text.startswith("::") else text
 
 
 def legible(line: str) -> str:
-    """The same of a line whose white space is to stay, and that does not begin with what it quotes."""
+    """Do the same for a line whose white space is to stay, and that does not begin with text from elsewhere."""
     line = line.replace("##[", "#\\x23[")
     if line.isprintable():
         return line
@@ -24,32 +27,32 @@ def legible(line: str) -> str:
 
 
 def metric_in_words(name: str) -> str:
-    """ "token accuracy", "span F1"."""
+    """Return a metric's name in words: "token accuracy", "span F1"."""
     return re.sub(r"\bf1\b", "F1", name.replace("_", " "))
 
 
 def capitalised(text: str) -> str:
-    """With a capital first letter, and the others as they are."""
+    """Return `text` with a capital first letter and the others unchanged."""
     return text[:1].upper() + text[1:]
 
 
 def counted(n: int, things: str) -> str:
-    """ "1 language", "4,927 pairs": `things` is the plural."""
+    """Return "1 language" or "4,927 pairs"; `things` is the plural."""
     return f"{n:,} {singular(things) if n == 1 else things}"
 
 
 def one_decimal(points: float) -> str:
-    """ "71.3" for 71.25: half away from zero, whatever arithmetic leaves behind the ninth decimal, and never "-0.0"."""
+    """Return "71.3" for 71.25: rounded half away from zero, without noise after the ninth decimal, never "-0.0"."""
     return str(_rounded(points, 1))
 
 
 def signed(points: float, places: int = 1) -> str:
-    """The same with its sign, and with so many places: "+0.4", "-1.3", "+0.0"."""
+    """Return the same with its sign and with this many decimal places: "+0.4", "-1.3", "+0.0"."""
     return f"{_rounded(points, places):+}"
 
 
 def printed_difference(points: float, other: float, places: int = 1) -> float:
-    """The difference of two numbers as they are printed, so that a reader who subtracts gets the same."""
+    """Return the difference of two numbers as they are printed, so that a reader who subtracts gets the same."""
     return float(_rounded(points, places) - _rounded(other, places))
 
 
@@ -57,11 +60,11 @@ def _rounded(points: float, places: int) -> Decimal:
     if not math.isfinite(points):
         return Decimal(points)
     exact = Decimal(repr(round(float(points), 9)))
-    return exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP) + Decimal("0.0")  # which makes 0.0 of -0.0
+    return exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP) + Decimal("0.0")  # turns -0.0 into 0.0
 
 
 def duration(seconds: float) -> str:
-    """ "40 seconds", "12 minutes", "3.5 hours"."""
+    """Return "40 seconds", "12 minutes" or "3.5 hours"."""
     if seconds < 90:
         return counted(max(1, round(seconds)), "seconds")
     minutes = seconds / 60
@@ -69,24 +72,24 @@ def duration(seconds: float) -> str:
 
 
 def size(n_bytes: float) -> str:
-    """ "3.4 MB", "1.1 GB"."""
+    """Return "3.4 MB" or "1.1 GB"."""
     return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:,.1f} MB"
 
 
 def numbered(things: str, numbers: Collection[int]) -> str:
-    """ "seed 1", "seeds 1, 2"."""
+    """Return "seed 1" or "seeds 1, 2"; `things` is the plural."""
     return f"{things if len(numbers) > 1 else singular(things)} {', '.join(map(str, numbers))}"
 
 
 def singular(things: str) -> str:
-    """ "pair" for "pairs", "query" for "queries", "run of distilmbert" for "runs of distilmbert"."""
+    """Return "pair" for "pairs", "query" for "queries", "run of distilmbert" for "runs of distilmbert"."""
     noun, space, rest = things.partition(" ")
     ends = (("ies", "y"), ("sses", "ss"), ("s", ""))
     end, instead = next(((end, instead) for end, instead in ends if noun.endswith(end)), ("", ""))
     return f"{noun.removesuffix(end)}{instead}{space}{rest}"
 
 
-# How Unicode's names of letters begin in scripts that put no space between words: those of UAX #14's classes for
+# Beginnings of Unicode's names of letters in scripts that put no space between words: those of UAX #14's classes for
 # complex context and for ideographs (https://www.unicode.org/reports/tr14/), and Tibetan, which marks syllables.
 _UNSPACED = (
     "CJK ", "HIRAGANA ", "KATAKANA ", "BOPOMOFO ", "YI ", "THAI ", "LAO ", "KHMER ", "MYANMAR ", "TIBETAN ", "TAI LE ",
@@ -95,7 +98,7 @@ _UNSPACED = (
 
 
 def is_unspaced(texts: Iterable[str]) -> bool:
-    """Whether most letters of `texts` are of scripts that put no space between words, whatever language it is."""
+    """Return whether most letters of `texts` are of scripts that put no space between words, in whatever language."""
     counts = Counter("".join(texts))
     letters = {character: n for character, n in counts.items() if character.isalpha()}
     unspaced = sum(n for letter, n in letters.items() if unicodedata.name(letter, "").startswith(_UNSPACED))
