@@ -1,1 +1,1 @@
-"""Bytes → checked rows and model files."""
+"""Reading of data: bytes → checked rows and model files."""

@@ -1,8 +1,8 @@
-"""A bundle: one tar file with all that a published table's reproduction needs, for a machine without a network.
+"""A bundle: one tar file with everything needed to reproduce a published table on a machine without a network.
 
-Its first member is SHA256SUMS, with the checksum of every other one; it is unpacked once, into the cache, under the
-hash of that. While a bundle is in use, `xeval.data.hub` and `xeval.definitions.registry` find in it what they would
-fetch or look up.
+Its first member is SHA256SUMS, with the checksum of every other member. The bundle is unpacked once, into the cache,
+under the hash of that member. While a bundle is in use, `xeval.data.hub` and `xeval.definitions.registry` find in it
+what they would otherwise fetch or look up.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from xeval.support.text import one_line
 
 _MANIFEST = "SHA256SUMS"
 _CONTENTS = "bundle.json"
-MAX_TEXT_BYTES = 10_000_000  # of the two above
+MAX_TEXT_BYTES = 10_000_000  # of each of the two above
 _MAX_BYTES = 1_000_000_000_000
 
 Kind = Literal["model", "dataset"]
@@ -61,7 +61,7 @@ class Bundle:
     contents: Contents
 
     def find(self, kind: Kind, repo_id: str, revision: str | None) -> tuple[Path, str]:
-        """The folder of a repository's files and the commit that they belong to. Raises BundleError."""
+        """Return the folder of a repository's files and the commit that they belong to. Raises BundleError."""
         of_kind = [held for held in self.contents.repositories if held.kind == kind]
         repository = next((held for held in of_kind if held.id == repo_id), None)
         if repository is None:
@@ -79,24 +79,24 @@ def folder_of(kind: Kind, repo_id: str) -> str:
 
 
 def in_use() -> Bundle | None:
-    """The bundle that `using` was last called with, in this process or in the one that started it."""
+    """Return the bundle that `using` was last called with, in this process or in the one that started it; or None."""
     unpacked = bundle_in_use.unpacked()
     return Bundle(unpacked.path, unpacked.folder, _contents(unpacked)) if unpacked is not None else None
 
 
 @contextmanager
 def using(path: str | os.PathLike[str] | None) -> Iterator[None]:
-    """While this lasts, definitions and files of the hub come from the bundle at `path`, and nothing from the network.
+    """Take definitions and files of the hub, during the block, from the bundle at `path`, and none from the network.
 
-    That holds for every thread of this process and for the processes that it starts. None changes nothing: a bundle
-    in use stays so. Raises BundleError for a file that is not a bundle, or a damaged or hostile one.
+    This holds for every thread of this process and for the processes that it starts. None changes nothing: a bundle in
+    use stays in use. Raises BundleError for a file that is not a bundle, and for a damaged or hostile one.
     """
     with bundle_in_use.using(_open(Path(path))) if path is not None else nullcontext():
         yield
 
 
 class _InParts:
-    """A file that is never read in one piece: a header that says it has gigabytes would take as much memory."""
+    """A file of which only small pieces can be read: a header that claims gigabytes would take as much memory."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -127,7 +127,7 @@ def _open(path: Path) -> Unpacked:
         raise BundleError(f"{path}: its {_CONTENTS} does not fit this version of xeval; make it again") from error
     except OSError as error:
         reason = one_line(error.strerror or error)
-        raise BundleError(f"{path}: cannot be read, or cannot be unpacked into {cache_home()}: {reason}") from error
+        raise BundleError(f"{path}: cannot be read, or not unpacked into {cache_home()}: {reason}") from error
     except Exception as error:  # tarfile's own, and whatever else a stranger's file brings about in it
         raise BundleError(f"{path}: not a bundle, or a damaged one ({one_line(error)[:160]}); copy it again") from error
     return unpacked
@@ -138,7 +138,7 @@ def _contents(unpacked: Unpacked) -> Contents:
 
 
 def _unpacked(tar: tarfile.TarFile) -> Path:
-    """The folder of the cache that holds what is in `tar`, exactly as its manifest says."""
+    """Return the cache's folder with the content of `tar`, exactly as its manifest says; unpack it if necessary."""
     first = tar.next()
     is_manifest = first is not None and first.name == _MANIFEST and first.size <= MAX_TEXT_BYTES
     content = tar.extractfile(first) if first is not None and is_manifest and first.isreg() else None
@@ -168,14 +168,14 @@ def _extract(tar: tarfile.TarFile, manifest: bytes, folder: Path) -> None:
 
 
 def write(path: Path, contents: Contents, file_of: Mapping[str, Path]) -> None:
-    """Write a bundle of the files in `file_of` (name inside → file); of the same files, the same bytes.
+    """Write a bundle of the files in `file_of` (name inside → file). The same files give the same bytes.
 
-    Raises BundleError when it cannot be written; what was at `path` then stays.
+    Raises BundleError if it cannot be written; a file that was at `path` then stays.
     """
     text = contents.model_dump_json(indent=1).encode() + b"\n"
     if path.exists() and not path.is_file():
         raise BundleError(f"{path}: cannot be written, since it is not an ordinary file; name another")
-    path = path.resolve()  # through a link, which stays
+    path = path.resolve()  # writes through a link, which stays
     partial = path.with_name(path.name + ".partial")
     try:
         checksum_of = {name: file_sha256(file) for name, file in file_of.items()}
@@ -198,6 +198,6 @@ def write(path: Path, contents: Contents, file_of: Mapping[str, Path]) -> None:
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)  # no time, no owner: nothing of the machine that it is made on
+    member = tarfile.TarInfo(name)  # no time and no owner, so nothing depends on this machine
     member.size = size
     return member

@@ -1,7 +1,7 @@
 """The rows of one invocation: read once, checked, limited and hashed, and shared by every model and seed.
 
-Reading is by role, and the roles of target languages are only ever "test": what training and selection get is the
-training language's.
+Rows are read by role. Target languages only ever have the role "test"; training and selection rows are in the training
+language.
 """
 
 from functools import cached_property
@@ -11,7 +11,7 @@ from xeval.definitions.task import Task
 from xeval.kinds.rows import Rows
 from xeval.results.records import Limits
 
-EVAL_SEED = 1  # of the rows that are evaluated where that is not all of them
+EVAL_SEED = 1  # draws the rows that are evaluated if not all of them are
 
 
 class Corpus:
@@ -33,12 +33,12 @@ class Corpus:
 
     @cached_property
     def selection(self) -> Rows:
-        """All of them, whatever is evaluated on. Raises DataError for a task without rows to select on."""
+        """All selection rows, whatever split is evaluated. Raises DataError for a task without rows to select on."""
         return load_rows(self.source, self.task.training_language, "selection")
 
     @property
     def training(self) -> dict[str, Rows]:
-        """What a training is given, by split: the rows to train on, and those to select on if the task has any."""
+        """The rows for a training, by split: those to train on, and those to select on if the task has any."""
         return {role: getattr(self, role) for role in self.task.training_roles}
 
     def test(self, language: str) -> Rows:
@@ -48,7 +48,7 @@ class Corpus:
         return self._tests[language]
 
     def read_from(self, source: DataSource) -> None:
-        """Read from now on what has not been read yet from `source`, which has more of the same data."""
+        """From now on, read rows that have not been read yet from `source`, which has more of the same data."""
         self.source = source
 
     @property
@@ -57,14 +57,14 @@ class Corpus:
         return frozenset(self._tests)
 
     def sha256(self, rows: Rows) -> str:
-        """The hash of rows of this corpus, computed once."""
+        """Return the hash of rows of this corpus, computed once."""
         key = (rows.split, rows.language, len(rows))
         if key not in self._hashes:
             self._hashes[key] = rows.sha256()
         return self._hashes[key]
 
     def train_rows(self) -> dict[str, int]:
-        """How many training rows there are, should be, and are used."""
+        """Return how many training rows there are, should be, and are used."""
         return {
             "found": len(self._all_train),
             "expected": self.task.expected_rows.train,

@@ -1,4 +1,4 @@
-"""What comes inside the package, so that a first run needs no network: small corpora, an encoder and its student."""
+"""The small corpora, the encoder and its student that the package contains, so that a first run needs no network."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ MODELS = {name: _MICROCOSM / "models" / name for name in EMBEDDED_MODELS}
 
 
 def corpus_folder(task: Task) -> Path:
-    """The embedded corpus in the hub's layout, generated into the cache the first time (seconds).
+    """Return the folder of the embedded corpus in the hub's layout, generated into the cache the first time (seconds).
 
-    Where the cache cannot be written, it is generated for this process alone.
+    If the cache cannot be written, the corpus is generated for this process alone.
     """
     writers = _writers(task.training_language)
     if task.name not in writers:
@@ -47,12 +47,12 @@ def _kept(folder: Path, write: Callable[[Path], None]) -> Path:
 
 @cache
 def _aside() -> TemporaryDirectory[str]:
-    """A folder that goes when this process ends."""
+    """Return a temporary folder that is removed when this process ends."""
     return TemporaryDirectory(prefix="xeval-")
 
 
 def _writers(training_language: str) -> dict[str, Callable[[Path, Sequence[str]], None]]:
-    """What writes each corpus into a folder."""
+    """Return, by task, the function that writes its corpus into a folder."""
     from xeval.data.microcosm import corpus, parallel, questions, tagged
 
     return {
@@ -64,7 +64,7 @@ def _writers(training_language: str) -> dict[str, Callable[[Path, Sequence[str]]
 
 
 def _source_hash() -> str:
-    """A hash of everything the corpus is generated from, so that a changed word list is never read stale."""
+    """Hash everything that the corpora are generated from, so that a changed word list never leaves a stale corpus."""
     digest = hashlib.sha256()
     for path in sorted(
         [*_MICROCOSM.glob("*.py"), *_MICROCOSM.glob("*.toml"), *(_MICROCOSM / "languages").glob("*.toml")]

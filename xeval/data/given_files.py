@@ -1,11 +1,10 @@
-"""Files of predictions that others computed → what they say, language by language.
+"""Files of predictions that were computed elsewhere → the predictions, by language.
 
-- XTREME's submission: `test-<language>.tsv`, a prediction on each line, and `.json` with answers by the id of their
-  question (https://github.com/google-research/xtreme);
-- tables whose columns have names: Parquet, CSV, TSV and JSON Lines, such as the `predictions.txt` of transformers'
-  scripts.
+- XTREME's submission: `test-<language>.tsv`, with a prediction on each line, and `.json` with answers by the id of
+  their question (https://github.com/google-research/xtreme);
+- tables with named columns: Parquet, CSV, TSV and JSON Lines, such as the `predictions.txt` of transformers' scripts.
 
-A file is of one language, which its name or its folder's tells, or else has a column `language`.
+A file is in one language, given by its own name or its folder's, or else it has a column `language`.
 """
 
 import json
@@ -38,10 +37,11 @@ MOST_ROWS = 100_000_000
 
 
 def read_given(path: Path, task: Task, languages: Sequence[str]) -> dict[str, Given]:
-    """The predictions in a file, or in the files of a folder, by language, in the order of the task's languages.
+    """Read the predictions in a file, or in the files of a folder, by language in the order of the task's languages.
 
-    Where `languages` are named, no others are read, and a file that names none is of the only one.
-    Raises DataError for files that cannot be read, or of whose language there is doubt.
+    If `languages` are given, no others are read. If there is only one, a single file whose name tells no language is
+    taken to be in it.
+    Raises DataError for missing predictions, and for files that cannot be read or whose language is in doubt.
     """
     by_language: dict[str, Given] = {}
     for each in _files(path, task):
@@ -59,7 +59,7 @@ def read_given(path: Path, task: Task, languages: Sequence[str]) -> dict[str, Gi
 
 
 def read_key(path: Path, task: Task, given: Mapping[str, Given]) -> dict[str, Rows]:
-    """The rows, without their texts, of files that hold the right answers in the form of predictions."""
+    """Read files that hold the right answers in the form of predictions, as rows without texts."""
     keys = read_given(path, task, list(given))
     return {
         language: task.of_kind.rows_of_key(
@@ -82,7 +82,7 @@ def _files(path: Path, task: Task) -> list[Path]:
 
 
 def _of_suite(path: Path, task: Task) -> Iterator[Path]:
-    """The folder of this task in a submission to several, under its name or one that a suite has for its folder."""
+    """Yield the folders of this task in a submission for several tasks: named after it, or as a suite names them."""
     members = (member for suite in all_suites().values() for member in suite.tasks if member.task == task.name)
     names = {task.name, *(name for member in members for name in member.folders)}
     return (folder for folder in sorted(path.iterdir()) if folder.is_dir() and folder.name in names)
@@ -112,13 +112,13 @@ def _of_file(path: Path, root: Path, task: Task, languages: Sequence[str]) -> It
 
 
 def _check_name(path: Path, root: Path, task: Task, of_row: Sequence[Any]) -> None:
-    """Refuse a file that is of one language by its column, and of another by its name."""
+    """Raise DataError for a file whose column gives one language and whose name gives another."""
     codes = set(of_row)
     if len(codes) != 1 or not codes <= set(task.languages):
         return
     try:
         named = _language_of(path, root, task.languages, [])
-    except DataError:  # it tells none, or several
+    except DataError:  # the name gives no language, or several
         return
     if named not in codes:
         raise DataError(f"{path}: its name says {named}, but its column {LANGUAGE[0]} says {codes.pop()}")
@@ -129,7 +129,7 @@ def _where(path: Path, language: str) -> str:
 
 
 def _language_of(path: Path, root: Path, known: Collection[str], asked: Sequence[str]) -> str | None:
-    """The language that the name of the file tells, or that of its folder; None for one that was not asked for."""
+    """Return the language that the name of the file, or of its folder, gives; None for one that was not asked for."""
     parts = path.relative_to(root).parts if path != root else (path.name,)
     for part in reversed(parts):
         words = re.split(r"[^A-Za-z0-9]+", part)
@@ -144,11 +144,11 @@ def _language_of(path: Path, root: Path, known: Collection[str], asked: Sequence
     raise DataError(f"{path}: its name contains no language of the task; give the only one with --language")
 
 
-# ── what a file holds ──
+# ── the content of a file ──
 
 
 def _named_columns(path: Path) -> dict[str, list[Any]] | None:
-    """The columns that are known by their names; None for a file without names."""
+    """Return the columns whose names are known; None for a file without named columns."""
     _check_is_text(path)
     wanted = Wanted((), (), MOST_ROWS, _COLUMNS)
     if path.suffix == ".parquet":
@@ -165,7 +165,7 @@ def _named_columns(path: Path) -> dict[str, list[Any]] | None:
 
 
 def _check_is_text(path: Path) -> None:
-    """Refuse compressed files, and text in an encoding that would be read as something else."""
+    """Raise DataError for compressed files, and for text in an encoding that would be read as something else."""
     if path.suffix == ".parquet":
         return
     with path.open("rb") as file:
@@ -189,7 +189,7 @@ _COMPRESSED = {
 
 
 def _delimiter(path: Path) -> str | None:
-    """What parts the columns of a file whose first line names them; None where it does not."""
+    """Return the delimiter of a file whose first line names its columns; None if it does not."""
     first = tables.read_text(path).partition("\n")[0]
     for delimiter in ("\t", ","):
         names = [name.strip().strip('"') for name in first.split(delimiter)]
@@ -201,7 +201,7 @@ def _delimiter(path: Path) -> str | None:
 
 
 def _with_names(columns: Columns, name: str) -> list[Any]:
-    """The values of a column, with names in place of numbers where the file has them."""
+    """Return the values of a column, with names in place of numbers if the file has names."""
     values, names = columns.values[name], columns.value_names.get(name)
     if names is None:
         return values
@@ -239,7 +239,7 @@ def _whole(value: Any, where: str) -> int:
 
 
 def _array(logits: list[Any], where: str) -> np.ndarray:
-    """(M, C) float32."""
+    """Return the logits as (M, C) float32."""
     try:
         values = [json.loads(each) if isinstance(each, str) else each for each in logits]
         array = np.array(values, dtype=np.float32)
@@ -253,7 +253,7 @@ def _array(logits: list[Any], where: str) -> np.ndarray:
 
 
 def _from_json(path: Path, task: Task, language: str) -> Given:
-    """Answers by id, or a key in the form of the task's own files."""
+    """Read answers by id, or a key in the form of the task's own files."""
     text, where = tables.read_text(path), _where(path, language)
     try:
         content = parse_json(text)

@@ -1,8 +1,7 @@
-"""The one room that talks to the hub: fetches files of a repository at a revision, commits others, and says plainly
-when it cannot.
+"""The only module that talks to the hub: fetching files of a repository at a revision, and committing files.
 
-The calls are huggingface_hub's own, so HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and its cache hold here too; a
-download that was cut off goes on from the files that arrived.
+It calls huggingface_hub, so HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and that library's cache apply here too. An
+interrupted download continues from the files that arrived. If something fails, the error says plainly why.
 """
 
 import hashlib
@@ -34,7 +33,7 @@ from xeval.support.process_settings import ProcessSetting
 from xeval.support.text import one_line
 
 _NONE_SUCH = (hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError, hub_errors.HFValidationError)
-ASKED_S = 3.0  # that a server may take to say how large a file is
+ASKED_S = 3.0  # how long a server may take to say how large the files are
 _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r'(?:W/)?"?(?!\.+"?$)[\w.-]{1,200}"?', re.ASCII)
 _LONGEST_WAIT_S, _SAID_WAIT_S = 300, 5
@@ -45,7 +44,7 @@ _draws_bars = ContextVar("draws_bars", default=True)
 
 
 def show_bars(is_wanted: bool) -> None:
-    """Whether downloads of xeval's draw huggingface_hub's own bars, with rate and remaining time."""
+    """Set whether xeval's downloads draw huggingface_hub's own bars, with rate and remaining time."""
     _draws_bars.set(is_wanted)
 
 
@@ -54,7 +53,7 @@ def fetch(
 ) -> tuple[Path, str]:
     """Fetch the files of `repo_id` that match `patterns` (or find them in the cache, or in the bundle in use).
 
-    Those in sub-folders are fetched only if a pattern has a slash: to the hub, `*` means any of them.
+    Files in sub-folders are fetched only if a pattern has a slash, since the hub's `*` also matches slashes.
     Returns the local folder that holds them and the commit that they belong to. Raises ModelError, DataError or
     BundleError.
     """
@@ -74,16 +73,16 @@ def fetch(
             )
             if not any(next(folder.glob(pattern), None) for pattern in patterns):
                 folder = _folder_of_a_mirror(kind, repo_id, revision, patterns) or folder
-    except Exception as error:  # whatever the network, the server or the disk come up with
+    except Exception as error:  # any error of the network, the server or the disk
         raise _refusal(error, kind, repo_id, revision) from _cause(error)
-    if kind == "dataset":  # of a model's files, whoever computes their checksums checks them
+    if kind == "dataset":  # a model's files are checked where their checksums are computed
         for path in (path for pattern in patterns for path in folder.glob(pattern)):
             check_download(path, file_sha256(path))
     return folder, folder.name
 
 
 def newest_commit(repo_id: str) -> str:
-    """The commit that the model `repo_id` is at now. Raises ModelError."""
+    """Return the commit that the model `repo_id` is at now. Raises ModelError."""
     try:
         with _watched():
             return str(huggingface_hub.HfApi().model_info(repo_id).sha)
@@ -94,17 +93,17 @@ def newest_commit(repo_id: str) -> str:
 def push(repo_id: str, files: Mapping[str, bytes], parent: str, message: str, pull_request: bool) -> str:
     """Commit `files`, by path, on top of the commit `parent` of the model `repo_id`, on main or as a pull request.
 
-    Returns the address of what was made. Raises ModelError, also where main is no longer at `parent`.
+    Returns the address of the commit or pull request. Raises ModelError, also if main is no longer at `parent`.
     """
     if huggingface_hub.get_token() is None:
         raise ModelError(
             f"model {repo_id}: nothing was pushed: there is no token; log in with hf auth login, or set HF_TOKEN"
         )
-    # Streams, for which huggingface_hub keeps to its own client, whose requests are watched, whatever the hub asks for.
+    # For streams, huggingface_hub uses its own client, whose requests are watched, whatever the hub asks for.
     operations = [huggingface_hub.CommitOperationAdd(path, io.BytesIO(content)) for path, content in files.items()]
     try:
         with _watched(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on the card's metadata as a whole
+            warnings.simplefilter("ignore")  # they are about the card's metadata as a whole
             commit = huggingface_hub.HfApi().create_commit(
                 repo_id,
                 operations,
@@ -121,7 +120,7 @@ def push(repo_id: str, files: Mapping[str, bytes], parent: str, message: str, pu
 @contextmanager
 def _watched() -> Iterator[None]:
     _watch(huggingface_hub.get_session())
-    # Its own lines about retries come before ours about the outcome.
+    # Silenced, because its lines about retries would come before ours about the outcome.
     with _SILENCE.changed(), nullcontext() if _draws_bars.get() else _NO_BARS.changed():
         yield
 
@@ -174,9 +173,9 @@ _EXPLAINED: dict[int | None, str] = {
 def missing_bytes(
     kind: Literal["model", "dataset"], repo_id: str, revision: str | None, patterns: Sequence[str]
 ) -> int | None:
-    """How much `fetch` would download if nothing of it is here; None where nobody can say, as without a network.
+    """Return how many bytes `fetch` would download if none are here; None if that is unknown, as without a network.
 
-    Raises as `fetch` does where the hub has no such repository.
+    Raises as `fetch` does if the hub has no such repository.
     """
     if bundle.in_use() is not None:
         return 0
@@ -196,14 +195,17 @@ def missing_bytes(
         hub_errors.HFValidationError,
     ) as error:
         raise _refusal(error, kind, repo_id, revision) from _cause(error)
-    except Exception:  # whatever it is, `fetch` meets it too, and says so
+    except Exception:  # whatever it is, `fetch` meets it too, and reports it
         return None
 
 
 def cached_folder(
     kind: Literal["model", "dataset"], repo_id: str, revision: str | None, patterns: Sequence[str]
 ) -> Path | None:
-    """The folder of `repo_id` in the cache, or in the bundle in use, if it has a file for each of `patterns`."""
+    """Return the folder of `repo_id` in the bundle in use, or else in the cache if a file matches each of `patterns`.
+
+    None otherwise.
+    """
     try:
         in_use = bundle.in_use()
         if in_use is not None:
@@ -221,13 +223,15 @@ def _refusal(error: Exception, kind: str, repo_id: str, revision: str | None) ->
 
 
 def _cause(error: Exception) -> Exception | None:
-    """`error`, unless it has the token: a server can say it back, and tracebacks are pasted into issues."""
+    """Return `error` unless it contains the token: a server can echo it, and tracebacks are pasted into issues."""
     return None if _says_token(error) else error
 
 
 def check_download(path: Path, sha256: str) -> None:
-    """Raise DataError where a file in the hub's cache is not what the hub said it would be: large files lie there under
-    their SHA-256, small ones under the SHA-1 that git or a mirror has of them."""
+    """Raise DataError if a file in the hub's cache is not what the hub said it would be.
+
+    The cache names large files by their SHA-256, and small ones by the SHA-1 that git or a mirror has for them.
+    """
     blob = path.resolve()
     if blob.parent.name != "blobs":
         return
@@ -237,7 +241,7 @@ def check_download(path: Path, sha256: str) -> None:
 
 
 def _sha1s(path: Path) -> tuple[str, str]:
-    """As git has it, which puts a header before the content, and of the content alone."""
+    """Return the SHA-1 as git has it, with a header before the content, and the SHA-1 of the content alone."""
     with opened(path) as file:
         of_git = hashlib.sha1(b"blob %d\0" % os.fstat(file.fileno()).st_size, usedforsecurity=False)
         plain = hashlib.sha1(usedforsecurity=False)
@@ -248,11 +252,11 @@ def _sha1s(path: Path) -> tuple[str, str]:
 
 
 class _HubError(Exception):
-    """A hub's answer that no hub gives."""
+    """An answer of the hub that xeval does not accept."""
 
 
 def _watch(client: Any) -> None:
-    """Look at every request of huggingface_hub's, and at every answer, before the library acts on it."""
+    """Check every request of huggingface_hub, and every answer before the library acts on it."""
     hooks = client.event_hooks
     if _check_answer not in hooks["response"]:
         client.event_hooks = {
@@ -267,14 +271,14 @@ def _is_of_hub(url: Any) -> bool:
 
 
 def _keep_token(request: Any) -> None:
-    """The token is for HF_ENDPOINT; a hub can name pages on other hosts."""
+    """Remove the token from requests to other hosts than HF_ENDPOINT, since a hub can name pages on them."""
     if "authorization" in request.headers and not _is_of_hub(request.url):
         del request.headers["authorization"]
 
 
 def _check_answer(response: Any) -> None:
     headers = response.headers
-    if response.request.method == "HEAD":  # asks for what names of files in the cache are made of
+    if response.request.method == "HEAD":  # names of files in the cache are made from its answer
         for name in ("ETag", "X-Linked-Etag", "X-Repo-Commit"):
             if name in headers and not _NAME.fullmatch(headers[name]):
                 raise _HubError(f"{name} {one_line(headers[name])[:60]!r} is not a valid file name")
@@ -317,7 +321,7 @@ def _explain(error: Exception, kind: str) -> str:
 
 
 def _says_token(error: BaseException | None) -> bool:
-    """Whether the token stands in `error` or in anything that a traceback would show with it."""
+    """Return whether the token is in `error` or in anything that a traceback would show with it."""
     token = huggingface_hub.get_token()
     while error is not None and token:
         if token in str(error):
@@ -327,9 +331,10 @@ def _says_token(error: BaseException | None) -> bool:
 
 
 def _folder_of_a_mirror(kind: str, repo_id: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
-    """Where the files are if the server answers for a pinned revision with a commit of its own, as mirrors may do.
+    """Return where the files are if the server answers a pinned revision with its own commit, as mirrors may do.
 
-    huggingface_hub then names the folder of the revision, but puts the files into the commit's.
+    huggingface_hub then names the folder of the revision, but puts the files into the commit's. None if no file
+    matches `patterns`.
     """
     names = huggingface_hub.HfApi().list_repo_files(repo_id, repo_type=kind, revision=revision)
     name = next(iter(filter_repo_objects(names, allow_patterns=list(patterns))), None)

@@ -1,7 +1,7 @@
-"""The shapes in which copies of a task's data lie on disks, each read into a table. Values are left as they are found.
+"""Layouts of copies of a task's data on disk, each read into a table. Values are left as they are found.
 
-- hub: a folder for each language, `<configuration>/<split>-*.parquet`, as on the hub; any task's own data can be laid
-  out so, and `<split>.parquet`, `.tsv`, `.csv` and `.jsonl` do as well.
+- hub: a folder for each language, `<configuration>/<split>-*.parquet`, as on the hub; the data of any task can have
+  this layout, and `<split>.parquet`, `.tsv`, `.csv` and `.jsonl` work as well.
 - XTREME: `train-en.tsv`, `dev-<language>.tsv`, `test-<language>.tsv`, as its download script writes them.
 - the authors': wherever the task's `files` say, in tables or in a format of the task's kind, such as CoNLL-U.
 - XNLI-1.0: `xnli.dev.tsv`, `xnli.test.tsv`, `multinli.train.<language>.tsv`, as the authors of XNLI distribute it.
@@ -21,12 +21,12 @@ Role = str  # "train", "selection" or "test"
 Reader = Callable[[Task, Path, str, Role], Table]
 
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.parquet$")
-MANY_ROWS = 1_000_000  # where nothing says how many there should be
+MANY_ROWS = 1_000_000  # assumed if nothing says how many there should be
 SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl")
 
 
 def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
-    """The name of the layout that `folder` is in, and its reader."""
+    """Return the name of the layout that `folder` has, and its reader. Raises DataError if there is none."""
     if not folder.is_dir():
         raise DataError(f"{folder}: wanted a folder with a copy of {task.name}, found none; check --data or XEVAL_DATA")
     if _can_be_official(task) and (_official_file(folder, "xnli.test.tsv") or _official_file(folder, "xnli.dev.tsv")):
@@ -56,7 +56,7 @@ def _table(task: Task, path: Path, language: str, role: Role, columns: Columns) 
 
 
 def _read(task: Task, paths: list[Path], language: str, role: Role) -> Table:
-    """The rows of files of one format, one after the other."""
+    """Read the rows of files of one format, one after the other; of CSV, TSV and JSON Lines, only the first file."""
     kind, wanted, suffix = task.of_kind, wanted_of(task, language, role), paths[0].suffix
     if suffix not in SUFFIXES or suffix in kind.native:
         columns = Columns(kind.columns_in({str(path): tables.read_text(path) for path in paths}), {})
@@ -91,7 +91,7 @@ def read_hub(task: Task, folder: Path, language: str, role: Role) -> Table:
 
 
 def _check_shards(paths: list[Path]) -> None:
-    """Raise CopyError where names such as `test-00000-of-00002.parquet` tell of files that are not there."""
+    """Raise CopyError if names such as `test-00000-of-00002.parquet` imply files that are not there."""
     numbers = [match.groups() for path in paths if (match := _SHARD.search(path.name))]
     for _, n_shards in numbers[:1]:
         missing = sorted(set(range(int(n_shards))) - {int(number) for number, _ in numbers})
@@ -119,7 +119,7 @@ def _all(files: Files) -> tuple[tuple[str, ...], ...]:
 
 
 def _fitting(folder: Path, patterns: tuple[str, ...], language: str) -> list[Path]:
-    """The files that the first of `patterns` fits that fits any."""
+    """Return the files that match the first of `patterns` that matches any."""
     fits = (sorted(folder.glob(pattern.format(language=language))) for pattern in patterns)
     return next((paths for paths in fits if paths), [])
 
@@ -142,13 +142,16 @@ def read_xtreme(task: Task, folder: Path, language: str, role: Role) -> Table:
 
 
 def _can_be_official(task: Task) -> bool:
-    """Whether rows are two texts and one label, which is all that these files hold."""
+    """Return whether rows are two texts and one label, which is all that these files hold."""
     kind = task.of_kind
     return (len(kind.text_columns), len(kind.gold_columns)) == (2, 1)
 
 
 def _official_file(folder: Path, name: str) -> Path | None:
-    """The archives unpack to XNLI-1.0/ and XNLI-MT-1.0/multinli/; users keep either level."""
+    """Find the file in `folder` or up to two levels below it; None if it is not there.
+
+    The archives unpack to XNLI-1.0/ and XNLI-MT-1.0/multinli/, and users keep either level.
+    """
     return next((path for pattern in ("", "*/", "*/*/") for path in sorted(folder.glob(pattern + name))), None)
 
 
@@ -160,7 +163,7 @@ def read_official(task: Task, folder: Path, language: str, role: Role) -> Table:
     path = _official_file(folder, name)
     if path is None:
         raise DataError(f"{folder}: no {name}, which the {role} rows of {language!r} are read from; add it")
-    # No quoting in these files: a quotation mark is a character like any other.
+    # These files have no quoting: a quotation mark is a character like any other.
     header, *rows = tables.read_lines(path, "\t", tables.other_length, may_be_quoted=False) or [[]]
     named = ["premise", "hypo", "label"] if role == "train" else ["sentence1", "sentence2", "gold_label", "language"]
     lacking = [column for column in named if column not in header]

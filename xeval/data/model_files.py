@@ -38,7 +38,7 @@ _TOKENIZER = (
     "merges.txt",
     "*.model",
 )
-# Of a file that is not weights. Libraries read those as a whole, or several times, into many times the memory.
+# For files other than weights, which libraries read as a whole, or several times, into many times the memory.
 _MAX_OTHER_BYTES = 100_000_000
 _MAX_SETTINGS_BYTES = 20_000_000
 _PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json", *_TOKENIZER)
@@ -51,13 +51,13 @@ class Checkpoint:
     id: str  # hub id, embedded model's name, or the folder's name
     origin: Origin
     revision: str | None
-    folder: Path  # with config.json and weights; of an adapter, the base's
+    folder: Path  # with config.json and weights; for an adapter, the base's folder
     sha256: str
-    adapter: Adapter | None = None  # what is merged into these weights
+    adapter: Adapter | None = None  # the adapter that is merged into these weights
     base: "Checkpoint | None" = None  # of the adapter
-    published_as: str | None = None  # of a local one: the id that published tables know it by
+    published_as: str | None = None  # of a local checkpoint: the id that published tables know it by
     published_by: PublishedBy | None = None
-    # Of each file that counts, what `sha256` was made of.
+    # The checksums of the files that count, which `sha256` was made from.
     checksum_of: dict[Path, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -65,15 +65,15 @@ class Checkpoint:
         return self.adapter.folder if self.adapter is not None and self.adapter.has_tokenizer else self.folder
 
     def configuration(self) -> dict[str, Any]:
-        """What config.json says, with the names of an adapter's labels."""
+        """Return the content of config.json, with the names of an adapter's labels."""
         content = json_object(self.folder / "config.json", self.id)
         labels = self.adapter.labels if self.adapter is not None else {}
         return content | ({"id2label": {str(number): name for number, name in labels.items()}} if labels else {})
 
     def check_unchanged(self) -> None:
-        """Raise ModelError where a file, other than weights, is not what `sha256` was made of.
+        """Raise ModelError if a file other than weights is no longer what `sha256` was made from.
 
-        Weights are checked where they are read, since they take long.
+        Weights are checked when they are read, since checking them takes long.
         """
         for path, checksum in self.checksum_of.items():
             if path.suffix != ".safetensors" and _sha256(path, self.id) != checksum:
@@ -95,15 +95,15 @@ def _sha256(path: Path, model: str) -> str:
 
 
 def find_checkpoint(name: str) -> Checkpoint:
-    """The checkpoint that `name` means, an adapter with its base; the hub's is fetched, where it is not there yet.
+    """Find the checkpoint that `name` means, an adapter together with its base. Fetch it from the hub if necessary.
 
-    Raises UnknownNameError for a name that can be none, ModelError for a checkpoint that cannot be used.
+    Raises UnknownNameError for a name that no model can have, ModelError for a checkpoint that cannot be used.
     """
     return _find(name)
 
 
 def _find(name: str, of_adapter: bool = False) -> Checkpoint:
-    """The checkpoint called `name`; the base `of_adapter` cannot be an adapter too."""
+    """Find the checkpoint called `name`; if it is the base `of_adapter`, it cannot be an adapter too."""
     parsed = ModelName.parse(name)
     if parsed.folder is not None:
         if not _is_text(str(parsed.folder)):
@@ -121,7 +121,7 @@ def _find(name: str, of_adapter: bool = False) -> Checkpoint:
 
 
 def _is_text(path: str) -> bool:
-    """Whether records can hold it: on disks, names may be any bytes."""
+    """Return whether records can hold `path`: on disk, names may be any bytes."""
     try:
         return bool(path.encode())
     except UnicodeEncodeError:
@@ -159,9 +159,9 @@ def _base_of(adapter: Adapter, name: str) -> Checkpoint:
 
 
 def glimpse(name: ModelName) -> Checkpoint | None:
-    """The checkpoint that `name` means, without its checksum, if this machine has its files; nothing is fetched.
+    """Return the checkpoint that `name` means, without its checksum, if this machine has its files. Fetch nothing.
 
-    None for an adapter too, which has no weights of its own. Raises ModelError for a folder that holds no model.
+    None also for an adapter, whose folder lacks the base's weights. Raises ModelError for a folder without a model.
     """
     if name.origin == "embedded":
         folder: Path | None = EMBEDDED_FOLDERS[name.id]
@@ -177,13 +177,13 @@ def glimpse(name: ModelName) -> Checkpoint | None:
     except ModelError:
         if origin != "hub":
             raise
-        return None  # a download that was cut off goes on
+        return None  # an interrupted download is continued later
     refuse_absurd_settings(folder / "config.json", name.id)
     return Checkpoint(name.id, origin, None, folder, "", published_as=name.published_as)
 
 
 def missing_model_bytes(name: ModelName) -> int | None:
-    """How much of a model is still to be downloaded; None where nobody can say."""
+    """Return how many bytes of a model are still to be downloaded; None if that is unknown."""
     if name.origin != "hub" or glimpse(name) is not None:
         return 0
     return missing_bytes("model", name.id, name.revision, [*_PATTERNS, *SIGNS])
@@ -195,13 +195,13 @@ class PickledModel:
 
     id: str
     folder: Path
-    pickles: list[Path]  # its weights; none where they are safetensors
+    pickles: list[Path]  # its weights; empty if they are safetensors
 
 
 def find_pickled(name: str) -> PickledModel:
-    """The model that `name` means, with pickled weights or with others; the hub's is fetched.
+    """Find the model that `name` means, with pickled weights or others. Fetch it from the hub if necessary.
 
-    Raises UnknownNameError for a name that can be none, ModelError for what is not a model.
+    Raises UnknownNameError for a name that no model can have, ModelError for anything that cannot be converted.
     """
     parsed = ModelName.parse(name)
     if parsed.origin == "embedded":
@@ -224,19 +224,19 @@ def find_pickled(name: str) -> PickledModel:
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """The files in `folder` that belong to its tokenizer."""
+    """Return the files in `folder` that belong to its tokenizer."""
     return sorted({path for pattern in _TOKENIZER for path in folder.glob(pattern) if path.is_file()})
 
 
 def checkpoint_files(folder: Path, name: str) -> list[Path]:
-    """The files in `folder` that determine what the checkpoint computes."""
+    """Return the files in `folder` that determine what the checkpoint computes."""
     paths = {path for pattern in _PATTERNS for path in folder.glob(pattern)}
     paths |= {folder / named for named in [*named_files(folder, name), CONFIG]}
     return sorted(path for path in paths if path.is_file())
 
 
 def _checksums(folder: Path, name: str, origin: Origin) -> dict[Path, str]:
-    """The SHA-256 of the files that determine what the checkpoint computes."""
+    """Return the SHA-256 of the files that determine what the checkpoint computes."""
     paths = checkpoint_files(folder, name)
     refuse_pointers(paths, name)
     refuse_other_forms(folder, name, origin)
@@ -245,7 +245,7 @@ def _checksums(folder: Path, name: str, origin: Origin) -> dict[Path, str]:
 
 
 def _checksums_of_adapter(adapter: Adapter, name: str) -> dict[Path, str]:
-    """The same of an adapter's own files."""
+    """Return the same for an adapter's own files, except its configuration."""
     paths = [path for path in checkpoint_files(adapter.folder, name) if path.name != CONFIG]
     refuse_pointers(paths, name)
     refuse_absurd(adapter.folder, name)
@@ -253,22 +253,22 @@ def _checksums_of_adapter(adapter: Adapter, name: str) -> dict[Path, str]:
 
 
 def _digest(checksum_of: Mapping[Path, str], folder: Path, before: str = "") -> str:
-    """One SHA-256 over names and contents. What a base is called, and where it lies, is not part of it."""
+    """Return one SHA-256 over names and contents. The name and the place of a base are not part of it."""
     parts = (f"{path.relative_to(folder).as_posix()}:{checksum};" for path, checksum in checksum_of.items())
     return hashlib.sha256("".join([before, *parts]).encode()).hexdigest()
 
 
-# A few words in these files can ask for more than any machine has, before a single weight is read.
+# A few words in these files can require more than any machine has, before a single weight is read.
 _MOST_LAYERS, _MOST_ENTRIES, _MOST_ADDED_TOKENS, _MOST_GROWTH = 200, 10_000, 50_000, 1000
 _MOST_PIECES, _MOST_LETTERS, _LONGEST_PIECE = 2_000_000, 10_000_000, 1000  # XLM-V has 0.9 million pieces
 _MOST_AROUND = 1000
 _MOST_STEPS = 1000
-_LONGEST_EXPRESSIONS = 10_000  # letters of all of a tokenizer's; those of encoders have a few hundred
+_LONGEST_EXPRESSIONS = 10_000  # letters of all expressions of a tokenizer; those of encoders have a few hundred
 _MOST_NODES = 5_000_000  # of a Unigram vocabulary as a tree of bytes, 400 bytes of memory each; XLM-R has 0.8 million
 
 
 def refuse_absurd(folder: Path, name: str) -> None:
-    """Raise ModelError for a configuration or tokenizer that is not readable, or asks for more than any machine has."""
+    """Raise ModelError for a configuration or tokenizer that is not readable, or needs more than any machine has."""
     named = [folder / file for file in named_files(folder, name) if file.endswith(".json")]
     for path in [folder / "config.json", *named]:
         refuse_absurd_settings(path, name)
@@ -297,8 +297,10 @@ def _refuse_absurd_tokenizer(path: Path, name: str) -> None:
 
 
 def _sizes(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
-    """What a tokenizer's file asks for, how much of it, and how much it may ask for; each bounds the work of the
-    next."""
+    """Yield each thing that a tokenizer's file asks for, how much of it, and the limit.
+
+    Each limit bounds the work of computing the next item.
+    """
     added, pieces = _added(path, content), _pieces(path, content)
     yield "adds {} tokens", len(added), _MOST_ADDED_TOKENS
     yield "has {} pieces", len(pieces), _MOST_PIECES
@@ -314,7 +316,7 @@ def _sizes(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, int, int]
 
 
 def refuse_absurd_settings(path: Path, name: str) -> None:
-    """Raise ModelError for a configuration that transformers would need more memory for than any machine has."""
+    """Raise ModelError for a configuration for which transformers would need more memory than any machine has."""
     for key, value in _settings_in(json_object(path, name)):
         if not isinstance(value, int):
             if len(value) > _MOST_ENTRIES:
@@ -328,7 +330,7 @@ def refuse_absurd_settings(path: Path, name: str) -> None:
 
 
 def _settings_in(config: object) -> Iterator[tuple[str, int | Collection[Any]]]:
-    """Whole numbers, lists and tables by their keys, also those of configurations inside."""
+    """Yield whole numbers, lists and tables by their keys, including those of nested configurations."""
     for key, value in config.items() if isinstance(config, dict) else ():
         if isinstance(value, int | list | dict) and not isinstance(value, bool):
             yield key, value
@@ -349,7 +351,7 @@ def _short(number: int) -> str:
 
 
 def _added(path: Path, content: dict[str, Any]) -> list[Any]:
-    """The tokens that a file adds to its vocabulary: the longest of its lists of them."""
+    """Return the tokens that a file adds to its vocabulary: the longest of its lists of them."""
     lists = ("added_tokens", "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens")
     values = [list(value.values()) for key in lists if isinstance(value := content.get(key), dict)]
     values += [value for key in lists if isinstance(value := content.get(key), list)]
@@ -357,7 +359,7 @@ def _added(path: Path, content: dict[str, Any]) -> list[Any]:
 
 
 def _pieces(path: Path, content: dict[str, Any]) -> Collection[Any]:
-    """The pieces of a vocabulary, or its merges where these are more."""
+    """Return the pieces of a vocabulary, or its merges if there are more of them."""
     if path.name == "vocab.json":
         return content
     model = content.get("model")
@@ -366,7 +368,7 @@ def _pieces(path: Path, content: dict[str, Any]) -> Collection[Any]:
 
 
 def _length(piece: object) -> int:
-    """Letters of a piece: alone, with its score, in two parts, or with settings."""
+    """Return the number of letters of a piece: alone, with its score, in two parts, or with settings."""
     if isinstance(piece, dict):
         piece = piece.get("content")
     if isinstance(piece, list):
@@ -375,7 +377,7 @@ def _length(piece: object) -> int:
 
 
 def _count_nodes(content: dict[str, Any]) -> int:
-    """How many nodes the tree has that the library makes of a Unigram vocabulary, or more: one for each beginning."""
+    """Return an upper bound on the nodes, one for each beginning, of the library's tree of a Unigram vocabulary."""
     model = content.get("model")
     if not isinstance(model, dict) or not isinstance(vocabulary := model.get("vocab"), list):
         return 0
@@ -394,14 +396,14 @@ def _shared_beginning(piece: bytes, other: bytes) -> int:
 
 
 def _count_steps(part: object) -> int:
-    """How many things a tokenizer does to a text one after the other."""
+    """Return how many steps a tokenizer applies to a text one after the other."""
     if isinstance(part, dict):
         return 1 + sum(_count_steps(each) for each in part.values() if isinstance(each, list))
     return sum(map(_count_steps, part)) if isinstance(part, list) else 0
 
 
 def _count_expressions(part: object) -> int:
-    """Letters of the expressions, or the words, that a tokenizer looks for in texts."""
+    """Return the number of letters of the expressions, or the words, that a tokenizer looks for in texts."""
     if isinstance(part, list):
         return sum(map(_count_expressions, part))
     if not isinstance(part, dict):
@@ -413,7 +415,7 @@ def _count_expressions(part: object) -> int:
 
 
 def _count_around(post_processor: object) -> int:
-    """How many pieces may be put around a text: those of its templates, each as many as its special token says."""
+    """Return how many pieces may be put around a text: those in templates, each as many as its special token has."""
     if isinstance(post_processor, dict):
         return sum(map(_count_around, post_processor.values()))
     if isinstance(post_processor, list):
@@ -422,7 +424,7 @@ def _count_around(post_processor: object) -> int:
 
 
 def _growth(normalizer: object) -> int:
-    """How many times as long a text may become: a chain of replacements multiplies."""
+    """Return how many times as long a text may become: a chain of replacements multiplies."""
     if not isinstance(normalizer, dict):
         return 1
     parts = normalizer.get("normalizers")

@@ -1,4 +1,4 @@
-"""Looks at the folder of a model before anything is loaded from it: what is read, and what else it may be."""
+"""Inspection of a model's folder before anything is loaded from it: which files are read, and what else it may be."""
 
 import json
 import shlex
@@ -11,20 +11,20 @@ from xeval.support.files import opened, read_ordinary
 from xeval.support.json_text import parse_json
 from xeval.support.text import counted, one_line
 
-SIGNS = ("adapter_config.json", "modules.json")  # of a folder that is something else, and says what
+SIGNS = ("adapter_config.json", "modules.json")  # files that show that a folder is something else, and what
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _INDEX_ENDING = ".index.json"
 _MAX_JSON_BYTES = 50_000_000  # the index of a model with very many tensors
 _MOST_LISTS = 5_000_000  # in a file of JSON; each takes 25 times its bytes in memory
 PICKLE, PICKLES, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model*.bin", "pytorch_model.bin.index.json"
-# Keys of tokenizer_config.json that transformers hands to the tokenizer, which takes text for the path of a file.
+# Keys of tokenizer_config.json that transformers hands to the tokenizer, which treats text as the path of a file.
 _OPENED = ("vocab", "merges", "init_inputs")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def named_files(folder: Path, model: str) -> list[str]:
-    """Names of files that are read because another file names them, relative to `folder`.
+    """Return the names, relative to `folder`, of files that are read because another file names them.
 
     Raises ModelError for a name that leads out of the folder.
     """
@@ -55,7 +55,7 @@ def named_files(folder: Path, model: str) -> list[str]:
 
 
 def weight_files(folder: Path, model: str) -> list[Path]:
-    """The files that the weights are read from. Raises ModelError if there are none, or not all of them."""
+    """Return the files that the weights are read from, if there are any. Raises ModelError if some are missing."""
     start = json_object(folder / "config.json", model).get("transformers_weights")
     if start is None and (folder / _WEIGHTS).is_file():
         return [folder / _WEIGHTS]
@@ -70,7 +70,7 @@ def weight_files(folder: Path, model: str) -> list[Path]:
 
 
 def pickle_files(folder: Path, model: str) -> list[Path]:
-    """The files of pickled weights, if there are any; they are only looked for.
+    """Return the files of pickled weights, if there are any, without reading them.
 
     Raises ModelError for an index that leads out of the folder, or to files that are not there.
     """
@@ -87,20 +87,20 @@ def pickle_files(folder: Path, model: str) -> list[Path]:
 
 
 def refuse_other_forms(folder: Path, model: str, origin: str) -> None:
-    """Raise ModelError for a folder that holds something else than a checkpoint, and say what and what to do."""
+    """Raise ModelError for a folder that holds something other than a checkpoint, saying what it is and what to do."""
     refuse_without_config(folder, model, origin)
     if not weight_files(folder, model):
         raise ModelError(f"model {model}: {_without_weights(folder, model, origin)}")
 
 
 def refuse_without_config(folder: Path, model: str, origin: str) -> None:
-    """Raise ModelError for a folder that does not hold a model, and say what to do."""
+    """Raise ModelError for a folder without config.json, saying what to do."""
     if not (folder / "config.json").is_file():
         raise ModelError(f"model {model}: {_without_config(folder, origin)}")
 
 
 def refuse_pointers(paths: list[Path], model: str) -> None:
-    """Raise ModelError for a file that Git LFS has put in the place of the one that was meant."""
+    """Raise ModelError for a pointer that Git LFS has put in the place of the file itself."""
     for path in paths:
         try:
             with opened(path) as file:
@@ -114,7 +114,7 @@ def refuse_pointers(paths: list[Path], model: str) -> None:
 
 
 def json_object(path: Path, model: str, max_bytes: int = _MAX_JSON_BYTES) -> dict[str, Any]:
-    """The object in `path`; empty if there is no such file."""
+    """Read the JSON object in `path`; empty if there is no such file. Raises ModelError for other content."""
     if not path.is_file():
         return {}
     try:
@@ -158,7 +158,7 @@ def _without_config(folder: Path, origin: str) -> str:
 
 
 def _models_below(folder: Path) -> Iterator[str]:
-    """Sub-folders with a model, as far as they are known; what sentence-transformers names comes first."""
+    """Yield the sub-folder that sentence-transformers names as the model, or else every known one with a model."""
     modules = []
     if (folder / "modules.json").is_file():
         try:

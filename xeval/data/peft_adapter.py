@@ -1,6 +1,6 @@
-"""A PEFT adapter: a folder with what was trained beside a base model's weights, and the base's name.
+"""A PEFT adapter: a folder with weights that were trained in addition to a base model's, and the base's name.
 
-Of its files, adapter_config.json is read here, as plain values; nothing in it is taken for code or for a pattern.
+Its adapter_config.json is read here as plain values; nothing in it is treated as code or as a pattern.
 """
 
 import json
@@ -23,7 +23,7 @@ _TO_SAFETENSORS = (
     " weights_only=True).items()}, 'adapter_model.safetensors')\""
 )
 _USUAL_BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")  # others change the base's weights too
-_USUAL_ALPHA = 8  # of PEFT, where nothing is said
+_USUAL_ALPHA = 8  # PEFT's default
 _MOST_LABELS = 100_000
 _PLAIN_NAME = re.compile(r"[\w.]+")
 
@@ -36,9 +36,9 @@ class Adapter:
     base: str  # as the adapter names it
     base_revision: str | None
     alpha: float
-    alphas: dict[str, float] = field(hash=False)  # of single modules, by how their names end
-    by_root_of_rank: bool  # whether the scale has the root of the rank in place of the rank
-    settings: str  # all that adapter_config.json says but the base's name
+    alphas: dict[str, float] = field(hash=False)  # of single modules, by the ends of their names
+    by_root_of_rank: bool  # whether the scale is alpha divided by the root of the rank instead of the rank
+    settings: str  # all of adapter_config.json except the base's name and revision
 
     @property
     def weights(self) -> Path:
@@ -50,14 +50,14 @@ class Adapter:
 
     @property
     def labels(self) -> dict[int, str]:
-        """What the outputs of its head mean, by a config.json beside it; empty where there is none."""
+        """The labels that the outputs of its head stand for, from a config.json next to it; empty if there is none."""
         names = json_object(self.folder / "config.json", self.folder.name).get("id2label")
         if not isinstance(names, dict) or len(names) > _MOST_LABELS:
             return {}
         return {int(number): str(name) for number, name in names.items() if number.isdecimal()}
 
     def scale(self, module: str, rank: int) -> float:
-        """What the product of the two matrices beside the weights of `module` is multiplied by."""
+        """Return the factor for the product of the two matrices that is added to the weights of `module`."""
         alpha = next((own for end, own in self.alphas.items() if f".{module}".endswith(f".{end}")), self.alpha)
         return alpha / (math.sqrt(rank) if self.by_root_of_rank else rank)
 
@@ -67,7 +67,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def read_adapter(folder: Path, model: str) -> Adapter:
-    """The adapter in `folder`. Raises ModelError for one that is not whole, or that is something else than LoRA."""
+    """Read the adapter in `folder`. Raises ModelError for one that is incomplete or not plain LoRA."""
     config = json_object(folder / CONFIG, model)
     base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(base, str) or not base:
@@ -100,7 +100,7 @@ def _is_alpha(value: Any) -> bool:
 
 
 def _other_method(config: dict[str, Any]) -> str:
-    """What it was trained by, where merging is more than adding a product to the weights; empty where it is that."""
+    """Return the method it was trained by if merging is more than adding a product to the weights; "" if not."""
     method = config.get("peft_type")
     if method != "LORA":
         return one_line(method or "an unnamed method")[:60]

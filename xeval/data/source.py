@@ -25,8 +25,8 @@ class DataSource:
     read: Reader
     name: str  # for the record: the hub id, or "local copy (<layout> layout)"
     revision: str | None
-    is_own: bool = False  # the copy lies in a folder of the user's
-    # By column: what is read whose numbers have names in another order than the labels, and what has numbers alone.
+    is_own: bool = False  # whether the copy is in a folder of the user's
+    # By column: a table whose numbers have names in another order than the labels, and a table with numbers alone.
     _named: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     _bare: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -36,8 +36,10 @@ class DataSource:
         return "correct the file, or fetch it again if it was downloaded" if self.is_own else "fetch the file again"
 
     def check_numbering(self, table: Table) -> None:
-        """Raise DataError where one table's numbers have names in another order than the task's labels and another's
-        have none: the same numbers would then mean different labels."""
+        """Raise DataError if one table's numbers have names in another order than the task's labels and another's none.
+
+        The same numbers would then mean different labels.
+        """
         kind = self.task.of_kind
         matcher = LabelMatcher(kind.labels, kind.label_aliases)
         for column in kind.gold_columns if kind.labels else ():
@@ -55,7 +57,7 @@ class DataSource:
 
 
 def _has_numbers(values: Sequence[Any], matcher: LabelMatcher) -> bool:
-    """Whether cells are numbers that are not names of labels; all are taken to be as the first one is."""
+    """Return whether cells are numbers that are not names of labels, judging by the first one that is not missing."""
     cells = chain.from_iterable(value if isinstance(value, list) else [value] for value in values)
     first = next((cell for cell in cells if not is_missing(cell)), None)
     return whole_number(first) is not None and matcher.of_name(first) is None
@@ -64,8 +66,7 @@ def _has_numbers(values: Sequence[Any], matcher: LabelMatcher) -> bool:
 def open_source(task: Task, folder: Path | None, languages: Iterable[str], training: bool = True) -> DataSource:
     """Open the local copy in `folder`, or fetch from the hub what a zero-shot run over `languages` reads.
 
-    Only the training language's training and selection rows are fetched, never another language's, and not even those
-    unless there is `training` to be done.
+    Training and selection rows are fetched only in the training language, and only if there is `training` to do.
     """
     if folder is not None:
         layout, reader = recognise(folder, task)
@@ -81,7 +82,7 @@ def open_source(task: Task, folder: Path | None, languages: Iterable[str], train
 
 
 def missing_data_bytes(task: Task, languages: Iterable[str], training: bool = True) -> int | None:
-    """How much `open_source` would download of the hub's copy; None where nobody can say."""
+    """Return how many bytes `open_source` would download of the hub's copy; None if that is unknown."""
     if task.embedded or task.hub is None:
         return 0
     patterns = hub_patterns(task, languages, training)
@@ -91,7 +92,7 @@ def missing_data_bytes(task: Task, languages: Iterable[str], training: bool = Tr
 
 
 def hub_patterns(task: Task, languages: Iterable[str], training: bool = True) -> list[str]:
-    """Which files a run over `languages` reads, in the hub's layout."""
+    """Return patterns of the files that a run over `languages` reads, in the hub's layout."""
     english = task.configuration(task.training_language)
     roles = task.training_roles if training else ()
     patterns = [f"{english}/{getattr(task.splits, role)}*.parquet" for role in roles]
@@ -99,7 +100,7 @@ def hub_patterns(task: Task, languages: Iterable[str], training: bool = True) ->
 
 
 def load_rows(source: DataSource, language: str, role: Role) -> Rows:
-    """The rows of `role` ("train", "selection" or "test") in `language`, all of them with their right answers.
+    """Load all rows of `role` ("train", "selection" or "test") in `language`, with their right answers.
 
     Raises DataError for missing files, answers or rows: selection and test splits must have exactly the number of rows
     that the task file states.
@@ -125,7 +126,7 @@ def _check_count(task: Task, table: Table, language: str, role: Role) -> None:
 
 
 def _ids(table: Table) -> list[str] | None:
-    """The name of each row, where the file names every one."""
+    """Return the id of each row if the file gives one for every row; None otherwise."""
     values = table.columns.get(ID, ())
     return [str(value) for value in values] if values and all(value not in (None, "") for value in values) else None
 

@@ -1,8 +1,8 @@
 """Files of rows → columns: Parquet, CSV, TSV and JSON Lines, none of them trusted.
 
-Columns come as lists of Python values, as the file has them: texts, numbers, lists of either, or dicts of these.
-Only the wanted ones are read. Whatever a file says of its size is looked at before it is unpacked, since a few
-kilobytes can stand for terabytes of rows.
+Columns are lists of Python values as the file has them: texts, numbers, lists of either, or dicts of these. Only the
+wanted columns are read. The size that a file states is checked before it is unpacked, since a few kilobytes can stand
+for terabytes of rows.
 """
 
 import codecs
@@ -29,18 +29,18 @@ from xeval.support.memory_limit import at_most
 from xeval.support.text import counted, one_line
 
 MAX_FILE_BYTES = 4_000_000_000
-MAX_TEXT_FILE_BYTES = 1_000_000_000  # which takes several times as much memory
+MAX_TEXT_FILE_BYTES = 1_000_000_000  # reading it takes several times as much memory
 MAX_TEXT_BYTES = 100_000
 MAX_VALUES = 100_000_000  # in a column of lists
-SPARE_BYTES = 1_000_000_000  # that reading Parquet may take besides what the file says
+SPARE_BYTES = 1_000_000_000  # memory that reading Parquet may take beyond what the file states
 _BYTES_PER_VALUE = 64
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to read of a file."""
+    """The columns to read from a file, and how many rows it may have."""
 
-    texts: tuple[str, ...]  # columns that have to be there
+    texts: tuple[str, ...]  # columns that must be there
     gold: tuple[str, ...]  # columns that may be absent
     most_rows: int
     ids: tuple[str, ...] = ()  # columns that may name rows, in files whose columns have names
@@ -51,7 +51,7 @@ class Wanted:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """What to read of a file whose columns have names."""
+        """The columns to read from a file whose columns have names."""
         return tuple(dict.fromkeys((*self.columns, *self.ids)))
 
     def refuse_lacking(self, path: Path, names: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Columns:
-    """The wanted columns that a file has, and what the numbers in them stand for, where it says so."""
+    """The wanted columns that a file has, and the names that the numbers in them stand for, if it gives any."""
 
     values: dict[str, list[Any]]
     value_names: dict[str, list[str]]
@@ -72,7 +72,7 @@ class Columns:
 
 
 def read_parquet(paths: Sequence[Path], wanted: Wanted) -> Columns:
-    """The rows of several files, one after the other."""
+    """Read the rows of several files, one after the other."""
     try:
         table = pa.concat_tables([_parquet_table(path, wanted) for path in paths])
         value_names = [_value_names(pq.read_schema(path), wanted.named) for path in paths]
@@ -88,9 +88,9 @@ def read_parquet(paths: Sequence[Path], wanted: Wanted) -> Columns:
 
 
 def _value_names(schema: pa.Schema, columns: Sequence[str]) -> dict[str, list[str]]:
-    """What the numbers in `columns`, or in lists there, stand for by the metadata that datasets writes.
+    """Return the names that the numbers in `columns`, or in lists there, stand for, from the metadata of `datasets`.
 
-    `Features.from_arrow_schema` leaves them out where the numbers are stored in another type than 64 bits.
+    `Features.from_arrow_schema` omits them if the numbers are stored in another type than one of 64 bits.
     """
     metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     features = datasets.Features.from_dict((metadata.get("info") or {}).get("features") or {})
@@ -99,7 +99,7 @@ def _value_names(schema: pa.Schema, columns: Sequence[str]) -> dict[str, list[st
 
 
 def _parquet_table(path: Path, wanted: Wanted) -> pa.Table:
-    """The wanted columns of `path`, with every text in memory once, however often it is repeated."""
+    """Read the wanted columns of `path`, with every text in memory once, however often it is repeated."""
     try:
         check_ordinary(path, MAX_FILE_BYTES)
     except OSError as error:
@@ -118,7 +118,7 @@ def _parquet_table(path: Path, wanted: Wanted) -> pa.Table:
     if values > MAX_VALUES:
         raise DataError(f"{path}: a column has {values:,} values; wanted at most {MAX_VALUES:,}")
     texts = _text_paths(metadata, schema, columns)
-    # A file can say less of its size than it unpacks to.
+    # A file can unpack to more than the size that it states.
     with at_most(SPARE_BYTES + 4 * unpacked + _BYTES_PER_VALUE * values * len(columns)):
         return pq.read_table(path, columns=columns, read_dictionary=texts)
 
@@ -132,12 +132,12 @@ def _chunks(metadata: pq.FileMetaData, columns: Sequence[str]) -> Iterator[pq.Co
 
 
 def _unpacked_bytes(metadata: pq.FileMetaData, columns: Sequence[str]) -> int:
-    """What the file says that `columns` take when they are read."""
+    """Return how many bytes `columns` take when they are read, according to the file."""
     return sum(chunk.total_uncompressed_size for chunk in _chunks(metadata, columns))
 
 
 def _most_values(metadata: pq.FileMetaData, columns: Sequence[str]) -> int:
-    """What the file says of how many values one of the `columns` has, those in lists counted one by one."""
+    """Return the most values that one of the `columns` has, according to the file; those in lists count one by one."""
     totals = Counter[str]()
     for chunk in _chunks(metadata, columns):
         totals[chunk.path_in_schema] += chunk.num_values
@@ -145,7 +145,7 @@ def _most_values(metadata: pq.FileMetaData, columns: Sequence[str]) -> int:
 
 
 def _text_paths(metadata: pq.FileMetaData, schema: pa.Schema, columns: Sequence[str]) -> list[str]:
-    """The paths of the texts in these columns: a column's name, or those of what its lists and structs hold."""
+    """Return the paths of the texts in these columns: a column's name, or the paths inside its lists and structs."""
     paths = []
     for path in (metadata.schema.column(place).path for place in range(metadata.num_columns)):
         name = next((name for name in columns if path == name or path.startswith(f"{name}.")), None)
@@ -166,14 +166,14 @@ _IS_TEXT = (
 
 
 def _held(kind: pa.DataType) -> pa.DataType:
-    """The type of what lists of this type hold; that itself for others."""
+    """Return the type of the values in lists of this type; for any other type, the type itself."""
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     return kind.value_type if is_list else kind
 
 
 def _values(column: pa.ChunkedArray, path: Path, name: str) -> list[Any]:
-    """The values of a column as Python's, after a look at how much that will be."""
-    if pa.types.is_struct(column.type) and "." not in name:  # one in another is refused
+    """Return the values of a column as Python values, after checking how large they will be."""
+    if pa.types.is_struct(column.type) and "." not in name:  # a struct in a struct is refused
         fields = [column.type.field(place).name for place in range(column.type.num_fields)]
         parts = [_values(part, path, f"{name}.{each}") for each, part in zip(fields, column.flatten(), strict=True)]
         return [dict(zip(fields, of_row, strict=True)) for of_row in zip(*parts, strict=True)]
@@ -208,9 +208,9 @@ TableLike: TypeAlias = datasets.Dataset | pd.DataFrame | pa.Table
 
 
 def table_of(rows: object) -> pa.Table:
-    """The rows of a data set of `datasets`, of a pandas frame, or of a table of Arrow.
+    """Return the rows of a `datasets` data set, a pandas frame or an Arrow table.
 
-    Raises DataError for anything else, and for columns that have no type.
+    Raises DataError for anything else, and for a frame with columns that Arrow cannot hold.
     """
     if isinstance(rows, datasets.Dataset):
         table: pa.Table = rows.with_format("arrow")[:]
@@ -229,7 +229,7 @@ def table_of(rows: object) -> pa.Table:
 
 
 def read_delimited(path: Path, wanted: Wanted, delimiter: str | None = None) -> Columns:
-    """A CSV or TSV file whose first line names its columns."""
+    """Read a CSV or TSV file whose first line names its columns."""
     lines = read_lines(path, delimiter or ("\t" if path.suffix == ".tsv" else ","), other_length)
     header = lines[0] if lines else []
     wanted.refuse_lacking(path, header)
@@ -241,7 +241,7 @@ def read_delimited(path: Path, wanted: Wanted, delimiter: str | None = None) -> 
 
 
 def read_headless(path: Path, wanted: Wanted) -> Columns:
-    """A TSV file whose columns are the wanted ones, in their order; the gold ones may be left out."""
+    """Read a TSV file whose columns are the wanted ones, in their order; the gold ones may be left out."""
 
     def problem(fields: Sequence[str], _: Sequence[str]) -> str:
         fits = len(fields) in (len(wanted.texts), len(wanted.columns))
@@ -254,7 +254,7 @@ def read_headless(path: Path, wanted: Wanted) -> Columns:
 
 
 def other_length(fields: Sequence[str], header: Sequence[str]) -> str:
-    """What is wrong with a line that has not as many fields as the first one names."""
+    """Return what is wrong with a line that has more or fewer fields than the first line names; "" if nothing is."""
     return "" if len(fields) == len(header) else f"{counted(len(fields), 'fields')}; its first line names {len(header)}"
 
 
@@ -262,11 +262,11 @@ Problem = Callable[[Sequence[str], Sequence[str]], str]  # what is wrong with a 
 
 
 def read_lines(path: Path, delimiter: str, problem: Problem, may_be_quoted: bool = True) -> list[list[str]]:
-    """The fields of each line of a delimited file, blank lines left out, as the file's writer meant them.
+    """Return the fields of each line of a delimited file, as its writer meant them, without blank lines.
 
-    Writers such as csv and pandas put quotation marks around a field, which may then hold the delimiter and line
-    breaks, and double those inside; others write marks as any character. The file tells which: it is quoted if every
-    mark fits the first way, and plain if each of its lines has all its fields without that.
+    Writers such as csv and pandas put quotation marks around a field, which may then contain the delimiter and line
+    breaks, and double the marks inside it. Others write a quotation mark like any other character. The file itself
+    shows which: it is quoted if every mark fits the first way, and plain if each line has all its fields without that.
     """
     text = _text(path)
     plain = _rows(path, text, delimiter, csv.QUOTE_NONE)
@@ -276,7 +276,7 @@ def read_lines(path: Path, delimiter: str, problem: Problem, may_be_quoted: bool
     if has_whole_lines and not _is_quoted(text, delimiter):
         return [fields for _, fields in plain]
     quoted = _rows(path, text, delimiter, csv.QUOTE_MINIMAL)
-    if has_whole_lines and len(quoted) != len(plain):  # an open mark would swallow lines that are whole
+    if has_whole_lines and len(quoted) != len(plain):  # an unclosed mark would swallow complete lines
         return [fields for _, fields in plain]
     return _without_problems(path, quoted, problem)
 
@@ -289,7 +289,7 @@ def _without_problems(path: Path, lines: Sequence[tuple[int, list[str]]], proble
 
 
 def _rows(path: Path, text: str, delimiter: str, quoting: Literal[0, 3]) -> list[tuple[int, list[str]]]:
-    """Fields, and the number of the line that they end on."""
+    """Return the fields of each row, with the number of the line that they end on."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     rows: list[tuple[int, list[str]]] = []
     try:
@@ -303,7 +303,7 @@ def _rows(path: Path, text: str, delimiter: str, quoting: Literal[0, 3]) -> list
 
 
 def _is_quoted(text: str, delimiter: str) -> bool:
-    """Whether each quotation mark belongs to a quoted field, and some field needed that or all texts have it."""
+    """Return whether each quotation mark belongs to a quoted field, and some field needs it or all texts have it."""
     field = re.compile(rf'(?<![^{delimiter}\r\n])"((?:[^"]++|"")*+)"(?![^{delimiter}\r\n])')
     rest = field.sub("", text)
     if '"' in rest:
@@ -314,7 +314,7 @@ def _is_quoted(text: str, delimiter: str) -> bool:
 
 
 def _text(path: Path) -> str:
-    """What a file holds, in UTF-8, or in UTF-16 where its first bytes say so."""
+    """Read a file in UTF-8, or in UTF-16 if its first bytes say so."""
     try:
         content = read_ordinary(path, MAX_TEXT_FILE_BYTES)
     except OSError as error:
@@ -330,12 +330,12 @@ def _text(path: Path) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The whole text of a file that is not a table, with line ends as "\n"."""
+    """Read the whole text of a file that is not a table, with all line ends as line feeds."""
     return _text(path).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_json_lines(path: Path, wanted: Wanted) -> Columns:
-    """A file with a JSON object on each line, blank lines left out."""
+    """Read a file with a JSON object on each line, without its blank lines."""
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():

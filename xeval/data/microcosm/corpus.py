@@ -1,4 +1,4 @@
-"""The splits of xnli-mini, and their writing in the hub's layout."""
+"""The splits of xnli-mini, and how they are written in the hub's layout."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from xeval.data.microcosm.realise import realise
 from xeval.data.microcosm.world import Statement
 
 SEED = 20181031
-# Premises per split, each with three hypotheses. Held-out splits first: they do not move when train grows.
+# Premises per split, each with three hypotheses. Held-out splits come first, so that they stay as train grows.
 SPLITS = {"test": 400, "validation": 200, "train": 3000}
 
 
 def splits(seed: int = SEED) -> dict[str, tuple[Triple, ...]]:
-    """All triples, language-independent; no premise stands in two splits."""
+    """Return all triples, which do not depend on a language, by split. No premise is in two splits."""
     return {name: _drawn(name, seed) for name in SPLITS}
 
 
 @cache
 def _drawn(name: str, seed: int) -> tuple[Triple, ...]:
-    """The triples of one split, without the premises of those before it."""
+    """Draw the triples of one split, without the premises of the splits before it."""
     names = list(SPLITS)
     before = [_drawn(other, seed) for other in names[: names.index(name)]]
     premises = {triple.premise for triples in before for triple in triples}
@@ -42,13 +42,13 @@ def _drawn(name: str, seed: int) -> tuple[Triple, ...]:
 
 
 def held_out(seed: int = SEED) -> frozenset[Statement]:
-    """Every sentence of validation and test, as statements."""
+    """Return every sentence of validation and test, as statements."""
     triples = (t for name in ("validation", "test") for t in _drawn(name, seed))
     return frozenset(s for t in triples for s in (t.premise, *((h,) for h, _ in t.hypotheses)))
 
 
 def rows(split: str, language: str, seed: int = SEED) -> list[tuple[str, str, int]]:
-    """(premise, hypothesis, label) of one split in one language; row i is the same pair in every language."""
+    """Return (premise, hypothesis, label) of one split in one language; row i is the same pair in every language."""
     lexicon = load(language)
     result = []
     for triple in _drawn(split, seed):
@@ -58,7 +58,7 @@ def rows(split: str, language: str, seed: int = SEED) -> list[tuple[str, str, in
 
 
 def write_corpus(folder: Path, languages: Sequence[str] = ALL, training_language: str = "en") -> None:
-    """Writes the corpus as the hub lays XNLI out; train in `training_language` only."""
+    """Write the corpus in the layout that XNLI has on the hub; train in `training_language` only."""
     for language in languages:
         load(language)  # a faulty language file is reported before anything is written
     for language in languages:

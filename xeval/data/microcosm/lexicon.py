@@ -1,4 +1,4 @@
-"""Loads a language file and checks that it can say everything that the world can state.
+"""Loading of a language file, with a check that it can say everything that the world can state.
 
 The file's format is described in ``languages/README.md``. Which forms a word needs follows from the
 language's own patterns: a pattern that asks for ``{place.in}`` makes ``in`` required of every place.
@@ -45,7 +45,7 @@ class Lexicon:
     concepts: dict[str, dict[str, Form]] = field(repr=False)
 
     def template(self, fact: world.Fact) -> str:
-        """The template for this fact: the ``_no_place`` variant where there is one and no place is said."""
+        """Return the template for this fact: the ``_no_place`` variant if there is one and the fact has no place."""
         name = fact.pattern + ("_not" if fact.negated else "")
         if not fact.place and f"{name}_no_place" in self.patterns:
             name += "_no_place"
@@ -53,13 +53,13 @@ class Lexicon:
 
 
 def available() -> tuple[str, ...]:
-    """The languages that have a file, in the order of ALL."""
+    """Return the languages that have a file, in the order of ALL."""
     return tuple(code for code in ALL if (FOLDER / f"{code}.toml").exists())
 
 
 @cache
 def load(code: str) -> Lexicon:
-    """The checked lexicon of one language."""
+    """Load and check the lexicon of one language."""
     path = FOLDER / f"{code}.toml"
     if not path.exists():
         raise LexiconError(f"xnli-mini has no language {code!r}: {path} does not exist")
@@ -71,7 +71,7 @@ def load(code: str) -> Lexicon:
 
 
 def parse(code: str, data: dict[str, Any]) -> Lexicon:
-    """A lexicon from the parsed file; LexiconError lists all faults at once."""
+    """Make a lexicon from the parsed file. Raises LexiconError with all faults."""
     faults = [f"[{part}] is missing" for part in ("language", "patterns", *world.CONCEPTS) if part not in data]
     if not faults:
         faults = list(_unexpected(data))
@@ -107,7 +107,7 @@ def _report(code: str, faults: list[str]) -> str:
 
 
 def _unexpected(data: dict[str, Any]) -> Iterator[str]:
-    """Concepts and patterns that are missing, or that the world does not know."""
+    """Yield the concepts and patterns that are missing, or that the world does not know."""
     for word_class, concepts in world.CONCEPTS.items():
         for concept in set(concepts) - set(data[word_class]):
             yield f"[{word_class}] has no {concept!r}"
@@ -122,7 +122,7 @@ def _unexpected(data: dict[str, Any]) -> Iterator[str]:
 
 
 def _pattern_faults(lexicon: Lexicon, name: str) -> Iterator[str]:  # noqa: C901  one branch for each rule
-    """What this pattern asks for that some word does not have."""
+    """Yield what this pattern asks for that some word does not have."""
     pattern = name.removesuffix("_no_place").removesuffix("_not")
     template = lexicon.patterns[name]
     if "{" in PLACEHOLDER.sub("", template):
@@ -154,7 +154,7 @@ def _pattern_faults(lexicon: Lexicon, name: str) -> Iterator[str]:  # noqa: C901
 
 
 def _doubles(lexicon: Lexicon) -> list[str]:
-    """Concepts of one word class that no form tells apart: their sentences would be the same."""
+    """Return the concepts of one word class that no form tells apart, so that their sentences would be the same."""
     faults = []
     for word_class, concepts in world.CONCEPTS.items():
         seen: dict[str, str] = {}

@@ -19,7 +19,7 @@ SAME, GENERAL, SPECIFIC, OPPOSITE, OTHER = "same", "general", "specific", "oppos
 
 
 def compare(premise: str, hypothesis: str, slot: str) -> str:
-    """How the hypothesis's filler of a slot relates to the premise's; an empty slot is the most general."""
+    """Return how the hypothesis's filler of a slot relates to the premise's; an empty slot is the most general."""
     if hypothesis == premise or world.SYNONYM_OF.get(hypothesis) == premise:
         return SAME
     if not hypothesis or world.KIND_OF.get(premise) == hypothesis:
@@ -32,7 +32,7 @@ def compare(premise: str, hypothesis: str, slot: str) -> str:
 
 
 def relate(premise: Fact, hypothesis: Fact) -> int | None:
-    """The label of one fact given one other; None where speakers could disagree (such pairs are not used)."""
+    """Return the label of one fact given another; None if speakers could disagree (such pairs are not used)."""
     if premise.pattern != hypothesis.pattern:
         return _relate_across(premise, hypothesis)
     if premise.negated:
@@ -73,7 +73,7 @@ def _relate_counts(relation: dict[str, str]) -> int | None:
 
 
 def _relate_to_negation(denied: Fact, hypothesis: Fact) -> int | None:
-    """The premise denies a fact: that denies whatever is more specific, and leaves all else open."""
+    """Return the label if the premise denies a fact, which denies anything more specific and leaves all else open."""
     relation = _relations(denied, hypothesis)
     if relation["subject"] == OTHER:
         return NEUTRAL
@@ -87,7 +87,7 @@ def _relate_to_negation(denied: Fact, hypothesis: Fact) -> int | None:
 
 
 def _relate_across(premise: Fact, hypothesis: Fact) -> int | None:
-    """Facts of different patterns: who acts at a place is at that place; all else is unrelated."""
+    """Return the label for facts of different patterns: who acts at a place is at that place; all else is unrelated."""
     if compare(premise.subject, hypothesis.subject, "subject") == OTHER:
         return NEUTRAL
     if "count" in (premise.pattern, hypothesis.pattern):
@@ -101,7 +101,7 @@ def _relate_across(premise: Fact, hypothesis: Fact) -> int | None:
 
 
 def label_of(premise: Statement, hypothesis: Fact) -> int | None:
-    """The label of a hypothesis given a whole premise."""
+    """Return the label of a hypothesis given a whole premise; None if speakers could disagree."""
     labels = {relate(fact, hypothesis) for fact in premise}
     if None in labels or labels >= {ENTAILMENT, CONTRADICTION}:
         return None
@@ -116,7 +116,7 @@ class Triple:
     hypotheses: tuple[tuple[Fact, int], ...]
 
 
-# Of the premises drawn; of those kept it is more, since two facts have more to offer.
+# The share of the premises drawn; it is larger among those kept, since two facts offer more hypotheses.
 TWO_FACTS = 0.1
 DROPPED, CHANGED, FLIPPED = 0.3, (0.2, 0.65, 0.15), 0.04
 # How far one label may get ahead of another on a feature: a few, or this share of the count.
@@ -130,7 +130,7 @@ class Balance:
         self._seen: dict[tuple[object, ...], list[int]] = {}
 
     def lead(self, hypothesis: Fact, label: int) -> float | None:
-        """How far this label is ahead on the features of the hypothesis (the less the better); None if too far."""
+        """Return how far this label is ahead on the hypothesis's features (the less the better); None if too far."""
         lead = 0.0
         for feature, (few, share) in _features(hypothesis):
             counts = self._seen.get(feature, (0, 0, 0))
@@ -140,7 +140,7 @@ class Balance:
         return lead
 
     def add(self, hypothesis: Fact, label: int) -> None:
-        """Counts an accepted pair."""
+        """Count an accepted pair."""
         for feature, _ in _features(hypothesis):
             self._seen.setdefault(feature, [0, 0, 0])[label] += 1
 
@@ -150,7 +150,7 @@ def _words(fact: Fact) -> tuple[str, ...]:
 
 
 def _features(h: Fact) -> Iterator[tuple[tuple[object, ...], tuple[int, float]]]:
-    """The shape of the hypothesis and each word in its pattern and polarity."""
+    """Yield the shape of the hypothesis, and each word in its pattern and polarity."""
     shape = (h.pattern, h.negated, bool(h.place), bool(h.time), h.subject in world.KINDS, h.object in world.KINDS)
     yield shape, _SHAPE
     for word in _words(h):
@@ -160,7 +160,7 @@ def _features(h: Fact) -> Iterator[tuple[tuple[object, ...], tuple[int, float]]]
 def draw_triple(
     rng: random.Random, balance: Balance, taken: Collection[Statement] = (), proposals: int = 40
 ) -> Triple | None:
-    """One triple that keeps the balance; None if the premise drawn is taken or offers none."""
+    """Draw one triple that keeps the balance; None if the premise drawn is taken or offers none."""
     premise = world.random_statement(rng, TWO_FACTS)
     if premise in taken:
         return None
@@ -186,7 +186,10 @@ def draw_triple(
 
 
 def _propose(rng: random.Random, premise: Statement) -> Fact | None:
-    """A hypothesis near the premise: one of its facts, with a detail dropped and a slot changed or two."""
+    """Draw a hypothesis near the premise: one of its facts, with details dropped and up to two slots changed.
+
+    None if the result is not sensible.
+    """
     base = rng.choice(premise)
     if base.pattern in ("act", "use") and base.place and rng.random() < 0.15:
         base = Fact("at", base.subject, place=base.place, time=base.time, negated=base.negated)
@@ -208,7 +211,7 @@ def _propose(rng: random.Random, premise: Statement) -> Fact | None:
 
 
 def _change(rng: random.Random, fact: Fact, slot: str, premise: Statement) -> str:
-    """Another filler for a slot: a hypernym, hyponym, synonym, opposite, none, or just another one."""
+    """Draw a filler for a slot: a hypernym, hyponym, synonym or opposite, one of the premise's, or any."""
     now: str = getattr(fact, slot)
     all_fillers = world.fillers(fact.pattern, slot)
     if slot in ("subject", "object"):

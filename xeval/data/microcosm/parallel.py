@@ -21,7 +21,7 @@ SIZE = 400
 
 @cache
 def statements() -> tuple[Statement, ...]:
-    """What is said in every language, no two in the same words in any: which of them was meant could not be told."""
+    """Return the statements, the same in every language. No two have the same words in any, so none is ambiguous."""
     rng, lexicons = random.Random(SEED), [load(language) for language in ALL]
     drawn: list[Statement] = []
     known: set[tuple[str, str]] = set()
@@ -35,13 +35,13 @@ def statements() -> tuple[Statement, ...]:
 
 
 def rows(language: str) -> list[tuple[str, str]]:
-    """(English, the same in `language`); row i says the same in every language."""
+    """Return (English, the same in `language`); row i says the same in every language."""
     lexicon, english = load(language), load("en")
     return [(realise(statement, english), realise(statement, lexicon)) for statement in statements()]
 
 
 def write_corpus(folder: Path, languages: Sequence[str]) -> None:
-    """Write the rows of each language as the hub lays a data set out."""
+    """Write the rows of each language in the hub's layout."""
     for language in languages:
         english, texts = zip(*rows(language), strict=True)
         path = Path(folder) / language / "test-00000-of-00001.parquet"

@@ -1,7 +1,7 @@
 """Questions with answers about the microcosm (answers-mini): who is where, and when.
 
-A context says of two beings or things where each is and when. Three questions are asked, and each answer is
-what fills one slot of a sentence, as that language has it.
+A context says where each of two beings or things is, and when. It has three questions, and each answer is the
+text that fills one slot of a sentence in that language.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from xeval.data.microcosm.world import Fact
 SEED = 20200510
 SPLITS = {"test": 100, "validation": 50, "train": 1200}  # contexts, each with three questions
 N_FACTS = 2
-SLOT_OF = {"where": "place", "who": "subject", "when": "time"}  # what a question asks for
+SLOT_OF = {"where": "place", "who": "subject", "when": "time"}  # the slot that a question asks for
 FILE = Path(__file__).parent / "questions.toml"
 
 
 @dataclass(frozen=True)
 class Context:
-    """What is said, and what is asked of it: (sort of question, number of the fact) each."""
+    """The facts stated, and the questions about them, each as (sort of question, number of the fact)."""
 
     facts: tuple[Fact, ...]
     asked: tuple[tuple[str, int], ...]
@@ -39,7 +39,7 @@ class Context:
 
 @cache
 def contexts(split: str) -> tuple[Context, ...]:
-    """The contexts of a split, the same in every language; none has the facts of another."""
+    """Return the contexts of a split, the same in every language; none has the facts of another."""
     known: set[frozenset[Fact]] = set()
     for name, size in SPLITS.items():
         rng, drawn = random.Random(f"{SEED} {name}"), list[Context]()
@@ -54,7 +54,7 @@ def contexts(split: str) -> tuple[Context, ...]:
 
 
 def _draw(rng: random.Random) -> Context:
-    """Different subjects in different places, one of them a person, so that every question has one answer."""
+    """Draw different subjects in different places, at least one a person, so that every question has one answer."""
     persons = [concept for concept in world.PERSONS if concept not in world.KINDS]
     others = [concept for concept in (*world.ANIMALS, *world.THINGS) if concept not in world.KINDS]
     subjects = [rng.choice(persons)]
@@ -78,7 +78,7 @@ def forms() -> dict[str, dict[str, Any]]:
 
 
 def question(sort: str, fact: Fact, lexicon: Lexicon) -> str:
-    """The question that asks of `fact` for what its sort asks for."""
+    """Return the question of this sort about `fact`."""
     of_language = forms()[lexicon.code]
     asking = replace(
         lexicon,
@@ -90,7 +90,7 @@ def question(sort: str, fact: Fact, lexicon: Lexicon) -> str:
 
 
 def rows(split: str, language: str) -> list[dict[str, Any]]:
-    """The questions of a split in a language; row i is the same question in every language."""
+    """Return the questions of a split in a language; row i is the same question in every language."""
     lexicon, table = load(language), []
     space = " " if lexicon.joiner or not lexicon.end else ""
     for context in contexts(split):
@@ -105,7 +105,7 @@ def rows(split: str, language: str) -> list[dict[str, Any]]:
 
 
 def _part(sentence: str, fact: Fact, slot: str, lexicon: Lexicon) -> tuple[str, int]:
-    """What fills `slot` in the sentence that states `fact`, and where it begins there."""
+    """Return the text that fills `slot` in the sentence that states `fact`, and where it begins there."""
     form = next(match["form"] for match in PLACEHOLDER.finditer(lexicon.template(fact)) if match["slot"] == slot)
     shown = lexicon.concepts[getattr(fact, slot)][form]
     assert isinstance(shown, str)  # nothing agrees with anything in these slots
@@ -117,7 +117,7 @@ def _part(sentence: str, fact: Fact, slot: str, lexicon: Lexicon) -> tuple[str, 
 
 
 def write_corpus(folder: Path, languages: Sequence[str] = ALL) -> None:
-    """Writes the corpus in the hub's layout; train in English only."""
+    """Write the corpus in the hub's layout; train in English only."""
     texts = pa.list_(pa.string())
     schema = pa.schema(
         {

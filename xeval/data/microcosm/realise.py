@@ -1,4 +1,4 @@
-"""Fact to sentence: fills a language's templates with the forms of its words."""
+"""Facts → sentences, by filling a language's templates with the forms of its words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from xeval.data.microcosm.world import Fact, Statement
 
 
 def realise(statement: Statement, lexicon: Lexicon) -> str:
-    """The sentence that states these facts in this language."""
+    """Return the sentence that states these facts in this language."""
     clauses = [_clause(fact, lexicon) for fact in statement]
     text = clauses[0]
     for clause in clauses[1:]:
@@ -25,7 +25,7 @@ def _clause(fact: Fact, lexicon: Lexicon) -> str:
 
 
 def _token(token: str, fact: Fact, lexicon: Lexicon) -> str:
-    """One blank-delimited part of a template; empty if the slot that it shows is empty."""
+    """Fill one blank-delimited part of a template; empty if the slot that it shows is empty."""
     for match in PLACEHOLDER.finditer(token):
         slot, form, controller = match["slot"], match["form"], match["controller"]
         if slot:
@@ -43,7 +43,7 @@ def _token(token: str, fact: Fact, lexicon: Lexicon) -> str:
 
 
 def agree(value: Form, controller: str, lexicon: Lexicon) -> str:
-    """The form that agrees with the controller's class; "other" stands for every class not named."""
+    """Return the form that agrees with the controller's class; "other" stands for every class not named."""
     if isinstance(value, str):
         return value
     agreement = lexicon.concepts[controller]["class"]

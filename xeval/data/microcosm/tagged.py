@@ -1,8 +1,8 @@
 """Sentences of the microcosm with a tag for every word: who and where (tags-mini), or its sort of word (pos-mini).
 
-What a word says follows from the slot of the pattern that it stands in, so that no list of tags is kept for any
-language. A word is what white space parts; in scripts without spaces it is a part of the pattern: a slot, or the text
-between two.
+The tag of a word follows from the slot of the pattern that the word is in, so no language needs a list of tags. Words
+are separated by white space. In scripts without spaces, a word is a part of the pattern: a slot, or the text between
+two.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from xeval.data.microcosm.world import Fact, Statement
 SEED = 20201101
 SPLITS = {"test": 400, "validation": 200, "train": 2000}
 PUNCTUATION = frozenset(".,。，।۔،؛、")
-SHARED_FROM = 2  # concepts in whose forms a word occurs that says nothing of any of them, such as "the"
+SHARED_FROM = 2  # a word in the forms of this many concepts says nothing about any of them, such as "the"
 _SORTS = {
     **dict.fromkeys(("person", "animal", "thing", "place", "time"), "NOUN"),
     **dict.fromkeys(("action", "use"), "VERB"),
@@ -38,7 +38,7 @@ _SORT_OF = {concept: _SORTS[kind] for kind, concepts in world.CONCEPTS.items() f
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a sentence as the pattern has it: what fills a slot, or text between slots."""
+    """A part of a sentence according to its pattern: the text that fills a slot, or text between slots."""
 
     number: int
     slot: str = ""
@@ -54,7 +54,7 @@ Marked = list[tuple[str, Part]]  # characters, and the parts that they belong to
 
 @cache
 def statements(split: str) -> tuple[Statement, ...]:
-    """What is said in a split, in every language; no statement stands in two of them."""
+    """Return the statements of a split, the same in every language. No statement is in two splits."""
     known: set[Statement] = set()
     for name, size in SPLITS.items():
         rng, drawn = random.Random(f"{SEED} {name}"), dict[Statement, None]()
@@ -69,7 +69,7 @@ def statements(split: str) -> tuple[Statement, ...]:
 
 
 def words_of(statement: Statement, lexicon: Lexicon) -> list[tuple[str, Part]]:
-    """The words of the sentence that `realise` makes, each with the part that it belongs to."""
+    """Return the words of the sentence that `realise` makes, each with the part that it belongs to."""
     numbers = count()
     marked = _clause(statement[0], lexicon, numbers)
     for fact in statement[1:]:
@@ -93,7 +93,7 @@ def _clause(fact: Fact, lexicon: Lexicon, numbers: Iterator[int]) -> Marked:
 
 
 def _token(token: str, fact: Fact, lexicon: Lexicon, numbers: Iterator[int]) -> Marked:
-    """One blank-delimited part of a template; empty if the slot that it shows is empty."""
+    """Fill one blank-delimited part of a template; empty if the slot that it shows is empty."""
     marked: Marked = []
     at = 0
     for match in PLACEHOLDER.finditer(token):
@@ -121,7 +121,7 @@ def _joined(first: Marked, second: Marked, lexicon: Lexicon, numbers: Iterator[i
 
 
 def _replaced(marked: Marked, old: str, new: str) -> Marked:
-    """`marked` with every `old` as `new`, which takes the place of the letters that differ."""
+    """Return `marked` with every `old` replaced by `new`, whose letters get the parts of those that they replace."""
     text = "".join(letter for letter, _ in marked)
     same = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     result: Marked = []
@@ -137,7 +137,7 @@ def _replaced(marked: Marked, old: str, new: str) -> Marked:
 
 
 def _words(marked: Marked, by_parts: bool) -> list[tuple[str, Part]]:
-    """The words, each with the part of its last letter: what a word begins with may be a clitic."""
+    """Return the words, each with the part of its last letter, since a word may begin with a clitic."""
     words: list[tuple[str, Part]] = []
     is_open = False
     for letter, part in marked:
@@ -158,7 +158,7 @@ def _words(marked: Marked, by_parts: bool) -> list[tuple[str, Part]]:
 
 
 def names(words: Sequence[tuple[str, Part]], lexicon: Lexicon) -> list[str]:
-    """Who and where: "B-PER" begins the words for a person, "B-LOC" those for a place."""
+    """Tag who and where: "B-PER" begins the words for a person, "B-LOC" those for a place."""
     tags, before = [], BETWEEN
     for _, part in words:
         kind = "LOC" if part.slot == "place" else "PER" if part.concept in world.PERSONS else ""
@@ -168,7 +168,7 @@ def names(words: Sequence[tuple[str, Part]], lexicon: Lexicon) -> list[str]:
 
 
 def sorts(words: Sequence[tuple[str, Part]], lexicon: Lexicon) -> list[str]:
-    """What sort of word each is; "OTHER" for those that say nothing of the concept whose slot they stand in."""
+    """Tag each word's sort; "OTHER" for words that say nothing about the concept whose slot they are in."""
     shared = _shared_words(lexicon.code)
     tags = []
     for word, part in words:
@@ -181,7 +181,7 @@ def sorts(words: Sequence[tuple[str, Part]], lexicon: Lexicon) -> list[str]:
 
 @cache
 def _shared_words(language: str) -> frozenset[str]:
-    """Words that occur in the forms of several concepts."""
+    """Return the words that occur in the forms of several concepts."""
     concepts_with: dict[str, set[str]] = defaultdict(set)
     for concept, forms in load(language).concepts.items():
         for name, form in forms.items():
@@ -197,14 +197,14 @@ TAGGERS: dict[str, Callable[[Sequence[tuple[str, Part]], Lexicon], list[str]]] =
 
 
 def rows(task: str, split: str, language: str) -> list[tuple[list[str], list[str]]]:
-    """(words, tags) of one split in one language; row i says the same in every language."""
+    """Return (words, tags) of one split in one language; row i says the same in every language."""
     lexicon, tag = load(language), TAGGERS[task]
     spoken = [words_of(statement, lexicon) for statement in statements(split)]
     return [([word for word, _ in words], tag(words, lexicon)) for words in spoken]
 
 
 def write_corpus(task: str, folder: Path, languages: Sequence[str]) -> None:
-    """Write the corpus of `task` as the hub lays out data sets; train in English only."""
+    """Write the corpus of `task` in the hub's layout; train in English only."""
     for language in languages:
         for split in SPLITS if language == "en" else ("validation", "test"):
             tokens, tags = zip(*rows(task, split, language), strict=True)

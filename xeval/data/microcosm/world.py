@@ -1,7 +1,7 @@
 """The world of xnli-mini: its concepts, how they relate, and the facts that can be stated about them.
 
-Nothing here knows a language. A concept is an identifier ("apple"); what it is called, and how that word
-inflects, stands in ``languages/<code>.toml``.
+Nothing here knows a language. A concept is an identifier ("apple"); its name in a language, and how that word
+inflects, is in ``languages/<code>.toml``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SYNONYMS = (
     ("rich", "wealthy"),
     ("beautiful", "pretty"),
 )
-# Pairs that exclude each other: what does the one does not, at the same moment, do or be the other.
+# Pairs that exclude each other: nobody does both at the same moment.
 ACTION_OPPOSITES = (
     ("work", "rest"),
     ("laugh", "cry"),
@@ -114,7 +114,7 @@ PATTERNS: dict[str, dict[str, tuple[str, ...]]] = {
     "is": {"subject": _ENTITY, "predicate": ("property",)},
     "count": {"subject": ("animal",), "predicate": ("number",), "place": ("place",)},
 }  # fmt: skip
-# How often each pattern is drawn: "is" has the most words to share its sentences among.
+# How often each pattern is drawn: the sentences of "is" are shared among the most words.
 _PATTERN_WEIGHTS = {"at": 3, "act": 3, "use": 3, "is": 5, "count": 2}
 NEGATABLE = ("at", "act", "is")
 # (pattern, slot) that may stay empty.
@@ -135,7 +135,7 @@ class Fact:
     negated: bool = False
 
     def positive(self) -> Fact:
-        """The same statement without its negation."""
+        """Return the same statement without its negation."""
         return replace(self, negated=False)
 
 
@@ -143,12 +143,12 @@ Statement = tuple[Fact, ...]  # one sentence: a single fact, or two joined by "a
 
 
 def kind_of(concept: str) -> str:
-    """The hypernym of an entity; a kind is its own."""
+    """Return the hypernym of an entity; a kind is its own."""
     return KIND_OF.get(concept, concept)
 
 
 def is_sensible(fact: Fact) -> bool:
-    """Whether the predicate suits its object (nobody repairs an onion) or its subject (no happy table)."""
+    """Return whether the predicate suits its object (nobody repairs an onion) or its subject (no happy table)."""
     if fact.pattern == "use":
         return kind_of(fact.object) in _SUITS[fact.predicate]
     return fact.pattern != "is" or kind_of(fact.subject) in _SUITS[fact.predicate]
@@ -156,12 +156,12 @@ def is_sensible(fact: Fact) -> bool:
 
 @cache
 def fillers(pattern: str, slot: str) -> tuple[str, ...]:
-    """Every concept that may fill this slot of this pattern."""
+    """Return every concept that may fill this slot of this pattern."""
     return tuple(c for word_class in PATTERNS[pattern][slot] for c in CONCEPTS[word_class])
 
 
 def pick_entity(rng: random.Random, word_class: str, general: float) -> str:
-    """A person, animal or thing; a kind instead of a member of it with probability ``general``."""
+    """Draw a person, animal or thing; with probability ``general``, a kind instead of a member of one."""
     kinds, members = _kinds_and_members(word_class)
     return rng.choice(kinds if rng.random() < general else members)
 
@@ -173,7 +173,7 @@ def _kinds_and_members(word_class: str) -> tuple[tuple[str, ...], tuple[str, ...
 
 
 def random_fact(rng: random.Random, general: float = 0.35, negated: float = 0.05, detail: float = 0.5) -> Fact:
-    """A sensible fact; the arguments are the chances of a kind, of a negation, and of each optional slot."""
+    """Draw a sensible fact; the arguments are the chances of a kind, of a negation, and of each optional slot."""
     pattern = rng.choices(tuple(_PATTERN_WEIGHTS), tuple(_PATTERN_WEIGHTS.values()))[0]
     while True:
         slots = {}
@@ -189,9 +189,9 @@ def random_fact(rng: random.Random, general: float = 0.35, negated: float = 0.05
 
 
 def random_statement(rng: random.Random, double: float = 0.25, **chances: float) -> Statement:
-    """One fact, or (with probability ``double``) two facts about entities of different kinds.
+    """Draw one fact, or (with probability ``double``) two facts about entities of different kinds.
 
-    Different kinds, so that a hypernym picks out one of the two: "the adult" is never both of them.
+    The kinds differ so that a hypernym picks out one of the two: "the adult" is never both of them.
     """
     first = random_fact(rng, **chances)
     if rng.random() >= double:
