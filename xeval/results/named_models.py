@@ -10,8 +10,8 @@ from xeval.support.errors import ModelError, StoreError, UnknownNameError
 
 
 def runs_of_model(runs: Sequence[StoredRun], name: str, kind: str) -> list[StoredRun]:
-    """Return the runs of the model called `name`: an alias, an id, a folder, one of these with `@revision`, or the last
-    part of an id if it belongs to only one.
+    """Return the runs of the model called `name`: an alias or id, maybe with `@revision`, a folder, or an id's last
+    part if it belongs to only one id.
 
     Raises UnknownNameError, which calls it a `kind`, if there are none.
     """
