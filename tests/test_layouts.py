@@ -501,6 +501,52 @@ def test_rows_are_read_where_the_task_file_says(mini, own_layout):
     assert load_rows(source, "es", "test").sha256() == mini.load().sha256()
 
 
+WRITTEN_AS = {
+    "csv": lambda rows, path: rows.to_csv(path, index=False),
+    "tsv": lambda rows, path: rows.to_csv(path, index=False, sep="\t"),
+    "jsonl": lambda rows, path: rows.to_json(path, orient="records", lines=True, force_ascii=False),
+}
+
+
+@pytest.fixture
+def in_two_files(own_layout):
+    """`in_two_files(first, second)`: a source whose Spanish test rows are in two files of these formats."""
+    task_file, folder = own_layout
+    rows = pd.read_csv(folder / "mine" / "tests" / "es.csv", keep_default_na=False)
+
+    def source_of(first: str, second: str, without: str | None = None):
+        pattern = f"parts/{{language}}-*.{first if first == second else '*'}"
+        text = task_file.read_text(encoding="utf-8").replace("nowhere/{language}.csv", pattern)
+        task_file.write_text(text, encoding="utf-8")
+        (folder / "parts").mkdir()
+        WRITTEN_AS[first](rows[:5], folder / "parts" / f"es-1.{first}")
+        second_rows = rows[5:].drop(columns=without) if without else rows[5:]
+        WRITTEN_AS[second](second_rows, folder / "parts" / f"es-2.{second}")
+        return open_source(get_task(str(task_file)), folder, ["es"])
+
+    return source_of
+
+
+@pytest.mark.parametrize("suffix", WRITTEN_AS)
+def test_several_files_that_match_are_read_in_the_order_of_their_names(mini, in_two_files, suffix):
+    assert load_rows(in_two_files(suffix, suffix), "es", "test").sha256() == mini.load().sha256()
+
+
+def test_files_of_two_formats_that_match_are_refused(in_two_files):
+    with pytest.raises(
+        DataError, match=r"es-1\.csv and .*es-2\.tsv: wanted the test rows of 'es' in files of one format"
+    ):
+        load_rows(in_two_files("csv", "tsv"), "es", "test")
+
+
+@pytest.mark.parametrize("suffix", WRITTEN_AS)
+def test_files_that_match_with_other_columns_are_refused(in_two_files, suffix):
+    with pytest.raises(
+        DataError, match=rf"es-2\.{suffix}: wanted columns premise, hypothesis, label as in es-1\.{suffix}"
+    ):
+        load_rows(in_two_files(suffix, suffix, without="label"), "es", "test")
+
+
 def test_a_file_that_is_not_where_the_task_file_says_is_named(own_layout):
     task_file, folder = own_layout
     source = open_source(get_task(str(task_file)), folder, ["es"])

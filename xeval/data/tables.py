@@ -68,6 +68,17 @@ class Columns:
     value_names: dict[str, list[str]]
 
 
+def joined(paths: Sequence[Path], parts: Sequence[Columns]) -> Columns:
+    """Return the rows of `parts`, read from `paths`, one after the other. Raises DataError if their columns differ."""
+    names = list(parts[0].values)
+    for path, part in zip(paths, parts, strict=True):
+        if part.values.keys() != parts[0].values.keys():
+            raise DataError(
+                f"{path}: wanted columns {', '.join(names)} as in {paths[0].name}, got {', '.join(part.values)}"
+            )
+    return Columns({name: [value for part in parts for value in part.values[name]] for name in names}, {})
+
+
 # ── Parquet ──
 
 
