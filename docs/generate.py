@@ -51,7 +51,7 @@ FILES: dict[str, type[BaseModel]] = {
     "A published table of a suite": suite.SuiteTable,
     "A grid": grid.Grid,
     "A record": records.RunRecord,
-    "Checkpoints on the way": records.CheckpointsRecord,
+    "Intermediate checkpoints": records.CheckpointsRecord,
     "A baseline of the gate": Baseline,
     "What a bundle holds": bundle.Contents,
     "A plan": plan.Plan,

@@ -189,7 +189,7 @@ def test_every_public_name_of_python_has_its_section():
 
 def on_the_map() -> list[str]:
     """What the left column of the contributors' map names, from top to bottom."""
-    _, _, section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## A map of the house")
+    _, _, section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## A map of the code")
     section = section.partition("\n## ")[0]
     return [
         name for line in section.splitlines() if line.startswith("| `") for name in _SPAN.findall(line.split("|")[1])
