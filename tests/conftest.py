@@ -6,11 +6,12 @@ import os
 import signal
 import socket
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
 import pytest
+
+from tests.helpers import archives
 
 # huggingface_hub reads these when it is imported, which is before any fixture.
 _HOME = tempfile.TemporaryDirectory(prefix="xeval-tests-")
@@ -89,8 +90,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory):
             pytest.skip(f"{name} is not in ../shared")
         if name not in folders:
             folder = tmp_path_factory.mktemp(name)
-            with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="data")
+            archives.unpack(archive, folder)
             folders[name] = folder / name
         return folders[name]
 

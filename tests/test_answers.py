@@ -3,7 +3,6 @@
 import json
 import re
 import string
-import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
 
 from tests.conftest import SHARED
+from tests.helpers.archives import unpack
 from tests.helpers.checkpoints import ARCHITECTURES, SIZES, WORDS, tiny_model, tiny_tokenizer, without_dropout
 from tests.helpers.plain_answers import plain_answers
 from xeval.data import tables
@@ -340,8 +340,7 @@ def test_mlqa_has_rules_for_each_language(language, text, expected):
     ],
 )
 def test_scores_of_the_mock_data_are_those_that_xtreme_expects(tmp_path, task, exact, f1):
-    with tarfile.open(ARCHIVE) as tar:
-        tar.extractall(tmp_path, filter="data")
+    unpack(ARCHIVE, tmp_path)
     scores = []
     metrics = ("mlqa_exact_match", "mlqa_f1") if task == "mlqa" else ("exact_match", "f1")
     for path in sorted(tmp_path.glob(f"**/labels/{task}/test-*.json")):

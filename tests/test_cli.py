@@ -49,7 +49,7 @@ def tiny_run(mini, checkpoint_of) -> list[str]:
         (("run", "xnli", "--model", "mbert", "--language", "Spansh"), "did you mean 'es'?"),
         (("run", "xnli", "--model", "mbert", "--dtype", "int8"), "wanted one of auto, float32, bfloat16"),
         (("run", "xnli", "--model", "mbert", "--device", "abacus"), "'abacus' cannot be used"),
-        (("run", "xnli", "--model", "mbert", "--device", "cuda"), "a CPU-only build"),
+        (("run", "xnli", "--model", "mbert", "--device", "cuda:63"), "'cuda:63' cannot be used here: torch "),
         (("run", "xnli", "--model", "mbert", "--tasks-dir", "nowhere"), "nowhere: wanted a folder of task files"),
         (("run", "xnli"), "--model"),
         (("run", "xnli", "--modle", "mbert"), "--modle"),

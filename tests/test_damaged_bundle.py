@@ -90,8 +90,9 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
 @pytest.mark.parametrize(
     ("hostile", "message"),
     [
-        (member("../../evil"), "which is outside"),
-        (member("models/../../../evil"), "which is outside"),
+        (member("../../evil"), "is outside the folder"),
+        (member("models/../../../evil"), "is outside the folder"),
+        (member("/evil"), "is outside the folder"),
         (member("link", tarfile.SYMTYPE, "/etc/passwd"), "not a plain file"),
         (member("link", tarfile.LNKTYPE, "bundle.json"), "not a plain file"),
         (member("pipe", tarfile.FIFOTYPE), "not a plain file"),

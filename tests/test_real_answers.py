@@ -5,13 +5,13 @@
 
 import json
 import os
-import tarfile
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.conftest import SHARED
+from tests.helpers.archives import unpack
 from tests.helpers.plain_answers import plain_answers
 from xeval.data.model_files import find_checkpoint
 from xeval.data.source import load_rows, open_source
@@ -33,8 +33,7 @@ pytestmark = pytest.mark.skipif(not all(path.exists() for path in ARCHIVES.value
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("xtreme")
     for archive in ARCHIVES.values():
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+        unpack(archive, folder)
     return folder
 
 

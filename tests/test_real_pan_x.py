@@ -4,7 +4,6 @@
 """
 
 import os
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 import xeval
 from tests.conftest import SHARED
+from tests.helpers.archives import unpack
 from xeval.data.model_files import find_checkpoint
 from xeval.definitions.registry import get_task
 from xeval.results.predictions import load_predictions
@@ -28,8 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not ARCHIVE.exists(), reason=
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("panx")
-    with tarfile.open(ARCHIVE) as tar:
-        tar.extractall(folder, filter="data")
+    unpack(ARCHIVE, folder)
     return folder
 
 

@@ -1,12 +1,12 @@
 """PAWS-X for real, as XTREME hands it out: only development files have labels. English training pairs are not here."""
 
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.conftest import SHARED
+from tests.helpers.archives import unpack
 from xeval.data.source import load_rows, open_source
 from xeval.definitions.registry import get_suite, get_task
 from xeval.runs.suite import Wanted, find_rows
@@ -20,8 +20,7 @@ pytestmark = pytest.mark.skipif(not ARCHIVE.exists(), reason="no PAWS-X here")
 def data(tmp_path_factory) -> Path:
     """The folder of the whole download, with PAWS-X's in it."""
     folder = tmp_path_factory.mktemp("xtreme")
-    with tarfile.open(ARCHIVE) as tar:
-        tar.extractall(folder, filter="data")
+    unpack(ARCHIVE, folder)
     return folder
 
 

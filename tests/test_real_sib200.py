@@ -4,7 +4,6 @@
 """
 
 import os
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import xeval
 from tests.conftest import SHARED
+from tests.helpers.archives import unpack
 from xeval.data.model_files import find_checkpoint
 from xeval.definitions.registry import get_task
 from xeval.results.predictions import column, load_predictions
@@ -30,8 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not ARCHIVE.exists(), reason=
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sib200")
-    with tarfile.open(ARCHIVE) as tar:
-        tar.extractall(folder, filter="data")
+    unpack(ARCHIVE, folder)
     return folder / "sib200"
 
 

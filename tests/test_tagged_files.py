@@ -1,7 +1,6 @@
 """Files of tagged words: read as XTREME reads them, or refused in one line that says how to fix them."""
 
 import json
-import tarfile
 from pathlib import Path
 
 import datasets
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import SHARED
+from tests.helpers.archives import unpack
 from tests.test_tagging import NAMES, SPEECH
 from xeval.data.source import load_rows, open_source
 from xeval.definitions.registry import get_task
@@ -227,8 +227,7 @@ def unpacked(tmp_path_factory) -> Path:
         archive = SHARED / "data/xtreme" / f"{name}.tar.xz"
         if not archive.exists():
             pytest.skip("the real data are not in ../shared")
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+        unpack(archive, folder)
     return folder
 
 

@@ -1,6 +1,5 @@
 """Tagging of words: spans and their counts, words as pieces, answers, checks; numbers are computed a slow way too."""
 
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedTokenizerFast
 
 from tests.conftest import SHARED
+from tests.helpers.archives import unpack
 from tests.helpers.checkpoints import ARCHITECTURES, SIZES, WORDS, tiny_tokenizer
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
@@ -146,8 +146,7 @@ def mock_data(tmp_path_factory) -> Path:
     if not archive.exists():
         pytest.skip("XTREME's mock data are not in ../shared")
     folder = tmp_path_factory.mktemp("mock")
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+    unpack(archive, folder)
     return next(folder.rglob("labels")).parent
 
 

@@ -8,11 +8,12 @@ what they would otherwise fetch or look up.
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, BinaryIO, Literal, cast
 
 from pydantic import Field, ValidationError
@@ -127,7 +128,7 @@ def _open(path: Path) -> Unpacked:
         raise BundleError(f"{path}: its {_CONTENTS} does not fit this version of xeval; make it again") from error
     except OSError as error:
         reason = one_line(error.strerror or error)
-        raise BundleError(f"{path}: cannot be read, or not unpacked into {cache_home()}: {reason}") from error
+        raise BundleError(f"{path}: cannot be read, or cannot be unpacked into {cache_home()}: {reason}") from error
     except Exception as error:  # tarfile's own, and whatever else a stranger's file brings about in it
         raise BundleError(f"{path}: not a bundle, or a damaged one ({one_line(error)[:160]}); copy it again") from error
     return unpacked
@@ -162,9 +163,25 @@ def _extract(tar: tarfile.TarFile, manifest: bytes, folder: Path) -> None:
         if not member.isreg() or member.issparse():
             raise BundleError(f"member {one_line(member.name)[:120]!r} is not a plain file")
         unseen.remove(member.name)
-        tar.extract(member, folder, filter="data")  # refuses names that lead out of the folder
+        _write(tar, member, folder / _name_inside(member))
     if checksums(folder) is None:
         raise BundleError("a file in it is damaged or missing: the checksums do not match")
+
+
+def _name_inside(member: tarfile.TarInfo) -> PurePosixPath:
+    """Return the path of `member` in the folder. Not by tarfile's filters, which Python has only from 3.11.4 on."""
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts:
+        raise BundleError(f"member {one_line(member.name)[:120]!r} is outside the folder that it is unpacked into")
+    return path
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    content = tar.extractfile(member)
+    assert content is not None  # it is a plain file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def write(path: Path, contents: Contents, file_of: Mapping[str, Path]) -> None:

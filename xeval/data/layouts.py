@@ -58,12 +58,13 @@ def _table(task: Task, path: Path, language: str, role: Role, columns: Columns) 
 def _read(task: Task, paths: list[Path], language: str, role: Role) -> Table:
     """Read the rows of files of one format, one after the other."""
     kind, wanted, suffix = task.of_kind, wanted_of(task, language, role), paths[0].suffix
+    if suffix not in SUFFIXES or suffix in kind.native:
+        columns = Columns(kind.columns_in({str(path): tables.read_text(path) for path in paths}), {})
+        return _table(task, paths[0], language, role, columns)
     other = next((path for path in paths if path.suffix != suffix), None)
     if other is not None:
         raise DataError(f"{paths[0]} and {other}: wanted the {role} rows of {language!r} in files of one format")
-    if suffix not in SUFFIXES or suffix in kind.native:
-        columns = Columns(kind.columns_in({str(path): tables.read_text(path) for path in paths}), {})
-    elif suffix == ".parquet":
+    if suffix == ".parquet":
         columns = tables.read_parquet(paths, wanted)
     elif suffix == ".jsonl":
         columns = tables.joined(paths, [tables.read_json_lines(path, wanted) for path in paths])

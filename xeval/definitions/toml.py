@@ -79,7 +79,7 @@ def read_table(path: Path, what: str, max_bytes: int = MAX_FILE_BYTES) -> dict[s
     except UnicodeDecodeError as error:
         raise DefinitionError(f"{path}: not UTF-8 at byte {error.start}; save the {what} file as UTF-8") from error
     except TypeError as error:
-        raise DefinitionError(f"{path}: dates and times have no place in a {what} file") from error
+        raise DefinitionError(f"{path}: dates and times are not allowed in a {what} file") from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, and so is a number of 5,000 digits
         raise DefinitionError(f"{path}: not readable as TOML: {one_line(error)}") from error
 
