@@ -221,14 +221,20 @@ def _signature(function: Callable[..., Any]) -> str:
     returned = inspect.formatannotation(inspect.signature(function).return_annotation).strip("'\"")
     lines = "".join(f"    {parameter},\n" for parameter in parameters)
     lines = re.sub(r"^( +\w+): '([^']+)'", r"\1: \2", lines, flags=re.MULTILINE)  # annotations in quotation marks
-    plain = re.sub(r"\b(?:collections\.abc|typing|xeval(?:\.\w+)+)\.", "", lines + f") -> {returned}")
+    plain = _plain(lines + f") -> {returned}")
     return f"```python\nxeval.{function.__name__}(\n{plain}\n```"
+
+
+def _plain(annotations: str) -> str:
+    """Return types by the names that people write; pathlib's module is called otherwise in Python 3.13."""
+    named = annotations.replace("pathlib._local.", "pathlib.")
+    return re.sub(r"\b(?:collections\.abc|typing|xeval(?:\.\w+)+)\.", "", named)
 
 
 def _class(kind: type) -> list[str]:
     """Return a class's docstring, and its constructor's signature or, if it has no constructor, its methods."""
     if kind.__init__ is not object.__init__:
-        signature = re.sub(r"^\(self, |\) -> None$", "", str(inspect.signature(kind.__init__)))
+        signature = re.sub(r"^\(self, |\) -> None$", "", _plain(str(inspect.signature(kind.__init__))))
         return [f"```python\nxeval.{kind.__name__}({signature})\n```", *_docstring(kind)]
     methods = [method for name, method in vars(kind).items() if not name.startswith("_")]
     shown = [f"{method.__name__}({', '.join(inspect.signature(method).parameters)})" for method in methods]

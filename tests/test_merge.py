@@ -345,7 +345,9 @@ def test_a_link_to_a_folder_is_that_folder_and_copies_are_no_links(here):
         (["a"], "file", "file: wanted a folder to merge into, got a file"),
         (["a", "empty"], DST, "empty: there are no runs in it"),
         (["a/cats"], DST, "a/cats: there are no runs in it"),
-        (["circle"], DST, "a link leads to itself"),
+        (["circle"], DST, "circle: cannot be read: Too many levels of symbolic links"),
+        (["a"], "circle", "circle: a link that leads to itself; name another"),
+        (["a"], "circle/x", "circle/x: a link that leads to itself"),
     ],
 )
 def test_folders_that_cannot_be_merged_are_refused_in_one_line_before_anything_is_written(

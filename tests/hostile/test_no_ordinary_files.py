@@ -98,6 +98,12 @@ def test_links_that_lead_to_each_other_are_one_line(command, results, tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
     is_one_line(command("report", "--results", results, "-o", tmp_path / "a"))
+    run = min(path.parent for path in results.rglob("record.json"))
+    for folder in (tmp_path / "a", tmp_path / "a" / "weights"):
+        is_one_line(command("export", run, folder))
+    for path in (tmp_path / "a", tmp_path / "a" / "x.tar"):
+        is_one_line(command("bundle", "xnli-mini", "-o", path))
+    assert sorted(tmp_path.glob("[ab]")) == [tmp_path / "a", tmp_path / "b"] and (tmp_path / "a").is_symlink()
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])

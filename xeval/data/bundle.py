@@ -23,7 +23,7 @@ from xeval.support import bundle_in_use
 from xeval.support.bundle_in_use import Unpacked
 from xeval.support.cache import cache_home
 from xeval.support.errors import BundleError, StoreError
-from xeval.support.files import file_sha256, opened, read_ordinary, safe_name
+from xeval.support.files import end_of_links, file_sha256, opened, read_ordinary, safe_name
 from xeval.support.locks import locked
 from xeval.support.sealed import checksums, sealing
 from xeval.support.text import one_line
@@ -187,12 +187,13 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
 def write(path: Path, contents: Contents, file_of: Mapping[str, Path]) -> None:
     """Write a bundle of the files in `file_of` (name inside → file). The same files give the same bytes.
 
-    Raises BundleError if it cannot be written; a file that was at `path` then stays.
+    Raises BundleError if it cannot be written, StoreError if `path` is a link that leads to itself; a file that was at
+    `path` then stays.
     """
     text = contents.model_dump_json(indent=1).encode() + b"\n"
     if path.exists() and not path.is_file():
         raise BundleError(f"{path}: cannot be written, since it is not an ordinary file; name another")
-    path = path.resolve()  # writes through a link, which stays
+    path = end_of_links(path)  # writes through a link, which stays
     partial = path.with_name(path.name + ".partial")
     try:
         checksum_of = {name: file_sha256(file) for name, file in file_of.items()}

@@ -35,7 +35,7 @@ from xeval.results.store import (
 from xeval.support.arguments import checked_arguments
 from xeval.support.cache import WEIGHTS
 from xeval.support.errors import StoreError
-from xeval.support.files import is_there, write_atomically
+from xeval.support.files import end_of_links, is_there, write_atomically
 from xeval.support.locks import locked
 from xeval.support.progress import Reporter, Silent
 from xeval.support.sealed import checksums, copy_sealed, finish_sealing
@@ -97,14 +97,12 @@ def merge(sources: Sequence[PathLike], destination: PathLike, *, reporter: Repor
 
 def _check(source: Path, target: Path) -> None:
     try:
-        own, its = source.resolve(strict=True), target.resolve()
+        own, its = Path(os.path.realpath(source, strict=True)), end_of_links(target)
         is_same = its.exists() and own.samefile(its)
         if its.exists() and not its.is_dir():
             raise StoreError(f"{target}: wanted a folder to merge into, got a file; name another")
     except OSError as error:
         raise StoreError(f"{source}: cannot be read: {error.strerror}; wanted a results folder") from error
-    except RuntimeError as error:  # pathlib's
-        raise StoreError(f"{source} or {target}: a link leads to itself; name a folder") from error
     if is_same or own in its.parents:
         lies = "is" if is_same else "lies in"
         raise StoreError(f"{target}: {lies} {source}, which is to be merged into it; name another folder to merge into")

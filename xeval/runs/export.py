@@ -7,7 +7,7 @@ from xeval.data.model_files import find_checkpoint, tokenizer_files
 from xeval.results.store import StoredRun, own_weights
 from xeval.support.cache import find_weights, weights_in
 from xeval.support.errors import StoreError
-from xeval.support.files import in_home
+from xeval.support.files import end_of_links, in_home
 from xeval.support.sealed import MANIFEST, partial_of, sealing
 
 _OF_WEIGHTS = {"config.json", "model.safetensors"}
@@ -19,7 +19,7 @@ def export(run: StoredRun, folder: Path) -> None:
     Raises StoreError for a run that trained nothing or whose weights are no longer kept, and for a folder that is not
     empty.
     """
-    folder = in_home(folder).resolve()
+    folder = end_of_links(in_home(folder))
     _refuse_taken(folder)
     record = run.record
     if record.training is None:

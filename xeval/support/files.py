@@ -38,6 +38,17 @@ def in_home(path: str | os.PathLike[str]) -> Path:
         raise StoreError(f"{path}: there is no such home folder; write the path in full") from error
 
 
+def end_of_links(path: Path) -> Path:
+    """Return the absolute path that `path` leads to, which need not exist. Raises StoreError for links in a circle."""
+    end = Path(os.path.realpath(path))  # unlike Path.resolve, the same in all versions of Python
+    with suppress(OSError):
+        end.stat()
+        return end
+    if any(map(os.path.islink, (end, *end.parents))):
+        raise StoreError(f"{path}: a link that leads to itself; name another")
+    return end
+
+
 def retried(act: Callable[[], _T]) -> _T:
     """Call `act`, which must be safe to repeat, and return its result.
 
@@ -105,7 +116,7 @@ def write_output(path: Path, content: bytes) -> None:
     except OSError:
         status = None  # there is no file yet; any other reason shows when the file is written
     if status is None or (stat.S_ISREG(status.st_mode) and _standard_stream(status) is None):
-        return write_atomically(_end_of_links(path), content)
+        return write_atomically(end_of_links(path), content)
     try:
         stream = _standard_stream(status)
         with os.fdopen(os.dup(stream), "wb") if stream is not None else path.open("wb") as file:
@@ -124,13 +135,6 @@ def _standard_stream(status: os.stat_result) -> int | None:
             if os.path.samestat(status, os.fstat(stream.fileno())):
                 return stream.fileno()
     return None
-
-
-def _end_of_links(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError) as error:  # links that lead to each other
-        raise StoreError(f"{path}: a link that leads nowhere; name another") from error
 
 
 def _write(path: Path, content: bytes) -> None:
