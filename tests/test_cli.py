@@ -58,6 +58,7 @@ def tiny_run(mini, checkpoint_of) -> list[str]:
         (("cache", "--clear", "wieghts"), "did you mean 'weights'?"),
         (("run", "xnli", "--model", "mbert", "--language", "Klingon"), "'Klingon'; known: ar, bg, de, el"),
         (("check",), "(see xeval check --help)"),
+        (("nowhere",), "No such command 'nowhere' (see xeval --help)"),
         (("frobnicate",), "frobnicate"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

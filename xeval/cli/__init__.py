@@ -144,7 +144,7 @@ def _run_command() -> int:
     except _CommandLineError as error:
         wrong = error.format_message().replace(": Value error, ", ": ", 1)  # pydantic's wording, which typer passes on
         command = f"xeval {error.ctx.info_name}" if error.ctx and error.ctx.parent else "xeval"
-        return _complain(f"{wrong} (see {command} --help)") if str(error) else 2
+        return _complain(f"{wrong.rstrip('.')} (see {command} --help)") if str(error) else 2
     except (KeyboardInterrupt, typer.Abort):
         return _complain(f"interrupted; {_KEPT}", _INTERRUPTED)
     except Terminated:
