@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, FNetConfig, FNetForSequenceClassification
 
 from tests.helpers.checkpoints import KIND, LABELS, WORDS, labelled_pairs, make_pairs
 from tests.helpers.encoder_types import TYPES, tiny_checkpoint
@@ -62,6 +62,19 @@ def test_every_type_of_encoder_gives_what_a_plain_call_gives(tmp_path, model_typ
     assert found is not None and (found.severity, found.evidence) == ("fine", "as tokenizer.json makes them")
     special = check_special_pieces(tokenizer, own)
     assert special is None or (special.severity, special.evidence) == ("fine", "as tokenizer.json puts them")
+
+
+def test_an_encoder_whose_outputs_depend_on_padding_is_refused(tmp_path):
+    """FNet has no attention mask. The rows make one batch, padded alike in the plain call and in a run."""
+    folder = tiny_checkpoint(tmp_path, "bert")
+    of_bert = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    shared = {name: of_bert[name] for name in ("vocab_size", "pad_token_id", "type_vocab_size")}
+    torch.manual_seed(0)
+    config = FNetConfig(hidden_size=32, num_hidden_layers=2, intermediate_size=64, **shared)
+    FNetForSequenceClassification(config).base_model.save_pretrained(folder)
+    found = difference(folder, KIND, {"en": PAIRS["en"].take(np.arange(3))})
+    assert found is not None and found.startswith("the outputs of a row on its own, by 0.")
+    assert found.endswith(f"they depend on the padding of its batch, in transformers {transformers.__version__}")
 
 
 @pytest.mark.parametrize("model_type", ["bert", "xlm-roberta", "distilbert", "modernbert"])

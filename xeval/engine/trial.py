@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from transformers import PreTrainedTokenizerBase
 
 from xeval.engine.batches import collate
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
-from xeval.engine.fast_path.forward import logits_in
+from xeval.engine.fast_path.forward import can_pack, logits_in
 from xeval.engine.fast_path.packing import pack
 from xeval.engine.prediction import predict_logits
 from xeval.engine.vectors import SentenceEncoder
@@ -90,10 +91,18 @@ class Trial:
         expected = self._outputs(plain.batches)
         outputs = predict_logits(self._model, own, self._compute, reads=self._kind.reads)
         self.has_numbers = bool(np.isfinite(expected).all())
-        if not self.has_numbers or self._are_near(expected, outputs):
+        if not self.has_numbers:
             return None  # the caller decides what to do about outputs that are not finite
-        largest = f"by {np.abs(expected - outputs).max():.2g} where the largest is {np.abs(expected).max():.2g}"
-        return f"{self._reason(own, expected, outputs)}, {largest}"
+        if not self._are_near(expected, outputs):
+            return f"{self._reason(own, expected, outputs)}, {_how_far(expected, outputs)}"
+        if not can_pack(self._model):  # packed outputs are those of rows without padding
+            alone = self._outputs([row for batch in plain.batches for row in _without_padding(batch)])
+            if not self._are_near(alone, outputs):
+                return (
+                    f"the outputs of a row on its own, {_how_far(alone, outputs)}; they depend on the padding of its"
+                    f" batch, in transformers {transformers.__version__}"
+                )
+        return None
 
     def _are_near(self, expected: np.ndarray, outputs: np.ndarray) -> bool:
         difference, size = np.abs(expected - outputs).max(initial=0.0), np.abs(expected).max(initial=0.0)
@@ -133,6 +142,16 @@ class Trial:
         of_encoder = self._model.encoder if isinstance(self._model, SentenceEncoder) else self._model
         parameters = inspect.signature(of_encoder.forward).parameters
         return name in parameters or any(each.kind == each.VAR_KEYWORD for each in parameters.values())
+
+
+def _without_padding(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a batch for each sequence of `batch`, (1, its length) each."""
+    masks = batch["attention_mask"].bool()
+    return [{name: each[row : row + 1, mask] for name, each in batch.items()} for row, mask in enumerate(masks)]
+
+
+def _how_far(expected: np.ndarray, outputs: np.ndarray) -> str:
+    return f"by {np.abs(expected - outputs).max():.2g} where the largest is {np.abs(expected).max():.2g}"
 
 
 def _evenly(n_rows: int) -> np.ndarray:
