@@ -60,11 +60,9 @@ def _read(task: Task, paths: list[Path], language: str, role: Role) -> Table:
     kind, wanted, suffix = task.of_kind, wanted_of(task, language, role), paths[0].suffix
     if suffix not in SUFFIXES or suffix in kind.native:
         columns = Columns(kind.columns_in({str(path): tables.read_text(path) for path in paths}), {})
-        return _table(task, paths[0], language, role, columns)
-    other = next((path for path in paths if path.suffix != suffix), None)
-    if other is not None:
+    elif other := next((path for path in paths if path.suffix != suffix), None):
         raise DataError(f"{paths[0]} and {other}: wanted the {role} rows of {language!r} in files of one format")
-    if suffix == ".parquet":
+    elif suffix == ".parquet":
         columns = tables.read_parquet(paths, wanted)
     elif suffix == ".jsonl":
         columns = tables.joined(paths, [tables.read_json_lines(path, wanted) for path in paths])

@@ -18,7 +18,7 @@ from xeval.data.model_folder import weight_files
 from xeval.engine.loading import load_tokenizer, tied_tensors
 from xeval.engine.tokenizer_files import split_by_files
 from xeval.support.errors import ModelError
-from xeval.support.files import check_ordinary, end_of_links
+from xeval.support.files import check_ordinary
 from xeval.support.text import one_line
 
 _MAX_FILE_BYTES = 100_000_000_000
@@ -116,7 +116,7 @@ def _unpickle(model: PickledModel, output: Path) -> int:
     seconds = 300 + n_bytes // _SLOWEST
     asked = {
         "files": [str(path.resolve()) for path in model.pickles],
-        "output": str(end_of_links(output)),
+        "output": str(output.resolve()),
         "tied": tied_tensors(_unhashed(model.id, model.folder)),
         "seconds": seconds,
     }

@@ -44,8 +44,7 @@ class Steps:
     ) -> None:
         self._kind, self._progress, self._recipe, self._compute, self._say = kind, progress, recipe, compute, say
         self._half_weights, self._ranks = half_weights, ranks
-        self._losses: list[torch.Tensor] = []  # of the steps since the last call of `taken`
-        self._learning_rates: list[float] = []  # of the same steps
+        self._taken: list[tuple[torch.Tensor, float]] = []  # loss and learning rate of each step not yet read
         self._parameters = list(progress.model.parameters())
         if half_weights is not None:
             half_weights.refresh()  # the weights may have been restored from a snapshot
@@ -71,21 +70,20 @@ class Steps:
         progress.vocabulary.decay_unused(learning_rate, self._recipe.weight_decay)
         progress.schedule.step()
         progress.outcome.count_step(len(rows) // self._kind.sequences_together)
-        self._losses.append(loss)
-        self._learning_rates.append(learning_rate)
+        self._taken.append((loss, learning_rate))
 
     @property
     def must_read(self) -> bool:
         """Whether `taken` must be called before the next step: on a processor, after each step."""
-        return len(self._losses) >= (QUEUED_STEPS if self._compute.device.type == "cuda" else 1)
+        return len(self._taken) >= (QUEUED_STEPS if self._compute.device.type == "cuda" else 1)
 
     def taken(self) -> list[tuple[float, float]]:
         """Return the mean loss and the learning rate of each step since the last call."""
-        losses: list[float] = torch.stack(self._losses).tolist() if self._losses else []
-        steps = list(zip(losses, self._learning_rates, strict=True))
-        self._losses.clear()
-        self._learning_rates.clear()
-        return steps
+        if not self._taken:
+            return []
+        losses, learning_rates = zip(*self._taken, strict=True)
+        self._taken.clear()
+        return list(zip(torch.stack(losses).tolist(), learning_rates, strict=True))
 
     def update(self) -> None:
         """Clip the gradients, update the weights, and refresh the bfloat16 copies of the weights."""

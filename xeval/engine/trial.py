@@ -64,26 +64,16 @@ class Trial:
 
     def _other_inputs(self, own: Encoded, plain: PlainCall) -> tuple[int, str] | None:
         """Return the number of the first sequence whose inputs differ, and a description of the difference."""
-        sequences = [each for batch in plain.batches for each in self._unpadded(batch)]
-        for number, (ids, segments) in enumerate(sequences):
+        for number, row in enumerate(_rows_alone(plain)):
             place = slice(*own.offsets[number : number + 2])
+            ids = row["input_ids"][0].numpy()
             if not np.array_equal(ids, own.input_ids[place]):
                 return number, f"the ids of pieces, {_beside(ids, own.input_ids[place])}"
-            if segments is not None and not np.array_equal(segments, own.token_type_ids[place]):
+            # If the tokenizer returns no segments, the model takes all pieces as the first text's.
+            segments = row.get("token_type_ids", torch.zeros_like(row["input_ids"]))[0].numpy()
+            if self._knows_segments and not np.array_equal(segments, own.token_type_ids[place]):
                 return number, f"segment ids, {_beside(segments, own.token_type_ids[place])}"
         return None
-
-    def _unpadded(self, batch: Mapping[str, Any]) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """Return the ids and segments of each sequence in a batch; segments are None for a model that has none.
-
-        If the tokenizer returns no segments, the model takes all pieces as the first text's.
-        """
-        ids, masks = batch["input_ids"], batch["attention_mask"].bool()
-        segments = batch.get("token_type_ids", torch.zeros_like(ids))
-        return [
-            (ids[row][mask].numpy(), segments[row][mask].numpy() if self._knows_segments else None)
-            for row, mask in enumerate(masks)
-        ]
 
     def _other_outputs(self, own: Encoded, plain: PlainCall) -> str | None:
         """Return why the model gives different outputs for the same inputs, or None if it does not."""
@@ -96,7 +86,7 @@ class Trial:
         if not self._are_near(expected, outputs):
             return f"{self._reason(own, expected, outputs)}, {_how_far(expected, outputs)}"
         if not can_pack(self._model):  # packed outputs are those of rows without padding
-            alone = self._outputs([row for batch in plain.batches for row in _without_padding(batch)])
+            alone = self._outputs(_rows_alone(plain))
             if not self._are_near(alone, outputs):
                 return (
                     f"the outputs of a row on its own, {_how_far(alone, outputs)}; they depend on the padding of its"
@@ -144,10 +134,13 @@ class Trial:
         return name in parameters or any(each.kind == each.VAR_KEYWORD for each in parameters.values())
 
 
-def _without_padding(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a batch for each sequence of `batch`, (1, its length) each."""
-    masks = batch["attention_mask"].bool()
-    return [{name: each[row : row + 1, mask] for name, each in batch.items()} for row, mask in enumerate(masks)]
+def _rows_alone(plain: PlainCall) -> list[Mapping[str, Any]]:
+    """Return a batch for each sequence of a plain call, without padding: (1, its length) each."""
+    return [
+        {name: each[row : row + 1, mask] for name, each in batch.items()}
+        for batch in plain.batches
+        for row, mask in enumerate(batch["attention_mask"].bool())
+    ]
 
 
 def _how_far(expected: np.ndarray, outputs: np.ndarray) -> str:

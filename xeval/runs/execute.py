@@ -478,7 +478,7 @@ class OneRun:
                     model,
                     *arguments,
                     selection.score if selection else None,
-                    lambda loss, learning_rate: self._at_step(phase, loss, learning_rate),
+                    partial(self._at_step, phase),
                     checkpoints,
                     lambda step: self._resume(phase, step),
                     lambda step: self._at_checkpoint(every, step, model, phase, selection),

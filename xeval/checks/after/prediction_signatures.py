@@ -180,9 +180,9 @@ def _permuted(where: str, confusion: np.ndarray, order: Sequence[int], labels: S
 
 
 def _read_as(pairs: Sequence[tuple[str, str]]) -> str:
-    (given, meant), *others = pairs
-    rest = [f"{label} as {another}" for label, another in others]
-    return " and ".join(filter(None, [", ".join([f"{given} is read as {meant}", *rest[:-1]]), *rest[-1:]]))
+    (given, meant), *others = pairs  # at least two, since an order cannot move one label alone
+    parts = [f"{given} is read as {meant}", *(f"{label} as {another}" for label, another in others)]
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def shifted_rows(predicted: Mapping[str, Predicted]) -> Finding | None:
