@@ -1,4 +1,4 @@
-"""Every test runs in folders of its own and without a network; what several files of tests need is made once."""
+"""Every test runs in its own folders and without a network; fixtures that several files need are made once."""
 
 import gc
 import ipaddress
@@ -19,10 +19,10 @@ os.environ["HF_HOME"] = _HOME.name
 for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
     os.environ.pop(_name, None)
 
-# Two processes of tests share two cores, where threads that wait for each other would spin. Torch reads it when loaded.
+# Two test processes share two cores, where waiting threads would spin. Torch reads this when it is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Whoever starts tests in the background, or with nohup, has them ignore these, and so do the processes that they start.
+# Tests started in the background or with nohup ignore these signals, and so would the processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -31,7 +31,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_collection_finish() -> None:
-    gc.freeze()  # nothing that is imported by now goes, and looking through it takes time in each test
+    gc.freeze()  # nothing imported so far is ever freed, and scanning it takes time in each test
 
 
 def pytest_unconfigure() -> None:
@@ -40,8 +40,8 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(autouse=True)
 def own_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Caches of its own for each test, for the libraries in this process and for the processes that it starts."""
-    folder = Path(tempfile.mkdtemp(dir=_HOME.name))  # pytest would look at all folders so far for a number that is free
+    """Give each test its own caches, for the libraries in this process and for the processes that it starts."""
+    folder = Path(tempfile.mkdtemp(dir=_HOME.name))  # pytest would search all earlier folders for a free number
     monkeypatch.setenv("XEVAL_CACHE", str(folder / "xeval"))
     monkeypatch.setenv("HF_HOME", str(folder / "huggingface"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
@@ -53,7 +53,7 @@ def own_folders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections to anything but this machine raise."""
+    """Connections to other machines fail the test."""
     connect = socket.socket.connect
 
     def connect_here(self: socket.socket, address) -> None:
@@ -81,7 +81,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def unpacked(tmp_path_factory: pytest.TempPathFactory):
-    """`unpacked("tatoeba")`: the folder of that archive of real data, unpacked once. Not to be changed."""
+    """`unpacked("tatoeba")`: the folder of that archive of real data, unpacked once. Don't change it."""
     folders: dict[str, Path] = {}
 
     def unpack(name: str) -> Path:
@@ -99,7 +99,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def mini(tmp_path_factory: pytest.TempPathFactory):
-    """The task mini-pairs, which xeval does not ship, with its rows in the hub's layout. Not to be changed."""
+    """The task mini-pairs, which xeval does not ship, with its rows in the hub's layout. Don't change it."""
     from tests.helpers import tiny
 
     folder = tmp_path_factory.mktemp("mini-pairs")
@@ -108,7 +108,7 @@ def mini(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def checkpoint_of(tmp_path_factory: pytest.TempPathFactory):
-    """`checkpoint_of(architecture, labels=None)`: the folder of a tiny checkpoint, made once. Not to be changed."""
+    """`checkpoint_of(architecture, labels=None)`: the folder of a tiny checkpoint, made once. Don't change it."""
     from tests.helpers import tiny
 
     made: dict[tuple, Path] = {}
@@ -124,7 +124,7 @@ def checkpoint_of(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture
 def command(capsys, monkeypatch):
-    """`command(*words)` runs xeval: its exit code, standard output and standard error."""
+    """`command(*words)` runs xeval and returns its exit code, standard output and standard error."""
     from xeval.cli import main
 
     def run(*words: object) -> tuple[int, str, str]:
@@ -142,7 +142,7 @@ _FIGURES: list[tuple[str, str]] = []
 
 @pytest.fixture
 def figure():
-    """`figure(what, result)` puts a line into the table that is printed at the end, as docs/reliability.md has it."""
+    """`figure(what, result)` adds a line to the table that is printed at the end, for docs/reliability.md."""
     return lambda what, result: _FIGURES.append((what, str(result)))
 
 

@@ -1,6 +1,6 @@
-"""What strangers hide code in: each canary puts some where a run could come across it.
+"""Where strangers hide code: each canary plants some where a run could come across it.
 
-It makes a folder called `fired` if any of it runs.
+If it is executed, it creates a folder called `fired`.
 """
 
 import json
@@ -24,7 +24,7 @@ from xeval.support.kept_arrays import digest_of
 
 @dataclass(frozen=True)
 class Nest:
-    """Copies of a fine-tuned checkpoint, of the data and of the task file, for a canary to sit in."""
+    """Copies of a fine-tuned checkpoint, its data and its task file, in which a canary is planted."""
 
     folder: Path
     model: Path
@@ -177,7 +177,7 @@ def _templates_in_a_task(nest: Nest) -> None:
 
 
 def _poisoned_encoded_rows(nest: Nest) -> None:
-    """With the right checksum, as only somebody who can write the cache can make it."""
+    """With the right checksum, which only somebody with write access to the cache could give them."""
     arrays = np.array([_Canary(str(nest.fired))], dtype=object)
     buffer = nest.folder / "poison.npz"
     np.savez(buffer, **dict.fromkeys(("input_ids", "targets"), arrays), allow_pickle=True)

@@ -1,4 +1,4 @@
-"""The command line in this process, in an empty folder, with a clock."""
+"""The command line, run in this process and in an empty folder, with its processor time."""
 
 import sys
 import time
@@ -14,19 +14,19 @@ class Answer:
     code: int
     out: str
     err: str
-    processor_s: float  # unlike time on the wall, the same on a busy machine
+    processor_s: float  # unlike wall-clock time, the same on a busy machine
 
 
 @pytest.fixture
 def command(capsys, monkeypatch, tmp_path):
-    """`command(*words)` runs xeval in an empty folder of its own."""
+    """`command(*words)` runs xeval in an empty folder."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
 
     def run(*words: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["xeval", *map(str, words)])
-        capsys.readouterr()  # what others wrote before
+        capsys.readouterr()  # discards earlier output
         started = time.process_time()
         with pytest.raises(SystemExit) as left:
             main()
@@ -39,5 +39,5 @@ def command(capsys, monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session", autouse=True)
 def loaded() -> None:
-    """What takes seconds to import is imported before any clock runs."""
+    """Import what takes seconds before any time is measured."""
     import xeval.runs.grid  # noqa: F401

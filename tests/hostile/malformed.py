@@ -1,4 +1,4 @@
-"""Files that are no task, recipe, published table, baseline or record: one broken place in each, and where it is."""
+"""Malformed tasks, recipes, published tables, baselines and records, each with one fault and its place."""
 
 import json
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ spread = { en = 1.0, es = 2.0 }
 
 VALID = {"task": TASK, "recipe": RECIPE, "reference": REFERENCE, "baseline": baseline.to_toml(BASELINE)}
 
-# Of the keys that may be left out, and that nothing else in the files above asks for.
+# Keys that may be left out and that nothing else in the files above needs.
 _OPTIONAL = {
     *("label_aliases", "contradictory", "default_reference"),
     *(
@@ -64,7 +64,7 @@ _OPTIONAL = {
     ),
     *("claimed_average", "spread", "n_seeds"),
 }
-_WRONG = {  # for a value of this type, values of others
+_WRONG = {  # for each type, values of other types
     "text": ["7", "true", "[]", "{}", "1979-05-27", '""'],
     "number": ['"7"', "true", "[1]", "nan", "-1", "1e400", "9" * 5000],
     "list": ['"en"', "7", "[]", "[[]]", '[""]', '["en", "en"]', "[1, 2]"],
@@ -75,7 +75,7 @@ _MAY_BE_EMPTY = {"contradictory"}
 
 @dataclass(frozen=True)
 class Broken:
-    """A file that is to be refused, and a word of the line that says why."""
+    """A file that must be refused, and a word of the message."""
 
     kind: str
     what: str
@@ -91,7 +91,7 @@ def _type_of(value: str) -> str:
 
 
 def _by_line(kind: str) -> list[Broken]:
-    """Every line left out, said twice, and given values of every other type."""
+    """Every line left out, duplicated, and given values of every other type."""
     lines = VALID[kind].splitlines()
     broken = []
     for number, line in enumerate(lines):
@@ -113,7 +113,7 @@ def _by_line(kind: str) -> list[Broken]:
     return broken
 
 
-# (kind, what is wrong, text to replace, what by, a word of the complaint)
+# (kind, what is wrong, old text, new text, a word of the message)
 _EDITS = [
     ("task", "unknown key", 'title = "Mini pairs"', 'title = "x"\ntitel = "x"', "titel"),
     ("task", "unknown table", "[hub]", "[hbu]", "hbu"),
@@ -189,10 +189,10 @@ def _edited() -> list[Broken]:
 
 
 def _not_even_text(kind: str, comment: str) -> list[Broken]:
-    """Files that are broken before their content can be asked about."""
+    """Files that fail before their content can be checked."""
     valid = VALID[kind].encode()
     deep = b"[" * 20_000
-    most = 50_000_000 if kind == "baseline" else 1_000_000  # bytes; people write the others by hand
+    most = 50_000_000 if kind == "baseline" else 1_000_000  # bytes; the others are written by hand
     return [
         Broken(kind, what, content, place)
         for what, content, place in [

@@ -1,4 +1,4 @@
-"""What is evaluated is what was hashed, whatever happens to a checkpoint's files while a command goes on."""
+"""A command evaluates the files that it hashed, even if a checkpoint changes on disk meanwhile."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from xeval.support.progress import Phase, Silent
 
 
 class Interfering(Silent):
-    """Does something to files when a phase begins for the first time."""
+    """Calls `act` when `phase` first begins."""
 
     def __init__(self, phase: str, act: Callable[[], object]) -> None:
         self._phase, self._act, self.has_acted = phase, act, False
@@ -32,7 +32,7 @@ class Interfering(Silent):
 
 
 def overwrite(path: Path, content: bytes) -> None:
-    """In place, as `rsync --inplace` does: a file that is mapped into memory changes with it."""
+    """In place, as `rsync --inplace` does, so that a file mapped into memory changes, too."""
     with path.open("r+b") as file:
         file.truncate(len(content))
         file.write(content)
@@ -53,7 +53,7 @@ def other_weights(tmp_path) -> bytes:
 
 
 @pytest.mark.parametrize("how", ["overwritten", "truncated"])
-def test_weights_that_change_during_an_evaluation_change_nothing_in_it(mini, model, other_weights, tmp_path, how):
+def test_evaluation_ignores_later_changes_to_weights(mini, model, other_weights, tmp_path, how):
     options = {"data": mini.data, "train": False}
     xeval.run(str(mini.task_file), str(model), results=tmp_path / "quiet", **options)
     content = other_weights if how == "overwritten" else b""
@@ -63,7 +63,7 @@ def test_weights_that_change_during_an_evaluation_change_nothing_in_it(mini, mod
 
 
 @pytest.mark.parametrize("how", ["overwritten", "truncated", "removed"])
-def test_weights_that_change_between_two_seeds_are_not_trained_from(mini, model, other_weights, tmp_path, how):
+def test_weights_changed_between_seeds_are_refused(mini, model, other_weights, tmp_path, how):
     def change() -> None:
         if how == "removed":
             (model / "model.safetensors").unlink()
@@ -78,7 +78,7 @@ def test_weights_that_change_between_two_seeds_are_not_trained_from(mini, model,
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
-def test_other_files_that_change_before_they_are_read_are_refused(mini, model, tmp_path, name):
+def test_changed_config_and_tokenizer_are_refused(mini, model, tmp_path, name):
     def change() -> None:
         content = json.loads((model / name).read_text())
         (model / name).write_text(json.dumps(content, indent=7))
@@ -95,7 +95,7 @@ def test_other_files_that_change_before_they_are_read_are_refused(mini, model, t
     assert not list((tmp_path / "results").glob("*/*/*/record.json"))
 
 
-def test_kept_weights_that_are_overwritten_are_not_evaluated(mini, checkpoint_of, tmp_path):
+def test_overwritten_cached_weights_are_not_evaluated(mini, checkpoint_of, tmp_path):
     options = {"data": mini.data, "overrides": {"epochs": 1.0}, "results": tmp_path / "results"}
     encoder = checkpoint_of("bert")
     xeval.run(str(mini.task_file), str(encoder), languages="en", **options)

@@ -1,6 +1,6 @@
-"""Models, data, definitions and caches that strangers wrote are read, and nothing in them is run.
+"""No code in models, data, definitions or caches from strangers is executed.
 
-The canaries that are planted make a folder called `fired` if they run; that they would is shown at the end.
+A canary creates a folder called `fired` if it is executed. The last test shows that the pickle and the Python code do.
 """
 
 import pickle
@@ -51,8 +51,8 @@ def test_there_are_enough_canaries(figure):
     assert len(CANARIES) >= 20
 
 
-def test_what_is_left_out_changes_no_result(command, nest):
-    """The scores beside pickles, cards and scripts are those without them."""
+def test_ignored_files_do_not_change_scores(command, nest):
+    """Scores are the same with and without pickles, cards and scripts next to the weights and the data."""
     command(*nest.words(), "--quiet", "--results", "clean")
     for name in (
         "a pickle beside the weights",
@@ -68,13 +68,13 @@ def test_what_is_left_out_changes_no_result(command, nest):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("option", ["--model", "--recipe", "--language", "--dtype", "--device"])
-def test_no_word_of_a_command_reaches_a_shell(command, nest, name, option):
+def test_arguments_never_reach_a_shell(command, nest, name, option):
     answer = command(*nest.words(), option, name)
     assert answer.code == 2
     assert [path for path in nest.folder.rglob("*") if path.name == "fired"] == []
 
 
-def test_modules_in_the_working_folder_are_not_imported(nest):
+def test_modules_in_working_folder_are_not_imported(nest):
     here = nest.folder / "here"
     here.mkdir()
     for name in ("json", "torch", "datasets", "xeval", "numpy", "sitecustomize", "usercustomize"):
@@ -85,7 +85,7 @@ def test_modules_in_the_working_folder_are_not_imported(nest):
     assert not nest.fired.exists()
 
 
-def test_each_canary_would_fire_if_it_were_let(nest):
+def test_canary_payloads_fire_when_executed(nest):
     pickle.loads(nest.pickled())
     assert nest.fired.exists()
     nest.fired.rmdir()

@@ -1,4 +1,4 @@
-"""A hub that is not the hub: what it says becomes no path, gets no token it was not given, and costs no silent wait."""
+"""A hostile hub can't choose paths on disk, damage a download, send the token to another host or impose a long wait."""
 
 import hashlib
 import shutil
@@ -31,7 +31,7 @@ def run(command, mini):
 
 
 def change(hub: Hub, end: str, **headers: str) -> None:
-    """Answers for paths with that end have these headers too."""
+    """Add `headers` to the answers for paths that end in `end`."""
     honest = hub.answer
 
     def answer(path: str) -> Answer:
@@ -47,7 +47,7 @@ NAMES = ["/abs/x.pth", "../../x", "..", "a/b", '"/abs/x"', 'W/"../x"', "a b", "x
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("header", ["ETag", "X_Linked_Etag", "X_Repo_Commit"])
-def test_a_name_that_is_none_is_refused(hub, run, tmp_path, header, name):
+def test_invalid_file_names_in_headers_are_refused(hub, run, tmp_path, header, name):
     change(hub, "model.safetensors", **{header: name.replace("/abs", str(tmp_path / "abs"))})
     answer = run()
     is_one_line(answer)
@@ -59,13 +59,13 @@ FILES = ["config.json", "tokenizer.json", "model.safetensors"]
 CHECKSUMS = {
     "SHA-256": lambda content: hashlib.sha256(content).hexdigest(),
     "git": lambda content: hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(),
-    "SHA-1": lambda content: hashlib.sha1(content).hexdigest(),  # a mirror's
+    "SHA-1": lambda content: hashlib.sha1(content).hexdigest(),  # sent by a mirror
 }
 
 
 @pytest.mark.parametrize("checksum", CHECKSUMS)
 @pytest.mark.parametrize("name", FILES)
-def test_a_download_that_differs_from_its_checksum_is_refused(hub, run, name, checksum):
+def test_download_with_wrong_checksum_is_refused(hub, run, name, checksum):
     content = (hub.root / "models/org/name" / name).read_bytes()
     change(hub, name, ETag=f'"{CHECKSUMS[checksum](content + b" ")}"')
     answer = run()
@@ -74,14 +74,14 @@ def test_a_download_that_differs_from_its_checksum_is_refused(hub, run, name, ch
 
 
 @pytest.mark.parametrize("checksum", CHECKSUMS)
-def test_a_download_of_its_checksum_is_used(hub, run, checksum):
+def test_download_with_right_checksum_is_used(hub, run, checksum):
     content = (hub.root / "models/org/name/model.safetensors").read_bytes()
     change(hub, "model.safetensors", ETag=f'"{CHECKSUMS[checksum](content)}"')
     assert run().code == 0
 
 
 @pytest.mark.parametrize("header", ["Link", "X_Xet_Refresh_Route"])
-def test_xet_is_not_used_where_its_token_would_come_from_another_host(hub, run, tmp_path, header):
+def test_xet_links_to_another_host_are_not_followed(hub, run, tmp_path, header):
     with serve(tmp_path / "root") as other:
         elsewhere = other.url.replace("127.0.0.1", "localhost") + "/api/models/org/name/xet-read-token/main"
         said = f'<{elsewhere}>; rel="xet-auth"' if header == "Link" else elsewhere
@@ -91,7 +91,7 @@ def test_xet_is_not_used_where_its_token_would_come_from_another_host(hub, run, 
 
 
 @pytest.mark.parametrize("headers", [{"Retry_After": "1000000"}, {"RateLimit": '"api";r=0;t=1000000'}])
-def test_a_wait_without_end_is_refused(hub, run, headers):
+def test_excessive_retry_wait_is_refused(hub, run, headers):
     honest = hub.answer
     more = {name.replace("_", "-"): value for name, value in headers.items()}
     hub.answer = lambda path: Answer(429, b"", more) if "/resolve/" in path else honest(path)
@@ -100,11 +100,11 @@ def test_a_wait_without_end_is_refused(hub, run, headers):
     assert "it asks for a wait of 1,000,000 s" in answer.err
 
 
-def test_a_page_on_another_host_does_not_get_the_token(hub, run, tmp_path):
+def test_token_is_not_sent_to_another_host(hub, run, tmp_path):
     tokens: dict[bool, set[str | None]] = {True: set(), False: set()}
     client = huggingface_hub.get_session()
 
-    def note(response) -> None:  # as it was sent
+    def note(response) -> None:  # the request as it was sent
         sent = response.request
         tokens["localhost" in str(sent.url)].add(sent.headers.get("authorization"))
 

@@ -1,4 +1,4 @@
-"""A record that has its checksum, and numbers that no run has."""
+"""Records with a valid checksum and impossible numbers."""
 
 import hashlib
 import json
@@ -48,7 +48,7 @@ def write(place: tuple[str | int, ...], number: object) -> None:
 
 @pytest.mark.parametrize("number", [10**400, 1e308, -1], ids=["400 digits", "1e308", "-1"])
 @pytest.mark.parametrize("place", PLACES)
-def test_a_number_that_no_run_has_is_no_traceback(command, place, number):
+def test_impossible_numbers_cause_no_traceback(command, place, number):
     write(PLACES[place], number)
     for words in WORDS:
         answer = command(*words)
@@ -66,7 +66,7 @@ def test_a_number_that_no_run_has_is_no_traceback(command, place, number):
         ("calibration", [[3, 0, 0.9, 1.0]], "greater than or equal to 1"),
     ],
 )
-def test_counts_that_no_predictions_give_are_refused(command, key, value, said):
+def test_impossible_counts_are_refused(command, key, value, said):
     write(("scores", "de", key), value)
     answer = command("report", "--format", "html")
     is_one_line(answer)
@@ -74,7 +74,7 @@ def test_counts_that_no_predictions_give_are_refused(command, key, value, said):
 
 
 @pytest.mark.parametrize("place", [name for name in PLACES if "rows" in name and "timing" not in name])
-def test_more_rows_than_any_data_set_has_are_refused(command, place):
+def test_implausible_row_counts_are_refused(command, place):
     write(PLACES[place], 10**9)
     answer = command("report")
     is_one_line(answer)

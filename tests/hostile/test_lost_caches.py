@@ -1,4 +1,4 @@
-"""A cache, a log or a terminal that fails costs no training, and what the system refuses is one line."""
+"""Runs survive a failing cache, log or terminal, and an error of the operating system is reported in one line."""
 
 import os
 import pty
@@ -30,7 +30,7 @@ EPOCH = {"epochs": 1.0}
 
 
 def close(cache: Path) -> None:
-    """From now on nothing can be written below it, as on a full disk, whoever this process is."""
+    """Make writing below `cache` fail as on a full disk, even for root."""
     shutil.rmtree(cache, ignore_errors=True)
     cache.parent.mkdir(parents=True, exist_ok=True)
     cache.write_text("")
@@ -43,7 +43,7 @@ def cache() -> Path:
 
 @pytest.fixture
 def quiet(mini, checkpoint_of, tmp_path) -> dict[str, list]:
-    """What is predicted where nothing goes wrong."""
+    """Predictions of a run that nothing disturbs."""
     options = {"data": mini.data, "overrides": EPOCH, "results": tmp_path / "quiet"}
     xeval.run(str(mini.task_file), str(checkpoint_of("bert")), **options)
     return predictions(tmp_path / "quiet")
@@ -51,7 +51,7 @@ def quiet(mini, checkpoint_of, tmp_path) -> dict[str, list]:
 
 @pytest.mark.parametrize("phase", ["read", "tokenize", "train", "evaluate"])
 @pytest.mark.parametrize("how", ["closed", "emptied"])
-def test_a_cache_that_is_closed_or_emptied_costs_no_run(mini, checkpoint_of, tmp_path, monkeypatch, quiet, phase, how):
+def test_run_survives_loss_of_its_cache(mini, checkpoint_of, tmp_path, monkeypatch, quiet, phase, how):
     monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))
     act = close if how == "closed" else shutil.rmtree
     reporter = Interfering(phase, lambda: act(tmp_path / "cache") if (tmp_path / "cache").is_dir() else None)
@@ -62,7 +62,7 @@ def test_a_cache_that_is_closed_or_emptied_costs_no_run(mini, checkpoint_of, tmp
     assert predictions(tmp_path / "noisy") == quiet
 
 
-def test_a_run_without_any_cache_says_so_and_is_the_same(command, mini, checkpoint_of, tmp_path, cache, quiet):
+def test_run_without_cache_warns_and_is_identical(command, mini, checkpoint_of, tmp_path, cache, quiet):
     close(cache)
     words = ["--data", mini.data, "--epochs", "1"]
     answer = command("run", mini.task_file, "--model", checkpoint_of("bert"), *words)
@@ -74,7 +74,7 @@ def test_a_run_without_any_cache_says_so_and_is_the_same(command, mini, checkpoi
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "xlm-roberta"])
-def test_weights_that_are_not_kept_have_the_checksum_that_they_would_have(mini, checkpoint_of, tmp_path, architecture):
+def test_unsaved_weights_have_the_same_checksum(mini, checkpoint_of, tmp_path, architecture):
     checkpoint = find_checkpoint(str(checkpoint_of(architecture)))
     model = load_pretrained(checkpoint, mini.task.of_kind, seed=0)
     kept, said = save_fine_tuned(model, tmp_path / "kept"), list[str]()
@@ -83,7 +83,7 @@ def test_weights_that_are_not_kept_have_the_checksum_that_they_would_have(mini, 
     assert len(said) == 1
 
 
-def test_a_corpus_that_cannot_be_kept_is_made_all_the_same(cache):
+def test_corpus_is_made_even_without_a_cache(cache):
     kept = corpus_folder(get_task("retrieval-mini"))
     expected = {path.relative_to(kept): path.read_bytes() for path in kept.rglob("*.*")}
     close(cache)
@@ -96,7 +96,7 @@ def test_a_corpus_that_cannot_be_kept_is_made_all_the_same(cache):
 
 @pytest.fixture
 def xeval_command(tmp_path):
-    """Words of a command that runs xeval in a process of its own."""
+    """The words of a command that runs xeval in its own process."""
     return lambda *words: [sys.executable, "-m", "xeval", *map(str, words)]
 
 
@@ -111,7 +111,7 @@ def check_complete(tmp_path: Path) -> None:
     assert run.record.status == "complete" and len(run.record.scores) == 3
 
 
-def test_a_full_disk_under_what_is_said_costs_no_run(training, tmp_path, monkeypatch):
+def test_run_survives_unwritable_stderr(training, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", training[2:])
     with Path("/dev/full").open("w") as full, pytest.raises(SystemExit) as left:
         monkeypatch.setattr(sys, "stderr", full)
@@ -124,7 +124,7 @@ def test_a_full_disk_under_what_is_said_costs_no_run(training, tmp_path, monkeyp
 @pytest.mark.parametrize(
     "end", ["2>/dev/full", "2>&1 | head -2", "2>&-", "2>&1 | true", ">&- 2>&-", "2>/dev/full >/dev/full"]
 )
-def test_nobody_reads_what_is_said_and_the_run_goes_on(training, tmp_path, end):
+def test_run_survives_lost_output_streams(training, tmp_path, end):
     script = f"{shlex.join(training)} {end}"
     process = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, timeout=300)
     check_complete(tmp_path)
@@ -133,18 +133,18 @@ def test_nobody_reads_what_is_said_and_the_run_goes_on(training, tmp_path, end):
 
 
 @pytest.mark.slow
-def test_a_terminal_that_is_closed_costs_no_run(training, tmp_path):
+def test_run_survives_closed_terminal(training, tmp_path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(training, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
-    os.read(ours, 10)  # it has begun to say something
+    os.read(ours, 10)  # it has begun to print
     os.close(ours)
     process.wait(timeout=300)
     check_complete(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_hangup_ends_as_sigterm_does(training):
+def test_sighup_stops_a_run_cleanly(training):
     with subprocess.Popen([*training, "--epochs", "500"], stderr=subprocess.PIPE, text=True) as process:
         next(line for line in process.stderr if "effective batch size" in line)
         time.sleep(1)
@@ -155,7 +155,7 @@ def test_a_hangup_ends_as_sigterm_does(training):
 
 
 @pytest.mark.parametrize("words", [["report"], ["list", "runs"], ["list", "tasks"], ["report", "--format", "json"]])
-def test_an_output_on_a_full_disk_is_one_line(xeval_command, tmp_path, words):
+def test_full_disk_error_is_one_line(xeval_command, tmp_path, words):
     save_record(tmp_path / "results" / "cats" / "m" / "run", run_record())
     named = ["--results", tmp_path / "results"]
     with Path("/dev/full").open("w") as full:
@@ -164,7 +164,7 @@ def test_an_output_on_a_full_disk_is_one_line(xeval_command, tmp_path, words):
     assert process.stderr == "xeval: standard output: No space left on device; fix that, or name another place\n"
 
 
-# ── what the system refuses ──
+# ── errors of the operating system ──
 
 LONG = "x" * 300
 REFUSED: dict[str, list[object]] = {
@@ -185,7 +185,7 @@ REFUSED: dict[str, list[object]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_the_system_refuses_is_one_line(command, what):
+def test_system_errors_are_reported_in_one_line(command, what):
     save_record(Path("results") / "cats" / "m" / "run", run_record())
     Path("file").write_text("")
     Path("loop").symlink_to("loop")
@@ -194,7 +194,7 @@ def test_what_the_system_refuses_is_one_line(command, what):
 
 @pytest.mark.parametrize("name", ["XEVAL_CACHE", "HOME"])
 @pytest.mark.parametrize("value", [f"/tmp/{LONG}", "~nobody-at-all/x", "/proc/none", "file/cache", ""])
-def test_odd_homes_and_caches_are_no_traceback(command, mini, checkpoint_of, monkeypatch, name, value):
+def test_odd_home_and_cache_paths_cause_no_traceback(command, mini, checkpoint_of, monkeypatch, name, value):
     Path("file").write_text("")
     monkeypatch.delenv("XEVAL_CACHE")
     monkeypatch.setenv("HOME", str(Path("home").absolute()))

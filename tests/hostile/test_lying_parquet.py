@@ -1,4 +1,4 @@
-"""A Parquet file that says less of its size than it unpacks to takes no more memory than what it says accounts for."""
+"""A Parquet file that understates its unpacked size is refused before it takes much more memory than stated."""
 
 import multiprocessing
 import resource
@@ -16,11 +16,11 @@ N_GROUPS, LETTERS = 5, 400_000_000
 
 
 @pytest.mark.slow  # two gigabytes are written
-def test_it_is_refused_before_the_memory_is_taken(command, mini, checkpoint_of, tmp_path, monkeypatch):
+def test_understated_size_is_refused_early(command, mini, checkpoint_of, tmp_path, monkeypatch):
     data = Path(shutil.copytree(mini.data, tmp_path / "data"))
     [path] = (data / "es").glob("test*.parquet")
     writer = multiprocessing.get_context("spawn").Process(target=write_large, args=(path,))
-    writer.start()  # elsewhere, since Arrow would take again what it once had, without asking the kernel
+    writer.start()  # in another process: Arrow reuses memory it once had without asking the kernel
     writer.join()
     say_less(path)
     said = pq.read_metadata(path)
@@ -37,7 +37,7 @@ def test_it_is_refused_before_the_memory_is_taken(command, mini, checkpoint_of, 
 
 
 def write_large(path: Path) -> None:
-    """A text of so many letters in each group of rows."""
+    """Write one text of `LETTERS` letters in each row group."""
     table = pq.read_table(path)
     large = pa.array(["x" * LETTERS], pa.string())
     columns = {name: large if name == "premise" else table[name].combine_chunks()[:1] for name in table.schema.names}
@@ -47,7 +47,7 @@ def write_large(path: Path) -> None:
 
 
 def say_less(path: Path) -> None:
-    """Replace the sizes in the footer by 1, in numbers of as many bytes (Thrift's zigzag, seven bits in each)."""
+    """Set the large sizes in the footer to 1, encoded in as many bytes (Thrift's zigzag, seven bits in each)."""
     content = path.read_bytes()
     end = len(content) - 8
     start = end - int.from_bytes(content[end : end + 4], "little")

@@ -1,4 +1,4 @@
-"""Rows that are not what the task file says are refused in one line with the file and the place, exit 2."""
+"""Rows that contradict the task file are refused with exit code 2 and one line that names the file."""
 
 import os
 import random
@@ -41,7 +41,7 @@ def rows(edit: Callable[[pa.Table], pa.Table]) -> Break:
 
 
 def endless(n_rows: int, text: str) -> Break:
-    """Rows that are nothing on disk and gigabytes in memory."""
+    """Rows that take next to nothing on disk and gigabytes in memory."""
 
     def write(path: Path) -> None:
         label = pa.DictionaryArray.from_arrays(pa.array(np.zeros(10**6, np.int8)), pa.array(["neutral"]))
@@ -55,7 +55,7 @@ def endless(n_rows: int, text: str) -> Break:
 
 
 def flipped(seed: int) -> Break:
-    """A few bits of the file's end, where parquet says what is where, turned over."""
+    """Flip a few bits at the end of the file, where Parquet keeps its metadata."""
 
     def flip(content: bytes) -> bytes:
         damaged, rng = bytearray(content), random.Random(seed)
@@ -112,7 +112,7 @@ TRAINING = (
 
 @pytest.fixture
 def run_on(command, mini, tmp_path):
-    """`run_on(data)` starts a run on this folder with an encoder that comes with xeval."""
+    """`run_on(data)` runs an encoder that comes with xeval on this folder."""
 
     def run(data: Path):
         return command(
@@ -184,13 +184,13 @@ def test_a_malformed_table_of_xtreme_is_refused(run_on, tmp_path, what):
     is_refused(run_on(data), data / "test-es.tsv")
 
 
-def test_there_are_many_of_them(figure):
+def test_there_are_over_60_malformed_files(figure):
     figure("malformed data files", f"{len(HUB) + len(TRAINING)} of Parquet, {len(OFFICIAL) + len(XTREME)} of tables")
     assert len(HUB) + len(TRAINING) + len(OFFICIAL) + len(XTREME) > 60
 
 
 @pytest.mark.parametrize("what", ["nowhere", "a file", "an empty folder", "a folder of other files", "a pipe in it"])
-def test_a_folder_without_a_copy_of_the_data_is_refused(run_on, tmp_path, what):
+def test_folder_without_the_data_is_refused(run_on, tmp_path, what):
     data = tmp_path / "data"
     if what == "a file":
         data.write_text("x")

@@ -1,4 +1,4 @@
-"""A file that is not what it should be is refused in one line with its name and the place, exit 2, within a second."""
+"""A malformed file is refused within a second, with exit code 2 and one line that names the file and the place."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ NOUNS = {"task": Task, "recipe": Recipe, "reference": Reference, "baseline": Bas
 
 
 def words_that_read(kind: str, folder: Path) -> tuple[Path, list]:
-    """Where a file of this kind lies, and a command that reads it."""
+    """The path for a file of this kind, and a command that reads it."""
     path = folder / "broken.toml"
     return {
         "task": (path, ["list", "tasks", "--tasks-dir", folder]),
@@ -43,7 +43,7 @@ def is_refused(answer, path: Path, place: str = "") -> None:
     assert answer.processor_s < 1
 
 
-def test_there_are_enough_of_them_and_no_two_are_the_same(figure):
+def test_malformed_files_are_many_and_distinct(figure):
     names = [str(broken) for broken in FILES]
     assert len(set(names)) == len(names)
     assert len({(broken.kind, broken.content) for broken in FILES}) >= 150
@@ -52,13 +52,13 @@ def test_there_are_enough_of_them_and_no_two_are_the_same(figure):
 
 
 @pytest.mark.parametrize("kind", VALID)
-def test_the_files_that_were_broken_were_whole_before(kind, tmp_path):
+def test_files_are_valid_before_they_are_broken(kind, tmp_path):
     (tmp_path / "whole.toml").write_text(VALID[kind])
     read_definition(tmp_path / "whole.toml", NOUNS[kind])
 
 
 @pytest.mark.parametrize("broken", FILES, ids=str)
-def test_a_malformed_file_is_refused_by_name_and_place(command, tmp_path, broken: Broken):
+def test_error_names_malformed_file_and_place(command, tmp_path, broken: Broken):
     path, words = words_that_read(broken.kind, tmp_path / "files")
     path.parent.mkdir(parents=True)
     path.write_bytes(sealed(broken.content) if broken.kind == "record" else broken.content)
@@ -66,7 +66,7 @@ def test_a_malformed_file_is_refused_by_name_and_place(command, tmp_path, broken
 
 
 def sealed(record: bytes) -> bytes:
-    """A record's file with the checksum that belongs to this content, as far as it has a first line to follow."""
+    """The record with the right checksum after its opening brace; unchanged if it has none."""
     if not record.startswith(b"{"):
         return record
     plain = b"{\n" + record[1:].lstrip(b"\n")
@@ -75,8 +75,8 @@ def sealed(record: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("what", ["deep lists", "binary", "a pipe", "deep keys"])
-def test_the_same_from_a_shell(tmp_path, what):
-    """As a process of its own, whose errors nothing catches."""
+def test_malformed_files_are_refused_from_a_shell(tmp_path, what):
+    """In a separate process, where nothing catches errors."""
     path = tmp_path / "broken.toml"
     if what == "a pipe":
         os.mkfifo(path)
@@ -92,12 +92,12 @@ _SPECIAL = [
     (kind, what)
     for kind in ("task", "recipe", "reference", "baseline", "record")
     for what in ("a pipe", "a folder", "a device", "a link to itself", "a terabyte")
-    if (kind, what) != ("record", "a link to itself")  # which leads to nothing, and a folder without a record is no run
+    if (kind, what) != ("record", "a link to itself")  # a broken link, so the folder has no record and isn't a run
 ]
 
 
 @pytest.mark.parametrize(("kind", "what"), _SPECIAL)
-def test_what_is_no_ordinary_file_is_refused(command, tmp_path, kind, what):
+def test_special_and_huge_files_are_refused(command, tmp_path, kind, what):
     path, words = words_that_read(kind, tmp_path / "files")
     path.parent.mkdir(parents=True)
     if what == "a pipe":
@@ -114,7 +114,7 @@ def test_what_is_no_ordinary_file_is_refused(command, tmp_path, kind, what):
     is_refused(command(*words), path)
 
 
-# ── whatever is in a file, it is a definition or it is refused in one line ──
+# ── any content is read, or refused in one line ──
 
 somewhere = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=1000)
 
@@ -123,7 +123,7 @@ somewhere = settings(suppress_health_check=[HealthCheck.function_scoped_fixture]
 @somewhere
 @given(content=st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
 @example(content=b"\xef\xbb\xbf")
-def test_any_bytes_are_refused_in_one_line(tmp_path, kind, content):
+def test_random_bytes_are_refused_in_one_line(tmp_path, kind, content):
     path = tmp_path / "any.toml"
     path.write_bytes(content)
     with pytest.raises(DefinitionError) as refused:
@@ -134,7 +134,7 @@ def test_any_bytes_are_refused_in_one_line(tmp_path, kind, content):
 @pytest.mark.parametrize("kind", VALID)
 @somewhere
 @given(data=st.data())
-def test_a_definition_with_a_few_bytes_changed_is_read_or_refused_in_one_line(tmp_path, kind, data):
+def test_corrupted_definitions_are_read_or_refused(tmp_path, kind, data):
     content = bytearray(VALID[kind].encode())
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(content) - 1))
@@ -152,7 +152,7 @@ def test_a_definition_with_a_few_bytes_changed_is_read_or_refused_in_one_line(tm
     content=st.binary(max_size=300)
     | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(repr).map(str.encode)
 )
-def test_any_bytes_are_no_record(tmp_path, content):
+def test_random_bytes_are_refused_as_a_record(tmp_path, content):
     (tmp_path / "record.json").write_bytes(content)
     with pytest.raises(StoreError) as refused:
         load_record(tmp_path)

@@ -1,4 +1,4 @@
-"""Files that are no ordinary files: pipes, devices, links, and files with gigabytes of nothing."""
+"""Special files: pipes, devices, links and sparse files of gigabytes."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ SPARSE_BYTES = 6 * 10**9
 def results(tmp_path) -> Path:
     record = run_record()
     curve = [SelectionPoint(step=4, value=0.7)]
-    training = record.training.model_copy(update={"selection_curve": curve})  # the gate takes no collapsed one
+    training = record.training.model_copy(update={"selection_curve": curve})  # the gate refuses collapsed runs
     for seed in (3, 4):
         of_seed = record.model_copy(update={"training": training, "seed": seed})
         save_record(tmp_path / "results" / "cats" / "m" / f"run{seed}", of_seed)
@@ -58,7 +58,7 @@ def write(command, results) -> Callable[[str, Path], None]:
 
 
 @pytest.mark.parametrize("what", OUTPUTS)
-def test_a_device_is_written_to_and_stays(write, tmp_path, what):
+def test_output_device_is_not_replaced(write, tmp_path, what):
     device = tmp_path / "null"
     try:
         os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
@@ -70,7 +70,7 @@ def test_a_device_is_written_to_and_stays(write, tmp_path, what):
 
 
 @pytest.mark.parametrize("what", OUTPUTS)
-def test_a_pipe_is_written_to_and_stays(write, tmp_path, what):
+def test_output_pipe_is_written_and_not_replaced(write, tmp_path, what):
     write(what, tmp_path / "file")
     os.mkfifo(tmp_path / "pipe")
     read: list[bytes] = []
@@ -84,7 +84,7 @@ def test_a_pipe_is_written_to_and_stays(write, tmp_path, what):
 
 @pytest.mark.parametrize("what", OUTPUTS)
 @pytest.mark.parametrize("is_there", [True, False])
-def test_a_link_stays_and_what_it_leads_to_is_written(write, tmp_path, what, is_there):
+def test_output_link_is_followed_and_not_replaced(write, tmp_path, what, is_there):
     target, link = tmp_path / "elsewhere" / "target", tmp_path / "link"
     target.parent.mkdir()
     if is_there:
@@ -94,7 +94,7 @@ def test_a_link_stays_and_what_it_leads_to_is_written(write, tmp_path, what, is_
     assert link.is_symlink() and target.stat().st_size > 3
 
 
-def test_links_that_lead_to_each_other_are_one_line(command, results, tmp_path):
+def test_circular_links_are_refused_in_one_line(command, results, tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
     is_one_line(command("report", "--results", results, "-o", tmp_path / "a"))
@@ -107,7 +107,7 @@ def test_links_that_lead_to_each_other_are_one_line(command, results, tmp_path):
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_modes_are_what_the_umask_leaves(command, results, tmp_path, mask):
+def test_output_files_respect_the_umask(command, results, tmp_path, mask):
     before = os.umask(mask)
     try:
         assert command("report", "--results", results, "-o", tmp_path / "report.md").code == 0
@@ -123,7 +123,7 @@ def test_modes_are_what_the_umask_leaves(command, results, tmp_path, mask):
 
 @pytest.fixture
 def little(command) -> Iterator[None]:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = memory("VmRSS")
     yield
     assert memory("VmHWM") - before < 10**9, "all of it was read"
@@ -143,7 +143,7 @@ def replace(path: Path, kind: str) -> None:
     else:
         try:
             os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 5))
-            path.open("rb").close()  # where devices may be made, but not used
+            path.open("rb").close()  # some systems let root make devices but not open them
         except PermissionError:
             pytest.skip("only root makes devices")
 
@@ -155,10 +155,10 @@ def replace(path: Path, kind: str) -> None:
         "config.json",
         "tokenizer.json",
         "tokenizer_config.json",
-        pytest.param("model.safetensors", marks=pytest.mark.slow),  # half a minute where it is sparse
+        pytest.param("model.safetensors", marks=pytest.mark.slow),  # half a minute for the sparse file
     ],
 )
-def test_a_models_files_are_ordinary_ones(command, little, mini, checkpoint_of, tmp_path, name, kind):
+def test_special_files_in_a_model_are_refused(command, little, mini, checkpoint_of, tmp_path, name, kind):
     model = Path(shutil.copytree(checkpoint_of("bert", tiny.LABELS), tmp_path / "model"))
     replace(model / name, kind)
     is_one_line(command("run", mini.task_file, "--model", model, "--data", mini.data, "--no-train", "--quiet"))
@@ -166,7 +166,7 @@ def test_a_models_files_are_ordinary_ones(command, little, mini, checkpoint_of, 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["test-en.tsv", "test-en.jsonl"])
-def test_rows_are_in_ordinary_files(command, little, mini, checkpoint_of, tmp_path, name, kind):
+def test_special_data_files_are_refused(command, little, mini, checkpoint_of, tmp_path, name, kind):
     tiny.write_xtreme_layout(tmp_path / "data", tiny.mini_rows())
     (tmp_path / "data" / "test-en.tsv").unlink()
     replace(tmp_path / "data" / name, kind)
@@ -176,7 +176,7 @@ def test_rows_are_in_ordinary_files(command, little, mini, checkpoint_of, tmp_pa
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("words", [["report"], ["list", "runs"], ["bless", "-o", "baseline.toml"], ["merge"]])
-def test_a_record_is_in_an_ordinary_file(command, little, results, words, kind):
+def test_special_record_files_are_refused(command, little, results, words, kind):
     replace(results / "cats" / "m" / "run3" / "record.json", kind)
     named = [results, "merged"] if words == ["merge"] else ["--results", results]
     answer = command(*words, *named)
@@ -188,13 +188,13 @@ def test_a_record_is_in_an_ordinary_file(command, little, results, words, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("words", [["check", "--baseline"], ["run", "--plan"], ["report", "--reference"]])
-def test_a_named_file_is_an_ordinary_one(command, little, results, tmp_path, words, kind):
+def test_special_files_as_arguments_are_refused(command, little, results, tmp_path, words, kind):
     replace(tmp_path / "file.toml", kind)
     is_one_line(command(*words, tmp_path / "file.toml", "--results", results))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bundle_is_an_ordinary_file(command, little, tmp_path, kind):
+def test_special_bundle_files_are_refused(command, little, tmp_path, kind):
     replace(tmp_path / "bundle.tar", kind)
     is_one_line(command("reproduce", "conneau-2020", "--bundle", tmp_path / "bundle.tar"))
 
@@ -210,7 +210,7 @@ def test_a_header_of_gigabytes_in_a_bundle_is_refused(command, little, tmp_path,
 @pytest.mark.parametrize(
     "kind", ["link", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("pipe", "device", "folder"))]
 )
-def test_a_lock_is_an_ordinary_file_and_nothing_else_is_changed(command, mini, checkpoint_of, tmp_path, kind):
+def test_special_lock_file_overwrites_nothing(command, mini, checkpoint_of, tmp_path, kind):
     (tmp_path / "precious").write_text("precious")
     words = ["--model", checkpoint_of("bert", tiny.LABELS), "--data", mini.data, "--no-train", "--quiet"]
     assert command("run", mini.task_file, *words).code == 0

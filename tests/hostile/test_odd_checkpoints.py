@@ -1,4 +1,4 @@
-"""Checkpoints that say odd things are refused in one line, or evaluated as they mean it."""
+"""Odd checkpoints are refused in one line, or evaluated as intended."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def model(checkpoint_of, tmp_path) -> Path:
 
 @pytest.fixture
 def run(command, mini, model):
-    """`run("--no-train")` on the model at hand."""
+    """`run("--no-train")` evaluates `model`."""
     return lambda *words: command("run", mini.task_file, "--model", model, "--data", mini.data, "--quiet", *words)
 
 
@@ -64,7 +64,7 @@ CONFIGS: dict[str, tuple[Json, str]] = {
 
 
 @pytest.mark.parametrize("what", CONFIGS)
-def test_an_odd_configuration_is_one_line(run, model, what):
+def test_odd_configurations_are_refused_in_one_line(run, model, what):
     settings, said = CONFIGS[what]
     change(model / "config.json", lambda config: config.update(settings))
     config = (model / "config.json").read_text()
@@ -75,15 +75,15 @@ def test_an_odd_configuration_is_one_line(run, model, what):
 
 
 @pytest.mark.parametrize("key", ["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"])
-def test_a_dropout_of_everything_is_refused_where_it_is_trained(run, model, key):
+def test_training_with_dropout_of_1_is_refused(run, model, key):
     change(model / "config.json", lambda config: config.update({key: 1.0}))
     answer = run("--epochs", "1")
     is_one_line(answer)
     assert f"{key} 1; wanted less than 1" in answer.err
-    assert run("--no-train").code == 0  # where nothing is dropped
+    assert run("--no-train").code == 0  # evaluation drops nothing
 
 
-def test_a_configuration_that_another_one_names_is_bounded_too(run, model):
+def test_versioned_configurations_are_checked_too(run, model):
     config = json.loads((model / "config.json").read_text())
     (model / "config.4.0.0.json").write_text(json.dumps(config | {"num_hidden_layers": 10**6}))
     change(model / "config.json", lambda config: config.update(configuration_files=["config.4.0.0.json"]))
@@ -93,7 +93,7 @@ def test_a_configuration_that_another_one_names_is_bounded_too(run, model):
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
-def test_a_setting_that_stands_there_twice_is_refused(run, model, name):
+def test_duplicate_settings_are_refused(run, model, name):
     content = (model / name).read_text().rstrip()
     key = next(iter(json.loads(content)))
     (model / name).write_text(content[:-1] + f', "{key}": null}}')
@@ -104,7 +104,7 @@ def test_a_setting_that_stands_there_twice_is_refused(run, model, name):
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
-def test_settings_in_another_encoding_are_refused_as_that(run, model, name, encoding):
+def test_settings_in_other_encodings_are_refused(run, model, name, encoding):
     (model / name).write_text((model / name).read_text(encoding="utf-8"), encoding=encoding)
     answer = run("--no-train")
     is_one_line(answer)
@@ -114,7 +114,7 @@ def test_settings_in_another_encoding_are_refused_as_that(run, model, name, enco
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
-def test_a_list_in_the_place_of_settings_is_refused_as_that(run, model, name):
+def test_list_instead_of_settings_is_refused(run, model, name):
     (model / name).write_text("[1]")
     answer = run("--no-train")
     is_one_line(answer)
@@ -135,7 +135,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("part", ["query.weight", "LayerNorm.bias", "classifier.weight"])
-def test_weights_that_are_no_floating_point_numbers_are_refused(run, model, dtype, part):
+def test_unsupported_weight_types_are_refused(run, model, dtype, part):
     tensors = load_file(model / "model.safetensors")
     changed = {name: t.to(NUMBERS[dtype]) if name.endswith(part) else t for name, t in tensors.items()}
     save_file(changed, model / "model.safetensors", {"format": "pt"})
@@ -228,7 +228,7 @@ TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
 
 
 @pytest.mark.parametrize("what", TOKENIZERS)
-def test_an_odd_tokenizer_is_one_line(run, model, what):
+def test_odd_tokenizers_are_refused_in_one_line(run, model, what):
     act, said = TOKENIZERS[what]
     change(model / "tokenizer.json", act)
     change(model / "tokenizer_config.json", lambda settings: settings.update(tokenizer_class="PreTrainedTokenizerFast"))
@@ -238,7 +238,7 @@ def test_an_odd_tokenizer_is_one_line(run, model, what):
 
 
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"])
-def test_added_tokens_are_counted_wherever_they_stand(run, model, name):
+def test_added_tokens_are_limited_in_every_file(run, model, name):
     tokens = {f"<{number}>": 1000 + number for number in range(60_000)}
     of_file = {
         "tokenizer_config.json": {"added_tokens_decoder": {str(n): {"content": t} for t, n in tokens.items()}},
@@ -251,14 +251,14 @@ def test_added_tokens_are_counted_wherever_they_stand(run, model, name):
     assert f"{name} adds 60,000 tokens" in answer.err
 
 
-def test_a_vocabulary_of_very_many_lines_is_refused(run, model):
+def test_oversized_vocabulary_is_refused(run, model):
     (model / "vocab.txt").write_text("\n" * 2_000_001)
     answer = run("--no-train")
     is_one_line(answer)
     assert "vocab.txt has 2,000,001 lines; at most 2,000,000" in answer.err
 
 
-def test_very_many_tensors_are_refused(run, model):
+def test_too_many_tensors_are_refused(run, model):
     content = (model / "model.safetensors").read_bytes()
     size = int.from_bytes(content[:8], "little")
     none = {f"x{number}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for number in range(100_001)}
@@ -269,7 +269,7 @@ def test_very_many_tensors_are_refused(run, model):
     assert "tensors; at most 100,000 are read" in answer.err
 
 
-def test_weights_that_are_no_file_are_called_that(run, model):
+def test_broken_link_to_weights_is_reported(run, model):
     (model / "model.safetensors").rename(model / "weights")
     (model / "model.safetensors").symlink_to("nowhere")
     answer = run("--no-train")
@@ -277,7 +277,7 @@ def test_weights_that_are_no_file_are_called_that(run, model):
     assert "model.safetensors is not a file, but a folder or a broken link" in answer.err
 
 
-def test_a_folder_whose_name_is_no_text_is_not_blamed_on_its_tokenizer(command, mini, model, tmp_path):
+def test_model_path_that_is_not_utf8_is_refused(command, mini, model, tmp_path):
     folder = model.rename(tmp_path / "model\udcff")
     answer = command("run", mini.task_file, "--model", folder, "--data", mini.data, "--no-train", "--quiet")
     is_one_line(answer)

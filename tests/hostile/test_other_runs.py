@@ -1,4 +1,4 @@
-"""A record is that of the run whose folder it lies in, and counts once; what cannot be read is said."""
+"""A record must belong to its folder and counts once; folders and records that can't be read are reported."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ def refused(answer) -> str:
     return answer.err
 
 
-def test_folders_of_two_seeds_that_were_exchanged_are_named(command, results, mini, checkpoint_of):
+def test_swapped_run_folders_are_detected(command, results, mini, checkpoint_of):
     exchange(*folders(results))
     assert "holds a run other than its name says" in refused(command("report", "--results", results))
     words = ["--data", mini.data, "--epochs", "1", "--seed", "1", "--results", results, "--quiet"]
@@ -55,7 +55,7 @@ def test_folders_of_two_seeds_that_were_exchanged_are_named(command, results, mi
 
 
 @pytest.mark.parametrize("what", ["record.json", "whole folder"])
-def test_a_record_that_was_copied_over_anothers_is_named(command, results, what):
+def test_record_copied_over_another_is_detected(command, results, what):
     one, other = folders(results)
     if what == "record.json":
         shutil.copy(one / what, other / what)
@@ -70,19 +70,19 @@ def test_a_record_that_was_copied_over_anothers_is_named(command, results, what)
 @pytest.mark.parametrize(
     "words", [["report"], ["list", "runs"], ["compare", "MODEL", "MODEL"], ["diagnose"], ["bless"]]
 )
-def test_a_copy_of_a_run_is_no_further_seed(command, results, name, words):
+def test_copied_runs_are_not_counted_twice(command, results, name, words):
     own = folders(results)[0]
     model = Path(load_run(own).record.model.id).name
     shutil.copytree(own, own.parent / name)
     named = [model if word == "MODEL" else word for word in words]
     answer = command(*named, "--results", results, *(["-o", "baseline.toml"] if words == ["bless"] else []))
-    if words == ["list", "runs"]:  # which counts nothing
+    if words == ["list", "runs"]:  # it counts nothing
         assert answer.code == 0
     else:
         assert "is there twice" in refused(answer)
 
 
-def test_a_run_under_a_name_of_its_own_is_read(results):
+def test_renamed_runs_are_still_read(results):
     one, other = folders(results)
     one.rename(one.with_name("first"))
     assert sorted(run.record.seed for run in load_runs(results)) == [1, 2]
@@ -91,7 +91,7 @@ def test_a_run_under_a_name_of_its_own_is_read(results):
 
 @pytest.fixture
 def as_nobody():
-    """A folder that anybody reaches, and a way to do something as a user who is not root."""
+    """A folder that everybody can read, and a function that calls another as a user other than root."""
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
 
@@ -109,7 +109,7 @@ def as_nobody():
 @pytest.mark.parametrize(
     ("what", "mode"), [(name, mode) for name in ("run", "model", "results") for mode in (0, 0o444)]
 )
-def test_a_folder_that_cannot_be_read_is_said(two_seeds, as_nobody, what, mode):
+def test_unreadable_folders_are_reported(two_seeds, as_nobody, what, mode):
     home, act = as_nobody
     results = Path(shutil.copytree(two_seeds, home / "results"))
     run = folders(results)[0]
@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_read_is_said(two_seeds, as_nobody, what, mode):
         act(lambda: load_runs(results))
 
 
-def test_a_record_that_cannot_be_read_is_said(two_seeds, as_nobody):
+def test_unreadable_records_are_reported(two_seeds, as_nobody):
     home, act = as_nobody
     results = Path(shutil.copytree(two_seeds, home / "results"))
     (folders(results)[0] / "record.json").chmod(0)
@@ -128,7 +128,7 @@ def test_a_record_that_cannot_be_read_is_said(two_seeds, as_nobody):
         act(lambda: load_runs(results))
 
 
-def test_a_training_does_not_go_on_with_other_code(tmp_path):
+def test_snapshot_of_another_version_is_not_resumed(tmp_path):
     said: list[str] = []
     checkpoints = Checkpoints(tmp_path / "run", said.append)
     assert checkpoints.save(Snapshot(3, {}, {"curve": [1]}))

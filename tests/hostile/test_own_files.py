@@ -1,4 +1,4 @@
-"""What xeval writes it can read: the largest of each, and one line for what would be larger."""
+"""xeval can read the largest files that it writes, and refuses to write larger ones."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from xeval.runs.plan import plan_grid, write_plan
 from xeval.support.errors import BundleError, DefinitionError, StoreError
 from xeval.support.sealed import MAX_MANIFEST_BYTES, checksums, sealing
 
-MOST_LANGUAGES = 500  # that a task file may have
+MOST_LANGUAGES = 500  # the most that a task file may have
 BRIEF = """\
 name = "often"
 description = "Six steps, measured after each"
@@ -40,7 +40,7 @@ def test_the_largest_record_can_be_read(tmp_path):
     assert store.load_record(tmp_path) == record
 
 
-def test_the_record_of_the_most_checkpoints_can_be_read():
+def test_largest_checkpoint_record_is_within_limits():
     of_language = records.CheckpointScore(value=1 / 3, n_rows=10**6, rows_sha256=SHA, predictions_sha256=SHA)
     scores = {f"l{number:03}_Abcd": of_language for number in range(MOST_LANGUAGES)}
     one = records.CheckpointRecord(step=10**6, weights_sha256=SHA, scores=scores, failures={})
@@ -50,7 +50,7 @@ def test_the_record_of_the_most_checkpoints_can_be_read():
     assert len(line) * MOST_PREDICTIONS < MAX_MANIFEST_BYTES
 
 
-def test_a_larger_record_leaves_the_one_that_is_there(tmp_path, monkeypatch):
+def test_oversized_record_does_not_replace_the_old_one(tmp_path, monkeypatch):
     store.save_record(tmp_path, run_record())
     before = files_in(tmp_path)
     monkeypatch.setattr(xeval.results.store, "MAX_RECORD_BYTES", 1000)
@@ -59,7 +59,7 @@ def test_a_larger_record_leaves_the_one_that_is_there(tmp_path, monkeypatch):
     assert files_in(tmp_path) == before
 
 
-def test_checkpoints_with_a_larger_record_are_not_kept(tmp_path, monkeypatch):
+def test_oversized_checkpoint_record_is_refused(tmp_path, monkeypatch):
     folder = a_run(tmp_path, "de")
     monkeypatch.setattr(xeval.results.candidates, "MAX_RECORD_BYTES", 500)
     with pytest.raises(StoreError, match="cannot be written: its record would have more than 500 bytes"):
@@ -67,7 +67,7 @@ def test_checkpoints_with_a_larger_record_are_not_kept(tmp_path, monkeypatch):
     assert not (folder / "checkpoints").exists()
 
 
-def test_a_folder_is_not_sealed_with_checksums_that_would_not_be_read(tmp_path, monkeypatch):
+def test_oversized_checksum_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(xeval.support.sealed, "MAX_MANIFEST_BYTES", 200)
     for n_files in (2, 3):
         try:
@@ -80,9 +80,7 @@ def test_a_folder_is_not_sealed_with_checksums_that_would_not_be_read(tmp_path, 
 
 
 @pytest.mark.parametrize("every_checkpoint", [False, True])
-def test_a_training_with_more_checkpoints_than_can_be_kept_fails_before_it(
-    command, mini, checkpoint_of, tmp_path, monkeypatch, every_checkpoint
-):
+def test_too_many_checkpoints_are_refused(command, mini, checkpoint_of, tmp_path, monkeypatch, every_checkpoint):
     recipe = tmp_path / "often.toml"
     recipe.write_text(BRIEF)
     monkeypatch.setattr(xeval.runs.execute, "MOST_PREDICTIONS", 11 if every_checkpoint else 5)
@@ -93,7 +91,7 @@ def test_a_training_with_more_checkpoints_than_can_be_kept_fails_before_it(
     assert f"recipe often measures 6 checkpoints{times}; wanted at most" in answer.err
 
 
-def test_a_plan_that_would_not_be_read_is_not_written(mini, checkpoint_of, monkeypatch, tmp_path):
+def test_oversized_plan_is_not_written(mini, checkpoint_of, monkeypatch, tmp_path):
     options = {"data": mini.data, "seeds": [1, 2], "results": tmp_path / "results"}
     plan = plan_grid(str(mini.task_file), [str(checkpoint_of("bert"))], measures=False, **options)
     monkeypatch.setattr(xeval.runs.plan, "MAX_PLAN_BYTES", 1000)
@@ -105,7 +103,7 @@ def test_a_plan_that_would_not_be_read_is_not_written(mini, checkpoint_of, monke
         plan_grid(str(mini.task_file), [str(checkpoint_of("bert"))], measures=False, **options)
 
 
-def test_a_bundle_whose_list_would_not_be_read_is_not_written(tmp_path, monkeypatch):
+def test_bundle_of_too_many_files_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(xeval.data.bundle, "MAX_TEXT_BYTES", 200)
     (tmp_path / "file").write_bytes(b"content")
     contents = xeval.data.bundle.Contents(reference="x", repositories=[])
@@ -114,7 +112,7 @@ def test_a_bundle_whose_list_would_not_be_read_is_not_written(tmp_path, monkeypa
     assert not (tmp_path / "bundle.tar").exists()
 
 
-def test_a_long_training_has_seen_more_rows_than_any_data_set_has(tmp_path):
+def test_record_allows_a_billion_trained_rows(tmp_path):
     timing = {"train": records.Timing(wall_s=1e6, rows=10**9)}
     store.save_record(tmp_path, run_record(timing=timing))
     assert store.load_record(tmp_path).timing["train"].rows == 10**9

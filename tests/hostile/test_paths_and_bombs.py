@@ -1,4 +1,4 @@
-"""No name leads a byte out of the results and cache folders, and no small file becomes a large one in memory."""
+"""No name makes xeval write outside the results and cache folders, and no small file fills the memory."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ WAYS_OUT = [
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """Every file and folder under `folder` with the hash of what is in it, results and caches left out."""
+    """The paths under `folder`, each file with the hash of its content; results and caches are left out."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -35,7 +35,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def nothing_outside(tmp_path, command, monkeypatch) -> Iterator[Path]:
-    """A folder in which, when the test is over, only the results and the caches are others than before."""
+    """Call it when all files are in place: from then on, the test may change only results and caches."""
     for name in ("XEVAL_CACHE", "HF_HOME", "TMPDIR"):
         (tmp_path / "caches" / name).mkdir(parents=True)
         monkeypatch.setenv(name, str(tmp_path / "caches" / name))
@@ -66,14 +66,14 @@ TASK_PLACES: dict[str, Callable[[str, str], str]] = {
 
 @pytest.mark.parametrize("way", WAYS_OUT, ids=ascii)
 @pytest.mark.parametrize("place", TASK_PLACES)
-def test_a_name_in_a_task_that_leads_out_is_refused(command, nothing_outside, mini, tmp_path, place, way):
+def test_path_traversal_in_a_task_is_refused(command, nothing_outside, mini, tmp_path, place, way):
     (tmp_path / "task.toml").write_text(TASK_PLACES[place](tiny.TASK_TOML, json.dumps(way)))
     nothing_outside()
     is_one_line(command("run", tmp_path / "task.toml", "--model", "mini-mbert", "--data", mini.data))
 
 
 @pytest.mark.parametrize("way", WAYS_OUT, ids=ascii)
-def test_the_name_of_a_recipe_that_leads_out_is_refused(command, nothing_outside, mini, tmp_path, way):
+def test_path_traversal_in_a_recipe_name_is_refused(command, nothing_outside, mini, tmp_path, way):
     (tmp_path / "recipe.toml").write_text(RECIPE.replace('"brief"', json.dumps(way)))
     nothing_outside()
     words = ["run", mini.task_file, "--model", "mini-mbert", "--data", mini.data, "--recipe", tmp_path / "recipe.toml"]
@@ -82,7 +82,7 @@ def test_the_name_of_a_recipe_that_leads_out_is_refused(command, nothing_outside
 
 @pytest.mark.parametrize("way", [way for way in WAYS_OUT if "\0" not in way], ids=ascii)
 @pytest.mark.parametrize("option", ["--model", "--language", "--device"])
-def test_a_word_that_leads_out_is_refused(command, nothing_outside, mini, option, way):
+def test_path_traversal_in_options_is_refused(command, nothing_outside, mini, option, way):
     nothing_outside()
     words = ["run", mini.task_file, "--model", "mini-mbert", "--data", mini.data, "--no-train"]
     is_one_line(command(*words, f"{option}={way}"))
@@ -92,9 +92,7 @@ FOLDER_NAMES = ["..model", "...", " ", "-rf", "a\nb", "\x1b[31m", "~root", "C:\\
 
 
 @pytest.mark.parametrize("name", FOLDER_NAMES)
-def test_a_model_folder_of_any_name_is_evaluated_within_the_results(
-    command, nothing_outside, mini, checkpoint_of, tmp_path, name
-):
+def test_odd_model_folder_names_stay_within_results(command, nothing_outside, mini, checkpoint_of, tmp_path, name):
     model = shutil.copytree(checkpoint_of("bert", tiny.LABELS), tmp_path / "models" / name)
     nothing_outside()
     words = ["--data", mini.data, "--no-train", "--language", "es", "--quiet"]
@@ -103,7 +101,7 @@ def test_a_model_folder_of_any_name_is_evaluated_within_the_results(
 
 
 @pytest.mark.parametrize("way", WAYS_OUT, ids=ascii)
-def test_names_in_a_strangers_record_lead_no_report_out(command, nothing_outside, tmp_path, way):
+def test_path_traversal_in_a_record_is_harmless(command, nothing_outside, tmp_path, way):
     model = run_record().model.model_copy(update={"id": way})
     recipe = run_record().recipe.model_copy(update={"name": way})
     scores = {way: run_record().scores["de"], "de": run_record().scores["de"]}
@@ -125,7 +123,7 @@ LISTED = [
 
 
 @pytest.mark.parametrize("listed", LISTED)
-def test_a_file_that_a_hub_lists_outside_its_repository_is_not_written_there(
+def test_path_traversal_in_hub_listing_is_harmless(
     command, nothing_outside, mini, checkpoint_of, tmp_path, monkeypatch, listed
 ):
     root = tmp_path / "root"
@@ -156,7 +154,7 @@ def test_a_file_that_a_hub_lists_outside_its_repository_is_not_written_there(
     huggingface_hub.close_session()
 
 
-def test_there_are_enough_of_them(figure):
+def test_there_are_over_40_hostile_names(figure):
     n_names = len(WAYS_OUT) * (len(TASK_PLACES) + 2) + (len(WAYS_OUT) - 1) * 3
     figure(
         "names that lead out",
@@ -219,7 +217,7 @@ def memory(name: str) -> int:
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """Whatever is asked for beyond eight gigabytes more than now is refused by the kernel."""
+    """The kernel grants this process at most eight gigabytes more than it has now."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + 8 * 2**30, before[1]))
@@ -233,7 +231,7 @@ def run_on_model(command, nothing_outside, mini, checkpoint_of, tmp_path, little
         model = Path(shutil.copytree(checkpoint_of("bert", tiny.LABELS), tmp_path / "model"))
         break_it(model)
         nothing_outside()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = memory("VmRSS")
         words = ["--data", mini.data, "--no-train", "--language", "es", "--quiet"]
         is_one_line(command("run", mini.task_file, "--model", model, *words))
@@ -243,12 +241,12 @@ def run_on_model(command, nothing_outside, mini, checkpoint_of, tmp_path, little
 
 
 @pytest.mark.parametrize("what", WEIGHTS)
-def test_weights_that_claim_what_is_not_there_are_refused(run_on_model, what):
+def test_weights_with_bad_headers_are_refused(run_on_model, what):
     run_on_model(lambda model: (model / "model.safetensors").write_bytes(WEIGHTS[what]))
 
 
 @pytest.mark.parametrize("what", CONFIGS)
-def test_a_configuration_that_asks_for_more_than_the_weights_hold_is_refused(run_on_model, what):
+def test_inflated_configurations_are_refused(run_on_model, what):
     def inflate(model: Path) -> None:
         config = json.loads((model / "config.json").read_text())
         (model / "config.json").write_text(json.dumps(config | CONFIGS[what]))
@@ -257,14 +255,12 @@ def test_a_configuration_that_asks_for_more_than_the_weights_hold_is_refused(run
 
 
 @pytest.mark.parametrize("what", FILES)
-def test_a_models_files_that_are_not_what_they_should_be_are_refused(run_on_model, what):
+def test_malformed_model_files_are_refused(run_on_model, what):
     name, content = FILES[what]
     run_on_model(lambda model: (model / name).write_bytes(content))
 
 
-def test_weights_linked_from_elsewhere_are_read_and_not_written(
-    command, nothing_outside, mini, checkpoint_of, tmp_path
-):
+def test_linked_weights_are_read_and_not_written(command, nothing_outside, mini, checkpoint_of, tmp_path):
     elsewhere = Path(shutil.copytree(checkpoint_of("bert", tiny.LABELS), tmp_path / "elsewhere"))
     (tmp_path / "model").mkdir()
     for path in elsewhere.iterdir():

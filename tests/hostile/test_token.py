@@ -1,4 +1,4 @@
-"""A token in the environment goes to the hub and nowhere else: no log, record, report, cache or traceback has it."""
+"""A token in the environment goes only to the hub: it is in no log, record, report, cache or traceback."""
 
 import io
 import json
@@ -23,7 +23,7 @@ TOKEN = "hf_CanaryCanaryCanaryCanaryCanaryCanary"
 
 @pytest.fixture
 def hub(tmp_path, checkpoint_of, monkeypatch):
-    """A hub that wants the token, with a model in it."""
+    """A hub with one model, and the token in the environment."""
     shutil.copytree(checkpoint_of("bert", tiny.LABELS), tmp_path / "root" / "models" / "org" / "name")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     with serve(tmp_path / "root") as hub:
@@ -58,7 +58,7 @@ STATUSES = [400, 401, 403, 404, 418, 429, 500, 503]
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_a_hub_that_says_the_token_back_does_not_get_it_printed(hub: Hub, mini, monkeypatch, tmp_path, status):
+def test_token_echoed_by_the_hub_is_not_printed(hub: Hub, mini, monkeypatch, tmp_path, status):
     body = json.dumps({"error": f"Bearer {TOKEN} is not welcome"}).encode()
     message = {"X-Error-Message": f"no entry with {TOKEN}", "X-Error-Code": TOKEN, "X-Request-Id": TOKEN}
     hub.answer = lambda path: Answer(status, body, message)
@@ -68,7 +68,7 @@ def test_a_hub_that_says_the_token_back_does_not_get_it_printed(hub: Hub, mini, 
 
 
 @pytest.mark.parametrize("status", [403, 418])
-def test_no_traceback_of_a_program_that_uses_xeval_has_the_token(hub: Hub, mini, monkeypatch, tmp_path, status):
+def test_tracebacks_do_not_show_the_token(hub: Hub, mini, monkeypatch, tmp_path, status):
     hub.answer = lambda path: Answer(status, TOKEN.encode(), {"X-Error-Message": TOKEN})
     text = io.StringIO()
     try:
@@ -79,7 +79,7 @@ def test_no_traceback_of_a_program_that_uses_xeval_has_the_token(hub: Hub, mini,
 
 
 @pytest.mark.slow
-def test_an_endpoint_with_a_password_in_it_is_not_printed(mini, tmp_path):
+def test_password_in_the_endpoint_is_not_printed(mini, tmp_path):
     code = f"import sys; sys.argv = {words(mini, 'org/name')!r}; from xeval.cli import main; main()"
     environment = {
         "PATH": "/usr/bin:/bin",

@@ -1,4 +1,4 @@
-"""Names of folders and models in progress and listings move no cursor, turn no text around and are no commands."""
+"""Names of folders and models can't move the cursor, reverse text or issue commands in progress and listings."""
 
 import shutil
 from pathlib import Path
@@ -55,6 +55,6 @@ def test_lists_of_runs_are_plain(command, name):
     is_plain(answer.out + answer.err)
 
 
-def test_what_is_harmless_stays_as_it_is():
+def test_harmless_text_is_unchanged():
     for text in ("std::vector", "a: b", "模型", "# title [x]", "naïve – “quoted”"):
         assert one_line(text) == text

@@ -1,4 +1,4 @@
-"""A multinomial naive Bayes classifier, to look for artefacts with."""
+"""A multinomial naive Bayes classifier that looks for artefacts."""
 
 from collections import Counter
 from itertools import pairwise
@@ -6,7 +6,7 @@ from math import log
 
 
 def ngrams(text: str) -> list[str]:
-    """Words and pairs of neighbouring words; single characters stand for words where no blanks are written."""
+    """Words and pairs of adjacent words; in languages without spaces, characters stand for words."""
     words = text.lower().rstrip(".。").split()
     if len(words) <= 1:
         words = list(text)

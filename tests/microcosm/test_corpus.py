@@ -14,7 +14,7 @@ from tools.microcosm.pretraining_text import pretraining_statements, sentences
 from xeval.data.microcosm import corpus, lexicon, world
 from xeval.data.microcosm.pairs import label_of
 
-# Of the triples, before any language: changes whenever world.py, pairs.py or corpus.py draw differently.
+# Of the triples, before they are put into a language: changes if world.py, pairs.py or corpus.py draws differently.
 TRIPLES_SHA256 = "6dd7eb6a4d94db8424d2d362857e2ecbfe48d50a402cfb7ddfd85e1ed21463ee"
 
 
@@ -34,7 +34,7 @@ def test_sizes_and_balance():
         assert len(orders) == 6
 
 
-def test_labels_are_what_the_relation_says():
+def test_labels_follow_the_inference_relation():
     for triples in corpus.splits().values():
         for triple in triples:
             assert all(label_of(triple.premise, h) == label for h, label in triple.hypotheses)
@@ -65,12 +65,12 @@ def test_rows_are_parallel(language):
         rows, english = corpus.rows(split, language), corpus.rows(split, "en")
         assert [label for *_, label in rows] == [label for *_, label in english]
         assert all(rows[i][0] == rows[i + 1][0] == rows[i + 2][0] for i in range(0, len(rows), 3))
-        # The same sentences are equal to each other in every language.
+        # Sentences that are equal in English are equal in every language.
         assert len({h for _, h, _ in rows}) == len({h for _, h, _ in english})
 
 
 @pytest.mark.slow
-def test_deterministic_in_another_process():
+def test_corpus_is_the_same_in_another_process():
     program = "from tests.microcosm.test_corpus import *; print(digest(corpus.splits()))"
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(root)}
@@ -87,18 +87,18 @@ def test_deterministic_in_another_process():
         for language in lexicon.available()
     ],
 )
-def test_pretraining_text_shares_no_sentence(language):
+def test_pretraining_text_has_no_held_out_sentence(language):
     statements = pretraining_statements(20_000)
     assert len(set(statements)) == 20_000
     held_out = {s for split in ("validation", "test") for p, h, _ in corpus.rows(split, language) for s in (p, h)}
     assert not held_out & set(sentences(statements, language))
 
 
-def test_a_longer_pretraining_text_begins_with_the_shorter():
+def test_longer_pretraining_text_extends_the_shorter():
     assert pretraining_statements(300)[:100] == pretraining_statements(100)
 
 
-def test_written_in_the_hubs_layout(tmp_path):
+def test_corpus_is_written_in_the_hubs_layout(tmp_path):
     corpus.write_corpus(tmp_path, ("en", "de"))
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     parts = [f"{part}-00000-of-00001.parquet" for part in ("test", "train", "validation")]
@@ -113,7 +113,7 @@ def test_written_in_the_hubs_layout(tmp_path):
     assert (tmp_path / "README.md").read_text(encoding="utf-8").startswith("---\n")
 
 
-def test_needs_neither_torch_nor_the_harness():
+def test_corpus_needs_neither_torch_nor_the_harness():
     program = (
         "import sys, xeval; package = set(sys.modules); import tools.microcosm.pretraining_text; "
         "print([m for m in set(sys.modules) - package if m in ('torch', 'transformers')"

@@ -1,4 +1,4 @@
-"""The first run of a new user: the embedded encoders on the embedded corpus, with every network call refused."""
+"""A new user's first run: the embedded encoders on the embedded corpus, with every network call refused."""
 
 import socket
 from collections.abc import Mapping
@@ -35,13 +35,13 @@ def others(cells: Mapping[str, float]) -> list[float]:
 
 
 def lead_of_much_text(cells: Mapping[str, float]) -> float:
-    """The mean of the four languages with most text, without English, minus that of the four with least."""
+    """The mean of the four languages with the most text, except English, minus that of the four with the least."""
     by_amount = sorted(TEXT_SHARE, key=TEXT_SHARE.__getitem__, reverse=True)[1:]
     return fmean(cells[code] for code in by_amount[:4]) - fmean(cells[code] for code in by_amount[-4:])
 
 
-def test_over_five_seeds_both_encoders_transfer_and_the_student_is_a_few_points_below():
-    """English first by far; languages with much text before those with little; none near chance (33.3 %)."""
+def test_published_scores_show_plausible_transfer():
+    """English leads by far, more text helps, no language is near chance (33.3 %), the student is a few points below."""
     teacher, student = (row.cells for row in get_reference("xnli-mini").rows)
     assert teacher["en"] > 90 and fmean(others(teacher)) > 70
     assert 2 < fmean(others(teacher)) - fmean(others(student)) < 8
@@ -50,13 +50,13 @@ def test_over_five_seeds_both_encoders_transfer_and_the_student_is_a_few_points_
         assert lead_of_much_text(cells) > 5
 
 
-# Three standard deviations between seeds below the reference's mean of the other languages.
+# Three standard deviations between seeds below the reference's mean over the other languages.
 LOWEST_MEAN = {"mini-mbert": 61, "mini-distilmbert": 58}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_an_encoder_fine_tuned_here_has_that_shape(no_sockets, tmp_path, model):
+def test_fine_tuned_encoders_show_plausible_transfer(no_sockets, tmp_path, model):
     [record] = xeval.run("xnli-mini", [model], results=tmp_path)
     percent = {code: 100 * score.value for code, score in record.scores.items()}
     assert percent["en"] > 90 and fmean(others(percent)) > LOWEST_MEAN[model]

@@ -1,4 +1,4 @@
-"""The inference relation, by examples judged by hand."""
+"""The inference relation, on examples labelled by hand."""
 
 import pytest
 
@@ -101,4 +101,4 @@ def test_two_facts():
     assert label_of(premise, be("cow", "big")) == E
     assert label_of(premise, be("animal", "small")) == C
     assert label_of(premise, be("teacher", "happy")) == N
-    assert label_of(premise, at("cow", "school")) == N  # the teacher is, of the cow nothing is said
+    assert label_of(premise, at("cow", "school")) == N  # the teacher is at the school; nothing is said of the cow

@@ -34,7 +34,7 @@ HAND_CHECKED = {
     "ar": ("الكلب في الحديقة في الليل.", "البنت تشتري تفاحة في السوق والبقرة ليست كبيرة.", "في الغابة طائران."),
 }
 
-# Sentences chosen where the language is treacherous: one of each pattern and polarity, and one of two facts.
+# Sentences that are tricky in their language: one of each pattern and polarity, and one of two facts.
 TREACHEROUS = {
     "fr": {
         "Le hibou est à l'école à midi.": (Fact("at", "owl", place="school", time="noon"),),
@@ -214,13 +214,13 @@ TREACHEROUS = {
 
 
 @pytest.mark.parametrize("language", HAND_CHECKED)
-def test_hand_checked_sentences(language):
+def test_hand_checked_sentences_come_out_as_written(language):
     said = tuple(realise(statement, lexicon.load(language)) for statement in (DOG_NIGHT, DOUBLE, COUNT))
     assert said == HAND_CHECKED[language]
 
 
 @pytest.mark.parametrize("language", TREACHEROUS)
-def test_treacherous_sentences(language):
+def test_tricky_sentences_come_out_as_written(language):
     expected = TREACHEROUS[language]
     assert [realise(statement, lexicon.load(language)) for statement in expected.values()] == list(expected)
 
@@ -229,7 +229,7 @@ def test_treacherous_sentences(language):
 def test_different_statements_are_different_sentences(language):
     rng = random.Random(1)
     statements = {(world.random_fact(rng),) for _ in range(6000)} | {world.random_statement(rng) for _ in range(2000)}
-    # Every "is" fact there is: the pattern in which synonyms and opposites are nearest to each other.
+    # All "is" facts: in this pattern, synonyms and opposites are most alike.
     statements |= {
         (fact,)
         for subject in world.fillers("is", "subject")
@@ -246,7 +246,7 @@ def test_different_statements_are_different_sentences(language):
 
 
 @pytest.mark.parametrize("language", sorted({"zh", "th"} & set(lexicon.available())))
-def test_no_blanks_in_chinese_and_thai(language):
+def test_chinese_and_thai_have_no_spaces(language):
     rng = random.Random(2)
     assert not any(" " in realise(world.random_statement(rng, double=0), lexicon.load(language)) for _ in range(500))
 
@@ -287,6 +287,6 @@ def test_a_missing_agreement_form_is_named(english):
     assert "work: 's' has no form for class 'f'" in broken(english, change)
 
 
-def test_a_language_without_a_file():
+def test_language_without_a_file_is_refused():
     with pytest.raises(lexicon.LexiconError, match="no language 'xx'"):
         lexicon.load("xx")

@@ -1,4 +1,4 @@
-"""The making of the microcosm's encoders, on a schedule cut short."""
+"""Making the microcosm's encoders, on a shortened schedule."""
 
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from xeval.data.microcosm.pairs import ENTAILMENT, label_of
 
 @pytest.fixture
 def short_schedule(monkeypatch):
-    """Both makings with little text and few steps, on one thread."""
+    """Makes both encoders from little text in few steps, on one thread."""
     monkeypatch.setattr(text, "N_STATEMENTS", 300)
     monkeypatch.setattr(vocabulary, "N_STATEMENTS", 300)
 
@@ -42,15 +42,15 @@ def test_making_twice_gives_the_same_bytes(short_schedule, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_student_has_half_the_layers_and_the_same_vocabulary(short_schedule, tmp_path):
+def test_student_halves_layers_and_keeps_vocabulary(short_schedule, tmp_path):
     made = short_schedule(tmp_path)
     teacher, student = (AutoConfig.from_pretrained(made / name) for name in ("mini-mbert", "mini-distilmbert"))
     assert student.num_hidden_layers * 2 == teacher.num_hidden_layers
     assert student.vocab_size == teacher.vocab_size == len(AutoTokenizer.from_pretrained(made / "mini-mbert"))
 
 
-def test_the_student_starts_from_half_the_layers_of_its_teacher():
-    """Without a step of distillation the student's layers are the teacher's first and last two."""
+def test_student_starts_from_its_teachers_layers():
+    """Before distillation, the student's layers are the teacher's first and last two."""
     from tools.microcosm.distil import student_of
     from tools.microcosm.pretrain import new_teacher
 
@@ -63,7 +63,8 @@ def test_the_student_starts_from_half_the_layers_of_its_teacher():
     assert isinstance(AutoModel.from_config(student.config), type(student.distilbert))
 
 
-def test_the_student_meets_at_each_position_the_token_types_that_its_teacher_met_there():
+def test_student_positions_include_token_types():
+    # The student has no token types: its positions include the mean of what the teacher had there.
     from tools.microcosm.distil import student_of
     from tools.microcosm.pretrain import new_teacher
 
@@ -72,14 +73,15 @@ def test_the_student_meets_at_each_position_the_token_types_that_its_teacher_met
     batch = text.Batch(ids, np.array([[0, 1, 1], [0, 0, 1]]), np.array([[1, 1, 1], [1, 1, 0]]), ids, np.zeros(2))
     embeddings = teacher.bert.embeddings
     zero, one = embeddings.token_type_embeddings.weight
-    expected = [zero, (zero + one) / 2, one]  # the fourth and last: a position that padding has, and one that none has
+    # The third position is padding in one row. The fourth, which no row has, counts as the second sentence's.
+    expected = [zero, (zero + one) / 2, one]
     found = student_of(teacher, [batch]).distilbert.embeddings.position_embeddings.weight
     for position, types in enumerate([*expected, one]):
         torch.testing.assert_close(found[position], embeddings.position_embeddings.weight[position] + types)
 
 
 @pytest.mark.slow
-def test_a_layer_that_adds_nothing_is_the_one_that_a_student_can_do_without(monkeypatch):
+def test_layer_that_adds_nothing_can_be_dropped(monkeypatch):
     from tools.microcosm.layers import losses_of_choices
     from tools.microcosm.pretrain import new_teacher, pretraining_loss
 
@@ -98,8 +100,8 @@ def test_a_layer_that_adds_nothing_is_the_one_that_a_student_can_do_without(monk
     assert losses_of_choices(teacher, [batch], n_layers=3) == {(0, 1, 2): pytest.approx(whole)}
 
 
-def test_a_student_that_is_its_teacher_has_nothing_to_learn_but_the_masked_words(monkeypatch):
-    """Where student and teacher agree, softened predictions, cosine and comparison cost nothing."""
+def test_distillation_loss_is_zero_for_equal_models(monkeypatch):
+    """Softened predictions, cosine and comparison cost nothing; masked language modelling is left out."""
     from tools.microcosm import distil
     from tools.microcosm.pretrain import new_teacher
 
@@ -123,8 +125,8 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_but_the_masked_words
         assert distil.distillation(teacher, student)(batch).item() > 0.1
 
 
-def test_a_neighbour_says_something_else_and_differs_in_one_place_where_any_row_does():
-    """Of single facts: the same pattern, and one slot or the negation apart; a synonym alone is no difference."""
+def test_neighbours_differ_in_one_place_if_possible():
+    """Of single facts: the pattern is the same, one slot or the negation differs; a synonym doesn't count."""
     statements = pretraining_statements(3_000, double=0.0)
     meanings = [astuple(_without_synonyms(statement[0])) for statement in statements]
     neighbours, rng = Neighbours(statements), np.random.default_rng(1)
@@ -141,7 +143,7 @@ def test_a_neighbour_says_something_else_and_differs_in_one_place_where_any_row_
     assert found_one == there_is_one > 75
 
 
-def test_a_restatement_follows_from_what_it_restates_and_often_says_it_otherwise():
+def test_restatements_are_entailed_and_often_reworded():
     statements = pretraining_statements(2_000)
     restated = restatements(statements, seed=1)
     labels = {label_of(whole, fact) for whole, (fact, *_) in zip(statements, restated, strict=True) if (fact,) != whole}
@@ -149,12 +151,12 @@ def test_a_restatement_follows_from_what_it_restates_and_often_says_it_otherwise
     assert sum(again[0] not in whole for whole, again in zip(statements, restated, strict=True)) > 500
 
 
-def test_no_restatement_stands_in_validation_or_test():
+def test_no_restatement_is_in_validation_or_test():
     assert not set(restatements(pretraining_statements(20_000), seed=1)) & corpus.held_out()
 
 
 def _passes_through(layer: torch.nn.Module) -> torch.nn.Module:
-    """A layer that adds nothing to what comes in, which is normed already."""
+    """Make `layer` add nothing to its input, which is already normalized."""
     for output in (layer.attention.output.dense, layer.output.dense):
         torch.nn.init.zeros_(output.weight)
         torch.nn.init.zeros_(output.bias)
@@ -166,7 +168,7 @@ def _without_synonyms(fact: world.Fact) -> world.Fact:
     return replace(fact, **{slot: first_of.get(getattr(fact, slot), getattr(fact, slot)) for slot in world.SLOTS})
 
 
-def test_what_is_compared_is_not_masked_and_what_is_masked_is_not_compared(monkeypatch):
+def test_no_row_is_both_compared_and_masked(monkeypatch):
     monkeypatch.setattr(text, "N_STATEMENTS", 300)
     monkeypatch.setattr(vocabulary, "N_STATEMENTS", 300)
     tokenizer = vocabulary.train_tokenizer(("en", "de"), seed=corpus.SEED)

@@ -1,4 +1,4 @@
-"""Questions about the microcosm: as a speaker asks them, with answers that stand in their contexts."""
+"""Questions about the microcosm: worded as speakers ask them, with answers that are part of their contexts."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from xeval.data.microcosm.questions import SPLITS, contexts, forms, question, ro
 from xeval.data.microcosm.world import KINDS, PERSONS, SYNONYM_OF, Fact
 
 GIRL = Fact("at", "girl", place="garden", time="night")
-HAND_CHECKED = {  # where, who and when of: the girl is in the garden at night
+HAND_CHECKED = {  # where, who and when, for "the girl is in the garden at night"
     "ar": ("أين البنت؟", "من في الحديقة؟", "متى تكون البنت في الحديقة؟"),
     "bg": ("Къде е момичето?", "Кой е в градината?", "Кога момичето е в градината?"),
     "de": ("Wo ist das Mädchen?", "Wer ist im Garten?", "Wann ist das Mädchen im Garten?"),
@@ -31,13 +31,13 @@ def test_every_language_can_ask():
 
 
 @pytest.mark.parametrize("language", ALL)
-def test_questions_are_asked_as_a_speaker_asks_them(language):
+def test_questions_match_hand_checked_ones(language):
     asked = tuple(question(sort, GIRL, load(language)) for sort in ("where", "who", "when"))
     assert asked == HAND_CHECKED[language]
 
 
 @pytest.mark.parametrize("language", ALL)
-def test_every_answer_stands_where_it_is_said_to_stand(language):
+def test_answers_are_at_their_stated_positions(language):
     for row in rows("test", language):
         (text,), (start,) = row["answers"]["text"], row["answers"]["answer_start"]
         assert text and row["context"][start : start + len(text)] == text
@@ -54,7 +54,7 @@ def test_every_question_has_one_answer():
             assert all(subjects[number] in PERSONS for sort, number in context.asked if sort == "who")
 
 
-def test_no_context_stands_in_two_splits():
+def test_no_context_is_in_two_splits():
     said = [{frozenset(context.facts) for context in contexts(split)} for split in SPLITS]
     assert sum(map(len, said)) == len(set.union(*said)) == sum(SPLITS.values())
 

@@ -1,4 +1,4 @@
-"""tags-mini and pos-mini: the same sentences as the microcosm says them, with a tag for every word."""
+"""tags-mini and pos-mini: the microcosm's sentences with a tag for every word."""
 
 from collections import Counter
 
@@ -20,7 +20,7 @@ def test_words_are_those_of_the_sentence(language):
 
 @pytest.mark.parametrize("task", tagged.TAGGERS)
 @pytest.mark.parametrize("language", ALL)
-def test_every_word_has_one_of_the_tasks_tags_and_every_tag_a_word(task, language):
+def test_every_word_is_tagged_and_common_tags_occur(task, language):
     rows = tagged.rows(task, "test", language)
     assert all(len(words) == len(tags) > 1 for words, tags in rows)
     counts = Counter(tag for _, tags in rows for tag in tags)
@@ -32,7 +32,7 @@ def test_every_word_has_one_of_the_tasks_tags_and_every_tag_a_word(task, languag
 
 
 @pytest.mark.parametrize("language", ALL)
-def test_people_and_places_are_those_that_are_stated(language):
+def test_stated_people_and_places_are_tagged(language):
     for statement, (_, tags) in zip(tagged.statements("test"), tagged.rows("tags-mini", "test", language), strict=True):
         people = sum(fact.subject in world.PERSONS for fact in statement)
         places = sum(bool(fact.place) for fact in statement)
@@ -45,7 +45,7 @@ def words(sentence: str) -> list[str]:
     return sentence.split()
 
 
-def test_some_sentences_as_a_speaker_reads_them():
+def test_tags_match_hand_checked_sentences():
     assert tagged.rows("tags-mini", "test", "en")[0] == (
         words("The teacher breaks a wardrobe in the library and the vehicle is in the library on Friday ."),
         words("B-PER I-PER O O O B-LOC I-LOC I-LOC O O O O B-LOC I-LOC I-LOC O O O"),
@@ -61,12 +61,12 @@ def test_some_sentences_as_a_speaker_reads_them():
     assert tagged.rows("tags-mini", "test", "ar")[0][0][5] == "والمركبة", "a clitic is part of its word"
 
 
-def test_no_statement_stands_in_two_splits():
+def test_no_statement_is_in_two_splits():
     said = [statement for split in tagged.SPLITS for statement in tagged.statements(split)]
     assert len(said) == len(set(said)) == sum(tagged.SPLITS.values())
 
 
-def test_what_a_sandhi_changes_keeps_its_part():
+def test_words_after_a_sandhi_keep_their_part():
     one, other = tagged.Part(1, "subject", "cook"), tagged.Part(2, "place", "park")
     marked = [(letter, one) for letter in "de "] + [(letter, other) for letter in "le parc"]
     changed = tagged._replaced(marked, "de le ", "du ")

@@ -1,4 +1,4 @@
-"""Worlds in which nothing has run yet, or one run is finished; stages that raise when they are given a batch."""
+"""Worlds without a run or with a finished one; fixtures that make training or prediction raise."""
 
 import shutil
 
@@ -27,7 +27,7 @@ def finished_once(tmp_path_factory, mini, checkpoint_of) -> World:
 
 @pytest.fixture
 def finished(finished_once, empty) -> World:
-    """One run in all three languages has been completed; its weights are in the cache."""
+    """One run in all three languages is finished; its weights are in the cache."""
     shutil.copytree(finished_once.folder, empty.folder, dirs_exist_ok=True)
     return empty
 

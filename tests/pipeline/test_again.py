@@ -1,4 +1,4 @@
-"""Asking again: the same training is not made again, what failed is tried again, and nothing finished is lost."""
+"""Repeated commands: no run is trained twice, failures are tried again, and finished work is kept."""
 
 import re
 import shutil
@@ -17,10 +17,10 @@ from xeval.runs.grid import reproduce
 from xeval.support.cache import clear
 from xeval.support.errors import DataError, XevalError
 
-# ── the same training under other names ──
+# ── the same run under other names ──
 
 
-def test_a_model_under_two_names_is_run_once_and_that_is_said(empty):
+def test_model_under_two_names_is_run_once(empty):
     copy = shutil.copytree(empty.model, empty.folder / "a-copy")
     notes = Notes()
     records = empty.run_all(models=[str(empty.model), str(copy)], languages=["en"], reporter=notes)
@@ -28,7 +28,7 @@ def test_a_model_under_two_names_is_run_once_and_that_is_said(empty):
     assert any(line == f"{copy} has the same files as {empty.model.name}: one run serves both" for line in notes.lines)
 
 
-def test_a_finished_run_is_found_under_another_name_of_its_model(finished, no_training, no_prediction):
+def test_finished_run_serves_a_copy_of_its_model(finished, no_training, no_prediction):
     copy = shutil.copytree(finished.model, finished.folder / "a-copy")
     assert finished.run(models=[str(copy)]) == record_of(finished)
     assert len(finished.folders()) == 1
@@ -43,7 +43,7 @@ def test_a_finished_run_is_found_under_another_name_of_its_model(finished, no_tr
     ],
     ids=["a language", "an alias", "a note"],
 )
-def test_what_a_task_file_says_besides_its_rows_makes_no_other_run(finished, no_training, no_prediction, change):
+def test_unrelated_task_changes_cause_no_new_run(finished, no_training, no_prediction, change):
     text = finished.task_file.read_text(encoding="utf-8")
     assert change[0] in text
     task = finished.folder / "changed" / finished.task_file.name
@@ -52,19 +52,19 @@ def test_what_a_task_file_says_besides_its_rows_makes_no_other_run(finished, no_
     assert finished.run(task=str(task), languages=["en", "es"]) == record_of(finished)
 
 
-# ── what failed ──
+# ── failures ──
 
 
 @pytest.fixture
 def broken(empty) -> World:
-    """Whose model gives no numbers for Chinese, and is finished in English and Spanish."""
+    """A world whose model gives NaN for Chinese; English and Spanish are finished."""
     model = with_no_numbers(empty.model, empty.folder / "broken", piece="猫")
     world = World(empty.folder, empty.task_file, empty.data, model)
     assert world.run(languages=["en", "es"]).status == "complete"
     return world
 
 
-def test_a_failed_addition_leaves_the_other_scores_in_use(broken):
+def test_failed_language_leaves_other_scores_intact(broken):
     before = record_of(broken)
     record = broken.run()
     assert (record.status, list(record.failures)) == ("incomplete", ["evaluate/zh"])
@@ -73,30 +73,30 @@ def test_a_failed_addition_leaves_the_other_scores_in_use(broken):
     assert record == record_of(broken)
 
 
-def test_what_failed_is_tried_again_when_it_is_asked_for_again(broken):
+def test_failed_language_is_tried_again(broken):
     broken.run()
     notes = Notes()
     assert broken.run(reporter=notes).failures.keys() == {"evaluate/zh"}
     assert any("1 of 3 languages to evaluate" in line for line in notes.lines)
 
 
-def test_without_what_failed_the_run_is_complete_again(broken, monkeypatch):
+def test_run_without_the_failed_language_is_complete(broken, monkeypatch):
     broken.run()
     monkeypatch.setattr("xeval.engine.prediction.logits_of", forbid("prediction"))
     record = broken.run(languages=["en", "es"])
     assert (record.status, record.failures) == ("complete", {})
 
 
-def test_one_language_that_fails_does_not_keep_the_next_from_being_evaluated(empty):
+def test_failed_language_does_not_stop_the_next(empty):
     model = with_no_numbers(empty.model, empty.folder / "broken", piece="猫")
     record = World(empty.folder, empty.task_file, empty.data, model).run(languages=["zh", "es"])
     assert (record.status, list(record.scores), list(record.failures)) == ("incomplete", ["es"], ["evaluate/zh"])
 
 
-# ── where it was made ──
+# ── invocations ──
 
 
-def test_a_score_that_another_invocation_added_says_so(empty, monkeypatch):
+def test_added_score_names_its_invocation(empty, monkeypatch):
     first = empty.run(languages=["en", "es"])
     monkeypatch.setattr("xeval.engine.environment.INVOCATION", "2" * 32)
     second = empty.run()
@@ -106,16 +106,16 @@ def test_a_score_that_another_invocation_added_says_so(empty, monkeypatch):
     assert second.training.invocation == second.timing["train"].invocation == first.training.invocation
 
 
-def test_an_invocation_that_contributed_nothing_leaves_no_trace(finished, monkeypatch):
+def test_idle_invocation_is_not_recorded(finished, monkeypatch):
     monkeypatch.setattr("xeval.engine.environment.INVOCATION", "2" * 32)
     assert "2" * 32 not in finished.run().invocations
 
 
-# ── rows that a training again needs ──
+# ── rows that retraining needs ──
 
 
-def test_rows_that_other_weights_would_need_are_asked_for_before_the_training(finished, no_training):
-    """It trained, and failed then, and did so again each time."""
+def test_missing_rows_are_reported_before_retraining(finished, no_training):
+    """It used to train first and then fail, every time."""
     clear("weights")
     (folder,) = finished.folders()
     (folder / "predictions" / "es.parquet").unlink()
@@ -125,7 +125,7 @@ def test_rows_that_other_weights_would_need_are_asked_for_before_the_training(fi
         finished.run(languages=["es"], data=data)
 
 
-def test_they_are_fetched_where_they_can_be(finished, monkeypatch):
+def test_rows_for_retraining_are_fetched(finished, monkeypatch):
     own = with_scores_of_other_weights(finished)
     opened, open_source = [], xeval.runs.grid.open_source
     monkeypatch.setattr(
@@ -163,7 +163,7 @@ cells = {{ en = 90.0 }}
 """
 
 
-def test_every_model_of_a_table_is_looked_at_before_the_first_is_trained(empty, no_training):
+def test_all_models_of_a_table_are_checked_first(empty, no_training):
     (empty.folder / "two.toml").write_text(TABLE.format(name="nowhere", model="org/nowhere", recipe="mini"))
     with pytest.raises(XevalError, match="org/nowhere"):
         reproduce(str(empty.folder / "two.toml"), results=empty.results, max_train=64)
@@ -185,8 +185,8 @@ def test_the_rows_of_a_table_are_read_once(empty, monkeypatch):
 # ── labels ──
 
 
-def test_a_task_of_ones_own_under_a_shipped_name_is_judged_by_its_own_labels(empty):
-    """Which are two: chance is a half, whatever the shipped task of that name has."""
+def test_own_task_named_xnli_uses_its_own_labels(empty):
+    """It has two labels, so chance is one half; the shipped task of that name has three."""
     rows = {
         place: [(a, b, "yes" if label == "entailment" else "no") for a, b, label in part]
         for place, part in tiny.mini_rows().items()

@@ -1,4 +1,4 @@
-"""A model that breaks down is recorded as failed, and the others are completed."""
+"""A model that gives NaN is recorded as failed, and the others are completed."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ from xeval.results.store import load_record
 
 
 def with_no_numbers(checkpoint: Path, folder: Path, piece: str | None = None) -> Path:
-    """The checkpoint with the embeddings of all pieces, or of only this one, being no numbers."""
+    """Copy the checkpoint to `folder`, with NaN for the embeddings of all pieces or only of `piece`."""
     shutil.copytree(checkpoint, folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -27,7 +27,7 @@ def with_no_numbers(checkpoint: Path, folder: Path, piece: str | None = None) ->
     return folder
 
 
-def test_a_training_that_breaks_down_is_recorded_and_the_other_model_is_completed(empty):
+def test_failed_training_does_not_stop_the_next_model(empty):
     broken = with_no_numbers(empty.model, empty.folder / "broken")
     notes = Notes()
     failed, fine = empty.run_all(models=[str(broken), str(empty.model)], reporter=notes)
@@ -47,7 +47,7 @@ def test_a_run_that_failed_is_tried_again(empty, monkeypatch):
     assert tried
 
 
-def test_a_checkpoint_that_gives_no_numbers_is_recorded_as_failed_without_predictions(empty, checkpoint_of):
+def test_nan_checkpoint_fails_without_predictions(empty, checkpoint_of):
     broken = with_no_numbers(checkpoint_of("bert", LABELS), empty.folder / "broken")
     record = empty.run(models=[str(broken)], train=False)
     assert (record.status, record.scores) == ("failed", {})
@@ -55,16 +55,16 @@ def test_a_checkpoint_that_gives_no_numbers_is_recorded_as_failed_without_predic
     assert list(empty.results.rglob("*.parquet")) == []
 
 
-def test_numbers_that_fail_only_in_selection_are_recorded_as_failed_too(empty):
-    """A piece is broken that only the numbers in development rows have: those in training rows are of one digit."""
+def test_nan_during_selection_fails_the_run(empty):
+    """The broken piece occurs only in the numbers of development rows: those in training rows have one digit."""
     broken = with_no_numbers(empty.model, empty.folder / "broken", piece="##0")
     record = empty.run(models=[str(broken)])
     assert (record.status, record.training) == ("failed", None)
     assert "no finite logits" in record.failure
 
 
-def test_a_model_that_gives_no_numbers_in_one_language_does_not_stop_the_other_models(empty):
-    """Embeddings that no English row uses are broken, as by a flipped bit in the file."""
+def test_nan_in_one_language_leaves_the_rest_intact(empty):
+    """The broken embedding is of a piece that no English row has, as after a flipped bit in the file."""
     broken = with_no_numbers(empty.model, empty.folder / "broken", piece="猫")
     failed, fine = empty.run_all(models=[str(broken), str(empty.model)])
     assert failed.status == "incomplete" and list(failed.failures) == ["evaluate/zh"] and "zh" in failed.failure

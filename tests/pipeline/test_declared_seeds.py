@@ -1,4 +1,4 @@
-"""Checkpoints that were trained elsewhere can be declared seeds of one training, and are one row with a spread then."""
+"""Checkpoints that were trained elsewhere can be declared seeds of one model, and then make one row."""
 
 import shutil
 import statistics
@@ -22,7 +22,7 @@ ONE = {"train": False, "languages": ["en", "es"]}
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory) -> list[str]:
-    """Three checkpoints with a head, of other weights each."""
+    """Three checkpoints with a head and different weights."""
     folder, tokenizer = tmp_path_factory.mktemp("three"), tiny_tokenizer("bert")
     for name, seed in (("a", 5), ("b", 6), ("c", 7)):
         names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
@@ -31,7 +31,7 @@ def three(tmp_path_factory) -> list[str]:
     return [str(folder / name) for name in "abc"]
 
 
-def test_three_folders_are_three_seeds_of_one_row_with_a_spread(empty, three):
+def test_three_folders_are_three_seeds_of_one_row(empty, three):
     records = empty.run_all(models=three, seeds_of=NAME, **ONE)
     assert [(record.model.id, record.seed, record.declared) for record in records] == [
         (NAME, 1, "a"),
@@ -52,7 +52,7 @@ def test_three_folders_are_three_seeds_of_one_row_with_a_spread(empty, three):
 
 
 def better(run: StoredRun) -> StoredRun:
-    """The run with scores of a training that learnt something: 8 right rows of 12 and as many more as its seed."""
+    """The run with scores as if it had learnt something: of 12 rows, 8 plus its seed are right."""
     scores = {
         language: score.model_copy(
             update={"value": (8 + run.record.seed) / 12, "totals": {"correct": 8 + run.record.seed, "rows": 12}}
@@ -62,7 +62,7 @@ def better(run: StoredRun) -> StoredRun:
     return StoredRun(run.folder, run.record.model_copy(update={"scores": scores}))
 
 
-def test_the_gate_takes_them_for_seeds_of_a_training(empty, three):
+def test_gate_accepts_declared_seeds(empty, three):
     empty.run_all(models=three, seeds_of=NAME, **ONE)
     runs = [better(run) for run in load_runs(empty.results)]
     baseline = bless(runs)
@@ -75,7 +75,7 @@ def test_the_gate_takes_them_for_seeds_of_a_training(empty, three):
     )
 
 
-def test_what_was_evaluated_before_is_declared_and_not_computed_again(empty, three, request):
+def test_declaring_seeds_recomputes_nothing(empty, three, request):
     before = empty.run_all(models=three, **ONE)
     assert [record.declared for record in before] == [None] * 3
     notes = Notes()
@@ -89,7 +89,7 @@ def test_what_was_evaluated_before_is_declared_and_not_computed_again(empty, thr
     assert again == after, "said once, it stays said"
 
 
-def test_a_seed_that_another_checkpoint_is_already_is_refused_before_anything_is_computed(empty, three, request):
+def test_seed_taken_by_another_checkpoint_is_refused(empty, three, request):
     empty.run_all(models=three[:1], seeds_of=NAME, **ONE)
     request.getfixturevalue("no_prediction")
     with pytest.raises(DefinitionError, match=r"^seeds of [^\n]*: seed 1 is already a [^\n]*; give b another number"):
@@ -105,19 +105,19 @@ def test_a_seed_that_another_checkpoint_is_already_is_refused_before_anything_is
         ({"seeds_of": "../x"}, "wanted a name of letters, digits"),
     ],
 )
-def test_what_can_be_no_declaration_is_refused(empty, three, options, said):
+def test_invalid_declarations_are_refused(empty, three, options, said):
     with pytest.raises(DefinitionError, match=said):
         empty.run_all(**({"models": three, "seeds_of": NAME} | ONE | options))
 
 
-def test_one_checkpoint_under_two_names_is_no_second_seed(empty, three, tmp_path):
+def test_copy_of_a_checkpoint_is_not_a_second_seed(empty, three, tmp_path):
     twin = tmp_path / "d"
     shutil.copytree(three[0], twin)
     with pytest.raises(DefinitionError, match="has the same files as a, so they are one seed"):
         empty.run_all(models=[three[0], str(twin)], seeds_of=NAME, **ONE)
 
 
-def test_a_checkpoint_evaluated_as_it_is_has_no_seed_unless_somebody_gave_it_one(empty, three):
+def test_no_train_run_has_a_seed_only_if_declared(empty, three):
     plain, declared = (empty.run(models=three[:1], **ONE), empty.run(models=three[:1], seeds_of=NAME, **ONE))
     assert plain.name_of_run == "a no-train"
     assert declared.name_of_run == f"{NAME} no-train seed 1"
