@@ -1,1 +1,1 @@
-"""What several files of tests share: tiny models and data, made-up records, a hub to stand in, simulations."""
+"""Shared by several test files: tiny models and data, made-up records, a stand-in hub, simulations."""

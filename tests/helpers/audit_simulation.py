@@ -3,7 +3,7 @@
 `python -m tests.helpers.audit_simulation` prints the answer.
 
 Each experiment draws a test set of premises with three rows, whose difficulties are correlated within a premise. The
-model has exactly the wanted share of rows right. Premises are looked at in random order.
+model has exactly the wanted share of rows right. Premises are audited in random order.
 """
 
 import numpy as np
@@ -14,11 +14,11 @@ N_EXPERIMENTS = 400
 N_PREMISES, PER_PREMISE = 1670, 3
 WITHIN = 0.3  # correlation of difficulty within a premise
 CLAIMED = 0.585
-OFF = (0.0, 1.0, -1.5, 1.5, -1.6, 1.6, -3.0, 5.0, -10.0, -25.0)  # points that the truth is off
+OFF = (0.0, 1.0, -1.5, 1.5, -1.6, 1.6, -3.0, 5.0, -10.0, -25.0)  # how far the truth is from the claim, in points
 
 
 def answers(share: float, sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(G,) how many rows of each premise are right, in random order, if a `share` of all rows is."""
+    """(G,) the number of right rows of each premise, in random order, if a `share` of all rows is right."""
     of_row = np.repeat(np.arange(len(sizes)), sizes)
     difficulty = np.sqrt(WITHIN) * rng.standard_normal(len(sizes))[of_row]
     difficulty = difficulty + np.sqrt(1 - WITHIN) * rng.standard_normal(len(of_row))
@@ -27,7 +27,7 @@ def answers(share: float, sizes: np.ndarray, rng: np.random.Generator) -> np.nda
 
 
 def rates(off: float, tolerance: float, sizes: np.ndarray, n_experiments: int, seed: int) -> dict[str, float]:
-    """Shares of the outcomes and of intervals that miss the truth, and the mean number of rows."""
+    """The share of each outcome and of intervals that miss the truth, and the mean number of rows."""
     rng = np.random.default_rng(seed)
     outcomes, n_rows, missed = [], [], []
     for _ in range(n_experiments):

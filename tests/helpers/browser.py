@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-INSTALL = "XEVAL_INSTALL_CHROMIUM"  # set to 1, lets tests install Debian's package; else they install nothing
+INSTALL = "XEVAL_INSTALL_CHROMIUM"  # set to 1, it lets tests install Debian's package; otherwise they install nothing
 INSTALL_PATIENCE_S = 240
 STARTS = 3
 START_PATIENCE_S = 30
@@ -27,9 +27,9 @@ PATIENCE_S = 60
 
 @cache
 def provide() -> tuple[str | None, str]:
-    """Chromium's path, or None and why there is none. Installed where it is missing, at most once, if INSTALL asks.
+    """Chromium's path, or None and why there is none. If INSTALL is 1, a missing one is installed, at most once.
 
-    One process at a time looks: a package that another is just unpacking is there by name alone.
+    Only one process looks at a time: a package that another is still unpacking has files that don't work yet.
     """
     with FileLock(Path(tempfile.gettempdir()) / "xeval-tests-chromium.lock"):
         return _provide()
@@ -52,7 +52,7 @@ def _find() -> str | None:
 
 
 def _install() -> str:
-    """Why the package could not be installed; empty where it could."""
+    """Why the package could not be installed; empty if it was."""
     until = time.monotonic() + INSTALL_PATIENCE_S
     for words in (["update"], ["install", "--yes", "--no-install-recommends", "chromium", "fonts-dejavu-core"]):
         try:
@@ -74,7 +74,7 @@ def _install() -> str:
 def start(folder: Path) -> "Browser":
     """A browser with an empty page, its profile below `folder`.
 
-    The tests are of pages: where no Chromium can be had that shows an empty one, they are skipped with its last words.
+    The tests are of pages, not of Chromium: without one that shows an empty page, they are skipped with its last words.
     """
     path, problem = provide()
     if path is None:
@@ -94,7 +94,7 @@ def _last_words(profile: Path) -> str:
 
 
 class Browser:
-    """One browser with one page. `events` is what the browser has reported by itself, in its order."""
+    """One browser with one page. `events` holds what the browser has reported unasked, in order."""
 
     def __init__(self, path: str, profile: Path) -> None:
         profile.mkdir(parents=True)
@@ -119,19 +119,19 @@ class Browser:
         try:
             self._attach()
         except (OSError, RuntimeError):  # TimeoutError is an OSError
-            self.close()  # or whichever test comes next is blamed for a process that nobody waits for
+            self.close()  # otherwise the next test is blamed for a process that nobody waits for
             raise
         self._patience_s = PATIENCE_S
 
     def _attach(self) -> None:
-        self.call("Target.setDiscoverTargets", discover=True)  # a page that crashes is told of, and else only silent
+        self.call("Target.setDiscoverTargets", discover=True)  # otherwise a page that crashes only falls silent
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network", "Accessibility"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """What the browser answers to one command. Raises RuntimeError for an error of its."""
+        """The browser's answer to one command. Raises RuntimeError if it is an error."""
         self._id += 1
         message = {"id": self._id, "method": method, "params": parameters}
         message |= {"sessionId": self._session} if self._session else {}
@@ -164,9 +164,9 @@ class Browser:
         self._wait_until_loaded()
 
     def follow(self, selector: str) -> None:
-        """Click on the link that a CSS `selector` finds, and wait until the page is loaded that it leads to."""
+        """Click on the link that a CSS `selector` finds, and wait until its page is loaded."""
         self.events.clear()
-        # Later, so that the answer does not meet a page that is going.
+        # Click later, so that the answer arrives before the page goes.
         self.evaluate(f"void setTimeout(() => document.querySelector({json.dumps(selector)}).click())")
         self._wait_until_loaded()
 
@@ -187,7 +187,7 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def screenshot(self, path: Path) -> None:
-        """The whole page, as high as it is, as PNG."""
+        """Save the whole page at its full height as PNG."""
         picture = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(picture["data"]))
 

@@ -17,7 +17,7 @@ from transformers import (
 from xeval.kinds.pairs import PairClassification, PairKeys
 from xeval.kinds.rows import Rows, groups_of
 
-torch.set_num_threads(1)  # of matrices this small, several threads make several times the work on a busy machine
+torch.set_num_threads(1)  # with matrices this small, several threads multiply the work on a busy machine
 
 LABELS = ("entailment", "neutral", "contradiction")
 KIND = PairClassification(PairKeys(labels=LABELS))
@@ -47,7 +47,7 @@ Pair = tuple[str, str, int]
 
 
 def make_pairs(language: str, n: int, seed: int = 0) -> list[Pair]:
-    """(premise, hypothesis, label): three rows in a row share a premise, as XNLI's do, and a negation contradicts."""
+    """(premise, hypothesis, label): three consecutive rows share a premise, as in XNLI, and a negation contradicts."""
     rng = random.Random(f"{language} {n} {seed}")
     space = "" if language in ("th", "zh") else " "
     pairs: list[Pair] = []
@@ -74,14 +74,14 @@ def tiny_tokenizer(architecture: str, texts: Iterable[str] = ()) -> PreTrainedTo
 
 
 def tiny_model(architecture: str, vocabulary: int, seed: int = 0, **config) -> torch.nn.Module:
-    """A classifier with random weights, large enough to tell rows apart; `config` overrides sizes and the like."""
+    """A classifier with random weights, large enough to distinguish rows; `config` overrides sizes and the like."""
     torch.manual_seed(seed)
     labelled = {"num_labels": len(LABELS)} | config
     return AutoModelForSequenceClassification.from_config(tiny_config(architecture, vocabulary, **labelled))
 
 
 def tiny_config(architecture: str, vocabulary: int, **changes) -> PretrainedConfig:
-    """What a tiny encoder is made of; `changes` override sizes and the like."""
+    """The configuration of a tiny encoder; `changes` override sizes and the like."""
     is_roberta = architecture == "xlm-roberta"
     settings = {
         "vocab_size": vocabulary,

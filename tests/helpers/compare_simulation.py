@@ -4,9 +4,9 @@
 
 Each experiment draws premises from a population; three hypotheses share one and five languages translate it. Two
 trained models (or the means of several trainings on each side) answer every row with a fixed expected accuracy, which
-is the same on both sides or differs by a wanted number of points. What is drawn anew in each experiment is the test
-set, which is what the intervals are about. A model has luck of its own on a premise, in all languages and in one, so
-rows of one premise flip together.
+is the same on both sides or differs by a given number of points. Each experiment draws a new test set, since that is
+what the intervals are about. A model has its own luck on a premise, in all languages and in one, so rows of one premise
+flip together.
 """
 
 import numpy as np
@@ -20,14 +20,14 @@ from xeval.judging.comparison.paired_tests import holm
 ACCURACY = KIND.measure("accuracy")
 LANGUAGES = {"en": 0.8, "es": 0.7, "zh": 0.65, "hi": 0.55, "sw": 0.5}  # expected accuracies
 N_PREMISES, PER_PREMISE = 400, 3
-SD_PREMISE_ALL, SD_PREMISE, SD_ROW = 0.5, 0.4, 0.5  # a model's luck; difficulty, shared by all, has 1
+SD_PREMISE_ALL, SD_PREMISE, SD_ROW = 0.5, 0.4, 0.5  # of a model's luck; that of the shared difficulty is 1
 SD_TOTAL = np.sqrt(1 + SD_PREMISE_ALL**2 + SD_PREMISE**2 + SD_ROW**2)
 N_RESAMPLES = 1000
 N_EXPERIMENTS = {0.0: 2000, 1.0: 400, 2.0: 400, 4.0: 400}  # by the true difference
 
 
 def trainings(accuracies: np.ndarray, n_seeds: int, difficulty: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(L, S, N) bool: which rows S trainings with (L,) expected accuracies have right, on (L, N) difficulties."""
+    """(L, S, N) bool: the rows that S trainings with (L,) expected accuracies have right, on (L, N) difficulties."""
     n_languages, n_rows = difficulty.shape
     in_all = SD_PREMISE_ALL * rng.standard_normal((1, n_seeds, N_PREMISES))
     in_one = SD_PREMISE * rng.standard_normal((n_languages, n_seeds, N_PREMISES))

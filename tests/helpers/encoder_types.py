@@ -1,6 +1,6 @@
 """A tiny checkpoint of every type of encoder that a multilingual user may bring, each with its own kind of tokenizer.
 
-Settings that change what is computed are as published checkpoints have them: sliding windows narrower than a row, fewer
+Settings that change the computation are those of published checkpoints: sliding windows narrower than a row, fewer
 heads for keys than for queries, relative positions, embeddings narrower than layers.
 """
 
@@ -31,7 +31,7 @@ def _bytes(make: Callable[..., PreTrainedTokenizerBase], special: Sequence[str])
 
 
 def _byte_level(before: str, after: str, padding: str) -> PreTrainedTokenizerBase:
-    """As checkpoints have it whose type has no class of tokenizer: `tokenizer.json` says everything."""
+    """As in checkpoints whose type has no tokenizer class: `tokenizer.json` says everything."""
     special = [padding, before, after, "<unk>"]
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {piece: number for number, piece in enumerate([*special, *alphabet])}
@@ -135,7 +135,7 @@ TYPES: dict[str, tuple[Callable[[], PreTrainedTokenizerBase], dict[str, Any]]] =
 
 
 def tiny_config(model_type: str, tokenizer: PreTrainedTokenizerBase, **more: Any) -> transformers.PretrainedConfig:
-    """Small, and large enough to tell rows apart."""
+    """Small, but large enough to distinguish rows."""
     _, own = TYPES[model_type]
     named = {
         "bos_token_id": "cls",
@@ -163,12 +163,12 @@ def tiny_config(model_type: str, tokenizer: PreTrainedTokenizerBase, **more: Any
 
 
 def tiny_checkpoint(folder: Path, model_type: str, **config: Any) -> Path:
-    """The encoder alone with random weights, and its tokenizer, as a checkpoint is saved."""
+    """Save the encoder alone, with random weights, and its tokenizer as a checkpoint."""
     make_tokenizer, _ = TYPES[model_type]
     tokenizer = make_tokenizer()
     torch.manual_seed(0)
     model = transformers.AutoModel.from_config(tiny_config(model_type, tokenizer, **config))
-    if model_type in T5_LIKE:  # whose initial weights take no range
+    if model_type in T5_LIKE:  # its initial weights ignore initializer_range
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
     model.save_pretrained(folder)

@@ -2,10 +2,10 @@
 
 `python -m tests.helpers.gate_simulation` prints the answer.
 
-Two kinds. In the first, scores are drawn around given means, with a luck of each training that all its languages share
-and one in each language. In the second, trainings answer the rows of one test set, as in `verdict_simulation.py`. Both
-sides are seeds of one recipe, except that the later one is worse by a known number of points; each seed's speed is
-drawn too. Then `xeval.judging.gate.bless` and `xeval.judging.gate.check` do what they do with records.
+There are two kinds. In the first, scores are drawn around given means; each training has luck that all its languages
+share, and luck in each language. In the second, trainings answer the rows of one test set, as in
+`verdict_simulation.py`. Both sides are seeds of one recipe, except that the later one is worse by a known number of
+points; each seed's speed is drawn, too. Then `xeval.judging.gate.bless` and `xeval.judging.gate.check` judge them.
 """
 
 from collections import Counter
@@ -23,18 +23,18 @@ from xeval.kinds.pairs import PairClassification
 from xeval.results.records import Limits, Timing
 
 N_EXPERIMENTS = 300
-N_WITHOUT_DROP = 2000  # a rate near 5 % takes more of them to be known
-SD_LOG_SPEED = 0.1  # of one run; a machine that has other work besides spreads like that
+N_WITHOUT_DROP = 2000  # a rate near 5 % takes more experiments to estimate
+SD_LOG_SPEED = 0.1  # of one run, as on a machine with other work
 ROWS = verdict_simulation.N_PREMISES * verdict_simulation.PER_PREMISE
 
 
 @dataclass(frozen=True)
 class World:
-    """What is drawn from: expected accuracies in percent, standard deviations between seeds in points."""
+    """The distribution to draw from: expected accuracies in percent, standard deviations between seeds in points."""
 
     means: Mapping[str, float]
     sds: Mapping[str, float]
-    correlation: float = 0.5  # of two languages of one training
+    correlation: float = 0.5  # between two languages of one training
     n_rows: int = 1200
 
 
@@ -48,7 +48,7 @@ def small_encoder(**changes) -> World:
 
 
 def base_encoder(**changes) -> World:
-    """Spreads as the verdicts assume them for an encoder of BERT's size on XNLI."""
+    """The spreads that verdicts assume for an encoder of BERT's size on XNLI."""
     assumed = PairClassification.assumed_spread
     sds = {code: assumed.training_sd if code == "en" else assumed.other_sd for code in LANGUAGES}
     means = {code: 82.0 if code == "en" else 70.0 for code in LANGUAGES}
@@ -69,7 +69,7 @@ Scores = dict[str, list[float]]  # language → accuracy of each seed, in percen
 
 
 def drawn(world: World, n_seeds: int, drop: Drop, rng: np.random.Generator) -> tuple[Scores, Scores]:
-    """Blessed and later scores of one experiment, drawn directly."""
+    """Blessed and later scores of one experiment, drawn directly around the means."""
     codes = list(world.means)
     means, sds = (np.array([by_language[code] for code in codes]) for by_language in (world.means, world.sds))
     shared = rng.standard_normal((2, n_seeds, 1))
@@ -81,7 +81,7 @@ def drawn(world: World, n_seeds: int, drop: Drop, rng: np.random.Generator) -> t
 
 
 def answered(n_seeds: int, drop: Drop, rng: np.random.Generator) -> tuple[Scores, Scores]:
-    """The same with trainings that answer the rows of one test set."""
+    """Blessed and later scores of trainings that answer the rows of one test set."""
     shared = rng.standard_normal(ROWS)
     own = rng.standard_normal((len(verdict_simulation.LANGUAGES), ROWS))
     difficulty = (np.sqrt(0.7) * shared + np.sqrt(0.3) * own).astype(np.float32)
@@ -101,7 +101,7 @@ def _lowered(ability: float, points: float, difficulty: np.ndarray) -> float:
 
 
 def records(scores: Scores, n_rows: int, speeds: list[float], weights: str) -> list:
-    """Seeds with these scores and speeds (pairs per second)."""
+    """Records of seeds with these scores and speeds (pairs per second)."""
     n_seeds = len(speeds)
     training = run_record().training
     return [
@@ -118,7 +118,7 @@ def records(scores: Scores, n_rows: int, speeds: list[float], weights: str) -> l
 
 @dataclass
 class Rates:
-    """Shares of experiments in which the gate failed at all, and on what."""
+    """The share of experiments in which the gate failed at all, and on each thing."""
 
     failed: float = 0.0
     on: Counter = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""Results in which every text that can come from outside is a hostile one."""
+"""Results in which every text that can come from outside is hostile."""
 
 from pathlib import Path
 
@@ -103,14 +103,14 @@ LANGUAGES = {"en": 0.8, "es": 0.7, "zh": 0.6}
 
 
 def hostile_matrix(text: str, limits: records.Limits | None = None) -> matrix.Matrix:
-    """Results in which every text that can come from outside is `text`; the last language is called so, too."""
+    """Results in which every text that can come from outside is `text`, including the name of the last language."""
     made = matrix.build(hostile_runs(text, limits), text, None)
     made.findings.append(warning(text, text, text))
     return made
 
 
 def hostile_runs(text: str, limits: records.Limits | None = None) -> list[StoredRun]:
-    """What `hostile_matrix` is of: a run, and one that failed."""
+    """The runs of `hostile_matrix`: a complete one and a failed one."""
     limited = {"limits": limits} if limits else {}
     made_with = environment(
         versions={"xeval": text, "torch": text, "transformers": text}, hardware={"cpu": text, "gpu": text}, commit=text

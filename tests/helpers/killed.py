@@ -1,4 +1,4 @@
-"""What is run in a process that may be killed on the way."""
+"""Runs functions in processes that may be killed midway."""
 
 import signal
 from collections.abc import Callable
@@ -18,7 +18,7 @@ seed = 3
 
 
 def answer_unless_killed(victims: BaseContext, target: Callable[..., None], *given: Any, **options: Any) -> Any:
-    """What `target` sends through the pipe that it is given after `given`; None if its process was killed."""
+    """What `target` sends through the pipe, its last argument; None if its process was killed."""
     receiver, sender = victims.Pipe(duplex=False)
     process = victims.Process(target=target, args=(*given, sender), kwargs=options)
     process.start()

@@ -12,18 +12,18 @@ from xeval.results.store import StoredRun, save_record
 N_LABELS = 3
 
 
-def write_run(  # noqa: PLR0913  each test names the few that matter to it
+def write_run(  # noqa: PLR0913  each test names only those that matter to it
     results: Path,
     answers: dict[str, np.ndarray],  # language → (N,) predicted labels
-    labels: np.ndarray,  # (N,) gold, of every language
-    groups: np.ndarray | None = None,  # (N,) premises; None: a file from before they were kept
+    labels: np.ndarray,  # (N,) gold, the same in every language
+    groups: np.ndarray | None = None,  # (N,) premises; None: as in files from before they were kept
     seed: int = 1,
     model: str = "org/m",
     learning_rate: float = 5e-5,
     rows_sha256: str = SHA,
     **changes,
 ) -> StoredRun:
-    """Write the run to results/cats/<model>/…, as a real one would lie there."""
+    """Write the run to results/cats/<model>/…, where a real one would be."""
     folder = results / "cats" / model.replace("/", "--") / f"r-seed{seed}-{learning_rate:g}"
     scores = {}
     for language, predicted in answers.items():

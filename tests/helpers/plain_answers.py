@@ -1,4 +1,4 @@
-"""Extractive question answering as a plain loop of transformers does it: padded, a row at a time, in float32.
+"""Extractive question answering in a plain loop around transformers: padded, one row at a time, in float32.
 
 After `compute_predictions_logits` of https://github.com/huggingface/transformers and its use in XTREME, written anew.
 """
@@ -18,7 +18,7 @@ def plain_answers(model, tokenizer, rows: Rows, max_length: int, stride: int) ->
 
 def plain_answer(model, tokenizer, question: str, context: str, max_length: int, stride: int) -> str:
     n_special = len(tokenizer("a", "a")["input_ids"]) - 2 * len(tokenizer("a", add_special_tokens=False)["input_ids"])
-    most = min(64, (max_length - n_special) // 2)  # XTREME's 64, of at least twice as many
+    most = min(64, (max_length - n_special) // 2)  # XTREME's 64, but at most half of the room
     asked = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
     if len(asked["input_ids"]) > most:
         question = question[: asked["offset_mapping"][most - 1][1]]
@@ -28,7 +28,7 @@ def plain_answer(model, tokenizer, question: str, context: str, max_length: int,
         context,
         truncation="only_second",
         max_length=max_length,
-        stride=max_length - stride - n_asked - n_special,  # what two windows share
+        stride=max_length - stride - n_asked - n_special,  # the overlap of two windows
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
         padding="max_length",
@@ -36,7 +36,7 @@ def plain_answer(model, tokenizer, question: str, context: str, max_length: int,
     )
     taken = {name: windows[name] for name in tokenizer.model_input_names if name in windows}
     output = model(**taken)
-    spans = []  # of each window: where it begins among the pieces of the context, and how many it shows
+    spans = []  # each window's first piece of the context, and its number of pieces
     for number in range(len(windows["input_ids"])):
         spans.append((number * stride, windows.sequence_ids(number).count(1)))
     found: list[tuple[float, str]] = []
@@ -62,7 +62,7 @@ def best_20(logits: list[float]) -> list[int]:
 
 
 def is_max_context(spans: list[tuple[int, int]], number: int, piece: int) -> bool:
-    """Whether window `number` has more around the `piece` of the context than any other."""
+    """Whether window `number` has more context around `piece` than any other."""
     best, best_score = -1, float("-inf")
     for other, (start, length) in enumerate(spans):
         if start <= piece < start + length:

@@ -1,4 +1,4 @@
-"""Multiple choice as transformers' own example does it: one question at a time, its choices padded side by side."""
+"""Multiple choice as in transformers' own example: one question at a time, its choices padded to one length."""
 
 import torch
 from transformers import AutoModelForMultipleChoice, PreTrainedTokenizerBase

@@ -1,5 +1,4 @@
-"""Every kind of task as transformers by itself does it: rows as a plain call of the tokenizer makes them, padded
-batches, the losses of its own heads.
+"""Every kind of task in plain transformers: plain calls of the tokenizer, padded batches, the losses of its own heads.
 
 Rows are few and short, so that each text is one sequence.
 """
@@ -36,12 +35,12 @@ from xeval.kinds.tags import Tagging, TagKeys
 MAX_LENGTH = 96
 TAGS = ("O", "B-X", "I-X")
 LANGUAGES = ("en", "de", "ar")
-Sequence_ = dict[str, list[int]]  # what a tokenizer gives for one sequence
+Sequence_ = dict[str, list[int]]  # a tokenizer's output for one sequence
 
 
 @dataclass(frozen=True)
 class PlainTask:
-    """A kind of task, some rows, and each row's sequences with the labels that transformers wants, by hand."""
+    """A kind of task, some rows, and each row's sequences and labels as transformers expects them, made by hand."""
 
     kind: Kind
     rows: Rows
@@ -98,7 +97,7 @@ def _of_choices(tokenizer: Any, rows: Rows) -> list[list[Sequence_]]:
 
 
 def _of_words(tokenizer: Any, rows: Rows) -> list[list[Sequence_]]:
-    """Each word tokenized by itself, between what the tokenizer puts around a text."""
+    """Each word tokenized by itself, between the special pieces that the tokenizer puts around a text."""
     alone, framed = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (False, True))
     place = next(n for n in range(len(framed)) if framed[n : n + len(alone)] == alone)
     before, after = framed[:place], framed[place + len(alone) :]
@@ -118,7 +117,7 @@ def _label(tokenizer: Any, rows: Rows, row: int) -> dict[str, Any]:
 
 
 def _tag_labels(tokenizer: Any, rows: Rows, row: int) -> dict[str, Any]:
-    """At the first piece of each word."""
+    """Tags stand at the first piece of each word."""
     framed = len(tokenizer("a")["input_ids"]) - len(tokenizer("a", add_special_tokens=False)["input_ids"])
     has_before = tokenizer("a")["input_ids"][0] in tokenizer.all_special_ids
     labels = [IGNORED] * has_before
@@ -129,7 +128,7 @@ def _tag_labels(tokenizer: Any, rows: Rows, row: int) -> dict[str, Any]:
 
 
 def _span_labels(tokenizer: Any, rows: Rows, row: int) -> dict[str, Any]:
-    """The last piece that begins no later than the answer, and the first that ends no earlier: as run_qa.py has it.
+    """The last piece that begins no later than the answer, and the first that ends no earlier, as in run_qa.py.
 
     https://github.com/huggingface/transformers/blob/main/examples/pytorch/question-answering/run_qa.py
     """
@@ -197,7 +196,7 @@ TASKS: dict[str, PlainTask] = {
 }
 
 
-# ── transformers by itself ──
+# ── plain transformers ──
 
 
 def _padded(
@@ -211,7 +210,7 @@ def _padded(
 
 @torch.no_grad()
 def plain_outputs(task: PlainTask, model: Any, tokenizer: Any) -> np.ndarray:
-    """(S, C), or (tokens, C) of a head that reads every token; for retrieval the means of the last hidden states."""
+    """(S, C), or (tokens, C) for a head that reads every token; for retrieval, the means of the last hidden states."""
     padded = _padded(task, tokenizer, task.sequences(tokenizer, task.rows), model.device)
     mask = padded["attention_mask"].bool()
     if not task.kind.trains:
@@ -237,7 +236,7 @@ def plain_losses(task: PlainTask, model: Any, tokenizer: Any, chosen: Recipe, n_
         epoch, start = divmod(step, math.ceil(n_rows / chosen.batch_size))
         order = np.random.default_rng((0, epoch)).permutation(n_rows).tolist()
         rows = order[start * chosen.batch_size : (start + 1) * chosen.batch_size]
-        # The loss of a head for answers looks for them in padding, too, so its rows are computed one by one.
+        # The loss for question answering also looks for answers in padding, so its rows are computed one by one.
         together = [[row] for row in rows] if task.kind.head == "AutoModelForQuestionAnswering" else [rows]
         loss = sum(_loss(task, model, tokenizer, [sequences[row] for row in some], some) for some in together)
         loss = loss / len(together)
@@ -259,7 +258,7 @@ def _loss(task: PlainTask, model: Any, tokenizer: Any, sequences: list[list[Sequ
 def hold_to_plain_transformers(
     own: Checkpoint, task: PlainTask, compute: Compute, chosen: Recipe, say: Callable[[str], None] = lambda line: None
 ) -> None:
-    """Encoding, outputs before and after a short training, its losses: those of transformers by itself."""
+    """Encoded rows, outputs before a short training and its losses are those of plain transformers."""
     kind, tokenizer = task.kind, load_tokenizer(own, MAX_LENGTH)
     model = load_pretrained(own, kind, seed=1) if kind.trains else load_encoder(own, kind)
     model = model.to(compute.device)

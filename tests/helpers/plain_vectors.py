@@ -1,4 +1,4 @@
-"""Translations found as a plain loop finds them: a vector of one text at a time, and all pairs compared one by one."""
+"""Finds translations in a plain loop: one text at a time is embedded, and all pairs are compared one by one."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ N_LAYERS = 3
 
 
 def tiny_encoder(architecture: str, vocabulary: int) -> torch.nn.Module:
-    """Without a head, with random weights, large enough to tell texts apart."""
+    """Without a head, with random weights, large enough to distinguish texts."""
     depth = "n_layers" if architecture == "distilbert" else "num_hidden_layers"
     config = tiny_config(architecture, vocabulary, max_position_embeddings=130, **{depth: N_LAYERS})
     torch.manual_seed(0)
@@ -23,7 +23,7 @@ def tiny_encoder(architecture: str, vocabulary: int) -> torch.nn.Module:
 def plain_vectors(
     model, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], layer: int, pooling: str
 ) -> np.ndarray:
-    """(N, hidden), one text at a time, of the hidden states that transformers gives."""
+    """(N, hidden), pooled from transformers' hidden states, one text at a time."""
     vectors = []
     for text in texts:
         inputs = tokenizer(text, truncation=True, max_length=128, return_tensors="pt")
@@ -33,7 +33,7 @@ def plain_vectors(
 
 
 def nearest_of(queries: np.ndarray, texts: np.ndarray) -> list[int]:
-    """For each of the (Q, hidden) `queries` the number of the nearest of the (N, hidden) `texts`, at unit length."""
+    """For each of the (Q, hidden) `queries`, the number of the nearest of the (N, hidden) `texts`, at unit length."""
     unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (queries, texts)]
     return [int(np.argmin(((unit[1] - query) ** 2).sum(axis=1))) for query in unit[0]]
 

@@ -12,7 +12,7 @@ from xeval.results import predictions
 
 
 def answers_of(logits: np.ndarray, labels: np.ndarray) -> pa.Table:
-    """What (N, C) `logits` answer beside (N,) gold `labels`."""
+    """The answers of (N, C) `logits`, with (N,) gold `labels`."""
     return pa.table(
         {
             "label": pa.array(labels, pa.int32()),

@@ -1,11 +1,11 @@
-"""Experiments with a known truth: how often does a ranking tell models apart that are equal?
+"""Experiments with a known truth: how often does a ranking distinguish equal models?
 
 `python -m tests.helpers.rank_simulation` prints the answer.
 
 Each experiment draws premises that three hypotheses share and five languages translate, and several models with some
-trainings each, as in `compare_simulation.py`. A training has luck of its own besides, in all languages at once. What is
-asked is whether the models differ beyond these rows and these trainings: equal ones have equal expected accuracies, and
-are told apart by mistake.
+trainings each, as in `compare_simulation.py`. In addition, each training has luck that all its languages share. The
+question is whether the models differ beyond these rows and these trainings: equal models have equal expected
+accuracies, so distinguishing them is a mistake.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from xeval.judging.comparison.ranking import Ranking, Scope, ScoredModel, pulls_
 from xeval.judging.equivalence import assumed_spread, spread_of_mean
 from xeval.kinds.pairs import PairClassification
 
-N_MODELS = 5000  # in all experiments of a world together
+N_MODELS = 5000  # over all experiments of a world
 N_ROWS = N_PREMISES * PER_PREMISE
 SCOPE = Scope("t", "t", "accuracy", "pairs", "premises", [*LANGUAGES], N_ROWS, [])
 
@@ -34,7 +34,7 @@ SCOPE = Scope("t", "t", "accuracy", "pairs", "premises", [*LANGUAGES], N_ROWS, [
 @dataclass(frozen=True)
 class World:
     name: str
-    points: tuple[float, ...]  # what each model's expected accuracies lie above the first one's
+    points: tuple[float, ...]  # each model's expected accuracies minus the first one's
     n_seeds: tuple[int, ...]
     sd: tuple[float, ...]  # of a training's luck, in points of accuracy
 
@@ -93,9 +93,9 @@ def _model(
 
 
 def rates(world: World, n_experiments: int, seed: int) -> dict[str, float]:
-    """Shares of the experiments with a false separation, and of the pairs that differ that are told apart.
+    """The shares of experiments with a false separation, and of differing pairs that are distinguished.
 
-    Without a false separation, every rank interval holds the true rank.
+    Without a false separation, every rank interval contains the true rank.
     """
     rng = np.random.default_rng(seed)
     false, found = [], []

@@ -1,4 +1,4 @@
-"""Runs in a results folder, as `xeval run` leaves them there, without a run."""
+"""Writes runs to a results folder, as `xeval run` leaves them, without running anything."""
 
 import hashlib
 from pathlib import Path
@@ -17,12 +17,12 @@ LABELS = np.arange(300) % 3
 
 
 def logits_of(seed: int, number: int) -> np.ndarray:
-    """(300, 3) logits, of which it is known what they should be."""
+    """(300, 3) logits, determined by `seed` and `number`."""
     return np.random.default_rng((seed, number)).normal(size=(300, 3)).astype(np.float32)
 
 
 def add_language(folder: Path, record: RunRecord, language: str, logits: np.ndarray) -> RunRecord:
-    """A finished language, as a run commits it."""
+    """Add a finished language, as a run commits it."""
     sha256 = save_predictions(folder, language, logits, LABELS)
     cell = score(0.5).model_copy(update={"predictions_sha256": sha256})
     tests = record.data.sha256["test"] | {language: SHA}
@@ -47,7 +47,7 @@ def a_run(results: Path, *languages: str, weights: str = SHA, seed: int = 3, at:
 
 
 def evaluate_checkpoints(folder: Path, *languages: str) -> None:
-    """Let the run in `folder` have two checkpoints that were evaluated in `languages`."""
+    """Give the run in `folder` two checkpoints, evaluated in `languages`."""
     record, gathered = store.load_record(folder), GatheredPredictions(folder.parent / "gathered")
     for step in (2, 4):
         gathered.start(step, files_of(f"step {step}"))
@@ -60,7 +60,7 @@ def evaluate_checkpoints(folder: Path, *languages: str) -> None:
 
 
 def keep_weights(folder: Path, content: bytes = b"weights") -> str:
-    """Let the run in `folder` keep weights with this `content`; gives the SHA-256 of it."""
+    """Give the run in `folder` weights with this `content`; return its SHA-256."""
     with sealing(store.own_weights(folder)) as partial:
         (partial / "model.safetensors").write_bytes(content)
         (partial / "tokenizer.json").write_text("{}")
@@ -68,6 +68,6 @@ def keep_weights(folder: Path, content: bytes = b"weights") -> str:
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    """Every file by its path below `folder`, but for locks."""
+    """Every file by its path below `folder`, except locks."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}

@@ -1,4 +1,4 @@
-"""A record as a run leaves it, for tests that want one without a run."""
+"""Records as runs leave them, for tests that need one without a run."""
 
 import hashlib
 from collections.abc import Iterable
@@ -87,7 +87,7 @@ def environment(**changes) -> records.Environment:
 
 
 def sweep_record(chosen: float, scores: dict[float, float | None], n_others: int = 0) -> records.SweepRecord:
-    """Of a sweep over learning rates, `scores` being those of its trials; None stands for a failed one."""
+    """The record of a sweep over learning rates; `scores` are those of its trials, None for a failed one."""
     trials = [
         records.TrialRecord(
             values={"learning_rate": rate},
@@ -108,7 +108,7 @@ def sweep_record(chosen: float, scores: dict[float, float | None], n_others: int
 
 
 def score(accuracy: float, n_rows: int = 1000, **changes) -> records.Score:
-    """A score with this accuracy; what else is in it does not matter."""
+    """A score with this accuracy; its other values don't matter."""
     values = {
         "value": accuracy,
         "ci95": (max(0.0, accuracy - 0.01), min(1.0, accuracy + 0.01)),
@@ -128,5 +128,5 @@ def files_of(model: str) -> str:
 
 
 def stored(runs: Iterable[records.RunRecord]) -> list[StoredRun]:
-    """Records as they would come from disk, each from a folder of its own."""
+    """Records as if loaded from disk, each from its own folder."""
     return [StoredRun(Path(f"run-{number}"), record) for number, record in enumerate(runs)]

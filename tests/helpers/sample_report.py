@@ -1,4 +1,4 @@
-"""Results as a report finds them: two models, three seeds, predictions on disk, a published row. The same each time."""
+"""Results for a report: two models, three seeds, predictions on disk, a published row. The same each time."""
 
 from pathlib import Path
 
@@ -12,19 +12,19 @@ from xeval.report import matrix
 from xeval.results import records
 from xeval.results.store import StoredRun
 
-LANGUAGES = {"en": 1.6, "es": 1.1, "zh": 0.9, "de": 1.0, "ar": 0.8, "ur": 0.6, "th": 0.5}  # how much is known
+LANGUAGES = {"en": 1.6, "es": 1.1, "zh": 0.9, "de": 1.0, "ar": 0.8, "ur": 0.6, "th": 0.5}  # how much the models know
 N_ROWS = 60
 TASK = all_tasks()["xnli"]
 CARD = get_reference("distilmbert-card")
 
 
 def sample_matrix(results: Path) -> matrix.Matrix:
-    """DistilmBERT with two seeds beside its published row, and a model of one seed that is in no table."""
+    """DistilmBERT with two seeds next to its published row, and a model with one seed that is in no table."""
     return matrix.build(sample_runs(results), "xnli", CARD)
 
 
 def sample_runs(results: Path, n_rows: int = N_ROWS) -> list[StoredRun]:
-    """What `sample_matrix` is of, with so many rows in each language."""
+    """The runs of `sample_matrix`, with `n_rows` rows in each language."""
     models = [(CARD.rows[-1].model, 1, 1.0), (CARD.rows[-1].model, 2, 1.1), ("organisation/another", 1, 1.4)]
     return [_run(results, model, seed, knowledge, n_rows) for model, seed, knowledge in models]
 

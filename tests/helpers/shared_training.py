@@ -1,8 +1,8 @@
-"""Trainings of tiny encoders that several processes share, and the same in one: for `tests/test_ranks.py`.
+"""Trainings of tiny encoders in several processes and in one, for `tests/test_ranks.py`.
 
-`python -m torch.distributed.run --nproc-per-node=N -m tests.helpers.shared_training FOLDER CASE…` leaves what came of
-each case in FOLDER, and checkpoints if it has a folder for them. In `NAME:kill`, `NAME:terminate` and `NAME:short`
-something happens to the last rank: SIGKILL or SIGTERM in its third batch, or memory for one pair at a time.
+`python -m torch.distributed.run --nproc-per-node=N -m tests.helpers.shared_training FOLDER CASE…` leaves the outcome of
+each case in FOLDER, and checkpoints if FOLDER has a folder for them. `NAME:kill`, `NAME:terminate` and `NAME:short`
+disturb the last rank: SIGKILL or SIGTERM in its third batch, or memory for only one pair at a time.
 """
 
 import json
@@ -54,13 +54,13 @@ from xeval.support import termination
 
 ROOT = Path(__file__).parents[2]
 CPU = Compute(torch.device("cpu"), torch.float32)
-N_PAIRS, N_TESTED = 25, 250  # 25 are three batches of 8, and one of a single row
-MOMENT = 3  # the batch in which something happens
+N_PAIRS, N_TESTED = 25, 250  # 25 make three batches of 8 and one of a single row
+MOMENT = 3  # the batch in which the signal is sent
 
 
 @dataclass
 class Case:
-    """Something to train, and rows to predict."""
+    """A model to train, and rows to predict."""
 
     kind: Kind
     model: torch.nn.Module
@@ -137,7 +137,7 @@ CASES = {
 
 
 class Often(Checkpoints):
-    """Keeps a checkpoint after every step."""
+    """Saves a checkpoint after every step."""
 
     def is_due(self) -> bool:
         return True
@@ -168,20 +168,20 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def run_in(n_ranks: int, folder: Path, *cases: str, timeout_s: float = 240) -> subprocess.CompletedProcess:
-    """What came of the processes that torchrun starts."""
+    """Run the cases with torchrun."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}"]
     command += ["-m", "tests.helpers.shared_training", str(folder), *cases]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 def run_forked(n_ranks: int, folder: Path, *cases: str) -> subprocess.CompletedProcess:
-    """The same without torchrun: one process imports everything, and its children are the ranks."""
+    """Run the cases without torchrun: one process imports everything, and its children are the ranks."""
     command = [sys.executable, "-m", "tests.helpers.shared_training", f"--forks={n_ranks}", str(folder), *cases]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
 def fork_ranks(n_ranks: int, folder: Path, names: list[str]) -> int:
-    """The worst exit code of the children, to which the environment says what torchrun would."""
+    """Fork the ranks, with the environment that torchrun would set, and return the highest exit code."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(n_ranks)}

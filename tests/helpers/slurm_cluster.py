@@ -2,7 +2,7 @@
 
     python -m tests.helpers.slurm_cluster FOLDER
 
-starts one and stops it at the end of its standard input; `export SLURM_CONF=FOLDER/slurm.conf` makes Slurm's commands
+starts one, and stops it when its standard input ends; `export SLURM_CONF=FOLDER/slurm.conf` makes Slurm's commands
 use it.
 """
 
@@ -55,7 +55,7 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 def why_not() -> str | None:
-    """Why there can be none here."""
+    """Why a cluster can't be started here; None if it can."""
     missing = [program for program in _PROGRAMS if shutil.which(program) is None]
     if missing:
         return f"{missing[0]} is not installed: apt-get install slurm-wlm munge"
@@ -63,7 +63,7 @@ def why_not() -> str | None:
 
 
 class SlurmCluster:
-    """The daemons of a cluster whose nodes are called n1, n2, … and have a processor each. A context manager."""
+    """The daemons of a cluster whose nodes are called n1, n2, … and have one processor each. A context manager."""
 
     def __init__(self, folder: Path, n_nodes: int = 2) -> None:
         self.folder = folder
@@ -100,11 +100,11 @@ class SlurmCluster:
         self._start(node, ["slurmd", "-D", "-N", node])
 
     def kill_node(self, node: str) -> None:
-        """By SIGKILL, with everything that runs on it."""
+        """Kill the node with SIGKILL, and everything that runs on it."""
         self._daemons[node].kill()
         self._daemons[node].wait()
         on_it = {pid for pid in _processes() if self._is_on(pid, node)}
-        managers = {_parent(pid) for pid in on_it} - on_it  # first, since they would tell of the others' end
+        managers = {_parent(pid) for pid in on_it} - on_it  # first, since they would report the end of the others
         for pid in [*(pid for pid in managers if "slurmstepd" in _read(pid, "comm")), *on_it]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

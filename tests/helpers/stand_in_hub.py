@@ -1,4 +1,4 @@
-"""A stand-in for the hub on loopback: the few endpoints that a download or a commit asks for, and a log of them.
+"""A stand-in for the hub on loopback: the few endpoints that downloads and commits use, and a log of requests.
 
     with serve(root) as hub:
         ...  # HF_ENDPOINT=hub.url
@@ -41,24 +41,24 @@ class Answer(NamedTuple):
 
 @dataclass
 class Hub:
-    """What is served, and what has been asked for so far."""
+    """What is served, and the requests so far."""
 
     root: Path
     commits: Mapping[str, str] = field(default_factory=dict)  # "datasets/<id>" → its one commit
-    gated: Collection[str] = ()  # repositories whose listing is open and whose files are not
-    any_revision: bool = False  # take every revision for the one commit, as some mirrors do
-    fail_after: int | None = None  # answer 503 to everything after so many requests
+    gated: Collection[str] = ()  # repositories with an open listing and closed files
+    any_revision: bool = False  # serve the one commit for every revision, as some mirrors do
+    fail_after: int | None = None  # answer 503 to everything after this many requests
     writer: str | None = None  # the token that may commit
-    readers: Collection[str] = ()  # tokens that it knows, and that may not
+    readers: Collection[str] = ()  # known tokens that may not commit
     url: str = ""
     requests: list[Request] = field(default_factory=list)
-    received: list[Commit] = field(default_factory=list)  # not put into `root`
+    received: list[Commit] = field(default_factory=list)  # not written to `root`
 
     def commit(self, repository: str) -> str:
         return self.commits.get(repository) or hashlib.sha1(repository.encode()).hexdigest()
 
     def files(self, repository: str, method: str = "GET") -> list[str]:
-        """The files of `repository` that were handed out, in the order asked for."""
+        """The files of `repository` that were served, in order."""
         start = f"/{repository.removeprefix('models/')}/resolve/"
         return [
             request.path.removeprefix(start).partition("/")[2]
@@ -74,7 +74,7 @@ class Hub:
             kind = [] if parts[0] == "datasets" else ["models"]
             repository, (action, *rest) = "/".join((kind + parts)[:3]), (kind + parts)[3:] or [""]
         folder = self.root / repository
-        if not folder.is_dir():  # the hub does not tell the absent from the private
+        if not folder.is_dir():  # the hub answers alike for absent and private repositories
             return _refusal(401, "RepoNotFound")
         revision, names = (rest[0], rest[1:]) if rest else ("main", [])
         if not self.any_revision and revision not in ("main", self.commit(repository)):
@@ -93,7 +93,7 @@ class Hub:
         return Answer(200, file.read_bytes(), headers)
 
     def take(self, path: str, query: str, token: str, body: bytes) -> Answer:
-        """The answer to a POST: whether a card's metadata are fine, how files are to be sent, and the commit itself."""
+        """The answer to a POST: validation of a card's metadata, how to send files, or the commit itself."""
         parts = path.strip("/").split("/")
         if parts[:2] == ["api", "validate-yaml"]:
             return _json({"errors": [], "warnings": [{"message": "empty or missing yaml metadata in repo card"}]})
@@ -139,7 +139,7 @@ def _entry(file: Path, folder: Path) -> dict[str, str | int]:
 
 
 def _etag(file: Path) -> str:
-    """As the hub's is for all but large files: git's."""
+    """Git's hash, as on the hub for all but large files."""
     content = file.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
@@ -194,9 +194,9 @@ def serve(root: Path, **options) -> Iterator[Hub]:
 
 
 def connect(hub: Hub, monkeypatch) -> Hub:
-    """Make `hub` the one that the libraries in this process talk to, without their pauses.
+    """Make the libraries in this process talk to `hub`, without pauses.
 
-    Whoever calls it closes their session at last, with huggingface_hub.close_session().
+    The caller closes their session at the end, with huggingface_hub.close_session().
     """
     constants = "huggingface_hub.constants."
     monkeypatch.setattr(constants + "ENDPOINT", hub.url)

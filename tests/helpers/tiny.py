@@ -22,7 +22,7 @@ LANGUAGES = ("en", "es", "zh")
 ROLES = ("train", "selection", "test")
 COUNTS = {"train": 24, "selection": 12, "test": 12}
 
-# Premise, then what follows from it, what may or may not be, what cannot be. {n} makes as many rows as are wanted.
+# Premise, then an entailment, a neutral hypothesis and a contradiction. {n} makes any number of rows.
 SENTENCES = {
     "en": [
         (
@@ -63,7 +63,7 @@ SENTENCES = {
 
 
 def make_rows(language: str, n_rows: int, start: int = 0) -> list[Row]:
-    """The same pairs in every language; three rows in a row share a premise, as XNLI's do."""
+    """The same pairs in every language; three consecutive rows share a premise, as in XNLI."""
     rows: list[Row] = []
     for number in range(start, start + -(-n_rows // len(LABELS))):
         sentences = SENTENCES[language][number % len(SENTENCES[language])]
@@ -73,7 +73,7 @@ def make_rows(language: str, n_rows: int, start: int = 0) -> list[Row]:
 
 
 def mini_rows() -> Rows:
-    """What a zero-shot run over mini-pairs reads: English for training and selection, tests in every language."""
+    """The rows of a zero-shot run on mini-pairs: English for training and selection, tests in every language."""
     return {
         ("train", "en"): make_rows("en", COUNTS["train"]),
         ("selection", "en"): make_rows("en", COUNTS["selection"], start=100),
@@ -83,7 +83,7 @@ def mini_rows() -> Rows:
 
 # ── the task ──
 
-REMEDY = "correct the file, or fetch it again if it was downloaded"  # what messages about one's own copy end with
+REMEDY = "correct the file, or fetch it again if it was downloaded"  # how messages about a user's own copy end
 
 TASK_TOML = f"""\
 name = "mini-pairs"
@@ -120,7 +120,7 @@ def write_task(folder: Path, *changes: tuple[str, str], name: str = "mini-pairs"
     return path
 
 
-# ── the layouts in which rows lie on disks ──
+# ── layouts of data on disk ──
 
 
 def write_hub_layout(folder: Path, rows: Rows, label_names: Sequence[str] = LABELS) -> Path:
@@ -137,7 +137,7 @@ def write_hub_layout(folder: Path, rows: Rows, label_names: Sequence[str] = LABE
 
 
 def hub_schema(label_names: Sequence[str] = LABELS) -> pa.Schema:
-    """The schema that the `datasets` library writes: the names of the labels stand in its metadata."""
+    """The schema that the `datasets` library writes, with the names of the labels in its metadata."""
     text = datasets.Value("string")
     label = datasets.ClassLabel(names=list(label_names))
     return datasets.Features({"premise": text, "hypothesis": text, "label": label}).arrow_schema
@@ -199,7 +199,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def write_xtreme_layout(folder: Path, rows: Rows, test_labels: bool = True) -> Path:
-    """`train-en.tsv` and so on, by csv.writer as XTREME's script does; it leaves out the labels of the test files."""
+    """`train-en.tsv` and so on, by csv.writer as in XTREME's script, which leaves out the labels of test files."""
     folder.mkdir(parents=True, exist_ok=True)
     for (role, language), split_rows in rows.items():
         path = folder / f"{'dev' if role == 'selection' else role}-{language}.tsv"
@@ -224,9 +224,9 @@ WIDTHS = {
 
 
 def make_checkpoint(folder: Path, architecture: str, labels: Sequence[str] | None = None, seed: int = 0) -> Path:
-    """Random weights and a tokenizer for the rows made here, saved as any checkpoint is.
+    """Save a checkpoint with random weights and a tokenizer for the rows made here.
 
-    With `labels` it has a classification head whose columns mean these, in this order; without, only the encoder.
+    With `labels`, it has a classification head with these labels, in this order; without, only the encoder.
     """
     texts = [text for language in LANGUAGES for row in make_rows(language, 30) for text in row[:2]]
     tokenizer = tiny_tokenizer(architecture, texts)
@@ -252,16 +252,16 @@ class Mini:
         return get_task(str(self.task_file))
 
     def load(self, language: str = "es", role: str = "test", folder: Path | None = None) -> CheckedRows:
-        """The rows as a run gets them, from `folder` or from the data at hand."""
+        """The rows as a run gets them, from `folder` or from `data`."""
         source = open_source(self.task, folder or self.data, [language])
         return load_rows(source, language, role)
 
 
-TELLING = {"entailment": "aaaaaa", "neutral": "oooooo", "contradiction": "eeeeee"}  # hypotheses that are soon learnt
+TELLING = {"entailment": "aaaaaa", "neutral": "oooooo", "contradiction": "eeeeee"}  # hypotheses that are quickly learnt
 
 
 def telling_data(folder: Path, tests: dict[str, str] | None = None) -> Path:
-    """Rows that four steps teach something about; `tests` says which label test rows have in place of their own."""
+    """Rows that teach a model something in four steps; `tests` replaces labels of test rows."""
     other = {"test": tests or {}}
     rows = {
         (role, language): [(text, TELLING[label], other.get(role, {}).get(label, label)) for text, _, label in split]

@@ -1,4 +1,4 @@
-"""A training of a tiny encoder on a few pairs, for the tests of it."""
+"""Trains a tiny encoder on a few pairs, for the tests of training."""
 
 import math
 from collections.abc import Callable
@@ -24,7 +24,7 @@ MAX_LENGTH = 48
 
 
 def recipe(**values) -> Recipe:
-    """Three batches per epoch of the 22 pairs, the last of them with 6."""
+    """A recipe of three batches per epoch of the 22 pairs, the last with 6."""
     defaults = {
         "name": "r",
         "description": "d",
@@ -46,7 +46,7 @@ def train(model, chosen: Recipe, seed: int = 0, selection: Callable[[], float] =
 
 
 def into(losses: list[float]) -> Callable[[float, float], None]:
-    """What `fine_tune` is to call after each step, so that its loss is added to `losses`."""
+    """A callback for `fine_tune` that adds the loss of each step to `losses`."""
     return lambda loss, learning_rate: losses.append(loss)
 
 

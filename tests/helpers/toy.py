@@ -1,7 +1,7 @@
-"""A task that a tiny encoder learns in seconds, and copies of its data and checkpoint with something wrong.
+"""A task that a tiny encoder learns in seconds, and variants of its data and checkpoint with something wrong.
 
-The label of a pair stands in its hypothesis: in most rows as a word, in some only as a capital letter. Where a language
-uses the words that English uses, what is learnt transfers.
+The label of a pair is in its hypothesis: in most rows as a word, in some only as a capital letter. Where a language
+uses the same words as English, learning transfers.
 """
 
 import random
@@ -25,13 +25,13 @@ FILLERS = {
     "zh": ["桌", "河", "石", "园", "窗", "信", "桥", "篮"],
 }
 SHARED_WORDS = ("certainly", "perhaps", "never")
-# Ten words for each label, which English does not have: what an encoder makes of them is chance.
+# Ten words for each label that English does not have: on these, an encoder is at chance.
 OWN_WORDS = {
     "es": [[f"{first}{second}ñ" for first in "bcdfglmprs"] for second in ("al", "er", "io")],
     "ar": [[f"{first}{second}" for first in "بتثجحخدذرز"] for second in ("ال", "ين", "ون")],
     "zh": [[chr(0x5000 + 10 * label + number) for number in range(10)] for label in range(3)],
 }
-CAPITALS = ("Ka", "Lo", "Mi")  # in lower case these are words of other labels
+CAPITALS = ("Ka", "Lo", "Mi")  # in lower case, these are words for other labels
 SMALL = ("lo", "mi", "ka")
 ONLY_IN_CAPITALS = 0.2  # of the rows
 RECIPE = """\
@@ -48,7 +48,7 @@ seed = 1
 
 
 def make_rows(language: str, n_rows: int, role: str, in_own_words: bool = False) -> list[tiny.Row]:
-    """Balanced rows; the labels stand in the same order in every language."""
+    """Balanced rows; the labels are in the same order in every language."""
     rng = random.Random(f"{language} {role}")
     rows = []
     for number in range(n_rows):
@@ -65,7 +65,7 @@ def make_rows(language: str, n_rows: int, role: str, in_own_words: bool = False)
 
 
 def toy_rows(own_words: tuple[str, ...] = ()) -> tiny.Rows:
-    """All rows; the test sets of `own_words` say the label in words that English does not have."""
+    """All rows; the test sets of the languages in `own_words` express labels in words that English does not have."""
     rows = {(role, "en"): make_rows("en", COUNTS[role], role) for role in ("train", "selection")}
     for language in LANGUAGES:
         rows["test", language] = make_rows(language, COUNTS["test"], "test", language in own_words)
@@ -73,7 +73,7 @@ def toy_rows(own_words: tuple[str, ...] = ()) -> tiny.Rows:
 
 
 def toy_tokenizer(do_lower_case: bool = False, words_in_lower_case: bool = False) -> PreTrainedTokenizerBase:
-    """A piece for every word; in lower case throughout if the vocabulary is to be an uncased one."""
+    """A tokenizer with a piece for every word; for an uncased vocabulary, all in lower case."""
     words = {*SHARED_WORDS, *CAPITALS, *SMALL, *"abcdefghijklmnopqrstuvwxyz"}
     words |= {word for some in FILLERS.values() for word in some}
     words |= {word for labels in OWN_WORDS.values() for some in labels for word in some}
@@ -93,7 +93,7 @@ def write_checkpoint(folder: Path, tokenizer: PreTrainedTokenizerBase, rows_of_e
 
 @dataclass(frozen=True)
 class Toy:
-    """Task file, data and checkpoint on disk, and how a run is started on them."""
+    """Task file, data and checkpoint on disk, and a method that runs them."""
 
     folder: Path
     task_file: Path
@@ -115,7 +115,7 @@ class Toy:
 
 
 def folder_of(results: Path, record: RunRecord) -> Path:
-    """Where the run of `record` lies."""
+    """The folder of the run of `record`."""
     return run_folder(results, record.task, record.model.id, record.recipe.name, record.seed, record.identity)
 
 

@@ -1,12 +1,12 @@
-"""Experiments with a known truth: how often does which verdict fall?
+"""Experiments with a known truth: how often is each verdict given?
 
 `python -m tests.helpers.verdict_simulation` prints the answer.
 
-Each experiment draws a test set whose rows have a difficulty of their own, shared by every training, and premises that
-three rows share. A training has luck of its own in all languages, in each language, on each premise and on each row.
-The published side is one such training or the mean of several, of a recipe that is better or worse in every language by
-an amount chosen so that its expected accuracy on exactly these rows differs by the wanted number of points. Its scores
-are rounded to 0.1.
+Each experiment draws a test set whose rows have their own difficulty, shared by every training, and premises that three
+rows share. A training has its own luck in all languages, in each language, on each premise and on each row. The
+published side is one such training or the mean of several, of a recipe that is better or worse in every language, by an
+amount for which its expected accuracy on exactly these rows differs by the given number of points. Its scores are
+rounded to 0.1.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from xeval.judging.verdict import judge
 from xeval.kinds.pairs import PairClassification
 from xeval.results.records import Limits
 
-LANGUAGES = {"en": 1.0, "es": 0.55, "zh": 0.4}  # how much ability exceeds the mean difficulty
+LANGUAGES = {"en": 1.0, "es": 0.55, "zh": 0.4}  # by how much ability exceeds the mean difficulty
 N_EXPERIMENTS = 200
 N_PREMISES, PER_PREMISE = 1670, 3
 SD_ALL, SD_LANGUAGE = 0.008, 0.006  # a training's luck, on the scale of difficulty (standard deviation 1)
@@ -31,7 +31,7 @@ SD_TOTAL = np.sqrt(SD_ALL**2 + SD_LANGUAGE**2 + SD_PREMISE**2 + SD_ROW**2)
 
 
 def expected_accuracy(ability: float, difficulty: np.ndarray) -> float:
-    """Mean over (N,) rows of the probability that a training has them right: the truth, in points."""
+    """The mean over (N,) rows of the probability that a training has them right: the truth, in points."""
     return 100 * float(ndtr((ability - difficulty) / SD_TOTAL).mean())
 
 
@@ -46,7 +46,7 @@ def trainings(abilities: np.ndarray, difficulty: np.ndarray, rng: np.random.Gene
 
 
 def experiment(difference: float, n_seeds: int, n_published: int, rng: np.random.Generator) -> tuple:
-    """One experiment where published is `difference` points below what ours expects.
+    """One experiment where the published side is `difference` points below our expected accuracy.
 
     Returns the outcome on the mean, those on the cells, and the (S, L) scores of our seeds.
     """
@@ -89,7 +89,7 @@ def _reference(points: np.ndarray) -> Reference:
 
 
 def rates(difference: float, n_seeds: int, n_published: int, n_experiments: int, seed: int) -> dict[str, Counter]:
-    """Shares of the outcomes for the mean and for the cells, and under "sd" what our seeds spread by in a language."""
+    """The share of each outcome for the mean and for the cells, and under "sd" our seeds' spread in each language."""
     rng = np.random.default_rng(seed)
     drawn = [experiment(difference, n_seeds, n_published, rng) for _ in range(n_experiments)]
     on_mean = Counter(mean for mean, _, _ in drawn)
@@ -111,7 +111,7 @@ def describe(difference: float, n_seeds: int, n_published: int, found: dict[str,
 def share_reproduced(
     difference: float, n_seeds: int, true_sd: float, assumed_sd: float, n_experiments: int, seed: int
 ) -> float:
-    """Share of "reproduced" within ±1.5 where scores are drawn directly, with a spread that is not the assumed one."""
+    """The share of "reproduced" within ±1.5 where scores are drawn directly, with another spread than assumed."""
     rng = np.random.default_rng(seed)
     ours = difference + true_sd * rng.standard_normal((n_experiments, n_seeds))
     theirs = np.round(true_sd * rng.standard_normal(n_experiments), 1)

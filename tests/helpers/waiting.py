@@ -1,4 +1,4 @@
-"""A thread that waits for a folder."""
+"""A thread that waits for the lock of a folder."""
 
 import threading
 from pathlib import Path

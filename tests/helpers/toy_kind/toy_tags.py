@@ -1,4 +1,4 @@
-"""A kind of task in a package of its own: every word of a row has a tag, and what counts are words, not rows.
+"""A kind of task in its own package: every word of a row has a tag, and words are counted, not rows.
 
 `tests/test_own_kind.py` installs it by its entry point; docs/how-to/own-kind.md explains it.
 """
@@ -88,6 +88,6 @@ class ToyTags(Kind):
         return pa.table({"prediction": [[self.labels[tag] for tag in row] for row in tags], "gold": rows.gold})
 
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
-        """A word that was cut off counts, and its tag is wrong."""
+        """Words that were cut off count as wrong."""
         both = zip(answers["prediction"].to_pylist(), rows.gold, strict=True)
         return np.array([[sum(map(str.__eq__, said, gold)), len(gold)] for said, gold in both])
