@@ -1,4 +1,4 @@
-"""A checkpoint that is fine-tuned already is evaluated by the names of its labels."""
+"""An already fine-tuned checkpoint is evaluated by the names of its labels."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from xeval.support.files import read_ordinary
 
 
 def renamed(checkpoint: Path, folder: Path, labels: tuple[str, ...]) -> Path:
-    """The checkpoint with a head for as many labels of these names."""
+    """Return a copy of the checkpoint whose head has labels of these names."""
     shutil.copytree(checkpoint, folder)
     names = {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": {}}
     AutoModelForSequenceClassification.from_pretrained(folder, **names).save_pretrained(folder)
@@ -27,7 +27,7 @@ def renamed(checkpoint: Path, folder: Path, labels: tuple[str, ...]) -> Path:
 
 
 def with_permuted_labels(checkpoint: Path, folder: Path) -> Path:
-    """The same classifier with the rows of its head, and the names of its labels, in another order."""
+    """Return the same classifier with its head's rows and its label names in another order."""
     order = [2, 0, 1]
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
     with torch.no_grad():
@@ -41,7 +41,7 @@ def with_permuted_labels(checkpoint: Path, folder: Path) -> Path:
     return folder
 
 
-def test_a_fine_tuned_checkpoint_is_evaluated_by_the_names_of_its_labels(empty, checkpoint_of, no_training):
+def test_label_order_of_the_checkpoint_does_not_matter(empty, checkpoint_of, no_training):
     plain = checkpoint_of("bert", LABELS)
     permuted = with_permuted_labels(plain, empty.folder / "permuted")
     records = empty.run_all(models=[str(plain), str(permuted)], train=False)
@@ -59,31 +59,29 @@ def test_a_fine_tuned_checkpoint_is_evaluated_by_the_names_of_its_labels(empty, 
 
 @pytest.fixture
 def weights_read(monkeypatch) -> list[Path]:
-    """The files whose weights were read so far."""
+    """The weight files read so far."""
     files: list[Path] = []
     monkeypatch.setattr("xeval.engine.weights.read_ordinary", lambda file: files.append(file) or read_ordinary(file))
     return files
 
 
-def test_weights_are_read_once_for_the_trial_and_the_run(empty, checkpoint_of, weights_read):
+def test_weights_are_read_once_for_trial_and_run(empty, checkpoint_of, weights_read):
     model = checkpoint_of("bert", LABELS)
     first = empty.run(models=[str(model)], train=False, languages=["en"])
     assert weights_read == [model / "model.safetensors"]
     weights_read.clear()
-    second = empty.run(models=[str(model)], train=False)  # a language of it is there, others are added
+    second = empty.run(models=[str(model)], train=False)  # one language is there already, others are added
     assert weights_read == [model / "model.safetensors"]
     assert second.scores["en"] == first.scores["en"]
 
 
-def test_several_models_are_not_kept_for_their_runs(empty, checkpoint_of, weights_read):
+def test_several_models_are_not_kept_in_memory(empty, checkpoint_of, weights_read):
     models = [checkpoint_of("bert", LABELS), checkpoint_of("distilbert", LABELS)]
     empty.run_all(models=list(map(str, models)), train=False, languages=["en"])
     assert sorted(weights_read) == sorted(2 * [model / "model.safetensors" for model in models])
 
 
-def test_a_checkpoint_evaluated_as_it_is_reads_no_training_rows_and_says_that_none_were_used(
-    empty, checkpoint_of, no_training
-):
+def test_no_train_needs_no_training_rows(empty, checkpoint_of, no_training):
     data = empty.copy_of_data()
     (data / "en" / "train-00000-of-00001.parquet").unlink()
     (data / "en" / "validation-00000-of-00001.parquet").unlink()
@@ -102,14 +100,14 @@ def test_a_checkpoint_evaluated_as_it_is_reads_no_training_rows_and_says_that_no
         ("entailment", "neutral", "contradiction", "contradictory"),
     ],
 )
-def test_a_checkpoint_whose_labels_cannot_be_told_is_refused_in_one_line(empty, labels, no_prediction):
+def test_unrecognised_labels_are_refused_in_one_line(empty, labels, no_prediction):
     model = renamed(empty.model, empty.folder / "renamed", labels)
     with pytest.raises(ModelError, match=f"^model [^\n]*its labels are {', '.join(labels)}; [^\n]*$"):
         empty.run(models=[str(model)], train=False)
     assert empty.folders() == []
 
 
-def test_labels_are_matched_whatever_their_capitals_and_by_their_other_names(empty, checkpoint_of):
+def test_labels_match_in_any_case_and_by_alias(empty, checkpoint_of):
     names = tuple(label.title() for label in LABELS)
     capitals = [('"entailment", "neutral", "contradiction"', ", ".join(f'"{name}"' for name in names))]
     capitals.append(('contradictory = "contradiction"', 'Contradictory = "Contradiction"'))
@@ -126,7 +124,7 @@ def test_labels_are_matched_whatever_their_capitals_and_by_their_other_names(emp
     }
 
 
-def test_a_checkpoint_without_a_head_is_refused_where_it_is_to_be_evaluated_as_it_is(empty):
+def test_no_train_refuses_a_checkpoint_without_a_head(empty):
     with pytest.raises(ModelError, match=r"^model [^\n]*no trained head for this task[^\n]*$"):
         empty.run(train=False)
 
@@ -137,6 +135,6 @@ def test_a_fine_tuned_checkpoint_can_be_fine_tuned_further(empty, checkpoint_of)
 
 
 @pytest.mark.parametrize("options", [{"every_checkpoint": True}, {"every_checkpoint": False, "seeds": [1]}])
-def test_options_of_a_training_are_refused_where_nothing_is_trained(empty, checkpoint_of, options):
+def test_no_train_refuses_training_options(empty, checkpoint_of, options):
     with pytest.raises(DefinitionError, match=r"^[^\n]*leave out --[^\n]* or --no-train[^\n]*$"):
         empty.run(models=[str(checkpoint_of("bert", LABELS))], train=False, **options)

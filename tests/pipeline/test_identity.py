@@ -1,4 +1,4 @@
-"""What makes a run another run, and what does not."""
+"""Which changes make another run, and which do not."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from xeval.support.errors import DataError
 
 
 def changed_rows(world: World, language: str, split: str, place: int = 0) -> Path:
-    """A copy of the data in which one hypothesis of this file differs."""
+    """Return a copy of the data with one hypothesis of this file changed."""
     folder = world.copy_of_data()
     path = folder / language / f"{split}-00000-of-00001.parquet"
     table = pq.read_table(path)
@@ -70,7 +70,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_a_run_that_differs_in_this_has_a_folder_of_its_own(finished, change):
+def test_each_difference_gives_a_run_its_own_folder(finished, change):
     before, first = finished.files(), record_of(finished)
     second = finished.run(languages=["en"], **change(finished))
     assert second.identity != first.identity
@@ -78,7 +78,7 @@ def test_a_run_that_differs_in_this_has_a_folder_of_its_own(finished, change):
     assert {name: content for name, content in finished.files().items() if name in before} == before
 
 
-def test_a_run_of_the_same_content_in_other_folders_is_the_same_run(finished, no_training, no_prediction):
+def test_inputs_in_other_folders_give_the_same_run(finished, no_training, no_prediction):
     model = shutil.copytree(finished.model, finished.folder / "elsewhere" / finished.model.name)
     data = shutil.copytree(finished.data, finished.folder / "another name")
     recipe = shutil.copy(finished.folder / "brief.toml", finished.folder / "same.toml")
@@ -88,12 +88,12 @@ def test_a_run_of_the_same_content_in_other_folders_is_the_same_run(finished, no
 
 
 @pytest.mark.parametrize("write", [tiny.write_official_layout, tiny.write_xtreme_layout])
-def test_the_same_rows_in_another_layout_are_the_same_run(finished, no_training, no_prediction, write):
+def test_another_layout_of_the_rows_gives_the_same_run(finished, no_training, no_prediction, write):
     data = write(finished.folder / "layout", tiny.mini_rows())
     assert finished.run(data=data) == record_of(finished)
 
 
-def test_a_checkpoint_of_the_same_content_under_another_name_has_the_same_identity(empty, finished_once):
+def test_renamed_checkpoint_has_the_same_identity(empty, finished_once):
     first = record_of(finished_once)
     model = shutil.copytree(empty.model, empty.folder / "another-name")
     record = empty.run(models=[str(model)], languages=["en"])
@@ -101,19 +101,19 @@ def test_a_checkpoint_of_the_same_content_under_another_name_has_the_same_identi
     assert (record.training, record.scores["en"]) == (first.training, first.scores["en"])
 
 
-def test_a_value_given_that_the_recipe_has_already_makes_no_other_run(finished, no_training, no_prediction):
+def test_repeating_a_recipe_value_makes_no_new_run(finished, no_training, no_prediction):
     finished.run(overrides={"learning_rate": 2e-3, "epochs": 2})
     assert len(finished.folders()) == 1
 
 
-def test_test_rows_that_changed_since_the_run_are_refused_and_nothing_is_touched(finished, no_training, no_prediction):
+def test_changed_test_rows_are_refused(finished, no_training, no_prediction):
     before = finished.files()
     with pytest.raises(DataError, match=r"^test rows of 'es' differ from those that [^\n]+$"):
         finished.run(data=changed_rows(finished, "es", "test"))
     assert finished.files() == before
 
 
-def test_a_missing_language_is_noticed_before_anything_is_computed(empty, no_training, no_prediction):
+def test_missing_language_is_noticed_before_computing(empty, no_training, no_prediction):
     data = empty.copy_of_data()
     shutil.rmtree(data / "zh")
     with pytest.raises(DataError, match="zh"):

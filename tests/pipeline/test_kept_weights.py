@@ -1,4 +1,4 @@
-"""Fine-tuned weights that lie in the run's folder, and those in the cache that nobody uses."""
+"""Fine-tuned weights kept in a run's folder, and unused ones in the cache."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def own(world: World) -> Path:
     return own_weights(folder)
 
 
-def test_weights_that_were_kept_are_the_run_s_and_a_language_is_added_without_the_cache(empty, finished_once):
+def test_kept_weights_evaluate_a_language_added_later(empty, finished_once):
     record = empty.run(languages=["en", "es"], keep_weights=True)
     assert sha256(own(empty) / "model.safetensors") == record.training.weights_sha256
     shutil.rmtree(empty.folder / "cache")
@@ -31,7 +31,7 @@ def test_weights_that_were_kept_are_the_run_s_and_a_language_is_added_without_th
     assert second.training == record.training and second.scores == record_of(finished_once).scores
 
 
-def test_a_run_of_other_rows_takes_them_from_the_folder_of_its_neighbour(empty):
+def test_kept_weights_serve_a_run_on_other_rows(empty):
     first = empty.run(languages=["en"], keep_weights=True)
     shutil.rmtree(empty.folder / "cache")
     notes = Notes()
@@ -40,7 +40,7 @@ def test_a_run_of_other_rows_takes_them_from_the_folder_of_its_neighbour(empty):
     assert second.training == first.training
 
 
-def test_a_finished_run_gets_its_weights_from_the_cache_and_once_only(finished, no_training, no_prediction):
+def test_finished_run_can_still_keep_its_weights(finished, no_training, no_prediction):
     record = finished.run(keep_weights=True)
     assert sha256(own(finished) / "model.safetensors") == record.training.weights_sha256
     before = finished.files()
@@ -48,7 +48,7 @@ def test_a_finished_run_gets_its_weights_from_the_cache_and_once_only(finished, 
     assert finished.files() == before
 
 
-def test_a_finished_run_whose_weights_are_gone_says_so(finished, no_training, no_prediction):
+def test_weights_that_cannot_be_kept_are_reported(finished, no_training, no_prediction):
     cache.clear("weights")
     notes = Notes()
     finished.run(keep_weights=True, reporter=notes)
@@ -67,7 +67,7 @@ def test_damaged_weights_in_the_folder_are_not_used(empty):
     assert sha256(path) == record_of(empty).training.weights_sha256
 
 
-def test_weights_travel_with_results_that_are_merged_and_are_exported_there(empty):
+def test_kept_weights_survive_merge_and_export(empty):
     record = empty.run(languages=["en"], keep_weights=True)
     merge([empty.results], empty.folder / "merged")
     shutil.rmtree(empty.folder / "cache")
@@ -79,7 +79,7 @@ def test_weights_travel_with_results_that_are_merged_and_are_exported_there(empt
     assert set(again.scores) == {"en", "es", "zh"} and not any("trained again" in line for line in notes.lines)
 
 
-def test_where_nothing_is_trained_there_is_nothing_to_keep(empty, checkpoint_of):
+def test_keep_weights_is_refused_without_training(empty, checkpoint_of):
     with pytest.raises(
         DefinitionError, match=r"^keep weights: nothing is trained; leave out --keep-weights or --no-tr"
     ):
@@ -90,7 +90,7 @@ def test_where_nothing_is_trained_there_is_nothing_to_keep(empty, checkpoint_of)
 
 
 def put(name: str, n_bytes: int, days: float) -> Path:
-    """Weights in the cache that were last used so many days ago."""
+    """Put weights into the cache that were last used this many days ago."""
     with sealing(cache.weights_folder(name)) as partial:
         (partial / cache.WEIGHTS).write_bytes(bytes(n_bytes))
     used_s = time.time() - days * 86_400
@@ -98,7 +98,7 @@ def put(name: str, n_bytes: int, days: float) -> Path:
     return cache.weights_folder(name)
 
 
-def test_when_there_is_too_much_the_weights_that_were_not_used_for_longest_go_and_it_is_said(empty, monkeypatch):
+def test_full_cache_removes_weights_unused_for_a_week(empty, monkeypatch):
     monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 1_000_000)
     old = [put(f"old-{days}", 400_000, days) for days in (8, 20, 30)]
     new = [put(f"new-{days}", 400_000, days) for days in (0, 6)]
@@ -106,10 +106,10 @@ def test_when_there_is_too_much_the_weights_that_were_not_used_for_longest_go_an
     told = "removed from the cache: 3 trainings whose weights nobody had used for 7 days (0.0 GB), since"
     assert said.startswith(told)
     assert not any(path.exists() for path in old) and all(path.exists() for path in new)
-    assert cache.forget_unused("weights") == ""  # what was used lately stays, however much it is
+    assert cache.forget_unused("weights") == ""  # what is left fits
 
 
-def test_no_more_go_than_it_takes_and_none_where_there_is_room(empty, monkeypatch):
+def test_cache_removes_no_more_weights_than_needed(empty, monkeypatch):
     monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 900_000)
     old = [put(f"old-{days}", 400_000, days) for days in (8, 20, 30)]
     assert cache.forget_unused("weights").startswith("removed from the cache: 1 training whose")
@@ -118,7 +118,7 @@ def test_no_more_go_than_it_takes_and_none_where_there_is_room(empty, monkeypatc
     assert cache.forget_unused("weights") == ""
 
 
-def test_weights_that_are_used_are_young_again_and_a_training_says_what_it_removed(finished, monkeypatch):
+def test_weights_used_again_stay_in_a_full_cache(finished, monkeypatch):
     record = record_of(finished)
     kept = cache.weights_folder(record.identity)
     os.utime(kept / "SHA256SUMS", (0, 0))

@@ -1,4 +1,4 @@
-"""A task without rows to select a checkpoint on: its trainings take the last one."""
+"""A task without rows to select a checkpoint on: training keeps the last one."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from xeval.support.errors import DefinitionError
 
 @pytest.fixture
 def unselected(tmp_path, checkpoint_of):
-    """Options of a run of a task whose data have no selection split."""
+    """Run options for a task whose data have no selection split."""
     rows = {key: of_split for key, of_split in tiny.mini_rows().items() if key[0] != "selection"}
     task_file = tiny.write_task(tmp_path / "tasks", (f"selection = {tiny.COUNTS['selection']}\n", ""))
     data = tiny.write_hub_layout(tmp_path / "data", rows)
@@ -23,7 +23,7 @@ def unselected(tmp_path, checkpoint_of):
     }
 
 
-def test_the_last_checkpoint_is_taken_and_nothing_is_measured(unselected):
+def test_last_checkpoint_is_taken_without_evaluation(unselected):
     (record,) = run(**unselected)
     assert record.status == "complete" and record.scores.keys() == {"en", "es", "zh"}
     assert record.training.selection_curve == []
@@ -46,6 +46,6 @@ def test_evaluating_every_checkpoint_is_refused(unselected):
         run(**unselected, every_checkpoint=True)
 
 
-def test_there_is_no_split_to_evaluate_in_place_of_the_test_split(unselected):
+def test_evaluating_on_dev_is_refused(unselected):
     with pytest.raises(DefinitionError, match="task mini-pairs has no split 'dev'; leave out --test-split"):
         run(**unselected, test_split="dev")

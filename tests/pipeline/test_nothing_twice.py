@@ -1,4 +1,4 @@
-"""What is finished is never computed again, whatever interrupted it."""
+"""Finished work is never repeated, however a run was interrupted."""
 
 import math
 import threading
@@ -19,21 +19,19 @@ from xeval.support.errors import TrainingError
 from xeval.support.progress import Phase
 
 
-def test_a_second_invocation_does_no_work_and_changes_no_file(finished, no_training, no_prediction):
+def test_second_invocation_changes_nothing(finished, no_training, no_prediction):
     before, record = finished.files(), record_of(finished)
     assert finished.run() == record
     assert finished.run(languages=["zh"]) == record
     assert finished.files() == before
 
 
-def test_a_second_invocation_does_no_work_even_with_the_cache_emptied(finished, no_training, no_prediction):
+def test_finished_run_does_not_need_the_cache(finished, no_training, no_prediction):
     clear("weights"), clear("encoded")
     assert finished.run() == record_of(finished)
 
 
-def test_a_language_added_later_is_evaluated_with_the_kept_weights_and_nothing_else_is(
-    empty, finished_once, monkeypatch
-):
+def test_only_the_added_language_is_evaluated(empty, finished_once, monkeypatch):
     first = empty.run(languages=["en", "es"])
     before = empty.files()
     monkeypatch.setattr("xeval.engine.steps.logits_of", forbid("training"))
@@ -44,7 +42,7 @@ def test_a_language_added_later_is_evaluated_with_the_kept_weights_and_nothing_e
     assert second.status == "complete"
     assert second.training == first.training
     assert {language: second.scores[language] for language in ("en", "es")} == first.scores
-    assert second.scores == record_of(finished_once).scores  # as if all had been asked for at once
+    assert second.scores == record_of(finished_once).scores  # as if all had been requested together
 
 
 def folder_name(world: World) -> str:
@@ -61,16 +59,16 @@ def test_encoded_rows_are_kept_and_used_again(empty, monkeypatch, checkpoint_of)
     assert sorted((empty.folder / "cache" / "encoded").iterdir()) == kept
 
 
-def test_encoded_rows_that_cannot_be_kept_cost_the_run_nothing_and_are_said_once(empty):
+def test_run_survives_if_encoded_rows_cannot_be_kept(empty):
     (empty.folder / "cache").mkdir(exist_ok=True)
     (empty.folder / "cache" / "encoded").write_text("a file where the folder should be")
     notes = Notes()
     assert empty.run(reporter=notes).status == "complete"
     said = [line for line in notes.lines if "encoded rows could not be kept for the next run" in line]
-    assert len(said) == 2 and all("\n" not in line for line in said)  # of training, and of the evaluation
+    assert len(said) == 2 and all("\n" not in line for line in said)  # one for training, one for the evaluation
 
 
-def test_with_the_weights_gone_it_trains_again_says_so_and_the_record_stays_consistent(empty, finished_once):
+def test_lost_weights_are_trained_again(empty, finished_once):
     empty.run(languages=["en", "es"])
     clear("weights")
     notes = Notes()
@@ -89,7 +87,7 @@ def test_damaged_kept_weights_are_not_used(empty, finished_once):
     assert empty.run().scores == record_of(finished_once).scores
 
 
-def test_an_interruption_while_training_again_keeps_the_scores_that_were_there(empty, monkeypatch):
+def test_interruption_after_retraining_keeps_old_scores(empty, monkeypatch):
     finished = empty.run(languages=["en", "es"])
     clear("weights")
 
@@ -102,7 +100,7 @@ def test_an_interruption_while_training_again_keeps_the_scores_that_were_there(e
     assert record_of(empty).scores == finished.scores
 
 
-def test_a_language_that_was_asked_for_but_not_finished_leaves_the_run_incomplete(empty, monkeypatch):
+def test_unfinished_language_leaves_the_run_incomplete(empty, monkeypatch):
     empty.run(languages=["en"])
 
     def interrupt(*args):
@@ -114,7 +112,7 @@ def test_a_language_that_was_asked_for_but_not_finished_leaves_the_run_incomplet
     assert (record_of(empty).status, sorted(record_of(empty).scores)) == ("incomplete", ["en"])
 
 
-def test_training_again_that_breaks_down_does_not_take_the_finished_scores_with_it(empty, monkeypatch):
+def test_failed_retraining_keeps_old_scores(empty, monkeypatch):
     finished = empty.run(languages=["en", "es"])
     clear("weights")
 
@@ -127,8 +125,10 @@ def test_training_again_that_breaks_down_does_not_take_the_finished_scores_with_
 
 
 def with_scores_of_other_weights(world: World) -> str:
-    """Make English and Spanish scores look like those of other weights and take Chinese out; returns the hash of the
-    weights that training gives."""
+    """Make the English and Spanish scores look as if they came from other weights, and drop Chinese.
+
+    Return the hash of the weights that training gives.
+    """
     (folder,) = world.folders()
     record = record_of(world)
     scores = {language: record.scores[language].model_copy(update={"value": 0.125}) for language in ("en", "es")}
@@ -138,10 +138,8 @@ def with_scores_of_other_weights(world: World) -> str:
 
 
 @pytest.mark.parametrize("interrupted_at", range(2, 12))
-def test_an_evaluation_with_other_weights_that_is_interrupted_costs_no_score_and_goes_on(
-    finished, monkeypatch, interrupted_at
-):
-    """At any file after the new record: predictions and records of three languages, and those that take over."""
+def test_interrupted_reevaluation_loses_no_score(finished, monkeypatch, interrupted_at):
+    """At each file written after the new record: predictions and records of three languages, then their replacement."""
     own, before = with_scores_of_other_weights(finished), record_of(finished)
     written, write = [], xeval.support.files.write_atomically
 
@@ -182,7 +180,7 @@ def test_damaged_or_missing_predictions_are_made_again(finished, no_training):
 
 
 @pytest.mark.parametrize("is_broken", [False, True])
-def test_a_training_that_has_ended_keeps_no_checkpoints(empty, monkeypatch, is_broken):
+def test_finished_or_failed_training_leaves_no_checkpoints(empty, monkeypatch, is_broken):
     saved, save = [], xeval.engine.snapshots.Checkpoints.save
     monkeypatch.setattr("xeval.engine.snapshots.Checkpoints.is_due", lambda self: True)
     monkeypatch.setattr(
@@ -198,7 +196,7 @@ def test_a_training_that_has_ended_keeps_no_checkpoints(empty, monkeypatch, is_b
     assert list((empty.folder / "cache" / "checkpoints").iterdir()) == []
 
 
-def test_what_a_run_was_interrupted_in_is_said_when_it_goes_on(empty, monkeypatch, finished_once):
+def test_resumed_training_reports_where_it_stopped(empty, monkeypatch, finished_once):
     class Interrupting(Notes):
         @contextmanager
         def phase(self, name, total, unit):
@@ -218,8 +216,8 @@ def test_what_a_run_was_interrupted_in_is_said_when_it_goes_on(empty, monkeypatc
     assert record.timing["train"].rows == 48
 
 
-def test_scores_of_two_different_sets_of_weights_never_stand_in_one_record(finished):
-    """As if training again, on other hardware say, gave other weights than those of the record."""
+def test_scores_of_different_weights_are_never_mixed(finished):
+    """As when training again, on other hardware say, gives weights other than the recorded ones."""
     own = with_scores_of_other_weights(finished)
     notes = Notes()
     again = finished.run(languages=["zh"], reporter=notes)
@@ -228,7 +226,7 @@ def test_scores_of_two_different_sets_of_weights_never_stand_in_one_record(finis
     assert all(score.value == score.totals["correct"] / 12 for score in again.scores.values())
 
 
-def test_what_was_finished_before_an_interruption_is_not_computed_again(empty, monkeypatch):
+def test_finished_languages_survive_an_interruption(empty, monkeypatch):
     done, save = [], xeval.results.predictions.write_atomically
 
     def interrupt_at_the_third(path, content):
@@ -249,7 +247,7 @@ def test_what_was_finished_before_an_interruption_is_not_computed_again(empty, m
     assert all(empty.files()[name] == before[name] for name in before if name.endswith(".parquet"))
 
 
-def test_two_invocations_at_once_share_one_training(empty, monkeypatch):
+def test_parallel_invocations_share_one_training(empty, monkeypatch):
     trainings, load = [], xeval.runs.execute.load_pretrained
     monkeypatch.setattr("xeval.runs.execute.load_pretrained", lambda *args: (trainings.append(args), load(*args))[1])
     records: list[RunRecord] = []

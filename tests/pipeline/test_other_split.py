@@ -1,4 +1,4 @@
-"""Evaluation on another split than the test split: read from the right file, recorded, and never judged."""
+"""Evaluation on a split other than the test split: read from the right file, recorded, and never judged."""
 
 import pytest
 from world import World
@@ -17,7 +17,7 @@ DEV = {("selection", "es"): tiny.make_rows("es", 12, start=300), ("odd", "es"): 
 
 @pytest.fixture
 def with_dev(empty) -> World:
-    """Whose data have Spanish development rows too, and five rows of a split of another name."""
+    """A world whose data also have Spanish development rows, and five rows of a split named odd."""
     empty.data = empty.copy_of_data()
     tiny.write_hub_layout(empty.data, DEV)
     return empty
@@ -32,13 +32,13 @@ def a_table(title: str = "t") -> Reference:
 @pytest.mark.parametrize(
     ("asked", "n_rows", "recorded"), [("validation", 12, "dev"), ("dev", 12, "dev"), ("odd", 5, "odd")]
 )
-def test_the_rows_of_the_split_are_evaluated_and_the_record_names_it(with_dev, asked, n_rows, recorded):
+def test_record_names_the_split_it_was_evaluated_on(with_dev, asked, n_rows, recorded):
     record = with_dev.run(languages=["es"], test_split=asked)
     assert (record.scores["es"].n_rows, record.limits.test_split) == (n_rows, recorded)
     assert record.departure == f"it was evaluated on {recorded} rows, not on the test split"
 
 
-def test_a_run_on_another_split_is_a_run_of_its_own_and_leaves_the_other_as_it_is(with_dev):
+def test_another_split_makes_another_run(with_dev):
     on_test = with_dev.run(languages=["es"])
     on_dev = with_dev.run(languages=["es"], test_split="dev")
     assert on_test.identity != on_dev.identity
@@ -46,7 +46,7 @@ def test_a_run_on_another_split_is_a_run_of_its_own_and_leaves_the_other_as_it_i
     assert len(with_dev.folders()) == 2
 
 
-def test_reports_name_the_split_and_there_is_no_verdict(with_dev):
+def test_reports_name_the_split_and_give_no_verdict(with_dev):
     with_dev.run(languages=["es"], test_split="dev")
     runs = load_runs(with_dev.results)
     matrix = build(runs, "mini-pairs", None)
@@ -63,7 +63,7 @@ def test_reports_name_the_split_and_there_is_no_verdict(with_dev):
     assert "Seed 3 is left out: it was evaluated on dev rows, not on the test split." in verdict.mean.sentence
 
 
-def test_english_rows_that_the_checkpoint_is_chosen_on_are_a_finding(with_dev):
+def test_evaluating_on_selection_rows_is_a_finding(with_dev):
     chosen = with_dev.run(languages=["en"], test_split="dev", overrides={"selection": "english-dev"})
     assert [finding.name for finding in chosen.preflight if "choose" in finding.name] == ["rows to choose on"]
     last = with_dev.run(languages=["en"], test_split="dev", overrides={"selection": "last"})
@@ -78,7 +78,7 @@ def test_english_rows_that_the_checkpoint_is_chosen_on_are_a_finding(with_dev):
         (tiny.write_hub_layout, "odd", "no es/odd-*.parquet"),
     ],
 )
-def test_a_split_that_is_not_there_is_refused_by_the_name_of_its_file(empty, tmp_path, write, asked, complaint):
+def test_error_about_a_missing_split_names_its_file(empty, tmp_path, write, asked, complaint):
     empty.data = write(tmp_path / "copy", tiny.mini_rows())
     with pytest.raises(DataError) as caught:
         empty.run(languages=["es"], test_split=asked)
@@ -86,12 +86,12 @@ def test_a_split_that_is_not_there_is_refused_by_the_name_of_its_file(empty, tmp
 
 
 @pytest.mark.parametrize("write", [tiny.write_xtreme_layout, tiny.write_official_layout])
-def test_development_rows_are_read_from_where_each_layout_has_them(empty, tmp_path, write):
+def test_development_rows_are_found_in_each_layout(empty, tmp_path, write):
     empty.data = write(tmp_path / "copy", tiny.mini_rows() | {("selection", "es"): tiny.make_rows("es", 12, start=300)})
     record = empty.run(languages=["es"], test_split="dev")
     assert record.scores["es"].n_rows == 12
 
 
-def test_a_published_table_is_not_reproduced_on_another_split():
+def test_reproduce_refuses_another_split():
     with pytest.raises(DefinitionError, match="test split dev: a published table is compared only on its own split"):
         reproduce("distilmbert-card", test_split="dev")

@@ -1,4 +1,4 @@
-"""Evaluation on part of the rows: which these are, and that no training is made again for it."""
+"""Evaluation on part of the rows: which rows they are, and that nothing is trained again for it."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from xeval.results.store import load_run, load_runs
 
 
 @pytest.mark.parametrize("change", [{"max_eval": 7}, {"test_split": "dev"}], ids=["fewer rows", "another split"])
-def test_a_finished_training_is_not_made_again_to_evaluate_on_other_rows(finished, no_training, change):
+def test_evaluating_other_rows_trains_nothing_again(finished, no_training, change):
     before, files, notes = record_of(finished), finished.files(), Notes()
     record = finished.run(languages=["en"], reporter=notes, **change)
     assert record.identity != before.identity
@@ -24,13 +24,13 @@ def test_a_finished_training_is_not_made_again_to_evaluate_on_other_rows(finishe
     assert {name: content for name, content in finished.files().items() if name in files} == files
 
 
-def test_a_language_added_later_finds_the_weights_of_the_other_run(finished, no_training):
+def test_added_language_uses_the_other_runs_weights(finished, no_training):
     finished.run(languages=["en"], max_eval=7)
     record = finished.run(languages=["en", "es"], max_eval=7)
     assert (list(record.scores), record.status) == (["en", "es"], "complete")
 
 
-def test_where_the_weights_are_gone_the_training_is_made_again(finished):
+def test_lost_weights_are_trained_again(finished):
     (finished.folder / "cache").rename(finished.folder / "gone")
     record = finished.run(languages=["en"], max_eval=7)
     assert record.training.weights_sha256 == load_runs(finished.results)[0].record.training.weights_sha256
@@ -44,7 +44,7 @@ def test_where_the_weights_are_gone_the_training_is_made_again(finished):
         ({"selection": "english-dev"}, False),
     ],
 )
-def test_other_rows_to_select_on_make_another_training_only_where_they_choose_something(values, is_the_same):
+def test_selection_rows_matter_only_if_they_choose(values, is_the_same):
     record = run_record(recipe=RecipeRecord(name="r", values=values, overrides={}))
     rows = {"train": {"en": "a" * 64}, "selection": {"en": "b" * 64}}
     record, other = (
@@ -55,7 +55,7 @@ def test_other_rows_to_select_on_make_another_training_only_where_they_choose_so
     assert not is_training_of(record, ingredients_of(record), record.seed + 1)
 
 
-def test_the_rows_are_drawn_from_all_of_them_and_the_record_and_the_predictions_say_which(finished, no_training):
+def test_record_and_predictions_say_which_rows_were_drawn(finished, no_training):
     record = finished.run(languages=["en", "es"], max_eval=7)
     assert (record.limits.max_eval, record.limits.eval_seed, record.scores["en"].n_rows) == (7, 1, 7)
     [run] = [load_run(folder) for folder in finished.folders() if load_run(folder).record == record]

@@ -1,4 +1,4 @@
-"""Which published model a folder holds: what the user says, and what its files say, in the record of its run."""
+"""Which published model a folder holds, by the user's claim or by its files, as the record of its run says."""
 
 import shutil
 
@@ -8,18 +8,18 @@ from xeval.results.records import ModelRecord
 from xeval.results.store import load_run, save_record
 
 
-def test_the_users_word_is_recorded_and_an_older_run_takes_it_over(finished, no_training, no_prediction):
+def test_claimed_model_is_added_to_a_finished_run(finished, no_training, no_prediction):
     before = record_of(finished)
     assert before.model.published_id is None
     record = finished.run(models=[f"organisation/name={finished.model}"])
     assert (record.model.published_as, record.model.published_by) == ("organisation/name", "word")
     assert record == record_of(finished)  # on disk too
     assert record.model_copy(update={"model": before.model}) == before
-    assert finished.run() == record  # who says nothing takes nothing back
+    assert finished.run() == record  # leaving out the claim does not withdraw it
 
 
-def test_files_of_a_published_model_are_known_by_their_checksum(finished):
-    """From a run of that model with other settings: one with the same would be this very run."""
+def test_published_model_is_recognised_by_checksum(finished):
+    """Known from a run of that model with other settings; with the same settings it would be this very run."""
     [folder] = finished.folders()
     run = load_run(folder)
     published = ModelRecord(**(run.record.model.model_dump() | {"id": "organisation/name", "origin": "hub"}))

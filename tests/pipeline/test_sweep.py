@@ -1,4 +1,4 @@
-"""A sweep: chosen by English dev alone, with seeds of its own, recorded whole, and counted nowhere as a run."""
+"""A sweep: chosen by English dev alone, with its own seed, fully recorded, and its trials never counted as runs."""
 
 import shutil
 from pathlib import Path
@@ -48,7 +48,7 @@ def swept_once(tmp_path_factory, mini, checkpoint_of) -> World:
 
 @pytest.fixture
 def swept(swept_once, world) -> World:
-    """A finished sweep over RATES, and the seeds 1 and 2 of what it chose."""
+    """A finished sweep over RATES, with seeds 1 and 2 of the values it chose."""
     shutil.copytree(swept_once.folder, world.folder, dirs_exist_ok=True)
     return world
 
@@ -72,7 +72,7 @@ def without_times(record: RunRecord) -> RunRecord:
 # ── the choice ──
 
 
-def test_a_trial_is_the_training_of_its_values_and_the_best_on_english_dev_is_run(swept):
+def test_best_trial_on_english_dev_is_chosen(swept):
     sweep = records_of(swept)[0].sweep
     expected = []
     for rate in RATES:
@@ -90,7 +90,7 @@ def test_a_trial_is_the_training_of_its_values_and_the_best_on_english_dev_is_ru
     assert all(trial.wall_s > 0 for trial in sweep.trials)
 
 
-def test_the_run_of_what_was_chosen_is_the_run_without_a_sweep(swept):
+def test_chosen_values_give_the_same_run_without_a_sweep(swept):
     with_sweep = records_of(swept)
     rate = with_sweep[0].sweep.chosen["learning_rate"]
     given = {} if rate == 2e-3 else {"learning_rate": rate}  # the recipe's own is no change of it
@@ -101,15 +101,15 @@ def test_the_run_of_what_was_chosen_is_the_run_without_a_sweep(swept):
     )
 
 
-def test_a_trial_that_learns_nothing_is_recorded_as_failed_and_has_no_score(swept):
+def test_trial_that_learns_nothing_fails_without_a_score(swept):
     first = records_of(swept)[0].sweep.trials[0]
     assert first.score is None and "the training collapsed: accuracy on en development rows is" in first.failure
     [trial] = [trial for trial in trials_of(swept) if trial.identity == first.identity]
     assert trial.status == "failed" and trial.training.selection_curve
 
 
-def test_a_trial_whose_loss_is_no_number_is_recorded_as_failed_and_never_chosen(world):
-    """Without a decay of squares and with an epsilon that float32 takes for 0, AdamW divides 0 by 0."""
+def test_trial_with_nan_loss_fails_and_is_never_chosen(world):
+    """Without decay of the squares, and with an epsilon that is 0 in float32, AdamW divides 0 by 0."""
     notes = Notes()
     record = world.run(
         sweep={"adam_epsilon": [1e-46, 1e-8]}, overrides={"learning_rate": 5e-3}, languages=["es"], reporter=notes
@@ -127,8 +127,8 @@ def test_a_trial_whose_loss_is_no_number_is_recorded_as_failed_and_never_chosen(
 
 
 @pytest.mark.parametrize("order", [[50, 60], [60, 50]])
-def test_of_equal_trials_the_first_is_chosen(world, order):
-    """So patient are both that it makes no difference."""
+def test_first_of_equal_trials_is_chosen(world, order):
+    """Both are so patient that it makes no difference."""
     record = world.run(sweep={"patience": order}, languages=["es"])
     assert len({trial.score for trial in record.sweep.trials}) == 1
     assert record.sweep.chosen == {"patience": order[0]}
@@ -145,8 +145,8 @@ def test_several_keys_are_tried_in_all_combinations(world):
 # ── what a trial may see ──
 
 
-def test_no_test_row_is_read_while_trials_go_on(world, monkeypatch):
-    """All are read before, so that a missing file costs nothing; from the first trial on there is none to be had."""
+def test_trials_read_no_test_rows(world, monkeypatch):
+    """All are read before the first trial, so that a missing file costs nothing, and again only after the last."""
     notes, tests = Notes(), Corpus.test
     asked = []
 
@@ -161,7 +161,7 @@ def test_no_test_row_is_read_while_trials_go_on(world, monkeypatch):
     assert {len(lines) for lines in asked} == {0, 7}  # before the first and after the choice, never between
 
 
-def test_other_answers_of_test_rows_change_nothing_about_trials_and_choice(swept):
+def test_labels_of_test_rows_affect_neither_trials_nor_choice(swept):
     """In every language, English included."""
     other = telling_data(swept.folder / "other", NEXT)
     record = swept.run(data=other, results=swept.folder / "others", sweep=SWEEP, seeds=[1])
@@ -176,19 +176,19 @@ def test_other_answers_of_test_rows_change_nothing_about_trials_and_choice(swept
 # ── asked again ──
 
 
-def test_a_second_invocation_does_no_work_and_changes_no_file(swept, no_training, no_prediction):
+def test_second_invocation_changes_nothing(swept, no_training, no_prediction):
     before = swept.files()
     assert swept.run_all(sweep=SWEEP, seeds=[1, 2]) == records_of(swept)
     assert swept.files() == before
 
 
-def test_another_seed_of_what_was_chosen_makes_no_trial_again(swept):
+def test_another_seed_repeats_no_trial(swept):
     notes = Notes()
     swept.run(sweep=SWEEP, seeds=[4], reporter=notes)
     assert len(trainings(notes)) == 1 and "seed 4" in trainings(notes)[0]
 
 
-def test_after_a_kill_what_was_finished_is_not_tried_again(world, swept_once):
+def test_finished_trials_are_not_repeated_after_a_kill(world, swept_once):
     class Killed(Notes):
         def say(self, line: str) -> None:
             super().say(line)
@@ -204,7 +204,7 @@ def test_after_a_kill_what_was_finished_is_not_tried_again(world, swept_once):
     assert [trial.score for trial in record.sweep.trials] == [t.score for t in records_of(swept_once)[0].sweep.trials]
 
 
-def test_a_wider_sweep_adds_trials_and_a_narrower_one_hides_none(swept):
+def test_wider_or_narrower_sweep_keeps_earlier_trials(swept):
     notes = Notes()
     wider = swept.run(sweep={"learning_rate": [*RATES, 5e-3]}, seeds=[1], reporter=notes)
     assert (len(wider.sweep.trials), wider.sweep.n_others) == (4, 0)
@@ -221,7 +221,7 @@ def test_a_damaged_trial_is_named(swept):
         swept.run(sweep=SWEEP, seeds=[1])
 
 
-def test_nothing_but_the_record_of_a_trial_stays(swept):
+def test_only_the_record_of_a_trial_is_kept(swept):
     for trial in known_trials(swept.results, "mini-pairs"):
         assert {path.name for path in trial.folder.iterdir()} <= {"trial.json", ".lock"}
         assert not weights_folder(trial.record.identity).exists()
@@ -231,14 +231,14 @@ def test_nothing_but_the_record_of_a_trial_stays(swept):
 # ── with and without ──
 
 
-def test_a_run_that_was_there_before_says_from_now_on_how_its_values_were_chosen(swept, no_training, no_prediction):
+def test_sweep_is_added_to_the_record_of_an_existing_run(swept, no_training, no_prediction):
     chosen = records_of(swept)
     for folder, record in zip(swept.folders(), chosen, strict=True):
         save_record(folder, record.model_copy(update={"sweep": None}))
     assert swept.run_all(sweep=SWEEP, seeds=[1, 2]) == chosen == records_of(swept)
 
 
-def test_a_run_that_a_sweep_chose_stays_so_when_it_is_asked_for_without_one(swept):
+def test_run_without_a_sweep_keeps_the_recorded_sweep(swept):
     before = records_of(swept)[0]
     given = {"learning_rate": before.sweep.chosen["learning_rate"]}
     assert swept.run(overrides=given, seeds=[1]) == before
@@ -251,7 +251,7 @@ def test_a_run_that_a_sweep_chose_stays_so_when_it_is_asked_for_without_one(swep
 # ── several models ──
 
 
-def test_one_models_sweep_is_independent_of_anothers_and_one_that_fails_stops_no_other(world, swept_once):
+def test_failed_sweep_does_not_affect_another_model(world, swept_once):
     broken = with_no_numbers(world.model, world.folder / "broken")
     notes = Notes()
     fine, *failed = world.run_all(models=[str(broken), str(world.model)], sweep=SWEEP, seeds=[1], reporter=notes)
@@ -268,17 +268,17 @@ def test_one_models_sweep_is_independent_of_anothers_and_one_that_fails_stops_no
     assert len(world.folders()) == 1
 
 
-def test_trials_are_found_under_another_name_of_the_model(swept):
+def test_trials_are_reused_for_a_renamed_model(swept):
     copy = shutil.copytree(swept.model, swept.folder / "a-copy")
     notes = Notes()
     swept.run_all(models=[str(copy)], sweep=SWEEP, seeds=[1, 2], reporter=notes)
     assert trainings(notes) == [] and len(trials_of(swept)) == 3
 
 
-# ── trials are no runs ──
+# ── trials are not runs ──
 
 
-def test_trials_are_counted_nowhere(swept):
+def test_trials_are_not_counted_as_runs(swept):
     runs = load_runs(swept.results)
     assert sorted(run.record.seed for run in runs) == [1, 2]
     table = matrix.build(runs, "mini-pairs", None)
@@ -287,8 +287,8 @@ def test_trials_are_counted_nowhere(swept):
 
 
 @pytest.mark.parametrize("depth", range(4))
-def test_trials_are_no_runs_of_any_folder_above_them_either(swept, depth):
-    """Not even where no run is finished yet."""
+def test_trials_are_not_found_as_runs_from_any_folder(swept, depth):
+    """Not even if no run has finished yet."""
     for folder in swept.folders():
         shutil.rmtree(folder)
     trial = known_trials(swept.results, "mini-pairs")[0].folder
@@ -322,7 +322,7 @@ BATCHES = {"batch_size": [8, 16]}
         ({"sweep": {"warmup_share": [0.1, 0.2], "warmup_steps": [1, 2]}}, "leave one out"),
     ],
 )
-def test_what_cannot_be_swept_is_refused_in_one_line_before_anything_is_loaded(world, monkeypatch, changes, said):
+def test_invalid_sweep_is_refused_before_loading(world, monkeypatch, changes, said):
     monkeypatch.setattr("xeval.runs.grid.open_source", forbid("data"))
     monkeypatch.setattr("xeval.runs.grid.find_checkpoint", forbid("a model"))
     with pytest.raises(XevalError) as refused:
@@ -333,13 +333,13 @@ def test_what_cannot_be_swept_is_refused_in_one_line_before_anything_is_loaded(w
 @pytest.mark.parametrize(
     ("task", "said"), [("tatoeba", "nothing is trained by task tatoeba"), ("xquad", "has no rows to select on")]
 )
-def test_a_task_that_nothing_can_be_chosen_on_is_refused(world, monkeypatch, task, said):
+def test_task_with_nothing_to_choose_on_is_refused(world, monkeypatch, task, said):
     monkeypatch.setattr("xeval.runs.grid.open_source", forbid("data"))
     with pytest.raises(XevalError, match=said):
         world.run(task=task, recipe=None, sweep=BATCHES)
 
 
-def test_a_sweep_on_rows_that_are_evaluated_too_is_said(world):
+def test_sweep_on_evaluated_rows_is_reported(world):
     notes = Notes()
     record = world.run(test_split="dev", overrides={"selection": "last"}, sweep=SWEEP, languages=["en"], reporter=notes)
     said = "whose en rows the recipe's values are chosen on"
@@ -347,7 +347,7 @@ def test_a_sweep_on_rows_that_are_evaluated_too_is_said(world):
     assert any(said in finding.evidence for finding in record.preflight)
 
 
-def test_the_command_line_takes_what_python_takes(swept, command, no_training, no_prediction):
+def test_command_line_runs_the_same_sweep(swept, command, no_training, no_prediction):
     rates = ",".join(map(str, RATES))
     words = ["--model", swept.model, "--recipe", swept.folder / "brief.toml", "--data", swept.data, "--seed", "1,2"]
     places = ["--results", swept.results, "--device", "cpu", "--dtype", "float32"]
@@ -356,12 +356,12 @@ def test_the_command_line_takes_what_python_takes(swept, command, no_training, n
 
 
 @pytest.mark.parametrize("option", ["learning_rate", "learning_rate=", "=1,2", "learning_rate=,"])
-def test_a_sweep_that_says_nothing_is_one_line(command, option):
+def test_malformed_sweep_option_is_refused_in_one_line(command, option):
     code, _, err = command("run", "xnli-mini", "--model", "mini-mbert", "--sweep", option)
     assert code == 2 and "wanted KEY=VALUE,VALUE" in err and err.count("\n") == 1
 
 
-def test_a_key_twice_is_one_line(command):
+def test_repeated_sweep_key_is_refused_in_one_line(command):
     words = ("--sweep", "epochs=1,2", "--sweep", "epochs=3,4")
     code, _, err = command("run", "xnli-mini", "--model", "mini-mbert", *words)
     assert code == 2 and "epochs is given twice" in err and err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""A task whose training language has no test rows of its own: it is trained and selected on, and shown nowhere."""
+"""A task whose training language has no test rows: it is trained and selected on, but shown nowhere."""
 
 import pytest
 from world import World
@@ -17,14 +17,14 @@ ABSENT = ('languages = ["en", "es", "zh"]', 'tests_training_language = false\nla
 
 @pytest.fixture
 def untested(empty) -> World:
-    """Whose task has no English test rows, and neither have its data."""
+    """A world whose task and data have no English test rows."""
     empty.task_file = tiny.write_task(empty.folder / "tasks", ABSENT)
     rows = {key: own for key, own in tiny.mini_rows().items() if key != ("test", "en")}
     empty.data = tiny.write_hub_layout(empty.folder / "rows", rows)
     return empty
 
 
-def test_it_is_trained_and_selected_on_and_the_others_are_tested(untested):
+def test_only_the_other_languages_are_tested(untested):
     record = untested.run(overrides={"selection": "english-dev"})
     assert list(record.scores) == ["es", "zh"]
     assert (record.training_language, set(record.data.sha256["train"])) == ("en", {"en"})
@@ -41,7 +41,7 @@ def test_every_report_can_be_written(untested):
     diagnose_run(runs[0], task, None)
 
 
-def test_it_cannot_be_asked_for(untested):
+def test_untested_language_cannot_be_requested(untested):
     with pytest.raises(UnknownNameError, match="unknown language of task mini-pairs 'en'"):
         untested.run(languages=["en"])
 
@@ -56,6 +56,6 @@ def test_it_cannot_be_asked_for(untested):
         (('["en", "es", "zh"]', '["es", "zh"]'), "training_language 'en' is not among the languages"),
     ],
 )
-def test_what_a_task_says_of_it_has_to_fit(tmp_path, change, said):
+def test_contradictory_task_is_refused(tmp_path, change, said):
     with pytest.raises(DefinitionError, match=said):
         get_task(str(tiny.write_task(tmp_path, change)))

@@ -1,4 +1,4 @@
-"""What a run leaves on disk and says while it works."""
+"""What a run writes to disk and prints while it works."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ import xeval.support.files
 from tests.helpers import tiny
 
 
-def test_a_run_is_complete_with_every_row_of_every_language_counted_once(finished):
+def test_every_row_of_every_language_is_counted_once(finished):
     record = record_of(finished)
     assert record.status == "complete" and record.failure is None
     assert sorted(record.scores) == sorted(tiny.LANGUAGES)
@@ -37,7 +37,7 @@ def test_a_run_is_complete_with_every_row_of_every_language_counted_once(finishe
         assert score.ci95[0] <= score.value <= score.ci95[1]
 
 
-def test_the_logits_on_disk_are_those_of_the_kept_weights_one_row_at_a_time(finished):
+def test_saved_logits_are_those_of_the_kept_weights(finished):
     model = AutoModelForSequenceClassification.from_pretrained(weights_file(finished, record_of(finished)).parent)
     tokenizer = AutoTokenizer.from_pretrained(finished.model)
     for language in tiny.LANGUAGES:
@@ -61,8 +61,8 @@ def test_the_record_says_how_it_was_trained(finished):
     assert training.weights_sha256 == sha256(weights_file(finished, record_of(finished)))
 
 
-def test_the_checkpoint_is_chosen_by_loss_on_part_of_the_rows_where_the_recipe_says_so(empty):
-    """The losses in the record are those of plain transformers, on the first rows and on no others."""
+def test_selection_by_loss_on_part_of_the_rows(empty):
+    """The recorded losses are those of plain transformers on the first rows alone."""
     values = {"selection": "english-dev-loss", "selection_rows": 7, "evaluate_every_steps": 1, "learning_rate": 2e-2}
     record = empty.run(languages=["en"], overrides=values)
     curve = record.training.selection_curve
@@ -80,7 +80,7 @@ def test_the_checkpoint_is_chosen_by_loss_on_part_of_the_rows_where_the_recipe_s
     assert np.mean(surprises) == pytest.approx(min(losses.values()), abs=1e-5)
 
 
-def test_the_record_of_another_choice_has_no_losses(finished):
+def test_selection_by_accuracy_records_no_losses(finished):
     assert {point.loss for point in record_of(finished).training.selection_curve} == {None}
 
 
@@ -88,7 +88,7 @@ def test_the_record_of_another_choice_has_no_losses(finished):
     ("of_the_recipe", "given"),
     [("warmup_share = 0.5", {"warmup_steps": 2}), ("warmup_steps = 2", {"warmup_share": 0.5})],
 )
-def test_a_warm_up_that_is_given_takes_the_place_of_the_recipes(empty, of_the_recipe, given):
+def test_given_warm_up_replaces_the_recipes(empty, of_the_recipe, given):
     path = empty.folder / "brief.toml"
     path.write_text(f"{path.read_text()}{of_the_recipe}\n")
     values = empty.run(languages=["en"], overrides=given).recipe.values
@@ -113,7 +113,7 @@ def test_the_record_says_what_went_in(finished):
     assert (record.model.architecture, record.model.origin, record.model.revision) == ("bert", "local", None)
 
 
-def test_the_record_says_how_long_each_phase_took_and_for_how_many_pairs(finished):
+def test_record_times_each_phase_and_counts_its_pairs(finished):
     timing = record_of(finished).timing
     assert {phase: entry.rows for phase, entry in timing.items()} == {
         "train": 48,
@@ -132,13 +132,13 @@ def test_the_record_says_how_long_each_phase_took_and_for_how_many_pairs(finishe
         ({"epochs": None, "max_steps": 4}, 4, 24),
     ],
 )
-def test_the_pairs_timed_in_training_are_those_trained_on(empty, overrides, n_steps, n_pairs):
+def test_timed_pairs_are_those_trained_on(empty, overrides, n_steps, n_pairs):
     record = empty.run(languages=["en"], overrides=overrides)
     assert (record.training.n_steps, record.timing["train"].rows) == (n_steps, n_pairs)
     assert record.recipe.overrides == overrides
 
 
-def test_the_effective_batch_size_is_told_before_training_starts(empty, monkeypatch):
+def test_effective_batch_size_is_printed_before_training(empty, monkeypatch):
     notes, told = Notes(), []
     logits_of = xeval.engine.steps.logits_of
     monkeypatch.setattr(
@@ -148,7 +148,7 @@ def test_the_effective_batch_size_is_told_before_training_starts(empty, monkeypa
     assert any("effective batch size 7 pairs" in line for line in notes.lines[: told[0]])
 
 
-def test_models_and_seeds_make_a_grid_of_runs_in_the_order_asked_for(empty, checkpoint_of):
+def test_models_and_seeds_run_in_the_requested_order(empty, checkpoint_of):
     models = [checkpoint_of("xlm-roberta"), checkpoint_of("distilbert")]
     records = empty.run_all(models=list(map(str, models)), seeds=[2, 1], languages=["es"])
     asked_for = [(model.name, seed) for model in models for seed in (2, 1)]

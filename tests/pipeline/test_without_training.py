@@ -1,4 +1,4 @@
-"""Tasks that train nothing: what a run, its record, reports and comparisons say, and what is refused."""
+"""Tasks without training: what their runs, records, reports and comparisons contain, and what is refused."""
 
 import json
 
@@ -111,14 +111,14 @@ def test_another_language_is_added_later(folder, checkpoint_of):
         ({"recipe": "xtreme-vectors"}, "has 2 layers, and it names no layer for that many; give --layer"),
     ],
 )
-def test_what_says_something_of_a_training_is_refused(folder, checkpoint_of, options, said):
+def test_unsuitable_options_are_refused_in_one_line(folder, checkpoint_of, options, said):
     with pytest.raises(DefinitionError) as refused:
         run(folder, checkpoint_of("bert"), **options)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_recipe_without_training_trains_nobody(mini, checkpoint_of):
+def test_training_task_refuses_a_recipe_without_training(mini, checkpoint_of):
     with pytest.raises(
         DefinitionError, match="task mini-pairs needs one that says how to train, and this one says a pooling"
     ):
@@ -137,7 +137,7 @@ def test_a_damaged_encoder_is_refused(folder, checkpoint_of, tmp_path):
         run(folder, broken)
 
 
-def test_doctor_looks_at_the_rows_alone(folder, checkpoint_of, command):
+def test_doctor_counts_the_test_rows(folder, checkpoint_of, command):
     code, shown, _ = command(
         "doctor", folder / "pairs-of-lines.toml", "--model", checkpoint_of("bert"), "--data", folder / "data"
     )
@@ -145,7 +145,7 @@ def test_doctor_looks_at_the_rows_alone(folder, checkpoint_of, command):
     assert "20 to 30 to test on in each of 2 languages" in shown
 
 
-def test_the_microcosm_is_looked_through(tmp_path, checkpoint_of):
+def test_bundled_model_does_well_on_retrieval_mini(tmp_path, checkpoint_of):
     (record,) = xeval.run("retrieval-mini", ["mini-distilmbert"], languages=["de"], results=tmp_path, device="cpu")
     assert record.scores["de"].n_rows == 400
-    assert record.scores["de"].value > 0.4  # it was pretrained on such sentences
+    assert record.scores["de"].value > 0.4  # it was pretrained on sentences like these

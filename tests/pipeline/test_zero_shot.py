@@ -12,8 +12,8 @@ import xeval.support.files
 from tests.helpers import tiny
 
 
-def test_target_language_rows_reach_neither_training_nor_selection(empty, finished_once):
-    """Other rows in every file of the target languages leave the fine-tuned weights the same to the bit."""
+def test_target_rows_reach_neither_training_nor_selection(empty, finished_once):
+    """Other rows in every file of the target languages leave the fine-tuned weights identical to the bit."""
     clean = record_of(finished_once)
     rows = tiny.mini_rows()
     poison = [("en en en", "es zh en", label) for _, _, label in rows["test", "en"]]
@@ -21,7 +21,7 @@ def test_target_language_rows_reach_neither_training_nor_selection(empty, finish
     poisoned = empty.run(data=tiny.write_hub_layout(empty.folder / "poisoned", rows))
     assert poisoned.data.sha256["test"]["es"] != clean.data.sha256["test"]["es"]
     assert predictions_of(empty, "es")["logits"] != predictions_of(finished_once, "es")["logits"]
-    assert poisoned.training == clean.training  # weights_sha256 is in it, and the selection curve
+    assert poisoned.training == clean.training  # it includes weights_sha256 and the selection curve
     assert poisoned.scores["en"] == clean.scores["en"]
 
 
@@ -36,7 +36,7 @@ def test_english_selection_rows_do_reach_selection(empty, finished_once):
     assert record.training.selection_curve != clean.training.selection_curve
 
 
-def test_only_english_is_asked_for_to_train_and_to_select(empty, monkeypatch):
+def test_training_and_selection_read_only_english(empty, monkeypatch):
     asked, load = [], xeval.data.corpus.load_rows
     monkeypatch.setattr(
         "xeval.data.corpus.load_rows",
@@ -52,7 +52,7 @@ def test_only_english_is_asked_for_to_train_and_to_select(empty, monkeypatch):
     ]
 
 
-def test_files_of_target_languages_for_training_and_selection_are_not_even_opened(empty):
+def test_target_train_and_dev_files_are_never_opened(empty):
     data = empty.copy_of_data()
     for language in ("es", "zh"):
         for split in ("train", "validation"):
@@ -60,5 +60,5 @@ def test_files_of_target_languages_for_training_and_selection_are_not_even_opene
     assert empty.run(data=data).status == "complete"
 
 
-def test_evaluating_more_languages_does_not_change_the_weights(empty, finished_once):
+def test_evaluated_languages_do_not_change_the_weights(empty, finished_once):
     assert empty.run(languages=["zh"]).training == record_of(finished_once).training

@@ -1,4 +1,4 @@
-"""A results folder and a cache of their own, and how runs are started on them."""
+"""A separate results folder and cache, and how runs are started in them."""
 
 import hashlib
 import shutil
@@ -29,7 +29,7 @@ LABELS = ("entailment", "neutral", "contradiction")
 
 
 class Notes(Silent):
-    """A reporter that keeps what it is told."""
+    """A reporter that keeps every line."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -40,7 +40,7 @@ class Notes(Silent):
 
 @dataclass
 class World:
-    """A results folder and a cache of their own, and how a run is started on them."""
+    """A separate results folder and cache, and how a run is started in them."""
 
     folder: Path
     task_file: Path
@@ -71,7 +71,7 @@ class World:
         return sorted(path.parent for path in self.results.glob("*/*/*/record.json"))
 
     def files(self) -> dict[str, tuple[bytes, int]]:
-        """Content and time of change of every file under the results, the lock left out."""
+        """Return content and modification time of every file under the results, except locks."""
         return {
             str(path.relative_to(self.results)): (path.read_bytes(), path.stat().st_mtime_ns)
             for path in self.results.rglob("*")
