@@ -1,4 +1,4 @@
-"""What a recipe leaves frozen stays as it is, to the bit, and what it trains is trained as a plain loop trains it."""
+"""What a recipe freezes stays identical to the bit, and what it trains is trained as in a plain loop."""
 
 import importlib.util
 
@@ -41,7 +41,7 @@ def rows_of(architecture: str):
 
 
 def adapted(architecture: str, chosen: Recipe, **config):
-    """A model that `chosen` adapts, with a pooler that was pretrained, and what makes an ordinary one of it."""
+    """Return a model with a pretrained pooler that `chosen` adapts, and the function that makes it ordinary again."""
     model = model_of(architecture, **config)
     return model, adapt(model, chosen, seed=7, has_pooler=True, name="tiny")
 
@@ -59,7 +59,7 @@ def train_as_told(model, chosen: Recipe, **also) -> list[float]:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_each_adaptation_trains_as_a_plain_loop_over_what_asks_for_gradients(settings, architecture):
+def test_every_adaptation_trains_like_a_plain_loop(settings, architecture):
     chosen = recipe(max_steps=5, learning_rate=1e-2, **settings)
     model, _ = adapted(architecture, chosen, **without_dropout(architecture))
     plain, _ = adapted(architecture, chosen, **without_dropout(architecture))
@@ -67,7 +67,7 @@ def test_each_adaptation_trains_as_a_plain_loop_over_what_asks_for_gradients(set
     trained = dict(plain.named_parameters())
     for name, parameter in model.named_parameters():
         if name.endswith(("key.bias", "k_lin.bias")):
-            continue  # what is added to every key changes no attention, so these gradients are noise
+            continue  # adding the same to every key changes no attention, so these gradients are noise
         torch.testing.assert_close(parameter, trained[name], atol=2e-4, rtol=0)
 
 
@@ -79,7 +79,7 @@ DROPOUT = {
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_frozen_encoder_has_no_dropout_and_runs_once_for_each_row(architecture):
+def test_frozen_encoder_runs_once_per_row_without_dropout(architecture):
     chosen = recipe(max_steps=5, learning_rate=1e-2, **FROZEN)
     model, _ = adapted(architecture, chosen, **DROPOUT[architecture])
     plain, _ = adapted(architecture, chosen, **without_dropout(architecture))
@@ -89,11 +89,11 @@ def test_a_frozen_encoder_has_no_dropout_and_runs_once_for_each_row(architecture
     assert sum(seen) <= len(PAIRS) + 2 * 8, "each row once, and a few to find out what the head reads"
 
 
-# ── what stays ──
+# ── what stays frozen ──
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_what_is_frozen_is_bit_identical_after_training(settings, architecture):
+def test_frozen_weights_are_bit_identical_after_training(settings, architecture):
     chosen = recipe(epochs=3.0, learning_rate=1e-2, weight_decay=0.5, selection="english-dev", **settings)
     model, _ = adapted(architecture, chosen)
     before, frozen = weights(model), {name for name, each in model.named_parameters() if not each.requires_grad}
@@ -108,7 +108,7 @@ def test_what_is_frozen_is_bit_identical_after_training(settings, architecture):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_so_many_of_the_lowest_layers_are_frozen_with_the_embeddings(architecture):
+def test_lowest_layers_are_frozen_with_the_embeddings(architecture):
     layers = "transformer" if architecture == "distilbert" else "encoder"
     for n_layers in range(3):
         model, _ = adapted(architecture, recipe(layers_frozen=n_layers))
@@ -120,7 +120,7 @@ def test_so_many_of_the_lowest_layers_are_frozen_with_the_embeddings(architectur
 
 @pytest.mark.parametrize("n_layers", [1, 2])
 @pytest.mark.parametrize("model_type", ["deberta-v2", "electra", "modernbert", "mpnet", "eurobert"])
-def test_they_are_in_other_encoders_too(tmp_path, model_type, n_layers):
+def test_lowest_layers_are_frozen_in_other_encoders_too(tmp_path, model_type, n_layers):
     model = load_pretrained(find_checkpoint(str(tiny_checkpoint(tmp_path, model_type))), KIND, 0)
     adapt(model, recipe(layers_frozen=n_layers), 0, True, "tiny")
     frozen = [name for name, each in model.base_model.named_parameters() if not each.requires_grad]
@@ -129,13 +129,13 @@ def test_they_are_in_other_encoders_too(tmp_path, model_type, n_layers):
     assert any("embed" in name for name in frozen)
 
 
-def test_layers_that_are_one_and_the_same_cannot_be_told_apart(tmp_path):
+def test_layers_that_share_weights_cannot_be_frozen(tmp_path):
     model = load_pretrained(find_checkpoint(str(tiny_checkpoint(tmp_path, "albert"))), KIND, 0)
     with pytest.raises(ModelError, match="layers_frozen needs an encoder that is one stack of 3 layers"):
         adapt(model, recipe(layers_frozen=1), 0, True, "tiny")
 
 
-def test_a_pooler_that_the_checkpoint_lacks_is_trained_with_the_head():
+def test_missing_pooler_is_trained_with_the_head():
     for has_pooler in (True, False):
         model = model_of("bert")
         adapt(model, recipe(**FROZEN), 0, has_pooler, "tiny")
@@ -144,7 +144,7 @@ def test_a_pooler_that_the_checkpoint_lacks_is_trained_with_the_head():
         assert trained == {"classifier.weight", "classifier.bias"} | (set() if has_pooler else pooler)
 
 
-def test_whether_a_checkpoint_has_a_pooler_is_read_from_its_weights(checkpoint_of, tmp_path):
+def test_presence_of_a_pooler_is_read_from_the_weights(checkpoint_of, tmp_path):
     assert brings_pooler(find_checkpoint(str(checkpoint_of("bert"))))
     assert not brings_pooler(find_checkpoint(str(checkpoint_of("xlm-roberta", ("a", "b")))))
 
@@ -153,7 +153,7 @@ def test_whether_a_checkpoint_has_a_pooler_is_read_from_its_weights(checkpoint_o
 
 
 @pytest.mark.parametrize("model_type", sorted(TYPES))
-def test_a_head_says_of_remembered_states_what_the_whole_model_says_or_is_refused(tmp_path, model_type):
+def test_head_on_remembered_states_equals_the_whole_model(tmp_path, model_type):
     own = find_checkpoint(str(tiny_checkpoint(tmp_path, model_type)))
     try:
         model = load_pretrained(own, KIND, 0)
@@ -171,14 +171,14 @@ def test_a_head_says_of_remembered_states_what_the_whole_model_says_or_is_refuse
     np.testing.assert_allclose(predict_logits(model, remembered.take(rows), CPU), expected[rows], atol=2e-5)
 
 
-# What their heads read: an activated pooler, the mean of what each token says, the end of a decoder.
+# Their heads read an activated pooler, the mean of every token's output, or the end of a decoder.
 REFUSED = {"albert", "eurobert", "mt5", "t5", "umt5"}
 OTHERS = [Tagging(TagKeys(labels=("O", "B-X", "I-X"))), Answers(AnswerKeys(stride=16)), MultipleChoice(ChoiceKeys())]
 
 
 @pytest.mark.parametrize("kind", OTHERS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("model_type", ["bert", "distilbert", "xlm-roberta", "modernbert", "deberta-v2"])
-def test_so_do_heads_for_tags_answers_and_choices(tmp_path, model_type, kind):
+def test_heads_of_other_kinds_equal_the_whole_model(tmp_path, model_type, kind):
     own = find_checkpoint(str(tiny_checkpoint(tmp_path, model_type)))
     model = load_pretrained(own, kind, 0)
     pairs = encode(KIND, load_tokenizer(own, 96), labelled_pairs("de", make_pairs("de", 20)), 96)
@@ -194,7 +194,7 @@ def test_so_do_heads_for_tags_answers_and_choices(tmp_path, model_type, kind):
 
 @pytest.mark.skipif(not HAVE_PEFT, reason="peft is not installed")
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_merged_matrices_make_an_ordinary_model_that_says_the_same(architecture):
+def test_merged_lora_is_an_ordinary_model_with_equal_logits(architecture):
     chosen = recipe(epochs=3.0, learning_rate=5e-2, **LORA)
     model, merge = adapted(architecture, chosen)
     names, before = set(model_of(architecture).state_dict()), weights(model_of(architecture))
@@ -211,7 +211,7 @@ def test_merged_matrices_make_an_ordinary_model_that_says_the_same(architecture)
 
 
 @pytest.mark.skipif(not HAVE_PEFT, reason="peft is not installed")
-def test_matrices_have_the_recipes_rank_and_are_drawn_from_the_seed():
+def test_lora_has_the_recipes_rank_and_follows_the_seed():
     chosen = recipe(adaptation="lora", lora_rank=3)
     some, others = model_of("bert"), model_of("bert")
     adapt(some, chosen, 1, True, "tiny"), adapt(others, chosen, 1, True, "tiny")
@@ -223,7 +223,7 @@ def test_matrices_have_the_recipes_rank_and_are_drawn_from_the_seed():
 
 
 @pytest.mark.skipif(not HAVE_PEFT, reason="peft is not installed")
-def test_an_encoder_with_fused_queries_and_values_wants_all_linear(tmp_path):
+def test_encoder_with_fused_attention_needs_all_linear(tmp_path):
     own = find_checkpoint(str(tiny_checkpoint(tmp_path, "modernbert")))
     with pytest.raises(ModelError, match="--lora-targets all-linear"):
         adapt(load_pretrained(own, KIND, 0), recipe(**LORA), 0, True, "tiny")
@@ -240,10 +240,10 @@ def test_without_peft_the_command_says_what_to_install(command, mini, checkpoint
     assert "adaptation lora needs the package peft; install it: pip install peft" in err
 
 
-# ── goes on after a kill ──
+# ── resuming after a kill ──
 
 
-def test_a_training_that_was_interrupted_ends_with_the_same_weights(settings, tmp_path):
+def test_interrupted_training_ends_with_the_same_weights(settings, tmp_path):
     also = settings | ({"lora_dropout": 0.2} if "lora_dropout" in settings else {})
     chosen = recipe(epochs=3.0, weight_decay=0.1, selection="english-dev", evaluate_every_steps=2, **also)
 
@@ -267,7 +267,7 @@ def test_a_training_that_was_interrupted_ends_with_the_same_weights(settings, tm
 # ── recipes ──
 
 
-def test_defaults_are_no_part_of_an_identity_and_anything_else_is():
+def test_defaults_of_adaptation_are_not_in_the_identity():
     assert lasting_values(recipe().model_dump()).keys().isdisjoint({"adaptation", "layers_frozen", "lora_rank"})
     assert lasting_values(recipe(layers_frozen=0).model_dump())["layers_frozen"] == 0
     lora = lasting_values(recipe(adaptation="lora", lora_rank=4).model_dump())
@@ -287,7 +287,7 @@ def test_defaults_are_no_part_of_an_identity_and_anything_else_is():
         (["--layers-frozen", "-1"], "greater than or equal to 0, got -1"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_one_line(command, mini, checkpoint_of, words, expected):
+def test_invalid_adaptation_options_are_refused(command, mini, checkpoint_of, words, expected):
     base = ["--model", checkpoint_of("bert"), "--data", mini.data, "--language", "en"]
     code, _, err = command("run", mini.task_file, *base, *words)
     assert code == 2 and expected in err and "Traceback" not in err
@@ -296,9 +296,7 @@ def test_what_cannot_be_meant_is_refused_in_one_line(command, mini, checkpoint_o
 # ── a whole run ──
 
 
-def test_a_run_says_its_adaptation_and_another_language_comes_without_another_training(
-    settings, command, mini, checkpoint_of, tmp_path
-):
+def test_run_and_report_name_the_adaptation(settings, command, mini, checkpoint_of, tmp_path):
     options = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
     base = ["run", mini.task_file, "--model", checkpoint_of("bert"), "--data", mini.data, "--device", "cpu", *options]
     base += ["--results", tmp_path / "r", "--max-steps", "2", "--selection", "english-dev"]

@@ -1,4 +1,4 @@
-"""A PEFT adapter is read with its base as PEFT itself merges them, or refused in one line; none of it is run."""
+"""PEFT adapters are merged into their base as PEFT does it, or refused in one line; their code is never run."""
 
 import json
 import re
@@ -23,7 +23,7 @@ LAYERS = ["query", "value", "q_lin", "v_lin"]
 
 
 def make_adapter(folder: Path, base: Path, seed: int = 5, labels: tuple[str, ...] = LABELS, **settings) -> dict:
-    """A trained adapter of `base` with its head, as PEFT saves it; the weights of the two as PEFT merges them."""
+    """Save a trained adapter of `base` with its head, as PEFT does; return the weights of both as PEFT merges them."""
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(labels))
     config = {"r": 4, "lora_alpha": 6, "target_modules": LAYERS, "task_type": "SEQ_CLS"} | settings
@@ -87,9 +87,9 @@ def refusal(folder: Path) -> str:
     ids=lambda settings: " ".join(settings) or "plain",
 )
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_base_and_adapter_are_what_peft_makes_of_them(checkpoint_of, tmp_path, architecture, settings):
+def test_base_and_adapter_are_merged_as_by_peft(checkpoint_of, tmp_path, architecture, settings):
     for pattern in ("rank_pattern", "alpha_pattern"):
-        if pattern in settings:  # of whole names' ends, as PEFT matches them
+        if pattern in settings:  # PEFT matches the ends of whole names
             ends = ("query", "value") if architecture != "distilbert" else ("q_lin", "v_lin")
             [(start, value)] = settings[pattern].items()
             between = "self." if architecture != "distilbert" else ""
@@ -100,7 +100,7 @@ def test_base_and_adapter_are_what_peft_makes_of_them(checkpoint_of, tmp_path, a
     assert tuple(model.config.id2label.values()) == LABELS
 
 
-def test_a_training_starts_from_both_under_a_new_head(folder, base):
+def test_training_starts_from_the_merged_encoder(folder, base):
     expected, own = load_fine_tuned(find_checkpoint(str(folder)), KIND).state_dict(), find_checkpoint(str(folder))
     model, another = load_pretrained(own, KIND, seed=1), load_pretrained(own, KIND, seed=2)
     of_encoder = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("bert.")}
@@ -130,7 +130,7 @@ def test_half_precision_is_merged_in_float32(folder, base):
     assert_same(half, load_fine_tuned(find_checkpoint(str(folder)), KIND).state_dict())
 
 
-def test_its_own_tokenizer_comes_before_the_bases(folder, base):
+def test_adapters_tokenizer_comes_before_the_bases(folder, base):
     assert find_checkpoint(str(folder)).tokenizer_folder == base
     for path in base.glob("tokenizer*"):
         shutil.copy(path, folder)
@@ -141,12 +141,12 @@ def test_its_own_tokenizer_comes_before_the_bases(folder, base):
     assert load_tokenizer(own, 48)(*texts)["input_ids"] == expected
 
 
-def test_without_names_its_labels_are_not_guessed(folder):
+def test_labels_without_names_are_not_guessed(folder):
     (folder / "config.json").unlink()
     assert "its labels are LABEL_0, LABEL_1, LABEL_2; wanted entailment" in refusal(folder)
 
 
-def test_a_head_for_other_labels_is_no_head_for_this_task(base, tmp_path):
+def test_head_for_other_labels_is_not_used(base, tmp_path):
     make_adapter(tmp_path / "lora", base, labels=("yes", "no"))
     assert "its labels are yes, no; wanted entailment" in refusal(tmp_path / "lora")
     load_pretrained(find_checkpoint(str(tmp_path / "lora")), KIND, 0)
@@ -155,19 +155,19 @@ def test_a_head_for_other_labels_is_no_head_for_this_task(base, tmp_path):
 # ── the base ──
 
 
-def test_the_base_may_be_a_folder_beside_the_adapter(folder, base, tmp_path):
+def test_base_may_be_a_folder_next_to_the_adapter(folder, base, tmp_path):
     shutil.copytree(base, tmp_path / "base")
     expected = find_checkpoint(str(folder)).sha256
     set_key(folder, base_model_name_or_path="../base")
     assert find_checkpoint(str(folder)).sha256 == expected, "wherever it is, it has the same content"
 
 
-def test_the_base_may_come_with_xeval(folder):
+def test_base_may_be_a_bundled_model(folder):
     set_key(folder, base_model_name_or_path="mini-mbert")
     assert find_checkpoint(str(folder)).base.id == "mini-mbert"
 
 
-def test_the_base_may_be_of_the_hub_at_a_revision(folder, base, monkeypatch):
+def test_base_may_be_a_revision_on_the_hub(folder, base, monkeypatch):
     asked = []
 
     def fetch(kind, repo_id, revision, patterns):
@@ -181,7 +181,7 @@ def test_the_base_may_be_of_the_hub_at_a_revision(folder, base, monkeypatch):
     assert asked == [("model", "google-bert/bert-base-multilingual-cased", "v1")]
 
 
-def test_a_base_that_is_not_there_is_named_with_what_to_do(folder):
+def test_missing_base_is_named_with_advice(folder):
     set_key(folder, base_model_name_or_path="google-bert/bert-base-multilingual-cased")
     message = refusal(folder)
     assert "PEFT adapter of google-bert/bert-base-multilingual-cased, its base: " in message
@@ -190,7 +190,7 @@ def test_a_base_that_is_not_there_is_named_with_what_to_do(folder):
     assert "PEFT adapter of /home/somebody/bert, its base: " in refusal(folder)
 
 
-def test_an_adapter_of_an_adapter_is_refused_even_of_itself(folder, tmp_path):
+def test_adapter_of_an_adapter_is_refused(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "outer")
     for base in (str(folder), "../outer"):
         set_key(tmp_path / "outer", base_model_name_or_path=base)
@@ -227,7 +227,7 @@ def test_base_and_adapter_are_both_part_of_the_identity(folder, base, tmp_path):
         ({"base_model_name_or_path": None, "model_name": "x"}, "PEFT adapter of x; wanted base_model_name_or_path"),
     ],
 )
-def test_other_methods_and_other_settings_are_refused(folder, settings, expected):
+def test_other_methods_than_plain_lora_are_refused(folder, settings, expected):
     set_key(folder, **settings)
     assert expected in refusal(folder)
 
@@ -266,7 +266,7 @@ def test_a_damaged_file_is_refused(folder):
     assert "adapter_model.safetensors cannot be read" in refusal(folder)
 
 
-def test_pickled_weights_are_refused_with_the_command_that_converts_them(folder, monkeypatch):
+def test_refusal_of_pickled_weights_gives_a_working_command(folder, monkeypatch):
     expected = load_fine_tuned(find_checkpoint(str(folder)), KIND).state_dict()
     tensors = load_file(folder / "adapter_model.safetensors")
     torch.save(tensors, folder / "adapter_model.bin")
@@ -284,7 +284,7 @@ def test_an_adapter_without_weights_is_refused(folder):
     assert "no adapter_model.safetensors next to adapter_config.json; fetch it again" in refusal(folder)
 
 
-def test_no_code_that_it_names_is_run(folder, tmp_path):
+def test_code_that_an_adapter_names_is_not_run(folder, tmp_path):
     (folder / "modeling.py").write_text(f"open({str(tmp_path / 'it-ran')!r}, 'w')\n")
     set_key(folder, auto_mapping={"base_model_class": "M", "parent_library": "modeling"}, auto_map={"A": "modeling.M"})
     (folder / "config.json").write_text(
@@ -299,7 +299,7 @@ def test_no_code_that_it_names_is_run(folder, tmp_path):
 # ── on the command line ──
 
 
-def test_a_run_evaluates_it_as_it_is_and_trains_on_it(command, mini, folder, tmp_path):
+def test_run_evaluates_or_trains_an_adapter(command, mini, folder, tmp_path):
     base = ["run", mini.task_file, "--model", folder, "--data", mini.data, "--language", "en", "--device", "cpu"]
     base += ["--results", tmp_path / "r"]
     code, out, err = command(*base, "--no-train")
@@ -309,7 +309,7 @@ def test_a_run_evaluates_it_as_it_is_and_trains_on_it(command, mini, folder, tmp
     assert code == 0, err
 
 
-def test_the_doctor_reads_its_labels(command, mini, folder):
+def test_doctor_reads_the_labels_of_an_adapter(command, mini, folder):
     words = ["--data", mini.data, "--language", "en", "--device", "cpu", "--no-train"]
     code, out, err = command("doctor", mini.task_file, "--model", folder, *words)
     assert code == 0 and "✓ labels of the head: entailment" in out + err

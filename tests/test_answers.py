@@ -1,4 +1,4 @@
-"""Questions with answers: windows, targets, losses, predictions and metrics, each compared with a slow way."""
+"""Question answering: windows, targets, losses, predictions and metrics, each compared with a slow computation."""
 
 import json
 import re
@@ -43,7 +43,7 @@ ARCHIVE = SHARED / "data/xtreme/mock_test_data.tar.xz"
 
 
 def questions(n: int = 14, language: str = "en", seed: int = 3) -> Rows:
-    """Two questions on each context; contexts have from one window to several."""
+    """Return rows with two questions on each context; a context fills one window or several."""
     rng = np.random.default_rng(seed)
     space = "" if language in ("th", "zh") else " "
     table = {"question": [], "context": [], "answers": []}
@@ -108,9 +108,7 @@ def test_windows_are_those_of_the_tokenizer(architecture, language):
             here = slice(*encoded.offsets[at : at + 2])
             assert encoded.row_of[at] == row
             assert encoded.input_ids[here].tolist() == ids
-            if (
-                number == 0 or architecture != "xlm-roberta"
-            ):  # whose later windows have types that the first one has not
+            if number == 0 or architecture != "xlm-roberta":  # its later windows have types that the first one lacks
                 assert encoded.token_type_ids[here].tolist() == expected["token_type_ids"][number]
             places = zip(expected["offset_mapping"][number], expected.sequence_ids(number), strict=True)
             wanted = [place if of == 1 else (NOWHERE, NOWHERE) for place, of in places]
@@ -139,7 +137,7 @@ def test_targets_are_the_answer_or_the_first_piece(architecture):
     assert n_found >= len(rows)
 
 
-def test_pieces_are_counted_once_however_many_windows_show_them():
+def test_pieces_in_several_windows_are_counted_once():
     rows, tokenizer = questions(), tiny_tokenizer("bert")
     pieces = [
         ids for column in rows.texts.values() for ids in tokenizer(list(column), add_special_tokens=False)["input_ids"]
@@ -152,7 +150,7 @@ def test_pieces_are_counted_once_however_many_windows_show_them():
     assert encoded.tokenization.unknown_piece_share == 0
 
 
-def test_no_piece_is_left_out_where_the_stride_is_longer_than_a_window():
+def test_stride_longer_than_a_window_skips_no_piece():
     kind, rows = Answers(AnswerKeys(stride=500)), questions()
     encoded = encode(kind, tiny_tokenizer("bert"), rows, 48)
     for row, context in enumerate(rows.texts["context"]):
@@ -161,7 +159,7 @@ def test_no_piece_is_left_out_where_the_stride_is_longer_than_a_window():
         assert shown == {at for at, character in enumerate(context) if character != " "}
 
 
-def test_windows_of_some_rows_alone_keep_their_characters(tmp_path, monkeypatch):
+def test_selected_and_cached_windows_keep_characters(tmp_path, monkeypatch):
     monkeypatch.setenv("XEVAL_CACHE", str(tmp_path))
     encoded = encoded_rows("bert")
     some = encoded.take(np.flatnonzero(np.isin(encoded.row_of, [2, 5])))
@@ -179,7 +177,7 @@ def test_windows_of_some_rows_alone_keep_their_characters(tmp_path, monkeypatch)
     assert encoded_once("plain", lambda: pytest.fail("it is in the cache"), print).characters is None
 
 
-def test_stride_and_length_of_questions_are_part_of_what_the_weights_depend_on():
+def test_stride_and_question_length_change_the_encoding():
     assert KIND.encoding != Answers(AnswerKeys()).encoding != Answers(AnswerKeys(question_pieces=32)).encoding
     assert Answers(AnswerKeys(n_best=5)).encoding == Answers(AnswerKeys()).encoding
 
@@ -188,7 +186,7 @@ def test_stride_and_length_of_questions_are_part_of_what_the_weights_depend_on()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_packed_and_padded_logits_are_those_of_each_window_alone(architecture):
+def test_packed_and_padded_logits_equal_single_windows(architecture):
     model, encoded = answering(architecture).double(), encoded_rows(architecture)
     windows = np.array([3, 0, 7, 7])
     expected = []
@@ -206,7 +204,7 @@ def test_packed_and_padded_logits_are_those_of_each_window_alone(architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_loss_and_gradients_are_those_of_transformers(architecture, dtype):
-    """Whose own loss counts padding among the positions, so that each window is given to it alone."""
+    """Their own loss counts padding among the positions, so each window is passed to it alone."""
     model, encoded = answering(architecture).to(dtype).train(), encoded_rows(architecture)
     windows, expected = np.array([1, 8, 0, 4]), torch.zeros((), dtype=dtype)
     for window in windows:
@@ -225,7 +223,7 @@ def test_loss_and_gradients_are_those_of_transformers(architecture, dtype):
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-5, atol=1e-5, msg=name)
 
 
-def test_loss_of_parts_adds_up_to_that_of_the_whole():
+def test_losses_of_parts_add_up_to_the_whole():
     encoded, rng = encoded_rows("bert"), np.random.default_rng(0)
     outputs = torch.from_numpy(rng.normal(scale=20, size=(len(encoded.input_ids), 2)))
     whole, n = KIND.loss(outputs, torch.from_numpy(encoded.targets))
@@ -242,7 +240,7 @@ def test_loss_of_parts_adds_up_to_that_of_the_whole():
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("language", ["en", "ar", "th", "zh"])
-def test_every_answer_is_that_of_a_plain_loop(architecture, language):
+def test_answers_are_those_of_a_plain_loop(architecture, language):
     model, tokenizer, rows = answering(architecture), tiny_tokenizer(architecture), questions(20, language)
     encoded = encode(KIND, tokenizer, rows, MAX_LENGTH)
     answers = KIND.answers(predict(model, KIND, encoded, CPU), encoded, rows)
@@ -251,7 +249,7 @@ def test_every_answer_is_that_of_a_plain_loop(architecture, language):
     assert len(set(expected)) > 3 and (len(encoded) > len(rows) or language == "th")
 
 
-def test_answers_stand_beside_the_right_ones_and_grown_to_whole_words():
+def test_answers_are_saved_with_whole_words_and_gold():
     rows = KIND.read(table(context="It is in Dar-es-Salaam, they say.", answers=[("Dar", 9), ("Dar-es-Salaam", 9)]))
     encoded = encode(KIND, AutoTokenizer.from_pretrained(find_checkpoint("mini-mbert").folder), rows, 64)
     outputs = np.zeros((len(encoded.input_ids), 2), np.float32)
@@ -269,7 +267,7 @@ def test_answers_stand_beside_the_right_ones_and_grown_to_whole_words():
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_checkpoint_with_a_head_of_three_labels_gets_one_of_two_outputs(tmp_path, architecture):
+def test_classification_head_is_replaced_by_an_answer_head(tmp_path, architecture):
     tokenizer = tiny_tokenizer(architecture)
     tiny_model(architecture, len(tokenizer)).save_pretrained(tmp_path / "classifier")
     tokenizer.save_pretrained(tmp_path / "classifier")
@@ -304,7 +302,7 @@ def slow_squad(text: str) -> str:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_metrics_are_what_they_are_when_computed_the_slow_way(seed):
+def test_metrics_equal_a_slow_computation(seed):
     rng, words = np.random.default_rng(seed), ["the", "The", "a", "cat,", "cat", "sat.", "on-mat", "猫", "", "  ", "An"]
     for _ in range(200):
         said, *right = (" ".join(rng.choice(words, rng.integers(0, 6))) for _ in range(1 + rng.integers(1, 4)))
@@ -339,7 +337,7 @@ def test_mlqa_has_rules_for_each_language(language, text, expected):
         ("tydiqa", 88.88888888888889, 97.22222222222223),
     ],
 )
-def test_scores_of_the_mock_data_are_those_that_xtreme_expects(tmp_path, task, exact, f1):
+def test_mock_data_get_the_scores_that_xtreme_expects(tmp_path, task, exact, f1):
     unpack(ARCHIVE, tmp_path)
     scores = []
     metrics = ("mlqa_exact_match", "mlqa_f1") if task == "mlqa" else ("exact_match", "f1")
@@ -390,14 +388,14 @@ def table(question="Where?", context="It is here.", answers=(("here", 6),)) -> T
         ({"context": None}, "row 1 has no text in 'context'"),
     ],
 )
-def test_rows_that_cannot_be_used_are_refused_in_one_line(wrong, complaint):
+def test_unusable_rows_are_refused_in_one_line(wrong, complaint):
     with pytest.raises(DataError) as caught:
         KIND.read(table(**wrong))
     assert complaint in str(caught.value) and str(caught.value).startswith("a file: test rows")
     assert "\n" not in str(caught.value)
 
 
-def test_one_row_among_others_without_an_answer_is_named():
+def test_row_without_an_answer_is_named():
     columns = {name: values * 2 for name, values in table().columns.items()}
     columns["answers"] = [columns["answers"][0], {"text": [], "answer_start": []}]
     with pytest.raises(DataError, match="row 2 has no answer"):
@@ -405,7 +403,7 @@ def test_one_row_among_others_without_an_answer_is_named():
 
 
 @pytest.mark.parametrize("answers", ["here", {"text": ["here"]}, {"text": ["here"], "answer_start": []}, [6], 7])
-def test_answers_in_another_shape_are_refused(answers):
+def test_malformed_answers_are_refused(answers):
     columns = table().columns | {"answers": [answers]}
     with pytest.raises(DataError, match=r"row 1 has |carry no answers"):
         KIND.read(Table("en", "test", "a file", columns, {}))
@@ -419,7 +417,7 @@ ASKED = {"id": "1", "question": "Where?", "answers": [{"text": "here", "answer_s
 PARAGRAPH = {"context": "It is here.", "qas": [ASKED, ASKED | {"id": "2", "question": "It is where?"}]}
 
 
-def test_a_file_of_squad_is_read_question_by_question():
+def test_squad_file_is_read_question_by_question():
     columns = KIND.columns_in(
         {"one.json": squad(PARAGRAPH), "two.json": squad(PARAGRAPH | {"context": "It was here."})}
     )
@@ -442,27 +440,27 @@ def test_a_file_of_squad_is_read_question_by_question():
         (squad(PARAGRAPH, PARAGRAPH), "question '1' occurs in it twice"),
     ],
 )
-def test_what_is_no_file_of_squad_is_refused_in_one_line(text, complaint):
+def test_malformed_squad_file_is_refused(text, complaint):
     with pytest.raises(DataError, match=re.escape(complaint)):
         KIND.columns_in({"one.json": text})
 
 
-def test_one_id_for_two_questions_is_no_repetition():
-    """TyDi QA's English training file has ids that stand for dozens of questions."""
+def test_different_questions_may_share_an_id():
+    """TyDi QA's English training file has ids that dozens of questions share."""
     columns = KIND.columns_in(
         {"one.json": squad({"context": "It is here.", "qas": [ASKED, ASKED | {"question": "So?"}]})}
     )
     assert columns["question"] == ["Where?", "So?"]
 
 
-def test_questions_on_one_context_depend_on_each_other():
+def test_questions_on_one_context_form_a_group():
     rows = questions(6)
     contexts = Counter(rows.texts["context"])
     assert rows.groups.tolist() == [0, 0, 1, 1, 2, 2] and set(contexts.values()) == {2}
 
 
-def test_the_real_files_of_this_kind_say_the_same_in_every_layout(tmp_path):
-    """A byte order mark and Windows' line ends change nothing."""
+def test_byte_order_mark_and_crlf_change_nothing(tmp_path):
+    """In a file of SQuAD's format."""
     path = Path(tmp_path, "marked.json")
     path.write_bytes(
         b"\xef\xbb\xbf" + json.dumps(json.loads(squad(PARAGRAPH)), indent=1).replace("\n", "\r\n").encode()
@@ -471,14 +469,14 @@ def test_the_real_files_of_this_kind_say_the_same_in_every_layout(tmp_path):
 
 
 @pytest.mark.parametrize("metric", [metric.name for metric in Answers.metrics])
-def test_a_metric_is_its_own_in_the_library_too(metric):
-    """Which gives value and counts under their names in one table, so that none may be called like another."""
+def test_library_returns_each_metric_by_its_name(metric):
+    """It returns values and counts by name in one table, so no two may have the same name."""
     tally = np.random.default_rng(1).random((30, len(Answers.counts)))
     tally[:, -1] = 1
     assert compute(KIND.measure(metric), tally)[metric] == pytest.approx(KIND.measure(metric).over(tally))
 
 
-def test_parquet_and_json_lines_with_tables_of_lists_are_read(tmp_path):
+def test_nested_answers_are_read_from_parquet_and_jsonl(tmp_path):
     columns = table().columns | {"id": ["1"]}
     pq.write_table(pa.table(columns), tmp_path / "test.parquet")
     line = {name: column[0] for name, column in columns.items()}
@@ -489,7 +487,7 @@ def test_parquet_and_json_lines_with_tables_of_lists_are_read(tmp_path):
     assert KIND.read(Table("en", "test", "a file", in_parquet, {})).gold == [[(6, "here")]]
 
 
-def test_a_short_file_that_stands_for_much_text_is_refused_before_it_is_unpacked(tmp_path):
+def test_small_parquet_that_unpacks_to_gigabytes_is_refused(tmp_path):
     texts = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), pa.array(["x" * 90_000]))
     answers = pa.StructArray.from_arrays([pa.ListArray.from_arrays(pa.array([0, 50_000], pa.int32()), texts)], ["text"])
     pq.write_table(pa.table({"question": ["Where?"], "context": ["It"], "answers": answers}), tmp_path / "test.parquet")
@@ -498,7 +496,7 @@ def test_a_short_file_that_stands_for_much_text_is_refused_before_it_is_unpacked
         tables.read_parquet([tmp_path / "test.parquet"], tables.Wanted(KIND.text_columns, KIND.gold_columns, 10))
 
 
-def test_contexts_that_are_trained_on_are_a_warning_and_ends_inside_words_are_counted():
+def test_shared_contexts_and_ends_inside_words_are_findings():
     def rows(contexts: list[str], answers: list[tuple[int, str]]) -> Rows:
         texts = {"question": ["Where?"] * len(contexts), "context": contexts}
         return Rows("en", "test", texts, [[own] for own in answers], np.arange(len(contexts)))

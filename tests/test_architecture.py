@@ -33,13 +33,13 @@ IN_CHARGE = {
     "evaluate": {"xeval.kinds.metric"},
     "huggingface_hub": {"xeval.data.hub", "xeval.engine.unpickle", "xeval.report.formats.model_card"},
 }
-# They fetch, or run what strangers wrote.
+# They fetch, or run code that strangers wrote.
 FORBIDDEN = ("pickle", "urllib", "requests", "httpx")
 
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module of xeval by its dotted name. A package's is its __init__."""
+    """Return every module of xeval by its dotted name. A package's module is its __init__."""
     found = {}
     for path in sorted((ROOT / "xeval").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -49,7 +49,7 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports(module: str, only_on_loading: bool = False) -> frozenset[str]:
-    """Full names of the modules that `module` imports, or only of those that it imports when it is loaded."""
+    """Return the full names of the modules that `module` imports, or only of those that it imports on loading."""
     names: set[str] = set()
     nodes: list[ast.AST] = [ast.parse(modules()[module].read_text(encoding="utf-8"))]
     while nodes:
@@ -74,20 +74,20 @@ def libraries(module: str, only_on_loading: bool = False) -> set[str]:
 
 
 def layer(module: str) -> int:
-    """The number of the module's layer, from the top. Only `xeval` and `xeval.__main__` stand above all of them."""
+    """Return the number of the module's layer, from the top. Only `xeval` and `xeval.__main__` are above all layers."""
     folder = module.split(".")[1:2]
     return LAYERS.index(folder[0]) if folder and folder[0] in LAYERS else -1
 
 
 @cache
 def upward_imports() -> frozenset[tuple[str, str]]:
-    """Every import from a layer above, as (who imports, what is imported)."""
+    """Return every import from a higher layer, as (importing module, imported module)."""
     arrows = {(module, name) for module in modules() for name in imports(module) & modules().keys()}
     return frozenset((module, name) for module, name in arrows if layer(name) < layer(module))
 
 
 def loaded_with(module: str) -> dict[str, str]:
-    """Every library that importing `module` loads, with the way to it."""
+    """Return every library that importing `module` loads, with the chain of imports that leads to it."""
     ways, waiting, seen = {}, [(module, module)], set()
     while waiting:
         name, way = waiting.pop()
@@ -115,7 +115,7 @@ def test_no_module_imports_from_a_layer_above_its_own():
     assert sorted(upward_imports()) == []
 
 
-def test_imports_are_found_at_the_top_of_a_module_and_inside_functions():
+def test_imports_inside_functions_are_found_too():
     assert "xeval.support.text" in imports("xeval.cli", only_on_loading=True)
     assert "xeval.runs.grid" in imports("xeval.cli.run") - imports("xeval.cli.run", only_on_loading=True)
 
@@ -124,12 +124,12 @@ def test_only_the_command_line_uses_typer():
     assert {name for name in modules() if "typer" in libraries(name) and not name.startswith("xeval.cli")} == set()
 
 
-def test_the_package_imports_nothing_that_is_not_in_the_wheel():
+def test_package_imports_nothing_outside_the_wheel():
     beside = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"xeval"}
     assert {name: libraries(name) & beside for name in modules() if libraries(name) & beside} == {}
 
 
-def test_there_are_modules_that_load_fast():
+def test_light_packages_exist():
     assert {room for room in LIGHT if room not in light_modules()} == set()
 
 
@@ -139,7 +139,7 @@ def test_a_light_module_loads_no_heavy_library(module):
     assert {library: way for library, way in ways.items() if library in HEAVY} == {}
 
 
-def test_importing_every_light_module_really_leaves_the_heavy_libraries_alone():
+def test_importing_light_modules_loads_no_heavy_library():
     names = [*light_modules(), "xeval", "xeval.definitions.registry"]
     code = (
         f"import importlib, sys\n"
@@ -156,5 +156,5 @@ def test_only_the_modules_in_charge_import_this_library(library):
 
 
 @pytest.mark.parametrize("library", FORBIDDEN)
-def test_nothing_else_fetches_or_runs_what_strangers_wrote(library):
+def test_forbidden_libraries_are_never_imported(library):
     assert {name for name in modules() if library in libraries(name)} == set()

@@ -1,4 +1,4 @@
-"""What programs pass to the functions of `import xeval`: taken for what is meant, or refused at once."""
+"""What programs pass to the functions of `import xeval`: understood as meant, or refused immediately."""
 
 import inspect
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 import xeval
 
 FUNCTIONS = {name: getattr(xeval, name) for name in xeval.__all__ if inspect.isfunction(getattr(xeval, name))}
-OBJECTS = {"reporter", "footprint", "options"}  # whose type a type checker knows
+OBJECTS = {"reporter", "footprint", "options"}  # a type checker knows their types
 GOOD = {"task": "xnli-mini", "models": "mini-mbert", "model": "org/m", "reference": "xnli-mini", "language": "es"}
 GOOD |= {"claimed": 0.5, "predictions": "p", "baseline": "b.toml", "sources": ["s"], "destination": "d"}
 GOOD |= {"a": "m", "b": "n", "results": "r"}
@@ -30,7 +30,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "argument"), CASES)
-def test_what_no_argument_takes_is_refused_by_its_name(tmp_path, monkeypatch, name, argument):
+def test_wrong_object_is_refused_by_argument_name(tmp_path, monkeypatch, name, argument):
     monkeypatch.chdir(tmp_path)
     named = {"model": "models?", "seeds_of": "seeds of"}.get(argument, argument)
     with pytest.raises(xeval.XevalError, match=f"^{named}\\b") as refusal:
@@ -61,7 +61,7 @@ def test_what_no_argument_takes_is_refused_by_its_name(tmp_path, monkeypatch, na
         ("tasks_dirs", [3]),
     ],
 )
-def test_a_value_of_another_type_is_refused_before_anything_is_written(tmp_path, argument, value):
+def test_wrong_value_is_refused_before_anything_is_written(tmp_path, argument, value):
     options = {"results": tmp_path / "results", argument: value}
     with pytest.raises(xeval.XevalError, match=f"^{argument}: wanted .*, got "):
         xeval.run("xnli-mini", "mini-mbert", **options)
@@ -69,19 +69,19 @@ def test_a_value_of_another_type_is_refused_before_anything_is_written(tmp_path,
 
 
 @pytest.mark.parametrize(("name", "option"), [("reproduce", "seeds"), ("score", "seed"), ("score", "labels")])
-def test_options_that_are_handed_on_are_checked_too(name, option):
+def test_forwarded_options_are_checked_too(name, option):
     with pytest.raises(xeval.XevalError, match=f"^{option}: wanted "):
         FUNCTIONS[name](**needed(FUNCTIONS[name]) | {option: object()})
 
 
-def test_a_call_that_python_refuses_is_refused_by_python():
+def test_wrong_call_raises_pythons_own_type_error():
     with pytest.raises(TypeError, match="positional"):
         xeval.run("xnli-mini", "mini-mbert", "es")
     with pytest.raises(TypeError, match="models"):
         xeval.run("xnli-mini")
 
 
-def test_paths_and_numbers_of_numpy_mean_what_words_and_numbers_do(mini, checkpoint_of, tmp_path):
+def test_paths_and_numpy_numbers_are_accepted(mini, checkpoint_of, tmp_path):
     values = {"epochs": None, "max_steps": 2}
     words = {"languages": "es", "seeds": 3, "max_train": 8, "max_eval": 4, "device": "cpu", "dtype": "float32"}
     [record] = xeval.run(

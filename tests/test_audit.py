@@ -1,4 +1,4 @@
-"""Claims looked into on few rows: the bets done the slow way, errors with a known truth, and a real checkpoint."""
+"""Claims audited on few rows: bets computed the slow way, errors when the truth is known, and a real checkpoint."""
 
 import itertools
 import json
@@ -17,12 +17,12 @@ SIZES = np.full(400, 3)
 
 
 def slow_wealth(sizes, right, score, above):
-    """One stake and one group after the other."""
+    """Return the wealth after each group, computed for one stake and one group at a time."""
     made, largest, n = np.ones(len(STAKES)), max(sizes), len(sizes)
     null, past, wealths = score if above else 1 - score, 0.0, []
     for place, (size, hits) in enumerate(zip(sizes, right, strict=False)):
         share = ((hits if above else size - hits) + null * (largest - size)) / largest
-        fair = (n * null - past) / (n - place)  # the mean of what is left, if the hypothesis is just true
+        fair = (n * null - past) / (n - place)  # the mean of what is left, if the hypothesis only just holds
         for number, stake in enumerate(STAKES):
             bet = min(stake * n / (n - place), 0.95 / fair) if 0 < fair < 1 else 0
             made[number] *= 1 + bet * (share - fair)
@@ -33,7 +33,7 @@ def slow_wealth(sizes, right, score, above):
 
 @pytest.mark.parametrize("above", [True, False])
 @pytest.mark.parametrize("score", [0.2, 0.5, 0.6, 0.95])
-def test_wealth_is_that_of_bets_made_one_after_the_other(score, above):
+def test_wealth_equals_that_of_bets_made_one_by_one(score, above):
     sizes = RNG.integers(1, 4, 60)
     right = RNG.binomial(sizes, 0.6)
     assert wealth(sizes, right, score, above) == pytest.approx(
@@ -41,8 +41,8 @@ def test_wealth_is_that_of_bets_made_one_after_the_other(score, above):
     )
 
 
-def test_no_bet_gains_in_the_mean_over_all_orders_if_the_hypothesis_is_just_true():
-    """What makes the test valid: its wealth is a martingale."""
+def test_bets_gain_nothing_if_the_hypothesis_only_just_holds():
+    """In the mean over all orders. This makes the test valid: its wealth is a martingale."""
     sizes, right = np.array([1, 2, 3, 3, 2, 3]), np.array([1, 0, 3, 2, 1, 1])
     score = right.sum() / sizes.sum()
     orders = [list(order) for order in itertools.permutations(range(6))]
@@ -53,14 +53,14 @@ def test_no_bet_gains_in_the_mean_over_all_orders_if_the_hypothesis_is_just_true
 
 
 @pytest.mark.parametrize(("share", "outcome"), [(0.60, "confirmed"), (0.62, "refuted"), (0.30, "refuted")])
-def test_where_all_rows_are_known_the_outcome_is_that_of_all_rows(share, outcome):
+def test_outcome_is_that_of_all_rows(share, outcome):
     right = answers(share, SIZES, np.random.default_rng(3))
     result = look(SIZES, right, 0.59, 0.015)
     assert result.outcome == outcome and result.n_rows <= 1200
     assert result.score == pytest.approx(right[: result.n_groups].sum() / result.n_rows)
 
 
-def test_a_claim_far_off_takes_few_rows_and_says_after_how_many():
+def test_claim_far_off_is_refuted_after_few_rows():
     right = answers(0.3, SIZES, RNG)
     result = look(SIZES, right, 0.6, 0.015)
     assert result.outcome == "refuted" and result.n_rows < 150
@@ -70,7 +70,7 @@ def test_a_claim_far_off_takes_few_rows_and_says_after_how_many():
 
 
 @pytest.mark.parametrize("claimed", [0.0, 0.01, 0.99, 1.0])
-def test_claims_at_the_ends(claimed):
+def test_claims_near_0_and_1_are_judged_correctly(claimed):
     for share in (0.0, 0.005, 1.0):
         result = look(SIZES, answers(share, SIZES, RNG), claimed, 0.015)
         assert result.outcome == ("confirmed" if abs(share - claimed) <= 0.015 else "refuted")
@@ -98,7 +98,7 @@ def test_rows_are_shuffled_group_by_group():
 @pytest.mark.parametrize(
     ("off", "wrong"), [(1.5, "refuted"), (-1.5, "refuted"), (1.6, "confirmed"), (-1.6, "confirmed")]
 )
-def test_a_claim_at_the_edge_is_judged_wrongly_as_rarely_as_promised(off, wrong):
+def test_claim_at_the_edge_keeps_the_promised_error_rate(off, wrong):
     n = 150
     shares = rates(off, 1.5, SIZES, n, seed=5)
     print(describe(off, 1.5, shares))
@@ -126,7 +126,7 @@ def test_rows_are_answered_as_in_a_run(mini, checkpoint_of, tmp_path, command):
     assert len(load_runs(tmp_path)) == 1  # nothing was written
 
 
-def test_a_claim_that_does_not_hold_exits_with_1_long_before_the_end(checkpoint_of, command):
+def test_refuted_claim_exits_with_1_after_few_rows(checkpoint_of, command):
     words = ("xnli-mini", "--model", checkpoint_of("bert", LABELS), "--language", "es", "-q", "--device", "cpu")
     code, out, err = command("audit", *words, "--claimed", 99)
     assert (code, err) == (1, "")
@@ -150,7 +150,7 @@ def test_a_claim_that_does_not_hold_exits_with_1_long_before_the_end(checkpoint_
         (("xnli-mini", "--model", "{model}", "--language", "es"), "--claimed"),
     ],
 )
-def test_what_cannot_be_audited_is_one_line(words, said, checkpoint_of, command):
+def test_impossible_audit_is_refused_in_one_line(words, said, checkpoint_of, command):
     model = checkpoint_of("bert", LABELS)
     code, out, err = command("audit", *(str(word).format(model=model) for word in words), "-q")
     assert (code, out) == (2, "") and said in err and err.count("\n") == 1

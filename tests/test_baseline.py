@@ -1,4 +1,4 @@
-"""The baseline file: what goes into it, that it reads back, and what is refused with which line."""
+"""The baseline file: what it contains, that it reads back the same, and which files are refused with what message."""
 
 import re
 import tomllib
@@ -21,7 +21,7 @@ def write(tmp_path, text: str):
     return path
 
 
-def test_a_baseline_says_what_people_review():
+def test_baseline_shows_what_people_review():
     table = tomllib.loads(baseline.to_toml(BASELINE))
     [found] = table["configurations"]
     assert (found["task"], found["model"], found["seeds"]) == ("cats", "org/m", [1, 2, 3])
@@ -38,19 +38,19 @@ def test_a_baseline_says_what_people_review():
     assert found["data_sha256"]["test"]["th"] == found["data_sha256"]["train"]["en"] == SHA
 
 
-def test_a_language_is_one_line_so_that_a_review_shows_which_changed():
+def test_each_language_is_one_line_of_the_file():
     [line] = [line for line in baseline.to_toml(BASELINE).splitlines() if line.startswith("th = {")]
     assert "60.0" in line and "2980, 3005, 3015" in line
 
 
 @pytest.mark.parametrize("records", [seeds("a"), [as_it_is(SHA, en=80.0, es=70.0)]], ids=["trained", "as it is"])
-def test_written_and_read_it_is_the_same(tmp_path, records):
+def test_baseline_reads_back_as_written(tmp_path, records):
     blessed = bless(records)
     baseline.write(tmp_path / "new" / "b.toml", blessed)
     assert baseline.read(tmp_path / "new" / "b.toml") == blessed
 
 
-def test_a_hostile_name_stays_a_name(tmp_path):
+def test_hostile_names_read_back_as_written(tmp_path):
     model = ModelRecord(id=HOSTILE, origin="local", revision=None, sha256=SHA, n_parameters=1, architecture="bert")
     recipe = RecipeRecord(name="r", values={"epochs": 2.0, HOSTILE: HOSTILE}, overrides={HOSTILE: HOSTILE})
     runs = seeds("a", model=model, recipe=recipe)
@@ -62,7 +62,7 @@ def test_a_hostile_name_stays_a_name(tmp_path):
     assert check(back, runs).passed
 
 
-def test_several_configurations_stand_in_one_file(tmp_path):
+def test_one_file_holds_several_configurations(tmp_path):
     other = RecipeRecord(name="r", values={"epochs": 3.0}, overrides={"epochs": 3.0})
     blessed = bless([*seeds("a"), *seeds("a", recipe=other)])
     assert [configuration.name for configuration in blessed.configurations] == [
@@ -97,13 +97,13 @@ NOT_ALL = THREE[0].model_copy(update={"scores": {"en": score(0.8)}})
         ([*THREE, a_seed(3, en=80, es=70, th=60)], "seed 3 of org/m, r, epochs 2.0 is there twice"),
     ],
 )
-def test_what_is_not_fit_to_be_blessed_is_refused_in_one_line(records, said):
+def test_unfit_runs_are_not_blessed(records, said):
     with pytest.raises(StoreError, match=re.escape(said)) as refused:
         bless(records)
     assert "\n" not in str(refused.value)
 
 
-def test_runs_on_part_of_the_rows_may_be_blessed_and_say_so():
+def test_blessed_runs_on_part_of_the_rows_say_so():
     [found] = bless(seeds("a", limits=Limits(max_train=100, max_eval=50))).configurations
     assert found.name == "cats: org/m, r, epochs 2.0, max train 100, max eval 50, float32"
 
@@ -130,7 +130,7 @@ GOOD = baseline.to_toml(BASELINE)
         ('task = "cats"', 'task = "cats', "not readable as TOML"),
     ],
 )
-def test_a_file_that_is_none_is_refused_with_its_name_and_the_place(tmp_path, old, new, said):
+def test_invalid_file_is_refused_with_name_and_place(tmp_path, old, new, said):
     assert old in GOOD
     path = write(tmp_path, GOOD.replace(old, new, 1))
     with pytest.raises(DefinitionError, match=re.escape(said)) as refused:
@@ -138,24 +138,24 @@ def test_a_file_that_is_none_is_refused_with_its_name_and_the_place(tmp_path, ol
     assert str(refused.value).startswith(f"{path}: ") and "\n" not in str(refused.value)
 
 
-def test_the_same_configuration_twice_is_refused(tmp_path):
+def test_repeated_configuration_is_refused(tmp_path):
     twice = GOOD + "\n" + GOOD[GOOD.index("[[configurations]]") :]
     with pytest.raises(DefinitionError, match="two configurations have the same task, model and settings"):
         baseline.read(write(tmp_path, twice))
 
 
-def test_a_missing_file_is_one_line(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     with pytest.raises(DefinitionError, match=r"nowhere\.toml: cannot read this baseline file: No such file"):
         baseline.read(tmp_path / "nowhere.toml")
 
 
-def test_whole_numbers_are_the_same_settings_however_they_are_written(tmp_path):
+def test_epochs_2_and_2_0_are_the_same_setting(tmp_path):
     path = write(tmp_path, GOOD.replace("epochs = 2.0", "epochs = 2"))
     assert check(baseline.read(path), seeds("b")).passed
 
 
-def test_the_sample_record_itself_can_be_blessed_beside_a_second_seed():
-    """The record that other tests use, as it is: whatever a run leaves must be understood here."""
+def test_sample_record_can_be_blessed():
+    """The record that other tests use, unchanged: everything that a run writes must be understood here."""
     first = run_record(seed=1, scores={"de": score(0.6)}, training_language="de")
     found = bless([first, first.model_copy(update={"seed": 2})])
     assert isinstance(found, Baseline)
@@ -165,7 +165,7 @@ def test_the_sample_record_itself_can_be_blessed_beside_a_second_seed():
 
 
 def by_f1(runs):
-    """The same scores, as the F1 of some kind of task; its sums hold no right rows."""
+    """Return the same scores as the F1 of some kind of task, whose totals count no correct rows."""
     return [
         record.model_copy(
             update={
@@ -181,7 +181,7 @@ def by_f1(runs):
     ]
 
 
-def test_a_metric_that_counts_no_right_rows_is_blessed_by_its_values():
+def test_metric_without_counts_is_blessed_by_its_values():
     runs = by_f1(seeds())
     made = bless(runs)
     table = tomllib.loads(baseline.to_toml(made))
@@ -192,7 +192,7 @@ def test_a_metric_that_counts_no_right_rows_is_blessed_by_its_values():
     assert {"accuracy_percent", "n_correct"} & cell.keys() == set()
 
 
-def test_it_reads_back_and_the_gate_compares_values(tmp_path):
+def test_gate_compares_values_that_were_read_back(tmp_path):
     made = bless(by_f1(seeds()))
     assert baseline.read(write(tmp_path, baseline.to_toml(made))) == made
     assert "regression" not in {finding.kind for finding in check(made, by_f1(seeds())).findings}
@@ -201,7 +201,7 @@ def test_it_reads_back_and_the_gate_compares_values(tmp_path):
     assert any("th fell by 20.0 points" in finding.sentence for finding in found)
 
 
-def test_runs_scored_by_another_metric_are_another_configuration():
+def test_another_metric_makes_another_configuration():
     kinds = {finding.kind for finding in check(bless(seeds()), by_f1(seeds())).findings}
     assert "regression" not in kinds and kinds & {"missing configuration", "other settings"}
 
@@ -214,7 +214,7 @@ def test_runs_scored_by_another_metric_are_another_configuration():
         ("n_examples = 5000", "n_examples = 5000, values = [0.5, 0.5, 0.5]"),
     ],
 )
-def test_a_cell_has_counts_or_values_and_says_its_number_accordingly(tmp_path, old, new):
+def test_cell_with_mixed_counts_and_values_is_refused(tmp_path, old, new):
     text = baseline.to_toml(BASELINE)
     assert old in text
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Batches cover every row, keep to their size, and hand the rows over as they are."""
+"""Batches cover every row, keep to their size, and leave the rows unchanged."""
 
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ lengths_of_rows = st.lists(st.integers(2, 600), max_size=200).map(lambda lengths
 
 @settings(deadline=None)
 @given(lengths_of_rows, st.integers(1, 5000))
-def test_even_batches_hold_every_row_once_within_the_token_budget(lengths, budget):
+def test_even_batches_cover_all_rows_within_the_budget(lengths, budget):
     batches = even_batches(lengths, budget)
     covered = np.concatenate(batches) if batches else np.array([], dtype=np.int64)
     assert sorted(covered.tolist()) == list(range(len(lengths)))
@@ -37,7 +37,7 @@ def test_even_batches_are_as_few_as_longest_first_allows(lengths, budget):
 
 @settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 64), st.integers(0, 2**32 - 1), st.integers(0, 50))
-def test_an_epoch_is_every_pair_once_in_batches_of_the_recipes_size(n_pairs, batch_size, seed, epoch):
+def test_epoch_covers_every_pair_once(n_pairs, batch_size, seed, epoch):
     batches = list(random_batches(n_pairs, batch_size, seed, epoch))
     assert sorted(np.concatenate(batches).tolist()) == list(range(n_pairs))
     assert {len(batch) for batch in batches[:-1]} <= {batch_size}
@@ -48,7 +48,7 @@ def epoch_order(seed: int, epoch: int) -> list[int]:
     return np.concatenate(list(random_batches(50, 8, seed, epoch))).tolist()
 
 
-def test_the_order_is_the_same_for_the_same_seed_and_epoch_and_differs_for_others():
+def test_order_depends_on_seed_and_epoch():
     assert epoch_order(1, 0) == epoch_order(1, 0)
     orders = {tuple(epoch_order(seed, epoch)) for seed in range(5) for epoch in range(5)}
     assert len(orders) == 25
@@ -61,7 +61,7 @@ def encoded():
 
 
 @pytest.mark.parametrize("rows", [[0], [11, 3, 7], list(range(12)), [5, 5]])
-def test_collated_rows_come_out_as_they_went_in_with_padding_on_the_right(encoded, rows):
+def test_collated_rows_are_padded_on_the_right(encoded, rows):
     batch = collate(encoded, np.array(rows), pad_token_id=9, type_ids=True, device=torch.device("cpu"))
     width = max(encoded.lengths[rows])
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}

@@ -1,4 +1,4 @@
-"""What the benchmark counts and draws, checked against what torch counts and what was counted in real rows."""
+"""The operations and lengths that the benchmark counts and draws, checked against torch and against real rows."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("architecture", SIZES)
-def test_the_operations_counted_are_those_of_the_packed_model(architecture):
+def test_operations_counted_are_those_of_the_packed_model(architecture):
     """Up to the keys and values of first tokens in the last layer, computed twice, and the head's last product."""
     config = AutoConfig.for_model(architecture, vocab_size=119_547, num_labels=3, **SIZES[architecture])
     model = AutoModelForSequenceClassification.from_config(config).eval()
@@ -46,7 +46,7 @@ def test_lengths_drawn_have_the_mean_of_the_real_ones(percentiles, mean, n):
     assert inputs.typical_lengths(percentiles, n).mean() == pytest.approx(mean, rel=0.02)
 
 
-def test_the_steps_that_are_timed_train_on_rows_of_typical_lengths_out_of_all_pieces():
+def test_timed_steps_train_on_typical_rows():
     pairs, rows = inputs.training_pairs(n_warm=2, n_steps=3)
     assert len(rows) == len(set(rows.tolist())) == (2 + 3) * inputs.BATCH_SIZE
     assert pairs.lengths[rows[2 * inputs.BATCH_SIZE :]].mean() == pytest.approx(40.8, rel=0.02)

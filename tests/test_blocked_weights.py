@@ -1,4 +1,4 @@
-"""Weights laid out once give an evaluation the products of autocast."""
+"""Weights laid out once for an evaluation give the same products as autocast."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_products_are_those_of_autocast(shape: tuple[int, ...]):
     torch.testing.assert_close(got, expected, rtol=2**-7, atol=2**-8)
 
 
-def test_weights_that_change_afterwards_are_multiplied():
+def test_weights_changed_between_evaluations_are_used():
     model = network()
     before = output(model, IN_BFLOAT16, 20)
     with torch.no_grad():
@@ -47,7 +47,7 @@ def test_weights_that_change_afterwards_are_multiplied():
 
 
 @torch.no_grad()
-def test_weights_are_laid_out_once_and_not_again_for_each_batch():
+def test_weights_are_laid_out_once_for_all_batches():
     model = network()
     with blocked_weights(model, IN_BFLOAT16), IN_BFLOAT16.autocast():
         first = model(rows(20))
@@ -55,7 +55,7 @@ def test_weights_are_laid_out_once_and_not_again_for_each_batch():
         assert torch.equal(model(rows(20)), first)
 
 
-def test_a_model_learns_after_an_evaluation():
+def test_model_still_has_gradients_after_an_evaluation():
     model = network()
     output(model, IN_BFLOAT16, 20)
     model(rows(20)).sum().backward()

@@ -1,5 +1,7 @@
-"""Broken files of predictions for every kind of task, each recognised in one line; those for pairs in
-test_score_given.py come on top."""
+"""Broken prediction files for every kind of task, each recognised in one line.
+
+test_score_given.py has more of them for pairs.
+"""
 
 import json
 from pathlib import Path
@@ -30,7 +32,7 @@ def squad(answers: dict[str, str]) -> str:
     return json.dumps({"data": [{"title": "T", "paragraphs": paragraphs}]})
 
 
-# By task: the file of right answers, which is also a file of predictions but for questions.
+# By task: the file of right answers, which also serves as a prediction file except for questions.
 KEYS = {
     "xnli": ("test-de.tsv", "\n".join(["neutral", "entailment", "contradiction"] * 4)),
     "paws-x": ("test-de.tsv", "\n".join("0110101001")),
@@ -47,7 +49,7 @@ SAID = json.dumps(QUESTIONS)
 OTHER_TEXTS = json.dumps({name: f"Antwort {name}" for name in QUESTIONS})
 NUMBERED = "row\tprediction\n" + "\n".join(f"{row}\t{label}" for row, label in enumerate(XNLI))
 
-# What is broken → task, name and content of the file, and what the message says.
+# What is broken → task, name and content of the file, and part of the message.
 BROKEN = {
     "the same file twice over": ("xnli", "de.txt", "\n".join([*XNLI, *XNLI]), "wanted 12 predictions, one for each"),
     "the first line twice": ("xnli", "de.txt", "\n".join([XNLI[0], *XNLI]), "found 13"),
@@ -148,7 +150,7 @@ def scored(folder: Path, task: str, name: str, content: str | bytes):
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_it_is_recognised_in_one_line_and_nothing_is_written(fault, tmp_path):
+def test_broken_predictions_are_refused_in_one_line(fault, tmp_path):
     *broken, message = BROKEN[fault]
     with pytest.raises(XevalError) as caught:
         scored(tmp_path, *broken)
@@ -159,7 +161,7 @@ def test_it_is_recognised_in_one_line_and_nothing_is_written(fault, tmp_path):
 
 
 @pytest.mark.parametrize("task", KEYS)
-def test_the_same_files_are_fine_unbroken(task, tmp_path):
+def test_unbroken_predictions_are_accepted(task, tmp_path):
     name, right = KEYS[task]
     record = scored(tmp_path, task, name, SAID if task == "xquad" else right)
     assert {score.value for score in record.scores.values()} == {1.0}

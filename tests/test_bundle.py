@@ -1,4 +1,4 @@
-"""A bundle: made where the hub is (a stand-in for it on loopback), read where it is not."""
+"""A bundle: made where the hub can be reached (a stand-in for it on loopback), used where it cannot."""
 
 import hashlib
 import re
@@ -41,7 +41,7 @@ ON_CPU = ("--device", "cpu", "--dtype", "float32", "--quiet")
 
 
 class Made(NamedTuple):
-    """A bundle, and where the hub's files and the definitions are that it was made from."""
+    """A bundle, and the paths of the hub's files and the definitions that it was made from."""
 
     path: Path
     root: Path
@@ -51,7 +51,7 @@ class Made(NamedTuple):
 
 @pytest.fixture(scope="module")
 def connected(tmp_path_factory):
-    """`with connected(root):` this process talks to a stand-in for the hub and has nothing of it yet."""
+    """`with connected(root):` this process talks to a stand-in for the hub, with an empty cache."""
 
     @contextmanager
     def connect(root: Path):
@@ -102,7 +102,7 @@ def made(connected, root, definitions, tmp_path_factory) -> Made:
 # ── made and used ──
 
 
-def test_the_command_says_what_is_in_the_bundle_and_how_to_use_it(command, connected, made, tmp_path, monkeypatch):
+def test_bundle_command_prints_the_contents_and_next_step(command, connected, made, tmp_path, monkeypatch):
     monkeypatch.setenv("XEVAL_TASKS", str(made.tasks))
     with connected(made.root) as hub:
         code, out, _ = command("bundle", made.table, "--output", tmp_path / "again.tar", "--quiet")
@@ -113,7 +113,7 @@ def test_the_command_says_what_is_in_the_bundle_and_how_to_use_it(command, conne
     assert (tmp_path / "again.tar").read_bytes() == made.path.read_bytes(), "the same files should give the same bytes"
 
 
-def test_it_holds_what_the_runs_read_and_nothing_else(made):
+def test_bundle_holds_exactly_what_the_runs_read(made):
     model, data = f"models/{MODEL.replace('/', '--')}", f"datasets/{DATA.replace('/', '--')}"
     with tarfile.open(made.path, "r:") as tar:
         assert sorted(tar.getnames()) == sorted(
@@ -134,7 +134,7 @@ def test_it_holds_what_the_runs_read_and_nothing_else(made):
             assert hashlib.sha256(tar.extractfile(name).read()).hexdigest() == checksum
 
 
-def test_a_dry_run_says_what_would_be_downloaded_and_downloads_nothing(command, connected, made, tmp_path, monkeypatch):
+def test_dry_run_prints_the_size_and_downloads_nothing(command, connected, made, tmp_path, monkeypatch):
     monkeypatch.setenv("XEVAL_TASKS", str(made.tasks))
     with connected(made.root) as hub:
         code, out, err = command("reproduce", made.table, "--dry-run", "--results", tmp_path / "none", *ON_CPU)
@@ -151,7 +151,7 @@ def test_a_dry_run_says_what_would_be_downloaded_and_downloads_nothing(command, 
         assert ("Downloads" in out, hub.requests) == (False, [])
 
 
-def test_a_reproduction_from_it_is_the_run_that_the_hub_gives(command, connected, made, tmp_path, monkeypatch):
+def test_bundle_and_hub_give_the_same_run(command, connected, made, tmp_path, monkeypatch):
     with connected(made.root) as hub:
         code, out, err = command(
             *("reproduce", "mini-table", "--seed", "1", "--bundle", made.path),
@@ -170,7 +170,7 @@ def test_a_reproduction_from_it_is_the_run_that_the_hub_gives(command, connected
     assert (ours.status, ours.model.origin, ours.data.source, ours.data.revision) == ("complete", "hub", DATA, COMMIT)
 
 
-def test_the_doctor_looks_at_what_is_in_it(command, connected, made):
+def test_doctor_reads_the_bundle(command, connected, made):
     with connected(made.root) as hub:
         words = ("doctor", "mini-pairs", "--model", MODEL, "--language", "en,es", "--device", "cpu")
         code, out, err = command(*words, "--bundle", made.path)
@@ -179,7 +179,7 @@ def test_the_doctor_looks_at_what_is_in_it(command, connected, made):
         assert hub.requests == []
 
 
-def test_what_it_lacks_is_said_and_not_fetched(command, connected, made, tmp_path):
+def test_what_a_bundle_lacks_is_named_and_not_fetched(command, connected, made, tmp_path):
     with connected(made.root) as hub:
         for words, message in (
             (("--model", "mbert"), f"no model google-bert/bert-base-multilingual-cased in this bundle; it has {MODEL}"),
@@ -191,7 +191,7 @@ def test_what_it_lacks_is_said_and_not_fetched(command, connected, made, tmp_pat
         assert hub.requests == []
 
 
-def test_its_definitions_and_files_count_only_while_it_is_in_use(made):
+def test_bundled_definitions_are_known_only_while_in_use(made):
     from xeval.definitions.registry import all_tasks, get_reference
 
     with xeval.data.bundle.using(made.path):
@@ -201,7 +201,7 @@ def test_its_definitions_and_files_count_only_while_it_is_in_use(made):
     assert xeval.data.bundle.in_use() is None
 
 
-def test_no_bundle_leaves_the_one_in_use(made):
+def test_using_no_bundle_keeps_the_one_in_use(made):
     with xeval.data.bundle.using(made.path):
         with xeval.data.bundle.using(None):
             assert xeval.data.bundle.in_use().path == made.path
@@ -210,7 +210,7 @@ def test_no_bundle_leaves_the_one_in_use(made):
         assert xeval.data.bundle.in_use() is None
 
 
-def test_threads_and_processes_started_meanwhile_see_it(made):
+def test_new_threads_and_processes_see_the_bundle(made):
     code = "from xeval.data import bundle; from xeval.definitions.registry import get_reference; "
     code += "print(bundle.in_use().folder, get_reference('mini-table').task)"
     with xeval.data.bundle.using(made.path), ThreadPoolExecutor() as threads:
@@ -220,7 +220,7 @@ def test_threads_and_processes_started_meanwhile_see_it(made):
     assert said == f"{here.folder} mini-pairs\n"
 
 
-def test_it_is_unpacked_once_and_again_only_if_that_is_damaged(made):
+def test_bundle_is_unpacked_again_only_if_damaged(made):
     with xeval.data.bundle.using(made.path):
         weights = next(xeval.data.bundle.in_use().folder.rglob("model.safetensors"))
     before = weights.stat().st_ino

@@ -36,7 +36,7 @@ def definition(logits: list[list[float]], labels: list[int], n_bins: int) -> flo
 
 
 @pytest.mark.parametrize("n_bins", [1, 2, 10, 15])
-def test_the_error_is_that_of_the_definition(n_bins):
+def test_error_equals_the_definition(n_bins):
     generator = np.random.default_rng(1)
     logits, labels = generator.normal(scale=3, size=(400, 3)), generator.integers(0, 3, size=400)
     fast = expected_calibration_error(reliability(logits, labels, n_bins))
@@ -44,7 +44,7 @@ def test_the_error_is_that_of_the_definition(n_bins):
 
 
 @given(st.lists(st.tuples(*[st.floats(-50, 50)] * 3, st.integers(0, 2)), min_size=1, max_size=30))
-def test_the_bins_hold_every_row_once_and_only_their_own(rows):
+def test_bins_hold_every_row_once(rows):
     logits, labels = np.array([row[:3] for row in rows]), np.array([row[3] for row in rows])
     bins = reliability(logits, labels)
     assert sum(one.n for one in bins) == len(rows)
@@ -54,13 +54,13 @@ def test_the_bins_hold_every_row_once_and_only_their_own(rows):
     assert sum(one.n * one.accuracy for one in bins) / len(rows) == pytest.approx(accuracy)
 
 
-def test_a_model_that_is_sure_and_always_wrong_has_an_error_of_one():
+def test_certain_but_always_wrong_model_has_an_error_of_1():
     logits = np.tile([100.0, 0.0, 0.0], (8, 1))
     assert expected_calibration_error(reliability(logits, np.ones(8, dtype=int))) == pytest.approx(1)
     assert expected_calibration_error(reliability(logits, np.zeros(8, dtype=int))) == pytest.approx(0)
 
 
-def test_probabilities_say_what_is_true_of_labels_that_were_drawn_by_them():
+def test_labels_drawn_by_the_probabilities_are_calibrated():
     generator = np.random.default_rng(2)
     logits = generator.normal(scale=2, size=(40_000, 3))
     chances = probabilities(logits)
@@ -68,12 +68,12 @@ def test_probabilities_say_what_is_true_of_labels_that_were_drawn_by_them():
     assert expected_calibration_error(reliability(logits, labels)) < 0.01
 
 
-def test_logits_too_large_for_the_exponential_are_no_trouble():
+def test_huge_logits_do_not_overflow():
     assert probabilities(np.array([[1e4, 0.0], [-1e4, -1e4]])).tolist() == [[1.0, 0.0], [0.5, 0.5]]
 
 
 @pytest.mark.parametrize("n_labels", [2, 3, 20])
-def test_what_a_record_holds_gives_the_same_bins_to_the_bit(n_labels):
+def test_recorded_bins_read_back_identical_to_the_bit(n_labels):
     generator = np.random.default_rng(n_labels)
     logits = generator.normal(scale=2, size=(900, n_labels)).astype(np.float32)
     bins = reliability(logits, generator.integers(0, n_labels, size=900))
@@ -81,7 +81,7 @@ def test_what_a_record_holds_gives_the_same_bins_to_the_bit(n_labels):
     assert recorded(written) == bins and len(bins) > 5
 
 
-def test_bins_that_are_pooled_are_the_bins_of_all_rows():
+def test_pooled_bins_are_the_bins_of_all_rows():
     generator = np.random.default_rng(3)
     logits, labels = generator.normal(scale=2, size=(300, 3)), generator.integers(0, 3, size=300)
     parts = [reliability(logits[part], labels[part]) for part in (slice(0, 50), slice(50, 60), slice(60, 300))]
