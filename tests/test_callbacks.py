@@ -1,4 +1,4 @@
-"""Callbacks are told what happens, in its order, and whatever they do, the run comes out the same to the bit."""
+"""Callbacks hear of every event in order, and no matter what they do, the run is identical to the bit."""
 
 import json
 import math
@@ -50,7 +50,7 @@ class Listening(Silent):
 
 @pytest.fixture
 def run(mini, checkpoint_of, tmp_path):
-    """`run(*callbacks)` trains into a folder of its own, and gives the record and what was said."""
+    """`run(*callbacks)` trains into a separate folder, and returns the record and the printed lines."""
     made = []
 
     def run(*callbacks, folder: str | None = None, **options):
@@ -70,7 +70,7 @@ def run(mini, checkpoint_of, tmp_path):
     return run
 
 
-def test_all_that_happens_is_told_in_its_order(run):
+def test_callbacks_hear_of_every_event_in_order(run):
     recording = Recording()
     record, _ = run(recording)
     names = [name for name, *_ in recording.told]
@@ -101,7 +101,7 @@ def test_all_that_happens_is_told_in_its_order(run):
 
 
 @pytest.mark.parametrize("values", [{"warmup_share": 0.25}, {"warmup_steps": 1}, {"warmup_share": 0.0}])
-def test_the_learning_rate_of_each_step_rises_and_falls_linearly(run, values):
+def test_learning_rate_rises_and_falls_linearly(run, values):
     recording = Recording()
     record, _ = run(recording, overrides={"epochs": 8.0, "learning_rate": 3e-4} | values)
     n = record.training.n_steps
@@ -111,14 +111,14 @@ def test_the_learning_rate_of_each_step_rises_and_falls_linearly(run, values):
     assert n > 4 and [rate for *_, rate in recording.values("on_step")] == pytest.approx(rising + falling)
 
 
-def test_nothing_is_told_of_a_finished_run(run):
+def test_finished_run_calls_no_callbacks(run):
     run(folder="one")
     recording = Recording()
     run(recording, folder="one")
     assert recording.told == []
 
 
-def test_a_run_without_training_has_scores_alone(run, mini, checkpoint_of, tmp_path):
+def test_run_without_training_reports_scores_only(run, mini, checkpoint_of, tmp_path):
     recording = Recording()
     options = {"data": mini.data, "results": tmp_path, "train": False, "callbacks": recording}
     xeval.run(str(mini.task_file), str(checkpoint_of("bert", tiny.LABELS)), **options)
@@ -126,7 +126,7 @@ def test_a_run_without_training_has_scores_alone(run, mini, checkpoint_of, tmp_p
     assert recording.values("on_begin")[0][0].seed is None
 
 
-# ── what callbacks do costs no run ──
+# ── callbacks cannot harm a run ──
 
 
 def failing(method: str) -> xeval.Callback:
@@ -139,7 +139,7 @@ def failing(method: str) -> xeval.Callback:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_callback_that_raises_is_left_out_and_the_run_is_the_same(run, method):
+def test_failing_callback_is_dropped_and_changes_nothing(run, method):
     quiet, _ = run()
     bad, good = failing(method), Recording()
     noisy, said = run(bad, good)
@@ -153,13 +153,13 @@ def test_a_callback_that_raises_is_left_out_and_the_run_is_the_same(run, method)
     assert [name for name, *_ in good.told][-1] == "on_end" and len(good.values("on_score")) == 3
 
 
-def test_one_that_was_left_out_is_told_of_the_next_run(run):
+def test_dropped_callback_hears_of_the_next_run(run):
     callback = failing("on_step")
     run(callback, seeds=[1, 2])
     assert [begun.seed for [begun] in callback.values("on_begin")] == [1, 2]
 
 
-def test_random_numbers_of_callbacks_are_not_the_trainings(run):
+def test_callbacks_do_not_change_trainings_random_numbers(run):
     class Drawing(Recording):
         def on_step(self, step, loss, learning_rate):
             torch.manual_seed(step)
@@ -173,7 +173,7 @@ def test_random_numbers_of_callbacks_are_not_the_trainings(run):
     assert noisy.training.weights_sha256 == quiet.training.weights_sha256
 
 
-def test_an_interrupted_run_has_ended_too(run):
+def test_interrupted_run_calls_on_end(run):
     class Interrupting(Recording):
         def on_step(self, step, loss, learning_rate):
             raise KeyboardInterrupt
@@ -184,7 +184,7 @@ def test_an_interrupted_run_has_ended_too(run):
     assert callback.values("on_end") == [[None]]
 
 
-def test_a_failed_training_says_so_at_its_end(mini, checkpoint_of, tmp_path):
+def test_failed_training_calls_on_end_with_its_record(mini, checkpoint_of, tmp_path):
     folder, recording = checkpoint_of("bert"), Recording()
     model = AutoModel.from_pretrained(folder)
     model.get_input_embeddings().weight.data[:] = float("nan")
@@ -206,7 +206,7 @@ def test_a_failed_training_says_so_at_its_end(mini, checkpoint_of, tmp_path):
         ("tensorbord", "unknown callback 'tensorbord': did you mean 'tensorboard'?"),
     ],
 )
-def test_what_is_no_callback_is_one_line(callbacks, said):
+def test_non_callbacks_are_refused_in_one_line(callbacks, said):
     with pytest.raises(xeval.XevalError) as refused:
         xeval.run("xnli-mini", "mini-mbert", callbacks=callbacks)
     assert said in str(refused.value) and "\n" not in str(refused.value)
@@ -216,13 +216,13 @@ def test_what_is_no_callback_is_one_line(callbacks, said):
     ("name", "module"),
     [("tensorboard", "torch.utils.tensorboard"), ("wandb", "wandb"), ("trackio", "trackio")],
 )
-def test_a_package_that_is_not_there_is_said_before_anything_is_computed(monkeypatch, name, module):
+def test_missing_package_is_refused_with_the_pip_command(monkeypatch, name, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(xeval.XevalError, match=f"callback {name}: it is not installed: pip install {name}"):
         xeval.run("xnli-mini", "mini-mbert", callbacks=[name])
 
 
-# ── the ready ones ──
+# ── callbacks that come with xeval ──
 
 
 def test_tensorboard_has_every_step_and_score(run, tmp_path):
@@ -243,7 +243,7 @@ def test_tensorboard_has_every_step_and_score(run, tmp_path):
 
 
 class StandIn:
-    """A module that keeps what it is asked for, in the place of wandb or trackio."""
+    """A module that records its calls, instead of wandb or trackio."""
 
     def __init__(self) -> None:
         self.options: list[dict] = []
@@ -262,7 +262,7 @@ class StandIn:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("wandb", "WandB"), ("trackio", "Trackio")])
-def test_what_is_logged_to_a_service(run, monkeypatch, name, kind):
+def test_services_get_every_step_and_score(run, monkeypatch, name, kind):
     module = StandIn()
     monkeypatch.setitem(sys.modules, name, module)
     record, said = run(getattr(xeval, kind)("mine", group="all of them"))
@@ -276,15 +276,15 @@ def test_what_is_logged_to_a_service(run, monkeypatch, name, kind):
     assert not [line for line in said if "failed" in line]
 
 
-def test_wandb_itself_takes_what_is_logged(run, tmp_path):
+def test_real_wandb_accepts_what_is_logged(run, tmp_path):
     pytest.importorskip("wandb")
     _, said = run(xeval.WandB(mode="offline", dir=str(tmp_path)))
     assert not [line for line in said if "failed" in line]
     assert list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
 
 
-def test_trackio_itself_takes_what_is_logged(run, tmp_path, monkeypatch):
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
+def test_real_trackio_accepts_what_is_logged(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read on import
     pytest.importorskip("trackio")
     _, said = run("trackio")
     assert not [line for line in said if "failed" in line]
@@ -294,7 +294,7 @@ def test_trackio_itself_takes_what_is_logged(run, tmp_path, monkeypatch):
 # ── the command line ──
 
 
-def test_the_command_logs_too(mini, checkpoint_of, command, tmp_path, monkeypatch):
+def test_command_line_logs_to_tensorboard(mini, checkpoint_of, command, tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     monkeypatch.chdir(tmp_path)
     words = (mini.task_file, "--model", checkpoint_of("bert"), "--data", mini.data, "--epochs", 1, "-q")
@@ -311,7 +311,7 @@ def test_the_command_logs_too(mini, checkpoint_of, command, tmp_path, monkeypatc
         (["reproduce", "xnli-mini", "--log-to", "wandb"], "pip install wandb"),
     ],
 )
-def test_what_cannot_be_logged_to_is_one_line(command, monkeypatch, words, said):
+def test_unusable_log_target_is_refused_in_one_line(command, monkeypatch, words, said):
     monkeypatch.setitem(sys.modules, "wandb", None)
     code, out, err = command(*words)
     assert (code, out) == (2, "") and said in err and err.count("\n") == 1

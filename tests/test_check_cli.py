@@ -1,4 +1,4 @@
-"""`xeval bless` and `xeval check` as a person and as a CI job meet them."""
+"""`xeval bless` and `xeval check` as people and CI jobs use them."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def put(folder: Path, records) -> Path:
 
 
 def mini(records):
-    """As runs of a task that xeval knows."""
+    """Return the records as runs of a task that xeval knows."""
     return [record.model_copy(update={"task": "xnli-mini"}) for record in records]
 
 
@@ -69,7 +69,7 @@ def test_thresholds_are_options_and_recorded(command, tmp_path):
     assert written["thresholds"] == {"cell_points": 7.0, "mean_points": 3.0, "throughput_ratio": 0.5}
 
 
-def test_a_speed_may_be_allowed_to_fall_to_nothing(command, tmp_path):
+def test_throughput_threshold_of_0_allows_any_slowdown(command, tmp_path):
     def timed(wall_s: float):
         return [
             record.model_copy(update={"timing": {"train": Timing(wall_s=wall_s, rows=1000, invocation=INVOCATION)}})
@@ -89,7 +89,7 @@ def test_a_speed_may_be_allowed_to_fall_to_nothing(command, tmp_path):
         assert [finding["kind"] for finding in findings if finding["what"] == "train throughput"] == ["unchanged"]
 
 
-def test_on_github_annotations_and_summary_come_too(command, tmp_path, monkeypatch):
+def test_github_gets_annotations_and_a_summary(command, tmp_path, monkeypatch):
     put(tmp_path / "blessed", mini(seeds("a")))
     put(tmp_path / "worse", mini(seeds(moves={"th": -6.0})))
     command("bless", "--results", "blessed", "--output", "b.toml")
@@ -111,7 +111,7 @@ def test_on_github_annotations_and_summary_come_too(command, tmp_path, monkeypat
     assert ElementTree.parse(tmp_path / "j" / "o.xml").getroot().attrib["failures"] == "2"
 
 
-def test_outside_github_the_same_words_work_without_a_summary(command, tmp_path):
+def test_github_option_works_outside_github(command, tmp_path):
     put(tmp_path / "blessed", mini(seeds("a")))
     command("bless", "--results", "blessed", "--output", "b.toml")
     code, out, err = command("check", "--results", "blessed", "--baseline", "b.toml", "--github")
@@ -149,7 +149,7 @@ def test_a_refused_blessing_leaves_the_old_baseline(command, tmp_path):
     assert (tmp_path / "b.toml").read_text() == "the old one"
 
 
-def test_the_check_starts_without_torch_and_soon(tmp_path):
+def test_check_is_fast_and_needs_no_torch(tmp_path):
     put(tmp_path / "two", mini(seeds("a")))
     bless = [sys.executable, "-m", "xeval", "bless", "--results", "two", "--output", "b.toml"]
     subprocess.run(bless, cwd=tmp_path, check=True, capture_output=True)
@@ -164,12 +164,12 @@ def test_the_check_starts_without_torch_and_soon(tmp_path):
     )
     process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     heavy, cpu_s = process.stderr.rsplit(" ", 1)
-    assert heavy == "[]" and float(cpu_s) < 2  # of the processor, which other work on the machine does not lengthen
+    assert heavy == "[]" and float(cpu_s) < 2  # CPU time, which other work on the machine does not lengthen
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_the_terminal_shows_a_name_as_text(command, tmp_path, name):
-    """Through the files: a record with such a model is blessed, read back and checked."""
+def test_terminal_shows_a_hostile_name_as_text(command, tmp_path, name):
+    """Through the files: a record with such a model name is blessed, read back and checked."""
     model = ModelRecord(id=name, origin="local", revision=None, sha256=SHA, n_parameters=1, architecture="bert")
     put(tmp_path / "runs", mini(seeds("a", model=model)))
     assert command("bless", "--results", "runs", "--output", "b.toml")[0] == 0
@@ -182,7 +182,7 @@ def test_the_terminal_shows_a_name_as_text(command, tmp_path, name):
     assert [line.split(" ")[0] for line in shown] == ["::notice"]
 
 
-def test_the_workflow_in_the_docs_is_yaml_whose_commands_exist():
+def test_documented_workflow_uses_existing_commands():
     """Its steps, and the lines at the top of the page, name commands and options that xeval has."""
     yaml = pytest.importorskip("yaml")
     page = (Path(__file__).parents[1] / "docs" / "ci.md").read_text(encoding="utf-8")
@@ -198,7 +198,7 @@ def test_the_workflow_in_the_docs_is_yaml_whose_commands_exist():
 
 
 def _parameters(callback) -> list[list[str]]:
-    """The option names of a command, from the annotations of its function."""
+    """Return the option names of a command, from the annotations of its function."""
     hints = typing.get_type_hints(callback, include_extras=True)
     return [
         [name for name in (option.default, *(option.param_decls or ())) if str(name).startswith("--")]

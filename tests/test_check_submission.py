@@ -1,4 +1,4 @@
-"""A results folder that somebody hands in: everything that could be wrong with it is one line."""
+"""A submitted results folder: each thing that can be wrong with it is reported in one line."""
 
 import hashlib
 import shutil
@@ -22,7 +22,7 @@ GOLD = [label for _, _, label in tiny.mini_rows()["test", "es"]]
 
 @pytest.fixture(scope="module")
 def handed_in(tmp_path_factory):
-    """A world with a results folder of two languages, as it should be."""
+    """A world with a valid results folder of two languages."""
     world = tmp_path_factory.mktemp("submission")
     tiny.write_task(world / "tasks")
     tiny.write_hub_layout(world / "data", tiny.mini_rows())
@@ -59,7 +59,7 @@ def run_of(world: Path):
 
 
 def edit(world: Path, **changes) -> None:
-    """Write the record with changes, at the place that its names give and with an identity that fits."""
+    """Write the changed record, with a matching identity, to the folder that its names give."""
     run = run_of(world)
     record = run.record.model_copy(update=changes)
     record = record.model_copy(update={"identity": identity(ingredients_of(record), record.seed)})
@@ -77,7 +77,7 @@ def edit_score(world: Path, **changes) -> None:
     edit(world, scores=scores | {"es": scores["es"].model_copy(update=changes)})
 
 
-def test_what_xeval_left_is_fine_with_and_without_the_rows(world):
+def test_unchanged_results_pass_with_and_without_rows(world):
     assert problems(world) == problems(world, data=False) == []
     task = get_task(str(world / "tasks" / "mini-pairs.toml"))
     assert submission.check(world / "results", {task.name: task}).without_rows == {"mini-pairs"}
@@ -102,14 +102,14 @@ def only(world: Path, message: str, data: bool = True) -> None:
     ],
     ids=["value", "interval", "rows", "totals", "another metric"],
 )
-def test_a_number_that_the_predictions_do_not_give_is_named(world, change, message):
+def test_number_that_contradicts_the_predictions_is_named(world, change, message):
     edit_score(world, **change)
     assert any(message in line for line in problems(world, data=False))
     assert all("es.parquet" in line for line in problems(world))
 
 
 def rewritten(world: Path, change) -> None:
-    """Write the predictions of es again, with changed columns, and the record that goes with them."""
+    """Rewrite the predictions of es with changed columns, and the record to match."""
     run = run_of(world)
     table = run.predictions("es")
     columns = {name: np.array(table[name].to_pylist()) for name in table.column_names if name != "tally"}
@@ -123,7 +123,7 @@ def rewritten(world: Path, change) -> None:
     edit(world, scores=run.record.scores | {"es": score})
 
 
-def test_counts_that_the_predictions_do_not_give_are_named(world):
+def test_counts_that_contradict_the_predictions_are_named(world):
     def all_right(columns, tally):
         return np.ones_like(tally), columns["row"]
 
@@ -131,7 +131,7 @@ def test_counts_that_the_predictions_do_not_give_are_named(world):
     assert any("rows whose prediction is not the label are counted as right" in line for line in problems(world, False))
 
 
-def test_labels_that_are_not_the_tasks_are_named_where_its_rows_are_at_hand(world):
+def test_labels_that_contradict_the_tasks_rows_are_named(world):
     def own_labels(columns, tally):
         columns["label"] = columns["prediction"]
         return np.ones_like(tally), columns["row"]
@@ -142,7 +142,7 @@ def test_labels_that_are_not_the_tasks_are_named_where_its_rows_are_at_hand(worl
     assert len(told) == 1 and "its counts do not match its predictions on the task's rows" in told[0]
 
 
-def test_a_row_that_is_there_twice_is_named(world):
+def test_repeated_row_is_named(world):
     def twice(columns, tally):
         columns["row"][1] = columns["row"][0]
         return tally, columns["row"]
@@ -151,13 +151,13 @@ def test_a_row_that_is_there_twice_is_named(world):
     only(world, "a row occurs twice")
 
 
-def test_other_rows_than_the_tasks_are_named(world):
+def test_rows_other_than_the_tasks_are_named(world):
     rows = {**tiny.mini_rows(), ("test", "es"): tiny.make_rows("es", 12, start=900)}
     tiny.write_hub_layout(world / "data", rows)
     only(world, "the rows that it was scored on are not the task's")
 
 
-def test_data_that_cannot_be_read_are_said_to_be_so(world):
+def test_unreadable_data_are_reported(world):
     shutil.rmtree(world / "data" / "es")
     assert any("es" in line for line in problems(world))
 
@@ -165,7 +165,7 @@ def test_data_that_cannot_be_read_are_said_to_be_so(world):
 # ── files ──
 
 
-def test_predictions_that_were_changed_are_named(world):
+def test_changed_or_missing_predictions_are_named(world):
     path = run_of(world).folder / "predictions" / "es.parquet"
     path.write_bytes(path.read_bytes() + b"\0")
     only(world, "damaged (it is not what the record was made from)")
@@ -173,7 +173,7 @@ def test_predictions_that_were_changed_are_named(world):
     only(world, "cannot be read: No such file")
 
 
-def test_a_record_that_was_edited_or_is_of_another_schema_is_named(world):
+def test_edited_or_incompatible_record_is_named(world):
     path = run_of(world).folder / "record.json"
     text = path.read_text()
     path.write_text(text.replace('"seed": 0', '"seed": 1'))
@@ -185,7 +185,7 @@ def test_a_record_that_was_edited_or_is_of_another_schema_is_named(world):
     assert len(problems(world)) == 1
 
 
-def test_predictions_of_no_score_and_without_a_record_are_named(world):
+def test_predictions_without_a_score_or_record_are_named(world):
     folder = run_of(world).folder
     shutil.copy(folder / "predictions" / "es.parquet", folder / "predictions" / "fr.parquet")
     only(world, "its record has no score in this language")
@@ -198,7 +198,7 @@ def test_predictions_of_no_score_and_without_a_record_are_named(world):
     "name",
     ["README.md", "mini-pairs/x.sh", "mini-pairs/m/run/model.safetensors", "a/b/c/predictions/d/e.parquet", ".git/x"],
 )
-def test_a_file_that_is_no_part_of_a_run_is_named_and_nothing_is_opened(world, name):
+def test_file_that_belongs_to_no_run_is_named(world, name):
     path = world / "results" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("x")
@@ -222,13 +222,13 @@ def test_sizes_and_numbers_of_files_are_bounded(world, monkeypatch):
 
 
 @pytest.mark.parametrize("bound", ["MOST_BYTES_UNPACKED", "MOST_VALUES"])
-def test_what_would_unpack_to_too_much_is_not_read(world, monkeypatch, bound):
+def test_predictions_that_unpack_to_too_much_are_not_read(world, monkeypatch, bound):
     monkeypatch.setattr(submission, bound, 10)
     monkeypatch.setattr(StoredRun, "predictions", lambda run, language: pytest.fail("it was read"))
     assert len(problems(world)) == 2 and all("unpacks to" in line for line in problems(world))
 
 
-def test_a_table_with_the_right_hash_and_other_content_is_named(world):
+def test_foreign_table_with_the_right_hash_is_named(world):
     run = run_of(world)
     path = run.folder / "predictions" / "es.parquet"
     pq.write_table(pa.table({"x": [1]}), path)
@@ -240,12 +240,12 @@ def test_a_table_with_the_right_hash_and_other_content_is_named(world):
 
 
 @pytest.mark.parametrize("name", ["<script>", "a\u202eb", "a/b/c", "../m", "", "x" * 200, "a\nb", '"quoted"'])
-def test_a_model_of_an_odd_name_is_named(world, name):
+def test_odd_model_name_is_reported(world, name):
     edit(world, model=run_of(world).record.model.model_copy(update={"id": name}))
     assert any(line for line in problems(world) if "model is called" in line)
 
 
-def test_a_folder_that_belongs_to_another_run_is_named(world):
+def test_run_in_the_wrong_folder_is_named(world):
     folder = run_of(world).folder
     folder.rename(folder.with_name("best-run"))
     only(world, "is in the wrong folder; wanted mini-pairs/org--m/predictions-seed0-")
@@ -263,12 +263,12 @@ def test_a_folder_that_belongs_to_another_run_is_named(world):
     ],
     ids=["metric", "labels", "chance", "training language", "task", "status"],
 )
-def test_what_the_task_does_not_say_is_named(world, change, message):
+def test_field_that_contradicts_the_task_is_named(world, change, message):
     edit(world, **change)
     assert any(message in line for line in problems(world, data=False))
 
 
-def test_a_language_that_the_task_lacks_is_named(world):
+def test_language_that_the_task_lacks_is_named(world):
     run = run_of(world)
     predictions = run.folder / "predictions"
     shutil.copy(predictions / "es.parquet", predictions / "xx.parquet")
@@ -276,7 +276,7 @@ def test_a_language_that_the_task_lacks_is_named(world):
     only(world, "scores in 'xx', not among the languages of the task")
 
 
-def test_one_seed_twice_is_named(world):
+def test_repeated_seed_is_named(world):
     run = run_of(world)
     edit(world, model=run.record.model.model_copy(update={"id": "org/again"}))
     again = run_of(world)
@@ -288,7 +288,7 @@ def test_one_seed_twice_is_named(world):
 # ── the command ──
 
 
-def test_the_command_prints_a_line_for_each_problem_and_exits_with_1(world, command):
+def test_command_prints_problems_by_line_and_exits_with_1(world, command):
     words = ["check-submission", world / "results", "--tasks-dir", world / "tasks", "--data", world / "data"]
     assert command(*words) == (0, "✓ 1 run, 2 scores: nothing wrong\n", "")
     assert command(*words[:4])[1].endswith("nothing wrong; not compared with the rows of mini-pairs\n")
@@ -297,7 +297,7 @@ def test_the_command_prints_a_line_for_each_problem_and_exits_with_1(world, comm
     assert code == 1 and out.count("\n") == 2 and out.startswith("✗ ") and out.endswith("1 problem in 1 run\n")
 
 
-def test_a_folder_that_is_not_there_or_is_empty(tmp_path, command):
+def test_missing_or_empty_folder_is_refused(tmp_path, command):
     code, _, err = command("check-submission", tmp_path / "nowhere")
     assert code == 2 and "wanted a results folder, found none" in err
     code, out, _ = command("check-submission", tmp_path)
@@ -305,12 +305,12 @@ def test_a_folder_that_is_not_there_or_is_empty(tmp_path, command):
 
 
 @pytest.mark.parametrize("folder", ["gate", "schema1"])
-def test_runs_of_the_first_version_are_fine(folder):
+def test_runs_of_version_0_1_0_pass(folder):
     result = submission.check(Path(__file__).parent / "fixtures" / "v0.1.0" / folder, all_tasks())
     assert result.problems == [] and result.n_runs and not result.without_rows
 
 
-def test_a_table_that_the_kind_of_task_cannot_count_is_named(world):
+def test_predictions_outside_the_labels_are_reported(world):
     def other_labels(columns, tally):
         columns["prediction"] = columns["prediction"] + 7
         return tally, columns["row"]

@@ -1,4 +1,4 @@
-"""Multiple choice: rows, choices that stay together; predictions, losses and gradients are those of transformers."""
+"""Multiple choice: rows, choices that stay together, and predictions, losses and gradients as in transformers."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def rows_of(kind: MultipleChoice, n: int = 12) -> Rows:
 
 @pytest.fixture(params=ARCHITECTURES)
 def saved(request, tmp_path):
-    """A tiny checkpoint with a head of choices: its architecture, and its folder."""
+    """A tiny checkpoint with a multiple-choice head: its architecture and its folder."""
     tiny_choice_model(request.param, len(tiny_tokenizer(request.param))).save_pretrained(tmp_path)
     tiny_tokenizer(request.param).save_pretrained(tmp_path)
     return request.param, tmp_path
@@ -55,7 +55,7 @@ def saved(request, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [KIND, OF_THREE], ids=["two", "three"])
-def test_every_prediction_is_that_of_a_plain_loop(saved, kind):
+def test_predictions_are_those_of_a_plain_loop(saved, kind):
     architecture, folder = saved
     rows = rows_of(kind)
     model = load_fine_tuned(find_checkpoint(str(folder)), kind)
@@ -94,7 +94,7 @@ def test_loss_and_gradients_are_those_of_transformers(saved, kind):
         torch.testing.assert_close(got.grad, wanted.grad, rtol=0, atol=1e-5, msg=name)
 
 
-def test_padded_batches_give_the_same(saved):
+def test_padded_batches_give_the_same_logits(saved):
     architecture, folder = saved
     model = load_fine_tuned(find_checkpoint(str(folder)), KIND).eval()
     encoded = KIND.encode(tiny_tokenizer(architecture), rows_of(KIND), 128)
@@ -104,7 +104,7 @@ def test_padded_batches_give_the_same(saved):
     np.testing.assert_allclose(predict(model, KIND, encoded, CPU), padded.numpy(), rtol=0, atol=1e-5)
 
 
-def test_a_head_that_the_checkpoint_brings_along_is_drawn_anew(saved):
+def test_training_starts_from_a_newly_drawn_head(saved):
     _, folder = saved
     brought = AutoModelForMultipleChoice.from_pretrained(folder)
     first, again, other = (load_pretrained(find_checkpoint(str(folder)), KIND, seed) for seed in (1, 1, 2))
@@ -119,7 +119,7 @@ def test_a_head_that_the_checkpoint_brings_along_is_drawn_anew(saved):
 
 
 def trained(monkeypatch, most_sequences: int) -> tuple[list[list[int]], list[float], dict[str, torch.Tensor]]:
-    """The sequences of each batch, the losses and the weights of six steps on a machine with so much memory."""
+    """Return the sequences of each batch, the losses and the weights of six steps with memory for `most_sequences`."""
     model, batches, losses = with_single_choices(tiny_choice_model("bert", len(tiny_tokenizer("bert")))), [], []
 
     def limited(model, encoded, sequences, compute):
@@ -154,7 +154,7 @@ def test_the_choices_of_a_row_are_in_one_batch(monkeypatch):
 # ── rows ──
 
 
-def test_each_choice_is_a_sequence_beside_premise_and_question():
+def test_each_choice_is_paired_with_premise_and_question():
     rows = rows_of(KIND, 4)
     tokenizer = tiny_tokenizer("bert")
     encoded = KIND.encode(tokenizer, rows, 128)
@@ -167,7 +167,7 @@ def test_each_choice_is_a_sequence_beside_premise_and_question():
     assert encoded.tokenization.pieces_per_row == pytest.approx(len(encoded.input_ids) / 4)
 
 
-def test_without_a_table_of_questions_they_are_asked_as_they_stand():
+def test_questions_without_a_table_stay_unchanged():
     assert rows_of(OF_THREE, 4).texts["question"] == ["cause", "effect", "cause", "effect"]
 
 
@@ -192,16 +192,16 @@ def test_faulty_rows_are_refused_in_one_line(changes, said):
     assert "\n" not in str(refused.value)
 
 
-def test_one_right_choice_throughout_is_a_placeholder():
+def test_constant_labels_are_refused_as_a_placeholder():
     with pytest.raises(DataError, match="all have choice 0 as the right one, a placeholder"):
         KIND.read(table(10, label=[0] * 10))
     assert len(KIND.read(table(4, label=["0"] * 4))) == 4
 
 
-def test_a_choice_that_is_listed_twice_is_refused():
+def test_repeated_choice_column_is_refused():
     with pytest.raises(ValueError, match=r"columns.choices: one is listed twice"):
         ChoiceKeys(columns=ChoiceColumns(choices=("a", "a")))
 
 
-def test_chance_is_one_of_the_choices():
+def test_chance_is_one_over_the_number_of_choices():
     assert (KIND.chance, OF_THREE.chance) == (1 / 2, 1 / 3)

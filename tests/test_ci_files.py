@@ -1,4 +1,4 @@
-"""What other repositories and containers run: the action and the Dockerfile, parsed, since nobody runs them here."""
+"""What other repositories, containers and Read the Docs run: these files are parsed, since nothing here runs them."""
 
 import json
 import re
@@ -24,7 +24,7 @@ INSTRUCTIONS = {"FROM", "ARG", "RUN", "COPY", "ENV", "USER", "WORKDIR", "CMD"}
 
 
 def dockerfile() -> list[tuple[str, str]]:
-    """Instructions with what follows them; lines that a backslash continues are one."""
+    """Return the instructions with their arguments; a line continued by a backslash counts as one."""
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
@@ -37,23 +37,23 @@ def values(instruction: str) -> list[str]:
 # ── the action ──
 
 
-def test_the_action_is_composite_and_every_step_says_its_shell():
+def test_action_is_composite_and_each_step_names_its_shell():
     assert ACTION["runs"]["using"] == "composite"
     assert all(step.get("shell") == "bash" for step in STEPS if "run" in step)
 
 
-def test_every_input_is_used_and_no_other():
+def test_exactly_the_declared_inputs_are_used():
     used = set(re.findall(r"inputs\.(\w+)", json.dumps(STEPS)))
     assert used == set(ACTION["inputs"])
 
 
-def test_inputs_reach_scripts_as_variables_and_never_as_their_text():
-    """An input inside a script could end the command that it is part of and begin another."""
+def test_inputs_are_never_pasted_into_scripts():
+    """An input inside a script could end its command and begin another."""
     assert not [step for step in STEPS if "${{" in step.get("run", "")]
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if "run" in step], ids=lambda step: step["name"])
-def test_a_script_is_valid_and_calls_commands_that_there_are(step):
+def test_script_is_valid_and_calls_existing_commands(step):
     subprocess.run(["bash", "-n"], input=step["run"], text=True, check=True)
     for line in re.findall(r"^ *(xeval .+)$", step["run"], re.MULTILINE):
         _, name, *rest = shlex.split(line)
@@ -62,7 +62,7 @@ def test_a_script_is_valid_and_calls_commands_that_there_are(step):
 
 
 def test_words_of_inputs_reach_xeval_one_by_one(tmp_path):
-    """The step is run with a stand-in for xeval that prints what it was given."""
+    """The step is run with a stand-in for xeval that prints its arguments."""
     stand_in = tmp_path / "bin" / "xeval"
     stand_in.parent.mkdir()
     stand_in.write_text('#!/bin/sh\nprintf "[%s]" "$@"\n')
@@ -79,7 +79,7 @@ def test_words_of_inputs_reach_xeval_one_by_one(tmp_path):
     assert subprocess.run(["bash", "-c", run], cwd=tmp_path, env=environment, capture_output=True).returncode == 2
 
 
-def test_the_page_on_ci_uses_inputs_that_there_are():
+def test_ci_page_uses_existing_inputs():
     page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
     [block] = re.findall(r"```yaml\n(- uses: OWNER/xeval.*?)```", page, re.DOTALL)
     [step] = yaml.safe_load(block)
@@ -90,13 +90,13 @@ def test_the_page_on_ci_uses_inputs_that_there_are():
 # ── the Dockerfile ──
 
 
-def test_it_has_known_instructions_and_begins_with_a_pinned_image():
+def test_dockerfile_starts_from_a_pinned_image():
     assert {word for word, _ in dockerfile()} <= INSTRUCTIONS
     assert dockerfile()[0][0] == "FROM"
     assert re.fullmatch(r"python:3\.\d+-[a-z-]+", values("FROM")[0])
 
 
-def test_what_it_copies_and_makes_is_there():
+def test_what_the_dockerfile_copies_and_makes_exists():
     for rest in values("COPY"):
         assert all((ROOT / source).exists() for source in rest.split()[:-1])
     [command] = map(json.loads, values("CMD"))
@@ -107,14 +107,14 @@ def test_what_it_copies_and_makes_is_there():
 
 
 @pytest.mark.parametrize("script", values("RUN"), ids=lambda script: script.split()[0])
-def test_its_scripts_are_valid_and_stop_at_the_first_failure(script):
+def test_dockerfile_scripts_stop_at_the_first_failure(script):
     subprocess.run(["sh", "-n"], input=script, text=True, check=True)
     assert ";" not in script.replace("; then", "").replace("; fi", "")
     assert "apt-get install" not in script or "--no-install-recommends" in script
     assert "pip install" not in script or "--constraint" in script
 
 
-def test_it_does_not_run_as_root_and_takes_the_device_as_an_argument():
+def test_container_is_not_root_and_takes_the_device():
     assert values("USER") == ["user"]
     [argument] = values("ARG")
     assert argument == "DEVICE=cpu" and any("$DEVICE" in script for script in values("RUN"))
@@ -125,7 +125,7 @@ def test_it_does_not_run_as_root_and_takes_the_device_as_an_argument():
 # ── the documentation of each version ──
 
 
-def test_the_site_is_built_as_make_docs_builds_it():
+def test_site_is_built_as_by_make_docs():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     [install] = SITE["build"]["jobs"]["install"]
     constraints, words = re.match(r"pip install --constraint (\S+) (.+)", install).groups()
@@ -137,6 +137,6 @@ def test_the_site_is_built_as_make_docs_builds_it():
     assert "sphinx -q -W" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
-def test_the_site_says_which_version_it_is_of():
+def test_site_shows_its_version():
     made = runpy.run_path(str(ROOT / SITE["sphinx"]["configuration"]))
     assert made["html_title"] == f"xeval {VERSION}" and made["release"] == VERSION

@@ -1,4 +1,4 @@
-"""Folders that one process at a time works in, where the file system has no locks."""
+"""Folders that one process at a time works in, on file systems without locks."""
 
 import errno
 import fcntl
@@ -15,7 +15,7 @@ from tests.helpers.waiting import start_waiting
 from xeval.support import claims, locks
 from xeval.support.errors import ClaimError
 
-# A process without flock. What it does with the folder follows.
+# A process without flock. The code that uses the folder is appended.
 BEGIN = """
 import errno, fcntl, os, sys, time
 from pathlib import Path
@@ -59,7 +59,7 @@ with locks.locked(folder), (folder / "log").open("a") as log:
 
 @pytest.fixture
 def start():
-    """`start(code, folder)`: a process without flock; ended with the test."""
+    """`start(code, folder)` starts a process without flock, which ends with the test."""
     processes = []
 
     def begin(code: str, folder: Path) -> subprocess.Popen:
@@ -77,7 +77,7 @@ def start():
 
 @pytest.fixture
 def holder(start, tmp_path) -> subprocess.Popen:
-    """A process that has claimed tmp_path/run until a line comes."""
+    """A process that holds its claim of tmp_path/run until it reads a line."""
     process = start(HOLD, tmp_path / "run")
     assert process.stdout.readline() == "held\n"
     return process
@@ -85,7 +85,7 @@ def holder(start, tmp_path) -> subprocess.Popen:
 
 @pytest.fixture
 def no_locks(monkeypatch):
-    """This process has none either, and takes over what is as old as for the others."""
+    """This process has no locks either, and takes over claims at the same age as the others."""
 
     def flock(descriptor, operation):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -96,14 +96,14 @@ def no_locks(monkeypatch):
 
 
 def let_go(process: subprocess.Popen) -> str:
-    """What it says when it goes on."""
+    """Let the process go on, and return the line that it prints."""
     process.stdin.write("\n")
     process.stdin.flush()
     return process.stdout.readline().rstrip("\n")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_without_locks_the_folder_is_claimed_and_given_back(tmp_path, monkeypatch, number):
+def test_folder_without_locks_is_claimed_and_released(tmp_path, monkeypatch, number):
     def flock(descriptor, operation):
         raise OSError(number, os.strerror(number))
 
@@ -115,7 +115,7 @@ def test_without_locks_the_folder_is_claimed_and_given_back(tmp_path, monkeypatc
     assert {path.name for path in (tmp_path / "run").iterdir()} == {".claim", ".lock"}
 
 
-def test_who_waits_for_a_claim_says_for_whom(tmp_path, holder, no_locks, monkeypatch):
+def test_waiting_process_names_the_holder(tmp_path, holder, no_locks, monkeypatch):
     monkeypatch.setattr(locks, "SAID_AFTER_S", 0.1)
     lines: list[str] = []
     thread, entered = start_waiting(tmp_path / "run", lines.append)
@@ -126,7 +126,7 @@ def test_who_waits_for_a_claim_says_for_whom(tmp_path, holder, no_locks, monkeyp
     thread.join(20)
 
 
-def test_a_process_that_finds_a_lock_waits_for_one_that_found_none(tmp_path, holder):
+def test_process_with_locks_waits_for_one_without(tmp_path, holder):
     thread, entered = start_waiting(tmp_path / "run")
     assert not entered.wait(1)
     let_go(holder)
@@ -134,14 +134,14 @@ def test_a_process_that_finds_a_lock_waits_for_one_that_found_none(tmp_path, hol
     thread.join(20)
 
 
-def test_the_claim_of_a_process_that_was_killed_is_taken_over_when_it_is_old(tmp_path, holder, no_locks):
+def test_old_claim_of_a_killed_process_is_taken_over(tmp_path, holder, no_locks):
     holder.kill()
     killed_s = time.monotonic()
     with locks.locked(tmp_path / "run"):
         assert time.monotonic() - killed_s > claims.STALE_AFTER_S / 2
 
 
-def test_a_process_that_stood_still_notices_that_it_lost_the_folder_and_writes_nothing(tmp_path, holder, no_locks):
+def test_suspended_process_that_lost_its_claim_writes_nothing(tmp_path, holder, no_locks):
     holder.send_signal(signal.SIGSTOP)
     with locks.locked(tmp_path / "run"):
         holder.send_signal(signal.SIGCONT)
@@ -152,14 +152,14 @@ def test_a_process_that_stood_still_notices_that_it_lost_the_folder_and_writes_n
     assert said.startswith(f"ClaimError {tmp_path / 'run'}: {holder} is working in it")
 
 
-def test_a_process_that_stood_still_and_lost_nothing_goes_on(tmp_path, holder, no_locks):
+def test_suspended_process_that_kept_its_claim_goes_on(tmp_path, holder, no_locks):
     holder.send_signal(signal.SIGSTOP)
     time.sleep(1.5)
     holder.send_signal(signal.SIGCONT)
     assert let_go(holder) == "written"
 
 
-def test_a_folder_that_is_sealed_is_no_other_process_s(tmp_path, no_locks):
+def test_folder_is_not_sealed_if_the_claim_was_lost(tmp_path, no_locks):
     from xeval.support.sealed import sealing
 
     with locks.locked(tmp_path / "run"), pytest.raises(ClaimError), sealing(tmp_path / "run" / "part"):
@@ -169,14 +169,14 @@ def test_a_folder_that_is_sealed_is_no_other_process_s(tmp_path, no_locks):
     (claims.place_of(tmp_path / "run") / "another's").unlink()
 
 
-def test_many_processes_are_never_two_in_a_folder(tmp_path, start):
+def test_only_one_of_many_processes_is_in_a_folder(tmp_path, start):
     processes = [start(COUNT, tmp_path / "run") for _ in range(6)]
     for process in processes:
         assert (process.wait(), process.stderr.read()) == (0, "")
     assert (tmp_path / "run" / "count").read_text() == "60"
 
 
-def test_of_many_that_wait_for_a_dead_process_only_one_takes_over(tmp_path, holder, start):
+def test_waiting_processes_take_over_one_at_a_time(tmp_path, holder, start):
     waiting = [start(TAKE, tmp_path / "run") for _ in range(5)]
     holder.kill()
     for process in waiting:
@@ -187,7 +187,7 @@ def test_of_many_that_wait_for_a_dead_process_only_one_takes_over(tmp_path, hold
     assert pids[::2] == pids[1::2] and set(pids) == {str(process.pid) for process in waiting}
 
 
-def test_what_a_process_offered_that_was_killed_while_it_waited_is_swept_when_it_is_old(tmp_path, no_locks):
+def test_old_leftovers_of_killed_waiters_are_swept(tmp_path, no_locks):
     old, young = tmp_path / ".claim-old", tmp_path / ".claim-young"
     for path in (old, young):
         path.mkdir()

@@ -1,4 +1,4 @@
-"""What a source says besides accuracies: read from records where they can tell, and no verdict where they cannot."""
+"""What a source claims besides accuracies: judged by the records if they can tell, and no verdict otherwise."""
 
 import json
 import math
@@ -26,7 +26,7 @@ SIZES = {
 
 
 def record_of(model: str, pairs_per_s: dict[str, float] | None = None, seed: int = 1, **changes) -> RunRecord:
-    """A run of `model`, with so many pairs per second in each language, timed by the invocation "one"."""
+    """Return a run of `model` with these pairs per second in each language, timed by the invocation "one"."""
     invocation, sizes = changes.pop("invocation", "one"), SIZES[model] | changes.pop("sizes", {})
     record = a_run(model, seed=seed, **SIX).record
     timing = {
@@ -42,7 +42,7 @@ def checked(*records: RunRecord) -> dict[str, claims.ClaimVerdict]:
     return {verdict.claim.printed: verdict for verdict in claims.check(records, CARD)}
 
 
-def test_sizes_are_those_that_the_run_counted():
+def test_sizes_are_compared_with_those_of_the_run():
     verdicts = checked(record_of(DISTILMBERT), record_of(MBERT))
     assert {printed: verdicts[printed].outcome for printed in list(verdicts)[:5]} == dict.fromkeys(
         ["6 layers", "768 dimension", "12 heads", "134M parameters", "177M parameters for mBERT-base"], "reproduced"
@@ -60,21 +60,21 @@ def test_another_size_is_not_reproduced():
     )
 
 
-def test_records_that_do_not_say_give_no_verdict():
+def test_missing_or_differing_sizes_give_no_verdict():
     older = record_of(DISTILMBERT, sizes={"n_layers": None})
     assert checked(older)["6 layers"].outcome == "no verdict"
     differing = checked(older, record_of(DISTILMBERT, seed=2, sizes={"n_parameters": 66}))
     assert differing["134M parameters"].sentence.endswith("no verdict; its runs differ: 66, 134,734,080.")
 
 
-def test_a_record_from_before_shapes_were_kept_is_still_read():
+def test_record_without_shapes_is_still_read():
     content = record_of(DISTILMBERT).model_dump(mode="json")
     for name in ("n_layers", "hidden_size", "n_attention_heads"):
         del content["model"][name]
     assert RunRecord.model_validate(content, strict=False).model.n_layers is None
 
 
-def test_only_models_that_were_run_are_spoken_of_and_a_local_folder_is_none_of_them():
+def test_only_claims_about_hub_models_with_runs_are_judged():
     assert list(checked(record_of(MBERT))) == ["177M parameters for mBERT-base"]
     local = record_of(DISTILMBERT)
     assert checked(local.model_copy(update={"model": local.model.model_copy(update={"origin": "local"})})) == {}
@@ -92,7 +92,7 @@ def speed(ratios: dict[str, float], **changes) -> claims.ClaimVerdict:
     return checked(ours, record_of(MBERT, MBERT_SPEED))[TWICE]
 
 
-def test_the_ratio_is_the_geometric_mean_over_languages_with_students_interval():
+def test_speed_ratio_is_a_geometric_mean_with_t_interval():
     ratios = {"en": 1.9, "es": 2.0, "zh": 2.1, "de": 1.95}
     verdict = speed(ratios)
     logs = [math.log(ratio) for ratio in ratios.values()]
@@ -114,7 +114,7 @@ def test_the_ratio_is_the_geometric_mean_over_languages_with_students_interval()
         ({"en": 1.20, "es": 2.00, "zh": 2.80}, "agrees"),
     ],
 )
-def test_what_is_not_about_twice_as_fast_is_not_said_to_be(ratios, outcome):
+def test_speed_verdict_depends_on_ratio_and_spread(ratios, outcome):
     assert speed(ratios).outcome == outcome
 
 
@@ -130,7 +130,7 @@ def test_what_is_not_about_twice_as_fast_is_not_said_to_be(ratios, outcome):
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_speeds_taken_at_different_times_or_places_are_not_compared(changes):
+def test_speeds_not_timed_together_are_not_compared(changes):
     verdict = speed({"en": 2.0, "es": 2.0, "zh": 2.0}, **changes)
     assert (verdict.outcome, verdict.measured) == (
         "no verdict",
@@ -138,7 +138,7 @@ def test_speeds_taken_at_different_times_or_places_are_not_compared(changes):
     ) and "never timed together (in one invocation" in verdict.sentence
 
 
-def test_two_languages_are_too_few_and_another_number_of_pairs_is_another_measurement():
+def test_too_few_or_unequal_timings_give_no_verdict():
     assert "only 2 times" in speed({"en": 2.0, "es": 2.0}).sentence
     ours = record_of(DISTILMBERT, {"en": 200.0, "es": 200.0, "zh": 200.0})
     fewer = {name: Timing(wall_s=1, rows=50, invocation="one") for name in ours.timing}
@@ -148,7 +148,7 @@ def test_two_languages_are_too_few_and_another_number_of_pairs_is_another_measur
 
 
 def test_only_hardware_that_was_timed_is_named():
-    """The trainings were made elsewhere, and so was another language."""
+    """Training ran elsewhere, and so did another language."""
     twice = {code: 2 * value for code, value in MBERT_SPEED.items()}
     first = {"one": Invocation(environment=environment(hardware={"cpu": "x", "threads": 2}))}
     elsewhere = {"two": Invocation(environment=environment(hardware={"gpu": "y", "threads": 2}))}
@@ -164,7 +164,7 @@ def test_without_the_other_model_there_is_no_ratio():
     assert checked(record_of(DISTILMBERT))[TWICE].sentence.endswith(f"there is no run of {MBERT} to compare it with.")
 
 
-# ── where it is shown, and the files ──
+# ── reports and files ──
 
 
 def test_the_report_has_the_claims_below_the_verdicts():
@@ -186,7 +186,7 @@ def test_the_report_has_the_claims_below_the_verdicts():
         ({"extra": 1}, "Extra inputs are not permitted"),
     ],
 )
-def test_a_claim_that_cannot_be_checked_is_refused(change, complaint):
+def test_invalid_claim_is_refused(change, complaint):
     claim = {"model": "org/m", "what": "layers", "value": 6.0, "printed": "6 layers", "source_url": "x"}
     table = a_table().model_dump(mode="json")
     assert Reference.model_validate(table | {"claims": [claim]}, strict=False).claims
@@ -195,7 +195,7 @@ def test_a_claim_that_cannot_be_checked_is_refused(change, complaint):
 
 
 def test_both_rows_about_one_model_are_judged():
-    """As Conneau et al. print XLM-100 twice, selected in two ways: ours lies near one row and far from the other."""
+    """Conneau et al. print XLM-100 twice, selected in two ways: ours is close to one row and far from the other."""
     table = a_table({"en": 90.0, "es": 60.0}, name="selected per language").model_dump(mode="json")
     table["rows"] += a_table({"en": 80.0, "es": 70.0}, name="one checkpoint").model_dump(mode="json")["rows"]
     both = Reference.model_validate(table, strict=False)
@@ -213,7 +213,7 @@ def test_both_rows_about_one_model_are_judged():
 
 
 @pytest.mark.parametrize("model", [DISTILMBERT, MBERT])
-def test_the_real_configurations_have_the_sizes_that_the_card_states(model, shared):
+def test_real_configurations_have_the_sizes_on_the_card(model, shared):
     """Counted on the meta device, where weights take no memory."""
     torch, transformers, models = (import_module(name) for name in ("torch", "transformers", "xeval.engine.loading"))
     config = transformers.AutoConfig.from_pretrained(shared / "models" / model.partition("/")[2])

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, one line for each mistake, and what goes where."""
+"""The command line as users see it: exit codes, one line for each mistake, and which stream gets what."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def command(command, monkeypatch, tmp_path):
 
 @pytest.fixture
 def tiny_run(mini, checkpoint_of) -> list[str]:
-    """The words of a complete run of a task that xeval does not ship, on a tiny encoder."""
+    """The arguments of a complete run of a task that xeval does not ship, on a tiny encoder."""
     words = ["run", mini.task_file, "--model", checkpoint_of("distilbert"), "--data", mini.data]
     return [str(word) for word in [*words, "--epochs", "1", "--dtype", "float32", "--device", "cpu"]]
 
@@ -63,14 +63,14 @@ def tiny_run(mini, checkpoint_of) -> list[str]:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_mistake_is_one_line_on_standard_error_and_exit_2(command, words, said):
+def test_mistake_exits_with_2_and_one_line_on_stderr(command, words, said):
     code, out, err = command(*words)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1 and err.startswith("xeval: ")
     assert said in err
 
 
-def test_a_run_of_a_users_own_task_prints_the_matrix_and_leaves_records(command, tiny_run):
+def test_run_of_a_users_task_prints_scores_and_is_recorded(command, tiny_run):
     code, out, err = command(*tiny_run)
     assert code == 0
     assert "Chinese" in out and "results" in out
@@ -79,12 +79,12 @@ def test_a_run_of_a_users_own_task_prints_the_matrix_and_leaves_records(command,
     assert len(list(Path("results").glob("*/*/*/record.json"))) == 1
 
 
-def test_quiet_says_nothing_on_standard_error(command, tiny_run):
+def test_quiet_run_leaves_stderr_empty(command, tiny_run):
     code, _, err = command(*tiny_run, "--quiet")
     assert (code, err) == (0, "")
 
 
-def test_json_is_the_records_and_nothing_else_on_standard_output(command, tiny_run):
+def test_json_output_is_the_records_alone(command, tiny_run):
     code, out, _ = command(*tiny_run, "--format", "json", "--language", "es,zh", "--seed", "1,2", "--seed", "3")
     records = json.loads(out)
     assert code == 0
@@ -92,14 +92,14 @@ def test_json_is_the_records_and_nothing_else_on_standard_output(command, tiny_r
     assert [list(record["scores"]) for record in records] == [["en", "es", "zh"]] * 3  # English comes too
 
 
-def test_a_checkpoint_evaluated_as_it_is_gets_the_languages_that_were_named(command, mini, checkpoint_of, tmp_path):
+def test_no_train_evaluates_only_the_named_languages(command, mini, checkpoint_of, tmp_path):
     model = checkpoint_of("bert", mini.task.labels)
     words = ("run", mini.task_file, "--no-train", "--model", model, "--data", mini.data, "--language", "es")
     code, out, _ = command(*words, "--results", tmp_path / "results", "--format", "json")
     assert (code, [list(record["scores"]) for record in json.loads(out)]) == (0, [["es"]])
 
 
-def test_a_users_task_is_found_in_a_folder_of_theirs(command, mini, tiny_run):
+def test_users_task_is_found_in_tasks_dir(command, mini, tiny_run):
     name = mini.task.name
     assert command("run", name, *tiny_run[2:])[0] == 2
     assert command("run", name, *tiny_run[2:], "--tasks-dir", mini.task_file.parent)[0] == 0
@@ -110,7 +110,7 @@ def test_a_report_on_a_users_task_names_its_labels(command, mini, tiny_run):
     assert mini.task.labels[-1] in command("report", "--format", "html")[1]
 
 
-def test_the_report_is_markdown_on_standard_output_or_in_a_file(command, tiny_run):
+def test_report_is_markdown_on_stdout_or_in_a_file(command, tiny_run):
     command(*tiny_run)
     code, out, _ = command("report")
     assert code == 0 and out.startswith("# ") and "| " in out
@@ -118,7 +118,7 @@ def test_the_report_is_markdown_on_standard_output_or_in_a_file(command, tiny_ru
     assert Path("table.md").read_text(encoding="utf-8") == out
 
 
-def test_a_run_that_fails_makes_exit_1(command, tiny_run, monkeypatch):
+def test_failed_run_exits_with_1(command, tiny_run, monkeypatch):
     def diverge(*args, **kwargs):
         raise TrainingError("the loss became nan at step 7")
 
@@ -128,7 +128,7 @@ def test_a_run_that_fails_makes_exit_1(command, tiny_run, monkeypatch):
     assert err.count("\n") == 1 and "seed 42 failed: the loss became nan at step 7" in err
 
 
-def test_runs_are_listed_with_what_they_have(command, tiny_run):
+def test_list_of_runs_shows_status_languages_and_recipe(command, tiny_run):
     command(*tiny_run)
     code, out, _ = command("list", "runs")
     assert code == 0 and "complete" in out and "en es zh" in out and "hf-2019, epochs 1.0" in out
@@ -140,7 +140,7 @@ def test_everything_that_can_be_named_can_be_listed(command, what):
     assert (code, err) == (0, "") and out.strip()
 
 
-def test_the_cache_can_be_seen_and_emptied(command, tiny_run):
+def test_cache_can_be_shown_and_cleared(command, tiny_run):
     command(*tiny_run)
     sizes = dict(line.split()[:2] for line in command("cache")[1].splitlines()[1:])
     assert float(sizes["weights"]) > 0
@@ -159,8 +159,8 @@ def test_ctrl_c_says_that_finished_work_is_kept(command, tiny_run, monkeypatch):
     assert "the same command resumes from there" in err
 
 
-def test_help_and_lists_do_not_wait_for_torch():
-    """What does not compute starts without the libraries that do."""
+def test_command_line_starts_without_torch():
+    """Importing the command line loads none of the libraries that compute."""
     program = "import sys, xeval.cli; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'pandas')))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
@@ -180,8 +180,8 @@ MISTYPED = [
 ]
 
 
-def test_a_mistyped_name_does_not_wait_for_torch():
-    """One command after the other in one process, each of which would leave torch loaded."""
+def test_mistyped_name_is_refused_without_torch():
+    """All commands run in one process, where any of them would leave torch loaded."""
     program = (
         "import sys, xeval.cli\n"
         f"for words in {MISTYPED}:\n"
@@ -196,33 +196,33 @@ def test_a_mistyped_name_does_not_wait_for_torch():
     assert len(said) == len(MISTYPED) and all(line.startswith("xeval: unknown ") for line in said), said
 
 
-def test_the_version_is_the_packages(command):
+def test_version_is_that_of_the_package(command):
     assert command("--version")[1] == f"xeval {version(DISTRIBUTION)}\n"
 
 
-def test_paragraphs_of_help_are_wrapped_at_the_width_of_the_terminal_alone(command, monkeypatch):
+def test_help_wraps_only_at_the_terminals_width(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert "at 5 % for all pairs together." in command("rank", "--help")[1]
 
 
-def test_help_is_short_for_help(command):
+def test_h_is_short_for_help(command):
     assert command("run", "-h")[1] == command("run", "--help")[1] != ""
 
 
-def test_what_can_be_listed_is_listed_with_its_number(command):
+def test_list_counts_what_can_be_listed(command):
     lines = command("list")[1].splitlines()
     assert f"xeval list tasks {len(all_tasks()):9}" in lines and len(lines) == 6
 
 
-def test_tables_are_references(command):
+def test_list_tables_shows_the_references(command):
     assert command("list", "tables") == command("list", "references")
 
 
-def test_no_runs_are_said_to_be_none(command):
+def test_list_without_runs_says_how_to_make_one(command):
     assert command("list", "runs")[1] == "No runs in results. Make one with: xeval run xnli-mini --model mini-mbert\n"
 
 
-def test_python_users_get_the_same_records(mini, checkpoint_of, tmp_path):
+def test_load_results_gives_the_scores_of_a_run(mini, checkpoint_of, tmp_path):
     records = xeval.run(
         str(mini.task_file), models=[str(checkpoint_of("bert"))], data=mini.data, results=tmp_path, dtype="float32"
     )
@@ -231,7 +231,7 @@ def test_python_users_get_the_same_records(mini, checkpoint_of, tmp_path):
     assert frame["value"].between(0, 1).all()
 
 
-def test_python_takes_one_name_as_it_takes_several(mini, checkpoint_of, tmp_path):
+def test_python_accepts_one_name_and_shows_the_report(mini, checkpoint_of, tmp_path):
     model = str(checkpoint_of("bert"))
     options = {"data": mini.data, "results": tmp_path, "dtype": "float32", "languages": "Spanish", "seeds": 5}
     runs = xeval.run(str(mini.task_file), model, **options)
@@ -244,12 +244,12 @@ def test_python_takes_one_name_as_it_takes_several(mini, checkpoint_of, tmp_path
     assert '<th scope="row">es Spanish</th>' in shown and "<style" not in shown and shown.count("<table>") == 1
 
 
-def test_python_offers_what_it_lists():
+def test_public_names_are_listed_and_callable():
     assert dir(xeval) == sorted(xeval.__all__)
     assert all(callable(getattr(xeval, name)) for name in xeval.__all__)
 
 
-def test_a_folder_that_is_not_there_holds_no_results(tmp_path):
+def test_missing_results_folder_is_refused(tmp_path):
     with pytest.raises(xeval.XevalError, match="found none there"):
         xeval.load_results(tmp_path / "nope")
 
@@ -259,8 +259,8 @@ def test_a_misspelt_public_name_is_an_attribute_error():
         xeval.load_result  # noqa: B018
 
 
-def test_a_task_that_no_folder_knows_is_shown_beside_the_table_that_its_file_names(command, mini, tiny_run, tmp_path):
-    """And a report that cannot know of the file says why there are no verdicts."""
+def test_users_task_is_shown_with_the_table_its_file_names(command, mini, tiny_run, tmp_path):
+    """And a report that cannot find the file says why there are no verdicts."""
     text = mini.task_file.read_text(encoding="utf-8").replace('"mini-pairs"', '"mine"', 1)
     task = tmp_path / "mine.toml"
     task.write_text(text.replace("\n", '\ndefault_reference = "distilmbert-card"\n', 1), encoding="utf-8")

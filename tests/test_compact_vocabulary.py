@@ -1,4 +1,4 @@
-"""Training the used rows of the embedding alone gives the weights that training all of them gives."""
+"""Training only the used rows of the embedding gives the same weights as training all of them."""
 
 import copy
 import math
@@ -55,7 +55,7 @@ def train_all_rows(monkeypatch, model: torch.nn.Module, *args) -> list[float]:
 
 
 def unused(model: torch.nn.Module) -> np.ndarray:
-    """Ids that no training pair has."""
+    """Return the ids that no training pair has."""
     return np.setdiff1d(np.arange(model.config.vocab_size), rows(model.config.model_type).input_ids)
 
 
@@ -65,8 +65,8 @@ def unused(model: torch.nn.Module) -> np.ndarray:
     ids=["no decay", "decay", "hard clipping"],
 )
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_weights_are_those_of_training_every_row(architecture, values, monkeypatch):
-    """Over twelve real steps, at every selection on the way, in float64 so that Adam does not blow up rounding."""
+def test_weights_are_those_of_training_every_row(architecture, values, monkeypatch):
+    """Over twelve real steps, at every selection on the way, in float64 so that Adam does not amplify rounding."""
     compact, full = (model_of(architecture, **without_dropout(architecture)).double() for _ in range(2))
     seen: dict[torch.nn.Module, list[dict[str, torch.Tensor]]] = {compact: [], full: []}
     chosen = recipe(evaluate_every_steps=5, **values)
@@ -85,7 +85,7 @@ def test_the_weights_are_those_of_training_every_row(architecture, values, monke
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_without_decay_an_unused_row_stays_where_it_is_to_the_bit(architecture):
+def test_unused_rows_stay_identical_without_decay(architecture):
     model = model_of(architecture)
     before = model.get_input_embeddings().weight.detach().clone()
     train(model, recipe())
@@ -95,7 +95,7 @@ def test_without_decay_an_unused_row_stays_where_it_is_to_the_bit(architecture):
     assert not torch.isclose(after[used], before[used]).all(1).any()
 
 
-def test_with_decay_an_unused_row_shrinks_by_one_minus_rate_times_decay_at_each_step():
+def test_unused_rows_shrink_by_weight_decay_at_each_step():
     model, rates = model_of("bert"), [1e-2 * (12 - step) / 12 for step in range(12)]
     before = model.get_input_embeddings().weight.detach().clone()
     train(model, recipe(weight_decay=0.1))
@@ -104,7 +104,7 @@ def test_with_decay_an_unused_row_shrinks_by_one_minus_rate_times_decay_at_each_
     torch.testing.assert_close(model.get_input_embeddings().weight[ids], before[ids] * factor, rtol=1e-6, atol=0)
 
 
-def test_the_embedding_that_is_trained_and_its_moments_have_the_used_rows_only(monkeypatch):
+def test_optimizer_has_moments_for_used_rows_only(monkeypatch):
     model, sizes = model_of("bert"), set()
     step = torch.optim.AdamW.step
 
@@ -121,7 +121,7 @@ def test_the_embedding_that_is_trained_and_its_moments_have_the_used_rows_only(m
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_selection_sees_the_whole_vocabulary(architecture):
-    """Its rows have pieces that training has not, here those of another script."""
+    """Its rows have pieces that training lacks, here those of another script."""
     model, other = model_of(architecture), rows(architecture, "ar")
     assert np.isin(other.input_ids, unused(model)).any()
     logits = []
@@ -135,7 +135,7 @@ def test_a_selection_sees_the_whole_vocabulary(architecture):
     np.testing.assert_array_equal(logits[-1], predict_logits(model, other, CPU))
 
 
-def test_a_training_that_breaks_down_leaves_the_whole_vocabulary():
+def test_failed_training_restores_the_whole_vocabulary():
     model = model_of("bert")
     embedding = model.get_input_embeddings()
     with torch.no_grad():
@@ -145,8 +145,8 @@ def test_a_training_that_breaks_down_leaves_the_whole_vocabulary():
     assert model.get_input_embeddings() is embedding
 
 
-def test_weights_and_moments_of_an_expanded_model_are_all_that_it_takes_to_go_on():
-    """To the bit: six steps at once, and three, saved, and three more by another model and optimizer."""
+def test_training_resumes_from_weights_and_moments_alone():
+    """To the bit: six steps in a row equal three, a save, and three more by another model and optimizer."""
 
     def steps(model, vocabulary, optimizer, n_steps: int) -> None:
         for step in range(n_steps):

@@ -1,4 +1,4 @@
-"""Comparing two runs: how they are named, which rows are put side by side, the numbers and the sentence that follow."""
+"""Comparing two runs: how they are named, which rows are paired, and the numbers and the sentence that follow."""
 
 from collections import Counter
 
@@ -29,7 +29,7 @@ RIGHT_A, RIGHT_B = RNG.random(N) < 0.5, RNG.random(N) < 0.75
 
 @pytest.fixture
 def two(tmp_path):
-    """`two(...)`: runs A and B in folders of their own, with these changes to B."""
+    """`two(...)`: runs A and B in separate folders, with these changes to B."""
 
     def write(right_a=RIGHT_A, right_b=RIGHT_B, languages=("en", "de"), **changes_of_b):
         a = {language: answers_with(LABELS, right_a) for language in languages}
@@ -40,7 +40,7 @@ def two(tmp_path):
     return write
 
 
-def test_numbers_are_those_of_the_rows(two):
+def test_numbers_are_computed_from_the_rows(two):
     comparison = compare(pair(*two(model="org/n")), seed=7, n_resamples=100)
     en = comparison.languages[0]
     assert (en.language, en.n_rows) == ("en", N)
@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_comparison(two):
     assert compare(pair(*runs), 3, 200) == compare(pair(*runs), 3, 200) != compare(pair(*runs), 4, 200)
 
 
-def test_other_rows_are_refused_in_one_line(two):
+def test_runs_on_other_rows_are_refused_in_one_line(two):
     for changes in ({"rows_sha256": "b" * 64}, {"labels": LABELS[:30], "groups": None, "right_b": RIGHT_B[:30]}):
         right = changes.pop("right_b", RIGHT_B)
         a, _ = two()
@@ -77,7 +77,7 @@ def test_other_gold_labels_under_the_same_hash_are_refused(two):
         pair(*two(labels=(LABELS + 1) % 3))
 
 
-def test_a_task_is_only_compared_with_itself_and_no_run_with_itself(two):
+def test_same_run_or_another_task_is_refused(two):
     a, b = two()
     with pytest.raises(StoreError, match="is on both sides"):
         pair(a, [*a, *b])
@@ -85,7 +85,7 @@ def test_a_task_is_only_compared_with_itself_and_no_run_with_itself(two):
         pair(*two(task="dogs"))
 
 
-def test_languages_that_one_side_lacks_are_named_and_left_out(two, tmp_path):
+def test_languages_that_one_side_lacks_are_left_out(two, tmp_path):
     a, _ = two(languages=("en", "de", "es"))
     b = write_run(tmp_path / "c", dict.fromkeys(("de", "en", "zh"), LABELS), LABELS, GROUPS)
     paired = pair(a, [b])
@@ -96,14 +96,14 @@ def test_languages_that_one_side_lacks_are_named_and_left_out(two, tmp_path):
         pair(a, [c])
 
 
-def test_files_from_before_premises_were_kept_are_compared_row_by_row_and_say_so(tmp_path):
+def test_old_files_without_premises_are_compared_by_row(tmp_path):
     a = write_run(tmp_path / "a", {"en": answers_with(LABELS, RIGHT_A)}, LABELS)
     b = write_run(tmp_path / "b", {"en": answers_with(LABELS, RIGHT_B)}, LABELS)
     comparison = compare(pair([a], [b]))
     assert comparison.resampled == "rows" and "those intervals are too narrow" in comparison.notes[-1]
     assert comparison.languages[0].interval == paired_difference(RIGHT_A, RIGHT_B, np.arange(N))
     newer = write_run(tmp_path / "c", {"en": answers_with(LABELS, RIGHT_B)}, LABELS, GROUPS)
-    assert compare(pair([a], [newer])).resampled == "premises"  # the same rows, so the other file's premises do
+    assert compare(pair([a], [newer])).resampled == "premises"  # the same rows, so the other file's premises apply
 
 
 def some_seeds(folder, seeds, share, **changes):
@@ -116,7 +116,7 @@ def some_seeds(folder, seeds, share, **changes):
     return runs, rights
 
 
-def test_seeds_are_paired_by_number_and_averaged_row_by_row(tmp_path):
+def test_seeds_are_paired_by_number_and_averaged_by_row(tmp_path):
     a, rights_a = some_seeds(tmp_path / "a", [1, 2, 3], 0.5)
     b, rights_b = some_seeds(tmp_path / "b", [2, 3, 4], 0.7)
     comparison = compare(pair(a, b), n_resamples=100)
@@ -134,7 +134,7 @@ def test_seeds_are_paired_by_number_and_averaged_row_by_row(tmp_path):
     assert comparison.languages[0].group_p == group_p(sums, GROUPS)
 
 
-def test_sides_without_a_seed_in_common_are_averaged_over_their_own(tmp_path):
+def test_sides_without_common_seeds_average_their_own(tmp_path):
     a, rights_a = some_seeds(tmp_path / "a", [1, 2], 0.5)
     b, rights_b = some_seeds(tmp_path / "b", [3, 4, 5], 0.7)
     comparison = compare(pair(a, b), n_resamples=100)
@@ -144,7 +144,7 @@ def test_sides_without_a_seed_in_common_are_averaged_over_their_own(tmp_path):
     assert any("no seed in common" in note for note in comparison.notes)
 
 
-def test_a_failed_or_collapsed_seed_is_named_and_in_no_average(tmp_path):
+def test_failed_or_collapsed_seed_is_left_out(tmp_path):
     a, _ = some_seeds(tmp_path / "a", [1, 2, 3], 0.8)
     b, _ = some_seeds(tmp_path / "b", [1], 0.9)
     b += [write_run(tmp_path / "b", {"en": np.zeros(N, int)}, LABELS, GROUPS, seed=2)]  # one label throughout
@@ -166,7 +166,7 @@ def conclusion(two, right_a, right_b, **changes):
     return compare(pair(*two(right_a, right_b, model="org/n", **changes))).conclusion
 
 
-def test_a_shown_difference_is_said_to_be_one(two):
+def test_conclusion_names_the_better_side(two):
     worse, better = np.arange(N) % 3 == 0, np.arange(N) % 10 != 0
     assert conclusion(two, worse, better).startswith(
         "B (org/n) is better than A (org/m) by 56.7 points on the mean of 2 languages (95 % interval of B minus A"
@@ -176,7 +176,7 @@ def test_a_shown_difference_is_said_to_be_one(two):
     assert text.endswith("one training run on each side cannot show what other seeds would give.")
 
 
-def test_no_difference_shown_is_not_said_to_be_equality(two):
+def test_conclusion_without_a_difference_claims_no_equality(two):
     flipped = RIGHT_A.copy()
     flipped[0] = ~flipped[0]
     text = conclusion(two, RIGHT_A, flipped, languages=("en",))
@@ -198,10 +198,10 @@ def test_flips_are_the_rows_whose_correctness_differs(two):
         flipped_rows(pair(*two()), "dd", None)
 
 
-def test_with_several_seeds_a_flip_is_one_of_most_of_them(tmp_path):
+def test_flip_with_several_seeds_is_one_of_most_seeds(tmp_path):
     right = {"a": [(1, 1, 1, 0), (1, 1, 0, 0), (1, 0, 0, 0)], "b": [(0, 0, 1, 1), (0, 1, 0, 1), (0, 1, 0, 1)]}
     labels = np.arange(12) % 3
-    always = (1,) * 8  # rows that all have right, so that no training counts as collapsed
+    always = (1,) * 8  # rows that all runs get right, so that no training counts as collapsed
     a, b = (
         [
             write_run(tmp_path / side, {"en": answers_with(labels, np.array(row + always, bool))}, labels, seed=seed)
@@ -214,7 +214,7 @@ def test_with_several_seeds_a_flip_is_one_of_most_of_them(tmp_path):
     assert flipped.n_seeds == (3, 3) and flipped.n_won == 1
 
 
-# ── what a word names ──
+# ── names of runs and models ──
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def results(tmp_path):
     return tmp_path / "results"
 
 
-def test_a_run_is_named_by_its_folder_and_a_model_by_its_folder_or_name(results):
+def test_runs_and_models_are_found_by_folder_or_name(results):
     folder = results / "cats" / "org--m"
     assert [run.folder.name for run in find_runs(str(folder / "r-seed1-2e-05"), results)] == ["r-seed1-2e-05"]
     for word in (f"{folder}:learning_rate=0.00002", "org/m:learning_rate=2e-05", "org/m:learning_rate=2e-5,recipe=r"):
@@ -236,7 +236,7 @@ def test_a_run_is_named_by_its_folder_and_a_model_by_its_folder_or_name(results)
     assert [run.folder.parent.name for run in find_runs("mini", results)] == ["mini"]
 
 
-def test_a_word_for_several_configurations_is_refused_with_the_words_that_tell_them_apart(results):
+def test_ambiguous_name_is_refused_with_the_choices(results):
     with pytest.raises(StoreError) as refused:
         find_runs("org/m", results)
     assert str(refused.value) == (
@@ -250,7 +250,7 @@ def test_a_word_for_several_configurations_is_refused_with_the_words_that_tell_t
         find_runs("org/m:learning_rate=1", results)
 
 
-def test_an_unknown_word_gets_the_nearest_model(results, tmp_path):
+def test_unknown_name_gets_the_nearest_model_suggested(results, tmp_path):
     with pytest.raises(UnknownNameError, match="'mimi': did you mean 'mini'"):
         find_runs("mimi", results)
     with pytest.raises(UnknownNameError):
@@ -259,7 +259,7 @@ def test_an_unknown_word_gets_the_nearest_model(results, tmp_path):
         find_runs("nowhere", tmp_path / "empty")
 
 
-def test_sides_are_called_by_what_tells_them_apart(results, tmp_path):
+def test_sides_are_named_by_what_distinguishes_them(results, tmp_path):
     low, high = (find_runs(f"org/m:learning_rate={rate}", results) for rate in ("2e-5", "5e-5"))
     paired = pair(low, high)
     assert (paired.name_a, paired.name_b) == ("org/m, learning_rate 2e-05", "org/m, learning_rate 5e-05")

@@ -1,4 +1,4 @@
-"""Runs that the pipeline really made, compared: premises are on disk, and a selection is comparable with another."""
+"""Comparing real runs of the pipeline: premises are saved, and two selections can be compared."""
 
 import json
 import sys
@@ -39,14 +39,14 @@ def results(tmp_path_factory, mini, checkpoint_of):
     return folder
 
 
-def test_predictions_of_a_run_number_its_premises(results):
+def test_saved_predictions_number_the_premises(results):
     [folder, *_] = [path.parent for path in results.glob("*/*/*/record.json")]
     [run] = find_runs(str(folder), results)
     table = load_predictions(folder, "es", run.record.scores["es"].predictions_sha256)
     np.testing.assert_array_equal(groups_of(table), np.repeat(np.arange(4), 3))  # three hypotheses to a premise
 
 
-def test_two_selections_are_of_the_same_trainings_and_can_be_compared(results, monkeypatch, capsys):
+def test_two_selections_of_one_training_can_be_compared(results, monkeypatch, capsys):
     model = str(next(results.glob("*/*")))
     a, b = (find_runs(f"{model}:selection={selection}", results) for selection in ("english-dev", "last"))
     paired = pair(a, b)

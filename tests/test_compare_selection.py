@@ -1,4 +1,4 @@
-"""`xeval compare RUN --selection`: one training's checkpoints by English dev, last, and the oracle, no result."""
+"""`xeval compare RUN --selection`: one training's checkpoints by English dev, last, and the oracle (not a result)."""
 
 import io
 import json
@@ -65,7 +65,7 @@ def accuracy(step, language) -> float:
     return float(RIGHT[step, language].mean())
 
 
-def test_english_dev_takes_the_best_on_english_and_the_oracle_the_best_on_each_languages_own_test_rows(found):
+def test_selection_by_english_dev_and_by_oracle(found):
     [choice] = found.choices
     assert (choice.dev_step, choice.dev_value, choice.last_step, choice.steps) == (10, 0.9, 30, list(STEPS))
     for one, oracle in zip(found.last_minus_dev.languages, found.oracle, strict=True):
@@ -78,7 +78,7 @@ def test_english_dev_takes_the_best_on_english_and_the_oracle_the_best_on_each_l
     assert found.oracle[1].steps == [20]
 
 
-def test_no_choice_among_the_checkpoints_exceeds_the_oracle(tmp_path):
+def test_no_checkpoint_exceeds_the_oracle(tmp_path):
     for number in range(20):
         rng = np.random.default_rng(number)
         right = {key: rng.random(N) < 0.6 for key in RIGHT}
@@ -89,14 +89,14 @@ def test_no_choice_among_the_checkpoints_exceeds_the_oracle(tmp_path):
         assert all(own.difference >= 0 for own in comparison.oracle)
 
 
-def test_last_is_compared_with_english_dev_on_the_same_rows_with_premises_resampled(found):
+def test_last_and_english_dev_are_compared_by_premise(found):
     for one in found.last_minus_dev.languages:
         expected = paired_difference(RIGHT[10, one.language], RIGHT[30, one.language], GROUPS, 5)
         assert one.interval == expected
     assert found.last_minus_dev.resampled == "premises"
 
 
-def test_the_mean_of_target_languages_leaves_english_out(tmp_path, found):
+def test_target_mean_leaves_out_english(tmp_path, found):
     rows = [one.rows for one in load_selection([write(tmp_path)]).pair.languages if one.language != "en"]
     assert found.target_mean == paired_mean_difference(rows, 5)
     assert found.target_mean.difference == pytest.approx(
@@ -104,7 +104,7 @@ def test_the_mean_of_target_languages_leaves_english_out(tmp_path, found):
     )
 
 
-def test_several_seeds_choose_for_themselves_and_are_averaged(tmp_path):
+def test_seeds_choose_separately_and_are_averaged(tmp_path):
     other = {key: np.roll(right, 7) | (np.arange(N) < 5) for key, right in RIGHT.items()}
     runs = [write(tmp_path, seed=1), write(tmp_path, other, dev=(0.1, 0.2, 0.3), seed=2)]
     comparison = compare_selection(load_selection(runs))
@@ -118,7 +118,7 @@ def test_several_seeds_choose_for_themselves_and_are_averaged(tmp_path):
     assert header.split()[-1] == "dev" and "org/m, mean of seeds 1, 2" in " ".join(printed(comparison).split())
 
 
-# ── what it is called ──
+# ── what it shows ──
 
 
 def printed(found) -> str:
@@ -140,21 +140,21 @@ def test_the_table_fits_80_columns(found):
 
 
 @pytest.mark.parametrize("show", [printed, lambda found: selection.markdown(found, None)], ids=["terminal", "markdown"])
-def test_the_oracle_is_said_not_to_be_zero_shot_above_the_table_and_below_it(found, show):
+def test_oracle_is_marked_not_zero_shot_above_and_below(found, show):
     text = " ".join(show(found).replace("\\", "").split())
     assert text.count("NOT zero-shot") >= 2 and "is not zero-shot" in text and "oracle*" in text
     header, footnotes = text.index("95 % interval Holm") if show is printed else text.index("Holm"), text.rindex("NOT")
     assert text.index("NOT zero-shot") < header < footnotes
 
 
-def test_json_calls_it_so_too(found):
+def test_json_marks_the_oracle_not_zero_shot(found):
     content = json.loads(selection.as_json(found, None))
     assert content["oracle_is"].startswith("NOT zero-shot") and content["model"] == "org/m"
     assert content["oracle"][1]["accuracy"] == accuracy(20, "de")
     assert content["last_minus_dev"]["languages"][1]["interval"]["seed"] == 5
 
 
-def test_where_english_dev_chose_the_last_one_it_says_so(tmp_path):
+def test_conclusion_says_if_english_dev_chose_the_last(tmp_path):
     comparison = compare_selection(load_selection([write(tmp_path, dev=(0.1, 0.2, 0.3))]))
     assert comparison.conclusion.startswith(
         "English dev chose the last checkpoint. No choice among these checkpoints can"
@@ -162,7 +162,7 @@ def test_where_english_dev_chose_the_last_one_it_says_so(tmp_path):
     assert comparison.last_minus_dev.mean.difference == 0
 
 
-def test_names_stay_text(tmp_path):
+def test_hostile_names_stay_text(tmp_path):
     comparison = compare_selection(load_selection([write(tmp_path, model="org/<b>|x|[red]\x1b[31m")]))
     assert "<b>" not in selection.markdown(comparison, None)
     assert "\x1b" not in printed(comparison) and "org/<b>|x|[red]" in printed(comparison)
@@ -171,14 +171,14 @@ def test_names_stay_text(tmp_path):
 # ── what is refused, and what is left out ──
 
 
-def test_languages_that_no_checkpoint_was_evaluated_in_are_left_out_and_named(tmp_path):
+def test_languages_without_checkpoint_scores_are_left_out(tmp_path):
     comparison = compare_selection(load_selection([write(tmp_path, at_checkpoints=("en", "de"))]))
     assert [own.language for own in comparison.oracle] == ["en", "de"]
     [note] = comparison.last_minus_dev.notes
     assert "left out: ur" in note and "--every-checkpoint" in note
 
 
-def test_checkpoints_on_other_rows_than_the_scores_are_refused(tmp_path):
+def test_checkpoints_scored_on_other_rows_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"^[^\n]*not evaluated on the same en rows as the run[^\n]*$"):
         load_selection([write(tmp_path, rows_sha256="b" * 64)])
 
@@ -209,7 +209,7 @@ def test_the_command_shows_the_table_in_three_formats(command, tmp_path, monkeyp
         (("org/m", "--selection"), "this run has kept only the chosen checkpoint; xeval run with --every"),
     ],
 )
-def test_what_cannot_be_shown_exits_2_with_one_line(command, tmp_path, monkeypatch, words, complaint):
+def test_refusals_exit_with_2_and_one_line(command, tmp_path, monkeypatch, words, complaint):
     monkeypatch.chdir(tmp_path)
     folder = write(tmp_path).folder
     for path in sorted(checkpoints_of(folder).rglob("*"), reverse=True):

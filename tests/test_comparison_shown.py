@@ -39,21 +39,21 @@ def printed(found, flipped=None) -> str:
     return console.file.getvalue()
 
 
-def test_the_table_fits_80_columns_with_a_line_for_each_language_and_the_mean(two):
+def test_table_has_a_line_per_language_and_fits_80_columns(two):
     lines = printed(compare(two)).splitlines()
     assert max(map(len, lines)) <= 80
     [header] = [line for line in lines if "B − A" in line]
     assert header.split("  ")[0] == "" and "McNemar" in header and "Holm" in header
     en, mean = ([line.split() for line in lines if line.startswith(start)] for start in ("en ", "mean of 3"))
     assert en[0][:4] == ["en", "50.0", "88.9", "+38.9"] and en[0][-1] == "B"
-    # (50.0 + 44.4 + 88.9) / 3 and (88.9 + 0 + 88.9) / 3; -1.85 apart, but whoever subtracts what is printed gets -1.8.
+    # (50.0 + 44.4 + 88.9) / 3 and (88.9 + 0 + 88.9) / 3; -1.85 apart, but what is printed gives -1.8.
     assert mean[0][3:6] == ["61.1", "59.3", "-1.8"]
 
 
 @pytest.mark.parametrize(
     "show", [printed, lambda found: comparison.markdown(found, None)], ids=["terminal", "markdown"]
 )
-def test_conclusion_seed_and_sides_are_told_everywhere(two, show):
+def test_conclusion_seed_and_sides_are_always_shown(two, show):
     text = " ".join(show(compare(two, seed=77)).replace("**", "").split())
     for said in (
         compare(two, seed=77).conclusion,
@@ -64,7 +64,7 @@ def test_conclusion_seed_and_sides_are_told_everywhere(two, show):
         assert said in text
 
 
-def test_several_seeds_show_their_spread_in_place_of_what_needs_one_answer_per_row(tmp_path):
+def test_several_seeds_show_spread_instead_of_mcnemar(tmp_path):
     a = [write(tmp_path, WORSE, seed=seed) for seed in (1, 2)]
     b = [write(tmp_path, right, seed=seed, model="org/n") for seed, right in ((1, BETTER), (2, WORSE | BETTER))]
     text = printed(compare(pair(a, b), n_resamples=100))
@@ -75,7 +75,7 @@ def test_several_seeds_show_their_spread_in_place_of_what_needs_one_answer_per_r
     assert en[-3] == f"{spread:.1f}"
 
 
-def test_json_has_fractions_and_everything_that_was_found(two):
+def test_json_has_fractions_intervals_and_flips(two):
     found = compare(two, seed=77, n_resamples=100)
     content = json.loads(comparison.as_json(found, flipped_rows(two, "en", None)))
     assert content["conclusion"] == found.conclusion and content["mean"]["seed"] == 77
@@ -85,7 +85,7 @@ def test_json_has_fractions_and_everything_that_was_found(two):
     assert len(content["flips"]["rows"]) == int((WORSE != BETTER).sum())
 
 
-def test_names_stay_text(tmp_path):
+def test_hostile_names_stay_text(tmp_path):
     hostile = write(tmp_path, BETTER, model="org/<b>|x|[red]\x1b[31m\\")
     found = compare(pair([write(tmp_path, WORSE)], [hostile]), n_resamples=50)
     text = comparison.markdown(found, None)
@@ -95,7 +95,7 @@ def test_names_stay_text(tmp_path):
 
 @pytest.fixture
 def command(capsys, monkeypatch, tmp_path):
-    """`command(*words)`: exit code, output and complaint of `xeval compare words`."""
+    """`command(*words)`: exit code, output and error message of `xeval compare words`."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> tuple[int, str, str]:
@@ -108,7 +108,7 @@ def command(capsys, monkeypatch, tmp_path):
     return run
 
 
-def test_the_command_compares_models_of_a_results_folder_by_name(command, tmp_path):
+def test_command_compares_models_by_name_or_folder(command, tmp_path):
     write(tmp_path / "results", WORSE)
     write(tmp_path / "results", BETTER, model="org/n")
     code, out, err = command("org/m", "org/n", "--flips", "en", "--seed", "3")
@@ -130,7 +130,7 @@ def test_the_command_compares_models_of_a_results_folder_by_name(command, tmp_pa
         (("org/m",), "Missing argument 'B'"),
     ],
 )
-def test_what_cannot_be_compared_exits_2_with_one_line(command, tmp_path, words, complaint):
+def test_refusals_exit_with_2_and_one_line(command, tmp_path, words, complaint):
     write(tmp_path / "results", WORSE)
     write(tmp_path / "results", BETTER, model="org/n")
     write(tmp_path / "other", BETTER, rows_sha256="b" * 64)
@@ -146,8 +146,8 @@ def test_a_damaged_prediction_file_is_named(command, tmp_path):
     assert code == 2 and "de.parquet: damaged" in err and len(err.splitlines()) == 1
 
 
-def test_flipped_rows_have_their_sentences_where_the_data_are_at_hand(mini, tmp_path, command):
-    """mini-pairs' own rows: A has the first wrong, B all right."""
+def test_flipped_rows_have_sentences_if_data_are_given(mini, tmp_path, command):
+    """mini-pairs' own rows: A gets the first wrong, B gets all right."""
     from xeval.data.source import load_rows, open_source
     from xeval.definitions.registry import get_task
 

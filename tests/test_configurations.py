@@ -1,4 +1,4 @@
-"""What runs are seeds of: one training is never counted as two, and different trainings never as one."""
+"""Which runs are seeds of one configuration: one training never counts as two, nor different trainings as one."""
 
 import pytest
 from test_report import CARD, DISTILMBERT, SIX, a_run
@@ -30,20 +30,20 @@ def renamed(record, model_id: str):
 # ── one training is one seed ──
 
 
-def test_one_model_under_two_names_is_refused_as_a_second_seed_of_itself():
+def test_renamed_model_is_refused_as_a_second_seed():
     record = a_seed(1, en=80.0, es=70.0)
     with pytest.raises(StoreError, match=r"^seed 1 of org/m, .* is there twice[^\n]*: run-0 and run-1;[^\n]*$"):
         by_configuration(stored([record, renamed(record, "a copy")]))
 
 
 @pytest.mark.parametrize("n", [2, 3])
-def test_the_same_record_several_times_is_no_verdict_on_several_seeds(n):
-    """It read "leans low" once, and "reproduced, mean of 3 seeds" three times."""
+def test_copies_of_one_record_get_no_verdict(n):
+    """The verdict once read "leans low" for one, and "reproduced, mean of 3 seeds" for three."""
     with pytest.raises(StoreError, match="is there twice"):
         judge(stored([a_seed(1, en=80.0, es=70.0)] * n), a_table())
 
 
-def test_a_copied_folder_is_refused_by_the_report_and_by_a_comparison_in_one_line(tmp_path):
+def test_report_and_comparison_refuse_a_copied_folder(tmp_path):
     run = a_run(**SIX)
     for name in ("hf-2019-seed1", "hf-2019-seed1.bak"):
         save_record(tmp_path / "xnli" / "m" / name, run.record)
@@ -56,7 +56,7 @@ def test_a_copied_folder_is_refused_by_the_report_and_by_a_comparison_in_one_lin
 # ── different trainings are different configurations ──
 
 
-def test_seeds_on_other_training_rows_are_no_seeds_of_one_thing():
+def test_other_training_rows_make_another_configuration():
     runs = stored([trained_on(SHA, 1), trained_on(SHA, 2), trained_on(OTHER_SHA, 3)])
     verdicts = judge(runs, a_table())
     assert [verdict.cells["en"].n_seeds for verdict in verdicts] == [2, 1]
@@ -65,12 +65,12 @@ def test_seeds_on_other_training_rows_are_no_seeds_of_one_thing():
     assert rows[0].name.endswith(f"rows {SHA[:8]}+{SHA[:8]}") and rows[0].name != rows[1].name
 
 
-def test_one_seed_on_two_sets_of_training_rows_is_two_runs():
+def test_one_seed_on_two_training_sets_is_two_runs():
     groups = by_configuration(stored([trained_on(SHA), trained_on(OTHER_SHA)]))
     assert [len(runs) for runs in groups.values()] == [1, 1]
 
 
-def test_test_rows_and_names_make_no_other_configuration():
+def test_configuration_ignores_test_rows_and_names():
     one = Configuration.of(a_seed(1, en=80.0))
     others = (a_seed(1, es=70.0), renamed(a_seed(1, en=80.0), "another"), a_seed(1, en=80.0, task_note="new"))
     assert {one, *map(Configuration.of, others)} == {one}
@@ -88,16 +88,16 @@ def test_test_rows_and_names_make_no_other_configuration():
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_what_else_makes_another_one(change):
+def test_other_settings_make_another_configuration(change):
     assert Configuration.of(run_record()) != Configuration.of(run_record(**change))
 
 
-def test_seeds_come_in_order_wherever_their_folders_lie():
+def test_seeds_are_sorted_by_number():
     groups = by_configuration(stored([a_seed(seed, en=80.0) for seed in (10, 2, 1)]))
     assert [[run.record.seed for run in runs] for runs in groups.values()] == [[1, 2, 10]]
 
 
-def test_a_name_says_no_more_than_it_takes():
+def test_name_is_as_short_as_possible():
     plain, half = Configuration.of(run_record()), Configuration.of(run_record(dtype="bfloat16"))
     assert plain.name() == plain.name([plain]) == "org/m, r, epochs 2.0, max train 10"
     assert half.name([plain, half]) == "org/m, r, epochs 2.0, max train 10, bfloat16"
@@ -106,20 +106,20 @@ def test_a_name_says_no_more_than_it_takes():
 # ── identity ──
 
 
-def test_a_key_that_0_1_0_did_not_have_counts_only_where_it_says_something():
+def test_newer_recipe_key_counts_only_if_set():
     old = {"learning_rate": 5e-5, "epochs": 2.0, "max_steps": None}
     assert lasting_values(old) == {"learning_rate": 5e-5, "epochs": 2, "max_steps": None}
     assert lasting_values(old | {"source_url": ""}) == lasting_values(old)  # its default
     assert lasting_values(old | {"source_url": "x"}) != lasting_values(old)
 
 
-def test_the_hubs_revision_and_the_models_name_are_no_part_of_it():
+def test_identity_ignores_hub_revision_and_model_name():
     record = run_record()
     moved = record.model.model_copy(update={"revision": "another commit", "id": "another/name", "n_parameters": None})
     assert ingredients_of(record.model_copy(update={"model": moved})) == ingredients_of(record)
 
 
-def test_a_record_that_does_not_know_its_labels_is_still_found():
+def test_record_without_labels_is_still_found():
     record = run_record()
     parts = ingredients_of(record)
     assert is_of(record.model_copy(update={"labels": None}), parts, record.seed)
@@ -128,6 +128,6 @@ def test_a_record_that_does_not_know_its_labels_is_still_found():
     assert identity(parts, 1) != identity(parts, 2)
 
 
-def test_a_run_knows_the_way_to_its_predictions(tmp_path):
+def test_error_about_missing_predictions_names_the_file(tmp_path):
     with pytest.raises(StoreError, match=r"de\.parquet: cannot be read"):
         StoredRun(tmp_path, run_record()).predictions("de")

@@ -1,4 +1,4 @@
-"""`xeval convert`: pickled weights become the same numbers in safetensors, and a pickle that is more is refused."""
+"""`xeval convert`: pickled weights become the same numbers in safetensors, and other pickles are refused."""
 
 import json
 import os
@@ -24,7 +24,7 @@ WEIGHTS = "pytorch_model.bin"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A BERT with its masked-LM head, whose decoder is the embedding. Not to be changed."""
+    """A BERT with a masked-LM head whose decoder is tied to the embedding. Tests must not change it."""
     folder, tokenizer = tmp_path_factory.mktemp("bert"), TYPES["bert"][0]()
     torch.manual_seed(0)
     model = AutoModelForMaskedLM.from_config(tiny_config("bert", tokenizer))
@@ -37,12 +37,12 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def pickled(made, tmp_path) -> Path:
-    """The same, which a test may change."""
+    """A copy of it that a test may change."""
     return Path(shutil.copytree(made[0], tmp_path / "pickled"))
 
 
 class Fires:
-    """Makes a file when it is unpickled in the usual way."""
+    """Makes a folder when it is unpickled in the usual way."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -58,7 +58,7 @@ class Fires:
     "archive",
     [pytest.param(True, id="archive"), pytest.param(False, id="before torch 1.6", marks=pytest.mark.slow)],
 )
-def test_the_numbers_are_the_same_and_a_run_takes_the_folder(command, made, pickled, tmp_path, archive):
+def test_converted_weights_are_identical_and_load(command, made, pickled, tmp_path, archive):
     tensors = made[1]
     torch.save(tensors, pickled / WEIGHTS, _use_new_zipfile_serialization=archive)
     out = tmp_path / "out"
@@ -96,21 +96,21 @@ def test_shards_are_read_by_their_index(made, pickled, tmp_path):
     assert all(torch.equal(written[name], tensor) for name, tensor in made[1].items())
 
 
-def test_a_shard_that_is_not_there_is_named(made, pickled):
+def test_missing_shard_is_named(made, pickled):
     in_two(pickled, made[1])
     (pickled / "pytorch_model-00002-of-00002.bin").unlink()
     with pytest.raises(ModelError, match=r"names pytorch_model-00002-of-00002\.bin, which is not there"):
         find_pickled(str(pickled))
 
 
-def test_an_index_does_not_lead_out_of_the_folder(made, pickled):
+def test_index_cannot_lead_out_of_the_folder(made, pickled):
     in_two(pickled, made[1])
     (pickled / f"{WEIGHTS}.index.json").write_text('{"weight_map": {"a": "../secret.bin"}}')
     with pytest.raises(ModelError, match="wanted one in the model's own folder"):
         find_pickled(str(pickled))
 
 
-def test_tensors_that_share_memory_are_all_there_unless_the_model_ties_them(tmp_path):
+def test_tensors_sharing_memory_are_kept_unless_tied(tmp_path):
     whole = torch.arange(12.0).reshape(3, 4)
     tensors = {"part": whole[1:], "whole": whole, "transposed": whole.T, "twin": whole, "half": torch.ones(2).half()}
     torch.save(tensors, tmp_path / WEIGHTS)
@@ -125,7 +125,7 @@ def test_tensors_that_share_memory_are_all_there_unless_the_model_ties_them(tmp_
     assert load_file(tmp_path / "tied" / "model.safetensors").keys() == tensors.keys() - {"twin"}
 
 
-def test_views_of_one_tensor_do_not_add_up_without_end(tmp_path):
+def test_many_views_of_one_tensor_are_refused(tmp_path):
     whole = torch.zeros(1000)
     torch.save({str(number): whole[:999] for number in range(100)}, tmp_path / WEIGHTS)
     with pytest.raises(RefusedError, match="its tensors have 399,600 bytes, but the files only"):
@@ -135,7 +135,7 @@ def test_views_of_one_tensor_do_not_add_up_without_end(tmp_path):
 # ── what is refused ──
 
 
-def test_a_pickle_that_runs_code_is_refused_and_does_not_run(command, pickled, tmp_path):
+def test_pickle_that_runs_code_is_refused_and_never_run(command, pickled, tmp_path):
     mark = tmp_path / "fired"
     torch.save({"weight": torch.ones(2), "other": Fires(mark)}, pickled / WEIGHTS)
     torch.load(pickled / WEIGHTS, weights_only=False)
@@ -149,7 +149,7 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(command, pickled, t
 
 @pytest.mark.parametrize("archive", [True, False])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
-def test_weights_that_are_cut_off_are_refused(made, tmp_path, archive, share):
+def test_truncated_weights_are_refused(made, tmp_path, archive, share):
     torch.save(made[1], tmp_path / WEIGHTS, _use_new_zipfile_serialization=archive)
     content = (tmp_path / WEIGHTS).read_bytes()
     (tmp_path / WEIGHTS).write_bytes(content[: int(share * len(content))])
@@ -169,7 +169,7 @@ def test_weights_that_are_cut_off_are_refused(made, tmp_path, archive, share):
     ],
     ids=["nested", "other values", "list", "empty", "inflated", "sparse"],
 )
-def test_what_is_no_state_dict_is_refused(tmp_path, content, said):
+def test_other_content_than_plain_tensors_is_refused(tmp_path, content, said):
     torch.save(content, tmp_path / WEIGHTS)
     with pytest.raises(RefusedError) as refused:
         rewrite([tmp_path / WEIGHTS], tmp_path / "out", {})
@@ -188,14 +188,14 @@ def test_what_is_no_state_dict_is_refused(tmp_path, content, said):
         "import pickle; pickle.loads(b'cposix\\nsystem\\n.')",
     ],
 )
-def test_whatever_should_run_in_the_process_reaches_neither_network_nor_programs(attempt):
+def test_audit_hook_blocks_network_and_programs(attempt):
     program = f"import sys, xeval.engine.unpickle as u\nsys.addaudithook(u.forbid)\n{attempt}\nprint('done')"
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert process.returncode == 1 and "done" not in process.stdout
     assert "RefusedError: its weights asked for" in process.stderr
 
 
-def test_a_folder_with_something_in_it_is_left_alone(command, pickled, tmp_path):
+def test_non_empty_output_folder_is_left_alone(command, pickled, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     code, _, err = command("convert", pickled, tmp_path / "out")
@@ -204,7 +204,7 @@ def test_a_folder_with_something_in_it_is_left_alone(command, pickled, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mini-mbert", "./nowhere", "mbrt"])
-def test_what_is_nothing_to_convert_is_one_line(command, tmp_path, name):
+def test_names_without_pickles_are_refused_in_one_line(command, tmp_path, name):
     code, out, err = command("convert", name, tmp_path / "out")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert not (tmp_path / "out").exists()
@@ -220,7 +220,7 @@ def test_what_needs_no_conversion_is_refused(tmp_path):
 
 
 def vocabulary_alone(folder: Path, **settings: object) -> Path:
-    """A checkpoint whose tokenizer is vocab.txt and maybe settings."""
+    """Make a checkpoint whose tokenizer is only vocab.txt, with these settings."""
     tiny_checkpoint(folder, "bert")
     tokenizer = TYPES["bert"][0]()
     pieces = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
@@ -230,7 +230,7 @@ def vocabulary_alone(folder: Path, **settings: object) -> Path:
     return folder
 
 
-def test_a_tokenizer_is_made_of_vocab_txt(tmp_path):
+def test_tokenizer_is_made_from_vocab_txt(tmp_path):
     folder = vocabulary_alone(tmp_path / "m", do_lower_case=False)
     made = convert(find_pickled(str(folder)), tmp_path / "out")
     assert (made.n_tensors, made.made_tokenizer) == (None, True)
@@ -241,7 +241,7 @@ def test_a_tokenizer_is_made_of_vocab_txt(tmp_path):
     assert again(text)["input_ids"] == TYPES["bert"][0]()(text)["input_ids"]
 
 
-def test_a_tokenizer_that_might_lower_case_is_not_made(tmp_path):
+def test_tokenizer_that_might_lower_case_is_not_made(tmp_path):
     folder = vocabulary_alone(tmp_path / "m")
     with pytest.raises(ModelError, match="nothing says that the tokenizer keeps them"):
         convert(find_pickled(str(folder)), tmp_path / "out")
@@ -259,7 +259,7 @@ def test_a_tokenizer_without_files_is_not_made(tmp_path):
 
 @pytest.fixture(scope="module")
 def sentencepiece_model(tmp_path_factory) -> Path:
-    """A model of SAMPLES' own text, as XLM-R's are made."""
+    """A SentencePiece model of SAMPLES' own text, made as for XLM-R."""
     trainer = pytest.importorskip("sentencepiece").SentencePieceTrainer
     folder = tmp_path_factory.mktemp("sentencepiece")
     (folder / "text").write_text("\n".join(SAMPLES[:6]), encoding="utf-8")
@@ -277,7 +277,7 @@ def sentencepiece_model(tmp_path_factory) -> Path:
     return folder / "sentencepiece.bpe.model"
 
 
-def test_a_tokenizer_is_made_of_a_sentencepiece_model(sentencepiece_model, tmp_path):
+def test_tokenizer_is_made_from_a_sentencepiece_model(sentencepiece_model, tmp_path):
     folder = tiny_checkpoint(tmp_path / "m", "xlm-roberta")
     for path in folder.glob("tokenizer*"):
         path.unlink()
@@ -286,4 +286,4 @@ def test_a_tokenizer_is_made_of_a_sentencepiece_model(sentencepiece_model, tmp_p
     assert made.made_tokenizer
     processor = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_file=str(sentencepiece_model))
     ids = load_tokenizer(find_checkpoint(str(tmp_path / "out")), 96)(SAMPLES[0])["input_ids"]
-    assert ids == [0, *(piece + 1 for piece in processor.encode(SAMPLES[0])), 2]  # fairseq's numbers
+    assert ids == [0, *(piece + 1 for piece in processor.encode(SAMPLES[0])), 2]  # fairseq's numbering

@@ -1,4 +1,4 @@
-"""The line before each of several pieces of work."""
+"""The line printed before each of several pieces of work."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def said(works, seconds, clock, what="run"):
     return lines
 
 
-def test_the_rest_is_as_long_as_its_share_of_the_work(clock):
+def test_time_left_is_estimated_from_shares_of_work(clock):
     assert said([100, 300, 200], [60, 180, 120], clock) == [
         "run 1 of 3: work 0",
         "run 2 of 3, about 5 minutes left: work 1",
@@ -34,7 +34,7 @@ def test_the_rest_is_as_long_as_its_share_of_the_work(clock):
     ]
 
 
-def test_what_is_finished_is_neither_counted_nor_timed(clock):
+def test_finished_work_is_neither_counted_nor_timed(clock):
     assert said([0, 10, 0, 10], [5, 600, 5, 600], clock, "task") == [
         "task 1 of 2: work 1",
         "task 2 of 2, about 10 minutes left: work 3",
@@ -42,5 +42,5 @@ def test_what_is_finished_is_neither_counted_nor_timed(clock):
 
 
 @pytest.mark.parametrize("works", [[], [7], [0, 0], [0, 7]])
-def test_a_single_one_goes_without_saying(works, clock):
+def test_single_piece_of_work_prints_nothing(works, clock):
     assert said(works, [1] * len(works), clock) == []
