@@ -305,7 +305,7 @@ def test_run_and_report_name_the_adaptation(settings, command, mini, checkpoint_
     assert "parameters are trained" in err
     told = f"adaptation {settings['adaptation']}" if "adaptation" in settings else "layers_frozen"
     assert told in out
-    code, out, err = command(*base, "--language", "en,es")
+    code, out, err = command(*base, "--language", "en,es")  # needs no more training
     assert code == 0 and "1 of 2 languages to evaluate" in err and "steps on" not in err
     code, out, _ = command("report", "--task", "mini-pairs", "--results", tmp_path / "r", "--format", "markdown")
     expected = {"frozen": "a frozen encoder", "lora": "LoRA (rank 8"}.get(

@@ -1,4 +1,4 @@
-"""PEFT adapters are merged into their base as PEFT does it, or refused in one line; their code is never run."""
+"""PEFT adapters are merged into their base as PEFT does, or refused in one line; their code is never run."""
 
 import json
 import re
@@ -102,7 +102,7 @@ def test_base_and_adapter_are_merged_as_by_peft(checkpoint_of, tmp_path, archite
 
 def test_training_starts_from_the_merged_encoder(folder, base):
     expected, own = load_fine_tuned(find_checkpoint(str(folder)), KIND).state_dict(), find_checkpoint(str(folder))
-    model, another = load_pretrained(own, KIND, seed=1), load_pretrained(own, KIND, seed=2)
+    model, another = load_pretrained(own, KIND, seed=1), load_pretrained(own, KIND, seed=2)  # each with a new head
     of_encoder = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("bert.")}
     assert_same(of_encoder, {name: expected[name] for name in of_encoder})
     assert not torch.equal(model.classifier.weight, expected["classifier.weight"])

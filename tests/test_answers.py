@@ -108,7 +108,7 @@ def test_windows_are_those_of_the_tokenizer(architecture, language):
             here = slice(*encoded.offsets[at : at + 2])
             assert encoded.row_of[at] == row
             assert encoded.input_ids[here].tolist() == ids
-            if number == 0 or architecture != "xlm-roberta":  # its later windows have types that the first one lacks
+            if number == 0 or architecture != "xlm-roberta":  # XLM-R's later windows have types that the first lacks
                 assert encoded.token_type_ids[here].tolist() == expected["token_type_ids"][number]
             places = zip(expected["offset_mapping"][number], expected.sequence_ids(number), strict=True)
             wanted = [place if of == 1 else (NOWHERE, NOWHERE) for place, of in places]

@@ -260,7 +260,7 @@ def test_a_misspelt_public_name_is_an_attribute_error():
 
 
 def test_users_task_is_shown_with_the_table_its_file_names(command, mini, tiny_run, tmp_path):
-    """And a report that cannot find the file says why there are no verdicts."""
+    """A report that cannot find the file says why there are no verdicts."""
     text = mini.task_file.read_text(encoding="utf-8").replace('"mini-pairs"', '"mine"', 1)
     task = tmp_path / "mine.toml"
     task.write_text(text.replace("\n", '\ndefault_reference = "distilmbert-card"\n', 1), encoding="utf-8")

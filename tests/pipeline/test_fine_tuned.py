@@ -78,7 +78,7 @@ def test_weights_are_read_once_for_trial_and_run(empty, checkpoint_of, weights_r
 def test_several_models_are_not_kept_in_memory(empty, checkpoint_of, weights_read):
     models = [checkpoint_of("bert", LABELS), checkpoint_of("distilbert", LABELS)]
     empty.run_all(models=list(map(str, models)), train=False, languages=["en"])
-    assert sorted(weights_read) == sorted(2 * [model / "model.safetensors" for model in models])
+    assert sorted(weights_read) == sorted(2 * [model / "model.safetensors" for model in models])  # for trial and run
 
 
 def test_no_train_needs_no_training_rows(empty, checkpoint_of, no_training):

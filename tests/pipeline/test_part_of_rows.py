@@ -68,5 +68,5 @@ def test_record_and_predictions_say_which_rows_were_drawn(finished, no_training)
         assert run.predictions(language)["label"].to_pylist() == table["label"].take(own).to_pylist()
         assert np.allclose(
             column(run.predictions(language), "logits"), column(table, "logits")[own], atol=1e-5
-        )  # the very rows
+        )  # exactly these rows
     assert "missing or repeated rows" not in {finding.name for finding in diagnose_run(run, None, None)}

@@ -93,7 +93,7 @@ def test_best_trial_on_english_dev_is_chosen(swept):
 def test_chosen_values_give_the_same_run_without_a_sweep(swept):
     with_sweep = records_of(swept)
     rate = with_sweep[0].sweep.chosen["learning_rate"]
-    given = {} if rate == 2e-3 else {"learning_rate": rate}  # the recipe's own is no change of it
+    given = {} if rate == 2e-3 else {"learning_rate": rate}  # the recipe's own value is no override
     without = swept.run_all(results=swept.folder / "plain", overrides=given, seeds=[1, 2])
     assert [without_times(record) for record in with_sweep] == [without_times(record) for record in without]
     assert sorted(path.name for path in swept.folders()) == sorted(
