@@ -1,4 +1,4 @@
-"""A bundle that is damaged, cut off, or made to do harm is refused in one line, and nothing of it stays."""
+"""Damaged, truncated and malicious bundles are refused in one line, and nothing of them is kept."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from xeval.support.errors import BundleError
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """A bundle of two files, with nothing wrong with it."""
+    """An intact bundle of two files."""
     folder = tmp_path_factory.mktemp("bundle")
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_bytes(name.encode() * 10_000)
@@ -34,8 +34,8 @@ def refused(command, tmp_path):
     return refuse
 
 
-def test_every_flipped_byte_of_what_is_in_it_is_found(whole, tmp_path):
-    """At the first and last byte of every member; what lies between members is tar's own and holds nothing."""
+def test_flipped_bytes_in_members_are_detected(whole, tmp_path):
+    """The first and last byte of every member; bytes between members are tar's own and hold no content."""
     content = bytearray(whole.read_bytes())
     with tarfile.open(whole, "r:") as tar:
         places = [place for m in tar for place in (m.offset_data, m.offset_data + m.size - 1)]
@@ -51,13 +51,13 @@ def test_every_flipped_byte_of_what_is_in_it_is_found(whole, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9])
-def test_one_that_was_cut_off_is_refused(whole, refused, tmp_path, share):
+def test_truncated_bundle_is_refused(whole, refused, tmp_path, share):
     content = whole.read_bytes()
     (tmp_path / "cut.tar").write_bytes(content[: int(share * len(content))])
     refused(tmp_path / "cut.tar", "again")
 
 
-def test_what_is_no_bundle_is_refused(whole, refused, tmp_path):
+def test_other_files_and_archives_are_refused(whole, refused, tmp_path):
     (tmp_path / "text.tar").write_text("no tar at all " * 100, encoding="utf-8")
     with tarfile.open(tmp_path / "other.tar", "w") as tar:
         tar.add(__file__, "table.toml")
@@ -71,7 +71,7 @@ def test_what_is_no_bundle_is_refused(whole, refused, tmp_path):
 
 
 def write_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
-    """A tar whose manifest vouches for every member."""
+    """A tar whose manifest has the right hash of every member."""
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {member.name}\n" for member, content in members)
     manifest = tarfile.TarInfo("SHA256SUMS")
     with tarfile.open(path, "w") as tar:
@@ -101,7 +101,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
     ],
     ids=lambda value: value.name + value.type.decode() if isinstance(value, tarfile.TarInfo) else "",
 )
-def test_members_that_lead_elsewhere_or_are_no_files_are_refused(refused, tmp_path, monkeypatch, hostile, message):
+def test_unsafe_members_are_refused(refused, tmp_path, monkeypatch, hostile, message):
     monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))
     write_tar(tmp_path / "hostile.tar", [(hostile, b"")])
     refused(tmp_path / "hostile.tar", message)
@@ -109,13 +109,13 @@ def test_members_that_lead_elsewhere_or_are_no_files_are_refused(refused, tmp_pa
     assert [path.name for path in (tmp_path / "cache" / "bundles").iterdir()] == [".lock"]
 
 
-def test_an_absolute_name_stays_inside(refused, tmp_path):
+def test_absolute_member_name_writes_nothing_outside(refused, tmp_path):
     write_tar(tmp_path / "hostile.tar", [(member(str(tmp_path / "evil")), b"")])
     refused(tmp_path / "hostile.tar", "again")
     assert not (tmp_path / "evil").exists()
 
 
-def test_a_member_that_the_manifest_does_not_name_or_that_stands_twice_is_refused(whole, refused, tmp_path):
+def test_unlisted_or_duplicate_members_are_refused(whole, refused, tmp_path):
     for name in ("stowaway", "bundle.json"):
         (tmp_path / "more.tar").write_bytes(whole.read_bytes())
         with tarfile.open(tmp_path / "more.tar", "a:") as tar:
@@ -136,12 +136,12 @@ def test_a_member_that_the_manifest_does_not_name_or_that_stands_twice_is_refuse
     ],
     ids=["empty", "deep", "nothing", "of a later version", "an id that is a path"],
 )
-def test_contents_that_cannot_be_read_are_refused(refused, tmp_path, text):
+def test_unreadable_bundle_json_is_refused(refused, tmp_path, text):
     write_tar(tmp_path / "odd.tar", [(member("bundle.json"), text)])
     refused(tmp_path / "odd.tar", "its bundle.json does not fit this version of xeval")
 
 
-def test_an_output_that_cannot_be_written_is_one_line_and_leaves_nothing(whole, tmp_path):
+def test_failed_write_leaves_nothing_behind(whole, tmp_path):
     contents = xeval.data.bundle.Contents(reference="x", repositories=[])
     for path in (tmp_path / "absent" / "bundle.tar", tmp_path):
         with pytest.raises(BundleError, match="cannot be written"):

@@ -1,4 +1,4 @@
-"""Rows are checked before anything is computed on them: labels by name, every row there, every text a text."""
+"""Rows are checked before anything is computed: labels match by name, no row is missing, every text is a string."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +23,13 @@ ORDERS = [
 
 @pytest.fixture
 def hub_copy(tmp_path) -> Path:
-    """mini-pairs in the hub's layout, to be changed at will."""
+    """A copy of mini-pairs in the hub's layout, which a test may change."""
     return tiny.write_hub_layout(tmp_path / "copy", tiny.mini_rows())
 
 
 @pytest.fixture
 def with_labels(hub_copy):
-    """`with_labels(values)` puts other labels to the Spanish test rows and gives the folder."""
+    """`with_labels(values)` gives the Spanish test rows these labels and returns the folder."""
 
     def replace(values: Sequence, schema: pa.Schema | None = None) -> Path:
         path = hub_file(hub_copy)
@@ -56,8 +56,8 @@ def refusal(mini: tiny.Mini, folder: Path, role: str = "test", language: str = "
 # ── what is read ──
 
 
-def test_columns_that_are_not_asked_for_are_not_read(mini, hub_copy):
-    """An embedding of each row, say, that unpacks to garbage: whoever reads it fails."""
+def test_unrequested_columns_are_not_read(mini, hub_copy):
+    """Here, an embedding of each row that decompresses to garbage, so that reading it fails."""
     path = hub_file(hub_copy)
     table = pq.read_table(path)
     extra = pa.array([[float(number)] * 99 for number in range(len(table))])
@@ -73,7 +73,7 @@ def test_columns_that_are_not_asked_for_are_not_read(mini, hub_copy):
     assert mini.load("es", folder=hub_copy).sha256() == mini.load("es").sha256()
 
 
-def test_what_a_file_unpacks_to_is_counted_in_the_columns_that_are_read(mini, hub_copy, monkeypatch):
+def test_size_limit_counts_only_the_columns_read(mini, hub_copy, monkeypatch):
     path = hub_file(hub_copy)
     table = pq.read_table(path)
     wide = table.append_column("embedding", pa.array([[0.0] * 9999] * len(table)))
@@ -83,7 +83,7 @@ def test_what_a_file_unpacks_to_is_counted_in_the_columns_that_are_read(mini, hu
     assert len(mini.load("es", folder=hub_copy)) == len(table)
 
 
-def test_rows_are_limited_once_however_often_they_are_asked_for(mini):
+def test_limited_rows_are_computed_once(mini):
     corpus = Corpus(open_source(mini.task, mini.data, ["es"]), Limits(max_train=5, max_eval=4))
     for read in (lambda: corpus.train, lambda: corpus.selection, lambda: corpus.test("es")):
         assert read() is read()
@@ -94,7 +94,7 @@ def test_rows_are_limited_once_however_often_they_are_asked_for(mini):
 
 
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
-def test_the_labels_of_a_file_are_matched_by_name_whatever_their_order(mini, tmp_path, order):
+def test_labels_are_matched_by_name_in_any_order(mini, tmp_path, order):
     rows = tiny.mini_rows()
     if "contradictory" in order:
         rows = {
@@ -115,24 +115,24 @@ def test_the_labels_of_a_file_are_matched_by_name_whatever_their_order(mini, tmp
     ],
     ids=["numbers", "names", "other names"],
 )
-def test_labels_without_a_schema_are_names_or_the_tasks_own_numbers(mini, with_labels, values):
+def test_labels_without_schema_are_names_or_task_numbers(mini, with_labels, values):
     assert mini.load("es", folder=with_labels(values)).gold.tolist() == [0, 1, 2] * 4
 
 
 @pytest.mark.parametrize("values", [[-1] * 12, [None] * 12, ["-"] * 12, [""] * 12, ["-1"] * 12, [None, -1] * 6])
-def test_rows_without_labels_are_refused_with_the_reason(mini, with_labels, values):
+def test_rows_without_labels_are_refused(mini, with_labels, values):
     message = refusal(mini, with_labels(pa.array(values)))
     assert "test rows of 'es' carry no labels (XTREME and some mirrors strip them)" in message
     assert "use a copy that has them, such as the hub's" in message
 
 
-def test_a_file_without_a_column_of_labels_is_refused_with_the_reason(mini, hub_copy):
+def test_file_without_label_column_is_refused(mini, hub_copy):
     path = hub_file(hub_copy)
     pq.write_table(pq.read_table(path).drop_columns(["label"]), path)
     assert f"{path}: test rows of 'es' carry no labels" in refusal(mini, hub_copy)
 
 
-def test_the_test_files_that_xtreme_hands_out_are_refused_with_the_reason(mini, tmp_path):
+def test_unlabelled_xtreme_test_files_are_refused(mini, tmp_path):
     tiny.write_xtreme_layout(tmp_path, tiny.mini_rows(), test_labels=False)
     message = refusal(mini, tmp_path)
     assert message.startswith(f"{tmp_path / 'test-es.tsv'}: test rows of 'es' carry no labels (XTREME")
@@ -146,21 +146,21 @@ def test_one_label_for_all_rows_is_a_placeholder(mini, with_labels, value):
 
 
 @pytest.mark.parametrize("stray", [3, -1, "maybe", "Entailments", None], ids=repr)
-def test_a_label_that_is_none_of_the_tasks_is_named_by_its_row(mini, with_labels, stray):
+def test_unknown_label_is_reported_with_its_row(mini, with_labels, stray):
     names_or_numbers = [0, 1, 2] * 4 if isinstance(stray, int | None) else list(mini.task.labels) * 4
     names_or_numbers[7] = stray
     message = refusal(mini, with_labels(pa.array(names_or_numbers)))
     assert f"row 8 has label {stray!r}; wanted one of entailment, neutral, contradiction" in message
 
 
-def test_a_schema_whose_names_are_not_the_tasks_is_refused(mini, with_labels):
+def test_schema_with_other_label_names_is_refused(mini, with_labels):
     folder = with_labels([0, 1, 2] * 4, tiny.hub_schema(("yes", "maybe", "no")))
     message = refusal(mini, folder)
     assert "12 of 12 rows cannot be used: 4 have label 0 ('yes' by the file) (first row 1), 4 have label 1" in message
     assert "; wanted one of entailment, neutral, contradiction, or other names that [label_aliases] in" in message
 
 
-def test_labels_of_a_kind_that_no_label_has_are_refused(mini, with_labels):
+def test_labels_that_are_lists_are_refused(mini, with_labels):
     assert "label" in refusal(mini, with_labels([[0], [1], [2]] * 4))
 
 
@@ -201,7 +201,7 @@ def test_a_row_without_text_is_named(mini, hub_copy, column):
     assert refusal(mini, hub_copy) == f"{path}: test rows of 'es': {said}"
 
 
-def test_a_column_of_another_kind_than_text_is_named(mini, hub_copy):
+def test_non_text_column_is_refused(mini, hub_copy):
     path = hub_file(hub_copy)
     table = pq.read_table(path)
     pq.write_table(table.set_column(0, "premise", pa.array([{"es": "hola"}] * 12)), path)
@@ -214,7 +214,7 @@ XNLI_LANGUAGES = ["ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "t
 
 
 @pytest.mark.parametrize("language", XNLI_LANGUAGES)
-def test_real_xnli_has_all_its_test_rows_and_a_third_of_each_label(shared, language):
+def test_real_xnli_has_all_rows_and_balanced_labels(shared, language):
     xnli = tiny.Mini(Path(__file__).parents[1] / "tasks" / "xnli.toml", shared / "data" / "xnli")
     pairs = xnli.load(language)
     assert len(pairs) == 5010
@@ -224,13 +224,13 @@ def test_real_xnli_has_all_its_test_rows_and_a_third_of_each_label(shared, langu
 # ── the hash of rows ──
 
 
-def test_other_rows_have_another_hash(mini):
+def test_different_rows_have_different_hashes(mini):
     splits = list(tiny.mini_rows())
     assert len({mini.load(language, role).sha256() for role, language in splits}) == len(splits)
 
 
 @pytest.mark.parametrize("change", ["premise", "hypothesis", "label", "order", "border between the texts"])
-def test_the_hash_notices_a_change_of(mini, tmp_path, change):
+def test_hash_detects_each_change(mini, tmp_path, change):
     rows = tiny.mini_rows()
     split = rows["test", "es"]
     (premise, hypothesis, label), second = split[:2]

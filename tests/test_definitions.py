@@ -1,4 +1,4 @@
-"""Every shipped task, recipe and published table is visited, and held against its source."""
+"""Every shipped task, recipe and published table is complete and agrees with its source."""
 
 import math
 import re
@@ -19,7 +19,7 @@ FOLDERS = {
     "recipe": (REPOSITORY / "tasks" / "recipes", Recipe, all_recipes),
     "reference": (REPOSITORY / "results" / "published", Reference, all_references),
 }
-# They are read from a local copy in the hub's layout, or XTREME's; of the hub's copy no commit was looked at.
+# Read from a local copy in the hub's or XTREME's layout; no commit of the hub's copy has been examined.
 ONLY_LOCAL = {
     "sib200",
     "paws-x",
@@ -29,7 +29,7 @@ ONLY_LOCAL = {
     "bucc2018",
     "xcopa",
 }
-AWAITED = set()  # tasks of published tables whose kinds are not there yet
+AWAITED = set()  # tasks of published tables whose kinds do not exist yet
 SHIPPED = [(kind, path) for kind, (folder, _, _) in FOLDERS.items() for path in sorted(folder.glob("*.toml"))]
 
 
@@ -37,7 +37,7 @@ SHIPPED = [(kind, path) for kind, (folder, _, _) in FOLDERS.items() for path in 
 
 
 @pytest.mark.parametrize(("kind", "path"), SHIPPED, ids=[f"{kind}/{path.stem}" for kind, path in SHIPPED])
-def test_a_shipped_file_holds_what_its_readers_rely_on(kind, path):
+def test_shipped_definition_is_complete_and_consistent(kind, path):
     _, noun, all_of_kind = FOLDERS[kind]
     definition = read_definition(path, noun)
     assert definition.name == path.stem
@@ -188,7 +188,7 @@ PUBLISHED_RECIPES = {
         "warmup_share": 0.06,
         "selection": "last",
     },
-    # dadelani/sib-200, code/xlmr_zero.sh: per-GPU batches of 16, two of them accumulated
+    # dadelani/sib-200, code/xlmr_zero.sh: batches of 16 per GPU, accumulated over two steps
     "sib200-2024": {
         "learning_rate": 1e-5,
         "batch_size": 32,
@@ -206,7 +206,7 @@ PUBLISHED_RECIPES = {
     "nlu-evals-vectors": {"max_length": 512, "pooling": "first token"},
     # google-research/xtreme, scripts/train_xcopa.sh and third_party/run_xcopa.py
     "xtreme-r-xcopa": {"learning_rate": 2e-5, "batch_size": 32, "epochs": 5, "max_length": 128, "selection": "last"},
-    # Wu and Dredze 2019: of batches of 16 and 32, rates of 2e-5, 3e-5 and 5e-5, and 3 and 4 epochs, one
+    # Wu and Dredze 2019: one choice among batches of 16 and 32, rates of 2e-5, 3e-5 and 5e-5, and 3 and 4 epochs
     "wu-dredze-2019-frozen-0": WU_DREDZE | {"layers_frozen": 0},
     "wu-dredze-2019-frozen-6": WU_DREDZE | {"layers_frozen": 6},
     # Conneau et al. 2020: up to 30 times 5,000 batches, patience 5
@@ -221,7 +221,7 @@ PUBLISHED_RECIPES = {
 }
 
 
-def test_the_published_recipes_are_all_there():
+def test_all_published_recipes_are_shipped():
     assert set(PUBLISHED_RECIPES) <= set(all_recipes())
 
 
@@ -234,22 +234,22 @@ def test_a_recipe_has_the_published_values(name):
 @pytest.mark.parametrize(
     "name", sorted(key for key, values in PUBLISHED_RECIPES.items() if not WARMED_UP & values.keys())
 )
-def test_a_recipe_whose_source_names_no_warm_up_has_none(name):
+def test_no_warm_up_unless_the_source_names_one(name):
     assert get_recipe(name).count_warmup_steps(10_000) == 0
 
 
 @pytest.mark.parametrize("name", [key for key, values in PUBLISHED_RECIPES.items() if "adam_beta2" not in values])
-def test_all_other_sources_leave_adams_own_numbers_as_they_are(name):
+def test_other_recipes_keep_adam_defaults(name):
     recipe = get_recipe(name)
     assert (recipe.adam_beta1, recipe.adam_beta2, recipe.adam_epsilon) == (0.9, 0.999, 1e-8)
 
 
-def test_xtreme_takes_vectors_of_layer_8_of_12_and_14_of_24():
+def test_xtreme_vectors_come_from_layer_8_or_14():
     recipe = get_recipe("xtreme-vectors")
     assert (recipe.layer_of(12), recipe.layer_of(24), recipe.layer_of(13)) == (8, 14, None)
 
 
-def test_a_recipe_without_training_has_no_values_of_one():
+def test_vector_and_training_keys_exclude_each_other():
     values = {"name": "vectors", "description": "d", "max_length": 64, "pooling": "mean", "layer": 2}
     assert Recipe.model_validate(values).layer_of(12) == 2
     with pytest.raises(ValueError, match="epochs: a recipe with a pooling trains nothing"):
@@ -259,7 +259,7 @@ def test_a_recipe_without_training_has_no_values_of_one():
         Recipe.model_validate({key: value for key, value in values.items() if key != "pooling"} | training)
 
 
-def test_xtremes_checkpoint_is_chosen_among_613_on_the_whole_of_xnli():
+def test_xtreme_recipe_has_613_checkpoints_on_xnli():
     recipe, n_pairs = get_recipe("xtreme-2020"), get_task("xnli").expected_rows.train
     n_steps = recipe.epochs * math.ceil(n_pairs / recipe.batch_size)
     assert (n_steps, n_steps // recipe.evaluate_every_steps) == (61_360, 613)
@@ -301,7 +301,7 @@ TABLE_1 = [  # model, printed average, cells
 MDEBERTA = (88.2, 82.6, 84.4, 82.7, 82.3, 82.4, 80.8, 79.5, 78.5, 78.1, 76.4, 79.5, 75.9, 73.9, 72.4)
 
 
-def test_the_distilmbert_cards_cells_are_those_of_the_card():
+def test_the_distilmbert_card_has_its_cells():
     table = get_reference("distilmbert-card")
     assert table.languages == CARD_LANGUAGES
     assert {row.model: tuple(row.cells.values()) for row in table.rows} == CARD
@@ -311,14 +311,14 @@ def test_the_distilmbert_card_publishes_no_recipe():
     assert not any(row.recipe_published for row in get_reference("distilmbert-card").rows)
 
 
-def test_conneau_2020_has_the_cells_and_averages_of_table_1():
+def test_conneau_2020_matches_its_table_1():
     table = get_reference("conneau-2020")
     assert table.languages == FIFTEEN
     rows = [(row.model, row.claimed_average, tuple(row.cells.values())) for row in table.rows]
     assert rows == TABLE_1
 
 
-def test_the_two_swapped_averages_of_table_1_are_explained_and_no_other():
+def test_only_swapped_averages_have_notes():
     explained = {row.claimed_average: row.average for row in get_reference("conneau-2020").rows if row.average_note}
     assert explained == {71.3: pytest.approx(70.7, abs=0.1), 70.7: pytest.approx(71.3, abs=0.1)}
 

@@ -1,4 +1,4 @@
-"""Each signature of a failure is named when the fault happens for real, and a healthy run is left in peace."""
+"""Real faults produce their findings, and a healthy run produces none."""
 
 import json
 import random
@@ -27,7 +27,7 @@ from xeval.support.findings import Finding
 
 
 class World(toy.Toy):
-    """The toy task with a results folder of its own."""
+    """The toy task with its own results folder."""
 
     def diagnose(self, record: RunRecord, results: Path, reference: Reference | None = None) -> list[Finding]:
         return diagnose_run(StoredRun(toy.folder_of(results, record), record), get_task(str(self.task_file)), reference)
@@ -41,7 +41,7 @@ def world(tmp_path_factory) -> World:
 
 @pytest.fixture(scope="module")
 def healthy(world) -> tuple[RunRecord, Path]:
-    """A run with nothing wrong: its record and its results folder; its weights lie in `fine_tuned`."""
+    """The record and results folder of a healthy run; its weights are in `fine_tuned`."""
     results = world.folder / "healthy"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XEVAL_CACHE", str(world.folder / "cache"))
@@ -54,7 +54,7 @@ def healthy(world) -> tuple[RunRecord, Path]:
 
 @pytest.fixture
 def fine_tuned(world, healthy, tmp_path) -> Path:
-    """A copy of the healthy run's weights as a checkpoint, to be changed."""
+    """A copy of the healthy run's weights as a checkpoint, which a test may change."""
     return Path(shutil.copytree(world.folder / "fine-tuned", tmp_path / "fine-tuned"))
 
 
@@ -80,8 +80,8 @@ def with_majority(accuracy: float, label: str = "NEUTRAL", n_rows: int = 560):
     return score(accuracy, n_rows=1000, majority=Majority(label=label, n_rows=n_rows))
 
 
-def test_scores_below_those_of_one_label_are_no_transfer_though_they_are_far_above_chance():
-    """SICK's: always answering NEUTRAL is right in 56 of 100 rows, where chance is 33."""
+def test_scores_below_one_label_count_as_no_transfer():
+    """As on SICK, where always answering NEUTRAL is right in 56 of 100 rows, and chance in 33."""
     scores = {"en": with_majority(0.80), "nl": with_majority(0.57), "ja": with_majority(0.426, n_rows=593)}
     record = run_record(scores=scores, labels=["NEUTRAL", "ENTAILMENT", "CONTRADICTION"])
     found = no_better_than_one_label(record)
@@ -89,28 +89,28 @@ def test_scores_below_those_of_one_label_are_no_transfer_though_they_are_far_abo
     assert "no transfer" in names(diagnose(record, {}))  # 57 is within the margin of 56, as 34 is of 33
 
 
-def test_a_training_that_is_worse_than_one_label_collapsed():
+def test_training_worse_than_one_label_is_a_collapse():
     record = run_record(scores={"en": with_majority(0.517)})
     assert collapse(record) == "accuracy in en is 51.7 % where always answering NEUTRAL gives 56.0 %"
-    assert collapse(run_record(scores={"en": score(0.517)})) is None  # an older record, which has chance alone
+    assert collapse(run_record(scores={"en": score(0.517)})) is None  # an older record, with chance only
 
 
-def test_the_margin_above_one_label_shrinks_with_the_room_that_there_is():
+def test_collapse_margin_shrinks_near_100_percent():
     assert collapse(run_record(scores={"en": with_majority(0.94, n_rows=900)})) is None
     assert collapse(run_record(scores={"en": with_majority(0.905, n_rows=900)})) is not None
     balanced = [with_majority(accuracy, n_rows=333) for accuracy in (0.38, 0.39)]
-    assert [collapse(run_record(scores={"en": one})) is None for one in balanced] == [False, True]  # as without
+    assert [collapse(run_record(scores={"en": one})) is None for one in balanced] == [False, True]  # as against chance
 
 
 # ── one label too often ──
 
 
 def told(shares: tuple[int, int, int], gold: tuple[int, int, int] = (334, 333, 333)) -> Predicted:
-    """A thousand predictions, so many of each label."""
+    """A thousand predictions with these counts of each label."""
     return Predicted(np.arange(1000), np.repeat([0, 1, 2], gold), np.repeat([0, 1, 2], shares), 3)
 
 
-def test_a_drift_to_one_label_in_some_languages_is_named_with_its_numbers():
+def test_drift_to_one_label_is_reported_with_numbers():
     predicted = {"en": told((275, 450, 275)), "de": told((270, 500, 230)), "ur": told((190, 620, 190))}
     found = drift_to_one_label(predicted, LABELS, "en")
     assert (found.name, found.severity) == ("drift to one label", "warning")
@@ -128,14 +128,14 @@ def test_a_drift_to_one_label_in_some_languages_is_named_with_its_numbers():
     ],
     ids=["in the training language too", "right", "throughout"],
 )
-def test_what_is_no_drift(predicted):
+def test_other_imbalances_are_not_drift(predicted):
     assert drift_to_one_label(predicted, LABELS, "en") is None
 
 
 # ── labels ──
 
 
-def test_test_labels_that_belong_to_other_rows_are_told_from_a_collapsed_training(world, tmp_path):
+def test_shuffled_test_labels_are_placeholder_labels(world, tmp_path):
     rows = toy.toy_rows()
     for language in toy.LANGUAGES:
         labels = [label for _, _, label in rows["test", language]]
@@ -148,15 +148,15 @@ def test_test_labels_that_belong_to_other_rows_are_told_from_a_collapsed_trainin
     assert "XNLI-1.0" in found.fix
 
 
-def test_gold_labels_that_are_one_label_throughout_are_named():
+def test_constant_gold_labels_are_reported():
     same = Predicted(np.arange(30), np.full(30, 1), np.arange(30) % 3, 3)
     mixed = Predicted(np.arange(30), np.arange(30) % 3, np.arange(30) % 3, 3)
     found = placeholder_labels({"en": same, "es": mixed, "th": same})
     assert (found.name, found.evidence) == ("placeholder labels", "every gold label is the same in en, th")
 
 
-def test_part_of_a_file_that_is_sorted_by_label_has_every_label(world, fine_tuned, tmp_path):
-    """The first rows would all have one."""
+def test_samples_of_sorted_files_have_all_labels(world, fine_tuned, tmp_path):
+    """The first rows would all have the same label."""
     rows = toy.toy_rows()
     for language in ("en", "es"):
         rows["test", language].sort(key=lambda row: row[2])
@@ -167,7 +167,7 @@ def test_part_of_a_file_that_is_sorted_by_label_has_every_label(world, fine_tune
 
 
 @pytest.mark.parametrize("order", [order for order in permutations(LABELS) if order != LABELS], ids="-".join)
-def test_every_wrong_order_of_three_labels_is_found_with_the_reading_that_mends_it(world, fine_tuned, tmp_path, order):
+def test_every_wrong_label_order_is_found_with_its_fix(world, fine_tuned, tmp_path, order):
     config = json.loads((fine_tuned / "config.json").read_text())
     config["id2label"] = {str(column): label for column, label in enumerate(order)}
     config["label2id"] = {label: column for column, label in enumerate(order)}
@@ -180,7 +180,7 @@ def test_every_wrong_order_of_three_labels_is_found_with_the_reading_that_mends_
     assert "id2label" in found.fix
 
 
-def test_an_order_of_labels_that_is_wrong_in_one_language_is_found_there(world, fine_tuned, tmp_path):
+def test_wrong_label_order_in_one_language_is_found(world, fine_tuned, tmp_path):
     """As in a copy that numbers its labels in another order and does not name them."""
     rows = toy.toy_rows()
     renamed = dict(zip(LABELS, LABELS[1:] + LABELS[:1], strict=True))
@@ -196,7 +196,7 @@ def test_an_order_of_labels_that_is_wrong_in_one_language_is_found_there(world, 
 # ── training ──
 
 
-def test_a_training_that_collapsed(world, tmp_path):
+def test_collapsed_training_is_reported(world, tmp_path):
     record = world.run(tmp_path, overrides={"learning_rate": 1.0})
     found = only(world.diagnose(record, tmp_path))
     assert found.name == "collapsed training"
@@ -204,7 +204,7 @@ def test_a_training_that_collapsed(world, tmp_path):
     assert "learning rate" in found.fix
 
 
-def test_a_recipe_of_three_steps_is_not_called_a_collapse(world, tmp_path):
+def test_short_training_is_not_called_a_collapse(world, tmp_path):
     recipe = tmp_path / "short.toml"
     recipe.write_text((world.folder / "toy.toml").read_text().replace("epochs = 6", "max_steps = 3"))
     record = world.run(tmp_path, recipe=str(recipe))
@@ -218,7 +218,7 @@ def test_a_recipe_of_three_steps_is_not_called_a_collapse(world, tmp_path):
     )
 
 
-def test_a_loss_that_is_no_number_is_named_with_its_step(world, tmp_path):
+def test_diverging_training_is_reported(world, tmp_path):
     record = world.run(tmp_path, overrides={"learning_rate": 1.0, "max_grad_norm": 1e30, "weight_decay": 1.0})
     findings = world.diagnose(record, tmp_path)
     if record.status == "failed":  # whether the loss overflows depends on the processor's arithmetic
@@ -230,7 +230,7 @@ def test_a_loss_that_is_no_number_is_named_with_its_step(world, tmp_path):
 # ── languages ──
 
 
-def test_chance_outside_latin_script(world, tmp_path):
+def test_chance_outside_latin_script_is_reported(world, tmp_path):
     data = tiny.write_hub_layout(tmp_path / "data", toy.toy_rows(own_words=("ar", "zh")))
     record = world.run(tmp_path, data=data)
     found = only(world.diagnose(record, tmp_path))
@@ -238,13 +238,13 @@ def test_chance_outside_latin_script(world, tmp_path):
     assert "es " in found.evidence.split("against")[1] and "xeval doctor" in found.fix
 
 
-def test_an_encoder_that_knows_only_english(world, tmp_path):
+def test_english_only_encoder_has_no_transfer(world, tmp_path):
     data = tiny.write_hub_layout(tmp_path / "data", toy.toy_rows(own_words=("es", "ar", "zh")))
     record = world.run(tmp_path, data=data)
     assert names(world.diagnose(record, tmp_path)) == ["no transfer"]
 
 
-def test_one_label_throughout_in_a_language_whose_words_are_all_unknown(world, fine_tuned, tmp_path):
+def test_unknown_words_yield_one_label_throughout(world, fine_tuned, tmp_path):
     rows = toy.toy_rows()
     signs = [chr(0x2600 + number) for number in range(toy.COUNTS["test"])]  # in no vocabulary
     rows["test", "zh"] = [
@@ -258,7 +258,7 @@ def test_one_label_throughout_in_a_language_whose_words_are_all_unknown(world, f
     assert found["one label throughout"].evidence.endswith(": zh 100.0 %")
 
 
-def test_heavy_truncation_is_reported_with_its_languages(world, fine_tuned, tmp_path):
+def test_heavy_truncation_is_reported_by_language(world, fine_tuned, tmp_path):
     rows = toy.toy_rows()
     rows["test", "ar"][:36] = [(f"{p} {p} {p} {p}", h, label) for p, h, label in rows["test", "ar"][:36]]
     data = tiny.write_hub_layout(tmp_path / "data", rows)
@@ -267,7 +267,7 @@ def test_heavy_truncation_is_reported_with_its_languages(world, fine_tuned, tmp_
     assert (found.name, found.severity) == ("truncated pairs", "warning")
     assert found.evidence == "ar 30.0 % of pairs are cut off at 24 pieces"
     assert "--max-length" in found.fix
-    assert [warned.name for warned in record.preflight] == ["truncated pairs"]  # said before the run too
+    assert [warned.name for warned in record.preflight] == ["truncated pairs"]  # also reported before the run
 
 
 # ── rows ──
@@ -281,7 +281,7 @@ def test_heavy_truncation_is_reported_with_its_languages(world, fine_tuned, tmp_
     ],
     ids=["one process's share", "padded duplicates"],
 )
-def test_rows_that_are_missing_or_counted_again(world, healthy, tmp_path, kept, said):
+def test_missing_and_repeated_rows_are_reported(world, healthy, tmp_path, kept, said):
     """As after an evaluation in several processes."""
     record, results = healthy
     shutil.copytree(results, tmp_path / "results")
@@ -294,7 +294,7 @@ def test_rows_that_are_missing_or_counted_again(world, healthy, tmp_path, kept, 
     assert (found.name, found.evidence) == ("missing or repeated rows", said)
 
 
-def test_predictions_that_are_not_those_scored(world, healthy, tmp_path):
+def test_damaged_predictions_are_reported(world, healthy, tmp_path):
     record, results = healthy
     shutil.copytree(results, tmp_path / "results")
     path = toy.folder_of(tmp_path / "results", record) / "predictions" / "es.parquet"
@@ -307,7 +307,7 @@ def test_predictions_that_are_not_those_scored(world, healthy, tmp_path):
 
 
 def published(record: RunRecord, points_above: float, selection: str, **more) -> Reference:
-    """A table whose row for the record's model lies so many points above the record."""
+    """A table whose row for the record's model is `points_above` above the record."""
     row = ReferenceRow(
         name="Published",
         model="org/toy",
@@ -323,7 +323,7 @@ def published(record: RunRecord, points_above: float, selection: str, **more) ->
 
 @pytest.fixture
 def from_the_hub(world, fine_tuned, tmp_path):
-    """A record with some errors in it, as of a model that a published row is about."""
+    """The record of a model that is in a published table, with some wrong predictions."""
     rows = toy.toy_rows()
     for n_wrong, language in enumerate(toy.LANGUAGES, start=15):
         rows["test", language][:n_wrong] = [(p, h, "neutral") for p, h, _ in rows["test", language][:n_wrong]]
@@ -345,7 +345,7 @@ JOINT = next(row.selection for row in get_reference("conneau-2020").rows if row.
         (-2.0, JOINT, []),
     ],
 )
-def test_a_run_below_its_published_row(from_the_hub, world, tmp_path, points_above, selection, expected):
+def test_findings_for_a_run_below_its_published_row(from_the_hub, world, tmp_path, points_above, selection, expected):
     reference = published(from_the_hub, points_above, selection)
     folder = next(tmp_path.glob("*/*/*/record.json")).parent
     found = diagnose_run(StoredRun(folder, from_the_hub), get_task(str(world.task_file)), reference)
@@ -355,13 +355,13 @@ def test_a_run_below_its_published_row(from_the_hub, world, tmp_path, points_abo
 
 
 @pytest.mark.parametrize(("spread", "expected"), [(3.0, []), (1.0, ["low everywhere"])])
-def test_low_means_by_more_than_the_source_says_that_seeds_differ(from_the_hub, world, tmp_path, spread, expected):
+def test_published_seed_spread_widens_the_margin(from_the_hub, world, tmp_path, spread, expected):
     reference = published(from_the_hub, 5.0, "last", spread=dict.fromkeys(from_the_hub.scores, spread), n_seeds=5)
     folder = next(tmp_path.glob("*/*/*/record.json")).parent
     assert names(diagnose_run(StoredRun(folder, from_the_hub), get_task(str(world.task_file)), reference)) == expected
 
 
-def test_a_cased_checkpoint_that_is_lower_cased_is_a_few_points_low_everywhere(world, healthy, fine_tuned, tmp_path):
+def test_lower_casing_makes_scores_low_everywhere(world, healthy, fine_tuned, tmp_path):
     toy.toy_tokenizer(do_lower_case=True).save_pretrained(fine_tuned)
     record = world.run(tmp_path, models=[str(fine_tuned)], train=False)
     folder = toy.folder_of(tmp_path, record)

@@ -1,6 +1,6 @@
-"""What the documentation names exists: links, files, commands, options, make targets; and versions agree.
+"""Everything that the documentation names exists: links, files, commands, options, make targets; and versions agree.
 
-What docs/generate.py writes is compared with what it would write now; to renew it: python -m docs.generate
+Generated pages are up to date; to renew them: python -m docs.generate
 """
 
 import re
@@ -45,14 +45,14 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
 
 
 def blocks(page: Path) -> list[str]:
-    """Lines of code blocks, without comments; lines that a backslash continues are one."""
+    """Lines of code blocks, without comments; continued lines are joined."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     found = "\n".join([*_FENCED.findall(text), *_INDENTED.findall(_FENCED.sub("", text))])
     return [re.sub(r"(^|\s)#.*", "", line) for line in found.splitlines()]
 
 
 def spans(page: Path) -> list[str]:
-    """What stands between backticks in running text."""
+    """The text between backticks outside code blocks."""
     text = _INDENTED.sub("", _FENCED.sub("", page.read_text(encoding="utf-8")))
     return [" ".join(span.split()) for span in _SPAN.findall(text)]
 
@@ -116,7 +116,7 @@ def test_every_make_target_shown_exists(page):
     assert [target for target in targets if not re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)] == []
 
 
-def test_the_readers_of_pages_see_what_is_there():
+def test_page_parsers_find_known_content():
     assert "docs/statistics.md#the-gate" in links(README)
     assert "the-gate" in anchors(ROOT / "docs" / "statistics.md")
     assert ("compare", {"--flips"}) in calls(README)
@@ -129,7 +129,7 @@ DOCS = ROOT / "docs"
 NAVIGATION = runpy.run_path(str(DOCS / "conf.py"))["NAVIGATION"]
 
 
-def test_every_page_of_docs_is_in_the_navigation_once_and_on_the_first_page():
+def test_every_page_is_in_navigation_and_index():
     pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")} - {"index"}
     assert sorted(name for names in NAVIGATION.values() for name in names) == sorted(pages)
     assert set(links(DOCS / "index.md")) == {f"{name}.md" for name in pages}
@@ -141,18 +141,18 @@ GENERATED = generate.pages()
 
 
 @pytest.mark.parametrize("name", sorted(GENERATED))
-def test_a_generated_page_is_what_would_be_written_now(name):
+def test_generated_pages_are_up_to_date(name):
     as_committed = (DOCS / "reference" / name).read_text(encoding="utf-8")
     assert as_committed == GENERATED[name], "renew it with: python -m docs.generate"
 
 
-def test_every_page_of_the_reference_folder_is_generated():
+def test_reference_folder_holds_only_generated_pages():
     folder = DOCS / "reference"
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found == set(GENERATED)
 
 
-def test_every_command_has_its_section_with_all_its_options():
+def test_reference_lists_every_command_and_option():
     page = GENERATED["command-line.md"]
     for name in COMMANDS:
         _, _, section = page.partition(f"\n## `xeval {name}`\n")
@@ -160,7 +160,7 @@ def test_every_command_has_its_section_with_all_its_options():
         assert {option for option in OPTIONS[name] if option.startswith("-")} - shown == set(), name
 
 
-def test_every_noun_of_the_files_has_a_row_for_each_key():
+def test_reference_lists_every_key_of_every_file():
     page = GENERATED["keys.md"]
     nouns = [*toml.Frozen.__subclasses__(), *records.Recorded.__subclasses__()]
     nouns = [noun for noun in nouns if not noun.__name__.startswith("_")]  # those of records before schema 3
@@ -170,7 +170,7 @@ def test_every_noun_of_the_files_has_a_row_for_each_key():
     assert [noun.__name__ for noun in nouns if noun.__name__ not in tops and f"### {noun.__name__}\n" not in page] == []
 
 
-def test_a_key_is_shown_with_its_kind_its_default_and_the_words_behind_it():
+def test_keys_show_type_default_and_description():
     page = GENERATED["keys.md"]
     assert "| `learning_rate` | number, above 0 to 1 | required | AdamW's learning rate, after warm-up. |" in page
     assert "| `patience` | whole number, above 0 |  | Selections without improvement before stopping. |" in page
@@ -178,17 +178,17 @@ def test_a_key_is_shown_with_its_kind_its_default_and_the_words_behind_it():
     assert "| `rows` | list: [ReferenceRow](#referencerow), at least 1 | required |  |" in page
 
 
-def test_every_public_name_of_python_has_its_section():
+def test_every_public_python_name_has_a_section():
     import xeval
 
     assert [name for name in xeval.__all__ if f"\n## `xeval.{name}`\n" not in GENERATED["python.md"]] == []
 
 
-# ── the map of the house ──
+# ── the map of the code ──
 
 
 def on_the_map() -> list[str]:
-    """What the left column of the contributors' map names, from top to bottom."""
+    """The left column of the map in CONTRIBUTING.md, from top to bottom."""
     _, _, section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## A map of the code")
     section = section.partition("\n## ")[0]
     return [
@@ -201,12 +201,12 @@ def test_the_map_names_the_layers_in_their_order():
     assert of_xeval == ["xeval/__init__.py", "xeval/__main__.py", *(f"xeval/{layer}/" for layer in LAYERS)]
 
 
-def test_the_map_names_every_folder_beside_the_package():
+def test_the_map_names_every_folder_outside_xeval():
     beside = {f"{folder.split('/')[0]}/" for folder in FOLDERS} - {"xeval/"}
     assert {name for name in on_the_map() if not name.startswith("xeval/")} == beside
 
 
-# ── files for others' tools ──
+# ── files for other tools ──
 
 
 def test_the_citation_names_this_version_and_licence():
@@ -216,14 +216,14 @@ def test_the_citation_names_this_version_and_licence():
 
 
 @pytest.mark.parametrize("form", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").iterdir()), ids=lambda path: path.stem)
-def test_an_issue_form_asks_each_thing_once(form):
+def test_issue_forms_have_no_duplicate_questions(form):
     questions = yaml.safe_load(form.read_text(encoding="utf-8"))
     assert questions["name"] and questions["description"]
     names = [part["id"] for part in questions["body"] if part["type"] != "markdown"]
     assert names and len(names) == len(set(names))
 
 
-def test_our_workflow_runs_what_ci_runs_with_the_actions_that_the_docs_show():
+def test_workflow_runs_ci_with_the_documented_actions():
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
     steps = workflow["jobs"]["ci"]["steps"]
     shown = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`xeval doctor`, `xeval diagnose`, and what `xeval run` and `xeval report` say of a fault, as a user meets them."""
+"""`xeval doctor` and `xeval diagnose`, and how `xeval run` and `xeval report` show faults, as a user sees them."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def words(world: toy.Toy, *others: object) -> list[object]:
     return [world.task_file, "--model", world.model, "--data", world.data, *device, *others]
 
 
-def test_the_doctor_prints_a_line_for_each_check_and_exits_with_0_when_all_is_fine(command, world):
+def test_doctor_prints_each_check_and_exits_with_0(command, world):
     code, out, err = command("doctor", *words(world, "--recipe", world.folder / "toy.toml"))
     lines = out.splitlines()
     assert (code, err) == (0, "")
@@ -36,7 +36,7 @@ def test_the_doctor_prints_a_line_for_each_check_and_exits_with_0_when_all_is_fi
     assert {line.partition(":")[0] for line in lines} == {"machine", "data", "toy-encoder"}
 
 
-def test_the_doctor_looks_at_another_split_where_a_run_would(command, world, tmp_path):
+def test_doctor_checks_the_chosen_test_split(command, world, tmp_path):
     rows = toy.toy_rows()
     rows["test", "en"] = [(p, h, "neutral") for p, h, _ in rows["test", "en"]]
     rows["selection", "es"] = rows["test", "es"]
@@ -50,12 +50,12 @@ def test_the_doctor_looks_at_another_split_where_a_run_would(command, world, tmp
     assert code in (1, 2) and "nowhere" in out + err
 
 
-def test_the_doctor_without_a_task_looks_at_the_machine_only(command):
+def test_doctor_without_a_task_checks_only_the_machine(command):
     code, out, _ = command("doctor", "--device", "cpu")
     assert code == 0 and out.startswith("machine: ✓ device: cpu") and out.count("\n") == 1
 
 
-def test_warnings_exit_with_0_and_name_the_mend(command, world, tmp_path):
+def test_doctor_warnings_name_a_fix_and_exit_with_0(command, world, tmp_path):
     model = Path(shutil.copytree(world.model, tmp_path / "lowered"))
     toy.toy_tokenizer(do_lower_case=True).save_pretrained(model)
     code, out, _ = command("doctor", *words(world, "--model", model))
@@ -64,7 +64,7 @@ def test_warnings_exit_with_0_and_name_the_mend(command, world, tmp_path):
     assert line.startswith("lowered: ! capital letters: ") and "Set do_lower_case to false" in line
 
 
-def test_what_makes_a_run_worthless_exits_with_1(command, world, tmp_path):
+def test_doctor_errors_exit_with_1(command, world, tmp_path):
     rows = toy.toy_rows()
     rows["test", "es"] = [(p, h, "neutral") for p, h, _ in rows["test", "es"]]
     data = tiny.write_hub_layout(tmp_path / "data", rows)
@@ -85,14 +85,14 @@ def test_what_makes_a_run_worthless_exits_with_1(command, world, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_wrong_input_is_one_line_and_exit_2(command, mistaken, said):
+def test_wrong_input_prints_one_line_and_exits_with_2(command, mistaken, said):
     code, out, err = command(*mistaken)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert said in err
 
 
-def test_a_run_says_before_and_after_what_is_wrong_and_the_report_and_diagnose_say_it_again(command, world, tmp_path):
-    """A checkpoint that has learnt is evaluated with the wrong names of its labels, and lower-cased."""
+def test_faults_are_shown_by_run_report_and_diagnose(command, world, tmp_path):
+    """A trained checkpoint is evaluated with its label names mixed up and its text lower-cased."""
     recipe = ["--recipe", world.folder / "toy.toml"]
     code, out, err = command("run", *words(world, *recipe, "--results", "healthy"))
     assert (code, "✗" in out, "✗" in err, "!" in err) == (0, False, False, False)
@@ -119,7 +119,7 @@ def test_a_run_says_before_and_after_what_is_wrong_and_the_report_and_diagnose_s
     assert (code, out.splitlines()[0].partition(": accuracy")[0]) == (1, line.partition(": accuracy")[0])
 
 
-def test_an_error_found_before_the_run_is_one_line_and_nothing_is_trained(command, world, tmp_path):
+def test_preflight_error_stops_before_training(command, world, tmp_path):
     rows = toy.toy_rows()
     rows["train", "en"][:120] = rows["test", "en"]
     data = tiny.write_hub_layout(tmp_path / "data", rows)

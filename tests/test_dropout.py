@@ -1,4 +1,4 @@
-"""Masks of dropout: at their rate, independent, and the same for the same seed."""
+"""Dropout masks have the right rate, are independent, and are the same for the same seed."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from xeval.engine.fast_path.dropout import faster_dropout
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
-def test_dropout_drops_at_its_rate_scales_the_rest_and_follows_the_seed(rate):
+def test_dropout_follows_its_rate_and_seed(rate):
     module, ones = torch.nn.Sequential(torch.nn.Dropout(rate)), torch.ones(1001, 999)
     with faster_dropout(module):
         torch.manual_seed(0)
@@ -17,12 +17,12 @@ def test_dropout_drops_at_its_rate_scales_the_rest_and_follows_the_seed(rate):
     dropped = first == 0
     assert abs(float(dropped.double().mean()) - rate) < 5 * (rate * (1 - rate) / ones.numel()) ** 0.5
     torch.testing.assert_close(first[~dropped], torch.full_like(first[~dropped], 1 / (1 - rate)))
-    for other in (second == 0, dropped.roll(1, 0), dropped.roll(1, 1)):  # neither the next draw nor a neighbour tells
+    for other in (second == 0, dropped.roll(1, 0), dropped.roll(1, 1)):  # independent of the next draw and neighbours
         both = float((dropped & other).double().mean())
         assert abs(both - rate**2) < 5 * (rate**2 / ones.numel()) ** 0.5
 
 
-def test_dropout_ends_as_it_began():
+def test_dropout_is_restored_after_an_error():
     module = torch.nn.Sequential(torch.nn.Dropout(0.5))
     with pytest.raises(ZeroDivisionError), faster_dropout(module):
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Encoding in bulk gives what the tokenizer gives row by row, and its counts are what a slow count gives."""
+"""Bulk encoding equals encoding row by row with the tokenizer, and its counts equal a slow count."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ TOPICS = SentenceClassification(SentenceKeys(labels=("a", "b")))
 
 
 def rows_in(language: str) -> Rows:
-    """Rows that fit, rows that are cut, rows that hold a character which no vocabulary has."""
+    """Rows that fit, rows that are truncated, and rows with a character that no vocabulary has."""
     rows = make_pairs(language, 21)
     rows[3] = (f"{rows[3][0]} {UNKNOWN_CHARACTER}", f"{UNKNOWN_CHARACTER} {rows[3][1]}", 0)
     return labelled_pairs(language, rows)
@@ -46,7 +46,7 @@ def row(encoded: Encoded, number: int) -> tuple[list[int], list[int]]:
     return encoded.input_ids[place].tolist(), encoded.token_type_ids[place].tolist()
 
 
-def test_every_row_is_what_the_tokenizer_makes_of_it_alone(tokenizer, pairs):
+def test_each_row_equals_the_tokenizers_own_encoding(tokenizer, pairs):
     encoded = encode(KIND, tokenizer, pairs, MAX_LENGTH)
     assert len(encoded) == len(pairs)
     for number, (premise, hypothesis) in enumerate(zip(pairs.texts["premise"], pairs.texts["hypothesis"], strict=True)):
@@ -56,7 +56,7 @@ def test_every_row_is_what_the_tokenizer_makes_of_it_alone(tokenizer, pairs):
     np.testing.assert_array_equal(encoded.targets, pairs.gold)
 
 
-def test_the_truncated_share_counts_the_pairs_longer_than_max_length(tokenizer, pairs):
+def test_truncated_share_counts_pairs_over_max_length(tokenizer, pairs):
     full = [
         len(tokenizer(premise, hypothesis)["input_ids"])
         for premise, hypothesis in zip(pairs.texts["premise"], pairs.texts["hypothesis"], strict=True)
@@ -68,7 +68,7 @@ def test_the_truncated_share_counts_the_pairs_longer_than_max_length(tokenizer, 
         )
 
 
-def test_the_unknown_piece_share_is_of_the_pieces_that_stand_for_text(tokenizer, pairs):
+def test_unknown_share_ignores_special_pieces(tokenizer, pairs):
     n_unknown = n_text = 0
     for premise, hypothesis in zip(pairs.texts["premise"], pairs.texts["hypothesis"], strict=True):
         marks = tokenizer(premise, hypothesis, truncation=True, max_length=MAX_LENGTH, return_special_tokens_mask=True)
@@ -82,13 +82,13 @@ def test_the_unknown_piece_share_is_of_the_pieces_that_stand_for_text(tokenizer,
     )
 
 
-def test_pieces_per_row_is_the_mean_length_with_special_pieces(tokenizer, pairs):
+def test_pieces_per_row_includes_special_pieces(tokenizer, pairs):
     encoded = encode(KIND, tokenizer, pairs, MAX_LENGTH)
     assert encoded.tokenization.pieces_per_row == pytest.approx(np.mean(encoded.lengths))
 
 
 @pytest.mark.parametrize("language", [code for code in WORDS if code not in ("th", "zh")])
-def test_fertility_is_pieces_per_word_where_no_row_is_cut(tokenizer, language):
+def test_fertility_is_pieces_per_word(tokenizer, language):
     pairs = rows_in(language)
     texts = [*pairs.texts["premise"], *pairs.texts["hypothesis"]]
     pieces, words = (
@@ -99,7 +99,7 @@ def test_fertility_is_pieces_per_word_where_no_row_is_cut(tokenizer, language):
 
 
 @pytest.mark.parametrize("language", ["th", "zh"])
-def test_fertility_is_left_open_where_writing_puts_no_space_between_words(tokenizer, language):
+def test_fertility_is_undefined_for_unspaced_languages(tokenizer, language):
     assert encode(KIND, tokenizer, rows_in(language), MAX_LENGTH).tokenization.pieces_per_word is None
 
 
@@ -111,20 +111,20 @@ UNSPACED = {
     "khm_Khmr": "ក្មេងប្រុសពីរនាក់កំពុងលេងនៅលើស្មៅ",
     "my": "ကောင်လေးနှစ်ယောက်မြက်ခင်းပေါ်မှာကစားနေတယ်",
     "bo": "བུ་གཉིས་རྩྭ་ཐང་ལ་རྩེད་མོ་རྩེ་བཞིན་འདུག",
-    "mine": "เด็กชายสองคนกำลังเล่นอยู่บนสนามหญ้า",  # no code of any language
+    "mine": "เด็กชายสองคนกำลังเล่นอยู่บนสนามหญ้า",  # not a language code
 }
 SPACED = {"ja_Latn": "futari no shōnen ga asonde iru", "ko": "두 소년이 잔디밭에서 놀고 있다", "th": "two boys play"}
 
 
 @pytest.mark.parametrize("language", [*UNSPACED, *SPACED])
-def test_whether_there_are_spaces_is_read_off_the_text_whatever_its_language_is_called(language):
+def test_spacing_is_detected_from_the_text(language):
     text = (UNSPACED | SPACED)[language]
     rows = labelled_pairs(language, [(f"{text} 17", text, 0)] * 3)
     fertility = encode(KIND, tiny_tokenizer("bert"), rows, MAX_LENGTH).tokenization.pieces_per_word
     assert (fertility is None) == (language in UNSPACED)
 
 
-def test_rows_beyond_one_call_of_the_tokenizer_are_encoded_alike(tokenizer, pairs, monkeypatch):
+def test_encoding_in_several_calls_changes_nothing(tokenizer, pairs, monkeypatch):
     whole, done = encode(KIND, tokenizer, pairs, MAX_LENGTH), []
     monkeypatch.setattr("xeval.kinds.encoded.ROWS_PER_CALL", 4)
     in_parts = encode(KIND, tokenizer, pairs, MAX_LENGTH, done.append)
@@ -137,14 +137,14 @@ def encoding_key(kind, tokenizer, rows_sha256, max_length):
     return encoding_keys(kind, tokenizer, {"en": rows_sha256}, max_length)["en"]
 
 
-def test_the_key_of_encoded_rows_is_the_same_before_and_after_the_tokenizer_was_used(tokenizer):
+def test_using_the_tokenizer_keeps_the_cache_key(tokenizer):
     pairs = rows_in("en")
     key = encoding_key(KIND, tokenizer, pairs.sha256(), MAX_LENGTH)
     encode(KIND, tokenizer, pairs, MAX_LENGTH)
     assert encoding_key(KIND, tokenizer, pairs.sha256(), MAX_LENGTH) == key
 
 
-def test_the_key_of_encoded_rows_tells_rows_lengths_and_vocabularies_apart():
+def test_cache_key_depends_on_rows_length_and_vocabulary():
     tokenizer, pairs = tiny_tokenizer("bert"), rows_in("en")
     keys = {
         encoding_key(KIND, tokenizer, pairs.sha256(), MAX_LENGTH),
@@ -156,8 +156,8 @@ def test_the_key_of_encoded_rows_tells_rows_lengths_and_vocabularies_apart():
     assert len(keys) == 5
 
 
-def test_the_key_tells_apart_what_the_counts_depend_on():
-    """A piece may be special or not, and unknown or not."""
+def test_cache_key_depends_on_tokenizer_settings():
+    """Special pieces, the unknown piece and the truncation side change the counts."""
     pairs, plain, special = rows_in("en"), tiny_tokenizer("bert"), tiny_tokenizer("bert")
     special.add_special_tokens({"additional_special_tokens": ["the"]})
     unknown, from_the_left = tiny_tokenizer("bert"), tiny_tokenizer("bert")
@@ -167,12 +167,12 @@ def test_the_key_tells_apart_what_the_counts_depend_on():
     assert len({encoding_key(KIND, each, pairs.sha256(), MAX_LENGTH) for each in tokenizers}) == 4
 
 
-def test_rows_of_another_kind_of_task_are_other_rows():
+def test_cache_key_depends_on_the_kind_of_task():
     kinds = [KIND, TOPICS, SentenceClassification(SentenceKeys(labels=("b", "a")))]
     assert len({encoding_key(kind, tiny_tokenizer("bert"), "0" * 64, MAX_LENGTH) for kind in kinds}) == 3
 
 
-def test_sentences_are_encoded_as_the_tokenizer_does_it(tokenizer):
+def test_sentences_equal_the_tokenizers_own_encoding(tokenizer):
     texts = rows_in("de").texts["premise"]
     rows = Rows("de", "test", {"text": texts}, np.zeros(len(texts), dtype=np.int64), np.arange(len(texts)))
     encoded = encode(TOPICS, tokenizer, rows, 20)
@@ -181,11 +181,11 @@ def test_sentences_are_encoded_as_the_tokenizer_does_it(tokenizer):
         assert row(encoded, number) == (alone["input_ids"], alone["token_type_ids"])
 
 
-# ── encoded rows that are kept ──
+# ── the cache of encoded rows ──
 
 
 def many_rows() -> Encoded:
-    """As many rows as a test set of XNLI has, so that an array is read in more than one piece."""
+    """As many rows as an XNLI test set, so that arrays are read in more than one chunk."""
     n, rng = 5010, np.random.default_rng(0)
     offsets = np.concatenate([[0], np.cumsum(rng.integers(3, 40, n))])
     ids, type_ids = rng.integers(0, 999, offsets[-1]), rng.integers(0, 2, offsets[-1])
@@ -209,14 +209,14 @@ def must_not_encode():
     pytest.fail("the rows are kept already")
 
 
-def test_kept_rows_come_back_as_they_were_encoded():
+def test_cached_rows_are_read_back_unchanged():
     rows = many_rows()
     assert encoded_once("key", lambda: rows, pytest.fail) is rows
     assert_same(rows, encoded_once("key", must_not_encode, pytest.fail))
     assert [path.name for path in (cache_home() / "encoded").iterdir()] == ["key.npz"]
 
 
-def test_a_flipped_bit_in_kept_rows_is_noticed_and_they_are_encoded_again():
+def test_damaged_cached_rows_are_encoded_again():
     rows = many_rows()
     encoded_once("key", lambda: rows, pytest.fail)
     path = cache_home() / "encoded" / "key.npz"
@@ -230,7 +230,7 @@ def test_a_flipped_bit_in_kept_rows_is_noticed_and_they_are_encoded_again():
     assert_same(rows, encoded_once("key", lambda: rows, pytest.fail))
 
 
-def test_rows_that_cannot_be_kept_are_given_all_the_same_and_that_is_said():
+def test_failure_to_cache_rows_is_only_reported():
     cache_home().mkdir(parents=True)
     (cache_home() / "encoded").write_text("a file where the folder should be")
     rows, said = many_rows(), []

@@ -1,4 +1,4 @@
-"""Every type of encoder gives what plain transformers gives, or is refused in one line."""
+"""Every type of encoder gives the results of plain transformers or is refused in one line."""
 
 import copy
 import json
@@ -25,8 +25,8 @@ from xeval.kinds.rows import Rows
 from xeval.support.errors import ModelError
 
 CPU = Compute(torch.device("cpu"), torch.float32)
-# The gradient of the bias of DistilBERT's pre_classifier is rounding error alone for choices, and an epsilon of 1e-8
-# lets AdamW make whole steps of it, other ones on each processor.
+# With choices, the gradient of the bias of DistilBERT's pre_classifier is pure rounding error. An epsilon of 1e-8 lets
+# AdamW turn it into full steps, which differ between processors.
 RECIPE = recipe(batch_size=4, max_length=MAX_LENGTH, max_steps=3, adam_epsilon=1e-6)
 POOLED = {"modernbert": ("cls", "mean"), "eurobert": ("bos", "late", "mean")}
 HEADS = [(name, pooling) for name in TYPES for pooling in POOLED.get(name, (None,))]
@@ -46,7 +46,7 @@ def checkpoint(tmp_path_factory):
 
 
 def pairs() -> Rows:
-    """Rows in several languages, some of them cut."""
+    """Rows in several languages, some of them truncated."""
     rows = [row for language in WORDS for row in make_pairs(language, 3)]
     long = " ".join(WORDS["en"] * 4)
     return labelled_pairs("en", [*rows, (long, "dog", 0), ("dog", long, 1), (long, long, 2)])
@@ -58,7 +58,7 @@ def pooling_of(pooling: str | None) -> dict[str, str]:
 
 @torch.no_grad()
 def plain_logits(model, tokenizer, rows: Rows) -> np.ndarray:
-    """By hand, one row at a time."""
+    """Computed by hand, one row at a time."""
     logits = []
     for premise, hypothesis in zip(rows.texts["premise"], rows.texts["hypothesis"], strict=True):
         inputs = tokenizer(premise, hypothesis, truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
@@ -95,7 +95,7 @@ def gradients(model, encoded, rows: np.ndarray, reads: str | None) -> dict[str, 
 
 @pytest.mark.parametrize("reads", ["first token", "every token"])
 @pytest.mark.parametrize(("model_type", "pooling"), [head for head in HEADS if head[0] in PACKED])
-def test_gradients_of_packed_rows_are_those_of_padded_ones(checkpoint, model_type, pooling, reads):
+def test_packed_and_padded_gradients_agree(checkpoint, model_type, pooling, reads):
     own = checkpoint(model_type)
     tokenizer = load_tokenizer(own, MAX_LENGTH)
     config = tiny_config(model_type, tokenizer, num_labels=3, **NO_DROPOUT, **pooling_of(pooling))
@@ -115,7 +115,7 @@ def test_gradients_of_packed_rows_are_those_of_padded_ones(checkpoint, model_typ
 
 @pytest.fixture(scope="module")
 def tried(checkpoint):
-    """`tried(model_type, name)`: the refusal of such a task, in one line; "" where there is none."""
+    """`tried(model_type, name)`: the one-line refusal of such a task, or "" if it runs."""
 
     @cache
     def attempt(model_type: str, name: str) -> str:
@@ -130,7 +130,7 @@ def tried(checkpoint):
 
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("model_type", TYPES)
-def test_a_kind_of_task_runs_as_in_plain_transformers_or_is_refused_where_there_is_no_head(tried, model_type, name):
+def test_tasks_match_plain_transformers_or_are_refused(tried, model_type, name):
     head = getattr(transformers, TASKS[name].kind.head)
     refusal = tried(model_type, name)
     assert "\n" not in refusal
@@ -139,7 +139,7 @@ def test_a_kind_of_task_runs_as_in_plain_transformers_or_is_refused_where_there_
         assert f"has no {TASKS[name].kind.head} for encoders of type {model_type}; use another encoder for" in refusal
 
 
-def test_windows_narrower_than_a_row_are_seen(checkpoint):
+def test_local_attention_changes_logits(checkpoint):
     tokenizer = load_tokenizer(checkpoint("modernbert"), MAX_LENGTH)
     encoded, logits = encode(KIND, tokenizer, pairs(), MAX_LENGTH), []
     for local_attention in (16, 512):
@@ -150,7 +150,7 @@ def test_windows_narrower_than_a_row_are_seen(checkpoint):
 
 
 @pytest.mark.parametrize("model_type", ["albert", "rembert"])
-def test_segments_are_shown_where_a_plain_call_of_the_tokenizer_has_them(checkpoint, model_type, tmp_path):
+def test_segments_follow_the_tokenizers_input_names(checkpoint, model_type, tmp_path):
     own = checkpoint(model_type)
     silent = load_tokenizer(own, MAX_LENGTH)
     speaking = copy.deepcopy(silent)
@@ -168,14 +168,14 @@ def refusal(folder: Path) -> str:
     return str(refused.value)
 
 
-def test_an_encoder_of_characters_is_refused(tmp_path):
+def test_character_encoder_is_refused(tmp_path):
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
     transformers.CanineModel(CanineConfig(**sizes, num_hash_buckets=32)).save_pretrained(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "CanineTokenizer"}')
     assert "no fast tokenizer, and transformers has none for canine; add a tokenizer.json" in refusal(tmp_path)
 
 
-def test_an_encoder_whose_tokenizer_has_no_fast_one_is_refused(tmp_path):
+def test_encoder_without_fast_tokenizer_is_refused(tmp_path):
     sizes = {"emb_dim": 16, "n_layers": 1, "n_heads": 2, "vocab_size": 8, "n_words": 8}
     transformers.XLMModel(transformers.XLMConfig(**sizes)).save_pretrained(tmp_path)
     (tmp_path / "vocab.json").write_text('{"<s>": 0, "</s>": 1, "<pad>": 2, "<unk>": 3, "a</w>": 4}')
@@ -183,7 +183,7 @@ def test_an_encoder_whose_tokenizer_has_no_fast_one_is_refused(tmp_path):
     assert "no fast tokenizer, and transformers has none for xlm; use another encoder" in refusal(tmp_path)
 
 
-def test_a_head_that_stands_beside_the_parts_of_t5_is_drawn_anew_and_they_are_kept(checkpoint, tmp_path):
+def test_only_the_head_of_t5_is_initialised_anew(checkpoint, tmp_path):
     torch.manual_seed(3)
     brought = transformers.AutoModelForQuestionAnswering.from_pretrained(checkpoint("t5").folder)
     brought.save_pretrained(tmp_path)
@@ -204,7 +204,7 @@ DISTANCES = {
 
 @pytest.mark.parametrize("reads", ["first token", "every token"])
 @pytest.mark.parametrize("settings", DISTANCES.values(), ids=DISTANCES)
-def test_distances_of_deberta_are_compared_as_in_plain_transformers(checkpoint, settings, reads):
+def test_deberta_distances_match_plain_transformers(checkpoint, settings, reads):
     tokenizer = load_tokenizer(checkpoint("deberta-v2"), MAX_LENGTH)
     config = tiny_config("deberta-v2", tokenizer, num_labels=3, **NO_DROPOUT, **settings)
     torch.manual_seed(0)
@@ -227,7 +227,7 @@ def test_deberta_with_a_convolution_is_padded(checkpoint):
     assert not can_pack(AutoModelForSequenceClassification.from_config(config))
 
 
-def test_a_type_that_came_with_code_of_its_own_is_refused_with_the_checkpoint_to_use(checkpoint, tmp_path):
+def test_custom_code_type_is_refused_with_an_alternative(checkpoint, tmp_path):
     folder = tiny_checkpoint(tmp_path, "bert")
     config = json.loads((folder / "config.json").read_text())
     config |= {"model_type": "new", "auto_map": {"AutoModel": "modeling.NewModel"}}
@@ -235,7 +235,7 @@ def test_a_type_that_came_with_code_of_its_own_is_refused_with_the_checkpoint_to
     assert "its own code is never run; use alibaba-nlp-community/gte-multilingual-base" in refusal(folder)
 
 
-def test_a_type_that_nobody_knows_is_refused(tmp_path):
+def test_unknown_type_is_refused(tmp_path):
     folder = tiny_checkpoint(tmp_path, "bert")
     config = json.loads((folder / "config.json").read_text()) | {"model_type": "bart-of-tomorrow"}
     (folder / "config.json").write_text(json.dumps(config))
@@ -267,7 +267,7 @@ EXAMPLES = {
 
 
 def table(checkpoint, tried) -> list[str]:
-    """What this file has tested, as docs/encoders.md shows it."""
+    """The results of this file's tests, as docs/encoders.md shows them."""
     lines = [
         f"| type | for instance | a pair | segments | packed | {' | '.join(TASKS)} |",
         f"|{'---|' * (5 + len(TASKS))}",
@@ -288,7 +288,7 @@ def table(checkpoint, tried) -> list[str]:
     return lines
 
 
-def test_the_table_in_the_docs_is_this_one(checkpoint, tried):
+def test_table_in_the_docs_is_up_to_date(checkpoint, tried):
     page = (Path(__file__).parents[1] / "docs" / "encoders.md").read_text(encoding="utf-8")
     printed = "\n".join(table(checkpoint, tried))
     print(printed)
