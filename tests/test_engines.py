@@ -1,4 +1,4 @@
-"""Where runs are made: what is missing is said in one line, and progress of several runs at once."""
+"""Runs on Ray and Slurm: one line on what is missing, and the progress of several runs in parallel."""
 
 import io
 import json
@@ -18,7 +18,7 @@ REQUESTS = [RunRequest(task="xnli-mini", model="mini-mbert", seed=seed, results=
 
 
 @pytest.mark.parametrize(("where", "library"), [("ray", "ray"), ("slurm", "submitit")])
-def test_a_library_that_is_not_installed_is_named(where, library, monkeypatch, tmp_path, command):
+def test_missing_library_is_named(where, library, monkeypatch, tmp_path, command):
     monkeypatch.setitem(sys.modules, library, None)
     words = ["xnli-mini", "--model", "mini-mbert", "--max-train", 64, "--max-eval", 8, "--language", "en"]
     code, out, err = command("run", *words, "--results", tmp_path, "--on", where, "--quiet")
@@ -26,7 +26,7 @@ def test_a_library_that_is_not_installed_is_named(where, library, monkeypatch, t
     assert f"pip install {library}" in err
 
 
-def test_where_no_jobs_can_be_submitted_that_is_said(monkeypatch, tmp_path):
+def test_missing_srun_is_reported(monkeypatch, tmp_path):
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(XevalError, match="Slurm: no srun here"):
@@ -42,7 +42,7 @@ def test_where_no_jobs_can_be_submitted_that_is_said(monkeypatch, tmp_path):
         ("head", "RAY_ADDRESS: wanted HOST:PORT"),
     ],
 )
-def test_an_address_where_no_cluster_is_is_said(address, said, monkeypatch):
+def test_wrong_ray_address_is_reported(address, said, monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(XevalError, match=said):
@@ -52,7 +52,7 @@ def test_an_address_where_no_cluster_is_is_said(address, said, monkeypatch):
 @pytest.mark.parametrize(
     "option", [["--sweep", "epochs=1,2"], ["--no-train", "--seeds-of", "mine"], ["--device", "cuda:1"]]
 )
-def test_what_no_plan_has_is_not_sent_elsewhere(option, command, tmp_path):
+def test_options_that_plans_lack_are_refused(option, command, tmp_path):
     words = ["xnli-mini", "--model", "mini-mbert", "--results", tmp_path, "--on", "ray", *option]
     code, out, err = command("run", *words)
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -61,7 +61,7 @@ def test_what_no_plan_has_is_not_sent_elsewhere(option, command, tmp_path):
 # ── progress ──
 
 
-def test_a_sender_tells_of_lines_and_of_phases_now_and_then():
+def test_sender_passes_lines_and_throttles_phases():
     sent = []
     sender = Sender(lambda kind, text: sent.append((kind, text)))
     sender.say("hello")
@@ -87,7 +87,7 @@ def tell_a_story(table: ProgressTable) -> None:
         table.end(2, Outcome(problem="no \x1b[31mrows"))
 
 
-def test_elsewhere_than_on_a_terminal_progress_is_in_lines(capsys):
+def test_progress_outside_a_terminal_is_in_lines(capsys):
     tell_a_story(ProgressTable(REQUESTS))
     assert capsys.readouterr().err.splitlines() == [
         "[1/3] xnli-mini, mini-mbert, seed 1 starts on gpu-1",
@@ -99,12 +99,12 @@ def test_elsewhere_than_on_a_terminal_progress_is_in_lines(capsys):
     ]
 
 
-def test_quietly_nothing_is_said(capsys):
+def test_quiet_prints_nothing(capsys):
     tell_a_story(ProgressTable(REQUESTS, quiet=True))
     assert capsys.readouterr() == ("", "")
 
 
-def test_on_a_terminal_there_is_one_table(monkeypatch):
+def test_progress_on_a_terminal_is_one_table(monkeypatch):
     ours, theirs = pty.openpty()
     with open(theirs, "w", buffering=1) as terminal, monkeypatch.context() as patch:  # noqa: PTH123  a descriptor
         patch.setattr(sys, "stderr", terminal)
@@ -125,6 +125,6 @@ def test_on_a_terminal_there_is_one_table(monkeypatch):
     assert "1 of 3 runs ended (1 could not be made), 1 running, 1 waiting" in text
 
 
-def test_words_of_a_request_are_one_line():
+def test_request_is_described_in_one_line():
     request = RunRequest(task="/tasks/a\nb.toml", model="/models/x\x1b", results="/r")
     assert json.dumps(request.in_words) == json.dumps("a b, x\\x1b")

@@ -1,4 +1,4 @@
-"""Runs with `--every-checkpoint`: each evaluated in every language, whatever comes between, and all else as usual."""
+"""`--every-checkpoint` evaluates each checkpoint in every language, despite interruptions; all else is as usual."""
 
 import shutil
 from collections.abc import Callable
@@ -76,7 +76,7 @@ class World:
         return path.parent
 
     def logits(self, results="results"):
-        """(step, language) → logits of every checkpoint, as they are on disk."""
+        """(step, language) → logits of every checkpoint, read from disk."""
         folder = self.run_folder(results)
         return {
             (one.step, language): column(
@@ -90,7 +90,7 @@ class World:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """On which a training that is repeated takes the same course."""
+    """So that a repeated training run computes exactly the same."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -131,7 +131,7 @@ def timeless(record: RunRecord) -> RunRecord:
     return record.model_copy(update={"timing": rows, "invocations": invocations})
 
 
-def test_record_predictions_and_weights_are_those_of_a_run_without_the_option(done):
+def test_option_changes_no_result_of_the_run(done):
     with_it, without = (done.run_folder(results) for results in ("results", "plain"))
     assert timeless(load_record(with_it)) == timeless(load_record(without))
     for language in tiny.LANGUAGES:
@@ -140,7 +140,7 @@ def test_record_predictions_and_weights_are_those_of_a_run_without_the_option(do
     assert sorted(path.name for path in with_it.iterdir()) == [".lock", "checkpoints", "predictions", "record.json"]
 
 
-def test_every_checkpoint_is_there_in_every_language_and_the_chosen_one_predicts_what_the_run_does(done):
+def test_every_checkpoint_has_scores_in_every_language(done):
     folder = done.run_folder()
     record, logits = load_record(folder), done.logits()
     assert [point.step for point in record.training.selection_curve] == STEPS
@@ -163,8 +163,8 @@ def test_a_second_invocation_does_nothing(finished, monkeypatch):
     assert "nothing to do" in notes.lines[-2] and notes.lines[-1].endswith("--selection")
 
 
-def test_target_rows_reach_neither_training_nor_choice_with_the_option_either(world, done):
-    """Other rows in every file of the target languages leave the fine-tuned weights the same to the bit."""
+def test_target_rows_affect_neither_training_nor_choice(world, done):
+    """Different rows in every file of the target languages leave the fine-tuned weights bit-identical."""
     rows = tiny.mini_rows()
     poison = [("en en en", "es zh en", label) for _, _, label in rows["test", "en"]]
     rows |= {(role, language): poison for role in tiny.ROLES for language in ("es", "zh")}
@@ -174,9 +174,7 @@ def test_target_rows_reach_neither_training_nor_choice_with_the_option_either(wo
 
 
 @pytest.mark.parametrize("often", [True, False], ids=["saved after every step", "never saved"])
-def test_a_training_that_was_interrupted_ends_with_the_same_set_and_computes_nothing_again(
-    world, done, monkeypatch, often
-):
+def test_interrupted_training_repeats_no_evaluation(world, done, monkeypatch, often):
     """Interrupted after Spanish at the second checkpoint."""
     monkeypatch.setattr("xeval.engine.snapshots.Checkpoints.is_due", lambda self: often)
     with pytest.raises(KeyboardInterrupt):
@@ -198,7 +196,7 @@ def test_a_training_that_was_interrupted_ends_with_the_same_set_and_computes_not
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{")], ids=["gone", "damaged"])
-def test_what_was_gathered_and_breaks_in_the_middle_is_said_in_a_line_and_gathered_again(world, done, damage):
+def test_damaged_gathered_checkpoint_is_made_again(world, done, damage):
     def break_it():
         (path,) = (world.folder / "cache").rglob("step-000006/checkpoint.json")
         damage(path)
@@ -212,7 +210,7 @@ def test_what_was_gathered_and_breaks_in_the_middle_is_said_in_a_line_and_gather
 @pytest.mark.parametrize(
     "before", [{"every_checkpoint": False}, {"languages": ["en"]}], ids=["without the option", "in fewer languages"]
 )
-def test_a_training_that_left_checkpoints_behind_unevaluated_starts_again_and_says_so(world, done, monkeypatch, before):
+def test_training_restarts_if_checkpoints_were_skipped(world, done, monkeypatch, before):
     monkeypatch.setattr("xeval.engine.snapshots.Checkpoints.is_due", lambda self: True)
     steps = []
 
@@ -234,7 +232,7 @@ def test_a_training_that_left_checkpoints_behind_unevaluated_starts_again_and_sa
     assert world.logits() == done.logits()
 
 
-def test_a_finished_run_is_trained_again_for_its_checkpoints_says_so_and_keeps_its_scores(world, done):
+def test_finished_run_is_retrained_for_its_checkpoints(world, done):
     plain = world.run(every_checkpoint=False)
     with pytest.raises(StoreError, match="this run has kept only the chosen checkpoint; xeval run with"):
         load_checkpoints(world.run_folder(), plain)
@@ -245,7 +243,7 @@ def test_a_finished_run_is_trained_again_for_its_checkpoints_says_so_and_keeps_i
     assert world.logits() == done.logits()
 
 
-def test_a_language_added_later_without_the_option_is_not_claimed_and_with_it_is_evaluated_everywhere(world, done):
+def test_languages_added_later_need_the_option(world, done):
     world.run(languages=["en", "es"])
     world.run(every_checkpoint=False)
     folder = world.run_folder()
@@ -256,7 +254,7 @@ def test_a_language_added_later_without_the_option_is_not_claimed_and_with_it_is
     assert world.logits() == done.logits()
 
 
-def test_checkpoints_of_another_training_are_refused_and_made_again(finished, done):
+def test_checkpoints_of_another_training_are_remade(finished, done):
     folder = finished.run_folder()
     record = load_record(folder)
     other = record.training.model_copy(update={"weights_sha256": "0" * 64})
@@ -268,7 +266,7 @@ def test_checkpoints_of_another_training_are_refused_and_made_again(finished, do
     assert not successor_folder(folder).exists()
 
 
-def test_a_successor_without_checkpoints_takes_the_old_ones_away(finished):
+def test_successor_run_removes_old_checkpoints(finished):
     folder = finished.run_folder()
     successor = successor_folder(folder)
     shutil.copytree(folder / "predictions", successor / "predictions")
@@ -278,7 +276,7 @@ def test_a_successor_without_checkpoints_takes_the_old_ones_away(finished):
 
 
 @pytest.mark.parametrize("name", ["checkpoints.json", "step-000006/predictions/es.parquet", "SHA256SUMS"])
-def test_a_damaged_set_is_refused_by_name_and_made_again(finished, done, name):
+def test_damaged_checkpoint_set_is_refused_and_remade(finished, done, name):
     path = checkpoints_of(finished.run_folder()) / name
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -288,8 +286,8 @@ def test_a_damaged_set_is_refused_by_name_and_made_again(finished, done, name):
     assert finished.logits() == done.logits()
 
 
-def test_logits_that_are_no_numbers_at_a_checkpoint_are_noted_and_the_run_is_what_it_is_without(world, monkeypatch):
-    """As where a piece that only Chinese has is broken by a flipped bit."""
+def test_non_finite_logits_at_checkpoints_are_recorded(world, monkeypatch):
+    """As when a flipped bit breaks a piece that only Chinese has."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     broken = world.folder / "broken"

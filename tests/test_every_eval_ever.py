@@ -1,7 +1,7 @@
-"""Scores in the schema of Every Eval Ever, version 0.3.0, whose rules stand here a second time.
+"""Scores in the schema of Every Eval Ever, version 0.3.0, whose rules are repeated here.
 
 https://github.com/evaleval/every_eval_ever, every_eval_ever/schemas/eval.schema.json of the package every-eval-ever
-0.3.0, https://pypi.org/project/every-eval-ever/0.3.0/. Where that is installed, its own schema is asked too.
+0.3.0, https://pypi.org/project/every-eval-ever/0.3.0/. If it is installed, logs are also validated with its schema.
 """
 
 import importlib.util
@@ -23,7 +23,7 @@ from xeval.results.store import save_record
 from xeval.support.errors import StoreError
 
 NUMBER, OBJECT = (int, float), dict
-# What each part has to have, and may have, with its type; `details` are objects of texts.
+# What each part must have and what it may have, with types; `details` are objects whose values are strings.
 RULES = {
     "log": (
         {
@@ -49,7 +49,7 @@ RULES = {
         {"evaluation_result_id": str, "evaluation_timestamp": str, "generation_config": OBJECT},
     ),
     "metric_config": (
-        {"lower_is_better": bool, "min_score": NUMBER, "max_score": NUMBER},  # the last two, of what is continuous
+        {"lower_is_better": bool, "min_score": NUMBER, "max_score": NUMBER},  # the last two, for continuous scores
         {
             "evaluation_description": str, "metric_id": str, "metric_name": str, "metric_kind": str, "metric_unit": str,
             "score_type": str, "additional_details": OBJECT,
@@ -120,7 +120,7 @@ def logs(runs, task=None, organisation="University of Somewhere") -> list[dict]:
     return found
 
 
-def test_every_score_is_there_with_its_interval(tmp_path):
+def test_every_score_has_its_interval(tmp_path):
     runs = sample_runs(tmp_path)
     for run, log in zip(runs, logs(runs, TASK), strict=True):
         found = {result["evaluation_name"]: result["score_details"] for result in log["evaluation_results"]}
@@ -132,7 +132,7 @@ def test_every_score_is_there_with_its_interval(tmp_path):
             assert said["uncertainty"]["num_samples"] == own.n_rows
 
 
-def test_other_metrics_stand_beside_the_main_one():
+def test_further_metrics_are_exported_too():
     scores = {"de": score(0.5, more={"exact_match": 0.25, "token_accuracy": 0.75})}
     [log] = logs(stored([run_record(metric="f1", scores=scores)]))
     found = {each["metric_config"]["metric_id"]: each["score_details"]["score"] for each in log["evaluation_results"]}
@@ -143,7 +143,7 @@ def test_other_metrics_stand_beside_the_main_one():
     assert kinds == {"f1": "f1", "exact_match": "exact_match", "token_accuracy": "accuracy"}
 
 
-def test_rows_of_the_hub_are_named_as_such_and_copies_are_not():
+def test_hub_data_and_local_copies_are_distinguished():
     task = get_task("xnli")
     for source, expected in ((task.hub.id, "hf_dataset"), ("local copy (hub layout)", "other")):
         data = DataRecord(source=source, revision=None, sha256={"test": {"de": "a" * 64}}, train_rows={})
@@ -154,7 +154,7 @@ def test_rows_of_the_hub_are_named_as_such_and_copies_are_not():
         assert result["source_data"]["additional_details"]["rows_sha256"] == "a" * 64
 
 
-def test_the_recipe_and_the_seed_are_told():
+def test_recipe_and_seed_are_exported():
     [log] = logs(stored([run_record()]))
     how = log["evaluation_results"][0]["generation_config"]["additional_details"]
     assert (how["recipe"], how["recipe_learning_rate"], how["seed"], how["arithmetic"]) == (
@@ -166,7 +166,7 @@ def test_the_recipe_and_the_seed_are_told():
     assert "recipe_max_steps" not in how
 
 
-def test_of_predictions_from_elsewhere_nothing_is_claimed_of_the_model():
+def test_external_predictions_have_no_model_details():
     [log] = logs(stored([run_record(recipe=RecipeRecord(name=ELSEWHERE, values={}, overrides={}), training=None)]))
     assert log["model_info"]["additional_details"]["deployment_type"] == "unknown"
     assert "inference_engine" not in log["model_info"] and "files_sha256" not in log["model_info"]["additional_details"]
@@ -176,13 +176,13 @@ def test_of_predictions_from_elsewhere_nothing_is_claimed_of_the_model():
     ("model", "organisation", "relationship"),
     [("org/m", "ORG", "first_party"), ("org/m", "Somebody", "third_party"), ("m", "Somebody", "other")],
 )
-def test_who_evaluated_whose_model(model, organisation, relationship):
+def test_evaluator_relationship_follows_the_model_id(model, organisation, relationship):
     run = run_record(model=run_record().model.model_copy(update={"id": model}))
     [log] = logs(stored([run]), organisation=organisation)
     assert log["source_metadata"]["evaluator_relationship"] == relationship
 
 
-def test_the_same_runs_give_the_same_files_each_its_own(tmp_path):
+def test_each_run_always_gets_the_same_file(tmp_path):
     runs = [
         replace(run, record=run.record.model_copy(update={"identity": f"{place}" * 64}))
         for place, run in enumerate(sample_runs(tmp_path))
@@ -196,7 +196,7 @@ def test_the_same_runs_give_the_same_files_each_its_own(tmp_path):
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_texts_are_text_and_lead_nowhere(text):
+def test_hostile_texts_are_neutralised(text):
     runs = hostile_runs(text)[:1]
     logs(runs, organisation=text)
     for path, written in every_eval_ever.files(runs, None, text).items():
@@ -230,7 +230,7 @@ def test_the_command_writes_a_file_for_each_seed(tmp_path, command):
 
 
 def test_a_scored_run_is_exported(tmp_path):
-    """A record as a run leaves it, not one made for tests."""
+    """With the record of a real run, not one made for tests."""
     from xeval.runs.score_given import score_given
 
     tiny.write_task(tmp_path / "tasks")

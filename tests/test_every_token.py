@@ -1,4 +1,4 @@
-"""A head that reads every token: packed computation is the padded one, in prediction and in training."""
+"""Heads that read every token: packed computation equals padded computation, in prediction and in training."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def encoded_rows(architecture: str) -> Encoded:
 
 
 def tagger(architecture: str) -> torch.nn.Module:
-    """In float64, so that what is left of a difference is no rounding."""
+    """In float64, so that no difference is due to rounding."""
     settings = SIZES[architecture] | without_dropout(architecture)
     is_roberta = architecture == "xlm-roberta"
     config = AutoConfig.for_model(
@@ -57,14 +57,14 @@ def tagger(architecture: str) -> torch.nn.Module:
 
 
 def plain_logits(model, encoded: Encoded, rows: np.ndarray) -> torch.Tensor:
-    """(tokens, C) of the rows, one after the other, each computed alone."""
+    """(tokens, C) logits of the rows in order, each row computed alone."""
     takes_type_ids = model.config.model_type == "bert"
     alone = [collate(encoded, rows[i : i + 1], 0, takes_type_ids, CPU.device) for i in range(len(rows))]
     return torch.cat([model(**inputs).logits[0] for inputs in alone])
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_packed_logits_of_every_token_are_those_of_each_row_alone(architecture):
+def test_packed_logits_equal_those_of_single_rows(architecture):
     model, encoded = tagger(architecture), encoded_rows(architecture)
     with torch.no_grad():
         expected = plain_logits(model, encoded, ROWS)
@@ -76,14 +76,14 @@ def test_packed_logits_of_every_token_are_those_of_each_row_alone(architecture):
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
 
 
-def test_the_layer_for_first_tokens_alone_does_not_pass_for_all_of_them():
+def test_first_token_packing_cannot_read_every_token():
     model, encoded = tagger("bert"), encoded_rows("bert")
     with torch.no_grad(), packed(model, "first token"), pytest.raises(IndexError):
         logits_of(model, encoded, ROWS[:1], CPU)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_queries_of_the_last_layer_share_their_input_if_every_token_is_read(architecture):
+def test_last_layer_queries_share_input_for_all_tokens(architecture):
     model = tagger(architecture)
     assert [len(group) for group in layers_of_one_input(model, "every token")] == [3, 3]
     assert [len(group) for group in layers_of_one_input(model, "first token")] == [3, 2]
@@ -91,7 +91,7 @@ def test_queries_of_the_last_layer_share_their_input_if_every_token_is_read(arch
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("rows", [None, ROWS], ids=["all", "some"])
-def test_predictions_come_back_token_by_token_in_the_order_of_the_rows(architecture, rows):
+def test_token_predictions_keep_the_order_of_rows(architecture, rows):
     model, encoded = tagger(architecture).float(), encoded_rows(architecture)
     got = predict_logits(model, encoded if rows is None else encoded.take(rows), CPU, reads="every token")
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_predictions_come_back_token_by_token_in_the_order_of_the_rows(architect
     np.testing.assert_allclose(got, expected.numpy(), rtol=0, atol=1e-5)
 
 
-def test_predictions_have_their_columns_in_the_order_of_the_tags():
+def test_prediction_columns_follow_the_order_of_tags():
     model, encoded = tagger("bert").float(), encoded_rows("bert")
     expected = predict(model, TAGS, encoded, CPU)
     model.config.id2label = {0: "other", 1: "NOUN", 2: "VERB"}
@@ -134,7 +134,7 @@ def test_loss_and_gradients_are_those_of_transformers(architecture):
 # ── encoded rows ──
 
 
-def test_targets_are_those_of_the_sequences_asked_for():
+def test_targets_belong_to_the_requested_sequences():
     encoded = encoded_rows("bert")
     expected = np.concatenate([encoded.targets[slice(*encoded.offsets[row : row + 2])] for row in ROWS])
     np.testing.assert_array_equal(encoded.targets_of(ROWS), expected)
@@ -142,7 +142,7 @@ def test_targets_are_those_of_the_sequences_asked_for():
     np.testing.assert_array_equal(of_pairs.targets_of(ROWS), ROWS)
 
 
-def test_some_sequences_alone_are_what_they_were():
+def test_taking_sequences_leaves_them_unchanged():
     encoded, some = encoded_rows("bert"), encoded_rows("bert").take(np.array([9, 0]))
     for place, row in enumerate([9, 0]):
         for name in ("input_ids", "token_type_ids", "targets"):
@@ -150,7 +150,7 @@ def test_some_sequences_alone_are_what_they_were():
             np.testing.assert_array_equal(getattr(some, name)[here], getattr(encoded, name)[there])
 
 
-def test_windows_of_one_row_stay_windows_of_one_row():
+def test_windows_of_one_row_stay_together():
     windows = Encoded(
         np.arange(8, dtype=np.int32), np.zeros(8, np.uint8), np.arange(0, 9, 2), np.array([0, 1, 1, 2]), None, None
     )
@@ -177,9 +177,9 @@ def trained(monkeypatch, most_rows: int) -> tuple[dict[str, torch.Tensor], list[
 
 
 def test_a_batch_in_parts_counts_tokens_not_rows(monkeypatch):
-    """Rows have different numbers of words, so a mean of the parts' means would be another loss."""
+    """Rows have different numbers of words, so a mean of the parts' means would be a different loss."""
     whole, losses = trained(monkeypatch, most_rows=8)
     in_parts, losses_in_parts = trained(monkeypatch, most_rows=2)
     assert losses_in_parts == pytest.approx(losses, rel=1e-6)
-    for name in whole.keys() - {name for name in whole if name.endswith("key.bias")}:  # whose gradients are rounding
+    for name in whole.keys() - {name for name in whole if name.endswith("key.bias")}:  # gradients of rounding error
         torch.testing.assert_close(in_parts[name], whole[name], rtol=0, atol=1e-5, msg=name)

@@ -1,4 +1,4 @@
-"""What a run's answers show beside its score, by kind of task, and how reports of every format draw it."""
+"""What a run's answers show in addition to its score, by kind of task, and how reports show it in every format."""
 
 import json
 from dataclasses import replace
@@ -30,7 +30,7 @@ PARTS = ("NOUN", "VERB", "CCONJ")
 
 
 def with_tally(columns: dict, tally: list[list[float]]) -> pa.Table:
-    """A predictions file of `columns`, as far as exhibits look at it."""
+    """A predictions file of `columns`, with only what exhibits read."""
     lines = np.array(tally, dtype=np.float64)
     return pa.table(columns | {"tally": pa.FixedSizeListArray.from_arrays(pa.array(lines.ravel()), lines.shape[1])})
 
@@ -44,7 +44,7 @@ def tagged(said: list[list[str]], gold: list[list[str]], labels: tuple[str, ...]
 
 
 def slow_fates(said: list[list[str]], gold: list[list[str]]) -> dict[str, list[int]]:
-    """Type → right, wrong type, wrong boundary, missed, invented, predicted; each span looked at by itself."""
+    """Type → right, wrong type, wrong boundary, missed, invented, predicted; span by span."""
     fates: dict[str, list[int]] = {}
     for own_said, own_gold in zip(said, gold, strict=True):
         predicted, meant = slow_spans(own_said, type_of), slow_spans(own_gold, type_of)
@@ -68,7 +68,7 @@ def slow_fates(said: list[list[str]], gold: list[list[str]]) -> dict[str, list[i
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_fates_of_spans_are_those_of_a_slow_walk(seed):
+def test_span_fates_match_a_slow_count(seed):
     said, gold = drawn(NAMES, 150, seed), drawn(NAMES, 150, seed)
     lengths = [min(len(a), len(b)) for a, b in zip(said, gold[::-1], strict=True)]
     said, gold = ([row[:n] for row, n in zip(rows, lengths, strict=True)] for rows in (said, gold[::-1]))
@@ -98,7 +98,7 @@ def test_mistakes_are_counted_by_gold_tag():
 # ── answers, retrieval, mining, choices ──
 
 
-def test_answers_are_sorted_by_what_they_have_of_the_right_ones():
+def test_answers_are_grouped_by_overlap_with_gold():
     cases = [
         ("the house", ["house"], 1.0, 1.0),
         ("a big house", ["House!"], 0.0, 2 / 3),
@@ -115,20 +115,20 @@ def test_answers_are_sorted_by_what_they_have_of_the_right_ones():
     assert examples.rows == [("en", 1, "House!", "a big house", 2 / 3), ("en", 2, "the big house", "house", 2 / 3)]
 
 
-def test_a_hub_is_shown_with_how_many_it_is_nearest_to():
+def test_hubs_show_their_number_of_neighbours():
     table = pa.table({"prediction": pa.array([2, 2, 2, 3], pa.int32()), "nearer": pa.array([7, 20, 0, 0], pa.int32())})
     [found] = SentenceRetrieval.exhibits({"de": [table]}, ())
     assert found.rows == [("de", 4, 0.5, 0.5, 0.75, 0.5, 2, 3)]
 
 
-def test_mined_pairs_are_sorted_by_what_is_wrong_with_them():
-    # right; with another partner than its own; with one where there is none; missed; rightly in no pair
+def test_mined_pairs_are_grouped_by_error_type():
+    # right; paired with the wrong sentence; paired though it has no partner; missed; rightly left unpaired
     table = with_tally({"threshold": pa.array([1.25] * 5)}, [[1, 0, 0], [0, 1, 1], [0, 1, 0], [0, 0, 1], [0, 0, 0]])
     [found] = BitextMining.exhibits({"zh": [table]}, ())
     assert found.rows == [("zh", "1.2500", 3, 1 / 3, 1 / 3, 1 / 3, 3, 1 / 3)]
 
 
-def test_a_preferred_choice_shows():
+def test_preference_for_one_choice_is_shown():
     columns = {"label": [0, 0, 1, 1], "prediction": [0, 0, 0, 1]}
     logits = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(8, np.float32)), 2)
     table = pa.table({name: pa.array(values, pa.int32()) for name, values in columns.items()} | {"logits": logits})
@@ -136,7 +136,7 @@ def test_a_preferred_choice_shows():
     assert found.rows == [("et", 0, 0.5, 0.75, 1.0), ("et", 1, 0.5, 0.25, 0.5)]
 
 
-def test_classification_has_its_own_page_and_no_exhibits():
+def test_classification_has_no_exhibits():
     assert PairClassification.exhibits({"en": []}, ("yes", "no")) == ()
 
 
@@ -145,7 +145,7 @@ def test_classification_has_its_own_page_and_no_exhibits():
 
 @pytest.fixture
 def matrix(tmp_path):
-    """Of one run of a tagger in English and German."""
+    """The matrix of one tagger's run in English and German."""
     gold, said = drawn(NAMES, 20, 1), drawn(NAMES, 20, 1)
     said[0] = ["O"] * len(said[0])
     scores = {}
@@ -166,7 +166,7 @@ def matrix(tmp_path):
     return build([StoredRun(tmp_path, record)], "cats", None)
 
 
-def test_every_format_that_has_room_draws_every_exhibit(matrix):
+def test_markdown_html_and_json_show_every_exhibit(matrix):
     [row] = matrix.ours
     found = exhibits.of(row, matrix.languages)
     assert len(found) == 4 and all(exhibit.rows for exhibit in found)
@@ -181,18 +181,18 @@ def test_every_format_that_has_room_draws_every_exhibit(matrix):
         assert word not in text.lower() and word not in page.split('<h2 id="made">')[0].split("</style>")[1]
 
 
-def test_what_cannot_be_read_is_left_out(matrix, tmp_path):
+def test_unreadable_predictions_leave_exhibits_out(matrix, tmp_path):
     path = next(tmp_path.rglob("de.parquet"))
     path.write_bytes(b"x" + path.read_bytes()[1:])
     assert exhibits.of(matrix.ours[0], matrix.languages) == ()
     assert "## Answers" not in markdown.render(matrix)
 
 
-def test_cells_are_words_numbers_and_shares():
+def test_cells_are_formatted_by_their_type():
     assert [exhibits.in_words(cell) for cell in ("NOUN", 12345, 0.1234, 0.0)] == ["NOUN", "12,345", "12.3 %", "0.0 %"]
 
 
-def test_a_kind_whose_package_is_not_installed_has_none(matrix):
+def test_kind_of_a_missing_package_has_no_exhibits(matrix):
     [row] = matrix.ours
     [run] = row.runs
     other = replace(run, record=run.record.model_copy(update={"kind": "of-another-package"}))

@@ -1,4 +1,4 @@
-"""How many rows a split has: one number for all languages, or a table by language."""
+"""How many rows a split must have: one number for all languages, or a table by language."""
 
 import pytest
 
@@ -13,13 +13,13 @@ def task_with(folder, test: str):
     return get_task(str(tiny.write_task(folder, (NUMBER, f"test = {test}"))))
 
 
-def test_a_table_gives_each_language_its_number_and_the_others_the_default(tmp_path):
+def test_table_has_numbers_by_language_and_a_default(tmp_path):
     rows = task_with(tmp_path, "{ default = 750, es = 738 }").expected_rows
     assert [rows.of("test", language) for language in ("en", "es", "zh")] == [750, 738, 750]
     assert rows.of("train", "en") == tiny.COUNTS["train"]
 
 
-def test_a_number_is_every_languages(tmp_path):
+def test_single_number_holds_for_all_languages(tmp_path):
     task = task_with(tmp_path, "12")
     assert {task.expected_rows.of("test", language) for language in task.languages} == {12}
     assert task.expected_rows.test == 12
@@ -35,7 +35,7 @@ def test_a_number_is_every_languages(tmp_path):
         ("[12]", "expected_rows.test: Input should be a valid integer, got (12,)"),
     ],
 )
-def test_a_table_that_leaves_a_language_out_or_has_one_too_many_is_refused(tmp_path, test, complaint):
+def test_faulty_tables_of_expected_rows_are_refused(tmp_path, test, complaint):
     with pytest.raises(DefinitionError) as caught:
         task_with(tmp_path, test)
     assert complaint in str(caught.value)
@@ -47,7 +47,7 @@ def test_an_empty_table_leaves_rows_uncounted(tmp_path):
     assert len(tiny.Mini(own, folder).load("es")) == 9
 
 
-def test_rows_are_counted_against_their_languages_own_number(tmp_path, mini):
+def test_row_counts_are_checked_by_language(tmp_path, mini):
     n_rows = tiny.COUNTS["test"]
     folder = tiny.write_hub_layout(tmp_path / "data", tiny.mini_rows() | {("test", "es"): tiny.make_rows("es", 9)})
     own = tiny.write_task(tmp_path / "own", (NUMBER, f"test = {{ default = {n_rows}, es = 9 }}"))

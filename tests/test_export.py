@@ -1,4 +1,4 @@
-"""The folder that `xeval export` writes is loaded by transformers, and gives the logits of the run, to the bit."""
+"""The folder that `xeval export` writes loads in transformers and, in xeval, gives the run's logits to the bit."""
 
 import json
 import shutil
@@ -58,7 +58,7 @@ def own_rows(name: str, n: int, language: str) -> list[dict]:
 
 
 def task_of(name: str, folder: Path) -> dict:
-    """What to run: a task that comes with xeval, or a file and its rows."""
+    """What to run: a shipped task, or a task file and its rows."""
     if name not in MORE:
         return {"task": name}
     kind, more = MORE[name]
@@ -79,7 +79,7 @@ def trained(folder: Path, name: str = "xnli-mini", **more) -> StoredRun:
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_the_exported_folder_gives_the_logits_of_the_run_for_every_kind_that_trains(name, tmp_path):
+def test_exported_folder_reproduces_predictions(name, tmp_path):
     stored = trained(tmp_path, name)
     export(stored, tmp_path / "mine")
     task = {"task": stored.record.task} if name not in MORE else {"task": str(tmp_path / f"{name}.toml")}
@@ -94,7 +94,7 @@ def test_the_exported_folder_gives_the_logits_of_the_run_for_every_kind_that_tra
         assert model.config.id2label == dict(enumerate(stored.record.labels))
 
 
-def test_transformers_alone_gives_the_logits_of_the_run(tmp_path):
+def test_transformers_alone_reproduces_the_logits(tmp_path):
     stored = trained(tmp_path)
     export(stored, tmp_path / "mine")
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "mine").eval()
@@ -109,7 +109,7 @@ def test_transformers_alone_gives_the_logits_of_the_run(tmp_path):
             torch.testing.assert_close(model(**encoded).logits[0], torch.tensor(logits), rtol=0, atol=1e-5)
 
 
-def test_the_pretrained_folder_may_be_gone_by_then(tmp_path, checkpoint_of):
+def test_export_works_without_the_pretrained_folder(tmp_path, checkpoint_of):
     model = Path(shutil.copytree(checkpoint_of("bert"), tmp_path / "encoder"))
     rows = tiny.write_hub_layout(tmp_path / "data", tiny.mini_rows())
     task = tiny.write_task(tmp_path)
@@ -129,7 +129,7 @@ def test_the_pretrained_folder_may_be_gone_by_then(tmp_path, checkpoint_of):
         )
 
 
-def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path):
+def test_impossible_exports_are_refused_in_one_line(tmp_path):
     stored = trained(tmp_path, languages=["en"])
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "notes.txt").write_text("mine")
@@ -148,7 +148,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_weights_that_version_0_1_0_kept_get_the_tokenizer_of_the_model_they_were_made_from(tmp_path):
+def test_weights_of_version_0_1_0_get_their_tokenizer(tmp_path):
     stored = trained(tmp_path, languages=["en"])
     [kept] = (cache_home() / "weights").iterdir()
     for path in kept.glob("tokenizer*"):
@@ -159,7 +159,7 @@ def test_weights_that_version_0_1_0_kept_get_the_tokenizer_of_the_model_they_wer
     assert (tmp_path / "mine" / "tokenizer.json").is_file()
 
 
-def test_the_command_names_one_run(tmp_path, monkeypatch, capsys):
+def test_export_command_wants_exactly_one_run(tmp_path, monkeypatch, capsys):
     options = FEW | {"languages": ["en"], "overrides": {"max_steps": 1}, "results": tmp_path / "results"}
     run("xnli-mini", ["mini-distilmbert"], seeds=[1, 2], **options)
 

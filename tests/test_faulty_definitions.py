@@ -1,4 +1,4 @@
-"""A faulty file of those that people write is refused by file and place, and so is an average that is none."""
+"""Faulty definition files are refused with file and place, and so are wrong averages."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from xeval.definitions.task import Task
 from xeval.definitions.toml import MAX_FILE_BYTES, read_definition
 from xeval.support.errors import DefinitionError
 
-# ── the lint of averages ──
+# ── averages ──
 
 TABLE_TOML = """\
 name = "table"
@@ -48,7 +48,7 @@ def test_an_average_that_rounding_explains_is_accepted(tmp_path, claimed):
 
 
 @pytest.mark.parametrize("claimed", [74.8, 75.2, 57.0])
-def test_an_average_that_the_cells_do_not_give_is_refused(tmp_path, claimed):
+def test_average_contradicting_the_cells_is_refused(tmp_path, claimed):
     message = refusal(read_table, tmp_path, f"claimed_average = {claimed}")
     assert f"row 'a row' claims an average of {claimed} where its cells give 75.00" in message
     assert "average_note" in message
@@ -63,7 +63,7 @@ def test_an_average_that_a_note_explains_is_accepted(tmp_path):
 
 
 def refusal(read, folder: Path, *arguments) -> str:
-    """The one line of the refusal, which has to name the file."""
+    """The one-line refusal, which must name the file."""
     with pytest.raises(DefinitionError) as caught:
         read(folder, *arguments)
     message = str(caught.value)
@@ -126,7 +126,7 @@ def read_task(folder: Path, *changes: tuple[str, str]) -> Task:
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else None,
 )
-def test_a_faulty_task_file_is_refused_by_its_place(tmp_path, old, new, complaint):
+def test_faulty_task_file_is_refused_with_the_place(tmp_path, old, new, complaint):
     assert complaint in refusal(read_task, tmp_path, (old, new))
 
 
@@ -136,7 +136,7 @@ def test_a_number_of_thousands_of_digits_is_refused(tmp_path, number):
 
 
 @pytest.mark.parametrize("revision", ["main", "b8dd5d7", "B8DD5D7AF51114DBDA02C0E3F6133F332186418E"])
-def test_a_task_must_pin_its_data_to_a_whole_commit(tmp_path, revision):
+def test_task_must_pin_data_to_a_full_commit_hash(tmp_path, revision):
     hub = f'[hub]\nid = "facebook/xnli"\nrevision = "{revision}"\n\n[expected_rows]'
     assert "hub.revision: String should match pattern" in refusal(read_task, tmp_path, ("[expected_rows]", hub))
 
@@ -145,14 +145,14 @@ def test_a_task_must_pin_its_data_to_a_whole_commit(tmp_path, revision):
     ("printed", "decimals"),
     [("82", 0), ("82.0", 1), ("82.00", 2), ("82.3", 1), ("8_2.30", 2), ("82e0", 0), ("8.23e1", 1)],
 )
-def test_a_published_number_keeps_the_decimals_that_it_was_printed_with(tmp_path, printed, decimals):
+def test_published_number_keeps_its_printed_decimals(tmp_path, printed, decimals):
     [row] = read_table(tmp_path, "", ("en = 80.0, es = 70.0", f"en = {printed}, es = 70")).rows
     assert (row.cells["en"], row.decimals) == (float(printed), decimals)
 
 
 @pytest.mark.parametrize(("claimed", "is_refused"), [("75", False), ("76", False), ("77", True), ("76.0", True)])
-def test_a_claimed_average_may_be_as_far_off_as_rounding_takes_it(tmp_path, claimed, is_refused):
-    """The cells, 80 and 70, may have been anything from 74.5 to 75.5 in the mean."""
+def test_claimed_average_may_differ_by_rounding(tmp_path, claimed, is_refused):
+    """The unrounded mean of the cells, 80 and 70, may be anything from 74.5 to 75.5."""
     arguments = f"claimed_average = {claimed}", ("en = 80.0, es = 70.0", "en = 80, es = 70")
     if is_refused:
         assert "claims an average" in refusal(read_table, tmp_path, *arguments)
@@ -178,7 +178,7 @@ def test_a_claimed_average_may_be_as_far_off_as_rounding_takes_it(tmp_path, clai
     ],
     ids=lambda value: value[:40],
 )
-def test_a_faulty_table_is_refused_by_its_place(tmp_path, old, new, complaint):
+def test_faulty_table_is_refused_with_the_place(tmp_path, old, new, complaint):
     assert complaint in refusal(read_table, tmp_path, "", (old, new))
 
 
@@ -199,7 +199,7 @@ def read_recipe(folder: Path, old: str = "", new: str = "") -> Recipe:
     return read_definition(path, Recipe)
 
 
-def test_a_recipe_of_ones_own_is_read_by_its_path(tmp_path):
+def test_recipe_file_is_read_by_its_path(tmp_path):
     read_recipe(tmp_path)
     assert get_recipe(str(tmp_path / "mine.toml")).learning_rate == 2e-5
 
@@ -234,11 +234,11 @@ def test_a_recipe_of_ones_own_is_read_by_its_path(tmp_path):
     ],
     ids=lambda value: value[:40],
 )
-def test_a_faulty_recipe_is_refused_by_its_place(tmp_path, old, new, complaint):
+def test_faulty_recipe_is_refused_with_the_place(tmp_path, old, new, complaint):
     assert complaint in refusal(read_recipe, tmp_path, old, new)
 
 
-# ── files that are no definitions at all ──
+# ── files that are not definitions ──
 
 
 def read_bytes(folder: Path, content: bytes) -> Task:
@@ -247,7 +247,7 @@ def read_bytes(folder: Path, content: bytes) -> Task:
     return read_definition(path, Task)
 
 
-def test_a_file_that_is_not_utf8_is_refused_at_its_byte(tmp_path):
+def test_non_utf8_file_is_refused_with_the_byte(tmp_path):
     assert "not UTF-8 at byte 8" in refusal(read_bytes, tmp_path, 'title = "é"'.encode("latin-1")[:8] + b"\xe9")
 
 
@@ -259,6 +259,6 @@ def test_an_empty_file_lacks_its_first_field(tmp_path):
     assert "name: Field required (and " in refusal(read_bytes, tmp_path, b"")
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_folder_instead_of_a_file_is_refused(tmp_path):
     with pytest.raises(DefinitionError, match="cannot read this task file: Is a directory"):
         read_definition(tmp_path, Task)

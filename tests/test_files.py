@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Files are written whole or not at all."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ import pytest
 from xeval.support import files
 from xeval.support.errors import StoreError
 
-# ── writing whole or not at all ──
+# ── atomic writes ──
 
 
 def no_space(*args, **kwargs):
@@ -19,7 +19,7 @@ def no_space(*args, **kwargs):
 
 @pytest.mark.parametrize("breaks", ["os.fsync", "pathlib.Path.replace", "os.open"])
 @pytest.mark.parametrize("before", [b"the old content", None])
-def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch, breaks, before):
+def test_failed_write_keeps_the_old_content(tmp_path, monkeypatch, breaks, before):
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
@@ -30,7 +30,7 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path, mon
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({} if before is None else {"file": before})
 
 
-def test_a_write_that_is_interrupted_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch):
+def test_interrupted_write_keeps_the_old_content(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"the old content")
 
     def interrupt(descriptor):
@@ -42,7 +42,7 @@ def test_a_write_that_is_interrupted_leaves_what_was_there_and_nothing_else(tmp_
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"file": b"the old content"}
 
 
-def test_content_is_on_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+def test_content_is_flushed_before_the_rename(tmp_path, monkeypatch):
     happened, fsync, replace = [], os.fsync, Path.replace
     monkeypatch.setattr(os, "fsync", lambda descriptor: (happened.append("fsync"), fsync(descriptor))[1])
     monkeypatch.setattr(Path, "replace", lambda self, to: (happened.append("replace"), replace(self, to))[1])
@@ -55,7 +55,7 @@ def test_content_is_on_disk_before_it_takes_its_name(tmp_path, monkeypatch):
 
 
 def failing(call, number: int, times: int = 10**9):
-    """`call`, which first answers so many times with this error."""
+    """`call`, which fails with this error the first `times` times."""
     left = [times]
 
     def fails(*arguments, **options):
@@ -68,7 +68,7 @@ def failing(call, number: int, times: int = 10**9):
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_where_folders_cannot_be_flushed_files_are_written_all_the_same(tmp_path, monkeypatch, number):
+def test_files_are_written_if_folders_cannot_be_flushed(tmp_path, monkeypatch, number):
     fsync = os.fsync
 
     def flush(descriptor):
@@ -81,7 +81,7 @@ def test_where_folders_cannot_be_flushed_files_are_written_all_the_same(tmp_path
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
-def test_a_file_whose_content_cannot_be_flushed_is_not_written(tmp_path, monkeypatch):
+def test_file_that_cannot_be_flushed_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", failing(os.fsync, errno.EINVAL))
     with pytest.raises(StoreError, match="cannot be written: Invalid argument"):
         files.write_atomically(tmp_path / "file", b"new")
@@ -89,7 +89,7 @@ def test_a_file_whose_content_cannot_be_flushed_is_not_written(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_file_that_is_stale_is_asked_for_again(tmp_path, monkeypatch, times):
+def test_stale_file_handles_are_retried(tmp_path, monkeypatch, times):
     (tmp_path / "file").write_bytes(b"old")
     monkeypatch.setattr(os, "fdopen", failing(os.fdopen, errno.ESTALE, times))
     assert files.read_ordinary(tmp_path / "file", 100) == b"old"
@@ -98,7 +98,7 @@ def test_a_file_that_is_stale_is_asked_for_again(tmp_path, monkeypatch, times):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"new"}
 
 
-def test_a_file_that_stays_stale_is_one_line(tmp_path, monkeypatch):
+def test_lasting_stale_handle_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", failing(Path.replace, errno.ESTALE))
     with pytest.raises(StoreError) as refused:
         files.write_atomically(tmp_path / "file", b"new")

@@ -1,4 +1,4 @@
-"""How evidence is worded, and that the documentation names all findings."""
+"""Evidence is worded as intended, and the documentation names all findings."""
 
 import ast
 from pathlib import Path
@@ -21,12 +21,12 @@ ROOT = Path(__file__).parents[1]
         ({}, "{:.1%}", ""),
     ],
 )
-def test_the_largest_comes_first_and_what_rounds_to_nothing_is_counted(shares, as_text, text):
+def test_evidence_lists_the_largest_shares_first(shares, as_text, text):
     assert by_language(shares, as_text) == text
 
 
 def names_of_findings() -> set[str]:
-    """Those that are written out where an error or a warning is made."""
+    """Names written as literals in calls of `error` and `warning`."""
     calls = [
         node
         for file in (ROOT / "xeval").rglob("*.py")
