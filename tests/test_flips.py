@@ -1,4 +1,4 @@
-"""Rows that one side of a comparison alone has right, for every kind of task whose rows are right or wrong."""
+"""Rows that only one side of a comparison has right, for every kind of task whose rows are right or wrong."""
 
 import numpy as np
 import pyarrow as pa
@@ -66,7 +66,7 @@ def test_a_sentence_is_right_if_all_its_tags_are(tmp_path):
 
 
 @pytest.mark.parametrize(("metric", "rows"), [("f1", [0]), ("exact_match", [0]), ("mlqa_f1", [1]), ("f1_in_words", [])])
-def test_an_answer_is_right_if_it_is_exact_by_the_rules_of_the_metric(tmp_path, metric, rows):
+def test_answer_is_right_if_exact_under_its_metric(tmp_path, metric, rows):
     gold = pa.array([["cat"], ["dog", "hound", "dog"]])
     a = {"prediction": ["cat", "a dog"], "in_words": ["", ""], "gold": gold}
     b = {"prediction": ["cats", "hound"], "in_words": ["", ""], "gold": gold}
@@ -76,7 +76,7 @@ def test_an_answer_is_right_if_it_is_exact_by_the_rules_of_the_metric(tmp_path, 
     assert found == [known[row] for row in rows]
 
 
-def test_the_right_translation_is_known_from_the_side_that_found_it(tmp_path):
+def test_gold_translation_comes_from_the_right_answer(tmp_path):
     def retrieved(prediction, correct):
         return {"prediction": pa.array(prediction, pa.int32())}, [[own, 1] for own in correct]
 
@@ -87,7 +87,7 @@ def test_the_right_translation_is_known_from_the_side_that_found_it(tmp_path):
     ]
 
 
-def test_a_mined_sentence_is_right_if_no_pair_is_wrong_or_missed(tmp_path):
+def test_mined_sentence_with_no_error_is_right(tmp_path):
     def mined(prediction, tally):
         return {"prediction": prediction}, tally
 
@@ -99,7 +99,7 @@ def test_a_mined_sentence_is_right_if_no_pair_is_wrong_or_missed(tmp_path):
     ]
 
 
-def test_choices_have_their_numbers(tmp_path):
+def test_choices_are_shown_by_number(tmp_path):
     def chosen(prediction):
         logits = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(6, np.float32)), 2)
         numbers = {"label": [0, 1, 1], "prediction": prediction}
@@ -112,7 +112,7 @@ def test_choices_have_their_numbers(tmp_path):
     ]
 
 
-def test_a_kind_whose_rows_are_neither_right_nor_wrong_is_refused_in_one_line(tmp_path, monkeypatch):
+def test_kind_without_right_or_wrong_rows_is_refused(tmp_path, monkeypatch):
     class Other(get_kind("bitext-mining")):
         right = classmethod(Kind.right.__func__)  # the default
 

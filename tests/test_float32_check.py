@@ -1,4 +1,4 @@
-"""A run in another arithmetic than float32 measures and reports what that changes."""
+"""A run in arithmetic other than float32 measures and reports what that changes."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from xeval.results.records import Float32Check, RunRecord
 from xeval.results.store import StoredRun
 
 
-def test_a_flip_is_a_prediction_that_float32_does_not_make():
+def test_flips_are_predictions_that_differ_in_float32():
     in_float32 = np.array([[0.0, 1.0, 0.5], [2.0, 1.9, 0.0], [3.0, 0.0, 0.0]])
     logits = np.array([[0.0, 1.0, 0.5], [1.9, 2.0, 0.0], [2.5, 0.0, 0.0]])
     answers, answers_in_float32 = (pa.table({"prediction": outputs.argmax(axis=1)}) for outputs in (logits, in_float32))
@@ -25,9 +25,7 @@ def test_a_flip_is_a_prediction_that_float32_does_not_make():
 
 
 @pytest.mark.parametrize(("dtype", "checked"), [("bfloat16", ["en", "es"]), ("float32", [])])
-def test_a_sample_of_each_language_is_compared_where_the_arithmetic_is_another(
-    mini: Mini, checkpoint_of, tmp_path, dtype, checked
-):
+def test_each_language_is_compared_unless_in_float32(mini: Mini, checkpoint_of, tmp_path, dtype, checked):
     (record,) = xeval.run(
         str(mini.task_file),
         [str(checkpoint_of("bert"))],
@@ -54,17 +52,17 @@ def grouped(records: list[RunRecord]) -> dict[Configuration, list[StoredRun]]:
     return by_configuration(StoredRun(Path(str(record.seed)), record) for record in records)
 
 
-def test_the_report_adds_up_what_the_seeds_of_a_configuration_found():
+def test_report_adds_up_the_checks_of_all_seeds():
     records = [with_checks(1, de=(32, 1, 0.02), fr=(32, 0, 0.03)), with_checks(2, de=(32, 2, 0.011))]
     line = "org/m in float32 against float32, on a sample of 96 rows: 3 predictions differ, logits by at most 0.03."
     assert line in footnotes.of(grouped(records), None)
 
 
-def test_the_report_is_silent_where_nothing_was_compared():
+def test_report_omits_the_check_if_nothing_was_compared():
     assert not any("against float32" in line for line in footnotes.of(grouped([run_record()]), None))
 
 
-def test_a_record_from_before_this_was_measured_is_read():
+def test_older_records_without_the_check_are_read():
     old = run_record().model_dump(mode="json")
     del old["float32_checks"]
     assert RunRecord.model_validate(old, strict=False).float32_checks == {}

@@ -1,4 +1,4 @@
-"""Which definition of a score reaches a published number; each recomputed the slow way."""
+"""Which definition of a score reaches a published number; each definition is recomputed the slow way."""
 
 import json
 
@@ -59,12 +59,12 @@ def published(cells: dict[str, float]) -> Reference:
 
 
 def said_of(run, cells: dict[str, float]) -> list[str]:
-    on_all_rows = StoredRun(run.folder, run.record.model_copy(update={"limits": Limits()}))  # a sentence is not all
+    on_all_rows = StoredRun(run.folder, run.record.model_copy(update={"limits": Limits()}))  # as if on all rows
     found = diagnose_run(on_all_rows, get_task("pan-x"), published(cells))
     return [finding.evidence for finding in found if finding.name == "another definition"]
 
 
-def test_a_metric_that_reaches_every_published_value_is_named_where_ours_misses_them(run):
+def test_metric_that_fits_the_published_table_is_named(run):
     [said] = said_of(run, STRICT)
     assert said.startswith(
         "our span F1 does not match the published numbers, but our strict span F1 does, within 0.5 points in each of 3"
@@ -74,7 +74,7 @@ def test_a_metric_that_reaches_every_published_value_is_named_where_ours_misses_
     assert said_of(run, {"en": 66.7, "de": 40.0, "zh": 50.0}) == []  # nothing reaches it
 
 
-def test_languages_that_were_not_run_are_not_needed_to_see_it(run):
+def test_finding_needs_only_the_languages_that_were_run(run):
     [said] = said_of(run, STRICT | {"fr": 70.0})
     assert "strict span F1 does, within 0.5 points in each of 3 languages" in said
     [said] = said_of(run, {"de": 0.2, "fr": 70.0})
@@ -99,7 +99,7 @@ def test_each_file_of_predictions_is_read_once(run, monkeypatch):
     assert sorted(read) == ["de", "en", "zh"]
 
 
-def test_metrics_and_averages_are_those_of_a_count_by_hand(names):
+def test_metrics_and_averages_match_a_count_by_hand(names):
     lenient = {"en": 2 / 3, "de": 1.0, "zh": 1 / 2}  # spans: 1 of 2; 1 of 1; 1 of 2, and 1 invented
     strict = {"en": 2 / 3, "de": 0.0, "zh": 1 / 2}
     for metric, by_hand in {"span F1": lenient, "strict span F1": strict}.items():
@@ -111,7 +111,7 @@ def test_metrics_and_averages_are_those_of_a_count_by_hand(names):
     assert names["span F1", "mean of all 3"].is_own and not names["strict span F1", "mean of all 3"].is_own
 
 
-def test_answers_have_means_of_both_metrics_and_the_averages_of_others(tmp_path):
+def test_answers_have_the_means_that_others_publish(tmp_path):
     task = get_task("xquad")
     for language in task.languages:
         asked = {"id": "1", "question": "Who?", "answers": [{"text": "a cat", "answer_start": 4}]}
@@ -140,17 +140,17 @@ def test_answers_have_means_of_both_metrics_and_the_averages_of_others(tmp_path)
         ("O O", set()),
     ],
 )
-def test_strict_spans_begin_with_a_beginning(tags, spans):
+def test_strict_spans_begin_with_a_b_tag(tags, spans):
     assert strict_spans(tags.split()) == spans
 
 
-def test_macro_f1_is_the_mean_of_what_each_label_scores():
+def test_macro_f1_is_the_mean_f1_of_labels():
     gold, said = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 0])
-    # 0: one right of two said and two meant; 1: two of three and two; 2: never said
+    # 0: one right, two predicted, two gold; 1: two right, three predicted, two gold; 2: never predicted
     assert macro_f1(gold, said) == pytest.approx((2 * 1 / 4 + 2 * 2 / 5 + 0) / 3)
 
 
-def test_a_number_is_reached_as_it_is_printed():
+def test_published_number_is_matched_as_printed():
     one = Definition("F1", "mean", 0.73751, is_own=False)
     assert [one.reaches(Printed(text)) for text in ("73.8", "73.75", "73.7", "74")] == [True, True, False, True]
     assert conclusion([one], 40, Printed("73.8")) == "73.8 is what 1 of 40 definitions give: F1, mean."

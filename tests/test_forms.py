@@ -1,4 +1,4 @@
-"""Any form that people keep an encoder in: it is read as transformers reads it, or refused in one line."""
+"""Every form in which people keep an encoder is read as transformers reads it or refused in one line."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def folder(checkpoint_of, tmp_path) -> Path:
 
 
 def loaded(folder: Path, name: str | None = None) -> dict[str, torch.Tensor]:
-    """The weights that a run would begin with."""
+    """The weights that a run would start from."""
     return load_pretrained(find_checkpoint(name or str(folder)), KIND, seed=1).state_dict()
 
 
@@ -41,7 +41,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 
 def refusal(folder: Path) -> str:
-    """The one line in which a run refuses the model."""
+    """The line with which a run refuses the model."""
     with pytest.raises(ModelError) as refused:
         own = find_checkpoint(str(folder))
         load_tokenizer(own, MAX_LENGTH)
@@ -65,7 +65,7 @@ def configure(folder: Path, file: str = "config.json", **settings: object) -> No
 
 
 def shard(folder: Path, into: str = "") -> list[str]:
-    """Two files and their index in the place of the one; their names."""
+    """Replace the one file with two and an index; return the names of the two."""
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     (folder / into).mkdir(exist_ok=True)
@@ -83,7 +83,7 @@ def write_index(folder: Path, weight_map: object) -> None:
 
 
 @pytest.mark.parametrize("into", ["", "weights/"])
-def test_shards_are_read_and_each_is_part_of_the_identity(folder, into):
+def test_shards_are_read_and_part_of_the_identity(folder, into):
     whole = loaded(folder)
     names = shard(folder, into)
     assert_same(loaded(folder), whole)
@@ -96,14 +96,14 @@ def test_shards_are_read_and_each_is_part_of_the_identity(folder, into):
         before = after
 
 
-def test_the_identity_of_files_at_the_top_is_a_hash_over_their_names_and_contents(folder):
+def test_identity_hashes_file_names_and_contents(folder):
     digest = hashlib.sha256()
     for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         digest.update(f"{name}:{hashlib.sha256((folder / name).read_bytes()).hexdigest()};".encode())
     assert find_checkpoint(str(folder)).sha256 == digest.hexdigest()
 
 
-def test_a_shard_that_is_not_there_is_named(folder):
+def test_missing_shard_is_named(folder):
     name = shard(folder)[1]
     (folder / name).unlink()
     assert f"it lacks 1 of 2 files of weights (first {name}); fetch it again" in refusal(folder)
@@ -118,7 +118,7 @@ def test_a_shard_outside_of_the_folder_is_refused(folder, name):
     assert "wanted one in the model's own folder" in refusal(folder)
 
 
-def test_a_shard_of_pickles_is_refused(folder):
+def test_pickled_shard_is_refused(folder):
     shard(folder)
     write_index(folder, {"bert.pooler.dense.bias": "pytorch_model.bin"})
     assert "index.json names pytorch_model.bin; wanted *.safetensors" in refusal(folder)
@@ -140,12 +140,12 @@ def test_other_files_outside_of_the_folder_are_refused(folder, file, setting):
 @pytest.mark.parametrize(
     "setting", [{"vocab": "/elsewhere/vocab.txt"}, {"merges": "merges.txt"}, {"init_inputs": ["/elsewhere/vocab.txt"]}]
 )
-def test_a_tokenizer_that_would_open_files_elsewhere_is_refused(folder, setting):
+def test_tokenizer_opening_other_files_is_refused(folder, setting):
     configure(folder, "tokenizer_config.json", **setting)
     assert f"tokenizer_config.json has {next(iter(setting))}, which would be opened as a file" in refusal(folder)
 
 
-def test_other_files_that_are_read_are_part_of_the_identity(folder):
+def test_other_files_read_are_part_of_the_identity(folder):
     shutil.copy(folder / "tokenizer.json", folder / "tokenizer.4.0.json")
     configure(folder, "tokenizer_config.json", fast_tokenizer_files=["tokenizer.4.0.json"])
     before = find_checkpoint(str(folder)).sha256
@@ -178,7 +178,7 @@ def test_quantized_weights_are_refused(folder):
 
 @pytest.mark.parametrize("wrapper", ["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."])
 @pytest.mark.parametrize("with_head", [False, True])
-def test_what_wrappers_put_before_names_is_taken_off(folder, wrapper, with_head):
+def test_wrapper_prefixes_are_removed(folder, wrapper, with_head):
     def load() -> dict[str, torch.Tensor]:
         return load_fine_tuned(find_checkpoint(str(folder)), KIND).state_dict() if with_head else loaded(folder)
 
@@ -187,7 +187,7 @@ def test_what_wrappers_put_before_names_is_taken_off(folder, wrapper, with_head)
     assert_same(load(), expected)
 
 
-def test_a_module_that_was_compiled_alone_is_read_too(folder):
+def test_separately_compiled_module_is_read(folder):
     expected = loaded(folder)
     rewrite(
         folder, lambda t: {n.replace("bert.encoder.", "bert.encoder._orig_mod."): tensor for n, tensor in t.items()}
@@ -195,7 +195,7 @@ def test_a_module_that_was_compiled_alone_is_read_too(folder):
     assert_same(loaded(folder), expected)
 
 
-def test_another_prefix_is_named(folder):
+def test_unknown_prefix_is_named(folder):
     n_tensors = len(load_file(folder / "model.safetensors"))
     rewrite(folder, lambda tensors: {"student.net." + name: tensor for name, tensor in tensors.items()})
     assert f"{n_tensors} names in the file begin with student., so save what is inside" in refusal(folder)
@@ -214,10 +214,10 @@ def test_old_names_of_layer_norms_are_read(folder):
     assert_same(loaded(folder), expected)
 
 
-# ── tensors that are left over, missing or of another shape ──
+# ── tensors that are left over, missing or of the wrong shape ──
 
 
-def test_low_rank_matrices_beside_the_weights_are_refused(folder):
+def test_unmerged_low_rank_matrices_are_refused(folder):
     def unmerged(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         beside = {}
         for name, tensor in tensors.items():
@@ -235,7 +235,7 @@ def test_low_rank_matrices_beside_the_weights_are_refused(folder):
 
 
 @pytest.mark.parametrize("bare", [False, True])
-def test_more_layers_in_the_file_than_the_configuration_says_are_refused(folder, bare):
+def test_more_layers_than_configured_are_refused(folder, bare):
     if bare:
         AutoModelForSequenceClassification.from_pretrained(folder).base_model.save_pretrained(folder)
     configure(folder, num_hidden_layers=1)
@@ -243,7 +243,7 @@ def test_more_layers_in_the_file_than_the_configuration_says_are_refused(folder,
 
 
 @pytest.mark.parametrize("other", ["encoder.layer.0.output.dense.bias", "bert.encoder.layer.1.output.LayerNorm.beta"])
-def test_two_names_of_one_tensor_are_read_where_they_agree_and_refused_where_not(folder, other):
+def test_two_names_of_one_tensor_must_agree(folder, other):
     name = ("bert." + other.removeprefix("bert.")).replace("beta", "bias")
     rewrite(folder, lambda tensors: tensors | {other: tensors[name].clone()})
     loaded(folder)
@@ -252,7 +252,7 @@ def test_two_names_of_one_tensor_are_read_where_they_agree_and_refused_where_not
     assert name in message and other in message and "are one tensor of the model, with different values" in message
 
 
-def test_shards_that_have_one_tensor_with_other_values_are_refused(folder):
+def test_shards_with_conflicting_tensors_are_refused(folder):
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     save_file(tensors, folder / "a.safetensors", {"format": "pt"})
@@ -262,7 +262,7 @@ def test_shards_that_have_one_tensor_with_other_values_are_refused(folder):
     assert "two of its files have " in message and ", with different values in b.safetensors; remove those" in message
 
 
-def test_missing_tensors_are_counted_and_those_in_their_place_named(folder):
+def test_missing_and_unexpected_tensors_are_counted(folder):
     rewrite(folder, lambda t: {n.replace("attention.self.query", "attention.q"): tensor for n, tensor in t.items()})
     message = refusal(folder)
     assert "lack 4 of the encoder's tensors (first bert.encoder.layer.0.attention.self.query.bias)" in message
@@ -301,7 +301,7 @@ def test_the_head_of_pretraining_is_left_out(tmp_path, model_type):
         "vocab_transform.weight",
     ],
 )
-def test_known_heads_and_numbers_that_follow_from_the_configuration_may_be_left_over(folder, name):
+def test_known_surplus_tensors_are_ignored(folder, name):
     expected = loaded(folder)
     rewrite(folder, lambda tensors: tensors | {name: torch.ones(3)})
     assert_same(loaded(folder), expected)
@@ -320,7 +320,7 @@ def test_the_head_of_another_task_is_left_out(tmp_path, model_type, head):
 # ── folders that are something else ──
 
 
-def test_the_sub_folder_that_sentence_transformers_names_is_named(folder, tmp_path):
+def test_sentence_transformers_subfolder_is_named(folder, tmp_path):
     outer = tmp_path / "sentences"
     outer.mkdir()
     folder.rename(outer / "0_Transformer")
@@ -338,26 +338,26 @@ def test_a_model_one_folder_down_is_named(folder, tmp_path):
     assert "the encoder is in checkpoint-100 (also checkpoint-200): give" in message
 
 
-def test_a_repository_of_the_hubs_cache_names_its_snapshot(folder, tmp_path):
+def test_hub_cache_repository_names_its_snapshot(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "models--a--b" / "snapshots" / "abc")
     assert "the encoder is in snapshots/abc: give" in refusal(tmp_path / "models--a--b")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
-def test_a_pointer_of_git_lfs_is_named(folder, name):
+def test_git_lfs_pointer_is_named(folder, name):
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
     (folder / name).write_text(pointer)
     assert f"{name} is a Git LFS pointer, not the file itself; run git lfs pull" in refusal(folder)
 
 
-def test_pickled_weights_are_refused_with_the_command_that_converts_them(folder):
+def test_refusal_of_pickles_names_xeval_convert(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     expected = f"pickled ones are not loaded because they can run code. Convert them safely: xeval convert {folder} DIR"
     assert expected in refusal(folder)
 
 
-def test_weights_under_another_name_are_named(folder):
+def test_misnamed_weights_are_reported(folder):
     (folder / "model.safetensors").rename(folder / "model.fp16.safetensors")
     assert "its weights are called model.fp16.safetensors; transformers reads model.safetensors" in refusal(folder)
 
@@ -368,7 +368,7 @@ def test_weights_of_another_library_are_named(folder):
 
 
 @pytest.mark.parametrize("model_type", ["bert", "xlm-roberta", "modernbert"])
-def test_code_of_its_own_is_not_run_where_transformers_has_the_type(tmp_path, model_type):
+def test_custom_code_of_known_types_is_not_run(tmp_path, model_type):
     folder = tiny_checkpoint(tmp_path, model_type)
     expected = loaded(folder)
     (folder / "modeling.py").write_text(f"open({str(tmp_path / 'it-ran')!r}, 'w')\n")
@@ -391,7 +391,7 @@ def without_tokenizer(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("model_type", sorted(TYPES))
-def test_no_tokenizer_files_at_all_are_refused(tmp_path, model_type):
+def test_model_without_tokenizer_files_is_refused(tmp_path, model_type):
     assert "no tokenizer files" in refusal(without_tokenizer(tiny_checkpoint(tmp_path, model_type)))
 
 
@@ -426,12 +426,12 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         (["Cat", "cat", "##s"], {"do_lower_case": False}, [2, 5, 7, 3]),
     ],
 )
-def test_a_vocabulary_alone_is_read_where_it_says_enough(folder, pieces, settings, expected):
+def test_vocabulary_alone_is_read_if_unambiguous(folder, pieces, settings, expected):
     own = find_checkpoint(str(vocabulary_alone(folder, [*SPECIAL, *pieces], **settings)))
     assert load_tokenizer(own, MAX_LENGTH)("Cats")["input_ids"] == expected
 
 
-def test_a_vocabulary_with_capitals_alone_is_refused(folder):
+def test_cased_vocabulary_alone_is_refused(folder):
     message = refusal(vocabulary_alone(folder, [*SPECIAL, "Cat", "cat", "##s"]))
     assert 'write {"do_lower_case": false} into one' in message
 
@@ -444,7 +444,7 @@ def test_a_vocabulary_without_its_merges_is_refused(tmp_path):
 
 
 def sentencepiece_model(pieces: list[tuple[str, int]]) -> bytes:
-    """The protocol buffer of a unigram model: (piece, type), the types being 1 ordinary, 2 unknown, 3 control."""
+    """The protocol buffer of a unigram model of (piece, type); type 1 is ordinary, 2 unknown, 3 control."""
 
     def number(n: int) -> bytes:
         return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + number(n >> 7)
@@ -459,7 +459,7 @@ def sentencepiece_model(pieces: list[tuple[str, int]]) -> bytes:
     return entries + field(2, number(3 << 3) + number(1)) + field(3, field(1, b"identity"))
 
 
-def test_a_sentencepiece_model_alone_is_read_right_or_refused_with_what_to_install(tmp_path):
+def test_sentencepiece_model_is_read_or_names_a_package(tmp_path):
     folder = without_tokenizer(tiny_checkpoint(tmp_path, "xlm-roberta"))
     pieces = [("<unk>", 2), ("<s>", 3), ("</s>", 3), ("▁", 1), ("▁a", 1), ("b", 1), ("▁ab", 1), ("c", 1)]
     (folder / "sentencepiece.bpe.model").write_bytes(sentencepiece_model(pieces))
@@ -470,7 +470,7 @@ def test_a_sentencepiece_model_alone_is_read_right_or_refused_with_what_to_insta
         message = "sentencepiece.bpe.model is read only with the packages sentencepiece and protobuf"
         with pytest.raises(ModelError, match=message):
             load_tokenizer(own, MAX_LENGTH)
-    else:  # XLM-R has <s> <pad> </s> <unk> first, and what comes after them one further than SentencePiece
+    else:  # XLM-R's ids begin with <s> <pad> </s> <unk>; those that follow are one above SentencePiece's
         assert load_tokenizer(own, MAX_LENGTH)("ab ac")["input_ids"] == [0, 7, 5, 8, 2]
 
 
@@ -489,7 +489,7 @@ def test_added_tokens_with_resized_embeddings_are_read(tmp_path, architecture):
     assert load_pretrained(own, KIND, seed=1).get_input_embeddings().weight.shape[0] == n_before + 2
 
 
-def test_a_tokenizer_larger_than_the_embedding_stops_a_run_with_both_numbers(command, mini, tmp_path):
+def test_tokenizer_larger_than_embedding_stops_the_run(command, mini, tmp_path):
     folder = make_checkpoint(tmp_path / "added", "bert")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     n_rows = len(tokenizer)
@@ -512,10 +512,10 @@ def test_a_tokenizer_larger_than_the_embedding_stops_a_run_with_both_numbers(com
     assert f"the tokenizer's ids go up to {n_rows + 1:,}, but the embedding has {n_rows:,} rows" in err
 
 
-# ── the doctor says it too ──
+# ── the doctor reports it too ──
 
 
-def test_the_doctor_says_what_a_run_would_refuse(command, mini, folder):
+def test_doctor_reports_what_a_run_would_refuse(command, mini, folder):
     rewrite(folder, lambda tensors: tensors | {"bert.encoder.layer.9.output.dense.bias": torch.ones(3)})
     words = ["--data", mini.data, "--language", "en", "--device", "cpu", "--no-train"]
     code, out, err = command("doctor", mini.task_file, "--model", folder, *words)

@@ -1,4 +1,4 @@
-"""Freed memory is used again without a page fault for every 4 KiB of it."""
+"""Freed memory is reused without a page fault for every 4 KiB."""
 
 import platform
 import subprocess
@@ -27,6 +27,6 @@ def faults_of_the_second_and_third_block(how: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the setting")
-def test_memory_that_was_freed_is_not_faulted_in_again() -> None:
+def test_freed_memory_is_reused_without_page_faults() -> None:
     assert faults_of_the_second_and_third_block("keep") < PAGES / 10
-    assert faults_of_the_second_and_third_block("give back") > PAGES  # what the C library does by itself
+    assert faults_of_the_second_and_third_block("give back") > PAGES  # the default of the C library

@@ -1,4 +1,4 @@
-"""What `import xeval` gives for results that are there: the commands' numbers, frames, and what a notebook shows."""
+"""What `import xeval` returns for existing results: the commands' numbers, data frames, and output for notebooks."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ class Tags(HTMLParser):
 
 
 def check_shown(found, names=()) -> None:
-    """A notebook gets the conclusion, and names in which nothing is markup."""
+    """A notebook shows the conclusion, and names without any markup."""
     for text in (found._repr_markdown_(), found._repr_html_()):
         assert "<b>" not in text and all(name in text for name in names)
     allowed = {"table", "thead", "tbody", "tr", "th", "td", "p", "ul", "li", "details", "summary"}
@@ -45,7 +45,7 @@ def check_shown(found, names=()) -> None:
     assert repr(found).count("\n") == 0
 
 
-def test_a_ranking_is_the_commands(results, command):
+def test_rank_matches_the_command(results, command):
     found = xeval.rank(results=results)
     lines = list(csv.DictReader(io.StringIO(command("rank", "--results", results, "--format", "csv")[1])))
     frame = found.frame()
@@ -59,12 +59,12 @@ def test_a_ranking_is_the_commands(results, command):
     assert found.conclusion in found._repr_html_() and found.conclusion in repr(found)
 
 
-def test_a_ranking_of_some_models_in_one_language(results):
+def test_rank_takes_models_and_a_language(results):
     found = xeval.rank(["org/good", "org/fair"], results=results, languages="de")
     assert (found.languages, len(found.frame())) == (["de"], 2)
 
 
-def test_a_comparison_shows_itself(results, command):
+def test_compare_matches_the_command(results, command):
     found = xeval.compare("org/fair", "org/good", results=results)
     frame = found.frame()
     assert list(frame["language"]) == ["en", "de"] and list(frame["better"]) == ["B", "B"]
@@ -74,7 +74,7 @@ def test_a_comparison_shows_itself(results, command):
     check_shown(found, ["org/fair", "org/good"])
 
 
-def test_a_diagnosis_shows_itself(results, tmp_path):
+def test_diagnosis_has_a_frame_and_markdown(results, tmp_path):
     write_run(tmp_path, {"en": np.zeros(N, dtype=int)}, LABELS, GROUPS)
     found = xeval.diagnose(tmp_path)
     assert list(found.frame()["severity"]) == [finding.severity for finding in found] != []
@@ -83,7 +83,7 @@ def test_a_diagnosis_shows_itself(results, tmp_path):
     assert "Nothing wrong" in type(found)()._repr_markdown_() and type(found)().frame().empty
 
 
-def test_a_report_is_shown_as_what_it_is(results):
+def test_report_is_shown_in_its_own_format(results):
     text = xeval.report_of(results)
     assert text._repr_markdown_() == text and text._repr_html_() is None
     page = xeval.report_of(results, format="html")
@@ -91,7 +91,7 @@ def test_a_report_is_shown_as_what_it_is(results):
     assert xeval.report_of(results, format="csv")._repr_html_() is None
 
 
-def test_a_claim_is_audited_as_by_the_command(mini, checkpoint_of):
+def test_audit_refutes_a_false_claim(mini, checkpoint_of):
     model = str(checkpoint_of("bert", tiny.LABELS))
     options = {"data": mini.data, "device": "cpu", "dtype": "float32"}
     found = xeval.audit(str(mini.task_file), model, "es", 0.99, **options)
@@ -102,7 +102,7 @@ def test_a_claim_is_audited_as_by_the_command(mini, checkpoint_of):
 
 
 @pytest.mark.parametrize(("name", "value"), [("claimed", 58.5), ("claimed", -0.1), ("tolerance", 1.5)])
-def test_percent_in_place_of_fractions_are_refused(name, value):
+def test_percentages_instead_of_fractions_are_refused(name, value):
     with pytest.raises(xeval.XevalError, match=f"{name}: wanted a fraction from 0 to 1, got {value:g}"):
         xeval.audit("xnli", "mbert", "ur", **{"claimed": 0.5, name: value})
 
@@ -118,13 +118,13 @@ def test_percent_in_place_of_fractions_are_refused(name, value):
         (lambda folder: xeval.audit("xnlii", "mbert", "ur", 0.5), "unknown task 'xnlii'"),
     ],
 )
-def test_what_cannot_be_used_is_one_line(results, call, said):
+def test_unusable_arguments_are_refused_in_one_line(results, call, said):
     with pytest.raises(xeval.XevalError, match=said) as refused:
         call(results)
     assert "\n" not in str(refused.value)
 
 
-def test_a_gate_shows_itself(results, tmp_path, command):
+def test_gate_result_has_a_frame_and_markdown(results, tmp_path, command):
     baseline = tmp_path / "baseline.toml"
     assert command("bless", "--results", results, "--output", baseline)[0] == 0
     found = xeval.check(baseline, results)

@@ -1,4 +1,4 @@
-"""The command line does not look for garbage among what libraries made."""
+"""Garbage collection ignores what libraries made while loading, but collects cycles made later."""
 
 import subprocess
 import sys
@@ -18,6 +18,6 @@ print(gc.collect() > 0)
 """
 
 
-def test_libraries_are_spared_once_and_cycles_made_later_are_collected():
+def test_libraries_are_exempt_from_garbage_collection():
     process = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
     assert process.stdout.split() == ["True"] * 4

@@ -1,4 +1,4 @@
-"""The gate: what it says of which results. Its arithmetic and error rates are in `test_gate_statistics.py`."""
+"""What the gate says about which results. Its arithmetic and error rates are in `test_gate_statistics.py`."""
 
 import math
 
@@ -27,7 +27,7 @@ def check(baseline: Baseline, records: list[RunRecord], thresholds: Thresholds |
 
 
 def a_seed(seed: int, weights: str = "a", n_rows: int = 5000, **changes) -> RunRecord:
-    """A run whose accuracies, in percent, are among the changes by language."""
+    """A run; changes named by a language code are its accuracies in percent."""
     percent = {code: changes.pop(code) for code in list(changes) if len(code) == 2}
     values = {
         "seed": seed,
@@ -51,7 +51,7 @@ def data(train: str = SHA, **test: str) -> DataRecord:
 
 
 def seeds(weights: str = "b", moves: dict[str, float] | None = None, **changes) -> list[RunRecord]:
-    """Three seeds like the blessed ones, but for `moves` in points."""
+    """Three seeds like the blessed ones, except for `moves` in points."""
     means = {code: value + (moves or {}).get(code, 0.0) for code, value in BLESSED.items()}
     return [
         a_seed(number, weights, **{code: mean + luck for code, mean in means.items()}, **changes)
@@ -74,14 +74,14 @@ def sentence(outcome: Outcome, what: str) -> str:
 # ── what is a regression ──
 
 
-def test_the_same_again_passes():
+def test_unchanged_results_pass():
     outcome = check(BASELINE, seeds())
     assert outcome.passed
     assert set(kinds(outcome).values()) == {"unchanged"}
     assert set(kinds(outcome)) == {"mean of 3 languages", "en", "es", "th", "train throughput"}
 
 
-def test_a_drop_beyond_threshold_and_chance_fails_and_says_so():
+def test_drop_beyond_threshold_and_chance_fails():
     outcome = check(BASELINE, seeds(moves={"th": -6.0}))
     assert kinds(outcome)["th"] == kinds(outcome)["mean of 3 languages"] == "regression"
     assert kinds(outcome)["es"] == "unchanged" and not outcome.passed
@@ -96,7 +96,7 @@ def test_a_supported_drop_within_the_threshold_passes():
     assert outcome.passed and kinds(outcome)["th"] == "unchanged"
 
 
-def test_a_drop_that_chance_may_explain_passes_and_says_from_where_on_it_would_not():
+def test_drop_within_chance_passes_and_names_its_limit():
     wide = [a_seed(n, "a", en=80 + luck, es=70 + luck, th=60 + luck) for n, luck in enumerate((-3.0, 0.0, 3.0), 1)]
     now = [a_seed(n, "b", en=77 + luck, es=67 + luck, th=57 + luck) for n, luck in enumerate((-3.0, 0.0, 3.0), 1)]
     outcome = check(bless(wide), now)
@@ -105,7 +105,7 @@ def test_a_drop_that_chance_may_explain_passes_and_says_from_where_on_it_would_n
     assert "it could not explain a drop of 7.3 points or more" in sentence(outcome, "mean of 3 languages")
 
 
-def test_a_drop_of_the_very_same_weights_is_never_chance():
+def test_drop_of_identical_weights_is_never_chance():
     wide = (-3.0, 0.0, 3.0)
     blessed = [a_seed(n, "a", en=80 + luck, es=70 + luck, th=60 + luck) for n, luck in enumerate(wide, 1)]
     now = [a_seed(n, "a", en=80 + luck, es=70 + luck, th=58 + luck) for n, luck in enumerate(wide, 1)]
@@ -120,8 +120,8 @@ def test_an_improvement_is_named_and_passes():
     assert "bless it if it is to stay" in sentence(outcome, "es")
 
 
-def test_p_values_of_languages_are_corrected_over_all_configurations():
-    """The same drop, alone and beside a second configuration: twice the questions, twice the smallest p."""
+def test_p_values_are_corrected_over_configurations():
+    """The same drop alone and with a second configuration: twice the questions, twice the smallest p."""
     other = RecipeRecord(name="r", values={"epochs": 3.0}, overrides={"epochs": 3.0})
     blessed, now = seeds("a"), seeds(moves={"th": -2.0})
     alone = check(bless(blessed), now)
@@ -167,8 +167,8 @@ def timed_by(record: RunRecord, **invocations: str) -> RunRecord:
     return record.model_copy(update={"timing": timing})
 
 
-def test_a_speed_is_compared_only_where_all_of_it_was_taken_on_the_blessed_hardware():
-    """English was evaluated where the training was, Thai on another machine: of its speed nothing follows."""
+def test_mixed_hardware_speed_is_not_compared():
+    """English was evaluated on the training machine and Thai on another, so the speed of evaluation means nothing."""
     here = dict.fromkeys(("train", "en", "es", "th"), INVOCATION)
     baseline = bless([timed_by(record, **here) for record in seeds("a")])
     assert set(baseline.configurations[0].throughput_pairs_per_s) == {"train", "evaluate"}
@@ -180,19 +180,19 @@ def test_a_speed_is_compared_only_where_all_of_it_was_taken_on_the_blessed_hardw
     assert "the hardware is not the blessed one" in sentence(outcome, "evaluate throughput")
 
 
-def test_a_training_timed_by_several_invocations_has_no_speed():
+def test_training_in_several_invocations_has_no_speed():
     outcome = check(BASELINE, [timed_by(record, train=None) for record in seeds()])
     assert outcome.passed and kinds(outcome)["train throughput"] == "not compared"
     assert "the hardware that it was timed on is not known" in sentence(outcome, "train throughput")
 
 
-def test_a_baseline_is_of_one_machine_even_where_only_a_language_was_made_on_another():
+def test_baseline_from_two_machines_is_refused():
     both = made_in() | {"elsewhere": Invocation(environment=environment(hardware={"cpu": "another", "threads": 2}))}
     with pytest.raises(StoreError, match="use one machine for a baseline"):
         bless(seeds("a", invocations=both))
 
 
-# ── what is no comparison ──
+# ── results that are not compared ──
 
 
 FAILED = {"train": Failure(reason="the loss became nan", invocation=INVOCATION)}
@@ -236,7 +236,7 @@ NEW_TEST_ROWS = [record.model_copy(update={"data": data(th=OTHER_SHA)}) for reco
         (seeds(dtype="bfloat16"), "settings", "other settings", "dtype is bfloat16, blessed float32"),
     ],
 )
-def test_what_is_not_the_blessed_thing_fails_without_any_comparison(runs, what, kind, said):
+def test_mismatched_results_fail_without_comparison(runs, what, kind, said):
     outcome = check(BASELINE, runs)
     assert kinds(outcome) == {what: kind} and not outcome.passed
     assert said in sentence(outcome, what)
@@ -259,7 +259,7 @@ def test_what_is_not_the_blessed_thing_fails_without_any_comparison(runs, what, 
         (NEW_TEST_ROWS, "other data", "th was evaluated on rows other than the blessed"),
     ],
 )
-def test_a_language_that_is_not_the_blessed_one_is_left_out_and_so_is_the_mean(runs, kind, said):
+def test_mismatched_language_is_left_out_with_the_mean(runs, kind, said):
     outcome = check(BASELINE, runs)
     assert kinds(outcome)["th"] == kind and said in sentence(outcome, "th") and not outcome.passed
     assert kinds(outcome)["mean of 3 languages"] == "not compared"
@@ -267,21 +267,21 @@ def test_a_language_that_is_not_the_blessed_one_is_left_out_and_so_is_the_mean(r
     assert numbers == ({"train throughput"} if kind == "other number of rows" else {"en", "es", "train throughput"})
 
 
-def test_a_configuration_is_missing_or_extra():
+def test_missing_and_extra_configurations_are_found():
     another = ModelRecord(id="org/n", origin="hub", revision="abc", sha256=SHA, n_parameters=1, architecture="bert")
     outcome = check(BASELINE, seeds(model=another))
     assert [finding.kind for finding in outcome.findings] == ["missing configuration", "extra configuration"]
     assert "cats: org/n, r is not in the baseline" in outcome.failures[1].sentence
 
 
-def test_a_new_model_under_the_same_name_is_compared_and_noted():
+def test_replaced_model_is_compared_and_noted():
     retrained = ModelRecord(id="org/m", origin="hub", revision="d", sha256=OTHER_SHA, n_parameters=1, architecture="b")
     outcome = check(BASELINE, seeds(model=retrained, moves={"th": -6.0}))
     assert kinds(outcome)["th"] == "regression"
     assert "the model's files are not the blessed ones" in sentence(outcome, "model")
 
 
-def test_other_versions_and_languages_beyond_the_baseline_are_noted():
+def test_new_versions_and_languages_are_noted():
     runs = [
         record.model_copy(
             update={"invocations": made_in(versions={"torch": "3"}), "scores": record.scores | {"zh": score(0.5)}}
@@ -299,12 +299,12 @@ def test_two_runs_of_one_seed_are_refused():
         check(BASELINE, [*seeds(), a_seed(1, en=80, es=70, th=60)])
 
 
-def test_seeds_on_other_training_data_are_no_seeds_of_one_thing():
+def test_seeds_on_other_training_data_are_refused():
     with pytest.raises(StoreError, match="use a separate results folder"):
         check(BASELINE, [*seeds(), a_seed(4, en=80, es=70, th=60, data=data(train=OTHER_SHA))])
 
 
-# ── checkpoints that are evaluated as they are ──
+# ── checkpoints evaluated without training ──
 
 
 def as_it_is(sha256: str, **percent: float) -> RunRecord:
@@ -324,7 +324,7 @@ def test_without_training_the_rows_are_the_sample():
     assert p == pytest.approx(2 * stats.norm.sf(4 / math.hypot(2 / 3.92, 2 / 3.92)), rel=0.01)
 
 
-def test_without_training_the_same_files_must_give_the_same():
+def test_without_training_same_files_must_score_the_same():
     blessed = bless([as_it_is(SHA, en=80.0, es=70.0)])
     outcome = check(blessed, [as_it_is(SHA, en=80.0, es=68.4)])
     assert kinds(outcome)["es"] == "regression" and "bit for bit" in sentence(outcome, "es")

@@ -1,6 +1,6 @@
-"""What other programs read of the gate: JUnit XML, GitHub's annotations and summary, JSON.
+"""What the gate writes for other programs: JUnit XML, GitHub's annotations and summary, JSON.
 
-`XEVAL_RENEW_GOLDEN=1 python -m pytest tests/test_gate_reports.py` writes the expected files again, to be reviewed.
+`XEVAL_RENEW_GOLDEN=1 python -m pytest tests/test_gate_reports.py` rewrites the expected files, for review.
 """
 
 import json
@@ -36,7 +36,7 @@ HOSTILE_NAMES = [
 
 
 def some_of_everything() -> Outcome:
-    """A regression, a drop within chance, an improvement, a language that is missing, and a stranger's model."""
+    """A regression, a drop within chance, an improvement, a missing language, and an unknown model."""
     runs = [
         record.model_copy(update={"scores": {code: kept for code, kept in record.scores.items() if code != "es"}})
         for record in seeds(moves={"en": 5.0, "th": -6.0})
@@ -82,14 +82,14 @@ def hostile_outcome(name: str) -> Outcome:
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_junit_is_xml_whatever_a_name_is(name):
+def test_junit_is_valid_xml_for_any_name(name):
     root = ElementTree.fromstring(junit.render(hostile_outcome(name)).encode())
     assert [element.tag for element in root.iter()] == ["testsuites", "testsuite", "testcase", "failure", "system-out"]
     assert all(value.isprintable() for element in root.iter() for value in element.attrib.values())
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_an_annotation_is_one_command_whatever_a_name_is(name):
+def test_annotation_is_one_command_for_any_name(name):
     lines = github.annotations(hostile_outcome(name))
     assert len(lines) == 2 and [line.split(" ")[0] for line in lines] == ["::error", "::notice"]
     for line in lines:
@@ -109,13 +109,13 @@ def test_the_summary_shows_a_name_as_text(name):
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_json_is_one_object_whatever_a_name_is(name):
+def test_json_is_one_object_for_any_name(name):
     text = gate_json.render(hostile_outcome(name))
     assert json.loads(text)["findings"][0]["configuration"] == name
     assert all(line.isprintable() for line in text.splitlines())
 
 
-def test_more_failures_than_github_shows_are_counted_in_the_last():
+def test_last_annotation_counts_further_failures():
     findings = [GateFinding("regression", "c", f"l{n}", f"c: l{n} fell.") for n in range(14)]
     lines = github.annotations(Outcome(findings, Thresholds()))
     errors = [line for line in lines if line.startswith("::error")]
@@ -126,7 +126,7 @@ def test_more_failures_than_github_shows_are_counted_in_the_last():
 
 
 @pytest.mark.parametrize("already", [0, 500_000, 1_048_500, 1_048_576])
-def test_a_summary_stays_within_what_github_takes_and_says_that_it_is_cut(tmp_path, already):
+def test_long_summary_is_cut_to_githubs_limit(tmp_path, already):
     path = tmp_path / "summary.md"
     path.write_bytes(b"x" * already)
     github.append_summary(path, "🐈 a line\n" * 100_000)

@@ -1,4 +1,4 @@
-"""The gate's arithmetic against definitions done the slow way, and its error rates where the truth is known."""
+"""The gate's arithmetic against slow computations by definition, and its error rates when the truth is known."""
 
 import math
 import statistics
@@ -14,7 +14,7 @@ from xeval.judging.gate.check import ALPHA_LANGUAGES, ALPHA_MEANS, ALPHA_THROUGH
 # ── the arithmetic ──
 
 
-def test_the_mean_is_students_test_of_the_seeds_means():
+def test_mean_uses_students_test_on_seed_means():
     rng = np.random.default_rng(1)
     blessed, now = rng.normal(70, 1, (4, 6)), rng.normal(69, 1, (4, 6))
     change = drops.of_mean(blessed, now)
@@ -24,7 +24,7 @@ def test_the_mean_is_students_test_of_the_seeds_means():
     assert stats.t.sf(change.least(0.02) / change.error, 6) == pytest.approx(0.02)
 
 
-def test_one_language_alone_is_students_test_too():
+def test_single_language_uses_students_test():
     rng = np.random.default_rng(2)
     blessed, now = rng.normal(70, 1, (3, 1)), rng.normal(69, 1, (3, 1))
     [change] = drops.of_languages(blessed, now)
@@ -32,7 +32,7 @@ def test_one_language_alone_is_students_test_too():
     assert change.df == pytest.approx(4) and change.p_of_drop() == pytest.approx(found.pvalue)
 
 
-def test_languages_share_the_spread_of_a_split_plot_done_the_slow_way():
+def test_languages_share_a_split_plot_variance():
     """Mean squares of the two-way layout within each side, seeds by languages, in loops."""
     rng = np.random.default_rng(3)
     n_seeds, n_languages = 3, 5
@@ -57,13 +57,13 @@ def test_languages_share_the_spread_of_a_split_plot_done_the_slow_way():
         assert change.difference == pytest.approx(now[:, k].mean() - blessed[:, k].mean())
 
 
-def test_languages_that_always_move_together_tell_no_more_than_one():
+def test_perfectly_correlated_languages_count_as_one():
     moves = np.array([[-1.0], [0.2], [0.8]])
     blessed, now = np.array([[80.0, 70, 60]]) + moves, np.array([[80.0, 70, 60]]) + moves[::-1]
     assert {round(change.df, 9) for change in drops.of_languages(blessed, now)} == {4}
 
 
-def test_no_spread_at_all_leaves_no_doubt():
+def test_zero_spread_gives_p_of_0_or_1():
     same = np.full((2, 3), 70.0)
     assert [change.p_of_drop() for change in drops.of_languages(same, same - 1)] == [0, 0, 0]
     assert drops.of_mean(same, same).p_of_drop() == 1
@@ -76,7 +76,7 @@ def test_the_levels_add_up_to_five_percent():
 # ── error rates, with the truth known ──
 
 N_EXPERIMENTS = 150
-SLACK = 2.33 * math.sqrt(0.05 * 0.95 / N_EXPERIMENTS)  # what chance alone passes once in a hundred
+SLACK = 2.33 * math.sqrt(0.05 * 0.95 / N_EXPERIMENTS)  # chance alone exceeds this once in a hundred
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ SLACK = 2.33 * math.sqrt(0.05 * 0.95 / N_EXPERIMENTS)  # what chance alone passe
         ("base encoder", 3),
     ],
 )
-def test_without_a_drop_the_whole_gate_fails_in_about_five_percent_or_fewer(world, n_seeds):
+def test_gate_fails_in_at_most_5_percent_without_a_drop(world, n_seeds):
     found = of_world(WORLDS[world], n_seeds, Drop(), N_EXPERIMENTS, seed=11)
     print(f"{world}, {n_seeds} seeds: {found}")
     assert found.failed <= 0.05 + SLACK
@@ -112,5 +112,5 @@ def test_a_true_drop_is_found(world, drop, n_seeds, least):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("points", "most", "least"), [(0.0, 0.05 + SLACK, 0.0), (3.0, 1.0, 0.9)])
-def test_trainings_that_answer_rows_are_judged_as_well(points, most, least):
+def test_gate_holds_its_rates_on_simulated_rows(points, most, least):
     assert least <= of_rows(3, Drop(points), N_EXPERIMENTS, seed=11).failed <= most
