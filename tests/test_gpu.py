@@ -1,4 +1,4 @@
-"""On a CUDA device: the same numbers as plain transformers give there. Skipped where there is none."""
+"""On a CUDA device, the numbers are those of plain transformers. Skipped without such a device."""
 
 import math
 from functools import cache
@@ -100,7 +100,7 @@ PACKED = [name for name in TYPES if name not in ("deberta-v2", "gte", "mpnet", *
 
 
 @pytest.mark.parametrize("model_type", PACKED)
-def test_logits_and_gradients_of_each_type_in_bfloat16_are_those_of_the_padded_model(checkpoint, model_type):
+def test_bfloat16_of_each_type_matches_the_padded_model(checkpoint, model_type):
     own = checkpoint(model_type)
     model, tokenizer = load_pretrained(own, KIND, seed=1).cuda(), load_tokenizer(own, 96)
     assert can_pack(model)
@@ -109,7 +109,7 @@ def test_logits_and_gradients_of_each_type_in_bfloat16_are_those_of_the_padded_m
     labels = torch.from_numpy(encoded.targets).cuda()
 
     def computed() -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, 3) logits, and all gradients, laid end to end."""
+        """(N, 3) logits, and all gradients, concatenated."""
         model.zero_grad()
         with BFLOAT16.autocast():
             if model.config._attn_implementation == NAME:
@@ -130,8 +130,8 @@ def test_logits_and_gradients_of_each_type_in_bfloat16_are_those_of_the_padded_m
 
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("model_type", PACKED)
-def test_a_kind_of_task_runs_as_in_plain_transformers(checkpoint, model_type, name):
-    """With steps enough that most are replayed by graphs."""
+def test_tasks_match_plain_transformers(checkpoint, model_type, name):
+    """With so many steps that most are replayed by graphs."""
     own, head = checkpoint(model_type), getattr(transformers, TASKS[name].kind.head)
     if transformers.CONFIG_MAPPING[model_type] not in head._model_mapping:
         pytest.skip(f"transformers has no {TASKS[name].kind.head} of {model_type}")
@@ -142,7 +142,7 @@ def test_a_kind_of_task_runs_as_in_plain_transformers(checkpoint, model_type, na
 
 @pytest.mark.parametrize("n_queries", [27, 5], ids=["all tokens", "first tokens"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_dropout_in_attention_changes_each_draw_and_not_the_mean(dtype, n_queries):
+def test_attention_dropout_keeps_the_mean(dtype, n_queries):
     torch.manual_seed(0)
     query = torch.randn(1, 2, n_queries, 32, device="cuda", dtype=dtype)
     key, value = (torch.randn(1, 2, 27, 32, device="cuda", dtype=dtype) for _ in range(2))
@@ -164,7 +164,7 @@ def test_dropout_in_attention_changes_each_draw_and_not_the_mean(dtype, n_querie
 @pytest.mark.parametrize("is_recorded", [False, True], ids=["launched", "graph"])
 @pytest.mark.parametrize("n_queries", [27, 5], ids=["all tokens", "first tokens"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_gradients_meet_the_dropout_that_the_output_met(dtype, n_queries, is_recorded):
+def test_gradients_use_the_dropout_of_the_output(dtype, n_queries, is_recorded):
     """The output is M · value, with M for what was not dropped, and the gradient Mᵀ · g, so ⟨g, M v⟩ = ⟨Mᵀ g, v⟩."""
     torch.manual_seed(0)
     query = torch.randn(n_queries, 2, 32, device="cuda", dtype=dtype)
@@ -196,7 +196,7 @@ def test_gradients_meet_the_dropout_that_the_output_met(dtype, n_queries, is_rec
 @pytest.mark.parametrize("n_queries", [160, 4], ids=["all tokens", "first tokens"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_dropout_differs_between_sequences_and_heads(dtype, n_queries):
-    """Four sequences of 40 tokens, and both heads of each, are alike but for what is dropped."""
+    """Four sequences of 40 tokens, and both heads of each, are identical except for what is dropped."""
     torch.manual_seed(0)
     value = torch.randn(40, 1, 32, device="cuda", dtype=dtype).repeat(4, 2, 1)
     zeros = torch.zeros_like(value)
@@ -208,8 +208,8 @@ def test_dropout_differs_between_sequences_and_heads(dtype, n_queries):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_fifty_steps_in_float32_have_the_losses_of_the_plain_loop(architecture):
-    """Most of them replayed by graphs, the first of each size not."""
+def test_fifty_steps_match_the_plain_loops_losses(architecture):
+    """Most steps are replayed by graphs; the first of each size is not."""
     chosen, said = recipe(max_steps=50, learning_rate=1e-4), []
     losses: list[float] = []
     model = model_on_gpu(architecture, **without_dropout(architecture))
@@ -221,15 +221,15 @@ def test_fifty_steps_in_float32_have_the_losses_of_the_plain_loop(architecture):
     np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-4)
 
 
-def test_replayed_steps_draw_other_dropout_each_time():
-    """One batch over and over at a rate of zero: only dropout makes its loss differ."""
+def test_replayed_steps_draw_new_dropout_each_time():
+    """One batch, repeated at a learning rate of practically zero: only dropout makes its loss differ."""
     model, losses = model_on_gpu("bert", hidden_dropout_prob=0.3), []
     pairs = encode(KIND, tiny_tokenizer("bert"), PAIRS.first(8), MAX_LENGTH)
     fine_tune(KIND, model, pairs, recipe(max_steps=30, batch_size=8), 1e-30, 2, BFLOAT16, lambda: 0.5, into(losses))
     assert len(set(losses)) == 30
 
 
-def test_a_loss_that_is_no_number_is_named_with_its_step():
+def test_non_finite_loss_is_reported_with_its_step():
     model, pairs = model_on_gpu("bert"), encode(KIND, tiny_tokenizer("bert"), PAIRS.first(8), MAX_LENGTH)
     with pytest.raises(TrainingError, match=r"^the loss became (nan|inf) at step \d+; [^\n]+$") as caught:
         fine_tune(KIND, model, pairs, recipe(max_steps=300, batch_size=8), 1e35, 2, FLOAT32, lambda: 0.5)

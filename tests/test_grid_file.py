@@ -1,4 +1,4 @@
-"""Several tasks, models, recipes and seeds in one file, which `run` and `plan` take in the place of a task."""
+"""Several tasks, models, recipes and seeds in one file, which `run` and `plan` take instead of a task."""
 
 import json
 
@@ -46,7 +46,7 @@ learning_rate = 1e-3
 ON_CPU = ("--device", "cpu", "--dtype", "float32")
 
 
-def test_every_model_is_run_on_every_task_by_every_recipe_with_every_seed(folder, mini, command):
+def test_grid_runs_every_combination(folder, mini, command):
     words = ("run", "grid.toml", "--data", mini.data, *ON_CPU)
     code, out, err = command(*words)
     assert code == 0, err
@@ -55,7 +55,7 @@ def test_every_model_is_run_on_every_task_by_every_recipe_with_every_seed(folder
         (task, recipe, seed) for task in ("mini-pairs", "other-pairs") for recipe in ("one", "two") for seed in (1, 2)
     ]
     assert {record.recipe.values["learning_rate"] for record in records} == {1e-3}
-    assert {tuple(record.scores) for record in records} == {("en", "zh")}  # English comes along
+    assert {tuple(record.scores) for record in records} == {("en", "zh")}  # English is always added
     lines = [line for line in err.splitlines() if line.startswith("run ")]
     assert [line.split(":")[0].split(",")[0] for line in lines] == [f"run {n} of 8" for n in range(1, 9)]
     assert out.count("accuracy in %") == 2  # a table for each task
@@ -65,7 +65,7 @@ def test_every_model_is_run_on_every_task_by_every_recipe_with_every_seed(folder
 
 
 @pytest.mark.slow
-def test_a_plan_of_it_is_made_as_the_file_is(folder, mini, command):
+def test_plan_of_a_grid_runs_like_the_grid(folder, mini, command):
     code, out, _ = command("plan", "grid.toml", "--data", mini.data, *ON_CPU, "--quiet", "--output", "plan.json")
     assert (code, out.splitlines()[0]) == (0, "8 runs, none of them finished:")
     code, out, _ = command("run", "--plan", "plan.json", "--quiet")
@@ -73,15 +73,15 @@ def test_a_plan_of_it_is_made_as_the_file_is(folder, mini, command):
     assert len(load_runs(folder / "results")) == 8
 
 
-def test_everything_is_checked_before_the_first_run_is_made(folder, mini, command):
-    """The second task has no rows where the first one has them."""
+def test_everything_is_checked_before_the_first_run(folder, mini, command):
+    """The first task has rows, the second has none."""
     code, out, err = command("run", "grid.toml", "--data", folder, *ON_CPU, "--quiet")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert load_runs(folder / "results") == []
 
 
 @pytest.mark.parametrize("option", [("--seed", 1), ("--model", "mbert"), ("--epochs", 3), ("--sweep", "epochs=1,2")])
-def test_beside_a_grid_nothing_is_said_that_it_says(folder, command, option):
+def test_options_that_a_grid_sets_are_refused(folder, command, option):
     code, out, err = command("run", "grid.toml", *option)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"{option[0]}: grid.toml defines what to run" in err
@@ -111,7 +111,7 @@ def test_beside_a_grid_nothing_is_said_that_it_says(folder, command, option):
         ('train = "yes"', "train: "),
     ],
 )
-def test_a_mistake_is_one_line_with_the_file_and_the_key(tmp_path, command, line, said):
+def test_mistake_is_one_line_with_file_and_key(tmp_path, command, line, said):
     key = line.split(" ")[0]
     usual = {"tasks": 'tasks = ["xnli"]', "models": 'models = ["mbert"]'}
     path = tmp_path / "grid.toml"
@@ -129,7 +129,7 @@ def test_a_mistake_is_one_line_with_the_file_and_the_key(tmp_path, command, line
         ("epochs = [1, 2]\n[values]\nepochs = 3", "sweep: epochs is also set to 3"),
     ],
 )
-def test_a_sweep_that_cannot_be_made_is_said_before_anything_is(tmp_path, command, sweep, said):
+def test_impossible_sweep_is_refused_in_advance(tmp_path, command, sweep, said):
     path = tmp_path / "grid.toml"
     path.write_text(f'tasks = ["xnli"]\nmodels = ["mbert"]\n[sweep]\n{sweep}\n')
     code, out, err = command("run", path, "--dry-run")
@@ -141,7 +141,7 @@ def one_model(folder, mini, checkpoint_of, tasks: str, more: str = "") -> None:
     (folder / "grid.toml").write_text(text)
 
 
-def test_a_sweep_in_the_file_is_the_one_of_the_command_line(folder, mini, checkpoint_of, command):
+def test_sweep_in_the_file_equals_the_option(folder, mini, checkpoint_of, command):
     one_model(folder, mini, checkpoint_of, f'"{mini.task_file}"', "[sweep]\nlearning_rate = [2e-3, 1e-2]\n")
     (folder / "one.toml").write_text(RECIPE.format(name="one", steps=8))
     common = ("--data", telling_data(folder / "telling"), *ON_CPU)
@@ -167,7 +167,7 @@ def test_a_sweep_in_the_file_is_the_one_of_the_command_line(folder, mini, checkp
 
 
 @pytest.mark.parametrize("words", [("plan",), ("run", "--on", "slurm")])
-def test_a_sweep_is_in_no_plan(folder, mini, checkpoint_of, command, words):
+def test_sweep_cannot_be_planned(folder, mini, checkpoint_of, command, words):
     one_model(folder, mini, checkpoint_of, f'"{mini.task_file}"', "[sweep]\nmax_steps = [1, 2]\n")
     code, _, err = command(*words, "grid.toml", "--data", mini.data, "--quiet")
     assert (code, err.count("\n")) == (2, 1) and "sweep: its trials choose the values of the runs" in err
@@ -183,7 +183,7 @@ tasks = [{task = "mini-pairs", group = "pairs"}, {task = "absent", group = "pair
 
 @pytest.fixture
 def with_suite(folder, mini, checkpoint_of):
-    """A grid of a task and of a suite, one of whose two tasks has no rows; and the options that it takes."""
+    """A grid of a task and a suite of two tasks, one without rows; returns the options to run it with."""
     (folder / "tasks").mkdir()
     (folder / "pairs.toml").write_text(SUITE)
     for name in ("mini-pairs", "absent"):
@@ -198,7 +198,7 @@ def with_suite(folder, mini, checkpoint_of):
     return ("--data", mini.data, "--tasks-dir", folder / "tasks", *ON_CPU)
 
 
-def test_a_suite_stands_for_its_tasks_that_there_are_rows_for(folder, with_suite, command):
+def test_suite_in_a_grid_runs_its_tasks_with_rows(folder, with_suite, command):
     assert "Plan: 6 runs (" in command("run", "grid.toml", *with_suite, "--dry-run")[1]
     code, out, err = command("run", "grid.toml", *with_suite)
     assert code == 1 and err.splitlines()[-1].startswith("xeval: absent was not run: ")
@@ -211,9 +211,9 @@ def test_a_suite_stands_for_its_tasks_that_there_are_rows_for(folder, with_suite
     assert (code, len(json.loads(again))) == (1, 4)
 
 
-def test_a_plan_with_a_suite_is_made_as_the_file_is(folder, with_suite, command):
+def test_plan_of_a_suite_grid_runs_like_the_grid(folder, with_suite, command):
     code, out, _ = command("plan", "grid.toml", *with_suite, "--quiet", "--output", "plan.json")
-    said = " ".join(out.split())  # lines are folded
+    said = " ".join(out.split())  # lines are wrapped
     assert code == 0 and said.startswith("4 runs, none of them finished:") and "absent is left out: " in said
     code, out, err = command("run", "--plan", "plan.json", "--quiet")
     assert code == 1 and "xeval: absent was not run: " in err
@@ -221,8 +221,8 @@ def test_a_plan_with_a_suite_is_made_as_the_file_is(folder, with_suite, command)
     assert len(load_runs(folder / "results")) == 4
 
 
-def test_a_sweep_is_made_of_those_tasks_of_a_suite_that_have_rows_to_select_on(tmp_path, command):
-    """Questions have none: xquad is left out when its turn comes, and the others go on."""
+def test_suite_sweep_plan_says_tasks_may_be_left_out(tmp_path, command):
+    """Question answering has no rows to select on: xquad is left out when its turn comes, and the others go on."""
     path = tmp_path / "grid.toml"
     path.write_text('tasks = ["xtreme", "xnli-mini"]\nmodels = ["mbert"]\n[sweep]\nlearning_rate = [1e-5, 2e-5]\n')
     for words in (path, "--dry-run"), ("xtreme", "--model", "mbert", "--sweep", "learning_rate=1e-5,2e-5", "--dry-run"):
@@ -230,14 +230,14 @@ def test_a_sweep_is_made_of_those_tasks_of_a_suite_that_have_rows_to_select_on(t
         assert (code, err) == (0, "") and "tasks without rows will be left out" in " ".join(out.split())
 
 
-def test_a_suites_task_that_trains_nothing_is_not_asked_for_what_a_training_has():
+def test_tasks_without_training_drop_training_options():
     options = {"seeds": [1], "sweep": {"epochs": [1, 2]}, "every_checkpoint": True, "overrides": {"epochs": 1}}
     assert options_of(get_task("tags-mini"), options) == options
     left = options_of(get_task("retrieval-mini"), options)
     assert not any(left.values())
 
 
-def test_a_grid_is_told_from_a_task_and_from_a_suite(folder, tmp_path):
+def test_grids_tasks_and_suites_are_distinguished(folder, tmp_path):
     assert is_grid(str(folder / "grid.toml")) and not is_suite(str(folder / "grid.toml"))
     assert not is_grid(str(folder / "other.toml"))
     with pytest.raises(DefinitionError, match="wanted a task, got a grid of runs"):

@@ -1,4 +1,4 @@
-"""Products in bfloat16 with copied weights are those of autocast, forward and backward."""
+"""Products in bfloat16 with copied weights match those of autocast, forward and backward."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def rows() -> torch.Tensor:
     return torch.randn(2, 50, 24, generator=torch.Generator().manual_seed(1)).requires_grad_()
 
 
-def test_gradients_are_those_of_autocast_up_to_the_rounding_that_is_left_out():
+def test_gradients_match_autocast_up_to_rounding():
     plain, half = network(), network()
     expected = gradients(plain, rows())
     with half_products(half):
@@ -33,7 +33,7 @@ def test_gradients_are_those_of_autocast_up_to_the_rounding_that_is_left_out():
         assert (got[name] - gradient).norm() < 1e-2 * gradient.norm(), name
 
 
-def test_the_rounding_is_less_than_autocasts():
+def test_rounding_error_is_smaller_than_autocasts():
     exact, plain, half = network(), network(), network()
     (exact(rows()) ** 2).sum().backward()
     expected = {name: parameter.grad for name, parameter in exact.named_parameters()}
@@ -47,7 +47,7 @@ def test_the_rounding_is_less_than_autocasts():
     assert error(of_half) < error(of_autocast)
 
 
-def test_weights_that_change_are_taken_over_by_a_refresh():
+def test_refresh_copies_changed_weights():
     model, x = network(), rows()
     with half_products(model) as weights, torch.autocast("cpu", dtype=torch.bfloat16):
         before = model(x)
@@ -59,7 +59,7 @@ def test_weights_that_change_are_taken_over_by_a_refresh():
 
 
 @pytest.mark.parametrize("is_training", [True, False])
-def test_a_model_is_as_before_in_the_end(is_training):
+def test_model_is_restored_afterwards(is_training):
     model, x = network().train(is_training), rows()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         before = model(x)
@@ -79,7 +79,7 @@ class Attention(torch.nn.Module):
         return (self.query(rows) @ self.key(rows).mT).softmax(-1).to(rows.dtype) @ self.value(rows).to(rows.dtype)
 
 
-def test_layers_of_one_input_are_one_product_with_the_same_gradients():
+def test_merged_layers_keep_their_gradients():
     plain, half = Attention(), Attention()
     expected = gradients(plain, x := rows()) | {"rows": x.grad}
     with half_products(half, [(half.query, half.key, half.value)]):
@@ -88,11 +88,11 @@ def test_layers_of_one_input_are_one_product_with_the_same_gradients():
         assert (got[name] - gradient).norm() < 2e-2 * gradient.norm(), name
 
 
-def test_layers_of_one_input_keep_apart_what_was_computed_from_another():
+def test_merged_layers_do_not_mix_inputs():
     model = Attention()
     with half_products(model, [(model.key, model.value)]), torch.autocast("cpu", dtype=torch.bfloat16):
         some, other = rows(), rows() * 2
-        model.key(some)  # the value of it is never asked for
+        model.key(some)  # value(some) is never requested
         keys, values = model.key(other), model.value(other)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(keys, model.key(other)) and torch.equal(values, model.value(other))

@@ -1,4 +1,4 @@
-"""Names and texts that come with models, data and results stay text in every format, whatever is in them."""
+"""Names and texts from models, data and results stay plain text in every format, however hostile they are."""
 
 import csv
 import io
@@ -30,20 +30,20 @@ def rendered(chosen: Format, text: str) -> str:
 
 
 def no_control_character(written: str) -> bool:
-    """Nothing that a terminal or a viewer would obey."""
+    """Nothing that a terminal or viewer would act on."""
     return all(character.isprintable() or character == "\n" for character in written)
 
 
 hostile = pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 
 
-def test_there_are_many_and_all_differ(figure):
+def test_hostile_strings_are_many_and_distinct(figure):
     assert len(set(HOSTILE)) == len(HOSTILE) >= 50
     figure("hostile strings in every text", f"{len(HOSTILE)} in each of {len(Format)} formats and on the terminal")
 
 
 class Structure(HTMLParser):
-    """The elements of a page with their attributes' names, and the text in it."""
+    """A page's elements with the names of their attributes, and its text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Structure(HTMLParser):
 
 
 @hostile
-def test_html_has_the_elements_and_attributes_that_it_has_for_a_plain_name(text):
+def test_html_structure_is_that_of_a_plain_name(text):
     written = rendered(Format.HTML, text)
     page, plain = Structure(written), Structure(rendered(Format.HTML, PLAIN))
     assert page.elements == plain.elements
@@ -83,7 +83,7 @@ def test_html_has_the_elements_and_attributes_that_it_has_for_a_plain_name(text)
 
 @hostile
 @pytest.mark.parametrize("chosen", [Format.MARKDOWN, Format.MODEL_CARD])
-def test_markdown_has_no_markup_but_its_own_and_the_table_keeps_its_columns(chosen, text):
+def test_markdown_has_no_injected_markup(chosen, text):
     written = rendered(chosen, text)
     assert no_control_character(written)
     if chosen is Format.MODEL_CARD:
@@ -102,7 +102,7 @@ def test_markdown_has_no_markup_but_its_own_and_the_table_keeps_its_columns(chos
         assert kinds[kind] == 0, kind
 
 
-# What latex.py itself writes; everything else must have been taken apart.
+# What latex.py itself writes; everything else must have been escaped.
 LATEX_WORDS = (
     "begin end centering caption resizebox ifdim width linewidth else fi toprule midrule bottomrule par smallskip"
     " footnotesize raggedright textbf textbackslash textasciitilde textasciicircum textless textgreater textbar"
@@ -127,7 +127,7 @@ def test_latex_has_no_command_but_its_own(text):
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
-def test_latex_compiles_with_all_of_them(tmp_path):
+def test_latex_compiles_with_all_hostile_strings(tmp_path):
     tables = "\n".join(rendered(Format.LATEX, text) + r"\clearpage" for text in HOSTILE)
     packages = r"\usepackage{amssymb,booktabs,graphicx}"
     document = rf"\documentclass{{article}}{packages}\begin{{document}}{tables}\end{{document}}"
@@ -149,7 +149,7 @@ def test_csv_has_its_columns_and_no_formula(text):
 
 
 @hostile
-def test_json_gives_back_exactly_what_was_put_in(text):
+def test_json_returns_texts_unchanged(text):
     written = rendered(Format.JSON, text)
     assert no_control_character(written)
     report = json.loads(written)
@@ -157,8 +157,8 @@ def test_json_gives_back_exactly_what_was_put_in(text):
 
 
 @hostile
-def test_eval_results_are_plain_yaml_with_one_entry_for_each_language(text):
-    """Of a task of the hub: others have no data set to name."""
+def test_eval_results_have_one_entry_per_language(text):
+    """For a task on the hub; others have no data set to name."""
     written = render_as(Format.EVAL_RESULTS, hostile_matrix(text, Limits()), get_task("xnli"), Footprint())
     assert no_control_character(written)
     entries = yaml.safe_load(written)
@@ -167,7 +167,7 @@ def test_eval_results_are_plain_yaml_with_one_entry_for_each_language(text):
 
 
 @hostile
-def test_the_terminal_obeys_nothing_and_shows_all(text):
+def test_terminal_shows_hostile_text_literally(text):
     console = Console(file=io.StringIO(), width=3000, highlight=False)
     terminal.show(hostile_matrix(text), console)
     shown = console.file.getvalue()

@@ -1,4 +1,4 @@
-"""The page as a browser shows it: headless Chromium draws it, sorts its tables, and asks nobody for anything."""
+"""The report in a browser: headless Chromium draws the page, sorts its tables, and makes no other request."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def press(page: browser.Browser, key: str, code: int, text: str = "") -> None:
         page.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **typed)
 
 
-def test_it_is_drawn_without_a_complaint_and_without_a_request(page, page_file):
+def test_page_loads_without_errors_or_requests(page, page_file):
     assert page.evaluate("document.querySelectorAll('h2').length") == 7
     assert complaints(page) == []
     assert requests(page) == [page_file.as_uri()]
@@ -64,7 +64,7 @@ def test_it_is_drawn_without_a_complaint_and_without_a_request(page, page_file):
     assert len(boxes) == 10 and min(boxes) > 100
 
 
-def test_the_first_screen_has_a_line_for_each_model_and_the_top_of_the_plot(page):
+def test_first_screen_shows_models_and_top_of_plot(page):
     foot = "document.querySelector('.board').getBoundingClientRect().bottom"
     first_line = "document.querySelector('.forest .line').getBoundingClientRect().bottom"
     assert page.evaluate(foot) < 300 < page.evaluate(first_line) < page.evaluate("innerHeight")
@@ -82,8 +82,8 @@ def test_a_line_of_the_plot_opens_to_its_sentence(page, page_file):
     page.open(page_file)
 
 
-def test_marks_in_the_plot_stand_where_their_numbers_are(page):
-    """The difference of two marks in pixels is to that of their numbers as the axis is."""
+def test_plot_marks_are_at_their_numbers(page):
+    """Distances between marks, in pixels, are proportional to differences between their numbers."""
     centres = "['.shape', '.band', '.zero'].map(part => line.querySelector(part).getBoundingClientRect())"
     lines = page.evaluate(
         "[...document.querySelectorAll('.forest .line')].map(line => ["
@@ -91,12 +91,12 @@ def test_marks_in_the_plot_stand_where_their_numbers_are(page):
     )
     points, marks, bands, zeros = zip(*lines, strict=True)
     assert len(lines) == 7 and list(points[:6]) == sorted(points[:6])
-    assert bands == pytest.approx(zeros, abs=1.5)  # the tolerance lies around no difference
+    assert bands == pytest.approx(zeros, abs=1.5)  # the band of tolerance is centred on zero
     scale = (marks[5] - marks[0]) / (points[5] - points[0])
     assert [mark - zeros[0] for mark in marks] == pytest.approx([scale * point for point in points], abs=3)
 
 
-def test_nothing_in_it_could_reach_the_network(page):
+def test_page_cannot_reach_the_network(page):
     for attempt in (
         "fetch('http://127.0.0.1:9/').then(() => 'sent', () => 'refused')",
         "new Promise(done => {const i = new Image(); i.onload = () => done('sent');"
@@ -110,7 +110,7 @@ def test_nothing_in_it_could_reach_the_network(page):
     assert len(refusals) >= 3 and all("Content Security Policy" in text for text in refusals)
 
 
-def test_a_click_sorts_a_column_and_another_turns_it_round(page):
+def test_clicks_sort_a_column_and_reverse_it(page):
     ours = 4
     before = column(page, ours)
     page.evaluate(f"{ACCURACY}.tHead.rows[0].cells[{ours}].querySelector('button').click()")
@@ -124,14 +124,14 @@ def test_a_click_sorts_a_column_and_another_turns_it_round(page):
     assert complaints(page) == []
 
 
-def test_what_is_not_there_comes_last_whichever_way_it_is_sorted(page):
+def test_missing_values_sort_last_in_both_directions(page):
     published = 1
     for _ in range(2):
         page.evaluate(f"{ACCURACY}.tHead.rows[0].cells[{published}].querySelector('button').click()")
         assert column(page, published).index("–") == len(column(page, published)) - 1
 
 
-def test_the_keyboard_is_enough(page):
+def test_page_works_with_the_keyboard_alone(page):
     press(page, "Tab", 9)
     assert page.evaluate("document.activeElement.textContent") == "Skip to the results"
     assert page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0  # visible once it has the focus
@@ -140,7 +140,7 @@ def test_the_keyboard_is_enough(page):
     assert column(page, 0) == sorted(column(page, 0)) != []
 
 
-def test_a_screen_reader_is_told_what_everything_is(page):
+def test_screen_readers_get_names_and_roles(page):
     tree = page.call("Accessibility.getFullAXTree")["nodes"]
     nodes = [node for node in tree if not node.get("ignored")]
     named = {"image", "img", "button", "link", "region", "table", "navigation"}
@@ -177,12 +177,12 @@ CONTRASTS = """(() => {
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_all_text_has_the_contrast_that_wcag_asks_for(page, dark):
+def test_text_contrast_meets_wcag(page, dark):
     page.resize(1280, 900, dark=dark)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
         "rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)"
     )
-    # Every depth of colour on the page, beside those that these numbers happen to have.
+    # Put every shade on the page, not only those that these numbers happen to have.
     page.evaluate(
         "for (const kind of ['heat', 'more', 'less']) for (let level = 0; level < 10; level++)"
         " document.querySelector('table').rows[1].insertCell().className = `${kind}-${level}`"
@@ -191,7 +191,7 @@ def test_all_text_has_the_contrast_that_wcag_asks_for(page, dark):
     assert len(contrasts) > 200 and min(contrasts) >= 4.5  # WCAG 2.2, 1.4.3
 
 
-def test_on_a_phone_only_tables_are_wider_than_the_screen_and_scroll_by_themselves(page, page_file):
+def test_page_fits_a_phone_screen(page, page_file):
     page.resize(390, 844)
     page.open(page_file)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -199,7 +199,7 @@ def test_on_a_phone_only_tables_are_wider_than_the_screen_and_scroll_by_themselv
     assert min(page.evaluate(letters)) >= 10  # in pixels
 
 
-def test_on_paper_everything_but_the_records_is_unfolded_and_there_is_nothing_to_click(page):
+def test_print_unfolds_all_but_the_records(page):
     assert page.evaluate("document.querySelectorAll('details[open]').length") == 0
     page.call("Emulation.setEmulatedMedia", media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -212,7 +212,7 @@ def test_on_paper_everything_but_the_records_is_unfolded_and_there_is_nothing_to
     page.call("Emulation.setEmulatedMedia", media="")
 
 
-def test_it_reads_without_its_script(page, page_file):
+def test_page_is_readable_without_its_script(page, page_file):
     page.call("Emulation.setScriptExecutionDisabled", value=True)
     page.open(page_file)
     page.call("Emulation.setScriptExecutionDisabled", value=False)
@@ -233,7 +233,7 @@ def test_hostile_texts_do_nothing_in_a_browser(chromium, tmp_path):
     assert chromium.evaluate("document.scripts.length") == 1
 
 
-def test_a_page_without_predictions_says_why_and_shows_the_rest(tmp_path, chromium):
+def test_page_explains_damaged_predictions(tmp_path, chromium):
     matrix = sample_matrix(tmp_path / "results")
     damaged = next((tmp_path / "results").rglob("en.parquet"))
     damaged.write_bytes(b"\0" + damaged.read_bytes()[1:])
@@ -245,7 +245,7 @@ def test_a_page_without_predictions_says_why_and_shows_the_rest(tmp_path, chromi
     assert complaints(chromium) == []
 
 
-def test_a_task_that_is_a_toy_says_so_above_all_numbers(tmp_path, chromium):
+def test_note_of_a_toy_task_precedes_the_table(tmp_path, chromium):
     matrix = sample_matrix(tmp_path / "results")
     note = "numbers on it say nothing about mBERT"
     path = tmp_path / "report.html"

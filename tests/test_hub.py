@@ -1,4 +1,4 @@
-"""The default path: data and models come from the hub, here a stand-in for it on loopback."""
+"""The default path: data and models come from the hub, here a stand-in on loopback."""
 
 import json
 import os
@@ -29,7 +29,7 @@ DISTILMBERT = "models/distilbert/distilbert-base-multilingual-cased"
 MBERT = "models/google-bert/bert-base-multilingual-cased"
 COMMITS = {XNLI: "b8dd5d7af51114dbda02c0e3f6133f332186418e"}  # what tasks/xnli.toml pins
 
-# What a person writes; the limits and the single epoch are there for the time it takes.
+# What a user writes; the limits and the single epoch are there to save time.
 OPTIONS = {
     "languages": ["en", "es"],
     "max_train": 64,
@@ -44,7 +44,7 @@ RUN = f"import sys, xeval; xeval.run('xnli', {MODELS}, results=sys.argv[1], **{O
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """XNLI with all its evaluation rows in two languages, and tiny models under the ids that the aliases stand for."""
+    """XNLI with all evaluation rows in two languages, and tiny models under the ids that the aliases stand for."""
     root = tmp_path_factory.mktemp("hub")
     rows = {(role, code): tiny.make_rows(code, 96) for role in ("train", "selection") for code in tiny.LANGUAGES}
     rows |= {("selection", "en"): tiny.make_rows("en", 2490)}
@@ -60,7 +60,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def connect(monkeypatch):
-    """`connect(hub)` makes `hub` the one that the libraries in this process talk to, without their pauses."""
+    """`connect(hub)` makes the libraries in this process talk to `hub`, without pauses between retries."""
     yield partial(stand_in_hub.connect, monkeypatch=monkeypatch)
     huggingface_hub.close_session()
 
@@ -78,9 +78,7 @@ def run_in_a_process_of_its_own(results: Path, home: Path, endpoint: str, **vari
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
-def test_bars_are_hidden_where_nobody_wants_them_and_only_while_files_are_fetched(
-    root, connect, monkeypatch, is_wanted
-):
+def test_unwanted_bars_are_hidden_during_fetches_only(root, connect, monkeypatch, is_wanted):
     were_hidden = list[bool]()
     download = huggingface_hub.snapshot_download
 
@@ -96,11 +94,11 @@ def test_bars_are_hidden_where_nobody_wants_them_and_only_while_files_are_fetche
     assert (were_hidden, are_progress_bars_disabled()) == ([not is_wanted], False)
 
 
-# ── a run over the hub, from a machine with nothing on it ──
+# ── a run from the hub, on a fresh machine ──
 
 
 class FirstRun:
-    """What was asked for and what was recorded when `RUN` was run on a fresh machine."""
+    """What was requested and recorded when `RUN` ran on a fresh machine."""
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.home, self.results = folder / "home", folder / "results"
@@ -114,21 +112,21 @@ def first_run(root, tmp_path_factory) -> FirstRun:
     return FirstRun(root, tmp_path_factory.mktemp("first-run"))
 
 
-def test_the_default_ids_give_a_finished_record_for_each_model(first_run):
+def test_default_ids_give_a_finished_record_per_model(first_run):
     assert [(record.model.id, record.status, sorted(record.scores)) for record in first_run.records] == [
         ("distilbert/distilbert-base-multilingual-cased", "complete", ["en", "es"]),
         ("google-bert/bert-base-multilingual-cased", "complete", ["en", "es"]),
     ]
 
 
-def test_the_record_names_the_commits_that_data_and_model_came_from(first_run):
+def test_record_names_commits_of_data_and_model(first_run):
     assert {record.data.revision for record in first_run.records} == {COMMITS[XNLI]}
     assert {record.data.source for record in first_run.records} == {"facebook/xnli"}
     commits = [first_run.hub.commit(repository) for repository in (DISTILMBERT, MBERT)]
     assert [record.model.revision for record in first_run.records] == commits
 
 
-def test_no_row_of_a_target_language_is_fetched_except_its_test_rows(first_run):
+def test_only_test_rows_of_target_languages_are_fetched(first_run):
     assert sorted(first_run.hub.files(XNLI)) == [
         "en/test-00000-of-00001.parquet",
         "en/train-00000-of-00001.parquet",
@@ -138,7 +136,7 @@ def test_no_row_of_a_target_language_is_fetched_except_its_test_rows(first_run):
 
 
 @pytest.mark.parametrize("repository", [DISTILMBERT, MBERT])
-def test_of_a_model_only_safe_weights_configuration_and_tokenizer_are_fetched(first_run, repository):
+def test_only_needed_and_safe_model_files_are_fetched(first_run, repository):
     assert sorted(first_run.hub.files(repository)) == [
         "config.json",
         "model.safetensors",
@@ -147,7 +145,7 @@ def test_of_a_model_only_safe_weights_configuration_and_tokenizer_are_fetched(fi
     ]
 
 
-def test_the_limits_of_an_invocation_hold_and_are_recorded(first_run):
+def test_limits_are_applied_and_recorded(first_run):
     for record in first_run.records:
         assert (record.limits.max_train, record.limits.max_eval) == (64, 30)
         assert record.data.train_rows == {"found": 96, "expected": 392702, "used": 64}
@@ -155,12 +153,12 @@ def test_the_limits_of_an_invocation_hold_and_are_recorded(first_run):
 
 
 def _scores(record: RunRecord) -> dict:
-    """Without the process that made them."""
+    """The scores, without the invocation that made them."""
     return {language: score.model_dump(exclude={"invocation"}) for language, score in record.scores.items()}
 
 
-def test_a_second_run_works_offline_and_gives_the_same_scores(first_run, tmp_path, monkeypatch):
-    """In this process, where huggingface_hub has read HF_HUB_OFFLINE already, and with nothing in xeval's cache."""
+def test_second_run_works_offline_with_equal_scores(first_run, tmp_path, monkeypatch):
+    """In this process, where huggingface_hub has already read HF_HUB_OFFLINE, and with an empty xeval cache."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(first_run.home / "huggingface" / "hub"))
     xeval.run("xnli", MODELS, results=tmp_path / "results", **OPTIONS)
@@ -168,7 +166,7 @@ def test_a_second_run_works_offline_and_gives_the_same_scores(first_run, tmp_pat
 
 
 @pytest.mark.slow
-def test_hf_hub_offline_is_all_that_a_second_run_takes(first_run, tmp_path):
+def test_second_run_needs_only_hf_hub_offline(first_run, tmp_path):
     variables = {"HF_HUB_OFFLINE": "1", "XEVAL_CACHE": str(tmp_path / "cold-xeval-cache")}
     run_in_a_process_of_its_own(tmp_path / "results", first_run.home, first_run.hub.url, **variables)
     hold_to_first_run(tmp_path / "results", first_run)
@@ -204,12 +202,12 @@ def test_a_second_run_downloads_no_file(first_run, root, connect, tmp_path, monk
     assert hub.requests and hub.files(XNLI) == hub.files(DISTILMBERT) == []
 
 
-def test_a_second_run_works_while_the_hub_cannot_be_reached(first_run, connect, tmp_path, monkeypatch):
+def test_second_run_works_with_the_hub_unreachable(first_run, connect, tmp_path, monkeypatch):
     connect(first_run.hub)  # no longer served
     run_again(first_run, tmp_path, monkeypatch)
 
 
-def test_a_second_run_works_while_the_hub_has_an_outage(first_run, root, connect, tmp_path, monkeypatch):
+def test_second_run_works_during_a_hub_outage(first_run, root, connect, tmp_path, monkeypatch):
     with serve(root, commits=COMMITS, fail_after=0) as hub:
         connect(hub)
         run_again(first_run, tmp_path, monkeypatch)
@@ -220,7 +218,7 @@ def test_a_second_run_works_while_the_hub_has_an_outage(first_run, root, connect
 
 
 @pytest.mark.parametrize("n_requests", [0, 1, 2, 4, 8, 9, 10, 11, 14, 18])
-def test_an_outage_is_one_line_and_the_next_run_fetches_only_the_rest(root, connect, tmp_path, n_requests):
+def test_run_after_an_outage_fetches_only_the_rest(root, connect, tmp_path, n_requests):
     with serve(root, commits=COMMITS, fail_after=n_requests) as hub:
         connect(hub)
         with pytest.raises(XevalError) as caught:
@@ -254,7 +252,7 @@ def assert_one_line(error: XevalError, *one_of: str) -> None:
     ],
     ids=["unknown repository", "unknown commit", "unknown tag", "gated"],
 )
-def test_what_the_hub_refuses_is_said_in_one_line(tmp_path, connect, kind, error_type, name, revision, message):
+def test_hub_refusals_are_reported_in_one_line(tmp_path, connect, kind, error_type, name, revision, message):
     for repository in ("some/thing", "gated/thing"):
         folder = tmp_path / f"{kind}s" / repository
         folder.mkdir(parents=True)
@@ -268,7 +266,7 @@ def test_what_the_hub_refuses_is_said_in_one_line(tmp_path, connect, kind, error
 
 
 @pytest.mark.parametrize("name", ["no/such/thing", "--/--", "a b/c"])
-def test_an_id_that_cannot_be_one_is_said_in_one_line(connect, tmp_path, name):
+def test_malformed_ids_are_refused_in_one_line(connect, tmp_path, name):
     with serve(tmp_path) as hub:
         connect(hub)
         with pytest.raises(ModelError) as caught:
@@ -286,7 +284,7 @@ def test_a_model_is_fetched_at_the_revision_asked_for(root, connect):
     assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"] == "bert"
 
 
-def test_of_sub_folders_only_what_the_index_names_is_fetched(root, connect, tmp_path):
+def test_only_indexed_files_of_subfolders_are_fetched(root, connect, tmp_path):
     name = "organisation/in-parts"
     folder = Path(shutil.copytree(root / DISTILMBERT, tmp_path / "models" / name))
     for sub_folder in ("onnx", "parts"):
@@ -302,7 +300,7 @@ def test_of_sub_folders_only_what_the_index_names_is_fetched(root, connect, tmp_
     assert checkpoint.sha256 == find_checkpoint(str(folder)).sha256
 
 
-def test_an_adapter_of_the_hub_is_named_with_its_base(connect, tmp_path):
+def test_adapter_error_names_its_base_model(connect, tmp_path):
     folder = tmp_path / "models" / "organisation" / "adapter"
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "some/base"}')
@@ -316,7 +314,7 @@ def test_an_adapter_of_the_hub_is_named_with_its_base(connect, tmp_path):
             find_checkpoint("organisation/adapter")
 
 
-def test_a_model_that_the_hub_has_pickled_only_is_said_to_be_so(root, connect, tmp_path):
+def test_model_with_only_pickled_weights_is_refused(root, connect, tmp_path):
     folder = Path(shutil.copytree(root / DISTILMBERT, tmp_path / "models" / "organisation" / "pickled"))
     (folder / "model.safetensors").unlink()
     with serve(tmp_path) as hub:
@@ -325,7 +323,7 @@ def test_a_model_that_the_hub_has_pickled_only_is_said_to_be_so(root, connect, t
             find_checkpoint("organisation/pickled")
 
 
-def test_pickled_weights_are_fetched_to_be_converted_and_otherwise_not(root, connect, tmp_path):
+def test_pickled_weights_are_fetched_only_to_convert(root, connect, tmp_path):
     repository = "models/organisation/pickled"
     folder = Path(shutil.copytree(root / DISTILMBERT, tmp_path / repository))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
@@ -339,7 +337,7 @@ def test_pickled_weights_are_fetched_to_be_converted_and_otherwise_not(root, con
     assert [path.name for path in found.pickles] == ["pytorch_model.bin"]
 
 
-def test_pickled_weights_beside_safetensors_are_not_fetched(root, connect, tmp_path):
+def test_pickles_next_to_safetensors_are_not_fetched(root, connect, tmp_path):
     repository = "models/organisation/both"
     folder = Path(shutil.copytree(root / DISTILMBERT, tmp_path / repository))
     shutil.copyfile(folder / "model.safetensors", folder / "pytorch_model.bin")
@@ -349,7 +347,7 @@ def test_pickled_weights_beside_safetensors_are_not_fetched(root, connect, tmp_p
         assert "pytorch_model.bin" not in hub.files(repository)
 
 
-def test_a_data_set_without_the_language_asked_for_is_named(root, connect, tmp_path):
+def test_data_set_without_the_language_is_named(root, connect, tmp_path):
     task = get_task("xnli")
     with serve(root, commits=COMMITS) as hub:
         connect(hub)
@@ -358,7 +356,7 @@ def test_a_data_set_without_the_language_asked_for_is_named(root, connect, tmp_p
     assert_one_line(caught.value, f"no {task.configuration('sw')}/test-*.parquet")
 
 
-def test_a_configuration_that_is_not_called_like_its_language_is_fetched_by_its_own_name(root, connect, mini):
+def test_renamed_configuration_is_fetched_by_its_name(root, connect, mini):
     place = HubPlace(id="facebook/xnli", revision=COMMITS[XNLI], configurations={"en": "es"})
     with serve(root, commits=COMMITS) as hub:
         connect(hub)
@@ -367,12 +365,12 @@ def test_a_configuration_that_is_not_called_like_its_language_is_fetched_by_its_
     assert (source.name, source.revision) == ("facebook/xnli", COMMITS[XNLI])
 
 
-def test_a_task_without_a_place_on_the_hub_asks_for_a_local_copy(mini):
+def test_task_without_hub_data_asks_for_a_local_copy(mini):
     with pytest.raises(DataError, match=r"mini-pairs names no hub data set; pass --data DIR"):
         open_source(mini.task, None, ["en"])
 
 
-def test_a_mirror_with_commits_of_its_own_is_read_and_its_commit_recorded(root, connect):
+def test_mirrors_own_commit_is_read_and_recorded(root, connect):
     with serve(root, commits={XNLI: "d" * 40}, any_revision=True) as hub:
         connect(hub)
         source = open_source(get_task("xnli"), None, ["es"])

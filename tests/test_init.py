@@ -1,4 +1,4 @@
-"""Files to begin with: accepted as they are written, and described by schemas that all shipped files keep to."""
+"""Files from `xeval init` are accepted as written, and all shipped files keep to the schemas."""
 
 import io
 import json
@@ -49,7 +49,7 @@ def errors_of(path: Path, noun: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", all_kinds())
-def test_a_task_of_every_kind_is_accepted_as_it_is_written(kind, folder, command):
+def test_new_task_of_every_kind_is_accepted(kind, folder, command):
     labels = ("--label", "B-X,I-X,O") if takes_labels(kind) else ()
     code, _, err = command("init", "task", "--name", "mine", "--kind", kind, "--language", "en,es", *labels)
     assert (code, err) == (0, "")
@@ -60,7 +60,7 @@ def test_a_task_of_every_kind_is_accepted_as_it_is_written(kind, folder, command
     assert errors_of(folder / "mine.toml", "task") == []
 
 
-def test_a_task_is_run_as_it_is_written(mini, checkpoint_of, command):
+def test_new_task_runs_unchanged(mini, checkpoint_of, command):
     words = ("--language", ",".join(mini.task.languages), "--label", ",".join(mini.task.labels))
     assert command("init", "task", "--name", "mine", *words)[0] == 0
     options = ("--device", "cpu", "--dtype", "float32", "--max-steps", 1)
@@ -103,7 +103,7 @@ def test_a_model_card_is_read_by_the_hub(folder, command):
     assert (card.data.language, card.data.base_model) == (["en", "es"], "google-bert/bert-base-multilingual-cased")
 
 
-def test_a_workflow_calls_commands_that_there_are(folder, command):
+def test_workflow_calls_existing_commands(folder, command):
     assert command("init", "ci", "--task", "xnli-mini", "--model", "mini-mbert")[0] == 0
     text = (folder / ".github/workflows/xeval.yml").read_text()
     steps = yaml.safe_load(text)["jobs"]["xeval"]["steps"]
@@ -118,7 +118,7 @@ def test_a_workflow_calls_commands_that_there_are(folder, command):
 
 
 @pytest.mark.parametrize("noun", ["task", "recipe", "table"])
-def test_the_first_line_names_the_schema_that_is_put_beside_it(noun, folder, command):
+def test_first_line_names_the_schema_file(noun, folder, command):
     lists = ("--language", "en", "--label", "a,b")
     assert command("init", noun, "--name", "mine", "--output", "below/it.toml", *lists)[0] == 0
     path = folder / "below/it.toml"
@@ -139,7 +139,7 @@ def test_the_first_line_names_the_schema_that_is_put_beside_it(noun, folder, com
         (("recipee",), "'recipee' is not one of"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_leaves_no_file(folder, command, words, said, monkeypatch):
+def test_mistakes_print_one_line_and_leave_no_file(folder, command, words, said, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     code, out, err = command("init", *words)
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -147,13 +147,13 @@ def test_what_is_wrong_is_one_line_and_leaves_no_file(folder, command, words, sa
     assert not list(folder.glob("*.toml"))
 
 
-def test_no_file_is_written_over(folder, command):
+def test_existing_files_are_not_overwritten(folder, command):
     (folder / "mine.toml").write_text("mine")
     code, _, err = command("init", "recipe", "--name", "mine")
     assert (code, "already exists" in err, (folder / "mine.toml").read_text()) == (2, True, "mine")
 
 
-def test_on_a_terminal_what_is_missing_is_asked_for(command, monkeypatch):
+def test_missing_values_are_asked_for_on_a_terminal(command, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -1,4 +1,4 @@
-"""What kinds of task have to say: rows, gold answers, losses and tallies, and how a kind is found by its name."""
+"""What kinds of task define: rows, gold answers, losses and tallies; and how a kind is found by its name."""
 
 import sys
 from pathlib import Path
@@ -30,32 +30,33 @@ def rows_of(n: int) -> Rows:
     return Rows("de", "test", texts, np.arange(n) % 3, groups_of(texts["premise"]))
 
 
-def test_the_first_rows_are_the_same_rows():
+def test_first_rows_equal_a_shorter_split():
     assert len(rows_of(10).first(None)) == len(rows_of(10).first(99)) == 10
     assert rows_of(10).first(4).sha256() == rows_of(4).sha256()
     assert rows_of(10).first(4).groups.tolist() == [0, 0, 0, 1]
 
 
-def test_rows_drawn_evenly_come_from_every_part_of_the_split_with_whole_groups():
+def test_evenly_drawn_rows_cover_the_split_in_groups():
     drawn = rows_of(3000).spread(300, seed=1)
     assert (len(drawn), len(np.unique(drawn.groups))) == (300, 100)
     assert drawn.places.tolist() == sorted(set(drawn.places.tolist()))
     groups_by_tenth = np.histogram(drawn.places, bins=10, range=(0, 3000))[0] / 3
-    assert np.abs(groups_by_tenth - 10).max() <= 2  # by chance, 5 to 15 would be nothing unusual
+    assert np.abs(groups_by_tenth - 10).max() <= 2  # a plain random draw would easily give 5 to 15
     assert np.bincount(drawn.gold).tolist() == [100, 100, 100]
     assert drawn.sha256() == rows_of(3000).take(drawn.places).sha256()
 
 
-def test_of_drawn_rows_fewer_are_among_more_and_a_seed_gives_the_same():
+def test_smaller_draws_are_nested_and_repeatable():
     rows = rows_of(500)
     few, many = (set(rows.spread(n, seed=1).places.tolist()) for n in (40, 90))
-    assert len(few) == 40 and len(few - many) <= 2 and len(many) == 90  # of the group that 40 cuts, 90 has all
+    assert len(few) == 40 and len(few - many) <= 2 and len(many) == 90  # 90 has all of the group that 40 cuts
     assert rows.spread(40, seed=1).sha256() == rows.spread(40, seed=1).sha256() != rows.spread(40, seed=2).sha256()
     assert rows.spread(None, seed=1) is rows.spread(500, seed=1) is rows
 
 
-def test_parallel_languages_have_the_same_rows_drawn_though_two_premises_of_one_read_alike():
+def test_equal_premises_do_not_change_drawn_rows():
     groups = np.arange(600) // 3
+    # Premises that differ in one language may read alike in a parallel one.
     alike = np.where(groups == 150, 20, groups)
     assert evenly_spread(groups, 99, seed=1).tolist() == evenly_spread(alike, 99, seed=1).tolist()
 
@@ -65,7 +66,7 @@ def test_rows_are_taken_in_the_order_asked_for():
     assert (some.texts["hypothesis"], some.gold.tolist(), some.groups.tolist()) == (["h7", "h2"], [1, 2], [2, 0])
 
 
-def test_the_hash_tells_texts_answers_and_their_borders_apart():
+def test_hash_distinguishes_texts_answers_and_borders():
     def hashed(texts: list, gold) -> str:
         return Rows("de", "test", {"a": [texts[0]], "b": [texts[1]]}, gold, np.zeros(1, dtype=np.int64)).sha256()
 
@@ -80,19 +81,19 @@ def test_the_hash_tells_texts_answers_and_their_borders_apart():
     assert len(set(hashes)) == len(hashes)
 
 
-def test_the_hash_of_pairs_is_what_version_0_1_0_made_of_them():
-    """Finished runs are known by it."""
+def test_hash_of_pairs_is_unchanged_since_0_1_0():
+    """Finished runs are identified by it."""
     assert rows_of(2).sha256() == "2b1e060f183195d872cad50b145e3b5c8b253f0306fdb5d43e207788ec57da88"
 
 
-def test_rows_with_one_premise_are_a_group_wherever_they_stand():
+def test_rows_with_the_same_premise_form_a_group():
     assert groups_of(["a", "b", "a", "c", "b"]).tolist() == [0, 1, 0, 2, 1]
 
 
 # ── reading ──
 
 
-def test_sentences_are_read_by_the_names_of_their_labels():
+def test_sentence_labels_are_read_by_name():
     rows = TOPICS.read(table(text=["a", "b", "c"], label=["travel", "sports", "trips"]))
     assert rows.texts == {"text": ["a", "b", "c"]}
     assert rows.gold.tolist() == [1, 0, 1]
@@ -108,13 +109,13 @@ def test_sentences_are_read_by_the_names_of_their_labels():
         ({"text": ["a"] * 10, "label": ["sports"] * 10}, "are all labelled 'sports', a placeholder"),
     ],
 )
-def test_sentences_that_cannot_be_used_are_refused_with_their_place(columns, said):
+def test_unusable_sentences_are_refused_with_the_place(columns, said):
     with pytest.raises(DataError, match=r"^file\.tsv: test rows of 'de'[^\n]*$") as caught:
         TOPICS.read(table(**columns))
     assert said in str(caught.value)
 
 
-def test_numbers_count_through_the_names_that_the_file_gives_them():
+def test_label_numbers_index_the_names_in_the_file():
     columns = {"text": ["a", "b"], "label": [0, 1]}
     named = Table("de", "test", "x", columns, {"label": ["travel", "sports"]})
     assert TOPICS.read(named).gold.tolist() == [1, 0]
@@ -124,8 +125,8 @@ def test_numbers_count_through_the_names_that_the_file_gives_them():
 # ── loss and tally ──
 
 
-def test_the_loss_is_a_sum_and_its_mean_is_torchs_to_the_bit():
-    """With gradients: weights of the microcosm must not change."""
+def test_mean_loss_equals_torchs_to_the_bit():
+    """Its gradients too: the weights of the microcosm must not change."""
     torch.manual_seed(0)
     for n in (1, 3, 6, 7, 32):
         logits, targets = torch.randn(n, 3), torch.randint(3, (n,))
@@ -139,7 +140,7 @@ def test_the_loss_is_a_sum_and_its_mean_is_torchs_to_the_bit():
         assert torch.equal(ours.grad, plain.grad)
 
 
-def test_a_tally_says_of_each_row_whether_it_is_right():
+def test_tally_marks_right_and_wrong_rows():
     rows = TOPICS.read(table(text=["a", "b", "c"], label=["travel", "sports", "travel"]))
     answers = TOPICS.answers(np.array([[0, 1], [0, 1], [2, 1]], dtype=np.float32), None, rows)
     assert answers["prediction"].to_pylist() == [1, 1, 0]
@@ -157,7 +158,7 @@ def test_kinds_that_come_with_xeval_are_found_by_name():
     assert all_kinds()[:2] == ["pair-classification", "sentence-classification"]
 
 
-def test_every_kind_names_a_head_counts_and_metrics_over_them():
+def test_every_kind_has_a_head_and_valid_metrics():
     import transformers
 
     for name in all_kinds():
@@ -196,7 +197,7 @@ def installed(folder: Path, monkeypatch, module: str, entry: str) -> None:
     ],
     ids=["its import fails", "it is not there", "it is a number", "it has another name"],
 )
-def test_an_entry_point_that_is_no_kind_is_one_line(tmp_path, monkeypatch, module, entry, said):
+def test_invalid_entry_point_is_refused_in_one_line(tmp_path, monkeypatch, module, entry, said):
     installed(tmp_path, monkeypatch, module, entry)
     with pytest.raises(DefinitionError, match=r"^kind of task 'made-up': [^\n]*$") as caught:
         get_kind("made-up")

@@ -1,4 +1,4 @@
-"""What is known of a language by its code, in whichever standard the code is."""
+"""What is known about a language from its code, in any standard."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from xeval.definitions.languages import describe, names_of
 from xeval.kinds.answer_text import mlqa_rule
 from xeval.support.language_codes import base_language
 
-# Code → name, script and family of it. The scripts are those of ISO 15924, the families those of Glottolog.
+# Code → name, script and family. Scripts are those of ISO 15924, families those of Glottolog.
 KNOWN = {
     "zh": ("Chinese", "Han", "Sinitic"),
     "zho_Hans": ("Chinese", "Han", "Sinitic"),
@@ -22,7 +22,7 @@ KNOWN = {
     "tgl": ("Tagalog", "Latin", "Austronesian"),
     "jpn_Jpan": ("Japanese", "Japanese", "Japonic"),
     "mya_Mymr": ("Burmese", "Burmese", "Tibeto-Burman"),
-    "lo": ("Lao", "Lao", "unknown"),  # from here on not on xeval's own list
+    "lo": ("Lao", "Lao", "unknown"),  # from here on, not on xeval's own list
     "bod_Tibt": ("Tibetan", "Tibetan", "unknown"),
     "xnr": ("Kangri", "Devanagari", "unknown"),
     "mni_Beng": ("Manipuri", "Bengali", "unknown"),
@@ -37,11 +37,11 @@ def test_a_code_of_any_standard_is_known(code):
 
 
 @pytest.mark.parametrize("code", ["xx", "mini", "default", "klingonish"])
-def test_a_code_of_no_language_is_its_own_name(code):
+def test_unknown_code_is_its_own_name(code):
     assert (describe(code).name, describe(code).script) == (code, "unknown")
 
 
-def test_two_codes_of_one_language_are_told_apart_where_they_stand_together():
+def test_codes_of_one_language_get_distinct_names():
     assert names_of(["en-US", "zho_Hans", "zho_Hant"]) == {
         "en-US": "English",
         "zho_Hans": "Chinese (zho_Hans)",
@@ -50,6 +50,6 @@ def test_two_codes_of_one_language_are_told_apart_where_they_stand_together():
 
 
 @pytest.mark.parametrize("code", ["zh", "zho", "zh-CN", "zho_Hans", "cmn"])
-def test_answers_in_chinese_are_compared_by_the_rules_for_chinese_whatever_it_is_called(code):
+def test_every_code_for_chinese_uses_its_answer_rules(code):
     assert base_language(code) == "zh"
     assert mlqa_rule(code)("长城。") == "长 城"

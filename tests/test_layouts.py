@@ -1,4 +1,4 @@
-"""The same rows, in whichever of the three shapes they lie on the disk, are the same rows."""
+"""The same rows are read from all three layouts on disk: the hub's, XNLI-1.0's and XTREME's."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ WRITERS = {
 }
 SPLITS = list(tiny.mini_rows())
 
-# Texts that a reader of tables may take for something else.
+# Texts that a table reader may misread.
 AWKWARD = {
     "begins with a quotation mark": '"So what?" she said.',
     "ends with a quotation mark": 'She said "So what?"',
@@ -59,13 +59,13 @@ def rows_with(text: str) -> tiny.Rows:
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory) -> dict[str, Path]:
-    """The rows of mini-pairs in each layout. Not to be changed."""
+    """The rows of mini-pairs in each layout, which tests must not change."""
     return {layout: write(tmp_path_factory.mktemp("copy"), tiny.mini_rows()) for layout, write in WRITERS.items()}
 
 
 @pytest.fixture
 def copy(tmp_path):
-    """`copy(layout, rows)`: a folder with mini-pairs in that layout, to be changed at will."""
+    """`copy(layout, rows)`: a folder with mini-pairs in that layout, which a test may change."""
 
     def write(layout: str, rows: tiny.Rows | None = None) -> Path:
         return WRITERS[layout](tmp_path / layout, tiny.mini_rows() if rows is None else rows)
@@ -80,7 +80,7 @@ def refusal(mini: tiny.Mini, folder: Path, role: str = "test", language: str = "
     return str(caught.value)
 
 
-# ── one content, three shapes ──
+# ── the same rows in three layouts ──
 
 
 @pytest.mark.parametrize(("role", "language"), SPLITS)
@@ -95,13 +95,13 @@ def test_every_layout_gives_the_rows_that_were_written(mini, copies, layout, rol
 
 
 @pytest.mark.parametrize(("role", "language"), SPLITS)
-def test_the_same_rows_have_the_same_hash_in_every_layout(mini, copies, role, language):
+def test_rows_have_the_same_hash_in_every_layout(mini, copies, role, language):
     assert len({mini.load(language, role, folder).sha256() for folder in copies.values()}) == 1
 
 
 @pytest.mark.parametrize("text", AWKWARD.values(), ids=AWKWARD)
 @pytest.mark.parametrize("layout", WRITERS)
-def test_a_text_survives_that(mini, copy, layout, text):
+def test_awkward_text_survives(mini, copy, layout, text):
     folder = copy(layout, rows_with(text))
     for role, language in SPLITS:
         pairs = mini.load(language, role, folder)
@@ -110,12 +110,12 @@ def test_a_text_survives_that(mini, copy, layout, text):
 
 @pytest.mark.parametrize("text", ["a\ttab", "two\nlines", "two\r\nlines"], ids=["tab", "line feed", "CR LF"])
 @pytest.mark.parametrize("layout", ["hub", "XTREME"])
-def test_a_layout_that_can_hold_it_keeps_a(mini, copy, layout, text):
+def test_tabs_and_line_ends_survive_in_hub_and_xtreme(mini, copy, layout, text):
     assert mini.load("es", "test", copy(layout, rows_with(text))).texts["premise"][1] == text
 
 
 @pytest.mark.parametrize("layout", WRITERS)
-def test_the_layout_is_named_for_the_record(mini, copies, layout):
+def test_source_names_its_layout(mini, copies, layout):
     source = open_source(mini.task, copies[layout], ["es"])
     name = layout.removesuffix(" as unpacked")
     assert (source.name, source.revision) == (f"local copy ({name} layout)", None)
@@ -124,7 +124,7 @@ def test_the_layout_is_named_for_the_record(mini, copies, layout):
 # ── the hub's layout ──
 
 
-def test_shards_of_a_split_are_read_one_after_the_other(mini, copy):
+def test_shards_of_a_split_are_read_in_order(mini, copy):
     folder = copy("hub")
     [path] = (folder / "es").glob("test-*.parquet")
     table = pq.read_table(path)
@@ -134,7 +134,7 @@ def test_shards_of_a_split_are_read_one_after_the_other(mini, copy):
     assert mini.load("es", folder=folder).sha256() == mini.load("es").sha256()
 
 
-def test_a_shard_that_its_neighbours_names_tell_of_is_missed(mini, copy):
+def test_shards_missing_by_number_are_reported(mini, copy):
     folder = copy("hub")
     [path] = (folder / "es").glob("test-*.parquet")
     path.rename(path.with_name("test-00001-of-00003.parquet"))
@@ -157,7 +157,7 @@ def test_a_split_in_one_plain_parquet_file_is_read(mini, copy):
     assert mini.load("es", folder=folder).sha256() == mini.load("es").sha256()
 
 
-def test_columns_are_found_by_the_names_that_the_task_gives_them(mini, copy, tmp_path):
+def test_columns_are_found_by_the_tasks_names(mini, copy, tmp_path):
     task_file = tiny.write_task(
         tmp_path, ("[expected_rows]", '[columns]\npremise = "context"\nlabel = "verdict"\n\n[expected_rows]')
     )
@@ -167,7 +167,7 @@ def test_columns_are_found_by_the_names_that_the_task_gives_them(mini, copy, tmp
     assert tiny.Mini(task_file, folder).load("es").sha256() == mini.load("es").sha256()
 
 
-# ── a folder for each language, in other files ──
+# ── a folder for each language, with files of other formats ──
 
 SENTENCES = [
     (text, tiny.LABELS[number % 3]) for number, text in enumerate(AWKWARD.values()) if text != "\ufeffSo what?"
@@ -180,7 +180,7 @@ def write_csv(path: Path, rows: list[tuple[str, ...]], delimiter: str) -> None:
 
 
 def write_sentences(folder: Path, suffix: str, rows: list[tuple[str, str]]) -> None:
-    """`es/test` and so on, with a column that no task asks for."""
+    """`es/test` and so on, with a column that no task reads."""
     for language, split in (("en", "train"), ("en", "dev"), ("es", "test")):
         path = folder / language / f"{split}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def write_sentences(folder: Path, suffix: str, rows: list[tuple[str, str]]) -> N
 
 @pytest.fixture
 def sentences(tmp_path) -> Path:
-    """The task file of a task of single texts, whose columns and development split have other names."""
+    """The file of a task of single texts, with other names for its columns and its development split."""
     n = len(SENTENCES)
     return tiny.write_task(
         tmp_path / "tasks",
@@ -212,7 +212,7 @@ def sentences(tmp_path) -> Path:
 
 @pytest.mark.parametrize("suffix", [".parquet", ".tsv", ".csv", ".jsonl"])
 @pytest.mark.parametrize(("language", "role"), [("en", "train"), ("en", "selection"), ("es", "test")])
-def test_a_folder_for_each_language_holds_files_of_any_of_these_kinds(tmp_path, sentences, suffix, language, role):
+def test_language_folders_may_hold_any_format(tmp_path, sentences, suffix, language, role):
     write_sentences(tmp_path / "data", suffix, SENTENCES)
     task = tiny.Mini(sentences, tmp_path / "data")
     rows = task.load(language, role)
@@ -222,7 +222,7 @@ def test_a_folder_for_each_language_holds_files_of_any_of_these_kinds(tmp_path, 
     assert open_source(task.task, tmp_path / "data", ["es"]).name == "local copy (hub layout)"
 
 
-def test_the_same_sentences_have_the_same_hash_in_every_layout(tmp_path, sentences):
+def test_sentences_have_the_same_hash_in_every_layout(tmp_path, sentences):
     hashes = set()
     for suffix in (".parquet", ".tsv", ".csv", ".jsonl"):
         write_sentences(tmp_path / suffix, suffix, SENTENCES)
@@ -277,7 +277,7 @@ def test_a_faulty_line_of_json_is_named(tmp_path, sentences, line, said):
 
 
 @pytest.mark.skipif(not (SHARED / "data/xtreme/sib200.tar.xz").exists(), reason="no SIB-200 here")
-def test_sib_200_is_read_as_it_lies(tmp_path):
+def test_sib_200_is_read_as_published(tmp_path):
     unpack(SHARED / "data/xtreme/sib200.tar.xz", tmp_path)
     task = get_task("sib200")
     source = open_source(task, tmp_path / "sib200", task.languages)
@@ -290,8 +290,8 @@ def test_sib_200_is_read_as_it_lies(tmp_path):
     assert [task.labels[index] for index in tests["yor_Latn"].gold] == by_hand["category"].tolist()
 
 
-def test_americasnli_is_read_as_its_authors_hand_it_out_beside_the_english_of_xnli(tmp_path):
-    """Their files are called by the language, in data/anli_final/test; it has other numbers of rows in two of them."""
+def test_americasnli_is_read_in_its_authors_layout(tmp_path):
+    """Files named by language in data/anli_final/test, two with fewer rows, next to the English of XNLI."""
     task, n_rows = get_task("americasnli"), {"nah": 738, "oto": 748}
     folder = tmp_path / "data" / "anli_final" / "test"
     folder.mkdir(parents=True)
@@ -316,11 +316,11 @@ def test_americasnli_is_read_as_its_authors_hand_it_out_beside_the_english_of_xn
 # ── what is missing or broken ──
 
 
-def test_a_folder_that_is_not_there_is_said(mini, tmp_path):
+def test_missing_folder_is_reported(mini, tmp_path):
     assert "wanted a folder with a copy of mini-pairs, found none" in refusal(mini, tmp_path / "nowhere")
 
 
-def test_a_folder_without_any_layout_is_told_the_three(mini, tmp_path):
+def test_folder_without_a_layout_lists_all_three(mini, tmp_path):
     message = refusal(mini, tmp_path)
     assert all(name in message for name in ("the hub's layout", "XNLI-1.0", "XTREME"))
 
@@ -346,14 +346,14 @@ def test_a_missing_file_is_named(mini, copy, layout, role, name):
     assert f"no {name}, which the {role} rows of 'en' are read from" in refusal(mini, folder, role, "en")
 
 
-def test_a_language_that_the_official_file_lacks_is_a_wrong_number_of_rows(mini, copy):
+def test_language_missing_from_xnli_files_is_reported(mini, copy):
     rows = {split: kept for split, kept in tiny.mini_rows().items() if split != ("test", "es")}
     message = refusal(mini, copy("XNLI-1.0", rows))
     assert "xnli.test.tsv: test rows of 'es': wanted 12, found 0" in message
 
 
 @pytest.mark.parametrize("column", ["premise", "hypothesis"])
-def test_a_missing_parquet_column_is_named_beside_those_that_are_there(mini, copy, column):
+def test_missing_parquet_column_is_named_with_the_others(mini, copy, column):
     folder = copy("hub")
     [path] = (folder / "es").glob("test-*.parquet")
     table = pq.read_table(path).drop_columns([column])
@@ -373,7 +373,7 @@ def test_a_missing_parquet_column_is_named_beside_those_that_are_there(mini, cop
         ("test", "xnli.test.tsv", "language"),
     ],
 )
-def test_a_missing_column_of_the_official_files_is_named(mini, copy, role, name, column):
+def test_missing_xnli_column_is_named(mini, copy, role, name, column):
     path = copy("XNLI-1.0") / name
     header, *lines = path.read_text(encoding="utf-8").split("\n")
     renamed = ["other" if field == column else field for field in header.split("\t")]
@@ -382,7 +382,7 @@ def test_a_missing_column_of_the_official_files_is_named(mini, copy, role, name,
     assert said == f"{path}: no column {column!r} in its first line; {tiny.REMEDY}"
 
 
-def test_an_official_line_with_a_tab_too_many_is_named(mini, copy):
+def test_xnli_line_with_an_extra_tab_is_named(mini, copy):
     rows = tiny.mini_rows()
     rows["train", "en"][4] = ("a\ttab", "So what?", "neutral")
     folder = copy("XNLI-1.0", rows)
@@ -390,7 +390,7 @@ def test_an_official_line_with_a_tab_too_many_is_named(mini, copy):
     assert refusal(mini, folder, "train", "en") == f"{folder / 'multinli.train.en.tsv'}: {said}"
 
 
-def test_an_xtreme_row_with_a_field_too_many_is_named(mini, copy):
+def test_xtreme_row_with_an_extra_field_is_named(mini, copy):
     path = copy("XTREME") / "test-es.tsv"
     lines = path.read_text(encoding="utf-8").split("\n")
     lines[4] = lines[4].strip() + "\tmore"
@@ -402,7 +402,7 @@ def test_an_xtreme_row_with_a_field_too_many_is_named(mini, copy):
     ("layout", "name"),
     [("XNLI-1.0", "xnli.test.tsv"), ("XTREME", "test-es.tsv")],
 )
-def test_text_that_is_not_utf8_is_refused_by_its_place(mini, copy, layout, name):
+def test_non_utf8_text_is_refused_with_its_place(mini, copy, layout, name):
     path = copy(layout) / name
     content = path.read_bytes()
     at = content.index("ó".encode())
@@ -413,7 +413,7 @@ def test_text_that_is_not_utf8_is_refused_by_its_place(mini, copy, layout, name)
 
 
 @pytest.mark.parametrize("layout", ["XNLI-1.0", "XTREME"])
-def test_an_empty_official_or_xtreme_file_is_refused(mini, copy, layout):
+def test_empty_xnli_or_xtreme_file_is_refused(mini, copy, layout):
     [path] = copy(layout).glob("*test*es.tsv" if layout == "XTREME" else "xnli.test.tsv")
     path.write_bytes(b"")
     assert str(path) in refusal(mini, path.parent)
@@ -436,7 +436,7 @@ def test_a_broken_parquet_file_is_named(mini, copy, damage):
     assert message.startswith(f"{path}: not readable as parquet (") and message.endswith(f"; {tiny.REMEDY}")
 
 
-def test_a_parquet_file_with_a_text_that_is_not_utf8_is_named(mini, copy):
+def test_non_utf8_text_in_parquet_is_reported(mini, copy):
     folder = copy("hub")
     [path] = (folder / "es").glob("test-*.parquet")
     pq.write_table(pq.read_table(path), path, compression="none", use_dictionary=False)
@@ -451,7 +451,7 @@ def test_a_parquet_file_with_a_text_that_is_not_utf8_is_named(mini, copy):
     ['{"info": ', '{"info": {"features": {"label": {"_type": "NotKnownHere"}}}}'],
     ids=["cut short", "of a later version of datasets"],
 )
-def test_a_parquet_file_whose_metadata_mean_nothing_is_named(mini, copy, metadata):
+def test_parquet_with_invalid_metadata_is_named(mini, copy, metadata):
     folder = copy("hub")
     [path] = (folder / "es").glob("test-*.parquet")
     pq.write_table(pq.read_table(path).replace_schema_metadata({"huggingface": metadata}), path)
@@ -465,7 +465,7 @@ def test_a_folder_where_a_file_should_be_is_refused(mini, copy):
     assert "no test-es.tsv" in refusal(mini, path.parent)
 
 
-def test_two_layouts_side_by_side_are_read_as_the_official_one(mini, copy):
+def test_xnli_layout_wins_over_the_hubs(mini, copy):
     folder = copy("hub")
     shutil.copytree(copy("XNLI-1.0", rows_with("So what?")), folder, dirs_exist_ok=True)
     assert open_source(mini.task, folder, ["es"]).name == "local copy (XNLI-1.0 layout)"
@@ -481,7 +481,7 @@ test = ["nowhere/{language}.csv", "mine/tests/{language}.csv"]
 
 @pytest.fixture
 def own_layout(mini, tmp_path) -> tuple[Path, Path]:
-    """A task file that says where its rows lie, and a folder where they lie so."""
+    """A task file that says where its rows are, and a folder with rows in those places."""
     task_file = tmp_path / "own.toml"
     task_file.write_text(mini.task_file.read_text(encoding="utf-8") + FILES, encoding="utf-8")
     folder = tmp_path / "copy"
@@ -527,7 +527,7 @@ def in_two_files(own_layout):
 
 
 @pytest.mark.parametrize("suffix", WRITTEN_AS)
-def test_several_files_that_match_are_read_in_the_order_of_their_names(mini, in_two_files, suffix):
+def test_matching_files_are_read_in_order_of_name(mini, in_two_files, suffix):
     assert load_rows(in_two_files(suffix, suffix), "es", "test").sha256() == mini.load().sha256()
 
 
@@ -539,14 +539,14 @@ def test_files_of_two_formats_that_match_are_refused(in_two_files):
 
 
 @pytest.mark.parametrize("suffix", WRITTEN_AS)
-def test_files_that_match_with_other_columns_are_refused(in_two_files, suffix):
+def test_matching_files_must_have_the_same_columns(in_two_files, suffix):
     with pytest.raises(
         DataError, match=rf"es-2\.{suffix}: wanted columns premise, hypothesis, label as in es-1\.{suffix}"
     ):
         load_rows(in_two_files(suffix, suffix, without="label"), "es", "test")
 
 
-def test_a_file_that_is_not_where_the_task_file_says_is_named(own_layout):
+def test_file_missing_from_the_tasks_path_is_named(own_layout):
     task_file, folder = own_layout
     source = open_source(get_task(str(task_file)), folder, ["es"])
     with pytest.raises(DataError, match=r"no nowhere/de\.csv or mine/tests/de\.csv"):
@@ -554,7 +554,7 @@ def test_a_file_that_is_not_where_the_task_file_says_is_named(own_layout):
 
 
 @pytest.mark.parametrize("pattern", ["../{language}.csv", "/etc/{language}", "a/../b", "{place}.csv", "a//b", ""])
-def test_a_path_that_leaves_the_folder_is_refused(own_layout, pattern):
+def test_invalid_path_patterns_are_refused(own_layout, pattern):
     task_file, _ = own_layout
     text = task_file.read_text(encoding="utf-8").replace("nowhere/{language}.csv", pattern)
     task_file.write_text(text, encoding="utf-8")
