@@ -1,4 +1,4 @@
-"""Published values of one cell over all sources, and what is suspicious about them."""
+"""The published values of a cell in every source, and which of them are suspicious."""
 
 import json
 
@@ -35,7 +35,7 @@ def test_every_published_cell_is_found_again():
     assert n > 300
 
 
-def test_the_german_cell_of_mbert_has_six_published_values():
+def test_mbert_german_cell_has_six_published_values():
     model = "google-bert/bert-base-multilingual-cased"
     found = entries(all_references().values(), "xnli", model, "de")
     # transformers' README, Conneau et al. 2020, Wu and Dredze 2019 twice, the card of DistilmBERT, the README of BERT
@@ -46,7 +46,7 @@ def test_the_german_cell_of_mbert_has_six_published_values():
     assert [entry.row.layers_frozen for entry in found] == [None, None, 0, 6, None, None]
 
 
-def test_rows_of_another_adaptation_are_not_said_to_contradict_each_other():
+def test_different_adaptations_are_not_contradictions():
     low, high = (
         {"name": name, "cells": cells([value + more for value in VALUES])} for name, more in (("a", 0), ("b", 9))
     )
@@ -55,7 +55,7 @@ def test_rows_of_another_adaptation_are_not_said_to_contradict_each_other():
     assert suspicions([table("one", low), table("other", high | {"adaptation": "lora"})]) == []
 
 
-def test_swapped_averages_are_seen():
+def test_swapped_averages_are_detected():
     better = [value + 2 for value in VALUES]
     mean = round(sum(VALUES) / 6, 1)
     rows = [
@@ -64,19 +64,19 @@ def test_swapped_averages_are_seen():
     ]
     found = suspicions([table("swapped", *rows)])
     assert found[0] == "swapped: the averages of 'a' and 'b' are swapped"
-    assert len(found) == 3  # and each claims what its own cells do not give
+    assert len(found) == 3  # and neither claimed average matches its row's own cells
     right = [{"name": "a", "claimed_average": mean}, {"name": "b", "cells": cells(better), "claimed_average": mean + 2}]
     assert suspicions([table("right", *right)]) == []
 
 
 @pytest.mark.parametrize("shift", [1, 2, 5])
-def test_rotated_columns_are_seen(shift):
+def test_rotated_columns_are_detected(shift):
     rotated = {"cells": cells([*VALUES[-shift:], *VALUES[:-shift]])}
     [found] = suspicions([table("one", {}), table("other", rotated)])
     assert found.endswith(f"their values agree if the columns of one are shifted by {shift}")
 
 
-def test_sources_far_apart_are_seen_language_by_language():
+def test_sources_far_apart_are_reported_by_language():
     far = {"cells": cells([VALUES[0], VALUES[1] - 6, *VALUES[2:]])}
     [found] = suspicions([table("one", {}), table("other", far)])
     assert found.endswith("5 points or more apart in de 70.2 and 64.2")
@@ -85,11 +85,11 @@ def test_sources_far_apart_are_seen_language_by_language():
 
 
 @pytest.mark.parametrize("change", [{"task": "paws-x"}, {"metric": "f1"}])
-def test_numbers_of_another_kind_are_not_put_side_by_side(change):
+def test_different_tasks_or_metrics_are_not_compared(change):
     far = {"cells": cells([value - 30 for value in VALUES])}
     assert suspicions([table("one", {}), table("other", far, **change)]) == []
 
 
-def test_a_choice_for_each_language_is_named():
+def test_per_language_selection_is_reported():
     [found] = suspicions([table("swept", {"selection": "swept, and the best chosen for each language"})])
     assert found.startswith("swept: 'row' is the best of several for each language")

@@ -1,4 +1,4 @@
-"""The encoder under a new head: what is loaded as it is, and what is drawn from the seed."""
+"""An encoder under a new head: which weights are loaded, and which are drawn from the seed."""
 
 import json
 import time
@@ -37,8 +37,8 @@ def weights_from(folder: Path, mini: Mini, seed: int) -> dict[str, torch.Tensor]
 
 
 @pytest.mark.parametrize("labels", HEADS.values(), ids=HEADS)
-def test_a_head_that_the_checkpoint_brings_along_is_drawn_anew(tmp_path, mini, architecture, labels):
-    """Everything is what it would be if the checkpoint had never had a head."""
+def test_checkpoint_head_is_replaced_by_a_fresh_one(tmp_path, mini, architecture, labels):
+    """All weights are what a checkpoint without a head would give."""
     with_head = make_checkpoint(tmp_path / "with", architecture, labels)
     without = tmp_path / "without"
     AutoModelForSequenceClassification.from_pretrained(with_head).base_model.save_pretrained(without)
@@ -47,7 +47,7 @@ def test_a_head_that_the_checkpoint_brings_along_is_drawn_anew(tmp_path, mini, a
         assert [name for name in expected if not torch.equal(drawn[name], expected[name])] == []
 
 
-def test_seeds_draw_different_heads_over_the_same_encoder(tmp_path, mini, architecture):
+def test_seeds_change_the_head_but_not_the_encoder(tmp_path, mini, architecture):
     folder = make_checkpoint(tmp_path / "with", architecture, LABELS)
     one, other = weights_from(folder, mini, 1), weights_from(folder, mini, 2)
     differ = {name.partition(".")[0] for name in one if not torch.equal(one[name], other[name])}
@@ -56,7 +56,7 @@ def test_seeds_draw_different_heads_over_the_same_encoder(tmp_path, mini, archit
 
 
 @pytest.mark.parametrize("labels", [None, LABELS, ("no", "yes")], ids=["none", "the task's own", "of two labels"])
-def test_a_run_says_and_records_whether_it_leaves_a_head_out(command, mini, tmp_path, architecture, labels):
+def test_run_reports_and_records_a_discarded_head(command, mini, tmp_path, architecture, labels):
     folder = make_checkpoint(tmp_path / "model", architecture, labels or LABELS)
     if labels is None:
         AutoModelForSequenceClassification.from_pretrained(folder).base_model.save_pretrained(folder)
@@ -68,17 +68,15 @@ def test_a_run_says_and_records_whether_it_leaves_a_head_out(command, mini, tmp_
     assert (said in err, run.record.training.left_out_head) == (labels is not None,) * 2
 
 
-def test_threads_that_load_at_once_draw_the_head_of_their_seed_and_leave_transformers_as_it_was(
-    tmp_path, mini, monkeypatch
-):
-    """transformers replaces functions of its own while it loads, and puts back what it found."""
+def test_parallel_loads_draw_the_heads_of_their_seeds(tmp_path, mini, monkeypatch):
+    """transformers patches its own functions while it loads; afterwards they must be the originals again."""
     folder = make_checkpoint(tmp_path / "with", "bert", LABELS)
     alone = {seed: weights_from(folder, mini, seed) for seed in (1, 2, 3)}
     usual, tie_weights = BertForSequenceClassification.__init__, PreTrainedModel.tie_weights
-    monkeypatch.setattr(PreTrainedModel, "tie_weights", tie_weights)  # put back for other tests, whatever happens
+    monkeypatch.setattr(PreTrainedModel, "tie_weights", tie_weights)  # restored for other tests even if this one fails
 
     def slow(*arguments, **options) -> None:
-        time.sleep(0.02)  # time for another thread to begin
+        time.sleep(0.02)  # time for another thread to start
         usual(*arguments, **options)
         time.sleep(0.02)
 
@@ -90,7 +88,8 @@ def test_threads_that_load_at_once_draw_the_head_of_their_seed_and_leave_transfo
         assert [name for name in weights if not torch.equal(weights[name], together[seed][name])] == []
 
 
-def test_of_two_threads_that_silence_transformers_the_last_to_end_lets_it_speak_again(tmp_path):
+def test_transformers_is_silent_until_the_last_block_ends(tmp_path):
+    """Two overlapping blocks silence it."""
     own = find_checkpoint(str(make_checkpoint(tmp_path / "own", "bert")))
     usual = logging.get_verbosity()
     with ExitStack() as until_second_ends:
@@ -100,7 +99,7 @@ def test_of_two_threads_that_silence_transformers_the_last_to_end_lets_it_speak_
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (usual, True)
 
 
-def test_a_tokenizer_is_read_once_until_its_files_are_others(tmp_path):
+def test_tokenizer_is_cached_until_its_files_change(tmp_path):
     folder = make_checkpoint(tmp_path / "own", "bert")
     first = load_tokenizer(find_checkpoint(str(folder)), 48)
     assert load_tokenizer(find_checkpoint(str(folder)), 32) is first
@@ -110,7 +109,7 @@ def test_a_tokenizer_is_read_once_until_its_files_are_others(tmp_path):
     assert (first.truncation_side, second.truncation_side) == ("right", "left")
 
 
-def test_a_tokenizer_that_was_read_is_refused_once_its_files_change(tmp_path):
+def test_tokenizer_changed_during_a_command_is_refused(tmp_path):
     folder = make_checkpoint(tmp_path / "own", "bert")
     own = find_checkpoint(str(folder))
     load_tokenizer(own, 48)

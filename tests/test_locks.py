@@ -1,4 +1,4 @@
-"""One process at a time works in a folder, and who waits says so."""
+"""Only one process at a time works in a folder, and a process that waits reports it."""
 
 import errno
 import fcntl
@@ -26,7 +26,7 @@ with locked(Path(sys.argv[1])):
 
 @pytest.fixture
 def other_process(tmp_path):
-    """Another process that works on the run in tmp_path/run until its standard input is closed."""
+    """Another process that holds the run in tmp_path/run until its standard input is closed."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, tmp_path / "run"],
         stdin=subprocess.PIPE,
@@ -43,7 +43,7 @@ def other_process(tmp_path):
         process.stdout.close()
 
 
-def test_a_second_process_on_the_same_run_waits_for_the_first(tmp_path, other_process):
+def test_second_process_waits_for_the_first(tmp_path, other_process):
     thread, entered = start_waiting(tmp_path / "run")
     assert not entered.wait(0.3)
     other_process.stdin.close()
@@ -51,7 +51,7 @@ def test_a_second_process_on_the_same_run_waits_for_the_first(tmp_path, other_pr
     thread.join(20)
 
 
-def test_a_process_that_is_killed_frees_its_run(tmp_path, other_process):
+def test_killed_process_frees_its_run(tmp_path, other_process):
     thread, entered = start_waiting(tmp_path / "run")
     assert not entered.wait(0.1)
     other_process.kill()
@@ -64,7 +64,7 @@ def test_another_run_is_not_kept_waiting(tmp_path, other_process):
         pass
 
 
-def test_a_lock_on_a_folder_that_was_removed_meanwhile_keeps_nobody_out_and_is_taken_anew(tmp_path, other_process):
+def test_lock_is_retaken_if_its_folder_was_removed(tmp_path, other_process):
     thread, entered = start_waiting(tmp_path / "run")
     assert not entered.wait(0.3)
     shutil.rmtree(tmp_path / "run")
@@ -74,7 +74,8 @@ def test_a_lock_on_a_folder_that_was_removed_meanwhile_keeps_nobody_out_and_is_t
     assert (tmp_path / "run" / ".lock").is_file()
 
 
-def test_what_a_killed_process_left_is_swept_by_the_next_one_in_the_folder_and_nothing_else_is(tmp_path):
+def test_only_leftover_temporary_files_are_removed(tmp_path):
+    """The next process in the folder sweeps up what a killed one left."""
     for name in (".record.json.abc.tmp", "predictions/.de.parquet.x_1.tmp", "record.json", "notes.tmp"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
@@ -83,30 +84,31 @@ def test_what_a_killed_process_left_is_swept_by_the_next_one_in_the_folder_and_n
     assert left == {".lock", "record.json", "notes.tmp"}
 
 
-def test_the_lock_is_given_back_when_the_work_fails(tmp_path):
+def test_lock_is_released_when_the_work_fails(tmp_path):
     with pytest.raises(KeyboardInterrupt), locks.locked(tmp_path):
         raise KeyboardInterrupt
     with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_an_error_of_the_work_itself_is_not_put_down_to_the_results_folder(tmp_path):
+def test_errors_of_the_work_are_passed_on_unchanged(tmp_path):
+    """They are not blamed on the results folder."""
     with pytest.raises(ConnectionResetError), locks.locked(tmp_path):
         raise ConnectionResetError(errno.ECONNRESET, "the hub went away")
 
 
-# ── who waits says so ──
+# ── what a waiting process reports ──
 
 
 def said(lines: list[str], n: int) -> list[str]:
-    """The first `n` lines, once they are there."""
+    """The first `n` lines, once they have arrived."""
     end_s = time.monotonic() + 20
     while len(lines) < n and time.monotonic() < end_s:
         time.sleep(0.01)
     return lines[:n]
 
 
-def test_who_waits_says_for_whom_and_how_long_and_says_it_again(tmp_path, other_process, monkeypatch):
+def test_waiting_process_repeatedly_names_the_holder(tmp_path, other_process, monkeypatch):
     monkeypatch.setattr(locks, "SAID_AFTER_S", 0.1)
     monkeypatch.setattr(locks, "SAID_AGAIN_AFTER_S", 1.0)
     lines: list[str] = []
@@ -119,7 +121,7 @@ def test_who_waits_says_for_whom_and_how_long_and_says_it_again(tmp_path, other_
     thread.join(20)
 
 
-def test_without_anyone_to_tell_it_is_said_on_standard_error(tmp_path, other_process):
+def test_waiting_is_reported_on_stderr_by_default(tmp_path, other_process):
     waiting = "from xeval.support import locks; locks.SAID_AFTER_S = 0.1\n" + HOLD
     process = subprocess.Popen([sys.executable, "-c", waiting, tmp_path / "run"], stderr=subprocess.PIPE, text=True)
     try:
@@ -130,7 +132,7 @@ def test_without_anyone_to_tell_it_is_said_on_standard_error(tmp_path, other_pro
         process.stderr.close()
 
 
-def test_nothing_is_said_where_nobody_is_in_the_way(tmp_path):
+def test_free_lock_prints_nothing(tmp_path):
     with locks.locked(tmp_path, pytest.fail):
         pass
 
@@ -138,7 +140,7 @@ def test_nothing_is_said_where_nobody_is_in_the_way(tmp_path):
 # ── folders that cannot be locked ──
 
 
-def test_a_results_folder_that_cannot_be_used_is_reported_in_one_line(tmp_path):
+def test_unusable_results_folder_is_reported_in_one_line(tmp_path):
     (tmp_path / "results").write_text("a file")
     with pytest.raises(StoreError) as refused, locks.locked(tmp_path / "results" / "run"):
         pass

@@ -1,4 +1,4 @@
-"""A limit to memory ends with what it was set for."""
+"""A memory limit ends with the block that it was set for."""
 
 import resource
 import threading
@@ -12,7 +12,7 @@ from xeval.support.memory_limit import at_most
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="nothing tells what a process has")
 
 
-def test_limits_of_two_threads_at_once_leave_none_behind():
+def test_overlapping_limits_of_two_threads_both_end():
     before, first_holds = resource.getrlimit(resource.RLIMIT_DATA), threading.Event()
 
     def first() -> None:
@@ -33,7 +33,7 @@ def test_limits_of_two_threads_at_once_leave_none_behind():
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
-def test_a_limit_within_a_limit_ends_before_it():
+def test_inner_limit_restores_the_outer_one():
     before = resource.getrlimit(resource.RLIMIT_DATA)
     with at_most(2**32):
         outer = resource.getrlimit(resource.RLIMIT_DATA)

@@ -1,4 +1,4 @@
-"""`xeval merge`: what several machines computed comes together, and nothing of it is lost, doubled or mixed."""
+"""`xeval merge` combines the results of several machines; nothing is lost, duplicated or mixed up."""
 
 import hashlib
 import os
@@ -56,7 +56,7 @@ def here(tmp_path, monkeypatch) -> Path:
 # ── what is new ──
 
 
-def test_runs_of_two_machines_stand_in_one_folder_as_they_were(here):
+def test_runs_of_two_machines_are_copied_unchanged(here):
     a_run(here / A, "de", "es", seed=1)
     a_run(here / B, "de", seed=2)
     assert outcomes(merge([A, B], DST)) == ["new", "new"]
@@ -85,7 +85,7 @@ def test_sources_are_only_read(here):
 # ── one run on several machines ──
 
 
-def test_languages_of_the_same_weights_stand_in_one_record(here):
+def test_languages_of_one_run_are_joined_in_one_record(here):
     a_run(here / A, "de", "es", invocations={INVOCATION: Invocation(environment=run_record().environments[0])})
     a_run(here / B, "es", "fr")
     merged = merge([A, B], DST)
@@ -96,7 +96,7 @@ def test_languages_of_the_same_weights_stand_in_one_record(here):
     check_all_readable(here / DST)
 
 
-def test_of_one_language_the_first_score_stays(here):
+def test_first_score_of_a_language_is_kept(here):
     mine, its = a_run(here / A, "de"), a_run(here / B)
     record = add_language(its, load_record(its), "de", logits_of(9, 9))
     assert record.scores != load_record(mine).scores
@@ -104,7 +104,7 @@ def test_of_one_language_the_first_score_stays(here):
     assert only_record(here / DST) == load_record(mine)
 
 
-def test_a_run_with_other_weights_is_named_and_the_first_stays(here):
+def test_run_with_different_weights_is_left_out(here):
     a_run(here / A, "de")
     other = a_run(here / B, "de", "es", weights=OTHER)
     merged = merge([A, B], DST)
@@ -115,7 +115,7 @@ def test_a_run_with_other_weights_is_named_and_the_first_stays(here):
     assert files_in(here / DST) == files_in(here / A)
 
 
-def test_a_run_that_is_known_by_another_name_of_the_model_is_the_same_run(here):
+def test_same_run_under_another_model_name_is_merged(here):
     a_run(here / A, "de")
     named = ModelRecord(id="m", origin="local", revision=None, sha256=SHA, n_parameters=12, architecture="bert")
     a_run(here / B, "es", model=named)
@@ -123,7 +123,7 @@ def test_a_run_that_is_known_by_another_name_of_the_model_is_the_same_run(here):
     assert list(only_record(here / DST).scores) == ["de", "es"]
 
 
-def test_other_test_rows_of_one_language_are_named(here):
+def test_language_scored_on_other_rows_is_left_out(here):
     a_run(here / A, "de")
     folder = a_run(here / B, "de", "es")
     record = load_record(folder)
@@ -134,14 +134,14 @@ def test_other_test_rows_of_one_language_are_named(here):
     assert only_record(here / DST).data.sha256["test"] == {"de": SHA, "es": SHA}
 
 
-def test_runs_without_a_training_are_told_by_the_files_of_their_model(here):
+def test_untrained_runs_are_matched_by_model_files(here):
     recipe = run_record().recipe.model_copy(update={"name": "no-train", "values": {"max_length": 128}})
-    for name, seed, language in ((A, 1, "de"), (B, 2, "es")):  # what the recipe's seed was says nothing
+    for name, seed, language in ((A, 1, "de"), (B, 2, "es")):  # the recipe's seed does not matter
         a_run(here / name, language, seed=seed, training=None, recipe=recipe)
     assert outcomes(merge([A, B], DST)) == ["new", "added to"]
 
 
-def test_other_predictions_that_others_computed_are_other_weights(here):
+def test_conflicting_external_predictions_are_left_out(here):
     recipe = run_record().recipe.model_copy(update={"name": "predictions", "values": {}})
     a_run(here / A, "de", training=None, recipe=recipe)
     folder = a_run(here / B, "es", training=None, recipe=recipe)
@@ -158,7 +158,7 @@ def test_scores_in_another_metric_are_not_mixed(here):
 
 
 @pytest.mark.parametrize("failed_first", [True, False])
-def test_a_training_that_failed_on_one_machine_takes_no_place_from_one_that_did_not(here, failed_first):
+def test_failed_run_does_not_displace_a_successful_one(here, failed_first):
     fails = {"train": Failure(reason="the loss became nan", invocation=INVOCATION)}
     a_run(here / A, training=None, status="failed", failures=fails)
     a_run(here / B, "de")
@@ -167,7 +167,7 @@ def test_a_training_that_failed_on_one_machine_takes_no_place_from_one_that_did_
     assert only_record(here / DST) == only_record(here / B)
 
 
-def test_a_language_that_failed_on_one_machine_only_is_no_failure(here):
+def test_failure_in_a_language_is_cleared_by_its_score(here):
     fails = {"evaluate/es": Failure(reason="logits are no numbers", invocation=INVOCATION)}
     a_run(here / A, "de", status="incomplete", failures=fails)
     a_run(here / B, "es")
@@ -177,17 +177,18 @@ def test_a_language_that_failed_on_one_machine_only_is_no_failure(here):
 
 
 @pytest.mark.parametrize(("languages", "status"), [(("de", "es"), "complete"), (("es",), "incomplete")])
-def test_a_run_that_was_interrupted_is_complete_with_one_that_has_all_of_its_languages(here, languages, status):
+def test_interrupted_run_is_completed_by_another(here, languages, status):
+    """Only by one that has all of its languages."""
     a_run(here / A, "de", status="incomplete")
     a_run(here / B, *languages)
     merge([A, B], DST)
     assert only_record(here / DST).status == status
 
 
-# ── what else lies in a run's folder ──
+# ── other contents of a run's folder ──
 
 
-def test_checkpoints_on_the_way_come_along_and_their_languages_are_joined(here):
+def test_intermediate_checkpoints_are_merged_too(here):
     for name, languages in ((A, ("de", "es")), (B, ("es", "fr"))):
         evaluate_checkpoints(a_run(here / name, *languages), *languages)
     assert outcomes(merge([A, B], DST)) == ["new", "added to"]
@@ -203,7 +204,7 @@ def test_checkpoints_on_the_way_come_along_and_their_languages_are_joined(here):
     assert files_in(here / DST) == before
 
 
-def test_checkpoints_that_were_sealed_just_before_a_kill_are_not_lost(here):
+def test_checkpoints_sealed_before_a_kill_are_not_lost(here):
     evaluate_checkpoints(a_run(here / DST, "de"), "de")
     [run] = load_runs(here / DST)
     place = run.folder / "checkpoints"
@@ -213,7 +214,7 @@ def test_checkpoints_that_were_sealed_just_before_a_kill_are_not_lost(here):
     assert load_checkpoints(run.folder, run.record).languages == ["de", "es"]
 
 
-def test_weights_come_along_and_are_added_to_a_run_that_has_none(here):
+def test_weights_are_added_to_a_run_without_any(here):
     sha256 = hashlib.sha256(b"weights").hexdigest()
     a_run(here / A, "de", weights=sha256)
     assert keep_weights(a_run(here / B, "de", weights=sha256)) == sha256
@@ -222,7 +223,7 @@ def test_weights_come_along_and_are_added_to_a_run_that_has_none(here):
     assert checksums(own_weights(run.folder))["model.safetensors"] == sha256
 
 
-def test_damaged_weights_are_named_and_the_rest_is_taken(here):
+def test_damaged_weights_are_reported_and_left_out(here):
     folder = a_run(here / A, "de", weights=hashlib.sha256(b"weights").hexdigest())
     keep_weights(folder)
     (own_weights(folder) / "model.safetensors").write_bytes(b"weighty")
@@ -236,7 +237,7 @@ def only_folder(results: Path) -> Path:
     return run.folder
 
 
-def test_trials_of_sweeps_come_along(here):
+def test_sweep_trials_are_merged_too(here):
     record = run_record(scores={}, seed=1_000_000)
     folder = trial_folder(here / A, record.task, record.model.id, record.recipe.name, record.seed, record.identity)
     save_trial(folder, record)
@@ -245,8 +246,8 @@ def test_trials_of_sweeps_come_along(here):
     assert outcomes(merge([A], DST)) == ["there already"]
 
 
-def test_a_successor_that_has_begun_to_take_its_place_is_what_counts(here):
-    """Killed between the predictions and the record: those of the old record are gone."""
+def test_half_moved_successor_replaces_the_old_run(here):
+    """Killed after moving its predictions but before its record: the old record's predictions are gone."""
     folder = a_run(here / A, "de")
     new = load_record(folder)
     training = new.training.model_copy(update={"weights_sha256": OTHER})
@@ -257,7 +258,7 @@ def test_a_successor_that_has_begun_to_take_its_place_is_what_counts(here):
     check_all_readable(here / DST)
 
 
-def test_a_successor_that_grows_comes_along(here):
+def test_unfinished_successor_is_merged_too(here):
     folder = a_run(here / A, "de", "es")
     a_run(here / A, "de", weights=OTHER, at=str(successor_folder(folder).relative_to(here / A)))
     merge([A], DST)
@@ -267,7 +268,7 @@ def test_a_successor_that_grows_comes_along(here):
 # ── damage ──
 
 
-def test_a_damaged_run_is_refused_by_name_and_the_others_go_on(here):
+def test_damaged_runs_are_named_and_the_rest_is_merged(here):
     damaged = [a_run(here / A, "de", "es", seed=seed) for seed in (1, 2)]
     whole = a_run(here / A, "de", seed=3)
     (damaged[0] / "record.json").write_bytes((damaged[0] / "record.json").read_bytes().replace(b"0.5", b"0.6"))
@@ -280,7 +281,7 @@ def test_a_damaged_run_is_refused_by_name_and_the_others_go_on(here):
     assert [run.folder.name for run in load_runs(here / DST)] == [whole.name]
 
 
-def test_a_run_that_is_damaged_where_it_is_to_go_is_named_and_left_as_it_is(here):
+def test_damaged_run_in_the_destination_is_left_untouched(here):
     a_run(here / A, "de")
     folder = a_run(here / DST, "es")
     (folder / "record.json").write_bytes(b"{}")
@@ -290,7 +291,7 @@ def test_a_run_that_is_damaged_where_it_is_to_go_is_named_and_left_as_it_is(here
     assert files_in(here / DST) == before
 
 
-def test_predictions_that_are_lost_are_restored_from_a_copy(here):
+def test_lost_predictions_are_restored_from_a_copy(here):
     a_run(here / A, "de", "es")
     merge([A], DST)
     before = files_in(here / DST)
@@ -299,10 +300,10 @@ def test_predictions_that_are_lost_are_restored_from_a_copy(here):
     assert files_in(here / DST) == before
 
 
-# ── folders that people made ──
+# ── folders made by hand ──
 
 
-def test_two_runs_in_folders_of_one_name_do_not_mix(here):
+def test_runs_in_same_named_folders_do_not_mix(here):
     a_run(here / A, "de", seed=1, at="cats/m/best")
     other = a_run(here / B, "de", "es", seed=2, at="cats/m/best")
     assert outcomes(merge([A, B], DST)) == ["new", "new"]
@@ -314,14 +315,14 @@ def test_two_runs_in_folders_of_one_name_do_not_mix(here):
     assert len(load_runs(here / DST)) == 2
 
 
-def test_where_another_run_lies_in_the_folder_of_a_run_it_is_named(here):
+def test_destination_folder_of_another_run_is_reported(here):
     mine = a_run(here / A, "de", seed=1)
     a_run(here / DST, "de", seed=2, at=str(mine.relative_to(here / A)))
     [run] = merge([A], DST)
     assert run.outcome == "damaged" and "holds a run other than its name says" in run.damage[0]
 
 
-def test_a_link_to_a_folder_is_that_folder_and_copies_are_no_links(here):
+def test_links_are_followed_and_not_copied_as_links(here):
     a_run(here / A, "de")
     (here / "link").symlink_to(here / A)
     run_link = here / B / "cats" / "org--m"
@@ -350,9 +351,7 @@ def test_a_link_to_a_folder_is_that_folder_and_copies_are_no_links(here):
         (["a"], "circle/x", "circle/x: a link that leads to itself"),
     ],
 )
-def test_folders_that_cannot_be_merged_are_refused_in_one_line_before_anything_is_written(
-    here, sources, destination, said
-):
+def test_unmergeable_folders_are_refused_before_writing(here, sources, destination, said):
     a_run(here / A, "de")
     (here / "empty").mkdir()
     (here / "file").write_text("x")
@@ -366,7 +365,7 @@ def test_folders_that_cannot_be_merged_are_refused_in_one_line_before_anything_i
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable to root")
-def test_a_folder_that_may_not_be_read_is_refused_in_one_line(here):
+def test_unreadable_folder_is_refused(here):
     folder = a_run(here / A, "de").parent
     folder.chmod(0)
     try:
@@ -379,7 +378,7 @@ def test_a_folder_that_may_not_be_read_is_refused_in_one_line(here):
 # ── the command ──
 
 
-def test_the_command_prints_what_came_from_where_and_exits_with_1_for_damage_alone(command, here):
+def test_command_counts_runs_by_source_and_exits_1_for_damage(command, here):
     a_run(here / A, "de", seed=1)
     a_run(here / B, "de", seed=1, weights=OTHER)
     code, out, err = command("merge", A, B, DST)
@@ -394,7 +393,7 @@ def test_the_command_prints_what_came_from_where_and_exits_with_1_for_damage_alo
     assert (code, err) == (1, "") and "de.parquet: cannot be read: No such file or directory" in out
 
 
-def test_a_source_that_is_not_there_is_one_line_and_exit_2(command, here):
+def test_missing_source_exits_with_2(command, here):
     code, out, err = command("merge", "absent", DST)
     assert (code, out) == (2, "")
     assert err == "xeval: absent: cannot be read: No such file or directory; wanted a results folder\n"

@@ -1,4 +1,4 @@
-"""Bitext mining: margins, pairs, threshold and F1, each recomputed the slow way."""
+"""Bitext mining: margins, pairs, threshold and F1, each checked against a slow recomputation."""
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +34,7 @@ def dev_alone() -> dict[str, str]:
 
 
 def corpus(rng: np.random.Generator, n_foreign: int, n_english: int, parts=("dev", "test")) -> tuple[Rows, np.ndarray]:
-    """Rows, half of whose foreign sentences have a translation, and noisy vectors of them."""
+    """Rows in which half of the foreign sentences have a translation, and noisy vectors for them."""
     texts, gold, vectors = [], [], []
     for part in parts:
         english = rng.normal(size=(n_english, 6))
@@ -55,7 +55,7 @@ def corpus(rng: np.random.Generator, n_foreign: int, n_english: int, parts=("dev
 
 
 @pytest.mark.parametrize(("n_x", "n_y"), [(30, 40), (40, 30), (3, 2), (1, 1), (1100, 7)])
-def test_pairs_and_margins_are_those_of_a_slow_loop(n_x, n_y):
+def test_pairs_and_margins_match_a_slow_loop(n_x, n_y):
     rng = np.random.default_rng(n_x)
     x, y = (normalised(rng.normal(loc=0.5, size=(n, 5))) for n in (n_x, n_y))
     foreign, english, margins = best_pairs(x, y)
@@ -75,7 +75,7 @@ def test_no_pairs_without_sentences():
     assert [len(part) for part in best_pairs(nothing, np.eye(4, dtype=np.float32))] == [0, 0, 0]
 
 
-def test_sentences_that_are_there_twice_are_in_no_pair():
+def test_repeated_sentences_are_not_paired():
     rows, vectors = corpus(np.random.default_rng(1), 12, 20)
     mined = mine(normalised(vectors), rows, "test")
     repeated = {
@@ -99,7 +99,7 @@ def slow_f1(pairs: set, gold: set) -> float:
 
 @pytest.mark.parametrize("parts", [("dev", "test"), ("dev",), ("test",)])
 @pytest.mark.parametrize("seed", range(6))
-def test_f1_is_that_of_sets_of_pairs_at_the_best_threshold_on_dev(seed, parts):
+def test_f1_matches_sets_of_pairs_at_the_best_dev_threshold(seed, parts):
     rows, vectors = corpus(np.random.default_rng(seed), 30, 40, parts)
     answers = KIND.answers(vectors, None, rows)
     tally = KIND.tally(answers, rows)
@@ -129,14 +129,14 @@ def test_f1_is_that_of_sets_of_pairs_at_the_best_threshold_on_dev(seed, parts):
     assert KIND.measure("recall").over(tally) == pytest.approx(right / len(gold[tested]))
 
 
-def test_without_a_right_pair_nothing_is_paired():
+def test_nothing_is_paired_without_gold_pairs():
     rows, vectors = corpus(np.random.default_rng(1), 12, 20, ("dev",))
     rows.gold[:] = [(part, side, id_, []) for part, side, id_, _ in rows.gold]
     assert best_threshold(mine(normalised(vectors), rows, "dev"), rows) == float("inf")
     assert set(KIND.answers(vectors, None, rows)["prediction"].to_pylist()) == {""}
 
 
-def test_xtremes_own_score_of_its_mock_data(unpacked):
+def test_score_of_xtremes_mock_data_is_xtremes_own(unpacked):
     """https://github.com/google-research/xtreme, evaluate_test.py."""
     folder, scores = unpacked("mock_test_data"), []
     for path in sorted((folder / "labels/bucc2018").glob("*.tsv")):
@@ -161,7 +161,7 @@ def test_xtremes_own_score_of_its_mock_data(unpacked):
 # ── rows ──
 
 
-def test_files_become_rows_of_both_languages_in_turn():
+def test_files_give_interleaved_rows_of_both_languages():
     rows = read(FILES)
     assert len(rows) == 7
     assert ("dev", "foreign", "de-1", ["en-3"]) in rows.gold
@@ -170,7 +170,7 @@ def test_files_become_rows_of_both_languages_in_turn():
     assert sides == ["foreign", "english", "english", "foreign", "english"]
 
 
-def test_a_threshold_that_is_chosen_on_what_is_scored_is_said():
+def test_threshold_chosen_on_scored_rows_gives_a_warning():
     [finding] = KIND.row_checks({}, {"de": read(FILES)})
     assert finding.severity == "fine"
     [finding] = KIND.row_checks({}, {"de": read(dev_alone())})
@@ -207,10 +207,10 @@ def test_a_part_without_gold_is_refused():
         KIND.read(table(columns))
 
 
-# ── part of the rows ──
+# ── drawing some of the rows ──
 
 
-def test_a_sentence_that_is_drawn_brings_its_translation():
+def test_drawn_sentences_bring_their_translations():
     rows, _ = corpus(np.random.default_rng(5), 400, 600)
     drawn = KIND.draw(rows, 300, seed=1)
     assert len(drawn) == len(set(drawn.places.tolist())) == 300
@@ -224,7 +224,7 @@ def test_a_sentence_that_is_drawn_brings_its_translation():
 
 
 def test_too_few_sentences_for_a_pair_are_refused():
-    """Their F1 would be 0, whatever the encoder."""
+    """Their F1 would be 0 for any encoder."""
     rows, _ = corpus(np.random.default_rng(5), 400, 600)
     with pytest.raises(DataError, match="no two of 1 sentences drawn translate each other; evaluate on more"):
         KIND.draw(rows, 1, seed=1)

@@ -1,4 +1,4 @@
-"""A model is named in the same ways in every command."""
+"""Every command accepts the same names for a model."""
 
 import shutil
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_every_promised_alias_stands_for_its_model():
         ("organisation/name@", "organisation/name", None),
     ],
 )
-def test_a_model_of_the_hub_may_be_pinned_to_a_revision(text, model_id, revision):
+def test_hub_model_can_be_pinned_to_a_revision(text, model_id, revision):
     assert ModelName.parse(text) == ModelName(model_id, "hub", revision)
 
 
@@ -69,7 +69,8 @@ def test_a_model_of_the_hub_may_be_pinned_to_a_revision(text, model_id, revision
         ("xlm-roberta-large", HUB_IDS["xlmr-large"], None),
     ],
 )
-def test_a_name_from_before_organisations_is_the_model_that_the_hub_redirects_it_to(text, model_id, revision):
+def test_old_hub_names_stand_for_todays_models(text, model_id, revision):
+    """Names from before organisations, which the hub redirects."""
     assert ModelName.parse(text) == ModelName(model_id, "hub", revision)
 
 
@@ -100,7 +101,7 @@ def test_a_name_from_before_organisations_is_the_model_that_the_hub_redirects_it
         ("https://huggingface.co/organisation/tree", "organisation/tree", None),
     ],
 )
-def test_an_address_of_the_hub_is_the_model_that_it_shows(text, model_id, revision):
+def test_hub_address_stands_for_its_model(text, model_id, revision):
     assert ModelName.parse(text) == ModelName(model_id, "hub", revision)
 
 
@@ -114,17 +115,17 @@ def test_an_address_of_the_hub_is_the_model_that_it_shows(text, model_id, revisi
         ("https://huggingface.co/organisation/name/blob/main/onnx/config.json", "got the sub-folder onnx"),
     ],
 )
-def test_an_address_of_something_else_is_refused_as_that(text, reason):
+def test_other_addresses_are_refused(text, reason):
     assert reason in refusal(XevalError, ModelName.parse, text)
 
 
-def test_a_file_is_told_from_a_folder(in_a_folder_of_its_own):
+def test_file_instead_of_a_folder_is_refused(in_a_folder_of_its_own):
     (in_a_folder_of_its_own / "model.safetensors").write_bytes(b"")
     assert "found a file; give the folder that it is in" in refusal(XevalError, ModelName.parse, "./model.safetensors")
 
 
 @pytest.mark.parametrize("text", ["./my-encoder", "my-encoder", "group/my-encoder", "../here/my-encoder"])
-def test_a_folder_is_a_model_by_any_path(in_a_folder_of_its_own, monkeypatch, text):
+def test_folder_is_a_model_under_any_path(in_a_folder_of_its_own, monkeypatch, text):
     here = in_a_folder_of_its_own / "here"
     (here / "my-encoder").mkdir(parents=True)
     (here / "group" / "my-encoder").mkdir(parents=True)
@@ -133,24 +134,24 @@ def test_a_folder_is_a_model_by_any_path(in_a_folder_of_its_own, monkeypatch, te
 
 
 @pytest.mark.parametrize("text", ["/nowhere/model", "./model", "../model", "~/nowhere/model", "~nobody-at-all/model"])
-def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(text):
+def test_missing_folder_is_not_looked_up_on_the_hub(text):
     assert f"model {text}: wanted a folder with config.json" in refusal(XevalError, find_checkpoint, text)
 
 
 @pytest.mark.parametrize("text", [*EMBEDDED_MODELS, "my-encoder", "./my-encoder"])
-def test_a_revision_of_what_has_none_is_refused_as_that(in_a_folder_of_its_own, text):
+def test_revision_of_a_non_hub_model_is_refused(in_a_folder_of_its_own, text):
     (in_a_folder_of_its_own / "my-encoder").mkdir()
     message = refusal(XevalError, ModelName.parse, f"{text}@v1")
     assert message == f"model {text}@v1: only models of the hub have revisions; leave out @v1"
 
 
-def test_a_pinned_id_of_the_hub_is_that_though_a_folder_has_its_name(in_a_folder_of_its_own):
+def test_pinned_hub_id_wins_over_a_folder_of_that_name(in_a_folder_of_its_own):
     (in_a_folder_of_its_own / "organisation" / "name").mkdir(parents=True)
     assert ModelName.parse("organisation/name").origin == "local"
     assert ModelName.parse("organisation/name@v1") == ModelName("organisation/name", "hub", "v1")
 
 
-def test_a_folder_may_be_said_to_hold_a_published_model(in_a_folder_of_its_own):
+def test_folder_can_be_declared_a_published_model(in_a_folder_of_its_own):
     (in_a_folder_of_its_own / "copy").mkdir()
     name = ModelName.parse("mbert=./copy")
     assert (name.id, name.origin, name.published_as) == ("copy", "local", MODEL_ALIASES["mbert"])
@@ -168,13 +169,13 @@ def test_a_folder_may_be_said_to_hold_a_published_model(in_a_folder_of_its_own):
         ("mbert@v1=./copy", "wanted the name of a published model before the =, without a revision"),
     ],
 )
-def test_what_is_said_of_a_folder_is_refused_in_one_line_where_it_makes_no_sense(in_a_folder_of_its_own, text, said):
+def test_bad_folder_declaration_is_refused_in_one_line(in_a_folder_of_its_own, text, said):
     (in_a_folder_of_its_own / "copy").mkdir()
     assert refusal(XevalError, ModelName.parse, text).startswith(f"model {text}: {said}")
 
 
 @pytest.mark.parametrize("text", ["", "@v1", "distilbert@v1", "x" * 5000, "a\0b"])
-def test_what_cannot_be_a_name_gets_those_that_are_known(text):
+def test_impossible_name_lists_the_known_names(text):
     message = refusal(UnknownNameError, ModelName.parse, text)
     assert "known: distilmbert, mbert" in message and "organisation/name" in message
 
@@ -213,14 +214,14 @@ def results(in_a_folder_of_its_own) -> Path:
 
 
 @pytest.mark.parametrize(("which", "name"), NAMES)
-def test_a_report_on_one_model_takes_any_name_of_it(command, results, which, name):
+def test_report_accepts_any_name_of_a_model(command, results, which, name):
     code, out, err = command("report", "--model", name, "--format", "json")
     assert (code, err) == (0, "")
     assert [text for text in (model.id for model in RUNS.values()) if f'"model": "{text}"' in out] == [RUNS[which].id]
 
 
 @pytest.mark.parametrize(("which", "name"), NAMES)
-def test_a_comparison_takes_any_name_of_a_model(command, results, which, name):
+def test_comparison_accepts_any_name_of_a_model(command, results, which, name):
     other = "mini-mbert" if which != "embedded" else "distilmbert"
     _, _, err = command("compare", name, other)
     assert "unknown" not in err and "no runs" not in err
@@ -228,7 +229,7 @@ def test_a_comparison_takes_any_name_of_a_model(command, results, which, name):
 
 @pytest.mark.parametrize("name", ["mbert", "distilmbert@v9", "mini-mbert@v1", "my-encodr", "./nowhere"])
 @pytest.mark.parametrize("words", [("report", "--model"), ("compare", "mini-mbert")])
-def test_a_name_that_no_run_has_is_said_with_those_that_there_are(command, results, words, name):
+def test_name_without_runs_lists_models_that_have_some(command, results, words, name):
     code, _, err = command(*words, name)
     assert code == 2 and err.count("\n") == 1
     assert "in results" in err and f"{name!r}" in err and HUB_IDS["distilmbert"] in err

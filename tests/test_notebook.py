@@ -1,4 +1,4 @@
-"""docs/notebook.ipynb is committed without outputs, and its cells run; `make notebook` executes it as it is."""
+"""docs/notebook.ipynb is committed without outputs, and its cells run; `make notebook` executes it unchanged."""
 
 import json
 import re
@@ -24,8 +24,8 @@ def test_links_lead_to_pages():
     assert links and [link for link in links if not (DOCS / link).is_file()] == []
 
 
-def test_its_cells_run_one_after_the_other(tmp_path, monkeypatch):
-    """In this process, with fewer rows; what the last line of a cell gives is shown."""
+def test_cells_run_in_order(tmp_path, monkeypatch):
+    """In this process, on fewer rows; the value of a cell's last line is what the cell shows."""
     pytest.importorskip("matplotlib")
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.chdir(tmp_path)

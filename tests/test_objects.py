@@ -1,4 +1,4 @@
-"""Models and rows in memory: what comes out is what their folders give, and an object that changed is another one."""
+"""Models and rows in memory give what their folders give, and a changed object is a new one."""
 
 import os
 from pathlib import Path
@@ -55,7 +55,7 @@ def predicted(results: Path) -> dict[str, list]:
 
 
 def frame_of(mini, language: str, split: str) -> pd.DataFrame:
-    """With labels as text, which is what people's frames have."""
+    """With labels as text, as in people's own frames."""
     [path] = (mini.data / language).glob(f"{split}-*.parquet")
     frame = pq.read_table(path).to_pandas()
     return frame.assign(label=frame["label"].map(dict(enumerate(tiny.LABELS))))
@@ -72,7 +72,7 @@ ENGLISH = ("train", "validation", "test")
 # ── models ──
 
 
-def test_a_model_in_memory_is_trained_as_its_folder_is(mini, folder, tmp_path):
+def test_model_in_memory_trains_like_its_folder(mini, folder, tmp_path):
     options = {"data": mini.data, **SHORT}
     [of_folder] = xeval.run(str(mini.task_file), str(folder), results=tmp_path / "folder", **options)
     [of_object] = xeval.run(str(mini.task_file), loaded(folder), results=tmp_path / "object", **options)
@@ -81,7 +81,7 @@ def test_a_model_in_memory_is_trained_as_its_folder_is(mini, folder, tmp_path):
     assert of_object.model.origin == "local" and of_object.model.id.startswith(f"{folder.name}-")
 
 
-def test_the_same_object_is_the_same_model_however_it_was_used(mini, encoder, tmp_path):
+def test_using_an_object_does_not_make_it_a_new_model(mini, encoder, tmp_path):
     options = {"data": mini.data, "results": tmp_path, **SHORT}
     before = {name: tensor.clone() for name, tensor in encoder[0].state_dict().items()}
     listening = Listening()
@@ -95,7 +95,7 @@ def test_the_same_object_is_the_same_model_however_it_was_used(mini, encoder, tm
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder[0].state_dict().items())
 
 
-def test_an_object_that_changed_is_another_model(mini, fine_tuned, tmp_path):
+def test_changed_object_is_a_new_model(mini, fine_tuned, tmp_path):
     options = {"data": mini.data, "results": tmp_path, "train": False, **SHORT}
     [before] = xeval.run(str(mini.task_file), {"mine": fine_tuned}, **options)
     with torch.no_grad():
@@ -105,13 +105,13 @@ def test_an_object_that_changed_is_another_model(mini, fine_tuned, tmp_path):
     assert before.model.sha256 != after.model.sha256 and len(load_runs(tmp_path)) == 2
 
 
-def test_names_and_objects_stand_in_one_list(mini, fine_tuned, checkpoint_of, tmp_path):
+def test_names_and_objects_can_share_one_list(mini, fine_tuned, checkpoint_of, tmp_path):
     models = [str(checkpoint_of("distilbert", tiny.LABELS)), fine_tuned]
     runs = xeval.run(str(mini.task_file), models, data=mini.data, train=False, results=tmp_path, dtype="float32")
     assert [run.model.architecture for run in runs] == ["distilbert", "bert"]
 
 
-def test_a_copy_that_is_gone_or_damaged_is_made_again(mini, fine_tuned, tmp_path):
+def test_missing_or_damaged_copy_is_made_again(mini, fine_tuned, tmp_path):
     options = {"data": mini.data, "train": False, "dtype": "float32"}
     [first] = xeval.run(str(mini.task_file), fine_tuned, results=tmp_path / "1", **options)
     clear("objects")
@@ -122,7 +122,7 @@ def test_a_copy_that_is_gone_or_damaged_is_made_again(mini, fine_tuned, tmp_path
     assert first.model == second.model == third.model and first.scores.keys() == third.scores.keys()
 
 
-def test_without_a_cache_the_copy_lies_elsewhere(mini, fine_tuned, tmp_path):
+def test_run_completes_without_a_usable_cache(mini, fine_tuned, tmp_path):
     cache = Path(os.environ["XEVAL_CACHE"])
     cache.parent.mkdir(parents=True, exist_ok=True)
     cache.write_text("")
@@ -150,13 +150,13 @@ class Half:
         (lambda pair: (pair[0].to("meta"), pair[1]), "it cannot be saved"),
     ],
 )
-def test_what_is_no_model_is_one_line(mini, encoder, make, said):
+def test_non_models_are_refused_in_one_line(mini, encoder, make, said):
     with pytest.raises(xeval.XevalError) as refused:
         xeval.run(str(mini.task_file), make(encoder), data=mini.data)
     assert said in str(refused.value) and "\n" not in str(refused.value) and not copies()
 
 
-def test_copies_that_nobody_used_go_when_there_are_many(monkeypatch, mini, fine_tuned, tmp_path):
+def test_unused_copies_are_removed_over_the_size_limit(monkeypatch, mini, fine_tuned, tmp_path):
     from xeval.support import cache
 
     options = {"data": mini.data, "train": False, "dtype": "float32", "results": tmp_path}
@@ -172,7 +172,7 @@ def test_copies_that_nobody_used_go_when_there_are_many(monkeypatch, mini, fine_
 
 
 @pytest.mark.parametrize("make", [frame_of, dataset_of], ids=["frames", "datasets"])
-def test_rows_in_memory_are_those_of_the_folder(mini, checkpoint_of, tmp_path, make):
+def test_rows_in_memory_give_the_results_of_the_folder(mini, checkpoint_of, tmp_path, make):
     model = str(checkpoint_of("bert"))
     english = {split: make(mini, "en", split) for split in ENGLISH}
     if make is dataset_of:
@@ -194,8 +194,8 @@ def test_rows_by_split_have_their_language_in_a_column(mini, checkpoint_of, tmp_
     assert again == run and list(run.scores) == ["en", "es", "zh"]
 
 
-def test_of_other_languages_nothing_is_copied_but_tests(mini, checkpoint_of, tmp_path):
-    """Zero-shot means zero-shot, and a copy of what nobody reads is a waste."""
+def test_only_test_rows_of_other_languages_are_copied(mini, checkpoint_of, tmp_path):
+    """Zero-shot means zero-shot, and copying what nobody reads is a waste."""
     data = {
         code: {split: frame_of(mini, "en", split) for split in ENGLISH} | {"test": frame_of(mini, code, "test")}
         for code in ("en", "es")
@@ -224,7 +224,7 @@ def test_of_other_languages_nothing_is_copied_but_tests(mini, checkpoint_of, tmp
         (lambda frame: {"es": datasets.Dataset.from_pandas(frame).to_iterable_dataset()}, "got IterableDataset"),
     ],
 )
-def test_what_holds_no_rows_is_one_line(mini, checkpoint_of, make, said):
+def test_unusable_data_is_refused_in_one_line(mini, checkpoint_of, make, said):
     model = str(checkpoint_of("bert", tiny.LABELS))
     with pytest.raises(xeval.XevalError) as refused:
         data = make(frame_of(mini, "es", "test"))
@@ -235,19 +235,19 @@ def test_what_holds_no_rows_is_one_line(mini, checkpoint_of, make, said):
 # ── other calls ──
 
 
-def test_a_published_table_is_reproduced_on_rows_in_memory(tmp_path):
+def test_reproduce_checks_rows_in_memory(tmp_path):
     with pytest.raises(xeval.XevalError, match="of 'en', wanted the splits train, validation, test, got tst"):
         xeval.reproduce("xnli-mini", data={"en": {"tst": pd.DataFrame()}}, results=tmp_path)
 
 
-def test_an_audit_takes_objects(mini, fine_tuned):
+def test_audit_accepts_objects(mini, fine_tuned):
     data = {"es": frame_of(mini, "es", "test")}
     options = {"device": "cpu", "dtype": "float32"}
     found = xeval.audit(str(mini.task_file), fine_tuned, "es", 0.99, data=data, **options)
     assert found.looked.outcome == "refuted"
 
 
-def test_predictions_of_others_are_scored_on_rows_in_memory(mini, tmp_path):
+def test_external_predictions_score_on_rows_in_memory(mini, tmp_path):
     frame = frame_of(mini, "es", "test")
     frame[["label"]].to_json(tmp_path / "test-es.jsonl", orient="records", lines=True)
     options = {"model": "mine", "results": tmp_path / "results"}

@@ -1,8 +1,8 @@
-"""What version 0.1.0 wrote is read for ever: today's reports, comparisons and gate say of it what that version said.
+"""Results of version 0.1.0 stay readable for ever: today's commands say of them what that version said.
 
-`fixtures/v0.1.0/make.sh` made the files with the code of that version. Its words for a recipe (`max_steps=200`) have
-become those that the matrix always had (`max_steps 200`), and languages that nobody evaluated are no longer shown;
-every number is held.
+This holds for reports, comparisons and the gate. `fixtures/v0.1.0/make.sh` made the files with that version's code. Its
+notation for recipes (`max_steps=200`) has become the one that the matrix always had (`max_steps 200`), and languages
+that nobody evaluated are no longer shown; every number is unchanged.
 """
 
 import json
@@ -26,7 +26,7 @@ NEW_WORDS = {  # verdicts name limits too, as the rows of the matrix always did
     "mini-mbert (mini, epochs 2.0)": "mini-mbert (mini, epochs 2.0, max train 600, max eval 90)",
     "max_grad_norm 1e+30), ": "max_grad_norm 1e+30, max train 600), ",
 }
-REWORDED = {  # what 0.1.0 said in other words
+REWORDED = {  # what 0.1.0 worded differently
     r" pairs show (?=[0-9.]+ % of )": " pairs cover ",
     "The interval is about drawing other test pairs": "The interval covers the draw of test pairs",
     ", not about training again": ", not retraining",
@@ -38,7 +38,7 @@ REWORDED = {  # what 0.1.0 said in other words
 
 @pytest.fixture
 def command(capsys, monkeypatch):
-    """`command(*words)`: the exit code, standard output and standard error, run where the fixtures lie."""
+    """`command(*words)`: the exit code, standard output and standard error, run in the fixtures' folder."""
     monkeypatch.chdir(FIXTURES)
 
     def run(*words: str) -> tuple[int, str, str]:
@@ -52,7 +52,7 @@ def command(capsys, monkeypatch):
 
 
 def in_todays_words(said: str) -> str:
-    """A sentence of 0.1.0 with its recipe as it is written today."""
+    """A sentence of 0.1.0 with its recipe in today's notation."""
     parts = re.split(r"(changed from the recipe: [^;]*;)", re.sub(r"\bmax_(train|eval)=", r"max \1 ", said))
     text = "".join(
         part if part.startswith("changed") else re.sub(r"\b([a-z_]+)=(?=[\d.])", r"\1 ", part) for part in parts
@@ -74,7 +74,7 @@ def reworded(said: str) -> str:
 
 
 def of_the_better_rows(said: str) -> str:
-    """Today's sentence on too few steps as 0.1.0 wrote it: with the best figure, and not of which rows that is."""
+    """Today's sentence on too few steps as 0.1.0 wrote it: the best figure, without naming its rows."""
 
     def best(found: re.Match) -> str:
         return f"{max(re.findall(r'[0-9.]+(?= %)', found[0]), key=float)} %"
@@ -98,7 +98,7 @@ def without(report: dict, *keys: str) -> dict:
 # ── reading ──
 
 
-def test_every_record_is_read_and_all_its_numbers_are_there():
+def test_records_are_read_with_all_their_numbers():
     runs = load_runs(FIXTURES / "results")
     assert len(runs) == 10
     for run in runs:
@@ -121,20 +121,20 @@ def test_every_record_is_read_and_all_its_numbers_are_there():
         assert made_by <= set(record.invocations) and (made_by or record.failures)
 
 
-def test_a_record_of_the_first_schema_says_the_same_as_that_of_the_second():
+def test_records_of_schemas_1_and_2_agree():
     first, second = (
         load_run(FIXTURES / name / "xnli-mini/mini-distilmbert/mini-seed2-68f2d0b6") for name in ("schema1", "results")
     )
     assert first.record == second.record
 
 
-def test_what_failed_says_so_and_of_what():
+def test_failed_run_keeps_its_reason():
     [run] = load_runs_of("broken")
     assert (run.record.status, list(run.record.failures), run.record.scores) == ("failed", ["train"], {})
     assert run.record.failure.startswith("the loss became nan at step 1")
 
 
-def test_every_checkpoint_of_a_training_is_read():
+def test_every_checkpoint_of_a_run_is_read():
     [run] = [run for run in load_runs_of("mini-mbert") if run.record.limits.max_train == 600]
     candidates = run.candidates()
     assert candidates.languages == ["en", "es", "zh"]
@@ -151,12 +151,12 @@ def load_runs_of(model: str):
     return [run for run in load_runs(FIXTURES / "results") if run.record.model.id == model]
 
 
-def test_a_record_written_again_is_the_same_record():
+def test_rewritten_record_is_unchanged():
     for run in load_runs(FIXTURES / "results"):
         assert RunRecord.model_validate_json(run.record.model_dump_json()) == run.record
 
 
-def test_seeds_are_grouped_as_they_were():
+def test_seeds_are_grouped_as_before():
     groups = by_configuration(load_runs(FIXTURES / "results"))
     seeds = {configuration.name(): [run.record.seed for run in runs] for configuration, runs in groups.items()}
     assert seeds["mini-mbert, mini, max_steps 200"] == seeds["mini-distilmbert, mini, max_steps 200"] == [1, 2, 3]
@@ -167,11 +167,11 @@ def test_the_frame_has_a_row_for_each_score():
     assert len(frame.load_results(FIXTURES / "results")) == 2 * 6 + 3 + 2 + 2
 
 
-# ── saying ──
+# ── reporting ──
 
 
 def numbers_of(markdown: str) -> dict[tuple[str, str], str]:
-    """What the first table holds, by row and language: scores without their marks."""
+    """The cells of the first table by row and language: scores without their marks."""
     header, _, *rows = [line.strip("|").split("|") for line in markdown.splitlines() if line.startswith("|")]
     return {
         (name.strip(), language.strip()): cell.strip().rstrip("✓✗?≈↓↑ ")
@@ -182,7 +182,7 @@ def numbers_of(markdown: str) -> dict[tuple[str, str], str]:
 
 
 def intervals_of(markdown: str) -> set[tuple[str, ...]]:
-    """What the sentences of verdicts are about, our number, and the interval of the difference."""
+    """From each sentence of a verdict: its subject, our number, and the interval of the difference."""
     found = re.findall(r"- (\S+ \(.*\)), (.*?): .*our ([0-9.]+) .* difference, (\S+) to (\S+),", markdown)
     return {(re.sub(r"\b([a-z_]+)=(?=[\d.])", r"\1 ", name), *others) for name, *others in found}
 
@@ -229,7 +229,7 @@ def test_comparisons_are_the_same(command, file, words):
     code, out, _ = command("compare", *words, "--results", "results", "--format", "json")
     now = read_json(out)
     compared = now.get("last_minus_dev", now)
-    assert compared.pop("metric") == "accuracy"  # which 0.1.0 need not say
+    assert compared.pop("metric") == "accuracy"  # which 0.1.0 did not have to say
     before = reworded(said(file))
     before = before.replace("from -11.2 to +3.3", "from -11.3 to +3.3")  # -11.25, now rounded away from zero
     assert (code, now) == (0, read_json(before))
@@ -241,14 +241,14 @@ def test_the_diagnosis_and_the_list_are_the_same(command):
     assert command("list", "runs", "--results", "results")[1] == before
 
 
-def test_the_gate_says_the_same_on_the_old_baseline(command, tmp_path):
+def test_gate_agrees_with_0_1_0_on_the_old_baseline(command, tmp_path):
     where = str(tmp_path / "check.json")
     code, out, _ = command("check", "--results", "gate", "--baseline", "baseline.toml", "--json", where)
     assert (code, out) == (0, in_todays_words(said("check.txt")))
     assert read_json(Path(where).read_text()) == read_json(in_todays_words(said("check.json")))
 
 
-def test_a_baseline_blessed_today_from_the_old_results_passes_them(command, tmp_path):
+def test_old_results_pass_a_baseline_blessed_today(command, tmp_path):
     where = str(tmp_path / "new.toml")
     assert command("bless", "--results", "gate", "--output", where)[0] == 0
     assert command("check", "--results", "gate", "--baseline", where)[0] == 0
@@ -259,8 +259,8 @@ def test_a_baseline_blessed_today_from_the_old_results_passes_them(command, tmp_
 # ── running ──
 
 
-def test_what_0_1_0_finished_is_finished(command, tmp_path, no_computing):
-    """The very command that made them trains nothing again, and touches no file."""
+def test_runs_finished_by_0_1_0_are_not_repeated(command, tmp_path, no_computing):
+    """The command that made them trains nothing and touches no file."""
     shutil.copytree(FIXTURES / "results", tmp_path / "results")
     before = contents(tmp_path / "results")
     words = "--model mini-distilmbert --model mini-mbert --seed 1,2,3 --language en,th --max-steps 200 --dtype float32"
@@ -270,8 +270,8 @@ def test_what_0_1_0_finished_is_finished(command, tmp_path, no_computing):
 
 
 @pytest.mark.slow
-def test_scores_on_the_first_rows_are_kept_apart_from_those_on_rows_drawn_evenly(command, tmp_path):
-    """The same command as in 0.1.0 says that --max-eval means other rows now, and leaves the old run as it is."""
+def test_first_rows_and_drawn_rows_are_kept_apart(command, tmp_path):
+    """The command used with 0.1.0 now reports that --max-eval means other rows, and leaves the old run unchanged."""
     gate = shutil.copytree(FIXTURES / "gate", tmp_path / "gate")
     before = contents(gate)
     words = "--model mini-distilmbert --seed 1 --language en --max-train 600 --max-eval 300 --dtype float32"
