@@ -28,7 +28,7 @@ seed = 3
 
 @pytest.fixture
 def words(tmp_path, mini, checkpoint_of):
-    """The words of a run of a second."""
+    """The arguments of a run that takes a second."""
     (tmp_path / "brief.toml").write_text(RECIPE)
     options = {"--model": checkpoint_of("bert"), "--recipe": tmp_path / "brief.toml", "--data": mini.data}
     options |= {"--results": tmp_path / "results", "--device": "cpu", "--dtype": "float32"}
@@ -37,7 +37,7 @@ def words(tmp_path, mini, checkpoint_of):
 
 @pytest.fixture
 def options(tmp_path, mini, checkpoint_of, words):
-    """The same for the library."""
+    """The same run's arguments for the library."""
     return {
         "models": [str(checkpoint_of("bert"))],
         "recipe": str(tmp_path / "brief.toml"),
@@ -60,7 +60,7 @@ def test_a_dry_run_prints_the_plan_and_stops(words, tmp_path, command):
     assert not (tmp_path / "results").exists()
 
 
-def test_a_run_says_its_plan_first_and_then_which_runs_are_finished(words, tmp_path, command):
+def test_run_prints_its_plan_with_finished_runs(words, tmp_path, command):
     code, _, err = command("run", *words)
     assert (code, err.splitlines()[0][:12]) == (0, "Plan: 1 run ")
     again = command("run", *words)
@@ -71,7 +71,7 @@ def test_a_run_says_its_plan_first_and_then_which_runs_are_finished(words, tmp_p
     assert command("run", *words, "--seed", "3,4", "--dry-run")[1].startswith("Plan: 2 runs, 1 of them finished ")
 
 
-def test_a_run_of_another_model_is_not_taken_for_a_finished_one(words, command, checkpoint_of):
+def test_run_of_another_model_does_not_count_as_finished(words, command, checkpoint_of):
     assert command("run", *words)[0] == 0
     other = [checkpoint_of("distilbert") if word == checkpoint_of("bert") else word for word in words]
     assert command("run", *other, "--dry-run")[1].startswith("Plan: 1 run (mini-pairs; ")
@@ -81,7 +81,7 @@ def test_a_run_of_another_model_is_not_taken_for_a_finished_one(words, command, 
     "other",
     [{"seeds": [4]}, {"overrides": {"epochs": 1}}, {"max_train": 8}, {"max_eval": 4}, {"every_checkpoint": True}],
 )
-def test_a_run_that_differs_is_not_taken_for_a_finished_one(mini, options, other):
+def test_different_run_does_not_count_as_finished(mini, options, other):
     run(str(mini.task_file), **options)
     is_finished = [
         each.is_finished
@@ -91,7 +91,7 @@ def test_a_run_that_differs_is_not_taken_for_a_finished_one(mini, options, other
     assert is_finished == [True, False]
 
 
-def test_hours_are_told_where_finished_runs_tell_them(mini, options, monkeypatch):
+def test_finished_runs_give_the_expected_time(mini, options, monkeypatch):
     monkeypatch.setattr(forecast, "LEAST_ROWS", 1)
     [record] = run(str(mini.task_file), seeds=[1], **options)
     [finished, other] = outlook.outlook_of_grid(str(mini.task_file), seeds=[1, 2], **options).runs
@@ -110,15 +110,15 @@ def test_a_plan_file_is_announced_too(words, tmp_path, command):
     assert not (tmp_path / "results").exists()
 
 
-def test_a_suite_is_announced_without_looking_for_its_rows(command, tmp_path):
+def test_suite_is_announced_without_its_rows(command, tmp_path):
     words = ("--model", "mini-mbert", "--language", "de", "--results", tmp_path / "results", "--dry-run")
     code, out, _ = command("run", "xtreme", *words)
     assert code == 0
     assert "tasks without rows will be left out" in " ".join(out.split())
 
 
-def test_a_model_whose_download_was_cut_off_is_still_to_be_downloaded(tmp_path):
-    """One of two files of weights is there, as huggingface_hub's cache has it."""
+def test_interrupted_download_counts_as_missing(tmp_path):
+    """huggingface_hub's cache holds one of two weight files."""
     repository, commit = Path(os.environ["HF_HOME"]) / "hub" / "models--org--large", "a" * 40
     snapshot = repository / "snapshots" / commit
     snapshot.mkdir(parents=True)
@@ -140,7 +140,7 @@ def test_trials_of_a_sweep_are_counted(words, command):
     assert "Time: not known before the trials." in out
 
 
-def test_verdicts_say_what_so_many_seeds_can_show(command, tmp_path):
+def test_plan_says_which_verdicts_the_seeds_allow(command, tmp_path):
     words = ("--results", tmp_path / "results", "--dry-run")
     out = " ".join(command("run", "xnli", "--model", "mbert", *words)[1].split())
     assert "with one seed a published mean can be shown wrong, but not right" in out
@@ -158,7 +158,8 @@ def test_verdicts_say_what_so_many_seeds_can_show(command, tmp_path):
     "name",
     ["distilmbert-card", *(pytest.param(name, marks=pytest.mark.slow) for name in ("conneau-2020", "xlmv-xquad"))],
 )
-def test_a_table_gets_the_fewest_seeds_with_an_even_chance_and_three_where_there_are_none(name):
+def test_table_gets_the_fewest_seeds_with_an_even_chance(name):
+    """At least three, also where no number of seeds has an even chance."""
     table = get_reference(name)
     task = get_task(table.task)
     needed = []
@@ -170,12 +171,12 @@ def test_a_table_gets_the_fewest_seeds_with_an_even_chance_and_three_where_there
     assert ("even chance" in chosen.why) == bool(needed)
 
 
-def test_a_table_of_a_task_that_trains_nothing_needs_no_seeds():
+def test_table_of_a_task_without_training_needs_no_seeds():
     table = get_reference("jiant-tatoeba")
     assert seeds_to_reproduce(table, get_task(table.task)).seeds == ()
 
 
-def test_a_table_is_planned_with_as_many(tmp_path, command):
+def test_table_is_planned_with_the_seeds_it_needs(tmp_path, command):
     out = command("reproduce", "xnli-mini", "--dry-run", "--results", tmp_path / "results")[1]
     assert out.startswith("Plan: 6 runs (xnli-mini; mini-mbert, mini-distilmbert; seeds 1 to 3, ")
     out = command("reproduce", "xnli-mini", "--max-train", 9, "--dry-run", "--results", tmp_path / "results")[1]

@@ -1,4 +1,4 @@
-"""Data as people have them: read as they are meant where that is certain, else refused in one line that counts rows."""
+"""People's own data is read as meant where that is certain, else refused in one line that counts rows."""
 
 import csv
 import io
@@ -52,7 +52,7 @@ def write(
 
 
 def named(rows: list[tiny.Row], names: tuple[str, ...] | list[str], width: pa.DataType | None = None) -> pa.Table:
-    """As datasets writes a ClassLabel; `width`: the type that its numbers are stored in."""
+    """As datasets writes a ClassLabel; `width` is the type that stores its numbers."""
     folded = [name.casefold() for name in names]
     table = pa.Table.from_pandas(frame(rows, folded.index), schema=tiny.hub_schema(names), preserve_index=False)
     place = table.schema.get_field_index("label")
@@ -75,7 +75,7 @@ def json_lines(rows: list[tiny.Row], to_label: Callable[[str], Any]) -> str:
 
 
 def changed(rows: list[tiny.Row], change: Callable[[int, str], str]) -> list[tiny.Row]:
-    """With other premises."""
+    """The rows with changed premises."""
     return [(change(place, premise), hypothesis, label) for place, (premise, hypothesis, label) in enumerate(rows)]
 
 
@@ -88,7 +88,7 @@ WHOLE = changed(ES, lambda place, text: f'"{text}"' if place in (1, 4) else text
 WITH_BREAKS = changed(ES, lambda place, text: f'{text}\n"otra"\tcolumna' if place in (2, 5) else text)
 WITH_COMMAS = changed(ES, lambda place, text: f'{text}, "dijo", y más' if place in (2, 5) else text)
 
-# What is in the file of Spanish test rows, and the rows that it means.
+# The content of the file of Spanish test rows, and the rows that it means.
 READ: dict[str, tuple[str, Any, list[tiny.Row]]] = {
     "capitals in text": (".parquet", frame(ES, str.capitalize), ES),
     "capitals in a schema": (".parquet", named(ES, CAPITALS), ES),
@@ -138,7 +138,7 @@ def test_rows_are_read_as_they_are_meant(mini, tmp_path, name):
 
 
 def faulty(**columns: dict[int, Any]) -> pd.DataFrame:
-    """The rows with these values in the place of those with these numbers, counted from 1."""
+    """The rows with values replaced: for each column, new values by row number, counted from 1."""
     table = frame(ES, number).astype(object)
     for column, values in columns.items():
         for row, value in values.items():
@@ -214,7 +214,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_rows_that_cannot_be_used_are_counted_in_one_line(mini, tmp_path, name):
+def test_unusable_rows_are_counted_in_one_line(mini, tmp_path, name):
     suffix, content, said = REFUSED[name]
     path = write(tmp_path, "es", content, suffix)
     with pytest.raises(DataError) as caught:
@@ -234,27 +234,28 @@ def load_all(mini, folder: Path) -> list[list[int]]:
     return [load_rows(source, language, "test").gold.tolist() for language in ("en", "es")]
 
 
-def test_languages_with_labels_in_different_orders_are_read_by_their_names(mini, tmp_path):
+def test_labels_in_different_orders_are_read_by_name(mini, tmp_path):
     write(tmp_path, "en", named(of_language("en"), TURNED))
     write(tmp_path, "es", named(ES, LABELS))
     assert load_all(mini, tmp_path) == [[0, 1, 2] * 4] * 2
 
 
 @pytest.mark.parametrize("bare", [number, float, str], ids=["numbers", "decimal points", "text"])
-def test_a_language_that_lost_its_names_is_refused_where_another_shows_another_order(mini, tmp_path, bare):
+def test_unnamed_labels_are_refused_if_orders_differ(mini, tmp_path, bare):
+    """Another language's label names are not in the task's order."""
     write(tmp_path, "en", named(of_language("en"), TURNED))
     write(tmp_path, "es", frame(ES, lambda label: bare(number(label)) if bare is not number else number(label)))
     with pytest.raises(DataError, match=r"es/test\.parquet: test rows of 'es' have numbers without names .* have cont"):
         load_all(mini, tmp_path)
 
 
-def test_a_language_that_lost_its_names_is_read_where_others_have_the_tasks_order(mini, tmp_path):
+def test_unnamed_labels_are_read_if_others_use_the_tasks_order(mini, tmp_path):
     write(tmp_path, "en", named(of_language("en"), CAPITALS))
     write(tmp_path, "es", frame(ES, number))
     assert load_all(mini, tmp_path) == [[0, 1, 2] * 4] * 2
 
 
-def test_shards_whose_names_differ_are_refused(mini, tmp_path):
+def test_shards_with_different_label_names_are_refused(mini, tmp_path):
     for shard, (rows, names) in enumerate(((ES[:6], LABELS), (ES[6:], TURNED))):
         (tmp_path / "es").mkdir(exist_ok=True)
         pq.write_table(named(rows, names), tmp_path / "es" / f"test-0000{shard}-of-00002.parquet")
@@ -282,7 +283,7 @@ STARS = LabelMatcher(("1", "2", "3"), {"one star": "1"})
         ([1, -1, None], [0, None, None]),
     ],
 )
-def test_numbers_are_names_or_count_through_them_all_alike(cells, meant):
+def test_number_labels_are_all_names_or_all_positions(cells, meant):
     try:
         found = STARS.of_cells("file", cells, None)
     except DataError as uncertain:
@@ -291,18 +292,18 @@ def test_numbers_are_names_or_count_through_them_all_alike(cells, meant):
         assert [found.get(cell) for cell in cells] == meant
 
 
-def test_numbers_that_may_be_either_are_refused():
+def test_ambiguous_number_labels_are_refused():
     with pytest.raises(
         DataError, match=r"file: labels 1, 2 may be names, or numbers that count .* from 0; write them as"
     ):
         STARS.of_cells("file", [1, 2, 2], None)
 
 
-def test_a_label_of_minus_one_is_no_missing_one():
+def test_label_minus_one_is_not_taken_as_missing():
     assert LabelMatcher(("-1", "0", "1"), {}).of_cells("file", [-1, 1, 0], None) == {-1: 0, 1: 2, 0: 1}
 
 
-def test_labels_that_differ_by_their_capitals_alone_are_matched_exactly():
+def test_labels_that_differ_only_in_case_match_exactly():
     matcher = LabelMatcher(("US", "us", "it"), {"Italian": "it"})
     assert [matcher.of_name(name) for name in ("US", "us", "Us", "IT", "italian")] == [0, 1, None, 2, 2]
 
@@ -310,7 +311,7 @@ def test_labels_that_differ_by_their_capitals_alone_are_matched_exactly():
 # ── on the command line ──
 
 
-def test_the_doctor_counts_what_cannot_be_used(command, mini, tmp_path):
+def test_the_doctor_counts_unusable_rows(command, mini, tmp_path):
     for language in ("en", "zh"):
         write(tmp_path, language, frame(of_language(language)))
     write(tmp_path, "es", faulty(label={4: -1, 9: -1}))
@@ -328,8 +329,8 @@ def test_the_doctor_counts_empty_texts(command, mini, tmp_path):
     assert f"! empty texts: pairs with one: {of_both}. Correct or remove them" in out
 
 
-def test_features_of_datasets_are_written_as_datasets_writes_them(tmp_path):
-    """So that the files above are as people have them."""
+def test_helper_writes_features_as_datasets_does(tmp_path):
+    """So the files above are like people's own."""
     features = datasets.Features.from_arrow_schema(named(ES, CAPITALS).schema)
     assert features["label"] == datasets.ClassLabel(names=CAPITALS)
 
@@ -350,7 +351,7 @@ FAULTY = {
 
 
 @pytest.mark.parametrize("what", FAULTY)
-def test_a_table_that_can_be_read_in_two_ways_or_not_at_all_is_refused(mini, tmp_path, what):
+def test_ambiguous_or_unreadable_tables_are_refused(mini, tmp_path, what):
     name, content, said = FAULTY[what]
     data = Path(shutil.copytree(mini.data, tmp_path / "data"))
     [path] = (data / "es").glob("test*")

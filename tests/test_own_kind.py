@@ -1,7 +1,7 @@
-"""A kind of task in a distribution of its own, found by its entry point: trained, scored, judged, gated and reported.
+"""A kind of task in its own distribution, found by its entry point, is trained, scored, judged, gated and reported.
 
-Nothing of xeval knows it: its rows have a tag for every word, its metric is no share of rows, and its head reads every
-token.
+xeval knows nothing of it: its rows have a tag for every word, its metric is not a share of rows, and its head reads
+every token.
 """
 
 import io
@@ -91,7 +91,7 @@ def write_rows(folder: Path) -> None:
 
 
 def install(site: Path) -> None:
-    """What pip leaves of a distribution: its module, and a folder that names its entry points."""
+    """Write what pip installs of a distribution: its module, and a folder that names its entry points."""
     site.mkdir()
     shutil.copy(ROOT / "tests/helpers/toy_kind/toy_tags.py", site)
     information = site / "xeval_toy_tags-1.0.dist-info"
@@ -114,7 +114,7 @@ def place(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def xeval(place):
-    """`xeval(words…)`: what the command line says where the distribution is installed."""
+    """`xeval(words…)`: what the command line prints with the distribution installed."""
 
     def command(*words: str, exits: int = 0) -> str:
         said = io.StringIO()
@@ -148,7 +148,7 @@ def test_the_kind_is_under_a_hundred_lines():
     assert len((ROOT / "tests/helpers/toy_kind/toy_tags.py").read_text().splitlines()) < 100
 
 
-def test_without_the_distribution_its_task_is_refused_in_one_line(place):
+def test_task_is_refused_without_its_distribution(place):
     command = [sys.executable, "-W", "error", "-m", "xeval", "list", "tasks"]
     settings = os.environ | SETTINGS
     without, seen = (
@@ -160,7 +160,7 @@ def test_without_the_distribution_its_task_is_refused_in_one_line(place):
     assert (seen.returncode, "toy-tagging" in seen.stdout) == (0, True), seen.stderr
 
 
-def test_a_key_that_the_kind_does_not_have_is_refused(place, xeval):
+def test_task_file_with_a_wrong_key_is_refused(place, xeval):
     faulty = place / "faulty.toml"
     faulty.write_text(TASK.replace("'", '"').replace("tags =", "labels ="))
     said = xeval("run", "./faulty.toml", *RUN[2:], exits=2)
@@ -171,8 +171,8 @@ def records_of(place: Path) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted(place.glob("results/*/*/*/record.json"))]
 
 
-def test_it_is_trained_and_scored(place, ran):
-    """By hand: tags that are right over words, from the predictions that were kept."""
+def test_kind_is_trained_and_scored(place, ran):
+    """Scores are checked by hand: correct tags over words, from the stored predictions."""
     records = records_of(place)
     assert [record["seed"] for record in records] == [1, 2]
     for path, record in zip(sorted(place.glob("results/*/*/*")), records, strict=True):
@@ -189,13 +189,13 @@ def test_it_is_trained_and_scored(place, ran):
         assert record["scores"]["en"]["value"] > 0.9 > record["scores"]["es"]["value"], "and something was learnt"
 
 
-def test_it_is_not_computed_again(xeval, ran):
+def test_finished_runs_of_the_kind_are_not_repeated(xeval, ran):
     said = xeval(*RUN, "--seed", "1,2")
     assert said.count("nothing to do, 3 languages") == 2
 
 
 @pytest.mark.parametrize("style", ["markdown", "html", "latex", "csv", "json", "model-card"])
-def test_it_is_reported_and_judged_by_its_own_metric(place, xeval, ran, style):
+def test_kind_is_reported_and_judged_by_its_own_metric(place, xeval, ran, style):
     said = xeval("report", "--reference", "./toy-table.toml", "--format", style)
     in_words = "tag_accuracy" if style in ("csv", "json") else "ag accuracy"
     assert in_words in said and "recall" not in said
@@ -208,7 +208,7 @@ def test_it_is_reported_and_judged_by_its_own_metric(place, xeval, ran, style):
 
 
 @pytest.mark.slow
-def test_two_configurations_of_it_are_compared(place, xeval, ran):
+def test_two_configurations_of_the_kind_are_compared(place, xeval, ran):
     xeval(*RUN, "--seed", "1,2", "--epochs", "1")
     said = json.loads(xeval("compare", "mini-mbert:epochs=1", "mini-mbert:epochs=4", "--format", "json"))
     assert said["metric"] == "tag_accuracy" and said["mean"]["n_groups"] == COUNTS["test"]
@@ -219,7 +219,7 @@ def test_two_configurations_of_it_are_compared(place, xeval, ran):
     assert "its sentences are neither right nor wrong; leave out --flips" in refused
 
 
-def test_it_is_gated(place, xeval, ran):
+def test_kind_is_gated(place, xeval, ran):
     xeval("bless", "--output", "baseline.toml")
     blessed = (place / "baseline.toml").read_text()
     assert 'metric = "tag_accuracy"' in blessed and "value_percent" in blessed and "n_correct =" not in blessed
@@ -230,7 +230,7 @@ def test_it_is_gated(place, xeval, ran):
 
 
 def raised(blessed: str, by: float) -> str:
-    """A baseline whose scores in Arabic are higher, made of other weights."""
+    """The baseline with higher scores in Arabic, as if from other weights."""
     content = tomlkit.parse(blessed)
     for configuration in content["configurations"]:
         cell = configuration["languages"]["ar"]
@@ -242,6 +242,6 @@ def raised(blessed: str, by: float) -> str:
     return tomlkit.dumps(content)
 
 
-def test_it_is_diagnosed(xeval, ran):
+def test_kind_is_diagnosed(xeval, ran):
     said = xeval("diagnose")
     assert "permuted labels" not in said and "one label throughout" not in said

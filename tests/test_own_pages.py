@@ -1,4 +1,4 @@
-"""The pages on tasks of one's own, one for each kind, are tried as they are written: files made, commands run."""
+"""The how-to pages on custom tasks, one for each kind, work as written: their files are made, their commands run."""
 
 import os
 import re
@@ -21,7 +21,7 @@ def fenced(page: str, language: str) -> list[str]:
 
 
 def make_files(page: str) -> None:
-    """What the page's code makes, and its task file, in the working folder."""
+    """Make the files of the page's code, and its task file, in the working folder."""
     for code in fenced(page, "python"):
         exec(compile(code, "page", "exec"), {})
     for session in fenced(page, "console"):
@@ -33,14 +33,14 @@ def make_files(page: str) -> None:
 
 
 def commands(page: str) -> list[list[str]]:
-    """The words of each command, of one seed and with a model that needs no network."""
+    """The words of each command, with one seed and a model that needs no network."""
     lines = re.findall(r"^    xeval ((?:doctor|run) \./my-.*)$", page, re.MULTILINE)
     alone = [shlex.split(line.replace("--seed 1,2,3", "--seed 1")) for line in lines]
     return [[WITHOUT_NETWORK.get(word, word) for word in words] for words in alone]
 
 
 @pytest.mark.parametrize("name", OF_KIND)
-def test_a_page_does_what_it_says(name, command, tmp_path, monkeypatch):
+def test_page_does_what_it_says(name, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = (PAGES / f"own-{name}.md").read_text(encoding="utf-8")
     make_files(page)

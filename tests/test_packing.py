@@ -39,7 +39,7 @@ def encoded_rows(architecture: str) -> Encoded:
 
 
 def classifier(architecture: str) -> torch.nn.Module:
-    """In float64, so that what is left of a difference is no rounding."""
+    """In float64, so that a remaining difference is not just rounding."""
     model = tiny_model(architecture, len(tiny_tokenizer(architecture)), **without_dropout(architecture))
     return model.double().eval()
 
@@ -49,7 +49,7 @@ def plain_logits(model: torch.nn.Module, pairs: Encoded, rows: np.ndarray) -> to
     return model(**collate(pairs, rows, model.config.pad_token_id, takes_type_ids, CPU.device)).logits
 
 
-# ── where everything lies ──
+# ── the layout of packed rows ──
 
 
 @settings(deadline=None)
@@ -78,8 +78,8 @@ def test_packed_rows_come_out_as_they_went_in(lengths, random):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_padding_that_stands_in_a_text_has_the_position_that_the_model_gives_it(architecture):
-    """ "[PAD]" or "<pad>" in a text becomes that piece; XLM-R does not count it."""
+def test_padding_pieces_in_texts_get_the_models_positions(architecture):
+    """A text with "[PAD]" or "<pad>" in it gets that piece, which XLM-R does not count."""
     model, pairs = classifier(architecture), encoded_rows(architecture)
     ids = pairs.input_ids.copy()
     ids[pairs.offsets[3] + 2] = ids[pairs.offsets[5] + 1] = model.config.pad_token_id
@@ -90,11 +90,11 @@ def test_padding_that_stands_in_a_text_has_the_position_that_the_model_gives_it(
         np.testing.assert_allclose(got, plain_logits(model, pairs, ALL), rtol=0, atol=1e-9)
 
 
-# ── nobody sees the neighbours ──
+# ── sequences do not see their neighbours ──
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_logits_of_a_sequence_do_not_depend_on_its_neighbours(architecture):
+def test_logits_do_not_depend_on_neighbouring_sequences(architecture):
     model, pairs = classifier(architecture), encoded_rows(architecture)
     ids = pairs.input_ids.copy()
     of_row_4 = slice(pairs.offsets[4] + 1, pairs.offsets[5])
@@ -110,8 +110,8 @@ def test_logits_of_a_sequence_do_not_depend_on_its_neighbours(architecture):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_plain_attention_over_packed_input_would_see_across_sequences(architecture):
-    """Hence an attention of our own: with transformers' the same input gives other logits, without a word."""
+def test_plain_attention_would_see_across_sequences(architecture):
+    """Hence our own attention: with transformers' attention, the same input silently gives other results."""
     model, pairs = classifier(architecture), encoded_rows(architecture)
     inputs, sequences = pack(pairs, ALL, model.config, CPU.device)
     with torch.no_grad():
@@ -120,13 +120,13 @@ def test_plain_attention_over_packed_input_would_see_across_sequences(architectu
     assert (hidden[0, sequences.places[0]] - expected).abs().max() > 1e-3
 
 
-def test_a_packed_model_refuses_input_that_does_not_say_where_sequences_lie():
+def test_packed_model_refuses_input_without_sequences():
     model, pairs = classifier("bert"), encoded_rows("bert")
     with packed(model), pytest.raises(TypeError, match="sequences"):
         plain_logits(model, pairs, ALL)
 
 
-# ── the ways to attend ──
+# ── the implementations of attention ──
 
 LENGTHS = (9, 7, 7, 3, 1)
 
@@ -138,7 +138,7 @@ def sequences_of(lengths: tuple[int, ...]) -> Sequences:
 
 
 def one_by_one(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Softmax of scaled products, each sequence for itself (Vaswani et al. 2017, equation 1)."""
+    """Softmax of scaled products, one sequence at a time (Vaswani et al. 2017, equation 1)."""
     n_queries = LENGTHS if len(query) == len(key) else [1] * len(LENGTHS)
     parts = zip(query.split(n_queries), key.split(LENGTHS), value.split(LENGTHS), strict=True)
     attended = []
@@ -155,7 +155,7 @@ def states(n_queries: int) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("n_queries", [sum(LENGTHS), len(LENGTHS)], ids=["all tokens", "first tokens"])
-def test_attention_and_its_gradient_are_those_of_each_sequence_for_itself(n_queries):
+def test_attention_and_gradient_match_sequence_by_sequence(n_queries):
     inputs = states(n_queries)
     got, expected = attend_by_length(*inputs, sequences_of(LENGTHS), 0.0), one_by_one(*inputs)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
@@ -185,7 +185,7 @@ def test_dropout_changes_each_draw_and_not_the_mean(n_queries):
 
 
 @pytest.mark.parametrize("n_queries", [sum(LENGTHS), len(LENGTHS)], ids=["all tokens", "first tokens"])
-def test_the_gradient_under_dropout_is_the_slope_of_what_was_computed(n_queries):
+def test_gradient_under_dropout_passes_gradcheck(n_queries):
     def attended(*inputs: torch.Tensor) -> torch.Tensor:
         torch.manual_seed(0)  # the same draw each time
         return attend_by_length(*inputs, sequences_of(LENGTHS), 0.3)
@@ -203,8 +203,8 @@ def gradients(model: torch.nn.Module, logits: torch.Tensor) -> dict[str, torch.T
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_gradients_are_those_of_the_padded_model(architecture):
-    """In float32, as they are trained with; relative to the whole gradient's size."""
+def test_gradients_match_those_of_the_padded_model(architecture):
+    """In float32, as in training; relative to the size of the whole gradient."""
     model, pairs = classifier(architecture).float().train(), encoded_rows(architecture)
     expected = gradients(model, plain_logits(model, pairs, ALL))
     with packed(model):
@@ -229,7 +229,7 @@ def test_the_last_layer_computes_the_first_tokens_only(architecture):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_afterwards_the_model_is_as_before(architecture):
+def test_model_is_restored_after_packing(architecture):
     model, pairs = classifier(architecture), encoded_rows(architecture)
     with torch.no_grad():
         before = plain_logits(model, pairs, ALL)
@@ -239,7 +239,7 @@ def test_afterwards_the_model_is_as_before(architecture):
         torch.testing.assert_close(plain_logits(model, pairs, ALL), before, rtol=0, atol=0)
 
 
-# ── models that are not known ──
+# ── models not known to pack ──
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_afterwards_the_model_is_as_before(architecture):
     ],
     ids=["another type", "a decoder", "feed-forward in chunks"],
 )
-def test_what_is_not_known_to_pack_is_padded(architecture, settings):
+def test_models_not_known_to_pack_are_padded(architecture, settings):
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
     config = AutoConfig.for_model(
         architecture, vocab_size=len(tiny_tokenizer("bert")), num_labels=3, initializer_range=0.3, **sizes, **settings
@@ -265,7 +265,7 @@ def test_what_is_not_known_to_pack_is_padded(architecture, settings):
 
 
 class Notes(Silent):
-    """A reporter that keeps what it is told."""
+    """A reporter that keeps its lines."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -275,7 +275,7 @@ class Notes(Silent):
 
 
 @pytest.mark.parametrize("architecture", ["mpnet", "bert"])
-def test_a_run_says_that_it_pads_where_it_does(architecture, mini, checkpoint_of, tmp_path):
+def test_run_reports_when_it_pads(architecture, mini, checkpoint_of, tmp_path):
     folder = checkpoint_of("bert")
     if architecture != "bert":
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -303,14 +303,14 @@ SEQUENCES = Sequences(
 
 
 def random_states(*n_tokens: int) -> list[torch.Tensor]:
-    """(n_tokens, 2, 8) float64 each, which ask for gradients."""
+    """float64 tensors of shape (n_tokens, 2, 8) that require gradients."""
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(n, 2, 8, generator=generator, dtype=torch.float64, requires_grad=True) for n in n_tokens]
 
 
 @pytest.mark.parametrize(("n_queries", "window"), [(27, 1), (27, 4), (27, 100), (27, None), (5, None)])
-def test_attention_over_padded_rows_is_that_over_rows_of_one_length(n_queries, window):
-    """What a GPU computes in float32 with dropout, and where tokens see only those near them."""
+def test_padded_attention_matches_attention_by_length(n_queries, window):
+    """The padded form is for GPUs in float32 with dropout, and for tokens that see only nearby ones."""
     (query, key, value), sequences = random_states(n_queries, 27, 27), SEQUENCES
     outputs = [attend(query, key, value, sequences, 0.0, window) for attend in (attend_by_length, attend_padded)]
     gradients = [torch.autograd.grad((output**2).sum(), (query, key, value)) for output in outputs]
@@ -320,7 +320,7 @@ def test_attention_over_padded_rows_is_that_over_rows_of_one_length(n_queries, w
 
 @pytest.mark.parametrize("attend", [attend_by_length, attend_padded])
 @pytest.mark.parametrize("n_queries", [27, 5], ids=["all tokens", "first tokens"])
-def test_gradients_meet_the_dropout_that_the_output_met(attend, n_queries):
+def test_gradients_use_the_dropout_of_the_output(attend, n_queries):
     """The output is M · value, with M for what was not dropped, and the gradient Mᵀ · g, so ⟨g, M v⟩ = ⟨Mᵀ g, v⟩."""
     query, key, value, g = random_states(n_queries, 27, 27, n_queries)
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""Two models compared by a metric that is not a share of rows: intervals and p values against slow ones."""
+"""Two models compared by a metric that is not a share of rows: intervals and p-values against slow versions."""
 
 import itertools
 
@@ -15,7 +15,7 @@ MEASURE = Measure(F1, F1.counts)
 
 
 def tallies(seed: int, n_groups: int = 60, better: float = 0.0, n_seeds: int = 1) -> np.ndarray:
-    """(S, N, 3) counts of two rows to a group; a group is hard or easy for every model."""
+    """(S, N, 3) counts, with two rows to a group; a group is hard or easy for every model."""
     hard = np.repeat(np.random.default_rng(0).random(n_groups), 2)
     rng = np.random.default_rng(seed)
     rates = np.stack([3 + better - 2 * hard, 0.5 + hard, 0.5 + hard], axis=1)
@@ -36,7 +36,7 @@ def slow_difference(a: np.ndarray, b: np.ndarray, rows: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("n_seeds", [(1, 1), (2, 3)])
-def test_the_difference_is_that_of_the_values_and_its_interval_what_a_slow_bootstrap_covers(n_seeds):
+def test_difference_and_interval_match_a_slow_bootstrap(n_seeds):
     a, b = tallies(1, n_seeds=n_seeds[0]), tallies(2, better=0.5, n_seeds=n_seeds[1])
     found = paired_metric_difference([paired(a, b)], seed=3, n_resamples=4000)
     assert found.difference == pytest.approx(slow_difference(a, b, np.arange(120)))
@@ -50,7 +50,7 @@ def test_the_difference_is_that_of_the_values_and_its_interval_what_a_slow_boots
     assert (found.n_groups, found.seed, found.n_resamples) == (60, 3, 4000)
 
 
-def test_for_a_share_of_rows_it_is_what_the_usual_bootstrap_gives():
+def test_share_of_rows_matches_the_usual_bootstrap():
     rng = np.random.default_rng(5)
     right_a, right_b, groups = rng.random(90) < 0.6, rng.random(90) < 0.7, np.repeat(np.arange(30), 3)
     measure = Measure(ACCURACY, ACCURACY.counts)
@@ -70,7 +70,7 @@ def test_translations_are_drawn_together():
     assert apart.high - apart.low < 0.9 * (alone.high - alone.low), "languages of other sizes are drawn on their own"
 
 
-def test_the_p_value_is_that_of_all_exchanges_of_groups():
+def test_p_value_matches_all_exchanges_of_groups():
     a, b = tallies(1, n_groups=10), tallies(2, n_groups=10, better=1.0)
     observed, n_as_large = abs(slow_difference(a, b, np.arange(20))), 0
     for swaps in itertools.product([False, True], repeat=10):
@@ -80,7 +80,7 @@ def test_the_p_value_is_that_of_all_exchanges_of_groups():
     assert exchange_p(paired(a, b)) == pytest.approx(n_as_large / 2**10, abs=0.02)
 
 
-def test_for_a_share_of_rows_the_p_value_is_near_the_exact_one():
+def test_p_value_of_a_share_of_rows_is_near_the_exact_one():
     rng = np.random.default_rng(8)
     right_a, right_b, groups = rng.random(60) < 0.6, rng.random(60) < 0.75, np.repeat(np.arange(20), 3)
     a, b = (np.stack([right, np.ones(60)], axis=1)[None] for right in (right_a, right_b))
@@ -94,6 +94,6 @@ def test_models_that_answer_alike_do_not_differ():
     assert exchange_p(paired(tallies(1), tallies(1))) == 1.0
 
 
-def test_one_group_says_nothing_of_others():
+def test_one_group_gives_the_widest_interval():
     found = paired_metric_difference([paired(tallies(1, n_groups=1), tallies(2, n_groups=1))], n_resamples=50)
     assert (found.low, found.high) == (-1.0, 1.0)

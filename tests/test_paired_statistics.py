@@ -1,4 +1,4 @@
-"""The statistics of comparisons: done the slow way, against published examples, and against known truths."""
+"""The statistics of comparisons, checked against slow versions, published examples and known truths."""
 
 import itertools
 import math
@@ -22,7 +22,7 @@ RIGHT_A, RIGHT_B = RNG.random(N) < 0.5, RNG.random(N) < 0.75
 
 
 def slow_interval(a, b, groups, seed, n_resamples):
-    """As it is defined: draw premises with replacement, put their rows together, take both accuracies."""
+    """By definition: draw premises with replacement, pool their rows, take both accuracies."""
     rng, names, found = np.random.default_rng(seed), sorted(set(groups)), []
     for drawn in rng.integers(0, len(names), (n_resamples, len(names))):
         rows = [row for place in drawn for row in range(len(groups)) if groups[row] == names[place]]
@@ -30,7 +30,7 @@ def slow_interval(a, b, groups, seed, n_resamples):
     return np.quantile(found, [0.025, 0.975])
 
 
-def test_the_interval_is_that_of_resampled_premises_done_the_slow_way():
+def test_interval_matches_a_slow_bootstrap_of_premises():
     uneven = np.minimum(GROUPS, 11)  # the last premise has 27 rows
     for groups in (GROUPS, uneven):
         found = paired_difference(RIGHT_A, RIGHT_B, groups, seed=5, n_resamples=60)
@@ -39,7 +39,7 @@ def test_the_interval_is_that_of_resampled_premises_done_the_slow_way():
     assert found.n_groups == 12 and (found.seed, found.n_resamples) == (5, 60)
 
 
-def test_rows_that_say_the_same_thrice_count_once():
+def test_rows_repeated_within_a_group_count_once():
     once = paired_difference(RIGHT_A, RIGHT_B, np.arange(N))
     thrice = paired_difference(np.repeat(RIGHT_A, 3), np.repeat(RIGHT_B, 3), np.repeat(np.arange(N), 3))
     as_rows = paired_difference(np.repeat(RIGHT_A, 3), np.repeat(RIGHT_B, 3), np.arange(3 * N))
@@ -47,7 +47,7 @@ def test_rows_that_say_the_same_thrice_count_once():
     assert as_rows.high - as_rows.low < 0.7 * (once.high - once.low)
 
 
-def test_the_interval_agrees_with_the_textbooks_standard_error():
+def test_interval_agrees_with_the_textbook_standard_error():
     a, b, groups = RNG.random(6000) < 0.6, RNG.random(6000) < 0.65, np.repeat(np.arange(2000), 3)
     of_premises = (b.astype(float) - a).reshape(2000, 3).mean(axis=1)
     half = 1.96 * of_premises.std(ddof=1) / math.sqrt(2000)
@@ -55,12 +55,12 @@ def test_the_interval_agrees_with_the_textbooks_standard_error():
     assert (found.low, found.high) == pytest.approx((found.difference - half, found.difference + half), abs=0.001)
 
 
-def test_one_premise_says_nothing():
+def test_one_premise_gives_the_widest_interval():
     found = paired_difference(RIGHT_A, RIGHT_B, np.zeros(N))
     assert (found.low, found.high, found.excludes_zero) == (-1.0, 1.0, False)
 
 
-def test_translations_are_drawn_together_and_other_languages_on_their_own():
+def test_only_translations_are_drawn_together():
     """Three copies of one language say no more than one of them; three independent ones say more."""
     one = PairedRows(RIGHT_A, RIGHT_B, GROUPS, LABELS)
     alone, copies = paired_mean_difference([one]), paired_mean_difference([one] * 3)
@@ -70,14 +70,14 @@ def test_translations_are_drawn_together_and_other_languages_on_their_own():
     assert apart.high - apart.low == pytest.approx((alone.high - alone.low) / math.sqrt(3), rel=0.1)
 
 
-def test_the_mean_over_translations_done_the_slow_way():
+def test_mean_over_translations_matches_a_slow_bootstrap():
     other = PairedRows(~RIGHT_A, RIGHT_B, GROUPS, LABELS)
     found = paired_mean_difference([PairedRows(RIGHT_A, RIGHT_B, GROUPS, LABELS), other], seed=5, n_resamples=60)
     a = (RIGHT_A.astype(float) + ~RIGHT_A) / 2
     assert (found.low, found.high) == pytest.approx(slow_interval(a, RIGHT_B, GROUPS, 5, 60))
 
 
-def test_two_premises_with_one_translation_are_one_premise():
+def test_premises_with_the_same_translation_are_joined():
     translated = np.where(GROUPS == 1, 0, GROUPS)  # the second premise reads like the first in this language
     joint = joint_groups([GROUPS, translated])
     together = [{row for row in range(N) if joint[row] == number} for number in dict.fromkeys(joint)]
@@ -87,7 +87,7 @@ def test_two_premises_with_one_translation_are_one_premise():
 # ── the tests ──
 
 
-def test_a_published_example_of_mcnemars_exact_test():
+def test_mcnemar_matches_a_published_example():
     """Bentur et al. (2009) as Fagerland et al. (2013), doi:10.1186/1471-2288-13-91, work it out: of 21 children one
     changed one way and seven the other; exact conditional p = 0.070."""
     assert mcnemar_p(1, 7) == pytest.approx(0.070, abs=0.0005)
@@ -95,12 +95,12 @@ def test_a_published_example_of_mcnemars_exact_test():
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 3), (5, 9), (140, 200)])
-def test_with_one_row_to_a_premise_the_test_by_premise_is_mcnemars(only_a, only_b):
+def test_premise_test_of_single_rows_is_mcnemars_test(only_a, only_b):
     differences = np.array([-1] * only_a + [1] * only_b + [0] * 20)
     assert group_p(differences, np.arange(len(differences))) == pytest.approx(mcnemar_p(only_a, only_b))
 
 
-def test_the_test_by_premise_counts_every_exchange_of_signs():
+def test_premise_test_counts_every_exchange_of_signs():
     differences, groups = RNG.integers(-3, 4, 30), np.repeat(np.arange(10), 3)
     sums = differences.reshape(10, 3).sum(axis=1)
     totals = [abs(int(np.dot(signs, sums))) for signs in itertools.product((-1, 1), repeat=10)]
@@ -108,7 +108,7 @@ def test_the_test_by_premise_counts_every_exchange_of_signs():
     assert group_p(differences, groups) == pytest.approx(expected)
 
 
-def test_the_test_by_premise_tends_to_the_clustered_mcnemar_statistic():
+def test_premise_test_approaches_clustered_mcnemar():
     """Durkalski et al. 2003, for clusters of one size: (Σ d)² / Σ d² against chi-square with one degree of freedom."""
     differences, groups = RNG.integers(-1, 2, 6000), np.repeat(np.arange(2000), 3)
     sums = differences.reshape(2000, 3).sum(axis=1)
@@ -116,7 +116,7 @@ def test_the_test_by_premise_tends_to_the_clustered_mcnemar_statistic():
     assert group_p(differences, groups) == pytest.approx(stats.chi2.sf(statistic, 1), abs=0.02)
 
 
-def test_a_textbook_example_of_holms_correction():
+def test_holm_matches_a_worked_example():
     """Four p values of which the smallest two are significant at 5 %: 0.005 < 0.05/4, 0.01 < 0.05/3, 0.03 > 0.05/2
     (the worked example of Wikipedia's article on the Holm-Bonferroni method)."""
     adjusted = holm([0.01, 0.04, 0.03, 0.005])
@@ -124,7 +124,7 @@ def test_a_textbook_example_of_holms_correction():
     assert [p <= 0.05 for p in adjusted] == [True, False, False, True]
 
 
-def test_holm_rejects_what_the_step_down_procedure_rejects():
+def test_holm_matches_the_step_down_procedure():
     for _ in range(50):
         p_values = (RNG.random(8) ** 3).tolist()
         rejected, left = set(), len(p_values)
@@ -141,11 +141,11 @@ def test_holm_rejects_what_the_step_down_procedure_rejects():
 
 
 @pytest.mark.parametrize("n_seeds", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_without_a_difference_one_is_shown_as_rarely_as_promised(n_seeds):
+def test_false_positives_are_as_rare_as_promised(n_seeds):
     n = 300
     shares = rates(0.0, n_seeds, n, seed=11)
     print(describe(0.0, n_seeds, shares))
-    slack = 3.09 * math.sqrt(0.05 * 0.95 / n)  # what chance alone passes once in a thousand; several are held to it
+    slack = 3.09 * math.sqrt(0.05 * 0.95 / n)  # chance alone exceeds it once in a thousand; several are tested
     assert shares["mean"] <= 0.05 + slack and shares["family"] <= 0.05 + slack
-    assert 0.05 - slack <= shares["mean"]  # not wider than it need be
+    assert 0.05 - slack <= shares["mean"]  # no wider than need be
     assert abs(shares["cell"] - 0.05) <= 0.02

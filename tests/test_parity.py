@@ -1,8 +1,8 @@
 """The harness gives the logits that plain transformers gives for one row at a time.
 
-The reference is what a person would write by hand: `model(**tokenizer(premise, hypothesis, truncation=True,
-max_length=128, padding="max_length"))`. The harness encodes in bulk, sorts, batches and pads otherwise; none of it may
-show in a logit.
+The reference is what one would write by hand: `model(**tokenizer(premise, hypothesis, truncation=True, max_length=128,
+padding="max_length"))`. The harness encodes in bulk, sorts, batches and pads differently; none of this may change a
+logit.
 """
 
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def made_up_pairs(language: str) -> Rows:
 
 @cache
 def real_pairs(language: str) -> Rows:
-    """The first rows, and the longest ones."""
+    """The first rows and the longest ones."""
     table = pq.read_table(next((XNLI / language).glob("test-*.parquet"))).to_pylist()
     rows = [(row["premise"], row["hypothesis"], row["label"]) for row in table]
     longest = sorted(rows, key=lambda row: len(row[0]) + len(row[1]))[-4:]
@@ -74,7 +74,7 @@ def tiny_classifier(architecture: str):
 
 @cache
 def real_classifier(architecture: str):
-    """The real configuration and vocabulary made narrow; for XLM-R, which has neither here, its kind of tokenizer."""
+    """The real vocabulary and a narrowed real configuration; XLM-R has neither here and gets its kind of tokenizer."""
     if architecture == "xlm-roberta":
         tokenizer = tiny_tokenizer(
             architecture, [t for code in REAL_LANGUAGES for t in real_pairs(code).texts["premise"]]
@@ -157,7 +157,7 @@ def test_logits_do_not_depend_on_the_token_budget(classifier_and_rows, budget):
     np.testing.assert_allclose(other, predict_logits(model, encoded, CPU), rtol=0, atol=1e-5)
 
 
-def test_logits_of_a_row_do_not_depend_on_the_order_or_the_company_it_comes_in(classifier_and_rows):
+def test_logits_do_not_depend_on_order_or_other_rows(classifier_and_rows):
     model, tokenizer, rows = classifier_and_rows
 
     def logits(chosen: list[int]) -> np.ndarray:
@@ -171,7 +171,7 @@ def test_logits_of_a_row_do_not_depend_on_the_order_or_the_company_it_comes_in(c
         np.testing.assert_allclose(logits(chosen), everything[chosen], rtol=0, atol=1e-5)
 
 
-def test_predicting_leaves_the_model_in_the_mode_it_was_in_and_without_dropout(classifier_and_rows):
+def test_prediction_uses_no_dropout_and_restores_the_mode(classifier_and_rows):
     model, tokenizer, rows = classifier_and_rows
     encoded = encode(KIND, tokenizer, labelled_pairs("en", rows), MAX_LENGTH)
     expected = predict_logits(model, encoded, CPU)
@@ -191,7 +191,7 @@ def test_every_row_is_reported_done_once(classifier_and_rows):
     assert sum(done) == len(rows) and len(done) > 1
 
 
-def test_a_row_that_no_batch_covered_would_show_as_no_number(classifier_and_rows, monkeypatch):
+def test_rows_missed_by_every_batch_get_nan_logits(classifier_and_rows, monkeypatch):
     model, tokenizer, rows = classifier_and_rows
     encoded = encode(KIND, tokenizer, labelled_pairs("en", rows), MAX_LENGTH)
     monkeypatch.setattr("xeval.engine.prediction.even_batches", lambda lengths, budget: [np.arange(1, len(lengths))])
