@@ -1,4 +1,4 @@
-"""Runs in names and values: as JSON and back, planned, made one by one and by several processes."""
+"""Requests for runs: to JSON and back, planned, and executed one by one or by several processes."""
 
 import json
 import os
@@ -41,7 +41,7 @@ seed = 3
 
 @pytest.fixture
 def words(tmp_path, mini, checkpoint_of):
-    """What `plan_grid` takes, of runs of a second."""
+    """Arguments of `plan_grid` for runs that take a second."""
     (tmp_path / "brief.toml").write_text(RECIPE)
     return {
         "subject": str(mini.task_file),
@@ -59,7 +59,7 @@ def weights(folder) -> dict[int, str]:
     return {run.record.seed: run.record.training.weights_sha256 for run in load_runs(folder)}
 
 
-def test_a_request_is_the_same_after_a_way_through_json():
+def test_request_survives_json():
     request = RunRequest(
         task="xnli",
         model="mbert@main",
@@ -78,13 +78,13 @@ def test_a_request_is_the_same_after_a_way_through_json():
 
 
 @pytest.mark.parametrize("change", [{"seed": -1}, {"task": ""}, {"max_train": 0}, {"colour": "red"}, {"seed": "1"}])
-def test_a_request_that_means_nothing_is_refused(change):
+def test_invalid_requests_are_refused(change):
     request = {"task": "xnli", "model": "mbert", "results": "/results"} | change
     with pytest.raises(ValidationError):
         RunRequest.model_validate_json(json.dumps(request))
 
 
-def test_a_plan_has_a_request_for_each_model_and_seed_with_paths_in_full(words, tmp_path, monkeypatch):
+def test_plan_has_a_request_per_seed_with_full_paths(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan = plan_grid(**words | {"results": "here", "recipe": "./brief.toml"})
     assert [run.request.seed for run in plan.runs] == [1, 2]
@@ -97,13 +97,13 @@ def test_a_plan_has_a_request_for_each_model_and_seed_with_paths_in_full(words, 
     assert not (tmp_path / "here").exists()
 
 
-def test_a_plan_is_the_same_after_a_way_through_its_file(words, tmp_path):
+def test_plan_survives_its_file(words, tmp_path):
     plan = plan_grid(**words)
     write_plan(plan, tmp_path / "plan.json")
     assert read_plan(tmp_path / "plan.json") == plan
 
 
-def test_one_execution_makes_the_run_that_a_grid_makes(words, tmp_path):
+def test_executed_request_gives_the_run_of_a_grid(words, tmp_path):
     plan = plan_grid(**words)
     made = execute(plan.runs[1].request)
     options = {key: value for key, value in words.items() if key not in ("subject", "seeds", "results")}
@@ -116,7 +116,7 @@ def test_one_execution_makes_the_run_that_a_grid_makes(words, tmp_path):
 @pytest.mark.parametrize(
     ("what", "sent"), [("nothing", [1]), ("its dtype is auto", [1, 2]), ("it is gone", [1, 2]), ("damaged", [1, 2])]
 )
-def test_a_finished_run_is_sent_nowhere_unless(words, what, sent):
+def test_finished_run_is_sent_again_only_for_a_reason(words, what, sent):
     made = execute(plan_grid(**words).runs[1].request)
     plan = plan_grid(**words | ({"dtype": "auto"} if what == "its dtype is auto" else {}))
     assert [run.is_finished for run in plan.runs] == [False, True]
@@ -135,7 +135,7 @@ def test_a_finished_run_is_sent_nowhere_unless(words, what, sent):
     assert ([run.record.seed for run in stored], len(problems)) == ([2] if sent == [1] else [], len(sent))
 
 
-def test_where_all_is_finished_nobody_is_asked(words):
+def test_finished_plan_sends_no_requests(words):
     for planned in plan_grid(**words).runs:
         execute(planned.request)
     stored, problems = run_plan(plan_grid(**words), lambda requests: pytest.fail(f"{len(requests)} sent"))
@@ -143,7 +143,7 @@ def test_where_all_is_finished_nobody_is_asked(words):
 
 
 @pytest.mark.slow
-def test_two_processes_make_a_grid_as_one_does(words, tmp_path, capfd):
+def test_two_processes_give_the_results_of_one(words, tmp_path, capfd):
     stored, problems = run_plan(plan_grid(**words), on_local(["cpu", "cpu"]))
     assert (problems, [run.record.seed for run in stored]) == ([], [1, 2])
     assert len({next(iter(run.record.invocations)) for run in stored}) == 2  # processes
@@ -162,7 +162,7 @@ def test_two_processes_make_a_grid_as_one_does(words, tmp_path, capfd):
     ]
 
 
-def test_a_run_that_cannot_be_made_stops_no_other(words, tmp_path):
+def test_impossible_run_does_not_stop_the_others(words, tmp_path):
     plan = plan_grid(**words)
     wrong = plan.runs[0].request.model_copy(update={"model": str(tmp_path / "nowhere")})
     broken = plan.model_copy(update={"runs": (plan.runs[0].model_copy(update={"request": wrong}), plan.runs[1])})
@@ -172,7 +172,7 @@ def test_a_run_that_cannot_be_made_stops_no_other(words, tmp_path):
     assert problem.startswith(f"{wrong.in_words}: model {tmp_path / 'nowhere'}: wanted a folder")
 
 
-def test_an_error_that_nobody_expected_is_told_and_is_the_runs_own(words, monkeypatch, capsys):
+def test_unexpected_error_is_reported_with_its_traceback(words, monkeypatch, capsys):
     monkeypatch.setattr("xeval.runs.plan.run_grid", lambda *words, **options: 1 / 0)
     outcome = attempt(plan_grid(**words).runs[0].request)
     assert outcome.problem == "ended by ZeroDivisionError: division by zero"
@@ -192,13 +192,13 @@ def test_the_longest_run_comes_first(words, checkpoint_of):
     ("option", "said"),
     [({"sweep": {"epochs": [1, 2]}}, "sweep: its trials"), ({"seeds_of": "mine"}, "seeds of: nothing")],
 )
-def test_what_no_plan_has_is_refused(words, option, said):
+def test_options_that_plans_cannot_have_are_refused(words, option, said):
     with pytest.raises(DefinitionError, match=said):
         plan_grid(**words | option)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"schema_version": 2}', "\x00", '{"runs": []}'])
-def test_a_file_that_is_no_plan_is_refused_in_one_line(tmp_path, content, command):
+def test_non_plan_files_are_refused_in_one_line(tmp_path, content, command):
     path = tmp_path / "plan.json"
     path.write_text(content)
     with pytest.raises(StoreError, match="not a plan"):
@@ -222,7 +222,7 @@ def as_words(words, *names):
     return [words["subject"], *[word for pair in options.items() for word in pair], *names]
 
 
-def test_a_plan_is_told_in_plain_words_and_made(words, tmp_path, command):
+def test_plan_is_printed_in_plain_words_and_executed(words, tmp_path, command):
     path = tmp_path / "plan.json"
     code, out, _ = command("plan", *as_words(words, "--output", path))
     assert code == 0
@@ -255,7 +255,8 @@ def test_a_speed_is_measured_once(words, command, monkeypatch):
     assert command("plan", *as_words(words, "--quiet"))[0] == 0
 
 
-def test_a_speed_is_that_of_finished_runs_where_these_have_rows_enough(words, monkeypatch):
+def test_speed_is_taken_from_finished_runs(words, monkeypatch):
+    """If they have enough rows; here one is enough."""
     monkeypatch.setattr(forecast, "LEAST_ROWS", 1)
     run_plan(plan_grid(**words), in_this_process(Silent()))
     plan = plan_grid(**words | {"seeds": [1, 2, 3]}, measures=True)
@@ -269,21 +270,21 @@ def test_a_speed_is_that_of_finished_runs_where_these_have_rows_enough(words, mo
 
 
 @pytest.mark.parametrize("more", [["--seed", "1"], ["xnli"], ["--epochs", "2"], ["--model", "mbert"]])
-def test_beside_a_plan_nothing_else_is_said(tmp_path, command, more):
+def test_other_run_options_with_a_plan_are_refused(tmp_path, command, more):
     code, out, err = command("run", "--plan", tmp_path / "plan.json", *more)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "leave out one of the two" in err
 
 
 @pytest.mark.parametrize("more", [[], ["xnli"]])
-def test_a_run_without_task_or_model_says_what_is_missing(command, more):
+def test_run_without_task_or_model_is_refused(command, more):
     code, _, err = command("run", *more)
     assert (code, err.count("\n")) == (2, 1)
     assert "wanted a task and a model" in err
 
 
 @pytest.mark.slow
-def test_a_suite_is_planned_task_by_task_and_made(tmp_path, command):
+def test_suite_is_planned_task_by_task_and_executed(tmp_path, command):
     tasks = "".join(f'[[tasks]]\ntask = "{name}"\ngroup = "g"\n' for name in ("tags-mini", "retrieval-mini"))
     path = tmp_path / "two.toml"
     path.write_text(f'name = "two"\ntitle = "Two"\nsource_url = "https://example.org/two"\n{tasks}', encoding="utf-8")
@@ -308,10 +309,11 @@ def test_a_published_table_is_planned_by_its_rows(tmp_path):
     ]
 
 
-# ── how often seeds settle it ──
+# ── how often seeds reach a verdict ──
 
 
-def test_one_seed_never_shows_that_a_row_is_reproduced_and_more_do_so_more_often():
+def test_more_seeds_show_reproduction_more_often():
+    """One seed never does."""
     table = get_reference("distilmbert-card")
     powers = power_of(table.rows[0], get_task("xnli"), [1, 3, 10])
     assert [power.n_seeds for power in powers] == [1, 3, 10]
@@ -320,7 +322,7 @@ def test_one_seed_never_shows_that_a_row_is_reproduced_and_more_do_so_more_often
 
 
 @pytest.mark.parametrize("n_seeds", [2, 4])
-def test_the_share_is_that_of_verdicts_on_drawn_scores(n_seeds):
+def test_share_reproduced_matches_verdicts_on_drawn_scores(n_seeds):
     import numpy as np
 
     published, spread, rng = Published(70.0, 5, 0.0), Spread(0.6, 4.0), np.random.default_rng(5)

@@ -1,4 +1,4 @@
-"""What `plot()` draws: each number of the report at its place, and a sentence where matplotlib is not there."""
+"""`plot()` draws each number of the report in its place, and asks for matplotlib where it is missing."""
 
 import sys
 
@@ -20,7 +20,7 @@ def figure_of(monkeypatch):
     return draw
 
 
-def test_differences_stand_where_the_verdicts_have_them(figure_of, tmp_path):
+def test_differences_are_drawn_as_in_the_verdicts(figure_of, tmp_path):
     table = sample_matrix(tmp_path / "results")
     compared, scored = figure_of(table).axes
     cells = table.verdicts[0].cells
@@ -31,7 +31,7 @@ def test_differences_stand_where_the_verdicts_have_them(figure_of, tmp_path):
     assert names[0] == "English" and len(names) == len(table.ours[1].cells)
 
 
-def test_runs_draw_themselves_and_refuse_two_tasks(figure_of):
+def test_runs_can_be_plotted_but_not_of_two_tasks(figure_of):
     run = a_run(**SIX)
     assert len(Runs([run], "distilmbert-card").plot().axes) == 1
     other = type(run)(run.folder, run.record.model_copy(update={"task": "paws-x"}))
@@ -39,7 +39,7 @@ def test_runs_draw_themselves_and_refuse_two_tasks(figure_of):
         Runs([run, other]).plot()
 
 
-def test_without_matplotlib_it_is_said_what_to_install(monkeypatch):
+def test_missing_matplotlib_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(XevalError, match="pip install matplotlib"):
         draw(matrix.build([a_run(**SIX)], "xnli", CARD))

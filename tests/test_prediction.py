@@ -1,4 +1,4 @@
-"""Prediction where memory is short: smaller batches, the same logits."""
+"""Prediction when memory is short: smaller batches, the same logits."""
 
 import math
 
@@ -31,7 +31,7 @@ def model_with_room_for(n_tokens: int) -> tuple[torch.nn.Module, list[int]]:
     return model, sizes
 
 
-def test_rows_that_do_not_fit_are_predicted_in_smaller_batches():
+def test_batches_that_do_not_fit_are_made_smaller():
     whole = predict_logits(model_with_room_for(10**9)[0], PAIRS, CPU)
     model, sizes = model_with_room_for(600)
     told: list[int] = []
@@ -40,13 +40,13 @@ def test_rows_that_do_not_fit_are_predicted_in_smaller_batches():
     assert sum(told) == len(PAIRS)
 
 
-def test_a_single_pair_that_does_not_fit_ends_it_in_a_line():
+def test_single_pair_that_does_not_fit_is_an_error():
     with pytest.raises(PredictionError, match=r"^out of memory with a single pair; [^\n]+$"):
         predict_logits(model_with_room_for(3)[0], PAIRS, CPU)
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
-def test_outputs_that_are_no_numbers_are_refused_with_their_count(monkeypatch, broken):
+def test_nonfinite_outputs_are_refused_and_counted(monkeypatch, broken):
     outputs = np.zeros((len(PAIRS), 3), dtype=np.float32)
     outputs[1, 2] = outputs[3, 0] = outputs[3, 1] = broken
     monkeypatch.setattr("xeval.engine.prediction.predict_logits", lambda *_: outputs)
@@ -55,7 +55,7 @@ def test_outputs_that_are_no_numbers_are_refused_with_their_count(monkeypatch, b
         predict(model, KIND, PAIRS, CPU)
 
 
-def test_the_mean_loss_of_predictions_is_torchs():
+def test_mean_loss_of_predictions_matches_torch():
     outputs = np.random.default_rng(0).normal(size=(len(PAIRS), 3)).astype(np.float32)
     expected = torch.nn.functional.cross_entropy(torch.from_numpy(outputs), torch.from_numpy(PAIRS.targets))
     assert mean_loss(KIND, outputs, PAIRS) == pytest.approx(float(expected), rel=1e-6)

@@ -1,4 +1,4 @@
-"""A prediction file with the hash in the record, and yet not what xeval writes, is refused in one line."""
+"""A prediction file whose hash is right, but whose content xeval never writes, is refused in one line."""
 
 import hashlib
 import io
@@ -51,7 +51,7 @@ def logits(*rows) -> pa.Table:
 
 
 def as_written(**changes: pa.Array) -> pa.Table:
-    """What xeval writes now of another kind of task, with some columns replaced, or left out for None."""
+    """What xeval now writes for another kind of task, with some columns replaced, or left out if None."""
     tally = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(12.0), pa.float64()), 3)
     columns = {"row": pa.array(range(4), pa.int32()), "group": pa.array(GROUPS, pa.int32()), "tally": tally}
     columns |= {"prediction": pa.array([["B", "I"], ["O"], [], ["O"]])} | changes
@@ -88,19 +88,19 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("table", FOREIGN.values(), ids=FOREIGN)
-def test_columns_that_xeval_does_not_write_are_refused_in_one_line(tmp_path, table):
+def test_foreign_columns_are_refused_in_one_line(tmp_path, table):
     sha256 = put(tmp_path, parquet(table))
     with pytest.raises(StoreError, match=r"^[^\n]*de\.parquet: not what xeval writes: wanted [^\n]+$"):
         load_predictions(tmp_path, "de", sha256)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 500, parquet(whole())[:-3]], ids=["empty", "4", "x", "cut"])
-def test_what_is_no_parquet_is_refused_in_one_line(tmp_path, content):
+def test_non_parquet_files_are_refused_in_one_line(tmp_path, content):
     with pytest.raises(StoreError, match=r"^[^\n]*de\.parquet: not a readable Parquet file[^\n]+$"):
         load_predictions(tmp_path, "de", put(tmp_path, content))
 
 
-def test_what_xeval_writes_is_read(tmp_path):
+def test_saved_predictions_are_read_back(tmp_path):
     table = load_predictions(tmp_path, "de", save_predictions(tmp_path, "de", LOGITS, LABELS, GROUPS))
     np.testing.assert_array_equal(column(table, "logits"), LOGITS)
     np.testing.assert_array_equal(column(table, "label"), LABELS)
@@ -108,19 +108,19 @@ def test_what_xeval_writes_is_read(tmp_path):
     np.testing.assert_array_equal(tally_of(table), [[1, 1], [1, 1], [0, 1], [1, 1]])
 
 
-def test_what_version_0_1_0_wrote_is_read_and_counted(tmp_path):
+def test_predictions_of_0_1_0_are_read_and_counted(tmp_path):
     table = load_predictions(tmp_path, "de", put(tmp_path, parquet(whole())))
     np.testing.assert_array_equal(groups_of(table), GROUPS)
     np.testing.assert_array_equal(tally_of(table), [[1, 1], [1, 1], [0, 1], [1, 1]])
 
 
-def test_a_file_from_before_premises_were_kept_has_no_groups(tmp_path):
+def test_older_files_without_premises_have_no_groups(tmp_path):
     table = load_predictions(tmp_path, "de", save_old_predictions(tmp_path, "de", LOGITS, LABELS))
     assert groups_of(table) is None
     np.testing.assert_array_equal(tally_of(table), [[1, 1], [1, 1], [0, 1], [1, 1]])
 
 
-def test_another_kind_of_task_has_columns_of_its_own(tmp_path):
+def test_other_kinds_of_task_have_their_own_columns(tmp_path):
     table = load_predictions(tmp_path, "de", put(tmp_path, parquet(as_written())))
     assert table["prediction"].to_pylist() == [["B", "I"], ["O"], [], ["O"]]
     np.testing.assert_array_equal(tally_of(table), np.arange(12.0).reshape(4, 3))

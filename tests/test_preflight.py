@@ -1,4 +1,4 @@
-"""What is found before a run: faults that really are in rows, tokenizers and settings, and nothing where none is."""
+"""Checks before a run find the faults in rows, tokenizers and settings, and report none where there is none."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def world(tmp_path_factory) -> toy.Toy:
 
 
 def check(world: toy.Toy, **changes) -> dict[str, Finding]:
-    """What the doctor finds, by the check's name."""
+    """What the doctor finds, by name of the check."""
     options = {"models": [str(world.model)], "recipe": str(world.folder / "toy.toml"), "data": world.data}
     found = doctor(str(world.task_file), **(options | {"device": "cpu", "dtype": "float32"} | changes))
     assert len({finding.name for _, finding in found}) == len(found)
@@ -44,7 +44,7 @@ def wrong(found: dict[str, Finding]) -> dict[str, str]:
     return {name: finding.severity for name, finding in found.items() if finding.severity != "fine"}
 
 
-def test_a_healthy_run_passes_every_check_with_evidence(world):
+def test_healthy_run_passes_every_check_with_evidence(world):
     found = check(world)
     assert wrong(found) == {}
     assert found["rows"].evidence == "360 of 360 pairs to train on, 120 to test on in each of 4 languages"
@@ -64,7 +64,7 @@ def test_a_healthy_run_passes_every_check_with_evidence(world):
 # ── rows ──
 
 
-def test_a_placeholder_label_is_an_error_and_the_other_checks_go_on(world, tmp_path):
+def test_placeholder_labels_do_not_stop_other_checks(world, tmp_path):
     rows = toy.toy_rows()
     rows["test", "es"] = [(p, h, "entailment") for p, h, _ in rows["test", "es"]]
     found = check_rows(world, tmp_path, rows)
@@ -82,14 +82,14 @@ def test_missing_rows_and_missing_files_are_errors(world, tmp_path):
     assert "wanted 120, found 119" in found["test rows, ar"].evidence
 
 
-def test_training_rows_that_cannot_be_used_do_not_hide_what_is_wrong_with_the_tests(world, tmp_path):
+def test_bad_training_rows_do_not_hide_bad_test_rows(world, tmp_path):
     rows = toy.toy_rows()
     rows["train", "en"] = [(p, h, "neutral") for p, h, _ in rows["train", "en"]]
     rows["test", "ar"].pop()
     assert wrong(check_rows(world, tmp_path, rows)) == {"train rows": "error", "test rows, ar": "error"}
 
 
-def test_a_part_of_the_training_rows_is_a_warning(world, tmp_path):
+def test_missing_training_rows_are_a_warning(world, tmp_path):
     rows = toy.toy_rows()
     rows["train", "en"] = rows["train", "en"][:90]
     found = check_rows(world, tmp_path, rows)
@@ -105,7 +105,7 @@ def test_a_label_that_is_never_trained_is_an_error(world, tmp_path):
     assert found["labels"].evidence == "no training row has neutral"
 
 
-def test_a_test_split_with_far_too_much_of_one_label_is_a_warning(world, tmp_path):
+def test_lopsided_test_labels_are_a_warning(world, tmp_path):
     rows = toy.toy_rows()
     for language in toy.LANGUAGES:
         rows["test", language][:90] = [(p, h, "neutral") for p, h, _ in rows["test", language][:90]]
@@ -123,7 +123,7 @@ def relabelled(rows: list[tiny.Row], shares: dict[str, float], seed: int) -> lis
     return [(premise, hypothesis, label) for (premise, hypothesis, _), label in zip(rows, drawn, strict=True)]
 
 
-def test_a_corpus_that_is_not_balanced_is_not_complained_of(world, tmp_path):
+def test_unbalanced_corpus_is_fine(world, tmp_path):
     """SICK has 57 % neutral pairs and 14 % contradictions, in every split and language."""
     rows, shares = toy.toy_rows(), {"entailment": 0.29, "neutral": 0.57, "contradiction": 0.14}
     rows = {split: relabelled(own, shares, place) for place, (split, own) in enumerate(rows.items())}
@@ -133,7 +133,7 @@ def test_a_corpus_that_is_not_balanced_is_not_complained_of(world, tmp_path):
     assert "neutral 5" in found["labels"].evidence and "balanced" not in found["labels"].evidence
 
 
-def test_one_language_with_far_too_much_of_one_label_is_told_from_the_others(world, tmp_path):
+def test_language_with_lopsided_labels_is_named(world, tmp_path):
     rows = toy.toy_rows()
     rows["test", "zh"][:90] = [(p, h, "neutral") for p, h, _ in rows["test", "zh"][:90]]
     found = check_rows(world, tmp_path, rows)
@@ -145,7 +145,7 @@ def test_one_language_with_far_too_much_of_one_label_is_told_from_the_others(wor
 
 
 @pytest.mark.parametrize(("n_known", "severity"), [(0, "fine"), (6, "warning"), (120, "error")])
-def test_test_pairs_that_are_trained_on(world, tmp_path, n_known, severity):
+def test_test_pairs_seen_in_training_are_reported(world, tmp_path, n_known, severity):
     rows = toy.toy_rows()
     rows["train", "en"][:n_known] = rows["test", "en"][:n_known]
     found = check_rows(world, tmp_path, rows)["overlap"]
@@ -153,7 +153,7 @@ def test_test_pairs_that_are_trained_on(world, tmp_path, n_known, severity):
     assert f"{100 * n_known / 120:.1f} % of 120 en test pairs" in found.evidence
 
 
-def test_pairs_that_a_test_split_repeats(world, tmp_path):
+def test_repeated_test_pairs_are_a_warning(world, tmp_path):
     rows = toy.toy_rows()
     rows["test", "es"][60:72] = rows["test", "es"][:12]
     found = check_rows(world, tmp_path, rows)
@@ -161,7 +161,7 @@ def test_pairs_that_a_test_split_repeats(world, tmp_path):
     assert found["repeated rows"].evidence.endswith("es 10.0 %")
 
 
-def test_one_languages_file_in_the_place_of_anothers(world, tmp_path):
+def test_same_rows_for_two_languages_are_a_warning(world, tmp_path):
     rows = toy.toy_rows()
     rows["test", "es"] = list(rows["test", "zh"])
     found = check_rows(world, tmp_path, rows)
@@ -169,7 +169,7 @@ def test_one_languages_file_in_the_place_of_anothers(world, tmp_path):
     assert found["texts of languages"].evidence == "the same test pairs under two names: es and zh 100.0 %"
 
 
-def test_one_language_whose_rows_are_in_another_order(world, tmp_path):
+def test_reordered_rows_of_one_language_are_a_warning(world, tmp_path):
     rows = toy.toy_rows()
     random.Random(0).shuffle(rows["test", "ar"])
     found = check_rows(world, tmp_path, rows)
@@ -177,8 +177,8 @@ def test_one_language_whose_rows_are_in_another_order(world, tmp_path):
     assert "ar" in found["parallel labels"].evidence
 
 
-def test_labels_of_another_corpus_are_not_held_against_the_parallel_ones(world, tmp_path):
-    """As English where the others were translated from elsewhere: its rows are its own, as many or fewer."""
+def test_labels_of_another_corpus_are_not_a_mismatch(world, tmp_path):
+    """Like English if the other languages were translated from elsewhere: it has rows of its own, as many or fewer."""
     shares = {"entailment": 0.4, "neutral": 0.35, "contradiction": 0.25}
     rows = toy.toy_rows()
     rows["test", "en"] = relabelled(rows["test", "en"], shares, 1)
@@ -187,7 +187,7 @@ def test_labels_of_another_corpus_are_not_held_against_the_parallel_ones(world, 
     assert found["parallel labels"].evidence == "the same, row by row, in 3 languages; en: rows of their own"
 
 
-def test_labels_that_are_partly_wrong_in_one_language_are_told_from_another_corpus(world, tmp_path):
+def test_partly_wrong_labels_of_a_language_are_a_warning(world, tmp_path):
     rows = toy.toy_rows()
     rows["test", "ar"][:24] = relabelled(rows["test", "ar"][:24], {"entailment": 1, "neutral": 1}, 2)
     assert wrong(check_rows(world, tmp_path, rows)) == {"parallel labels": "warning"}
@@ -202,8 +202,8 @@ def with_tokenizer(world: toy.Toy, folder: Path, tokenizer) -> str:
     return str(folder)
 
 
-def test_a_piece_in_maltese_does_not_make_a_vocabulary_one_of_bytes():
-    """XLM-R's has pieces that begin with the letter by which byte-level vocabularies write a space."""
+def test_maltese_piece_does_not_imply_a_byte_vocabulary():
+    """XLM-R's vocabulary has pieces that begin with the letter that byte-level vocabularies use for a space."""
     maltese = BertTokenizer(
         vocab={piece: n for n, piece in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "Ġ", *WORDS])},
         do_lower_case=True,
@@ -217,7 +217,7 @@ ACCENTED = ["Málaga", "Zürich", "Łódź", "Ærø", "İzmir", "में", "�
 
 
 def a_unigram(*changes: normalizers.Normalizer):
-    """A tokenizer as XLM-R's with the letters that a vocabulary of bytes is written in, and with `changes` to texts."""
+    """A tokenizer like XLM-R's with the letters that byte vocabularies use, and with `changes` made to texts."""
     words = [*ACCENTED, *WORDS, *(word.lower() for word in WORDS)]
     letters = sorted({letter for word in words for letter in word + word.lower()} | set(ByteLevel.alphabet()))
     pieces = ["<s>", "<pad>", "</s>", "<unk>", *(SPACE + word for word in words), SPACE, *letters]
@@ -240,16 +240,16 @@ LOWER, STRIP = [normalizers.Lowercase()], [normalizers.NFD(), normalizers.StripA
     ],
     ids=["whole", "lower-cased", "stripped", "both"],
 )
-def test_letters_that_a_tokenizer_of_characters_loses_are_missed_though_its_vocabulary_has_all_of_the_bytes_letters(
-    changes, severities
-):
+def test_character_tokenizer_reports_lost_letters(changes, severities):
+    """Although its vocabulary has every letter that byte vocabularies use."""
     found = check_letters(a_unigram(*changes), [*ACCENTED, *WORDS])
     assert [finding.severity for finding in found] == severities
     assert "and are never used" in "".join(f.evidence for f in found) or not changes
 
 
 @pytest.mark.parametrize(("changes", "severity"), [([], "fine"), (LOWER, "warning")], ids=["whole", "lower-cased"])
-def test_a_vocabulary_of_bytes_loses_letters_too_where_the_text_is_changed_before(changes, severity):
+def test_byte_tokenizer_reports_lost_capitals(changes, severity):
+    """A normalizer changes the text before it becomes bytes."""
     model = models.BPE(vocab={piece: n for n, piece in enumerate(sorted(ByteLevel.alphabet()))}, merges=[])
     tokenizer = Tokenizer(model)
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Sequence(changes), ByteLevel(add_prefix_space=False)
@@ -263,7 +263,8 @@ needs_xlmr = pytest.mark.skipif(not REAL_XLMR.is_dir(), reason="XEVAL_REAL_XLMR 
 
 @needs_xlmr
 @pytest.mark.parametrize("rows", [250_002, 250_037])
-def test_the_real_xlmr_that_lower_cases_and_strips_fails_whatever_rows_its_embedding_has(rows):
+def test_real_xlmr_with_altered_letters_fails_the_checks(rows):
+    """With and without padding rows in its embedding."""
     texts = ["Hello World", "Élan vital", "Die Häuser von Köln", "नमस्ते दुनिया"]
     whole, changed = (AutoTokenizer.from_pretrained(REAL_XLMR) for _ in range(2))
     backend = changed.backend_tokenizer
@@ -275,7 +276,7 @@ def test_the_real_xlmr_that_lower_cases_and_strips_fails_whatever_rows_its_embed
 
 
 class Fixed:
-    """A tokenizer of so many pieces that gives these words the ids that they have in a known vocabulary."""
+    """A tokenizer with `n_pieces` pieces that gives the words in `ids` those ids."""
 
     def __init__(self, n_pieces: int, ids: dict[str, list[int]]) -> None:
         self._n, self._ids = n_pieces, ids
@@ -294,21 +295,21 @@ class Fixed:
 
 
 @pytest.mark.parametrize(("rows", "n_pieces"), [(250_037, 250_002), (250_037, 250_020), (250_112, 250_002)])
-def test_known_words_are_compared_in_a_padded_embedding_too(rows, n_pieces):
+def test_known_words_are_checked_in_padded_embeddings_too(rows, n_pieces):
     _, words = KNOWN_VOCABULARIES[250_002]
     assert "5 words have the ids" in check_vocabulary(Fixed(n_pieces, words), rows).evidence
     found = check_vocabulary(Fixed(n_pieces, {}), rows)
     assert (found.severity, found.evidence.startswith("5 of 5 words do not have the ids of XLM-R's")) == ("error", True)
 
 
-def test_a_cased_vocabulary_under_a_tokenizer_that_lower_cases(world, tmp_path):
+def test_lower_casing_with_a_cased_vocabulary_is_a_warning(world, tmp_path):
     found = check(world, models=[with_tokenizer(world, tmp_path / "m", toy.toy_tokenizer(do_lower_case=True))])
     assert found["capital letters"].severity == "warning"
     assert "the tokenizer lower-cases (do_lower_case in its settings: True)" in found["capital letters"].evidence
     assert "Set do_lower_case to false" in found["capital letters"].fix
 
 
-def test_an_uncased_vocabulary_under_a_tokenizer_that_keeps_capitals(world, tmp_path):
+def test_keeping_capitals_with_an_uncased_vocabulary_is_reported(world, tmp_path):
     tokenizer = toy.toy_tokenizer(words_in_lower_case=True)
     model = toy.write_checkpoint(tmp_path / "m", tokenizer)
     assert "Set do_lower_case to true" in check(world, models=[str(model)])["capital letters"].fix
@@ -317,7 +318,7 @@ def test_an_uncased_vocabulary_under_a_tokenizer_that_keeps_capitals(world, tmp_
     assert check(world, models=[str(model)])["capital letters"].severity == "fine"
 
 
-def test_vowel_signs_that_are_stripped_although_the_vocabulary_has_them():
+def test_stripping_known_vowel_signs_is_a_warning():
     words = ["में", "हिन्दी", "भाषा", "विद्यालय", "पुस्तक", "नदी"]
     vocabulary = {piece: row for row, piece in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
     stripping = BertTokenizer(vocab=vocabulary, do_lower_case=False, strip_accents=True)
@@ -326,7 +327,7 @@ def test_vowel_signs_that_are_stripped_although_the_vocabulary_has_them():
     assert [found.severity for found in check_letters(keeping, words)] == ["fine", "fine"]
 
 
-def test_a_language_that_the_vocabulary_does_not_know_is_hurt_and_the_others_are_not(world, tmp_path):
+def test_unknown_pieces_name_only_the_affected_language(world, tmp_path):
     rows = toy.toy_rows()
     rows["test", "zh"] = [(p.replace("桌", "☃"), h, y) for p, h, y in rows["test", "zh"]]
     found = check(world, data=tiny.write_hub_layout(tmp_path / "data", rows))
@@ -334,7 +335,7 @@ def test_a_language_that_the_vocabulary_does_not_know_is_hurt_and_the_others_are
     assert found["unknown pieces"].evidence.startswith("zh ") and "," not in found["unknown pieces"].evidence
 
 
-def test_ids_beyond_the_embedding_stop_a_run_before_it_trains(world, tmp_path):
+def test_ids_beyond_the_embedding_prevent_a_run(world, tmp_path):
     model = toy.write_checkpoint(tmp_path / "m", toy.toy_tokenizer(), rows_of_embedding=60)
     assert check(world, models=[str(model)])["vocabulary"].severity == "error"
     with pytest.raises(
@@ -344,7 +345,7 @@ def test_ids_beyond_the_embedding_stop_a_run_before_it_trains(world, tmp_path):
     assert list((tmp_path / "results").rglob("*")) == []
 
 
-def test_a_training_language_that_cannot_be_read_stops_a_run(world, tmp_path):
+def test_unreadable_training_language_prevents_a_run(world, tmp_path):
     rows = toy.toy_rows()
     for split in (("train", "en"), ("selection", "en"), ("test", "en")):
         rows[split] = [(p.translate(dict.fromkeys(range(97, 123), "☃")), h, y) for p, h, y in rows[split]]
@@ -354,7 +355,7 @@ def test_a_training_language_that_cannot_be_read_stops_a_run(world, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bert-base-multilingual-cased", "distilbert-base-multilingual-cased"])
-def test_the_real_vocabulary_has_the_known_ids_and_its_letters(shared, name):
+def test_real_vocabulary_has_the_known_ids_and_letters(shared, name):
     tokenizer = AutoTokenizer.from_pretrained(shared / "models" / name)
     rows = json.loads((shared / "models" / name / "config.json").read_text())["vocab_size"]
     found = check_vocabulary(tokenizer, rows)
@@ -362,7 +363,7 @@ def test_the_real_vocabulary_has_the_known_ids_and_its_letters(shared, name):
     assert [letters.severity for letters in check_letters(tokenizer, ["In Paris", "En avión", "में"])] == ["fine", "fine"]
 
 
-def test_the_real_vocabulary_lower_cased_keeps_the_known_ids_but_not_its_letters(shared):
+def test_lower_casing_the_real_vocabulary_loses_only_letters(shared):
     folder = shared / "models" / "bert-base-multilingual-cased"
     tokenizer = AutoTokenizer.from_pretrained(folder, do_lower_case=True)
     assert check_vocabulary(tokenizer, 119_547).severity == "fine"
@@ -371,7 +372,7 @@ def test_the_real_vocabulary_lower_cased_keeps_the_known_ids_but_not_its_letters
     assert "16,582 of the vocabulary's 119,542 pieces have capitals" in found[0].evidence
 
 
-def test_the_real_vocabulary_in_another_order_is_not_the_checkpoints(shared, tmp_path):
+def test_reordered_real_vocabulary_is_an_error(shared, tmp_path):
     lines = (shared / "models" / "bert-base-multilingual-cased" / "vocab.txt").read_text(encoding="utf-8").splitlines()
     moved = {piece: row for row, piece in enumerate([*lines[:1000], *reversed(lines[1000:])])}
     found = check_vocabulary(BertTokenizer(vocab=moved, do_lower_case=False), len(lines))
@@ -379,7 +380,7 @@ def test_the_real_vocabulary_in_another_order_is_not_the_checkpoints(shared, tmp
     assert "7 of 7 words do not have the ids of mBERT cased's vocabulary" in found.evidence
 
 
-def test_known_words_are_told_apart_by_no_casing_or_accent():
+def test_known_words_have_no_capitals():
     _, words = KNOWN_VOCABULARIES[119_547]
     assert all(word == word.lower() for word in words)
 
@@ -387,7 +388,7 @@ def test_known_words_are_told_apart_by_no_casing_or_accent():
 # ── the run ──
 
 
-def test_a_batch_of_four_times_the_recipes_is_said_before_the_run_and_kept_in_the_record(world, tmp_path):
+def test_fourfold_batch_size_is_recorded_as_a_warning(world, tmp_path):
     record = world.run(tmp_path, overrides={"batch_size": 64, "epochs": 1.0})
     (found,) = record.preflight
     assert (found.name, found.severity) == ("effective batch size", "warning")
@@ -397,18 +398,18 @@ def test_a_batch_of_four_times_the_recipes_is_said_before_the_run_and_kept_in_th
     assert invocation["preflight"][0]["name"] == "effective batch size"
 
 
-def test_a_batch_with_a_learning_rate_of_its_own_is_a_choice(world, tmp_path):
+def test_batch_with_its_own_learning_rate_is_fine(world, tmp_path):
     record = world.run(tmp_path, overrides={"batch_size": 64, "epochs": 1.0, "learning_rate": 1e-2})
     assert record.preflight == []
 
 
-def test_records_from_before_there_was_a_preflight_are_read(world, tmp_path):
+def test_old_records_without_preflight_are_read(world, tmp_path):
     record = world.run(tmp_path, overrides={"max_steps": 1}, languages=["en"])
     old = {name: value for name, value in record.model_dump(mode="json").items() if name != "preflight"}
     assert RunRecord.model_validate_json(json.dumps(old)) == record
 
 
-def test_labels_of_a_head_that_do_not_map(world, tmp_path):
+def test_unmappable_labels_of_a_head_are_an_error(world, tmp_path):
     shutil.copytree(world.model, tmp_path / "m")
     config = json.loads((tmp_path / "m" / "config.json").read_text())
     for names, severity in ((("LABEL_0", "LABEL_1", "LABEL_2"), "error"), (LABELS[::-1], "fine")):
@@ -418,7 +419,7 @@ def test_labels_of_a_head_that_do_not_map(world, tmp_path):
         assert found["labels of the head"].severity == severity
 
 
-def test_weights_that_find_no_room_are_an_error(tmp_path):
+def test_weights_that_do_not_fit_on_the_disk_are_an_error(tmp_path):
     found = check_disk(tmp_path / "not" / "there" / "yet", n_weights=10**15)
     assert found.severity == "error" and "4,000,000.00 GB" in found.evidence
     n_weights = shutil.disk_usage(tmp_path).free // (5 * 4)  # of 4 bytes: room for the weights five times
@@ -426,7 +427,7 @@ def test_weights_that_find_no_room_are_an_error(tmp_path):
     assert check_disk(tmp_path, n_weights=1).severity == "fine"
 
 
-def test_a_damaged_weights_file_is_one_line(world, tmp_path):
+def test_damaged_weights_file_is_refused_in_one_line(world, tmp_path):
     model = Path(shutil.copytree(world.model, tmp_path / "m"))
     (model / "model.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(Exception, match=r"model m: model\.safetensors cannot be read") as caught:

@@ -74,7 +74,7 @@ def by_hand(model, tokenizer, text: str, masking: str) -> float:
 
 @pytest.mark.parametrize("masking", list(Masking))
 @pytest.mark.parametrize("model_type", SEVERAL)
-def test_it_is_what_masking_one_piece_at_a_time_gives(tmp_path, model_type, masking):
+def test_probe_matches_masking_one_piece_at_a_time(tmp_path, model_type, masking):
     plain = make_masked_lm(tmp_path, model_type)
     checkpoint = find_checkpoint(str(tmp_path))
     model, tokenizer = load_masked_lm(checkpoint), load_tokenizer(checkpoint, 96)
@@ -85,7 +85,7 @@ def test_it_is_what_masking_one_piece_at_a_time_gives(tmp_path, model_type, mask
     np.testing.assert_allclose(got / pieces.n_text_pieces, expected / pieces.n_text_pieces, rtol=0, atol=1e-5)
 
 
-def test_the_maskings_differ_only_where_a_word_is_several_pieces():
+def test_maskings_differ_only_in_words_of_several_pieces():
     tokenizer = tiny_tokenizer("bert")
     pieces = pieces_of(tokenizer, ["a cat, a"], spaces_between_words=True)
     places = np.arange(len(pieces.words))
@@ -96,13 +96,13 @@ def test_the_maskings_differ_only_where_a_word_is_several_pieces():
     assert pieces.mask_ends(Masking.word_l2r).tolist() == [1, 2, 5, 5, 5, 6, 7, 8]
 
 
-def test_without_spaces_between_words_each_piece_is_a_word():
+def test_without_spaces_each_piece_is_a_word():
     pieces = pieces_of(tiny_tokenizer("bert"), ["小猫看见", "猫"], spaces_between_words=False)
     places = np.arange(len(pieces.words))
     assert pieces.mask_ends(Masking.word_l2r).tolist() == (places + 1).tolist()
 
 
-def test_sentences_taken_out_of_others_give_the_same(tmp_path):
+def test_sentences_score_the_same_in_a_subset(tmp_path):
     make_masked_lm(tmp_path, "bert")
     checkpoint = find_checkpoint(str(tmp_path))
     model, tokenizer = load_masked_lm(checkpoint), load_tokenizer(checkpoint, 96)
@@ -134,7 +134,7 @@ def test_a_checkpoint_that_lost_its_head_is_refused(tmp_path, model_type):
         load_masked_lm(find_checkpoint(str(tmp_path)))
 
 
-def test_a_model_that_is_no_masked_one_is_refused(tmp_path):
+def test_model_type_without_a_masked_lm_is_refused(tmp_path):
     tiny_checkpoint(tmp_path, "mt5")
     with pytest.raises(ModelError, match="has no AutoModelForMaskedLM for encoders of type mt5"):
         load_masked_lm(find_checkpoint(str(tmp_path)))
@@ -149,7 +149,7 @@ def test_a_tokenizer_without_a_mask_is_refused():
 # ── which sentences ──
 
 
-def test_parallel_sentences_are_the_same_rows_everywhere_and_none_twice():
+def test_parallel_sentences_share_rows_without_repeats():
     columns = {"en": ["a", "a", "b", "c", "d"], "de": ["A", "A2", "B", " ", "D"]}
     assert choose(columns, True, 9, 0) == {"en": [0, 2, 4], "de": [0, 2, 4]}
     assert choose(columns, False, 9, 0) == {"en": [0, 2, 3, 4], "de": [0, 1, 2, 4]}
@@ -161,14 +161,14 @@ def test_parallel_sentences_are_the_same_rows_everywhere_and_none_twice():
 # ── ranks ──
 
 
-def test_measures_by_the_formula():
+def test_measures_follow_their_formulas():
     one = LanguageProbe("de", 2, 10, 40, 1.5, 0.0, -20.0)
     assert one.pseudo_perplexity == pytest.approx(math.exp(2))
     assert one.bits_per_character == pytest.approx(20 / 40 / math.log(2))
     assert one.bits_per_sentence == pytest.approx(20 / 2 / math.log(2))
 
 
-def test_the_correlation_is_spearmans_with_p_over_all_pairings():
+def test_correlation_is_spearmans_with_an_exact_p_value():
     x, y = [3.0, 1.0, 4.0, 1.0, 5.0], [2.0, 7.0, 1.0, 8.0, 2.5]
     found = RankCorrelation(x, y)
     assert found.rho == pytest.approx(spearmanr(x, y).statistic)
@@ -177,7 +177,7 @@ def test_the_correlation_is_spearmans_with_p_over_all_pairings():
     assert found.ci95 is None
 
 
-def test_the_interval_is_that_of_bonett_and_wright():
+def test_interval_is_that_of_bonett_and_wright():
     """The example of https://dgbonett.github.io/statpsych/reference/ci.spear.html."""
     y = [21, 4, 9, 12, 35, 18, 10, 22, 24, 1, 6, 8, 13, 16, 19]
     x = [67, 28, 30, 28, 52, 40, 25, 37, 44, 10, 14, 20, 28, 40, 51]
@@ -188,7 +188,7 @@ def test_the_interval_is_that_of_bonett_and_wright():
 
 
 @pytest.mark.parametrize(("x", "y"), [([1, 2], [1, 2]), ([1, 1, 1, 1], [1, 2, 3, 4]), ([1, 2, 3], [5, 5, 5])])
-def test_where_there_is_nothing_to_rank_there_is_no_correlation(x, y):
+def test_nothing_to_rank_gives_no_correlation(x, y):
     found = RankCorrelation(x, y)
     assert (found.rho, found.p, found.ci95) == (None, None, None)
 
@@ -200,7 +200,8 @@ def stored(seed: int, scores: dict[str, float], **changes) -> StoredRun:
     return StoredRun(None, record.model_copy(update={"scores": valued}))
 
 
-def test_scores_are_means_over_seeds_without_the_training_language():
+def test_correlated_scores_are_means_over_sound_seeds():
+    """Neither collapsed seeds nor the training language count."""
     runs = [
         stored(1, {"en": 0.9, "de": 0.8, "es": 0.7, "sw": 0.5, "ur": 0.4}),
         stored(2, {"en": 0.9, "de": 0.6, "es": 0.7, "sw": 0.5}),
@@ -219,7 +220,7 @@ def test_scores_are_means_over_seeds_without_the_training_language():
 
 @pytest.fixture
 def biased(tmp_path):
-    """`biased(*languages)`: a masked LM that foresees the pieces of the first of them best, of the last worst."""
+    """`biased(*languages)`: a masked LM that predicts the pieces of the first language best, of the last worst."""
 
     def make(*languages: str) -> str:
         model, tokenizer = make_masked_lm(tmp_path / "lm", "bert"), TYPES["bert"][0]()
@@ -240,7 +241,7 @@ def biased(tmp_path):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """`saved["distilbert"]`: folders made beforehand, so that no progress bar is on a standard error that is read."""
+    """`saved["distilbert"]`: folders made beforehand, so that no progress bar is on standard error in a test."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("distilbert", "classifier")}
     make_masked_lm(folders["distilbert"], "distilbert")
     tokenizer = tiny_tokenizer("bert")
@@ -292,7 +293,7 @@ def test_every_format_has_the_same_numbers(saved, mini, command):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_line(saved, mini, command, words, said):
+def test_wrong_options_are_refused_in_one_line(saved, mini, command, words, said):
     code, out, err = command("probe", saved["distilbert"], *options(mini, *words))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert said in err

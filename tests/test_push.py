@@ -1,4 +1,4 @@
-"""`xeval push` writes to a model's repository what it has shown, there and nowhere else, and only when told to."""
+"""`xeval push` writes what it has shown to the model's repository, nowhere else, and only when told to."""
 
 import re
 import shutil
@@ -48,7 +48,7 @@ Text of theirs.
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """Runs on all rows that the task has, since others have no entries for the hub."""
+    """Runs on all of the task's rows, since other runs get no entries for the hub."""
     folder = tmp_path_factory.mktemp("results")
     rows = TASK.expected_rows
     data = {"train_rows": {"found": rows.train, "expected": rows.train, "used": rows.train}}
@@ -98,14 +98,14 @@ def posts(hub: Hub) -> list[str]:
     return [request.path for request in hub.requests if request.method == "POST"]
 
 
-def test_without_yes_it_shows_everything_and_sends_nothing(hub, push):
+def test_without_yes_all_is_shown_and_nothing_sent(hub, push):
     code, said, _ = push("distilmbert")
     assert code == 0 and posts(hub) == [] and hub.received == []
     assert said.endswith("nothing was pushed; --yes pushes this as a pull request\n")
     assert "+# Evaluation on XNLI\n" in said and "\n+## Findings\n" in said
     for listed in ("changed README.md: ", "new .eval_results/xeval-xnli.yaml: ", "new xeval/xnli/"):
         assert f"\n{listed}" in said
-    assert not [line for line in said.splitlines() if re.match(r"-(?!--)", line)]  # nothing of theirs goes
+    assert not [line for line in said.splitlines() if re.match(r"-(?!--)", line)]  # nothing of theirs is removed
 
 
 def test_what_is_sent_is_what_was_shown(hub, push, results, tmp_path):
@@ -129,7 +129,7 @@ def test_what_is_sent_is_what_was_shown(hub, push, results, tmp_path):
         assert values[language] == pytest.approx((score.value + ours[1].scores[language].value) / 2, abs=1e-4)
 
 
-def test_all_that_is_not_ours_stays_to_the_byte(hub, push):
+def test_content_of_others_is_kept_byte_for_byte(hub, push):
     push("distilmbert", "--yes")
     card = hub.received[0].files["README.md"].decode()
     left = card
@@ -141,7 +141,7 @@ def test_all_that_is_not_ours_stays_to_the_byte(hub, push):
     assert [result.dataset_name for result in results] == ["Theirs"] + ["XNLI"] * 7
 
 
-def test_again_replaces_its_own_and_nothing_twice(hub, push, results, tmp_path):
+def test_pushing_again_replaces_only_its_own_content(hub, push, results, tmp_path):
     push("distilmbert", "--yes")
     files = hub.received[0].files
     for path, content in files.items():
@@ -167,17 +167,17 @@ def test_a_repository_without_a_card_gets_one(hub, push, tmp_path):
     assert card.startswith("---\nmodel-index:\n") and len(ModelCard(card).data.eval_results) == 7
 
 
-def test_main_instead_of_a_pull_request(hub, push):
+def test_main_option_commits_instead_of_a_pull_request(hub, push):
     code, said, _ = push("distilmbert", "--yes", "--main")
     assert code == 0 and said.endswith(f"pushed as a commit on main: {hub.url}/{MODEL}/commit/{'c' * 40}\n")
     assert not hub.received[0].is_pull_request
 
 
-def test_a_token_in_the_home_folder_will_do_and_none_is_said(hub, push, monkeypatch, tmp_path):
+def test_pushing_needs_a_token_and_accepts_a_stored_one(hub, push, monkeypatch, tmp_path):
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
     code, said, _ = push("distilmbert")
-    assert code == 0 and "nothing was pushed" in said  # to look at it needs none
+    assert code == 0 and "nothing was pushed" in said  # looking needs no token
     code, _, error = push("distilmbert", "--yes")
     assert code == 2 and "there is no token; log in with hf auth login, or set HF_TOKEN" in error
     assert error.count("\n") == 1 and posts(hub) == []
@@ -195,7 +195,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_hub_that_refuses_is_one_line(hub, push, case):
+def test_refusal_by_the_hub_is_one_line(hub, push, case):
     changes, expected = REFUSALS[case]
     for key, value in changes.items():
         setattr(hub, key, value)
@@ -203,7 +203,7 @@ def test_a_hub_that_refuses_is_one_line(hub, push, case):
     assert code == 2 and expected in error and error.count("\n") == 1 and hub.received == []
 
 
-def test_no_such_repository_and_no_id_at_all(hub, push):
+def test_missing_repository_and_invalid_id_are_refused(hub, push):
     code, out, error = push("distilmbert", "--to", "org/absent")
     assert code == 2 and out == "" and error.count("\n") == 1
     assert "model org/absent: nothing was pushed: the hub has no such model, or your token cannot see it" in error
@@ -212,21 +212,21 @@ def test_no_such_repository_and_no_id_at_all(hub, push):
     assert code == 2 and "that is not the id of a repository" in error and error.count("\n") == 1
 
 
-def test_no_network(hub, push, monkeypatch):
+def test_missing_network_is_reported_in_one_line(hub, push, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     code, out, error = push("distilmbert", "--yes")
     assert code == 2 and out == "" and error.count("\n") == 1
     assert "nothing was pushed: ConnectError" in error and "check the network and HF_ENDPOINT" in error
 
 
-def test_the_network_goes_away_while_it_pushes(hub, push):
+def test_server_error_during_a_push_is_one_line(hub, push):
     hub.take = lambda *_: Answer(500, b"{}")
     code, _, error = push("distilmbert", "--yes")
     assert code == 2 and error.count("\n") == 1 and "nothing was pushed" in error
 
 
-def test_a_card_that_changed_meanwhile(hub, push):
-    """The commit says what it is made on: the hub refuses it on main, and begins a pull request there."""
+def test_card_changed_in_the_meantime_is_not_overwritten(hub, push):
+    """The commit names its parent: the hub refuses it on main, and starts a pull request from that parent."""
     real = hub.take
 
     def moved(path: str, *rest) -> Answer:
@@ -240,8 +240,8 @@ def test_a_card_that_changed_meanwhile(hub, push):
     assert error.count("\n") == 1 and hub.received == []
 
 
-def test_the_token_goes_to_the_endpoint_alone(hub, push, tmp_path):
-    """A hub that sends a commit on to another host does not get the token sent there."""
+def test_token_goes_only_to_the_endpoint(hub, push, tmp_path):
+    """If the hub redirects a commit to another host, the token is not sent there."""
     got = []
     with serve(tmp_path / "elsewhere") as other:
         other.take = lambda path, query, token, body: got.append(token) or Answer(200, b"{}")
@@ -251,7 +251,7 @@ def test_the_token_goes_to_the_endpoint_alone(hub, push, tmp_path):
     assert TOKEN not in "".join(got)
 
 
-def test_a_model_that_is_not_from_the_hub_wants_a_name(hub, push, results):
+def test_local_model_needs_the_name_of_a_repository(hub, push, results):
     for run in load_runs(results):
         model = run.record.model.model_copy(update={"id": "mine", "origin": "local", "revision": None})
         if run.record.seed == 1 and run.record.model.id == MODEL:
@@ -264,7 +264,7 @@ def test_a_model_that_is_not_from_the_hub_wants_a_name(hub, push, results):
     assert code == 0 and f"{MODEL} at " in said
 
 
-def test_damaged_predictions_are_not_made_public_with_the_path_of_their_folder(hub, push, results):
+def test_damaged_predictions_are_refused_in_one_line(hub, push, results):
     next(results.glob(f"xnli/{MODEL.replace('/', '--')}/*/predictions/es.parquet")).unlink()
     code, out, error = push("distilmbert")
     assert (code, out, error.count("\n")) == (2, "", 1)
@@ -291,14 +291,14 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_card_that_cannot_be_edited_is_refused_in_one_line(hub, push, tmp_path, case):
+def test_uneditable_card_is_refused_in_one_line(hub, push, tmp_path, case):
     put(tmp_path, HOSTILE[case])
     code, out, error = push("distilmbert", "--yes")
     assert code == 2 and out == "" and error.count("\n") == 1 and "README.md" in error and len(error) < 400
     assert hub.received == []
 
 
-def test_what_a_card_says_is_no_command_to_a_terminal(hub, push, tmp_path):
+def test_card_cannot_send_commands_to_the_terminal(hub, push, tmp_path):
     put(tmp_path, "---\nlicense: mit\n---\n\x1b[31mred\x1b]0;title\x07 ##[error]x ‮\n")
     code, said, _ = push("distilmbert")
     assert code == 0 and "red" in said
@@ -332,7 +332,7 @@ model-index:
     ["", "text\n", "---\n---\ntext\n", "---\nlicense: mit\n---\ntext", "---\nmodel-index: []\n---\n",
      "---\r\nlicense: mit\r\n---\r\ntext\r\n", "---\nmodel-index:\n- name: x\n---\n", CARD],
 )  # fmt: skip
-def test_results_are_put_in_once_whatever_card_there_is(card):
+def test_results_are_inserted_once_into_any_card(card):
     once = with_results(card, ENTRIES.format(url="https://a"), "https://a")
     assert with_results(once, ENTRIES.format(url="https://a"), "https://a") == once
     twice = with_results(once, ENTRIES.format(url="https://b"), "https://b")

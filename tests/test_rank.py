@@ -1,4 +1,4 @@
-"""Many models on the same rows: told apart, ranked, and shown; with variances done the slow way and a known truth."""
+"""Many models on the same rows are distinguished, ranked and shown; against slow variances and known truths."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ MODELS = {"org/good": 0.9, "org/fair": 0.7, "org/alike": 0.69, "org/poor": 0.5}
 
 
 def model(name: str, right: np.ndarray, is_drawn: bool = True) -> ScoredModel:
-    """Of (S, N) booleans, with groups left out one by one."""
+    """From (S, N) booleans, leaving out groups one by one."""
     left_out = np.array([[own[group != GROUPS].mean() for group in range(N // 3)] for own in right])
     values = right.mean(axis=1).tolist()
     return ScoredModel(name, list(range(len(right))), is_drawn, {}, values, pulls_of(left_out))
@@ -55,14 +55,14 @@ def results(tmp_path_factory):
 # ── the statistics ──
 
 
-def test_pulls_add_up_to_the_variance_of_the_mean_over_groups():
+def test_pulls_sum_to_the_variance_of_the_mean():
     [right] = rights(0.7, 1)
     sums = np.array([right[group == GROUPS].sum() for group in range(N // 3)])
     expected = sums.var(ddof=1) / len(sums) / 9  # three rows to a group
     assert float(np.sum(model("m", right[None]).pulls ** 2)) == pytest.approx(expected)
 
 
-def test_a_pair_without_seeds_has_the_paired_variance_of_its_groups():
+def test_variance_without_seeds_is_that_of_group_differences():
     a, b = rights(0.7, 1), rights(0.75, 1)
     ranking = rank([model("a", a, False), model("b", b, False)], ASSUMED, SCOPE)
     differences = [(b[0].astype(int) - a[0].astype(int))[group == GROUPS].sum() / 3 for group in range(N // 3)]
@@ -72,8 +72,8 @@ def test_a_pair_without_seeds_has_the_paired_variance_of_its_groups():
     assert ranking.expected_sd is None
 
 
-def test_seeds_add_what_rows_do_not_show():
-    """Rows × seeds: the variance is that of rows, plus that of seeds, less what is counted in both."""
+def test_seeds_add_variance_that_rows_do_not_show():
+    """Rows × seeds: the variance is that of rows, plus that of seeds, less what both count."""
     sides = [rights(0.7, 4), rights(0.75, 4)]
     ranking = rank([model(str(place), own) for place, own in enumerate(sides)], ASSUMED, SCOPE)
     by_group = [own.reshape(4, N // 3, 3).mean(axis=2) for own in sides]  # (S, G)
@@ -91,7 +91,7 @@ def test_seeds_add_what_rows_do_not_show():
     assert not ranking.is_assumed
 
 
-def test_one_seed_each_takes_the_assumed_spread():
+def test_single_seeds_take_the_assumed_spread():
     sides = [model(str(place), rights(share, 1)) for place, share in enumerate((0.7, 0.75))]
     found, wide = (rank(sides, Spread(sd, 4.0), SCOPE) for sd in (0.0, 5.0))
     assert found.is_assumed and wide.expected_sd == pytest.approx(0.05)
@@ -99,7 +99,7 @@ def test_one_seed_each_takes_the_assumed_spread():
     assert more == pytest.approx(2 * 0.05**2)
 
 
-def test_a_model_whose_seeds_vary_more_than_most_is_not_believed_steady():
+def test_model_with_varied_seeds_has_larger_errors():
     steady = [model(str(place), rights(0.7, 3)) for place in range(3)]
     shaky = model("shaky", np.concatenate([rights(share, 1) for share in (0.5, 0.7, 0.9)]))
     ranking = rank([*steady, shaky], ASSUMED, SCOPE)
@@ -110,7 +110,7 @@ def test_a_model_whose_seeds_vary_more_than_most_is_not_believed_steady():
     assert min(errors[True]) > max(errors[False])
 
 
-def test_ranks_count_who_is_shown_to_be_better_and_worse(results):
+def test_ranks_count_models_shown_better_and_worse(results):
     contest = load_contest(by_configuration_of(results))
     ranking = rank(contest.models, contest.assumed, contest.scope)
     places = {one.model.name.partition(",")[0]: (one.best_rank, one.worst_rank, one.letters) for one in ranking.models}
@@ -138,7 +138,7 @@ def test_values_are_those_of_the_records(results):
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 7])
-def test_letters_are_shared_exactly_by_those_that_are_not_told_apart(n):
+def test_letters_are_shared_by_indistinguishable_models(n):
     pairs = list(combinations(range(n), 2))
     for _ in range(30):
         apart = {pair for pair in pairs if RNG.random() < 0.5}
@@ -152,29 +152,29 @@ def test_more_than_26_groups_have_letters_too():
     assert letters[:2] == ["a", "b"] and letters[25:28] == ["z", "aa", "ab"]
 
 
-def test_so_many_rows_would_tell_neighbours_apart():
+def test_rows_needed_would_distinguish_neighbours():
     rng = np.random.default_rng(0)
     sides = [model(name, rights(share, 1, rng), False) for name, share in (("a", 0.7), ("b", 0.72))]
     ranking = rank(sides, ASSUMED, SCOPE)
     below = ranking.models[0].next
     assert not below.pair.is_told_apart and below.seeds_needed is None and below.rows_needed > N
-    times = math.ceil(below.rows_needed / N)  # each row so often
+    times = math.ceil(below.rows_needed / N)  # repeat each row this often
     more = [replace(side, pulls=np.tile(side.pulls / times, (1, times))) for side in sides]
     assert rank(more, ASSUMED, SCOPE).pairs[0].is_told_apart
 
 
-def test_so_many_seeds_would_tell_neighbours_apart():
+def test_seeds_needed_would_distinguish_neighbours():
     values = [[0.70, 0.72, 0.74], [0.68, 0.70, 0.72]]
     sides = [ScoredModel(str(place), [1, 2, 3], True, {}, own, np.zeros((3, 200))) for place, own in enumerate(values)]
     below = rank(sides, ASSUMED, SCOPE).models[0].next
     n = below.seeds_needed
     assert below.rows_needed is None
     t = 0.02 / (0.02 * math.sqrt(2 / n))
-    df = 2 * (4 + n - 3)  # the spread is that of both models' three seeds, and of the seeds that come
+    df = 2 * (4 + n - 3)  # the spread is that of both models' three seeds and of the seeds to come
     assert 2 * stats.t.sf(t, df) <= ALPHA < 2 * stats.t.sf(0.02 / (0.02 * math.sqrt(2 / (n - 1))), df - 2)
 
 
-def test_equal_answers_are_not_told_apart():
+def test_equal_answers_are_not_distinguished():
     right = rights(0.7, 3)
     ranking = rank([model("a", right), model("b", right)], ASSUMED, SCOPE)
     assert (ranking.pairs[0].p, ranking.models[0].next.rows_needed) == (1.0, None)
@@ -193,7 +193,7 @@ def test_other_rows_and_too_few_models_are_refused(tmp_path):
         load_contest(by_configuration([a, b]))
 
 
-def test_languages_that_one_model_lacks(tmp_path):
+def test_languages_that_one_model_lacks_are_left_out(tmp_path):
     a = write_run(tmp_path, dict.fromkeys(("en", "de"), LABELS), LABELS, GROUPS)
     b = write_run(tmp_path, dict.fromkeys(("en", "es"), LABELS), LABELS, GROUPS, model="org/other")
     c = write_run(tmp_path, {"zh": LABELS}, LABELS, GROUPS, model="org/third")
@@ -210,7 +210,7 @@ def test_languages_that_one_model_lacks(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["md", "html", "csv", "json"])
-def test_every_format_names_every_model_once_in_order(results, tmp_path, ending, command):
+def test_every_format_lists_the_models_in_order(results, tmp_path, ending, command):
     path = tmp_path / f"ranking.{ending}"
     code, out, err = command("rank", "--results", results, "--output", path)
     assert (code, out, err) == (0, "", "")
@@ -261,14 +261,14 @@ def test_hostile_names_are_harmless(tmp_path, command):
 
 
 @pytest.mark.parametrize("world", [WORLDS[4], WORLDS[6]], ids=lambda world: world.name)
-def test_equal_models_are_told_apart_as_rarely_as_promised(world):
+def test_false_differences_are_as_rare_as_promised(world):
     n = 150
     shares = rates(world, n, seed=11)
     print(describe(world, shares))
     assert shares["false"] <= 0.05 + 3.09 * math.sqrt(0.05 * 0.95 / n)
 
 
-def test_models_that_differ_are_told_apart():
+def test_models_that_differ_are_distinguished():
     [world] = [world for world in WORLDS if world.name == "5 models, 2 points between each, seeds 5"]
     shares = rates(world, 20, seed=11)
     print(describe(world, shares))

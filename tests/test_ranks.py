@@ -1,4 +1,4 @@
-"""Processes that share a training give what one process gives, and end together."""
+"""Processes that share a training run give what one process gives, and end together."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ SAME = [name for name in CASES if name != "dropout"]
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory) -> Path:
-    """What two processes made of every case."""
+    """The output of two processes for every case."""
     folder = tmp_path_factory.mktemp("two")
     process = run_forked(2, folder, *CASES)
     assert process.returncode == 0, process.stderr
@@ -33,7 +33,7 @@ def shared(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory) -> tuple[subprocess.CompletedProcess, Path, float]:
-    """What came of two processes of which the second is killed, what they kept, and how many seconds it took."""
+    """Two processes of which the second is killed: their outcome, what they kept, and the seconds that it took."""
     folder, started_s = tmp_path_factory.mktemp("killed"), time.monotonic()
     (folder / "checkpoints").mkdir()
     process = run_in(2, folder, "last:kill")
@@ -42,7 +42,7 @@ def killed(tmp_path_factory) -> tuple[subprocess.CompletedProcess, Path, float]:
 
 @pytest.fixture(scope="module")
 def of_three(tmp_path_factory, killed) -> Path:
-    """What three made of some, of one that was killed, and of one that does not fit into the memory of the third."""
+    """The output of three for some cases, one of them killed before and one too large for the memory of the third."""
     folder = tmp_path_factory.mktemp("three")
     shutil.copytree(killed[1], folder / "checkpoints" / "last")
     process = run_in(3, folder, "single", "tags", "pairs", "last", "pairs:short")
@@ -52,7 +52,7 @@ def of_three(tmp_path_factory, killed) -> Path:
 
 @pytest.fixture(scope="module")
 def alone():
-    """`alone(name)`: the case and the outcome of its training in this process."""
+    """`alone(name)`: the case and the outcome of training it in this process."""
     made = {}
 
     def of(name: str):
@@ -77,7 +77,7 @@ def assert_same_weights(got: dict[str, torch.Tensor], model: torch.nn.Module) ->
 
 
 def is_noise(name: str, model: torch.nn.Module) -> bool:
-    """Whether the gradients are: what is added to every key, or to every choice, changes nothing."""
+    """Whether its gradients are noise: adding one value to every key, or to every choice, changes nothing."""
     return name.endswith("key.bias") or (name == "classifier.bias" and model.classifier.out_features == 1)
 
 
@@ -85,7 +85,7 @@ def is_noise(name: str, model: torch.nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_weights_and_losses_are_those_of_one_process(shared, alone, name):
+def test_weights_and_losses_match_one_process(shared, alone, name):
     case, outcome = alone(name)
     assert_same_weights(load_file(shared / f"{name}.safetensors"), case.model)
     said = of(shared, name)
@@ -94,7 +94,7 @@ def test_weights_and_losses_are_those_of_one_process(shared, alone, name):
 
 
 @pytest.mark.parametrize("name", ["last", "frozen", "tags", "choices"])
-def test_each_row_is_predicted_once_and_as_by_one_process(shared, alone, name):
+def test_predictions_match_those_of_one_process(shared, alone, name):
     """To the bit: the ranks have the same weights, and batches are dealt out whole."""
     with np.load(shared / f"{name}.npz") as outputs:
         assert np.isfinite(outputs["shared"]).all()
@@ -105,7 +105,8 @@ def test_each_row_is_predicted_once_and_as_by_one_process(shared, alone, name):
         np.testing.assert_allclose(outputs["shared"] - shift, expected, rtol=0, atol=1e-4)
 
 
-def test_the_ranks_drop_other_numbers_and_keep_the_same_weights(shared, alone):
+def test_ranks_with_dropout_keep_equal_weights(shared, alone):
+    """Each draws its own dropout, so the weights are not those of one process."""
     with np.load(shared / "dropout.npz") as outputs:
         np.testing.assert_array_equal(outputs["shared"], outputs["alone"])
     case, _ = alone("dropout")
@@ -115,22 +116,22 @@ def test_the_ranks_drop_other_numbers_and_keep_the_same_weights(shared, alone):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["single", "tags", "pairs"])
-def test_the_same_where_a_rank_has_no_rows(of_three, alone, name):
-    """Of every batch, or of the last of an epoch."""
+def test_ranks_without_rows_change_nothing(of_three, alone, name):
+    """In every batch, or in the last of an epoch."""
     assert_same_weights(load_file(of_three / f"{name}.safetensors"), alone(name)[0].model)
     with np.load(of_three / f"{name}.npz") as outputs:
         np.testing.assert_array_equal(outputs["shared"], outputs["alone"])
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_on_one_rank_is_split_on_all(of_three, alone):
+def test_batch_too_large_for_one_rank_is_split_on_all(of_three, alone):
     assert [of(of_three, name)["n_parts"] for name in ("pairs", "pairs:short")] == [1, 2]
     assert_same_weights(load_file(of_three / "pairs:short.safetensors"), alone("pairs")[0].model)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("n", [0, 1, 2, 13])
-def test_a_share_is_every_thing_once_and_about_equally_long(size, n):
+def test_shares_cover_everything_once_and_evenly(size, n):
     lengths = np.random.default_rng(n).integers(1, 100, n)
     shares = [Ranks(rank, size).share(lengths) for rank in range(size)]
     assert sorted(np.concatenate(shares).tolist()) == list(range(n))
@@ -140,7 +141,7 @@ def test_a_share_is_every_thing_once_and_about_equally_long(size, n):
     assert all((np.diff(share) > 0).all() for share in shares)
 
 
-def test_one_process_gives_what_it_has_to_itself():
+def test_single_process_exchanges_with_itself():
     tensor, ranks = torch.ones(3), current()
     ranks.add_up([tensor])
     assert ranks is ALONE and tensor.tolist() == [1.0] * 3
@@ -152,7 +153,7 @@ def test_one_process_gives_what_it_has_to_itself():
     )
 
 
-# ── ends ──
+# ── ending ──
 
 
 @pytest.mark.slow
@@ -163,13 +164,14 @@ def test_a_killed_rank_ends_the_others(killed):
 
 
 @pytest.mark.slow
-def test_another_number_of_ranks_goes_on_to_the_same_weights(of_three, alone):
+def test_resuming_on_more_ranks_gives_the_same_weights(of_three, alone):
     assert of(of_three, "last")["resumed"] == [MOMENT - 1]
     assert_same_weights(load_file(of_three / "last.safetensors"), alone("last")[0].model)
 
 
 @pytest.mark.slow
-def test_a_termination_of_one_rank_ends_all_after_the_same_step_and_one_process_goes_on(tmp_path, alone):
+def test_sigterm_to_one_rank_ends_all_after_the_same_step(tmp_path, alone):
+    """One process then resumes to the same weights."""
     (tmp_path / "checkpoints").mkdir()
     assert run_in(2, tmp_path, "pairs:terminate").returncode != 0
     [kept] = (tmp_path / "checkpoints").iterdir()
@@ -190,7 +192,7 @@ def xeval_in(n_ranks: int, *words: object) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_a_run_gives_the_record_of_one_process_and_speaks_once(mini, checkpoint_of, tmp_path, monkeypatch, command):
+def test_run_on_two_ranks_matches_one_and_prints_once(mini, checkpoint_of, tmp_path, monkeypatch, command):
     words = ["run", mini.task_file, "--model", checkpoint_of("bert"), "--data", mini.data, "--max-steps", 6]
     assert command(*words, "--results", tmp_path / "one")[0] == 0
     monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))
@@ -208,14 +210,14 @@ def test_a_run_gives_the_record_of_one_process_and_speaks_once(mini, checkpoint_
 
 
 @pytest.mark.slow
-def test_bad_input_is_one_line_of_the_first_rank(tmp_path):
+def test_bad_input_is_reported_once(tmp_path):
     process = xeval_in(2, "run", "xnli-mini", "--model", "no such model", "--results", tmp_path)
     assert process.returncode != 0
     said = [line for line in process.stderr.splitlines() if line.startswith("xeval: ")]
     assert len(said) == 1 and "no such model" in said[0]
 
 
-def test_processes_that_do_not_meet_are_told_so_in_a_line(command, monkeypatch):
+def test_processes_that_do_not_meet_get_a_one_line_error(command, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, _, err = command("list", "tasks")
@@ -223,7 +225,7 @@ def test_processes_that_do_not_meet_are_told_so_in_a_line(command, monkeypatch):
     assert err.startswith("xeval: ranks: RANK and WORLD_SIZE are set, but the processes did not meet (")
 
 
-def test_one_gpu_is_not_named_for_several_ranks(monkeypatch):
+def test_several_ranks_cannot_share_one_gpu(monkeypatch):
     monkeypatch.setattr("torch.empty", lambda *sizes, device: torch.zeros(1))
     monkeypatch.setattr("xeval.engine.ranks.current", lambda: Ranks(0, 2))
     with pytest.raises(XevalError, match=r"^device: cuda:1 is one GPU, but each rank uses the GPU of its own number"):
