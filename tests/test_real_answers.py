@@ -1,6 +1,6 @@
-"""XQuAD, MLQA and TyDi QA for real: the files as they are handed out, and every answer that of a plain loop.
+"""The real XQuAD, MLQA and TyDi QA: the published files are read, and every answer matches a plain loop.
 
-`XEVAL_REAL_ENCODER=<folder>` runs the loop with a pretrained encoder too.
+`XEVAL_REAL_ENCODER=<folder>` also runs the loop with a pretrained encoder.
 """
 
 import json
@@ -45,7 +45,7 @@ def rows_of(data: Path, task: str, language: str, role: str = "test") -> Rows:
 
 
 @pytest.mark.parametrize("task", ["xquad", "mlqa"])
-def test_the_real_files_are_read_whole(data, task):
+def test_real_files_are_read_in_full(data, task):
     for language in get_task(task).languages:
         rows = rows_of(data, task, language)
         name = f"xquad.{language}.json" if task == "xquad" else f"dev-context-{language}-question-{language}.json"
@@ -63,12 +63,12 @@ def test_the_real_files_are_read_whole(data, task):
         assert list(zip(rows.texts["context"], rows.texts["question"], rows.gold, strict=True)) == by_hand
 
 
-def test_the_folder_of_a_task_does_as_well_as_the_whole_download(data):
+def test_task_folder_reads_like_the_whole_download(data):
     assert rows_of(data / "xquad", "xquad", "th").sha256() == rows_of(data, "xquad", "th").sha256()
     assert rows_of(data / "mlqa", "mlqa", "hi").sha256() == rows_of(data, "mlqa", "hi").sha256()
 
 
-def test_training_rows_are_read_and_stripped_test_rows_are_refused(data):
+def test_only_rows_with_answers_are_read(data):
     assert len(rows_of(data, "tydiqa-goldp", "en", "train")) == 3696
     with pytest.raises(DataError, match=r"carry no answers \(XTREME strips them from test files\)"):
         rows_of(data, "tydiqa-goldp", "sw")
@@ -77,8 +77,8 @@ def test_training_rows_are_read_and_stripped_test_rows_are_refused(data):
 @pytest.mark.slow
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("task", ["xquad", "mlqa"])
-def test_every_answer_is_that_of_a_plain_loop(data, task, encoder):
-    """With a head drawn at random, whose answers are of all lengths and from all windows."""
+def test_every_answer_matches_a_plain_loop(data, task, encoder):
+    """With a randomly drawn head, whose answers have all lengths and come from all windows."""
     kind, compute = get_task(task).of_kind, Compute(torch.device("cpu"), torch.float32)
     max_length = 128 if encoder.startswith("mini") else 384
     kind = type(kind)(kind.keys.model_copy(update={"stride": 32})) if max_length == 128 else kind

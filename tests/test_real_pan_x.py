@@ -1,6 +1,6 @@
-"""PAN-X for real: 47 languages, and every prediction that of a plain loop of transformers on the same weights.
+"""The real PAN-X in 47 languages: every prediction matches a plain transformers loop with the same weights.
 
-`XEVAL_REAL_ENCODER=<folder>` runs it on a pretrained encoder too.
+`XEVAL_REAL_ENCODER=<folder>` also runs it on a pretrained encoder.
 """
 
 import os
@@ -20,7 +20,7 @@ from xeval.support.cache import kept_weights
 
 ARCHIVE = SHARED / "data/xtreme/panx.tar.xz"
 ENCODERS = ["mini-mbert", *filter(None, [os.environ.get("XEVAL_REAL_ENCODER")])]
-LANGUAGES = [language for language in get_task("pan-x").languages if language != "th"]  # of which there is no copy here
+LANGUAGES = [language for language in get_task("pan-x").languages if language != "th"]  # no copy of it here
 MOST_ROWS, MAX_LENGTH = 200, 64
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not ARCHIVE.exists(), reason="no PAN-X here")]
 
@@ -33,7 +33,7 @@ def data(tmp_path_factory) -> Path:
 
 
 def sentences(path: Path) -> list[list[tuple[str, str]]]:
-    """(word, tag) of the sentences of a file."""
+    """The sentences of a file as (word, tag) pairs."""
     found: list[list[tuple[str, str]]] = [[]]
     for line in path.read_text(encoding="utf-8").split("\n"):
         if line:
@@ -46,7 +46,7 @@ def sentences(path: Path) -> list[list[tuple[str, str]]]:
 
 @torch.no_grad()
 def plain_predictions(model, tokenizer, rows: list[list[tuple[str, str]]]) -> list[list[str]]:
-    """As run_ner.py predicts on what XTREME's preprocessing makes: padded batches, the tag of a word's first piece."""
+    """As run_ner.py predicts on XTREME's preprocessed files: padded batches, the tag of a word's first piece."""
     first, last = tokenizer("")["input_ids"]
     made = []
     for row, sentence in enumerate(rows):
@@ -75,7 +75,7 @@ def plain_predictions(model, tokenizer, rows: list[list[tuple[str, str]]]) -> li
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_every_prediction_is_that_of_a_plain_loop(data, tmp_path, encoder):
+def test_every_prediction_matches_a_plain_loop(data, tmp_path, encoder):
     changed = {"max_length": MAX_LENGTH, "epochs": 1, "learning_rate": 3e-4, "selection": "last"}
     (record,) = xeval.run(
         "pan-x",

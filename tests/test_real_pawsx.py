@@ -1,4 +1,4 @@
-"""PAWS-X for real, as XTREME hands it out: only development files have labels. English training pairs are not here."""
+"""The real PAWS-X as XTREME publishes it: only development files have labels, and no English training pairs."""
 
 from pathlib import Path
 
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.skipif(not ARCHIVE.exists(), reason="no PAWS-X here")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """The folder of the whole download, with PAWS-X's in it."""
+    """The folder of the whole download, with that of PAWS-X in it."""
     folder = tmp_path_factory.mktemp("xtreme")
     unpack(ARCHIVE, folder)
     return folder
 
 
-def test_two_thousand_pairs_in_each_language_with_the_labels_of_their_files(data):
+def test_each_language_has_2000_pairs_with_their_labels(data):
     task = get_task("paws-x").tested_on("dev")
     source = open_source(task, data / "pawsx", task.languages)
     assert source.name == "local copy (XTREME layout)"
@@ -36,14 +36,14 @@ def test_two_thousand_pairs_in_each_language_with_the_labels_of_their_files(data
         assert 0.4 < np.mean(rows.gold) < 0.5
 
 
-def test_its_first_pair_is_a_paraphrase(data):
+def test_first_english_pair_is_a_paraphrase(data):
     task = get_task("paws-x").tested_on("dev")
     rows = load_rows(open_source(task, data / "pawsx", ["en"]), "en", "test")
     assert task.labels[rows.gold[0]] == "paraphrase"
     assert rows.texts["premise"][0].startswith("From the merger of the Four Rivers Council")
 
 
-def test_a_suite_finds_its_folder_and_says_that_nothing_is_there_to_train_on(data):
+def test_suite_finds_the_folder_but_no_training_rows(data):
     [member] = [member for member in get_suite("xtreme").tasks if member.task == "paws-x"]
     with pytest.raises(DataError, match=r"pawsx: no train-en.tsv, which the train rows of 'en' are read from"):
         find_rows(get_task("paws-x"), member, data)

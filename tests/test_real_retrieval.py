@@ -1,4 +1,4 @@
-"""Tatoeba and BUCC for real: in every language there is, what is found is what a plain loop finds, in float32."""
+"""The real Tatoeba and BUCC: in every language here, what is found matches a plain loop, in float32."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ N_OF_A_SIDE = 100  # sentences of either language of BUCC
 
 
 def outputs_of(task: str, architecture: str, rows: Rows, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Our vectors of `rows`, and plain ones of `texts`, of one encoder whose tokenizer knows their characters."""
+    """Our vectors of `rows` and plain ones of `texts`, from one encoder whose tokenizer knows their characters."""
     tokenizer = tiny_tokenizer(architecture, texts)
     model, kind = tiny_encoder(architecture, len(tokenizer)), get_task(task).of_kind
     plain = plain_vectors(model, tokenizer, texts, LAYER, POOLING)
@@ -37,8 +37,8 @@ def lines(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_nearest_sentence_is_that_of_a_plain_loop_in_every_language(unpacked, architecture):
-    """The copy here has its English side sorted by itself, so that lines do not translate each other."""
+def test_nearest_sentences_match_a_plain_loop(unpacked, architecture):
+    """In the copy here the English side is sorted separately, so lines do not translate each other."""
     task, n_differences = get_task("tatoeba"), 0
     for language in task.languages:
         sides = [lines(unpacked("tatoeba") / f"{language}-en.{suffix}") for suffix in ("en", language)]
@@ -54,8 +54,8 @@ def test_the_nearest_sentence_is_that_of_a_plain_loop_in_every_language(unpacked
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_mined_pairs_are_those_of_a_plain_loop(unpacked, architecture):
-    """An encoder drawn at random finds no translation, so that every third pair it finds is called right."""
+def test_mined_pairs_match_a_plain_loop(unpacked, architecture):
+    """A randomly drawn encoder finds no translations, so every third pair that it finds is declared right."""
     task = get_task("bucc2018")
     whole = load_rows(open_source(task, unpacked("bucc2018"), ["zh"]), "zh", "test")
     rows = whole.take(some_of(whole))

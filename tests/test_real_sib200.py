@@ -1,6 +1,6 @@
-"""SIB-200 for real: all 22 languages, and every prediction that of a plain loop of transformers on the same weights.
+"""The real SIB-200 in all 22 languages: every prediction matches a plain transformers loop with the same weights.
 
-`XEVAL_REAL_ENCODER=<folder>` runs it on a pretrained encoder too, as the tables of SIB-200 are made.
+`XEVAL_REAL_ENCODER=<folder>` also runs it on a pretrained encoder, as for the tables of SIB-200.
 """
 
 import os
@@ -22,7 +22,7 @@ from xeval.results.records import RunRecord
 from xeval.support.cache import kept_weights
 
 ARCHIVE = SHARED / "data/xtreme/sib200.tar.xz"
-PIECES = {"mini-mbert": 128}  # the most it takes; others as the recipe has it
+PIECES = {"mini-mbert": 128}  # the most that it takes; others as in the recipe
 ENCODERS = ["mini-mbert", *filter(None, [os.environ.get("XEVAL_REAL_ENCODER")])]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not ARCHIVE.exists(), reason="no SIB-200 here")]
 
@@ -38,7 +38,7 @@ def data(tmp_path_factory) -> Path:
 def plain_predictions(
     weights: Path, tokenizer_of: Path, data: Path, language: str, max_length: int
 ) -> tuple[list[str], list[str]]:
-    """Predicted and right topics, sixteen rows at a time, padded."""
+    """Predicted and correct topics, from padded batches of sixteen rows."""
     rows = pd.read_csv(data / language / "test.tsv", sep="\t", keep_default_na=False)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_of)
     model = AutoModelForSequenceClassification.from_pretrained(weights).eval()
@@ -51,7 +51,7 @@ def plain_predictions(
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_every_prediction_is_that_of_a_plain_loop(data, tmp_path, encoder):
+def test_every_prediction_matches_a_plain_loop(data, tmp_path, encoder):
     task = get_task("sib200")
     max_length = PIECES.get(encoder, 164)
     (record,) = xeval.run(

@@ -1,7 +1,7 @@
-"""Real XNLI, fine-tuned on the 10,000 English pairs here and evaluated in all 15 languages, beside a plain loop.
+"""Real XNLI, fine-tuned on the 10,000 English pairs here and evaluated in all 15 languages, against a plain loop.
 
-`XEVAL_REAL_ENCODER=<folder>` runs it on a pretrained encoder too, as docs/transfer.md has its table: half an hour
-on two cores. What is expected of it then is that it transfers.
+`XEVAL_REAL_ENCODER=<folder>` also runs it on a pretrained encoder, as for the table in docs/transfer.md: half an hour
+on two cores. The test then also expects transfer.
 """
 
 import os
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DATA.is_dir(), reason="no
 
 @torch.no_grad()
 def plain_predictions(model, tokenizer, language: str, rows: np.ndarray) -> np.ndarray:
-    """(N,) indices of the predicted labels of these test rows, sixteen at a time, padded."""
+    """(N,) indices of the labels predicted for these test rows, in padded batches of sixteen."""
     [path] = sorted((DATA / language).glob("test*.parquet"))
     texts = pq.read_table(path).take(rows)
     premises, hypotheses = (texts[name].to_pylist() for name in ("premise", "hypothesis"))
@@ -44,7 +44,8 @@ def plain_predictions(model, tokenizer, language: str, rows: np.ndarray) -> np.n
 
 
 @pytest.mark.parametrize("encoder", ["mini-mbert", *filter(None, [REAL])])
-def test_it_transfers_and_every_prediction_is_that_of_a_plain_loop(tmp_path, encoder):
+def test_every_prediction_matches_a_plain_loop(tmp_path, encoder):
+    """And a pretrained encoder transfers to every language."""
     (record,) = xeval.run(
         "xnli",
         [encoder],

@@ -1,4 +1,4 @@
-"""XCOPA for real: in every language, each choice is that of a plain loop of transformers, in float32."""
+"""The real XCOPA: in every language, each choice matches a plain transformers loop, in float32."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ N_QUESTIONS = 24  # of each language
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_choice_is_that_of_a_plain_loop_in_every_language(unpacked, tmp_path, architecture):
+def test_every_choice_matches_a_plain_loop(unpacked, tmp_path, architecture):
     task = get_task("xcopa").tested_on("dev")  # the English test file here has placeholders for labels
     kind, source = task.of_kind, open_source(task, unpacked("xcopa"), task.languages)
     rows_of = {language: load_rows(source, language, "test").first(N_QUESTIONS) for language in task.languages}

@@ -1,6 +1,6 @@
-"""The real XNLI in its 15 languages, the real vocabulary, the real architecture made narrow and one layer deep.
+"""The real XNLI in its 15 languages, with the real vocabulary and the real architecture, narrow and one layer deep.
 
-The weights are random, so that accuracies mean nothing here; counts, truncation and coverage do.
+The weights are random, so accuracies mean nothing here; counts, truncation and coverage do.
 """
 
 import shutil
@@ -24,7 +24,7 @@ pytestmark = [
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 N_TEST = 5010
-# Of the test pairs, exceeding 128 pieces of mBERT's vocabulary, in percent: ../shared/REFERENCES.md.
+# Percentages of test pairs with more than 128 pieces of mBERT's vocabulary: ../shared/REFERENCES.md.
 TRUNCATED = {"th": 18.7, "ur": 0.14, "en": 0.0}
 
 
@@ -52,7 +52,7 @@ def real(tmp_path_factory):
         "dtype": "float32",
     }
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a model this narrow is faster so, three times on a busy machine
+    torch.set_num_threads(1)  # faster for a model this narrow: three times on a busy machine
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XEVAL_CACHE", str(folder / "cache"))
         (record,) = run(**options)
@@ -60,7 +60,7 @@ def real(tmp_path_factory):
     torch.set_num_threads(threads)
 
 
-def test_the_15_languages_are_complete_with_5010_pairs_each(real):
+def test_all_15_languages_have_5010_pairs(real):
     _, record, _ = real
     assert record.status == "complete"
     assert sorted(record.scores) == sorted(LANGUAGES)
@@ -70,7 +70,7 @@ def test_the_15_languages_are_complete_with_5010_pairs_each(real):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_predictions_hold_every_row_once_with_the_label_of_the_data(real, language):
+def test_predictions_hold_every_row_once_with_its_label(real, language):
     _, record, folder = real
     score = record.scores[language]
     table = load_predictions(folder, language, score.predictions_sha256)
@@ -83,7 +83,7 @@ def test_the_predictions_hold_every_row_once_with_the_label_of_the_data(real, la
     assert score.totals["correct"] == int((logits.argmax(axis=1) == np.array(data["label"])).sum())
 
 
-def test_thai_is_truncated_as_measured_with_this_vocabulary_and_english_is_not(real):
+def test_truncation_matches_the_measured_shares(real):
     _, record, _ = real
     for language, percent in TRUNCATED.items():
         tolerance = 0.05 if percent > 1 else 0.005  # half of the last digit printed
@@ -91,7 +91,8 @@ def test_thai_is_truncated_as_measured_with_this_vocabulary_and_english_is_not(r
     assert max(record.scores, key=lambda language: record.scores[language].tokenization.truncated_share) == "th"
 
 
-def test_three_rows_share_a_premise_so_the_interval_rests_on_fewer_than_5010_draws(real):
+def test_intervals_have_a_plausible_width(real):
+    """Three rows share a premise, so an interval rests on fewer than 5,010 draws."""
     _, record, _ = real
     for score in record.scores.values():
         assert score.ci95[0] < score.value < score.ci95[1]

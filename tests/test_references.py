@@ -1,4 +1,4 @@
-"""Published tables, against their sources: each number as it stands there, typed a second time."""
+"""Published tables against their sources: each number as the source has it, typed a second time."""
 
 import re
 
@@ -188,13 +188,13 @@ def test_xquads_rows_are_xtremes_without_romanian():
     assert list(means.values()) == [64.5, 76.6, 49.4, 60.8]
 
 
-def test_the_spread_of_wikiann_is_that_of_its_five_seeds():
+def test_wikiann_has_the_spread_of_its_five_seeds():
     row = row_in("xlmv-wikiann", "XLM-R base (reproduced)")
     assert (list(row.spread.values()), row.n_seeds) == ([float(one) for one in SPREAD.split()], 5)
 
 
 @pytest.mark.parametrize(("table", "metric"), METRICS.items())
-def test_a_table_says_what_its_numbers_are(table, metric):
+def test_tables_name_their_metric(table, metric):
     assert get_reference(table).metric == metric
 
 
@@ -248,7 +248,7 @@ def test_tables_over_tasks_have_their_sources_cells():
     assert found == expected
 
 
-# ── what a verdict makes of them ──
+# ── how verdicts treat them ──
 
 
 def a_table(**changes) -> Reference:
@@ -265,7 +265,8 @@ def runs():
 
 
 @pytest.mark.parametrize("protocol", ["selected on target languages", "translate-train", "translate-test"])
-def test_there_is_no_verdict_on_a_row_that_is_not_zero_shot_and_it_is_shown(runs, protocol):
+def test_rows_that_are_not_zero_shot_get_no_verdict(runs, protocol):
+    """But they are shown."""
     assert judge(runs, a_table())
     table = a_table(row={"protocol": protocol})
     assert judge(runs, table) == []
@@ -275,13 +276,14 @@ def test_there_is_no_verdict_on_a_row_that_is_not_zero_shot_and_it_is_shown(runs
     assert "Reproduced?" not in text
 
 
-def test_our_row_stands_below_the_zero_shot_row_of_its_model(runs):
+def test_runs_are_matched_with_the_zero_shot_row(runs):
     other = {"name": "Translated", "model": "org/m", "cells": {"en": 82.0, "de": 80.0}, "how": "computed"}
     table = a_table(more=[other | {"protocol": "translate-train"}])
     assert row_of(runs[0].record, table).name == "Model"
 
 
-def test_there_is_no_verdict_on_numbers_of_another_metric_and_they_are_told_apart(runs):
+def test_numbers_in_another_metric_get_no_verdict(runs):
+    """They are shown with the name of their metric."""
     table = a_table(metric="exact_match")
     assert judge(runs, table) == []
     text = markdown.render(build(runs, "cats", table))
@@ -289,14 +291,14 @@ def test_there_is_no_verdict_on_numbers_of_another_metric_and_they_are_told_apar
     assert "No verdicts: the published numbers are exact match, ours accuracy." in text
 
 
-def test_only_rows_of_a_training_in_one_language_need_a_recipe_and_are_reproduced():
+def test_only_zero_shot_rows_need_a_recipe():
     with pytest.raises(ValueError, match="recipe is missing"):
         a_table(row={"recipe": None})
     translated = a_table(row={"recipe": None, "protocol": "translate-train"})
     assert not translated.rows[0].is_trained_zero_shot
 
 
-def test_a_table_without_such_a_row_is_refused_by_reproduce(tmp_path):
+def test_reproduce_refuses_tables_without_zero_shot_rows(tmp_path):
     path = tmp_path / "translated.toml"
     lines = ['name = "translated"', 'title = "t"', 'task = "xnli"', 'split = "test"', 'source_url = "x"']
     lines += ['languages = ["en"]', "[[rows]]", 'name = "Model"', 'model = "org/m"', "cells = { en = 80.0 }"]

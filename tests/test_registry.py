@@ -47,53 +47,53 @@ def test_a_misspelt_name_gets_the_nearest_valid_one(get, kind, misspelt, meant):
     assert f"unknown {kind} {misspelt!r}: did you mean {meant!r}?" in refusal(UnknownNameError, get, misspelt)
 
 
-def test_an_unknown_name_gets_the_list_of_the_known_ones():
+def test_unknown_name_lists_the_known_ones():
     message = refusal(UnknownNameError, get_recipe, "mine")
     known = message.partition("(known: ")[2].removesuffix(")").split(", ")
     assert known == sorted(all_recipes()) and {"hf-2019", "xtreme-2020"} <= set(known)
 
 
-def test_a_name_with_control_characters_stays_on_one_line():
+def test_control_characters_in_a_name_stay_on_one_line():
     assert r"unknown task 'xn\nli\x1b[2J'" in refusal(UnknownNameError, get_task, "xn\nli\x1b[2J")
 
 
-def test_a_language_that_the_task_lacks_gets_the_nearest_one():
+def test_unknown_language_gets_the_nearest_one():
     message = refusal(UnknownNameError, check_languages, get_task("xnli"), ["en", "esp"])
     assert "unknown language of task xnli 'esp': did you mean 'es'?" in message
 
 
 @pytest.mark.parametrize("word", ["es", "Spanish", "spanish", "spa", "es-ES", "ES"])
-def test_a_language_is_named_by_any_standard_or_in_english(word):
+def test_languages_can_be_codes_or_english_names(word):
     assert check_languages(get_task("xnli"), [word, "es"]) == ["es"]
 
 
-def test_languages_are_kept_in_the_order_given_and_each_once():
+def test_languages_keep_their_order_without_repeats():
     assert check_languages(get_task("xnli"), ["zh", "en", "zh"]) == ["zh", "en"]
 
 
-def test_no_language_means_all_of_the_tasks():
+def test_no_language_means_all_languages_of_the_task():
     assert check_languages(get_task("xnli"), []) == list(get_task("xnli").languages)
 
 
-# ── a task of one's own ──
+# ── own tasks ──
 
 
-def test_a_task_of_ones_own_is_found_by_its_path(tmp_path):
+def test_own_task_is_found_by_its_path(tmp_path):
     assert get_task(str(tiny.write_task(tmp_path))).name == "mini-pairs"
 
 
-def test_a_task_of_ones_own_is_found_by_a_relative_path(tmp_path, monkeypatch):
+def test_own_task_is_found_by_a_relative_path(tmp_path, monkeypatch):
     tiny.write_task(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert get_task("./mini-pairs.toml") == get_task("mini-pairs.toml") == get_task("./mini-pairs.toml", [])
 
 
-def test_a_task_of_ones_own_is_found_in_a_folder_given(tmp_path):
+def test_own_task_is_found_in_a_given_folder(tmp_path):
     tiny.write_task(tmp_path)
     assert get_task("mini-pairs", [tmp_path]).title == "Mini pairs"
 
 
-def test_a_task_of_ones_own_is_found_in_any_folder_of_xeval_tasks(tmp_path, monkeypatch):
+def test_own_task_is_found_in_any_folder_of_xeval_tasks(tmp_path, monkeypatch):
     for name in ("first", "second"):
         tiny.write_task(tmp_path / name, name=name)
     monkeypatch.setenv("XEVAL_TASKS", os.pathsep.join(str(tmp_path / name) for name in ("first", "second")))
@@ -101,23 +101,23 @@ def test_a_task_of_ones_own_is_found_in_any_folder_of_xeval_tasks(tmp_path, monk
     assert {"first", "second", "xnli"} <= set(all_tasks())
 
 
-def test_the_shipped_tasks_stay_known_beside_ones_own(tmp_path):
+def test_shipped_tasks_stay_known_next_to_own_ones(tmp_path):
     tiny.write_task(tmp_path)
     assert get_task("xnli", [tmp_path]) == get_task("xnli")
 
 
-def test_without_its_folder_a_task_of_ones_own_is_unknown():
+def test_own_task_is_unknown_without_its_folder():
     assert "unknown task 'mini-pairs'" in refusal(UnknownNameError, get_task, "mini-pairs")
 
 
-def test_two_files_of_one_name_are_an_error_that_names_both(tmp_path):
+def test_two_tasks_of_one_name_are_an_error_naming_both(tmp_path):
     one, other = tiny.write_task(tmp_path), tmp_path / "other.toml"
     other.write_text(one.read_text(encoding="utf-8"), encoding="utf-8")
     message = refusal(DefinitionError, get_task, "mini-pairs", [tmp_path])
     assert message == f"{other}: task 'mini-pairs' is already defined by {one}; give one of the two another name"
 
 
-def test_a_task_of_ones_own_cannot_take_the_name_of_a_shipped_one(tmp_path):
+def test_own_task_cannot_take_the_name_of_a_shipped_one(tmp_path):
     mine = tiny.write_task(tmp_path, name="xnli")
     message = refusal(DefinitionError, get_task, "xnli", [tmp_path])
     assert "task 'xnli' is already defined by" in message and str(mine) in message
@@ -129,20 +129,21 @@ def test_a_folder_named_twice_is_read_once(tmp_path, monkeypatch):
     assert get_task("mini-pairs", [tmp_path, tmp_path / "."]).name == "mini-pairs"
 
 
-def test_a_folder_of_tasks_that_is_not_there_is_said(tmp_path):
+def test_missing_folder_of_tasks_is_reported(tmp_path):
     message = refusal(DefinitionError, get_task, "xnli", [tmp_path / "nowhere"])
     assert message.startswith(f"{tmp_path / 'nowhere'}: wanted a folder of task files, found none")
 
 
-def test_a_path_without_a_file_is_said(tmp_path):
+def test_missing_task_file_is_reported(tmp_path):
     path = tmp_path / "nowhere.toml"
     assert refusal(DefinitionError, get_task, str(path)).startswith(f"{path}: cannot read this task file: No such")
 
 
-# ── folders of several kinds of files ──
+# ── folders with several types of definitions ──
 
 
-def test_a_table_and_a_recipe_in_a_folder_of_tasks_are_left_to_whoever_wants_them(tmp_path):
+def test_other_definitions_among_tasks_are_ignored(tmp_path):
+    """Published tables, recipes and suites may share a folder with tasks."""
     tiny.write_task(tmp_path)
     (tmp_path / "my-table.toml").write_text(find_reference("distilmbert-card")[0].read_text())
     (tmp_path / "my-recipe.toml").write_text(find_recipe("hf-2019")[0].read_text())
@@ -151,7 +152,7 @@ def test_a_table_and_a_recipe_in_a_folder_of_tasks_are_left_to_whoever_wants_the
     assert get_task("mini-pairs", [tmp_path]).name == "mini-pairs"
 
 
-def test_a_task_file_with_a_mistake_in_a_folder_of_tasks_is_still_complained_of(tmp_path):
+def test_faulty_task_file_in_a_folder_is_reported(tmp_path):
     tiny.write_task(tmp_path, ('kind = "pair-classification"', ""))
     assert "kind: Field required" in refusal(DefinitionError, all_tasks, [tmp_path])
 
@@ -165,6 +166,6 @@ def test_a_task_file_with_a_mistake_in_a_folder_of_tasks_is_still_complained_of(
         (get_reference, find_task("xnli")[0], "wanted a published table, got a task"),
     ],
 )
-def test_a_file_that_defines_something_else_is_called_what_it_is(get, other, said):
+def test_definitions_of_the_wrong_type_are_called_what_they_are(get, other, said):
     message = refusal(DefinitionError, get, str(other))
     assert said in message and "Field required" not in message

@@ -1,4 +1,4 @@
-"""The matrix and its formats: what stands where, what is averaged, and that names stay text."""
+"""The matrix and its formats: what goes where, and what is averaged."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def rows(*runs, reference=CARD) -> list[matrix.Row]:
     return matrix.build(list(runs), "xnli", reference).rows
 
 
-def test_the_published_row_of_a_model_stands_directly_above_ours():
+def test_published_row_comes_directly_above_ours():
     names = [row.name for row in rows(a_run(**SIX))]
     assert names == [
         "mBERT base cased (computed), published",
@@ -55,13 +55,13 @@ def test_the_published_row_of_a_model_stands_directly_above_ours():
     assert names[:2] == ["mBERT base cased (computed), published", "google-bert/bert-base-multilingual-cased, hf-2019"]
 
 
-def test_a_local_folder_is_never_taken_for_the_published_model_of_its_name():
+def test_local_folder_is_not_taken_for_a_published_model():
     assert rows(a_run("mbert", origin="local", **SIX))[-1].name == "mbert, hf-2019"
     local = a_run("google-bert/bert-base-multilingual-cased", origin="local", **SIX)
     assert [row.published for row in rows(local)] == [True, True, True, False]
 
 
-def test_languages_stand_in_the_order_of_the_table_and_the_others_after_it():
+def test_languages_follow_the_order_of_the_table():
     table = matrix.build([a_run(**SIX, th=0.5, fr=0.6)], "xnli", CARD)
     assert table.languages == ["en", "es", "zh", "de", "ar", "ur", "fr", "th"]
 
@@ -76,7 +76,7 @@ def test_means_and_gap_are_those_of_the_cells():
     assert published.gap == pytest.approx(78.2 - (69.1 + 64.0 + 66.3 + 59.1 + 54.7) / 5)
 
 
-def test_a_mean_over_languages_that_are_not_all_there_is_no_number():
+def test_incomplete_languages_give_no_mean():
     _, *others = rows(a_run(en=0.8, es=0.7), a_run("org/another", en=0.8, es=0.7, zh=0.6))
     ours = next(row for row in others if not row.published)
     assert (ours.mean_reference, ours.gap) == (None, None)
@@ -84,23 +84,23 @@ def test_a_mean_over_languages_that_are_not_all_there_is_no_number():
     assert "–" in markdown.render(matrix.build(three, "xnli", CARD))
 
 
-def test_languages_that_nobody_evaluated_are_left_out_and_both_sides_have_their_mean_over_the_others():
+def test_languages_without_scores_are_left_out_of_means():
     *_, published, ours = rows(a_run(es=0.7, ur=0.5))
     assert matrix.build([a_run(es=0.7, ur=0.5)], "xnli", CARD).languages == ["es", "ur"]
     assert (published.mean_reference, ours.mean_reference) == (pytest.approx((69.1 + 54.7) / 2), 60.0)
 
 
-def test_seeds_of_one_configuration_are_averaged_and_counted():
+def test_seeds_are_averaged_and_counted():
     ours = rows(a_run(seed=1, en=0.80, es=0.70), a_run(seed=2, en=0.82, es=0.74))[-1]
     assert ours.cells == pytest.approx({"en": 81, "es": 72})
     assert ours.seeds == "2"
 
 
-def test_a_language_with_fewer_seeds_shows_in_the_number_of_seeds():
+def test_fewer_seeds_in_a_language_show_as_a_range():
     assert rows(a_run(seed=1, en=0.8, es=0.7), a_run(seed=2, en=0.8))[-1].seeds == "1 to 2"
 
 
-def test_runs_on_fewer_pairs_are_never_averaged_with_full_ones():
+def test_limited_runs_are_not_averaged_with_full_ones():
     run = a_run(seed=2, en=0.5)
     limited = run.record.model_copy(update={"limits": Limits(max_train=10)})
     ours = [row for row in rows(a_run(en=0.8), StoredRun(run.folder, limited)) if not row.published]
@@ -117,7 +117,7 @@ def test_a_failed_run_is_named_and_not_averaged():
     assert any("seed 2: the loss became nan at step 7" in line for line in table.footer)
 
 
-def test_without_results_there_is_an_error_and_not_an_empty_table():
+def test_missing_results_are_an_error():
     with pytest.raises(StoreError, match="no results for task xnli"):
         matrix.build([], "xnli", CARD)
 
@@ -139,7 +139,7 @@ def test_the_markdown_says_what_produced_it():
         assert said in text
 
 
-def test_the_frame_has_a_row_per_run_and_language_in_fractions():
+def test_frame_has_fractions_per_run_and_language():
     frame = to_frame([a_run(seed=1, en=0.8, es=0.7), a_run(seed=2, en=0.82)])
     assert list(frame[["seed", "language", "value"]].itertuples(index=False, name=None)) == [
         (1, "en", 0.8),
@@ -154,14 +154,14 @@ def how(*runs: StoredRun) -> str:
     return next(line for line in text.splitlines() if line.startswith("- Accuracy in %"))
 
 
-def test_the_language_trained_on_is_the_one_that_is_named():
+def test_report_names_the_training_language():
     run = a_run(en=0.8, fr=0.7)
     french = StoredRun(run.folder, run.record.model_copy(update={"training_language": "fr"}))
     assert "fine-tuned on French, evaluated" in how(french) and "gap: French minus" in how(french)
     assert "English" not in how(french)
 
 
-def test_of_checkpoints_evaluated_as_they_are_no_fine_tuning_is_claimed():
+def test_no_fine_tuning_is_claimed_for_untrained_runs():
     run = a_run("org/n", en=0.8, fr=0.7)
     plain = RecipeRecord(name="no-train", values={"max_length": 128}, overrides={})
     as_it_is = StoredRun(run.folder, run.record.model_copy(update={"recipe": plain, "training": None}))
@@ -169,7 +169,7 @@ def test_of_checkpoints_evaluated_as_they_are_no_fine_tuning_is_claimed():
     assert "fine-tuned on English (rows of no-train: evaluated as they are)" in how(a_run(**SIX), as_it_is)
 
 
-def test_a_configuration_made_on_two_machines_names_both():
+def test_configuration_of_two_machines_names_both():
     run = a_run(**SIX)
     there = Invocation(environment=environment(versions={"torch": "3"}, hardware={"gpu": "H"}))
     both = StoredRun(run.folder, run.record.model_copy(update={"invocations": run.record.invocations | {"2": there}}))
@@ -177,8 +177,8 @@ def test_a_configuration_made_on_two_machines_names_both():
     assert "torch 2, transformers 5, float32 on x and xeval ?, torch 3, transformers ?, float32 on H" in line
 
 
-def test_a_finding_of_two_configurations_is_not_called_one_of_the_same_seed_twice():
-    """Both are of distilmbert, hf-2019 and seed 42, and were trained for other numbers of epochs."""
+def test_finding_distinguishes_configurations_of_one_seed():
+    """Both runs are of distilmbert, hf-2019 and seed 42, trained for different numbers of epochs."""
     runs = []
     for epochs in (2, 3):
         record = run_record(seed=42, status="failed", scores={}, training=None)

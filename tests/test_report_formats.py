@@ -1,4 +1,4 @@
-"""`xeval report` in its formats: which one is written, what the model card says of the machine, and what it costs."""
+"""`xeval report` in its formats: which one is written, what the model card says of the hardware, what is loaded."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def results(tmp_path_factory) -> Path:
 
 
 def on_all_rows(record: RunRecord) -> RunRecord:
-    """The same record as if XNLI's rows had been all there; entries for the hub are of such runs alone."""
+    """The same record as if all of XNLI's rows had been there; only such runs get entries for the hub."""
     scores = {language: score.model_copy(update={"n_rows": 5010}) for language, score in record.scores.items()}
     sizes = dict.fromkeys(("found", "expected", "used"), TASK.expected_rows.train)
     data = record.data.model_copy(update={"train_rows": sizes})
@@ -41,7 +41,7 @@ def on_all_rows(record: RunRecord) -> RunRecord:
 
 @pytest.fixture
 def report(capsys, monkeypatch, tmp_path, results):
-    """`report(*words)`: the exit code and what stands on standard output and standard error."""
+    """`report(*words)`: the exit code, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> tuple[int, str, str]:
@@ -70,22 +70,22 @@ def one_model(folder: Path) -> matrix.Matrix:
         ("r.json", "{"),
     ],
 )
-def test_the_ending_of_the_file_says_the_format(report, tmp_path, name, start):
+def test_file_ending_chooses_the_format(report, tmp_path, name, start):
     assert report("--output", name) == (0, "", "")
     assert (tmp_path / name).read_text().startswith(start)
 
 
-def test_the_format_that_is_named_wins_over_the_ending(report, tmp_path):
+def test_format_option_wins_over_the_ending(report, tmp_path):
     assert report("--output", "r.md", "--format", "csv")[0] == 0
     assert (tmp_path / "r.md").read_text().startswith('"task"')
 
 
-def test_without_a_file_it_is_markdown_on_standard_output(report):
+def test_default_is_markdown_on_standard_output(report):
     assert report()[1].startswith("# XNLI")
     assert json.loads(report("--format", "json")[1])["task"] == "xnli"
 
 
-def test_an_ending_that_says_nothing_is_one_line_and_exit_2(report, tmp_path):
+def test_unknown_ending_exits_with_2(report, tmp_path):
     code, out, err = report("--output", "report.pdf")
     assert (code, out, err.count("\n")) == (2, "", 1) and "--format" in err
     assert report("--format", "pdf")[0] == 2
@@ -93,7 +93,7 @@ def test_an_ending_that_says_nothing_is_one_line_and_exit_2(report, tmp_path):
     assert {format_of(Path(f"x.{suffix}")) for suffix in ("md", "html", "tex", "csv", "json")} < set(Format)
 
 
-def test_a_report_on_one_of_several_models(report):
+def test_report_can_be_on_one_of_several_models(report):
     code, out, _ = report("--model", "organisation/another")
     assert code == 0 and "organisation/another" in out and "mean of 2 seeds" not in out
     code, _, err = report("--model", "organisation/anoter")
@@ -108,7 +108,7 @@ def test_a_model_card_is_about_one_model(report):
     assert code == 0 and metadata["model-index"][0]["name"] == "organisation/another"
 
 
-def test_the_hubs_own_classes_read_the_metadata_back(tmp_path):
+def test_hub_library_reads_the_cards_metadata(tmp_path):
     from huggingface_hub import ModelCard
 
     made = one_model(tmp_path)
@@ -119,7 +119,7 @@ def test_the_hubs_own_classes_read_the_metadata_back(tmp_path):
     assert {result.dataset_type for result in card.data.eval_results} == {"facebook/xnli"}
 
 
-def test_the_hubs_own_classes_read_the_eval_results_back(tmp_path):
+def test_hub_library_reads_the_eval_results(tmp_path):
     from huggingface_hub import parse_eval_result_entries
 
     entries = parse_eval_result_entries(yaml.safe_load(model_card.render_eval_results(one_model(tmp_path), TASK)))
@@ -139,7 +139,8 @@ def test_the_hubs_own_classes_read_the_eval_results_back(tmp_path):
     ],
     ids=["max-train", "max-eval", "split", "rows"],
 )
-def test_runs_on_part_of_the_rows_have_no_entries_for_leaderboards_and_the_card_says_why(tmp_path, limits, why):
+def test_partial_runs_get_no_leaderboard_entries(tmp_path, limits, why):
+    """The card says why."""
     whole = one_model(tmp_path)
     part = matrix.build([partial(run, limits) for run in whole.runs], "xnli", whole.reference)
     card = render_as(Format.MODEL_CARD, part, TASK, Footprint())
@@ -151,7 +152,7 @@ def test_runs_on_part_of_the_rows_have_no_entries_for_leaderboards_and_the_card_
     assert ("eval-results are for test splits" if "test_split" in limits else why) in str(refused.value)
 
 
-def test_of_several_configurations_those_on_all_rows_alone_have_entries(tmp_path):
+def test_only_configurations_on_all_rows_get_entries(tmp_path):
     whole = one_model(tmp_path)
     limited = partial(whole.runs[0], {"max_train": 3000})
     both = matrix.build([*whole.runs, limited], "xnli", whole.reference)
@@ -160,7 +161,7 @@ def test_of_several_configurations_those_on_all_rows_alone_have_entries(tmp_path
         assert entries == render_as(chosen, whole, TASK, Footprint()).split("\n---\n")[0]
 
 
-def test_a_checkpoint_evaluated_as_it_is_claims_no_seed_and_no_language_that_it_transfers_from(tmp_path):
+def test_untrained_checkpoint_claims_no_seed_or_transfer(tmp_path):
     whole = one_model(tmp_path)
     as_it_is = RecipeRecord(name="no-train", values={"max_length": 128}, overrides={})
     changes = {"recipe": as_it_is, "training": None, "seed": 42}
@@ -188,7 +189,7 @@ def partial(run: StoredRun, limits: dict[str, int | str]) -> StoredRun:
 
 
 @pytest.mark.parametrize("chosen", [Format.MARKDOWN, Format.HTML, Format.LATEX, Format.JSON, Format.MODEL_CARD])
-def test_a_row_without_a_verdict_says_why_in_every_format(tmp_path, chosen):
+def test_row_without_verdict_says_why_in_every_format(tmp_path, chosen):
     whole = one_model(tmp_path)
     folder = whole.runs[0].record.model.model_copy(update={"id": "my-copy", "origin": "local", "revision": None})
     local = [replace(run, record=run.record.model_copy(update={"model": folder})) for run in whole.runs]
@@ -200,7 +201,7 @@ def test_a_row_without_a_verdict_says_why_in_every_format(tmp_path, chosen):
         assert row["verdict"]["outcome"] == "no verdict" and "--model NAME=FOLDER" in row["verdict"]["sentence"]
 
 
-def test_a_folder_that_is_said_to_hold_a_published_model_is_judged_and_the_report_says_on_whose_word(tmp_path):
+def test_report_says_who_claims_a_folder_is_a_published_model(tmp_path):
     whole = one_model(tmp_path)
     said = {"id": "my-copy", "origin": "local", "revision": None, "published_as": whole.runs[0].record.model.id}
     for by, why in (("word", "as the user stated"), ("checksum", "since its files have the same checksum")):
@@ -214,7 +215,7 @@ def test_a_folder_that_is_said_to_hold_a_published_model_is_judged_and_the_repor
         assert not any("No verdict" in line for line in built.footer)
 
 
-def test_what_was_not_measured_is_not_said(tmp_path):
+def test_unmeasured_energy_is_called_not_measured(tmp_path):
     made = one_model(tmp_path)
     plain = model_card.render(made, TASK, Footprint())
     assert "**Energy:** not measured" in plain and "**Carbon Emitted:** not measured" in plain
@@ -222,7 +223,7 @@ def test_what_was_not_measured_is_not_said(tmp_path):
     assert "**Carbon Emitted:** not measured" in only_watts and "**Energy:** an estimate: " in only_watts
 
 
-def test_energy_and_carbon_are_the_hours_times_what_the_user_says_and_called_estimates(tmp_path):
+def test_energy_and_carbon_are_estimated_from_the_hours(tmp_path):
     card = model_card.render(one_model(tmp_path), TASK, Footprint(watts=200, grams_per_kwh=300))
     hours = 2 * (1800 + 180) / 3600  # two seeds, training and one evaluation each
     assert "**Hours used:** 1.1 (1 fine-tuning, 0.1 evaluation) in 2 runs" in card
@@ -230,8 +231,8 @@ def test_energy_and_carbon_are_the_hours_times_what_the_user_says_and_called_est
     assert f"**Carbon Emitted:** an estimate: {hours * 0.2 * 300:.3g} g of CO2" in card
 
 
-def test_no_format_loads_what_takes_seconds(results):
-    """One report after the other in one process, each of which would leave it loaded."""
+def test_no_format_loads_slow_libraries(results):
+    """All reports in one process, where a library once loaded stays loaded."""
     code = (
         "import sys; from xeval.cli import main\n"
         f"for chosen in {[chosen.value for chosen in Format]}:\n"
@@ -247,7 +248,7 @@ def test_no_format_loads_what_takes_seconds(results):
 
 
 @pytest.mark.parametrize("chosen", [Format.MARKDOWN, Format.HTML, Format.LATEX, Format.JSON, Format.MODEL_CARD])
-def test_what_the_diagnosis_has_found_stands_in_every_format_for_people_and_in_json(chosen, tmp_path):
+def test_findings_are_in_readable_formats_and_json(chosen, tmp_path):
     made = replace(one_model(tmp_path), findings=[error("permuted labels", "the evidence of it", "the fix of it.")])
     text = render_as(chosen, made, TASK, Footprint())
     for said in ("permuted labels", "the evidence of it", "the fix of it"):

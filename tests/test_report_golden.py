@@ -1,8 +1,8 @@
-"""Every format as it was last looked at and found good. To renew the files after a change that is meant:
+"""Every format as last inspected and approved. To renew the files after an intended change:
 
     XEVAL_RENEW_GOLDEN=1 python -m pytest tests/test_report_golden.py
 
-and look at what git then shows as changed.
+and inspect what git then shows as changed.
 """
 
 import os
@@ -36,7 +36,7 @@ FOUND = [
 
 
 @pytest.mark.parametrize("chosen", Format)
-def test_a_report_is_the_one_that_was_looked_at(chosen, tmp_path, monkeypatch):
+def test_report_is_the_approved_one(chosen, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # so that the names of the folders are the same everywhere
     matrix = sample_matrix(Path("results"))
     if chosen in (Format.MODEL_CARD, Format.EVAL_RESULTS):
@@ -60,6 +60,6 @@ def _only_the_first_model(matrix):
     return build(first, "xnli", matrix.reference)
 
 
-def test_there_is_a_file_for_every_format_and_no_other():
+def test_every_format_has_one_golden_file():
     assert sorted(path.name for path in GOLDEN.iterdir()) == sorted(ENDINGS.values())
     assert set(ENDINGS) == set(Format)

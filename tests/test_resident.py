@@ -1,4 +1,4 @@
-"""What a GPU trains on, held against the padded computation on a processor; tests/test_gpu.py repeats it there."""
+"""What a GPU trains on, compared with padded computation on a processor; tests/test_gpu.py repeats it on a GPU."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def encoded_rows(architecture: str) -> Encoded:
     return replace(pairs, input_ids=ids)
 
 
-def test_rows_are_laid_end_to_end_and_padding_fills_the_shape():
+def test_rows_lie_end_to_end_before_the_padding():
     pairs = encoded_rows("bert")
     config = tiny_model("bert", len(tiny_tokenizer("bert"))).config
     n_tokens, size = int(pairs.lengths[ROWS].sum()), 640
@@ -51,7 +51,8 @@ def test_rows_are_laid_end_to_end_and_padding_fills_the_shape():
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 32, 1000])
-def test_a_shape_has_room_for_its_batch_and_for_one_token_of_padding_at_least(batch_size):
+def test_shapes_fit_their_batch_and_some_padding(batch_size):
+    """At least one token of it."""
     pairs = encoded_rows("bert")
     resident = ResidentPairs(pairs, tiny_model("bert", 99).config, batch_size, CPU.device)
     for n in range(1, 15):
@@ -60,8 +61,8 @@ def test_a_shape_has_room_for_its_batch_and_for_one_token_of_padding_at_least(ba
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_loss_and_gradients_are_those_of_the_padded_model(architecture):
-    """In float64, so that what is left of a difference is no rounding."""
+def test_loss_and_gradients_match_the_padded_model(architecture):
+    """In float64, so that a remaining difference is not just rounding."""
     pairs = encoded_rows(architecture)
     model = (
         tiny_model(architecture, len(tiny_tokenizer(architecture)), **without_dropout(architecture)).double().train()

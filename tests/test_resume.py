@@ -1,4 +1,4 @@
-"""A training that is interrupted goes on to the same weights, to the bit; what does not fit into memory is split."""
+"""An interrupted training run resumes to the same weights, to the bit; batches too large for memory are split."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ class Often(Checkpoints):
 
 
 def train(folder: Path | None, chosen: Recipe | None = None, model=None, **also):
-    """The outcome and the weights of a training with dropout, whose selection prefers the fourth step."""
+    """The outcome and the weights of a training run with dropout, whose selection prefers the fourth step."""
     model = model or tiny_model("bert", len(tiny_tokenizer("bert")))
     selected = []
 
@@ -83,7 +83,7 @@ def test_keeping_checkpoints_changes_nothing(tmp_path, uninterrupted):
 
 
 @pytest.mark.parametrize("n_steps", range(1, N_STEPS + 1))
-def test_a_training_that_was_interrupted_in_any_step_ends_with_the_same_weights(tmp_path, uninterrupted, n_steps):
+def test_interruption_in_any_step_changes_no_weights(tmp_path, uninterrupted, n_steps):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, on_step=interrupt_after(n_steps, KeyboardInterrupt()))
     resumed = []
@@ -91,7 +91,7 @@ def test_a_training_that_was_interrupted_in_any_step_ends_with_the_same_weights(
     assert resumed == ([n_steps - 1] if n_steps > 1 else [])
 
 
-def test_a_training_that_is_interrupted_after_every_step_ends_with_the_same_weights(tmp_path, uninterrupted):
+def test_repeated_interruptions_change_no_weights(tmp_path, uninterrupted):
     for _ in range(1, N_STEPS):
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path, on_step=interrupt_after(2, KeyboardInterrupt()))
@@ -109,13 +109,13 @@ def test_a_training_that_is_interrupted_after_every_step_ends_with_the_same_weig
     ],
     ids=["last", "by loss", "patience", "no decay", "max_steps"],
 )
-def test_the_same_for_recipes_of_other_kinds(tmp_path, values):
+def test_interruption_changes_no_weights_in_other_recipes(tmp_path, values):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, recipe(**values), on_step=interrupt_after(4, KeyboardInterrupt()))
     assert same(train(tmp_path, recipe(**values)), train(None, recipe(**values)))
 
 
-def test_a_finished_training_that_was_not_recorded_is_not_done_again(tmp_path, uninterrupted):
+def test_finished_but_unrecorded_training_is_not_repeated(tmp_path, uninterrupted):
     train(tmp_path)
     steps = []
     assert same(train(tmp_path, on_step=into(steps)), uninterrupted)
@@ -124,7 +124,7 @@ def test_a_finished_training_that_was_not_recorded_is_not_done_again(tmp_path, u
 
 @pytest.mark.parametrize("name", ["tensors.safetensors", "values.json", "SHA256SUMS"])
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "more"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken(tmp_path, uninterrupted, name, damage):
+def test_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path, uninterrupted, name, damage):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, on_step=interrupt_after(6, KeyboardInterrupt()))
     *_, newest = sorted(tmp_path.glob("step-*"))
@@ -146,14 +146,14 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken(tmp_path, 
     assert resumed == [4]
 
 
-def test_no_more_than_two_are_kept_and_none_after_the_end(tmp_path):
+def test_only_two_checkpoints_are_kept_until_cleared(tmp_path):
     train(tmp_path)
     assert len(list(tmp_path.iterdir())) == KEPT
     Checkpoints(tmp_path).clear()
     assert not tmp_path.exists()
 
 
-def test_saving_takes_no_more_than_a_fiftieth_of_the_time(tmp_path, monkeypatch):
+def test_saving_takes_at_most_two_percent_of_the_time(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("xeval.engine.snapshots.time.monotonic", lambda: now[0])
     checkpoints, spent = Checkpoints(tmp_path), 0.0
@@ -166,7 +166,7 @@ def test_saving_takes_no_more_than_a_fiftieth_of_the_time(tmp_path, monkeypatch)
     assert 0.015 < spent / now[0] <= 0.02
 
 
-def test_where_no_checkpoint_can_be_kept_training_goes_on_and_says_so(tmp_path, uninterrupted):
+def test_training_without_checkpoints_goes_on_and_says_so(tmp_path, uninterrupted):
     (tmp_path / "file").write_text("in the way")
     said = []
 
@@ -190,11 +190,11 @@ def listening():
     before = signal.getsignal(signal.SIGTERM)
     termination.listen()
     yield
-    termination.listen()  # forgets what has arrived
+    termination.listen()  # forgets signals that have arrived
     signal.signal(signal.SIGTERM, before)
 
 
-def test_sigterm_in_training_saves_the_step_before_it_ends(tmp_path, uninterrupted, listening):
+def test_sigterm_in_training_saves_the_current_step(tmp_path, uninterrupted, listening):
     calls = []
 
     def on_step(loss: float, learning_rate: float) -> None:
@@ -208,7 +208,7 @@ def test_sigterm_in_training_saves_the_step_before_it_ends(tmp_path, uninterrupt
     assert Checkpoints(tmp_path).newest().step == len(calls) == 5
 
 
-def test_sigterm_outside_training_ends_at_once(listening):
+def test_sigterm_outside_training_ends_immediately(listening):
     with pytest.raises(termination.Terminated):
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -234,7 +234,7 @@ def memory_for(monkeypatch):
 
 
 @pytest.mark.parametrize(("n_pairs", "n_parts"), [(4, 2), (3, 4), (1, 8)])
-def test_a_batch_that_does_not_fit_is_split_and_the_training_is_the_same(memory_for, n_pairs, n_parts):
+def test_splitting_a_batch_does_not_change_the_training(memory_for, n_pairs, n_parts):
     """In float64 and without dropout, whose draws depend on the split."""
 
     def double():
@@ -250,7 +250,7 @@ def test_a_batch_that_does_not_fit_is_split_and_the_training_is_the_same(memory_
         np.testing.assert_allclose(weights[name], expected[name], rtol=0, atol=1e-6, err_msg=name)
 
 
-def test_a_processors_allocator_is_understood_too(memory_for):
+def test_running_out_of_cpu_memory_also_splits_batches(memory_for):
     message = (
         "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
     )
@@ -258,13 +258,13 @@ def test_a_processors_allocator_is_understood_too(memory_for):
     assert train(None)[0].n_parts == 2
 
 
-def test_when_not_even_one_pair_fits_the_training_has_failed(memory_for):
+def test_training_fails_if_not_even_one_pair_fits(memory_for):
     memory_for(0)
     with pytest.raises(TrainingError, match="out of memory at step 1 with a single pair"):
         train(None)
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory(memory_for):
+def test_other_errors_are_not_taken_as_out_of_memory(memory_for):
     memory_for(0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="shapes"):
         train(None)
