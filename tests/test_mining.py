@@ -136,7 +136,7 @@ def test_nothing_is_paired_without_gold_pairs():
     assert set(KIND.answers(vectors, None, rows)["prediction"].to_pylist()) == {""}
 
 
-def test_score_of_xtremes_mock_data_is_xtremes_own(unpacked):
+def test_xtremes_mock_data_gets_xtremes_own_score(unpacked):
     """https://github.com/google-research/xtreme, evaluate_test.py."""
     folder, scores = unpacked("mock_test_data"), []
     for path in sorted((folder / "labels/bucc2018").glob("*.tsv")):

@@ -1,4 +1,4 @@
-"""Two models compared by a metric that is not a share of rows: intervals and p-values against slow versions."""
+"""Two models compared by a metric that is not a share of rows: intervals and p values against slow versions."""
 
 import itertools
 

@@ -309,7 +309,7 @@ def test_lower_casing_with_a_cased_vocabulary_is_a_warning(world, tmp_path):
     assert "Set do_lower_case to false" in found["capital letters"].fix
 
 
-def test_keeping_capitals_with_an_uncased_vocabulary_is_reported(world, tmp_path):
+def test_capitals_with_an_uncased_vocabulary_are_reported(world, tmp_path):
     tokenizer = toy.toy_tokenizer(words_in_lower_case=True)
     model = toy.write_checkpoint(tmp_path / "m", tokenizer)
     assert "Set do_lower_case to true" in check(world, models=[str(model)])["capital letters"].fix

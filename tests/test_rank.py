@@ -1,4 +1,4 @@
-"""Many models on the same rows are distinguished, ranked and shown; against slow variances and known truths."""
+"""Many models on the same rows are compared, ranked and shown: checked against slow variances and a known truth."""
 
 import csv
 import io

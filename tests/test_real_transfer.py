@@ -45,7 +45,7 @@ def plain_predictions(model, tokenizer, language: str, rows: np.ndarray) -> np.n
 
 @pytest.mark.parametrize("encoder", ["mini-mbert", *filter(None, [REAL])])
 def test_every_prediction_matches_a_plain_loop(tmp_path, encoder):
-    """And a pretrained encoder transfers to every language."""
+    """A pretrained encoder also transfers to every language."""
     (record,) = xeval.run(
         "xnli",
         [encoder],

@@ -266,7 +266,7 @@ def runs():
 
 @pytest.mark.parametrize("protocol", ["selected on target languages", "translate-train", "translate-test"])
 def test_rows_that_are_not_zero_shot_get_no_verdict(runs, protocol):
-    """But they are shown."""
+    """They are still shown."""
     assert judge(runs, a_table())
     table = a_table(row={"protocol": protocol})
     assert judge(runs, table) == []

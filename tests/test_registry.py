@@ -166,6 +166,6 @@ def test_faulty_task_file_in_a_folder_is_reported(tmp_path):
         (get_reference, find_task("xnli")[0], "wanted a published table, got a task"),
     ],
 )
-def test_definitions_of_the_wrong_type_are_called_what_they_are(get, other, said):
+def test_definition_of_the_wrong_type_is_named_as_such(get, other, said):
     message = refusal(DefinitionError, get, str(other))
     assert said in message and "Field required" not in message

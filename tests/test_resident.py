@@ -1,4 +1,4 @@
-"""What a GPU trains on, compared with padded computation on a processor; tests/test_gpu.py repeats it on a GPU."""
+"""What a GPU trains on, compared with padded computation on a CPU; tests/test_gpu.py repeats it on a GPU."""
 
 from dataclasses import replace
 
