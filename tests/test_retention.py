@@ -1,4 +1,4 @@
-"""What a student keeps of its teacher, against counts by hand and a bootstrap done the slow way."""
+"""How much of its teacher a student keeps, checked against hand counts and a slow bootstrap."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ GROUPS = np.repeat(np.arange(N // 3), 3)
 
 
 def right(share: float) -> np.ndarray:
-    """(N,) bool with exactly that share of rows."""
+    """(N,) bool, true in exactly this share of the rows."""
     places = np.random.default_rng(int(1000 * share)).permutation(N)
     return places < round(share * N)
 
@@ -44,7 +44,7 @@ def found(runs):
     return retention(pair(a, b), a, b)
 
 
-def test_shares_are_those_of_a_division(found):
+def test_kept_share_is_student_over_teacher(found):
     chance = 1 / 3
     for row in found.languages:
         a, b = TEACHER[row.language], STUDENT[row.language]
@@ -54,7 +54,7 @@ def test_shares_are_those_of_a_division(found):
     assert found.mean_kept.value == pytest.approx(sum(STUDENT.values()) / sum(TEACHER.values()))
 
 
-def test_a_loss_is_what_is_lost_in_english_and_what_is_lost_in_the_transfer(found):
+def test_loss_splits_into_training_and_transfer(found):
     for row in found.languages:
         assert row.training_loss + row.transfer_loss == pytest.approx(row.value_a - row.value_b)
         assert row.training_loss == pytest.approx(0.05)
@@ -63,7 +63,7 @@ def test_a_loss_is_what_is_lost_in_english_and_what_is_lost_in_the_transfer(foun
     assert "it loses 5.0 points in English and 9.5 more elsewhere on average, and keeps least in ur" in found.conclusion
 
 
-def test_the_interval_is_that_of_a_bootstrap_over_groups_done_the_slow_way(found):
+def test_interval_matches_a_slow_group_bootstrap(found):
     a, b = right(TEACHER["ur"]).reshape(-1, 3), right(STUDENT["ur"]).reshape(-1, 3)
     rng, shares = np.random.default_rng(1), []
     for _ in range(2000):
@@ -73,7 +73,7 @@ def test_the_interval_is_that_of_a_bootstrap_over_groups_done_the_slow_way(found
     assert (row.kept.low, row.kept.high) == pytest.approx(np.quantile(shares, [0.025, 0.975]), abs=0.01)
 
 
-def test_kappa_is_that_of_a_table_of_counts(found):
+def test_kappa_matches_a_contingency_table(found):
     [row] = [row for row in found.languages if row.language == "de"]
     a, b = (answers_with(LABELS, right(side["de"])) for side in (TEACHER, STUDENT))
     table = np.zeros((3, 3))
@@ -83,14 +83,14 @@ def test_kappa_is_that_of_a_table_of_counts(found):
     assert row.kappa == pytest.approx((agreed - expected) / (1 - expected))
 
 
-def test_kappa_at_its_ends():
+def test_kappa_of_full_and_of_chance_agreement():
     labels = np.array([0, 1, 2, 0, 1, 2])
     assert cohens_kappa(labels, labels) == 1.0
     assert cohens_kappa(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])) == 0.0
     assert cohens_kappa(np.zeros(4, int), np.zeros(4, int)) == 1.0
 
 
-def test_without_english_a_loss_is_in_one_piece(tmp_path):
+def test_loss_is_not_split_without_english(tmp_path):
     sides = [
         [write_run(tmp_path, {"de": answers_with(LABELS, right(value))}, LABELS, GROUPS, model=name)]
         for name, value in (("org/a", 0.8), ("org/b", 0.6))
@@ -99,7 +99,7 @@ def test_without_english_a_loss_is_in_one_piece(tmp_path):
     assert (row.training_loss, row.transfer_loss) == (None, None)
 
 
-def test_a_teacher_at_chance_has_nothing_above_it_to_keep(tmp_path):
+def test_teacher_at_chance_has_no_share_above_chance(tmp_path):
     sides = [
         [write_run(tmp_path, {"de": answers_with(LABELS, right(value))}, LABELS, GROUPS, model=name)]
         for name, value in (("org/a", 0.34), ("org/b", 0.34))
@@ -109,7 +109,7 @@ def test_a_teacher_at_chance_has_nothing_above_it_to_keep(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["terminal", "markdown", "json"])
-def test_it_is_shown_in_every_format(runs, found, how, monkeypatch, capsys):
+def test_retention_is_shown_in_every_format(runs, found, how, monkeypatch, capsys):
     results = str(runs[0])
     words = ["xeval", "compare", "org/teacher", "org/student", "--retention", "--results", results, "--format", how]
     monkeypatch.setattr(sys, "argv", words)
@@ -125,7 +125,7 @@ def test_it_is_shown_in_every_format(runs, found, how, monkeypatch, capsys):
         assert found.conclusion in shown and "70.0" in shown and "49.0" in shown
 
 
-def test_a_teacher_alone_is_refused_in_one_line(runs, monkeypatch, capsys):
+def test_teacher_without_student_is_refused(runs, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["xeval", "compare", "org/teacher", "--retention", "--results", str(runs[0])])
     with pytest.raises(SystemExit) as left:
         main()

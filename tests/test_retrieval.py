@@ -1,4 +1,4 @@
-"""Sentence retrieval: rows, vectors of a layer, the nearest translation; each beside a plain loop of transformers."""
+"""Sentence retrieval: rows, vectors of a layer and nearest translations, compared with plain transformers loops."""
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +43,7 @@ def encoder(architecture: str) -> torch.nn.Module:
 @pytest.mark.parametrize("pooling", ["mean", "first token"])
 @pytest.mark.parametrize("layer", [1, 2, 3])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_answer_is_that_of_a_plain_loop(architecture, layer, pooling):
+def test_vectors_and_answers_match_a_plain_loop(architecture, layer, pooling):
     rows = sentences()
     model = encoder(architecture)
     queries, texts = (
@@ -69,7 +69,7 @@ def test_layers_above_are_not_computed():
     assert len(computed) == N_LAYERS
 
 
-def test_an_architecture_without_packing_gives_the_hidden_state_of_the_layer():
+def test_vectors_are_right_without_packing():
     config = AutoConfig.for_model(
         "mpnet", vocab_size=len(tiny_tokenizer("bert")), hidden_size=16, num_hidden_layers=3,
         num_attention_heads=2, intermediate_size=24, initializer_range=0.3, max_position_embeddings=130,
@@ -91,7 +91,7 @@ def answered(texts: np.ndarray, queries: np.ndarray, rows: Rows) -> pa.Table:
     return KIND.answers(np.concatenate([texts, queries]).astype(np.float32), None, rows)
 
 
-def test_answers_and_tally_are_those_of_a_slow_loop():
+def test_answers_and_tally_match_a_slow_loop():
     rng = np.random.default_rng(0)
     n = 2100  # more than two blocks
     texts = rng.normal(size=(n, 8))
@@ -109,7 +109,7 @@ def test_answers_and_tally_are_those_of_a_slow_loop():
         assert tally[row].tolist() == [best == row, 1]
 
 
-def test_of_equal_translations_the_first_alone_is_right():
+def test_only_the_first_of_equal_translations_is_right():
     rows = KIND.read(table(["a", "b", "c"], ["x", "y", "x"]))
     vectors = np.array([[1, 0], [0, 1], [1, 0]])
     answers = answered(vectors, vectors, rows)
@@ -123,7 +123,7 @@ def test_a_hub_is_counted():
     assert KIND.most_predicted(answers) == 3
 
 
-def test_a_few_of_the_rows_can_be_answered_alone():
+def test_subset_of_rows_keeps_row_numbers():
     rows = sentences().take(np.array([7, 30]))
     answers = answered(np.eye(2), np.eye(2), rows)
     assert answers["prediction"].to_pylist() == rows.gold.tolist() == [7, 30]
@@ -132,12 +132,12 @@ def test_a_few_of_the_rows_can_be_answered_alone():
 # ── rows ──
 
 
-def test_numbers_of_translations_put_each_beside_its_own():
+def test_labels_align_translations_with_queries():
     rows = KIND.read(table(["a", "b", "c"], ["C", "A", "B"], ["1", "2", "0"]))
     assert rows.texts["text"] == ["A", "B", "C"]
     assert rows.gold.tolist() == [1, 2, 0]
     answers = answered(np.eye(3), np.eye(3), rows)
-    assert answers["prediction"].to_pylist() == [1, 2, 0]  # in the numbers of the file
+    assert answers["prediction"].to_pylist() == [1, 2, 0]  # as the file numbers them
 
 
 @pytest.mark.parametrize(
@@ -150,13 +150,13 @@ def test_numbers_of_translations_put_each_beside_its_own():
         ([True, 1, 2], "row 1 has its translation in True"),
     ],
 )
-def test_numbers_that_lead_nowhere_are_refused(label, said):
+def test_invalid_translation_numbers_are_refused(label, said):
     with pytest.raises(DataError, match=said) as refused:
         KIND.read(table(["a", "b", "c"], ["A", "B", "C"], label))
     assert "\n" not in str(refused.value)
 
 
-def test_a_side_that_was_sorted_by_itself_is_refused():
+def test_independently_sorted_side_is_refused():
     queries, texts = [f"{i:03}" for i in range(60)], [f"{97 * i % 60:03}" for i in range(60)]
     with pytest.raises(DataError, match="in alphabetical order and the other not, as XTREME prepares them"):
         KIND.read(table(queries, texts))
@@ -189,7 +189,7 @@ def test_parallel_files_are_read():
         ({"de-en.de": "a\n", "de-en.fr": "a\n", "de-en.en": "a\n"}, "got de-en.de, de-en.fr, de-en.en"),
     ],
 )
-def test_files_that_are_not_parallel_are_refused_in_one_line(files, said):
+def test_non_parallel_files_are_refused_in_one_line(files, said):
     with pytest.raises(DataError) as refused:
         KIND.columns_in(files)
     assert said in str(refused.value)
@@ -199,7 +199,7 @@ def test_files_that_are_not_parallel_are_refused_in_one_line(files, said):
 # ── XTREME's mock data ──
 
 
-def test_xtremes_own_score_of_its_mock_data(unpacked):
+def test_mock_data_score_matches_xtreme(unpacked):
     """https://github.com/google-research/xtreme, evaluate_test.py."""
     folder = unpacked("mock_test_data")
     accuracies = []

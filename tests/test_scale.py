@@ -1,4 +1,4 @@
-"""Results folders with many runs: what commands read of them. Seconds are measured by `python -m benchmarks folder`."""
+"""Results folders with many runs: what commands read from them. `python -m benchmarks folder` measures the seconds."""
 
 import os
 from collections import Counter
@@ -41,7 +41,7 @@ def results(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def read(monkeypatch) -> Counter[str]:
-    """How many files of each ending are read from now on, and how many of them are decoded as `decoded`."""
+    """Counts the files read from now on by suffix, and those decoded under `decoded`."""
     import pyarrow.parquet
 
     numbers: Counter[str] = Counter()
@@ -60,7 +60,7 @@ def read(monkeypatch) -> Counter[str]:
     return numbers
 
 
-def test_runs_are_listed_and_blessed_and_checked_by_their_records_alone(command, results, tmp_path, read):
+def test_list_and_check_read_only_records(command, results, tmp_path, read):
     assert command("list", "runs", "--results", results)[0] == 0
     assert (read[".json"], read[".parquet"]) == (N_RUNS, 0)
     read.clear()
@@ -71,7 +71,7 @@ def test_runs_are_listed_and_blessed_and_checked_by_their_records_alone(command,
     assert (read[".json"], read[".parquet"]) == (N_RUNS, 0)
 
 
-def test_a_report_reads_each_record_and_each_prediction_once(command, results, read):
+def test_report_reads_each_file_once(command, results, read):
     code, out, err = command("report", "--results", results)
     assert (code, err) == (0, "") and "org/m3" in out
     assert (read[".json"], read[".parquet"], read["decoded"]) == (N_RUNS, *[N_RUNS * len(LANGUAGES)] * 2)
@@ -79,7 +79,7 @@ def test_a_report_reads_each_record_and_each_prediction_once(command, results, r
 
 @pytest.fixture
 def counted(results) -> Path:
-    """The same results, whose records say what was counted in the predictions."""
+    """The same results, with label counts of the predictions in their records."""
     for run in load_runs(results):
         tables = {language: run.predictions(language) for language in run.record.scores}
         scores = {
@@ -90,9 +90,7 @@ def counted(results) -> Path:
     return results
 
 
-def test_what_the_record_has_counted_is_not_decoded_and_the_report_is_the_same(
-    command, results, request, read, monkeypatch
-):
+def test_report_does_not_decode_counted_predictions(command, results, request, read, monkeypatch):
     without = command("report", "--results", results)[1]
     request.getfixturevalue("counted")
     monkeypatch.setattr(findings, "MANY_FILES", 10)
@@ -101,12 +99,10 @@ def test_what_the_record_has_counted_is_not_decoded_and_the_report_is_the_same(
     assert (read[".parquet"], read["decoded"]) == (N_RUNS * len(LANGUAGES), 0)
 
 
-def test_a_page_believes_the_calibration_that_records_hold_and_is_the_same(
-    command, counted, read, tmp_path, monkeypatch
-):
-    """Scores as a run makes them now, and the same without what was counted: the page decodes each file again."""
+def test_html_page_uses_calibration_from_records(command, counted, read, tmp_path, monkeypatch):
+    """Without calibration in the records, the page decodes every file and comes out the same."""
     monkeypatch.setattr(findings, "MANY_FILES", 10)
-    monkeypatch.setattr(html, "MOST_RECORDS", 1)  # whose scores the page would show
+    monkeypatch.setattr(html, "MOST_RECORDS", 1)  # with more, the page shows no records
     for run in load_runs(counted):
         judged = {language: judged_again(run, language) for language in LANGUAGES}
         scores = {
@@ -133,7 +129,7 @@ def judged_again(run: StoredRun, language: str) -> Score:
     return score_of(kind, "accuracy", judged, None, "a" * 64, "1" * 32)
 
 
-def test_a_prediction_that_is_damaged_is_found_though_its_labels_are_counted(command, counted, monkeypatch):
+def test_damaged_predictions_are_found_despite_counts(command, counted, monkeypatch):
     monkeypatch.setattr(findings, "MANY_FILES", 10)
     path = load_runs(counted)[4].folder / "predictions" / "es.parquet"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
@@ -141,7 +137,7 @@ def test_a_prediction_that_is_damaged_is_found_though_its_labels_are_counted(com
     assert code == 0 and "damaged predictions" in out
 
 
-def test_labels_are_counted_by_what_was_predicted_and_what_is_right(n=200):
+def test_label_counts_form_a_confusion_matrix(n=200):
     rng = np.random.default_rng(1)
     logits, gold = rng.normal(size=(n, 3)).astype(np.float32), rng.integers(0, 3, n)
     counts = label_counts(answers_of(logits, gold))
@@ -154,7 +150,7 @@ def test_labels_are_counted_by_what_was_predicted_and_what_is_right(n=200):
     assert np.array_equal(known.of_gold, read.of_gold) and np.array_equal(known.of_predictions, read.of_predictions)
 
 
-def test_of_many_configurations_those_without_a_change_are_counted(command, results, tmp_path, monkeypatch):
+def test_check_only_counts_unchanged_configurations(command, results, tmp_path, monkeypatch):
     baseline = tmp_path / "baseline.toml"
     assert command("bless", "--results", results, "--output", baseline)[0] == 0
     whole = command("check", "--results", results, "--baseline", baseline)[1]
@@ -166,7 +162,7 @@ def test_of_many_configurations_those_without_a_change_are_counted(command, resu
 
 
 @pytest.mark.slow
-def test_a_baseline_of_a_thousand_configurations_is_read_again(command, results, tmp_path, monkeypatch):
+def test_baseline_of_1200_configurations_is_read_back(command, results, tmp_path, monkeypatch):
     path = tmp_path / "baseline.toml"
     assert command("bless", "--results", results, "--output", path)[0] == 0
     blessed = baselines.read(path)

@@ -1,4 +1,4 @@
-"""Predictions that others computed: matched with their rows or refused in one line, and then a run like any other."""
+"""Predictions computed elsewhere: matched with their rows or refused in one line, then a run like any other."""
 
 import json
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_predictions_are_read_in_every_form(world, form):
     }
 
 
-def test_logits_alone_are_in_the_order_of_the_labels(world):
+def test_bare_logits_follow_the_label_order(world):
     logits = np.eye(3, dtype=np.float32)[[LABELS.index(label) for label in SAID]]
     for name, column in {
         "lists": logits.tolist(),
@@ -86,7 +86,7 @@ def test_logits_alone_are_in_the_order_of_the_labels(world):
         assert scored(world, path, results=world / f"{name} results").record.scores["es"].value == 11 / 12
 
 
-def test_what_a_run_wrote_scores_as_that_run_did(world):
+def test_rescoring_a_run_gives_the_same_predictions(world):
     first = scored(world, write(world / "es.txt", "\n".join(SAID)))
     again = scored(world, first.folder / "predictions", results=world / "again")
     assert again.record.scores["es"].predictions_sha256 == first.record.scores["es"].predictions_sha256
@@ -100,17 +100,17 @@ def test_one_file_may_have_all_languages(world):
     }  # fmt: skip
 
 
-def test_languages_are_added_to_the_same_model_and_seed(world):
+def test_later_languages_join_the_same_run(world):
     scored(world, write(world / "es.txt", "\n".join(SAID)))
     run = scored(world, write(world / "zh.txt", "\n".join(GOLD)))
     assert list(run.record.scores) == ["es", "zh"]
     assert load_run(run.folder) == run
-    assert len(scored(world, world / "es.txt").record.scores) == 2  # the same once more changes nothing
+    assert len(scored(world, world / "es.txt").record.scores) == 2  # scoring the same file again changes nothing
     with pytest.raises(StoreError, match="other predictions for 'es' were scored as somebody predictions seed 0"):
         scored(world, write(world / "es.txt", "\n".join(GOLD)))
 
 
-def test_seeds_of_one_model_are_one_row_with_a_spread(world):
+def test_seeds_of_a_model_form_one_configuration(world):
     from xeval.results.configurations import by_configuration
 
     for seed in (1, 2, 3):
@@ -119,7 +119,7 @@ def test_seeds_of_one_model_are_one_row_with_a_spread(world):
     assert [run.record.seed for run in group] == [1, 2, 3]
 
 
-def test_the_gate_takes_several_seeds_for_trainings_and_knows_their_predictions_again(world):
+def test_bless_needs_two_seeds_of_given_predictions(world):
     from xeval.judging.gate.bless import bless
 
     write(world / "es.txt", "\n".join(SAID))
@@ -131,7 +131,7 @@ def test_the_gate_takes_several_seeds_for_trainings_and_knows_their_predictions_
     assert blessed.trained and len(set(blessed.weights_sha256)) == 2
 
 
-def test_published_rows_are_compared_with_by_the_models_name(world):
+def test_known_model_name_is_resolved_to_its_hub_id(world):
     run = scored(world, write(world / "es.txt", "\n".join(SAID)), model="mbert")
     assert (run.record.model.id, run.record.model.origin) == ("google-bert/bert-base-multilingual-cased", "hub")
     assert scored(world, world / "es.txt", model="our own").record.model.origin == "local"
@@ -188,7 +188,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_what_is_not_certain_is_refused_and_nothing_is_written(world, fault):
+def test_faulty_predictions_are_refused_in_one_line(world, fault):
     name, content, message = BROKEN[fault]
     path = write(world / "given" / name, content if isinstance(content, str) else "")
     if isinstance(content, bytes):
@@ -216,7 +216,7 @@ def test_a_language_without_a_file_is_named(world):
         scored(world, world / "given", labels=world / "given")
 
 
-def test_a_wrong_language_costs_the_others_nothing(world):
+def test_one_faulty_file_prevents_any_write(world):
     write(world / "given" / "es.txt", "\n".join(SAID))
     write(world / "given" / "zh.txt", "\n".join(SAID[1:]))
     with pytest.raises(DataError, match=r"zh\.txt: predictions for 'zh': wanted 12"):
@@ -228,7 +228,7 @@ def test_a_wrong_language_costs_the_others_nothing(world):
 
 
 def many(world: Path, **said: list[int]):
-    """300 rows a language, whose labels are drawn, with predictions of each language."""
+    """Findings by name on 300 rows per language, where each function turns mostly right answers into predictions."""
     rng = np.random.default_rng(3)
     gold = rng.integers(0, 3, 300)
     rows = {key: value for key, value in tiny.mini_rows().items() if key[0] != "test"}
@@ -244,7 +244,7 @@ def many(world: Path, **said: list[int]):
     return {finding.name: finding.line for finding in diagnose_run(run, None, None)}
 
 
-def test_a_line_too_many_is_recognised(world):
+def test_shifted_rows_are_recognised(world):
     found = many(world, en=lambda right: right, es=lambda right: np.roll(right, 1))
     assert list(found) == ["shifted rows"]
     assert "es: " in found["shifted rows"] and "each prediction belongs 1 row earlier" in found["shifted rows"]
@@ -274,7 +274,7 @@ def test_rows_in_another_order_are_recognised(world):
     assert "in reverse order" in reversed_["another order"]
 
 
-def test_right_answers_in_place_of_predictions_are_recognised(world):
+def test_gold_labels_as_predictions_are_recognised(world):
     many(world, en=lambda right: right)
     gold = load_runs(world / "results")[0].predictions("en")["label"].to_pylist()
     write(world / "gold" / "en.txt", "\n".join(map(str, gold)))
@@ -289,7 +289,7 @@ def test_healthy_predictions_give_no_finding(world):
 # ── ids ──
 
 
-def test_rows_are_matched_by_id_whatever_the_order():
+def test_rows_are_matched_by_id_in_any_order():
     rows = Rows("en", "test", {}, np.zeros(3), np.arange(3), ids=["a", "b", "c"])
     given = Given("file", ["C", "A", "B"], ids=["c", "a", "b"])
     assert given.in_order_of(rows).answers == ["A", "B", "C"]

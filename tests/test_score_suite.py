@@ -1,4 +1,4 @@
-"""A submission to a whole suite: every task scored from its folder, one table, and a line for each that is not."""
+"""A submission to a whole suite: each task is scored from its folder, in one table; a line names each that is not."""
 
 import json
 import shutil
@@ -13,15 +13,15 @@ from xeval.results.store import load_runs
 from xeval.runs.suite import score_suite
 from xeval.support.errors import DataError, DefinitionError
 
-LANGUAGES = {"tydiqa": ("ar", "ru")}  # of a folder; de and zh of the others
+LANGUAGES = {"tydiqa": ("ar", "ru")}  # by folder; the others have de and zh
 
-# By folder of the submission: the right answers, and those of somebody who errs.
+# By folder of the submission: the right answers, and predictions with errors.
 CLASSES = {
     "xnli": (["entailment", "neutral", "neutral", "contradiction"], ["entailment", "neutral", "entailment", "neutral"]),
     "pawsx": (["0", "1", "1", "0"], ["0", "1", "0", "0"]),
     "tatoeba": (["3", "0", "1", "2"], ["3", "0", "2", "1"]),
 }
-TAGS = {  # no tag stands next to its like, so that each is a span of its own
+TAGS = {  # no two equal tags are adjacent, so each is its own span
     "udpos": (["DET", "NOUN", "", "NOUN", "VERB"], ["DET", "VERB", "", "NOUN", "ADJ"]),
     "panx": (["B-LOC", "O", "", "B-PER", "B-ORG"], ["B-LOC", "B-PER", "", "O", "B-LOC"]),
 }
@@ -31,7 +31,7 @@ ANSWERS = ({"1": "in house", "2": "Anna"}, {"1": "house", "2": "Anna"})
 
 
 def span_score(gold: list[str], said: list[str]) -> float:
-    """F1 of tags that are spans of their own, "O" being none."""
+    """F1 of single-tag spans; "O" is none."""
     spans, found = ({(place, tag) for place, tag in enumerate(tags) if tag not in ("", "O")} for tags in (gold, said))
     return 2 * len(spans & found) / (len(spans) + len(found))
 
@@ -43,13 +43,13 @@ EXPECTED = {
     "udpos": span_score(*TAGS["udpos"]),
     "pan-x": span_score(*TAGS["panx"]),
     "bucc2018": 2 * 1 / (2 + 3),
-    # One of two answers is exact; "house" is half of "in house" and all of it is in there, so that F1 is 2/3.
+    # One of two answers is exact. Against "in house", "house" has a recall of 1/2 and a precision of 1: F1 is 2/3.
     **dict.fromkeys(("xquad", "mlqa", "tydiqa-goldp"), ((0 + 1) / 2 + (2 / 3 + 1) / 2) / 2),
 }
 
 
 def question_file(name: str, answers: dict[str, str]) -> str:
-    """The right answers as SQuAD's JSON."""
+    """The right answers in SQuAD's JSON format."""
     asked = [
         {"id": f"{name}{number}", "question": "?", "answers": [{"text": text, "answer_start": 0}]}
         for number, text in answers.items()
@@ -60,7 +60,7 @@ def question_file(name: str, answers: dict[str, str]) -> str:
 
 @pytest.fixture
 def submission(tmp_path) -> Path:
-    """`predictions/` and `labels/` of two languages of each of XTREME's nine tasks."""
+    """`predictions/` and `labels/` for XTREME's nine tasks, two languages each."""
     for side, part in enumerate(("labels", "predictions")):
         for folder, sides in (CLASSES | TAGS | {"bucc2018": PAIRS}).items():
             for language in ("de", "zh"):
@@ -89,14 +89,14 @@ def table_of(folder: Path):
     return row
 
 
-def test_each_task_and_the_mean_are_what_counting_by_hand_gives(submission):
+def test_task_scores_and_mean_match_hand_counts(submission):
     assert scored(submission).skipped == {}
     row = table_of(submission)
     assert {task: cell.value / 100 for task, cell in row.cells.items()} == pytest.approx(EXPECTED, abs=1e-12)
     assert (row.total.n, row.total.value / 100) == (9, pytest.approx(np.mean(list(EXPECTED.values())), abs=1e-12))
 
 
-def test_the_command_prints_the_table_and_exits_with_1_if_a_task_is_not_scored(submission, command):
+def test_command_exits_with_1_if_a_task_is_unscored(submission, command):
     words = ["score", "xtreme", "--predictions", submission / "predictions", "--labels", submission / "labels"]
     words += ["--model", "somebody", "--results", submission / "results"]
     code, out, err = command(*words)
@@ -113,7 +113,7 @@ def test_the_command_prints_the_table_and_exits_with_1_if_a_task_is_not_scored(s
     assert lines[-1] == "xeval: not scored, for the reasons above: xnli, pan-x"
 
 
-def test_what_looks_wrong_afterwards_is_named_with_its_task(submission, command):
+def test_findings_name_their_task(submission, command):
     for part, lines in (("labels", ["0", "1"] * 60), ("predictions", ["1"] * 120)):
         write(submission / part / "pawsx" / "test-de.tsv", "\n".join(lines))
     words = ["score", "xtreme", "--predictions", submission / "predictions", "--labels", submission / "labels"]
@@ -121,14 +121,14 @@ def test_what_looks_wrong_afterwards_is_named_with_its_task(submission, command)
     assert "paws-x, somebody predictions seed 0: one label throughout" in out
 
 
-def test_languages_that_are_asked_for_are_scored_where_a_task_has_them(submission):
+def test_tasks_without_the_requested_language_are_skipped(submission):
     outcome = scored(submission, languages=["Russian"])
     assert [run.record.task for run in outcome.runs] == ["tydiqa-goldp"]
     assert "task mlqa has none of the requested languages" in outcome.skipped["mlqa"]
     assert "no predictions for ru" in outcome.skipped["xnli"]
 
 
-def test_a_folder_that_is_no_submission_is_refused(submission):
+def test_folder_without_a_submission_is_refused(submission):
     with pytest.raises(DataError, match=r"\(xnli, pawsx, .*found labels, predictions"):
         score_suite("xtreme", submission, labels=submission / "labels", model="somebody")
     with pytest.raises(DataError, match="there is none"):
@@ -142,13 +142,13 @@ def test_two_folders_of_one_task_are_refused(submission):
     assert "found panx and pan-x" in scored(submission).skipped["pan-x"]
 
 
-def test_seeds_are_in_one_row_however_many_rows_a_task_has(submission):
+def test_seeds_share_one_table_row(submission):
     scored(submission, seed=1)
     scored(submission, seed=2)
     assert all(len(cell.runs) == 2 for cell in table_of(submission).cells.values())
 
 
-def test_explaining_a_number_wants_one_task(submission, command):
+def test_explain_needs_a_single_task(submission, command):
     code, _, err = command(
         "score", "xtreme", "-p", submission / "predictions", "--labels", submission / "labels", "-m", "m",
         "--explain", "73.8",
@@ -171,7 +171,7 @@ GOLDEN = {
 }
 
 
-def test_the_mock_submission_gets_its_golden_scores_and_their_mean(tmp_path, unpacked):
+def test_mock_submission_gets_golden_scores_and_mean(tmp_path, unpacked):
     folder = unpacked("mock_test_data")
     outcome = score_suite(
         "xtreme", folder / "predictions", labels=folder / "labels", model="mock", results=tmp_path / "results"

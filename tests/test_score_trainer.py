@@ -1,4 +1,4 @@
-"""What the Trainer of transformers predicts and scores, written as run_xnli.py writes it, has the same score here.
+"""Predictions of the transformers Trainer, in the format of run_xnli.py, get the score that the Trainer computes.
 
 https://github.com/huggingface/transformers/blob/main/examples/pytorch/text-classification/run_xnli.py
 """
@@ -58,7 +58,7 @@ def trained(checkpoint_of, tmp_path_factory):
     return trainer, tokenizer
 
 
-def test_the_trainers_own_metric_is_what_its_predictions_score(trained, mini, tmp_path, command):
+def test_trainer_predictions_get_the_trainers_score(trained, mini, tmp_path, command):
     trainer, tokenizer = trained
     expected = {}
     for language in tiny.LANGUAGES:
@@ -74,4 +74,4 @@ def test_the_trainers_own_metric_is_what_its_predictions_score(trained, mini, tm
     [record] = json.loads(out)
     assert code == 0
     assert {language: score["value"] for language, score in record["scores"].items()} == pytest.approx(expected)
-    assert len(set(expected.values())) > 1 or 0 < expected["en"] < 1  # a test that could fail
+    assert len(set(expected.values())) > 1 or 0 < expected["en"] < 1  # otherwise this test could not fail

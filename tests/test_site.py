@@ -1,4 +1,4 @@
-"""A leaderboard of many runs: its numbers are the report's, and nothing in names and texts is more than text."""
+"""A leaderboard of many runs: its numbers are the report's, and names and texts are never taken for markup."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ from xeval.support.cache import clear
 from xeval.support.errors import StoreError
 from xeval.support.text import one_line
 
-# With as many rows as the sample has, so that there are verdicts.
+# Expects as many rows as the sample has, so that there are verdicts.
 KNOWN = TASK.model_copy(update={"expected_rows": TASK.expected_rows.model_copy(update={"test": N_ROWS, "train": 12})})
 
 
@@ -30,7 +30,7 @@ def site(tmp_path_factory) -> boards.Site:
     return boards.build(sample_runs(tmp_path_factory.mktemp("results")), {"xnli": KNOWN}, {CARD.name: CARD})
 
 
-def test_numbers_means_and_marks_are_those_of_a_report(site, tmp_path):
+def test_numbers_and_marks_match_the_report(site, tmp_path):
     [board], report = site.boards, matrix.build(sample_runs(tmp_path), "xnli", CARD, known=KNOWN)
     assert [language.code for language in board.languages] == report.languages
     rows = {row.name: row for row in report.rows}
@@ -69,7 +69,7 @@ def known_runs(folder: Path, accuracies: dict[str, float], languages=("de", "th"
 MODELS = {"a": 0.9, "b": 0.88, "c": 0.6, "d": 0.58, "e": 0.2}
 
 
-def test_the_ranks_are_those_of_xeval_rank(tmp_path):
+def test_ranks_match_xeval_rank(tmp_path):
     runs = known_runs(tmp_path, MODELS)
     [board] = boards.build(runs, {}, {}).boards
     contest = load_contest(by_configuration(runs))
@@ -82,7 +82,7 @@ def test_the_ranks_are_those_of_xeval_rank(tmp_path):
     assert page.count("the best and the worst possible among the 5 rows") == 2  # as a tooltip, and below the table
 
 
-def test_only_rows_that_were_scored_alike_are_ranked_together(tmp_path):
+def test_only_comparable_rows_are_ranked_together(tmp_path):
     runs = known_runs(tmp_path / "all", MODELS)
     other = run_record().data.model_copy(update={"sha256": {"test": {"de": "b" * 64, "th": "b" * 64}}})
     runs += known_runs(tmp_path / "elsewhere", {"f": 0.9}, data=other)
@@ -93,11 +93,11 @@ def test_only_rows_that_were_scored_alike_are_ranked_together(tmp_path):
     assert max(line.ranks[1] for line in board.ranked) == 5
 
 
-def test_ranks_come_from_the_cache_the_second_time_and_are_computed_again_without_it(tmp_path):
+def test_ranks_need_predictions_or_the_cache(tmp_path):
     runs = known_runs(tmp_path, MODELS)
     [once] = boards.build(runs, {}, {}).boards
     for path in tmp_path.rglob("*.parquet"):
-        if path.parent.parent.name != "a":  # of the first, the groups of rows are read
+        if path.parent.parent.name != "a":  # the groups of rows are read from the first model's
             path.unlink()
     [again] = boards.build(runs, {}, {}).boards
     assert again == once and once.ranked
@@ -107,7 +107,7 @@ def test_ranks_come_from_the_cache_the_second_time_and_are_computed_again_withou
     assert str(tmp_path) not in "".join(dict(pages.render(boards.build(runs, {}, {}))).values())
 
 
-def test_the_interval_of_seeds_is_the_mean_of_theirs_and_their_spread_is_given():
+def test_seeds_give_a_mean_interval_and_a_spread():
     runs = [
         run_record(seed=seed, scores={"de": score(value), "zh": score(0.5)}) for seed, value in ((1, 0.6), (2, 0.7))
     ]
@@ -118,7 +118,7 @@ def test_the_interval_of_seeds_is_the_mean_of_theirs_and_their_spread_is_given()
     assert (entry.value, board.lines[0].seeds) == (pytest.approx(65.0), "2")
 
 
-def test_a_mean_over_other_languages_is_none():
+def test_row_without_all_languages_has_no_mean():
     runs = [
         run_record(seed=1, scores={"de": score(0.6), "zh": score(0.5)}),
         run_record(seed=1, dtype="bfloat16", scores={"de": score(0.9)}),
@@ -127,7 +127,7 @@ def test_a_mean_over_other_languages_is_none():
     assert [line.mean for line in board.lines] == [pytest.approx(55.0), None]
 
 
-def test_a_copy_of_a_run_counts_once_and_another_run_of_that_seed_is_refused():
+def test_copies_count_once_and_conflicting_runs_are_refused():
     run = run_record(scores={"de": score(0.6)})
     assert boards.build(stored([run, run]), {}, {}).n_runs == 1
     with pytest.raises(StoreError, match="is there twice"):
@@ -143,7 +143,7 @@ def links(page: str) -> list[str]:
     return [value for name, value in Structure(page).values if name == "href"]
 
 
-def test_every_link_leads_to_a_page_or_a_place_on_it_and_every_page_is_linked_to(site):
+def test_links_resolve_and_every_page_is_linked(site):
     written = dict(pages.render(site))
     reached = set()
     for name, page in written.items():
@@ -157,7 +157,7 @@ def test_every_link_leads_to_a_page_or_a_place_on_it_and_every_page_is_linked_to
     assert len(written) == 1 + 2 + len(site.languages)
 
 
-def test_models_whose_files_would_be_called_alike_have_a_page_each():
+def test_similar_model_names_get_separate_pages():
     names = ["org/m", "org--m", "ORG/m", "org m", "org_m"]
     runs = [
         run_record(model=run_record().model.model_copy(update={"id": name, "sha256": f"{place}" * 64}))
@@ -177,7 +177,7 @@ def results(tmp_path) -> Path:
     return tmp_path / "results"
 
 
-def test_the_command_writes_pages_and_a_second_time_removes_those_that_are_no_more(results, tmp_path, command):
+def test_rewriting_the_site_removes_stale_pages(results, tmp_path, command):
     code, out, _ = command("site", results, results, "--output", tmp_path / "site")
     assert (code, out) == (0, f"3 runs on 10 pages: {tmp_path}/site/index.html\n")
     there = {path.relative_to(tmp_path / "site").as_posix() for path in (tmp_path / "site").rglob("*.html")}
@@ -209,7 +209,7 @@ def test_a_folder_with_other_files_is_left_alone(results, tmp_path, command):
 
 
 def hostile_pages(text: str) -> dict[str, str]:
-    """The three kinds of pages, by kind."""
+    """One page of each of the three kinds, by kind."""
     written = dict(pages.render(boards.build(hostile_runs(text), {}, {})))
     by_kind = {name.partition("/")[0]: page for name, page in written.items() if not name.startswith("languages")}
     [by_kind["language"]] = [page for name, page in written.items() if name in _of_text(written, text)]
@@ -217,13 +217,13 @@ def hostile_pages(text: str) -> dict[str, str]:
 
 
 def _of_text(written: dict[str, str], text: str) -> list[str]:
-    """The page of the language that is called `text`."""
+    """The page of the language named `text`."""
     known = {f"languages/{code}.html" for code in ("en", "es", "zh")}
     return [name for name in written if name.startswith("languages/") and name not in known]
 
 
 @pytest.mark.parametrize("text", [text for text in HOSTILE if text.strip()], ids=one_line)
-def test_every_page_has_the_elements_and_links_that_it_has_for_a_plain_name(text):
+def test_hostile_names_do_not_change_page_structure(text):
     plain_pages = hostile_pages(PLAIN)
     for kind, written in hostile_pages(text).items():
         page, plain = Structure(written), Structure(plain_pages[kind])
@@ -237,7 +237,7 @@ def test_every_page_has_the_elements_and_links_that_it_has_for_a_plain_name(text
         assert "<script>alert" not in written
 
 
-def test_no_name_leads_out_of_the_folder(tmp_path):
+def test_no_name_escapes_the_site_folder(tmp_path):
     for text in HOSTILE:
         folder = tmp_path / "site"
         pages.write(boards.build(hostile_runs(text), {}, {}), folder)

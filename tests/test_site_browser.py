@@ -1,4 +1,4 @@
-"""The leaderboard as a browser shows it: it filters, sorts, fits a phone, reads without a script, and opens fast."""
+"""The leaderboard in a browser: it filters, sorts, fits a phone, is readable without its script, and opens fast."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def chromium(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Two tasks: XNLI beside a published table, and another in two languages."""
+    """Two tasks: XNLI with a published table, and another in two languages."""
     runs = sample_runs(tmp_path_factory.mktemp("results"))
     runs += stored([run_record(scores={"de": score(0.6), "th": score(0.5)})])
     folder = tmp_path_factory.mktemp("site")
@@ -52,7 +52,7 @@ def shown(page: browser.Browser, what: str) -> list[str]:
     return page.evaluate(f"{found}.map(element => element.innerText.replace(/\\s*↕$/, ''))")
 
 
-def test_every_page_is_drawn_without_a_complaint_and_without_another_request(chromium, site):
+def test_pages_load_without_errors_or_other_requests(chromium, site):
     for path in sorted(site.rglob("*.html")):
         chromium.open(path)
         assert complaints(chromium) == [] and requests(chromium) == [path.as_uri()]
@@ -60,13 +60,13 @@ def test_every_page_is_drawn_without_a_complaint_and_without_another_request(chr
         assert chromium.evaluate("document.querySelectorAll('table:not(:has(caption)), th:not([scope])').length") == 0
 
 
-def test_a_click_leads_to_a_model_and_from_there_to_a_language(page, site):
+def test_click_opens_the_model_page(page, site):
     page.follow("section.board tbody a")
     assert page.evaluate("location.pathname").startswith(f"{site}/models/")
     assert "Thai" in page.evaluate("document.querySelector('tbody').innerText")
 
 
-def test_words_are_searched_in_the_names_of_rows(page):
+def test_search_filters_rows_by_name(page):
     choose(page, "words", "ANOTHER hf")
     assert shown(page, "tbody th") == ["organisation/another, hf-2019"]
     assert page.evaluate("document.getElementById('shown').textContent") == "1 row shown"
@@ -74,7 +74,7 @@ def test_words_are_searched_in_the_names_of_rows(page):
     assert shown(page, "tbody th") == [] and shown(page, "h2") == ["Models", "Languages"]
 
 
-def test_a_task_a_script_and_a_family_narrow_it_down(page):
+def test_filters_by_script_family_and_task(page):
     languages = "thead th[data-script]"
     assert len(shown(page, languages)) == 7 + 2
     choose(page, "script", "Arabic")
@@ -88,7 +88,7 @@ def test_a_task_a_script_and_a_family_narrow_it_down(page):
     assert len(shown(page, "section.board")) == 1
 
 
-def test_the_mean_is_over_the_languages_that_are_shown_and_comes_back(page):
+def test_mean_covers_the_languages_shown(page):
     before = shown(page, "tbody td:nth-child(2)")
     choose(page, "script", "Latin")
     rows = page.evaluate(
@@ -106,7 +106,7 @@ def test_the_mean_is_over_the_languages_that_are_shown_and_comes_back(page):
     assert shown(page, "tbody td:nth-child(2)") == before
 
 
-def test_a_click_sorts_by_the_best_rank_and_then_by_the_worst(page):
+def test_click_sorts_by_best_then_worst_rank(page):
     table = "document.querySelector('#task-2 table')"
     page.evaluate(f"[...{table}.tHead.rows[0].cells].find(cell => cell.textContent === 'ranks').firstChild.click()")
     ranks = page.evaluate(f"[...{table}.tBodies[0].rows].map(row => row.cells[2].textContent)")
@@ -124,7 +124,7 @@ def test_a_click_sorts_by_a_language(page):
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_all_text_has_the_contrast_that_wcag_asks_for(page, dark):
+def test_text_meets_the_wcag_contrast(page, dark):
     page.resize(1280, 900, dark=dark)
     page.evaluate(
         "for (let level = 0; level < 10; level++) document.querySelector('table').rows[1].insertCell().outerHTML ="
@@ -134,14 +134,14 @@ def test_all_text_has_the_contrast_that_wcag_asks_for(page, dark):
     assert len(contrasts) > 50 and min(contrasts) >= 4.5  # WCAG 2.2, 1.4.3
 
 
-def test_on_a_phone_only_tables_are_wider_than_the_screen(chromium, site):
+def test_pages_fit_a_phone_screen(chromium, site):
     chromium.resize(390, 844)
     for path in sorted(site.rglob("*.html")):
         chromium.open(path)
         assert chromium.evaluate("document.documentElement.scrollWidth") <= 390, path.name
 
 
-def test_it_reads_without_its_script(page, site):
+def test_page_is_readable_without_its_script(page, site):
     page.call("Emulation.setScriptExecutionDisabled", value=True)
     page.open(site / "index.html")
     page.call("Emulation.setScriptExecutionDisabled", value=False)
@@ -172,7 +172,7 @@ def test_a_page_of_500_runs_opens_fast(chromium, tmp_path, figure):
     lines = [replace(line, ranks=(place + 1, N_RUNS - place % 7)) for place, line in enumerate(board.lines)]
     pages.write(replace(site, boards=[replace(board, lines=lines)]), tmp_path / "site")
     chromium.resize(1280, 900)
-    chromium.call("Performance.enable", timeDomain="threadTicks")  # what other processes do does not count
+    chromium.call("Performance.enable", timeDomain="threadTicks")  # so that other processes do not count
     computed, painted = [], []
     for _ in range(3):
         chromium.open(tmp_path / "site" / "index.html")
@@ -181,4 +181,4 @@ def test_a_page_of_500_runs_opens_fast(chromium, tmp_path, figure):
         painted.append(chromium.evaluate("performance.getEntriesByType('paint').at(-1).startTime") / 1000)
     assert chromium.evaluate("document.querySelectorAll('tbody tr').length") == N_RUNS
     figure("a leaderboard of 500 runs opens", f"{min(computed):.2f} s of computing, painted after {min(painted):.2f} s")
-    assert min(computed) < 1.5  # half of that where nothing else runs
+    assert min(computed) < 1.5  # half of this on an idle machine
