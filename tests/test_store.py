@@ -1,4 +1,4 @@
-"""What is on disk is whole, is what was written, and stays inside the results folder."""
+"""Files on disk are whole, hold what was written, and stay inside the results folder."""
 
 import hashlib
 import json
@@ -33,17 +33,17 @@ def test_a_record_comes_back_as_it_was_written(tmp_path):
     assert store.load_record(tmp_path / "a" / "run") == run_record()
 
 
-def test_a_record_is_text_that_other_programs_can_read(tmp_path):
+def test_record_is_plain_utf8_text(tmp_path):
     store.save_record(tmp_path, run_record())
     text = (tmp_path / "record.json").read_text(encoding="utf-8")
     assert '"schema_version": 3' in text and "ภาษาไทย" in text and text.endswith("}\n")
 
 
-def test_where_no_run_was_there_is_no_record(tmp_path):
+def test_missing_record_loads_as_none(tmp_path):
     assert store.load_record(tmp_path / "nowhere") is None
 
 
-def test_the_records_of_a_results_folder_come_in_the_order_of_their_folders(tmp_path):
+def test_runs_are_loaded_in_folder_order(tmp_path):
     for number, model in enumerate(["b", "a", "c"]):
         folder = store.run_folder(tmp_path, "cats", model, "r", number, SHA)
         store.save_record(folder, run_record(seed=number))
@@ -52,14 +52,14 @@ def test_the_records_of_a_results_folder_come_in_the_order_of_their_folders(tmp_
 
 
 def unsealed(text: bytes) -> bytes:
-    """A record's file without the line that has its checksum."""
+    """A record's file without its checksum line."""
     first, second, rest = text.split(b"\n", 2)
     assert second.startswith(b' "content_sha256": ')
     return first + b"\n" + rest
 
 
 def resealed(text: bytes) -> bytes:
-    """A changed record's file with the checksum of what it has now."""
+    """A changed record's file with the checksum of its new content."""
     plain = unsealed(text)
     line = b' "content_sha256": "%s",\n' % hashlib.sha256(plain).hexdigest().encode()
     return plain.replace(b"{\n", b"{\n" + line, 1)
@@ -118,7 +118,7 @@ def test_any_flipped_bit_in_a_record_is_noticed(tmp_path):
         assert is_one_line_about(refused.value, path)
 
 
-def test_the_checksum_of_a_record_can_be_checked_without_xeval(tmp_path):
+def test_record_checksum_is_verifiable_with_sha256sum(tmp_path):
     store.save_record(tmp_path, run_record())
     check = """grep -v '^ "content_sha256"' record.json | sha256sum; grep -c . record.json"""
     process = subprocess.run(["sh", "-c", check], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -127,7 +127,7 @@ def test_the_checksum_of_a_record_can_be_checked_without_xeval(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["a pipe", "huge"])
-def test_a_record_that_is_no_ordinary_file_is_refused_at_once(tmp_path, kind):
+def test_pipe_or_huge_file_as_record_is_refused(tmp_path, kind):
     path = tmp_path / "record.json"
     if kind == "a pipe":
         os.mkfifo(path)
@@ -143,7 +143,7 @@ def test_a_record_that_is_no_ordinary_file_is_refused_at_once(tmp_path, kind):
 
 
 def old_and_successor(folder: Path) -> tuple[records.RunRecord, records.RunRecord]:
-    """A finished run, and a finished successor of it whose predictions are others."""
+    """A finished run and its finished successor, whose predictions differ."""
     written = []
     for place, logits in ((folder, LOGITS), (store.successor_folder(folder), -LOGITS)):
         sha256 = save_predictions(place, "de", logits, LABELS)
@@ -153,7 +153,7 @@ def old_and_successor(folder: Path) -> tuple[records.RunRecord, records.RunRecor
     return written[0], written[1]
 
 
-def test_a_finished_successor_takes_the_place_of_the_old_run(tmp_path):
+def test_finished_successor_replaces_the_old_run(tmp_path):
     _, new = old_and_successor(tmp_path)
     assert store.replace_by_successor(tmp_path) == new == store.load_record(tmp_path)
     predictions.load_predictions(tmp_path, "de", new.scores["de"].predictions_sha256)
@@ -161,7 +161,7 @@ def test_a_finished_successor_takes_the_place_of_the_old_run(tmp_path):
 
 
 @pytest.mark.parametrize("after", [0, 1])
-def test_taking_the_place_goes_on_after_an_interruption(tmp_path, monkeypatch, after):
+def test_replacement_resumes_after_an_interruption(tmp_path, monkeypatch, after):
     _, new = old_and_successor(tmp_path)
     written = []
 
@@ -178,13 +178,13 @@ def test_taking_the_place_goes_on_after_an_interruption(tmp_path, monkeypatch, a
     predictions.load_predictions(tmp_path, "de", new.scores["de"].predictions_sha256)
 
 
-def test_a_successor_is_no_run_of_its_own(tmp_path):
+def test_successor_is_not_listed_as_a_run(tmp_path):
     folder = store.run_folder(tmp_path, "cats", "m", "r", 1, SHA)
     old, _ = old_and_successor(folder)
     assert store.load_runs(tmp_path) == [store.StoredRun(folder, old)]
 
 
-def test_a_record_that_cannot_be_read_is_refused_in_one_line(tmp_path):
+def test_unreadable_record_is_refused_in_one_line(tmp_path):
     (tmp_path / "record.json").mkdir()
     with pytest.raises(StoreError) as refused:
         store.load_record(tmp_path)
@@ -208,7 +208,7 @@ def test_the_same_predictions_give_the_same_bytes(tmp_path):
     assert save_predictions(tmp_path / "2", "de", LOGITS, LABELS) == first
 
 
-def test_a_flipped_bit_anywhere_in_the_predictions_is_noticed(tmp_path):
+def test_flipped_bits_in_predictions_are_noticed(tmp_path):
     sha256 = save_predictions(tmp_path, "de", LOGITS, LABELS)
     path = tmp_path / "predictions" / "de.parquet"
     whole = path.read_bytes()
@@ -219,7 +219,7 @@ def test_a_flipped_bit_anywhere_in_the_predictions_is_noticed(tmp_path):
         assert is_one_line_about(refused.value, path)
 
 
-def test_predictions_that_are_gone_are_reported_in_one_line(tmp_path):
+def test_missing_predictions_are_reported_in_one_line(tmp_path):
     with pytest.raises(StoreError) as refused:
         predictions.load_predictions(tmp_path, "de", SHA)
     assert is_one_line_about(refused.value, tmp_path / "predictions" / "de.parquet")
@@ -246,7 +246,7 @@ def test_predictions_that_are_gone_are_reported_in_one_line(tmp_path):
         "a b;c",
     ],
 )
-def test_no_name_leads_out_of_the_results_folder(tmp_path, name):
+def test_no_name_escapes_the_results_folder(tmp_path, name):
     results = tmp_path / "results"
     folder = store.run_folder(results, name, name, name, 1, SHA)
     assert folder.resolve().relative_to(results.resolve()).parts == folder.relative_to(results).parts
@@ -265,6 +265,6 @@ def test_every_part_of_a_run_folder_is_one_plain_name(model, recipe):
         assert part.isascii() and part.isprintable() and not part.startswith(".") and "/" not in part
 
 
-def test_runs_of_other_identities_lie_in_other_folders(tmp_path):
+def test_different_identities_get_different_folders(tmp_path):
     folders = {store.run_folder(tmp_path, "t", "m", "r", 1, digit * 64) for digit in "abc"}
     assert len(folders) == 3

@@ -1,4 +1,4 @@
-"""A suite on the command line: what is run, on which rows, what is left out, and the table in each format."""
+"""Suites on the command line: what runs, on which rows, what is left out, and the table in each format."""
 
 import io
 import json
@@ -52,7 +52,7 @@ group = "others"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, checkpoint_of):
-    """A suite, its task files, and data: whole, with answers in its dev rows alone, without training rows, none."""
+    """A suite, its task files and four kinds of data: whole, with dev answers only, without training rows, none."""
     folder = tmp_path_factory.mktemp("suite")
     for name in ("mini-pairs", "unanswered", "untrained", "absent"):
         tiny.write_task(folder / "tasks", ("hf-2019", "xtreme-2020"), name=name)
@@ -77,7 +77,7 @@ def ran(command, words):
     return command(*words)
 
 
-def test_each_task_that_there_are_rows_for_is_run_and_of_the_others_it_is_said_why_not(ran, world):
+def test_tasks_without_rows_are_skipped_with_a_reason(ran, world):
     code, out, err = ran
     assert code == 1
     assert {run.record.task for run in load_runs(world / "results")} == {"mini-pairs", "unanswered"}
@@ -95,8 +95,8 @@ def test_each_task_that_there_are_rows_for_is_run_and_of_the_others_it_is_said_w
     assert "Mini pairs (dev)" in out and "mean of 4" in out and "(2 of 4)" in out
 
 
-def test_where_nothing_is_told_on_the_way_the_reasons_stand_at_the_end(ran, command, words):
-    """The second time, when all that can be run has been."""
+def test_quiet_run_prints_the_reasons_at_the_end(ran, command, words):
+    """On the second run, when every task that can run has finished."""
     code, _, err = command(*words, "--quiet", "--format", "json")
     assert code == 1
     untrained, absent = err.splitlines()
@@ -108,7 +108,7 @@ def test_the_rows_of_a_task_are_read_once(ran, command, words, monkeypatch):
     reads = Counter()
 
     def counted(source, language, role):
-        rows = source_module.load_rows(source, language, role)  # those that cannot be read do not count
+        rows = source_module.load_rows(source, language, role)  # rows that cannot be read do not count
         reads[source.task.name, source.task.splits.test, language, role] += 1
         return rows
 
@@ -153,7 +153,7 @@ A_TABLE = SuiteTable.model_validate(
 )
 
 
-def test_values_that_a_sweep_chose_for_each_task_stand_in_one_row(ran, world):
+def test_swept_values_of_tasks_share_one_row(ran, world):
     runs = [
         replace(run, record=swept(run.record, rate))
         for run, rate in zip(load_runs(world / "results"), (1e-5, 2e-5), strict=True)
@@ -177,7 +177,7 @@ def swept(record, rate):
     )
 
 
-def test_scores_are_means_over_languages_and_averages_means_over_tasks(matrix, world):
+def test_means_are_over_languages_then_over_tasks(matrix, world):
     [ours] = matrix.ours
     runs = {run.record.task: run.record for run in load_runs(world / "results")}
     expected = {}
@@ -192,7 +192,7 @@ def test_scores_are_means_over_languages_and_averages_means_over_tasks(matrix, w
     assert (ours.total.value, ours.total.n, ours.total.of) == (pytest.approx(sum(expected.values()) / 2), 2, 4)
 
 
-def test_published_rows_stand_above_ours_and_say_what_they_are(matrix):
+def test_published_rows_come_first_and_are_marked(matrix):
     names = [row.name for row in matrix.rows]
     assert names[:2] == ["Good, published", "Taught, published, translate-train"]
     assert len(names) == 3 and not matrix.rows[2].published
@@ -202,8 +202,8 @@ def test_published_rows_stand_above_ours_and_say_what_they_are(matrix):
     assert any("A paper, https://example.org/paper. As printed." in line for line in matrix.footer)
 
 
-def test_runs_of_tasks_that_train_nothing_stand_in_the_row_of_their_model(ran, world):
-    """Though what was changed of the training's recipe is not theirs."""
+def test_untrained_tasks_share_their_models_row(ran, world):
+    """Although the overrides of the training recipe do not apply to them."""
     suite = get_suite(str(world / "minis.toml"))
     runs = [
         replace(run, record=run.record.model_copy(update={"training": None, "recipe": untrained(run.record.recipe)}))
@@ -219,7 +219,7 @@ def untrained(recipe):
     return recipe.model_copy(update={"overrides": {}})
 
 
-def test_markdown_has_a_row_for_each_model_and_the_notes(matrix):
+def test_markdown_has_rows_and_notes(matrix):
     lines = formats.markdown(matrix).splitlines()
     header = [cell.strip() for cell in lines[2].strip("|").split("|")]
     titles = ["Mini pairs", "Mini pairs (dev)", "Mini pairs", "Mini pairs"]
@@ -240,7 +240,7 @@ def test_markdown_has_a_row_for_each_model_and_the_notes(matrix):
     assert "unanswered: accuracy on the dev split in 2 of 3 languages (en es); xtreme-2020, seed 42." in said
 
 
-def test_json_has_fractions_and_what_stands_behind_them(matrix):
+def test_json_has_fractions_and_their_details(matrix):
     report = json.loads(formats.as_json(matrix))
     good, _, ours = report["rows"]
     assert good["scores"]["mini-pairs"] == {"value": 0.8, "other_metrics": False}
@@ -254,7 +254,7 @@ def test_json_has_fractions_and_what_stands_behind_them(matrix):
     assert report["tasks"]["absent"]["group"] == "others" and ours["mean"]["n_tasks"] == 2
 
 
-def test_html_is_one_table_without_markup_from_names(matrix):
+def test_html_table_is_complete_and_escapes_titles(matrix):
     page = formats.html(matrix).replace(matrix.suite.title, "<script>x</script>")
 
     class Cells(HTMLParser):
@@ -272,7 +272,7 @@ def test_html_is_one_table_without_markup_from_names(matrix):
     assert "<script" not in page and "&lt;script&gt;" in page
 
 
-def test_the_terminal_shows_published_rows_of_our_models_alone(matrix):
+def test_terminal_hides_published_rows_of_other_models(matrix):
     console = Console(file=io.StringIO(), width=200)
     formats.show(matrix, console)
     text = console.file.getvalue()
@@ -280,13 +280,13 @@ def test_the_terminal_shows_published_rows_of_our_models_alone(matrix):
     assert "Mini pairs (dev)" in text and "mean of 4" in text
 
 
-def test_without_training_rows_that_is_what_is_missing(ran):
-    """Not the test rows, which are there."""
+def test_missing_training_rows_are_the_reason_given(ran):
+    """Not the test rows, which exist."""
     assert "untrained: not run" in ran[2] and "which the train rows" in ran[2]
 
 
 @pytest.mark.parametrize(("ending", "said"), [("md", "# Four"), ("html", "<h1>Four"), ("json", '"minis"')])
-def test_a_report_of_a_suite_is_written_in_three_formats(ran, command, world, tmp_path, ending, said):
+def test_suite_report_is_written_in_three_formats(ran, command, world, tmp_path, ending, said):
     where = tmp_path / f"report.{ending}"
     code, out, err = command(
         *("report", "--suite", str(world / "minis.toml"), "--results", str(world / "results")),
@@ -302,13 +302,13 @@ def test_other_formats_are_refused(ran, command, world):
     assert (code, err) == (2, "xeval: suite minis: wanted the format markdown, html, json, got latex\n")
 
 
-def test_what_is_wrong_in_every_task_is_said_once(command, words):
+def test_error_common_to_all_tasks_is_printed_once(command, words):
     code, out, err = command(*words, "--max-train", "0", "--quiet")
     assert (code, out) == (2, "")
     assert err == "xeval: max_train: wanted a number of rows of at least 1, got 0\n"
 
 
-def test_results_without_a_task_of_the_suite_are_none(tmp_path, world):
+def test_suite_report_without_results_is_refused(tmp_path, world):
     with pytest.raises(StoreError, match="no results for suite minis there yet"):
         build([], get_suite(str(world / "minis.toml")), {}, [])
 
@@ -317,7 +317,7 @@ def test_results_without_a_task_of_the_suite_are_none(tmp_path, world):
 
 
 @pytest.mark.parametrize("suite", all_suites().values(), ids=lambda suite: suite.name)
-def test_a_shipped_suite_names_tasks_languages_and_metrics_that_there_are(suite: Suite):
+def test_shipped_suites_fit_the_shipped_tasks(suite: Suite):
     known = all_tasks()
     for member in suite.tasks:
         if (task := known.get(member.task)) is not None:
@@ -326,7 +326,7 @@ def test_a_shipped_suite_names_tasks_languages_and_metrics_that_there_are(suite:
                 get_kind(task.kind).measure(metric)
 
 
-def test_xtreme_has_nine_tasks_in_four_groups_and_its_languages():
+def test_xtreme_has_nine_tasks_in_four_groups():
     suite = get_suite("xtreme")
     groups = {name: [member.task for member in members] for name, members in suite.groups.items()}
     assert groups == {
@@ -340,13 +340,13 @@ def test_xtreme_has_nine_tasks_in_four_groups_and_its_languages():
 
 
 @pytest.mark.parametrize("table", suite_tables("xtreme"), ids=lambda table: table.name)
-def test_a_published_table_of_a_suite_has_its_rows_in_order(table: SuiteTable):
+def test_published_rows_follow_the_tables_task_order(table: SuiteTable):
     for row in table.rows:
         assert [task for task in table.tasks if task in row.cells] == list(row.cells)
     assert table.source_url.startswith("https://")
 
 
-def test_a_sweep_is_made_of_the_tasks_that_train(tmp_path, monkeypatch):
+def test_only_trained_tasks_are_swept(tmp_path, monkeypatch):
     tasks = "".join(f'[[tasks]]\ntask = "{name}"\ngroup = "g"\n' for name in ("tags-mini", "retrieval-mini"))
     path = tmp_path / "two.toml"
     path.write_text(f'name = "two"\ntitle = "Two"\nsource_url = "https://example.org/two"\n{tasks}', encoding="utf-8")

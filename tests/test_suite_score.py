@@ -1,4 +1,4 @@
-"""A task's score in a suite, its interval against a bootstrap done the slow way, and published tables of suites."""
+"""A task's score in a suite, with its interval checked against a slow bootstrap."""
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from xeval.results.store import StoredRun
 
 
 def seeds(folder, correct: dict[str, np.ndarray], groups: dict[str, np.ndarray], n_seeds: int = 1) -> list[StoredRun]:
-    """Runs whose rows are right where the (n_seeds, N) booleans of each language say so."""
+    """Runs whose rows are right where each language's (n_seeds, N) booleans are true."""
     runs = []
     for seed in range(n_seeds):
         own, scores = folder / str(seed), {}
@@ -40,7 +40,7 @@ MEMBER = SuiteTask(task="cats", group="g")
 
 
 def slow_interval(correct, groups, n_resamples=1500):
-    """Percentiles over draws of groups, the same numbers in every language, one draw after the other."""
+    """Percentiles over draws of groups, one draw at a time, with the same groups in every language."""
     rng, values = np.random.default_rng(1), []
     n_groups = len(np.unique(groups["en"]))
     rows_of = [np.flatnonzero(groups["en"] == group) for group in range(n_groups)]
@@ -52,9 +52,9 @@ def slow_interval(correct, groups, n_resamples=1500):
 
 @pytest.mark.parametrize("correlation", [0.0, 0.9], ids=["unlike", "translations"])
 @pytest.mark.parametrize("n_seeds", [1, 3])
-def test_the_interval_of_the_mean_is_the_bootstraps_over_groups(tmp_path, correlation, n_seeds):
+def test_mean_interval_matches_a_slow_group_bootstrap(tmp_path, correlation, n_seeds):
     rng = np.random.default_rng(7)
-    base = rng.random((100, 1)) < 0.7  # of each premise
+    base = rng.random((100, 1)) < 0.7  # one per premise
     groups = {language: np.repeat(np.arange(100), 3) for language in ("de", "en", "zh")}
     correct = {}
     for language in groups:
@@ -64,11 +64,11 @@ def test_the_interval_of_the_mean_is_the_bootstraps_over_groups(tmp_path, correl
     score = score_of(seeds(tmp_path, correct, groups, n_seeds), MEMBER, ["de", "en", "zh"])
     low, high = slow_interval(correct, groups)
     assert score.value == pytest.approx(np.mean([every.mean() for every in correct.values()]))
-    assert score.interval == pytest.approx((low, high), abs=0.015)  # Wilson's leans to the middle
+    assert score.interval == pytest.approx((low, high), abs=0.015)  # Wilson's is pulled toward the middle
     assert score.interval[1] - score.interval[0] == pytest.approx(high - low, rel=0.1)
 
 
-def test_translations_are_not_counted_as_so_many_independent_rows(tmp_path):
+def test_translations_do_not_count_as_independent_rows(tmp_path):
     right = np.random.default_rng(3).random((1, 400)) < 0.6
     rows = np.arange(400)
     one = score_of(seeds(tmp_path / "1", {"en": right}, {"en": rows}), MEMBER, ["en"])
@@ -80,7 +80,7 @@ def test_translations_are_not_counted_as_so_many_independent_rows(tmp_path):
     assert three.interval == pytest.approx(one.interval)
 
 
-def test_languages_whose_groups_have_nothing_in_common_are_taken_one_by_one(tmp_path):
+def test_languages_with_unrelated_groups_are_independent(tmp_path):
     rng = np.random.default_rng(5)
     correct = {language: rng.random((1, 600)) < 0.5 for language in ("de", "en")}
     groups = {"de": np.sort(rng.integers(0, 150, 600)), "en": rng.permutation(np.repeat(np.arange(150), 4))}
@@ -89,20 +89,20 @@ def test_languages_whose_groups_have_nothing_in_common_are_taken_one_by_one(tmp_
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 1200), rel=0.15)
 
 
-def test_languages_that_are_not_there_are_named_and_not_counted_as_zero(tmp_path):
+def test_missing_languages_are_named_not_scored_as_zero(tmp_path):
     right, rows = np.ones((1, 20), dtype=bool), np.arange(20)
     score = score_of(seeds(tmp_path, {"en": right}, {"en": rows}), MEMBER, ["en", "th"])
     assert (score.value, score.languages, score.lacking) == (1.0, ("en",), ("th",))
     assert score_of(seeds(tmp_path, {"en": right}, {"en": rows}), MEMBER, ["th"]) is None
 
 
-def test_a_metric_that_the_runs_were_not_scored_by_gives_no_score(tmp_path):
+def test_metric_missing_from_the_runs_gives_no_score(tmp_path):
     right, rows = np.ones((1, 20), dtype=bool), np.arange(20)
     member = SuiteTask(task="cats", group="g", metrics=("accuracy", "f1"))
     assert score_of(seeds(tmp_path, {"en": right}, {"en": rows}), member, ["en"]) is None
 
 
-def test_without_predictions_there_is_a_score_and_no_interval(tmp_path):
+def test_score_without_predictions_has_no_interval(tmp_path):
     [run] = seeds(tmp_path, {"en": np.ones((1, 20), dtype=bool)}, {"en": np.arange(20)})
     (run.folder / "predictions" / "en.parquet").unlink()
     score = score_of([run], MEMBER, ["en"])
@@ -110,7 +110,7 @@ def test_without_predictions_there_is_a_score_and_no_interval(tmp_path):
     assert "cannot be read" in score.problem
 
 
-def test_one_group_alone_rules_nothing_out(tmp_path):
+def test_interval_of_one_group_is_nearly_0_to_1(tmp_path):
     right = np.array([[True, False, True, True]])
     score = score_of(seeds(tmp_path, {"en": right}, {"en": np.zeros(4, dtype=int)}), MEMBER, ["en"])
     low, high = score.interval
@@ -118,15 +118,15 @@ def test_one_group_alone_rules_nothing_out(tmp_path):
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_a_score_of_all_or_nothing_is_no_certainty(tmp_path, right):
-    """As of one language with as many rows: Wilson's interval."""
+def test_score_of_0_or_1_still_has_an_interval(tmp_path, right):
+    """Wilson's interval, as for one language with as many rows."""
     every = {language: np.full((1, 60), right) for language in ("de", "en")}
     score = score_of(seeds(tmp_path, every, dict.fromkeys(every, np.arange(60))), MEMBER, ["de", "en"])
     assert score.interval == pytest.approx(clustered_wilson_interval(every["en"][0], np.arange(60)))
     assert score.interval[1] - score.interval[0] > 0.05
 
 
-def test_of_one_language_it_is_the_interval_of_its_score(tmp_path):
+def test_single_language_keeps_its_scores_interval(tmp_path):
     rng = np.random.default_rng(11)
     right, groups = rng.random((1, 600)) < 0.7, np.repeat(np.arange(200), 3)
     score = score_of(seeds(tmp_path, {"en": right}, {"en": groups}), MEMBER, ["en"])

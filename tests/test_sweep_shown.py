@@ -1,4 +1,4 @@
-"""A sweep in reports: every format says from how many trials a value was chosen, and what each of them scored."""
+"""Sweeps in reports: every format states how many trials a value was chosen from, and what each of them scored."""
 
 import csv as csv_module
 import io
@@ -20,7 +20,7 @@ ONE_MODEL = (Format.MODEL_CARD, Format.EVAL_RESULTS)
 
 
 def built(folder, sweep=SWEEP, n_runs=3, of_seeds=(1, 2)) -> matrix.Matrix:
-    """DistilmBERT's seeds are said to have been chosen by `sweep`, and the other model's not."""
+    """A matrix in which `sweep` chose a value for DistilmBERT's seeds, and nothing for the other model's."""
     whole = sample_matrix(folder)
     runs = [
         replace(run, record=run.record.model_copy(update={"sweep": sweep}))
@@ -32,7 +32,7 @@ def built(folder, sweep=SWEEP, n_runs=3, of_seeds=(1, 2)) -> matrix.Matrix:
 
 
 @pytest.mark.parametrize("chosen", [form for form in Format if form is not Format.CSV])
-def test_every_format_says_from_how_many_trials_a_value_was_chosen(tmp_path, chosen):
+def test_every_format_states_the_number_of_trials(tmp_path, chosen):
     made = built(tmp_path, n_runs=2 if chosen in ONE_MODEL else 3)
     text = render_as(chosen, made, TASK, Footprint())
     assert "chosen from 3 trials" in " ".join(text.split())
@@ -40,26 +40,26 @@ def test_every_format_says_from_how_many_trials_a_value_was_chosen(tmp_path, cho
         assert all(score in text for score in ("71.2", "74.3", "failed", "1000000"))
 
 
-def test_the_terminal_says_so_too(tmp_path):
+def test_terminal_states_the_number_of_trials(tmp_path):
     console = Console(file=io.StringIO(), width=400)
     terminal.show(built(tmp_path), console)
     assert "learning_rate chosen from 3 trials on English dev alone" in console.file.getvalue()
 
 
-def test_the_footnote_is_of_the_row_that_was_swept_and_names_every_trial(tmp_path):
+def test_footnote_of_the_swept_row_lists_every_trial(tmp_path):
     [line] = built(tmp_path).budgets
     assert line.startswith("distilbert/distilbert-base-multilingual-cased, hf-2019: learning_rate chosen from 3 trials")
     assert "learning_rate 2e-05: 71.2, learning_rate 5e-05: 74.3, learning_rate 0.0001: failed" in line
     assert line.endswith("Each was trained once, with seed 1000000; the row has other seeds.")
 
 
-def test_without_a_sweep_nothing_is_said(tmp_path):
+def test_report_without_a_sweep_mentions_no_trials(tmp_path):
     made = built(tmp_path, sweep=None)
     assert made.budgets == []
     assert "trial" not in render_as(Format.MARKDOWN, made, TASK, Footprint())
 
 
-def test_trials_of_other_sweeps_count_too_and_the_sweep_that_looked_at_most_is_named(tmp_path):
+def test_trials_of_other_sweeps_are_counted_too(tmp_path):
     made = built(tmp_path, sweep_record(5e-5, {2e-5: 0.7, 5e-5: 0.74}, n_others=2), of_seeds=(2,))
     assert "learning_rate chosen from 2 trials (4 with those of other sweeps)" in made.budgets[0]
     first, second = made.runs[:2]
@@ -67,18 +67,18 @@ def test_trials_of_other_sweeps_count_too_and_the_sweep_that_looked_at_most_is_n
     assert "chosen from 2 trials (4 with" in matrix.build(both, "xnli", None).budgets[0]
 
 
-def test_a_row_that_has_the_seed_of_the_trials_says_so(tmp_path):
+def test_row_sharing_the_trials_seed_says_so(tmp_path):
     made = built(tmp_path, SWEEP.model_copy(update={"seed": 2}))
     assert made.budgets[0].endswith("with seed 2, which is a seed of this row too.")
 
 
-def test_a_verdict_can_be_quoted_with_its_budget(tmp_path):
+def test_verdict_sentence_states_the_number_of_trials(tmp_path):
     [verdict] = built(tmp_path).verdicts
     assert "(hf-2019, learning_rate chosen from 3 trials), mean of" in verdict.mean.sentence
     assert "trials" not in built(tmp_path, sweep=None).verdicts[0].mean.sentence
 
 
-def test_json_has_the_sweep_and_tables_have_the_number(tmp_path):
+def test_json_has_the_sweep_and_tables_have_n_trials(tmp_path):
     made = built(tmp_path)
     runs = json.loads(render_as(Format.JSON, made, TASK, Footprint()))["runs"]
     assert [run["sweep"] for run in runs] == [SWEEP.model_dump(), SWEEP.model_dump(), None]

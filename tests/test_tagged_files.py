@@ -1,4 +1,4 @@
-"""Files of tagged words: read as XTREME reads them, or refused in one line that says how to fix them."""
+"""Files of tagged words are read as XTREME reads them, or refused in one line that says how to fix them."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ TAGS = [["B-PER", "I-PER", "O"], ["B-PER", "O"]]
 
 @pytest.fixture
 def load(tmp_path):
-    """`load(files)`: the English test rows of a copy with these files."""
+    """`load(files)`: the English test rows of a data folder with these files."""
 
     def load_from(files: dict[str, str | bytes], task: str = TASK) -> Rows:
         (tmp_path / "own-names.toml").write_text(task)
@@ -58,7 +58,7 @@ def load(tmp_path):
     return load_from
 
 
-# ── read right ──
+# ── read correctly ──
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def load(tmp_path):
     ],
     ids=["XTREME", "hub", "spaces", "CoNLL", "mark of order", "CRLF", "blank lines", "documents", "WikiANN"],
 )
-def test_a_word_a_line(load, name, text):
+def test_word_per_line_formats_are_read(load, name, text):
     rows = load({name: text})
     assert (rows.texts["words"], rows.gold) == (WORDS, TAGS)
 
 
-def test_a_colon_is_cut_off_only_if_it_is_a_languages(load):
+def test_language_prefix_stays_unless_every_word_has_it(load):
     rows = load({"test-en.tsv": TWO.replace("Ada", "en:Ada").replace("sleeps", ":")})
     assert rows.texts["words"][0][0] == "en:Ada"
 
@@ -96,7 +96,7 @@ def features(names: tuple[str, ...]) -> datasets.Features:
 
 
 @pytest.mark.parametrize("names", [("O", "B-PER", "I-PER"), ("I-PER", "O", "B-PER")], ids=["its order", "another"])
-def test_parquet_with_lists_of_class_labels(load, tmp_path, names):
+def test_class_labels_in_parquet_are_read(load, tmp_path, names):
     numbers = [[names.index(tag) for tag in row] for row in TAGS]
     schema = features(names).arrow_schema
     pq.write_table(pa.table({"tokens": WORDS, "tags": numbers}, schema=schema), tmp_path / "test.parquet")
@@ -105,7 +105,7 @@ def test_parquet_with_lists_of_class_labels(load, tmp_path, names):
 
 
 @pytest.mark.parametrize("as_names", [True, False])
-def test_plain_lists_in_parquet_and_json(load, tmp_path, as_names):
+def test_plain_lists_in_parquet_and_json_are_read(load, tmp_path, as_names):
     tags = TAGS if as_names else [[["O", "B-PER", "I-PER"].index(tag) for tag in row] for row in TAGS]
     pq.write_table(pa.table({"tokens": WORDS, "tags": tags}), tmp_path / "test.parquet")
     of_parquet = load({"en/test.parquet": (tmp_path / "test.parquet").read_bytes()})
@@ -138,13 +138,13 @@ CONLLU = """\
 """
 
 
-def test_conllu_has_fused_words_as_they_are_written():
+def test_fused_words_of_conllu_are_read_as_written():
     tagged = read_tagged({"a.conllu": CONLLU})
     assert tagged.words == [["Im", "Haus"], ["dámelo", "10000", "میرود"], ["fin"]], "and none that is withheld"
     assert tagged.tags == [["ADP", "NOUN"], ["VERB", "NUM", "X"], ["NOUN"]]
 
 
-def test_treebanks_are_joined_in_the_order_of_their_files_names():
+def test_treebanks_are_joined_in_file_name_order():
     one = "1\ta\t_\tX\t_\t_\t0\troot\t_\t_\n"
     files = {"UD_X-PUD/x_pud-ud-test.conllu": one, "UD_X-abc/x_abc-ud-test.conllu": one.replace("a", "b")}
     assert read_tagged(files).words == [["b"], ["a"]]
@@ -185,14 +185,14 @@ def test_treebanks_are_joined_in_the_order_of_their_files_names():
         ({"en/test.conllu": "x" + "\t_" * 9 + "\n"}, "line 1 begins with 'x'; wanted the number of a word"),
     ],
 )
-def test_what_cannot_be_used_is_refused(load, files, said):
+def test_unusable_files_are_refused_in_one_line(load, files, said):
     with pytest.raises(DataError) as caught:
         load(files)
     message = str(caught.value)
     assert said in message and "\n" not in message and len(message) < 500
 
 
-def test_tags_that_are_one_throughout_are_placeholders(load):
+def test_uniform_tags_are_refused_as_placeholders(load):
     text = "\n\n".join(["Ada\tO\nwrites\tO"] * 12)
     with pytest.raises(DataError, match="are all tagged 'O', a placeholder; use a copy that carries the tags"):
         load({"test-en.tsv": text}, TASK.replace("test = 2", "test = 12"))
@@ -205,7 +205,7 @@ def test_an_alias_is_read_as_its_tag(load):
 
 
 @pytest.mark.parametrize("what", ["values", "texts"])
-def test_lists_that_unpack_to_too_much_are_refused(load, tmp_path, monkeypatch, what):
+def test_decompression_bombs_are_refused(load, tmp_path, monkeypatch, what):
     n = 3_000_000 if what == "values" else 200
     words = ["a" if what == "values" else "a" * 90_000] * n
     table = pa.table({"tokens": pa.array([words], pa.list_(pa.string())), "tags": pa.array([["O"] * n])})
@@ -217,7 +217,7 @@ def test_lists_that_unpack_to_too_much_are_refused(load, tmp_path, monkeypatch, 
         load({"en/test.parquet": (tmp_path / "test.parquet").read_bytes()})
 
 
-# ── tasks that come with xeval, on what can be had ──
+# ── tasks that come with xeval, on the real data available ──
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Tagging of words: spans and their counts, words as pieces, answers, checks; numbers are computed a slow way too."""
+"""Tagging: spans and their counts, words as pieces, answers, checks; slow reference code recomputes the numbers."""
 
 from pathlib import Path
 
@@ -30,16 +30,16 @@ SPEECH = (
 PEOPLE = Tagging(TagKeys(labels=NAMES))
 PARTS = Tagging(TagKeys(labels=SPEECH))
 SPAN_F1, UDPOS_F1, TOKEN_ACCURACY = (Tagging.measure(name) for name in ("span_f1", "udpos_f1", "token_accuracy"))
-UNSEEN = "⚘"  # a word that no tokenizer here has a piece for but the unknown one
+UNSEEN = "⚘"  # a word for which every tokenizer here has only the unknown piece
 
 
 # ── spans, the slow way ──
 
 
 def slow_spans(tags: list[str], type_of) -> set[tuple[str, int, int]]:
-    """(type, first word, last word) by conlleval's rules, one word after the other."""
+    """(type, first word, last word) by conlleval's rules, word by word."""
     spans, start = set(), 0
-    before, type_before = "O", type_of("O")  # sentences are joined by an "O" before spans are looked for
+    before, type_before = "O", type_of("O")  # sentences are joined by an "O" before the search for spans
     for place, tag in enumerate([*tags, "O"]):
         letter, own = tag[0], type_of(tag)
         is_other = own != type_before
@@ -73,9 +73,9 @@ ODD = ("O", "B-A", "I-A", "E-A", "S-A", "I-B", "B-B", "I-A-B", ".", "A", "BA")
 
 @pytest.mark.parametrize("how", [type_of, old_type_of])
 @pytest.mark.parametrize("labels", [NAMES, SPEECH, ODD], ids=["names", "parts of speech", "odd tags"])
-def test_spans_are_those_of_a_slow_walk(labels, how):
+def test_span_counts_match_slow_counts(labels, how):
     said, meant = drawn(labels, 300, 1), drawn(labels, 300, 2)
-    for row in range(0, 300, 3):  # as alike as predictions are
+    for row in range(0, 300, 3):  # every third row is right, as among real predictions
         said[row] = list(meant[row])
     said = [row[: len(other)] + other[len(row) :] for row, other in zip(said, meant, strict=True)]
     (predicted, lengths), (gold, _) = numbers(said, labels), numbers(meant, labels)
@@ -83,7 +83,7 @@ def test_spans_are_those_of_a_slow_walk(labels, how):
     np.testing.assert_array_equal(found, slow_counts(said, meant, how))
 
 
-def test_a_span_without_a_beginning_counts_as_one():
+def test_reference_finds_spans_without_a_beginning():
     assert slow_spans(["O", "I-PER", "I-PER", "I-ORG"], type_of) == {("PER", 1, 2), ("ORG", 3, 3)}
 
 
@@ -107,7 +107,7 @@ def rows_of(tags: list[list[str]], words: list[list[str]] | None = None, languag
 
 
 def answered(kind: Tagging, said: list[list[str]], rows: Rows):
-    """What `said` is as answers: outputs of a head with the greatest number at what is said, on words of one piece."""
+    """`said` as answers: outputs of a head that are highest at these tags, for words of one piece."""
     flat, _ = numbers(said, kind.labels)
     outputs = np.eye(len(kind.labels), dtype=np.float32)[flat]
 
@@ -118,7 +118,7 @@ def answered(kind: Tagging, said: list[list[str]], rows: Rows):
 
 
 @pytest.mark.parametrize(("kind", "labels"), [(PEOPLE, NAMES), (PARTS, SPEECH)], ids=["names", "parts of speech"])
-def test_metrics_are_those_of_a_slow_count(kind, labels):
+def test_metrics_match_slow_counts(kind, labels):
     meant = drawn(labels, 100, 3)
     rng = np.random.default_rng(4)
     said = [[tag if rng.random() < 0.8 else str(rng.choice(labels)) for tag in row] for row in meant]
@@ -135,7 +135,7 @@ def test_metrics_are_those_of_a_slow_count(kind, labels):
     assert TOKEN_ACCURACY.over(tally) == sum(right) / len(right)
 
 
-def test_no_spans_at_all_score_nothing():
+def test_score_without_any_spans_is_0():
     rows = rows_of([["O", "O"], ["O"]])
     assert SPAN_F1.over(PEOPLE.tally(answered(PEOPLE, rows.gold, rows), rows)) == 0.0
 
@@ -151,13 +151,13 @@ def mock_data(tmp_path_factory) -> Path:
 
 
 def mean_over_languages(folder: Path, task: str, kind: Tagging) -> np.ndarray:
-    """(8,) precision, recall and F1 in the new and the old way, token accuracy, and the number of languages."""
+    """(7,) precision and recall by new and by old types, then span F1, udpos F1 and token accuracy, in percent."""
     scores = []
     for path in sorted((folder / "labels" / task).glob("*.tsv")):
         tags = []
         for of in (folder / "predictions" / task / path.name, path):
             found = kind.columns_in({f"{of}": of.read_text(encoding="utf-8")})
-            tags.append(found["tokens"])  # a tag a line, and nothing else
+            tags.append(found["tokens"])  # one tag per line and nothing else
         rows = rows_of(tags[1])
         sums = kind.tally(answered(kind, tags[0], rows), rows).sum(axis=0)
         ratios = [sums[at] / max(1, sums[at] + sums[at + other]) for at in (0, 3) for other in (1, 2)]
@@ -165,14 +165,14 @@ def mean_over_languages(folder: Path, task: str, kind: Tagging) -> np.ndarray:
     return 100 * np.mean(scores, axis=0)
 
 
-def test_pan_x_is_scored_as_by_xtreme(mock_data):
+def test_pan_x_scores_match_xtreme(mock_data):
     precision, recall, old_precision, old_recall, new, old, _ = mean_over_languages(mock_data, "panx", PEOPLE)
     assert new == old == pytest.approx(57.50793650793652, abs=1e-10)
     assert precision == old_precision == pytest.approx(54.729166666666664, abs=1e-10)
     assert recall == old_recall == pytest.approx(62.750000000000014, abs=1e-10)
 
 
-def test_udpos_is_scored_as_by_xtreme_and_as_by_todays_seqeval(mock_data):
+def test_udpos_scores_match_xtreme_and_seqeval(mock_data):
     _, _, precision, recall, new, old, accuracy = mean_over_languages(mock_data, "udpos", PARTS)
     assert old == pytest.approx(70.21746048354693, abs=1e-10)
     assert (precision, recall) == pytest.approx((71.02232625883823, 69.54982073976082), abs=1e-10)
@@ -184,12 +184,12 @@ def test_udpos_is_scored_as_by_xtreme_and_as_by_todays_seqeval(mock_data):
 
 
 def sentences(language: str, n: int = 40, seed: int = 0) -> Rows:
-    """Sentences of every length, words that no piece is known for, and words too long for any sequence."""
+    """Sentences of many lengths, with an unknown word, a word too long for any sequence, and a zero-width space."""
     rng = np.random.default_rng(seed)
     words = [rng.choice(WORDS[language], rng.integers(1, 30)).tolist() for _ in range(n)]
     words[3].insert(1, UNSEEN)
     words[4].append("a" * 200)
-    words[5].insert(0, "\u200b")  # some tokenizers make nothing of it
+    words[5].insert(0, "\u200b")  # some tokenizers drop it
     tags = [rng.choice(NAMES, len(row)).tolist() for row in words]
     return rows_of(tags, words, language)
 
@@ -218,7 +218,7 @@ def slowly(tokenizer, rows: Rows, max_length: int) -> list[tuple[int, list[int],
 @pytest.mark.parametrize("max_length", [16, 32, 128])
 @pytest.mark.parametrize("language", ["en", "ar", "th", "zh"])
 @pytest.mark.parametrize("architecture", ["bert", "xlm-roberta"])
-def test_words_become_pieces_as_one_by_one(architecture, language, max_length):
+def test_pieces_match_word_by_word_tokenization(architecture, language, max_length):
     tokenizer, rows = tiny_tokenizer(architecture), sentences(language)
     encoded = encode(PEOPLE, tokenizer, rows, max_length)
     expected = slowly(tokenizer, rows, max_length)
@@ -234,7 +234,7 @@ def test_words_become_pieces_as_one_by_one(architecture, language, max_length):
 
 
 def byte_tokenizer(add_prefix_space: bool) -> PreTrainedTokenizerFast:
-    """As ModernBERT's: bytes, of which a space before a word is one, and no merges but with that space."""
+    """Like ModernBERT's: pieces are bytes, with the space before a word among them; merges involve only that space."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {piece: number for number, piece in enumerate(["<s>", "</s>", "<unk>", *alphabet, "Ġt", "Ġh"])}
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ġ", "t"), ("Ġ", "h")], unk_token="<unk>"))
@@ -243,7 +243,7 @@ def byte_tokenizer(add_prefix_space: bool) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", pad_token="<unk>")
 
 
-def test_it_is_told_for_how_many_words_running_text_has_other_pieces():
+def test_share_of_words_with_other_pieces_in_text():
     words = [["the", "house", "has", "a", "tall", "roof"], ["here"]]
     assert share_of_other_pieces(byte_tokenizer(add_prefix_space=False), words) == 5 / 7, "all but two first words"
     assert share_of_other_pieces(byte_tokenizer(add_prefix_space=True), words) == 0
@@ -251,7 +251,7 @@ def test_it_is_told_for_how_many_words_running_text_has_other_pieces():
         assert share_of_other_pieces(tiny_tokenizer(architecture), sentences("en").texts["words"]) == 0
 
 
-def test_doctor_says_so():
+def test_doctor_warns_about_missing_prefix_space():
     rows = {"en": rows_of([["O"] * 3], [["the", "house", "has"]])}
     [found] = PEOPLE.tokenizer_checks(byte_tokenizer(add_prefix_space=False), rows)
     assert found.severity == "warning" and "en 66.7 %" in found.evidence and "add_prefix_space" in found.fix
@@ -259,7 +259,7 @@ def test_doctor_says_so():
     assert found.severity == "fine"
 
 
-# ── predictions, beside a plain loop of transformers ──
+# ── predictions, compared with a plain transformers loop ──
 
 
 def tagger(architecture: str) -> torch.nn.Module:
@@ -297,11 +297,11 @@ def plain_predictions(model, tokenizer, rows: Rows, max_length: int) -> list[lis
 
 @pytest.mark.parametrize("language", ["en", "ar", "zh"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_prediction_is_that_of_a_plain_loop(architecture, language):
+def test_predictions_match_a_plain_loop(architecture, language):
     model, tokenizer, rows = tagger(architecture), tiny_tokenizer(architecture), sentences(language, 60)
     encoded = encode(PEOPLE, tokenizer, rows, 24)
     assert len(encoded) > len(rows), "some sentence is split"
-    with torch.no_grad():  # so that it says all sorts of things
+    with torch.no_grad():  # so that predictions vary
         model.classifier.bias -= torch.from_numpy(predict(model, PEOPLE, encoded, CPU).mean(axis=0))
     judged = judge(PEOPLE, predict(model, PEOPLE, encoded, CPU), encoded, rows)
     ours = [[NAMES[tag] for tag in row] for row in judged.answers["prediction"].to_pylist()]
@@ -309,7 +309,7 @@ def test_every_prediction_is_that_of_a_plain_loop(architecture, language):
     assert len({tag for row in ours for tag in row}) > 2, "a model that says one thing shows nothing"
 
 
-def test_some_rows_again_are_what_they_were():
+def test_subset_of_rows_gets_the_same_predictions():
     model, tokenizer, rows = tagger("bert"), tiny_tokenizer("bert"), sentences("en", 30)
     encoded = encode(PEOPLE, tokenizer, rows, 32)
     outputs = predict(model, PEOPLE, encoded, CPU)
@@ -324,7 +324,7 @@ def test_some_rows_again_are_what_they_were():
     assert compare_with_float32(there, again, *both).n_flips == 0
 
 
-# ── what a training that learnt nothing looks like ──
+# ── signs of a training that learnt nothing ──
 
 
 def test_one_tag_throughout_is_noticed():
@@ -340,7 +340,7 @@ def test_chance_is_known_for_spans_only():
 # ── checks before a run ──
 
 
-def test_a_tag_that_nothing_to_train_on_has_is_an_error():
+def test_tag_missing_from_training_rows_is_an_error():
     train, test = rows_of([["O", "B-PER"]] * 20), rows_of([["B-LOC", "O"]] * 20)
     findings = PEOPLE.row_checks({"train": train}, {"en": test})
     assert findings[0].severity == "error" and "B-LOC" in findings[0].evidence
@@ -357,11 +357,11 @@ def test_spans_without_a_beginning_are_counted():
 
 
 @pytest.mark.slow
-def test_intervals_of_f1_hold_the_true_value_as_often_as_they_say():
-    """Samples of 150 sentences of a large population, whose F1 is known; 95 % within three standard deviations."""
+def test_f1_interval_coverage_is_95_percent():
+    """Over samples of 150 sentences from a large population with a known F1, within three standard deviations."""
     rng = np.random.default_rng(7)
     meant = drawn(NAMES, 10_000, 8)
-    hard = rng.beta(2, 6, len(meant))  # sentences differ in how hard they are
+    hard = rng.beta(2, 6, len(meant))  # sentences differ in difficulty
     said = [
         [tag if rng.random() > own else str(rng.choice(NAMES)) for tag in row]
         for row, own in zip(meant, hard, strict=True)

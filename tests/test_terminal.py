@@ -1,4 +1,4 @@
-"""What commands leave on a screen, in a pipe and in a file: of any width, with and without colour, in any script."""
+"""Output on a screen, in a pipe and in a file: at any width, with and without colour, in any script."""
 
 import io
 import os
@@ -33,7 +33,7 @@ def shown(table: matrix.Matrix, width: int, **more) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_a_table_fits_the_screen_and_every_number_is_whole(width):
+def test_table_fits_the_screen_with_uncut_numbers(width):
     lines = shown(a_matrix(), width)
     assert max(map(cell_len, lines)) <= width
     for language, accuracy in SIX.items():
@@ -42,24 +42,25 @@ def test_a_table_fits_the_screen_and_every_number_is_whole(width):
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_columns_stand_under_each_other_though_letters_are_two_columns_wide_or_none(width):
+def test_columns_align_with_wide_and_combining_letters(width):
     lines = shown(a_matrix(中文=0.5, हिन्दी=0.5, ไทย=0.5), width)
     ends = {tuple(cell_len(line[: found.start()]) for found in re.finditer("│", line)) for line in lines if "│" in line}
     assert len(ends) == 1
 
 
-def test_colour_is_left_out_where_it_is_not_wanted(monkeypatch):
+def test_table_respects_no_color(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     lines = shown(a_matrix(), 80, force_terminal=True)
     assert set(re.findall(r"\x1b\[([\d;]*)m", "\n".join(lines))) <= {"0", "1", "2", "3"}  # bold, faint, italic
 
 
-def test_numbers_are_neither_faint_nor_coloured_so_that_they_can_be_read_on_white_and_on_black():
+def test_numbers_are_neither_faint_nor_coloured():
+    # so that they are readable on white and on black
     lines = shown(a_matrix(), 80, force_terminal=True, color_system="truecolor")
     assert set(re.findall(r"\x1b\[([\d;]*)m", "\n".join(lines))) == {"0", "1", "3"}
 
 
-def test_in_a_pipe_nothing_is_folded_and_there_is_no_escape_code(capsys, command):
+def test_pipe_gets_unfolded_lines_without_escapes(capsys, command):
     code, out, _ = command("list", "references")
     assert code == 0 and ESCAPE not in out and "…" not in out
     rows = [line for line in out.splitlines() if line.startswith("conneau-2020")]
@@ -67,7 +68,7 @@ def test_in_a_pipe_nothing_is_folded_and_there_is_no_escape_code(capsys, command
     assert all(line == line.strip() or line[0] != " " for line in out.splitlines())
 
 
-def test_a_pipe_has_no_width_and_a_terminal_has_its_own(monkeypatch):
+def test_only_a_terminal_limits_the_width(monkeypatch):
     assert screen.screen().width > 1000
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "60")
@@ -75,7 +76,7 @@ def test_a_pipe_has_no_width_and_a_terminal_has_its_own(monkeypatch):
 
 
 def a_phase_on(terminal_type: str | None, width: int = 80, **more: str) -> str:
-    """What a phase leaves on standard error: a terminal of that type, or a pipe for None."""
+    """What a phase prints to standard error: on a terminal of this type, or in a pipe for None."""
     code = (
         "from xeval.support.progress import reporter\n"
         "with reporter(quiet=False).phase('evaluate zh', 3, 'pairs') as phase:\n"
@@ -102,9 +103,8 @@ def test_in_a_pipe_a_phase_is_one_line():
     assert re.fullmatch(SUMMARY, a_phase_on(None))
 
 
-def test_of_a_phase_of_hours_there_is_a_line_after_a_minute_two_four_and_so_on_and_at_least_every_half_hour(
-    monkeypatch, capsys
-):
+def test_long_phases_print_progress_ever_more_rarely(monkeypatch, capsys):
+    # after 1, 2, 4, … minutes, and at least every half hour
     started_s = now_s = time.monotonic()
     monkeypatch.setattr("time.monotonic", lambda: now_s)
     said_at_minutes = []
@@ -121,12 +121,12 @@ def test_of_a_phase_of_hours_there_is_a_line_after_a_minute_two_four_and_so_on_a
     assert lines[1].startswith("train: 5,100 steps in ") and len(lines) == 2
 
 
-def test_on_a_terminal_that_can_move_no_cursor_a_phase_is_one_line_too():
+def test_phase_is_one_line_on_a_dumb_terminal():
     assert re.fullmatch(SUMMARY, a_phase_on("dumb"))
 
 
-def test_what_was_done_before_is_not_divided_by_the_seconds_since():
-    """A training that goes on from step 900, ten seconds ago, has taken 20 steps since, not 920."""
+def test_speed_ignores_steps_done_before_a_resume():
+    """A training resumed from step 900 ten seconds ago has taken 20 steps since, not 920."""
     phase = progress.Phase("train", 1000, "steps", started=time.monotonic() - 10)
     phase.skip(900)
     for _ in range(20):
@@ -135,13 +135,13 @@ def test_what_was_done_before_is_not_divided_by_the_seconds_since():
     assert phase.done == 920
 
 
-def test_what_took_no_time_has_no_rate():
+def test_instant_phase_has_no_speed():
     phase = progress.Phase("read", 15, "languages")
     phase.advance(15)
     assert phase.summary() == "read: 15 languages in 0.0 s"
 
 
-def test_what_came_out_of_a_cache_has_no_speed():
+def test_cached_phase_has_no_speed():
     phase = progress.Phase("tokenize", 1, "pairs")
     phase.skip(1)
     assert phase.summary() == "tokenize: 1 pair done before"
@@ -155,12 +155,12 @@ def test_on_a_terminal_a_bar_keeps_to_one_line(width):
     assert frames and all("accuracy" in frame for frame in frames[-1:]) and max(map(cell_len, frames)) <= width
 
 
-def test_a_bar_has_no_colour_where_none_is_wanted():
+def test_bar_respects_no_color():
     written = a_phase_on("xterm-256color", NO_COLOR="1")
     assert not re.findall(r"\x1b\[[\d;]*(?:3[0-8]|9[0-7])[\d;]*m", written)
 
 
-def test_the_numbers_beside_a_bar_have_the_colour_of_text():
+def test_numbers_next_to_a_bar_have_the_text_colour():
     console = progress.Bars()._console
     for name in ("progress.download", "progress.data.speed", "progress.remaining", "progress.elapsed"):
         assert console.get_style(name).color is None

@@ -1,4 +1,4 @@
-"""SIGTERM and a first Ctrl-C are postponed where something would be lost, and never forgotten."""
+"""SIGTERM and a first Ctrl-C are postponed where work would be lost, and never forgotten."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def listening():
         signal.signal(number, handler)
 
 
-def test_it_is_raised_at_the_end_of_what_postponed_it():
+def test_postponed_sigterm_is_raised_at_the_end():
     reached = False
     with pytest.raises(Terminated), postponed() as asked:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -39,19 +39,19 @@ def test_a_first_interrupt_waits_and_says_so(capfd):
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_one_does_not_wait(first):
+def test_interrupt_as_second_signal_is_immediate(first):
     with pytest.raises(KeyboardInterrupt), postponed():
         os.kill(os.getpid(), first)
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_an_interrupt_that_postpones_nothing_is_one():
+def test_interrupt_is_immediate_unless_postponed():
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
     assert termination.ended_by() == ("terminated by SIGTERM", 143)
 
 
-def test_an_interrupt_that_the_shell_ignores_stays_ignored():
+def test_interrupt_ignored_by_the_shell_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for `xeval run … &` in a script
     termination.listen()
     with postponed() as asked:
@@ -59,14 +59,14 @@ def test_an_interrupt_that_the_shell_ignores_stays_ignored():
         assert not asked()
 
 
-def test_an_error_on_the_way_is_what_is_raised():
+def test_error_takes_precedence_over_a_signal():
     with pytest.raises(ValueError), postponed():
         os.kill(os.getpid(), signal.SIGTERM)
         raise ValueError
 
 
 @pytest.mark.parametrize("patience", [None, 1], ids=["last step", "patience"])
-def test_a_training_that_ends_in_this_step_is_saved_and_goes_on_to_the_same_end(tmp_path, patience):
+def test_sigterm_in_the_last_step_loses_nothing(tmp_path, patience):
     chosen = recipe(max_steps=9, evaluate_every_steps=3, patience=patience, selection="english-dev")
     expected = train(model_of(), chosen)
     last = expected.n_steps

@@ -1,4 +1,4 @@
-"""Numbers and their nouns."""
+"""Counts with their nouns, and how numbers are rounded and signed."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from xeval.support.text import counted, numbered, one_decimal, printed_differenc
         (2, "queries", "2 queries"),
     ],
 )
-def test_one_thing_is_no_plural(n, things, said):
+def test_count_of_1_takes_the_singular(n, things, said):
     assert counted(n, things) == said
 
 
@@ -39,17 +39,17 @@ def test_numbers_of_seeds_are_listed():
         (float("nan"), "NaN"),
     ],
 )
-def test_one_decimal_is_half_away_from_zero(points, said):
+def test_one_decimal_rounds_half_away_from_zero(points, said):
     assert one_decimal(points) == said
 
 
-def test_a_difference_has_its_sign_and_zero_is_no_less_than_zero():
+def test_differences_are_signed_and_zero_is_positive():
     assert [signed(0.04), signed(-0.04), signed(1.25), signed(-1.25)] == ["+0.0", "+0.0", "+1.3", "-1.3"]
     assert [signed(-0.002, 2), signed(70.398 - 70.4, 2), signed(-0.125, 2)] == ["+0.00", "+0.00", "-0.13"]
 
 
-def test_whoever_subtracts_what_is_printed_gets_what_is_printed():
-    ours, published = 94.26, 94.34  # 94.3 and 94.3, and 0.1 apart
+def test_difference_matches_the_printed_numbers():
+    ours, published = 94.26, 94.34  # both print as 94.3, though their difference would print as 0.1
     assert printed_difference(ours, published) == 0.0
     assert printed_difference(71.26, 70.94) == 0.4
     assert printed_difference(70.21746, 70.4, 2) == -0.18
