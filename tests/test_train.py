@@ -26,18 +26,18 @@ from xeval.support.errors import TrainingError
         ({"epochs": 2.0, "batch_size": 32}, 392_702, 24_544),  # hf-2019 on all of MultiNLI
     ],
 )
-def test_the_number_of_steps_follows_from_epochs_batch_size_and_max_steps(values, n_pairs, steps):
+def test_number_of_steps_follows_the_recipe(values, n_pairs, steps):
     assert count_steps(recipe(**values), n_pairs) == steps
 
 
 @pytest.mark.parametrize("values", [{"epochs": 1.0}, {"epochs": 1.4}, {"max_steps": 7}])
-def test_training_takes_exactly_the_steps_that_were_announced(values):
+def test_training_takes_the_announced_number_of_steps(values):
     losses: list[float] = []
     outcome = train(model_of(), recipe(**values), on_step=into(losses))
     assert len(losses) == outcome.n_steps == count_steps(recipe(**values), len(PAIRS))
 
 
-def test_no_epochs_leave_the_weights_alone():
+def test_zero_epochs_leave_the_weights_unchanged():
     model = model_of()
     before = weights(model)
     outcome = train(model, recipe(epochs=0.0, selection="english-dev"))
@@ -46,7 +46,7 @@ def test_no_epochs_leave_the_weights_alone():
 
 
 def learning_rates(monkeypatch, **values) -> list[float]:
-    """The learning rate of each step that was really taken."""
+    """The learning rate of each step actually taken."""
     rates: list[float] = []
     step = torch.optim.AdamW.step
 
@@ -60,24 +60,24 @@ def learning_rates(monkeypatch, **values) -> list[float]:
     return rates
 
 
-def test_without_warm_up_the_rate_falls_linearly_from_the_recipes_to_zero(monkeypatch):
+def test_rate_falls_linearly_to_zero_without_warm_up(monkeypatch):
     expected = [1e-3 * (5 - step) / 5 for step in range(5)]
     assert learning_rates(monkeypatch, max_steps=5) == pytest.approx(expected)
 
 
-def test_warm_up_rises_linearly_over_its_share_of_the_steps(monkeypatch):
+def test_warm_up_is_linear_over_a_share_of_steps(monkeypatch):
     rates = learning_rates(monkeypatch, max_steps=10, warmup_share=0.35)  # 3.5 steps, rounded up
     assert rates[:5] == pytest.approx([0, 1e-3 / 4, 2e-3 / 4, 3e-3 / 4, 1e-3])
     assert rates[5:] == pytest.approx([1e-3 * left / 6 for left in (5, 4, 3, 2, 1)])
 
 
-def test_warm_up_rises_linearly_over_its_number_of_steps(monkeypatch):
+def test_warm_up_is_linear_over_a_number_of_steps(monkeypatch):
     rates = learning_rates(monkeypatch, max_steps=10, warmup_steps=4)
     assert rates[:5] == pytest.approx([0, 1e-3 / 4, 2e-3 / 4, 3e-3 / 4, 1e-3])
     assert rates[5:] == pytest.approx([1e-3 * left / 6 for left in (5, 4, 3, 2, 1)])
 
 
-def test_a_training_shorter_than_its_warm_up_never_comes_to_the_full_rate(monkeypatch):
+def test_short_training_never_reaches_the_full_rate(monkeypatch):
     assert learning_rates(monkeypatch, max_steps=3, warmup_steps=5) == pytest.approx([0, 1e-3 / 5, 2e-3 / 5])
 
 
@@ -85,9 +85,9 @@ def test_a_training_shorter_than_its_warm_up_never_comes_to_the_full_rate(monkey
 
 
 def train_with_scripted_selection(accuracies: list[float], loss=None, **values):
-    """Train with these as the selection's accuracies, and `loss()` as its losses.
+    """Train with scripted selection accuracies, and selection losses from `loss()`.
 
-    Gives model, outcome, and the weights at each selection.
+    Returns the model, the outcome and the weights at each selection.
     """
     model, seen = model_of(), []
     script = iter(accuracies)
@@ -99,32 +99,32 @@ def train_with_scripted_selection(accuracies: list[float], loss=None, **values):
     return model, train(model, recipe(**values), selection=select, selection_loss=loss), seen
 
 
-def test_english_dev_selection_puts_the_best_checkpoint_back():
+def test_english_dev_restores_the_best_checkpoint():
     model, outcome, seen = train_with_scripted_selection([0.4, 0.7, 0.6], epochs=3.0, selection="english-dev")
     assert outcome.selection_curve == [(3, 0.4), (6, 0.7), (9, 0.6)]
     assert outcome.chosen_step == 6
     assert same(weights(model), seen[1]) and not same(seen[1], seen[2])
 
 
-def test_of_two_equally_good_checkpoints_the_earlier_is_kept():
+def test_earlier_of_equally_good_checkpoints_is_kept():
     model, outcome, seen = train_with_scripted_selection([0.4, 0.7, 0.7], epochs=3.0, selection="english-dev")
     assert outcome.chosen_step == 6
     assert same(weights(model), seen[1])
 
 
-def test_the_best_checkpoint_is_kept_when_it_is_the_last():
+def test_best_checkpoint_may_be_the_last():
     model, outcome, seen = train_with_scripted_selection([0.4, 0.5, 0.7], epochs=3.0, selection="english-dev")
     assert outcome.chosen_step == 9
     assert same(weights(model), seen[2])
 
 
-def test_selecting_the_last_checkpoint_keeps_it_whatever_the_accuracies():
+def test_selection_last_ignores_accuracies():
     model, outcome, seen = train_with_scripted_selection([0.9, 0.7, 0.1], epochs=3.0, selection="last")
     assert outcome.chosen_step == 9
     assert same(weights(model), seen[2])
 
 
-def test_selection_by_loss_keeps_the_checkpoint_of_the_least_whatever_the_accuracies():
+def test_selection_by_loss_keeps_the_smallest_loss():
     losses = iter([0.9, 0.5, 0.5, 0.7])
     values = {"epochs": 4.0, "selection": "english-dev-loss"}
     model, outcome, seen = train_with_scripted_selection([0.1, 0.2, 0.3, 0.9], losses.__next__, **values)
@@ -133,33 +133,33 @@ def test_selection_by_loss_keeps_the_checkpoint_of_the_least_whatever_the_accura
     assert outcome.chosen_step == 6 and same(weights(model), seen[1])
 
 
-def test_patience_waits_for_a_smaller_loss_where_loss_chooses():
+def test_patience_watches_loss_in_selection_by_loss():
     losses = iter([0.9, 0.5, 0.6, 0.5])
     values = {"epochs": 9.0, "selection": "english-dev-loss", "patience": 2}
     _, outcome, _ = train_with_scripted_selection([0.1, 0.2, 0.3, 0.4], losses.__next__, **values)
     assert (outcome.n_steps, outcome.chosen_step) == (12, 6)
 
 
-def test_a_selection_by_loss_without_anything_that_measures_it_is_refused():
+def test_selection_by_loss_needs_a_loss_function():
     with pytest.raises(ValueError, match="selects by loss"):
         train_with_scripted_selection([0.1], selection="english-dev-loss")
 
 
-def test_selection_takes_place_every_so_many_steps_and_at_the_end():
+def test_selection_runs_every_n_steps_and_at_the_end():
     _, outcome, _ = train_with_scripted_selection(
         [0.1, 0.2, 0.3], max_steps=5, evaluate_every_steps=2, selection="english-dev"
     )
     assert [step for step, _ in outcome.selection_curve] == [2, 4, 5]
 
 
-def test_patience_ends_training_after_so_many_selections_without_improvement():
+def test_patience_ends_training_without_improvement():
     accuracies = [0.4, 0.6, 0.5, 0.6]  # the fourth only equals the best: no improvement
     model, outcome, seen = train_with_scripted_selection(accuracies, epochs=9.0, patience=2, selection="english-dev")
     assert (outcome.n_steps, outcome.chosen_step) == (12, 6)
     assert same(weights(model), seen[1])
 
 
-def test_the_loss_curve_is_the_mean_loss_since_the_point_before(monkeypatch):
+def test_loss_curve_has_means_since_the_previous_point(monkeypatch):
     monkeypatch.setattr("xeval.engine.training.LOSS_CURVE_POINTS", 3)
     losses: list[float] = []
     outcome = train(model_of(), recipe(max_steps=11), on_step=into(losses))
@@ -167,10 +167,10 @@ def test_the_loss_curve_is_the_mean_loss_since_the_point_before(monkeypatch):
     assert outcome.loss_curve == [(step, pytest.approx(np.mean(part))) for step, part in parts]
 
 
-# ── when it breaks down, and again from the same seed ──
+# ── breakdowns, and repeating a seed ──
 
 
-def test_a_loss_that_is_no_number_is_reported_with_its_step():
+def test_nan_loss_is_reported_with_its_step():
     model = model_of()
     with torch.no_grad():
         model.classifier.bias[0] = float("nan")
@@ -178,7 +178,7 @@ def test_a_loss_that_is_no_number_is_reported_with_its_step():
         train(model, recipe())
 
 
-def test_a_loss_that_blows_up_later_is_reported_with_the_step_at_which_it_did():
+def test_later_breakdown_is_reported_with_its_step():
     model, losses = model_of(), []
 
     def ruin_after_four(loss: float, learning_rate: float) -> None:
@@ -198,7 +198,7 @@ def trained_weights(seed: int) -> dict[str, torch.Tensor]:
     return weights(model)
 
 
-def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others():
+def test_seed_determines_the_weights_to_the_bit():
     torch.manual_seed(99)
     first = trained_weights(seed=5)
     torch.rand(10)

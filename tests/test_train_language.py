@@ -1,4 +1,4 @@
-"""Another training language: what a run, its record and reports say of it, and that no published row is held to it."""
+"""Other training languages: what runs, records and reports show, and that published rows do not judge them."""
 
 import shutil
 
@@ -46,14 +46,14 @@ def published() -> Reference:
     return Reference.model_validate(table | {"rows": [row]}, strict=False)
 
 
-def test_no_published_row_is_held_to_it(runs):
+def test_run_trained_on_spanish_has_no_published_row(runs):
     english, spanish = runs
     assert row_of(english.record, published()).name == "theirs" and row_of(spanish.record, published()) is None
     assert [verdict.configuration for verdict in judge(runs, published())] == [Configuration.of(english.record)]
     assert why_none(spanish.record, published()) == "it was trained on Spanish, and no published row was"
 
 
-def test_translations_are_marked_and_say_so(tmp_path):
+def test_machine_translated_training_is_marked(tmp_path):
     run = stored(tmp_path, "es", "machine-translated")
     assert why_none(run.record, published()).startswith(
         "it was trained on Spanish, on machine translations (translate-train)"
@@ -61,13 +61,13 @@ def test_translations_are_marked_and_say_so(tmp_path):
     assert Configuration.of(run.record).in_words.endswith("translate-train es")
 
 
-def test_source_by_target_and_its_asymmetry_are_those_of_the_scores(runs):
+def test_transfer_table_and_asymmetry_match_the_scores(runs):
     found = build(runs, "cats", published())
     by_target, lost = transfer.of(found)
     assert by_target.header == ("trained on", "en", "es", "de")
     assert by_target.rows == [("en", pytest.approx(0.9), pytest.approx(0.7), pytest.approx(0.6)),
                               ("es", pytest.approx(0.8), pytest.approx(0.85), pytest.approx(0.5))]  # fmt: skip
-    # Spanish loses 85 - 70 by training on English in its place, English 90 - 80 by training on Spanish.
+    # Spanish loses 85 - 70 by training on English instead, English 90 - 80 by training on Spanish.
     assert lost.rows == [("en → es", "15.0", "10.0", "+5.0")]
     assert found.sources == ["en", "es"] and "fine-tuned on English, or on Spanish" in found.how
     gaps = {row.name: row.gap for row in found.ours}
@@ -75,14 +75,14 @@ def test_source_by_target_and_its_asymmetry_are_those_of_the_scores(runs):
     assert gaps["org/m, r, trained on en"] == pytest.approx(90 - 70)
 
 
-def test_every_report_shows_it_only_where_there_are_several(runs):
+def test_transfer_is_shown_only_for_several_languages(runs):
     both, one = (build(some, "cats", None) for some in (runs, runs[:1]))
     for render in (markdown.render, html.render):
         assert "Transfer between languages" in render(both) and "Transfer between languages" not in render(one)
     assert '"asymmetry"' in json.render(both) and '"transfer"' not in json.render(one)
 
 
-def test_without_a_run_in_the_usual_language_the_published_gap_stays_what_it_is(runs):
+def test_published_gap_does_not_depend_on_our_runs(runs):
     task = get_task("xnli-mini")
     found = build(runs[1:], "cats", published(), known=task)
     [theirs] = [row for row in found.rows if row.published]
@@ -91,7 +91,7 @@ def test_without_a_run_in_the_usual_language_the_published_gap_stays_what_it_is(
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Mini pairs with Spanish training rows too, and the task file that says so."""
+    """A task file that declares other training rows, and data with Spanish training rows too."""
     rows = tiny.mini_rows() | {
         ("train", "es"): tiny.make_rows("es", 18),
         ("selection", "es"): tiny.make_rows("es", 12, 100),
@@ -107,9 +107,9 @@ def run(pairs, checkpoint_of, tmp_path, **options):
     return xeval.run(str(pairs[0]), [str(checkpoint_of("bert"))], **overrides, **options)
 
 
-def test_a_run_trains_and_selects_on_that_language_alone(pairs, checkpoint_of, tmp_path):
+def test_run_reads_only_the_chosen_training_language(pairs, checkpoint_of, tmp_path):
     [english] = run(pairs, checkpoint_of, tmp_path)
-    shutil.rmtree(pairs[1] / "en")  # which training on Spanish has no business with
+    shutil.rmtree(pairs[1] / "en")  # which training on Spanish must not need
     [spanish] = run(pairs, checkpoint_of, tmp_path, train_language="es", languages=["es", "zh"])
     assert (spanish.training_language, spanish.trained_instead) == ("es", "own")
     assert (english.training_language, english.trained_instead) == ("en", None)
@@ -119,7 +119,7 @@ def test_a_run_trains_and_selects_on_that_language_alone(pairs, checkpoint_of, t
     assert spanish.training.weights_sha256 != english.training.weights_sha256
 
 
-def test_what_cannot_be_trained_on_is_refused(pairs, mini, checkpoint_of, tmp_path):
+def test_unusable_training_language_is_refused(pairs, mini, checkpoint_of, tmp_path):
     with pytest.raises(UnknownNameError, match="xx"):
         run(pairs, checkpoint_of, tmp_path, train_language="xx")
     with pytest.raises(DefinitionError, match="nothing is trained; leave out --train-language"):
@@ -129,16 +129,16 @@ def test_what_cannot_be_trained_on_is_refused(pairs, mini, checkpoint_of, tmp_pa
     with pytest.raises(DefinitionError, match="leave out --train-language"):
         xeval.reproduce("distilmbert-card", train_language="es")
     own = run((mini.task_file, mini.data), checkpoint_of, tmp_path, train_language="en", languages=["zh"])
-    assert own[0].trained_instead is None  # which is what it is trained on anyway
+    assert own[0].trained_instead is None  # English is what it is trained on anyway
 
 
-def test_xnlis_other_rows_are_translations_and_those_of_pan_x_are_not():
+def test_xnli_is_translated_and_pan_x_has_own_rows():
     assert get_task("xnli").trained_on("de").trained_instead == "machine-translated"
     assert get_task("pan-x").trained_on("de").trained_instead == "own"
     assert get_task("xnli").trained_on("en").trained_instead is None
 
 
-def test_the_microcosm_can_be_trained_on_in_german():
+def test_microcosm_has_german_training_rows():
     from xeval.data.source import load_rows, open_source
 
     task = get_task("xnli-mini").trained_on("de")

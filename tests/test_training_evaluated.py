@@ -1,4 +1,4 @@
-"""A training whose checkpoints are evaluated on the way does not notice."""
+"""Evaluating checkpoints during a training does not change the training."""
 
 import math
 import os
@@ -50,8 +50,8 @@ def train(at_selection=lambda model, step: (), folder=None, **values):
 
 
 @pytest.mark.parametrize("selection", ["english-dev", "last"])
-def test_predicting_at_every_checkpoint_leaves_the_weights_the_same_to_the_bit(selection):
-    """Dropout goes on drawing what it would have drawn, and stays on."""
+def test_evaluation_leaves_the_weights_bit_identical(selection):
+    """Dropout stays on and draws the same random numbers."""
     plain, model = train(selection=selection)
     seen = []
 
@@ -69,7 +69,7 @@ def test_predicting_at_every_checkpoint_leaves_the_weights_the_same_to_the_bit(s
     assert len({sha256 for _, sha256 in seen}) == 3
 
 
-def test_what_is_spent_on_evaluating_is_not_counted_as_training(monkeypatch):
+def test_evaluation_time_is_counted_separately(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("xeval.engine.training.time.monotonic", lambda: now[0])
 
@@ -80,7 +80,7 @@ def test_what_is_spent_on_evaluating_is_not_counted_as_training(monkeypatch):
     assert train(take_ten_seconds)[0].aside_wall_s == 30.0
 
 
-def test_sigterm_ends_an_evaluation_between_two_languages_and_the_training_does_not_go_on_behind_it(tmp_path):
+def test_sigterm_stops_between_languages(tmp_path):
     done, before = [], signal.getsignal(signal.SIGTERM)
 
     def evaluate(model, step):
@@ -101,7 +101,7 @@ def test_sigterm_ends_an_evaluation_between_two_languages_and_the_training_does_
     assert Checkpoints(tmp_path).newest() is None
 
 
-def test_the_hash_of_weights_tells_any_two_apart():
+def test_weights_hash_changes_with_one_weight():
     model = tiny_model("bert", len(tiny_tokenizer("bert")))
     before = weights_sha256(model)
     assert weights_sha256(model) == before

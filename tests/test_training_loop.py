@@ -1,4 +1,4 @@
-"""The training loop gives what its definition, and the plain loop of the tutorials, give step for step."""
+"""The training loop matches its definition and the plain loop of the tutorials, step for step."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -80,8 +80,8 @@ def slow_fine_tune(model, pairs: Rows, recipe: Recipe, seed: int, n_steps: int) 
     ids=["plain", "warm-up and decay", "hard clipping, part of an epoch", "max_steps", "Adam's own numbers"],
 )
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_training_is_adamw_with_linear_schedule_and_clipping_as_defined(architecture, values):
-    """In float64: Adam divides a gradient by its own size, so in float32 rounding noise would be blown up."""
+def test_training_matches_its_definition(architecture, values):
+    """In float64: Adam divides a gradient by its own size, which would blow up the rounding noise of float32."""
     chosen = recipe(**values)
     fast, slow = (model_of(architecture, **without_dropout(architecture)).double() for _ in range(2))
     losses: list[float] = []
@@ -94,7 +94,7 @@ def test_training_is_adamw_with_linear_schedule_and_clipping_as_defined(architec
 
 
 @pytest.mark.parametrize(("n_warmup", "n_steps"), [(0, 7), (3, 7), (6_136, 61_360), (500, 499), (1, 1)])
-def test_the_schedule_is_to_the_bit_what_its_formula_gives(n_warmup, n_steps):
+def test_transformers_schedule_matches_its_formula(n_warmup, n_steps):
     rates = {}
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=2e-5)
@@ -106,7 +106,7 @@ def test_the_schedule_is_to_the_bit_what_its_formula_gives(n_warmup, n_steps):
     assert [step for step, (theirs, formula) in rates.items() if theirs != formula] == []
 
 
-def test_training_moves_every_weight_of_encoder_and_head():
+def test_training_changes_every_weight():
     model = model_of()
     before = weights(model)
     train(model, recipe())
@@ -124,7 +124,7 @@ def test_a_tiny_encoder_learns_rows_by_heart():
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_fifty_steps_in_float32_have_the_losses_of_the_plain_loop(architecture):
+def test_float32_losses_match_the_plain_loop(architecture):
     chosen = recipe(max_steps=50, learning_rate=1e-4)
     losses: list[float] = []
     model = model_of(architecture, **without_dropout(architecture))
@@ -134,8 +134,8 @@ def test_fifty_steps_in_float32_have_the_losses_of_the_plain_loop(architecture):
     np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-4)
 
 
-def test_two_trainings_at_once_in_threads_are_those_of_their_seeds():
-    """torch's random numbers are the process's, and dropout draws them in each step."""
+def test_parallel_trainings_match_sequential_ones():
+    """torch's random state belongs to the process, and dropout draws from it in each step."""
     alone, at_once = ({seed: model_of() for seed in (1, 2)} for _ in range(2))
     chosen, both_begin = recipe(max_steps=12), Barrier(2)
     for seed, model in alone.items():

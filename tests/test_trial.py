@@ -1,4 +1,4 @@
-"""What people bring as a model is tried on a few rows before a run: it computes what transformers does, or one line."""
+"""Models are tried on a few rows before a run: they compute what transformers does, or are refused in one line."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def difference(folder: Path, kind: Kind, tests: dict[str, Rows], compute: Comput
 
 
 @pytest.mark.parametrize("model_type", sorted(TYPES))
-def test_every_type_of_encoder_gives_what_a_plain_call_gives(tmp_path, model_type):
+def test_every_encoder_type_matches_a_plain_call(tmp_path, model_type):
     folder = tiny_checkpoint(tmp_path, model_type)
     assert difference(folder, KIND, PAIRS) is None
     tokenizer = load_tokenizer(find_checkpoint(str(folder)), MAX_LENGTH)
@@ -64,7 +64,7 @@ def test_every_type_of_encoder_gives_what_a_plain_call_gives(tmp_path, model_typ
     assert special is None or (special.severity, special.evidence) == ("fine", "as tokenizer.json puts them")
 
 
-def test_an_encoder_whose_outputs_depend_on_padding_is_refused(tmp_path):
+def test_padding_dependent_encoder_is_refused(tmp_path):
     """FNet has no attention mask. The rows make one batch, padded alike in the plain call and in a run."""
     folder = tiny_checkpoint(tmp_path, "bert")
     of_bert = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -124,14 +124,14 @@ OF_EVERY_KIND: dict[str, tuple[Kind, Callable[[str], Rows]]] = {
 
 @pytest.mark.parametrize("model_type", ["bert", "xlm-roberta", "electra", "modernbert"])
 @pytest.mark.parametrize("name", OF_EVERY_KIND)
-def test_every_kind_of_task_is_tried(tmp_path, model_type, name):
+def test_no_kind_of_task_raises_a_false_alarm(tmp_path, model_type, name):
     kind, make = OF_EVERY_KIND[name]
     tests = {language: make(language) for language in ("en", "de")}
     assert difference(tiny_checkpoint(tmp_path, model_type), kind, tests) is None
 
 
 @pytest.mark.parametrize("name", list(OF_EVERY_KIND)[:-1])
-def test_every_kind_of_task_notices_other_positions(tmp_path, name):
+def test_every_kind_of_task_notices_left_padding(tmp_path, name):
     folder = tiny_checkpoint(tmp_path, "bert")
     configure(folder, "tokenizer_config.json", padding_side="left")
     kind, make = OF_EVERY_KIND[name]
@@ -142,8 +142,8 @@ def test_every_kind_of_task_notices_other_positions(tmp_path, name):
 # ── what differs is named ──
 
 
-def test_a_model_that_numbers_positions_in_another_way_is_told_by_its_outputs(tmp_path):
-    """As an architecture would whose packed computation were wrong."""
+def test_shifted_positions_are_noticed_in_the_outputs(tmp_path):
+    """Like an architecture whose packed computation is wrong."""
     folder = tiny_checkpoint(tmp_path, "bert")
     own = find_checkpoint(str(folder))
     model = load_pretrained(own, KIND, seed=0)
@@ -158,7 +158,7 @@ def test_a_model_that_numbers_positions_in_another_way_is_told_by_its_outputs(tm
 
 
 class OtherCall(PairClassification):
-    """Calls the tokenizer in another way than rows are encoded."""
+    """Calls the tokenizer differently from how rows are encoded."""
 
     with_segments = False
 
@@ -172,12 +172,12 @@ class OtherCall(PairClassification):
         return made
 
 
-def test_another_way_to_encode_is_told_by_the_ids(tmp_path):
+def test_different_encoding_is_noticed_in_piece_ids(tmp_path):
     said = difference(tiny_checkpoint(tmp_path, "bert"), OtherCall(KIND.keys), PAIRS)
     assert said is not None and said.startswith("the ids of pieces, … 2 ") and said.endswith(" … here (in 'en')")
 
 
-def test_other_segments_are_told_by_their_ids(tmp_path):
+def test_different_segments_are_noticed_in_segment_ids(tmp_path):
     folder = tiny_checkpoint(tmp_path, "bert")
     no_segments(folder)
     kind = OtherCall(KIND.keys)
@@ -186,7 +186,7 @@ def test_other_segments_are_told_by_their_ids(tmp_path):
     assert said is not None and said.startswith("segment ids, … 0 ") and " 1 … there and … 0 " in said
 
 
-# ── what people bring ──
+# ── models that people bring ──
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def plain_file(folder: Path) -> None:
 
 
 def keep_first_letters(folder: Path) -> None:
-    """As a normalizer would whose expression is wrong."""
+    """Like a normalizer whose expression is wrong."""
     first = {"type": "Replace", "pattern": {"Regex": "(?<=.)."}, "content": ""}
     configure(folder, "tokenizer.json", normalizer=first)
     plain_file(folder)
@@ -252,7 +252,7 @@ def no_padding_token(folder: Path) -> None:
 
 
 def sentencepiece_under_bert(folder: Path) -> None:
-    """tokenizer.json alone, of another kind of vocabulary than transformers expects of a BERT."""
+    """Only tokenizer.json, with a different kind of vocabulary from what transformers expects for a BERT."""
     other = make_checkpoint(folder.parent / "other", "xlm-roberta")
     shutil.copy(other / "tokenizer.json", folder)
     (folder / "tokenizer_config.json").unlink()
@@ -269,7 +269,7 @@ def sentencepiece_under_bert_with_its_class(folder: Path) -> None:
 
 
 def sentencepiece_under_qwen2(folder: Path) -> None:
-    """For this type transformers makes a tokenizer of one class, whatever the file asks for."""
+    """For this type, transformers always makes a tokenizer of one class, regardless of what the file asks for."""
     other = make_checkpoint(folder.parent / "other", "xlm-roberta")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(other / name, folder)
@@ -297,8 +297,8 @@ def panic_in_the_template(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("n_others", "severity"), [(0, "fine"), (1, "warning"), (9, "warning"), (10, "error")])
-def test_one_percent_of_other_pieces_is_too_much(folder, n_others, severity):
-    """XLM-R's tokenizer.json and transformers differ in one piece of some 300 where words end in a joiner."""
+def test_one_percent_of_different_pieces_is_an_error(folder, n_others, severity):
+    """XLM-R's tokenizer.json and transformers differ in about one piece in 300 where words end in a joiner."""
     configure(folder, "tokenizer.json", normalizer={"type": "Replace", "pattern": {"String": "a"}, "content": "e"})
     tokenizer = load_tokenizer(find_checkpoint(str(folder)), MAX_LENGTH)
     texts = ["a" * n_others + "e" * (100 - n_others)] + ["e" * 100] * 9
@@ -307,14 +307,14 @@ def test_one_percent_of_other_pieces_is_too_much(folder, n_others, severity):
     assert n_others == 0 or f"json: te {n_others / 10:.2f} % of all" in finding.evidence
 
 
-def test_accents_that_the_file_alone_takes_off_are_too_much_where_there_are_many(folder):
+def test_accents_stripped_only_by_the_file_are_an_error(folder):
     normalize(strip_accents=True)(folder)
     tokenizer = load_tokenizer(find_checkpoint(str(folder)), MAX_LENGTH)
     finding = check_pieces(tokenizer, tokenizer_of(folder / "tokenizer.json"), {"es": ["está en la habitación"]})
     assert finding.severity == "error" and "strip_accents" in finding.evidence
 
 
-def test_special_pieces_that_transformers_puts_elsewhere_than_the_file_does_are_said(folder):
+def test_differently_placed_special_pieces_are_a_warning(folder):
     def parts(*kinds: str) -> list[dict[str, object]]:
         return [{"Sequence" if kind in "AB" else "SpecialToken": {"id": kind, "type_id": 0}} for kind in kinds]
 
@@ -370,7 +370,7 @@ def decoder_with_padding(folder: Path) -> None:
 
 
 def one_segment(folder: Path) -> None:
-    """The tokenizer tells two texts apart, the encoder does not."""
+    """The tokenizer distinguishes two texts; the encoder does not."""
     config = transformers.AutoConfig.from_pretrained(folder)
     config.type_vocab_size = 1
     save(folder, config)
@@ -423,9 +423,7 @@ BROUGHT: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", BROUGHT)
-def test_what_people_bring_is_computed_as_transformers_does_or_refused_in_one_line(
-    command, mini, folder, tmp_path, name
-):
+def test_own_model_matches_transformers_or_is_refused(command, mini, folder, tmp_path, name):
     change, said = BROUGHT[name]
     change(folder)
     words = ["--model", folder, "--data", mini.data, "--device", "cpu", "--dtype", "float32", "--no-train"]
@@ -444,7 +442,7 @@ def test_what_people_bring_is_computed_as_transformers_does_or_refused_in_one_li
 
 @torch.no_grad()
 def by_hand(folder: Path, mini) -> dict[str, float]:
-    """The accuracy of a plain loop, a row at a time."""
+    """The accuracy from a plain loop, one row at a time."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     one_segment = getattr(model.config, "type_vocab_size", 0) < 2
@@ -460,7 +458,7 @@ def by_hand(folder: Path, mini) -> dict[str, float]:
     return accuracy
 
 
-def test_the_doctor_says_where_outputs_are_not_numbers(command, mini, folder):
+def test_doctor_reports_nan_outputs(command, mini, folder):
     tensors = load_file(folder / "model.safetensors")
     tensors["classifier.bias"][0] = float("nan")
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
@@ -468,7 +466,7 @@ def test_the_doctor_says_where_outputs_are_not_numbers(command, mini, folder):
     assert code == 0 and "! trial: some of its outputs are not numbers. Look for inf and NaN in its weights." in out
 
 
-def test_the_doctor_says_what_a_run_would_refuse(command, mini, folder):
+def test_doctor_reports_what_a_run_would_refuse(command, mini, folder):
     pad_on_the_left(folder)
     words = ["--data", mini.data, "--device", "cpu", "--dtype", "float32", "--no-train"]
     code, out, _ = command("doctor", mini.task_file, "--model", folder, *words)

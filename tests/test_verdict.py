@@ -1,4 +1,4 @@
-"""Verdicts: the interval against its definition and a published example, and what each kind of seed does to them."""
+"""Verdicts: the interval against its definition and a published example, and the effect of each kind of seed."""
 
 import math
 import statistics
@@ -41,14 +41,14 @@ def a_table(cells: dict[str, float] | None = None, **more) -> Reference:
 
 
 def a_seed(seed: int, n_rows: int = 5010, **changes) -> RunRecord:
-    """A run whose accuracies, in percent, are among the changes by language."""
+    """A run; the changes may include accuracies in percent, by language."""
     percent = {code: changes.pop(code) for code in list(changes) if code in ("en", "es", "zh", "de")}
     scores = {code: score(value / 100, n_rows) for code, value in percent.items()}
     return run_record(**({"seed": seed, "scores": scores, "limits": Limits()} | changes))
 
 
 def one_label(record: RunRecord) -> RunRecord:
-    """The same scores, come by through saying one label throughout."""
+    """The same scores, but with one label predicted throughout."""
     said = {code: cell.model_copy(update={"n_most_predicted": cell.n_rows}) for code, cell in record.scores.items()}
     return record.model_copy(update={"scores": said})
 
@@ -65,7 +65,7 @@ def judged(records, table=None, **more):
 # ── the arithmetic ──
 
 
-def test_five_seeds_against_one_by_hand():
+def test_five_seeds_against_one_match_hand_arithmetic():
     comparison = compare(FIVE, Published(69.1, 1, ONE_DECIMAL), 1.5, Spread(0.8, 4))
     # 0.1 (1/5 + 1/1) + 0.01/12 = 0.120833, its root 0.3476; 4.06 degrees of freedom, quantile 2.12
     assert comparison.difference == pytest.approx(0.3)
@@ -76,7 +76,7 @@ def test_five_seeds_against_one_by_hand():
 @pytest.mark.parametrize("n", [3, 4, 5])
 @pytest.mark.parametrize("theirs", [None, (0.4, 5)])
 @pytest.mark.parametrize("tolerance", [0.5, 1.0, 1.5])
-def test_the_interval_is_that_of_two_one_sided_tests_done_the_slow_way(n, theirs, tolerance):
+def test_interval_matches_two_one_sided_tests(n, theirs, tolerance):
     scores, published = FIVE[:n], 68.7
     own = statistics.variance(scores)
     if theirs is None:
@@ -97,7 +97,7 @@ def test_the_interval_is_that_of_two_one_sided_tests_done_the_slow_way(n, theirs
     assert (comparison.low, comparison.high) == (pytest.approx(low), pytest.approx(high))
 
 
-def test_a_published_example_of_equivalence():
+def test_published_equivalence_example_is_reproduced():
     """Moery and Calin-Jageman 2016, Study 2, as the documentation of the R package TOSTER works it out: means 5.25 and
     5.22, deviations 0.95 and 0.83, 95 and 89 people, bounds of d = ±0.43: t = -2.69, p = 0.004, equivalent."""
     bound = 0.43 * math.sqrt((0.95**2 + 0.83**2) / 2)
@@ -108,14 +108,14 @@ def test_a_published_example_of_equivalence():
     assert read(0.03, half, bound) == "reproduced"
 
 
-def test_one_seed_has_the_assumed_spread_and_two_are_pooled_with_it():
+def test_one_or_two_seeds_use_the_assumed_spread():
     assert seed_spread([70.0], Spread(0.8, 4)) == Spread(0.8, 4)
     assert seed_spread([70.0, 71.0], Spread(0.8, 4)).sd == pytest.approx(math.sqrt((0.5 + 4 * 0.64) / 5))
     assert seed_spread([70.0, 71.0], Spread(0.8, 4)).df == 5
     assert seed_spread([70.0, 71.0, 72.0], Spread(0.8, 4)) == Spread(1.0, 2)
 
 
-def test_the_assumed_spread_grows_where_there_are_fewer_rows_and_the_mean_has_less_of_it():
+def test_assumed_spread_depends_on_rows_and_averaging():
     assumed = PairClassification.assumed_spread
     assert assumed_spread(assumed, True, 5010) == Spread(0.5, 4)
     assert assumed_spread(assumed, False, 10_000).sd == pytest.approx(0.8)
@@ -124,15 +124,15 @@ def test_the_assumed_spread_grows_where_there_are_fewer_rows_and_the_mean_has_le
     assert spread_of_mean(assumed, [Spread(0.8, 4)] * 2).sd == pytest.approx(0.8 * math.sqrt((1 + 0.5) / 2))
 
 
-def test_what_is_assumed_belongs_to_the_kind_of_task_and_says_why():
+def test_each_kind_of_task_has_a_sourced_assumption():
     for kind in map(get_kind, all_kinds()):
         assert kind.assumed_spread.source
     assert assumed_of("pair-classification") == PairClassification.assumed_spread
     assert assumed_of("of a package that is not installed") == WIDE
 
 
-def test_one_seed_of_an_unknown_kind_of_task_settles_less():
-    """Its numbers are those of pairs, which one seed can settle; what is assumed of it is wider."""
+def test_unknown_kind_of_task_has_a_wider_spread():
+    """With the same numbers as for pairs, but a wider assumed spread."""
     of_pairs, of_others = (
         judged([a_seed(1, en=80.0, es=70.0, kind=kind)]) for kind in ("pair-classification", "not-installed")
     )
@@ -156,7 +156,7 @@ def test_the_edge_of_the_tolerance_is_not_inside(low, high, outcome, mirrored):
     assert (read(middle, half, 1.5), read(-middle, half, 1.5)) == (outcome, mirrored)
 
 
-def test_the_number_of_seeds_that_would_settle_it_does():
+def test_seeds_needed_is_the_least_that_settles():
     published = Published(69.4, 5, 0.0, Spread(0.5, 4))
     comparison = compare([69.0, 69.4, 70.7], published, 1.0, Spread(0.8, 4))
     assert comparison.outcome == "agrees" and comparison.seeds_needed > 3
@@ -171,7 +171,7 @@ def test_the_number_of_seeds_that_would_settle_it_does():
 # ── records and tables ──
 
 
-def test_cells_and_mean_have_a_verdict_and_a_sentence_each():
+def test_cells_and_mean_each_have_a_verdict():
     verdict = judged(seeds(80.0, 80.4, 79.8, 80.2, 80.1))
     assert [verdict.mean.outcome, *(cell.outcome for cell in verdict.cells.values())] == ["reproduced"] * 3
     assert verdict.cells["en"].sentence == (
@@ -182,20 +182,20 @@ def test_cells_and_mean_have_a_verdict_and_a_sentence_each():
 
 
 def test_the_mean_is_taken_within_each_seed():
-    """Languages that go up and down together leave the mean as uncertain as they are; opposite ones leave it sure."""
+    """Languages that rise and fall together leave the mean as uncertain as they are; opposite ones cancel out."""
     together = [a_seed(n, en=80 + move, es=70 + move) for n, move in enumerate((-0.5, 0.0, 0.5))]
     against = [a_seed(n, en=80 + move, es=70 - move) for n, move in enumerate((-0.5, 0.0, 0.5))]
     assert judged(together).mean.comparison.seed_sd == pytest.approx(0.5)
     assert judged(against).mean.comparison.seed_sd == pytest.approx(0.0, abs=1e-9)
 
 
-def test_far_off_is_not_reproduced_and_listed_mean_first():
+def test_unreproduced_mean_is_listed_before_cells():
     verdict = judged(seeds(70.0, 70.2, 70.4))
     assert [stray.what for stray in verdict.not_reproduced] == ["mean of 2 languages", "en", "es"]
     assert "9.8 points below" in verdict.mean.sentence and "wholly outside" in verdict.mean.sentence
 
 
-def test_a_single_seed_says_that_its_spread_is_assumed():
+def test_single_seed_states_its_assumed_spread():
     cell = judged(seeds(80.0)).cells["es"]
     assert cell.comparison.assumed and cell.outcome == "agrees"
     assert "0.80 points, is assumed, not measured" in cell.sentence and "(one seed)" in cell.sentence
@@ -204,18 +204,18 @@ def test_a_single_seed_says_that_its_spread_is_assumed():
     assert "not even 50 seeds of ours would settle it as long as the published side has one seed" in far.sentence
 
 
-def test_two_seeds_say_what_theirs_is_pooled_with():
+def test_two_seeds_state_the_pooled_spread():
     sentence = judged(seeds(80.0, 80.4)).cells["en"].sentence
     assert "is assumed, not measured, and pooled with what our seeds show" in sentence
 
 
-def test_a_spread_that_the_source_states_replaces_the_assumption():
+def test_published_spread_replaces_the_assumption():
     table = a_table(spread={"en": 0.2, "es": 0.3}, n_seeds=5)
     cell = judged(seeds(80.0), table).cells["en"]
     assert cell.outcome == "reproduced" and "0.20 points, is taken from the source" in cell.sentence
 
 
-def test_the_tolerance_can_be_replaced_and_is_kept():
+def test_custom_tolerance_is_applied_and_recorded():
     records = seeds(80.0, 80.4, 79.8, 80.2, 80.1)
     verdict = judged(records, tolerance=Tolerance(cell=0.3, mean=0.2))
     assert verdict.cells["en"].outcome == verdict.mean.outcome == "agrees"
@@ -238,12 +238,12 @@ def test_a_collapsed_seed_is_left_out_and_named(collapsed, reason):
     assert verdict.cells["es"].sentence.endswith(" Seed 9 is left out because its training collapsed.")
 
 
-def test_without_a_score_in_english_its_development_rows_tell_of_a_collapse_and_are_named():
+def test_dev_rows_show_a_collapse_without_english_score():
     assert collapse(a_seed(9, es=35.0)) == "accuracy on en development rows is 33.3 % where chance is 33.3 %"
     assert collapse(a_seed(9, en=80.0, es=35.0)) is None
 
 
-def test_languages_whose_errors_coincide_are_no_collapse():
+def test_coinciding_errors_are_not_a_collapse():
     alike = a_seed(9, en=80.0, es=80.0, zh=80.0)
     assert collapse(alike) is None
     mixed = alike.model_copy(
@@ -255,13 +255,13 @@ def test_languages_whose_errors_coincide_are_no_collapse():
     assert collapse(one_label(a_seed(9, en=100.0, es=100.0))) is None  # the gold labels are one label too
 
 
-def test_where_every_seed_collapsed_there_is_no_verdict():
+def test_all_seeds_collapsed_means_no_verdict():
     verdict = judged([a_seed(1, en=33.3, es=33.3)])
     assert verdict.mean.outcome == verdict.cells["en"].outcome == "no verdict"
     assert verdict.mean.comparison is None and "collapsed" in verdict.mean.sentence
 
 
-def test_a_failed_run_and_one_on_part_of_the_rows_are_no_zero_but_no_verdict():
+def test_failed_and_partial_runs_get_no_verdict():
     failure = Failure(reason="the loss became nan", invocation=None)
     failed = a_seed(1, status="failed", failures={"train": failure}, training=None)
     limited = a_seed(2, en=80.0, es=70.0, limits=Limits(max_eval=100))
@@ -274,7 +274,7 @@ def test_a_failed_run_and_one_on_part_of_the_rows_are_no_zero_but_no_verdict():
         assert verdict.not_reproduced == []
 
 
-def test_a_failed_addition_leaves_the_verdicts_on_what_is_finished():
+def test_failed_extra_language_keeps_other_verdicts():
     failure = Failure(reason="zh: 3 rows have no finite logits", invocation=None)
     broken = a_seed(1, en=80.0, es=70.0, status="incomplete", failures={"evaluate/zh": failure})
     ours, plain = judged([broken]), judged([a_seed(1, en=80.0, es=70.0)])
@@ -282,14 +282,14 @@ def test_a_failed_addition_leaves_the_verdicts_on_what_is_finished():
     assert ours.mean.sentence.endswith("Seed 1 failed: zh: 3 rows have no finite logits.")
 
 
-def test_a_missing_language_has_no_verdict_and_neither_has_the_mean():
+def test_missing_language_and_mean_have_no_verdict():
     verdict = judged([a_seed(1, en=80.0)])
     assert verdict.cells["es"].outcome == verdict.mean.outcome == "no verdict"
     assert "there is no score of ours" in verdict.cells["es"].sentence
     assert verdict.cells["en"].comparison is not None
 
 
-def test_another_model_another_task_and_a_local_folder_are_not_judged():
+def test_other_tasks_and_local_folders_are_not_judged():
     local = ModelRecord(id="org/m", origin="local", revision=None, sha256="a" * 64, n_parameters=1, architecture="bert")
     others = [a_seed(1, en=80.0, task="dogs"), a_seed(1, en=80.0, model=local)]
     assert judge(stored(others), a_table()) == []
@@ -305,7 +305,7 @@ def test_more_printed_decimals_mean_less_rounding():
 # ── error rates, with the truth known ──
 
 N_EXPERIMENTS = 150
-SLACK = 2.33 * math.sqrt(0.05 * 0.95 / N_EXPERIMENTS)  # of a share of 5 %: what chance alone passes once in a hundred
+SLACK = 2.33 * math.sqrt(0.05 * 0.95 / N_EXPERIMENTS)  # for a share of 5 %: chance alone exceeds it once in a hundred
 
 
 @pytest.mark.parametrize(
@@ -314,14 +314,12 @@ SLACK = 2.33 * math.sqrt(0.05 * 0.95 / N_EXPERIMENTS)  # of a share of 5 %: what
         (0.0, 1, {}, {"mean": 0.35, "cells": 0.4}),  # a single published training leaves half of them open
         (0.0, 5, {}, {"mean": 0.9, "cells": 0.9}),
         (1.0, 1, {"mean": 0.05 + SLACK}, {}),  # at the tolerance of the mean
-        (1.5, 1, {"mean": 0.01, "cells": 0.05 + SLACK}, {}),  # at that of a cell
+        (1.5, 1, {"mean": 0.01, "cells": 0.05 + SLACK}, {}),  # at the tolerance of a cell
         (1.5, 5, {"mean": 0.01, "cells": 0.05 + SLACK}, {}),
         (4.0, 1, {"mean": 0.001, "cells": 0.001}, {}),
     ],
 )
-def test_simulated_experiments_are_called_reproduced_as_rarely_or_often_as_promised(
-    difference, n_published, most, least
-):
+def test_simulated_error_rates_are_as_promised(difference, n_published, most, least):
     shares = rates(difference, 5, n_published, N_EXPERIMENTS, seed=11)
     print(describe(difference, 5, n_published, shares))
     assert all(shares[what]["reproduced"] <= share for what, share in most.items())
@@ -331,17 +329,17 @@ def test_simulated_experiments_are_called_reproduced_as_rarely_or_often_as_promi
 
 
 @pytest.mark.parametrize("n_seeds", [3, 5])
-def test_from_three_seeds_on_a_wrong_assumption_does_no_harm(n_seeds):
+def test_wrong_assumption_is_harmless_from_three_seeds(n_seeds):
     share = share_reproduced(1.5, n_seeds, true_sd=0.5, assumed_sd=0.05, n_experiments=1000, seed=11)
     print(f"{n_seeds} seeds: reproduced {100 * share:.1f} % at the tolerance")
     assert share <= 0.05 + 2.33 * math.sqrt(0.05 * 0.95 / 1000)
 
 
-# ── runs that are no attempt at the published number ──
+# ── runs that do not attempt the published number ──
 
 
-def test_a_run_by_a_task_file_that_states_fewer_rows_than_the_known_task_gets_no_verdict():
-    """Whoever mends the numbers of a task file to fit a copy of the data has part of the task."""
+def test_task_file_with_fewer_rows_gets_no_verdict():
+    """A task file edited to fit a partial copy of the data is only part of the task."""
     xnli, table = get_task("xnli"), a_table().model_copy(update={"task": "xnli"})
     sizes = {"found": 392_702, "expected": 392_702, "used": 392_702}
     whole = a_seed(1, en=80.0, es=70.0, task="xnli")
@@ -371,7 +369,7 @@ def test_a_run_by_a_task_file_that_states_fewer_rows_than_the_known_task_gets_no
         ),
     ],
 )
-def test_a_run_on_other_rows_than_the_tasks_gets_no_verdict_and_the_sentence_says_why(changes, reason):
+def test_run_on_other_rows_gets_no_verdict_and_a_reason(changes, reason):
     run = a_seed(1, en=80.0, es=70.0)
     if "train_rows" in changes:
         changes = {"data": run.data.model_copy(update=changes)}
@@ -381,7 +379,7 @@ def test_a_run_on_other_rows_than_the_tasks_gets_no_verdict_and_the_sentence_say
         assert f"Seed 1 is left out: {reason}." in verdict.sentence
 
 
-def test_a_checkpoint_that_is_evaluated_as_it_is_needs_no_training_rows():
+def test_evaluated_checkpoint_needs_no_training_rows():
     run = a_seed(1, en=80.0, es=70.0)
     row_verdict = judged([run.model_copy(update={"data": run.data.model_copy(update={"train_rows": {}})})])
     assert row_verdict.mean.outcome != "no verdict"
@@ -391,7 +389,7 @@ def test_a_checkpoint_that_is_evaluated_as_it_is_needs_no_training_rows():
 
 
 def trained_as(**settings) -> list[RunRecord]:
-    """Three seeds at the published numbers, of a recipe with these values."""
+    """Three seeds at the published numbers, with these recipe values."""
     records = seeds(80.0, 80.1, 79.9)
     changed = [record.recipe.model_copy(update={"values": record.recipe.values | settings}) for record in records]
     return [record.model_copy(update={"recipe": recipe}) for record, recipe in zip(records, changed, strict=True)]
@@ -402,7 +400,7 @@ WAYS = [{}, {"adaptation": "lora"}, {"adaptation": "frozen"}, {"layers_frozen": 
 
 @pytest.mark.parametrize("ours", WAYS, ids=str)
 @pytest.mark.parametrize("theirs", WAYS, ids=str)
-def test_a_row_is_judged_only_by_runs_that_were_adapted_as_it_was(ours, theirs):
+def test_row_is_judged_only_by_the_same_adaptation(ours, theirs):
     row_verdict = judged(trained_as(**ours), a_table(**theirs))
     outcomes = {verdict.outcome for verdict in (row_verdict.mean, *row_verdict.cells.values())}
     if ours == theirs:
@@ -412,14 +410,14 @@ def test_a_row_is_judged_only_by_runs_that_were_adapted_as_it_was(ours, theirs):
     assert row_verdict.mean.sentence.count(". ") == 0 and "only like is compared with like" in row_verdict.mean.sentence
 
 
-def test_the_reason_says_what_either_side_trained():
+def test_reason_names_both_adaptations():
     said = judged(trained_as(adaptation="lora"), a_table()).mean.sentence
     assert "no verdict; the published row comes from full fine-tuning, ours from LoRA, and only like" in said
     said = judged(trained_as(adaptation="frozen"), a_table(layers_frozen=6)).mean.sentence
     assert "the published row comes from frozen embeddings and 6 frozen layers, ours from a frozen encoder" in said
 
 
-def test_of_several_rows_of_a_model_the_one_that_was_adapted_alike_is_judged_and_stands_above_ours():
+def test_row_with_the_same_adaptation_is_chosen():
     full = a_table().rows[0]
     rows = [full, full.model_copy(update={"name": "Frozen", "adaptation": "frozen"})]
     table = a_table().model_copy(update={"rows": tuple(rows)})
@@ -429,6 +427,6 @@ def test_of_several_rows_of_a_model_the_one_that_was_adapted_alike_is_judged_and
         assert row_of(records[0], table).name == name
 
 
-def test_a_row_cannot_be_of_two_adaptations():
+def test_row_with_two_adaptations_is_refused():
     with pytest.raises(ValueError, match="layers_frozen and adaptation lora; leave out one"):
         a_table(adaptation="lora", layers_frozen=2)

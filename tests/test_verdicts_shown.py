@@ -30,7 +30,7 @@ def printed(table: matrix.Matrix) -> str:
 
 
 @pytest.mark.parametrize("show", [markdown.render, printed], ids=["markdown", "terminal"])
-def test_marks_stand_in_our_row_and_what_they_mean_below(show):
+def test_marks_are_in_our_row_with_a_legend_below(show):
     text = show(matrix.build(five_runs(ur=0.40), "xnli", CARD))
     for said in ("78.2 ✓", "40.0 ✗", "62.8 ✗", "✓ reproduced: the 90 % interval", "±1.5 points for a cell"):
         assert said in text
@@ -39,12 +39,12 @@ def test_marks_stand_in_our_row_and_what_they_mean_below(show):
 
 
 @pytest.mark.parametrize("show", [markdown.render, printed], ids=["markdown", "terminal"])
-def test_without_a_row_of_the_same_model_there_is_no_mark_and_no_legend(show):
+def test_no_mark_without_a_published_row_of_the_model(show):
     text = show(matrix.build([a_run("another/model", **SIX)], "xnli", CARD))
     assert not {"✓", "✗", "?"} & set(text)
 
 
-def test_a_row_that_lacks_some_of_the_tables_languages_has_no_mark_at_the_tables_mean():
+def test_row_missing_a_language_has_no_mark_at_the_mean():
     table = a_table({"en": 80.0}, model=CARD.rows[-1].model)
     wider = table.model_copy(update={"task": "xnli", "languages": ("en", "es")})
     [ours] = [row for row in matrix.build(five_runs(en=0.8), "xnli", wider).rows if not row.published]
@@ -52,7 +52,7 @@ def test_a_row_that_lacks_some_of_the_tables_languages_has_no_mark_at_the_tables
     assert (verdicts.mean_mark(ours, 1), verdicts.mean_mark(ours, 2)) == ("✓", "")
 
 
-def test_a_collapsed_seed_is_in_no_average_and_in_the_footer():
+def test_collapsed_seed_is_left_out_and_in_the_footer():
     collapsed = a_run(seed=9, **dict.fromkeys(PUBLISHED, 1 / 3))
     table = matrix.build([*five_runs(), collapsed], "xnli", CARD)
     ours = table.rows[-1]
@@ -64,14 +64,14 @@ def test_a_collapsed_seed_is_in_no_average_and_in_the_footer():
     assert any("shown, since there is no other seed" in line for line in alone.footer) and not alone.left_out
 
 
-def test_the_tolerance_that_was_asked_for_is_the_one_shown():
+def test_requested_tolerance_is_shown():
     text = markdown.render(matrix.build(five_runs(), "xnli", CARD, Tolerance(cell=0.25, mean=0.2)))
     assert "±0.25 points for a cell, ±0.2 for the mean" in text
 
 
 @pytest.fixture
 def reproduce(capsys, monkeypatch, tmp_path):
-    """`reproduce(records, *words)`: what the command makes of these records."""
+    """`reproduce(runs, *words)`: exit code, output and errors of the command on these runs."""
     monkeypatch.chdir(tmp_path)
 
     def run(runs, *words: str) -> tuple[int, str, str]:
@@ -85,24 +85,24 @@ def reproduce(capsys, monkeypatch, tmp_path):
     return run
 
 
-def test_reproduce_exits_1_when_a_cell_is_shown_not_to_be_reproduced(reproduce):
+def test_unreproduced_cell_exits_with_1(reproduce):
     code, out, err = reproduce(five_runs(ur=0.40))
     assert code == 1 and "✗" in out
     assert [line.startswith("xeval: DistilmBERT (hf-2019), ") for line in err.splitlines()] == [True, True]
 
 
-def test_reproduce_exits_0_when_it_is_reproduced_or_nothing_is_shown_against_it(reproduce):
+def test_reproduced_or_undecided_exits_with_0(reproduce):
     assert reproduce(five_runs())[::2] == (0, "")
     code, out, err = reproduce(five_runs()[:1])
     assert (code, err) == (0, "") and " so far; our " in out
 
 
-def test_a_wider_tolerance_is_taken_from_the_command_line(reproduce):
+def test_tolerance_comes_from_the_command_line(reproduce):
     assert reproduce(five_runs(ur=0.40), "--tolerance", "30", "--mean-tolerance", "9")[0] == 0
     assert reproduce(five_runs(), "--tolerance", "0")[0] == 2
 
 
-def test_json_keeps_to_the_records_and_the_exit_code_to_the_verdict(reproduce):
+def test_json_has_records_and_exit_code_the_verdict(reproduce):
     code, out, err = reproduce(five_runs(ur=0.40), "--format", "json")
     assert code == 1 and len(json.loads(out)) == 5 and "not reproduced" in err
 
@@ -115,12 +115,12 @@ def test_json_keeps_to_the_records_and_the_exit_code_to_the_verdict(reproduce):
         ({"spread": {"en": -0.3, "es": 0.3}, "n_seeds": 5}, "greater than or equal to 0"),
     ],
 )
-def test_a_spread_that_says_nothing_is_refused(more, complaint):
+def test_invalid_spread_is_refused(more, complaint):
     with pytest.raises(ValueError, match=complaint):
         a_table(**more)
 
 
-def test_where_there_is_no_verdict_at_all_it_is_said_once_for_the_row_and_not_for_every_language():
+def test_missing_verdict_is_stated_once_per_row():
     collapsed = a_run(seed=9, **dict.fromkeys(PUBLISHED, 1 / 3))
     text = markdown.render(matrix.build([collapsed], "xnli", CARD))
     below = text.partition("## Reproduced?")[2]

@@ -1,4 +1,4 @@
-"""The wheel, installed elsewhere, works without the repository: all that xeval reads at run time is inside."""
+"""The wheel, installed elsewhere, works without the repository: everything that xeval reads at run time is inside."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Built with the hatchling that is here and installed beside the libraries that are here: no network."""
+    """Built with the hatchling and used with the libraries that are installed here: no network."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     built, target = folder / "built", folder / "target"
@@ -49,7 +49,7 @@ def files_below(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in paths}
 
 
-def test_every_file_of_the_package_is_in_the_wheel_and_what_people_write_is_under_bundled(installed):
+def test_wheel_contains_package_tasks_and_tables(installed):
     wanted = {
         *files_below(ROOT / "xeval"),
         *(f"bundled/tasks/{name}" for name in files_below(ROOT / "tasks")),
@@ -59,7 +59,7 @@ def test_every_file_of_the_package_is_in_the_wheel_and_what_people_write_is_unde
     assert {path.name for path in installed.folder.iterdir() if path.suffix != ".dist-info"} == {"bin", "xeval"}
 
 
-def test_an_installed_xeval_runs_and_reports_in_another_folder(installed):
+def test_installed_xeval_runs_in_another_folder(installed):
     xeval = str(installed.folder / "bin" / "xeval")
     found = installed(sys.executable, "-c", "import xeval; print(xeval.__file__)").strip()
     assert Path(found).is_relative_to(installed.folder), "the wheel should be what is tested"
