@@ -1,4 +1,4 @@
-"""The line on the language that a model transfers to worst, and what the diagnosis says that it has looked for."""
+"""The line on the language that a model transfers to worst, and what the diagnosis reports to have checked."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def tokens(pieces: float | None = 1.2, truncated: float = 0.0, unknown: float = 
 
 
 def row_of(seeds: int = 1, **of_urdu) -> matrix.Row:
-    """A row of ours with English, Spanish and Urdu, which `of_urdu` is of."""
+    """A row of ours with English, Spanish and Urdu; `of_urdu` changes Urdu's score."""
     runs = []
     for seed in range(seeds):
         run = a_run(seed=seed, en=0.9, es=0.8, ur=0.6)
@@ -68,20 +68,20 @@ BELOW = "Worst: Urdu, 60.0, 30.0 points below English"
         ),
     ],
 )
-def test_the_worst_language_is_named_with_what_is_worse_there_than_in_english(of_urdu, said):
+def test_worst_language_is_named_with_its_likely_cause(of_urdu, said):
     assert worst.of(row_of(**of_urdu)) == BELOW + said
 
 
-def test_seeds_are_taken_together():
+def test_three_seeds_name_the_same_cause_as_one():
     assert "in 45.0 % of cases" in worst.of(row_of(3, confusion=TO_NEUTRAL))
 
 
-def test_what_is_known_of_the_answers_besides_the_records_is_used():
+def test_answers_known_outside_the_records_are_used():
     known = {"en": np.array(DIAGONAL), "ur": np.array(TO_NEUTRAL)}
     assert "entailment is taken for neutral" in worst.of(row_of(confusion=None), known)
 
 
-def test_nothing_is_said_where_there_is_nothing_to_compare_or_nothing_worse():
+def test_no_line_without_english_and_a_worse_language():
     for scores in ({"en": 0.9}, {"es": 0.9, "ur": 0.5}, {"en": 0.5, "es": 0.6}):
         assert worst.of(matrix.build([a_run(**scores)], "xnli", None).ours[0]) == ""
 
@@ -93,17 +93,17 @@ def test_a_model_has_one_line_and_its_short_name(tmp_path):
     assert len(lines) == 2 and "✗ not reproduced 1 (ur)" in lines[0]
 
 
-def test_models_that_end_alike_keep_their_whole_names():
+def test_models_with_equal_endings_keep_full_names():
     table = matrix.build([a_run("one/encoder", en=0.9), a_run("other/encoder", en=0.8)], "xnli", None)
     assert [entry.name for entry in in_short.of(table)] == ["one/encoder", "other/encoder"]
 
 
-def test_languages_by_transfer_start_with_the_one_trained_on():
+def test_transfer_order_starts_with_training_language():
     table = matrix.build([a_run(ur=0.5, es=0.8, en=0.7, zh=0.6)], "xnli", None)
     assert table.by_transfer == ["en", "es", "zh", "ur"]
 
 
-def test_causes_are_counted_by_what_a_run_can_show():
+def test_checked_causes_depend_on_the_run():
     record = a_run(en=0.9).record
     with_labels = changed(record, scores={"en": changed(record.scores["en"], n_most_predicted=3)})
     by_others = changed(with_labels, recipe=changed(record.recipe, name=ELSEWHERE), training=None)
@@ -111,13 +111,13 @@ def test_causes_are_counted_by_what_a_run_can_show():
     assert by_others.computed_elsewhere and n_causes(by_others) > n_causes(with_labels)
 
 
-def test_that_nothing_was_found_is_said_only_where_somebody_looked_and_found_nothing():
+def test_none_found_is_stated_only_after_a_check():
     looked = {**vars(matrix.build([a_run(en=0.9)], "xnli", None)), "n_causes": 3}
     assert matrix.Matrix(**looked).checked == "3 known causes of wrong numbers checked, none found"
     assert matrix.Matrix(**(looked | {"findings": [warning("rows", "few", "Get more.")]})).checked == ""
     assert matrix.Matrix(**(looked | {"n_causes": 0})).checked == ""
 
 
-def test_where_english_is_at_chance_nothing_transfers_worst():
+def test_no_line_when_english_is_at_chance():
     runs = [a_run(seed=0, en=0.31, es=0.3, ur=0.29)]
     assert worst.of(matrix.build(runs, "xnli", None).ours[0]) == ""

@@ -1,4 +1,4 @@
-"""Each kind of task × each way in which a file is wrong: refused in one line that names it, or read right."""
+"""Each kind of task × each way a file can be wrong: refused in one line that names it, or read correctly."""
 
 import json
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ def choice(**changes) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A kind's task and right files, and by fault what takes the place of which file, and what is said of it then."""
+    """A kind's task and correct files; by fault, the file it replaces, the faulty content and the expected message."""
 
     keys: str
     files: dict[str, str]
@@ -169,7 +169,7 @@ def test_every_kind_has_a_file_for_each_fault():
 
 @pytest.mark.parametrize("kind", CASES)
 @pytest.mark.parametrize("change", ["byte order mark", "CRLF"])
-def test_files_as_windows_writes_them_are_read_right(tmp_path, kind, change):
+def test_windows_files_are_read_correctly(tmp_path, kind, change):
     case = CASES[kind]
     right = load(tmp_path / "right", case, as_bytes(case.files))
     assert len(right) == case.n_rows
@@ -197,7 +197,8 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, kind, fault):
         ("sentences", "de/test.csv", "text,label\n ,yes\nEr schläft.,no\n"),
     ],
 )
-def test_an_empty_text_beside_a_label_is_a_warning_since_published_copies_have_some(tmp_path, kind, name, text):
+def test_empty_text_with_a_label_is_only_a_warning(tmp_path, kind, name, text):
+    # published copies have some empty texts
     case = CASES[kind]
     rows = load(tmp_path, case, {name: text.encode()})
     assert len(rows) == 2
@@ -208,7 +209,7 @@ def test_an_empty_text_beside_a_label_is_a_warning_since_published_copies_have_s
     assert not [found for found in of_kind.row_checks({}, {"de": right}) if found.name == "empty texts"]
 
 
-def test_a_span_without_its_beginning_is_read_as_it_stands(tmp_path):
+def test_span_without_a_beginning_is_read_unchanged(tmp_path):
     case = CASES["tags"]
     rows = load(tmp_path, case, as_bytes({"test-de.tsv": case.files["test-de.tsv"].replace("B-PER", "I-PER")}))
     assert rows.gold == [["I-PER", "O"], ["I-PER", "O"]]

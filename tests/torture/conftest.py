@@ -1,4 +1,4 @@
-"""Processes that are cheap to start and to kill, and a disk that fails when it is told to."""
+"""Processes that are cheap to start and to kill, and a disk that fails on command."""
 
 import multiprocessing
 import os
@@ -27,7 +27,7 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def victims(faults: Path) -> Iterator[multiprocessing.context.BaseContext]:
-    """Where processes come from that have everything imported, and faults.c before every other library."""
+    """A source of processes with everything imported, and faults.c loaded before every other library."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["victims", "training_victims"])
     with pytest.MonkeyPatch.context() as patch:
@@ -35,7 +35,7 @@ def victims(faults: Path) -> Iterator[multiprocessing.context.BaseContext]:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
         first = context.Process(target=len, args=("",))
-        first.start()  # the server starts with the first of them
+        first.start()  # the first process starts the server
         first.join()
     assert first.exitcode == 0
     yield context

@@ -1,11 +1,11 @@
-"""faults.c, as a process that has it before its other libraries commands it."""
+"""Controls faults.c from a process that has loaded it before its other libraries."""
 
 import ctypes
 from pathlib import Path
 
 
 def arm(folder: Path, nth: int, error: int) -> None:
-    """Let the `nth` file operation below `folder`, and all after it, fail with `error`; 0 kills."""
+    """Make the `nth` file operation below `folder`, and all after it, fail with `error`; 0 kills."""
     ctypes.CDLL(None).faults_arm(str(folder).encode(), ctypes.c_long(nth), error)
 
 
@@ -17,13 +17,13 @@ def operations() -> int:
 
 
 def tear(folder: Path, one_stale_in: int) -> None:
-    """From now on `folder` lies on a torn network file system, for this process: no locks, no flushing of folders, no
-    changing of modes, and one in so many times a file that is asked for is stale."""
+    """From now on, for this process, `folder` is on a torn network file system: no locks, no flushing of folders, no
+    changes of mode, and one file in `one_stale_in` that is asked for is stale."""
     ctypes.CDLL(None).faults_tear(str(folder).encode(), ctypes.c_uint(one_stale_in))
 
 
 def stale_answers() -> int:
-    """How many there have been since `tear`."""
+    """How many stale answers there have been since `tear`."""
     seen = ctypes.CDLL(None).faults_stale_seen
     seen.restype = ctypes.c_long
     return seen()

@@ -1,4 +1,4 @@
-"""What kills a process that makes a run of a grid: a file whose name says when, taken away by whoever it kills.
+"""Kills a process of a grid once a file exists: its name says at which moment, and the killed process renames it.
 
 Ray calls `watch` in each of its workers, since the test puts the function's name where Ray looks for it.
 """
@@ -8,12 +8,12 @@ import signal
 import time
 from pathlib import Path
 
-STEP_S = 0.1  # so that others go on when somebody is killed
-MOST_TRAINED = 5  # of six, until the driver is killed: a fast machine would train all of them before
+STEP_S = 0.1  # so that others are still training when one is killed
+MOST_TRAINED = 5  # of six, until the driver is killed: a fast machine would train all of them first
 
 
 def watch() -> None:
-    """From now on this process, and the Ray node that it is of, die by SIGKILL when their file is there."""
+    """From now on, SIGKILL ends this process and its Ray node at the moment whose file exists."""
     from xeval.engine.snapshots import Checkpoints, Snapshot
     from xeval.engine.training_progress import Outcome
     from xeval.runs import execute
@@ -55,7 +55,7 @@ def n_lines(path: Path) -> int:
 
 def _die_if(path: Path) -> None:
     try:
-        path.rename(path.with_suffix(f".{os.getpid()}"))  # one process alone succeeds
+        path.rename(path.with_suffix(f".{os.getpid()}"))  # only one process succeeds
     except FileNotFoundError:
         return
     os.kill(os.getppid(), signal.SIGKILL)  # the raylet, which is the node

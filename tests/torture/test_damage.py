@@ -1,5 +1,5 @@
-"""Every kind of file that xeval writes, with a bit flipped or the end cut off: each time it is noticed and named, or
-made again."""
+"""Every kind of file that xeval writes, with a bit flipped or the end cut off: each time, the damage is noticed, and
+the file is named or made again."""
 
 import os
 import random
@@ -33,7 +33,7 @@ Notice = Callable[[], bool]
 
 
 def damages(content: bytes, n_damages: int, seed: str) -> Iterator[bytes]:
-    """So many copies with one bit turned over, then so many that are cut."""
+    """`n_damages` copies with one bit flipped, then as many cut short."""
     rng = random.Random(seed)
     for _ in range(n_damages):
         place = rng.randrange(len(content))
@@ -74,7 +74,7 @@ def encoded_rows(folder: Path) -> tuple[list[Path], Notice]:
 
 
 def corpus(folder: Path, patch: pytest.MonkeyPatch) -> tuple[list[Path], Notice]:
-    """With a smaller corpus in the place of the real one, which takes seconds to make."""
+    """With a smaller corpus instead of the real one, which takes seconds to make."""
     made = []
 
     def write(place: Path, languages, training_language: str) -> None:
@@ -147,8 +147,8 @@ def test_every_damage_is_noticed(tmp_path, monkeypatch, figure, kind, n_damages)
     assert n_noticed == n_done == 2 * n_damages * len(paths)
 
 
-def test_rows_edited_in_place_are_not_taken_from_a_cache(tmp_path, mini, checkpoint_of):
-    """The same folder, name, size and time of change; only a letter differs."""
+def test_rows_edited_in_place_are_read_again(tmp_path, mini, checkpoint_of):
+    """The same folder, name, size and modification time; only a letter differs."""
     data = Path(shutil.copytree(mini.data, tmp_path / "data"))
     options = {"data": data, "train": False, "results": tmp_path / "results", "device": "cpu", "languages": ["en"]}
     model = str(checkpoint_of("bert", ("entailment", "neutral", "contradiction")))

@@ -1,4 +1,4 @@
-"""Grids whose processes, machines and driver are killed: every run is made once, none is lost, weights are the same."""
+"""Grids whose processes, machines and driver are killed: every run is trained once, none is lost, weights are equal."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not inst
 
 @pytest.fixture
 def words(request, tmp_path, mini, checkpoint_of):
-    """What `run` takes beside the task and the results; a parameter changes it."""
+    """What `run` takes besides the task and the results; a test parameter changes it."""
     (tmp_path / "brief.toml").write_text(BRIEF)
     return {
         "models": [str(checkpoint_of("bert"))],
@@ -43,7 +43,7 @@ def words(request, tmp_path, mini, checkpoint_of):
 
 @pytest.fixture
 def undisturbed(words, mini, tmp_path, monkeypatch) -> dict[int, str]:
-    """The weights of each seed, in one process that nothing happens to."""
+    """The weights of each seed, trained in one undisturbed process."""
     with monkeypatch.context() as patch:
         patch.setenv("XEVAL_CACHE", str(tmp_path / "other-cache"))
         records = run(str(mini.task_file), results=tmp_path / "undisturbed", **words)
@@ -59,7 +59,7 @@ def plan(words, mini, tmp_path) -> Path:
 
 @pytest.fixture
 def environment(tmp_path) -> dict[str, str]:
-    """Of processes of their own."""
+    """The environment of separate processes."""
     folders = [Path(__file__).parent, *filter(None, sys.path)]
     return os.environ | {
         "OMP_NUM_THREADS": "1",
@@ -89,7 +89,7 @@ class Nodes:
     """Nodes of a Ray cluster on this machine, each a `ray start` of its own."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="xr", dir="/tmp"))  # names of Unix sockets have to be short
+        self.folder = Path(tempfile.mkdtemp(prefix="xr", dir="/tmp"))  # names of Unix sockets must be short
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -106,7 +106,7 @@ class Nodes:
     def _start(self, *words: str) -> None:
         ray = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--block"]
         options = {"env": self.environment, "start_new_session": True}
-        # Each has an address of its own, so that the driver takes the head for this machine.
+        # Each has its own address, so that the driver takes the head for this machine.
         own = f"--node-ip-address=127.0.0.{len(self.processes) + 1}"
         log = self.folder / f"node-{len(self.processes)}.log"
         with log.open("w") as file:
@@ -138,7 +138,7 @@ def three_nodes(environment):
 
 @pytest.mark.slow
 @needs_ray
-def test_two_of_three_ray_nodes_and_the_driver_are_killed(undisturbed, plan, three_nodes, tmp_path, figure):
+def test_ray_grid_survives_killed_nodes_and_driver(undisturbed, plan, three_nodes, tmp_path, figure):
     command = [sys.executable, "-m", "xeval", "run", "--plan", plan, "--on", "ray"]
     environment = three_nodes.environment | {"RAY_ADDRESS": three_nodes.address}
     (tmp_path / "in training").touch()
@@ -170,7 +170,7 @@ def test_two_of_three_ray_nodes_and_the_driver_are_killed(undisturbed, plan, thr
 
 
 @pytest.mark.slow
-def test_a_process_of_a_local_grid_is_killed(undisturbed, plan, environment, tmp_path):
+def test_local_grid_survives_a_killed_process(undisturbed, plan, environment, tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from xeval.runs.on_local import on_local\nfrom xeval.runs.plan import read_plan, run_plan\n"

@@ -1,4 +1,4 @@
-"""A merge that is killed, or whose disk fails, at every file operation: what is there can be read, and can be ended."""
+"""A merge killed, or with a failing disk, at every file operation: results stay readable, and the next one finishes."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ AFTER = {"de", "es", "fr"}
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    """`a`, which has a run that is new and languages and weights of one that is not, and `start` to merge it into."""
+    """`start`, and `a` to merge into it: a new run, and new languages and weights of a run that `start` has."""
     folder = tmp_path_factory.mktemp("world")
     weights = keep_weights(folder / "unused")
     for name, languages in (("start", ("de",)), ("a", ("es", "fr"))):
@@ -33,7 +33,7 @@ def world(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(world, tmp_path_factory) -> dict[str, bytes]:
-    """What it comes to undisturbed."""
+    """The files after an undisturbed merge."""
     folder = Path(shutil.copytree(world / "start", tmp_path_factory.mktemp("whole") / "dst"))
     merge([world / "a"], folder)
     check_what_was_there_is_there(folder, AFTER)
@@ -42,26 +42,26 @@ def whole(world, tmp_path_factory) -> dict[str, bytes]:
 
 
 def check_what_was_there_is_there(folder: Path, languages: set[str]) -> None:
-    """Every prediction that a record or a list of checkpoints speaks of can be read."""
+    """Every prediction that a record or a list of checkpoints names can be read."""
     for run in load_runs(folder):
         for language, score in run.record.scores.items():
             load_predictions(run.folder, language, score.predictions_sha256)
     [run] = [run for run in load_runs(folder) if run.record.seed == 3]
     assert languages <= run.record.scores.keys() <= AFTER
-    if (run.folder / "checkpoints").exists():  # or a sealed one is about to take its place
+    if (run.folder / "checkpoints").exists():  # or a sealed one is about to replace it
         for checkpoint in load_checkpoints(run.folder, run.record).checkpoints:
             for language, score in checkpoint.scores.items():
                 run.candidate_predictions(checkpoint.step, language, score.predictions_sha256)
 
 
 def merged_with_fault(world: Path, folder: Path, victims, nth: int, error: int) -> tuple | None:
-    """Its answer; None if it was killed."""
+    """The answer of the merge; None if it was killed."""
     shutil.copytree(world / "start", folder)
     return answer_unless_killed(victims, victim.merge_with_fault, [world / "a"], folder, nth=nth, error=error)
 
 
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_merge_killed_at_any_file_operation_is_ended_by_the_next(world, whole, tmp_path, victims, figure, every):
+def test_next_merge_finishes_a_killed_one(world, whole, tmp_path, victims, figure, every):
     n_kills, place = 0, 1
     while True:
         folder = tmp_path / f"kill-{place}"
@@ -80,9 +80,7 @@ def test_a_merge_killed_at_any_file_operation_is_ended_by_the_next(world, whole,
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EIO"])
 @pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_disk_that_fails_in_a_merge_is_one_line_and_costs_nothing(
-    world, whole, tmp_path, victims, figure, name, every
-):
+def test_disk_failure_in_a_merge_loses_nothing(world, whole, tmp_path, victims, figure, name, every):
     n_faults, place, error = 0, 1, getattr(errno, name)
     while True:
         folder = tmp_path / f"fault-{place}"

@@ -1,4 +1,4 @@
-"""A hub that goes away after any number of requests, and no network at all."""
+"""A hub that fails after any number of requests, and no network at all."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ finally:
 
 
 @pytest.mark.slow
-def test_a_hub_that_fails_after_any_number_of_requests_is_one_line_and_the_next_run_goes_on(
+def test_download_resumes_after_a_hub_failure(
     root,
     connect,
     tmp_path,

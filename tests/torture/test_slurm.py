@@ -1,4 +1,4 @@
-"""Grids on Slurm: an array, a job that is put back into the queue, a node that goes down, time that is up."""
+"""Grids on Slurm: an array, a requeued job, a node that goes down, an expired time limit."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ __all__ = ["environment", "undisturbed", "words"]  # fixtures
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 SEEDS = list(range(1, 9))
 LONG = {"epochs": 500, "batch_size": 1}
-TRAINS_S = 180.0  # longer than the time of a job until it is told that this will be up
+TRAINS_S = 180.0  # longer than a job may run before Slurm warns it of its time limit
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def start(words, mini, tmp_path, environment, cluster):
-    """`start(name, **changes)` starts a grid on the cluster: the process, its log, and the folder of results."""
+    """`start(name, **changes)` starts a grid on the cluster and returns the process, its log and its results folder."""
 
     def on_slurm(name: str, environment_of_jobs=(), **changes):
         results = tmp_path / name
@@ -45,7 +45,7 @@ def start(words, mini, tmp_path, environment, cluster):
 
 
 def running(cluster) -> list[tuple[str, str]]:
-    """The id and the node of every job that runs."""
+    """The id and the node of every running job."""
     lines = cluster.ask("squeue", "-h", "--array", "-t", "RUNNING", "-o", "%i %N").splitlines()
     return [tuple(line.split()) for line in lines]
 
@@ -61,9 +61,7 @@ def all_train(results, cluster) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("words", [{"seeds": SEEDS, "overrides": {"epochs": 60}}], indirect=True)
-def test_of_eight_jobs_one_is_put_back_into_the_queue_and_a_node_goes_down(
-    words, mini, start, cluster, tmp_path, monkeypatch, figure
-):
+def test_array_survives_a_requeue_and_a_lost_node(words, mini, start, cluster, tmp_path, monkeypatch, figure):
     driver, log, results = start("grid")
     [(first, _), (_, node)] = wait_until(lambda: all_train(results, cluster), "nobody trained")
     cluster.kill_node(node)
@@ -81,9 +79,9 @@ def test_of_eight_jobs_one_is_put_back_into_the_queue_and_a_node_goes_down(
 
 
 @pytest.mark.parametrize("words", [{"seeds": [1], "overrides": {"batch_size": 1, "epochs": 100}}], indirect=True)
-def test_a_job_whose_time_is_up_saves_and_goes_on(words, mini, start, tmp_path, monkeypatch, figure):
+def test_job_at_its_time_limit_saves_and_resumes(words, mini, start, tmp_path, monkeypatch, figure):
     [brief] = run(str(mini.task_file), results=tmp_path / "brief", **words)
-    n_steps = round(TRAINS_S * brief.timing["train"].rows_per_s)  # more than epochs that a recipe may have
+    n_steps = round(TRAINS_S * brief.timing["train"].rows_per_s)  # in epochs, this would be more than a recipe may have
     Path(words["recipe"]).write_text(BRIEF.replace("epochs = 2", f"max_steps = {n_steps}"))
     del words["overrides"]["epochs"]
     driver, log, results = start("timed", {"SBATCH_TIMELIMIT": "3", "SBATCH_SIGNAL": "USR2@60"})
@@ -100,7 +98,7 @@ def test_a_job_whose_time_is_up_saves_and_goes_on(words, mini, start, tmp_path, 
 
 
 @pytest.mark.parametrize("words", [{"seeds": [1], "overrides": LONG}], indirect=True)
-def test_a_job_that_is_cancelled_is_told_and_not_put_back(start, cluster):
+def test_cancelled_job_is_reported_and_not_requeued(start, cluster):
     driver, log, results = start("cancelled")
     [(job, _)] = wait_until(lambda: running(cluster), "nothing ran")
     cluster.ask("scancel", job)

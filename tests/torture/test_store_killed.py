@@ -1,4 +1,4 @@
-"""The store, killed at random moments and at every file operation: nothing torn, nothing lost that was acknowledged."""
+"""The store, killed at random moments and at every file operation: nothing is torn, nothing acknowledged is lost."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ from xeval.support.locks import locked
 
 
 def check_everything_recorded_is_there(folder: Path) -> set[str]:
-    """The languages that the record speaks of, after reading every prediction of theirs."""
+    """The languages that the record names, after reading all of their predictions."""
     record = store.load_record(folder)
     if record is None:
         return set()
@@ -32,7 +32,7 @@ def check_everything_recorded_is_there(folder: Path) -> set[str]:
 
 
 def kill_while_committing(folder: Path, victims, start: int, after_s: float) -> list[int]:
-    """What a process acknowledged before it was killed this long after its first acknowledgement."""
+    """What a process acknowledged before it was killed, `after_s` seconds after its first acknowledgement."""
     receiver, sender = victims.Pipe(duplex=False)
     process = victims.Process(target=victim.commit_until_killed, args=(folder, sender, start))
     process.start()
@@ -49,7 +49,7 @@ def kill_while_committing(folder: Path, victims, start: int, after_s: float) -> 
 
 
 @pytest.mark.parametrize("n_kills", [25, pytest.param(250, marks=pytest.mark.slow)])
-def test_random_kills_tear_nothing_and_lose_nothing_acknowledged(tmp_path, victims, figure, n_kills):
+def test_random_kills_lose_nothing_acknowledged(tmp_path, victims, figure, n_kills):
     rng, n_torn, n_lost, n_acknowledged = random.Random(1), 0, 0, 0
     for number in range(n_kills):
         folder = tmp_path / f"run-{number // 10}"  # ten processes one after the other on the same run
@@ -73,7 +73,7 @@ def test_random_kills_tear_nothing_and_lose_nothing_acknowledged(tmp_path, victi
     assert n_acknowledged > n_kills
 
 
-def test_a_kill_at_any_file_operation_of_a_commit_leaves_the_old_or_the_new(tmp_path, victims, figure):
+def test_killed_commit_leaves_the_old_or_new_record(tmp_path, victims, figure):
     n_operations, n_kills, outcomes = 1, 0, set()
     while n_kills < n_operations:
         n_kills += 1
@@ -97,9 +97,7 @@ def test_a_kill_at_any_file_operation_of_a_commit_leaves_the_old_or_the_new(tmp_
 
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EIO"])
-def test_a_disk_that_fails_at_any_operation_of_a_commit_costs_nothing_and_says_one_line(
-    tmp_path, victims, figure, name
-):
+def test_disk_failure_in_a_commit_loses_nothing(tmp_path, victims, figure, name):
     n_faults = 0
     while True:
         folder = tmp_path / f"fault-{n_faults + 1}"
@@ -125,9 +123,7 @@ def test_a_disk_that_fails_at_any_operation_of_a_commit_costs_nothing_and_says_o
 
 
 @pytest.mark.parametrize("n_processes", [3, pytest.param(8, marks=pytest.mark.slow)])
-def test_processes_that_share_a_folder_compute_each_cell_once_and_the_report_is_that_of_one(
-    tmp_path, victims, figure, n_processes
-):
+def test_processes_sharing_a_folder_compute_cells_once(tmp_path, victims, figure, n_processes):
     orders = [random.Random(number).sample(range(100), 100) for number in range(n_processes)]
     processes = [
         victims.Process(target=victim.cells, args=(tmp_path / "shared", order, tmp_path / "computed"))
@@ -156,8 +152,8 @@ def test_processes_that_share_a_folder_compute_each_cell_once_and_the_report_is_
 
 
 @pytest.mark.parametrize("n_processes", [3, pytest.param(8, marks=pytest.mark.slow)])
-def test_on_a_torn_network_disk_each_cell_is_computed_once_and_none_is_lost(tmp_path, victims, figure, n_processes):
-    """Without locks, where files are stale now and then, folders cannot be flushed and modes not be changed."""
+def test_torn_network_disk_loses_and_repeats_no_cell(tmp_path, victims, figure, n_processes):
+    """No locks, files that are stale now and then, no flushing of folders, no changes of mode."""
     results, pipes, processes = tmp_path / "shared", [], []
     for number in range(n_processes):
         order = random.Random(number).sample(range(100), 100)
@@ -183,8 +179,8 @@ def test_on_a_torn_network_disk_each_cell_is_computed_once_and_none_is_lost(tmp_
     assert len(runs) == 100 and n_stale > 10
 
 
-def test_a_full_disk_is_one_line_and_what_was_there_is_still_there(tmp_path, figure):
-    """A real one, where this process may mount one: a temporary file system of 64 kilobytes."""
+def test_full_disk_keeps_what_was_there(tmp_path, figure):
+    """A real one, if this process may mount it: a temporary file system of 64 kilobytes."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True)

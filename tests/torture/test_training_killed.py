@@ -1,4 +1,4 @@
-"""Whole runs that are killed, or whose disk fails, anywhere: the next one ends with the same weights and results."""
+"""Whole runs, killed or with a failing disk at any point: the next run ends with the same weights and results."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from xeval.support.text import counted
 
 @pytest.fixture(scope="module")
 def world_in(tmp_path_factory, mini, checkpoint_of):
-    """`world_in(folder)`: nothing has run there yet."""
+    """`world_in(folder)`: a world in which nothing has run yet."""
     recipe = tmp_path_factory.mktemp("recipe") / "brief.toml"
     recipe.write_text(BRIEF)
     model = checkpoint_of("bert")
@@ -26,7 +26,7 @@ def world_in(tmp_path_factory, mini, checkpoint_of):
 
 @pytest.fixture(scope="module")
 def run_in(victims, world_in):
-    """`run_in(folder, **options)` runs there in a process of its own: its answer, or None if it was killed."""
+    """`run_in(folder, **options)` runs there in a separate process: its answer, or None if it was killed."""
 
     def run(folder: Path, world=world_in, **options) -> victim.Answer | None:
         return answer_unless_killed(victims, victim.run_once, world(folder), **options)
@@ -36,14 +36,14 @@ def run_in(victims, world_in):
 
 @pytest.fixture(scope="module")
 def whole(run_in, tmp_path_factory) -> victim.Answer:
-    """A run that nothing happened to; its process counted file operations without failing any."""
+    """An undisturbed run, whose process counted file operations without failing any."""
     answer = run_in(tmp_path_factory.mktemp("whole") / "run", nth=10**9, error=errno.EIO)
     assert (answer.outcome, len(answer.predictions), len(answer.saves)) == ("complete", 3, 6)
     return answer
 
 
 def check_nothing_is_partial(folder: Path) -> None:
-    """Every record there is can be read, and so can every prediction that it speaks of."""
+    """Every record can be read, and so can every prediction that it names."""
     for run_folder, record in ((run.folder, run.record) for run in store.load_runs(folder / "results")):
         for language, score in record.scores.items():
             predictions.load_predictions(run_folder, language, score.predictions_sha256)
@@ -55,20 +55,20 @@ def killed_and_run_again(run_in, folder: Path, **options) -> victim.Answer:
     answer = run_in(folder)
     check_nothing_is_partial(folder)
     left = [path for pattern in ("*.tmp", "*.partial", "step-*") for path in folder.rglob(pattern)]
-    assert [path for path in left if path.parent.name != "encoded"] == []  # there they are swept after a day
+    assert [path for path in left if path.parent.name != "encoded"] == []  # those are removed after a day
     shutil.rmtree(folder)
     return answer
 
 
 def places_in(saves: list[tuple[int, int]], n_places: int) -> list[int]:
-    """So many operations of each save, spread evenly over it."""
+    """`n_places` operations of each save, spread evenly over it."""
     return [
         first + (last - first) * place // max(1, n_places - 1) for first, last in saves for place in range(n_places)
     ]
 
 
 @pytest.mark.parametrize("n_apart", [3, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_run_killed_at_any_step_ends_with_the_same_weights_and_predictions(run_in, whole, tmp_path, figure, n_apart):
+def test_run_killed_at_any_step_ends_identically(run_in, whole, tmp_path, figure, n_apart):
     n_steps = len(whole.saves)
     steps = range(n_apart, n_steps + 1, n_apart)
     answers = [killed_and_run_again(run_in, tmp_path / "run", kill_at_step=step) for step in steps]
@@ -86,7 +86,7 @@ def test_a_run_killed_at_any_step_ends_with_the_same_weights_and_predictions(run
 
 @pytest.fixture(scope="module")
 def stopping_early(world_in, run_in, tmp_path_factory):
-    """A world whose training stops early, in its sixth step of twelve, and what a whole run gives there."""
+    """A world whose training stops early, in its sixth step of twelve, and the answer of an undisturbed run there."""
     recipe = tmp_path_factory.mktemp("patient") / "patient.toml"
     recipe.write_text(BRIEF.replace("2e-3", "1e-9").replace("epochs = 2", "epochs = 4") + "patience = 1\n")
 
@@ -99,7 +99,7 @@ def stopping_early(world_in, run_in, tmp_path_factory):
 
 
 def signalled(victims, world: victim.World, number: int, moment: str, said: Path) -> tuple[int, list[str], list[int]]:
-    """Of a command that gets the signal at this moment: exit code, what it says, and the steps that it saved."""
+    """Exit code, printed lines and saved steps of a command that gets the signal at this moment."""
     receiver, sender = victims.Pipe(duplex=False)
     process = victims.Process(target=victim.signalled, args=(world, number, moment, said, sender))
     process.start()
@@ -108,7 +108,7 @@ def signalled(victims, world: victim.World, number: int, moment: str, said: Path
     return process.exitcode, said.read_text().splitlines(), saved
 
 
-# What is saved as the signal comes: a checkpoint, or the weights and the record.
+# What is saved when the signal comes: a checkpoint, or the weights and the record.
 CHECKPOINT = {"in a step": [4], "in the evaluation that ends it": [6]}
 FAST = ("in the evaluation that ends it", "while the weights are written")
 
@@ -116,7 +116,7 @@ FAST = ("in the evaluation that ends it", "while the weights are written")
 @pytest.mark.parametrize(
     "moment", [pytest.param(each, marks=[] if each in FAST else pytest.mark.slow) for each in victim.MOMENTS]
 )
-def test_a_signal_costs_no_step_of_a_training(victims, stopping_early, run_in, tmp_path, figure, moment):
+def test_signal_loses_no_training_step(victims, stopping_early, run_in, tmp_path, figure, moment):
     world, whole = stopping_early
     exits, n_more = [], set()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -135,7 +135,7 @@ def test_a_signal_costs_no_step_of_a_training(victims, stopping_early, run_in, t
     figure(f"SIGTERM and Ctrl-C {moment}", f"exit {codes}, one line; the next run trains {steps}, bit-identical")
 
 
-def test_a_terminal_that_is_closed_ends_it_as_sigterm_does(victims, stopping_early, tmp_path):
+def test_closed_terminal_ends_a_run_like_sigterm(victims, stopping_early, tmp_path):
     world, moment = stopping_early[0], "in the evaluation that ends it"
     code, lines, saved = signalled(victims, world(tmp_path / "run"), signal.SIGHUP, moment, tmp_path / "said")
     assert (code, saved) == (129, CHECKPOINT[moment])
@@ -143,9 +143,7 @@ def test_a_terminal_that_is_closed_ends_it_as_sigterm_does(victims, stopping_ear
 
 
 @pytest.mark.parametrize("n_places", [1, pytest.param(8, marks=pytest.mark.slow)])
-def test_a_run_killed_inside_any_save_ends_with_the_same_weights_and_predictions(
-    run_in, whole, tmp_path, figure, n_places
-):
+def test_run_killed_in_any_save_ends_identically(run_in, whole, tmp_path, figure, n_places):
     saves = whole.saves if n_places > 1 else whole.saves[1:4:2]
     places = places_in(saves, n_places) if n_places > 1 else [(first + last) // 2 for first, last in saves]
     answers = [killed_and_run_again(run_in, tmp_path / "run", nth=place) for place in places]
@@ -157,7 +155,7 @@ def test_a_run_killed_inside_any_save_ends_with_the_same_weights_and_predictions
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_file_operation_ends_with_the_same_weights_and_predictions(run_in, whole, tmp_path, figure):
+def test_run_killed_at_any_operation_ends_identically(run_in, whole, tmp_path, figure):
     places = range(1, whole.n_operations + 1)
     answers = [killed_and_run_again(run_in, tmp_path / "run", nth=place) for place in places]
     same = [answer.results() == whole.results() for answer in answers]
@@ -167,7 +165,7 @@ def test_a_run_killed_at_any_file_operation_ends_with_the_same_weights_and_predi
 
 @pytest.mark.parametrize("name", ["ENOSPC", pytest.param("EIO", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("every", [100, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_disk_that_fails_anywhere_is_one_line_and_costs_nothing(run_in, whole, tmp_path, figure, name, every):
+def test_disk_failure_anywhere_loses_nothing(run_in, whole, tmp_path, figure, name, every):
     places = range(1, whole.n_operations + 1, every)
     for place in places:
         failed = run_in(tmp_path / "run", nth=place, error=getattr(errno, name))
@@ -181,9 +179,7 @@ def test_a_disk_that_fails_anywhere_is_one_line_and_costs_nothing(run_in, whole,
 
 
 @pytest.mark.slow
-def test_eight_processes_over_one_grid_on_a_torn_network_disk_train_every_run_once(
-    victims, world_in, run_in, tmp_path, figure
-):
+def test_torn_network_disk_repeats_no_training(victims, world_in, run_in, tmp_path, figure):
     world, n_processes, seeds = world_in(tmp_path / "shared"), 8, [1, 2, 3, 4, 5, 6]
     pipes, processes = [], []
     for number in range(n_processes):

@@ -47,7 +47,7 @@ class Answer:
 
 
 def run_once(world: World, connection: Connection, nth: int = 0, error: int = 0, kill_at_step: int = 0) -> None:
-    """With a checkpoint after every step; the `nth` file operation fails, or the process is killed at a step."""
+    """Run with a checkpoint after every step; the `nth` file operation fails, or the process is killed at a step."""
     torch.set_num_threads(1)
     os.environ["XEVAL_CACHE"] = str(world.folder / "cache")
     answer = Answer()
@@ -75,8 +75,8 @@ def run_once(world: World, connection: Connection, nth: int = 0, error: int = 0,
 
 
 def grid_on_a_torn_disk(world: World, seeds: list[int], trained: Path, connection: Connection) -> None:
-    """Runs with these seeds, on a network file system without locks that forgets a file now and then; a line in
-    `trained` for each training that began."""
+    """Run these seeds on a network file system without locks where files are stale now and then; each training that
+    begins adds a line to `trained`."""
     torch.set_num_threads(1)
     os.environ["XEVAL_CACHE"] = str(world.folder / "cache")
     train = OneRun._train
@@ -121,8 +121,8 @@ def _watch(answer: Answer, kill_at_step: int) -> None:
 
 
 def signalled(world: World, number: int, moment: str, said: Path, connection: Connection) -> None:
-    """The command line, which gets the signal at `moment`; what it says goes to a file, and down the connection the
-    steps that were saved."""
+    """The command line, which gets the signal at `moment`; its messages go to the file `said`, and the saved steps
+    down the connection."""
     torch.set_num_threads(1)
     os.environ["XEVAL_CACHE"] = str(world.folder / "cache")
     steps: list[int] = []
@@ -163,7 +163,7 @@ def _signal_at(moment: str, number: int) -> None:
     setattr(owner, name, signalling)
 
 
-# Of a training that stops early, after its second selection.
+# Moments of a training that stops early, after its second selection.
 MOMENTS = {
     "in a step": (Outcome, "count_step"),
     "in the evaluation that ends it": (Selection, "score"),

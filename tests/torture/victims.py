@@ -1,4 +1,4 @@
-"""What the processes that are killed do. Each function runs in a process of its own."""
+"""What the killed processes do. Each function runs in its own process."""
 
 import os
 from multiprocessing.connection import Connection
@@ -16,7 +16,7 @@ from xeval.support.locks import locked
 
 
 def commit_until_killed(folder: Path, acknowledge: Connection, start: int) -> None:
-    """One language after the other; each is acknowledged when it is on disk."""
+    """Commit one language after another; each is acknowledged once it is on disk."""
     with locked(folder):
         record = store.load_record(folder) or run_record(scores={})
         for number in range(start, start + 10_000):
@@ -25,7 +25,7 @@ def commit_until_killed(folder: Path, acknowledge: Connection, start: int) -> No
 
 
 def commit_with_fault(folder: Path, answer: Connection, nth: int, error: int) -> None:
-    """A second language beside a first one, on a disk that fails at its nth operation."""
+    """Commit a second language after a first one, on a disk that fails at its nth operation."""
     record = store.load_record(folder)
     arm(folder, nth, error)
     try:
@@ -40,7 +40,7 @@ def commit_with_fault(folder: Path, answer: Connection, nth: int, error: int) ->
 
 
 def merge_with_fault(sources: list[Path], destination: Path, answer: Connection, nth: int, error: int) -> None:
-    """On a disk that fails at its nth operation."""
+    """Merge on a disk that fails at its nth operation."""
     arm(destination, nth, error)
     try:
         outcome = [(run.outcome, run.damage) for run in merge(sources, destination)]
@@ -52,7 +52,7 @@ def merge_with_fault(sources: list[Path], destination: Path, answer: Connection,
 
 
 def cells(results: Path, order: list[int], computed: Path) -> None:
-    """Every cell of a grid of one hundred, unless somebody has it already; a line in `computed` for each."""
+    """Compute every cell of a grid of one hundred that nobody has computed; each adds a line to `computed`."""
     for number in order:
         model, seed, identity = f"model-{number // 10}", number % 10, f"{number:064x}"[::-1]
         folder = store.run_folder(results, "cats", f"org/{model}", "r", seed, identity)
@@ -73,7 +73,7 @@ def cells(results: Path, order: list[int], computed: Path) -> None:
 
 
 def cells_on_a_torn_disk(results: Path, order: list[int], computed: Path, answer: Connection) -> None:
-    """`cells`, on a network file system without locks that forgets a file now and then; `answer` is told how often."""
+    """`cells` on a network file system without locks where files are stale now and then; `answer` is sent how often."""
     tear(results, one_stale_in=200)
     cells(results, order, computed)
     answer.send(stale_answers())
