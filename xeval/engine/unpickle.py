@@ -9,6 +9,7 @@ import json
 import re
 import resource
 import sys
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -100,7 +101,9 @@ def rewrite(files: Sequence[Path], output: Path, tied: Mapping[str, str]) -> int
 def _read(file: Path) -> dict[str, torch.Tensor]:
     # Files from before torch 1.6 are not archives, and cannot be mapped.
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Validating sparse tensor")  # such tensors are refused below anyway
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except (RefusedError, MemoryError):
         raise
     except Exception as error:
