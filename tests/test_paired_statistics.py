@@ -9,7 +9,13 @@ from scipy import stats
 
 from tests.helpers.compare_simulation import describe, rates
 from xeval.judging.comparison.paired_tests import group_p, holm, mcnemar_p
-from xeval.judging.comparison.resampling import PairedRows, joint_groups, paired_difference, paired_mean_difference
+from xeval.judging.comparison.resampling import (
+    PairedRows,
+    drawn_together,
+    joint_groups,
+    paired_difference,
+    paired_mean_difference,
+)
 
 RNG = np.random.default_rng(1)
 N = 60
@@ -149,3 +155,30 @@ def test_false_positives_are_as_rare_as_promised(n_seeds):
     assert shares["mean"] <= 0.05 + slack and shares["family"] <= 0.05 + slack
     assert 0.05 - slack <= shares["mean"]  # no wider than need be
     assert abs(shares["cell"] - 0.05) <= 0.02
+
+
+# ── which languages are drawn together ──
+
+
+def test_translations_may_differ_in_a_few_labels():
+    """PAWS-X's annotators gave up to 2.4 % of its pairs another label in one language than in another."""
+    one = PairedRows(RIGHT_A, RIGHT_B, GROUPS, LABELS)
+    changed = PairedRows(RIGHT_A, RIGHT_B, GROUPS, np.where(np.arange(N) < 2, (LABELS + 1) % 3, LABELS))
+    alone, both = paired_mean_difference([one]), paired_mean_difference([one, changed])
+    assert (both.low, both.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_a_language_of_another_size_leaves_the_others_together():
+    """AmericasNLI's test sets have 750 rows, two languages of the ten fewer."""
+    shorter, labels = GROUPS[:-3], [LABELS, LABELS[:-3], LABELS]
+    parts = drawn_together([GROUPS, shorter, GROUPS], labels)
+    assert [places for places, _ in parts] == [[0, 2], [1]]
+    assert [len(np.unique(groups)) for _, groups in parts] == [20, 19]
+
+
+def test_unrelated_groups_are_not_merged():
+    """Rows of one size that are no translations: as one set, the groups of all would be a single group."""
+    chained = np.arange(N) // 2
+    other = np.concatenate([[0], 1 + np.arange(N - 1) // 2])
+    assert len(np.unique(joint_groups([chained, other]))) == 1
+    assert [places for places, _ in drawn_together([chained, other])] == [[0], [1]]

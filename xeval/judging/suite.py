@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xeval.definitions.suite import SuiteTask
-from xeval.judging.comparison.resampling import joint_groups
+from xeval.judging.comparison.resampling import drawn_together
 from xeval.judging.grouped import sums_of_groups
 from xeval.judging.score import wilson_interval
 from xeval.kinds.kind import Kind
@@ -66,11 +66,13 @@ def _effective_rows(value: float, runs: Sequence[StoredRun], languages: Sequence
     score is 0 or 1. Raises XevalError if predictions or the kind of task cannot be loaded.
     """
     kind = get_kind(runs[0].record.kind)
-    parts = _parallel_parts([_Rows.of(runs, language, kind, metrics) for language in languages])
+    rows = [_Rows.of(runs, language, kind, metrics) for language in languages]
+    together = drawn_together([own.groups for own in rows])
+    parts = [([rows[place] for place in places], joint) for places, joint in together]
     variance = sum(_variance(part, len(languages)) for part in parts)
     if variance > 0 and 0 < value < 1:
         return value * (1 - value) / variance
-    return 1 / sum((len(rows) / len(languages)) ** 2 / len(np.unique(groups)) for rows, groups in parts)
+    return 1 / sum((len(of_part) / len(languages)) ** 2 / len(np.unique(joint)) for of_part, joint in parts)
 
 
 @dataclass(frozen=True)
@@ -100,26 +102,6 @@ class _Rows:
             values += [self.kind.measure(metric).value(rest) for metric in self.metrics]
         mean: np.ndarray = np.mean(values, axis=0)
         return mean
-
-
-def _parallel_parts(rows: Sequence[_Rows]) -> list[tuple[list[_Rows], np.ndarray]]:
-    """Return sets of languages whose rows may be translations of each other, with groups of rows that hold in each set.
-
-    Languages with equally many rows are taken for translations. If they are not, leaving their rows out together does
-    no harm, unless it merges unrelated groups. In that case each language is on its own.
-    """
-    by_size: dict[int, list[_Rows]] = {}
-    for own in rows:
-        by_size.setdefault(len(own.groups), []).append(own)
-    parts: list[tuple[list[_Rows], np.ndarray]] = []
-    for alike in by_size.values():
-        joint = joint_groups([own.groups for own in alike])
-        fewest = min(len(np.unique(own.groups)) for own in alike)
-        if 2 * len(np.unique(joint)) >= fewest:
-            parts.append((alike, joint))
-        else:
-            parts += [([own], own.groups) for own in alike]
-    return parts
 
 
 def _variance(part: tuple[list[_Rows], np.ndarray], n_languages: int) -> float:

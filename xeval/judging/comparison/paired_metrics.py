@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xeval.judging.comparison.resampling import LEVEL, N_RESAMPLES, SEED, Interval, joint_groups
+from xeval.judging.comparison.resampling import LEVEL, N_RESAMPLES, SEED, Interval, drawn_together
 from xeval.judging.grouped import draws, sums_of_groups
 from xeval.kinds.metric import Measure
 
@@ -30,12 +30,11 @@ def paired_metric_difference(
 ) -> Interval:
     """Return the mean over languages of B's value minus A's, with its bootstrap interval. Values are means over seeds.
 
-    If all languages have equally many rows, they are drawn together, as translations of one test set must be. If they
-    are not translations, their differences do not move together, and drawing them together does no harm.
+    Languages with equally many rows are drawn together, as translations of one test set must be.
     """
     values_a, values_b = resampled_values(languages, seed, n_resamples)
     low, high = np.quantile((values_b - values_a).mean(axis=0), [(1 - level) / 2, (1 + level) / 2])
-    n_groups = [len(np.unique(groups)) for _, groups in _drawn_together(languages)]
+    n_groups = [len(np.unique(groups)) for _, groups in drawn_together([rows.groups for rows in languages])]
     if min(n_groups) < 2:
         low, high = -1.0, 1.0
     difference = float(np.mean([_difference(rows.measure, rows.tallies_a, rows.tallies_b) for rows in languages]))
@@ -56,18 +55,12 @@ def resampled_values(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return A's and B's values, (L, B) each, over B draws of the rows of each of L languages."""
     rng = np.random.default_rng(seed)
-    pairs = [own for some, groups in _drawn_together(languages) for own in _resampled(some, groups, rng, n_resamples)]
-    return np.stack([of_a for of_a, _ in pairs]), np.stack([of_b for _, of_b in pairs])
-
-
-def _drawn_together(languages: Sequence[PairedTallies]) -> list[tuple[list[PairedTallies], np.ndarray]]:
-    """Return the languages in parts, with the (N,) groups of rows that are drawn together in all languages of a part.
-
-    All languages are one part if they have equally many rows. Otherwise each is a part of its own.
-    """
-    if len({len(rows.groups) for rows in languages}) == 1:
-        return [(list(languages), joint_groups([rows.groups for rows in languages]))]
-    return [([rows], rows.groups) for rows in languages]
+    values: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for places, groups in drawn_together([rows.groups for rows in languages]):
+        of_part = _resampled([languages[place] for place in places], groups, rng, n_resamples)
+        values |= dict(zip(places, of_part, strict=True))
+    in_order = [values[place] for place in range(len(languages))]
+    return np.stack([of_a for of_a, _ in in_order]), np.stack([of_b for _, of_b in in_order])
 
 
 def _resampled(

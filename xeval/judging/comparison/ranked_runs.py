@@ -10,7 +10,7 @@ import numpy as np
 
 from xeval.judging.comparison.paired_runs import rows_of, shared_rows, usable
 from xeval.judging.comparison.ranking import RankInterval, Scope, ScoredModel, pulls_of, rank_intervals
-from xeval.judging.comparison.resampling import joint_groups, parallel
+from xeval.judging.comparison.resampling import drawn_together
 from xeval.judging.equivalence import Spread, assumed_spread, spread_of_mean
 from xeval.judging.grouped import numbered, sums_of_numbered
 from xeval.judging.verdict import assumed_of
@@ -150,15 +150,15 @@ class _Tests:
                     shared_rows(language, [run.record for run in (*first[1], *runs)])
                 except DataError as error:
                     raise DataError(f"{first[0]} and {name}: {error}; or name the models to rank") from error
-        groups, labels = {}, {}
+        groups, labels = [], []
         for language in languages:
             table = first[1][0].predictions(language)
             known = groups_of(table)
-            groups[language] = np.arange(len(table)) if known is None else known
-            labels[language] = column(table, "label") if has_labels(table) else np.zeros(len(table))
-        if parallel(list(labels.values())):
-            return cls([list(languages)], [numbered(joint_groups(list(groups.values())))])
-        return cls([[language] for language in languages], [numbered(groups[language]) for language in languages])
+            groups.append(np.arange(len(table)) if known is None else known)
+            labels.append(column(table, "label") if has_labels(table) else np.zeros(len(table)))
+        parts = drawn_together(groups, labels)
+        blocks = [[languages[place] for place in places] for places, _ in parts]
+        return cls(blocks, [numbered(of_part) for _, of_part in parts])
 
 
 def _tally(run: StoredRun, language: str) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 SEED = 20181101  # for every resampling, unless another is given
 N_RESAMPLES = 10_000
 LEVEL = 0.95
+ALIKE = 0.9  # share of rows; translations of one test set agree in at least so many gold labels
 _DRAWS_AT_ONCE = 4_000_000  # groups drawn in one block: 32 MB
 
 
@@ -23,7 +24,7 @@ class PairedRows:
     correct_a: np.ndarray  # (N,) bool, or the share of seeds that have the row right
     correct_b: np.ndarray  # (N,) likewise
     groups: np.ndarray  # (N,) int; rows with the same number depend on each other
-    labels: np.ndarray  # (N,) int, gold; languages with the same labels are translations row by row
+    labels: np.ndarray  # (N,) int, gold; languages whose labels agree are translations row by row
 
     @property
     def differences(self) -> np.ndarray:
@@ -69,19 +70,17 @@ def paired_mean_difference(
 ) -> Interval:
     """Return the difference on the mean over languages, which all count the same.
 
-    If the gold labels of all languages agree row by row, they are taken for translations of one test set. Their groups
-    are then drawn together, so the interval includes what a group does to all languages. Otherwise each language is
-    drawn on its own.
+    Translations of one test set are drawn together, so the interval includes what a group does to all languages.
     """
     rng = np.random.default_rng(seed)
     differences = [rows.differences for rows in languages]
-    if parallel([rows.labels for rows in languages]):
-        blocks = [(np.mean(differences, axis=0), joint_groups([rows.groups for rows in languages]))]
-    else:
-        blocks = [(own, rows.groups) for own, rows in zip(differences, languages, strict=True)]
-    drawn = np.mean([resampled_means(own, groups, rng, n_resamples) for own, groups in blocks], axis=0)
+    parts = drawn_together([rows.groups for rows in languages], [rows.labels for rows in languages])
+    drawn = np.zeros(n_resamples)
+    for places, groups in parts:
+        of_part = np.mean([differences[place] for place in places], axis=0)
+        drawn += len(places) / len(languages) * resampled_means(of_part, groups, rng, n_resamples)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    n_groups = [len(np.unique(groups)) for _, groups in blocks]
+    n_groups = [len(np.unique(groups)) for _, groups in parts]
     if min(n_groups) < 2:
         low, high = -1.0, 1.0
     difference = float(np.mean([own.mean() for own in differences]))
@@ -100,9 +99,37 @@ def resampled_means(values: np.ndarray, groups: np.ndarray, rng: np.random.Gener
     return np.concatenate(means)
 
 
-def parallel(labels: Sequence[np.ndarray]) -> bool:
-    """Return whether all languages have the same (N,) gold labels row by row, as translations of one test set do."""
-    return all(np.array_equal(own, labels[0]) for own in labels)
+def drawn_together(
+    groups: Sequence[np.ndarray], labels: Sequence[np.ndarray] | None = None
+) -> list[tuple[list[int], np.ndarray]]:
+    """Return parts of L languages: the places of each part's languages, and (N,) groups of rows that hold in all of it.
+
+    Languages are taken for translations of one test set if they have as many rows and, where gold labels are known,
+    agree in nearly all of them: translators and annotators change a few. If only their numbers of rows are alike, their
+    rows do not move together, and drawing them together does no harm, unless it merges unrelated groups. In that case
+    each language is a part of its own.
+    """
+    known = [np.zeros(len(own)) for own in groups] if labels is None else labels
+    alike: list[list[int]] = []
+    for place, own in enumerate(known):
+        part = next((part for part in alike if _agree(known[part[0]], own)), None)
+        if part is None:
+            alike.append([place])
+        else:
+            part.append(place)
+    parts: list[tuple[list[int], np.ndarray]] = []
+    for places in alike:
+        joint = joint_groups([groups[place] for place in places])
+        fewest = min(len(np.unique(groups[place])) for place in places)
+        if 2 * len(np.unique(joint)) >= fewest:
+            parts.append((places, joint))
+        else:
+            parts += [([place], groups[place]) for place in places]
+    return parts
+
+
+def _agree(labels: np.ndarray, others: np.ndarray) -> bool:
+    return len(labels) == len(others) and float(np.mean(labels == others)) >= ALIKE
 
 
 def joint_groups(groups: Sequence[np.ndarray]) -> np.ndarray:
