@@ -560,3 +560,26 @@ def test_invalid_path_patterns_are_refused(own_layout, pattern):
     task_file.write_text(text, encoding="utf-8")
     with pytest.raises(DefinitionError, match=r"files\.test"):
         get_task(str(task_file))
+
+
+HANDED_OUT = {
+    "XTREME-R": "xcopa/{0}.{1}.jsonl",
+    "the authors": "data/{1}/{0}.{1}.jsonl",
+    "as other tasks": "xcopa/{0}-{1}.jsonl",
+}
+
+
+@pytest.mark.parametrize("names", HANDED_OUT.values(), ids=HANDED_OUT.keys())
+def test_xcopa_is_read_as_it_is_handed_out(tmp_path, names):
+    def write(part: str, language: str, n: int) -> None:
+        texts = {"premise": "It rained.", "choice1": "It is wet.", "choice2": "It is dry.", "question": "effect"}
+        lines = [json.dumps(texts | {"label": number % 2, "idx": number}) for number in range(n)]
+        path = tmp_path / names.format(part, language)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(lines), encoding="utf-8")
+
+    for part, language, n in [("train", "en", 400), ("val", "en", 100), ("test", "et", 500)]:
+        write(part, language, n)
+    source = open_source(get_task("xcopa"), tmp_path, ["et"])
+    roles = {"train": "en", "selection": "en", "test": "et"}
+    assert [len(load_rows(source, language, role)) for role, language in roles.items()] == [400, 100, 500]
