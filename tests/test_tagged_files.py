@@ -253,3 +253,19 @@ def test_udpos_is_read_from_its_treebanks(unpacked):
 def test_missing_test_files_are_named(unpacked):
     with pytest.raises(DataError, match=r"no panx/test-de\.tsv or test-de\.tsv .* which the test rows of 'de'"):
         load_rows(open_source(get_task("pan-x"), unpacked, ["de"]), "de", "test")
+
+
+# ── fused words in three languages ──
+
+CLITIC = """\
+1-2\thaberse\t_\t_\t_\t_\t_\t_\t_\t_
+1\thaber\thaber\tAUX\t_\t_\t3\taux\t_\t_
+2\tse\tél\tPRON\t_\t_\t3\tobj\t_\t_
+3\tido\tir\tVERB\t_\t_\t0\troot\t_\t_
+"""
+
+
+@pytest.mark.parametrize(("language", "tag"), [("es", "AUX"), ("it", "AUX"), ("fr", "AUX"), ("pt", "PRON")])
+def test_an_auxiliary_with_a_clitic_has_its_languages_tag(language, tag):
+    """XTREME's conversion puts AUX before PRON in Spanish, Italian and French, and after it elsewhere."""
+    assert read_tagged({f"UD_X/{language}_x-ud-test.conllu": CLITIC}).tags == [[tag, "VERB"]]

@@ -12,12 +12,17 @@ Sentences = list[list[str]]
 
 _LANGUAGE_PREFIX = re.compile(r"[A-Za-z-]{2,12}:")  # in WikiANN's own files: "en:word"
 _ZERO_WIDTH_NON_JOINER = "\u200c"
-# If two words of a fused word are equally near to the root, it gets the tag that comes first here, as in
-# https://github.com/coastalcph/ud-conversion-tools, which XTREME uses.
+# If two words of a fused word are equally near to the root, it gets the tag that comes first here, as in XTREME's copy
+# of https://github.com/coastalcph/ud-conversion-tools. Three languages have an order of their own.
 _PRECEDENCE = (
     "VERB", "NOUN", "PROPN", "PRON", "ADJ", "NUM", "ADV", "INTJ",
     "AUX", "ADP", "DET", "PART", "CCONJ", "SCONJ", "X", "PUNCT",
 )  # fmt: skip
+_PRECEDENCE_IN = {
+    "es": ("VERB", "AUX", "PRON", "ADP", "DET"),
+    "fr": ("VERB", "AUX", "PRON", "NOUN", "ADJ", "ADV", "ADP", "DET", "PART", "SCONJ"),
+    "it": ("VERB", "AUX", "ADV", "PRON", "ADP", "DET", "INTJ"),
+}
 
 
 @dataclass
@@ -78,10 +83,13 @@ def _prefix(words: Sequence[str]) -> str:
 def _read_conllu(path: str, text: str, tagged: Tagged) -> None:
     """Read words as they are written: a fused word ("am" from "an dem") is one word, as in XTREME.
 
-    Its tag is that of the fused word's part nearest to the root of the sentence. Words are withheld ("_") in treebanks
-    without their text; a sentence is left out if all its words are withheld, or all but one. Spaces and zero-width
-    non-joiners inside words are removed.
+    Its tag is that of the fused word's part nearest to the root of the sentence; of equally near ones, the language
+    decides, with whose code the file's name begins. Words are withheld ("_") in treebanks without their text; a
+    sentence is left out if all its words are withheld, or all but one. Spaces and zero-width non-joiners inside words
+    are removed.
     """
+    own = _PRECEDENCE_IN.get(Path(path).name.split("_")[0], ())
+    precedence = (*own, *(tag for tag in _PRECEDENCE if tag not in own))
     lines: list[tuple[int, list[str]]] = []
     for number, line in enumerate([*text.split("\n"), ""], start=1):
         if line.startswith("#"):
@@ -92,7 +100,7 @@ def _read_conllu(path: str, text: str, tagged: Tagged) -> None:
                 raise DataError(f"{path}: line {number} has {counted(len(fields), 'fields')}; wanted the 10 of CoNLL-U")
             lines.append((number, fields))
         elif lines:
-            words, tags = _written(path, lines)
+            words, tags = _written(path, lines, precedence)
             n_withheld = words.count("_")
             if n_withheld == 0 or n_withheld < len(words) - 1:
                 tagged.add([_without_spaces(word) for word in words], tags)
@@ -103,7 +111,9 @@ def _without_spaces(word: str) -> str:
     return word.replace(_ZERO_WIDTH_NON_JOINER, "").replace(" ", "")
 
 
-def _written(path: str, lines: Sequence[tuple[int, list[str]]]) -> tuple[list[str], list[str]]:
+def _written(
+    path: str, lines: Sequence[tuple[int, list[str]]], precedence: Sequence[str]
+) -> tuple[list[str], list[str]]:
     """Return the words of a sentence as they are written, and their tags."""
     parts = {fields[0]: fields for _, fields in lines if fields[0].isdigit()}
     words, tags, fused_until = [], [], 0
@@ -114,7 +124,7 @@ def _written(path: str, lines: Sequence[tuple[int, list[str]]]) -> tuple[list[st
             if len(inside) != end - start + 1:
                 raise DataError(f"{path}: line {number} fuses words {place}, not all of which follow it")
             words.append(form)
-            tags.append(_tag_of_fused(inside, parts))
+            tags.append(_tag_of_fused(inside, parts, precedence))
             fused_until = end
         elif place.isdigit():
             if int(place) > fused_until:
@@ -125,11 +135,11 @@ def _written(path: str, lines: Sequence[tuple[int, list[str]]]) -> tuple[list[st
     return words, tags
 
 
-def _tag_of_fused(inside: Sequence[list[str]], parts: Mapping[str, list[str]]) -> str:
+def _tag_of_fused(inside: Sequence[list[str]], parts: Mapping[str, list[str]], precedence: Sequence[str]) -> str:
     def rank(fields: list[str]) -> tuple[int, int]:
         depth, above = 0, fields[6]
         while above in parts and depth <= len(parts):
             depth, above = depth + 1, parts[above][6]
-        return depth, _PRECEDENCE.index(fields[3]) if fields[3] in _PRECEDENCE else len(_PRECEDENCE)
+        return depth, precedence.index(fields[3]) if fields[3] in precedence else len(precedence)
 
     return min(inside, key=rank)[3]
