@@ -155,3 +155,8 @@ def test_published_number_is_matched_as_printed():
     assert [one.reaches(Printed(text)) for text in ("73.8", "73.75", "73.7", "74")] == [True, True, False, True]
     assert conclusion([one], 40, Printed("73.8")) == "73.8 is what 1 of 40 definitions give: F1, mean."
     assert conclusion([], 40, Printed("9")).startswith("None of 40 definitions gives 9;")
+
+
+def test_a_predicted_label_that_no_row_has_lowers_macro_f1():
+    """`f1_score([0, 0, 1], [0, 2, 1], average="macro")` of scikit-learn 1.9.1 gives (2/3 + 1 + 0) / 3."""
+    assert macro_f1(np.array([0, 0, 1]), np.array([0, 2, 1])) == pytest.approx((2 / 3 + 1 + 0) / 3)

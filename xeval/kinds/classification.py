@@ -247,9 +247,12 @@ def _is_out_of_line(shares: np.ndarray, usual: np.ndarray, n_rows: int) -> bool:
 
 
 def macro_f1(gold: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the mean F1 over the labels in (N,) `gold`; a label that is never predicted has 0."""
+    """Return the mean F1 over the labels in (N,) `gold` or `predictions`, as scikit-learn does.
+
+    A label that is never predicted has 0, and so has one that is predicted but never right.
+    """
     scores = []
-    for label in np.unique(gold):
+    for label in np.union1d(gold, predictions):
         is_gold, is_predicted = gold == label, predictions == label
         n_right = (is_gold & is_predicted).sum()
         scores.append(f1(np.array([n_right, is_predicted.sum() - n_right, is_gold.sum() - n_right])))
