@@ -583,3 +583,22 @@ def test_xcopa_is_read_as_it_is_handed_out(tmp_path, names):
     source = open_source(get_task("xcopa"), tmp_path, ["et"])
     roles = {"train": "en", "selection": "en", "test": "et"}
     assert [len(load_rows(source, language, role)) for role, language in roles.items()] == [400, 100, 500]
+
+
+PAWS_X = {
+    "the authors', and the folder above": ("", "x-final/", ("train", "dev_2k", "test_2k")),
+    "the authors'": ("x-final", "x-final/", ("train", "dev_2k", "test_2k")),
+    "the hub's, as text": ("", "", ("train", "validation", "test")),
+}
+
+
+@pytest.mark.parametrize(("folder", "above", "names"), PAWS_X.values(), ids=PAWS_X.keys())
+def test_paws_x_is_read_as_it_is_handed_out(tmp_path, folder, above, names):
+    for name, language, n in zip(names, ("en", "en", "de"), (40, 2000, 2000), strict=True):
+        path = tmp_path / f"{above}{language}/{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [f"{number}\tA {number} B\tB {number} A\t{number % 2}" for number in range(n)]
+        path.write_text("\n".join(["id\tsentence1\tsentence2\tlabel", *lines]) + "\n", encoding="utf-8")
+    source = open_source(get_task("paws-x"), tmp_path / folder, ["de"])
+    roles = {"train": "en", "selection": "en", "test": "de"}
+    assert [len(load_rows(source, language, role)) for role, language in roles.items()] == [40, 2000, 2000]
