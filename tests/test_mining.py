@@ -228,3 +228,25 @@ def test_too_few_sentences_for_a_pair_are_refused():
     rows, _ = corpus(np.random.default_rng(5), 400, 600)
     with pytest.raises(DataError, match="no two of 1 sentences drawn translate each other; evaluate on more"):
         KIND.draw(rows, 1, seed=1)
+
+
+# ── names of parts ──
+
+
+def called(dev: str, test: str) -> dict[str, str]:
+    return {path.replace(".dev.", f".{dev}.").replace(".test.", f".{test}."): text for path, text in FILES.items()}
+
+
+def test_buccs_own_names_are_those_of_xtreme():
+    assert read(called("sample", "training")).gold == read(FILES).gold
+
+
+def test_parts_without_one_to_score_are_refused():
+    with pytest.raises(DataError, match="parts one and two; wanted dev and test, or one part"):
+        read(called("one", "two"))
+
+
+def test_a_download_of_xtreme_says_what_it_lacks():
+    files = {path: text for path, text in FILES.items() if not path.endswith("test.gold")}
+    with pytest.raises(DataError, match=r"got test\.de, test\.en; XTREME deletes test\.gold: add BUCC's training gold"):
+        read(files)

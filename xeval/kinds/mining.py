@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 NEIGHBOURS = 4  # a margin is a ratio to the mean similarity with this many neighbours
+TESTED = "test"  # the part whose pairs are scored, unless there is only one part
+_AS_IN_XTREME = {"sample": "dev", "training": "test"}  # BUCC's own names of parts
 
 
 class MiningColumns(Keys):
@@ -94,6 +96,8 @@ class BitextMining(OfVectors):
     def columns_in(self, files: Mapping[str, str]) -> dict[str, list[Any]]:
         """Return the columns of sentences in `<name>.<part>.<language>` and of pairs in `<name>.<part>.gold`.
 
+        Parts are dev and test, or by BUCC's own names sample and training.
+
         A line has an id, a tab and a sentence, or the ids of a pair with a tab between them, the English one last.
         """
         rows: list[tuple[float, list[str]]] = []  # with each row's relative place in its file
@@ -102,6 +106,8 @@ class BitextMining(OfVectors):
                 raise DataError(
                     f"{next(iter(paths.values()))}: wanted {part}.{self.keys.english_suffix}, {part}.gold and one"
                     f" file of another language, got {', '.join(f'{part}.{name}' for name in paths)}"
+                    + "; XTREME deletes test.gold: add BUCC's training gold, or leave out test"
+                    * ("gold" not in paths)
                 )
             partners: dict[str, list[str]] = {}
             for foreign, english in _two_fields(paths.pop("gold"), files, "the ids of a pair"):
@@ -129,6 +135,9 @@ class BitextMining(OfVectors):
         pairs = table.columns.get(names.pairs)
         if pairs is None or not any(pairs):
             raise DataError(f"{table.where} carry no pairs, so they cannot be scored; use a copy that has them")
+        known = sorted(set(parts))
+        if len(known) > 1 and TESTED not in known:
+            raise DataError(f"{table.where}: parts {' and '.join(known)}; wanted dev and test, or one part")
         for (part, id_), n in Counter(zip(parts, ids, strict=True)).items():
             if n > 1:
                 raise CopyError(f"{table.where}: id {id_!r} occurs {n} times in {part}")
@@ -310,6 +319,8 @@ def _parts(files: Mapping[str, str]) -> dict[str, dict[str, str]]:
         _, _, named = PurePath(path).name.partition(".")
         part, _, language = named.partition(".")
         parts.setdefault(part, {})[language] = path
+    if parts.keys() <= _AS_IN_XTREME.keys():
+        return {_AS_IN_XTREME[part]: paths for part, paths in parts.items()}
     return parts
 
 
@@ -326,7 +337,7 @@ def _two_fields(path: str, files: Mapping[str, str], fields: str) -> list[tuple[
 def tested_part(parts: Iterable[str]) -> str:
     """Return the part whose pairs are scored."""
     names = list(parts)
-    return "test" if "test" in names or len(names) > 1 else names[0]
+    return TESTED if TESTED in names or len(names) > 1 else names[0]
 
 
 def mine(vectors: np.ndarray, rows: Rows, part: str) -> Mined:

@@ -115,7 +115,8 @@ class SentenceRetrieval(OfVectors):
                 raise DataError(
                     f"{table.where} have their {self.keys.query_suffix} side in alphabetical order and the other"
                     " not, as XTREME prepares them, so rows do not translate each other; use the files that its script"
-                    f" downloads, or add {self.keys.columns.label!r}, in which row each translation is"
+                    f" copies, LASER's, by XTREME's names, or add {self.keys.columns.label!r}, in which row each"
+                    " translation is"
                 )
             return np.arange(len(table))
         for number, value in enumerate(values, start=1):
