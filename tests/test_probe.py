@@ -16,12 +16,14 @@ from tests.helpers.checkpoints import make_pairs, tiny_model, tiny_tokenizer
 from tests.helpers.encoder_types import T5_LIKE, TYPES, tiny_checkpoint, tiny_config
 from tests.helpers.sample_record import SHA, run_record
 from xeval.data.model_files import find_checkpoint
+from xeval.definitions.registry import get_task
 from xeval.engine.devices import Compute
 from xeval.engine.loading import load_masked_lm, load_tokenizer
 from xeval.engine.masked_lm import Masking, mask_id_of, pieces_of, pseudo_log_likelihoods
 from xeval.judging.probe import LanguageProbe, RankCorrelation, correlations
+from xeval.kinds.rows import Rows
 from xeval.results.store import StoredRun
-from xeval.runs.probe import choose, probe
+from xeval.runs.probe import are_parallel, choose, probe
 from xeval.support.errors import ModelError
 
 CPU = Compute(torch.device("cpu"), torch.float32)
@@ -302,3 +304,15 @@ def test_wrong_options_are_refused_in_one_line(saved, mini, command, words, said
 def test_a_classifier_is_refused_on_the_command_line(saved, mini, command):
     code, _, err = command("probe", saved["classifier"], *options(mini))
     assert code == 2 and "no masked-LM head" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("n_changed", "parallel"), [(0, True), (3, True), (11, False)])
+def test_translations_may_have_a_few_other_answers(n_changed, parallel):
+    """As in PAWS-X and XCOPA, where annotators changed up to 5 % of the labels of a language."""
+    gold = np.arange(100) % 2
+    tests = [
+        Rows(language, "test", {}, own, np.arange(100))
+        for language, own in {"en": gold, "de": np.where(np.arange(100) < n_changed, 1 - gold, gold)}.items()
+    ]
+    assert are_parallel(get_task("paws-x"), tests) == parallel
+    assert not are_parallel(get_task("paws-x"), [tests[0], tests[1].first(99)])
