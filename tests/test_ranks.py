@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ import torch
 from safetensors.torch import load_file
 
 from tests.helpers.shared_training import CASES, CPU, MOMENT, ROOT, Often, run_forked, run_in, train, weights
+from xeval.cli.other_ranks import with_other_ranks
 from xeval.engine.devices import choose
 from xeval.engine.prediction import predict
 from xeval.engine.ranks import ALONE, Ranks, current
 from xeval.results.store import load_runs
+from xeval.runs.on_local import local_devices
 from xeval.support.errors import XevalError
+from xeval.support.termination import RankLost
 
 SAME = [name for name in CASES if name != "dropout"]
 
@@ -233,3 +237,33 @@ def test_several_ranks_cannot_share_one_gpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     with pytest.raises(XevalError, match=r"^device: 2 ranks need a GPU each, this machine has 1; lower --nproc"):
         choose("cuda", "float32")
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_ranks_share_all_gpus_in_each_run(device, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert local_devices(device) == ["cuda:0", "cuda:1"]
+    monkeypatch.setattr("xeval.engine.ranks.current", lambda: Ranks(0, 2))
+    assert local_devices(device) == [device]
+
+
+@pytest.mark.slow
+def test_divergence_ends_all_ranks_at_the_same_step(tmp_path, alone):
+    """Rank 0 alone saves, after each step; losses are read late, as on a GPU."""
+    (tmp_path / "checkpoints").mkdir()
+    process = run_in(2, tmp_path, "diverging:queued", "last", timeout_s=110)
+    assert process.returncode == 0, process.stderr
+    assert of(tmp_path, "diverging:queued")["problem"].startswith("the loss became nan at step ")
+    assert_same_weights(load_file(tmp_path / "last.safetensors"), alone("last")[0].model)
+
+
+def test_reason_of_a_lost_rank_is_shown(monkeypatch):
+    def command() -> None:
+        raise RankLost from RuntimeError("NCCL error: unhandled system error\nno space left in /dev/shm")
+
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("xeval.engine.ranks.joined", lambda: nullcontext(Ranks(0, 2)))
+    monkeypatch.setattr("signal.signal", lambda number, handler: None)
+    with pytest.raises(XevalError, match=r"^another rank has ended or cannot be reached \(NCCL error: .* /dev/shm\), "):
+        with_other_ranks(command)

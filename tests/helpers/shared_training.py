@@ -2,7 +2,8 @@
 
 `python -m torch.distributed.run --nproc-per-node=N -m tests.helpers.shared_training FOLDER CASE…` leaves the outcome of
 each case in FOLDER, and checkpoints if FOLDER has a folder for them. `NAME:kill`, `NAME:terminate` and `NAME:short`
-disturb the last rank: SIGKILL or SIGTERM in its third batch, or memory for only one pair at a time.
+disturb the last rank: SIGKILL or SIGTERM in its third batch, or memory for only one pair at a time. In `NAME:queued`, no
+rank reads its losses after each step, as on a GPU.
 """
 
 import json
@@ -11,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from tests.helpers.checkpoints import (
 from tests.helpers.plain_choices import tiny_choice_model
 from xeval.definitions.recipe import Recipe
 from xeval.engine.adaptation import adapt
+from xeval.engine.batches import random_batches
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.followers import Training, follow, give_to_followers
@@ -51,11 +53,13 @@ from xeval.kinds.kind import Kind
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.tags import Tagging, TagKeys
 from xeval.support import termination
+from xeval.support.errors import TrainingError
 
 ROOT = Path(__file__).parents[2]
 CPU = Compute(torch.device("cpu"), torch.float32)
 N_PAIRS, N_TESTED = 25, 250  # 25 make three batches of 8 and one of a single row
 MOMENT = 3  # the batch in which the signal is sent
+SEED = 3
 
 
 @dataclass
@@ -87,6 +91,17 @@ def pairs(dropout: bool = False, **values) -> Case:
     if chosen.adaptation == "frozen":
         rows, tested = (remember(model, each, KIND.reads, CPU) for each in (rows, tested))
     return Case(KIND, model, rows, tested, chosen)
+
+
+def diverging() -> Case:
+    """Losses are not numbers from the second step on, if not from the first; each third is a point of the curve."""
+    case = pairs(epochs=75.0, evaluate_every_steps=300)
+    _, second, *_ = random_batches(N_PAIRS, case.recipe.batch_size, SEED, 0)
+    places, longest = np.arange(N_PAIRS), case.rows.lengths.argmax()
+    places[[longest, second[0]]] = second[0], longest
+    with torch.no_grad():
+        case.model.bert.embeddings.position_embeddings.weight[case.rows.lengths.max() - 1 :] = torch.nan
+    return replace(case, rows=case.rows.take(places))
 
 
 def tags() -> Case:
@@ -149,7 +164,7 @@ def train(case: Case, ranks: Ranks = ALONE, checkpoints: Checkpoints | None = No
     def loss() -> float:
         return mean_loss(case.kind, predict(case.model, case.kind, case.tested, CPU, ranks=ranks), case.tested)
 
-    given = case.rows, case.recipe, case.recipe.learning_rate, 3, CPU
+    given = case.rows, case.recipe, case.recipe.learning_rate, SEED, CPU
     give_to_followers(ranks, Training(case.kind, case.model, *given, True))
     return fine_tune(
         case.kind,
@@ -202,19 +217,25 @@ def main(folder: Path, names: list[str]) -> None:
         is_last = ranks.rank == ranks.size - 1
         for name in names:
             case, _, what = name.partition(":")
-            if is_last and what:
+            if what == "queued":
+                xeval.engine.steps.Steps.must_read = False
+            elif is_last and what:
                 let_happen(what)
             if not ranks.leads:
                 follow(ranks)
                 continue
-            _lead(CASES[case](), ranks, folder / name)
+            _lead((CASES | {"diverging": diverging})[case](), ranks, folder / name)
             ranks.give()
 
 
 def _lead(case: Case, ranks: Ranks, path: Path) -> None:
     resumed: list[int] = []
     kept = Often(path.parent / "checkpoints" / path.name) if (path.parent / "checkpoints").exists() else None
-    outcome = train(case, ranks, kept, on_resume=resumed.append)
+    try:
+        outcome = train(case, ranks, kept, on_resume=resumed.append)
+    except TrainingError as error:
+        path.with_suffix(".json").write_text(json.dumps({"problem": str(error)}))
+        return
     shared = predict(case.model, case.kind, case.tested, CPU, ranks=ranks)
     alone = predict(case.model, case.kind, case.tested, CPU)
     save_file(weights(case.model), path.with_suffix(".safetensors"))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from xeval.support.errors import XevalError
 from xeval.support.termination import RankLost, Terminated
+from xeval.support.text import one_line
 
 _TERMINATED = 143
 
@@ -34,9 +35,10 @@ def with_other_ranks(command: Callable[[], object]) -> object:
             code = command()
             ranks.give()  # tells the others that they are no longer needed
         except RankLost as error:
+            why = one_line(error.__cause__)[:200]
             raise XevalError(
-                "another rank has ended, so this one ends too; finished work is kept, and the same command resumes from"
-                " there"
+                f"another rank has ended or cannot be reached ({why}), so this one ends too; finished work is kept, and"
+                " the same command resumes from there"
             ) from error
         return code
 

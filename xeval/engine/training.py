@@ -114,10 +114,10 @@ def fine_tune(  # noqa: PLR0913  what to train, how, and callbacks
                 _select(progress, selection_accuracy, selection_loss, at_selection, asked, ranks)
                 if recipe.patience and choice.stale >= recipe.patience:
                     outcome.n_steps = step
-            [is_asked] = ranks.most([asked()])
-            if checkpoints is not None and (is_asked or checkpoints.is_due()):
-                _read_losses(steps, outcome, on_step)
-                checkpoints.save(progress.snapshot())
+            is_asked, is_due = ranks.most([asked(), checkpoints is not None and checkpoints.is_due()])
+            if is_asked or is_due:
+                _read_losses(steps, outcome, on_step)  # on all ranks, so that a loss that is no number ends all of them
+                _save(checkpoints, progress)
             if is_asked:
                 ranks.give()  # so that the others wait until rank 0 has saved
                 raise Terminated
@@ -153,6 +153,11 @@ def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float, float
             raise TrainingError(f"the loss became {loss} at step {step}; lower the learning rate or use another seed")
         outcome.losses.append(loss)
         on_step(loss, learning_rate)
+
+
+def _save(checkpoints: Checkpoints | None, progress: Progress) -> None:
+    if checkpoints is not None:
+        checkpoints.save(progress.snapshot())
 
 
 def _newest(checkpoints: Checkpoints | None, ranks: Ranks) -> Snapshot | None:
