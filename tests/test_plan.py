@@ -332,3 +332,19 @@ def test_share_reproduced_matches_verdicts_on_drawn_scores(n_seeds):
         scores = (70 + rng.normal(0, 0.6, n_seeds)).tolist()
         n_reproduced += compare(scores, theirs, 1.5, spread).outcome == "reproduced"
     assert share_reproduced(n_seeds, published, spread, 1.5) == pytest.approx(n_reproduced / n_drawn, abs=0.04)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_processes_share_the_cores_they_are_given(words, monkeypatch):
+    """As a scheduler gives some of a machine's cores."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    all_cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(all_cores)})
+    try:
+        stored, problems = run_plan(plan_grid(**words | {"seeds": [1]}), on_local(["cpu"]))
+    finally:
+        os.sched_setaffinity(0, all_cores)
+    assert problems == []
+    [invocation] = stored[0].record.invocations.values()
+    assert invocation.environment.hardware["threads"] == 1

@@ -24,10 +24,15 @@ _SPAWN = get_context("spawn")  # a forked process cannot use CUDA
 
 
 def local_devices(device: str) -> list[str]:
-    """Return what --device means on this machine: every GPU for auto and cuda, if there are several."""
+    """Return what --device means on this machine: every GPU for auto and cuda, if there are several.
+
+    Processes that torchrun has started share all GPUs in each run, so that one run is made at a time.
+    """
     import torch
 
-    if device in ("auto", "cuda") and torch.cuda.device_count() > 1:
+    from xeval.engine import ranks
+
+    if device in ("auto", "cuda") and ranks.current().size == 1 and torch.cuda.device_count() > 1:
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     return [device]
 
@@ -172,4 +177,5 @@ def _share_processors(n_devices: int) -> None:
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // n_devices))
+        # torch's own number respects the cores that a scheduler gives this process, which may not be all of them.
+        torch.set_num_threads(max(1, torch.get_num_threads() // n_devices))
