@@ -32,6 +32,7 @@ from xeval.engine.loading import load_pretrained, load_tokenizer
 from xeval.engine.prediction import predict_logits
 from xeval.engine.steps import step_on_device
 from xeval.engine.training import fine_tune
+from xeval.runs.plan import plan_grid
 from xeval.support.errors import TrainingError
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -234,3 +235,43 @@ def test_non_finite_loss_is_reported_with_its_step():
     with pytest.raises(TrainingError, match=r"^the loss became (nan|inf) at step \d+; [^\n]+$") as caught:
         fine_tune(KIND, model, pairs, recipe(max_steps=300, batch_size=8), 1e35, 2, FLOAT32, lambda: 0.5)
     assert " at step 1;" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="a single GPU")
+def test_second_gpu_trains_as_the_first():
+    """Although the first stays the current one, whose streams would record nothing of the second's work."""
+    losses: dict[int, list[float]] = {0: [], 1: []}
+    chosen, pairs = recipe(max_steps=20, learning_rate=1e-4), encode(KIND, tiny_tokenizer("bert"), PAIRS, 48)
+    for number, own in losses.items():
+        model = model_on_gpu("bert", **without_dropout("bert")).to(f"cuda:{number}")
+        compute, said = Compute(torch.device("cuda", number), torch.float32), []
+        fine_tune(KIND, model, pairs, chosen, 1e-4, 2, compute, lambda: 0.5, into(own), say=said.append)
+        assert said == []
+    assert torch.cuda.current_device() == 0
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("compute", [FLOAT32, BFLOAT16], ids=["float32", "bfloat16"])
+def test_heads_of_26_numbers_are_those_of_the_padded_model(compute):
+    """As in encoders with 12 heads of 312 numbers; attention kernels take multiples of 8."""
+    sizes = {"hidden_size": 52, "num_attention_heads": 2} | without_dropout("bert")
+    model, pairs = model_on_gpu("bert", **sizes).train(), pairs_for("bert")
+    labels = torch.from_numpy(pairs.targets).cuda()
+    expected = padded_logits(model, pairs, compute)
+    torch.nn.functional.cross_entropy(expected, labels).backward()
+    expected_gradients = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    assert np.abs(predict_logits(model, pairs, compute) - expected.detach().cpu().numpy()).max() < 2e-2
+    model.zero_grad()
+    with packed(model):
+        resident = ResidentPairs(pairs, model.config, N_ROWS, compute.device)
+        step_on_device(KIND, model, resident, torch.from_numpy(ROWS).cuda(), resident.n_tokens(ROWS), compute)
+    gradients = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    assert (gradients - expected_gradients).norm() < (1e-5 if compute is FLOAT32 else 2e-2) * expected_gradients.norm()
+
+
+def test_plan_leaves_the_memory_of_the_gpu_to_the_runs(mini, checkpoint_of, tmp_path):
+    words = {"data": mini.data, "results": tmp_path / "results", "seeds": [1], "device": "cuda"}
+    plan_grid(str(mini.task_file), [str(checkpoint_of("bert"))], **words)
+    reserved = torch.cuda.memory_reserved()
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_reserved() == reserved

@@ -275,3 +275,12 @@ def test_the_split_survives_an_interruption(tmp_path, memory_for):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, on_step=interrupt_after(4, KeyboardInterrupt()))
     assert same(train(tmp_path), train(None))
+
+
+def test_optimizer_that_does_not_fit_ends_the_training_in_a_line(monkeypatch):
+    def step(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("torch.optim.AdamW.step", step)
+    with pytest.raises(TrainingError, match=r"^out of memory at step 1 with the optimizer's two moments [^\n]+$"):
+        train(None)

@@ -64,7 +64,7 @@ class Steps:
         loss = self._replay(rows)
         if loss is None:
             loss = self._gradients(rows)
-            self.update()
+            self._update_or_say_why_not()
         progress.optimizer.zero_grad(set_to_none=True)
         learning_rate = float(progress.schedule.get_last_lr()[0])
         progress.vocabulary.decay_unused(learning_rate, self._recipe.weight_decay)
@@ -99,6 +99,19 @@ class Steps:
         optimizer.step()
         if self._half_weights is not None:
             self._half_weights.refresh()
+
+    def _update_or_say_why_not(self) -> None:
+        """Call `update`. Raise TrainingError if what the optimizer keeps does not fit into memory: no smaller batch
+        would help."""
+        try:
+            self.update()
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or self._ranks.size > 1:  # the others would wait for a rank that goes on
+                raise
+            raise TrainingError(
+                f"out of memory at step {self._progress.outcome.step + 1} with the optimizer's two moments of each"
+                " trained weight; use a smaller model, --adaptation lora or --device cpu"
+            ) from error
 
     def _replay(self, rows: np.ndarray) -> torch.Tensor | None:
         """Take a step with a graph and return its loss, or None if the step must be taken without a graph."""
@@ -205,7 +218,7 @@ class _Graphs:
         self._rate = torch.zeros((), device=compute.device)  # the learning rate that recorded AdamW reads
         self._pinned = torch.zeros((QUEUED_STEPS, batch_size), dtype=torch.int64, pin_memory=True)
         self._n_replayed = 0
-        self._pool = torch.cuda.graph_pool_handle()
+        self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream(compute.device)
         self._seen: set[tuple[int, int]] = set()
         self._recorded: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
 
@@ -237,13 +250,17 @@ class _Graphs:
         self, n_rows: int, n_tokens: int, update: Callable[[], None]
     ) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
         """Return a graph, its input rows, (n_rows,) int64, and the loss that it computes."""
-        graph, rows = torch.cuda.CUDAGraph(), torch.zeros(n_rows, dtype=torch.int64, device=self._compute.device)
+        device = self._compute.device
+        graph, rows = torch.cuda.CUDAGraph(), torch.zeros(n_rows, dtype=torch.int64, device=device)
+        # A stream of another GPU, which may be the current one, would record nothing. torch restores the current stream
+        # only after a recording that succeeds.
+        usual_stream = torch.cuda.stream(torch.cuda.current_stream(device))
         groups = self._optimizer.param_groups
         rates = [group["lr"] for group in groups]
         try:
             for group in groups:
                 group["lr"] = self._rate
-            with torch.cuda.graph(graph, pool=self._pool):
+            with usual_stream, torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 loss = step_on_device(self._kind, self._model, self._pairs, rows, n_tokens, self._compute)
                 update()
         finally:

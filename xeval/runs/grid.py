@@ -469,6 +469,7 @@ def _try_out(runs: Sequence[OneRun], languages: Sequence[str]) -> None:
             if len(at_work) == 1 and not spec.train and spec.task.of_kind.trains:
                 run.model_of_trial = model
             del model  # before the next one is read
+            spec.compute.free_memory()  # other processes may make the runs, and one of them on this GPU
 
 
 @checked_arguments
