@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 import xeval
@@ -23,7 +24,7 @@ from xeval.engine.batches import collate
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.fast_path.forward import can_pack, logits_of, packed
-from xeval.engine.fast_path.packed_attention import attend_by_length, attend_padded
+from xeval.engine.fast_path.packed_attention import attend_by_length, attend_on_gpu, attend_padded
 from xeval.engine.fast_path.packing import Sequences, pack
 from xeval.engine.prediction import predict_logits
 from xeval.kinds.encoded import Encoded
@@ -327,3 +328,30 @@ def test_gradients_use_the_dropout_of_the_output(attend, n_queries):
         attended = attend(query, key, value, SEQUENCES, 0.5)
         [of_value] = torch.autograd.grad(attended, value, g)
         torch.testing.assert_close((of_value * value).sum(), (g * attended).sum())
+
+
+class _KernelOfGpu(TorchDispatchMode):
+    """Memory-efficient attention as its kernel computes it, with what that asks of its input."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is not torch.ops.aten._efficient_attention_forward.default:
+            return func(*args, **(kwargs or {}))
+        query, key, value, _, of_query, of_key, *_ = args
+        assert query.shape[-1] % 8 == 0, "query is not correctly aligned (strideH)"
+        parts, scale = [], (kwargs or {}).get("scale", query.shape[-1] ** -0.5)
+        for number in range(len(of_key) - 1):
+            q = query[0, of_query[number] : of_query[number + 1]].transpose(0, 1)
+            k, v = (each[0, of_key[number] : of_key[number + 1]].transpose(0, 1) for each in (key, value))
+            parts.append(((q @ k.mT * scale).softmax(-1) @ v).transpose(0, 1))
+        return torch.cat(parts)[None], *[torch.empty(0)] * 3, 0, 0
+
+
+@pytest.mark.parametrize("n_queries", [27, 5], ids=["all tokens", "first tokens"])
+@pytest.mark.parametrize("size", [26, 32])
+def test_kernels_are_given_heads_of_a_size_they_take(size, n_queries):
+    """As in encoders with 12 heads of 312 numbers."""
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(n, 2, size, generator=generator) for n in (n_queries, 27, 27))
+    with torch.no_grad(), _KernelOfGpu():
+        attended = attend_on_gpu(query, key, value, SEQUENCES, 0.0)
+    torch.testing.assert_close(attended, attend_by_length(query, key, value, SEQUENCES, 0.0))

@@ -5,8 +5,10 @@ https://huggingface.co/docs/transformers/attention_interface. Plain attention ov
 across sequences; this one cannot be called without `sequences`.
 """
 
+import math
+
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from xeval.engine.fast_path.attention_with_dropout import attend_with_dropout
@@ -14,6 +16,7 @@ from xeval.engine.fast_path.packing import Sequences, by_length
 
 NAME = "xeval_packed"
 _NO_CAUSAL_MASK = 0
+_MULTIPLE = 8  # the kernels with offsets refuse heads of other sizes
 
 
 def packed_attention(  # noqa: PLR0913  transformers passes these arguments
@@ -97,29 +100,37 @@ def attend_on_gpu(
     which does, takes no dropout. Sequences are padded where memory-efficient attention falls short: it has no window on
     both sides, and with offsets its dropout is wrong. It then assumes zero keys when it numbers its random draws
     (`max_seqlen_k = 0` in ATen's attention.cu), so all sequences and heads get the same mask, and gradients another.
+
+    Heads whose size is not a multiple of 8 are filled up with zeros, which change no product.
     """
     # Under autocast, rotary positions leave queries and keys in float32, which the kernels would misread.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    offsets, longest = sequences.offsets, sequences.max_length
+    takes_flash = query.dtype != torch.float32 and torch.backends.cuda.is_flash_attention_available()
+    if not takes_flash and (sliding_window is not None or dropout > 0.0):
+        return attend_padded(query, key, value, sequences, dropout, sliding_window)
+    size = query.shape[-1]
+    if size % _MULTIPLE:
+        query, key, value = (pad(tensor, (0, -size % _MULTIPLE)) for tensor in (query, key, value))
+    offsets, longest, scale = sequences.offsets, sequences.max_length, 1 / math.sqrt(size)
     query_offsets, longest_query = offsets, longest
     if len(query) < len(key):  # only first tokens
         query_offsets, longest_query = torch.arange(len(sequences) + 1, dtype=torch.int32, device=query.device), 1
     attended: torch.Tensor
-    if query.dtype != torch.float32 and torch.backends.cuda.is_flash_attention_available():
+    if takes_flash:
         to_each_side = None if sliding_window is None else sliding_window - 1
         attended, *_ = torch.ops.aten._flash_attention_forward(
             *(query, key, value, query_offsets, offsets, longest_query, longest, dropout, False, False),
+            scale=scale,
             window_size_left=to_each_side,
             window_size_right=to_each_side,
         )
-        return attended
-    if sliding_window is not None or dropout > 0.0:
-        return attend_padded(query, key, value, sequences, dropout, sliding_window)
-    one_batch = (tensor.unsqueeze(0) for tensor in (query, key, value))  # (1, tokens, heads, size) each
-    attended, *_ = torch.ops.aten._efficient_attention_forward(
-        *one_batch, None, query_offsets, offsets, longest_query, longest, 0.0, _NO_CAUSAL_MASK, True
-    )
-    return attended.squeeze(0)
+    else:
+        one_batch = (tensor.unsqueeze(0) for tensor in (query, key, value))  # (1, tokens, heads, size) each
+        attended, *_ = torch.ops.aten._efficient_attention_forward(
+            *one_batch, None, query_offsets, offsets, longest_query, longest, 0.0, _NO_CAUSAL_MASK, True, scale=scale
+        )
+        attended = attended.squeeze(0)
+    return attended[..., :size] if size % _MULTIPLE else attended
 
 
 def attend_padded(
