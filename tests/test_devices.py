@@ -1,12 +1,14 @@
 """A run computes in the arithmetic that its record names."""
 
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from xeval.engine import devices
 from xeval.engine.devices import Compute
+from xeval.support.errors import XevalError
 
 CPU = torch.device("cpu")
 
@@ -61,3 +63,66 @@ def test_inexact_fast_products_are_not_used(monkeypatch):
     usual = torch.get_float32_matmul_precision()
     with Compute(CPU, torch.float32).matmuls():
         assert torch.get_float32_matmul_precision() == usual
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """A machine with an A100 as cuda:0 and a T4 as cuda:1, whose tensors are a processor's."""
+    properties = [SimpleNamespace(name="A100", major=8, minor=0), SimpleNamespace(name="T4", major=7, minor=5)]
+    monkeypatch.setattr("torch.empty", lambda *sizes, device: torch.zeros(1))
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr(
+        "torch.cuda.get_device_properties",
+        lambda device: properties[device if isinstance(device, int) else torch.device(device).index or 0],
+    )
+
+
+def test_dtype_depends_on_the_named_gpu(two_gpus):
+    assert [devices.choose(f"cuda:{number}", "auto").dtype_name for number in (0, 1)] == ["bfloat16", "float32"]
+    with pytest.raises(XevalError, match=r"^dtype: bfloat16 needs a GPU of .* 8\.0 or later, T4 has 7\.5; "):
+        devices.choose("cuda:1", "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("device", "error", "said"),
+    [
+        ("cuda:2", "CUDA error: invalid device ordinal", ": torch sees 2 GPUs, numbered from cuda:0"),
+        ("cuda", "CUDA error: out of memory\nCUDA kernel errors", r" \(CUDA error: out of memory\); see in nvidia-smi"),
+        ("cuda:1", "CUDA error: all CUDA-capable devices are busy or unavailable", r" \(CUDA error: all .* use --dev"),
+        ("cuda:1", "CUDA error: no kernel image is available for", ": torch .* has no kernels for T4, .* is 7.5; inst"),
+    ],
+)
+def test_unusable_gpu_is_refused_with_the_reason(two_gpus, monkeypatch, device, error, said):
+    def fail(*sizes, device):
+        raise RuntimeError(error)
+
+    monkeypatch.setattr("torch.empty", fail)
+    with pytest.raises(XevalError, match=f"^device: '{device}' cannot be used here{said}"):
+        devices.choose(device, "auto")
+
+
+def test_device_is_used_before_it_is_accepted(two_gpus, monkeypatch):
+    """A GPU that torch has no kernels for still gives memory."""
+
+    class Unfilled(torch.Tensor):
+        def fill_(self, value):
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+
+    monkeypatch.setattr("torch.empty", lambda *sizes, device: torch.zeros(1).as_subclass(Unfilled))
+    with pytest.raises(XevalError, match="has no kernels for A100"):
+        devices.choose("cuda", "float32")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: out of memory",
+        "MPS backend out of memory (MPS allocated: 5.56 GB, other allocations: 1.10 GB, max allowed: 6.80 GB)",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_lack_of_memory_is_recognised_by_words(words):
+    assert devices.is_out_of_memory(RuntimeError(words))

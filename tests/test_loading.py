@@ -122,3 +122,10 @@ def test_threads_share_no_tokenizer(tmp_path):
     own = find_checkpoint(str(make_checkpoint(tmp_path / "own", "bert")))
     with ThreadPoolExecutor(1) as other:
         assert other.submit(load_tokenizer, own, 48).result() is not load_tokenizer(own, 48)
+
+
+def test_lack_of_memory_comes_with_advice(tmp_path):
+    own = find_checkpoint(str(make_checkpoint(tmp_path / "own", "bert")))
+    message = r"^model .*: it fails on these rows \(OutOfMemoryError: .*; free memory, "
+    with pytest.raises(ModelError, match=message), failures_named(own, "it fails on these rows"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

@@ -9,7 +9,7 @@ import torch
 from xeval.engine.ranks import refuse_device
 from xeval.support.errors import XevalError
 from xeval.support.process_settings import ProcessSetting
-from xeval.support.text import counted
+from xeval.support.text import counted, one_line
 
 DTYPES = ("auto", "float32", "bfloat16")
 _NARROWEST_IN_BFLOAT16 = 192  # hidden size; narrower encoders were slower to train, see docs/performance.md
@@ -60,7 +60,7 @@ class Compute:
         return 32_768 if self.dtype == torch.float32 else 65_536
 
     def free_memory(self) -> None:
-        """Release the memory that a GPU's allocator caches, after something did not fit."""
+        """Release the memory that a GPU's allocator caches."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -78,9 +78,10 @@ def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(device)
-        torch.empty(1, device=chosen).item()  # fails on "meta", which holds no data
+        # Fails on "meta", which holds no data, and on a GPU that this build of torch has no kernels for.
+        torch.empty(1, device=chosen).fill_(1).item()
     except (RuntimeError, AssertionError) as error:
-        raise XevalError(f"device: {device!r} cannot be used here{_why_not(device)}") from error
+        raise XevalError(f"device: {device!r} cannot be used here{_why_not(device, error)}") from error
     refuse_device(chosen)
     if dtype == "auto":
         is_narrow = chosen.type == "cpu" and hidden_size is not None and hidden_size < _NARROWEST_IN_BFLOAT16
@@ -93,8 +94,8 @@ def choose(device: str, dtype: str, hidden_size: int | None = None) -> Compute:
     return Compute(chosen, getattr(torch, dtype))
 
 
-def _why_not(device: str) -> str:
-    """Return why torch refuses the device, and what to do."""
+def _why_not(device: str, error: Exception) -> str:
+    """Return why torch refuses the device with this `error`, and what to do."""
     if not device.startswith("cuda"):
         return "; wanted auto, cpu or cuda"
     if torch.version.cuda is None and torch.version.hip is None:
@@ -105,15 +106,29 @@ def _why_not(device: str) -> str:
     n_devices = torch.cuda.device_count()
     if n_devices == 0:
         return ": torch sees no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES, or leave out --device"
-    return f": torch sees {counted(n_devices, 'GPUs')}, numbered from cuda:0"
+    number = device.removeprefix("cuda").removeprefix(":") or "0"
+    if not number.isdecimal() or int(number) >= n_devices:
+        return f": torch sees {counted(n_devices, 'GPUs')}, numbered from cuda:0"
+    if "no kernel image" in str(error):
+        capability = ".".join(map(str, torch.cuda.get_device_capability(device)))
+        return (
+            f": torch {torch.__version__} has no kernels for {torch.cuda.get_device_name(device)}, whose compute"
+            f" capability is {capability}; install a build that has (https://pytorch.org/get-started/locally), or use"
+            " --device cpu"
+        )
+    reason = one_line(str(error).partition("\n")[0])[:200]
+    return f" ({reason}); see in nvidia-smi whether other processes use it, or use --device cpu"
+
+
+# How allocators and libraries say that memory ran out, where torch has no type for it: on a processor, on Apple's GPUs,
+# and outside its own allocator on others.
+_NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether `error` says that memory ran out.
-
-    torch has a type for this on accelerators; its allocator for processors is recognised only by its words.
-    """
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """Return whether `error` says that memory ran out, by its type or its words."""
+    is_of_type = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return is_of_type or any(words in str(error) for words in _NO_MEMORY)
 
 
 def _has_fast_bfloat16(device: torch.device) -> bool:
@@ -123,7 +138,8 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
     float32 speed, whereas an AMD one gained half again.
     """
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        # Not torch.cuda.is_bf16_supported, which answers for the current device, and this may be another.
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu":
         return False
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it

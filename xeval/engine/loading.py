@@ -108,6 +108,7 @@ def failures_named(checkpoint: Checkpoint, what: str) -> Iterator[None]:
 _ADVICE = {
     "Input language unknown": "write default_language into its config.json, such as en_XX",
     "no padding token is defined": "write pad_token_id into its config.json",
+    "out of memory": "free memory, use a smaller model, or use --device cpu",
 }
 
 
