@@ -79,3 +79,12 @@ def test_collated_rows_are_padded_on_the_right(encoded, rows):
 def test_type_ids_are_left_out_for_models_that_take_none(encoded):
     batch = collate(encoded, np.array([0, 1]), pad_token_id=0, type_ids=False, device=torch.device("cpu"))
     assert set(batch) == {"input_ids", "attention_mask"}
+
+
+@pytest.mark.parametrize(("device", "may_return_early"), [("cuda", True), ("mps", False), ("cpu", False)])
+def test_only_cuda_copies_batches_asynchronously(encoded, monkeypatch, device, may_return_early):
+    """Apple's GPUs would read the batch's memory after it is freed: https://github.com/pytorch/pytorch/issues/189690."""
+    copies = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda own, device, non_blocking: copies.append(non_blocking) or own)
+    collate(encoded, np.array([0, 1]), pad_token_id=0, type_ids=True, device=torch.device(device))
+    assert copies == [may_return_early] * 3

@@ -48,4 +48,6 @@ def collate(
     if type_ids:
         inputs["token_type_ids"] = np.zeros(mask.shape, dtype=np.int64)
         inputs["token_type_ids"][mask] = pairs.token_type_ids[places]
-    return {name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in inputs.items()}
+    # On Apple's GPUs, a copy that does not block reads the source later, when it has been freed.
+    is_cuda = device.type == "cuda"
+    return {name: torch.from_numpy(array).to(device, non_blocking=is_cuda) for name, array in inputs.items()}

@@ -175,7 +175,7 @@ def pseudo_log_likelihoods(
             logits = chosen.logits(model, copies, within, compute).float()  # (b, V)
             targets = torch.from_numpy(pieces.encoded.input_ids[asked[batch]].astype(np.int64)).to(logits.device)
             of_targets = logits.gather(1, targets[:, None])[:, 0]
-            likelihoods[batch] = (of_targets - logits.logsumexp(dim=1)).double().cpu().numpy()
+            likelihoods[batch] = (of_targets - logits.logsumexp(dim=1)).cpu().double().numpy()
             on_pieces(len(batch))
     if not np.isfinite(likelihoods).all():
         raise PredictionError(f"{int((~np.isfinite(likelihoods)).sum())} pieces have no finite probability")
