@@ -65,6 +65,17 @@ def test_inexact_fast_products_are_not_used(monkeypatch):
         assert torch.get_float32_matmul_precision() == usual
 
 
+@pytest.mark.parametrize("usual", ["highest", "high"])
+def test_float32_on_a_gpu_is_not_tf32(usual):
+    torch.set_float32_matmul_precision(usual)
+    try:
+        with Compute(torch.device("cuda"), torch.float32).matmuls():
+            assert not torch.backends.cuda.matmul.allow_tf32
+        assert torch.get_float32_matmul_precision() == usual
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 @pytest.fixture
 def two_gpus(monkeypatch):
     """A machine with an A100 as cuda:0 and a T4 as cuda:1, whose tensors are a processor's."""

@@ -24,6 +24,22 @@ def _multiply_by_onednn() -> str:
 _ONEDNN = ProcessSetting(_multiply_by_onednn, torch.set_float32_matmul_precision)
 
 
+def _forbid_tf32() -> bool:
+    """Have GPUs multiply float32 numbers as such; return whether TF32 was allowed, as NVIDIA's containers do."""
+    was_allowed: bool = torch.backends.cuda.matmul.fp32_precision == "tf32"
+    if was_allowed:
+        torch.set_float32_matmul_precision("highest")
+    return was_allowed
+
+
+def _allow_tf32_again(was_allowed: bool) -> None:
+    if was_allowed:
+        torch.set_float32_matmul_precision("high")
+
+
+_NO_TF32 = ProcessSetting(_forbid_tf32, _allow_tf32_again)
+
+
 @dataclass(frozen=True)
 class Compute:
     """A device and the arithmetic of forward and backward passes on it. Weights are always float32."""
@@ -44,10 +60,13 @@ class Compute:
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def matmuls(self) -> AbstractContextManager[None]:
-        """While this lasts, compute float32 products on a processor with oneDNN, which is faster, if it is exact."""
-        if self.device.type != "cpu" or self.dtype != torch.float32 or not onednn_is_exact():
+        """While this lasts, compute float32 products exactly: on a GPU without TF32, on a processor with oneDNN, which
+        is faster, if it is exact."""
+        if self.dtype != torch.float32:
             return nullcontext()
-        return _ONEDNN.changed()
+        if self.device.type == "cuda":
+            return _NO_TF32.changed()
+        return _ONEDNN.changed() if self.device.type == "cpu" and onednn_is_exact() else nullcontext()
 
     def token_budget(self) -> int:
         """Return the number of tokens per evaluation batch.
