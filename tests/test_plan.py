@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from xeval.definitions.registry import get_reference, get_task
 from xeval.judging.equivalence import Published, Spread, compare
 from xeval.judging.power import power_of, share_reproduced
-from xeval.results.store import load_runs
+from xeval.results.store import load_run, load_runs
 from xeval.runs import forecast
 from xeval.runs.grid import run
 from xeval.runs.on_local import in_this_process, on_local
@@ -348,3 +349,31 @@ def test_processes_share_the_cores_they_are_given(words, monkeypatch):
     assert problems == []
     [invocation] = stored[0].record.invocations.values()
     assert invocation.environment.hardware["threads"] == 1
+
+
+BROKEN_PEFT = """\
+class PeftModel:
+    pass
+
+
+class LoraConfig:
+    def __init__(self, **_):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+PeftMixedModel = LoraModel = PeftModel
+"""
+
+
+@pytest.mark.slow
+def test_unexpected_error_does_not_reach_the_next_run(words, tmp_path, monkeypatch):
+    """A CUDA error, here raised by a package that one of the runs needs, leaves its process useless."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "peft.py").write_text(BROKEN_PEFT)
+    requests = [planned.request for planned in plan_grid(**words).runs]
+    with_lora = requests[0].model_copy(update={"overrides": {"adaptation": "lora"}})
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    before, broken, after = on_local(["cpu"])([requests[0], with_lora, requests[1]])
+    assert broken.problem.startswith("ended by RuntimeError: CUDA error: ")
+    made = [load_run(Path(outcome.folder)).record.invocations for outcome in (before, after)]
+    assert made[0].keys().isdisjoint(made[1])

@@ -115,14 +115,22 @@ class _Supervisor:
             self._replace(worker, worker.number)
             return
         if kind == "ends":
-            self._end(worker.number, Outcome.model_validate_json(text))
+            outcome = Outcome.model_validate_json(text)
+            self._end(worker.number, outcome)
             worker.number = None
+            if outcome.is_unexpected and self._waiting:  # a CUDA error leaves its process unable to use the GPU again
+                self._renew(worker)
         else:
             self._table.tell(worker.number, kind, text)
 
+    def _renew(self, worker: _Worker) -> None:
+        """Have another process take the place of `worker`, which waits or is dead."""
+        worker.connection.close()  # a process that waits for a run then exits
+        worker.process.join()
+        self._workers[self._workers.index(worker)] = _start(worker.device, len(self._devices))
+
     def _replace(self, worker: _Worker, number: int) -> None:
         worker.process.join()
-        worker.connection.close()
         self._losses[number] += 1
         why = f"its process on {worker.device} was ended by {_ended_by(worker.process.exitcode or 0)}"
         if self._losses[number] <= MOST_LOSSES:
@@ -130,7 +138,7 @@ class _Supervisor:
             self._table.lose(number, why)
         else:
             self._end(number, Outcome(problem=f"{why}, {self._losses[number]} times; memory may be short"))
-        self._workers[self._workers.index(worker)] = _start(worker.device, len(self._devices))
+        self._renew(worker)
 
     def _end(self, number: int, outcome: Outcome) -> None:
         self._outcomes[number] = outcome

@@ -133,6 +133,8 @@ class Outcome(BaseModel, frozen=True, extra="forbid"):
 
     folder: str | None = None
     problem: str | None = None
+    is_unexpected: bool = False
+    """Whether an error ended it that xeval does not know, after which its process may be unable to compute."""
 
 
 Engine = Callable[[Sequence[RunRequest]], Sequence[Outcome]]  # makes the runs and returns their outcomes in order
@@ -155,7 +157,7 @@ def attempt(request: RunRequest, reporter: Reporter | None = None) -> Outcome:
         return Outcome(problem=str(error))
     except Exception as error:  # a bug in xeval or a library: the traceback goes to the process's log
         traceback.print_exc()
-        return Outcome(problem=f"ended by {type(error).__name__}: {one_line(error)}")
+        return Outcome(problem=f"ended by {type(error).__name__}: {one_line(error)}", is_unexpected=True)
 
 
 def run_plan(plan: Plan, engine: Engine) -> tuple[list[StoredRun], list[str]]:
