@@ -20,6 +20,7 @@ from xeval.engine.prediction import predict
 from xeval.engine.ranks import ALONE, Ranks, current
 from xeval.results.store import load_runs
 from xeval.runs.on_local import local_devices
+from xeval.runs.plan import RunRequest, attempt
 from xeval.support.errors import XevalError
 from xeval.support.termination import RankLost
 
@@ -267,3 +268,17 @@ def test_reason_of_a_lost_rank_is_shown(monkeypatch):
     monkeypatch.setattr("signal.signal", lambda number, handler: None)
     with pytest.raises(XevalError, match=r"^another rank has ended or cannot be reached \(NCCL error: .* /dev/shm\), "):
         with_other_ranks(command)
+
+
+def test_unknown_error_of_a_shared_run_ends_its_rank(monkeypatch):
+    """The others may be in the middle of the run, and would wait for ever for a rank that begins another."""
+
+    def execute(*_):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr("xeval.runs.plan.execute", execute)
+    request = RunRequest(task="xnli-mini", model="mini-mbert", results="/results")
+    assert attempt(request).is_unexpected
+    monkeypatch.setattr("xeval.engine.ranks.current", lambda: Ranks(0, 2))
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        attempt(request)

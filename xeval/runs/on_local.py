@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Literal
 
+from xeval.engine import ranks
 from xeval.runs.plan import Engine, Outcome, RunRequest, attempt
 from xeval.runs.progress_table import Kind, ProgressTable, Sender
 from xeval.support.countdown import count_down
@@ -29,8 +30,6 @@ def local_devices(device: str) -> list[str]:
     Processes that torchrun has started share all GPUs in each run, so that one run is made at a time.
     """
     import torch
-
-    from xeval.engine import ranks
 
     if device in ("auto", "cuda") and ranks.current().size == 1 and torch.cuda.device_count() > 1:
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]

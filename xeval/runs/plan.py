@@ -15,6 +15,7 @@ from xeval.data.bundle import using
 from xeval.definitions import registry
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.toml import Frozen, first_complaint
+from xeval.engine import ranks
 from xeval.results.store import StoredRun, load_run
 from xeval.runs.forecast import Forecast, Speeds, forecast
 from xeval.runs.grid import TaskGrid, prepare_grid, run_grid, seeds_for, table_to_reproduce
@@ -150,12 +151,17 @@ def execute(request: RunRequest, reporter: Reporter | None = None) -> StoredRun:
 
 
 def attempt(request: RunRequest, reporter: Reporter | None = None) -> Outcome:
-    """Call `execute`, and return an error as the outcome, so that other runs go on."""
+    """Call `execute`, and return an error as the outcome, so that other runs go on.
+
+    Raise an error that xeval does not know if several ranks make the run: the others may still be in the middle of it.
+    """
     try:
         return Outcome(folder=str(execute(request, reporter).folder))
     except XevalError as error:
         return Outcome(problem=str(error))
     except Exception as error:  # a bug in xeval or a library: the traceback goes to the process's log
+        if ranks.current().size > 1:
+            raise
         traceback.print_exc()
         return Outcome(problem=f"ended by {type(error).__name__}: {one_line(error)}", is_unexpected=True)
 
