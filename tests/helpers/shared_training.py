@@ -2,8 +2,8 @@
 
 `python -m torch.distributed.run --nproc-per-node=N -m tests.helpers.shared_training FOLDER CASE…` leaves the outcome of
 each case in FOLDER, and checkpoints if FOLDER has a folder for them. `NAME:kill`, `NAME:terminate` and `NAME:short`
-disturb the last rank: SIGKILL or SIGTERM in its third batch, or memory for only one pair at a time. In `NAME:queued`, no
-rank reads its losses after each step, as on a GPU.
+disturb the last rank: SIGKILL or SIGTERM in its third batch, or memory for only one pair at a time. In `NAME:queued`,
+no rank reads its losses after each step, as on a GPU.
 """
 
 import json
