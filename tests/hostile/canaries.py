@@ -42,6 +42,15 @@ class Nest:
     def python(self) -> str:
         return f"import os\nos.makedirs({str(self.fired)!r}, exist_ok=True)\n"
 
+    def expression(self) -> str:
+        return f"__import__('os').makedirs({str(self.fired)!r})"
+
+    def card(self) -> str:
+        return YAML.format(fired=self.fired)
+
+    def template(self) -> str:
+        return TEMPLATE.replace("FIRED", str(self.fired))
+
     def edit(self, path: Path, **changes: object) -> None:
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
@@ -111,15 +120,18 @@ def _config(**changes: object) -> Callable[[Nest], None]:
     return plant
 
 
+def _expression(*keys: str) -> Callable[[Nest], None]:
+    return lambda nest: nest.edit(nest.model / "config.json", **dict.fromkeys(keys, nest.expression()))
+
+
 def _tokenizer_class(nest: Nest) -> None:
     (nest.model / "tokenization_own.py").write_text(nest.python())
     nest.edit(nest.model / "tokenizer_config.json", tokenizer_class="tokenization_own.OwnTokenizer")
 
 
 def _chat_template(nest: Nest) -> None:
-    template = TEMPLATE.replace("FIRED", str(nest.fired))
-    nest.edit(nest.model / "tokenizer_config.json", chat_template=template)
-    (nest.model / "chat_template.jinja").write_text(template)
+    nest.edit(nest.model / "tokenizer_config.json", chat_template=nest.template())
+    (nest.model / "chat_template.jinja").write_text(nest.template())
 
 
 def _generation_code(nest: Nest) -> None:
@@ -130,7 +142,7 @@ def _generation_code(nest: Nest) -> None:
 def _card(place: str) -> Callable[[Nest], None]:
     def plant(nest: Nest) -> None:
         for name in ("README.md", "model_card.yaml", "dataset_card.yaml", ".huggingface.yaml"):
-            (getattr(nest, place) / name).write_text(YAML.format(fired=nest.fired))
+            (getattr(nest, place) / name).write_text(nest.card())
 
     return plant
 
@@ -155,7 +167,7 @@ def _pickled_arrow_type(nest: Nest) -> None:
 
 
 def _features(nest: Nest) -> None:
-    evil = {"_type": f"__import__('os').makedirs('{nest.fired}')", "dtype": "eval"}
+    evil = {"_type": nest.expression(), "dtype": nest.expression()}
     features = {"premise": evil, "hypothesis": evil, "label": {"_type": "ClassLabel", "names": list(tiny.LABELS)}}
     _rewritten(nest, {"huggingface": json.dumps({"info": {"features": features}})})
 
@@ -172,7 +184,7 @@ def _metric(value: str) -> Callable[[Nest], None]:
 
 
 def _templates_in_a_task(nest: Nest) -> None:
-    text = json.dumps(TEMPLATE.replace("FIRED", str(nest.fired)))
+    text = json.dumps(nest.template())
     nest.task.write_text(f"note = {text}\n" + nest.task.read_text().replace('"Mini pairs"', text))
 
 
@@ -214,8 +226,8 @@ CANARIES: dict[str, Callable[[Nest], None]] = {
     ),
     "an attention kernel from the hub": _config(attn_implementation="evil/kernel:own"),
     "a quantizer of its own": _config(quantization_config={"quant_method": "own", "kernel": "own.py"}),
-    "an expression for a type": _config(dtype="__import__('os')", torch_dtype="__import__('os')"),
-    "an expression for an activation": _config(hidden_act="__import__('os').makedirs('fired')"),
+    "an expression for a type": _expression("dtype", "torch_dtype"),
+    "an expression for an activation": _expression("hidden_act"),
     "a tokenizer class in a file": _tokenizer_class,
     "a chat template": _chat_template,
     "code for generation": _generation_code,

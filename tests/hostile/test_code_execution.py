@@ -1,6 +1,6 @@
 """No code in models, data, definitions or caches from strangers is executed.
 
-A canary creates a folder called `fired` if it is executed. The last test shows that the pickle and the Python code do.
+A canary creates a folder called `fired` if it is executed. The last test shows that every payload does.
 """
 
 import pickle
@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jinja2
 import pytest
+import yaml
 from canaries import CANARIES, Nest
 
 from tests.helpers import tiny
@@ -85,9 +87,18 @@ def test_modules_in_working_folder_are_not_imported(nest):
     assert not nest.fired.exists()
 
 
-def test_canary_payloads_fire_when_executed(nest):
-    pickle.loads(nest.pickled())
-    assert nest.fired.exists()
-    nest.fired.rmdir()
-    exec(nest.python())
+@pytest.mark.parametrize(
+    "execute",
+    [
+        lambda nest: pickle.loads(nest.pickled()),
+        lambda nest: exec(nest.python()),
+        lambda nest: eval(nest.expression()),
+        lambda nest: list(yaml.unsafe_load_all(nest.card())),
+        lambda nest: jinja2.Template(nest.template()).render(),
+    ],
+    ids=["pickle", "Python", "expression", "YAML tag", "template"],
+)
+def test_canary_payloads_fire_when_executed(nest, execute):
+    """A loader that trusts strangers executes each of them."""
+    execute(nest)
     assert nest.fired.exists()
