@@ -476,15 +476,18 @@ def test_library_returns_each_metric_by_its_name(metric):
     assert compute(KIND.measure(metric), tally)[metric] == pytest.approx(KIND.measure(metric).over(tally))
 
 
-def test_nested_answers_are_read_from_parquet_and_jsonl(tmp_path):
+def test_parquet_jsonl_and_squad_files_give_the_same_rows(tmp_path):
     columns = table().columns | {"id": ["1"]}
     pq.write_table(pa.table(columns), tmp_path / "test.parquet")
     line = {name: column[0] for name, column in columns.items()}
     Path(tmp_path, "test.jsonl").write_text(json.dumps(line), encoding="utf-8")
     wanted = tables.Wanted(KIND.text_columns, KIND.gold_columns, 10)
     in_parquet = tables.read_parquet([tmp_path / "test.parquet"], wanted).values
-    assert in_parquet == tables.read_json_lines(tmp_path / "test.jsonl", wanted).values == table().columns
-    assert KIND.read(Table("en", "test", "a file", in_parquet, {})).gold == [[(6, "here")]]
+    in_jsonl = tables.read_json_lines(tmp_path / "test.jsonl", wanted).values
+    in_squad = KIND.columns_in({"test.json": squad(PARAGRAPH | {"qas": [ASKED]})})
+    assert in_parquet == in_jsonl == table().columns
+    rows = [KIND.read(Table("en", "test", "a file", columns, {})) for columns in (in_parquet, in_jsonl, in_squad)]
+    assert rows[0].gold == [[(6, "here")]] and len({each.sha256() for each in rows}) == 1
 
 
 def test_small_parquet_that_unpacks_to_gigabytes_is_refused(tmp_path):

@@ -216,10 +216,13 @@ def test_non_callbacks_are_refused_in_one_line(callbacks, said):
     ("name", "module"),
     [("tensorboard", "torch.utils.tensorboard"), ("wandb", "wandb"), ("trackio", "trackio")],
 )
-def test_missing_package_is_refused_with_the_pip_command(monkeypatch, name, module):
+def test_missing_package_is_refused_with_the_pip_command(monkeypatch, tmp_path, name, module):
+    """Before any row is read or encoded."""
     monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr("xeval.runs.grid.open_source", lambda *args: pytest.fail("rows should not have been read"))
     with pytest.raises(xeval.XevalError, match=f"callback {name}: it is not installed: pip install {name}"):
-        xeval.run("xnli-mini", "mini-mbert", callbacks=[name])
+        xeval.run("xnli-mini", "mini-mbert", callbacks=[name], results=tmp_path / "results")
+    assert not (tmp_path / "results").exists()
 
 
 # ── callbacks that come with xeval ──

@@ -83,6 +83,11 @@ def test_unchanged_results_pass_with_and_without_rows(world):
     assert submission.check(world / "results", {task.name: task}).without_rows == {"mini-pairs"}
 
 
+@pytest.fixture
+def nothing_is_opened(monkeypatch) -> None:
+    monkeypatch.setattr(submission, "load_run", lambda folder: pytest.fail(f"the record in {folder} was read"))
+
+
 def only(world: Path, message: str, data: bool = True) -> None:
     [line] = problems(world, data)
     assert message in line and str(world / "results") in line
@@ -198,27 +203,28 @@ def test_predictions_without_a_score_or_record_are_named(world):
     "name",
     ["README.md", "mini-pairs/x.sh", "mini-pairs/m/run/model.safetensors", "a/b/c/predictions/d/e.parquet", ".git/x"],
 )
-def test_file_that_belongs_to_no_run_is_named(world, name):
+def test_file_that_belongs_to_no_run_is_named(world, nothing_is_opened, name):
     path = world / "results" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("x")
     only(world, "no part of a run")
 
 
-def test_links_are_not_followed(world):
+def test_links_are_not_followed(world, nothing_is_opened):
     (run_of(world).folder / "predictions" / "en.parquet").symlink_to("/etc/passwd")
     only(world, "not an ordinary file; wanted no links")
 
 
-def test_sizes_and_numbers_of_files_are_bounded(world, monkeypatch):
-    monkeypatch.setattr(submission, "MOST_BYTES", {"record.json": 10, ".parquet": 10, ".lock": 1000})
-    assert len(problems(world)) == 3 and all("wanted at most 10" in line for line in problems(world))
-    monkeypatch.undo()
-    monkeypatch.setattr(submission, "MOST_BYTES_TOGETHER", 100)
-    only(world, "bytes together; wanted at most 100")
-    monkeypatch.undo()
-    monkeypatch.setattr(submission, "MOST_FILES", 2)
-    only(world, "more than 2 files and folders")
+def test_sizes_and_numbers_of_files_are_bounded(world, monkeypatch, nothing_is_opened):
+    with monkeypatch.context() as patch:
+        patch.setattr(submission, "MOST_BYTES", {"record.json": 10, ".parquet": 10, ".lock": 1000})
+        assert len(problems(world)) == 3 and all("wanted at most 10" in line for line in problems(world))
+    with monkeypatch.context() as patch:
+        patch.setattr(submission, "MOST_BYTES_TOGETHER", 100)
+        only(world, "bytes together; wanted at most 100")
+    with monkeypatch.context() as patch:
+        patch.setattr(submission, "MOST_FILES", 2)
+        only(world, "more than 2 files and folders")
 
 
 @pytest.mark.parametrize("bound", ["MOST_BYTES_UNPACKED", "MOST_VALUES"])

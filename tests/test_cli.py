@@ -159,10 +159,19 @@ def test_ctrl_c_says_that_finished_work_is_kept(command, tiny_run, monkeypatch):
     assert "the same command resumes from there" in err
 
 
-def test_command_line_starts_without_torch():
-    """Importing the command line loads none of the libraries that compute."""
-    program = "import sys, xeval.cli; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'pandas')))"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+def test_help_and_lists_do_not_load_torch():
+    """Nor other libraries that compute. One process runs them all, where any of them would leave torch loaded."""
+    lists = [("list",), *(("list", what) for what in ("tasks", "suites", "models", "references", "recipes"))]
+    program = (
+        "import sys, xeval.cli\n"
+        f"for words in {[('--help',), ('--version',), ('run', '--help'), *lists]}:\n"
+        "    sys.argv = ['xeval', *words]\n"
+        "    try: xeval.cli.main()\n"
+        "    except SystemExit as left: assert left.code == 0, words\n"
+        "    assert not {'torch', 'transformers', 'pandas'} & sys.modules.keys(), words\n"
+    )
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 MISTYPED = [

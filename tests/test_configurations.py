@@ -1,9 +1,11 @@
 """Which runs are seeds of one configuration: one training never counts as two, nor different trainings as one."""
 
+import numpy as np
 import pytest
 from test_report import CARD, DISTILMBERT, SIX, a_run
 from test_verdict import EN_ES, a_seed, a_table
 
+from tests.helpers.paired_answers import write_run
 from tests.helpers.sample_record import SHA, run_record, stored
 from xeval.judging.comparison.named_runs import find_runs
 from xeval.judging.verdict import judge
@@ -126,6 +128,14 @@ def test_record_without_labels_is_still_found():
     assert not is_of(record.model_copy(update={"labels": ["a", "b", "c"]}), parts, record.seed)
     assert not is_of(record, parts, record.seed + 1)
     assert identity(parts, 1) != identity(parts, 2)
+
+
+def test_stored_run_reads_its_own_predictions(tmp_path):
+    answers = {"de": np.array([0, 1, 2, 0]), "en": np.array([2, 2, 1, 0])}
+    write_run(tmp_path, answers, np.array([0, 1, 1, 0]), np.arange(4))
+    [run] = load_runs(tmp_path)
+    for language, predicted in answers.items():
+        assert run.predictions(language).column("prediction").to_pylist() == predicted.tolist()
 
 
 def test_error_about_missing_predictions_names_the_file(tmp_path):

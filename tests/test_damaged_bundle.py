@@ -35,10 +35,10 @@ def refused(command, tmp_path):
 
 
 def test_flipped_bytes_in_members_are_detected(whole, tmp_path):
-    """The first and last byte of every member; bytes between members are tar's own and hold no content."""
+    """The first, the last and three other bytes of every member; between members, bytes hold no content."""
     content = bytearray(whole.read_bytes())
     with tarfile.open(whole, "r:") as tar:
-        places = [place for m in tar for place in (m.offset_data, m.offset_data + m.size - 1)]
+        places = [m.offset_data + round(share * (m.size - 1)) for m in tar for share in (0, 0.3, 0.5, 0.9, 1)]
     for place in places:
         content[place] ^= 1
         (tmp_path / "damaged.tar").write_bytes(content)
@@ -144,7 +144,8 @@ def test_unreadable_bundle_json_is_refused(refused, tmp_path, text):
 def test_failed_write_leaves_nothing_behind(whole, tmp_path):
     contents = xeval.data.bundle.Contents(reference="x", repositories=[])
     for path in (tmp_path / "absent" / "bundle.tar", tmp_path):
-        with pytest.raises(BundleError, match="cannot be written"):
+        with pytest.raises(BundleError, match="cannot be written") as refused:
             xeval.data.bundle.write(path, contents, {"tasks/t.toml": Path(__file__)})
+        assert str(path) in str(refused.value) and "\n" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
     assert not tmp_path.with_name(tmp_path.name + ".partial").exists()

@@ -161,7 +161,9 @@ def test_schema_with_other_label_names_is_refused(mini, with_labels):
 
 
 def test_labels_that_are_lists_are_refused(mini, with_labels):
-    assert "label" in refusal(mini, with_labels([[0], [1], [2]] * 4))
+    message = refusal(mini, with_labels([[0], [1], [2]] * 4))
+    assert "12 of 12 rows cannot be used: 4 have label [0] (first row 1), 4 have label [1]" in message
+    assert "; wanted one of entailment, neutral, contradiction" in message
 
 
 # ── rows ──

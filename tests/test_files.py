@@ -103,6 +103,7 @@ def test_lasting_stale_handle_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(StoreError) as refused:
         files.write_atomically(tmp_path / "file", b"new")
     assert str(refused.value).startswith(f"{tmp_path / 'file'}: cannot be written: Stale file handle; ")
+    assert "\n" not in str(refused.value)
 
 
 def test_other_errors_are_not_tried_again(tmp_path, monkeypatch):

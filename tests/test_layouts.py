@@ -237,7 +237,7 @@ def test_sentences_have_the_same_hash_in_every_layout(tmp_path, sentences):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"body\tlabel\na\tneutral\n", "no column 'topic'"),
+        (b"body\tlabel\n" + b"a\tneutral\n" * len(SENTENCES), "rows of 'es' carry no labels"),
         (b"topic\tlabel\na\tneutral\n", "no column 'body'; it has topic, label"),
         (b"body\ttopic\na\tneutral\nb\n", "line 3 has 1 field; its first line names 2"),
         (b"", "no column 'body'"),
@@ -253,7 +253,7 @@ def test_a_faulty_table_is_named_with_its_place(tmp_path, sentences, content, sa
     path.write_bytes(content)
     message = refusal(tiny.Mini(sentences, tmp_path / "data"), tmp_path / "data")
     assert message.startswith(f"{path}: ")
-    assert said in message or "carry no labels" in message or "wanted 17, found 1" in message
+    assert said in message
 
 
 @pytest.mark.parametrize(

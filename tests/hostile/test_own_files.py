@@ -84,6 +84,7 @@ def test_too_many_checkpoints_are_refused(command, mini, checkpoint_of, tmp_path
     recipe = tmp_path / "often.toml"
     recipe.write_text(BRIEF)
     monkeypatch.setattr(xeval.runs.execute, "MOST_PREDICTIONS", 11 if every_checkpoint else 5)
+    monkeypatch.setattr("xeval.engine.steps.logits_of", lambda *args: pytest.fail("no step should be taken"))
     words = ["--model", checkpoint_of("bert"), "--data", mini.data, "--recipe", recipe, "--language", "en,es"]
     answer = command("run", mini.task_file, *words, *(["--every-checkpoint"] if every_checkpoint else []))
     assert answer.code == 1

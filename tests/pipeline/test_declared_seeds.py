@@ -12,6 +12,7 @@ from xeval.judging.gate.bless import bless
 from xeval.judging.gate.check import check
 from xeval.report import matrix
 from xeval.report.formats import markdown
+from xeval.report.page import model_section
 from xeval.results.configurations import by_configuration
 from xeval.results.store import StoredRun, load_runs
 from xeval.support.errors import DefinitionError
@@ -42,10 +43,12 @@ def test_three_folders_are_three_seeds_of_one_row(empty, three):
     runs = load_runs(empty.results)
     [(configuration, group)] = by_configuration(runs).items()
     assert [run.record.seed for run in group] == [1, 2, 3] and configuration.name() == f"{NAME}, no-train"
-    built = matrix.build(runs, records[0].task, None)
+    built = matrix.build([better(run) for run in runs], records[0].task, None)
     [row] = built.ours
-    expected = 100 * statistics.fmean(record.scores["es"].value for record in records)
-    assert (row.seeds, row.cells["es"]) == ("3", pytest.approx(expected))
+    values = [100 * (8 + seed) / 12 for seed in (1, 2, 3)]
+    assert (row.seeds, row.cells["es"]) == ("3", pytest.approx(statistics.fmean(values)))
+    spreads = {line.more[0]: line.cells[1].value for line in model_section.build(row, built).by_language}
+    assert spreads == pytest.approx(dict.fromkeys(("en", "es"), statistics.stdev(values)))
     text = markdown.render(built)
     assert f"{NAME} (seed 1 is a, seed 2 is b, seed 3 is c); evaluated as it is, without training" in text
     assert [run.record.seed for run in find_runs(NAME, empty.results)] == [1, 2, 3]

@@ -107,6 +107,8 @@ def test_full_cache_removes_weights_unused_for_a_week(empty, monkeypatch):
     assert said.startswith(told)
     assert not any(path.exists() for path in old) and all(path.exists() for path in new)
     assert cache.forget_unused("weights") == ""  # what is left fits
+    monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 1)
+    assert cache.forget_unused("weights") == "" and all(path.exists() for path in new)  # however large they are
 
 
 def test_cache_removes_no_more_weights_than_needed(empty, monkeypatch):

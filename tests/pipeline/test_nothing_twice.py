@@ -87,6 +87,32 @@ def test_damaged_kept_weights_are_not_used(empty, finished_once):
     assert empty.run().scores == record_of(finished_once).scores
 
 
+class InterruptedAtStep(Notes):
+    """Interrupts the training when this step is done."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    @contextmanager
+    def phase(self, name, total, unit):
+        def advance(phase):
+            if name == "train" and phase.done == self.step:
+                raise KeyboardInterrupt
+
+        yield Phase(name, total, unit, advance)
+
+
+def test_interrupted_retraining_changes_no_result(empty, finished_once):
+    empty.run(languages=["en", "es"])
+    clear("weights")
+    before = empty.files()
+    with pytest.raises(KeyboardInterrupt):
+        empty.run(reporter=InterruptedAtStep(5))
+    assert empty.files() == before
+    assert empty.run().scores == record_of(finished_once).scores
+
+
 def test_interruption_after_retraining_keeps_old_scores(empty, monkeypatch):
     finished = empty.run(languages=["en", "es"])
     clear("weights")
@@ -197,18 +223,9 @@ def test_finished_or_failed_training_leaves_no_checkpoints(empty, monkeypatch, i
 
 
 def test_resumed_training_reports_where_it_stopped(empty, monkeypatch, finished_once):
-    class Interrupting(Notes):
-        @contextmanager
-        def phase(self, name, total, unit):
-            def advance(phase):
-                if name == "train" and phase.done == 5:
-                    raise KeyboardInterrupt
-
-            yield Phase(name, total, unit, advance)
-
     monkeypatch.setattr("xeval.engine.snapshots.Checkpoints.is_due", lambda self: True)
     with pytest.raises(KeyboardInterrupt):
-        empty.run(reporter=Interrupting())
+        empty.run(reporter=InterruptedAtStep(5))
     notes = Notes()
     record = empty.run(reporter=notes)
     assert any("training resumes at step 4, where it was interrupted" in line for line in notes.lines)

@@ -40,10 +40,13 @@ def test_record_names_the_split_it_was_evaluated_on(with_dev, asked, n_rows, rec
 
 def test_another_split_makes_another_run(with_dev):
     on_test = with_dev.run(languages=["es"])
+    before = with_dev.files()
     on_dev = with_dev.run(languages=["es"], test_split="dev")
     assert on_test.identity != on_dev.identity
     assert on_test.training.weights_sha256 == on_dev.training.weights_sha256
     assert len(with_dev.folders()) == 2
+    after = with_dev.files()
+    assert {name: after[name] for name in before} == before
 
 
 def test_reports_name_the_split_and_give_no_verdict(with_dev):

@@ -143,6 +143,7 @@ def test_doctor_counts_the_test_rows(folder, checkpoint_of, command):
     )
     assert code == 0
     assert "20 to 30 to test on in each of 2 languages" in shown
+    assert "train" not in shown
 
 
 def test_bundled_model_does_well_on_retrieval_mini(tmp_path, checkpoint_of):
