@@ -17,6 +17,7 @@ from xeval.data.model_files import find_checkpoint, find_pickled
 from xeval.engine.convert import SAMPLES, convert
 from xeval.engine.loading import load_masked_lm, load_tokenizer, tied_tensors
 from xeval.engine.unpickle import RefusedError, rewrite
+from xeval.results.store import load_runs
 from xeval.support.errors import ModelError
 
 WEIGHTS = "pytorch_model.bin"
@@ -74,6 +75,16 @@ def test_converted_weights_are_identical_and_load(command, made, pickled, tmp_pa
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in tensors.items())
     assert tokenizer.tokenize("the cat") == TYPES["bert"][0]().tokenize("the cat")
     assert {path.name for path in tmp_path.iterdir()} == {"pickled", "out"}
+
+
+def test_a_run_takes_the_converted_folder(command, mini, pickled, tmp_path):
+    assert command("convert", pickled, tmp_path / "out")[0] == 0
+    words = ("--data", mini.data, "--language", "en", "--max-steps", 1, "--device", "cpu", "--quiet")
+    results = ("--results", tmp_path / "results")
+    code, _, err = command("run", mini.task_file, "--model", tmp_path / "out", *words, *results)
+    assert (code, err) == (0, "")
+    [run] = load_runs(tmp_path / "results")
+    assert run.record.status == "complete" and run.record.scores.keys() == {"en"}
 
 
 def in_two(pickled: Path, tensors: dict[str, torch.Tensor]) -> None:

@@ -1,6 +1,7 @@
 """A run computes in the arithmetic that its record names."""
 
-from contextlib import ExitStack
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -35,13 +36,26 @@ def test_matmul_precision_is_restored_after_an_error():
     assert torch.get_float32_matmul_precision() == usual
 
 
-def test_last_of_overlapping_uses_restores_precision(monkeypatch):
+def test_last_of_two_threads_restores_precision(monkeypatch):
     monkeypatch.setattr(devices, "onednn_is_exact", lambda: True)
-    usual, (first, second) = torch.get_float32_matmul_precision(), (Compute(CPU, torch.float32).matmuls() for _ in "12")
-    with ExitStack() as until_second_ends:
-        with first:
-            until_second_ends.enter_context(second)
-        assert torch.get_float32_matmul_precision() == "medium"
+    usual, compute = torch.get_float32_matmul_precision(), Compute(CPU, torch.float32)
+    second_began, first_ended = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with compute.matmuls():
+            assert second_began.wait(10)
+        first_ended.set()
+
+    def second() -> str:
+        with compute.matmuls():
+            second_began.set()
+            assert first_ended.wait(10)
+            return torch.get_float32_matmul_precision()
+
+    with ThreadPoolExecutor(2) as threads:
+        ended, seen = threads.submit(first), threads.submit(second)
+        ended.result()
+        assert seen.result() == "medium"
     assert torch.get_float32_matmul_precision() == usual == "highest"
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
 
 from tests.helpers import tiny, toy
 from tests.helpers.checkpoints import LABELS
@@ -21,6 +23,7 @@ from xeval.definitions.registry import get_reference, get_task
 from xeval.judging.health import collapse
 from xeval.results.records import Majority, RunRecord
 from xeval.results.store import StoredRun, load_record, save_record
+from xeval.runs.callbacks import Callback
 from xeval.support.cache import weights_folder
 from xeval.support.files import file_sha256
 from xeval.support.findings import Finding
@@ -218,13 +221,29 @@ def test_short_training_is_not_called_a_collapse(world, tmp_path):
     )
 
 
-def test_diverging_training_is_reported(world, tmp_path):
-    record = world.run(tmp_path, overrides={"learning_rate": 1.0, "max_grad_norm": 1e30, "weight_decay": 1.0})
-    findings = world.diagnose(record, tmp_path)
-    if record.status == "failed":  # whether the loss overflows depends on the processor's arithmetic
-        assert names(findings) == ["training broke down"] and "step" in findings[0].evidence
-    else:
-        assert names(findings) == ["collapsed training"]
+class Steps(Callback):
+    def __init__(self) -> None:
+        self.done = 0
+
+    def on_step(self, step, loss, learning_rate):
+        self.done = step
+
+
+def test_non_finite_loss_is_named_with_its_step(world, tmp_path):
+    """As when a flipped bit breaks a piece that is in one row only."""
+    rows, steps = toy.toy_rows(), Steps()
+    premise, hypothesis, label = rows["train", "en"][200]
+    rows["train", "en"][200] = (premise, f"{hypothesis} q", label)
+    model, tokenizer = AutoModel.from_pretrained(world.model), AutoTokenizer.from_pretrained(world.model)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids("q")] = float("nan")
+    for each in (model, tokenizer):
+        each.save_pretrained(tmp_path / "broken")
+    data = tiny.write_hub_layout(tmp_path / "data", rows)
+    record = world.run(tmp_path / "results", models=[str(tmp_path / "broken")], data=data, callbacks=steps)
+    found = only(world.diagnose(record, tmp_path / "results"))
+    assert (found.name, record.status) == ("training broke down", "failed")
+    assert 0 < steps.done < 23 and found.evidence.startswith(f"the loss became nan at step {steps.done + 1};")
 
 
 # ── languages ──

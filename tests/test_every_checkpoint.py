@@ -39,6 +39,7 @@ def interrupt() -> None:
 class Notes(Silent):
     def __init__(self, at: str = "", do: Callable[[], None] = interrupt) -> None:
         self.lines: list[str] = []
+        self.steps: list[int] = []  # of the training, as they are done
         self._at, self._do = at, do
 
     def say(self, line: str) -> None:
@@ -47,6 +48,8 @@ class Notes(Silent):
     @contextmanager
     def phase(self, name, total, unit):
         def on_change(phase):
+            if name == "train":
+                self.steps.append(phase.done)
             if self._at and phase.note == self._at:
                 self._do()
 
@@ -188,6 +191,7 @@ def test_interrupted_training_repeats_no_evaluation(world, done, monkeypatch, of
     record = world.run(reporter=notes)
     assert added == [(6, "zh"), (8, "en"), (8, "es"), (8, "zh")]
     assert any("training resumes at step 5" in line for line in notes.lines) == often
+    assert sorted(set(notes.steps)) == list(range(5 if often else 1, 9))
     assert world.logits() == done.logits()
     assert (record.training, record.scores) == (
         load_record(done.run_folder()).training,

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+from dataclasses import asdict
 from html.parser import HTMLParser
 
 import numpy as np
@@ -91,7 +93,7 @@ def test_report_is_shown_in_its_own_format(results):
     assert xeval.report_of(results, format="csv")._repr_html_() is None
 
 
-def test_audit_refutes_a_false_claim(mini, checkpoint_of):
+def test_audit_refutes_a_false_claim(mini, checkpoint_of, command):
     model = str(checkpoint_of("bert", tiny.LABELS))
     options = {"data": mini.data, "device": "cpu", "dtype": "float32"}
     found = xeval.audit(str(mini.task_file), model, "es", 0.99, **options)
@@ -99,6 +101,11 @@ def test_audit_refutes_a_false_claim(mini, checkpoint_of):
     [row] = found.frame().to_dict("records")
     assert (row["claimed"], row["outcome"], row["language"]) == (0.99, "refuted", "es")
     check_shown(found)
+    words = ("--model", model, "--language", "es", "--claimed", "99", "--data", mini.data, "--device", "cpu")
+    code, out, _ = command("audit", mini.task_file, *words, "--dtype", "float32", "--quiet", "--format", "json")
+    told, own = json.loads(out), json.loads(json.dumps(asdict(found)))
+    del told["conclusion"], told["wall_s"], own["wall_s"]  # the conclusion says the time too
+    assert (code, told) == (1, own)
 
 
 @pytest.mark.parametrize(("name", "value"), [("claimed", 58.5), ("claimed", -0.1), ("tolerance", 1.5)])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.helpers.tiny import telling_data
+from tests.helpers import tiny
 from xeval.definitions.grid import Grid
 from xeval.definitions.registry import get_grid, get_task, is_grid, is_suite
 from xeval.results.store import load_runs
@@ -144,7 +144,7 @@ def one_model(folder, mini, checkpoint_of, tasks: str, more: str = "") -> None:
 def test_sweep_in_the_file_equals_the_option(folder, mini, checkpoint_of, command):
     one_model(folder, mini, checkpoint_of, f'"{mini.task_file}"', "[sweep]\nlearning_rate = [2e-3, 1e-2]\n")
     (folder / "one.toml").write_text(RECIPE.format(name="one", steps=8))
-    common = ("--data", telling_data(folder / "telling"), *ON_CPU)
+    common = ("--data", tiny.telling_data(folder / "telling"), *ON_CPU)
     assert "after 2 trials for" in command("run", "grid.toml", *common, "--dry-run")[1]
     code, _, err = command("run", "grid.toml", *common)
     assert code == 0 and "trial 2 of 2: learning_rate 0.01" in err
@@ -221,8 +221,21 @@ def test_plan_of_a_suite_grid_runs_like_the_grid(folder, with_suite, command):
     assert len(load_runs(folder / "results")) == 4
 
 
+def test_suite_sweep_leaves_out_tasks_without_selection(folder, mini, checkpoint_of, command):
+    for name, change in (("mini-pairs", ()), ("unselected", (("selection = 12\n", ""),))):
+        tiny.write_task(folder / "tasks", *change, name=name)
+    (folder / "pairs.toml").write_text(SUITE.replace("absent", "unselected"))
+    (folder / "one.toml").write_text(RECIPE.format(name="one", steps=8))
+    one_model(folder, mini, checkpoint_of, '"./pairs.toml"', "[sweep]\nlearning_rate = [2e-3, 1e-2]\n")
+    words = ("--data", tiny.telling_data(folder / "telling"), "--tasks-dir", folder / "tasks", *ON_CPU, "--quiet")
+    code, _, err = command("run", "grid.toml", *words)
+    assert code == 1
+    assert err.startswith("xeval: unselected was not run: sweep: task unselected has no rows to select on")
+    runs = [run.record for run in load_runs(folder / "results")]
+    assert {record.task for record in runs if record.sweep} == {record.task for record in runs} == {"mini-pairs"}
+
+
 def test_suite_sweep_plan_says_tasks_may_be_left_out(tmp_path, command):
-    """Question answering has no rows to select on: xquad is left out when its turn comes, and the others go on."""
     path = tmp_path / "grid.toml"
     path.write_text('tasks = ["xtreme", "xnli-mini"]\nmodels = ["mbert"]\n[sweep]\nlearning_rate = [1e-5, 2e-5]\n')
     for words in (path, "--dry-run"), ("xtreme", "--model", "mbert", "--sweep", "learning_rate=1e-5,2e-5", "--dry-run"):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from xeval.engine.fast_path.half_products import half_products
 
@@ -86,6 +87,25 @@ def test_merged_layers_keep_their_gradients():
         got = gradients(half, x := rows()) | {"rows": x.grad}
     for name, gradient in expected.items():
         assert (got[name] - gradient).norm() < 2e-2 * gradient.norm(), name
+
+
+class Multiplications(TorchDispatchMode):
+    """Counts products with weights."""
+
+    n = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        self.n += function.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.linear)
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize(("is_merged", "n_expected"), [(True, 1), (False, 3)])
+def test_merged_layers_are_one_product(is_merged, n_expected):
+    model = Attention()
+    groups = [(model.query, model.key, model.value)] if is_merged else []
+    with half_products(model, groups), torch.autocast("cpu", dtype=torch.bfloat16), Multiplications() as counted:
+        model(rows())
+    assert counted.n == n_expected
 
 
 def test_merged_layers_do_not_mix_inputs():

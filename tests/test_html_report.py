@@ -197,6 +197,13 @@ def test_page_fits_a_phone_screen(page, page_file):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     letters = "[...document.querySelectorAll('figure svg text')].map(text => text.getBoundingClientRect().height)"
     assert min(page.evaluate(letters)) >= 10  # in pixels
+    scrolls = page.evaluate(
+        "[...document.querySelectorAll('table')].map(table => table.closest('.scroll')).map(box => {"
+        "box.scrollLeft = 1e6; const hidden = box.scrollWidth - box.clientWidth;"
+        "return [getComputedStyle(box).overflowX, hidden, box.scrollLeft]})"
+    )
+    assert all((how, reached) == ("auto", pytest.approx(hidden, abs=1)) for how, hidden, reached in scrolls)
+    assert max(hidden for _, hidden, _ in scrolls) > 100 and page.evaluate("scrollX") == 0
 
 
 def test_print_unfolds_all_but_the_records(page):
@@ -242,6 +249,7 @@ def test_page_explains_damaged_predictions(tmp_path, chromium):
     chromium.open(path)
     notes = chromium.evaluate("[...document.querySelectorAll('[role=note]')].map(note => note.textContent)")
     assert len(notes) == 1 and "What only the predictions can show is left out" in notes[0] and "damaged" in notes[0]
+    assert chromium.evaluate(f"{ACCURACY}.tBodies[0].rows.length") == len(matrix.languages)
     assert complaints(chromium) == []
 
 
