@@ -159,19 +159,20 @@ PUBLISHED_RECIPES = {
         "evaluate_every_steps": 200,
         "seed": 42,
     },
-    # nyu-mll/jiant, jiant/scripts/benchmarks/xtreme
+    # nyu-mll/jiant, jiant/scripts/benchmarks/xtreme and jiant/shared/model_setup.py
     "jiant-2020": {
         "learning_rate": 1e-5,
         "batch_size": 32,
         "epochs": 2,
         "max_length": 256,
         "warmup_share": 0.1,
+        "weight_decay": 0.01,
         "selection": "english-dev",
         "selection_rows": 500,
         "evaluate_every_steps": 1000,
         "patience": 30,
     },
-    # izhx/nlu-evals
+    # izhx/nlu-evals, scripts/run_glue_one.sh and scripts/run_pawsx.sh
     "nlu-evals": {
         "learning_rate": 2e-5,
         "batch_size": 32,
@@ -185,7 +186,6 @@ PUBLISHED_RECIPES = {
         "batch_size": 32,
         "epochs": 2,
         "max_length": 128,
-        "warmup_share": 0.06,
         "selection": "last",
     },
     # dadelani/sib-200, code/xlmr_zero.sh: batches of 16 per GPU, accumulated over two steps
