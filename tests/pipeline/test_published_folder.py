@@ -2,7 +2,7 @@
 
 import shutil
 
-from world import Notes, record_of
+from world import RECIPE, Notes, record_of
 
 from xeval.results.records import ModelRecord
 from xeval.results.store import load_run, save_record
@@ -29,3 +29,16 @@ def test_published_model_is_recognised_by_checksum(finished):
     assert (record.model.id, record.model.origin) == ("my-copy", "local")
     assert (record.model.published_as, record.model.published_by) == ("organisation/name", "checksum")
     assert record.model.published_id == "organisation/name"
+
+
+def test_folder_trains_at_the_rate_of_its_published_model(empty):
+    own_rate = f'{RECIPE}\n[learning_rate_by_model]\n"organisation/name" = 7e-4\n'
+    (empty.folder / "brief.toml").write_text(own_rate)
+    options = {"languages": ["en"]}
+    unnamed = empty.run(**options)
+    assert (unnamed.model.published_id, unnamed.recipe.values["learning_rate"]) == (None, 2e-3)
+    claimed = empty.run(models=[f"organisation/name={empty.model}"], **options)
+    assert (claimed.model.published_id, claimed.recipe.values["learning_rate"]) == ("organisation/name", 7e-4)
+    assert claimed.recipe.overrides == {}
+    again = empty.run(**options)  # what was said of these files still holds
+    assert again == claimed

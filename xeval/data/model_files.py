@@ -61,6 +61,11 @@ class Checkpoint:
     checksum_of: dict[Path, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
+    def known_as(self) -> str:
+        """The id that recipes know it by, which for a folder may be that of the published model that it holds."""
+        return self.published_as or self.id
+
+    @property
     def tokenizer_folder(self) -> Path:
         return self.adapter.folder if self.adapter is not None and self.adapter.has_tokenizer else self.folder
 

@@ -12,7 +12,7 @@ from xeval.data.hub import show_bars
 from xeval.data.model_files import Checkpoint, find_checkpoint
 from xeval.data.source import DataSource, open_source
 from xeval.definitions import registry
-from xeval.definitions.model_name import ModelName
+from xeval.definitions.model_name import ModelName, PublishedBy
 from xeval.definitions.recipe import Recipe
 from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
@@ -357,12 +357,17 @@ def _check_declared(specs: Iterable[RunSpec], known: Sequence[StoredRun]) -> Non
 
 
 def _known_by_its_files(checkpoint: Checkpoint, known: Sequence[StoredRun]) -> Checkpoint:
-    """Return `checkpoint`, marked as published if it is a folder with the files of a published model in `known`."""
-    models = [run.record.model for run in known if run.record.model.origin != "local"]
-    same = sorted({model.id for model in models if model.sha256 == checkpoint.sha256})
-    if checkpoint.origin != "local" or checkpoint.published_as or len(same) != 1:
+    """Return `checkpoint`, marked as published if it is a folder with the files of a published model in `known`.
+
+    If no run there is of a published model itself, what was said of these files before still holds.
+    """
+    same = [run.record.model for run in known if run.record.model.sha256 == checkpoint.sha256]
+    fetched: dict[str, PublishedBy | None] = {model.id: "checksum" for model in same if model.origin != "local"}
+    names = fetched or {model.published_as: model.published_by for model in same if model.published_as is not None}
+    if checkpoint.origin != "local" or checkpoint.published_as or len(names) != 1:
         return checkpoint
-    return replace(checkpoint, published_as=same[0], published_by="checksum")
+    [(published_as, published_by)] = names.items()
+    return replace(checkpoint, published_as=published_as, published_by=published_by)
 
 
 def _say_of_first_rows(specs: Iterable[RunSpec], known: Sequence[StoredRun], reporter: Reporter) -> None:

@@ -261,7 +261,7 @@ def _check_training(
     checkpoint: Checkpoint, task: Task, recipe: Recipe, unchanged: Recipe, n_rows: int
 ) -> list[Finding]:
     n_steps, unit = count_steps(recipe, n_rows), task.of_kind.unit
-    rates = recipe.learning_rate_for(checkpoint.id), unchanged.learning_rate_for(checkpoint.id)
+    rates = recipe.learning_rate_for(checkpoint.known_as), unchanged.learning_rate_for(checkpoint.known_as)
     return [
         check_batch(unit, recipe.batch_size, unchanged.batch_size, rates, n_steps, n_rows),
         check_disk(cache_home(), count_checkpoint_weights(checkpoint)),

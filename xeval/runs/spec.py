@@ -53,7 +53,7 @@ class RunSpec:
 
     @property
     def learning_rate(self) -> float:
-        return self.recipe.learning_rate_for(self.checkpoint.id)
+        return self.recipe.learning_rate_for(self.checkpoint.known_as)
 
     @property
     def recipe_name(self) -> str:
@@ -68,7 +68,7 @@ class RunSpec:
         return f"{name} seed {self.seed}" if self.train else name
 
     def recipe_record(self) -> RecipeRecord:
-        return recipe_record(self.recipe, self.checkpoint.id, self.overrides, self.train)
+        return recipe_record(self.recipe, self.checkpoint.known_as, self.overrides, self.train)
 
     def data_record(self, test_sha256: dict[str, str]) -> DataRecord:
         corpus, english = self.corpus, self.task.training_language
