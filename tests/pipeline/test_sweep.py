@@ -365,3 +365,10 @@ def test_repeated_sweep_key_is_refused_in_one_line(command):
     words = ("--sweep", "epochs=1,2", "--sweep", "epochs=3,4")
     code, _, err = command("run", "xnli-mini", "--model", "mini-mbert", *words)
     assert code == 2 and "epochs is given twice" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("changes", [{"sweep": {"epochs": [0, 1]}}, {"sweep": BATCHES, "overrides": {"epochs": 0}}])
+def test_sweep_without_training_is_refused(world, monkeypatch, changes):
+    monkeypatch.setattr("xeval.runs.grid.open_source", forbid("data"))
+    with pytest.raises(XevalError, match="sweep: epochs 0 trains nothing"):
+        world.run(**changes)

@@ -54,14 +54,19 @@ def check_sweep(
     for key, values in sweep.items():
         _check_key(key, values, overrides)
     for recipe in recipes:
-        combinations = list(_combinations(sweep, recipe, overrides))
-        for place, combination in enumerate(combinations):
-            if combination in combinations[:place]:
-                raise DefinitionError(f"sweep: {_in_words(combination)} is given twice; give each value once")
+        _check_combinations(list(_combinations(sweep, recipe, overrides)), recipe, overrides)
         if TRIAL_SEED in (seeds or [recipe.seed]):
             raise DefinitionError(
                 f"seed {TRIAL_SEED}: a sweep's trials use it to choose, and are not scored; use another"
             )
+
+
+def _check_combinations(combinations: Sequence[Values], recipe: Recipe, overrides: Values) -> None:
+    for place, combination in enumerate(combinations):
+        if combination in combinations[:place]:
+            raise DefinitionError(f"sweep: {_in_words(combination)} is given twice; give each value once")
+        if override(recipe, {**overrides, **combination}).epochs == 0:
+            raise DefinitionError("sweep: epochs 0 trains nothing, so nothing can be measured; give more than 0")
 
 
 def _check_key(key: str, values: object, overrides: Values) -> None:
