@@ -1,6 +1,7 @@
 """The training loop matches its definition and the plain loop of the tutorials, step for step."""
 
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -11,12 +12,29 @@ from transformers import get_linear_schedule_with_warmup
 
 from tests.helpers.checkpoints import (
     ARCHITECTURES,
+    KIND,
     LABELS,
     tiny_tokenizer,
     without_dropout,
 )
-from tests.helpers.tiny_training import PAIRS, into, model_of, plain_losses, recipe, same, train, weights
+from tests.helpers.encoder_types import TYPES, tiny_checkpoint
+from tests.helpers.tiny_training import (
+    CPU,
+    MAX_LENGTH,
+    PAIRS,
+    into,
+    model_of,
+    plain_losses,
+    recipe,
+    same,
+    train,
+    weights,
+)
+from xeval.data.model_files import find_checkpoint
 from xeval.definitions.recipe import Recipe
+from xeval.engine.encoding import encode
+from xeval.engine.loading import load_pretrained, load_tokenizer
+from xeval.engine.training import fine_tune
 from xeval.kinds.rows import Rows
 
 # ── the loop against its definition ──
@@ -149,3 +167,23 @@ def test_parallel_trainings_match_sequential_ones():
         list(threads.map(train_at_once, at_once))
     assert not same(weights(alone[1]), weights(alone[2]))
     assert all(same(weights(alone[seed]), weights(at_once[seed])) for seed in alone)
+
+
+@pytest.mark.parametrize("model_type", sorted(TYPES))
+def test_biases_and_layer_norms_have_no_weight_decay(tmp_path, monkeypatch, model_type):
+    checkpoint = find_checkpoint(str(tiny_checkpoint(tmp_path, model_type)))
+    model = load_pretrained(checkpoint, KIND, seed=3)
+    decay_of: dict[str, float] = {}
+    step = torch.optim.AdamW.step
+
+    def noting(self, *args, **kwargs):
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        for group in self.param_groups:
+            decay_of.update({names[parameter]: group["weight_decay"] for parameter in group["params"]})
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noting)
+    pairs = encode(KIND, load_tokenizer(checkpoint, MAX_LENGTH), PAIRS, MAX_LENGTH)
+    fine_tune(KIND, model, pairs, recipe(max_steps=1, weight_decay=0.1), 1e-3, 0, CPU, None)
+    expected = {name: 0.0 if re.search("bias|norm", name.lower()) else 0.1 for name, _ in model.named_parameters()}
+    assert decay_of == expected

@@ -254,8 +254,10 @@ def _optimizer(
     model: PreTrainedModel, recipe: Recipe, learning_rate: float, n_steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Return AdamW, without decay on biases and layer norms, and its schedule: linear warm-up and decay to zero."""
-    decayed = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim > 1]
-    plain = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim <= 1]
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    # T5's and MPNet's biases of relative positions are tables.
+    decayed = [parameter for name, parameter in trained if parameter.ndim > 1 and "bias" not in name]
+    plain = [parameter for name, parameter in trained if parameter.ndim <= 1 or "bias" in name]
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": plain, "weight_decay": 0.0},
