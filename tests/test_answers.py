@@ -514,3 +514,14 @@ def test_shared_contexts_and_ends_inside_words_are_findings():
     assert apart.keys() == found().keys() == {"ends of answers"}
     assert "at most 50.0 % (en)" in apart["ends of answers"].evidence
     assert shared["contexts"].severity == "warning" and "at most 50.0 % (en)" in shared["contexts"].evidence
+
+
+@pytest.mark.parametrize(("max_length", "unit"), [(24, "sequences"), (128, "questions")])
+def test_a_batch_is_counted_in_what_it_consists_of(command, tmp_path, monkeypatch, max_length, unit):
+    monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))
+    limits = ("--max-train", 40, "--max-steps", 1, "--max-eval", 10, "--language", "en", "--max-length", max_length)
+    places = ("--results", tmp_path / "results", "--device", "cpu")
+    code, _, err = command("run", "answers-mini", "--model", "mini-mbert", *limits, *places)
+    [said] = re.findall(r"effective batch size 32 (\w+), 1 step on (\d+) (\w+)", err)
+    assert code == 0 and said[0] == said[2] == unit
+    assert (int(said[1]) == 40) == (unit == "questions")

@@ -33,7 +33,7 @@ class Recipe(Frozen):
     learning_rate_by_model: dict[HubId, Annotated[float, Field(gt=0, le=1)]] = {}
     """Learning rates of models that use a different one."""
     batch_size: Annotated[int, Field(gt=0, le=65536)]
-    """Effective batch size, in pairs per optimizer step."""
+    """Effective batch size, in rows per optimizer step; where a long row is several sequences, in sequences."""
     epochs: Annotated[float, Field(ge=0, le=1000)] | None = None
     """Passes over the training rows."""
     max_steps: Annotated[int, Field(gt=0)] | None = None

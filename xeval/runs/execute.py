@@ -448,12 +448,12 @@ class OneRun:
         if "selection" in rows:
             rows["selection"] = rows["selection"].first(spec.recipe.selection_rows)
         encoded = self._encode(tokenizer, rows)
-        train, unit = encoded["train"], self.kind.unit
-        n_rows = len(train) // self.kind.sequences_together
-        n_steps = count_steps(spec.recipe, n_rows)
+        n_trained_on = len(encoded["train"]) // self.kind.sequences_together
+        unit = self.kind.unit if n_trained_on == len(rows["train"]) else "sequences"
+        n_steps = count_steps(spec.recipe, n_trained_on)
         self._say(
             f"effective batch size {counted(spec.recipe.batch_size, unit)}, {counted(n_steps, 'steps')} on"
-            f" {counted(n_rows, unit)}, learning rate {spec.learning_rate:g}, {spec.compute.dtype_name} on"
+            f" {counted(n_trained_on, unit)}, learning rate {spec.learning_rate:g}, {spec.compute.dtype_name} on"
             f" {spec.compute.device}{f', shared by {self.ranks.size} ranks' if self.ranks.size > 1 else ''}"
         )
         self._check_selections(n_steps, every)
