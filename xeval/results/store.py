@@ -212,8 +212,8 @@ def records_in(results: Path) -> list[Path]:
     Raises StoreError for a folder that cannot be read, whose records would otherwise be missing silently.
     """
     models = [model for task in _folders_in(results) for model in _folders_in(task)]
+    runs = [run / RECORD for model in models for run in _folders_in(model)]  # first, so that errors name this folder
     trials = [trial / TRIAL for model in models for trial in _folders_in(model / "trials")]
-    runs = [run / RECORD for model in models for run in _folders_in(model)]
     return [path for path in [*trials, *runs] if _is_readable(path)]
 
 
