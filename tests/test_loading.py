@@ -1,9 +1,9 @@
 """An encoder under a new head: which weights are loaded, and which are drawn from the seed."""
 
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -88,14 +88,25 @@ def test_parallel_loads_draw_the_heads_of_their_seeds(tmp_path, mini, monkeypatc
         assert [name for name in weights if not torch.equal(weights[name], together[seed][name])] == []
 
 
-def test_transformers_is_silent_until_the_last_block_ends(tmp_path):
-    """Two overlapping blocks silence it."""
+def test_transformers_is_silent_until_the_last_thread_ends(tmp_path):
     own = find_checkpoint(str(make_checkpoint(tmp_path / "own", "bert")))
     usual = logging.get_verbosity()
-    with ExitStack() as until_second_ends:
+    both_silence, ends = threading.Barrier(3, timeout=20), (threading.Event(), threading.Event())
+
+    def silence(end: threading.Event) -> None:
         with failures_named(own, "it fails"):
-            until_second_ends.enter_context(failures_named(own, "it fails too"))
-        assert logging.get_verbosity() == logging.ERROR != usual
+            both_silence.wait()
+            end.wait(20)
+
+    with ThreadPoolExecutor() as threads:
+        first, second = (threads.submit(silence, end) for end in ends)
+        both_silence.wait()
+        ends[0].set()
+        first.result()
+        in_between = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        ends[1].set()
+        second.result()
+    assert in_between == (logging.ERROR, False) and usual != logging.ERROR
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (usual, True)
 
 

@@ -122,14 +122,17 @@ def test_missing_or_damaged_copy_is_made_again(mini, fine_tuned, tmp_path):
     assert first.model == second.model == third.model and first.scores.keys() == third.scores.keys()
 
 
-def test_run_completes_without_a_usable_cache(mini, fine_tuned, tmp_path):
+def test_without_a_usable_cache_copies_lie_elsewhere(mini, fine_tuned, tmp_path):
     cache = Path(os.environ["XEVAL_CACHE"])
     cache.parent.mkdir(parents=True, exist_ok=True)
     cache.write_text("")
-    frames = {"es": frame_of(mini, "es", "test")}
+    frames, listening = {"es": frame_of(mini, "es", "test")}, Listening()
     options = {"data": frames, "languages": "es", "train": False, "dtype": "float32", "results": tmp_path}
-    [run] = xeval.run(str(mini.task_file), fine_tuned, **options)
+    [run] = xeval.run(str(mini.task_file), fine_tuned, **options, reporter=listening)
     assert run.status == "complete"
+    places = [Path(line.partition(" is in ")[2]) for line in listening.lines if "a copy of the " in line]
+    assert [(place / "SHA256SUMS").is_file() for place in places] == [True, True]  # of the model and of the rows
+    assert cache.read_text() == "" and not any(place.is_relative_to(cache) for place in places)
 
 
 class Half:
@@ -235,7 +238,22 @@ def test_unusable_data_is_refused_in_one_line(mini, checkpoint_of, make, said):
 # ── other calls ──
 
 
-def test_reproduce_checks_rows_in_memory(tmp_path):
+def test_reproduce_takes_rows_in_memory(mini, tmp_path, monkeypatch):
+    monkeypatch.setenv("XEVAL_TASKS", str(mini.task_file.parent))
+    table = tmp_path / "table.toml"
+    table.write_text(
+        'name = "table"\ntitle = "t"\ntask = "mini-pairs"\nsplit = "test"\nsource_url = "x"\nlanguages = ["es"]\n'
+        '[[rows]]\nname = "Bert"\nmodel = "mini-mbert"\nhow = "computed"\nrecipe = "hf-2019"\n'
+        "cells = { es = 50.0 }\n"
+    )
+    options = {"seeds": [1], "results": tmp_path / "results", **SHORT}
+    data = {"en": {split: frame_of(mini, "en", split) for split in ENGLISH}, "es": frame_of(mini, "es", "test")}
+    [run] = xeval.reproduce(str(table), data=data, **options)
+    [again] = xeval.reproduce(str(table), data=mini.data, **options)
+    assert again == run and run.scores.keys() == {"es"}
+
+
+def test_reproduce_refuses_wrong_splits_in_memory(tmp_path):
     with pytest.raises(xeval.XevalError, match="of 'en', wanted the splits train, validation, test, got tst"):
         xeval.reproduce("xnli-mini", data={"en": {"tst": pd.DataFrame()}}, results=tmp_path)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -85,11 +86,13 @@ def test_invalid_requests_are_refused(change):
         RunRequest.model_validate_json(json.dumps(request))
 
 
-def test_plan_has_a_request_per_seed_with_full_paths(words, tmp_path, monkeypatch):
+def test_plan_has_a_request_per_model_and_seed(words, checkpoint_of, tmp_path, monkeypatch):
+    """Its paths are absolute."""
     monkeypatch.chdir(tmp_path)
-    plan = plan_grid(**words | {"results": "here", "recipe": "./brief.toml"})
-    assert [run.request.seed for run in plan.runs] == [1, 2]
-    [first, _] = [run.request for run in plan.runs]
+    models = [*words["models"], str(checkpoint_of("distilbert"))]
+    plan = plan_grid(**words | {"models": models, "results": "here", "recipe": "./brief.toml"})
+    assert [(run.request.model, run.request.seed) for run in plan.runs] == list(product(models, [1, 2]))
+    first, *_ = [run.request for run in plan.runs]
     assert (first.results, first.recipe) == (str(tmp_path / "here"), str(tmp_path / "brief.toml"))
     assert (first.task, first.data) == (words["subject"], str(words["data"]))
     assert not any(run.is_finished for run in plan.runs)

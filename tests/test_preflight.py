@@ -14,11 +14,17 @@ from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast, 
 from tests.helpers import tiny, toy
 from tests.helpers.checkpoints import LABELS
 from xeval.checks.before.machine_checks import check_disk
-from xeval.checks.before.tokenizer_checks import KNOWN_VOCABULARIES, check_letters, check_vocabulary
+from xeval.checks.before.tokenizer_checks import (
+    KNOWN_VOCABULARIES,
+    check_letters,
+    check_vocabulary,
+    without_accents,
+)
 from xeval.results.records import RunRecord
 from xeval.runs.preflight import doctor
 from xeval.support.errors import PreflightError
 from xeval.support.findings import Finding
+from xeval.support.progress import Silent
 
 WORDS = [f"Word{chr(97 + n)}{chr(97 + m)}" for n in range(26) for m in range(10)]
 
@@ -363,13 +369,22 @@ def test_real_vocabulary_has_the_known_ids_and_letters(shared, name):
     assert [letters.severity for letters in check_letters(tokenizer, ["In Paris", "En avión", "में"])] == ["fine", "fine"]
 
 
-def test_lower_casing_the_real_vocabulary_loses_only_letters(shared):
-    folder = shared / "models" / "bert-base-multilingual-cased"
-    tokenizer = AutoTokenizer.from_pretrained(folder, do_lower_case=True)
+@pytest.mark.parametrize(
+    ("options", "severities"),
+    [
+        ({"do_lower_case": True}, ["warning", "warning"]),
+        ({"do_lower_case": True, "strip_accents": False}, ["warning", "fine"]),
+        ({"do_lower_case": False, "strip_accents": True}, ["fine", "warning"]),
+    ],
+)
+def test_altering_letters_of_the_real_vocabulary_is_a_warning(shared, options, severities):
+    """Its ids are still the known ones."""
+    tokenizer = AutoTokenizer.from_pretrained(shared / "models" / "bert-base-multilingual-cased", **options)
     assert check_vocabulary(tokenizer, 119_547).severity == "fine"
     found = check_letters(tokenizer, ["In Paris", "En avión", "में"])
-    assert [letters.severity for letters in found] == ["warning", "warning"]
-    assert "16,582 of the vocabulary's 119,542 pieces have capitals" in found[0].evidence
+    assert [letters.severity for letters in found] == severities
+    if severities[0] == "warning":
+        assert "16,582 of the vocabulary's 119,542 pieces have capitals" in found[0].evidence
 
 
 def test_reordered_real_vocabulary_is_an_error(shared, tmp_path):
@@ -380,17 +395,36 @@ def test_reordered_real_vocabulary_is_an_error(shared, tmp_path):
     assert "7 of 7 words do not have the ids of mBERT cased's vocabulary" in found.evidence
 
 
-def test_known_words_have_no_capitals():
+def test_known_words_have_no_capitals_or_accents():
+    """Hence a tokenizer that changes these is not mistaken for one with another vocabulary."""
     _, words = KNOWN_VOCABULARIES[119_547]
-    assert all(word == word.lower() for word in words)
+    assert [word for word in words if without_accents(word.lower()) != word] == []
 
 
 # ── the run ──
 
 
-def test_fourfold_batch_size_is_recorded_as_a_warning(world, tmp_path):
-    record = world.run(tmp_path, overrides={"batch_size": 64, "epochs": 1.0})
+class Listening(Silent):
+    """Keeps the lines and the names of phases in their order."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.heard.append(line)
+
+    def phase(self, name: str, total: int, unit: str):
+        self.heard.append(name)
+        return super().phase(name, total, unit)
+
+
+def test_fourfold_batch_size_is_a_warning_before_the_run(world, tmp_path):
+    """It is kept in the record too."""
+    listening = Listening()
+    record = world.run(tmp_path, overrides={"batch_size": 64, "epochs": 1.0}, reporter=listening)
     (found,) = record.preflight
+    before = listening.heard[: listening.heard.index("train")]
+    assert [line for line in before if found.evidence in line] == [f"{record.model.id}: {found.line}"]
     assert (found.name, found.severity) == ("effective batch size", "warning")
     assert "64 pairs per step, 6 steps on 360 pairs" in found.evidence and "the recipe has 16" in found.evidence
     path = toy.folder_of(tmp_path, record) / "record.json"

@@ -12,10 +12,10 @@ from huggingface_hub.utils import validate_repo_id
 
 from tests.helpers.sample_report import CARD as TABLE
 from tests.helpers.sample_report import TASK, sample_runs
-from tests.helpers.stand_in_hub import Answer, Hub, connect, serve
+from tests.helpers.stand_in_hub import NO_ANSWER, Answer, Hub, connect, serve
 from xeval.cli import main
 from xeval.report.formats.card_on_hub import with_results, with_section
-from xeval.results.store import RECORD, load_runs, save_record
+from xeval.results.store import load_runs, save_record
 from xeval.support.errors import XevalError
 
 TOKEN = "hf_CanaryCanaryCanaryCanaryCanaryCanary"
@@ -225,6 +225,14 @@ def test_server_error_during_a_push_is_one_line(hub, push):
     assert code == 2 and error.count("\n") == 1 and "nothing was pushed" in error
 
 
+def test_connection_lost_while_committing_is_one_line(hub, push):
+    real = hub.take
+    hub.take = lambda path, *rest: NO_ANSWER if "/commit/" in path else real(path, *rest)
+    code, _, error = push("distilmbert", "--yes")
+    assert code == 2 and error.count("\n") == 1
+    assert "check the network and HF_ENDPOINT, and check whether the pull request exists" in error
+
+
 def test_card_changed_in_the_meantime_is_not_overwritten(hub, push):
     """The commit names its parent: the hub refuses it on main, and starts a pull request from that parent."""
     real = hub.take
@@ -264,11 +272,12 @@ def test_local_model_needs_the_name_of_a_repository(hub, push, results):
     assert code == 0 and f"{MODEL} at " in said
 
 
-def test_damaged_predictions_are_refused_in_one_line(hub, push, results):
+def test_damaged_predictions_and_their_path_are_not_sent(hub, push, results):
     next(results.glob(f"xnli/{MODEL.replace('/', '--')}/*/predictions/es.parquet")).unlink()
-    code, out, error = push("distilmbert")
+    code, out, error = push("distilmbert", "--yes")
     assert (code, out, error.count("\n")) == (2, "", 1)
     assert "nothing was pushed: " in error and "damaged predictions" in error and "es.parquet" in error
+    assert posts(hub) == [] and hub.received == []
 
 
 HOSTILE = {
@@ -342,7 +351,6 @@ def test_results_are_inserted_once_into_any_card(card):
     assert sum(len(model.get("results", [])) for model in index) == (3 if card == CARD else 2)
 
 
-def test_records_keep_their_names(results):
-    assert {path.name for path in results.rglob("*.json")} == {RECORD}
-    with pytest.raises(XevalError):
+def test_section_that_ends_before_it_begins_is_refused():
+    with pytest.raises(XevalError, match=r"README\.md: .*xeval: "):
         with_section("<!-- xeval: end a -->\n", "a", "")

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from tests.helpers.shared_training import CASES, CPU, MOMENT, ROOT, Often, run_forked, run_in, train, weights
 from xeval.cli.other_ranks import with_other_ranks
 from xeval.engine.devices import choose
-from xeval.engine.prediction import predict
+from xeval.engine.prediction import predict, predict_logits
 from xeval.engine.ranks import ALONE, Ranks, current
 from xeval.results.store import load_runs
 from xeval.runs.on_local import local_devices
@@ -110,13 +111,34 @@ def test_predictions_match_those_of_one_process(shared, alone, name):
         np.testing.assert_allclose(outputs["shared"] - shift, expected, rtol=0, atol=1e-4)
 
 
+class WithoutOthers(Ranks):
+    """A rank that gets only its own share back."""
+
+    def give(self, value=None):
+        return value
+
+    def gather(self, value):
+        return [value]
+
+
+@pytest.mark.parametrize("n_ranks", [2, 3])
+def test_each_row_is_predicted_by_one_rank(alone, n_ranks):
+    case, _ = alone("last")
+    own = [predict_logits(case.model, case.tested, CPU, ranks=WithoutOthers(rank, n_ranks)) for rank in range(n_ranks)]
+    is_predicted = np.isfinite(own).all(axis=2)  # (ranks, N)
+    assert (is_predicted.sum(axis=0) == 1).all() and is_predicted.any(axis=1).all()
+
+
 def test_ranks_with_dropout_keep_equal_weights(shared, alone):
-    """Each draws its own dropout, so the weights are not those of one process."""
+    """Each draws other numbers in every step, so the weights are not those of one process."""
     with np.load(shared / "dropout.npz") as outputs:
         np.testing.assert_array_equal(outputs["shared"], outputs["alone"])
-    case, _ = alone("dropout")
+    case, outcome = alone("dropout")
     got = load_file(shared / "dropout.safetensors")
     assert any(not torch.equal(got[name], tensor) for name, tensor in weights(case.model).items())
+    drawn = json.loads((shared / "dropout.drawn.json").read_text())
+    assert [len(of_rank) for of_rank in drawn] == [outcome.step, outcome.step - 3]  # three batches have a single row
+    assert len({number for of_rank in drawn for number in of_rank}) == 2 * outcome.step - 3
 
 
 @pytest.mark.slow
@@ -190,9 +212,9 @@ def test_sigterm_to_one_rank_ends_all_after_the_same_step(tmp_path, alone):
 # ── the command ──
 
 
-def xeval_in(n_ranks: int, *words: object) -> subprocess.CompletedProcess:
+def xeval_in(n_ranks: int, *words: object, torchrun: Sequence[str] = ()) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}"]
-    command += ["-m", "xeval", *map(str, words)]
+    command += [*torchrun, "-m", "xeval", *map(str, words)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
@@ -215,11 +237,13 @@ def test_run_on_two_ranks_matches_one_and_prints_once(mini, checkpoint_of, tmp_p
 
 
 @pytest.mark.slow
-def test_bad_input_is_reported_once(tmp_path):
-    process = xeval_in(2, "run", "xnli-mini", "--model", "no such model", "--results", tmp_path)
+def test_bad_input_is_reported_by_the_first_rank_alone(tmp_path):
+    words = ("run", "xnli-mini", "--model", "no such model", "--results", tmp_path / "results")
+    process = xeval_in(2, *words, torchrun=["--redirects=3", f"--log-dir={tmp_path}"])
     assert process.returncode != 0
-    said = [line for line in process.stderr.splitlines() if line.startswith("xeval: ")]
-    assert len(said) == 1 and "no such model" in said[0]
+    first, second = ("".join(path.read_text() for path in tmp_path.rglob(f"{rank}/std*.log")) for rank in (0, 1))
+    assert first.startswith("xeval: ") and "no such model" in first and first.count("\n") == 1
+    assert second == ""
 
 
 def test_processes_that_do_not_meet_get_a_one_line_error(command, monkeypatch):

@@ -213,19 +213,23 @@ def fork_ranks(n_ranks: int, folder: Path, names: list[str]) -> int:
 
 def main(folder: Path, names: list[str]) -> None:
     termination.listen()
+    drawn = note_random_numbers()
     with joined() as ranks:
         is_last = ranks.rank == ranks.size - 1
         for name in names:
+            drawn.clear()
             case, _, what = name.partition(":")
             if what == "queued":
                 xeval.engine.steps.Steps.must_read = False
             elif is_last and what:
                 let_happen(what)
-            if not ranks.leads:
+            if ranks.leads:
+                _lead((CASES | {"diverging": diverging})[case](), ranks, folder / name)
+                ranks.give()
+            else:
                 follow(ranks)
-                continue
-            _lead((CASES | {"diverging": diverging})[case](), ranks, folder / name)
-            ranks.give()
+            if of_ranks := ranks.gather(drawn):
+                (folder / f"{name}.drawn.json").write_text(json.dumps(of_ranks))
 
 
 def _lead(case: Case, ranks: Ranks, path: Path) -> None:
@@ -242,6 +246,19 @@ def _lead(case: Case, ranks: Ranks, path: Path) -> None:
     np.savez(path.with_suffix(".npz"), shared=shared, alone=alone)
     said = {"loss_curve": outcome.loss_curve, "n_parts": outcome.n_parts, "chosen_step": outcome.chosen_step}
     path.with_suffix(".json").write_text(json.dumps(said | {"step": outcome.step, "resumed": resumed}))
+
+
+def note_random_numbers() -> list[float]:
+    """The list that receives the random number that would be drawn next, at each batch of a training from now on."""
+    logits_of, drawn = xeval.engine.steps.logits_of, []
+
+    def watched(model, pairs, rows, compute):
+        with torch.random.fork_rng(devices=[]):
+            drawn.append(torch.rand(1).item())
+        return logits_of(model, pairs, rows, compute)
+
+    xeval.engine.steps.logits_of = watched
+    return drawn
 
 
 def let_happen(what: str) -> None:

@@ -39,6 +39,9 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
+NO_ANSWER = Answer(0)  # the connection is closed
+
+
 @dataclass
 class Hub:
     """What is served, and the requests so far."""
@@ -170,6 +173,9 @@ def serve(root: Path, **options) -> Iterator[Hub]:
             self._send(answer)
 
         def _send(self, answer: Answer) -> None:
+            if answer == NO_ANSWER:
+                self.close_connection = True
+                return
             self.send_response(answer.status)
             for name, value in {**answer.headers, "Content-Length": str(len(answer.body))}.items():
                 self.send_header(name, value)
