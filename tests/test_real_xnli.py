@@ -12,7 +12,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from xeval.results.predictions import load_predictions
+from xeval.judging.score import clustered_wilson_interval, wilson_interval
+from xeval.results.predictions import groups_of, load_predictions
 from xeval.results.store import load_runs
 from xeval.runs.grid import run
 
@@ -91,12 +92,21 @@ def test_truncation_matches_the_measured_shares(real):
     assert max(record.scores, key=lambda language: record.scores[language].tokenization.truncated_share) == "th"
 
 
-def test_intervals_have_a_plausible_width(real):
-    """Three rows share a premise, so an interval rests on fewer than 5,010 draws."""
-    _, record, _ = real
-    for score in record.scores.values():
+def test_intervals_count_premises_as_draws(real):
+    """Three rows share a premise. If they are right together, the interval is √3 times as wide as for 5,010 draws."""
+    _, record, folder = real
+    for language, score in record.scores.items():
+        table = load_predictions(folder, language, score.predictions_sha256)
+        groups, right = groups_of(table), np.array(table["prediction"]) == np.array(table["label"])
+        assert score.n_groups == len(np.unique(groups))
+        assert score.ci95 == clustered_wilson_interval(right, groups)
         assert score.ci95[0] < score.value < score.ci95[1]
-        assert 0.02 < score.ci95[1] - score.ci95[0] < 0.06
+        together = groups % 3 == 0
+        width, of_rows = (
+            high - low
+            for low, high in (clustered_wilson_interval(together, groups), wilson_interval(together.mean(), N_TEST))
+        )
+        assert width / of_rows == pytest.approx(3**0.5, rel=0.01)
 
 
 def test_a_second_invocation_does_no_work(real, monkeypatch):

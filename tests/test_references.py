@@ -281,6 +281,8 @@ def test_runs_are_matched_with_the_zero_shot_row(runs):
     other = {"name": "Translated", "model": "org/m", "cells": {"en": 82.0, "de": 80.0}, "how": "computed"}
     table = a_table(more=[other | {"protocol": "translate-train"}])
     assert row_of(runs[0].record, table).name == "Model"
+    names = [row.name for row in build(runs, "cats", table).rows]
+    assert names == ["Model, published", "org/m, r, epochs 2.0", "Translated, published, translate-train"]
 
 
 def test_numbers_in_another_metric_get_no_verdict(runs):

@@ -130,4 +130,5 @@ def test_teacher_without_student_is_refused(runs, monkeypatch, capsys):
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
-    assert "wanted a student B as well as the teacher A" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "wanted a student B as well as the teacher A" in said and said.count("\n") == 1

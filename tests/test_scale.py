@@ -60,15 +60,12 @@ def read(monkeypatch) -> Counter[str]:
     return numbers
 
 
-def test_list_and_check_read_only_records(command, results, tmp_path, read):
-    assert command("list", "runs", "--results", results)[0] == 0
-    assert (read[".json"], read[".parquet"]) == (N_RUNS, 0)
-    read.clear()
+def test_list_bless_and_check_read_only_records(command, results, tmp_path, read):
     baseline = tmp_path / "baseline.toml"
-    assert command("bless", "--results", results, "--output", baseline)[0] == 0
-    read.clear()
-    assert command("check", "--results", results, "--baseline", baseline)[0] == 0
-    assert (read[".json"], read[".parquet"]) == (N_RUNS, 0)
+    for words in (["list", "runs"], ["bless", "--output", baseline], ["check", "--baseline", baseline]):
+        read.clear()
+        assert command(*words, "--results", results)[0] == 0
+        assert (read[".json"], read[".parquet"]) == (N_RUNS, 0), words
 
 
 def test_report_reads_each_file_once(command, results, read):

@@ -12,8 +12,11 @@ from tests.conftest import SHARED
 from tests.helpers import tiny
 from tests.helpers.checkpoints import LABELS
 from xeval.checks.after.diagnose import diagnose_run
+from xeval.definitions.reference import Reference
+from xeval.judging.verdict import judge
 from xeval.kinds.given import Given
 from xeval.kinds.rows import Rows
+from xeval.report.matrix import build
 from xeval.results.store import load_run, load_runs
 from xeval.runs.score_given import score_given
 from xeval.support.errors import DataError, DefinitionError, StoreError, XevalError
@@ -89,7 +92,9 @@ def test_bare_logits_follow_the_label_order(world):
 def test_rescoring_a_run_gives_the_same_predictions(world):
     first = scored(world, write(world / "es.txt", "\n".join(SAID)))
     again = scored(world, first.folder / "predictions", results=world / "again")
-    assert again.record.scores["es"].predictions_sha256 == first.record.scores["es"].predictions_sha256
+    assert again.predictions("es").equals(first.predictions("es"))
+    ours, theirs = (run.record.scores["es"].model_copy(update={"invocation": "x"}) for run in (again, first))
+    assert ours == theirs and ours.value == 11 / 12
 
 
 def test_one_file_may_have_all_languages(world):
@@ -115,26 +120,44 @@ def test_seeds_of_a_model_form_one_configuration(world):
 
     for seed in (1, 2, 3):
         scored(world, write(world / "es.txt", "\n".join([*GOLD[:seed], *GOLD[:1] * (12 - seed)])), seed=seed)
-    [group] = by_configuration(load_runs(world / "results")).values()
+    runs = load_runs(world / "results")
+    [group] = by_configuration(runs).values()
     assert [run.record.seed for run in group] == [1, 2, 3]
+    [row] = build(runs, "mini-pairs", None).ours
+    assert row.seeds == "3"
+    assert row.cells["es"] == pytest.approx(100 * np.mean([run.record.scores["es"].value for run in runs]))
 
 
-def test_bless_needs_two_seeds_of_given_predictions(world):
+def test_gate_takes_seeds_and_recognises_their_predictions(world):
     from xeval.judging.gate.bless import bless
+    from xeval.judging.gate.check import check
 
     write(world / "es.txt", "\n".join(SAID))
     one = scored(world, world / "es.txt", seed=1)
     with pytest.raises(StoreError, match="wanted at least 2 seeds"):
         bless([one])
     other = scored(world, write(world / "es.txt", "\n".join([*GOLD[:-1], GOLD[0]])), seed=2)
-    [blessed] = bless([one, other]).configurations
+    baseline = bless([one, other])
+    [blessed] = baseline.configurations
     assert blessed.trained and len(set(blessed.weights_sha256)) == 2
+    again = [
+        scored(world, run.folder / "predictions", seed=run.record.seed, results=world / "again") for run in (one, other)
+    ]
+    changed = [again[0], scored(world, write(world / "es.txt", "\n".join(GOLD)), seed=2, results=world / "changed")]
+    notes = [{finding.what for finding in check(baseline, runs).findings} for runs in (again, changed)]
+    assert ["weights" in what for what in notes] == [True, False]
 
 
 def test_known_model_name_is_resolved_to_its_hub_id(world):
     run = scored(world, write(world / "es.txt", "\n".join(SAID)), model="mbert")
     assert (run.record.model.id, run.record.model.origin) == ("google-bert/bert-base-multilingual-cased", "hub")
-    assert scored(world, world / "es.txt", model="our own").record.model.origin == "local"
+    own = scored(world, world / "es.txt", model="our own")
+    assert own.record.model.origin == "local"
+    row = {"name": "mBERT", "model": run.record.model.id, "cells": {"es": 91.7}, "how": "computed", "recipe": "hf-2019"}
+    table = {"name": "t", "title": "t", "task": "mini-pairs", "split": "test", "source_url": "x", "languages": ["es"]}
+    [verdict] = judge([run, own], Reference.model_validate(table | {"rows": [row]}, strict=False))
+    assert (verdict.row, verdict.configuration.example.model.id) == ("mBERT", run.record.model.id)
+    assert verdict.cells["es"].comparison.difference == pytest.approx(100 * 11 / 12 - 91.7)
 
 
 # ── refused, in one line each ──
@@ -244,10 +267,12 @@ def many(world: Path, **said: list[int]):
     return {finding.name: finding.line for finding in diagnose_run(run, None, None)}
 
 
-def test_shifted_rows_are_recognised(world):
-    found = many(world, en=lambda right: right, es=lambda right: np.roll(right, 1))
+@pytest.mark.parametrize(("n_rows", "said"), [(1, "1 row earlier"), (-2, "2 rows later")])
+def test_shifted_rows_are_recognised(world, n_rows, said):
+    found = many(world, en=lambda right: right, es=lambda right: np.roll(right, n_rows))
     assert list(found) == ["shifted rows"]
-    assert "es: " in found["shifted rows"] and "each prediction belongs 1 row earlier" in found["shifted rows"]
+    assert "es: " in found["shifted rows"] and f"each prediction belongs {said}" in found["shifted rows"]
+    assert "en: " not in found["shifted rows"]
 
 
 def test_permuted_labels_are_recognised(world):

@@ -60,10 +60,14 @@ def test_pages_load_without_errors_or_other_requests(chromium, site):
         assert chromium.evaluate("document.querySelectorAll('table:not(:has(caption)), th:not([scope])').length") == 0
 
 
-def test_click_opens_the_model_page(page, site):
+def test_clicks_open_a_model_and_then_a_language(page, site):
     page.follow("section.board tbody a")
     assert page.evaluate("location.pathname").startswith(f"{site}/models/")
     assert "Thai" in page.evaluate("document.querySelector('tbody').innerText")
+    language = page.evaluate("document.querySelector('tbody a').innerText")
+    page.follow("tbody a")
+    assert page.evaluate("location.pathname").startswith(f"{site}/languages/")
+    assert language in page.evaluate("document.querySelector('h1').innerText")
 
 
 def test_search_filters_rows_by_name(page):
@@ -134,11 +138,19 @@ def test_text_meets_the_wcag_contrast(page, dark):
     assert len(contrasts) > 50 and min(contrasts) >= 4.5  # WCAG 2.2, 1.4.3
 
 
-def test_pages_fit_a_phone_screen(chromium, site):
+def test_on_a_phone_only_tables_scroll_sideways(chromium, site):
     chromium.resize(390, 844)
+    n_wide = 0
     for path in sorted(site.rglob("*.html")):
         chromium.open(path)
         assert chromium.evaluate("document.documentElement.scrollWidth") <= 390, path.name
+        wide = chromium.evaluate(
+            "[...document.querySelectorAll('table')].filter(table => table.offsetWidth > 390)"
+            ".map(table => getComputedStyle(table.parentElement).overflowX)"
+        )
+        assert set(wide) <= {"auto"}, path.name
+        n_wide += len(wide)
+    assert n_wide > 0
 
 
 def test_page_is_readable_without_its_script(page, site):

@@ -13,7 +13,7 @@ from tests.helpers import tiny
 from tests.helpers.sample_record import sweep_record
 from xeval.data import corpus
 from xeval.data import source as source_module
-from xeval.definitions.registry import all_suites, all_tasks, get_suite, suite_tables
+from xeval.definitions.registry import all_suites, all_tasks, get_recipe, get_suite, suite_tables
 from xeval.definitions.suite import Suite, SuiteTable
 from xeval.kinds.registry import get_kind
 from xeval.report.suite import formats
@@ -319,11 +319,13 @@ def test_suite_report_without_results_is_refused(tmp_path, world):
 @pytest.mark.parametrize("suite", all_suites().values(), ids=lambda suite: suite.name)
 def test_shipped_suites_fit_the_shipped_tasks(suite: Suite):
     known = all_tasks()
+    assert [member.task for member in suite.tasks if member.task not in known] == []
     for member in suite.tasks:
-        if (task := known.get(member.task)) is not None:
-            assert not member.languages or set(member.languages) & set(task.languages)
-            for metric in member.metrics:
-                get_kind(task.kind).measure(metric)
+        task = known[member.task]
+        assert sorted(set(member.languages) - set(task.languages)) == [], task.name
+        for metric in member.metrics:
+            get_kind(task.kind).measure(metric)
+        assert member.recipe is None or get_recipe(member.recipe)
 
 
 def test_xtreme_has_nine_tasks_in_four_groups():

@@ -126,8 +126,10 @@ OF_EVERY_KIND: dict[str, tuple[Kind, Callable[[str], Rows]]] = {
 @pytest.mark.parametrize("name", OF_EVERY_KIND)
 def test_no_kind_of_task_raises_a_false_alarm(tmp_path, model_type, name):
     kind, make = OF_EVERY_KIND[name]
-    tests = {language: make(language) for language in ("en", "de")}
-    assert difference(tiny_checkpoint(tmp_path, model_type), kind, tests) is None
+    tests, folder = {language: make(language) for language in ("en", "de")}, tiny_checkpoint(tmp_path, model_type)
+    assert difference(folder, kind, tests) is None
+    plain = kind.plain_call(load_tokenizer(find_checkpoint(str(folder)), MAX_LENGTH), tests["de"], MAX_LENGTH)
+    assert (plain is not None and len(plain.sequences) > 1) == (name != "one that has no plain call")
 
 
 @pytest.mark.parametrize("name", list(OF_EVERY_KIND)[:-1])

@@ -289,10 +289,14 @@ def test_missing_language_and_mean_have_no_verdict():
     assert verdict.cells["en"].comparison is not None
 
 
-def test_other_tasks_and_local_folders_are_not_judged():
+def test_other_models_tasks_and_local_folders_are_not_judged():
+    hub = a_seed(1, en=80.0).model
     local = ModelRecord(id="org/m", origin="local", revision=None, sha256="a" * 64, n_parameters=1, architecture="bert")
-    others = [a_seed(1, en=80.0, task="dogs"), a_seed(1, en=80.0, model=local)]
-    assert judge(stored(others), a_table()) == []
+    others = [a_seed(1, en=80.0, model=hub.model_copy(update={"id": name})) for name in ("org/m2", "other/m", "org/M")]
+    others += [a_seed(1, en=80.0, task="dogs"), a_seed(1, en=80.0, model=local)]
+    assert (hub.id, hub.origin) == ("org/m", "hub") and len(judge(stored([a_seed(1, en=80.0)]), a_table())) == 1
+    for other in others:
+        assert judge(stored([other]), a_table()) == []
 
 
 def test_more_printed_decimals_mean_less_rounding():
