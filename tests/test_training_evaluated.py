@@ -106,8 +106,8 @@ def test_weights_hash_changes_with_one_bit_or_the_order():
     first, second = (layer.output.dense.bias for layer in model.bert.encoder.layer)
     above_one = float(np.nextafter(np.float32(1), np.float32(2)))
     seen = []
-    for values in ((0.0, 1.0), (1.0, 0.0), (0.0, above_one), (0.0, 1.0)):
+    for values in ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, above_one, 0.0), (0.0, 1.0, 0.0)):
         with torch.no_grad():
-            first[0], second[0] = values
+            first[0], first[1], second[0] = values
         seen.append(weights_sha256(model))
-    assert len(set(seen)) == 3 and seen[-1] == seen[0]
+    assert len(set(seen)) == 4 and seen[-1] == seen[0]
