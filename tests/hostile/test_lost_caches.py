@@ -202,3 +202,12 @@ def test_odd_home_and_cache_paths_cause_no_traceback(command, mini, checkpoint_o
     words = ["--data", mini.data, "--epochs", "1", "--language", "en"]
     answer = command("run", mini.task_file, "--model", checkpoint_of("bert"), *words)
     assert answer.code in (0, 2) and "Traceback" not in answer.err
+
+
+def test_a_run_needs_no_home_that_it_can_write_to(training, tmp_path, monkeypatch):
+    close(tmp_path / "closed")
+    for name in ("HOME", "HF_HOME", "XEVAL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "closed" / name))
+    process = subprocess.run(training, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    check_complete(tmp_path)
