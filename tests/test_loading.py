@@ -140,3 +140,11 @@ def test_lack_of_memory_comes_with_advice(tmp_path):
     message = r"^model .*: it fails on these rows \(OutOfMemoryError: .*; free memory, "
     with pytest.raises(ModelError, match=message), failures_named(own, "it fails on these rows"):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_hidden_files_are_no_part_of_a_checkpoint(tmp_path):
+    folder = make_checkpoint(tmp_path / "own", "bert")
+    before = find_checkpoint(str(folder))
+    for name in ("model.safetensors", "sentencepiece.bpe.model"):
+        (folder / f"._{name}").write_bytes(b"\x00\x05\x16\x07\xb0")
+    assert find_checkpoint(str(folder)) == before

@@ -169,3 +169,11 @@ def test_faulty_task_file_in_a_folder_is_reported(tmp_path):
 def test_definition_of_the_wrong_type_is_named_as_such(get, other, said):
     message = refusal(DefinitionError, get, str(other))
     assert said in message and "Field required" not in message
+
+
+def test_hidden_files_define_nothing(tmp_path):
+    path = tiny.write_task(tmp_path)
+    (tmp_path / f"._{path.name}").write_bytes(b"\x00\x05\x16\x07\xb0")  # as macOS leaves it
+    (tmp_path / f".~{path.name}").write_bytes(path.read_bytes())
+    (tmp_path / f".#{path.name}").symlink_to("somebody@somewhere.1234")  # as Emacs does
+    assert "mini-pairs" in all_tasks([tmp_path])

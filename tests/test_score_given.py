@@ -357,3 +357,13 @@ def test_the_mock_submission_gets_its_golden_scores(task, tmp_path, unpacked):
     if task in EXACT:
         name = "mlqa_exact_match" if task == "mlqa" else "exact_match"
         assert 100 * np.mean([score.more[name] for score in scores]) == pytest.approx(EXACT[task], abs=1e-10)
+
+
+HIDDEN = ("._test-es.tsv", "__MACOSX/._test-es.tsv", ".ipynb_checkpoints/test-es-checkpoint.tsv")
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_hidden_files_hold_no_predictions(world, name):
+    write(world / "given" / "test-es.tsv", "\n".join(SAID))
+    write(world / "given" / name, "\n".join(GOLD))
+    assert scored(world, world / "given").record.scores["es"].value == 11 / 12

@@ -22,6 +22,7 @@ from xeval.definitions.task import Task
 from xeval.kinds.given import KEY, Given
 from xeval.kinds.rows import Rows, Table
 from xeval.support.errors import DataError
+from xeval.support.files import visible
 from xeval.support.json_text import parse_json
 from xeval.support.text import one_line
 
@@ -75,7 +76,7 @@ def _files(path: Path, task: Task) -> list[Path]:
     if not path.is_dir():
         raise DataError(f"{path}: wanted a file of predictions or a folder of them, found none")
     inside = next((folder for folder in _of_suite(path, task)), path)
-    files = sorted(each for each in inside.glob("**/*") if each.suffix in SUFFIXES and each.is_file())
+    files = [each for each in visible(inside, "**/*") if each.suffix in SUFFIXES and each.is_file()]
     if not files:
         raise DataError(f"{inside}: wanted files of predictions ({', '.join(SUFFIXES)}), found none")
     return files

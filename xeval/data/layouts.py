@@ -16,6 +16,7 @@ from xeval.data.tables import Columns, Wanted
 from xeval.definitions.task import DEV, Files, Task
 from xeval.kinds.rows import ID, Table
 from xeval.support.errors import CopyError, DataError
+from xeval.support.files import visible
 
 Role = str  # "train", "selection" or "test"
 Reader = Callable[[Task, Path, str, Role], Table]
@@ -122,7 +123,7 @@ def _all(files: Files) -> tuple[tuple[str, ...], ...]:
 
 def _fitting(folder: Path, patterns: tuple[str, ...], language: str) -> list[Path]:
     """Return the files that match the first of `patterns` that matches any."""
-    fits = (sorted(folder.glob(pattern.format(language=language))) for pattern in patterns)
+    fits = (visible(folder, pattern.format(language=language)) for pattern in patterns)
     return next((paths for paths in fits if paths), [])
 
 

@@ -25,7 +25,7 @@ from xeval.data.model_folder import (
 from xeval.data.peft_adapter import CONFIG, Adapter, is_adapter, read_adapter
 from xeval.definitions.model_name import ModelName, Origin, PublishedBy
 from xeval.support.errors import DataError, ModelError, XevalError
-from xeval.support.files import MAX_BYTES, file_sha256, read_ordinary
+from xeval.support.files import MAX_BYTES, file_sha256, read_ordinary, visible
 from xeval.support.text import one_line
 
 _TOKENIZER = (
@@ -230,12 +230,12 @@ def find_pickled(name: str) -> PickledModel:
 
 def tokenizer_files(folder: Path) -> list[Path]:
     """Return the files in `folder` that belong to its tokenizer."""
-    return sorted({path for pattern in _TOKENIZER for path in folder.glob(pattern) if path.is_file()})
+    return sorted({path for pattern in _TOKENIZER for path in visible(folder, pattern) if path.is_file()})
 
 
 def checkpoint_files(folder: Path, name: str) -> list[Path]:
     """Return the files in `folder` that determine what the checkpoint computes."""
-    paths = {path for pattern in _PATTERNS for path in folder.glob(pattern)}
+    paths = {path for pattern in _PATTERNS for path in visible(folder, pattern)}
     paths |= {folder / named for named in [*named_files(folder, name), CONFIG]}
     return sorted(path for path in paths if path.is_file())
 

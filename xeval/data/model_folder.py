@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xeval.support.errors import ModelError
-from xeval.support.files import opened, read_ordinary
+from xeval.support.files import opened, read_ordinary, visible
 from xeval.support.json_text import parse_json
 from xeval.support.text import counted, one_line
 
@@ -174,7 +174,7 @@ def _models_below(folder: Path) -> Iterator[str]:
 
 
 def _without_weights(folder: Path, model: str, origin: str) -> str:
-    others = sorted(path.name for path in folder.glob("*.safetensors"))
+    others = [path.name for path in visible(folder, "*.safetensors")]
     if _WEIGHTS in others:
         return f"{_WEIGHTS} is not a file, but a folder or a broken link; put the weights in its place"
     if others:

@@ -19,7 +19,7 @@ from xeval.definitions.task import Task
 from xeval.definitions.toml import as_definition, read_definition, read_table
 from xeval.support import bundle_in_use
 from xeval.support.errors import DefinitionError, UnknownNameError, XevalError
-from xeval.support.files import in_home
+from xeval.support.files import in_home, visible
 
 Definition = TypeVar("Definition", Task, Recipe, Reference, Suite, SuiteTable)
 
@@ -53,7 +53,7 @@ def _user_folders(tasks_dirs: Sequence[Path]) -> list[Path]:
 def _find_all(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[Path, Definition]]:
     by_name: dict[str, tuple[Path, Definition]] = {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
-        for path in sorted(folder.glob("*.toml")):
+        for path in visible(folder, "*.toml"):
             table = read_table(path, noun.__name__.lower())
             if _noun_of(table) not in (None, noun):
                 continue  # people keep a task, its table and its recipe in one folder

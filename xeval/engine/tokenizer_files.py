@@ -10,13 +10,14 @@ from pathlib import Path
 import transformers
 
 from xeval.support.errors import ModelError
+from xeval.support.files import visible
 
 
 def why_unreadable(folder: Path) -> str | None:
     """Return what is missing if no tokenizer could be made; None if the cause is not a missing file."""
     if _has_whole_file(folder):
         return None
-    models = sorted(path.name for path in folder.glob("*.model"))
+    models = [path.name for path in visible(folder, "*.model")]
     if models:
         return (
             f"no tokenizer.json, and {models[0]} is read only with the packages sentencepiece and protobuf; install"
@@ -53,7 +54,7 @@ def split_by_files(model: str, folder: Path, unknown: str | None) -> Callable[[s
 
     Raise ModelError if there is no vocabulary to compare with.
     """
-    models = sorted(folder.glob("*.model"))
+    models = visible(folder, "*.model")
     if models:
         return _split_by_sentencepiece(model, models[0], unknown)
     if not (folder / "vocab.txt").is_file():

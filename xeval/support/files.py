@@ -70,6 +70,15 @@ def found_in(folder: Path, pattern: str) -> list[Path]:
     return retried(lambda: sorted(folder.glob(pattern)))
 
 
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """Return the same without hidden ones, which nobody put there on purpose.
+
+    macOS leaves `.DS_Store` and `._name`, Jupyter `.ipynb_checkpoints`, editors `.#name`, NFS `.nfs…`.
+    """
+    paths = found_in(folder, pattern)
+    return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
 def is_there(path: Path) -> bool:
     return retried(path.exists)
 

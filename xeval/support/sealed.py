@@ -14,11 +14,11 @@ from xeval.support.files import (
     check_guards,
     copy_file,
     file_sha256,
-    found_in,
     is_there,
     read_ordinary,
     retried,
     sync_folder,
+    visible,
     write_atomically,
 )
 
@@ -111,4 +111,4 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in found_in(folder, "**/*") if retried(path.is_file) and path.name != MANIFEST]
+    return [path for path in visible(folder, "**/*") if retried(path.is_file) and path.name != MANIFEST]
