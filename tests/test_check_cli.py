@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import typing
@@ -205,3 +206,9 @@ def _parameters(callback) -> list[list[str]]:
         for hint in hints.values()
         for option in getattr(hint, "__metadata__", ())
     ]
+
+
+def test_the_check_that_bless_suggests_can_be_pasted(command, tmp_path):
+    put(tmp_path / "results", mini(seeds("a")))
+    said = command("bless", "--output", "my $baseline.toml")[1]
+    assert command(*shlex.split(said.partition("later runs with: ")[2])[1:])[0] == 0

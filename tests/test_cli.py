@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -279,3 +280,22 @@ def test_users_task_is_shown_with_the_table_its_file_names(command, mini, tiny_r
     assert "No published table: no task file here is for this task" in command("report", "--task", "mine")[1]
     said = command("report", "--task", "mine", "--reference", "distilmbert-card")[1]
     assert "No verdicts: the published table is for task xnli, but these runs are for mine." in said
+
+
+SUGGESTED = re.compile(r"xeval (?:report|compare|run) .+")
+
+
+def suggested(text: str) -> list[str]:
+    """Return the words of the command that a command's output ends with, as a shell reads them."""
+    return shlex.split(SUGGESTED.findall(text)[-1].removesuffix(" evaluates it"))[1:]
+
+
+def test_suggested_commands_can_be_pasted(command, tiny_run):
+    results = ["--results", "my 'own' results"]
+    _, out, err = command(*tiny_run, "--every-checkpoint", *results)
+    assert command(*suggested(out))[0] == 0
+    assert command(*suggested(err))[0] == 0
+    _, out, _ = command("export", "distilbert0", "an encoder", *results)
+    assert suggested(out)[-1] == "an encoder"
+    _, out, _ = command("plan", *tiny_run[1:], "--output", "(plan).json", *results)
+    assert command(*suggested(out), "--dry-run")[0] == 0

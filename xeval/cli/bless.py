@@ -1,5 +1,6 @@
 """`xeval bless`: make results the baseline for later ones."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -26,4 +27,7 @@ def bless(
             f"{configuration.name}: mean {one_decimal(configuration.mean_percent)} % over"
             f" {counted(len(configuration.languages), 'languages')}, {seeds}"
         )
-    print(f"Blessed in {output}: review it, commit it, and compare later runs with: xeval check --baseline {output}")
+    print(
+        f"Blessed in {output}: review it, commit it, and compare later runs with: xeval check --baseline"
+        f" {shlex.quote(str(output))}"
+    )

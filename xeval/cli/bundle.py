@@ -1,5 +1,6 @@
 """`xeval bundle`: everything that reproducing a published table reads, in one file for machines without a network."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -26,4 +27,4 @@ def bundle(
     for repository in contents.repositories:
         print(f"{repository.kind:7}  {repository.commit}  {repository.id}")
     print(f"{output}: {output.stat().st_size / 1e6:,.1f} MB; data and models in it keep their own licences")
-    print(f"To use it without a network: xeval reproduce {contents.reference} --bundle {output}")
+    print(f"To use it without a network: xeval reproduce {contents.reference} --bundle {shlex.quote(str(output))}")

@@ -1,5 +1,6 @@
 """`xeval export`: a run's fine-tuned weights as a folder that transformers loads, or its scores for other tools."""
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -46,7 +47,7 @@ def export(
     export_run(source, folder)
     print(
         f"{source.record.name_of_run} is in {folder}: transformers loads it with from_pretrained, and xeval run"
-        f" {source.record.task} --no-train --model {folder} evaluates it"
+        f" {source.record.task} --no-train --model {shlex.quote(str(folder))} evaluates it"
     )
 
 

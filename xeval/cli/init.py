@@ -1,5 +1,6 @@
 """`xeval init`: first versions of the files that people write."""
 
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -96,8 +97,8 @@ def _text_of(
 
 
 def _typed(path: Path) -> str:
-    """Return `path` in a form that commands take for a path, not a name."""
-    return str(path) if path.is_absolute() or path.parent != Path() else f"./{path}"
+    """Return `path` as it is typed in a shell, in a form that commands take for a path, not a name."""
+    return shlex.quote(str(path) if path.is_absolute() or path.parent != Path() else f"./{path}")
 
 
 def _ask(option: str, question: str) -> str:

@@ -1,6 +1,7 @@
 """What runs print: a matrix of their scores next to the published table, or JSON."""
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,7 +67,8 @@ def show_outcomes(
         for suite, runs in of_suites.items():
             show_table(runs, suite, tasks_dirs)
         several = " --task TASK" if len({record.task for record in records}) > 1 else ""
-        print(f"Records and predictions are in {results}; to report on them: xeval report{several} --results {results}")
+        report = f"xeval report{several} --results {shlex.quote(str(results))}"
+        print(f"Records and predictions are in {results}; to report on them: {report}")
     failed = [record for record in records if record.failures]
     for record in failed:
         print(one_line(f"xeval: {record.name_of_run} failed: {record.failure}"), file=sys.stderr)

@@ -1,5 +1,6 @@
 """`xeval plan`: what a grid of runs will take, and what its verdicts can show."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -52,7 +53,7 @@ def plan(
         print(folded(line) if len(line) > WIDTH else line)
     if output is not None:
         write_plan(new_plan, output)
-        print(f"To run it: xeval run --plan {output}")
+        print(f"To run it: xeval run --plan {shlex.quote(str(output))}")
 
 
 def _in_words(plan: "Plan") -> Iterator[str]:

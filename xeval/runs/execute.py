@@ -1,5 +1,6 @@
 """One run through its stages: encode, train, predict, score, store. Only this module knows their order."""
 
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -169,7 +170,8 @@ class OneRun:
             if self.keep_weights and record.training is not None:
                 self._keep_weights(record)
         if self.every_checkpoint and record.status == "complete":
-            self._say(f"what each checkpoint scored: xeval compare {self.disk.folder} --selection")
+            folder = shlex.quote(str(self.disk.folder))
+            self._say(f"what each checkpoint scored: xeval compare {folder} --selection")
         return StoredRun(self.disk.folder, record)
 
     def _begun(self) -> RunBegun:
