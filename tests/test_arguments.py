@@ -122,3 +122,24 @@ def test_paths_and_numpy_numbers_are_accepted(mini, checkpoint_of, tmp_path):
     [folder] = {merged.folder.parent for merged in xeval.merge(tmp_path / "words", tmp_path / "merged")[:1]}
     assert folder.is_relative_to(tmp_path / "words")
     assert len(xeval.load_results(str(tmp_path / "merged"))) == len(xeval.load_results(tmp_path / "words"))
+
+
+def test_a_leading_tilde_is_the_home_folder(mini, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(mini.data)
+    (tmp_path / "tests").mkdir()
+    for language in ("en", "es"):
+        (tmp_path / "tests" / f"{language}.txt").write_text("neutral\n" * 12)
+    words = {"tasks_dirs": ["~/tasks"], "data": "~/data", "results": "~/runs", "model": "m"}
+    (tmp_path / "tasks").symlink_to(mini.task_file.parent)
+    xeval.score("mini-pairs", "~/tests", **words)
+    assert len(xeval.load_results("~/runs")) == 2
+    assert (tmp_path / "runs").is_dir() and not (tmp_path / "~").exists()
+
+
+def test_a_tilde_after_an_option_is_the_home_folder(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert command("init", "recipe", "--name", "mine", "--output=~/mine.toml")[0] == 0
+    assert (tmp_path / "mine.toml").is_file()
+    assert command("list", "runs", "--results=~nobody-at-all/runs")[0] == 2

@@ -42,6 +42,7 @@ from xeval.cli import (
 from xeval.cli.other_ranks import with_other_ranks
 from xeval.cli.screen import make_help_legible
 from xeval.support.errors import XevalError
+from xeval.support.files import in_home
 from xeval.support.freed_memory import keep_freed_memory
 from xeval.support.idle_threads import let_idle_threads_sleep
 from xeval.support.streams import lasting, lead_nowhere, open_closed
@@ -134,7 +135,7 @@ def _command_line() -> Callable[..., Any]:
 def _run_command() -> int:
     """Run the command, print an error as one line, and return the exit code."""
     try:
-        code = with_other_ranks(partial(_command_line(), standalone_mode=False))
+        code = with_other_ranks(partial(_command_line(), _words(), standalone_mode=False))
         if code == _INTERRUPTED:  # typer keeps Ctrl-C to itself
             raise KeyboardInterrupt
         print(end="", flush=True)  # now, while a full disk can still be reported
@@ -154,6 +155,16 @@ def _run_command() -> int:
         if error.filename is None:
             lead_nowhere(sys.stdout)  # standard output is most likely what failed
         return _complain(_in_words(error))
+
+
+def _words() -> list[str]:
+    """Return the words typed after the command's name, with the ~ in --results=~/runs replaced, which shells leave."""
+    words = []
+    for word in sys.argv[1:]:
+        option, equals, value = word.partition("=")
+        is_home = option.startswith("--") and value.startswith("~")
+        words.append(f"{option}{equals}{in_home(value)}" if is_home else word)
+    return words
 
 
 def _in_words(error: OSError) -> str:

@@ -24,7 +24,7 @@ from xeval.definitions.task import DEV, Task
 from xeval.engine.loading import save_given
 from xeval.support.cache import cache_home, forget_unused
 from xeval.support.errors import DataError, ModelError, StoreError, UnknownNameError
-from xeval.support.files import safe_name
+from xeval.support.files import in_home, safe_name
 from xeval.support.locks import locked
 from xeval.support.progress import Reporter
 from xeval.support.sealed import MANIFEST, checksums, manifest_of, sealing
@@ -122,7 +122,7 @@ def folder_of_data(
     Raises DataError if `data` has no rows that the task reads, and UnknownNameError for a language that the task lacks.
     """
     if data is None or isinstance(data, str | os.PathLike):
-        return data
+        return in_home(data) if data else None
     task = task_of()
     tables = dict(_read_by(task, data))
     if not tables:

@@ -13,6 +13,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from xeval.support.errors import ArgumentError
+from xeval.support.files import in_home
 from xeval.support.text import one_line
 
 P = ParamSpec("P")
@@ -77,6 +78,12 @@ def _text(value: object) -> str:
     return text
 
 
+def _path(value: object) -> str:
+    """Return a path, with a leading ~ replaced, since no shell has done that."""
+    text = _text(value)
+    return str(in_home(text)) if text.startswith("~") else text
+
+
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not 0 <= (number := operator.index(value)) <= _LARGEST:
         raise ValueError
@@ -110,7 +117,8 @@ def _by_name(value: object) -> dict[str, Any]:
     return {_text(name): _plain(each) for name, each in value.items()}
 
 
-_FILE, _FOLDER, _SIDE = (_Argument(wanted, _text) for wanted in ("a file", "a folder", "a model's name or a folder"))
+_FILE, _FOLDER, _EITHER = (_Argument(wanted, _path) for wanted in ("a file", "a folder", "a file or a folder"))
+_SIDE = _Argument("a model's name or a folder", _text)
 _NAME = _Argument("a name or the path of a file", _text)
 _N_ROWS, _SEED = _Argument("a whole number of rows, 1 or more", _whole), _Argument("a whole number from 0", _whole)
 _SWITCH = _Argument("True or False", _truth)
@@ -123,23 +131,23 @@ _ARGUMENTS = {
     "dtype": _Argument("auto, float32 or bfloat16", _of_torch),
     "every_checkpoint": _SWITCH,
     "keep_weights": _SWITCH,
-    "labels": _Argument("a file or a folder", _text),
+    "labels": _EITHER,
     "language": _Argument("a language, by code or English name", _text),
     "languages": _Argument("languages, by code or English name", _text, is_several=True),
     "max_eval": _N_ROWS,
     "max_train": _N_ROWS,
     "model": _Argument("a name, a folder, or a transformers model together with its tokenizer", _model),
     "overrides": _Argument('values by name, as in {"epochs": 3}', _by_name),
-    "predictions": _Argument("a file or a folder", _text),
+    "predictions": _EITHER,
     "recipe": _NAME,
     "reference": _NAME,
     "results": _FOLDER,
     "seed": _SEED,
     "seeds": _Argument("whole numbers from 0, as in [1, 2, 3]", _whole, is_several=True),
-    "sources": _Argument("folders", _text, is_several=True),
+    "sources": _Argument("folders", _path, is_several=True),
     "sweep": _Argument('values to try by name, as in {"epochs": [2, 3]}', _by_name),
     "task": _NAME,
-    "tasks_dirs": _Argument("folders", _text, is_several=True),
+    "tasks_dirs": _Argument("folders", _path, is_several=True),
     "test_split": _Argument("the name of a split", _text),
     "train": _SWITCH,
     "train_language": _Argument("a language, by code or English name", _text),
