@@ -359,3 +359,12 @@ def test_ambiguous_or_unreadable_tables_are_refused(mini, tmp_path, what):
     (data / "es" / name).write_text(content)
     with pytest.raises(DataError, match=said):
         mini.load(folder=data)
+
+
+def test_accents_match_however_they_are_encoded():
+    composed, decomposed = "idéntico", "ide\u0301ntico"
+    for mine, theirs in ((composed, decomposed), (decomposed, composed)):
+        matcher = LabelMatcher(("distinto", mine), {})
+        assert matcher.of_name(theirs) == matcher.of_name(theirs.upper()) == 1
+    matcher = LabelMatcher((composed, decomposed), {})
+    assert (matcher.of_name(composed), matcher.of_name(decomposed)) == (0, 1)

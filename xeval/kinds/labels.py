@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -58,7 +59,8 @@ class OfLabels(Kind):
 class LabelMatcher:
     """Finds which of a task's labels is meant, as an index; None if that is uncertain.
 
-    Upper and lower case do not matter, unless ignoring them would make two labels one.
+    Upper and lower case do not matter, nor whether accents are characters of their own, unless ignoring that would make
+    two labels one.
     """
 
     def __init__(self, labels: Sequence[str], aliases: Mapping[str, str]) -> None:
@@ -67,12 +69,12 @@ class LabelMatcher:
         self._exact |= {alias: self._exact[label] for alias, label in aliases.items() if alias not in self._exact}
         meanings: dict[str, set[int]] = {}
         for name, index in self._exact.items():
-            meanings.setdefault(name.strip().casefold(), set()).add(index)
+            meanings.setdefault(_folded(name), set()).add(index)
         self._folded = {name: min(indices) for name, indices in meanings.items() if len(indices) == 1}
 
     def of_name(self, name: object) -> int | None:
         text = str(name).strip()
-        return self._exact.get(text, self._folded.get(text.casefold()))
+        return self._exact.get(text, self._folded.get(_folded(text)))
 
     def of_cells(self, where: str, values: Iterable[Any], names: Sequence[str] | None) -> dict[Any, int | None]:
         """Return the label that each distinct value of a column means. Raise DataError if values could mean two labels.
@@ -126,6 +128,10 @@ class LabelMatcher:
             return None
         named = self.of_name(names[number])
         return named if named is not None else self._in_order(names[number])
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip().casefold())
 
 
 def whole_number(value: Any) -> int | None:
