@@ -467,3 +467,10 @@ def test_damaged_weights_file_is_refused_in_one_line(world, tmp_path):
     with pytest.raises(Exception, match=r"model m: model\.safetensors cannot be read") as caught:
         check(world, models=[str(model)])
     assert "\n" not in str(caught.value)
+
+
+def test_a_cache_that_cannot_be_written_has_no_space(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "cache"):
+        found = check_disk(folder, n_weights=1)
+        assert found.severity == "warning" and "XEVAL_CACHE" in found.line

@@ -35,6 +35,12 @@ def free_bytes(folder: Path) -> int:
     return retried(lambda: shutil.disk_usage(existing)).free
 
 
+def can_be_written(folder: Path) -> bool:
+    """Return whether this process may write into `folder`, or make it if it does not exist yet."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+
+
 def size_bytes(part: Part) -> int:
     return sum(path.stat().st_size for path in (cache_home() / part).rglob("*") if path.is_file())
 

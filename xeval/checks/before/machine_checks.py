@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from xeval.support.cache import free_bytes
+from xeval.support.cache import can_be_written, free_bytes
 from xeval.support.findings import Finding, error, fine, warning
 from xeval.support.text import counted
 
@@ -33,7 +33,13 @@ def check_batch(
 
 
 def check_disk(folder: Path, n_weights: int) -> Finding:
-    """Check that fine-tuned weights and checkpoints have room in `folder`, which need not exist yet."""
+    """Check that fine-tuned weights and checkpoints can be kept in `folder`, which need not exist yet."""
+    if not can_be_written(folder):
+        return warning(
+            "disk space",
+            f"{folder} cannot be written, so fine-tuned weights are not kept and interrupted trainings not resumed",
+            "Set XEVAL_CACHE to a folder that can be written.",
+        )
     free, weights = free_bytes(folder), n_weights * BYTES_PER_WEIGHT
     checkpoints = weights * CHECKPOINT_COPIES * CHECKPOINTS
     evidence = (
