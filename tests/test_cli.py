@@ -1,6 +1,7 @@
 """The command line as users see it: exit codes, one line for each mistake, and which stream gets what."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 import xeval
+from tests.helpers.sample_record import run_record
 from xeval.definitions.registry import all_tasks
+from xeval.results.store import save_record
 from xeval.support.errors import TrainingError
 from xeval.support.version import DISTRIBUTION
 
@@ -299,3 +302,22 @@ def test_suggested_commands_can_be_pasted(command, tiny_run):
     assert suggested(out)[-1] == "an encoder"
     _, out, _ = command("plan", *tiny_run[1:], "--output", "(plan).json", *results)
     assert command(*suggested(out), "--dry-run")[0] == 0
+
+
+@pytest.mark.parametrize("form", ["html", "latex"])
+def test_documents_are_in_utf8_whatever_the_locale(tmp_path, form):
+    record = run_record()
+    named = record.model.model_copy(update={"id": "modèle"})
+    save_record(tmp_path / "results" / "cats" / "m" / "run", record.model_copy(update={"model": named}))
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = [sys.executable, "-m", "xeval", "report", "--format", form, "--results", tmp_path / "results"]
+    piped = subprocess.run(words, env=os.environ | plain, stdout=subprocess.PIPE, check=True).stdout
+    subprocess.run([*words, "--output", tmp_path / "report"], check=True)
+    assert piped == (tmp_path / "report").read_bytes() and "modèle" in piped.decode()
+
+
+def test_a_path_of_any_bytes_is_reported(command, tmp_path):
+    results = tmp_path / os.fsdecode(b"r\xe9s")
+    save_record(results / "cats" / "m" / "run", run_record())
+    assert command("report", "--results", results, "--output", "report.md")[0] == 0
+    assert "r\\udce9s" in Path("report.md").read_text(encoding="utf-8")

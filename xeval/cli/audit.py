@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Bundle, Data, Device, Dtype, HowToShow, OutcomeFormat, Quiet, TasksDirs
-from xeval.cli.screen import loading, say
+from xeval.cli.screen import loading, say, write
 from xeval.data.bundle import using
 from xeval.definitions.registry import check_names
 from xeval.judging.verdict import Tolerance
@@ -59,7 +59,8 @@ def audit(
             reporter=reporter(quiet),
         )
     if output_format is OutcomeFormat.json:
-        print(json.dumps(asdict(result) | {"conclusion": result.conclusion}, indent=1, ensure_ascii=False))
+        content = asdict(result) | {"conclusion": result.conclusion}
+        write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     else:
         say(result.conclusion)
         say(f"Rows were drawn in random order, seed {result.seed}; the probability of a wrong outcome is at most 5 %.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from xeval.cli.options import Results, TasksDirs
-from xeval.cli.screen import screen
+from xeval.cli.screen import screen, write
 from xeval.definitions.registry import all_tasks
 
 _WHAT = "folder of a run, a model or results, or a model's name in --results; :key=value chooses among its runs"
@@ -85,8 +85,8 @@ def compare(
     if flips is not None:
         shown = flipped_rows(paired, flips, all_tasks(tasks_dir or []).get(paired.task), data)
     if output_format is Format.json:
-        print(show.as_json(comparison, shown), end="")
+        write(show.as_json(comparison, shown))
     elif output_format is Format.markdown:
-        print(show.markdown(comparison, shown), end="")
+        write(show.markdown(comparison, shown))
     else:
         show.show(comparison, shown, screen())

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Data, Device, Dtype, Languages, Quiet, Results, TasksDirs, words
-from xeval.cli.screen import loading, screen
+from xeval.cli.screen import loading, screen, write
 from xeval.definitions.registry import check_names
 
 
@@ -78,4 +78,4 @@ def probe(
         Format.csv: probe_report.as_csv,
         Format.json: probe_report.as_json,
     }[output_format]
-    print(render(result), end="")
+    write(render(result))

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from xeval.cli.options import Languages, Results, words
-from xeval.cli.screen import screen
+from xeval.cli.screen import screen, write
 from xeval.report import from_folder
 from xeval.support.errors import XevalError
-from xeval.support.files import write_output
 
 
 class Format(StrEnum):
@@ -61,10 +60,7 @@ def rank(
         Format.json: shown.as_json,
     }
     text = writers[chosen](ranking)
-    if output is None:
-        print(text, end="")
-    else:
-        write_output(output, text.encode())
+    write(text, output)
 
 
 def _format_of(output: Path | None) -> Format:

@@ -7,13 +7,13 @@ import typer
 
 from xeval.cli.options import ReferenceName, Results, TasksDirs
 from xeval.cli.outcome import CellTolerance, MeanTolerance
+from xeval.cli.screen import write
 from xeval.cli.suite import table_of
 from xeval.judging.verdict import Tolerance
 from xeval.report import from_folder
 from xeval.report.formats import Format, format_of
 from xeval.report.formats.model_card import Footprint
 from xeval.results.named_models import runs_in
-from xeval.support.files import write_output
 
 
 def report(
@@ -61,7 +61,4 @@ def report(
             footprint=Footprint(watts, grams_per_kwh),
             tasks_dirs=tasks_dir or (),
         )
-    if output is None:
-        print(text, end="")
-    else:
-        write_output(output, text.encode())
+    write(text, output)

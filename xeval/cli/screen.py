@@ -4,10 +4,12 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from xeval.support.files import write_output
 from xeval.support.garbage import without_collection
 from xeval.support.text import one_line
 
@@ -22,6 +24,19 @@ def screen() -> Console:
 def say(line: str) -> None:
     """Print one line of text without interpreting markup; on a narrower terminal, it is folded between words."""
     screen().print(Text(one_line(line)))
+
+
+def write(document: str, output: Path | None = None) -> None:
+    """Write a document in UTF-8 to the file `output` or to standard output; a terminal gets it in its own encoding.
+
+    HTML and JSON say or imply that they are in UTF-8, so in a pipe or file the locale must not choose another.
+    """
+    if output is not None:
+        return write_output(output, document.encode(errors="backslashreplace"))  # paths may be any bytes
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None and not sys.stdout.isatty():
+        reconfigure(encoding="utf-8", errors="backslashreplace")
+    print(document, end="")
 
 
 @contextmanager
