@@ -11,11 +11,13 @@ import time
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
 from test_report import CARD, a_run
 
 from xeval.cli import screen
 from xeval.report import matrix
 from xeval.report.formats import terminal
+from xeval.report.whole_words import print_whole
 from xeval.support import progress
 
 ESCAPE = "\x1b"
@@ -164,3 +166,18 @@ def test_numbers_next_to_a_bar_have_the_text_colour():
     console = progress.Bars()._console
     for name in ("progress.download", "progress.data.speed", "progress.remaining", "progress.elapsed"):
         assert console.get_style(name).color is None
+
+
+@pytest.mark.parametrize(("width", "is_whole"), [(40, False), (60, True), (80, True)])
+def test_names_are_folded_after_phrases_and_never_cut(width, is_whole):
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for header in ("name", "hub id", ""):
+        table.add_column(header, overflow="fold")
+    cells = "mbert", "google-bert/bert-base-multilingual-cased", "pickled, as far as known; convert it before use"
+    table.add_row(*cells)
+    print_whole(table, console)
+    text = console.file.getvalue()
+    assert max(map(cell_len, text.splitlines())) <= width
+    assert sorted("".join(text.split())) == sorted("".join(cells).replace(" ", ""))
+    assert (cells[1] in text) == is_whole

@@ -11,6 +11,7 @@ from xeval.cli.screen import say, screen
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.registry import all_references, check_languages, get_task
 from xeval.judging.ledger import Entry, entries
+from xeval.report.whole_words import print_whole
 from xeval.results.adaptations import in_words, settings_of
 from xeval.support.text import metric_in_words, one_line
 
@@ -35,7 +36,7 @@ def cell(
         table.add_column(header, overflow="fold")
     for entry in values:
         table.add_row(*(Text(one_line(text)) for text in _row(entry)))
-    screen().print(table)
+    print_whole(table, screen())
     for source in dict.fromkeys(f"{entry.table.name}: {entry.table.source_url}" for entry in values):
         say(source)
 

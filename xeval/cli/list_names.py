@@ -15,6 +15,7 @@ from xeval.definitions import registry
 from xeval.definitions.model_name import EMBEDDED_MODELS, MODEL_ALIASES, PICKLED
 from xeval.definitions.recipe import Recipe
 from xeval.judging.ledger import suspicions
+from xeval.report.whole_words import print_whole
 from xeval.results.configurations import Configuration
 from xeval.results.records import RunRecord
 from xeval.results.store import load_runs
@@ -64,7 +65,7 @@ def list_names(
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(escape(one_line(cell)) for cell in row))
-    screen().print(table)
+    print_whole(table, screen())
 
 
 def _count(listings: Mapping[What, Callable[[], Listing]]) -> None:

@@ -15,6 +15,7 @@ from xeval.judging.comparison.resampling import Interval
 from xeval.report.formats.markdown import escape
 from xeval.report.page.plain import fragment
 from xeval.report.pipe_table import pipe_table
+from xeval.report.whole_words import print_whole
 from xeval.support.text import metric_in_words, numbered, one_decimal, one_line, printed_difference, signed
 
 
@@ -274,7 +275,7 @@ def print_table(header: list[str], rows: list[list[str]], console: Console, n_le
         table.add_column(plain(name), justify=side, overflow="fold")
     for row in rows:
         table.add_row(*(plain(cell) for cell in row))
-    console.print(table)
+    print_whole(table, console)
 
 
 def markdown_table(header: list[str], rows: list[list[str]], n_left: int) -> str:
