@@ -140,3 +140,31 @@ def test_site_is_built_as_by_make_docs():
 def test_site_shows_its_version():
     made = runpy.run_path(str(ROOT / SITE["sphinx"]["configuration"]))
     assert made["html_title"] == f"xeval {VERSION}" and made["release"] == VERSION
+
+
+# ── inputs of the action on several lines ──
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Run", "[run][--threshold][0.5][--mean-threshold][0.3][--results][r]"),
+        ("Check", "[check][--results][r][--baseline][b][--github][--threshold][0.5][--mean-threshold][0.3]"),
+    ],
+)
+def test_every_line_of_an_input_reaches_xeval(name, said, tmp_path):
+    """YAML's `|` keeps line breaks; the shell is called as GitHub's runner calls it."""
+    stand_in = tmp_path / "xeval"
+    stand_in.write_text('#!/bin/sh\nprintf "[%s]" "$@"\n')
+    stand_in.chmod(0o755)
+    [script] = [step["run"] for step in STEPS if step.get("name") == name]
+    words = {"WORDS": "--threshold 0.5\n--mean-threshold 0.3\n", "RESULTS": "r", "BASELINE": "b"}
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", **words},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == said
