@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 import sys
 import tomllib
 from functools import cache
@@ -189,3 +190,11 @@ def test_a_grid_keeps_to_its_schema(folder):
     assert get_grid(str(path)).seeds == (1,)
     assert errors_of(path, "grid") == []
     assert set(NOUNS) == {*SHIPPED, "grid"}
+
+
+def test_workflow_takes_a_folder_whose_name_has_spaces(folder, command):
+    (folder / "my encoder #2").mkdir()
+    assert command("init", "ci", "--task", "xnli-mini", "--model", "./my encoder #2")[0] == 0
+    steps = yaml.safe_load((folder / ".github/workflows/xeval.yml").read_text())["jobs"]["xeval"]["steps"]
+    [run] = [step["run"] for step in steps if step.get("run", "").startswith("xeval run")]
+    assert shlex.split(run)[:5] == ["xeval", "run", "xnli-mini", "--model", "./my encoder #2"]

@@ -4,6 +4,7 @@ Each template is valid as generated, so that trying it gives a run and not an er
 """
 
 import json
+import shlex
 from collections.abc import Sequence
 
 from xeval.definitions.grid import Grid
@@ -138,7 +139,7 @@ seeds = [1, 2, 3]
 
 def ci(of_task: str, model: str) -> str:
     """Return a GitHub workflow that checks each pull request against a baseline."""
-    run = f"xeval run {of_task} --model {model} --seed 1,2,3 --dtype float32 --results"
+    run = f"xeval run {shlex.quote(of_task)} --model {shlex.quote(model)} --seed 1,2,3 --dtype float32 --results"
     return f"""\
 # Run this once, review the baseline and commit it:
 #   {run} blessed
@@ -158,7 +159,8 @@ jobs:
           python-version: "3.11"
       - run: pip install uv
       - run: uv pip install --system --torch-backend cpu crosslingual-eval
-      - run: {run} fresh
+      - run: |
+          {run} fresh
       - run: xeval check --results fresh --baseline baseline.toml --github --junit gate.xml
       - uses: actions/upload-artifact@v6
         if: always()
