@@ -328,3 +328,20 @@ def test_without_training_same_files_must_score_the_same():
     blessed = bless([as_it_is(SHA, en=80.0, es=70.0)])
     outcome = check(blessed, [as_it_is(SHA, en=80.0, es=68.4)])
     assert kinds(outcome)["es"] == "regression" and "bit for bit" in sentence(outcome, "es")
+
+
+# ── thresholds and metrics ──
+
+
+@pytest.mark.parametrize(("n_correct", "kind"), [(801, "unchanged"), (800, "regression")])
+def test_a_drop_of_exactly_the_threshold_passes(n_correct, kind):
+    """80.2 - 80.1 is a little more than 0.1 in floating point."""
+    blessed = bless([a_seed(seed, n_rows=1000, en=80.2) for seed in (1, 2)])
+    now = [a_seed(seed, n_rows=1000, en=n_correct / 10) for seed in (1, 2)]
+    assert kinds(check(blessed, now, Thresholds(cell=0.1)))["en"] == kind
+
+
+def test_another_metric_is_named_as_the_difference():
+    by_f1 = [record.model_copy(update={"metric": "span_f1"}) for record in seeds()]
+    said = sentence(check(BASELINE, by_f1), "settings")
+    assert said.endswith("was run with other settings: metric is span_f1, blessed accuracy.")

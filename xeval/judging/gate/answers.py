@@ -61,17 +61,18 @@ def of_score(question: Question, answer: Answer, threshold: float) -> GateFindin
     difference = printed_difference(change.now, change.blessed)
     both = f"from {one_decimal(change.blessed)} to {one_decimal(change.now)} %"
     size = f"{one_decimal(abs(difference))} points, {both}"
-    if change.difference < -threshold and answer.dropped:
+    change_in_points = round(change.difference, 9)  # 70.0 − 70.1 is not more than 0.1 below zero
+    if change_in_points < -threshold and answer.dropped:
         kind: Kind = "regression"
         fact = f"fell by {size}, more than the allowed {threshold:g}, and {_no_chance(question, answer)}"
-    elif change.difference < -threshold:
+    elif change_in_points < -threshold:
         kind = "drop within chance"
         fact = (
             f"fell by {size}, more than the allowed {threshold:g}, but {_cause(question)} may explain it"
             f" ({_evidence(question, answer)}); it could not explain a drop of"
             f" {one_decimal(answer.least)} points or more"
         )
-    elif change.difference > threshold and answer.risen:
+    elif change_in_points > threshold and answer.risen:
         kind = "improvement"
         fact = f"rose by {size}; bless it if it is to stay"
     else:

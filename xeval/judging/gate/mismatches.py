@@ -53,7 +53,8 @@ def _absent(configuration: Blessed, unmatched: dict[str, list[RunRecord]]) -> Ga
     """
     for key, runs in unmatched.items():
         if (runs[0].task, runs[0].model.id) == (configuration.task, configuration.model):
-            now, blessed = settings(runs[0]), configuration.settings
+            now = {"metric": runs[0].metric} | settings(runs[0])
+            blessed = {"metric": configuration.metric} | configuration.settings
             names = [name for name in {**blessed, **now} if blessed.get(name) != now.get(name)]
             parts = [f"{name} is {now.get(name, 'not set')}, blessed {blessed.get(name, 'not set')}" for name in names]
             del unmatched[key]
