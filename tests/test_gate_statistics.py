@@ -5,7 +5,7 @@ import statistics
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, special, stats
 
 from tests.helpers.gate_simulation import WORLDS, Drop, of_rows, of_world
 from xeval.judging.gate import drops
@@ -33,8 +33,8 @@ def test_single_language_uses_students_test():
 
 
 def test_languages_share_a_split_plot_variance():
-    """Mean squares of the two-way layout within each side, seeds by languages, in loops."""
-    rng = np.random.default_rng(3)
+    """Mean squares of the two-way layout within each side, seeds by languages, in loops; the spreads are even."""
+    rng = np.random.default_rng(4)
     n_seeds, n_languages = 3, 5
     blessed, now = rng.normal(70, 1, (n_seeds, n_languages)), rng.normal(69, 1, (n_seeds, n_languages))
     between = within = 0.0
@@ -114,3 +114,48 @@ def test_a_true_drop_is_found(world, drop, n_seeds, least):
 @pytest.mark.parametrize(("points", "most", "least"), [(0.0, 0.05 + SLACK, 0.0), (3.0, 1.0, 0.9)])
 def test_gate_holds_its_rates_on_simulated_rows(points, most, least):
     assert least <= of_rows(3, Drop(points), N_EXPERIMENTS, seed=11).failed <= most
+
+
+# ── languages that spread unevenly ──
+
+
+def test_uneven_languages_have_a_moderated_variance():
+    """Smyth's method of moments by definition, with the inverse of the trigamma function by bisection."""
+    rng = np.random.default_rng(5)
+    sds = np.geomspace(0.2, 5, 9)
+    blessed, now = rng.normal(70, sds, (3, 9)), rng.normal(69, sds, (3, 9))
+    own = [(statistics.variance(blessed[:, k]) + statistics.variance(now[:, k])) / 2 for k in range(9)]
+    logs = [math.log(variance) - special.digamma(2) + math.log(2) for variance in own]
+    wanted = statistics.variance(logs) - special.polygamma(1, 2)
+    half = optimize.brentq(lambda y: special.polygamma(1, y) - wanted, 1e-3, 1e6)
+    typical = math.exp(statistics.fmean(logs) + special.digamma(half) - math.log(half))
+    for variance, change in zip(own, drops.of_languages(blessed, now), strict=True):
+        moderated = max(variance, (2 * half * typical + 4 * variance) / (2 * half + 4))
+        assert change.error == pytest.approx(math.sqrt(2 * moderated / 3))
+        assert change.df == pytest.approx(2 * half + 4)
+
+
+def test_a_language_without_spread_borrows_one():
+    """A score of 100 % in every seed does not show that the language cannot move."""
+    rng = np.random.default_rng(6)
+    blessed, now = rng.normal(70, 3, (3, 6)), rng.normal(70, 0.5, (3, 6))
+    blessed[:, 0] = 100.0
+    now[:, 0] = 99.0
+    first, *others = drops.of_languages(blessed, now)
+    assert 0 < first.error <= max(change.error for change in others)
+
+
+def test_rounding_is_no_spread():
+    """Three times the same score may have a variance of 1e-28, which would be an extremely uneven one."""
+    rng = np.random.default_rng(6)
+    blessed, now = rng.normal(70, [0, 0, 1, 2, 3], (3, 5)), rng.normal(70, [0, 0, 1, 2, 3], (3, 5))
+    without = [change.df for change in drops.of_languages(blessed, now)]
+    blessed[:, :2] += [[0], [1e-14], [3e-14]]
+    assert [change.df for change in drops.of_languages(blessed, now)] == pytest.approx(without)
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3])
+def test_gate_fails_in_at_most_5_percent_on_tagging(n_seeds):
+    found = of_world(WORLDS["tagging"], n_seeds, Drop(), 400, seed=11)
+    print(f"tagging, {n_seeds} seeds: {found}")
+    assert found.failed <= 0.05 + 2.33 * math.sqrt(0.05 * 0.95 / 400)

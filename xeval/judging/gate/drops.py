@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_NOISE = 1e-12  # variances of equal scores, in squared points, that rounding leaves; one row of a million gives more
+
 
 @dataclass(frozen=True)
 class Change:
@@ -64,16 +66,56 @@ def of_mean(blessed: np.ndarray, now: np.ndarray) -> Change:
 def of_languages(blessed: np.ndarray, now: np.ndarray) -> list[Change]:
     """Return the change of each language between (S, L) scores of S seeds each, with S at least 2.
 
-    A language's variance is the average over languages, as in a split plot whose whole plots are trainings (Cochran and
-    Cox 1957, *Experimental Designs*, chapter 7), or its own if that is larger: languages may differ in spread.
+    Languages may differ in spread. So a language's variance is drawn from its own towards a typical one, the less the
+    more unevenly the languages spread (Smyth 2004), or its own if that is larger. Where they spread evenly, the typical
+    one is the average over languages, as in a split plot whose whole plots are trainings (Cochran and Cox 1957,
+    *Experimental Designs*, chapter 7).
     """
     n_seeds, n_languages = blessed.shape
     own = (blessed.var(axis=0, ddof=1) + now.var(axis=0, ddof=1)) / 2  # (L,)
+    df_own = 2.0 * (n_seeds - 1)
     shared = float(own.mean())
     of_means = (of_mean(blessed, now).error ** 2) * n_seeds / 2
     df = satterthwaite(shared, of_means, n_seeds, n_languages)
-    means = zip(blessed.mean(axis=0).tolist(), now.mean(axis=0).tolist(), own.tolist(), strict=True)
-    return [Change(old, new, math.sqrt(2 * max(variance, shared) / n_seeds), df) for old, new, variance in means]
+    drawn = np.full_like(own, shared)
+    uneven = typical(own[own > _NOISE], df_own)
+    if uneven is not None:
+        variance, df_typical = uneven
+        drawn = (df_typical * variance + df_own * own) / (df_typical + df_own)
+        df = min(df, df_typical + df_own)
+    errors = np.sqrt(2 * np.maximum(own, drawn) / n_seeds).tolist()
+    means = zip(blessed.mean(axis=0).tolist(), now.mean(axis=0).tolist(), errors, strict=True)
+    return [Change(old, new, error, df) for old, new, error in means]
+
+
+def typical(variances: np.ndarray, df: float) -> tuple[float, float] | None:
+    """Return the variance that is typical of languages, and how many degrees of freedom it is worth for each of them.
+
+    None if these (L,) variances, of `df` degrees of freedom each, differ no more than equal ones would by chance. The
+    method is that of moments on logarithms: G. K. Smyth 2004, *Statistical Applications in Genetics and Molecular
+    Biology* 3(1), section 6.2.
+    """
+    if len(variances) < 2:
+        return None
+    from scipy.special import digamma, polygamma
+
+    logs = np.log(variances) - digamma(df / 2) + math.log(df / 2)  # (L,), each without the bias of a logarithm
+    unevenness = float(logs.var(ddof=1) - polygamma(1, df / 2))
+    if unevenness <= 0:
+        return None
+    half = _inverse_trigamma(unevenness)
+    return math.exp(float(logs.mean() + digamma(half)) - math.log(half)), 2 * half
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Return the y > 0 whose trigamma is `value`, by Newton's method on 1 / trigamma, which is nearly straight."""
+    from scipy.special import polygamma
+
+    y = 0.5 + 1 / value
+    for _ in range(20):
+        trigamma = polygamma(1, y)
+        y += trigamma * (1 - trigamma / value) / polygamma(2, y)
+    return float(y)
 
 
 def satterthwaite(shared: float, of_means: float, n_seeds: int, n_languages: int) -> float:
