@@ -168,3 +168,9 @@ def test_every_line_of_an_input_reaches_xeval(name, said, tmp_path):
         check=True,
     )
     assert done.stdout == said
+
+
+def test_action_finds_its_own_folder_in_a_container():
+    """There, `github.action_path` is a path of the host (https://github.com/actions/runner/issues/2185)."""
+    [install] = [step["run"] for step in STEPS if step.get("name", "").startswith("Install")]
+    assert '"$GITHUB_ACTION_PATH"' in install and "github.action_path" not in json.dumps(STEPS)
