@@ -2,6 +2,8 @@
 
 import json
 import sys
+from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ import pytest
 from tests.helpers.paired_answers import answers_with, write_run
 from xeval.cli import main
 from xeval.judging.comparison.paired_runs import pair
-from xeval.judging.comparison.retention import cohens_kappa, retention
+from xeval.judging.comparison.retention import Cost, cohens_kappa, retention
+from xeval.report.comparison.retention import markdown as shown_in_markdown
+from xeval.support.errors import StoreError
 
 N = 600
 RNG = np.random.default_rng(11)
@@ -132,3 +136,54 @@ def test_teacher_without_student_is_refused(runs, monkeypatch, capsys):
     assert left.value.code == 2
     said = capsys.readouterr().err
     assert "wanted a student B as well as the teacher A" in said and said.count("\n") == 1
+
+
+def sides_with(folder, teacher: dict[str, float], student: dict[str, float]):
+    """Runs of a teacher and a student that are right in these shares of the rows."""
+    return [
+        [write_run(folder, {lang: answers_with(LABELS, right(n)) for lang, n in scores.items()}, LABELS, GROUPS,
+                   model=name)]
+        for name, scores in (("org/teacher", teacher), ("org/student", student))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["terminal", "markdown", "json"])
+def test_nothing_is_kept_of_a_teacher_at_zero(tmp_path, how, monkeypatch, capsys):
+    a, b = sides_with(tmp_path, {"en": 0.9, "th": 0.0, "ur": 0.6}, {"en": 0.8, "th": 0.2, "ur": 0.5})
+    found = retention(pair(a, b), a, b)
+    assert [row.kept is None for row in found.languages] == [row.language == "th" for row in found.languages]
+    assert "keeps least in ur (83.3 %)" in found.conclusion
+    words = ["xeval", "compare", "org/teacher", "org/student", "--retention", "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [*words, "--format", how])
+    with pytest.raises(SystemExit) as left:
+        main()
+    shown = capsys.readouterr().out
+    assert left.value.code == 0 and "nan" not in shown.lower()
+    if how == "json":
+        assert [row["kept"] for row in json.loads(shown)["languages"] if row["language"] == "th"] == [None]
+
+
+def test_teacher_at_zero_everywhere_is_refused(tmp_path):
+    a, b = sides_with(tmp_path, {"en": 0.0, "th": 0.0}, {"en": 0.8, "th": 0.2})
+    with pytest.raises(StoreError, match="org/teacher scores 0 in every language"):
+        retention(pair(a, b), a, b)
+
+
+def test_better_student_gains_instead_of_losing_less_than_0(tmp_path):
+    a, b = sides_with(tmp_path, {"en": 0.8, "ur": 0.5}, {"en": 0.9, "ur": 0.55})
+    found = retention(pair(a, b), a, b)
+    assert "; it gains 10.0 points in English and 5.0 fewer elsewhere on average" in found.conclusion
+    costs = (Cost(1000.0, 3_000_000), Cost(2000.0, 2_000_000))
+    shown = shown_in_markdown(replace(found, costs=costs), None)
+    assert "it gains 15.0 points for each millisecond saved" in shown and "it gains 1.88 points for each MB" in shown
+
+
+def test_printed_parts_of_a_loss_add_up(tmp_path):
+    # zh: 46.83 - 54.67 = -7.83, printed as 46.8 - 54.7; of that, 1.17 in transfer
+    a, b = sides_with(tmp_path, {"en": 310 / N, "zh": 281 / N}, {"en": 364 / N, "zh": 328 / N})
+    table = shown_in_markdown(retention(pair(a, b), a, b), None)
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) > 2 and cells[1] in ("en", "zh"):
+            loss, at_home, in_transfer = map(Decimal, cells[7:10])
+            assert loss == Decimal(cells[2]) - Decimal(cells[3]) == at_home + in_transfer

@@ -16,7 +16,8 @@ from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
 from xeval.judging.comparison.resampling import LEVEL, N_RESAMPLES, SEED
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
-from xeval.support.text import metric_in_words, one_decimal
+from xeval.support.errors import StoreError
+from xeval.support.text import metric_in_words, one_decimal, printed_difference
 
 FEWEST = 5  # languages, for a rank correlation
 LEARNT = 0.02  # with a teacher closer to chance than this, a share of what it has learnt means nothing
@@ -37,7 +38,7 @@ class LanguageRetention:
     script: str
     value_a: float
     value_b: float
-    kept: Share
+    kept: Share | None  # None if A scores 0, of which nothing can be kept
     kept_above_chance: Share | None  # None if chance is unknown, or A is hardly above it
     training_loss: float | None  # A minus B in the training language; None if that was not evaluated
     transfer_loss: float | None  # the rest of A minus B in this language
@@ -77,7 +78,10 @@ class Retention:
 def retention(
     paired: PairedRuns, a: Sequence[StoredRun], b: Sequence[StoredRun], seed: int = SEED, n_resamples: int = N_RESAMPLES
 ) -> Retention:
-    """Work out how much of A's score B keeps. `a` and `b` are the runs that `paired` was made from."""
+    """Work out how much of A's score B keeps. `a` and `b` are the runs that `paired` was made from.
+
+    Raises StoreError if A scores 0 in every language.
+    """
     example = a[0].record
     tallies = [language.tallies for language in paired.languages]
     drawn_a, drawn_b = resampled_values(tallies, seed, n_resamples)  # (L, B)
@@ -88,6 +92,12 @@ def retention(
         for place, language in enumerate(paired.languages)
     ]
     mean_a, mean_b = np.mean(list(means.values()), axis=0).tolist()
+    mean_kept = _share(mean_a, mean_b, drawn_a.mean(axis=0), drawn_b.mean(axis=0))
+    if mean_kept is None:
+        raise StoreError(
+            f"{paired.name_a} scores 0 in every language, so B can keep nothing of it; name a teacher that has learnt"
+            " the task as A"
+        )
     return Retention(
         paired.task,
         paired.title,
@@ -96,7 +106,7 @@ def retention(
         paired.name_b,
         example.training_language,
         rows,
-        _share(mean_a, mean_b, drawn_a.mean(axis=0), drawn_b.mean(axis=0)),
+        mean_kept,
         mean_a,
         mean_b,
         (_cost(a, b), _cost(b, a)),
@@ -136,11 +146,16 @@ def _language(
     )
 
 
-def _share(value_a: float, value_b: float, drawn_a: np.ndarray, drawn_b: np.ndarray) -> Share:
-    """Return B as a share of A, with percentiles of (B,) draws. Draws in which A is 0 or less are left out."""
+def _share(value_a: float, value_b: float, drawn_a: np.ndarray, drawn_b: np.ndarray) -> Share | None:
+    """Return B as a share of A, with percentiles of (B,) draws. Draws in which A is 0 or less are left out.
+
+    None if A itself is 0 or less, or every draw of it.
+    """
     has_some = drawn_a > 0
+    if value_a <= 0 or not has_some.any():
+        return None
     low, high = np.quantile(drawn_b[has_some] / drawn_a[has_some], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Share(value_b / value_a if value_a else float("nan"), float(low), float(high))
+    return Share(value_b / value_a, float(low), float(high))
 
 
 def _kappa(language: PairedLanguage) -> float | None:
@@ -167,7 +182,7 @@ def _cost(runs: Sequence[StoredRun], others: Sequence[StoredRun]) -> Cost:
 
 
 def _correlation(rows: Sequence[LanguageRetention]) -> tuple[float, float] | None:
-    pairs = [(row.fertility, row.kept.value) for row in rows if row.fertility is not None]
+    pairs = [(row.fertility, row.kept.value) for row in rows if row.fertility is not None and row.kept is not None]
     if len(pairs) < FEWEST or any(len(set(column)) < 2 for column in zip(*pairs, strict=True)):
         return None
     rho, p = spearmanr(*zip(*pairs, strict=True))
@@ -182,15 +197,22 @@ def _conclusion(retention: Retention) -> str:
         f" A ({retention.name_a}) {where} (95 % interval {one_decimal(100 * kept.low)} to"
         f" {one_decimal(100 * kept.high)})"
     )
-    others = [row for row in retention.languages if row.language != retention.training_language]
-    lost = [row for row in others if row.transfer_loss is not None]
-    if lost and lost[0].training_loss is not None:
-        transfer = float(np.mean([row.transfer_loss for row in lost if row.transfer_loss is not None]))
-        worst = min(lost, key=lambda row: row.kept.value)
-        text += (
-            f"; it loses {one_decimal(100 * lost[0].training_loss)} points in"
-            f" {describe(retention.training_language).name} and {one_decimal(100 * abs(transfer))}"
-            f" {'more' if transfer >= 0 else 'fewer'} elsewhere on average, and keeps least in {worst.language}"
-            f" ({one_decimal(100 * worst.kept.value)} %)"
-        )
-    return f"{text}."
+    home = next((row for row in retention.languages if row.language == retention.training_language), None)
+    others = [row for row in retention.languages if row is not home]
+    return f"{text}{_where_it_is_lost(home, others) if home and others else ''}."
+
+
+def _where_it_is_lost(home: LanguageRetention, others: Sequence[LanguageRetention]) -> str:
+    """Say how much B loses or gains in the training language and elsewhere, and where it keeps least."""
+    at_home = printed_difference(100 * home.value_a, 100 * home.value_b)
+    transfer = 100 * float(np.mean([row.transfer_loss for row in others if row.transfer_loss is not None]))
+    verb, more = ("gains", transfer < 0) if at_home < 0 else ("loses", transfer >= 0)
+    text = (
+        f"; it {verb} {one_decimal(abs(at_home))} points in {describe(home.language).name} and"
+        f" {one_decimal(abs(transfer))} {'more' if more else 'fewer'} elsewhere on average"
+    )
+    shares = {row.language: row.kept.value for row in others if row.kept is not None}
+    if not shares:
+        return text
+    least = min(shares, key=shares.__getitem__)
+    return f"{text}, and keeps least in {least} ({one_decimal(100 * shares[least])} %)"
