@@ -392,3 +392,8 @@ def test_lower_casing_makes_scores_low_everywhere(world, healthy, fine_tuned, tm
     assert {"low everywhere", "capital letters"} <= set(names(found))
     low = next(finding for finding in found if finding.name == "low everywhere")
     assert low.fix.startswith("First fix the tokenizer: the tokenizer lower-cases")
+
+
+def test_collapse_names_the_metric_in_words():
+    record = run_record(kind="tagging", metric="span_f1", chance=0.0, scores={"en": score(0.0)})
+    assert collapse(record) == "span F1 in en is 0.0 % where chance is 0.0 %"

@@ -1,5 +1,6 @@
 """The report in a browser: headless Chromium draws the page, sorts its tables, and makes no other request."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.helpers import browser
 from tests.helpers.sample_report import sample_matrix
 from xeval.report.matrix import Matrix
 from xeval.report.page import html
+from xeval.results.store import StoredRun
 from xeval.support.findings import warning
 
 ACCURACY = "document.querySelector('table.sortable')"
@@ -262,3 +264,17 @@ def test_note_of_a_toy_task_precedes_the_table(tmp_path, chromium):
     top = "document.querySelector('[role=note]').getBoundingClientRect().bottom"
     assert note in chromium.evaluate("document.querySelector('[role=note]').textContent")
     assert chromium.evaluate(f"{top} < {ACCURACY}.getBoundingClientRect().top")
+
+
+def test_confusion_names_the_rows_of_its_kind(tmp_path):
+    built = sample_matrix(tmp_path / "results")
+    assert "shares of each gold label's pairs</caption>" in html.render(built)
+    rows = [
+        replace(row, runs=tuple(_of_kind("sentence-classification", run) for run in row.runs)) for row in built.rows
+    ]
+    page = html.render(replace(built, rows=rows))
+    assert "shares of each gold label's sentences</caption>" in page and "label's pairs" not in page
+
+
+def _of_kind(kind: str, run: StoredRun) -> StoredRun:
+    return replace(run, record=run.record.model_copy(update={"kind": kind}))

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.helpers.sample_record import INVOCATION, environment, files_of, run_record, score
-from xeval.definitions.registry import get_reference
-from xeval.report import findings, matrix
-from xeval.report.formats import markdown
+from xeval.definitions.registry import get_reference, get_task
+from xeval.report import findings, matrix, transfer, worst
+from xeval.report.formats import latex, markdown, terminal
 from xeval.report.frame import to_frame
+from xeval.report.page import heat, html
 from xeval.results.records import Failure, Invocation, Limits, ModelRecord, RecipeRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
@@ -193,3 +195,61 @@ def test_finding_distinguishes_configurations_of_one_seed():
         f"{model}, {recipe}, epochs 2, max train 10, seed 42; {model}, {recipe}, epochs 3, max train 10, seed 42:"
         " training broke down"
     )
+
+
+def trained_on(language: str, run: StoredRun) -> StoredRun:
+    data = run.record.data.model_copy(update={"sha256": {"train": {language: "0" * 64}}})
+    changed = {"training_language": language, "trained_instead": "own", "data": data}
+    return StoredRun(run.folder, run.record.model_copy(update=changed))
+
+
+def gaps_of(built: matrix.Matrix, row: int = -1) -> dict[str, str]:
+    return {line.more[0]: line.cells[row].text for line in heat.gap_lines(built)["language"]}
+
+
+def test_gap_is_the_same_wherever_it_is_printed():
+    built = matrix.build([a_run(en=0.51667, ur=0.42222)], "xnli", None)  # 51.7 - 42.2; unrounded, 9.445
+    assert worst.of(built.ours[0]).startswith("Worst: Urdu, 42.2, 9.5 points below English")
+    assert gaps_of(built) == {"ur": "9.5"}
+    assert {
+        cell.text for kind in ("script", "family") for line in heat.gap_lines(built)[kind] for cell in line.cells
+    } == {"9.5"}
+
+
+def test_score_is_rounded_alike_in_every_table_of_the_page():
+    page = html.render(matrix.build([a_run(en=0.7125, ur=0.6625)], "xnli", None))  # in binary just below a half
+    assert page.count(">71.3<") >= 2 and page.count(">66.3<") >= 2
+    assert ">71.2<" not in page and ">66.2<" not in page
+
+
+def test_gap_of_a_row_is_from_the_language_it_was_trained_on():
+    german = trained_on("de", a_run(**SIX))
+    built = matrix.build([german], "xnli", CARD, known=get_task("xnli"))
+    assert gaps_of(built)["en"] == "-14.0" and gaps_of(built)["de"] == "–"  # 66 in de, 80 in en
+    assert gaps_of(built, row=0)["en"] == "–" and gaps_of(built, row=0)["de"] == "9.8"  # published: 82.1, 72.3
+    assert all("en" not in line.more[0].split() for line in heat.gap_lines(built)["script"])
+    text, page = markdown.render(built), html.render(built)
+    assert "gap: the language trained on minus the mean" in text and "gap: English" not in text
+    assert "Points lost between the language trained on and the other languages" in page
+    assert "German development set" in page and "English development set" not in page
+    assert "steps on 10 pairs in German, checkpoint" in text
+
+
+def test_terminal_names_another_training_language(capsys):
+    german = trained_on("de", a_run(en=0.8, de=0.7))
+    terminal.show(matrix.build([german], "xnli", None, known=get_task("xnli")), Console(width=200))
+    assert "accuracy in %, zero-shot, trained on German, hf-2019" in capsys.readouterr().out
+
+
+def test_gap_is_explained_where_it_is_shown():
+    built = matrix.build([a_run(**SIX)], "xnli", CARD)
+    assert "Gap: English minus the mean of the other languages" in latex.render(built)
+    without_english = matrix.build([a_run(es=0.7, ur=0.5)], "xnli", None)
+    assert "gap" not in markdown.render(without_english).partition("## Accuracy")[0]
+    assert "gap:" not in markdown.render(without_english) and "Gap:" not in latex.render(without_english)
+
+
+def test_asymmetry_adds_up_as_printed():
+    runs = [a_run(en=0.80, de=0.66651), trained_on("de", a_run(seed=2, en=0.71222, de=0.70049))]
+    [_, asymmetry] = transfer.of(matrix.build(runs, "xnli", None))
+    assert asymmetry.rows == [("en → de", "3.3", "8.8", "-5.5")]  # 70.0 - 66.7 and 80.0 - 71.2

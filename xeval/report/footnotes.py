@@ -102,7 +102,8 @@ def _produced_by(seeds: list[RunRecord]) -> str:
         parts.append(
             f"recipe {record.recipe.name}: {adapted}learning rate {values.get('learning_rate')}, effective batch size"
             f" {record.training.effective_batch_size}, {counted(record.training.n_steps, 'steps')} on"
-            f" {counted(record.data.train_rows.get('used', 0), unit)}, checkpoint: {record.training.selection}"
+            f" {counted(record.data.train_rows.get('used', 0), unit)}{_trained_on(record)},"
+            f" checkpoint: {record.training.selection}"
         )
         changed = [f"{key}={value}" for key, value in record.recipe.overrides.items()]
         parts += [f"changed from the recipe: {', '.join(changed)}"] if changed else []
@@ -114,6 +115,14 @@ def _produced_by(seeds: list[RunRecord]) -> str:
     environments = [_made_with(environment, record.dtype) for record in seeds for environment in record.environments]
     parts.append(" and ".join(dict.fromkeys(environments)))
     return "; ".join(parts) + "."
+
+
+def _trained_on(record: RunRecord) -> str:
+    """Name the language trained on if it is not the task's own."""
+    if record.trained_instead is None:
+        return ""
+    translated = " (machine translations)" if record.is_translate_train else ""
+    return f" in {describe(record.training_language).name}{translated}"
 
 
 def _declared(seeds: Sequence[RunRecord]) -> str:

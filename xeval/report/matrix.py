@@ -103,6 +103,23 @@ class Matrix:
         known = {record.training_language for record in records}
         return sorted(known, key=lambda language: (language != self.training_language, language))
 
+    def home_of(self, row: Row) -> str:
+        """Return the language that `row` was trained on: for a published row, the task's training language."""
+        return row.runs[0].record.training_language if row.runs else self.training_language
+
+    @property
+    def home_in_words(self) -> str:
+        """The language that all rows were trained on, in words."""
+        homes = {self.home_of(row) for row in self.rows}
+        return describe(homes.pop()).name if len(homes) == 1 else "the language trained on"
+
+    @property
+    def about_gap(self) -> str:
+        """What the gap of a row is. Empty if no row has one."""
+        if all(row.gap is None for row in self.rows):
+            return ""
+        return f"gap: {self.home_in_words} minus the mean of the other languages in the first mean."
+
     @property
     def checked(self) -> str:
         """A statement that the diagnosis found nothing. Empty if it found something, or was not run."""

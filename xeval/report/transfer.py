@@ -46,8 +46,8 @@ def _asymmetry(name: str, sources: dict[str, Row]) -> Exhibit:
     lost = []
     for a, b in combinations(sources, 2):
         if {a, b} <= sources[a].cells.keys() & sources[b].cells.keys():
-            there = sources[b].cells[b] - sources[a].cells[b]
-            back = sources[a].cells[a] - sources[b].cells[a]
+            there = printed_difference(sources[b].cells[b], sources[a].cells[b])
+            back = printed_difference(sources[a].cells[a], sources[b].cells[a])
             lost.append((a, b, there, back))
     lost.sort(key=lambda pair: -abs(pair[2] - pair[3]))
     lines: list[tuple[Cell, ...]] = [

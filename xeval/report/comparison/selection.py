@@ -24,7 +24,7 @@ from xeval.report.comparison.runs import (
     show_flips,
     shown_p,
 )
-from xeval.support.text import numbered, one_decimal, printed_difference, signed
+from xeval.support.text import metric_in_words, numbered, one_decimal, printed_difference, signed
 
 ORACLE = "NOT zero-shot: for each language, the checkpoint that is best on its own test labels"
 _PLURALS = {"accuracy": "accuracies"}
@@ -72,7 +72,8 @@ def _title(comparison: SelectionComparison) -> str:
     seeds = comparison.last_minus_dev.seeds_a
     what = "mean of " * (len(seeds) > 1) + numbered("seeds", seeds)
     compared = comparison.last_minus_dev
-    return f"{compared.title}: which checkpoint of one training run? {comparison.model}, {what}; {compared.metric} in %"
+    metric = metric_in_words(compared.metric)
+    return f"{compared.title}: which checkpoint of one training run? {comparison.model}, {what}; {metric} in %"
 
 
 def _sides(comparison: SelectionComparison) -> list[str]:

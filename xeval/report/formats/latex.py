@@ -4,7 +4,7 @@ import re
 
 from xeval.report import verdicts
 from xeval.report.matrix import Matrix, Row
-from xeval.support.text import one_line
+from xeval.support.text import capitalised, one_line
 
 _WRITTEN = {
     "\\": r"\textbackslash{}",
@@ -87,7 +87,8 @@ def _notes(matrix: Matrix) -> list[str]:
     row_verdicts = matrix.verdicts
     sentences = [line for verdict in row_verdicts for line in verdicts.headlines(verdict)]
     findings = [f"{finding.severity.capitalize()}: {finding.sentence}" for finding in matrix.findings]
-    return [*findings, *matrix.footer, *([verdicts.legend(row_verdicts)] if row_verdicts else []), *sentences]
+    gap = [capitalised(matrix.about_gap)] if matrix.about_gap else []
+    return [*findings, *gap, *matrix.footer, *([verdicts.legend(row_verdicts)] if row_verdicts else []), *sentences]
 
 
 def escape(text: str) -> str:

@@ -2,7 +2,6 @@
 
 import re
 
-from xeval.definitions.languages import describe
 from xeval.judging.verdict import RowVerdict
 from xeval.kinds.exhibit import Exhibit
 from xeval.report import exhibits, in_short, transfer, verdicts, worst
@@ -21,13 +20,7 @@ def render(matrix: Matrix) -> str:
     body = [_cells(row, matrix.languages, matrix.n_reference_languages, with_others) for row in matrix.rows]
     alignment = ["left"] + ["right"] * (len(header) - 1)
     table = pipe_table(body, [escape(name) for name in header], alignment)
-    home = describe(matrix.training_language).name if len(matrix.sources) == 1 else "the language trained on"
-    gap = f" gap: {home} minus the mean of the other languages in the first mean."
-    notes = [
-        f"{capitalised(matrix.metric_in_words)} in %, {matrix.how}."
-        + (gap if matrix.training_language in matrix.languages else ""),
-        *matrix.footer,
-    ]
+    notes = [f"{capitalised(matrix.metric_in_words)} in %, {matrix.how}. {matrix.about_gap}".rstrip(), *matrix.footer]
     below = "\n".join(f"- {escape(note)}" for note in notes)
     short, findings = _in_short(matrix), findings_section(matrix)
     sections = _verdicts(matrix.verdicts) + _claims(matrix) + _transfer(matrix) + _exhibits(matrix)
@@ -37,16 +30,17 @@ def render(matrix: Matrix) -> str:
 
 def _in_short(matrix: Matrix) -> str:
     """Return a line for each model, a line if the diagnosis found nothing, and when and how the report was made."""
-    lines = [_line(entry) for entry in in_short.of(matrix)]
+    lines = [_line(entry, has_gap=bool(matrix.about_gap)) for entry in in_short.of(matrix)]
     lines += [f"{matrix.checked}."] if matrix.checked else []
     lines += [f"Made on {matrix.made}"] if matrix.made else []
     return "".join(f"- {line}\n" for line in lines)
 
 
-def _line(entry: InShort) -> str:
+def _line(entry: InShort, has_gap: bool) -> str:
     how, published = f" ({entry.how})" if entry.how else "", f", published {entry.published}" if entry.mark else ""
     by_language = f" {entry.by_language}." if entry.by_language else ""
-    text = f"{entry.mean} {entry.mark}".rstrip() + f"{published}, gap {entry.gap}.{by_language} {worst.of(entry.row)}"
+    gap = f", gap {entry.gap}" if has_gap else ""
+    text = f"{entry.mean} {entry.mark}".rstrip() + f"{published}{gap}.{by_language} {worst.of(entry.row)}"
     return f"**{escape(entry.name + how)}**: {escape(text)}"
 
 

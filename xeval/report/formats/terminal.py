@@ -41,7 +41,10 @@ def as_html(matrix: Matrix) -> str:
 
 
 def _caption(matrix: Matrix, shared: str) -> str:
-    return f"{matrix.title}: {matrix.metric_in_words} in %, {matrix.setting}{f', {shared}' if shared else ''}"
+    only = matrix.sources[0] if len(matrix.sources) == 1 else matrix.training_language  # several are in the heads
+    elsewhere = f"trained on {describe(only).name}" if only != matrix.training_language else ""
+    how = ", ".join(filter(None, [matrix.setting, elsewhere, shared]))
+    return f"{matrix.title}: {matrix.metric_in_words} in %, {how}"
 
 
 def _languages(matrix: Matrix) -> list[list[str]]:

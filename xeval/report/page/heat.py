@@ -1,5 +1,6 @@
 """Matrix → the cells of the page's tables: number, mark, and depth of colour."""
 
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -104,22 +105,24 @@ def difference_lines(matrix: Matrix) -> tuple[list[Row], list[Line]]:
 
 
 def gap_lines(matrix: Matrix) -> dict[str, list[Line]]:
-    """Return the transfer gap, training language minus the others, in points: by language, by script and by family."""
-    others = [language for language in matrix.by_transfer if language != matrix.training_language]
+    """Return the transfer gap, each row's training language minus others, in points: by language, script and family.
+
+    Groups are of languages that no row was trained on, so all rows have the same ones.
+    """
+    homes = {matrix.home_of(row) for row in matrix.rows}
+    others = [language for language in matrix.by_transfer if homes != {language}]
+    targets = [language for language in others if language not in homes]
     by = {
         "language": {name: [language] for language, name in names_of(others).items()},
-        "script": _grouped(others, "script"),
-        "family": _grouped(others, "family"),
+        "script": _grouped(targets, "script"),
+        "family": _grouped(targets, "family"),
     }
-    gaps = {(row.name, language): _gap(row, language, matrix) for row in matrix.rows for language in others}
-    widest = max((abs(gap) for gap in gaps.values() if gap is not None), default=0) or 1
+    known = [gap for row in matrix.rows for language in others if (gap := _gap(row, [language], matrix)) is not None]
+    widest = max(map(abs, known), default=0) or 1
 
     def cell(row: Row, languages: list[str]) -> Cell:
-        known = [gap for language in languages if (gap := gaps[row.name, language]) is not None]
-        if len(known) < len(languages):
-            return Cell("–")
-        mean = sum(known) / len(known)
-        return Cell(one_decimal(mean), mean, bar=max(0.0, mean) / widest)
+        gap = _gap(row, languages, matrix)
+        return Cell("–") if gap is None else Cell(one_decimal(gap), gap, bar=max(0.0, gap) / widest)
 
     return {
         kind: [
@@ -127,13 +130,16 @@ def gap_lines(matrix: Matrix) -> dict[str, list[Line]]:
             for name, languages in groups.items()
         ]
         for kind, groups in by.items()
+        if groups
     }
 
 
-def _gap(row: Row, language: str, matrix: Matrix) -> float | None:
-    if matrix.training_language not in row.cells or language not in row.cells:
+def _gap(row: Row, languages: list[str], matrix: Matrix) -> float | None:
+    """Return how far `languages` are below the language that `row` was trained on: the mean of the printed gaps."""
+    home = matrix.home_of(row)
+    if home in languages or not {home, *languages} <= row.cells.keys():
         return None
-    return row.cells[matrix.training_language] - row.cells[language]
+    return statistics.fmean(printed_difference(row.cells[home], row.cells[language]) for language in languages)
 
 
 def _grouped(languages: Iterable[str], attribute: str) -> dict[str, list[str]]:

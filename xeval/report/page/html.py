@@ -14,7 +14,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from xeval.definitions.languages import describe
 from xeval.judging.verdict import NO_VERDICT, RowVerdict
 from xeval.report import in_short, transfer, verdicts
 from xeval.report.matrix import Matrix
@@ -54,12 +53,11 @@ def render(matrix: Matrix) -> str:
             script=Markup(script),
             style_hash=hash_of(style),
             script_hash=hash_of(script),
-            training=describe(matrix.training_language).name,
             scores=heat.score_lines(matrix),
             means=heat.mean_lines(matrix),
             compared=compared,
             differences=differences,
-            has_gap=matrix.training_language in matrix.languages and len(matrix.languages) > 1,
+            has_gap=bool(matrix.about_gap),
             gaps=heat.gap_lines(matrix),
             transfers=[model_section.shown(exhibit) for exhibit in transfer.of(matrix)],
             legend=verdicts.legend(row_verdicts) if row_verdicts else "",

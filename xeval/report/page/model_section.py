@@ -1,19 +1,21 @@
 """A row of ours → the page's section on this model: numbers by language, and drawings."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from xeval.definitions.languages import describe, names_of
 from xeval.kinds.exhibit import LANGUAGE, Exhibit
 from xeval.kinds.exhibit import Cell as ExhibitCell
+from xeval.kinds.registry import unit_of
 from xeval.report import evidence, exhibits, worst
 from xeval.report.evidence import Evidence
 from xeval.report.matrix import Matrix, Row
 from xeval.report.page import charts
 from xeval.report.page.heat import LEVELS, Cell, Line
 from xeval.results.records import RunRecord, Score
+from xeval.support.text import one_decimal
 
 HEADER = ("SD of seeds", "pieces per word", "truncated", "unknown pieces", "confidence", "ECE")
 OF_LOGITS = 2  # the last columns need logits
@@ -38,6 +40,8 @@ class ShownExhibit:
 class ModelSection:
     name: str
     how: str  # how the numbers by language were made
+    home: str  # the language trained on, in words
+    unit: str  # what rows are called
     header: tuple[str, ...]
     by_language: list[Line]
     dots: charts.Dots | None
@@ -55,7 +59,8 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
     if problems:  # all or nothing: half of the seeds would look like all of them
         of_seeds = {}
     by_language = {language: evidence.together(seeds) for language, seeds in of_seeds.items()}
-    two = _training_language_and_others(of_seeds, matrix.training_language)
+    home = matrix.home_of(row)
+    two = _training_language_and_others(of_seeds, home)
     languages = sorted(row.cells, key=lambda language: -row.cells[language])
     published = row.beside.cells if row.beside else {}
     records = [run.record for run in row.runs]
@@ -66,6 +71,8 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
     return ModelSection(
         row.name,
         f"mean of the seeds ({row.seeds})" if records[0].has_seed else "without training",
+        describe(home).name,
+        unit_of(records[0].kind),
         (matrix.metric_in_words, *(HEADER if has_logits else HEADER[:-OF_LOGITS])),
         [replace(line, cells=line.cells if has_logits else line.cells[:-OF_LOGITS]) for line in lines],
         charts.dots(dots) if records[0].has_seed else None,
@@ -123,20 +130,20 @@ def _line(language: str, row: Row, records: Sequence[RunRecord], own: Evidence |
     scores = [record.scores[language] for record in records if language in record.scores]
     seeds = [100 * score.value for score in scores]
     cells = [
-        _cell(row.cells[language], ".1f"),
-        _cell(statistics.stdev(seeds) if len(seeds) > 1 else None, ".2f"),
-        _cell(_mean(scores, "pieces_per_word"), ".2f"),
-        _cell(_mean(scores, "truncated_share"), ".1%"),
-        _cell(_mean(scores, "unknown_piece_share"), ".1%"),
-        _cell(own.confidence if own else None, ".2f"),
-        _cell(own.calibration_error if own else None, ".3f"),
+        _cell(row.cells[language], one_decimal),
+        _cell(statistics.stdev(seeds) if len(seeds) > 1 else None, "{:.2f}".format),
+        _cell(_mean(scores, "pieces_per_word"), "{:.2f}".format),
+        _cell(_mean(scores, "truncated_share"), exhibits.in_words),
+        _cell(_mean(scores, "unknown_piece_share"), exhibits.in_words),
+        _cell(own.confidence if own else None, "{:.2f}".format),
+        _cell(own.calibration_error if own else None, "{:.3f}".format),
     ]
     known = describe(language)
     return Line(known.name, (language, known.script, known.family), cells)
 
 
-def _cell(value: float | None, how: str) -> Cell:
-    return Cell("–") if value is None else Cell(format(value, how).replace("%", " %"), value)
+def _cell(value: float | None, in_words: Callable[[float], str]) -> Cell:
+    return Cell("–") if value is None else Cell(in_words(value), value)
 
 
 def _mean(scores: Sequence[Score], name: str) -> float | None:
