@@ -181,3 +181,18 @@ def test_table_is_planned_with_the_seeds_it_needs(tmp_path, command):
     assert out.startswith("Plan: 6 runs (xnli-mini; mini-mbert, mini-distilmbert; seeds 1 to 3, ")
     out = command("reproduce", "xnli-mini", "--max-train", 9, "--dry-run", "--results", tmp_path / "results")[1]
     assert out.startswith("Plan: 2 runs (xnli-mini; mini-mbert, mini-distilmbert; seed 42; ")  # no verdict, no need
+
+
+def test_no_mean_is_promised_if_languages_are_missing(command, tmp_path):
+    words = ("--model", "mbert", "--seed", "1-3", "--results", tmp_path / "results", "--dry-run")
+    out = " ".join(command("run", "xnli", *words, "--language", "es")[1].split())
+    assert (
+        "Verdicts: in each language alone; the published mean is over 6 languages, of which these runs have 2." in out
+    )
+    out = " ".join(command("run", "xnli", *words, "--language", "th")[1].split())
+    assert "mean can be shown wrong" not in out
+
+
+def test_tiny_chance_is_told_in_a_whole_sentence(command, tmp_path):
+    out = " ".join(command("reproduce", "xnli-mini", "--dry-run", "--results", tmp_path / "results")[1].split())
+    assert "and right in less than 1 of 100 cases if it is true, even with 10: training runs" in out

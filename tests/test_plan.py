@@ -380,3 +380,18 @@ def test_unexpected_error_does_not_reach_the_next_run(words, tmp_path, monkeypat
     assert broken.problem.startswith("ended by RuntimeError: CUDA error: ")
     made = [load_run(Path(outcome.folder)).record.invocations for outcome in (before, after)]
     assert made[0].keys().isdisjoint(made[1])
+
+
+@pytest.mark.parametrize("more", [("--train-language", "de"), ("--adaptation", "frozen")])
+def test_plan_promises_no_verdict_on_another_training(command, tmp_path, more):
+    words = ("plan", "xnli-mini", "--model", "mini-mbert", "--language", "en,de", "--results", tmp_path, "--quiet")
+    assert "mini-mbert in the table xnli-mini; planned: 1 seed" in command(*words)[1]
+    out = " ".join(command(*words, *more)[1].split())
+    assert "Verdicts: none, since no published row is about these models, trained and evaluated like this." in out
+
+
+def test_plan_of_some_languages_has_no_verdict_on_the_mean(command, tmp_path):
+    words = ("plan", "xnli-mini", "--model", "mini-mbert", "--results", tmp_path, "--quiet")
+    out = command(*words, "--language", "es")[1]
+    assert "planned: 1 seed, 2 of its 15 languages" in out and "    a language " in out and "    mean " not in out
+    assert "    mean " in command(*words)[1]

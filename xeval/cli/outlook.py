@@ -2,19 +2,22 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
+from xeval.definitions.model_name import ModelName
+from xeval.definitions.recipe import Recipe
 from xeval.definitions.reference import ReferenceRow
 from xeval.definitions.registry import get_reference
+from xeval.definitions.task import Task
 from xeval.results.adaptations import settings_of
 from xeval.support.cache import cache_home, free_bytes
 from xeval.support.text import counted, duration, numbered, one_line, size
 
 if TYPE_CHECKING:
-    from xeval.judging.power import Chance
     from xeval.runs.outlook import NamedRun, Outlook
     from xeval.runs.plan import Plan
     from xeval.support.progress import Reporter
@@ -132,11 +135,14 @@ def _time(outlook: "Outlook") -> str:
 def _verdicts(outlook: "Outlook") -> str:
     if not outlook.is_on_all_rows:
         return "none, since these runs use only part of the rows, or another split"
-    from xeval.judging.power import EVEN, MOST_SEEDS  # numpy
+    from xeval.judging.power import EVEN, MOST_SEEDS, chance_of  # numpy
 
-    chances = list(_chances(outlook))
-    if not chances:
+    compared = list(_compared(outlook))
+    if not compared:
         return ""
+    chances = [(each.n_seeds, chance_of(each.row, each.task, [each.n_seeds])) for each in compared if each.is_whole]
+    if not chances:
+        return _without_mean(max(compared, key=lambda each: each.n_languages))
     by_number = Counter(n for n, _ in chances)
     n_seeds = by_number.most_common(1)[0][0]
     shares = [chance.by_seeds[n] for n, chance in chances if n == n_seeds]
@@ -150,7 +156,8 @@ def _verdicts(outlook: "Outlook") -> str:
         return f"{sentence}; {min(enough)} seeds show {which} right in about half of the cases if true"
     most = max(share for _, chance in chances for share in chance.by_seeds.values())
     if most < 0.01:
-        return f"{sentence}, not even with {MOST_SEEDS}: training runs like the published one differ too much"
+        even = "not even" if max(shares) == 0 else "even"
+        return f"{sentence}, {even} with {MOST_SEEDS}: training runs like the published one differ too much"
     return f"{sentence}; no number up to {MOST_SEEDS} shows it right in more than {_of_100(most)} of 100 cases"
 
 
@@ -165,25 +172,49 @@ def _of_100(share: float) -> str:
     return "none" if share == 0 else "less than 1" if share < 0.01 else f"{100 * share:.0f}"
 
 
-def _chances(outlook: "Outlook") -> Iterator[tuple[int, "Chance"]]:
-    """Yield, for each published row of a model, its number of seeds here and the chance of a verdict on it."""
-    from xeval.judging.power import chance_of
+def _without_mean(compared: "Compared") -> str:
+    """Say what is judged if the runs lack some languages of every published mean."""
+    if not compared.n_languages:
+        return "none, since the published rows of these models are in other languages"
+    of = counted(len(compared.row.cells), "languages")
+    return f"in each language alone; the published mean is over {of}, of which these runs have {compared.n_languages}"
 
+
+@dataclass(frozen=True)
+class Compared:
+    """A published row, and the seeds that are compared with it."""
+
+    row: ReferenceRow
+    task: Task
+    n_seeds: int
+    n_languages: int  # of the row, in which the runs are evaluated
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the mean over the row's languages can be judged."""
+        return self.n_languages == len(self.row.cells)
+
+
+def _compared(outlook: "Outlook") -> Iterator[Compared]:
+    """Yield each published row of a model that is trained."""
     runs: dict[tuple[str, str, str], list[NamedRun]] = {}
     for run in outlook.runs:
         if run.seed is not None:
             runs.setdefault((run.task.name, run.model.id, run.recipe.name), []).append(run)
-    for seeds in runs.values():
-        for row in _rows_of(seeds[0], outlook.table):
-            yield len(seeds), chance_of(row, seeds[0].task, [len(seeds)])
+    for (run, *_), n_seeds in ((seeds, len(seeds)) for seeds in runs.values()):
+        yield from compared_with(run.model, run.task, run.recipe, run.languages, n_seeds, outlook.table)
 
 
-def _rows_of(run: "NamedRun", table: str | None) -> list[ReferenceRow]:
-    """Return the published rows on which `run` gives a verdict."""
-    name = table or run.task.default_reference
-    if name is None or run.task.trained_instead is not None:
+def compared_with(
+    model: ModelName, task: Task, recipe: Recipe, languages: Collection[str], n_seeds: int, table: str | None
+) -> list[Compared]:
+    """Return the rows of `table`, or else the task's own, on which such runs can give a verdict."""
+    name = table or task.default_reference
+    if name is None or task.trained_instead is not None:
         return []
-    published = run.model.published_as or (run.model.id if run.model.origin != "local" else None)
-    settings = settings_of(run.recipe.model_dump())
+    published = model.published_as or (model.id if model.origin != "local" else None)
+    settings = settings_of(recipe.model_dump())
     rows = [row for row in get_reference(name).rows if row.model == published and row.protocol == "zero-shot"]
-    return [row for row in rows if settings_of(row.model_dump()) == settings]
+    rows = [row for row in rows if settings_of(row.model_dump()) == settings]
+    evaluated = {*languages, task.training_language}
+    return [Compared(row, task, n_seeds, len(evaluated & row.cells.keys())) for row in rows]

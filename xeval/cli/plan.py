@@ -1,7 +1,6 @@
 """`xeval plan`: what a grid of runs will take, and what its verdicts can show."""
 
 import shlex
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,18 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xeval.cli.grid_options import GridOptions, with_grid_options
-from xeval.cli.outlook import WIDTH, folded
+from xeval.cli.outlook import WIDTH, Compared, compared_with, folded
 from xeval.cli.screen import loading
 from xeval.data.bundle import using
 from xeval.definitions.model_name import ModelName
-from xeval.definitions.reference import ReferenceRow
-from xeval.definitions.registry import get_reference, get_task
-from xeval.definitions.task import Task
 from xeval.judging.verdict import Tolerance
 from xeval.support.text import counted, duration, numbered, one_line, size
 
 if TYPE_CHECKING:
-    from xeval.runs.plan import Plan, PlannedRun
+    from xeval.runs.plan import Plan, PlannedRun, RunRequest
 
 _OTHER_SEEDS = (1, 3, 5, 10, 20)  # numbers of seeds whose chances of a verdict are shown, besides the plan's own
 
@@ -109,44 +105,63 @@ def _verdicts(plan: "Plan") -> Iterator[str]:
     if any(request.max_train or request.max_eval or request.test_split for request in requests):
         yield "Verdicts: none, since these runs use only part of the rows, or another split."
         return
-    has_rows = False
-    seeds = Counter((request.task, request.model, request.recipe) for request in requests)
-    for (name, model, _), n_seeds in seeds.items():
-        task = get_task(name, plan.tasks_dirs)
-        table = plan.subject if plan.is_table else task.default_reference
-        for row in _rows_of(model, table):
-            if not has_rows:
-                within = f"±{Tolerance.mean} points on the mean, ±{Tolerance.cell} in a language"
-                yield (
-                    "Verdicts: if a published row is exactly true of these training runs, this many of 100 such grids"
-                    f" call it reproduced ({within}); nearly all the others leave it undecided, and a few call it not"
-                    " reproduced."
-                )
-                has_rows = True
-            yield from _table_of_power(row, task, str(table), n_seeds)
-    if not has_rows:
-        yield "Verdicts: none, since no published row is about these models."
+    rows = list(_rows(plan))
+    if not rows:
+        yield "Verdicts: none, since no published row is about these models, trained and evaluated like this."
+        return
+    trained = [(table, row) for table, row in rows if row.task.of_kind.trains]
+    if trained:
+        within = f"±{Tolerance.mean} points on the mean, ±{Tolerance.cell} in a language"
+        yield (
+            "Verdicts: if a published row is exactly true of these training runs, this many of 100 such grids"
+            f" call it reproduced ({within}); nearly all the others leave it undecided, and a few call it not"
+            " reproduced."
+        )
+    for table, row in trained:
+        yield from _table_of_power(row, table)
 
 
-def _rows_of(model: str, table: str | None) -> list[ReferenceRow]:
-    name = ModelName.parse(model)
-    published = name.published_as or (name.id if name.origin != "local" else None)
-    rows = get_reference(table).rows if table is not None else ()
-    return [row for row in rows if row.model == published and row.protocol == "zero-shot"]
+def _rows(plan: "Plan") -> Iterator[tuple[str, Compared]]:
+    """Yield the published rows on which the runs can give a verdict in a language, each after its table's name."""
+    groups: dict[str, list[RunRequest]] = {}
+    for run in plan.runs:
+        groups.setdefault(run.request.model_copy(update={"seed": None}).model_dump_json(), []).append(run.request)
+    for seeds in groups.values():
+        with using(seeds[0].bundle):
+            rows = _rows_of(seeds[0], len(seeds), plan.subject if plan.is_table else None)
+        yield from rows
 
 
-def _table_of_power(row: ReferenceRow, task: Task, table: str, n_seeds: int) -> Iterator[str]:
+def _rows_of(request: "RunRequest", n_seeds: int, table: str | None) -> list[tuple[str, Compared]]:
+    from xeval.runs.grid import define
+
+    defined = define(
+        request.task,
+        [(request.model, request.recipe)],
+        languages=request.languages,
+        train_language=request.train_language,
+        overrides=dict(request.overrides),
+        train=request.train,
+        tasks_dirs=request.tasks_dirs,
+    )
+    table = table or defined.task.default_reference
+    recipe, model = defined.changed[request.recipe], ModelName.parse(request.model)
+    rows = compared_with(model, defined.task, recipe, defined.languages, n_seeds, table)
+    return [(str(table), row) for row in rows if row.n_languages]
+
+
+def _table_of_power(compared: Compared, table: str) -> Iterator[str]:
     from xeval.judging.power import power_of
 
-    powers = power_of(row, task, sorted({*_OTHER_SEEDS, n_seeds}))
+    row, task = compared.row, compared.task
+    powers = power_of(row, task, sorted({*_OTHER_SEEDS, compared.n_seeds}))
     of_task = "" if table == task.name else f", task {task.name}"
-    yield f"  {row.name} in the table {table}{of_task}; planned: {counted(n_seeds, 'seeds')}"
+    part = "" if compared.is_whole else f", {compared.n_languages} of its {counted(len(row.cells), 'languages')}"
+    yield f"  {row.name} in the table {table}{of_task}; planned: {counted(compared.n_seeds, 'seeds')}{part}"
     yield "    seeds      " + "".join(f"{power.n_seeds:>7}" for power in powers)
-    for what, shares in (
-        ("mean", [power.mean for power in powers]),
-        ("a language", [power.cell for power in powers]),
-    ):
-        yield f"    {what:11}" + "".join(f"{_of_100(share):>7}" for share in shares)
+    if compared.is_whole:  # else there is no verdict on the mean
+        yield "    mean       " + "".join(f"{_of_100(power.mean):>7}" for power in powers)
+    yield "    a language " + "".join(f"{_of_100(power.cell):>7}" for power in powers)
 
 
 def _of_100(share: float) -> str:
