@@ -9,9 +9,11 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import xeval
+from tests.helpers.paired_answers import write_run
 from tests.helpers.sample_record import run_record
 from xeval.definitions.registry import all_tasks
 from xeval.results.store import save_record
@@ -321,3 +323,10 @@ def test_a_path_of_any_bytes_is_reported(command, tmp_path):
     save_record(results / "cats" / "m" / "run", run_record())
     assert command("report", "--results", results, "--output", "report.md")[0] == 0
     assert "r\\udce9s" in Path("report.md").read_text(encoding="utf-8")
+
+
+def test_list_counts_every_run_of_a_task(command, tmp_path):
+    labels = np.arange(6) % 3
+    for seed in (1, 2, 3):
+        write_run(tmp_path, {"en": labels}, labels, np.arange(6), seed=seed)
+    assert command("list", "--results", tmp_path)[1].splitlines()[-1] == "xeval list runs          3"

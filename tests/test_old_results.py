@@ -32,7 +32,7 @@ REWORDED = {  # what 0.1.0 worded differently
     ", not about training again": ", not retraining",
     "no drop beyond both chance": "no drop exceeds both chance",
     r"a speed of ([0-9.]+) times the blessed\b": r"\1 times the blessed speed",
-    r"the blessed one, ([0-9,]+) pairs/s after ([0-9,]+)(?=[,.])": r"the blessed one (\1 pairs/s, blessed \2)",
+    r"the blessed one, ([0-9,]+) pairs/s after ([0-9,]+)(?=[,.])": r"the blessed one (\1 rows/s, blessed \2)",
 }
 
 

@@ -20,8 +20,9 @@ from xeval.definitions.registry import get_task
 from xeval.engine.devices import Compute
 from xeval.engine.loading import load_masked_lm, load_tokenizer
 from xeval.engine.masked_lm import Masking, mask_id_of, pieces_of, pseudo_log_likelihoods
-from xeval.judging.probe import LanguageProbe, RankCorrelation, correlations
+from xeval.judging.probe import Correlation, LanguageProbe, Probe, RankCorrelation, correlations
 from xeval.kinds.rows import Rows
+from xeval.report.probe import markdown
 from xeval.results.store import StoredRun
 from xeval.runs.probe import are_parallel, choose, probe
 from xeval.support.errors import ModelError
@@ -316,3 +317,10 @@ def test_translations_may_have_a_few_other_answers(n_changed, parallel):
     ]
     assert are_parallel(get_task("paws-x"), tests) == parallel
     assert not are_parallel(get_task("paws-x"), [tests[0], tests[1].first(99)])
+
+
+def test_one_target_language_is_told_in_the_singular():
+    german = LanguageProbe("de", 2, 8, 40, 1.2, 0.0, -20.0)
+    found = Correlation("cats", "r", "accuracy", [1], "bits_per_sentence", {"de": 0.6}, None, None, None)
+    text = markdown(Probe("m", SHA, "cats", "premise", "piece", "float32", 0, 2, 0, True, [german], [found], []))
+    assert "| 1 language " in text and "- 1 language besides the one trained on is too few to rank; wanted" in text

@@ -194,3 +194,16 @@ def test_a_page_of_500_runs_opens_fast(chromium, tmp_path, figure):
     assert chromium.evaluate("document.querySelectorAll('tbody tr').length") == N_RUNS
     figure("a leaderboard of 500 runs opens", f"{min(computed):.2f} s of computing, painted after {min(painted):.2f} s")
     assert min(computed) < 1.5  # half of this on an idle machine
+
+
+def test_seeds_are_sorted_as_numbers(chromium, tmp_path):
+    runs = []
+    for name, n_seeds in (("org/a", 3), ("org/b", 10), ("org/c", 1)):
+        model = run_record().model.model_copy(update={"id": name, "sha256": files_of(name)})
+        runs += [run_record(model=model, seed=seed, scores={"de": score(0.6)}) for seed in range(n_seeds)]
+    pages.write(boards.build(stored(runs), {}, {}), tmp_path / "site")
+    chromium.open(tmp_path / "site" / "index.html")
+    chromium.evaluate("[...document.querySelectorAll('thead button')].find(b => b.innerText == 'seeds').click()")
+    place = "[...document.querySelectorAll('thead th')].findIndex(head => head.innerText.startsWith('seeds'))"
+    column = f"[...document.querySelectorAll('tbody tr')].map(row => row.cells[{place}].innerText)"
+    assert chromium.evaluate(column) == ["1", "3", "10"]

@@ -362,3 +362,10 @@ def test_only_trained_tasks_are_swept(tmp_path, monkeypatch):
     monkeypatch.setattr("xeval.runs.suite.find_rows", lambda *words: TaskRows(None, ["en"]))
     run_suite(str(path), ["mini-mbert"], sweep={"patience": [1, 2]})
     assert asked == {"tags-mini": {"patience": [1, 2]}, "retrieval-mini": None}
+
+
+def test_terminal_counts_one_hidden_row_in_the_singular(matrix):
+    console = Console(file=io.StringIO(), width=200)
+    hidden = [row for row in matrix.rows if row.published and row.model not in {own.model for own in matrix.ours}]
+    formats.show(replace(matrix, rows=[row for row in matrix.rows if row not in hidden[1:]]), console)
+    assert "A report shows 1 published row of other models too." in console.file.getvalue()

@@ -53,3 +53,11 @@ def test_difference_matches_the_printed_numbers():
     assert printed_difference(ours, published) == 0.0
     assert printed_difference(71.26, 70.94) == 0.4
     assert printed_difference(70.21746, 70.4, 2) == -0.18
+
+
+@pytest.mark.parametrize(
+    ("things", "said"),
+    [("published rows of other models", "1 published row of other models"), ("other queries", "1 other query")],
+)
+def test_singular_is_of_the_noun_not_the_adjective(things, said):
+    assert counted(1, things) == said

@@ -72,7 +72,9 @@ def _count(listings: Mapping[What, Callable[[], Listing]]) -> None:
     """Print a line for each thing that can be listed, with how many there are."""
     for what, listing in listings.items():
         if what is not What.tables:
-            print(f"xeval list {what.value:10}  {len({row[0] for row in listing()[1]}):3}")
+            rows = listing()[1]
+            n = len(rows) if what is What.runs else len({row[0] for row in rows})  # others have a line for each part
+            print(f"xeval list {what.value:10}  {n:3}")
 
 
 def _lint(what: What | None) -> None:
@@ -130,7 +132,7 @@ def _models() -> Listing:
         )
         for name, hub_id in MODEL_ALIASES.items()
     ]
-    embedded = [(name, "", "comes with xeval, for xnli-mini") for name in EMBEDDED_MODELS]
+    embedded = [(name, "", "comes with xeval, for the tasks whose names end in -mini") for name in EMBEDDED_MODELS]
     return ("name", "hub id", ""), [*fetched, *embedded]
 
 

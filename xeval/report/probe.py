@@ -14,7 +14,7 @@ from xeval.judging.probe import FEWEST_FOR_INTERVAL, FEWEST_LANGUAGES, Correlati
 from xeval.report.comparison.runs import markdown_table, plain, print_table, shown_p
 from xeval.report.formats.csv import harmless
 from xeval.report.formats.markdown import escape
-from xeval.support.text import metric_in_words, one_decimal, signed
+from xeval.support.text import counted, metric_in_words, one_decimal, signed
 
 _IN_WORDS = {
     "bits_per_sentence": "bits per sentence",
@@ -133,7 +133,7 @@ def _ranked_rows(probe: Probe) -> list[list[str]]:
     return [
         [
             f"{correlation.task}, {correlation.configuration}, {_seeds(correlation.seeds)}",
-            f"{len(correlation.scores)} languages",
+            counted(len(correlation.scores), "languages"),
             _IN_WORDS[correlation.measure],
             "–" if correlation.rho is None else signed(correlation.rho, 2).replace("-", "−"),
             "–"
@@ -185,7 +185,8 @@ def _notes_on_ranks(probe: Probe) -> list[str]:
     ]
     fewest = min(len(correlation.scores) for correlation in probe.correlations)
     if fewest < FEWEST_LANGUAGES:
-        notes.append(f"{fewest} languages besides the one trained on are too few to rank; wanted {FEWEST_LANGUAGES}.")
+        few = f"{counted(fewest, 'languages')} besides the one trained on {'is' if fewest == 1 else 'are'}"
+        notes.append(f"{few} too few to rank; wanted {FEWEST_LANGUAGES}.")
     elif fewest < FEWEST_FOR_INTERVAL:
         smallest = 2 / math.factorial(fewest)
         notes.append(

@@ -82,11 +82,11 @@ def numbered(things: str, numbers: Collection[int]) -> str:
 
 
 def singular(things: str) -> str:
-    """Return "pair" for "pairs", "query" for "queries", "run of distilmbert" for "runs of distilmbert"."""
-    noun, space, rest = things.partition(" ")
+    """Return "pair" for "pairs", "query" for "queries", "published row of XNLI" for "published rows of XNLI"."""
+    noun, of, rest = things.partition(" of ")
     ends = (("ies", "y"), ("sses", "ss"), ("s", ""))
     end, instead = next(((end, instead) for end, instead in ends if noun.endswith(end)), ("", ""))
-    return f"{noun.removesuffix(end)}{instead}{space}{rest}"
+    return f"{noun.removesuffix(end)}{instead}{of}{rest}"
 
 
 # Beginnings of Unicode's names of letters in scripts that put no space between words: those of UAX #14's classes for

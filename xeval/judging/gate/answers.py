@@ -85,7 +85,7 @@ def of_speed(question: Question, answer: Answer, threshold: float) -> GateFindin
     """Return the finding on rows per second, whose change is in logarithms; speed may fall to `threshold` times."""
     ratio = math.exp(question.change.difference)
     numbers = Numbers(math.exp(question.change.blessed), math.exp(question.change.now), answer.p_of_drop, "pairs/s")
-    fact = f"is {ratio:.2f} times the blessed one ({numbers.now:,.0f} pairs/s, blessed {numbers.blessed:,.0f})"
+    fact = f"is {ratio:.2f} times the blessed one ({numbers.now:,.0f} rows/s, blessed {numbers.blessed:,.0f})"
     kind: Kind = "unchanged"
     if ratio < threshold and answer.dropped:
         kind = "regression"

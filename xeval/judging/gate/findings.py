@@ -33,7 +33,7 @@ class Numbers:
     blessed: float
     now: float
     p: float
-    unit: Literal["%", "pairs/s"]
+    unit: Literal["%", "pairs/s"]  # the latter, whatever rows are called: other programs read it
 
 
 @dataclass(frozen=True)

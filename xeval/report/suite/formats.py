@@ -13,7 +13,7 @@ from xeval.report.page.plain import page
 from xeval.report.pipe_table import pipe_table
 from xeval.report.suite.table import Average, Cell, Row, SuiteMatrix
 from xeval.support.errors import XevalError
-from xeval.support.text import one_decimal, one_line
+from xeval.support.text import counted, one_decimal, one_line
 
 SUITE_REPORT_VERSION = 1
 
@@ -148,6 +148,7 @@ def show(matrix: SuiteMatrix, console: Console) -> None:
     table.add_row(f"mean of {len(matrix.tasks)}", *(average(row.total) for row in rows))
     console.print(table)
     if len(rows) < len(matrix.rows):
-        console.print(plain(f"A report shows {len(matrix.rows) - len(rows)} published rows of other models too."))
+        others = counted(len(matrix.rows) - len(rows), "published rows of other models")
+        console.print(plain(f"A report shows {others} too."))
     for line in matrix.footer:
         console.print(plain(line))

@@ -27,7 +27,7 @@ function sort(body, column, ascending) {
   const order = (a, b) => {
     const [x, y] = [key(a), key(b)];
     if (x === null || y === null) return (x === null) - (y === null);
-    const difference = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y));
+    const difference = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), "en", { numeric: true });
     return ascending ? difference : -difference;
   };
   body.append(...[...body.rows].sort(order));
