@@ -10,6 +10,7 @@ from tests.helpers import browser
 from tests.helpers.hostile_report import HOSTILE, hostile_runs
 from tests.helpers.sample_record import files_of, run_record, score, stored
 from tests.helpers.sample_report import CARD, sample_runs
+from xeval.report.page.plain import page as page_of_a_table
 from xeval.report.site import boards, pages
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
@@ -207,3 +208,22 @@ def test_seeds_are_sorted_as_numbers(chromium, tmp_path):
     place = "[...document.querySelectorAll('thead th')].findIndex(head => head.innerText.startsWith('seeds'))"
     column = f"[...document.querySelectorAll('tbody tr')].map(row => row.cells[{place}].innerText)"
     assert chromium.evaluate(column) == ["1", "3", "10"]
+
+
+def test_wide_tables_fit_on_paper(chromium, tmp_path):
+    runs = stored([run_record(scores={language: score(0.6) for language in LANGUAGES})])
+    pages.write(boards.build(runs, {}, {}), tmp_path / "site")
+    header = ["", *(f"Task number {n} (dev)" for n in range(9)), *("a group of tasks",) * 4, "mean of 9"]
+    row = ["organisation/encoder-of-some-size", *("71.2 [69.8, 72.6]",) * 9, *("71.2 (1 of 2)",) * 5]
+    plain = tmp_path / "suite.html"
+    plain.write_text(page_of_a_table("t", "Suite", header, [row], ["a note"]), encoding="utf-8")
+    try:
+        for path in (tmp_path / "site" / "index.html", plain):
+            chromium.resize(960, 700)  # the width of a sheet in landscape, without margins
+            chromium.call("Emulation.setEmulatedMedia", media="print")
+            chromium.open(path)
+            right = "Math.max(...[...document.querySelectorAll('th, td')].map(e => e.getBoundingClientRect().right))"
+            assert 0 < chromium.evaluate(right) <= 960
+            assert chromium.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == "visible"
+    finally:
+        chromium.call("Emulation.setEmulatedMedia", media="")

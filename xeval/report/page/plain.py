@@ -33,6 +33,12 @@ tr > :first-child {{ background: Canvas; left: 0; max-width: 18rem; min-width: m
   text-align: left; white-space: normal; }}
 .ours {{ font-weight: bold; }}
 tr:not(.ours) th[scope=row] {{ font-weight: normal; }}
+@media print {{
+  @page {{ size: landscape; }}
+  .scroll {{ overflow: visible; }}
+  th, td {{ font-size: 8pt; padding: .2rem .3rem; white-space: normal; }}
+  tr > :first-child {{ min-width: 0; }}
+}}
 </style>
 </head>
 <body>
