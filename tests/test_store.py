@@ -268,3 +268,11 @@ def test_every_part_of_a_run_folder_is_one_plain_name(model, recipe):
 def test_different_identities_get_different_folders(tmp_path):
     folders = {store.run_folder(tmp_path, "t", "m", "r", 1, digit * 64) for digit in "abc"}
     assert len(folders) == 3
+
+
+def test_reformatted_record_is_told_to_be_edited(tmp_path):
+    store.save_record(tmp_path, run_record())
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=2))  # as `jq .` writes it
+    with pytest.raises(StoreError, match="damaged or edited"):
+        store.load_record(tmp_path)
