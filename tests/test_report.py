@@ -1,5 +1,6 @@
 """The matrix and its formats: what goes where, and what is averaged."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -253,3 +254,13 @@ def test_asymmetry_adds_up_as_printed():
     runs = [a_run(en=0.80, de=0.66651), trained_on("de", a_run(seed=2, en=0.71222, de=0.70049))]
     [_, asymmetry] = transfer.of(matrix.build(runs, "xnli", None))
     assert asymmetry.rows == [("en → de", "3.3", "8.8", "-5.5")]  # 70.0 - 66.7 and 80.0 - 71.2
+
+
+def test_gap_of_two_languages_is_the_printed_difference(capsys):
+    built = matrix.build([a_run(en=0.48333, es=0.41667)], "xnli", None)  # 48.3 - 41.7; unrounded, 6.67
+    terminal.show(built, Console(width=200))
+    shown = capsys.readouterr().out
+    assert re.search(r"gap +│ +6\.6", shown) and "6.6 points below English" in shown
+    assert "gap 6.6." in markdown.render(built) and "& 6.6 &" in latex.render(built)
+    assert html.render(built).count(">6.6<") >= 3 and ">6.7<" not in html.render(built)
+    assert built.ours[0].gap == pytest.approx(6.666)  # as in JSON

@@ -58,6 +58,6 @@ def _in_short(row: Row, name: str) -> InShort:
         verdicts.MARKS[mean.outcome] if mean and compared else "",
         mean.outcome if mean else "",
         one_decimal(mean.published) if mean and compared else "–",
-        verdicts.number(row.gap),
+        verdicts.number(row.printed_gap),
         verdicts.tally(row.verdict) if row.verdict else {},
     )

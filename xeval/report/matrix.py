@@ -19,7 +19,7 @@ from xeval.results.records import ELSEWHERE, NO_TRAINING
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.findings import Finding
-from xeval.support.text import metric_in_words
+from xeval.support.text import metric_in_words, printed_difference
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Row:
     gap: float | None  # training language minus the mean of the others among the reference's languages
     n_examples: str
     seeds: str
+    printed_gap: float | None  # the gap, to be shown
     verdict: RowVerdict | None = None  # on ours, against the published row above it
     more_verdicts: tuple[RowVerdict, ...] = ()  # against other published rows of the same model
     beside: ReferenceRow | None = None  # the published row above ours
@@ -289,10 +290,13 @@ class _Columns:
         home: str = "",
     ) -> Row:
         home = home or self.english
-        rest = _mean(cells, [language for language in self.shared if language != home])
-        gap = cells[home] - rest if home in cells and rest is not None else None
+        others = [language for language in self.shared if language != home]
+        rest = _mean(cells, others)
+        gap = printed_gap = cells[home] - rest if home in cells and rest is not None else None
+        if gap is not None and len(others) == 1:  # both scores are shown, and a reader may subtract them
+            printed_gap = printed_difference(cells[home], cells[others[0]])
         means = _mean(cells, self.shared), _mean(cells, self.languages)
-        return Row(name, published, cells, *means, gap, n_examples, str(seeds))
+        return Row(name, published, cells, *means, gap, n_examples, str(seeds), printed_gap)
 
 
 def _mean(cells: dict[str, float], languages: list[str]) -> float | None:

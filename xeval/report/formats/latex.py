@@ -74,7 +74,9 @@ def _row(row: Row, matrix: Matrix, with_others: bool) -> str:
     cells = [verdicts.number(row.cells.get(name), verdicts.mark(row, name)) for name in matrix.languages]
     cells.append(verdicts.number(row.mean_reference, verdicts.mean_mark(row, n)))
     cells += [verdicts.number(row.mean_all)] if with_others else []
-    return _line(row.name, [*cells, verdicts.number(row.gap), row.n_examples, row.seeds], bold=not row.published)
+    return _line(
+        row.name, [*cells, verdicts.number(row.printed_gap), row.n_examples, row.seeds], bold=not row.published
+    )
 
 
 def _line(name: str, cells: list[str], bold: bool = False) -> str:

@@ -54,7 +54,7 @@ def _cells(row: Row, languages: list[str], n_reference: int, with_others: bool) 
     shown = [verdicts.number(row.cells.get(language), verdicts.mark(row, language)) for language in languages]
     shown.append(verdicts.number(row.mean_reference, verdicts.mean_mark(row, n_reference)))
     shown += [verdicts.number(row.mean_all)] if with_others else []
-    shown.append(verdicts.number(row.gap))
+    shown.append(verdicts.number(row.printed_gap))
     name = escape(row.name)
     return [name if row.published else f"**{name}**", *shown, row.n_examples, row.seeds]
 

@@ -65,7 +65,7 @@ def _totals(matrix: Matrix) -> list[list[str]]:
         lines.append([f"mean of {n}", *means])
     if len(matrix.languages) > n:
         lines.append([f"mean of {len(matrix.languages)}", *(verdicts.number(row.mean_all) for row in matrix.rows)])
-    lines.append(["gap", *(verdicts.number(row.gap) for row in matrix.rows)])
+    lines.append(["gap", *(verdicts.number(row.printed_gap) for row in matrix.rows)])
     return [*lines, ["seeds", *(row.seeds for row in matrix.rows)]]
 
 

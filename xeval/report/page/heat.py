@@ -72,7 +72,7 @@ def mean_lines(matrix: Matrix) -> list[Line]:
         lines.append(Line(f"mean of {n}", (), cells))
     if most > n:
         lines.append(Line(f"mean of {most}", (), [Cell(verdicts.number(row.mean_all)) for row in matrix.rows]))
-    lines.append(Line("gap", (), [Cell(verdicts.number(row.gap)) for row in matrix.rows]))
+    lines.append(Line("gap", (), [Cell(verdicts.number(row.printed_gap)) for row in matrix.rows]))
     return lines
 
 
