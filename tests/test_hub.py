@@ -17,7 +17,7 @@ from tests.helpers import stand_in_hub, tiny
 from tests.helpers.stand_in_hub import serve
 from xeval.data.hub import fetch, show_bars
 from xeval.data.model_files import find_checkpoint, find_pickled
-from xeval.data.source import load_rows, open_source
+from xeval.data.source import load_rows, missing_data_bytes, open_source
 from xeval.definitions.registry import get_task
 from xeval.definitions.task import Hub as HubPlace
 from xeval.results.records import RunRecord
@@ -376,3 +376,22 @@ def test_mirrors_own_commit_is_read_and_recorded(root, connect):
         source = open_source(get_task("xnli"), None, ["es"])
     assert source.revision == "d" * 40
     assert len(load_rows(source, "es", "test")) == 5010
+
+
+def test_conversion_on_the_hub_is_fetched_and_checked(root, connect, tmp_path, mini):
+    """A data set whose files are `es/test/0000.parquet`, as in the hub's own conversions (refs/convert/parquet)."""
+    name = "organisation/converted"
+    file = tmp_path / f"datasets/{name}/es/test/0000.parquet"
+    file.parent.mkdir(parents=True)
+    shutil.copyfile(root / XNLI / "es/test-00000-of-00001.parquet", file)
+    place = HubPlace(id=name, revision="e" * 40)
+    task = get_task("xnli").model_copy(update={"hub": place})
+    with serve(tmp_path, commits={f"datasets/{name}": place.revision}) as hub:
+        connect(hub)
+        source = open_source(task, None, ["es"], training=False)
+        assert len(load_rows(source, "es", "test")) == 5010
+        assert missing_data_bytes(task, ["es"], training=False) == 0
+        cached = (source.folder / "es/test/0000.parquet").resolve()
+        cached.write_bytes(cached.read_bytes()[:-1] + b"?")
+        with pytest.raises(DataError, match="damaged"):
+            open_source(task, None, ["es"], training=False)

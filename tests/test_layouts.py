@@ -602,3 +602,44 @@ def test_paws_x_is_read_as_it_is_handed_out(tmp_path, folder, above, names):
     source = open_source(get_task("paws-x"), tmp_path / folder, ["de"])
     roles = {"train": "en", "selection": "en", "test": "de"}
     assert [len(load_rows(source, language, role)) for role, language in roles.items()] == [40, 2000, 2000]
+
+
+# ── as the hub has them ──
+
+
+def as_converted(folder: Path) -> Path:
+    """Rename `<language>/<split>-*.parquet` in `folder` as the hub calls its own conversions (refs/convert/parquet)."""
+    for path in list(folder.glob("*/*.parquet")):
+        split = path.parent / path.name.partition("-")[0]
+        split.mkdir()
+        path.rename(split / "0000.parquet")
+    return folder
+
+
+def test_the_hubs_conversions_are_read(mini, copies, tmp_path):
+    converted = as_converted(Path(shutil.copytree(copies["hub"], tmp_path / "converted")))
+    for language, role in (("en", "train"), ("en", "selection"), ("es", "test")):
+        rows = mini.load(language, role, folder=converted)
+        assert rows.sha256() == mini.load(language, role, folder=copies["hub"]).sha256()
+    assert open_source(mini.task, converted, ["es"]).name == "local copy (hub layout)"
+
+
+def test_a_conversion_is_not_taken_for_the_authors_files(tmp_path):
+    """WikiANN's authors have files `de/test`, where the conversion has folders of that name."""
+    words = {"tokens": [["Ada", "went"]] * 10_000, "ner_tags": [["B-PER", "O"]] * 10_000}
+    (tmp_path / "de/test").mkdir(parents=True)
+    pq.write_table(pa.table(words), tmp_path / "de/test/0000.parquet")
+    source = open_source(get_task("pan-x"), tmp_path, ["de"])
+    assert len(load_rows(source, "de", "test")) == 10_000
+
+
+def test_americasnli_is_read_as_on_the_hub(tmp_path):
+    """With development rows in every language, which XNLI's English ones lie beside."""
+    task = get_task("americasnli")
+    for language, split, n in (("aym", "test", 750), ("aym", "validation", 743), ("en", "validation", 2490)):
+        rows = [{"premise": f"{i}", "hypothesis": f"{i}", "label": task.labels[i % 3]} for i in range(n)]
+        (tmp_path / language).mkdir(exist_ok=True)
+        pd.DataFrame(rows).to_parquet(tmp_path / language / f"{split}-00000-of-00001.parquet")
+    source = open_source(task, tmp_path, ["aym"])
+    assert len(load_rows(source, "aym", "test")) == 750
+    assert len(load_rows(source, "en", "selection")) == 2490

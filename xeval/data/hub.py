@@ -68,17 +68,28 @@ def fetch(
                     repo_type=kind,
                     revision=revision,
                     allow_patterns=list(patterns),
-                    ignore_patterns=None if any("/" in pattern for pattern in patterns) else ["*/*"],
+                    ignore_patterns=_ignored(patterns),
                 )
             )
-            if not any(next(folder.glob(pattern), None) for pattern in patterns):
+            if not files_in(folder, patterns):
                 folder = _folder_of_a_mirror(kind, repo_id, revision, patterns) or folder
     except Exception as error:  # any error of the network, the server or the disk
         raise _refusal(error, kind, repo_id, revision) from _cause(error)
     if kind == "dataset":  # a model's files are checked where their checksums are computed
-        for path in (path for pattern in patterns for path in folder.glob(pattern)):
+        for path in files_in(folder, patterns):
             check_download(path, file_sha256(path))
     return folder, folder.name
+
+
+def files_in(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """Return the files in `folder` that `fetch` fetches for `patterns`, in order."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    kept = filter_repo_objects(names, allow_patterns=list(patterns), ignore_patterns=_ignored(patterns))
+    return [folder / name for name in kept]
+
+
+def _ignored(patterns: Sequence[str]) -> list[str] | None:
+    return None if any("/" in pattern for pattern in patterns) else ["*/*"]
 
 
 def newest_commit(repo_id: str) -> str:
@@ -179,16 +190,14 @@ def missing_bytes(
     """
     if bundle.in_use() is not None:
         return 0
-    ignored = None if any("/" in pattern for pattern in patterns) else ["*/*"]
     _watch(huggingface_hub.get_session())
     try:
         api = huggingface_hub.HfApi()
         about = api.model_info if kind == "model" else api.dataset_info
         files = about(repo_id, revision=revision, files_metadata=True, timeout=ASKED_S).siblings or []
         sizes = {file.rfilename: file.size or 0 for file in files}
-        return sum(
-            sizes[name] for name in filter_repo_objects(sizes, allow_patterns=[*patterns], ignore_patterns=ignored)
-        )
+        names = filter_repo_objects(sizes, allow_patterns=[*patterns], ignore_patterns=_ignored(patterns))
+        return sum(sizes[name] for name in names)
     except (
         hub_errors.RepositoryNotFoundError,
         hub_errors.RevisionNotFoundError,
@@ -214,7 +223,7 @@ def cached_folder(
     except Exception:  # it is not there, or not readable, or not a repository's name
         return None
     folder = Path(snapshot)
-    return folder if all(next(folder.glob(pattern), None) for pattern in patterns) else None
+    return folder if all(files_in(folder, [pattern]) for pattern in patterns) else None
 
 
 def _refusal(error: Exception, kind: str, repo_id: str, revision: str | None) -> XevalError:

@@ -1,7 +1,8 @@
 """Layouts of copies of a task's data on disk, each read into a table. Values are left as they are found.
 
-- hub: a folder for each language, `<configuration>/<split>-*.parquet`, as on the hub; the data of any task can have
-  this layout, and `<split>.parquet`, `.tsv`, `.csv` and `.jsonl` work as well.
+- hub: a folder for each language, `<configuration>/<split>-*.parquet`, or `<configuration>/<split>/*.parquet` as in the
+  hub's own conversions (refs/convert/parquet); the data of any task can have this layout, and `<split>.parquet`,
+  `.tsv`, `.csv` and `.jsonl` work as well.
 - XTREME: `train-en.tsv`, `dev-<language>.tsv`, `test-<language>.tsv`, as its download script writes them.
 - the authors': wherever the task's `files` say, in tables or in a format of the task's kind, such as CoNLL-U.
 - XNLI-1.0: `xnli.dev.tsv`, `xnli.test.tsv`, `multinli.train.<language>.tsv`, as the authors of XNLI distribute it.
@@ -36,7 +37,9 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
         return "authors'", read_files
     if any(folder.glob("test-*.tsv")) or any(folder.glob("dev-*.tsv")):
         return "XTREME", read_xtreme
-    if any(next(folder.glob(f"*/*{suffix}"), None) for suffix in (*SUFFIXES, *task.of_kind.native)):
+    below = [f"*/*{suffix}" for suffix in (*SUFFIXES, *task.of_kind.native)]
+    below += [f"*/{split}/*.parquet" for split in (task.splits.test, task.splits.selection, task.splits.train)]
+    if any(next(folder.glob(pattern), None) for pattern in below):
         return "hub", read_hub
     raise DataError(
         f"{folder}: no copy of {task.name} recognised; wanted <language>/<split>-*.parquet (the hub's layout; .tsv,"
@@ -79,10 +82,10 @@ def read_hub(task: Task, folder: Path, language: str, role: Role) -> Table:
     configuration, split = task.configuration(language), getattr(task.splits, role)
     inside = folder / configuration
     suffixes = dict.fromkeys((*SUFFIXES, *task.of_kind.native))
-    names = (f"{split}-*.parquet", *(f"{split}{suffix}" for suffix in suffixes))
+    names = (f"{split}-*.parquet", f"{split}/*.parquet", *(f"{split}{suffix}" for suffix in suffixes))
     forms = [paths for name in names if (paths := sorted(inside.glob(name)))]
     if len(forms) > 1:
-        several = " and ".join(paths[0].name for paths in forms)
+        several = " and ".join(str(paths[0].relative_to(inside)) for paths in forms)
         raise DataError(f"{inside}: {several} both hold the {role} rows of {language!r}; keep only one of them")
     if forms:
         _check_shards(forms[0])
@@ -122,9 +125,10 @@ def _all(files: Files) -> tuple[tuple[str, ...], ...]:
 
 
 def _fitting(folder: Path, patterns: tuple[str, ...], language: str) -> list[Path]:
-    """Return the files that match the first of `patterns` that matches any."""
+    """Return the files that match the first of `patterns` that matches any. A folder is not one, whatever its name."""
     fits = (visible(folder, pattern.format(language=language)) for pattern in patterns)
-    return next((paths for paths in fits if paths), [])
+    files = ([path for path in paths if not path.is_dir()] for paths in fits)
+    return next((paths for paths in files if paths), [])
 
 
 # ── XTREME ──
