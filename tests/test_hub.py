@@ -14,7 +14,7 @@ from huggingface_hub.utils import are_progress_bars_disabled
 
 import xeval
 from tests.helpers import stand_in_hub, tiny
-from tests.helpers.stand_in_hub import serve
+from tests.helpers.stand_in_hub import Answer, serve
 from xeval.data.hub import fetch, show_bars
 from xeval.data.model_files import find_checkpoint, find_pickled
 from xeval.data.source import load_rows, missing_data_bytes, open_source
@@ -395,3 +395,36 @@ def test_conversion_on_the_hub_is_fetched_and_checked(root, connect, tmp_path, m
         cached.write_bytes(cached.read_bytes()[:-1] + b"?")
         with pytest.raises(DataError, match="damaged"):
             open_source(task, None, ["es"], training=False)
+
+
+ADVICE = {
+    401: "it does not know your token: log in again with hf auth login, or correct or unset HF_TOKEN",
+    403: "check that your token may read it",
+    404: "check the id and HF_ENDPOINT",
+    429: "it was asked too often: run the command again in a few minutes",
+    503: "complete files are kept, so run the command again later",
+}
+
+
+@pytest.mark.parametrize("closed", ["/api/", "/resolve/"], ids=["listing", "files"])
+@pytest.mark.parametrize("status", ADVICE)
+def test_each_refusal_comes_with_its_own_advice(root, connect, status, closed):
+    with serve(root) as hub:
+        connect(hub)
+        honest, refusal = hub.answer, {"X-Error-Message": "Invalid credentials in Authorization header"}
+        hub.answer = lambda path: Answer(status, b"", refusal) if closed in path else honest(path)
+        with pytest.raises(ModelError) as caught:
+            fetch("model", MBERT.removeprefix("models/"), None, ["config.json"])
+    assert_one_line(caught.value, f"the hub answers with an error ({status}); {ADVICE[status]}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "value"), [("SSL_CERT_FILE", "/nowhere"), ("ALL_PROXY", "gopher://nowhere")])
+def test_variables_that_allow_no_connection_are_named(tmp_path, name, value):
+    words = ["run", "xnli-mini", "--model", "organisation/name", "--results", str(tmp_path)]
+    environment = {**os.environ, name: value, "HF_HOME": str(tmp_path / "hf"), "XEVAL_CACHE": str(tmp_path / "xeval")}
+    done = subprocess.run(
+        [sys.executable, "-m", "xeval", *words], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "model organisation/name: " in done.stderr and name in done.stderr

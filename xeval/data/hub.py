@@ -130,7 +130,7 @@ def push(repo_id: str, files: Mapping[str, bytes], parent: str, message: str, pu
 
 @contextmanager
 def _watched() -> Iterator[None]:
-    _watch(huggingface_hub.get_session())
+    _watch_session()
     # Silenced, because its lines about retries would come before ours about the outcome.
     with _SILENCE.changed(), nullcontext() if _draws_bars.get() else _NO_BARS.changed():
         yield
@@ -190,8 +190,8 @@ def missing_bytes(
     """
     if bundle.in_use() is not None:
         return 0
-    _watch(huggingface_hub.get_session())
     try:
+        _watch_session()
         api = huggingface_hub.HfApi()
         about = api.model_info if kind == "model" else api.dataset_info
         files = about(repo_id, revision=revision, files_metadata=True, timeout=ASKED_S).siblings or []
@@ -264,8 +264,13 @@ class _HubError(Exception):
     """An answer of the hub that xeval does not accept."""
 
 
-def _watch(client: Any) -> None:
+def _watch_session() -> None:
     """Check every request of huggingface_hub, and every answer before the library acts on it."""
+    try:
+        client = huggingface_hub.get_session()
+    except Exception as error:  # of variables that are about all connections
+        said = f"{type(error).__name__}: {one_line(error)[:80]}"
+        raise _HubError(f"check HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE; {said}") from error
     hooks = client.event_hooks
     if _check_answer not in hooks["response"]:
         client.event_hooks = {
@@ -317,6 +322,9 @@ def _explain(error: Exception, kind: str) -> str:
         return f"the hub has no such {kind}, or HF_TOKEN cannot see it; check the id"
     if isinstance(error, hub_errors.RevisionNotFoundError):
         return "the hub has no such revision; give a commit, tag or branch of it"
+    status = _status(error)
+    if status is not None:
+        return f"the hub answers with an error ({status}); {_advice(status)}, or {local_way}"
     if isinstance(error, hub_errors.LocalEntryNotFoundError):
         return (
             "not in the local cache, and the hub cannot be reached; check the network, HF_ENDPOINT and HF_HUB_OFFLINE,"
@@ -327,6 +335,29 @@ def _explain(error: Exception, kind: str) -> str:
         f"download failed ({type(error).__name__}: {text}); complete files are kept, so run the command again, or"
         f" {local_way}"
     )
+
+
+_REFUSED = {
+    401: "it does not know your token: log in again with hf auth login, or correct or unset HF_TOKEN",
+    403: "check that your token may read it",
+    429: "it was asked too often: run the command again in a few minutes; those who log in (hf auth login) may ask more",
+}
+_SERVER_ERRORS = 500
+
+
+def _advice(status: int) -> str:
+    if status >= _SERVER_ERRORS:
+        return "complete files are kept, so run the command again later"
+    return _REFUSED.get(status, "check the id and HF_ENDPOINT")
+
+
+def _status(error: BaseException | None) -> int | None:
+    """Return the status of the answer that `error` is about, or was raised from; None if there was no answer."""
+    while error is not None:
+        if isinstance(error, hub_errors.HfHubHTTPError):
+            return int(error.response.status_code)
+        error = error.__cause__
+    return None
 
 
 def _says_token(error: BaseException | None) -> bool:
