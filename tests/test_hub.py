@@ -428,3 +428,12 @@ def test_variables_that_allow_no_connection_are_named(tmp_path, name, value):
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "model organisation/name: " in done.stderr and name in done.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_named(root, connect, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+    with serve(root) as hub:
+        connect(hub)
+        with pytest.raises(ModelError, match=r"cannot be put into the cache .*file/hub'; .* set HF_HOME to another"):
+            fetch("model", MBERT.removeprefix("models/"), None, ["config.json"])

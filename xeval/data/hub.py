@@ -4,6 +4,7 @@ It calls huggingface_hub, so HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and 
 interrupted download continues from the files that arrived. If something fails, the error says plainly why.
 """
 
+import errno
 import hashlib
 import io
 import logging
@@ -330,6 +331,11 @@ def _explain(error: Exception, kind: str) -> str:
             "not in the local cache, and the hub cannot be reached; check the network, HF_ENDPOINT and HF_HUB_OFFLINE,"
             f" or {local_way}"
         )
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return (
+            f"cannot be put into the cache of the hub's files: {one_line(error)[:200]}; correct that, set HF_HOME to"
+            f" another folder, or {local_way}"
+        )
     text = "its text is withheld: it contains HF_TOKEN" if _says_token(error) else one_line(error)[:160]
     return (
         f"download failed ({type(error).__name__}: {text}); complete files are kept, so run the command again, or"
@@ -337,10 +343,14 @@ def _explain(error: Exception, kind: str) -> str:
     )
 
 
+_OF_THE_DISK = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EEXIST),
+}
 _REFUSED = {
     401: "it does not know your token: log in again with hf auth login, or correct or unset HF_TOKEN",
     403: "check that your token may read it",
-    429: "it was asked too often: run the command again in a few minutes; those who log in (hf auth login) may ask more",
+    429: "it was asked too often: run the command again in a few minutes; hf auth login raises the limit",
 }
 _SERVER_ERRORS = 500
 
