@@ -313,3 +313,10 @@ def test_doctor_reads_the_labels_of_an_adapter(command, mini, folder):
     words = ["--data", mini.data, "--language", "en", "--device", "cpu", "--no-train"]
     code, out, err = command("doctor", mini.task_file, "--model", folder, *words)
     assert code == 0 and "✓ labels of the head: entailment" in out + err
+
+
+def test_labels_without_a_number_are_left_out(folder):
+    own = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    own["id2label"] |= {"9" * 5000: "neutral", "²": "neutral"}
+    (folder / "config.json").write_text(json.dumps(own), encoding="utf-8")
+    assert list(find_checkpoint(str(folder)).adapter.labels) == [0, 1, 2]

@@ -525,3 +525,9 @@ def test_a_batch_is_counted_in_what_it_consists_of(command, tmp_path, monkeypatc
     [said] = re.findall(r"effective batch size 32 (\w+), 1 step on (\d+) (\w+)", err)
     assert code == 0 and said[0] == said[2] == unit
     assert (int(said[1]) == 40) == (unit == "questions")
+
+
+@pytest.mark.parametrize("wrong", [{"context": "It is here. \ud83d"}, {"question": "Where\udc00?"}])
+def test_half_a_character_is_refused(wrong):
+    with pytest.raises(DataError, match="half of a UTF-16 pair in"):
+        KIND.read(table(**wrong))

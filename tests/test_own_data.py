@@ -368,3 +368,13 @@ def test_accents_match_however_they_are_encoded():
         assert matcher.of_name(theirs) == matcher.of_name(theirs.upper()) == 1
     matcher = LabelMatcher((composed, decomposed), {})
     assert (matcher.of_name(composed), matcher.of_name(decomposed)) == (0, 1)
+
+
+def test_a_label_beyond_any_number_is_refused(mini, tmp_path):
+    data = Path(shutil.copytree(mini.data, tmp_path / "data"))
+    [path] = (data / "es").glob("test*")
+    path.unlink()
+    row = '{"premise": "a", "hypothesis": "b", "label": %s}\n' % ("1" + "0" * 400)
+    (data / "es" / "test.jsonl").write_text(row * tiny.COUNTS["test"])
+    with pytest.raises(DataError, match="rows have label 1000"):
+        mini.load(folder=data)

@@ -12,6 +12,7 @@ from xeval.engine.devices import Compute
 from xeval.engine.fast_path.forward import can_pack
 from xeval.engine.prediction import predict
 from xeval.engine.vectors import SentenceEncoder
+from xeval.kinds.given import Given
 from xeval.kinds.retrieval import RetrievalKeys, SentenceRetrieval
 from xeval.kinds.rows import Rows, Table
 from xeval.support.errors import DataError
@@ -222,3 +223,9 @@ def test_xtremes_prepared_files_are_refused(unpacked):
     columns = KIND.columns_in(files)
     with pytest.raises(DataError, match="as XTREME prepares them"):
         KIND.read(Table("de", "test", "de", columns, {}))
+
+
+def test_a_row_number_of_5000_digits_is_refused():
+    given = Given("a file", ["9" * 5000])
+    with pytest.raises(DataError, match=r"prediction 1 is '999.*; wanted the number of a row"):
+        KIND.answers_given(given, Rows("de", "test", {}, np.zeros(1, int), np.arange(1)))

@@ -367,3 +367,19 @@ def test_hidden_files_hold_no_predictions(world, name):
     write(world / "given" / "test-es.tsv", "\n".join(SAID))
     write(world / "given" / name, "\n".join(GOLD))
     assert scored(world, world / "given").record.scores["es"].value == 11 / 12
+
+
+LONG_NUMBER = "9" * 5000  # more digits than Python reads
+ABSURD = {
+    "row number": ("es.tsv", table("row\tprediction", [LONG_NUMBER, *ROWS[1:]], SAID), "wanted whole numbers from 0"),
+    "logit": ("es.jsonl", f'{{"logits": [1, 2, {"9" * 400}]}}\n' * 12, "wanted logits as lists of numbers"),
+    "nested logits": ("es.tsv", table("row\tlogits", ROWS, ["[" * 50_000] * 12), "wanted logits as lists of numbers"),
+}
+
+
+@pytest.mark.parametrize("what", ABSURD)
+def test_absurd_numbers_are_refused_in_one_line(world, what):
+    name, content, said = ABSURD[what]
+    with pytest.raises(DataError) as caught:
+        scored(world, write(world / "given" / name, content))
+    assert said in str(caught.value) and "\n" not in str(caught.value)

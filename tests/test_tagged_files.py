@@ -1,6 +1,7 @@
 """Files of tagged words are read as XTREME reads them, or refused in one line that says how to fix them."""
 
 import json
+import time
 from pathlib import Path
 
 import datasets
@@ -269,3 +270,33 @@ CLITIC = """\
 def test_an_auxiliary_with_a_clitic_has_its_languages_tag(language, tag):
     """XTREME's conversion puts AUX before PRON in Spanish, Italian and French, and after it elsewhere."""
     assert read_tagged({f"UD_X/{language}_x-ud-test.conllu": CLITIC}).tags == [[tag, "VERB"]]
+
+
+def conllu(number: str, head: str = "0") -> str:
+    return "\t".join([number, "word", "_", "NOUN", "_", "_", head, "_", "_", "_"]) + "\n"
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5000, "1-" + "9" * 5000])
+def test_numbers_that_python_cannot_read_are_refused(number):
+    with pytest.raises(DataError, match=r"line 1 begins with .*; wanted the number of a word"):
+        read_tagged({"x.conllu": conllu(number) + "\n"})
+
+
+def test_heads_in_a_circle_are_not_followed_for_ever():
+    """20,000 fused words in one sentence, whose heads form one circle."""
+    n = 20_000
+    words = [conllu(f"{i}-{i}") + conllu(str(i), head=str(i % n + 1)) for i in range(1, n + 1)]
+    start = time.process_time()
+    assert len(read_tagged({"x.conllu": "".join(words)}).words[0]) == n
+    assert time.process_time() - start < 20
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "1e400", "-1" + "0" * 400])
+def test_tags_beyond_any_number_are_refused(load, value):
+    with pytest.raises(DataError, match="wanted one of"):
+        load({"en/test.jsonl": f'{{"tokens": ["Ada"], "tags": [{value}]}}\n' * 2})
+
+
+def test_words_with_half_a_character_are_refused(load):
+    with pytest.raises(DataError, match="half of a UTF-16 pair in"):
+        load({"en/test.jsonl": '{"tokens": ["a\\ud800"], "tags": ["O"]}\n' * 2})

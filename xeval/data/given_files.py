@@ -24,7 +24,7 @@ from xeval.kinds.rows import Rows, Table
 from xeval.support.errors import DataError
 from xeval.support.files import visible
 from xeval.support.json_text import parse_json
-from xeval.support.text import one_line
+from xeval.support.text import is_whole_number, one_line
 
 PREDICTION = ("prediction", "predictions", "predicted", "pred", "predicted_label", "prediction_text", "label")
 LOGITS = ("logits", "scores")
@@ -234,7 +234,7 @@ def _from_columns(columns: Mapping[str, list[Any]], path: Path, language: str) -
 
 
 def _whole(value: Any, where: str) -> int:
-    if isinstance(value, bool) or not str(value).isdecimal():
+    if isinstance(value, bool) or not is_whole_number(str(value)):
         raise DataError(f"{where}: row number {one_line(repr(value))[:40]}; wanted whole numbers from 0")
     return int(value)
 
@@ -244,7 +244,7 @@ def _array(logits: list[Any], where: str) -> np.ndarray:
     try:
         values = [json.loads(each) if isinstance(each, str) else each for each in logits]
         array = np.array(values, dtype=np.float32)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{where}: wanted logits as lists of numbers, all of one length: {one_line(error)[:80]}"
         ) from error

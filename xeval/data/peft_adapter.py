@@ -12,7 +12,7 @@ from typing import Any
 
 from xeval.data.model_folder import json_object
 from xeval.support.errors import ModelError
-from xeval.support.text import one_line
+from xeval.support.text import is_whole_number, one_line
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -54,7 +54,7 @@ class Adapter:
         names = json_object(self.folder / "config.json", self.folder.name).get("id2label")
         if not isinstance(names, dict) or len(names) > _MOST_LABELS:
             return {}
-        return {int(number): str(name) for number, name in names.items() if number.isdecimal()}
+        return {int(number): str(name) for number, name in names.items() if is_whole_number(number)}
 
     def scale(self, module: str, rank: int) -> float:
         """Return the factor for the product of the two matrices that is added to the weights of `module`."""

@@ -26,7 +26,7 @@ from xeval.support.errors import CopyError, DataError
 from xeval.support.files import check_ordinary, read_ordinary
 from xeval.support.json_text import parse_json
 from xeval.support.memory_limit import at_most
-from xeval.support.text import counted, one_line
+from xeval.support.text import counted, is_unicode, one_line
 
 MAX_FILE_BYTES = 4_000_000_000
 MAX_TEXT_FILE_BYTES = 1_000_000_000  # reading it takes several times as much memory
@@ -367,6 +367,6 @@ def _json_row(line: str, path: Path, number: int, wanted: Wanted, is_first: bool
     for name in wanted.named:
         if isinstance(row.get(name), str):
             _refuse_long(len(row[name].encode(errors="replace")), path, name)
-            if any("\ud800" <= letter <= "\udfff" for letter in row[name]):
+            if not is_unicode(row[name]):
                 raise DataError(f"{path}: line {number} has half of a UTF-16 pair in {name!r}; write the whole pair")
     return {name: row[name] for name in wanted.named if name in row}

@@ -21,7 +21,7 @@ from xeval.kinds.tokenization import Tokenization
 from xeval.support.errors import CopyError, DataError
 from xeval.support.findings import Finding, at_most, fine, warning
 from xeval.support.json_text import parse_json
-from xeval.support.text import one_line
+from xeval.support.text import is_unicode, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -304,7 +304,7 @@ class Answers(Kind):
         for place, text in enumerate(predictions, start=1):
             if isinstance(text, tuple):  # from a file in SQuAD's format, by `answers_in`
                 raise DataError(f'{given.where}: the file holds questions; wanted answers by id, {{"id": "answer"}}')
-            if not isinstance(text, str):
+            if not isinstance(text, str) or not is_unicode(text):
                 raise DataError(f"{given.where}: prediction {place:,} is {one_line(repr(text))[:80]}; wanted a text")
         self._check_contexts(given, predictions, rows)
         pairs = zip(predictions, rows.texts["context"], strict=True)

@@ -23,7 +23,7 @@ from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
 from xeval.support.errors import CopyError, DataError
 from xeval.support.findings import Finding, at_most, fine
-from xeval.support.text import one_line
+from xeval.support.text import is_whole_number, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -190,7 +190,7 @@ class SentenceRetrieval(OfVectors):
     def _numbers(self, given: Given, n_rows: int) -> np.ndarray:
         """Return the given row numbers, (N,) int64. Raise DataError for an answer that is no number below `n_rows`."""
         for place, answer in enumerate(given.answers, start=1):
-            if isinstance(answer, bool) or not str(answer).isdecimal() or int(answer) >= n_rows:
+            if isinstance(answer, bool) or not is_whole_number(str(answer)) or int(answer) >= n_rows:
                 raise DataError(
                     f"{given.where}: prediction {place:,} is {one_line(repr(answer))[:80]}; wanted the number of a row,"
                     f" from 0 to {n_rows - 1:,}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xeval.support.errors import CopyError
-from xeval.support.text import one_line
+from xeval.support.text import is_unicode, one_line
 
 ID = "id"  # the column that names rows, in data that have one
 MOST_SHOWN = 4  # maximum number of different faults in a message
@@ -36,6 +36,8 @@ class Table:
                 own.note(number, f"no text in {column!r}")
             elif not isinstance(value, str):
                 own.note(number, f"{one_line(repr(value))[:80]} in {column!r}", "text")
+            elif not is_unicode(value):
+                own.note(number, f"half of a UTF-16 pair in {column!r}", "the whole pair")
         if faults is None:
             own.refuse()
         return values

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xeval.support.errors import DataError
-from xeval.support.text import counted
+from xeval.support.text import counted, is_whole_number
 
 Sentences = list[list[str]]
 
@@ -23,6 +23,8 @@ _PRECEDENCE_IN = {
     "fr": ("VERB", "AUX", "PRON", "NOUN", "ADJ", "ADV", "ADP", "DET", "PART", "SCONJ"),
     "it": ("VERB", "AUX", "ADV", "PRON", "ADP", "DET", "INTJ"),
 }
+
+_DEEPEST = 200  # words above a word in its sentence; in a false file they go round in a circle
 
 
 @dataclass
@@ -115,10 +117,10 @@ def _written(
     path: str, lines: Sequence[tuple[int, list[str]]], precedence: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """Return the words of a sentence as they are written, and their tags."""
-    parts = {fields[0]: fields for _, fields in lines if fields[0].isdigit()}
+    parts = {fields[0]: fields for _, fields in lines if is_whole_number(fields[0])}
     words, tags, fused_until = [], [], 0
     for number, (place, form, _, tag, *_) in lines:
-        if re.fullmatch(r"\d+-\d+", place):
+        if re.fullmatch(r"\d{1,18}-\d{1,18}", place):
             start, end = map(int, place.split("-"))
             inside = [parts[str(each)] for each in range(start, min(end, start + 100) + 1) if str(each) in parts]
             if len(inside) != end - start + 1:
@@ -126,7 +128,7 @@ def _written(
             words.append(form)
             tags.append(_tag_of_fused(inside, parts, precedence))
             fused_until = end
-        elif place.isdigit():
+        elif is_whole_number(place):
             if int(place) > fused_until:
                 words.append(form)
                 tags.append(tag)
@@ -138,7 +140,7 @@ def _written(
 def _tag_of_fused(inside: Sequence[list[str]], parts: Mapping[str, list[str]], precedence: Sequence[str]) -> str:
     def rank(fields: list[str]) -> tuple[int, int]:
         depth, above = 0, fields[6]
-        while above in parts and depth <= len(parts):
+        while above in parts and depth <= _DEEPEST:
             depth, above = depth + 1, parts[above][6]
         return depth, precedence.index(fields[3]) if fields[3] in precedence else len(precedence)
 

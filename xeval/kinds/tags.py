@@ -23,7 +23,7 @@ from xeval.kinds.tagged_files import read_tagged
 from xeval.kinds.words import encode_words, share_of_other_pieces
 from xeval.support.errors import DataError
 from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
-from xeval.support.text import counted, one_line
+from xeval.support.text import counted, is_unicode, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,6 +120,8 @@ class Tagging(OfLabels):
                 faults.note(number, one_line(repr(own))[:80], "a list of words")
             elif not own:
                 faults.note(number, "no words")
+            elif not is_unicode("".join(own)):
+                faults.note(number, f"half of a UTF-16 pair in {one_line(repr(own))[:80]}", "the whole pair")
         faults.refuse()
         return words
 

@@ -26,6 +26,20 @@ def legible(line: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
 
 
+def is_whole_number(text: str) -> bool:
+    """Return whether `text` is a whole number of at most 18 digits. Python turns no more than 4,300 into a number."""
+    return len(text) <= 18 and text.isdecimal()
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether `text` can be written: an escape in JSON can stand for half of a UTF-16 pair, which cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def metric_in_words(name: str) -> str:
     """Return a metric's name in words: "token accuracy", "span F1"."""
     return re.sub(r"\bf1\b", "F1", name.replace("_", " "))
