@@ -437,3 +437,13 @@ def test_a_cache_that_cannot_be_written_is_named(root, connect, tmp_path, monkey
         connect(hub)
         with pytest.raises(ModelError, match=r"cannot be put into the cache .*file/hub'; .* set HF_HOME to another"):
             fetch("model", MBERT.removeprefix("models/"), None, ["config.json"])
+
+
+def test_a_token_that_cannot_be_read_is_named(root, connect, tmp_path, monkeypatch):
+    (tmp_path / "token").write_bytes(b"\xff")
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with serve(root) as hub:
+        connect(hub)
+        with pytest.raises(ModelError, match="the token cannot be read: set HF_TOKEN_PATH to another file"):
+            fetch("model", MBERT.removeprefix("models/"), None, ["config.json"])

@@ -12,7 +12,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
@@ -268,6 +268,11 @@ class _HubError(Exception):
 def _watch_session() -> None:
     """Check every request of huggingface_hub, and every answer before the library acts on it."""
     try:
+        huggingface_hub.get_token()
+    except (OSError, ValueError) as error:  # another user's, or no text
+        said = f"{type(error).__name__}: {one_line(error)[:80]}"
+        raise _HubError(f"the token cannot be read: set HF_TOKEN_PATH to another file; {said}") from error
+    try:
         client = huggingface_hub.get_session()
     except Exception as error:  # of variables that are about all connections
         said = f"{type(error).__name__}: {one_line(error)[:80]}"
@@ -372,7 +377,9 @@ def _status(error: BaseException | None) -> int | None:
 
 def _says_token(error: BaseException | None) -> bool:
     """Return whether the token is in `error` or in anything that a traceback would show with it."""
-    token = huggingface_hub.get_token()
+    token = None
+    with suppress(OSError, ValueError):  # then no request has had it either
+        token = huggingface_hub.get_token()
     while error is not None and token:
         if token in str(error):
             return True
