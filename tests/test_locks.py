@@ -152,3 +152,9 @@ def test_a_results_folder_that_is_a_link_to_nowhere_is_called_that(tmp_path):
     (tmp_path / "results").symlink_to(tmp_path / "not" / "mounted")
     with pytest.raises(StoreError, match=r"results: a link to .*/not/mounted, which does not exist"):
         locks.locked(tmp_path / "results" / "task" / "run").__enter__()
+
+
+def test_left_lock_file_does_not_name_the_machine(tmp_path):
+    with locks.locked(tmp_path):
+        assert (tmp_path / ".lock").read_text(encoding="utf-8").startswith(f"process {os.getpid()} on ")
+    assert (tmp_path / ".lock").read_bytes() == b""

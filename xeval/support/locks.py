@@ -49,6 +49,8 @@ def locked(folder: Path, say: Say = _to_log) -> Iterator[None]:
             yield
     finally:
         if lock is not None:
+            with suppress(OSError):  # results are published with this file, which need not name the machine
+                os.truncate(lock.lock_file, 0)
             lock.release()
 
 
