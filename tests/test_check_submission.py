@@ -11,11 +11,14 @@ import pytest
 
 from tests.helpers import tiny
 from xeval.checks import submission
+from xeval.checks.after.diagnose import diagnose_run
 from xeval.definitions.registry import all_tasks, get_task
 from xeval.results.identity import identity, ingredients_of
-from xeval.results.predictions import save_predictions, tally_of
+from xeval.results.predictions import load_predictions, save_predictions, tally_of
 from xeval.results.store import StoredRun, load_runs, run_folder, save_record
 from xeval.runs.score_given import score_given
+from xeval.support.errors import StoreError
+from xeval.support.memory_limit import at_most
 
 GOLD = [label for _, _, label in tiny.mini_rows()["test", "es"]]
 
@@ -323,3 +326,43 @@ def test_predictions_outside_the_labels_are_reported(world):
 
     rewritten(world, other_labels)
     assert problems(world)
+
+
+MOST = 2**31 - 1  # that a column can hold
+
+
+@pytest.mark.parametrize("name", ["label", "prediction"])
+def test_labels_that_the_task_lacks_are_not_counted(world, name):
+    def far_out(columns, tally):
+        columns[name][0] = MOST
+        return tally, columns["row"]
+
+    rewritten(world, far_out)
+    only(world, "not what xeval writes: wanted labels and predictions from 0 to 2")
+    [finding] = [each for each in diagnose_run(run_of(world), None, None) if each.name == "damaged predictions"]
+    assert "wanted labels and predictions from 0 to 2" in finding.evidence
+
+
+def test_rows_that_no_task_has_take_no_memory(world):
+    def far_out(columns, tally):
+        return tally, np.array([*columns["row"][:-1], MOST])
+
+    rewritten(world, far_out)
+    with at_most(1_000_000_000):
+        names = [finding.name for finding in diagnose_run(run_of(world), None, None)]
+    assert "missing or repeated rows" in names
+
+
+def test_more_logits_than_labels_are_refused(tmp_path):
+    logits = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(6000), pa.float32()), 6000)
+    number = pa.array([0], pa.int32())
+    answers = pa.table({"label": number, "prediction": number, "logits": logits})
+    sha256 = save_predictions(tmp_path, "es", answers, np.ones((1, 2)), np.zeros(1))
+    with pytest.raises(StoreError, match="wanted at most 5,000 logits a row"):
+        load_predictions(tmp_path, "es", sha256)
+
+
+@pytest.mark.parametrize("n_rows", [10**9, -1])
+def test_record_with_impossible_counts_is_refused(world, n_rows):
+    edit_score(world, confusion=[[n_rows]])
+    assert any("confusion" in line for line in problems(world))

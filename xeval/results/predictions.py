@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from xeval.support.errors import StoreError
 from xeval.support.files import read_ordinary, safe_name, write_atomically
 
+MOST_LABELS = 5000  # tables of labels by labels are made of these
+
 
 def save_predictions(
     folder: Path,
@@ -48,11 +50,14 @@ def as_parquet(answers: pa.Table, tally: np.ndarray, groups: np.ndarray, places:
     return buffer.getvalue()
 
 
-def load_predictions(folder: Path, language: str, sha256: str, only: Collection[str] | None = None) -> pa.Table:
+def load_predictions(
+    folder: Path, language: str, sha256: str, only: Collection[str] | None = None, n_labels: int | None = None
+) -> pa.Table:
     """Load the prediction table of `language`, and check its hash, which the record has, and its form.
 
-    `only` limits it to those of these columns that it has, since decoding the others takes most of the time. Raises
-    StoreError for a file that is absent, damaged, or has the right hash but content that xeval does not write.
+    `only` limits it to those of these columns that it has, since decoding the others takes most of the time. `n_labels`
+    is the number of labels, if it is known. Raises StoreError for a file that is absent, damaged, or has the right hash
+    but content that xeval does not write.
     """
     path, content = predictions_path(folder, language), read_predictions(folder, language, sha256)
     try:
@@ -63,7 +68,7 @@ def load_predictions(folder: Path, language: str, sha256: str, only: Collection[
         table = file.read(columns=columns, use_threads=False) if not problem else None  # starting threads takes longer
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{path}: not a readable Parquet file; remove the run's folder") from error
-    if problem := problem or _problem(schema, table):
+    if problem := problem or _problem(schema, table, n_labels or MOST_LABELS):
         raise StoreError(f"{path}: not what xeval writes: {problem}; remove the run's folder")
     return table
 
@@ -96,7 +101,7 @@ def _problem_in_names(schema: pa.Schema) -> str:
     return ""
 
 
-def _problem(schema: pa.Schema, table: pa.Table) -> str:
+def _problem(schema: pa.Schema, table: pa.Table, n_labels: int) -> str:
     """Return the same for the values of `table`, which has some columns of this `schema`."""
     if not len(table):
         return "wanted at least one row"
@@ -106,13 +111,16 @@ def _problem(schema: pa.Schema, table: pa.Table) -> str:
     for name, kind in {"tally": pa.float64(), "logits": pa.float32()}.items():
         if name in table.column_names and (problem := _problem_in_lists(table, name, kind)):
             return problem
-    return _problem_in_labels(schema, table) if "logits" in schema.names else _problem_in_numbers(table)
+    if "logits" in schema.names:
+        return _problem_in_labels(schema, table)
+    return _problem_in_numbers(table, n_labels) if has_labels(table) else ""
 
 
-def _problem_in_numbers(table: pa.Table) -> str:
-    """Return what is wrong with labels without logits, which must be numbers from 0 on; "" if nothing is."""
-    if has_labels(table) and any((column(table, name) < 0).any() for name in ("label", "prediction")):
-        return "wanted labels and predictions from 0 on"
+def _problem_in_numbers(table: pa.Table, n_labels: int) -> str:
+    """Return what is wrong with labels without logits, which must be numbers below `n_labels`; "" if nothing is."""
+    numbers = [column(table, name) for name in ("label", "prediction")]
+    if any(own.min() < 0 or own.max() >= n_labels for own in numbers):
+        return f"wanted labels and predictions from 0 to {n_labels - 1:,}"
     return ""
 
 
@@ -128,6 +136,8 @@ def _problem_in_lists(table: pa.Table, name: str, value_type: pa.DataType) -> st
 def _problem_in_labels(schema: pa.Schema, table: pa.Table) -> str:
     """Return what is wrong with labels and predictions, which must be numbers of logits; "" if nothing is."""
     n_labels = getattr(schema.field("logits").type, "list_size", 0)
+    if n_labels > MOST_LABELS:
+        return f"wanted at most {MOST_LABELS:,} logits a row"
     for name in ("label", "prediction"):
         if name not in schema.names:
             return f"wanted one column {name}, found 0"

@@ -34,10 +34,12 @@ RowCount = Annotated[int, Field(ge=-_MOST_ROWS, le=_MOST_ROWS)]
 def _square(counts: list[list[int]]) -> list[list[int]]:
     if not counts or any(len(line) != len(counts) for line in counts):
         raise ValueError("wanted as many predicted labels as gold ones")
+    if sum(map(sum, counts)) > _MOST_ROWS:
+        raise ValueError(f"wanted at most {_MOST_ROWS:,} rows")
     return counts
 
 
-Confusion = Annotated[list[list[Integer]], AfterValidator(_square)]
+Confusion = Annotated[list[list[Annotated[int, Field(ge=0)]]], AfterValidator(_square)]
 
 
 class Recorded(BaseModel):

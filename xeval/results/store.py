@@ -172,7 +172,8 @@ class StoredRun:
         """
         from xeval.results.predictions import load_predictions
 
-        return load_predictions(self.folder, language, self.record.scores[language].predictions_sha256, only)
+        sha256, n_labels = self.record.scores[language].predictions_sha256, len(self.record.labels or ())
+        return load_predictions(self.folder, language, sha256, only, n_labels)
 
     def check_predictions(self, language: str) -> None:
         """Raise StoreError if the file of these predictions is absent or has changed. It is not decoded."""

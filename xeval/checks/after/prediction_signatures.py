@@ -90,8 +90,9 @@ def missing_or_repeated_rows(
         if len(own.rows) == n_expected and is_in_order:
             continue
         possible = n_expected if record.limits.eval_seed is None else n_all
-        n_missing = n_expected - len(np.intersect1d(own.rows, np.arange(possible)))
-        n_repeated = len(own.rows) - len(np.unique(own.rows))
+        different = np.unique(own.rows)
+        n_missing = n_expected - int(((different >= 0) & (different < possible)).sum())
+        n_repeated = len(own.rows) - len(different)
         if n_missing or n_repeated or len(own.rows) != n_expected:
             strays.append(
                 f"{language} {counted(len(own.rows), 'predictions')} for {counted(n_expected, 'rows')}"
