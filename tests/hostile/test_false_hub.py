@@ -1,6 +1,7 @@
 """A hostile hub can't choose paths on disk, damage a download, send the token to another host or impose a long wait."""
 
 import hashlib
+import json
 import shutil
 
 import huggingface_hub
@@ -10,6 +11,8 @@ from test_token import TOKEN
 
 from tests.helpers import tiny
 from tests.helpers.stand_in_hub import Answer, Hub, serve
+from xeval.data.hub import fetch
+from xeval.support.errors import ModelError
 
 
 @pytest.fixture
@@ -116,3 +119,73 @@ def test_token_is_not_sent_to_another_host(hub, run, tmp_path):
         answer = run()
     assert answer.code in (0, 2) and "Traceback" not in answer.err
     assert tokens == {True: {None}, False: {f"Bearer {TOKEN}"}}
+
+
+def rewrite(hub: Hub, part: str, change_content) -> None:
+    """Change what the hub says in JSON at paths with `part`."""
+    honest = hub.answer
+
+    def answer(path: str) -> Answer:
+        found = honest(path)
+        if part not in path or found.status != 200:
+            return found
+        return found._replace(body=json.dumps(change_content(json.loads(found.body))).encode())
+
+    hub.answer = answer
+
+
+def as_named(name: str):
+    """A listing whose weights are stored by Xet under `name`, so that no header is asked for."""
+
+    def change_content(entries: list) -> list:
+        of_weights = {"lfs": {"oid": name, "size": 9, "pointerSize": 1}, "xetHash": "a" * 64}
+        return [entry | (of_weights if entry["path"] == "model.safetensors" else {}) for entry in entries]
+
+    return change_content
+
+
+WAYS = {
+    "commit": ("/revision/", lambda name: lambda about: about | {"sha": name}),
+    "blob of Xet": ("/tree/", as_named),
+}
+
+
+@pytest.mark.parametrize("name", ["/abs/x", "../../../../x", "..", "a b"])
+@pytest.mark.parametrize("what", WAYS)
+def test_names_in_json_do_not_become_paths(hub, run, tmp_path, what, name):
+    part, named = WAYS[what]
+    (tmp_path / "abs").mkdir()
+    rewrite(hub, part, named(name.replace("/abs", str(tmp_path / "abs"))))
+    before = {path for path in tmp_path.rglob("*") if "hub" not in path.parts}
+    answer = run()
+    is_one_line(answer)
+    assert "is not a valid file name" in answer.err
+    assert {path for path in tmp_path.rglob("*") if "hub" not in path.parts} <= before
+    assert list((tmp_path / "abs").iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["/revision/", "/tree/"])
+def test_names_in_json_are_checked_after_a_redirect(hub, run, part):
+    rewrite(hub, part, WAYS["commit" if part == "/revision/" else "blob of Xet"][1]("../../../../x"))
+    told = hub.answer
+
+    def answer(path: str) -> Answer:
+        if part in path and not path.startswith("/moved"):
+            return Answer(307, b"", {"Location": f"/moved/resolve{path}"})
+        return told(path.removeprefix("/moved/resolve"))
+
+    hub.answer = answer
+    assert "is not a valid file name" in run().err
+
+
+def test_a_list_does_not_continue_in_a_file(hub, run):
+    change(hub, f"/tree/{hub.commit('models/org/name')}", Link=f'<{hub.url}/org/name/resolve/main/x>; rel="next"')
+    assert "which is no list" in run().err
+
+
+@pytest.mark.parametrize("revision", ["../../../../x", "/x", "a/../../../../x", "..\\x"])
+def test_a_revision_does_not_lead_out_of_the_cache(hub, tmp_path, revision):
+    hub.any_revision = True
+    with pytest.raises(ModelError, match="the hub has no such revision"):
+        fetch("model", "org/name", revision, ["config.json"])
+    assert hub.requests == []

@@ -37,6 +37,8 @@ _NONE_SUCH = (hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundErr
 ASKED_S = 3.0  # how long a server may take to say how large the files are
 _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r'(?:W/)?"?(?!\.+"?$)[\w.-]{1,200}"?', re.ASCII)
+_PLAIN_NAME = re.compile(r"(?!\.+$)[\w.-]{1,200}", re.ASCII)
+_FIRST_PATH = "xeval_first_path"  # of a request, before redirects
 _LONGEST_WAIT_S, _SAID_WAIT_S = 300, 5
 _log = logging.getLogger("xeval")
 
@@ -62,6 +64,7 @@ def fetch(
     if in_use is not None:
         return in_use.find(kind, repo_id, revision)
     try:
+        _check_revision(revision)
         with _watched():
             folder = Path(
                 huggingface_hub.snapshot_download(
@@ -220,6 +223,7 @@ def cached_folder(
         in_use = bundle.in_use()
         if in_use is not None:
             return in_use.find(kind, repo_id, revision)[0]
+        _check_revision(revision)
         snapshot = huggingface_hub.snapshot_download(repo_id, repo_type=kind, revision=revision, local_files_only=True)
     except Exception:  # it is not there, or not readable, or not a repository's name
         return None
@@ -265,6 +269,16 @@ class _HubError(Exception):
     """An answer of the hub that xeval does not accept."""
 
 
+class _RevisionError(Exception):
+    """A revision that no repository can have, such as one that an adapter names."""
+
+
+def _check_revision(revision: str | None) -> None:
+    """Raise _RevisionError for a name that git refuses and that would lead out of the cache, where it is a file's."""
+    if revision is not None and (".." in revision or revision.startswith("/") or "\\" in revision):
+        raise _RevisionError(revision)
+
+
 def _watch_session() -> None:
     """Check every request of huggingface_hub, and every answer before the library acts on it."""
     try:
@@ -280,7 +294,7 @@ def _watch_session() -> None:
     hooks = client.event_hooks
     if _check_answer not in hooks["response"]:
         client.event_hooks = {
-            "request": [*hooks["request"], _keep_token],
+            "request": [*hooks["request"], _keep_token, _note_path],
             "response": [*hooks["response"], _check_answer],
         }
 
@@ -296,8 +310,42 @@ def _keep_token(request: Any) -> None:
         del request.headers["authorization"]
 
 
+def _note_path(request: Any) -> None:
+    """Note what was asked for: requests after a redirect have the same extensions."""
+    request.extensions.setdefault(_FIRST_PATH, request.url.path)
+
+
+def _is_about_files(path: str) -> bool:
+    """Return whether an answer for `path` says what there is, and is not a file itself."""
+    return "/api/" in path and "/resolve/" not in path
+
+
+def _check_names(response: Any) -> None:
+    """Raise _HubError for a name that the library would make paths of without checking it: of a commit or a blob.
+
+    With Xet, blobs are named by the listing, and no header is asked for.
+    """
+    following = (response.links.get("next") or {}).get("url")
+    if following is not None and not _is_about_files(response.request.url.join(following).path):
+        raise _HubError(f"its list continues at {one_line(following)[:80]!r}, which is no list")
+    response.read()
+    try:
+        content = response.json()
+    except (ValueError, RecursionError):
+        return  # the library refuses it
+    for entry in content if isinstance(content, list) else [content]:
+        if isinstance(entry, dict):
+            of_lfs = entry.get("lfs")
+            named = [entry.get("sha"), entry.get("oid"), *(of_lfs.values() if isinstance(of_lfs, dict) else ())]
+            for name in named:
+                if isinstance(name, str) and not _PLAIN_NAME.fullmatch(name):
+                    raise _HubError(f"{one_line(name)[:60]!r} is not a valid file name")
+
+
 def _check_answer(response: Any) -> None:
     headers = response.headers
+    if response.request.method == "GET" and _is_about_files(response.request.extensions.get(_FIRST_PATH, "")):
+        _check_names(response)
     if response.request.method == "HEAD":  # names of files in the cache are made from its answer
         for name in ("ETag", "X-Linked-Etag", "X-Repo-Commit"):
             if name in headers and not _NAME.fullmatch(headers[name]):
@@ -326,7 +374,7 @@ def _explain(error: Exception, kind: str) -> str:
         return "access is gated; accept its terms on the hub and set HF_TOKEN"
     if isinstance(error, hub_errors.RepositoryNotFoundError):
         return f"the hub has no such {kind}, or HF_TOKEN cannot see it; check the id"
-    if isinstance(error, hub_errors.RevisionNotFoundError):
+    if isinstance(error, hub_errors.RevisionNotFoundError | _RevisionError):
         return "the hub has no such revision; give a commit, tag or branch of it"
     status = _status(error)
     if status is not None:
