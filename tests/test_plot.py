@@ -43,3 +43,11 @@ def test_missing_matplotlib_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(XevalError, match="pip install matplotlib"):
         draw(matrix.build([a_run(**SIX)], "xnli", CARD))
+
+
+def test_a_name_is_not_taken_for_a_formula(figure_of, tmp_path):
+    run = a_run(**SIX)
+    named = run.record.model.model_copy(update={"id": r"org/$\no such symbol$"})
+    figure = Runs([type(run)(run.folder, run.record.model_copy(update={"model": named}))]).plot()
+    figure.savefig(tmp_path / "figure.png")
+    assert r"$\no such symbol$" in figure.axes[0].get_title(loc="left")

@@ -10,7 +10,7 @@ from xeval.definitions.languages import describe
 from xeval.judging.verdict import RowVerdict
 from xeval.report.matrix import Matrix, Row
 from xeval.support.errors import XevalError
-from xeval.support.text import capitalised
+from xeval.support.text import capitalised, one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ def draw(matrix: Matrix) -> "Figure":
         layout="constrained",
     )
     for row, axis in zip(rows, axes[:, 0], strict=True):
-        axis.set_title(row.name, loc="left")
+        axis.set_title(one_line(row.name), loc="left", parse_math=False)
         if row.verdict is not None and any(cell.comparison for cell in row.verdict.cells.values()):
             _differences(axis, row.verdict)
         else:
@@ -63,7 +63,7 @@ def _differences(axis: Any, verdict: RowVerdict) -> None:
         face = "white" if cell.outcome == "agrees" else colour
         axis.hlines(place, comparison.low, comparison.high, color=colour)
         axis.plot(comparison.difference, place, marker, color=colour, markerfacecolor=face)
-    axis.set_yticks(range(len(compared)), [describe(what).name for what, _, _ in compared])
+    axis.set_yticks(range(len(compared)), [describe(what).name for what, _, _ in compared], parse_math=False)
     axis.invert_yaxis()
     axis.set_xlabel(f"ours minus published, points (90 % interval; band: ±{verdict.tolerance.cell})")
 
@@ -75,6 +75,6 @@ def _scores(axis: Any, row: Row, matrix: Matrix) -> None:
         seeds = [100 * run.record.scores[language].value for run in row.runs if language in run.record.scores]
         axis.plot(seeds, [place] * len(seeds), "o", color="0.6", markersize=4)
         axis.plot(row.cells[language], place, "o", color="#0072B2")
-    axis.set_yticks(range(len(languages)), [describe(language).name for language in languages])
+    axis.set_yticks(range(len(languages)), [describe(language).name for language in languages], parse_math=False)
     axis.invert_yaxis()
     axis.set_xlabel(f"{capitalised(matrix.metric_in_words)} in %")
