@@ -83,7 +83,7 @@ def read_hub(task: Task, folder: Path, language: str, role: Role) -> Table:
     inside = folder / configuration
     suffixes = dict.fromkeys((*SUFFIXES, *task.of_kind.native))
     names = (f"{split}-*.parquet", f"{split}/*.parquet", *(f"{split}{suffix}" for suffix in suffixes))
-    forms = [paths for name in names if (paths := sorted(inside.glob(name)))]
+    forms = [paths for name in names if (paths := visible(inside, name))]
     if len(forms) > 1:
         several = " and ".join(str(paths[0].relative_to(inside)) for paths in forms)
         raise DataError(f"{inside}: {several} both hold the {role} rows of {language!r}; keep only one of them")
