@@ -151,3 +151,41 @@ def test_device_is_used_before_it_is_accepted(two_gpus, monkeypatch):
 )
 def test_lack_of_memory_is_recognised_by_words(words):
     assert devices.is_out_of_memory(RuntimeError(words))
+
+
+def test_float32_is_exact_whatever_the_program_allows(monkeypatch):
+    monkeypatch.setattr(devices, "onednn_is_exact", lambda: False)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert error_of_a_product(Compute(CPU, torch.float32)) < 1e-6
+        with Compute(CPU, torch.float32).matmuls():
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("backend", [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_precision_set_for_one_backend_stays_its_own(backend, device):
+    """Torch then refuses to say what the precision of all backends is."""
+    usual = backend.fp32_precision
+    backend.fp32_precision = "tf32"
+    try:
+        with Compute(torch.device(device), torch.float32).matmuls():
+            pass
+        assert backend.fp32_precision == "tf32"
+    finally:
+        backend.fp32_precision = usual
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_check_for_exact_products_is_one_of_float32():
+    devices.onednn_is_exact.cache_clear()
+    expected = devices.onednn_is_exact()
+    devices.onednn_is_exact.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert devices.onednn_is_exact() == expected
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -1,6 +1,6 @@
 """The choice of the device and of the arithmetic to compute in."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -15,29 +15,29 @@ DTYPES = ("auto", "float32", "bfloat16")
 _NARROWEST_IN_BFLOAT16 = 192  # hidden size; narrower encoders were slower to train, see docs/performance.md
 
 
-def _multiply_by_onednn() -> str:
-    usual = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    return usual
+_BACKENDS = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # set at run time
+_Precisions = tuple[str, list[str]]  # of float32 products: of all backends, and of each
 
 
-_ONEDNN = ProcessSetting(_multiply_by_onednn, torch.set_float32_matmul_precision)
+def _set_precision(precision: str) -> _Precisions:
+    """Set the precision of float32 products; return those that were set before."""
+    usual = "highest"
+    with suppress(RuntimeError):  # one backend's was set by itself
+        usual = torch.get_float32_matmul_precision()
+    own = [backend.fp32_precision for backend in _BACKENDS]
+    torch.set_float32_matmul_precision(precision)
+    return usual, own
 
 
-def _forbid_tf32() -> bool:
-    """Have GPUs multiply float32 numbers as such; return whether TF32 was allowed, as NVIDIA's containers do."""
-    was_allowed: bool = torch.backends.cuda.matmul.fp32_precision == "tf32"
-    if was_allowed:
-        torch.set_float32_matmul_precision("highest")
-    return was_allowed
+def _set_precisions(precisions: _Precisions) -> None:
+    usual, own = precisions
+    torch.set_float32_matmul_precision(usual)
+    for backend, precision in zip(_BACKENDS, own, strict=True):
+        backend.fp32_precision = precision
 
 
-def _allow_tf32_again(was_allowed: bool) -> None:
-    if was_allowed:
-        torch.set_float32_matmul_precision("high")
-
-
-_NO_TF32 = ProcessSetting(_forbid_tf32, _allow_tf32_again)
+_EXACT = ProcessSetting(lambda: _set_precision("highest"), _set_precisions)  # a program may have allowed less
+_ONEDNN = ProcessSetting(lambda: _set_precision("medium"), _set_precisions)
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,11 @@ class Compute:
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def matmuls(self) -> AbstractContextManager[None]:
-        """While this lasts, compute float32 products exactly: on a GPU without TF32, on a processor with oneDNN, which
-        is faster, if it is exact."""
+        """While this lasts, compute float32 products exactly, whatever precision the program allows: on a GPU without
+        TF32, on a processor with oneDNN, which is faster, if it is exact."""
         if self.dtype != torch.float32:
             return nullcontext()
-        if self.device.type == "cuda":
-            return _NO_TF32.changed()
-        return _ONEDNN.changed() if self.device.type == "cpu" and onednn_is_exact() else nullcontext()
+        return (_ONEDNN if self.device.type == "cpu" and onednn_is_exact() else _EXACT).changed()
 
     def token_budget(self) -> int:
         """Return the number of tokens per evaluation batch.
@@ -169,7 +167,7 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
 @cache
 def onednn_is_exact() -> bool:
     """Return whether "medium" precision only selects oneDNN here, and not bfloat16, as it may with AMX."""
-    some, other = torch.linspace(-1, 1, 2**18).view(2, 512, 256).sin().unbind()
+    some, other = torch.linspace(-1, 1, 2**18, dtype=torch.float32).view(2, 512, 256).sin().unbind()
     expected = some.double() @ other.double().T  # (512, 512)
     with _ONEDNN.changed():
         return bool(((some @ other.T).double() - expected).abs().max() < 1e-6 * expected.abs().max())

@@ -12,7 +12,16 @@ _drawing = threading.RLock()
 
 @contextmanager
 def drawn_from(seed: int) -> Iterator[None]:
-    """While this lasts, draw random numbers from `seed`; other threads wait to draw theirs."""
+    """While this lasts, draw random numbers from `seed`; other threads wait to draw theirs.
+
+    Afterwards, the program that calls xeval draws what it would have drawn without it.
+    """
     with _drawing:
-        torch.manual_seed(seed)
-        yield
+        uses_gpus = torch.cuda.is_initialized()
+        try:
+            with torch.random.fork_rng(range(torch.cuda.device_count()) if uses_gpus else ()):
+                torch.manual_seed(seed)
+                yield
+        finally:
+            if not uses_gpus:  # the seed is still to come into effect there
+                torch.cuda.manual_seed_all(torch.initial_seed())

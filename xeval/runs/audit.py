@@ -21,6 +21,7 @@ from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.loading import failures_named, hidden_size, load_tokenizer
 from xeval.engine.prediction import predict
+from xeval.engine.torch_modes import usual_modes
 from xeval.judging.audit import Looked, interval, look
 from xeval.judging.score import judge
 from xeval.judging.verdict import Tolerance
@@ -89,6 +90,7 @@ class Audit:
 
 
 @checked_arguments
+@usual_modes()
 def audit(  # noqa: PLR0913  one parameter for each option
     task: str,
     model: "str | ModelAndTokenizer",

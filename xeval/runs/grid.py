@@ -18,6 +18,7 @@ from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size
+from xeval.engine.torch_modes import usual_modes
 from xeval.judging.power import ChosenSeeds, seeds_to_reproduce
 from xeval.results.store import StoredRun, known_runs
 from xeval.runs.callbacks import Callback
@@ -154,6 +155,7 @@ class Prepared:
     failed: list[StoredRun]  # trials of models whose trials all failed
 
 
+@usual_modes()
 def run_grid(task: str, pairs: Sequence[tuple[str, str | None]], **options: Any) -> list[StoredRun]:
     """Make the runs of each pair of a model and a recipe, as `run` does, and return them with their folders.
 
