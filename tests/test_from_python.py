@@ -1,10 +1,13 @@
 """What `import xeval` returns for existing results: the commands' numbers, data frames, and output for notebooks."""
 
+import copy
 import csv
 import io
 import json
+import pickle
 from dataclasses import asdict
 from html.parser import HTMLParser
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ import pytest
 import xeval
 from tests.helpers import tiny
 from tests.helpers.paired_answers import answers_with, write_run
+from xeval.results.store import load_runs
+from xeval.runs.outcome import Runs
 
 N = 300
 LABELS, GROUPS = np.arange(N) % 3, np.repeat(np.arange(N // 3), 3)
@@ -139,3 +144,42 @@ def test_gate_result_has_a_frame_and_markdown(results, tmp_path, command):
     frame = found.frame()
     assert len(frame) == len(found.findings) and not frame["fails"].any()
     assert {"kind", "configuration", "what", "sentence", "blessed", "now", "p", "unit"} < set(frame)
+
+
+def test_unknown_name_crosses_a_process(results):
+    with pytest.raises(xeval.XevalError) as refused:
+        xeval.rank("org/goud", results=results)
+    for again in (pickle.loads(pickle.dumps(refused.value)), copy.copy(refused.value)):
+        assert (type(again), str(again)) == (type(refused.value), str(refused.value))
+
+
+def test_report_can_be_copied_and_pickled(results):
+    report = xeval.report_of(results, format="html")
+    for again in (pickle.loads(pickle.dumps(report)), copy.deepcopy(report)):
+        assert again == report and again._repr_html_() == report._repr_html_()
+        assert again.built == report.built
+
+
+def test_frame_shows_the_runs_now_in_the_list(results):
+    stored = load_runs(results)
+    runs = Runs(stored[:2])
+    runs += Runs(stored[2:])
+    assert runs.frame().equals(xeval.load_results(results))
+    runs.reverse()
+    del runs[0]
+    assert list(dict.fromkeys(runs.frame()["folder"])) == [str(run.folder) for run in reversed(stored[:-1])]
+    again = pickle.loads(pickle.dumps(runs))
+    assert again.frame().equals(runs.frame())
+
+
+def test_record_without_its_folder_is_refused_in_a_frame(results):
+    stored = load_runs(results)
+    runs = Runs(stored[:1])
+    runs.append(stored[1].record)
+    with pytest.raises(xeval.XevalError, match="without its folder"):
+        runs.frame()
+
+
+def test_package_is_marked_as_typed():
+    """Without this file, type checkers take everything in the package for untyped (PEP 561)."""
+    assert resources.files(xeval).joinpath("py.typed").is_file()

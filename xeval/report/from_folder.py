@@ -52,6 +52,10 @@ class Report(str):
         report.built, report.form = built, form
         return report
 
+    def __getnewargs__(self) -> tuple[str, matrix.Matrix, Format]:  # type: ignore[override]  # str's has the text alone
+        """Return what a copy or an unpickled report is made from."""
+        return str(self), self.built, self.form
+
     def _repr_markdown_(self) -> str | None:
         return str(self) if self.form is Format.MARKDOWN else None
 

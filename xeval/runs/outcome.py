@@ -1,7 +1,8 @@
 """What `run` and `reproduce` return: the records, which a notebook shows as a table."""
 
+from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from xeval.report.frame import to_frame
 from xeval.results.records import RunRecord
@@ -23,8 +24,31 @@ class Runs(list[RunRecord]):
 
     def __init__(self, stored: list[StoredRun], reference: str | None = None) -> None:
         super().__init__(run.record for run in stored)
-        self.stored = stored  # the records with their folders
+        self._known = list(stored)
         self._reference = reference
+
+    @property
+    def stored(self) -> list[StoredRun]:
+        """The records with their folders, as they are in the list now.
+
+        Raises XevalError for a record that was put into the list by itself, whose folder is not known.
+        """
+        folders = {id(run.record): run.folder for run in self._known}
+        if any(id(record) not in folders for record in self):
+            raise XevalError(
+                "runs: one was put in without its folder; add what xeval.run returns: runs += xeval.run(…)"
+            )
+        return [StoredRun(folders[id(record)], record) for record in self]
+
+    def extend(self, more: Iterable[RunRecord]) -> None:
+        """Add records; those of other `Runs` come with their folders."""
+        if isinstance(more, Runs):
+            self._known = self._known + more._known
+        super().extend(more)
+
+    def __iadd__(self, more: Iterable[RunRecord]) -> Self:  # type: ignore[misc, override]
+        self.extend(more)
+        return self
 
     def frame(self) -> "pd.DataFrame":
         """Return a frame with one row per run and language, like that of `load_results`."""

@@ -41,6 +41,14 @@ class UnknownNameError(XevalError):
             suggestion = f": did you mean {meant!r}?" + (f" ({listed})" if 1 < len(names) <= _MOST_LISTED else "")
         super().__init__(f"unknown {kind} {name!r}{suggestion}{hint}")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what pickle needs to make the error again from its message, in another process for instance."""
+        return _again, (type(self), *self.args), self.__dict__
+
+
+def _again(error: type[UnknownNameError], message: str) -> UnknownNameError:
+    return error.__new__(error, message)
+
 
 class ArgumentError(XevalError):
     """An argument of a function that is none of the things that it may be."""
