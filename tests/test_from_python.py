@@ -183,3 +183,14 @@ def test_record_without_its_folder_is_refused_in_a_frame(results):
 def test_package_is_marked_as_typed():
     """Without this file, type checkers take everything in the package for untyped (PEP 561)."""
     assert resources.files(xeval).joinpath("py.typed").is_file()
+
+
+def test_audit_frame_tells_rows_read_from_rows_there_are(mini, checkpoint_of):
+    model = str(checkpoint_of("bert", tiny.LABELS))
+    found = xeval.audit(str(mini.task_file), model, "es", 0.99, data=mini.data, device="cpu", dtype="float32")
+    [row] = found.frame().to_dict("records")
+    assert (row["n_rows"], row["n_rows_read"]) == (found.n_rows, found.looked.n_rows)
+    assert found.looked.n_rows < found.n_rows and (row["n_groups"], row["score"]) == (
+        found.looked.n_groups,
+        found.looked.score,
+    )

@@ -76,7 +76,8 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         models: one or several aliases, hub ids (`id@revision` pins one) or folders; `name=folder` says that a folder
             holds the published model of that name. Or models in memory: `(model, tokenizer)` of transformers, several
             of these, or a mapping to them from the names to use in records.
-        languages: one or several, by code or English name; by default, all of the task's.
+        languages: one or several, by code or English name; by default, all of the task's. Unlike the command, this does
+            not add the training language.
         train_language: train and select on another of the task's languages, if the task has training rows in others.
         seeds: one or several; the recipe's own by default.
         recipe: a recipe's name or path; the task's default by default.
@@ -101,7 +102,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
         device: auto, cpu, cuda or cuda:N.
         dtype: auto, float32 or bfloat16.
         tasks_dirs: folders with further task files.
-        reporter: receives progress; silent by default.
+        reporter: receives progress, such as `xeval.support.progress.Lines()`; silent by default.
         callbacks: one or several `xeval.Callback`, which receive steps and scores; "tensorboard", "wandb" and "trackio"
             are built in. Callbacks are not called for the trials of a sweep.
 
