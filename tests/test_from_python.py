@@ -15,6 +15,8 @@ import pytest
 import xeval
 from tests.helpers import tiny
 from tests.helpers.paired_answers import answers_with, write_run
+from xeval.judging.gate.findings import GateFinding, Numbers, Thresholds
+from xeval.report.notebook.checks import Checked
 from xeval.results.store import load_runs
 from xeval.runs.outcome import Runs
 
@@ -194,3 +196,10 @@ def test_audit_frame_tells_rows_read_from_rows_there_are(mini, checkpoint_of):
         found.looked.n_groups,
         found.looked.score,
     )
+
+
+def test_gate_frame_has_its_columns_without_numbers():
+    usual = Checked([GateFinding("unchanged", "m", "de", "…", Numbers(50.0, 50.0, 1.0, "%"))], Thresholds()).frame()
+    for findings in ([GateFinding("other settings", "m", "settings", "…")], []):
+        frame = Checked(findings, Thresholds()).frame()
+        assert list(frame) == list(usual) and frame["blessed"].isna().all()

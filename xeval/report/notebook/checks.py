@@ -1,9 +1,9 @@
 """The results of `check` and `diagnose` for programs and notebooks. Nothing slow is imported."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
-from xeval.judging.gate.findings import Outcome
+from xeval.judging.gate.findings import GateFinding, Numbers, Outcome
 from xeval.report.formats.markdown import escape
 from xeval.report.gate import summary
 from xeval.report.gate.text import headline
@@ -18,11 +18,13 @@ class Checked(Outcome):
     """The outcome of the gate. A notebook shows it like the summary of a CI step; `frame` has a row per finding."""
 
     def frame(self) -> "pd.DataFrame":
-        """Return a row per finding with its numbers, if it has some, and whether it fails."""
+        """Return a row per finding with whether it fails and its numbers, if it has some, in their `unit`."""
         import pandas as pd  # takes half a second
 
         rows = [asdict(finding) | {"fails": finding.fails} for finding in self.findings]
-        return pd.DataFrame([row | (row.pop("numbers") or {}) for row in rows])
+        of_each = [each.name for each in fields(GateFinding) if each.name != "numbers"]
+        columns = [*of_each, "fails", *(each.name for each in fields(Numbers))]
+        return pd.DataFrame([row | (row.pop("numbers") or {}) for row in rows], columns=columns)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {headline(self)}>"
