@@ -158,7 +158,7 @@ def _run_command() -> int:
 
 
 def _words() -> list[str]:
-    """Return the words typed after the command's name, with the ~ in --results=~/runs replaced, which shells leave."""
+    """Return the words after the command's name. Replace the ~ in --results=~/runs, which shells do not."""
     words = []
     for word in sys.argv[1:]:
         option, equals, value = word.partition("=")

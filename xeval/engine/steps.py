@@ -64,7 +64,7 @@ class Steps:
         loss = self._replay(rows)
         if loss is None:
             loss = self._gradients(rows)
-            self._update_or_say_why_not()
+            self._update_within_memory()
         progress.optimizer.zero_grad(set_to_none=True)
         learning_rate = float(progress.schedule.get_last_lr()[0])
         progress.vocabulary.decay_unused(learning_rate, self._recipe.weight_decay)
@@ -100,16 +100,18 @@ class Steps:
         if self._half_weights is not None:
             self._half_weights.refresh()
 
-    def _update_or_say_why_not(self) -> None:
-        """Call `update`. Raise TrainingError if what the optimizer keeps does not fit into memory: no smaller batch
-        would help."""
+    def _update_within_memory(self) -> None:
+        """Call `update`. Raise TrainingError if the optimizer's state does not fit into memory.
+
+        Smaller batches would not help then.
+        """
         try:
             self.update()
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or self._ranks.size > 1:  # the others would wait for a rank that goes on
                 raise
             raise TrainingError(
-                f"out of memory at step {self._progress.outcome.step + 1} with the optimizer's two moments of each"
+                f"out of memory at step {self._progress.outcome.step + 1}, for the optimizer's two moments of each"
                 " trained weight; use a smaller model, --adaptation lora or --device cpu"
             ) from error
 

@@ -116,7 +116,7 @@ def fine_tune(  # noqa: PLR0913  what to train, how, and callbacks
                     outcome.n_steps = step
             is_asked, is_due = ranks.most([asked(), checkpoints is not None and checkpoints.is_due()])
             if is_asked or is_due:
-                _read_losses(steps, outcome, on_step)  # on all ranks, so that a loss that is no number ends all of them
+                _read_losses(steps, outcome, on_step)  # on all ranks, so that a NaN ends all of them
                 _save(checkpoints, progress)
             if is_asked:
                 ranks.give()  # so that the others wait until rank 0 has saved

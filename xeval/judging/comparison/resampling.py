@@ -13,7 +13,7 @@ import numpy as np
 SEED = 20181101  # for every resampling, unless another is given
 N_RESAMPLES = 10_000
 LEVEL = 0.95
-ALIKE = 0.9  # share of rows; translations of one test set agree in at least so many gold labels
+ALIKE = 0.9  # share of rows; translations of one test set agree in at least this share of gold labels
 _DRAWS_AT_ONCE = 4_000_000  # groups drawn in one block: 32 MB
 
 
