@@ -33,7 +33,8 @@ evaluate_every_steps = 1
 def test_the_largest_record_can_be_read(tmp_path):
     point = records.SelectionPoint(step=10**6, value=1 / 3, loss=1 / 7)
     training = run_record().training.model_copy(update={"selection_curve": [point] * MOST_PREDICTIONS})
-    cell = score(1 / 3, confusion=[[10**6] * MOST_LABELS] * MOST_LABELS)
+    most_rows = 10**8
+    cell = score(1 / 3, confusion=[[most_rows // MOST_LABELS**2] * MOST_LABELS] * MOST_LABELS)
     scores = {f"l{number:03}": cell for number in range(MOST_LANGUAGES)}
     record = run_record(training=training, scores=scores)
     store.save_record(tmp_path, record)

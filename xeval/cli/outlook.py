@@ -201,8 +201,9 @@ def _compared(outlook: "Outlook") -> Iterator[Compared]:
     for run in outlook.runs:
         if run.seed is not None:
             runs.setdefault((run.task.name, run.model.id, run.recipe.name), []).append(run)
-    for (run, *_), n_seeds in ((seeds, len(seeds)) for seeds in runs.values()):
-        yield from compared_with(run.model, run.task, run.recipe, run.languages, n_seeds, outlook.table)
+    for seeds in runs.values():
+        run = seeds[0]
+        yield from compared_with(run.model, run.task, run.recipe, run.languages, len(seeds), outlook.table)
 
 
 def compared_with(
