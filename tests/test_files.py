@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from xeval.support import files
+from xeval.support.cache import can_be_written
 from xeval.support.errors import StoreError
 
 # ── atomic writes ──
@@ -96,6 +97,11 @@ def test_stale_file_handles_are_retried(tmp_path, monkeypatch, times):
     monkeypatch.setattr(Path, "replace", failing(Path.replace, errno.ESTALE, times))
     files.write_atomically(tmp_path / "file", b"new")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"new"}
+
+
+def test_stale_cache_folder_can_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_dir", failing(Path.is_dir, errno.ESTALE, times=1))
+    assert can_be_written(tmp_path)
 
 
 def test_lasting_stale_handle_is_an_error(tmp_path, monkeypatch):

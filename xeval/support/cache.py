@@ -38,7 +38,7 @@ def free_bytes(folder: Path) -> int:
 def can_be_written(folder: Path) -> bool:
     """Return whether this process may write into `folder`, or make it if it does not exist yet."""
     existing = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    return retried(existing.is_dir) and os.access(existing, os.W_OK | os.X_OK)
 
 
 def size_bytes(part: Part) -> int:

@@ -120,7 +120,7 @@ class _Waiting:
 
 
 def _not_to_be_worked_in(folder: Path, error: OSError) -> str:
-    nowhere = next((link for link in (folder, *folder.parents) if link.is_symlink() and not link.exists()), None)
+    nowhere = next((link for link in (folder, *folder.parents) if link.is_symlink() and not is_there(link)), None)
     if nowhere is not None:  # the system would say that the file exists
         end = one_line(os.path.realpath(nowhere))
         return f"{nowhere}: a link to {end}, which does not exist; make that folder, or mount its disk"
