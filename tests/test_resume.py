@@ -282,5 +282,5 @@ def test_optimizer_that_does_not_fit_ends_the_training_in_a_line(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr("torch.optim.AdamW.step", step)
-    with pytest.raises(TrainingError, match=r"^out of memory at step 1 with the optimizer's two moments [^\n]+$"):
+    with pytest.raises(TrainingError, match=r"^out of memory at step 1, for the optimizer's two moments [^\n]+$"):
         train(None)
