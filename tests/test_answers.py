@@ -517,7 +517,7 @@ def test_shared_contexts_and_ends_inside_words_are_findings():
 
 
 @pytest.mark.parametrize(("max_length", "unit"), [(24, "sequences"), (128, "questions")])
-def test_a_batch_is_counted_in_what_it_consists_of(command, tmp_path, monkeypatch, max_length, unit):
+def test_batches_are_counted_in_sequences_or_questions(command, tmp_path, monkeypatch, max_length, unit):
     monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))
     limits = ("--max-train", 40, "--max-steps", 1, "--max-eval", 10, "--language", "en", "--max-length", max_length)
     places = ("--results", tmp_path / "results", "--device", "cpu")
@@ -528,6 +528,6 @@ def test_a_batch_is_counted_in_what_it_consists_of(command, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("wrong", [{"context": "It is here. \ud83d"}, {"question": "Where\udc00?"}])
-def test_half_a_character_is_refused(wrong):
+def test_unpaired_surrogate_is_refused(wrong):
     with pytest.raises(DataError, match="half of a UTF-16 pair in"):
         KIND.read(table(**wrong))

@@ -124,7 +124,7 @@ def test_paths_and_numpy_numbers_are_accepted(mini, checkpoint_of, tmp_path):
     assert len(xeval.load_results(str(tmp_path / "merged"))) == len(xeval.load_results(tmp_path / "words"))
 
 
-def test_a_leading_tilde_is_the_home_folder(mini, tmp_path, monkeypatch):
+def test_leading_tilde_is_the_home_folder(mini, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").symlink_to(mini.data)
@@ -138,7 +138,7 @@ def test_a_leading_tilde_is_the_home_folder(mini, tmp_path, monkeypatch):
     assert (tmp_path / "runs").is_dir() and not (tmp_path / "~").exists()
 
 
-def test_a_tilde_after_an_option_is_the_home_folder(command, tmp_path, monkeypatch):
+def test_tilde_after_an_option_is_the_home_folder(command, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert command("init", "recipe", "--name", "mine", "--output=~/mine.toml")[0] == 0
     assert (tmp_path / "mine.toml").is_file()

@@ -208,7 +208,7 @@ def _parameters(callback) -> list[list[str]]:
     ]
 
 
-def test_the_check_that_bless_suggests_can_be_pasted(command, tmp_path):
+def test_command_suggested_by_bless_can_be_pasted(command, tmp_path):
     put(tmp_path / "results", mini(seeds("a")))
     said = command("bless", "--output", "my $baseline.toml")[1]
     assert command(*shlex.split(said.partition("later runs with: ")[2])[1:])[0] == 0

@@ -307,7 +307,7 @@ def test_suggested_commands_can_be_pasted(command, tiny_run):
 
 
 @pytest.mark.parametrize("form", ["html", "latex"])
-def test_documents_are_in_utf8_whatever_the_locale(tmp_path, form):
+def test_documents_are_utf8_in_any_locale(tmp_path, form):
     record = run_record()
     named = record.model.model_copy(update={"id": "modèle"})
     save_record(tmp_path / "results" / "cats" / "m" / "run", record.model_copy(update={"model": named}))
@@ -318,7 +318,7 @@ def test_documents_are_in_utf8_whatever_the_locale(tmp_path, form):
     assert piped == (tmp_path / "report").read_bytes() and "modèle" in piped.decode()
 
 
-def test_a_path_of_any_bytes_is_reported(command, tmp_path):
+def test_results_path_may_hold_any_bytes(command, tmp_path):
     results = tmp_path / os.fsdecode(b"r\xe9s")
     save_record(results / "cats" / "m" / "run", run_record())
     assert command("report", "--results", results, "--output", "report.md")[0] == 0

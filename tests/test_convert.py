@@ -77,7 +77,7 @@ def test_converted_weights_are_identical_and_load(command, made, pickled, tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == {"pickled", "out"}
 
 
-def test_a_run_takes_the_converted_folder(command, mini, pickled, tmp_path):
+def test_run_accepts_the_converted_folder(command, mini, pickled, tmp_path):
     assert command("convert", pickled, tmp_path / "out")[0] == 0
     words = ("--data", mini.data, "--language", "en", "--max-steps", 1, "--device", "cpu", "--quiet")
     results = ("--results", tmp_path / "results")

@@ -199,7 +199,7 @@ def test_kind_of_a_missing_package_has_no_exhibits(matrix):
     assert exhibits.of(replace(row, runs=(other,)), matrix.languages) == ()
 
 
-def test_text_of_the_data_finds_its_own_direction(matrix):
+def test_data_text_has_automatic_direction(matrix):
     page = html.render(matrix)
     assert '<td class="words" dir="auto"><span class="number">' in page
     assert 'data-value="0.0" dir="auto"' not in page

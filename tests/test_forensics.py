@@ -157,6 +157,6 @@ def test_published_number_is_matched_as_printed():
     assert conclusion([], 40, Printed("9")).startswith("None of 40 definitions gives 9;")
 
 
-def test_a_predicted_label_that_no_row_has_lowers_macro_f1():
+def test_macro_f1_counts_labels_only_predicted():
     """`f1_score([0, 0, 1], [0, 2, 1], average="macro")` of scikit-learn 1.9.1 gives (2/3 + 1 + 0) / 3."""
     assert macro_f1(np.array([0, 0, 1]), np.array([0, 2, 1])) == pytest.approx((2 / 3 + 1 + 0) / 3)

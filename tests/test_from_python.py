@@ -187,7 +187,7 @@ def test_package_is_marked_as_typed():
     assert resources.files(xeval).joinpath("py.typed").is_file()
 
 
-def test_audit_frame_tells_rows_read_from_rows_there_are(mini, checkpoint_of):
+def test_audit_frame_separates_rows_read_from_all_rows(mini, checkpoint_of):
     model = str(checkpoint_of("bert", tiny.LABELS))
     found = xeval.audit(str(mini.task_file), model, "es", 0.99, data=mini.data, device="cpu", dtype="float32")
     [row] = found.frame().to_dict("records")

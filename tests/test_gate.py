@@ -334,7 +334,7 @@ def test_without_training_same_files_must_score_the_same():
 
 
 @pytest.mark.parametrize(("n_correct", "kind"), [(801, "unchanged"), (800, "regression")])
-def test_a_drop_of_exactly_the_threshold_passes(n_correct, kind):
+def test_drop_of_exactly_the_threshold_passes(n_correct, kind):
     """80.2 - 80.1 is a little more than 0.1 in floating point."""
     blessed = bless([a_seed(seed, n_rows=1000, en=80.2) for seed in (1, 2)])
     now = [a_seed(seed, n_rows=1000, en=n_correct / 10) for seed in (1, 2)]

@@ -135,7 +135,7 @@ def test_uneven_languages_have_a_moderated_variance():
         assert change.df == pytest.approx(2 * half + 4)
 
 
-def test_a_language_without_spread_borrows_one():
+def test_language_without_spread_borrows_one():
     """A score of 100 % in every seed does not show that the language cannot move."""
     rng = np.random.default_rng(6)
     blessed, now = rng.normal(70, 3, (3, 6)), rng.normal(70, 0.5, (3, 6))
@@ -145,7 +145,7 @@ def test_a_language_without_spread_borrows_one():
     assert 0 < first.error <= max(change.error for change in others)
 
 
-def test_rounding_is_no_spread():
+def test_rounding_does_not_count_as_spread():
     """Three times the same score may have a variance of 1e-28, which would be an extremely uneven one."""
     rng = np.random.default_rng(6)
     blessed, now = rng.normal(70, [0, 0, 1, 2, 3], (3, 5)), rng.normal(70, [0, 0, 1, 2, 3], (3, 5))

@@ -430,7 +430,7 @@ def test_variables_that_allow_no_connection_are_named(tmp_path, name, value):
     assert "model organisation/name: " in done.stderr and name in done.stderr
 
 
-def test_a_cache_that_cannot_be_written_is_named(root, connect, tmp_path, monkeypatch):
+def test_read_only_hub_cache_is_named(root, connect, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
     with serve(root) as hub:
@@ -439,7 +439,7 @@ def test_a_cache_that_cannot_be_written_is_named(root, connect, tmp_path, monkey
             fetch("model", MBERT.removeprefix("models/"), None, ["config.json"])
 
 
-def test_a_token_that_cannot_be_read_is_named(root, connect, tmp_path, monkeypatch):
+def test_unreadable_token_file_is_named(root, connect, tmp_path, monkeypatch):
     (tmp_path / "token").write_bytes(b"\xff")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.delenv("HF_TOKEN", raising=False)

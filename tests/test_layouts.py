@@ -570,7 +570,7 @@ HANDED_OUT = {
 
 
 @pytest.mark.parametrize("names", HANDED_OUT.values(), ids=HANDED_OUT.keys())
-def test_xcopa_is_read_as_it_is_handed_out(tmp_path, names):
+def test_xcopa_is_read_as_distributed(tmp_path, names):
     def write(part: str, language: str, n: int) -> None:
         texts = {"premise": "It rained.", "choice1": "It is wet.", "choice2": "It is dry.", "question": "effect"}
         lines = [json.dumps(texts | {"label": number % 2, "idx": number}) for number in range(n)]
@@ -593,7 +593,7 @@ PAWS_X = {
 
 
 @pytest.mark.parametrize(("folder", "above", "names"), PAWS_X.values(), ids=PAWS_X.keys())
-def test_paws_x_is_read_as_it_is_handed_out(tmp_path, folder, above, names):
+def test_paws_x_is_read_as_distributed(tmp_path, folder, above, names):
     for name, language, n in zip(names, ("en", "en", "de"), (40, 2000, 2000), strict=True):
         path = tmp_path / f"{above}{language}/{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -616,7 +616,7 @@ def as_converted(folder: Path) -> Path:
     return folder
 
 
-def test_the_hubs_conversions_are_read(mini, copies, tmp_path):
+def test_hub_conversions_are_read(mini, copies, tmp_path):
     converted = as_converted(Path(shutil.copytree(copies["hub"], tmp_path / "converted")))
     for language, role in (("en", "train"), ("en", "selection"), ("es", "test")):
         rows = mini.load(language, role, folder=converted)
@@ -626,7 +626,7 @@ def test_the_hubs_conversions_are_read(mini, copies, tmp_path):
     assert open_source(mini.task, converted, ["es"]).name == "local copy (hub layout)"
 
 
-def test_a_conversion_is_not_taken_for_the_authors_files(tmp_path):
+def test_conversion_is_not_read_as_the_authors_files(tmp_path):
     """WikiANN's authors have files `de/test`, where the conversion has folders of that name."""
     words = {"tokens": [["Ada", "went"]] * 10_000, "ner_tags": [["B-PER", "O"]] * 10_000}
     (tmp_path / "de/test").mkdir(parents=True)

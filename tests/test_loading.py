@@ -142,7 +142,7 @@ def test_lack_of_memory_comes_with_advice(tmp_path):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
-def test_hidden_files_are_no_part_of_a_checkpoint(tmp_path):
+def test_hidden_files_are_not_part_of_a_checkpoint(tmp_path):
     folder = make_checkpoint(tmp_path / "own", "bert")
     before = find_checkpoint(str(folder))
     for name in ("model.safetensors", "sentencepiece.bpe.model"):

@@ -148,7 +148,7 @@ def test_unusable_results_folder_is_reported_in_one_line(tmp_path):
     assert line.startswith(f"{tmp_path / 'results' / 'run'}: cannot be used")
 
 
-def test_a_results_folder_that_is_a_link_to_nowhere_is_called_that(tmp_path):
+def test_broken_link_as_results_folder_is_reported(tmp_path):
     (tmp_path / "results").symlink_to(tmp_path / "not" / "mounted")
     with pytest.raises(StoreError, match=r"results: a link to .*/not/mounted, which does not exist"):
         locks.locked(tmp_path / "results" / "task" / "run").__enter__()

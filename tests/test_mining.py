@@ -246,7 +246,7 @@ def test_parts_without_one_to_score_are_refused():
         read(called("one", "two"))
 
 
-def test_a_download_of_xtreme_says_what_it_lacks():
+def test_bucc_from_xtreme_names_the_missing_gold():
     files = {path: text for path, text in FILES.items() if not path.endswith("test.gold")}
     with pytest.raises(DataError, match=r"got test\.de, test\.en; XTREME deletes test\.gold: add BUCC's training gold"):
         read(files)

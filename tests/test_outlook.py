@@ -193,6 +193,6 @@ def test_no_mean_is_promised_if_languages_are_missing(command, tmp_path):
     assert "mean can be shown wrong" not in out
 
 
-def test_tiny_chance_is_told_in_a_whole_sentence(command, tmp_path):
+def test_tiny_chance_reads_as_a_sentence(command, tmp_path):
     out = " ".join(command("reproduce", "xnli-mini", "--dry-run", "--results", tmp_path / "results")[1].split())
     assert "and right in less than 1 of 100 cases if it is true, even with 10: training runs" in out

@@ -361,7 +361,7 @@ def test_ambiguous_or_unreadable_tables_are_refused(mini, tmp_path, what):
         mini.load(folder=data)
 
 
-def test_accents_match_however_they_are_encoded():
+def test_composed_and_decomposed_accents_match():
     composed, decomposed = "idéntico", "ide\u0301ntico"
     for mine, theirs in ((composed, decomposed), (decomposed, composed)):
         matcher = LabelMatcher(("distinto", mine), {})
@@ -370,7 +370,7 @@ def test_accents_match_however_they_are_encoded():
     assert (matcher.of_name(composed), matcher.of_name(decomposed)) == (0, 1)
 
 
-def test_a_label_beyond_any_number_is_refused(mini, tmp_path):
+def test_label_of_400_digits_is_refused(mini, tmp_path):
     data = Path(shutil.copytree(mini.data, tmp_path / "data"))
     [path] = (data / "es").glob("test*")
     path.unlink()

@@ -168,7 +168,7 @@ def test_translations_may_differ_in_a_few_labels():
     assert (both.low, both.high) == pytest.approx((alone.low, alone.high))
 
 
-def test_a_language_of_another_size_leaves_the_others_together():
+def test_shorter_language_is_drawn_on_its_own():
     """AmericasNLI's test sets have 750 rows, two languages of the ten fewer."""
     shorter, labels = GROUPS[:-3], [LABELS, LABELS[:-3], LABELS]
     parts = drawn_together([GROUPS, shorter, GROUPS], labels)

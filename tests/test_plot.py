@@ -45,7 +45,7 @@ def test_missing_matplotlib_says_what_to_install(monkeypatch):
         draw(matrix.build([a_run(**SIX)], "xnli", CARD))
 
 
-def test_a_name_is_not_taken_for_a_formula(figure_of, tmp_path):
+def test_plot_shows_dollar_signs_in_names(figure_of, tmp_path):
     run = a_run(**SIX)
     named = run.record.model.model_copy(update={"id": r"org/$\no such symbol$"})
     figure = Runs([type(run)(run.folder, run.record.model_copy(update={"model": named}))]).plot()

@@ -469,7 +469,7 @@ def test_damaged_weights_file_is_refused_in_one_line(world, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_cache_that_cannot_be_written_has_no_space(tmp_path):
+def test_doctor_warns_about_a_read_only_cache(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "cache"):
         found = check_disk(folder, n_weights=1)

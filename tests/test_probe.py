@@ -319,7 +319,7 @@ def test_translations_may_have_a_few_other_answers(n_changed, parallel):
     assert not are_parallel(get_task("paws-x"), [tests[0], tests[1].first(99)])
 
 
-def test_one_target_language_is_told_in_the_singular():
+def test_one_target_language_is_singular():
     german = LanguageProbe("de", 2, 8, 40, 1.2, 0.0, -20.0)
     found = Correlation("cats", "r", "accuracy", [1], "bits_per_sentence", {"de": 0.6}, None, None, None)
     text = markdown(Probe("m", SHA, "cats", "premise", "piece", "float32", 0, 2, 0, True, [german], [found], []))

@@ -311,13 +311,13 @@ def test_reproduce_refuses_tables_without_zero_shot_rows(tmp_path):
         reproduce(str(path))
 
 
-def test_the_spread_of_exact_match_is_that_of_its_five_seeds():
+def test_exact_match_spread_matches_its_five_seeds():
     """German, as in xquad_zero_shot_xlm_r_results.md."""
     seeds = [59.2436974789916, 59.32773109243698, 60.50420168067227, 60.7563025210084, 60.252100840336134]
     assert row_in("xlmv-xquad-em", "XLM-R base").spread["de"] == round(stdev(seeds), 2)
 
 
-def test_mlqa_in_tables_of_suites_is_by_the_rules_that_the_source_scores_with():
+def test_suite_footnote_names_mlqas_scoring_rules():
     """multilingual_t5/evaluation/metrics.py has MLQA's rules, engine/run_qa.py of nlu-evals SQuAD's for all."""
     metrics = {table.name: table.metrics["mlqa"] for table in suite_tables("xtreme")}
     assert metrics == {"mmbert-xtreme": ("f1",), "mt5-readme": ("mlqa_f1",)}

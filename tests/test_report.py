@@ -217,7 +217,7 @@ def test_gap_is_the_same_wherever_it_is_printed():
     } == {"9.5"}
 
 
-def test_score_is_rounded_alike_in_every_table_of_the_page():
+def test_page_rounds_a_score_the_same_everywhere():
     page = html.render(matrix.build([a_run(en=0.7125, ur=0.6625)], "xnli", None))  # in binary just below a half
     assert page.count(">71.3<") >= 2 and page.count(">66.3<") >= 2
     assert ">71.2<" not in page and ">66.2<" not in page

@@ -277,7 +277,7 @@ def test_the_split_survives_an_interruption(tmp_path, memory_for):
     assert same(train(tmp_path), train(None))
 
 
-def test_optimizer_that_does_not_fit_ends_the_training_in_a_line(monkeypatch):
+def test_optimizer_without_memory_fails_in_one_line(monkeypatch):
     def step(self):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 

@@ -169,7 +169,7 @@ def test_teacher_at_zero_everywhere_is_refused(tmp_path):
         retention(pair(a, b), a, b)
 
 
-def test_better_student_gains_instead_of_losing_less_than_0(tmp_path):
+def test_better_student_is_said_to_gain(tmp_path):
     a, b = sides_with(tmp_path, {"en": 0.8, "ur": 0.5}, {"en": 0.9, "ur": 0.55})
     found = retention(pair(a, b), a, b)
     assert "; it gains 10.0 points in English and 5.0 fewer elsewhere on average" in found.conclusion

@@ -225,7 +225,7 @@ def test_xtremes_prepared_files_are_refused(unpacked):
         KIND.read(Table("de", "test", "de", columns, {}))
 
 
-def test_a_row_number_of_5000_digits_is_refused():
+def test_row_number_of_5000_digits_is_refused():
     given = Given("a file", ["9" * 5000])
     with pytest.raises(DataError, match=r"prediction 1 is '999.*; wanted the number of a row"):
         KIND.answers_given(given, Rows("de", "test", {}, np.zeros(1, int), np.arange(1)))

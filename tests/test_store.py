@@ -270,7 +270,7 @@ def test_different_identities_get_different_folders(tmp_path):
     assert len(folders) == 3
 
 
-def test_reformatted_record_is_told_to_be_edited(tmp_path):
+def test_reformatted_record_is_reported_as_edited(tmp_path):
     store.save_record(tmp_path, run_record())
     path = tmp_path / "record.json"
     path.write_text(json.dumps(json.loads(path.read_text()), indent=2))  # as `jq .` writes it

@@ -267,7 +267,7 @@ CLITIC = """\
 
 
 @pytest.mark.parametrize(("language", "tag"), [("es", "AUX"), ("it", "AUX"), ("fr", "AUX"), ("pt", "PRON")])
-def test_an_auxiliary_with_a_clitic_has_its_languages_tag(language, tag):
+def test_tag_of_auxiliary_and_clitic_by_language(language, tag):
     """XTREME's conversion puts AUX before PRON in Spanish, Italian and French, and after it elsewhere."""
     assert read_tagged({f"UD_X/{language}_x-ud-test.conllu": CLITIC}).tags == [[tag, "VERB"]]
 
@@ -282,7 +282,7 @@ def test_numbers_that_python_cannot_read_are_refused(number):
         read_tagged({"x.conllu": conllu(number) + "\n"})
 
 
-def test_heads_in_a_circle_are_not_followed_for_ever():
+def test_circular_heads_end():
     """20,000 fused words in one sentence, whose heads form one circle."""
     n = 20_000
     words = [conllu(f"{i}-{i}") + conllu(str(i), head=str(i % n + 1)) for i in range(1, n + 1)]
@@ -297,6 +297,6 @@ def test_tags_beyond_any_number_are_refused(load, value):
         load({"en/test.jsonl": f'{{"tokens": ["Ada"], "tags": [{value}]}}\n' * 2})
 
 
-def test_words_with_half_a_character_are_refused(load):
+def test_words_with_unpaired_surrogates_are_refused(load):
     with pytest.raises(DataError, match="half of a UTF-16 pair in"):
         load({"en/test.jsonl": '{"tokens": ["a\\ud800"], "tags": ["O"]}\n' * 2})

@@ -45,7 +45,7 @@ def own(name: str):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_own_setting_changes_no_number_and_stays(mini, checkpoint_of, tmp_path, expected, name):
+def test_program_settings_change_no_number_and_stay(mini, checkpoint_of, tmp_path, expected, name):
     with own(name):
         record = run(mini, checkpoint_of, tmp_path)
     assert record.training.weights_sha256 == expected.training.weights_sha256

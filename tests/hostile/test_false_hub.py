@@ -178,13 +178,13 @@ def test_names_in_json_are_checked_after_a_redirect(hub, run, part):
     assert "is not a valid file name" in run().err
 
 
-def test_a_list_does_not_continue_in_a_file(hub, run):
+def test_listing_may_not_continue_in_a_file(hub, run):
     change(hub, f"/tree/{hub.commit('models/org/name')}", Link=f'<{hub.url}/org/name/resolve/main/x>; rel="next"')
     assert "which is no list" in run().err
 
 
 @pytest.mark.parametrize("revision", ["../../../../x", "/x", "a/../../../../x", "..\\x"])
-def test_a_revision_does_not_lead_out_of_the_cache(hub, tmp_path, revision):
+def test_revision_cannot_leave_the_cache(hub, tmp_path, revision):
     hub.any_revision = True
     with pytest.raises(ModelError, match="the hub has no such revision"):
         fetch("model", "org/name", revision, ["config.json"])

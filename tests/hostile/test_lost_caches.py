@@ -204,7 +204,7 @@ def test_odd_home_and_cache_paths_cause_no_traceback(command, mini, checkpoint_o
     assert answer.code in (0, 2) and "Traceback" not in answer.err
 
 
-def test_a_run_needs_no_home_that_it_can_write_to(training, tmp_path, monkeypatch):
+def test_run_works_with_a_read_only_home(training, tmp_path, monkeypatch):
     close(tmp_path / "closed")
     for name in ("HOME", "HF_HOME", "XEVAL_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "closed" / name))

@@ -133,7 +133,7 @@ def test_weights_used_again_stay_in_a_full_cache(finished, monkeypatch):
     assert kept.exists() and not old.exists()
 
 
-def test_hidden_files_are_no_damage(finished, no_training, no_prediction):
+def test_hidden_files_do_not_count_as_damage(finished, no_training, no_prediction):
     record = finished.run(keep_weights=True)
     (own(finished) / ".DS_Store").write_bytes(b"Bud1")
     assert cache.weights_in(own(finished), record.training.weights_sha256) == own(finished)
