@@ -58,6 +58,11 @@ class ModelName:
     folder: Path | None = None  # of a local model
     published_as: str | None = None  # of a local model: the id of the published model that the user says it is
 
+    @property
+    def known_as(self) -> str:
+        """The id that recipes know it by, as of a `Checkpoint`."""
+        return self.published_as or self.id
+
     @classmethod
     def parse(cls, text: str, recorded: Collection[str] = ()) -> Self:
         """Parse `text`: a folder, an embedded model, or an alias or hub id, optionally with `@revision`.

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from xeval.support.errors import StoreError
 from xeval.support.files import read_ordinary, safe_name, write_atomically
 
-MOST_LABELS = 5000  # tables of labels by labels are made of these
+_MOST_LABELS = 5000  # tables of labels by labels are made of these
 
 
 def save_predictions(
@@ -68,7 +68,7 @@ def load_predictions(
         table = file.read(columns=columns, use_threads=False) if not problem else None  # starting threads takes longer
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{path}: not a readable Parquet file; remove the run's folder") from error
-    if problem := problem or _problem(schema, table, n_labels or MOST_LABELS):
+    if problem := problem or _problem(schema, table, n_labels or _MOST_LABELS):
         raise StoreError(f"{path}: not what xeval writes: {problem}; remove the run's folder")
     return table
 
@@ -136,8 +136,8 @@ def _problem_in_lists(table: pa.Table, name: str, value_type: pa.DataType) -> st
 def _problem_in_labels(schema: pa.Schema, table: pa.Table) -> str:
     """Return what is wrong with labels and predictions, which must be numbers of logits; "" if nothing is."""
     n_labels = getattr(schema.field("logits").type, "list_size", 0)
-    if n_labels > MOST_LABELS:
-        return f"wanted at most {MOST_LABELS:,} logits a row"
+    if n_labels > _MOST_LABELS:
+        return f"wanted at most {_MOST_LABELS:,} logits a row"
     for name in ("label", "prediction"):
         if name not in schema.names:
             return f"wanted one column {name}, found 0"

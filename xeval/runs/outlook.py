@@ -216,8 +216,7 @@ class _ModelOutlook:
         self._of, self._task, self._model = of_task, of_task.task, model
         self._every_checkpoint = bool(options.get("every_checkpoint"))
         self._known = of_task.known_of(model)
-        known_as = model.published_as or model.id
-        recorded = recipe_record(recipe, known_as, options.get("overrides") or {}, of_task.train)
+        recorded = recipe_record(recipe, model.known_as, options.get("overrides") or {}, of_task.train)
         self._recipe_name, self._values = recorded.name, recorded.values
         self._checkpoint = glimpse(model)
         self._speed, self._n_weights = self._find_speed(), self._count_weights()

@@ -15,7 +15,7 @@ from xeval.definitions.task import Task
 from xeval.engine import devices
 from xeval.engine.loading import hidden_size, load_masked_lm, load_tokenizer, longest_input
 from xeval.engine.masked_lm import Masking, Pieces, mask_id_of, pieces_of, pseudo_log_likelihoods
-from xeval.judging.comparison.resampling import ALIKE
+from xeval.judging.comparison.resampling import agree
 from xeval.judging.probe import LanguageProbe, Probe, correlations
 from xeval.kinds.rows import Rows, groups_of
 from xeval.results.records import Limits
@@ -122,12 +122,7 @@ def are_parallel(task: Task, tests: Sequence[Rows]) -> bool:
     if not task.of_kind.trains:
         return False
     first = _answers(tests[0])
-    return all(_agree(first, _answers(rows)) for rows in tests[1:])
-
-
-def _agree(answers: Sequence[Any], others: Sequence[Any]) -> bool:
-    n_same = sum(own == other for own, other in zip(answers, others, strict=False))
-    return len(answers) == len(others) and n_same >= ALIKE * len(answers)
+    return all(agree(first, _answers(rows)) for rows in tests[1:])
 
 
 def _answers(rows: Rows) -> list[Any]:

@@ -7,13 +7,15 @@ are fixed: no interval here says what another seed would give.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import eq
+from typing import Any
 
 import numpy as np
 
 SEED = 20181101  # for every resampling, unless another is given
 N_RESAMPLES = 10_000
 LEVEL = 0.95
-ALIKE = 0.9  # share of rows; translations of one test set agree in at least this share of gold labels
+_ALIKE = 0.9  # share of rows; translations of one test set agree in at least this share of gold labels
 _DRAWS_AT_ONCE = 4_000_000  # groups drawn in one block: 32 MB
 
 
@@ -109,10 +111,10 @@ def drawn_together(
     rows do not move together, and drawing them together does no harm, unless it merges unrelated groups. In that case
     each language is a part of its own.
     """
-    known = [np.zeros(len(own)) for own in groups] if labels is None else labels
+    known = [[0] * len(own) for own in groups] if labels is None else [own.tolist() for own in labels]
     alike: list[list[int]] = []
     for place, own in enumerate(known):
-        part = next((part for part in alike if _agree(known[part[0]], own)), None)
+        part = next((part for part in alike if agree(known[part[0]], own)), None)
         if part is None:
             alike.append([place])
         else:
@@ -128,8 +130,9 @@ def drawn_together(
     return parts
 
 
-def _agree(labels: np.ndarray, others: np.ndarray) -> bool:
-    return len(labels) == len(others) and float(np.mean(labels == others)) >= ALIKE
+def agree(answers: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Return whether two languages have as many right answers, nearly all equal row by row, as translations do."""
+    return len(answers) == len(others) and sum(map(eq, answers, others)) >= _ALIKE * len(answers)
 
 
 def joint_groups(groups: Sequence[np.ndarray]) -> np.ndarray:
