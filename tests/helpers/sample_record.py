@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from xeval.kinds.tokenization import Tokenization
@@ -81,7 +80,7 @@ def environment(**changes) -> records.Environment:
         "dirty": None,
         "hardware": {"cpu": "x", "threads": 2},
         "device": "cpu",
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started_at": "2026-03-01T12:00:00+00:00",
     }
     return records.Environment(**(values | changes))
 
