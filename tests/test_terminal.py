@@ -77,6 +77,27 @@ def test_only_a_terminal_limits_the_width(monkeypatch):
     assert screen.screen().width == 60
 
 
+@pytest.mark.parametrize("words", [("list", what) for what in ("tasks", "suites", "models", "references", "recipes")])
+def test_lists_break_no_word_at_80_columns(words, command, monkeypatch):
+    assert_no_word_is_broken(words, 80, command, monkeypatch)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_published_values_and_sources_can_be_copied(width, command, monkeypatch):
+    assert_no_word_is_broken(("cell", "xnli", "mbert", "de"), width, command, monkeypatch)
+
+
+def assert_no_word_is_broken(words, width, command, monkeypatch):
+    in_pipe = command(*words)[1]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    on_screen = re.sub(r"\x1b\[[\d;]*m", "", command(*words)[1])
+    assert sorted(on_screen.split()) == sorted(in_pipe.split())
+    too_wide = [line for line in on_screen.splitlines() if cell_len(line) > width]
+    assert all("https://" in line for line in too_wide), too_wide
+    assert len(on_screen.splitlines()) > len(in_pipe.splitlines()) or words[1] == "suites"
+
+
 def a_phase_on(terminal_type: str | None, width: int = 80, **more: str) -> str:
     """What a phase prints to standard error: on a terminal of this type, or in a pipe for None."""
     code = (

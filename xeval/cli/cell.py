@@ -9,9 +9,9 @@ from rich.text import Text
 from xeval.cli.options import TasksDirs
 from xeval.cli.screen import say, screen
 from xeval.definitions.model_name import ModelName
+from xeval.definitions.reference import ReferenceRow
 from xeval.definitions.registry import all_references, check_languages, get_task
 from xeval.judging.ledger import Entry, entries
-from xeval.report.whole_words import print_whole
 from xeval.results.adaptations import in_words, settings_of
 from xeval.support.text import metric_in_words, one_line
 
@@ -30,27 +30,39 @@ def cell(
     if not values:
         say(f"The {definition.name} tables have no value for {name} in {code}; xeval list references lists the tables.")
         raise typer.Exit(1)
-    table = Table(show_edge=False, box=None, pad_edge=False)
-    table.add_column("in %", justify="right")
-    for header in ("metric", "row", "protocol", "recipe", "selection", "seeds", "reference"):
-        table.add_column(header, overflow="fold")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
     for entry in values:
-        table.add_row(*(Text(one_line(text)) for text in _row(entry)))
-    print_whole(table, screen())
+        table.add_row(_value(entry), Text("\n".join(map(one_line, _origin(entry)))))
+    screen().print(table)
     for source in dict.fromkeys(f"{entry.table.name}: {entry.table.source_url}" for entry in values):
         say(source)
 
 
-def _row(entry: Entry) -> list[str]:
-    row, spread = entry.row, "" if entry.spread is None else f" ±{entry.spread:g}"
-    recipe, values = row.recipe or "–", row.model_dump()
-    return [
-        f"{entry.value:.{entry.decimals}f}{spread}",
-        metric_in_words(entry.table.metric),
-        f"{row.name} ({row.how})",
-        ", ".join([row.protocol, *([in_words(values)] if settings_of(values) else [])]),
-        recipe if row.recipe_published else f"{recipe} (not published)" if row.recipe else recipe,
-        row.selection,
-        str(row.n_seeds or "not published"),
-        entry.table.name,
+def _value(entry: Entry) -> str:
+    """Return the value in percent."""
+    spread = "" if entry.spread is None else f" ±{entry.spread:g}"
+    return f"{entry.value:.{entry.decimals}f}{spread}"
+
+
+def _origin(entry: Entry) -> tuple[str, str]:
+    """Return a line on the published row, and one on its training."""
+    row, values = entry.row, entry.row.model_dump()
+    adaptation = [in_words(values)] if settings_of(values) else []
+    training = [
+        *_recipe(row),
+        f"selection {row.selection}",
+        f"seeds {row.n_seeds or 'not published'}",
     ]
+    return (
+        f"{row.name}, {metric_in_words(entry.table.metric)} ({', '.join([row.protocol, *adaptation, row.how])})",
+        f"{entry.table.name}: {'; '.join(training)}",
+    )
+
+
+def _recipe(row: ReferenceRow) -> list[str]:
+    """Return the recipe in words; none for a row that cannot come from training in one language."""
+    if row.recipe is None:
+        return []
+    return [f"recipe {row.recipe}" if row.recipe_published else f"recipe not published, xeval takes {row.recipe}"]

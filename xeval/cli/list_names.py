@@ -19,7 +19,7 @@ from xeval.report.whole_words import print_whole
 from xeval.results.configurations import Configuration
 from xeval.results.records import RunRecord
 from xeval.results.store import load_runs
-from xeval.support.text import counted, one_decimal, one_line
+from xeval.support.text import counted, metric_in_words, one_decimal, one_line
 
 LISTED = 15  # languages of a task
 Listing = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]  # header and rows
@@ -138,11 +138,17 @@ def _models() -> Listing:
 
 def _references() -> Listing:
     rows = [
-        (table.name, table.task, table.metric, row.name, row.protocol, one_decimal(row.average), " ".join(row.cells))
+        (
+            table.name,
+            f"{table.task}: {metric_in_words(table.metric)}",
+            row.name if row.protocol == "zero-shot" else f"{row.name} ({row.protocol})",
+            one_decimal(row.average),
+            " ".join(row.cells),
+        )
         for table in registry.all_references().values()
         for row in table.rows
     ]
-    return ("reference", "task", "metric", "row", "protocol", "mean", "languages"), rows
+    return ("reference", "task", "row", "mean", "languages"), rows
 
 
 def _of_training(recipe: Recipe) -> tuple[str, str, str]:

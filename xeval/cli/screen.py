@@ -22,8 +22,11 @@ def screen() -> Console:
 
 
 def say(line: str) -> None:
-    """Print one line of text without interpreting markup; on a narrower terminal, it is folded between words."""
-    screen().print(Text(one_line(line)))
+    """Print one line of text without interpreting markup; on a narrower terminal, it is folded between words only.
+
+    A broken path or URL could not be clicked or copied.
+    """
+    screen().print(Text(one_line(line)), overflow="ignore", crop=False)
 
 
 def write(document: str, output: Path | None = None) -> None:

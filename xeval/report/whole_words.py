@@ -1,27 +1,24 @@
-"""Tables on narrow terminals, where phrases are folded before names and numbers are."""
+"""Tables on narrow terminals, where lines break between words, so that names and numbers can be read and copied."""
 
-from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Column, Table
+from rich.measure import Measurement, measure_renderables
+from rich.table import Table
 
 _WIDE = 10_000  # columns, since no table is measured as wider than its console
 
 
 def print_whole(table: Table, console: Console) -> None:
-    """Print `table` with names and numbers unbroken, so that they can be read and copied, if the console has room."""
-    words = [column for column in table.columns if _holds_words(column)]
-    for column in words:
-        column.no_wrap = True
-    if Measurement.get(console, console.options.update(width=_WIDE), table).minimum > console.width:
-        for column in words:
-            column.no_wrap = False  # otherwise they would be cut off
+    """Print `table` with all words unbroken if the console has room for the longest word of every column.
+
+    Rich narrows the widest columns first, even to less than their words. Here, a column stops at its longest word.
+    """
+    options = console.options.update(width=_WIDE)
+    columns = [measure_renderables(console, options, [column.header, *column.cells]) for column in table.columns]
+    n_between = Measurement.get(console, options, table).maximum - sum(column.maximum for column in columns)
+    for most in range(console.width, 0, -1):
+        widths = [max(column.minimum, min(column.maximum, most)) for column in columns]
+        if sum(widths) + n_between <= console.width:
+            for column, width in zip(table.columns, widths, strict=True):
+                column.width = width
+            break
     console.print(table)
-
-
-def _holds_words(column: Column) -> bool:
-    """Return whether all cells are single words, and the longest is at least as wide as a header of several."""
-    cells, header = [str(cell) for cell in column.cells], str(column.header)
-    return not any(" " in cell for cell in cells) and (
-        " " not in header or cell_len(header) <= max(map(cell_len, cells), default=0)
-    )
