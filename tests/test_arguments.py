@@ -10,7 +10,7 @@ import torch
 import xeval
 
 FUNCTIONS = {name: getattr(xeval, name) for name in xeval.__all__ if inspect.isfunction(getattr(xeval, name))}
-OBJECTS = {"reporter", "footprint", "options"}  # a type checker knows their types
+OBJECTS = {"footprint", "options"}  # a type checker knows their types
 GOOD = {"task": "xnli-mini", "models": "mini-mbert", "model": "org/m", "reference": "xnli-mini", "language": "es"}
 GOOD |= {"claimed": 0.5, "predictions": "p", "baseline": "b.toml", "sources": ["s"], "destination": "d"}
 GOOD |= {"a": "m", "b": "n", "results": "r"}
@@ -57,6 +57,7 @@ def test_wrong_object_is_refused_by_argument_name(tmp_path, monkeypatch, name, a
         ("overrides", "epochs=2"),
         ("sweep", [1e-5]),
         ("device", 0),
+        ("reporter", print),
         ("results", None),
         ("tasks_dirs", [3]),
     ],

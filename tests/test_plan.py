@@ -390,6 +390,20 @@ def test_plan_promises_no_verdict_on_another_training(command, tmp_path, more):
     assert "Verdicts: none, since no published row is about these models, trained and evaluated like this." in out
 
 
+def test_plan_says_that_one_run_decides_where_nothing_is_trained(command, checkpoint_of, tmp_path):
+    (tmp_path / "data").mkdir()
+    for language in ("de", "en"):
+        sentences = "".join(f"{language} {number}\n" for number in range(1000))
+        (tmp_path / "data" / f"de-en.{language}").write_text(sentences)
+    model = f"FacebookAI/xlm-roberta-large={checkpoint_of('bert')}"
+    words = ("tatoeba", "--model", model, "--language", "de", "--data", tmp_path / "data")
+    of_model = ("--layer", 1, "--max-length", 64)
+    code, out, _ = command("plan", *words, *of_model, "--results", tmp_path / "results", "--quiet")
+    text = " ".join(out.split())
+    assert code == 0 and "nothing is trained, so one run shows whether a row is reproduced" in text
+    assert text.count("Verdicts") == 1 and "Verdicts on jiant-tatoeba: " in text
+
+
 def test_plan_of_some_languages_has_no_verdict_on_the_mean(command, tmp_path):
     words = ("plan", "xnli-mini", "--model", "mini-mbert", "--results", tmp_path, "--quiet")
     out = command(*words, "--language", "es")[1]

@@ -383,6 +383,12 @@ def test_run_on_other_rows_gets_no_verdict_and_a_reason(changes, reason):
         assert f"Seed 1 is left out: {reason}." in verdict.sentence
 
 
+def test_a_reason_shared_by_seeds_is_given_once():
+    runs = [a_seed(seed, en=80.0, es=70.0, limits=Limits(max_train=1000)) for seed in (1, 2, 3)]
+    sentence = judged(runs).mean.sentence
+    assert sentence.endswith("Seed 1 is left out: it was trained on the first 1,000 rows alone. So are seeds 2, 3.")
+
+
 def test_evaluated_checkpoint_needs_no_training_rows():
     run = a_seed(1, en=80.0, es=70.0)
     row_verdict = judged([run.model_copy(update={"data": run.data.model_copy(update={"train_rows": {}})})])

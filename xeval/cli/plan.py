@@ -119,6 +119,9 @@ def _verdicts(plan: "Plan") -> Iterator[str]:
         )
     for table, row in trained:
         yield from _table_of_power(row, table)
+    untrained = dict.fromkeys(table for table, row in rows if not row.task.of_kind.trains)
+    if untrained:
+        yield f"Verdicts on {', '.join(untrained)}: nothing is trained, so one run shows whether a row is reproduced."
 
 
 def _rows(plan: "Plan") -> Iterator[tuple[str, Compared]]:

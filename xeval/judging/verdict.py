@@ -20,7 +20,7 @@ from xeval.results.configurations import Configuration, by_configuration, sweep_
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
-from xeval.support.text import counted, metric_in_words, one_decimal, printed_difference, signed
+from xeval.support.text import counted, metric_in_words, numbered, one_decimal, printed_difference, signed
 
 NO_VERDICT = "no verdict"
 
@@ -324,6 +324,7 @@ class _Row:
     def _left_out(self, what: str) -> Iterable[str]:
         """Yield a sentence on every run left out of the number on `what`, with full reasons only for the mean."""
         with_reason = what not in self.row.cells
+        partial = dict[str, list[int]]()  # why runs are left out that used part of the rows → their seeds
         for record, reason in zip(self.records, self._collapses, strict=True):
             run = f"Seed {record.seed}" if record.has_seed else "The checkpoint"
             failed = (
@@ -331,10 +332,14 @@ class _Row:
             )
             if failed:
                 yield f"{run} failed" + (f": {record.failure}." if with_reason else ".")
-            elif partial := why_partial(record, self.task):
-                yield f"{run} is left out: {partial}."
+            elif why := why_partial(record, self.task):
+                partial.setdefault(why, []).append(record.seed)
             elif reason:
                 yield f"{run} is left out because its training collapsed" + (f": {reason}." if with_reason else ".")
+        for why, (first, *others) in partial.items():
+            yield f"{f'Seed {first}' if self.configuration.example.has_seed else 'The checkpoint'} is left out: {why}."
+            if others:
+                yield f"So {'is' if len(others) == 1 else 'are'} {numbered('seeds', others)}."
 
 
 def _sentence(comparison: Comparison, published: Published, tolerance: float, counted: str) -> str:

@@ -106,6 +106,13 @@ def _model(value: object) -> object:
     return value if isinstance(value, tuple | list) else _text(value)
 
 
+def _reporter(value: object) -> object:
+    """Return an object that has what `xeval.support.progress.Reporter` asks for."""
+    if not all(hasattr(value, name) for name in ("say", "phase", "draws_bars")):
+        raise TypeError
+    return value
+
+
 def _plain(value: Any) -> Any:
     """Return NumPy numbers and arrays as plain Python values, which a record can hold."""
     return value.tolist() if hasattr(value, "tolist") else value
@@ -141,6 +148,7 @@ _ARGUMENTS = {
     "predictions": _EITHER,
     "recipe": _NAME,
     "reference": _NAME,
+    "reporter": _Argument("a reporter, such as xeval.support.progress.Lines()", _reporter),
     "results": _FOLDER,
     "seed": _SEED,
     "seeds": _Argument("whole numbers from 0, as in [1, 2, 3]", _whole, is_several=True),
