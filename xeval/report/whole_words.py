@@ -13,12 +13,13 @@ def print_whole(table: Table, console: Console) -> None:
     Rich narrows the widest columns first, even to less than their words. Here, a column stops at its longest word.
     """
     options = console.options.update(width=_WIDE)
-    columns = [measure_renderables(console, options, [column.header, *column.cells]) for column in table.columns]
-    n_between = Measurement.get(console, options, table).maximum - sum(column.maximum for column in columns)
+    sizes = [measure_renderables(console, options, [column.header, *column.cells]) for column in table.columns]
     for most in range(console.width, 0, -1):
-        widths = [max(column.minimum, min(column.maximum, most)) for column in columns]
-        if sum(widths) + n_between <= console.width:
-            for column, width in zip(table.columns, widths, strict=True):
-                column.width = width
+        for column, size in zip(table.columns, sizes, strict=True):
+            column.width = max(size.minimum, min(size.maximum, most))
+        if Measurement.get(console, options, table).maximum <= console.width:
             break
+    else:
+        for column in table.columns:
+            column.width = None
     console.print(table)
