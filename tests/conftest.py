@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.helpers import archives
 
@@ -21,6 +22,11 @@ for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "TRAN
 
 # Two test processes share two cores, where waiting threads would spin. Torch reads this when it is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples each time, and no limits on wall-clock time, which a busy machine would exceed.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=2000, deadline=None)
+settings.load_profile("repeatable")
 
 # Tests started in the background or with nohup ignore these signals, and so would the processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.checkpoints import KIND, labelled_pairs, make_pairs, tiny_tokenizer
@@ -15,7 +15,6 @@ from xeval.engine.encoding import encode
 lengths_of_rows = st.lists(st.integers(2, 600), max_size=200).map(lambda lengths: np.array(lengths, dtype=np.int64))
 
 
-@settings(deadline=None)
 @given(lengths_of_rows, st.integers(1, 5000))
 def test_even_batches_cover_all_rows_within_the_budget(lengths, budget):
     batches = even_batches(lengths, budget)
@@ -26,7 +25,6 @@ def test_even_batches_cover_all_rows_within_the_budget(lengths, budget):
         assert padded_size <= budget or len(batch) == 1
 
 
-@settings(deadline=None)
 @given(lengths_of_rows.filter(len), st.integers(600, 5000))
 def test_even_batches_are_as_few_as_longest_first_allows(lengths, budget):
     batches = even_batches(lengths, budget)
@@ -35,7 +33,6 @@ def test_even_batches_are_as_few_as_longest_first_allows(lengths, budget):
         assert (len(batch) + 1) * lengths[batch].max() > budget
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 64), st.integers(0, 2**32 - 1), st.integers(0, 50))
 def test_epoch_covers_every_pair_once(n_pairs, batch_size, seed, epoch):
     batches = list(random_batches(n_pairs, batch_size, seed, epoch))

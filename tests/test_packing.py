@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
@@ -53,7 +53,6 @@ def plain_logits(model: torch.nn.Module, pairs: Encoded, rows: np.ndarray) -> to
 # ── the layout of packed rows ──
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.randoms())
 def test_packed_rows_come_out_as_they_went_in(lengths, random):
     n_tokens, offsets = sum(lengths), np.cumsum([0, *lengths])

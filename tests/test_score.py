@@ -48,7 +48,7 @@ def test_accuracy_matches_a_hand_count():
     assert (score.tokenization, score.more, score.n_most_predicted) == (TOKENIZATION, {}, 2)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40))
 def test_accuracy_is_the_share_of_correct_rows(rows):
     predictions, labels = map(list, zip(*rows, strict=True))
@@ -209,7 +209,6 @@ def test_interval_at_0_or_1_extends_to_one_side(groups):
     assert high == 1 and 0.8 < low < 1
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=1, max_size=60))
 def test_interval_lies_in_0_to_1_around_the_accuracy(rows):
     correct, groups = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
