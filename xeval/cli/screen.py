@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.text import Text
 
 from xeval.support.files import write_output
@@ -22,11 +23,13 @@ def screen() -> Console:
 
 
 def say(line: str) -> None:
-    """Print one line of text without interpreting markup; on a narrower terminal, it is folded between words only.
+    """Print one line of text without interpreting markup; on a narrower terminal, it is folded between words.
 
-    A broken path or URL could not be clicked or copied.
+    A line with a word that is wider is left to the terminal, from which a URL can then be copied in one piece.
     """
-    screen().print(Text(one_line(line)), overflow="ignore", crop=False)
+    console, text = screen(), Text(one_line(line))
+    longest_word = Measurement.get(console, console.options.update(width=_WIDER_THAN_ANY_TABLE), text).minimum
+    console.print(text, soft_wrap=longest_word > console.width)
 
 
 def write(document: str, output: Path | None = None) -> None:
