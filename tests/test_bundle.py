@@ -232,3 +232,25 @@ def test_bundle_is_unpacked_again_only_if_damaged(made):
     with xeval.data.bundle.using(made.path):
         content[-1] ^= 1
         assert weights.read_bytes() == content
+
+
+def test_plan_of_a_bundled_task_finds_its_names(command, connected, made, tmp_path):
+    plan = tmp_path / "plan.json"
+    words = ("--seed", "1", "--language", "es", "--bundle", made.path, "--results", tmp_path / "results", *ON_CPU)
+    with connected(made.root) as hub:
+        code, _, err = command("plan", "mini-pairs", "--model", MODEL, *words, "--output", plan)
+        assert code == 0, err
+        for _ in ("made", "finished"):
+            code, out, err = command("run", "--plan", plan, "--quiet")
+            assert (code, "es" in out) == (0, True), err
+        assert hub.requests == []
+
+
+def test_plan_of_a_bundled_table_compares_with_it(command, connected, made, tmp_path):
+    from xeval.runs.plan import plan_table, write_plan
+
+    options = {"results": tmp_path / "results", "device": "cpu", "dtype": "float32", "seeds": [1]}
+    with connected(made.root):
+        write_plan(plan_table("mini-table", bundle=made.path, **options), tmp_path / "plan.json")
+        code, out, err = command("run", "--plan", tmp_path / "plan.json", "--quiet")
+    assert (code, "DistilmBERT" in out) == (0, True), err

@@ -409,3 +409,13 @@ def test_plan_of_some_languages_has_no_verdict_on_the_mean(command, tmp_path):
     out = command(*words, "--language", "es")[1]
     assert "planned: 1 seed, 2 of its 15 languages" in out and "    a language " in out and "    mean " not in out
     assert "    mean " in command(*words)[1]
+
+
+def test_plan_keeps_the_folders_of_xeval_tasks(words, tmp_path, monkeypatch):
+    (tmp_path / "tasks").mkdir()
+    file = Path(shutil.copy(words["subject"], tmp_path / "tasks"))
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setenv("XEVAL_TASKS", "tasks")
+        plan = plan_grid(**words | {"subject": get_task(str(file)).name, "seeds": [1]})
+    assert execute(plan.runs[0].request).record.status == "complete"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import tiny
 from tests.helpers.killed import BRIEF
 from tests.torture.grid_victims import n_lines
 from xeval.results.store import load_runs
@@ -190,3 +191,34 @@ def test_local_grid_survives_a_killed_process(undisturbed, plan, environment, tm
     assert driver.wait(PATIENCE_S) == 0, log.read_text()
     assert "was ended by SIGKILL; restarting it" in log.read_text()
     assert weights_in(tmp_path / "results") == undisturbed
+
+
+# ── variables ──
+
+
+@pytest.mark.slow
+@needs_ray
+def test_ray_workers_take_the_drivers_variables(environment, mini, tmp_path):
+    """Also folders that its own working folder is part of."""
+    commit, model = "c" * 40, tmp_path / "hf" / "hub" / "models--some--encoder"
+    tiny.make_checkpoint(model / "snapshots" / commit, "bert")
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text(commit)
+    (tmp_path / "brief.toml").write_text(BRIEF)
+    unset = ("XEVAL_CACHE", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT")
+    bare = {name: value for name, value in environment.items() if name not in unset} | {"HOME": str(tmp_path / "home")}
+    nodes = Nodes(bare)
+    try:
+        nodes.start(1)
+        own = {"RAY_ADDRESS": nodes.address, "HF_HOME": "hf", "HF_HUB_OFFLINE": "1", "XEVAL_CACHE": "cache"}
+        words = [mini.task_file, "--data", mini.data, "--model", "some/encoder", "--recipe", tmp_path / "brief.toml"]
+        command = [sys.executable, "-m", "xeval", "run", *words, "--results", tmp_path / "results", "--on", "ray"]
+        options = {"capture_output": True, "text": True, "timeout": PATIENCE_S}
+        driver = subprocess.run(command, env=nodes.environment | own, cwd=tmp_path, check=False, **options)
+    finally:
+        nodes.stop()
+    assert driver.returncode == 0, driver.stderr
+    [made] = load_runs(tmp_path / "results")
+    assert (made.record.status, made.record.model.revision) == ("complete", commit)
+    assert (tmp_path / "cache" / "weights" / made.record.identity).is_dir()
+    assert not (tmp_path / "home" / ".cache" / "xeval").exists()

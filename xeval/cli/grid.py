@@ -10,6 +10,7 @@ import typer
 from xeval.cli.options import Logger, OutcomeFormat, Where
 from xeval.cli.outcome import show_outcome, show_outcomes
 from xeval.cli.suite import show_suite
+from xeval.data.bundle import using
 from xeval.definitions.registry import get_reference, get_suite, get_task
 from xeval.judging.verdict import Tolerance
 from xeval.results.store import StoredRun
@@ -55,11 +56,27 @@ def make(
     """
     from xeval.runs.plan import run_plan
 
-    table = table_of(plan.subject, plan.tasks_dirs) if plan.noun == "task" else None
+    with using(plan.bundle):
+        table = table_of(plan.subject, plan.tasks_dirs) if plan.noun == "task" else None
     runs, problems = run_plan(plan, engine)
     for problem in problems:
         print(one_line(f"xeval: {problem}"), file=sys.stderr)
-    strays: list[str] = []
+    with using(plan.bundle):
+        strays = _show(plan, runs, table, output_format, tolerance, quiet)
+    if problems:
+        raise typer.Exit(1)
+    return strays
+
+
+def _show(
+    plan: "Plan",
+    runs: list[StoredRun],
+    table: str | None,
+    output_format: OutcomeFormat,
+    tolerance: Tolerance | None,
+    quiet: bool,
+) -> list[str]:
+    """Print the runs of `plan`, each task next to its table; return what is shown not to be reproduced."""
     if plan.is_suite:
         show_suite(runs, plan.skipped, plan.subject, output_format, plan.results, plan.tasks_dirs, quiet)
     elif plan.noun == "grid":
@@ -69,10 +86,8 @@ def make(
         show_outcomes(of_tasks, output_format, plan.results, tolerance, plan.tasks_dirs, of_suites, plan.skipped)
     elif runs:
         reference = plan.subject if plan.is_table else table
-        strays = show_outcome(runs, reference, output_format, plan.results, tolerance, plan.tasks_dirs)
-    if problems:
-        raise typer.Exit(1)
-    return strays
+        return show_outcome(runs, reference, output_format, plan.results, tolerance, plan.tasks_dirs)
+    return []
 
 
 def _by_task(runs: Sequence[StoredRun], plan: "Plan") -> list[tuple[list[StoredRun], str | None]]:

@@ -39,7 +39,8 @@ def _home_of(kind: str) -> Path:
     return bundled if bundled.is_dir() else (_PACKAGE / in_repository).resolve()
 
 
-def _user_folders(tasks_dirs: Sequence[Path]) -> list[Path]:
+def user_folders(tasks_dirs: Sequence[Path]) -> list[Path]:
+    """Return the folders with further task files: `tasks_dirs`, and those that XEVAL_TASKS names."""
     from_environment = [Path(entry) for entry in os.environ.get("XEVAL_TASKS", "").split(os.pathsep) if entry]
     folders = [*tasks_dirs, *from_environment]
     for folder in folders:
@@ -125,7 +126,7 @@ def _find(name: str, noun: type[Definition], folders: Sequence[Path]) -> tuple[P
 
 def all_tasks(tasks_dirs: Sequence[Path] = ()) -> dict[str, Task]:
     """Return every known task by name."""
-    known = _known([*_user_folders(tasks_dirs), _home_of("task")], Task)
+    known = _known([*user_folders(tasks_dirs), _home_of("task")], Task)
     return {name: task for name, (_, task) in known.items()}
 
 
@@ -216,7 +217,7 @@ def _check_value(name: str) -> None:
 
 def find_task(name: str, tasks_dirs: Sequence[Path] = ()) -> tuple[Path, Task]:
     """Return the file that `get_task` reads, and the task."""
-    return _find(name, Task, [*_user_folders(tasks_dirs), _home_of("task")])
+    return _find(name, Task, [*user_folders(tasks_dirs), _home_of("task")])
 
 
 def find_recipe(name: str) -> tuple[Path, Recipe]:

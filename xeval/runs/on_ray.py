@@ -5,16 +5,17 @@ https://docs.ray.io/en/latest/ray-core/walkthrough.html
 
 import io
 import os
-import platform
 import signal
 import socket
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
-from xeval.runs.plan import Engine, Outcome, RunRequest, attempt
-from xeval.runs.progress_table import ProgressTable, Sender
+from xeval.runs.plan import Engine, Outcome, RunRequest
+from xeval.runs.progress_table import ProgressTable
+from xeval.runs.ray_worker import Mailbox, work
 from xeval.support.errors import XevalError
+from xeval.support.files import in_home
 from xeval.support.text import one_line
 
 MOST_LOSSES = 10  # times that a run is started again after its process or machine was lost
@@ -22,10 +23,10 @@ HEARD_EVERY_S = 0.5
 ANSWERS_WITHIN_S = 10.0
 MOST_OF_A_NOTE = 200  # characters
 _PLAIN = "\x1b[0m"  # which ends a colour in Ray's output
-# Variables that a worker takes over from the process that starts the grid, unless its own machine sets them.
-_SHARED = ("XEVAL_CACHE", "XEVAL_DATA", "XEVAL_TASKS", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE")
-
-Event = tuple[int, str, str]  # number of the run, kind of event, text
+# Variables that a worker takes over from the process that starts the grid, unless its own machine sets them. Requests
+# have what XEVAL_DATA and XEVAL_TASKS say.
+_SHARED_FOLDERS = ("XEVAL_CACHE", "HF_HOME")
+_SHARED = ("HF_ENDPOINT", "HF_HUB_OFFLINE")
 
 
 def on_ray(quiet: bool = False) -> Engine:
@@ -114,6 +115,13 @@ def _in_words(ray: Any) -> str:
     return f"Ray cluster at {ray.get_runtime_context().gcs_address}: {machines}, {has}"
 
 
+def _environment() -> dict[str, str]:
+    """Return the variables for the workers, with folders in full, since a worker starts in another one."""
+    folders = {name: os.environ.get(name) for name in _SHARED_FOLDERS}
+    in_full = {name: str(in_home(folder).absolute()) for name, folder in folders.items() if folder}
+    return in_full | {name: os.environ[name] for name in _SHARED if name in os.environ}
+
+
 class _Driver:
     """Gives runs to the cluster until all runs have ended."""
 
@@ -123,9 +131,9 @@ class _Driver:
         self._starts: dict[int, int] = {}
 
     def outcomes_of_all(self) -> list[Outcome]:
-        task = self._ray.remote(num_cpus=1, max_retries=MOST_LOSSES, retry_exceptions=False)(_work)
+        task = self._ray.remote(num_cpus=1, max_retries=MOST_LOSSES, retry_exceptions=False)(work)
         has_gpus = bool(self._ray.cluster_resources().get("GPU"))
-        environment = {name: os.environ[name] for name in _SHARED if name in os.environ}
+        environment = _environment()
         numbers = {
             task.options(num_gpus=int(has_gpus and request.device != "cpu")).remote(
                 number, request.model_dump_json(), environment, self._mailbox
@@ -161,41 +169,9 @@ class _Driver:
             self._table.start(number, text)
 
 
-class _Mailbox:
-    """A Ray actor that keeps the messages of runs until the driver asks for them."""
-
-    def __init__(self) -> None:
-        self._events: list[Event] = []
-
-    def put(self, event: Event) -> None:
-        self._events.append(event)
-
-    def take(self) -> list[Event]:
-        events, self._events = self._events, []
-        return events
-
-
 def _start_mailbox(ray: Any) -> Any:
     """Start the mailbox on this machine, so that it is lost only together with the driver."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
-
-
-def _work(number: int, request: str, environment: dict[str, str], mailbox: Any) -> str:
-    """Make a run on the machine that Ray has chosen."""
-    for name, value in environment.items():
-        os.environ.setdefault(name, value)
-
-    def send(kind: str, text: str) -> None:
-        mailbox.put.remote((number, kind, text))
-
-    send("starts", platform.node())
-    from xeval.support.termination import Terminated, listen
-
-    listen()
-    try:
-        return attempt(RunRequest.model_validate_json(request), Sender(send)).model_dump_json()
-    except Terminated:
-        os._exit(143)  # the training is saved; Ray takes it for a lost worker and starts the run again
+    return ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()

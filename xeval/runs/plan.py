@@ -5,7 +5,7 @@
 
 import os
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -117,6 +117,11 @@ class Plan(Frozen):
         return Path(self.runs[0].request.results)
 
     @property
+    def bundle(self) -> str | None:
+        """The bundle that the names in the plan are looked up in: that of the first run, as with `results`."""
+        return self.runs[0].request.bundle
+
+    @property
     def tasks_dirs(self) -> list[Path]:
         """The folders with further task files."""
         return list(dict.fromkeys(Path(folder) for run in self.runs for folder in run.request.tasks_dirs))
@@ -171,9 +176,7 @@ def run_plan(plan: Plan, engine: Engine) -> tuple[list[StoredRun], list[str]]:
 
     Returns the runs in the plan's order, as the results folder has them afterwards, and a line on each that it lacks.
     """
-    outcomes = {
-        run.request.model_dump_json(): Outcome(folder=run.folder) for run in plan.runs if _is_finished_still(run)
-    }
+    outcomes = {run.request.model_dump_json(): Outcome(folder=run.folder) for run in _finished_still(plan)}
     requests = [request for request in plan.longest_first() if request.model_dump_json() not in outcomes]
     if requests:
         made = engine(requests)
@@ -190,11 +193,17 @@ def run_plan(plan: Plan, engine: Engine) -> tuple[list[StoredRun], list[str]]:
     return stored, problems
 
 
+def _finished_still(plan: Plan) -> Iterator[PlannedRun]:
+    """Yield the finished runs that are still where the plan, which may be old, has them."""
+    finished = [run for run in plan.runs if run.folder is not None]
+    for bundle in dict.fromkeys(run.request.bundle for run in finished):  # once each, since it takes a checksum
+        with using(bundle):
+            yield from [run for run in finished if run.request.bundle == bundle and _is_finished_still(run)]
+
+
 def _is_finished_still(run: PlannedRun) -> bool:
-    """Return whether a finished run is still where the plan, which may be old, has it."""
     request = run.request
-    if run.folder is None:
-        return False
+    assert run.folder is not None
     try:
         stored = load_run(Path(run.folder))
     except StoreError:  # making it again reports what is wrong
@@ -321,6 +330,7 @@ class _Planner:
     def _common(self, task: str, options: dict[str, Any]) -> dict[str, Any]:
         """Return the values that all runs of a task have in common."""
         data = options.get("data") or os.environ.get("XEVAL_DATA") or None
+        folders = registry.user_folders([Path(folder) for folder in options.get("tasks_dirs") or ()])
         as_they_are = (
             *("train", "train_language", "every_checkpoint", "keep_weights"),
             *("max_train", "max_eval", "test_split", "dtype"),
@@ -333,7 +343,7 @@ class _Planner:
             "bundle": _absolute(self._bundle) if self._bundle is not None else None,
             "results": _absolute(options.get("results", "results")),
             "device": self._device,
-            "tasks_dirs": tuple(map(_absolute, options.get("tasks_dirs") or ())),
+            "tasks_dirs": tuple(map(_absolute, folders)),
         }
 
 
