@@ -419,3 +419,25 @@ def test_plan_keeps_the_folders_of_xeval_tasks(words, tmp_path, monkeypatch):
         patch.setenv("XEVAL_TASKS", "tasks")
         plan = plan_grid(**words | {"subject": get_task(str(file)).name, "seeds": [1]})
     assert execute(plan.runs[0].request).record.status == "complete"
+
+
+def test_edited_request_of_a_finished_run_is_sent(words, tmp_path):
+    plan = plan_grid(**words | {"seeds": [1]})
+    execute(plan.runs[0].request)
+    path = tmp_path / "plan.json"
+    write_plan(plan_grid(**words | {"seeds": [1]}), path)
+    edited = json.loads(path.read_text())
+    edited["runs"][0]["request"]["seed"] = 7
+    path.write_text(json.dumps(edited))
+    [run], problems = run_plan(read_plan(path), in_this_process(Silent()))
+    assert (run.record.seed, problems) == (7, [])
+
+
+def test_joined_plans_show_a_shared_run_once(words, tmp_path, command):
+    path = tmp_path / "plan.json"
+    write_plan(plan_grid(**words | {"seeds": [1]}), path)
+    joined = json.loads(path.read_text())
+    joined["runs"] *= 2
+    path.write_text(json.dumps(joined))
+    code, out, err = command("run", "--plan", path, "--quiet", "--format", "json")
+    assert (code, err, [record["seed"] for record in json.loads(out)]) == (0, "", [1])

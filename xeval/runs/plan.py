@@ -3,6 +3,7 @@
 `execute` makes one run. Everything that makes several, on one machine or on many, calls it and nothing else.
 """
 
+import hashlib
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from xeval.definitions import registry
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.toml import Frozen, first_complaint
 from xeval.engine import ranks
+from xeval.results.records import Sha256
 from xeval.results.store import StoredRun, load_run
 from xeval.runs.forecast import Forecast, Speeds, forecast
 from xeval.runs.grid import TaskGrid, prepare_grid, run_grid, seeds_for, table_to_reproduce
@@ -77,6 +79,10 @@ class RunRequest(Frozen):
         seed = [] if self.seed is None else [f"seed {self.seed}"]
         return one_line(", ".join([Path(self.task).stem, " ".join([model, *recipe]), *seed]))
 
+    def sha256(self) -> str:
+        """Return a checksum of all its values."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
 
 class PlannedRun(Frozen):
     """A run, and what is known about it before it is made."""
@@ -86,6 +92,8 @@ class PlannedRun(Frozen):
     """Whether nothing of it is left to do, in the arithmetic of the machine that made the plan."""
     folder: Words | None = None
     """Its folder, if it is finished in the arithmetic of every machine; it is then sent to none."""
+    request_sha256: Sha256 | None = None
+    """Checksum of the request that `folder` belongs to, so that an edited request is another run."""
     forecast: Forecast
 
 
@@ -174,28 +182,29 @@ def attempt(request: RunRequest, reporter: Reporter | None = None) -> Outcome:
 def run_plan(plan: Plan, engine: Engine) -> tuple[list[StoredRun], list[str]]:
     """Make the runs of `plan` with `engine`, longest first.
 
-    Returns the runs in the plan's order, as the results folder has them afterwards, and a line on each that it lacks.
+    Returns the runs in the plan's order, as the results folder has them afterwards, each once, and a line on each that
+    it lacks.
     """
     outcomes = {run.request.model_dump_json(): Outcome(folder=run.folder) for run in _finished_still(plan)}
     requests = [request for request in plan.longest_first() if request.model_dump_json() not in outcomes]
     if requests:
         made = engine(requests)
         outcomes |= zip((request.model_dump_json() for request in requests), made, strict=True)
-    stored, problems = list[StoredRun](), list[str]()
+    stored, problems = dict[Path, StoredRun](), list[str]()
     for request in (run.request for run in plan.runs):
         outcome = outcomes[request.model_dump_json()]
         run = load_run(Path(outcome.folder)) if outcome.folder is not None else None
         if run is not None:
-            stored.append(run)
+            stored[run.folder] = run  # a plan may ask for one run twice, if plans were joined
         else:
             problem = outcome.problem or f"made, but {outcome.folder} is on another machine; xeval merge joins results"
             problems.append(f"{request.in_words}: {problem}")
-    return stored, problems
+    return list(stored.values()), problems
 
 
 def _finished_still(plan: Plan) -> Iterator[PlannedRun]:
-    """Yield the finished runs that are still where the plan, which may be old, has them."""
-    finished = [run for run in plan.runs if run.folder is not None]
+    """Yield the finished runs that are still where the plan, which may be old or edited, has them."""
+    finished = [run for run in plan.runs if run.folder is not None and run.request_sha256 == run.request.sha256()]
     for bundle in dict.fromkeys(run.request.bundle for run in finished):  # once each, since it takes a checksum
         with using(bundle):
             yield from [run for run in finished if run.request.bundle == bundle and _is_finished_still(run)]
@@ -325,7 +334,12 @@ class _Planner:
             # On another machine, `auto` may mean another arithmetic, and that is another run.
             stays = is_finished and request.dtype != "auto" and run.is_settled()
             folder = _absolute(run.disk.folder) if stays else None
-            self.runs.append(PlannedRun(request=request, is_finished=is_finished, folder=folder, forecast=known))
+            sha256 = request.sha256() if stays else None
+            self.runs.append(
+                PlannedRun(
+                    request=request, is_finished=is_finished, folder=folder, request_sha256=sha256, forecast=known
+                )
+            )
 
     def _common(self, task: str, options: dict[str, Any]) -> dict[str, Any]:
         """Return the values that all runs of a task have in common."""
