@@ -254,3 +254,15 @@ def test_plan_of_a_bundled_table_compares_with_it(command, connected, made, tmp_
         write_plan(plan_table("mini-table", bundle=made.path, **options), tmp_path / "plan.json")
         code, out, err = command("run", "--plan", tmp_path / "plan.json", "--quiet")
     assert (code, "DistilmBERT" in out) == (0, True), err
+
+
+def test_bundle_lacks_models_of_rows_that_are_not_run(connected, made, tmp_path, monkeypatch):
+    from xeval.runs.make_bundle import make_bundle
+
+    row = '\n[[rows]]\nname = "Other"\nmodel = "some/other"\nhow = "computed"\nprotocol = "translate-train"\n'
+    (tmp_path / "table.toml").write_text(f"{TABLE}{row}cells = {{ en = 40.0, es = 40.0 }}\n", encoding="utf-8")
+    monkeypatch.setenv("XEVAL_TASKS", str(made.tasks))
+    with connected(made.root) as hub:
+        contents = make_bundle(str(tmp_path / "table.toml"), tmp_path / "bundle.tar")
+        assert not any("some/other" in request for request in map(str, hub.requests))
+    assert [repository.id for repository in contents.repositories] == [DATA, MODEL]

@@ -10,24 +10,27 @@ from xeval.data.source import hub_patterns, open_source
 from xeval.definitions import registry
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.task import Task
+from xeval.runs.grid import table_to_reproduce
 from xeval.support.errors import DataError, ModelError
 
 
 def make_bundle(reference: str, output: Path, draws_bars: bool = False) -> bundle.Contents:
     """Write a bundle for the published table `reference` to `output`, and return its contents.
 
-    It holds the table, its task and recipes, the models at their newest commit, and the data, at the pinned revision,
-    that a zero-shot run over the table's languages reads. Raises XevalError.
+    It holds the table, its task, the recipes and models of the rows that `reproduce` runs, the models at their newest
+    commit, and the data, at the pinned revision, that a zero-shot run over the table's languages reads. Raises
+    XevalError.
     """
     show_bars(draws_bars)
-    table_file, table = registry.find_reference(reference)
+    table_file, _ = registry.find_reference(reference)
+    table, pairs = table_to_reproduce(reference)
     task_file, task = registry.find_task(table.task)
     file_of = {f"references/{table.name}.toml": table_file, f"tasks/{task.name}.toml": task_file}
-    for name in {row.recipe for row in table.rows if row.recipe is not None}:
+    for name in {recipe for _, recipe in pairs if recipe is not None}:
         recipe_file, recipe = registry.find_recipe(name)
         file_of[f"recipes/{recipe.name}.toml"] = recipe_file
     held = [] if task.embedded else [_data(task, table.languages)]
-    models = {row.model: ModelName.parse(row.model) for row in table.rows}
+    models = {model: ModelName.parse(model) for model, _ in pairs}
     held += [part for name, parsed in models.items() if parsed.origin != "embedded" for part in _model(name)]
     held = list({part[0].id: part for part in held}.values())  # adapters may share a base
     for repository, folder, paths in held:
