@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from xeval.runs.on_ray import on_ray
-from xeval.runs.on_slurm import on_slurm
+from xeval.runs.on_slurm import ASKED_EVERY_S, on_slurm
 from xeval.runs.plan import Outcome, RunRequest
 from xeval.runs.progress_table import SENT_EVERY_S, ProgressTable, Sender
 from xeval.support.errors import XevalError
@@ -128,3 +128,21 @@ def test_progress_on_a_terminal_is_one_table(monkeypatch):
 def test_request_is_described_in_one_line():
     request = RunRequest(task="/tasks/a\nb.toml", model="/models/x\x1b", results="/r")
     assert json.dumps(request.in_words) == json.dumps("a b, x\\x1b")
+
+
+# ── Slurm, by stand-ins for its programs ──
+
+
+def test_late_outcome_on_a_network_disk_counts(tmp_path, monkeypatch):
+    """For 60 s, NFS may say that a file which another machine has written is not there."""
+    pytest.importorskip("submitit")
+    asked, n_late, folder = tmp_path / "asked", int(60 / ASKED_EVERY_S), tmp_path / "slurm"
+    outcome = Outcome(folder="/results/one")
+    (tmp_path / "outcome").write_text(outcome.model_dump_json())
+    appears = f'[ "$(wc -l < {asked})" -le {n_late} ] || cp {tmp_path}/outcome "$(echo {folder}/*)/outcome-0.json"'
+    programs = {"srun": "", "sbatch": "echo Submitted batch job 7", "squeue": f"echo >> {asked}; {appears}"}
+    for name, line in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert on_slurm(folder, quiet=True, every_s=0.01)(REQUESTS[:1]) == [outcome]

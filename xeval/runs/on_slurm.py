@@ -26,7 +26,9 @@ from xeval.support.text import counted, one_line
 
 SAVED_BEFORE_S = 120  # how long before its time is up a job is warned, so that its training is saved
 ASKED_EVERY_S = 5.0
-GONE_AFTER = 4  # checks in a row that find neither the job in the queue nor its outcome; a network disk may lag
+# Checks in a row that find neither the job in the queue nor its outcome, in more than a minute: NFS may say for 60 s
+# that a file which another machine has written is not there (acdirmax in nfs(5)).
+GONE_AFTER = 15
 _READ_OF_LOG = 4_096  # bytes, from its end
 
 
