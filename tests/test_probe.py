@@ -23,7 +23,8 @@ from xeval.engine.masked_lm import Masking, mask_id_of, pieces_of, pseudo_log_li
 from xeval.judging.probe import Correlation, LanguageProbe, Probe, RankCorrelation, correlations
 from xeval.kinds.rows import Rows
 from xeval.report.probe import markdown
-from xeval.results.store import StoredRun
+from xeval.results.records import RecipeRecord
+from xeval.results.store import StoredRun, save_record
 from xeval.runs.probe import are_parallel, choose, probe
 from xeval.support.errors import ModelError
 
@@ -324,3 +325,31 @@ def test_one_target_language_is_singular():
     found = Correlation("cats", "r", "accuracy", [1], "bits_per_sentence", {"de": 0.6}, None, None, None)
     text = markdown(Probe("m", SHA, "cats", "premise", "piece", "float32", 0, 2, 0, True, [german], [found], []))
     assert "| 1 language " in text and "- 1 language besides the one trained on is too few to rank; wanted" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "sha256", "why"),
+    [
+        (0.34, None, "only collapsed trainings of it"),
+        (0.9, SHA, "only runs of other files under its name"),
+        (None, None, "no finished run of it"),
+    ],
+)
+def test_reason_for_no_ranking_fits_the_runs(saved, mini, tmp_path, value, sha256, why):
+    checkpoint = find_checkpoint(str(saved["distilbert"]))
+    model = run_record().model.model_copy(update={"id": checkpoint.id, "sha256": sha256 or checkpoint.sha256})
+    scores = {language: value for language in ("en", "de") if value}
+    record = stored(1, scores or {"en": 0.9}, model=model).record
+    save_record(tmp_path / "task" / "model" / "run", record.model_copy(update={} if scores else {"scores": {}}))
+    words = {"data": mini.data, "results": tmp_path, "max_rows": 2, "dtype": "float32"}
+    [note] = probe(str(saved["distilbert"]), str(mini.task_file), **words).notes
+    assert note.startswith(f"Transfer: {why} in ")
+
+
+def test_runs_that_trained_nothing_have_no_seed():
+    recipe = RecipeRecord(name="vectors", values={"pooling": "mean", "layer": 2}, overrides={})
+    untrained = stored(42, {"de": 0.6, "es": 0.5}, recipe=recipe, training=None, chance=None)
+    [found] = correlations({"bits_per_sentence": {"de": 1.0, "es": 2.0}}, [untrained], SHA)
+    languages = [LanguageProbe(name, 2, 8, 40, 1.2, 0.0, -20.0) for name in ("de", "es")]
+    text = markdown(Probe("m", SHA, "cats", "premise", "piece", "float32", 0, 2, 0, True, languages, [found], []))
+    assert found.seeds == [] and "| cats, vectors" in text and "seed" not in text

@@ -58,7 +58,7 @@ class Correlation:
     task: str
     configuration: str  # recipe, overrides and limits, in words
     metric: str
-    seeds: list[int]
+    seeds: list[int]  # none of runs that trained nothing
     measure: str
     scores: dict[str, float]  # by language, mean over the seeds, without the training language
     rho: float | None  # None for too few languages, or if one side is the same in all
@@ -121,7 +121,7 @@ def correlations(
                     records[0].task,
                     configuration.in_words,
                     records[0].metric,
-                    [record.seed for record in records],
+                    [record.seed for record in records if record.has_seed],
                     measure,
                     {language: means[language] for language in common},
                     ranked.rho,

@@ -132,7 +132,7 @@ def _ranked_title(probe: Probe) -> str:
 def _ranked_rows(probe: Probe) -> list[list[str]]:
     return [
         [
-            f"{correlation.task}, {correlation.configuration}, {_seeds(correlation.seeds)}",
+            f"{correlation.task}, {correlation.configuration}{_seeds(correlation.seeds)}",
             counted(len(correlation.scores), "languages"),
             _IN_WORDS[correlation.measure],
             "–" if correlation.rho is None else signed(correlation.rho, 2).replace("-", "−"),
@@ -146,7 +146,9 @@ def _ranked_rows(probe: Probe) -> list[list[str]]:
 
 
 def _seeds(seeds: list[int]) -> str:
-    return f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
+    if not seeds:
+        return ""
+    return f", seed {seeds[0]}" if len(seeds) == 1 else f", mean of seeds {', '.join(map(str, seeds))}"
 
 
 def _notes(probe: Probe) -> list[str]:

@@ -19,7 +19,7 @@ from xeval.judging.comparison.resampling import agree
 from xeval.judging.probe import LanguageProbe, Probe, correlations
 from xeval.kinds.rows import Rows, groups_of
 from xeval.results.records import Limits
-from xeval.results.store import load_runs
+from xeval.results.store import StoredRun, load_runs
 from xeval.support.errors import DataError, DefinitionError, UnknownNameError
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import is_unspaced
@@ -204,7 +204,16 @@ def _judged(checkpoint: Checkpoint, results: Path, fields: dict[str, Any]) -> Pr
     runs = load_runs(results)
     ranked, notes = correlations(values, runs, checkpoint.sha256), []
     if not ranked:
-        same_name = any(run.record.model.id == checkpoint.id for run in runs)
-        why = "only runs of other files under its name" if same_name else "no finished run of it"
+        why = _why_unranked(runs, checkpoint)
         notes.append(f"Transfer: {why} in {results}, so there is nothing to rank the languages with.")
     return Probe(checkpoint.id, checkpoint.sha256, correlations=ranked, notes=notes, **fields)
+
+
+def _why_unranked(runs: Sequence[StoredRun], checkpoint: Checkpoint) -> str:
+    """Return what there is instead of a sound run of the checkpoint with scores."""
+    own = [run.record for run in runs if run.record.model.sha256 == checkpoint.sha256]
+    if any(record.scores for record in own):
+        return "only collapsed trainings of it"
+    if not own and any(run.record.model.id == checkpoint.id for run in runs):
+        return "only runs of other files under its name"
+    return "no finished run of it"
