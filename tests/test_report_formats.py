@@ -1,6 +1,8 @@
 """`xeval report` in its formats: which one is written, what the model card says of the hardware, what is loaded."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -254,3 +256,12 @@ def test_findings_are_in_readable_formats_and_json(chosen, tmp_path):
     for said in ("permuted labels", "the evidence of it", "the fix of it"):
         assert said in text
     assert "permuted" not in render_as(chosen, one_model(tmp_path), TASK, Footprint())
+
+
+def test_command_in_a_report_gives_the_same_report(report, results):
+    _, whole, _ = report()
+    code, out, _ = report("--tolerance", "2.25", "--mean-tolerance", "3", "--tasks-dir", str(results.parent))
+    [command] = re.findall(r"^- Made on .*: xeval report --results \S+ (.*)$", out, flags=re.MULTILINE)
+    assert code == 0 and "±2.25 points for a cell, ±3" in out
+    assert report(*shlex.split(command))[1] == out
+    assert "tolerance " not in next(line for line in whole.splitlines() if line.startswith("- Made on "))

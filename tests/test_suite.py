@@ -199,7 +199,7 @@ def test_published_rows_come_first_and_are_marked(matrix):
     assert len(names) == 3 and not matrix.rows[2].published
     good = matrix.rows[0]
     assert (good.total.value, good.total.other_metrics) == (65.0, True)
-    assert any(line == "* not by this suite's metrics: absent by f1." for line in matrix.footer)
+    assert any(line == "* not by this suite's metrics: absent by F1." for line in matrix.footer)
     assert any("A paper, https://example.org/paper. As printed." in line for line in matrix.footer)
 
 
@@ -370,3 +370,28 @@ def test_terminal_counts_one_hidden_row_in_the_singular(matrix):
     hidden = [row for row in matrix.rows if row.published and row.model not in {own.model for own in matrix.ours}]
     formats.show(replace(matrix, rows=[row for row in matrix.rows if row not in hidden[1:]]), console)
     assert "A report shows 1 published row of other models too." in console.file.getvalue()
+
+
+def test_rule_names_metrics_as_the_notes_do(ran, world):
+    suite, metrics = get_suite(str(world / "minis.toml")), [(), (), ("udpos_f1",), ("exact_match", "f1")]
+    members = [one.model_copy(update={"metrics": own}) for one, own in zip(suite.tasks, metrics, strict=True)]
+    measured = suite.model_copy(update={"tasks": tuple(members)})
+    rule = build(load_runs(world / "results"), measured, all_tasks([world / "tasks"]), []).footer[0]
+    assert "(untrained by udpos F1, absent by the mean of exact match and F1)" in rule
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--reference", "xnli-mini"),
+        ("--tolerance", "2"),
+        ("--mean-tolerance", "2"),
+        ("--watts", "9"),
+        ("--grams-per-kwh", "9"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_suite_report_refuses_options_without_effect(command, words):
+    code, out, err = command("report", "--suite", "xtreme", *words)
+    assert (code, out) == (2, "")
+    assert f"{words[0]}: a suite's report has no use for it; leave out one of the two" in err

@@ -47,6 +47,15 @@ def report(
     """Compare the results of a task, or of a suite of tasks, with published tables."""
     chosen = format or format_of(output)
     if suite is not None:
+        _refuse_beside_suite(
+            {
+                "--reference": reference is not None,
+                "--tolerance": tolerance != Tolerance.cell,
+                "--mean-tolerance": mean_tolerance != Tolerance.mean,
+                "--watts": watts is not None,
+                "--grams-per-kwh": grams_per_kwh is not None,
+            }
+        )
         from xeval.report.suite import formats  # scipy
 
         text = formats.render_as(chosen, table_of(runs_in(results, task, model), suite, tasks_dir or ()))
@@ -62,3 +71,10 @@ def report(
             tasks_dirs=tasks_dir or (),
         )
     write(text, output)
+
+
+def _refuse_beside_suite(given: dict[str, bool]) -> None:
+    """Raise for an option that is given but means nothing for the table of a suite."""
+    for option, is_given in given.items():
+        if is_given:
+            raise typer.BadParameter(f"{option}: a suite's report has no use for it; leave out one of the two")

@@ -263,19 +263,28 @@ def _title(member: SuiteTask, ours: Sequence[Row], runs: Sequence[StoredRun], ta
 
 
 def _rule(suite: Suite) -> str:
-    mixed = [f"{member.task} by the mean of {' and '.join(member.metrics)}" for member in suite.tasks if member.metrics]
-    by = f" ({', '.join(mixed).replace('_', ' ')})" if mixed else ""
+    mixed = [f"{member.task} by {_measured(member.metrics)}" for member in suite.tasks if member.metrics]
+    by = f" ({', '.join(mixed)})" if mixed else ""
     return (
         f"In %. A task's score is the mean over its languages{by}; averages are means over tasks. In brackets: the 95 %"
         " interval over the draw of test rows, for these training runs; another seed moves a score too."
     )
 
 
+def _measured(metrics: Sequence[str]) -> str:
+    """Return "span F1", or "the mean of exact match and F1"."""
+    in_words = " and ".join(map(metric_in_words, metrics))
+    return in_words if len(metrics) == 1 else f"the mean of {in_words}"
+
+
 def _marks(tables: Sequence[SuiteTable]) -> list[str]:
     tasks = {
-        f"{task} by {' and '.join(metrics)}" for table in tables for task, metrics in table.metrics.items() if metrics
+        f"{task} by {' and '.join(map(metric_in_words, metrics))}"
+        for table in tables
+        for task, metrics in table.metrics.items()
+        if metrics
     }
-    return [f"* not by this suite's metrics: {', '.join(sorted(tasks)).replace('_', ' ')}."] if tasks else []
+    return [f"* not by this suite's metrics: {', '.join(sorted(tasks))}."] if tasks else []
 
 
 def _notes(row: Row) -> list[str]:
