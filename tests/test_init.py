@@ -138,6 +138,10 @@ def test_first_line_names_the_schema_file(noun, folder, command):
         (("table", "--name", "mine", "--task", "xnil"), "did you mean 'xnli'?"),
         (("table", "--name", "mine", "--model", "mbret"), "unknown model 'mbret'"),
         (("recipee",), "'recipee' is not one of"),
+        (("grid", "--name", "mine", "--task", "xnil"), "did you mean 'xnli'?"),
+        (("grid", "--name", "mine", "--task", "xnli", "--language", "zz"), "unknown language of task xnli 'zz'"),
+        (("ci", "--task", "xnli", "--language", "zz"), "unknown language of task xnli 'zz'"),
+        (("recipe", "--name", "a/b c"), "name: "),
     ],
 )
 def test_mistakes_print_one_line_and_leave_no_file(folder, command, words, said, monkeypatch):
@@ -145,7 +149,7 @@ def test_mistakes_print_one_line_and_leave_no_file(folder, command, words, said,
     code, out, err = command("init", *words)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert said in err
-    assert not list(folder.glob("*.toml"))
+    assert list(folder.iterdir()) == []
 
 
 def test_existing_files_are_not_overwritten(folder, command):
@@ -198,3 +202,9 @@ def test_workflow_takes_a_folder_whose_name_has_spaces(folder, command):
     steps = yaml.safe_load((folder / ".github/workflows/xeval.yml").read_text())["jobs"]["xeval"]["steps"]
     [run] = [step["run"] for step in steps if step.get("run", "").startswith("xeval run")]
     assert shlex.split(run)[:5] == ["xeval", "run", "xnli-mini", "--model", "./my encoder #2"]
+
+
+def test_workflow_runs_the_languages_named(folder, command):
+    assert command("init", "ci", "--task", "xnli-mini", "--model", "mini-mbert", "--language", "Spanish,de")[0] == 0
+    calls = re.findall("xeval run .*", (folder / ".github/workflows/xeval.yml").read_text())
+    assert [re.search("--language (.*) --seed", call)[1] for call in calls] == ["es,de", "es,de"]

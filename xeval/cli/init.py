@@ -12,7 +12,7 @@ from xeval.cli.options import words
 from xeval.cli.screen import say
 from xeval.definitions import scaffolds
 from xeval.definitions.model_name import ModelName
-from xeval.definitions.registry import check_languages, get_task
+from xeval.definitions.registry import check_languages, check_names, get_task
 from xeval.definitions.schemas import schema_of
 from xeval.definitions.toml import read_definition
 from xeval.support.errors import DefinitionError, XevalError
@@ -40,7 +40,7 @@ def init(
         typer.Option(
             "--language",
             "-l",
-            help="Language codes; a task is trained on the first. Default for a table or a grid: all.",
+            help="Language codes; a task is trained on the first. Default for a table, a grid or CI: all.",
         ),
     ] = None,
     label: Annotated[list[str] | None, typer.Option("--label", help="For a task: its labels, such as yes,no.")] = None,
@@ -89,11 +89,13 @@ def _text_of(
     if what is What.model_card:
         return scaffolds.model_card(names[0], of_model.id, languages or ["multilingual"])
     if what is What.grid:
+        check_names(task, languages=languages)
         return scaffolds.grid(names[1], task, model, languages)
     of_task = get_task(task)
+    codes = check_languages(of_task, languages)
     if what is What.table:
-        return scaffolds.table(*names, of_task, of_model.id, check_languages(of_task, languages))
-    return scaffolds.ci(task, model)
+        return scaffolds.table(*names, of_task, of_model.id, codes)
+    return scaffolds.ci(task, model, codes if languages else [])
 
 
 def _typed(path: Path) -> str:
@@ -110,6 +112,7 @@ def _ask(option: str, question: str) -> str:
 
 def _write(what: What, path: Path, text: str) -> None:
     """Write `text` to `path`, and its schema to a folder next to it. Raises and leaves nothing if `text` is invalid."""
+    new_folders = [folder for folder in path.parents if not folder.exists()]
     write_atomically(path, text.encode())
     noun = scaffolds.NOUNS.get(what.value)
     if noun is None:
@@ -118,6 +121,8 @@ def _write(what: What, path: Path, text: str) -> None:
         read_definition(path, noun)
     except XevalError:
         path.unlink()
+        for folder in new_folders:
+            folder.rmdir()
         raise
     schema = path.parent / scaffolds.SCHEMA_FOLDER / f"{what.value}.json"
     write_atomically(schema, schema_of(what.value).encode())

@@ -137,9 +137,11 @@ seeds = [1, 2, 3]
 """
 
 
-def ci(of_task: str, model: str) -> str:
+def ci(of_task: str, model: str, languages: Sequence[str]) -> str:
     """Return a GitHub workflow that checks each pull request against a baseline."""
-    run = f"xeval run {shlex.quote(of_task)} --model {shlex.quote(model)} --seed 1,2,3 --dtype float32 --results"
+    run = f"xeval run {shlex.quote(of_task)} --model {shlex.quote(model)}"
+    run += f" --language {','.join(languages)}" if languages else ""
+    run += " --seed 1,2,3 --dtype float32 --results"
     return f"""\
 # Run this once, review the baseline and commit it:
 #   {run} blessed
