@@ -331,3 +331,13 @@ def test_list_counts_every_run_of_a_task(command, tmp_path):
     for seed in (1, 2, 3):
         write_run(tmp_path, {"en": labels}, labels, np.arange(6), seed=seed)
     assert command("list", "--results", tmp_path)[1].splitlines()[-1] == "xeval list runs          3"
+
+
+def test_a_wrong_part_of_the_cache_deletes_nothing(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("XEVAL_CACHE", str(tmp_path))
+    kept = tmp_path / "encoded" / "rows"
+    kept.parent.mkdir()
+    kept.write_bytes(b"rows")
+    code, out, err = command("cache", "--clear", "encoded", "--clear", "wieghts")
+    assert (code, out, kept.exists()) == (2, "", True) and "did you mean 'weights'?" in err
+    assert command("cache", "--clear", "encoded", "--clear", "speeds")[0] == 0 and not kept.exists()

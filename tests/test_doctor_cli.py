@@ -78,6 +78,10 @@ def test_doctor_errors_exit_with_1(command, world, tmp_path):
     [
         (("doctor", "xnl"), "did you mean 'xnli'?"),
         (("doctor", "--model", "mbert"), "wanted a task too"),
+        (("doctor", "--recipe", "hf-2019"), "--recipe: wanted a task too"),
+        (("doctor", "--language", "es"), "--language: wanted a task too"),
+        (("doctor", "--test-split", "dev"), "--test-split: wanted a task too"),
+        (("doctor", "--no-train"), "--no-train: wanted a task too"),
         (("doctor", "xnli", "--data", "nowhere"), "nowhere: wanted a folder"),
         (("doctor", "xnli", "--model", "./nowhere"), "wanted a folder with config.json"),
         (("doctor", "--device", "abacus"), "'abacus' cannot be used"),

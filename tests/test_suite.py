@@ -395,3 +395,11 @@ def test_suite_report_refuses_options_without_effect(command, words):
     code, out, err = command("report", "--suite", "xtreme", *words)
     assert (code, out) == (2, "")
     assert f"{words[0]}: a suite's report has no use for it; leave out one of the two" in err
+
+
+def test_languages_named_for_a_suite_are_taken_as_they_are(command, words, tmp_path):
+    """As `--help` says, and unlike the languages of one task."""
+    results = ["--results", str(tmp_path), "--language", "es", "--quiet"]
+    assert command(*words, *results)[0] == 1
+    [run] = [run for run in load_runs(tmp_path) if run.record.task == "mini-pairs"]
+    assert list(run.record.scores) == ["es"]

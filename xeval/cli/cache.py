@@ -15,12 +15,13 @@ def cache(
     ] = None,
 ) -> None:
     """Show what the cache keeps to save time (none of it is a result), or delete it."""
-    for name in clear_part or []:
-        if name != "all" and name not in PARTS:
+    names = clear_part or []
+    for name in names:
+        if name not in (*PARTS, "all"):
             raise UnknownNameError("part of the cache", name, [*PARTS, "all"])
-        for part in PARTS:
-            if name in ("all", part):
-                clear(part)
+    for part in PARTS:
+        if part in names or "all" in names:
+            clear(part)
     print(cache_home())
     for part in PARTS:
         print(f"{part:11} {size_bytes(part) / 1e6:10,.1f} MB")

@@ -34,9 +34,11 @@ def doctor(
 
     Exits with 1 if something would make the run worthless (✗); warnings (!) alone exit with 0.
     """
-    if model and task is None:
-        raise typer.BadParameter("--model: wanted a task too, on whose rows to check the model, as in: doctor xnli")
     languages = words(language)
+    of_task = {"--model": model, "--language": languages, "--recipe": recipe, "--test-split": test_split}
+    for option, value in (of_task | {"--no-train": no_train}).items():
+        if value and task is None:
+            raise typer.BadParameter(f"{option}: wanted a task too, whose rows to check, as in: doctor xnli")
     with using(bundle):
         if task is not None:
             check_names(task, model or [], languages, recipe, tasks_dir or ())

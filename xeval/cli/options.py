@@ -22,7 +22,9 @@ Languages = Annotated[
 LanguagesToRun = Annotated[
     list[str] | None,
     typer.Option(
-        "--language", "-l", help="Language codes, such as es,zh; the training language is added. Default: all."
+        "--language",
+        "-l",
+        help="Language codes, such as es,zh; the training language is added, but not in a suite. Default: all.",
     ),
 ]
 RecipeName = Annotated[str | None, typer.Option("--recipe", help="Recipe name or path; default: the task's.")]

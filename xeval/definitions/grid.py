@@ -27,7 +27,7 @@ class Grid(Frozen):
     seeds: Annotated[tuple[Seed, ...], Field(max_length=1000)] = ()
     """Default: the recipes' own."""
     languages: tuple[Text, ...] = ()
-    """Languages to evaluate in; the training language is added. Default: all of a task's."""
+    """Languages to evaluate in; the training language is added, but not in a suite. Default: all of a task's."""
     train_language: Text | None = None
     """Default: each task's own."""
     values: dict[Name, int | float | str] = {}

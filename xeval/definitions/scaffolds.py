@@ -124,7 +124,7 @@ tasks = [{_text(task)}]  # names or paths; a suite such as "xtreme" stands for i
 models = [{_text(model)}]  # aliases, hub ids or folders
 # recipes = ["hf-2019"]  # default: each task's own
 seeds = [1, 2, 3]
-{evaluated}  # default: all; the training language is added
+{evaluated}  # default: all; the training language is added, but not in a suite
 
 # [values]  # to replace in every recipe
 # learning_rate = 3e-5
