@@ -13,9 +13,9 @@ import xeval.engine.snapshots
 import xeval.engine.training
 import xeval.support.files
 from xeval.results.records import RunRecord
-from xeval.results.store import save_record
+from xeval.results.store import StoredRun, save_record
 from xeval.support.cache import clear
-from xeval.support.errors import TrainingError
+from xeval.support.errors import StoreError, TrainingError
 from xeval.support.progress import Phase
 
 
@@ -274,3 +274,13 @@ def test_parallel_invocations_share_one_training(empty, monkeypatch):
     for thread in threads:
         thread.join()
     assert len(trainings) == 1 and records[0] == records[1]
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"PAR1")])
+def test_advice_on_damaged_predictions_keeps_the_run(finished, no_training, damage):
+    (folder,) = finished.folders()
+    damage(folder / "predictions" / "es.parquet")
+    with pytest.raises(StoreError, match="es.parquet: .*; the command that made it writes it again$"):
+        StoredRun(folder, record_of(finished)).check_predictions("es")
+    finished.run()
+    StoredRun(folder, record_of(finished)).check_predictions("es")

@@ -17,6 +17,7 @@ from xeval.support.errors import StoreError
 from xeval.support.files import read_ordinary, safe_name, write_atomically
 
 _MOST_LABELS = 5000  # tables of labels by labels are made of these
+_REMEDY = "the command that made it writes it again"  # each looks for intact predictions, and makes up for others
 
 
 def save_predictions(
@@ -67,9 +68,9 @@ def load_predictions(
         columns = None if only is None else [name for name in schema.names if name in only]
         table = file.read(columns=columns, use_threads=False) if not problem else None  # starting threads takes longer
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{path}: not a readable Parquet file; remove the run's folder") from error
+        raise StoreError(f"{path}: not a readable Parquet file; {_REMEDY}") from error
     if problem := problem or _problem(schema, table, n_labels or _MOST_LABELS):
-        raise StoreError(f"{path}: not what xeval writes: {problem}; remove the run's folder")
+        raise StoreError(f"{path}: not what xeval writes: {problem}; {_REMEDY}")
     return table
 
 
@@ -79,11 +80,9 @@ def read_predictions(folder: Path, language: str, sha256: str) -> bytes:
     try:
         content = read_ordinary(path)
     except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be read: {error.strerror}; remove the run's folder to compute it again"
-        ) from error
+        raise StoreError(f"{path}: cannot be read: {error.strerror}; {_REMEDY}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise StoreError(f"{path}: damaged (it is not what the record was made from); remove the run's folder")
+        raise StoreError(f"{path}: damaged (it is not what the record was made from); {_REMEDY}")
     return content
 
 
