@@ -345,3 +345,12 @@ def test_another_metric_is_named_as_the_difference():
     by_f1 = [record.model_copy(update={"metric": "span_f1"}) for record in seeds()]
     said = sentence(check(BASELINE, by_f1), "settings")
     assert said.endswith("was run with other settings: metric is span_f1, blessed accuracy.")
+
+
+def test_speed_without_one_languages_time_says_so():
+    """The runs do have times: those of the other languages."""
+    here = dict.fromkeys(("train", "en", "es", "th"), INVOCATION)
+    baseline = bless([timed_by(record, **here) for record in seeds("a")])
+    now = [timed_by(without(record, "th"), train=INVOCATION, en=INVOCATION, es=INVOCATION) for record in seeds()]
+    said = sentence(check(baseline, now), "evaluate throughput")
+    assert said.endswith("is not compared: these runs lack some of its times.")

@@ -114,7 +114,7 @@ def _not_compared(each: Comparable) -> list[GateFinding]:
     now = throughput(each.runs, list(configuration.languages))
     for phase in configuration.throughput_pairs_per_s if configuration.trained else ():
         if phase not in now:
-            reasons.append((f"{phase} throughput", "is not compared: these runs have no times for it"))
+            reasons.append((f"{phase} throughput", "is not compared: these runs lack some of its times"))
         elif None in now[phase].machines:
             reasons.append((f"{phase} throughput", "is not compared: the hardware that it was timed on is not known"))
         elif not now[phase].is_on(configuration.hardware):
