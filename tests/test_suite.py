@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -403,3 +404,12 @@ def test_languages_named_for_a_suite_are_taken_as_they_are(command, words, tmp_p
     assert command(*words, *results)[0] == 1
     [run] = [run for run in load_runs(tmp_path) if run.record.task == "mini-pairs"]
     assert list(run.record.scores) == ["es"]
+
+
+def test_suggested_report_of_a_suite_can_be_pasted(ran, command, words, world, tmp_path):
+    suite = tmp_path / "my minis.toml"
+    suite.write_text(SUITE, encoding="utf-8")
+    _, out, _ = command("run", suite, *words[2:])
+    [suggested] = re.findall("to report on them: xeval (.*)", out)
+    code, report, err = command(*shlex.split(suggested))
+    assert (code, err) == (0, "") and report.startswith("# Four small tasks")

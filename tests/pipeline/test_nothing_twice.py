@@ -280,7 +280,7 @@ def test_parallel_invocations_share_one_training(empty, monkeypatch):
 def test_advice_on_damaged_predictions_keeps_the_run(finished, no_training, damage):
     (folder,) = finished.folders()
     damage(folder / "predictions" / "es.parquet")
-    with pytest.raises(StoreError, match="es.parquet: .*; the command that made it writes it again$"):
+    with pytest.raises(StoreError, match=r"es\.parquet: .*; the command that made it writes it again$"):
         StoredRun(folder, record_of(finished)).check_predictions("es")
     finished.run()
     StoredRun(folder, record_of(finished)).check_predictions("es")

@@ -54,7 +54,7 @@ def show_suite(
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     elif any(record.scores for record in records):
         show_table(runs, suite, tasks_dirs)
-        report = f"xeval report --suite {suite} --results {shlex.quote(str(results))}"
+        report = f"xeval report --suite {shlex.quote(suite)} --results {shlex.quote(str(results))}"
         print(one_line(f"Records and predictions are in {results}; to report on them: {report}"))
         _say_what_is_wrong([run for run in runs if run.record.computed_elsewhere], tasks_dirs)
     failed = [record for record in records if record.failures]
