@@ -383,3 +383,74 @@ def test_absurd_numbers_are_refused_in_one_line(world, what):
     with pytest.raises(DataError) as caught:
         scored(world, write(world / "given" / name, content))
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+# ── right answers alone, and logits ──
+
+
+@pytest.mark.parametrize("name", ["row", "id"])
+def test_right_answers_are_matched_by_name_too(world, name):
+    order = np.random.default_rng(7).permutation(12)
+    right = table(f"{name}\tlabel", order, [GOLD[row] for row in order])
+    said = table(f"{name}\tprediction", order[::-1], [SAID[row] for row in order[::-1]])
+    labels = write(world / "right" / "es.tsv", right)
+    run = scored(world, write(world / "es.tsv", said), data=None, labels=labels)
+    assert run.record.scores["es"].value == 11 / 12
+
+
+FAULTY_KEYS = {
+    "a row left out": (table("row\tlabel", [*ROWS[:5], *ROWS[6:]], GOLD[1:]), "first 11"),
+    "an id twice": (table("id\tlabel", [0, *ROWS[:-1]], GOLD), "id '0' occurs twice"),
+    "no row": ("", "wanted the right answers, found none"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY_KEYS)
+def test_faulty_right_answers_are_refused_in_one_line(world, fault):
+    content, message = FAULTY_KEYS[fault]
+    labels = write(world / "right" / "es.tsv", content)
+    with pytest.raises(DataError, match=message):
+        scored(world, write(world / "es.tsv", table("id\tprediction", ROWS, SAID)), data=None, labels=labels)
+
+
+PAIR = "de-1\ten-1\n"
+OTHER_FORMS = {  # task → predictions, right answers, and what is said of one of the two
+    "questions without contexts": ("xquad", "de.json", '{"a": "x"}', '{"a": "x"}', "in SQuAD's format"),
+    "pairs in a table": ("bucc2018", "de.tsv", PAIR, f"id\tprediction\n{PAIR}", "the ids of a pair on each line"),
+    "tags as text": ("udpos", "de.jsonl", '{"prediction": ["X"]}', '{"prediction": "X"}', "wanted a list of them"),
+    "logits of words": ("udpos", "de.jsonl", '{"logits": [1, 2]}', '{"prediction": ["X"]}', "logits alone"),
+    "logits of sentences": ("tatoeba", "de.jsonl", '{"logits": [1, 2]}', '{"prediction": 0}', "logits alone"),
+    "logits of pairs": ("bucc2018", "de.jsonl", '{"logits": [1, 2]}', None, "logits alone"),
+    "logits of three choices": ("xcopa", "id.jsonl", '{"logits": [1, 2, 3]}', '{"prediction": 0}', "3 logits a row"),
+}
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_forms_that_a_task_cannot_use_are_refused(tmp_path, form):
+    task, name, said, right, message = OTHER_FORMS[form]
+    labels = write(tmp_path / "right" / (name if right else "de.txt"), right or PAIR)
+    with pytest.raises(DataError, match=message):
+        score_given(task, write(tmp_path / name, said), model="m", labels=labels, results=tmp_path / "results")
+
+
+def test_losses_of_choices_are_not_taken_for_logits(tmp_path):
+    right = write(tmp_path / "right" / "it.txt", "0\n1\n")
+    losses = '{"scores": [1.5, 2.5], "prediction": 0}\n{"scores": [2.5, 1.5], "prediction": 1}\n'
+    with pytest.raises(DataError, match="in 2 of 2 rows the highest logit is not the prediction's"):
+        score_given(
+            "xcopa", write(tmp_path / "it.jsonl", losses), model="m", labels=right, results=tmp_path / "results"
+        )
+
+
+def test_prediction_decides_between_equal_logits(world):
+    logits = [[1.0 if label in (said, LABELS[0]) else 0.0 for label in LABELS] for said in SAID]
+    lines = [json.dumps({"logits": own, "prediction": said}) for own, said in zip(logits, SAID, strict=True)]
+    run = scored(world, write(world / "es.jsonl", "\n".join(lines)))
+    assert run.record.scores["es"].value == 11 / 12
+
+
+def test_right_answers_beside_logits_are_named(world):
+    logits = np.eye(3)[[LABELS.index(said) for said in SAID]].tolist()
+    lines = [json.dumps({"logits": own, "label": right}) for own, right in zip(logits, GOLD, strict=True)]
+    with pytest.raises(DataError, match=r"in 1 of 12 rows .* and no right answers in column label"):
+        scored(world, write(world / "es.jsonl", "\n".join(lines)))

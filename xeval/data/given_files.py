@@ -9,7 +9,9 @@ A file is in one language, given by its own name or its folder's, or else it has
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +65,22 @@ def read_key(path: Path, task: Task, given: Mapping[str, Given]) -> dict[str, Ro
     """Read files that hold the right answers in the form of predictions, as rows without texts."""
     keys = read_given(path, task, list(given))
     return {
-        language: task.of_kind.rows_of_key(
-            Table(language, task.splits.test, key.where, {KEY: key.answers}, {}), given[language]
-        )
-        for language, key in keys.items()
+        language: _rows_of_key(task, language, key.in_own_order(), given[language]) for language, key in keys.items()
     }
+
+
+def _rows_of_key(task: Task, language: str, key: Given, given: Given) -> Rows:
+    """Return the rows of a key. If the key names them, predictions that name theirs are matched by these ids."""
+    if not key.answers:
+        raise DataError(f"{key.where}: wanted the right answers, found none")
+    table = Table(language, task.splits.test, key.where, {KEY: key.answers}, {})
+    rows = task.of_kind.rows_of_key(table, given)
+    if key.ids is None or rows.ids is not None:
+        return rows
+    repeated = next((each for each, n in Counter(key.ids).items() if n > 1), None)
+    if repeated is not None and given.ids is not None:
+        raise DataError(f"{key.where}: id {one_line(repr(repeated))[:80]} occurs twice; wanted each once")
+    return replace(rows, ids=key.ids)
 
 
 def _files(path: Path, task: Task) -> list[Path]:
@@ -224,12 +237,14 @@ def _from_columns(columns: Mapping[str, list[Any]], path: Path, language: str) -
             )
     if ids is not None and any(each in (None, "") for each in ids):
         raise DataError(f"{where}: a row has no id; wanted one for each, or no ids at all")
+    column = next((name for name in PREDICTION if name in columns), PREDICTION[0])
     return Given(
         where,
-        _first(columns, PREDICTION) or [],
+        columns.get(column, []),
         [str(each) for each in ids] if ids is not None else None,
         [_whole(each, where) for each in numbers] if numbers is not None else None,
         _array(logits, where) if logits is not None else None,
+        column,
     )
 
 

@@ -290,6 +290,11 @@ class Answers(Kind):
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
         names = (ID, *self.text_columns, *self.gold_columns)
+        if not all(isinstance(question, tuple) for question in table.columns[KEY]):  # as `answers_in` returns them
+            raise DataError(
+                f"{table.where}: wanted the right answers in SQuAD's format, with questions and contexts; answers by id"
+                " are the form of predictions"
+            )
         asked = dict(zip(names, map(list, zip(*table.columns[KEY], strict=True)), strict=True))
         return replace(self.read(replace(table, columns=asked)), ids=[str(id_) for id_ in asked[ID]])
 
@@ -300,7 +305,7 @@ class Answers(Kind):
         """
         import pyarrow as pa
 
-        predictions = given.in_order_of(rows).answers
+        predictions = given.with_answers().in_order_of(rows).answers
         for place, text in enumerate(predictions, start=1):
             if isinstance(text, tuple):  # from a file in SQuAD's format, by `answers_in`
                 raise DataError(f'{given.where}: the file holds questions; wanted answers by id, {{"id": "answer"}}')

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from xeval.kinds.classification import PLACEHOLDER_FROM, best_of, check_alignment, labels_given, numbers_of
+from xeval.kinds.classification import PLACEHOLDER_FROM, answers_of, best_of, check_alignment, numbers_of
 from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, plain_call
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of
 from xeval.kinds.given import KEY, Given
@@ -180,9 +180,8 @@ class MultipleChoice(Kind):
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
         """Return `label` and `prediction`, numbers of choices, and the `logits` if they are given."""
         ordered = given.in_order_of(rows)
-        if ordered.logits is not None and ordered.logits.shape[1] == self.sequences_together:
-            return best_of(ordered.logits, rows.gold)
-        return labels_given(self._numbers(ordered), rows.gold)
+        names = [f"choice {number}" for number in range(self.sequences_together)]
+        return answers_of(ordered, self._numbers(ordered), rows.gold, names)
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
         gold = self._numbers(Given(table.where, table.columns[KEY]))

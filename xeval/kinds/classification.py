@@ -127,20 +127,7 @@ class Classification(OfLabels):
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
         """Return `label` and `prediction`, and the `logits`, in the order of the labels, if they are given."""
         ordered = given.in_order_of(rows)
-        if ordered.logits is None:
-            return labels_given(self._numbers(ordered), rows.gold)
-        if ordered.logits.shape[1] != len(self.labels):
-            raise DataError(
-                f"{given.where}: {ordered.logits.shape[1]} logits a row; wanted one for each of"
-                f" {', '.join(self.labels)}"
-            )
-        answers = best_of(ordered.logits, rows.gold)
-        if ordered.answers and (n := int((self._numbers(ordered) != np.asarray(answers["prediction"])).sum())):
-            raise DataError(
-                f"{given.where}: in {n:,} of {len(rows):,} rows the highest logit is not the prediction's; wanted"
-                f" logits in the order {', '.join(self.labels)}"
-            )
-        return answers
+        return answers_of(ordered, self._numbers(ordered), rows.gold, self.labels)
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
         gold = self._numbers(Given(table.where, table.columns[KEY]))
@@ -273,6 +260,30 @@ def labels_given(predictions: np.ndarray, gold: np.ndarray) -> pa.Table:
     import pyarrow as pa
 
     return pa.table({"label": pa.array(gold, pa.int32()), "prediction": pa.array(predictions, pa.int32())})
+
+
+def answers_of(given: Given, numbers: np.ndarray, gold: np.ndarray, names: Sequence[str]) -> pa.Table:
+    """Return `label`, the (N,) right answers, `prediction`, the given ones as `numbers`, and their `logits`, if given.
+
+    `numbers` are empty if there are only logits; the first of the highest is then the prediction.
+    Raise DataError unless there is a logit for each of `names`, and the prediction's is nowhere lower than another:
+    numbers that are better the lower they are, such as losses, are no logits.
+    """
+    logits = given.logits
+    if logits is None:
+        return labels_given(numbers, gold)
+    if logits.shape[1] != len(names):
+        raise DataError(f"{given.where}: {logits.shape[1]} logits a row; wanted one for each of {', '.join(names)}")
+    answers = best_of(logits, gold)
+    if not len(numbers):
+        return answers
+    if n := int((logits[np.arange(len(numbers)), numbers] < logits.max(axis=1)).sum()):
+        no_gold = f", and no right answers in column {given.column}" * (given.column == "label")
+        raise DataError(
+            f"{given.where}: in {n:,} of {len(gold):,} rows the highest logit is not the prediction's; wanted logits in"
+            f" the order {', '.join(names)}{no_gold}"
+        )
+    return answers.set_column(1, "prediction", labels_given(numbers, gold)["prediction"])
 
 
 def numbers_of(given: Given, number_of: Mapping[Any, int | None], names: Sequence[str]) -> np.ndarray:

@@ -25,6 +25,7 @@ class Given:
     ids: Sequence[str] | None = None  # M
     numbers: Sequence[int] | None = None  # M row numbers, counted from 0
     logits: np.ndarray | None = None  # (M, C) float32, in the order of the task's labels
+    column: str = "prediction"  # what the file calls the answers
 
     def __len__(self) -> int:
         return len(self.answers) if self.logits is None else len(self.logits)
@@ -39,6 +40,16 @@ class Given:
             logits=self.logits[list(places)] if self.logits is not None else None,
         )
 
+    def with_answers(self) -> Given:
+        """Return the same predictions. Raise DataError if there are only logits, of which a kind can make nothing."""
+        if self.logits is not None and not self.answers:
+            raise DataError(f"{self.where}: logits alone; wanted a column 'prediction'")
+        return self
+
+    def in_own_order(self) -> Given:
+        """Return the same in the order of the row numbers, if there are any, which must be whole and begin with 0."""
+        return self if self.numbers is None else self._by_number(len(self))
+
     def in_order_of(self, rows: Rows) -> Given:
         """Return one prediction for each of N rows, in the order of the rows.
 
@@ -48,9 +59,7 @@ class Given:
         if self.ids is not None and rows.ids is not None:
             return self._by_name(self.ids, rows.ids, "id")
         if self.numbers is not None:
-            if len(self) == len(rows) and min(self.numbers) == 1 and max(self.numbers) == len(rows):
-                raise DataError(f"{self.where}: rows are counted from 1 to {len(rows):,}; count them from 0")
-            return self._by_name(self.numbers, range(len(rows)), "row")
+            return self._by_number(len(rows))
         if self.ids is not None:
             raise DataError(
                 f"{self.where}: predictions name their rows by id, but the rows of the data have no ids; if they are"
@@ -61,6 +70,12 @@ class Given:
                 f"{self.where}: wanted {len(rows):,} predictions, one for each row of the data, found {len(self):,}"
             )
         return self
+
+    def _by_number(self, n_rows: int) -> Given:
+        numbers = self.numbers or ()
+        if len(self) == n_rows and min(numbers, default=0) == 1 and max(numbers) == n_rows:
+            raise DataError(f"{self.where}: rows are counted from 1 to {n_rows:,}; count them from 0")
+        return self._by_name(numbers, range(n_rows), "row")
 
     def _by_name(self, names: Sequence[Any], row_names: Sequence[Any], name: str) -> Given:
         place_of = {names[place]: place for place in reversed(range(len(names)))}

@@ -229,9 +229,8 @@ class BitextMining(OfVectors):
         import pyarrow as pa
 
         partners: dict[str, str] = {}
+        _check_pairs(given.where, given.with_answers().answers)
         for place, pair in enumerate(given.answers, start=1):
-            if not isinstance(pair, tuple):
-                raise DataError(f"{given.where}: wanted the ids of a pair on each line, with a tab between them")
             if partners.setdefault(pair[0], pair[1]) != pair[1]:
                 raise DataError(f"{given.where}: line {place:,} pairs {pair[0]!r} a second time; wanted it once")
         english = {each for gold in rows.gold for each in gold[3]}
@@ -252,6 +251,8 @@ class BitextMining(OfVectors):
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
         """Return the sentences that are paired in the key or in `given`; such a key says nothing about others."""
+        _check_pairs(table.where, table.columns[KEY])
+        _check_pairs(given.where, given.answers)
         partners: dict[str, list[str]] = {pair[0]: [] for pair in (*table.columns[KEY], *given.answers)}
         for foreign, english in table.columns[KEY]:
             partners[foreign].append(english)
@@ -322,6 +323,12 @@ def _parts(files: Mapping[str, str]) -> dict[str, dict[str, str]]:
     if parts.keys() <= _AS_IN_XTREME.keys():
         return {_AS_IN_XTREME[part]: paths for part, paths in parts.items()}
     return parts
+
+
+def _check_pairs(where: str, answers: Sequence[Any]) -> None:
+    """Raise DataError unless all `answers` are pairs of ids, as `answers_in` returns them."""
+    if not all(isinstance(pair, tuple) for pair in answers):
+        raise DataError(f"{where}: wanted the ids of a pair on each line, with a tab between them, and no header")
 
 
 def _two_fields(path: str, files: Mapping[str, str], fields: str) -> list[tuple[str, str]]:

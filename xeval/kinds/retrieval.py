@@ -181,7 +181,8 @@ class SentenceRetrieval(OfVectors):
         import pyarrow as pa
 
         n_rows = len(rows) if rows.texts else ANY_ROW
-        return pa.table({"prediction": pa.array(self._numbers(given.in_order_of(rows), n_rows), pa.int32())})
+        ordered = given.with_answers().in_order_of(rows)
+        return pa.table({"prediction": pa.array(self._numbers(ordered, n_rows), pa.int32())})
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
         key = Given(table.where, table.columns[KEY])

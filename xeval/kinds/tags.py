@@ -217,7 +217,7 @@ class Tagging(OfLabels):
 
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
         """Return `label` and `prediction`, as for an encoder."""
-        ordered = given.in_order_of(rows)
+        ordered = given.with_answers().in_order_of(rows)
         cells = filter(is_cell, chain.from_iterable(tags for tags in ordered.answers if isinstance(tags, list)))
         number_of = self.matcher.of_cells(given.where, cells, None)
         for place, (tags, gold) in enumerate(zip(ordered.answers, rows.gold, strict=True), start=1):
@@ -230,7 +230,10 @@ class Tagging(OfLabels):
         return self._both(rows, np.array([number_of[tag] for tags in ordered.answers for tag in tags], dtype=np.int64))
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
-        tags = self._tags(replace(table, columns={self.keys.columns.tags: table.columns[KEY]}), table.columns[KEY])
+        key = table.columns[KEY]
+        if stray := next((repr(own)[:80] for own in key if not isinstance(own, list)), ""):
+            raise DataError(f"{table.where}: {one_line(stray)} where a sentence's tags belong; wanted a list of them")
+        tags = self._tags(replace(table, columns={self.keys.columns.tags: key}), key)
         return Rows(table.language, table.split, {}, tags, np.arange(len(tags)))
 
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:
