@@ -454,3 +454,40 @@ def test_right_answers_beside_logits_are_named(world):
     lines = [json.dumps({"logits": own, "label": right}) for own, right in zip(logits, GOLD, strict=True)]
     with pytest.raises(DataError, match=r"in 1 of 12 rows .* and no right answers in column label"):
         scored(world, write(world / "es.jsonl", "\n".join(lines)))
+
+
+# ── whose predictions they are ──
+
+
+def test_folder_of_predictions_does_not_hide_a_published_model(world, monkeypatch):
+    monkeypatch.chdir(world)
+    for name in ("mbert", "bert-base-multilingual-cased", "google-bert/bert-base-multilingual-cased"):
+        path = write(world / name / "es.txt", "\n".join(SAID))
+        model = scored(world, path, model=name).record.model
+        assert (model.id, model.origin) == ("google-bert/bert-base-multilingual-cased", "hub")
+    assert scored(world, path, model="mbert@abc").record.model.revision == "abc"
+
+
+def test_predictions_without_the_name_of_a_model_are_refused(world):
+    with pytest.raises(DefinitionError, match="got an empty one"):
+        scored(world, write(world / "es.txt", "\n".join(SAID)), model=" ")
+
+
+def test_reports_say_no_more_of_others_than_is_known(world):
+    path = write(world / "es.txt", "\n".join(SAID))
+    runs = [scored(world, path, model=name) for name in ("mbert", "our own")]
+    table = {"name": "t", "title": "t", "task": "mini-pairs", "split": "test", "source_url": "x", "languages": ["es"]}
+    row = {
+        "name": "X",
+        "model": "FacebookAI/xlm-roberta-base",
+        "cells": {"es": 91.7},
+        "how": "computed",
+        "recipe": "hf-2019",
+    }
+    footer = build(runs, "mini-pairs", Reference.model_validate(table | {"rows": [row]}, strict=False)).footer
+    for name in ("google-bert/bert-base-multilingual-cased", "our own"):
+        [line] = [line for line in footer if line.startswith(f"{name};")]
+        assert "its predictions were computed elsewhere, and scored here" in line
+        assert not any(word in line for word in ("without training", "torch", "not known"))
+    [why] = [line for line in footer if line.startswith("No verdict on our own")]
+    assert "score its predictions with its alias or hub id after --model" in why and "folder" not in why

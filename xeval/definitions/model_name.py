@@ -99,6 +99,14 @@ class ModelName:
         return cls(MODEL_ALIASES.get(name, name), "hub", revision or None)
 
     @classmethod
+    def published(cls, text: str) -> Self | None:
+        """Return the model that is known as `text`, optionally with `@revision`, whatever folders there are."""
+        name, _, revision = text.partition("@")
+        id_of = OLD_NAMES | MODEL_ALIASES
+        is_known = name in id_of or name in id_of.values()
+        return cls(id_of.get(name, name), "hub", revision or None) if is_known else None
+
+    @classmethod
     def _said_to_be(cls, name: str, path: str) -> Self:
         """Return the folder `path` as one that, the user says, holds the published model `name`."""
         published, folder = cls.parse(name), _folder(path)

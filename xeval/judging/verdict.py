@@ -170,6 +170,11 @@ def why_none(record: RunRecord, reference: Reference | None) -> str:
         return f"the published table is for task {reference.task}"
     if reference.metric != record.metric:
         return f"the published numbers are {metric_in_words(reference.metric)}"
+    if record.model.published_id is None and record.computed_elsewhere:
+        return (
+            f"nothing says that {record.model.id} is a published model; if it is one, score its predictions with its"
+            " alias or hub id after --model"
+        )
     if record.model.published_id is None:
         return (
             f"{record.model.id} is a local folder, and nothing says which published model it holds; if it holds one,"

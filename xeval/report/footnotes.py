@@ -95,8 +95,7 @@ def _produced_by(seeds: list[RunRecord]) -> str:
     values = record.recipe.values
     parts = [f"{record.model.id} ({_declared(seeds)})"]
     if record.declared is None:
-        revision = record.model.revision
-        parts = [record.model.id + (f" at revision {revision[:12]}" if revision else f" ({_origin(record.model)})")]
+        parts = [_of_model(record)]
     if record.training:
         adapted = f"{_adapted(values)}, " if settings_of(values) else ""
         parts.append(
@@ -107,12 +106,14 @@ def _produced_by(seeds: list[RunRecord]) -> str:
         )
         changed = [f"{key}={value}" for key, value in record.recipe.overrides.items()]
         parts += [f"changed from the recipe: {', '.join(changed)}"] if changed else []
+    elif record.computed_elsewhere:
+        parts.append("its predictions were computed elsewhere, and scored here")
     else:
         vectors = f", by the {values['pooling']} of layer {values['layer']}" if record.trains_nothing else ""
         parts.append(f"evaluated as it is, without training{vectors}")
     where = record.data.source + (f" at {record.data.revision[:12]}" if record.data.revision else "")
     parts.append(f"data: {where}")
-    environments = [_made_with(environment, record.dtype) for record in seeds for environment in record.environments]
+    environments = [_made_with(environment, record) for record in seeds for environment in record.environments]
     parts.append(" and ".join(dict.fromkeys(environments)))
     return "; ".join(parts) + "."
 
@@ -136,6 +137,15 @@ def _adapted(values: Mapping[str, Any]) -> str:
     return in_words(values) + (f" ({of_lora})" if of_lora else "")
 
 
+def _of_model(record: RunRecord) -> str:
+    """Name the model, and its revision or else where it came from, which for predictions of others is not known."""
+    if revision := record.model.revision:
+        return f"{record.model.id} at revision {revision[:12]}"
+    if record.computed_elsewhere and record.model.published_as is None:
+        return record.model.id
+    return f"{record.model.id} ({_origin(record.model)})"
+
+
 def _origin(model: ModelRecord) -> str:
     """Say where a model came from. For a folder, also say which published model it is taken for, and why."""
     if model.published_as is None:
@@ -144,7 +154,10 @@ def _origin(model: ModelRecord) -> str:
     return f"{model.origin}, taken to be {model.published_as}, {why}"
 
 
-def _made_with(environment: Environment, dtype: str) -> str:
+def _made_with(environment: Environment, record: RunRecord) -> str:
     commit = f" ({environment.commit[:12]}{', modified' if environment.dirty else ''})" if environment.commit else ""
     xeval, torch, transformers = (environment.versions.get(name, "?") for name in ("xeval", "torch", "transformers"))
-    return f"xeval {xeval}{commit}, torch {torch}, transformers {transformers}, {dtype} on {environment.processor}"
+    if record.computed_elsewhere:
+        return f"xeval {xeval}{commit}"
+    where = f"{record.dtype} on {environment.processor}"
+    return f"xeval {xeval}{commit}, torch {torch}, transformers {transformers}, {where}"

@@ -115,7 +115,14 @@ def score_given(  # noqa: PLR0913  what `score` takes
 
 
 def _named(model: str) -> ModelName:
-    """Return the model that the predictions are said to be of; a word that is no known name becomes a local name."""
+    """Return the model that the predictions are said to be of; a word that is no known name becomes a local name.
+
+    A published model's name stands for that model even where a folder is called so, which may hold its predictions.
+    """
+    if not model.strip():
+        raise DefinitionError("model: wanted the name of the model that made the predictions, got an empty one")
+    if (published := ModelName.published(model)) is not None:
+        return published
     try:
         return ModelName.parse(model)
     except UnknownNameError:
