@@ -491,3 +491,19 @@ def test_reports_say_no_more_of_others_than_is_known(world):
         assert not any(word in line for word in ("without training", "torch", "not known"))
     [why] = [line for line in footer if line.startswith("No verdict on our own")]
     assert "score its predictions with its alias or hub id after --model" in why and "folder" not in why
+
+
+def test_languages_with_other_numbers_of_rows_join_one_run(world):
+    from xeval.results.merge import merge
+
+    said = {"es": SAID[:6], "zh": SAID[:9]}
+    for language, labels in said.items():
+        path = write(world / f"{language}.txt", "\n".join(labels))
+        right = write(world / "right" / f"{language}.txt", "\n".join(GOLD[: len(labels)]))
+        run = scored(world, path, data=None, labels=right)
+        part = scored(world, path, data=None, labels=right, results=world / f"only {language}")
+        assert part.folder.name == run.folder.name and part.record.limits.max_eval == len(labels)
+    assert list(run.record.scores) == ["es", "zh"] and run.record.limits.max_eval == 9
+    merge([world / "only zh", world / "only es"], world / "merged")
+    [merged] = load_runs(world / "merged")
+    assert set(merged.record.scores) == {"es", "zh"} and merged.record.limits == run.record.limits

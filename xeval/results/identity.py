@@ -32,6 +32,9 @@ _FIRST_KEYS = frozenset(
 )
 
 
+_SOME_ROWS = 1  # stands for any number
+
+
 def ingredients(  # noqa: PLR0913  one parameter for each thing that counts
     *,
     kind: str,
@@ -60,7 +63,14 @@ def ingredients(  # noqa: PLR0913  one parameter for each thing that counts
 
 
 def ingredients_of(record: RunRecord) -> dict[str, Any]:
-    """Return the same for the existing run of `record`."""
+    """Return the same for the existing run of `record`.
+
+    `max_eval` of predictions computed elsewhere is the most rows that a language has, which may grow with the next
+    language, so what counts is that there is one.
+    """
+    limits = record.limits
+    if record.computed_elsewhere and limits.max_eval is not None:
+        limits = limits.model_copy(update={"max_eval": _SOME_ROWS})
     return ingredients(
         kind=record.kind,
         encoding=record.encoding,
@@ -68,7 +78,7 @@ def ingredients_of(record: RunRecord) -> dict[str, Any]:
         rows_sha256=record.data.sha256,
         model_sha256=record.model.sha256,
         recipe_values=record.recipe.values,
-        limits=record.limits,
+        limits=limits,
         dtype=record.dtype,
     )
 

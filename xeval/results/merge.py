@@ -283,8 +283,10 @@ def _join(mine: RunRecord, its: RunRecord) -> RunRecord:
     failures = its.failures | mine.failures
     failures = {phase: why for phase, why in failures.items() if phase.removeprefix("evaluate/") not in scores}
     data, tests = mine.data.sha256, its.data.sha256["test"] | mine.data.sha256["test"]
+    most = max(record.limits.max_eval or 0 for record in (mine, its)) or None  # differs if computed elsewhere
     joined = mine.model_copy(
         update={
+            "limits": mine.limits.model_copy(update={"max_eval": most}),
             "scores": mine.scores | {key: score for key, score in scores.items() if key not in mine.scores},
             "status": "incomplete" if failures or _is_open(mine, its) or _is_open(its, mine) else "complete",
             "failures": failures,

@@ -196,10 +196,14 @@ def _add(
     for language, own in judged.items():
         written = save_predictions(folder, language, own.answers, own.tally, own.groups)
         scores[language] = score_of(task.of_kind, task.metric, own, None, written, invocation)
+    limits = record.limits
+    if limits.max_eval is not None:
+        limits = limits.model_copy(update={"max_eval": max(score.n_rows for score in scores.values())})
     where = Invocation(environment=environment.describe(devices.choose("cpu", "float32")))
     record = record.model_copy(
         update={
             "scores": scores,
+            "limits": limits,
             "data": record.data.model_copy(update={"sha256": {"test": hashes}}),
             "invocations": record.invocations | {invocation: where},
         }
