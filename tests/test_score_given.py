@@ -507,3 +507,16 @@ def test_languages_with_other_numbers_of_rows_join_one_run(world):
     merge([world / "only zh", world / "only es"], world / "merged")
     [merged] = load_runs(world / "merged")
     assert set(merged.record.scores) == {"es", "zh"} and merged.record.limits == run.record.limits
+
+
+def test_rows_are_resampled_where_groups_are_not_known(world):
+    from xeval.judging.comparison.compare import compare
+    from xeval.judging.comparison.paired_runs import pair
+    from xeval.judging.comparison.ranked_runs import load_contest
+    from xeval.results.configurations import by_configuration
+
+    path, right = write(world / "es.txt", "\n".join(SAID)), write(world / "right" / "es.txt", "\n".join(GOLD))
+    for source, named in (({}, "premises"), ({"data": None, "labels": right}, "rows")):
+        runs = [scored(world, path, model=model, results=world / named, **source) for model in ("a", "b")]
+        assert compare(pair([runs[0]], [runs[1]])).resampled == named
+        assert load_contest(by_configuration(runs)).scope.grouped_by == named

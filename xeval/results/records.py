@@ -13,6 +13,7 @@ from xeval.kinds.tokenization import Tokenization
 from xeval.support.findings import Finding
 from xeval.support.text import counted
 
+ANSWERS_ALONE: Final = "right answers alone"  # the source of data without texts
 ELSEWHERE: Final = "predictions"  # the recipe's name for a run whose predictions were computed elsewhere
 SCHEMA_VERSION: Final = 3  # `xeval.results.old_records` reads earlier ones
 

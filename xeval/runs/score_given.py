@@ -19,6 +19,7 @@ from xeval.kinds.rows import Rows
 from xeval.results.identity import identity, ingredients_of
 from xeval.results.predictions import as_parquet, save_predictions
 from xeval.results.records import (
+    ANSWERS_ALONE,
     ELSEWHERE,
     DataRecord,
     Invocation,
@@ -158,7 +159,7 @@ def _record(task: Task, name: ModelName, seed: int, source: DataSource | None, r
         limits=limits,
         dtype=NOT_KNOWN,
         data=DataRecord(
-            source=source.name if source else "right answers alone",
+            source=source.name if source else ANSWERS_ALONE,
             revision=source.revision if source else None,
             sha256={"test": {}},
             train_rows={},

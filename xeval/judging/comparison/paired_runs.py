@@ -11,10 +11,11 @@ from xeval.judging.comparison.named_runs import names_of
 from xeval.judging.comparison.paired_metrics import PairedTallies, values
 from xeval.judging.comparison.resampling import PairedRows
 from xeval.judging.health import collapse
+from xeval.kinds.kind import Kind
 from xeval.kinds.metric import Measure
 from xeval.kinds.registry import get_kind
 from xeval.results.predictions import column, groups_of, has_labels, tally_of
-from xeval.results.records import RunRecord
+from xeval.results.records import ANSWERS_ALONE, RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
 from xeval.support.text import counted
@@ -150,7 +151,7 @@ def pair(a: list[StoredRun], b: list[StoredRun]) -> PairedRuns:
         first.labels or (),
         first.metric,
         kind.unit,
-        kind.grouped_by,
+        grouped_by(first),
         kind.name,
         all(run.record.trains_nothing for run in (*a, *b)),
     )
@@ -203,6 +204,13 @@ def _language(language: str, a: list[StoredRun], b: list[StoredRun]) -> PairedLa
     tables_a, tables_b = ([run.predictions(language) for run in runs] for runs in (a, b))
     measure = get_kind(a[0].record.kind).measure(a[0].record.metric)
     return beside(language, sha256, measure, tables_a, tables_b, [run.folder for run in (*a, *b)])
+
+
+def grouped_by(record: RunRecord) -> str:
+    """Return what groups of dependent rows are called: "rows" where the right answers alone do not tell any."""
+    each_alone = all(score.n_groups == score.n_rows for score in record.scores.values())
+    kind = Kind if record.data.source == ANSWERS_ALONE and each_alone else get_kind(record.kind)
+    return kind.grouped_by
 
 
 def rows_of(record: RunRecord, language: str) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from xeval.judging.comparison.paired_runs import rows_of, shared_rows, usable
+from xeval.judging.comparison.paired_runs import grouped_by, rows_of, shared_rows, usable
 from xeval.judging.comparison.ranking import RankInterval, Scope, ScoredModel, pulls_of, rank_intervals
 from xeval.judging.comparison.resampling import drawn_together
 from xeval.judging.equivalence import Spread, assumed_spread, spread_of_mean
@@ -92,10 +92,8 @@ def _contest(
     n_rows = {lang: first.scores[lang].n_rows for lang in shared}
     assumed = assumed_of(first.kind)
     spreads = [assumed_spread(assumed, lang == first.training_language, n_rows[lang]) for lang in shared]
-    unit, grouped_by = kind.unit, kind.grouped_by
-    scope = Scope(
-        first.task, first.task_title, first.metric, unit, grouped_by, list(shared), max(n_rows.values()), notes
-    )  # fmt: skip
+    named = (first.task, first.task_title, first.metric, kind.unit, grouped_by(first))
+    scope = Scope(*named, list(shared), max(n_rows.values()), notes)
     measure = kind.measure(first.metric)
     models = [_scored(name, runs, tests, numbers_of(runs, tests, measure)) for name, runs in entered.items()]
     return Contest(models, spread_of_mean(assumed, spreads), scope)
