@@ -520,3 +520,13 @@ def test_rows_are_resampled_where_groups_are_not_known(world):
         runs = [scored(world, path, model=model, results=world / named, **source) for model in ("a", "b")]
         assert compare(pair([runs[0]], [runs[1]])).resampled == named
         assert load_contest(by_configuration(runs)).scope.grouped_by == named
+
+
+def test_tags_of_a_sentence_may_be_on_one_line(tmp_path):
+    right = write(tmp_path / "right" / "de.tsv", "Anna\tB-PER\nlacht\tO\n\nBonn\tB-LOC\n")
+    path = write(tmp_path / "de.txt", "B-PER O \r\nB-PER\r\n")
+    run = score_given("pan-x", path, model="m", labels=right, results=tmp_path / "results")
+    assert run.record.scores["de"].totals["correct"] == 2
+    both = write(path, "O B-PER\nO O\n\nO B-LOC\n")  # the right tag and the predicted one
+    run = score_given("pan-x", both, model="both", labels=right, results=tmp_path / "results")
+    assert run.record.scores["de"].totals["correct"] == 3

@@ -211,7 +211,13 @@ class Tagging(OfLabels):
     # ── what others answered ──
 
     def answers_in(self, path: str, text: str) -> list[Any]:
-        """Return each sentence's tags, from lines with a tag or a word and its tag; blank lines separate sentences."""
+        """Return each sentence's tags, from lines with a tag or a word and its tag; blank lines separate sentences.
+
+        A line may also have all tags of a sentence, with spaces between them, as transformers' run_ner.py writes them.
+        """
+        lines = [line.strip().split(" ") for line in text.strip().split("\n")]
+        if any(len(tags) > 1 for tags in lines) and all(self.matcher.of_name(tag) is not None for tag in chain(*lines)):
+            return lines
         tagged = read_tagged({path: text})
         return [tags if tags is not None else words for words, tags in zip(tagged.words, tagged.tags, strict=True)]
 
