@@ -530,3 +530,18 @@ def test_tags_of_a_sentence_may_be_on_one_line(tmp_path):
     both = write(path, "O B-PER\nO O\n\nO B-LOC\n")  # the right tag and the predicted one
     run = score_given("pan-x", both, model="both", labels=right, results=tmp_path / "results")
     assert run.record.scores["de"].totals["correct"] == 3
+
+
+def test_answers_in_lower_case_are_scored(tmp_path):
+    names = [f"Anna Berg {number}" for number in range(20)]
+    asked = [
+        {
+            "context": f"It was {name}, who won.",
+            "qas": [{"id": name, "question": "Who?", "answers": [{"text": name, "answer_start": 7}]}],
+        }
+        for name in names
+    ]
+    right = write(tmp_path / "right" / "de.json", json.dumps({"data": [{"paragraphs": asked}]}))
+    said = write(tmp_path / "de.json", json.dumps({name: f"{name.lower()} who" for name in names}))
+    run = score_given("xquad", said, model="m", labels=right, results=tmp_path / "results")
+    assert run.record.scores["de"].value == pytest.approx(2 * 3 / (3 + 4))

@@ -327,9 +327,13 @@ class Answers(Kind):
         )
 
     def _check_contexts(self, given: Given, predictions: Sequence[str], rows: Rows) -> None:
-        """Raise DataError if most answers are not in their contexts: questions of two languages may share their ids."""
+        """Raise DataError if most answers are not in their contexts: questions of two languages may share their ids.
+
+        Answers need not be written as in their contexts, for instance in lower case, since scores ignore that.
+        """
+        contexts = {context: squad_normalised(context) for context in rows.texts["context"]}
         texts = [
-            (text.strip(), context)
+            (squad_normalised(text), contexts[context])
             for text, context in zip(predictions, rows.texts["context"], strict=True)
             if text.strip()
         ]
