@@ -187,3 +187,11 @@ def test_printed_parts_of_a_loss_add_up(tmp_path):
         if len(cells) > 2 and cells[1] in ("en", "zh"):
             loss, at_home, in_transfer = map(Decimal, cells[7:10])
             assert loss == Decimal(cells[2]) - Decimal(cells[3]) == at_home + in_transfer
+
+
+def test_sentence_agrees_with_the_printed_parts(tmp_path):
+    a, b = sides_with(tmp_path, {"en": 541 / N, "de": 482 / N}, {"en": 540 / N, "de": 481 / N})
+    text = shown_in_markdown(retention(pair(a, b), a, b), None)
+    [line] = [line for line in text.splitlines() if line.startswith("| de")]
+    assert [cell.strip() for cell in line.split("|")][7:10] == ["0.1", "0.2", "-0.1"]
+    assert "it loses 0.2 points in English and 0.1 fewer elsewhere on average" in text

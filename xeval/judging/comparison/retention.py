@@ -203,9 +203,12 @@ def _conclusion(retention: Retention) -> str:
 
 
 def _where_it_is_lost(home: LanguageRetention, others: Sequence[LanguageRetention]) -> str:
-    """Say how much B loses or gains in the training language and elsewhere, and where it keeps least."""
-    at_home = printed_difference(100 * home.value_a, 100 * home.value_b)
-    transfer = 100 * float(np.mean([row.transfer_loss for row in others if row.transfer_loss is not None]))
+    """Say how much B loses or gains in the training language and elsewhere, and where it keeps least.
+
+    Losses are differences of scores as printed, so that they agree with those in the table.
+    """
+    at_home, *elsewhere = (printed_difference(100 * row.value_a, 100 * row.value_b) for row in (home, *others))
+    transfer = round(float(np.mean(elsewhere)) - at_home, 9)  # without noise, which has a sign
     verb, more = ("gains", transfer < 0) if at_home < 0 else ("loses", transfer >= 0)
     text = (
         f"; it {verb} {one_decimal(abs(at_home))} points in {describe(home.language).name} and"
