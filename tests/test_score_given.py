@@ -1,6 +1,7 @@
 """Predictions computed elsewhere: matched with their rows or refused in one line, then a run like any other."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -545,3 +546,15 @@ def test_answers_in_lower_case_are_scored(tmp_path):
     said = write(tmp_path / "de.json", json.dumps({name: f"{name.lower()} who" for name in names}))
     run = score_given("xquad", said, model="m", labels=right, results=tmp_path / "results")
     assert run.record.scores["de"].value == pytest.approx(2 * 3 / (3 + 4))
+
+
+@pytest.mark.parametrize("name", ["xlmr:lr=1e-5", "run_3|final @ 2", "ours (v2), ~50 % <b>", "a/b/c"])
+def test_model_of_any_name_is_found_by_it(world, name):
+    from xeval.judging.comparison.named_runs import find_run
+
+    path = write(world / "es.txt", "\n".join(SAID))
+    runs = [scored(world, path, model=name, seed=seed) for seed in (0, 1)]
+    assert find_run(f"{name}:seed=1", world / "results").folder == runs[1].folder
+    scored(world, path, model="another")
+    shutil.rmtree(runs[1].folder)
+    assert find_run(name, world / "results").folder == runs[0].folder

@@ -31,6 +31,8 @@ def find_runs(word: str, results: Path) -> list[StoredRun]:
             raise StoreError(
                 f"{name}: no runs in a folder of that name, and none in {results}; name another with --results"
             )
+        if any(run.record.model.id == word for run in all_runs):
+            name, traits = word, {}  # a model whose own name has a colon
         if of_task := [run.record.model.id for run in all_runs if run.record.task == name]:
             models = ", ".join(dict.fromkeys(of_task))
             raise StoreError(f"{name} is a task; wanted models that were run on it, or their folders: {models}")
