@@ -8,9 +8,10 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from xeval.data.corpus import Corpus
 from xeval.data.source import open_source
@@ -20,14 +21,12 @@ from xeval.kinds.kind import Kind
 from xeval.kinds.registry import get_kind
 from xeval.kinds.rows import Rows
 from xeval.results.configurations import by_configuration
+from xeval.results.predictions import column, groups_of, has_labels, tally_of
 from xeval.results.records import Limits, RunRecord, Score
 from xeval.results.store import StoredRun, load_run, run_folder
 from xeval.support.errors import StoreError, XevalError
 from xeval.support.files import safe_name
 from xeval.support.text import one_line
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MOST_FILES = 10_000
 MOST_BYTES = {"record.json": 5_000_000, ".parquet": 200_000_000, ".lock": 1_000}
@@ -229,8 +228,6 @@ def _problems_of_score(
     run: StoredRun, language: str, score: Score, task: Task | None, at_hand: _RowsAtHand, submission: Submission
 ) -> Iterator[str]:
     """Yield where the score does not follow from its predictions, or they are not of the task's rows."""
-    from xeval.results.predictions import column, groups_of, has_labels, tally_of  # pyarrow
-
     _check_unpacked(run.folder / "predictions" / f"{safe_name(language)}.parquet")
     table, kind = run.predictions(language), get_kind(run.record.kind)
     tally, groups = tally_of(table), groups_of(table)
@@ -258,7 +255,7 @@ def _problems_of_score(
         yield "its counts do not match its predictions on the task's rows"
 
 
-def _gives(task: Task, answers: "pa.Table", rows: Rows, tally: np.ndarray) -> bool:
+def _gives(task: Task, answers: pa.Table, rows: Rows, tally: np.ndarray) -> bool:
     """Return whether `answers` on `rows` give the (N, K) `tally`."""
     try:
         counted = np.asarray(task.of_kind.tally(answers, rows), dtype=np.float64)
@@ -269,9 +266,6 @@ def _gives(task: Task, answers: "pa.Table", rows: Rows, tally: np.ndarray) -> bo
 
 def _check_unpacked(path: Path) -> None:
     """Raise StoreError if a file declares more than fits in memory; a damaged file is reported when it is read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         metadata = pq.read_metadata(path)
     except (pa.ArrowException, OSError):

@@ -3,7 +3,7 @@
 torchrun starts them and tells each through the environment which rank it is, out of how many, and where they meet
 (https://docs.pytorch.org/docs/stable/elastic/run.html). Rank 0 is an ordinary process: it reads, decides and writes.
 The others compute what it gives them (`xeval.engine.followers`), so nothing is read, reported or decided twice. A
-process on its own is rank 0 of one: it sends nothing, and torch's communication is not even loaded.
+process on its own is rank 0 of one: it sends nothing.
 
 Decisions travel over gloo, as do gradients between processors; gradients between GPUs travel over nccl.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from xeval.support.errors import XevalError
 from xeval.support.termination import RankLost
@@ -45,8 +46,6 @@ class Ranks:
         """Return on every rank the value that rank 0 passes."""
         if self.size == 1:
             return value
-        import torch.distributed as dist
-
         objects = [value if self.leads else None]
         with _noticing_a_loss():
             dist.broadcast_object_list(objects, src=0, group=self._group)
@@ -59,8 +58,6 @@ class Ranks:
         """
         if self.size == 1:
             return tensors
-        import torch.distributed as dist
-
         shapes = self.give({name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()})
         if not self.leads:
             tensors = {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in shapes.items()}
@@ -73,8 +70,6 @@ class Ranks:
         """Return what each rank passes, in the order of ranks; on ranks other than the first, return nothing."""
         if self.size == 1:
             return [value]
-        import torch.distributed as dist
-
         gathered: list[Any] | None = [None] * self.size if self.leads else None
         with _noticing_a_loss():
             dist.gather_object(value, gathered, dst=0, group=self._group)
@@ -84,8 +79,6 @@ class Ranks:
         """Return, for each number, the largest that any rank passes."""
         if self.size == 1:
             return list(numbers)
-        import torch.distributed as dist
-
         largest = torch.tensor(numbers, dtype=torch.int32)
         with _noticing_a_loss():
             dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=self._group)
@@ -96,8 +89,6 @@ class Ranks:
         """Replace each of the float32 `tensors`, all on one device, by its sum over the ranks."""
         if self.size == 1:
             return
-        import torch.distributed as dist
-
         group = self._group_of(tensors[0].device)
         for bucket in _buckets(tensors):
             # An embedding may be most of a model, so a tensor that fills a bucket is not copied.
@@ -133,8 +124,6 @@ class Ranks:
         if device.type != "cuda":
             return self._group
         if self._group_of_gpus is None:
-            import torch.distributed as dist
-
             with _noticing_a_loss():
                 self._group_of_gpus = dist.new_group(backend="nccl")
         return self._group_of_gpus
@@ -155,8 +144,6 @@ def joined() -> Iterator[Ranks]:
 
     Raise XevalError if they do not meet.
     """
-    import torch.distributed as dist
-
     try:
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         dist.init_process_group("gloo", timeout=_MEETING)

@@ -16,7 +16,7 @@ from xeval.judging.calibration import as_recorded, reliability
 from xeval.judging.grouped import draws, sums_of_groups
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Kind
-from xeval.kinds.metric import Measure
+from xeval.kinds.metric import Measure, compute
 from xeval.kinds.rows import Rows
 from xeval.kinds.tokenization import Tokenization
 from xeval.results.records import Float32Check, Majority, Score
@@ -64,8 +64,6 @@ def score_of(
     invocation: str,
 ) -> Score:
     """Return the score of the answers in one language. `invocation` is the one that made them."""
-    from xeval.kinds.metric import compute  # evaluate takes seconds to import
-
     result = compute(kind.measure(metric), judged.tally)
     return Score(
         value=result[metric],

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from xeval.data.corpus import Corpus
 from xeval.data.hub import show_bars
@@ -37,9 +38,6 @@ from xeval.support.errors import ArgumentError, DefinitionError
 from xeval.support.findings import wrong
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import metric_in_words, one_decimal, one_line
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SEED = 20181101  # of the order of rows, by default
 BATCH = 128  # rows between two looks, at least
@@ -75,10 +73,8 @@ class Audit:
             f"{on_all * (result.n_rows < self.n_rows)}."
         )
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> pd.DataFrame:
         """Return one row, with what was claimed and what was observed, on `n_rows_read` of the split's `n_rows`."""
-        import pandas as pd  # takes half a second
-
         values = asdict(self)
         looked = values.pop("looked")
         return pd.DataFrame([values | {"n_rows_read": looked.pop("n_rows")} | looked])

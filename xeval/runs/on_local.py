@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Literal
 
+import torch
+
 from xeval.engine import ranks
 from xeval.runs.plan import Engine, Outcome, RunRequest, attempt
 from xeval.runs.progress_table import Kind, ProgressTable, Sender
@@ -29,8 +31,6 @@ def local_devices(device: str) -> list[str]:
 
     Processes that torchrun has started share all GPUs in each run, so that one run is made at a time.
     """
-    import torch
-
     if device in ("auto", "cuda") and ranks.current().size == 1 and torch.cuda.device_count() > 1:
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     return [device]
@@ -181,8 +181,6 @@ def _work(connection: Connection, device: str, n_devices: int) -> None:
 
 def _share_processors(n_devices: int) -> None:
     """Limit the threads of this process, so that all processes together have one for each core."""
-    import torch
-
     if "OMP_NUM_THREADS" not in os.environ:
         # torch's own number respects the cores that a scheduler gives this process, which may not be all of them.
         torch.set_num_threads(max(1, torch.get_num_threads() // n_devices))

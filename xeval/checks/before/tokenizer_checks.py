@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+from tokenizers.decoders import ByteLevel
 
 from xeval.support.findings import Finding, by_language, error, fine, warning
 from xeval.support.text import one_decimal, one_line
@@ -190,8 +191,6 @@ def check_letters(tokenizer: Any, texts: Sequence[str]) -> list[Finding]:
     """Check that capital letters and accents of `texts` reach the encoder if, and only if, its vocabulary has them."""
     pieces = list(tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens))
     if _is_of_bytes(tokenizer):
-        from tokenizers.decoders import ByteLevel
-
         decode = ByteLevel().decode  # it writes each byte as a letter, "é" as "Ã©"
         pieces = [decode([piece]) for piece in pieces]
     return [
