@@ -32,9 +32,10 @@ def paired_metric_difference(
 
     Languages with equally many rows are drawn together, as translations of one test set must be.
     """
-    values_a, values_b = resampled_values(languages, seed, n_resamples)
+    parts = drawn_together([rows.groups for rows in languages])
+    values_a, values_b = _resampled_values(languages, parts, seed, n_resamples)
     low, high = np.quantile((values_b - values_a).mean(axis=0), [(1 - level) / 2, (1 + level) / 2])
-    n_groups = [len(np.unique(groups)) for _, groups in drawn_together([rows.groups for rows in languages])]
+    n_groups = [len(np.unique(groups)) for _, groups in parts]
     if min(n_groups) < 2:
         low, high = -1.0, 1.0
     difference = float(np.mean([_difference(rows.measure, rows.tallies_a, rows.tallies_b) for rows in languages]))
@@ -54,9 +55,15 @@ def resampled_values(
     languages: Sequence[PairedTallies], seed: int = SEED, n_resamples: int = N_RESAMPLES
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return A's and B's values, (L, B) each, over B draws of the rows of each of L languages."""
+    return _resampled_values(languages, drawn_together([rows.groups for rows in languages]), seed, n_resamples)
+
+
+def _resampled_values(
+    languages: Sequence[PairedTallies], parts: Sequence[tuple[list[int], np.ndarray]], seed: int, n_resamples: int
+) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     values: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    for places, groups in drawn_together([rows.groups for rows in languages]):
+    for places, groups in parts:
         of_part = _resampled([languages[place] for place in places], groups, rng, n_resamples)
         values |= dict(zip(places, of_part, strict=True))
     in_order = [values[place] for place in range(len(languages))]
