@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from xeval.judging.grouped import draws
+
 SEED = 20181101  # for every resampling, unless another is given
 N_RESAMPLES = 10_000
 LEVEL = 0.95
 _ALIKE = 0.9  # share of rows; translations of one test set agree in at least this share of gold labels
-_DRAWS_AT_ONCE = 4_000_000  # groups drawn in one block: 32 MB
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,7 @@ def resampled_means(values: np.ndarray, groups: np.ndarray, rng: np.random.Gener
     _, group_of_row = np.unique(groups, return_inverse=True)
     sums, sizes = np.bincount(group_of_row, weights=values), np.bincount(group_of_row)
     n_groups, means, alike = len(sums), [], len(set(sizes.tolist())) == 1
-    for start in range(0, n_resamples, per_block := max(1, _DRAWS_AT_ONCE // n_groups)):
-        chosen = rng.integers(0, n_groups, (min(per_block, n_resamples - start), n_groups))
+    for chosen in draws(rng, n_groups, n_resamples):
         n_rows = n_groups * sizes[0] if alike else sizes[chosen].sum(axis=1)
         means.append(sums[chosen].sum(axis=1) / n_rows)
     return np.concatenate(means)
