@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.helpers.paired_answers import answers_with, write_run
+from tests.helpers.paired_answers import answers_with, paired_difference, write_run
 from xeval.judging.comparison.compare import compare
 from xeval.judging.comparison.flips import flipped_rows
 from xeval.judging.comparison.named_runs import find_runs
 from xeval.judging.comparison.paired_runs import pair
 from xeval.judging.comparison.paired_tests import group_p
-from xeval.judging.comparison.resampling import paired_difference
 from xeval.results.records import Failure
 from xeval.support.errors import DataError, StoreError, UnknownNameError
 

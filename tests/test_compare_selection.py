@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.helpers.paired_answers import N_LABELS, answers_with, write_run
+from tests.helpers.paired_answers import N_LABELS, answers_with, paired_difference, write_run
 from tests.helpers.predictions import answers_of
 from tests.helpers.sample_record import SHA
-from xeval.judging.comparison.resampling import paired_difference, paired_mean_difference
+from xeval.judging.comparison.resampling import paired_mean_difference
 from xeval.judging.comparison.selection import compare_selection, load_selection
 from xeval.report.comparison import selection
 from xeval.results.candidates import GatheredPredictions, checkpoints_of

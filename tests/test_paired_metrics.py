@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from tests.helpers.paired_answers import paired_difference
 from xeval.judging.comparison.paired_metrics import PairedTallies, exchange_p, paired_metric_difference
 from xeval.judging.comparison.paired_tests import group_p
-from xeval.judging.comparison.resampling import paired_difference
 from xeval.kinds.metric import ACCURACY, Measure, Metric
 
 F1 = Metric("f1", ("tp", "fp", "fn"), lambda sums: 2 * sums[..., 0] / (sums @ np.array([2, 1, 1])))

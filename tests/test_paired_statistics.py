@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 
 from tests.helpers.compare_simulation import describe, rates
+from tests.helpers.paired_answers import paired_difference
 from xeval.judging.comparison.paired_tests import group_p, holm, mcnemar_p
 from xeval.judging.comparison.resampling import (
     PairedRows,
     drawn_together,
     joint_groups,
-    paired_difference,
     paired_mean_difference,
 )
 

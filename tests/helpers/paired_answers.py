@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.helpers.predictions import save_old_predictions, save_predictions
 from tests.helpers.sample_record import SHA, files_of, run_record, score
+from xeval.judging.comparison.resampling import N_RESAMPLES, SEED, Interval, PairedRows, paired_mean_difference
 from xeval.results.records import DataRecord, Limits, ModelRecord, RecipeRecord
 from xeval.results.store import StoredRun, save_record
 
@@ -52,3 +53,15 @@ def write_run(  # noqa: PLR0913  each test names only those that matter to it
 def answers_with(labels: np.ndarray, right: np.ndarray) -> np.ndarray:
     """(N,) predictions that are right where (N,) `right` says so."""
     return np.where(right, labels, (labels + 1) % N_LABELS)
+
+
+def paired_difference(
+    correct_a: np.ndarray,
+    correct_b: np.ndarray,
+    groups: np.ndarray,
+    seed: int = SEED,
+    n_resamples: int = N_RESAMPLES,
+) -> Interval:
+    """Return the difference of one language whose (N,) rows are right or not, or right for a share of seeds."""
+    rows = PairedRows(correct_a, correct_b, groups, np.zeros(len(groups)))
+    return paired_mean_difference([rows], seed, n_resamples)

@@ -52,28 +52,13 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def paired_difference(
-    correct_a: np.ndarray,
-    correct_b: np.ndarray,
-    groups: np.ndarray,
-    seed: int = SEED,
-    n_resamples: int = N_RESAMPLES,
-    level: float = LEVEL,
-) -> Interval:
-    """Return the mean of (N,) `correct_b` minus that of (N,) `correct_a`, resampling whole (N,) `groups` of rows.
-
-    Values are booleans, or shares of seeds. Fewer than two groups say nothing: the interval is then -1 to 1.
-    """
-    rows = PairedRows(correct_a, correct_b, groups, np.zeros(len(groups)))
-    return paired_mean_difference([rows], seed, n_resamples, level)
-
-
 def paired_mean_difference(
     languages: Sequence[PairedRows], seed: int = SEED, n_resamples: int = N_RESAMPLES, level: float = LEVEL
 ) -> Interval:
     """Return the difference on the mean over languages, which all count the same.
 
     Translations of one test set are drawn together, so the interval includes what a group does to all languages.
+    Fewer than two groups say nothing: the interval is then -1 to 1.
     """
     rng = np.random.default_rng(seed)
     differences = [rows.differences for rows in languages]
