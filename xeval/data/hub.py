@@ -202,11 +202,7 @@ def missing_bytes(
         sizes = {file.rfilename: file.size or 0 for file in files}
         names = filter_repo_objects(sizes, allow_patterns=[*patterns], ignore_patterns=_ignored(patterns))
         return sum(sizes[name] for name in names)
-    except (
-        hub_errors.RepositoryNotFoundError,
-        hub_errors.RevisionNotFoundError,
-        hub_errors.HFValidationError,
-    ) as error:
+    except _NONE_SUCH as error:
         raise _refusal(error, kind, repo_id, revision) from _cause(error)
     except Exception:  # whatever it is, `fetch` meets it too, and reports it
         return None
