@@ -59,7 +59,7 @@ def test_premises_are_short():
     assert max(len(p.split()) for name in corpus.SPLITS for p, _, _ in corpus.rows(name, "en")) <= 24
 
 
-@pytest.mark.parametrize("language", lexicon.available())
+@pytest.mark.parametrize("language", lexicon.ALL)
 def test_rows_are_parallel(language):
     for split in ("validation", "test"):
         rows, english = corpus.rows(split, language), corpus.rows(split, "en")
@@ -84,7 +84,7 @@ def test_corpus_is_the_same_in_another_process():
     "language",
     [
         language if language in ("en", "sw", "zh") else pytest.param(language, marks=pytest.mark.slow)
-        for language in lexicon.available()
+        for language in lexicon.ALL
     ],
 )
 def test_pretraining_text_has_no_held_out_sentence(language):

@@ -225,7 +225,7 @@ def test_tricky_sentences_come_out_as_written(language):
     assert [realise(statement, lexicon.load(language)) for statement in expected.values()] == list(expected)
 
 
-@pytest.mark.parametrize("language", lexicon.available())
+@pytest.mark.parametrize("language", lexicon.ALL)
 def test_different_statements_are_different_sentences(language):
     rng = random.Random(1)
     statements = {(world.random_fact(rng),) for _ in range(6000)} | {world.random_statement(rng) for _ in range(2000)}
@@ -245,7 +245,7 @@ def test_different_statements_are_different_sentences(language):
         seen[sentence] = statement
 
 
-@pytest.mark.parametrize("language", sorted({"zh", "th"} & set(lexicon.available())))
+@pytest.mark.parametrize("language", sorted({"zh", "th"} & set(lexicon.ALL)))
 def test_chinese_and_thai_have_no_spaces(language):
     rng = random.Random(2)
     assert not any(" " in realise(world.random_statement(rng, double=0), lexicon.load(language)) for _ in range(500))

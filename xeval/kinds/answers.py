@@ -60,9 +60,6 @@ class AnswerKeys(Keys):
     """How many of the best-scoring pieces an answer may begin with, and how many it may end with."""
 
 
-Gold = Sequence[tuple[int, str]]  # the right answers to a question: each one's start in the context, and its text
-
-
 class Answers(Kind):
     """Questions on the same context depend on each other. Windows over a context are sequences of one row."""
 

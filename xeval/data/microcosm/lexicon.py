@@ -52,11 +52,6 @@ class Lexicon:
         return self.patterns[name]
 
 
-def available() -> tuple[str, ...]:
-    """Return the languages that have a file, in the order of ALL."""
-    return tuple(code for code in ALL if (FOLDER / f"{code}.toml").exists())
-
-
 @cache
 def load(code: str) -> Lexicon:
     """Load and check the lexicon of one language."""
