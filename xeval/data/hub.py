@@ -280,19 +280,21 @@ def _watch_session() -> None:
     try:
         huggingface_hub.get_token()
     except (OSError, ValueError) as error:  # another user's, or no text
-        said = f"{type(error).__name__}: {one_line(error)[:80]}"
-        raise _HubError(f"the token cannot be read: set HF_TOKEN_PATH to another file; {said}") from error
+        raise _HubError(f"the token cannot be read: set HF_TOKEN_PATH to another file; {_said(error)}") from error
     try:
         client = huggingface_hub.get_session()
     except Exception as error:  # of variables that are about all connections
-        said = f"{type(error).__name__}: {one_line(error)[:80]}"
-        raise _HubError(f"check HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE; {said}") from error
+        raise _HubError(f"check HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE; {_said(error)}") from error
     hooks = client.event_hooks
     if _check_answer not in hooks["response"]:
         client.event_hooks = {
             "request": [*hooks["request"], _keep_token, _note_path],
             "response": [*hooks["response"], _check_answer],
         }
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(error)[:80]}"
 
 
 def _is_of_hub(url: Any) -> bool:
