@@ -87,7 +87,20 @@ def fetch(
 
 def files_in(folder: Path, patterns: Sequence[str]) -> list[Path]:
     """Return the files in `folder` that `fetch` fetches for `patterns`, in order."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return _matching(_names_in(folder), folder, patterns)
+
+
+def files_by_pattern(folder: Path, patterns: Sequence[str]) -> dict[str, list[Path]]:
+    """Return, for each of `patterns`, the files in `folder` that `fetch` fetches for it alone, in order."""
+    names = _names_in(folder)
+    return {pattern: _matching(names, folder, [pattern]) for pattern in patterns}
+
+
+def _names_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _matching(names: Sequence[str], folder: Path, patterns: Sequence[str]) -> list[Path]:
     kept = filter_repo_objects(names, allow_patterns=list(patterns), ignore_patterns=_ignored(patterns))
     return [folder / name for name in kept]
 
@@ -224,7 +237,7 @@ def cached_folder(
     except Exception:  # it is not there, or not readable, or not a repository's name
         return None
     folder = Path(snapshot)
-    return folder if all(files_in(folder, [pattern]) for pattern in patterns) else None
+    return folder if all(files_by_pattern(folder, patterns).values()) else None
 
 
 def _refusal(error: Exception, kind: str, repo_id: str, revision: str | None) -> XevalError:

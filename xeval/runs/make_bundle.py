@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xeval.data import bundle
-from xeval.data.hub import files_in, show_bars
+from xeval.data.hub import files_by_pattern, show_bars
 from xeval.data.model_files import Checkpoint, checkpoint_files, find_checkpoint
 from xeval.data.source import hub_patterns, open_source
 from xeval.definitions import registry
@@ -45,8 +45,7 @@ def _data(task: Task, languages: Sequence[str]) -> tuple[bundle.Repository, Path
     source = open_source(task, None, languages)
     assert task.hub is not None and source.revision is not None  # it has been fetched
     paths = []
-    for pattern in hub_patterns(task, languages):
-        matches = files_in(source.folder, [pattern])
+    for pattern, matches in files_by_pattern(source.folder, hub_patterns(task, languages)).items():
         if not matches:
             raise DataError(f"data set {source.name}: no {pattern}, which the table's runs read; correct the task file")
         paths += matches
