@@ -90,9 +90,7 @@ def identity(parts: Mapping[str, Any], seed: int) -> str:
 
 def is_of(record: RunRecord, parts: Mapping[str, Any], seed: int) -> bool:
     """Return whether `record` is the run of these ingredients and this seed. If it has no labels, any are accepted."""
-    own = ingredients_of(record)
-    if own["labels"] is None:
-        own["labels"] = parts["labels"]
+    own = _labelled(record, parts)
     return identity(own, record.seed) == identity(parts, seed)
 
 
@@ -101,11 +99,17 @@ def is_training_of(record: RunRecord, parts: Mapping[str, Any], seed: int) -> bo
 
     Another split, or other rows of it, may have been evaluated.
     """
+    own = _labelled(record, parts)
+    mine, of_record = identity(_of_training(parts), seed), identity(_of_training(own), record.seed)
+    return record.training is not None and mine == of_record
+
+
+def _labelled(record: RunRecord, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record's ingredients, with the labels of `parts` if it has none."""
     own = ingredients_of(record)
     if own["labels"] is None:
         own["labels"] = parts["labels"]
-    mine, of_record = identity(_of_training(parts), seed), identity(_of_training(own), record.seed)
-    return record.training is not None and mine == of_record
+    return own
 
 
 def _of_training(parts: Mapping[str, Any]) -> dict[str, Any]:
