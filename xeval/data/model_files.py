@@ -26,7 +26,7 @@ from xeval.data.peft_adapter import CONFIG, Adapter, is_adapter, read_adapter
 from xeval.definitions.model_name import ModelName, Origin, PublishedBy
 from xeval.support.errors import DataError, ModelError, XevalError
 from xeval.support.files import MAX_BYTES, file_sha256, read_ordinary, visible
-from xeval.support.text import one_line
+from xeval.support.text import is_unicode, one_line
 
 _TOKENIZER = (
     "tokenizer.json",
@@ -111,7 +111,7 @@ def _find(name: str, of_adapter: bool = False) -> Checkpoint:
     """Find the checkpoint called `name`; if it is the base `of_adapter`, it cannot be an adapter too."""
     parsed = ModelName.parse(name)
     if parsed.folder is not None:
-        if not _is_text(str(parsed.folder)):
+        if not is_unicode(str(parsed.folder)):  # on disk, names may be any bytes
             raise ModelError(f"model {one_line(ascii(str(parsed.folder)))}: its path is not UTF-8; rename it")
         local = _checkpoint(parsed.id, "local", None, parsed.folder, name, of_adapter)
         published_as = parsed.published_as
@@ -123,14 +123,6 @@ def _find(name: str, of_adapter: bool = False) -> Checkpoint:
     if any(not (fetched / name).exists() for name in named):
         fetch("model", parsed.id, commit, named)
     return _checkpoint(parsed.id, "hub", commit, fetched, parsed.id, of_adapter)
-
-
-def _is_text(path: str) -> bool:
-    """Return whether records can hold `path`: on disk, names may be any bytes."""
-    try:
-        return bool(path.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 def _checkpoint(
