@@ -25,13 +25,11 @@ from xeval.support.cache import cache_home
 from xeval.support.errors import BundleError, StoreError
 from xeval.support.files import end_of_links, file_sha256, opened, read_ordinary, safe_name
 from xeval.support.locks import locked
-from xeval.support.sealed import checksums, sealing
+from xeval.support.sealed import MANIFEST, checksums, sealing
 from xeval.support.text import one_line
 
-_MANIFEST = "SHA256SUMS"
 _CONTENTS = "bundle.json"
 MAX_TEXT_BYTES = 10_000_000  # of each of the two above
-_MAX_BYTES = 1_000_000_000_000
 
 Kind = Literal["model", "dataset"]
 
@@ -117,7 +115,7 @@ class _InParts:
 def _open(path: Path) -> Unpacked:
     try:
         # Never compressed, so it cannot unpack to more than its own size.
-        with opened(path, _MAX_BYTES) as file, tarfile.open(fileobj=cast(IO[bytes], _InParts(file)), mode="r:") as tar:
+        with opened(path) as file, tarfile.open(fileobj=cast(IO[bytes], _InParts(file)), mode="r:") as tar:
             unpacked = Unpacked(path, _unpacked(tar))
         _contents(unpacked)
     except BundleError as error:
@@ -141,14 +139,14 @@ def _contents(unpacked: Unpacked) -> Contents:
 def _unpacked(tar: tarfile.TarFile) -> Path:
     """Return the cache's folder with the content of `tar`, exactly as its manifest says; unpack it if necessary."""
     first = tar.next()
-    is_manifest = first is not None and first.name == _MANIFEST and first.size <= MAX_TEXT_BYTES
+    is_manifest = first is not None and first.name == MANIFEST and first.size <= MAX_TEXT_BYTES
     content = tar.extractfile(first) if first is not None and is_manifest and first.isreg() else None
     if content is None:
-        raise BundleError(f"its first member is not {_MANIFEST}, so it is not an xeval bundle")
+        raise BundleError(f"its first member is not {MANIFEST}, so it is not an xeval bundle")
     manifest = content.read()
     folder = cache_home() / "bundles" / hashlib.sha256(manifest).hexdigest()
     with locked(folder.parent):
-        if checksums(folder) is None or (folder / _MANIFEST).read_bytes() != manifest:
+        if checksums(folder) is None or (folder / MANIFEST).read_bytes() != manifest:
             with sealing(folder) as partial:
                 _extract(tar, manifest, partial)
     return folder
@@ -156,10 +154,10 @@ def _unpacked(tar: tarfile.TarFile) -> Path:
 
 def _extract(tar: tarfile.TarFile, manifest: bytes, folder: Path) -> None:
     unseen = {line.partition("  ")[2] for line in manifest.decode().splitlines()}
-    (folder / _MANIFEST).write_bytes(manifest)
+    (folder / MANIFEST).write_bytes(manifest)
     while (member := tar.next()) is not None:
         if member.name not in unseen:
-            raise BundleError(f"member {one_line(member.name)[:120]!r} is not in its {_MANIFEST}, or is there twice")
+            raise BundleError(f"member {one_line(member.name)[:120]!r} is not in its {MANIFEST}, or is there twice")
         if not member.isreg() or member.issparse():
             raise BundleError(f"member {one_line(member.name)[:120]!r} is not a plain file")
         unseen.remove(member.name)
@@ -203,7 +201,7 @@ def write(path: Path, contents: Contents, file_of: Mapping[str, Path]) -> None:
         if max(len(manifest), len(text)) > MAX_TEXT_BYTES:
             raise BundleError(f"{path}: too many files for a bundle, whose list may take {MAX_TEXT_BYTES:,} bytes")
         with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
-            tar.addfile(_member(_MANIFEST, len(manifest)), io.BytesIO(manifest))
+            tar.addfile(_member(MANIFEST, len(manifest)), io.BytesIO(manifest))
             tar.addfile(_member(_CONTENTS, len(text)), io.BytesIO(text))
             for name, file in sorted(file_of.items()):
                 with file.open("rb") as content:
