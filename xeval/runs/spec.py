@@ -57,7 +57,7 @@ class RunSpec:
 
     @property
     def recipe_name(self) -> str:
-        return self.recipe.name if self.train or self.recipe.pooling else NO_TRAINING
+        return recipe_name(self.recipe, self.train)
 
     @property
     def in_words(self) -> str:
@@ -132,9 +132,14 @@ class RunSpec:
         return own if is_there(own / "record.json") or not same else same[0]
 
 
+def recipe_name(recipe: Recipe, train: bool) -> str:
+    """Return the name that a run with `recipe` has in messages and in its record."""
+    return recipe.name if train or recipe.pooling else NO_TRAINING
+
+
 def recipe_record(recipe: Recipe, model_id: str, overrides: dict[str, Any], train: bool) -> RecipeRecord:
     """Return what a run's record says of `recipe` for this model; `overrides` are the values replaced in it already."""
-    name = recipe.name if train or recipe.pooling else NO_TRAINING
+    name = recipe_name(recipe, train)
     if recipe.pooling:
         values = recipe.model_dump(include={"max_length", "pooling", "layer"})
         return RecipeRecord(name=name, values=values, overrides=overrides)
