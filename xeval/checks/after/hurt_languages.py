@@ -4,8 +4,8 @@ Checked before a run on a sample of its rows, and after it on all of them, with 
 """
 
 from collections.abc import Mapping
-from typing import Protocol
 
+from xeval.kinds.tokenization import Tokenization
 from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
 
 # mBERT on XNLI, for scale: at most 0.4 % unknown (zh), 2.6 pieces per word (el), and 18.7 % truncated (th) at 128.
@@ -16,19 +16,8 @@ PIECES_PER_WORD_LOST = 0.5  # a word has at least one piece, unless the tokenize
 TRUNCATION_HURTS = 0.05  # of rows
 
 
-class Tokenized(Protocol):
-    """Numbers on how a tokenizer splits some rows: a Tokenization, or the score of a language."""
-
-    @property
-    def truncated_share(self) -> float: ...
-    @property
-    def unknown_piece_share(self) -> float: ...
-    @property
-    def pieces_per_word(self) -> float | None: ...
-
-
 def check_languages(
-    tokenized: Mapping[str, Tokenized], training_language: str, max_length: int | None, unit: str = "rows"
+    tokenized: Mapping[str, Tokenization], training_language: str, max_length: int | None, unit: str = "rows"
 ) -> list[Finding]:
     """Return one finding each on unknown pieces, pieces per word and truncation, given languages → numbers.
 
@@ -54,7 +43,7 @@ def _unknown_pieces(shares: dict[str, float], training_language: str) -> Finding
     return (error if unreadable else warning)(name, f"{by_language(hurt)} of pieces", fix)
 
 
-def _lost_text(tokenized: Mapping[str, Tokenized], training_language: str) -> Finding | None:
+def _lost_text(tokenized: Mapping[str, Tokenization], training_language: str) -> Finding | None:
     """Look for languages with fewer pieces than words that truncation does not explain."""
     numbers = {name: own.pieces_per_word for name, own in tokenized.items() if own.truncated_share < TRUNCATION_HURTS}
     lost = {name: number for name, number in numbers.items() if number is not None and number < PIECES_PER_WORD_LOST}
