@@ -49,7 +49,7 @@ def compare(
     tasks_dir: TasksDirs = None,
 ) -> None:
     """Compare B with A on the same test rows: differences with intervals, tests, and a conclusion."""
-    # They load pandas and scipy, which --help need not wait for.
+    # They load pyarrow and scipy, which --help need not wait for.
     from xeval.judging.comparison.compare import compare as compare_runs
     from xeval.judging.comparison.flips import flipped_rows
     from xeval.judging.comparison.named_runs import find_runs

@@ -126,7 +126,7 @@ def compare(a: str, b: str, *, results: Folder = "results", seed: int | None = N
     Each side is a model's name in `results`, or the folder of a run, a model or results. Differences are B minus A, as
     fractions. `seed` is the seed of the resampling. Raises XevalError for sides that cannot be found or compared.
     """
-    from xeval.judging.comparison.compare import compare as compare_runs  # imports pandas and scipy
+    from xeval.judging.comparison.compare import compare as compare_runs  # imports pyarrow
     from xeval.judging.comparison.named_runs import find_runs
     from xeval.judging.comparison.paired_runs import pair
     from xeval.judging.comparison.resampling import SEED

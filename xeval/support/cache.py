@@ -116,7 +116,7 @@ def forget_unused(part: Literal["weights", "objects"]) -> str:
 
 
 def find_weights(identity: str, weights_sha256: str) -> Path | None:
-    """Return the same folder, or else that of another run with these weights; None if there is neither."""
+    """Return what `kept_weights` does, or else the folder of another run with these weights; None if there is none."""
     others = []
     for manifest in _manifests("weights", "*/"):
         with suppress(OSError):  # another process may be removing it
