@@ -105,7 +105,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _training(model: transformers.PreTrainedModel, rows: Encoded) -> None:
-    fine_tune(inputs.KIND, model, rows, recipe(N_STEPS), 5e-5, 0, COMPUTE, selection_accuracy=None)
+    fine_tune(inputs.KIND, model, rows, recipe(N_STEPS), 5e-5, 0, COMPUTE, selection_score=None)
 
 
 def _plain_training(model: transformers.PreTrainedModel, rows: Encoded) -> None:

@@ -42,7 +42,7 @@ class Ours:
             self.recipe.learning_rate,
             0,
             self.compute,
-            selection_accuracy=lambda: 0.0,
+            selection_score=lambda: 0.0,
             on_step=noting(ended),
         )
         return ended[-1] - ended[self.size.n_warm - 1], self.n_training_tokens

@@ -1,7 +1,7 @@
 """Fine-tuning by a recipe, and the choice of the checkpoint.
 
 The loop does what the recipe says and nothing else: unchanged random batches, AdamW, linear warm-up and decay, clipped
-gradients. The choice of the checkpoint sees only what `selection_accuracy` measures, which the pipeline binds to the
+gradients. The choice of the checkpoint sees only what `selection_score` measures, which the pipeline binds to the
 training language's selection split.
 """
 
@@ -51,7 +51,7 @@ def fine_tune(  # noqa: PLR0913  what to train, how, and callbacks
     learning_rate: float,
     seed: int,
     compute: Compute,
-    selection_accuracy: Callable[[], float] | None,
+    selection_score: Callable[[], float] | None,
     on_step: Callable[[float, float], None] = lambda loss, learning_rate: None,
     checkpoints: Checkpoints | None = None,
     on_resume: Callable[[int], None] = lambda step: None,
@@ -65,8 +65,8 @@ def fine_tune(  # noqa: PLR0913  what to train, how, and callbacks
     Parameters without gradients stay as they are. If the states of `pairs` are remembered, only the head is computed.
     `on_step` receives the loss and the learning rate of each step.
 
-    Without `selection_accuracy`, for tasks that have no rows to select on, the last checkpoint is chosen. If the recipe
-    selects by loss, `selection_loss` is called after each measurement of `selection_accuracy`. After each measurement,
+    Without `selection_score`, for tasks that have no rows to select on, the last checkpoint is chosen. If the recipe
+    selects by loss, `selection_loss` is called after each measurement of `selection_score`. After each measurement,
     `at_selection` receives the step, while `model` has its whole vocabulary. What it returns is iterated part by part,
     so that SIGTERM ends a long evaluation between two parts.
 
@@ -111,7 +111,7 @@ def fine_tune(  # noqa: PLR0913  what to train, how, and callbacks
             if is_point:
                 outcome.add_loss_point()
             if is_selection:
-                _select(progress, selection_accuracy, selection_loss, at_selection, asked, ranks)
+                _select(progress, selection_score, selection_loss, at_selection, asked, ranks)
                 if recipe.patience and choice.stale >= recipe.patience:
                     outcome.n_steps = step
             is_asked, is_due = ranks.most([asked(), checkpoints is not None and checkpoints.is_due()])
@@ -185,19 +185,19 @@ class Measured:
 
 def _select(
     progress: Progress,
-    selection_accuracy: Callable[[], float] | None,
+    selection_score: Callable[[], float] | None,
     selection_loss: Callable[[], float] | None,
     at_selection: Callable[[int], Iterable[object]],
     asked: Callable[[], bool],
     ranks: Ranks,
 ) -> None:
-    """Measure the selection accuracy of the whole model as it is now, then let `at_selection` evaluate it."""
-    if selection_accuracy is None:
+    """Measure the selection score of the whole model as it is now, then let `at_selection` evaluate it."""
+    if selection_score is None:
         progress.choice.take_last(progress.outcome.step)
         return
     try:
         with progress.vocabulary.expanded():
-            measured = _measure(progress, selection_accuracy, selection_loss)
+            measured = _measure(progress, selection_score, selection_loss)
             _evaluate_besides(progress.outcome, at_selection, asked)
     except (XevalError, Terminated):
         _tell(ranks, None)
@@ -212,17 +212,17 @@ def _tell(ranks: Ranks, measured: Measured | None) -> None:
 
 
 def _measure(
-    progress: Progress, selection_accuracy: Callable[[], float], selection_loss: Callable[[], float] | None
+    progress: Progress, selection_score: Callable[[], float], selection_loss: Callable[[], float] | None
 ) -> Measured:
-    outcome, accuracy = progress.outcome, selection_accuracy()
-    outcome.selection_curve.append((outcome.step, accuracy))
+    outcome, score = progress.outcome, selection_score()
+    outcome.selection_curve.append((outcome.step, score))
     if selection_loss is None:
-        progress.choice.see(outcome.step, accuracy)
-        return Measured(accuracy)
+        progress.choice.see(outcome.step, score)
+        return Measured(score)
     loss = selection_loss()
     outcome.selection_losses.append((outcome.step, loss))
     progress.choice.see(outcome.step, -loss)
-    return Measured(accuracy, loss)
+    return Measured(score, loss)
 
 
 def _evaluate_besides(

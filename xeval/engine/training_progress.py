@@ -23,7 +23,7 @@ class Outcome:
     earlier_wall_s: float = 0.0  # time of the processes that were interrupted
     aside_wall_s: float = 0.0  # time of all processes spent evaluating checkpoints, apart from training
     loss_curve: list[tuple[int, float]] = field(default_factory=list)
-    selection_curve: list[tuple[int, float]] = field(default_factory=list)  # accuracies
+    selection_curve: list[tuple[int, float]] = field(default_factory=list)  # (step, score)
     selection_losses: list[tuple[int, float]] = field(default_factory=list)  # if the recipe selects by loss
     chosen_step: int = 0
     losses: list[float] = field(default_factory=list)  # of the steps since the last point of the curve
